@@ -1,0 +1,41 @@
+# make compare  the main job: profile, plan, run and compare AlexNet, VGG16 and ResNet50
+# make test     the tests
+# make check    everything that has to pass before a commit lands
+# Each sets up .venv first, once.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: compare test check setup lint types borders clean
+
+compare: $(READY)
+	$(BIN)/python -m runtime compare --model alexnet vgg16 resnet50 --out results
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: lint types borders test
+
+setup: $(READY)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+	$(BIN)/mypy tests benchmarks
+
+borders: $(READY)
+	$(BIN)/lint-imports
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "stageplan needs Python 3.11 or newer: call make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) results profiles .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,5 @@
+"""Run ``python -m optimizer``."""
+
+from optimizer.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,105 @@
+"""``python -m optimizer``: the best split of a model into stages, beside the schemes."""
+
+import argparse
+from pathlib import Path
+
+from optimizer.errors import OptimizerError
+from optimizer.partitions import OPTIMIZED, partition_names, plan_for
+from optimizer.planner import Planner
+from optimizer.schemes import load_schemes
+from optimizer.types import Plan
+from profiler import config as configuration
+from profiler.command import (
+    Parser,
+    add_common,
+    add_models,
+    configs,
+    emit,
+    execute,
+    note,
+    positive,
+    progress,
+    stdout,
+)  # fmt: skip
+from profiler.config import Config
+from profiler.errors import ConfigError
+from profiler.files import read_json, to_json, write_whole
+from profiler.types import Profile
+
+EXACT = "exact"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    parser = Parser(prog="python -m optimizer", description="Find the best split of a model into pipeline stages.")
+    add_models(parser, "torchvision model, or package.module:factory")
+    parser.add_argument("--profile", type=Path, metavar="FILE", help="plan for this profile instead of a fresh one")
+    parser.add_argument(
+        "--method", default=EXACT, metavar="M", help=f"{EXACT}, or the name of a scheme (default: {EXACT})"
+    )
+    parser.add_argument("--batches", type=positive, metavar="N", help="minibatches that the predictions are for")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the plan here")
+    add_common(parser)
+    return execute(parser, _run, argv)
+
+
+def _run(options: argparse.Namespace) -> int:
+    schemes = load_schemes()
+    method = partition_names([OPTIMIZED if options.method == EXACT else options.method], schemes)[0]
+    for profile, minibatches in _profiles(options):
+        planner = Planner(profile, options.stages, minibatches)
+        plans = {name: plan_for(name, planner, schemes) for name in (OPTIMIZED, *schemes)}
+        plan: Plan = plans[method]
+        if options.output:
+            write_whole(options.output, to_json(plan))
+            note(f"{profile.model}: plan written to {options.output}", quiet=options.quiet)
+        if options.json:
+            emit(to_json(plan), None)
+        elif not options.quiet:
+            console = stdout()
+            from optimizer.table import show_partitions, show_plan
+
+            show_plan(plan, profile, console)
+            show_partitions(plans, console)
+    return 0
+
+
+def _profiles(options: argparse.Namespace) -> list[tuple[Profile, int]]:
+    if options.profile:
+        profile = read_json(options.profile, Profile)
+        config = configuration.override(configuration.for_model(profile.model), {"batches": options.batches})
+        _refuse_others(profile, options)
+        return [(profile, config.batches)]
+    wanted = configs(options)
+    if options.output and len(wanted) > 1:
+        raise ConfigError(f"{options.output} is one file for {len(wanted)} plans; name one model, or leave -o out")
+    from profiler.process import usable_cores
+
+    core = usable_cores(options.cores)[0]
+    return [(fresh_profile(config, core, quiet=options.quiet), config.batches) for config in wanted]
+
+
+def fresh_profile(config: Config, core: int, *, quiet: bool) -> Profile:
+    """Return the kept profile that still fits, or measure one and keep it, with a progress bar.
+
+    Raises:
+        ProfilerError: The model cannot be built or captured.
+    """
+    from profiler.measure import STEPS
+    from profiler.store import profile_for
+
+    with progress("profile", STEPS, quiet=quiet) as advance:
+        return profile_for(config, core, lambda: advance(1, config.model), lambda sentence: note(sentence, quiet=quiet))
+
+
+def _refuse_others(profile: Profile, options: argparse.Namespace) -> None:
+    """Refuse options that contradict the profile that was named."""
+    if options.model and options.model != [profile.model]:
+        raise OptimizerError(f"{options.profile} is a profile of {profile.model}; leave out --model {options.model[0]}")
+    sizes = (
+        ("--batch-size", options.batch_size, profile.batch_size),
+        ("--image-size", options.image_size, profile.input_shape[-1]),
+    )
+    for flag, wanted, found in sizes:
+        if wanted is not None and wanted != found:
+            raise OptimizerError(f"{options.profile} was measured with {flag} {found}; leave out {flag} {wanted}")

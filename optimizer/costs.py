@@ -1,0 +1,185 @@
+"""What stages cost, as integers: nanoseconds and bytes, converted once from a profile's floats.
+
+For ideals J ⊂ I, the stage of the layers I∖J costs, per minibatch,
+
+    cost(J, I) = Σ_{v ∈ I∖J} (forward + backward + update)(v) + [I = V]·loss + copy(activations(I)) + copy(gradients(J))
+
+where activations(I) are the values made in I, or put into the model, and read outside of I: a value that is read far
+downstream crosses every cut in between and is counted at each (relayed). Copying is the sender's cost; receiving in
+shared memory costs nothing. So a cost is a difference of two prefix sums plus one term for either cut.
+
+Not modelled: contention of cores for memory and cache, and the few layers whose backward is cheaper at a cut.
+Source: the cost model of PipeDream (SOSP 2019, section 3.1) with the update and multi-tensor cuts added.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.errors import ProfileError
+from optimizer.ideals import blocks, members_of
+from profiler.types import INPUT, Layer, Link, Profile
+
+NANOSECONDS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """Something that a cut can carry: who makes it (None: the model's input), who reads it, and its sizes."""
+
+    name: str
+    readers: int
+    output_bytes: int
+    gradient_bytes: int
+    copy_output_ns: int
+    copy_gradient_ns: int
+    maker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """A profile's layers as integers, in captured order; sets of layers are integers with a bit for each.
+
+    Attributes:
+        parts: The blocks of layers that a cut may separate, as ``ideals.blocks`` gives them.
+        forward_ns: Each layer's forward; likewise ``backward_ns`` and ``update_ns``.
+        loss_forward_ns: The loss's forward; likewise ``loss_backward_ns``.
+        values: What cuts can carry, the model's input first.
+    """
+
+    layers: tuple[Layer, ...]
+    parts: tuple[tuple[int, int], ...]
+    forward_ns: tuple[int, ...]
+    backward_ns: tuple[int, ...]
+    update_ns: tuple[int, ...]
+    loss_forward_ns: int
+    loss_backward_ns: int
+    values: tuple[Value, ...]
+
+    @property
+    def weight_ns(self) -> list[int]:
+        """Each layer's forward + backward + update."""
+        return [sum(times) for times in zip(self.forward_ns, self.backward_ns, self.update_ns, strict=True)]
+
+    @property
+    def loss_ns(self) -> int:
+        """The loss's forward + backward."""
+        return self.loss_forward_ns + self.loss_backward_ns
+
+    @property
+    def everything(self) -> int:
+        """The set of all layers."""
+        return (1 << len(self.layers)) - 1
+
+    def crossing(self, ideal: int) -> list[Value]:
+        """Return the values that cross the cut behind ``ideal``; none cross the ends."""
+        if ideal in (0, self.everything):
+            return []
+        return [value for value in self.values if value.maker & ~ideal == 0 and value.readers & ~ideal]
+
+    def stage_ns(self, before: int, through: int) -> int:
+        """Return cost(J, I) for J = ``before`` and I = ``through``."""
+        weight_ns = self.weight_ns
+        total = sum(weight_ns[position] for position in members_of(through & ~before))
+        total += self.loss_ns if through == self.everything else 0
+        total += sum(value.copy_output_ns for value in self.crossing(through))
+        return total + sum(value.copy_gradient_ns for value in self.crossing(before))
+
+    def cut_bytes(self, ideal: int) -> int:
+        """Return the bytes that cross the cut behind ``ideal`` in both directions."""
+        return sum(value.output_bytes + value.gradient_bytes for value in self.crossing(ideal))
+
+    def matrix(self, ideals: Sequence[int]) -> NDArray[np.int64]:
+        """Return cost(J, I) for all pairs of ``ideals`` as an array ``[J, I]``; −1 where J ⊂ I does not hold."""
+        member = np.array([[ideal >> position & 1 for position in range(len(self.layers))] for ideal in ideals])
+        weight = member @ np.array(self.weight_ns, dtype=np.int64)
+        weight += np.array([self.loss_ns if ideal == self.everything else 0 for ideal in ideals])
+        down = [sum(value.copy_output_ns for value in self.crossing(ideal)) for ideal in ideals]
+        up = [sum(value.copy_gradient_ns for value in self.crossing(ideal)) for ideal in ideals]
+        costs: NDArray[np.int64] = (weight + np.array(down))[None, :] - (weight - np.array(up))[:, None]
+        floats = member.astype(np.float32)  # small whole numbers, exact, and quick to multiply
+        outside = floats @ (1 - floats).T  # [J, I]: how many layers of J are not in I
+        sizes = member.sum(axis=1)
+        costs[(outside > 0) | (sizes[:, None] >= sizes[None, :])] = -1
+        return costs
+
+
+def costs_of(profile: Profile) -> Costs:
+    """Convert a profile.
+
+    Raises:
+        ProfileError: Its graph names unknown layers, names one twice, or has a cycle.
+    """
+    position = {layer.name: index for index, layer in enumerate(profile.layers)}
+    if len(position) < len(profile.layers) or not position:
+        raise ProfileError(f"the profile of {profile.model} has no layers, or two of one name; profile the model again")
+    edges = _edges(profile, position)
+    together = [[_find(position, name, profile) for name in group] for group in profile.together]
+    readers = dict.fromkeys([INPUT, *position], 0)
+    for edge in profile.edges:
+        if edge.kind == "data":
+            readers[edge.source] |= 1 << position[edge.target]
+    sizes = {layer.name: (layer.output_bytes, layer.gradient_bytes) for layer in profile.layers}
+    sizes[INPUT] = (profile.input_bytes, 0)
+    values = tuple(
+        Value(
+            name=name,
+            readers=readers[name],
+            output_bytes=output,
+            gradient_bytes=gradient,
+            copy_output_ns=copy_ns(profile.link, output),
+            copy_gradient_ns=copy_ns(profile.link, gradient),
+            maker=0 if name == INPUT else 1 << position[name],
+        )
+        for name in [INPUT, *position]
+        for output, gradient in [sizes[name]]
+    )
+    return Costs(
+        layers=profile.layers,
+        parts=tuple(blocks(len(position), edges, together)),
+        forward_ns=tuple(nanoseconds(layer.forward_s) for layer in profile.layers),
+        backward_ns=tuple(nanoseconds(layer.backward_s) for layer in profile.layers),
+        update_ns=tuple(nanoseconds(layer.update_s) for layer in profile.layers),
+        loss_forward_ns=nanoseconds(profile.loss.forward_s),
+        loss_backward_ns=nanoseconds(profile.loss.backward_s),
+        values=values,
+    )
+
+
+def copy_ns(link: Link, size: int) -> int:
+    """Return what copying ``size`` bytes into a slot costs: measured sizes, straight lines between and beyond them."""
+    if size == 0 or not link.sizes_bytes:
+        return 0
+    sizes, times = np.array(link.sizes_bytes, dtype=float), np.array(link.copy_s)
+    if size > sizes[-1]:
+        return nanoseconds(float(times[-1] * size / sizes[-1]))
+    return nanoseconds(float(np.interp(size, sizes, times)))
+
+
+def nanoseconds(seconds: float) -> int:
+    """Return ``seconds`` in whole nanoseconds."""
+    return round(seconds * NANOSECONDS)
+
+
+def _edges(profile: Profile, position: Mapping[str, int]) -> list[tuple[int, int]]:
+    pairs = [
+        (_find(position, edge.source, profile), _find(position, edge.target, profile))
+        for edge in profile.edges
+        if edge.source != INPUT
+    ]
+    graph: nx.DiGraph[Any] = nx.DiGraph(pairs)
+    if not nx.is_directed_acyclic_graph(graph) or any(before >= after for before, after in pairs):
+        raise ProfileError(
+            f"the profile of {profile.model} has an edge against the order of its layers; profile the model again"
+        )
+    return pairs
+
+
+def _find(position: Mapping[str, int], name: str, profile: Profile) -> int:
+    if name not in position:
+        raise ProfileError(f"the profile of {profile.model} has an edge at an unknown layer '{name}'; profile it again")
+    return position[name]

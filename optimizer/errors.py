@@ -1,0 +1,17 @@
+"""What can go wrong in the optimizer, told as one sentence."""
+
+from profiler.errors import StageplanError
+
+
+class OptimizerError(StageplanError):
+    """The root of the optimizer's errors: by default, something that the user gave cannot be used."""
+
+    exit_code = 2
+
+
+class ProfileError(OptimizerError):
+    """A profile contradicts itself."""
+
+
+class PartitionError(OptimizerError):
+    """There is no such partition, or it cannot be had for this model and number of stages."""

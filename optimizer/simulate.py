@@ -1,0 +1,90 @@
+"""Simulate a schedule: when each action starts and ends if every stage has a core of its own.
+
+A stage runs its actions in order, each as soon as the stage is free and what it needs has arrived: a forward needs the
+previous stage's forward of that minibatch, a backward the next stage's backward. An action's duration includes copying
+its results to the neighbour. All predictions that are printed anywhere come from here; the runtime's measured spans go
+through the same two formulas.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from optimizer.schedule import Action
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """What each kind of action takes in one stage, in seconds."""
+
+    forward_s: float
+    backward_s: float
+    update_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """When an action ran, in seconds."""
+
+    action: Action
+    start_s: float
+    end_s: float
+
+
+def simulate(schedule: Sequence[Sequence[Action]], durations: Sequence[Duration]) -> list[list[Span]]:
+    """Return each stage's spans; time starts at 0.
+
+    Raises:
+        ValueError: The schedule cannot make progress: an action waits for one that never comes.
+    """
+    ended: dict[Action, float] = {}
+    spans: list[list[Span]] = [[] for _ in schedule]
+    moved = True
+    while moved:
+        moved = False
+        for stage, actions in enumerate(schedule):
+            while len(spans[stage]) < len(actions):
+                action = actions[len(spans[stage])]
+                need = _need(action, len(schedule))
+                if need is not None and need not in ended:
+                    break
+                free = spans[stage][-1].end_s if spans[stage] else 0.0
+                start = max(free, ended[need] if need is not None else 0.0)
+                span = Span(action, start, start + _duration(action, durations[stage]))
+                ended[action] = span.end_s
+                spans[stage].append(span)
+                moved = True
+    stuck = [str(actions[len(done)]) for actions, done in zip(schedule, spans, strict=True) if len(done) < len(actions)]
+    if stuck:
+        raise ValueError(f"the schedule cannot go on: {', '.join(stuck)} wait for each other")
+    return spans
+
+
+def makespan_s(spans: Sequence[Sequence[Span]]) -> float:
+    """Return the time from the first start to the last end."""
+    return max(span.end_s for row in spans for span in row) - min(span.start_s for row in spans for span in row)
+
+
+def throughput(spans: Sequence[Sequence[Span]], batch_size: int) -> float:
+    """Return the steady-state throughput in samples/s.
+
+    The last stage neither warms up nor drains: it alternates forward and backward from first to last. Its first S
+    backwards still ride on the warm-up of the others, so the clock runs from the end of the S-th to the end of the
+    last. With S minibatches or fewer there is no steady state and the whole makespan counts.
+    """
+    ends: Mapping[int, float] = {span.action.minibatch: span.end_s for span in spans[-1] if span.action.kind == "B"}
+    stages, minibatches = len(spans), len(ends)
+    if minibatches > stages:
+        return batch_size * (minibatches - stages) / (ends[minibatches - 1] - ends[stages - 1])
+    return batch_size * minibatches / makespan_s(spans)
+
+
+def _need(action: Action, stages: int) -> Action | None:
+    if action.kind == "F" and action.stage > 0:
+        return Action(action.stage - 1, "F", action.minibatch)
+    if action.kind == "B" and action.stage < stages - 1:
+        return Action(action.stage + 1, "B", action.minibatch)
+    return None
+
+
+def _duration(action: Action, duration: Duration) -> float:
+    return {"F": duration.forward_s, "B": duration.backward_s, "U": duration.update_s}[action.kind]

@@ -1,0 +1,93 @@
+"""The plan: which layers run in which stage, and what that should give. A frozen dataclass that is a JSON file.
+
+Seconds and bytes throughout, per minibatch where it says nothing else.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from profiler.types import Bytes, Count, Seconds
+
+FORMAT_VERSION: Literal[1] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One stage: its layers in captured order and what a minibatch costs there.
+
+    Attributes:
+        compute_s: ``forward_s + backward_s``, the loss included in the last stage.
+        send_s: Copying activations to the next stage and gradients to the previous one.
+        receive_s: Taking them in; nothing in shared memory.
+        send_bytes: Activations and gradients sent.
+        boundary: The values that cross the cut behind this stage, relayed ones included.
+        memory_bytes: Predicted peak above an empty process.
+    """
+
+    layers: Annotated[tuple[str, ...], Meta(min_length=1)]
+    compute_s: Seconds
+    forward_s: Seconds
+    backward_s: Seconds
+    update_s: Seconds
+    send_s: Seconds
+    send_forward_s: Seconds
+    send_backward_s: Seconds
+    receive_s: Seconds
+    send_bytes: Bytes
+    boundary: tuple[str, ...]
+    memory_bytes: Bytes
+    flops: Count
+
+    @property
+    def total_s(self) -> float:
+        """What the stage is busy with one minibatch in the steady state."""
+        return self.compute_s + self.update_s + self.send_s + self.receive_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What the simulated schedule gives over ``minibatches`` minibatches."""
+
+    minibatches: int
+    throughput_samples_per_s: Seconds
+    makespan_s: Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A split of a model into stages.
+
+    Attributes:
+        method: How it was found: ``exact``, ``captured-order`` or a scheme's name.
+        bottleneck_s: The largest stage's ``total_s``.
+        optimal: Whether no legal split has a smaller bottleneck, proven by a search over all of them.
+        lower_bound_s: No legal split has a smaller bottleneck than this.
+    """
+
+    model: str
+    model_digest: str
+    batch_size: Annotated[int, Meta(ge=1)]
+    input_shape: tuple[int, ...]
+    profile_digest: str
+    num_stages: Annotated[int, Meta(ge=1)]
+    method: str
+    schedule: Literal["1f1b"]
+    stages: Annotated[tuple[Stage, ...], Meta(min_length=1)]
+    bottleneck_s: Seconds
+    predicted: Prediction
+    optimal: bool
+    lower_bound_s: Seconds
+    format_version: Literal[1] = FORMAT_VERSION
+
+    @property
+    def cuts(self) -> tuple[str, ...]:
+        """The last layer, in captured order, before each cut."""
+        return tuple(stage.layers[-1] for stage in self.stages[:-1])
+
+    @property
+    def imbalance(self) -> float:
+        """Largest stage over mean stage."""
+        totals = [stage.total_s for stage in self.stages]
+        return max(totals) * len(totals) / sum(totals) if sum(totals) else 1.0

@@ -1,0 +1,5 @@
+"""Run ``python -m profiler``."""
+
+from profiler.cli import main
+
+raise SystemExit(main())

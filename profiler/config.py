@@ -1,0 +1,161 @@
+"""Read the YAML files in ``configs/`` strictly: a wrong key or value is named with its file, line and column.
+
+YAML reads ``1e-3`` as a text, ``no`` as false, and keeps the last of duplicate keys; here each is refused.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import msgspec
+import yaml
+from msgspec import Meta
+
+from profiler.errors import ConfigError
+from profiler.files import read_bytes
+
+Positive = Annotated[int, Meta(ge=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What one comparison is made of; the keys of a configuration file.
+
+    ``lr`` and ``momentum`` set the update rule; ``batches`` counts the minibatches of a run, ``repeats`` the runs of a
+    partition; ``schemes`` are those that ``compare`` runs beside ``optimized``.
+    """
+
+    model: str
+    batch_size: Positive = 4
+    image_size: Positive = 128
+    classes: Annotated[int, Meta(ge=2)] = 1000
+    lr: Annotated[float, Meta(gt=0)] = 0.01
+    momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9
+    batches: Positive = 12
+    repeats: Positive = 3
+    schemes: tuple[str, ...] = ("front-heavy", "front-load", "middle-load", "end-load", "end-heavy", "equal-load")
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """The shape of one minibatch, ``(N, C, H, W)``."""
+        return (self.batch_size, 3, self.image_size, self.image_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One value of a YAML mapping, and where its key and itself stand, as ``file:line:column``."""
+
+    value: Any
+    key_place: str
+    place: str
+
+
+def folder() -> Path:
+    """Return the folder of the shipped configurations: inside an installed wheel, or at the top of a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def for_model(name: str) -> Config:
+    """Return the shipped configuration of model ``name``, or the defaults for a model that has none."""
+    path = folder() / f"{name}.yaml"
+    return load(path) if ":" not in name and "/" not in name and path.is_file() else Config(model=name)
+
+
+def load(path: Path) -> Config:
+    """Read a configuration file.
+
+    Raises:
+        FileError: It cannot be read.
+        ConfigError: A key or value is wrong; the message says where and what would do.
+    """
+    entries = read_mapping(path)
+    hints = get_type_hints(Config, include_extras=True)
+    known = [field.name for field in dataclasses.fields(Config)]
+    values = {}
+    for key, entry in entries.items():
+        if key not in known:
+            raise ConfigError(
+                f"{entry.key_place}: unknown key '{key}'{suggest(key, known)}; known keys: {', '.join(known)}"
+            )
+        values[key] = convert(entry, hints[key], key)
+    if "model" not in values:
+        raise ConfigError(f"{path}: the key 'model' is missing; add a line such as 'model: resnet50'")
+    return Config(**values)
+
+
+def read_mapping(path: Path) -> dict[str, Entry]:
+    """Read a YAML file whose top is a mapping with text keys.
+
+    Raises:
+        FileError: It cannot be read.
+        ConfigError: It is no YAML, no mapping, or has a key twice.
+    """
+    text = _text(path)
+    try:
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+        if not isinstance(root, yaml.MappingNode):
+            raise ConfigError(f"{path} does not hold 'key: value' lines; see the files in {folder()}")
+        entries: dict[str, Entry] = {}
+        for key_node, value_node in root.value:
+            place = f"{path}:{key_node.start_mark.line + 1}:{key_node.start_mark.column + 1}"
+            key = loader.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise ConfigError(f"{place}: the key '{key_node.value}' is not a text; put it in quotes")
+            if key in entries:
+                raise ConfigError(f"{place}: the key '{key}' stands twice; keep one of the two")
+            mark = value_node.start_mark
+            value_place = f"{path}:{mark.line + 1}:{mark.column + 1}"
+            entries[key] = Entry(loader.construct_object(value_node, deep=True), place, value_place)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise ConfigError(f"{path}{where}: this is no YAML: {error.problem}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: this is no YAML: {' '.join(str(error).split())}") from error
+    return entries
+
+
+def convert(entry: Entry, kind: Any, key: str) -> Any:
+    """Return the entry's value as ``kind``.
+
+    Raises:
+        ConfigError: It does not fit.
+    """
+    try:
+        return msgspec.convert(entry.value, type=kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{entry.place}: {key} cannot be {entry.value!r}: {error}{_hint(entry.value)}") from error
+
+
+def override(config: Config, changes: Mapping[str, Any]) -> Config:
+    """Return ``config`` with the values that the command line gave; None means not given."""
+    return dataclasses.replace(config, **{key: value for key, value in changes.items() if value is not None})
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` where something known is near ``word``, else nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not a text in UTF-8; see the files in {folder()}") from error
+
+
+def _hint(value: Any) -> str:
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            return ""
+        return f"; YAML takes {value} for a text, write {number!r}"
+    return "; YAML reads yes, no, on and off as true and false, quote it" if isinstance(value, bool) else ""

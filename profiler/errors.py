@@ -1,0 +1,37 @@
+"""What can go wrong in the profiler; every message is a sentence for the person who typed the command."""
+
+
+class StageplanError(Exception):
+    """The root of all errors that are told as one sentence.
+
+    Attributes:
+        exit_code: What a command exits with: 1 a run failed, 2 bad input, 3 no feasible plan.
+    """
+
+    exit_code = 1
+
+
+class ProfilerError(StageplanError):
+    """The root of the profiler's errors: by default, something that the user gave cannot be used."""
+
+    exit_code = 2
+
+
+class ConfigError(ProfilerError):
+    """A configuration file, key or value cannot be used."""
+
+
+class FileError(ProfilerError):
+    """A file cannot be read or written, or is not what it should be."""
+
+
+class ModelError(ProfilerError):
+    """A model cannot be built from its name."""
+
+
+class CaptureError(ProfilerError):
+    """A model cannot be captured as a graph of layers."""
+
+
+class ProcessError(ProfilerError):
+    """The process cannot be set as timing and running need it."""

@@ -1,0 +1,49 @@
+"""Run layers: the one way in which a layer is run, whether it is timed in a profile or trains in a stage.
+
+Randomness is seeded by (run, layer, minibatch), so that a dropout mask is the same whatever the split.
+"""
+
+import hashlib
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx.node import map_aggregate
+
+from profiler.operations import Attribute, Operation, Ref
+
+Values = dict[str, Any]
+
+
+def run_layer(
+    operation: Operation, values: Values, attributes: Mapping[str, Tensor], run_seed: int, minibatch: int
+) -> None:
+    """Run one layer on the values that it reads and put its output beside them."""
+    if operation.draws:
+        torch.default_generator.manual_seed(layer_seed(run_seed, operation.index, minibatch))
+
+    def fetch(leaf: Any) -> Any:
+        if isinstance(leaf, Ref):
+            return values[leaf.layer]
+        return attributes[leaf.path] if isinstance(leaf, Attribute) else leaf
+
+    args: Any = map_aggregate(operation.args, fetch)
+    kwargs: Any = map_aggregate(operation.kwargs, fetch) if operation.kwargs else {}
+    target = operation.target
+    if isinstance(target, str):
+        values[operation.name] = getattr(args[0], target)(*args[1:], **kwargs)
+    else:
+        values[operation.name] = target(*args, **kwargs)
+
+
+def loss(output: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy of ``output``, ``(N, classes)``, against ``labels``, ``(N,)``."""
+    return nn.functional.cross_entropy(output, labels)
+
+
+def layer_seed(run_seed: int, layer_index: int, minibatch: int) -> int:
+    """Return a 63-bit seed that depends on all three and on nothing else."""
+    key = struct.pack("<qqq", run_seed, layer_index, minibatch)
+    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little") >> 1

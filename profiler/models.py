@@ -1,0 +1,62 @@
+"""Build a model from its name: one of torchvision's, or the user's own ``package.module:factory``."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import nn
+
+from profiler.config import suggest
+from profiler.errors import ModelError
+
+
+def build(name: str, classes: int, seed: int) -> nn.Module:
+    """Return the model in training mode, its weights drawn from ``seed``.
+
+    Args:
+        name: A torchvision classification model such as ``resnet50``, or ``package.module:factory``, where the
+            factory is called without arguments.
+        classes: Number of classes; the user's own factory sets its own.
+        seed: Seed of the initial weights.
+
+    Raises:
+        ModelError: There is no such model, or it cannot be built.
+    """
+    torch.manual_seed(seed)
+    model = _own(name) if ":" in name else _torchvision(name, classes)
+    return model.train()
+
+
+def _torchvision(name: str, classes: int) -> nn.Module:
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        raise ModelError(
+            f"there is no model '{name}' in torchvision {torchvision.__version__}{suggest(name, known)}; "
+            "name one of torchvision's classification models, or your own as package.module:factory"
+        )
+    model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes)
+    return model
+
+
+def _own(name: str) -> nn.Module:
+    module_name, _, factory_name = name.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        factory = getattr(importlib.import_module(module_name), factory_name)
+    except Exception as error:
+        raise ModelError(
+            f"cannot find '{factory_name}' in module '{module_name}': {error}; "
+            "check the name package.module:factory and the folder you are in"
+        ) from error
+    try:
+        model = factory()
+    except Exception as error:
+        raise ModelError(
+            f"the factory '{name}' raised {type(error).__name__}: {error}; it is called as it is"
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"the factory '{name}' returned a {type(model).__name__}; it has to return a torch.nn.Module")
+    return model

@@ -1,0 +1,139 @@
+"""Time training steps layer by layer: rounds of one plain and one instrumented step of the same segment.
+
+The instrumented step is the step that a stage runs, with a clock read between layers. Backward is one call into
+autograd, as in a stage; a hook on each layer's last graph node tells when the engine arrives there, so every interval
+of the backward belongs to the layer it started with, gradient accumulation included, and the parts add up to the whole.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import Node
+
+from profiler.execute import loss, run_layer
+from profiler.operations import Captured
+from profiler.segment import Segment
+from profiler.types import INPUT
+from profiler.versions import WeightVersions
+
+Clock = Callable[[], float]
+
+WARM_UP_ROUNDS = 2
+LOSS = -1
+"""Where the loss stands among the layers' positions."""
+
+
+@dataclass(slots=True)
+class Samples:
+    """One time a round, in seconds; ``forward[LOSS]`` and ``backward[LOSS]`` are the loss's."""
+
+    whole_step: list[float] = field(default_factory=list)
+    forward: dict[int, list[float]] = field(default_factory=dict)
+    backward: dict[int, list[float]] = field(default_factory=dict)
+    update: dict[int, list[float]] = field(default_factory=dict)
+
+
+class Stepper:
+    """Runs training steps of a whole model, plain or instrumented."""
+
+    def __init__(
+        self, captured: Captured, segment: Segment, versions: WeightVersions, batch: tuple[Tensor, Tensor], clock: Clock
+    ) -> None:
+        """Prepare to train ``captured`` on one minibatch of images and labels over and over."""
+        self.captured, self.segment, self.versions, self.clock = captured, segment, versions, clock
+        self.images, self.labels = batch
+        self.minibatch = 0
+        self.samples = Samples()
+
+    def rounds(self, count: int) -> Iterator[int]:
+        """Run the warm-up, then ``count`` rounds that are kept; yields after each."""
+        for number in range(WARM_UP_ROUNDS + count):
+            plain = self.plain_step()
+            forward, backward, update = self.instrumented_step()
+            if number >= WARM_UP_ROUNDS:
+                self.samples.whole_step.append(plain)
+                for times, store in (
+                    (forward, self.samples.forward),
+                    (backward, self.samples.backward),
+                    (update, self.samples.update),
+                ):
+                    for position, time_s in times.items():
+                        store.setdefault(position, []).append(time_s)
+            yield number
+
+    def plain_step(self) -> float:
+        """Run model, loss, backward and update as anyone would, and return how long it took."""
+        start = self.clock()
+        self.versions.bind(self.versions.used_by(self.minibatch))
+        self._bind_attributes()
+        output = self.captured.model(self.images)
+        loss(output, self.labels).backward()  # type: ignore[no-untyped-call]
+        del output
+        self.versions.update(self.minibatch)
+        self.minibatch += 1
+        return self.clock() - start
+
+    def instrumented_step(self) -> tuple[dict[int, float], dict[int, float], dict[int, float]]:
+        """Run the same step layer by layer and return each layer's forward, backward and update time."""
+        clock = self.clock
+        self.versions.bind(self.versions.used_by(self.minibatch))
+        events: list[tuple[float, int]] = []
+        values: dict[str, Any] = {INPUT: self.images}
+        forward: dict[int, float] = {}
+        hooked: set[Node] = set()
+        for position, (operation, dead) in enumerate(zip(self.segment.operations, self.segment.drops, strict=True)):
+            start = clock()
+            run_layer(operation, values, self.versions.attributes, 0, self.minibatch)
+            output = values[operation.name]
+            for name in dead:
+                del values[name]
+            forward[position] = clock() - start
+            _watch(output, position, events, clock, hooked)
+            del output
+        start = clock()
+        result = loss(values.pop(self.captured.output), self.labels)
+        forward[LOSS] = clock() - start
+        backward = self._backward(result, events)
+        return forward, backward, self._update()
+
+    def _bind_attributes(self) -> None:
+        """Let the model's own forward, too, read the bound version of what it reads directly."""
+        for path, tensor in self.versions.attributes.items():
+            if isinstance(tensor, nn.Parameter):
+                owner, _, local = path.rpartition(".")
+                setattr(self.captured.model.get_submodule(owner), local, tensor)
+
+    def _backward(self, result: Tensor, events: list[tuple[float, int]]) -> dict[int, float]:
+        times = dict.fromkeys(range(len(self.segment.operations)), 0.0)
+        start = self.clock()
+        torch.autograd.backward(result)
+        end = self.clock()
+        marks = [(start, LOSS), *events, (end, LOSS)]
+        for (begin, position), (following, _) in pairwise(marks):
+            times[position] = times.get(position, 0.0) + following - begin
+        return times
+
+    def _update(self) -> dict[int, float]:
+        times = {}
+        for position, operation in enumerate(self.segment.operations):
+            paths = [path for path in self.captured.parameters[operation.name] if path in self.captured.learning]
+            start = self.clock()
+            if paths:
+                self.versions.update(self.minibatch, paths)
+            times[position] = self.clock() - start if paths else 0.0
+        self.minibatch += 1
+        return times
+
+
+def _watch(output: Any, position: int, events: list[tuple[float, int]], clock: Clock, hooked: set[Node]) -> None:
+    """Note when the backward arrives at the node that made ``output``; an identity layer has none of its own."""
+    tensors = output if isinstance(output, (tuple, list)) else (output,)
+    for tensor in tensors:
+        node = tensor.grad_fn if isinstance(tensor, Tensor) else None
+        if node is not None and node not in hooked:
+            hooked.add(node)
+            node.register_prehook(lambda _gradients: events.append((clock(), position)))

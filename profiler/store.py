@@ -1,0 +1,67 @@
+"""Keep profiles in a folder and find one that still fits: same model, minibatch and machine."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from profiler.config import Config
+from profiler.files import read_json, to_json, write_whole
+from profiler.types import Profile
+
+FOLDER = Path("profiles")
+
+
+def path_for(config: Config, folder: Path = FOLDER) -> Path:
+    """Return where the profile of ``config`` is kept: ``<model>-b<N>-<size>.json``."""
+    name = config.model.replace(":", "-").replace("/", "-")
+    return folder / f"{name}-b{config.batch_size}-{config.image_size}.json"
+
+
+def keep(profile: Profile, path: Path) -> None:
+    """Write ``profile`` to ``path``."""
+    write_whole(path, to_json(profile))
+
+
+def profile_for(
+    config: Config, core: int, advance: Callable[[], None], report: Callable[[str], None], folder: Path = FOLDER
+) -> Profile:
+    """Return the kept profile that fits ``config`` on this machine, or measure one on ``core`` and keep it.
+
+    Args:
+        config: Model, batch size and image size.
+        core: Where to measure.
+        advance: Called ``measure.STEPS`` times while measuring.
+        report: Called with a sentence on what is used.
+        folder: Where profiles are kept.
+
+    Raises:
+        ProfilerError: The model cannot be built or captured, or a file cannot be read or written.
+    """
+    from profiler.measure import captured_model, measure
+    from profiler.process import machine, settled
+
+    path = path_for(config, folder)
+    found = read_json(path, Profile) if path.is_file() else None
+    difference = "there is none yet" if found is None else misfit(found, config)
+    if found and not difference and found.machine != machine():
+        difference = "that one was measured on another machine or with other versions or cores"
+    if found and not difference and captured_model(config).digest != found.model_digest:
+        difference = "the model has changed since"
+    if found and not difference:
+        report(f"{config.model}: using the profile {path} of {found.measured_at}")
+        return found
+    report(f"{config.model}: measuring a profile for {path}: {difference}")
+    with settled(core):
+        profile = measure(config, advance)
+    keep(profile, path)
+    return profile
+
+
+def misfit(profile: Profile, config: Config) -> str:
+    """Say in words why ``profile`` is not one of ``config``, or nothing."""
+    if profile.model != config.model:
+        return f"that one is of {profile.model}"
+    if profile.input_shape != config.input_shape:
+        return f"that one has input {profile.input_shape}, not {config.input_shape}"
+    if ":" not in profile.model and profile.classes != config.classes:
+        return f"that one has {profile.classes} classes, not {config.classes}"
+    return ""

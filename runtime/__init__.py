@@ -1,0 +1,1 @@
+"""Execution and evidence: processes, channels, weight versions, and the comparison of splits."""

@@ -1,0 +1,42 @@
+"""Anonymous shared memory: it has no name that could leak, and no size limit but memory itself.
+
+The kernel frees it when the last process that has it goes, however that process ends.
+"""
+
+import mmap
+import os
+
+from runtime.errors import RunError
+
+
+class Arena:
+    """A piece of memory that processes share by its file descriptor."""
+
+    def __init__(self, descriptor: int) -> None:
+        """Map the memory behind ``descriptor``, which this arena closes."""
+        self.descriptor = descriptor
+        size = os.fstat(descriptor).st_size
+        self.memory = mmap.mmap(descriptor, size) if size else memoryview(bytearray())
+
+    @classmethod
+    def create(cls, size: int) -> "Arena":
+        """Return a new arena of ``size`` bytes, all zero.
+
+        Raises:
+            RunError: The kernel has none.
+        """
+        descriptor = os.memfd_create("stageplan", os.MFD_CLOEXEC)
+        try:
+            os.ftruncate(descriptor, size)
+            return cls(descriptor)
+        except OSError as error:
+            os.close(descriptor)
+            raise RunError(
+                f"cannot share {size >> 20} MiB of memory: {error.strerror}; use a smaller --batch-size"
+            ) from error
+
+    def close(self) -> None:
+        """Close the descriptor; the mapping goes with the last tensor that lives in it."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1

@@ -1,0 +1,204 @@
+"""``python -m runtime``: run plans in a real pipeline and compare partitions."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from optimizer.cli import fresh_profile
+from optimizer.partitions import OPTIMIZED, distinct, partition_names, plan_for
+from optimizer.planner import Planner, predict
+from optimizer.schemes import Schemes, load_schemes
+from optimizer.types import Plan
+from profiler import config as configuration
+from profiler.command import (
+    Parser,
+    add_common,
+    add_models,
+    configs,
+    emit,
+    execute,
+    note,
+    positive,
+    progress,
+    stdout,
+)  # fmt: skip
+from profiler.config import Config
+from profiler.errors import ConfigError
+from profiler.files import read_json, to_json, write_whole
+from runtime.types import Comparison
+
+RESULTS = Path("results")
+FILE = "comparison.json"
+HAND_OVER_S = 1.5
+"""Roughly what handing a model over and warming up takes; only the announced duration depends on it."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    parser = Parser(prog="python -m runtime", description="Train a model in a pipeline of one-core stages.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="compare | run", parser_class=Parser)
+    both = commands.add_parser("compare", help="run partitions in turn and compare them")
+    both.add_argument("--config", type=Path, metavar="FILE", help="configuration file instead of --model")
+    both.add_argument("--partitions", metavar="P,…", help="optimized, schemes by name, or all (default: as configured)")
+    both.add_argument("--repeats", type=positive, metavar="N", help="runs of each partition")
+    both.add_argument(
+        "--out", type=Path, metavar="DIR", help=f"folder of {FILE}, one below it for each of several models"
+    )
+    one = commands.add_parser("run", help="run one plan")
+    one.add_argument("--plan", type=Path, metavar="FILE", help="plan that python -m optimizer -o wrote")
+    one.add_argument("--partition", metavar="P", help=f"partition of --model (default: {OPTIMIZED})")
+    one.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the run's result here")
+    for command, function in ((both, _compare), (one, _run)):
+        add_models(command, "torchvision model, or package.module:factory")
+        command.add_argument("--batches", type=positive, metavar="N", help="minibatches of a run")
+        add_common(command)
+        command.set_defaults(function=function)
+    return execute(parser, lambda options: int(options.function(options)), argv)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One comparison: what to run and where to keep it."""
+
+    config: Config
+    plans: dict[str, Plan]
+    path: Path
+
+
+def _compare(options: argparse.Namespace) -> int:
+    schemes = load_schemes()
+    wanted = configs(options)
+    names = {config.model: _names(options.partitions, config, schemes) for config in wanted}
+    from profiler.process import usable_cores
+    from runtime.launcher import cores_for
+    from runtime.pool import WorkerPool
+
+    usable = usable_cores(options.cores)
+    jobs = []
+    for config in wanted:
+        plans = _plans(config, options, usable[0], names[config.model], schemes)
+        jobs.append(_Job(config, plans, _place(options.out, config, len(wanted))))
+    cores = cores_for(options.stages, usable)
+    _announce(jobs, cores, quiet=options.quiet)
+    with WorkerPool(cores) as pool:
+        for job in jobs:
+            comparison = _carry_out(job, pool, quiet=options.quiet)
+            if options.json:
+                emit(to_json(comparison), None)
+            elif not options.quiet:
+                from runtime.table import show_comparison
+
+                show_comparison(comparison, stdout())
+            note(f"{job.config.model}: kept in {job.path}", quiet=options.quiet)
+    return 0
+
+
+def _names(given: str | None, config: Config, schemes: Schemes) -> list[str]:
+    return partition_names(given.split(",") if given else [OPTIMIZED, *config.schemes], schemes)
+
+
+def _plans(
+    config: Config, options: argparse.Namespace, core: int, names: list[str], schemes: Schemes
+) -> dict[str, Plan]:
+    profile = fresh_profile(config, core, quiet=options.quiet)
+    planner = Planner(profile, options.stages, config.batches)
+    return {name: plan_for(name, planner, schemes) for name in names}
+
+
+def _place(out: Path | None, config: Config, models: int) -> Path:
+    if out is not None and models == 1:
+        return out / FILE
+    return (out or RESULTS) / config.model.replace(":", "-").replace("/", "-") / FILE
+
+
+def _announce(jobs: list[_Job], cores: tuple[int, ...], *, quiet: bool) -> None:
+    from runtime.launcher import comparable
+    from runtime.table import sharing
+
+    runs, seconds = 0, 0.0
+    for job in jobs:
+        for index in set(distinct(list(job.plans.values()))):
+            plan = list(job.plans.values())[index]
+            work_s = sum(stage.total_s for stage in plan.stages) * job.config.batches / len(set(cores))
+            seconds += job.config.repeats * (max(work_s, plan.predicted.makespan_s) + HAND_OVER_S)
+            runs += job.config.repeats
+    note(f"{runs} runs on cores {','.join(map(str, cores))}, about {max(1, round(seconds / 60))} min", quiet=quiet)
+    if not comparable(cores):
+        note(sharing(len(cores), len(set(cores))), quiet=quiet)
+
+
+def _carry_out(job: _Job, pool: "WorkerPool", *, quiet: bool) -> Comparison:  # type: ignore[name-defined]  # noqa: F821
+    from profiler.measure import SEED, captured_model
+    from profiler.update import UpdateRule
+    from runtime.compare import compare
+    from runtime.launcher import Launcher
+
+    config = job.config
+    launcher = Launcher(captured_model(config), pool, UpdateRule(config.lr, config.momentum), SEED)
+    runs = config.repeats * len(set(distinct(list(job.plans.values()))))
+    with progress(config.model, runs, quiet=quiet) as advance:
+        comparison = compare(
+            job.plans,
+            launcher,
+            config,
+            lambda found: write_whole(job.path, to_json(found)),
+            lambda name: advance(1, name),
+        )
+    launcher.close()
+    return comparison
+
+
+def _run(options: argparse.Namespace) -> int:
+    from profiler.measure import SEED, captured_model
+    from profiler.process import usable_cores
+    from profiler.update import UpdateRule
+    from runtime.launcher import Launcher, cores_for
+    from runtime.pool import WorkerPool
+    from runtime.table import show_run
+
+    usable = usable_cores(options.cores)
+    config, plan = _one_plan(options, usable[0])
+    captured = captured_model(config)
+    with WorkerPool(cores_for(len(plan.stages), usable)) as pool:
+        launcher = Launcher(captured, pool, UpdateRule(config.lr, config.momentum), SEED)
+        result = launcher.run(plan, config.batches)
+        launcher.close()
+    if options.output:
+        write_whole(options.output, to_json(result))
+        note(f"kept in {options.output}", quiet=options.quiet)
+    if options.json:
+        emit(to_json(result), None)
+    elif not options.quiet:
+        show_run(result, stdout())
+    return 0
+
+
+def _one_plan(options: argparse.Namespace, core: int) -> tuple[Config, Plan]:
+    """Return the plan to run and the configuration that goes with it.
+
+    Raises:
+        ConfigError: Not exactly one plan is named.
+    """
+    if options.plan:
+        if options.model or options.partition or options.batch_size or options.image_size:
+            raise ConfigError("--plan names model, batch and split; leave out --model, --partition and the sizes")
+        plan = read_json(options.plan, Plan)
+        config = configuration.override(
+            configuration.for_model(plan.model),
+            {"batch_size": plan.batch_size, "image_size": plan.input_shape[-1], "batches": options.batches},
+        )
+        return config, _predicted_for(plan, config.batches)
+    wanted = configs(options)
+    if len(wanted) > 1:
+        raise ConfigError("run takes one model; compare takes several")
+    schemes = load_schemes()
+    names = partition_names([options.partition or OPTIMIZED], schemes)
+    if len(names) > 1:
+        raise ConfigError("run takes one partition; compare takes several")
+    return wanted[0], _plans(wanted[0], options, core, names, schemes)[names[0]]
+
+
+def _predicted_for(plan: Plan, minibatches: int) -> Plan:
+    from dataclasses import replace
+
+    return replace(plan, predicted=predict(plan.stages, plan.batch_size, minibatches))

@@ -1,0 +1,133 @@
+"""The results of running: one run, and the comparison of several partitions. Frozen dataclasses that are JSON files.
+
+Seconds, bytes and samples throughout; what is per stage is per minibatch.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from optimizer.schedule import Kind
+from optimizer.types import Plan
+from profiler.types import Machine
+
+FORMAT_VERSION: Literal[1] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionRecord:
+    """One executed action; times are on the machine's monotonic clock, which all processes share.
+
+    Attributes:
+        version: The weight version that it used, or that it wrote (``U``).
+        wait_s: Time spent waiting for a neighbour before it started.
+        start_s: When it had all it needed; ``computed_s`` when it began to send, ``end_s`` when it was done.
+        cpu_s: Processor time between start and end.
+    """
+
+    kind: Kind
+    minibatch: int
+    version: int
+    wait_s: float
+    start_s: float
+    computed_s: float
+    end_s: float
+    cpu_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRun:
+    """What one stage did in one run.
+
+    Attributes:
+        busy_s: Processor time per minibatch, waits excluded.
+        wait_s: Mean time per minibatch spent waiting for neighbours.
+        send_s: Time per minibatch spent copying into slots; part of ``busy_s``.
+        peak_rss_bytes: Peak resident size above the process before the stage came; None where the kernel keeps no peak.
+    """
+
+    core: int
+    busy_s: float
+    wait_s: float
+    send_s: float
+    peak_rss_bytes: int | None
+    actions: tuple[ActionRecord, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """One run of one plan."""
+
+    plan: Plan
+    batch_size: int
+    minibatches: int
+    comparable: bool
+    throughput_samples_per_s: float
+    makespan_s: float
+    losses: tuple[float, ...]
+    stages: tuple[StageRun, ...]
+    machine: Machine
+    format_version: Literal[1] = FORMAT_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """The median of some runs with a 95% interval."""
+
+    median: float
+    low: float
+    high: float
+    runs: Annotated[tuple[float, ...], Meta(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageComparison:
+    """One stage of one partition: what was predicted, and the median over the runs of what was measured."""
+
+    predicted_s: float
+    busy_s: float
+    wait_s: float
+    send_s: float
+    predicted_memory_bytes: int
+    peak_rss_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionComparison:
+    """One partition: its plan, what was predicted for it and what was measured.
+
+    Attributes:
+        same_as: The partition that has the same split and whose runs these are, or None where it ran itself.
+    """
+
+    name: str
+    cuts: tuple[str, ...]
+    plan: Plan
+    same_as: str | None
+    predicted_throughput_samples_per_s: float
+    predicted_makespan_s: float
+    throughput_samples_per_s: Spread
+    makespan_s: Spread
+    stages: tuple[StageComparison, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Several partitions of one model, run in turn on the same cores.
+
+    Attributes:
+        comparable: Whether every stage had a core of its own; if not, timings between splits mean little.
+    """
+
+    model: str
+    batch_size: int
+    input_shape: tuple[int, ...]
+    minibatches: int
+    repeats: int
+    num_stages: int
+    cores: tuple[int, ...]
+    comparable: bool
+    machine: Machine
+    partitions: tuple[PartitionComparison, ...]
+    format_version: Literal[1] = FORMAT_VERSION

@@ -1,0 +1,117 @@
+"""A second implementation of the stashing recurrence: one process, no rings, no slots, every version kept for ever.
+
+Minibatch b runs stage s, forward and backward, on that stage's version max(0, b − d_s + 1), d_s = min(S − s, M); its
+gradients make version b + 1 from version b. It walks the torch.fx graph itself and calls modules through
+torch.func.functional_call, so it shares with the runtime only the seeds, the data and the rule's two lines of
+arithmetic.
+"""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.node import map_aggregate
+
+from profiler.execute import layer_seed
+from runtime import data
+
+
+class Replay:
+    def __init__(self, model: nn.Module, stage_of: dict[str, int], seed: int, lr: float, momentum: float) -> None:
+        """``stage_of`` maps the fx node's name to its stage."""
+        self.model, self.stage_of, self.seed, self.lr, self.momentum = (
+            copy.deepcopy(model),
+            stage_of,
+            seed,
+            lr,
+            momentum,
+        )
+        self.graph = fx.Tracer().trace(self.model)
+        self.calls = [node for node in self.graph.nodes if node.op.startswith("call")]
+        self.stages = max(stage_of.values()) + 1
+        start = {name: parameter.detach().clone() for name, parameter in self.model.named_parameters()}
+        self.versions: list[dict[str, Tensor]] = [start]
+        self.moments = {name: torch.zeros_like(weight) for name, weight in start.items()}
+        self.losses: list[float] = []
+        self.gradients: list[dict[str, Tensor]] = []
+
+    def run(self, minibatches: int, shape: tuple[int, ...], classes: int) -> None:
+        for minibatch in range(minibatches):
+            images = data.images(self.seed, minibatch, shape)
+            labels = data.labels(self.seed, minibatch, shape[0], classes)
+            self.step(minibatch, minibatches, images, labels)
+
+    def step(self, minibatch: int, minibatches: int, images: Tensor, labels: Tensor) -> None:
+        weights = {name: self._version(name, minibatch, minibatches) for name in self.versions[0]}
+        received: list[dict[fx.Node, Tensor]] = [{} for _ in range(self.stages)]
+        made: dict[fx.Node, Any] = {}
+        for stage in range(self.stages):
+            self._forward(stage, minibatch, images, weights, received, made)
+        out = next(node for node in self.graph.nodes if node.op == "output").args[0]
+        loss = nn.functional.cross_entropy(made[out], labels)
+        self.losses.append(float(loss.detach()))
+        torch.autograd.backward(loss)
+        for stage in reversed(range(self.stages - 1)):
+            crossing = [node for node in received[stage + 1] if received[stage + 1][node].requires_grad]
+            here: list[Any] = [received[stage].get(node, made.get(node)) for node in crossing]
+            torch.autograd.backward(here, [received[stage + 1][node].grad for node in crossing])
+        found = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
+        self.gradients.append(found)
+        following = {}
+        for name, weight in self.versions[-1].items():
+            self.moments[name] = torch.add(found[name], self.moments[name], alpha=self.momentum)
+            following[name] = torch.add(weight, self.moments[name], alpha=-self.lr)
+        self.versions.append(following)
+
+    def _version(self, name: str, minibatch: int, minibatches: int) -> Tensor:
+        owner, _, _ = name.rpartition(".")
+        users = [node for node in self.calls if node.op == "call_module" and node.target == owner]
+        readers = [user for node in self.graph.nodes if node.op == "get_attr" and node.target == name
+                   for user in node.users]  # fmt: skip
+        stage = self.stage_of[(users or readers)[0].name]
+        depth = min(self.stages - stage, minibatches)
+        return self.versions[max(0, minibatch - depth + 1)][name].clone().requires_grad_()
+
+    def _forward(  # noqa: C901, PLR0917 - one walk over the graph
+        self,
+        stage: int,
+        minibatch: int,
+        images: Tensor,
+        weights: dict[str, Tensor],
+        received: list[dict[fx.Node, Tensor]],
+        made: dict[fx.Node, Any],
+    ) -> None:
+        """Run one stage; what it, or one behind it, reads from before is a fresh leaf copied from the last stage."""
+        later = [node for node in self.calls if self.stage_of[node.name] >= stage]
+        needed = dict.fromkeys(arg for node in later for arg in node.all_input_nodes if arg.op.startswith("call"))
+        for arg in needed:
+            if self.stage_of[arg.name] < stage:
+                source = received[stage - 1].get(arg, made[arg])
+                received[stage][arg] = source.detach().clone().requires_grad_(source.requires_grad)
+        for index, node in enumerate(self.calls):
+            if self.stage_of[node.name] != stage:
+                continue
+
+            def fetch(leaf: Any) -> Any:
+                if not isinstance(leaf, fx.Node):
+                    return leaf
+                if leaf.op == "placeholder":
+                    return images
+                if leaf.op == "get_attr":
+                    return weights[str(leaf.target)]
+                return received[stage].get(leaf, made.get(leaf))
+
+            torch.manual_seed(layer_seed(self.seed, index, minibatch))
+            args: Any = map_aggregate(node.args, fetch)
+            kwargs: Any = map_aggregate(node.kwargs, fetch)
+            if node.op == "call_module":
+                module = self.model.get_submodule(str(node.target))
+                if getattr(module, "inplace", False) and any(arg in received[stage] for arg in node.all_input_nodes):
+                    args = (args[0].clone(), *args[1:])
+                own = {local: weights[f"{node.target}.{local}"] for local, _ in module.named_parameters()}
+                made[node] = torch.func.functional_call(module, own, args, kwargs)
+            elif node.op == "call_method":
+                made[node] = getattr(args[0], str(node.target))(*args[1:], **kwargs)
+            else:
+                made[node] = node.target(*args, **kwargs)

@@ -1,0 +1,188 @@
+"""Small models that hold every construct that splitting has to get right."""
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from typing import Any
+
+import torch
+import torch.fx
+from torch import Tensor, nn
+
+IMAGE_SIZE = 16
+CLASSES = 5
+
+
+class Residual(nn.Module):
+    """Convolution, batch norm, in-place ReLU, dropout and a residual add; cuts inside the block carry two tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.stem_norm = nn.BatchNorm2d(8)
+        self.conv1 = nn.Conv2d(8, 8, 3, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(8)
+        self.relu = nn.ReLU(inplace=True)
+        self.drop = nn.Dropout(0.3)
+        self.conv2 = nn.Conv2d(8, 8, 3, padding=1)
+        self.shortcut = nn.Conv2d(8, 8, 1)
+        self.pool = nn.AdaptiveAvgPool2d(2)
+        self.fc = nn.Linear(32, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.stem_norm(self.stem(x)))
+        y = self.drop(self.relu(self.norm1(self.conv1(x))))
+        y = self.relu(self.conv2(y) + self.shortcut(x))
+        return self.fc(torch.flatten(self.pool(y), 1))
+
+
+class Plain(nn.Module):
+    """A chain of six layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(), nn.Linear(768, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, CLASSES)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+class Tied(nn.Module):
+    """Two layers that share one weight, and a scale that the model reads directly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flatten = nn.Flatten()
+        self.inside = nn.Linear(768, 8)
+        self.first = nn.Linear(8, 8)
+        self.middle = nn.Tanh()
+        self.second = nn.Linear(8, 8)
+        self.second.weight = self.first.weight
+        self.scale = nn.Parameter(torch.ones(8))
+        self.out = nn.Linear(8, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(self.inside(self.flatten(x)))
+        return self.out(self.second(self.middle(x)) * self.scale)
+
+
+class Sizes(nn.Module):
+    """Hands a number from one layer to another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.fc = nn.Linear(784, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return self.fc(x.reshape(x.size(0), -1))
+
+
+class Branching(nn.Module):
+    """Its control flow depends on the data, which cannot be captured."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.sum() > 0 else -x
+
+
+class Pair(nn.Module):
+    """Returns two tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(16, CLASSES)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.fc(x), x
+
+
+def pause(x: Tensor) -> Tensor:
+    """Hand on ``x`` after a moment of random length."""
+    time.sleep(random.random() * 0.01)  # noqa: S311 - to disturb the order of things
+    return x * 1.0
+
+
+torch.fx.wrap("pause")
+
+
+class Delayed(nn.Module):
+    """Every layer is followed by a random delay."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.drop = nn.Dropout(0.3)
+        self.conv2 = nn.Conv2d(8, 8, 3, padding=1)
+        self.pool = nn.AdaptiveAvgPool2d(2)
+        self.fc = nn.Linear(32, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = pause(self.norm(pause(self.conv1(x))))
+        x = pause(self.conv2(pause(self.drop(x)))) + x
+        return self.fc(torch.flatten(pause(self.pool(x)), 1))
+
+
+calls = {"forward": 0, "backward": 0}
+
+
+class Fault(torch.autograd.Function):
+    """Does nothing for a while, and then fails as it was told; never in the process that captures the model."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, how: str, after: int) -> Tensor:
+        ctx.how, ctx.after = how, after
+        strike("forward", how, after)
+        return x * 1.0
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        strike("backward", ctx.how, ctx.after)
+        return gradient, None, None
+
+
+def strike(phase: str, how: str, after: int) -> None:
+    if multiprocessing.parent_process() is None:
+        return
+    calls[phase] += 1
+    if calls[phase] <= after or not how.endswith(phase):
+        return
+    if how.startswith("raise"):
+        raise ValueError("on purpose\nsecond line")
+    if how.startswith("exit"):
+        os._exit(3)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fault(x: Tensor, how: str, after: int) -> Tensor:
+    return Fault.apply(x, how, after)
+
+
+torch.fx.wrap("fault")
+
+
+class Failing(nn.Module):
+    """Its third of five layers fails in a stage's process, after as many calls as ``after`` says."""
+
+    def __init__(self, how: str, after: int) -> None:
+        super().__init__()
+        self.how, self.after = how, after
+        self.flatten = nn.Flatten()
+        self.first = nn.Linear(768, 8)
+        self.last = nn.Linear(8, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.relu(fault(self.first(self.flatten(x)), self.how, self.after)))
+
+
+def not_a_module() -> int:
+    return 3
+
+
+def raises() -> nn.Module:
+    raise ValueError("no such file")

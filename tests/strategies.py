@@ -1,0 +1,96 @@
+"""Profiles for the optimizer's tests: of random graphs, and of real graphs with made-up times."""
+
+import random
+from collections.abc import Sequence
+from itertools import pairwise
+
+from hypothesis import strategies as st
+
+from profiler.operations import Captured
+from profiler.types import INPUT, Edge, Layer, Link, Loss, Machine, Profile, Timing
+
+MACHINE = Machine(cpu="test", physical_cores=4, python="3", torch="2", torchvision="0", settings="none")
+LINK = Link(sizes_bytes=(1000, 100_000), copy_s=(2e-6, 50e-6))
+
+
+def layer(name: str, times_ms: Sequence[float] = (1, 2, 0), sizes: tuple[int, int] = (1000, 1000)) -> Layer:
+    forward, backward, update = times_ms
+    return Layer(
+        name=name,
+        kind="Test",
+        forward_s=forward / 1e3,
+        backward_s=backward / 1e3,
+        update_s=update / 1e3,
+        output_bytes=sizes[0],
+        gradient_bytes=sizes[1],
+        parameter_bytes=100,
+        saved_bytes=200,
+        flops=10,
+    )
+
+
+def profile(
+    layers: Sequence[Layer],
+    edges: Sequence[tuple[str, str]],
+    together: Sequence[tuple[str, ...]] = (),
+    link: Link = LINK,
+    order: Sequence[tuple[str, str]] = (),
+) -> Profile:
+    return Profile(
+        model="test",
+        model_digest="",
+        batch_size=2,
+        input_shape=(2, 3, 4, 4),
+        classes=5,
+        machine=MACHINE,
+        layers=tuple(layers),
+        edges=(
+            *(Edge(source=a, target=b) for a, b in edges),
+            *(Edge(source=a, target=b, kind="order") for a, b in order),
+        ),
+        together=tuple(together),
+        loss=Loss(forward_s=1e-4, backward_s=1e-4),
+        link=link,
+        input_bytes=384,
+        whole_step_s=1.0,
+        whole_step=Timing(median_s=1, low_s=1, high_s=1),
+        closure_error=0.0,
+        measured_at="2026-01-01T00:00:00+00:00",
+    )
+
+
+def chain(times_ms: Sequence[float], link: Link = LINK) -> Profile:
+    names = [f"l{index}" for index in range(len(times_ms))]
+    edges = [(INPUT, names[0]), *pairwise(names)]
+    return profile([layer(name, (time, 0, 0)) for name, time in zip(names, times_ms, strict=True)], edges, link=link)
+
+
+@st.composite
+def random_profiles(draw: st.DrawFn, most: int = 7) -> Profile:
+    """A DAG of a few layers with ties in its times, several readers a value, a group and an order edge at times."""
+    count = draw(st.integers(2, most))
+    names = [f"l{index}" for index in range(count)]
+    small = st.integers(0, 3)
+    layers = [
+        layer(name, (draw(small), draw(small), draw(small)), (draw(small) * 1000, draw(small) * 1000)) for name in names
+    ]
+    edges = {(INPUT, names[0])}
+    for index in range(1, count):
+        sources = draw(st.lists(st.sampled_from([INPUT, *names[:index]]), min_size=1, max_size=3, unique=True))
+        edges |= {(source, names[index]) for source in sources}
+    pairs = st.lists(st.sampled_from(names), min_size=2, max_size=2, unique=True)
+    together = draw(st.lists(pairs.map(tuple), max_size=1)) if draw(st.booleans()) else []
+    order = draw(st.lists(pairs.map(lambda pair: tuple(sorted(pair))), max_size=1)) if draw(st.booleans()) else []
+    return profile(layers, sorted(edges), together, order=order)  # type: ignore[arg-type]
+
+
+def profile_of(captured: Captured, seed: int) -> Profile:
+    """The real graph and sizes of a captured model, with times drawn from ``seed``, spread as real ones are."""
+    drawn = random.Random(seed)  # noqa: S311 - made-up times
+    layers = []
+    for name in captured.layer_names:
+        spec = captured.specs.get(name)
+        size = spec.bytes if spec else 0
+        layers.append(layer(name, [drawn.lognormvariate(0, 1.5) for _ in range(3)], (size, size)))
+    found = profile(layers, [], captured.together)
+    return Profile(**{**{f: getattr(found, f) for f in found.__slots__}, "edges": captured.edges})

@@ -1,0 +1,149 @@
+import pytest
+import small_models
+import torch
+from torch import Tensor, nn
+
+from profiler.capture import capture
+from profiler.errors import CaptureError
+from profiler.models import build
+from profiler.operations import Captured
+
+SIZE = small_models.IMAGE_SIZE
+
+
+def captured(model: nn.Module, batch_size: int = 2) -> Captured:
+    return capture(model.train(), "model", torch.zeros(batch_size, 3, SIZE, SIZE))
+
+
+def order_edges(found: Captured) -> set[tuple[str, str]]:
+    return {(edge.source, edge.target) for edge in found.edges if edge.kind == "order"}
+
+
+@pytest.mark.parametrize(("name", "layers"), [("alexnet", 22), ("vgg16", 40), ("resnet50", 175)])
+def test_real_models_have_the_known_number_of_layers(name: str, layers: int) -> None:
+    found = capture(build(name, 10, 0), name, torch.zeros(2, 3, 64, 64))
+    assert len(found.operations) == layers
+    assert not found.together
+
+
+def test_a_layer_is_named_by_module_path_or_by_function() -> None:
+    names = captured(small_models.Residual()).layer_names
+    assert names[:4] == ("stem", "stem_norm", "relu", "conv1")
+    assert "relu_1" in names, "a module's second call gets a number"
+    assert "add" in names
+    assert "flatten" in names
+
+
+def test_only_layers_that_move_the_generator_draw() -> None:
+    assert [op.name for op in captured(small_models.Residual()).operations if op.draws] == ["drop"]
+
+
+def test_capture_leaves_weights_buffers_and_generator_alone() -> None:
+    model = small_models.Residual().train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state = torch.get_rng_state()
+    captured(model)
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_an_in_place_layer_runs_after_earlier_readers_of_what_it_overwrites() -> None:
+    class Overwriting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.early, self.relu = nn.Conv2d(3, 3, 1), nn.AvgPool2d(1), nn.ReLU(inplace=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.conv(x)
+            y = self.early(x)
+            self.relu(x)
+            return (x + y).flatten(1)  # reads what ReLU made of x
+
+    found = captured(Overwriting())
+    assert ("early", "relu") in order_edges(found)
+    assert found.overwrites == {"relu": "conv"}
+    (add,) = [op for op in found.operations if op.name == "add"]
+    assert add.reads() == ["relu", "early"], "a later reader of an overwritten value reads the layer that overwrote it"
+
+
+def test_an_in_place_method_stays_with_the_layer_that_made_its_input() -> None:
+    class Adding(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.flatten = nn.Conv2d(3, 3, 1), nn.Flatten()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.flatten(self.conv(x).add_(1.0))
+
+    assert captured(Adding()).together == (("add_", "conv"),)
+
+
+def test_layers_that_share_a_parameter_stay_together() -> None:
+    found = captured(small_models.Tied())
+    assert ("first", "second") in found.together
+    assert found.canonical["second.weight"] == "first.weight"
+    assert found.parameters["first"] == ("first.weight", "first.bias")
+    assert found.parameters["second"] == ("second.bias",), "a shared parameter counts once"
+    assert found.parameters["mul"] == ("scale",)
+
+
+def test_a_number_never_crosses_a_cut() -> None:
+    found = captured(small_models.Sizes())
+    assert found.together == (("reshape", "size"),)
+    assert "size" not in found.specs
+
+
+def test_no_gradient_flows_where_nothing_upstream_learns() -> None:
+    class Pooled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pool, self.flatten, self.fc = nn.MaxPool2d(4), nn.Flatten(), nn.Linear(48, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(self.flatten(self.pool(x)))
+
+    specs = captured(Pooled()).specs
+    assert [specs[name].gradient for name in ("input", "pool", "flatten", "fc")] == [False, False, False, True]
+
+
+def test_a_tensor_keeps_its_memory_format() -> None:
+    model = small_models.Residual().to(memory_format=torch.channels_last).train()
+    sample = torch.zeros(2, 3, SIZE, SIZE).to(memory_format=torch.channels_last)
+    spec = capture(model, "model", sample).specs["stem"]
+    assert spec.stride == (8 * SIZE * SIZE, 1, 8 * SIZE, 8)
+
+
+def test_the_digest_tells_models_apart_and_is_the_same_for_the_same() -> None:
+    assert captured(small_models.Residual()).digest == captured(small_models.Residual()).digest
+    assert captured(small_models.Residual()).digest != captured(small_models.Residual(), batch_size=3).digest
+    assert captured(small_models.Residual()).digest != captured(small_models.Tied()).digest
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (small_models.Branching(), "control flow"),
+        (small_models.Pair(), "several values"),
+        (nn.Conv2d(3, 4, 3), "returns a tensor of shape"),
+        (nn.Sequential(), "no layers"),
+        (nn.Sequential(nn.ReLU(inplace=True), nn.Flatten()), ""),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(3, 4)), "layer '2' (Linear)"),
+    ],
+)
+def test_what_cannot_be_captured_is_refused_in_one_sentence(model: nn.Module, words: str) -> None:
+    if not words:  # the switch makes this one run out of place, so it is fine
+        assert captured(model).overwrites == {"0": "input"}
+        return
+    with pytest.raises(CaptureError, match="model 'model'") as refused:
+        captured(model)
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_overwriting_the_input_without_a_switch_is_refused() -> None:
+    class Overwriting(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.add_(1.0).flatten(1)
+
+    with pytest.raises(CaptureError, match="overwrites the model's input"):
+        captured(Overwriting())

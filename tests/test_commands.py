@@ -1,0 +1,163 @@
+"""The three commands as a user types them: what they print, what they write, and how they refuse."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from optimizer import cli as optimizer_cli
+from optimizer.types import Plan
+from profiler import cli as profiler_cli
+from profiler.files import read_json
+from profiler.types import Profile
+from runtime import cli as runtime_cli
+from runtime.types import Comparison, RunResult
+
+Command = Callable[[list[str]], int]
+PROFILE: Command = profiler_cli.main
+OPTIMIZE: Command = optimizer_cli.main
+RUN: Command = runtime_cli.main
+
+SMALL = ["--model", "small_models:Residual", "--batch-size", "4", "--image-size", "16"]
+
+
+def refusal(command: Command, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Run a command that has to fail, and return its exit code and its last line on stderr."""
+    try:
+        code = command(arguments)
+    except SystemExit as stopped:
+        code = int(stopped.code or 0)
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.err
+    assert not printed.out
+    return code, printed.err.strip().splitlines()[-1]
+
+
+def test_profile_plan_run_and_compare_work_together(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert PROFILE([*SMALL]) == 0
+    printed = capsys.readouterr().out
+    assert "stem_norm" in printed
+    assert "The plain step takes" in printed
+    profile = read_json(in_folder / "profiles" / "small_models-Residual-b4-16.json", Profile)
+    computing = [layer for layer in profile.layers if layer.kind != "Dropout"]
+    assert all(layer.forward_s > 0 and layer.backward_s > 0 for layer in computing)
+
+    assert OPTIMIZE([*SMALL, "--stages", "2", "-o", "plan.json"]) == 0
+    printed = capsys.readouterr().out
+    assert "proven optimal" in printed
+    assert "front-heavy" in printed
+    plan = read_json(in_folder / "plan.json", Plan)
+    assert len(plan.stages) == 2
+
+    assert RUN(["run", "--plan", "plan.json", "--batches", "6", "-o", "run.json"]) == 0
+    assert "samples/s in the steady state" in capsys.readouterr().out
+    run = read_json(in_folder / "run.json", RunResult)
+    assert len(run.losses) == 6
+
+    assert (
+        RUN(["compare", *SMALL, "--stages", "2", "--batches", "5", "--repeats", "2", "--out", "found", "--json"]) == 0
+    )
+    printed = capsys.readouterr().out
+    comparison = read_json(in_folder / "found" / "comparison.json", Comparison)
+    assert json.loads(printed)["model"] == "small_models:Residual"
+    assert comparison.partitions[0].name == "optimized"
+    assert len(comparison.partitions) == 7
+    assert all(len(part.throughput_samples_per_s.runs) == 2 for part in comparison.partitions)
+    assert all(min(part.throughput_samples_per_s.runs) > 0 for part in comparison.partitions)
+    best = min(part.plan.bottleneck_s for part in comparison.partitions)
+    assert comparison.partitions[0].plan.bottleneck_s == best
+    assert comparison.comparable == (len(os.sched_getaffinity(0)) >= 2)
+
+
+def test_a_stage_for_each_of_too_few_cores_is_said_aloud(
+    in_folder: Path, capsys: pytest.CaptureFixture[str], usable: tuple[int, ...]
+) -> None:
+    arguments = ["compare", *SMALL, "--stages", "2", "--cores", str(usable[0]), "--partitions", "optimized,end-load"]
+    assert RUN([*arguments, "--batches", "4", "--repeats", "1", "--out", "."]) == 0
+    printed = capsys.readouterr()
+    assert "NOT COMPARABLE: 2 stages shared 1 core" in printed.err
+    assert "NOT COMPARABLE" in printed.out
+    assert not read_json(in_folder / "comparison.json", Comparison).comparable
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "words"),
+    [
+        (PROFILE, ["--model", "resnet5O"], "did you mean 'resnet50'"),
+        (PROFILE, ["--model", "no.such:thing"], "cannot find 'thing'"),
+        (PROFILE, ["--model", "small_models:Branching"], "cannot be captured"),
+        (PROFILE, ["--model", "small_models:Pair"], "returns several values"),
+        (PROFILE, ["--model", "alexnet", "--image-size", "8"], "rejects input of shape"),
+        (PROFILE, ["--model", "alexnet", "--batch-size", "0"], "'0' is not a whole number from 1 up"),
+        (PROFILE, ["--model", "alexnet", "--batch-size", "x"], "'x' is not a whole number"),
+        (PROFILE, ["--model", "alexnet", "--cores", "4711"], "may not use core 4711"),
+        (PROFILE, ["--model", "alexnet", "--cores", "0,0"], "not a list of distinct cores"),
+        (PROFILE, ["--config", "none.yaml"], "No such file"),
+        (PROFILE, ["--config", "none.yaml", "--model", "alexnet"], "cannot stand together"),
+        (PROFILE, ["--model", "alexnet", "vgg16", "-o", "one.json"], "one file for 2 profiles"),
+        (PROFILE, ["--colour"], "unrecognized arguments: --colour"),
+        (OPTIMIZE, [], "no model is named"),
+        (OPTIMIZE, ["--profile", "none.json"], "No such file"),
+        (OPTIMIZE, ["--profile", "text.json"], "is not a profile"),
+        (OPTIMIZE, [*SMALL, "--stages", "99"], "use --stages 14 or fewer"),
+        (OPTIMIZE, [*SMALL, "--method", "endload"], "did you mean 'end-load'"),
+        (OPTIMIZE, ["--model", "alexnet", "vgg16", "-o", "one.json"], "one file for 2 plans"),
+        (RUN, ["compare"], "no model is named"),
+        (RUN, ["compare", *SMALL, "--partitions", "optimised"], "did you mean 'optimized'"),
+        (RUN, ["compare", "--config", "wrong.yaml"], "wrong.yaml:2:1: unknown key 'batch'"),
+        (RUN, ["compare", "--config", "scheme.yaml"], "there is no partition 'endload'"),
+        (RUN, ["run", "--plan", "text.json"], "is not a plan"),
+        (RUN, ["run", "--plan", "text.json", "--model", "alexnet"], "leave out --model"),
+        (RUN, ["run", *SMALL, "--partition", "all"], "run takes one partition"),
+        (RUN, ["run", "--model", "alexnet", "vgg16"], "run takes one model"),
+        (RUN, ["dance"], "invalid choice: 'dance'"),
+        (RUN, [], "required"),
+    ],
+)
+def test_bad_input_is_refused_in_one_sentence_and_leaves_nothing(
+    in_folder: Path, capsys: pytest.CaptureFixture[str], command: Command, arguments: list[str], words: str
+) -> None:
+    (in_folder / "text.json").write_text("hello")
+    (in_folder / "wrong.yaml").write_text("model: alexnet\nbatch: 4\n")
+    (in_folder / "scheme.yaml").write_text("model: alexnet\nschemes: [endload]\n")
+    code, line = refusal(command, arguments, capsys)
+    assert code == 2
+    assert line.startswith("error: ")
+    assert words in line
+    left = {path.name for path in in_folder.iterdir()} - {"text.json", "wrong.yaml", "scheme.yaml", "profiles"}
+    assert not left
+
+
+def test_a_plan_for_another_model_is_refused(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert OPTIMIZE([*SMALL, "--stages", "2", "-o", "plan.json", "--quiet"]) == 0
+    path = in_folder / "plan.json"
+    path.write_text(path.read_text().replace('"small_models:Residual"', '"small_models:Plain"'))
+    code, line = refusal(RUN, ["run", "--plan", "plan.json"], capsys)
+    assert code == 2
+    assert "plan again" in line
+
+
+@pytest.mark.parametrize("package", ["profiler", "optimizer", "runtime"])
+def test_help_needs_no_torch(package: str, in_folder: Path) -> None:
+    code = (
+        f"import sys; sys.argv[1:] = ['--help']; from {package}.cli import main\n"
+        "try: main()\nfinally: print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=in_folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout.strip().endswith("False")
+    assert f"python -m {package}" in done.stdout
+
+
+def test_the_module_form_refuses_with_exit_code_2_and_one_line(in_folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "optimizer", "--profile", "none.json"],
+        cwd=in_folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == "error: cannot read none.json: No such file or directory; check the path\n"
+    assert not done.stdout

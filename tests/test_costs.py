@@ -1,0 +1,66 @@
+import pytest
+from strategies import LINK, chain, layer, profile
+
+from optimizer.costs import copy_ns, costs_of
+from optimizer.errors import ProfileError
+from profiler.types import INPUT, Link
+
+
+def test_a_stage_pays_its_layers_its_copies_and_at_the_end_the_loss() -> None:
+    found = costs_of(chain([1, 2, 4]))
+    copy = copy_ns(LINK, 1000)
+    assert copy == 2000
+    assert found.stage_ns(0b000, 0b001) == 1_000_000 + copy
+    assert found.stage_ns(0b001, 0b011) == 2_000_000 + 2 * copy, "activations down and gradients up"
+    assert found.stage_ns(0b011, 0b111) == 4_000_000 + copy + 200_000
+    assert found.stage_ns(0b000, 0b111) == 7_000_000 + 200_000, "one stage sends nothing"
+
+
+def test_a_value_that_is_read_far_downstream_crosses_every_cut_between() -> None:
+    layers = [
+        layer(name, sizes=size) for name, size in [("a", (10, 1)), ("b", (20, 2)), ("c", (40, 4)), ("d", (80, 8))]
+    ]
+    found = costs_of(profile(layers, [(INPUT, "a"), ("a", "b"), ("b", "c"), ("c", "d"), ("a", "d"), (INPUT, "c")]))
+    assert [value.name for value in found.crossing(0b0001)] == [INPUT, "a"]
+    assert [value.name for value in found.crossing(0b0011)] == [INPUT, "a", "b"]
+    assert [value.name for value in found.crossing(0b0111)] == ["a", "c"]
+    assert found.cut_bytes(0b0011) == 384 + 11 + 22, "the input has no gradient; a is relayed"
+    assert found.crossing(0b0000) == found.crossing(0b1111) == []
+
+
+def test_the_matrix_holds_the_cost_of_every_pair() -> None:
+    found = costs_of(chain([1, 2, 4, 3]))
+    ideals = [0, 0b1, 0b11, 0b111, 0b1111]
+    matrix = found.matrix(ideals)
+    for row, before in enumerate(ideals):
+        for column, through in enumerate(ideals):
+            expected = found.stage_ns(before, through) if row < column else -1
+            assert matrix[row, column] == expected
+
+
+def test_copying_is_interpolated_between_and_beyond_the_measured_sizes() -> None:
+    link = Link(sizes_bytes=(1000, 3000), copy_s=(1e-6, 5e-6))
+    assert copy_ns(link, 0) == 0
+    assert copy_ns(link, 500) == 1000
+    assert copy_ns(link, 2000) == 3000
+    assert copy_ns(link, 6000) == 10_000
+    assert copy_ns(Link(sizes_bytes=(), copy_s=()), 6000) == 0
+
+
+@pytest.mark.parametrize(
+    ("layers", "edges", "words"),
+    [
+        (["a", "a"], [], "two of one name"),
+        ([], [], "no layers"),
+        (["a", "b"], [("a", "c")], "unknown layer 'c'"),
+        (["a", "b"], [("b", "a")], "against the order"),
+        (["a", "b"], [("a", "b"), ("b", "a")], "against the order"),
+        (["a", "b"], [("a", "a")], "against the order"),
+        (["a", "b"], [("z", "b")], "unknown layer 'z'"),
+    ],
+)
+def test_a_profile_that_contradicts_itself_is_refused(
+    layers: list[str], edges: list[tuple[str, str]], words: str
+) -> None:
+    with pytest.raises(ProfileError, match=words):
+        costs_of(profile([layer(name) for name in layers], edges))

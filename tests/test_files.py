@@ -1,0 +1,64 @@
+import os
+from pathlib import Path
+
+import pytest
+from strategies import chain
+
+from profiler.errors import FileError
+from profiler.files import from_json, read_json, to_json, write_whole
+from profiler.types import Profile
+
+
+def test_a_profile_survives_its_file(tmp_path: Path) -> None:
+    profile = chain([1, 2, 3])
+    write_whole(tmp_path / "deep" / "p.json", to_json(profile))
+    assert read_json(tmp_path / "deep" / "p.json", Profile) == profile
+    assert os.listdir(tmp_path / "deep") == ["p.json"]  # noqa: PTH208
+
+
+def test_unknown_fields_are_passed_over() -> None:
+    content = to_json(chain([1])).replace(b'"model": "test"', b'"model": "test", "new": 1')
+    assert from_json(content, Profile, "p.json") == chain([1])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (b'"forward_s": 0.001', b'"forward_s": -0.001', "forward_s"),
+        (b'"forward_s": 0.001', b'"forward_s": NaN', "no JSON"),
+        (b'"forward_s": 0.001', b'"forward_s": 1e999', "forward_s"),
+        (b'"model": "test"', b'"model": 3', "model"),
+        (b'"format_version": 1', b'"format_version": 7', "format_version"),
+        (b'"batch_size": 2', b'"batch_size": 0', "batch_size"),
+        (b"}\n", b"", "no JSON"),
+    ],
+)
+def test_a_wrong_file_is_refused_in_one_sentence(old: bytes, new: bytes, words: str) -> None:
+    content = to_json(chain([1]))
+    content = content.replace(old, new) if new else content[:-3]
+    with pytest.raises(FileError) as refused:
+        from_json(content, Profile, "p.json")
+    assert words in str(refused.value)
+    assert "p.json is not a profile" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "p.json"
+    write_whole(path, b"old")
+
+    def full_disk(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(FileError, match="No space left on device"):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["p.json"]  # noqa: PTH208
+
+
+def test_a_folder_in_the_way_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="cannot write"):
+        write_whole(tmp_path, b"x")
+    with pytest.raises(FileError, match="cannot read"):
+        read_json(tmp_path, Profile)

@@ -1,0 +1,202 @@
+"""Four real processes against a single-process replay of the same recurrence, bit for bit."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+
+import psutil
+import pytest
+import small_models
+import torch
+from replay import Replay
+from strategies import profile_of
+from torch import nn
+
+from optimizer.ideals import enumerate_ideals
+from optimizer.planner import Planner
+from optimizer.types import Plan
+from profiler.capture import capture
+from profiler.operations import Captured
+from profiler.update import UpdateRule
+from runtime.errors import InputError, RunError
+from runtime.launcher import Launcher
+from runtime.pool import WorkerPool
+
+SHAPE = (4, 3, small_models.IMAGE_SIZE, small_models.IMAGE_SIZE)
+RULE = UpdateRule(lr=0.05, momentum=0.9)
+SEED = 3
+MINIBATCHES = 7
+
+
+def build(kind: Callable[[], nn.Module]) -> nn.Module:
+    torch.manual_seed(11)
+    return kind().train()
+
+
+def captured_of(kind: Callable[[], nn.Module]) -> Captured:
+    return capture(build(kind), "model", torch.zeros(SHAPE))
+
+
+def plan_of(captured: Captured, bounds: Sequence[int] | None, stages: int = 4) -> Plan:
+    """A plan with the given ideals as cuts, or the best one for made-up times; made to fit the captured model."""
+    planner = Planner(profile_of(captured, seed=5), stages, MINIBATCHES)
+    plan = planner.optimized() if bounds is None else planner._plan("chosen", bounds)
+    return replace(plan, model_digest=captured.digest, input_shape=SHAPE, batch_size=SHAPE[0])
+
+
+def random_bounds(captured: Captured, seed: int) -> list[int]:
+    """Four stages cut at random ideals, most of them inside the residual block and out of captured order."""
+    costs = Planner(profile_of(captured, seed=5), 4, MINIBATCHES).costs
+    ideals = enumerate_ideals(costs.parts)
+    assert ideals is not None
+    drawn = random.Random(seed)  # noqa: S311 - any chain will do
+    bounds = [0]
+    for left in (3, 2, 1):
+        larger = [i for i in ideals if i & bounds[-1] == bounds[-1] and i != bounds[-1]
+                  and i.bit_count() <= len(costs.layers) - left]  # fmt: skip
+        bounds.append(drawn.choice(larger[: max(1, len(larger) // 2)]))
+    return [*bounds, costs.everything]
+
+
+def assert_equals_replay(
+    kind: Callable[[], nn.Module], plan: Plan, pool: WorkerPool, minibatches: int = MINIBATCHES
+) -> None:
+    captured = captured_of(kind)
+    launcher = Launcher(captured, pool, RULE, SEED)
+    launcher.load(plan, minibatches)
+    result = launcher.go(plan, minibatches)
+    state = launcher.state()
+    launcher.unload()
+    launcher.close()
+    order = {name: index for index, name in enumerate(captured.layer_names)}
+    stages = {order[layer]: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
+    model = build(kind)
+    nodes = [node for node in torch.fx.Tracer().trace(model).nodes if node.op.startswith("call")]
+    replay = Replay(model, {node.name: stages[i] for i, node in enumerate(nodes)}, SEED, RULE.lr, RULE.momentum)
+    replay.run(minibatches, SHAPE, small_models.CLASSES)
+    assert list(result.losses) == replay.losses
+    for name, weight in replay.versions[-1].items():
+        assert torch.equal(state[name], weight), name
+    for name, buffer in replay.model.named_buffers():
+        assert torch.equal(state[name], buffer), name
+    assert not torch.equal(state["fc.weight"], dict(model.named_parameters())["fc.weight"]), "it has learnt"
+
+
+@pytest.mark.usefixtures("settled_process")
+def test_four_stages_equal_the_replay_bit_for_bit(four_workers: WorkerPool) -> None:
+    captured = captured_of(small_models.Residual)
+    assert_equals_replay(small_models.Residual, plan_of(captured, None), four_workers)
+
+
+@pytest.mark.usefixtures("settled_process")
+@pytest.mark.parametrize("seed", range(8))
+def test_any_chain_of_ideals_equals_the_replay(four_workers: WorkerPool, seed: int) -> None:
+    captured = captured_of(small_models.Residual)
+    assert_equals_replay(small_models.Residual, plan_of(captured, random_bounds(captured, seed)), four_workers)
+
+
+@pytest.mark.usefixtures("settled_process")
+@pytest.mark.parametrize("minibatches", [1, 2, 3, 4])
+def test_fewer_minibatches_than_stages_equal_the_replay(four_workers: WorkerPool, minibatches: int) -> None:
+    captured = captured_of(small_models.Residual)
+    assert_equals_replay(small_models.Residual, plan_of(captured, None), four_workers, minibatches)
+
+
+@pytest.mark.usefixtures("settled_process")
+def test_random_delays_never_change_a_bit(four_workers: WorkerPool) -> None:
+    captured = captured_of(small_models.Delayed)
+    for seed in range(3):
+        assert_equals_replay(small_models.Delayed, plan_of(captured, random_bounds(captured, seed)), four_workers)
+
+
+@pytest.mark.usefixtures("settled_process")
+def test_tied_weights_and_weights_read_directly_equal_the_replay(usable: tuple[int, ...]) -> None:
+    captured = captured_of(small_models.Tied)
+    with WorkerPool([usable[0], usable[-1]]) as pool:
+        launcher = Launcher(captured, pool, RULE, SEED)
+        plan = plan_of(captured, None, stages=2)
+        launcher.load(plan, MINIBATCHES)
+        result = launcher.go(plan, MINIBATCHES)
+        state = launcher.state()
+    assert [len(stage.actions) for stage in result.stages] == [3 * MINIBATCHES] * 2
+    model = build(small_models.Tied)
+    assert set(state) == set(dict(model.named_parameters()))
+    assert not torch.equal(state["scale"], torch.ones(8)), "it has learnt"
+
+
+def test_the_same_losses_come_out_of_every_split_at_first(four_workers: WorkerPool) -> None:
+    """Before the first update all splits hold the same weights, data and dropout."""
+    captured = captured_of(small_models.Residual)
+    launcher = Launcher(captured, four_workers, RULE, SEED)
+    plans = [plan_of(captured, random_bounds(captured, seed)) for seed in range(3)]
+    assert len({launcher.run(plan, 2).losses[0] for plan in plans}) == 1
+    launcher.close()
+
+
+def test_a_result_says_what_every_stage_did(four_workers: WorkerPool) -> None:
+    captured = captured_of(small_models.Residual)
+    launcher = Launcher(captured, four_workers, RULE, SEED)
+    result = launcher.run(plan_of(captured, None), MINIBATCHES)
+    launcher.close()
+    assert len(result.losses) == MINIBATCHES
+    assert result.throughput_samples_per_s > 0
+    assert result.makespan_s > 0
+    assert result.comparable == (len(set(four_workers.cores)) == 4)
+    for index, stage in enumerate(result.stages):
+        assert stage.busy_s > 0
+        assert stage.peak_rss_bytes is None or stage.peak_rss_bytes > 0
+        versions = [action.version for action in stage.actions if action.kind == "F"]
+        assert versions == [max(0, minibatch - (4 - index) + 1) for minibatch in range(MINIBATCHES)]
+        assert all(a.start_s <= a.computed_s <= a.end_s for a in stage.actions)
+        assert all(a.end_s <= b.start_s for a, b in pairwise(stage.actions))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model_digest": "0"}, "plan again"),
+        ({"input_shape": (8, 3, 16, 16)}, r"\(8, 3, 16, 16\)"),
+    ],
+)
+def test_a_plan_for_something_else_is_refused(four_workers: WorkerPool, change: dict[str, object], words: str) -> None:
+    captured = captured_of(small_models.Residual)
+    plan = plan_of(captured, None)
+    launcher = Launcher(captured, four_workers, RULE, SEED)
+    with pytest.raises(InputError, match=words):
+        launcher.run(replace(plan, **change), MINIBATCHES)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="3 stages for 4 processes"):
+        launcher.run(replace(plan, stages=plan.stages[:3]), MINIBATCHES)
+    doubled = (plan.stages[0], plan.stages[0], *plan.stages[2:])
+    with pytest.raises(InputError, match="every layer exactly once"):
+        launcher.run(replace(plan, stages=doubled), MINIBATCHES)
+    launcher.close()
+
+
+@pytest.mark.parametrize(
+    ("how", "after", "words"),
+    [
+        # Stage 1 of 3 has two minibatches in flight, so its warm-up makes two calls before minibatch 0.
+        ("raise in forward", 4, "failed in forward of minibatch 2: ValueError: on purpose\n"),
+        ("raise in backward", 3, "failed in backward of minibatch 1: ValueError: on purpose\n"),
+        ("exit in forward", 4, "the process exited with 3"),
+        ("kill in backward", 4, "the process was ended by SIGKILL"),
+        ("exit in forward", 0, "the process exited with 3"),
+        ("raise in forward", 0, "failed in hand-over and warm-up: ValueError: on purpose\n"),
+    ],
+)
+def test_a_stage_that_fails_is_named_and_nothing_is_left(
+    usable: tuple[int, ...], how: str, after: int, words: str
+) -> None:
+    captured = captured_of(partial(small_models.Failing, how, after))
+    with WorkerPool([usable[stage % len(usable)] for stage in range(3)]) as pool:
+        started = [one.process.pid for one in pool._workers]
+        launcher = Launcher(captured, pool, RULE, SEED)
+        with pytest.raises(RunError) as failed:
+            launcher.run(plan_of(captured, [0, 0b11, 0b111, 0b11111], stages=3), MINIBATCHES)
+        launcher.close()
+    assert f"stage 1 (fault … fault) on core {usable[1 % len(usable)]} " in str(failed.value)
+    assert words in f"{failed.value}\n"
+    assert ("Traceback" in failed.value.__notes__[0]) == how.startswith("raise"), "the stack is kept for --debug"
+    assert not any(pid is not None and psutil.pid_exists(pid) for pid in started)

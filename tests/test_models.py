@@ -1,0 +1,38 @@
+import pytest
+import torch
+from torch import nn
+
+from profiler.errors import ModelError
+from profiler.models import build
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    first, second, other = (build("alexnet", 10, seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["features.0.weight"], other["features.0.weight"])
+
+
+def test_the_users_own_factory_is_called() -> None:
+    model = build("small_models:Plain", 10, 0)
+    assert isinstance(model, nn.Module)
+    assert model.training
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("resnet5O", "did you mean 'resnet50'"),
+        ("fcn_resnet50", "no model 'fcn_resnet50'"),
+        ("small_models:Nothing", "cannot find 'Nothing'"),
+        ("no_such_module:x", "cannot find 'x' in module 'no_such_module'"),
+        ("small_models:not_a_module", "returned a int"),
+        ("small_models:raises", "raised ValueError: no such file"),
+        (":", "cannot find"),
+        ("", "no model ''"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_in_one_sentence(name: str, words: str) -> None:
+    with pytest.raises(ModelError) as refused:
+        build(name, 10, 0)
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)

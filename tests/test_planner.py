@@ -1,0 +1,75 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import chain, layer, profile, random_profiles
+
+from optimizer.errors import PartitionError
+from optimizer.partitions import distinct, partition_names, plan_for
+from optimizer.planner import Planner, predict
+from optimizer.schemes import load_schemes
+from optimizer.types import Plan
+from profiler.files import from_json, to_json
+from profiler.types import INPUT, Profile
+
+
+@settings(deadline=None, max_examples=60)
+@given(found=random_profiles(), stages=st.integers(1, 3))
+def test_the_stages_add_up(found: Profile, stages: int) -> None:
+    try:
+        plan = Planner(found, stages, 8).optimized()
+    except PartitionError:
+        return
+    assert sorted(name for stage in plan.stages for name in stage.layers) == sorted(one.name for one in found.layers)
+    work = sum(one.forward_s + one.backward_s + one.update_s for one in found.layers) + 2e-4
+    assert sum(stage.compute_s + stage.update_s for stage in plan.stages) == pytest.approx(work)
+    for stage in plan.stages:
+        assert stage.compute_s == pytest.approx(stage.forward_s + stage.backward_s)
+        assert stage.send_s == pytest.approx(stage.send_forward_s + stage.send_backward_s)
+        assert stage.receive_s == 0
+    assert plan.bottleneck_s == pytest.approx(max(stage.total_s for stage in plan.stages))
+    assert plan.stages[-1].boundary == ()
+
+
+def test_memory_is_versions_gradients_momentum_activations_and_slots() -> None:
+    found = profile(
+        [layer("a", sizes=(1000, 600)), layer("b", sizes=(500, 500)), layer("c")],
+        [(INPUT, "a"), ("a", "b"), ("b", "c")],
+    )
+    plan = Planner(found, 3, 8).scheme("one each", (34, 33, 33))
+    # 100 bytes of parameters and 200 saved a layer; depths 3, 2, 1; the slots behind stage s are d_s of each kind.
+    assert [stage.memory_bytes for stage in plan.stages] == [
+        100 * (3 + 2) + 200 * 3 + 3 * 1600,
+        100 * (2 + 2) + 200 * 2 + 3 * 1600 + 2 * 1000,
+        100 * (1 + 2) + 200 * 1 + 2 * 1000,
+    ]
+
+
+def test_a_plan_survives_its_file() -> None:
+    plan = Planner(chain([1, 2, 3, 4]), 2, 8).optimized()
+    assert from_json(to_json(plan), Plan, "plan.json") == plan
+
+
+def test_the_prediction_is_that_of_the_simulated_schedule() -> None:
+    plan = Planner(chain([2, 2]), 2, 100).optimized()
+    assert plan.predicted == predict(plan.stages, plan.batch_size, 100)
+    assert plan.predicted.throughput_samples_per_s == pytest.approx(plan.batch_size / plan.bottleneck_s, rel=0.02)
+
+
+def test_names_of_partitions_are_spelled_out_once() -> None:
+    schemes = load_schemes()
+    assert partition_names(["all"], schemes) == ["optimized", *schemes]
+    assert partition_names(["end-load", "all"], schemes)[0] == "end-load"
+    assert len(partition_names(["all", "optimized"], schemes)) == 7
+    with pytest.raises(PartitionError, match="did you mean 'optimized'"):
+        partition_names(["optimised"], schemes)
+
+
+def test_equal_splits_are_found() -> None:
+    planner = Planner(chain([1, 1, 1, 1]), 4, 8)
+    schemes = load_schemes()
+    plans = [plan_for(name, planner, schemes) for name in ("optimized", "equal-load", "front-heavy")]
+    assert distinct(plans) == [0, 0, 0]
+    planner = Planner(chain([1, 1, 1, 9]), 2, 8)
+    plans = [plan_for(name, planner, schemes) for name in ("equal-load", "optimized", "end-load")]
+    assert distinct(plans) == [0, 1, 2]
+    assert [len(plan.stages[0].layers) for plan in plans] == [2, 3, 1]

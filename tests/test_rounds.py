@@ -1,0 +1,71 @@
+"""The clock is a counter here: every reading is one second later than the last, so times are exact."""
+
+from itertools import count
+
+import small_models
+import torch
+
+from profiler.capture import capture
+from profiler.rounds import LOSS, WARM_UP_ROUNDS, Stepper
+from profiler.segment import whole
+from profiler.update import UpdateRule
+from profiler.versions import WeightVersions
+
+SHAPE = (2, 3, small_models.IMAGE_SIZE, small_models.IMAGE_SIZE)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.readings = count()
+
+    def __call__(self) -> float:
+        return float(next(self.readings))
+
+
+def stepper(model: torch.nn.Module) -> Stepper:
+    captured = capture(model.train(), "model", torch.zeros(SHAPE))
+    segment = whole(captured)
+    state = dict(captured.model.named_parameters()) | dict(captured.model.named_buffers())
+    versions = WeightVersions(segment.places, segment.parameters, state, 2, UpdateRule(0.01, 0.9))
+    batch = (torch.randn(SHAPE), torch.tensor([0, 1]))
+    return Stepper(captured, segment, versions, batch, Clock())
+
+
+def test_each_layer_gets_a_sample_a_round_and_warm_up_is_dropped() -> None:
+    found = stepper(small_models.Residual())
+    assert len(list(found.rounds(3))) == WARM_UP_ROUNDS + 3
+    layers = len(found.segment.operations)
+    samples = found.samples
+    assert samples.whole_step == [1.0] * 3, "the plain step reads the clock twice and nothing in between does"
+    assert set(samples.forward) == {LOSS, *range(layers)}
+    assert set(samples.backward) == {LOSS, *range(layers)}
+    assert set(samples.update) == set(range(layers))
+    assert all(len(times) == 3 for times in (*samples.forward.values(), *samples.backward.values()))
+
+
+def test_the_backward_times_add_up_to_the_whole_backward() -> None:
+    found = stepper(small_models.Residual())
+    _, backward, _ = found.instrumented_step()
+    # The clock advances by one a reading: start, one reading a hooked layer, end.
+    hooked = len(found.segment.operations)
+    assert sum(backward.values()) == hooked + 1
+    assert all(backward[position] == 1.0 for position in range(hooked))
+
+
+def test_layers_with_parameters_and_no_others_have_an_update() -> None:
+    found = stepper(small_models.Residual())
+    _, _, update = found.instrumented_step()
+    names = [found.segment.operations[position].name for position, time in update.items() if time]
+    assert names == ["stem", "stem_norm", "conv1", "norm1", "conv2", "shortcut", "fc"]
+
+
+def test_the_instrumented_step_trains_as_the_plain_step_does() -> None:
+    steppers = []
+    for _ in range(2):
+        torch.manual_seed(4)
+        steppers.append(stepper(small_models.Tied()))
+    for _ in range(3):
+        steppers[0].plain_step()
+        steppers[1].instrumented_step()
+    plain, instrumented = (one.versions.tensors(3) for one in steppers)
+    assert all(torch.allclose(plain[path], instrumented[path]) for path in plain)

@@ -1,0 +1,169 @@
+"""The search against brute force over every assignment of layers to stages, written from the problem statement."""
+
+from collections.abc import Iterator
+from itertools import combinations, product
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import chain, profile_of, random_profiles
+
+from optimizer.costs import copy_ns
+from optimizer.errors import PartitionError
+from optimizer.planner import Planner
+from optimizer.schemes import load_schemes
+from optimizer.types import Plan
+from profiler.capture import capture
+from profiler.models import build
+from profiler.types import INPUT, Profile
+
+Objective = tuple[int, int, int, tuple[tuple[int, tuple[int, ...]], ...]]
+
+
+def objective(profile: Profile, stage_of: dict[str, int], stages: int) -> Objective:
+    """Bottleneck, bytes sent, second-worst stage, and where the cuts are, straight from the cost model's words."""
+    costs = [0] * stages
+    for layer in profile.layers:
+        times = (layer.forward_s, layer.backward_s, layer.update_s)
+        costs[stage_of[layer.name]] += sum(round(time * 1e9) for time in times)
+    costs[-1] += round(profile.loss.forward_s * 1e9) + round(profile.loss.backward_s * 1e9)
+    sizes = {layer.name: (layer.output_bytes, layer.gradient_bytes) for layer in profile.layers}
+    sizes[INPUT] = (profile.input_bytes, 0)
+    sent = 0
+    for name, (output, gradient) in sizes.items():
+        readers = [stage_of[e.target] for e in profile.edges if e.source == name and e.kind == "data"]
+        home = 0 if name == INPUT else stage_of[name]
+        for stage in range(home, max(readers, default=home)):
+            costs[stage] += copy_ns(profile.link, output)
+            costs[stage + 1] += copy_ns(profile.link, gradient)
+            sent += output + gradient
+    order = [layer.name for layer in profile.layers]
+    cuts = []
+    for cut in range(stages - 1):
+        before = tuple(index for index, name in enumerate(order) if stage_of[name] <= cut)
+        cuts.append((len(before), before))
+    ranked = sorted(costs, reverse=True)
+    return ranked[0], sent, ranked[1] if stages > 1 else 0, tuple(cuts)
+
+
+def legal_assignments(profile: Profile, stages: int) -> Iterator[dict[str, int]]:
+    names = [layer.name for layer in profile.layers]
+    for choice in product(range(stages), repeat=len(names)):
+        stage_of = dict(zip(names, choice, strict=True))
+        if len(set(choice)) < stages:
+            continue
+        if any(e.source != INPUT and stage_of[e.source] > stage_of[e.target] for e in profile.edges):
+            continue
+        if all(len({stage_of[name] for name in group}) == 1 for group in profile.together):
+            yield stage_of
+
+
+def stage_map(plan: Plan) -> dict[str, int]:
+    return {layer: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
+
+
+@settings(deadline=None, max_examples=120)
+@given(profile=random_profiles(), stages=st.integers(1, 4))
+def test_the_plan_is_the_best_of_all_legal_assignments(profile: Profile, stages: int) -> None:
+    every = [objective(profile, stage_of, stages) for stage_of in legal_assignments(profile, stages)]
+    planner = Planner(profile, stages, 8)
+    if not every:
+        with pytest.raises(PartitionError, match="cannot be cut"):
+            planner.optimized()
+        return
+    plan = planner.optimized()
+    assert objective(profile, stage_map(plan), stages) == min(every)
+    assert plan.optimal
+    assert plan.bottleneck_s == min(every)[0] / 1e9 == plan.lower_bound_s
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vgg16"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_real_chains_agree_with_brute_force(name: str, seed: int) -> None:
+    """Every way to put three cuts into the captured order, which is a chain here: 1,330 and 9,139 of them."""
+    profile = profile_of(capture(build(name, 10, 0), name, torch.zeros(1, 3, 64, 64)), seed)
+    names = [layer.name for layer in profile.layers]
+    best = None
+    for cuts in combinations(range(1, len(names)), 3):
+        stage_of = {layer: sum(index >= cut for cut in cuts) for index, layer in enumerate(names)}
+        # The cuts' own rank is their position here; brute force keeps the first of equals.
+        found = objective_of_chain(profile, stage_of)
+        if best is None or found < best[0]:
+            best = (found, cuts)
+    assert best is not None
+    plan = Planner(profile, 4, 8).optimized()
+    assert tuple(len(stage.layers) for stage in plan.stages[:-1]) == (
+        best[1][0],
+        best[1][1] - best[1][0],
+        best[1][2] - best[1][1],
+    )
+    assert plan.bottleneck_s == best[0][0] / 1e9
+
+
+def objective_of_chain(profile: Profile, stage_of: dict[str, int]) -> tuple[int, int, int]:
+    return objective(profile, stage_of, 4)[:3]
+
+
+@settings(deadline=None, max_examples=60)
+@given(profile=random_profiles(), stages=st.integers(1, 4))
+def test_no_scheme_beats_the_plan(profile: Profile, stages: int) -> None:
+    planner = Planner(profile, stages, 8)
+    for name, shares in load_schemes().items():
+        try:
+            scheme = planner.scheme(name, shares)
+        except PartitionError:
+            continue
+        plan = planner.optimized()
+        assert plan.bottleneck_s <= scheme.bottleneck_s
+        assert scheme.optimal == (scheme.bottleneck_s == plan.bottleneck_s)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vgg16", "resnet50"])
+def test_no_scheme_beats_the_plan_on_real_graphs(name: str) -> None:
+    profile = profile_of(capture(build(name, 10, 0), name, torch.zeros(2, 3, 64, 64)), seed=3)
+    for stages in (1, 2, 3, 4, 7):
+        planner = Planner(profile, stages, 8)
+        plan = planner.optimized()
+        assert all(plan.bottleneck_s <= planner.scheme(*item).bottleneck_s for item in load_schemes().items())
+
+
+@settings(deadline=None, max_examples=40)
+@given(profile=random_profiles(), factor=st.integers(2, 5))
+def test_scaling_all_times_leaves_the_split_alone(profile: Profile, factor: int) -> None:
+    link = profile.link
+    scaled = Profile(
+        **{
+            **{name: getattr(profile, name) for name in profile.__slots__},
+            "layers": tuple(scale_layer(layer, factor) for layer in profile.layers),
+            "loss": type(profile.loss)(forward_s=1e-4 * factor, backward_s=1e-4 * factor),
+            "link": type(link)(sizes_bytes=link.sizes_bytes, copy_s=tuple(time * factor for time in link.copy_s)),
+        }
+    )
+    try:
+        plan = Planner(profile, 3, 8).optimized()
+    except PartitionError:
+        return
+    assert stage_map(Planner(scaled, 3, 8).optimized()) == stage_map(plan)
+
+
+def scale_layer(layer: object, factor: int) -> object:
+    values = {name: getattr(layer, name) for name in type(layer).__slots__}  # type: ignore[attr-defined]
+    times = {name: values[name] * factor for name in ("forward_s", "backward_s", "update_s")}
+    return type(layer)(**(values | times))
+
+
+def test_more_stages_than_layers_are_refused_with_the_most_that_would_do() -> None:
+    with pytest.raises(PartitionError, match="use --stages 3 or fewer"):
+        Planner(chain([1, 2, 3]), 4, 8).optimized()
+
+
+def test_a_graph_with_too_many_ideals_is_planned_along_its_captured_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    profile = chain([5, 1, 1, 5])
+    exact = Planner(profile, 2, 8).optimized()
+    monkeypatch.setattr("optimizer.planner.enumerate_ideals", lambda _parts: None)
+    plan = Planner(profile, 2, 8).optimized()
+    assert plan.method == "captured-order"
+    assert not plan.optimal
+    assert plan.bottleneck_s == exact.bottleneck_s
+    assert plan.lower_bound_s == pytest.approx((12e-3 + 0.2e-3) / 2)

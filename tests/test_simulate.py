@@ -1,0 +1,62 @@
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from optimizer.schedule import Action, one_forward_one_backward
+from optimizer.simulate import Duration, makespan_s, simulate, throughput
+
+durations = st.builds(Duration, st.integers(1, 9), st.integers(1, 9), st.integers(0, 3))
+
+
+def test_two_stages_by_hand() -> None:
+    schedule = one_forward_one_backward(2, 2)
+    spans = simulate(schedule, [Duration(1, 2, 1), Duration(2, 3, 1)])
+    times = {str(span.action): (span.start_s, span.end_s) for row in spans for span in row}
+    assert times == {
+        "0F0": (0, 1), "0F1": (1, 2), "1F0": (1, 3), "1B0": (3, 6), "1U0": (6, 7), "0B0": (6, 8), "0U0": (8, 9),
+        "1F1": (7, 9), "1B1": (9, 12), "1U1": (12, 13), "0B1": (12, 14), "0U1": (14, 15),
+    }  # fmt: skip
+    assert makespan_s(spans) == 15
+
+
+def test_one_stage_runs_at_its_own_pace() -> None:
+    spans = simulate(one_forward_one_backward(1, 10), [Duration(1, 2, 1)])
+    assert makespan_s(spans) == 40
+    assert throughput(spans, batch_size=8) == pytest.approx(8 / 4)
+
+
+@settings(deadline=None)
+@given(rows=st.lists(durations, min_size=1, max_size=5))
+def test_the_steady_throughput_is_that_of_the_slowest_stage(rows: list[Duration]) -> None:
+    """A pipeline whose every stage has its depth's minibatches in flight goes as fast as its slowest stage or slower,
+
+    and a long run never beats it.
+    """
+    minibatches = 60
+    spans = simulate(one_forward_one_backward(len(rows), minibatches), rows)
+    slowest = max(row.forward_s + row.backward_s + row.update_s for row in rows)
+    assert throughput(spans, 1) <= 1 / slowest * (1 + 2 * len(rows) / minibatches)
+    assert makespan_s(spans) >= minibatches * slowest
+
+
+@settings(deadline=None)
+@given(rows=st.lists(durations, min_size=1, max_size=4), minibatches=st.integers(1, 9))
+def test_nothing_starts_before_what_it_needs(rows: list[Duration], minibatches: int) -> None:
+    spans = simulate(one_forward_one_backward(len(rows), minibatches), rows)
+    ends = {span.action: span.end_s for row in spans for span in row}
+    for row in spans:
+        assert all(first.end_s <= second.start_s for first, second in pairwise(row))
+        for span in row:
+            action = span.action
+            if action.kind == "F" and action.stage:
+                assert ends[Action(action.stage - 1, "F", action.minibatch)] <= span.start_s
+            if action.kind == "B" and action.stage < len(rows) - 1:
+                assert ends[Action(action.stage + 1, "B", action.minibatch)] <= span.start_s
+
+
+def test_a_schedule_that_cannot_go_on_is_refused() -> None:
+    stuck = [[Action(0, "B", 0)], [Action(1, "F", 0), Action(1, "B", 0)]]
+    with pytest.raises(ValueError, match="0B0, 1F0 wait for each other"):
+        simulate(stuck, [Duration(1, 1, 1)] * 2)

@@ -1,0 +1,58 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from profiler import store
+from profiler.config import Config
+from profiler.errors import FileError
+from profiler.files import read_json, write_whole
+from profiler.types import Profile
+
+CONFIG = Config(model="small_models:Plain", batch_size=2, image_size=16)
+
+
+@pytest.fixture
+def said(in_folder: Path) -> list[str]:  # noqa: ARG001 - to be in an empty folder
+    return []
+
+
+def ask(said: list[str], config: Config, core: int) -> Profile:
+    return store.profile_for(config, core, lambda: None, said.append)
+
+
+def test_a_profile_is_measured_once_and_then_kept(said: list[str], usable: tuple[int, ...]) -> None:
+    first = ask(said, CONFIG, usable[0])
+    path = Path("profiles/small_models-Plain-b2-16.json")
+    assert read_json(path, Profile) == first
+    assert ask(said, CONFIG, usable[0]) == first
+    assert "there is none yet" in said[0]
+    assert said[1] == f"small_models:Plain: using the profile {path} of {first.measured_at}"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model_digest": "0"}, "the model has changed since"),
+        ({"input_shape": (2, 3, 8, 8)}, "that one has input (2, 3, 8, 8)"),
+        ({"model": "other"}, "that one is of other"),
+        ({"machine": None}, "another machine"),
+    ],
+)
+def test_a_profile_that_no_longer_fits_is_measured_again(
+    said: list[str], usable: tuple[int, ...], change: dict[str, object], words: str
+) -> None:
+    fresh = ask(said, CONFIG, usable[0])
+    if "machine" in change:
+        change = {"machine": replace(fresh.machine, cpu="another")}
+    store.keep(replace(fresh, **change), store.path_for(CONFIG))  # type: ignore[arg-type]
+    again = ask(said, CONFIG, usable[0])
+    assert words in said[-1]
+    assert again.model_digest == fresh.model_digest
+    assert read_json(store.path_for(CONFIG), Profile) == again
+
+
+def test_a_broken_profile_is_refused(said: list[str], usable: tuple[int, ...]) -> None:
+    write_whole(store.path_for(CONFIG), b"{")
+    with pytest.raises(FileError, match="is not a profile"):
+        ask(said, CONFIG, usable[0])
