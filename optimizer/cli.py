@@ -5,7 +5,6 @@ from pathlib import Path
 
 from optimizer.errors import OptimizerError
 from optimizer.partitions import OPTIMIZED, partition_names, plan_for
-from optimizer.planner import Planner
 from optimizer.schemes import load_schemes
 from optimizer.types import Plan
 from profiler import config as configuration
@@ -16,12 +15,11 @@ from profiler.command import (
     configs,
     emit,
     execute,
+    fresh_profile,
     note,
     positive,
-    progress,
     stdout,
-)  # fmt: skip
-from profiler.config import Config
+)
 from profiler.errors import ConfigError
 from profiler.files import read_json, to_json, write_whole
 from profiler.types import Profile
@@ -44,6 +42,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from optimizer.planner import Planner
+    from optimizer.table import show_partitions, show_plan
+
     schemes = load_schemes()
     method = partition_names([OPTIMIZED if options.method == EXACT else options.method], schemes)[0]
     for profile, minibatches in _profiles(options):
@@ -57,8 +58,6 @@ def _run(options: argparse.Namespace) -> int:
             emit(to_json(plan), None)
         elif not options.quiet:
             console = stdout()
-            from optimizer.table import show_partitions, show_plan
-
             show_plan(plan, profile, console)
             show_partitions(plans, console)
     return 0
@@ -77,19 +76,6 @@ def _profiles(options: argparse.Namespace) -> list[tuple[Profile, int]]:
 
     core = usable_cores(options.cores)[0]
     return [(fresh_profile(config, core, quiet=options.quiet), config.batches) for config in wanted]
-
-
-def fresh_profile(config: Config, core: int, *, quiet: bool) -> Profile:
-    """Return the kept profile that still fits, or measure one and keep it, with a progress bar.
-
-    Raises:
-        ProfilerError: The model cannot be built or captured.
-    """
-    from profiler.measure import STEPS
-    from profiler.store import profile_for
-
-    with progress("profile", STEPS, quiet=quiet) as advance:
-        return profile_for(config, core, lambda: advance(1, config.model), lambda sentence: note(sentence, quiet=quiet))
 
 
 def _refuse_others(profile: Profile, options: argparse.Namespace) -> None:

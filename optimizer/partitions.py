@@ -1,12 +1,15 @@
 """Turn the names of partitions into plans: ``optimized``, the schemes by name, or ``all`` of these."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from optimizer.errors import PartitionError
-from optimizer.planner import Planner
 from optimizer.schemes import Schemes, shares_of
 from optimizer.types import Plan
 from profiler.config import suggest
+
+if TYPE_CHECKING:
+    from optimizer.planner import Planner
 
 OPTIMIZED = "optimized"
 ALL = "all"
@@ -29,7 +32,7 @@ def partition_names(wanted: Iterable[str], schemes: Schemes) -> list[str]:
     return list(found)
 
 
-def plan_for(name: str, planner: Planner, schemes: Schemes) -> Plan:
+def plan_for(name: str, planner: "Planner", schemes: Schemes) -> Plan:
     """Return the plan of partition ``name``.
 
     Raises:

@@ -12,6 +12,7 @@ from profiler import config
 from profiler.config import Config
 from profiler.errors import ConfigError, StageplanError
 from profiler.files import write_whole
+from profiler.types import Profile
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -125,6 +126,19 @@ def progress(title: str, total: float, *, quiet: bool) -> Iterator[Callable[[flo
             bar.update(task, advance=amount, description=f"{title}: {what}")
 
         yield advance
+
+
+def fresh_profile(config: Config, core: int, *, quiet: bool) -> Profile:
+    """Return the kept profile that still fits, or measure one and keep it, with a progress bar.
+
+    Raises:
+        ProfilerError: The model cannot be built or captured.
+    """
+    from profiler.measure import STEPS
+    from profiler.store import profile_for
+
+    with progress("profile", STEPS, quiet=quiet) as advance:
+        return profile_for(config, core, lambda: advance(1, config.model), lambda sentence: note(sentence, quiet=quiet))
 
 
 def note(text: str, *, quiet: bool) -> None:

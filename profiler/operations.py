@@ -120,3 +120,10 @@ def leaves(value: Any) -> Iterator[Any]:
     found: list[Any] = []
     map_aggregate(value, found.append)
     yield from found
+
+
+def fetch_attribute(model: nn.Module, path: str) -> torch.Tensor:
+    """Return the parameter or buffer of ``model`` at ``path``."""
+    owner, _, local = path.rpartition(".")
+    found: torch.Tensor = getattr(model.get_submodule(owner), local)
+    return found

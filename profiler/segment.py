@@ -12,9 +12,9 @@ from typing import Any
 
 from torch import nn
 
-from profiler.capture import can_run_out_of_place
 from profiler.execute import Values, run_layer
 from profiler.operations import Captured, Operation, TensorSpec
+from profiler.probe import can_run_out_of_place
 from profiler.types import INPUT
 
 

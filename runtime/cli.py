@@ -1,12 +1,11 @@
 """``python -m runtime``: run plans in a real pipeline and compare partitions."""
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from optimizer.cli import fresh_profile
 from optimizer.partitions import OPTIMIZED, distinct, partition_names, plan_for
-from optimizer.planner import Planner, predict
 from optimizer.schemes import Schemes, load_schemes
 from optimizer.types import Plan
 from profiler import config as configuration
@@ -17,15 +16,19 @@ from profiler.command import (
     configs,
     emit,
     execute,
+    fresh_profile,
     note,
     positive,
     progress,
     stdout,
-)  # fmt: skip
+)
 from profiler.config import Config
 from profiler.errors import ConfigError
 from profiler.files import read_json, to_json, write_whole
 from runtime.types import Comparison
+
+if TYPE_CHECKING:
+    from runtime.pool import WorkerPool
 
 RESULTS = Path("results")
 FILE = "comparison.json"
@@ -100,6 +103,8 @@ def _names(given: str | None, config: Config, schemes: Schemes) -> list[str]:
 def _plans(
     config: Config, options: argparse.Namespace, core: int, names: list[str], schemes: Schemes
 ) -> dict[str, Plan]:
+    from optimizer.planner import Planner
+
     profile = fresh_profile(config, core, quiet=options.quiet)
     planner = Planner(profile, options.stages, config.batches)
     return {name: plan_for(name, planner, schemes) for name in names}
@@ -127,7 +132,7 @@ def _announce(jobs: list[_Job], cores: tuple[int, ...], *, quiet: bool) -> None:
         note(sharing(len(cores), len(set(cores))), quiet=quiet)
 
 
-def _carry_out(job: _Job, pool: "WorkerPool", *, quiet: bool) -> Comparison:  # type: ignore[name-defined]  # noqa: F821
+def _carry_out(job: _Job, pool: "WorkerPool", *, quiet: bool) -> Comparison:
     from profiler.measure import SEED, captured_model
     from profiler.update import UpdateRule
     from runtime.compare import compare
@@ -199,6 +204,6 @@ def _one_plan(options: argparse.Namespace, core: int) -> tuple[Config, Plan]:
 
 
 def _predicted_for(plan: Plan, minibatches: int) -> Plan:
-    from dataclasses import replace
+    from optimizer.planner import predict
 
     return replace(plan, predicted=predict(plan.stages, plan.batch_size, minibatches))

@@ -1,0 +1,74 @@
+"""Trace a model with torch.fx into operations: what is called, in which order, and what reads what."""
+
+from typing import Any
+
+from torch import fx, nn
+from torch.fx.node import map_aggregate
+
+from profiler.errors import CaptureError
+from profiler.operations import Attribute, Operation, Ref
+from profiler.types import INPUT
+
+
+def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], str]:
+    """Return the model's operations in captured order and the name of the one whose output is the model's.
+
+    Raises:
+        CaptureError: torch.fx cannot trace the model, or its inputs and outputs are not one tensor each.
+    """
+    try:
+        graph = fx.Tracer().trace(model)
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise CaptureError(
+            f"model '{name}' cannot be captured: {reason[0]}; torch.fx needs a forward whose control flow does not "
+            "depend on the data"
+        ) from error
+    names: dict[fx.Node, Any] = {}
+    operations: list[Operation] = []
+    taken: set[str] = {INPUT}
+    output: Any = None
+    for node in graph.nodes:
+        if node.op == "placeholder":
+            names[node] = _placeholder(node, names, name)
+        elif node.op == "get_attr":
+            names[node] = Attribute(str(node.target))
+        elif node.op == "output":
+            output = map_aggregate(node.args[0], lambda leaf: names.get(leaf, leaf))  # type: ignore[arg-type]
+        else:
+            operation = _operation(model, node, len(operations), names, taken)
+            names[node] = Ref(operation.name)
+            operations.append(operation)
+    if not isinstance(output, Ref):
+        raise CaptureError(
+            f"model '{name}' returns several values or none; the loss needs one tensor (N, classes), so wrap the model "
+            "in a module that returns only that (auxiliary heads are not trained yet)"
+        )
+    return tuple(operations), output.layer
+
+
+def _placeholder(node: fx.Node, names: dict[fx.Node, Any], name: str) -> Any:
+    if Ref(INPUT) not in names.values():
+        return Ref(INPUT)
+    if node.args:
+        return node.args[0]
+    raise CaptureError(
+        f"model '{name}' takes a second input '{node.target}' without a default; wrap it in a module with one input"
+    )
+
+
+def _operation(model: nn.Module, node: fx.Node, index: int, names: dict[fx.Node, Any], taken: set[str]) -> Operation:
+    target: Any = node.target
+    if node.op == "call_module":
+        path, target = str(node.target), model.get_submodule(str(node.target))
+        kind, name = type(target).__name__, path
+        repeat = 1
+        while name in taken:
+            name, repeat = f"{path}_{repeat}", repeat + 1
+    else:
+        kind = str(target) if node.op == "call_method" else getattr(target, "__name__", str(target))
+        name = node.name if node.name not in taken else f"{node.name}_fn"
+    taken.add(name)
+    args: Any = map_aggregate(node.args, lambda leaf: names.get(leaf, leaf))  # type: ignore[arg-type]
+    kwargs: Any = map_aggregate(node.kwargs, lambda leaf: names.get(leaf, leaf))  # type: ignore[arg-type]
+    return Operation(index=index, name=name, kind=kind, target=target, args=args, kwargs=kwargs)
