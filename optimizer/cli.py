@@ -59,7 +59,7 @@ def _run(options: argparse.Namespace) -> int:
         elif not options.quiet:
             console = stdout()
             show_plan(plan, profile, console)
-            show_partitions(plans, console)
+            show_partitions(plans, profile, console)
     return 0
 
 

@@ -1,9 +1,10 @@
 """Show a plan stage by stage, and beside the plans of the schemes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.types import Plan
+from profiler.table import step_s
 from profiler.types import Profile
 
 if TYPE_CHECKING:
@@ -47,26 +48,51 @@ def show_plan(plan: Plan, profile: Profile, console: "Console") -> None:
     console.print(table)
 
 
-def show_partitions(plans: Mapping[str, Plan], console: "Console") -> None:
-    """Print what each partition is predicted to give, best first."""
+def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Console") -> None:
+    """Print what each partition is predicted to give, best first, its stages' shares side by side."""
     from rich import box
     from rich.table import Table
 
     best = min(plan.bottleneck_s for plan in plans.values())
-    minibatches = next(iter(plans.values())).predicted.minibatches
-    table = Table(title="Predicted: a stage on each of as many cores", box=box.SIMPLE)
-    table.add_column("partition")
-    table.add_column("cuts after", overflow="fold")
-    for name in ("slowest stage ms", "÷ best", "imbalance", "samples/s", f"makespan of {minibatches} s", "sent"):
+    table = Table(
+        title="All partitions, stage by stage: what counting layers promises, and what it costs",
+        caption="Shares in per cent. Predicted for a stage on each of as many cores.",
+        caption_justify="left",
+        box=box.SIMPLE,
+    )
+    table.add_column("partition", no_wrap=True)
+    names = ("of layers", "of FLOPs", "of time", "memory MiB", "sent MiB", "slowest ms", "÷ best", "samples/s")
+    for name in names:
         table.add_column(name, justify="right")
     for name, plan in sorted(plans.items(), key=lambda item: item[1].bottleneck_s):
         table.add_row(
-            name, ", ".join(plan.cuts),
-            _ms(plan.bottleneck_s), f"{plan.bottleneck_s / best:.2f}", f"{plan.imbalance:.2f}",
-            f"{plan.predicted.throughput_samples_per_s:.1f}", f"{plan.predicted.makespan_s:.2f}",
-            _mib(sum(stage.send_bytes for stage in plan.stages)),
-        )  # fmt: skip
+            name,
+            _shares([len(stage.layers) for stage in plan.stages]),
+            _shares([stage.flops for stage in plan.stages]),
+            _shares([stage.total_s for stage in plan.stages]),
+            " ".join(f"{stage.memory_bytes / 2**20:.0f}" for stage in plan.stages),
+            " ".join(f"{stage.send_bytes / 2**20:.1f}" for stage in plan.stages),
+            _ms(plan.bottleneck_s),
+            f"{plan.bottleneck_s / best:.2f}",
+            f"{plan.predicted.throughput_samples_per_s:.1f}",
+        )
     console.print(table)
+    console.print(_ceiling(profile, next(iter(plans.values())).num_stages))
+
+
+def _ceiling(profile: Profile, stages: int) -> str:
+    """Say how fast any split can be at best: the costliest layer cannot be cut."""
+    largest = max(profile.layers, key=step_s)
+    share = step_s(largest) / sum(map(step_s, profile.layers))
+    return (
+        f"The costliest of {len(profile.layers)} layers, {largest.name}, takes {share:.0%} of the step, so no split "
+        f"into {stages} stages is more than {min(stages, 1 / share):.1f} times as fast as one core."
+    )
+
+
+def _shares(amounts: Sequence[float]) -> str:
+    total = sum(amounts) or 1
+    return " ".join(f"{100 * amount / total:.0f}" for amount in amounts)
 
 
 def _ms(seconds: float) -> str:

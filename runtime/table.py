@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from runtime.types import Comparison, PartitionComparison, RunResult
+from optimizer.partitions import OPTIMIZED
+from runtime.types import Comparison, RunResult
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,20 +45,29 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
 
 
 def verdict(comparison: Comparison) -> list[str]:
-    """Return what the comparison says, in sentences."""
-    lines = []
-    ran = [part for part in comparison.partitions if part.same_as is None]
-    ours = next((part for part in ran if part.name == "optimized"), None)
-    others = [part for part in ran if part is not ours]
-    if ours and others:
-        best, worst = max(others, key=_median), min(others, key=_median)
-        lines.append(
-            f"{comparison.model}: optimized ran {_median(ours) / _median(best):.2f} times as fast as {best.name}, the "
-            f"fastest scheme, and {_median(ours) / _median(worst):.2f} times as fast as {worst.name}, the slowest."
-        )
+    """Return what the comparison says, in sentences; where stages shared cores, only the prediction speaks of speed."""
+    measured = {part.name: part.throughput_samples_per_s.median for part in comparison.partitions}
+    predicted = {part.name: part.predicted_throughput_samples_per_s for part in comparison.partitions}
     if not comparison.comparable:
-        lines.append(sharing(comparison.num_stages, len(set(comparison.cores))))
-    return lines
+        shared = sharing(comparison.num_stages, len(set(comparison.cores)))
+        return [*_faster(comparison.model, "is predicted to run", predicted), shared]
+    return _faster(comparison.model, "ran", measured)
+
+
+def _faster(model: str, verb: str, throughput: dict[str, float]) -> list[str]:
+    schemes = {name: value for name, value in throughput.items() if name != OPTIMIZED}
+    if OPTIMIZED not in throughput or not schemes:
+        return []
+    ours, best, worst = (
+        throughput[OPTIMIZED],
+        max(schemes, key=schemes.__getitem__),
+        min(schemes, key=schemes.__getitem__),
+    )
+    sentence = (
+        f"{model}: optimized {verb} {ours / schemes[best]:.2f} times as fast as {best}, the fastest scheme, and "
+        f"{ours / schemes[worst]:.2f} times as fast as {worst}, the slowest."
+    )
+    return [sentence]
 
 
 def sharing(stages: int, cores: int) -> str:
@@ -95,10 +105,6 @@ def show_run(result: RunResult, console: "Console") -> None:
     )
     if not result.comparable:
         console.print(sharing(len(result.stages), len({stage.core for stage in result.stages})))
-
-
-def _median(part: PartitionComparison) -> float:
-    return part.throughput_samples_per_s.median
 
 
 def _ms(seconds: float) -> str:
