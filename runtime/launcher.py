@@ -14,7 +14,6 @@ from optimizer.simulate import Span, makespan_s, throughput
 from optimizer.types import Plan
 from profiler.operations import Captured, TensorSpec
 from profiler.process import machine
-from profiler.segment import Segment, segment
 from profiler.slot import fill, slot_bytes, slot_tensors
 from profiler.types import INPUT
 from profiler.update import UpdateRule
@@ -23,6 +22,7 @@ from runtime.channel import doorbells, link_bytes
 from runtime.errors import InputError
 from runtime.messages import Export, Go, Load, Report, Unload
 from runtime.pool import WorkerPool
+from runtime.slices import slices
 from runtime.types import RunResult, StageRun
 
 
@@ -52,13 +52,14 @@ class Launcher:
 
     def load(self, plan: Plan, minibatches: int) -> None:
         """Hand every stage its slice and warm it up."""
-        self._check(plan)
         stages = len(plan.stages)
+        if stages != len(self.pool):
+            raise InputError(f"the plan has {stages} stages for {len(self.pool)} processes; set --stages to match")
+        segments = slices(self.captured, plan)
         self.pool.describe_with(
             lambda stage: f"stage {stage} ({plan.stages[stage].layers[0]} … {plan.stages[stage].layers[-1]})"
         )
         schedule = one_forward_one_backward(stages, minibatches)
-        segments = self._segments(plan)
         slots = [depth(stage, stages, minibatches) if stage < stages - 1 else 0 for stage in range(stages)]
         arenas = [Arena.create(link_bytes(segments[stage].sends, slots[stage])) for stage in range(stages - 1)]
         bells = [doorbells() for _ in range(stages - 1)]
@@ -133,28 +134,6 @@ class Launcher:
     def close(self) -> None:
         """Let go of the initial weights."""
         self._weights.close()
-
-    def _segments(self, plan: Plan) -> list[Segment]:
-        boundaries = [(INPUT,), *(stage.boundary for stage in plan.stages[:-1]), ()]
-        return [
-            segment(self.captured, frozenset(stage.layers), boundaries[index], boundaries[index + 1])
-            for index, stage in enumerate(plan.stages)
-        ]
-
-    def _check(self, plan: Plan) -> None:
-        shape = self.captured.specs[INPUT].shape
-        if plan.model_digest != self.captured.digest or plan.input_shape != shape:
-            raise InputError(
-                f"the plan is for {plan.model} with input {plan.input_shape} as it was profiled, which is not this "
-                f"{self.captured.name} with input {shape}; plan again with python -m optimizer"
-            )
-        if len(plan.stages) != len(self.pool):
-            raise InputError(
-                f"the plan has {len(plan.stages)} stages for {len(self.pool)} processes; set --stages to match"
-            )
-        placed = [layer for stage in plan.stages for layer in stage.layers]
-        if sorted(placed) != sorted(self.captured.layer_names):
-            raise InputError("the plan does not place every layer exactly once; plan again with python -m optimizer")
 
 
 def comparable(cores: Sequence[int]) -> bool:

@@ -169,7 +169,7 @@ def test_a_plan_for_something_else_is_refused(four_workers: WorkerPool, change: 
     with pytest.raises(InputError, match="3 stages for 4 processes"):
         launcher.run(replace(plan, stages=plan.stages[:3]), MINIBATCHES)
     doubled = (plan.stages[0], plan.stages[0], *plan.stages[2:])
-    with pytest.raises(InputError, match="every layer exactly once"):
+    with pytest.raises(InputError, match="exactly once"):
         launcher.run(replace(plan, stages=doubled), MINIBATCHES)
     launcher.close()
 
