@@ -37,6 +37,10 @@ def capture(model: nn.Module, name: str, sample: Tensor) -> Captured:
             f"model '{name}' returns {_describe(result)}; the loss needs one tensor (N, classes), "
             "so wrap the model in a module that returns only that"
         )
+    if not probe.specs[output].gradient:
+        raise CaptureError(
+            f"model '{name}' has nothing to train: its output depends on no parameter that requires a gradient"
+        )
     operations = tuple(
         dataclasses.replace(operation, draws=operation.name in probe.draws) for operation in probe.operations
     )
