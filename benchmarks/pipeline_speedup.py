@@ -42,7 +42,7 @@ def main() -> None:
 def compare(config: Config, cores: tuple[int, ...], repeats: int) -> str:
     """Return the line of one model."""
     with settled(cores[0]):
-        profile = measure(config, lambda: None)
+        profile = measure(config, captured_model(config), lambda _share: None)
     single = Planner(profile, 1, config.batches).optimized()
     split = Planner(profile, len(cores), config.batches).optimized()
     rule = UpdateRule(config.lr, config.momentum)

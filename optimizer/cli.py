@@ -4,11 +4,12 @@ import argparse
 from pathlib import Path
 
 from optimizer.errors import OptimizerError
-from optimizer.partitions import OPTIMIZED, partition_names, plan_for
+from optimizer.partitions import OPTIMIZED, plan_for
 from optimizer.schemes import load_schemes
 from optimizer.types import Plan
 from profiler import config as configuration
 from profiler.command import (
+    STAGES,
     Parser,
     add_common,
     add_models,
@@ -20,6 +21,7 @@ from profiler.command import (
     positive,
     stdout,
 )
+from profiler.config import suggest
 from profiler.errors import ConfigError
 from profiler.files import read_json, to_json, write_whole
 from profiler.types import Profile
@@ -46,11 +48,14 @@ def _run(options: argparse.Namespace) -> int:
     from optimizer.table import show_partitions, show_plan
 
     schemes = load_schemes()
-    method = partition_names([OPTIMIZED if options.method == EXACT else options.method], schemes)[0]
+    methods = {EXACT: OPTIMIZED} | {name: name for name in schemes}
+    if options.method not in methods:
+        hint = suggest(options.method, methods)
+        raise OptimizerError(f"there is no method '{options.method}'{hint}; known: {', '.join(methods)}")
     for profile, minibatches in _profiles(options):
-        planner = Planner(profile, options.stages, minibatches)
+        planner = Planner(profile, options.stages or STAGES, minibatches)
         plans = {name: plan_for(name, planner, schemes) for name in (OPTIMIZED, *schemes)}
-        plan: Plan = plans[method]
+        plan: Plan = plans[methods[options.method]]
         if options.output:
             write_whole(options.output, to_json(plan))
             note(f"{profile.model}: plan written to {options.output}", quiet=options.quiet)
@@ -71,7 +76,7 @@ def _profiles(options: argparse.Namespace) -> list[tuple[Profile, int]]:
         return [(profile, config.batches)]
     wanted = configs(options)
     if options.output and len(wanted) > 1:
-        raise ConfigError(f"{options.output} is one file for {len(wanted)} plans; name one model, or leave -o out")
+        raise ConfigError(f"{options.output} is one file for {len(wanted)} plans; name one model, or give no -o")
     from profiler.process import usable_cores
 
     core = usable_cores(options.cores)[0]
@@ -80,6 +85,8 @@ def _profiles(options: argparse.Namespace) -> list[tuple[Profile, int]]:
 
 def _refuse_others(profile: Profile, options: argparse.Namespace) -> None:
     """Refuse options that contradict the profile that was named."""
+    if options.config:
+        raise ConfigError("--profile and --config cannot stand together; the profile is of one model and batch")
     if options.model and options.model != [profile.model]:
         raise OptimizerError(f"{options.profile} is a profile of {profile.model}; leave out --model {options.model[0]}")
     sizes = (

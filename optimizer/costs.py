@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from optimizer.errors import ProfileError
 from optimizer.ideals import blocks, members_of
+from profiler.transfer import copy_s
 from profiler.types import INPUT, Layer, Link, Profile
 
 NANOSECONDS = 1_000_000_000
@@ -114,6 +115,8 @@ def costs_of(profile: Profile) -> Costs:
     Raises:
         ProfileError: Its graph names unknown layers, names one twice, or has a cycle.
     """
+    if not profile.complete:
+        raise ProfileError(f"the profile of {profile.model} is what an interrupt left over; profile the model again")
     position = {layer.name: index for index, layer in enumerate(profile.layers)}
     if len(position) < len(profile.layers) or not position:
         raise ProfileError(f"the profile of {profile.model} has no layers, or two of one name; profile the model again")
@@ -151,13 +154,8 @@ def costs_of(profile: Profile) -> Costs:
 
 
 def copy_ns(link: Link, size: int) -> int:
-    """Return what copying ``size`` bytes into a slot costs: measured sizes, straight lines between and beyond them."""
-    if size == 0 or not link.sizes_bytes:
-        return 0
-    sizes, times = np.array(link.sizes_bytes, dtype=float), np.array(link.copy_s)
-    if size > sizes[-1]:
-        return nanoseconds(float(times[-1] * size / sizes[-1]))
-    return nanoseconds(float(np.interp(size, sizes, times)))
+    """Return what copying ``size`` bytes into a slot costs."""
+    return nanoseconds(copy_s(link, size))
 
 
 def nanoseconds(seconds: float) -> int:

@@ -64,6 +64,11 @@ def makespan_s(spans: Sequence[Sequence[Span]]) -> float:
     return max(span.end_s for row in spans for span in row) - min(span.start_s for row in spans for span in row)
 
 
+def has_steady_state(stages: int, minibatches: int) -> bool:
+    """Say whether so many minibatches outlast the warm-up."""
+    return minibatches > stages
+
+
 def throughput(spans: Sequence[Sequence[Span]], batch_size: int) -> float:
     """Return the steady-state throughput in samples/s.
 
@@ -73,7 +78,7 @@ def throughput(spans: Sequence[Sequence[Span]], batch_size: int) -> float:
     """
     ends: Mapping[int, float] = {span.action.minibatch: span.end_s for span in spans[-1] if span.action.kind == "B"}
     stages, minibatches = len(spans), len(ends)
-    if minibatches > stages:
+    if has_steady_state(stages, minibatches):
         return batch_size * (minibatches - stages) / (ends[minibatches - 1] - ends[stages - 1])
     return batch_size * minibatches / makespan_s(spans)
 

@@ -56,7 +56,9 @@ def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Conso
     best = min(plan.bottleneck_s for plan in plans.values())
     table = Table(
         title="All partitions, stage by stage: what counting layers promises, and what it costs",
-        caption="Shares in per cent. Predicted for a stage on each of as many cores.",
+        caption="Shares in per cent, stage by stage. Memory: weights in all versions, gradients, momentum, saved "
+        "activations and slots. Sent: activations and gradients per minibatch. Samples/s: predicted, with a core for "
+        "every stage.",
         caption_justify="left",
         box=box.SIMPLE,
     )

@@ -1,6 +1,8 @@
 """``python -m profiler``: measure what each layer of a model costs on one core."""
 
 import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from profiler.command import (
@@ -8,58 +10,102 @@ from profiler.command import (
     add_common,
     add_models,
     configs,
+    duration,
     emit,
     execute,
     note,
+    positive,
     progress,
     stdout,
 )  # fmt: skip
 from profiler.config import Config
 from profiler.errors import ConfigError
-from profiler.files import to_json
+from profiler.files import to_json, write_whole
+from profiler.types import Profile
 
 MODELS = ("alexnet", "vgg16", "resnet50")
+TABLES = (".csv", ".md")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = Parser(prog="python -m profiler", description="Measure what each layer of a model costs on one core.")
     add_models(parser, f"torchvision model, or package.module:factory (default: {', '.join(MODELS)})")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file instead of --model")
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE_OR_DIR", help="where to keep the profiles (default: profiles/)"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE_OR_DIR",
+        help="folder of the profiles (default: profiles/), a profile x.json, or the table as x.csv or x.md",
     )
+    parser.add_argument(
+        "--budget", type=duration, default=30.0, metavar="30s", help="longest time to measure a model (default: 30s)"
+    )
+    parser.add_argument("--sort", choices=("order", "time"), default="order", help="as captured, or costliest first")
+    parser.add_argument("--top", type=positive, metavar="K", help="show only so many layers")
     add_common(parser)
     return execute(parser, _run, argv)
 
 
 def _run(options: argparse.Namespace) -> int:
     wanted = configs(options, MODELS)
-    paths = _paths(wanted, options.output)
-    from profiler.measure import STEPS, measure
-    from profiler.process import settled, usable_cores
+    places = _places(wanted, options.output)
+    from profiler.process import usable_cores
     from profiler.store import keep
-    from profiler.table import show
+    from profiler.table import rows, show, to_csv, to_markdown
 
     core = usable_cores(options.cores)[0]
-    with progress("profile", STEPS * len(wanted), quiet=options.quiet) as advance:
-        for config, path in zip(wanted, paths, strict=True):
-            with settled(core):
-                profile = measure(config, lambda name=config.model: advance(1, name))  # type: ignore[misc]
-            keep(profile, path)
+    with progress("profile", len(wanted), quiet=options.quiet) as advance:
+        for config, place in zip(wanted, places, strict=True):
+            profile = _measure(config, core, place.profile, options.budget, advance)
+            keep(profile, place.profile)
+            found = rows(profile, options.sort, options.top)
+            if place.table:
+                write_whole(place.table, to_csv(found) if place.table.suffix == ".csv" else to_markdown(found))
             if options.json:
                 emit(to_json(profile), None)
             elif not options.quiet:
-                show(profile, stdout())
-            note(f"{config.model}: kept in {path}", quiet=options.quiet)
+                show(found, stdout())
+            note(f"{config.model}: kept in {place.profile}", quiet=options.quiet)
     return 0
 
 
-def _paths(wanted: list[Config], output: Path | None) -> list[Path]:
+def _measure(config: Config, core: int, path: Path, budget_s: float, advance: Callable[[float, str], None]) -> Profile:
+    """Measure one model; what an interrupt leaves over is kept beside ``path``, as a partial profile."""
+    from profiler.budget import Budget
+    from profiler.measure import Interrupted, captured_model, measure
+    from profiler.process import settled
+    from profiler.store import keep
+
+    captured = captured_model(config)
+    try:
+        with settled(core):
+            return measure(config, captured, lambda share: advance(share, config.model), Budget(budget_s))
+    except Interrupted as interrupted:
+        if interrupted.partial:
+            partial = path.with_suffix(".partial.json")
+            keep(interrupted.partial, partial)
+            note(f"{config.model}: the rounds so far are in {partial}, which is not planned with", quiet=False)
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a model's profile goes, and the table if one is wanted."""
+
+    profile: Path
+    table: Path | None = None
+
+
+def _places(wanted: list[Config], output: Path | None) -> list[_Place]:
     from profiler.store import FOLDER, path_for
 
-    if output is None or output.is_dir() or output.suffix != ".json":
-        return [path_for(config, output or FOLDER) for config in wanted]
+    if output is None or output.is_dir() or not output.suffix:
+        return [_Place(path_for(config, output or FOLDER)) for config in wanted]
+    if output.suffix not in (".json", *TABLES):
+        raise ConfigError(f"{output} ends in none of .json, .csv and .md; name such a file, or a folder, with -o")
     if len(wanted) > 1:
         raise ConfigError(f"{output} is one file for {len(wanted)} profiles; name a folder with -o")
-    return [output]
+    if output.suffix == ".json":
+        return [_Place(output)]
+    return [_Place(path_for(wanted[0], FOLDER), output)]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 INTERRUPTED = 130
+WIDTH = 170
+STAGES = 4
 
 
 class Parser(argparse.ArgumentParser):
@@ -51,7 +53,7 @@ def add_common(parser: Parser) -> None:
     """Add the options that every command has."""
     parser.add_argument("--batch-size", type=positive, metavar="N", help="samples per minibatch")
     parser.add_argument("--image-size", type=positive, metavar="N", help="height and width of the images in pixels")
-    parser.add_argument("--stages", type=positive, metavar="N", default=4, help="pipeline stages (default: 4)")
+    parser.add_argument("--stages", type=positive, metavar="N", help=f"pipeline stages (default: {STAGES})")
     parser.add_argument(
         "--cores", type=cores, metavar="0,1,…", help="cores to use (default: those this process may use)"
     )
@@ -61,8 +63,9 @@ def add_common(parser: Parser) -> None:
 
 
 def add_models(parser: Parser, text: str) -> None:
-    """Add ``--model``, which takes one name or several and may be given more than once."""
+    """Add ``--model``, which takes one name or several and may be given more than once, and ``--config``."""
     parser.add_argument("--model", nargs="+", action="extend", metavar="NAME", help=text)
+    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file instead of --model")
 
 
 def positive(text: str) -> int:
@@ -74,6 +77,18 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1 up")
     return number
+
+
+def duration(text: str) -> float:
+    """Parse a time such as ``30s``, ``2m`` or ``45`` into seconds."""
+    number, unit = (text[:-1], text[-1]) if text[-1:] in {"s", "m"} else (text, "s")
+    try:
+        seconds = float(number) * {"s": 1, "m": 60}[unit]
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a time above 0 such as 30s or 2m")
+    return seconds
 
 
 def cores(text: str) -> tuple[int, ...]:
@@ -93,7 +108,7 @@ def configs(options: argparse.Namespace, default: tuple[str, ...] = ()) -> list[
     Raises:
         ConfigError: Neither or both of ``--model`` and ``--config`` are given, or the file is wrong.
     """
-    file: Path | None = getattr(options, "config", None)
+    file: Path | None = options.config
     names: list[str] = options.model or ([] if file else list(default))
     if file and names:
         raise ConfigError("--model and --config cannot stand together; the file names its model")
@@ -105,10 +120,11 @@ def configs(options: argparse.Namespace, default: tuple[str, ...] = ()) -> list[
 
 
 def stdout() -> "Console":
-    """Return the console for results; it is as wide as the terminal, or wide enough for a table in a file."""
+    """Return the console for results; a table is never cut to fit, a narrow terminal wraps its lines."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    console = Console(highlight=False)
+    return Console(width=max(console.width, WIDTH), highlight=False)
 
 
 @contextmanager
@@ -134,11 +150,20 @@ def fresh_profile(config: Config, core: int, *, quiet: bool) -> Profile:
     Raises:
         ProfilerError: The model cannot be built or captured.
     """
-    from profiler.measure import STEPS
     from profiler.store import profile_for
 
-    with progress("profile", STEPS, quiet=quiet) as advance:
-        return profile_for(config, core, lambda: advance(1, config.model), lambda sentence: note(sentence, quiet=quiet))
+    @contextmanager
+    def bar() -> Iterator[Callable[[float], None]]:
+        with progress("profile", 1, quiet=quiet) as advance:
+            yield lambda share: advance(share, config.model)
+
+    return profile_for(config, core, bar, lambda sentence: note(sentence, quiet=quiet))
+
+
+def counted(number: int, word: str) -> str:
+    """Return ``1 run`` or ``2 runs``."""
+    plural = f"{word}es" if word.endswith("ch") else f"{word}s"
+    return f"{number} {word if number == 1 else plural}"
 
 
 def note(text: str, *, quiet: bool) -> None:

@@ -35,3 +35,8 @@ class CaptureError(ProfilerError):
 
 class ProcessError(ProfilerError):
     """The process cannot be set as timing and running need it."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an exception says in one line, with its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__

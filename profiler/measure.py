@@ -1,28 +1,26 @@
 """Measure a model on one core and assemble its profile."""
 
-import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import torch
 
 from profiler import models
+from profiler.budget import Budget, precision, spend
 from profiler.capture import capture
 from profiler.config import Config
+from profiler.errors import CaptureError, one_line
 from profiler.footprint import Footprint, footprint
 from profiler.link import measure_link
 from profiler.operations import Captured
 from profiler.process import machine
-from profiler.rounds import LOSS, WARM_UP_ROUNDS, Clock, Samples, Stepper
+from profiler.rounds import LOSS, Clocks, Samples, Stepper
 from profiler.segment import whole
-from profiler.statistics import timing
-from profiler.types import INPUT, Layer, Loss, Profile
+from profiler.statistics import drift, foreign_load, timing
+from profiler.types import INPUT, Layer, Link, Loss, Profile
 from profiler.update import UpdateRule
 from profiler.versions import WeightVersions
-
-ROUNDS = 9
-STEPS = WARM_UP_ROUNDS + ROUNDS
-"""How often ``advance`` is called."""
 
 SEED = 0
 
@@ -38,22 +36,37 @@ def captured_model(config: Config) -> Captured:
     return capture(model, config.model, torch.zeros(config.input_shape))
 
 
-def measure(config: Config, advance: Callable[[], None], clock: Clock = time.perf_counter) -> Profile:
-    """Profile the model that ``config`` names; the process has to be settled.
+class Interrupted(KeyboardInterrupt):
+    """Measuring was interrupted; ``partial`` is the profile of the rounds so far, or None."""
+
+    def __init__(self, partial: Profile | None) -> None:
+        """Keep what there is."""
+        super().__init__()
+        self.partial = partial
+
+
+def measure(
+    config: Config,
+    captured: Captured,
+    advance: Callable[[float], None],
+    budget: Budget = Budget(),  # noqa: B008 - it is frozen
+    clocks: Clocks = Clocks(),  # noqa: B008 - it is frozen
+) -> Profile:
+    """Profile a captured model; the process has to be settled.
 
     Args:
         config: Model, batch size, image size, classes and update rule.
-        advance: Called ``STEPS`` times, for a progress bar.
-        clock: Seconds, monotonic.
+        captured: The model, as ``captured_model`` gives it.
+        advance: Called with shares of the work done that add up to 1, for a progress bar.
+        budget: How long to run rounds.
+        clocks: Where times are read.
 
     Raises:
-        ModelError: The model cannot be built.
-        CaptureError: The model cannot be captured.
+        CaptureError: A layer raises in its backward.
+        Interrupted: Ctrl-C was pressed while measuring.
     """
-    captured = captured_model(config)
     segment = whole(captured)
-    state = dict(captured.model.state_dict(keep_vars=True)) | dict(captured.model.named_parameters())
-    state |= dict(captured.model.named_buffers())
+    state = dict(captured.model.named_parameters()) | dict(captured.model.named_buffers())
     versions = WeightVersions(
         segment.places, segment.parameters, state, depth=2, rule=UpdateRule(config.lr, config.momentum)
     )
@@ -62,15 +75,25 @@ def measure(config: Config, advance: Callable[[], None], clock: Clock = time.per
     prints = footprint(segment, versions, images)
     classes = captured.specs[captured.output].shape[1]
     labels = torch.randint(classes, (config.batch_size,), generator=generator)
-    stepper = Stepper(captured, segment, versions, (images, labels), clock)
-    for _ in stepper.rounds(ROUNDS):
-        advance()
-    return _profile(config, captured, prints, stepper.samples, clock)
+    stepper = Stepper(captured, segment, versions, (images, labels), clocks)
+    link = measure_link(clocks.wall)
+    try:
+        spend(stepper, budget, clocks.wall, advance)
+    except KeyboardInterrupt as error:
+        kept = bool(stepper.samples.whole_step)
+        partial = _profile(config, captured, prints, stepper.samples, link) if kept else None
+        raise Interrupted(replace(partial, complete=False) if partial else None) from error
+    except RuntimeError as error:
+        raise CaptureError(
+            f"model '{config.model}' raised in its training step: {one_line(error)}; train it uncut to find the cause"
+        ) from error
+    return _profile(config, captured, prints, stepper.samples, link)
 
 
-def _profile(config: Config, captured: Captured, prints: Footprint, samples: Samples, clock: Clock) -> Profile:
+def _profile(config: Config, captured: Captured, prints: Footprint, samples: Samples, link: Link) -> Profile:
     layers = tuple(_layer(captured, position, prints, samples) for position in range(len(captured.operations)))
-    loss = Loss(forward_s=timing(samples.forward[LOSS]).median_s, backward_s=timing(samples.backward[LOSS]).median_s)
+    forward, backward = timing(samples.forward[LOSS]), timing(samples.backward[LOSS])
+    loss = Loss(forward_s=forward.median_s, backward_s=backward.median_s, forward=forward, backward=backward)
     parts_s = sum(layer.forward_s + layer.backward_s + layer.update_s for layer in layers)
     parts_s += loss.forward_s + loss.backward_s
     whole_step = timing(samples.whole_step)
@@ -85,11 +108,15 @@ def _profile(config: Config, captured: Captured, prints: Footprint, samples: Sam
         edges=captured.edges,
         together=captured.together,
         loss=loss,
-        link=measure_link(clock),
+        link=link,
         input_bytes=captured.specs[INPUT].bytes,
         whole_step_s=whole_step.median_s,
         whole_step=whole_step,
         closure_error=(parts_s - whole_step.median_s) / whole_step.median_s,
+        rounds=len(samples.whole_step),
+        precision=precision(samples),
+        drift=drift(samples.whole_step),
+        foreign_load=foreign_load(samples.whole_step, samples.whole_step_cpu),
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.node import map_aggregate
 
-from profiler.errors import CaptureError
+from profiler.errors import CaptureError, one_line
 from profiler.execute import run_layer
 from profiler.operations import Operation, Ref, TensorSpec, fetch_attribute
 from profiler.types import INPUT, Edge
@@ -62,10 +62,9 @@ class Probe:
         try:
             run_layer(operation, self.values, attributes, PROBE_SEED, 0)
         except Exception as error:
-            reason = str(error).strip().splitlines() or [type(error).__name__]
             raise CaptureError(
                 f"model '{self.name}' rejects input of shape {tuple(self.sample.shape)}: layer '{operation.name}' "
-                f"({operation.kind}): {reason[0]}; try another --batch-size or --image-size"
+                f"({operation.kind}): {one_line(error)}; try another --batch-size or --image-size"
             ) from error
         if not torch.equal(drawn, torch.get_rng_state()):
             self.draws.add(operation.name)

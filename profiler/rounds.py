@@ -5,7 +5,8 @@ autograd, as in a stage; a hook on each layer's last graph node tells when the e
 of the backward belongs to the layer it started with, gradient accumulation included, and the parts add up to the whole.
 """
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -22,6 +23,15 @@ from profiler.versions import WeightVersions
 
 Clock = Callable[[], float]
 
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Where times are read, in seconds; tests put their own here."""
+
+    wall: Clock = time.perf_counter
+    cpu: Clock = time.process_time
+
+
 WARM_UP_ROUNDS = 2
 LOSS = -1
 """Where the loss stands among the layers' positions."""
@@ -29,9 +39,13 @@ LOSS = -1
 
 @dataclass(slots=True)
 class Samples:
-    """One time a round, in seconds; ``forward[LOSS]`` and ``backward[LOSS]`` are the loss's."""
+    """One time a round, in seconds; ``forward[LOSS]`` and ``backward[LOSS]`` are the loss's.
+
+    ``whole_step_cpu`` is the processor time of the plain step: what is missing to ``whole_step`` went to others.
+    """
 
     whole_step: list[float] = field(default_factory=list)
+    whole_step_cpu: list[float] = field(default_factory=list)
     forward: dict[int, list[float]] = field(default_factory=dict)
     backward: dict[int, list[float]] = field(default_factory=dict)
     update: dict[int, list[float]] = field(default_factory=dict)
@@ -41,29 +55,39 @@ class Stepper:
     """Runs training steps of a whole model, plain or instrumented."""
 
     def __init__(
-        self, captured: Captured, segment: Segment, versions: WeightVersions, batch: tuple[Tensor, Tensor], clock: Clock
+        self,
+        captured: Captured,
+        segment: Segment,
+        versions: WeightVersions,
+        batch: tuple[Tensor, Tensor],
+        clocks: Clocks,
     ) -> None:
         """Prepare to train ``captured`` on one minibatch of images and labels over and over."""
-        self.captured, self.segment, self.versions, self.clock = captured, segment, versions, clock
+        self.captured, self.segment, self.versions = captured, segment, versions
+        self.clock, self.cpu_clock = clocks.wall, clocks.cpu
         self.images, self.labels = batch
         self.minibatch = 0
         self.samples = Samples()
 
-    def rounds(self, count: int) -> Iterator[int]:
-        """Run the warm-up, then ``count`` rounds that are kept; yields after each."""
-        for number in range(WARM_UP_ROUNDS + count):
-            plain = self.plain_step()
-            forward, backward, update = self.instrumented_step()
-            if number >= WARM_UP_ROUNDS:
-                self.samples.whole_step.append(plain)
-                for times, store in (
-                    (forward, self.samples.forward),
-                    (backward, self.samples.backward),
-                    (update, self.samples.update),
-                ):
-                    for position, time_s in times.items():
-                        store.setdefault(position, []).append(time_s)
-            yield number
+    def warm_up(self) -> None:
+        """Run rounds that are not kept."""
+        for _ in range(WARM_UP_ROUNDS):
+            self.plain_step()
+            self.instrumented_step()
+
+    def round(self) -> None:
+        """Run one plain and one instrumented step and keep their times."""
+        cpu = self.cpu_clock()
+        whole_step = self.plain_step()
+        cpu = self.cpu_clock() - cpu
+        forward, backward, update = self.instrumented_step()
+        samples = self.samples
+        samples.whole_step.append(whole_step)
+        samples.whole_step_cpu.append(cpu)
+        stores = ((forward, samples.forward), (backward, samples.backward), (update, samples.update))
+        for times, store in stores:
+            for position, time_s in times.items():
+                store.setdefault(position, []).append(time_s)
 
     def plain_step(self) -> float:
         """Run model, loss, backward and update as anyone would, and return how long it took."""

@@ -1,9 +1,11 @@
 """Keep profiles in a folder and find one that still fits: same model, minibatch and machine."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from profiler.config import Config
+from profiler.doubts import doubts
 from profiler.files import read_json, to_json, write_whole
 from profiler.types import Profile
 
@@ -22,15 +24,19 @@ def keep(profile: Profile, path: Path) -> None:
 
 
 def profile_for(
-    config: Config, core: int, advance: Callable[[], None], report: Callable[[str], None], folder: Path = FOLDER
+    config: Config,
+    core: int,
+    progress: Callable[[], AbstractContextManager[Callable[[float], None]]],
+    report: Callable[[str], None],
+    folder: Path = FOLDER,
 ) -> Profile:
     """Return the kept profile that fits ``config`` on this machine, or measure one on ``core`` and keep it.
 
     Args:
         config: Model, batch size and image size.
         core: Where to measure.
-        advance: Called ``measure.STEPS`` times while measuring.
-        report: Called with a sentence on what is used.
+        progress: Gives, while measuring, what is called with shares of the work done that add up to 1.
+        report: Called with sentences on what is used and what casts doubt on it.
         folder: Where profiles are kept.
 
     Raises:
@@ -41,23 +47,28 @@ def profile_for(
 
     path = path_for(config, folder)
     found = read_json(path, Profile) if path.is_file() else None
+    captured = captured_model(config)
     difference = "there is none yet" if found is None else misfit(found, config)
     if found and not difference and found.machine != machine():
-        difference = "that one was measured on another machine or with other versions or cores"
-    if found and not difference and captured_model(config).digest != found.model_digest:
+        difference = "that one was measured on another machine or with other versions"
+    if found and not difference and captured.digest != found.model_digest:
         difference = "the model has changed since"
     if found and not difference:
         report(f"{config.model}: using the profile {path} of {found.measured_at}")
         return found
     report(f"{config.model}: measuring a profile for {path}: {difference}")
-    with settled(core):
-        profile = measure(config, advance)
+    with progress() as advance, settled(core):
+        profile = measure(config, captured, advance)
     keep(profile, path)
+    for doubt in doubts(profile):
+        report(f"{config.model}: {doubt}")
     return profile
 
 
 def misfit(profile: Profile, config: Config) -> str:
     """Say in words why ``profile`` is not one of ``config``, or nothing."""
+    if not profile.complete:
+        return "that one is what an interrupt left over"
     if profile.model != config.model:
         return f"that one is of {profile.model}"
     if profile.input_shape != config.input_shape:

@@ -5,7 +5,7 @@ from typing import Any
 from torch import fx, nn
 from torch.fx.node import map_aggregate
 
-from profiler.errors import CaptureError
+from profiler.errors import CaptureError, one_line
 from profiler.operations import Attribute, Operation, Ref
 from profiler.types import INPUT
 
@@ -19,10 +19,9 @@ def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], str]:
     try:
         graph = fx.Tracer().trace(model)
     except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
         raise CaptureError(
-            f"model '{name}' cannot be captured: {reason[0]}; torch.fx needs a forward whose control flow does not "
-            "depend on the data"
+            f"model '{name}' cannot be captured: {one_line(error)}; torch.fx needs a forward whose control flow does "
+            "not depend on the data"
         ) from error
     names: dict[fx.Node, Any] = {}
     operations: list[Operation] = []

@@ -67,6 +67,8 @@ class Loss:
 
     forward_s: Seconds
     backward_s: Seconds
+    forward: Timing | None = None
+    backward: Timing | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,11 @@ class Profile:
         together: Groups of layers that no cut may separate (they share a parameter, or hand over what is no tensor).
         whole_step_s: The plain, uninstrumented step: model, loss, backward, update.
         closure_error: (sum of the parts − whole step) ÷ whole step.
+        rounds: How many samples stand behind each time.
+        precision: The largest half-width of an interval among the ten costliest layers, as a share of the median.
+        drift: By how much the last third of the rounds was slower than the first, as a share.
+        foreign_load: Share of the time in which the core worked for others.
+        complete: False for what an interrupt left over; such a profile is not planned with.
     """
 
     model: str
@@ -124,5 +131,10 @@ class Profile:
     whole_step_s: Seconds
     whole_step: Timing
     closure_error: float
+    rounds: Count
+    precision: float
+    drift: float
+    foreign_load: float
     measured_at: str
+    complete: bool = True
     format_version: Literal[1] = FORMAT_VERSION

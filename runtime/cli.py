@@ -10,10 +10,12 @@ from optimizer.schemes import Schemes, load_schemes
 from optimizer.types import Plan
 from profiler import config as configuration
 from profiler.command import (
+    STAGES,
     Parser,
     add_common,
     add_models,
     configs,
+    counted,
     emit,
     execute,
     fresh_profile,
@@ -25,6 +27,7 @@ from profiler.command import (
 from profiler.config import Config
 from profiler.errors import ConfigError
 from profiler.files import read_json, to_json, write_whole
+from profiler.store import path_for
 from runtime.types import Comparison
 
 if TYPE_CHECKING:
@@ -41,11 +44,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="python -m runtime", description="Train a model in a pipeline of one-core stages.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="compare | run", parser_class=Parser)
     both = commands.add_parser("compare", help="run partitions in turn and compare them")
-    both.add_argument("--config", type=Path, metavar="FILE", help="configuration file instead of --model")
     both.add_argument("--partitions", metavar="P,…", help="optimized, schemes by name, or all (default: as configured)")
     both.add_argument("--repeats", type=positive, metavar="N", help="runs of each partition")
     both.add_argument(
-        "--out", type=Path, metavar="DIR", help=f"folder of {FILE}, one below it for each of several models"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help=f"folder of {FILE}; one below it for each of several models (default: {RESULTS}/)",
     )
     one = commands.add_parser("run", help="run one plan")
     one.add_argument("--plan", type=Path, metavar="FILE", help="plan that python -m optimizer -o wrote")
@@ -80,8 +85,8 @@ def _compare(options: argparse.Namespace) -> int:
     jobs = []
     for config in wanted:
         plans = _plans(config, options, usable[0], names[config.model], schemes)
-        jobs.append(_Job(config, plans, _place(options.out, config, len(wanted))))
-    cores = cores_for(options.stages, usable)
+        jobs.append(_Job(config, plans, _place(options.out, config, options.stages or STAGES, len(wanted))))
+    cores = cores_for(options.stages or STAGES, usable)
     _announce(jobs, cores, quiet=options.quiet)
     with WorkerPool(cores) as pool:
         for job in jobs:
@@ -106,19 +111,19 @@ def _plans(
     from optimizer.planner import Planner
 
     profile = fresh_profile(config, core, quiet=options.quiet)
-    planner = Planner(profile, options.stages, config.batches)
+    planner = Planner(profile, options.stages or STAGES, config.batches)
     return {name: plan_for(name, planner, schemes) for name in names}
 
 
-def _place(out: Path | None, config: Config, models: int) -> Path:
+def _place(out: Path | None, config: Config, stages: int, models: int) -> Path:
     if out is not None and models == 1:
         return out / FILE
-    return (out or RESULTS) / config.model.replace(":", "-").replace("/", "-") / FILE
+    return (out or RESULTS) / f"{path_for(config).stem}-s{stages}" / FILE
 
 
 def _announce(jobs: list[_Job], cores: tuple[int, ...], *, quiet: bool) -> None:
     from runtime.launcher import comparable
-    from runtime.table import sharing
+    from runtime.verdict import sharing
 
     runs, seconds = 0, 0.0
     for job in jobs:
@@ -127,7 +132,10 @@ def _announce(jobs: list[_Job], cores: tuple[int, ...], *, quiet: bool) -> None:
             work_s = sum(stage.total_s for stage in plan.stages) * job.config.batches / len(set(cores))
             seconds += job.config.repeats * (max(work_s, plan.predicted.makespan_s) + HAND_OVER_S)
             runs += job.config.repeats
-    note(f"{runs} runs on cores {','.join(map(str, cores))}, about {max(1, round(seconds / 60))} min", quiet=quiet)
+    note(
+        f"{counted(runs, 'run')} on cores {','.join(map(str, cores))}, about {max(1, round(seconds / 60))} min",
+        quiet=quiet,
+    )
     if not comparable(cores):
         note(sharing(len(cores), len(set(cores))), quiet=quiet)
 
@@ -164,7 +172,10 @@ def _run(options: argparse.Namespace) -> int:
     usable = usable_cores(options.cores)
     config, plan = _one_plan(options, usable[0])
     captured = captured_model(config)
-    with WorkerPool(cores_for(len(plan.stages), usable)) as pool:
+    cores = cores_for(len(plan.stages), usable)
+    work = f"{counted(len(cores), 'stage')} on cores {','.join(map(str, cores))}"
+    note(f"{plan.model}: {counted(config.batches, 'minibatch')} through {work}", quiet=options.quiet)
+    with WorkerPool(cores) as pool:
         launcher = Launcher(captured, pool, UpdateRule(config.lr, config.momentum), SEED)
         result = launcher.run(plan, config.batches)
         launcher.close()
@@ -185,14 +196,22 @@ def _one_plan(options: argparse.Namespace, core: int) -> tuple[Config, Plan]:
         ConfigError: Not exactly one plan is named.
     """
     if options.plan:
-        if options.model or options.partition or options.batch_size or options.image_size:
-            raise ConfigError("--plan names model, batch and split; leave out --model, --partition and the sizes")
+        if options.model or options.config or options.partition or options.batch_size or options.image_size:
+            raise ConfigError(
+                "--plan names model, batch and split; leave out --model, --config, --partition and the sizes"
+            )
         plan = read_json(options.plan, Plan)
+        if options.stages not in (None, len(plan.stages)):
+            raise ConfigError(
+                f"{options.plan} has {counted(len(plan.stages), 'stage')}; leave out --stages {options.stages}"
+            )
         config = configuration.override(
             configuration.for_model(plan.model),
             {"batch_size": plan.batch_size, "image_size": plan.input_shape[-1], "batches": options.batches},
         )
         return config, _predicted_for(plan, config.batches)
+    if not options.model and not options.config:
+        raise ConfigError("nothing to run is named; add --plan plan.json, or --model resnet50, say")
     wanted = configs(options)
     if len(wanted) > 1:
         raise ConfigError("run takes one model; compare takes several")

@@ -88,6 +88,7 @@ def _stage(plan: Plan, index: int, runs: Sequence[RunResult]) -> StageComparison
         busy_s=median(stage.busy_s for stage in stages),
         wait_s=median(stage.wait_s for stage in stages),
         send_s=median(stage.send_s for stage in stages),
+        foreign_load=median(stage.foreign_load for stage in stages),
         predicted_memory_bytes=plan.stages[index].memory_bytes,
         peak_rss_bytes=max(peaks) if peaks else None,
     )

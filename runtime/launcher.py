@@ -15,6 +15,7 @@ from optimizer.types import Plan
 from profiler.operations import Captured, TensorSpec
 from profiler.process import machine
 from profiler.slot import fill, slot_bytes, slot_tensors
+from profiler.statistics import foreign_load
 from profiler.types import INPUT
 from profiler.update import UpdateRule
 from runtime.arena import Arena
@@ -158,6 +159,9 @@ def _stage_run(report: Report, core: int, minibatches: int) -> StageRun:
         busy_s=busy_s,
         wait_s=sum(record.wait_s for record in report.actions) / minibatches,
         send_s=sum(sends.values()),
+        foreign_load=foreign_load(
+            [record.end_s - record.start_s for record in report.actions], [record.cpu_s for record in report.actions]
+        ),
         peak_rss_bytes=report.peak_rss_bytes,
         actions=report.actions,
     )

@@ -1,9 +1,12 @@
 """Show a comparison, and a single run, as tables with prediction beside measurement."""
 
+import math
 from typing import TYPE_CHECKING
 
-from optimizer.partitions import OPTIMIZED
-from runtime.types import Comparison, RunResult
+from optimizer.simulate import has_steady_state
+from profiler.command import counted
+from runtime.types import Comparison, RunResult, Spread
+from runtime.verdict import sharing, verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,10 +19,12 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
 
     shape = "×".join(map(str, comparison.input_shape))
     table = Table(
-        title=f"{comparison.model}, input {shape}, {comparison.num_stages} stages, "
-        f"{comparison.repeats} runs of {comparison.minibatches} minibatches each",
-        caption="Samples per second in the steady state: median of the runs and its 95% interval. Busy: processor time "
-        "per minibatch of each stage, predicted → measured.",
+        title=f"{comparison.model}, input {shape}, "
+        f"{counted(comparison.num_stages, 'stage')}, {counted(comparison.repeats, 'run')} of "
+        f"{counted(comparison.minibatches, 'minibatch')} each",
+        caption="Samples per second in the steady state: predicted from the profile, and the median of the runs with "
+        "its 95% interval. Makespan: one run from first to last action. Busy: processor time per minibatch of each "
+        "stage, predicted → measured.",
         caption_justify="left",
         box=box.SIMPLE,
     )
@@ -34,7 +39,7 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
             ", ".join(part.cuts),
             f"{part.predicted_throughput_samples_per_s:.1f}",
             f"[bold]{measured.median:.1f}[/bold]",
-            f"{measured.low:.1f} – {measured.high:.1f}",
+            _interval(measured),
             f"{measured.median / part.predicted_throughput_samples_per_s:.2f}",
             f"{part.makespan_s.median:.2f}",
             "  ".join(f"{_ms(stage.predicted_s)}→{_ms(stage.busy_s)}" for stage in part.stages),
@@ -44,48 +49,19 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
         console.print(line)
 
 
-def verdict(comparison: Comparison) -> list[str]:
-    """Return what the comparison says, in sentences; where stages shared cores, only the prediction speaks of speed."""
-    measured = {part.name: part.throughput_samples_per_s.median for part in comparison.partitions}
-    predicted = {part.name: part.predicted_throughput_samples_per_s for part in comparison.partitions}
-    if not comparison.comparable:
-        shared = sharing(comparison.num_stages, len(set(comparison.cores)))
-        return [*_faster(comparison.model, "is predicted to run", predicted), shared]
-    return _faster(comparison.model, "ran", measured)
-
-
-def _faster(model: str, verb: str, throughput: dict[str, float]) -> list[str]:
-    schemes = {name: value for name, value in throughput.items() if name != OPTIMIZED}
-    if OPTIMIZED not in throughput or not schemes:
-        return []
-    ours, best, worst = (
-        throughput[OPTIMIZED],
-        max(schemes, key=schemes.__getitem__),
-        min(schemes, key=schemes.__getitem__),
-    )
-    sentence = (
-        f"{model}: optimized {verb} {ours / schemes[best]:.2f} times as fast as {best}, the fastest scheme, and "
-        f"{ours / schemes[worst]:.2f} times as fast as {worst}, the slowest."
-    )
-    return [sentence]
-
-
-def sharing(stages: int, cores: int) -> str:
-    """Say that stages share cores and what that means."""
-    shared = "1 core" if cores == 1 else f"{cores} cores"
-    return (
-        f"NOT COMPARABLE: {stages} stages shared {shared}, so timings between splits mean little and "
-        f"predictions, which give every stage a core, are out of reach; use --stages {cores} or {stages} cores."
-    )
-
-
 def show_run(result: RunResult, console: "Console") -> None:
     """Print one run stage by stage."""
     from rich import box
     from rich.table import Table
 
     plan = result.plan
-    table = Table(title=f"{plan.model}, {plan.method}, {result.minibatches} minibatches", box=box.SIMPLE)
+    table = Table(
+        title=f"{plan.model}, {plan.method}, {counted(result.minibatches, 'minibatch')}",
+        caption="Per minibatch. Busy: processor time; waits: for neighbours; sends: copies into slots, part of busy. "
+        "Peak: resident memory above the empty process; predicted without what an operation needs only while it runs.",
+        caption_justify="left",
+        box=box.SIMPLE,
+    )
     table.add_column("stage", justify="right")
     table.add_column("layers", overflow="fold")
     for name in ("core", "predicted ms", "busy ms", "waits ms", "sends ms", "predicted MiB", "peak MiB"):
@@ -98,14 +74,21 @@ def show_run(result: RunResult, console: "Console") -> None:
             f"{planned.memory_bytes / 2**20:.0f}", peak,
         )  # fmt: skip
     console.print(table)
+    steady = "in the steady state" if has_steady_state(len(plan.stages), result.minibatches) else "over the whole run"
     console.print(
-        f"{result.throughput_samples_per_s:.1f} samples/s in the steady state, predicted "
+        f"{result.throughput_samples_per_s:.1f} samples/s {steady}, predicted "
         f"{plan.predicted.throughput_samples_per_s:.1f}; {result.makespan_s:.2f} s in all; "
         f"loss {result.losses[0]:.4f} at first, {result.losses[-1]:.4f} at last."
     )
+    if not all(map(math.isfinite, result.losses)):
+        console.print("The loss is no longer a finite number: training diverged; lower lr in a configuration file.")
     if not result.comparable:
         console.print(sharing(len(result.stages), len({stage.core for stage in result.stages})))
 
 
 def _ms(seconds: float) -> str:
     return f"{seconds * 1e3:.1f}"
+
+
+def _interval(spread: Spread) -> str:
+    return f"{spread.low:.1f} – {spread.high:.1f}" if len(spread.runs) > 1 else "one run"

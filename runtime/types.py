@@ -44,6 +44,7 @@ class StageRun:
         busy_s: Processor time per minibatch, waits excluded.
         wait_s: Mean time per minibatch spent waiting for neighbours.
         send_s: Time per minibatch spent copying into slots; part of ``busy_s``.
+        foreign_load: Share of its working time in which the core worked for others.
         peak_rss_bytes: Peak resident size above the process before the stage came; None where the kernel keeps no peak.
     """
 
@@ -51,6 +52,7 @@ class StageRun:
     busy_s: float
     wait_s: float
     send_s: float
+    foreign_load: float
     peak_rss_bytes: int | None
     actions: tuple[ActionRecord, ...]
 
@@ -89,6 +91,7 @@ class StageComparison:
     busy_s: float
     wait_s: float
     send_s: float
+    foreign_load: float
     predicted_memory_bytes: int
     peak_rss_bytes: int | None
 

@@ -55,6 +55,10 @@ def profile(
         whole_step_s=1.0,
         whole_step=Timing(median_s=1, low_s=1, high_s=1),
         closure_error=0.0,
+        rounds=9,
+        precision=0.01,
+        drift=0.0,
+        foreign_load=0.0,
         measured_at="2026-01-01T00:00:00+00:00",
     )
 

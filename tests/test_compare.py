@@ -14,8 +14,9 @@ from profiler.config import Config
 from profiler.files import from_json, to_json
 from runtime.compare import compare, summarise
 from runtime.launcher import Launcher, comparable, cores_for
-from runtime.table import show_comparison, verdict
+from runtime.table import show_comparison
 from runtime.types import Comparison, RunResult, StageRun
+from runtime.verdict import verdict
 
 CONFIG = Config(model="test", batch_size=2, batches=8, repeats=3)
 
@@ -25,8 +26,10 @@ def plans(*names: str) -> dict[str, Plan]:
     return {name: plan_for(name, planner, load_schemes()) for name in names}
 
 
-def result(plan: Plan, throughput: float, peak: int | None = 5) -> RunResult:
-    stage = StageRun(core=0, busy_s=1 / throughput, wait_s=0.1, send_s=0.2, peak_rss_bytes=peak, actions=())
+def result(plan: Plan, throughput: float, peak: int | None = 5, load: float = 0.01) -> RunResult:
+    stage = StageRun(
+        core=0, busy_s=1 / throughput, wait_s=0.1, send_s=0.2, foreign_load=load, peak_rss_bytes=peak, actions=()
+    )
     return RunResult(
         plan=plan, batch_size=2, minibatches=8, comparable=True, throughput_samples_per_s=throughput,
         makespan_s=16 / throughput, losses=(1.0,), stages=(stage, stage), machine=MACHINE,
@@ -75,6 +78,21 @@ def test_stages_that_share_cores_are_not_comparable() -> None:
     assert "2 stages shared 1 core" in warning
     assert cores_for(4, (3, 5)) == (3, 5, 3, 5)
     assert comparable(cores_for(2, (3, 5)))
+
+
+def test_stages_that_were_kept_from_their_cores_are_said() -> None:
+    found = plans("optimized", "end-load")
+    runs = {name: [result(plan, 10.0, load=load)] for (name, plan), load in zip(found.items(), (0.3, 0.0), strict=True)}
+    noisy = summarise(found, runs, {name: name for name in found}, CONFIG, (0, 1))
+    assert any("NOISY" in line and "30%" in line for line in verdict(noisy))
+    assert not any("NOISY" in line for line in verdict(comparison()))
+
+
+def test_one_split_under_every_name_is_no_comparison() -> None:
+    found = plans("optimized", "front-heavy")
+    runs = {"optimized": [result(found["optimized"], 10.0)]}
+    same = summarise(found, runs, dict.fromkeys(found, "optimized"), CONFIG, (0, 1))
+    assert verdict(same) == ["test: all partitions are the same split."]
 
 
 def test_a_comparison_survives_its_file() -> None:

@@ -6,7 +6,7 @@ import small_models
 import torch
 
 from profiler.capture import capture
-from profiler.rounds import LOSS, WARM_UP_ROUNDS, Stepper
+from profiler.rounds import LOSS, WARM_UP_ROUNDS, Clocks, Stepper
 from profiler.segment import whole
 from profiler.update import UpdateRule
 from profiler.versions import WeightVersions
@@ -28,12 +28,15 @@ def stepper(model: torch.nn.Module) -> Stepper:
     state = dict(captured.model.named_parameters()) | dict(captured.model.named_buffers())
     versions = WeightVersions(segment.places, segment.parameters, state, 2, UpdateRule(0.01, 0.9))
     batch = (torch.randn(SHAPE), torch.tensor([0, 1]))
-    return Stepper(captured, segment, versions, batch, Clock())
+    return Stepper(captured, segment, versions, batch, Clocks(Clock(), Clock()))
 
 
 def test_each_layer_gets_a_sample_a_round_and_warm_up_is_dropped() -> None:
     found = stepper(small_models.Residual())
-    assert len(list(found.rounds(3))) == WARM_UP_ROUNDS + 3
+    found.warm_up()
+    for _ in range(3):
+        found.round()
+    assert found.minibatch == 2 * (WARM_UP_ROUNDS + 3)
     layers = len(found.segment.operations)
     samples = found.samples
     assert samples.whole_step == [1.0] * 3, "the plain step reads the clock twice and nothing in between does"

@@ -1,0 +1,77 @@
+"""When measuring stops, with a clock that the test turns and layers whose times it knows."""
+
+from collections.abc import Callable
+from itertools import count
+from typing import cast
+
+import pytest
+
+from profiler.budget import LEAST_ROUNDS, MOST_ROUNDS, Budget, precision, spend
+from profiler.rounds import Samples, Stepper
+
+
+class FakeStepper:
+    """Every round takes one second; the layers' times come from ``times``."""
+
+    def __init__(self, times: Callable[[int], list[float]]) -> None:
+        self.samples, self.times, self.now = Samples(), times, 0.0
+
+    def warm_up(self) -> None:
+        self.now += 2.0
+
+    def round(self) -> None:
+        number = len(self.samples.whole_step)
+        for position, time_s in enumerate(self.times(number)):
+            for store in (self.samples.forward, self.samples.backward, self.samples.update):
+                store.setdefault(position, []).append(time_s)
+        self.samples.whole_step.append(1.0)
+        self.now += 1.0
+
+
+def run(times: Callable[[int], list[float]], budget_s: float) -> tuple[FakeStepper, list[float]]:
+    stepper = FakeStepper(times)
+    shares: list[float] = []
+    spend(cast("Stepper", stepper), Budget(budget_s), lambda: stepper.now, shares.append)
+    return stepper, shares
+
+
+def noisy(number: int) -> list[float]:
+    return [1.0 + number % 2]
+
+
+def test_layers_without_noise_need_the_least_rounds() -> None:
+    stepper, _ = run(lambda _number: [1.0, 2.0], 1000.0)
+    assert len(stepper.samples.whole_step) == LEAST_ROUNDS
+
+
+def test_noisy_layers_take_the_whole_budget() -> None:
+    stepper, _ = run(noisy, 20.0)
+    assert stepper.now == 20.0
+    assert len(stepper.samples.whole_step) == 18, "two of the twenty seconds went into the warm-up"
+
+
+def test_a_small_budget_still_gets_the_least_rounds() -> None:
+    assert len(run(noisy, 0.1)[0].samples.whole_step) == LEAST_ROUNDS
+
+
+def test_no_budget_buys_more_than_the_most_rounds() -> None:
+    assert len(run(noisy, 1e6)[0].samples.whole_step) == MOST_ROUNDS
+
+
+@pytest.mark.parametrize("budget_s", [0.1, 7.0, 50.0, 1e6])
+def test_the_shares_of_the_work_add_up_to_one(budget_s: float) -> None:
+    shares = run(noisy, budget_s)[1]
+    assert sum(shares) == pytest.approx(1.0)
+    assert min(shares) >= 0
+
+
+def test_only_the_costliest_layers_have_to_be_known() -> None:
+    """Eleven layers, of which the cheapest is the only noisy one."""
+    drawn = count()
+
+    def times(_number: int) -> list[float]:
+        return [5.0] * 10 + [0.1 * (1 + next(drawn) % 3)]
+
+    stepper, _ = run(times, 1000.0)
+    assert len(stepper.samples.whole_step) == LEAST_ROUNDS
+    assert precision(stepper.samples) == 0.0

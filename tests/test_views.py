@@ -1,0 +1,80 @@
+"""What a profile says of itself: its doubts, and its rows as a table, as CSV and as Markdown."""
+
+import csv
+import io
+from dataclasses import replace
+
+import pytest
+from strategies import LINK, chain, layer, profile
+
+from profiler.doubts import doubts
+from profiler.statistics import drift, foreign_load, half_width
+from profiler.table import COLUMNS, rows, to_csv, to_markdown
+from profiler.transfer import copy_s
+from profiler.types import INPUT, Profile
+
+
+def three() -> Profile:
+    layers = [layer("a", (1, 2, 3)), layer("b|c", (10, 20, 30)), layer("d", (4, 5, 6))]
+    return profile(layers, [(INPUT, "a"), ("a", "b|c"), ("b|c", "d")])
+
+
+def test_a_good_profile_has_no_doubts() -> None:
+    assert doubts(chain([1, 2])) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"closure_error": 0.2}, "add up to +20.0%"),
+        ({"closure_error": -0.2, "foreign_load": 0.0}, "changing clock"),
+        ({"closure_error": -0.2, "foreign_load": 0.5}, "because this core worked for others"),
+        ({"foreign_load": 0.25}, "worked for others in 25%"),
+        ({"drift": -0.1}, "-10% off the first"),
+        ({"precision": 0.3}, "±30% only, after 9 rounds"),
+    ],
+)
+def test_each_doubt_names_its_figure_and_a_remedy(change: dict[str, float], words: str) -> None:
+    text = " ".join(doubts(replace(chain([1, 2]), **change)))  # type: ignore[arg-type]
+    assert words in text
+    assert any(remedy in text for remedy in ("profile again", "--cores", "--budget"))
+
+
+def test_drift_compares_the_last_third_with_the_first() -> None:
+    assert drift([1.0, 1.0, 9.0, 9.0, 2.0, 2.0]) == 1.0
+    assert drift([1.0, 2.0]) == 0.0
+
+
+def test_foreign_load_is_what_the_core_did_for_others() -> None:
+    assert foreign_load([2.0, 2.0], [1.0, 2.0]) == 0.25
+    assert foreign_load([1.0], [1.5]) == 0.0
+
+
+def test_a_half_width_is_relative_to_the_median() -> None:
+    assert half_width([2.0, 2.0, 2.0]) == 0.0
+    assert half_width([0.0, 0.0]) == float("inf")
+
+
+def test_rows_are_in_captured_order_or_costliest_first() -> None:
+    assert [row[0] for row in rows(three()).layers] == ["a", "b|c", "d", "loss"]
+    assert [row[0] for row in rows(three(), "time").layers] == ["b|c", "d", "a", "loss"]
+    assert [row[0] for row in rows(three(), "time", top=1).layers] == ["b|c", "loss"]
+    assert rows(three(), top=1).total == rows(three()).total, "totals are of all layers"
+
+
+def test_a_row_holds_every_cost_that_a_stage_pays() -> None:
+    found = dict(zip(COLUMNS, rows(three()).layers[1], strict=True))
+    assert (found["forward ms"], found["backward ms"], found["update ms"]) == ("10.0", "20.0", "30.0")
+    assert found["send ms"] == f"{copy_s(LINK, 1000) * 1e3:.3f}"
+    assert found["share"] == f"{60 / 81.2:.1%}"
+
+
+def test_csv_and_markdown_hold_the_same_rows() -> None:
+    found = rows(three())
+    table = list(csv.reader(io.StringIO(to_csv(found).decode())))
+    assert table[0][:4] == ["layer", "kind", "forward ms", "forward ms ±"]
+    assert tuple(table[2]) == found.layers[1]
+    lines = to_markdown(found).decode().splitlines()
+    assert lines[0].startswith("# test")
+    assert "| b\\|c | Test |" in lines[5], "a bar in a name does not end its cell"
+    assert all(note in lines for note in found.notes)
