@@ -4,9 +4,8 @@ import argparse
 from pathlib import Path
 
 from optimizer.errors import OptimizerError
-from optimizer.partitions import OPTIMIZED, plan_for
+from optimizer.partitions import OPTIMIZED, plan_for, plans_for
 from optimizer.schemes import load_schemes
-from optimizer.types import Plan
 from profiler import config as configuration
 from profiler.command import (
     STAGES,
@@ -14,7 +13,7 @@ from profiler.command import (
     add_common,
     add_models,
     configs,
-    emit,
+    emit_json,
     execute,
     fresh_profile,
     note,
@@ -23,7 +22,7 @@ from profiler.command import (
 )
 from profiler.config import suggest
 from profiler.errors import ConfigError
-from profiler.files import read_json, to_json, write_whole
+from profiler.files import read_json, refuse_unwritable, to_json, write_whole
 from profiler.types import Profile
 
 EXACT = "exact"
@@ -52,19 +51,23 @@ def _run(options: argparse.Namespace) -> int:
     if options.method not in methods:
         hint = suggest(options.method, methods)
         raise OptimizerError(f"there is no method '{options.method}'{hint}; known: {', '.join(methods)}")
+    if options.output:
+        refuse_unwritable(options.output)
+    printed = []
     for profile, minibatches in _profiles(options):
         planner = Planner(profile, options.stages or STAGES, minibatches)
-        plans = {name: plan_for(name, planner, schemes) for name in (OPTIMIZED, *schemes)}
-        plan: Plan = plans[methods[options.method]]
+        plan = plan_for(methods[options.method], planner, schemes)
+        plans = plans_for((OPTIMIZED, *schemes), planner, schemes, lambda sentence: note(sentence, quiet=options.quiet))
         if options.output:
             write_whole(options.output, to_json(plan))
             note(f"{profile.model}: plan written to {options.output}", quiet=options.quiet)
         if options.json:
-            emit(to_json(plan), None)
+            printed.append(plan)
         elif not options.quiet:
             console = stdout()
             show_plan(plan, profile, console)
             show_partitions(plans, profile, console)
+    emit_json(printed)
     return 0
 
 

@@ -120,6 +120,7 @@ def costs_of(profile: Profile) -> Costs:
     position = {layer.name: index for index, layer in enumerate(profile.layers)}
     if len(position) < len(profile.layers) or not position:
         raise ProfileError(f"the profile of {profile.model} has no layers, or two of one name; profile the model again")
+    _refuse_odd_costs(profile)
     edges = _edges(profile, position)
     together = [[_find(position, name, profile) for name in group] for group in profile.together]
     readers = dict.fromkeys([INPUT, *position], 0)
@@ -161,6 +162,18 @@ def copy_ns(link: Link, size: int) -> int:
 def nanoseconds(seconds: float) -> int:
     """Return ``seconds`` in whole nanoseconds."""
     return round(seconds * NANOSECONDS)
+
+
+def _refuse_odd_costs(profile: Profile) -> None:
+    sizes = profile.link.sizes_bytes
+    if len(sizes) != len(profile.link.copy_s) or list(sizes) != sorted({size for size in sizes if size > 0}):
+        raise ProfileError(
+            f"the link in the profile of {profile.model} does not give one time for each of ascending sizes; "
+            "profile the model again"
+        )
+    spent = [layer.forward_s + layer.backward_s + layer.update_s for layer in profile.layers]
+    if not any([*spent, profile.loss.forward_s, profile.loss.backward_s]):
+        raise ProfileError(f"nothing in the profile of {profile.model} takes any time; profile the model again")
 
 
 def _edges(profile: Profile, position: Mapping[str, int]) -> list[tuple[int, int]]:

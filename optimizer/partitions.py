@@ -1,6 +1,6 @@
 """Turn the names of partitions into plans: ``optimized``, the schemes by name, or ``all`` of these."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.errors import PartitionError
@@ -39,6 +39,25 @@ def plan_for(name: str, planner: "Planner", schemes: Schemes) -> Plan:
         PartitionError: There is no such partition, or the model has too few legal cuts.
     """
     return planner.optimized() if name == OPTIMIZED else planner.scheme(name, shares_of(name, schemes))
+
+
+def plans_for(
+    names: Iterable[str], planner: "Planner", schemes: Schemes, report: Callable[[str], None]
+) -> dict[str, Plan]:
+    """Return the plans of all partitions that the model's cuts allow; a scheme that they do not allow is reported.
+
+    Raises:
+        PartitionError: Even the best split cannot be had.
+    """
+    found = {}
+    for name in names:
+        try:
+            found[name] = plan_for(name, planner, schemes)
+        except PartitionError as error:
+            if name == OPTIMIZED:
+                raise
+            report(f"{planner.profile.model}: {name} is left out: {error}")
+    return found
 
 
 def distinct(plans: Sequence[Plan]) -> list[int]:

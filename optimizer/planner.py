@@ -28,9 +28,16 @@ class Planner:
 
         Raises:
             ProfileError: The profile contradicts itself.
+            PartitionError: There are more stages than parts that a cut may separate.
         """
         self.profile, self.stages, self.minibatches = profile, stages, minibatches
         self.costs: Costs = costs_of(profile)
+        most = len(self.costs.parts)
+        if stages > most:
+            raise PartitionError(
+                f"{profile.model} cannot be cut into {stages} stages: it has {most} parts that a cut may separate; "
+                f"use --stages {most} or fewer"
+            )
         self._profile_digest = digest(to_json(profile))
         self._all_ideals = enumerate_ideals(self.costs.parts)
 
@@ -62,10 +69,9 @@ class Planner:
         cut_bytes = [self.costs.cut_bytes(ideal) for ideal in ideals]
         chain = best_cuts(self.costs.matrix(ideals), cut_bytes, self.stages)
         if chain is None:
-            most = len(self.costs.parts)
             raise PartitionError(
-                f"{self.profile.model} cannot be cut into {self.stages} stages: it has {most} parts that a cut may "
-                f"separate; use --stages {most} or fewer"
+                f"{self.profile.model} cannot be cut into {self.stages} stages along its captured order; use fewer "
+                "--stages"
             )
         return [ideals[index] for index in chain]
 

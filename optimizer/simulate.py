@@ -74,13 +74,16 @@ def throughput(spans: Sequence[Sequence[Span]], batch_size: int) -> float:
 
     The last stage neither warms up nor drains: it alternates forward and backward from first to last. Its first S
     backwards still ride on the warm-up of the others, so the clock runs from the end of the S-th to the end of the
-    last. With S minibatches or fewer there is no steady state and the whole makespan counts.
+    last. With S minibatches or fewer there is no steady state and the whole makespan counts. Where no time passes at
+    all, the throughput is 0.
     """
     ends: Mapping[int, float] = {span.action.minibatch: span.end_s for span in spans[-1] if span.action.kind == "B"}
     stages, minibatches = len(spans), len(ends)
     if has_steady_state(stages, minibatches):
-        return batch_size * (minibatches - stages) / (ends[minibatches - 1] - ends[stages - 1])
-    return batch_size * minibatches / makespan_s(spans)
+        samples, time_s = batch_size * (minibatches - stages), ends[minibatches - 1] - ends[stages - 1]
+    else:
+        samples, time_s = batch_size * minibatches, makespan_s(spans)
+    return samples / time_s if time_s else 0.0
 
 
 def _need(action: Action, stages: int) -> Action | None:

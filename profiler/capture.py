@@ -1,13 +1,17 @@
 """Capture a model as a graph of layers: trace it, run it once, and put together what every split has to respect."""
 
 import dataclasses
-from collections.abc import Iterable
+import io
+import pickle
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import networkx as nx
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from profiler.errors import CaptureError
+from profiler.errors import CaptureError, one_line
 from profiler.files import digest
 from profiler.operations import Captured, Operation, TensorSpec, fetch_attribute
 from profiler.probe import Probe
@@ -26,26 +30,32 @@ def capture(model: nn.Module, name: str, sample: Tensor) -> Captured:
     Raises:
         CaptureError: torch.fx cannot trace it, it rejects ``sample``, or its output is not one tensor ``(N, classes)``.
     """
-    operations, output = trace(model, name)
-    if not operations:
-        raise CaptureError(f"model '{name}' has no layers; name a model that computes something")
-    probe = Probe(model, name, operations, sample)
-    probe.run()
-    result = probe.values[output]
-    if not (isinstance(result, Tensor) and result.ndim == 2 and len(result) == len(sample)):
+    lazy = [path for path, parameter in model.named_parameters() if is_lazy(parameter)]
+    if lazy:
         raise CaptureError(
-            f"model '{name}' returns {_describe(result)}; the loss needs one tensor (N, classes), "
-            "so wrap the model in a module that returns only that"
+            f"model '{name}' has not been run yet: parameter '{lazy[0]}' has no shape; run it once in its factory"
         )
-    if not probe.specs[output].gradient:
-        raise CaptureError(
-            f"model '{name}' has nothing to train: its output depends on no parameter that requires a gradient"
-        )
+    with _own_buffers(model):
+        operations, output = trace(model, name)
+        if not operations:
+            raise CaptureError(f"model '{name}' has no layers; name a model that computes something")
+        probe = Probe(model, name, operations, output, sample)
+        probe.run()
+    output = probe.output
+    _refuse_output(name, probe.values[output], len(sample))
+    _refuse_unsendable(name, probe.operations)
     operations = tuple(
         dataclasses.replace(operation, draws=operation.name in probe.draws) for operation in probe.operations
     )
     edges = (*_data_edges(operations), *probe.order)
-    together = _merge([*probe.together, *_sharing(model, operations), *_not_tensors(operations, probe.specs)])
+    together = _merge(
+        [
+            *probe.together,
+            *_sharing(model, operations),
+            *_not_tensors(operations, probe.specs),
+            *_dead_ends(operations, output),
+        ]
+    )
     return Captured(
         name=name,
         model=model,
@@ -61,6 +71,59 @@ def capture(model: nn.Module, name: str, sample: Tensor) -> Captured:
         learning=frozenset(path for path, parameter in model.named_parameters() if parameter.requires_grad),
         parameters=_parameters(model, operations),
     )
+
+
+@contextmanager
+def _own_buffers(model: nn.Module) -> Iterator[None]:
+    """Let what happens to the model's buffers happen to copies of them."""
+    before = [(module, local, buffer) for module in model.modules() for local, buffer in module._buffers.items()]  # noqa: SLF001 - rebinding
+    copies = {id(buffer): buffer.clone() for _, _, buffer in before if buffer is not None}
+    try:
+        for module, local, buffer in before:
+            if buffer is not None:
+                module._buffers[local] = copies[id(buffer)]  # noqa: SLF001
+        yield
+    finally:
+        for module, local, buffer in before:
+            module._buffers[local] = buffer  # noqa: SLF001
+
+
+def _refuse_output(name: str, result: Any, batch_size: int) -> None:
+    fits = isinstance(result, Tensor) and result.ndim == 2 and len(result) == batch_size and result.shape[1] > 0
+    if not fits or not result.is_floating_point():
+        raise CaptureError(
+            f"model '{name}' returns {_describe(result)}; the loss needs one tensor (N, classes) of floats, "
+            "so wrap the model in a module that returns only that"
+        )
+    if not result.requires_grad:
+        raise CaptureError(
+            f"model '{name}' has nothing to train: its output depends on no parameter that requires a gradient"
+        )
+
+
+class _Sender(pickle.Pickler):
+    """Pickles everything but tensors, which go to the stages by another way."""
+
+    def persistent_id(self, thing: Any) -> str | None:
+        return "tensor" if isinstance(thing, Tensor) else None
+
+
+def _refuse_unsendable(name: str, operations: Iterable[Operation]) -> None:
+    """Refuse layers that cannot be sent to the process of their stage."""
+    for operation in operations:
+        try:
+            _Sender(io.BytesIO()).dump(operation)
+        except Exception as error:
+            raise CaptureError(
+                f"model '{name}': layer '{operation.name}' ({operation.kind}) cannot be sent to the process of its "
+                f"stage: {one_line(error)}; leave out hooks and parametrizations, and define functions at module level"
+            ) from error
+
+
+def _dead_ends(operations: Sequence[Operation], output: str) -> list[tuple[str, ...]]:
+    """Keep layers that nobody reads with the output, so that the stage of the loss is the last one."""
+    read = {name for operation in operations for name in operation.reads()}
+    return [(operation.name, output) for operation in operations if operation.name not in read | {output}]
 
 
 def _data_edges(operations: Iterable[Operation]) -> list[Edge]:
@@ -127,4 +190,8 @@ def _digest(
 
 
 def _describe(value: Any) -> str:
-    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+    return (
+        f"a tensor of shape {tuple(value.shape)} and type {value.dtype}"
+        if isinstance(value, Tensor)
+        else f"a {type(value).__name__}"
+    )

@@ -11,7 +11,7 @@ from profiler.command import (
     add_models,
     configs,
     duration,
-    emit,
+    emit_json,
     execute,
     note,
     positive,
@@ -20,7 +20,7 @@ from profiler.command import (
 )  # fmt: skip
 from profiler.config import Config
 from profiler.errors import ConfigError
-from profiler.files import to_json, write_whole
+from profiler.files import refuse_unwritable, write_whole
 from profiler.types import Profile
 
 MODELS = ("alexnet", "vgg16", "resnet50")
@@ -49,7 +49,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     wanted = configs(options, MODELS)
-    places = _places(wanted, options.output)
+    places, printed = _places(wanted, options.output), []
+    for place in places:
+        refuse_unwritable(place.table or place.profile)
     from profiler.process import usable_cores
     from profiler.store import keep
     from profiler.table import rows, show, to_csv, to_markdown
@@ -63,10 +65,11 @@ def _run(options: argparse.Namespace) -> int:
             if place.table:
                 write_whole(place.table, to_csv(found) if place.table.suffix == ".csv" else to_markdown(found))
             if options.json:
-                emit(to_json(profile), None)
+                printed.append(profile)
             elif not options.quiet:
                 show(found, stdout())
             note(f"{config.model}: kept in {place.profile}", quiet=options.quiet)
+    emit_json(printed)
     return 0
 
 

@@ -1,17 +1,18 @@
 """What the three commands share: options, exit codes, errors as one sentence, results on stdout, progress on stderr."""
 
 import argparse
+import io
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from profiler import config
 from profiler.config import Config
 from profiler.errors import ConfigError, StageplanError
-from profiler.files import write_whole
+from profiler.files import to_json
 from profiler.types import Profile
 
 if TYPE_CHECKING:
@@ -33,8 +34,12 @@ class Parser(argparse.ArgumentParser):
 def execute(parser: Parser, run: Callable[[argparse.Namespace], int], argv: list[str] | None) -> int:
     """Parse ``argv``, call ``run`` and return the exit code; an expected error is printed as one sentence."""
     options = parser.parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a table has signs that not every encoding knows
     try:
-        return run(options)
+        code = run(options)
+        sys.stdout.flush()
     except StageplanError as error:
         if options.debug:
             traceback.print_exc()
@@ -43,10 +48,13 @@ def execute(parser: Parser, run: Callable[[argparse.Namespace], int], argv: list
     except KeyboardInterrupt:
         sys.stderr.write("error: interrupted; nothing is left running\n")
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has left; Python would complain once more when it flushes stdout.
+    except OSError as error:
+        # Nobody takes our output any more; Python would complain once more when it flushes stdout.
         sys.stdout = None
+        if not isinstance(error, BrokenPipeError):
+            sys.stderr.write(f"error: the output cannot be written: {error.strerror}; give it another place\n")
         return 1
+    return code
 
 
 def add_common(parser: Parser) -> None:
@@ -172,9 +180,7 @@ def note(text: str, *, quiet: bool) -> None:
         sys.stderr.write(f"{text}\n")
 
 
-def emit(content: bytes, path: Path | None) -> None:
-    """Print ``content`` to stdout, or keep it whole in ``path`` where one is given."""
-    if path is not None:
-        write_whole(path, content)
-    else:
-        sys.stdout.write(content.decode())
+def emit_json(results: Sequence[Any]) -> None:
+    """Print the results as JSON: one as it is, several as a list, none not at all."""
+    if results:
+        sys.stdout.write(to_json(results[0] if len(results) == 1 else list(results)).decode())

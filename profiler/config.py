@@ -15,9 +15,11 @@ import yaml
 from msgspec import Meta
 
 from profiler.errors import ConfigError
-from profiler.files import read_bytes
+from profiler.files import is_file, read_bytes
 
-Positive = Annotated[int, Meta(ge=1)]
+Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
+RESERVED = ("schemes",)
+"""Files in ``configs/`` that are no model's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +34,10 @@ class Config:
     batch_size: Positive = 4
     image_size: Positive = 128
     classes: Annotated[int, Meta(ge=2)] = 1000
-    lr: Annotated[float, Meta(gt=0)] = 0.01
+    lr: Annotated[float, Meta(gt=0, le=1000)] = 0.01
     momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9
-    batches: Positive = 12
-    repeats: Positive = 3
+    batches: Annotated[int, Meta(ge=1, le=10_000)] = 12
+    repeats: Annotated[int, Meta(ge=1, le=1000)] = 3
     schemes: tuple[str, ...] = ("front-heavy", "front-load", "middle-load", "end-load", "end-heavy", "equal-load")
 
     @property
@@ -63,7 +65,8 @@ def folder() -> Path:
 def for_model(name: str) -> Config:
     """Return the shipped configuration of model ``name``, or the defaults for a model that has none."""
     path = folder() / f"{name}.yaml"
-    return load(path) if ":" not in name and "/" not in name and path.is_file() else Config(model=name)
+    own = ":" not in name and "/" not in name and name not in RESERVED and is_file(path)
+    return load(path) if own else Config(model=name)
 
 
 def load(path: Path) -> Config:
@@ -106,7 +109,7 @@ def read_mapping(path: Path) -> dict[str, Entry]:
             place = f"{path}:{key_node.start_mark.line + 1}:{key_node.start_mark.column + 1}"
             key = loader.construct_object(key_node, deep=True)
             if not isinstance(key, str):
-                raise ConfigError(f"{place}: the key '{key_node.value}' is not a text; put it in quotes")
+                raise ConfigError(f"{place}: a key that is not a text; put it in quotes")
             if key in entries:
                 raise ConfigError(f"{place}: the key '{key}' stands twice; keep one of the two")
             mark = value_node.start_mark
@@ -116,7 +119,7 @@ def read_mapping(path: Path) -> dict[str, Entry]:
         mark = error.problem_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise ConfigError(f"{path}{where}: this is no YAML: {error.problem}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         raise ConfigError(f"{path}: this is no YAML: {' '.join(str(error).split())}") from error
     return entries
 
@@ -135,7 +138,12 @@ def convert(entry: Entry, kind: Any, key: str) -> Any:
 
 def override(config: Config, changes: Mapping[str, Any]) -> Config:
     """Return ``config`` with the values that the command line gave; None means not given."""
-    return dataclasses.replace(config, **{key: value for key, value in changes.items() if value is not None})
+    given = {key: value for key, value in changes.items() if value is not None}
+    hints = get_type_hints(Config, include_extras=True)
+    for key, value in given.items():
+        flag = f"--{key.replace('_', '-')}"
+        convert(Entry(value, flag, flag), hints[key], key)
+    return dataclasses.replace(config, **given)
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

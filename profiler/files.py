@@ -17,26 +17,65 @@ T = TypeVar("T")
 def write_whole(path: Path, content: bytes) -> None:
     """Write ``content`` so that ``path`` holds either all of it or what it held before.
 
+    A pipe or a device is written to as it is; a link stays one, and what it points to is written.
+
     Raises:
         FileError: The folder or the file cannot be written.
     """
     temporary: str | None = None
     try:
+        path = path.resolve()
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            path.write_bytes(content)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(temporary).chmod(0o666 & ~mask)
         Path(temporary).replace(path)
         temporary = None
     except OSError as error:
-        raise FileError(f"cannot write {path}: {error.strerror}; give another place with -o or --out") from error
+        raise _unwritable(path, error.strerror or str(error)) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink()
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Find out before the work whether ``path`` can be written after it; nothing is made.
+
+    Raises:
+        FileError: It cannot.
+    """
+    try:
+        if path.is_dir():
+            raise _unwritable(path, "it is a folder")
+        folder = path.resolve().parent
+        while not folder.exists():
+            folder = folder.parent
+        usable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise _unwritable(path, error.strerror or str(error)) from error
+    if not usable:
+        raise _unwritable(path, f"{folder} is no folder that may be written to")
+
+
+def is_file(path: Path) -> bool:
+    """Say whether there is such a file; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _unwritable(path: Path, reason: str) -> FileError:
+    return FileError(f"cannot write {path}: {reason}; give another place with -o or --out")
 
 
 def read_bytes(path: Path) -> bytes:

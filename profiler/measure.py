@@ -1,16 +1,18 @@
 """Measure a model on one core and assemble its profile."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import psutil
 import torch
 
 from profiler import models
 from profiler.budget import Budget, precision, spend
 from profiler.capture import capture
 from profiler.config import Config
-from profiler.errors import CaptureError, one_line
+from profiler.errors import CaptureError, ModelError, one_line
 from profiler.footprint import Footprint, footprint
 from profiler.link import measure_link
 from profiler.operations import Captured
@@ -32,6 +34,12 @@ def captured_model(config: Config) -> Captured:
         ModelError: It cannot be built.
         CaptureError: It cannot be captured.
     """
+    needed, free = 4 * math.prod(config.input_shape), psutil.virtual_memory().available
+    if needed > free:
+        raise ModelError(
+            f"one minibatch of shape {config.input_shape} takes {needed >> 20} MiB and {free >> 20} MiB of memory are "
+            "free; use a smaller --batch-size or --image-size"
+        )
     model = models.build(config.model, config.classes, SEED)
     return capture(model, config.model, torch.zeros(config.input_shape))
 
@@ -103,6 +111,7 @@ def _profile(config: Config, captured: Captured, prints: Footprint, samples: Sam
         batch_size=config.batch_size,
         input_shape=config.input_shape,
         classes=captured.specs[captured.output].shape[1],
+        momentum=config.momentum,
         machine=machine(),
         layers=layers,
         edges=captured.edges,

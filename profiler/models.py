@@ -1,5 +1,6 @@
 """Build a model from its name: one of torchvision's, or the user's own ``package.module:factory``."""
 
+import copy
 import importlib
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import torchvision
 from torch import nn
 
 from profiler.config import suggest
-from profiler.errors import ModelError
+from profiler.errors import ModelError, one_line
 
 
 def build(name: str, classes: int, seed: int) -> nn.Module:
@@ -25,8 +26,11 @@ def build(name: str, classes: int, seed: int) -> nn.Module:
         ModelError: There is no such model, or it cannot be built.
     """
     torch.manual_seed(seed)
-    model = _own(name) if ":" in name else _torchvision(name, classes)
-    return model.train()
+    try:
+        # A factory may hand out one module over and over; training must not go on where the last run ended.
+        return copy.deepcopy(_own(name)).train() if ":" in name else _torchvision(name, classes).train()
+    except (RuntimeError, MemoryError, TypeError, OverflowError) as error:
+        raise ModelError(f"model '{name}' with {classes} classes cannot be built: {one_line(error)}") from error
 
 
 def _torchvision(name: str, classes: int) -> nn.Module:
@@ -46,16 +50,17 @@ def _own(name: str) -> nn.Module:
         sys.path.insert(0, str(Path.cwd()))
     try:
         factory = getattr(importlib.import_module(module_name), factory_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(
-            f"cannot find '{factory_name}' in module '{module_name}': {error}; "
+            f"cannot find '{factory_name}' in module '{module_name}': {one_line(error)}; "
             "check the name package.module:factory and the folder you are in"
         ) from error
     try:
         model = factory()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(
-            f"the factory '{name}' raised {type(error).__name__}: {error}; it is called as it is"
+            f"the factory '{name}' raised {type(error).__name__}: {one_line(error)}; it has to return a module when "
+            "called without arguments"
         ) from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"the factory '{name}' returned a {type(model).__name__}; it has to return a torch.nn.Module")

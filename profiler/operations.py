@@ -127,3 +127,11 @@ def fetch_attribute(model: nn.Module, path: str) -> torch.Tensor:
     owner, _, local = path.rpartition(".")
     found: torch.Tensor = getattr(model.get_submodule(owner), local)
     return found
+
+
+def spec_of(name: str, tensor: torch.Tensor) -> TensorSpec:
+    """Describe a tensor; its stride is made dense, in the tensor's own memory format."""
+    stride = torch.empty_like(tensor, device="meta").stride()
+    return TensorSpec(
+        name=name, shape=tuple(tensor.shape), stride=tuple(stride), dtype=tensor.dtype, gradient=tensor.requires_grad
+    )

@@ -14,21 +14,23 @@ from torch.fx.node import map_aggregate
 
 from profiler.errors import CaptureError, one_line
 from profiler.execute import run_layer
-from profiler.operations import Operation, Ref, TensorSpec, fetch_attribute
+from profiler.operations import Operation, Ref, fetch_attribute, spec_of
 from profiler.types import INPUT, Edge
 
 PROBE_SEED = 0
 
 
 class Probe:
-    """One real forward in captured order; afterwards the model's buffers are as they were."""
+    """One real forward in captured order, which changes the model's buffers as any forward does."""
 
-    def __init__(self, model: nn.Module, name: str, operations: tuple[Operation, ...], sample: Tensor) -> None:
-        """Prepare to run ``operations`` of ``model`` on ``sample``."""
-        self.model, self.name, self.sample = model, name, sample
+    def __init__(
+        self, model: nn.Module, name: str, operations: tuple[Operation, ...], output: str, sample: Tensor
+    ) -> None:
+        """Prepare to run ``operations`` of ``model``, whose result is that of ``output``, on ``sample``."""
+        self.model, self.name, self.output, self.sample = model, name, output, sample
         self.operations = list(operations)
         self.values: dict[str, Any] = {INPUT: sample.clone()}
-        self.specs = {INPUT: _spec(INPUT, sample)}
+        self.specs = {INPUT: spec_of(INPUT, sample)}
         self.roots: dict[str, str] = {INPUT: INPUT}
         self.owners = {_storage(self.values[INPUT]): INPUT}
         self.overwrites: dict[str, str] = {}
@@ -42,7 +44,6 @@ class Probe:
         Raises:
             CaptureError: A layer rejects its input, or overwrites the model's input.
         """
-        buffers = {path: buffer.clone() for path, buffer in self.model.named_buffers()}
         attributes = {path: fetch_attribute(self.model, path) for op in self.operations for path in op.attributes()}
         generator_state = torch.get_rng_state()
         try:
@@ -50,8 +51,6 @@ class Probe:
                 self._step(position, attributes)
         finally:
             torch.set_rng_state(generator_state)
-            for path, buffer in self.model.named_buffers():
-                buffer.copy_(buffers[path])
 
     def _step(self, position: int, attributes: dict[str, Tensor]) -> None:
         operation = self.operations[position]
@@ -70,7 +69,7 @@ class Probe:
             self.draws.add(operation.name)
         output = self.values[operation.name]
         if isinstance(output, Tensor):
-            self.specs[operation.name] = _spec(operation.name, output)
+            self.specs[operation.name] = spec_of(operation.name, output)
         self.roots[operation.name] = self._root(operation.name, output)
         written = [name for name, value in read.items() if value._version != versions[name]]  # noqa: SLF001
         for name in written:
@@ -89,6 +88,11 @@ class Probe:
             if aliases & set(earlier.reads()):
                 self.order.append(Edge(source=earlier.name, target=operation.name, kind="order"))
         in_place_of = self.values[operation.name] is self.values[written]
+        if self.output in aliases:
+            if in_place_of and self.output == written:
+                self.output = operation.name
+            else:
+                self.together.append((operation.name, self.output))
         for later_position in range(position + 1, len(self.operations)):
             later = self.operations[later_position]
             for name in aliases & set(later.reads()):
@@ -118,13 +122,6 @@ def _read_instead(operation: Operation, old: str, new: str) -> Operation:
     args: Any = map_aggregate(operation.args, swap)
     kwargs: Any = map_aggregate(operation.kwargs, swap)
     return dataclasses.replace(operation, args=args, kwargs=kwargs)
-
-
-def _spec(name: str, tensor: Tensor) -> TensorSpec:
-    stride = torch.empty_like(tensor, device="meta").stride()  # dense, in the tensor's own memory format
-    return TensorSpec(
-        name=name, shape=tuple(tensor.shape), stride=tuple(stride), dtype=tensor.dtype, gradient=tensor.requires_grad
-    )
 
 
 def _storage(value: Any) -> int:

@@ -57,14 +57,15 @@ def settled(core: int) -> Iterator[None]:
 
 
 def usable_cores(wanted: Sequence[int] | None) -> tuple[int, ...]:
-    """Return the cores to use: ``wanted``, or all that this process may use.
+    """Return the cores to use: ``wanted``, or all that this process may use, one thread of each physical core first.
 
     Raises:
         ProcessError: A wanted core may not be used.
     """
     allowed = sorted(os.sched_getaffinity(0))
     if wanted is None:
-        return tuple(allowed)
+        first = {physical_core(core): core for core in reversed(allowed)}
+        return tuple(sorted(allowed, key=lambda core: (first[physical_core(core)] != core, core)))
     refused = [core for core in wanted if core not in allowed]
     if refused:
         listed = ",".join(map(str, allowed))
@@ -75,6 +76,16 @@ def usable_cores(wanted: Sequence[int] | None) -> tuple[int, ...]:
 def release_memory() -> None:
     """Give freed memory back to the kernel."""
     ctypes.CDLL(None).malloc_trim(0)
+
+
+def physical_core(core: int) -> tuple[str, str]:
+    """Return the package and core that a processor number belongs to; itself where the kernel does not say."""
+    folder = Path(f"/sys/devices/system/cpu/cpu{core}/topology")
+    try:
+        package, number = ((folder / name).read_text().strip() for name in ("physical_package_id", "core_id"))
+    except OSError:
+        return "", str(core)
+    return package, number
 
 
 class PeakMemory:

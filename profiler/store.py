@@ -6,7 +6,8 @@ from pathlib import Path
 
 from profiler.config import Config
 from profiler.doubts import doubts
-from profiler.files import read_json, to_json, write_whole
+from profiler.errors import FileError
+from profiler.files import is_file, read_json, to_json, write_whole
 from profiler.types import Profile
 
 FOLDER = Path("profiles")
@@ -46,9 +47,10 @@ def profile_for(
     from profiler.process import machine, settled
 
     path = path_for(config, folder)
-    found = read_json(path, Profile) if path.is_file() else None
+    found, difference = _kept(path)
     captured = captured_model(config)
-    difference = "there is none yet" if found is None else misfit(found, config)
+    if found:
+        difference = misfit(found, config)
     if found and not difference and found.machine != machine():
         difference = "that one was measured on another machine or with other versions"
     if found and not difference and captured.digest != found.model_digest:
@@ -65,6 +67,16 @@ def profile_for(
     return profile
 
 
+def _kept(path: Path) -> tuple[Profile | None, str]:
+    """Return the kept profile, or why there is none; a damaged one is as good as none."""
+    if not is_file(path):
+        return None, "there is none yet"
+    try:
+        return read_json(path, Profile), ""
+    except FileError as error:
+        return None, str(error)
+
+
 def misfit(profile: Profile, config: Config) -> str:
     """Say in words why ``profile`` is not one of ``config``, or nothing."""
     if not profile.complete:
@@ -75,4 +87,6 @@ def misfit(profile: Profile, config: Config) -> str:
         return f"that one has input {profile.input_shape}, not {config.input_shape}"
     if ":" not in profile.model and profile.classes != config.classes:
         return f"that one has {profile.classes} classes, not {config.classes}"
+    if profile.momentum != config.momentum:
+        return f"that one was measured with momentum {profile.momentum}"
     return ""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 
 from profiler.errors import CaptureError, one_line
@@ -17,7 +17,7 @@ def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], str]:
         CaptureError: torch.fx cannot trace the model, or its inputs and outputs are not one tensor each.
     """
     try:
-        graph = fx.Tracer().trace(model)
+        graph = _Tracer().trace(model)
     except Exception as error:
         raise CaptureError(
             f"model '{name}' cannot be captured: {one_line(error)}; torch.fx needs a forward whose control flow does "
@@ -31,7 +31,7 @@ def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], str]:
         if node.op == "placeholder":
             names[node] = _placeholder(node, names, name)
         elif node.op == "get_attr":
-            names[node] = Attribute(str(node.target))
+            names[node] = _attribute(model, str(node.target))
         elif node.op == "output":
             output = map_aggregate(node.args[0], lambda leaf: names.get(leaf, leaf))  # type: ignore[arg-type]
         else:
@@ -44,6 +44,24 @@ def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], str]:
             "in a module that returns only that (auxiliary heads are not trained yet)"
         )
     return tuple(operations), output.layer
+
+
+class _Tracer(fx.Tracer):
+    """Records what is done to buffers instead of doing it while tracing."""
+
+    proxy_buffer_attributes = True
+
+
+def _attribute(model: nn.Module, path: str) -> Any:
+    """Return how a layer refers to something that the model holds: by path if it is state, else the thing itself."""
+    state = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    state |= {name for name, _ in model.named_buffers(remove_duplicate=False)}
+    if path in state:
+        return Attribute(path)
+    found: Any = model
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found.detach() if isinstance(found, Tensor) else found
 
 
 def _placeholder(node: fx.Node, names: dict[fx.Node, Any], name: str) -> Any:

@@ -10,8 +10,8 @@ from msgspec import Meta
 
 FORMAT_VERSION: Literal[1] = 1
 
-Seconds = Annotated[float, Meta(ge=0)]
-Bytes = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(ge=0, le=1e6)]
+Bytes = Annotated[int, Meta(ge=0, le=1 << 50)]
 Count = Annotated[int, Meta(ge=0)]
 
 INPUT = "input"
@@ -108,6 +108,7 @@ class Profile:
         layers: In captured order, which is a topological order of ``edges``.
         together: Groups of layers that no cut may separate (they share a parameter, or hand over what is no tensor).
         whole_step_s: The plain, uninstrumented step: model, loss, backward, update.
+        momentum: That of the update rule that was timed; without any, an update is cheaper.
         closure_error: (sum of the parts − whole step) ÷ whole step.
         rounds: How many samples stand behind each time.
         precision: The largest half-width of an interval among the ten costliest layers, as a share of the median.
@@ -119,8 +120,9 @@ class Profile:
     model: str
     model_digest: str
     batch_size: Annotated[int, Meta(ge=1)]
-    input_shape: tuple[Count, ...]
+    input_shape: Annotated[tuple[Annotated[int, Meta(ge=1, le=1 << 31)], ...], Meta(min_length=2)]
     classes: Count
+    momentum: Annotated[float, Meta(ge=0)]
     machine: Machine
     layers: tuple[Layer, ...]
     edges: tuple[Edge, ...]

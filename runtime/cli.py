@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizer.partitions import OPTIMIZED, distinct, partition_names, plan_for
+from optimizer.partitions import OPTIMIZED, distinct, partition_names, plans_for
 from optimizer.schemes import Schemes, load_schemes
 from optimizer.types import Plan
 from profiler import config as configuration
@@ -16,7 +16,7 @@ from profiler.command import (
     add_models,
     configs,
     counted,
-    emit,
+    emit_json,
     execute,
     fresh_profile,
     note,
@@ -26,7 +26,7 @@ from profiler.command import (
 )
 from profiler.config import Config
 from profiler.errors import ConfigError
-from profiler.files import read_json, to_json, write_whole
+from profiler.files import read_json, refuse_unwritable, to_json, write_whole
 from profiler.store import path_for
 from runtime.types import Comparison
 
@@ -82,22 +82,26 @@ def _compare(options: argparse.Namespace) -> int:
     from runtime.pool import WorkerPool
 
     usable = usable_cores(options.cores)
-    jobs = []
-    for config in wanted:
+    paths = [_place(options.out, config, options.stages or STAGES, len(wanted)) for config in wanted]
+    for path in paths:
+        refuse_unwritable(path)
+    jobs, printed = [], []
+    for config, path in zip(wanted, paths, strict=True):
         plans = _plans(config, options, usable[0], names[config.model], schemes)
-        jobs.append(_Job(config, plans, _place(options.out, config, options.stages or STAGES, len(wanted))))
+        jobs.append(_Job(config, plans, path))
     cores = cores_for(options.stages or STAGES, usable)
     _announce(jobs, cores, quiet=options.quiet)
     with WorkerPool(cores) as pool:
         for job in jobs:
             comparison = _carry_out(job, pool, quiet=options.quiet)
             if options.json:
-                emit(to_json(comparison), None)
+                printed.append(comparison)
             elif not options.quiet:
                 from runtime.table import show_comparison
 
                 show_comparison(comparison, stdout())
             note(f"{job.config.model}: kept in {job.path}", quiet=options.quiet)
+    emit_json(printed)
     return 0
 
 
@@ -112,7 +116,10 @@ def _plans(
 
     profile = fresh_profile(config, core, quiet=options.quiet)
     planner = Planner(profile, options.stages or STAGES, config.batches)
-    return {name: plan_for(name, planner, schemes) for name in names}
+    found = plans_for(names, planner, schemes, lambda sentence: note(sentence, quiet=options.quiet))
+    if not found:
+        raise ConfigError(f"{config.model} allows none of {', '.join(names)}; use fewer --stages")
+    return found
 
 
 def _place(out: Path | None, config: Config, stages: int, models: int) -> Path:
@@ -147,18 +154,19 @@ def _carry_out(job: _Job, pool: "WorkerPool", *, quiet: bool) -> Comparison:
     from runtime.launcher import Launcher
 
     config = job.config
-    launcher = Launcher(captured_model(config), pool, UpdateRule(config.lr, config.momentum), SEED)
     runs = config.repeats * len(set(distinct(list(job.plans.values()))))
-    with progress(config.model, runs, quiet=quiet) as advance:
-        comparison = compare(
+    rule = UpdateRule(config.lr, config.momentum)
+    with (
+        Launcher(captured_model(config), pool, rule, SEED) as launcher,
+        progress(config.model, runs, quiet=quiet) as advance,
+    ):
+        return compare(
             job.plans,
             launcher,
             config,
             lambda found: write_whole(job.path, to_json(found)),
             lambda name: advance(1, name),
         )
-    launcher.close()
-    return comparison
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -169,21 +177,22 @@ def _run(options: argparse.Namespace) -> int:
     from runtime.pool import WorkerPool
     from runtime.table import show_run
 
+    if options.output:
+        refuse_unwritable(options.output)
     usable = usable_cores(options.cores)
     config, plan = _one_plan(options, usable[0])
     captured = captured_model(config)
     cores = cores_for(len(plan.stages), usable)
     work = f"{counted(len(cores), 'stage')} on cores {','.join(map(str, cores))}"
     note(f"{plan.model}: {counted(config.batches, 'minibatch')} through {work}", quiet=options.quiet)
-    with WorkerPool(cores) as pool:
-        launcher = Launcher(captured, pool, UpdateRule(config.lr, config.momentum), SEED)
+    rule = UpdateRule(config.lr, config.momentum)
+    with WorkerPool(cores) as pool, Launcher(captured, pool, rule, SEED) as launcher:
         result = launcher.run(plan, config.batches)
-        launcher.close()
     if options.output:
         write_whole(options.output, to_json(result))
         note(f"kept in {options.output}", quiet=options.quiet)
     if options.json:
-        emit(to_json(result), None)
+        emit_json([result])
     elif not options.quiet:
         show_run(result, stdout())
     return 0

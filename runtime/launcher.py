@@ -4,7 +4,11 @@ The initial weights lie in one shared arena for as long as the model is being co
 all partitions begin alike.
 """
 
+import math
+import socket
 from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +16,8 @@ from torch import Tensor, nn
 from optimizer.schedule import depth, one_forward_one_backward
 from optimizer.simulate import Span, makespan_s, throughput
 from optimizer.types import Plan
-from profiler.operations import Captured, TensorSpec
-from profiler.process import machine
+from profiler.operations import Captured, spec_of
+from profiler.process import machine, physical_core
 from profiler.slot import fill, slot_bytes, slot_tensors
 from profiler.statistics import foreign_load
 from profiler.types import INPUT
@@ -34,7 +38,7 @@ class Launcher:
         """Move the model's parameters and buffers to shared memory; the model keeps only their shapes."""
         self.captured, self.pool, self.rule, self.seed = captured, pool, rule, seed
         state = _state(captured)
-        self._specs = tuple(_spec(path, tensor) for path, tensor in state.items())
+        self._specs = tuple(spec_of(path, tensor) for path, tensor in state.items())
         self._weights = Arena.create(slot_bytes(self._specs))
         fill(slot_tensors(self._weights.memory, 0, self._specs), [tensor.detach() for tensor in state.values()])
         _to_meta(captured.model)
@@ -62,9 +66,12 @@ class Launcher:
         )
         schedule = one_forward_one_backward(stages, minibatches)
         slots = [depth(stage, stages, minibatches) if stage < stages - 1 else 0 for stage in range(stages)]
-        arenas = [Arena.create(link_bytes(segments[stage].sends, slots[stage])) for stage in range(stages - 1)]
-        bells = [doorbells() for _ in range(stages - 1)]
+        arenas: list[Arena] = []
+        bells: list[tuple[socket.socket, socket.socket]] = []
         try:
+            for stage in range(stages - 1):
+                arenas.append(Arena.create(link_bytes(segments[stage].sends, slots[stage])))
+                bells.append(doorbells())
             for stage in range(stages):
                 load = Load(
                     stage=stage,
@@ -110,7 +117,7 @@ class Launcher:
             comparable=comparable(self.pool.cores),
             throughput_samples_per_s=throughput(spans, plan.batch_size),
             makespan_s=makespan_s(spans),
-            losses=reports[-1].losses,
+            losses=tuple(loss if math.isfinite(loss) else None for loss in reports[-1].losses),
             stages=tuple(
                 _stage_run(report, core, minibatches) for report, core in zip(reports, self.pool.cores, strict=True)
             ),
@@ -120,10 +127,12 @@ class Launcher:
     def state(self) -> dict[str, Tensor]:
         """Return the trained parameters and the buffers by path, from the stages that are loaded."""
         target = Arena.create(slot_bytes(self._specs))
-        for stage in range(len(self.pool)):
-            self.pool.tell(stage, Export(), (target.descriptor,))
-        self.pool.collect()
-        target.close()
+        try:
+            for stage in range(len(self.pool)):
+                self.pool.tell(stage, Export(), (target.descriptor,))
+            self.pool.collect()
+        finally:
+            target.close()
         tensors = slot_tensors(target.memory, 0, self._specs)
         return {spec.name: tensor.clone() for spec, tensor in zip(self._specs, tensors, strict=True)}
 
@@ -136,10 +145,20 @@ class Launcher:
         """Let go of the initial weights."""
         self._weights.close()
 
+    def __enter__(self) -> Self:
+        """Return the launcher."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go of the initial weights."""
+        self.close()
+
 
 def comparable(cores: Sequence[int]) -> bool:
-    """Say whether every stage has a core of its own."""
-    return len(set(cores)) == len(cores)
+    """Say whether every stage had a physical core of its own; two threads of one core are not two cores."""
+    return len({physical_core(core) for core in cores}) == len(cores)
 
 
 def cores_for(stages: int, usable: Sequence[int]) -> tuple[int, ...]:
@@ -174,12 +193,6 @@ def _median(values: Sequence[float]) -> float:
 def _state(captured: Captured) -> dict[str, Tensor]:
     named = [*captured.model.named_parameters(), *captured.model.named_buffers()]
     return dict(named)
-
-
-def _spec(path: str, tensor: Tensor) -> TensorSpec:
-    return TensorSpec(
-        name=path, shape=tuple(tensor.shape), stride=tuple(tensor.stride()), dtype=tensor.dtype, gradient=False
-    )
 
 
 def _to_meta(model: nn.Module) -> None:

@@ -82,13 +82,17 @@ class WorkerPool:
         """Send a message to one stage.
 
         Raises:
-            RunError: The process has gone.
+            RunError: The process has gone, or cannot be reached.
         """
         one = self._workers[stage]
         try:
             send(one.control, message, descriptors, one.process.pid or 0)
-        except OSError:
-            self.collect()
+        except OSError as error:
+            one.process.join(GRACE_S)
+            if not one.process.is_alive():
+                self.collect()  # which names the first at fault
+            self.close()
+            raise RunError(f"{self._describe(stage)} cannot be told what to do: {error.strerror}; try again") from error
 
     def tell_all(self, message: Any) -> None:
         """Send a message to every stage."""

@@ -38,6 +38,10 @@ def _crossing(captured: Captured, stage_of: Mapping[str, int], cut: int) -> tupl
 
 def _refuse_others(captured: Captured, plan: Plan) -> None:
     shape = captured.specs[INPUT].shape
+    if plan.num_stages != len(plan.stages):
+        raise InputError(
+            f"the plan says {plan.num_stages} stages and has {len(plan.stages)}; plan again with python -m optimizer"
+        )
     if plan.model_digest != captured.digest or plan.input_shape != shape:
         raise InputError(
             f"the plan is for {plan.model} with input {plan.input_shape} as it was profiled, which is not this "

@@ -1,6 +1,5 @@
 """Show a comparison, and a single run, as tables with prediction beside measurement."""
 
-import math
 from typing import TYPE_CHECKING
 
 from optimizer.simulate import has_steady_state
@@ -78,9 +77,9 @@ def show_run(result: RunResult, console: "Console") -> None:
     console.print(
         f"{result.throughput_samples_per_s:.1f} samples/s {steady}, predicted "
         f"{plan.predicted.throughput_samples_per_s:.1f}; {result.makespan_s:.2f} s in all; "
-        f"loss {result.losses[0]:.4f} at first, {result.losses[-1]:.4f} at last."
+        f"loss {_loss(result.losses[0])} at first, {_loss(result.losses[-1])} at last."
     )
-    if not all(map(math.isfinite, result.losses)):
+    if None in result.losses:
         console.print("The loss is no longer a finite number: training diverged; lower lr in a configuration file.")
     if not result.comparable:
         console.print(sharing(len(result.stages), len({stage.core for stage in result.stages})))
@@ -92,3 +91,7 @@ def _ms(seconds: float) -> str:
 
 def _interval(spread: Spread) -> str:
     return f"{spread.low:.1f} – {spread.high:.1f}" if len(spread.runs) > 1 else "one run"
+
+
+def _loss(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.4f}"

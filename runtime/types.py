@@ -59,7 +59,7 @@ class StageRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """One run of one plan."""
+    """One run of one plan; a loss that is no finite number is None."""
 
     plan: Plan
     batch_size: int
@@ -67,7 +67,7 @@ class RunResult:
     comparable: bool
     throughput_samples_per_s: float
     makespan_s: float
-    losses: tuple[float, ...]
+    losses: tuple[float | None, ...]
     stages: tuple[StageRun, ...]
     machine: Machine
     format_version: Literal[1] = FORMAT_VERSION

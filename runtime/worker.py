@@ -1,5 +1,6 @@
 """The process of one stage: it obeys its parent's messages, one after the other, until the connection closes."""
 
+import contextlib
 import gc
 import signal
 import socket
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from optimizer.schedule import Action
+from profiler.errors import one_line
 from profiler.process import PeakMemory, release_memory, settle
 from runtime.arena import Arena
 from runtime.channel import Channel, NeighbourGone
@@ -31,18 +33,16 @@ def main(control: Connection, core: int) -> None:
             except EOFError:
                 return
             worker.obey(message)
-    except BrokenPipeError:
-        return
     except Exception as error:  # noqa: BLE001 - whatever a stage raises has to reach the parent
-        send(control, failure(worker.during, error))
+        with contextlib.suppress(OSError):  # the parent may have gone
+            send(control, failure(worker.during, error))
 
 
 def failure(during: str, error: Exception) -> Failed:
     """Put an exception into words for the parent."""
-    lines = str(error).strip().splitlines() or ["no message"]
     return Failed(
         during=during,
-        reason=f"{type(error).__name__}: {lines[0]}",
+        reason=f"{type(error).__name__}: {one_line(error)}",
         stack=traceback.format_exc(),
         consequence=isinstance(error, NeighbourGone),
     )

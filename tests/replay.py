@@ -7,6 +7,7 @@ arithmetic.
 """
 
 import copy
+import operator
 from typing import Any
 
 import torch
@@ -15,6 +16,12 @@ from torch.fx.node import map_aggregate
 
 from profiler.execute import layer_seed
 from runtime import data
+
+
+def graph_of(model: nn.Module) -> fx.Graph:
+    tracer = fx.Tracer()
+    tracer.proxy_buffer_attributes = True
+    return tracer.trace(model)
 
 
 class Replay:
@@ -27,7 +34,10 @@ class Replay:
             lr,
             momentum,
         )
-        self.graph = fx.Tracer().trace(self.model)
+        self.graph = graph_of(self.model)
+        first: dict[int, str] = {}
+        every = self.model.named_parameters(remove_duplicate=False)
+        self.canonical = {path: first.setdefault(id(weight), path) for path, weight in every}
         self.calls = [node for node in self.graph.nodes if node.op.startswith("call")]
         self.stages = max(stage_of.values()) + 1
         start = {name: parameter.detach().clone() for name, parameter in self.model.named_parameters()}
@@ -60,6 +70,9 @@ class Replay:
         self.gradients.append(found)
         following = {}
         for name, weight in self.versions[-1].items():
+            if name not in found:  # nothing depends on it
+                following[name] = weight
+                continue
             self.moments[name] = torch.add(found[name], self.moments[name], alpha=self.momentum)
             following[name] = torch.add(weight, self.moments[name], alpha=-self.lr)
         self.versions.append(following)
@@ -99,7 +112,8 @@ class Replay:
                 if leaf.op == "placeholder":
                     return images
                 if leaf.op == "get_attr":
-                    return weights[str(leaf.target)]
+                    held = operator.attrgetter(str(leaf.target))(self.model)
+                    return weights[self.canonical[str(leaf.target)]] if isinstance(held, nn.Parameter) else held
                 return received[stage].get(leaf, made.get(leaf))
 
             torch.manual_seed(layer_seed(self.seed, index, minibatch))
@@ -109,7 +123,9 @@ class Replay:
                 module = self.model.get_submodule(str(node.target))
                 if getattr(module, "inplace", False) and any(arg in received[stage] for arg in node.all_input_nodes):
                     args = (args[0].clone(), *args[1:])
-                own = {local: weights[f"{node.target}.{local}"] for local, _ in module.named_parameters()}
+                own = {
+                    local: weights[self.canonical[f"{node.target}.{local}"]] for local, _ in module.named_parameters()
+                }
                 made[node] = torch.func.functional_call(module, own, args, kwargs)
             elif node.op == "call_method":
                 made[node] = getattr(args[0], str(node.target))(*args[1:], **kwargs)

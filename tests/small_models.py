@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 import signal
+import sys
 import time
 from typing import Any
 
@@ -101,6 +102,41 @@ class Pair(nn.Module):
         return self.fc(x), x
 
 
+class Stateful(nn.Module):
+    """Keeps a buffer of its own, reads a constant, and throws a head's result away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flatten = nn.Flatten()
+        self.first = nn.Linear(768, 8)
+        self.fc = nn.Linear(8, CLASSES)
+        self.aux = nn.Linear(8, 2)
+        self.plain = torch.full((8,), 0.5)
+        self.seen: Tensor
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.add_(1.0)
+        x = self.first(self.flatten(x)) * self.plain + self.seen
+        y = self.fc(torch.relu(x))
+        self.aux(x)
+        return y
+
+
+class LastInPlace(nn.Module):
+    """Overwrites its result and returns it under the old name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flatten, self.first, self.fc = nn.Flatten(), nn.Linear(768, 8), nn.Linear(8, CLASSES)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.fc(self.first(self.flatten(x)))
+        self.relu(y)
+        return y
+
+
 def pause(x: Tensor) -> Tensor:
     """Hand on ``x`` after a moment of random length."""
     time.sleep(random.random() * 0.01)  # noqa: S311 - to disturb the order of things
@@ -178,6 +214,31 @@ class Failing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last(torch.relu(fault(self.first(self.flatten(x)), self.how, self.after)))
+
+
+def leaves() -> nn.Module:
+    sys.exit(0)
+
+
+def two_lines() -> nn.Module:
+    raise ValueError("no such file\nand more")
+
+
+def lazy() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(5))
+
+
+def hooked() -> nn.Module:
+    model = Plain()
+    model.layers[1].register_forward_hook(lambda *_: None)
+    return model
+
+
+ONE = Plain()
+
+
+def always_the_same() -> nn.Module:
+    return ONE
 
 
 def not_a_module() -> int:

@@ -42,6 +42,7 @@ def profile(
         batch_size=2,
         input_shape=(2, 3, 4, 4),
         classes=5,
+        momentum=0.9,
         machine=MACHINE,
         layers=tuple(layers),
         edges=(

@@ -119,6 +119,21 @@ def test_the_digest_tells_models_apart_and_is_the_same_for_the_same() -> None:
     assert captured(small_models.Residual()).digest != captured(small_models.Tied()).digest
 
 
+def test_what_a_model_does_to_its_own_buffer_is_a_layer_and_leaves_the_model_alone() -> None:
+    model = small_models.Stateful()
+    found = captured(model)
+    assert model.seen.item() == 0
+    assert "add_" in found.layer_names
+    assert found.canonical["seen"] == "seen"
+
+
+def test_nothing_can_stand_behind_the_layer_of_the_loss() -> None:
+    found = captured(small_models.Stateful())
+    (group,) = [group for group in found.together if found.output in group]
+    assert "aux" in group
+    assert captured(small_models.LastInPlace()).output == "relu", "the layer that overwrote the result made it"
+
+
 @pytest.mark.parametrize(
     ("model", "words"),
     [
@@ -126,6 +141,8 @@ def test_the_digest_tells_models_apart_and_is_the_same_for_the_same() -> None:
         (small_models.Pair(), "several values"),
         (nn.Conv2d(3, 4, 3), "returns a tensor of shape"),
         (nn.Sequential(), "no layers"),
+        (small_models.lazy(), "has no shape"),
+        (small_models.hooked(), "cannot be sent to the process of its stage"),
         (nn.Flatten(), "nothing to train"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(3, 4)), "layer '2' (Linear)"),
     ],

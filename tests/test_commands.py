@@ -99,6 +99,19 @@ def test_a_stage_for_each_of_too_few_cores_is_said_aloud(
         (PROFILE, ["--config", "none.yaml"], "No such file"),
         (PROFILE, ["--config", "none.yaml", "--model", "alexnet"], "cannot stand together"),
         (PROFILE, ["--model", "alexnet", "vgg16", "-o", "one.json"], "one file for 2 profiles"),
+        (PROFILE, ["--model", "alexnet", "--budget", "0s"], "'0s' is not a time above 0"),
+        (PROFILE, ["--model", "alexnet", "--batch-size", "1000000"], "use a smaller --batch-size"),
+        (PROFILE, ["--model", "alexnet", "--batch-size", "10000000"], "--batch-size: batch_size cannot be 10000000"),
+        (PROFILE, ["--model", "schemes"], "no model 'schemes'"),
+        (PROFILE, ["--model", "x" * 300], "no model 'xxx"),
+        (PROFILE, ["--model", "alexnet", "-o", "text.json/p.json"], "cannot write"),
+        (PROFILE, ["--model", "alexnet", "-o", "p.txt"], "ends in none of .json, .csv and .md"),
+        (PROFILE, ["--model", "small_models:leaves"], "raised SystemExit"),
+        (OPTIMIZE, [*SMALL, "--batches", "2000000"], "--batches: batches cannot be 2000000"),
+        (OPTIMIZE, [*SMALL, "--stages", "20000000"], "use --stages 14 or fewer"),
+        (OPTIMIZE, [*SMALL, "--method", "all"], "there is no method 'all'"),
+        (RUN, ["compare", *SMALL, "--out", "text.json"], "cannot write"),
+        (RUN, ["run"], "add --plan plan.json"),
         (PROFILE, ["--colour"], "unrecognized arguments: --colour"),
         (OPTIMIZE, [], "no model is named"),
         (OPTIMIZE, ["--profile", "none.json"], "No such file"),
@@ -135,6 +148,9 @@ def test_bad_input_is_refused_in_one_sentence_and_leaves_nothing(
 def test_a_plan_for_another_model_is_refused(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert OPTIMIZE([*SMALL, "--stages", "2", "-o", "plan.json", "--quiet"]) == 0
     path = in_folder / "plan.json"
+    code, line = refusal(RUN, ["run", "--plan", "plan.json", "--stages", "3"], capsys)
+    assert code == 2
+    assert "plan.json has 2 stages" in line
     path.write_text(path.read_text().replace('"small_models:Residual"', '"small_models:Plain"'))
     code, line = refusal(RUN, ["run", "--plan", "plan.json"], capsys)
     assert code == 2

@@ -43,7 +43,12 @@ def test_a_model_without_a_file_gets_the_defaults() -> None:
         ("model: [alexnet\n", "this is no YAML"),
         ("model: al\x00exnet\n", "this is no YAML"),
         ("model: 2020-99-99\n", "this is no YAML"),
-        ("1: alexnet\n", "the key '1' is not a text"),
+        ("? [a, b]\n: alexnet\n", "a key that is not a text"),
+        ("model: !!bool maybe\n", "this is no YAML"),
+        ("model: !!int ''\n", "this is no YAML"),
+        ("model: !!timestamp abc\n", "this is no YAML"),
+        ("model: alexnet\nlr: .inf\n", "lr cannot be inf"),
+        ("1: alexnet\n", "a key that is not a text"),
         ("model: " + "[" * 5000, "this is no YAML"),
     ],
 )

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 from strategies import LINK, chain, layer, profile
 
 from optimizer.costs import copy_ns, costs_of
 from optimizer.errors import ProfileError
-from profiler.types import INPUT, Link
+from profiler.types import INPUT, Link, Loss
 
 
 def test_a_stage_pays_its_layers_its_copies_and_at_the_end_the_loss() -> None:
@@ -64,3 +66,18 @@ def test_a_profile_that_contradicts_itself_is_refused(
 ) -> None:
     with pytest.raises(ProfileError, match=words):
         costs_of(profile([layer(name) for name in layers], edges))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"complete": False}, "what an interrupt left over"),
+        ({"link": Link(sizes_bytes=(1, 2), copy_s=(1.0,))}, "ascending sizes"),
+        ({"link": Link(sizes_bytes=(2, 1), copy_s=(1.0, 1.0))}, "ascending sizes"),
+        ({"link": Link(sizes_bytes=(0,), copy_s=(1.0,))}, "ascending sizes"),
+        ({"layers": (layer("l0", (0, 0, 0)),), "edges": (), "loss": Loss(forward_s=0, backward_s=0)}, "any time"),
+    ],
+)
+def test_a_profile_with_odd_costs_is_refused(change: dict[str, object], words: str) -> None:
+    with pytest.raises(ProfileError, match=words):
+        costs_of(replace(chain([1]), **change))  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ import pytest
 from strategies import chain
 
 from profiler.errors import FileError
-from profiler.files import from_json, read_json, to_json, write_whole
+from profiler.files import from_json, read_json, refuse_unwritable, to_json, write_whole
 from profiler.types import Profile
 
 
@@ -62,3 +62,30 @@ def test_a_folder_in_the_way_is_refused(tmp_path: Path) -> None:
         write_whole(tmp_path, b"x")
     with pytest.raises(FileError, match="cannot read"):
         read_json(tmp_path, Profile)
+
+
+def test_links_and_pipes_stay_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "real.json").write_text("old")
+    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
+    write_whole(tmp_path / "link.json", b"new")
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "real.json").read_bytes() == b"new"
+    os.mkfifo(tmp_path / "pipe")
+    descriptor = os.open(tmp_path / "pipe", os.O_RDWR)
+    write_whole(tmp_path / "pipe", b"through")
+    assert os.read(descriptor, 7) == b"through"
+    os.close(descriptor)
+
+
+def test_what_cannot_be_written_is_known_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (
+        tmp_path,
+        tmp_path / "file" / "deep" / "p.json",
+        Path("/dev/null/p.json"),
+        tmp_path / ("x" * 300) / "p",
+    ):
+        with pytest.raises(FileError, match="cannot write"):
+            refuse_unwritable(path)
+    refuse_unwritable(tmp_path / "new" / "deep" / "p.json")
+    assert not (tmp_path / "new").exists()

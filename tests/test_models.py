@@ -27,6 +27,8 @@ def test_the_users_own_factory_is_called() -> None:
         ("no_such_module:x", "cannot find 'x' in module 'no_such_module'"),
         ("small_models:not_a_module", "returned a int"),
         ("small_models:raises", "raised ValueError: no such file"),
+        ("small_models:leaves", "raised SystemExit: 0"),
+        ("small_models:two_lines", "raised ValueError: no such file; it has to"),
         (":", "cannot find"),
         ("", "no model ''"),
     ],
@@ -36,3 +38,8 @@ def test_what_cannot_be_built_is_refused_in_one_sentence(name: str, words: str) 
         build(name, 10, 0)
     assert words in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_factory_that_hands_out_one_module_gets_a_copy_each_time() -> None:
+    first, second = (build("small_models:always_the_same", 10, 0) for _ in range(2))
+    assert first is not second

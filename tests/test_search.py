@@ -67,12 +67,11 @@ def stage_map(plan: Plan) -> dict[str, int]:
 @given(profile=random_profiles(), stages=st.integers(1, 4))
 def test_the_plan_is_the_best_of_all_legal_assignments(profile: Profile, stages: int) -> None:
     every = [objective(profile, stage_of, stages) for stage_of in legal_assignments(profile, stages)]
-    planner = Planner(profile, stages, 8)
     if not every:
         with pytest.raises(PartitionError, match="cannot be cut"):
-            planner.optimized()
+            Planner(profile, stages, 8).optimized()
         return
-    plan = planner.optimized()
+    plan = Planner(profile, stages, 8).optimized()
     assert objective(profile, stage_map(plan), stages) == min(every)
     assert plan.optimal
     assert plan.bottleneck_s == min(every)[0] / 1e9 == plan.lower_bound_s
@@ -108,9 +107,9 @@ def objective_of_chain(profile: Profile, stage_of: dict[str, int]) -> tuple[int,
 @settings(deadline=None, max_examples=60)
 @given(profile=random_profiles(), stages=st.integers(1, 4))
 def test_no_scheme_beats_the_plan(profile: Profile, stages: int) -> None:
-    planner = Planner(profile, stages, 8)
     for name, shares in load_schemes().items():
         try:
+            planner = Planner(profile, stages, 8)
             scheme = planner.scheme(name, shares)
         except PartitionError:
             continue

@@ -6,7 +6,6 @@ import pytest
 
 from profiler import store
 from profiler.config import Config
-from profiler.errors import FileError
 from profiler.files import read_json, write_whole
 from profiler.types import Profile
 
@@ -36,6 +35,7 @@ def test_a_profile_is_measured_once_and_then_kept(said: list[str], usable: tuple
     [
         ({"model_digest": "0"}, "the model has changed since"),
         ({"input_shape": (2, 3, 8, 8)}, "that one has input (2, 3, 8, 8)"),
+        ({"momentum": 0.0}, "measured with momentum 0.0"),
         ({"model": "other"}, "that one is of other"),
         ({"machine": None}, "another machine"),
         ({"complete": False}, "what an interrupt left over"),
@@ -54,7 +54,8 @@ def test_a_profile_that_no_longer_fits_is_measured_again(
     assert read_json(store.path_for(CONFIG), Profile) == again
 
 
-def test_a_broken_profile_is_refused(said: list[str], usable: tuple[int, ...]) -> None:
+def test_a_broken_profile_is_measured_again(said: list[str], usable: tuple[int, ...]) -> None:
     write_whole(store.path_for(CONFIG), b"{")
-    with pytest.raises(FileError, match="is not a profile"):
-        ask(said, CONFIG, usable[0])
+    ask(said, CONFIG, usable[0])
+    assert "is not a profile" in said[0]
+    assert read_json(store.path_for(CONFIG), Profile).complete
