@@ -56,8 +56,9 @@ def _run(options: argparse.Namespace) -> int:
     printed = []
     for profile, minibatches in _profiles(options):
         planner = Planner(profile, options.stages or STAGES, minibatches)
-        plan = plan_for(methods[options.method], planner, schemes)
+        name = methods[options.method]
         plans = plans_for((OPTIMIZED, *schemes), planner, schemes, lambda sentence: note(sentence, quiet=options.quiet))
+        plan = plans[name] if name in plans else plan_for(name, planner, schemes)  # which says why there is none
         if options.output:
             write_whole(options.output, to_json(plan))
             note(f"{profile.model}: plan written to {options.output}", quiet=options.quiet)

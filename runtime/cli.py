@@ -1,6 +1,7 @@
 """``python -m runtime``: run plans in a real pipeline and compare partitions."""
 
 import argparse
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -157,7 +158,7 @@ def _carry_out(job: _Job, pool: "WorkerPool", *, quiet: bool) -> Comparison:
     runs = config.repeats * len(set(distinct(list(job.plans.values()))))
     rule = UpdateRule(config.lr, config.momentum)
     with (
-        Launcher(captured_model(config), pool, rule, SEED) as launcher,
+        closing(Launcher(captured_model(config), pool, rule, SEED)) as launcher,
         progress(config.model, runs, quiet=quiet) as advance,
     ):
         return compare(
@@ -186,7 +187,7 @@ def _run(options: argparse.Namespace) -> int:
     work = f"{counted(len(cores), 'stage')} on cores {','.join(map(str, cores))}"
     note(f"{plan.model}: {counted(config.batches, 'minibatch')} through {work}", quiet=options.quiet)
     rule = UpdateRule(config.lr, config.momentum)
-    with WorkerPool(cores) as pool, Launcher(captured, pool, rule, SEED) as launcher:
+    with WorkerPool(cores) as pool, closing(Launcher(captured, pool, rule, SEED)) as launcher:
         result = launcher.run(plan, config.batches)
     if options.output:
         write_whole(options.output, to_json(result))

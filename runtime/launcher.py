@@ -7,8 +7,6 @@ all partitions begin alike.
 import math
 import socket
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -144,16 +142,6 @@ class Launcher:
     def close(self) -> None:
         """Let go of the initial weights."""
         self._weights.close()
-
-    def __enter__(self) -> Self:
-        """Return the launcher."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Let go of the initial weights."""
-        self.close()
 
 
 def comparable(cores: Sequence[int]) -> bool:
