@@ -96,6 +96,8 @@ def _refuse_others(profile: Profile, options: argparse.Namespace) -> None:
     sizes = (
         ("--batch-size", options.batch_size, profile.batch_size),
         ("--image-size", options.image_size, profile.input_shape[-1]),
+        ("--sample-shape", options.sample_shape, profile.input_shape[1:]),
+        ("--vocabulary", options.vocabulary, profile.vocabulary),
     )
     for flag, wanted, found in sizes:
         if wanted is not None and wanted != found:

@@ -4,9 +4,10 @@ For ideals J ⊂ I, the stage of the layers I∖J costs, per minibatch,
 
     cost(J, I) = Σ_{v ∈ I∖J} (forward + backward + update)(v) + [I = V]·loss + copy(activations(I)) + copy(gradients(J))
 
-where activations(I) are the values made in I, or put into the model, and read outside of I: a value that is read far
-downstream crosses every cut in between and is counted at each (relayed). Copying is the sender's cost; receiving in
-shared memory costs nothing. So a cost is a difference of two prefix sums plus one term for either cut.
+where activations(I) are the values made in I, or put into the model, and read outside of I, the heads always, for the
+loss is in the last stage: a value that is read far downstream crosses every cut in between and is counted at each
+(relayed). Copying is the sender's cost; receiving in shared memory costs nothing. So a cost is a difference of two
+prefix sums plus one term for either cut.
 
 Not modelled: contention of cores for memory and cache, and the few layers whose backward is cheaper at a cut.
 Source: the cost model of PipeDream (SOSP 2019, section 3.1) with the update and multi-tensor cuts added.
@@ -127,6 +128,8 @@ def costs_of(profile: Profile) -> Costs:
     for edge in profile.edges:
         if edge.kind == "data":
             readers[edge.source] |= 1 << position[edge.target]
+    for name in profile.outputs:
+        readers[profile.layers[_find(position, name, profile)].name] |= 1 << len(position)  # the loss, in no ideal
     sizes = {layer.name: (layer.output_bytes, layer.gradient_bytes) for layer in profile.layers}
     sizes[INPUT] = (profile.input_bytes, 0)
     values = tuple(

@@ -94,6 +94,7 @@ class Planner:
             model_digest=profile.model_digest,
             batch_size=profile.batch_size,
             input_shape=profile.input_shape,
+            vocabulary=profile.vocabulary,
             profile_digest=self._profile_digest,
             num_stages=self.stages,
             method=method,

@@ -70,6 +70,7 @@ class Plan:
     model_digest: str
     batch_size: Annotated[int, Meta(ge=1)]
     input_shape: Annotated[tuple[Annotated[int, Meta(ge=1, le=1 << 31)], ...], Meta(min_length=2)]
+    vocabulary: Count = 0
     profile_digest: str
     num_stages: Annotated[int, Meta(ge=1)]
     method: str

@@ -8,15 +8,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import networkx as nx
+import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from profiler.errors import CaptureError, one_line
 from profiler.files import digest
-from profiler.operations import Captured, Operation, TensorSpec, fetch_attribute
+from profiler.operations import Captured, Operation, TensorSpec, fetch_attribute, leaves
 from profiler.probe import Probe
 from profiler.trace import trace
-from profiler.types import Edge
+from profiler.types import INPUT, Edge
 
 
 def capture(model: nn.Module, name: str, sample: Tensor) -> Captured:
@@ -28,7 +29,7 @@ def capture(model: nn.Module, name: str, sample: Tensor) -> Captured:
         sample: One minibatch, ``(N, …)``.
 
     Raises:
-        CaptureError: torch.fx cannot trace it, it rejects ``sample``, or its output is not one tensor ``(N, classes)``.
+        CaptureError: torch.fx cannot trace it, it rejects ``sample``, or its heads are not tensors ``(N, classes)``.
     """
     lazy = [path for path, parameter in model.named_parameters() if is_lazy(parameter)]
     if lazy:
@@ -36,13 +37,13 @@ def capture(model: nn.Module, name: str, sample: Tensor) -> Captured:
             f"model '{name}' has not been run yet: parameter '{lazy[0]}' has no shape; run it once in its factory"
         )
     with _own_buffers(model):
-        operations, output = trace(model, name)
+        operations, outputs = trace(model, name)
         if not operations:
             raise CaptureError(f"model '{name}' has no layers; name a model that computes something")
-        probe = Probe(model, name, operations, output, sample)
+        probe = Probe(model, name, operations, outputs, sample)
         probe.run()
-    output = probe.output
-    _refuse_output(name, probe.values[output], len(sample))
+    outputs = tuple(probe.outputs)
+    _refuse_outputs(name, [probe.values[output] for output in outputs], len(sample))
     _refuse_unsendable(name, probe.operations)
     operations = tuple(
         dataclasses.replace(operation, draws=operation.name in probe.draws) for operation in probe.operations
@@ -53,7 +54,7 @@ def capture(model: nn.Module, name: str, sample: Tensor) -> Captured:
             *probe.together,
             *_sharing(model, operations),
             *_not_tensors(operations, probe.specs),
-            *_dead_ends(operations, output),
+            *_dead_ends(operations, outputs),
         ]
     )
     return Captured(
@@ -63,7 +64,7 @@ def capture(model: nn.Module, name: str, sample: Tensor) -> Captured:
         specs=probe.specs,
         edges=edges,
         together=together,
-        output=output,
+        outputs=outputs,
         roots=probe.roots,
         overwrites=probe.overwrites,
         digest=_digest(operations, probe.specs, edges, together, model),
@@ -88,14 +89,15 @@ def _own_buffers(model: nn.Module) -> Iterator[None]:
             module._buffers[local] = buffer  # noqa: SLF001
 
 
-def _refuse_output(name: str, result: Any, batch_size: int) -> None:
-    fits = isinstance(result, Tensor) and result.ndim == 2 and len(result) == batch_size and result.shape[1] > 0
-    if not fits or not result.is_floating_point():
-        raise CaptureError(
-            f"model '{name}' returns {_describe(result)}; the loss needs one tensor (N, classes) of floats, "
-            "so wrap the model in a module that returns only that"
-        )
-    if not result.requires_grad:
+def _refuse_outputs(name: str, results: Sequence[Any], batch_size: int) -> None:
+    for result in results:
+        fits = isinstance(result, Tensor) and result.ndim == 2 and len(result) == batch_size and result.shape[1] > 0
+        if not fits or not result.is_floating_point() or result.shape != results[0].shape:
+            raise CaptureError(
+                f"model '{name}' returns {_describe(result)}; the loss needs one tensor (N, classes) of floats for "
+                "each head, so wrap the model in a module that returns only that"
+            )
+    if not all(result.requires_grad for result in results):
         raise CaptureError(
             f"model '{name}' has nothing to train: its output depends on no parameter that requires a gradient"
         )
@@ -120,10 +122,11 @@ def _refuse_unsendable(name: str, operations: Iterable[Operation]) -> None:
             ) from error
 
 
-def _dead_ends(operations: Sequence[Operation], output: str) -> list[tuple[str, ...]]:
-    """Keep layers that nobody reads with the output, so that the stage of the loss is the last one."""
-    read = {name for operation in operations for name in operation.reads()}
-    return [(operation.name, output) for operation in operations if operation.name not in read | {output}]
+def _dead_ends(operations: Sequence[Operation], outputs: Sequence[str]) -> list[tuple[str, ...]]:
+    """Keep layers that nobody reads with what they read, so that nothing is sent for their sake."""
+    read = {name for operation in operations for name in operation.reads()} | set(outputs)
+    dead = [operation for operation in operations if operation.name not in read]
+    return [(operation.name, name) for operation in dead for name in operation.reads()[-1:] if name != INPUT]
 
 
 def _data_edges(operations: Iterable[Operation]) -> list[Edge]:
@@ -182,11 +185,23 @@ def _digest(
     together: Iterable[tuple[str, ...]],
     model: nn.Module,
 ) -> str:
-    lines = [f"{op.name} {op.kind} {op.reads()} {specs.get(op.name)}" for op in operations]
+    lines = [f"{op.name} {op.kind} {op.reads()} {_settings(op)} {_type(specs.get(op.name))}" for op in operations]
     lines += [f"{edge.source}>{edge.target}:{edge.kind}" for edge in edges]
     lines += [" ".join(group) for group in together]
     lines += [f"{path} {tuple(parameter.shape)} {parameter.dtype}" for path, parameter in model.named_parameters()]
     return digest("\n".join(lines).encode())
+
+
+def _settings(operation: Operation) -> str:
+    """Return what a layer is set to, in words that are the same in every process."""
+    plain = (bool, int, float, str, torch.dtype, type(None))
+    constants = [leaf for leaf in leaves((operation.args, operation.kwargs)) if isinstance(leaf, plain)]
+    own = operation.target.extra_repr() if isinstance(operation.target, nn.Module) else ""
+    return f"{own} {constants}"
+
+
+def _type(spec: TensorSpec | None) -> str:
+    return f"{spec.dtype} {spec.gradient}" if spec else "no tensor"
 
 
 def _describe(value: Any) -> str:

@@ -61,6 +61,10 @@ def add_common(parser: Parser) -> None:
     """Add the options that every command has."""
     parser.add_argument("--batch-size", type=positive, metavar="N", help="samples per minibatch")
     parser.add_argument("--image-size", type=positive, metavar="N", help="height and width of the images in pixels")
+    parser.add_argument("--sample-shape", type=shape, metavar="16,32", help="shape of a sample that is no image")
+    parser.add_argument(
+        "--vocabulary", type=positive, metavar="N", help="samples hold whole numbers below N: token ids"
+    )
     parser.add_argument("--stages", type=positive, metavar="N", help=f"pipeline stages (default: {STAGES})")
     parser.add_argument(
         "--cores", type=cores, metavar="0,1,…", help="cores to use (default: those this process may use)"
@@ -85,6 +89,11 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1 up")
     return number
+
+
+def shape(text: str) -> tuple[int, ...]:
+    """Parse a shape such as ``16,32``."""
+    return tuple(positive(part) for part in text.split(","))
 
 
 def duration(text: str) -> float:
@@ -123,7 +132,8 @@ def configs(options: argparse.Namespace, default: tuple[str, ...] = ()) -> list[
     if not file and not names:
         raise ConfigError("no model is named; add --model resnet50, say")
     found = [config.load(file)] if file else [config.for_model(name) for name in dict.fromkeys(names)]
-    changes = {key: getattr(options, key, None) for key in ("batch_size", "image_size", "batches", "repeats")}
+    keys = ("batch_size", "image_size", "sample_shape", "vocabulary", "batches", "repeats")
+    changes = {key: getattr(options, key, None) for key in keys}
     return [config.override(one, changes) for one in found]
 
 

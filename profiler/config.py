@@ -26,13 +26,17 @@ RESERVED = ("schemes",)
 class Config:
     """What one comparison is made of; the keys of a configuration file.
 
-    ``lr`` and ``momentum`` set the update rule; ``batches`` counts the minibatches of a run, ``repeats`` the runs of a
-    partition; ``schemes`` are those that ``compare`` runs beside ``optimized``.
+    Samples are images of ``image_size``, or tensors of ``sample_shape`` where that is given; with a ``vocabulary`` they
+    hold whole numbers below it, as token ids, instead of normal floats. ``lr`` and ``momentum`` set the update rule;
+    ``batches`` counts the minibatches of a run, ``repeats`` the runs of a partition; ``schemes`` are those that
+    ``compare`` runs beside ``optimized``.
     """
 
     model: str
     batch_size: Positive = 4
     image_size: Positive = 128
+    sample_shape: tuple[Positive, ...] = ()
+    vocabulary: Annotated[int, Meta(ge=0, le=1 << 31)] = 0
     classes: Annotated[int, Meta(ge=2)] = 1000
     lr: Annotated[float, Meta(gt=0, le=1000)] = 0.01
     momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9
@@ -41,9 +45,14 @@ class Config:
     schemes: tuple[str, ...] = ("front-heavy", "front-load", "middle-load", "end-load", "end-heavy", "equal-load")
 
     @property
-    def input_shape(self) -> tuple[int, int, int, int]:
-        """The shape of one minibatch, ``(N, C, H, W)``."""
-        return (self.batch_size, 3, self.image_size, self.image_size)
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one minibatch, ``(N, C, H, W)`` for images."""
+        return (self.batch_size, *(self.sample_shape or (3, self.image_size, self.image_size)))
+
+    @property
+    def size_name(self) -> str:
+        """What file names call the size of a sample: ``128`` for images, ``16x32`` for a sample shape."""
+        return "x".join(map(str, self.sample_shape)) or str(self.image_size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from profiler.capture import capture
 from profiler.config import Config
 from profiler.errors import CaptureError, ModelError, one_line
 from profiler.footprint import Footprint, footprint
+from profiler.inputs import inputs
 from profiler.link import measure_link
 from profiler.operations import Captured
 from profiler.process import machine
@@ -41,7 +42,7 @@ def captured_model(config: Config) -> Captured:
             "free; use a smaller --batch-size or --image-size"
         )
     model = models.build(config.model, config.classes, SEED)
-    return capture(model, config.model, torch.zeros(config.input_shape))
+    return capture(model, config.model, inputs(config.input_shape, config.vocabulary, torch.Generator()))
 
 
 class Interrupted(KeyboardInterrupt):
@@ -79,10 +80,9 @@ def measure(
         segment.places, segment.parameters, state, depth=2, rule=UpdateRule(config.lr, config.momentum)
     )
     generator = torch.Generator().manual_seed(SEED)
-    images = torch.randn(config.input_shape, generator=generator)
+    images = inputs(config.input_shape, config.vocabulary, generator)
     prints = footprint(segment, versions, images)
-    classes = captured.specs[captured.output].shape[1]
-    labels = torch.randint(classes, (config.batch_size,), generator=generator)
+    labels = torch.randint(captured.classes, (config.batch_size,), generator=generator)
     stepper = Stepper(captured, segment, versions, (images, labels), clocks)
     link = measure_link(clocks.wall)
     try:
@@ -110,12 +110,14 @@ def _profile(config: Config, captured: Captured, prints: Footprint, samples: Sam
         model_digest=captured.digest,
         batch_size=config.batch_size,
         input_shape=config.input_shape,
-        classes=captured.specs[captured.output].shape[1],
+        classes=captured.classes,
+        vocabulary=config.vocabulary,
         momentum=config.momentum,
         machine=machine(),
         layers=layers,
         edges=captured.edges,
         together=captured.together,
+        outputs=captured.outputs,
         loss=loss,
         link=link,
         input_bytes=captured.specs[INPUT].bytes,

@@ -3,6 +3,7 @@
 import copy
 import importlib
 import sys
+import warnings
 from pathlib import Path
 
 import torch
@@ -40,7 +41,9 @@ def _torchvision(name: str, classes: int) -> nn.Module:
             f"there is no model '{name}' in torchvision {torchvision.__version__}{suggest(name, known)}; "
             "name one of torchvision's classification models, or your own as package.module:factory"
         )
-    model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of another default initialization, which is all the same here
+        model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes)
     return model
 
 

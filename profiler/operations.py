@@ -86,10 +86,10 @@ class Captured:
             no tensor has none and never crosses a cut.
         edges: Which layer has to run after which.
         together: Groups of layers that no cut may separate.
-        output: The layer whose output enters the loss.
+        outputs: The layers whose outputs enter the loss, the main head first.
         roots: For each value, the value that its storage came from; itself unless it is a view or overwrote its input.
         overwrites: For each in-place layer, the value that it overwrites.
-        digest: sha256 of the structure and all shapes.
+        digest: sha256 of the structure, the layers' settings and the parameters' shapes, whatever the minibatch.
         canonical: For each path of a parameter or buffer, its first path: tied ones have several.
         learning: First paths of the parameters that the update changes.
         parameters: First paths of the parameters of each layer; a shared one counts at the first layer that uses it.
@@ -101,7 +101,7 @@ class Captured:
     specs: Mapping[str, TensorSpec]
     edges: tuple[Edge, ...]
     together: tuple[tuple[str, ...], ...]
-    output: str
+    outputs: tuple[str, ...]
     roots: Mapping[str, str]
     overwrites: Mapping[str, str]
     digest: str
@@ -113,6 +113,11 @@ class Captured:
     def layer_names(self) -> tuple[str, ...]:
         """Return the layers' names in captured order."""
         return tuple(operation.name for operation in self.operations)
+
+    @property
+    def classes(self) -> int:
+        """Return how many classes a head tells apart."""
+        return self.specs[self.outputs[0]].shape[1]
 
 
 def leaves(value: Any) -> Iterator[Any]:

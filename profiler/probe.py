@@ -6,6 +6,7 @@ earlier readers of what it overwrites.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -24,10 +25,10 @@ class Probe:
     """One real forward in captured order, which changes the model's buffers as any forward does."""
 
     def __init__(
-        self, model: nn.Module, name: str, operations: tuple[Operation, ...], output: str, sample: Tensor
+        self, model: nn.Module, name: str, operations: tuple[Operation, ...], outputs: Sequence[str], sample: Tensor
     ) -> None:
-        """Prepare to run ``operations`` of ``model``, whose result is that of ``output``, on ``sample``."""
-        self.model, self.name, self.output, self.sample = model, name, output, sample
+        """Prepare to run ``operations`` of ``model``, whose results are those of ``outputs``, on ``sample``."""
+        self.model, self.name, self.outputs, self.sample = model, name, list(outputs), sample
         self.operations = list(operations)
         self.values: dict[str, Any] = {INPUT: sample.clone()}
         self.specs = {INPUT: spec_of(INPUT, sample)}
@@ -88,11 +89,11 @@ class Probe:
             if aliases & set(earlier.reads()):
                 self.order.append(Edge(source=earlier.name, target=operation.name, kind="order"))
         in_place_of = self.values[operation.name] is self.values[written]
-        if self.output in aliases:
-            if in_place_of and self.output == written:
-                self.output = operation.name
+        for head in aliases & set(self.outputs):
+            if in_place_of and head == written:
+                self.outputs = [operation.name if output == head else output for output in self.outputs]
             else:
-                self.together.append((operation.name, self.output))
+                self.together.append((operation.name, head))
         for later_position in range(position + 1, len(self.operations)):
             later = self.operations[later_position]
             for name in aliases & set(later.reads()):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
-from profiler.execute import loss, run_layer
+from profiler.execute import heads, loss, run_layer
 from profiler.operations import Captured
 from profiler.segment import Segment
 from profiler.types import INPUT
@@ -94,9 +94,7 @@ class Stepper:
         start = self.clock()
         self.versions.bind(self.versions.used_by(self.minibatch))
         self._bind_attributes()
-        output = self.captured.model(self.images)
-        loss(output, self.labels).backward()  # type: ignore[no-untyped-call]
-        del output
+        loss(heads(self.captured.model(self.images)), self.labels).backward()  # type: ignore[no-untyped-call]
         self.versions.update(self.minibatch)
         self.minibatch += 1
         return self.clock() - start
@@ -119,7 +117,8 @@ class Stepper:
             _watch(output, position, events, clock, hooked)
             del output
         start = clock()
-        result = loss(values.pop(self.captured.output), self.labels)
+        result = loss([values[name] for name in self.captured.outputs], self.labels)
+        values.clear()
         forward[LOSS] = clock() - start
         backward = self._backward(result, events)
         return forward, backward, self._update()

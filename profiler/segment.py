@@ -35,6 +35,7 @@ class Segment:
         drops: For each operation, the values that nobody reads after it.
         parameters: Paths of the parameters that learn, in captured order.
         constants: Paths of buffers and of parameters that do not learn.
+        outputs: The values that enter the loss where this is the last segment, else none.
     """
 
     operations: tuple[Operation, ...]
@@ -44,10 +45,10 @@ class Segment:
     parameters: tuple[str, ...]
     constants: tuple[str, ...]
     places: tuple[Place, ...]
-    output: str | None
+    outputs: tuple[str, ...]
 
     def forward(self, values: Values, attributes: dict[str, Any], run_seed: int, minibatch: int) -> None:
-        """Run all layers; ``values`` holds what is received before and what is sent (or the output) after."""
+        """Run all layers; ``values`` holds what is received before and what is sent (or enters the loss) after."""
         for operation, dead in zip(self.operations, self.drops, strict=True):
             run_layer(operation, values, attributes, run_seed, minibatch)
             for name in dead:
@@ -55,23 +56,24 @@ class Segment:
 
 
 def segment(captured: Captured, layers: Collection[str], receives: Sequence[str], sends: Sequence[str]) -> Segment:
-    """Return the segment of ``layers``, which reads ``receives`` and hands on ``sends``.
+    """Return the segment of ``layers``, which reads ``receives`` and hands on ``sends``; without any it is the last.
 
     An in-place layer whose input was received writes to a new tensor, for the received one is a leaf in a shared slot.
     """
+    outputs = () if sends else captured.outputs
     chosen = [operation for operation in captured.operations if operation.name in layers]
     operations = tuple(_local(captured, operation, layers) for operation in chosen)
     places = tuple(_places(captured, chosen, operations))
     paths = tuple(dict.fromkeys(place.path for place in places))
     return Segment(
         operations=operations,
-        drops=_drops(operations, keep={*sends, captured.output}),
+        drops=_drops(operations, keep={*sends, *outputs}),
         receives=tuple(captured.specs[name] for name in receives),
         sends=tuple(captured.specs[name] for name in sends),
         parameters=tuple(path for path in paths if path in captured.learning),
         constants=tuple(path for path in paths if path not in captured.learning),
         places=places,
-        output=captured.output if captured.output in layers else None,
+        outputs=outputs,
     )
 
 

@@ -16,7 +16,7 @@ FOLDER = Path("profiles")
 def path_for(config: Config, folder: Path = FOLDER) -> Path:
     """Return where the profile of ``config`` is kept: ``<model>-b<N>-<size>.json``."""
     name = config.model.replace(":", "-").replace("/", "-")
-    return folder / f"{name}-b{config.batch_size}-{config.image_size}.json"
+    return folder / f"{name}-b{config.batch_size}-{config.size_name}.json"
 
 
 def keep(profile: Profile, path: Path) -> None:
@@ -81,12 +81,12 @@ def misfit(profile: Profile, config: Config) -> str:
     """Say in words why ``profile`` is not one of ``config``, or nothing."""
     if not profile.complete:
         return "that one is what an interrupt left over"
-    if profile.model != config.model:
-        return f"that one is of {profile.model}"
-    if profile.input_shape != config.input_shape:
-        return f"that one has input {profile.input_shape}, not {config.input_shape}"
-    if ":" not in profile.model and profile.classes != config.classes:
-        return f"that one has {profile.classes} classes, not {config.classes}"
-    if profile.momentum != config.momentum:
-        return f"that one was measured with momentum {profile.momentum}"
-    return ""
+    pairs = [
+        ("model", profile.model, config.model),
+        ("input", profile.input_shape, config.input_shape),
+        ("vocabulary", profile.vocabulary, config.vocabulary),
+        ("momentum", profile.momentum, config.momentum),
+    ]
+    if ":" not in profile.model:
+        pairs.append(("classes", profile.classes, config.classes))
+    return next((f"that one has {word} {found}, not {wanted}" for word, found, wanted in pairs if found != wanted), "")

@@ -6,15 +6,16 @@ from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 
 from profiler.errors import CaptureError, one_line
+from profiler.execute import heads
 from profiler.operations import Attribute, Operation, Ref
 from profiler.types import INPUT
 
 
-def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], str]:
-    """Return the model's operations in captured order and the name of the one whose output is the model's.
+def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], tuple[str, ...]]:
+    """Return the model's operations in captured order and the names of those whose outputs are the model's heads.
 
     Raises:
-        CaptureError: torch.fx cannot trace the model, or its inputs and outputs are not one tensor each.
+        CaptureError: torch.fx cannot trace the model, it has several inputs, or it returns something but its heads.
     """
     try:
         graph = _Tracer().trace(model)
@@ -34,16 +35,20 @@ def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], str]:
             names[node] = _attribute(model, str(node.target))
         elif node.op == "output":
             output = map_aggregate(node.args[0], lambda leaf: names.get(leaf, leaf))  # type: ignore[arg-type]
+        elif isinstance(node.target, type) and issubclass(node.target, tuple):
+            found: Any = map_aggregate((*node.args, *node.kwargs.values()), lambda leaf: names.get(leaf, leaf))  # type: ignore[arg-type]
+            names[node] = found  # a named tuple puts values together and computes nothing
         else:
             operation = _operation(model, node, len(operations), names, taken)
             names[node] = Ref(operation.name)
             operations.append(operation)
-    if not isinstance(output, Ref):
+    returned = heads(output)
+    if not returned or not all(isinstance(head, Ref) for head in returned):
         raise CaptureError(
-            f"model '{name}' returns several values or none; the loss needs one tensor (N, classes), so wrap the model "
-            "in a module that returns only that (auxiliary heads are not trained yet)"
+            f"model '{name}' returns {type(output).__name__ if returned else 'nothing'}; the loss needs one tensor "
+            "(N, classes), or a tuple of them, the main head first; wrap the model in a module that returns that"
         )
-    return tuple(operations), output.layer
+    return tuple(operations), tuple(head.layer for head in returned)
 
 
 class _Tracer(fx.Tracer):

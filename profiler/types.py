@@ -1,6 +1,6 @@
 """The profile: what a model's layers cost on one core of one machine. A frozen dataclass that is a JSON file.
 
-Seconds and bytes throughout; ``input_shape`` includes the minibatch, ``(N, C, H, W)``.
+Seconds and bytes throughout; ``input_shape`` includes the minibatch, ``(N, C, H, W)`` for images.
 """
 
 from dataclasses import dataclass
@@ -105,8 +105,10 @@ class Profile:
     """What a model's layers cost on one core.
 
     Attributes:
+        vocabulary: Samples are whole numbers below it; 0 for floats.
         layers: In captured order, which is a topological order of ``edges``.
         together: Groups of layers that no cut may separate (they share a parameter, or hand over what is no tensor).
+        outputs: The layers whose outputs enter the loss, the main head first; the last stage needs them all.
         whole_step_s: The plain, uninstrumented step: model, loss, backward, update.
         momentum: That of the update rule that was timed; without any, an update is cheaper.
         closure_error: (sum of the parts − whole step) ÷ whole step.
@@ -122,11 +124,13 @@ class Profile:
     batch_size: Annotated[int, Meta(ge=1)]
     input_shape: Annotated[tuple[Annotated[int, Meta(ge=1, le=1 << 31)], ...], Meta(min_length=2)]
     classes: Count
+    vocabulary: Count = 0
     momentum: Annotated[float, Meta(ge=0)]
     machine: Machine
     layers: tuple[Layer, ...]
     edges: tuple[Edge, ...]
     together: tuple[tuple[str, ...], ...]
+    outputs: tuple[str, ...] = ()
     loss: Loss
     link: Link
     input_bytes: Bytes

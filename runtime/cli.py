@@ -206,7 +206,7 @@ def _one_plan(options: argparse.Namespace, core: int) -> tuple[Config, Plan]:
         ConfigError: Not exactly one plan is named.
     """
     if options.plan:
-        if options.model or options.config or options.partition or options.batch_size or options.image_size:
+        if options.model or options.config or options.partition or _sizes(options):
             raise ConfigError(
                 "--plan names model, batch and split; leave out --model, --config, --partition and the sizes"
             )
@@ -217,7 +217,12 @@ def _one_plan(options: argparse.Namespace, core: int) -> tuple[Config, Plan]:
             )
         config = configuration.override(
             configuration.for_model(plan.model),
-            {"batch_size": plan.batch_size, "image_size": plan.input_shape[-1], "batches": options.batches},
+            {
+                "batch_size": plan.batch_size,
+                "sample_shape": plan.input_shape[1:],
+                "vocabulary": plan.vocabulary or None,
+                "batches": options.batches,
+            },
         )
         return config, _predicted_for(plan, config.batches)
     if not options.model and not options.config:
@@ -230,6 +235,10 @@ def _one_plan(options: argparse.Namespace, core: int) -> tuple[Config, Plan]:
     if len(names) > 1:
         raise ConfigError("run takes one partition; compare takes several")
     return wanted[0], _plans(wanted[0], options, core, names, schemes)[names[0]]
+
+
+def _sizes(options: argparse.Namespace) -> bool:
+    return any((options.batch_size, options.image_size, options.sample_shape, options.vocabulary))
 
 
 def _predicted_for(plan: Plan, minibatches: int) -> Plan:

@@ -1,19 +1,21 @@
-"""Seeded synthetic images and labels, made before the clock starts."""
+"""Seeded synthetic inputs and labels, made before the clock starts."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from profiler.inputs import inputs as make
+
 POOL = 16
 """How many different minibatches a run has; minibatch b uses the data of b mod ``POOL``."""
 
-_IMAGES, _LABELS = 0, 1
+_INPUTS, _LABELS = 0, 1
 
 
-def images(seed: int, minibatch: int, shape: Sequence[int]) -> Tensor:
-    """Return the images of a minibatch, ``(N, C, H, W)``, standard normal."""
-    return torch.randn(tuple(shape), generator=_generator(seed, minibatch, _IMAGES))
+def inputs(seed: int, minibatch: int, shape: Sequence[int], vocabulary: int = 0) -> Tensor:
+    """Return the inputs of a minibatch."""
+    return make(shape, vocabulary, _generator(seed, minibatch, _INPUTS))
 
 
 def labels(seed: int, minibatch: int, batch_size: int, classes: int) -> Tensor:

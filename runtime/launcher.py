@@ -83,7 +83,8 @@ class Launcher:
                     rule=self.rule,
                     seed=self.seed,
                     input_shape=self.captured.specs[INPUT].shape,
-                    classes=self.captured.specs[self.captured.output].shape[1],
+                    vocabulary=plan.vocabulary,
+                    classes=self.captured.classes,
                 )
                 descriptors = [self._weights.descriptor]
                 if stage:

@@ -40,6 +40,7 @@ class Load:
     rule: UpdateRule
     seed: int
     input_shape: tuple[int, ...]
+    vocabulary: int
     classes: int
 
 

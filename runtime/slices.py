@@ -33,6 +33,7 @@ def slices(captured: Captured, plan: Plan) -> list[Segment]:
 def _crossing(captured: Captured, stage_of: Mapping[str, int], cut: int) -> tuple[str, ...]:
     """Return the values that are made in stages up to ``cut`` and read behind it, the model's input among them."""
     read_behind = {edge.source for edge in captured.edges if edge.kind == "data" and stage_of[edge.target] > cut}
+    read_behind |= set(captured.outputs)  # by the loss, in the last stage
     return tuple(name for name in (INPUT, *captured.layer_names) if name in read_behind and stage_of[name] <= cut)
 
 

@@ -42,16 +42,19 @@ class Stage:
         self.versions = WeightVersions(segment.places, segment.parameters, state, load.depth, load.rule)
         self._in_flight: dict[int, InFlight] = {}
         pool = min(load.minibatches, data.POOL)
-        self._images = [data.images(load.seed, number, load.input_shape) for number in range(pool if not before else 0)]
+        self._inputs = [
+            data.inputs(load.seed, number, load.input_shape, load.vocabulary)
+            for number in range(pool if not before else 0)
+        ]
         self._labels = [
             data.labels(load.seed, number, load.input_shape[0], load.classes)
-            for number in range(pool if segment.output else 0)
+            for number in range(pool if segment.outputs else 0)
         ]
 
     def receive(self, minibatch: int) -> list[Tensor]:
         """Wait for what the forward of ``minibatch`` reads."""
         if self.before is None:
-            return [self._images[minibatch % len(self._images)]]
+            return [self._inputs[minibatch % len(self._inputs)]]
         return self.before.receive_activations(minibatch)
 
     def forward(self, minibatch: int, received: list[Tensor]) -> list[Tensor]:
@@ -64,8 +67,8 @@ class Stage:
         ]
         values = {spec.name: leaf for spec, leaf in zip(segment.receives, leaves, strict=True)}
         segment.forward(values, self.versions.attributes, self.load.seed, minibatch)
-        if segment.output:
-            result = loss(values[segment.output], self._labels[minibatch % len(self._labels)])
+        if segment.outputs:
+            result = loss([values[name] for name in segment.outputs], self._labels[minibatch % len(self._labels)])
             self.losses.append(float(result.detach()))
             outputs, roots = [], [get_gradient_edge(result)]
         else:
@@ -77,7 +80,7 @@ class Stage:
     def backward(self, minibatch: int, received: list[Tensor]) -> list[Tensor]:
         """Run the backward from the gradients ``received`` and return those that have to be sent."""
         flight = self._in_flight.pop(minibatch)
-        gradients = [torch.ones(())] if self.load.segment.output else received
+        gradients = [torch.ones(())] if self.load.segment.outputs else received
         if flight.roots:
             torch.autograd.backward(flight.roots, gradients)
         learning = [leaf for leaf in flight.leaves if leaf.requires_grad]
@@ -92,7 +95,7 @@ class Stage:
         buffers = {path: tensor.clone() for path, tensor in self.constants.items()}
         for minibatch in range(self.load.depth):
             slot = minibatch % self.load.slots_before if self.before else 0
-            received = self.before.activations[slot] if self.before else [self._images[0]]
+            received = self.before.activations[slot] if self.before else [self._inputs[0]]
             outputs = self.forward(minibatch, received)
             if self.behind:
                 fill(self.behind.activations[minibatch % self.load.slots_behind], outputs)

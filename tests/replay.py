@@ -10,6 +10,7 @@ import copy
 import operator
 from typing import Any
 
+import small_models
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
@@ -22,6 +23,11 @@ def graph_of(model: nn.Module) -> fx.Graph:
     tracer = fx.Tracer()
     tracer.proxy_buffer_attributes = True
     return tracer.trace(model)
+
+
+def calls_of(graph: fx.Graph) -> list[fx.Node]:
+    """What computes; a named tuple does not."""
+    return [node for node in graph.nodes if node.op.startswith("call") and node.target is not small_models.Three]
 
 
 class Replay:
@@ -38,7 +44,7 @@ class Replay:
         first: dict[int, str] = {}
         every = self.model.named_parameters(remove_duplicate=False)
         self.canonical = {path: first.setdefault(id(weight), path) for path, weight in every}
-        self.calls = [node for node in self.graph.nodes if node.op.startswith("call")]
+        self.calls = calls_of(self.graph)
         self.stages = max(stage_of.values()) + 1
         start = {name: parameter.detach().clone() for name, parameter in self.model.named_parameters()}
         self.versions: list[dict[str, Tensor]] = [start]
@@ -48,7 +54,7 @@ class Replay:
 
     def run(self, minibatches: int, shape: tuple[int, ...], classes: int) -> None:
         for minibatch in range(minibatches):
-            images = data.images(self.seed, minibatch, shape)
+            images = data.inputs(self.seed, minibatch, shape)
             labels = data.labels(self.seed, minibatch, shape[0], classes)
             self.step(minibatch, minibatches, images, labels)
 
@@ -58,8 +64,13 @@ class Replay:
         made: dict[fx.Node, Any] = {}
         for stage in range(self.stages):
             self._forward(stage, minibatch, images, weights, received, made)
-        out = next(node for node in self.graph.nodes if node.op == "output").args[0]
-        loss = nn.functional.cross_entropy(made[out], labels)
+        out: Any = next(node for node in self.graph.nodes if node.op == "output").args[0]
+        out = out.args if isinstance(out, fx.Node) and out.target is small_models.Three else out
+        heads = [out] if isinstance(out, fx.Node) else [head for head in out if head is not None]
+        main, *auxiliary = [self._at_the_end(head, received, made) for head in heads]
+        loss = nn.functional.cross_entropy(main, labels)
+        for head in auxiliary:
+            loss = loss + 0.3 * nn.functional.cross_entropy(head, labels)
         self.losses.append(float(loss.detach()))
         torch.autograd.backward(loss)
         for stage in reversed(range(self.stages - 1)):
@@ -76,6 +87,11 @@ class Replay:
             self.moments[name] = torch.add(found[name], self.moments[name], alpha=self.momentum)
             following[name] = torch.add(weight, self.moments[name], alpha=-self.lr)
         self.versions.append(following)
+
+    def _at_the_end(self, head: fx.Node, received: list[dict[fx.Node, Tensor]], made: dict[fx.Node, Any]) -> Tensor:
+        """The head as the last stage has it."""
+        at_the_end: Tensor = received[-1].get(head, made[head])
+        return at_the_end
 
     def _version(self, name: str, minibatch: int, minibatches: int) -> Tensor:
         owner, _, _ = name.rpartition(".")
@@ -97,7 +113,11 @@ class Replay:
     ) -> None:
         """Run one stage; what it, or one behind it, reads from before is a fresh leaf copied from the last stage."""
         later = [node for node in self.calls if self.stage_of[node.name] >= stage]
-        needed = dict.fromkeys(arg for node in later for arg in node.all_input_nodes if arg.op.startswith("call"))
+        out = list(self.graph.nodes)[-1]
+        out = out.args[0] if isinstance(out.args[0], fx.Node) and out.args[0].target is small_models.Three else out
+        needed = dict.fromkeys(
+            arg for node in (*later, out) for arg in node.all_input_nodes if arg.op.startswith("call")
+        )
         for arg in needed:
             if self.stage_of[arg.name] < stage:
                 source = received[stage - 1].get(arg, made[arg])
@@ -130,4 +150,5 @@ class Replay:
             elif node.op == "call_method":
                 made[node] = getattr(args[0], str(node.target))(*args[1:], **kwargs)
             else:
-                made[node] = node.target(*args, **kwargs)
+                target: Any = node.target
+                made[node] = target(*args, **kwargs)

@@ -6,7 +6,7 @@ import random
 import signal
 import sys
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.fx
@@ -96,10 +96,32 @@ class Pair(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fc = nn.Linear(16, CLASSES)
+        self.fc = nn.Linear(768, CLASSES)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.fc(x), x
+        return self.fc(x.flatten(1)), x
+
+
+class Three(NamedTuple):
+    main: Tensor
+    late: Tensor
+    absent: None
+    early: Tensor
+
+
+class Heads(nn.Module):
+    """Trains two auxiliary heads beside the main one, one of them made far before the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flatten, self.first, self.second = nn.Flatten(), nn.Linear(768, 8), nn.Linear(8, 8)
+        self.early, self.late, self.fc = nn.Linear(8, CLASSES), nn.Linear(8, CLASSES), nn.Linear(8, CLASSES)
+
+    def forward(self, x: Tensor) -> "Three":
+        x = torch.relu(self.first(self.flatten(x)))
+        early = self.early(x)
+        x = torch.relu(self.second(x))
+        return Three(self.fc(torch.tanh(x)), self.late(x), None, early)
 
 
 class Stateful(nn.Module):

@@ -98,4 +98,6 @@ def profile_of(captured: Captured, seed: int) -> Profile:
         size = spec.bytes if spec else 0
         layers.append(layer(name, [drawn.lognormvariate(0, 1.5) for _ in range(3)], (size, size)))
     found = profile(layers, [], captured.together)
-    return Profile(**{**{f: getattr(found, f) for f in found.__slots__}, "edges": captured.edges})
+    return Profile(
+        **{**{f: getattr(found, f) for f in found.__slots__}, "edges": captured.edges, "outputs": captured.outputs}
+    )

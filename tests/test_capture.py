@@ -115,7 +115,10 @@ def test_a_tensor_keeps_its_memory_format() -> None:
 
 def test_the_digest_tells_models_apart_and_is_the_same_for_the_same() -> None:
     assert captured(small_models.Residual()).digest == captured(small_models.Residual()).digest
-    assert captured(small_models.Residual()).digest != captured(small_models.Residual(), batch_size=3).digest
+    assert captured(small_models.Residual()).digest == captured(small_models.Residual(), batch_size=3).digest
+    wider = small_models.Residual()
+    wider.stem.dilation, wider.stem.padding = (2, 2), (2, 2)
+    assert captured(small_models.Residual()).digest != captured(wider).digest, "settings count, though no shape changes"
     assert captured(small_models.Residual()).digest != captured(small_models.Tied()).digest
 
 
@@ -127,18 +130,22 @@ def test_what_a_model_does_to_its_own_buffer_is_a_layer_and_leaves_the_model_alo
     assert found.canonical["seen"] == "seen"
 
 
-def test_nothing_can_stand_behind_the_layer_of_the_loss() -> None:
+def test_a_head_that_is_thrown_away_stays_with_what_it_reads() -> None:
     found = captured(small_models.Stateful())
-    (group,) = [group for group in found.together if found.output in group]
-    assert "aux" in group
-    assert captured(small_models.LastInPlace()).output == "relu", "the layer that overwrote the result made it"
+    assert [group for group in found.together if "aux" in group] == [("add", "add_", "aux")], (
+        "add_ writes what add reads"
+    )
+
+
+def test_the_layer_that_overwrote_the_result_made_it() -> None:
+    assert captured(small_models.LastInPlace()).outputs == ("relu",)
 
 
 @pytest.mark.parametrize(
     ("model", "words"),
     [
         (small_models.Branching(), "control flow"),
-        (small_models.Pair(), "several values"),
+        (small_models.Pair(), "for each head"),
         (nn.Conv2d(3, 4, 3), "returns a tensor of shape"),
         (nn.Sequential(), "no layers"),
         (small_models.lazy(), "has no shape"),

@@ -90,7 +90,7 @@ def test_a_stage_for_each_of_too_few_cores_is_said_aloud(
         (PROFILE, ["--model", "resnet5O"], "did you mean 'resnet50'"),
         (PROFILE, ["--model", "no.such:thing"], "cannot find 'thing'"),
         (PROFILE, ["--model", "small_models:Branching"], "cannot be captured"),
-        (PROFILE, ["--model", "small_models:Pair"], "returns several values"),
+        (PROFILE, ["--model", "small_models:Pair", "--image-size", "16"], "for each head"),
         (PROFILE, ["--model", "alexnet", "--image-size", "8"], "rejects input of shape"),
         (PROFILE, ["--model", "alexnet", "--batch-size", "0"], "'0' is not a whole number from 1 up"),
         (PROFILE, ["--model", "alexnet", "--batch-size", "x"], "'x' is not a whole number"),

@@ -11,7 +11,7 @@ import psutil
 import pytest
 import small_models
 import torch
-from replay import Replay, graph_of
+from replay import Replay, calls_of, graph_of
 from strategies import profile_of
 from torch import nn
 
@@ -75,7 +75,7 @@ def assert_equals_replay(
     order = {name: index for index, name in enumerate(captured.layer_names)}
     stages = {order[layer]: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
     model = build(kind)
-    nodes = [node for node in graph_of(model).nodes if node.op.startswith("call")]
+    nodes = calls_of(graph_of(model))
     replay = Replay(model, {node.name: stages[i] for i, node in enumerate(nodes)}, SEED, RULE.lr, RULE.momentum)
     replay.run(minibatches, SHAPE, small_models.CLASSES)
     assert list(result.losses) == replay.losses
@@ -95,9 +95,10 @@ def test_four_stages_equal_the_replay_bit_for_bit(four_workers: WorkerPool) -> N
 
 @pytest.mark.usefixtures("settled_process")
 @pytest.mark.parametrize("seed", range(8))
-def test_any_chain_of_ideals_equals_the_replay(four_workers: WorkerPool, seed: int) -> None:
-    captured = captured_of(small_models.Residual)
-    assert_equals_replay(small_models.Residual, plan_of(captured, random_bounds(captured, seed)), four_workers)
+@pytest.mark.parametrize("kind", [small_models.Residual, small_models.Heads])
+def test_any_chain_of_ideals_equals_the_replay(four_workers: WorkerPool, kind: type[nn.Module], seed: int) -> None:
+    captured = captured_of(kind)
+    assert_equals_replay(kind, plan_of(captured, random_bounds(captured, seed)), four_workers)
 
 
 @pytest.mark.usefixtures("settled_process")
@@ -132,7 +133,7 @@ def test_one_stage_trains_as_plain_torch_does(usable: tuple[int, ...], kind: typ
     for minibatch in range(MINIBATCHES):
         sgd.zero_grad()
         labels = data.labels(SEED, minibatch, SHAPE[0], small_models.CLASSES)
-        loss = nn.functional.cross_entropy(model(data.images(SEED, minibatch, SHAPE)), labels)
+        loss = nn.functional.cross_entropy(model(data.inputs(SEED, minibatch, SHAPE)), labels)
         assert losses[minibatch] == pytest.approx(loss.item(), rel=1e-5)
         torch.autograd.backward(loss)
         sgd.step()

@@ -25,14 +25,14 @@ def test_the_segment_of_all_layers_computes_what_the_model_computes() -> None:
     images = torch.randn(SHAPE)
     values = {INPUT: images}
     whole(found).forward(values, {}, 0, 0)
-    assert torch.equal(values[found.output], found.model(images))
+    assert torch.equal(values[found.outputs[0]], found.model(images))
 
 
 def test_values_die_after_their_last_reader() -> None:
     found = captured()
     values = {INPUT: torch.randn(SHAPE)}
     whole(found).forward(values, {}, 0, 0)
-    assert set(values) == {found.output}
+    assert set(values) == set(found.outputs)
 
 
 def test_an_in_place_layer_on_a_received_value_writes_to_a_new_tensor() -> None:

@@ -34,9 +34,9 @@ def test_a_profile_is_measured_once_and_then_kept(said: list[str], usable: tuple
     ("change", "words"),
     [
         ({"model_digest": "0"}, "the model has changed since"),
-        ({"input_shape": (2, 3, 8, 8)}, "that one has input (2, 3, 8, 8)"),
-        ({"momentum": 0.0}, "measured with momentum 0.0"),
-        ({"model": "other"}, "that one is of other"),
+        ({"input_shape": (2, 3, 8, 8)}, "that one has input (2, 3, 8, 8), not (2, 3, 16, 16)"),
+        ({"momentum": 0.0}, "that one has momentum 0.0, not 0.9"),
+        ({"model": "other"}, "that one has model other"),
         ({"machine": None}, "another machine"),
         ({"complete": False}, "what an interrupt left over"),
     ],
