@@ -34,20 +34,22 @@ def footprint(segment: Segment, versions: WeightVersions, sample: Tensor) -> Foo
     flops: list[int] = []
     position = 0
 
-    def keep(tensor: Tensor) -> Tensor:
+    alive = []  # until the end, so that no address is used twice
+
+    def keep(tensor: Tensor) -> None:
         key = _key(tensor)
         if key not in excluded and key not in saved:
             saved[key] = tensor.untyped_storage().nbytes()
             producers.setdefault(key, position)
-        return tensor
+        # The storage, not the tensor: the graph would hold a tensor that holds the graph, and neither were ever freed.
+        alive.append(tensor.untyped_storage())
 
     versions.bind(0)
-    with saved_tensors_hooks(keep, lambda tensor: tensor):
+    with saved_tensors_hooks(keep, lambda _nothing: None):
         for position, operation in enumerate(segment.operations):
             with FlopCounterMode(display=False) as counter:
                 run_layer(operation, values, versions.attributes, 0, 0)
             flops.append(counter.get_total_flops())
-            # All values stay alive until the end, so that no address is used twice.
             if isinstance(output := values[operation.name], Tensor):
                 producers.setdefault(_key(output), position)
     per_layer = [0] * len(segment.operations)
