@@ -13,7 +13,8 @@ from optimizer.planner import Planner
 from profiler import config as configuration
 from profiler.config import Config
 from profiler.measure import SEED, captured_model, measure
-from profiler.process import machine, settled, usable_cores
+from profiler.process import usable_cores
+from profiler.provenance import machine
 from profiler.update import UpdateRule
 from runtime.launcher import Launcher, comparable, cores_for
 from runtime.pool import WorkerPool
@@ -41,8 +42,7 @@ def main() -> None:
 
 def compare(config: Config, cores: tuple[int, ...], repeats: int) -> str:
     """Return the line of one model."""
-    with settled(cores[0]):
-        profile = measure(config, captured_model(config), lambda _share: None)
+    profile = measure(config, captured_model(config), cores[:1], lambda _share: None)
     single = Planner(profile, 1, config.batches).optimized()
     split = Planner(profile, len(cores), config.batches).optimized()
     rule = UpdateRule(config.lr, config.momentum)

@@ -132,17 +132,20 @@ class Planner:
         )
 
     def _memory_bytes(self, index: int, bounds: Sequence[int]) -> int:
-        """Return weights × versions + gradients + momentum + saved × in flight + the slots on both sides."""
+        """Return weights × versions + gradients + momentum + saved × in flight + slots + the largest transient."""
         before, through = bounds[index], bounds[index + 1]
         layers = [self.costs.layers[position] for position in members_of(through & ~before)]
         ahead = depth(index, self.stages, self.minibatches)
-        parameters = sum(layer.parameter_bytes for layer in layers)
+        learning = sum(layer.learning_bytes for layer in layers)
+        frozen = sum(layer.parameter_bytes for layer in layers) - learning
+        copies = ahead + (2 if self.profile.momentum else 1)
         slots = 0
         if index > 0:
             slots += self.costs.cut_bytes(before) * depth(index - 1, self.stages, self.minibatches)
         if index < self.stages - 1:
             slots += self.costs.cut_bytes(through) * ahead
-        return parameters * (ahead + 2) + sum(layer.saved_bytes for layer in layers) * ahead + slots
+        transient = max(layer.transient_bytes for layer in layers)
+        return frozen + learning * copies + sum(layer.saved_bytes for layer in layers) * ahead + slots + transient
 
 
 def predict(stages: Sequence[Stage], batch_size: int, minibatches: int) -> Prediction:

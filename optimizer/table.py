@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.types import Plan
-from profiler.table import step_s
+from profiler.columns import step_s
 from profiler.types import Profile
 
 if TYPE_CHECKING:

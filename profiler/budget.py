@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
-from profiler.rounds import Clock, Samples, Stepper
+from profiler.rounds import Clock, Samples
 from profiler.statistics import half_width
 
 LEAST_ROUNDS, MOST_ROUNDS = 5, 100
@@ -19,30 +20,40 @@ class Budget:
     seconds: float = 30.0
 
 
-def spend(stepper: Stepper, budget: Budget, clock: Clock, advance: Callable[[float], None]) -> None:
+class Rounds(Protocol):
+    """What takes rounds and keeps their samples: a stepper, or one in turn with its neighbours."""
+
+    @property
+    def samples(self) -> Samples:
+        """Return what decides how many rounds are needed."""
+
+    def round(self) -> None:
+        """Take one round."""
+
+
+def spend(rounds: Rounds, budget: Budget, clock: Clock, advance: Callable[[float], None]) -> None:
     """Run rounds until the costliest layers are known to ``PRECISION`` or the budget is spent.
 
     At least ``LEAST_ROUNDS`` rounds are run, whatever the budget, for fewer have no interval; and at most
     ``MOST_ROUNDS``, for more only average over the machine's drift.
 
     Args:
-        stepper: What runs them.
+        rounds: What runs them; warmed up.
         budget: How long it may take.
         clock: Seconds.
         advance: Called with the share of the work that was done since the last call; the shares add up to 1.
     """
     start, told, check = clock(), 0.0, LEAST_ROUNDS
-    stepper.warm_up()
-    for rounds in range(1, MOST_ROUNDS + 1):
-        stepper.round()
+    for count in range(1, MOST_ROUNDS + 1):
+        rounds.round()
         spent = (clock() - start) / budget.seconds
-        if rounds >= LEAST_ROUNDS and spent >= 1:
+        if count >= LEAST_ROUNDS and spent >= 1:
             break
-        if rounds == check:
-            if precision(stepper.samples) <= PRECISION:
+        if count == check:
+            if precision(rounds.samples) <= PRECISION:
                 break
-            check = -(-rounds * 4 // 3)  # the interval narrows slowly, and working it out takes time
-        done = max(min(spent, rounds / LEAST_ROUNDS), rounds / MOST_ROUNDS)
+            check = -(-count * 4 // 3)  # the interval narrows slowly, and working it out takes time
+        done = max(min(spent, count / LEAST_ROUNDS), count / MOST_ROUNDS)
         advance(max(0.0, done - told))
         told = max(told, done)
     advance(1.0 - told)

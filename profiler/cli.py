@@ -1,10 +1,11 @@
 """``python -m profiler``: measure what each layer of a model costs on one core."""
 
 import argparse
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from profiler.columns import VIEWS
 from profiler.command import (
     Parser,
     add_common,
@@ -41,49 +42,57 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--budget", type=duration, default=30.0, metavar="30s", help="longest time to measure a model (default: 30s)"
     )
+    parser.add_argument("--view", choices=VIEWS, default="time", help="columns of the printed table (default: time)")
     parser.add_argument("--sort", choices=("order", "time"), default="order", help="as captured, or costliest first")
     parser.add_argument("--top", type=positive, metavar="K", help="show only so many layers")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the roofline of one model")
+    parser.add_argument(
+        "--neighbours",
+        type=positive,
+        metavar="N",
+        default=0,
+        help="measure beside N busy cores, too",
+    )
     add_common(parser)
     return execute(parser, _run, argv)
 
 
 def _run(options: argparse.Namespace) -> int:
     wanted = configs(options, MODELS)
-    places, printed = _places(wanted, options.output), []
+    places, printed = _places(wanted, options), []
     for place in places:
-        refuse_unwritable(place.table or place.profile)
-    from profiler.process import usable_cores
+        for path in (place.table or place.profile, *([place.plot] if place.plot else [])):
+            refuse_unwritable(path)
+    from profiler.process import neighbouring_cores, usable_cores
     from profiler.store import keep
-    from profiler.table import rows, show, to_csv, to_markdown
+    from profiler.table import rows, show
 
-    core = usable_cores(options.cores)[0]
+    cores = neighbouring_cores(usable_cores(options.cores), options.neighbours)
     with progress("profile", len(wanted), quiet=options.quiet) as advance:
         for config, place in zip(wanted, places, strict=True):
-            profile = _measure(config, core, place.profile, options.budget, advance)
+            profile = _measure(config, cores, place.profile, options.budget, advance)
             keep(profile, place.profile)
-            found = rows(profile, options.sort, options.top)
-            if place.table:
-                write_whole(place.table, to_csv(found) if place.table.suffix == ".csv" else to_markdown(found))
+            _write_views(profile, place, options)
             if options.json:
                 printed.append(profile)
             elif not options.quiet:
-                show(found, stdout())
+                show(rows(profile, options.sort, options.top, (options.view,)), stdout())
             note(f"{config.model}: kept in {place.profile}", quiet=options.quiet)
     emit_json(printed)
     return 0
 
 
-def _measure(config: Config, core: int, path: Path, budget_s: float, advance: Callable[[float, str], None]) -> Profile:
+def _measure(
+    config: Config, cores: Sequence[int], path: Path, budget_s: float, advance: Callable[[float, str], None]
+) -> Profile:
     """Measure one model; what an interrupt leaves over is kept beside ``path``, as a partial profile."""
     from profiler.budget import Budget
     from profiler.measure import Interrupted, captured_model, measure
-    from profiler.process import settled
     from profiler.store import keep
 
     captured = captured_model(config)
     try:
-        with settled(core):
-            return measure(config, captured, lambda share: advance(share, config.model), Budget(budget_s))
+        return measure(config, captured, cores, lambda share: advance(share, config.model), budget=Budget(budget_s))
     except Interrupted as interrupted:
         if interrupted.partial:
             partial = path.with_suffix(".partial.json")
@@ -92,15 +101,37 @@ def _measure(config: Config, core: int, path: Path, budget_s: float, advance: Ca
         raise
 
 
+def _write_views(profile: Profile, place: "_Place", options: argparse.Namespace) -> None:
+    from profiler.table import rows, to_csv, to_markdown
+
+    if place.table:
+        found = rows(profile, options.sort, options.top)
+        write_whole(place.table, to_csv(found) if place.table.suffix == ".csv" else to_markdown(found))
+    if place.plot:
+        from profiler.plot import roofline_svg
+
+        write_whole(place.plot, roofline_svg(profile))
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a model's profile goes, and the table if one is wanted."""
+    """Where a model's profile goes, and the table and the plot if they are wanted."""
 
     profile: Path
     table: Path | None = None
+    plot: Path | None = None
 
 
-def _places(wanted: list[Config], output: Path | None) -> list[_Place]:
+def _places(wanted: list[Config], options: argparse.Namespace) -> list[_Place]:
+    plot: Path | None = options.plot
+    if plot and plot.suffix != ".svg":
+        raise ConfigError(f"{plot} does not end in .svg; --plot draws that format only")
+    if plot and len(wanted) > 1:
+        raise ConfigError(f"{plot} is one file for {len(wanted)} models; name one --model")
+    return [replace(place, plot=plot) for place in _files(wanted, options.output)]
+
+
+def _files(wanted: list[Config], output: Path | None) -> list[_Place]:
     from profiler.store import FOLDER, path_for
 
     if output is None or output.is_dir() or not output.suffix:

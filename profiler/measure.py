@@ -1,29 +1,33 @@
-"""Measure a model on one core and assemble its profile."""
+"""Measure a model on one core: the order in which everything about it is measured."""
 
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import psutil
 import torch
+from torch import Tensor
 
 from profiler import models
-from profiler.budget import Budget, precision, spend
+from profiler.assemble import Counts, Measured, profile_of
+from profiler.budget import Budget, Rounds, spend
 from profiler.capture import capture
 from profiler.config import Config
-from profiler.errors import CaptureError, ModelError, one_line
-from profiler.footprint import Footprint, footprint
+from profiler.errors import CaptureError, ModelError, ProfilerError, one_line
 from profiler.inputs import inputs
 from profiler.link import measure_link
+from profiler.memory import measure_memory
+from profiler.neighbours import Turns, neighbours
 from profiler.operations import Captured
-from profiler.process import machine
-from profiler.rounds import LOSS, Clocks, Samples, Stepper
-from profiler.segment import whole
-from profiler.statistics import drift, foreign_load, timing
-from profiler.types import INPUT, Layer, Link, Loss, Profile
+from profiler.peaks import measure_peaks
+from profiler.process import settled
+from profiler.rounds import Clocks, Stepper, stepper_for
+from profiler.saved import saved_bytes
+from profiler.types import Profile
 from profiler.update import UpdateRule
-from profiler.versions import WeightVersions
+from profiler.work import Work
 
 SEED = 0
 
@@ -45,6 +49,13 @@ def captured_model(config: Config) -> Captured:
     return capture(model, config.model, inputs(config.input_shape, config.vocabulary, torch.Generator()))
 
 
+def minibatch(config: Config, captured: Captured) -> tuple[Tensor, Tensor]:
+    """Return the inputs and labels that a profile is measured on."""
+    generator = torch.Generator().manual_seed(SEED)
+    made = inputs(config.input_shape, config.vocabulary, generator)
+    return made, torch.randint(captured.classes, (config.batch_size,), generator=generator)
+
+
 class Interrupted(KeyboardInterrupt):
     """Measuring was interrupted; ``partial`` is the profile of the rounds so far, or None."""
 
@@ -57,99 +68,88 @@ class Interrupted(KeyboardInterrupt):
 def measure(
     config: Config,
     captured: Captured,
+    cores: Sequence[int],
     advance: Callable[[float], None],
+    *,
     budget: Budget = Budget(),  # noqa: B008 - it is frozen
     clocks: Clocks = Clocks(),  # noqa: B008 - it is frozen
 ) -> Profile:
-    """Profile a captured model; the process has to be settled.
+    """Profile a captured model.
 
     Args:
-        config: Model, batch size, image size, classes and update rule.
+        config: Model, batch size, input and update rule.
         captured: The model, as ``captured_model`` gives it.
+        cores: The core to measure on, and those on which neighbours train meanwhile.
         advance: Called with shares of the work done that add up to 1, for a progress bar.
         budget: How long to run rounds.
         clocks: Where times are read.
 
     Raises:
         CaptureError: A layer raises in its backward.
+        ProcessError: A helping process ended, most likely for want of memory.
         Interrupted: Ctrl-C was pressed while measuring.
     """
-    segment = whole(captured)
-    state = dict(captured.model.named_parameters()) | dict(captured.model.named_buffers())
-    versions = WeightVersions(
-        segment.places, segment.parameters, state, depth=2, rule=UpdateRule(config.lr, config.momentum)
-    )
-    generator = torch.Generator().manual_seed(SEED)
-    images = inputs(config.input_shape, config.vocabulary, generator)
-    prints = footprint(segment, versions, images)
-    labels = torch.randint(captured.classes, (config.batch_size,), generator=generator)
-    stepper = Stepper(captured, segment, versions, (images, labels), clocks)
-    link = measure_link(clocks.wall)
+    core, *others = cores
+    affinity = tuple(sorted(os.sched_getaffinity(0)))
+    memory = measure_memory(config, core)
+    with settled(core), neighbours(config, others) if others else nullcontext() as beside:
+        # With a learning rate of 0 the update does all its work and the weights stay: they would soon fit the one
+        # minibatch by heart, and layers whose time depends on the data, such as max pooling, would drift.
+        stepper = stepper_for(
+            captured, minibatch(config, captured), UpdateRule(0.0, config.momentum), depth=2, clocks=clocks
+        )
+        rounds: Rounds = Turns(stepper, beside) if beside else stepper
+        loaded = rounds.loaded if isinstance(rounds, Turns) else None
+        link, peaks = measure_link(clocks.wall), measure_peaks(clocks.wall)
+        try:
+            counts = _counts(stepper)
+            stepper.warm_up()
+            measured = Measured(
+                config=config,
+                captured=captured,
+                core=core,
+                affinity=affinity,
+                link=link,
+                peaks=peaks,
+                memory=memory,
+                counts=counts,
+                samples=stepper.samples,
+                neighbours=len(others),
+                loaded=loaded,
+            )
+            _spend(rounds, measured, budget, clocks, advance)
+        except ProfilerError:
+            raise
+        except Exception as error:
+            raise CaptureError(
+                f"model '{config.model}' raised in its training step: {one_line(error)}; train it uncut to find the "
+                "cause"
+            ) from error
+    return profile_of(measured)
+
+
+def _spend(
+    rounds: Rounds, measured: Measured, budget: Budget, clocks: Clocks, advance: Callable[[float], None]
+) -> None:
+    """Run rounds; what an interrupt leaves over goes with it."""
     try:
-        spend(stepper, budget, clocks.wall, advance)
+        spend(rounds, budget, clocks.wall, advance)
     except KeyboardInterrupt as error:
-        kept = bool(stepper.samples.whole_step)
-        partial = _profile(config, captured, prints, stepper.samples, link) if kept else None
-        raise Interrupted(replace(partial, complete=False) if partial else None) from error
-    except RuntimeError as error:
-        raise CaptureError(
-            f"model '{config.model}' raised in its training step: {one_line(error)}; train it uncut to find the cause"
-        ) from error
-    return _profile(config, captured, prints, stepper.samples, link)
+        kept = bool(measured.samples.whole_step)
+        raise Interrupted(replace(profile_of(measured), complete=False) if kept else None) from error
 
 
-def _profile(config: Config, captured: Captured, prints: Footprint, samples: Samples, link: Link) -> Profile:
-    layers = tuple(_layer(captured, position, prints, samples) for position in range(len(captured.operations)))
-    forward, backward = timing(samples.forward[LOSS]), timing(samples.backward[LOSS])
-    loss = Loss(forward_s=forward.median_s, backward_s=backward.median_s, forward=forward, backward=backward)
-    parts_s = sum(layer.forward_s + layer.backward_s + layer.update_s for layer in layers)
-    parts_s += loss.forward_s + loss.backward_s
-    whole_step = timing(samples.whole_step)
-    return Profile(
-        model=config.model,
-        model_digest=captured.digest,
-        batch_size=config.batch_size,
-        input_shape=config.input_shape,
-        classes=captured.classes,
-        vocabulary=config.vocabulary,
-        momentum=config.momentum,
-        machine=machine(),
-        layers=layers,
-        edges=captured.edges,
-        together=captured.together,
-        outputs=captured.outputs,
-        loss=loss,
-        link=link,
-        input_bytes=captured.specs[INPUT].bytes,
-        whole_step_s=whole_step.median_s,
-        whole_step=whole_step,
-        closure_error=(parts_s - whole_step.median_s) / whole_step.median_s,
-        rounds=len(samples.whole_step),
-        precision=precision(samples),
-        drift=drift(samples.whole_step),
-        foreign_load=foreign_load(samples.whole_step, samples.whole_step_cpu),
-        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-
-
-def _layer(captured: Captured, position: int, prints: Footprint, samples: Samples) -> Layer:
-    operation = captured.operations[position]
-    spec = captured.specs.get(operation.name)
-    parameters = dict(captured.model.named_parameters())
-    forward, backward = timing(samples.forward[position]), timing(samples.backward[position])
-    update = timing(samples.update[position])
-    return Layer(
-        name=operation.name,
-        kind=operation.kind,
-        forward_s=forward.median_s,
-        backward_s=backward.median_s,
-        update_s=update.median_s,
-        output_bytes=spec.bytes if spec else 0,
-        gradient_bytes=spec.bytes if spec and spec.gradient else 0,
-        parameter_bytes=sum(parameters[path].nbytes for path in captured.parameters[operation.name]),
-        saved_bytes=prints.saved_bytes[position],
-        flops=prints.flops[position],
-        forward=forward,
-        backward=backward,
-        update=update,
+def _counts(stepper: Stepper) -> Counts:
+    """Count operations and bytes in one step each; nothing here depends on the time."""
+    work = Work()
+    layers = range(len(stepper.segment.operations))
+    with work.counting():
+        flops = stepper.instrumented_step(work.flops)
+        touched = stepper.instrumented_step(work.touched_bytes)
+    return Counts(
+        flops=[int(flops[0][at]) for at in layers],
+        backward_flops=[int(flops[1][at]) for at in layers],
+        touched_bytes=[int(touched[0][at]) for at in layers],
+        backward_touched_bytes=[int(touched[1][at]) for at in layers],
+        saved_bytes=saved_bytes(stepper.segment, stepper.versions, stepper.inputs),
     )

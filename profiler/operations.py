@@ -114,6 +114,18 @@ class Captured:
         """Return the layers' names in captured order."""
         return tuple(operation.name for operation in self.operations)
 
+    def parameter_bytes(self, layer: str) -> int:
+        """Return the size of a layer's parameters."""
+        return sum(self._sizes[path] for path in self.parameters[layer])
+
+    def learning_bytes(self, layer: str) -> int:
+        """Return the size of those of a layer's parameters that the update changes."""
+        return sum(self._sizes[path] for path in self.parameters[layer] if path in self.learning)
+
+    @property
+    def _sizes(self) -> dict[str, int]:
+        return {path: parameter.nbytes for path, parameter in self.model.named_parameters()}
+
     @property
     def classes(self) -> int:
         """Return how many classes a head tells apart."""

@@ -1,23 +1,20 @@
-"""Set a process for timing and running (one core, one thread, memory kept, no denormals) and describe the machine.
+"""Set a process for timing and running: one core, one thread, memory kept, no denormals; and see what memory it takes.
 
 Profiling and running under different settings makes every prediction wrong, so this is the one place that sets them.
 """
 
 import ctypes
 import os
-import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import torch
-import torchvision
 
 from profiler.errors import ProcessError
-from profiler.types import Machine
 
-KEEP_BYTES = 1 << 30
+KEEP_BYTES, SMALL_BYTES = 1 << 30, 1 << 16
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
@@ -36,7 +33,7 @@ def settle(core: int) -> None:
         raise ProcessError(f"this process may not use core {core}: {error.strerror}; see --cores") from error
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    _keep_memory()
+    _set_malloc(KEEP_BYTES)
 
 
 @contextmanager
@@ -73,6 +70,20 @@ def usable_cores(wanted: Sequence[int] | None) -> tuple[int, ...]:
     return tuple(wanted)
 
 
+def neighbouring_cores(usable: Sequence[int], neighbours: int) -> tuple[int, ...]:
+    """Return the core to measure on and those of its neighbours.
+
+    Raises:
+        ProcessError: There are not so many cores.
+    """
+    if neighbours >= len(usable):
+        raise ProcessError(
+            f"{neighbours} neighbours and the core that is measured need {neighbours + 1} cores and this process may "
+            f"use {len(usable)}; use --neighbours {len(usable) - 1} or fewer"
+        )
+    return tuple(usable[: neighbours + 1])
+
+
 def release_memory() -> None:
     """Give freed memory back to the kernel."""
     ctypes.CDLL(None).malloc_trim(0)
@@ -89,56 +100,55 @@ def physical_core(core: int) -> tuple[str, str]:
 
 
 class PeakMemory:
-    """How far this process's resident size rises above what it was before a stage came."""
+    """The resident size of this process and its peak, as the kernel keeps them."""
 
     def __init__(self) -> None:
         """Note the present size."""
-        self._start_bytes = psutil.Process().memory_info().rss
+        self._start_bytes = self.resident_bytes()
         self._known = False
 
-    def forget_peak(self) -> None:
-        """Let the kernel forget the peak so far."""
+    def forget_peak(self) -> bool:
+        """Let the kernel forget the peak so far, and say whether it can."""
         try:
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-            self._known = True
+            self._known = self.peak_bytes() > 0
         except OSError:
             self._known = False
+        return self._known
+
+    def resident_bytes(self) -> int:
+        """Return the present resident size."""
+        return psutil.Process().memory_info().rss
+
+    def peak_bytes(self) -> int:
+        """Return the largest resident size since the last one was forgotten; 0 where the kernel keeps none."""
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+        return 0
 
     def growth_bytes(self) -> int | None:
         """Return the peak since the last one was forgotten, above the first size; None where the kernel keeps none."""
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if self._known and line.startswith("VmHWM:"):
-                return max(0, int(line.split()[1]) * 1024 - self._start_bytes)
-        return None
+        return max(0, self.peak_bytes() - self._start_bytes) if self._known else None
 
 
-def machine() -> Machine:
-    """Describe this machine and the settings."""
-    return Machine(
-        cpu=_cpu_model(),
-        physical_cores=psutil.cpu_count(logical=False) or psutil.cpu_count() or 1,
-        python=platform.python_version(),
-        torch=str(torch.__version__),
-        torchvision=str(torchvision.__version__),
-        settings=f"one core, one thread, malloc keeps {KEEP_BYTES >> 20} MiB, denormals flushed",
-    )
+def return_memory_at_once() -> None:
+    """Let malloc give all but small pieces back to the kernel as soon as they are freed; for a process that is young.
+
+    Raises:
+        ProcessError: The C library has no such settings.
+    """
+    _set_malloc(SMALL_BYTES)
 
 
-def _keep_memory() -> None:
+def _set_malloc(threshold_bytes: int) -> None:
     libc = ctypes.CDLL(None)
     try:
-        accepted = libc.mallopt(_M_MMAP_THRESHOLD, KEEP_BYTES) and libc.mallopt(_M_TRIM_THRESHOLD, KEEP_BYTES)
+        accepted = libc.mallopt(_M_MMAP_THRESHOLD, threshold_bytes) and libc.mallopt(_M_TRIM_THRESHOLD, threshold_bytes)
     except AttributeError:
         accepted = 0
     if not accepted:
         raise ProcessError(
-            f"the C library refuses malloc thresholds of {KEEP_BYTES >> 20} MiB, which timing and running depend on; "
-            "use Linux with glibc 2.35 or newer"
+            f"the C library refuses malloc thresholds of {threshold_bytes >> 10} KiB, which timing and running depend "
+            "on; use Linux with glibc 2.35 or newer"
         )
-
-
-def _cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -17,8 +17,9 @@ from torch.autograd.graph import Node
 
 from profiler.execute import heads, loss, run_layer
 from profiler.operations import Captured
-from profiler.segment import Segment
+from profiler.segment import Segment, whole
 from profiler.types import INPUT
+from profiler.update import UpdateRule
 from profiler.versions import WeightVersions
 
 Clock = Callable[[], float]
@@ -51,6 +52,16 @@ class Samples:
     update: dict[int, list[float]] = field(default_factory=dict)
 
 
+def stepper_for(
+    captured: Captured, batch: tuple[Tensor, Tensor], rule: UpdateRule, depth: int, clocks: Clocks
+) -> "Stepper":
+    """Return a stepper for the whole of ``captured`` with ``depth`` weight versions."""
+    segment = whole(captured)
+    state = dict(captured.model.named_parameters()) | dict(captured.model.named_buffers())
+    versions = WeightVersions(segment.places, segment.parameters, state, depth, rule)
+    return Stepper(captured, segment, versions, batch, clocks)
+
+
 class Stepper:
     """Runs training steps of a whole model, plain or instrumented."""
 
@@ -62,10 +73,10 @@ class Stepper:
         batch: tuple[Tensor, Tensor],
         clocks: Clocks,
     ) -> None:
-        """Prepare to train ``captured`` on one minibatch of images and labels over and over."""
+        """Prepare to train ``captured`` on one minibatch of inputs and labels over and over."""
         self.captured, self.segment, self.versions = captured, segment, versions
         self.clock, self.cpu_clock = clocks.wall, clocks.cpu
-        self.images, self.labels = batch
+        self.inputs, self.labels = batch
         self.minibatch = 0
         self.samples = Samples()
 
@@ -73,15 +84,18 @@ class Stepper:
         """Run rounds that are not kept."""
         for _ in range(WARM_UP_ROUNDS):
             self.plain_step()
-            self.instrumented_step()
+            self.instrumented_step(self.clock)
 
     def round(self) -> None:
         """Run one plain and one instrumented step and keep their times."""
+        self.take(self.samples)
+
+    def take(self, samples: Samples) -> None:
+        """Run one plain and one instrumented step and put their times into ``samples``."""
         cpu = self.cpu_clock()
         whole_step = self.plain_step()
         cpu = self.cpu_clock() - cpu
-        forward, backward, update = self.instrumented_step()
-        samples = self.samples
+        forward, backward, update = self.instrumented_step(self.clock)
         samples.whole_step.append(whole_step)
         samples.whole_step_cpu.append(cpu)
         stores = ((forward, samples.forward), (backward, samples.backward), (update, samples.update))
@@ -94,17 +108,23 @@ class Stepper:
         start = self.clock()
         self.versions.bind(self.versions.used_by(self.minibatch))
         self._bind_attributes()
-        loss(heads(self.captured.model(self.images)), self.labels).backward()  # type: ignore[no-untyped-call]
+        loss(heads(self.captured.model(self.inputs)), self.labels).backward()  # type: ignore[no-untyped-call]
         self.versions.update(self.minibatch)
         self.minibatch += 1
         return self.clock() - start
 
-    def instrumented_step(self) -> tuple[dict[int, float], dict[int, float], dict[int, float]]:
-        """Run the same step layer by layer and return each layer's forward, backward and update time."""
-        clock = self.clock
+    def instrumented_step(self, clock: Clock) -> tuple[dict[int, float], dict[int, float], dict[int, float]]:
+        """Run the same step layer by layer and return by how much ``clock`` went on in each layer.
+
+        Args:
+            clock: Read between layers; what it counts, be it seconds, operations or bytes, is the caller's.
+
+        Returns:
+            What the forward, the backward and the update took, by the layer's position.
+        """
         self.versions.bind(self.versions.used_by(self.minibatch))
         events: list[tuple[float, int]] = []
-        values: dict[str, Any] = {INPUT: self.images}
+        values: dict[str, Any] = {INPUT: self.inputs}
         forward: dict[int, float] = {}
         hooked: set[Node] = set()
         for position, (operation, dead) in enumerate(zip(self.segment.operations, self.segment.drops, strict=True)):
@@ -120,8 +140,8 @@ class Stepper:
         result = loss([values[name] for name in self.captured.outputs], self.labels)
         values.clear()
         forward[LOSS] = clock() - start
-        backward = self._backward(result, events)
-        return forward, backward, self._update()
+        backward = self._backward(result, events, clock)
+        return forward, backward, self._update(clock)
 
     def _bind_attributes(self) -> None:
         """Let the model's own forward, too, read the bound version of what it reads directly."""
@@ -130,24 +150,24 @@ class Stepper:
                 owner, _, local = path.rpartition(".")
                 setattr(self.captured.model.get_submodule(owner), local, tensor)
 
-    def _backward(self, result: Tensor, events: list[tuple[float, int]]) -> dict[int, float]:
+    def _backward(self, result: Tensor, events: list[tuple[float, int]], clock: Clock) -> dict[int, float]:
         times = dict.fromkeys(range(len(self.segment.operations)), 0.0)
-        start = self.clock()
+        start = clock()
         torch.autograd.backward(result)
-        end = self.clock()
+        end = clock()
         marks = [(start, LOSS), *events, (end, LOSS)]
         for (begin, position), (following, _) in pairwise(marks):
             times[position] = times.get(position, 0.0) + following - begin
         return times
 
-    def _update(self) -> dict[int, float]:
+    def _update(self, clock: Clock) -> dict[int, float]:
         times = {}
         for position, operation in enumerate(self.segment.operations):
             paths = [path for path in self.captured.parameters[operation.name] if path in self.captured.learning]
-            start = self.clock()
+            start = clock()
             if paths:
                 self.versions.update(self.minibatch, paths)
-            times[position] = self.clock() - start if paths else 0.0
+            times[position] = clock() - start if paths else 0.0
         self.minibatch += 1
         return times
 

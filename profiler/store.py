@@ -44,23 +44,23 @@ def profile_for(
         ProfilerError: The model cannot be built or captured, or a file cannot be read or written.
     """
     from profiler.measure import captured_model, measure
-    from profiler.process import machine, settled
+    from profiler.provenance import differences, machine
 
     path = path_for(config, folder)
     found, difference = _kept(path)
     captured = captured_model(config)
     if found:
         difference = misfit(found, config)
-    if found and not difference and found.machine != machine():
-        difference = "that one was measured on another machine or with other versions"
+    if found and not difference and (others := differences(found.machine, machine())):
+        difference = f"that one was measured elsewhere: {'; '.join(others)}"
     if found and not difference and captured.digest != found.model_digest:
         difference = "the model has changed since"
     if found and not difference:
         report(f"{config.model}: using the profile {path} of {found.measured_at}")
         return found
     report(f"{config.model}: measuring a profile for {path}: {difference}")
-    with progress() as advance, settled(core):
-        profile = measure(config, captured, advance)
+    with progress() as advance:
+        profile = measure(config, captured, [core], advance)
     keep(profile, path)
     for doubt in doubts(profile):
         report(f"{config.model}: {doubt}")

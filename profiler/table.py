@@ -6,19 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from profiler.columns import VIEWS, Column, View, columns, half_width, mib, ms, parts_s, step_s
 from profiler.doubts import doubts
-from profiler.transfer import copy_s
-from profiler.types import Layer, Loss, Profile
+from profiler.roofline import ridge
+from profiler.types import Profile
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 Order = Literal["order", "time"]
-
-COLUMNS = (
-    "layer", "kind", "forward ms", "±", "backward ms", "±", "update ms", "send ms", "share",
-    "output MiB", "params MiB", "saved MiB", "GFLOP",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,30 +22,32 @@ class Rows:
     """A profile as text: one row a layer, the loss, and the totals of all layers, shown or not."""
 
     title: str
+    names: tuple[str, ...]
     layers: tuple[tuple[str, ...], ...]
     total: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def rows(profile: Profile, order: Order = "order", top: int | None = None) -> Rows:
+def rows(profile: Profile, order: Order = "order", top: int | None = None, views: tuple[View, ...] = VIEWS) -> Rows:
     """Return the rows of a profile.
 
     Args:
         profile: What to show.
         order: ``order`` as captured, ``time`` costliest first.
         top: Only so many layers.
+        views: Which groups of columns.
     """
+    chosen = columns(profile, views)
     shown = sorted(profile.layers, key=step_s, reverse=True) if order == "time" else list(profile.layers)
-    total_s = sum(map(step_s, profile.layers)) + profile.loss.forward_s + profile.loss.backward_s
-    body = [_row(layer, profile, total_s) for layer in shown[:top]]
-    loss = profile.loss
-    share = f"{(loss.forward_s + loss.backward_s) / total_s:.1%}"
-    body.append(("loss", "cross-entropy", *_times(loss), "", "", share, "", "", "", ""))
+    body = [(layer.name, layer.kind, *(column.cell(profile, layer) for column in chosen)) for layer in shown[:top]]
+    if "time" in views:
+        body.append(("loss", "cross-entropy", *_loss(profile, chosen)))
     return Rows(
         title=f"{profile.model}, input {'×'.join(map(str, profile.input_shape))}, one core of {profile.machine.cpu}",
+        names=("layer", "kind", *(column.name for column in chosen)),
         layers=tuple(body),
-        total=_total(profile),
-        notes=(_explanation(profile), *doubts(profile)),
+        total=("total", f"{len(profile.layers)} layers", *(column.total(profile) for column in chosen)),
+        notes=(_explanation(profile, chosen, views), *doubts(profile)),
     )
 
 
@@ -60,80 +58,87 @@ def show(found: Rows, console: "Console") -> None:
 
     caption = "\n".join(found.notes)
     table = Table(title=found.title, caption=caption, caption_justify="left", show_footer=True, box=box.SIMPLE)
-    for position, (name, total) in enumerate(zip(COLUMNS, found.total, strict=True)):
-        table.add_column(name, footer=total, justify="left" if position < 2 else "right", no_wrap=True)
+    for position, (name, total) in enumerate(zip(found.names, found.total, strict=True)):
+        heading = "±" if name.endswith("±") else name
+        table.add_column(heading, footer=total, justify="left" if position < 2 else "right", no_wrap=True)
     for row in found.layers:
         table.add_row(*row)
     console.print(table)
 
 
 def to_csv(found: Rows) -> bytes:
-    """Return the rows as CSV with a header; the ± columns carry the name of the column before."""
-    names = [f"{COLUMNS[at - 1]} ±" if name == "±" else name for at, name in enumerate(COLUMNS)]
+    """Return the rows as CSV with a header."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([names, *found.layers])
+    csv.writer(text, lineterminator="\n").writerows([found.names, *found.layers])
     return text.getvalue().encode()
 
 
 def to_markdown(found: Rows) -> bytes:
     """Return the rows as a Markdown table with title and notes."""
-    lines = [f"# {found.title}", "", _line(COLUMNS), _line(["---", "---", *["---:"] * (len(COLUMNS) - 2)])]
+    lines = [f"# {found.title}", "", _line(found.names), _line(["---", "---", *["---:"] * (len(found.names) - 2)])]
     lines += [_line(row) for row in (*found.layers, found.total)]
     return "\n".join([*lines, "", *found.notes, ""]).encode()
 
 
-def step_s(layer: Layer) -> float:
-    """Return what one minibatch costs in this layer: forward, backward and update."""
-    return layer.forward_s + layer.backward_s + layer.update_s
+def _loss(profile: Profile, chosen: Sequence[Column]) -> list[str]:
+    loss = profile.loss
+    known = {
+        "forward ms": ms(loss.forward_s),
+        "forward ±": half_width(loss.forward),
+        "backward ms": ms(loss.backward_s),
+        "backward ±": half_width(loss.backward),
+        "share": f"{(loss.forward_s + loss.backward_s) / parts_s(profile):.1%}",
+        "slowdown": f"{loss.loaded.slowdown:.2f}" if loss.loaded else "",
+    }
+    return [known.get(column.name, "") for column in chosen]
 
 
-def _row(layer: Layer, profile: Profile, total_s: float) -> tuple[str, ...]:
-    send_s = copy_s(profile.link, layer.output_bytes)
-    sizes = (layer.output_bytes, layer.parameter_bytes, layer.saved_bytes)
-    return (
-        layer.name, layer.kind, *_times(layer), _ms(layer.update_s), _ms(send_s), f"{step_s(layer) / total_s:.1%}",
-        *map(_mib, sizes), f"{layer.flops / 1e9:.3f}",
-    )  # fmt: skip
-
-
-def _total(profile: Profile) -> tuple[str, ...]:
-    layers, loss = profile.layers, profile.loss
-    return (
-        "total", f"{len(layers)} layers",
-        _ms(sum(layer.forward_s for layer in layers) + loss.forward_s), "",
-        _ms(sum(layer.backward_s for layer in layers) + loss.backward_s), "",
-        _ms(sum(layer.update_s for layer in layers)), "", "100.0%",
-        _mib(sum(layer.output_bytes for layer in layers)),
-        _mib(sum(layer.parameter_bytes for layer in layers)),
-        _mib(sum(layer.saved_bytes for layer in layers)),
-        f"{sum(layer.flops for layer in layers) / 1e9:.3f}",
-    )  # fmt: skip
-
-
-def _explanation(profile: Profile) -> str:
-    return (
-        f"The plain step takes {_ms(profile.whole_step_s)} ms; the parts add up to {profile.closure_error:+.1%} of "
-        f"that. {profile.rounds} rounds. ±: half the 95% interval of the median. Update: with the write of the next "
-        "weight version. Send: copying the output into a slot, paid before a cut only. Saved: kept for the backward."
+def _explanation(profile: Profile, chosen: Sequence[Column], views: tuple[View, ...]) -> str:
+    facts = {"time": _time_facts, "memory": _memory_facts, "intensity": _intensity_facts}
+    return " ".join(
+        [*(facts[view](profile) for view in views), *(column.explanation for column in chosen if column.explanation)]
     )
 
 
-def _times(item: Layer | Loss) -> tuple[str, str, str, str]:
-    cells = []
-    for time_s, timing in ((item.forward_s, item.forward), (item.backward_s, item.backward)):
-        width = f"{(timing.high_s - timing.low_s) / 2 / timing.median_s:.0%}" if timing and timing.median_s else ""
-        cells += [_ms(time_s), width]
-    return cells[0], cells[1], cells[2], cells[3]
+def _time_facts(profile: Profile) -> str:
+    return (
+        f"The plain step takes {ms(profile.whole_step_s)} ms; the parts add up to {profile.closure_error:+.1%} of "
+        f"that. {profile.rounds} rounds."
+    )
+
+
+def _memory_facts(profile: Profile) -> str:
+    parts = memory_parts(profile)
+    said = f"Parameters, gradients, momentum, saved and the largest transient: {mib(sum(parts))} MiB"
+    if not profile.peak_memory_bytes:
+        return f"{said}; this kernel keeps no peak to check it with."
+    share = sum(parts) / profile.peak_memory_bytes - 1
+    return f"{said}; a whole step took {mib(profile.peak_memory_bytes)} MiB, so they are {share:+.0%} off."
+
+
+def memory_parts(profile: Profile) -> tuple[int, int, int, int, int]:
+    """Return the bytes of all parameters, gradients, momentum and saved tensors, and the largest transient."""
+    learning = sum(layer.learning_bytes for layer in profile.layers)
+    return (
+        sum(layer.parameter_bytes for layer in profile.layers),
+        learning,
+        learning if profile.momentum else 0,
+        sum(layer.saved_bytes for layer in profile.layers),
+        max(layer.transient_bytes for layer in profile.layers),
+    )
+
+
+def _intensity_facts(profile: Profile) -> str:
+    if profile.peaks is None:
+        return "What the core does at best is not known."
+    flops, moved = profile.peaks.flops_per_s / 1e9, profile.peaks.bytes_per_s / 1e9
+    return (
+        f"At best this core does {flops:.0f} GFLOP/s and moves {moved:.1f} GB/s to and from memory: layers of "
+        f"{ridge(profile.peaks):.1f} FLOP/byte and more are compute-bound, the others memory-bound; what fits a cache "
+        "moves faster."
+    )
 
 
 def _line(cells: Sequence[str]) -> str:
     escaped = [cell.replace("|", "\\|") for cell in cells]
     return f"| {' | '.join(escaped)} |"
-
-
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1e3:.3f}" if seconds < 0.01 else f"{seconds * 1e3:.1f}"
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:.2f}"

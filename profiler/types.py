@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-FORMAT_VERSION: Literal[1] = 1
+FORMAT_VERSION: Literal[2] = 2
 
 Seconds = Annotated[float, Meta(ge=0, le=1e6)]
 Bytes = Annotated[int, Meta(ge=0, le=1 << 50)]
@@ -29,6 +29,16 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """Medians while other cores were busy; ``slowdown`` is their sum over that of the medians alone."""
+
+    forward_s: Seconds
+    backward_s: Seconds
+    update_s: Seconds
+    slowdown: Annotated[float, Meta(ge=0)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """One captured graph node and what it costs per minibatch.
 
@@ -41,8 +51,13 @@ class Layer:
         output_bytes: Size of its output, hence what crosses a cut behind it.
         gradient_bytes: Size of the gradient that comes back over such a cut; 0 where none flows.
         parameter_bytes: Size of its parameters.
+        learning_bytes: Size of those that learn, hence of their gradients, and of the momentum if the rule has any.
         saved_bytes: What its forward keeps for the backward, parameters excluded.
-        flops: Floating-point operations of the forward's convolutions and matrix products (a multiply-add is two).
+        transient_bytes: What it needs for a moment beyond parameters, gradients, momentum and all that is saved.
+        flops: Floating-point operations of the forward as ``work`` counts them (a multiply-add is two); likewise
+            ``backward_flops``.
+        touched_bytes: What the forward reads and writes; likewise ``backward_touched_bytes``.
+        loaded: Its times beside busy neighbours, where they were measured.
         forward: Samples and interval behind ``forward_s``; likewise ``backward`` and ``update``.
     """
 
@@ -54,8 +69,14 @@ class Layer:
     output_bytes: Bytes
     gradient_bytes: Bytes
     parameter_bytes: Bytes
+    learning_bytes: Bytes
     saved_bytes: Bytes
+    transient_bytes: Bytes
     flops: Count
+    backward_flops: Count
+    touched_bytes: Bytes
+    backward_touched_bytes: Bytes
+    loaded: Loaded | None = None
     forward: Timing | None = None
     backward: Timing | None = None
     update: Timing | None = None
@@ -67,6 +88,7 @@ class Loss:
 
     forward_s: Seconds
     backward_s: Seconds
+    loaded: Loaded | None = None
     forward: Timing | None = None
     backward: Timing | None = None
 
@@ -89,15 +111,35 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Peaks:
+    """What the core does at best: of matrix products, and of passes over memory too large for any cache."""
+
+    flops_per_s: Annotated[float, Meta(gt=0)]
+    bytes_per_s: Annotated[float, Meta(gt=0)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """Where and how the times were measured."""
+    """Where, with what and how the times were measured; equal machines may share profiles.
+
+    Attributes:
+        caches: Those that a core reaches, such as ``L2 1024K``.
+        torch_build: Compiler, kernel libraries and instruction set.
+        environment: Variables that change how fast layers run, as ``NAME=value``.
+    """
 
     cpu: str
     physical_cores: Count
+    logical_cores: Count
+    caches: tuple[str, ...]
+    memory_bytes: Bytes
     python: str
     torch: str
+    torch_build: str
     torchvision: str
+    allocator: str
     settings: str
+    environment: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +153,10 @@ class Profile:
         outputs: The layers whose outputs enter the loss, the main head first; the last stage needs them all.
         whole_step_s: The plain, uninstrumented step: model, loss, backward, update.
         momentum: That of the update rule that was timed; without any, an update is cheaper.
+        core: Where it was measured, of the cores in ``affinity``.
+        peak_memory_bytes: Largest resident size of a process in whole steps, above an empty one; None where the kernel
+            keeps no peak.
+        neighbours: How many other cores trained the same model while ``loaded`` times and ``loaded_step`` were taken.
         closure_error: (sum of the parts − whole step) ÷ whole step.
         rounds: How many samples stand behind each time.
         precision: The largest half-width of an interval among the ten costliest layers, as a share of the median.
@@ -127,15 +173,21 @@ class Profile:
     vocabulary: Count = 0
     momentum: Annotated[float, Meta(ge=0)]
     machine: Machine
+    core: Count
+    affinity: tuple[Count, ...]
     layers: tuple[Layer, ...]
     edges: tuple[Edge, ...]
     together: tuple[tuple[str, ...], ...]
     outputs: tuple[str, ...] = ()
     loss: Loss
     link: Link
+    peaks: Peaks | None
     input_bytes: Bytes
+    peak_memory_bytes: Bytes | None
     whole_step_s: Seconds
     whole_step: Timing
+    neighbours: Count = 0
+    loaded_step: Timing | None = None
     closure_error: float
     rounds: Count
     precision: float
@@ -143,4 +195,4 @@ class Profile:
     foreign_load: float
     measured_at: str
     complete: bool = True
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION

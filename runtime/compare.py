@@ -6,7 +6,7 @@ from statistics import median
 from optimizer.partitions import distinct
 from optimizer.types import Plan
 from profiler.config import Config
-from profiler.process import machine
+from profiler.provenance import machine
 from profiler.statistics import interval
 from runtime.launcher import Launcher, comparable
 from runtime.types import Comparison, PartitionComparison, RunResult, Spread, StageComparison

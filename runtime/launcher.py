@@ -15,7 +15,8 @@ from optimizer.schedule import depth, one_forward_one_backward
 from optimizer.simulate import Span, makespan_s, throughput
 from optimizer.types import Plan
 from profiler.operations import Captured, spec_of
-from profiler.process import machine, physical_core
+from profiler.process import physical_core
+from profiler.provenance import machine
 from profiler.slot import fill, slot_bytes, slot_tensors
 from profiler.statistics import foreign_load
 from profiler.types import INPUT

@@ -238,6 +238,27 @@ class Failing(nn.Module):
         return self.last(torch.relu(fault(self.first(self.flatten(x)), self.how, self.after)))
 
 
+def large() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(12288, 1024), nn.ReLU(inplace=True), nn.Linear(1024, CLASSES))
+
+
+class Widened(nn.Module):
+    """Makes a large value of a small one and adds it up at once; nothing of it is saved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flatten, self.fc = nn.Flatten(), nn.Linear(4096, CLASSES)
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (self.flatten(x)[:, :4096] * self.scale).unsqueeze(1)
+        return self.fc(x.repeat(1, 512, 1).sum(dim=1))
+
+
+def passing() -> nn.Module:
+    return Widened()
+
+
 def leaves() -> nn.Module:
     sys.exit(0)
 

@@ -7,9 +7,12 @@ from itertools import pairwise
 from hypothesis import strategies as st
 
 from profiler.operations import Captured
-from profiler.types import INPUT, Edge, Layer, Link, Loss, Machine, Profile, Timing
+from profiler.types import INPUT, Edge, Layer, Link, Loss, Machine, Peaks, Profile, Timing
 
-MACHINE = Machine(cpu="test", physical_cores=4, python="3", torch="2", torchvision="0", settings="none")
+MACHINE = Machine(
+    cpu="test", physical_cores=4, logical_cores=4, caches=("L2 1024K",), memory_bytes=1 << 34, python="3", torch="2",
+    torch_build="none", torchvision="0", allocator="none", settings="none", environment=(),
+)  # fmt: skip
 LINK = Link(sizes_bytes=(1000, 100_000), copy_s=(2e-6, 50e-6))
 
 
@@ -24,8 +27,13 @@ def layer(name: str, times_ms: Sequence[float] = (1, 2, 0), sizes: tuple[int, in
         output_bytes=sizes[0],
         gradient_bytes=sizes[1],
         parameter_bytes=100,
+        learning_bytes=100,
         saved_bytes=200,
+        transient_bytes=0,
         flops=10,
+        backward_flops=20,
+        touched_bytes=40,
+        backward_touched_bytes=60,
     )
 
 
@@ -44,6 +52,8 @@ def profile(
         classes=5,
         momentum=0.9,
         machine=MACHINE,
+        core=0,
+        affinity=(0,),
         layers=tuple(layers),
         edges=(
             *(Edge(source=a, target=b) for a, b in edges),
@@ -52,7 +62,9 @@ def profile(
         together=tuple(together),
         loss=Loss(forward_s=1e-4, backward_s=1e-4),
         link=link,
+        peaks=Peaks(flops_per_s=1e9, bytes_per_s=1e9),
         input_bytes=384,
+        peak_memory_bytes=1000,
         whole_step_s=1.0,
         whole_step=Timing(median_s=1, low_s=1, high_s=1),
         closure_error=0.0,

@@ -6,10 +6,8 @@ import small_models
 import torch
 
 from profiler.capture import capture
-from profiler.rounds import LOSS, WARM_UP_ROUNDS, Clocks, Stepper
-from profiler.segment import whole
+from profiler.rounds import LOSS, WARM_UP_ROUNDS, Clocks, Stepper, stepper_for
 from profiler.update import UpdateRule
-from profiler.versions import WeightVersions
 
 SHAPE = (2, 3, small_models.IMAGE_SIZE, small_models.IMAGE_SIZE)
 
@@ -24,11 +22,8 @@ class Clock:
 
 def stepper(model: torch.nn.Module) -> Stepper:
     captured = capture(model.train(), "model", torch.zeros(SHAPE))
-    segment = whole(captured)
-    state = dict(captured.model.named_parameters()) | dict(captured.model.named_buffers())
-    versions = WeightVersions(segment.places, segment.parameters, state, 2, UpdateRule(0.01, 0.9))
     batch = (torch.randn(SHAPE), torch.tensor([0, 1]))
-    return Stepper(captured, segment, versions, batch, Clocks(Clock(), Clock()))
+    return stepper_for(captured, batch, UpdateRule(0.01, 0.9), 2, Clocks(Clock(), Clock()))
 
 
 def test_each_layer_gets_a_sample_a_round_and_warm_up_is_dropped() -> None:
@@ -48,7 +43,7 @@ def test_each_layer_gets_a_sample_a_round_and_warm_up_is_dropped() -> None:
 
 def test_the_backward_times_add_up_to_the_whole_backward() -> None:
     found = stepper(small_models.Residual())
-    _, backward, _ = found.instrumented_step()
+    _, backward, _ = found.instrumented_step(found.clock)
     # The clock advances by one a reading: start, one reading a hooked layer, end.
     hooked = len(found.segment.operations)
     assert sum(backward.values()) == hooked + 1
@@ -57,7 +52,7 @@ def test_the_backward_times_add_up_to_the_whole_backward() -> None:
 
 def test_layers_with_parameters_and_no_others_have_an_update() -> None:
     found = stepper(small_models.Residual())
-    _, _, update = found.instrumented_step()
+    _, _, update = found.instrumented_step(found.clock)
     names = [found.segment.operations[position].name for position, time in update.items() if time]
     assert names == ["stem", "stem_norm", "conv1", "norm1", "conv2", "shortcut", "fc"]
 
@@ -69,6 +64,6 @@ def test_the_instrumented_step_trains_as_the_plain_step_does() -> None:
         steppers.append(stepper(small_models.Tied()))
     for _ in range(3):
         steppers[0].plain_step()
-        steppers[1].instrumented_step()
+        steppers[1].instrumented_step(Clock())
     plain, instrumented = (one.versions.tensors(3) for one in steppers)
     assert all(torch.allclose(plain[path], instrumented[path]) for path in plain)

@@ -1,15 +1,13 @@
-"""What each layer computes and keeps: FLOPs and bytes saved for backward, from one untimed forward.
+"""What each layer keeps for its backward, in bytes, from one untimed forward.
 
 A storage counts once, at the layer that produced it, whichever layer saves it; parameters and the model's input do not
-count. FLOPs are those of convolutions and matrix products, as torch.utils.flop_counter counts them.
+count.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.flop_counter import FlopCounterMode
 
 from profiler.execute import run_layer
 from profiler.segment import Segment
@@ -17,24 +15,14 @@ from profiler.types import INPUT
 from profiler.versions import WeightVersions
 
 
-@dataclass(frozen=True, slots=True)
-class Footprint:
-    """Per layer, in the segment's order."""
-
-    flops: tuple[int, ...]
-    saved_bytes: tuple[int, ...]
-
-
-def footprint(segment: Segment, versions: WeightVersions, sample: Tensor) -> Footprint:
-    """Return what each layer of ``segment`` computes and keeps for input ``sample``."""
+def saved_bytes(segment: Segment, versions: WeightVersions, sample: Tensor) -> tuple[int, ...]:
+    """Return what each layer of ``segment``, in its order, keeps for input ``sample``."""
     values: dict[str, Any] = {INPUT: sample}
     excluded = {_key(tensor) for tensor in versions.tensors(0).values()} | {_key(sample)}
     producers: dict[int, int] = {}
     saved: dict[int, int] = {}
-    flops: list[int] = []
-    position = 0
-
     alive = []  # until the end, so that no address is used twice
+    position = 0
 
     def keep(tensor: Tensor) -> None:
         key = _key(tensor)
@@ -45,17 +33,15 @@ def footprint(segment: Segment, versions: WeightVersions, sample: Tensor) -> Foo
         alive.append(tensor.untyped_storage())
 
     versions.bind(0)
-    with saved_tensors_hooks(keep, lambda _nothing: None):
+    with saved_tensors_hooks(keep, lambda kept: kept):  # no backward asks for them
         for position, operation in enumerate(segment.operations):
-            with FlopCounterMode(display=False) as counter:
-                run_layer(operation, values, versions.attributes, 0, 0)
-            flops.append(counter.get_total_flops())
+            run_layer(operation, values, versions.attributes, 0, 0)
             if isinstance(output := values[operation.name], Tensor):
                 producers.setdefault(_key(output), position)
     per_layer = [0] * len(segment.operations)
     for key, size in saved.items():
         per_layer[producers[key]] += size
-    return Footprint(tuple(flops), tuple(per_layer))
+    return tuple(per_layer)
 
 
 def _key(tensor: Tensor) -> int:

@@ -1,0 +1,148 @@
+"""Put what was measured together into a profile."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeGuard
+
+from profiler.budget import precision
+from profiler.config import Config
+from profiler.memory import Memory
+from profiler.operations import Captured
+from profiler.provenance import machine
+from profiler.rounds import LOSS, Samples
+from profiler.statistics import drift, foreign_load, timing
+from profiler.types import INPUT, Layer, Link, Loaded, Loss, Peaks, Profile, Timing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What does not depend on the clock, per layer in captured order: operations and bytes, forward and backward."""
+
+    flops: Sequence[int]
+    backward_flops: Sequence[int]
+    touched_bytes: Sequence[int]
+    backward_touched_bytes: Sequence[int]
+    saved_bytes: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """All that was measured of one model; ``loaded`` are the rounds beside ``neighbours`` busy cores."""
+
+    config: Config
+    captured: Captured
+    core: int
+    affinity: tuple[int, ...]
+    link: Link
+    peaks: Peaks
+    memory: Memory | None
+    counts: Counts
+    samples: Samples
+    neighbours: int
+    loaded: Samples | None
+
+
+def profile_of(measured: Measured) -> Profile:
+    """Return the profile."""
+    config, captured, samples = measured.config, measured.captured, measured.samples
+    layers = tuple(_layer(measured, position) for position in range(len(captured.operations)))
+    loss = _loss(measured)
+    parts_s = sum(layer.forward_s + layer.backward_s + layer.update_s for layer in layers)
+    parts_s += loss.forward_s + loss.backward_s
+    whole_step = timing(samples.whole_step)
+    return Profile(
+        model=config.model,
+        model_digest=captured.digest,
+        batch_size=config.batch_size,
+        input_shape=config.input_shape,
+        classes=captured.classes,
+        vocabulary=config.vocabulary,
+        momentum=config.momentum,
+        machine=machine(),
+        core=measured.core,
+        affinity=measured.affinity,
+        layers=layers,
+        edges=captured.edges,
+        together=captured.together,
+        outputs=captured.outputs,
+        loss=loss,
+        link=measured.link,
+        peaks=measured.peaks,
+        input_bytes=captured.specs[INPUT].bytes,
+        peak_memory_bytes=measured.memory.peak_bytes if measured.memory else None,
+        whole_step_s=whole_step.median_s,
+        whole_step=whole_step,
+        neighbours=measured.neighbours,
+        loaded_step=timing(measured.loaded.whole_step) if _has(measured.loaded) else None,
+        closure_error=(parts_s - whole_step.median_s) / whole_step.median_s,
+        rounds=len(samples.whole_step),
+        precision=precision(samples),
+        drift=drift(samples.whole_step),
+        foreign_load=foreign_load(samples.whole_step, samples.whole_step_cpu),
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _layer(measured: Measured, position: int) -> Layer:
+    captured, counts = measured.captured, measured.counts
+    operation = captured.operations[position]
+    spec = captured.specs.get(operation.name)
+    forward, backward, update = _timings(measured.samples, position)
+    return Layer(
+        name=operation.name,
+        kind=operation.kind,
+        forward_s=forward.median_s,
+        backward_s=backward.median_s,
+        update_s=update.median_s,
+        output_bytes=spec.bytes if spec else 0,
+        gradient_bytes=spec.bytes if spec and spec.gradient else 0,
+        parameter_bytes=captured.parameter_bytes(operation.name),
+        learning_bytes=captured.learning_bytes(operation.name),
+        saved_bytes=counts.saved_bytes[position],
+        transient_bytes=measured.memory.transient_bytes[position] if measured.memory else 0,
+        flops=counts.flops[position],
+        backward_flops=counts.backward_flops[position],
+        touched_bytes=counts.touched_bytes[position],
+        backward_touched_bytes=counts.backward_touched_bytes[position],
+        loaded=_loaded(measured, position),
+        forward=forward,
+        backward=backward,
+        update=update,
+    )
+
+
+def _loss(measured: Measured) -> Loss:
+    forward, backward, _ = _timings(measured.samples, LOSS)
+    return Loss(
+        forward_s=forward.median_s,
+        backward_s=backward.median_s,
+        loaded=_loaded(measured, LOSS),
+        forward=forward,
+        backward=backward,
+    )
+
+
+def _loaded(measured: Measured, position: int) -> Loaded | None:
+    if not _has(measured.loaded):
+        return None
+    alone, beside = _timings(measured.samples, position), _timings(measured.loaded, position)
+    before_s, after_s = (sum(timing.median_s for timing in timings) for timings in (alone, beside))
+    return Loaded(
+        forward_s=beside[0].median_s,
+        backward_s=beside[1].median_s,
+        update_s=beside[2].median_s,
+        slowdown=after_s / before_s if before_s else 1.0,
+    )
+
+
+def _has(samples: Samples | None) -> TypeGuard[Samples]:
+    return samples is not None and bool(samples.whole_step)
+
+
+def _timings(samples: Samples, position: int) -> tuple[Timing, Timing, Timing]:
+    """Return forward, backward and update of a layer, or of the loss, which has no update."""
+    none = [0.0] * len(samples.whole_step)
+    stores = (samples.forward, samples.backward, samples.update)
+    forward, backward, update = (timing(store.get(position, none)) for store in stores)
+    return forward, backward, update

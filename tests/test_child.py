@@ -1,0 +1,59 @@
+"""Processes that help to measure: what they return, how they fail, and that none is left behind."""
+
+import os
+import time
+from multiprocessing.connection import Connection
+
+import psutil
+import pytest
+
+from profiler.child import child
+from profiler.errors import ConfigError, ProcessError
+
+
+def double(connection: Connection, number: int) -> int:
+    connection.send("half way")
+    return 2 * number
+
+
+def refuse(_connection: Connection) -> None:
+    raise ConfigError("a sentence")
+
+
+def fail(_connection: Connection) -> None:
+    raise ValueError("first line\nsecond line")
+
+
+def vanish(_connection: Connection) -> None:
+    os._exit(7)
+
+
+def dream(connection: Connection) -> None:
+    connection.send(os.getpid())
+    time.sleep(600)
+
+
+def test_what_it_sends_and_returns_arrives_in_turn() -> None:
+    with child(double, 21) as process:
+        assert [process.receive(), process.receive()] == ["half way", 42]
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "words"),
+    [
+        (refuse, ConfigError, "a sentence"),
+        (fail, ProcessError, "ValueError: first line"),
+        (vanish, ProcessError, "exit"),
+    ],
+)
+def test_what_goes_wrong_in_it_is_told_in_a_sentence(function: object, kind: type[Exception], words: str) -> None:
+    with child(function) as process, pytest.raises(kind, match=words) as raised:  # type: ignore[arg-type]
+        process.receive()
+    assert "\n" not in str(raised.value)
+
+
+def test_it_ends_with_the_context_whatever_it_does() -> None:
+    with child(dream) as process:
+        number = process.receive()
+        assert psutil.pid_exists(number)
+    assert not psutil.pid_exists(number)

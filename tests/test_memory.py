@@ -1,0 +1,56 @@
+"""What a step takes, measured in a process of its own, against sums done by hand."""
+
+import pytest
+
+from profiler.config import Config
+from profiler.memory import measure_memory
+from profiler.saved import saved_bytes
+
+LARGE = Config(model="small_models:large", batch_size=32, image_size=64)
+MIB = 1 << 20
+
+
+def test_the_peak_and_the_transients_are_what_the_shapes_say(usable: tuple[int, ...]) -> None:
+    """The model: flatten, 12288 → 1024 (48 MiB), ReLU (in place), 1024 → 5; its activations are small."""
+    found = measure_memory(LARGE, usable[0])
+    if found is None:
+        pytest.skip("this kernel keeps no peak of the resident size")
+    weights = 48 * MIB
+    assert found.peak_bytes == pytest.approx(3 * weights, rel=0.15), "weights, gradients and momentum"
+    assert max(found.transient_bytes) < 16 * MIB, "gradients of weights are no transients"
+
+
+def test_what_passes_through_is_a_transient(usable: tuple[int, ...]) -> None:
+    """A 32 MiB product that no layer saves lives between two layers only."""
+    found = measure_memory(Config(model="small_models:passing", batch_size=4, image_size=64), usable[0])
+    if found is None:
+        pytest.skip("this kernel keeps no peak of the resident size")
+    assert max(found.transient_bytes) == pytest.approx(32 * MIB, rel=0.2), "its gradient is expanded, hence small"
+
+
+def test_saved_bytes_frees_what_it_saw() -> None:
+    """A graph that held a tensor that held the graph would stay for ever."""
+    import gc
+    import weakref
+
+    import small_models
+    import torch
+
+    from profiler.capture import capture
+    from profiler.segment import whole
+    from profiler.update import UpdateRule
+    from profiler.versions import WeightVersions
+
+    model = small_models.Residual().train()
+    shape = (2, 3, small_models.IMAGE_SIZE, small_models.IMAGE_SIZE)
+    captured = capture(model, "model", torch.zeros(shape))
+    part = whole(captured)
+    state = dict(model.named_parameters()) | dict(model.named_buffers())
+    versions = WeightVersions(part.places, part.parameters, state, 1, UpdateRule(0.1, 0.0))
+    seen: list[weakref.ref[torch.Tensor]] = []
+    handle = model.stem.register_forward_hook(lambda _m, _i, output: seen.append(weakref.ref(output)))
+    saved_bytes(part, versions, torch.randn(shape))
+    handle.remove()
+    gc.collect()
+    assert len(seen) == 1
+    assert seen[0]() is None

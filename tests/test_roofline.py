@@ -1,0 +1,74 @@
+from dataclasses import replace
+
+import pytest
+from strategies import layer, profile
+
+from profiler.columns import columns
+from profiler.plot import roofline_svg
+from profiler.roofline import bound, intensity, ridge
+from profiler.table import memory_parts, rows
+from profiler.types import INPUT, Layer, Loaded, Peaks, Profile, Timing
+
+PEAKS = Peaks(flops_per_s=100e9, bytes_per_s=10e9)
+
+
+def working(flops: int, touched: int, name: str = "a") -> Layer:
+    return replace(layer(name), flops=flops, backward_flops=0, touched_bytes=touched, backward_touched_bytes=0)
+
+
+def both() -> Profile:
+    layers = [working(10_000_000, 100), working(5, 100, "b")]
+    return replace(profile(layers, [(INPUT, "a"), ("a", "b")]), peaks=PEAKS)
+
+
+def test_the_ridge_parts_what_arithmetic_bounds_from_what_memory_bounds() -> None:
+    assert ridge(PEAKS) == 10
+    assert bound(working(1000, 100), PEAKS) == "compute"
+    assert bound(working(999, 100), PEAKS) == "memory"
+    assert bound(working(0, 0), PEAKS) == "", "a view is bound by nothing"
+    assert bound(working(1000, 100), None) == ""
+    assert intensity(working(0, 0)) == 0
+
+
+def test_the_intensity_view_says_what_each_layer_achieves() -> None:
+    found = rows(both(), views=("intensity",))
+    cells = dict(zip(found.names, found.layers[0], strict=True))
+    assert cells["GFLOP/s"] == f"{10e6 / 3e-3 / 1e9:.1f}"
+    assert cells["bound"] == "compute"
+    assert "100 GFLOP/s" in found.notes[0]
+    assert "layers of 10.0 FLOP/byte and more are compute-bound" in found.notes[0]
+
+
+def test_the_memory_view_sets_the_sum_beside_the_measured_peak() -> None:
+    found = replace(both(), peak_memory_bytes=2000)
+    parts = memory_parts(found)
+    assert parts == (200, 200, 200, 400, 0)
+    assert "so they are -50% off" in rows(found, views=("memory",)).notes[0]
+    assert memory_parts(replace(found, momentum=0.0))[2] == 0
+    assert "keeps no peak" in rows(replace(found, peak_memory_bytes=None), views=("memory",)).notes[0]
+
+
+def test_the_slowdown_is_shown_where_it_was_measured() -> None:
+    alone = both()
+    assert "slowdown" not in rows(alone).names
+    loaded = Loaded(forward_s=0.002, backward_s=0.004, update_s=0, slowdown=2.0)
+    layers = tuple(replace(one, loaded=loaded) for one in alone.layers)
+    beside = replace(alone, layers=layers, loaded_step=Timing(median_s=1.5, low_s=1, high_s=2))
+    found = rows(beside)
+    assert dict(zip(found.names, found.layers[0], strict=True))["slowdown"] == "2.00"
+    assert dict(zip(found.names, found.total, strict=True))["slowdown"] == "1.50"
+
+
+@pytest.mark.parametrize("view", ["time", "memory", "intensity"])
+def test_every_view_has_columns_and_a_total(view: str) -> None:
+    found = rows(both(), views=(view,))  # type: ignore[arg-type]
+    assert len(found.total) == len(found.names) == 2 + len(columns(both(), (view,)))  # type: ignore[arg-type]
+    assert any(found.total[2:])
+
+
+def test_the_plot_names_the_layers_and_is_the_same_each_time() -> None:
+    drawn = roofline_svg(both())
+    assert drawn.startswith(b"<?xml")
+    assert b"a, 50%" in drawn
+    assert b"roof: 100 GFLOP/s, 10.0 GB/s" in drawn
+    assert drawn == roofline_svg(both())
