@@ -25,6 +25,17 @@ class Attribute:
     path: str
 
 
+@dataclass(frozen=True, slots=True)
+class Functional:
+    """A function that torch.nn.functional makes when it is imported, such as max_pool2d: pickle finds it by this name."""
+
+    name: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function."""
+        return getattr(nn.functional, self.name)(*args, **kwargs)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One layer, ready to run.

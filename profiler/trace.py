@@ -7,7 +7,7 @@ from torch.fx.node import map_aggregate
 
 from profiler.errors import CaptureError, one_line
 from profiler.execute import heads
-from profiler.operations import Attribute, Operation, Ref
+from profiler.operations import Attribute, Functional, Operation, Ref
 from profiler.types import INPUT
 
 
@@ -89,6 +89,8 @@ def _operation(model: nn.Module, node: fx.Node, index: int, names: dict[fx.Node,
             name, repeat = f"{path}_{repeat}", repeat + 1
     else:
         kind = str(target) if node.op == "call_method" else getattr(target, "__name__", str(target))
+        if "<locals>" in getattr(target, "__qualname__", "") and getattr(nn.functional, kind, None) is target:
+            target = Functional(kind)
         name = node.name if node.name not in taken else f"{node.name}_fn"
     taken.add(name)
     args: Any = map_aggregate(node.args, lambda leaf: names.get(leaf, leaf))  # type: ignore[arg-type]

@@ -1,3 +1,5 @@
+import pickle
+
 import pytest
 import small_models
 import torch
@@ -104,6 +106,22 @@ def test_no_gradient_flows_where_nothing_upstream_learns() -> None:
 
     specs = captured(Pooled()).specs
     assert [specs[name].gradient for name in ("input", "pool", "flatten", "fc")] == [False, False, False, True]
+
+
+def test_functions_that_torch_makes_when_it_is_imported_can_be_sent() -> None:
+    class Pooled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(48, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(nn.functional.max_pool2d(x, 4).flatten(1))
+
+    first = captured(Pooled()).operations[0]
+    copy = pickle.loads(pickle.dumps(first))
+    assert copy.kind == "max_pool2d"
+    image = torch.randn(1, 3, 4, 4)
+    assert torch.equal(copy.target(image, 4), nn.functional.max_pool2d(image, 4))
 
 
 def test_a_tensor_keeps_its_memory_format() -> None:

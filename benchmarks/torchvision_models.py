@@ -1,0 +1,90 @@
+"""Profile every classification model that torchvision lists, and write what came of it as a Markdown table.
+
+    python benchmarks/torchvision_models.py -o docs/results/torchvision-models.md
+
+Each is profiled in a process of its own, with the fewest rounds: the table says what can be profiled, not how fast.
+A model that rejects images of 128×128 pixels is tried at the larger sizes that torchvision's models are made for.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torchvision
+
+from profiler.files import from_json
+from profiler.provenance import machine
+from profiler.types import Layer, Profile
+
+SIZES = (128, 224, 299)
+BATCH = 2
+HEAD = """# Every classification model of torchvision {version}
+
+`python benchmarks/torchvision_models.py -o docs/results/torchvision-models.md`: {count} models, {refused} refused.
+Batch {batch}, one core of {cpu}, the fewest rounds. "No time" counts layers that touch memory and were given no time.
+Heads: the main one and the auxiliary ones, whose losses count 0.3.
+
+| model | pixels | layers | heads | parameters M | GFLOP forward | step ms | parts against step | no time |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|
+"""
+
+
+def main() -> None:
+    """Write the table, one line a model as it is done."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--model", nargs="+", default=torchvision.models.list_models(module=torchvision.models))
+    options = parser.parse_args()
+    lines = []
+    for name in options.model:
+        lines.append(line_of(name))
+        print(lines[-1], flush=True)
+    head = HEAD.format(
+        version=torchvision.__version__,
+        count=len(lines),
+        refused=sum("refused" in line for line in lines),
+        batch=BATCH,
+        cpu=machine().cpu,
+    )
+    options.output.write_text(head + "".join(f"{line}\n" for line in lines))
+
+
+def line_of(name: str) -> str:
+    """Profile one model and return its line."""
+    said = ""
+    for size in SIZES:
+        with tempfile.TemporaryDirectory() as folder:
+            command = [
+                sys.executable, "-m", "profiler", "--model", name, "--image-size", str(size),
+                "--batch-size", str(BATCH), "--budget", "0.1s", "--json", "--quiet",
+            ]  # fmt: skip
+            done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+        if done.returncode == 0:
+            return row(from_json(done.stdout, Profile, "the profile"), size)
+        said = said or done.stderr.decode().strip().splitlines()[-1]
+        if "rejects input" not in said:
+            break
+    return f"| {name} | refused: {said.removeprefix('error: ')} |" + " |" * 7
+
+
+def row(profile: Profile, size: int) -> str:
+    """Return the line of a model that was profiled."""
+    parameters = sum(layer.parameter_bytes for layer in profile.layers) / 4e6
+    flops = sum(layer.flops for layer in profile.layers) / 1e9
+    cells = (
+        profile.model, size, len(profile.layers), len(profile.outputs), f"{parameters:.1f}", f"{flops:.2f}",
+        f"{profile.whole_step_s * 1e3:.0f}", f"{profile.closure_error:+.1%}", sum(map(without_time, profile.layers)),
+    )  # fmt: skip
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def without_time(layer: Layer) -> bool:
+    """Say whether a layer computes something and was given no time for it."""
+    forward = layer.touched_bytes > 0 and layer.forward_s <= 0
+    return forward or (layer.backward_touched_bytes > 0 and layer.backward_s <= 0)
+
+
+if __name__ == "__main__":
+    main()
