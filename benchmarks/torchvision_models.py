@@ -14,8 +14,10 @@ from pathlib import Path
 
 import torchvision
 
+from profiler.columns import mib
 from profiler.files import from_json
 from profiler.provenance import machine
+from profiler.table import memory_parts
 from profiler.types import Layer, Profile
 
 SIZES = (128, 224, 299)
@@ -24,9 +26,10 @@ HEAD = """# Every classification model of torchvision {version}
 
 `python benchmarks/torchvision_models.py -o docs/results/torchvision-models.md`: {count} models, {refused} refused.
 Batch {batch}, one core of {cpu}, the fewest rounds. "No time" counts layers that touch memory and were given no time.
-Heads: the main one and the auxiliary ones, whose losses count 0.3.
+Heads: the main one and the auxiliary ones, whose losses count 0.3. Sum: parameters, gradients, momentum, saved bytes,
+and the largest transient, against the peak of the resident size.
 
-| model | pixels | layers | heads | parameters M | GFLOP forward | step ms | parts against step | no time |
+| model | pixels | layers | heads | parameters M | GFLOP forward | peak MiB | sum against peak | no time |
 |---|---:|---:|---:|---:|---:|---:|---:|---:|
 """
 
@@ -73,9 +76,10 @@ def row(profile: Profile, size: int) -> str:
     """Return the line of a model that was profiled."""
     parameters = sum(layer.parameter_bytes for layer in profile.layers) / 4e6
     flops = sum(layer.flops for layer in profile.layers) / 1e9
+    peak = profile.peak_memory_bytes or 1
     cells = (
         profile.model, size, len(profile.layers), len(profile.outputs), f"{parameters:.1f}", f"{flops:.2f}",
-        f"{profile.whole_step_s * 1e3:.0f}", f"{profile.closure_error:+.1%}", sum(map(without_time, profile.layers)),
+        mib(peak), f"{sum(memory_parts(profile)) / peak - 1:+.0%}", sum(map(without_time, profile.layers)),
     )  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |"
 

@@ -22,7 +22,9 @@ from profiler.command import (
 )
 from profiler.config import suggest
 from profiler.errors import ConfigError
-from profiler.files import read_json, refuse_unwritable, to_json, write_whole
+from profiler.files import refuse_unwritable, to_json, write_whole
+from profiler.formats import read_profile
+from profiler.provenance import differences, machine
 from profiler.types import Profile
 
 EXACT = "exact"
@@ -36,6 +38,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--method", default=EXACT, metavar="M", help=f"{EXACT}, or the name of a scheme (default: {EXACT})"
     )
+    parser.add_argument("--any-machine", action="store_true", help="plan for --profile wherever it was measured")
+    parser.add_argument(
+        "--beside-neighbours", action="store_true", help="plan with the times that were measured beside busy cores"
+    )
     parser.add_argument("--batches", type=positive, metavar="N", help="minibatches that the predictions are for")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the plan here")
     add_common(parser)
@@ -43,6 +49,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from optimizer.contention import beside_neighbours
     from optimizer.planner import Planner
     from optimizer.table import show_partitions, show_plan
 
@@ -54,7 +61,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.output:
         refuse_unwritable(options.output)
     printed = []
-    for profile, minibatches in _profiles(options):
+    for found, minibatches in _profiles(options):
+        profile = beside_neighbours(found) if options.beside_neighbours else found
         planner = Planner(profile, options.stages or STAGES, minibatches)
         name = methods[options.method]
         plans = plans_for((OPTIMIZED, *schemes), planner, schemes, lambda sentence: note(sentence, quiet=options.quiet))
@@ -74,9 +82,11 @@ def _run(options: argparse.Namespace) -> int:
 
 def _profiles(options: argparse.Namespace) -> list[tuple[Profile, int]]:
     if options.profile:
-        profile = read_json(options.profile, Profile)
+        profile = read_profile(options.profile, options.batch_size)
         config = configuration.override(configuration.for_model(profile.model), {"batches": options.batches})
         _refuse_others(profile, options)
+        if not options.any_machine:
+            _refuse_elsewhere(profile, options.profile)
         return [(profile, config.batches)]
     wanted = configs(options)
     if options.output and len(wanted) > 1:
@@ -85,6 +95,15 @@ def _profiles(options: argparse.Namespace) -> list[tuple[Profile, int]]:
 
     core = usable_cores(options.cores)[0]
     return [(fresh_profile(config, core, quiet=options.quiet), config.batches) for config in wanted]
+
+
+def _refuse_elsewhere(profile: Profile, path: Path) -> None:
+    """Refuse a profile whose times are not those of this machine, and say what differs."""
+    found = differences(profile.machine, machine())
+    if found:
+        raise OptimizerError(
+            f"{path} was measured elsewhere: {'; '.join(found)}; profile {profile.model} here, or add --any-machine"
+        )
 
 
 def _refuse_others(profile: Profile, options: argparse.Namespace) -> None:

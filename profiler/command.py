@@ -108,6 +108,16 @@ def duration(text: str) -> float:
     return seconds
 
 
+def batch_sizes(text: str) -> tuple[int, ...]:
+    """Parse ``1,16`` into three batch sizes, the geometric mean between the two; or ``1,4,16`` as it is."""
+    sizes = [positive(part) for part in text.split(",")]
+    if len(sizes) == 2:
+        sizes.insert(1, round((sizes[0] * sizes[1]) ** 0.5))
+    if len(sizes) != 3 or sizes != sorted(set(sizes)):
+        raise argparse.ArgumentTypeError(f"'{text}' is not two or three ascending batch sizes, such as 1,16 or 1,4,16")
+    return tuple(sizes)
+
+
 def cores(text: str) -> tuple[int, ...]:
     """Parse a list of distinct cores such as ``0,1,2``."""
     try:
@@ -162,7 +172,7 @@ def progress(title: str, total: float, *, quiet: bool) -> Iterator[Callable[[flo
         yield advance
 
 
-def fresh_profile(config: Config, core: int, *, quiet: bool) -> Profile:
+def fresh_profile(config: Config, core: int, *, quiet: bool, budget_s: float | None = None) -> Profile:
     """Return the kept profile that still fits, or measure one and keep it, with a progress bar.
 
     Raises:
@@ -175,7 +185,7 @@ def fresh_profile(config: Config, core: int, *, quiet: bool) -> Profile:
         with progress("profile", 1, quiet=quiet) as advance:
             yield lambda share: advance(share, config.model)
 
-    return profile_for(config, core, bar, lambda sentence: note(sentence, quiet=quiet))
+    return profile_for(config, core, bar, lambda sentence: note(sentence, quiet=quiet), budget_s=budget_s)
 
 
 def counted(number: int, word: str) -> str:

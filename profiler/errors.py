@@ -1,5 +1,8 @@
 """What can go wrong in the profiler; every message is a sentence for the person who typed the command."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class StageplanError(Exception):
     """The root of all errors that are told as one sentence.
@@ -35,6 +38,24 @@ class CaptureError(ProfilerError):
 
 class ProcessError(ProfilerError):
     """The process cannot be set as timing and running need it."""
+
+
+@contextmanager
+def blaming(model: str) -> Iterator[None]:
+    """Tell whatever a training step of ``model`` raises as an error of that model.
+
+    Raises:
+        CaptureError: Something was raised that is not an error of ours.
+    """
+    try:
+        yield
+    except StageplanError:
+        raise
+    except Exception as error:
+        raise CaptureError(
+            f"model '{model}' raised in its training step: {type(error).__name__}: {one_line(error)}; train it uncut "
+            "to find the cause"
+        ) from error
 
 
 def one_line(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from profiler.assemble import Counts, Measured, profile_of
 from profiler.budget import Budget, Rounds, spend
 from profiler.capture import capture
 from profiler.config import Config
-from profiler.errors import CaptureError, ModelError, ProfilerError, one_line
+from profiler.errors import ModelError, blaming
 from profiler.inputs import inputs
 from profiler.link import measure_link
 from profiler.memory import measure_memory
@@ -101,7 +101,7 @@ def measure(
         rounds: Rounds = Turns(stepper, beside) if beside else stepper
         loaded = rounds.loaded if isinstance(rounds, Turns) else None
         link, peaks = measure_link(clocks.wall), measure_peaks(clocks.wall)
-        try:
+        with blaming(config.model):
             counts = _counts(stepper)
             stepper.warm_up()
             measured = Measured(
@@ -118,13 +118,6 @@ def measure(
                 loaded=loaded,
             )
             _spend(rounds, measured, budget, clocks, advance)
-        except ProfilerError:
-            raise
-        except Exception as error:
-            raise CaptureError(
-                f"model '{config.model}' raised in its training step: {one_line(error)}; train it uncut to find the "
-                "cause"
-            ) from error
     return profile_of(measured)
 
 

@@ -19,6 +19,7 @@ import torch
 
 from profiler.child import child
 from profiler.config import Config
+from profiler.errors import blaming
 from profiler.process import PeakMemory, return_memory_at_once, settle
 from profiler.rounds import Clocks, Stepper, stepper_for
 from profiler.saved import saved_bytes
@@ -65,14 +66,15 @@ def _measure(_connection: Connection, config: Config, core: int) -> Memory | Non
     batch = minibatch(config, captured)
     reading = _Peaks(memory)
     stepper = stepper_for(captured, batch, UpdateRule(config.lr, config.momentum), depth=1, clocks=Clocks())
-    stepper.instrumented_step(reading)
-    rest = memory.resident_bytes()
-    forward, backward, _ = stepper.instrumented_step(reading)
-    transient = _transients(stepper, rest, forward, backward)
-    settle(core)
-    memory.forget_peak()
-    for _ in range(PLAIN_STEPS):
-        stepper.plain_step()
+    with blaming(config.model):
+        stepper.instrumented_step(reading)
+        rest = memory.resident_bytes()
+        forward, backward, _ = stepper.instrumented_step(reading)
+        transient = _transients(stepper, rest, forward, backward)
+        settle(core)
+        memory.forget_peak()
+        for _ in range(PLAIN_STEPS):
+            stepper.plain_step()
     return Memory(transient, memory.peak_bytes() - before)
 
 

@@ -27,7 +27,7 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class Functional:
-    """A function that torch.nn.functional makes when it is imported, such as max_pool2d: pickle finds it by this name."""
+    """A function that torch.nn.functional makes at import, such as max_pool2d: pickle finds it by this name."""
 
     name: str
 

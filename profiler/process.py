@@ -13,8 +13,9 @@ import psutil
 import torch
 
 from profiler.errors import ProcessError
+from profiler.provenance import KEEP_BYTES
 
-KEEP_BYTES, SMALL_BYTES = 1 << 30, 1 << 16
+SMALL_BYTES = 1 << 16
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 

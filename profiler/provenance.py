@@ -1,8 +1,11 @@
 """Say where a profile comes from: this machine, the software on it, and how one machine differs from another."""
 
 import dataclasses
+import importlib.metadata
+import importlib.util
 import os
 import platform
+import runpy
 from pathlib import Path
 
 import psutil
@@ -23,26 +26,24 @@ ENVIRONMENT = (
     "TORCH_",
 )
 """Beginnings of the names of environment variables that change how fast layers run."""
+KEEP_BYTES = 1 << 30
+"""How much freed memory malloc keeps in a process that times or runs layers."""
 _CPU = Path("/sys/devices/system/cpu")
 
 
 def machine() -> Machine:
     """Describe this machine, its software and the settings that timing and running use."""
-    import torch
-    import torchvision
-
-    from profiler.process import KEEP_BYTES
-
     return Machine(
         cpu=_cpu_model(),
         physical_cores=psutil.cpu_count(logical=False) or psutil.cpu_count() or 1,
         logical_cores=psutil.cpu_count() or 1,
+        instructions=_instructions(),
         caches=_caches(),
         memory_bytes=psutil.virtual_memory().total,
         python=platform.python_version(),
-        torch=str(torch.__version__),
-        torch_build=_build(torch.__config__.show(), torch.backends.cpu.get_cpu_capability()),
-        torchvision=str(torchvision.__version__),
+        torch=importlib.metadata.version("torch"),
+        torch_build=_torch_build(),
+        torchvision=importlib.metadata.version("torchvision"),
         allocator=f"{' '.join(platform.libc_ver())} malloc, {KEEP_BYTES >> 20} MiB kept",
         settings="one core, one thread, denormals flushed",
         environment=tuple(
@@ -65,10 +66,14 @@ def _said(value: object) -> str:
 
 
 def _cpu_model() -> str:
+    return _cpu_says("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_says(*words: str) -> str:
     for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
+        if line.startswith(words):
             return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return ""
 
 
 def _caches() -> tuple[str, ...]:
@@ -84,8 +89,18 @@ def _caches() -> tuple[str, ...]:
     return tuple(found)
 
 
-def _build(configuration: str, capability: str) -> str:
-    """Return the lines of torch's configuration that decide which kernels run."""
-    kept = [line.strip(" -") for line in configuration.splitlines()]
-    kept = [line for line in kept if line.startswith(("GCC", "clang", "Intel(R) oneAPI", "Intel(R) MKL-DNN", "OpenMP"))]
-    return "; ".join([*kept, capability])
+def _torch_build() -> str:
+    """Return which build of torch this is, without importing it; nothing where it does not say."""
+    found = importlib.util.find_spec("torch")
+    version = Path(found.origin).with_name("version.py") if found and found.origin else None
+    if version is None or not version.is_file():
+        return ""
+    said = runpy.run_path(str(version))
+    kind = "debug" if said.get("debug") else "release"
+    return f"git {str(said.get('git_version'))[:12]}, {kind}, CUDA {said.get('cuda')}"
+
+
+def _instructions() -> str:
+    """Return the widest vector instructions of the processor that torch has kernels for."""
+    flags = _cpu_says("flags", "Features").split()
+    return next((name for name in ("avx512f", "avx2", "sve", "asimd") if name in flags), "")

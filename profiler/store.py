@@ -19,6 +19,11 @@ def path_for(config: Config, folder: Path = FOLDER) -> Path:
     return folder / f"{name}-b{config.batch_size}-{config.size_name}.json"
 
 
+def fit_path_for(config: Config, low: int, high: int, folder: Path = FOLDER) -> Path:
+    """Return where a fit is kept: ``<model>-b<low>..<high>-<size>.json``."""
+    return folder / path_for(config).name.replace(f"-b{config.batch_size}-", f"-b{low}..{high}-")
+
+
 def keep(profile: Profile, path: Path) -> None:
     """Write ``profile`` to ``path``."""
     write_whole(path, to_json(profile))
@@ -29,7 +34,9 @@ def profile_for(
     core: int,
     progress: Callable[[], AbstractContextManager[Callable[[float], None]]],
     report: Callable[[str], None],
+    *,
     folder: Path = FOLDER,
+    budget_s: float | None = None,
 ) -> Profile:
     """Return the kept profile that fits ``config`` on this machine, or measure one on ``core`` and keep it.
 
@@ -39,10 +46,12 @@ def profile_for(
         progress: Gives, while measuring, what is called with shares of the work done that add up to 1.
         report: Called with sentences on what is used and what casts doubt on it.
         folder: Where profiles are kept.
+        budget_s: How long to measure, if it has to be; None for the usual time.
 
     Raises:
         ProfilerError: The model cannot be built or captured, or a file cannot be read or written.
     """
+    from profiler.budget import Budget
     from profiler.measure import captured_model, measure
     from profiler.provenance import differences, machine
 
@@ -60,7 +69,7 @@ def profile_for(
         return found
     report(f"{config.model}: measuring a profile for {path}: {difference}")
     with progress() as advance:
-        profile = measure(config, captured, [core], advance)
+        profile = measure(config, captured, [core], advance, budget=Budget(budget_s) if budget_s else Budget())
     keep(profile, path)
     for doubt in doubts(profile):
         report(f"{config.model}: {doubt}")

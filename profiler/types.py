@@ -124,13 +124,15 @@ class Machine:
 
     Attributes:
         caches: Those that a core reaches, such as ``L2 1024K``.
-        torch_build: Compiler, kernel libraries and instruction set.
+        instructions: The widest vector instructions.
+        torch_build: Commit and kind of the build.
         environment: Variables that change how fast layers run, as ``NAME=value``.
     """
 
     cpu: str
     physical_cores: Count
     logical_cores: Count
+    instructions: str
     caches: tuple[str, ...]
     memory_bytes: Bytes
     python: str

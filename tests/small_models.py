@@ -259,6 +259,34 @@ def passing() -> nn.Module:
     return Widened()
 
 
+class Breaking(torch.autograd.Function):
+    """Fails whenever its gradient is asked for, with an error of its own kind."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
+        return x * 1.0
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
+        raise LookupError("no gradient here")
+
+
+def breaking(x: Tensor) -> Tensor:
+    return Breaking.apply(x)
+
+
+torch.fx.wrap("breaking")
+
+
+class BreaksBackward(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return breaking(self.layers(x))
+
+
+def breaks_backward() -> nn.Module:
+    return BreaksBackward()
+
+
 def leaves() -> nn.Module:
     sys.exit(0)
 

@@ -10,8 +10,8 @@ from profiler.operations import Captured
 from profiler.types import INPUT, Edge, Layer, Link, Loss, Machine, Peaks, Profile, Timing
 
 MACHINE = Machine(
-    cpu="test", physical_cores=4, logical_cores=4, caches=("L2 1024K",), memory_bytes=1 << 34, python="3", torch="2",
-    torch_build="none", torchvision="0", allocator="none", settings="none", environment=(),
+    cpu="test", physical_cores=4, logical_cores=4, instructions="avx2", caches=("L2 1024K",), memory_bytes=1 << 34,
+    python="3", torch="2", torch_build="none", torchvision="0", allocator="none", settings="none", environment=(),
 )  # fmt: skip
 LINK = Link(sizes_bytes=(1000, 100_000), copy_s=(2e-6, 50e-6))
 

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from strategies import chain
 
 from optimizer import cli as optimizer_cli
 from optimizer.types import Plan
 from profiler import cli as profiler_cli
-from profiler.files import read_json
+from profiler.files import read_json, to_json, write_whole
 from profiler.types import Profile
 from runtime import cli as runtime_cli
 from runtime.types import Comparison, RunResult
@@ -107,6 +108,21 @@ def test_a_stage_for_each_of_too_few_cores_is_said_aloud(
         (PROFILE, ["--model", "alexnet", "-o", "text.json/p.json"], "cannot write"),
         (PROFILE, ["--model", "alexnet", "-o", "p.txt"], "ends in none of .json, .csv and .md"),
         (PROFILE, ["--model", "small_models:leaves"], "raised SystemExit"),
+        (PROFILE, ["--model", "small_models:two_lines"], "raised ValueError: no such file"),
+        (PROFILE, ["--model", "small_models:not_a_module"], "returned a int"),
+        (
+            PROFILE,
+            ["--model", "small_models:breaks_backward", "--image-size", "16"],
+            "raised in its training step: LookupError: no gradient here",
+        ),
+        (PROFILE, ["--model", "alexnet", "--neighbours", "4711"], "4711 neighbours"),
+        (PROFILE, ["--model", "alexnet", "--plot", "roof.png"], "does not end in .svg"),
+        (PROFILE, ["--model", "alexnet", "vgg16", "--plot", "roof.svg"], "one file for 2 models"),
+        (PROFILE, ["--model", "alexnet", "--fit", "4,4"], "ascending batch sizes"),
+        (PROFILE, ["--model", "alexnet", "--fit", "1"], "ascending batch sizes"),
+        (PROFILE, ["--model", "alexnet", "vgg16", "--fit", "1,9", "-o", "f.json"], "one file for 2 fits"),
+        (PROFILE, ["--model", "alexnet", "--sample-shape", "16,x"], "'x' is not a whole number"),
+        (PROFILE, ["--model", "alexnet", "--budget", "-3s"], "expected one argument"),
         (OPTIMIZE, [*SMALL, "--batches", "2000000"], "--batches: batches cannot be 2000000"),
         (OPTIMIZE, [*SMALL, "--stages", "20000000"], "use --stages 14 or fewer"),
         (OPTIMIZE, [*SMALL, "--method", "all"], "there is no method 'all'"),
@@ -143,6 +159,47 @@ def test_bad_input_is_refused_in_one_sentence_and_leaves_nothing(
     assert words in line
     left = {path.name for path in in_folder.iterdir()} - {"text.json", "wrong.yaml", "scheme.yaml", "profiles"}
     assert not left
+
+
+def test_a_fit_plans_for_a_batch_size_that_was_not_measured(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert PROFILE([*SMALL[:2], "--image-size", "16", "--fit", "1,6", "--budget", "0.1s"]) == 0
+    printed = capsys.readouterr()
+    assert "a line for each layer, batch 1 to 6, checked at 2" in printed.out
+    kept = "profiles/small_models-Residual-b1..6-16.json"
+    assert f"kept in {kept}" in printed.err
+    assert OPTIMIZE(["--profile", kept, "--batch-size", "5", "--stages", "2", "-o", "plan.json", "--quiet"]) == 0
+    assert read_json(in_folder / "plan.json", Plan).batch_size == 5
+    assert RUN(["run", "--plan", "plan.json", "--batches", "4", "--quiet"]) == 0
+    for arguments, words in (([], "choose one with --batch-size"), (["--batch-size", "7"], "batch sizes 1 to 6")):
+        capsys.readouterr()
+        code, line = refusal(OPTIMIZE, ["--profile", kept, *arguments], capsys)
+        assert code == 2
+        assert words in line
+
+
+def test_a_profile_from_another_machine_is_planned_for_when_told_so(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_whole(in_folder / "p.json", to_json(chain([1, 2, 3, 4])))
+    code, line = refusal(OPTIMIZE, ["--profile", "p.json", "--stages", "2"], capsys)
+    assert code == 2
+    assert "cpu test there, " in line
+    assert "--any-machine" in line
+    assert OPTIMIZE(["--profile", "p.json", "--stages", "2", "--any-machine", "--quiet"]) == 0
+    code, line = refusal(OPTIMIZE, ["--profile", "p.json", "--any-machine", "--beside-neighbours"], capsys)
+    assert code == 2
+    assert "measured alone" in line
+
+
+def test_the_tables_and_the_plot_are_files_on_demand(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [*SMALL, "--budget", "0.1s", "-o", "table.csv", "--plot", "roof.svg", "--view", "memory"]
+    assert PROFILE(arguments) == 0
+    assert "transient MiB" in capsys.readouterr().out
+    names = (in_folder / "table.csv").read_text().splitlines()[0].split(",")
+    assert {"forward ms", "transient MiB", "bound"} < set(names)
+    assert (in_folder / "roof.svg").read_bytes().startswith(b"<?xml")
 
 
 def test_a_plan_for_another_model_is_refused(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

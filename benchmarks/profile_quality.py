@@ -1,0 +1,90 @@
+"""How far a profile can be trusted: do its parts explain the whole step and its memory, and does it come out again?
+
+    python benchmarks/profile_quality.py --model alexnet vgg16 resnet50 --batch-size 1 16 --profiles 3
+
+Profiles every model at every batch size, one after the other, and all of that as often as asked, so that two profiles of
+the same model are minutes apart. Prints for each: the closure errors; by how much parameters, gradients, momentum, saved
+bytes and the largest transient miss the measured peak of a step; and by how much the ten costliest layers' shares of
+their own profile's whole step differ between any two profiles, as a share of the smaller. Leave the machine alone
+meanwhile.
+"""
+
+import argparse
+import statistics
+from collections.abc import Sequence
+from itertools import combinations
+
+from profiler import config as configuration
+from profiler.budget import Budget
+from profiler.columns import step_s
+from profiler.config import Config
+from profiler.measure import captured_model, measure
+from profiler.process import usable_cores
+from profiler.provenance import machine
+from profiler.table import memory_parts
+from profiler.types import Profile
+
+LARGEST_LAYERS = 10
+
+
+def main() -> None:
+    """Print one line for each model and batch size."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", nargs="+", default=["alexnet", "vgg16", "resnet50"])
+    parser.add_argument("--batch-size", nargs="+", type=int, default=[1, 16])
+    parser.add_argument("--profiles", type=int, default=3)
+    parser.add_argument("--budget", type=float, default=30.0, help="seconds for each profile")
+    options = parser.parse_args()
+    core = usable_cores(None)[0]
+    wanted = [
+        configuration.override(configuration.for_model(name), {"batch_size": batch_size})
+        for name in options.model
+        for batch_size in options.batch_size
+    ]
+    found: list[list[Profile]] = [[] for _ in wanted]
+    for _ in range(options.profiles):
+        for config, profiles in zip(wanted, found, strict=True):
+            profiles.append(measure(config, captured_model(config), [core], _ignore, budget=Budget(options.budget)))
+            print(f"{config.model} b{config.batch_size}: {profiles[-1].closure_error:+.2%}", flush=True)
+    here = machine()
+    print(
+        f"\n{here.cpu}, torch {here.torch}, core {core}, {options.profiles} profiles of {options.budget:.0f} s each\n"
+    )
+    print(
+        "| model | batch | step ms | closure: median | of each | memory: sum MiB | peak MiB | off | shares differ by |"
+    )
+    print("|---|---:|---:|---:|---|---:|---:|---:|---:|")
+    for config, profiles in zip(wanted, found, strict=True):
+        print(line_of(config, profiles))
+
+
+def line_of(config: Config, profiles: Sequence[Profile]) -> str:
+    """Return the line of one model at one batch size."""
+    closures = [profile.closure_error for profile in profiles]
+    parts = statistics.median(sum(memory_parts(profile)) for profile in profiles)
+    peak = statistics.median(profile.peak_memory_bytes or 1 for profile in profiles)
+    step_ms = statistics.median(profile.whole_step_s for profile in profiles) * 1e3
+    worst = max((difference(*pair) for pair in combinations(profiles, 2)), default=0.0)
+    return (
+        f"| {config.model} | {config.batch_size} | {step_ms:.1f} | {statistics.median(closures):+.1%} | "
+        f"{' '.join(f'{error:+.1%}' for error in closures)} | {parts / 2**20:.0f} | {peak / 2**20:.0f} | "
+        f"{parts / peak - 1:+.0%} | {worst:.1%} |"
+    )
+
+
+def difference(first: Profile, second: Profile) -> float:
+    """Return the largest difference of a share among the costliest layers, over the smaller of its two shares."""
+    order = sorted(range(len(first.layers)), key=lambda at: step_s(first.layers[at]), reverse=True)
+    shares = [
+        [step_s(profile.layers[at]) / profile.whole_step_s for profile in (first, second)]
+        for at in order[:LARGEST_LAYERS]
+    ]
+    return max(max(pair) / min(pair) - 1 for pair in shares)
+
+
+def _ignore(_share: float) -> None:
+    """Show no progress."""
+
+
+if __name__ == "__main__":
+    main()

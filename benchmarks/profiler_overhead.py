@@ -1,0 +1,63 @@
+"""What the profiler itself costs: how much slower a step is with a clock read between layers, and where its time goes.
+
+    python benchmarks/profiler_overhead.py --model alexnet vgg16 resnet50 --batch-size 4
+
+Plain and instrumented steps take turns in one settled process; the ratio is taken pair by pair. Then one whole profile
+is timed from outside and set beside the time of its plain and instrumented steps.
+"""
+
+import argparse
+import statistics
+import time
+
+from profiler import config as configuration
+from profiler.columns import parts_s
+from profiler.config import Config
+from profiler.measure import captured_model, measure, minibatch
+from profiler.process import settled, usable_cores
+from profiler.provenance import machine
+from profiler.rounds import Clocks, stepper_for
+from profiler.update import UpdateRule
+
+
+def main() -> None:
+    """Print one line for each model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", nargs="+", default=["alexnet", "vgg16", "resnet50"])
+    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--pairs", type=int, default=15)
+    options = parser.parse_args()
+    here, core = machine(), usable_cores(None)[0]
+    print(f"{here.cpu}, torch {here.torch}, core {core}, batch {options.batch_size}, {options.pairs} pairs\n")
+    print("| model | layers | instrumented over plain: median (lowest – highest) | profile s | of it in steps s |")
+    print("|---|---:|---|---:|---:|")
+    for name in options.model:
+        config = configuration.override(configuration.for_model(name), {"batch_size": options.batch_size})
+        print(line_of(config, core, options.pairs), flush=True)
+
+
+def line_of(config: Config, core: int, pairs: int) -> str:
+    """Measure one model and return its line."""
+    captured = captured_model(config)
+    ratios = []
+    with settled(core):
+        stepper = stepper_for(captured, minibatch(config, captured), UpdateRule(0.0, config.momentum), 2, Clocks())
+        stepper.warm_up()
+        for _ in range(pairs):
+            plain_s = stepper.plain_step()
+            start = time.perf_counter()
+            stepper.instrumented_step(stepper.clock)
+            ratios.append((time.perf_counter() - start) / plain_s)
+        del stepper
+    start = time.perf_counter()
+    profile = measure(config, captured_model(config), [core], lambda _share: None)
+    whole_s = time.perf_counter() - start
+    steps_s = profile.rounds * (profile.whole_step_s + parts_s(profile))
+    return (
+        f"| {config.model} | {len(profile.layers)} | {statistics.median(ratios):.3f} ({min(ratios):.3f} – "
+        f"{max(ratios):.3f}) | {whole_s:.1f} | {steps_s:.1f} |"
+    )
+
+
+if __name__ == "__main__":
+    main()
