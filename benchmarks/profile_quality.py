@@ -2,11 +2,10 @@
 
     python benchmarks/profile_quality.py --model alexnet vgg16 resnet50 --batch-size 1 16 --profiles 3
 
-Profiles every model at every batch size, one after the other, and all of that as often as asked, so that two profiles of
-the same model are minutes apart. Prints for each: the closure errors; by how much parameters, gradients, momentum, saved
-bytes and the largest transient miss the measured peak of a step; and by how much the ten costliest layers' shares of
-their own profile's whole step differ between any two profiles, as a share of the smaller. Leave the machine alone
-meanwhile.
+Profiles every model at every batch size, one after the other, and all of that as often as asked, so that two profiles
+of the same model are minutes apart. Prints for each: the closure errors; by how much parameters, gradients, momentum,
+saved bytes and the largest transient miss the measured peak of a step; and by how much the ten costliest layers' shares
+of their own profile's whole step differ between any two profiles, over the smaller. Leave the machine alone meanwhile.
 """
 
 import argparse
