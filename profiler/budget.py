@@ -7,7 +7,7 @@ from typing import Protocol
 from profiler.rounds import Clock, Samples
 from profiler.statistics import half_width
 
-LEAST_ROUNDS, MOST_ROUNDS = 5, 100
+LEAST_ROUNDS, ENOUGH_ROUNDS, MOST_ROUNDS = 5, 15, 100
 LARGEST_LAYERS = 10
 PRECISION = 0.02
 """Half-width of the interval, as a share of the median, at which a layer counts as known."""
@@ -34,8 +34,9 @@ class Rounds(Protocol):
 def spend(rounds: Rounds, budget: Budget, clock: Clock, advance: Callable[[float], None]) -> None:
     """Run rounds until the costliest layers are known to ``PRECISION`` or the budget is spent.
 
-    At least ``LEAST_ROUNDS`` rounds are run, whatever the budget, for fewer have no interval; and at most
-    ``MOST_ROUNDS``, for more only average over the machine's drift.
+    At least ``LEAST_ROUNDS`` rounds are run, whatever the budget, for fewer have no interval; ``ENOUGH_ROUNDS`` before
+    an interval is believed, for one of a few samples is too narrow; and at most ``MOST_ROUNDS``, for more only average
+    over the machine's drift.
 
     Args:
         rounds: What runs them; warmed up.
@@ -43,7 +44,7 @@ def spend(rounds: Rounds, budget: Budget, clock: Clock, advance: Callable[[float
         clock: Seconds.
         advance: Called with the share of the work that was done since the last call; the shares add up to 1.
     """
-    start, told, check = clock(), 0.0, LEAST_ROUNDS
+    start, told, check = clock(), 0.0, ENOUGH_ROUNDS
     for count in range(1, MOST_ROUNDS + 1):
         rounds.round()
         spent = (clock() - start) / budget.seconds

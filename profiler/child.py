@@ -5,6 +5,7 @@ what it raises.
 """
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 from profiler.errors import ProcessError, StageplanError, one_line
 
 GRACE_S = 2.0
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 class Child:
@@ -76,6 +78,7 @@ def child(target: Callable[..., Any], *arguments: Any) -> Iterator[Child]:
 
 
 def _main(connection: Connection, target: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123 - a device

@@ -5,7 +5,7 @@ from itertools import count
 
 import pytest
 
-from profiler.budget import LEAST_ROUNDS, MOST_ROUNDS, Budget, precision, spend
+from profiler.budget import ENOUGH_ROUNDS, LEAST_ROUNDS, MOST_ROUNDS, Budget, precision, spend
 from profiler.rounds import Samples
 
 
@@ -35,9 +35,9 @@ def noisy(number: int) -> list[float]:
     return [1.0 + number % 2]
 
 
-def test_layers_without_noise_need_the_least_rounds() -> None:
+def test_layers_without_noise_need_enough_rounds_and_no_more() -> None:
     stepper, _ = run(lambda _number: [1.0, 2.0], 1000.0)
-    assert len(stepper.samples.whole_step) == LEAST_ROUNDS
+    assert len(stepper.samples.whole_step) == ENOUGH_ROUNDS
 
 
 def test_noisy_layers_take_the_whole_budget() -> None:
@@ -69,5 +69,5 @@ def test_only_the_costliest_layers_have_to_be_known() -> None:
         return [5.0] * 10 + [0.1 * (1 + next(drawn) % 3)]
 
     stepper, _ = run(times, 1000.0)
-    assert len(stepper.samples.whole_step) == LEAST_ROUNDS
+    assert len(stepper.samples.whole_step) == ENOUGH_ROUNDS
     assert precision(stepper.samples) == 0.0

@@ -226,6 +226,30 @@ def test_help_needs_no_torch(package: str, in_folder: Path) -> None:
     assert f"python -m {package}" in done.stdout
 
 
+def test_an_interrupt_leaves_a_partial_profile_that_is_not_planned_with(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, line = refusal(PROFILE, ["--model", "small_models:presses_ctrl_c", "--image-size", "16"], capsys)
+    assert code == 130
+    assert line == "error: interrupted; nothing is left running"
+    (partial,) = (in_folder / "profiles").iterdir()
+    assert partial.name == "small_models-presses_ctrl_c-b4-16.partial.json"
+    found = read_json(partial, Profile)
+    assert not found.complete
+    assert 1 <= found.rounds < 20
+    code, line = refusal(OPTIMIZE, ["--profile", str(partial)], capsys)
+    assert code == 2
+    assert "what an interrupt left over" in line
+
+
+def test_a_full_disk_is_told_in_a_sentence(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (in_folder / "full.json").symlink_to("/dev/full")
+    code, line = refusal(PROFILE, [*SMALL, "--budget", "0.1s", "-o", "full.json", "--quiet"], capsys)
+    assert code == 2
+    assert "No space left on device" in line
+    assert [path.name for path in in_folder.iterdir()] == ["full.json"]
+
+
 def test_the_module_form_refuses_with_exit_code_2_and_one_line(in_folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "optimizer", "--profile", "none.json"],
