@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import strategies as st
@@ -84,7 +85,7 @@ def chain(times_ms: Sequence[float], link: Link = LINK) -> Profile:
 
 @st.composite
 def random_profiles(draw: st.DrawFn, most: int = 7) -> Profile:
-    """A DAG of a few layers with ties in its times, several readers a value, a group and an order edge at times."""
+    """A DAG of a few layers with ties in its times, several readers a value; at times a group, an order edge, heads."""
     count = draw(st.integers(2, most))
     names = [f"l{index}" for index in range(count)]
     small = st.integers(0, 3)
@@ -98,7 +99,9 @@ def random_profiles(draw: st.DrawFn, most: int = 7) -> Profile:
     pairs = st.lists(st.sampled_from(names), min_size=2, max_size=2, unique=True)
     together = draw(st.lists(pairs.map(tuple), max_size=1)) if draw(st.booleans()) else []
     order = draw(st.lists(pairs.map(lambda pair: tuple(sorted(pair))), max_size=1)) if draw(st.booleans()) else []
-    return profile(layers, sorted(edges), together, order=order)  # type: ignore[arg-type]
+    found = profile(layers, sorted(edges), together, order=order)  # type: ignore[arg-type]
+    heads = draw(st.lists(st.sampled_from(names), max_size=2, unique=True))
+    return replace(found, outputs=tuple(heads))
 
 
 def profile_of(captured: Captured, seed: int) -> Profile:
@@ -110,6 +113,4 @@ def profile_of(captured: Captured, seed: int) -> Profile:
         size = spec.bytes if spec else 0
         layers.append(layer(name, [drawn.lognormvariate(0, 1.5) for _ in range(3)], (size, size)))
     found = profile(layers, [], captured.together)
-    return Profile(
-        **{**{f: getattr(found, f) for f in found.__slots__}, "edges": captured.edges, "outputs": captured.outputs}
-    )
+    return replace(found, edges=captured.edges, outputs=captured.outputs)

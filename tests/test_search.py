@@ -33,6 +33,7 @@ def objective(profile: Profile, stage_of: dict[str, int], stages: int) -> Object
     sent = 0
     for name, (output, gradient) in sizes.items():
         readers = [stage_of[e.target] for e in profile.edges if e.source == name and e.kind == "data"]
+        readers += [stages - 1] if name in profile.outputs else []
         home = 0 if name == INPUT else stage_of[name]
         for stage in range(home, max(readers, default=home)):
             costs[stage] += copy_ns(profile.link, output)
