@@ -13,13 +13,11 @@ Not modelled: contention of cores for memory and cache, and the few layers whose
 Source: the cost model of PipeDream (SOSP 2019, section 3.1) with the update and multi-tensor cuts added.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import networkx as nx
-import numpy as np
-from numpy.typing import NDArray
 
 from optimizer.errors import ProfileError
 from optimizer.ideals import blocks, members_of
@@ -94,20 +92,6 @@ class Costs:
     def cut_bytes(self, ideal: int) -> int:
         """Return the bytes that cross the cut behind ``ideal`` in both directions."""
         return sum(value.output_bytes + value.gradient_bytes for value in self.crossing(ideal))
-
-    def matrix(self, ideals: Sequence[int]) -> NDArray[np.int64]:
-        """Return cost(J, I) for all pairs of ``ideals`` as an array ``[J, I]``; −1 where J ⊂ I does not hold."""
-        member = np.array([[ideal >> position & 1 for position in range(len(self.layers))] for ideal in ideals])
-        weight = member @ np.array(self.weight_ns, dtype=np.int64)
-        weight += np.array([self.loss_ns if ideal == self.everything else 0 for ideal in ideals])
-        down = [sum(value.copy_output_ns for value in self.crossing(ideal)) for ideal in ideals]
-        up = [sum(value.copy_gradient_ns for value in self.crossing(ideal)) for ideal in ideals]
-        costs: NDArray[np.int64] = (weight + np.array(down))[None, :] - (weight - np.array(up))[:, None]
-        floats = member.astype(np.float32)  # small whole numbers, exact, and quick to multiply
-        outside = floats @ (1 - floats).T  # [J, I]: how many layers of J are not in I
-        sizes = member.sum(axis=1)
-        costs[(outside > 0) | (sizes[:, None] >= sizes[None, :])] = -1
-        return costs
 
 
 def costs_of(profile: Profile) -> Costs:

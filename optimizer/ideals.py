@@ -1,22 +1,13 @@
-"""Enumerate the ideals of a layer graph: the sets of layers that can stand before a cut.
+"""Sets of layers that can stand before a cut: how to contract what no cut may separate, and how such sets are ordered.
 
-An ideal (downset) I of a directed acyclic graph contains every predecessor of each of its members. A pipeline's cuts
-are a chain of ideals ∅ ⊂ I₁ ⊂ … ⊂ V, so the set of all ideals is the search space of the exact planner. Layers that no
-cut may separate are contracted, together with everything on a path between them (a strongly connected component once
-each group is made a cycle).
-
-A set of layers is a Python integer whose bit i stands for layer i in captured order. Enumerating is breadth first, one
-block at a time: O(|ideals| · |blocks|) set operations.
-
-Source: Tarnawski et al., "Efficient Algorithms for Device Placement of DNN Graph Operators", NeurIPS 2020, section 5.
+A set of layers is a Python integer whose bit i stands for layer i in captured order. Layers that no cut may separate
+are contracted, together with everything on a path between them (a strongly connected component once each group is made
+a cycle). All ideals together are ``lattice``'s affair.
 """
 
 from collections.abc import Iterable, Sequence
 
 import networkx as nx
-
-LIMIT = 6000
-"""Above this many ideals the cost matrix (8 bytes for each pair) no longer fits comfortably into memory."""
 
 
 def blocks(count: int, edges: Iterable[tuple[int, int]], together: Iterable[Sequence[int]]) -> list[tuple[int, int]]:
@@ -45,26 +36,6 @@ def blocks(count: int, edges: Iterable[tuple[int, int]], together: Iterable[Sequ
                 needs |= 1 << before
         found.append((members, needs & ~members))
     return sorted(found, key=lambda block: block[0].bit_length())
-
-
-def enumerate_ideals(parts: Sequence[tuple[int, int]], limit: int = LIMIT) -> list[int] | None:
-    """Return all ideals, ∅ and V among them, or None if there are more than ``limit``.
-
-    They are in rank order: fewer layers first, then earlier layers first.
-    """
-    found = {0}
-    frontier = [0]
-    while frontier:
-        following: list[int] = []
-        for ideal in frontier:
-            for members, needs in parts:
-                if not ideal & members and needs & ~ideal == 0 and (grown := ideal | members) not in found:
-                    found.add(grown)
-                    following.append(grown)
-            if len(found) > limit:
-                return None
-        frontier = following
-    return sorted(found, key=rank)
 
 
 def prefixes(parts: Sequence[tuple[int, int]], count: int) -> list[int]:

@@ -5,11 +5,11 @@ from functools import cached_property
 
 from optimizer.costs import NANOSECONDS, Costs, costs_of
 from optimizer.errors import PartitionError
-from optimizer.ideals import enumerate_ideals, members_of, prefixes
+from optimizer.ideals import members_of, prefixes
 from optimizer.schedule import depth, one_forward_one_backward
 from optimizer.schemes import scheme_cuts
-from optimizer.search import best_cuts
 from optimizer.simulate import Duration, makespan_s, simulate, throughput
+from optimizer.solve import Solution, solve
 from optimizer.types import Plan, Prediction, Stage
 from profiler.files import digest, to_json
 from profiler.types import Profile
@@ -39,18 +39,17 @@ class Planner:
                 f"use --stages {most} or fewer"
             )
         self._profile_digest = digest(to_json(profile))
-        self._all_ideals = enumerate_ideals(self.costs.parts)
 
     def optimized(self) -> Plan:
         """Return the best split over all legal cuts.
 
-        A graph with more ideals than ``ideals.LIMIT`` is searched over the cuts in captured order only; then the plan
+        A graph with more ideals than ``lattice.LIMIT`` is searched over the cuts in captured order only; then the plan
         says that it is not proven optimal, and its lower bound is max(total ÷ stages, largest block).
 
         Raises:
             PartitionError: There are not as many legal cuts as the stages need.
         """
-        return self._plan("exact" if self._all_ideals is not None else "captured-order", self._best)
+        return self._plan("exact" if self._best.proven else "captured-order", self._best.bounds)
 
     def scheme(self, name: str, shares: Sequence[int]) -> Plan:
         """Return the split of a scheme.
@@ -64,31 +63,19 @@ class Planner:
         return self._plan(name, [(1 << cut) - 1 for cut in (0, *cuts, count)])
 
     @cached_property
-    def _best(self) -> list[int]:
-        ideals = self._all_ideals or prefixes(self.costs.parts, len(self.costs.layers))
-        cut_bytes = [self.costs.cut_bytes(ideal) for ideal in ideals]
-        chain = best_cuts(self.costs.matrix(ideals), cut_bytes, self.stages)
-        if chain is None:
-            raise PartitionError(
-                f"{self.profile.model} cannot be cut into {self.stages} stages along its captured order; use fewer "
-                "--stages"
-            )
-        return [ideals[index] for index in chain]
+    def _best(self) -> Solution:
+        found = solve(self.costs, self.stages)
+        if found is None:
+            raise PartitionError(f"{self.profile.model} cannot be cut into {self.stages} stages; use fewer --stages")
+        return found
 
     def _bottleneck_ns(self, bounds: Sequence[int]) -> int:
         return max(map(self.costs.stage_ns, bounds, bounds[1:]))
 
-    def _lower_bound_ns(self) -> int:
-        if self._all_ideals is not None:
-            return self._bottleneck_ns(self._best)
-        weight_ns = self.costs.weight_ns
-        blocks_ns = [sum(weight_ns[position] for position in members_of(members)) for members, _ in self.costs.parts]
-        return max(-(-(sum(blocks_ns) + self.costs.loss_ns) // self.stages), *blocks_ns)
-
     def _plan(self, method: str, bounds: Sequence[int]) -> Plan:
         stages = tuple(self._stage(index, bounds) for index in range(self.stages))
         profile = self.profile
-        bottleneck_ns, lower_ns = self._bottleneck_ns(bounds), self._lower_bound_ns()
+        bottleneck_ns, lower_ns = self._bottleneck_ns(bounds), self._best.lower_bound_ns
         return Plan(
             model=profile.model,
             model_digest=profile.model_digest,
@@ -102,7 +89,7 @@ class Planner:
             stages=stages,
             bottleneck_s=bottleneck_ns / NANOSECONDS,
             predicted=predict(stages, profile.batch_size, self.minibatches),
-            optimal=self._all_ideals is not None and bottleneck_ns == lower_ns,
+            optimal=bottleneck_ns == lower_ns,
             lower_bound_s=lower_ns / NANOSECONDS,
         )
 

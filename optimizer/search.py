@@ -1,10 +1,11 @@
 """Choose the cuts that minimise the slowest stage.
 
-    best(J, 1) = cost(J, V)
-    best(J, s) = min over ideals I ⊃ J of  max(cost(J, I), best(I, s − 1))
+    best(J, S) = cost(J, V)
+    best(J, s) = min over candidates I ⊃ J of cut s of  max(cost(J, I), best(I, s + 1))
 
-where best(J, s) is the smallest bottleneck of running what lies behind ideal J on s stages. Exact over all downsets of
-the layer graph; O(S·|ideals|²) cost look-ups. Replication is not modelled.
+where best(J, s) is the smallest bottleneck of what lies behind ideal J when J stands at cut s − 1. Exact over the given
+candidates; where these are all ideals, or all that ``reach`` leaves over, over all downsets of the layer graph.
+Replication is not modelled.
 
 Among the splits of smallest bottleneck B, those that send the fewest bytes; among these the smallest second-worst
 stage; among these the earliest cuts in rank order. A lexicographic (maximum, sum) has no optimal substructure, so the
@@ -25,77 +26,73 @@ NEVER = np.int64(1) << 62
 """Larger than any cost, and small enough that two of it do not overflow when one is added to a cost."""
 
 
-def best_cuts(costs: Integers, cut_bytes: Sequence[int], stages: int) -> list[int] | None:
-    """Return the chain ∅ ⊂ I₁ ⊂ … ⊂ V of the best split as positions in the list of ideals.
+def best_chain(arcs: Sequence[Integers], cut_bytes: Sequence[Integers]) -> list[int] | None:
+    """Return the best split as the place of each cut among its candidates.
 
     Args:
-        costs: ``costs[J, I]`` in nanoseconds, negative where J ⊂ I does not hold; the first ideal is ∅, the last V, and
-            ideals stand in rank order.
-        cut_bytes: Bytes that cross the cut behind each ideal.
-        stages: Number of stages, each with at least one layer.
+        arcs: For each stage ``[J, I]``, what it costs in nanoseconds from candidate J of the cut before it to candidate
+            I of the cut behind it; ``NEVER`` where there is no such stage. The first has one row, the last one column.
+            Candidates stand in rank order.
+        cut_bytes: For each cut the bytes that cross it, by candidate.
 
     Returns:
-        ``stages + 1`` positions, or None if no chain is that long.
+        One place a cut, or None if there is no chain.
     """
-    costs = np.where(costs < 0, NEVER, costs)
-    weights = np.array(cut_bytes, dtype=np.int64)
-    bottleneck = _smallest_bottleneck(costs, stages)
+    bottleneck = _smallest_bottleneck(arcs)
     if bottleneck >= NEVER:
         return None
-    costs = np.where(costs > bottleneck, NEVER, costs)
-    sent = _fewest_bytes(costs, weights, stages, bottleneck)[-1][1][0]
-    candidates = np.unique(costs[costs < NEVER])
+    arcs = [np.where(costs > bottleneck, NEVER, costs) for costs in arcs]
+    sent = _fewest_bytes(arcs, cut_bytes, bottleneck)[0][1][0]
+    candidates = np.unique(np.concatenate([costs[costs < NEVER] for costs in arcs]))
     low, high = 0, len(candidates) - 1
     while low < high:
         middle = (low + high) // 2
-        if _fewest_bytes(costs, weights, stages, candidates[middle])[-1][1][0] == sent:
+        if _fewest_bytes(arcs, cut_bytes, candidates[middle])[0][1][0] == sent:
             high = middle
         else:
             low = middle + 1
     threshold = candidates[low]
-    return _first_chain(costs, weights, stages, threshold, _fewest_bytes(costs, weights, stages, threshold))
+    return _first_chain(arcs, cut_bytes, threshold, _fewest_bytes(arcs, cut_bytes, threshold))
 
 
-def _smallest_bottleneck(costs: Integers, stages: int) -> np.int64:
-    best: Integers = costs[:, -1]
-    for _ in range(stages - 1):
-        best = np.maximum(costs, best[None, :]).min(axis=1)
+def _smallest_bottleneck(arcs: Sequence[Integers]) -> np.int64:
+    best: Integers = arcs[-1][:, 0]
+    for costs in arcs[-2::-1]:
+        best = np.maximum(costs, best[None, :]).min(axis=1, initial=NEVER)
     return np.int64(best[0])
 
 
 Fewest = tuple[Integers, Integers]
-"""For each ideal J, the fewest bytes sent behind it with no stage above the threshold, and with at most one."""
+"""For each candidate, the fewest bytes sent behind it with no stage above the threshold, and with at most one."""
 
 
-def _fewest_bytes(costs: Integers, weights: Integers, stages: int, threshold: np.int64) -> list[Fewest]:
-    """Return for s = 1 … stages the fewest bytes that s stages behind each ideal send, ``NEVER`` where they cannot."""
-    small, any_size = costs <= threshold, costs < NEVER
-    none: Integers = np.where(small[:, -1], 0, NEVER)
-    one: Integers = np.where(any_size[:, -1], 0, NEVER)
+def _fewest_bytes(arcs: Sequence[Integers], cut_bytes: Sequence[Integers], threshold: np.int64) -> list[Fewest]:
+    """Return for each cut, front first, the fewest bytes that the stages behind it send; ``NEVER`` if they cannot."""
+    none = np.where(arcs[-1][:, 0] <= threshold, np.int64(0), NEVER)
+    one = np.where(arcs[-1][:, 0] < NEVER, np.int64(0), NEVER)
     found = [(none, one)]
-    for _ in range(stages - 1):
-        none_behind = np.minimum(weights + none, NEVER)
-        one_behind = np.minimum(weights + one, NEVER)
-        over = np.where(any_size, none_behind[None, :], NEVER).min(axis=1)
-        one = np.minimum(over, np.where(small, one_behind[None, :], NEVER).min(axis=1))
-        none = np.where(small, none_behind[None, :], NEVER).min(axis=1)
+    for costs, weights in zip(arcs[-2::-1], cut_bytes[::-1], strict=True):
+        small, any_size = costs <= threshold, costs < NEVER
+        none_behind, one_behind = np.minimum(weights + none, NEVER), np.minimum(weights + one, NEVER)
+        over = np.where(any_size, none_behind[None, :], NEVER).min(axis=1, initial=NEVER)
+        one = np.minimum(over, np.where(small, one_behind[None, :], NEVER).min(axis=1, initial=NEVER))
+        none = np.where(small, none_behind[None, :], NEVER).min(axis=1, initial=NEVER)
         found.append((none, one))
-    return found
+    return found[::-1]
 
 
 def _first_chain(
-    costs: Integers, weights: Integers, stages: int, threshold: np.int64, fewest: Sequence[Fewest]
+    arcs: Sequence[Integers], cut_bytes: Sequence[Integers], threshold: np.int64, fewest: Sequence[Fewest]
 ) -> list[int]:
-    chain, spare = [0], 1
-    for behind in range(stages - 1, 0, -1):
-        here = chain[-1]
-        budget = fewest[behind][spare][here]
-        for there in range(len(weights)):
-            over = int(costs[here, there] > threshold)
-            if costs[here, there] < NEVER and over <= spare:
-                rest = fewest[behind - 1][spare - over][there]
-                if rest < NEVER and weights[there] + rest == budget:
-                    chain.append(there)
-                    spare -= over
-                    break
-    return [*chain, len(weights) - 1]
+    chain: list[int] = []
+    here, spare = 0, 1
+    for stage, (costs, weights) in enumerate(zip(arcs[:-1], cut_bytes, strict=True)):
+        budget = fewest[stage][spare][here]
+        over = costs[here] > threshold
+        none, one = fewest[stage + 1]
+        rest = np.where(over, none, one if spare else none)
+        fits = (costs[here] < NEVER) & (rest < NEVER) & (weights + rest == budget) & (~over | (spare > 0))
+        here = int(np.flatnonzero(fits)[0])
+        spare -= int(over[here])
+        chain.append(here)
+    return chain

@@ -30,16 +30,6 @@ def test_a_value_that_is_read_far_downstream_crosses_every_cut_between() -> None
     assert found.crossing(0b0000) == found.crossing(0b1111) == []
 
 
-def test_the_matrix_holds_the_cost_of_every_pair() -> None:
-    found = costs_of(chain([1, 2, 4, 3]))
-    ideals = [0, 0b1, 0b11, 0b111, 0b1111]
-    matrix = found.matrix(ideals)
-    for row, before in enumerate(ideals):
-        for column, through in enumerate(ideals):
-            expected = found.stage_ns(before, through) if row < column else -1
-            assert matrix[row, column] == expected
-
-
 def test_copying_is_interpolated_between_and_beyond_the_measured_sizes() -> None:
     link = Link(sizes_bytes=(1000, 3000), copy_s=(1e-6, 5e-6))
     assert copy_ns(link, 0) == 0

@@ -1,12 +1,16 @@
 """Ideals against their definition: every subset of layers is tried."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
-from strategies import random_profiles
+from strategies import layer, profile, profile_of, random_profiles
 
 from optimizer.costs import costs_of
-from optimizer.ideals import blocks, enumerate_ideals, members_of, prefixes, rank
+from optimizer.ideals import blocks, members_of, prefixes
+from optimizer.lattice import along_captured_order, arcs, lattice
 from profiler.capture import capture
 from profiler.models import build
 from profiler.types import INPUT, Profile
@@ -29,11 +33,10 @@ def ideals_by_definition(profile: Profile) -> set[int]:
 @settings(deadline=None, max_examples=150)
 @given(profile=random_profiles())
 def test_the_ideals_are_those_of_the_definition(profile: Profile) -> None:
-    found = enumerate_ideals(costs_of(profile).parts)
+    found = lattice(costs_of(profile))
     assert found is not None
-    assert set(found) == ideals_by_definition(profile)
-    assert found == sorted(found, key=rank)
-    assert len(set(found)) == len(found)
+    assert set(found.ideals) == ideals_by_definition(profile)
+    assert len(set(found.ideals)) == len(found)
 
 
 @settings(deadline=None, max_examples=150)
@@ -48,16 +51,46 @@ def test_the_prefixes_are_the_ideals_that_are_prefixes(profile: Profile) -> None
 @pytest.mark.parametrize(("name", "count"), [("alexnet", 23), ("vgg16", 41), ("resnet50", 240), ("densenet121", 432)])
 def test_real_graphs_have_the_known_number_of_ideals(name: str, count: int) -> None:
     captured = capture(build(name, 10, 0), name, torch.zeros(2, 3, 64, 64))
-    position = {layer: index for index, layer in enumerate(captured.layer_names)}
-    edges = [(position[e.source], position[e.target]) for e in captured.edges if e.source != INPUT]
-    found = enumerate_ideals(blocks(len(position), edges, []))
+    found = lattice(costs_of(replace(profile_of(captured, 0), together=())))
     assert found is not None
     assert len(found) == count
 
 
 def test_more_ideals_than_the_limit_are_not_enumerated() -> None:
-    independent = blocks(20, [], [])
-    assert enumerate_ideals(independent, limit=1000) is None
+    independent = costs_of(profile([layer(f"l{number}") for number in range(20)], []))
+    assert lattice(independent, limit=1000) is None
+
+
+@settings(deadline=None, max_examples=150)
+@given(profile=random_profiles())
+def test_the_lattice_steps_one_block_at_a_time_and_prices_every_pair(profile: Profile) -> None:
+    costs = costs_of(profile)
+    for found in (lattice(costs), along_captured_order(costs)):
+        assert found is not None
+        assert found.ideals[0] == 0
+        assert found.ideals[-1] == costs.everything
+        for at, ideal in enumerate(found.ideals):
+            assert found.cut_bytes[at] == costs.cut_bytes(ideal)
+            for below in found.below[found.steps[at] : found.steps[at + 1]]:
+                assert found.ideals[below] & ~ideal == 0
+        every = np.arange(len(found))
+        priced = arcs(found, every, every, -1)
+        for row, before in enumerate(found.ideals):
+            for column, through in enumerate(found.ideals):
+                legal = before & ~through == 0 and before != through
+                assert priced[row, column] == (costs.stage_ns(before, through) if legal else -1)
+
+
+@settings(deadline=None, max_examples=60)
+@given(profile=random_profiles())
+def test_every_step_between_neighbours_is_there(profile: Profile) -> None:
+    costs = costs_of(profile)
+    found = lattice(costs)
+    assert found is not None
+    sizes = {members for members, _ in costs.parts}
+    for at, ideal in enumerate(found.ideals):
+        neighbours = {below for below in found.ideals if below & ~ideal == 0 and ideal & ~below in sizes}
+        assert {found.ideals[below] for below in found.below[found.steps[at] : found.steps[at + 1]]} == neighbours
 
 
 def test_a_group_takes_along_what_lies_between_its_members() -> None:

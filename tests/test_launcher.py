@@ -15,7 +15,8 @@ from replay import Replay, calls_of, graph_of
 from strategies import profile_of
 from torch import nn
 
-from optimizer.ideals import enumerate_ideals
+from optimizer.ideals import rank
+from optimizer.lattice import lattice
 from optimizer.planner import Planner
 from optimizer.types import Plan
 from profiler.capture import capture
@@ -51,8 +52,9 @@ def plan_of(captured: Captured, bounds: Sequence[int] | None, stages: int = 4) -
 def random_bounds(captured: Captured, seed: int) -> list[int]:
     """Four stages cut at random ideals, most of them inside the residual block and out of captured order."""
     costs = Planner(profile_of(captured, seed=5), 4, MINIBATCHES).costs
-    ideals = enumerate_ideals(costs.parts)
-    assert ideals is not None
+    found = lattice(costs)
+    assert found is not None
+    ideals = sorted(found.ideals, key=rank)
     drawn = random.Random(seed)  # noqa: S311 - any chain will do
     bounds = [0]
     for left in (3, 2, 1):

@@ -5,14 +5,15 @@ from itertools import combinations, product
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import chain, profile_of, random_profiles
 
-from optimizer.costs import copy_ns
+from optimizer.costs import copy_ns, costs_of
 from optimizer.errors import PartitionError
 from optimizer.planner import Planner
 from optimizer.schemes import load_schemes
+from optimizer.solve import solve
 from optimizer.types import Plan
 from profiler.capture import capture
 from profiler.models import build
@@ -76,6 +77,24 @@ def test_the_plan_is_the_best_of_all_legal_assignments(profile: Profile, stages:
     assert objective(profile, stage_map(plan), stages) == min(every)
     assert plan.optimal
     assert plan.bottleneck_s == min(every)[0] / 1e9 == plan.lower_bound_s
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(profile=random_profiles(), stages=st.integers(1, 4))
+def test_leaving_out_what_cannot_take_part_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, profile: Profile, stages: int
+) -> None:
+    costs = costs_of(profile)
+    with monkeypatch.context() as patch:
+        whole = solve(costs, stages)
+        patch.setattr("optimizer.solve.FEW", 0)
+        assert solve(costs, stages) == whole
+        patch.setattr("optimizer.solve.MOST_PAIRS", 0)
+        found = solve(costs, stages)
+    assert (found is None) == (whole is None)
+    if found is not None and whole is not None:
+        assert found.lower_bound_ns == whole.lower_bound_ns
+        assert max(map(costs.stage_ns, found.bounds, found.bounds[1:])) == whole.lower_bound_ns
 
 
 @pytest.mark.parametrize("name", ["alexnet", "vgg16"])
@@ -161,7 +180,7 @@ def test_more_stages_than_layers_are_refused_with_the_most_that_would_do() -> No
 def test_a_graph_with_too_many_ideals_is_planned_along_its_captured_order(monkeypatch: pytest.MonkeyPatch) -> None:
     profile = chain([5, 1, 1, 5])
     exact = Planner(profile, 2, 8).optimized()
-    monkeypatch.setattr("optimizer.planner.enumerate_ideals", lambda _parts: None)
+    monkeypatch.setattr("optimizer.solve.lattice", lambda _costs: None)
     plan = Planner(profile, 2, 8).optimized()
     assert plan.method == "captured-order"
     assert not plan.optimal
