@@ -14,7 +14,8 @@ def beside_neighbours(profile: Profile) -> Profile:
     """
     if profile.loaded_step is None:
         raise ProfileError(
-            f"the profile of {profile.model} was measured alone; measure it with python -m profiler --neighbours 3, say"
+            f"the profile of {profile.model} was measured alone; measure it with python -m profiler --model "
+            f"{profile.model} --neighbours N, N other cores being busy meanwhile"
         )
     layers = tuple(_loaded_layer(layer) for layer in profile.layers)
     return replace(

@@ -57,8 +57,8 @@ def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Conso
     table = Table(
         title="All partitions, stage by stage: what counting layers promises, and what it costs",
         caption="Shares in per cent, stage by stage. Memory: weights in all versions, gradients, momentum, saved "
-        "activations and slots. Sent: activations and gradients per minibatch. Samples/s: predicted, with a core for "
-        "every stage.",
+        "activations, slots and the largest transient. Sent: activations and gradients per minibatch. Samples/s: "
+        f"simulated over {next(iter(plans.values())).predicted.minibatches} minibatches, with a core for every stage.",
         caption_justify="left",
         box=box.SIMPLE,
     )
@@ -86,9 +86,13 @@ def _ceiling(profile: Profile, stages: int) -> str:
     """Say how fast any split can be at best: the costliest layer cannot be cut."""
     largest = max(profile.layers, key=step_s)
     share = step_s(largest) / sum(map(step_s, profile.layers))
+    if share * stages <= 1:
+        return (
+            f"No layer is too large for {stages} stages: the costliest, {largest.name}, takes {share:.0%} of the step."
+        )
     return (
         f"The costliest of {len(profile.layers)} layers, {largest.name}, takes {share:.0%} of the step, so no split "
-        f"into {stages} stages is more than {min(stages, 1 / share):.1f} times as fast as one core."
+        f"is more than {1 / share:.1f} times as fast as one core."
     )
 
 

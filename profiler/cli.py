@@ -130,7 +130,7 @@ def _fit(wanted: list[Config], options: argparse.Namespace) -> int:
         if options.json:
             printed.append(found)
         elif not options.quiet:
-            show_fit(found, profiles[1], stdout())
+            show_fit(found, profiles, path, stdout())
         note(f"{config.model}: kept in {path}", quiet=options.quiet)
     emit_json(printed)
     return 0
@@ -142,10 +142,12 @@ def _write_views(profile: Profile, place: "_Place", options: argparse.Namespace)
     if place.table:
         found = rows(profile, options.sort, options.top)
         write_whole(place.table, to_csv(found) if place.table.suffix == ".csv" else to_markdown(found))
+        note(f"{profile.model}: table written to {place.table}", quiet=options.quiet)
     if place.plot:
         from profiler.plot import roofline_svg
 
         write_whole(place.plot, roofline_svg(profile))
+        note(f"{profile.model}: roofline written to {place.plot}", quiet=options.quiet)
 
 
 @dataclass(frozen=True, slots=True)

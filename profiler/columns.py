@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from profiler.roofline import bound, compute_s, intensity, operations, touched_bytes
+from profiler.roofline import bound, compute_s, intensity, of_roof, operations, touched_bytes
 from profiler.transfer import copy_s
 from profiler.types import Layer, Profile, Timing
 
@@ -39,6 +39,13 @@ def step_s(layer: Layer) -> float:
 def parts_s(profile: Profile) -> float:
     """Return the sum of all parts of a step, the loss among them."""
     return sum(map(step_s, profile.layers)) + profile.loss.forward_s + profile.loss.backward_s
+
+
+def slowdown(profile: Profile) -> float:
+    """Return what all parts take beside busy neighbours, over what they take alone; 1 where that was not measured."""
+    loaded = [layer.loaded for layer in profile.layers if layer.loaded]
+    loaded += [profile.loss.loaded] if profile.loss.loaded else []
+    return sum(one.forward_s + one.backward_s + one.update_s for one in loaded) / parts_s(profile) if loaded else 1.0
 
 
 def ms(seconds: float) -> str:
@@ -132,7 +139,7 @@ COLUMNS = (
         "time",
         "slowdown",
         lambda _profile, layer: f"{layer.loaded.slowdown:.2f}" if layer.loaded else "",
-        lambda profile: f"{profile.loaded_step.median_s / profile.whole_step_s:.2f}" if profile.loaded_step else "",
+        lambda profile: f"{slowdown(profile):.2f}" if profile.loaded_step else "",
         "Slowdown: with busy neighbours, over alone (--neighbours).",
     ),
     _bytes("output MiB", lambda _profile, layer: layer.output_bytes),
@@ -148,16 +155,16 @@ COLUMNS = (
         "memory",
         "transient MiB",
         lambda _profile, layer: mib(layer.transient_bytes),
-        lambda profile: mib(max(layer.transient_bytes for layer in profile.layers)),
-        "Transient: needed for a moment beyond all the other columns but output; its total is the largest.",
+        lambda profile: f"max {mib(max(layer.transient_bytes for layer in profile.layers))}",
+        "Transient: needed for a moment beyond all the other columns but output.",
     ),
-    _giga("GFLOP", lambda layer: layer.flops),
+    _giga("forward GFLOP", lambda layer: layer.flops),
     _giga(
         "backward GFLOP",
         lambda layer: layer.backward_flops,
         "GFLOP: 10⁹ operations; a multiply-add is two, any other operator one per element.",
     ),
-    _giga("GB touched", touched_bytes, "GB touched: read and written forward and backward, as if uncached."),
+    _giga("GB touched", touched_bytes, "GB touched: read and written, as if nothing were cached."),
     Column(
         "intensity",
         "FLOP/byte",
@@ -165,7 +172,20 @@ COLUMNS = (
         lambda profile: f"{sum(map(operations, profile.layers)) / max(1, sum(map(touched_bytes, profile.layers))):.1f}",
     ),
     Column("intensity", "GFLOP/s", partial(_rate, operations), partial(_total_rate, operations)),
-    Column("intensity", "GB/s", partial(_rate, touched_bytes), partial(_total_rate, touched_bytes)),
+    Column(
+        "intensity",
+        "GB/s",
+        partial(_rate, touched_bytes),
+        partial(_total_rate, touched_bytes),
+        "All from GB touched on: forward and backward together.",
+    ),
+    Column(
+        "intensity",
+        "of roof",
+        lambda profile, layer: f"{of_roof(layer, profile.peaks):.0%}" if of_roof(layer, profile.peaks) else "",
+        explanation="Of roof: what is achieved of what arithmetic and memory would allow; a low share says that "
+        "something else holds the layer up.",
+    ),
     Column("intensity", "bound", lambda profile, layer: bound(layer, profile.peaks)),
 )
 

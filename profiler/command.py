@@ -157,13 +157,13 @@ def stdout() -> "Console":
 
 @contextmanager
 def progress(title: str, total: float, *, quiet: bool) -> Iterator[Callable[[float, str], None]]:
-    """Show a bar with the time left on stderr; yields ``advance(amount, what)``."""
+    """Show a bar with the time left on stderr if that is a terminal; yields ``advance(amount, what)``."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=quiet, transient=console.is_terminal) as bar:
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
         task = bar.add_task(title, total=total)
 
         def advance(amount: float, what: str) -> None:

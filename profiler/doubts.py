@@ -1,11 +1,13 @@
 """Say what casts doubt on a profile: the one closed list of its warnings, each with a cause and a remedy."""
 
-from profiler.types import Profile
+from profiler.roofline import bound, compute_s, of_roof
+from profiler.types import Layer, Profile
 
 CLOSURE_LIMIT = 0.05
 DRIFT_LIMIT = 0.05
 FOREIGN_LOAD_LIMIT = 0.03
 PRECISION_LIMIT = 0.04
+ROOF_LIMIT = 1.15
 
 
 def doubts(profile: Profile) -> list[str]:
@@ -18,8 +20,8 @@ def doubts(profile: Profile) -> list[str]:
             else "the plain and the instrumented step met different conditions, such as a changing clock"
         )
         found.append(
-            f"The layers add up to {profile.closure_error:+.1%} of the whole step, most likely because {cause}; "
-            "profile again on an idle core."
+            f"The parts add up to {more_or_less(profile.closure_error)} than the whole step, most likely because "
+            f"{cause}; profile again on an idle core."
         )
     if profile.foreign_load > FOREIGN_LOAD_LIMIT:
         found.append(
@@ -28,12 +30,32 @@ def doubts(profile: Profile) -> list[str]:
         )
     if abs(profile.drift) > DRIFT_LIMIT:
         found.append(
-            f"The last rounds were {profile.drift:+.0%} off the first, so the machine's speed drifted; let it settle "
-            "and profile again."
+            f"The last rounds took {more_or_less(profile.drift)} than the first, so the machine's speed drifted; let it "
+            "settle and profile again."
         )
     if profile.precision > PRECISION_LIMIT:
         found.append(
             f"The costliest layers are known to ±{profile.precision:.0%} only, after {profile.rounds} rounds; give "
             "more time with --budget."
         )
+    above = [
+        layer.name
+        for layer in profile.layers
+        if of_roof(layer, profile.peaks) > ROOF_LIMIT and _matters(layer, profile)
+    ]
+    if above:
+        found.append(
+            f"{above[0]} did better than this core can at best, so the core was busy when its best was measured; "
+            "profile again on an idle core."
+        )
     return found
+
+
+def more_or_less(share: float) -> str:
+    """Return a signed share in words, such as ``2.0% less``."""
+    return f"{abs(share):.1%} {'less' if share < 0 else 'more'}"
+
+
+def _matters(layer: Layer, profile: Profile) -> bool:
+    """Say whether a layer is one of arithmetic and of some weight; a cache may well beat the memory."""
+    return bound(layer, profile.peaks) == "compute" and compute_s(layer) > profile.whole_step_s / 100

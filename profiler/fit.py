@@ -87,7 +87,7 @@ def fit(profiles: Sequence[Profile]) -> Fit:
         ProfilerError: They are not of one model, input, update rule and machine, or not at three batch sizes.
     """
     low, middle, high = _checked(sorted(profiles, key=lambda profile: profile.batch_size))
-    guess = Fit(low=low, high=high, checked_batch_size=middle.batch_size, step_error=0.0, layer_error=0.0)
+    guess = through_ends(low, high)
     held_out = guess.at(middle.batch_size)
     largest = sorted(range(len(middle.layers)), key=lambda at: step_s(middle.layers[at]))[-LARGEST_LAYERS:]
     errors = [abs(step_s(held_out.layers[at]) / step_s(middle.layers[at]) - 1) for at in largest]
@@ -96,9 +96,15 @@ def fit(profiles: Sequence[Profile]) -> Fit:
         guess,
         low=ends[0],
         high=ends[1],
+        checked_batch_size=middle.batch_size,
         step_error=parts_s(held_out) / parts_s(middle) - 1,
         layer_error=max(errors),
     )
+
+
+def through_ends(low: Profile, high: Profile) -> Fit:
+    """Return the fit that knows two profiles and has not been checked."""
+    return Fit(low=low, high=high, checked_batch_size=low.batch_size, step_error=0.0, layer_error=0.0)
 
 
 def _checked(profiles: Sequence[Profile]) -> Sequence[Profile]:

@@ -62,9 +62,12 @@ class Probe:
         try:
             run_layer(operation, self.values, attributes, PROBE_SEED, 0)
         except Exception as error:
+            remedy = "try another --batch-size or --image-size"
+            if operation.kind == "Embedding" and self.sample.is_floating_point():
+                remedy = "its samples are token ids: give --sample-shape and --vocabulary"
             raise CaptureError(
                 f"model '{self.name}' rejects input of shape {tuple(self.sample.shape)}: layer '{operation.name}' "
-                f"({operation.kind}): {one_line(error)}; try another --batch-size or --image-size"
+                f"({operation.kind}): {one_line(error)}; {remedy}"
             ) from error
         if not torch.equal(drawn, torch.get_rng_state()):
             self.draws.add(operation.name)

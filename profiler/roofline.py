@@ -39,6 +39,14 @@ def ridge(peaks: Peaks) -> float:
     return peaks.flops_per_s / peaks.bytes_per_s
 
 
+def of_roof(layer: Layer, peaks: Peaks | None) -> float:
+    """Return what a layer achieves as a share of what it could at most; 0 where that cannot be said."""
+    if peaks is None or not operations(layer) or not touched_bytes(layer) or not compute_s(layer):
+        return 0.0
+    roof = min(peaks.flops_per_s, intensity(layer) * peaks.bytes_per_s)
+    return operations(layer) / compute_s(layer) / roof
+
+
 def bound(layer: Layer, peaks: Peaks | None) -> Bound:
     """Return what bounds a layer; nothing for one that touches no bytes, or where no peaks are known."""
     if peaks is None or not touched_bytes(layer):

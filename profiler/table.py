@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from profiler.columns import VIEWS, Column, View, columns, half_width, mib, ms, parts_s, step_s
-from profiler.doubts import doubts
+from profiler.doubts import doubts, more_or_less
 from profiler.roofline import ridge
 from profiler.types import Profile
 
@@ -102,8 +102,8 @@ def _explanation(profile: Profile, chosen: Sequence[Column], views: tuple[View, 
 
 def _time_facts(profile: Profile) -> str:
     return (
-        f"The plain step takes {ms(profile.whole_step_s)} ms; the parts add up to {profile.closure_error:+.1%} of "
-        f"that. {profile.rounds} rounds."
+        f"A whole step without clocks in between takes {ms(profile.whole_step_s)} ms; the parts add up to "
+        f"{more_or_less(profile.closure_error)} than that. {profile.rounds} rounds."
     )
 
 
@@ -113,7 +113,7 @@ def _memory_facts(profile: Profile) -> str:
     if not profile.peak_memory_bytes:
         return f"{said}; this kernel keeps no peak to check it with."
     share = sum(parts) / profile.peak_memory_bytes - 1
-    return f"{said}; a whole step took {mib(profile.peak_memory_bytes)} MiB, so they are {share:+.0%} off."
+    return f"{said}, {more_or_less(share)} than the {mib(profile.peak_memory_bytes)} MiB that a whole step took."
 
 
 def memory_parts(profile: Profile) -> tuple[int, int, int, int, int]:

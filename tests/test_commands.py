@@ -42,7 +42,7 @@ def test_profile_plan_run_and_compare_work_together(in_folder: Path, capsys: pyt
     assert PROFILE([*SMALL]) == 0
     printed = capsys.readouterr().out
     assert "stem_norm" in printed
-    assert "The plain step takes" in printed
+    assert "A whole step without clocks in between takes" in printed
     profile = read_json(in_folder / "profiles" / "small_models-Residual-b4-16.json", Profile)
     computing = [layer for layer in profile.layers if layer.kind != "Dropout"]
     assert all(layer.forward_s > 0 and layer.backward_s > 0 for layer in computing)

@@ -25,5 +25,5 @@ def test_times_beside_neighbours_can_move_the_cut() -> None:
 
 
 def test_a_profile_that_was_measured_alone_says_so() -> None:
-    with pytest.raises(ProfileError, match="--neighbours 3"):
+    with pytest.raises(ProfileError, match="--neighbours N"):
         beside_neighbours(chain([1, 2]))

@@ -5,7 +5,7 @@ from strategies import layer, profile
 
 from profiler.columns import columns
 from profiler.plot import roofline_svg
-from profiler.roofline import bound, intensity, ridge
+from profiler.roofline import bound, intensity, of_roof, ridge
 from profiler.table import memory_parts, rows
 from profiler.types import INPUT, Layer, Loaded, Peaks, Profile, Timing
 
@@ -30,6 +30,14 @@ def test_the_ridge_parts_what_arithmetic_bounds_from_what_memory_bounds() -> Non
     assert intensity(working(0, 0)) == 0
 
 
+def test_the_share_of_the_roof_tells_what_neither_bound_explains() -> None:
+    """3 ms at 1000 operations a byte could do 300 million operations, at 1 a byte 30 million."""
+    assert of_roof(working(150_000_000, 150_000), PEAKS) == pytest.approx(0.5)
+    assert of_roof(working(15_000_000, 15_000_000), PEAKS) == pytest.approx(0.5)
+    assert of_roof(working(0, 100), PEAKS) == 0
+    assert of_roof(working(100, 100), None) == 0
+
+
 def test_the_intensity_view_says_what_each_layer_achieves() -> None:
     found = rows(both(), views=("intensity",))
     cells = dict(zip(found.names, found.layers[0], strict=True))
@@ -43,7 +51,7 @@ def test_the_memory_view_sets_the_sum_beside_the_measured_peak() -> None:
     found = replace(both(), peak_memory_bytes=2000)
     parts = memory_parts(found)
     assert parts == (200, 200, 200, 400, 0)
-    assert "so they are -50% off" in rows(found, views=("memory",)).notes[0]
+    assert "50.0% less than the 0.00 MiB that a whole step took" in rows(found, views=("memory",)).notes[0]
     assert memory_parts(replace(found, momentum=0.0))[2] == 0
     assert "keeps no peak" in rows(replace(found, peak_memory_bytes=None), views=("memory",)).notes[0]
 
@@ -56,7 +64,9 @@ def test_the_slowdown_is_shown_where_it_was_measured() -> None:
     beside = replace(alone, layers=layers, loaded_step=Timing(median_s=1.5, low_s=1, high_s=2))
     found = rows(beside)
     assert dict(zip(found.names, found.layers[0], strict=True))["slowdown"] == "2.00"
-    assert dict(zip(found.names, found.total, strict=True))["slowdown"] == "1.50"
+    assert dict(zip(found.names, found.total, strict=True))["slowdown"] == f"{12 / 6.2:.2f}", (
+        "of all parts, the loss's 0.2 ms among them"
+    )
 
 
 @pytest.mark.parametrize("view", ["time", "memory", "intensity"])

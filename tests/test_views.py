@@ -11,7 +11,7 @@ from profiler.doubts import doubts
 from profiler.statistics import drift, foreign_load, half_width
 from profiler.table import rows, to_csv, to_markdown
 from profiler.transfer import copy_s
-from profiler.types import INPUT, Profile
+from profiler.types import INPUT, Peaks, Profile
 
 
 def three() -> Profile:
@@ -26,11 +26,12 @@ def test_a_good_profile_has_no_doubts() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"closure_error": 0.2}, "add up to +20.0%"),
+        ({"closure_error": 0.2}, "add up to 20.0% more"),
         ({"closure_error": -0.2, "foreign_load": 0.0}, "changing clock"),
         ({"closure_error": -0.2, "foreign_load": 0.5}, "because this core worked for others"),
         ({"foreign_load": 0.25}, "worked for others in 25%"),
-        ({"drift": -0.1}, "-10% off the first"),
+        ({"drift": -0.1}, "took 10.0% less than the first"),
+        ({"peaks": Peaks(flops_per_s=1.0, bytes_per_s=100.0), "whole_step_s": 0.001}, "better than this core can"),
         ({"precision": 0.3}, "±30% only, after 9 rounds"),
     ],
 )
