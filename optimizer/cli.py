@@ -24,6 +24,7 @@ from profiler.config import suggest
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
 from profiler.formats import read_profile
+from profiler.pipedream import UNKNOWN
 from profiler.provenance import differences, machine
 from profiler.types import Profile
 
@@ -99,7 +100,7 @@ def _profiles(options: argparse.Namespace) -> list[tuple[Profile, int]]:
 
 def _refuse_elsewhere(profile: Profile, path: Path) -> None:
     """Refuse a profile whose times are not those of this machine, and say what differs."""
-    found = differences(profile.machine, machine())
+    found = differences(profile.machine, machine()) if profile.machine.cpu != UNKNOWN else []
     if found:
         raise OptimizerError(
             f"{path} was measured elsewhere: {'; '.join(found)}; profile {profile.model} here, or add --any-machine"

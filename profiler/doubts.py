@@ -30,7 +30,7 @@ def doubts(profile: Profile) -> list[str]:
         )
     if abs(profile.drift) > DRIFT_LIMIT:
         found.append(
-            f"The last rounds took {more_or_less(profile.drift)} than the first, so the machine's speed drifted; let it "
+            f"The last rounds took {more_or_less(profile.drift)} than the first, so the machine drifted; let it "
             "settle and profile again."
         )
     if profile.precision > PRECISION_LIMIT:

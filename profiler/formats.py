@@ -7,6 +7,7 @@ import msgspec
 from profiler.errors import FileError
 from profiler.files import from_json, read_bytes
 from profiler.fit import Fit
+from profiler.pipedream import looks_like_graph, read_graph
 from profiler.types import Profile
 
 
@@ -18,6 +19,9 @@ def read_profile(path: Path, batch_size: int | None = None) -> Profile:
         ProfilerError: It holds a fit that does not answer for ``batch_size``.
     """
     content = read_bytes(path)
+    text = content[:MOST_BYTES].decode(errors="replace")
+    if looks_like_graph(text):
+        return read_graph(text, path)
     try:
         kind = msgspec.json.decode(content, type=_Kind).kind
     except msgspec.MsgspecError:
@@ -31,6 +35,10 @@ def read_profile(path: Path, batch_size: int | None = None) -> Profile:
             "--batch-size"
         )
     return found.at(batch_size)
+
+
+MOST_BYTES = 64 << 20
+"""A text graph is read no further than this."""
 
 
 class _Kind(msgspec.Struct):
