@@ -1,5 +1,11 @@
-"""Run ``python -m optimizer``."""
+"""Run the command line of ``optimizer``."""
 
-from optimizer.cli import main
+import sys
 
-raise SystemExit(main())
+if __name__ == "__main__":
+    try:
+        from optimizer.cli import main
+
+        sys.exit(main())
+    except KeyboardInterrupt:  # so early that nothing was begun
+        sys.exit(130)

@@ -21,6 +21,7 @@ from profiler.command import (
     stdout,
 )
 from profiler.config import suggest
+from profiler.doubts import doubts
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
 from profiler.formats import read_profile
@@ -86,9 +87,13 @@ def _profiles(options: argparse.Namespace) -> list[tuple[Profile, int]]:
         profile = read_profile(options.profile, options.batch_size)
         config = configuration.override(configuration.for_model(profile.model), {"batches": options.batches})
         _refuse_others(profile, options)
+        for doubt in doubts(profile):
+            note(f"{options.profile}: {doubt}", quiet=options.quiet)
         if not options.any_machine:
             _refuse_elsewhere(profile, options.profile)
         return [(profile, config.batches)]
+    if options.beside_neighbours:
+        raise ConfigError("--beside-neighbours needs a profile that was measured so; name it with --profile FILE")
     wanted = configs(options)
     if options.output and len(wanted) > 1:
         raise ConfigError(f"{options.output} is one file for {len(wanted)} plans; name one model, or give no -o")

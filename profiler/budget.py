@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from profiler.doubts import MOST_ROUNDS
 from profiler.rounds import Clock, Samples
 from profiler.statistics import half_width
 
-LEAST_ROUNDS, ENOUGH_ROUNDS, MOST_ROUNDS = 5, 15, 100
+LEAST_ROUNDS, ENOUGH_ROUNDS = 5, 15
 LARGEST_LAYERS = 10
 PRECISION = 0.02
 """Half-width of the interval, as a share of the median, at which a layer counts as known."""

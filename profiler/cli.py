@@ -1,7 +1,6 @@
 """``python -m profiler``: measure what each layer of a model costs on one core."""
 
 import argparse
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -68,16 +67,22 @@ def _run(options: argparse.Namespace) -> int:
         return _fit(wanted, options)
     places, printed = _places(wanted, options), []
     for place in places:
-        for path in (place.table or place.profile, *([place.plot] if place.plot else [])):
-            refuse_unwritable(path)
+        for path in (place.profile, place.table, place.plot):
+            if path:
+                refuse_unwritable(path)
+    from profiler.measure import captured_model
     from profiler.process import neighbouring_cores, usable_cores
-    from profiler.store import keep
+    from profiler.store import keep, measured
     from profiler.table import rows, show
 
     cores = neighbouring_cores(usable_cores(options.cores), options.neighbours)
     with progress("profile", len(wanted), quiet=options.quiet) as advance:
         for config, place in zip(wanted, places, strict=True):
-            profile = _measure(config, cores, place.profile, options.budget, advance)
+            profile = measured(
+                captured_model(config), config, cores, place.profile,
+                advance=lambda share, what=config.model: advance(share, what),  # type: ignore[misc]
+                report=lambda sentence: note(sentence, quiet=False), budget_s=options.budget,
+            )  # fmt: skip
             keep(profile, place.profile)
             _write_views(profile, place, options)
             if options.json:
@@ -89,25 +94,6 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _measure(
-    config: Config, cores: Sequence[int], path: Path, budget_s: float, advance: Callable[[float, str], None]
-) -> Profile:
-    """Measure one model; what an interrupt leaves over is kept beside ``path``, as a partial profile."""
-    from profiler.budget import Budget
-    from profiler.measure import Interrupted, captured_model, measure
-    from profiler.store import keep
-
-    captured = captured_model(config)
-    try:
-        return measure(config, captured, cores, lambda share: advance(share, config.model), budget=Budget(budget_s))
-    except Interrupted as interrupted:
-        if interrupted.partial:
-            partial = path.with_suffix(".partial.json")
-            keep(interrupted.partial, partial)
-            note(f"{config.model}: the rounds so far are in {partial}, which is not planned with", quiet=False)
-        raise
-
-
 def _fit(wanted: list[Config], options: argparse.Namespace) -> int:
     """Fit each model; profiles that are kept and still fit are taken as they are."""
     from profiler.fit import fit
@@ -117,6 +103,12 @@ def _fit(wanted: list[Config], options: argparse.Namespace) -> int:
 
     if options.output and len(wanted) > 1:
         raise ConfigError(f"{options.output} is one file for {len(wanted)} fits; name one --model, or give no -o")
+    if options.output and options.output.suffix != ".json":
+        raise ConfigError(f"{options.output} does not end in .json, and a fit is such a file; name one with -o")
+    others = {"--plot": options.plot, "--neighbours": options.neighbours, "--batch-size": options.batch_size}
+    others |= {"--top": options.top, "--view": options.view != "time", "--sort": options.sort != "order"}
+    for flag in (flag for flag, given in others.items() if given):
+        raise ConfigError(f"--fit and {flag} cannot stand together; a fit is of several profiles, so leave one out")
     low, high = options.fit[0], options.fit[-1]
     paths = [options.output or fit_path_for(config, low, high) for config in wanted]
     for path in paths:

@@ -8,6 +8,8 @@ DRIFT_LIMIT = 0.05
 FOREIGN_LOAD_LIMIT = 0.03
 PRECISION_LIMIT = 0.04
 ROOF_LIMIT = 1.15
+MOST_ROUNDS = 100
+"""More rounds only average over the machine's drift."""
 
 
 def doubts(profile: Profile) -> list[str]:
@@ -34,9 +36,11 @@ def doubts(profile: Profile) -> list[str]:
             "settle and profile again."
         )
     if profile.precision > PRECISION_LIMIT:
+        remedy = (
+            "give more time with --budget" if profile.rounds < MOST_ROUNDS else "end what else runs on this machine"
+        )
         found.append(
-            f"The costliest layers are known to ±{profile.precision:.0%} only, after {profile.rounds} rounds; give "
-            "more time with --budget."
+            f"The costliest layers are known to ±{profile.precision:.0%} only, after {profile.rounds} rounds; {remedy}."
         )
     above = [
         layer.name

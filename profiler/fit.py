@@ -46,6 +46,20 @@ class Fit:
     layer_error: Annotated[float, Meta(ge=0)]
     format_version: Literal[1] = 1
 
+    def __post_init__(self) -> None:
+        """Refuse two ends that do not belong together.
+
+        Raises:
+            ValueError: They do not.
+        """
+        pairs = zip((*self.low.layers, self.low), (*self.high.layers, self.high), strict=False)
+        same = all(getattr(one, "name", "") == getattr(other, "name", "") for one, other in pairs)
+        same = same and len(self.low.layers) == len(self.high.layers)
+        if not same or self.low.model_digest != self.high.model_digest or self.low.batch_size >= self.high.batch_size:
+            raise ValueError("its two ends are not profiles of one model at ascending batch sizes")
+        if not (self.low.complete and self.high.complete):
+            raise ValueError("one of its ends is what an interrupt left over")
+
     def at(self, batch_size: int) -> Profile:
         """Return the profile for ``batch_size``.
 

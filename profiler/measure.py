@@ -1,9 +1,10 @@
 """Measure a model on one core: the order in which everything about it is measured."""
 
+import contextlib
 import math
 import os
+import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 
 import psutil
@@ -15,7 +16,7 @@ from profiler.assemble import Counts, Measured, profile_of
 from profiler.budget import Budget, Rounds, spend
 from profiler.capture import capture
 from profiler.config import Config
-from profiler.errors import ModelError, blaming
+from profiler.errors import CaptureError, ModelError, blaming
 from profiler.inputs import inputs
 from profiler.link import measure_link
 from profiler.memory import measure_memory
@@ -30,6 +31,8 @@ from profiler.update import UpdateRule
 from profiler.work import Work
 
 SEED = 0
+WORK_TOLERANCE = 0.01
+"""By how much the operations of the captured step may differ from those of the plain one."""
 
 
 def captured_model(config: Config) -> Captured:
@@ -45,8 +48,10 @@ def captured_model(config: Config) -> Captured:
             f"one minibatch of shape {config.input_shape} takes {needed >> 20} MiB and {free >> 20} MiB of memory are "
             "free; use a smaller --batch-size or --image-size"
         )
-    model = models.build(config.model, config.classes, SEED)
-    return capture(model, config.model, inputs(config.input_shape, config.vocabulary, torch.Generator()))
+    with contextlib.redirect_stdout(sys.stderr):
+        model = models.build(config.model, config.classes, SEED)
+    with contextlib.redirect_stdout(sys.stderr):  # a model's own prints are no results
+        return capture(model, config.model, inputs(config.input_shape, config.vocabulary, torch.Generator()))
 
 
 def minibatch(config: Config, captured: Captured) -> tuple[Tensor, Tensor]:
@@ -92,7 +97,7 @@ def measure(
     core, *others = cores
     affinity = tuple(sorted(os.sched_getaffinity(0)))
     memory = measure_memory(config, core)
-    with settled(core), neighbours(config, others) if others else nullcontext() as beside:
+    with settled(core), neighbours(config, others) if others else contextlib.nullcontext() as beside:
         # With a learning rate of 0 the update does all its work and the weights stay: they would soon fit the one
         # minibatch by heart, and layers whose time depends on the data, such as max pooling, would drift.
         stepper = stepper_for(
@@ -101,7 +106,7 @@ def measure(
         rounds: Rounds = Turns(stepper, beside) if beside else stepper
         loaded = rounds.loaded if isinstance(rounds, Turns) else None
         link, peaks = measure_link(clocks.wall), measure_peaks(clocks.wall)
-        with blaming(config.model):
+        with blaming(config.model), contextlib.redirect_stdout(sys.stderr):
             counts = _counts(stepper)
             stepper.warm_up()
             measured = Measured(
@@ -132,12 +137,24 @@ def _spend(
         raise Interrupted(replace(profile_of(measured), complete=False) if kept else None) from error
 
 
+def _refuse_other_work(model: str, plain: int, captured: int) -> None:
+    """Refuse a model of which the trace has lost or added work: then no layer's time could be believed."""
+    if abs(captured - plain) > WORK_TOLERANCE * plain:
+        raise CaptureError(
+            f"model '{model}' does {plain / 1e9:.3g} GFLOP in a step and its captured layers do {captured / 1e9:.3g}: "
+            "its forward does something that a trace loses, such as checkpointing or a random branch; leave that out"
+        )
+
+
 def _counts(stepper: Stepper) -> Counts:
     """Count operations and bytes in one step each; nothing here depends on the time."""
     work = Work()
     layers = range(len(stepper.segment.operations))
     with work.counting():
+        stepper.plain_step()
+        plain, before = work.flops(), work.flops()
         flops = stepper.instrumented_step(work.flops)
+        _refuse_other_work(stepper.captured.name, plain, work.flops() - before)
         touched = stepper.instrumented_step(work.touched_bytes)
     return Counts(
         flops=[int(flops[0][at]) for at in layers],

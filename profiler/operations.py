@@ -36,6 +36,17 @@ class Functional:
         return getattr(nn.functional, self.name)(*args, **kwargs)
 
 
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A torch.autograd.Function, whose own backward a trace through its forward would lose."""
+
+    function: type[torch.autograd.Function]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Apply the function."""
+        return self.function.apply(*args, **kwargs)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One layer, ready to run.

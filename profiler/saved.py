@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from profiler.execute import run_layer
+from profiler.operations import leaves
 from profiler.segment import Segment
 from profiler.types import INPUT
 from profiler.versions import WeightVersions
@@ -18,7 +19,7 @@ from profiler.versions import WeightVersions
 def saved_bytes(segment: Segment, versions: WeightVersions, sample: Tensor) -> tuple[int, ...]:
     """Return what each layer of ``segment``, in its order, keeps for input ``sample``."""
     values: dict[str, Any] = {INPUT: sample}
-    excluded = {_key(tensor) for tensor in versions.tensors(0).values()} | {_key(sample)}
+    excluded = {_key(tensor) for tensor in (sample, *versions.tensors(0).values(), *versions.constants.values())}
     producers: dict[int, int] = {}
     saved: dict[int, int] = {}
     alive = []  # until the end, so that no address is used twice
@@ -36,8 +37,9 @@ def saved_bytes(segment: Segment, versions: WeightVersions, sample: Tensor) -> t
     with saved_tensors_hooks(keep, lambda kept: kept):  # no backward asks for them
         for position, operation in enumerate(segment.operations):
             run_layer(operation, values, versions.attributes, 0, 0)
-            if isinstance(output := values[operation.name], Tensor):
-                producers.setdefault(_key(output), position)
+            for output in leaves(values[operation.name]):
+                if isinstance(output, Tensor):
+                    producers.setdefault(_key(output), position)
     per_layer = [0] * len(segment.operations)
     for key, size in saved.items():
         per_layer[producers[key]] += size

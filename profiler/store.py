@@ -1,14 +1,18 @@
 """Keep profiles in a folder and find one that still fits: same model, minibatch and machine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from profiler.config import Config
 from profiler.doubts import doubts
 from profiler.errors import FileError
 from profiler.files import is_file, read_json, to_json, write_whole
 from profiler.types import Profile
+
+if TYPE_CHECKING:
+    from profiler.operations import Captured
 
 FOLDER = Path("profiles")
 
@@ -51,8 +55,7 @@ def profile_for(
     Raises:
         ProfilerError: The model cannot be built or captured, or a file cannot be read or written.
     """
-    from profiler.budget import Budget
-    from profiler.measure import captured_model, measure
+    from profiler.measure import captured_model
     from profiler.provenance import differences, machine
 
     path = path_for(config, folder)
@@ -69,11 +72,40 @@ def profile_for(
         return found
     report(f"{config.model}: measuring a profile for {path}: {difference}")
     with progress() as advance:
-        profile = measure(config, captured, [core], advance, budget=Budget(budget_s) if budget_s else Budget())
+        profile = measured(captured, config, [core], path, advance=advance, report=report, budget_s=budget_s)
     keep(profile, path)
     for doubt in doubts(profile):
         report(f"{config.model}: {doubt}")
     return profile
+
+
+def measured(
+    captured: "Captured",
+    config: Config,
+    cores: Sequence[int],
+    path: Path,
+    *,
+    advance: Callable[[float], None],
+    report: Callable[[str], None],
+    budget_s: float | None = None,
+) -> Profile:
+    """Measure a profile that is to be kept at ``path``; what an interrupt leaves over is kept beside it.
+
+    Raises:
+        ProfilerError: As ``measure``.
+        Interrupted: Ctrl-C was pressed.
+    """
+    from profiler.budget import Budget
+    from profiler.measure import Interrupted, measure
+
+    try:
+        return measure(config, captured, cores, advance, budget=Budget(budget_s) if budget_s else Budget())
+    except Interrupted as interrupted:
+        if interrupted.partial:
+            partial = path.with_suffix(".partial.json")
+            keep(interrupted.partial, partial)
+            report(f"{config.model}: the rounds so far are in {partial}, which is not planned with")
+        raise
 
 
 def _kept(path: Path) -> tuple[Profile | None, str]:

@@ -1,13 +1,16 @@
 """Trace a model with torch.fx into operations: what is called, in which order, and what reads what."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 
 from profiler.errors import CaptureError, one_line
 from profiler.execute import heads
-from profiler.operations import Attribute, Functional, Operation, Ref
+from profiler.operations import Applied, Attribute, Functional, Operation, Ref, leaves
 from profiler.types import INPUT
 
 
@@ -18,7 +21,10 @@ def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], tuple[str
         CaptureError: torch.fx cannot trace the model, it has several inputs, or it returns something but its heads.
     """
     try:
-        graph = _Tracer().trace(model)
+        with _functions_as_layers():
+            graph = _Tracer().trace(model)
+    except CaptureError as error:
+        raise CaptureError(f"model '{name}' cannot be captured: {error}") from error
     except Exception as error:
         raise CaptureError(
             f"model '{name}' cannot be captured: {one_line(error)}; torch.fx needs a forward whose control flow does "
@@ -52,9 +58,35 @@ def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], tuple[str
 
 
 class _Tracer(fx.Tracer):
-    """Records what is done to buffers instead of doing it while tracing."""
+    """Records what is done to buffers instead of doing it while tracing, and refuses what a trace would lose."""
 
     proxy_buffer_attributes = True
+
+    def create_node(self, kind: str, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
+        """Make a node, unless it stands in a context that no node can hold."""
+        if not torch.is_grad_enabled():
+            raise CaptureError("it uses torch.no_grad in its forward; freeze parameters with requires_grad_(False)")
+        if torch.is_autocast_enabled("cpu"):
+            raise CaptureError("it uses torch.autocast in its forward; convert the model itself")
+        return super().create_node(kind, target, *args, **kwargs)
+
+
+@contextmanager
+def _functions_as_layers() -> Iterator[None]:
+    """Let a torch.autograd.Function that is applied to a proxy become one node."""
+    own = vars(torch.autograd.Function)["apply"]
+
+    def apply(function: type[torch.autograd.Function], *args: Any, **kwargs: Any) -> Any:
+        traced = [leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, fx.Proxy)]
+        if not traced:
+            return own.__get__(None, function)(*args, **kwargs)
+        return traced[0].tracer.create_proxy("call_function", Applied(function), args, kwargs, name=function.__name__)
+
+    torch.autograd.Function.apply = classmethod(apply)
+    try:
+        yield
+    finally:
+        torch.autograd.Function.apply = own
 
 
 def _attribute(model: nn.Module, path: str) -> Any:
@@ -88,7 +120,8 @@ def _operation(model: nn.Module, node: fx.Node, index: int, names: dict[fx.Node,
         while name in taken:
             name, repeat = f"{path}_{repeat}", repeat + 1
     else:
-        kind = str(target) if node.op == "call_method" else getattr(target, "__name__", str(target))
+        named = target.function if isinstance(target, Applied) else target
+        kind = str(target) if node.op == "call_method" else getattr(named, "__name__", str(target))
         if "<locals>" in getattr(target, "__qualname__", "") and getattr(nn.functional, kind, None) is target:
             target = Functional(kind)
         name = node.name if node.name not in taken else f"{node.name}_fn"

@@ -45,8 +45,9 @@ class WeightVersions:
         ]
         self._ring = [{path: nn.Parameter(tensor) for path, tensor in tensors.items()} for tensors in self._tensors]
         self._momentum = {path: torch.zeros_like(initial[path]) for path in learning} if rule.momentum else {}
+        self.constants = {place.path: initial[place.path] for place in places if place.path not in set(learning)}
         for place in places:
-            if place.path not in set(learning):
+            if place.path in self.constants:
                 self._attach(place, initial[place.path])
 
     def used_by(self, minibatch: int) -> int:

@@ -1,5 +1,11 @@
-"""Run ``python -m runtime``."""
+"""Run the command line of ``runtime``."""
 
-from runtime.cli import main
+import sys
 
-raise SystemExit(main())
+if __name__ == "__main__":
+    try:
+        from runtime.cli import main
+
+        sys.exit(main())
+    except KeyboardInterrupt:  # so early that nothing was begun
+        sys.exit(130)

@@ -1,5 +1,6 @@
 """Small models that hold every construct that splitting has to get right."""
 
+import itertools
 import multiprocessing
 import os
 import random
@@ -257,6 +258,60 @@ class Widened(nn.Module):
 
 def passing() -> nn.Module:
     return Widened()
+
+
+class Straight(torch.autograd.Function):
+    """The sign of its input, whose gradient passes straight through."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
+        ctx.scale = scale
+        return torch.sign(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient * ctx.scale, None
+
+
+class StraightThrough(Plain):
+    """Learns only because its autograd function has a backward of its own; and prints."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        print("printed by the model")  # noqa: T201
+        for number, module in enumerate(self.layers):
+            x = module(x)
+            if number == 1:
+                x = Straight.apply(x, 0.5)
+        return x
+
+
+class Quiet(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            x = self.layers[1](self.layers[0](x))
+        return self.layers[5](x)
+
+
+class Cast(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.layers(x)
+
+
+forked = itertools.count()
+
+
+class Forks(Plain):
+    """Every other call does a layer more, which a trace cannot know."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if next(forked) % 2:
+            x = x + self.layers[2](x)
+        return self.layers(x)
+
+
+def forks() -> nn.Module:
+    return Forks()
 
 
 class Breaking(torch.autograd.Function):

@@ -5,7 +5,8 @@ from itertools import count
 
 import pytest
 
-from profiler.budget import ENOUGH_ROUNDS, LEAST_ROUNDS, MOST_ROUNDS, Budget, precision, spend
+from profiler.budget import ENOUGH_ROUNDS, LEAST_ROUNDS, Budget, precision, spend
+from profiler.doubts import MOST_ROUNDS
 from profiler.rounds import Samples
 
 

@@ -163,6 +163,8 @@ def test_the_layer_that_overwrote_the_result_made_it() -> None:
     ("model", "words"),
     [
         (small_models.Branching(), "control flow"),
+        (small_models.Quiet(), "uses torch.no_grad"),
+        (small_models.Cast(), "uses torch.autocast"),
         (small_models.Pair(), "for each head"),
         (nn.Conv2d(3, 4, 3), "returns a tensor of shape"),
         (nn.Sequential(), "no layers"),

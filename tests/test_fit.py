@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from strategies import MACHINE, chain
@@ -102,6 +103,21 @@ def test_profiles_that_do_not_belong_together_are_refused(change: dict[str, obje
     profiles = [at(batch, straight) for batch in BATCHES]
     with pytest.raises(ProfilerError):
         fit([profiles[0], replace(profiles[1], **change), profiles[2]])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"batch_size": 1}, {"layers": ()}, {"complete": False}, {"model_digest": "x"}],
+)
+def test_a_fit_whose_ends_do_not_belong_together_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    found = fit([at(batch, straight) for batch in BATCHES])
+    whole = to_json(found)
+    broken = to_json(replace(found.high, **change))  # type: ignore[arg-type]
+    raw = msgspec.json.decode(whole)
+    raw["high"] = msgspec.json.decode(broken)
+    write_whole(tmp_path / "fit.json", msgspec.json.encode(raw))
+    with pytest.raises(FileError, match="make it anew"):
+        read_profile(tmp_path / "fit.json", 4)
 
 
 def test_a_fit_is_a_file_that_is_told_from_a_profile_by_its_content(tmp_path: Path) -> None:

@@ -126,7 +126,9 @@ def test_odd_models_equal_the_replay(usable: tuple[int, ...], kind: type[nn.Modu
 
 
 @pytest.mark.usefixtures("settled_process")
-@pytest.mark.parametrize("kind", [small_models.Tied, small_models.Stateful, small_models.LastInPlace])
+@pytest.mark.parametrize(
+    "kind", [small_models.Tied, small_models.Stateful, small_models.LastInPlace, small_models.StraightThrough]
+)
 def test_one_stage_trains_as_plain_torch_does(usable: tuple[int, ...], kind: type[nn.Module]) -> None:
     with WorkerPool(usable[:1]) as pool, closing(Launcher(captured_of(kind), pool, RULE, SEED)) as launcher:
         losses = launcher.run(plan_of(captured_of(kind), None, stages=1), MINIBATCHES).losses

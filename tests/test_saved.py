@@ -1,7 +1,7 @@
 """What layers keep, against sums done by hand."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from profiler.capture import capture
 from profiler.saved import saved_bytes
@@ -23,6 +23,29 @@ def test_a_storage_counts_once_and_at_the_layer_that_made_it() -> None:
     saved = saved_of(model, torch.randn(4, 3, 2, 2))
     # Layer 1 saves the input, which is nobody's; ReLU and layer 3 both save layer 1's output; the last ReLU its own.
     assert saved == {"0": 0, "1": 4 * 16 * 4, "2": 0, "3": 0, "4": 4 * 5 * 4}
+
+
+def test_neither_frozen_parameters_nor_buffers_count_as_saved() -> None:
+    """The frozen layer's weight is needed for the gradient of its input, and is there anyway."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 16), nn.Linear(16, 16), nn.Linear(16, 5))
+    model[2].requires_grad_(requires_grad=False)
+    assert saved_of(model, torch.randn(4, 3, 2, 2)) == {"0": 0, "1": 0, "2": 4 * 16 * 4, "3": 0}
+
+
+def test_what_a_tuple_holds_counts_at_the_layer_that_made_it() -> None:
+    class Best(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.flatten, self.first, self.fc = nn.Flatten(), nn.Linear(12, 16), nn.Linear(8, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            values, _ = torch.topk(self.first(self.flatten(x)), 8)
+            result: Tensor = self.fc(values)
+            return result
+
+    saved = saved_of(Best(), torch.randn(4, 3, 2, 2))
+    assert saved["topk"] == 4 * 8 * (4 + 8), "values for the linear layer, places for its own backward"
+    assert saved["getitem"] == 0
 
 
 def test_parameters_do_not_count_as_saved() -> None:
