@@ -12,10 +12,11 @@ import statistics
 from optimizer.planner import Planner
 from profiler import config as configuration
 from profiler.config import Config
-from profiler.measure import SEED, captured_model, measure
+from profiler.measure import measure
 from profiler.process import usable_cores
 from profiler.provenance import machine
 from profiler.update import UpdateRule
+from profiler.workload import SEED, captured_model
 from runtime.launcher import Launcher, comparable, cores_for
 from runtime.pool import WorkerPool
 

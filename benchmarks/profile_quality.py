@@ -17,11 +17,12 @@ from profiler import config as configuration
 from profiler.budget import Budget
 from profiler.columns import step_s
 from profiler.config import Config
-from profiler.measure import captured_model, measure
+from profiler.measure import measure
 from profiler.process import usable_cores
 from profiler.provenance import machine
 from profiler.table import memory_parts
 from profiler.types import Profile
+from profiler.workload import captured_model
 
 LARGEST_LAYERS = 10
 

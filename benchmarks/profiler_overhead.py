@@ -13,11 +13,12 @@ import time
 from profiler import config as configuration
 from profiler.columns import parts_s
 from profiler.config import Config
-from profiler.measure import captured_model, measure, minibatch
+from profiler.measure import measure
 from profiler.process import settled, usable_cores
 from profiler.provenance import machine
 from profiler.rounds import Clocks, stepper_for
 from profiler.update import UpdateRule
+from profiler.workload import captured_model, minibatch
 
 
 def main() -> None:

@@ -70,10 +70,10 @@ def _run(options: argparse.Namespace) -> int:
         for path in (place.profile, place.table, place.plot):
             if path:
                 refuse_unwritable(path)
-    from profiler.measure import captured_model
     from profiler.process import neighbouring_cores, usable_cores
     from profiler.store import keep, measured
     from profiler.table import rows, show
+    from profiler.workload import captured_model
 
     cores = neighbouring_cores(usable_cores(options.cores), options.neighbours)
     with progress("profile", len(wanted), quiet=options.quiet) as advance:

@@ -1,23 +1,15 @@
 """Measure a model on one core: the order in which everything about it is measured."""
 
 import contextlib
-import math
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import psutil
-import torch
-from torch import Tensor
-
-from profiler import models
 from profiler.assemble import Counts, Measured, profile_of
 from profiler.budget import Budget, Rounds, spend
-from profiler.capture import capture
 from profiler.config import Config
-from profiler.errors import CaptureError, ModelError, blaming
-from profiler.inputs import inputs
+from profiler.errors import CaptureError, blaming
 from profiler.link import measure_link
 from profiler.memory import measure_memory
 from profiler.neighbours import Turns, neighbours
@@ -29,36 +21,10 @@ from profiler.saved import saved_bytes
 from profiler.types import Profile
 from profiler.update import UpdateRule
 from profiler.work import Work
+from profiler.workload import minibatch
 
-SEED = 0
 WORK_TOLERANCE = 0.01
 """By how much the operations of the captured step may differ from those of the plain one."""
-
-
-def captured_model(config: Config) -> Captured:
-    """Build and capture the model that ``config`` names.
-
-    Raises:
-        ModelError: It cannot be built.
-        CaptureError: It cannot be captured.
-    """
-    needed, free = 4 * math.prod(config.input_shape), psutil.virtual_memory().available
-    if needed > free:
-        raise ModelError(
-            f"one minibatch of shape {config.input_shape} takes {needed >> 20} MiB and {free >> 20} MiB of memory are "
-            "free; use a smaller --batch-size or --image-size"
-        )
-    with contextlib.redirect_stdout(sys.stderr):
-        model = models.build(config.model, config.classes, SEED)
-    with contextlib.redirect_stdout(sys.stderr):  # a model's own prints are no results
-        return capture(model, config.model, inputs(config.input_shape, config.vocabulary, torch.Generator()))
-
-
-def minibatch(config: Config, captured: Captured) -> tuple[Tensor, Tensor]:
-    """Return the inputs and labels that a profile is measured on."""
-    generator = torch.Generator().manual_seed(SEED)
-    made = inputs(config.input_shape, config.vocabulary, generator)
-    return made, torch.randint(captured.classes, (config.batch_size,), generator=generator)
 
 
 class Interrupted(KeyboardInterrupt):

@@ -24,6 +24,7 @@ from profiler.process import PeakMemory, return_memory_at_once, settle
 from profiler.rounds import Clocks, Stepper, stepper_for
 from profiler.saved import saved_bytes
 from profiler.update import UpdateRule
+from profiler.workload import captured_model, minibatch
 
 PLAIN_STEPS = 3
 
@@ -53,8 +54,6 @@ def measure_memory(config: Config, core: int) -> Memory | None:
 
 
 def _measure(_connection: Connection, config: Config, core: int) -> Memory | None:
-    from profiler.measure import captured_model, minibatch
-
     return_memory_at_once()
     torch.set_num_threads(1)
     captured = captured_model(config)

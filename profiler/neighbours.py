@@ -13,6 +13,7 @@ from profiler.config import Config
 from profiler.process import settle
 from profiler.rounds import Clocks, Samples, Stepper, stepper_for
 from profiler.update import UpdateRule
+from profiler.workload import captured_model, minibatch
 
 
 class Neighbours:
@@ -69,8 +70,6 @@ class Turns:
 
 
 def _train(connection: Connection, config: Config, core: int) -> None:
-    from profiler.measure import captured_model, minibatch
-
     settle(core)
     captured = captured_model(config)
     rule = UpdateRule(config.lr, config.momentum)

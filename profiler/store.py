@@ -55,8 +55,8 @@ def profile_for(
     Raises:
         ProfilerError: The model cannot be built or captured, or a file cannot be read or written.
     """
-    from profiler.measure import captured_model
     from profiler.provenance import differences, machine
+    from profiler.workload import captured_model
 
     path = path_for(config, folder)
     found, difference = _kept(path)

@@ -149,8 +149,8 @@ def _announce(jobs: list[_Job], cores: tuple[int, ...], *, quiet: bool) -> None:
 
 
 def _carry_out(job: _Job, pool: "WorkerPool", *, quiet: bool) -> Comparison:
-    from profiler.measure import SEED, captured_model
     from profiler.update import UpdateRule
+    from profiler.workload import SEED, captured_model
     from runtime.compare import compare
     from runtime.launcher import Launcher
 
@@ -171,9 +171,9 @@ def _carry_out(job: _Job, pool: "WorkerPool", *, quiet: bool) -> Comparison:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from profiler.measure import SEED, captured_model
     from profiler.process import usable_cores
     from profiler.update import UpdateRule
+    from profiler.workload import SEED, captured_model
     from runtime.launcher import Launcher, cores_for
     from runtime.pool import WorkerPool
     from runtime.table import show_run

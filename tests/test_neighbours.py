@@ -10,9 +10,10 @@ import small_models
 from profiler.budget import LEAST_ROUNDS, Budget
 from profiler.config import Config
 from profiler.errors import ProcessError
-from profiler.measure import captured_model, measure
+from profiler.measure import measure
 from profiler.neighbours import neighbours
 from profiler.process import neighbouring_cores
+from profiler.workload import captured_model
 
 CONFIG = Config(model="small_models:Residual", batch_size=2, image_size=small_models.IMAGE_SIZE)
 

@@ -7,8 +7,9 @@ import pytest
 from profiler import store
 from profiler.config import Config
 from profiler.files import read_json, write_whole
-from profiler.measure import captured_model, measure
+from profiler.measure import measure
 from profiler.types import Profile
+from profiler.workload import captured_model
 
 CONFIG = Config(model="small_models:Plain", batch_size=2, image_size=16)
 

@@ -1,0 +1,44 @@
+"""Build what is measured and trained: the model that a configuration names, captured, and its minibatch."""
+
+import contextlib
+import math
+import sys
+
+import psutil
+import torch
+from torch import Tensor
+
+from profiler import models
+from profiler.capture import capture
+from profiler.config import Config
+from profiler.errors import ModelError
+from profiler.inputs import inputs
+from profiler.operations import Captured
+
+SEED = 0
+
+
+def captured_model(config: Config) -> Captured:
+    """Build and capture the model that ``config`` names.
+
+    Raises:
+        ModelError: It cannot be built.
+        CaptureError: It cannot be captured.
+    """
+    needed, free = 4 * math.prod(config.input_shape), psutil.virtual_memory().available
+    if needed > free:
+        raise ModelError(
+            f"one minibatch of shape {config.input_shape} takes {needed >> 20} MiB and {free >> 20} MiB of memory are "
+            "free; use a smaller --batch-size or --image-size"
+        )
+    with contextlib.redirect_stdout(sys.stderr):
+        model = models.build(config.model, config.classes, SEED)
+    with contextlib.redirect_stdout(sys.stderr):  # a model's own prints are no results
+        return capture(model, config.model, inputs(config.input_shape, config.vocabulary, torch.Generator()))
+
+
+def minibatch(config: Config, captured: Captured) -> tuple[Tensor, Tensor]:
+    """Return the inputs and labels that a profile is measured on."""
+    generator = torch.Generator().manual_seed(SEED)
+    made = inputs(config.input_shape, config.vocabulary, generator)
+    return made, torch.randint(captured.classes, (config.batch_size,), generator=generator)
