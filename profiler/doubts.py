@@ -4,6 +4,7 @@ from profiler.roofline import bound, compute_s, of_roof
 from profiler.types import Layer, Profile
 
 CLOSURE_LIMIT = 0.05
+OTHER_WORK_LIMIT = 0.3
 DRIFT_LIMIT = 0.05
 FOREIGN_LOAD_LIMIT = 0.03
 PRECISION_LIMIT = 0.04
@@ -16,14 +17,9 @@ def doubts(profile: Profile) -> list[str]:
     """Return the warnings that a profile deserves, as sentences; none for a good one."""
     found = []
     if abs(profile.closure_error) > CLOSURE_LIMIT:
-        cause = (
-            "this core worked for others in between"
-            if profile.foreign_load > FOREIGN_LOAD_LIMIT
-            else "the plain and the instrumented step met different conditions, such as a changing clock"
-        )
         found.append(
             f"The parts add up to {more_or_less(profile.closure_error)} than the whole step, most likely because "
-            f"{cause}; profile again on an idle core."
+            f"{_cause(profile)}."
         )
     if profile.foreign_load > FOREIGN_LOAD_LIMIT:
         found.append(
@@ -53,6 +49,21 @@ def doubts(profile: Profile) -> list[str]:
             "profile again on an idle core."
         )
     return found
+
+
+def _cause(profile: Profile) -> str:
+    """Return what most likely keeps the parts from adding up, and what to do about it."""
+    if profile.foreign_load > FOREIGN_LOAD_LIMIT:
+        return "this core worked for others in between; profile again on an idle core"
+    if abs(profile.closure_error) > OTHER_WORK_LIMIT:
+        return (
+            "the model's forward does something beside its layers, such as checkpointing, a branch taken by chance or "
+            "work in plain Python; leave that out"
+        )
+    return (
+        "the plain and the instrumented step met different conditions, such as a changing clock; profile again on an "
+        "idle core"
+    )
 
 
 def more_or_less(share: float) -> str:
