@@ -2,14 +2,16 @@
 
     python benchmarks/torchvision_models.py -o docs/results/torchvision-models.md
 
-Each is profiled in a process of its own, with the fewest rounds: the table says what can be profiled, not how fast.
-A model that rejects images of 128×128 pixels is tried at the larger sizes that torchvision's models are made for.
+It goes on where it was: a model that the table already has is not profiled again. Each is profiled in a process of its
+own, with the fewest rounds: the table says what can be profiled, not how fast it is. A model that rejects images of
+128×128 pixels is tried at the larger sizes that torchvision's models are made for.
 """
 
 import argparse
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torchvision
@@ -40,18 +42,20 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--model", nargs="+", default=torchvision.models.list_models(module=torchvision.models))
     options = parser.parse_args()
-    lines = []
+    done = options.output.read_text().splitlines() if options.output.is_file() else []
+    lines = {line.split(" | ")[0].removeprefix("| "): line for line in done if line.startswith("| ")}
     for name in options.model:
-        lines.append(line_of(name))
-        print(lines[-1], flush=True)
-    head = HEAD.format(
-        version=torchvision.__version__,
-        count=len(lines),
-        refused=sum("refused" in line for line in lines),
-        batch=BATCH,
-        cpu=machine().cpu,
-    )
-    options.output.write_text(head + "".join(f"{line}\n" for line in lines))
+        lines[name] = lines.get(name) or line_of(name)
+        print(lines[name], flush=True)
+        options.output.write_text(table([lines[name] for name in sorted(lines) if name != "model"]))
+
+
+def table(lines: Sequence[str]) -> str:
+    """Return the whole file."""
+    refused = sum("refused" in line for line in lines)
+    here = machine().cpu
+    head = HEAD.format(version=torchvision.__version__, count=len(lines), refused=refused, batch=BATCH, cpu=here)
+    return head + "".join(f"{line}\n" for line in lines)
 
 
 def line_of(name: str) -> str:
