@@ -15,7 +15,6 @@ from itertools import combinations
 
 from profiler import config as configuration
 from profiler.budget import Budget
-from profiler.columns import step_s
 from profiler.config import Config
 from profiler.measure import measure
 from profiler.process import usable_cores
@@ -74,9 +73,9 @@ def line_of(config: Config, profiles: Sequence[Profile]) -> str:
 
 def difference(first: Profile, second: Profile) -> float:
     """Return the largest difference of a share among the costliest layers, over the smaller of its two shares."""
-    order = sorted(range(len(first.layers)), key=lambda at: step_s(first.layers[at]), reverse=True)
+    order = sorted(range(len(first.layers)), key=lambda at: first.layers[at].step_s, reverse=True)
     shares = [
-        [step_s(profile.layers[at]) / profile.whole_step_s for profile in (first, second)]
+        [profile.layers[at].step_s / profile.whole_step_s for profile in (first, second)]
         for at in order[:LARGEST_LAYERS]
     ]
     return max(max(pair) / min(pair) - 1 for pair in shares)

@@ -11,12 +11,12 @@ import statistics
 import time
 
 from profiler import config as configuration
-from profiler.columns import parts_s
 from profiler.config import Config
 from profiler.measure import measure
 from profiler.process import settled, usable_cores
 from profiler.provenance import machine
 from profiler.rounds import Clocks, stepper_for
+from profiler.types import parts_s
 from profiler.update import UpdateRule
 from profiler.workload import captured_model, minibatch
 
@@ -53,7 +53,7 @@ def line_of(config: Config, core: int, pairs: int) -> str:
     start = time.perf_counter()
     profile = measure(config, captured_model(config), [core], lambda _share: None)
     whole_s = time.perf_counter() - start
-    steps_s = profile.rounds * (profile.whole_step_s + parts_s(profile))
+    steps_s = profile.rounds * (profile.whole_step_s + parts_s(profile.layers, profile.loss))
     return (
         f"| {config.model} | {len(profile.layers)} | {statistics.median(ratios):.3f} ({min(ratios):.3f} – "
         f"{max(ratios):.3f}) | {whole_s:.1f} | {steps_s:.1f} |"

@@ -24,8 +24,6 @@ from profiler.config import suggest
 from profiler.doubts import doubts
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
-from profiler.formats import read_profile
-from profiler.pipedream import UNKNOWN
 from profiler.provenance import differences, machine
 from profiler.types import Profile
 
@@ -84,6 +82,8 @@ def _run(options: argparse.Namespace) -> int:
 
 def _profiles(options: argparse.Namespace) -> list[tuple[Profile, int]]:
     if options.profile:
+        from profiler.formats import read_profile
+
         profile = read_profile(options.profile, options.batch_size)
         config = configuration.override(configuration.for_model(profile.model), {"batches": options.batches})
         _refuse_others(profile, options)
@@ -105,6 +105,8 @@ def _profiles(options: argparse.Namespace) -> list[tuple[Profile, int]]:
 
 def _refuse_elsewhere(profile: Profile, path: Path) -> None:
     """Refuse a profile whose times are not those of this machine, and say what differs."""
+    from profiler.pipedream import UNKNOWN
+
     found = differences(profile.machine, machine()) if profile.machine.cpu != UNKNOWN else []
     if found:
         raise OptimizerError(

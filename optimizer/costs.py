@@ -22,7 +22,7 @@ import networkx as nx
 from optimizer.errors import ProfileError
 from optimizer.ideals import blocks, members_of
 from profiler.transfer import copy_s
-from profiler.types import INPUT, Layer, Link, Profile
+from profiler.types import INPUT, Layer, Link, Profile, parts_s
 
 NANOSECONDS = 1_000_000_000
 
@@ -158,8 +158,7 @@ def _refuse_odd_costs(profile: Profile) -> None:
             f"the link in the profile of {profile.model} does not give one time for each of ascending sizes; "
             "profile the model again"
         )
-    spent = [layer.forward_s + layer.backward_s + layer.update_s for layer in profile.layers]
-    if not any([*spent, profile.loss.forward_s, profile.loss.backward_s]):
+    if not parts_s(profile.layers, profile.loss):
         raise ProfileError(f"nothing in the profile of {profile.model} takes any time; profile the model again")
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.types import Plan
-from profiler.columns import step_s
 from profiler.types import Profile
 
 if TYPE_CHECKING:
@@ -84,8 +83,8 @@ def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Conso
 
 def _ceiling(profile: Profile, stages: int) -> str:
     """Say how fast any split can be at best: the costliest layer cannot be cut."""
-    largest = max(profile.layers, key=step_s)
-    share = step_s(largest) / sum(map(step_s, profile.layers))
+    largest = max(profile.layers, key=lambda layer: layer.step_s)
+    share = largest.step_s / sum(layer.step_s for layer in profile.layers)
     if share * stages <= 1:
         return (
             f"No layer is too large for {stages} stages: the costliest, {largest.name}, takes {share:.0%} of the step."

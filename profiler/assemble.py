@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeGuard
+
+import numpy as np
 
 from profiler.budget import precision
 from profiler.config import Config
@@ -12,7 +13,7 @@ from profiler.operations import Captured
 from profiler.provenance import machine
 from profiler.rounds import LOSS, Samples
 from profiler.statistics import drift, foreign_load, timing
-from profiler.types import INPUT, Layer, Link, Loaded, Loss, Peaks, Profile, Timing
+from profiler.types import INPUT, Layer, Link, Loaded, Loss, Peaks, Profile, parts_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """All that was measured of one model; ``loaded`` are the rounds beside ``neighbours`` busy cores."""
+    """All that was measured of one model; ``loaded`` are the rounds beside ``neighbours`` busy cores, if any."""
 
     config: Config
     captured: Captured
@@ -40,7 +41,7 @@ class Measured:
     counts: Counts
     samples: Samples
     neighbours: int
-    loaded: Samples | None
+    loaded: Samples
 
 
 def profile_of(measured: Measured) -> Profile:
@@ -48,8 +49,6 @@ def profile_of(measured: Measured) -> Profile:
     config, captured, samples = measured.config, measured.captured, measured.samples
     layers = tuple(_layer(measured, position) for position in range(len(captured.operations)))
     loss = _loss(measured)
-    parts_s = sum(layer.forward_s + layer.backward_s + layer.update_s for layer in layers)
-    parts_s += loss.forward_s + loss.backward_s
     whole_step = timing(samples.whole_step)
     return Profile(
         model=config.model,
@@ -74,8 +73,8 @@ def profile_of(measured: Measured) -> Profile:
         whole_step_s=whole_step.median_s,
         whole_step=whole_step,
         neighbours=measured.neighbours,
-        loaded_step=timing(measured.loaded.whole_step) if _has(measured.loaded) else None,
-        closure_error=(parts_s - whole_step.median_s) / whole_step.median_s,
+        loaded_step=timing(measured.loaded.whole_step) if measured.loaded.whole_step else None,
+        closure_error=(parts_s(layers, loss) - whole_step.median_s) / whole_step.median_s,
         rounds=len(samples.whole_step),
         precision=precision(samples),
         drift=drift(samples.whole_step),
@@ -88,7 +87,10 @@ def _layer(measured: Measured, position: int) -> Layer:
     captured, counts = measured.captured, measured.counts
     operation = captured.operations[position]
     spec = captured.specs.get(operation.name)
-    forward, backward, update = _timings(measured.samples, position)
+    samples = measured.samples
+    forward, backward, update = (
+        timing(store[position]) for store in (samples.forward, samples.backward, samples.update)
+    )
     return Layer(
         name=operation.name,
         kind=operation.kind,
@@ -105,7 +107,7 @@ def _layer(measured: Measured, position: int) -> Layer:
         backward_flops=counts.backward_flops[position],
         touched_bytes=counts.touched_bytes[position],
         backward_touched_bytes=counts.backward_touched_bytes[position],
-        loaded=_loaded(measured, position),
+        loaded=_loaded(measured.loaded, position, alone_s=forward.median_s + backward.median_s + update.median_s),
         forward=forward,
         backward=backward,
         update=update,
@@ -113,36 +115,26 @@ def _layer(measured: Measured, position: int) -> Layer:
 
 
 def _loss(measured: Measured) -> Loss:
-    forward, backward, _ = _timings(measured.samples, LOSS)
+    forward, backward = (timing(store[LOSS]) for store in (measured.samples.forward, measured.samples.backward))
     return Loss(
         forward_s=forward.median_s,
         backward_s=backward.median_s,
-        loaded=_loaded(measured, LOSS),
+        loaded=_loaded(measured.loaded, LOSS, alone_s=forward.median_s + backward.median_s),
         forward=forward,
         backward=backward,
     )
 
 
-def _loaded(measured: Measured, position: int) -> Loaded | None:
-    if not _has(measured.loaded):
+def _loaded(samples: Samples, position: int, alone_s: float) -> Loaded | None:
+    """Return the medians beside neighbours; the loss has no update."""
+    if not samples.whole_step:
         return None
-    alone, beside = _timings(measured.samples, position), _timings(measured.loaded, position)
-    before_s, after_s = (sum(timing.median_s for timing in timings) for timings in (alone, beside))
-    return Loaded(
-        forward_s=beside[0].median_s,
-        backward_s=beside[1].median_s,
-        update_s=beside[2].median_s,
-        slowdown=after_s / before_s if before_s else 1.0,
-    )
-
-
-def _has(samples: Samples | None) -> TypeGuard[Samples]:
-    return samples is not None and bool(samples.whole_step)
-
-
-def _timings(samples: Samples, position: int) -> tuple[Timing, Timing, Timing]:
-    """Return forward, backward and update of a layer, or of the loss, which has no update."""
-    none = [0.0] * len(samples.whole_step)
     stores = (samples.forward, samples.backward, samples.update)
-    forward, backward, update = (timing(store.get(position, none)) for store in stores)
-    return forward, backward, update
+    forward_s, backward_s, update_s = (float(np.median(store.get(position, [0.0]))) for store in stores)
+    beside_s = forward_s + backward_s + update_s
+    return Loaded(
+        forward_s=forward_s,
+        backward_s=backward_s,
+        update_s=update_s,
+        slowdown=beside_s / alone_s if alone_s else 1.0,
+    )

@@ -7,7 +7,7 @@ from typing import Literal
 
 from profiler.roofline import bound, compute_s, intensity, of_roof, operations, touched_bytes
 from profiler.transfer import copy_s
-from profiler.types import Layer, Profile, Timing
+from profiler.types import Layer, Profile, Timing, parts_s
 
 View = Literal["time", "memory", "intensity"]
 VIEWS: tuple[View, ...] = ("time", "memory", "intensity")
@@ -31,21 +31,11 @@ class Column:
     explanation: str = ""
 
 
-def step_s(layer: Layer) -> float:
-    """Return what one minibatch costs in this layer: forward, backward and update."""
-    return layer.forward_s + layer.backward_s + layer.update_s
-
-
-def parts_s(profile: Profile) -> float:
-    """Return the sum of all parts of a step, the loss among them."""
-    return sum(map(step_s, profile.layers)) + profile.loss.forward_s + profile.loss.backward_s
-
-
 def slowdown(profile: Profile) -> float:
     """Return what all parts take beside busy neighbours, over what they take alone; 1 where that was not measured."""
     loaded = [layer.loaded for layer in profile.layers if layer.loaded]
     loaded += [profile.loss.loaded] if profile.loss.loaded else []
-    return sum(one.forward_s + one.backward_s + one.update_s for one in loaded) / parts_s(profile) if loaded else 1.0
+    return sum(one.step_s for one in loaded) / parts_s(profile.layers, profile.loss) if loaded else 1.0
 
 
 def ms(seconds: float) -> str:
@@ -131,7 +121,7 @@ COLUMNS = (
     Column(
         "time",
         "share",
-        lambda profile, layer: f"{step_s(layer) / parts_s(profile):.1%}",
+        lambda profile, layer: f"{layer.step_s / parts_s(profile.layers, profile.loss):.1%}",
         lambda _profile: "100.0%",
         "Share: of forward, backward and update.",
     ),

@@ -14,9 +14,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from msgspec import Meta
 
-from profiler.columns import parts_s, step_s
 from profiler.errors import ProfilerError
-from profiler.types import Layer, Loss, Profile, Timing
+from profiler.types import Layer, Loss, Profile, Timing, parts_s
 
 LARGEST_LAYERS = 10
 SIZES = (
@@ -91,7 +90,7 @@ class Fit:
             precision=max(low.precision, high.precision),
             rounds=min(low.rounds, high.rounds),
         )
-        return replace(found, closure_error=parts_s(found) / whole_step_s - 1)
+        return replace(found, closure_error=parts_s(found.layers, found.loss) / whole_step_s - 1)
 
 
 def fit(profiles: Sequence[Profile]) -> Fit:
@@ -103,15 +102,15 @@ def fit(profiles: Sequence[Profile]) -> Fit:
     low, middle, high = _checked(sorted(profiles, key=lambda profile: profile.batch_size))
     guess = through_ends(low, high)
     held_out = guess.at(middle.batch_size)
-    largest = sorted(range(len(middle.layers)), key=lambda at: step_s(middle.layers[at]))[-LARGEST_LAYERS:]
-    errors = [abs(step_s(held_out.layers[at]) / step_s(middle.layers[at]) - 1) for at in largest]
+    largest = sorted(range(len(middle.layers)), key=lambda at: middle.layers[at].step_s)[-LARGEST_LAYERS:]
+    errors = [abs(held_out.layers[at].step_s / middle.layers[at].step_s - 1) for at in largest]
     ends = _ends(low, middle, high)
     return replace(
         guess,
         low=ends[0],
         high=ends[1],
         checked_batch_size=middle.batch_size,
-        step_error=parts_s(held_out) / parts_s(middle) - 1,
+        step_error=parts_s(held_out.layers, held_out.loss) / parts_s(middle.layers, middle.loss) - 1,
         layer_error=max(errors),
     )
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from profiler.columns import ms, parts_s, step_s
+from profiler.columns import ms
 from profiler.doubts import more_or_less
 from profiler.fit import Fit, through_ends
-from profiler.types import Profile
+from profiler.types import Profile, parts_s
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,11 +38,11 @@ def show_fit(fit: Fit, profiles: Sequence[Profile], path: Path, console: "Consol
     )  # fmt: skip
     for name in names:
         table.add_column(name, justify="right")
-    order = sorted(range(len(middle.layers)), key=lambda at: step_s(middle.layers[at]), reverse=True)
+    order = sorted(range(len(middle.layers)), key=lambda at: middle.layers[at].step_s, reverse=True)
     for at in order[:SHOWN]:
-        times_s = [step_s(one.layers[at]) for one in (low, high, guess, middle)]
+        times_s = [one.layers[at].step_s for one in (low, high, guess, middle)]
         table.add_row(middle.layers[at].name, *_cells(times_s, high.batch_size - low.batch_size))
-    times_s = [parts_s(one) for one in (low, high, guess, middle)]
+    times_s = [parts_s(one.layers, one.loss) for one in (low, high, guess, middle)]
     table.add_row("all parts", *_cells(times_s, high.batch_size - low.batch_size))
     console.print(table)
 

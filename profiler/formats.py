@@ -10,6 +10,9 @@ from profiler.fit import Fit
 from profiler.pipedream import looks_like_graph, read_graph
 from profiler.types import Profile
 
+HEAD_BYTES = 4096
+"""So much of a file tells its kind."""
+
 
 def read_profile(path: Path, batch_size: int | None = None) -> Profile:
     """Return the profile that ``path`` holds, or that its fit gives for ``batch_size``.
@@ -19,9 +22,8 @@ def read_profile(path: Path, batch_size: int | None = None) -> Profile:
         ProfilerError: It holds a fit that does not answer for ``batch_size``.
     """
     content = read_bytes(path)
-    text = content[:MOST_BYTES].decode(errors="replace")
-    if looks_like_graph(text):
-        return read_graph(text, path)
+    if looks_like_graph(content[:HEAD_BYTES].decode(errors="replace")):
+        return read_graph(content.decode(errors="replace"), path)
     try:
         kind = msgspec.json.decode(content, type=_Kind).kind
     except msgspec.MsgspecError:
@@ -35,10 +37,6 @@ def read_profile(path: Path, batch_size: int | None = None) -> Profile:
             "--batch-size"
         )
     return found.at(batch_size)
-
-
-MOST_BYTES = 64 << 20
-"""A text graph is read no further than this."""
 
 
 class _Kind(msgspec.Struct):

@@ -16,7 +16,7 @@ from profiler.neighbours import Turns, neighbours
 from profiler.operations import Captured
 from profiler.peaks import measure_peaks
 from profiler.process import settled
-from profiler.rounds import Clocks, Stepper, stepper_for
+from profiler.rounds import Clocks, Samples, Stepper, stepper_for
 from profiler.saved import saved_bytes
 from profiler.types import Profile
 from profiler.update import UpdateRule
@@ -70,7 +70,7 @@ def measure(
             captured, minibatch(config, captured), UpdateRule(0.0, config.momentum), depth=2, clocks=clocks
         )
         rounds: Rounds = Turns(stepper, beside) if beside else stepper
-        loaded = rounds.loaded if isinstance(rounds, Turns) else None
+        loaded = rounds.loaded if isinstance(rounds, Turns) else Samples()
         link, peaks = measure_link(clocks.wall), measure_peaks(clocks.wall)
         with blaming(config.model), contextlib.redirect_stdout(sys.stderr):
             counts = _counts(stepper)

@@ -138,15 +138,12 @@ class Captured:
 
     def parameter_bytes(self, layer: str) -> int:
         """Return the size of a layer's parameters."""
-        return sum(self._sizes[path] for path in self.parameters[layer])
+        return sum(fetch_attribute(self.model, path).nbytes for path in self.parameters[layer])
 
     def learning_bytes(self, layer: str) -> int:
         """Return the size of those of a layer's parameters that the update changes."""
-        return sum(self._sizes[path] for path in self.parameters[layer] if path in self.learning)
-
-    @property
-    def _sizes(self) -> dict[str, int]:
-        return {path: parameter.nbytes for path, parameter in self.model.named_parameters()}
+        paths = self.learning.intersection(self.parameters[layer])
+        return sum(fetch_attribute(self.model, path).nbytes for path in paths)
 
     @property
     def classes(self) -> int:

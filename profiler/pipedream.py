@@ -13,7 +13,7 @@ from pathlib import Path
 import networkx as nx
 
 from profiler.errors import FileError
-from profiler.types import INPUT, Edge, Layer, Link, Loss, Machine, Profile, Timing
+from profiler.types import INPUT, Edge, Layer, Link, Loss, Machine, Profile, Timing, parts_s
 
 UNKNOWN = "an unknown machine"
 MACHINE = Machine(
@@ -23,6 +23,7 @@ MACHINE = Machine(
 _NODE = re.compile(r"(?P<name>\S+) -- (?P<kind>.*?) -- (?P<costs>forward_compute_time=.*)")
 _EDGE = re.compile(r"\s+(?P<source>\S+) -- (?P<target>\S+)\s*")
 _COST = re.compile(r"(\w+)=([^,\s]+)")
+_Node = tuple[str, dict[str, float]]
 _COSTS = ("forward_compute_time", "backward_compute_time", "activation_size", "parameter_size")
 
 
@@ -38,20 +39,7 @@ def read_graph(text: str, path: Path) -> Profile:
     Raises:
         FileError: A line is neither node nor edge, a cost is no number from 0 up, or the graph has a cycle.
     """
-    graph: nx.DiGraph[str] = nx.DiGraph()
-    nodes: dict[str, tuple[str, dict[str, float]]] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        where = f"{path}:{number}"
-        if node := _NODE.fullmatch(line.strip()):
-            nodes[node["name"]] = (node["kind"], _costs(node["costs"], where))
-            graph.add_node(node["name"])
-        elif edge := _EDGE.fullmatch(line):
-            graph.add_edge(edge["source"], edge["target"])
-        elif line.strip():
-            raise FileError(f"{where}: this is neither a node nor an edge of a PipeDream graph; check the file")
-    strangers = [name for name in graph if name not in nodes]
-    if strangers:
-        raise FileError(f"{path} has an edge at '{strangers[0]}' and no such node; check the file")
+    graph, nodes = _parse(text, path)
     try:
         order = list(nx.lexicographical_topological_sort(graph, key=_number))
     except nx.NetworkXUnfeasible as error:
@@ -60,7 +48,8 @@ def read_graph(text: str, path: Path) -> Profile:
     layers = tuple(_layer(name, *nodes[name]) for name in order if name not in sources)
     if not layers:
         raise FileError(f"{path} has no layers; check the file")
-    total_s = sum(layer.forward_s + layer.backward_s for layer in layers)
+    loss = Loss(forward_s=0.0, backward_s=0.0)
+    total_s = parts_s(layers, loss)
     return Profile(
         model=path.name.removesuffix(".txt").removesuffix(".graph"),
         model_digest="",
@@ -76,7 +65,7 @@ def read_graph(text: str, path: Path) -> Profile:
             Edge(source=INPUT if source in sources else source, target=target) for source, target in graph.edges
         ),
         together=(),
-        loss=Loss(forward_s=0.0, backward_s=0.0),
+        loss=loss,
         link=Link(sizes_bytes=(), copy_s=()),
         peaks=None,
         input_bytes=0,
@@ -90,6 +79,24 @@ def read_graph(text: str, path: Path) -> Profile:
         foreign_load=0.0,
         measured_at="",
     )
+
+
+def _parse(text: str, path: Path) -> tuple["nx.DiGraph[str]", dict[str, _Node]]:
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    nodes: dict[str, _Node] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        where = f"{path}:{number}"
+        if node := _NODE.fullmatch(line.strip()):
+            nodes[node["name"]] = (node["kind"], _costs(node["costs"], where))
+            graph.add_node(node["name"])
+        elif edge := _EDGE.fullmatch(line):
+            graph.add_edge(edge["source"], edge["target"])
+        elif line.strip():
+            raise FileError(f"{where}: this is neither a node nor an edge of a PipeDream graph; check the file")
+    strangers = [name for name in graph if name not in nodes]
+    if strangers:
+        raise FileError(f"{path} has an edge at '{strangers[0]}' and no such node; check the file")
+    return graph, nodes
 
 
 def _costs(text: str, where: str) -> dict[str, float]:

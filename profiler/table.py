@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from profiler.columns import VIEWS, Column, View, columns, half_width, mib, ms, parts_s, step_s
+from profiler.columns import VIEWS, Column, View, columns, half_width, mib, ms
 from profiler.doubts import doubts, more_or_less
 from profiler.roofline import ridge
-from profiler.types import Profile
+from profiler.types import Profile, parts_s
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +38,11 @@ def rows(profile: Profile, order: Order = "order", top: int | None = None, views
         views: Which groups of columns.
     """
     chosen = columns(profile, views)
-    shown = sorted(profile.layers, key=step_s, reverse=True) if order == "time" else list(profile.layers)
+    shown = (
+        sorted(profile.layers, key=lambda layer: layer.step_s, reverse=True)
+        if order == "time"
+        else list(profile.layers)
+    )
     body = [(layer.name, layer.kind, *(column.cell(profile, layer) for column in chosen)) for layer in shown[:top]]
     if "time" in views:
         body.append(("loss", "cross-entropy", *_loss(profile, chosen)))
@@ -87,7 +91,7 @@ def _loss(profile: Profile, chosen: Sequence[Column]) -> list[str]:
         "forward ±": half_width(loss.forward),
         "backward ms": ms(loss.backward_s),
         "backward ±": half_width(loss.backward),
-        "share": f"{(loss.forward_s + loss.backward_s) / parts_s(profile):.1%}",
+        "share": f"{(loss.forward_s + loss.backward_s) / parts_s(profile.layers, profile.loss):.1%}",
         "slowdown": f"{loss.loaded.slowdown:.2f}" if loss.loaded else "",
     }
     return [known.get(column.name, "") for column in chosen]

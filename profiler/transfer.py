@@ -1,7 +1,5 @@
 """What sending some bytes costs, from a link's measured sizes."""
 
-import numpy as np
-
 from profiler.types import Link
 
 
@@ -12,6 +10,8 @@ def copy_s(link: Link, size: int) -> float:
     """
     if size == 0 or not link.sizes_bytes:
         return 0.0
+    import numpy as np  # here, for tables are named at start-up and numpy takes as long to import as all else
+
     if size > link.sizes_bytes[-1]:
         return link.copy_s[-1] * size / link.sizes_bytes[-1]
     return float(np.interp(size, np.array(link.sizes_bytes, dtype=float), np.array(link.copy_s)))

@@ -3,6 +3,7 @@
 Seconds and bytes throughout; ``input_shape`` includes the minibatch, ``(N, C, H, W)`` for images.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -36,6 +37,11 @@ class Loaded:
     backward_s: Seconds
     update_s: Seconds
     slowdown: Annotated[float, Meta(ge=0)]
+
+    @property
+    def step_s(self) -> float:
+        """Forward, backward and update."""
+        return self.forward_s + self.backward_s + self.update_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +86,11 @@ class Layer:
     forward: Timing | None = None
     backward: Timing | None = None
     update: Timing | None = None
+
+    @property
+    def step_s(self) -> float:
+        """What one minibatch costs in this layer: forward, backward and update."""
+        return self.forward_s + self.backward_s + self.update_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,3 +209,8 @@ class Profile:
     measured_at: str
     complete: bool = True
     format_version: Literal[2] = FORMAT_VERSION
+
+
+def parts_s(layers: Iterable[Layer], loss: Loss) -> float:
+    """Return the sum of all parts of a step, the loss among them."""
+    return sum(layer.step_s for layer in layers) + loss.forward_s + loss.backward_s
