@@ -25,6 +25,9 @@ from profiler.transfer import copy_s
 from profiler.types import INPUT, Layer, Link, Profile, parts_s
 
 NANOSECONDS = 1_000_000_000
+MOST_LAYERS = 10_000
+MOST_SECONDS, MOST_BYTES = 1e8, 1 << 45
+"""More would not fit into the search's 64-bit integers, stages and versions counted in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Costs:
         forward_ns: Each layer's forward; likewise ``backward_ns`` and ``update_ns``.
         loss_forward_ns: The loss's forward; likewise ``loss_backward_ns``.
         values: What cuts can carry, the model's input first.
+        momenta: How many tensors the update rule keeps for each parameter that learns.
     """
 
     layers: tuple[Layer, ...]
@@ -59,6 +63,7 @@ class Costs:
     loss_forward_ns: int
     loss_backward_ns: int
     values: tuple[Value, ...]
+    momenta: int
 
     @property
     def weight_ns(self) -> list[int]:
@@ -98,10 +103,15 @@ def costs_of(profile: Profile) -> Costs:
     """Convert a profile.
 
     Raises:
-        ProfileError: Its graph names unknown layers, names one twice, or has a cycle.
+        ProfileError: Its graph names unknown layers, names one twice, has a cycle or is too large.
     """
     if not profile.complete:
         raise ProfileError(f"the profile of {profile.model} is what an interrupt left over; profile the model again")
+    if len(profile.layers) > MOST_LAYERS:
+        raise ProfileError(
+            f"the profile of {profile.model} has {len(profile.layers)} layers and at most {MOST_LAYERS} are planned "
+            "for; group layers into modules of their own and profile again"
+        )
     position = {layer.name: index for index, layer in enumerate(profile.layers)}
     if len(position) < len(profile.layers) or not position:
         raise ProfileError(f"the profile of {profile.model} has no layers, or two of one name; profile the model again")
@@ -129,6 +139,11 @@ def costs_of(profile: Profile) -> Costs:
         for name in [INPUT, *position]
         for output, gradient in [sizes[name]]
     )
+    if sum(value.copy_output_ns + value.copy_gradient_ns for value in values) > MOST_SECONDS * NANOSECONDS:
+        raise ProfileError(
+            f"sending what the layers in the profile of {profile.model} make takes more than {MOST_SECONDS:.0e} s; "
+            "profile the model again"
+        )
     return Costs(
         layers=profile.layers,
         parts=tuple(blocks(len(position), edges, together)),
@@ -138,6 +153,7 @@ def costs_of(profile: Profile) -> Costs:
         loss_forward_ns=nanoseconds(profile.loss.forward_s),
         loss_backward_ns=nanoseconds(profile.loss.backward_s),
         values=values,
+        momenta=1 if profile.momentum else 0,
     )
 
 
@@ -160,6 +176,15 @@ def _refuse_odd_costs(profile: Profile) -> None:
         )
     if not parts_s(profile.layers, profile.loss):
         raise ProfileError(f"nothing in the profile of {profile.model} takes any time; profile the model again")
+    held = [
+        layer.parameter_bytes + layer.saved_bytes + layer.transient_bytes + layer.output_bytes + layer.gradient_bytes
+        for layer in profile.layers
+    ]
+    if parts_s(profile.layers, profile.loss) > MOST_SECONDS or sum(held) + profile.input_bytes > MOST_BYTES:
+        raise ProfileError(
+            f"the layers in the profile of {profile.model} add up to more than {MOST_SECONDS:.0e} s or "
+            f"{MOST_BYTES >> 40} TiB, which no minibatch takes; profile the model again"
+        )
 
 
 def _edges(profile: Profile, position: Mapping[str, int]) -> list[tuple[int, int]]:

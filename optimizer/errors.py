@@ -15,3 +15,9 @@ class ProfileError(OptimizerError):
 
 class PartitionError(OptimizerError):
     """There is no such partition, or it cannot be had for this model and number of stages."""
+
+
+class InfeasibleError(PartitionError):
+    """No split keeps to the limit on memory."""
+
+    exit_code = 3

@@ -52,11 +52,28 @@ def prefixes(parts: Sequence[tuple[int, int]], count: int) -> list[int]:
     return found
 
 
-def rank(ideal: int) -> tuple[int, tuple[int, ...]]:
-    """Return the key by which "earliest cut" is decided."""
-    return ideal.bit_count(), members_of(ideal)
+def rank(ideal: int) -> tuple[int, str]:
+    """Return the key by which "earliest cut" is decided: fewer layers, then the earlier ones in captured order."""
+    return ideal.bit_count(), format(ideal, "b")[::-1].translate(_SWAPPED)
 
 
 def members_of(layers: int) -> tuple[int, ...]:
     """Return the positions of a set's layers in captured order."""
-    return tuple(position for position in range(layers.bit_length()) if layers >> position & 1)
+    if layers.bit_count() > DENSE:
+        return tuple(position for position, bit in enumerate(reversed(format(layers, "b"))) if bit == "1")
+    found = []
+    while layers:
+        lowest = layers & -layers
+        found.append(lowest.bit_length() - 1)
+        layers ^= lowest
+    return tuple(found)
+
+
+def last_of(layers: int) -> int:
+    """Return the position of a set's last layer."""
+    return layers.bit_length() - 1
+
+
+DENSE = 8
+"""With more members than this, reading a set as a text is quicker than taking its bits off one by one."""
+_SWAPPED = str.maketrans("01", "10")

@@ -15,16 +15,20 @@ Source: Tarnawski et al., "Efficient Algorithms for Device Placement of DNN Grap
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.costs import Costs
 from optimizer.ideals import members_of, prefixes
+from optimizer.problem import Problem
 
 Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
+Positions = NDArray[np.int64]
 LIMIT = 600_000
 """So many ideals are enumerated at most: about half a gigabyte, and half a minute."""
+CHUNK = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class Lattice:
         down_ns: Sending the values that cross the cut behind the ideal.
         up_ns: Sending their gradients back.
         cut_bytes: Both in bytes.
+        forced: The positions of ideals that have to be among the cuts, ascending; each is alone on its level.
     """
 
     ideals: Sequence[int]
@@ -50,6 +55,7 @@ class Lattice:
     down_ns: Integers
     up_ns: Integers
     cut_bytes: Integers
+    forced: Sequence[int] = ()
 
     def __len__(self) -> int:
         return len(self.ideals)
@@ -66,9 +72,9 @@ class _Cut:
     free: tuple[int, ...]
 
 
-def lattice(costs: Costs, limit: int = LIMIT) -> Lattice | None:
-    """Return the lattice of ``costs``'s blocks, or None if it has more than ``limit`` ideals."""
-    growth = _Growth(costs)
+def lattice(problem: Problem, limit: int = LIMIT) -> Lattice | None:
+    """Return the lattice of the problem's blocks, or None if it has more than ``limit`` ideals."""
+    growth = _Growth(problem)
     ideals, found = [0], {0: 0}
     cuts = [growth.nothing]
     levels, below, above = [0], [], []
@@ -102,37 +108,48 @@ def lattice(costs: Costs, limit: int = LIMIT) -> Lattice | None:
         down_ns=np.array([cut.down_ns for cut in cuts], dtype=np.int64),
         up_ns=np.array([cut.up_ns for cut in cuts], dtype=np.int64),
         cut_bytes=np.array([cut.size for cut in cuts], dtype=np.int64),
+        forced=[found[ideal] for ideal in problem.forced],
     )
 
 
-def along_captured_order(costs: Costs) -> Lattice:
-    """Return only the ideals of the form "the first k layers in captured order", as a lattice that is a chain."""
-    ideals = prefixes(costs.parts, len(costs.layers))
+def along_captured_order(problem: Problem) -> Lattice:
+    """Return only the ideals of the form "the first k layers in captured order", as a lattice that is a chain.
+
+    Forced cuts belong to it whatever their form, and prefixes that do not go with them do not.
+    """
+    costs = problem.costs
+    every = {*prefixes(costs.parts, len(costs.layers)), *problem.forced}
+    ideals = sorted(
+        (ideal for ideal in every if all(ideal & ~cut == 0 or cut & ~ideal == 0 for cut in problem.forced)),
+        key=int.bit_count,
+    )
     crossing = [costs.crossing(ideal) for ideal in ideals]
-    total_ns = np.cumsum([0, *costs.weight_ns])
-    work_ns = np.array([total_ns[ideal.bit_length()] for ideal in ideals], dtype=np.int64)
-    work_ns[-1] += costs.loss_ns
+    weight_ns = costs.weight_ns
+    steps_ns = [sum(weight_ns[at] for at in members_of(new & ~old)) for old, new in pairwise(ideals)]
+    steps_ns[-1] += costs.loss_ns
     return Lattice(
         ideals=ideals,
         levels=range(len(ideals) + 1),
         below=np.arange(len(ideals) - 1, dtype=np.int32),
         steps=np.array([0, *range(len(ideals))]),
-        work_ns=work_ns,
+        work_ns=np.array([0, *accumulate(steps_ns)], dtype=np.int64),
         down_ns=np.array([sum(value.copy_output_ns for value in values) for values in crossing], dtype=np.int64),
         up_ns=np.array([sum(value.copy_gradient_ns for value in values) for values in crossing], dtype=np.int64),
         cut_bytes=np.array([sum(v.output_bytes + v.gradient_bytes for v in values) for values in crossing]),
+        forced=[ideals.index(ideal) for ideal in problem.forced],
     )
 
 
 class _Growth:
     """How an ideal's cut changes when a block is added."""
 
-    def __init__(self, costs: Costs) -> None:
+    def __init__(self, problem: Problem) -> None:
+        costs, parts = problem.costs, problem.parts
         self._everything, self._values = costs.everything, costs.values
         self._loss_ns = costs.loss_ns
         weight_ns = costs.weight_ns
-        self.members = [members for members, _ in costs.parts]
-        self._needs = [needs for _, needs in costs.parts]
+        self.members = [members for members, _ in parts]
+        self._needs = [needs for _, needs in parts]
         self._work_ns = [sum(weight_ns[at] for at in members_of(members)) for members in self.members]
         home = {at: block for block, members in enumerate(self.members) for at in members_of(members)}
         self._followers: list[list[int]] = [[] for _ in self.members]
@@ -174,19 +191,25 @@ class _Growth:
         return _Cut(work_ns, down_ns, up_ns, size, (*(one for one in cut.free if one != block), *added))
 
 
-def arcs(found: Lattice, before: NDArray[np.int64], through: NDArray[np.int64], never: int) -> Integers:
-    """Return the cost of the stage between each pair of ideals, ``[before, through]``; ``never`` where J ⊂ I is not."""
-    inner, outer = _members(found, before), _members(found, through)
+def comparable(found: Lattice, before: Positions, through: Positions) -> Booleans:
+    """Return for each pair of ideals, ``[before, through]``, whether J ⊂ I and no forced cut lies in between."""
+    inner, outer = members(found, before), members(found, through)
     outside = inner @ (1 - outer).T  # small whole numbers, exact in floats, and quick to multiply
     sizes = inner.sum(axis=1)[:, None] < outer.sum(axis=1)[None, :]
-    costs: Integers = (found.work_ns + found.down_ns)[through][None, :] - (found.work_ns - found.up_ns)[before][:, None]
-    costs[(outside > 0) | ~sizes] = never
-    return costs
+    passed = np.searchsorted(found.forced, through, side="left"), np.searchsorted(found.forced, before, side="right")
+    legal: Booleans = (outside == 0) & sizes & (passed[0][None, :] <= passed[1][:, None])
+    return legal
 
 
-def _members(found: Lattice, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+def members(found: Lattice, positions: Positions) -> NDArray[np.float32]:
     """Return a row of zeros and ones for each ideal."""
     width = -(-found.ideals[-1].bit_length() // 8)
     packed = b"".join(found.ideals[at].to_bytes(width, "little") for at in positions)
     bits = np.unpackbits(np.frombuffer(packed, dtype=np.uint8).reshape(-1, width), axis=1, bitorder="little")
-    return bits.astype(np.float32)
+    return bits[:, : found.ideals[-1].bit_length()].astype(np.float32)
+
+
+def sums(found: Lattice, weights: Integers) -> Integers:
+    """Return for each ideal the sums over its layers of ``weights``, ``[layer, kind]``: ``[ideal, kind]``."""
+    chunks = [np.arange(start, min(start + CHUNK, len(found))) for start in range(0, len(found), CHUNK)]
+    return np.concatenate([members(found, chunk).astype(np.int64) @ weights for chunk in chunks])

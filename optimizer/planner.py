@@ -1,16 +1,19 @@
-"""From a profile to a plan: the best split, or the split of a scheme, with what it is predicted to give."""
+"""From a profile to plans: the best split, the splits of the schemes, each with what it is predicted to give."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
-from optimizer.costs import NANOSECONDS, Costs, costs_of
+from optimizer.assemble import plan_of
+from optimizer.costs import Costs, costs_of
 from optimizer.errors import PartitionError
-from optimizer.ideals import members_of, prefixes
-from optimizer.schedule import depth, one_forward_one_backward
+from optimizer.forced import forced_cuts, names_of
+from optimizer.ideals import prefixes
+from optimizer.infeasible import why_nothing_fits
+from optimizer.problem import Problem
 from optimizer.schemes import scheme_cuts
-from optimizer.simulate import Duration, makespan_s, simulate, throughput
-from optimizer.solve import Solution, solve
-from optimizer.types import Plan, Prediction, Stage
+from optimizer.solve import Solution, Space, solve, space_of
+from optimizer.types import BOUNDED, EXACT, Plan
 from profiler.files import digest, to_json
 from profiler.types import Profile
 
@@ -18,17 +21,27 @@ from profiler.types import Profile
 class Planner:
     """Plans for one profile and number of stages; what they share is worked out once."""
 
-    def __init__(self, profile: Profile, stages: int, minibatches: int) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        stages: int,
+        minibatches: int,
+        *,
+        memory_limit_bytes: int | None = None,
+        cut_after: Sequence[Sequence[str]] = (),
+    ) -> None:
         """Prepare to plan.
 
         Args:
             profile: What the layers cost.
             stages: Number of stages.
             minibatches: How many the predictions are for.
+            memory_limit_bytes: What each stage of the best split may take.
+            cut_after: The layers directly behind which the best split has to have a cut, a group for each cut.
 
         Raises:
             ProfileError: The profile contradicts itself.
-            PartitionError: There are more stages than parts that a cut may separate.
+            PartitionError: There are more stages than parts that a cut may separate, or a forced cut is not legal.
         """
         self.profile, self.stages, self.minibatches = profile, stages, minibatches
         self.costs: Costs = costs_of(profile)
@@ -38,112 +51,87 @@ class Planner:
                 f"{profile.model} cannot be cut into {stages} stages: it has {most} parts that a cut may separate; "
                 f"use --stages {most} or fewer"
             )
+        forced = forced_cuts(self.costs, cut_after)
+        if len(forced) >= stages:
+            raise PartitionError(
+                f"{len(forced)} forced cuts need {len(forced) + 1} stages; use --stages {len(forced) + 1} or more, or "
+                "fewer --cut-after"
+            )
+        self.free = Problem(self.costs, stages, minibatches)
+        self.problem = replace(self.free, memory_limit_bytes=memory_limit_bytes, forced=forced)
         self._profile_digest = digest(to_json(profile))
+
+    @cached_property
+    def space(self) -> Space:
+        """The ideals that are searched for the best split."""
+        return space_of(self.problem)
+
+    @cached_property
+    def best(self) -> Solution:
+        """The best split that keeps to the limits.
+
+        Raises:
+            PartitionError: There is none.
+        """
+        return self._solved(self.problem, self.space)
 
     def optimized(self) -> Plan:
         """Return the best split over all legal cuts.
 
-        A graph with more ideals than ``lattice.LIMIT`` is searched over the cuts in captured order only; then the plan
-        says that it is not proven optimal, and its lower bound is max(total ÷ stages, largest block).
+        Where the graph has too many ideals, the plan says that it is not proven optimal, and gives a lower bound.
 
         Raises:
             PartitionError: There are not as many legal cuts as the stages need.
+            InfeasibleError: None of the splits keeps the limit on memory.
         """
-        return self._plan("exact" if self._best.proven else "captured-order", self._best.bounds)
+        method = EXACT if self.best.proven else BOUNDED
+        return self._plan(method, self.problem, self.best.bounds, self.best)
 
     def scheme(self, name: str, shares: Sequence[int]) -> Plan:
-        """Return the split of a scheme.
+        """Return the split of a scheme, which knows nothing of limits.
 
         Raises:
             PartitionError: There are not as many legal cuts as the stages need.
         """
         count = len(self.costs.layers)
-        legal = [ideal.bit_count() for ideal in prefixes(self.costs.parts, count)][1:-1]
-        cuts = scheme_cuts(shares, count, legal, self.stages)
-        return self._plan(name, [(1 << cut) - 1 for cut in (0, *cuts, count)])
+        return self.in_captured_order(name, scheme_cuts(shares, count, self.legal_cuts, self.stages))
+
+    @property
+    def legal_cuts(self) -> list[int]:
+        """Where a cut may stand in captured order, as counts of layers before it."""
+        return [ideal.bit_count() for ideal in prefixes(self.costs.parts, len(self.costs.layers))][1:-1]
+
+    def in_captured_order(self, method: str, cuts: Sequence[int]) -> Plan:
+        """Return the plan with the given cuts, as counts of layers before them."""
+        return self.unlimited(method, [(1 << cut) - 1 for cut in (0, *cuts, len(self.costs.layers))])
+
+    def unlimited(self, method: str, bounds: Sequence[int]) -> Plan:
+        """Return the plan of a split that no limit was set for."""
+        return self._plan(method, self.free, bounds, self._best_of_all)
+
+    def cut_list(self, plan: Plan) -> str:
+        """Return a plan's cuts as text: a line a cut with the layers it stands directly behind, as ``cut_after``."""
+        at = {layer.name: 1 << number for number, layer in enumerate(self.costs.layers)}
+        lines, ideal = [], 0
+        for stage in plan.stages[:-1]:
+            ideal |= sum(at[name] for name in stage.layers)
+            lines.append(",".join(names_of(self.costs, ideal)))
+        return "".join(f"{line}\n" for line in lines)
 
     @cached_property
-    def _best(self) -> Solution:
-        found = solve(self.costs, self.stages)
+    def free_space(self) -> Space:
+        """The ideals that are searched where nothing is forced."""
+        return space_of(self.free) if self.problem.forced else self.space
+
+    @cached_property
+    def _best_of_all(self) -> Solution:
+        return self.best if self.problem == self.free else self._solved(self.free, self.free_space)
+
+    def _plan(self, method: str, problem: Problem, bounds: Sequence[int], best: Solution) -> Plan:
+        return plan_of(self.profile, problem, bounds, best, method=method, profile_digest=self._profile_digest)
+
+    def _solved(self, problem: Problem, space: Space) -> Solution:
+        found = solve(problem, space)
         if found is None:
-            raise PartitionError(f"{self.profile.model} cannot be cut into {self.stages} stages; use fewer --stages")
+            raise why_nothing_fits(problem, self.profile.model, self.profile.batch_size)
         return found
-
-    def _bottleneck_ns(self, bounds: Sequence[int]) -> int:
-        return max(map(self.costs.stage_ns, bounds, bounds[1:]))
-
-    def _plan(self, method: str, bounds: Sequence[int]) -> Plan:
-        stages = tuple(self._stage(index, bounds) for index in range(self.stages))
-        profile = self.profile
-        bottleneck_ns, lower_ns = self._bottleneck_ns(bounds), self._best.lower_bound_ns
-        return Plan(
-            model=profile.model,
-            model_digest=profile.model_digest,
-            batch_size=profile.batch_size,
-            input_shape=profile.input_shape,
-            vocabulary=profile.vocabulary,
-            profile_digest=self._profile_digest,
-            num_stages=self.stages,
-            method=method,
-            schedule="1f1b",
-            stages=stages,
-            bottleneck_s=bottleneck_ns / NANOSECONDS,
-            predicted=predict(stages, profile.batch_size, self.minibatches),
-            optimal=bottleneck_ns == lower_ns,
-            lower_bound_s=lower_ns / NANOSECONDS,
-        )
-
-    def _stage(self, index: int, bounds: Sequence[int]) -> Stage:
-        before, through = bounds[index], bounds[index + 1]
-        costs, members = self.costs, members_of(through & ~before)
-        last = index == self.stages - 1
-        forward_ns = sum(costs.forward_ns[at] for at in members) + (costs.loss_forward_ns if last else 0)
-        backward_ns = sum(costs.backward_ns[at] for at in members) + (costs.loss_backward_ns if last else 0)
-        down, up = costs.crossing(through), costs.crossing(before)
-        send_forward_ns = sum(value.copy_output_ns for value in down)
-        send_backward_ns = sum(value.copy_gradient_ns for value in up)
-        return Stage(
-            layers=tuple(costs.layers[at].name for at in members),
-            compute_s=(forward_ns + backward_ns) / NANOSECONDS,
-            forward_s=forward_ns / NANOSECONDS,
-            backward_s=backward_ns / NANOSECONDS,
-            update_s=sum(costs.update_ns[at] for at in members) / NANOSECONDS,
-            send_s=(send_forward_ns + send_backward_ns) / NANOSECONDS,
-            send_forward_s=send_forward_ns / NANOSECONDS,
-            send_backward_s=send_backward_ns / NANOSECONDS,
-            receive_s=0.0,
-            send_bytes=sum(value.output_bytes for value in down) + sum(value.gradient_bytes for value in up),
-            boundary=tuple(value.name for value in down),
-            memory_bytes=self._memory_bytes(index, bounds),
-            flops=sum(costs.layers[at].flops for at in members),
-        )
-
-    def _memory_bytes(self, index: int, bounds: Sequence[int]) -> int:
-        """Return weights × versions + gradients + momentum + saved × in flight + slots + the largest transient."""
-        before, through = bounds[index], bounds[index + 1]
-        layers = [self.costs.layers[position] for position in members_of(through & ~before)]
-        ahead = depth(index, self.stages, self.minibatches)
-        learning = sum(layer.learning_bytes for layer in layers)
-        frozen = sum(layer.parameter_bytes for layer in layers) - learning
-        copies = ahead + (2 if self.profile.momentum else 1)
-        slots = 0
-        if index > 0:
-            slots += self.costs.cut_bytes(before) * depth(index - 1, self.stages, self.minibatches)
-        if index < self.stages - 1:
-            slots += self.costs.cut_bytes(through) * ahead
-        transient = max(layer.transient_bytes for layer in layers)
-        return frozen + learning * copies + sum(layer.saved_bytes for layer in layers) * ahead + slots + transient
-
-
-def predict(stages: Sequence[Stage], batch_size: int, minibatches: int) -> Prediction:
-    """Simulate 1F1B for ``minibatches`` minibatches."""
-    durations = [
-        Duration(stage.forward_s + stage.send_forward_s, stage.backward_s + stage.send_backward_s, stage.update_s)
-        for stage in stages
-    ]
-    spans = simulate(one_forward_one_backward(len(stages), minibatches), durations)
-    return Prediction(
-        minibatches=minibatches,
-        throughput_samples_per_s=throughput(spans, batch_size),
-        makespan_s=makespan_s(spans),
-    )

@@ -5,93 +5,125 @@ Can s stages of at most B each make up ideal I? Since a stage's cost is a differ
     cost(J, I) ≤ B   ⇔   key(I) − B ≤ height(J),    key = work + down,  height = work − up,
 
 it can if the highest J ⊂ I that s − 1 stages can make up is high enough. The highest J below each ideal is found by one
-pass up the lattice, for all s at once: highest(I, s) = max over ideals directly below. So one B takes O(S·|steps|), and
-the smallest B is found by bisection over integers, where comparing all pairs of ideals would take O(S·|ideals|²). The
-same pass downwards tells which ideals s stages can finish from. What lies on both is all that a split of bottleneck B
-can be cut at.
+pass up the lattice: highest(I) = max over ideals directly below. So one B takes O(S·|steps|), and the smallest B is
+found by bisection over integers, where comparing all pairs of ideals would take O(S·|ideals|²). The same pass downwards
+tells which ideals s stages can finish from. What lies on both is all that a split of bottleneck B can be cut at.
+
+A forced cut is alone on its level, and nothing below it can be seen from above.
+
+A limit on memory is one more pair of potentials, another one at each stage, once the transient is left out. With two
+limits J may differ from one to the other, so what is found is then necessary and not sufficient: the smallest B is a
+lower bound, and the cuts are all that take part and some that do not.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
-from optimizer.lattice import Integers, Lattice
+from optimizer.lattice import Booleans, Integers, Lattice, Positions
 
-Booleans = NDArray[np.bool_]
 LOWEST = np.int64(-(1 << 62))
 
 
 @dataclass(frozen=True, slots=True)
+class Bound:
+    """What no stage may exceed: ``key[s](I) − height[s](J) ≤ limit`` for stage s from J to I."""
+
+    key: Sequence[Integers]
+    height: Sequence[Integers]
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reach:
-    """``begun[I, s]``: s stages of at most B can make up I; ``finished[I, s]``: s stages can finish from I."""
+    """``begun[s][I]``: s stages can make up I; ``finished[s][I]``: s stages can finish from I."""
 
-    begun: Booleans
-    finished: Booleans
+    begun: Sequence[Booleans]
+    finished: Sequence[Booleans]
 
-    def at_cut(self, cut: int) -> NDArray[np.int64]:
+    def at_cut(self, cut: int) -> Positions:
         """Return the positions of the ideals that can stand at ``cut``, where ``begun`` counts the stages before."""
-        stages = self.begun.shape[1] - 1
-        found: NDArray[np.int64] = np.flatnonzero(self.begun[:, cut] & self.finished[:, stages - cut])
+        found: Positions = np.flatnonzero(self.begun[cut] & self.finished[len(self.begun) - 1 - cut])
         return found
 
 
-def smallest_bottleneck(found: Lattice, stages: int, low: int, high: int) -> int | None:
-    """Return the smallest B in [``low``, ``high``] that ``stages`` stages can keep, or None if they cannot keep any."""
+def time_bound(found: Lattice, stages: int, limit: int) -> Bound:
+    """Return the bound that no stage costs more than ``limit`` nanoseconds."""
     key, height = found.work_ns + found.down_ns, found.work_ns - found.up_ns
-    if not _begun(found, key - high, height, stages)[-1, stages]:
+    return Bound([key] * stages, [height] * stages, limit)
+
+
+def smallest(found: Lattice, bound: Bound, low: int, others: Sequence[Bound] = ()) -> int | None:
+    """Return the smallest limit from ``low`` to that of ``bound`` that some split keeps, or None if none keeps any."""
+    high = bound.limit
+
+    def kept(limit: int) -> bool:
+        return bool(_begun(found, [replace(bound, limit=limit), *others])[-1][-1])
+
+    if not kept(high):
         return None
     while low < high:
         middle = (low + high) // 2
-        if _begun(found, key - middle, height, stages)[-1, stages]:
-            high = middle
-        else:
-            low = middle + 1
+        low, high = (low, middle) if kept(middle) else (middle + 1, high)
     return low
 
 
-def reach(found: Lattice, stages: int, bottleneck: int) -> Reach:
-    """Return what stages of at most ``bottleneck`` can make up and finish."""
-    key, height = found.work_ns + found.down_ns, found.work_ns - found.up_ns
-    return Reach(
-        begun=_begun(found, key - bottleneck, height, stages),
-        finished=_finished(found, key - bottleneck, height, stages),
-    )
+def reach(found: Lattice, bounds: Sequence[Bound]) -> Reach:
+    """Return what stages within all ``bounds`` can make up and finish."""
+    return Reach(begun=_begun(found, bounds), finished=_finished(found, bounds))
 
 
-def _begun(found: Lattice, needed: Integers, height: Integers, stages: int) -> Booleans:
-    highest = np.full((len(found), stages + 1), LOWEST)
-    begun = np.zeros((len(found), stages + 1), dtype=bool)
-    highest[0, 0], begun[0, 0] = height[0], True
-    for start, end in _levels(found.levels[1:]):
-        first, last = found.steps[start], found.steps[end]
-        below = np.maximum.reduceat(highest[found.below[first:last]], found.steps[start:end] - first, axis=0)
-        made = below[:, :-1] >= needed[start:end, None]
-        begun[start:end, 1:] = made
-        np.maximum(below[:, 1:], np.where(made, height[start:end, None], LOWEST), out=highest[start:end, 1:])
-        highest[start:end, 0] = below[:, 0]
+def _begun(found: Lattice, bounds: Sequence[Bound]) -> list[Booleans]:
+    begun = [np.arange(len(found)) == 0]
+    for stage in range(len(bounds[0].key)):
+        made = np.ones(len(found), dtype=bool)
+        for bound in bounds:
+            highest = highest_below(found, np.where(begun[-1], bound.height[stage], LOWEST))
+            made &= highest >= bound.key[stage] - bound.limit
+        begun.append(made)
     return begun
 
 
-def _finished(found: Lattice, needed: Integers, height: Integers, stages: int) -> Booleans:
-    """As ``_begun`` from V downwards: the lowest need above each ideal decides."""
-    lowest = np.full((len(found), stages + 1), -LOWEST)
-    finished = np.zeros((len(found), stages + 1), dtype=bool)
-    lowest[-1, 0], finished[-1, 0] = needed[-1], True
-    for start, end in reversed(_levels(found.levels[1:])):
-        above = lowest[start:end]
-        if end < len(found):
-            made = above[:, :-1] <= height[start:end, None]
-            finished[start:end, 1:] = made
-            above[:, 1:] = np.minimum(above[:, 1:], np.where(made, needed[start:end, None], -LOWEST))
-        first, last = found.steps[start], found.steps[end]
-        counts = np.diff(found.steps[start : end + 1])
-        np.minimum.at(lowest, found.below[first:last], np.repeat(above, counts, axis=0))
-    finished[0, 1:] = lowest[0, :-1] <= height[0]
+def _finished(found: Lattice, bounds: Sequence[Bound]) -> list[Booleans]:
+    finished = [np.arange(len(found)) == len(found) - 1]
+    for stage in reversed(range(len(bounds[0].key))):
+        made = np.ones(len(found), dtype=bool)
+        for bound in bounds:
+            lowest = lowest_above(found, np.where(finished[-1], bound.key[stage] - bound.limit, -LOWEST))
+            made &= lowest <= bound.height[stage]
+        finished.append(made)
     return finished
 
 
-def _levels(starts: Sequence[int]) -> list[tuple[int, int]]:
-    return list(pairwise(starts))
+def highest_below(found: Lattice, values: Integers) -> Integers:
+    """Return for each ideal the largest of ``values`` among the ideals below it that a stage could begin at."""
+    result = np.full(len(found), LOWEST)
+    if len(found.levels) > len(found):  # a chain
+        for start, end in pairwise([0, *found.forced, len(found) - 1]):
+            result[start + 1 : end + 1] = np.maximum.accumulate(values[start:end])
+        return result
+    carry = values.copy()
+    for start, end in pairwise(found.levels[1:]):
+        first, last = found.steps[start], found.steps[end]
+        best = np.maximum.reduceat(carry[found.below[first:last]], found.steps[start:end] - first)
+        result[start:end] = best
+        if start not in found.forced:
+            np.maximum(best, values[start:end], out=carry[start:end])
+    return result
+
+
+def lowest_above(found: Lattice, values: Integers) -> Integers:
+    """Return for each ideal the smallest of ``values`` among the ideals above it that a stage could end at."""
+    result = np.full(len(found), -LOWEST)
+    if len(found.levels) > len(found):
+        for start, end in pairwise([0, *found.forced, len(found) - 1]):
+            result[start:end] = np.minimum.accumulate(values[end:start:-1])[::-1]
+        return result
+    for start, end in reversed(list(pairwise(found.levels[1:]))):
+        here = values[start:end] if start in found.forced else np.minimum(result[start:end], values[start:end])
+        first, last = found.steps[start], found.steps[end]
+        counts = np.diff(found.steps[start : end + 1])
+        np.minimum.at(result, found.below[first:last], np.repeat(here, counts))
+    return result

@@ -64,6 +64,16 @@ def scheme_cuts(shares: Sequence[int], layers: int, legal: Sequence[int], stages
     Raises:
         PartitionError: There are fewer legal cuts than the stages need.
     """
+    targets = [round(layers * _cumulative(shares, Fraction(cut, stages))) for cut in range(1, stages)]
+    return nearest_legal(targets, legal, stages)
+
+
+def nearest_legal(targets: Sequence[int], legal: Sequence[int], stages: int) -> list[int]:
+    """Return the legal cuts nearest to ``targets``, from the first on, the earlier of two equally near.
+
+    Raises:
+        PartitionError: There are fewer legal cuts than the stages need.
+    """
     if len(legal) < stages - 1:
         raise PartitionError(
             f"{stages} stages need {stages - 1} cuts and the captured order has {len(legal)} legal ones; "
@@ -71,10 +81,8 @@ def scheme_cuts(shares: Sequence[int], layers: int, legal: Sequence[int], stages
         )
     chosen: list[int] = []
     first = 0
-    for cut in range(1, stages):
-        target = round(layers * _cumulative(shares, Fraction(cut, stages)))
-        left_over = stages - 1 - cut
-        candidates = range(first, len(legal) - left_over)
+    for cut, target in enumerate(targets, 1):
+        candidates = range(first, len(legal) - (stages - 1 - cut))
         place = min(candidates, key=lambda index: (abs(legal[index] - target), legal[index]))
         chosen.append(legal[place])
         first = place + 1

@@ -19,11 +19,9 @@ Source: Narayanan et al., "PipeDream", SOSP 2019, section 3.1; ideals after Tarn
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Integers = NDArray[np.int64]
-NEVER = np.int64(1) << 62
-"""Larger than any cost, and small enough that two of it do not overflow when one is added to a cost."""
+from optimizer.arcs import NEVER
+from optimizer.lattice import Integers
 
 
 def best_chain(arcs: Sequence[Integers], cut_bytes: Sequence[Integers]) -> list[int] | None:
@@ -38,36 +36,61 @@ def best_chain(arcs: Sequence[Integers], cut_bytes: Sequence[Integers]) -> list[
     Returns:
         One place a cut, or None if there is no chain.
     """
-    bottleneck = _smallest_bottleneck(arcs)
+    bottleneck = smallest_maximum(arcs)
     if bottleneck >= NEVER:
         return None
     arcs = [np.where(costs > bottleneck, NEVER, costs) for costs in arcs]
-    sent = _fewest_bytes(arcs, cut_bytes, bottleneck)[0][1][0]
+    sent = fewest_bytes(arcs, cut_bytes, bottleneck)[0][1][0]
     candidates = np.unique(np.concatenate([costs[costs < NEVER] for costs in arcs]))
     low, high = 0, len(candidates) - 1
     while low < high:
         middle = (low + high) // 2
-        if _fewest_bytes(arcs, cut_bytes, candidates[middle])[0][1][0] == sent:
+        if fewest_bytes(arcs, cut_bytes, candidates[middle])[0][1][0] == sent:
             high = middle
         else:
             low = middle + 1
     threshold = candidates[low]
-    return _first_chain(arcs, cut_bytes, threshold, _fewest_bytes(arcs, cut_bytes, threshold))
+    return first_chain(arcs, cut_bytes, threshold, fewest_bytes(arcs, cut_bytes, threshold))
 
 
-def _smallest_bottleneck(arcs: Sequence[Integers]) -> np.int64:
-    best: Integers = arcs[-1][:, 0]
+def smallest_maximum(arcs: Sequence[Integers]) -> np.int64:
+    """Return the smallest largest arc of any chain, or at least ``NEVER`` if there is no chain."""
+    return np.int64(_behind(arcs)[0][0])
+
+
+def first_smallest_maximum(arcs: Sequence[Integers]) -> list[int] | None:
+    """Return, of the chains whose largest arc is smallest, the one of the first candidates; None if there is none."""
+    behind = _behind(arcs)
+    limit = behind[0][0]
+    if limit >= NEVER:
+        return None
+    chain, here = [], 0
+    for costs, rest in zip(arcs[:-1], behind[1:], strict=True):
+        here = int(np.flatnonzero((costs[here] <= limit) & (rest <= limit))[0])
+        chain.append(here)
+    return chain
+
+
+def _behind(arcs: Sequence[Integers]) -> list[Integers]:
+    """Return for each cut, front first, the smallest largest arc of any chain behind each of its candidates."""
+    best = [arcs[-1][:, 0]]
     for costs in arcs[-2::-1]:
-        best = np.maximum(costs, best[None, :]).min(axis=1, initial=NEVER)
-    return np.int64(best[0])
+        best.append(np.maximum(costs, best[-1][None, :]).min(axis=1, initial=NEVER))
+    return best[::-1]
 
 
 Fewest = tuple[Integers, Integers]
 """For each candidate, the fewest bytes sent behind it with no stage above the threshold, and with at most one."""
 
 
-def _fewest_bytes(arcs: Sequence[Integers], cut_bytes: Sequence[Integers], threshold: np.int64) -> list[Fewest]:
-    """Return for each cut, front first, the fewest bytes that the stages behind it send; ``NEVER`` if they cannot."""
+def fewest_bytes(arcs: Sequence[Integers], cut_bytes: Sequence[Integers], threshold: np.int64) -> list[Fewest]:
+    """Return for each cut, front first, the fewest bytes that the stages behind it send; ``NEVER`` if they cannot.
+
+    Args:
+        arcs: As ``best_chain`` takes them.
+        cut_bytes: Likewise.
+        threshold: What no stage, or at most one, may exceed.
+    """
     none = np.where(arcs[-1][:, 0] <= threshold, np.int64(0), NEVER)
     one = np.where(arcs[-1][:, 0] < NEVER, np.int64(0), NEVER)
     found = [(none, one)]
@@ -81,9 +104,10 @@ def _fewest_bytes(arcs: Sequence[Integers], cut_bytes: Sequence[Integers], thres
     return found[::-1]
 
 
-def _first_chain(
+def first_chain(
     arcs: Sequence[Integers], cut_bytes: Sequence[Integers], threshold: np.int64, fewest: Sequence[Fewest]
 ) -> list[int]:
+    """Return the first chain that sends the fewest bytes with at most one stage above ``threshold``."""
     chain: list[int] = []
     here, spare = 0, 1
     for stage, (costs, weights) in enumerate(zip(arcs[:-1], cut_bytes, strict=True)):

@@ -64,6 +64,13 @@ def makespan_s(spans: Sequence[Sequence[Span]]) -> float:
     return max(span.end_s for row in spans for span in row) - min(span.start_s for row in spans for span in row)
 
 
+def bubble_share(spans: Sequence[Sequence[Span]]) -> float:
+    """Return the share of all stages' time, from the first start to the last end, in which they wait."""
+    whole_s = makespan_s(spans) * len(spans)
+    busy_s = sum(span.end_s - span.start_s for row in spans for span in row)
+    return min(1.0, max(0.0, 1 - busy_s / whole_s)) if whole_s else 0.0
+
+
 def has_steady_state(stages: int, minibatches: int) -> bool:
     """Say whether so many minibatches outlast the warm-up."""
     return minibatches > stages

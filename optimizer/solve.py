@@ -1,8 +1,11 @@
 """Find the best split of a model: exactly over all ideals where they can be enumerated, else along captured order.
 
-With few ideals every one of them is a candidate for every cut. With many, ``reach`` first finds the smallest bottleneck
-and leaves only those that a split of this bottleneck can be cut at; the tie-breaks are decided among these. Should even
-they be too many to compare in pairs, a split of the smallest bottleneck is returned and the tie-breaks are let go.
+With few ideals every one of them is a candidate for every cut. With many, ``reach`` first finds a bottleneck that no
+split can fall below and leaves only the cuts that take part in splits that keep it; the search decides among these.
+Without a limit on memory that bottleneck is the smallest one. With a limit it may be too small; then it is raised step
+by step until a split keeps it, and the search finds the smallest among what is left over. Should candidates be too many
+to compare in pairs, the tie-breaks are let go; under a limit on memory the cuts in captured order are searched instead,
+and the bottleneck up to which no split was found remains as the proven lower bound.
 """
 
 from collections.abc import Sequence
@@ -10,18 +13,28 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
-from optimizer.costs import Costs
-from optimizer.ideals import members_of, rank
-from optimizer.lattice import Lattice, along_captured_order, arcs, lattice
-from optimizer.reach import Reach, reach, smallest_bottleneck
-from optimizer.search import NEVER, best_chain
+from optimizer.arcs import Grid, memory_bound
+from optimizer.ideals import rank
+from optimizer.lattice import Lattice, Positions, along_captured_order, lattice
+from optimizer.problem import Problem
+from optimizer.reach import Bound, Reach, reach, smallest, time_bound
+from optimizer.search import best_chain
 
 FEW = 700
 """With so few ideals, comparing all pairs is quicker than leaving some out first."""
 MOST_PAIRS = 6_000_000
 """Pairs of candidates of neighbouring cuts that are compared at most, all cuts together: 48 megabytes."""
+STEPS = 64
+"""A bottleneck under a limit on memory is raised by a share of 1/64 first, then by twice that, and so on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The ideals that are searched; ``complete`` says whether they are all there are."""
+
+    lattice: Lattice
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,70 +44,120 @@ class Solution:
     Attributes:
         bounds: ∅ ⊂ I₁ ⊂ … ⊂ V as sets of layers.
         lower_bound_ns: No legal split has a smaller bottleneck.
-        proven: Whether all ideals were searched.
+        proven: Whether no legal split has a smaller bottleneck than this one.
+        settled: Whether, moreover, this is the best of all that have this bottleneck.
         ideals: How many ideals were searched.
+        states: How many pairs of an ideal and a number of stages before it.
     """
 
     bounds: tuple[int, ...]
     lower_bound_ns: int
     proven: bool
+    settled: bool
     ideals: int
+    states: int
 
 
-def solve(costs: Costs, stages: int) -> Solution | None:
-    """Return the best split into ``stages`` stages, or None if there is none."""
-    every = lattice(costs)
-    found = every or along_captured_order(costs)
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A split, or that there is none, and what is known of all others: no bottleneck is below ``low_ns``."""
+
+    bounds: tuple[int, ...] | None
+    low_ns: int
+    settled: bool
+
+
+def space_of(problem: Problem) -> Space:
+    """Return all ideals, or those in captured order where all are too many."""
+    every = lattice(problem)
+    return Space(every, complete=True) if every else Space(along_captured_order(problem), complete=False)
+
+
+def solve(problem: Problem, space: Space) -> Solution | None:
+    """Return the best split, or None if none in ``space`` keeps to the problem's limits."""
+    found = _search(problem, space.lattice)
+    low_ns = found.low_ns if space.complete else problem.simple_bound_ns
+    if found.bounds is None and not found.settled:
+        found = _search(problem, along_captured_order(problem))
+    if found.bounds is None:
+        return None
+    proven = problem.bottleneck_ns(found.bounds) == low_ns
+    return Solution(
+        bounds=found.bounds,
+        lower_bound_ns=low_ns,
+        proven=proven,
+        settled=proven and found.settled and space.complete,
+        ideals=len(space.lattice),
+        states=len(space.lattice) * problem.stages,
+    )
+
+
+def grid_of_all(problem: Problem, found: Lattice) -> Grid:
+    """Return all ideals as candidates for every cut."""
+    return Grid(problem, found, [_ranked(found, np.arange(1, len(found) - 1))] * (problem.stages - 1))
+
+
+def _search(problem: Problem, found: Lattice) -> _Found:
     if len(found) <= FEW:
-        everything = np.array(sorted(range(1, len(found) - 1), key=lambda at: rank(found.ideals[at])), dtype=np.int64)
-        bounds = _chain(found, [everything] * (stages - 1))
-    else:
-        bounds = _reduced(costs, found, stages)
-    if bounds is None:
-        return None
-    bottleneck_ns = max(map(costs.stage_ns, bounds, bounds[1:]))
-    lower_bound_ns = bottleneck_ns if every else simple_bound_ns(costs, stages)
-    return Solution(bounds=bounds, lower_bound_ns=lower_bound_ns, proven=every is not None, ideals=len(found))
+        bounds = _best(grid_of_all(problem, found))
+        return _Found(bounds, problem.bottleneck_ns(bounds) if bounds else 0, settled=True)
+    ceiling_ns = int(found.work_ns[-1] + found.down_ns.max() + found.up_ns.max())
+    limit = problem.memory_limit_bytes
+    others = [] if limit is None else [memory_bound(problem, found, limit)]
+    low_ns = smallest(found, time_bound(found, problem.stages, ceiling_ns), problem.simple_bound_ns, others)
+    if low_ns is None:
+        return _Found(None, ceiling_ns, settled=True)
+    if others:
+        return _raised(problem, found, others, low_ns, ceiling_ns)
+    left = reach(found, [time_bound(found, problem.stages, low_ns)])
+    grid = _grid(problem, found, left)
+    bounds = _best(grid) if grid else _any_chain(found, left, problem.stages, low_ns)
+    return _Found(bounds, low_ns, settled=grid is not None)
 
 
-def simple_bound_ns(costs: Costs, stages: int) -> int:
-    """Return max(total ÷ stages, largest block), which no split can fall below."""
-    weight_ns = costs.weight_ns
-    blocks_ns = [sum(weight_ns[position] for position in members_of(members)) for members, _ in costs.parts]
-    return max(-(-(sum(blocks_ns) + costs.loss_ns) // stages), *blocks_ns)
+def _raised(problem: Problem, found: Lattice, others: Sequence[Bound], low_ns: int, ceiling_ns: int) -> _Found:
+    """Raise the bottleneck until a split keeps it and the limit on memory."""
+    allowed_ns, step_ns = low_ns, max(1, low_ns // STEPS)
+    while True:
+        left = reach(found, [time_bound(found, problem.stages, allowed_ns), *others])
+        grid = _grid(problem, found, left)
+        if grid is None:
+            return _Found(None, low_ns, settled=False)
+        bounds = _best(grid)
+        if bounds and problem.bottleneck_ns(bounds) <= allowed_ns:
+            return _Found(bounds, problem.bottleneck_ns(bounds), settled=True)
+        if allowed_ns >= ceiling_ns:
+            return _Found(None, ceiling_ns, settled=True)
+        low_ns = allowed_ns + 1
+        allowed_ns, step_ns = min(ceiling_ns, allowed_ns + step_ns), 2 * step_ns
 
 
-def _reduced(costs: Costs, found: Lattice, stages: int) -> tuple[int, ...] | None:
-    ceiling = int(found.work_ns[-1] + found.down_ns.max() + found.up_ns.max())
-    bottleneck = smallest_bottleneck(found, stages, simple_bound_ns(costs, stages), ceiling)
-    if bottleneck is None:
-        return None
-    left = reach(found, stages, bottleneck)
-    candidates = [left.at_cut(cut) for cut in range(1, stages)]
-    sizes = [1, *map(len, candidates), 1]
+def _grid(problem: Problem, found: Lattice, left: Reach) -> Grid | None:
+    """Return the candidates that are left, or None if they are too many to compare in pairs."""
+    cuts = [left.at_cut(cut) for cut in range(1, problem.stages)]
+    sizes = [1, *map(len, cuts), 1]
     if sum(one * other for one, other in pairwise(sizes)) > MOST_PAIRS:
-        return _any_chain(found, left, stages, bottleneck)
-    ranked = [np.array(sorted(cut, key=lambda at: rank(found.ideals[at])), dtype=np.int64) for cut in candidates]
-    return _chain(found, ranked)
-
-
-def _chain(found: Lattice, candidates: Sequence[NDArray[np.int64]]) -> tuple[int, ...] | None:
-    ends = [np.array([0]), *candidates, np.array([len(found) - 1])]
-    costs = [arcs(found, before, through, int(NEVER)) for before, through in pairwise(ends)]
-    places = best_chain(costs, [found.cut_bytes[cut] for cut in candidates])
-    if places is None:
         return None
-    cuts = [found.ideals[cut[place]] for cut, place in zip(candidates, places, strict=True)]
-    return (0, *cuts, found.ideals[-1])
+    return Grid(problem, found, [_ranked(found, cut) for cut in cuts])
+
+
+def _ranked(found: Lattice, positions: Positions) -> Positions:
+    return np.array(sorted(positions, key=lambda at: rank(found.ideals[at])), dtype=np.int64)
+
+
+def _best(grid: Grid) -> tuple[int, ...] | None:
+    places = best_chain(grid.costs_ns(), grid.cut_bytes())
+    return None if places is None else grid.bounds_at(places)
 
 
 def _any_chain(found: Lattice, left: Reach, stages: int, bottleneck: int) -> tuple[int, ...]:
     """Walk back from V: at each cut, the first ideal below that can stand there and is high enough."""
-    bounds = [len(found) - 1]
+    places = [len(found) - 1]
     for cut in range(stages - 1, -1, -1):
-        here = bounds[-1]
+        here = places[-1]
         needed = found.work_ns[here] + found.down_ns[here] - bottleneck
-        high = left.at_cut(cut)
-        high = high[(found.work_ns - found.up_ns)[high] >= needed]
-        bounds.append(next(int(at) for at in high if found.ideals[at] & ~found.ideals[here] == 0 and at != here))
-    return tuple(found.ideals[at] for at in reversed(bounds))
+        least = max((at for at in found.forced if at < here), default=0)
+        high = left.at_cut(cut) if cut else np.array([0])
+        high = high[((found.work_ns - found.up_ns)[high] >= needed) & (high >= least)]
+        places.append(next(int(at) for at in high if found.ideals[at] & ~found.ideals[here] == 0 and at != here))
+    return tuple(found.ideals[at] for at in reversed(places))

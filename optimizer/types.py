@@ -10,7 +10,10 @@ from msgspec import Meta
 
 from profiler.types import Bytes, Count, Seconds
 
-FORMAT_VERSION: Literal[1] = 1
+Share = Annotated[float, Meta(ge=0, le=1)]
+EXACT, BOUNDED = "exact", "bounded"
+"""Methods of the best split: proven, or not."""
+FORMAT_VERSION: Literal[2] = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +51,32 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What the simulated schedule gives over ``minibatches`` minibatches."""
+    """What the simulated schedule gives over ``minibatches`` minibatches.
+
+    Attributes:
+        bubble_share: Of all stages' time from the first start to the last end, the share in which they wait.
+    """
 
     minibatches: int
     throughput_samples_per_s: Seconds
     makespan_s: Seconds
+    bubble_share: Share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What stands behind ``optimal`` and ``lower_bound_s``.
+
+    Attributes:
+        ideals: How many ideals (legal cuts) were searched.
+        states: How many pairs of an ideal and a number of stages before it.
+        ties_settled: Whether, among the splits of the smallest bottleneck, the best by bytes sent, second-worst stage
+            and earliest cuts was found, too.
+    """
+
+    ideals: Count
+    states: Count
+    ties_settled: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +84,12 @@ class Plan:
     """A split of a model into stages.
 
     Attributes:
-        method: How it was found: ``exact``, ``captured-order`` or a scheme's name.
+        method: How it was found: ``exact``, ``bounded`` (not proven), a scheme's or a peer's name.
         bottleneck_s: The largest stage's ``total_s``.
         optimal: Whether no legal split has a smaller bottleneck, proven by a search over all of them.
         lower_bound_s: No legal split has a smaller bottleneck than this.
+        memory_limit_bytes: What each stage may take; legal splits are those that keep it.
+        cut_after: The cuts that were forced, each by the layers it stands directly behind; legal splits have them.
     """
 
     model: str
@@ -80,12 +106,20 @@ class Plan:
     predicted: Prediction
     optimal: bool
     lower_bound_s: Seconds
-    format_version: Literal[1] = FORMAT_VERSION
+    search: Search
+    memory_limit_bytes: Bytes | None = None
+    cut_after: tuple[tuple[str, ...], ...] = ()
+    format_version: Literal[2] = FORMAT_VERSION
 
     @property
     def cuts(self) -> tuple[str, ...]:
         """The last layer, in captured order, before each cut."""
         return tuple(stage.layers[-1] for stage in self.stages[:-1])
+
+    @property
+    def gap(self) -> float:
+        """By how much a better split could at most be faster, as a share: bottleneck over lower bound, less one."""
+        return self.bottleneck_s / self.lower_bound_s - 1 if self.lower_bound_s else 0.0
 
     @property
     def imbalance(self) -> float:

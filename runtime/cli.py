@@ -242,6 +242,6 @@ def _sizes(options: argparse.Namespace) -> bool:
 
 
 def _predicted_for(plan: Plan, minibatches: int) -> Plan:
-    from optimizer.planner import predict
+    from optimizer.assemble import predict
 
     return replace(plan, predicted=predict(plan.stages, plan.batch_size, minibatches))

@@ -84,13 +84,20 @@ def chain(times_ms: Sequence[float], link: Link = LINK) -> Profile:
 
 
 @st.composite
-def random_profiles(draw: st.DrawFn, most: int = 7) -> Profile:
+def random_profiles(draw: st.DrawFn, most: int = 7, link: Link = LINK) -> Profile:
     """A DAG of a few layers with ties in its times, several readers a value; at times a group, an order edge, heads."""
     count = draw(st.integers(2, most))
     names = [f"l{index}" for index in range(count)]
     small = st.integers(0, 3)
     layers = [
         layer(name, (draw(small), draw(small), draw(small)), (draw(small) * 1000, draw(small) * 1000)) for name in names
+    ]
+    sizes = st.sampled_from([0, 100, 300])
+    layers = [
+        replace(
+            one, parameter_bytes=300, learning_bytes=draw(sizes), saved_bytes=draw(sizes), transient_bytes=draw(sizes)
+        )
+        for one in layers
     ]
     edges = {(INPUT, names[0])}
     for index in range(1, count):
@@ -99,7 +106,7 @@ def random_profiles(draw: st.DrawFn, most: int = 7) -> Profile:
     pairs = st.lists(st.sampled_from(names), min_size=2, max_size=2, unique=True)
     together = draw(st.lists(pairs.map(tuple), max_size=1)) if draw(st.booleans()) else []
     order = draw(st.lists(pairs.map(lambda pair: tuple(sorted(pair))), max_size=1)) if draw(st.booleans()) else []
-    found = profile(layers, sorted(edges), together, order=order)  # type: ignore[arg-type]
+    found = profile(layers, sorted(edges), together, link=link, order=order)  # type: ignore[arg-type]
     heads = draw(st.lists(st.sampled_from(names), max_size=2, unique=True))
     return replace(found, outputs=tuple(heads))
 

@@ -8,12 +8,18 @@ import torch
 from hypothesis import given, settings
 from strategies import layer, profile, profile_of, random_profiles
 
+from optimizer.arcs import NEVER, Grid
 from optimizer.costs import costs_of
 from optimizer.ideals import blocks, members_of, prefixes
-from optimizer.lattice import along_captured_order, arcs, lattice
+from optimizer.lattice import along_captured_order, lattice
+from optimizer.problem import Problem
 from profiler.capture import capture
 from profiler.models import build
 from profiler.types import INPUT, Profile
+
+
+def problem_of(profile: Profile) -> Problem:
+    return Problem(costs_of(profile), 1, 8)
 
 
 def ideals_by_definition(profile: Profile) -> set[int]:
@@ -33,7 +39,7 @@ def ideals_by_definition(profile: Profile) -> set[int]:
 @settings(deadline=None, max_examples=150)
 @given(profile=random_profiles())
 def test_the_ideals_are_those_of_the_definition(profile: Profile) -> None:
-    found = lattice(costs_of(profile))
+    found = lattice(problem_of(profile))
     assert found is not None
     assert set(found.ideals) == ideals_by_definition(profile)
     assert len(set(found.ideals)) == len(found)
@@ -51,21 +57,22 @@ def test_the_prefixes_are_the_ideals_that_are_prefixes(profile: Profile) -> None
 @pytest.mark.parametrize(("name", "count"), [("alexnet", 23), ("vgg16", 41), ("resnet50", 240), ("densenet121", 432)])
 def test_real_graphs_have_the_known_number_of_ideals(name: str, count: int) -> None:
     captured = capture(build(name, 10, 0), name, torch.zeros(2, 3, 64, 64))
-    found = lattice(costs_of(replace(profile_of(captured, 0), together=())))
+    found = lattice(problem_of(replace(profile_of(captured, 0), together=())))
     assert found is not None
     assert len(found) == count
 
 
 def test_more_ideals_than_the_limit_are_not_enumerated() -> None:
-    independent = costs_of(profile([layer(f"l{number}") for number in range(20)], []))
+    independent = problem_of(profile([layer(f"l{number}") for number in range(20)], []))
     assert lattice(independent, limit=1000) is None
 
 
 @settings(deadline=None, max_examples=150)
 @given(profile=random_profiles())
 def test_the_lattice_steps_one_block_at_a_time_and_prices_every_pair(profile: Profile) -> None:
-    costs = costs_of(profile)
-    for found in (lattice(costs), along_captured_order(costs)):
+    problem = problem_of(profile)
+    costs = problem.costs
+    for found in (lattice(problem), along_captured_order(problem)):
         assert found is not None
         assert found.ideals[0] == 0
         assert found.ideals[-1] == costs.everything
@@ -74,18 +81,18 @@ def test_the_lattice_steps_one_block_at_a_time_and_prices_every_pair(profile: Pr
             for below in found.below[found.steps[at] : found.steps[at + 1]]:
                 assert found.ideals[below] & ~ideal == 0
         every = np.arange(len(found))
-        priced = arcs(found, every, every, -1)
+        priced = Grid(replace(problem, stages=3), found, [every, every]).costs_ns()[1]
         for row, before in enumerate(found.ideals):
             for column, through in enumerate(found.ideals):
                 legal = before & ~through == 0 and before != through
-                assert priced[row, column] == (costs.stage_ns(before, through) if legal else -1)
+                assert priced[row, column] == (costs.stage_ns(before, through) if legal else NEVER)
 
 
 @settings(deadline=None, max_examples=60)
 @given(profile=random_profiles())
 def test_every_step_between_neighbours_is_there(profile: Profile) -> None:
     costs = costs_of(profile)
-    found = lattice(costs)
+    found = lattice(Problem(costs, 1, 8))
     assert found is not None
     sizes = {members for members, _ in costs.parts}
     for at, ideal in enumerate(found.ideals):

@@ -16,7 +16,6 @@ from strategies import profile_of
 from torch import nn
 
 from optimizer.ideals import rank
-from optimizer.lattice import lattice
 from optimizer.planner import Planner
 from optimizer.types import Plan
 from profiler.capture import capture
@@ -45,16 +44,15 @@ def captured_of(kind: Callable[[], nn.Module]) -> Captured:
 def plan_of(captured: Captured, bounds: Sequence[int] | None, stages: int = 4) -> Plan:
     """A plan with the given ideals as cuts, or the best one for made-up times; made to fit the captured model."""
     planner = Planner(profile_of(captured, seed=5), stages, MINIBATCHES)
-    plan = planner.optimized() if bounds is None else planner._plan("chosen", bounds)
+    plan = planner.optimized() if bounds is None else planner.unlimited("chosen", bounds)
     return replace(plan, model_digest=captured.digest, input_shape=SHAPE, batch_size=SHAPE[0])
 
 
 def random_bounds(captured: Captured, seed: int) -> list[int]:
     """Four stages cut at random ideals, most of them inside the residual block and out of captured order."""
-    costs = Planner(profile_of(captured, seed=5), 4, MINIBATCHES).costs
-    found = lattice(costs)
-    assert found is not None
-    ideals = sorted(found.ideals, key=rank)
+    planner = Planner(profile_of(captured, seed=5), 4, MINIBATCHES)
+    costs = planner.costs
+    ideals = sorted(planner.space.lattice.ideals, key=rank)
     drawn = random.Random(seed)  # noqa: S311 - any chain will do
     bounds = [0]
     for left in (3, 2, 1):

@@ -3,9 +3,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import chain, layer, profile, random_profiles
 
+from optimizer.assemble import predict
 from optimizer.errors import PartitionError
 from optimizer.partitions import distinct, partition_names, plan_for
-from optimizer.planner import Planner, predict
+from optimizer.planner import Planner
 from optimizer.schemes import load_schemes
 from optimizer.types import Plan
 from profiler.files import from_json, to_json

@@ -1,68 +1,23 @@
 """The search against brute force over every assignment of layers to stages, written from the problem statement."""
 
-from collections.abc import Iterator
-from itertools import combinations, product
+from itertools import combinations
 
 import pytest
 import torch
+from brute_force import legal_assignments, objective, stage_map
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import chain, profile_of, random_profiles
 
-from optimizer.costs import copy_ns, costs_of
+from optimizer.costs import costs_of
 from optimizer.errors import PartitionError
 from optimizer.planner import Planner
+from optimizer.problem import Problem
 from optimizer.schemes import load_schemes
-from optimizer.solve import solve
-from optimizer.types import Plan
+from optimizer.solve import solve, space_of
 from profiler.capture import capture
 from profiler.models import build
-from profiler.types import INPUT, Profile
-
-Objective = tuple[int, int, int, tuple[tuple[int, tuple[int, ...]], ...]]
-
-
-def objective(profile: Profile, stage_of: dict[str, int], stages: int) -> Objective:
-    """Bottleneck, bytes sent, second-worst stage, and where the cuts are, straight from the cost model's words."""
-    costs = [0] * stages
-    for layer in profile.layers:
-        times = (layer.forward_s, layer.backward_s, layer.update_s)
-        costs[stage_of[layer.name]] += sum(round(time * 1e9) for time in times)
-    costs[-1] += round(profile.loss.forward_s * 1e9) + round(profile.loss.backward_s * 1e9)
-    sizes = {layer.name: (layer.output_bytes, layer.gradient_bytes) for layer in profile.layers}
-    sizes[INPUT] = (profile.input_bytes, 0)
-    sent = 0
-    for name, (output, gradient) in sizes.items():
-        readers = [stage_of[e.target] for e in profile.edges if e.source == name and e.kind == "data"]
-        readers += [stages - 1] if name in profile.outputs else []
-        home = 0 if name == INPUT else stage_of[name]
-        for stage in range(home, max(readers, default=home)):
-            costs[stage] += copy_ns(profile.link, output)
-            costs[stage + 1] += copy_ns(profile.link, gradient)
-            sent += output + gradient
-    order = [layer.name for layer in profile.layers]
-    cuts = []
-    for cut in range(stages - 1):
-        before = tuple(index for index, name in enumerate(order) if stage_of[name] <= cut)
-        cuts.append((len(before), before))
-    ranked = sorted(costs, reverse=True)
-    return ranked[0], sent, ranked[1] if stages > 1 else 0, tuple(cuts)
-
-
-def legal_assignments(profile: Profile, stages: int) -> Iterator[dict[str, int]]:
-    names = [layer.name for layer in profile.layers]
-    for choice in product(range(stages), repeat=len(names)):
-        stage_of = dict(zip(names, choice, strict=True))
-        if len(set(choice)) < stages:
-            continue
-        if any(e.source != INPUT and stage_of[e.source] > stage_of[e.target] for e in profile.edges):
-            continue
-        if all(len({stage_of[name] for name in group}) == 1 for group in profile.together):
-            yield stage_of
-
-
-def stage_map(plan: Plan) -> dict[str, int]:
-    return {layer: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
+from profiler.types import Profile
 
 
 @settings(deadline=None, max_examples=120)
@@ -84,17 +39,20 @@ def test_the_plan_is_the_best_of_all_legal_assignments(profile: Profile, stages:
 def test_leaving_out_what_cannot_take_part_changes_nothing(
     monkeypatch: pytest.MonkeyPatch, profile: Profile, stages: int
 ) -> None:
-    costs = costs_of(profile)
+    problem = Problem(costs_of(profile), stages, 8)
+    space = space_of(problem)
     with monkeypatch.context() as patch:
-        whole = solve(costs, stages)
+        whole = solve(problem, space)
         patch.setattr("optimizer.solve.FEW", 0)
-        assert solve(costs, stages) == whole
+        assert solve(problem, space) == whole
         patch.setattr("optimizer.solve.MOST_PAIRS", 0)
-        found = solve(costs, stages)
+        found = solve(problem, space)
     assert (found is None) == (whole is None)
     if found is not None and whole is not None:
-        assert found.lower_bound_ns == whole.lower_bound_ns
-        assert max(map(costs.stage_ns, found.bounds, found.bounds[1:])) == whole.lower_bound_ns
+        assert found.proven
+        assert found.lower_bound_ns == whole.lower_bound_ns == problem.bottleneck_ns(found.bounds)
+        assert whole.settled
+        assert not found.settled or found.bounds == whole.bounds
 
 
 @pytest.mark.parametrize("name", ["alexnet", "vgg16"])
@@ -180,9 +138,9 @@ def test_more_stages_than_layers_are_refused_with_the_most_that_would_do() -> No
 def test_a_graph_with_too_many_ideals_is_planned_along_its_captured_order(monkeypatch: pytest.MonkeyPatch) -> None:
     profile = chain([5, 1, 1, 5])
     exact = Planner(profile, 2, 8).optimized()
-    monkeypatch.setattr("optimizer.solve.lattice", lambda _costs: None)
+    monkeypatch.setattr("optimizer.solve.lattice", lambda _problem: None)
     plan = Planner(profile, 2, 8).optimized()
-    assert plan.method == "captured-order"
+    assert plan.method == "bounded"
     assert not plan.optimal
     assert plan.bottleneck_s == exact.bottleneck_s
     assert plan.lower_bound_s == pytest.approx((12e-3 + 0.2e-3) / 2)

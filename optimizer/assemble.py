@@ -1,0 +1,96 @@
+"""Put a split together as a plan: what each stage costs and needs, and what the simulated schedule gives."""
+
+from collections.abc import Sequence
+
+from optimizer.costs import NANOSECONDS
+from optimizer.forced import names_of
+from optimizer.ideals import members_of
+from optimizer.problem import Problem
+from optimizer.schedule import one_forward_one_backward
+from optimizer.simulate import Duration, Span, bubble_share, makespan_s, simulate, throughput
+from optimizer.solve import Solution
+from optimizer.types import Plan, Prediction, Search, Stage
+from profiler.types import Profile
+
+
+def plan_of(
+    profile: Profile, problem: Problem, bounds: Sequence[int], best: Solution, *, method: str, profile_digest: str
+) -> Plan:
+    """Return the plan of a split.
+
+    Args:
+        profile: What the problem's costs come from.
+        problem: What had to be kept to.
+        bounds: The split, both ends included.
+        best: The best split of the same problem, which says how good this one is.
+        method: How the split was found.
+        profile_digest: That of the profile's file.
+    """
+    needed = problem.memory_bytes(bounds)
+    stages = tuple(_stage(problem, index, bounds, needed[index]) for index in range(problem.stages))
+    bottleneck_ns = problem.bottleneck_ns(bounds)
+    return Plan(
+        model=profile.model,
+        model_digest=profile.model_digest,
+        batch_size=profile.batch_size,
+        input_shape=profile.input_shape,
+        vocabulary=profile.vocabulary,
+        profile_digest=profile_digest,
+        num_stages=problem.stages,
+        method=method,
+        schedule="1f1b",
+        stages=stages,
+        bottleneck_s=bottleneck_ns / NANOSECONDS,
+        predicted=predict(stages, profile.batch_size, problem.minibatches),
+        optimal=bottleneck_ns == best.lower_bound_ns,
+        lower_bound_s=best.lower_bound_ns / NANOSECONDS,
+        search=Search(ideals=best.ideals, states=best.states, ties_settled=best.settled),
+        memory_limit_bytes=problem.memory_limit_bytes,
+        cut_after=tuple(tuple(names_of(problem.costs, ideal)) for ideal in problem.forced),
+    )
+
+
+def predict(stages: Sequence[Stage], batch_size: int, minibatches: int) -> Prediction:
+    """Simulate 1F1B for ``minibatches`` minibatches."""
+    spans = timeline(stages, minibatches)
+    return Prediction(
+        minibatches=minibatches,
+        throughput_samples_per_s=throughput(spans, batch_size),
+        makespan_s=makespan_s(spans),
+        bubble_share=bubble_share(spans),
+    )
+
+
+def timeline(stages: Sequence[Stage], minibatches: int) -> list[list[Span]]:
+    """Return when each stage does what under 1F1B."""
+    durations = [
+        Duration(stage.forward_s + stage.send_forward_s, stage.backward_s + stage.send_backward_s, stage.update_s)
+        for stage in stages
+    ]
+    return simulate(one_forward_one_backward(len(stages), minibatches), durations)
+
+
+def _stage(problem: Problem, index: int, bounds: Sequence[int], memory_bytes: int) -> Stage:
+    before, through = bounds[index], bounds[index + 1]
+    costs, members = problem.costs, members_of(through & ~before)
+    last = index == problem.stages - 1
+    forward_ns = sum(costs.forward_ns[at] for at in members) + (costs.loss_forward_ns if last else 0)
+    backward_ns = sum(costs.backward_ns[at] for at in members) + (costs.loss_backward_ns if last else 0)
+    down, up = costs.crossing(through), costs.crossing(before)
+    send_forward_ns = sum(value.copy_output_ns for value in down)
+    send_backward_ns = sum(value.copy_gradient_ns for value in up)
+    return Stage(
+        layers=tuple(costs.layers[at].name for at in members),
+        compute_s=(forward_ns + backward_ns) / NANOSECONDS,
+        forward_s=forward_ns / NANOSECONDS,
+        backward_s=backward_ns / NANOSECONDS,
+        update_s=sum(costs.update_ns[at] for at in members) / NANOSECONDS,
+        send_s=(send_forward_ns + send_backward_ns) / NANOSECONDS,
+        send_forward_s=send_forward_ns / NANOSECONDS,
+        send_backward_s=send_backward_ns / NANOSECONDS,
+        receive_s=0.0,
+        send_bytes=sum(value.output_bytes for value in down) + sum(value.gradient_bytes for value in up),
+        boundary=tuple(value.name for value in down),
+        memory_bytes=memory_bytes,
+        flops=sum(costs.layers[at].flops for at in members),
+    )

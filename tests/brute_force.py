@@ -1,0 +1,95 @@
+"""Every assignment of layers to stages, its objectives and its memory: written from the problem statement."""
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+
+import networkx as nx
+
+from optimizer.costs import copy_ns
+from optimizer.types import Plan
+from profiler.types import INPUT, Profile
+
+Objective = tuple[int, int, int, tuple[tuple[int, tuple[int, ...]], ...]]
+
+
+def objective(profile: Profile, stage_of: dict[str, int], stages: int) -> Objective:
+    """Bottleneck, bytes sent, second-worst stage, and where the cuts are, straight from the cost model's words."""
+    costs = [0] * stages
+    for layer in profile.layers:
+        times = (layer.forward_s, layer.backward_s, layer.update_s)
+        costs[stage_of[layer.name]] += sum(round(time * 1e9) for time in times)
+    costs[-1] += round(profile.loss.forward_s * 1e9) + round(profile.loss.backward_s * 1e9)
+    sizes = {layer.name: (layer.output_bytes, layer.gradient_bytes) for layer in profile.layers}
+    sizes[INPUT] = (profile.input_bytes, 0)
+    sent = 0
+    for name, (output, gradient) in sizes.items():
+        readers = [stage_of[e.target] for e in profile.edges if e.source == name and e.kind == "data"]
+        readers += [stages - 1] if name in profile.outputs else []
+        home = 0 if name == INPUT else stage_of[name]
+        for stage in range(home, max(readers, default=home)):
+            costs[stage] += copy_ns(profile.link, output)
+            costs[stage + 1] += copy_ns(profile.link, gradient)
+            sent += output + gradient
+    order = [layer.name for layer in profile.layers]
+    cuts = []
+    for cut in range(stages - 1):
+        before = tuple(index for index, name in enumerate(order) if stage_of[name] <= cut)
+        cuts.append((len(before), before))
+    ranked = sorted(costs, reverse=True)
+    return ranked[0], sent, ranked[1] if stages > 1 else 0, tuple(cuts)
+
+
+def legal_assignments(profile: Profile, stages: int) -> Iterator[dict[str, int]]:
+    names = [layer.name for layer in profile.layers]
+    for choice in product(range(stages), repeat=len(names)):
+        stage_of = dict(zip(names, choice, strict=True))
+        if len(set(choice)) < stages:
+            continue
+        if any(e.source != INPUT and stage_of[e.source] > stage_of[e.target] for e in profile.edges):
+            continue
+        if all(len({stage_of[name] for name in group}) == 1 for group in profile.together):
+            yield stage_of
+
+
+def stage_map(plan: Plan) -> dict[str, int]:
+    return {layer: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
+
+
+def needed(profile: Profile, names: Sequence[str]) -> frozenset[str]:
+    """What has to stand before a cut directly behind ``names``, groups kept whole."""
+    graph: nx.DiGraph[str] = nx.DiGraph((e.source, e.target) for e in profile.edges if e.source != INPUT)
+    graph.add_nodes_from(layer.name for layer in profile.layers)
+    for group in profile.together:
+        nx.add_cycle(graph, group)
+    return frozenset(one for name in names for one in nx.ancestors(graph, name) | {name})
+
+
+def befores(stage_of: dict[str, int], stages: int) -> list[frozenset[str]]:
+    """The layers before each cut, the ends left out."""
+    return [frozenset(name for name, stage in stage_of.items() if stage <= cut) for cut in range(stages - 1)]
+
+
+def memory(profile: Profile, stage_of: dict[str, int], stages: int, minibatches: int) -> list[int]:
+    """What each stage holds, straight from the words of the memory model."""
+    ahead = [min(stages - stage, minibatches) for stage in range(stages)]
+    momentum = 1 if profile.momentum else 0
+    found = []
+    for stage in range(stages):
+        total = transient = 0
+        for layer in profile.layers:
+            if stage_of[layer.name] == stage:
+                total += layer.parameter_bytes - layer.learning_bytes
+                total += layer.learning_bytes * (ahead[stage] + 1 + momentum)
+                total += layer.saved_bytes * ahead[stage]
+                transient = max(transient, layer.transient_bytes)
+        found.append(total + transient)
+    sizes = {layer.name: layer.output_bytes + layer.gradient_bytes for layer in profile.layers}
+    sizes[INPUT] = profile.input_bytes
+    for name, size in sizes.items():
+        readers = [stage_of[e.target] for e in profile.edges if e.source == name and e.kind == "data"]
+        readers += [stages - 1] if name in profile.outputs else []
+        home = 0 if name == INPUT else stage_of[name]
+        for stage in range(home, max(readers, default=home)):
+            found[stage] += size * ahead[stage]
+            found[stage + 1] += size * ahead[stage]
+    return found

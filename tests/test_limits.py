@@ -1,0 +1,187 @@
+"""Limits on memory and forced cuts, against brute force over every assignment of layers to stages."""
+
+from dataclasses import replace
+
+import pytest
+from brute_force import Objective, befores, legal_assignments, memory, needed, objective, stage_map
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from strategies import chain, layer, profile, random_profiles
+
+from optimizer.costs import costs_of
+from optimizer.errors import InfeasibleError, PartitionError
+from optimizer.forced import cut_behind, names_of
+from optimizer.infeasible import largest_batch, smallest_limit, tightest
+from optimizer.lattice import lattice
+from optimizer.planner import Planner
+from optimizer.problem import Problem
+from optimizer.solve import Solution, solve, space_of
+from profiler.types import INPUT, Profile
+
+MINIBATCHES = 8
+
+
+def best(profile: Profile, stages: int, limit: int | None, cuts: list[frozenset[str]]) -> Objective | None:
+    """The smallest objective of all assignments that keep the limits."""
+    kept = [
+        objective(profile, stage_of, stages)
+        for stage_of in legal_assignments(profile, stages)
+        if (limit is None or max(memory(profile, stage_of, stages, MINIBATCHES)) <= limit)
+        and all(cut in befores(stage_of, stages) for cut in cuts)
+    ]
+    return min(kept, default=None)
+
+
+def forced_names(profile: Profile, name: str) -> list[str]:
+    """The maximal layers of the ideal that ``name`` needs, or nothing where that is no legal cut."""
+    costs = costs_of(profile)
+    try:
+        return names_of(costs, cut_behind(costs, [name]))
+    except PartitionError:
+        return []
+
+
+@settings(deadline=None, max_examples=150)
+@given(found=random_profiles(), stages=st.integers(2, 4), data=st.data())
+def test_the_plan_is_the_best_of_all_that_keep_the_limits(found: Profile, stages: int, data: st.DataObject) -> None:
+    every = [memory(found, stage_of, stages, MINIBATCHES) for stage_of in legal_assignments(found, stages)]
+    assume(every)
+    peaks = sorted({max(sizes) for sizes in every})
+    limit = data.draw(st.sampled_from([None, *peaks]))
+    name = data.draw(st.sampled_from([layer.name for layer in found.layers]))
+    names = forced_names(found, name) if data.draw(st.booleans()) else []
+    wanted = best(found, stages, limit, [needed(found, names)] if names else [])
+    try:
+        planner = Planner(found, stages, MINIBATCHES, memory_limit_bytes=limit, cut_after=[names] if names else [])
+        plan = planner.optimized()
+    except PartitionError:
+        assert wanted is None
+        return
+    assert wanted is not None
+    assert objective(found, stage_map(plan), stages) == wanted
+    assert plan.optimal
+    assert [stage.memory_bytes for stage in plan.stages] == memory(found, stage_map(plan), stages, MINIBATCHES)
+    assert planner.cut_list(plan).splitlines() == [
+        ",".join(names_of(planner.costs, ideal)) for ideal in planner.best.bounds[1:-1]
+    ]
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(found=random_profiles(), stages=st.integers(2, 4), data=st.data())
+def test_searching_few_candidates_finds_the_same_under_limits(
+    monkeypatch: pytest.MonkeyPatch, found: Profile, stages: int, data: st.DataObject
+) -> None:
+    every = [memory(found, stage_of, stages, MINIBATCHES) for stage_of in legal_assignments(found, stages)]
+    assume(every)
+    limit = data.draw(st.sampled_from(sorted({max(sizes) for sizes in every})))
+    problem = Problem(costs_of(found), stages, MINIBATCHES, memory_limit_bytes=limit)
+    if data.draw(st.booleans()):
+        free = lattice(problem)
+        assert free is not None
+        inner = list(free.ideals[1:-1])
+        problem = replace(problem, forced=(data.draw(st.sampled_from(inner)),) if inner else ())
+    space = space_of(problem)
+    with monkeypatch.context() as patch:
+        whole = solve(problem, space)
+        patch.setattr("optimizer.solve.FEW", 0)
+        assert solve(problem, space) == whole
+        patch.setattr("optimizer.solve.MOST_PAIRS", 0)
+        bounded = solve(problem, space)
+    assert_no_lie(problem, whole, bounded)
+
+
+def assert_no_lie(problem: Problem, whole: Solution | None, bounded: Solution | None) -> None:
+    """A bounded search may find less; what it states has to hold."""
+    if bounded is None:
+        return
+    assert whole is not None
+    smallest_ns = problem.bottleneck_ns(whole.bounds)
+    assert bounded.lower_bound_ns <= smallest_ns <= problem.bottleneck_ns(bounded.bounds)
+    assert bounded.proven == (bounded.lower_bound_ns == problem.bottleneck_ns(bounded.bounds))
+    assert max(problem.memory_bytes(bounded.bounds)) <= (problem.memory_limit_bytes or 0)
+    assert set(problem.forced) <= set(bounded.bounds)
+
+
+@settings(deadline=None, max_examples=80)
+@given(found=random_profiles(), stages=st.integers(1, 4))
+def test_the_smallest_limit_is_that_of_brute_force(found: Profile, stages: int) -> None:
+    every = [memory(found, stage_of, stages, MINIBATCHES) for stage_of in legal_assignments(found, stages)]
+    assume(every)
+    smallest = min(max(sizes) for sizes in every)
+    problem = Problem(costs_of(found), stages, MINIBATCHES)
+    assert smallest_limit(problem) == smallest
+    if smallest > 1:
+        planner = Planner(found, stages, MINIBATCHES, memory_limit_bytes=smallest - 1)
+        with pytest.raises(InfeasibleError, match="--memory-limit") as refused:
+            planner.optimized()
+        assert refused.value.exit_code == 3
+
+
+@settings(deadline=None, max_examples=80)
+@given(found=random_profiles(), stages=st.integers(1, 4), data=st.data())
+def test_more_memory_never_makes_it_worse(found: Profile, stages: int, data: st.DataObject) -> None:
+    try:
+        free = Planner(found, stages, MINIBATCHES).optimized()
+    except PartitionError:
+        return
+    limits = sorted(data.draw(st.lists(st.integers(1, 30_000), min_size=2, max_size=4)))
+    bottlenecks = []
+    for limit in limits:
+        try:
+            bottlenecks.append(Planner(found, stages, MINIBATCHES, memory_limit_bytes=limit).optimized().bottleneck_s)
+        except InfeasibleError:
+            bottlenecks.append(float("inf"))
+    assert [*bottlenecks, free.bottleneck_s] == sorted([*bottlenecks, free.bottleneck_s], reverse=True)
+
+
+def test_the_smallest_limit_and_batch_size_that_are_named_would_do() -> None:
+    heavy = replace(layer("b"), saved_bytes=64 << 20)
+    found = replace(profile([layer("a"), heavy, layer("c")], [(INPUT, "a"), ("a", "b"), ("b", "c")]), batch_size=16)
+    planner = Planner(found, 3, MINIBATCHES, memory_limit_bytes=20 << 20)
+    with pytest.raises(InfeasibleError) as refused:
+        planner.optimized()
+    # Layer b is in stage 1 at the best, where two minibatches are in flight, so 16 samples save 128 MiB and two 16.
+    assert "the tightest layer, b, takes 65MiB alone; use --memory-limit 129MiB or more, or --batch-size 2" in str(
+        refused.value
+    )
+    assert tightest(planner.problem)[0] == "b"
+    assert largest_batch(planner.problem, 16) == 2
+    assert max(stage.memory_bytes for stage in Planner(found, 3, 8, memory_limit_bytes=129 << 20).optimized().stages)
+
+
+def test_parameters_too_large_for_any_batch_are_said_to_be() -> None:
+    found = profile([replace(layer("a"), parameter_bytes=1 << 30, learning_bytes=1 << 30), layer("b")], [("a", "b")])
+    with pytest.raises(InfeasibleError, match="not even --batch-size 1 fits"):
+        Planner(found, 2, MINIBATCHES, memory_limit_bytes=1 << 20).optimized()
+
+
+def test_forced_cuts_are_kept_and_the_rest_is_optimised_around_them() -> None:
+    found = chain([1, 1, 1, 1, 1, 9])
+    plan = Planner(found, 3, MINIBATCHES, cut_after=[["l0"]]).optimized()
+    assert [stage.layers for stage in plan.stages] == [("l0",), ("l1", "l2", "l3", "l4"), ("l5",)]
+    assert plan.optimal
+    assert plan.cut_after == (("l0",),)
+
+
+@pytest.mark.parametrize(
+    ("cuts", "words"),
+    [
+        ([["l9"]], "there is no layer 'l9'"),
+        ([["l5"]], "nothing is left behind l5"),
+        ([["l0"], ["l1"], ["l3"]], "use --stages 4 or more"),
+        ([["l2"]], "use --cut-after l3"),
+    ],
+)
+def test_forced_cuts_that_cannot_be_had_are_refused(cuts: list[list[str]], words: str) -> None:
+    found = replace(chain([1, 1, 1, 1, 1, 9]), together=(("l2", "l3"),))
+    with pytest.raises(PartitionError) as refused:
+        Planner(found, 3, MINIBATCHES, cut_after=cuts).optimized()
+    assert words in str(refused.value)
+
+
+def test_forced_cuts_that_exclude_each_other_are_refused() -> None:
+    branches = profile([layer(name) for name in "abcd"], [("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")])
+    with pytest.raises(PartitionError, match="exclude each other"):
+        Planner(branches, 3, MINIBATCHES, cut_after=[["b"], ["c"]])
+    both = Planner(branches, 2, MINIBATCHES, cut_after=[["b", "c"]]).optimized()
+    assert both.stages[1].layers == ("d",)

@@ -1,0 +1,52 @@
+"""The search against HiGHS on a formulation of its own, with transfer, limits on memory and forced cuts."""
+
+from brute_force import legal_assignments, memory
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from milp import optimum
+from strategies import random_profiles
+
+from optimizer.costs import costs_of
+from optimizer.errors import PartitionError
+from optimizer.forced import cut_behind, names_of
+from optimizer.planner import Planner
+from profiler.types import Link, Profile
+
+LINK = Link(sizes_bytes=(1000, 2000, 3000), copy_s=(50e-6, 90e-6, 140e-6))
+"""Whole microseconds for every size that is drawn, so that what a solver rounds is far below what differs."""
+
+
+@settings(deadline=None, max_examples=200)
+@given(found=random_profiles(most=9, link=LINK), stages=st.integers(2, 4), data=st.data())
+def test_the_search_and_the_mixed_integer_programme_agree(found: Profile, stages: int, data: st.DataObject) -> None:
+    assume(len(found.layers) >= stages)
+    limit = data.draw(st.one_of(st.none(), st.integers(1_000, 20_000)))
+    name = data.draw(st.sampled_from([layer.name for layer in found.layers]))
+    forced = tuple(_behind(found, name)) if data.draw(st.booleans()) else ()
+    wanted = optimum(found, stages, 8, limit, forced)
+    try:
+        plan = Planner(found, stages, 8, memory_limit_bytes=limit, cut_after=[forced] if forced else []).optimized()
+    except PartitionError:
+        assert wanted is None
+        return
+    sent = sum(stage.send_bytes for stage in plan.stages)
+    assert (round(plan.bottleneck_s * 1e6), sent) == wanted
+
+
+def _behind(found: Profile, name: str) -> list[str]:
+    costs = costs_of(found)
+    try:
+        return names_of(costs, cut_behind(costs, [name]))
+    except PartitionError:
+        return []
+
+
+@settings(deadline=None, max_examples=30)
+@given(found=random_profiles(most=5, link=LINK), stages=st.integers(2, 3))
+def test_the_programme_itself_agrees_with_brute_force(found: Profile, stages: int) -> None:
+    every = [max(memory(found, stage_of, stages, 8)) for stage_of in legal_assignments(found, stages)]
+    if every:
+        assert optimum(found, stages, 8, min(every)) is not None
+        assert optimum(found, stages, 8, min(every) - 1) is None
+    else:
+        assert optimum(found, stages, 8) is None
