@@ -1,0 +1,47 @@
+"""``python -m optimizer check PLAN PROFILE``: verify a plan without the search that found it."""
+
+import argparse
+from pathlib import Path
+
+from optimizer.errors import OptimizerError
+from profiler.command import Parser, execute
+
+SIGNS = {True: "ok", False: "WRONG", None: "unknown"}
+
+
+def main(argv: list[str]) -> int:
+    """Run the command and return its exit code: 0 if nothing was found wrong, 1 if something was."""
+    parser = Parser(prog="python -m optimizer check", description="Verify a plan without the search that found it.")
+    parser.add_argument("plan", type=Path, metavar="PLAN", help="plan that python -m optimizer -o wrote")
+    parser.add_argument("profile", type=Path, metavar="PROFILE", help="profile that it was made for")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    return execute(parser, _run, argv)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from optimizer.check import check, holds
+    from optimizer.contention import beside_neighbours
+    from optimizer.costs import costs_of
+    from optimizer.types import Plan
+    from profiler.command import emit_json, stdout
+    from profiler.files import digest, read_json, to_json
+    from profiler.formats import read_profile
+
+    plan = read_json(options.plan, Plan)
+    profile = read_profile(options.profile, plan.batch_size)
+    if digest(to_json(profile)) != plan.profile_digest and profile.loaded_step is not None:
+        profile = beside_neighbours(profile)
+    if digest(to_json(profile)) != plan.profile_digest:
+        raise OptimizerError(
+            f"{options.plan} was made for another profile than {options.profile}, whose digest differs; name that one, "
+            f"or plan anew with python -m optimizer --profile {options.profile}"
+        )
+    costs_of(profile)  # refuses a profile that contradicts itself
+    findings = check(plan, profile)
+    if options.json:
+        emit_json([findings])
+    else:
+        for finding in findings:
+            stdout().print(f"{SIGNS[finding.holds]:8} {finding.text}", markup=False, soft_wrap=True)
+    return 0 if holds(findings) else 1

@@ -1,0 +1,98 @@
+"""A profile's costs in the words of the cost model, for the check: on names, sets and networkx graphs.
+
+Nothing here is shared with the search; ``costs`` and ``memory`` state the same model as formulas.
+"""
+
+from collections.abc import Iterable
+
+import networkx as nx
+
+from optimizer.types import Plan
+from profiler.transfer import copy_s
+from profiler.types import INPUT, Layer, Profile
+
+
+class Words:
+    """A profile's layers, edges and values, by name; times in nanoseconds."""
+
+    def __init__(self, profile: Profile) -> None:
+        """Read the profile."""
+        self.profile = profile
+        self.layers: dict[str, Layer] = {layer.name: layer for layer in profile.layers}
+        self.work_ns = {
+            name: nanoseconds(layer.forward_s) + nanoseconds(layer.backward_s) + nanoseconds(layer.update_s)
+            for name, layer in self.layers.items()
+        }
+        self.compute_ns = {
+            name: nanoseconds(one.forward_s) + nanoseconds(one.backward_s) for name, one in self.layers.items()
+        }
+        self.loss_ns = nanoseconds(profile.loss.forward_s) + nanoseconds(profile.loss.backward_s)
+        self.graph: nx.DiGraph[str] = nx.DiGraph()
+        self.graph.add_nodes_from(self.layers)
+        self.graph.add_edges_from((edge.source, edge.target) for edge in profile.edges if edge.source != INPUT)
+        self.readers: dict[str, set[str]] = {name: set() for name in [INPUT, *self.layers]}
+        for edge in profile.edges:
+            if edge.kind == "data":
+                self.readers[edge.source].add(edge.target)
+
+    def crossing(self, before: set[str]) -> list[str]:
+        """Return the values made in ``before``, or put in, and read outside it, the loss being outside."""
+        if not before or len(before) == len(self.layers):
+            return []
+        heads = set(self.profile.outputs)
+        made = [INPUT, *(name for name in self.layers if name in before)]
+        return [name for name in made if self.readers[name] - before or name in heads]
+
+    def down_bytes(self, value: str) -> int:
+        """Return the size of a value."""
+        return self.profile.input_bytes if value == INPUT else self.layers[value].output_bytes
+
+    def up_bytes(self, value: str) -> int:
+        """Return the size of the gradient that comes back for a value."""
+        return 0 if value == INPUT else self.layers[value].gradient_bytes
+
+    def copy_ns(self, size: int) -> int:
+        """Return what sending ``size`` bytes costs."""
+        return nanoseconds(copy_s(self.profile.link, size))
+
+    def cut_ns(self, before: set[str]) -> tuple[int, int]:
+        """Return what sending activations down over a cut costs, and gradients up."""
+        values = self.crossing(before)
+        down = sum(self.copy_ns(self.down_bytes(value)) for value in values)
+        return down, sum(self.copy_ns(self.up_bytes(value)) for value in values)
+
+    def cut_bytes(self, before: set[str]) -> int:
+        """Return what a slot of either ring at a cut holds, both together."""
+        return sum(self.down_bytes(value) + self.up_bytes(value) for value in self.crossing(before))
+
+    def memory_bytes(self, plan: Plan, stage: int, before: set[str], through: set[str]) -> int:
+        """Return what a stage needs."""
+        flying = [min(plan.num_stages - one, plan.predicted.minibatches) for one in range(plan.num_stages)]
+        momenta = 1 if self.profile.momentum else 0
+        needed = 0
+        for name in through - before:
+            layer = self.layers[name]
+            needed += layer.parameter_bytes + layer.learning_bytes * (flying[stage] + momenta)
+            needed += layer.saved_bytes * flying[stage]
+        if stage:
+            needed += self.cut_bytes(before) * flying[stage - 1]
+        if stage < plan.num_stages - 1:
+            needed += self.cut_bytes(through) * flying[stage]
+        return needed + max(self.layers[name].transient_bytes for name in through - before)
+
+    def needed(self, names: Iterable[str]) -> set[str]:
+        """Return the smallest set that holds ``names``, what they need, and no part of a group."""
+        graph = self.glued()
+        return {one for name in names for one in nx.ancestors(graph, name) | {name}}
+
+    def glued(self) -> "nx.DiGraph[str]":
+        """Return the graph with a cycle through each group that has to stay together."""
+        graph = self.graph.copy()
+        for group in self.profile.together:
+            nx.add_cycle(graph, group)
+        return graph
+
+
+def nanoseconds(seconds: float) -> int:
+    """Return ``seconds`` in whole nanoseconds."""
+    return round(seconds * 1e9)
