@@ -108,6 +108,19 @@ def duration(text: str) -> float:
     return seconds
 
 
+def size(text: str) -> int:
+    """Parse a size such as ``2GiB``, ``512MiB`` or ``4e9`` into bytes."""
+    units = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "kB": 10**3, "MB": 10**6, "GB": 10**9, "B": 1}
+    unit = next((unit for unit in units if text.endswith(unit)), "")
+    try:
+        found = float(text.removesuffix(unit)) * units.get(unit, 1)
+    except ValueError:
+        found = 0.0
+    if not 1 <= found <= 1 << 50:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a size from 1 byte to 1 PiB such as 2GiB or 512MiB")
+    return int(found)
+
+
 def batch_sizes(text: str) -> tuple[int, ...]:
     """Parse ``1,16`` into three batch sizes, the geometric mean between the two; or ``1,4,16`` as it is."""
     sizes = [positive(part) for part in text.split(",")]
@@ -172,8 +185,12 @@ def progress(title: str, total: float, *, quiet: bool) -> Iterator[Callable[[flo
         yield advance
 
 
-def fresh_profile(config: Config, core: int, *, quiet: bool, budget_s: float | None = None) -> Profile:
+def fresh_profile(
+    config: Config, core: int, *, quiet: bool, budget_s: float | None = None, layers: tuple[str, ...] = ()
+) -> Profile:
     """Return the kept profile that still fits, or measure one and keep it, with a progress bar.
+
+    With ``layers``, one is measured in which these are known better.
 
     Raises:
         ProfilerError: The model cannot be built or captured.
@@ -185,7 +202,9 @@ def fresh_profile(config: Config, core: int, *, quiet: bool, budget_s: float | N
         with progress("profile", 1, quiet=quiet) as advance:
             yield lambda share: advance(share, config.model)
 
-    return profile_for(config, core, bar, lambda sentence: note(sentence, quiet=quiet), budget_s=budget_s)
+    return profile_for(
+        config, core, bar, lambda sentence: note(sentence, quiet=quiet), budget_s=budget_s, layers=layers
+    )
 
 
 def counted(number: int, word: str) -> str:

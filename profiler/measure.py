@@ -96,8 +96,9 @@ def _spend(
     rounds: Rounds, measured: Measured, budget: Budget, clocks: Clocks, advance: Callable[[float], None]
 ) -> None:
     """Run rounds; what an interrupt leaves over goes with it."""
+    names = measured.captured.layer_names
     try:
-        spend(rounds, budget, clocks.wall, advance)
+        spend(rounds, budget, clocks.wall, advance, [names.index(name) for name in budget.layers])
     except KeyboardInterrupt as error:
         kept = bool(measured.samples.whole_step)
         raise Interrupted(replace(profile_of(measured), complete=False) if kept else None) from error

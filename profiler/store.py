@@ -45,6 +45,7 @@ def profile_for(
     *,
     folder: Path = FOLDER,
     budget_s: float | None = None,
+    layers: tuple[str, ...] = (),
 ) -> Profile:
     """Return the kept profile that fits ``config`` on this machine, or measure one on ``core`` and keep it.
 
@@ -55,6 +56,7 @@ def profile_for(
         report: Called with sentences on what is used and what casts doubt on it.
         folder: Where profiles are kept.
         budget_s: How long to measure, if it has to be; None for the usual time.
+        layers: Those to be known better; then a kept profile does not do.
 
     Raises:
         ProfilerError: The model cannot be built or captured, or a file cannot be read or written.
@@ -71,12 +73,16 @@ def profile_for(
         difference = f"that one was measured elsewhere: {'; '.join(others)}"
     if found and not difference and captured.digest != found.model_digest:
         difference = "the model has changed since"
+    if found and not difference and layers:
+        difference = f"{len(layers)} of its layers are to be known better"
     if found and not difference:
         report(f"{config.model}: using the profile {path} of {found.measured_at}")
         return found
     report(f"{config.model}: measuring a profile for {path}: {difference}")
     with progress() as advance:
-        profile = measured(captured, config, [core], path, advance=advance, report=report, budget_s=budget_s)
+        profile = measured(
+            captured, config, [core], path, advance=advance, report=report, budget_s=budget_s, layers=layers
+        )
     keep(profile, path)
     for doubt in doubts(profile):
         report(f"{config.model}: {doubt}")
@@ -92,6 +98,7 @@ def measured(
     advance: Callable[[float], None],
     report: Callable[[str], None],
     budget_s: float | None = None,
+    layers: tuple[str, ...] = (),
 ) -> Profile:
     """Measure a profile that is to be kept at ``path``; what an interrupt leaves over is kept beside it.
 
@@ -102,8 +109,9 @@ def measured(
     from profiler.budget import Budget
     from profiler.measure import Interrupted, measure
 
+    budget = Budget(budget_s or Budget().seconds, layers)
     try:
-        return measure(config, captured, cores, advance, budget=Budget(budget_s) if budget_s else Budget())
+        return measure(config, captured, cores, advance, budget=budget)
     except Interrupted as interrupted:
         if interrupted.partial:
             partial = path.with_suffix(".partial.json")
