@@ -2,26 +2,25 @@
 
     python benchmarks/profile_quality.py --model alexnet vgg16 resnet50 --batch-size 1 16 --profiles 3
 
-Profiles every model at every batch size, one after the other, and all of that as often as asked, so that two profiles
-of the same model are minutes apart. Prints for each: the closure errors; by how much parameters, gradients, momentum,
-saved bytes and the largest transient miss the measured peak of a step; and by how much the ten costliest layers' shares
-of their own profile's whole step differ between any two profiles, over the smaller. Leave the machine alone meanwhile.
+Profiles every model at every batch size, one after the other, each in a process of its own as a user's command is, and
+all of that as often as asked, so that two profiles of the same model are minutes apart. Prints for each: the closure
+errors; by how much parameters, gradients, momentum, saved bytes and the largest transient miss the measured peak of a
+step; and by how much the ten costliest layers' shares of their own profile's whole step differ between any two
+profiles, over the smaller. Leave the machine alone meanwhile.
 """
 
 import argparse
 import statistics
+import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, product
 
-from profiler import config as configuration
-from profiler.budget import Budget
-from profiler.config import Config
-from profiler.measure import measure
-from profiler.process import usable_cores
+from profiler.files import from_json
 from profiler.provenance import machine
 from profiler.table import memory_parts
 from profiler.types import Profile
-from profiler.workload import captured_model
 
 LARGEST_LAYERS = 10
 
@@ -34,30 +33,34 @@ def main() -> None:
     parser.add_argument("--profiles", type=int, default=3)
     parser.add_argument("--budget", type=float, default=30.0, help="seconds for each profile")
     options = parser.parse_args()
-    core = usable_cores(None)[0]
-    wanted = [
-        configuration.override(configuration.for_model(name), {"batch_size": batch_size})
-        for name in options.model
-        for batch_size in options.batch_size
-    ]
+    wanted = list(product(options.model, options.batch_size))
     found: list[list[Profile]] = [[] for _ in wanted]
     for _ in range(options.profiles):
-        for config, profiles in zip(wanted, found, strict=True):
-            profiles.append(measure(config, captured_model(config), [core], _ignore, budget=Budget(options.budget)))
-            print(f"{config.model} b{config.batch_size}: {profiles[-1].closure_error:+.2%}", flush=True)
+        for (model, batch_size), profiles in zip(wanted, found, strict=True):
+            profiles.append(profiled(model, batch_size, options.budget))
+            print(f"{model} b{batch_size}: {profiles[-1].closure_error:+.2%}", flush=True)
     here = machine()
-    print(
-        f"\n{here.cpu}, torch {here.torch}, core {core}, {options.profiles} profiles of {options.budget:.0f} s each\n"
-    )
+    print(f"\n{here.cpu}, torch {here.torch}, {options.profiles} profiles of {options.budget:.0f} s each\n")
     print(
         "| model | batch | step ms | closure: median | of each | memory: sum MiB | peak MiB | off | shares differ by |"
     )
     print("|---|---:|---:|---:|---|---:|---:|---:|---:|")
-    for config, profiles in zip(wanted, found, strict=True):
-        print(line_of(config, profiles))
+    for profiles in found:
+        print(line_of(profiles))
 
 
-def line_of(config: Config, profiles: Sequence[Profile]) -> str:
+def profiled(model: str, batch_size: int, budget_s: float) -> Profile:
+    """Return what ``python -m profiler`` measures in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            sys.executable, "-m", "profiler", "--model", model, "--batch-size", str(batch_size),
+            "--budget", f"{budget_s}s", "--json", "--quiet",
+        ]  # fmt: skip
+        done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, check=True)
+    return from_json(done.stdout, Profile, "the profile")
+
+
+def line_of(profiles: Sequence[Profile]) -> str:
     """Return the line of one model at one batch size."""
     closures = [profile.closure_error for profile in profiles]
     parts = statistics.median(sum(memory_parts(profile)) for profile in profiles)
@@ -65,7 +68,7 @@ def line_of(config: Config, profiles: Sequence[Profile]) -> str:
     step_ms = statistics.median(profile.whole_step_s for profile in profiles) * 1e3
     worst = max((difference(*pair) for pair in combinations(profiles, 2)), default=0.0)
     return (
-        f"| {config.model} | {config.batch_size} | {step_ms:.1f} | {statistics.median(closures):+.1%} | "
+        f"| {profiles[0].model} | {profiles[0].batch_size} | {step_ms:.1f} | {statistics.median(closures):+.1%} | "
         f"{' '.join(f'{error:+.1%}' for error in closures)} | {parts / 2**20:.0f} | {peak / 2**20:.0f} | "
         f"{parts / peak - 1:+.0%} | {worst:.1%} |"
     )
@@ -79,10 +82,6 @@ def difference(first: Profile, second: Profile) -> float:
         for at in order[:LARGEST_LAYERS]
     ]
     return max(max(pair) / min(pair) - 1 for pair in shares)
-
-
-def _ignore(_share: float) -> None:
-    """Show no progress."""
 
 
 if __name__ == "__main__":

@@ -1,11 +1,16 @@
 """``python -m optimizer``: the best split of a model into stages, beside the schemes."""
 
 import argparse
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from optimizer import check_command
 from optimizer.errors import OptimizerError
-from optimizer.partitions import OPTIMIZED, plan_for, plans_for
-from optimizer.schemes import load_schemes
+from optimizer.partitions import OPTIMIZED, PEER_NAMES, plan_for, plans_for
+from optimizer.schemes import Schemes, load_schemes
+from optimizer.types import EXACT, Plan
 from profiler import config as configuration
 from profiler.command import (
     STAGES,
@@ -13,74 +18,181 @@ from profiler.command import (
     add_common,
     add_models,
     configs,
+    duration,
     emit_json,
     execute,
     fresh_profile,
     note,
     positive,
+    size,
     stdout,
 )
-from profiler.config import suggest
+from profiler.config import Config, suggest
 from profiler.doubts import doubts
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
 from profiler.provenance import differences, machine
 from profiler.types import Profile
 
-EXACT = "exact"
+if TYPE_CHECKING:
+    from optimizer.planner import Planner
+
+REFINED_LAYERS = 10
+LIST = ".txt"
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    parser = Parser(prog="python -m optimizer", description="Find the best split of a model into pipeline stages.")
+    given = sys.argv[1:] if argv is None else argv
+    if given[:1] == ["check"]:
+        return check_command.main(given[1:])
+    parser = Parser(
+        prog="python -m optimizer",
+        description="Find the best split of a model into pipeline stages.",
+        epilog="python -m optimizer check PLAN PROFILE verifies a plan without the search that found it.",
+    )
     add_models(parser, "torchvision model, or package.module:factory")
     parser.add_argument("--profile", type=Path, metavar="FILE", help="plan for this profile instead of a fresh one")
     parser.add_argument(
-        "--method", default=EXACT, metavar="M", help=f"{EXACT}, or the name of a scheme (default: {EXACT})"
+        "--method",
+        default=EXACT,
+        metavar="M",
+        help=f"{EXACT}, the name of a scheme, or another planner: {', '.join(PEER_NAMES)} (default: {EXACT})",
     )
+    parser.add_argument(
+        "--cut-after", action="append", type=names, default=[], metavar="NAME[,NAME]",
+        help="force a cut directly behind these layers; once for each cut",
+    )  # fmt: skip
+    parser.add_argument("--memory-limit", type=size, metavar="2GiB", help="what each stage may take")
+    parser.add_argument("--explain", action="store_true", help="say why, what else there is, and how sure it is")
+    parser.add_argument("--refine", type=duration, metavar="60s", help="measure again the layers that matter most")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the layer graph with its stages")
     parser.add_argument("--any-machine", action="store_true", help="plan for --profile wherever it was measured")
     parser.add_argument(
         "--beside-neighbours", action="store_true", help="plan with the times that were measured beside busy cores"
     )
     parser.add_argument("--batches", type=positive, metavar="N", help="minibatches that the predictions are for")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the plan here")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE",
+        help=f"write the plan here, as JSON or, to a file that ends in {LIST}, as a list of layers to cut behind",
+    )  # fmt: skip
     add_common(parser)
     return execute(parser, _run, argv)
 
 
-def _run(options: argparse.Namespace) -> int:
-    from optimizer.contention import beside_neighbours
-    from optimizer.planner import Planner
-    from optimizer.table import show_partitions, show_plan
+def names(text: str) -> tuple[str, ...]:
+    """Parse layers such as ``layer2.0.add`` or, for a cut behind several branches, ``a,b``."""
+    found = tuple(part.strip() for part in text.split(","))
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of layers such as layer1.2.relu,layer2.0.conv1")
+    return found
 
+
+def _run(options: argparse.Namespace) -> int:
     schemes = load_schemes()
-    methods = {EXACT: OPTIMIZED} | {name: name for name in schemes}
+    methods = {EXACT: OPTIMIZED} | {name: name for name in (*schemes, *PEER_NAMES)}
     if options.method not in methods:
         hint = suggest(options.method, methods)
         raise OptimizerError(f"there is no method '{options.method}'{hint}; known: {', '.join(methods)}")
-    if options.output:
-        refuse_unwritable(options.output)
-    printed = []
-    for found, minibatches in _profiles(options):
-        profile = beside_neighbours(found) if options.beside_neighbours else found
-        planner = Planner(profile, options.stages or STAGES, minibatches)
-        name = methods[options.method]
-        plans = plans_for((OPTIMIZED, *schemes), planner, schemes, lambda sentence: note(sentence, quiet=options.quiet))
-        plan = plans[name] if name in plans else plan_for(name, planner, schemes)  # which says why there is none
-        if options.output:
-            write_whole(options.output, to_json(plan))
-            note(f"{profile.model}: plan written to {options.output}", quiet=options.quiet)
-        if options.json:
-            printed.append(plan)
-        elif not options.quiet:
-            console = stdout()
-            show_plan(plan, profile, console)
-            show_partitions(plans, profile, console)
-    emit_json(printed)
+    for path in (options.output, options.plot):
+        if path:
+            refuse_unwritable(path)
+    if options.plot and options.plot.suffix != ".svg":
+        raise OptimizerError(
+            f"{options.plot} does not end in .svg, and the drawing is such a file; name one with --plot"
+        )
+    printed = [_carry_out(found, methods[options.method], schemes, options) for found in _profiles(options)]
+    emit_json([one for one in printed if one is not None])
     return 0
 
 
-def _profiles(options: argparse.Namespace) -> list[tuple[Profile, int]]:
+def _carry_out(job: "_Job", name: str, schemes: Schemes, options: argparse.Namespace) -> object:
+    """Plan for one profile and show it; returns what ``--json`` prints."""
+    from optimizer.explain import explain
+
+    planner = _planner(job, options)
+    if options.refine:
+        planner = _refined(job, planner, options)
+    plans = plans_for(
+        (OPTIMIZED, *schemes, *PEER_NAMES), planner, schemes, lambda sentence: note(sentence, quiet=options.quiet)
+    )
+    plan = plans[name] if name in plans else plan_for(name, planner, schemes)  # which says why there is none
+    others = {other: found for other, found in plans.items() if other != OPTIMIZED}
+    explanation = explain(planner, plans[OPTIMIZED], others) if options.explain else None
+    _write(plan, planner, options)
+    if options.json:
+        return {"plan": plan, "explanation": explanation} if explanation else plan
+    if not options.quiet:
+        from optimizer.explain_table import show_explanation
+        from optimizer.table import show_partitions, show_plan
+
+        console = stdout()
+        show_plan(plan, planner.profile, console)
+        show_partitions(plans, planner.profile, console)
+        if explanation:
+            show_explanation(plans[OPTIMIZED], explanation, console)
+    return None
+
+
+def _planner(job: "_Job", options: argparse.Namespace) -> "Planner":
+    from optimizer.contention import beside_neighbours
+    from optimizer.planner import Planner
+
+    profile = beside_neighbours(job.profile) if options.beside_neighbours else job.profile
+    return Planner(
+        profile, options.stages or STAGES, job.minibatches,
+        memory_limit_bytes=options.memory_limit, cut_after=options.cut_after,
+    )  # fmt: skip
+
+
+def _refined(job: "_Job", planner: "Planner", options: argparse.Namespace) -> "Planner":
+    """Measure again the layers whose uncertainty matters most, and say what has come of it."""
+    from optimizer.confidence import confidence
+
+    found = confidence(planner.problem, planner.space.lattice, planner.best.bounds, planner.profile)
+    if found is None or job.config is None:
+        raise OptimizerError(
+            f"{planner.profile.model} cannot be refined: its profile has no intervals, or legal cuts are too many to "
+            "redraw; leave out --refine"
+        )
+    layers = tuple(one.layer for one in found.layers[:REFINED_LAYERS])
+    profile = fresh_profile(job.config, job.core, quiet=options.quiet, budget_s=options.refine, layers=layers)
+    again = _planner(replace(job, profile=profile), options)
+    sure = confidence(again.problem, again.space.lattice, again.best.bounds, profile)
+    same = "the same split" if again.best.bounds == planner.best.bounds else "another split"
+    note(
+        f"{profile.model}: refined {', '.join(layers)}: {same}, which stays the best in "
+        f"{sure.stays_best if sure else 0:.0%} of the draws ({found.stays_best:.0%} before)",
+        quiet=options.quiet,
+    )
+    return again
+
+
+def _write(plan: Plan, planner: "Planner", options: argparse.Namespace) -> None:
+    if options.output:
+        if options.output.suffix == LIST:
+            write_whole(options.output, planner.cut_list(plan).encode())
+        else:
+            write_whole(options.output, to_json(plan))
+        note(f"{plan.model}: plan written to {options.output}", quiet=options.quiet)
+    if options.plot:
+        from optimizer.draw import plan_svg
+
+        write_whole(options.plot, plan_svg(plan, planner.profile))
+        note(f"{plan.model}: drawing written to {options.plot}", quiet=options.quiet)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A profile to plan for; ``config`` and ``core`` say how it was measured, where we did that ourselves."""
+
+    profile: Profile
+    minibatches: int
+    config: Config | None = None
+    core: int = 0
+
+
+def _profiles(options: argparse.Namespace) -> list[_Job]:
     if options.profile:
         from profiler.formats import read_profile
 
@@ -91,16 +203,19 @@ def _profiles(options: argparse.Namespace) -> list[tuple[Profile, int]]:
             note(f"{options.profile}: {doubt}", quiet=options.quiet)
         if not options.any_machine:
             _refuse_elsewhere(profile, options.profile)
-        return [(profile, config.batches)]
+        if options.refine:
+            raise ConfigError("--refine measures, and --profile names what was measured; leave one of them out")
+        return [_Job(profile, config.batches)]
     if options.beside_neighbours:
         raise ConfigError("--beside-neighbours needs a profile that was measured so; name it with --profile FILE")
     wanted = configs(options)
-    if options.output and len(wanted) > 1:
-        raise ConfigError(f"{options.output} is one file for {len(wanted)} plans; name one model, or give no -o")
+    for flag, path in (("-o", options.output), ("--plot", options.plot)):
+        if path and len(wanted) > 1:
+            raise ConfigError(f"{path} is one file for {len(wanted)} plans; name one model, or give no {flag}")
     from profiler.process import usable_cores
 
     core = usable_cores(options.cores)[0]
-    return [(fresh_profile(config, core, quiet=options.quiet), config.batches) for config in wanted]
+    return [_Job(fresh_profile(config, core, quiet=options.quiet), config.batches, config, core) for config in wanted]
 
 
 def _refuse_elsewhere(profile: Profile, path: Path) -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 OPTIMIZED = "optimized"
 ALL = "all"
+PEER_NAMES = ("pipedream", "pipedream-code", "torchgpipe", "uniform", "parameters", "flops")
+"""Other planners, as ``peers`` has them."""
 
 
 def partition_names(wanted: Iterable[str], schemes: Schemes) -> list[str]:
@@ -33,11 +35,15 @@ def partition_names(wanted: Iterable[str], schemes: Schemes) -> list[str]:
 
 
 def plan_for(name: str, planner: "Planner", schemes: Schemes) -> Plan:
-    """Return the plan of partition ``name``.
+    """Return the plan of partition ``name``, or of another planner of that name.
 
     Raises:
         PartitionError: There is no such partition, or the model has too few legal cuts.
     """
+    if name in PEER_NAMES:
+        from optimizer.peers import peer
+
+        return peer(name, planner)
     return planner.optimized() if name == OPTIMIZED else planner.scheme(name, shares_of(name, schemes))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from optimizer.partitions import OPTIMIZED, PEER_NAMES
 from optimizer.types import Plan
 from profiler.types import Profile
 
@@ -15,9 +16,7 @@ def show_plan(plan: Plan, profile: Profile, console: "Console") -> None:
     from rich import box
     from rich.table import Table
 
-    proof = (
-        "proven optimal" if plan.optimal else f"at most {plan.bottleneck_s / plan.lower_bound_s - 1:.0%} off the best"
-    )
+    proof = "proven optimal" if plan.optimal else f"a better one is at most {plan.gap:.1%} faster"
     table = Table(title=f"{plan.model}, {plan.method}, {plan.num_stages} stages: {proof}", box=box.SIMPLE)
     table.add_column("stage", justify="right")
     table.add_column("layers", overflow="fold")
@@ -52,12 +51,17 @@ def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Conso
     from rich import box
     from rich.table import Table
 
-    best = min(plan.bottleneck_s for plan in plans.values())
+    first = next(iter(plans.values()))
+    best, limit = min(plan.bottleneck_s for plan in plans.values()), first.memory_limit_bytes
     table = Table(
         title="All partitions, stage by stage: what counting layers promises, and what it costs",
         caption="Shares in per cent, stage by stage. Memory: weights in all versions, gradients, momentum, saved "
         "activations, slots and the largest transient. Sent: activations and gradients per minibatch. Samples/s: "
-        f"simulated over {next(iter(plans.values())).predicted.minibatches} minibatches, with a core for every stage.",
+        f"simulated over {first.predicted.minibatches} minibatches, with a core for every stage. Other planners on the "
+        "same costs: "
+        + ", ".join(name for name in plans if name in PEER_NAMES)
+        + "."
+        + (f" An asterisk: above --memory-limit, which binds {OPTIMIZED} only." if limit else ""),
         caption_justify="left",
         box=box.SIMPLE,
     )
@@ -71,14 +75,18 @@ def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Conso
             _shares([len(stage.layers) for stage in plan.stages]),
             _shares([stage.flops for stage in plan.stages]),
             _shares([stage.total_s for stage in plan.stages]),
-            " ".join(f"{stage.memory_bytes / 2**20:.0f}" for stage in plan.stages),
+            " ".join(_memory(stage.memory_bytes, limit) for stage in plan.stages),
             " ".join(f"{stage.send_bytes / 2**20:.1f}" for stage in plan.stages),
             _ms(plan.bottleneck_s),
             f"{plan.bottleneck_s / best:.2f}",
             f"{plan.predicted.throughput_samples_per_s:.1f}",
         )
     console.print(table)
-    console.print(_ceiling(profile, next(iter(plans.values())).num_stages))
+    console.print(_ceiling(profile, first.num_stages))
+
+
+def _memory(size: int, limit: int | None) -> str:
+    return f"{size / 2**20:.0f}{'*' if limit is not None and size > limit else ''}"
 
 
 def _ceiling(profile: Profile, stages: int) -> str:

@@ -1,0 +1,137 @@
+"""How sure a plan is: costs are drawn anew from what the profile says of its uncertainty, and planned for again.
+
+Where a profile keeps its samples, rounds are drawn with replacement, the same ones for all layers, for a slow round is
+slow everywhere, and medians are taken again (a bootstrap). Where it keeps intervals only, each layer's time is drawn
+from a normal distribution with that interval. Copies and memory stay as they are. For every draw r,
+
+    regret(r) = bottleneck of the plan under r ÷ smallest bottleneck under r − 1.
+
+A layer matters by the regret that its time alone at either end of its interval would bring.
+
+Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 6 and 13.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.arcs import Grid
+from optimizer.costs import NANOSECONDS
+from optimizer.lattice import Integers, Lattice, sums
+from optimizer.problem import Problem
+from optimizer.search import smallest_maximum
+from optimizer.solve import FEW, grid_of_all
+from profiler.types import Profile, Timing
+
+Floats = NDArray[np.float64]
+DRAWS = 200
+EXAMINED = 24
+"""So many of the layers with the widest intervals are looked at one by one."""
+SEED = 0
+NORMAL_WIDTH = 2 * 1.959964
+"""The width of a 95% interval in standard deviations."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubtful:
+    """A layer whose time is uncertain: half the width of its interval, and the regret at the worse end of it."""
+
+    layer: str
+    half_width_s: float
+    regret: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confidence:
+    """How a plan does over many draws of the costs.
+
+    Attributes:
+        draws: How many.
+        stays_best: The share of draws in which no split is faster.
+        expected_regret: By how much the best split is faster on average, as a share.
+        regret_95: What that share stays below in 95% of the draws.
+        layers: Those whose uncertainty matters most, the worst first.
+    """
+
+    draws: int
+    stays_best: float
+    expected_regret: float
+    regret_95: float
+    layers: tuple[Doubtful, ...]
+
+
+def confidence(problem: Problem, found: Lattice, bounds: Sequence[int], profile: Profile) -> Confidence | None:
+    """Return how sure the split ``bounds`` is, or None where the profile has no intervals or ideals are too many."""
+    spread = _spread(profile)
+    if spread is None or len(found) > FEW:
+        return None
+    replan = _Replan(problem, grid_of_all(problem, found), bounds)
+    drawn, widths_s, medians = spread
+    regrets = replan.regrets(drawn)
+    order = sorted(range(len(profile.layers)), key=lambda at: -widths_s[at])[:EXAMINED]
+    ends = np.repeat(medians[:, None], 2 * len(order), axis=1)
+    for number, at in enumerate(order):
+        ends[at, 2 * number] = max(0.0, ends[at, 2 * number] - widths_s[at])
+        ends[at, 2 * number + 1] += widths_s[at]
+    alone = replan.regrets(ends).reshape(-1, 2).max(axis=1)
+    layers = [
+        Doubtful(layer=profile.layers[at].name, half_width_s=float(widths_s[at]), regret=float(regret))
+        for at, regret in zip(order, alone, strict=True)
+    ]
+    return Confidence(
+        draws=len(regrets),
+        stays_best=float(np.mean(regrets <= 0)),
+        expected_regret=float(np.mean(regrets)),
+        regret_95=float(np.quantile(regrets, 0.95)),
+        layers=tuple(sorted(layers, key=lambda one: (-one.regret, -one.half_width_s))),
+    )
+
+
+class _Replan:
+    """The same lattice under other times."""
+
+    def __init__(self, problem: Problem, grid: Grid, bounds: Sequence[int]) -> None:
+        self._grid = grid
+        places = {ideal: at for at, ideal in enumerate(grid.found.ideals)}
+        self._bounds = [places[ideal] for ideal in bounds]
+        self._loss_ns = problem.costs.loss_ns
+
+    def regrets(self, step_s: Floats) -> Floats:
+        """Return the regret under each draw of the layers' times, ``[layer, draw]``."""
+        found = self._grid.found
+        work_ns = sums(found, np.rint(step_s * NANOSECONDS).astype(np.int64))
+        work_ns[-1] += self._loss_ns
+        return np.array([self._regret(work_ns[:, draw]) for draw in range(work_ns.shape[1])])
+
+    def _regret(self, work_ns: Integers) -> float:
+        found = self._grid.found
+        key, height = work_ns + found.down_ns, work_ns - found.up_ns
+        own = max(int(key[through] - height[before]) for before, through in pairwise(self._bounds))
+        return own / int(smallest_maximum(self._grid.differences(key, height))) - 1
+
+
+def _spread(profile: Profile) -> tuple[Floats, Floats, Floats] | None:
+    """Return draws of the layers' times ``[layer, draw]``, half the widths of their intervals, and their medians."""
+    timings = [_timings(layer.forward, layer.backward, layer.update) for layer in profile.layers]
+    if not all(timings):
+        return None
+    medians = np.array([layer.step_s for layer in profile.layers])
+    drawing = np.random.default_rng(SEED)
+    rounds = {len(one.samples_s) for row in timings for one in row}
+    if len(rounds) == 1 and min(rounds) > 1:
+        chosen = drawing.integers(0, min(rounds), (DRAWS, min(rounds)))
+        drawn = np.array([sum(np.median(np.array(one.samples_s)[chosen], axis=1) for one in row) for row in timings])
+        low, high = np.quantile(drawn, [0.025, 0.975], axis=1)
+        return drawn, (high - low) / 2, medians
+    width = np.array([sum((one.high_s - one.low_s) ** 2 for one in row) ** 0.5 for row in timings])
+    if not width.any():
+        return None
+    drawn = medians[:, None] + width[:, None] / NORMAL_WIDTH * drawing.standard_normal((len(timings), DRAWS))
+    return np.maximum(drawn, 0.0), width / 2, medians
+
+
+def _timings(*timings: Timing | None) -> Sequence[Timing]:
+    return [one for one in timings if one is not None]

@@ -1,0 +1,73 @@
+"""How sure a plan is, where that is known by hand."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from strategies import chain
+
+from optimizer.confidence import Confidence, confidence
+from optimizer.planner import Planner
+from profiler.statistics import timing
+from profiler.types import Profile, Timing
+
+
+def with_samples(found: Profile, samples_s: Sequence[Sequence[float]]) -> Profile:
+    """Give each layer's forward its samples, and the backward and the update none that take time."""
+    layers = []
+    for layer, samples in zip(found.layers, samples_s, strict=True):
+        forward = timing(samples)
+        none = timing([0.0] * len(samples))
+        layers.append(
+            replace(layer, forward_s=forward.median_s, backward_s=0.0, forward=forward, backward=none, update=none)
+        )
+    return replace(found, layers=tuple(layers))
+
+
+def sure(found: Profile, stages: int = 2) -> Confidence:
+    planner = Planner(found, stages, 8)
+    result = confidence(planner.problem, planner.space.lattice, planner.best.bounds, found)
+    assert result is not None
+    return result
+
+
+def test_a_plan_without_noise_is_sure() -> None:
+    found = sure(with_samples(chain([1, 2, 3, 4]), [[time / 1e3] * 9 for time in (1, 2, 3, 4)]))
+    assert (found.stays_best, found.expected_regret, found.regret_95) == (1.0, 0.0, 0.0)
+    assert all(one.regret == 0 and one.half_width_s == 0 for one in found.layers)
+
+
+def test_a_round_that_is_slow_everywhere_changes_nothing() -> None:
+    """The rounds of a bootstrap are the same for all layers."""
+    rounds = [1.0, 1.5, 2.0, 0.5, 3.0, 1.2, 0.8]
+    found = sure(with_samples(chain([1, 2, 3, 4]), [[time * one / 1e3 for one in rounds] for time in (1, 2, 3, 4)]))
+    assert found.stays_best == 1.0
+    assert found.layers[0].half_width_s > 0
+
+
+def test_a_layer_on_the_fence_makes_the_plan_unsure_and_is_named() -> None:
+    """Layer l1 takes 1 or 4 ms: cut behind it or before it, whichever is drawn."""
+    samples = [[4e-3] * 10, [1e-3] * 6 + [4e-3] * 4, [4e-3] * 10]
+    found = sure(with_samples(chain([4, 1, 4]), samples))
+    assert found.layers[0].layer == "l1"
+    assert found.stays_best == 1.0, "l1 stands with either neighbour, and the loss makes the last stage the slower one"
+    samples = [[4.0e-3] * 10, [1e-3] * 6 + [4e-3] * 4, [0.1e-3] * 10, [4.0e-3] * 10]
+    unsure = sure(with_samples(chain([4, 1, 0.1, 4]), samples))
+    assert unsure.layers[0].layer == "l1"
+
+
+def test_intervals_do_where_there_are_no_samples() -> None:
+    found = chain([5, 1, 5])
+    wide = Timing(median_s=1e-3, low_s=0.0, high_s=9e-3)
+    sharp = [Timing(median_s=5e-3, low_s=5e-3, high_s=5e-3)] * 2
+    layers = [
+        replace(layer, forward=time) for layer, time in zip(found.layers, (sharp[0], wide, sharp[1]), strict=True)
+    ]
+    result = sure(replace(found, layers=tuple(layers)))
+    assert result.layers[0].layer == "l1"
+    assert result.layers[0].half_width_s == pytest.approx(4.5e-3)
+
+
+def test_without_intervals_nothing_is_said() -> None:
+    planner = Planner(chain([1, 2]), 2, 8)
+    assert confidence(planner.problem, planner.space.lattice, planner.best.bounds, planner.profile) is None
