@@ -6,9 +6,11 @@ from torch import nn
 
 def googlenet() -> nn.Module:
     """Return GoogLeNet without auxiliary heads."""
-    return torchvision.models.googlenet(weights=None, aux_logits=False, init_weights=False)
+    model: nn.Module = torchvision.models.googlenet(weights=None, aux_logits=False, init_weights=False)
+    return model
 
 
 def inception_v3() -> nn.Module:
     """Return Inception-v3 without auxiliary heads."""
-    return torchvision.models.inception_v3(weights=None, aux_logits=False, init_weights=False)
+    model: nn.Module = torchvision.models.inception_v3(weights=None, aux_logits=False, init_weights=False)
+    return model

@@ -9,18 +9,38 @@ settle the matter, all pairs J ⊂ I are compared.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import networkx as nx
 
 from optimizer.check_words import Words
 from optimizer.types import Plan
 
-MOST_IDEALS, MOST_PAIRED = 50_000, 600
+MOST_IDEALS, MOST_PAIRED = 400_000, 1_500
 INFINITE = float("inf")
 
 
+@dataclass(frozen=True, slots=True)
+class _Ideal:
+    """A set of blocks, a bit each.
+
+    Attributes:
+        maximal: The blocks that none of the others needs.
+        work_ns: Its layers' time; likewise their bytes by kind.
+        crossing: The values that cross the cut behind it.
+    """
+
+    blocks: int
+    maximal: tuple[int, ...]
+    work_ns: int
+    fixed_bytes: int
+    learning_bytes: int
+    saved_bytes: int
+    crossing: frozenset[str]
+
+
 class Downwards:
-    """The ideals from V down, as sets of blocks, and which of them a split of so many quick stages can finish from.
+    """The ideals from V down, and which of them a split of so many quick stages can finish from.
 
     Attributes:
         seen: How many ideals were looked at.
@@ -30,98 +50,135 @@ class Downwards:
     def __init__(self, plan: Plan, words: Words) -> None:
         """Prepare to look for splits that keep the limits of ``plan``."""
         self._plan, self._words = plan, words
-        self.seen, self.reason = 0, f"there are more than {MOST_IDEALS} ideals"
+        self.seen, self.reason = 0, f"there are more than {MOST_IDEALS:,} ideals"
         graph = nx.condensation(words.glued())
         self._blocks: list[set[str]] = [graph.nodes[node]["members"] for node in graph]
         self._followers = [sum(1 << after for after in graph.successors(node)) for node in graph]
+        self._needs = [list(graph.predecessors(node)) for node in graph]
+        self._reads = [{value for value, readers in words.readers.items() if readers & block} for block in self._blocks]
         forced = [words.needed(names) for names in plan.cut_after]
         self._forced = [sum(1 << at for at, block in enumerate(self._blocks) if block <= ideal) for ideal in forced]
-        self._everything = (1 << len(self._blocks)) - 1
 
     def some_split_is_below(self, bound_ns: int) -> bool | None:
         """Say whether a legal split has all stages below ``bound_ns``; None if that would take too long."""
         found = self._finishing(bound_ns)
-        if found is None or not found or self._plan.memory_limit_bytes is None:
-            return found if found is None else bool(found)
-        self.reason = f"under a limit on memory all pairs of ideals are compared, of at most {MOST_PAIRED}"
+        if not found or self._plan.memory_limit_bytes is None:
+            return found
+        self.reason = f"under a limit on memory all pairs of ideals are compared, of at most {MOST_PAIRED:,}"
         return self._pairs(bound_ns)
 
-    def _levels(self) -> Iterator[list[int]]:
+    def _levels(self) -> Iterator[dict[int, _Ideal]]:
         """Yield the ideals with every number of blocks, from all blocks down to none."""
-        level = [self._everything]
+        layers = self._words.layers
+        level = {
+            (1 << len(self._blocks)) - 1: _Ideal(
+                blocks=(1 << len(self._blocks)) - 1,
+                maximal=tuple(at for at, after in enumerate(self._followers) if not after),
+                work_ns=sum(self._words.work_ns.values()),
+                fixed_bytes=sum(layer.parameter_bytes for layer in layers.values()),
+                learning_bytes=sum(layer.learning_bytes for layer in layers.values()),
+                saved_bytes=sum(layer.saved_bytes for layer in layers.values()),
+                crossing=frozenset(self._words.profile.outputs),
+            )
+        }
         while level:
             self.seen += len(level)
             yield level
-            below = set()
-            for ideal in level:
-                for at in range(len(self._blocks)):
-                    if ideal >> at & 1 and not self._followers[at] & ideal:
-                        smaller = ideal & ~(1 << at)
-                        if all(smaller & ~cut == 0 or cut & ~smaller == 0 for cut in self._forced):
-                            below.add(smaller)
-            level = sorted(below)
+            below: dict[int, _Ideal] = {}
+            for ideal in level.values():
+                for at in ideal.maximal:
+                    smaller = ideal.blocks & ~(1 << at)
+                    if smaller not in below and self._goes_with_forced(smaller):
+                        below[smaller] = self._without(ideal, at)
+            level = below
 
-    def _names(self, ideal: int) -> set[str]:
-        return {name for at, block in enumerate(self._blocks) if ideal >> at & 1 for name in block}
+    def _goes_with_forced(self, blocks: int) -> bool:
+        return all(blocks & ~cut == 0 or cut & ~blocks == 0 for cut in self._forced)
 
-    def _price(self, ideal: int) -> tuple[int, int]:
-        """Return work + down and work − up, the loss being part of everything's work."""
-        names = self._names(ideal)
-        work = sum(self._words.work_ns[name] for name in names) + (
-            self._words.loss_ns if ideal == self._everything else 0
+    def _without(self, ideal: _Ideal, at: int) -> _Ideal:
+        """Return what is left of an ideal without a block: what the block read now crosses, what it made no more."""
+        words, block = self._words, self._blocks[at]
+        layers = [words.layers[name] for name in block]
+        blocks = ideal.blocks & ~(1 << at)
+        freed = (one for one in self._needs[at] if not self._followers[one] & blocks)
+        return _Ideal(
+            blocks=blocks,
+            maximal=(*(one for one in ideal.maximal if one != at), *freed),
+            work_ns=ideal.work_ns - sum(words.work_ns[name] for name in block),
+            fixed_bytes=ideal.fixed_bytes - sum(layer.parameter_bytes for layer in layers),
+            learning_bytes=ideal.learning_bytes - sum(layer.learning_bytes for layer in layers),
+            saved_bytes=ideal.saved_bytes - sum(layer.saved_bytes for layer in layers),
+            crossing=(ideal.crossing | self._reads[at]) - block,
         )
-        down, up = self._words.cut_ns(names)
-        return work + down, work - up
+
+    def _price(self, ideal: _Ideal) -> tuple[int, int]:
+        """Return work + down and work − up, the loss being part of everything's work; nothing crosses the ends."""
+        if ideal.blocks + 1 == 1 << len(self._blocks):
+            return ideal.work_ns + self._words.loss_ns, 0
+        if not ideal.blocks:
+            return 0, 0
+        down = sum(self._words.down_ns[value] for value in ideal.crossing)
+        up = sum(self._words.up_ns[value] for value in ideal.crossing)
+        return ideal.work_ns + down, ideal.work_ns - up
 
     def _finishing(self, bound_ns: int) -> bool | None:
         """Say whether ∅ is in E(S), memory left aside; None for too many ideals."""
         stages = self._plan.num_stages
-        above: dict[int, list[float]] = {}
+        lowest: dict[int, list[float]] = {}
         for level in self._levels():
             if self.seen > MOST_IDEALS:
                 return None
-            here: dict[int, list[float]] = {}
-            for ideal in level:
-                lowest = above.get(ideal, [INFINITE] * (stages + 1))
+            below: dict[int, list[float]] = {}
+            for blocks, ideal in level.items():
+                low = lowest.get(blocks) or [INFINITE] * (stages + 1)
                 key, height = self._price(ideal)
-                member = [ideal == self._everything, *(low - height < bound_ns for low in lowest[:-1])]
-                if ideal == 0:
+                member = [not lowest, *(one - height < bound_ns for one in low[:-1])]
+                if not blocks:
                     return member[stages]
                 own = [key if one else INFINITE for one in member]
-                here[ideal] = own if ideal in self._forced else [min(pair) for pair in zip(lowest, own, strict=True)]
-            above = self._handed_down(here)
+                here = own if blocks in self._forced else list(map(min, low, own))
+                for at in ideal.maximal:
+                    smaller = blocks & ~(1 << at)
+                    known = below.get(smaller)
+                    below[smaller] = list(map(min, known, here)) if known else here
+            lowest = below
         return False
-
-    def _handed_down(self, here: dict[int, list[float]]) -> dict[int, list[float]]:
-        """Return for each ideal a level further down the lowest of the ideals directly above it."""
-        found: dict[int, list[float]] = {}
-        for ideal, lowest in here.items():
-            for at in range(len(self._blocks)):
-                if ideal >> at & 1 and not self._followers[at] & ideal:
-                    smaller = ideal & ~(1 << at)
-                    known = found.get(smaller)
-                    found[smaller] = [min(pair) for pair in zip(known, lowest, strict=True)] if known else lowest
-        return found
 
     def _pairs(self, bound_ns: int) -> bool | None:
         """Say the same from all pairs of ideals, memory counted in; None for too many."""
         self.seen = 0
-        ideals = [ideal for level in self._levels() for ideal in level]
-        if len(ideals) > MOST_PAIRED:
-            return None
-        keys, heights = ({ideal: self._price(ideal)[at] for ideal in ideals} for at in (0, 1))
-        ends = {self._everything}
+        ideals: list[_Ideal] = []
+        for level in self._levels():
+            ideals += level.values()
+            if self.seen > MOST_PAIRED:
+                return None
+        price = {ideal.blocks: self._price(ideal) for ideal in ideals}
+        transients = [max(self._words.layers[name].transient_bytes for name in block) for block in self._blocks]
+        order = sorted(range(len(transients)), key=lambda at: -transients[at])
+        ends = ideals[:1]
         for stage in reversed(range(self._plan.num_stages)):
-            quick = ((start, end) for start in ideals for end in ends if keys[end] - heights[start] < bound_ns)
-            ends = {start for start, end in quick if self._fits(stage, start, end)}
-        return 0 in ends
+            starts = []
+            for start in ideals:
+                limit_ns = bound_ns + price[start.blocks][1]
+                quick = (end for end in ends if price[end.blocks][0] < limit_ns and self._may_be_stage(start, end))
+                for end in quick:
+                    inside = end.blocks & ~start.blocks
+                    transient = next(transients[at] for at in order if inside >> at & 1)
+                    if self._held_bytes(stage, start, end) + transient <= (self._plan.memory_limit_bytes or 0):
+                        starts.append(start)
+                        break
+            ends = starts
+        return any(not end.blocks for end in ends)
 
-    def _fits(self, stage: int, start: int, end: int) -> bool:
-        """Say whether the layers between two ideals may be a stage."""
-        if start == end or start & ~end:
-            return False
-        if any(start != cut != end and start & ~cut == 0 and cut & ~end == 0 for cut in self._forced):
-            return False
-        limit = self._plan.memory_limit_bytes
-        needed = self._words.memory_bytes(self._plan, stage, self._names(start), self._names(end))
-        return limit is None or needed <= limit
+    def _may_be_stage(self, start: _Ideal, end: _Ideal) -> bool:
+        one, other = start.blocks, end.blocks
+        passed = (cut for cut in self._forced if cut not in {one, other})
+        return one != other and not one & ~other and not any(not one & ~cut and not cut & ~other for cut in passed)
+
+    def _held_bytes(self, stage: int, start: _Ideal, end: _Ideal) -> int:
+        """Return what a stage holds all the time."""
+        flying, copies, before, behind = self._words.counts(self._plan, stage)
+        held = end.fixed_bytes - start.fixed_bytes + (end.learning_bytes - start.learning_bytes) * copies
+        held += (end.saved_bytes - start.saved_bytes) * flying
+        held += sum(map(self._words.slot_bytes, start.crossing)) * before if start.blocks else 0
+        return held + (sum(map(self._words.slot_bytes, end.crossing)) * behind if behind else 0)

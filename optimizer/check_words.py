@@ -34,6 +34,9 @@ class Words:
         for edge in profile.edges:
             if edge.kind == "data":
                 self.readers[edge.source].add(edge.target)
+        names = [INPUT, *self.layers]
+        self.down_ns = {name: nanoseconds(copy_s(profile.link, self.down_bytes(name))) for name in names}
+        self.up_ns = {name: nanoseconds(copy_s(profile.link, self.up_bytes(name))) for name in names}
 
     def crossing(self, before: set[str]) -> list[str]:
         """Return the values made in ``before``, or put in, and read outside it, the loss being outside."""
@@ -51,39 +54,38 @@ class Words:
         """Return the size of the gradient that comes back for a value."""
         return 0 if value == INPUT else self.layers[value].gradient_bytes
 
-    def copy_ns(self, size: int) -> int:
-        """Return what sending ``size`` bytes costs."""
-        return nanoseconds(copy_s(self.profile.link, size))
+    def slot_bytes(self, value: str) -> int:
+        """Return what a value takes in the slots of a minibatch, down and up."""
+        return self.down_bytes(value) + self.up_bytes(value)
 
-    def cut_ns(self, before: set[str]) -> tuple[int, int]:
-        """Return what sending activations down over a cut costs, and gradients up."""
-        values = self.crossing(before)
-        down = sum(self.copy_ns(self.down_bytes(value)) for value in values)
-        return down, sum(self.copy_ns(self.up_bytes(value)) for value in values)
-
-    def cut_bytes(self, before: set[str]) -> int:
-        """Return what a slot of either ring at a cut holds, both together."""
-        return sum(self.down_bytes(value) + self.up_bytes(value) for value in self.crossing(before))
-
-    def memory_bytes(self, plan: Plan, stage: int, before: set[str], through: set[str]) -> int:
-        """Return what a stage needs."""
+    def counts(self, plan: Plan, stage: int) -> tuple[int, int, int, int]:
+        """Return a stage's minibatches in flight, copies of what learns beside the weights, slots on either side."""
         flying = [min(plan.num_stages - one, plan.predicted.minibatches) for one in range(plan.num_stages)]
         momenta = 1 if self.profile.momentum else 0
-        needed = 0
-        for name in through - before:
-            layer = self.layers[name]
-            needed += layer.parameter_bytes + layer.learning_bytes * (flying[stage] + momenta)
-            needed += layer.saved_bytes * flying[stage]
-        if stage:
-            needed += self.cut_bytes(before) * flying[stage - 1]
-        if stage < plan.num_stages - 1:
-            needed += self.cut_bytes(through) * flying[stage]
-        return needed + max(self.layers[name].transient_bytes for name in through - before)
+        before = flying[stage - 1] if stage else 0
+        behind = flying[stage] if stage < plan.num_stages - 1 else 0
+        return flying[stage], flying[stage] + momenta, before, behind
+
+    def memory_bytes(self, plan: Plan, stage: int, before: set[str], through: set[str]) -> int:
+        """Return what a stage needs: d versions and the gradient of what learns come to d beside the weights."""
+        flying, copies, slots_before, slots_behind = self.counts(plan, stage)
+        layers = [self.layers[name] for name in through - before]
+        needed = sum(
+            layer.parameter_bytes + layer.learning_bytes * copies + layer.saved_bytes * flying for layer in layers
+        )
+        needed += sum(map(self.slot_bytes, self.crossing(before))) * slots_before
+        needed += sum(map(self.slot_bytes, self.crossing(through))) * slots_behind
+        return needed + max(layer.transient_bytes for layer in layers)
 
     def needed(self, names: Iterable[str]) -> set[str]:
         """Return the smallest set that holds ``names``, what they need, and no part of a group."""
         graph = self.glued()
         return {one for name in names for one in nx.ancestors(graph, name) | {name}}
+
+    def simple_bound_ns(self, stages: int) -> int:
+        """Return what no split falls below: an even share of the whole, and the largest part that stays together."""
+        parts_ns = [sum(map(self.work_ns.__getitem__, part)) for part in nx.strongly_connected_components(self.glued())]
+        return max(-(-(sum(parts_ns) + self.loss_ns) // stages), *parts_ns)
 
     def glued(self) -> "nx.DiGraph[str]":
         """Return the graph with a cycle through each group that has to stay together."""

@@ -94,8 +94,8 @@ def lattice(problem: Problem, limit: int = LIMIT) -> Lattice | None:
                 below.append(position)
                 above.append(there)
             cuts[position].free = ()
-        if len(ideals) > limit:
-            return None
+            if len(ideals) > limit:
+                return None
         start = end
     order = np.argsort(np.array(above, dtype=np.int64), kind="stable")
     counts = np.bincount(np.array(above, dtype=np.int64), minlength=len(ideals))

@@ -4,10 +4,11 @@ With few ideals every one of them is a candidate for every cut. With many, ``rea
 split can fall below and leaves only the cuts that take part in splits that keep it; the search decides among these.
 Without a limit on memory that bottleneck is the smallest one. With a limit it may be too small; then it is raised step
 by step until a split keeps it, and the search finds the smallest among what is left over. Should candidates be too many
-to compare in pairs, the tie-breaks are let go; under a limit on memory the cuts in captured order are searched instead,
-and the bottleneck up to which no split was found remains as the proven lower bound.
+to compare in pairs, the tie-breaks are let go; under a limit on memory some candidates are left out, or only the cuts
+in captured order searched, and the bottleneck up to which there is no split remains as the proven lower bound.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -110,34 +111,42 @@ def _search(problem: Problem, found: Lattice) -> _Found:
     if others:
         return _raised(problem, found, others, low_ns, ceiling_ns)
     left = reach(found, [time_bound(found, problem.stages, low_ns)])
-    grid = _grid(problem, found, left)
-    bounds = _best(grid) if grid else _any_chain(found, left, problem.stages, low_ns)
-    return _Found(bounds, low_ns, settled=grid is not None)
+    cuts = _candidates(problem, left)
+    settled = _pairs(cuts) <= MOST_PAIRS
+    bounds = _best(_grid(problem, found, cuts)) if settled else _any_chain(found, left, problem.stages, low_ns)
+    return _Found(bounds, low_ns, settled=settled)
 
 
 def _raised(problem: Problem, found: Lattice, others: Sequence[Bound], low_ns: int, ceiling_ns: int) -> _Found:
     """Raise the bottleneck until a split keeps it and the limit on memory."""
-    allowed_ns, step_ns = low_ns, max(1, low_ns // STEPS)
+    allowed_ns, step_ns, complete = low_ns, max(1, low_ns // STEPS), True
     while True:
-        left = reach(found, [time_bound(found, problem.stages, allowed_ns), *others])
-        grid = _grid(problem, found, left)
-        if grid is None:
-            return _Found(None, low_ns, settled=False)
-        bounds = _best(grid)
+        cuts = _candidates(problem, reach(found, [time_bound(found, problem.stages, allowed_ns), *others]))
+        complete = complete and _pairs(cuts) <= MOST_PAIRS
+        bounds = _best(_grid(problem, found, cuts if complete else _thinned(cuts)))
         if bounds and problem.bottleneck_ns(bounds) <= allowed_ns:
-            return _Found(bounds, problem.bottleneck_ns(bounds), settled=True)
+            return _Found(bounds, problem.bottleneck_ns(bounds) if complete else low_ns, settled=complete)
         if allowed_ns >= ceiling_ns:
-            return _Found(None, ceiling_ns, settled=True)
-        low_ns = allowed_ns + 1
+            return _Found(None, ceiling_ns if complete else low_ns, settled=complete)
+        low_ns = allowed_ns + 1 if complete else low_ns
         allowed_ns, step_ns = min(ceiling_ns, allowed_ns + step_ns), 2 * step_ns
 
 
-def _grid(problem: Problem, found: Lattice, left: Reach) -> Grid | None:
-    """Return the candidates that are left, or None if they are too many to compare in pairs."""
-    cuts = [left.at_cut(cut) for cut in range(1, problem.stages)]
-    sizes = [1, *map(len, cuts), 1]
-    if sum(one * other for one, other in pairwise(sizes)) > MOST_PAIRS:
-        return None
+def _candidates(problem: Problem, left: Reach) -> list[Positions]:
+    return [left.at_cut(cut) for cut in range(1, problem.stages)]
+
+
+def _pairs(cuts: Sequence[Positions]) -> int:
+    return sum(one * other for one, other in pairwise([1, *map(len, cuts), 1]))
+
+
+def _thinned(cuts: Sequence[Positions]) -> list[Positions]:
+    """Return candidates few enough to compare, evenly chosen."""
+    most = math.isqrt(MOST_PAIRS // len(cuts))
+    return [cut[np.unique(np.linspace(0, len(cut) - 1, most, dtype=np.int64))] if len(cut) else cut for cut in cuts]
+
+
+def _grid(problem: Problem, found: Lattice, cuts: Sequence[Positions]) -> Grid:
     return Grid(problem, found, [_ranked(found, cut) for cut in cuts])
 
 

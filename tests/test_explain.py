@@ -1,0 +1,113 @@
+"""Explanations of plans small enough to work out by hand, and what every explanation has to keep to."""
+
+from dataclasses import replace
+
+import pytest
+from brute_force import stage_map
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import LINK, chain, layer, profile, random_profiles
+
+from optimizer.assemble import timeline
+from optimizer.draw import plan_svg
+from optimizer.errors import PartitionError
+from optimizer.explain import Explanation, explain
+from optimizer.explain_table import paragraphs
+from optimizer.partitions import plans_for
+from optimizer.planner import Planner
+from optimizer.schedule import Action
+from optimizer.schemes import load_schemes
+from optimizer.simulate import Span
+from optimizer.staircase import staircase
+from profiler.types import INPUT, Link, Profile
+
+FREE = Link(sizes_bytes=(), copy_s=())
+
+
+def explained(found: Profile, stages: int, **limits: int) -> tuple[Planner, Explanation]:
+    planner = Planner(found, stages, 8, **limits)  # type: ignore[arg-type]
+    schemes = load_schemes()
+    others = plans_for(schemes, planner, schemes, lambda _sentence: None)
+    return planner, explain(planner, planner.optimized(), others)
+
+
+def test_the_bottleneck_the_ceiling_and_the_moves_of_a_chain() -> None:
+    planner, found = explained(chain([3, 5, 2, 4], link=FREE), 2)
+    assert planner.optimized().cuts == ("l1",)
+    assert found.bottleneck_stage == 0
+    assert [(one.layer, one.share) for one in found.fillers] == [
+        ("l1", pytest.approx(5 / 8)), ("l0", pytest.approx(3 / 8)),
+    ]  # fmt: skip
+    assert found.ceiling == pytest.approx(14.2 / 5)
+    assert found.ceiling_layers == ("l1",)
+    assert [(one.direction, one.layers, pytest.approx(one.bottleneck_change_s)) for one in found.moves] == [
+        ("earlier", ("l1",), pytest.approx(3.2e-3)), ("later", ("l2",), pytest.approx(2e-3)),
+    ]  # fmt: skip
+    assert [one.cuts for one in found.runners_up] == [(("l2",),), (("l0",),)]
+    assert [one.cuts for one in found.front] == [(("l1",),)], "every cut sends the same"
+    assert found.every_cut
+
+
+def test_the_reason_of_a_loss_names_the_stage_and_its_layers() -> None:
+    _, found = explained(chain([1, 1, 1, 9, 9], link=FREE), 2)
+    losses = {one.method: one for one in found.losses}
+    assert "stage 1" in losses["end-heavy"].reason
+    assert "l3" in losses["end-heavy"].reason
+    assert "l4" in losses["end-heavy"].reason
+
+
+def test_a_scheme_over_the_limit_is_called_that() -> None:
+    layers = [replace(one, saved_bytes=1 << 20) for one in chain([1, 1, 1, 1, 1, 1]).layers]
+    found = replace(chain([1, 1, 1, 1, 1, 1]), layers=tuple(layers))
+    _, explanation = explained(found, 2, memory_limit_bytes=5 << 20)
+    over = {one.method for one in explanation.losses if "over the limit on memory" in one.reason}
+    assert "front-heavy" in over
+    assert "end-heavy" not in over
+
+
+@settings(deadline=None, max_examples=60)
+@given(found=random_profiles(), stages=st.integers(2, 4))
+def test_moves_are_legal_and_never_pay(found: Profile, stages: int) -> None:
+    try:
+        planner, explanation = explained(found, stages)
+    except PartitionError:
+        return
+    plan = planner.optimized()
+    home = stage_map(plan)
+    for move in explanation.moves:
+        assert (move.bottleneck_change_s, move.sent_change_bytes) >= (0.0, 0) or move.bottleneck_change_s >= 0
+        leaving = {home[name] for name in move.layers}
+        assert leaving == {move.cut - 1 if move.direction == "earlier" else move.cut}
+    for other in (*explanation.runners_up, *explanation.front):
+        assert other.bottleneck_s >= plan.bottleneck_s
+        assert len(other.cuts) == stages - 1
+    assert explanation.ceiling >= 1
+    assert all(loss.loss >= 0 for loss in explanation.losses)
+
+
+def test_sentences_say_what_was_searched_and_what_is_not_known() -> None:
+    planner, found = explained(chain([3, 5, 2, 4]), 2)
+    said = "\n".join(paragraphs(planner.optimized(), found))
+    assert "5 legal cuts (10 states) were searched: no split is below" in said
+    assert "How sure the plan is cannot be told" in said
+
+
+def test_a_staircase_is_a_row_for_each_stage() -> None:
+    rows = staircase(timeline(Planner(chain([2, 2], link=FREE), 2, 2).optimized().stages, 2), 1e-3)
+    assert len(rows) == 2
+    spans = [[Span(Action(0, "F", 0), 0, 2), Span(Action(0, "B", 0), 5, 6), Span(Action(0, "U", 0), 6, 7)]]
+    assert staircase(spans, 1) == ["stage 0 00···au"]
+
+
+def test_the_drawing_has_every_stage_and_names_the_costliest_layers() -> None:
+    found = profile(
+        [layer("a"), layer("b", (9, 9, 9)), layer("c"), layer("d")],
+        [(INPUT, "a"), ("a", "b"), ("a", "c"), ("b", "d"), ("c", "d"), ("a", "d")],
+        link=LINK,
+    )
+    plan = Planner(found, 2, 8).optimized()
+    text = plan_svg(plan, found).decode()
+    assert text.startswith("<?xml")
+    assert all(f"stage {number}:" in text for number in range(2))
+    assert "b, 27.0 ms" in text
+    assert plan_svg(plan, found).decode() == text, "the same plan gives the same drawing"

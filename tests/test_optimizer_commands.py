@@ -1,0 +1,252 @@
+"""``python -m optimizer`` as a user types it: limits, explanations, lists, drawings, checks and refusals."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from strategies import MACHINE, chain, layer, profile
+from test_commands import OPTIMIZE, SMALL, refusal
+
+from optimizer.types import Plan
+from profiler.files import read_json, to_json, write_whole
+from profiler.provenance import machine
+from profiler.statistics import timing
+from profiler.types import INPUT, Profile
+
+ROOT = Path(__file__).parent
+
+
+@pytest.fixture
+def kept(in_folder: Path) -> Profile:
+    """A profile of this machine in ``p.json``: six layers with samples."""
+    found = chain([3, 1, 4, 1, 5, 9])
+    layers = [
+        replace(
+            one,
+            forward=timing([one.forward_s * (1 + 0.01 * (number % 3)) for number in range(9)]),
+            backward=timing([0.0] * 9),
+            update=timing([0.0] * 9),
+            saved_bytes=1 << 20,
+        )
+        for one in found.layers
+    ]
+    found = replace(found, layers=tuple(layers), machine=machine())
+    write_whole(in_folder / "p.json", to_json(found))
+    return found
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_plan_is_written_explained_drawn_and_checked(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--profile", "p.json", "--stages", "3", "--explain", "--plot", "plan.svg", "-o", "plan.json"]
+    assert OPTIMIZE(arguments) == 0
+    printed = capsys.readouterr().out
+    for words in (
+        "proven optimal", "sets the pace", "legal cuts", "Drawn anew 200 times", "moved by one legal place",
+        "next best splits", "What other methods lose, and why", "digits run forward", "pipedream-code", "torchgpipe",
+    ):  # fmt: skip
+        assert words in printed
+    assert (in_folder / "plan.svg").read_bytes().startswith(b"<?xml")
+    assert OPTIMIZE(["check", "plan.json", "p.json"]) == 0
+    assert capsys.readouterr().out.count("ok ") == 3
+    assert OPTIMIZE(["check", "plan.json", "p.json", "--json"]) == 0
+    assert all(finding["holds"] for finding in json.loads(capsys.readouterr().out))
+
+
+@pytest.mark.usefixtures("kept")
+def test_json_holds_the_plan_and_on_demand_the_explanation(capsys: pytest.CaptureFixture[str]) -> None:
+    assert OPTIMIZE(["--profile", "p.json", "--stages", "3", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["optimal"]
+    assert plan["search"] == {"ideals": 7, "states": 21, "ties_settled": True}
+    assert OPTIMIZE(["--profile", "p.json", "--stages", "3", "--json", "--explain"]) == 0
+    both = json.loads(capsys.readouterr().out)
+    assert both["plan"] == plan
+    assert both["explanation"]["confidence"]["draws"] == 200
+
+
+@pytest.mark.usefixtures("kept")
+def test_the_list_of_cuts_forces_the_same_split(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--profile", "p.json", "--stages", "3", "--quiet"]
+    assert OPTIMIZE([*arguments, "-o", "plan.json"]) == 0
+    assert OPTIMIZE([*arguments, "-o", "cuts.txt"]) == 0
+    cuts = (in_folder / "cuts.txt").read_text().split()
+    assert len(cuts) == 2
+    forced = [word for cut in cuts for word in ("--cut-after", cut)]
+    assert OPTIMIZE([*arguments, *forced, "-o", "again.json"]) == 0
+    plans = [read_json(in_folder / name, Plan) for name in ("plan.json", "again.json")]
+    assert plans[0].stages == plans[1].stages
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.usefixtures("kept")
+def test_too_little_memory_ends_with_3_and_says_what_would_do(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, line = refusal(OPTIMIZE, ["--profile", "p.json", "--stages", "3", "--memory-limit", "4MiB"], capsys)
+    assert code == 3
+    assert "use --memory-limit 5MiB or more, or --batch-size 1" in line
+    arguments = ["--profile", "p.json", "--stages", "3", "--memory-limit", "5MiB", "-o", "plan.json", "--quiet"]
+    assert OPTIMIZE(arguments) == 0
+    plan = read_json(in_folder / "plan.json", Plan)
+    assert max(stage.memory_bytes for stage in plan.stages) <= 5 << 20
+    assert OPTIMIZE(["check", "plan.json", "p.json"]) == 0
+
+
+@pytest.mark.usefixtures("kept")
+@pytest.mark.parametrize("method", ["pipedream", "pipedream-code", "torchgpipe", "uniform", "parameters", "flops"])
+def test_other_planners_are_methods(in_folder: Path, method: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert OPTIMIZE(["--profile", "p.json", "--stages", "3", "--method", method, "-o", "plan.json", "--quiet"]) == 0
+    assert read_json(in_folder / "plan.json", Plan).method == method
+    assert OPTIMIZE(["check", "plan.json", "p.json"]) == 0
+    assert capsys.readouterr().out.count("ok ") == 3
+
+
+def test_a_plan_that_lies_is_found_out(in_folder: Path, kept: Profile, capsys: pytest.CaptureFixture[str]) -> None:
+    assert OPTIMIZE(["--profile", "p.json", "--stages", "3", "-o", "plan.json", "--quiet"]) == 0
+    plan = read_json(in_folder / "plan.json", Plan)
+    write_whole(in_folder / "lie.json", to_json(replace(plan, bottleneck_s=plan.bottleneck_s / 2)))
+    assert OPTIMIZE(["check", "lie.json", "p.json"]) == 1
+    assert "WRONG" in capsys.readouterr().out
+    write_whole(in_folder / "other.json", to_json(replace(kept, rounds=4)))
+    code, line = refusal(OPTIMIZE, ["check", "plan.json", "other.json"], capsys)
+    assert code == 2
+    assert "another profile" in line
+
+
+def test_refining_measures_again_and_says_what_came_of_it(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [*SMALL, "--stages", "2", "--refine", "0.2s", "-o", "plan.json"]
+    assert OPTIMIZE(arguments) == 0
+    printed = capsys.readouterr()
+    assert "are to be known better" in printed.err
+    assert "stays the best in" in printed.err
+    code, line = refusal(OPTIMIZE, ["--profile", "p.json", "--refine", "1s", "--any-machine"], capsys)
+    assert code == 2
+    assert "cannot read p.json" in line
+    (found,) = (in_folder / "profiles").iterdir()
+    code, line = refusal(OPTIMIZE, ["--profile", str(found), "--refine", "1s"], capsys)
+    assert code == 2
+    assert "--refine measures" in line
+
+
+def changed(text: str, old: str, new: str) -> str:
+    assert old in text
+    return text.replace(old, new, 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"forward_s": 0.003', '"forward_s": -0.003', "Expected `float` >= 0"),
+        ('"forward_s": 0.003', '"forward_s": NaN', "is no JSON"),
+        ('"forward_s": 0.003', '"forward_s": 1e999', "is not a profile"),
+        ('"forward_s": 0.003', '"forward_s": 1e7', "is not a profile"),
+        ('"name": "l1"', '"name": "l0"', "two of one name"),
+        ('"name": "l1"', '"name": "l7"', "'l1'"),
+        ('"source": "l0"', '"source": "l2"', "against the order"),
+        ('"saved_bytes": 200', '"saved_bytes": 1000000000000000', "which no minibatch takes"),
+        ('"saved_bytes": 200', '"saved_bytes": 1e30', "is not a profile"),
+        ('"layers": [', '"layers": [], "gone": [', "no layers"),
+    ],
+)
+def test_odd_profiles_are_refused(
+    in_folder: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, words: str
+) -> None:
+    text = to_json(chain([3, 1, 4])).decode()
+    (in_folder / "p.json").write_text(changed(text, old, new))
+    code, line = refusal(OPTIMIZE, ["--profile", "p.json", "--any-machine", "--stages", "2"], capsys)
+    assert code == 2
+    assert words in line
+
+
+@pytest.mark.parametrize("cut_at", [1, 500, 2000])
+def test_a_truncated_file_is_refused(in_folder: Path, capsys: pytest.CaptureFixture[str], cut_at: int) -> None:
+    (in_folder / "p.json").write_bytes(to_json(chain([3, 1, 4]))[:cut_at])
+    code, line = refusal(OPTIMIZE, ["--profile", "p.json", "--any-machine"], capsys)
+    assert code == 2
+    assert "p.json is not a profile" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--stages", "0"], "'0' is not a whole number from 1 up"),
+        (["--stages", "7"], "use --stages 6 or fewer"),
+        (["--cut-after", "l9"], "there is no layer 'l9'"),
+        (["--cut-after", "l5"], "nothing is left behind l5"),
+        (["--cut-after", ","], "is not a list of layers"),
+        (["--memory-limit", "0"], "is not a size from 1 byte"),
+        (["--memory-limit", "manyMiB"], "is not a size from 1 byte"),
+        (["--memory-limit", "inf"], "is not a size from 1 byte"),
+        (["--method", "pipedreams"], "did you mean 'pipedream'"),
+        (["--plot", "plan.png"], "does not end in .svg"),
+        (["--refine", "0s"], "is not a time above 0"),
+    ],
+)
+@pytest.mark.usefixtures("kept")
+def test_options_that_cannot_be_had_are_refused(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    code, line = refusal(OPTIMIZE, ["--profile", "p.json", *arguments], capsys)
+    assert code == 2
+    assert words in line
+
+
+def test_a_graph_of_a_hundred_thousand_nodes_is_refused(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    costs = "forward_compute_time=1.0, backward_compute_time=1.0, activation_size=1.0, parameter_size=1.0"
+    nodes = [f"node{number} -- ReLU() -- {costs}\n" for number in range(100_000)]
+    edges = [f"\tnode{number} -- node{number + 1}\n" for number in range(99_999)]
+    (in_folder / "long.txt").write_text("".join([*nodes, *edges]))
+    code, line = refusal(OPTIMIZE, ["--profile", "long.txt"], capsys)
+    assert code == 2
+    assert "100000 layers and at most 10000 are planned for" in line
+
+
+def test_a_graph_in_several_pieces_is_planned(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pieces = profile([layer(name) for name in "abcd"], [(INPUT, "a"), ("a", "b"), ("c", "d")])
+    write_whole(in_folder / "p.json", to_json(replace(pieces, machine=MACHINE)))
+    arguments = ["--profile", "p.json", "--any-machine", "--stages", "2", "-o", "plan.json", "--quiet"]
+    assert OPTIMIZE(arguments) == 0
+    assert read_json(in_folder / "plan.json", Plan).optimal
+    assert OPTIMIZE(["check", "plan.json", "p.json"]) == 0
+    assert "none of 9 ideals" in capsys.readouterr().out
+
+
+def test_everything_but_the_command_line_works_without_torch() -> None:
+    """Plan, explain, draw and check a fixture in a process that cannot import torch."""
+    code = """
+import importlib, pkgutil, sys
+from pathlib import Path
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "torchvision"}:
+            raise ImportError(f"{name} is not installed")
+
+sys.meta_path.insert(0, Blocker())
+import optimizer
+for module in pkgutil.iter_modules(optimizer.__path__):
+    if module.name not in {"cli", "check_command", "__main__"}:
+        importlib.import_module(f"optimizer.{module.name}")
+from optimizer.check import check, holds
+from optimizer.draw import plan_svg
+from optimizer.explain import explain
+from optimizer.planner import Planner
+from profiler.files import read_json
+from profiler.types import Profile
+profile = read_json(Path(sys.argv[1]), Profile)
+planner = Planner(profile, 4, 16)
+plan = planner.optimized()
+explain(planner, plan, {})
+assert plan_svg(plan, profile)
+assert holds(check(plan, profile))
+assert "torch" not in sys.modules
+print(round(plan.bottleneck_s * 1e3, 3))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(ROOT / "data" / "pipedream-alexnet.json")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == "28.721\n", done.stderr
