@@ -60,6 +60,11 @@ class Lattice:
     def __len__(self) -> int:
         return len(self.ideals)
 
+    @property
+    def is_chain(self) -> bool:
+        """Whether every level holds one ideal."""
+        return len(self.levels) > len(self.ideals)
+
 
 @dataclass(slots=True)
 class _Cut:

@@ -100,7 +100,7 @@ def _finished(found: Lattice, bounds: Sequence[Bound]) -> list[Booleans]:
 def highest_below(found: Lattice, values: Integers) -> Integers:
     """Return for each ideal the largest of ``values`` among the ideals below it that a stage could begin at."""
     result = np.full(len(found), LOWEST)
-    if len(found.levels) > len(found):  # a chain
+    if found.is_chain:
         for start, end in pairwise([0, *found.forced, len(found) - 1]):
             result[start + 1 : end + 1] = np.maximum.accumulate(values[start:end])
         return result
@@ -117,7 +117,7 @@ def highest_below(found: Lattice, values: Integers) -> Integers:
 def lowest_above(found: Lattice, values: Integers) -> Integers:
     """Return for each ideal the smallest of ``values`` among the ideals above it that a stage could end at."""
     result = np.full(len(found), -LOWEST)
-    if len(found.levels) > len(found):
+    if found.is_chain:
         for start, end in pairwise([0, *found.forced, len(found) - 1]):
             result[start:end] = np.minimum.accumulate(values[end:start:-1])[::-1]
         return result

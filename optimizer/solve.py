@@ -1,7 +1,7 @@
 """Find the best split of a model: exactly over all ideals where they can be enumerated, else along captured order.
 
-With few ideals every one of them is a candidate for every cut. With many, ``reach`` first finds a bottleneck that no
-split can fall below and leaves only the cuts that take part in splits that keep it; the search decides among these.
+With few ideals every one of them is a candidate for every cut. Else ``reach`` first finds a bottleneck that no split
+can fall below and leaves only the cuts that take part in splits that keep it; the search decides among these.
 Without a limit on memory that bottleneck is the smallest one. With a limit it may be too small; then it is raised step
 by step until a split keeps it, and the search finds the smallest among what is left over. Should candidates be too many
 to compare in pairs, the tie-breaks are let go; under a limit on memory some candidates are left out, or only the cuts
@@ -23,7 +23,7 @@ from optimizer.reach import Bound, Reach, reach, smallest, time_bound
 from optimizer.search import best_chain
 
 FEW = 700
-"""With so few ideals, comparing all pairs is quicker than leaving some out first."""
+"""With so few ideals, comparing all pairs is quicker than leaving some out first, but for a chain."""
 MOST_PAIRS = 6_000_000
 """Pairs of candidates of neighbouring cuts that are compared at most, all cuts together: 48 megabytes."""
 STEPS = 64
@@ -99,7 +99,7 @@ def grid_of_all(problem: Problem, found: Lattice) -> Grid:
 
 
 def _search(problem: Problem, found: Lattice) -> _Found:
-    if len(found) <= FEW:
+    if len(found) <= FEW and not found.is_chain:
         bounds = _best(grid_of_all(problem, found))
         return _Found(bounds, problem.bottleneck_ns(bounds) if bounds else 0, settled=True)
     ceiling_ns = int(found.work_ns[-1] + found.down_ns.max() + found.up_ns.max())
