@@ -34,24 +34,23 @@ class Ranked:
 def best_splits(grid: Grid, count: int) -> list[Ranked]:
     """Return the ``count`` best splits by the planner's own order, the best first; fewer if there are no more."""
     arcs, weights = grid.costs_ns(), grid.cut_bytes()
-    everything: list[Positions] = [np.arange(len(cut)) for cut in grid.cuts]
-    heap: list[tuple[tuple[int, int, int, tuple[int, ...]], list[Positions], int]] = []
+    heap: list[tuple[tuple[int, int, int, tuple[int, ...]], list[Positions]]] = []
 
-    def offer(allowed: list[Positions], fixed: int) -> None:
+    def offer(allowed: list[Positions]) -> None:
         places = _best_of(arcs, weights, allowed)
         if places is not None:
-            heapq.heappush(heap, (_objective(arcs, weights, places), allowed, fixed))
+            heapq.heappush(heap, (_objective(arcs, weights, places), allowed))
 
-    offer(everything, 0)
+    offer([np.arange(len(cut)) for cut in grid.cuts])
     found: list[Ranked] = []
     while heap and len(found) < count:
-        (bottleneck, sent, _, places), allowed, fixed = heapq.heappop(heap)
+        (bottleneck, sent, _, places), allowed = heapq.heappop(heap)
         found.append(Ranked(grid.bounds_at(places), bottleneck, sent))
-        for cut in range(fixed, len(places)):
+        for cut in range(len(places)):
             rest = [np.array([place]) for place in places[:cut]]
             other = allowed[cut][allowed[cut] != places[cut]]
             if len(other):
-                offer([*rest, other, *allowed[cut + 1 :]], cut)
+                offer([*rest, other, *allowed[cut + 1 :]])
     return found
 
 

@@ -6,7 +6,7 @@ import pytest
 from brute_force import Objective, befores, legal_assignments, memory, needed, objective, stage_map
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from strategies import chain, layer, profile, random_profiles
+from strategies import chain, layer, profile, random_profiles, wide_profile
 
 from optimizer.costs import costs_of
 from optimizer.errors import InfeasibleError, PartitionError
@@ -73,7 +73,7 @@ def test_searching_few_candidates_finds_the_same_under_limits(
 ) -> None:
     every = [memory(found, stage_of, stages, MINIBATCHES) for stage_of in legal_assignments(found, stages)]
     assume(every)
-    limit = data.draw(st.sampled_from(sorted({max(sizes) for sizes in every})))
+    limit = data.draw(st.sampled_from([None, *sorted({max(sizes) for sizes in every})]))
     problem = Problem(costs_of(found), stages, MINIBATCHES, memory_limit_bytes=limit)
     if data.draw(st.booleans()):
         free = lattice(problem)
@@ -84,10 +84,43 @@ def test_searching_few_candidates_finds_the_same_under_limits(
     with monkeypatch.context() as patch:
         whole = solve(problem, space)
         patch.setattr("optimizer.solve.FEW", 0)
+        patch.setattr("optimizer.solve.STEPS", data.draw(st.sampled_from([1, 64, 10**9])))
         assert solve(problem, space) == whole
-        patch.setattr("optimizer.solve.MOST_PAIRS", 0)
+        patch.setattr("optimizer.solve.MOST_PAIRS", data.draw(st.sampled_from([0, 4, 12, 24])))
         bounded = solve(problem, space)
     assert_no_lie(problem, whole, bounded)
+
+
+@pytest.mark.parametrize("seed", [20, 36, 76, 176, 202])
+@pytest.mark.parametrize("forced", [False, True])
+def test_graphs_with_hundreds_of_ideals_agree_with_all_pairs(
+    monkeypatch: pytest.MonkeyPatch, seed: int, *, forced: bool
+) -> None:
+    """Graphs in which the bottleneck has to be raised, and in which raising it wrongly would be seen."""
+    problem = Problem(costs_of(wide_profile(seed)), 4, MINIBATCHES)
+    if forced:
+        every = space_of(problem).lattice.ideals
+        problem = replace(problem, forced=(every[len(every) // 2],))
+    monkeypatch.setattr("optimizer.solve.FEW", 1 << 20)
+    monkeypatch.setattr("optimizer.infeasible.FEW", 1 << 20)
+    free, least = solve(problem, space_of(problem)), smallest_limit(problem)
+    assert free is not None
+    assert least is not None
+    wanted = max(problem.memory_bytes(free.bounds))
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        limited = replace(problem, memory_limit_bytes=int(least + (wanted - least) * share))
+        space = space_of(limited)
+        whole = solve(limited, space)
+        assert whole is not None
+        assert whole.proven
+        for steps in (64, 1 << 40):
+            with monkeypatch.context() as patch:
+                patch.setattr("optimizer.solve.FEW", 0)
+                patch.setattr("optimizer.solve.STEPS", steps)
+                assert solve(limited, space) == whole
+                for pairs in (60, 400, 2_000):
+                    patch.setattr("optimizer.solve.MOST_PAIRS", pairs)
+                    assert_no_lie(limited, whole, solve(limited, space))
 
 
 def assert_no_lie(problem: Problem, whole: Solution | None, bounded: Solution | None) -> None:
@@ -98,7 +131,8 @@ def assert_no_lie(problem: Problem, whole: Solution | None, bounded: Solution | 
     smallest_ns = problem.bottleneck_ns(whole.bounds)
     assert bounded.lower_bound_ns <= smallest_ns <= problem.bottleneck_ns(bounded.bounds)
     assert bounded.proven == (bounded.lower_bound_ns == problem.bottleneck_ns(bounded.bounds))
-    assert max(problem.memory_bytes(bounded.bounds)) <= (problem.memory_limit_bytes or 0)
+    if problem.memory_limit_bytes is not None:
+        assert max(problem.memory_bytes(bounded.bounds)) <= problem.memory_limit_bytes
     assert set(problem.forced) <= set(bounded.bounds)
 
 
