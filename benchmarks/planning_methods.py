@@ -11,8 +11,7 @@ from pathlib import Path
 from optimizer.partitions import OPTIMIZED, PEER_NAMES, plans_for
 from optimizer.planner import Planner
 from optimizer.schemes import load_schemes
-from profiler.files import read_json
-from profiler.types import Profile
+from profiler.formats import read_profile
 
 
 def main() -> None:
@@ -23,7 +22,7 @@ def main() -> None:
     options = parser.parse_args()
     schemes = load_schemes()
     names = (OPTIMIZED, *PEER_NAMES, *schemes)
-    profiles = [read_json(path, Profile) for path in options.profile]
+    profiles = [read_profile(path) for path in options.profile]
     columns = [
         plans_for(names, Planner(profile, options.stages, 16), schemes, lambda sentence: print(f"({sentence})"))
         for profile in profiles
