@@ -6,11 +6,12 @@ from itertools import pairwise
 from typing import Any
 
 from optimizer.check_bound import Downwards
+from optimizer.check_schedule import predictions
 from optimizer.check_words import Words, nanoseconds
 from optimizer.types import Plan
 from profiler.types import Profile
 
-TOLERANCE_S = 2e-9
+TOLERANCE_S, RELATIVE = 2e-9, 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,9 @@ def check(plan: Plan, profile: Profile) -> list[Finding]:
         found.append(
             Finding(holds=True, text="costs: times, bytes and memory of every stage are as the profile gives them")
         )
+    elsewhere = [Finding(holds=False, text=text) for text in _broken_predictions(plan)]
+    said = "predictions: throughput, makespan and bubbles are what 1F1B gives when worked out again"
+    found += elsewhere or [Finding(holds=True, text=said)]
     found.append(_bound(plan, words))
     if plan.optimal and plan.bottleneck_s - plan.lower_bound_s > TOLERANCE_S:
         found.append(Finding(holds=False, text="called optimal, and its bottleneck is above its lower bound"))
@@ -99,7 +103,14 @@ def _differences(plan: Plan, words: Words) -> Iterator[str]:
         update_ns = sum(nanoseconds(words.layers[name].update_s) for name in stage.layers)
         send_ns = sum(map(words.down_ns.__getitem__, down)) + sum(map(words.up_ns.__getitem__, up))
         totals.append(compute_ns + update_ns + send_ns)
+        forward_ns = sum(nanoseconds(words.layers[name].forward_s) for name in stage.layers)
+        forward_ns += nanoseconds(words.profile.loss.forward_s) if last else 0
         pairs: list[tuple[str, Any, Any]] = [
+            ("forward_s", stage.forward_s, forward_ns / 1e9),
+            ("backward_s", stage.backward_s, (compute_ns - forward_ns) / 1e9),
+            ("send_forward_s", stage.send_forward_s, sum(map(words.down_ns.__getitem__, down)) / 1e9),
+            ("send_backward_s", stage.send_backward_s, sum(map(words.up_ns.__getitem__, up)) / 1e9),
+            ("flops", stage.flops, sum(words.layers[name].flops for name in stage.layers)),
             ("compute_s", stage.compute_s, compute_ns / 1e9),
             ("update_s", stage.update_s, update_ns / 1e9),
             ("send_s", stage.send_s, send_ns / 1e9),
@@ -113,19 +124,32 @@ def _differences(plan: Plan, words: Words) -> Iterator[str]:
                 yield f"stage {number}: {name} is {found} by the profile and {said} in the plan"
     if abs(max(totals) / 1e9 - plan.bottleneck_s) > TOLERANCE_S:
         yield f"bottleneck_s is {max(totals) / 1e9} by the profile and {plan.bottleneck_s} in the plan"
+    for name in ("model", "model_digest", "batch_size", "input_shape", "vocabulary"):
+        said, found = getattr(plan, name), getattr(words.profile, name)
+        if said != found:
+            yield f"{name} is {found} in the profile and {said} in the plan"
+
+
+def _broken_predictions(plan: Plan) -> Iterator[str]:
+    for name, found in predictions(plan).items():
+        said = getattr(plan.predicted, name)
+        if abs(said - found) > RELATIVE * max(abs(found), 1.0):
+            yield f"{name} is {found} when 1F1B is worked out again and {said} in the plan"
 
 
 def _bound(plan: Plan, words: Words) -> Finding:
     """Say whether some legal split stays below the plan's lower bound."""
     bound = f"{plan.lower_bound_s * 1e3:.3f} ms"
-    claim = "so the plan is optimal" if plan.optimal else f"so no split is more than {plan.gap:.1%} faster"
+    claim = f"so the plan is the best{plan.limits}" if plan.optimal else f"so none is more than {plan.gap:.1%} faster"
     if nanoseconds(plan.lower_bound_s) <= words.simple_bound_ns(plan.num_stages):
-        text = f"bound: no split is below {bound}, for the whole or the largest part alone takes that much, {claim}"
-        return Finding(holds=True, text=text)
+        reason = "for an even share of the whole or the largest part alone takes that much"
+        return Finding(holds=True, text=f"bound: no split{plan.limits} is below {bound}, {reason}, {claim}")
     search = Downwards(plan, words)
     below = search.some_split_is_below(nanoseconds(plan.lower_bound_s))
     if below is None:
         return Finding(holds=None, text=f"bound: whether a split stays below {bound} was not checked: {search.reason}")
     if below:
         return Finding(holds=False, text=f"bound: some legal split stays below {bound}, the plan's lower bound")
-    return Finding(holds=True, text=f"bound: none of {search.seen:,} ideals lies on a split below {bound}, {claim}")
+    return Finding(
+        holds=True, text=f"bound: none of {search.seen:,} ideals lies on a split{plan.limits} below {bound}, {claim}"
+    )

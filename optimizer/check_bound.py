@@ -17,7 +17,13 @@ from optimizer.check_words import Words
 from optimizer.types import Plan
 
 MOST_IDEALS, MOST_PAIRED = 400_000, 1_500
+MOST_WIDTH = 5_000_000
+"""So many maximal blocks and crossing values the ideals of one level may have, all together."""
 INFINITE = float("inf")
+
+
+class _TooManyError(Exception):
+    """There are more ideals than can be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,8 @@ class Downwards:
     def __init__(self, plan: Plan, words: Words) -> None:
         """Prepare to look for splits that keep the limits of ``plan``."""
         self._plan, self._words = plan, words
-        self.seen, self.reason = 0, f"there are more than {MOST_IDEALS:,} ideals"
+        self.seen, self.reason = 0, f"there are more than {MOST_IDEALS:,} ideals, or they are too wide"
+        self._most = MOST_IDEALS
         graph = nx.condensation(words.glued())
         self._blocks: list[set[str]] = [graph.nodes[node]["members"] for node in graph]
         self._followers = [sum(1 << after for after in graph.successors(node)) for node in graph]
@@ -61,11 +68,15 @@ class Downwards:
 
     def some_split_is_below(self, bound_ns: int) -> bool | None:
         """Say whether a legal split has all stages below ``bound_ns``; None if that would take too long."""
-        found = self._finishing(bound_ns)
-        if not found or self._plan.memory_limit_bytes is None:
-            return found
-        self.reason = f"under a limit on memory all pairs of ideals are compared, of at most {MOST_PAIRED:,}"
-        return self._pairs(bound_ns)
+        try:
+            found = self._finishing(bound_ns)
+            if not found or self._plan.memory_limit_bytes is None:
+                return found
+            self.reason = f"under a limit on memory all pairs of ideals are compared, of at most {MOST_PAIRED:,}"
+            self.seen, self._most = 0, MOST_PAIRED
+            return self._pairs(bound_ns)
+        except _TooManyError:
+            return None
 
     def _levels(self) -> Iterator[dict[int, _Ideal]]:
         """Yield the ideals with every number of blocks, from all blocks down to none."""
@@ -85,11 +96,15 @@ class Downwards:
             self.seen += len(level)
             yield level
             below: dict[int, _Ideal] = {}
+            width = 0
             for ideal in level.values():
+                if self.seen + len(below) > self._most or width > MOST_WIDTH:
+                    raise _TooManyError
                 for at in ideal.maximal:
                     smaller = ideal.blocks & ~(1 << at)
                     if smaller not in below and self._goes_with_forced(smaller):
                         below[smaller] = self._without(ideal, at)
+                        width += len(below[smaller].maximal) + len(below[smaller].crossing)
             level = below
 
     def _goes_with_forced(self, blocks: int) -> bool:
@@ -121,13 +136,11 @@ class Downwards:
         up = sum(self._words.up_ns[value] for value in ideal.crossing)
         return ideal.work_ns + down, ideal.work_ns - up
 
-    def _finishing(self, bound_ns: int) -> bool | None:
-        """Say whether ∅ is in E(S), memory left aside; None for too many ideals."""
+    def _finishing(self, bound_ns: int) -> bool:
+        """Say whether ∅ is in E(S), memory left aside."""
         stages = self._plan.num_stages
         lowest: dict[int, list[float]] = {}
         for level in self._levels():
-            if self.seen > MOST_IDEALS:
-                return None
             below: dict[int, list[float]] = {}
             for blocks, ideal in level.items():
                 low = lowest.get(blocks) or [INFINITE] * (stages + 1)
@@ -144,14 +157,9 @@ class Downwards:
             lowest = below
         return False
 
-    def _pairs(self, bound_ns: int) -> bool | None:
-        """Say the same from all pairs of ideals, memory counted in; None for too many."""
-        self.seen = 0
-        ideals: list[_Ideal] = []
-        for level in self._levels():
-            ideals += level.values()
-            if self.seen > MOST_PAIRED:
-                return None
+    def _pairs(self, bound_ns: int) -> bool:
+        """Say the same from all pairs of ideals, memory counted in."""
+        ideals = [ideal for level in self._levels() for ideal in level.values()]
         price = {ideal.blocks: self._price(ideal) for ideal in ideals}
         transients = [max(self._words.layers[name].transient_bytes for name in block) for block in self._blocks]
         order = sorted(range(len(transients)), key=lambda at: -transients[at])

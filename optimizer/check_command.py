@@ -15,6 +15,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("plan", type=Path, metavar="PLAN", help="plan that python -m optimizer -o wrote")
     parser.add_argument("profile", type=Path, metavar="PROFILE", help="profile that it was made for")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.add_argument("--quiet", action="store_true", help="print nothing; the exit code says it")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     return execute(parser, _run, argv)
 
@@ -41,7 +42,7 @@ def _run(options: argparse.Namespace) -> int:
     findings = check(plan, profile)
     if options.json:
         emit_json([findings])
-    else:
+    elif not options.quiet:
         for finding in findings:
-            stdout().print(f"{SIGNS[finding.holds]:8} {finding.text}", markup=False, soft_wrap=True)
+            stdout().print(f"{SIGNS[finding.holds]:8} {finding.text}", soft_wrap=True)
     return 0 if holds(findings) else 1

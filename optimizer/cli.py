@@ -94,6 +94,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.method not in methods:
         hint = suggest(options.method, methods)
         raise OptimizerError(f"there is no method '{options.method}'{hint}; known: {', '.join(methods)}")
+    _refuse_contradictions(options)
     for path in (options.output, options.plot):
         if path:
             refuse_unwritable(path)
@@ -104,6 +105,20 @@ def _run(options: argparse.Namespace) -> int:
     printed = [_carry_out(found, methods[options.method], schemes, options) for found in _profiles(options)]
     emit_json([one for one in printed if one is not None])
     return 0
+
+
+def _refuse_contradictions(options: argparse.Namespace) -> None:
+    """Refuse what only the best split can have together with another method, and one file for two things."""
+    given = {
+        "--cut-after": options.cut_after,
+        "--memory-limit": options.memory_limit,
+        "--explain": options.explain,
+        "--refine": options.refine,
+    }
+    for flag in (flag for flag, value in given.items() if value and options.method != EXACT):
+        raise OptimizerError(f"{flag} is of the best split and --method {options.method} of another; leave one out")
+    if options.output and options.plot and options.output.resolve() == options.plot.resolve():
+        raise OptimizerError(f"{options.plot} is one file for the plan and the drawing; name two")
 
 
 def _carry_out(job: "_Job", name: str, schemes: Schemes, options: argparse.Namespace) -> object:

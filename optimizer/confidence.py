@@ -18,18 +18,19 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.arcs import Grid
 from optimizer.costs import NANOSECONDS
 from optimizer.lattice import Integers, Lattice, sums
 from optimizer.problem import Problem
+from optimizer.reach import Bound, smallest
 from optimizer.search import smallest_maximum
 from optimizer.solve import FEW, grid_of_all
 from profiler.types import Profile, Timing
 
 Floats = NDArray[np.float64]
-DRAWS = 200
-EXAMINED = 24
+DRAWS, DRAWS_OF_MANY = 200, 40
+EXAMINED, EXAMINED_OF_MANY = 24, 8
 """So many of the layers with the widest intervals are looked at one by one."""
+MOST_IDEALS = 50_000
 SEED = 0
 NORMAL_WIDTH = 2 * 1.959964
 """The width of a 95% interval in standard deviations."""
@@ -64,14 +65,22 @@ class Confidence:
 
 
 def confidence(problem: Problem, found: Lattice, bounds: Sequence[int], profile: Profile) -> Confidence | None:
-    """Return how sure the split ``bounds`` is, or None where the profile has no intervals or ideals are too many."""
-    spread = _spread(profile)
-    if spread is None or len(found) > FEW:
+    """Return how sure the split ``bounds`` is, or None where the profile has no intervals or ideals are too many.
+
+    With many ideals, each draw takes a pass over all of them, so there are fewer draws; under a limit on memory such a
+    pass finds a bound only, so then there are none.
+    """
+    few = len(found) <= FEW
+    if not few and (len(found) > MOST_IDEALS or problem.memory_limit_bytes is not None):
         return None
-    replan = _Replan(problem, grid_of_all(problem, found), bounds)
+    draws, examined = (DRAWS, EXAMINED) if few else (DRAWS_OF_MANY, EXAMINED_OF_MANY)
+    spread = _spread(profile, draws)
+    if spread is None:
+        return None
+    replan = _Replan(problem, found, bounds)
     drawn, widths_s, medians = spread
     regrets = replan.regrets(drawn)
-    order = sorted(range(len(profile.layers)), key=lambda at: -widths_s[at])[:EXAMINED]
+    order = sorted(range(len(profile.layers)), key=lambda at: -widths_s[at])[:examined]
     ends = np.repeat(medians[:, None], 2 * len(order), axis=1)
     for number, at in enumerate(order):
         ends[at, 2 * number] = max(0.0, ends[at, 2 * number] - widths_s[at])
@@ -93,27 +102,32 @@ def confidence(problem: Problem, found: Lattice, bounds: Sequence[int], profile:
 class _Replan:
     """The same lattice under other times."""
 
-    def __init__(self, problem: Problem, grid: Grid, bounds: Sequence[int]) -> None:
-        self._grid = grid
-        places = {ideal: at for at, ideal in enumerate(grid.found.ideals)}
+    def __init__(self, problem: Problem, found: Lattice, bounds: Sequence[int]) -> None:
+        self._found, self._stages = found, problem.stages
+        self._grid = grid_of_all(problem, found) if len(found) <= FEW else None
+        places = {ideal: at for at, ideal in enumerate(found.ideals)}
         self._bounds = [places[ideal] for ideal in bounds]
         self._loss_ns = problem.costs.loss_ns
 
     def regrets(self, step_s: Floats) -> Floats:
         """Return the regret under each draw of the layers' times, ``[layer, draw]``."""
-        found = self._grid.found
-        work_ns = sums(found, np.rint(step_s * NANOSECONDS).astype(np.int64))
+        work_ns = sums(self._found, np.rint(step_s * NANOSECONDS).astype(np.int64))
         work_ns[-1] += self._loss_ns
         return np.array([self._regret(work_ns[:, draw]) for draw in range(work_ns.shape[1])])
 
     def _regret(self, work_ns: Integers) -> float:
-        found = self._grid.found
+        found = self._found
         key, height = work_ns + found.down_ns, work_ns - found.up_ns
         own = max(int(key[through] - height[before]) for before, through in pairwise(self._bounds))
-        return own / int(smallest_maximum(self._grid.differences(key, height))) - 1
+        if self._grid:
+            best = int(smallest_maximum(self._grid.differences(key, height)))
+        else:
+            bound = Bound([key] * self._stages, [height] * self._stages, own)
+            best = smallest(found, bound, int(work_ns[-1]) // self._stages) or own
+        return own / best - 1 if best else 0.0
 
 
-def _spread(profile: Profile) -> tuple[Floats, Floats, Floats] | None:
+def _spread(profile: Profile, draws: int) -> tuple[Floats, Floats, Floats] | None:
     """Return draws of the layers' times ``[layer, draw]``, half the widths of their intervals, and their medians."""
     timings = [_timings(layer.forward, layer.backward, layer.update) for layer in profile.layers]
     if not all(timings):
@@ -122,14 +136,14 @@ def _spread(profile: Profile) -> tuple[Floats, Floats, Floats] | None:
     drawing = np.random.default_rng(SEED)
     rounds = {len(one.samples_s) for row in timings for one in row}
     if len(rounds) == 1 and min(rounds) > 1:
-        chosen = drawing.integers(0, min(rounds), (DRAWS, min(rounds)))
+        chosen = drawing.integers(0, min(rounds), (draws, min(rounds)))
         drawn = np.array([sum(np.median(np.array(one.samples_s)[chosen], axis=1) for one in row) for row in timings])
         low, high = np.quantile(drawn, [0.025, 0.975], axis=1)
         return drawn, (high - low) / 2, medians
     width = np.array([sum((one.high_s - one.low_s) ** 2 for one in row) ** 0.5 for row in timings])
     if not width.any():
         return None
-    drawn = medians[:, None] + width[:, None] / NORMAL_WIDTH * drawing.standard_normal((len(timings), DRAWS))
+    drawn = medians[:, None] + width[:, None] / NORMAL_WIDTH * drawing.standard_normal((len(timings), draws))
     return np.maximum(drawn, 0.0), width / 2, medians
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from optimizer.errors import ProfileError
-from profiler.types import Layer, Loss, Profile
+from profiler.types import Layer, Loss, Profile, Timing
 
 
 def beside_neighbours(profile: Profile) -> Profile:
@@ -28,11 +28,41 @@ def beside_neighbours(profile: Profile) -> Profile:
 
 
 def _loaded_layer(layer: Layer) -> Layer:
-    if layer.loaded is None:
-        return layer
     found = layer.loaded
-    return replace(layer, forward_s=found.forward_s, backward_s=found.backward_s, update_s=found.update_s)
+    if found is None:
+        return layer
+    return replace(
+        layer,
+        forward_s=found.forward_s,
+        backward_s=found.backward_s,
+        update_s=found.update_s,
+        forward=_scaled(layer.forward, found.forward_s),
+        backward=_scaled(layer.backward, found.backward_s),
+        update=_scaled(layer.update, found.update_s),
+    )
 
 
 def _loaded_loss(loss: Loss) -> Loss:
-    return replace(loss, forward_s=loss.loaded.forward_s, backward_s=loss.loaded.backward_s) if loss.loaded else loss
+    found = loss.loaded
+    if found is None:
+        return loss
+    return replace(
+        loss,
+        forward_s=found.forward_s,
+        backward_s=found.backward_s,
+        forward=_scaled(loss.forward, found.forward_s),
+        backward=_scaled(loss.backward, found.backward_s),
+    )
+
+
+def _scaled(alone: Timing | None, median_s: float) -> Timing | None:
+    """Return a time's samples and interval around another median: beside neighbours only medians are kept."""
+    if alone is None or not alone.median_s:
+        return alone
+    factor = median_s / alone.median_s
+    return Timing(
+        median_s=median_s,
+        low_s=alone.low_s * factor,
+        high_s=alone.high_s * factor,
+        samples_s=tuple(sample * factor for sample in alone.samples_s),
+    )

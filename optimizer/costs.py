@@ -26,7 +26,7 @@ from profiler.types import INPUT, Layer, Link, Profile, parts_s
 
 NANOSECONDS = 1_000_000_000
 MOST_LAYERS = 10_000
-MOST_SECONDS, MOST_BYTES = 1e8, 1 << 45
+MOST_SECONDS = 1e8
 """More would not fit into the search's 64-bit integers, stages and versions counted in."""
 
 
@@ -115,13 +115,15 @@ def costs_of(profile: Profile) -> Costs:
     position = {layer.name: index for index, layer in enumerate(profile.layers)}
     if len(position) < len(profile.layers) or not position:
         raise ProfileError(f"the profile of {profile.model} has no layers, or two of one name; profile the model again")
+    if INPUT in position:
+        raise ProfileError(f"a layer in the profile of {profile.model} is called '{INPUT}', as its input is; rename it")
     _refuse_odd_costs(profile)
     edges = _edges(profile, position)
     together = [[_find(position, name, profile) for name in group] for group in profile.together]
     readers = dict.fromkeys([INPUT, *position], 0)
     for edge in profile.edges:
         if edge.kind == "data":
-            readers[edge.source] |= 1 << position[edge.target]
+            readers[edge.source] |= 1 << _find(position, edge.target, profile)
     for name in profile.outputs:
         readers[profile.layers[_find(position, name, profile)].name] |= 1 << len(position)  # the loss, in no ideal
     sizes = {layer.name: (layer.output_bytes, layer.gradient_bytes) for layer in profile.layers}
@@ -174,16 +176,24 @@ def _refuse_odd_costs(profile: Profile) -> None:
             f"the link in the profile of {profile.model} does not give one time for each of ascending sizes; "
             "profile the model again"
         )
-    if not parts_s(profile.layers, profile.loss):
-        raise ProfileError(f"nothing in the profile of {profile.model} takes any time; profile the model again")
+    times_s = [time_s for layer in profile.layers for time_s in (layer.forward_s, layer.backward_s, layer.update_s)]
+    if not any(map(nanoseconds, [*times_s, profile.loss.forward_s, profile.loss.backward_s])):
+        raise ProfileError(f"nothing in the profile of {profile.model} takes a nanosecond; profile the model again")
+    odd = [layer.name for layer in profile.layers if layer.learning_bytes > layer.parameter_bytes]
+    if odd:
+        raise ProfileError(
+            f"more parameters of {odd[0]} learn in the profile of {profile.model} than it has; profile the model again"
+        )
+    operations = sum(layer.flops + layer.backward_flops for layer in profile.layers)
     held = [
         layer.parameter_bytes + layer.saved_bytes + layer.transient_bytes + layer.output_bytes + layer.gradient_bytes
         for layer in profile.layers
     ]
-    if parts_s(profile.layers, profile.loss) > MOST_SECONDS or sum(held) + profile.input_bytes > MOST_BYTES:
+    sizes_bytes = sum(held) + profile.input_bytes
+    if parts_s(profile.layers, profile.loss) > MOST_SECONDS or max(sizes_bytes >> 45, operations >> 60):
         raise ProfileError(
-            f"the layers in the profile of {profile.model} add up to more than {MOST_SECONDS:.0e} s or "
-            f"{MOST_BYTES >> 40} TiB, which no minibatch takes; profile the model again"
+            f"the layers in the profile of {profile.model} add up to more than {MOST_SECONDS:.0e} s, "
+            "32 TiB or 1e18 operations, which no minibatch takes; profile the model again"
         )
 
 

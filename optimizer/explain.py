@@ -71,7 +71,7 @@ class Explanation:
         ceiling_layers: What sets it: the costliest layers that no cut may separate.
         moves: Each cut moved by one legal place, towards either end.
         runners_up: The next best splits.
-        front: The splits that no other one beats in both bottleneck and bytes sent.
+        front: The splits that no other one beats in both bottleneck and bytes sent, the quickest first.
         every_cut: Whether runners-up and front are over all legal cuts, or over those in captured order.
         losses: Those of the schemes and of other planners.
         confidence: How sure the plan is; None where that cannot be told.
@@ -136,7 +136,8 @@ def _ceiling(costs: Costs) -> tuple[float, tuple[str, ...]]:
 
 
 def _moves(problem: Problem, bounds: Sequence[int]) -> Iterator[Move]:
-    """Yield, for each cut that was not forced, the best move of one block towards either end."""
+    """Yield, for each cut that was not forced, the best move of one block towards either end that keeps the limits."""
+    limit = problem.memory_limit_bytes
     before_ns, before_bytes = problem.bottleneck_ns(bounds), _sent(problem.costs, bounds)
     for cut in range(1, len(bounds) - 1):
         if bounds[cut] in problem.forced:
@@ -147,6 +148,7 @@ def _moves(problem: Problem, bounds: Sequence[int]) -> Iterator[Move]:
         ]
         for direction, places in ways:
             splits = [[*bounds[:cut], place, *bounds[cut + 1 :]] for place in places]
+            splits = [one for one in splits if limit is None or max(problem.memory_bytes(one)) <= limit]
             ranked = sorted((problem.bottleneck_ns(one), _sent(problem.costs, one), one[cut]) for one in splits)
             if ranked:
                 bottleneck_ns, sent, place = ranked[0]
@@ -196,7 +198,7 @@ def _loss(method: str, plan: Plan, other: Plan, profile: Profile) -> Loss:
     listed = " and ".join(f"{one.layer} ({one.share:.0%})" for one in fillers)
     reason = (
         f"stage {slowest} has {len(other.stages[slowest].layers)} of {len(profile.layers)} layers and {share:.0%} of "
-        f"the time, most of it in {listed}"
+        f"the time, led by {listed}"
     )
     over = [
         number

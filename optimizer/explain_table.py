@@ -16,15 +16,21 @@ if TYPE_CHECKING:
 MINIBATCHES_SHOWN = 8
 COLUMNS_SHOWN = 140
 DOUBTFUL_SHOWN = 5
+POINTS_SHOWN = 12
+LEAST_REGRET = 0.0001
 WORDS = ("cut", "moved", "layers that change stage", "cuts behind", "method", "reason")
 
 
 def show_explanation(plan: Plan, found: Explanation, console: "Console") -> None:
     """Print the explanation below the plan."""
-    console.print("\n\n".join(paragraphs(plan, found)), markup=False)
+    console.print("\n".join(["Why this plan:", *(f"- {one}" for one in paragraphs(plan, found))]), end="\n\n")
     _show_moves(found, console)
     _show_alternatives("The next best splits", found.runners_up, plan, console)
-    _show_alternatives("Fewer bytes for a slower bottleneck", found.front, plan, console)
+    more = len(found.front) - POINTS_SHOWN
+    title = "Fewer bytes for a slower bottleneck, from the plan on" + (
+        f" ({more} more with --json)" if more > 0 else ""
+    )
+    _show_alternatives(title, found.front[:POINTS_SHOWN], plan, console)
     _show_losses(found, console)
     if not found.every_cut:
         console.print(
@@ -43,7 +49,7 @@ def _show_timeline(plan: Plan, console: "Console") -> None:
         "letters backward (a is minibatch 0), u updates, · waits."
     )
     for row in staircase(spans, column_s):
-        console.print(row, markup=False, soft_wrap=True)
+        console.print(row, soft_wrap=True)
     console.print(
         f"Over {plan.predicted.minibatches} minibatches stages wait {plan.predicted.bubble_share:.0%} of the time, "
         "warm-up and drain included."
@@ -70,13 +76,11 @@ def paragraphs(plan: Plan, found: Explanation) -> list[str]:
 
 def _proof(plan: Plan) -> str:
     searched = f"{plan.search.ideals:,} legal cuts ({plan.search.states:,} states) were searched"
+    bound = f"no split{plan.limits} is below {plan.lower_bound_s * 1e3:.3f} ms"
     if not plan.optimal:
-        return (
-            f"{searched}, not all there are: no split is below {plan.lower_bound_s * 1e3:.3f} ms, so a better one is "
-            f"at most {plan.gap:.1%} faster."
-        )
+        return f"{searched}, and that proves no more than that {bound}: a better one is at most {plan.gap:.1%} faster."
     ties = "" if plan.search.ties_settled else " Of the splits as quick, there may be one that sends less."
-    return f"{searched}: no split is below {plan.lower_bound_s * 1e3:.3f} ms, the plan's own bottleneck.{ties}"
+    return f"{searched}: {bound}, the plan's own bottleneck.{ties}"
 
 
 def _confidence(found: Explanation) -> list[str]:
@@ -90,8 +94,18 @@ def _confidence(found: Explanation) -> list[str]:
         f"{sure.stays_best:.0%}; what it loses is {sure.expected_regret:.2%} on average and below "
         f"{sure.regret_95:.2%} in 95% of the draws."
     )
+    matter = [one for one in sure.layers if one.regret >= LEAST_REGRET]
+    if not matter:
+        first = sure.layers[0]
+        return [
+            text,
+            (
+                f"No layer alone can cost as much as {LEAST_REGRET:.2%}; the least certain is {first.layer} "
+                f"(±{first.half_width_s * 1e3:.2f} ms)."
+            ),
+        ]
     layers = ", ".join(
-        f"{one.layer} (±{one.half_width_s * 1e3:.2f} ms, {one.regret:.2%})" for one in sure.layers[:DOUBTFUL_SHOWN]
+        f"{one.layer} (±{one.half_width_s * 1e3:.2f} ms, {one.regret:.2%})" for one in matter[:DOUBTFUL_SHOWN]
     )
     return [text, f"The layers whose uncertainty matters most, and what each alone may cost: {layers}."]
 

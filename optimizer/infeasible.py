@@ -1,22 +1,21 @@
 """Say why no split fits into the memory, and what would: a larger limit, or a smaller minibatch.
 
-The smallest limit that would do is the smallest maximum of memory(J, I, s) over all splits, found as a bottleneck is,
-over all ideals where they are few and else over the cuts in captured order (then a smaller one might do, too). For
-another batch size, what a minibatch holds is taken to grow in proportion to its samples, and parameters stay.
+For another batch size, what a minibatch holds is taken to grow in proportion to its samples, and parameters stay.
 """
 
 from dataclasses import replace
 
 from optimizer.arcs import NEVER, memory_bound
 from optimizer.errors import InfeasibleError, PartitionError
-from optimizer.lattice import along_captured_order, lattice
 from optimizer.memory import factors, stage_bytes
 from optimizer.problem import Problem
 from optimizer.reach import smallest
 from optimizer.search import smallest_maximum
-from optimizer.solve import FEW, grid_of_all
+from optimizer.solve import FEW, Space, grid_of_all, solve, space_of
 
 MEBIBYTE = 1 << 20
+MOST_SOLVED = 50_000
+"""With more ideals, planning again takes too long to be done a dozen times."""
 
 
 def why_nothing_fits(problem: Problem, model: str, batch_size: int) -> PartitionError:
@@ -27,26 +26,45 @@ def why_nothing_fits(problem: Problem, model: str, batch_size: int) -> Partition
         forced = " with these cuts forced" if problem.forced else ""
         return PartitionError(f"{model} cannot be cut into {stages} stages{forced}; use fewer --stages")
     layer, alone = tightest(problem)
-    batch = largest_batch(problem, batch_size)
-    smaller = f"--batch-size {batch}" if batch else "a model with fewer parameters, for not even --batch-size 1 fits"
     return InfeasibleError(
-        f"no split of {model} into {stages} stages was found that fits into {_mib(limit)} a stage: the tightest layer, "
-        f"{layer}, takes {_mib(alone)} alone; use --memory-limit {_mib(needed)} or more, or {smaller}"
+        f"no split of {model} into {stages} stages was found that fits into {_size(limit)} a stage: the tightest "
+        f"layer, {layer}, takes {_mib(alone)} alone; use --memory-limit {_mib(needed)} or more"
+        f"{_smaller_batch(problem, batch_size)}"
+    )
+
+
+def _smaller_batch(problem: Problem, batch_size: int) -> str:
+    if batch_size == 1:
+        return ""
+    batch = largest_batch(problem, batch_size)
+    return (
+        f", or a profile of --batch-size {batch}" if batch else "; at no smaller --batch-size was one found that fits"
     )
 
 
 def smallest_limit(problem: Problem) -> int | None:
-    """Return a limit in bytes that some split keeps, or None if there is no split at all.
+    """Return the smallest limit in bytes that some split is known to keep, or None if there is no split at all.
 
-    It is the smallest one where ideals are few, else that of the cuts in captured order, the largest transient added.
+    With few ideals it is the smallest there is. With more, it lies between the smallest sum without transients and that
+    with the largest transient; halving finds it to a mebibyte, where planning again is quick enough, from above.
     """
     free = replace(problem, memory_limit_bytes=None)
-    found = lattice(free, FEW) or along_captured_order(free)
-    if len(found) > FEW:
-        most = max(layer.transient_bytes for layer in problem.costs.layers)
-        held = smallest(found, memory_bound(free, found, 1 << 61), 0)
-        return None if held is None else held + most
-    grid = grid_of_all(free, found)
+    space = space_of(free)
+    if len(space.lattice) <= FEW:
+        return _smallest_of_all(free, space)
+    held = smallest(space.lattice, memory_bound(free, space.lattice, 1 << 61), 0)
+    if held is None:
+        return None
+    low, high = held, held + max(layer.transient_bytes for layer in problem.costs.layers)
+    while high - low > MEBIBYTE and len(space.lattice) <= MOST_SOLVED:
+        middle = (low + high) // 2
+        found = solve(replace(problem, memory_limit_bytes=middle), space)
+        low, high = (middle, high) if found is None else (low, max(problem.memory_bytes(found.bounds)))
+    return high
+
+
+def _smallest_of_all(free: Problem, space: Space) -> int | None:
+    grid = grid_of_all(free, space.lattice)
     matrices = grid.memory_bytes()
     for needed, legal in zip(matrices, grid.legal, strict=True):
         needed[~legal] = NEVER
@@ -92,6 +110,11 @@ def _scaled(problem: Problem, wanted: int, batch_size: int) -> Problem:
         for value in problem.costs.values
     )
     return replace(problem, costs=replace(problem.costs, layers=layers, values=values))
+
+
+def _size(size: int) -> str:
+    """Return a size in MiB if it is a whole number of these, else in bytes."""
+    return f"{size}B" if size % MEBIBYTE else _mib(size)
 
 
 def _mib(size: int) -> str:

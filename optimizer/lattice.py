@@ -20,7 +20,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.ideals import members_of, prefixes
+from optimizer.ideals import last_of, members_of, prefixes
 from optimizer.problem import Problem
 
 Integers = NDArray[np.int64]
@@ -28,6 +28,8 @@ Booleans = NDArray[np.bool_]
 Positions = NDArray[np.int64]
 LIMIT = 600_000
 """So many ideals are enumerated at most: about half a gigabyte, and half a minute."""
+MOST_STEPS, MOST_BYTES = 6_000_000, 1 << 28
+"""Steps between neighbours, made or still to be made, and bytes of all sets of layers; wide graphs have more."""
 CHUNK = 4096
 
 
@@ -78,12 +80,12 @@ class _Cut:
 
 
 def lattice(problem: Problem, limit: int = LIMIT) -> Lattice | None:
-    """Return the lattice of the problem's blocks, or None if it has more than ``limit`` ideals."""
+    """Return the lattice of the problem's blocks, or None if it has more than ``limit`` ideals, or is too wide."""
     growth = _Growth(problem)
     ideals, found = [0], {0: 0}
     cuts = [growth.nothing]
     levels, below, above = [0], [], []
-    start = 0
+    start, known, waiting, width = 0, 1, len(growth.nothing.free), -(-len(problem.costs.layers) // 8)
     while start < len(ideals):
         end = len(ideals)
         levels.append(end)
@@ -98,8 +100,9 @@ def lattice(problem: Problem, limit: int = LIMIT) -> Lattice | None:
                     cuts.append(growth.add(cut, grown, block))
                 below.append(position)
                 above.append(there)
-            cuts[position].free = ()
-            if len(ideals) > limit:
+            waiting += sum(len(one.free) for one in cuts[known:]) - len(cut.free)
+            cut.free, known = (), len(cuts)
+            if len(ideals) > limit or len(below) + waiting > MOST_STEPS or len(ideals) * width > MOST_BYTES:
                 return None
         start = end
     order = np.argsort(np.array(above, dtype=np.int64), kind="stable")
@@ -128,21 +131,44 @@ def along_captured_order(problem: Problem) -> Lattice:
         (ideal for ideal in every if all(ideal & ~cut == 0 or cut & ~ideal == 0 for cut in problem.forced)),
         key=int.bit_count,
     )
-    crossing = [costs.crossing(ideal) for ideal in ideals]
     weight_ns = costs.weight_ns
     steps_ns = [sum(weight_ns[at] for at in members_of(new & ~old)) for old, new in pairwise(ideals)]
     steps_ns[-1] += costs.loss_ns
+    down_ns, up_ns, cut_bytes = _crossing(problem, ideals)
     return Lattice(
         ideals=ideals,
         levels=range(len(ideals) + 1),
         below=np.arange(len(ideals) - 1, dtype=np.int32),
         steps=np.array([0, *range(len(ideals))]),
         work_ns=np.array([0, *accumulate(steps_ns)], dtype=np.int64),
-        down_ns=np.array([sum(value.copy_output_ns for value in values) for values in crossing], dtype=np.int64),
-        up_ns=np.array([sum(value.copy_gradient_ns for value in values) for values in crossing], dtype=np.int64),
-        cut_bytes=np.array([sum(v.output_bytes + v.gradient_bytes for v in values) for values in crossing]),
+        down_ns=down_ns,
+        up_ns=up_ns,
+        cut_bytes=cut_bytes,
         forced=[ideals.index(ideal) for ideal in problem.forced],
     )
+
+
+def _crossing(problem: Problem, ideals: Sequence[int]) -> tuple[Integers, Integers, Integers]:
+    """Return what crosses behind each ideal of a chain, down and up in nanoseconds and both in bytes.
+
+    A value crosses from the ideal that its maker is in first up to the one that its last reader is in.
+    """
+    first = [0] * (len(problem.costs.layers) + 1)
+    for place, (old, new) in enumerate(pairwise(ideals), 1):
+        for at in members_of(new & ~old):
+            first[at] = place
+    first[-1] = len(ideals)  # the loss, behind everything
+    changes = np.zeros((3, len(ideals) + 1), dtype=np.int64)
+    for value in problem.costs.values:
+        start = first[last_of(value.maker)] if value.maker else 1
+        end = max((first[at] for at in members_of(value.readers)), default=start)
+        if start < end:
+            amounts = value.copy_output_ns, value.copy_gradient_ns, value.output_bytes + value.gradient_bytes
+            changes[:, start] += amounts
+            changes[:, end] -= amounts
+    found = np.cumsum(changes, axis=1)[:, : len(ideals)]
+    found[:, [0, -1]] = 0
+    return found[0], found[1], found[2]
 
 
 class _Growth:

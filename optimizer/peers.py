@@ -97,10 +97,10 @@ def _compute_ns(planner: Planner) -> list[int]:
 
 
 def _grid_in_captured_order(planner: Planner) -> Grid:
-    found = along_captured_order(planner.free)
-    if len(found) > MOST_IDEALS:
-        raise PartitionError(f"it compares all pairs of cuts, and {len(found)} cuts are too many for that")
-    return grid_of_all(planner.free, found)
+    legal = len(planner.legal_cuts)
+    if legal > MOST_IDEALS:
+        raise PartitionError(f"it compares all pairs of cuts, and {legal} cuts are too many for that")
+    return grid_of_all(planner.free, along_captured_order(planner.free))
 
 
 def _balanced(name: str, planner: Planner, grid: Grid, weights: list[int], beside: Integers | None = None) -> Plan:

@@ -19,7 +19,7 @@ from optimizer.arcs import NEVER, Grid
 from optimizer.lattice import Integers, Positions
 from optimizer.search import best_chain, fewest_bytes, first_chain
 
-MOST_POINTS = 12
+MOST_POINTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def best_splits(grid: Grid, count: int) -> list[Ranked]:
 
 
 def front(grid: Grid) -> list[Ranked]:
-    """Return the splits that no other one beats in both bottleneck and bytes, from the smallest bottleneck on."""
+    """Return the splits that no other one beats in both, from the smallest bottleneck on; the first ``MOST_POINTS``."""
     arcs, weights = grid.costs_ns(), grid.cut_bytes()
     steps = np.unique(np.concatenate([costs[costs < NEVER] for costs in arcs]))
     found: list[Ranked] = []

@@ -26,8 +26,8 @@ FEW = 700
 """With so few ideals, comparing all pairs is quicker than leaving some out first, but for a chain."""
 MOST_PAIRS = 6_000_000
 """Pairs of candidates of neighbouring cuts that are compared at most, all cuts together: 48 megabytes."""
-STEPS = 64
-"""A bottleneck under a limit on memory is raised by a share of 1/64 first, then by twice that, and so on."""
+STEPS, NARROW = 256, 2_000
+"""By which share a bottleneck is raised first under a limit on memory, and at which share halving ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def _search(problem: Problem, found: Lattice) -> _Found:
     if len(found) <= FEW and not found.is_chain:
         bounds = _best(grid_of_all(problem, found))
         return _Found(bounds, problem.bottleneck_ns(bounds) if bounds else 0, settled=True)
-    ceiling_ns = int(found.work_ns[-1] + found.down_ns.max() + found.up_ns.max())
+    ceiling_ns = _ceiling_ns(found)
     limit = problem.memory_limit_bytes
     others = [] if limit is None else [memory_bound(problem, found, limit)]
     low_ns = smallest(found, time_bound(found, problem.stages, ceiling_ns), problem.simple_bound_ns, others)
@@ -118,18 +118,55 @@ def _search(problem: Problem, found: Lattice) -> _Found:
 
 
 def _raised(problem: Problem, found: Lattice, others: Sequence[Bound], low_ns: int, ceiling_ns: int) -> _Found:
-    """Raise the bottleneck until a split keeps it and the limit on memory."""
-    allowed_ns, step_ns, complete = low_ns, max(1, low_ns // STEPS), True
+    """Raise the bottleneck until a split keeps it and the limit on memory.
+
+    Below ``low_ns`` there is no split. What is tried goes up in growing steps, but never above the best split that is
+    known, and then halves what lies between ``low_ns`` and where candidates become too many.
+    """
+    known: tuple[int, ...] | None = None
+    step_ns, high_ns, crowded = max(1, low_ns // STEPS), low_ns, False
     while True:
-        cuts = _candidates(problem, reach(found, [time_bound(found, problem.stages, allowed_ns), *others]))
-        complete = complete and _pairs(cuts) <= MOST_PAIRS
-        bounds = _best(_grid(problem, found, cuts if complete else _thinned(cuts)))
-        if bounds and problem.bottleneck_ns(bounds) <= allowed_ns:
-            return _Found(bounds, problem.bottleneck_ns(bounds) if complete else low_ns, settled=complete)
-        if allowed_ns >= ceiling_ns:
-            return _Found(None, ceiling_ns if complete else low_ns, settled=complete)
-        low_ns = allowed_ns + 1 if complete else low_ns
-        allowed_ns, step_ns = min(ceiling_ns, allowed_ns + step_ns), 2 * step_ns
+        cuts = _candidates(problem, reach(found, [time_bound(found, problem.stages, high_ns), *others]))
+        if _pairs(cuts) > MOST_PAIRS:
+            ceiling_ns, crowded = high_ns, True
+        else:
+            known = _better(problem, known, _best(_grid(problem, found, cuts)))
+            if known and problem.bottleneck_ns(known) <= high_ns:
+                return _Found(known, problem.bottleneck_ns(known), settled=True)
+            if high_ns >= ceiling_ns and not crowded:
+                return _Found(None, ceiling_ns, settled=True)
+            low_ns = high_ns + 1
+        if crowded and ceiling_ns - low_ns <= low_ns // NARROW:
+            return _Found(_thinned_out(problem, found, others, ceiling_ns, known), low_ns, settled=False)
+        if crowded:
+            high_ns = (low_ns + ceiling_ns) // 2
+        else:
+            most_ns = problem.bottleneck_ns(known) if known else ceiling_ns
+            high_ns, step_ns = min(most_ns, high_ns + step_ns), 2 * step_ns
+
+
+def _thinned_out(
+    problem: Problem, found: Lattice, others: Sequence[Bound], high_ns: int, known: tuple[int, ...] | None
+) -> tuple[int, ...] | None:
+    """Return the best split that few of too many candidates give, or the one that is known."""
+    ceiling_ns, step_ns = _ceiling_ns(found), max(1, high_ns // STEPS)
+    while True:
+        cuts = _candidates(problem, reach(found, [time_bound(found, problem.stages, high_ns), *others]))
+        known = _better(problem, known, _best(_grid(problem, found, [_thinned(found, cut, len(cuts)) for cut in cuts])))
+        if high_ns >= ceiling_ns or (known and problem.bottleneck_ns(known) <= high_ns):
+            return known
+        high_ns, step_ns = min(ceiling_ns, high_ns + step_ns), 2 * step_ns
+
+
+def _better(problem: Problem, one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    if one is None or other is None:
+        return one or other
+    return min(one, other, key=problem.bottleneck_ns)
+
+
+def _ceiling_ns(found: Lattice) -> int:
+    """Return what no stage can exceed."""
+    return int(found.work_ns[-1] + found.down_ns.max() + found.up_ns.max())
 
 
 def _candidates(problem: Problem, left: Reach) -> list[Positions]:
@@ -140,10 +177,14 @@ def _pairs(cuts: Sequence[Positions]) -> int:
     return sum(one * other for one, other in pairwise([1, *map(len, cuts), 1]))
 
 
-def _thinned(cuts: Sequence[Positions]) -> list[Positions]:
-    """Return candidates few enough to compare, evenly chosen."""
-    most = math.isqrt(MOST_PAIRS // len(cuts))
-    return [cut[np.unique(np.linspace(0, len(cut) - 1, most, dtype=np.int64))] if len(cut) else cut for cut in cuts]
+def _thinned(found: Lattice, cut: Positions, cuts: int) -> Positions:
+    """Return candidates few enough to compare: those in captured order, and others evenly chosen."""
+    most = math.isqrt(MOST_PAIRS // cuts)
+    if len(cut) <= most:
+        return cut
+    prefixes = [at for at in cut if found.ideals[at] & (found.ideals[at] + 1) == 0]
+    chosen = cut[np.linspace(0, len(cut) - 1, max(1, most - len(prefixes)), dtype=np.int64)]
+    return np.unique(np.concatenate([np.array(prefixes, dtype=np.int64), chosen]))
 
 
 def _grid(problem: Problem, found: Lattice, cuts: Sequence[Positions]) -> Grid:

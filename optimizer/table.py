@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from optimizer.partitions import OPTIMIZED, PEER_NAMES
+from optimizer.partitions import OPTIMIZED, PEER_NAMES, distinct
 from optimizer.types import Plan
 from profiler.types import Profile
 
@@ -15,8 +15,10 @@ def show_plan(plan: Plan, profile: Profile, console: "Console") -> None:
     """Print the stages of a plan: shares of layers, of FLOPs and of time side by side, memory and bytes sent."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
-    proof = "proven optimal" if plan.optimal else f"a better one is at most {plan.gap:.1%} faster"
+    best = f"proven optimal{' of the splits' if plan.limits else ''}{plan.limits}"
+    proof = best if plan.optimal else f"a better one{plan.limits} is at most {plan.gap:.1%} faster"
     table = Table(title=f"{plan.model}, {plan.method}, {plan.num_stages} stages: {proof}", box=box.SIMPLE)
     table.add_column("stage", justify="right")
     table.add_column("layers", overflow="fold")
@@ -40,7 +42,7 @@ def show_plan(plan: Plan, profile: Profile, console: "Console") -> None:
             str(index), f"{stage.layers[0]} … {stage.layers[-1]}",
             f"{len(stage.layers) / len(profile.layers):.0%}", f"{stage.flops / flops:.0%}",
             f"{stage.total_s / total_s:.0%}", _ms(stage.compute_s), _ms(stage.update_s), _ms(stage.send_s),
-            f"[bold]{_ms(stage.total_s)}[/bold]" if slowest else _ms(stage.total_s),
+            Text(_ms(stage.total_s), style="bold" if slowest else ""),
             _mib(stage.memory_bytes), _mib(stage.send_bytes),
         )  # fmt: skip
     console.print(table)
@@ -57,7 +59,8 @@ def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Conso
         title="All partitions, stage by stage: what counting layers promises, and what it costs",
         caption="Shares in per cent, stage by stage. Memory: weights in all versions, gradients, momentum, saved "
         "activations, slots and the largest transient. Sent: activations and gradients per minibatch. Samples/s: "
-        f"simulated over {first.predicted.minibatches} minibatches, with a core for every stage. Other planners on the "
+        f"simulated over {first.predicted.minibatches} minibatches, with a core for every stage; over so few, a slow "
+        "first stage can seem quicker than its pace, for its first forwards run ahead. Other planners on the "
         "same costs: "
         + ", ".join(name for name in plans if name in PEER_NAMES)
         + "."
@@ -65,13 +68,13 @@ def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Conso
         caption_justify="left",
         box=box.SIMPLE,
     )
-    table.add_column("partition", no_wrap=True)
-    names = ("of layers", "of FLOPs", "of time", "memory MiB", "sent MiB", "slowest ms", "÷ best", "samples/s")
-    for name in names:
-        table.add_column(name, justify="right")
-    for name, plan in sorted(plans.items(), key=lambda item: item[1].bottleneck_s):
+    table.add_column("partition", overflow="fold", max_width=32)
+    columns = ("of layers", "of FLOPs", "of time", "memory MiB", "sent MiB", "slowest ms", "÷ best", "samples/s")
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    for names, plan in sorted(_together(plans), key=lambda item: item[1].bottleneck_s):
         table.add_row(
-            name,
+            " = ".join(names),
             _shares([len(stage.layers) for stage in plan.stages]),
             _shares([stage.flops for stage in plan.stages]),
             _shares([stage.total_s for stage in plan.stages]),
@@ -85,6 +88,15 @@ def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Conso
     console.print(_ceiling(profile, first.num_stages))
 
 
+def _together(plans: Mapping[str, Plan]) -> list[tuple[list[str], Plan]]:
+    """Return each distinct split once, with the names of all that choose it."""
+    names, found = list(plans), list(plans.values())
+    groups: dict[int, list[str]] = {}
+    for name, first in zip(names, distinct(found), strict=True):
+        groups.setdefault(first, []).append(name)
+    return [(group, found[first]) for first, group in groups.items()]
+
+
 def _memory(size: int, limit: int | None) -> str:
     return f"{size / 2**20:.0f}{'*' if limit is not None and size > limit else ''}"
 
@@ -92,7 +104,7 @@ def _memory(size: int, limit: int | None) -> str:
 def _ceiling(profile: Profile, stages: int) -> str:
     """Say how fast any split can be at best: the costliest layer cannot be cut."""
     largest = max(profile.layers, key=lambda layer: layer.step_s)
-    share = largest.step_s / sum(layer.step_s for layer in profile.layers)
+    share = largest.step_s / (sum(layer.step_s for layer in profile.layers) or 1.0)
     if share * stages <= 1:
         return (
             f"No layer is too large for {stages} stages: the costliest, {largest.name}, takes {share:.0%} of the step."

@@ -117,9 +117,17 @@ class Plan:
         return tuple(stage.layers[-1] for stage in self.stages[:-1])
 
     @property
+    def limits(self) -> str:
+        """What the split had to keep to, in words: `` with …``; nothing where it was free."""
+        found = [f"a cut behind {', '.join(names)}" for names in self.cut_after]
+        if self.memory_limit_bytes is not None:
+            found.append(f"at most {self.memory_limit_bytes / 2**20:.0f} MiB a stage")
+        return f" with {' and '.join(found)}" if found else ""
+
+    @property
     def gap(self) -> float:
         """By how much a better split could at most be faster, as a share: bottleneck over lower bound, less one."""
-        return self.bottleneck_s / self.lower_bound_s - 1 if self.lower_bound_s else 0.0
+        return self.bottleneck_s / self.lower_bound_s - 1 if self.lower_bound_s else float("inf")
 
     @property
     def imbalance(self) -> float:

@@ -109,15 +109,15 @@ def duration(text: str) -> float:
 
 
 def size(text: str) -> int:
-    """Parse a size such as ``2GiB``, ``512MiB`` or ``4e9`` into bytes."""
+    """Parse a size such as ``2GiB``, ``512MiB`` or ``4096B`` into bytes."""
     units = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "kB": 10**3, "MB": 10**6, "GB": 10**9, "B": 1}
-    unit = next((unit for unit in units if text.endswith(unit)), "")
+    unit = next((unit for unit in units if text.endswith(unit)), None)
     try:
-        found = float(text.removesuffix(unit)) * units.get(unit, 1)
+        found = float(text.removesuffix(unit)) * units[unit] if unit else 0.0
     except ValueError:
         found = 0.0
     if not 1 <= found <= 1 << 50:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a size from 1 byte to 1 PiB such as 2GiB or 512MiB")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a size with its unit, such as 2GiB, 512MiB or 4096B")
     return int(found)
 
 
@@ -164,8 +164,8 @@ def stdout() -> "Console":
     """Return the console for results; a table is never cut to fit, a narrow terminal wraps its lines."""
     from rich.console import Console
 
-    console = Console(highlight=False)
-    return Console(width=max(console.width, WIDTH), highlight=False)
+    console = Console()
+    return Console(width=max(console.width, WIDTH), highlight=False, markup=False)
 
 
 @contextmanager

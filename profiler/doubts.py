@@ -33,7 +33,9 @@ def doubts(profile: Profile) -> list[str]:
         )
     if profile.precision > PRECISION_LIMIT:
         remedy = (
-            "give more time with --budget" if profile.rounds < MOST_ROUNDS else "end what else runs on this machine"
+            "give python -m profiler more time with --budget"
+            if profile.rounds < MOST_ROUNDS
+            else "end what else runs on this machine"
         )
         found.append(
             f"The costliest layers are known to ±{profile.precision:.0%} only, after {profile.rounds} rounds; {remedy}."

@@ -87,6 +87,8 @@ def _parse(text: str, path: Path) -> tuple["nx.DiGraph[str]", dict[str, _Node]]:
     for number, line in enumerate(text.splitlines(), 1):
         where = f"{path}:{number}"
         if node := _NODE.fullmatch(line.strip()):
+            if node["name"] in nodes:
+                raise FileError(f"{where}: there is a second node '{node['name']}'; check the file")
             nodes[node["name"]] = (node["kind"], _costs(node["costs"], where))
             graph.add_node(node["name"])
         elif edge := _EDGE.fullmatch(line):
@@ -136,5 +138,5 @@ def _layer(name: str, kind: str, costs: dict[str, float]) -> Layer:
 
 
 def _number(name: str) -> tuple[int, str]:
-    digits = re.sub(r"\D", "", name)
+    digits = re.sub(r"\D", "", name)[:18]
     return int(digits) if digits else 0, name

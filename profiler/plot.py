@@ -23,7 +23,9 @@ def roofline_svg(profile: Profile) -> bytes:
     assert profile.peaks is not None
     peaks = profile.peaks
     drawn = [layer for layer in profile.layers if operations(layer) and compute_s(layer)]
-    with mpl.rc_context({"svg.hashsalt": profile.model, "svg.fonttype": "none", "font.size": 10}):
+    with mpl.rc_context(
+        {"svg.hashsalt": profile.model, "svg.fonttype": "none", "text.parse_math": False, "font.size": 10}
+    ):
         figure = Figure(figsize=(8, 5), layout="constrained")
         axes = figure.subplots()
         _roof(axes, peaks, drawn)

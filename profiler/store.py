@@ -56,7 +56,7 @@ def profile_for(
         report: Called with sentences on what is used and what casts doubt on it.
         folder: Where profiles are kept.
         budget_s: How long to measure, if it has to be; None for the usual time.
-        layers: Those to be known better; then a kept profile does not do.
+        layers: Those to be known better; then a kept profile does only where the new one is known less well.
 
     Raises:
         ProfilerError: The model cannot be built or captured, or a file cannot be read or written.
@@ -83,6 +83,12 @@ def profile_for(
         profile = measured(
             captured, config, [core], path, advance=advance, report=report, budget_s=budget_s, layers=layers
         )
+    if found and layers and profile.precision > found.precision:
+        report(
+            f"{config.model}: the new profile is known to ±{profile.precision:.1%} only and the kept one to "
+            f"±{found.precision:.1%}, so that one stays; try again on an idle core"
+        )
+        return found
     keep(profile, path)
     for doubt in doubts(profile):
         report(f"{config.model}: {doubt}")

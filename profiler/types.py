@@ -13,7 +13,7 @@ FORMAT_VERSION: Literal[2] = 2
 
 Seconds = Annotated[float, Meta(ge=0, le=1e6)]
 Bytes = Annotated[int, Meta(ge=0, le=1 << 50)]
-Count = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=1 << 60)]
 
 INPUT = "input"
 """The name under which layers read the model's input; no layer carries it."""

@@ -15,6 +15,7 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
     """Print the partitions, fastest first, and what the comparison says."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     shape = "×".join(map(str, comparison.input_shape))
     table = Table(
@@ -37,7 +38,7 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
             part.name if part.same_as is None else f"{part.name} (= {part.same_as})",
             ", ".join(part.cuts),
             f"{part.predicted_throughput_samples_per_s:.1f}",
-            f"[bold]{measured.median:.1f}[/bold]",
+            Text(f"{measured.median:.1f}", style="bold"),
             _interval(measured),
             f"{measured.median / part.predicted_throughput_samples_per_s:.2f}",
             f"{part.makespan_s.median:.2f}",

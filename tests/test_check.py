@@ -80,6 +80,16 @@ def stage_changed(plan: Plan, number: int, **changes: Any) -> Plan:
         (lambda plan: stage_changed(plan, 1, memory_bytes=1), "memory_bytes"),
         (lambda plan: stage_changed(plan, 0, send_bytes=1), "send_bytes"),
         (lambda plan: stage_changed(plan, 0, boundary=("d",)), "boundary"),
+        (lambda plan: stage_changed(plan, 0, forward_s=1.0), "forward_s"),
+        (lambda plan: stage_changed(plan, 0, backward_s=1.0), "backward_s"),
+        (lambda plan: stage_changed(plan, 0, send_forward_s=1.0), "send_forward_s"),
+        (lambda plan: stage_changed(plan, 1, send_backward_s=1.0), "send_backward_s"),
+        (lambda plan: stage_changed(plan, 0, flops=1), "flops"),
+        (lambda plan: replace(plan, model="other"), "model is test"),
+        (lambda plan: replace(plan, batch_size=7), "batch_size is 2"),
+        (lambda plan: replace(plan, predicted=replace(plan.predicted, makespan_s=1.0)), "makespan_s"),
+        (lambda plan: replace(plan, predicted=replace(plan.predicted, bubble_share=1.0)), "bubble_share"),
+        (lambda plan: replace(plan, predicted=replace(plan.predicted, throughput_samples_per_s=1.0)), "throughput"),
         (lambda plan: replace(plan, bottleneck_s=1.0), "bottleneck_s"),
         (lambda plan: replace(plan, lower_bound_s=1e-4), "above its lower bound"),
         (lambda plan: replace(plan, num_stages=3), "lists 2"),
@@ -105,12 +115,12 @@ def test_what_was_not_checked_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = Planner(FOUND, 2, 8).optimized()
     monkeypatch.setattr("optimizer.check_bound.MOST_IDEALS", 2)
     findings = check(plan, FOUND)
-    assert [finding.holds for finding in findings] == [True, True, None]
+    assert [finding.holds for finding in findings] == [True, True, True, None]
     assert "was not checked" in findings[-1].text
 
 
 def test_the_check_shares_nothing_with_the_search() -> None:
-    checked = ("optimizer.check", "optimizer.check_bound", "optimizer.check_words")
+    checked = ("optimizer.check", "optimizer.check_bound", "optimizer.check_schedule", "optimizer.check_words")
     for name in checked:
         tree = ast.parse(Path(sys.modules[name].__file__ or "").read_text())
         ours = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}

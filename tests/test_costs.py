@@ -65,7 +65,10 @@ def test_a_profile_that_contradicts_itself_is_refused(
         ({"link": Link(sizes_bytes=(1, 2), copy_s=(1.0,))}, "ascending sizes"),
         ({"link": Link(sizes_bytes=(2, 1), copy_s=(1.0, 1.0))}, "ascending sizes"),
         ({"link": Link(sizes_bytes=(0,), copy_s=(1.0,))}, "ascending sizes"),
-        ({"layers": (layer("l0", (0, 0, 0)),), "edges": (), "loss": Loss(forward_s=0, backward_s=0)}, "any time"),
+        (
+            {"layers": (layer("l0", (0, 0, 0)),), "edges": (), "loss": Loss(forward_s=0, backward_s=0)},
+            "takes a nanosecond",
+        ),
     ],
 )
 def test_a_profile_with_odd_costs_is_refused(change: dict[str, object], words: str) -> None:

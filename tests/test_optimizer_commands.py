@@ -50,7 +50,7 @@ def test_a_plan_is_written_explained_drawn_and_checked(in_folder: Path, capsys: 
         assert words in printed
     assert (in_folder / "plan.svg").read_bytes().startswith(b"<?xml")
     assert OPTIMIZE(["check", "plan.json", "p.json"]) == 0
-    assert capsys.readouterr().out.count("ok ") == 3
+    assert capsys.readouterr().out.count("ok ") == 4
     assert OPTIMIZE(["check", "plan.json", "p.json", "--json"]) == 0
     assert all(finding["holds"] for finding in json.loads(capsys.readouterr().out))
 
@@ -87,7 +87,7 @@ def test_too_little_memory_ends_with_3_and_says_what_would_do(
 ) -> None:
     code, line = refusal(OPTIMIZE, ["--profile", "p.json", "--stages", "3", "--memory-limit", "4MiB"], capsys)
     assert code == 3
-    assert "use --memory-limit 5MiB or more, or --batch-size 1" in line
+    assert "use --memory-limit 5MiB or more, or a profile of --batch-size 1" in line
     arguments = ["--profile", "p.json", "--stages", "3", "--memory-limit", "5MiB", "-o", "plan.json", "--quiet"]
     assert OPTIMIZE(arguments) == 0
     plan = read_json(in_folder / "plan.json", Plan)
@@ -101,7 +101,7 @@ def test_other_planners_are_methods(in_folder: Path, method: str, capsys: pytest
     assert OPTIMIZE(["--profile", "p.json", "--stages", "3", "--method", method, "-o", "plan.json", "--quiet"]) == 0
     assert read_json(in_folder / "plan.json", Plan).method == method
     assert OPTIMIZE(["check", "plan.json", "p.json"]) == 0
-    assert capsys.readouterr().out.count("ok ") == 3
+    assert capsys.readouterr().out.count("ok ") == 4
 
 
 def test_a_plan_that_lies_is_found_out(in_folder: Path, kept: Profile, capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,9 +177,14 @@ def test_a_truncated_file_is_refused(in_folder: Path, capsys: pytest.CaptureFixt
         (["--cut-after", "l9"], "there is no layer 'l9'"),
         (["--cut-after", "l5"], "nothing is left behind l5"),
         (["--cut-after", ","], "is not a list of layers"),
-        (["--memory-limit", "0"], "is not a size from 1 byte"),
-        (["--memory-limit", "manyMiB"], "is not a size from 1 byte"),
-        (["--memory-limit", "inf"], "is not a size from 1 byte"),
+        (["--memory-limit", "0MiB"], "is not a size with its unit"),
+        (["--memory-limit", "1500"], "is not a size with its unit"),
+        (["--memory-limit", "manyMiB"], "is not a size with its unit"),
+        (["--memory-limit", "infB"], "is not a size with its unit"),
+        (["--memory-limit", "1GiB", "--method", "uniform"], "--memory-limit is of the best split"),
+        (["--cut-after", "l1", "--method", "uniform"], "--cut-after is of the best split"),
+        (["--explain", "--method", "end-load"], "--explain is of the best split"),
+        (["--plot", "one.svg", "-o", "one.svg"], "one file for the plan and the drawing"),
         (["--method", "pipedreams"], "did you mean 'pipedream'"),
         (["--plot", "plan.png"], "does not end in .svg"),
         (["--refine", "0s"], "is not a time above 0"),
@@ -250,3 +255,95 @@ print(round(plan.bottleneck_s * 1e3, 3))
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.stdout == "28.721\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "words"),
+    [("input", "l9", "'l9'"), ("input", "input", "'input'")],
+)
+def test_edges_from_the_input_to_nowhere_are_refused(
+    in_folder: Path, capsys: pytest.CaptureFixture[str], source: str, target: str, words: str
+) -> None:
+    found = chain([3, 1, 4])
+    edges = (*found.edges, replace(found.edges[0], source=source, target=target))
+    write_whole(in_folder / "p.json", to_json(replace(found, edges=edges)))
+    code, line = refusal(OPTIMIZE, ["--profile", "p.json", "--any-machine", "--stages", "2"], capsys)
+    assert code == 2
+    assert words in line
+
+
+def odd(change: str) -> Profile:
+    """A small profile with one thing about it that is legal and unusual, or not legal at all."""
+    found = chain([3, 1, 4])
+    first, *others = found.layers
+    if change == "only the loss takes time":
+        return replace(found, layers=tuple(replace(one, forward_s=0.0, backward_s=0.0) for one in found.layers))
+    if change == "names that tables and plots could take for markup":
+        names = {"l0": "[/red]", "l1": "$\\foo$", "l2": "[bold]"}
+        layers = tuple(replace(one, name=names[one.name]) for one in found.layers)
+        edges = tuple(
+            replace(edge, source=names.get(edge.source, edge.source), target=names[edge.target]) for edge in found.edges
+        )
+        return replace(found, model="[/red]$x", layers=layers, edges=edges)
+    if change == "times of a nanosecond with wide intervals":
+        wide = replace(timing([1e-9, 3e-9]), median_s=1e-9, low_s=0.0, high_s=9e-9)
+        return replace(
+            found, layers=tuple(replace(one, forward_s=1e-9, backward_s=0.0, forward=wide) for one in found.layers)
+        )
+    changed = {
+        "a layer called input": {"name": "input"},
+        "more that learns than there is": {"learning_bytes": 101},
+        "very many operations": {"flops": 1 << 60, "backward_flops": 1 << 60},
+    }[change]
+    return replace(found, layers=(replace(first, **changed), *others))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "only the loss takes time",
+        "names that tables and plots could take for markup",
+        "times of a nanosecond with wide intervals",
+    ],
+)
+def test_unusual_profiles_are_planned_explained_and_drawn(
+    in_folder: Path, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    write_whole(in_folder / "p.json", to_json(odd(change)))
+    arguments = ["--profile", "p.json", "--any-machine", "--stages", "2", "--explain"]
+    assert OPTIMIZE([*arguments, "--plot", "p.svg", "-o", "plan.json"]) == 0
+    assert OPTIMIZE(["check", "plan.json", "p.json"]) == 0
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("a layer called input", "as its input is"),
+        ("more that learns than there is", "more parameters of l0 learn"),
+        ("very many operations", "1e18 operations"),
+    ],
+)
+def test_profiles_that_contradict_themselves_are_refused(
+    in_folder: Path, capsys: pytest.CaptureFixture[str], change: str, words: str
+) -> None:
+    write_whole(in_folder / "p.json", to_json(odd(change)))
+    code, line = refusal(OPTIMIZE, ["--profile", "p.json", "--any-machine", "--stages", "2"], capsys)
+    assert code == 2
+    assert words in line
+
+
+@pytest.mark.parametrize("shape", ["apart", "fan"])
+def test_a_wide_graph_is_planned_and_says_what_is_not_proven(
+    in_folder: Path, capsys: pytest.CaptureFixture[str], shape: str
+) -> None:
+    layers = [layer(f"l{number}", (1 + number % 5, 1, 0)) for number in range(1500)]
+    edges = [("l0", f"l{number}") for number in range(1, 1500)] if shape == "fan" else []
+    write_whole(in_folder / "p.json", to_json(profile(layers, edges)))
+    arguments = ["--profile", "p.json", "--any-machine", "-o", "plan.json", "--quiet"]
+    assert OPTIMIZE(arguments) == 0
+    plan = read_json(in_folder / "plan.json", Plan)
+    assert plan.method == "bounded"
+    assert plan.lower_bound_s < plan.bottleneck_s
+    assert OPTIMIZE(["check", "plan.json", "p.json"]) == 0
+    assert "WRONG" not in capsys.readouterr().out

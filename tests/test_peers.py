@@ -76,7 +76,7 @@ def test_pipedream_weighs_transfers_beside_the_stages(times: list[int], sizes: s
 def test_balancing_minimises_the_largest_sum(name: str, weights: list[int], stages: int) -> None:
     found = chain([1] * len(weights))
     layers = [
-        replace(one, parameter_bytes=weight, flops=weight, backward_flops=0)
+        replace(one, parameter_bytes=weight, learning_bytes=0, flops=weight, backward_flops=0)
         for one, weight in zip(found.layers, weights, strict=True)
     ]
     plan = peer(name, Planner(replace(found, layers=tuple(layers)), stages, 8))
