@@ -31,7 +31,9 @@ def show_explanation(plan: Plan, found: Explanation, console: "Console") -> None
         f" ({more} more with --json)" if more > 0 else ""
     )
     _show_alternatives(title, found.front[:POINTS_SHOWN], plan, console)
-    _show_losses(found, console)
+    _show_losses(
+        "What other methods lose, and why" + (", which keep to no limit" if plan.limits else ""), found, console
+    )
     if not found.every_cut:
         console.print(
             "Next best splits and the trade-off are of cuts in captured order; all legal cuts are too many to rank."
@@ -145,8 +147,8 @@ def _show_alternatives(title: str, found: Sequence[Alternative], plan: Plan, con
     console.print(table)
 
 
-def _show_losses(found: Explanation, console: "Console") -> None:
-    table = _table("What other methods lose, and why", ("method", "slower by", "reason"))
+def _show_losses(title: str, found: Explanation, console: "Console") -> None:
+    table = _table(title, ("method", "slower by", "reason"))
     for one in sorted(found.losses, key=lambda loss: loss.loss):
         table.add_row(one.method, f"{one.loss:.1%}", one.reason)
     console.print(table)

@@ -17,7 +17,7 @@ from optimizer.schemes import load_schemes
 from optimizer.solve import solve, space_of
 from profiler.capture import capture
 from profiler.models import build
-from profiler.types import Profile
+from profiler.types import Link, Profile
 
 
 @settings(deadline=None, max_examples=120)
@@ -144,3 +144,11 @@ def test_a_graph_with_too_many_ideals_is_planned_along_its_captured_order(monkey
     assert not plan.optimal
     assert plan.bottleneck_s == exact.bottleneck_s
     assert plan.lower_bound_s == pytest.approx((12e-3 + 0.2e-3) / 2)
+
+
+@settings(deadline=None, max_examples=60)
+@given(profile=random_profiles(link=Link(sizes_bytes=(), copy_s=())))
+def test_more_stages_never_raise_the_bottleneck_where_links_are_free(profile: Profile) -> None:
+    most = len(costs_of(profile).parts)
+    bottlenecks = [Planner(profile, stages, 8).optimized().bottleneck_s for stages in range(1, most + 1)]
+    assert bottlenecks == sorted(bottlenecks, reverse=True)
