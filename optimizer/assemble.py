@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from optimizer.costs import NANOSECONDS
 from optimizer.forced import names_of
 from optimizer.ideals import members_of
 from optimizer.problem import Problem
@@ -10,6 +9,7 @@ from optimizer.schedule import one_forward_one_backward
 from optimizer.simulate import Duration, Span, bubble_share, makespan_s, simulate, throughput
 from optimizer.solve import Solution
 from optimizer.types import Plan, Prediction, Search, Stage
+from optimizer.units import NANOSECONDS
 from profiler.types import Profile
 
 

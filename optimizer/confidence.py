@@ -18,12 +18,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.costs import NANOSECONDS
 from optimizer.lattice import Integers, Lattice, sums
 from optimizer.problem import Problem
 from optimizer.reach import Bound, smallest
 from optimizer.search import smallest_maximum
 from optimizer.solve import FEW, grid_of_all
+from optimizer.units import NANOSECONDS
 from profiler.types import Profile, Timing
 
 Floats = NDArray[np.float64]

@@ -15,19 +15,11 @@ Source: the cost model of PipeDream (SOSP 2019, section 3.1) with the update and
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import networkx as nx
-
-from optimizer.errors import ProfileError
 from optimizer.ideals import blocks, members_of
-from profiler.transfer import copy_s
-from profiler.types import INPUT, Layer, Link, Profile, parts_s
-
-NANOSECONDS = 1_000_000_000
-MOST_LAYERS = 10_000
-MOST_SECONDS = 1e8
-"""More would not fit into the search's 64-bit integers, stages and versions counted in."""
+from optimizer.refusals import refuse_contradictions
+from optimizer.units import copy_ns, nanoseconds
+from profiler.types import INPUT, Layer, Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,32 +95,35 @@ def costs_of(profile: Profile) -> Costs:
     """Convert a profile.
 
     Raises:
-        ProfileError: Its graph names unknown layers, names one twice, has a cycle or is too large.
+        ProfileError: It contradicts itself or is too large.
     """
-    if not profile.complete:
-        raise ProfileError(f"the profile of {profile.model} is what an interrupt left over; profile the model again")
-    if len(profile.layers) > MOST_LAYERS:
-        raise ProfileError(
-            f"the profile of {profile.model} has {len(profile.layers)} layers and at most {MOST_LAYERS} are planned "
-            "for; group layers into modules of their own and profile again"
-        )
+    refuse_contradictions(profile)
     position = {layer.name: index for index, layer in enumerate(profile.layers)}
-    if len(position) < len(profile.layers) or not position:
-        raise ProfileError(f"the profile of {profile.model} has no layers, or two of one name; profile the model again")
-    if INPUT in position:
-        raise ProfileError(f"a layer in the profile of {profile.model} is called '{INPUT}', as its input is; rename it")
-    _refuse_odd_costs(profile)
-    edges = _edges(profile, position)
-    together = [[_find(position, name, profile) for name in group] for group in profile.together]
+    edges = [(position[edge.source], position[edge.target]) for edge in profile.edges if edge.source != INPUT]
+    together = [[position[name] for name in group] for group in profile.together]
+    return Costs(
+        layers=profile.layers,
+        parts=tuple(blocks(len(position), edges, together)),
+        forward_ns=tuple(nanoseconds(layer.forward_s) for layer in profile.layers),
+        backward_ns=tuple(nanoseconds(layer.backward_s) for layer in profile.layers),
+        update_ns=tuple(nanoseconds(layer.update_s) for layer in profile.layers),
+        loss_forward_ns=nanoseconds(profile.loss.forward_s),
+        loss_backward_ns=nanoseconds(profile.loss.backward_s),
+        values=_values(profile, position),
+        momenta=1 if profile.momentum else 0,
+    )
+
+
+def _values(profile: Profile, position: Mapping[str, int]) -> tuple[Value, ...]:
     readers = dict.fromkeys([INPUT, *position], 0)
     for edge in profile.edges:
         if edge.kind == "data":
-            readers[edge.source] |= 1 << _find(position, edge.target, profile)
+            readers[edge.source] |= 1 << position[edge.target]
     for name in profile.outputs:
-        readers[profile.layers[_find(position, name, profile)].name] |= 1 << len(position)  # the loss, in no ideal
+        readers[name] |= 1 << len(position)  # the loss, in no ideal
     sizes = {layer.name: (layer.output_bytes, layer.gradient_bytes) for layer in profile.layers}
     sizes[INPUT] = (profile.input_bytes, 0)
-    values = tuple(
+    return tuple(
         Value(
             name=name,
             readers=readers[name],
@@ -141,77 +136,3 @@ def costs_of(profile: Profile) -> Costs:
         for name in [INPUT, *position]
         for output, gradient in [sizes[name]]
     )
-    if sum(value.copy_output_ns + value.copy_gradient_ns for value in values) > MOST_SECONDS * NANOSECONDS:
-        raise ProfileError(
-            f"sending what the layers in the profile of {profile.model} make takes more than {MOST_SECONDS:.0e} s; "
-            "profile the model again"
-        )
-    return Costs(
-        layers=profile.layers,
-        parts=tuple(blocks(len(position), edges, together)),
-        forward_ns=tuple(nanoseconds(layer.forward_s) for layer in profile.layers),
-        backward_ns=tuple(nanoseconds(layer.backward_s) for layer in profile.layers),
-        update_ns=tuple(nanoseconds(layer.update_s) for layer in profile.layers),
-        loss_forward_ns=nanoseconds(profile.loss.forward_s),
-        loss_backward_ns=nanoseconds(profile.loss.backward_s),
-        values=values,
-        momenta=1 if profile.momentum else 0,
-    )
-
-
-def copy_ns(link: Link, size: int) -> int:
-    """Return what copying ``size`` bytes into a slot costs."""
-    return nanoseconds(copy_s(link, size))
-
-
-def nanoseconds(seconds: float) -> int:
-    """Return ``seconds`` in whole nanoseconds."""
-    return round(seconds * NANOSECONDS)
-
-
-def _refuse_odd_costs(profile: Profile) -> None:
-    sizes = profile.link.sizes_bytes
-    if len(sizes) != len(profile.link.copy_s) or list(sizes) != sorted({size for size in sizes if size > 0}):
-        raise ProfileError(
-            f"the link in the profile of {profile.model} does not give one time for each of ascending sizes; "
-            "profile the model again"
-        )
-    times_s = [time_s for layer in profile.layers for time_s in (layer.forward_s, layer.backward_s, layer.update_s)]
-    if not any(map(nanoseconds, [*times_s, profile.loss.forward_s, profile.loss.backward_s])):
-        raise ProfileError(f"nothing in the profile of {profile.model} takes a nanosecond; profile the model again")
-    odd = [layer.name for layer in profile.layers if layer.learning_bytes > layer.parameter_bytes]
-    if odd:
-        raise ProfileError(
-            f"more parameters of {odd[0]} learn in the profile of {profile.model} than it has; profile the model again"
-        )
-    operations = sum(layer.flops + layer.backward_flops for layer in profile.layers)
-    held = [
-        layer.parameter_bytes + layer.saved_bytes + layer.transient_bytes + layer.output_bytes + layer.gradient_bytes
-        for layer in profile.layers
-    ]
-    sizes_bytes = sum(held) + profile.input_bytes
-    if parts_s(profile.layers, profile.loss) > MOST_SECONDS or max(sizes_bytes >> 45, operations >> 60):
-        raise ProfileError(
-            f"the layers in the profile of {profile.model} add up to more than {MOST_SECONDS:.0e} s, "
-            "32 TiB or 1e18 operations, which no minibatch takes; profile the model again"
-        )
-
-
-def _edges(profile: Profile, position: Mapping[str, int]) -> list[tuple[int, int]]:
-    pairs = [
-        (_find(position, edge.source, profile), _find(position, edge.target, profile))
-        for edge in profile.edges
-        if edge.source != INPUT
-    ]
-    graph: nx.DiGraph[Any] = nx.DiGraph(pairs)
-    if not nx.is_directed_acyclic_graph(graph) or any(before >= after for before, after in pairs):
-        raise ProfileError(
-            f"the profile of {profile.model} has an edge against the order of its layers; profile the model again"
-        )
-    return pairs
-
-
-def _find(position: Mapping[str, int], name: str, profile: Profile) -> int:
-    if name not in position:
-        raise ProfileError(f"the profile of {profile.model} has an edge at an unknown layer '{name}'; profile it again")
-    return position[name]

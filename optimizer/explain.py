@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from optimizer.confidence import Confidence, confidence
-from optimizer.costs import NANOSECONDS, Costs
+from optimizer.costs import Costs
 from optimizer.forced import names_of
 from optimizer.ideals import members_of
 from optimizer.lattice import Lattice, along_captured_order
@@ -17,6 +17,7 @@ from optimizer.problem import Problem
 from optimizer.ranking import Ranked, best_splits, front
 from optimizer.solve import FEW, grid_of_all
 from optimizer.types import Plan
+from optimizer.units import NANOSECONDS
 from profiler.types import Profile
 
 FILLERS = 3

@@ -5,8 +5,8 @@ from itertools import product
 
 import networkx as nx
 
-from optimizer.costs import copy_ns
 from optimizer.types import Plan
+from optimizer.units import copy_ns
 from profiler.types import INPUT, Profile
 
 Objective = tuple[int, int, int, tuple[tuple[int, tuple[int, ...]], ...]]

@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 from strategies import LINK, chain, layer, profile
 
-from optimizer.costs import copy_ns, costs_of
+from optimizer.costs import costs_of
 from optimizer.errors import ProfileError
+from optimizer.units import copy_ns
 from profiler.types import INPUT, Link, Loss
 
 

@@ -321,7 +321,7 @@ def test_unusual_profiles_are_planned_explained_and_drawn(
     [
         ("a layer called input", "as its input is"),
         ("more that learns than there is", "more parameters of l0 learn"),
-        ("very many operations", "1e18 operations"),
+        ("very many operations", "1e+18 operations"),
     ],
 )
 def test_profiles_that_contradict_themselves_are_refused(

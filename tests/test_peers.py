@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from strategies import chain, layer, profile, random_profiles
 
 from optimizer.blocks import block_partition
-from optimizer.costs import copy_ns
 from optimizer.errors import PartitionError
 from optimizer.partitions import PEER_NAMES
 from optimizer.peers import PEERS, peer
 from optimizer.planner import Planner
+from optimizer.units import copy_ns
 from profiler.types import INPUT, Profile
 
 
