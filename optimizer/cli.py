@@ -172,6 +172,8 @@ def _refined(job: "_Job", planner: "Planner", options: argparse.Namespace) -> "P
         )
     layers = tuple(one.layer for one in found.layers[:REFINED_LAYERS])
     profile = fresh_profile(job.config, job.core, quiet=options.quiet, budget_s=options.refine, layers=layers)
+    if profile == job.profile:  # which was known better, as has been said
+        return planner
     again = _planner(replace(job, profile=profile), options)
     sure = confidence(again.problem, again.space.lattice, again.best.bounds, profile)
     same = "the same split" if again.best.bounds == planner.best.bounds else "another split"

@@ -130,7 +130,7 @@ def _raised(problem: Problem, found: Lattice, others: Sequence[Bound], low_ns: i
         if _pairs(cuts) > MOST_PAIRS:
             ceiling_ns, crowded = high_ns, True
         else:
-            known = _better(problem, known, _best(_grid(problem, found, cuts)))
+            known = _better(problem, _best(_grid(problem, found, cuts)), known)
             if known and problem.bottleneck_ns(known) <= high_ns:
                 return _Found(known, problem.bottleneck_ns(known), settled=True)
             if high_ns >= ceiling_ns and not crowded:
@@ -152,13 +152,15 @@ def _thinned_out(
     ceiling_ns, step_ns = _ceiling_ns(found), max(1, high_ns // STEPS)
     while True:
         cuts = _candidates(problem, reach(found, [time_bound(found, problem.stages, high_ns), *others]))
-        known = _better(problem, known, _best(_grid(problem, found, [_thinned(found, cut, len(cuts)) for cut in cuts])))
+        thinned = [_thinned(found, cut, len(cuts)) for cut in cuts]
+        known = _better(problem, _best(_grid(problem, found, thinned)), known)
         if high_ns >= ceiling_ns or (known and problem.bottleneck_ns(known) <= high_ns):
             return known
         high_ns, step_ns = min(ceiling_ns, high_ns + step_ns), 2 * step_ns
 
 
 def _better(problem: Problem, one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """Return the split of the smaller bottleneck, ``one`` of equals, for it was chosen among more."""
     if one is None or other is None:
         return one or other
     return min(one, other, key=problem.bottleneck_ns)

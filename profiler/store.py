@@ -74,7 +74,7 @@ def profile_for(
     if found and not difference and captured.digest != found.model_digest:
         difference = "the model has changed since"
     if found and not difference and layers:
-        difference = f"{len(layers)} of its layers are to be known better"
+        difference = "some of its layers are to be known better"
     if found and not difference:
         report(f"{config.model}: using the profile {path} of {found.measured_at}")
         return found
