@@ -218,8 +218,7 @@ def _profiles(options: argparse.Namespace) -> list[_Job]:
         _refuse_others(profile, options)
         for doubt in doubts(profile):
             note(f"{options.profile}: {doubt}", quiet=options.quiet)
-        if not options.any_machine:
-            _refuse_elsewhere(profile, options.profile)
+        _refuse_elsewhere(profile, options)
         if options.refine:
             raise ConfigError("--refine measures, and --profile names what was measured; leave one of them out")
         return [_Job(profile, config.batches)]
@@ -235,15 +234,16 @@ def _profiles(options: argparse.Namespace) -> list[_Job]:
     return [_Job(fresh_profile(config, core, quiet=options.quiet), config.batches, config, core) for config in wanted]
 
 
-def _refuse_elsewhere(profile: Profile, path: Path) -> None:
-    """Refuse a profile whose times are not those of this machine, and say what differs."""
+def _refuse_elsewhere(profile: Profile, options: argparse.Namespace) -> None:
+    """Refuse a profile whose times are not those of this machine unless told otherwise, and say what differs."""
     from profiler.pipedream import UNKNOWN
 
     found = differences(profile.machine, machine()) if profile.machine.cpu != UNKNOWN else []
+    said = f"{options.profile} was measured elsewhere: {'; '.join(found)}"
+    if found and not options.any_machine:
+        raise OptimizerError(f"{said}; profile {profile.model} here, or add --any-machine")
     if found:
-        raise OptimizerError(
-            f"{path} was measured elsewhere: {'; '.join(found)}; profile {profile.model} here, or add --any-machine"
-        )
+        note(said, quiet=options.quiet)
 
 
 def _refuse_others(profile: Profile, options: argparse.Namespace) -> None:

@@ -70,6 +70,16 @@ def _refuse_odd_link(profile: Profile) -> None:
 
 def _refuse_odd_costs(profile: Profile) -> None:
     layers = profile.layers
+    if profile.batch_size != profile.input_shape[0]:
+        raise ProfileError(
+            f"the profile of {profile.model} is of batch size {profile.batch_size} and has an input of "
+            f"{profile.input_shape[0]} samples; profile the model again"
+        )
+    timings = [one for layer in layers for one in (layer.forward, layer.backward, layer.update) if one]
+    if any(not one.low_s <= one.median_s <= one.high_s for one in timings):
+        raise ProfileError(
+            f"an interval in the profile of {profile.model} does not hold its own median; profile the model again"
+        )
     times_s = [time_s for layer in layers for time_s in (layer.forward_s, layer.backward_s, layer.update_s)]
     if not any(map(nanoseconds, [*times_s, profile.loss.forward_s, profile.loss.backward_s])):
         raise ProfileError(f"nothing in the profile of {profile.model} takes a nanosecond; profile the model again")

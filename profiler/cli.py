@@ -21,6 +21,7 @@ from profiler.command import (
     stdout,
 )  # fmt: skip
 from profiler.config import Config, override
+from profiler.doubts import doubts
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
 from profiler.types import Profile
@@ -85,6 +86,8 @@ def _run(options: argparse.Namespace) -> int:
             )  # fmt: skip
             keep(profile, place.profile)
             _write_views(profile, place, options)
+            for doubt in doubts(profile) if options.json or options.quiet else []:  # else they stand below the table
+                note(f"{config.model}: {doubt}", quiet=False)
             if options.json:
                 printed.append(profile)
             elif not options.quiet:

@@ -89,6 +89,7 @@ class Fit:
             loaded_step=None,
             precision=max(low.precision, high.precision),
             rounds=min(low.rounds, high.rounds),
+            fit_error=self.step_error,
         )
         return replace(found, closure_error=parts_s(found.layers, found.loss) / whole_step_s - 1)
 

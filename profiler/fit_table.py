@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from profiler.columns import ms
-from profiler.doubts import more_or_less
+from profiler.doubts import FIT_LIMIT, more_or_less
 from profiler.fit import Fit, through_ends
 from profiler.types import Profile, parts_s
 
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SHOWN = 10
-USABLE = 0.05
-"""An error of the whole step up to which a fit is good enough to plan with."""
 
 
 def show_fit(fit: Fit, profiles: Sequence[Profile], path: Path, console: "Console") -> None:
@@ -55,7 +53,9 @@ def _cells(times_s: Sequence[float], extra: int) -> list[str]:
 
 
 def _verdict(fit: Fit, path: Path) -> str:
-    good = "good enough to plan with" if abs(fit.step_error) <= USABLE else "too far off: profile the batch size itself"
+    good = (
+        "good enough to plan with" if abs(fit.step_error) <= FIT_LIMIT else "too far off: profile the batch size itself"
+    )
     return (
         f"Forward, backward and update. At batch {fit.checked_batch_size} the line through the two ends gives "
         f"{more_or_less(fit.step_error)} than was measured, {good}; the file's line goes by all three. Plan with "

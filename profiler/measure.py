@@ -63,7 +63,13 @@ def measure(
     core, *others = cores
     affinity = tuple(sorted(os.sched_getaffinity(0)))
     memory = measure_memory(config, core)
-    with settled(core), neighbours(config, others) if others else contextlib.nullcontext() as beside:
+    if memory and len(memory.transient_bytes) != len(captured.operations):
+        raise CaptureError(
+            f"model '{config.model}' has {len(captured.operations)} layers and, built again in another process, "
+            f"{len(memory.transient_bytes)}; let its factory build the same model each time"
+        )
+    beside_us = neighbours(config, others) if others else contextlib.nullcontext()
+    with settled(core), beside_us as beside, blaming(config.model), contextlib.redirect_stdout(sys.stderr):
         # With a learning rate of 0 the update does all its work and the weights stay: they would soon fit the one
         # minibatch by heart, and layers whose time depends on the data, such as max pooling, would drift.
         stepper = stepper_for(
@@ -72,23 +78,22 @@ def measure(
         rounds: Rounds = Turns(stepper, beside) if beside else stepper
         loaded = rounds.loaded if isinstance(rounds, Turns) else Samples()
         link, peaks = measure_link(clocks.wall), measure_peaks(clocks.wall)
-        with blaming(config.model), contextlib.redirect_stdout(sys.stderr):
-            counts = _counts(stepper)
-            stepper.warm_up()
-            measured = Measured(
-                config=config,
-                captured=captured,
-                core=core,
-                affinity=affinity,
-                link=link,
-                peaks=peaks,
-                memory=memory,
-                counts=counts,
-                samples=stepper.samples,
-                neighbours=len(others),
-                loaded=loaded,
-            )
-            _spend(rounds, measured, budget, clocks, advance)
+        counts = _counts(stepper)
+        stepper.warm_up()
+        measured = Measured(
+            config=config,
+            captured=captured,
+            core=core,
+            affinity=affinity,
+            link=link,
+            peaks=peaks,
+            memory=memory,
+            counts=counts,
+            samples=stepper.samples,
+            neighbours=len(others),
+            loaded=loaded,
+        )
+        _spend(rounds, measured, budget, clocks, advance)
     return profile_of(measured)
 
 
@@ -100,6 +105,8 @@ def _spend(
     try:
         spend(rounds, budget, clocks.wall, advance, [names.index(name) for name in budget.layers])
     except KeyboardInterrupt as error:
+        measured.samples.trim()
+        measured.loaded.trim()
         kept = bool(measured.samples.whole_step)
         raise Interrupted(replace(profile_of(measured), complete=False) if kept else None) from error
 

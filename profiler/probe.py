@@ -53,6 +53,15 @@ class Probe:
         finally:
             torch.set_rng_state(generator_state)
 
+    def _remedy(self, operation: Operation) -> str:
+        """Return what to do about a layer that rejects its input."""
+        if operation.kind == "Embedding" and self.sample.is_floating_point():
+            return "its samples are token ids: give --sample-shape and --vocabulary"
+        other = {one.dtype for one in self.model.parameters() if one.is_floating_point()} - {torch.float32}
+        if other:
+            return f"samples are float32 and some of its parameters are {other.pop()}; build it in float32"
+        return "try another --batch-size or --image-size"
+
     def _step(self, position: int, attributes: dict[str, Tensor]) -> None:
         operation = self.operations[position]
         read = {name: value for name in operation.reads() if isinstance(value := self.values[name], Tensor)}
@@ -62,9 +71,7 @@ class Probe:
         try:
             run_layer(operation, self.values, attributes, PROBE_SEED, 0)
         except Exception as error:
-            remedy = "try another --batch-size or --image-size"
-            if operation.kind == "Embedding" and self.sample.is_floating_point():
-                remedy = "its samples are token ids: give --sample-shape and --vocabulary"
+            remedy = self._remedy(operation)
             raise CaptureError(
                 f"model '{self.name}' rejects input of shape {tuple(self.sample.shape)}: layer '{operation.name}' "
                 f"({operation.kind}): {one_line(error)}; {remedy}"

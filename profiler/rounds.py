@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 from profiler.execute import heads, loss, run_layer
-from profiler.operations import Captured
+from profiler.operations import Captured, leaves
 from profiler.segment import Segment, whole
 from profiler.types import INPUT
 from profiler.update import UpdateRule
@@ -50,6 +50,14 @@ class Samples:
     forward: dict[int, list[float]] = field(default_factory=dict)
     backward: dict[int, list[float]] = field(default_factory=dict)
     update: dict[int, list[float]] = field(default_factory=dict)
+
+    def trim(self) -> None:
+        """Drop what an interrupt left of a round that was not stored whole."""
+        stores = [self.whole_step, self.whole_step_cpu, *self.forward.values(), *self.backward.values()]
+        stores += self.update.values()
+        shortest = min(map(len, stores))
+        for store in stores:
+            del store[shortest:]
 
 
 def stepper_for(
@@ -174,8 +182,7 @@ class Stepper:
 
 def _watch(output: Any, position: int, events: list[tuple[float, int]], clock: Clock, hooked: set[Node]) -> None:
     """Note when the backward arrives at the node that made ``output``; an identity layer has none of its own."""
-    tensors = output if isinstance(output, (tuple, list)) else (output,)
-    for tensor in tensors:
+    for tensor in leaves(output):
         node = tensor.grad_fn if isinstance(tensor, Tensor) else None
         if node is not None and node not in hooked:
             hooked.add(node)

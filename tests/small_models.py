@@ -349,6 +349,24 @@ class PressesCtrlC(Plain):
         return ctrl_c(self.layers(x))
 
 
+class Recurrent(nn.Module):
+    """An LSTM whose output is a nested tuple, of which only the inner part is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.fc = nn.LSTM(IMAGE_SIZE, 4, batch_first=True), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, (hidden, _) = self.lstm(x.mean(1))
+        return self.fc(hidden[0])
+
+
+def varying() -> nn.Module:
+    """Another model in every process but the one that the user started."""
+    extra = [nn.Identity()] * 2 if multiprocessing.parent_process() is not None else []
+    return nn.Sequential(nn.Flatten(), *extra, nn.Linear(3 * IMAGE_SIZE * IMAGE_SIZE, 5))
+
+
 def presses_ctrl_c() -> nn.Module:
     calls.pop("ctrl-c", None)
     return PressesCtrlC()

@@ -115,6 +115,8 @@ def test_a_stage_for_each_of_too_few_cores_is_said_aloud(
             ["--model", "small_models:breaks_backward", "--image-size", "16"],
             "raised in its training step: LookupError: no gradient here",
         ),
+        (PROFILE, ["--model", "small_models:varying", "--image-size", "16"], "let its factory build the same model"),
+        (PROFILE, ["--model", "alexnet", "--fit", "1,2"], "leaves no ascending batch sizes"),
         (PROFILE, ["--model", "alexnet", "--neighbours", "4711"], "4711 neighbours"),
         (PROFILE, ["--model", "alexnet", "--plot", "roof.png"], "does not end in .svg"),
         (PROFILE, ["--model", "alexnet", "vgg16", "--plot", "roof.svg"], "one file for 2 models"),
@@ -191,7 +193,8 @@ def test_a_profile_from_another_machine_is_planned_for_when_told_so(
     assert code == 2
     assert "cpu test there, " in line
     assert "--any-machine" in line
-    assert OPTIMIZE(["--profile", "p.json", "--stages", "2", "--any-machine", "--quiet"]) == 0
+    assert OPTIMIZE(["--profile", "p.json", "--stages", "2", "--any-machine"]) == 0
+    assert "measured elsewhere: cpu test there, " in capsys.readouterr().err
     code, line = refusal(OPTIMIZE, ["--profile", "p.json", "--any-machine", "--beside-neighbours"], capsys)
     assert code == 2
     assert "measured alone" in line

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from strategies import MACHINE, chain
 
+from profiler.doubts import doubts
 from profiler.errors import FileError, ProfilerError
 from profiler.files import read_json, to_json, write_whole
 from profiler.fit import Fit, fit
@@ -128,3 +129,10 @@ def test_a_fit_is_a_file_that_is_told_from_a_profile_by_its_content(tmp_path: Pa
     assert read_profile(tmp_path / "profile.json", 6) == at(4, straight), "which size fits is for the caller to judge"
     with pytest.raises(FileError, match="choose one with --batch-size"):
         read_profile(tmp_path / "fit.json")
+
+
+def test_a_fit_that_was_far_off_where_it_was_checked_casts_doubt_on_what_is_read_off_it() -> None:
+    ends = [at(1, straight), at(16, straight)]
+    bent = at(4, lambda layer, batch: 3 * straight(layer, batch))
+    assert any("read off a fit that gave" in doubt for doubt in doubts(fit([*ends, bent]).at(8)))
+    assert not any("read off a fit" in doubt for doubt in doubts(fit([*ends, at(4, straight)]).at(8)))

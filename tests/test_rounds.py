@@ -6,7 +6,7 @@ import small_models
 import torch
 
 from profiler.capture import capture
-from profiler.rounds import LOSS, WARM_UP_ROUNDS, Clocks, Stepper, stepper_for
+from profiler.rounds import LOSS, WARM_UP_ROUNDS, Clocks, Samples, Stepper, stepper_for
 from profiler.update import UpdateRule
 
 SHAPE = (2, 3, small_models.IMAGE_SIZE, small_models.IMAGE_SIZE)
@@ -67,3 +67,27 @@ def test_the_instrumented_step_trains_as_the_plain_step_does() -> None:
         steppers[1].instrumented_step(Clock())
     plain, instrumented = (one.versions.tensors(3) for one in steppers)
     assert all(torch.allclose(plain[path], instrumented[path]) for path in plain)
+
+
+def test_the_backward_of_a_layer_with_nested_outputs_is_its_own() -> None:
+    """Each node that is hooked reads the clock once, so a layer that the engine arrives at has one second."""
+    found = stepper(small_models.Recurrent())
+    _, backward, _ = found.instrumented_step(found.clock)
+    names = [operation.name for operation in found.segment.operations]
+    assert backward[names.index("lstm")] >= 1.0
+    assert backward[names.index("fc")] == 1.0
+
+
+def test_what_an_interrupt_left_of_a_round_is_dropped() -> None:
+    found = stepper(small_models.Residual())
+    found.round()
+    found.round()
+    found.samples.whole_step.append(1.0)
+    found.samples.forward[0].append(1.0)
+    found.samples.trim()
+    samples = found.samples
+    stores = [samples.whole_step, samples.whole_step_cpu, *samples.forward.values(), *samples.backward.values()]
+    assert {len(store) for store in (*stores, *samples.update.values())} == {2}
+    empty = Samples()
+    empty.trim()
+    assert empty == Samples()
