@@ -170,7 +170,11 @@ def test_more_memory_never_makes_it_worse(found: Profile, stages: int, data: st.
 
 def test_the_smallest_limit_and_batch_size_that_are_named_would_do() -> None:
     heavy = replace(layer("b"), saved_bytes=64 << 20)
-    found = replace(profile([layer("a"), heavy, layer("c")], [(INPUT, "a"), ("a", "b"), ("b", "c")]), batch_size=16)
+    found = replace(
+        profile([layer("a"), heavy, layer("c")], [(INPUT, "a"), ("a", "b"), ("b", "c")]),
+        batch_size=16,
+        input_shape=(16, 3, 4, 4),
+    )
     planner = Planner(found, 3, MINIBATCHES, memory_limit_bytes=20 << 20)
     with pytest.raises(InfeasibleError) as refused:
         planner.optimized()
