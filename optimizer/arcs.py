@@ -40,15 +40,10 @@ class Grid:
                 legal & (needed <= limit) for legal, needed in zip(self.legal, self.memory_bytes(), strict=True)
             ]
 
-    def costs_ns(self, work_ns: Integers | None = None) -> list[Integers]:
-        """Return each stage's costs; ``NEVER`` where there may be no such stage.
-
-        Args:
-            work_ns: Other sums over the ideals' layers than the lattice's own.
-        """
+    def costs_ns(self) -> list[Integers]:
+        """Return each stage's costs; ``NEVER`` where there may be no such stage."""
         found = self.found
-        work_ns = found.work_ns if work_ns is None else work_ns
-        return self.differences(work_ns + found.down_ns, work_ns - found.up_ns)
+        return self.differences(found.work_ns + found.down_ns, found.work_ns - found.up_ns)
 
     def differences(self, key: Integers, height: Integers) -> list[Integers]:
         """Return ``key(I) − height(J)`` for each stage's pairs; ``NEVER`` where there may be no such stage."""

@@ -101,19 +101,19 @@ def _differences(plan: Plan, words: Words) -> Iterator[str]:
         down, up = words.crossing(through), words.crossing(before)
         compute_ns = sum(words.compute_ns[name] for name in stage.layers) + (words.loss_ns if last else 0)
         update_ns = sum(nanoseconds(words.layers[name].update_s) for name in stage.layers)
-        send_ns = sum(map(words.down_ns.__getitem__, down)) + sum(map(words.up_ns.__getitem__, up))
-        totals.append(compute_ns + update_ns + send_ns)
+        down_ns, up_ns = sum(map(words.down_ns.__getitem__, down)), sum(map(words.up_ns.__getitem__, up))
+        totals.append(compute_ns + update_ns + down_ns + up_ns)
         forward_ns = sum(nanoseconds(words.layers[name].forward_s) for name in stage.layers)
         forward_ns += nanoseconds(words.profile.loss.forward_s) if last else 0
         pairs: list[tuple[str, Any, Any]] = [
             ("forward_s", stage.forward_s, forward_ns / 1e9),
             ("backward_s", stage.backward_s, (compute_ns - forward_ns) / 1e9),
-            ("send_forward_s", stage.send_forward_s, sum(map(words.down_ns.__getitem__, down)) / 1e9),
-            ("send_backward_s", stage.send_backward_s, sum(map(words.up_ns.__getitem__, up)) / 1e9),
+            ("send_forward_s", stage.send_forward_s, down_ns / 1e9),
+            ("send_backward_s", stage.send_backward_s, up_ns / 1e9),
             ("flops", stage.flops, sum(words.layers[name].flops for name in stage.layers)),
             ("compute_s", stage.compute_s, compute_ns / 1e9),
             ("update_s", stage.update_s, update_ns / 1e9),
-            ("send_s", stage.send_s, send_ns / 1e9),
+            ("send_s", stage.send_s, (down_ns + up_ns) / 1e9),
             ("receive_s", stage.receive_s, 0.0),
             ("memory_bytes", stage.memory_bytes, words.memory_bytes(plan, number, before, through)),
             ("send_bytes", stage.send_bytes, sum(map(words.down_bytes, down)) + sum(map(words.up_bytes, up))),

@@ -63,6 +63,12 @@ class Costs:
         return [sum(times) for times in zip(self.forward_ns, self.backward_ns, self.update_ns, strict=True)]
 
     @property
+    def parts_ns(self) -> list[int]:
+        """Each block's forward + backward + update."""
+        weight_ns = self.weight_ns
+        return [sum(weight_ns[at] for at in members_of(members)) for members, _ in self.parts]
+
+    @property
     def loss_ns(self) -> int:
         """The loss's forward + backward."""
         return self.loss_forward_ns + self.loss_backward_ns

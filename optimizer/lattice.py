@@ -178,10 +178,9 @@ class _Growth:
         costs, parts = problem.costs, problem.parts
         self._everything, self._values = costs.everything, costs.values
         self._loss_ns = costs.loss_ns
-        weight_ns = costs.weight_ns
         self.members = [members for members, _ in parts]
         self._needs = [needs for _, needs in parts]
-        self._work_ns = [sum(weight_ns[at] for at in members_of(members)) for members in self.members]
+        self._work_ns = costs.parts_ns
         home = {at: block for block, members in enumerate(self.members) for at in members_of(members)}
         self._followers: list[list[int]] = [[] for _ in self.members]
         for block, needs in enumerate(self._needs):

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from optimizer.costs import Costs
-from optimizer.ideals import members_of
 from optimizer.memory import Factors, factors, stage_bytes
 
 
@@ -44,9 +43,8 @@ class Problem:
     @property
     def simple_bound_ns(self) -> int:
         """max(total ÷ stages, largest block), which no split can fall below."""
-        weight_ns = self.costs.weight_ns
-        blocks_ns = [sum(weight_ns[position] for position in members_of(members)) for members, _ in self.costs.parts]
-        return max(-(-(sum(blocks_ns) + self.costs.loss_ns) // self.stages), *blocks_ns)
+        parts_ns = self.costs.parts_ns
+        return max(-(-(sum(parts_ns) + self.costs.loss_ns) // self.stages), *parts_ns)
 
     def bottleneck_ns(self, bounds: Sequence[int]) -> int:
         """Return what the slowest stage of a split costs."""
