@@ -15,9 +15,8 @@ from profiler.config import Config
 from profiler.measure import measure
 from profiler.process import usable_cores
 from profiler.provenance import machine
-from profiler.update import UpdateRule
 from profiler.workload import SEED, captured_model
-from runtime.launcher import Launcher, comparable, cores_for
+from runtime.launcher import Launcher, Settings, comparable, cores_for
 from runtime.pool import WorkerPool
 
 
@@ -46,11 +45,11 @@ def compare(config: Config, cores: tuple[int, ...], repeats: int) -> str:
     profile = measure(config, captured_model(config), cores[:1], lambda _share: None)
     single = Planner(profile, 1, config.batches).optimized()
     split = Planner(profile, len(cores), config.batches).optimized()
-    rule = UpdateRule(config.lr, config.momentum)
     alone, piped = [], []
     with WorkerPool(cores[:1]) as one, WorkerPool(cores) as several:
-        first = Launcher(captured_model(config), one, rule, SEED)
-        second = Launcher(captured_model(config), several, rule, SEED)
+        settings = Settings(rule=config.rule, seed=SEED)
+        first = Launcher(captured_model(config), one, settings)
+        second = Launcher(captured_model(config), several, settings)
         for _ in range(repeats):
             alone.append(first.run(single, config.batches).throughput_samples_per_s)
             piped.append(second.run(split, config.batches).throughput_samples_per_s)

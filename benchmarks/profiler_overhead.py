@@ -9,6 +9,7 @@ is timed from outside and set beside the time of its plain and instrumented step
 import argparse
 import statistics
 import time
+from dataclasses import replace
 
 from profiler import config as configuration
 from profiler.config import Config
@@ -17,7 +18,6 @@ from profiler.process import settled, usable_cores
 from profiler.provenance import machine
 from profiler.rounds import Clocks, stepper_for
 from profiler.types import parts_s
-from profiler.update import UpdateRule
 from profiler.workload import captured_model, minibatch
 
 
@@ -42,7 +42,7 @@ def line_of(config: Config, core: int, pairs: int) -> str:
     captured = captured_model(config)
     ratios = []
     with settled(core):
-        stepper = stepper_for(captured, minibatch(config, captured), UpdateRule(0.0, config.momentum), 2, Clocks())
+        stepper = stepper_for(captured, minibatch(config, captured), replace(config.rule, lr=0.0), 2, Clocks())
         stepper.warm_up()
         for _ in range(pairs):
             plain_s = stepper.plain_step()

@@ -1,14 +1,17 @@
 """Put a split together as a plan: what each stage costs and needs, and what the simulated schedule gives."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from optimizer.forced import names_of
 from optimizer.ideals import members_of
+from optimizer.memory import held_bytes
+from optimizer.needs import needs_of
 from optimizer.problem import Problem
-from optimizer.schedule import one_forward_one_backward
+from optimizer.schedule import ASYNCHRONOUS, Schedule, schedule_of
 from optimizer.simulate import Duration, Span, bubble_share, makespan_s, simulate, throughput
 from optimizer.solve import Solution
-from optimizer.types import Plan, Prediction, Search, Stage
+from optimizer.types import Held, Plan, Prediction, Search, Stage
 from optimizer.units import NANOSECONDS
 from profiler.types import Profile
 
@@ -38,10 +41,11 @@ def plan_of(
         profile_digest=profile_digest,
         num_stages=problem.stages,
         method=method,
-        schedule="1f1b",
+        schedule=ASYNCHRONOUS,
+        momenta=problem.costs.momenta,
         stages=stages,
         bottleneck_s=bottleneck_ns / NANOSECONDS,
-        predicted=predict(stages, profile.batch_size, problem.minibatches),
+        predicted=predict(stages, profile.batch_size, schedule_of(ASYNCHRONOUS, len(stages), problem.minibatches)),
         optimal=bottleneck_ns == best.lower_bound_ns,
         lower_bound_s=best.lower_bound_ns / NANOSECONDS,
         search=Search(ideals=best.ideals, states=best.states, ties_settled=best.settled),
@@ -50,24 +54,44 @@ def plan_of(
     )
 
 
-def predict(stages: Sequence[Stage], batch_size: int, minibatches: int) -> Prediction:
-    """Simulate 1F1B for ``minibatches`` minibatches."""
-    spans = timeline(stages, minibatches)
+def scheduled(plan: Plan, schedule: Schedule) -> Plan:
+    """Return the same split under another schedule or number of minibatches: what that gives, and what it holds."""
+    needs = needs_of(schedule)
+    slots = [
+        (stage.held.activation_bytes * need.activation_slots, stage.held.gradient_bytes * need.gradient_slots)
+        for stage, need in zip(plan.stages, needs, strict=True)
+    ]
+    stages = tuple(
+        replace(stage, memory_bytes=held_bytes(stage.held, plan.momenta, need, before, behind))
+        for stage, need, before, behind in zip(plan.stages, needs, [(0, 0), *slots], slots, strict=False)
+    )
+    return replace(
+        plan,
+        schedule=schedule.name,
+        flush_every=schedule.flush_every,
+        stages=stages,
+        predicted=predict(stages, plan.batch_size, schedule),
+    )
+
+
+def predict(stages: Sequence[Stage], batch_size: int, schedule: Schedule) -> Prediction:
+    """Simulate a schedule."""
+    spans = timeline(stages, schedule)
     return Prediction(
-        minibatches=minibatches,
-        throughput_samples_per_s=throughput(spans, batch_size),
+        minibatches=schedule.minibatches,
+        throughput_samples_per_s=throughput(spans, batch_size, schedule.flush_every),
         makespan_s=makespan_s(spans),
         bubble_share=bubble_share(spans),
     )
 
 
-def timeline(stages: Sequence[Stage], minibatches: int) -> list[list[Span]]:
-    """Return when each stage does what under 1F1B."""
+def timeline(stages: Sequence[Stage], schedule: Schedule) -> list[list[Span]]:
+    """Return when each stage does what."""
     durations = [
         Duration(stage.forward_s + stage.send_forward_s, stage.backward_s + stage.send_backward_s, stage.update_s)
         for stage in stages
     ]
-    return simulate(one_forward_one_backward(len(stages), minibatches), durations)
+    return simulate(schedule.rows, durations)
 
 
 def _stage(problem: Problem, index: int, bounds: Sequence[int], memory_bytes: int) -> Stage:
@@ -92,5 +116,13 @@ def _stage(problem: Problem, index: int, bounds: Sequence[int], memory_bytes: in
         send_bytes=sum(value.output_bytes for value in down) + sum(value.gradient_bytes for value in up),
         boundary=tuple(value.name for value in down),
         memory_bytes=memory_bytes,
+        held=Held(
+            frozen_bytes=sum(costs.layers[at].parameter_bytes - costs.layers[at].learning_bytes for at in members),
+            learning_bytes=sum(costs.layers[at].learning_bytes for at in members),
+            saved_bytes=sum(costs.layers[at].saved_bytes for at in members),
+            transient_bytes=max(costs.layers[at].transient_bytes for at in members),
+            activation_bytes=sum(value.output_bytes for value in down),
+            gradient_bytes=sum(value.gradient_bytes for value in down),
+        ),
         flops=sum(costs.layers[at].flops for at in members),
     )

@@ -117,6 +117,7 @@ def _differences(plan: Plan, words: Words) -> Iterator[str]:
             ("receive_s", stage.receive_s, 0.0),
             ("memory_bytes", stage.memory_bytes, words.memory_bytes(plan, number, before, through)),
             ("send_bytes", stage.send_bytes, sum(map(words.down_bytes, down)) + sum(map(words.up_bytes, up))),
+            ("held", stage.held, words.held(before, through)),
             ("boundary", sorted(stage.boundary), sorted(down)),
         ]
         for name, said, found in pairs:
@@ -124,7 +125,7 @@ def _differences(plan: Plan, words: Words) -> Iterator[str]:
                 yield f"stage {number}: {name} is {found} by the profile and {said} in the plan"
     if abs(max(totals) / 1e9 - plan.bottleneck_s) > TOLERANCE_S:
         yield f"bottleneck_s is {max(totals) / 1e9} by the profile and {plan.bottleneck_s} in the plan"
-    for name in ("model", "model_digest", "batch_size", "input_shape", "vocabulary"):
+    for name in ("model", "model_digest", "batch_size", "input_shape", "vocabulary", "momenta"):
         said, found = getattr(plan, name), getattr(words.profile, name)
         if said != found:
             yield f"{name} is {found} in the profile and {said} in the plan"

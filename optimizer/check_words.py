@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import networkx as nx
 
-from optimizer.types import Plan
+from optimizer.types import Held, Plan
 from profiler.transfer import copy_s
 from profiler.types import INPUT, Layer, Profile
 
@@ -61,10 +61,24 @@ class Words:
     def counts(self, plan: Plan, stage: int) -> tuple[int, int, int, int]:
         """Return a stage's minibatches in flight, copies of what learns beside the weights, slots on either side."""
         flying = [min(plan.num_stages - one, plan.predicted.minibatches) for one in range(plan.num_stages)]
-        momenta = 1 if self.profile.momentum else 0
+        momenta = self.profile.momenta
         before = flying[stage - 1] if stage else 0
         behind = flying[stage] if stage < plan.num_stages - 1 else 0
         return flying[stage], flying[stage] + momenta, before, behind
+
+    def held(self, before: set[str], through: set[str]) -> Held:
+        """Return what the layers of a stage hold, counted once."""
+        own = [self.layers[name] for name in through - before]
+        learning = sum(layer.learning_bytes for layer in own)
+        down = self.crossing(through)
+        return Held(
+            frozen_bytes=sum(layer.parameter_bytes for layer in own) - learning,
+            learning_bytes=learning,
+            saved_bytes=sum(layer.saved_bytes for layer in own),
+            transient_bytes=max(layer.transient_bytes for layer in own),
+            activation_bytes=sum(map(self.down_bytes, down)),
+            gradient_bytes=sum(map(self.up_bytes, down)),
+        )
 
     def memory_bytes(self, plan: Plan, stage: int, before: set[str], through: set[str]) -> int:
         """Return what a stage needs: d versions and the gradient of what learns come to d beside the weights."""

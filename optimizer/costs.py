@@ -116,7 +116,7 @@ def costs_of(profile: Profile) -> Costs:
         loss_forward_ns=nanoseconds(profile.loss.forward_s),
         loss_backward_ns=nanoseconds(profile.loss.backward_s),
         values=_values(profile, position),
-        momenta=1 if profile.momentum else 0,
+        momenta=profile.momenta,
     )
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.assemble import timeline
 from optimizer.explain import Alternative, Explanation
+from optimizer.schedule import ASYNCHRONOUS, schedule_of
 from optimizer.simulate import makespan_s
 from optimizer.staircase import staircase
 from optimizer.types import Plan
@@ -42,7 +43,7 @@ def show_explanation(plan: Plan, found: Explanation, console: "Console") -> None
 
 
 def _show_timeline(plan: Plan, console: "Console") -> None:
-    spans = timeline(plan.stages, MINIBATCHES_SHOWN)
+    spans = timeline(plan.stages, schedule_of(ASYNCHRONOUS, len(plan.stages), MINIBATCHES_SHOWN))
     column_s = makespan_s(spans) / COLUMNS_SHOWN
     if not column_s:
         return

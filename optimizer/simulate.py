@@ -9,7 +9,7 @@ through the same two formulas.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from optimizer.schedule import Action
+from optimizer.schedule import Action, groups, needed_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def simulate(schedule: Sequence[Sequence[Action]], durations: Sequence[Duration]
         for stage, actions in enumerate(schedule):
             while len(spans[stage]) < len(actions):
                 action = actions[len(spans[stage])]
-                need = _need(action, len(schedule))
+                need = needed_by(action, len(schedule))
                 if need is not None and need not in ended:
                     break
                 free = spans[stage][-1].end_s if spans[stage] else 0.0
@@ -71,34 +71,31 @@ def bubble_share(spans: Sequence[Sequence[Span]]) -> float:
     return min(1.0, max(0.0, 1 - busy_s / whole_s)) if whole_s else 0.0
 
 
-def has_steady_state(stages: int, minibatches: int) -> bool:
-    """Say whether so many minibatches outlast the warm-up."""
-    return minibatches > stages
+def has_steady_state(stages: int, minibatches: int, flush_every: int | None = None) -> bool:
+    """Say whether so many minibatches outlast the warm-up, or, with flushes, the first of them."""
+    return minibatches > (flush_every or stages)
 
 
-def throughput(spans: Sequence[Sequence[Span]], batch_size: int) -> float:
+def throughput(spans: Sequence[Sequence[Span]], batch_size: int, flush_every: int | None = None) -> float:
     """Return the steady-state throughput in samples/s.
 
     The last stage neither warms up nor drains: it alternates forward and backward from first to last. Its first S
     backwards still ride on the warm-up of the others, so the clock runs from the end of the S-th to the end of the
-    last. With S minibatches or fewer there is no steady state and the whole makespan counts. Where no time passes at
-    all, the throughput is 0.
+    last. With flushes it runs from the end of the last backward before the first flush, so that it sees whole rounds.
+    With S minibatches or fewer, or a single round, there is no steady state and the whole makespan counts. Where no
+    time passes at all, the throughput is 0.
     """
     ends: Mapping[int, float] = {span.action.minibatch: span.end_s for span in spans[-1] if span.action.kind == "B"}
     stages, minibatches = len(spans), len(ends)
-    if has_steady_state(stages, minibatches):
-        samples, time_s = batch_size * (minibatches - stages), ends[minibatches - 1] - ends[stages - 1]
+    if has_steady_state(stages, minibatches, flush_every):
+        *_, last = groups(minibatches, flush_every)
+        begun = stages if flush_every is None else flush_every
+        # An incomplete last round is all warm-up and drain.
+        until = minibatches if flush_every in (None, len(last)) or last[0] == begun else last[0]
+        samples, time_s = batch_size * (until - begun), ends[until - 1] - ends[begun - 1]
     else:
         samples, time_s = batch_size * minibatches, makespan_s(spans)
     return samples / time_s if time_s else 0.0
-
-
-def _need(action: Action, stages: int) -> Action | None:
-    if action.kind == "F" and action.stage > 0:
-        return Action(action.stage - 1, "F", action.minibatch)
-    if action.kind == "B" and action.stage < stages - 1:
-        return Action(action.stage + 1, "B", action.minibatch)
-    return None
 
 
 def _duration(action: Action, duration: Duration) -> float:

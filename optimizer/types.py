@@ -8,12 +8,33 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from optimizer.schedule import ScheduleName
 from profiler.types import Bytes, Count, Seconds
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 EXACT, BOUNDED = "exact", "bounded"
 """Methods of the best split: proven, or not."""
-FORMAT_VERSION: Literal[2] = 2
+FORMAT_VERSION: Literal[3] = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """The bytes of one stage's layers, each counted once; how often they are held depends on the schedule.
+
+    Attributes:
+        frozen_bytes: Of parameters that do not learn.
+        learning_bytes: Of those that do.
+        saved_bytes: What one minibatch keeps for its backward.
+        transient_bytes: The largest that a layer needs for a moment.
+        activation_bytes: What crosses the cut behind the stage for one minibatch; likewise ``gradient_bytes`` back.
+    """
+
+    frozen_bytes: Bytes
+    learning_bytes: Bytes
+    saved_bytes: Bytes
+    transient_bytes: Bytes
+    activation_bytes: Bytes
+    gradient_bytes: Bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +48,7 @@ class Stage:
         send_bytes: Activations and gradients sent.
         boundary: The values that cross the cut behind this stage, relayed ones included.
         memory_bytes: Predicted peak above an empty process.
+        held: What is in it, counted once.
     """
 
     layers: Annotated[tuple[str, ...], Meta(min_length=1)]
@@ -41,6 +63,7 @@ class Stage:
     send_bytes: Bytes
     boundary: tuple[str, ...]
     memory_bytes: Bytes
+    held: Held
     flops: Count
 
     @property
@@ -85,6 +108,9 @@ class Plan:
 
     Attributes:
         method: How it was found: ``exact``, ``bounded`` (not proven), a scheme's or a peer's name.
+        schedule: What is predicted, and runs if nothing else is said; the split was searched for 1F1B.
+        flush_every: Minibatches an update, where the schedule flushes.
+        momenta: How many tensors the update rule keeps for a parameter.
         bottleneck_s: The largest stage's ``total_s``.
         optimal: Whether no legal split has a smaller bottleneck, proven by a search over all of them.
         lower_bound_s: No legal split has a smaller bottleneck than this.
@@ -100,7 +126,9 @@ class Plan:
     profile_digest: str
     num_stages: Annotated[int, Meta(ge=1)]
     method: str
-    schedule: Literal["1f1b"]
+    schedule: ScheduleName
+    flush_every: Annotated[int, Meta(ge=1)] | None = None
+    momenta: Count
     stages: Annotated[tuple[Stage, ...], Meta(min_length=1)]
     bottleneck_s: Seconds
     predicted: Prediction
@@ -109,7 +137,7 @@ class Plan:
     search: Search
     memory_limit_bytes: Bytes | None = None
     cut_after: tuple[tuple[str, ...], ...] = ()
-    format_version: Literal[2] = FORMAT_VERSION
+    format_version: Literal[3] = FORMAT_VERSION
 
     @property
     def cuts(self) -> tuple[str, ...]:

@@ -81,8 +81,8 @@ def _total_rate(amount: Callable[[Layer], int], profile: Profile) -> str:
     return f"{sum(map(amount, profile.layers)) / sum(map(compute_s, profile.layers)) / 1e9:.1f}"
 
 
-def _momentum(profile: Profile, layer: Layer) -> int:
-    return layer.learning_bytes if profile.momentum else 0
+def _momenta(profile: Profile, layer: Layer) -> int:
+    return layer.learning_bytes * profile.momenta
 
 
 COLUMNS = (
@@ -135,7 +135,7 @@ COLUMNS = (
     _bytes("output MiB", lambda _profile, layer: layer.output_bytes),
     _bytes("params MiB", lambda _profile, layer: layer.parameter_bytes),
     _bytes("gradients MiB", lambda _profile, layer: layer.learning_bytes),
-    _bytes("momentum MiB", _momentum),
+    _bytes("momentum MiB", _momenta),
     _bytes(
         "saved MiB",
         lambda _profile, layer: layer.saved_bytes,

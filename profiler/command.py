@@ -44,6 +44,8 @@ def execute(parser: Parser, run: Callable[[argparse.Namespace], int], argv: list
         if options.debug:
             traceback.print_exc()
         sys.stderr.write(f"error: {error}\n")
+        for added in getattr(error, "__notes__", ()):
+            sys.stderr.write(f"note: {added}\n")
         return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("error: interrupted; nothing is left running\n")

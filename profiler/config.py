@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from profiler.errors import ConfigError
 from profiler.files import is_file, read_bytes
+from profiler.rule import RuleName, UpdateRule
 
 Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
 RESERVED = ("schemes",)
@@ -27,9 +28,10 @@ class Config:
     """What one comparison is made of; the keys of a configuration file.
 
     Samples are images of ``image_size``, or tensors of ``sample_shape`` where that is given; with a ``vocabulary`` they
-    hold whole numbers below it, as token ids, instead of normal floats. ``lr`` and ``momentum`` set the update rule;
-    ``batches`` counts the minibatches of a run, ``repeats`` the runs of a partition; ``schemes`` are those that
-    ``compare`` runs beside ``optimized``.
+    hold whole numbers below it, as token ids, instead of normal floats. ``data`` names a factory of real samples.
+    ``update_rule``, ``lr``, ``momentum``, ``nesterov`` and ``weight_decay`` set the update rule, with the meanings of
+    torch.optim (``momentum`` is SGD's alone); ``batches`` counts the minibatches of a run, ``repeats`` the runs of a
+    partition; ``schemes`` are those that ``compare`` runs beside ``optimized``.
     """
 
     model: str
@@ -40,6 +42,10 @@ class Config:
     classes: Annotated[int, Meta(ge=2)] = 1000
     lr: Annotated[float, Meta(gt=0, le=1000)] = 0.01
     momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9
+    nesterov: bool = False
+    weight_decay: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    update_rule: RuleName = "sgd"
+    data: str = ""
     batches: Annotated[int, Meta(ge=1, le=10_000)] = 12
     repeats: Annotated[int, Meta(ge=1, le=1000)] = 3
     schemes: tuple[str, ...] = ("front-heavy", "front-load", "middle-load", "end-load", "end-heavy", "equal-load")
@@ -48,6 +54,17 @@ class Config:
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one minibatch, ``(N, C, H, W)`` for images."""
         return (self.batch_size, *(self.sample_shape or (3, self.image_size, self.image_size)))
+
+    @property
+    def rule(self) -> UpdateRule:
+        """The update rule."""
+        return UpdateRule(
+            name=self.update_rule,
+            lr=self.lr,
+            momentum=self.momentum if self.update_rule == "sgd" else 0.0,
+            weight_decay=self.weight_decay,
+            nesterov=self.nesterov,
+        )
 
     @property
     def size_name(self) -> str:
@@ -97,7 +114,11 @@ def load(path: Path) -> Config:
         values[key] = convert(entry, hints[key], key)
     if "model" not in values:
         raise ConfigError(f"{path}: the key 'model' is missing; add a line such as 'model: resnet50'")
-    return Config(**values)
+    found = Config(**values)
+    if found.nesterov and not found.rule.momentum:
+        place = entries["nesterov"].place
+        raise ConfigError(f"{place}: nesterov looks along SGD's momentum and there is none; leave one of the two out")
+    return found
 
 
 def read_mapping(path: Path) -> dict[str, Entry]:

@@ -124,8 +124,8 @@ def through_ends(low: Profile, high: Profile) -> Fit:
 def _checked(profiles: Sequence[Profile]) -> Sequence[Profile]:
     first = profiles[0]
     for other in profiles[1:]:
-        same = (first.model_digest, first.input_shape[1:], first.momentum, first.machine)
-        if (other.model_digest, other.input_shape[1:], other.momentum, other.machine) != same:
+        same = (first.model_digest, first.input_shape[1:], first.update_rule, first.machine)
+        if (other.model_digest, other.input_shape[1:], other.update_rule, other.machine) != same:
             raise ProfilerError(
                 f"the profiles of {first.model} at batch {first.batch_size} and of {other.model} at batch "
                 f"{other.batch_size} differ in more than the batch size; profile both anew on one machine"

@@ -19,7 +19,6 @@ from profiler.process import settled
 from profiler.rounds import Clocks, Samples, Stepper, stepper_for
 from profiler.saved import saved_bytes
 from profiler.types import Profile
-from profiler.update import UpdateRule
 from profiler.work import Work
 from profiler.workload import minibatch
 
@@ -73,7 +72,7 @@ def measure(
         # With a learning rate of 0 the update does all its work and the weights stay: they would soon fit the one
         # minibatch by heart, and layers whose time depends on the data, such as max pooling, would drift.
         stepper = stepper_for(
-            captured, minibatch(config, captured), UpdateRule(0.0, config.momentum), depth=2, clocks=clocks
+            captured, minibatch(config, captured), replace(config.rule, lr=0.0), slots=2, clocks=clocks
         )
         rounds: Rounds = Turns(stepper, beside) if beside else stepper
         loaded = rounds.loaded if isinstance(rounds, Turns) else Samples()

@@ -23,7 +23,6 @@ from profiler.errors import blaming
 from profiler.process import PeakMemory, return_memory_at_once, settle
 from profiler.rounds import Clocks, Stepper, stepper_for
 from profiler.saved import saved_bytes
-from profiler.update import UpdateRule
 from profiler.workload import captured_model, minibatch
 
 PLAIN_STEPS = 3
@@ -64,7 +63,7 @@ def _measure(_connection: Connection, config: Config, core: int) -> Memory | Non
     before = memory.resident_bytes() - sum(tensor.nbytes for tensor in state)
     batch = minibatch(config, captured)
     reading = _Peaks(memory)
-    stepper = stepper_for(captured, batch, UpdateRule(config.lr, config.momentum), depth=1, clocks=Clocks())
+    stepper = stepper_for(captured, batch, config.rule, slots=1, clocks=Clocks())
     with blaming(config.model):
         stepper.instrumented_step(reading)
         rest = memory.resident_bytes()

@@ -5,6 +5,7 @@ import importlib
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchvision
@@ -48,6 +49,18 @@ def _torchvision(name: str, classes: int) -> nn.Module:
 
 
 def _own(name: str) -> nn.Module:
+    model = made(name)
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"the factory '{name}' returned a {type(model).__name__}; it has to return a torch.nn.Module")
+    return model
+
+
+def made(name: str) -> Any:
+    """Return what the user's own factory ``package.module:factory`` makes when it is called without arguments.
+
+    Raises:
+        ModelError: It cannot be found, or raises.
+    """
     module_name, _, factory_name = name.partition(":")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
@@ -59,12 +72,9 @@ def _own(name: str) -> nn.Module:
             "check the name package.module:factory and the folder you are in"
         ) from error
     try:
-        model = factory()
+        return factory()
     except (Exception, SystemExit) as error:
         raise ModelError(
-            f"the factory '{name}' raised {type(error).__name__}: {one_line(error)}; it has to return a module when "
-            "called without arguments"
+            f"the factory '{name}' raised {type(error).__name__}: {one_line(error)}; it has to do its work when called "
+            "without arguments"
         ) from error
-    if not isinstance(model, nn.Module):
-        raise ModelError(f"the factory '{name}' returned a {type(model).__name__}; it has to return a torch.nn.Module")
-    return model

@@ -12,7 +12,6 @@ from profiler.child import Child, child
 from profiler.config import Config
 from profiler.process import settle
 from profiler.rounds import Clocks, Samples, Stepper, stepper_for
-from profiler.update import UpdateRule
 from profiler.workload import captured_model, minibatch
 
 
@@ -72,8 +71,7 @@ class Turns:
 def _train(connection: Connection, config: Config, core: int) -> None:
     settle(core)
     captured = captured_model(config)
-    rule = UpdateRule(config.lr, config.momentum)
-    stepper = stepper_for(captured, minibatch(config, captured), rule, depth=2, clocks=Clocks())
+    stepper = stepper_for(captured, minibatch(config, captured), config.rule, slots=2, clocks=Clocks())
     stepper.plain_step()
     connection.send("ready")
     while True:

@@ -26,6 +26,8 @@ ENVIRONMENT = (
     "TORCH_",
 )
 """Beginnings of the names of environment variables that change how fast layers run."""
+BINDING = ("GOMP_CPU_AFFINITY", "KMP_AFFINITY", "OMP_PROC_BIND", "OMP_PLACES")
+"""Environment variables with which a threading library binds threads, and with them the process, to cores."""
 KEEP_BYTES = 1 << 30
 """How much freed memory malloc keeps in a process that times or runs layers."""
 _CPU = Path("/sys/devices/system/cpu")
@@ -45,7 +47,7 @@ def machine() -> Machine:
         torch_build=_torch_build(),
         torchvision=importlib.metadata.version("torchvision"),
         allocator=f"{' '.join(platform.libc_ver())} malloc, {KEEP_BYTES >> 20} MiB kept",
-        settings="one core, one thread, denormals flushed",
+        settings="one core, one thread, denormals flushed, channels last",
         environment=tuple(
             f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(ENVIRONMENT)
         ),
@@ -104,3 +106,9 @@ def _instructions() -> str:
     """Return the widest vector instructions of the processor that torch has kernels for."""
     flags = _cpu_says("flags", "Features").split()
     return next((name for name in ("avx512f", "avx2", "sve", "asimd") if name in flags), "")
+
+
+def affinity_variables() -> str:
+    """Return the environment variables that bind threads to cores, in brackets; nothing where none is set."""
+    found = [f"{name}={os.environ[name]}" for name in BINDING if os.environ.get(name)]
+    return f" ({', '.join(found)})" if found else ""

@@ -17,9 +17,9 @@ from torch.autograd.graph import Node
 
 from profiler.execute import heads, loss, run_layer
 from profiler.operations import Captured, leaves
+from profiler.rule import UpdateRule
 from profiler.segment import Segment, whole
 from profiler.types import INPUT
-from profiler.update import UpdateRule
 from profiler.versions import WeightVersions
 
 Clock = Callable[[], float]
@@ -61,12 +61,12 @@ class Samples:
 
 
 def stepper_for(
-    captured: Captured, batch: tuple[Tensor, Tensor], rule: UpdateRule, depth: int, clocks: Clocks
+    captured: Captured, batch: tuple[Tensor, Tensor], rule: UpdateRule, slots: int, clocks: Clocks
 ) -> "Stepper":
-    """Return a stepper for the whole of ``captured`` with ``depth`` weight versions."""
+    """Return a stepper for the whole of ``captured`` with a ring of ``slots`` weight versions."""
     segment = whole(captured)
     state = dict(captured.model.named_parameters()) | dict(captured.model.named_buffers())
-    versions = WeightVersions(segment.places, segment.parameters, state, depth, rule)
+    versions = WeightVersions(segment.places, segment.parameters, state, slots, rule)
     return Stepper(captured, segment, versions, batch, clocks)
 
 
@@ -114,10 +114,10 @@ class Stepper:
     def plain_step(self) -> float:
         """Run model, loss, backward and update as anyone would, and return how long it took."""
         start = self.clock()
-        self.versions.bind(self.versions.used_by(self.minibatch))
+        used = self.versions.bind()
         self._bind_attributes()
         loss(heads(self.captured.model(self.inputs)), self.labels).backward()  # type: ignore[no-untyped-call]
-        self.versions.update(self.minibatch)
+        self.versions.update(used)
         self.minibatch += 1
         return self.clock() - start
 
@@ -130,7 +130,7 @@ class Stepper:
         Returns:
             What the forward, the backward and the update took, by the layer's position.
         """
-        self.versions.bind(self.versions.used_by(self.minibatch))
+        used = self.versions.bind()
         events: list[tuple[float, int]] = []
         values: dict[str, Any] = {INPUT: self.inputs}
         forward: dict[int, float] = {}
@@ -149,7 +149,7 @@ class Stepper:
         values.clear()
         forward[LOSS] = clock() - start
         backward = self._backward(result, events, clock)
-        return forward, backward, self._update(clock)
+        return forward, backward, self._update(used, clock)
 
     def _bind_attributes(self) -> None:
         """Let the model's own forward, too, read the bound version of what it reads directly."""
@@ -168,14 +168,15 @@ class Stepper:
             times[position] = times.get(position, 0.0) + following - begin
         return times
 
-    def _update(self, clock: Clock) -> dict[int, float]:
+    def _update(self, used: int, clock: Clock) -> dict[int, float]:
         times = {}
         for position, operation in enumerate(self.segment.operations):
             paths = [path for path in self.captured.parameters[operation.name] if path in self.captured.learning]
             start = clock()
             if paths:
-                self.versions.update(self.minibatch, paths)
+                self.versions.write(used, paths)
             times[position] = clock() - start if paths else 0.0
+        self.versions.advance()
         self.minibatch += 1
         return times
 

@@ -19,7 +19,7 @@ from profiler.versions import WeightVersions
 def saved_bytes(segment: Segment, versions: WeightVersions, sample: Tensor) -> tuple[int, ...]:
     """Return what each layer of ``segment``, in its order, keeps for input ``sample``."""
     values: dict[str, Any] = {INPUT: sample}
-    excluded = {_key(tensor) for tensor in (sample, *versions.tensors(0).values(), *versions.constants.values())}
+    excluded = {_key(tensor) for tensor in (sample, *versions.tensors().values(), *versions.constants.values())}
     producers: dict[int, int] = {}
     saved: dict[int, int] = {}
     alive = []  # until the end, so that no address is used twice
@@ -33,7 +33,7 @@ def saved_bytes(segment: Segment, versions: WeightVersions, sample: Tensor) -> t
         # The storage, not the tensor: the graph would hold a tensor that holds the graph, and neither were ever freed.
         alive.append(tensor.untyped_storage())
 
-    versions.bind(0)
+    versions.bind()
     with saved_tensors_hooks(keep, lambda kept: kept):  # no backward asks for them
         for position, operation in enumerate(segment.operations):
             run_layer(operation, values, versions.attributes, 0, 0)

@@ -4,6 +4,7 @@ The copy is the whole price of sending in shared memory, so the profiler measure
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -23,14 +24,18 @@ def slot_bytes(specs: Sequence[TensorSpec]) -> int:
 def slot_tensors(buffer: Any, offset: int, specs: Sequence[TensorSpec]) -> list[Tensor]:
     """Return tensors of the given shapes and strides that live in ``buffer`` from ``offset`` on."""
     tensors = []
-    for spec in specs:
+    for spec, start in zip(specs, slot_offsets(offset, specs), strict=True):
         if spec.bytes:
-            flat = torch.frombuffer(buffer, dtype=spec.dtype, count=spec.bytes // spec.dtype.itemsize, offset=offset)
+            flat = torch.frombuffer(buffer, dtype=spec.dtype, count=spec.bytes // spec.dtype.itemsize, offset=start)
         else:
             flat = torch.empty(0, dtype=spec.dtype)
         tensors.append(flat.as_strided(spec.shape, spec.stride))
-        offset += _aligned(spec.bytes)
     return tensors
+
+
+def slot_offsets(offset: int, specs: Sequence[TensorSpec]) -> list[int]:
+    """Return where each tensor of a slot that begins at ``offset`` starts."""
+    return list(accumulate((_aligned(spec.bytes) for spec in specs[:-1]), initial=offset)) if specs else []
 
 
 @torch.no_grad()

@@ -144,7 +144,7 @@ def misfit(profile: Profile, config: Config) -> str:
         ("model", profile.model, config.model),
         ("input", profile.input_shape, config.input_shape),
         ("vocabulary", profile.vocabulary, config.vocabulary),
-        ("momentum", profile.momentum, config.momentum),
+        ("update rule", profile.update_rule, config.rule.kind),
     ]
     if ":" not in profile.model:
         pairs.append(("classes", profile.classes, config.classes))

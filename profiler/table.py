@@ -126,7 +126,7 @@ def memory_parts(profile: Profile) -> tuple[int, int, int, int, int]:
     return (
         sum(layer.parameter_bytes for layer in profile.layers),
         learning,
-        learning if profile.momentum else 0,
+        learning * profile.momenta,
         sum(layer.saved_bytes for layer in profile.layers),
         max(layer.transient_bytes for layer in profile.layers),
     )

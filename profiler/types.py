@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-FORMAT_VERSION: Literal[2] = 2
+FORMAT_VERSION: Literal[3] = 3
 
 Seconds = Annotated[float, Meta(ge=0, le=1e6)]
 Bytes = Annotated[int, Meta(ge=0, le=1 << 50)]
@@ -57,7 +57,7 @@ class Layer:
         output_bytes: Size of its output, hence what crosses a cut behind it.
         gradient_bytes: Size of the gradient that comes back over such a cut; 0 where none flows.
         parameter_bytes: Size of its parameters.
-        learning_bytes: Size of those that learn, hence of their gradients, and of the momentum if the rule has any.
+        learning_bytes: Size of those that learn, hence of their gradients, and of each tensor that the rule keeps.
         saved_bytes: What its forward keeps for the backward, parameters excluded.
         transient_bytes: What it needs for a moment beyond parameters, gradients, momentum and all that is saved.
         flops: Floating-point operations of the forward as ``work`` counts them (a multiply-add is two); likewise
@@ -165,7 +165,8 @@ class Profile:
         together: Groups of layers that no cut may separate (they share a parameter, or hand over what is no tensor).
         outputs: The layers whose outputs enter the loss, the main head first; the last stage needs them all.
         whole_step_s: The plain, uninstrumented step: model, loss, backward, update.
-        momentum: That of the update rule that was timed; without any, an update is cheaper.
+        update_rule: The rule that was timed, in the words of ``UpdateRule.kind``.
+        momenta: How many tensors it keeps for each parameter.
         core: Where it was measured, of the cores in ``affinity``.
         peak_memory_bytes: Largest resident size of a process in whole steps, above an empty one; None where the kernel
             keeps no peak.
@@ -185,7 +186,8 @@ class Profile:
     input_shape: Annotated[tuple[Annotated[int, Meta(ge=1, le=1 << 31)], ...], Meta(min_length=2)]
     classes: Count
     vocabulary: Count = 0
-    momentum: Annotated[float, Meta(ge=0)]
+    update_rule: str
+    momenta: Count
     machine: Machine
     core: Count
     affinity: tuple[Count, ...]
@@ -210,7 +212,7 @@ class Profile:
     measured_at: str
     fit_error: float = 0.0
     complete: bool = True
-    format_version: Literal[2] = FORMAT_VERSION
+    format_version: Literal[3] = FORMAT_VERSION
 
 
 def parts_s(layers: Iterable[Layer], loss: Loss) -> float:

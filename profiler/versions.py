@@ -1,8 +1,9 @@
 """Weight versions in a ring of buffers: none is ever copied or restored.
 
-A stage of depth d keeps d versions. Minibatch b runs forward and backward on version max(0, b − d + 1) and its update
-writes version b + 1. When that happens, minibatches b + 1 … b + d − 1 are in flight; they hold versions
-max(0, b − d + 2) … b, so slot (b + 1) mod d, which held version b − d + 1, is free: its last reader was minibatch b.
+Forward binds the newest version; backward uses the tensors that its graph already holds, so it runs on the version
+that its forward ran on. An update reads the newest version and that minibatch's gradients and writes the next version
+into the next slot of the ring. How large the ring has to be follows from the schedule alone (``optimizer.needs``): a
+slot may be written again when no minibatch in flight holds what is in it. With one slot the update writes in place.
 
 Source: weight stashing after Narayanan et al., "PipeDream", SOSP 2019, section 3.3.
 """
@@ -12,68 +13,84 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from profiler.rule import UpdateRule
 from profiler.segment import Place
-from profiler.update import UpdateRule, write_next
+from profiler.update import write_next
 
 
 class WeightVersions:
-    """The parameters of one segment in ``depth`` versions, bound to its modules version by version."""
+    """The parameters of one segment in a ring of versions, bound to its modules version by version."""
 
     def __init__(
         self,
         places: Sequence[Place],
         learning: Sequence[str],
         initial: Mapping[str, Tensor],
-        depth: int,
+        slots: int,
         rule: UpdateRule,
     ) -> None:
-        """Take over the tensors in ``initial`` as version 0; further versions and the momentum are allocated.
+        """Take over the tensors in ``initial`` as version 0; further versions and the moments are allocated.
 
         Args:
             places: Where parameters and buffers are bound.
             learning: Paths of the parameters that learn; all others are bound once and for all.
             initial: Parameters and buffers by path.
-            depth: How many versions live at once.
+            slots: How many versions the ring holds.
             rule: The update rule.
         """
-        self.depth, self.rule = depth, rule
+        self.slots, self.rule, self.newest = slots, rule, 0
         self.attributes: dict[str, Tensor] = {}
         self._places = [place for place in places if place.path in set(learning)]
         self._tensors = [
             {path: initial[path].detach() if version == 0 else torch.zeros_like(initial[path]) for path in learning}
-            for version in range(depth)
+            for version in range(slots)
         ]
         self._ring = [{path: nn.Parameter(tensor) for path, tensor in tensors.items()} for tensors in self._tensors]
-        self._momentum = {path: torch.zeros_like(initial[path]) for path in learning} if rule.momentum else {}
+        self._moments = {path: tuple(torch.zeros_like(initial[path]) for _ in range(rule.momenta)) for path in learning}
+        self._counts = dict.fromkeys(learning, 0)
         self.constants = {place.path: initial[place.path] for place in places if place.path not in set(learning)}
         for place in places:
             if place.path in self.constants:
                 self._attach(place, initial[place.path])
 
-    def used_by(self, minibatch: int) -> int:
-        """Return the version that ``minibatch`` runs on."""
-        return max(0, minibatch - self.depth + 1)
-
-    def bind(self, version: int) -> None:
-        """Let the modules compute with ``version``."""
-        parameters = self._ring[version % self.depth]
+    def bind(self) -> int:
+        """Let the modules compute with the newest version and return its number."""
+        parameters = self._ring[self.newest % self.slots]
         for place in self._places:
             self._attach(place, parameters[place.path])
+        return self.newest
+
+    def update(self, used: int) -> int:
+        """Write the next version from the newest one and the gradients of version ``used``, which are dropped.
+
+        Returns:
+            The number of the version that is now the newest.
+        """
+        self.write(used, self._tensors[0])
+        return self.advance()
 
     @torch.no_grad()
-    def update(self, minibatch: int, paths: Iterable[str] | None = None) -> None:
-        """Write version ``minibatch + 1`` from version ``minibatch`` and that minibatch's gradients, which are dropped.
+    def write(self, used: int, paths: Iterable[str]) -> None:
+        """Do the part of an update that belongs to the parameters ``paths``; ``advance`` follows the last part."""
+        held = self._ring[used % self.slots]
+        current = self._tensors[self.newest % self.slots]
+        following = self._tensors[(self.newest + 1) % self.slots]
+        for path in paths:
+            gradient = held[path].grad
+            self._counts[path] += gradient is not None
+            count, out = self._counts[path], following[path]
+            write_next(self.rule, current[path], gradient, self._moments[path], count=count, out=out)
+            held[path].grad = None
 
-        Args:
-            minibatch: Whose gradients to apply.
-            paths: Only these parameters; all of them where None.
-        """
-        used = self._ring[self.used_by(minibatch) % self.depth]
-        current = self._tensors[minibatch % self.depth]
-        following = self._tensors[(minibatch + 1) % self.depth]
-        for path in self._tensors[0] if paths is None else paths:
-            write_next(self.rule, current[path], used[path].grad, self._momentum.get(path), following[path])
-            used[path].grad = None
+    def advance(self) -> int:
+        """Let what was written be the newest version, and return its number."""
+        self.newest += 1
+        return self.newest
+
+    def gradients(self, used: int) -> dict[str, Tensor]:
+        """Return the gradients that minibatches on version ``used`` have left so far, by path."""
+        ring = self._ring[used % self.slots]
+        return {path: parameter.grad for path, parameter in ring.items() if parameter.grad is not None}
 
     def drop_gradients(self) -> None:
         """Forget all gradients, as after a warm-up."""
@@ -81,9 +98,9 @@ class WeightVersions:
             for parameter in parameters.values():
                 parameter.grad = None
 
-    def tensors(self, version: int) -> Mapping[str, Tensor]:
-        """Return the parameters of ``version`` by path."""
-        return self._tensors[version % self.depth]
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Return the parameters of the newest version by path."""
+        return self._tensors[self.newest % self.slots]
 
     def _attach(self, place: Place, tensor: Tensor) -> None:
         if place.module is None:

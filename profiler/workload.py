@@ -33,6 +33,7 @@ def captured_model(config: Config) -> Captured:
         )
     with contextlib.redirect_stdout(sys.stderr):
         model = models.build(config.model, config.classes, SEED)
+        model.to(memory_format=torch.channels_last)  # of the weights of its convolutions; as ``laid_out`` does images
     with contextlib.redirect_stdout(sys.stderr):  # a model's own prints are no results
         return capture(model, config.model, inputs(config.input_shape, config.vocabulary, torch.Generator()))
 

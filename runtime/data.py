@@ -1,25 +1,190 @@
-"""Seeded synthetic inputs and labels, made before the clock starts."""
+"""What a run trains on: seeded synthetic minibatches made before the clock starts, or those of the user's own loader.
 
-from collections.abc import Sequence
+Labels do not travel through the stages: the first stage takes the inputs from a feed of its own, the last one the
+labels. So a loader has to yield the same minibatches in the same order wherever it is made; torch's, Python's and
+numpy's generators are seeded before it is, and torch's anew for every minibatch.
+"""
 
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
 import torch
 from torch import Tensor
 
+from profiler.errors import one_line
 from profiler.inputs import inputs as make
+from profiler.inputs import laid_out
+from profiler.models import made
+from runtime.errors import InputError
 
 POOL = 16
-"""How many different minibatches a run has; minibatch b uses the data of b mod ``POOL``."""
+"""How many different synthetic minibatches a run has; minibatch b uses the data of b mod ``POOL``."""
 
 _INPUTS, _LABELS = 0, 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSpec:
+    """Which data a run trains on.
+
+    Attributes:
+        factory: ``package.module:factory``, which returns an iterable of pairs (inputs, labels); synthetic without one.
+        shape: Of a minibatch's inputs, the minibatch included.
+        dtype: Of its inputs.
+        vocabulary: Inputs are whole numbers below it; 0 for floats.
+    """
+
+    factory: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    vocabulary: int
+    classes: int
+    minibatches: int
+    seed: int
+
+
+class Feed(Protocol):
+    """Hands out minibatches 0, 1, 2, … in this order; one may be asked for again."""
+
+    def inputs(self, minibatch: int) -> Tensor:
+        """Return the inputs of a minibatch, ``(N, …)``."""
+
+    def labels(self, minibatch: int) -> Tensor:
+        """Return the labels of a minibatch, ``(N,)``."""
+
+
+def feed_of(spec: DataSpec) -> Feed:
+    """Return the feed.
+
+    Raises:
+        ModelError: The user's factory cannot be found or raises.
+        InputError: It does not return what can be iterated.
+    """
+    return Loader(spec) if spec.factory else Synthetic(spec)
+
+
+class Synthetic:
+    """Minibatches drawn from a seed, each when it is first asked for."""
+
+    def __init__(self, spec: DataSpec) -> None:
+        """Nothing is made yet."""
+        self._spec = spec
+        self._made: dict[tuple[int, int], Tensor] = {}
+
+    def inputs(self, minibatch: int) -> Tensor:
+        """Return the inputs of a minibatch."""
+        spec = self._spec
+        key = minibatch % POOL, _INPUTS
+        if key not in self._made:
+            self._made[key] = inputs(spec.seed, minibatch, spec.shape, spec.vocabulary)
+        return self._made[key]
+
+    def labels(self, minibatch: int) -> Tensor:
+        """Return the labels of a minibatch."""
+        spec = self._spec
+        key = minibatch % POOL, _LABELS
+        if key not in self._made:
+            self._made[key] = labels(spec.seed, minibatch, spec.shape[0], spec.classes)
+        return self._made[key]
+
+
+class Loader:
+    """Minibatches of the user's own factory, checked as they come."""
+
+    def __init__(self, spec: DataSpec) -> None:
+        """Make the iterable and start on it.
+
+        Raises:
+            ModelError: The factory cannot be found or raises.
+            InputError: What it returns cannot be iterated.
+        """
+        self._spec, self._at = spec, -1
+        random.seed(spec.seed)
+        np.random.seed(spec.seed % (1 << 32))  # noqa: NPY002 - the generator that loaders use
+        torch.manual_seed(spec.seed)
+        iterable = made(spec.factory)
+        try:
+            self._iterator: Iterator[Any] = iter(iterable)
+        except TypeError as error:
+            raise InputError(
+                f"the data factory '{spec.factory}' returned a {type(iterable).__name__}, which cannot be iterated; it "
+                "has to return pairs (inputs, labels), as a DataLoader does"
+            ) from error
+        self._pair: tuple[Tensor, Tensor] | None = None
+
+    def inputs(self, minibatch: int) -> Tensor:
+        """Return the inputs of a minibatch.
+
+        Raises:
+            InputError: The loader raises, has ended, or yields something else.
+        """
+        return self._take(minibatch)[0]
+
+    def labels(self, minibatch: int) -> Tensor:
+        """Return the labels of a minibatch.
+
+        Raises:
+            InputError: The loader raises, has ended, or yields something else.
+        """
+        return self._take(minibatch)[1]
+
+    def _take(self, minibatch: int) -> tuple[Tensor, Tensor]:
+        while self._at < minibatch or self._pair is None:
+            self._at += 1
+            # Layers that draw seed this generator too; what the loader draws must not depend on them.
+            torch.manual_seed((self._spec.seed << 20) + self._at)
+            self._pair = self._checked(self._next())
+        return self._pair
+
+    def _next(self) -> Any:
+        spec = self._spec
+        try:
+            return next(self._iterator)
+        except StopIteration as error:
+            raise InputError(
+                f"the data of '{spec.factory}' end after {self._at} of {spec.minibatches} minibatches; give fewer "
+                "--batches, or more data"
+            ) from error
+        except Exception as error:
+            raise InputError(
+                f"the data of '{spec.factory}' raised {type(error).__name__} at minibatch {self._at}: {one_line(error)}"
+            ) from error
+
+    def _checked(self, pair: Any) -> tuple[Tensor, Tensor]:
+        spec = self._spec
+        where = f"the data of '{spec.factory}' at minibatch {self._at}"
+        if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(one, Tensor) for one in pair)):
+            raise InputError(f"{where} are a {type(pair).__name__}; each has to be a pair of tensors (inputs, labels)")
+        found, given = pair
+        fits = found.dim() == len(spec.shape) and found.shape[1:] == spec.shape[1:]
+        if not fits or not 1 <= found.shape[0] <= spec.shape[0] or found.dtype != spec.dtype:
+            raise InputError(
+                f"{where} have inputs {tuple(found.shape)} of {found.dtype}, and the plan is for {spec.shape} of "
+                f"{spec.dtype} or fewer samples; plan for that shape, or change the data"
+            )
+        if given.shape != found.shape[:1] or given.is_floating_point():
+            raise InputError(
+                f"{where} have labels {tuple(given.shape)} of {given.dtype}; whole numbers of shape {(len(found),)} "
+                "are wanted"
+            )
+        if not 0 <= int(given.min()) <= int(given.max()) < spec.classes:
+            raise InputError(
+                f"{where} have labels from {int(given.min())} to {int(given.max())}, and the model has {spec.classes} "
+                f"classes; labels go from 0 to {spec.classes - 1}"
+            )
+        return laid_out(found), given
+
+
 def inputs(seed: int, minibatch: int, shape: Sequence[int], vocabulary: int = 0) -> Tensor:
-    """Return the inputs of a minibatch."""
+    """Return the synthetic inputs of a minibatch."""
     return make(shape, vocabulary, _generator(seed, minibatch, _INPUTS))
 
 
 def labels(seed: int, minibatch: int, batch_size: int, classes: int) -> Tensor:
-    """Return the labels of a minibatch, ``(N,)``."""
+    """Return the synthetic labels of a minibatch, ``(N,)``."""
     return torch.randint(classes, (batch_size,), generator=_generator(seed, minibatch, _LABELS))
 
 

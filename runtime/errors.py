@@ -4,10 +4,14 @@ from profiler.errors import StageplanError
 
 
 class RunError(StageplanError):
-    """A run failed: a stage raised, died, or lost its neighbour."""
+    """A run failed: a stage raised, died, stopped responding, or lost its neighbour."""
 
 
 class InputError(StageplanError):
-    """A plan, model or option cannot be run as given."""
+    """A plan, model, data or option cannot be run as given."""
 
     exit_code = 2
+
+
+class NeighbourGone(RunError):  # noqa: N818 - it names what happened, and is told as a consequence
+    """The process at the other end has gone; something else is the cause."""

@@ -7,46 +7,83 @@ all partitions begin alike.
 import math
 import socket
 from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
-from optimizer.schedule import depth, one_forward_one_backward
+from optimizer.assemble import scheduled
+from optimizer.needs import StageNeeds, needs_of
+from optimizer.schedule import FLUSH_EVERY, Schedule, ScheduleName, groups, schedule_of
 from optimizer.simulate import Span, makespan_s, throughput
 from optimizer.types import Plan
 from profiler.operations import Captured, spec_of
 from profiler.process import physical_core
 from profiler.provenance import machine
+from profiler.rule import UpdateRule
+from profiler.segment import Segment
 from profiler.slot import fill, slot_bytes, slot_tensors
 from profiler.statistics import foreign_load
 from profiler.types import INPUT
-from profiler.update import UpdateRule
 from runtime.arena import Arena
-from runtime.channel import doorbells, link_bytes
+from runtime.channel import ChannelName, Cut
+from runtime.data import DataSpec
 from runtime.errors import InputError
-from runtime.messages import Export, Go, Load, Report, Unload
+from runtime.guard import available_bytes, refuse_too_little_memory
+from runtime.messages import Export, Go, Load, OnNan, Report, Testimony, Unload
 from runtime.pool import WorkerPool
+from runtime.shm import arena_bytes, doorbells
 from runtime.slices import slices
+from runtime.supervise import Watch
 from runtime.types import RunResult, StageRun
+
+if TYPE_CHECKING:
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How plans are run.
+
+    Attributes:
+        flush_every: Minibatches an update, where the schedule flushes.
+        data: ``package.module:factory`` of the user's own data; synthetic without one.
+        vocabulary: Synthetic inputs are whole numbers below it; 0 for floats.
+        witness: Whether stages keep digests of gradients and buffers.
+    """
+
+    rule: UpdateRule
+    seed: int
+    schedule: ScheduleName = "1f1b"
+    flush_every: int = FLUSH_EVERY
+    channel: ChannelName = "shm"
+    data: str = ""
+    vocabulary: int = 0
+    on_nan: OnNan = "stop"
+    witness: bool = False
 
 
 class Launcher:
     """Runs plans of one captured model on a pool of stage processes."""
 
-    def __init__(self, captured: Captured, pool: WorkerPool, rule: UpdateRule, seed: int) -> None:
+    def __init__(self, captured: Captured, pool: WorkerPool, settings: Settings, watch: Watch | None = None) -> None:
         """Move the model's parameters and buffers to shared memory; the model keeps only their shapes."""
-        self.captured, self.pool, self.rule, self.seed = captured, pool, rule, seed
+        self.captured, self.pool, self.settings, self._watch = captured, pool, settings, watch
+        self.testimonies: list[tuple[Testimony, ...]] = []
         state = _state(captured)
         self._specs = tuple(spec_of(path, tensor) for path, tensor in state.items())
         self._weights = Arena.create(slot_bytes(self._specs))
-        fill(slot_tensors(self._weights.memory, 0, self._specs), [tensor.detach() for tensor in state.values()])
+        fill(self._initial(), [tensor.detach() for tensor in state.values()])
         _to_meta(captured.model)
+        self._store: TCPStore | None = None
 
     def run(self, plan: Plan, minibatches: int) -> RunResult:
         """Train for ``minibatches`` minibatches from the initial weights, and give the stages' memory back.
 
         Raises:
-            InputError: The plan is of another model, input or number of stages.
+            InputError: The plan is of another model, input or number of stages, or does not fit into memory; or the
+                user's data cannot be used.
             RunError: A stage failed.
         """
         self.load(plan, minibatches)
@@ -60,62 +97,34 @@ class Launcher:
         if stages != len(self.pool):
             raise InputError(f"the plan has {stages} stages for {len(self.pool)} processes; set --stages to match")
         segments = slices(self.captured, plan)
+        schedule = self._schedule(stages, minibatches)
+        needs = needs_of(schedule)
+        refuse_too_little_memory(scheduled(plan, schedule), *available_bytes())
         self.pool.describe_with(
             lambda stage: f"stage {stage} ({plan.stages[stage].layers[0]} … {plan.stages[stage].layers[-1]})"
         )
-        schedule = one_forward_one_backward(stages, minibatches)
-        slots = [depth(stage, stages, minibatches) if stage < stages - 1 else 0 for stage in range(stages)]
-        arenas: list[Arena] = []
-        bells: list[tuple[socket.socket, socket.socket]] = []
-        try:
-            for stage in range(stages - 1):
-                arenas.append(Arena.create(link_bytes(segments[stage].sends, slots[stage])))
-                bells.append(doorbells())
-            for stage in range(stages):
-                load = Load(
-                    stage=stage,
-                    segment=segments[stage],
-                    state=self._specs,
-                    actions=schedule[stage],
-                    depth=depth(stage, stages, minibatches),
-                    minibatches=minibatches,
-                    slots_before=slots[stage - 1] if stage else 0,
-                    slots_behind=slots[stage],
-                    rule=self.rule,
-                    seed=self.seed,
-                    input_shape=self.captured.specs[INPUT].shape,
-                    vocabulary=plan.vocabulary,
-                    classes=self.captured.classes,
-                )
-                descriptors = [self._weights.descriptor]
-                if stage:
-                    descriptors += [arenas[stage - 1].descriptor, bells[stage - 1][1].fileno()]
-                if stage < stages - 1:
-                    descriptors += [arenas[stage].descriptor, bells[stage][0].fileno()]
-                self.pool.tell(stage, load, tuple(descriptors))
-        finally:
-            # The stages hold their own copies; with ours closed, a stage that dies is noticed by its neighbours.
-            for arena in arenas:
-                arena.close()
-            for pair in bells:
-                for bell in pair:
-                    bell.close()
-        self.pool.collect()
+        self._hand_over(segments, schedule, needs)
+        steps = zip(plan.stages, needs, strict=True)
+        self.pool.collect([stage.compute_s * (need.in_flight + 1) for stage, need in steps])
 
     def go(self, plan: Plan, minibatches: int) -> RunResult:
         """Run the schedule that is loaded."""
+        schedule = self._schedule(len(plan.stages), minibatches)
         self.pool.tell_all(Go())
-        reports = [answer.report for answer in self.pool.collect() if answer.report]
+        longest = [max(stage.forward_s, stage.backward_s, stage.update_s) for stage in plan.stages]
+        reports = [answer.report for answer in self.pool.collect(longest, self._watch) if answer.report]
+        self.testimonies = [report.testimonies for report in reports]
         spans = [
             [Span(action, record.start_s, record.end_s) for action, record in zip(actions, report.actions, strict=True)]
-            for actions, report in zip(one_forward_one_backward(len(plan.stages), minibatches), reports, strict=True)
+            for actions, report in zip(schedule.rows, reports, strict=True)
         ]
         return RunResult(
-            plan=plan,
+            plan=scheduled(plan, schedule),
             batch_size=plan.batch_size,
             minibatches=minibatches,
+            channel=self.settings.channel,
             comparable=comparable(self.pool.cores),
-            throughput_samples_per_s=throughput(spans, plan.batch_size),
+            throughput_samples_per_s=throughput(spans, plan.batch_size, schedule.flush_every),
             makespan_s=makespan_s(spans),
             losses=tuple(loss if math.isfinite(loss) else None for loss in reports[-1].losses),
             stages=tuple(
@@ -127,14 +136,32 @@ class Launcher:
     def state(self) -> dict[str, Tensor]:
         """Return the trained parameters and the buffers by path, from the stages that are loaded."""
         target = Arena.create(slot_bytes(self._specs))
+        tensors = slot_tensors(target.memory, 0, self._specs)
+        fill(tensors, self._initial())  # which no layer uses stays as it was
         try:
             for stage in range(len(self.pool)):
                 self.pool.tell(stage, Export(), (target.descriptor,))
             self.pool.collect()
         finally:
             target.close()
-        tensors = slot_tensors(target.memory, 0, self._specs)
-        return {spec.name: tensor.clone() for spec, tensor in zip(self._specs, tensors, strict=True)}
+        return {spec.name: tensor for spec, tensor in zip(self._specs, tensors, strict=True)}
+
+    def initial_state(self) -> dict[str, Tensor]:
+        """Return copies of the parameters and buffers that every run starts from, by path."""
+        return {spec.name: tensor.clone() for spec, tensor in zip(self._specs, self._initial(), strict=True)}
+
+    def data_spec(self, minibatches: int) -> DataSpec:
+        """Return which data a run of so many minibatches trains on."""
+        given = self.captured.specs[INPUT]
+        return DataSpec(
+            factory=self.settings.data,
+            shape=given.shape,
+            dtype=given.dtype,
+            vocabulary=self.settings.vocabulary,
+            classes=self.captured.classes,
+            minibatches=minibatches,
+            seed=self.settings.seed,
+        )
 
     def unload(self) -> None:
         """Let the stages forget the plan and give its memory back."""
@@ -142,8 +169,72 @@ class Launcher:
         self.pool.collect()
 
     def close(self) -> None:
-        """Let go of the initial weights."""
+        """Let go of the initial weights, and of the port where the ranks met."""
         self._weights.close()
+        self._store = None
+
+    def _schedule(self, stages: int, minibatches: int) -> Schedule:
+        return schedule_of(self.settings.schedule, stages, minibatches, self.settings.flush_every)
+
+    def _initial(self) -> list[Tensor]:
+        return slot_tensors(self._weights.memory, 0, self._specs)
+
+    def _port(self) -> int:
+        if self.settings.channel != "gloo":
+            return 0
+        if self._store is None:
+            from runtime.gloo import open_store
+
+            self._store = open_store()
+        return self._store.port
+
+    def _hand_over(self, segments: Sequence[Segment], schedule: Schedule, needs: Sequence[StageNeeds]) -> None:
+        """Tell every stage what to become."""
+        last = len(segments) - 1
+        cuts = [
+            Cut(segments[at].sends, needs[at].activation_slots, needs[at].gradient_slots, needs[at + 1].in_flight)
+            for at in range(last)
+        ]
+        port = self._port()
+        shared = self.settings.channel == "shm"
+        arenas: list[Arena] = []
+        bells: list[tuple[socket.socket, socket.socket]] = []
+        try:
+            for cut in cuts if shared else []:
+                arenas.append(Arena.create(arena_bytes(cut)))
+                bells.append(doorbells())
+            for stage, segment in enumerate(segments):
+                load = Load(
+                    stage=stage,
+                    stages=len(segments),
+                    segment=segment,
+                    state=self._specs,
+                    actions=schedule.rows[stage],
+                    versions=needs[stage].versions,
+                    in_flight=needs[stage].in_flight,
+                    group_sizes=_group_sizes(schedule),
+                    before=cuts[stage - 1] if stage else None,
+                    behind=cuts[stage] if stage < last else None,
+                    channel=self.settings.channel,
+                    port=port,
+                    rule=self.settings.rule,
+                    data=self.data_spec(schedule.minibatches),
+                    on_nan=self.settings.on_nan,
+                    witness=self.settings.witness,
+                )
+                descriptors = [self._weights.descriptor]
+                if stage and shared:
+                    descriptors += [arenas[stage - 1].descriptor, bells[stage - 1][1].fileno()]
+                if stage < last and shared:
+                    descriptors += [arenas[stage].descriptor, bells[stage][0].fileno()]
+                self.pool.tell(stage, load, tuple(descriptors))
+        finally:
+            # The stages hold their own copies; with ours closed, a stage that dies is noticed by its neighbours.
+            for arena in arenas:
+                arena.close()
+            for pair in bells:
+                for bell in pair:
+                    bell.close()
 
 
 def comparable(cores: Sequence[int]) -> bool:
@@ -156,13 +247,23 @@ def cores_for(stages: int, usable: Sequence[int]) -> tuple[int, ...]:
     return tuple(usable[stage % len(usable)] for stage in range(stages))
 
 
+def _group_sizes(schedule: Schedule) -> tuple[int, ...]:
+    """Return for each minibatch how many are averaged in its update."""
+    if schedule.flush_every is None:
+        return (1,) * schedule.minibatches
+    return tuple(len(group) for group in groups(schedule.minibatches, schedule.flush_every) for _ in group)
+
+
 def _stage_run(report: Report, core: int, minibatches: int) -> StageRun:
     sends = {"F": 0.0, "B": 0.0, "U": 0.0}
     busy_s = 0.0
     for kind in sends:
         records = [record for record in report.actions if record.kind == kind]
-        busy_s += _median([record.cpu_s for record in records])
-        sends[kind] = _median([record.end_s - record.computed_s for record in records])
+        times = len(records) / minibatches  # updates are rarer with a flush
+        busy_s += median([record.cpu_s for record in records]) * times
+        sends[kind] = median([record.end_s - record.computed_s for record in records]) * times
+    faults = [record.page_faults for record in report.actions]
+    each = [sum(faults[at : at + 3]) for at in range(len(faults) // 2, len(faults), 3)]
     return StageRun(
         core=core,
         busy_s=busy_s,
@@ -171,13 +272,10 @@ def _stage_run(report: Report, core: int, minibatches: int) -> StageRun:
         foreign_load=foreign_load(
             [record.end_s - record.start_s for record in report.actions], [record.cpu_s for record in report.actions]
         ),
+        page_faults=median(each),
         peak_rss_bytes=report.peak_rss_bytes,
         actions=report.actions,
     )
-
-
-def _median(values: Sequence[float]) -> float:
-    return float(torch.tensor(values, dtype=torch.float64).quantile(0.5))
 
 
 def _state(captured: Captured) -> dict[str, Tensor]:

@@ -8,13 +8,19 @@ import pickle
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
-from typing import Any
+from typing import Any, Literal
 
 from optimizer.schedule import Action
 from profiler.operations import TensorSpec
+from profiler.rule import UpdateRule
 from profiler.segment import Segment
-from profiler.update import UpdateRule
+from runtime.channel import ChannelName, Cut
+from runtime.data import DataSpec
 from runtime.types import ActionRecord
+
+OnNan = Literal["stop", "warn"]
+Cause = Literal["stage", "input", "neighbour"]
+"""Whose fault a failure is: the stage's own, what the user gave, or only the end of another stage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,25 +29,32 @@ class Load:
 
     Attributes:
         segment: What to run; its parameters and buffers are on the meta device.
-        state: Where parameters and buffers lie in the first arena that follows.
-        depth: Weight versions and minibatches in flight.
-        slots_before: Slots in each ring of the channel before this stage, 0 where there is none; an arena and a socket
-            follow for it, and for the one behind if ``slots_behind``.
+        state: Where parameters and buffers lie in the arena that follows.
+        versions: Weight versions to hold.
+        in_flight: Minibatches between forward and backward.
+        group_sizes: For each minibatch, how many share its update.
+        before: The cut before the stage, None in the first. Over shared memory an arena and a socket follow for it,
+            and then for the cut ``behind``; over gloo nothing does.
+        port: Where the ranks meet, over gloo.
+        witness: Whether to keep digests of gradients and buffers.
     """
 
     stage: int
+    stages: int
     segment: Segment
     state: tuple[TensorSpec, ...]
     actions: tuple[Action, ...]
-    depth: int
-    minibatches: int
-    slots_before: int
-    slots_behind: int
+    versions: int
+    in_flight: int
+    group_sizes: tuple[int, ...]
+    before: Cut | None
+    behind: Cut | None
+    channel: ChannelName
+    port: int
     rule: UpdateRule
-    seed: int
-    input_shape: tuple[int, ...]
-    vocabulary: int
-    classes: int
+    data: DataSpec
+    on_nan: OnNan
+    witness: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +80,47 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Testimony:
+    """Digests of what one minibatch left in one stage, by path.
+
+    Attributes:
+        gradients: After its backward; with a flush, summed up since the last update.
+        buffers: After its forward.
+    """
+
+    gradients: dict[str, str]
+    buffers: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a stage did in one run."""
+    """What a stage did in one run.
+
+    Attributes:
+        page_faults: Minor page faults during each action.
+        testimonies: One a minibatch, if asked for.
+    """
 
     actions: tuple[ActionRecord, ...]
     losses: tuple[float, ...]
     peak_rss_bytes: int | None
+    testimonies: tuple[Testimony, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """A stage raised.
+    """A stage failed.
 
     Attributes:
         during: What it was doing, in words.
-        consequence: Whether only the end of another stage is to blame.
+        at_s: When it failed, on the machine's monotonic clock.
     """
 
     during: str
     reason: str
     stack: str
-    consequence: bool
+    cause: Cause
+    at_s: float
 
 
 def send(connection: Connection, message: Any, descriptors: tuple[int, ...] = (), pid: int = 0) -> None:

@@ -1,21 +1,42 @@
-"""The stage processes: started once, one a stage, each pinned to its core; watched, and ended whatever happens."""
+"""The stage processes: started once, one a stage, each pinned to its core; supervised, and ended whatever happens."""
 
+import contextlib
 import multiprocessing
+import os
 import signal
+import socket
+import struct
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from multiprocessing.reduction import send_handle
 from types import TracebackType
 from typing import Any, Self
 
-from runtime import worker
+from runtime import entry
+from runtime.blackbox import BlackBox, Phase, Progress
 from runtime.errors import RunError
 from runtime.messages import Failed, Ready, receive, send
+from runtime.supervise import (
+    STALL_TIMEOUT_S,
+    Suspect,
+    Watch,
+    death,
+    error_of,
+    hang,
+    hung,
+    is_stopped,
+    patience_s,
+    waiting,
+)
 
-GRACE_S = 2.0
+GRACE_S = 0.5
 """How long the other stages may take to report after one has failed, so that the first cause is found."""
+TICK_S = 0.25
+"""How often the stages are looked at while they work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,34 +44,39 @@ class _Worker:
     process: SpawnProcess
     control: Connection
     core: int
+    box: BlackBox
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid or 0
+
+    def hand_over(self) -> None:
+        """Give the process its black box; one that has died already is found by its end."""
+        with contextlib.suppress(OSError):
+            for descriptor in self.box.descriptors:
+                send_handle(self.control, descriptor, self.pid)
 
 
 class WorkerPool:
     """One process per stage; a context manager that leaves none behind."""
 
-    def __init__(self, cores: Sequence[int]) -> None:
+    def __init__(self, cores: Sequence[int], *, stall_timeout_s: float | None = None) -> None:
         """Start a process for each entry of ``cores`` and wait until all have imported what they need.
+
+        Args:
+            cores: The core of each stage.
+            stall_timeout_s: How long a stage may be at one action before it counts as hung; None: by its prediction.
 
         Raises:
             RunError: A process did not start.
         """
         self._describe: Callable[[int], str] = lambda stage: f"stage {stage}"
-        context = multiprocessing.get_context("spawn")
+        self._stall_timeout_s = stall_timeout_s
         self._workers: list[_Worker] = []
-        # A child inherits the mask, so that Ctrl-C during its imports is the parent's to handle.
-        masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             for stage, core in enumerate(cores):
-                ours, theirs = context.Pipe()
-                process = context.Process(
-                    target=worker.main, args=(theirs, core), name=f"stageplan-stage-{stage}", daemon=True
-                )
-                process.start()
-                theirs.close()
-                self._workers.append(_Worker(process, ours, core))
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
-        try:
+                self._workers.append(_started(stage, core, stall_timeout_s or STALL_TIMEOUT_S))
+                self._workers[-1].hand_over()
             self.collect()
         except BaseException:
             self.close()
@@ -74,6 +100,11 @@ class WorkerPool:
         """The core of each stage."""
         return tuple(one.core for one in self._workers)
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The process of each stage."""
+        return tuple(one.pid for one in self._workers)
+
     def describe_with(self, describe: Callable[[int], str]) -> None:
         """Name stages in errors as ``describe(stage)`` does."""
         self._describe = describe
@@ -86,67 +117,84 @@ class WorkerPool:
         """
         one = self._workers[stage]
         try:
-            send(one.control, message, descriptors, one.process.pid or 0)
+            send(one.control, message, descriptors, one.pid)
         except OSError as error:
             one.process.join(GRACE_S)
             if not one.process.is_alive():
                 self.collect()  # which names the first at fault
+            describe = self._describe(stage)
             self.close()
-            raise RunError(f"{self._describe(stage)} cannot be told what to do: {error.strerror}; try again") from error
+            raise RunError(f"{describe} on core {one.core} reads no messages ({error.strerror}); try again") from error
 
     def tell_all(self, message: Any) -> None:
         """Send a message to every stage."""
         for stage in range(len(self)):
             self.tell(stage, message)
 
-    def collect(self) -> list[Ready]:
+    def collect(self, expected_s: Sequence[float] = (), watch: Watch | None = None) -> list[Ready]:
         """Wait until every stage is done with its last message.
 
+        Args:
+            expected_s: How long the longest action of each stage is predicted to take.
+            watch: Called now and then with what every stage is doing.
+
         Raises:
-            RunError: A stage raised, or its process ended; the message names the first at fault and the pool is closed.
+            RunError: A stage raised, died or hangs; the message names the first at fault and the pool is closed.
+            InputError: A stage refused what the user gave.
         """
+        patience = [
+            patience_s(self._stall_timeout_s, expected_s[stage] if expected_s else 0.0) for stage in range(len(self))
+        ]
         answers: dict[int, Ready] = {}
         failures: dict[int, Failed] = {}
         deadline: float | None = None
-        while len(answers) + len(failures) < len(self):
-            pending = {
-                source: stage
-                for stage, one in enumerate(self._workers)
-                if stage not in answers and stage not in failures
-                for source in (one.control, one.process.sentinel)
-            }
-            patience = None if deadline is None else max(0.0, deadline - time.monotonic())
-            ready = wait(list(pending), patience)
-            if not ready:
-                break
-            for stage in dict.fromkeys(pending[source] for source in ready):  # type: ignore[index]
+        begun_s = time.perf_counter()
+        while len(answers) + len(failures) < len(self) and (deadline is None or time.monotonic() < deadline):
+            pending = [stage for stage in range(len(self)) if stage not in answers and stage not in failures]
+            for stage in self._ready(pending):
                 message = self._answer(stage)
                 if isinstance(message, Failed):
                     failures[stage] = message
                     deadline = deadline or time.monotonic() + GRACE_S
                 else:
                     answers[stage] = message
+            if not failures:
+                progress = [one.box.read() for one in self._workers]
+                if watch:
+                    watch(progress)
+                unheard = {stage: _since(progress[stage], begun_s) for stage in pending if stage not in answers}
+                failures |= self._hang(unheard, patience)
+                deadline = time.monotonic() if failures and deadline is None else deadline
         if failures:
-            error = self._error(failures)
+            error = error_of([self._suspect(stage, failed) for stage, failed in failures.items()])
             self.close()
             raise error
         return [answers[stage] for stage in range(len(self))]
 
     def close(self) -> None:
-        """End all processes: those that wait for a message end by themselves, the others are terminated."""
-        for one in self._workers:
-            one.control.close()
-            one.process.terminate()
-        for one in self._workers:
-            one.process.join(GRACE_S)
-            if one.process.is_alive():
+        """End all processes; they own nothing that outlives them, so none is asked."""
+        with _uninterrupted():
+            for one in self._workers:
+                one.control.close()
                 one.process.kill()
+            for one in self._workers:
                 one.process.join()
-            one.process.close()
-        self._workers = []
+                one.process.close()
+                one.box.close()
+            self._workers = []
+
+    def _ready(self, pending: Sequence[int]) -> list[int]:
+        """Return which stages have something to say, or have ended, after a tick at the latest."""
+        sources = {
+            source: stage
+            for stage in pending
+            for source in (self._workers[stage].control, self._workers[stage].process.sentinel)
+        }
+        return list(dict.fromkeys(sources[source] for source in wait(list(sources), TICK_S)))  # type: ignore[index]
 
     def _answer(self, stage: int) -> Ready | Failed:
         one = self._workers[stage]
+        at_s = time.perf_counter()
         try:
             if one.control.poll():
                 message: Ready | Failed = receive(one.control)
@@ -154,14 +202,60 @@ class WorkerPool:
         except (EOFError, OSError):
             pass
         one.process.join(GRACE_S)
-        code = one.process.exitcode
-        how = f"was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"exited with {code}"
-        return Failed(during="a run or its preparation", reason=f"the process {how}", stack="", consequence=False)
+        return death(one.process.exitcode, one.box.read().doing, at_s)
 
-    def _error(self, failures: dict[int, Failed]) -> RunError:
-        """Put the first cause into a sentence; its stack is a note, which --debug shows."""
-        stage = min(failures, key=lambda number: (failures[number].consequence, number))
-        failed, core = failures[stage], self._workers[stage].core
-        error = RunError(f"{self._describe(stage)} on core {core} failed in {failed.during}: {failed.reason}")
-        error.add_note(failed.stack)
-        return error
+    def _hang(self, progress: dict[int, Progress], patience: Sequence[float]) -> dict[int, Failed]:
+        now_s = time.perf_counter()
+        stage = hung(progress, patience, now_s, lambda stage: is_stopped(self._workers[stage].pid))
+        if stage is None:
+            return {}
+        found = {stage: hang(self._workers[stage].pid, progress[stage], now_s)}
+        return found | {
+            other: waiting(one) for other, one in progress.items() if other != stage and one.phase == Phase.WAITING
+        }
+
+    def _suspect(self, stage: int, failed: Failed) -> Suspect:
+        one = self._workers[stage]
+        stack = failed.stack
+        if not stack and failed.cause == "stage":
+            patience = 0.0
+            if one.process.is_alive() and one.box.read().phase != Phase.IDLE:
+                os.kill(one.pid, signal.SIGUSR1)
+                patience = GRACE_S
+            stack = one.box.stacks(patience)
+        return Suspect(self._describe(stage), one.core, failed, stack)
+
+
+def _since(progress: Progress, begun_s: float) -> Progress:
+    """Let a stage that has yet to begin count from when it was told to."""
+    return replace(progress, since_s=max(progress.since_s, begun_s)) if progress.phase == Phase.IDLE else progress
+
+
+def _started(stage: int, core: int, patience_s: float) -> _Worker:
+    """Start a stage's process, which is given up when it does not read for ``patience_s``.
+
+    It inherits the mask, so that Ctrl-C during its imports is the parent's to handle.
+    """
+    context = multiprocessing.get_context("spawn")
+    with _uninterrupted():
+        box = BlackBox.create()
+        ours, theirs = context.Pipe()
+        process = context.Process(
+            target=entry.main, args=(theirs, core, os.getpid()), name=f"stageplan-stage-{stage}", daemon=True
+        )
+        process.start()
+        theirs.close()
+        with socket.socket(fileno=os.dup(ours.fileno())) as line:
+            whole_s, rest_s = divmod(patience_s, 1)
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(whole_s), int(rest_s * 1e6)))
+        return _Worker(process, ours, core, box)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait for a moment."""
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)

@@ -2,13 +2,16 @@
 
 from typing import TYPE_CHECKING
 
+from optimizer.schedule import SEMANTICS
 from optimizer.simulate import has_steady_state
 from profiler.command import counted
-from runtime.types import Comparison, RunResult, Spread
+from runtime.bubbles import bubbles_of
+from runtime.types import Comparison, RunResult, Spread, Verification
 from runtime.verdict import sharing, verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 
 def show_comparison(comparison: Comparison, console: "Console") -> None:
@@ -56,25 +59,27 @@ def show_run(result: RunResult, console: "Console") -> None:
 
     plan = result.plan
     table = Table(
-        title=f"{plan.model}, {plan.method}, {counted(result.minibatches, 'minibatch')}",
-        caption="Per minibatch. Busy: processor time; waits: for neighbours; sends: copies into slots, part of busy. "
-        "Peak: resident memory above the empty process; predicted without what an operation needs only while it runs.",
+        title=f"{plan.model}, {plan.method}, {counted(result.minibatches, 'minibatch')}, {_how(result)}",
+        caption="Per minibatch. Busy: processor time; waits: for neighbours; sends: copies into the channel, part of "
+        "busy; faults: page faults, the median. Peak: resident memory above the empty process.",
         caption_justify="left",
         box=box.SIMPLE,
     )
     table.add_column("stage", justify="right")
     table.add_column("layers", overflow="fold")
-    for name in ("core", "predicted ms", "busy ms", "waits ms", "sends ms", "predicted MiB", "peak MiB"):
+    for name in ("core", "predicted ms", "busy ms", "waits ms", "sends ms", "faults", "predicted MiB", "peak MiB"):
         table.add_column(name, justify="right")
     for index, (stage, planned) in enumerate(zip(result.stages, plan.stages, strict=True)):
         peak = "–" if stage.peak_rss_bytes is None else f"{stage.peak_rss_bytes / 2**20:.0f}"
         table.add_row(
             str(index), f"{planned.layers[0]} … {planned.layers[-1]}", str(stage.core),
-            _ms(planned.total_s), _ms(stage.busy_s), _ms(stage.wait_s), _ms(stage.send_s),
+            _ms(planned.total_s), _ms(stage.busy_s), _ms(stage.wait_s), _ms(stage.send_s), f"{stage.page_faults:.0f}",
             f"{planned.memory_bytes / 2**20:.0f}", peak,
         )  # fmt: skip
     console.print(table)
-    steady = "in the steady state" if has_steady_state(len(plan.stages), result.minibatches) else "over the whole run"
+    console.print(_bubble_table(result))
+    steadily = has_steady_state(len(plan.stages), result.minibatches, plan.flush_every)
+    steady = "in the steady state" if steadily else "over the whole run"
     console.print(
         f"{result.throughput_samples_per_s:.1f} samples/s {steady}, predicted "
         f"{plan.predicted.throughput_samples_per_s:.1f}; {result.makespan_s:.2f} s in all; "
@@ -84,6 +89,48 @@ def show_run(result: RunResult, console: "Console") -> None:
         console.print("The loss is no longer a finite number: training diverged; lower lr in a configuration file.")
     if not result.comparable:
         console.print(sharing(len(result.stages), len({stage.core for stage in result.stages})))
+
+
+def show_verification(verification: Verification, console: "Console") -> None:
+    """Print one line for each partition: identical, or where it parts from its replay."""
+    flush = f", an update every {verification.flush_every}" if verification.flush_every else ""
+    console.print(
+        f"{verification.model}, {counted(verification.num_stages, 'stage')}, {verification.schedule}{flush}, "
+        f"{verification.channel}: {counted(verification.minibatches, 'minibatch')} in the pipeline and in one process"
+    )
+    width = max(len(part.name) for part in verification.partitions)
+    for part in verification.partitions:
+        found = "bit-identical: losses, gradients, weights, buffers"
+        if part.first_difference:
+            found = f"DIFFERS: {part.first_difference}"
+        console.print(f"{part.name:{width}}  {found}  weights {part.digests.weights[:12]}", soft_wrap=True)
+
+
+def _how(result: RunResult) -> str:
+    plan = result.plan
+    flush = f" every {plan.flush_every}" if plan.flush_every and plan.flush_every > 1 else ""
+    return f"{plan.schedule}{flush} ({SEMANTICS[plan.schedule]}), {result.channel}"
+
+
+def _bubble_table(result: RunResult) -> "Table":
+    """Return where the time of each stage went, in per cent of the makespan."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        title="where the time went, % of the makespan",
+        caption="Starved: waiting for activations; blocked: for gradients; of the two, imbalance: what the busiest "
+        "stage has more to do.",
+        caption_justify="left",
+        box=box.SIMPLE,
+    )
+    table.add_column("stage", justify="right")
+    for name in ("busy", "warm-up", "starved", "blocked", "drain", "imbalance"):
+        table.add_column(name, justify="right")
+    for number, one in enumerate(bubbles_of(result)):
+        parts = (one.busy_s, one.warm_up_s, one.starved_s, one.blocked_s, one.drain_s, one.imbalance_s)
+        table.add_row(str(number), *(f"{part / one.total_s:.1%}" if one.total_s else "–" for part in parts))
+    return table
 
 
 def _ms(seconds: float) -> str:

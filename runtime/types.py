@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from optimizer.schedule import Kind
+from optimizer.schedule import Kind, ScheduleName
 from optimizer.types import Plan
 from profiler.types import Machine
+from runtime.channel import ChannelName
 
-FORMAT_VERSION: Literal[1] = 1
+FORMAT_VERSION: Literal[2] = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,8 @@ class ActionRecord:
         wait_s: Time spent waiting for a neighbour before it started.
         start_s: When it had all it needed; ``computed_s`` when it began to send, ``end_s`` when it was done.
         cpu_s: Processor time between start and end.
+        sent_bytes: What it sent to a neighbour.
+        page_faults: Minor page faults meanwhile.
     """
 
     kind: Kind
@@ -34,6 +37,8 @@ class ActionRecord:
     computed_s: float
     end_s: float
     cpu_s: float
+    sent_bytes: int
+    page_faults: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +50,7 @@ class StageRun:
         wait_s: Mean time per minibatch spent waiting for neighbours.
         send_s: Time per minibatch spent copying into slots; part of ``busy_s``.
         foreign_load: Share of its working time in which the core worked for others.
+        page_faults: Minor page faults per minibatch, the median.
         peak_rss_bytes: Peak resident size above the process before the stage came; None where the kernel keeps no peak.
     """
 
@@ -53,24 +59,26 @@ class StageRun:
     wait_s: float
     send_s: float
     foreign_load: float
+    page_faults: float
     peak_rss_bytes: int | None
     actions: tuple[ActionRecord, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """One run of one plan; a loss that is no finite number is None."""
+    """One run of one plan, whose schedule is the one that ran; a loss that is no finite number is None."""
 
     plan: Plan
     batch_size: int
     minibatches: int
+    channel: ChannelName
     comparable: bool
     throughput_samples_per_s: float
     makespan_s: float
     losses: tuple[float | None, ...]
     stages: tuple[StageRun, ...]
     machine: Machine
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,4 +141,58 @@ class Comparison:
     comparable: bool
     machine: Machine
     partitions: tuple[PartitionComparison, ...]
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digests:
+    """sha256 digests, as another program can work them out.
+
+    Attributes:
+        losses: Of the losses, one a minibatch, as little-endian doubles.
+        weights: Of all parameters in the order of ``named_parameters()``, elements in row-major order, one after the
+            other; likewise ``buffers`` in the order of ``named_buffers()``.
+    """
+
+    losses: str
+    weights: str
+    buffers: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionVerification:
+    """Whether one split trained what its replay trains.
+
+    Attributes:
+        identical: Whether losses, gradients, weights and buffers agree in every bit.
+        first_difference: Where they part, in words.
+        digests: Of what the pipeline trained; likewise ``replay_digests``.
+    """
+
+    name: str
+    cuts: tuple[str, ...]
+    identical: bool
+    first_difference: str | None
+    digests: Digests
+    replay_digests: Digests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """Several partitions of one model, each held against its replay.
+
+    Attributes:
+        seed: Of weights, data and dropout.
+    """
+
+    model: str
+    batch_size: int
+    input_shape: tuple[int, ...]
+    minibatches: int
+    num_stages: int
+    schedule: ScheduleName
+    flush_every: int | None
+    channel: ChannelName
+    seed: int
+    partitions: tuple[PartitionVerification, ...]
+    format_version: Literal[2] = FORMAT_VERSION

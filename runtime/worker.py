@@ -2,32 +2,37 @@
 
 import contextlib
 import gc
-import signal
+import os
+import resource
 import socket
 import time
 import traceback
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from optimizer.schedule import Action
-from profiler.errors import one_line
+from profiler.errors import StageplanError, one_line
 from profiler.process import PeakMemory, release_memory, settle
+from profiler.provenance import affinity_variables
 from runtime.arena import Arena
-from runtime.channel import Channel, NeighbourGone
-from runtime.messages import Export, Failed, Go, Load, Ready, Report, Unload, receive, receive_descriptor, send
+from runtime.blackbox import BlackBox, Phase
+from runtime.channel import Channel, Cut
+from runtime.errors import InputError, NeighbourGone
+from runtime.messages import Cause, Export, Failed, Go, Load, Ready, Report, Unload, receive, receive_descriptor, send
 from runtime.stage import Stage
 from runtime.types import ActionRecord
 
+NAMES = {"F": "forward", "B": "backward", "U": "update"}
+_AWAITED = {"F": "activations", "B": "gradients", "U": "nothing"}
 
-def main(control: Connection, core: int) -> None:
+
+def serve(control: Connection, core: int, box: BlackBox) -> None:
     """Serve ``control`` on ``core`` until the parent closes it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it ends this process
-    worker = _Worker(control)
+    worker = _Worker(control, core, box)
     try:
-        worker.during = "start"
         settle(core)
         send(control, Ready())
         while True:
+            box.note(Phase.IDLE, "nothing")
             try:
                 message = receive(control)
             except EOFError:
@@ -35,23 +40,30 @@ def main(control: Connection, core: int) -> None:
             worker.obey(message)
     except Exception as error:  # noqa: BLE001 - whatever a stage raises has to reach the parent
         with contextlib.suppress(OSError):  # the parent may have gone
-            send(control, failure(worker.during, error))
+            send(control, failure(box.read().doing, error))
+        os._exit(1)  # at once, so that the neighbours notice
 
 
 def failure(during: str, error: Exception) -> Failed:
     """Put an exception into words for the parent."""
+    ours = isinstance(error, StageplanError)
+    cause: Cause = "stage"
+    if isinstance(error, NeighbourGone):
+        cause = "neighbour"
+    elif isinstance(error, StageplanError) and error.exit_code == InputError.exit_code:
+        cause = "input"
     return Failed(
         during=during,
-        reason=f"{type(error).__name__}: {one_line(error)}",
-        stack=traceback.format_exc(),
-        consequence=isinstance(error, NeighbourGone),
+        reason=one_line(error) if ours else f"{type(error).__name__}: {one_line(error)}",
+        stack="" if ours else traceback.format_exc(),
+        cause=cause,
+        at_s=time.perf_counter(),
     )
 
 
 class _Worker:
-    def __init__(self, control: Connection) -> None:
-        self.control = control
-        self.during = "start"
+    def __init__(self, control: Connection, core: int, box: BlackBox) -> None:
+        self.control, self.core, self.box = control, core, box
         self._stage: Stage | None = None
         self._channels: list[Channel] = []
         self._memory: PeakMemory | None = None
@@ -59,58 +71,77 @@ class _Worker:
     def obey(self, message: Load | Go | Export | Unload) -> None:
         match message:
             case Load():
-                self.during = "hand-over and warm-up"
+                self.box.note(Phase.WORKING, "hand-over and warm-up")
                 self._load(message)
                 send(self.control, Ready())
             case Go():
                 send(self.control, Ready(self._run()))
             case Export():
-                self.during = "export"
+                self.box.note(Phase.WORKING, "export")
                 target = Arena(receive_descriptor(self.control))
                 assert self._stage is not None
                 self._stage.export(target)
                 target.close()
                 send(self.control, Ready())
             case Unload():
+                self.box.note(Phase.WORKING, "unload")
                 self._unload()
                 send(self.control, Ready())
 
     def _load(self, load: Load) -> None:
         self._memory = PeakMemory()
         weights = Arena(receive_descriptor(self.control))
-        before = self._channel(load.segment.receives, load.slots_before)
-        behind = self._channel(load.segment.sends, load.slots_behind)
+        if load.channel == "gloo":
+            from runtime.gloo import join
+
+            join(load.port, load.stage, load.stages)
+        before = self._channel(load, load.before, load.stage - 1)
+        behind = self._channel(load, load.behind, load.stage + 1)
         self._channels = [channel for channel in (before, behind) if channel]
         self._stage = Stage(load, weights, before, behind)
         weights.close()
         del weights  # and with it the mapping, which would count as this process's memory
         self._memory.forget_peak()
         self._stage.warm_up()
+        self._refuse_moved_threads()
 
-    def _channel(self, specs: tuple, slots: int) -> Channel | None:  # type: ignore[type-arg]
-        if not slots:
+    def _channel(self, load: Load, cut: Cut | None, peer: int) -> Channel | None:
+        if cut is None:
             return None
+        if load.channel == "gloo":
+            from runtime.gloo import GlooChannel
+
+            return GlooChannel(cut, peer, last=len(load.group_sizes) - 1)
+        from runtime.shm import SharedMemoryChannel
+
         arena = Arena(receive_descriptor(self.control))
         bell = socket.socket(fileno=receive_descriptor(self.control))
-        channel = Channel(arena, specs, slots, bell, self.control)
+        channel = SharedMemoryChannel(arena, cut, bell)
         arena.close()
         return channel
 
+    def _refuse_moved_threads(self) -> None:
+        """Refuse to run where a threading library has moved this process off its core since it was pinned."""
+        found = os.sched_getaffinity(0)
+        if found != {self.core}:
+            raise InputError(
+                f"the process pinned to core {self.core} was moved to {sorted(found)}"
+                f"{affinity_variables()}; unset what binds threads to cores"
+            )
+
     def _run(self) -> Report:
         assert self._stage is not None
-        records = []
-        for action in self._stage.load.actions:
-            self.during = f"{NAMES[action.kind]} of minibatch {action.minibatch}"
-            records.append(_execute(self._stage, action))
         assert self._memory is not None
+        run = _Run(self._stage, self.box)
+        records = tuple(run.carry_out(action) for action in self._stage.load.actions)
         return Report(
-            actions=tuple(records),
+            actions=records,
             losses=tuple(self._stage.losses),
             peak_rss_bytes=self._memory.growth_bytes(),
+            testimonies=tuple(self._stage.testimonies),
         )
 
     def _unload(self) -> None:
-        self.during = "unload"
         for channel in self._channels:
             channel.close()
         self._channels, self._stage = [], None
@@ -118,41 +149,82 @@ class _Worker:
         release_memory()
 
 
-NAMES = {"F": "forward", "B": "backward", "U": "update"}
+class _Run:
+    """One run of one stage's actions; the black box always says which is under way."""
 
+    def __init__(self, stage: Stage, box: BlackBox) -> None:
+        self._stage, self._box = stage, box
+        self._done, self._total, self._busy_s = 0, len(stage.load.actions), 0.0
 
-def _execute(stage: Stage, action: Action) -> ActionRecord:
-    """Run one action and record when it waited, computed and sent."""
-    asked = time.perf_counter()
-    minibatch = action.minibatch
-    send_result: Callable[[], None] | None = None
-    version = stage.versions.used_by(minibatch)
-    if action.kind == "F":
-        received = stage.receive(minibatch)
+    def carry_out(self, action: Action) -> ActionRecord:
+        """Run one action and record when it waited, computed and sent."""
+        stage, minibatch = self._stage, action.minibatch
+        asked = time.perf_counter()
+        received = self._received(action)
+        self._note(Phase.WORKING, f"{NAMES[action.kind]} of minibatch {minibatch}")
+        faults = _page_faults()
         start, cpu = time.perf_counter(), time.thread_time()
-        outputs = stage.forward(minibatch, received)
-        if (behind := stage.behind) is not None:
-            send_result = lambda: behind.send_activations(minibatch, outputs)  # noqa: E731
-    elif action.kind == "B":
-        received = stage.behind.receive_gradients(minibatch) if stage.behind else []
-        start, cpu = time.perf_counter(), time.thread_time()
-        gradients = stage.backward(minibatch, received)
-        if (before := stage.before) is not None:
-            send_result = lambda: before.send_gradients(minibatch, gradients)  # noqa: E731
-    else:
-        start, cpu = time.perf_counter(), time.thread_time()
-        stage.update(minibatch)
-        version = minibatch + 1
-    computed = time.perf_counter()
-    if send_result is not None:
+        sent_bytes, send_result = 0, _nothing
+        if action.kind == "F":
+            outputs = stage.forward(minibatch, received)
+            version = stage.versions.newest
+            if (behind := stage.behind) is not None:
+                sent_bytes = sum(tensor.nbytes for tensor in outputs)
+                send_result = lambda: behind.send_activations(minibatch, outputs)  # noqa: E731
+            else:
+                stage.refuse_divergence(minibatch)
+        elif action.kind == "B":
+            gradients = stage.backward(minibatch, received)
+            version = stage.used
+            if (before := stage.before) is not None:
+                sent_bytes = sum(tensor.nbytes for tensor in gradients)
+                send_result = lambda: before.send_gradients(minibatch, gradients)  # noqa: E731
+        else:
+            version = stage.update()
+        computed = time.perf_counter()
         send_result()
-    return ActionRecord(
-        kind=action.kind,
-        minibatch=minibatch,
-        version=version,
-        wait_s=start - asked,
-        start_s=start,
-        computed_s=computed,
-        end_s=time.perf_counter(),
-        cpu_s=time.thread_time() - cpu,
-    )
+        end = time.perf_counter()
+        record = ActionRecord(
+            kind=action.kind,
+            minibatch=minibatch,
+            version=version,
+            wait_s=start - asked,
+            start_s=start,
+            computed_s=computed,
+            end_s=end,
+            cpu_s=time.thread_time() - cpu,
+            sent_bytes=sent_bytes,
+            page_faults=_page_faults() - faults,
+        )
+        self._done += 1
+        self._busy_s += end - start
+        if stage.load.witness:
+            self._witness(action)
+        return record
+
+    def _received(self, action: Action) -> list:  # type: ignore[type-arg]
+        stage = self._stage
+        source = {"F": stage.before, "B": stage.behind, "U": None}[action.kind]
+        if source is None:
+            return []
+        self._note(Phase.WAITING, f"the wait for {_AWAITED[action.kind]} of minibatch {action.minibatch}")
+        if action.kind == "F":
+            return source.receive_activations(action.minibatch)
+        return source.receive_gradients(action.minibatch)
+
+    def _note(self, phase: Phase, doing: str) -> None:
+        self._box.note(phase, doing, self._done, self._total, self._busy_s)
+
+    def _witness(self, action: Action) -> None:
+        if action.kind == "F":
+            self._stage.witness_buffers(action.minibatch)
+        elif action.kind == "B":
+            self._stage.witness_gradients(action.minibatch)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _page_faults() -> int:
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt

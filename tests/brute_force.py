@@ -72,7 +72,7 @@ def befores(stage_of: dict[str, int], stages: int) -> list[frozenset[str]]:
 def memory(profile: Profile, stage_of: dict[str, int], stages: int, minibatches: int) -> list[int]:
     """What each stage holds, straight from the words of the memory model."""
     ahead = [min(stages - stage, minibatches) for stage in range(stages)]
-    momentum = 1 if profile.momentum else 0
+    momentum = profile.momenta
     found = []
     for stage in range(stages):
         total = transient = 0

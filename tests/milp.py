@@ -136,7 +136,7 @@ class Formulation:
     def limit_memory(self, minibatches: int, limit: int) -> None:
         """No stage holds more than ``limit`` bytes."""
         ahead = [min(self.stages - stage, minibatches) for stage in range(self.stages)]
-        momentum = 1 if self.profile.momentum else 0
+        momentum = self.profile.momenta
         for stage in range(self.stages):
             transient = self.programme.variable(whole=False)
             terms = [(transient, 1.0)]

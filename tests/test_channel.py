@@ -1,44 +1,41 @@
-import multiprocessing
 import os
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
 
 import pytest
 import torch
 
 from profiler.operations import TensorSpec
 from runtime.arena import Arena
-from runtime.channel import Channel, NeighbourGone, doorbells, link_bytes
+from runtime.channel import Cut
+from runtime.errors import NeighbourGone
+from runtime.shm import SharedMemoryChannel, arena_bytes, doorbells
 
-SLOTS = 2
-SPECS = [
+SPECS = (
     TensorSpec(name="x", shape=(3, 5), stride=(5, 1), dtype=torch.float32, gradient=True),
     TensorSpec(name="index", shape=(4,), stride=(1,), dtype=torch.int64, gradient=False),
-]
+)
+CUT = Cut(SPECS, activation_slots=2, gradient_slots=2, in_flight=2)
 
-
-Ends = tuple[Channel, Channel, Connection]
+Ends = tuple[SharedMemoryChannel, SharedMemoryChannel]
 
 
 @pytest.fixture
 def ends() -> Iterator[Ends]:
-    """Both ends in this process, each with a mapping of its own, and the parent's end of the control connection."""
-    above = Arena.create(link_bytes(SPECS, SLOTS))
+    """Both ends in this process, each with a mapping of its own."""
+    above = Arena.create(arena_bytes(CUT))
     below = Arena(os.dup(above.descriptor))
-    ours, theirs = multiprocessing.Pipe()
-    bells = doorbells()
-    first, second = (Channel(a, SPECS, SLOTS, bell, theirs) for a, bell in zip((above, below), bells, strict=True))
+    first, second = (
+        SharedMemoryChannel(arena, CUT, bell) for arena, bell in zip((above, below), doorbells(), strict=True)
+    )
     above.close()
     below.close()
-    yield first, second, ours
+    yield first, second
     first.close()
     second.close()
-    ours.close()
-    theirs.close()
 
 
 def test_what_is_sent_is_received_both_ways(ends: Ends) -> None:
-    above, below, _ = ends
+    above, below = ends
     for minibatch in range(5):
         tensors = [torch.randn(3, 5), torch.arange(4)]
         above.send_activations(minibatch, tensors)
@@ -50,7 +47,7 @@ def test_what_is_sent_is_received_both_ways(ends: Ends) -> None:
 
 
 def test_minibatches_in_flight_do_not_touch_each_other(ends: Ends) -> None:
-    above, below, _ = ends
+    above, below = ends
     first, second = torch.ones(3, 5), torch.zeros(3, 5)
     above.send_activations(0, [first, torch.arange(4)])
     above.send_activations(1, [second, torch.arange(4)])
@@ -59,8 +56,17 @@ def test_minibatches_in_flight_do_not_touch_each_other(ends: Ends) -> None:
     assert torch.equal(received[0], first)
 
 
+def test_a_smaller_minibatch_crosses_as_it_is(ends: Ends) -> None:
+    above, below = ends
+    above.send_activations(0, [torch.ones(2, 5), torch.arange(2)])
+    received = below.receive_activations(0)
+    assert [tuple(tensor.shape) for tensor in received] == [(2, 5), (2,)]
+    below.send_gradients(0, [torch.full((2, 5), 3.0)])
+    assert torch.equal(above.receive_gradients(0)[0], torch.full((2, 5), 3.0))
+
+
 def test_a_neighbour_that_has_gone_is_noticed(ends: Ends) -> None:
-    above, below, _ = ends
+    above, below = ends
     above.close()
     with pytest.raises(NeighbourGone):
         below.receive_activations(0)
@@ -69,17 +75,10 @@ def test_a_neighbour_that_has_gone_is_noticed(ends: Ends) -> None:
 
 
 def test_what_was_sent_before_the_neighbour_went_is_still_received(ends: Ends) -> None:
-    above, below, _ = ends
+    above, below = ends
     above.send_activations(0, [torch.ones(3, 5), torch.arange(4)])
     above.close()
     assert torch.equal(below.receive_activations(0)[0], torch.ones(3, 5))
-
-
-def test_a_wait_ends_when_the_parent_has_gone(ends: Ends) -> None:
-    _, below, control = ends
-    control.close()
-    with pytest.raises(SystemExit):
-        below.receive_activations(0)
 
 
 def test_shared_memory_has_no_name() -> None:

@@ -28,10 +28,17 @@ def plans(*names: str) -> dict[str, Plan]:
 
 def result(plan: Plan, throughput: float, peak: int | None = 5, load: float = 0.01) -> RunResult:
     stage = StageRun(
-        core=0, busy_s=1 / throughput, wait_s=0.1, send_s=0.2, foreign_load=load, peak_rss_bytes=peak, actions=()
+        core=0,
+        busy_s=1 / throughput,
+        wait_s=0.1,
+        send_s=0.2,
+        foreign_load=load,
+        page_faults=0,
+        peak_rss_bytes=peak,
+        actions=(),
     )
     return RunResult(
-        plan=plan, batch_size=2, minibatches=8, comparable=True, throughput_samples_per_s=throughput,
+        plan=plan, batch_size=2, minibatches=8, channel="shm", comparable=True, throughput_samples_per_s=throughput,
         makespan_s=16 / throughput, losses=(1.0,), stages=(stage, stage), machine=MACHINE,
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ from optimizer.explain import Explanation, explain
 from optimizer.explain_table import paragraphs
 from optimizer.partitions import plans_for
 from optimizer.planner import Planner
-from optimizer.schedule import Action
+from optimizer.schedule import Action, schedule_of
 from optimizer.schemes import load_schemes
 from optimizer.simulate import Span
 from optimizer.staircase import staircase
@@ -91,7 +91,9 @@ def test_sentences_say_what_was_searched_and_what_is_not_known() -> None:
 
 
 def test_a_staircase_is_a_row_for_each_stage() -> None:
-    rows = staircase(timeline(Planner(chain([2, 2], link=FREE), 2, 2).optimized().stages, 2), 1e-3)
+    rows = staircase(
+        timeline(Planner(chain([2, 2], link=FREE), 2, 2).optimized().stages, schedule_of("1f1b", 2, 2)), 1e-3
+    )
     assert len(rows) == 2
     spans = [[Span(Action(0, "F", 0), 0, 2), Span(Action(0, "B", 0), 5, 6), Span(Action(0, "U", 0), 6, 7)]]
     assert staircase(spans, 1) == ["stage 0 00···au"]

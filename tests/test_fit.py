@@ -97,7 +97,8 @@ def test_outside_of_the_ends_nothing_is_claimed(batch_size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"model_digest": "x"}, {"machine": replace(MACHINE, cpu="x")}, {"momentum": 0.5}, {"batch_size": 1}]
+    "change",
+    [{"model_digest": "x"}, {"machine": replace(MACHINE, cpu="x")}, {"update_rule": "adam"}, {"batch_size": 1}],
 )
 def test_profiles_that_do_not_belong_together_are_refused(change: dict[str, object]) -> None:
     profiles = [at(batch, straight) for batch in BATCHES]

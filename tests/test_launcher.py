@@ -4,10 +4,8 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from itertools import pairwise
 
-import psutil
 import pytest
 import small_models
 import torch
@@ -19,16 +17,18 @@ from optimizer.ideals import rank
 from optimizer.planner import Planner
 from optimizer.types import Plan
 from profiler.capture import capture
+from profiler.inputs import laid_out
 from profiler.operations import Captured
-from profiler.update import UpdateRule
+from profiler.rule import UpdateRule
 from runtime import data
-from runtime.errors import InputError, RunError
-from runtime.launcher import Launcher
+from runtime.errors import InputError
+from runtime.launcher import Launcher, Settings
 from runtime.pool import WorkerPool
 
 SHAPE = (4, 3, small_models.IMAGE_SIZE, small_models.IMAGE_SIZE)
 RULE = UpdateRule(lr=0.05, momentum=0.9)
 SEED = 3
+SETTINGS = Settings(rule=RULE, seed=SEED)
 MINIBATCHES = 7
 
 
@@ -38,7 +38,7 @@ def build(kind: Callable[[], nn.Module]) -> nn.Module:
 
 
 def captured_of(kind: Callable[[], nn.Module]) -> Captured:
-    return capture(build(kind), "model", torch.zeros(SHAPE))
+    return capture(build(kind), "model", laid_out(torch.zeros(SHAPE)))
 
 
 def plan_of(captured: Captured, bounds: Sequence[int] | None, stages: int = 4) -> Plan:
@@ -66,7 +66,7 @@ def assert_equals_replay(
     kind: Callable[[], nn.Module], plan: Plan, pool: WorkerPool, minibatches: int = MINIBATCHES
 ) -> None:
     captured = captured_of(kind)
-    launcher = Launcher(captured, pool, RULE, SEED)
+    launcher = Launcher(captured, pool, SETTINGS)
     launcher.load(plan, minibatches)
     result = launcher.go(plan, minibatches)
     state = launcher.state()
@@ -128,7 +128,7 @@ def test_odd_models_equal_the_replay(usable: tuple[int, ...], kind: type[nn.Modu
     "kind", [small_models.Tied, small_models.Stateful, small_models.LastInPlace, small_models.StraightThrough]
 )
 def test_one_stage_trains_as_plain_torch_does(usable: tuple[int, ...], kind: type[nn.Module]) -> None:
-    with WorkerPool(usable[:1]) as pool, closing(Launcher(captured_of(kind), pool, RULE, SEED)) as launcher:
+    with WorkerPool(usable[:1]) as pool, closing(Launcher(captured_of(kind), pool, SETTINGS)) as launcher:
         losses = launcher.run(plan_of(captured_of(kind), None, stages=1), MINIBATCHES).losses
     model = build(kind)
     sgd = torch.optim.SGD(model.parameters(), lr=RULE.lr, momentum=RULE.momentum)
@@ -144,7 +144,7 @@ def test_one_stage_trains_as_plain_torch_does(usable: tuple[int, ...], kind: typ
 def test_the_same_losses_come_out_of_every_split_at_first(four_workers: WorkerPool) -> None:
     """Before the first update all splits hold the same weights, data and dropout."""
     captured = captured_of(small_models.Residual)
-    launcher = Launcher(captured, four_workers, RULE, SEED)
+    launcher = Launcher(captured, four_workers, SETTINGS)
     plans = [plan_of(captured, random_bounds(captured, seed)) for seed in range(3)]
     assert len({launcher.run(plan, 2).losses[0] for plan in plans}) == 1
     launcher.close()
@@ -152,7 +152,7 @@ def test_the_same_losses_come_out_of_every_split_at_first(four_workers: WorkerPo
 
 def test_a_result_says_what_every_stage_did(four_workers: WorkerPool) -> None:
     captured = captured_of(small_models.Residual)
-    launcher = Launcher(captured, four_workers, RULE, SEED)
+    launcher = Launcher(captured, four_workers, SETTINGS)
     result = launcher.run(plan_of(captured, None), MINIBATCHES)
     launcher.close()
     assert len(result.losses) == MINIBATCHES
@@ -178,7 +178,7 @@ def test_a_result_says_what_every_stage_did(four_workers: WorkerPool) -> None:
 def test_a_plan_for_something_else_is_refused(four_workers: WorkerPool, change: dict[str, object], words: str) -> None:
     captured = captured_of(small_models.Residual)
     plan = plan_of(captured, None)
-    launcher = Launcher(captured, four_workers, RULE, SEED)
+    launcher = Launcher(captured, four_workers, SETTINGS)
     with pytest.raises(InputError, match=words):
         launcher.run(replace(plan, **change), MINIBATCHES)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="3 stages for 4 processes"):
@@ -187,31 +187,3 @@ def test_a_plan_for_something_else_is_refused(four_workers: WorkerPool, change: 
     with pytest.raises(InputError, match="exactly once"):
         launcher.run(replace(plan, stages=doubled), MINIBATCHES)
     launcher.close()
-
-
-@pytest.mark.parametrize(
-    ("how", "after", "words"),
-    [
-        # Stage 1 of 3 has two minibatches in flight, so its warm-up makes two calls before minibatch 0.
-        ("raise in forward", 4, "failed in forward of minibatch 2: ValueError: on purpose\n"),
-        ("raise in backward", 3, "failed in backward of minibatch 1: ValueError: on purpose\n"),
-        ("exit in forward", 4, "the process exited with 3"),
-        ("kill in backward", 4, "the process was ended by SIGKILL"),
-        ("exit in forward", 0, "the process exited with 3"),
-        ("raise in forward", 0, "failed in hand-over and warm-up: ValueError: on purpose\n"),
-    ],
-)
-def test_a_stage_that_fails_is_named_and_nothing_is_left(
-    usable: tuple[int, ...], how: str, after: int, words: str
-) -> None:
-    captured = captured_of(partial(small_models.Failing, how, after))
-    with WorkerPool([usable[stage % len(usable)] for stage in range(3)]) as pool:
-        started = [one.process.pid for one in pool._workers]
-        launcher = Launcher(captured, pool, RULE, SEED)
-        with pytest.raises(RunError) as failed:
-            launcher.run(plan_of(captured, [0, 0b11, 0b111, 0b11111], stages=3), MINIBATCHES)
-        launcher.close()
-    assert f"stage 1 (fault … fault) on core {usable[1 % len(usable)]} " in str(failed.value)
-    assert words in f"{failed.value}\n"
-    assert ("Traceback" in failed.value.__notes__[0]) == how.startswith("raise"), "the stack is kept for --debug"
-    assert not any(pid is not None and psutil.pid_exists(pid) for pid in started)

@@ -37,8 +37,8 @@ def test_saved_bytes_frees_what_it_saw() -> None:
     import torch
 
     from profiler.capture import capture
+    from profiler.rule import UpdateRule
     from profiler.segment import whole
-    from profiler.update import UpdateRule
     from profiler.versions import WeightVersions
 
     model = small_models.Residual().train()
@@ -46,7 +46,7 @@ def test_saved_bytes_frees_what_it_saw() -> None:
     captured = capture(model, "model", torch.zeros(shape))
     part = whole(captured)
     state = dict(model.named_parameters()) | dict(model.named_buffers())
-    versions = WeightVersions(part.places, part.parameters, state, 1, UpdateRule(0.1, 0.0))
+    versions = WeightVersions(part.places, part.parameters, state, 1, UpdateRule(lr=0.1, momentum=0.0))
     seen: list[weakref.ref[torch.Tensor]] = []
     handle = model.stem.register_forward_hook(lambda _m, _i, output: seen.append(weakref.ref(output)))
     saved_bytes(part, versions, torch.randn(shape))

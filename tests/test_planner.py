@@ -7,6 +7,7 @@ from optimizer.assemble import predict
 from optimizer.errors import PartitionError
 from optimizer.partitions import distinct, partition_names, plan_for
 from optimizer.planner import Planner
+from optimizer.schedule import schedule_of
 from optimizer.schemes import load_schemes
 from optimizer.types import Plan
 from profiler.files import from_json, to_json
@@ -52,7 +53,7 @@ def test_a_plan_survives_its_file() -> None:
 
 def test_the_prediction_is_that_of_the_simulated_schedule() -> None:
     plan = Planner(chain([2, 2]), 2, 100).optimized()
-    assert plan.predicted == predict(plan.stages, plan.batch_size, 100)
+    assert plan.predicted == predict(plan.stages, plan.batch_size, schedule_of("1f1b", len(plan.stages), 100))
     assert plan.predicted.throughput_samples_per_s == pytest.approx(plan.batch_size / plan.bottleneck_s, rel=0.02)
 
 

@@ -52,7 +52,7 @@ def test_the_memory_view_sets_the_sum_beside_the_measured_peak() -> None:
     parts = memory_parts(found)
     assert parts == (200, 200, 200, 400, 0)
     assert "50.0% less than the 0.00 MiB that a whole step took" in rows(found, views=("memory",)).notes[0]
-    assert memory_parts(replace(found, momentum=0.0))[2] == 0
+    assert memory_parts(replace(found, momenta=0))[2] == 0
     assert "keeps no peak" in rows(replace(found, peak_memory_bytes=None), views=("memory",)).notes[0]
 
 

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from profiler.capture import capture
+from profiler.rule import UpdateRule
 from profiler.saved import saved_bytes
 from profiler.segment import whole
-from profiler.update import UpdateRule
 from profiler.versions import WeightVersions
 
 
@@ -14,7 +14,7 @@ def saved_of(model: nn.Module, sample: torch.Tensor) -> dict[str, int]:
     captured = capture(model.train(), "model", sample)
     segment = whole(captured)
     state = dict(captured.model.named_parameters()) | dict(captured.model.named_buffers())
-    versions = WeightVersions(segment.places, segment.parameters, state, 1, UpdateRule(0.1, 0.0))
+    versions = WeightVersions(segment.places, segment.parameters, state, 1, UpdateRule(lr=0.1, momentum=0.0))
     return dict(zip(captured.layer_names, saved_bytes(segment, versions, sample), strict=True))
 
 

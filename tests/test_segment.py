@@ -6,9 +6,9 @@ from torch import nn
 
 from profiler.capture import capture
 from profiler.operations import Captured
+from profiler.rule import UpdateRule
 from profiler.segment import segment, whole
 from profiler.types import INPUT
-from profiler.update import UpdateRule
 from profiler.versions import WeightVersions
 
 SHAPE = (2, 3, small_models.IMAGE_SIZE, small_models.IMAGE_SIZE)
@@ -70,8 +70,8 @@ def test_tied_weights_are_bound_in_both_layers() -> None:
     found = capture(small_models.Tied().train(), "tied", torch.zeros(SHAPE))
     part = whole(found)
     state = dict(found.model.named_parameters())
-    versions = WeightVersions(part.places, part.parameters, state, 2, UpdateRule(0.1, 0.9))
-    versions.bind(1)
+    versions = WeightVersions(part.places, part.parameters, state, 2, UpdateRule(lr=0.1, momentum=0.9))
+    versions.bind()
     model = found.model
     assert isinstance(model, small_models.Tied)
     assert model.first.weight is model.second.weight

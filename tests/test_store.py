@@ -42,7 +42,7 @@ def test_a_profile_is_measured_once_and_then_kept(said: list[str], usable: tuple
     [
         ({"model_digest": "0"}, "the model has changed since"),
         ({"input_shape": (2, 3, 8, 8)}, "that one has input (2, 3, 8, 8), not (2, 3, 16, 16)"),
-        ({"momentum": 0.0}, "that one has momentum 0.0, not 0.9"),
+        ({"update_rule": "adam"}, "that one has update rule adam, not sgd with momentum"),
         ({"model": "other"}, "that one has model other"),
         ({"machine": None}, "cpu another there"),
         ({"complete": False}, "what an interrupt left over"),

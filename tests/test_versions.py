@@ -1,4 +1,6 @@
-"""Weight versions against torch.optim.SGD, and their ring against the rule that names a minibatch's version."""
+"""Update rules against torch.optim, and the ring of weight versions against the rule that names each version."""
+
+from typing import Any
 
 import pytest
 import torch
@@ -6,79 +8,128 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from optimizer.needs import needs_of
+from optimizer.schedule import ScheduleName, schedule_of
+from profiler.rule import UpdateRule
 from profiler.segment import Place
-from profiler.update import UpdateRule
 from profiler.versions import WeightVersions
 
+SGD, ADAM, ADAMW = torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW
+RULES: list[tuple[UpdateRule, Any, dict[str, Any]]] = [
+    (UpdateRule(lr=0.1), SGD, {}),
+    (UpdateRule(lr=0.1, momentum=0.9), SGD, {"momentum": 0.9}),
+    (UpdateRule(lr=0.1, weight_decay=0.1), SGD, {"weight_decay": 0.1}),
+    (UpdateRule(lr=0.1, momentum=0.9, weight_decay=0.1), SGD, {"momentum": 0.9, "weight_decay": 0.1}),
+    (UpdateRule(lr=0.1, momentum=0.8, nesterov=True), SGD, {"momentum": 0.8, "nesterov": True}),
+    (
+        UpdateRule(lr=0.1, momentum=0.8, weight_decay=0.1, nesterov=True),
+        SGD,
+        {"momentum": 0.8, "weight_decay": 0.1, "nesterov": True},
+    ),
+    (UpdateRule(name="adam", lr=0.1), ADAM, {}),
+    (UpdateRule(name="adam", lr=0.1, weight_decay=0.1), ADAM, {"weight_decay": 0.1}),
+    (UpdateRule(name="adamw", lr=0.1), ADAMW, {"weight_decay": 0.0}),
+    (UpdateRule(name="adamw", lr=0.1, weight_decay=0.1), ADAMW, {"weight_decay": 0.1}),
+]
 
-def versions_of(layer: nn.Linear, depth: int, rule: UpdateRule) -> WeightVersions:
+
+def versions_of(layer: nn.Linear, slots: int, rule: UpdateRule) -> WeightVersions:
     places = [Place(layer, "weight", "weight"), Place(layer, "bias", "bias")]
-    return WeightVersions(
-        places, ["weight", "bias"], {k: v.clone() for k, v in layer.state_dict().items()}, depth, rule
-    )
+    state = {k: v.clone() for k, v in layer.state_dict().items()}
+    return WeightVersions(places, ["weight", "bias"], state, slots, rule)
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_depth_one_trains_as_torch_sgd_does(momentum: float) -> None:
+@pytest.mark.parametrize("slots", [1, 2, 3])
+@pytest.mark.parametrize(("rule", "theirs", "options"), RULES)
+def test_each_rule_trains_as_torch_does(rule: UpdateRule, theirs: Any, options: dict[str, Any], slots: int) -> None:
+    """In double precision the order of operations is all that may differ."""
     torch.manual_seed(0)
-    ours, theirs = nn.Linear(5, 3), nn.Linear(5, 3)
-    theirs.load_state_dict(ours.state_dict())
-    versions = versions_of(ours, 1, UpdateRule(0.1, momentum))
-    sgd = torch.optim.SGD(theirs.parameters(), lr=0.1, momentum=momentum)
-    for minibatch in range(5):
-        x = torch.randn(4, 5)
-        versions.bind(minibatch)
-        ours(x).square().sum().backward()
-        versions.update(minibatch)
-        sgd.zero_grad()
-        theirs(x).square().sum().backward()
-        sgd.step()
-    assert torch.allclose(versions.tensors(5)["weight"], theirs.weight, rtol=1e-6, atol=1e-7)
-    assert torch.allclose(versions.tensors(5)["bias"], theirs.bias, rtol=1e-6, atol=1e-7)
+    ours, other = nn.Linear(5, 3).double(), nn.Linear(5, 3).double()
+    other.load_state_dict(ours.state_dict())
+    versions = versions_of(ours, slots, rule)
+    peer = theirs(other.parameters(), lr=0.1, **options)
+    for minibatch in range(6):
+        x = torch.randn(4, 5, dtype=torch.float64)
+        used = versions.bind()
+        assert used == minibatch
+        if minibatch == 2:  # nothing depends on the bias this time
+            torch.autograd.backward(nn.functional.linear(x, ours.weight).square().sum())
+        else:
+            torch.autograd.backward(ours(x).square().sum())
+        versions.update(used)
+        peer.zero_grad()
+        torch.autograd.backward(
+            nn.functional.linear(x, other.weight, None if minibatch == 2 else other.bias).square().sum()
+        )
+        peer.step()
+        for name, tensor in versions.tensors().items():
+            assert torch.allclose(tensor, other.get_parameter(name), rtol=1e-11, atol=1e-13), (minibatch, name)
 
 
-@settings(deadline=None, max_examples=30)
-@given(depth=st.integers(1, 5), minibatches=st.integers(1, 9))
-def test_every_minibatch_computes_with_the_version_that_it_is_due(depth: int, minibatches: int) -> None:
-    """With gradient 1, learning rate 1 and no momentum, version v of a weight that starts at 0 is −v."""
-    layer = nn.Linear(1, 1, bias=False)
-    nn.init.zeros_(layer.weight)
-    versions = WeightVersions(
-        [Place(layer, "weight", "weight")],
-        ["weight"],
-        {"weight": layer.weight.detach().clone()},
-        depth,
-        UpdateRule(lr=1.0, momentum=0.0),
-    )
-    outputs = {}
-    x = torch.ones(1, 1, requires_grad=True)
+def test_gradients_that_share_storage_are_not_changed_for_each_other() -> None:
+    """Weight decay is added to a gradient; the gradients of two summed weights are one tensor."""
+    a, b = torch.zeros(4), torch.ones(4)
+    holder = nn.Module()
+    holder.register_parameter("a", nn.Parameter(a.clone()))
+    holder.register_parameter("b", nn.Parameter(b.clone()))
+    places = [Place(holder, "a", "a"), Place(holder, "b", "b")]
+    versions = WeightVersions(places, ["a", "b"], {"a": a, "b": b}, 2, UpdateRule(lr=1.0, weight_decay=0.5))
+    used = versions.bind()
+    torch.autograd.backward((holder.get_parameter("a").view(2, 2) + holder.get_parameter("b").view(2, 2)).sum())
+    versions.update(used)
+    assert versions.tensors()["a"].tolist() == [-1.0] * 4
+    assert versions.tensors()["b"].tolist() == [-0.5] * 4
 
-    def forward(minibatch: int) -> None:
-        versions.bind(versions.used_by(minibatch))
-        outputs[minibatch] = layer(x)
 
-    for minibatch in range(min(depth, minibatches)):
-        forward(minibatch)
-    for minibatch in range(minibatches):
-        due = max(0, minibatch - depth + 1)
-        (gradient,) = torch.autograd.grad(outputs[minibatch], [x], retain_graph=True)
-        torch.autograd.backward(outputs[minibatch])
-        assert outputs[minibatch].item() == -due, "the forward used the version that was due"
-        assert gradient.item() == -due, "so did the backward, though newer versions were written since"
-        versions.update(minibatch)
-        if minibatch + depth < minibatches:
-            forward(minibatch + depth)
-    assert versions.tensors(minibatches)["weight"].item() == -minibatches
+@settings(deadline=None, max_examples=60)
+@given(
+    name=st.sampled_from(["1f1b", "1f1b-flush", "gpipe", "sequential"]),
+    stages=st.integers(1, 4),
+    minibatches=st.integers(1, 9),
+    every=st.integers(1, 5),
+)
+def test_every_minibatch_computes_with_the_version_that_it_is_due(
+    name: ScheduleName, stages: int, minibatches: int, every: int
+) -> None:
+    """With gradient 1, learning rate 1 and no momentum, a weight that starts at 0 is minus the gradients applied."""
+    schedule = schedule_of(name, stages, minibatches, every)
+    for stage, (row, needs) in enumerate(zip(schedule.rows, needs_of(schedule), strict=True)):
+        layer = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(layer.weight)
+        initial = {"weight": layer.weight.detach().clone()}
+        rule = UpdateRule(lr=1.0)
+        versions = WeightVersions([Place(layer, "weight", "weight")], ["weight"], initial, needs.versions, rule)
+        x = torch.ones(1, 1, requires_grad=True)
+        outputs: dict[int, tuple[int, torch.Tensor]] = {}
+        for action in row:
+            minibatch = action.minibatch
+            width = {"1f1b-flush": every, "gpipe": every, "sequential": 1}.get(name)
+            if name == "1f1b":
+                due = max(0, minibatch - min(stages - stage, minibatches) + 1)
+            else:
+                assert width is not None
+                due = minibatch // width * width
+            if action.kind == "F":
+                used = versions.bind()
+                outputs[minibatch] = used, layer(x)
+            elif action.kind == "B":
+                used, output = outputs[minibatch]
+                (gradient,) = torch.autograd.grad(output, [x], retain_graph=True)
+                torch.autograd.backward(output)
+                assert output.item() == -due, "the forward used the version that was due"
+                assert gradient.item() == -due, "so did the backward, though newer versions were written since"
+            else:
+                versions.update(outputs[minibatch][0])
+        assert versions.tensors()["weight"].item() == -minibatches
 
 
 def test_a_weight_without_a_gradient_stays_as_it_is() -> None:
     layer = nn.Linear(2, 2)
     start = layer.weight.detach().clone()
-    versions = versions_of(layer, 2, UpdateRule(0.1, 0.9))
-    for minibatch in range(3):
-        versions.bind(minibatch)
-        versions.update(minibatch)
-    assert torch.equal(versions.tensors(3)["weight"], start)
+    versions = versions_of(layer, 2, UpdateRule(lr=0.1, momentum=0.9, weight_decay=0.1))
+    for _ in range(3):
+        versions.update(versions.bind())
+    assert torch.equal(versions.tensors()["weight"], start)
 
 
 def test_a_frozen_parameter_is_bound_and_never_changes() -> None:
@@ -86,10 +137,10 @@ def test_a_frozen_parameter_is_bound_and_never_changes() -> None:
     layer.weight.requires_grad = False
     state = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
     places = [Place(layer, "weight", "weight"), Place(layer, "bias", "bias")]
-    versions = WeightVersions(places, ["bias"], state, 2, UpdateRule(0.1, 0.9))
-    versions.bind(0)
-    layer(torch.ones(1, 2)).sum().backward()
-    versions.update(0)
+    versions = WeightVersions(places, ["bias"], state, 2, UpdateRule(lr=0.1, momentum=0.9))
+    used = versions.bind()
+    torch.autograd.backward(layer(torch.ones(1, 2)).sum())
+    versions.update(used)
     assert layer.weight.grad is None
     assert torch.equal(layer.weight, state["weight"])
     assert not layer.weight.requires_grad

@@ -1,0 +1,30 @@
+"""Digests of tensors: equal if and only if every bit is, so that two processes can compare what they hold."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+
+def digest(tensor: Tensor) -> str:
+    """Return the sha256 of a tensor's elements in row-major order, as they lie in memory (little-endian)."""
+    return hashlib.sha256(_bytes(tensor)).hexdigest()
+
+
+def digest_of_all(tensors: Iterable[Tensor]) -> str:
+    """Return the sha256 of all elements of some tensors, one after the other."""
+    found = hashlib.sha256()
+    for tensor in tensors:
+        found.update(_bytes(tensor))
+    return found.hexdigest()
+
+
+def digests(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return the digest of each tensor."""
+    return {name: digest(tensor) for name, tensor in tensors.items()}
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+    return memoryview(flat.numpy())  # type: ignore[arg-type]  # an array is a buffer

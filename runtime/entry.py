@@ -1,0 +1,26 @@
+"""The first code of a stage's process: tie its life to its parent's before anything slow is imported."""
+
+import ctypes
+import faulthandler
+import os
+import signal
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(control: Connection, core: int, parent: int) -> None:
+    """Become the stage process that ``control`` is the line to; ``parent`` is the process that started it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it ends this process
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # which reaches even a process that is stopped
+    if os.getppid() != parent:
+        return
+    stacks, record = recv_handle(control), recv_handle(control)
+    faulthandler.enable(stacks)
+    faulthandler.register(signal.SIGUSR1, stacks)
+    from runtime.arena import Arena
+    from runtime.blackbox import BlackBox
+    from runtime.worker import serve
+
+    serve(control, core, BlackBox(Arena(record), stacks))

@@ -1,0 +1,155 @@
+"""The channel over torch.distributed with gloo: point-to-point messages between ranks, a rank for each stage.
+
+A message is a whole slot, header included, so it always has the same size. A receive is posted one minibatch ahead,
+into a slot whose minibatch is done with; a send waits for an earlier one only when it needs that one's slot again.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+from profiler.errors import one_line
+from runtime.channel import Cut
+from runtime.errors import InputError, NeighbourGone
+from runtime.ring import Ring, ring_bytes
+
+HOST = "127.0.0.1"
+FOR_EVER = timedelta(days=7)
+"""Gloo's own patience; a neighbour that hangs is noticed by the supervising parent long before."""
+OPENING_S = 30.0
+
+
+def open_store() -> TCPStore:
+    """Return the store where the ranks meet, on a free port of this machine; it ends with the last reference to it.
+
+    Raises:
+        InputError: No port can be opened.
+    """
+    try:
+        return TCPStore(HOST, 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=OPENING_S))
+    except (RuntimeError, ValueError) as error:
+        raise _unopened(error) from error
+
+
+def join(port: int, rank: int, world_size: int) -> None:
+    """Make this process rank ``rank`` of those that meet at ``port``; does nothing if it has joined.
+
+    Raises:
+        InputError: The others cannot be reached.
+    """
+    if dist.is_initialized():
+        return
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    try:
+        store = TCPStore(HOST, port, is_master=False, timeout=timedelta(seconds=OPENING_S))
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size, timeout=FOR_EVER)
+    except (RuntimeError, ValueError) as error:
+        raise _unopened(error) from error
+
+
+def leave() -> None:
+    """Close the connections to the other ranks."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+class GlooChannel:
+    """One stage's end; ``peer`` is the neighbour's rank."""
+
+    def __init__(self, cut: Cut, peer: int, *, last: int) -> None:
+        """Make room for what is sent and received; ``last`` is the last minibatch of the run."""
+        behind = peer == dist.get_rank() + 1
+        # The receiver posts one ahead: in front of its forward, slots of what is in flight and one more; in front of a
+        # backward, of that minibatch and the next.
+        activation_slots = cut.activation_slots if behind else cut.in_flight + 1
+        gradient_slots = 2 if behind else cut.gradient_slots
+        self._activations = _Half(cut.values, activation_slots, peer, 0, last)
+        self._gradients = _Half(cut.gradients, gradient_slots, peer, 1, last)
+
+    def send_activations(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
+        """Copy a minibatch's activations into a slot and send it."""
+        self._activations.send(minibatch, tensors)
+
+    def send_gradients(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
+        """Copy a minibatch's gradients into a slot and send it."""
+        self._gradients.send(minibatch, tensors)
+
+    def receive_activations(self, minibatch: int) -> list[Tensor]:
+        """Wait for a minibatch's activations."""
+        return self._activations.receive(minibatch)
+
+    def receive_gradients(self, minibatch: int) -> list[Tensor]:
+        """Wait for a minibatch's gradients."""
+        return self._gradients.receive(minibatch)
+
+    def blank_activations(self) -> list[Tensor]:
+        """Return zeros where activations lie."""
+        return self._activations.ring.blank()
+
+    def blank_gradients(self) -> list[Tensor]:
+        """Return zeros where gradients lie."""
+        return self._gradients.ring.blank()
+
+    def close(self) -> None:
+        """Wait until what was sent has been taken."""
+        self._activations.finish()
+        self._gradients.finish()
+
+
+class _Half:
+    """One direction: a ring, and the messages under way in its slots."""
+
+    def __init__(self, specs: Sequence, slots: int, peer: int, direction: int, last: int) -> None:  # type: ignore[type-arg]
+        size = ring_bytes(specs, slots)
+        self.ring = Ring(torch.zeros(size, dtype=torch.uint8).numpy(), 0, specs, slots)
+        self._peer, self._direction, self._last = peer, direction, last
+        self._under_way: dict[int, dist.Work] = {}
+
+    def send(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
+        with _blaming_the_neighbour():
+            self._finish(minibatch - self.ring.slots)
+            self.ring.put(minibatch, tensors)
+            self._start(dist.isend, minibatch)
+
+    def receive(self, minibatch: int) -> list[Tensor]:
+        with _blaming_the_neighbour():
+            for wanted in (minibatch, minibatch + 1):
+                if wanted not in self._under_way and wanted <= self._last:
+                    self._start(dist.irecv, wanted)
+            self._finish(minibatch)
+        return self.ring.get(minibatch)
+
+    def finish(self) -> None:
+        with _blaming_the_neighbour():
+            for minibatch in list(self._under_way):
+                self._finish(minibatch)
+
+    def _start(self, verb, minibatch: int) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+        work = verb(self.ring.message(minibatch), self._peer, tag=2 * minibatch + self._direction)
+        assert work is not None
+        self._under_way[minibatch] = work
+
+    def _finish(self, minibatch: int) -> None:
+        work = self._under_way.pop(minibatch, None)
+        if work is not None:
+            work.wait()
+
+
+@contextlib.contextmanager
+def _blaming_the_neighbour() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise NeighbourGone(f"a neighbouring stage has gone: {one_line(error)}") from error
+
+
+def _unopened(error: Exception) -> InputError:
+    return InputError(
+        f"the gloo channel cannot be opened: {one_line(error)}; check GLOO_SOCKET_IFNAME, or use --channel shm"
+    )

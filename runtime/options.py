@@ -1,0 +1,172 @@
+"""The options that running commands share, and what they stand for: settings, processes, the plan to run."""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optimizer.partitions import OPTIMIZED, partition_names, plans_for
+from optimizer.schedule import FLUSH_EVERY, SEMANTICS, flush_width
+from optimizer.schemes import Schemes, load_schemes
+from optimizer.types import Plan
+from profiler import config as configuration
+from profiler.command import (
+    STAGES,
+    Parser,
+    add_common,
+    add_models,
+    configs,
+    counted,
+    duration,
+    fresh_profile,
+    note,
+    positive,
+)
+from profiler.config import Config
+from profiler.errors import ConfigError
+from profiler.files import read_json
+
+if TYPE_CHECKING:
+    from runtime.launcher import Launcher, Settings
+    from runtime.pool import WorkerPool
+    from runtime.supervise import Watch
+
+CHANNELS = ("shm", "gloo")
+
+
+def add_running(command: Parser, *, on_nan: str) -> None:
+    """Add the options of every command that runs a pipeline; ``on_nan`` is what it does about a loss that is none."""
+    add_models(command, "torchvision model, or package.module:factory")
+    command.add_argument("--batches", type=positive, metavar="N", help="minibatches of a run")
+    command.add_argument("--schedule", choices=SEMANTICS, default="1f1b", help="order of the actions (default: 1f1b)")
+    command.add_argument(
+        "--flush-every", type=positive, metavar="M", help=f"minibatches an update in a flush (default: {FLUSH_EVERY})"
+    )
+    command.add_argument(
+        "--channel", choices=CHANNELS, default="shm", help="shared memory, or gloo's messages (default: shm)"
+    )
+    command.add_argument("--data", metavar="P.M:F", help="package.module:factory of pairs (inputs, labels)")
+    command.add_argument(
+        "--on-nan", choices=("stop", "warn"), default=on_nan, help=f"a loss that is no number (default: {on_nan})"
+    )
+    command.add_argument(
+        "--stall-timeout", type=duration, metavar="60s", help="how long one action may take before its stage has hung"
+    )
+    add_common(command)
+
+
+def settings_of(options: argparse.Namespace, config: Config, *, witness: bool = False) -> "Settings":
+    """Return how plans of ``config`` are to be run.
+
+    Raises:
+        ConfigError: ``--flush-every`` stands beside a schedule that does not take it.
+    """
+    from profiler.workload import SEED
+    from runtime.launcher import Settings
+
+    if options.flush_every and flush_width(options.schedule, 2) != 2:
+        raise ConfigError(f"--flush-every says nothing to --schedule {options.schedule}; use 1f1b-flush or gpipe")
+    return Settings(
+        rule=config.rule,
+        seed=SEED,
+        schedule=options.schedule,
+        flush_every=options.flush_every or FLUSH_EVERY,
+        channel=options.channel,
+        data=options.data or config.data,
+        vocabulary=config.vocabulary,
+        on_nan=options.on_nan,
+        witness=witness,
+    )
+
+
+@contextmanager
+def pool_of(options: argparse.Namespace, cores: tuple[int, ...]) -> Iterator["WorkerPool"]:
+    """Start a process for each core; all end with the context."""
+    from runtime.pool import WorkerPool
+
+    with WorkerPool(cores, stall_timeout_s=options.stall_timeout) as pool:
+        yield pool
+
+
+@contextmanager
+def launcher_of(
+    config: Config, pool: "WorkerPool", settings: "Settings", watch: "Watch | None" = None
+) -> Iterator["Launcher"]:
+    """Build the model that ``config`` names and get ready to run plans of it."""
+    from profiler.workload import captured_model
+    from runtime.launcher import Launcher
+
+    with closing(Launcher(captured_model(config), pool, settings, watch)) as launcher:
+        yield launcher
+
+
+def cores_of(options: argparse.Namespace, stages: int) -> tuple[int, ...]:
+    """Return a core for each stage, and say so on stderr where they are too few."""
+    from profiler.process import usable_cores
+    from profiler.provenance import affinity_variables
+    from runtime.launcher import comparable, cores_for
+    from runtime.verdict import sharing
+
+    cores = cores_for(stages, usable_cores(options.cores))
+    if not comparable(cores):
+        bound = affinity_variables()
+        cause = f" The environment binds threads to cores{bound}." if bound else ""
+        note(f"{sharing(len(cores), len(set(cores)))}{cause}", quiet=options.quiet)
+    return cores
+
+
+def plans_of(options: argparse.Namespace, config: Config, names: list[str], schemes: Schemes) -> dict[str, Plan]:
+    """Return the plans of some partitions, from the kept profile or one that is measured now.
+
+    Raises:
+        ConfigError: The model allows none of them.
+    """
+    from optimizer.planner import Planner
+    from profiler.process import usable_cores
+
+    profile = fresh_profile(config, usable_cores(options.cores)[0], quiet=options.quiet)
+    planner = Planner(profile, options.stages or STAGES, config.batches)
+    found = plans_for(names, planner, schemes, lambda sentence: note(sentence, quiet=options.quiet))
+    if not found:
+        raise ConfigError(f"{config.model} allows none of {', '.join(names)}; use fewer --stages")
+    return found
+
+
+def one_plan(options: argparse.Namespace) -> tuple[Config, Plan]:
+    """Return the plan to run and the configuration that goes with it.
+
+    Raises:
+        ConfigError: Not exactly one plan is named.
+    """
+    if options.plan:
+        return _read(options)
+    if not options.model and not options.config:
+        raise ConfigError("nothing to run is named; add --plan plan.json, or --model resnet50, say")
+    wanted = configs(options)
+    if len(wanted) > 1:
+        raise ConfigError("run takes one model; compare takes several")
+    schemes = load_schemes()
+    names = partition_names([options.partition or OPTIMIZED], schemes)
+    if len(names) > 1:
+        raise ConfigError("run takes one partition; compare takes several")
+    return wanted[0], plans_of(options, wanted[0], names, schemes)[names[0]]
+
+
+def _read(options: argparse.Namespace) -> tuple[Config, Plan]:
+    path: Path = options.plan
+    sizes = any((options.batch_size, options.image_size, options.sample_shape, options.vocabulary))
+    if options.model or options.config or options.partition or sizes:
+        raise ConfigError("--plan names model, batch and split; leave out --model, --config, --partition and the sizes")
+    plan = read_json(path, Plan)
+    if options.stages not in (None, len(plan.stages)):
+        raise ConfigError(f"{path} has {counted(len(plan.stages), 'stage')}; leave out --stages {options.stages}")
+    changes = {
+        "batch_size": plan.batch_size,
+        "sample_shape": plan.input_shape[1:],
+        "vocabulary": plan.vocabulary or None,
+        "batches": options.batches,
+    }
+    config = configuration.override(configuration.for_model(plan.model), changes)
+    return config, replace(plan, predicted=replace(plan.predicted, minibatches=config.batches))

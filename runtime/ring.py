@@ -1,0 +1,116 @@
+"""A ring of slots: what crosses a cut, packed into one buffer, minibatch after minibatch.
+
+A slot begins with a header and holds one tensor for each value that crosses. Nearly always the tensors look as they did
+when the model was captured, and the header is one zero. An uneven last minibatch has other shapes; then the header says
+which, and the tensors take less of the slot. Type and memory format are kept in either case.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from profiler.operations import TensorSpec
+from profiler.slot import ALIGNMENT_BYTES, fill, slot_bytes, slot_offsets, slot_tensors
+from runtime.errors import RunError
+
+_AS_CAPTURED, _OTHERWISE = 0, 1
+_WORD_BYTES = 8
+
+
+def ring_bytes(specs: Sequence[TensorSpec], slots: int) -> int:
+    """Return the size of a ring."""
+    return slots * _slot_bytes(specs)
+
+
+class Ring:
+    """``slots`` slots in a buffer from ``offset`` on."""
+
+    def __init__(self, buffer: Any, offset: int, specs: Sequence[TensorSpec], slots: int) -> None:
+        """Lay the slots over the buffer."""
+        self.specs, self.slots, self.slot_bytes = tuple(specs), slots, _slot_bytes(specs)
+        self._buffer = buffer
+        self._starts = [offset + slot * self.slot_bytes for slot in range(slots)]
+        header_bytes = _header_bytes(specs)
+        self._first = [start + header_bytes for start in self._starts]
+        words = header_bytes // _WORD_BYTES
+        self._headers = [
+            torch.frombuffer(buffer, dtype=torch.int64, count=words, offset=start) for start in self._starts
+        ]
+        self._flags = [header.numpy() for header in self._headers]
+        self._tensors = [slot_tensors(buffer, first, specs) for first in self._first]
+
+    def put(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
+        """Copy a minibatch's tensors into its slot.
+
+        Raises:
+            RunError: A tensor is larger than, or of another type than, the captured one.
+        """
+        slot = minibatch % self.slots
+        as_captured = all(
+            tensor.shape == spec.shape and tensor.dtype == spec.dtype
+            for tensor, spec in zip(tensors, self.specs, strict=True)
+        )
+        if as_captured:
+            self._flags[slot][0] = _AS_CAPTURED
+            fill(self._tensors[slot], tensors)
+            return
+        words = [_OTHERWISE]
+        for tensor, spec in zip(tensors, self.specs, strict=True):
+            words += [*tensor.shape, *_dense_strides(tensor, spec)]
+        self._flags[slot][: len(words)] = words
+        fill(self._shaped(slot), tensors)
+
+    def get(self, minibatch: int) -> list[Tensor]:
+        """Return a minibatch's tensors, which live in its slot."""
+        slot = minibatch % self.slots
+        return self._tensors[slot] if self._flags[slot][0] == _AS_CAPTURED else self._shaped(slot)
+
+    def message(self, minibatch: int) -> Tensor:
+        """Return a minibatch's whole slot as bytes, ``(slot_bytes,)``."""
+        start = self._starts[minibatch % self.slots]
+        return torch.frombuffer(self._buffer, dtype=torch.uint8, count=self.slot_bytes, offset=start)
+
+    def blank(self) -> list[Tensor]:
+        """Fill all slots with zeros, so that the kernel hands out their pages now, and return the tensors of one."""
+        for header, tensors in zip(self._headers, self._tensors, strict=True):
+            header.zero_()
+            for tensor in tensors:
+                tensor.zero_()
+        return self._tensors[0]
+
+    def _shaped(self, slot: int) -> list[Tensor]:
+        """Return the slot's tensors as its header describes them."""
+        words = self._flags[slot][1:].tolist()
+        found = []
+        for spec, offset in zip(self.specs, slot_offsets(self._first[slot], self.specs), strict=True):
+            dimensions = len(spec.shape)
+            shape, stride = words[:dimensions], words[dimensions : 2 * dimensions]
+            words = words[2 * dimensions :]
+            count = math.prod(shape)
+            flat = torch.empty(0, dtype=spec.dtype)
+            if count:
+                flat = torch.frombuffer(self._buffer, dtype=spec.dtype, count=count, offset=offset)
+            found.append(flat.as_strided(shape, stride))
+        return found
+
+
+def _dense_strides(tensor: Tensor, spec: TensorSpec) -> tuple[int, ...]:
+    """Return the strides of a dense tensor in the memory format of ``tensor``."""
+    if tensor.dtype != spec.dtype or tensor.dim() != len(spec.shape) or tensor.nbytes > spec.bytes:
+        raise RunError(
+            f"layer '{spec.name}' gives {tuple(tensor.shape)} of {tensor.dtype}, which has no room where "
+            f"{spec.shape} of {spec.dtype} was captured; capture with the largest minibatch"
+        )
+    return torch.empty_like(tensor, device="meta").stride()
+
+
+def _header_bytes(specs: Sequence[TensorSpec]) -> int:
+    words = 1 + sum(2 * len(spec.shape) for spec in specs)
+    return -(-words * _WORD_BYTES // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+
+
+def _slot_bytes(specs: Sequence[TensorSpec]) -> int:
+    return _header_bytes(specs) + slot_bytes(specs)

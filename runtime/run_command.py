@@ -1,0 +1,53 @@
+"""``python -m runtime run``: run one plan."""
+
+import argparse
+from pathlib import Path
+
+from profiler.command import counted, emit_json, note, stdout
+from profiler.errors import ConfigError
+from profiler.files import refuse_unwritable, to_json, write_whole
+from runtime.options import cores_of, launcher_of, one_plan, pool_of, settings_of
+from runtime.types import RunResult
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run one plan, show what happened, and write what is asked for."""
+    for path in (options.output, *options.trace):
+        if path:
+            refuse_unwritable(path)
+    for path in options.trace:
+        if path.suffix not in (".json", ".svg"):
+            raise ConfigError(f"the trace {path} ends in neither .json (for Perfetto) nor .svg (a picture)")
+    config, plan = one_plan(options)
+    settings = settings_of(options, config)
+    cores = cores_of(options, len(plan.stages))
+    work = f"{counted(len(cores), 'stage')} on cores {','.join(map(str, cores))}"
+    note(
+        f"{plan.model}: {counted(config.batches, 'minibatch')} through {work}, {settings.schedule}", quiet=options.quiet
+    )
+    from runtime.live import live_view
+    from runtime.table import show_run
+
+    with (
+        pool_of(options, cores) as pool,
+        live_view(cores, quiet=options.quiet) as watch,
+        launcher_of(config, pool, settings, watch) as launcher,
+    ):
+        result = launcher.run(plan, config.batches)
+    _keep(result, options)
+    if options.json:
+        emit_json([result])
+    elif not options.quiet:
+        show_run(result, stdout())
+    return 0
+
+
+def _keep(result: RunResult, options: argparse.Namespace) -> None:
+    from runtime.picture import picture_of
+    from runtime.trace import trace_of
+
+    files: list[tuple[Path, bytes]] = [(options.output, to_json(result))] if options.output else []
+    files += [(path, picture_of(result) if path.suffix == ".svg" else trace_of(result)) for path in options.trace]
+    for path, content in files:
+        write_whole(path, content)
+        note(f"kept in {path}", quiet=options.quiet)

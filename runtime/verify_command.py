@@ -1,0 +1,71 @@
+"""``python -m runtime verify``: hold pipelines against single-process replays, bit for bit."""
+
+import argparse
+from dataclasses import replace
+from functools import partial
+
+from optimizer.partitions import ALL, distinct, partition_names
+from optimizer.schedule import flush_width
+from optimizer.schemes import load_schemes
+from optimizer.types import Plan
+from profiler.command import configs, emit_json, progress, stdout
+from profiler.config import Config
+from runtime.options import cores_of, launcher_of, plans_of, pool_of, settings_of
+from runtime.types import PartitionVerification, Verification
+
+MINIBATCHES = 8
+"""Enough for every slot and weight version of four stages to be used again."""
+FAILED = 1
+
+
+def verify_all(options: argparse.Namespace) -> int:
+    """Verify the partitions of every model that is named; exit code 1 says that one differs."""
+    schemes = load_schemes()
+    names = partition_names((options.partition or ALL).split(","), schemes)
+    wanted = configs(options)
+    plans = {config.model: plans_of(options, config, names, schemes) for config in wanted}
+    cores = cores_of(options, len(next(iter(plans[wanted[0].model].values())).stages))
+    found = [_verified(options, config, plans[config.model], cores) for config in wanted]
+    if options.json:
+        emit_json(found)
+    return 0 if all(part.identical for one in found for part in one.partitions) else FAILED
+
+
+def _verified(
+    options: argparse.Namespace, config: Config, plans: dict[str, Plan], cores: tuple[int, ...]
+) -> Verification:
+    from profiler.process import settled
+    from runtime.table import show_verification
+    from runtime.verify import verify
+
+    minibatches = options.batches or MINIBATCHES
+    settings = settings_of(options, config, witness=True)
+    names = list(plans)
+    first = distinct(list(plans.values()))
+    steps = len(set(first)) * (minibatches + 1)
+    parts: dict[str, PartitionVerification] = {}
+    with (
+        pool_of(options, cores) as pool,
+        launcher_of(config, pool, settings) as launcher,
+        progress(config.model, steps, quiet=options.quiet) as advance,
+        settled(cores[0]),
+    ):
+        for index in sorted(set(first)):
+            name = names[index]
+            parts[name] = verify(name, plans[name], launcher, minibatches, partial(advance, 1, name))
+        shape = launcher.data_spec(minibatches).shape
+    verification = Verification(
+        model=config.model,
+        batch_size=config.batch_size,
+        input_shape=shape,
+        minibatches=minibatches,
+        num_stages=len(cores),
+        schedule=settings.schedule,
+        flush_every=flush_width(settings.schedule, settings.flush_every),
+        channel=settings.channel,
+        seed=settings.seed,
+        partitions=tuple(replace(parts[names[at]], name=name) for name, at in zip(names, first, strict=True)),
+    )
+    if not options.json:
+        show_verification(verification, stdout())
+    return verification

@@ -1,0 +1,77 @@
+"""What a schedule needs, against every slot and version count tried out on all that surely happens before."""
+
+import networkx as nx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from optimizer.needs import needs_of
+from optimizer.schedule import Action, Schedule, ScheduleName, depth, schedule_of
+
+names = st.sampled_from(["1f1b", "1f1b-flush", "gpipe", "sequential"])
+schedules = st.builds(schedule_of, names, st.integers(1, 4), st.integers(1, 9), st.integers(1, 5))
+
+
+def happens_before(schedule: Schedule) -> dict[Action, set[Action]]:
+    """All actions that surely ended before each action starts: the ancestors in the graph of what waits for what."""
+    graph: nx.DiGraph[Action] = nx.DiGraph()
+    for row in schedule.rows:
+        nx.add_path(graph, row)
+        for action in row:
+            if action.kind == "F" and action.stage > 0:
+                graph.add_edge(Action(action.stage - 1, "F", action.minibatch), action)
+            if action.kind == "B" and action.stage < len(schedule.rows) - 1:
+                graph.add_edge(Action(action.stage + 1, "B", action.minibatch), action)
+    assert nx.is_directed_acyclic_graph(graph)
+    return {action: nx.ancestors(graph, action) for action in graph}
+
+
+def safe(slots: int, pairs: list[tuple[Action, Action]], before: dict[Action, set[Action]]) -> bool:
+    """Whether what overwrites a slot comes after its last reader; pairs of reader and writer."""
+    return all(reader in before[writer] for (reader, _), (_, writer) in zip(pairs, pairs[slots:], strict=False))
+
+
+@settings(deadline=None, max_examples=80)
+@given(schedule=schedules)
+def test_the_slots_are_enough_and_one_less_is_not(schedule: Schedule) -> None:
+    before = happens_before(schedule)
+    needs = needs_of(schedule)
+    batches = range(schedule.minibatches)
+    for stage in range(len(schedule.rows) - 1):
+        down = [(Action(stage + 1, "B", b), Action(stage, "F", b)) for b in batches]
+        up = [(Action(stage, "B", b), Action(stage + 1, "B", b)) for b in batches]
+        for slots, pairs in ((needs[stage].activation_slots, down), (needs[stage].gradient_slots, up)):
+            assert safe(slots, pairs, before)
+            assert slots == 1 or not safe(slots - 1, pairs, before)
+    assert (needs[-1].activation_slots, needs[-1].gradient_slots) == (0, 0)
+
+
+@given(stages=st.integers(1, 6), minibatches=st.integers(1, 12))
+def test_1f1b_needs_its_depth_of_everything(stages: int, minibatches: int) -> None:
+    for stage, need in enumerate(needs_of(schedule_of("1f1b", stages, minibatches))):
+        ahead = depth(stage, stages, minibatches)
+        assert (need.versions, need.in_flight) == (ahead, ahead)
+        if stage < stages - 1:
+            assert need.activation_slots == ahead
+            assert need.gradient_slots <= ahead
+
+
+@pytest.mark.parametrize("name", ["1f1b-flush", "gpipe", "sequential"])
+def test_a_flush_needs_one_weight_version(name: ScheduleName) -> None:
+    for need in needs_of(schedule_of(name, 4, 20, 8)):
+        assert need.versions == 1
+
+
+def test_gpipe_holds_a_whole_round_and_sequential_one_minibatch() -> None:
+    assert [need.in_flight for need in needs_of(schedule_of("gpipe", 3, 20, 8))] == [8, 8, 8]
+    assert [need.in_flight for need in needs_of(schedule_of("1f1b-flush", 3, 20, 8))] == [3, 2, 1]
+    sequential = needs_of(schedule_of("sequential", 3, 20))
+    assert [(need.in_flight, need.activation_slots, need.gradient_slots) for need in sequential] == [
+        (1, 1, 1), (1, 1, 1), (1, 0, 0),
+    ]  # fmt: skip
+
+
+def test_a_schedule_that_cannot_end_is_refused() -> None:
+    stuck = Schedule("1f1b", None, ((Action(0, "B", 0),), (Action(1, "F", 0), Action(1, "B", 0))))
+    with pytest.raises(ValueError, match="0B0, 1F0 wait for each other"):
+        needs_of(stuck)
