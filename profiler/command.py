@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +38,8 @@ def execute(parser: Parser, run: Callable[[argparse.Namespace], int], argv: list
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a table has signs that not every encoding knows
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as it is for a job in the background
+        signal.signal(signal.SIGINT, _interrupt_once)
     try:
         code = run(options)
         sys.stdout.flush()
@@ -57,6 +60,12 @@ def execute(parser: Parser, run: Callable[[argparse.Namespace], int], argv: list
             sys.stderr.write(f"error: the output cannot be written: {error.strerror}; give it another place\n")
         return 1
     return code
+
+
+def _interrupt_once(number: int, _frame: object) -> NoReturn:
+    """Take the first Ctrl-C; while what was started is ended, and after that, another one has nothing to do."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def add_common(parser: Parser) -> None:

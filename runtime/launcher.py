@@ -112,7 +112,7 @@ class Launcher:
         schedule = self._schedule(len(plan.stages), minibatches)
         self.pool.tell_all(Go())
         longest = [max(stage.forward_s, stage.backward_s, stage.update_s) for stage in plan.stages]
-        reports = [answer.report for answer in self.pool.collect(longest, self._watch) if answer.report]
+        reports = [answer.report for answer in self.pool.follow(longest, self._watch) if answer.report]
         self.testimonies = [report.testimonies for report in reports]
         spans = [
             [Span(action, record.start_s, record.end_s) for action, record in zip(actions, report.actions, strict=True)]

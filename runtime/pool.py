@@ -7,9 +7,9 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from multiprocessing.reduction import send_handle
@@ -19,6 +19,7 @@ from typing import Any, Self
 from runtime import entry
 from runtime.blackbox import BlackBox, Phase, Progress
 from runtime.errors import RunError
+from runtime.interrupts import uninterrupted
 from runtime.messages import Failed, Ready, receive, send
 from runtime.supervise import (
     STALL_TIMEOUT_S,
@@ -131,20 +132,34 @@ class WorkerPool:
         for stage in range(len(self)):
             self.tell(stage, message)
 
-    def collect(self, expected_s: Sequence[float] = (), watch: Watch | None = None) -> list[Ready]:
+    def collect(self, expected_s: Sequence[float] = ()) -> list[Ready]:
         """Wait until every stage is done with its last message.
+
+        Args:
+            expected_s: How long that is predicted to take each stage.
+
+        Raises:
+            RunError: A stage raised, died or hangs; the message names the first at fault and the pool is closed.
+            InputError: A stage refused what the user gave.
+        """
+        least_s = self._stall_timeout_s or 0.0  # which is about actions, and must not cut short what is none
+        wanted_s = expected_s or [0.0] * len(self)
+        return self._collect([max(least_s, patience_s(None, one)) for one in wanted_s])
+
+    def follow(self, expected_s: Sequence[float], watch: Watch | None) -> list[Ready]:
+        """Wait until every stage has run its actions.
 
         Args:
             expected_s: How long the longest action of each stage is predicted to take.
             watch: Called now and then with what every stage is doing.
 
         Raises:
-            RunError: A stage raised, died or hangs; the message names the first at fault and the pool is closed.
+            RunError: A stage raised, died or hangs, as above.
             InputError: A stage refused what the user gave.
         """
-        patience = [
-            patience_s(self._stall_timeout_s, expected_s[stage] if expected_s else 0.0) for stage in range(len(self))
-        ]
+        return self._collect([patience_s(self._stall_timeout_s, one) for one in expected_s], watch)
+
+    def _collect(self, patience: Sequence[float], watch: Watch | None = None) -> list[Ready]:
         answers: dict[int, Ready] = {}
         failures: dict[int, Failed] = {}
         deadline: float | None = None
@@ -173,7 +188,7 @@ class WorkerPool:
 
     def close(self) -> None:
         """End all processes; they own nothing that outlives them, so none is asked."""
-        with _uninterrupted():
+        with uninterrupted():
             for one in self._workers:
                 one.control.close()
                 one.process.kill()
@@ -237,7 +252,8 @@ def _started(stage: int, core: int, patience_s: float) -> _Worker:
     It inherits the mask, so that Ctrl-C during its imports is the parent's to handle.
     """
     context = multiprocessing.get_context("spawn")
-    with _uninterrupted():
+    resource_tracker.ensure_running()  # which would lift the mask
+    with uninterrupted():
         box = BlackBox.create()
         ours, theirs = context.Pipe()
         process = context.Process(
@@ -249,13 +265,3 @@ def _started(stage: int, core: int, patience_s: float) -> _Worker:
             whole_s, rest_s = divmod(patience_s, 1)
             line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(whole_s), int(rest_s * 1e6)))
         return _Worker(process, ours, core, box)
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C wait for a moment."""
-    masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, masked)

@@ -56,7 +56,9 @@ def hung(
     over = {stage: now_s - one.since_s - patience[stage] for stage, one in progress.items()}
     late = [stage for stage, by in over.items() if by > 0]
     working = [stage for stage in progress if progress[stage].phase != Phase.WAITING]
-    guilty = [stage for stage in late if stage in working] or ([] if working else late)
+    guilty = [stage for stage in late if stage in working]
+    if not working and len(late) == len(progress):  # else a message may be on its way
+        guilty = late
     return max(guilty, key=lambda stage: (stopped(stage), over[stage]), default=None)
 
 

@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -206,16 +207,25 @@ class Fault(torch.autograd.Function):
 
 
 def strike(phase: str, how: str, after: int) -> None:
+    """Do what ``how`` says in a stage's process, at the call of ``phase`` that follows ``after`` others."""
     if multiprocessing.parent_process() is None:
         return
     calls[phase] += 1
     if calls[phase] <= after or not how.endswith(phase):
         return
-    if how.startswith("raise"):
-        raise ValueError("on purpose\nsecond line")
-    if how.startswith("exit"):
-        os._exit(3)
-    os.kill(os.getpid(), signal.SIGKILL)
+    if mark := os.environ.get("STRUCK_AT"):
+        Path(mark).write_text(str(time.perf_counter()))
+    match how.split(maxsplit=1)[0]:
+        case "raise":
+            raise ValueError("on purpose\nsecond line")
+        case "exit":
+            os._exit(3)
+        case "memory":
+            torch.empty(1 << 50)
+        case "slow":
+            time.sleep(0.3)
+        case name:
+            os.kill(os.getpid(), {"kill": signal.SIGKILL, "crash": signal.SIGSEGV, "stop": signal.SIGSTOP}[name])
 
 
 def fault(x: Tensor, how: str, after: int) -> Tensor:
@@ -237,6 +247,23 @@ class Failing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last(torch.relu(fault(self.first(self.flatten(x)), self.how, self.after)))
+
+
+class SparseGradient(nn.Module):
+    """Its update fails, for a sparse gradient has no momentum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(10, 8, sparse=True)
+        self.flatten = nn.Flatten()
+        self.last = nn.Linear(8 * 4, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.flatten(self.words(x)))
+
+
+def slow_for_ever() -> nn.Module:
+    return Failing("slow forward", 0)
 
 
 def large() -> nn.Module:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -237,6 +238,7 @@ def test_an_interrupt_leaves_a_partial_profile_that_is_not_planned_with(
     in_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, line = refusal(PROFILE, ["--model", "small_models:presses_ctrl_c", "--image-size", "16"], capsys)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     assert code == 130
     assert line == "error: interrupted; nothing is left running"
     (partial,) = (in_folder / "profiles").iterdir()

@@ -1,0 +1,70 @@
+"""Data of the user's own, as ``--data loaders:name`` finds them: one that works, and one for each thing to refuse."""
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from small_models import CLASSES, IMAGE_SIZE
+from torch import Tensor
+
+Pairs = Iterator[tuple[Tensor, Tensor]]
+
+
+def samples(count: int) -> tuple[Tensor, Tensor]:
+    return torch.randn(count, 3, IMAGE_SIZE, IMAGE_SIZE), torch.randint(CLASSES, (count,))
+
+
+def dataset() -> torch.utils.data.DataLoader[Any]:
+    """Eleven shuffled samples in minibatches of four: the last has three."""
+    found = torch.utils.data.TensorDataset(*samples(11))
+    return torch.utils.data.DataLoader(found, batch_size=4, shuffle=True)
+
+
+def augmented() -> Pairs:
+    """Draws from every generator there is, as augmentation does."""
+    while True:
+        inputs, labels = samples(4)
+        yield inputs * random.random() + float(np.random.rand()), labels  # noqa: NPY002, S311
+
+
+def raising() -> Pairs:
+    yield samples(4)
+    raise OSError("the disk is gone")
+
+
+def wider() -> Pairs:
+    yield samples(4)
+    yield torch.randn(4, 3, IMAGE_SIZE, IMAGE_SIZE + 1), torch.zeros(4, dtype=torch.int64)
+
+
+def more() -> Pairs:
+    yield samples(5)
+
+
+def doubles() -> Pairs:
+    inputs, labels = samples(4)
+    yield inputs.double(), labels
+
+
+def wrong_labels() -> Pairs:
+    inputs, labels = samples(4)
+    yield inputs, labels + CLASSES
+
+
+def real_labels() -> Pairs:
+    inputs, labels = samples(4)
+    yield inputs, labels.float()
+
+
+def alone() -> Iterator[Tensor]:
+    yield samples(4)[0]
+
+
+def number() -> int:
+    return 3
+
+
+def breaks() -> Pairs:
+    raise ValueError("no data here")

@@ -1,0 +1,294 @@
+"""Whatever befalls a stage: the run ends at once, one message says which stage and why, and nothing is left behind."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import small_models
+import torch
+from strategies import profile_of
+from test_launcher import MINIBATCHES, RULE, SEED, SHAPE, captured_of, plan_of
+
+from optimizer.planner import Planner
+from profiler import config as configuration
+from profiler.capture import capture
+from profiler.files import to_json
+from profiler.operations import Captured
+from profiler.workload import captured_model
+from runtime.channel import ChannelName
+from runtime.errors import InputError, RunError
+from runtime.launcher import Launcher, Settings
+from runtime.pool import WorkerPool
+from runtime.supervise import Watch
+
+TOLD_WITHIN_S = 2.0
+BOUNDS = (0, 0b00011, 0b01111, 0b11111)
+"""Three stages: flatten and first; fault and relu; last."""
+
+
+def ports() -> set[int]:
+    """The ports that this process listens on."""
+    found = psutil.Process().net_connections(kind="inet")
+    return {one.laddr.port for one in found if one.status == psutil.CONN_LISTEN}
+
+
+def shared_memory() -> set[str]:
+    return set(os.listdir("/dev/shm"))  # noqa: PTH208, S108
+
+
+def stage_processes() -> set[int]:
+    """The stages' processes among the children of this one."""
+    return {one.pid for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())}
+
+
+@pytest.fixture
+def struck_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where a stage notes when it was struck; afterwards, nothing else of the run may be left."""
+    marks = tmp_path / "marks"
+    rest = tmp_path / "rest"
+    marks.mkdir()
+    rest.mkdir()
+    monkeypatch.setenv("STRUCK_AT", str(marks / "struck"))
+    monkeypatch.setenv("TMPDIR", str(rest))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.chdir(rest)
+    before = ports(), shared_memory(), stage_processes(), threading.active_count()
+    yield marks / "struck"
+    assert (ports(), shared_memory(), stage_processes(), threading.active_count()) == before
+    assert not list(rest.iterdir())
+
+
+def run(
+    captured: Captured,
+    usable: tuple[int, ...],
+    *,
+    channel: ChannelName = "shm",
+    data: str = "",
+    stall_timeout_s: float | None = None,
+    watch: Watch | None = None,
+) -> None:
+    cores = [usable[stage % len(usable)] for stage in range(3)]
+    settings = Settings(rule=RULE, seed=SEED, channel=channel, data=data)
+    with (
+        WorkerPool(cores, stall_timeout_s=stall_timeout_s) as pool,
+        closing(Launcher(captured, pool, settings, watch)) as launcher,
+    ):
+        launcher.run(plan_of(captured, BOUNDS, stages=3), MINIBATCHES)
+
+
+def failing(how: str, after: int) -> Captured:
+    return captured_of(lambda: small_models.Failing(how, after))
+
+
+RUN = 2
+"""Calls of each kind in a warm-up of the middle stage, which has two minibatches in flight."""
+
+
+@pytest.mark.parametrize(
+    ("how", "after", "channel", "words"),
+    [
+        ("raise forward", 0, "shm", "hand-over and warm-up: ValueError: on purpose"),
+        ("raise forward", RUN + 2, "gloo", "forward of minibatch 2: ValueError: on purpose"),
+        ("raise backward", RUN + MINIBATCHES - 1, "shm", f"backward of minibatch {MINIBATCHES - 1}: ValueError"),
+        ("memory forward", RUN + 1, "shm", "forward of minibatch 1: RuntimeError: .*can't allocate memory"),
+        ("exit forward", RUN, "gloo", "forward of minibatch 0: the process exited with 3"),
+        ("exit backward", RUN + 1, "shm", "backward of minibatch 1: the process exited with 3"),
+        ("crash backward", RUN, "shm", "backward of minibatch 0: the process was ended by SIGSEGV"),
+        ("kill forward", 0, "gloo", "hand-over and warm-up: the process was ended by SIGKILL"),
+        ("kill backward", RUN + MINIBATCHES - 1, "gloo", f"backward of minibatch {MINIBATCHES - 1}: .* SIGKILL"),
+    ],
+)
+def test_a_stage_that_fails_ends_the_run_at_once_and_is_named(  # noqa: PLR0917
+    struck_at: Path, usable: tuple[int, ...], how: str, after: int, channel: ChannelName, words: str
+) -> None:
+    with pytest.raises(RunError, match=rf"^stage 1 \(fault … relu\) on core \d+ failed in {words}") as caught:
+        run(failing(how, after), usable, channel=channel)
+    assert time.perf_counter() - float(struck_at.read_text()) < TOLD_WITHIN_S
+    notes: list[str] = getattr(caught.value, "__notes__", [])
+    if how.startswith(("raise", "crash")):
+        assert "stage 1 (fault … relu) was here:" in notes[-1]
+        assert "small_models.py" in notes[-1]
+        notes = notes[:-1]
+    assert all(note.startswith("a consequence: stage ") for note in notes if "was here" not in note)
+
+
+def test_an_update_that_raises_is_named(struck_at: Path, usable: tuple[int, ...]) -> None:
+    tokens = torch.zeros(4, 4, dtype=torch.int64)
+    captured = capture(small_models.SparseGradient().train(), "sparse", tokens)
+    planner = Planner(profile_of(captured, seed=5), 3, MINIBATCHES)
+    plan = planner.unlimited("chosen", (0, 0b001, 0b011, 0b111))
+    cores = [usable[0]] * 3
+    settings = Settings(rule=RULE, seed=SEED, vocabulary=10)
+    fitting = replace(plan, model_digest=captured.digest, input_shape=(4, 4), batch_size=4, vocabulary=10)
+    with (
+        WorkerPool(cores) as pool,
+        closing(Launcher(captured, pool, settings)) as it,
+        pytest.raises(RunError, match=r"stage 0 \(words … words\) .* failed in update of minibatch 0: RuntimeError"),
+    ):
+        it.run(fitting, MINIBATCHES)
+    assert not struck_at.exists()
+
+
+def test_a_stage_that_stops_is_declared_hung_after_the_stall_timeout(struck_at: Path, usable: tuple[int, ...]) -> None:
+    with pytest.raises(RunError, match=r"stage 1 .* in forward of minibatch 1: .*stopped \(SIGSTOP\).*--stall-timeout"):
+        run(failing("stop forward", RUN + 1), usable, stall_timeout_s=3.0)
+    assert 3.0 <= time.perf_counter() - float(struck_at.read_text()) < 3.0 + TOLD_WITHIN_S
+
+
+@pytest.mark.usefixtures("struck_at")
+def test_a_stage_that_is_slow_is_not_declared_dead(usable: tuple[int, ...]) -> None:
+    """The others wait for it for longer than the stall timeout, which each of its own actions keeps."""
+    captured = failing("slow forward", RUN)
+    cores = [usable[stage % len(usable)] for stage in range(3)]
+    settings = Settings(rule=RULE, seed=SEED, schedule="gpipe", flush_every=MINIBATCHES)
+    with (
+        WorkerPool(cores, stall_timeout_s=1.5) as pool,
+        closing(Launcher(captured, pool, settings)) as launcher,
+    ):
+        result = launcher.run(plan_of(captured, BOUNDS, stages=3), MINIBATCHES)
+    assert max(action.wait_s for action in result.stages[0].actions) > 1.5
+    assert len(result.losses) == MINIBATCHES
+
+
+@pytest.mark.usefixtures("struck_at")
+@pytest.mark.parametrize("moment", ["start", "idle"])
+def test_a_process_that_dies_outside_of_a_run_is_named(usable: tuple[int, ...], moment: str) -> None:
+    def kill_one() -> None:
+        while not (found := stage_processes()):
+            time.sleep(0.01)
+        os.kill(min(found), signal.SIGKILL)
+
+    if moment == "start":
+        killer = threading.Thread(target=kill_one)
+        killer.start()
+        with pytest.raises(RunError, match=r"stage 0 on core \d+ failed in start: the process was ended by SIGKILL"):
+            WorkerPool(usable[:1])
+        killer.join()
+        return
+    captured = failing("raise never", 0)
+    with WorkerPool([usable[0]] * 3) as pool, closing(Launcher(captured, pool, Settings(rule=RULE, seed=SEED))) as it:
+        os.kill(pool.pids[2], signal.SIGKILL)
+        with pytest.raises(RunError, match=r"stage 2.* on core \d+ failed in .*SIGKILL"):
+            it.run(plan_of(captured, BOUNDS, stages=3), MINIBATCHES)
+
+
+@pytest.mark.usefixtures("struck_at")
+def test_a_process_that_is_stopped_before_a_run_is_declared_hung(usable: tuple[int, ...]) -> None:
+    captured = failing("raise never", 0)
+    with (
+        WorkerPool([usable[0]] * 3, stall_timeout_s=2.0) as pool,
+        closing(Launcher(captured, pool, Settings(rule=RULE, seed=SEED))) as launcher,
+    ):
+        plan = plan_of(captured, BOUNDS, stages=3)
+        launcher.load(plan, MINIBATCHES)
+        os.kill(pool.pids[1], signal.SIGSTOP)
+        with pytest.raises(RunError, match=r"stage 1 .*SIGSTOP"):
+            launcher.go(plan, MINIBATCHES)
+
+
+@pytest.mark.usefixtures("struck_at")
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("raising", "raised OSError at minibatch 1: the disk is gone"),
+        ("dataset", "end after 3 of 7 minibatches; give fewer --batches"),
+    ],
+)
+def test_data_that_fail_in_mid_run_are_told_as_bad_input(usable: tuple[int, ...], data: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        run(failing("raise never", 0), usable, data=f"loaders:{data}")
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    """A run as a user starts it, which would go on for minutes."""
+    name = "small_models:slow_for_ever"
+    config = configuration.override(configuration.for_model(name), {"sample_shape": SHAPE[1:], "batch_size": SHAPE[0]})
+    captured = captured_model(config)
+    plan = replace(plan_of(captured, BOUNDS, stages=3), model=name, vocabulary=0)
+    (tmp_path / "plan.json").write_bytes(to_json(plan))
+    return [sys.executable, "-m", "runtime", "run", "--plan", str(tmp_path / "plan.json"), "--batches", "5000"]
+
+
+@contextmanager
+def started(command: list[str], tmp_path: Path, **streams: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """The command in a session of its own, as in a terminal; whatever of it is left at the end, ends."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "TMPDIR": str(tmp_path)}
+    environment["STRUCK_AT"] = str(tmp_path / "struck")
+    before = shared_memory()
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, start_new_session=True, **streams) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert shared_memory() == before
+    assert {path.name for path in tmp_path.iterdir()} <= {"plan.json", "struck"}
+
+
+def stages_of(process: subprocess.Popen[bytes], mark: Path | None) -> list[psutil.Process]:
+    """The stages' processes, as soon as all are there, or as soon as one has been struck."""
+    while process.poll() is None:
+        with suppress(psutil.Error):
+            found = [one for one in psutil.Process(process.pid).children() if "spawn_main" in " ".join(one.cmdline())]
+            if len(found) == 3 and (mark is None or mark.exists()):
+                return found
+        time.sleep(0.02)
+    raise AssertionError(process.returncode)
+
+
+def assert_gone(processes: list[psutil.Process], within_s: float = TOLD_WITHIN_S) -> None:
+    _, alive = psutil.wait_procs(processes, timeout=within_s)
+    assert not [one for one in alive if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_stages_end_with_a_parent_that_is_killed(command: list[str], tmp_path: Path) -> None:
+    with started(command, tmp_path, stderr=subprocess.PIPE) as process:
+        stages = stages_of(process, tmp_path / "struck")
+        stages[1].suspend()  # even one that is stopped
+        process.kill()
+        assert_gone(stages)
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+@pytest.mark.parametrize("running", [False, True])
+def test_ctrl_c_ends_everything(command: list[str], tmp_path: Path, presses: int, running: bool) -> None:  # noqa: FBT001
+    with started(command, tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        stages = stages_of(process, tmp_path / "struck" if running else None)
+        for _ in range(presses):
+            os.killpg(process.pid, signal.SIGINT)
+            time.sleep(0.05)
+        _, said = process.communicate(timeout=10)
+        assert process.returncode == 130
+        assert said.decode().splitlines()[-1] == "error: interrupted; nothing is left running"
+        assert "Traceback" not in said.decode(), said.decode()
+        assert_gone(stages)
+
+
+def test_the_terminal_has_its_cursor_back(command: list[str], tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    said = b""
+    with started(command, tmp_path, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        while b"forward of" not in said:
+            said += os.read(ours, 4096)
+        os.killpg(process.pid, signal.SIGINT)
+        with suppress(OSError):  # the terminal is closed
+            while more := os.read(ours, 4096):
+                said += more
+        process.wait(timeout=10)
+    os.close(ours)
+    assert "stage" in said.decode()
+    assert said.rindex(b"\x1b[?25h") > said.rindex(b"\x1b[?25l"), "shown after it was hidden"

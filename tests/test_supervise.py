@@ -1,0 +1,124 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.blackbox import BlackBox, Phase, Progress
+from runtime.errors import InputError, RunError
+from runtime.messages import Cause, Failed
+from runtime.supervise import Suspect, death, error_of, hung, patience_s
+
+NOW = 1000.0
+
+
+def progress(phase: Phase, ago_s: float) -> Progress:
+    return Progress(since_s=NOW - ago_s, busy_s=0.0, phase=phase, done=1, total=9, doing="forward of minibatch 1")
+
+
+def none_stopped(_stage: int) -> bool:
+    return False
+
+
+def failed(cause: Cause, at_s: float, reason: str = "a reason") -> Failed:
+    return Failed(during="forward of minibatch 3", reason=reason, stack="", cause=cause, at_s=at_s)
+
+
+def suspect(stage: int, fault: Failed, stack: str = "") -> Suspect:
+    return Suspect(f"stage {stage} (a … b)", stage, fault, stack)
+
+
+def test_a_stage_that_works_for_too_long_has_hung() -> None:
+    stages = {0: progress(Phase.WAITING, 500), 1: progress(Phase.WORKING, 61), 2: progress(Phase.WORKING, 1)}
+    assert hung(stages, [60, 60, 60], NOW, none_stopped) == 1
+    assert hung(stages, [60, 62, 60], NOW, none_stopped) is None
+
+
+def test_a_stage_that_waits_is_not_at_fault_while_another_works() -> None:
+    stages = {0: progress(Phase.WAITING, 500), 1: progress(Phase.WORKING, 30)}
+    assert hung(stages, [60, 60], NOW, none_stopped) is None
+    stages[1] = progress(Phase.WAITING, 1)
+    assert hung(stages, [60, 60], NOW, none_stopped) is None, "a message may be on its way"
+
+
+def test_a_stage_that_never_began_is_at_fault() -> None:
+    assert hung({0: progress(Phase.WAITING, 90), 1: progress(Phase.IDLE, 70)}, [60, 60], NOW, none_stopped) == 1
+
+
+def test_where_all_wait_the_one_that_is_stopped_is_at_fault() -> None:
+    stages = {0: progress(Phase.WAITING, 90), 1: progress(Phase.WAITING, 80)}
+    assert hung(stages, [60, 60], NOW, none_stopped) == 0
+    assert hung(stages, [60, 60], NOW, lambda stage: stage == 1) == 1
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(Phase), st.floats(0, 200)), min_size=1, max_size=5),
+    st.floats(1, 100),
+)
+def test_who_is_declared_hung_was_late_and_nobody_else_was_working_if_it_waited(
+    rows: list[tuple[Phase, float]], patience: float
+) -> None:
+    stages = {stage: progress(*row) for stage, row in enumerate(rows)}
+    found = hung(stages, [patience] * len(rows), NOW, none_stopped)
+    late = [stage for stage, one in stages.items() if NOW - one.since_s > patience]
+    working = [stage for stage, one in stages.items() if one.phase != Phase.WAITING]
+    if found is None:
+        assert len(late) < len(stages) if not working else not set(late) & set(working)
+    else:
+        assert found in late
+        assert found in working or not working
+
+
+def test_patience_follows_the_prediction_unless_it_is_set() -> None:
+    assert patience_s(None, 0.1) == 60.0
+    assert patience_s(None, 10.0) == 200.0, "a stage ten times as slow as predicted is only slow"
+    assert patience_s(5.0, 10.0) == 5.0
+
+
+def test_the_first_at_fault_is_named_and_consequences_are_labelled() -> None:
+    error = error_of(
+        [
+            suspect(0, failed("neighbour", 1.0, "a neighbouring stage has gone")),
+            suspect(2, failed("stage", 3.0)),
+            suspect(1, failed("stage", 2.0, "ValueError: no"), stack="File x, line 1\n"),
+        ]
+    )
+    assert isinstance(error, RunError)
+    assert str(error) == "stage 1 (a … b) on core 1 failed in forward of minibatch 3: ValueError: no"
+    assert error.__notes__ == [
+        "besides: stage 2 (a … b) in forward of minibatch 3: a reason",
+        "a consequence: stage 0 (a … b) in forward of minibatch 3: a neighbouring stage has gone",
+        "stage 1 (a … b) was here:\nFile x, line 1",
+    ]
+
+
+def test_what_the_user_gave_is_told_as_bad_input() -> None:
+    error = error_of(
+        [suspect(0, failed("neighbour", 1.0)), suspect(1, failed("input", 2.0, "the data end; give more"))]
+    )
+    assert isinstance(error, InputError)
+    assert error.exit_code == 2
+    assert str(error) == "the data end; give more"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (3, "exited with 3"),
+        (None, "exited with None"),
+        (-9, "SIGKILL, as the kernel does when memory runs out"),
+        (-11, "ended by SIGSEGV"),
+    ],
+)
+def test_a_silent_death_is_told_by_its_exit_code(code: int | None, words: str) -> None:
+    assert death(code, "update of minibatch 1", 0.0).reason.endswith(words)
+
+
+def test_the_black_box_says_what_was_last_noted() -> None:
+    box = BlackBox.create()
+    assert box.read().doing == "start"
+    box.note(Phase.WAITING, "ü" * 100, 3, 7, 1.5)
+    found = box.read()
+    assert (found.phase, found.done, found.total, found.busy_s) == (Phase.WAITING, 3, 7, 1.5)
+    assert set(found.doing) <= {"ü", "\ufffd"}, "long words are cut"
+    assert found.since_s > 0
+    assert box.stacks() == ""
+    box.close()
