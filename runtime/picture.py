@@ -11,6 +11,7 @@ _MOST_LABELS = 400
 
 def picture_of(result: RunResult) -> bytes:
     """Return the picture as SVG."""
+    from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -40,5 +41,6 @@ def picture_of(result: RunResult) -> bytes:
     handles = [Patch(color=colour, label=_NAMES[kind]) for kind, colour in COLOURS.items()]
     axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     target = io.BytesIO()
-    figure.savefig(target, format="svg", metadata={"Date": None})
+    with rc_context({"svg.hashsalt": plan.model}):  # names in the file that do not change from call to call
+        figure.savefig(target, format="svg", metadata={"Date": None})
     return target.getvalue()

@@ -1,0 +1,137 @@
+"""Traces, bubble tables and pictures of made-up runs, checked by what a reader of them relies on."""
+
+import json
+from dataclasses import replace
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import MACHINE, chain
+
+from optimizer.planner import Planner
+from optimizer.schedule import ScheduleName, schedule_of
+from runtime.bubbles import bubbles_of
+from runtime.picture import picture_of
+from runtime.trace import trace_of
+from runtime.types import ActionRecord, RunResult, StageRun
+
+SCHEDULES: tuple[ScheduleName, ...] = ("1f1b", "1f1b-flush", "gpipe", "sequential")
+
+
+def run_of(name: ScheduleName, minibatches: int, work: list[float], every: int = 3) -> RunResult:
+    """A run whose actions take what ``work`` says for each stage, each as early as what it needs is there."""
+    stages = len(work)
+    plan = Planner(chain([1] * 4), stages, minibatches).optimized()
+    schedule = schedule_of(name, stages, minibatches, every)
+    plan = replace(plan, schedule=name, flush_every=schedule.flush_every)
+    ends: dict[tuple[int, str, int], float] = {}
+    clocks = [100.0] * stages
+    rows: list[list[ActionRecord]] = [[] for _ in range(stages)]
+    queues = [list(row) for row in schedule.rows]
+    while any(queues):
+        for stage, queue in enumerate(queues):
+            while queue:
+                action = queue[0]
+                source = {"F": stage - 1, "B": stage + 1}.get(action.kind, -1)
+                key = (source, action.kind, action.minibatch)
+                if 0 <= source < stages and key not in ends:
+                    break
+                queue.pop(0)
+                start = max(clocks[stage], ends.get(key, 0.0)) if 0 <= source < stages else clocks[stage]
+                send = 0.1 * work[stage] if action.kind != "U" else 0.0
+                computed = start + work[stage]
+                rows[stage].append(
+                    ActionRecord(
+                        kind=action.kind, minibatch=action.minibatch, version=0, wait_s=start - clocks[stage],
+                        start_s=start, computed_s=computed, end_s=computed + send, cpu_s=work[stage], sent_bytes=8,
+                        page_faults=0,
+                    )
+                )  # fmt: skip
+                clocks[stage] = computed + send
+                ends[stage, action.kind, action.minibatch] = clocks[stage]
+    runs = tuple(
+        StageRun(
+            core=0, busy_s=1, wait_s=0, send_s=0, foreign_load=0, page_faults=0, peak_rss_bytes=None, actions=tuple(row)
+        )
+        for row in rows
+    )
+    return RunResult(
+        plan=plan, batch_size=plan.batch_size, minibatches=minibatches, channel="shm", comparable=True,
+        throughput_samples_per_s=1.0, makespan_s=max(clocks) - 100.0, losses=(1.0,) * minibatches, stages=runs,
+        machine=MACHINE,
+    )  # fmt: skip
+
+
+CASES = st.tuples(st.sampled_from(SCHEDULES), st.integers(1, 7), st.lists(st.floats(0.01, 3.0), min_size=1, max_size=4))
+
+
+@settings(deadline=None, max_examples=40)
+@given(CASES)
+def test_a_trace_nests_and_its_arrows_lead_from_each_send_to_its_reader(
+    case: tuple[ScheduleName, int, list[float]],
+) -> None:
+    result = run_of(*case)
+    stages, minibatches = len(case[2]), case[1]
+    events = json.loads(trace_of(result))["traceEvents"]
+    tracks: dict[tuple[int, int], list[tuple[float, float]]] = {}
+    for event in events:
+        if event["ph"] == "X":
+            tracks.setdefault((event["pid"], event["tid"]), []).append((event["ts"], event["ts"] + event["dur"]))
+    for spans in tracks.values():
+        ordered = sorted(spans, key=lambda span: (span[0], -span[1]))
+        open_: list[tuple[float, float]] = []
+        for start, end in ordered:
+            while open_ and open_[-1][1] <= start + 0.01:
+                open_.pop()
+            assert not open_ or end <= open_[-1][1] + 0.01, "what begins inside of another ends inside of it"
+            open_.append((start, end))
+    starts = {event["id"]: event for event in events if event["ph"] == "s"}
+    ends = {event["id"]: event for event in events if event["ph"] == "f"}
+    assert set(starts) == set(ends)
+    assert len(starts) == 2 * (stages - 1) * minibatches
+    for key, start in starts.items():
+        assert start["ts"] <= ends[key]["ts"] + 0.01
+        assert abs(start["pid"] - ends[key]["pid"]) == 1
+        for event in (start, ends[key]):
+            assert any(a - 0.01 <= event["ts"] <= b + 0.01 for a, b in tracks[event["pid"], event["tid"]])
+    assert len({event["pid"] for event in events}) == stages
+
+
+@settings(deadline=None, max_examples=60)
+@given(CASES)
+def test_the_parts_of_every_stage_add_up_to_the_makespan(case: tuple[ScheduleName, int, list[float]]) -> None:
+    result = run_of(*case)
+    for one, stage in zip(bubbles_of(result), result.stages, strict=True):
+        assert one.total_s == pytest.approx(result.makespan_s)
+        assert one.busy_s == pytest.approx(sum(record.end_s - record.start_s for record in stage.actions))
+        parts = (one.warm_up_s, one.starved_s, one.blocked_s, one.drain_s, one.imbalance_s)
+        assert min(parts) >= 0
+        assert one.imbalance_s <= one.starved_s + one.blocked_s + 1e-9
+
+
+def test_bubbles_of_a_balanced_pipeline_are_warm_up_and_drain_alone() -> None:
+    """Three stages, forward as long as backward: (S − 1 − s) forwards and as many backwards of the others."""
+    result = run_of("gpipe", 6, [1.0, 1.0, 1.0], every=6)
+    first, _, last = bubbles_of(result)
+    assert first.starved_s == pytest.approx(0)
+    assert last.starved_s == pytest.approx(0)
+    assert last.warm_up_s == pytest.approx(2 * 1.1)
+    assert last.drain_s == pytest.approx(2 * 1.1)
+
+
+def test_a_slow_last_stage_blocks_the_first_and_a_slow_first_one_starves_the_last() -> None:
+    slow_last = bubbles_of(run_of("1f1b", 12, [1.0, 5.0]))
+    assert slow_last[0].blocked_s > 10 * max(slow_last[0].starved_s, 0.1)
+    assert slow_last[0].imbalance_s > 0.8 * slow_last[0].blocked_s, "which no schedule saves"
+    slow_first = bubbles_of(run_of("1f1b", 12, [5.0, 1.0]))
+    assert slow_first[1].starved_s > 10 * max(slow_first[1].blocked_s, 0.1)
+
+
+def test_the_picture_has_a_row_for_each_stage_and_a_number_for_each_minibatch() -> None:
+    result = run_of("1f1b", 4, [1.0, 1.0, 2.0])
+    picture = picture_of(result).decode()
+    assert ET.fromstring(picture).tag.endswith("svg")  # noqa: S314 - our own
+    assert picture == picture_of(result).decode(), "the same run gives the same picture"
+    assert all(f"<!-- stage {number} -->" in picture for number in range(3))
+    assert "<!-- 3 -->" in picture
