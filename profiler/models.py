@@ -2,11 +2,13 @@
 
 import copy
 import importlib
+import random
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torchvision
 from torch import nn
@@ -30,7 +32,7 @@ def build(name: str, classes: int, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     try:
         # A factory may hand out one module over and over; training must not go on where the last run ended.
-        return copy.deepcopy(_own(name)).train() if ":" in name else _torchvision(name, classes).train()
+        return copy.deepcopy(_own(name, seed)).train() if ":" in name else _torchvision(name, classes).train()
     except (RuntimeError, MemoryError, TypeError, OverflowError) as error:
         raise ModelError(f"model '{name}' with {classes} classes cannot be built: {one_line(error)}") from error
 
@@ -48,15 +50,17 @@ def _torchvision(name: str, classes: int) -> nn.Module:
     return model
 
 
-def _own(name: str) -> nn.Module:
-    model = made(name)
+def _own(name: str, seed: int) -> nn.Module:
+    model = made(name, seed)
     if not isinstance(model, nn.Module):
         raise ModelError(f"the factory '{name}' returned a {type(model).__name__}; it has to return a torch.nn.Module")
     return model
 
 
-def made(name: str) -> Any:
+def made(name: str, seed: int) -> Any:
     """Return what the user's own factory ``package.module:factory`` makes when it is called without arguments.
+
+    Torch's, Python's and numpy's generators are seeded between the import, which may draw the first time, and the call.
 
     Raises:
         ModelError: It cannot be found, or raises.
@@ -71,6 +75,9 @@ def made(name: str) -> Any:
             f"cannot find '{factory_name}' in module '{module_name}': {one_line(error)}; "
             "check the name package.module:factory and the folder you are in"
         ) from error
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % (1 << 32))  # noqa: NPY002 - the generator that such code uses
     try:
         return factory()
     except (Exception, SystemExit) as error:

@@ -5,12 +5,10 @@ labels. So a loader has to yield the same minibatches in the same order wherever
 numpy's generators are seeded before it is, and torch's anew for every minibatch.
 """
 
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -102,10 +100,7 @@ class Loader:
             InputError: What it returns cannot be iterated.
         """
         self._spec, self._at = spec, -1
-        random.seed(spec.seed)
-        np.random.seed(spec.seed % (1 << 32))  # noqa: NPY002 - the generator that loaders use
-        torch.manual_seed(spec.seed)
-        iterable = made(spec.factory)
+        iterable = made(spec.factory, spec.seed)
         try:
             self._iterator: Iterator[Any] = iter(iterable)
         except TypeError as error:

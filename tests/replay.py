@@ -1,9 +1,9 @@
-"""A second implementation of the stashing recurrence: one process, no rings, no slots, every version kept for ever.
+"""A second implementation of the recurrences: one process, no rings, no slots, every version kept for ever.
 
 Minibatch b runs stage s, forward and backward, on that stage's version max(0, b − d_s + 1), d_s = min(S − s, M); its
-gradients make version b + 1 from version b. It walks the torch.fx graph itself and calls modules through
-torch.func.functional_call, so it shares with the runtime only the seeds, the data and the rule's two lines of
-arithmetic.
+gradients make version b + 1 from version b. With a flush every ``width`` minibatches, b runs on version b ÷ width
+everywhere, and the mean of their gradients makes the next one. It walks the torch.fx graph itself and calls modules
+through torch.func.functional_call, so it shares with the runtime only the seeds and the data.
 """
 
 import copy
@@ -31,15 +31,14 @@ def calls_of(graph: fx.Graph) -> list[fx.Node]:
 
 
 class Replay:
-    def __init__(self, model: nn.Module, stage_of: dict[str, int], seed: int, lr: float, momentum: float) -> None:
+    def __init__(
+        self, model: nn.Module, stage_of: dict[str, int], seed: int, *, lr: float, momentum: float, width: int | None
+    ) -> None:
         """``stage_of`` maps the fx node's name to its stage."""
-        self.model, self.stage_of, self.seed, self.lr, self.momentum = (
-            copy.deepcopy(model),
-            stage_of,
-            seed,
-            lr,
-            momentum,
-        )
+        self.model, self.stage_of, self.seed = copy.deepcopy(model), stage_of, seed
+        self.lr, self.momentum = lr, momentum
+        self.width = width
+        self.sums: dict[str, Tensor] = {}
         self.graph = graph_of(self.model)
         first: dict[int, str] = {}
         every = self.model.named_parameters(remove_duplicate=False)
@@ -50,7 +49,6 @@ class Replay:
         self.versions: list[dict[str, Tensor]] = [start]
         self.moments = {name: torch.zeros_like(weight) for name, weight in start.items()}
         self.losses: list[float] = []
-        self.gradients: list[dict[str, Tensor]] = []
 
     def run(self, minibatches: int, shape: tuple[int, ...], classes: int) -> None:
         for minibatch in range(minibatches):
@@ -72,13 +70,19 @@ class Replay:
         for head in auxiliary:
             loss = loss + 0.3 * nn.functional.cross_entropy(head, labels)
         self.losses.append(float(loss.detach()))
-        torch.autograd.backward(loss)
+        first = minibatch // (self.width or 1) * (self.width or 1)
+        last = min(first + (self.width or 1), minibatches) - 1
+        torch.autograd.backward(loss, torch.tensor(1 / (last - first + 1)))
         for stage in reversed(range(self.stages - 1)):
             crossing = [node for node in received[stage + 1] if received[stage + 1][node].requires_grad]
             here: list[Any] = [received[stage].get(node, made.get(node)) for node in crossing]
             torch.autograd.backward(here, [received[stage + 1][node].grad for node in crossing])
         found = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
-        self.gradients.append(found)
+        for name, gradient in found.items():
+            self.sums[name] = self.sums[name] + gradient if name in self.sums else gradient
+        if minibatch < last:
+            return
+        found, self.sums = self.sums, {}
         following = {}
         for name, weight in self.versions[-1].items():
             if name not in found:  # nothing depends on it
@@ -100,7 +104,8 @@ class Replay:
                    for user in node.users]  # fmt: skip
         stage = self.stage_of[(users or readers)[0].name]
         depth = min(self.stages - stage, minibatches)
-        return self.versions[max(0, minibatch - depth + 1)][name].clone().requires_grad_()
+        due = minibatch // self.width if self.width else max(0, minibatch - depth + 1)
+        return self.versions[due][name].clone().requires_grad_()
 
     def _forward(  # noqa: C901, PLR0917 - one walk over the graph
         self,

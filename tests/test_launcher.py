@@ -76,7 +76,8 @@ def assert_equals_replay(
     stages = {order[layer]: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
     model = build(kind)
     nodes = calls_of(graph_of(model))
-    replay = Replay(model, {node.name: stages[i] for i, node in enumerate(nodes)}, SEED, RULE.lr, RULE.momentum)
+    stage_of = {node.name: stages[i] for i, node in enumerate(nodes)}
+    replay = Replay(model, stage_of, SEED, lr=RULE.lr, momentum=RULE.momentum, width=None)
     replay.run(minibatches, SHAPE, small_models.CLASSES)
     assert list(result.losses) == replay.losses
     for name, weight in replay.versions[-1].items():

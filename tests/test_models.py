@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -43,3 +45,11 @@ def test_what_cannot_be_built_is_refused_in_one_sentence(name: str, words: str) 
 def test_a_factory_that_hands_out_one_module_gets_a_copy_each_time() -> None:
     first, second = (build("small_models:always_the_same", 10, 0) for _ in range(2))
     assert first is not second
+
+
+def test_an_import_that_draws_does_not_change_the_weights(in_folder: Path) -> None:
+    """A module is imported once in a process, and the model is built more than once."""
+    source = "import torch\ntorch.rand(7)\ndef make():\n    return torch.nn.Linear(2, 2)\n"
+    (in_folder / "draws_when_imported.py").write_text(source)
+    first, again = (build("draws_when_imported:make", 2, seed=0).state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], again[name]) for name in first)

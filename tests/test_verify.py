@@ -1,0 +1,229 @@
+"""Every schedule and channel against replays in one process: ours, a second one, and plain torch on the uncut model."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_models
+import torch
+import torchvision
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from replay import Replay, calls_of, graph_of
+from test_launcher import MINIBATCHES, RULE, SEED, SETTINGS, SHAPE, build, captured_of, plan_of, random_bounds
+from torch import Tensor, nn
+
+from optimizer.schedule import SEMANTICS, ScheduleName, flush_width
+from profiler.capture import capture
+from profiler.execute import layer_seed
+from profiler.files import from_json
+from profiler.inputs import laid_out
+from profiler.operations import Captured
+from profiler.rule import UpdateRule
+from runtime import cli, data
+from runtime import verify as verification
+from runtime.channel import CHANNELS, ChannelName
+from runtime.launcher import Launcher, Settings
+from runtime.pool import WorkerPool
+from runtime.replay import Replay as Ours
+from runtime.types import PartitionVerification, Verification
+from runtime.verify import verify
+
+WITNESSED = replace(SETTINGS, witness=True)
+
+
+def nothing() -> None:
+    pass
+
+
+def verified(
+    captured: Captured, pool: WorkerPool, setting: Settings, seed: int = 0, minibatches: int = MINIBATCHES
+) -> PartitionVerification:
+    with closing(Launcher(captured, pool, setting)) as launcher:
+        return verify("chosen", plan_of(captured, random_bounds(captured, seed)), launcher, minibatches, nothing)
+
+
+@pytest.mark.usefixtures("settled_process")
+@settings(deadline=None, max_examples=24, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    schedule=st.sampled_from(list(SEMANTICS)),
+    channel=st.sampled_from(CHANNELS),
+    every=st.integers(1, 4),
+    minibatches=st.integers(1, 9),
+    seed=st.integers(0, 20),
+    rule=st.sampled_from([RULE, UpdateRule(lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
+                          UpdateRule(name="adam", lr=0.01), UpdateRule(name="adamw", lr=0.01, weight_decay=0.1)]),
+)  # fmt: skip
+def test_random_sleeps_in_stages_never_change_a_bit(  # noqa: PLR0917
+    four_workers: WorkerPool,
+    schedule: ScheduleName,
+    channel: ChannelName,
+    every: int,
+    minibatches: int,
+    seed: int,
+    rule: UpdateRule,
+) -> None:
+    setting = replace(WITNESSED, schedule=schedule, channel=channel, flush_every=every, rule=rule)
+    found = verified(captured_of(small_models.Delayed), four_workers, setting, seed, minibatches)
+    assert found.first_difference is None
+    assert found.identical
+    assert found.digests == found.replay_digests
+
+
+@pytest.mark.usefixtures("settled_process")
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize("schedule", SEMANTICS)
+def test_a_second_replay_agrees_in_every_digest(
+    four_workers: WorkerPool, schedule: ScheduleName, channel: ChannelName
+) -> None:
+    captured = captured_of(small_models.Residual)
+    plan = plan_of(captured, random_bounds(captured, 4))
+    setting = replace(WITNESSED, schedule=schedule, channel=channel, flush_every=3)
+    with closing(Launcher(captured, four_workers, setting)) as launcher:
+        found = verify("chosen", plan, launcher, MINIBATCHES, nothing)
+    order = {name: index for index, name in enumerate(captured.layer_names)}
+    stages = {order[layer]: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
+    model = build(small_models.Residual)
+    stage_of = {node.name: stages[at] for at, node in enumerate(calls_of(graph_of(model)))}
+    width = flush_width(schedule, 3)
+    second = Replay(model, stage_of, SEED, lr=RULE.lr, momentum=RULE.momentum, width=width)
+    second.run(MINIBATCHES, SHAPE, small_models.CLASSES)
+    weights = second.versions[-1]
+    assert found.identical
+    assert found.digests.losses == sha256([torch.tensor(second.losses, dtype=torch.float64)])
+    assert found.digests.weights == sha256([weights[name] for name, _ in model.named_parameters()])
+    assert found.digests.buffers == sha256([buffer for _, buffer in second.model.named_buffers()])
+
+
+def sha256(tensors: list[Tensor]) -> str:
+    """As another program works it out: row-major elements, one tensor after the other."""
+    return hashlib.sha256(b"".join(tensor.contiguous().numpy().tobytes() for tensor in tensors)).hexdigest()
+
+
+def uncut(model: nn.Module, captured: Captured, shape: tuple[int, ...], minibatches: int, every: int) -> list[float]:
+    """Train the model as it is, with torch's own SGD, one update every so many minibatches; return the losses."""
+    minibatch = 0
+    orders = {operation.name: operation.index for operation in captured.operations}
+
+    def seed(index: int) -> Callable[..., None]:
+        def before(*_: object) -> None:
+            torch.manual_seed(layer_seed(SEED, index, minibatch))
+
+        return before
+
+    for name, module in model.named_modules():
+        if name in orders and not list(module.children()):
+            module.register_forward_pre_hook(seed(orders[name]))
+    sgd = torch.optim.SGD(model.parameters(), lr=RULE.lr, foreach=False)
+    losses = []
+    for minibatch in range(minibatches):
+        first = minibatch // every * every
+        share = 1 / len(range(first, min(first + every, minibatches)))
+        labels = data.labels(SEED, minibatch, shape[0], captured.classes)
+        loss = nn.functional.cross_entropy(model(data.inputs(SEED, minibatch, shape)), labels)
+        losses.append(loss.item())
+        torch.autograd.backward(loss, torch.tensor(share))
+        if minibatch == minibatches - 1 or (minibatch + 1) % every == 0:
+            sgd.step()
+            sgd.zero_grad()
+    return losses
+
+
+@pytest.mark.usefixtures("settled_process")
+@pytest.mark.parametrize(
+    ("name", "schedule"),
+    [*product(["alexnet", "resnet50"], ["1f1b-flush", "gpipe", "sequential"]), ("vgg16", "1f1b-flush")],
+)
+def test_a_flush_trains_what_the_uncut_model_trains_bit_for_bit(
+    four_workers: WorkerPool, name: str, schedule: ScheduleName
+) -> None:
+    shape = (2, 3, 64, 64)
+
+    def made() -> nn.Module:
+        torch.manual_seed(5)
+        model: nn.Module = getattr(torchvision.models, name)(num_classes=7)
+        return model.train().to(memory_format=torch.channels_last)
+
+    captured = capture(made(), name, laid_out(torch.zeros(shape)))
+    setting = Settings(rule=UpdateRule(lr=RULE.lr), seed=SEED, schedule=schedule, flush_every=2)
+    plan = replace(plan_of(captured, None), input_shape=shape, batch_size=2)
+    with closing(Launcher(captured, four_workers, setting)) as launcher:
+        launcher.load(plan, 3)
+        losses = launcher.go(plan, 3).losses
+        state = launcher.state()
+        launcher.unload()
+    model = made()
+    assert list(losses) == uncut(model, captured, shape, 3, flush_width(schedule, 2) or 1)
+    for path, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        assert torch.equal(state[path], tensor), path
+
+
+@pytest.mark.usefixtures("settled_process")
+@pytest.mark.parametrize("schedule", ["1f1b", "1f1b-flush"])
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_a_smaller_last_minibatch_of_a_loader_trains_as_its_replay_does(
+    four_workers: WorkerPool, schedule: ScheduleName, channel: ChannelName
+) -> None:
+    setting = replace(WITNESSED, data="loaders:dataset", schedule=schedule, channel=channel, flush_every=2)
+    found = verified(captured_of(small_models.Residual), four_workers, setting, seed=3, minibatches=3)
+    assert found.first_difference is None
+
+
+@pytest.mark.usefixtures("settled_process")
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"rule": replace(RULE, lr=0.06)}, "minibatch 1: the loss is "),
+        ({"state": "conv1.weight"}, "minibatch 0, layer norm1: the buffer norm1.running_mean differs"),
+        ({"state": "stem_norm.running_var"}, "minibatch 0, layer stem_norm: the buffer stem_norm.running_var differs"),
+    ],
+)
+def test_the_first_difference_is_named(
+    four_workers: WorkerPool, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], words: str
+) -> None:
+    """The replay starts from, or trains by, something else than the pipeline."""
+
+    def tampered(
+        captured: Captured, stage_of: Any, state: dict[str, Tensor], rule: UpdateRule, recurrence: Any
+    ) -> Ours:
+        if "state" in change:
+            state[change["state"]].view(-1)[0] += 1
+        return Ours(captured, stage_of, state, change.get("rule", rule), recurrence)
+
+    monkeypatch.setattr(verification, "Replay", tampered)
+    found = verified(captured_of(small_models.Residual), four_workers, WITNESSED)
+    assert not found.identical
+    assert found.first_difference is not None
+    assert found.first_difference.startswith(words)
+    assert found.digests != found.replay_digests
+
+
+def test_the_command_says_that_all_partitions_are_bit_identical(
+    in_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = ["--model", "small_models:Residual", "--batch-size", "4", "--image-size", "16", "--stages", "3"]
+    assert cli.main(["verify", *small, "--batches", "5", "--channel", "gloo"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("bit-identical: losses, gradients, weights, buffers") == 7
+    assert "in the pipeline and in one process" in printed
+    arguments = ["verify", *small, "--batches", "5", "--schedule", "gpipe", "--partition", "end-load", "--json"]
+    assert cli.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert json.loads(printed)["partitions"][0]["identical"] is True
+    found = from_json(printed.encode(), Verification, "stdout")
+    assert (found.schedule, found.flush_every, found.minibatches) == ("gpipe", 8, 5)
+    assert [part.name for part in found.partitions] == ["end-load"]
+
+    def other_rule(captured: Captured, stage_of: Any, state: Any, rule: UpdateRule, recurrence: Any) -> Ours:
+        return Ours(captured, stage_of, state, replace(rule, lr=1.0), recurrence)
+
+    monkeypatch.setattr(verification, "Replay", other_rule)
+    assert cli.main(arguments[:-1]) == 1
+    assert "DIFFERS: " in capsys.readouterr().out
+    assert {path.name for path in in_folder.iterdir()} == {"profiles"}
