@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 VARIANTS = (
-    "as it runs", "update in one piece", "not pinned", "malloc as installed", "denormals kept", "channels first",
+    "as it runs", "not pinned", "malloc as installed", "denormals kept", "channels first",
     "SGD of torch, foreach", "SGD of torch, fused",
 )  # fmt: skip
 
@@ -113,7 +113,7 @@ def prepared(variant: str, model: str, batch_size: int) -> Callable[[], None]:
     import torch
 
     from profiler import config as configuration
-    from profiler import process, update
+    from profiler import process
     from profiler.rounds import Clocks, stepper_for
     from profiler.workload import captured_model, minibatch
 
@@ -127,8 +127,6 @@ def prepared(variant: str, model: str, batch_size: int) -> Callable[[], None]:
         process.settle(min(everywhere))
     if variant == "not pinned":
         os.sched_setaffinity(0, everywhere)
-    if variant == "update in one piece":
-        update.PIECE = 1 << 62
     if variant == "denormals kept":
         torch.set_flush_denormal(False)
     captured = captured_model(config)

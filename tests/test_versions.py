@@ -10,7 +10,6 @@ from torch import nn
 
 from optimizer.needs import needs_of
 from optimizer.schedule import ScheduleName, schedule_of
-from profiler import update
 from profiler.rule import UpdateRule
 from profiler.segment import Place
 from profiler.versions import WeightVersions
@@ -145,22 +144,3 @@ def test_a_frozen_parameter_is_bound_and_never_changes() -> None:
     assert layer.weight.grad is None
     assert torch.equal(layer.weight, state["weight"])
     assert not layer.weight.requires_grad
-
-
-@pytest.mark.parametrize("slots", [1, 2])
-@pytest.mark.parametrize("rule", [rule for rule, _, _ in RULES])
-def test_a_weight_that_is_updated_in_pieces_is_the_same_bit_for_bit(
-    rule: UpdateRule, slots: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trained = []
-    for piece in (1 << 18, 64):
-        monkeypatch.setattr(update, "PIECE", piece)
-        torch.manual_seed(0)
-        layer = nn.Linear(33, 17)
-        versions = versions_of(layer, slots, rule)
-        for _ in range(3):
-            used = versions.bind()
-            torch.autograd.backward(layer(torch.randn(4, 33)).square().sum())
-            versions.update(used)
-        trained.append(versions.tensors())
-    assert all(torch.equal(trained[0][name], trained[1][name]) for name in trained[0])
