@@ -17,12 +17,13 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
 
 import torch
+import torch.distributed as dist
 
 from profiler.operations import TensorSpec
 from profiler.process import settle, usable_cores
 from runtime.arena import Arena
 from runtime.channel import Channel, Cut
-from runtime.gloo import GlooChannel, join, leave, open_store
+from runtime.gloo import GlooChannel, join, open_store
 from runtime.shm import SharedMemoryChannel, arena_bytes, doorbells
 
 CHANNELS = ("shm", "gloo")
@@ -111,7 +112,7 @@ def serve(control: Connection, place: tuple[int, int], port: int, sizes: list[in
                     times[size][name].append(time.perf_counter() - start)
         for channel in ends.values():
             channel.close()
-    leave()
+    dist.destroy_process_group()
     if not rank:
         control.send(times)
     control.close()

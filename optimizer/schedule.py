@@ -22,6 +22,7 @@ from typing import Literal
 
 Kind = Literal["F", "B", "U"]
 ScheduleName = Literal["1f1b", "1f1b-flush", "gpipe", "sequential"]
+KIND_NAMES: dict[Kind, str] = {"F": "forward", "B": "backward", "U": "update"}
 ASYNCHRONOUS: ScheduleName = "1f1b"
 FLUSH_EVERY = 8
 """Minibatches an update where a schedule flushes and nothing else is said."""
@@ -80,11 +81,6 @@ def schedule_of(name: ScheduleName, stages: int, minibatches: int, flush_every: 
 def flush_width(name: ScheduleName, flush_every: int) -> int | None:
     """Return how many minibatches go between two flushes; None where the schedule has none."""
     return {"1f1b": None, "1f1b-flush": flush_every, "gpipe": flush_every, "sequential": 1}[name]
-
-
-def one_forward_one_backward(stages: int, minibatches: int) -> Rows:
-    """Return each stage's actions under 1F1B without a flush, one update a minibatch."""
-    return schedule_of(ASYNCHRONOUS, stages, minibatches).rows
 
 
 def depth(stage: int, stages: int, minibatches: int) -> int:

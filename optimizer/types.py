@@ -108,7 +108,7 @@ class Plan:
 
     Attributes:
         method: How it was found: ``exact``, ``bounded`` (not proven), a scheme's or a peer's name.
-        schedule: What is predicted, and runs if nothing else is said; the split was searched for 1F1B.
+        schedule: What is predicted; the split was searched for 1F1B.
         flush_every: Minibatches an update, where the schedule flushes.
         momenta: How many tensors the update rule keeps for a parameter.
         bottleneck_s: The largest stage's ``total_s``.
@@ -143,6 +143,12 @@ class Plan:
     def cuts(self) -> tuple[str, ...]:
         """The last layer, in captured order, before each cut."""
         return tuple(stage.layers[-1] for stage in self.stages[:-1])
+
+    def minibatch_s(self, stage: Stage) -> float:
+        """Return how long a stage is busy with a minibatch under the plan's schedule, its share of updates included."""
+        minibatches = self.predicted.minibatches
+        updates = minibatches if self.flush_every is None else -(-minibatches // self.flush_every)
+        return stage.total_s - stage.update_s * (1 - updates / minibatches)
 
     @property
     def limits(self) -> str:

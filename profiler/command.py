@@ -4,6 +4,7 @@ import argparse
 import io
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,11 +39,10 @@ def execute(parser: Parser, run: Callable[[argparse.Namespace], int], argv: list
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a table has signs that not every encoding knows
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as it is for a job in the background
-        signal.signal(signal.SIGINT, _interrupt_once)
     try:
-        code = run(options)
-        sys.stdout.flush()
+        with _one_ctrl_c():
+            code = run(options)
+            sys.stdout.flush()
     except StageplanError as error:
         if options.debug:
             traceback.print_exc()
@@ -62,10 +62,24 @@ def execute(parser: Parser, run: Callable[[argparse.Namespace], int], argv: list
     return code
 
 
-def _interrupt_once(number: int, _frame: object) -> NoReturn:
+@contextmanager
+def _one_ctrl_c() -> Iterator[None]:
     """Take the first Ctrl-C; while what was started is ended, and after that, another one has nothing to do."""
-    signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
+
+    def interrupt(number: int, _frame: object) -> NoReturn:
+        signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
+        yield  # as a job in the background, or as somebody's thread: not ours to handle
+        return
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is interrupt:
+            signal.signal(signal.SIGINT, before)
 
 
 def add_common(parser: Parser) -> None:

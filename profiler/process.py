@@ -13,7 +13,7 @@ import psutil
 import torch
 
 from profiler.errors import ProcessError
-from profiler.provenance import KEEP_BYTES
+from profiler.provenance import KEEP_BYTES, affinity_variables
 
 SMALL_BYTES = 1 << 16
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -39,7 +39,7 @@ def settle(core: int) -> None:
 
 @contextmanager
 def settled(core: int) -> Iterator[None]:
-    """Settle this process for a while; afterwards its cores and threads are as before and freed memory is given back.
+    """Settle this process for a while; then cores, threads and denormals are as before and freed memory is given back.
 
     Raises:
         ProcessError: As ``settle``.
@@ -51,6 +51,7 @@ def settled(core: int) -> Iterator[None]:
     finally:
         os.sched_setaffinity(0, allowed)
         torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)  # torch's default, as far as it tells
         release_memory()
 
 
@@ -67,7 +68,9 @@ def usable_cores(wanted: Sequence[int] | None) -> tuple[int, ...]:
     refused = [core for core in wanted if core not in allowed]
     if refused:
         listed = ",".join(map(str, allowed))
-        raise ProcessError(f"this process may not use core {refused[0]}; it may use --cores {listed}")
+        bound = affinity_variables()
+        cause = f"; the environment binds threads to cores{bound}" if bound else ""
+        raise ProcessError(f"this process may not use core {refused[0]}; it may use --cores {listed}{cause}")
     return tuple(wanted)
 
 

@@ -69,7 +69,10 @@ class BlackBox:
 
     def read(self) -> Progress:
         """Return what was last written."""
-        since_s, busy_s, phase, done, total, words = _RECORD.unpack_from(self._record.memory)
+        seen, again = b"", bytes(self._record.memory)
+        while seen != again:  # the stage may be writing
+            seen, again = again, bytes(self._record.memory)
+        since_s, busy_s, phase, done, total, words = _RECORD.unpack(again)
         return Progress(since_s, busy_s, Phase(phase), done, total, words.rstrip(b"\0").decode(errors="replace"))
 
     def stacks(self, patience_s: float = 0.0) -> str:

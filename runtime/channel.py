@@ -6,14 +6,11 @@ the order of the schedule proves it (``optimizer.needs``).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
 from profiler.operations import TensorSpec
-
-ChannelName = Literal["shm", "gloo"]
-CHANNELS: tuple[ChannelName, ...] = ("shm", "gloo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +36,10 @@ class Cut:
 
 
 class Channel(Protocol):
-    """One stage's end of the channel to a neighbour; each stage uses one half of the four verbs on it.
+    """One stage's end of the channel to a neighbour, of whose four verbs it uses the two on its side of the cut.
 
-    Sending copies once and does not wait for the neighbour; receiving waits until the neighbour has sent.
+    Sending copies once and does not wait for the neighbour, unless that is hundreds of minibatches behind; receiving
+    waits until the neighbour has sent.
     """
 
     def send_activations(self, minibatch: int, tensors: Sequence[Tensor]) -> None:

@@ -1,6 +1,7 @@
 """Compare partitions of one model: run them in turn, round after round, and set prediction beside measurement."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from statistics import median
 
 from optimizer.partitions import distinct
@@ -60,13 +61,18 @@ def summarise(
         repeats=len(next(iter(runs.values()))),
         num_stages=len(cores),
         cores=cores,
+        channel=next(iter(runs.values()))[0].channel,
         comparable=comparable(cores),
         machine=machine(),
         partitions=tuple(_partition(name, plan, runs[sources[name]], sources[name]) for name, plan in plans.items()),
     )
 
 
-def _partition(name: str, plan: Plan, runs: Sequence[RunResult], source: str) -> PartitionComparison:
+def _partition(name: str, planned: Plan, runs: Sequence[RunResult], source: str) -> PartitionComparison:
+    ran = runs[0].plan
+    plan = replace(
+        planned, schedule=ran.schedule, flush_every=ran.flush_every, stages=ran.stages, predicted=ran.predicted
+    )  # fmt: skip
     return PartitionComparison(
         name=name,
         cuts=plan.cuts,
@@ -84,7 +90,7 @@ def _stage(plan: Plan, index: int, runs: Sequence[RunResult]) -> StageComparison
     stages = [run.stages[index] for run in runs]
     peaks = [stage.peak_rss_bytes for stage in stages if stage.peak_rss_bytes is not None]
     return StageComparison(
-        predicted_s=plan.stages[index].total_s,
+        predicted_s=plan.minibatch_s(plan.stages[index]),
         busy_s=median(stage.busy_s for stage in stages),
         wait_s=median(stage.wait_s for stage in stages),
         send_s=median(stage.send_s for stage in stages),

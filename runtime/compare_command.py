@@ -94,7 +94,7 @@ def _carry_out(job: _Job, pool: "WorkerPool", options: argparse.Namespace) -> Co
     config = job.config
     runs = config.repeats * len(set(distinct(list(job.plans.values()))))
     with (
-        launcher_of(config, pool, settings_of(options, config)) as launcher,
+        launcher_of(options, config, pool, settings_of(options, config)) as launcher,
         progress(config.model, runs, quiet=options.quiet) as advance,
     ):
         return compare(

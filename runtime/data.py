@@ -101,12 +101,18 @@ class Loader:
         """
         self._spec, self._at = spec, -1
         iterable = made(spec.factory, spec.seed)
+        if getattr(iterable, "num_workers", 0):
+            raise InputError(
+                f"the data factory '{spec.factory}' returned a {type(iterable).__name__} with {iterable.num_workers} "
+                "worker processes; a stage is one process on one core: use num_workers=0"
+            )
         try:
             self._iterator: Iterator[Any] = iter(iterable)
-        except TypeError as error:
+        except Exception as error:
             raise InputError(
-                f"the data factory '{spec.factory}' returned a {type(iterable).__name__}, which cannot be iterated; it "
-                "has to return pairs (inputs, labels), as a DataLoader does"
+                f"the data factory '{spec.factory}' returned a {type(iterable).__name__}, which cannot be iterated "
+                f"({type(error).__name__}: {one_line(error)}); it has to return pairs (inputs, labels), as a "
+                "DataLoader does"
             ) from error
         self._pair: tuple[Tensor, Tensor] | None = None
 

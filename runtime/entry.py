@@ -3,6 +3,7 @@
 import ctypes
 import faulthandler
 import os
+import resource
 import signal
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
@@ -16,6 +17,8 @@ def main(control: Connection, core: int, parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # which reaches even a process that is stopped
     if os.getppid() != parent:
         return
+    os.dup2(2, 1)  # what user code prints is no result
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # stacks do instead
     stacks, record = recv_handle(control), recv_handle(control)
     faulthandler.enable(stacks)
     faulthandler.register(signal.SIGUSR1, stacks)

@@ -53,12 +53,6 @@ def join(port: int, rank: int, world_size: int) -> None:
         raise _unopened(error) from error
 
 
-def leave() -> None:
-    """Close the connections to the other ranks."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
-
-
 class GlooChannel:
     """One stage's end; ``peer`` is the neighbour's rank."""
 
@@ -114,7 +108,8 @@ class _Half:
     def send(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
         with _blaming_the_neighbour():
             self._finish(minibatch - self.ring.slots)
-            self.ring.put(minibatch, tensors)
+        self.ring.put(minibatch, tensors)
+        with _blaming_the_neighbour():
             self._start(dist.isend, minibatch)
 
     def receive(self, minibatch: int) -> list[Tensor]:

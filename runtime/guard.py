@@ -5,8 +5,10 @@ from pathlib import Path
 
 import psutil
 
+from optimizer.needs import StageNeeds
 from optimizer.types import Plan
 from runtime.errors import InputError
+from runtime.types import ChannelName
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 60
@@ -29,14 +31,23 @@ def available_bytes(root: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")
     return min(found)
 
 
-def refuse_too_little_memory(plan: Plan, free_bytes: int, whose: str) -> None:
+def refuse_too_little_memory(
+    plan: Plan, needs: Sequence[StageNeeds], channel: ChannelName, free_bytes: int, whose: str
+) -> None:
     """Refuse a plan whose stages need more together than is free.
+
+    Args:
+        plan: Under the schedule that is to run.
+        needs: Those of that schedule.
+        channel: In shared memory, neighbours count the same slots.
+        free_bytes: How much is free.
+        whose: And whose limit that is.
 
     Raises:
         InputError: They do.
     """
     needed = [stage.memory_bytes for stage in plan.stages]
-    shared = _shared_bytes(plan)
+    shared = _slot_bytes(plan, needs) if channel == "shm" else 0
     if sum(needed) - shared <= free_bytes:
         return
     listed = " + ".join(_mib(one) for one in needed)
@@ -47,15 +58,11 @@ def refuse_too_little_memory(plan: Plan, free_bytes: int, whose: str) -> None:
     )
 
 
-def _shared_bytes(plan: Plan) -> int:
+def _slot_bytes(plan: Plan, needs: Sequence[StageNeeds]) -> int:
     """Return the bytes of all slots, which both neighbours count as their own."""
-    from optimizer.needs import needs_of
-    from optimizer.schedule import FLUSH_EVERY, schedule_of
-
-    schedule = schedule_of(plan.schedule, len(plan.stages), plan.predicted.minibatches, plan.flush_every or FLUSH_EVERY)
     return sum(
         stage.held.activation_bytes * need.activation_slots + stage.held.gradient_bytes * need.gradient_slots
-        for stage, need in zip(plan.stages, needs_of(schedule), strict=True)
+        for stage, need in zip(plan.stages, needs, strict=True)
     )
 
 

@@ -8,6 +8,7 @@ import math
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ from profiler.slot import fill, slot_bytes, slot_tensors
 from profiler.statistics import foreign_load
 from profiler.types import INPUT
 from runtime.arena import Arena
-from runtime.channel import ChannelName, Cut
+from runtime.channel import Cut
 from runtime.data import DataSpec
 from runtime.errors import InputError
 from runtime.guard import available_bytes, refuse_too_little_memory
@@ -36,7 +37,7 @@ from runtime.pool import WorkerPool
 from runtime.shm import arena_bytes, doorbells
 from runtime.slices import slices
 from runtime.supervise import Watch
-from runtime.types import RunResult, StageRun
+from runtime.types import ChannelName, RunResult, StageRun
 
 if TYPE_CHECKING:
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
@@ -65,18 +66,26 @@ class Settings:
 
 
 class Launcher:
-    """Runs plans of one captured model on a pool of stage processes."""
+    """Runs plans of one captured model on a pool of stage processes.
+
+    Attributes:
+        testimonies: Of each stage of the last run, if they are kept.
+        diverged: Whether any run had a loss that was no finite number.
+    """
 
     def __init__(self, captured: Captured, pool: WorkerPool, settings: Settings, watch: Watch | None = None) -> None:
         """Move the model's parameters and buffers to shared memory; the model keeps only their shapes."""
         self.captured, self.pool, self.settings, self._watch = captured, pool, settings, watch
         self.testimonies: list[tuple[Testimony, ...]] = []
+        self.diverged = False
         state = _state(captured)
         self._specs = tuple(spec_of(path, tensor) for path, tensor in state.items())
         self._weights = Arena.create(slot_bytes(self._specs))
         fill(self._initial(), [tensor.detach() for tensor in state.values()])
         _to_meta(captured.model)
         self._store: TCPStore | None = None
+        self._plan: Plan
+        self._schedule: Schedule
 
     def run(self, plan: Plan, minibatches: int) -> RunResult:
         """Train for ``minibatches`` minibatches from the initial weights, and give the stages' memory back.
@@ -87,7 +96,7 @@ class Launcher:
             RunError: A stage failed.
         """
         self.load(plan, minibatches)
-        result = self.go(plan, minibatches)
+        result = self.go()
         self.unload()
         return result
 
@@ -97,39 +106,38 @@ class Launcher:
         if stages != len(self.pool):
             raise InputError(f"the plan has {stages} stages for {len(self.pool)} processes; set --stages to match")
         segments = slices(self.captured, plan)
-        schedule = self._schedule(stages, minibatches)
-        needs = needs_of(schedule)
-        refuse_too_little_memory(scheduled(plan, schedule), *available_bytes())
+        self._schedule = schedule_of(self.settings.schedule, stages, minibatches, self.settings.flush_every)
+        self._plan, needs = scheduled(plan, self._schedule), needs_of(self._schedule)
+        refuse_too_little_memory(self._plan, needs, self.settings.channel, *available_bytes())
         self.pool.describe_with(
             lambda stage: f"stage {stage} ({plan.stages[stage].layers[0]} … {plan.stages[stage].layers[-1]})"
         )
-        self._hand_over(segments, schedule, needs)
+        self._hand_over(segments, self._schedule, needs)
         steps = zip(plan.stages, needs, strict=True)
         self.pool.collect([stage.compute_s * (need.in_flight + 1) for stage, need in steps])
 
-    def go(self, plan: Plan, minibatches: int) -> RunResult:
-        """Run the schedule that is loaded."""
-        schedule = self._schedule(len(plan.stages), minibatches)
+    def go(self) -> RunResult:
+        """Run the plan that is loaded."""
+        plan, schedule = self._plan, self._schedule
         self.pool.tell_all(Go())
         longest = [max(stage.forward_s, stage.backward_s, stage.update_s) for stage in plan.stages]
         reports = [answer.report for answer in self.pool.follow(longest, self._watch) if answer.report]
         self.testimonies = [report.testimonies for report in reports]
+        self.diverged |= any(not math.isfinite(loss) for loss in reports[-1].losses)
         spans = [
             [Span(action, record.start_s, record.end_s) for action, record in zip(actions, report.actions, strict=True)]
             for actions, report in zip(schedule.rows, reports, strict=True)
         ]
         return RunResult(
-            plan=scheduled(plan, schedule),
+            plan=plan,
             batch_size=plan.batch_size,
-            minibatches=minibatches,
+            minibatches=schedule.minibatches,
             channel=self.settings.channel,
             comparable=comparable(self.pool.cores),
             throughput_samples_per_s=throughput(spans, plan.batch_size, schedule.flush_every),
             makespan_s=makespan_s(spans),
             losses=tuple(loss if math.isfinite(loss) else None for loss in reports[-1].losses),
-            stages=tuple(
-                _stage_run(report, core, minibatches) for report, core in zip(reports, self.pool.cores, strict=True)
-            ),
+            stages=tuple(map(partial(_stage_run, schedule.minibatches), reports, self.pool.cores)),
             machine=machine(),
         )
 
@@ -172,9 +180,6 @@ class Launcher:
         """Let go of the initial weights, and of the port where the ranks met."""
         self._weights.close()
         self._store = None
-
-    def _schedule(self, stages: int, minibatches: int) -> Schedule:
-        return schedule_of(self.settings.schedule, stages, minibatches, self.settings.flush_every)
 
     def _initial(self) -> list[Tensor]:
         return slot_tensors(self._weights.memory, 0, self._specs)
@@ -254,7 +259,7 @@ def _group_sizes(schedule: Schedule) -> tuple[int, ...]:
     return tuple(len(group) for group in groups(schedule.minibatches, schedule.flush_every) for _ in group)
 
 
-def _stage_run(report: Report, core: int, minibatches: int) -> StageRun:
+def _stage_run(minibatches: int, report: Report, core: int) -> StageRun:
     sends = {"F": 0.0, "B": 0.0, "U": 0.0}
     busy_s = 0.0
     for kind in sends:
@@ -262,8 +267,9 @@ def _stage_run(report: Report, core: int, minibatches: int) -> StageRun:
         times = len(records) / minibatches  # updates are rarer with a flush
         busy_s += median([record.cpu_s for record in records]) * times
         sends[kind] = median([record.end_s - record.computed_s for record in records]) * times
-    faults = [record.page_faults for record in report.actions]
-    each = [sum(faults[at : at + 3]) for at in range(len(faults) // 2, len(faults), 3)]
+    faults = [0] * minibatches
+    for record in report.actions:
+        faults[record.minibatch] += record.page_faults
     return StageRun(
         core=core,
         busy_s=busy_s,
@@ -272,7 +278,7 @@ def _stage_run(report: Report, core: int, minibatches: int) -> StageRun:
         foreign_load=foreign_load(
             [record.end_s - record.start_s for record in report.actions], [record.cpu_s for record in report.actions]
         ),
-        page_faults=median(each),
+        page_faults=median(faults[minibatches // 2 :]),
         peak_rss_bytes=report.peak_rss_bytes,
         actions=report.actions,
     )

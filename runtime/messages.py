@@ -14,9 +14,9 @@ from optimizer.schedule import Action
 from profiler.operations import TensorSpec
 from profiler.rule import UpdateRule
 from profiler.segment import Segment
-from runtime.channel import ChannelName, Cut
+from runtime.channel import Cut
 from runtime.data import DataSpec
-from runtime.types import ActionRecord
+from runtime.types import ActionRecord, ChannelName
 
 OnNan = Literal["stop", "warn"]
 Cause = Literal["stage", "input", "neighbour"]

@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,13 +26,12 @@ from profiler.command import (
 from profiler.config import Config
 from profiler.errors import ConfigError
 from profiler.files import read_json
+from runtime.types import CHANNELS
 
 if TYPE_CHECKING:
     from runtime.launcher import Launcher, Settings
     from runtime.pool import WorkerPool
     from runtime.supervise import Watch
-
-CHANNELS = ("shm", "gloo")
 
 
 def add_running(command: Parser, *, on_nan: str) -> None:
@@ -92,14 +90,17 @@ def pool_of(options: argparse.Namespace, cores: tuple[int, ...]) -> Iterator["Wo
 
 @contextmanager
 def launcher_of(
-    config: Config, pool: "WorkerPool", settings: "Settings", watch: "Watch | None" = None
+    options: argparse.Namespace, config: Config, pool: "WorkerPool", settings: "Settings", watch: "Watch | None" = None
 ) -> Iterator["Launcher"]:
-    """Build the model that ``config`` names and get ready to run plans of it."""
+    """Build the model that ``config`` names and get ready to run plans of it; say so if a run diverged."""
     from profiler.workload import captured_model
     from runtime.launcher import Launcher
 
     with closing(Launcher(captured_model(config), pool, settings, watch)) as launcher:
         yield launcher
+    if launcher.diverged:
+        sentence = "the loss is no longer a finite number: training diverged; lower lr in a configuration file"
+        note(f"{config.model}: {sentence}", quiet=options.quiet)
 
 
 def cores_of(options: argparse.Namespace, stages: int) -> tuple[int, ...]:
@@ -157,8 +158,8 @@ def one_plan(options: argparse.Namespace) -> tuple[Config, Plan]:
 def _read(options: argparse.Namespace) -> tuple[Config, Plan]:
     path: Path = options.plan
     sizes = any((options.batch_size, options.image_size, options.sample_shape, options.vocabulary))
-    if options.model or options.config or options.partition or sizes:
-        raise ConfigError("--plan names model, batch and split; leave out --model, --config, --partition and the sizes")
+    if options.model or options.partition or sizes:
+        raise ConfigError("--plan names model, batch and split; leave out --model, --partition and the sizes")
     plan = read_json(path, Plan)
     if options.stages not in (None, len(plan.stages)):
         raise ConfigError(f"{path} has {counted(len(plan.stages), 'stage')}; leave out --stages {options.stages}")
@@ -168,5 +169,15 @@ def _read(options: argparse.Namespace) -> tuple[Config, Plan]:
         "vocabulary": plan.vocabulary or None,
         "batches": options.batches,
     }
-    config = configuration.override(configuration.for_model(plan.model), changes)
-    return config, replace(plan, predicted=replace(plan.predicted, minibatches=config.batches))
+    given = configuration.load(options.config) if options.config else configuration.for_model(plan.model)
+    config = configuration.override(given, changes)
+    if config.model != plan.model:
+        raise ConfigError(
+            f"{path} is for {plan.model} and {options.config} for {config.model}; name a plan of the same"
+        )
+    if config.rule.momenta != plan.momenta:
+        raise ConfigError(
+            f"{path} was planned for an update rule that keeps {counted(plan.momenta, 'tensor')} for each weight, "
+            f"and {config.rule.kind} keeps {config.rule.momenta}; name the --config FILE it was made with"
+        )
+    return config, plan

@@ -2,10 +2,10 @@
 
 import io
 
+from optimizer.schedule import KIND_NAMES, Kind
 from runtime.types import RunResult
 
-COLOURS = {"F": "#4c78a8", "B": "#72b7b2", "U": "#f58518"}
-_NAMES = {"F": "forward", "B": "backward", "U": "update"}
+COLOURS: dict[Kind, str] = {"F": "#4c78a8", "B": "#72b7b2", "U": "#f58518"}
 _MOST_LABELS = 400
 
 
@@ -38,7 +38,7 @@ def picture_of(result: RunResult) -> bytes:
     axes.set_xlim(0, makespan_s)
     plan = result.plan
     axes.set_title(f"{plan.model}, {plan.schedule}, batch {result.batch_size}: each bar is one minibatch in one stage")
-    handles = [Patch(color=colour, label=_NAMES[kind]) for kind, colour in COLOURS.items()]
+    handles = [Patch(color=colour, label=KIND_NAMES[kind]) for kind, colour in COLOURS.items()]
     axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     target = io.BytesIO()
     with rc_context({"svg.hashsalt": plan.model}):  # names in the file that do not change from call to call

@@ -1,6 +1,7 @@
 """The stage processes: started once, one a stage, each pinned to its core; supervised, and ended whatever happens."""
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
@@ -64,6 +65,8 @@ class WorkerPool:
     def __init__(self, cores: Sequence[int], *, stall_timeout_s: float | None = None) -> None:
         """Start a process for each entry of ``cores`` and wait until all have imported what they need.
 
+        They end with the thread that calls this, as with the whole process.
+
         Args:
             cores: The core of each stage.
             stall_timeout_s: How long a stage may be at one action before it counts as hung; None: by its prediction.
@@ -74,9 +77,11 @@ class WorkerPool:
         self._describe: Callable[[int], str] = lambda stage: f"stage {stage}"
         self._stall_timeout_s = stall_timeout_s
         self._workers: list[_Worker] = []
+        resource_tracker.ensure_running()  # starting it later would lift the mask that stages inherit
         try:
             for stage, core in enumerate(cores):
-                self._workers.append(_started(stage, core, stall_timeout_s or STALL_TIMEOUT_S))
+                with uninterrupted():
+                    self._workers.append(_started(stage, core, max(stall_timeout_s or 0.0, STALL_TIMEOUT_S)))
                 self._workers[-1].hand_over()
             self.collect()
         except BaseException:
@@ -166,9 +171,10 @@ class WorkerPool:
         begun_s = time.perf_counter()
         while len(answers) + len(failures) < len(self) and (deadline is None or time.monotonic() < deadline):
             pending = [stage for stage in range(len(self)) if stage not in answers and stage not in failures]
-            for stage in self._ready(pending):
+            for stage in self._ready(pending, list(answers)):
                 message = self._answer(stage)
                 if isinstance(message, Failed):
+                    answers.pop(stage, None)
                     failures[stage] = message
                     deadline = deadline or time.monotonic() + GRACE_S
                 else:
@@ -198,14 +204,11 @@ class WorkerPool:
                 one.box.close()
             self._workers = []
 
-    def _ready(self, pending: Sequence[int]) -> list[int]:
+    def _ready(self, pending: Sequence[int], answered: Sequence[int]) -> list[int]:
         """Return which stages have something to say, or have ended, after a tick at the latest."""
-        sources = {
-            source: stage
-            for stage in pending
-            for source in (self._workers[stage].control, self._workers[stage].process.sentinel)
-        }
-        return list(dict.fromkeys(sources[source] for source in wait(list(sources), TICK_S)))  # type: ignore[index]
+        sources: dict[Any, int] = {self._workers[stage].process.sentinel: stage for stage in (*pending, *answered)}
+        sources |= {self._workers[stage].control: stage for stage in pending}
+        return list(dict.fromkeys(sources[source] for source in wait(list(sources), TICK_S)))
 
     def _answer(self, stage: int) -> Ready | Failed:
         one = self._workers[stage]
@@ -217,6 +220,8 @@ class WorkerPool:
         except (EOFError, OSError):
             pass
         one.process.join(GRACE_S)
+        if one.process.is_alive():  # and stuck halfway through a message
+            return hang(one.pid, one.box.read(), at_s)
         return death(one.process.exitcode, one.box.read().doing, at_s)
 
     def _hang(self, progress: dict[int, Progress], patience: Sequence[float]) -> dict[int, Failed]:
@@ -247,13 +252,15 @@ def _since(progress: Progress, begun_s: float) -> Progress:
 
 
 def _started(stage: int, core: int, patience_s: float) -> _Worker:
-    """Start a stage's process, which is given up when it does not read for ``patience_s``.
+    """Start a stage's process, which is given up when a message to or from it is stuck for ``patience_s``.
 
     It inherits the mask, so that Ctrl-C during its imports is the parent's to handle.
+
+    Raises:
+        RunError: The system has no room for one more.
     """
     context = multiprocessing.get_context("spawn")
-    resource_tracker.ensure_running()  # which would lift the mask
-    with uninterrupted():
+    try:
         box = BlackBox.create()
         ours, theirs = context.Pipe()
         process = context.Process(
@@ -261,7 +268,11 @@ def _started(stage: int, core: int, patience_s: float) -> _Worker:
         )
         process.start()
         theirs.close()
-        with socket.socket(fileno=os.dup(ours.fileno())) as line:
-            whole_s, rest_s = divmod(patience_s, 1)
-            line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(whole_s), int(rest_s * 1e6)))
-        return _Worker(process, ours, core, box)
+    except OSError as error:
+        raise RunError(
+            f"the process of stage {stage} cannot be started: {error.strerror}; look at the limits of ulimit -a"
+        ) from error
+    with socket.socket(fileno=os.dup(ours.fileno())) as line:
+        for direction in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+            line.setsockopt(socket.SOL_SOCKET, direction, struct.pack("@ll", math.ceil(patience_s), 0))
+    return _Worker(process, ours, core, box)

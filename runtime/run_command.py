@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     with (
         pool_of(options, cores) as pool,
         live_view(cores, quiet=options.quiet) as watch,
-        launcher_of(config, pool, settings, watch) as launcher,
+        launcher_of(options, config, pool, settings, watch) as launcher,
     ):
         result = launcher.run(plan, config.batches)
     _keep(result, options)

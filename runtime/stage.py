@@ -82,6 +82,10 @@ class Stage:
     def backward(self, minibatch: int, received: list[Tensor]) -> list[Tensor]:
         """Run the backward from the gradients ``received`` and return those that have to be sent."""
         flight = self._in_flight.pop(minibatch)
+        if self.load.group_sizes[minibatch] > 1:
+            # A parameter's gradient may be a view of what was received, and lives on until the round's update, when
+            # the slot has long been filled anew.
+            received = [gradient.clone() for gradient in received]
         if flight.roots:
             torch.autograd.backward(flight.roots, received if flight.seed is None else [flight.seed])
         self.used = flight.version

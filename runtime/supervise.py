@@ -93,7 +93,8 @@ def waiting(progress: Progress) -> Failed:
 def death(code: int | None, doing: str, at_s: float) -> Failed:
     """Describe a stage whose process has ended without a word."""
     if code is not None and code < 0:
-        how = f"the process was ended by {signal.Signals(-code).name}"
+        known = {one.value: one.name for one in signal.Signals}
+        how = f"the process was ended by {known.get(-code, f'signal {-code}')}"
         how += ", as the kernel does when memory runs out" if -code == signal.SIGKILL else ""
     else:
         how = f"the process exited with {code}"
@@ -102,7 +103,7 @@ def death(code: int | None, doing: str, at_s: float) -> Failed:
 
 def error_of(suspects: Sequence[Suspect]) -> RunError | InputError:
     """Return the error that names the first at fault; notes tell what followed from it, and the stacks."""
-    ranks = {"input": 0, "stage": 0, "neighbour": 1}
+    ranks = {"stage": 0, "input": 1, "neighbour": 2}
     first, *others = sorted(suspects, key=lambda one: (ranks[one.failed.cause], one.failed.at_s))
     if first.failed.cause == "input":
         return InputError(first.failed.reason)

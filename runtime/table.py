@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.schedule import SEMANTICS
 from optimizer.simulate import has_steady_state
+from optimizer.types import Plan
 from profiler.command import counted
 from runtime.bubbles import bubbles_of
 from runtime.types import Comparison, RunResult, Spread, Verification
@@ -24,7 +25,8 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
     table = Table(
         title=f"{comparison.model}, input {shape}, "
         f"{counted(comparison.num_stages, 'stage')}, {counted(comparison.repeats, 'run')} of "
-        f"{counted(comparison.minibatches, 'minibatch')} each",
+        f"{counted(comparison.minibatches, 'minibatch')} each, "
+        f"{_schedule(comparison.partitions[0].plan)}, {comparison.channel}",
         caption="Samples per second in the steady state: predicted from the profile, and the median of the runs with "
         "its 95% interval. Makespan: one run from first to last action. Busy: processor time per minibatch of each "
         "stage, predicted → measured.",
@@ -59,7 +61,8 @@ def show_run(result: RunResult, console: "Console") -> None:
 
     plan = result.plan
     table = Table(
-        title=f"{plan.model}, {plan.method}, {counted(result.minibatches, 'minibatch')}, {_how(result)}",
+        title=f"{plan.model}, {plan.method}, {counted(result.minibatches, 'minibatch')}, {_schedule(plan)} "
+        f"({SEMANTICS[plan.schedule]}), {result.channel}",
         caption="Per minibatch. Busy: processor time; waits: for neighbours; sends: copies into the channel, part of "
         "busy; faults: page faults, the median. Peak: resident memory above the empty process.",
         caption_justify="left",
@@ -73,8 +76,8 @@ def show_run(result: RunResult, console: "Console") -> None:
         peak = "–" if stage.peak_rss_bytes is None else f"{stage.peak_rss_bytes / 2**20:.0f}"
         table.add_row(
             str(index), f"{planned.layers[0]} … {planned.layers[-1]}", str(stage.core),
-            _ms(planned.total_s), _ms(stage.busy_s), _ms(stage.wait_s), _ms(stage.send_s), f"{stage.page_faults:.0f}",
-            f"{planned.memory_bytes / 2**20:.0f}", peak,
+            _ms(plan.minibatch_s(planned)), _ms(stage.busy_s), _ms(stage.wait_s), _ms(stage.send_s),
+            f"{stage.page_faults:.0f}", f"{planned.memory_bytes / 2**20:.0f}", peak,
         )  # fmt: skip
     console.print(table)
     console.print(_bubble_table(result))
@@ -85,8 +88,6 @@ def show_run(result: RunResult, console: "Console") -> None:
         f"{plan.predicted.throughput_samples_per_s:.1f}; {result.makespan_s:.2f} s in all; "
         f"loss {_loss(result.losses[0])} at first, {_loss(result.losses[-1])} at last."
     )
-    if None in result.losses:
-        console.print("The loss is no longer a finite number: training diverged; lower lr in a configuration file.")
     if not result.comparable:
         console.print(sharing(len(result.stages), len({stage.core for stage in result.stages})))
 
@@ -106,10 +107,9 @@ def show_verification(verification: Verification, console: "Console") -> None:
         console.print(f"{part.name:{width}}  {found}  weights {part.digests.weights[:12]}", soft_wrap=True)
 
 
-def _how(result: RunResult) -> str:
-    plan = result.plan
+def _schedule(plan: Plan) -> str:
     flush = f" every {plan.flush_every}" if plan.flush_every and plan.flush_every > 1 else ""
-    return f"{plan.schedule}{flush} ({SEMANTICS[plan.schedule]}), {result.channel}"
+    return f"{plan.schedule}{flush}"
 
 
 def _bubble_table(result: RunResult) -> "Table":

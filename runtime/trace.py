@@ -10,10 +10,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from optimizer.schedule import KIND_NAMES
 from runtime.types import ActionRecord, RunResult
 
 _WORK, _WAIT = 0, 1
-_NAMES = {"F": "forward", "B": "backward", "U": "update"}
 
 
 def trace_of(result: RunResult) -> bytes:
@@ -52,7 +52,8 @@ def _of_action(record: ActionRecord, stage: int, last: int, zero_s: float) -> It
             "ts": start - wait, "dur": wait,
         }  # fmt: skip
     yield {
-        "ph": "X", "name": name, "cat": _NAMES[record.kind], "ts": start, "dur": max(0.0, end - start), "args": facts
+        "ph": "X", "name": name, "cat": KIND_NAMES[record.kind], "ts": start, "dur": max(0.0, end - start),
+        "args": facts,
     } | here  # fmt: skip
     to = {"F": stage + 1, "B": stage - 1}.get(record.kind)
     if to is not None and 0 <= to <= last:

@@ -11,7 +11,9 @@ from msgspec import Meta
 from optimizer.schedule import Kind, ScheduleName
 from optimizer.types import Plan
 from profiler.types import Machine
-from runtime.channel import ChannelName
+
+ChannelName = Literal["shm", "gloo"]
+CHANNELS: tuple[ChannelName, ...] = ("shm", "gloo")
 
 FORMAT_VERSION: Literal[2] = 2
 
@@ -109,6 +111,7 @@ class PartitionComparison:
     """One partition: its plan, what was predicted for it and what was measured.
 
     Attributes:
+        plan: The split under the schedule that ran.
         same_as: The partition that has the same split and whose runs these are, or None where it ran itself.
     """
 
@@ -138,6 +141,7 @@ class Comparison:
     repeats: int
     num_stages: int
     cores: tuple[int, ...]
+    channel: ChannelName
     comparable: bool
     machine: Machine
     partitions: tuple[PartitionComparison, ...]
@@ -149,7 +153,7 @@ class Digests:
     """sha256 digests, as another program can work them out.
 
     Attributes:
-        losses: Of the losses, one a minibatch, as little-endian doubles.
+        losses: Of the losses, one a minibatch, as little-endian doubles; NaN for one that is no finite number.
         weights: Of all parameters in the order of ``named_parameters()``, elements in row-major order, one after the
             other; likewise ``buffers`` in the order of ``named_buffers()``.
     """

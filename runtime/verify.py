@@ -1,7 +1,9 @@
 """Hold what a pipeline trained against a single-process replay of the same recurrence, bit for bit."""
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 
 import torch
 from torch import Tensor
@@ -34,11 +36,12 @@ def verify(
         RunError: A stage failed.
     """
     launcher.load(plan, minibatches)
-    result = launcher.go(plan, minibatches)
+    result = launcher.go()
     state, testimonies = launcher.state(), launcher.testimonies
     launcher.unload()
     advance()
-    trained = replayed(plan, launcher, minibatches, advance)
+    with redirect_stdout(sys.stderr):  # what user code prints is no result
+        trained = replayed(plan, launcher, minibatches, advance)
     difference = next(_differences(launcher.captured, result, testimonies, state, trained), None)
     return PartitionVerification(
         name=name,
@@ -97,7 +100,8 @@ def _first(
 
 
 def _digests(captured: Captured, losses: Sequence[float | None], state: Mapping[str, Tensor]) -> Digests:
-    found = torch.tensor([float("nan") if loss is None else loss for loss in losses], dtype=torch.float64)
+    finite = [loss if loss is not None and math.isfinite(loss) else math.nan for loss in losses]
+    found = torch.tensor(finite, dtype=torch.float64)
     return Digests(
         losses=digest_of_all([found]),
         weights=digest_of_all(state[path] for path, _ in captured.model.named_parameters()),

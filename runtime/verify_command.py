@@ -14,7 +14,7 @@ from runtime.options import cores_of, launcher_of, plans_of, pool_of, settings_o
 from runtime.types import PartitionVerification, Verification
 
 MINIBATCHES = 8
-"""Enough for every slot and weight version of four stages to be used again."""
+"""Enough for every slot and weight version of four stages to be used again, where no flush takes longer."""
 FAILED = 1
 
 
@@ -23,6 +23,8 @@ def verify_all(options: argparse.Namespace) -> int:
     schemes = load_schemes()
     names = partition_names((options.partition or ALL).split(","), schemes)
     wanted = configs(options)
+    for config in wanted:
+        settings_of(options, config)
     plans = {config.model: plans_of(options, config, names, schemes) for config in wanted}
     cores = cores_of(options, len(next(iter(plans[wanted[0].model].values())).stages))
     found = [_verified(options, config, plans[config.model], cores) for config in wanted]
@@ -38,15 +40,16 @@ def _verified(
     from runtime.table import show_verification
     from runtime.verify import verify
 
-    minibatches = options.batches or MINIBATCHES
     settings = settings_of(options, config, witness=True)
+    width = flush_width(settings.schedule, settings.flush_every)
+    minibatches = options.batches or max(MINIBATCHES, 2 * (width or 0) + 1)
     names = list(plans)
     first = distinct(list(plans.values()))
     steps = len(set(first)) * (minibatches + 1)
     parts: dict[str, PartitionVerification] = {}
     with (
         pool_of(options, cores) as pool,
-        launcher_of(config, pool, settings) as launcher,
+        launcher_of(options, config, pool, settings) as launcher,
         progress(config.model, steps, quiet=options.quiet) as advance,
         settled(cores[0]),
     ):
@@ -61,7 +64,7 @@ def _verified(
         minibatches=minibatches,
         num_stages=len(cores),
         schedule=settings.schedule,
-        flush_every=flush_width(settings.schedule, settings.flush_every),
+        flush_every=width,
         channel=settings.channel,
         seed=settings.seed,
         partitions=tuple(replace(parts[names[at]], name=name) for name, at in zip(names, first, strict=True)),

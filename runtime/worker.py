@@ -9,7 +9,9 @@ import time
 import traceback
 from multiprocessing.connection import Connection
 
-from optimizer.schedule import Action
+from torch import Tensor
+
+from optimizer.schedule import KIND_NAMES, Action
 from profiler.errors import StageplanError, one_line
 from profiler.process import PeakMemory, release_memory, settle
 from profiler.provenance import affinity_variables
@@ -21,7 +23,6 @@ from runtime.messages import Cause, Export, Failed, Go, Load, Ready, Report, Unl
 from runtime.stage import Stage
 from runtime.types import ActionRecord
 
-NAMES = {"F": "forward", "B": "backward", "U": "update"}
 _AWAITED = {"F": "activations", "B": "gradients", "U": "nothing"}
 
 
@@ -32,7 +33,7 @@ def serve(control: Connection, core: int, box: BlackBox) -> None:
         settle(core)
         send(control, Ready())
         while True:
-            box.note(Phase.IDLE, "nothing")
+            box.note(Phase.IDLE, "the wait for work")
             try:
                 message = receive(control)
             except EOFError:
@@ -50,7 +51,7 @@ def failure(during: str, error: Exception) -> Failed:
     cause: Cause = "stage"
     if isinstance(error, NeighbourGone):
         cause = "neighbour"
-    elif isinstance(error, StageplanError) and error.exit_code == InputError.exit_code:
+    elif getattr(error, "exit_code", None) == InputError.exit_code:
         cause = "input"
     return Failed(
         during=during,
@@ -159,9 +160,8 @@ class _Run:
     def carry_out(self, action: Action) -> ActionRecord:
         """Run one action and record when it waited, computed and sent."""
         stage, minibatch = self._stage, action.minibatch
-        asked = time.perf_counter()
-        received = self._received(action)
-        self._note(Phase.WORKING, f"{NAMES[action.kind]} of minibatch {minibatch}")
+        received, wait_s = self._received(action)
+        self._note(Phase.WORKING, f"{KIND_NAMES[action.kind]} of minibatch {minibatch}")
         faults = _page_faults()
         start, cpu = time.perf_counter(), time.thread_time()
         sent_bytes, send_result = 0, _nothing
@@ -188,7 +188,7 @@ class _Run:
             kind=action.kind,
             minibatch=minibatch,
             version=version,
-            wait_s=start - asked,
+            wait_s=wait_s,
             start_s=start,
             computed_s=computed,
             end_s=end,
@@ -202,15 +202,16 @@ class _Run:
             self._witness(action)
         return record
 
-    def _received(self, action: Action) -> list:  # type: ignore[type-arg]
+    def _received(self, action: Action) -> tuple[list[Tensor], float]:
+        """Return what the action needs from a neighbour, and for how long it waited."""
         stage = self._stage
         source = {"F": stage.before, "B": stage.behind, "U": None}[action.kind]
         if source is None:
-            return []
+            return [], 0.0
         self._note(Phase.WAITING, f"the wait for {_AWAITED[action.kind]} of minibatch {action.minibatch}")
-        if action.kind == "F":
-            return source.receive_activations(action.minibatch)
-        return source.receive_gradients(action.minibatch)
+        receive_from = source.receive_activations if action.kind == "F" else source.receive_gradients
+        asked = time.perf_counter()
+        return receive_from(action.minibatch), time.perf_counter() - asked
 
     def _note(self, phase: Phase, doing: str) -> None:
         self._box.note(phase, doing, self._done, self._total, self._busy_s)

@@ -22,11 +22,28 @@ def dataset() -> torch.utils.data.DataLoader[Any]:
     return torch.utils.data.DataLoader(found, batch_size=4, shuffle=True)
 
 
+def several_processes() -> torch.utils.data.DataLoader[Any]:
+    found = torch.utils.data.TensorDataset(*samples(11))
+    return torch.utils.data.DataLoader(found, batch_size=4, num_workers=1)
+
+
+def talkative() -> Pairs:
+    print("loading", flush=True)  # noqa: T201 - as users' code does
+    while True:
+        yield samples(4)
+
+
 def augmented() -> Pairs:
     """Draws from every generator there is, as augmentation does."""
     while True:
         inputs, labels = samples(4)
         yield inputs * random.random() + float(np.random.rand()), labels  # noqa: NPY002, S311
+
+
+def broken_from_the_third_on() -> Pairs:
+    for minibatch in range(8):
+        inputs, labels = samples(4)
+        yield inputs * (float("nan") if minibatch >= 2 else 1.0), labels
 
 
 def raising() -> Pairs:

@@ -262,6 +262,25 @@ class SparseGradient(nn.Module):
         return self.last(self.flatten(self.words(x)))
 
 
+class ClassToken(nn.Module):
+    """With one sample a minibatch, the gradient of its token is a view of what the stage behind sends back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flatten = nn.Flatten(2)
+        self.token = nn.Parameter(torch.zeros(1, 1, 256))
+        self.mix = nn.Linear(256, 8)
+        self.last = nn.Linear(32, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.cat([self.token.expand(1, 1, 256), self.flatten(x)], 1)
+        return self.last(torch.flatten(self.mix(x), 1))
+
+
+def fails_forward() -> nn.Module:
+    return Failing("raise forward", 4)
+
+
 def slow_for_ever() -> nn.Module:
     return Failing("slow forward", 0)
 

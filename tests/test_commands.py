@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ SMALL = ["--model", "small_models:Residual", "--batch-size", "4", "--image-size"
 
 
 def refusal(command: Command, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """Run a command that has to fail, and return its exit code and its last line on stderr."""
+    """Run a command that has to fail, and return its exit code and its complaint."""
     try:
         code = command(arguments)
     except SystemExit as stopped:
@@ -36,7 +37,7 @@ def refusal(command: Command, arguments: list[str], capsys: pytest.CaptureFixtur
     printed = capsys.readouterr()
     assert "Traceback" not in printed.err
     assert not printed.out
-    return code, printed.err.strip().splitlines()[-1]
+    return code, [line for line in printed.err.splitlines() if line.startswith("error: ")][-1]
 
 
 def test_profile_plan_run_and_compare_work_together(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,8 +149,19 @@ def test_a_stage_for_each_of_too_few_cores_is_said_aloud(
         (RUN, ["compare", "--config", "scheme.yaml"], "there is no partition 'endload'"),
         (RUN, ["run", "--plan", "text.json"], "is not a plan"),
         (RUN, ["run", "--plan", "text.json", "--model", "alexnet"], "leave out --model"),
+        (RUN, ["run", "--plan", "text.json", "--batch-size", "8"], "leave out --model, --partition and the sizes"),
         (RUN, ["run", *SMALL, "--partition", "all"], "run takes one partition"),
         (RUN, ["run", "--model", "alexnet", "vgg16"], "run takes one model"),
+        (RUN, ["run", *SMALL, "--cores", "4711"], "may not use core 4711"),
+        (RUN, ["verify", *SMALL, "--cores", "4711"], "may not use core 4711"),
+        (RUN, ["run", *SMALL, "--flush-every", "4"], "--flush-every says nothing to --schedule 1f1b"),
+        (RUN, ["run", *SMALL, "--schedule", "1f2b"], "invalid choice: '1f2b'"),
+        (RUN, ["run", *SMALL, "--channel", "mpi"], "invalid choice: 'mpi'"),
+        (RUN, ["run", *SMALL, "--trace", "run.png"], "ends in neither .json (for Perfetto) nor .svg"),
+        (RUN, ["run", *SMALL, "--trace", "text.json/run.svg"], "cannot write"),
+        (RUN, ["run", *SMALL, "--stall-timeout", "soon"], "'soon' is not a time above 0"),
+        (RUN, ["run", *SMALL, "--on-nan", "cry"], "invalid choice: 'cry'"),
+        (RUN, ["verify", *SMALL, "--partition", "optimised"], "did you mean 'optimized'"),
         (RUN, ["dance"], "invalid choice: 'dance'"),
         (RUN, [], "required"),
     ],
@@ -220,6 +232,56 @@ def test_a_plan_for_another_model_is_refused(in_folder: Path, capsys: pytest.Cap
     code, line = refusal(RUN, ["run", "--plan", "plan.json"], capsys)
     assert code == 2
     assert "plan again" in line
+
+
+def test_cuts_that_are_not_legal_are_refused(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert OPTIMIZE([*SMALL, "--stages", "2", "-o", "plan.json", "--quiet"]) == 0
+    plan = read_json(in_folder / "plan.json", Plan)
+    first, last = plan.stages
+    swapped = (replace(first, layers=last.layers), replace(last, layers=first.layers))
+    write_whole(in_folder / "plan.json", to_json(replace(plan, stages=swapped)))
+    code, line = refusal(RUN, ["run", "--plan", "plan.json", "--batches", "3"], capsys)
+    assert code == 2
+    assert "which has to run first; plan again" in line
+
+
+def test_a_channel_that_cannot_be_opened_is_refused(
+    in_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "no-such-interface")
+    arguments = ["run", *SMALL, "--stages", "2", "--channel", "gloo", "--batches", "3"]
+    code, line = refusal(RUN, arguments, capsys)
+    assert code == 2
+    assert "the gloo channel cannot be opened" in line
+    assert line.endswith("check GLOO_SOCKET_IFNAME, or use --channel shm")
+    assert {path.name for path in in_folder.iterdir()} == {"profiles"}
+
+
+def test_a_loss_that_is_no_number_stops_a_run_or_is_said(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["run", *SMALL, "--stages", "2", "--batches", "5", "--data", "loaders:broken_from_the_third_on"]
+    code, line = refusal(RUN, [*arguments, "-o", "run.json"], capsys)
+    assert code == 1
+    assert "in forward of minibatch 2: the loss of minibatch 2 is nan: training has diverged" in line
+    assert line.endswith("lower lr in a configuration file, or go on with --on-nan warn")
+    assert not (in_folder / "run.json").exists()
+    assert RUN([*arguments, "--on-nan", "warn", "-o", "run.json"]) == 0
+    assert "the loss is no longer a finite number" in capsys.readouterr().err
+    losses = read_json(in_folder / "run.json", RunResult).losses
+    assert [loss is None for loss in losses] == [False, False, True, True, True]
+
+
+def test_a_run_is_traced_drawn_and_told(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["run", *SMALL, "--stages", "3", "--batches", "6", "--schedule", "1f1b-flush", "--flush-every", "3"]
+    assert RUN([*arguments, "--channel", "gloo", "--trace", "run.json", "--trace", "run.svg"]) == 0
+    printed = capsys.readouterr().out
+    assert "1f1b-flush every 3 (synchronous" in printed
+    assert "predicted MiB   peak MiB" in printed
+    for word in ("warm-up", "starved", "blocked", "drain", "imbalance"):
+        assert word in printed
+    events = json.loads((in_folder / "run.json").read_text())["traceEvents"]
+    names = {event["name"] for event in events if event["ph"] == "X"}
+    assert {"0F0", "2B5", "1U5", "send"} <= names
+    assert (in_folder / "run.svg").read_bytes().startswith(b"<?xml")
 
 
 @pytest.mark.parametrize("package", ["profiler", "optimizer", "runtime"])

@@ -64,6 +64,7 @@ def test_images_of_a_loader_are_laid_out_as_those_that_were_profiled() -> None:
         ("wrong_labels", r"labels from \d+ to \d+, and the model has 5 classes; labels go from 0 to 4"),
         ("real_labels", r"labels \(4,\) of torch.float32; whole numbers of shape \(4,\)"),
         ("alone", "are a Tensor; each has to be a pair of tensors"),
+        ("several_processes", "returned a DataLoader with 1 worker processes; .* use num_workers=0"),
         ("number", "returned a int, which cannot be iterated"),
     ],
 )

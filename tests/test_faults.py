@@ -27,11 +27,11 @@ from profiler.capture import capture
 from profiler.files import to_json
 from profiler.operations import Captured
 from profiler.workload import captured_model
-from runtime.channel import ChannelName
 from runtime.errors import InputError, RunError
 from runtime.launcher import Launcher, Settings
 from runtime.pool import WorkerPool
 from runtime.supervise import Watch
+from runtime.types import ChannelName
 
 TOLD_WITHIN_S = 2.0
 BOUNDS = (0, 0b00011, 0b01111, 0b11111)
@@ -165,8 +165,10 @@ def test_a_stage_that_is_slow_is_not_declared_dead(usable: tuple[int, ...]) -> N
 @pytest.mark.usefixtures("struck_at")
 @pytest.mark.parametrize("moment", ["start", "idle"])
 def test_a_process_that_dies_outside_of_a_run_is_named(usable: tuple[int, ...], moment: str) -> None:
+    before = stage_processes()
+
     def kill_one() -> None:
-        while not (found := stage_processes()):
+        while not (found := stage_processes() - before):
             time.sleep(0.01)
         os.kill(min(found), signal.SIGKILL)
 
@@ -195,7 +197,7 @@ def test_a_process_that_is_stopped_before_a_run_is_declared_hung(usable: tuple[i
         launcher.load(plan, MINIBATCHES)
         os.kill(pool.pids[1], signal.SIGSTOP)
         with pytest.raises(RunError, match=r"stage 1 .*SIGSTOP"):
-            launcher.go(plan, MINIBATCHES)
+            launcher.go()
 
 
 @pytest.mark.usefixtures("struck_at")
@@ -212,9 +214,9 @@ def test_data_that_fail_in_mid_run_are_told_as_bad_input(usable: tuple[int, ...]
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> list[str]:
-    """A run as a user starts it, which would go on for minutes."""
-    name = "small_models:slow_for_ever"
+def command(tmp_path: Path, request: pytest.FixtureRequest) -> list[str]:
+    """A run as a user starts it; if nothing else is said, one that would go on for minutes."""
+    name = getattr(request, "param", "small_models:slow_for_ever")
     config = configuration.override(configuration.for_model(name), {"sample_shape": SHAPE[1:], "batch_size": SHAPE[0]})
     captured = captured_model(config)
     plan = replace(plan_of(captured, BOUNDS, stages=3), model=name, vocabulary=0)
@@ -252,6 +254,22 @@ def stages_of(process: subprocess.Popen[bytes], mark: Path | None) -> list[psuti
 def assert_gone(processes: list[psutil.Process], within_s: float = TOLD_WITHIN_S) -> None:
     _, alive = psutil.wait_procs(processes, timeout=within_s)
     assert not [one for one in alive if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize("command", ["small_models:fails_forward"], indirect=True)
+def test_the_command_tells_the_first_at_fault_then_what_followed_and_exits_with_1(
+    command: list[str], tmp_path: Path
+) -> None:
+    with started(command, tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        printed, said = process.communicate(timeout=60)
+    lines = [line for line in said.decode().splitlines() if line.startswith(("error: ", "note: "))]
+    assert process.returncode == 1
+    assert not printed
+    assert lines[0].startswith("error: stage 1 (fault … relu) on core ")
+    assert lines[0].endswith("failed in forward of minibatch 2: ValueError: on purpose")
+    assert all(line.startswith("note: a consequence: stage ") for line in lines[1:-1])
+    assert lines[-1] == "note: stage 1 (fault … relu) was here:"
+    assert "small_models.py" in said.decode()
 
 
 def test_stages_end_with_a_parent_that_is_killed(command: list[str], tmp_path: Path) -> None:

@@ -4,12 +4,15 @@ from pathlib import Path
 import pytest
 from strategies import chain
 
+from optimizer.needs import needs_of
 from optimizer.planner import Planner
+from optimizer.schedule import schedule_of
 from optimizer.types import Plan
 from runtime.errors import InputError
 from runtime.guard import available_bytes, refuse_too_little_memory
 
 MIB = 1 << 20
+NEEDS = needs_of(schedule_of("1f1b", 2, 8))
 
 
 @pytest.fixture
@@ -53,14 +56,14 @@ def test_a_group_that_is_over_its_limit_has_nothing_free(tmp_path: Path) -> None
 
 
 def test_too_little_memory_is_refused_with_the_numbers_and_the_remedy(plan: Plan) -> None:
-    refuse_too_little_memory(plan, 600 * MIB, "the machine")
+    refuse_too_little_memory(plan, NEEDS, "shm", 600 * MIB, "the machine")
     with pytest.raises(InputError) as caught:
-        refuse_too_little_memory(plan, 200 * MIB, "its control group (cgroup)")
+        refuse_too_little_memory(plan, NEEDS, "shm", 200 * MIB, "its control group (cgroup)")
     said = str(caught.value)
     assert "2 stages" in said
     assert "300 + 300" in said
     assert "its control group (cgroup) has 200 MiB free" in said
     assert "smaller --batch-size, or --schedule 1f1b-flush" in said
     with pytest.raises(InputError) as caught:
-        refuse_too_little_memory(replace(plan, schedule="1f1b-flush", flush_every=4), 200 * MIB, "the machine")
+        refuse_too_little_memory(replace(plan, schedule="1f1b-flush", flush_every=4), NEEDS, "gloo", 0, "the machine")
     assert "1f1b-flush" not in str(caught.value), "which it is already"

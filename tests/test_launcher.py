@@ -68,7 +68,7 @@ def assert_equals_replay(
     captured = captured_of(kind)
     launcher = Launcher(captured, pool, SETTINGS)
     launcher.load(plan, minibatches)
-    result = launcher.go(plan, minibatches)
+    result = launcher.go()
     state = launcher.state()
     launcher.unload()
     launcher.close()
@@ -149,6 +149,24 @@ def test_the_same_losses_come_out_of_every_split_at_first(four_workers: WorkerPo
     plans = [plan_of(captured, random_bounds(captured, seed)) for seed in range(3)]
     assert len({launcher.run(plan, 2).losses[0] for plan in plans}) == 1
     launcher.close()
+
+
+def test_what_does_not_fit_into_memory_never_starts(four_workers: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    captured = captured_of(small_models.Residual)
+    monkeypatch.setattr("runtime.launcher.available_bytes", lambda: (1, "the machine"))
+    with (
+        closing(Launcher(captured, four_workers, SETTINGS)) as launcher,
+        pytest.raises(InputError, match="the machine has 0 MiB free; use a smaller --batch-size"),
+    ):
+        launcher.run(plan_of(captured, None), MINIBATCHES)
+
+
+def test_what_users_code_prints_is_no_result(four_workers: WorkerPool, capfd: pytest.CaptureFixture[str]) -> None:
+    captured = captured_of(small_models.Residual)
+    with closing(Launcher(captured, four_workers, replace(SETTINGS, data="loaders:talkative"))) as launcher:
+        launcher.run(plan_of(captured, None), MINIBATCHES)
+    printed = capfd.readouterr()
+    assert "loading" not in printed.out
 
 
 def test_a_result_says_what_every_stage_did(four_workers: WorkerPool) -> None:

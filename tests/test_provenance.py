@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from strategies import MACHINE
 
-from profiler.provenance import differences, machine
+from profiler.provenance import BINDING, affinity_variables, differences, machine
 
 
 def test_this_machine_is_described_and_is_the_same_each_time() -> None:
@@ -22,6 +22,14 @@ def test_an_environment_that_changes_speed_makes_another_machine(monkeypatch: py
     (difference,) = differences(before, machine())
     assert difference.startswith("environment ")
     assert difference.endswith("MALLOC_ARENA_MAX=1 here")
+
+
+def test_what_binds_threads_to_cores_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in BINDING:
+        monkeypatch.delenv(name, raising=False)
+    assert affinity_variables() == ""
+    monkeypatch.setenv("GOMP_CPU_AFFINITY", "0-1")
+    assert "GOMP_CPU_AFFINITY=0-1" in affinity_variables()
 
 
 def test_differences_name_what_differs_and_both_values() -> None:

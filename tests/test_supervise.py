@@ -90,6 +90,13 @@ def test_the_first_at_fault_is_named_and_consequences_are_labelled() -> None:
     ]
 
 
+def test_a_death_comes_before_bad_input_that_may_follow_from_it() -> None:
+    """A stage that dies while the others connect to it makes them say that the channel cannot be opened."""
+    error = error_of([suspect(0, failed("input", 1.0)), suspect(1, failed("stage", 2.0, "ended by SIGKILL"))])
+    assert isinstance(error, RunError)
+    assert str(error).startswith("stage 1 ")
+
+
 def test_what_the_user_gave_is_told_as_bad_input() -> None:
     error = error_of(
         [suspect(0, failed("neighbour", 1.0)), suspect(1, failed("input", 2.0, "the data end; give more"))]
@@ -106,6 +113,7 @@ def test_what_the_user_gave_is_told_as_bad_input() -> None:
         (None, "exited with None"),
         (-9, "SIGKILL, as the kernel does when memory runs out"),
         (-11, "ended by SIGSEGV"),
+        (-40, "ended by signal 40"),
     ],
 )
 def test_a_silent_death_is_told_by_its_exit_code(code: int | None, words: str) -> None:

@@ -16,9 +16,11 @@ import torchvision
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from replay import Replay, calls_of, graph_of
+from strategies import profile_of
 from test_launcher import MINIBATCHES, RULE, SEED, SETTINGS, SHAPE, build, captured_of, plan_of, random_bounds
 from torch import Tensor, nn
 
+from optimizer.planner import Planner
 from optimizer.schedule import SEMANTICS, ScheduleName, flush_width
 from profiler.capture import capture
 from profiler.execute import layer_seed
@@ -28,11 +30,10 @@ from profiler.operations import Captured
 from profiler.rule import UpdateRule
 from runtime import cli, data
 from runtime import verify as verification
-from runtime.channel import CHANNELS, ChannelName
 from runtime.launcher import Launcher, Settings
 from runtime.pool import WorkerPool
 from runtime.replay import Replay as Ours
-from runtime.types import PartitionVerification, Verification
+from runtime.types import CHANNELS, ChannelName, PartitionVerification, Verification
 from runtime.verify import verify
 
 WITNESSED = replace(SETTINGS, witness=True)
@@ -155,13 +156,29 @@ def test_a_flush_trains_what_the_uncut_model_trains_bit_for_bit(
     plan = replace(plan_of(captured, None), input_shape=shape, batch_size=2)
     with closing(Launcher(captured, four_workers, setting)) as launcher:
         launcher.load(plan, 3)
-        losses = launcher.go(plan, 3).losses
+        losses = launcher.go().losses
         state = launcher.state()
         launcher.unload()
     model = made()
     assert list(losses) == uncut(model, captured, shape, 3, flush_width(schedule, 2) or 1)
     for path, tensor in [*model.named_parameters(), *model.named_buffers()]:
         assert torch.equal(state[path], tensor), path
+
+
+@pytest.mark.usefixtures("settled_process")
+@pytest.mark.parametrize("schedule", SEMANTICS)
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_a_gradient_that_is_a_view_of_what_was_received_outlives_its_slot(
+    four_workers: WorkerPool, schedule: ScheduleName, channel: ChannelName
+) -> None:
+    captured = capture(build(small_models.ClassToken), "token", laid_out(torch.zeros(1, *SHAPE[1:])))
+    assert captured.layer_names[:3] in (("flatten", "expand", "cat"), ("expand", "flatten", "cat"))
+    planner = Planner(profile_of(captured, seed=5), 4, MINIBATCHES)
+    plan = planner.unlimited("chosen", (0, 0b000111, 0b001111, 0b011111, 0b111111))
+    plan = replace(plan, model_digest=captured.digest, input_shape=(1, *SHAPE[1:]), batch_size=1)
+    setting = replace(WITNESSED, schedule=schedule, channel=channel, flush_every=4)
+    with closing(Launcher(captured, four_workers, setting)) as launcher:
+        assert verify("chosen", plan, launcher, 9, nothing).first_difference is None
 
 
 @pytest.mark.usefixtures("settled_process")
