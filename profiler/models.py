@@ -66,6 +66,8 @@ def made(name: str, seed: int) -> Any:
         ModelError: It cannot be found, or raises.
     """
     module_name, _, factory_name = name.partition(":")
+    if not factory_name:
+        raise ModelError(f"'{name}' names no factory; write package.module:factory")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:

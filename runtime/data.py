@@ -5,6 +5,7 @@ labels. So a loader has to yield the same minibatches in the same order wherever
 numpy's generators are seeded before it is, and torch's anew for every minibatch.
 """
 
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -45,7 +46,13 @@ class DataSpec:
 
 
 class Feed(Protocol):
-    """Hands out minibatches 0, 1, 2, … in this order; one may be asked for again."""
+    """Hands out minibatches 0, 1, 2, … in this order; one may be asked for again.
+
+    Attributes:
+        checksums: One for each minibatch that came from a loader, to compare two that ought to be the same.
+    """
+
+    checksums: list[int]
 
     def inputs(self, minibatch: int) -> Tensor:
         """Return the inputs of a minibatch, ``(N, …)``."""
@@ -70,6 +77,7 @@ class Synthetic:
     def __init__(self, spec: DataSpec) -> None:
         """Nothing is made yet."""
         self._spec = spec
+        self.checksums: list[int] = []
         self._made: dict[tuple[int, int], Tensor] = {}
 
     def inputs(self, minibatch: int) -> Tensor:
@@ -100,6 +108,7 @@ class Loader:
             InputError: What it returns cannot be iterated.
         """
         self._spec, self._at = spec, -1
+        self.checksums: list[int] = []
         iterable = made(spec.factory, spec.seed)
         if getattr(iterable, "num_workers", 0):
             raise InputError(
@@ -138,6 +147,7 @@ class Loader:
             # Layers that draw seed this generator too; what the loader draws must not depend on them.
             torch.manual_seed((self._spec.seed << 20) + self._at)
             self._pair = self._checked(self._next())
+            self.checksums.append(_checksum(*self._pair))
         return self._pair
 
     def _next(self) -> Any:
@@ -177,6 +187,27 @@ class Loader:
                 f"classes; labels go from 0 to {spec.classes - 1}"
             )
         return laid_out(found), given
+
+
+def refuse_other_data(spec: DataSpec, ours: Sequence[int], theirs: Sequence[int]) -> None:
+    """Refuse a loader of which two processes got different minibatches.
+
+    Raises:
+        InputError: They did; the message names the first.
+    """
+    for minibatch, (one, other) in enumerate(zip(ours, theirs, strict=False)):
+        if one != other:
+            raise InputError(
+                f"the data of '{spec.factory}' differ from process to process at minibatch {minibatch}; inputs and "
+                "labels are read in different stages, so let their order follow from the seeded generators of torch, "
+                "Python or numpy"
+            )
+
+
+def _checksum(images: Tensor, given: Tensor) -> int:
+    """Return a checksum of the labels and the first sample: what another order changes, at next to no cost."""
+    first = images[:1].contiguous().view(torch.uint8)
+    return zlib.crc32(given.contiguous().numpy().tobytes(), zlib.crc32(first.numpy().tobytes()))
 
 
 def inputs(seed: int, minibatch: int, shape: Sequence[int], vocabulary: int = 0) -> Tensor:

@@ -141,7 +141,7 @@ def _blaming_the_neighbour() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise NeighbourGone(f"a neighbouring stage has gone: {one_line(error)}") from error
+        raise NeighbourGone("a neighbouring stage has gone") from error
 
 
 def _unopened(error: Exception) -> InputError:

@@ -29,7 +29,7 @@ from profiler.statistics import foreign_load
 from profiler.types import INPUT
 from runtime.arena import Arena
 from runtime.channel import Cut
-from runtime.data import DataSpec
+from runtime.data import DataSpec, refuse_other_data
 from runtime.errors import InputError
 from runtime.guard import available_bytes, refuse_too_little_memory
 from runtime.messages import Export, Go, Load, OnNan, Report, Testimony, Unload
@@ -70,6 +70,7 @@ class Launcher:
 
     Attributes:
         testimonies: Of each stage of the last run, if they are kept.
+        checksums: Of the last run's minibatches, if they came from a loader.
         diverged: Whether any run had a loss that was no finite number.
     """
 
@@ -78,6 +79,7 @@ class Launcher:
         self.captured, self.pool, self.settings, self._watch = captured, pool, settings, watch
         self.testimonies: list[tuple[Testimony, ...]] = []
         self.diverged = False
+        self.checksums: tuple[int, ...] = ()
         state = _state(captured)
         self._specs = tuple(spec_of(path, tensor) for path, tensor in state.items())
         self._weights = Arena.create(slot_bytes(self._specs))
@@ -123,6 +125,8 @@ class Launcher:
         longest = [max(stage.forward_s, stage.backward_s, stage.update_s) for stage in plan.stages]
         reports = [answer.report for answer in self.pool.follow(longest, self._watch) if answer.report]
         self.testimonies = [report.testimonies for report in reports]
+        self.checksums = reports[0].checksums
+        refuse_other_data(self.data_spec(schedule.minibatches), self.checksums, reports[-1].checksums)
         self.diverged |= any(not math.isfinite(loss) for loss in reports[-1].losses)
         spans = [
             [Span(action, record.start_s, record.end_s) for action, record in zip(actions, report.actions, strict=True)]
@@ -132,6 +136,7 @@ class Launcher:
             plan=plan,
             batch_size=plan.batch_size,
             minibatches=schedule.minibatches,
+            rule=self.settings.rule,
             channel=self.settings.channel,
             comparable=comparable(self.pool.cores),
             throughput_samples_per_s=throughput(spans, plan.batch_size, schedule.flush_every),

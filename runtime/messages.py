@@ -99,12 +99,14 @@ class Report:
     Attributes:
         page_faults: Minor page faults during each action.
         testimonies: One a minibatch, if asked for.
+        checksums: One for each minibatch that the stage read from a loader.
     """
 
     actions: tuple[ActionRecord, ...]
     losses: tuple[float, ...]
     peak_rss_bytes: int | None
     testimonies: tuple[Testimony, ...]
+    checksums: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

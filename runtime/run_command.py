@@ -18,6 +18,10 @@ def run(options: argparse.Namespace) -> int:
     for path in options.trace:
         if path.suffix not in (".json", ".svg"):
             raise ConfigError(f"the trace {path} ends in neither .json (for Perfetto) nor .svg (a picture)")
+        if options.plan and path.resolve() == options.plan.resolve():
+            raise ConfigError(f"the trace {path} would replace the plan; give it another name")
+    if options.plan and options.output and options.output.resolve() == options.plan.resolve():
+        raise ConfigError(f"the result {options.output} would replace the plan; give it another name")
     config, plan = one_plan(options)
     settings = settings_of(options, config)
     cores = cores_of(options, len(plan.stages))

@@ -43,10 +43,15 @@ def _refuse_others(captured: Captured, plan: Plan) -> None:
         raise InputError(
             f"the plan says {plan.num_stages} stages and has {len(plan.stages)}; plan again with python -m optimizer"
         )
-    if plan.model_digest != captured.digest or plan.input_shape != shape:
+    if plan.input_shape != shape:
         raise InputError(
-            f"the plan is for {plan.model} with input {plan.input_shape} as it was profiled, which is not this "
-            f"{captured.name} with input {shape}; plan again with python -m optimizer"
+            f"the plan is for input {plan.input_shape} and {captured.name} was captured with {shape}; plan again with "
+            "python -m optimizer"
+        )
+    if plan.model_digest != captured.digest:
+        raise InputError(
+            f"the plan is for {plan.model} as it was profiled, whose layers are not those of this {captured.name}; "
+            "plan again with python -m optimizer"
         )
 
 

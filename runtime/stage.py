@@ -92,6 +92,11 @@ class Stage:
         learning = [leaf for leaf in flight.leaves if leaf.requires_grad]
         return [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in learning]
 
+    @property
+    def checksums(self) -> tuple[int, ...]:
+        """Those of the minibatches that this stage read from a loader."""
+        return tuple(self._feed.checksums) if self._feed else ()
+
     def update(self) -> int:
         """Write the next weight version from the gradients of the last backward, and return its number."""
         return self.versions.update(self.used)
@@ -104,8 +109,8 @@ class Stage:
         """
         if self.load.on_nan == "stop" and self.losses and not math.isfinite(self.losses[-1]):
             raise RunError(
-                f"the loss of minibatch {minibatch} is {self.losses[-1]}: training has diverged; lower lr in a "
-                "configuration file, or go on with --on-nan warn"
+                f"the loss of minibatch {minibatch} is {self.losses[-1]}: training has diverged, or data or weights "
+                "were not finite to begin with; lower lr in a configuration file, or go on with --on-nan warn"
             )
 
     def witness_buffers(self, minibatch: int) -> None:

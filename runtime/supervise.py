@@ -95,7 +95,7 @@ def death(code: int | None, doing: str, at_s: float) -> Failed:
     if code is not None and code < 0:
         known = {one.value: one.name for one in signal.Signals}
         how = f"the process was ended by {known.get(-code, f'signal {-code}')}"
-        how += ", as the kernel does when memory runs out" if -code == signal.SIGKILL else ""
+        how += ", by hand or by the kernel because memory ran out" if -code == signal.SIGKILL else ""
     else:
         how = f"the process exited with {code}"
     return Failed(during=doing, reason=how, stack="", cause="stage", at_s=at_s)

@@ -62,7 +62,7 @@ def show_run(result: RunResult, console: "Console") -> None:
     plan = result.plan
     table = Table(
         title=f"{plan.model}, {plan.method}, {counted(result.minibatches, 'minibatch')}, {_schedule(plan)} "
-        f"({SEMANTICS[plan.schedule]}), {result.channel}",
+        f"({SEMANTICS[plan.schedule]}), {result.channel}, {result.rule.kind}, lr {result.rule.lr:g}",
         caption="Per minibatch. Busy: processor time; waits: for neighbours; sends: copies into the channel, part of "
         "busy; faults: page faults, the median. Peak: resident memory above the empty process.",
         caption_justify="left",

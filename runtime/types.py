@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from optimizer.schedule import Kind, ScheduleName
 from optimizer.types import Plan
+from profiler.rule import UpdateRule
 from profiler.types import Machine
 
 ChannelName = Literal["shm", "gloo"]
@@ -73,6 +74,7 @@ class RunResult:
     plan: Plan
     batch_size: int
     minibatches: int
+    rule: UpdateRule
     channel: ChannelName
     comparable: bool
     throughput_samples_per_s: float

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from optimizer.types import Plan
 from profiler.operations import Captured
-from runtime.data import feed_of
+from runtime.data import feed_of, refuse_other_data
 from runtime.digest import digest_of_all, digests
 from runtime.launcher import Launcher
 from runtime.messages import Testimony
@@ -34,6 +34,7 @@ def verify(
 
     Raises:
         RunError: A stage failed.
+        InputError: The user's data cannot be used.
     """
     launcher.load(plan, minibatches)
     result = launcher.go()
@@ -64,7 +65,11 @@ def replayed(plan: Plan, launcher: Launcher, minibatches: int, advance: Callable
     )
     stage_of = {layer: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
     replay = Replay(launcher.captured, stage_of, launcher.initial_state(), settings.rule, recurrence)
-    return replay.run(feed_of(launcher.data_spec(minibatches)), settings.seed, advance)
+    spec = launcher.data_spec(minibatches)
+    feed = feed_of(spec)
+    trained = replay.run(feed, settings.seed, advance)
+    refuse_other_data(spec, launcher.checksums, feed.checksums)
+    return trained
 
 
 def _differences(

@@ -140,6 +140,7 @@ class _Worker:
             losses=tuple(self._stage.losses),
             peak_rss_bytes=self._memory.growth_bytes(),
             testimonies=tuple(self._stage.testimonies),
+            checksums=self._stage.checksums,
         )
 
     def _unload(self) -> None:

@@ -46,6 +46,14 @@ def broken_from_the_third_on() -> Pairs:
         yield inputs * (float("nan") if minibatch >= 2 else 1.0), labels
 
 
+def unseeded() -> Pairs:
+    """In another order in every process."""
+    drawn = np.random.default_rng()
+    while True:
+        inputs, labels = samples(4)
+        yield inputs, (labels + int(drawn.integers(CLASSES))) % CLASSES
+
+
 def raising() -> Pairs:
     yield samples(4)
     raise OSError("the disk is gone")

@@ -149,6 +149,8 @@ def test_a_stage_for_each_of_too_few_cores_is_said_aloud(
         (RUN, ["compare", "--config", "scheme.yaml"], "there is no partition 'endload'"),
         (RUN, ["run", "--plan", "text.json"], "is not a plan"),
         (RUN, ["run", "--plan", "text.json", "--model", "alexnet"], "leave out --model"),
+        (RUN, ["run", "--plan", "text.json", "-o", "text.json"], "would replace the plan"),
+        (RUN, ["run", *SMALL, "--data", "loaders"], "'loaders' names no factory; write package.module:factory"),
         (RUN, ["run", "--plan", "text.json", "--batch-size", "8"], "leave out --model, --partition and the sizes"),
         (RUN, ["run", *SMALL, "--partition", "all"], "run takes one partition"),
         (RUN, ["run", "--model", "alexnet", "vgg16"], "run takes one model"),
@@ -261,7 +263,7 @@ def test_a_loss_that_is_no_number_stops_a_run_or_is_said(in_folder: Path, capsys
     arguments = ["run", *SMALL, "--stages", "2", "--batches", "5", "--data", "loaders:broken_from_the_third_on"]
     code, line = refusal(RUN, [*arguments, "-o", "run.json"], capsys)
     assert code == 1
-    assert "in forward of minibatch 2: the loss of minibatch 2 is nan: training has diverged" in line
+    assert "in forward of minibatch 2: the loss of minibatch 2 is nan: training has diverged, or data" in line
     assert line.endswith("lower lr in a configuration file, or go on with --on-nan warn")
     assert not (in_folder / "run.json").exists()
     assert RUN([*arguments, "--on-nan", "warn", "-o", "run.json"]) == 0

@@ -12,6 +12,7 @@ from optimizer.schemes import load_schemes
 from optimizer.types import Plan
 from profiler.config import Config
 from profiler.files import from_json, to_json
+from profiler.rule import UpdateRule
 from runtime.compare import compare, summarise
 from runtime.launcher import Launcher, comparable, cores_for
 from runtime.table import show_comparison
@@ -38,7 +39,8 @@ def result(plan: Plan, throughput: float, peak: int | None = 5, load: float = 0.
         actions=(),
     )
     return RunResult(
-        plan=plan, batch_size=2, minibatches=8, channel="shm", comparable=True, throughput_samples_per_s=throughput,
+        plan=plan, batch_size=2, minibatches=8, rule=UpdateRule(lr=0.01), channel="shm", comparable=True,
+        throughput_samples_per_s=throughput,
         makespan_s=16 / throughput, losses=(1.0,), stages=(stage, stage), machine=MACHINE,
     )  # fmt: skip
 

@@ -31,7 +31,7 @@ def test_the_users_own_factory_is_called() -> None:
         ("small_models:raises", "raised ValueError: no such file"),
         ("small_models:leaves", "raised SystemExit: 0"),
         ("small_models:two_lines", "raised ValueError: no such file; it has to"),
-        (":", "cannot find"),
+        (":", "names no factory"),
         ("", "no model ''"),
     ],
 )

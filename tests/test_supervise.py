@@ -111,7 +111,7 @@ def test_what_the_user_gave_is_told_as_bad_input() -> None:
     [
         (3, "exited with 3"),
         (None, "exited with None"),
-        (-9, "SIGKILL, as the kernel does when memory runs out"),
+        (-9, "SIGKILL, by hand or by the kernel because memory ran out"),
         (-11, "ended by SIGSEGV"),
         (-40, "ended by signal 40"),
     ],

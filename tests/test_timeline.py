@@ -11,6 +11,7 @@ from strategies import MACHINE, chain
 
 from optimizer.planner import Planner
 from optimizer.schedule import ScheduleName, schedule_of
+from profiler.rule import UpdateRule
 from runtime.bubbles import bubbles_of
 from runtime.picture import picture_of
 from runtime.trace import trace_of
@@ -57,7 +58,8 @@ def run_of(name: ScheduleName, minibatches: int, work: list[float], every: int =
         for row in rows
     )
     return RunResult(
-        plan=plan, batch_size=plan.batch_size, minibatches=minibatches, channel="shm", comparable=True,
+        plan=plan, batch_size=plan.batch_size, minibatches=minibatches, rule=UpdateRule(lr=0.01), channel="shm",
+        comparable=True,
         throughput_samples_per_s=1.0, makespan_s=max(clocks) - 100.0, losses=(1.0,) * minibatches, stages=runs,
         machine=MACHINE,
     )  # fmt: skip
