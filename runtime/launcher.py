@@ -8,8 +8,6 @@ import math
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from statistics import median
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -17,27 +15,25 @@ from torch import Tensor, nn
 from optimizer.assemble import scheduled
 from optimizer.needs import StageNeeds, needs_of
 from optimizer.schedule import FLUSH_EVERY, Schedule, ScheduleName, groups, schedule_of
-from optimizer.simulate import Span, makespan_s, throughput
 from optimizer.types import Plan
 from profiler.operations import Captured, spec_of
 from profiler.process import physical_core
-from profiler.provenance import machine
 from profiler.rule import UpdateRule
 from profiler.segment import Segment
 from profiler.slot import fill, slot_bytes, slot_tensors
-from profiler.statistics import foreign_load
 from profiler.types import INPUT
 from runtime.arena import Arena
 from runtime.channel import Cut
 from runtime.data import DataSpec, refuse_other_data
 from runtime.errors import InputError
 from runtime.guard import available_bytes, refuse_too_little_memory
-from runtime.messages import Export, Go, Load, OnNan, Report, Testimony, Unload
+from runtime.messages import Export, Go, Load, OnNan, Testimony, Unload
+from runtime.outcome import result_of
 from runtime.pool import WorkerPool
 from runtime.shm import arena_bytes, doorbells
 from runtime.slices import slices
 from runtime.supervise import Watch
-from runtime.types import ChannelName, RunResult, StageRun
+from runtime.types import ChannelName, RunResult
 
 if TYPE_CHECKING:
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
@@ -128,22 +124,14 @@ class Launcher:
         self.checksums = reports[0].checksums
         refuse_other_data(self.data_spec(schedule.minibatches), self.checksums, reports[-1].checksums)
         self.diverged |= any(not math.isfinite(loss) for loss in reports[-1].losses)
-        spans = [
-            [Span(action, record.start_s, record.end_s) for action, record in zip(actions, report.actions, strict=True)]
-            for actions, report in zip(schedule.rows, reports, strict=True)
-        ]
-        return RunResult(
-            plan=plan,
-            batch_size=plan.batch_size,
-            minibatches=schedule.minibatches,
+        return result_of(
+            plan,
+            schedule,
+            reports,
             rule=self.settings.rule,
             channel=self.settings.channel,
+            cores=self.pool.cores,
             comparable=comparable(self.pool.cores),
-            throughput_samples_per_s=throughput(spans, plan.batch_size, schedule.flush_every),
-            makespan_s=makespan_s(spans),
-            losses=tuple(loss if math.isfinite(loss) else None for loss in reports[-1].losses),
-            stages=tuple(map(partial(_stage_run, schedule.minibatches), reports, self.pool.cores)),
-            machine=machine(),
         )
 
     def state(self) -> dict[str, Tensor]:
@@ -262,31 +250,6 @@ def _group_sizes(schedule: Schedule) -> tuple[int, ...]:
     if schedule.flush_every is None:
         return (1,) * schedule.minibatches
     return tuple(len(group) for group in groups(schedule.minibatches, schedule.flush_every) for _ in group)
-
-
-def _stage_run(minibatches: int, report: Report, core: int) -> StageRun:
-    sends = {"F": 0.0, "B": 0.0, "U": 0.0}
-    busy_s = 0.0
-    for kind in sends:
-        records = [record for record in report.actions if record.kind == kind]
-        times = len(records) / minibatches  # updates are rarer with a flush
-        busy_s += median([record.cpu_s for record in records]) * times
-        sends[kind] = median([record.end_s - record.computed_s for record in records]) * times
-    faults = [0] * minibatches
-    for record in report.actions:
-        faults[record.minibatch] += record.page_faults
-    return StageRun(
-        core=core,
-        busy_s=busy_s,
-        wait_s=sum(record.wait_s for record in report.actions) / minibatches,
-        send_s=sum(sends.values()),
-        foreign_load=foreign_load(
-            [record.end_s - record.start_s for record in report.actions], [record.cpu_s for record in report.actions]
-        ),
-        page_faults=median(faults[minibatches // 2 :]),
-        peak_rss_bytes=report.peak_rss_bytes,
-        actions=report.actions,
-    )
 
 
 def _state(captured: Captured) -> dict[str, Tensor]:

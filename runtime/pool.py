@@ -1,27 +1,20 @@
 """The stage processes: started once, one a stage, each pinned to its core; supervised, and ended whatever happens."""
 
-import contextlib
-import math
-import multiprocessing
 import os
 import signal
-import socket
-import struct
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
-from multiprocessing.reduction import send_handle
+from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Any, Self
 
-from runtime import entry
-from runtime.blackbox import BlackBox, Phase, Progress
+from runtime.blackbox import Phase, Progress
 from runtime.errors import RunError
 from runtime.interrupts import uninterrupted
 from runtime.messages import Failed, Ready, receive, send
+from runtime.stage_process import StageProcess, started
 from runtime.supervise import (
     STALL_TIMEOUT_S,
     Suspect,
@@ -41,24 +34,6 @@ TICK_S = 0.25
 """How often the stages are looked at while they work."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Worker:
-    process: SpawnProcess
-    control: Connection
-    core: int
-    box: BlackBox
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid or 0
-
-    def hand_over(self) -> None:
-        """Give the process its black box; one that has died already is found by its end."""
-        with contextlib.suppress(OSError):
-            for descriptor in self.box.descriptors:
-                send_handle(self.control, descriptor, self.pid)
-
-
 class WorkerPool:
     """One process per stage; a context manager that leaves none behind."""
 
@@ -76,12 +51,12 @@ class WorkerPool:
         """
         self._describe: Callable[[int], str] = lambda stage: f"stage {stage}"
         self._stall_timeout_s = stall_timeout_s
-        self._workers: list[_Worker] = []
+        self._workers: list[StageProcess] = []
         resource_tracker.ensure_running()  # starting it later would lift the mask that stages inherit
         try:
             for stage, core in enumerate(cores):
                 with uninterrupted():
-                    self._workers.append(_started(stage, core, max(stall_timeout_s or 0.0, STALL_TIMEOUT_S)))
+                    self._workers.append(started(stage, core, max(stall_timeout_s or 0.0, STALL_TIMEOUT_S)))
                 self._workers[-1].hand_over()
             self.collect()
         except BaseException:
@@ -249,30 +224,3 @@ class WorkerPool:
 def _since(progress: Progress, begun_s: float) -> Progress:
     """Let a stage that has yet to begin count from when it was told to."""
     return replace(progress, since_s=max(progress.since_s, begun_s)) if progress.phase == Phase.IDLE else progress
-
-
-def _started(stage: int, core: int, patience_s: float) -> _Worker:
-    """Start a stage's process, which is given up when a message to or from it is stuck for ``patience_s``.
-
-    It inherits the mask, so that Ctrl-C during its imports is the parent's to handle.
-
-    Raises:
-        RunError: The system has no room for one more.
-    """
-    context = multiprocessing.get_context("spawn")
-    try:
-        box = BlackBox.create()
-        ours, theirs = context.Pipe()
-        process = context.Process(
-            target=entry.main, args=(theirs, core, os.getpid()), name=f"stageplan-stage-{stage}", daemon=True
-        )
-        process.start()
-        theirs.close()
-    except OSError as error:
-        raise RunError(
-            f"the process of stage {stage} cannot be started: {error.strerror}; look at the limits of ulimit -a"
-        ) from error
-    with socket.socket(fileno=os.dup(ours.fileno())) as line:
-        for direction in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
-            line.setsockopt(socket.SOL_SOCKET, direction, struct.pack("@ll", math.ceil(patience_s), 0))
-    return _Worker(process, ours, core, box)

@@ -1,0 +1,80 @@
+"""Put together what the stages of a run report: the run's result, and what each stage did a minibatch."""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from statistics import median
+
+from optimizer.schedule import Schedule
+from optimizer.simulate import Span, makespan_s, throughput
+from optimizer.types import Plan
+from profiler.provenance import machine
+from profiler.rule import UpdateRule
+from profiler.statistics import foreign_load
+from runtime.messages import Report
+from runtime.types import ChannelName, RunResult, StageRun
+
+
+def result_of(
+    plan: Plan,
+    schedule: Schedule,
+    reports: Sequence[Report],
+    *,
+    rule: UpdateRule,
+    channel: ChannelName,
+    cores: Sequence[int],
+    comparable: bool,
+) -> RunResult:
+    """Return the result of a run.
+
+    Args:
+        plan: Under the schedule that ran.
+        schedule: What ran.
+        reports: Those of the stages.
+        rule: The update rule.
+        channel: What carried activations and gradients.
+        cores: The core of each stage.
+        comparable: Whether each had one of its own.
+    """
+    spans = [
+        [Span(action, record.start_s, record.end_s) for action, record in zip(actions, report.actions, strict=True)]
+        for actions, report in zip(schedule.rows, reports, strict=True)
+    ]
+    return RunResult(
+        plan=plan,
+        batch_size=plan.batch_size,
+        minibatches=schedule.minibatches,
+        rule=rule,
+        channel=channel,
+        comparable=comparable,
+        throughput_samples_per_s=throughput(spans, plan.batch_size, schedule.flush_every),
+        makespan_s=makespan_s(spans),
+        losses=tuple(loss if math.isfinite(loss) else None for loss in reports[-1].losses),
+        stages=tuple(map(partial(_stage_run, schedule.minibatches), reports, cores)),
+        machine=machine(),
+    )
+
+
+def _stage_run(minibatches: int, report: Report, core: int) -> StageRun:
+    sends = {"F": 0.0, "B": 0.0, "U": 0.0}
+    busy_s = 0.0
+    for kind in sends:
+        records = [record for record in report.actions if record.kind == kind]
+        times = len(records) / minibatches  # updates are rarer with a flush
+        busy_s += median([record.cpu_s for record in records]) * times
+        sends[kind] = median([record.end_s - record.computed_s for record in records]) * times
+    faults = [0] * minibatches
+    for record in report.actions:
+        faults[record.minibatch] += record.page_faults
+    return StageRun(
+        core=core,
+        busy_s=busy_s,
+        wait_s=sum(record.wait_s for record in report.actions) / minibatches,
+        send_s=sum(sends.values()),
+        foreign_load=foreign_load(
+            [record.end_s - record.start_s for record in report.actions], [record.cpu_s for record in report.actions]
+        ),
+        page_faults=median(faults[minibatches // 2 :]),
+        peak_rss_bytes=report.peak_rss_bytes,
+        actions=report.actions,
+    )
