@@ -176,6 +176,11 @@ class Loader:
                 f"{where} have inputs {tuple(found.shape)} of {found.dtype}, and the plan is for {spec.shape} of "
                 f"{spec.dtype} or fewer samples; plan for that shape, or change the data"
             )
+        if self._at == 0 and found.shape[0] < spec.shape[0]:
+            raise InputError(
+                f"{where} have {found.shape[0]} samples, and the plan is for {spec.shape[0]}; only later ones may have "
+                f"fewer: plan with --batch-size {found.shape[0]}, or change the data"
+            )
         if given.shape != found.shape[:1] or given.is_floating_point():
             raise InputError(
                 f"{where} have labels {tuple(given.shape)} of {given.dtype}; whole numbers of shape {(len(found),)} "

@@ -79,13 +79,11 @@ def settings_of(options: argparse.Namespace, config: Config, *, witness: bool = 
     )
 
 
-@contextmanager
-def pool_of(options: argparse.Namespace, cores: tuple[int, ...]) -> Iterator["WorkerPool"]:
-    """Start a process for each core; all end with the context."""
+def pool_of(options: argparse.Namespace, cores: tuple[int, ...]) -> "WorkerPool":
+    """Start a process for each core."""
     from runtime.pool import WorkerPool
 
-    with WorkerPool(cores, stall_timeout_s=options.stall_timeout) as pool:
-        yield pool
+    return WorkerPool(cores, stall_timeout_s=options.stall_timeout)
 
 
 @contextmanager

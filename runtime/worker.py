@@ -23,7 +23,7 @@ from runtime.messages import Cause, Export, Failed, Go, Load, Ready, Report, Unl
 from runtime.stage import Stage
 from runtime.types import ActionRecord
 
-_AWAITED = {"F": "activations", "B": "gradients", "U": "nothing"}
+_AWAITED = {"F": "activations", "B": "gradients"}
 
 
 def serve(control: Connection, core: int, box: BlackBox) -> None:

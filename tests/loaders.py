@@ -64,6 +64,10 @@ def wider() -> Pairs:
     yield torch.randn(4, 3, IMAGE_SIZE, IMAGE_SIZE + 1), torch.zeros(4, dtype=torch.int64)
 
 
+def fewer() -> Pairs:
+    yield samples(3)
+
+
 def more() -> Pairs:
     yield samples(5)
 

@@ -60,6 +60,7 @@ def test_images_of_a_loader_are_laid_out_as_those_that_were_profiled() -> None:
         ("dataset", "end after 3 of 7 minibatches; give fewer --batches, or more data"),
         ("wider", r"at minibatch 1 have inputs \(4, 3, 16, 17\) .* and the plan is for \(4, 3, 16, 16\)"),
         ("more", r"at minibatch 0 have inputs \(5, 3, 16, 16\) .*or fewer samples"),
+        ("fewer", "at minibatch 0 have 3 samples, and the plan is for 4; .* plan with --batch-size 3"),
         ("doubles", "torch.float64"),
         ("wrong_labels", r"labels from \d+ to \d+, and the model has 5 classes; labels go from 0 to 4"),
         ("real_labels", r"labels \(4,\) of torch.float32; whole numbers of shape \(4,\)"),
