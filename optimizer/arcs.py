@@ -13,7 +13,7 @@ import numpy as np
 
 from optimizer.lattice import Booleans, Integers, Lattice, Positions, comparable, members, sums
 from optimizer.problem import Problem
-from optimizer.reach import Bound
+from optimizer.reach import Bound, time_potentials
 
 NEVER = np.int64(1) << 62
 """Larger than any cost, and small enough that two of it do not overflow when one is added to a cost."""
@@ -42,14 +42,15 @@ class Grid:
 
     def costs_ns(self) -> list[Integers]:
         """Return each stage's costs; ``NEVER`` where there may be no such stage."""
-        found = self.found
-        return self.differences(found.work_ns + found.down_ns, found.work_ns - found.up_ns)
+        return self.differences(*time_potentials(self.found, self.problem.stages, self.found.work_ns))
 
-    def differences(self, key: Integers, height: Integers) -> list[Integers]:
+    def differences(self, keys: Sequence[Integers], heights: Sequence[Integers]) -> list[Integers]:
         """Return ``key(I) − height(J)`` for each stage's pairs; ``NEVER`` where there may be no such stage."""
         return [
             np.where(legal, key[through][None, :] - height[before][:, None], NEVER)
-            for legal, (before, through) in zip(self.legal, pairwise(self.bounds), strict=True)
+            for legal, key, height, (before, through) in zip(
+                self.legal, keys, heights, pairwise(self.bounds), strict=True
+            )
         ]
 
     def bounds_at(self, places: Sequence[int]) -> tuple[int, ...]:

@@ -62,7 +62,11 @@ def scheduled(plan: Plan, schedule: Schedule) -> Plan:
         for stage, need in zip(plan.stages, needs, strict=True)
     ]
     stages = tuple(
-        replace(stage, memory_bytes=held_bytes(stage.held, plan.momenta, need, before, behind))
+        replace(
+            stage,
+            update_s=stage.update_in_place_s if need.versions == 1 else stage.update_beside_s,
+            memory_bytes=held_bytes(stage.held, plan.momenta, need, before, behind),
+        )
         for stage, need, before, behind in zip(plan.stages, needs, [(0, 0), *slots], slots, strict=False)
     )
     return replace(
@@ -103,12 +107,16 @@ def _stage(problem: Problem, index: int, bounds: Sequence[int], memory_bytes: in
     down, up = costs.crossing(through), costs.crossing(before)
     send_forward_ns = sum(value.copy_output_ns for value in down)
     send_backward_ns = sum(value.copy_gradient_ns for value in up)
+    update_ns = sum(costs.update_ns[at] for at in members)
+    in_place_ns = update_ns - sum(costs.saving_ns[at] for at in members)
     return Stage(
         layers=tuple(costs.layers[at].name for at in members),
         compute_s=(forward_ns + backward_ns) / NANOSECONDS,
         forward_s=forward_ns / NANOSECONDS,
         backward_s=backward_ns / NANOSECONDS,
-        update_s=sum(costs.update_ns[at] for at in members) / NANOSECONDS,
+        update_s=(in_place_ns if last else update_ns) / NANOSECONDS,
+        update_beside_s=update_ns / NANOSECONDS,
+        update_in_place_s=in_place_ns / NANOSECONDS,
         send_s=(send_forward_ns + send_backward_ns) / NANOSECONDS,
         send_forward_s=send_forward_ns / NANOSECONDS,
         send_backward_s=send_backward_ns / NANOSECONDS,

@@ -100,7 +100,9 @@ def _differences(plan: Plan, words: Words) -> Iterator[str]:
         last = number == plan.num_stages - 1
         down, up = words.crossing(through), words.crossing(before)
         compute_ns = sum(words.compute_ns[name] for name in stage.layers) + (words.loss_ns if last else 0)
-        update_ns = sum(nanoseconds(words.layers[name].update_s) for name in stage.layers)
+        beside_ns = sum(nanoseconds(words.layers[name].update_s) for name in stage.layers)
+        in_place_ns = beside_ns - sum(words.saving_ns[name] for name in stage.layers)
+        update_ns = in_place_ns if last else beside_ns
         down_ns, up_ns = sum(map(words.down_ns.__getitem__, down)), sum(map(words.up_ns.__getitem__, up))
         totals.append(compute_ns + update_ns + down_ns + up_ns)
         forward_ns = sum(nanoseconds(words.layers[name].forward_s) for name in stage.layers)
@@ -113,6 +115,8 @@ def _differences(plan: Plan, words: Words) -> Iterator[str]:
             ("flops", stage.flops, sum(words.layers[name].flops for name in stage.layers)),
             ("compute_s", stage.compute_s, compute_ns / 1e9),
             ("update_s", stage.update_s, update_ns / 1e9),
+            ("update_beside_s", stage.update_beside_s, beside_ns / 1e9),
+            ("update_in_place_s", stage.update_in_place_s, in_place_ns / 1e9),
             ("send_s", stage.send_s, (down_ns + up_ns) / 1e9),
             ("receive_s", stage.receive_s, 0.0),
             ("memory_bytes", stage.memory_bytes, words.memory_bytes(plan, number, before, through)),

@@ -4,8 +4,9 @@ It goes down from V, a block at a time, with plain integers. E(k) holds the idea
 
     J ∈ E(k + 1)  ⇔  min { work(I) + down(I) : I ∈ E(k), I ⊃ J } − (work(J) − up(J)) < B,
 
-and a legal split below B exists exactly if ∅ ∈ E(S). Under a limit on memory that is only necessary; where it does not
-settle the matter, all pairs J ⊂ I are compared.
+where of the last stage, I = V, what updates take less in place is taken off both sides. A legal split below B exists
+exactly if ∅ ∈ E(S). Under a limit on memory that is only necessary; where it does not settle the matter, all pairs J
+⊂ I are compared.
 """
 
 from collections.abc import Iterator
@@ -33,12 +34,14 @@ class _Ideal:
     Attributes:
         maximal: The blocks that none of the others needs.
         work_ns: Its layers' time; likewise their bytes by kind.
+        saving_ns: What their updates take less in place.
         crossing: The values that cross the cut behind it.
     """
 
     blocks: int
     maximal: tuple[int, ...]
     work_ns: int
+    saving_ns: int
     fixed_bytes: int
     learning_bytes: int
     saved_bytes: int
@@ -86,6 +89,7 @@ class Downwards:
                 blocks=(1 << len(self._blocks)) - 1,
                 maximal=tuple(at for at, after in enumerate(self._followers) if not after),
                 work_ns=sum(self._words.work_ns.values()),
+                saving_ns=sum(self._words.saving_ns.values()),
                 fixed_bytes=sum(layer.parameter_bytes for layer in layers.values()),
                 learning_bytes=sum(layer.learning_bytes for layer in layers.values()),
                 saved_bytes=sum(layer.saved_bytes for layer in layers.values()),
@@ -120,6 +124,7 @@ class Downwards:
             blocks=blocks,
             maximal=(*(one for one in ideal.maximal if one != at), *freed),
             work_ns=ideal.work_ns - sum(words.work_ns[name] for name in block),
+            saving_ns=ideal.saving_ns - sum(words.saving_ns[name] for name in block),
             fixed_bytes=ideal.fixed_bytes - sum(layer.parameter_bytes for layer in layers),
             learning_bytes=ideal.learning_bytes - sum(layer.learning_bytes for layer in layers),
             saved_bytes=ideal.saved_bytes - sum(layer.saved_bytes for layer in layers),
@@ -127,9 +132,12 @@ class Downwards:
         )
 
     def _price(self, ideal: _Ideal) -> tuple[int, int]:
-        """Return work + down and work − up, the loss being part of everything's work; nothing crosses the ends."""
+        """Return work + down and work − up, the loss being part of everything's work; nothing crosses the ends.
+
+        Everything is where the last stage ends, so what that saves is off its work already.
+        """
         if ideal.blocks + 1 == 1 << len(self._blocks):
-            return ideal.work_ns + self._words.loss_ns, 0
+            return ideal.work_ns + self._words.loss_ns - ideal.saving_ns, 0
         if not ideal.blocks:
             return 0, 0
         down = sum(self._words.down_ns[value] for value in ideal.crossing)
@@ -145,7 +153,8 @@ class Downwards:
             for blocks, ideal in level.items():
                 low = lowest.get(blocks) or [INFINITE] * (stages + 1)
                 key, height = self._price(ideal)
-                member = [not lowest, *(one - height < bound_ns for one in low[:-1])]
+                heights = [height - ideal.saving_ns, *[height] * (stages - 1)]  # the last stage is the first here
+                member = [not lowest, *(one - own < bound_ns for one, own in zip(low[:-1], heights, strict=True))]
                 if not blocks:
                     return member[stages]
                 own = [key if one else INFINITE for one in member]
@@ -166,8 +175,9 @@ class Downwards:
         ends = ideals[:1]
         for stage in reversed(range(self._plan.num_stages)):
             starts = []
+            last = stage == self._plan.num_stages - 1
             for start in ideals:
-                limit_ns = bound_ns + price[start.blocks][1]
+                limit_ns = bound_ns + price[start.blocks][1] - (start.saving_ns if last else 0)
                 quick = (end for end in ends if price[end.blocks][0] < limit_ns and self._may_be_stage(start, end))
                 for end in quick:
                     inside = end.blocks & ~start.blocks

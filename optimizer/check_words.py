@@ -23,6 +23,10 @@ class Words:
             name: nanoseconds(layer.forward_s) + nanoseconds(layer.backward_s) + nanoseconds(layer.update_s)
             for name, layer in self.layers.items()
         }
+        self.saving_ns = {
+            name: nanoseconds(layer.update_s) - nanoseconds(layer.update_s * layer.in_place_share)
+            for name, layer in self.layers.items()
+        }
         self.compute_ns = {
             name: nanoseconds(one.forward_s) + nanoseconds(one.backward_s) for name, one in self.layers.items()
         }
@@ -98,7 +102,8 @@ class Words:
 
     def simple_bound_ns(self, stages: int) -> int:
         """Return what no split falls below: an even share of the whole, and the largest part that stays together."""
-        parts_ns = [sum(map(self.work_ns.__getitem__, part)) for part in nx.strongly_connected_components(self.glued())]
+        least_ns = {name: work - max(0, self.saving_ns[name]) for name, work in self.work_ns.items()}
+        parts_ns = [sum(map(least_ns.__getitem__, part)) for part in nx.strongly_connected_components(self.glued())]
         return max(-(-(sum(parts_ns) + self.loss_ns) // stages), *parts_ns)
 
     def glued(self) -> "nx.DiGraph[str]":

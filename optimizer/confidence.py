@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from optimizer.lattice import Integers, Lattice, sums
 from optimizer.problem import Problem
-from optimizer.reach import Bound, smallest
+from optimizer.reach import Bound, smallest, time_potentials
 from optimizer.search import smallest_maximum
 from optimizer.solve import FEW, grid_of_all
 from optimizer.units import NANOSECONDS
@@ -117,13 +117,16 @@ class _Replan:
 
     def _regret(self, work_ns: Integers) -> float:
         found = self._found
-        key, height = work_ns + found.down_ns, work_ns - found.up_ns
-        own = max(int(key[through] - height[before]) for before, through in pairwise(self._bounds))
+        keys, heights = time_potentials(found, self._stages, work_ns)
+        own = max(
+            int(key[through] - height[before])
+            for key, height, (before, through) in zip(keys, heights, pairwise(self._bounds), strict=True)
+        )
         if self._grid:
-            best = int(smallest_maximum(self._grid.differences(key, height)))
+            best = int(smallest_maximum(self._grid.differences(keys, heights)))
         else:
-            bound = Bound([key] * self._stages, [height] * self._stages, own)
-            best = smallest(found, bound, int(work_ns[-1]) // self._stages) or own
+            low = int(work_ns[-1] - (found.saving_ns[-1] - found.saving_ns.min())) // self._stages
+            best = smallest(found, Bound(keys, heights, own), min(low, own)) or own
         return own / best - 1 if best else 0.0
 
 

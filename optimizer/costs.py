@@ -2,12 +2,14 @@
 
 For ideals J ⊂ I, the stage of the layers I∖J costs, per minibatch,
 
-    cost(J, I) = Σ_{v ∈ I∖J} (forward + backward + update)(v) + [I = V]·loss + copy(activations(I)) + copy(gradients(J))
+    cost(J, I) = Σ_{v ∈ I∖J} (forward + backward + update)(v) + copy(activations(I)) + copy(gradients(J))
+                 + [I = V]·(loss − Σ_{v ∈ I∖J} saving(v))
 
 where activations(I) are the values made in I, or put into the model, and read outside of I, the heads always, for the
 loss is in the last stage: a value that is read far downstream crosses every cut in between and is counted at each
-(relayed). Copying is the sender's cost; receiving in shared memory costs nothing. So a cost is a difference of two
-prefix sums plus one term for either cut.
+(relayed). Copying is the sender's cost; receiving in shared memory costs nothing. An update writes the next version
+beside the current one, but in the last stage, which holds one version, in place: saving is what that takes less. So a
+cost is a difference of two prefix sums, others for the last stage, plus one term for either cut.
 
 Not modelled: contention of cores for memory and cache, and the few layers whose backward is cheaper at a cut.
 Source: the cost model of PipeDream (SOSP 2019, section 3.1) with the update and multi-tensor cuts added.
@@ -42,6 +44,7 @@ class Costs:
     Attributes:
         parts: The blocks of layers that a cut may separate, as ``ideals.blocks`` gives them.
         forward_ns: Each layer's forward; likewise ``backward_ns`` and ``update_ns``.
+        saving_ns: What each layer's update takes less in place; below 0 where it takes more.
         loss_forward_ns: The loss's forward; likewise ``loss_backward_ns``.
         values: What cuts can carry, the model's input first.
         momenta: How many tensors the update rule keeps for each parameter that learns.
@@ -52,6 +55,7 @@ class Costs:
     forward_ns: tuple[int, ...]
     backward_ns: tuple[int, ...]
     update_ns: tuple[int, ...]
+    saving_ns: tuple[int, ...]
     loss_forward_ns: int
     loss_backward_ns: int
     values: tuple[Value, ...]
@@ -88,7 +92,8 @@ class Costs:
         """Return cost(J, I) for J = ``before`` and I = ``through``."""
         weight_ns = self.weight_ns
         total = sum(weight_ns[position] for position in members_of(through & ~before))
-        total += self.loss_ns if through == self.everything else 0
+        if through == self.everything:
+            total += self.loss_ns - sum(self.saving_ns[position] for position in members_of(through & ~before))
         total += sum(value.copy_output_ns for value in self.crossing(through))
         return total + sum(value.copy_gradient_ns for value in self.crossing(before))
 
@@ -113,6 +118,7 @@ def costs_of(profile: Profile) -> Costs:
         forward_ns=tuple(nanoseconds(layer.forward_s) for layer in profile.layers),
         backward_ns=tuple(nanoseconds(layer.backward_s) for layer in profile.layers),
         update_ns=tuple(nanoseconds(layer.update_s) for layer in profile.layers),
+        saving_ns=tuple(nanoseconds(layer.update_s) - nanoseconds(layer.update_in_place_s) for layer in profile.layers),
         loss_forward_ns=nanoseconds(profile.loss.forward_s),
         loss_backward_ns=nanoseconds(profile.loss.backward_s),
         values=_values(profile, position),

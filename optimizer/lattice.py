@@ -7,7 +7,8 @@ level, a block at a time, and carries along which blocks may come next and which
 what changes: O(|steps|) set operations, where steps are the pairs of neighbours.
 
 For ideals J ⊂ I the stage I∖J costs work(I) + down(I) − work(J) + up(J): work is a sum over layers (and the loss at V),
-down what sending the values that cross behind I takes, up what sending their gradients back takes.
+down what sending the values that cross behind I takes, up what sending their gradients back takes. The last stage,
+I = V, costs saving(V) − saving(J) less.
 
 A set of layers is a Python integer whose bit i stands for layer i in captured order.
 Source: Tarnawski et al., "Efficient Algorithms for Device Placement of DNN Graph Operators", NeurIPS 2020, section 5.
@@ -43,6 +44,7 @@ class Lattice:
         below: For each step up the lattice, the position of the ideal below; steps are sorted by the one above.
         steps: Where the steps up to each ideal start in ``below``, and at last how many there are.
         work_ns: Sum of the layers' forward, backward and update; with the loss at V.
+        saving_ns: Sum of what the layers' updates take less in place.
         down_ns: Sending the values that cross the cut behind the ideal.
         up_ns: Sending their gradients back.
         cut_bytes: Both in bytes.
@@ -54,6 +56,7 @@ class Lattice:
     below: NDArray[np.int32]
     steps: NDArray[np.int64]
     work_ns: Integers
+    saving_ns: Integers
     down_ns: Integers
     up_ns: Integers
     cut_bytes: Integers
@@ -73,6 +76,7 @@ class _Cut:
     """What crosses behind an ideal, and which blocks may come next."""
 
     work_ns: int
+    saving_ns: int
     down_ns: int
     up_ns: int
     size: int
@@ -113,6 +117,7 @@ def lattice(problem: Problem, limit: int = LIMIT) -> Lattice | None:
         below=np.array(below, dtype=np.int32)[order],
         steps=np.concatenate([[0], np.cumsum(counts)]),
         work_ns=np.array([cut.work_ns for cut in cuts], dtype=np.int64),
+        saving_ns=np.array([cut.saving_ns for cut in cuts], dtype=np.int64),
         down_ns=np.array([cut.down_ns for cut in cuts], dtype=np.int64),
         up_ns=np.array([cut.up_ns for cut in cuts], dtype=np.int64),
         cut_bytes=np.array([cut.size for cut in cuts], dtype=np.int64),
@@ -134,6 +139,7 @@ def along_captured_order(problem: Problem) -> Lattice:
     weight_ns = costs.weight_ns
     steps_ns = [sum(weight_ns[at] for at in members_of(new & ~old)) for old, new in pairwise(ideals)]
     steps_ns[-1] += costs.loss_ns
+    savings_ns = [sum(costs.saving_ns[at] for at in members_of(new & ~old)) for old, new in pairwise(ideals)]
     down_ns, up_ns, cut_bytes = _crossing(problem, ideals)
     return Lattice(
         ideals=ideals,
@@ -141,6 +147,7 @@ def along_captured_order(problem: Problem) -> Lattice:
         below=np.arange(len(ideals) - 1, dtype=np.int32),
         steps=np.array([0, *range(len(ideals))]),
         work_ns=np.array([0, *accumulate(steps_ns)], dtype=np.int64),
+        saving_ns=np.array([0, *accumulate(savings_ns)], dtype=np.int64),
         down_ns=down_ns,
         up_ns=up_ns,
         cut_bytes=cut_bytes,
@@ -181,6 +188,7 @@ class _Growth:
         self.members = [members for members, _ in parts]
         self._needs = [needs for _, needs in parts]
         self._work_ns = costs.parts_ns
+        self._saving_ns = [sum(costs.saving_ns[at] for at in members_of(members)) for members in self.members]
         home = {at: block for block, members in enumerate(self.members) for at in members_of(members)}
         self._followers: list[list[int]] = [[] for _ in self.members]
         for block, needs in enumerate(self._needs):
@@ -195,7 +203,7 @@ class _Growth:
                 self._read[block].append(number)
         free = tuple(block for block, needs in enumerate(self._needs) if not needs)
         entering = [value for value in self._values if not value.maker and value.readers]
-        self.nothing = _Cut(0, 0, 0, 0, free)
+        self.nothing = _Cut(0, 0, 0, 0, 0, free)
         self._entering = (
             sum(value.copy_output_ns for value in entering),
             sum(value.copy_gradient_ns for value in entering),
@@ -214,11 +222,11 @@ class _Growth:
             down_ns += sign * value.copy_output_ns
             up_ns += sign * value.copy_gradient_ns
             size += sign * (value.output_bytes + value.gradient_bytes)
-        work_ns = cut.work_ns + self._work_ns[block]
+        work_ns, saving_ns = cut.work_ns + self._work_ns[block], cut.saving_ns + self._saving_ns[block]
         if grown == self._everything:
-            return _Cut(work_ns + self._loss_ns, 0, 0, 0, ())
+            return _Cut(work_ns + self._loss_ns, saving_ns, 0, 0, 0, ())
         added = [one for one in self._followers[block] if self._needs[one] & ~grown == 0]
-        return _Cut(work_ns, down_ns, up_ns, size, (*(one for one in cut.free if one != block), *added))
+        return _Cut(work_ns, saving_ns, down_ns, up_ns, size, (*(one for one in cut.free if one != block), *added))
 
 
 def comparable(found: Lattice, before: Positions, through: Positions) -> Booleans:

@@ -106,7 +106,8 @@ def _grid_in_captured_order(planner: Planner) -> Grid:
 def _balanced(name: str, planner: Planner, grid: Grid, weights: list[int], beside: Integers | None = None) -> Plan:
     """Return the split whose largest stage by ``weights``, or cut by ``beside``, is smallest."""
     total = sums(grid.found, np.array(weights, dtype=np.int64)[:, None])[:, 0]
-    arcs = grid.differences(total, total)
+    stages = grid.problem.stages
+    arcs = grid.differences([total] * stages, [total] * stages)
     if beside is not None:
         for matrix, before in zip(arcs, grid.bounds, strict=False):
             np.maximum(matrix, beside[before][:, None], out=matrix)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from optimizer.costs import Costs
+from optimizer.ideals import members_of
 from optimizer.memory import Factors, factors, stage_bytes
 
 
@@ -42,8 +43,10 @@ class Problem:
 
     @property
     def simple_bound_ns(self) -> int:
-        """max(total ÷ stages, largest block), which no split can fall below."""
-        parts_ns = self.costs.parts_ns
+        """max(total ÷ stages, largest block), updates as they are cheapest, which no split can fall below."""
+        costs = self.costs
+        least_ns = [work - max(0, saving) for work, saving in zip(costs.weight_ns, costs.saving_ns, strict=True)]
+        parts_ns = [sum(least_ns[at] for at in members_of(members)) for members, _ in costs.parts]
         return max(-(-(sum(parts_ns) + self.costs.loss_ns) // self.stages), *parts_ns)
 
     def bottleneck_ns(self, bounds: Sequence[int]) -> int:

@@ -4,6 +4,8 @@ Can s stages of at most B each make up ideal I? Since a stage's cost is a differ
 
     cost(J, I) ≤ B   ⇔   key(I) − B ≤ height(J),    key = work + down,  height = work − up,
 
+(both less saving for the last stage),
+
 it can if the highest J ⊂ I that s − 1 stages can make up is high enough. The highest J below each ideal is found by one
 pass up the lattice: highest(I) = max over ideals directly below. So one B takes O(S·|steps|), and the smallest B is
 found by bisection over integers, where comparing all pairs of ideals would take O(S·|ideals|²). The same pass downwards
@@ -51,8 +53,14 @@ class Reach:
 
 def time_bound(found: Lattice, stages: int, limit: int) -> Bound:
     """Return the bound that no stage costs more than ``limit`` nanoseconds."""
-    key, height = found.work_ns + found.down_ns, found.work_ns - found.up_ns
-    return Bound([key] * stages, [height] * stages, limit)
+    return Bound(*time_potentials(found, stages, found.work_ns), limit)
+
+
+def time_potentials(found: Lattice, stages: int, work_ns: Integers) -> tuple[list[Integers], list[Integers]]:
+    """Return ``key`` and ``height`` of each stage for its time; the last one updates in place."""
+    key, height = work_ns + found.down_ns, work_ns - found.up_ns
+    before = stages - 1
+    return [key] * before + [key - found.saving_ns], [height] * before + [height - found.saving_ns]
 
 
 def smallest(found: Lattice, bound: Bound, low: int, others: Sequence[Bound] = ()) -> int | None:

@@ -19,7 +19,7 @@ from optimizer.arcs import Grid, memory_bound
 from optimizer.ideals import rank
 from optimizer.lattice import Lattice, Positions, along_captured_order, lattice
 from optimizer.problem import Problem
-from optimizer.reach import Bound, Reach, reach, smallest, time_bound
+from optimizer.reach import Bound, Reach, reach, smallest, time_bound, time_potentials
 from optimizer.search import best_chain
 
 FEW = 700
@@ -168,7 +168,8 @@ def _better(problem: Problem, one: tuple[int, ...] | None, other: tuple[int, ...
 
 def _ceiling_ns(found: Lattice) -> int:
     """Return what no stage can exceed."""
-    return int(found.work_ns[-1] + found.down_ns.max() + found.up_ns.max())
+    dearer_ns = found.saving_ns.max() - found.saving_ns[-1]  # what updates in the last stage may take more
+    return int(found.work_ns[-1] + found.down_ns.max() + found.up_ns.max() + dearer_ns)
 
 
 def _candidates(problem: Problem, left: Reach) -> list[Positions]:
@@ -204,12 +205,13 @@ def _best(grid: Grid) -> tuple[int, ...] | None:
 
 def _any_chain(found: Lattice, left: Reach, stages: int, bottleneck: int) -> tuple[int, ...]:
     """Walk back from V: at each cut, the first ideal below that can stand there and is high enough."""
+    keys, heights = time_potentials(found, stages, found.work_ns)
     places = [len(found) - 1]
     for cut in range(stages - 1, -1, -1):
         here = places[-1]
-        needed = found.work_ns[here] + found.down_ns[here] - bottleneck
+        needed = keys[cut][here] - bottleneck
         least = max((at for at in found.forced if at < here), default=0)
         high = left.at_cut(cut) if cut else np.array([0])
-        high = high[((found.work_ns - found.up_ns)[high] >= needed) & (high >= least)]
+        high = high[(heights[cut][high] >= needed) & (high >= least)]
         places.append(next(int(at) for at in high if found.ideals[at] & ~found.ideals[here] == 0 and at != here))
     return tuple(found.ideals[at] for at in reversed(places))

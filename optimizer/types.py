@@ -14,7 +14,7 @@ from profiler.types import Bytes, Count, Seconds
 Share = Annotated[float, Meta(ge=0, le=1)]
 EXACT, BOUNDED = "exact", "bounded"
 """Methods of the best split: proven, or not."""
-FORMAT_VERSION: Literal[3] = 3
+FORMAT_VERSION: Literal[4] = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +43,8 @@ class Stage:
 
     Attributes:
         compute_s: ``forward_s + backward_s``, the loss included in the last stage.
+        update_s: The update under the plan's schedule: ``update_beside_s``, which writes the next weight version beside
+            the current one, or ``update_in_place_s`` where the stage holds one version only.
         send_s: Copying activations to the next stage and gradients to the previous one.
         receive_s: Taking them in; nothing in shared memory.
         send_bytes: Activations and gradients sent.
@@ -56,6 +58,8 @@ class Stage:
     forward_s: Seconds
     backward_s: Seconds
     update_s: Seconds
+    update_beside_s: Seconds
+    update_in_place_s: Seconds
     send_s: Seconds
     send_forward_s: Seconds
     send_backward_s: Seconds
@@ -137,18 +141,22 @@ class Plan:
     search: Search
     memory_limit_bytes: Bytes | None = None
     cut_after: tuple[tuple[str, ...], ...] = ()
-    format_version: Literal[3] = FORMAT_VERSION
+    format_version: Literal[4] = FORMAT_VERSION
 
     @property
     def cuts(self) -> tuple[str, ...]:
         """The last layer, in captured order, before each cut."""
         return tuple(stage.layers[-1] for stage in self.stages[:-1])
 
+    @property
+    def updates(self) -> float:
+        """Updates a minibatch under the plan's schedule."""
+        minibatches = self.predicted.minibatches
+        return 1.0 if self.flush_every is None else -(-minibatches // self.flush_every) / minibatches
+
     def minibatch_s(self, stage: Stage) -> float:
         """Return how long a stage is busy with a minibatch under the plan's schedule, its share of updates included."""
-        minibatches = self.predicted.minibatches
-        updates = minibatches if self.flush_every is None else -(-minibatches // self.flush_every)
-        return stage.total_s - stage.update_s * (1 - updates / minibatches)
+        return stage.total_s - stage.update_s * (1 - self.updates)
 
     @property
     def limits(self) -> str:

@@ -39,6 +39,7 @@ class Measured:
     peaks: Peaks
     memory: Memory | None
     counts: Counts
+    in_place_shares: Sequence[float]
     samples: Samples
     neighbours: int
     loaded: Samples
@@ -108,6 +109,7 @@ def _layer(measured: Measured, position: int) -> Layer:
         backward_flops=counts.backward_flops[position],
         touched_bytes=counts.touched_bytes[position],
         backward_touched_bytes=counts.backward_touched_bytes[position],
+        in_place_share=measured.in_place_shares[position],
         loaded=_loaded(measured.loaded, position, alone_s=forward.median_s + backward.median_s + update.median_s),
         forward=forward,
         backward=backward,

@@ -79,6 +79,7 @@ def measure(
         link, peaks = measure_link(clocks.wall), measure_peaks(clocks.wall)
         counts = _counts(stepper)
         stepper.warm_up()
+        in_place_shares = stepper.in_place_shares()
         measured = Measured(
             config=config,
             captured=captured,
@@ -88,6 +89,7 @@ def measure(
             peaks=peaks,
             memory=memory,
             counts=counts,
+            in_place_shares=in_place_shares,
             samples=stepper.samples,
             neighbours=len(others),
             loaded=loaded,

@@ -6,9 +6,10 @@ of the backward belongs to the layer it started with, gradient accumulation incl
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from statistics import median
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ class Clocks:
 
 
 WARM_UP_ROUNDS = 2
+IN_PLACE_PASSES = 7
 LOSS = -1
 """Where the loss stands among the layers' positions."""
 
@@ -111,6 +113,30 @@ class Stepper:
             for position, time_s in times.items():
                 store.setdefault(position, []).append(time_s)
 
+    def in_place_shares(self) -> list[float]:
+        """Return for each layer what an update in place takes of one that writes the next version beside.
+
+        Both are timed in turn on the gradients of one step, pass by pass over all layers, as an update goes.
+        """
+        used = self.versions.bind()
+        self._bind_attributes()
+        loss(heads(self.captured.model(self.inputs)), self.labels).backward()  # type: ignore[no-untyped-call]
+        gradients = self.versions.gradients(used)
+        shares: list[list[float]] = [[] for _ in self.segment.operations]
+        for _ in range(IN_PLACE_PASSES):
+            beside, in_place = (
+                self._pass(used, gradients, write) for write in (self.versions.write, self.versions.overwrite)
+            )
+            for position, share in enumerate(shares):
+                share.append(in_place[position] / beside[position] if beside[position] else 1.0)
+        return [median(share) for share in shares]
+
+    def _pass(
+        self, used: int, gradients: Mapping[str, Tensor], write: Callable[[int, list[str]], None]
+    ) -> dict[int, float]:
+        self.versions.give_gradients(used, gradients)
+        return self._written(used, write, self.clock)
+
     def plain_step(self) -> float:
         """Run model, loss, backward and update as anyone would, and return how long it took."""
         start = self.clock()
@@ -169,15 +195,20 @@ class Stepper:
         return times
 
     def _update(self, used: int, clock: Clock) -> dict[int, float]:
+        times = self._written(used, self.versions.write, clock)
+        self.versions.advance()
+        self.minibatch += 1
+        return times
+
+    def _written(self, used: int, write: Callable[[int, list[str]], None], clock: Clock) -> dict[int, float]:
+        """Update layer by layer."""
         times = {}
         for position, operation in enumerate(self.segment.operations):
             paths = [path for path in self.captured.parameters[operation.name] if path in self.captured.learning]
             start = clock()
             if paths:
-                self.versions.write(used, paths)
+                write(used, paths)
             times[position] = clock() - start if paths else 0.0
-        self.versions.advance()
-        self.minibatch += 1
         return times
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-FORMAT_VERSION: Literal[3] = 3
+FORMAT_VERSION: Literal[4] = 4
 
 Seconds = Annotated[float, Meta(ge=0, le=1e6)]
 Bytes = Annotated[int, Meta(ge=0, le=1 << 50)]
@@ -53,7 +53,8 @@ class Layer:
         kind: What it is: ``Conv2d``, ``add``, ``flatten``.
         forward_s: Median time of the forward.
         backward_s: Median time of the backward; includes the gradient of its input where anything upstream learns.
-        update_s: Median time of updating its parameters and writing their next version.
+        update_s: Median time of updating its parameters and writing their next version beside the current one.
+        in_place_share: What an update in place takes of that, which is how a stage with one weight version updates.
         output_bytes: Size of its output, hence what crosses a cut behind it.
         gradient_bytes: Size of the gradient that comes back over such a cut; 0 where none flows.
         parameter_bytes: Size of its parameters.
@@ -82,6 +83,7 @@ class Layer:
     backward_flops: Count
     touched_bytes: Bytes
     backward_touched_bytes: Bytes
+    in_place_share: Annotated[float, Meta(ge=0, le=1000)] = 1.0
     loaded: Loaded | None = None
     forward: Timing | None = None
     backward: Timing | None = None
@@ -91,6 +93,11 @@ class Layer:
     def step_s(self) -> float:
         """What one minibatch costs in this layer: forward, backward and update."""
         return self.forward_s + self.backward_s + self.update_s
+
+    @property
+    def update_in_place_s(self) -> float:
+        """The time of an update that overwrites the weights."""
+        return self.update_s * self.in_place_share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +219,7 @@ class Profile:
     measured_at: str
     fit_error: float = 0.0
     complete: bool = True
-    format_version: Literal[3] = FORMAT_VERSION
+    format_version: Literal[4] = FORMAT_VERSION
 
 
 def parts_s(layers: Iterable[Layer], loss: Loss) -> float:

@@ -72,9 +72,16 @@ class WeightVersions:
     @torch.no_grad()
     def write(self, used: int, paths: Iterable[str]) -> None:
         """Do the part of an update that belongs to the parameters ``paths``; ``advance`` follows the last part."""
+        self._write(used, paths, self._tensors[(self.newest + 1) % self.slots])
+
+    @torch.no_grad()
+    def overwrite(self, used: int, paths: Iterable[str]) -> None:
+        """Do the part of an update that belongs to ``paths`` as a ring of one version does: in place."""
+        self._write(used, paths, self._tensors[self.newest % self.slots])
+
+    def _write(self, used: int, paths: Iterable[str], following: Mapping[str, Tensor]) -> None:
         held = self._ring[used % self.slots]
         current = self._tensors[self.newest % self.slots]
-        following = self._tensors[(self.newest + 1) % self.slots]
         for path in paths:
             gradient = held[path].grad
             self._counts[path] += gradient is not None
@@ -91,6 +98,11 @@ class WeightVersions:
         """Return the gradients that minibatches on version ``used`` have left so far, by path."""
         ring = self._ring[used % self.slots]
         return {path: parameter.grad for path, parameter in ring.items() if parameter.grad is not None}
+
+    def give_gradients(self, used: int, gradients: Mapping[str, Tensor]) -> None:
+        """Let version ``used`` have these gradients again."""
+        for path, gradient in gradients.items():
+            self._ring[used % self.slots][path].grad = gradient
 
     def drop_gradients(self) -> None:
         """Forget all gradients, as after a warm-up."""

@@ -16,7 +16,8 @@ def objective(profile: Profile, stage_of: dict[str, int], stages: int) -> Object
     """Bottleneck, bytes sent, second-worst stage, and where the cuts are, straight from the cost model's words."""
     costs = [0] * stages
     for layer in profile.layers:
-        times = (layer.forward_s, layer.backward_s, layer.update_s)
+        last = stage_of[layer.name] == stages - 1
+        times = (layer.forward_s, layer.backward_s, layer.update_in_place_s if last else layer.update_s)
         costs[stage_of[layer.name]] += sum(round(time * 1e9) for time in times)
     costs[-1] += round(profile.loss.forward_s * 1e9) + round(profile.loss.backward_s * 1e9)
     sizes = {layer.name: (layer.output_bytes, layer.gradient_bytes) for layer in profile.layers}

@@ -124,7 +124,8 @@ class Formulation:
         self.programme.row([term for name in self.y for term in self._in_stage(name, stage, 1.0)], 1)
         terms = [(self.bottleneck, 1.0)]
         for layer in self.profile.layers:
-            work = sum(round(time * 1e9) for time in (layer.forward_s, layer.backward_s, layer.update_s)) * UNIT
+            update_s = layer.update_in_place_s if stage == self.stages - 1 else layer.update_s
+            work = sum(round(time * 1e9) for time in (layer.forward_s, layer.backward_s, update_s)) * UNIT
             terms += self._in_stage(layer.name, stage, -work)
         for value, row in self.crossing.items():
             down, up = (copy_ns(self.profile.link, size) * UNIT for size in self.sizes[value])

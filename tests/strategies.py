@@ -96,7 +96,12 @@ def random_profiles(draw: st.DrawFn, most: int = 7, link: Link = LINK) -> Profil
     sizes = st.sampled_from([0, 100, 300])
     layers = [
         replace(
-            one, parameter_bytes=300, learning_bytes=draw(sizes), saved_bytes=draw(sizes), transient_bytes=draw(sizes)
+            one,
+            parameter_bytes=300,
+            learning_bytes=draw(sizes),
+            saved_bytes=draw(sizes),
+            transient_bytes=draw(sizes),
+            in_place_share=draw(st.sampled_from([1.0, 0.5, 1.5])),
         )
         for one in layers
     ]
@@ -123,6 +128,7 @@ def wide_profile(seed: int, count: int = 14) -> Profile:
             learning_bytes=drawn.randrange(5000),
             saved_bytes=drawn.randrange(20_000),
             transient_bytes=drawn.choice([0, 0, drawn.randrange(30_000)]),
+            in_place_share=drawn.uniform(0.5, 1.1),
         )
         for name in names
     ]

@@ -19,6 +19,15 @@ def test_a_stage_pays_its_layers_its_copies_and_at_the_end_the_loss() -> None:
     assert found.stage_ns(0b000, 0b111) == 7_000_000 + 200_000, "one stage sends nothing"
 
 
+def test_the_last_stage_updates_in_place_and_no_other() -> None:
+    layers = [replace(layer(name, (1, 1, 2)), in_place_share=0.75) for name in ("a", "b")]
+    found = costs_of(profile(layers, [(INPUT, "a"), ("a", "b")]))
+    copy = copy_ns(LINK, 1000)
+    assert found.stage_ns(0b00, 0b01) == 4_000_000 + copy
+    assert found.stage_ns(0b01, 0b11) == 3_500_000 + copy + 200_000
+    assert found.stage_ns(0b00, 0b11) == 7_000_000 + 200_000, "a single stage holds a single version"
+
+
 def test_a_value_that_is_read_far_downstream_crosses_every_cut_between() -> None:
     layers = [
         layer(name, sizes=size) for name, size in [("a", (10, 1)), ("b", (20, 2)), ("c", (40, 4)), ("d", (80, 8))]

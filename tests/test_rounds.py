@@ -91,3 +91,30 @@ def test_what_an_interrupt_left_of_a_round_is_dropped() -> None:
     empty = Samples()
     empty.trim()
     assert empty == Samples()
+
+
+def test_an_update_in_place_is_timed_beside_one_that_is_not() -> None:
+    found = stepper(small_models.Residual())
+    before = {name: tensor.clone() for name, tensor in found.versions.tensors().items()}
+    written: list[str] = []
+    real = found.versions.write, found.versions.overwrite
+    clock = found.clock
+
+    def slow(used: int, paths: list[str]) -> None:
+        written.append("beside")
+        real[0](used, paths)
+        for _ in range(3):
+            clock()
+
+    def quick(used: int, paths: list[str]) -> None:
+        written.append("in place")
+        real[1](used, paths)
+
+    found.versions.write, found.versions.overwrite = slow, quick  # type: ignore[method-assign,assignment]
+    found.versions.rule = UpdateRule(lr=0.0, momentum=0.9)
+    shares = dict(zip([one.name for one in found.segment.operations], found.in_place_shares(), strict=True))
+    assert shares["conv1"] == 0.25, "a clock that is read once takes 1 s, and 4 s when it is read thrice more"
+    assert shares["relu"] == 1.0, "what has no parameters has no update"
+    assert set(written) == {"beside", "in place"}
+    assert not found.versions.gradients(0)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in found.versions.tensors().items())

@@ -144,3 +144,28 @@ def test_a_frozen_parameter_is_bound_and_never_changes() -> None:
     assert layer.weight.grad is None
     assert torch.equal(layer.weight, state["weight"])
     assert not layer.weight.requires_grad
+
+
+def test_overwriting_is_what_a_ring_of_one_version_does() -> None:
+    torch.manual_seed(0)
+    layer, other = nn.Linear(3, 2), nn.Linear(3, 2)
+    other.load_state_dict(layer.state_dict())
+    rule = UpdateRule(lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.1)
+    ring, single = versions_of(layer, 2, rule), versions_of(other, 1, rule)
+    x = torch.randn(4, 3)
+    for _ in range(3):
+        for module, versions in ((layer, ring), (other, single)):
+            used = versions.bind()
+            torch.autograd.backward(module(x).square().sum())
+            if versions is single:
+                versions.update(used)
+            else:
+                gradients = versions.gradients(used)
+                versions.overwrite(used, ["weight", "bias"])
+                assert not versions.gradients(used)
+                versions.give_gradients(used, gradients)
+                assert versions.gradients(used).keys() == gradients.keys()
+                versions.drop_gradients()
+        for name, tensor in single.tensors().items():
+            assert torch.equal(ring.tensors()[name], tensor)
+    assert ring.newest == 0, "no further version was written"
