@@ -1,9 +1,10 @@
-"""Turn the names of partitions into plans: ``optimized``, the schemes by name, or ``all`` of these."""
+"""Turn the names of partitions into plans: ``optimized``, the schemes by name, ``all`` of these, or ``study``."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.errors import PartitionError
+from optimizer.hand_tuned import hand_tuned_cuts
 from optimizer.schemes import Schemes, shares_of
 from optimizer.types import Plan
 from profiler.config import suggest
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from optimizer.planner import Planner
 
 OPTIMIZED = "optimized"
+STUDY = "study"
+"""The cuts that were tuned by hand, as ``configs/hand-tuned.yaml`` has them."""
 ALL = "all"
 PEER_NAMES = ("pipedream", "pipedream-code", "torchgpipe", "uniform", "parameters", "flops")
 """Other planners, as ``peers`` has them."""
@@ -26,10 +29,9 @@ def partition_names(wanted: Iterable[str], schemes: Schemes) -> list[str]:
     known = [OPTIMIZED, *schemes]
     found: dict[str, None] = {}
     for name in wanted:
-        if name not in (*known, ALL):
-            raise PartitionError(
-                f"there is no partition '{name}'{suggest(name, known)}; known: {', '.join([*known, ALL])}"
-            )
+        if name not in (*known, STUDY, ALL):
+            every = [*known, STUDY, ALL]
+            raise PartitionError(f"there is no partition '{name}'{suggest(name, every)}; known: {', '.join(every)}")
         found |= dict.fromkeys(known if name == ALL else [name])
     return list(found)
 
@@ -44,6 +46,8 @@ def plan_for(name: str, planner: "Planner", schemes: Schemes) -> Plan:
         from optimizer.peers import peer
 
         return peer(name, planner)
+    if name == STUDY:
+        return planner.in_captured_order(STUDY, hand_tuned_cuts(planner))
     return planner.optimized() if name == OPTIMIZED else planner.scheme(name, shares_of(name, schemes))
 
 

@@ -15,6 +15,7 @@ from profiler import config
 from profiler.config import Config
 from profiler.errors import ConfigError, StageplanError
 from profiler.files import to_json
+from profiler.studies import load_all
 from profiler.types import Profile
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def cores(text: str) -> tuple[int, ...]:
 
 
 def configs(options: argparse.Namespace, default: tuple[str, ...] = ()) -> list[Config]:
-    """Return one configuration for each model asked for, with the command line's values in place.
+    """Return a configuration for each model (and batch size) asked for, with the command line's values in place.
 
     Raises:
         ConfigError: Neither or both of ``--model`` and ``--config`` are given, or the file is wrong.
@@ -183,10 +184,10 @@ def configs(options: argparse.Namespace, default: tuple[str, ...] = ()) -> list[
         raise ConfigError("--model and --config cannot stand together; the file names its model")
     if not file and not names:
         raise ConfigError("no model is named; add --model resnet50, say")
-    found = [config.load(file)] if file else [config.for_model(name) for name in dict.fromkeys(names)]
+    found = load_all(file) if file else [config.for_model(name) for name in dict.fromkeys(names)]
     keys = ("batch_size", "image_size", "sample_shape", "vocabulary", "batches", "repeats")
     changes = {key: getattr(options, key, None) for key in keys}
-    return [config.override(one, changes) for one in found]
+    return list(dict.fromkeys(config.override(one, changes) for one in found))
 
 
 def stdout() -> "Console":
@@ -215,9 +216,15 @@ def progress(title: str, total: float, *, quiet: bool) -> Iterator[Callable[[flo
 
 
 def fresh_profile(
-    config: Config, core: int, *, quiet: bool, budget_s: float | None = None, layers: tuple[str, ...] = ()
+    config: Config,
+    core: int,
+    *,
+    quiet: bool,
+    budget_s: float | None = None,
+    layers: tuple[str, ...] = (),
+    folder: Path = Path("profiles"),
 ) -> Profile:
-    """Return the kept profile that still fits, or measure one and keep it, with a progress bar.
+    """Return the profile kept in ``folder`` that still fits, or measure one and keep it, with a progress bar.
 
     With ``layers``, one is measured in which these are known better.
 
@@ -232,7 +239,13 @@ def fresh_profile(
             yield lambda share: advance(share, config.model)
 
     return profile_for(
-        config, core, bar, lambda sentence: note(sentence, quiet=quiet), budget_s=budget_s, layers=layers
+        config,
+        core,
+        bar,
+        lambda sentence: note(sentence, quiet=quiet),
+        folder=folder,
+        budget_s=budget_s,
+        layers=layers,
     )
 
 

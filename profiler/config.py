@@ -19,7 +19,7 @@ from profiler.files import is_file, read_bytes
 from profiler.rule import RuleName, UpdateRule
 
 Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
-RESERVED = ("schemes",)
+RESERVED = ("schemes", "study", "study-figures", "hand-tuned")
 """Files in ``configs/`` that are no model's."""
 
 
@@ -102,7 +102,15 @@ def load(path: Path) -> Config:
         FileError: It cannot be read.
         ConfigError: A key or value is wrong; the message says where and what would do.
     """
-    entries = read_mapping(path)
+    return from_entries(read_mapping(path), path)
+
+
+def from_entries(entries: Mapping[str, Entry], path: Path) -> Config:
+    """Return the configuration that the entries of a file give.
+
+    Raises:
+        ConfigError: A key or value is wrong; the message says where and what would do.
+    """
     hints = get_type_hints(Config, include_extras=True)
     known = [field.name for field in dataclasses.fields(Config)]
     values = {}
@@ -144,6 +152,7 @@ def read_mapping(path: Path) -> dict[str, Entry]:
                 raise ConfigError(f"{place}: the key '{key}' stands twice; keep one of the two")
             mark = value_node.start_mark
             value_place = f"{path}:{mark.line + 1}:{mark.column + 1}"
+            _refuse_double_keys(value_node, path)
             entries[key] = Entry(loader.construct_object(value_node, deep=True), place, value_place)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
@@ -152,6 +161,16 @@ def read_mapping(path: Path) -> dict[str, Entry]:
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         raise ConfigError(f"{path}: this is no YAML: {' '.join(str(error).split())}") from error
     return entries
+
+
+def _refuse_double_keys(node: yaml.Node, path: Path) -> None:
+    keys = [key.value for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+    if len(set(map(str, keys))) < len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        mark = node.start_mark
+        raise ConfigError(
+            f"{path}:{mark.line + 1}:{mark.column + 1}: the key '{twice}' stands twice; keep one of the two"
+        )
 
 
 def convert(entry: Entry, kind: Any, key: str) -> Any:

@@ -40,7 +40,7 @@ def write_whole(path: Path, content: bytes) -> None:
         Path(temporary).replace(path)
         temporary = None
     except OSError as error:
-        raise _unwritable(path, error.strerror or str(error)) from error
+        raise unwritable(path, error.strerror or str(error)) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
@@ -55,15 +55,15 @@ def refuse_unwritable(path: Path) -> None:
     """
     try:
         if path.is_dir():
-            raise _unwritable(path, "it is a folder")
+            raise unwritable(path, "it is a folder")
         folder = path.resolve().parent
         while not folder.exists():
             folder = folder.parent
         usable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
     except OSError as error:
-        raise _unwritable(path, error.strerror or str(error)) from error
+        raise unwritable(path, error.strerror or str(error)) from error
     if not usable:
-        raise _unwritable(path, f"{folder} is no folder that may be written to")
+        raise unwritable(path, f"{folder} is no folder that may be written to")
 
 
 def is_file(path: Path) -> bool:
@@ -74,7 +74,8 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def _unwritable(path: Path, reason: str) -> FileError:
+def unwritable(path: Path, reason: str) -> FileError:
+    """Return the error that says that ``path`` cannot be written, and why."""
     return FileError(f"cannot write {path}: {reason}; give another place with -o or --out")
 
 

@@ -5,6 +5,7 @@ import importlib
 import random
 import sys
 import warnings
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +39,33 @@ def build(name: str, classes: int, seed: int) -> nn.Module:
 
 
 def _torchvision(name: str, classes: int) -> nn.Module:
+    _known(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of another default initialization, which is all the same here
+        model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes)
+    return model
+
+
+def refuse_unknown(names: Iterable[str]) -> None:
+    """Refuse a name that no model goes by, without building any.
+
+    Raises:
+        ModelError: There is no such model, module or factory.
+    """
+    for name in names:
+        if ":" in name:
+            find(name)
+        else:
+            _known(name)
+
+
+def _known(name: str) -> None:
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
         raise ModelError(
             f"there is no model '{name}' in torchvision {torchvision.__version__}{suggest(name, known)}; "
             "name one of torchvision's classification models, or your own as package.module:factory"
         )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of another default initialization, which is all the same here
-        model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes)
-    return model
 
 
 def _own(name: str, seed: int) -> nn.Module:
@@ -65,25 +83,35 @@ def made(name: str, seed: int) -> Any:
     Raises:
         ModelError: It cannot be found, or raises.
     """
+    made_by = find(name)
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % (1 << 32))  # noqa: NPY002 - the generator that such code uses
+    try:
+        return made_by()
+    except (Exception, SystemExit) as error:
+        raise ModelError(
+            f"the factory '{name}' raised {type(error).__name__}: {one_line(error)}; it has to do its work when called "
+            "without arguments"
+        ) from error
+
+
+def find(name: str) -> Callable[[], Any]:
+    """Return the user's own factory ``package.module:factory``, which is not called.
+
+    Raises:
+        ModelError: There is none.
+    """
     module_name, _, factory_name = name.partition(":")
     if not factory_name:
         raise ModelError(f"'{name}' names no factory; write package.module:factory")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        factory = getattr(importlib.import_module(module_name), factory_name)
+        found: Callable[[], Any] = getattr(importlib.import_module(module_name), factory_name)
     except (Exception, SystemExit) as error:
         raise ModelError(
             f"cannot find '{factory_name}' in module '{module_name}': {one_line(error)}; "
             "check the name package.module:factory and the folder you are in"
         ) from error
-    torch.manual_seed(seed)
-    random.seed(seed)
-    np.random.seed(seed % (1 << 32))  # noqa: NPY002 - the generator that such code uses
-    try:
-        return factory()
-    except (Exception, SystemExit) as error:
-        raise ModelError(
-            f"the factory '{name}' raised {type(error).__name__}: {one_line(error)}; it has to do its work when called "
-            "without arguments"
-        ) from error
+    return found

@@ -19,20 +19,21 @@ SMALL_BYTES = 1 << 16
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
-def settle(core: int) -> None:
-    """Pin this process to ``core`` with one thread and let malloc keep what it has got from the kernel.
+def settle(*cores: int) -> None:
+    """Pin this process to ``cores``, a thread for each, and let malloc keep what it has got from the kernel.
 
     With glibc's own thresholds every gradient goes back to the kernel each step and comes back page by page: 55,000
     page faults a step on AlexNet.
 
     Raises:
-        ProcessError: The core cannot be used, or the C library has no such settings.
+        ProcessError: A core cannot be used, or the C library has no such settings.
     """
     try:
-        os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, cores)
     except OSError as error:
-        raise ProcessError(f"this process may not use core {core}: {error.strerror}; see --cores") from error
-    torch.set_num_threads(1)
+        listed = ",".join(map(str, cores))
+        raise ProcessError(f"this process may not use core {listed}: {error.strerror}; see --cores") from error
+    torch.set_num_threads(len(cores))
     torch.set_flush_denormal(True)
     _set_malloc(KEEP_BYTES)
 
