@@ -1,5 +1,7 @@
 # make compare  the main job: profile, plan, run and compare AlexNet, VGG16 and ResNet50
 # make test     the tests
+# make study    the whole study: three models, four batch sizes, eight splits, five rounds (hours; goes on where it stopped)
+# make quick    a short version of it (about 3 minutes)
 # make check    everything that has to pass before a commit lands
 # Each sets up .venv first, once.
 
@@ -8,10 +10,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: compare test check setup lint types borders clean
+.PHONY: compare study quick test check setup lint types borders clean
 
 compare: $(READY)
 	$(BIN)/python -m runtime compare --model alexnet vgg16 resnet50 --out results
+
+study: $(READY)
+	$(BIN)/python -m runtime compare --config configs/study.yaml --out results/study
+
+quick: $(READY)
+	$(BIN)/python -m runtime compare --config configs/study.yaml --quick --fresh --out results/quick
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -36,9 +36,9 @@ def _loaded_layer(layer: Layer) -> Layer:
         forward_s=found.forward_s,
         backward_s=found.backward_s,
         update_s=found.update_s,
-        forward=_scaled(layer.forward, found.forward_s),
-        backward=_scaled(layer.backward, found.backward_s),
-        update=_scaled(layer.update, found.update_s),
+        forward=scaled(layer.forward, found.forward_s),
+        backward=scaled(layer.backward, found.backward_s),
+        update=scaled(layer.update, found.update_s),
     )
 
 
@@ -50,12 +50,12 @@ def _loaded_loss(loss: Loss) -> Loss:
         loss,
         forward_s=found.forward_s,
         backward_s=found.backward_s,
-        forward=_scaled(loss.forward, found.forward_s),
-        backward=_scaled(loss.backward, found.backward_s),
+        forward=scaled(loss.forward, found.forward_s),
+        backward=scaled(loss.backward, found.backward_s),
     )
 
 
-def _scaled(alone: Timing | None, median_s: float) -> Timing | None:
+def scaled(alone: Timing | None, median_s: float) -> Timing | None:
     """Return a time's samples and interval around another median: beside neighbours only medians are kept."""
     if alone is None or not alone.median_s:
         return alone

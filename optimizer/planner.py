@@ -109,6 +109,14 @@ class Planner:
         """Return the plan of a split that no limit was set for."""
         return self._plan(method, self.free, bounds, self._best_of_all)
 
+    def same_split(self, plan: Plan) -> Plan:
+        """Return the plan of the split that ``plan`` has, under this profile's costs."""
+        at = {layer.name: 1 << number for number, layer in enumerate(self.costs.layers)}
+        bounds = [0]
+        for stage in plan.stages:
+            bounds.append(bounds[-1] | sum(at[name] for name in stage.layers))
+        return self.unlimited(plan.method, bounds)
+
     def cut_list(self, plan: Plan) -> str:
         """Return a plan's cuts as text: a line a cut with the layers it stands directly behind, as ``cut_after``."""
         at = {layer.name: 1 << number for number, layer in enumerate(self.costs.layers)}

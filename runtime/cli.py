@@ -7,7 +7,7 @@ from optimizer.partitions import OPTIMIZED
 from profiler.command import Parser, execute, positive
 from runtime.options import add_running
 
-COMMANDS = "compare | run | verify"
+COMMANDS = "compare | run | verify | report"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -16,15 +16,27 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar=COMMANDS, parser_class=Parser)
     several = commands.add_parser("compare", help="run partitions in turn and compare them")
     several.add_argument(
-        "--partitions", metavar="P,…", help="optimized, schemes by name, or all (default: as configured)"
+        "--partitions", metavar="P,…", help="optimized, schemes by name, study, or all (default: as configured)"
     )
     several.add_argument("--repeats", type=positive, metavar="N", help="runs of each partition")
     several.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help="folder of comparison.json; one below it for each of several models (default: results/)",
+        help="folder of comparison.json, report.html and report.md; each of several comparisons has one below it "
+        "(default: results/)",
     )
+    several.add_argument("--baselines", action="store_true", help="run what one would run instead, too")
+    several.add_argument(
+        "--audit", action="store_true", help="let evenly spaced splits join until there are ten distinct ones"
+    )
+    several.add_argument(
+        "--refit", action="store_true", help="plan again with the measured stage times, and run that plan"
+    )
+    several.add_argument(
+        "--quick", action="store_true", help="a short version: one round of few minibatches, two batch sizes at most"
+    )
+    several.add_argument("--fresh", action="store_true", help="measure anew what is there already")
     add_running(several, on_nan="warn")
     one = commands.add_parser("run", help="run one plan")
     one.add_argument("--plan", type=Path, metavar="FILE", help="plan that python -m optimizer -o wrote")
@@ -38,7 +50,16 @@ def main(argv: list[str] | None = None) -> int:
     held = commands.add_parser("verify", help="hold pipelines against a single-process replay, bit for bit")
     held.add_argument("--partition", metavar="P,…", help="optimized, schemes by name, or all (default: all)")
     add_running(held, on_nan="warn")
-    for command, function in ((several, _compare), (one, _run), (held, _verify)):
+    shown = commands.add_parser("report", help="render comparisons as one page, again and again")
+    shown.add_argument(
+        "comparison", type=Path, nargs="+", metavar="FILE_OR_DIR", help="comparison.json, or a folder of them"
+    )
+    shown.add_argument(
+        "-o", "--output", type=Path, action="append", default=[], metavar="FILE", help="report.html, or report.md"
+    )
+    shown.add_argument("--quiet", action="store_true", help="print nothing")
+    shown.add_argument("--debug", action="store_true", help="show where an error came from")
+    for command, function in ((several, _compare), (one, _run), (held, _verify), (shown, _report)):
         command.set_defaults(function=function)
     return execute(parser, lambda options: int(options.function(options)), argv)
 
@@ -53,6 +74,12 @@ def _run(options: argparse.Namespace) -> int:
     from runtime.run_command import run
 
     return run(options)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from runtime.report_command import report_all
+
+    return report_all(options)
 
 
 def _verify(options: argparse.Namespace) -> int:

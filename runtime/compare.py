@@ -1,105 +1,144 @@
-"""Compare partitions of one model: run them in turn, round after round, and set prediction beside measurement."""
+"""Compare partitions of one model: run them round after round, in random order, and keep what is known after each run.
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from statistics import median
+First every distinct split runs once with its stages one at a time (``alone``), where the stages have cores of their
+own; then come the rounds, in each of which every contender runs once. The order of a round is drawn from its number, so
+a comparison that is taken up again goes on as it would have. A run that fails is noted, and the others go on; a round
+in which everything failed is the last.
+"""
 
-from optimizer.partitions import distinct
-from optimizer.types import Plan
-from profiler.config import Config
-from profiler.provenance import machine
-from profiler.statistics import interval
-from runtime.launcher import Launcher, comparable
-from runtime.types import Comparison, PartitionComparison, RunResult, Spread, StageComparison
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from runtime.baselines import Baselines
+from runtime.comparison import REFIT, Comparison
+from runtime.errors import RunError, TooLargeError
+from runtime.launcher import Launcher
+from runtime.records import RunRecord, Series, Span, StageMeasurement
+from runtime.summary import summarised
+from runtime.types import RunResult, StageRun
+
+ALONE_MINIBATCHES = 6
+TIMELINE_MINIBATCHES = 16
+"""How many minibatches of a timeline are kept: the warm-up, and some of the steady state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One run that is still to be done."""
+
+    series: Series
+    round: int
+    name: str
 
 
 def compare(
-    plans: Mapping[str, Plan],
+    comparison: Comparison,
     launcher: Launcher,
-    config: Config,
+    baselines: Baselines | None,
     save: Callable[[Comparison], None],
-    advance: Callable[[str], None],
+    watch: Callable[[Comparison, Step | None], None],
 ) -> Comparison:
-    """Run every distinct split ``config.repeats`` times, one round of all after the other.
+    """Do the runs that are missing and return the whole.
 
     Args:
-        plans: The partitions by name.
-        launcher: What runs them.
-        config: Minibatches and repeats.
-        save: Called with what is known after each round.
-        advance: Called with the partition's name after each run.
+        comparison: What is to be compared, and the runs so far.
+        launcher: What runs partitions.
+        baselines: What runs the baselines, if there are any.
+        save: Called with what is known after each run.
+        watch: Called before each run with what is known and what comes, and at the end.
 
     Raises:
-        RunError: A run failed.
+        InputError: The model or the user's data cannot be run at all.
     """
-    names = list(plans)
-    first = distinct(list(plans.values()))
-    runs: dict[str, list[RunResult]] = {names[index]: [] for index in sorted(set(first))}
-    for _ in range(config.repeats):
-        for name, results in runs.items():
-            results.append(launcher.run(plans[name], config.batches))
-            advance(name)
-        sources = {name: names[index] for name, index in zip(names, first, strict=True)}
-        comparison = summarise(plans, runs, sources, config, launcher.pool.cores)
+    for step in steps(comparison):
+        if _hopeless(comparison, step):
+            break
+        watch(comparison, step)
+        begun_s = time.perf_counter()
+        record = _attempt(step, comparison, launcher, baselines)
+        record = replace(record, seconds=time.perf_counter() - begun_s)
+        comparison = summarised(comparison, (*comparison.runs, record))
         save(comparison)
+    watch(comparison, None)
     return comparison
 
 
-def summarise(
-    plans: Mapping[str, Plan],
-    runs: Mapping[str, Sequence[RunResult]],
-    sources: Mapping[str, str],
-    config: Config,
-    cores: tuple[int, ...],
-) -> Comparison:
-    """Put plans and runs together; ``sources`` says whose runs are a partition's."""
-    return Comparison(
-        model=config.model,
-        batch_size=config.batch_size,
-        input_shape=next(iter(plans.values())).input_shape,
-        minibatches=config.batches,
-        repeats=len(next(iter(runs.values()))),
-        num_stages=len(cores),
-        cores=cores,
-        channel=next(iter(runs.values()))[0].channel,
-        comparable=comparable(cores),
-        machine=machine(),
-        partitions=tuple(_partition(name, plan, runs[sources[name]], sources[name]) for name, plan in plans.items()),
+def steps(comparison: Comparison) -> Iterator[Step]:
+    """Yield the runs that are still to be done, in order."""
+    done = {(run.series, run.round, run.name) for run in comparison.runs}
+    splits = [part.name for part in comparison.partitions if part.same_as is None and part.name != REFIT]
+    series: list[tuple[Series, int, Sequence[str]]] = []
+    if comparison.comparable:
+        series.append(("alone", 1, splits))
+    series += [("main", number, comparison.contenders) for number in range(1, comparison.repeats + 1)]
+    if any(part.name == REFIT and part.same_as is None for part in comparison.partitions):
+        pair = (_ran_as(comparison, comparison.reference), REFIT)
+        series += [("refit", number, pair) for number in range(1, comparison.repeats + 1)]
+    for kind, number, names in series:
+        order = list(names)
+        random.Random(f"{kind} {number}").shuffle(order)  # noqa: S311 - an order, no secret
+        yield from (Step(kind, number, name) for name in order if (kind, number, name) not in done)
+
+
+def _ran_as(comparison: Comparison, name: str) -> str:
+    return next(part.same_as or name for part in comparison.partitions if part.name == name)
+
+
+def _hopeless(comparison: Comparison, step: Step) -> bool:
+    """Say whether everything failed in the round before."""
+    before = [run for run in comparison.runs if (run.series, run.round) == (step.series, step.round - 1)]
+    return bool(before) and all(run.failure is not None for run in before)
+
+
+def _attempt(step: Step, comparison: Comparison, launcher: Launcher, baselines: Baselines | None) -> RunRecord:
+    """Run one contender once; a failure is a result, too."""
+    blank = RunRecord(series=step.series, round=step.round, name=step.name, seconds=0.0)
+    if baselines is not None and step.name in {one.row for one in baselines.rows}:
+        try:
+            return replace(blank, throughput_samples_per_s=baselines.run(step.name))
+        except RunError as error:
+            return replace(blank, failure=str(error))
+    plan = next(part.plan for part in comparison.partitions if part.name == step.name)
+    alone = step.series == "alone"
+    minibatches = min(ALONE_MINIBATCHES, comparison.minibatches) if alone else comparison.minibatches
+    try:
+        result = launcher.run(plan, minibatches, "sequential" if alone else None)
+    except TooLargeError as error:
+        return replace(blank, failure=str(error))
+    except RunError as error:
+        launcher.restart()
+        return replace(blank, failure=str(error))
+    drawn = alone or any(run.timeline for run in comparison.runs if run.name == step.name)
+    return replace(
+        blank,
+        throughput_samples_per_s=result.throughput_samples_per_s,
+        makespan_s=result.makespan_s,
+        stages=tuple(map(_measurement, result.stages)),
+        timeline=() if drawn else _timeline(result),
     )
 
 
-def _partition(name: str, planned: Plan, runs: Sequence[RunResult], source: str) -> PartitionComparison:
-    ran = runs[0].plan
-    plan = replace(
-        planned, schedule=ran.schedule, flush_every=ran.flush_every, stages=ran.stages, predicted=ran.predicted
-    )  # fmt: skip
-    return PartitionComparison(
-        name=name,
-        cuts=plan.cuts,
-        plan=plan,
-        same_as=None if source == name else source,
-        predicted_throughput_samples_per_s=plan.predicted.throughput_samples_per_s,
-        predicted_makespan_s=plan.predicted.makespan_s,
-        throughput_samples_per_s=_spread([run.throughput_samples_per_s for run in runs]),
-        makespan_s=_spread([run.makespan_s for run in runs]),
-        stages=tuple(_stage(plan, index, runs) for index in range(len(plan.stages))),
+def _measurement(stage: StageRun) -> StageMeasurement:
+    return StageMeasurement(
+        forward_s=stage.forward_s,
+        backward_s=stage.backward_s,
+        update_s=stage.update_s,
+        send_s=stage.send_s,
+        wait_s=stage.wait_s,
+        foreign_load=stage.foreign_load,
+        peak_rss_bytes=stage.peak_rss_bytes,
     )
 
 
-def _stage(plan: Plan, index: int, runs: Sequence[RunResult]) -> StageComparison:
-    stages = [run.stages[index] for run in runs]
-    peaks = [stage.peak_rss_bytes for stage in stages if stage.peak_rss_bytes is not None]
-    return StageComparison(
-        predicted_s=plan.minibatch_s(plan.stages[index]),
-        busy_s=median(stage.busy_s for stage in stages),
-        wait_s=median(stage.wait_s for stage in stages),
-        send_s=median(stage.send_s for stage in stages),
-        foreign_load=median(stage.foreign_load for stage in stages),
-        predicted_memory_bytes=plan.stages[index].memory_bytes,
-        peak_rss_bytes=max(peaks) if peaks else None,
+def _timeline(result: RunResult) -> tuple[tuple[Span, ...], ...]:
+    zero_s = min(record.start_s for stage in result.stages for record in stage.actions[:1])
+    return tuple(
+        tuple(
+            (record.kind, record.minibatch, round(record.start_s - zero_s, 6), round(record.end_s - zero_s, 6))
+            for record in stage.actions
+            if record.minibatch < TIMELINE_MINIBATCHES
+        )
+        for stage in result.stages
     )
-
-
-def _spread(values: Sequence[float]) -> Spread:
-    middle, low, high = interval(values)
-    return Spread(median=middle, low=low, high=high, runs=tuple(values))

@@ -1,106 +1,224 @@
-"""``python -m runtime compare``: run partitions in turn and compare them."""
+"""``python -m runtime compare``: run partitions in turn, keep each run, and report."""
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizer.partitions import OPTIMIZED, distinct, partition_names
-from optimizer.schemes import load_schemes
+from optimizer.assemble import scheduled
+from optimizer.partitions import OPTIMIZED, partition_names
+from optimizer.schedule import flush_width, schedule_of
+from optimizer.schemes import Schemes, load_schemes
 from optimizer.types import Plan
-from profiler.command import STAGES, configs, counted, emit_json, note, progress, stdout
+from profiler.command import STAGES, configs, counted, emit_json, note, stdout
 from profiler.config import Config
+from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
 from profiler.store import path_for
-from runtime.options import cores_of, launcher_of, plans_of, pool_of, settings_of
-from runtime.types import Comparison
+from runtime.options import cores_of, launcher_of, planner_of, plans_of, pool_of, settings_of
 
 if TYPE_CHECKING:
+    from runtime.comparison import Comparison
     from runtime.pool import WorkerPool
+    from runtime.request import Request
 
 RESULTS = Path("results")
 FILE = "comparison.json"
-HAND_OVER_S = 1.5
-"""Roughly what handing a model over and warming up takes; only the announced duration depends on it."""
+AUDITED_SPLITS = 10
+QUICK_BATCHES = 6
+QUICK_SIZES = 2
+FAILED = 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One comparison: what to run and where to keep it."""
+    """One comparison: what it is about, where to keep it, and what is known of it."""
 
     config: Config
-    plans: dict[str, Plan]
     path: Path
+    comparison: "Comparison"
 
 
 def compare_all(options: argparse.Namespace) -> int:
-    """Compare the partitions of every model that is named."""
-    schemes = load_schemes()
-    wanted = configs(options)
-    given = options.partitions.split(",") if options.partitions else None
-    names = {config.model: partition_names(given or [OPTIMIZED, *config.schemes], schemes) for config in wanted}
-    for config in wanted:
-        settings_of(options, config)
+    """Compare the partitions of every model and batch size that is named."""
+    from profiler.models import refuse_unknown
     from profiler.process import usable_cores
+    from runtime.kept import kept
 
+    schemes = load_schemes()
+    wanted = _quick(configs(options), options) if options.quick else configs(options)
+    requests = [_request(options, config, schemes) for config in wanted]
+    refuse_unknown(dict.fromkeys(config.model for config in wanted))
     usable_cores(options.cores)
-    stages = options.stages or STAGES
-    paths = [_place(options.out, config, stages, len(wanted)) for config in wanted]
-    for path in paths:
+    paths = [_place(options, config, len(wanted)) for config in wanted]
+    reports = _reports(options, paths)
+    for path in (*paths, *reports):
         refuse_unwritable(path)
-    jobs, printed = [], []
-    for config, path in zip(wanted, paths, strict=True):
-        jobs.append(_Job(config, plans_of(options, config, names[config.model], schemes), path))
-    _announce(jobs, stages, options)
-    with pool_of(options, cores_of(options, stages)) as pool:
-        for job in jobs:
-            comparison = _carry_out(job, pool, options)
-            if options.json:
-                printed.append(comparison)
-            elif not options.quiet:
-                from runtime.table import show_comparison
-
-                show_comparison(comparison, stdout())
-            note(f"{job.config.model}: kept in {job.path}", quiet=options.quiet)
-    emit_json(printed)
-    return 0
+    jobs = []
+    for config, request, path in zip(wanted, requests, paths, strict=True):
+        found = kept(path, request, fresh=options.fresh, report=lambda text: note(text, quiet=options.quiet))
+        jobs.append(_Job(config, path, found or _begun(options, config, request, schemes)))
+    jobs = _carry_out_all(jobs, options)
+    return _conclude(jobs, reports, options)
 
 
-def _place(out: Path | None, config: Config, stages: int, models: int) -> Path:
-    if out is not None and models == 1:
-        return out / FILE
-    return (out or RESULTS) / f"{path_for(config).stem}-s{stages}" / FILE
+def _quick(wanted: list[Config], options: argparse.Namespace) -> list[Config]:
+    """Return a short version: of each model the smallest batch sizes, a round of few minibatches, or what is typed."""
+    sizes: dict[str, list[int]] = {}
+    for config in sorted(wanted, key=lambda config: config.batch_size):
+        sizes.setdefault(config.model, []).append(config.batch_size)
+    return [
+        replace(
+            config,
+            batches=options.batches or min(config.batches, QUICK_BATCHES),
+            repeats=options.repeats or 1,
+        )
+        for config in wanted
+        if config.batch_size in sizes[config.model][:QUICK_SIZES]
+    ]
 
 
-def _announce(jobs: list[_Job], stages: int, options: argparse.Namespace) -> None:
+def _request(options: argparse.Namespace, config: Config, schemes: Schemes) -> "Request":
     from profiler.process import usable_cores
     from runtime.launcher import cores_for
+    from runtime.request import Request
 
+    settings = settings_of(options, config)
+    stages = options.stages or STAGES
+    given = options.partitions.split(",") if options.partitions else [OPTIMIZED, *config.schemes]
     cores = cores_for(stages, usable_cores(options.cores))
-    runs, seconds = 0, 0.0
-    for job in jobs:
-        for index in set(distinct(list(job.plans.values()))):
-            plan = list(job.plans.values())[index]
-            work_s = sum(stage.total_s for stage in plan.stages) * job.config.batches / len(set(cores))
-            seconds += job.config.repeats * (max(work_s, plan.predicted.makespan_s) + HAND_OVER_S)
-            runs += job.config.repeats
-    minutes = max(1, round(seconds / 60))
-    note(f"{counted(runs, 'run')} on cores {','.join(map(str, cores))}, about {minutes} min", quiet=options.quiet)
+    if options.refit and OPTIMIZED not in given and "all" not in given:
+        raise ConfigError("--refit plans the optimized split again; add optimized to --partitions")
+    return Request(
+        model=config.model,
+        batch_size=config.batch_size,
+        input_shape=config.input_shape,
+        minibatches=config.batches,
+        num_stages=stages,
+        cores=cores,
+        schedule=settings.schedule,
+        flush_every=flush_width(settings.schedule, settings.flush_every),
+        channel=settings.channel,
+        rule=settings.rule,
+        data=settings.data,
+        asked=tuple(partition_names(given, schemes)),
+        distinct_splits=AUDITED_SPLITS if options.audit else 0,
+        repeats=config.repeats,
+        baselines=options.baselines,
+    )
 
 
-def _carry_out(job: _Job, pool: "WorkerPool", options: argparse.Namespace) -> Comparison:
-    from runtime.compare import compare
+def _place(options: argparse.Namespace, config: Config, comparisons: int) -> Path:
+    out: Path | None = options.out
+    if out is not None and comparisons == 1:
+        return out / FILE
+    return _folder(options) / f"{path_for(config).stem}-s{options.stages or STAGES}" / FILE
 
-    config = job.config
-    runs = config.repeats * len(set(distinct(list(job.plans.values()))))
+
+def _folder(options: argparse.Namespace) -> Path:
+    out: Path | None = options.out
+    return out or (RESULTS / "quick" if options.quick else RESULTS)
+
+
+def _reports(options: argparse.Namespace, paths: list[Path]) -> list[Path]:
+    folder = paths[0].parent if len(paths) == 1 else _folder(options)
+    return [folder / "report.html", folder / "report.md"]
+
+
+def _begun(options: argparse.Namespace, config: Config, request: "Request", schemes: Schemes) -> "Comparison":
+    """Return a comparison in which nothing has run yet: plan all partitions."""
+    from optimizer.spaced import spaced
+    from runtime.baselines import Baselines
+    from runtime.request import begun
+
+    planner = planner_of(options, config)
+    left_out: list[str] = []
+
+    def report(sentence: str) -> None:
+        left_out.append(sentence)
+        note(sentence, quiet=options.quiet)
+
+    plans = plans_of(options, config, list(request.asked), schemes, planner=planner, report=report)
+    known = {tuple(stage.layers for stage in plan.stages) for plan in plans.values()}
+    plans |= spaced(planner, request.distinct_splits, known)
+    schedule = schedule_of(request.schedule, request.num_stages, request.minibatches, request.flush_every or 1)
+    plans = {name: scheduled(plan, schedule) for name, plan in plans.items()}
+    baselines = Baselines(config, _reference(plans), request.cores).rows if request.baselines else ()
+    return begun(request, plans, planner.profile, baselines, left_out)
+
+
+def _reference(plans: Mapping[str, Plan]) -> Plan:
+    return plans.get(OPTIMIZED) or next(iter(plans.values()))
+
+
+def _carry_out_all(jobs: list[_Job], options: argparse.Namespace) -> list[_Job]:
+    """Do what is missing, one comparison after the other."""
+    from runtime.board import duration, left
+    from runtime.compare import steps
+
+    missing = sum(sum(1 for _ in steps(job.comparison)) for job in jobs)
+    if not missing and not any(_refit_is_open(job.comparison, options) for job in jobs):
+        return jobs
+    cores = cores_of(options, options.stages or STAGES)
+    about = duration(sum(left(job.comparison) for job in jobs))
+    note(
+        f"{counted(missing, 'run')} on cores {','.join(map(str, cores))}, about {about}; Ctrl-C stops, and the same "
+        "command goes on",
+        quiet=options.quiet,
+    )
+    with pool_of(options, cores) as pool:
+        return [replace(job, comparison=_carry_out(job, pool, options)) for job in jobs]
+
+
+def _carry_out(job: _Job, pool: "WorkerPool", options: argparse.Namespace) -> "Comparison":
+    from runtime.again import with_refit
+    from runtime.baselines import Baselines
+    from runtime.board import board
+    from runtime.compare import compare, steps
+
+    comparison, config = job.comparison, job.config
+    if not any(steps(comparison)) and not _refit_is_open(comparison, options):
+        return comparison
+    plans = {part.name: part.plan for part in comparison.partitions}
+    baselines: Baselines | None = (
+        Baselines(config, _reference(plans), comparison.cores) if comparison.baselines else None
+    )
+
+    def save(found: "Comparison") -> None:
+        write_whole(job.path, to_json(found))
+
     with (
         launcher_of(options, config, pool, settings_of(options, config)) as launcher,
-        progress(config.model, runs, quiet=options.quiet) as advance,
+        board(quiet=options.quiet) as watch,
     ):
-        return compare(
-            job.plans,
-            launcher,
-            config,
-            lambda found: write_whole(job.path, to_json(found)),
-            lambda name: advance(1, name),
-        )
+        if launcher.captured.digest != comparison.model_digest:
+            raise ConfigError(f"{config.model} has changed since {job.path} was begun; measure it anew with --fresh")
+        comparison = compare(comparison, launcher, baselines, save, watch)
+        if _refit_is_open(comparison, options) and comparison.complete:
+            comparison = with_refit(comparison, planner_of(options, config))
+            comparison = compare(comparison, launcher, baselines, save, watch)
+            save(comparison)
+    return comparison
+
+
+def _refit_is_open(comparison: "Comparison", options: argparse.Namespace) -> bool:
+    """Say whether planning again is asked for, means something, and has not been done."""
+    return bool(options.refit) and comparison.comparable and comparison.refit is None
+
+
+def _conclude(jobs: list[_Job], reports: list[Path], options: argparse.Namespace) -> int:
+    """Show and keep what was found."""
+    from runtime.report import write_reports
+    from runtime.table import show_comparison
+
+    comparisons = [job.comparison for job in jobs]
+    if options.json:
+        emit_json(comparisons)
+    for job in jobs:
+        if not options.json and not options.quiet:
+            show_comparison(job.comparison, stdout())
+        note(f"{job.config.model}: kept in {job.path}", quiet=options.quiet)
+    write_reports(comparisons, reports)
+    note(f"the report is {reports[0]}, and as text {reports[1]}", quiet=options.quiet)
+    return FAILED if any(run.failure is not None for job in jobs for run in job.comparison.runs) else 0

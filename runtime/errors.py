@@ -13,5 +13,9 @@ class InputError(StageplanError):
     exit_code = 2
 
 
+class TooLargeError(InputError):
+    """A plan does not fit into memory; others of the same model may."""
+
+
 class NeighbourGone(RunError):  # noqa: N818 - it names what happened, and is told as a consequence
     """The process at the other end has gone; something else is the cause."""

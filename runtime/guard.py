@@ -7,7 +7,7 @@ import psutil
 
 from optimizer.needs import StageNeeds
 from optimizer.types import Plan
-from runtime.errors import InputError
+from runtime.errors import TooLargeError
 from runtime.types import ChannelName
 
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -44,7 +44,7 @@ def refuse_too_little_memory(
         whose: And whose limit that is.
 
     Raises:
-        InputError: They do.
+        TooLargeError: They do.
     """
     needed = [stage.memory_bytes for stage in plan.stages]
     shared = _slot_bytes(plan, needs) if channel == "shm" else 0
@@ -52,7 +52,7 @@ def refuse_too_little_memory(
         return
     listed = " + ".join(_mib(one) for one in needed)
     flush = "" if plan.flush_every else ", or --schedule 1f1b-flush, which keeps one weight version"
-    raise InputError(
+    raise TooLargeError(
         f"the {len(needed)} stages of {plan.model} need {_mib(sum(needed) - shared)} MiB of memory ({listed}, what two "
         f"share counted once) and {whose} has {_mib(free_bytes)} MiB free; use a smaller --batch-size{flush}"
     )

@@ -7,7 +7,7 @@ all partitions begin alike.
 import math
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -85,27 +85,38 @@ class Launcher:
         self._plan: Plan
         self._schedule: Schedule
 
-    def run(self, plan: Plan, minibatches: int) -> RunResult:
+    def run(self, plan: Plan, minibatches: int, schedule: ScheduleName | None = None) -> RunResult:
         """Train for ``minibatches`` minibatches from the initial weights, and give the stages' memory back.
+
+        Args:
+            plan: What to run.
+            minibatches: How many.
+            schedule: Under this schedule, with room for as many weight versions as the settings' needs; None for that.
 
         Raises:
             InputError: The plan is of another model, input or number of stages, or does not fit into memory; or the
                 user's data cannot be used.
             RunError: A stage failed.
         """
-        self.load(plan, minibatches)
+        self.load(plan, minibatches, schedule)
         result = self.go()
         self.unload()
         return result
 
-    def load(self, plan: Plan, minibatches: int) -> None:
+    def load(self, plan: Plan, minibatches: int, schedule: ScheduleName | None = None) -> None:
         """Hand every stage its slice and warm it up."""
         stages = len(plan.stages)
         if stages != len(self.pool):
             raise InputError(f"the plan has {stages} stages for {len(self.pool)} processes; set --stages to match")
         segments = slices(self.captured, plan)
-        self._schedule = schedule_of(self.settings.schedule, stages, minibatches, self.settings.flush_every)
-        self._plan, needs = scheduled(plan, self._schedule), needs_of(self._schedule)
+        usual = schedule_of(self.settings.schedule, stages, minibatches, self.settings.flush_every)
+        self._schedule = schedule_of(schedule, stages, minibatches) if schedule else usual
+        self._plan = scheduled(plan, self._schedule)
+        # Under another schedule the ring of versions stays as long, so that writing one costs the same.
+        needs = [
+            replace(own, versions=max(own.versions, other.versions))
+            for own, other in zip(needs_of(self._schedule), needs_of(usual), strict=True)
+        ]
         refuse_too_little_memory(self._plan, needs, self.settings.channel, *available_bytes())
         self.pool.describe_with(
             lambda stage: f"stage {stage} ({plan.stages[stage].layers[0]} … {plan.stages[stage].layers[-1]})"
@@ -168,6 +179,11 @@ class Launcher:
         """Let the stages forget the plan and give its memory back."""
         self.pool.tell_all(Unload())
         self.pool.collect()
+
+    def restart(self) -> None:
+        """Start the stage processes anew, after a run that failed has ended them."""
+        self._store = None
+        self.pool.restart()
 
     def close(self) -> None:
         """Let go of the initial weights, and of the port where the ranks met."""

@@ -1,7 +1,7 @@
 """The options that running commands share, and what they stand for: settings, processes, the plan to run."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,9 +29,14 @@ from profiler.files import read_json
 from runtime.types import CHANNELS
 
 if TYPE_CHECKING:
+    from optimizer.planner import Planner
     from runtime.launcher import Launcher, Settings
     from runtime.pool import WorkerPool
     from runtime.supervise import Watch
+
+
+QUICK_BUDGET_S = 3.0
+"""How long a quick profile measures."""
 
 
 def add_running(command: Parser, *, on_nan: str) -> None:
@@ -105,8 +110,8 @@ def cores_of(options: argparse.Namespace, stages: int) -> tuple[int, ...]:
     """Return a core for each stage, and say so on stderr where they are too few."""
     from profiler.process import usable_cores
     from profiler.provenance import affinity_variables
+    from runtime.caveats import sharing
     from runtime.launcher import comparable, cores_for
-    from runtime.verdict import sharing
 
     cores = cores_for(stages, usable_cores(options.cores))
     if not comparable(cores):
@@ -116,18 +121,50 @@ def cores_of(options: argparse.Namespace, stages: int) -> tuple[int, ...]:
     return cores
 
 
-def plans_of(options: argparse.Namespace, config: Config, names: list[str], schemes: Schemes) -> dict[str, Plan]:
-    """Return the plans of some partitions, from the kept profile or one that is measured now.
+def planner_of(options: argparse.Namespace, config: Config) -> "Planner":
+    """Return what plans ``config``, from the kept profile or one that is measured now; a quick one with ``--quick``.
+
+    Raises:
+        ModelError: There is no such model, or no such data.
+    """
+    from optimizer.planner import Planner
+    from profiler.models import find
+    from profiler.process import usable_cores
+    from profiler.store import FOLDER
+
+    quick = getattr(options, "quick", False)
+    if data := options.data or config.data:
+        find(data)  # before anything is measured
+    profile = fresh_profile(
+        config,
+        usable_cores(options.cores)[0],
+        quiet=options.quiet,
+        budget_s=QUICK_BUDGET_S if quick else None,
+        folder=FOLDER / "quick" if quick else FOLDER,
+    )
+    return Planner(profile, options.stages or STAGES, config.batches)
+
+
+def plans_of(
+    options: argparse.Namespace,
+    config: Config,
+    names: list[str],
+    schemes: Schemes,
+    *,
+    planner: "Planner | None" = None,
+    report: Callable[[str], None] | None = None,
+) -> dict[str, Plan]:
+    """Return the plans of some partitions; what the model does not allow is told to ``report``, or on stderr.
 
     Raises:
         ConfigError: The model allows none of them.
     """
-    from optimizer.planner import Planner
-    from profiler.process import usable_cores
-
-    profile = fresh_profile(config, usable_cores(options.cores)[0], quiet=options.quiet)
-    planner = Planner(profile, options.stages or STAGES, config.batches)
-    found = plans_for(names, planner, schemes, lambda sentence: note(sentence, quiet=options.quiet))
+    found = plans_for(
+        names,
+        planner or planner_of(options, config),
+        schemes,
+        report or (lambda sentence: note(sentence, quiet=options.quiet)),
+    )
     if not found:
         raise ConfigError(f"{config.model} allows none of {', '.join(names)}; use fewer --stages")
     return found

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from statistics import median
 
-from optimizer.schedule import Schedule
+from optimizer.schedule import KIND_NAMES, Kind, Schedule
 from optimizer.simulate import Span, makespan_s, throughput
 from optimizer.types import Plan
 from profiler.provenance import machine
@@ -56,21 +56,28 @@ def result_of(
 
 
 def _stage_run(minibatches: int, report: Report, core: int) -> StageRun:
-    sends = {"F": 0.0, "B": 0.0, "U": 0.0}
-    busy_s = 0.0
-    for kind in sends:
+    work: dict[Kind, float] = {}
+    busy_s = send_s = 0.0
+    for kind in KIND_NAMES:
         records = [record for record in report.actions if record.kind == kind]
         times = len(records) / minibatches  # updates are rarer with a flush
-        busy_s += median([record.cpu_s for record in records]) * times
-        sends[kind] = median([record.end_s - record.computed_s for record in records]) * times
+        copies_s = [record.end_s - record.computed_s for record in records]
+        work[kind] = times * median(
+            [max(0.0, record.cpu_s - copy_s) for record, copy_s in zip(records, copies_s, strict=True)]
+        )
+        busy_s += times * median([record.cpu_s for record in records])
+        send_s += times * median(copies_s)
     faults = [0] * minibatches
     for record in report.actions:
         faults[record.minibatch] += record.page_faults
     return StageRun(
         core=core,
         busy_s=busy_s,
+        forward_s=work["F"],
+        backward_s=work["B"],
+        update_s=work["U"],
         wait_s=sum(record.wait_s for record in report.actions) / minibatches,
-        send_s=sum(sends.values()),
+        send_s=send_s,
         foreign_load=foreign_load(
             [record.end_s - record.start_s for record in report.actions], [record.cpu_s for record in report.actions]
         ),

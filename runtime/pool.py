@@ -35,7 +35,11 @@ TICK_S = 0.25
 
 
 class WorkerPool:
-    """One process per stage; a context manager that leaves none behind."""
+    """One process per stage; a context manager that leaves none behind.
+
+    Attributes:
+        cores: The core of each stage.
+    """
 
     def __init__(self, cores: Sequence[int], *, stall_timeout_s: float | None = None) -> None:
         """Start a process for each entry of ``cores`` and wait until all have imported what they need.
@@ -52,11 +56,15 @@ class WorkerPool:
         self._describe: Callable[[int], str] = lambda stage: f"stage {stage}"
         self._stall_timeout_s = stall_timeout_s
         self._workers: list[StageProcess] = []
+        self.cores = tuple(cores)
+        self._start()
+
+    def _start(self) -> None:
         resource_tracker.ensure_running()  # starting it later would lift the mask that stages inherit
         try:
-            for stage, core in enumerate(cores):
+            for stage, core in enumerate(self.cores):
                 with uninterrupted():
-                    self._workers.append(started(stage, core, max(stall_timeout_s or 0.0, STALL_TIMEOUT_S)))
+                    self._workers.append(started(stage, core, max(self._stall_timeout_s or 0.0, STALL_TIMEOUT_S)))
                 self._workers[-1].hand_over()
             self.collect()
         except BaseException:
@@ -75,11 +83,6 @@ class WorkerPool:
 
     def __len__(self) -> int:
         return len(self._workers)
-
-    @property
-    def cores(self) -> tuple[int, ...]:
-        """The core of each stage."""
-        return tuple(one.core for one in self._workers)
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -166,6 +169,15 @@ class WorkerPool:
             self.close()
             raise error
         return [answers[stage] for stage in range(len(self))]
+
+    def restart(self) -> None:
+        """End all processes and start them anew.
+
+        Raises:
+            RunError: A process did not start.
+        """
+        self.close()
+        self._start()
 
     def close(self) -> None:
         """End all processes; they own nothing that outlives them, so none is asked."""

@@ -7,8 +7,10 @@ from optimizer.simulate import has_steady_state
 from optimizer.types import Plan
 from profiler.command import counted
 from runtime.bubbles import bubbles_of
-from runtime.types import Comparison, RunResult, Spread, Verification
-from runtime.verdict import sharing, verdict
+from runtime.caveats import sharing
+from runtime.comparison import Comparison, PartitionComparison, Spread
+from runtime.types import RunResult, Verification
+from runtime.verdict import verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def show_comparison(comparison: Comparison, console: "Console") -> None:
-    """Print the partitions, fastest first, and what the comparison says."""
+    """Print the partitions, fastest first, the baselines, and what the comparison says."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -24,34 +26,84 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
     shape = "×".join(map(str, comparison.input_shape))
     table = Table(
         title=f"{comparison.model}, input {shape}, "
-        f"{counted(comparison.num_stages, 'stage')}, {counted(comparison.repeats, 'run')} of "
-        f"{counted(comparison.minibatches, 'minibatch')} each, "
+        f"{counted(comparison.num_stages, 'stage')}, {counted(comparison.rounds, 'round')} of "
+        f"{counted(comparison.minibatches, 'minibatch')}, "
         f"{_schedule(comparison.partitions[0].plan)}, {comparison.channel}",
-        caption="Samples per second in the steady state: predicted from the profile, and the median of the runs with "
-        "its 95% interval. Makespan: one run from first to last action. Busy: processor time per minibatch of each "
-        "stage, predicted → measured.",
+        caption="Samples per second in the steady state: predicted from the profile, and the median of the rounds with "
+        f"its 95% bootstrap interval. × as fast: how many times as fast {comparison.reference} ran, round by round. = "
+        "marks ranks that noise cannot tell apart. Makespan: one run from first to last action. Busy: processor time "
+        "per minibatch of each stage, predicted → measured.",
         caption_justify="left",
         box=box.SIMPLE,
     )
+    table.add_column("rank", justify="right")
     table.add_column("partition")
     table.add_column("cuts after", overflow="fold")
-    for name in ("predicted", "measured", "interval", "÷ predicted", "makespan s", "busy ms, stage by stage"):
+    for name in ("predicted", "measured", "interval", "× as fast", "makespan s", "busy ms, stage by stage"):
         table.add_column(name, justify="right")
-    for part in sorted(comparison.partitions, key=lambda part: -part.throughput_samples_per_s.median):
+    for part in by_speed(comparison):
         measured = part.throughput_samples_per_s
         table.add_row(
+            rank_of(part, comparison),
             part.name if part.same_as is None else f"{part.name} (= {part.same_as})",
             ", ".join(part.cuts),
             f"{part.predicted_throughput_samples_per_s:.1f}",
-            Text(f"{measured.median:.1f}", style="bold"),
-            _interval(measured),
-            f"{measured.median / part.predicted_throughput_samples_per_s:.2f}",
-            f"{part.makespan_s.median:.2f}",
+            Text(f"{measured.median:.1f}" if measured else "failed", style="bold"),
+            interval_of(measured),
+            ratio_of(part.ratio),
+            f"{part.makespan_s.median:.2f}" if part.makespan_s else "",
             "  ".join(f"{_ms(stage.predicted_s)}→{_ms(stage.busy_s)}" for stage in part.stages),
         )
+    if comparison.baselines:
+        table.add_section()
+    for one in comparison.baselines:
+        spread = one.throughput_samples_per_s
+        table.add_row(
+            "",
+            one.row,
+            one.semantics,
+            "",
+            f"{spread.median:.1f}" if spread else "failed",
+            interval_of(spread),
+            ratio_of(one.ratio),
+            "",
+            "",
+        )
     console.print(table)
+    if comparison.distinct_splits and comparison.audit.splits:
+        console.print(_audit_table(comparison))
     for line in verdict(comparison):
         console.print(line)
+
+
+def by_speed(comparison: Comparison) -> list[PartitionComparison]:
+    """Return the partitions, fastest first; those that did not come through last."""
+    return sorted(
+        comparison.partitions,
+        key=lambda part: -part.throughput_samples_per_s.median if part.throughput_samples_per_s else 1.0,
+    )
+
+
+def rank_of(part: PartitionComparison, comparison: Comparison) -> str:
+    """Return a partition's rank as ``2`` or, where others share it, ``2=``."""
+    if part.rank is None:
+        return "–"
+    sharing_it = {one.same_as or one.name for one in comparison.partitions if one.rank == part.rank}
+    return f"{part.rank}=" if len(sharing_it) > 1 else str(part.rank)
+
+
+def interval_of(spread: Spread | None) -> str:
+    """Return an interval as ``9.4 – 9.9``."""
+    if spread is None:
+        return ""
+    return f"{spread.low:.1f} – {spread.high:.1f}" if len(spread.runs) > 1 else "one run"
+
+
+def ratio_of(ratio: Spread | None) -> str:
+    """Return a ratio as ``1.31 (1.29 – 1.33)``."""
+    if ratio is None:
+        return ""
+    return f"{ratio.median:.2f}" + (f" ({ratio.low:.2f} – {ratio.high:.2f})" if len(ratio.runs) > 1 else "")
 
 
 def show_run(result: RunResult, console: "Console") -> None:
@@ -133,12 +185,32 @@ def _bubble_table(result: RunResult) -> "Table":
     return table
 
 
+def _audit_table(comparison: Comparison) -> "Table":
+    """Return how far off each prediction was, and what that is made of, in per cent of the predicted period."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        title="the audit: period of a minibatch, measured − predicted, % of the predicted",
+        caption="Of the stage that is busiest: its work alone, its work beside the others, its copies, its waits. "
+        "Error of the throughput: above 0, too much was promised.",
+        caption_justify="left",
+        box=box.SIMPLE,
+    )
+    table.add_column("split")
+    for name in ("error", "predicted ms", "measured ms", "stage", "compute", "contention", "transfer", "schedule"):
+        table.add_column(name, justify="right")
+    for one in comparison.audit.splits:
+        parts = (one.compute_s, one.contention_s, one.transfer_s, one.schedule_s)
+        shares = ("–" if part is None else f"{part / one.predicted_s:+.1%}" for part in parts)
+        table.add_row(
+            one.partition, f"{one.error:+.1%}", _ms(one.predicted_s), _ms(one.measured_s), str(one.stage), *shares
+        )
+    return table
+
+
 def _ms(seconds: float) -> str:
     return f"{seconds * 1e3:.1f}"
-
-
-def _interval(spread: Spread) -> str:
-    return f"{spread.low:.1f} – {spread.high:.1f}" if len(spread.runs) > 1 else "one run"
 
 
 def _loss(value: float | None) -> str:

@@ -1,12 +1,10 @@
-"""The results of running: one run, and the comparison of several partitions. Frozen dataclasses that are JSON files.
+"""The results of running: one run, and the verification of several partitions. Frozen dataclasses that are JSON files.
 
 Seconds, bytes and samples throughout; what is per stage is per minibatch.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
-
-from msgspec import Meta
+from typing import Literal
 
 from optimizer.schedule import Kind, ScheduleName
 from optimizer.types import Plan
@@ -16,7 +14,7 @@ from profiler.types import Machine
 ChannelName = Literal["shm", "gloo"]
 CHANNELS: tuple[ChannelName, ...] = ("shm", "gloo")
 
-FORMAT_VERSION: Literal[2] = 2
+FORMAT_VERSION: Literal[3] = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +48,7 @@ class StageRun:
 
     Attributes:
         busy_s: Processor time per minibatch, waits excluded.
+        forward_s: What of it is the forward, copies excluded; likewise ``backward_s`` and ``update_s``.
         wait_s: Mean time per minibatch spent waiting for neighbours.
         send_s: Time per minibatch spent copying into slots; part of ``busy_s``.
         foreign_load: Share of its working time in which the core worked for others.
@@ -59,6 +58,9 @@ class StageRun:
 
     core: int
     busy_s: float
+    forward_s: float
+    backward_s: float
+    update_s: float
     wait_s: float
     send_s: float
     foreign_load: float
@@ -82,72 +84,7 @@ class RunResult:
     losses: tuple[float | None, ...]
     stages: tuple[StageRun, ...]
     machine: Machine
-    format_version: Literal[2] = FORMAT_VERSION
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
-    """The median of some runs with a 95% interval."""
-
-    median: float
-    low: float
-    high: float
-    runs: Annotated[tuple[float, ...], Meta(min_length=1)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageComparison:
-    """One stage of one partition: what was predicted, and the median over the runs of what was measured."""
-
-    predicted_s: float
-    busy_s: float
-    wait_s: float
-    send_s: float
-    foreign_load: float
-    predicted_memory_bytes: int
-    peak_rss_bytes: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartitionComparison:
-    """One partition: its plan, what was predicted for it and what was measured.
-
-    Attributes:
-        plan: The split under the schedule that ran.
-        same_as: The partition that has the same split and whose runs these are, or None where it ran itself.
-    """
-
-    name: str
-    cuts: tuple[str, ...]
-    plan: Plan
-    same_as: str | None
-    predicted_throughput_samples_per_s: float
-    predicted_makespan_s: float
-    throughput_samples_per_s: Spread
-    makespan_s: Spread
-    stages: tuple[StageComparison, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """Several partitions of one model, run in turn on the same cores.
-
-    Attributes:
-        comparable: Whether every stage had a core of its own; if not, timings between splits mean little.
-    """
-
-    model: str
-    batch_size: int
-    input_shape: tuple[int, ...]
-    minibatches: int
-    repeats: int
-    num_stages: int
-    cores: tuple[int, ...]
-    channel: ChannelName
-    comparable: bool
-    machine: Machine
-    partitions: tuple[PartitionComparison, ...]
-    format_version: Literal[2] = FORMAT_VERSION
+    format_version: Literal[3] = FORMAT_VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,4 +138,4 @@ class Verification:
     channel: ChannelName
     seed: int
     partitions: tuple[PartitionVerification, ...]
-    format_version: Literal[2] = FORMAT_VERSION
+    format_version: Literal[3] = FORMAT_VERSION

@@ -1,50 +1,163 @@
-"""Say in sentences what a comparison shows, and what casts doubt on it."""
+"""Say in a few sentences what a comparison shows: who won and by how much, why, and whether the planner knew."""
 
 from optimizer.partitions import OPTIMIZED
-from runtime.types import Comparison
+from profiler.command import counted
+from runtime.caveats import caveats
+from runtime.comparison import REFIT, Comparison, PartitionComparison, Spread
+from runtime.ranks import tied
 
-FOREIGN_LOAD_LIMIT = 0.05
+SPACED = "spaced-"
+MEBIBYTE = 1 << 20
 
 
 def verdict(comparison: Comparison) -> list[str]:
-    """Return what a comparison says; where stages shared cores, only the prediction speaks of speed."""
-    measured = {part.name: part.throughput_samples_per_s.median for part in comparison.partitions}
-    predicted = {part.name: part.predicted_throughput_samples_per_s for part in comparison.partitions}
+    """Return the five lines that say it all: speed, why, the promise, what else there is, and all doubts."""
+    promise = [comparison.audit.verdict, *([refit(comparison)] if comparison.refit else [])]
+    doubts = caveats(comparison) or ["Nothing casts doubt on these figures."]
+    lines = [
+        speed(comparison),
+        insight(comparison),
+        " ".join(promise),
+        against_baselines(comparison) or memory(comparison),
+        " ".join(doubts),
+    ]
+    return [line for line in lines if line]
+
+
+def title(comparison: Comparison) -> str:
+    """Return what was compared, in a few words."""
+    return f"{comparison.model}, batch {comparison.batch_size}, {counted(comparison.num_stages, 'stage')}"
+
+
+def rivals(comparison: Comparison) -> list[PartitionComparison]:
+    """Return the partitions that the optimized one is compared with: the schemes, and whatever else has a name."""
+    named = [part for part in comparison.partitions if part.name not in (comparison.reference, REFIT)]
+    return [part for part in named if not part.name.startswith(SPACED)] or named
+
+
+def speed(comparison: Comparison) -> str:
+    """Say how many times as fast the reference ran as the fastest and the slowest of the others."""
+    about, ours = title(comparison), comparison.reference
+    parts = {part.name: part for part in comparison.partitions}
+    others = rivals(comparison)
+    if not others:
+        return f"{about}: {_alone(parts[ours])}."
+    if all(part.same_as is not None for part in others) and parts[ours].same_as is None:
+        return f"{about}: all partitions are the same split."
     if not comparison.comparable:
-        shared = sharing(comparison.num_stages, len(set(comparison.cores)))
-        return [*_faster(comparison, "is predicted to run", predicted), shared]
-    return [*_faster(comparison, "ran", measured), *_noise(comparison)]
+        return _predicted(comparison, parts[ours], others)
+    ran = [part for part in others if part.throughput_samples_per_s and part.ratio]
+    if not ran or not parts[ours].throughput_samples_per_s:
+        return f"{about}: too few runs came through to compare {ours} with anything."
+    best = min(ran, key=lambda part: (part.ratio.median if part.ratio else 0.0, part.name))
+    worst = max(ran, key=lambda part: (part.ratio.median if part.ratio else 0.0, part.name))
+    word = "scheme" if ours == OPTIMIZED else "other"
+    if best.name == worst.name:
+        return f"{about}: {_against(ours, best, best.name)}."
+    sentence = f"{about}: {_against(ours, best, f'{best.name}, the fastest {word}')}"
+    return f"{sentence}; it ran {_times(worst.ratio)} times as fast as {worst.name}, the slowest."
 
 
-def sharing(stages: int, cores: int) -> str:
-    """Say that stages share cores and what that means."""
-    shared = "1 core" if cores == 1 else f"{cores} cores"
+def insight(comparison: Comparison) -> str:
+    """Say why counting layers misleads for this model."""
+    costs = {layer.name: layer.step_s for layer in comparison.layers}
+    whole = sum(costs.values())
+    if not whole:
+        return ""
+    largest = max(costs, key=costs.__getitem__)
+    sentence = f"Why: {largest}, one of {counted(len(costs), 'layer')}, takes {costs[largest] / whole:.0%} of a step"
+    slow = max(
+        rivals(comparison), key=lambda part: -part.predicted_throughput_samples_per_s, default=None
+    )  # fmt: skip
+    if slow is None or slow.same_as == comparison.reference:
+        return f"{sentence}."
+    heaviest = max(slow.plan.stages, key=slow.plan.minibatch_s)
+    number = slow.plan.stages.index(heaviest)
+    share = sum(costs[name] for name in heaviest.layers) / whole
     return (
-        f"NOT COMPARABLE: {stages} stages shared {shared}, so timings between splits mean little and "
-        f"predictions, which give every stage a core, are out of reach; use --stages {cores} or {stages} cores."
+        f"{sentence}; stage {number} of {slow.name} has {len(heaviest.layers) / len(costs):.0%} of the layers and "
+        f"{share:.0%} of the time."
     )
 
 
-def _faster(comparison: Comparison, verb: str, throughput: dict[str, float]) -> list[str]:
-    schemes = {name: value for name, value in throughput.items() if name != OPTIMIZED}
-    if OPTIMIZED not in throughput or not schemes:
-        return []
-    if all(part.same_as is not None for part in comparison.partitions if part.name != OPTIMIZED):
-        return [f"{comparison.model}: all partitions are the same split."]
-    ours = throughput[OPTIMIZED]
-    best, worst = max(schemes, key=schemes.__getitem__), min(schemes, key=schemes.__getitem__)
-    sentence = f"{comparison.model}: optimized {verb} {ours / schemes[best]:.2f} times as fast as {best}"
-    if best == worst:
-        return [f"{sentence}."]
-    return [f"{sentence}, the fastest scheme, and {ours / schemes[worst]:.2f} times as fast as {worst}, the slowest."]
+def refit(comparison: Comparison) -> str:
+    """Say whether planning again with the measured times is worth it."""
+    found = comparison.refit
+    assert found is not None
+    if found.same_split:
+        return "Planned again with the measured stage times, the split stays the same: there was nothing to gain."
+    part = next(part for part in comparison.partitions if part.name == REFIT)
+    cuts = ", ".join(found.cuts)
+    promise = f"Planned again with the measured stage times, cuts after {cuts} promise {found.predicted_gain:+.1%}"
+    if part.ratio is None:
+        return f"{promise}; they have not run."
+    gain = 1 / part.ratio.median - 1
+    worth = (
+        "not worth it: noise hides the difference" if tied(part.ratio) else "worth it" if gain > 0 else "not worth it"
+    )
+    return f"{promise} and gave {gain:+.1%}: {worth}."
 
 
-def _noise(comparison: Comparison) -> list[str]:
-    loads = [stage.foreign_load for part in comparison.partitions for stage in part.stages]
-    if max(loads) <= FOREIGN_LOAD_LIMIT:
-        return []
+def against_baselines(comparison: Comparison) -> str:
+    """Say how the reference fared against what a user would run instead."""
+    ran = [one for one in comparison.baselines if one.ratio]
+    if not ran:
+        return ""
+    best = min(ran, key=lambda one: one.ratio.median if one.ratio else 0.0)
+    return (
+        f"Instead of it: {comparison.reference} ran {_times(best.ratio)} times as fast as {best.row} "
+        f"({best.semantics}), the fastest of what else there is."
+    )
+
+
+def memory(comparison: Comparison) -> str:
+    """Say what the reference's largest stage took."""
+    part = next(part for part in comparison.partitions if part.name == comparison.reference)
+    peaks = [(stage.peak_rss_bytes, number) for number, stage in enumerate(part.stages)]
+    known = [(peak, number) for peak, number in peaks if peak is not None]
+    if not known:
+        return ""
+    peak, number = max(known)
+    planned = part.stages[number].predicted_memory_bytes
+    return (
+        f"Memory: the largest stage of {part.name}, stage {number}, peaked at {peak / MEBIBYTE:.0f} MiB "
+        f"(predicted {planned / MEBIBYTE:.0f})."
+    )
+
+
+def _alone(part: PartitionComparison) -> str:
+    if part.throughput_samples_per_s is None:
+        return f"{part.name} did not come through"
+    return f"{part.name} ran at {part.throughput_samples_per_s.median:.1f} samples/s"
+
+
+def _predicted(comparison: Comparison, ours: PartitionComparison, others: list[PartitionComparison]) -> str:
+    best = max(others, key=lambda part: part.predicted_throughput_samples_per_s)
+    worst = min(others, key=lambda part: part.predicted_throughput_samples_per_s)
+    promised = ours.predicted_throughput_samples_per_s
     sentence = (
-        f"NOISY: a stage was kept from its core for up to {max(loads):.0%} of its working time, so these figures are "
-        "the machine's as much as the splits'; end what else runs and compare again."
+        f"{title(comparison)}: {ours.name} is predicted to run "
+        f"{promised / best.predicted_throughput_samples_per_s:.2f} times as fast as {best.name}"
     )
-    return [sentence]
+    if best.name == worst.name:
+        return f"{sentence}."
+    slowest = promised / worst.predicted_throughput_samples_per_s
+    return f"{sentence}, the fastest scheme, and {slowest:.2f} times as fast as {worst.name}, the slowest."
+
+
+def _against(ours: str, best: PartitionComparison, called: str) -> str:
+    ratio = best.ratio
+    assert ratio is not None
+    if best.same_as == ours:
+        return f"{ours} is the same split as {called}"
+    if tied(ratio):
+        return f"{ours} ties with {called} ({_times(ratio)} times as fast)"
+    return f"{ours} ran {_times(ratio)} times as fast as {called}"
+
+
+def _times(ratio: Spread | None) -> str:
+    """Return a ratio as ``1.31 ± 0.02``, half the width of its interval behind it; of one round, the ratio alone."""
+    assert ratio is not None
+    if len(ratio.runs) < 2:
+        return f"{ratio.median:.2f}"
+    return f"{ratio.median:.2f} ± {(ratio.high - ratio.low) / 2:.2f}"

@@ -25,9 +25,9 @@ def verify_all(options: argparse.Namespace) -> int:
     wanted = configs(options)
     for config in wanted:
         settings_of(options, config)
-    plans = {config.model: plans_of(options, config, names, schemes) for config in wanted}
-    cores = cores_of(options, len(next(iter(plans[wanted[0].model].values())).stages))
-    found = [_verified(options, config, plans[config.model], cores) for config in wanted]
+    plans = [plans_of(options, config, names, schemes) for config in wanted]
+    cores = cores_of(options, len(next(iter(plans[0].values())).stages))
+    found = [_verified(options, config, own, cores) for config, own in zip(wanted, plans, strict=True)]
     if options.json:
         emit_json(found)
     return 0 if all(part.identical for one in found for part in one.partitions) else FAILED

@@ -2,10 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +21,8 @@ from profiler import cli as profiler_cli
 from profiler.files import read_json, to_json, write_whole
 from profiler.types import Profile
 from runtime import cli as runtime_cli
-from runtime.types import Comparison, RunResult
+from runtime.comparison import Comparison
+from runtime.types import RunResult
 
 Command = Callable[[list[str]], int]
 PROFILE: Command = profiler_cli.main
@@ -26,6 +30,22 @@ OPTIMIZE: Command = optimizer_cli.main
 RUN: Command = runtime_cli.main
 
 SMALL = ["--model", "small_models:Residual", "--batch-size", "4", "--image-size", "16"]
+
+
+@pytest.fixture(scope="module")
+def small_profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a profile of the small model, measured once."""
+    folder = tmp_path_factory.mktemp("profiled")
+    with chdir(folder):
+        assert PROFILE([*SMALL, "--budget", "0.5s", "--quiet"]) == 0
+    return folder / "profiles"
+
+
+@pytest.fixture
+def profiled(in_folder: Path, small_profile: Path) -> Path:
+    """An empty folder to be in, but for that profile."""
+    shutil.copytree(small_profile, in_folder / "profiles")
+    return in_folder
 
 
 def refusal(command: Command, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -69,22 +89,24 @@ def test_profile_plan_run_and_compare_work_together(in_folder: Path, capsys: pyt
     assert json.loads(printed)["model"] == "small_models:Residual"
     assert comparison.partitions[0].name == "optimized"
     assert len(comparison.partitions) == 7
-    assert all(len(part.throughput_samples_per_s.runs) == 2 for part in comparison.partitions)
-    assert all(min(part.throughput_samples_per_s.runs) > 0 for part in comparison.partitions)
+    spreads = [part.throughput_samples_per_s for part in comparison.partitions]
+    assert all(spread and len(spread.runs) == 2 and min(spread.runs) > 0 for spread in spreads)
+    assert "optimized" in (in_folder / "found" / "report.md").read_text()
+    assert (in_folder / "found" / "report.html").read_text().startswith("<!doctype html>")
     best = min(part.plan.bottleneck_s for part in comparison.partitions)
     assert comparison.partitions[0].plan.bottleneck_s == best
     assert comparison.comparable == (len(os.sched_getaffinity(0)) >= 2)
 
 
 def test_a_stage_for_each_of_too_few_cores_is_said_aloud(
-    in_folder: Path, capsys: pytest.CaptureFixture[str], usable: tuple[int, ...]
+    profiled: Path, capsys: pytest.CaptureFixture[str], usable: tuple[int, ...]
 ) -> None:
     arguments = ["compare", *SMALL, "--stages", "2", "--cores", str(usable[0]), "--partitions", "optimized,end-load"]
     assert RUN([*arguments, "--batches", "4", "--repeats", "1", "--out", "."]) == 0
     printed = capsys.readouterr()
     assert "NOT COMPARABLE: 2 stages shared 1 core" in printed.err
     assert "NOT COMPARABLE" in printed.out
-    assert not read_json(in_folder / "comparison.json", Comparison).comparable
+    assert not read_json(profiled / "comparison.json", Comparison).comparable
 
 
 @pytest.mark.parametrize(
@@ -135,6 +157,11 @@ def test_a_stage_for_each_of_too_few_cores_is_said_aloud(
         (OPTIMIZE, [*SMALL, "--stages", "20000000"], "use --stages 14 or fewer"),
         (OPTIMIZE, [*SMALL, "--method", "all"], "there is no method 'all'"),
         (RUN, ["compare", *SMALL, "--out", "text.json"], "cannot write"),
+        (RUN, ["compare", *SMALL, "--out", "."], "cannot write report.html: it is a folder"),
+        (RUN, ["compare", "--config", "study.yaml"], "there is no model 'alexnot' in torchvision"),
+        (RUN, ["compare", "--config", "study.yaml", "--partitions", "studied"], "did you mean 'study'"),
+        (RUN, ["compare", *SMALL, "--refit", "--partitions", "end-load"], "add optimized to --partitions"),
+        (RUN, ["run", "--config", "study.yaml"], "run takes one model"),
         (RUN, ["run"], "add --plan plan.json"),
         (PROFILE, ["--colour"], "unrecognized arguments: --colour"),
         (OPTIMIZE, [], "no model is named"),
@@ -169,17 +196,19 @@ def test_a_stage_for_each_of_too_few_cores_is_said_aloud(
     ],
 )
 def test_bad_input_is_refused_in_one_sentence_and_leaves_nothing(
-    in_folder: Path, capsys: pytest.CaptureFixture[str], command: Command, arguments: list[str], words: str
+    profiled: Path, capsys: pytest.CaptureFixture[str], command: Command, arguments: list[str], words: str
 ) -> None:
-    (in_folder / "text.json").write_text("hello")
-    (in_folder / "wrong.yaml").write_text("model: alexnet\nbatch: 4\n")
-    (in_folder / "scheme.yaml").write_text("model: alexnet\nschemes: [endload]\n")
+    (profiled / "text.json").write_text("hello")
+    (profiled / "study.yaml").write_text("models: {alexnet: 4, alexnot: 4}\nbatch_sizes: [1]\n")
+    (profiled / "report.html").mkdir()
+    (profiled / "wrong.yaml").write_text("model: alexnet\nbatch: 4\n")
+    (profiled / "scheme.yaml").write_text("model: alexnet\nschemes: [endload]\n")
     code, line = refusal(command, arguments, capsys)
     assert code == 2
     assert line.startswith("error: ")
     assert words in line
-    left = {path.name for path in in_folder.iterdir()} - {"text.json", "wrong.yaml", "scheme.yaml", "profiles"}
-    assert not left
+    given = {"text.json", "wrong.yaml", "scheme.yaml", "study.yaml", "report.html", "profiles"}
+    assert not {path.name for path in profiled.iterdir()} - given
 
 
 def test_a_fit_plans_for_a_batch_size_that_was_not_measured(
@@ -224,9 +253,9 @@ def test_the_tables_and_the_plot_are_files_on_demand(in_folder: Path, capsys: py
     assert (in_folder / "roof.svg").read_bytes().startswith(b"<?xml")
 
 
-def test_a_plan_for_another_model_is_refused(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_for_another_model_is_refused(profiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert OPTIMIZE([*SMALL, "--stages", "2", "-o", "plan.json", "--quiet"]) == 0
-    path = in_folder / "plan.json"
+    path = profiled / "plan.json"
     code, line = refusal(RUN, ["run", "--plan", "plan.json", "--stages", "3"], capsys)
     assert code == 2
     assert "plan.json has 2 stages" in line
@@ -236,19 +265,19 @@ def test_a_plan_for_another_model_is_refused(in_folder: Path, capsys: pytest.Cap
     assert "plan again" in line
 
 
-def test_cuts_that_are_not_legal_are_refused(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cuts_that_are_not_legal_are_refused(profiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert OPTIMIZE([*SMALL, "--stages", "2", "-o", "plan.json", "--quiet"]) == 0
-    plan = read_json(in_folder / "plan.json", Plan)
+    plan = read_json(profiled / "plan.json", Plan)
     first, last = plan.stages
     swapped = (replace(first, layers=last.layers), replace(last, layers=first.layers))
-    write_whole(in_folder / "plan.json", to_json(replace(plan, stages=swapped)))
+    write_whole(profiled / "plan.json", to_json(replace(plan, stages=swapped)))
     code, line = refusal(RUN, ["run", "--plan", "plan.json", "--batches", "3"], capsys)
     assert code == 2
     assert "which has to run first; plan again" in line
 
 
 def test_a_channel_that_cannot_be_opened_is_refused(
-    in_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    profiled: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "no-such-interface")
     arguments = ["run", *SMALL, "--stages", "2", "--channel", "gloo", "--batches", "3"]
@@ -256,23 +285,23 @@ def test_a_channel_that_cannot_be_opened_is_refused(
     assert code == 2
     assert "the gloo channel cannot be opened" in line
     assert line.endswith("check GLOO_SOCKET_IFNAME, or use --channel shm")
-    assert {path.name for path in in_folder.iterdir()} == {"profiles"}
+    assert {path.name for path in profiled.iterdir()} == {"profiles"}
 
 
-def test_a_loss_that_is_no_number_stops_a_run_or_is_said(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_loss_that_is_no_number_stops_a_run_or_is_said(profiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["run", *SMALL, "--stages", "2", "--batches", "5", "--data", "loaders:broken_from_the_third_on"]
     code, line = refusal(RUN, [*arguments, "-o", "run.json"], capsys)
     assert code == 1
     assert "in forward of minibatch 2: the loss of minibatch 2 is nan: training has diverged, or data" in line
     assert line.endswith("lower lr in a configuration file, or go on with --on-nan warn")
-    assert not (in_folder / "run.json").exists()
+    assert not (profiled / "run.json").exists()
     assert RUN([*arguments, "--on-nan", "warn", "-o", "run.json"]) == 0
     assert "the loss is no longer a finite number" in capsys.readouterr().err
-    losses = read_json(in_folder / "run.json", RunResult).losses
+    losses = read_json(profiled / "run.json", RunResult).losses
     assert [loss is None for loss in losses] == [False, False, True, True, True]
 
 
-def test_a_run_is_traced_drawn_and_told(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_is_traced_drawn_and_told(profiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["run", *SMALL, "--stages", "3", "--batches", "6", "--schedule", "1f1b-flush", "--flush-every", "3"]
     assert RUN([*arguments, "--channel", "gloo", "--trace", "run.json", "--trace", "run.svg"]) == 0
     printed = capsys.readouterr().out
@@ -280,10 +309,10 @@ def test_a_run_is_traced_drawn_and_told(in_folder: Path, capsys: pytest.CaptureF
     assert "predicted MiB   peak MiB" in printed
     for word in ("warm-up", "starved", "blocked", "drain", "imbalance"):
         assert word in printed
-    events = json.loads((in_folder / "run.json").read_text())["traceEvents"]
+    events = json.loads((profiled / "run.json").read_text())["traceEvents"]
     names = {event["name"] for event in events if event["ph"] == "X"}
     assert {"0F0", "2B5", "1U5", "send"} <= names
-    assert (in_folder / "run.svg").read_bytes().startswith(b"<?xml")
+    assert (profiled / "run.svg").read_bytes().startswith(b"<?xml")
 
 
 @pytest.mark.parametrize("package", ["profiler", "optimizer", "runtime"])
@@ -331,3 +360,46 @@ def test_the_module_form_refuses_with_exit_code_2_and_one_line(in_folder: Path) 
     assert done.returncode == 2
     assert done.stderr == "error: cannot read none.json: No such file or directory; check the path\n"
     assert not done.stdout
+
+
+def test_an_interrupted_study_goes_on_and_a_finished_one_is_not_run_again(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (in_folder / "study.yaml").write_text(
+        "models: {'small_models:Residual': 5}\nbatch_sizes: [2, 4]\nimage_size: 16\nrepeats: 2\nschemes: [end-load]\n"
+    )
+    command = [sys.executable, "-m", "runtime", "compare", "--config", "study.yaml", "--stages", "2", "--quick"]
+    command += ["--repeats", "2", "--out", "found"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    study = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
+    first = in_folder / "found" / "small_models-Residual-b2-16-s2" / "comparison.json"
+    try:
+        while not first.is_file() and study.poll() is None:
+            time.sleep(0.02)
+        os.killpg(study.pid, signal.SIGINT)
+        _, said = study.communicate(timeout=30)
+    finally:
+        study.kill()
+        study.wait()
+    assert study.returncode == 130, said
+    assert "nothing is left running" in said
+    begun = read_json(first, Comparison)
+    assert 1 <= len(begun.runs) < 6
+    assert not begun.complete
+
+    arguments = command[3:]
+    assert RUN([*arguments, "--quiet"]) == 0
+    paths = [first, in_folder / "found" / "small_models-Residual-b4-16-s2" / "comparison.json"]
+    found = [read_json(path, Comparison) for path in paths]
+    assert found[0].runs[: len(begun.runs)] == begun.runs, "what had run stays"
+    assert all(one.complete for one in found)
+    orders = [[(run.series, run.round, run.name) for run in one.runs] for one in found]
+    assert orders[0] == orders[1], "the one that was interrupted is as the one that was not"
+    report = (in_folder / "found" / "report.md").read_text()
+    assert report.count("## small_models:Residual, batch") == 2
+
+    before = [path.read_bytes() for path in paths]
+    capsys.readouterr()
+    assert RUN(arguments) == 0
+    assert capsys.readouterr().err.count("--fresh measures anew") == 2
+    assert [path.read_bytes() for path in paths] == before

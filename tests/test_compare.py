@@ -1,146 +1,192 @@
-"""The comparison, from made-up runs: what is medians, whose runs count where, and what is said."""
+"""The order of a comparison's runs, with a launcher that only pretends: interleaved, resumable, undeterred."""
 
+from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from rich.console import Console
-from strategies import MACHINE, chain
+from comparisons import comparison, empty, plans
+from strategies import MACHINE
 
-from optimizer.partitions import plan_for
-from optimizer.planner import Planner
-from optimizer.schemes import load_schemes
+from optimizer.assemble import scheduled
+from optimizer.schedule import ScheduleName, schedule_of
 from optimizer.types import Plan
-from profiler.config import Config
 from profiler.files import from_json, to_json
 from profiler.rule import UpdateRule
-from runtime.compare import compare, summarise
-from runtime.launcher import Launcher, comparable, cores_for
-from runtime.table import show_comparison
-from runtime.types import Comparison, RunResult, StageRun
-from runtime.verdict import verdict
+from runtime.compare import Step, compare, steps
+from runtime.comparison import REFIT, Comparison
+from runtime.errors import InputError, RunError, TooLargeError
+from runtime.launcher import comparable, cores_for
+from runtime.request import partition
+from runtime.types import ActionRecord, RunResult, StageRun
 
-CONFIG = Config(model="test", batch_size=2, batches=8, repeats=3)
-
-
-def plans(*names: str) -> dict[str, Plan]:
-    planner = Planner(chain([1, 1, 1, 9]), 2, CONFIG.batches)
-    return {name: plan_for(name, planner, load_schemes()) for name in names}
+NAMES = ("optimized", "end-load", "middle-load")
 
 
-def result(plan: Plan, throughput: float, peak: int | None = 5, load: float = 0.01) -> RunResult:
-    stage = StageRun(
-        core=0,
-        busy_s=1 / throughput,
-        wait_s=0.1,
-        send_s=0.2,
-        foreign_load=load,
-        page_faults=0,
-        peak_rss_bytes=peak,
-        actions=(),
-    )
-    return RunResult(
-        plan=plan, batch_size=2, minibatches=8, rule=UpdateRule(lr=0.01), channel="shm", comparable=True,
-        throughput_samples_per_s=throughput,
-        makespan_s=16 / throughput, losses=(1.0,), stages=(stage, stage), machine=MACHINE,
+def action(kind: Any, minibatch: int, start_s: float) -> ActionRecord:
+    return ActionRecord(
+        kind=kind, minibatch=minibatch, version=0, wait_s=0.0, start_s=start_s, computed_s=start_s + 0.5,
+        end_s=start_s + 1, cpu_s=1.0, sent_bytes=0, page_faults=0,
     )  # fmt: skip
 
 
-def comparison(cores: tuple[int, ...] = (0, 1)) -> Comparison:
-    found = plans("optimized", "end-load", "front-load")
-    runs = {
-        "optimized": [result(found["optimized"], value) for value in (20.0, 40.0, 30.0)],
-        "end-load": [result(found["end-load"], value, None) for value in (10.0, 15.0, 12.0)],
-    }
-    sources = {"optimized": "optimized", "end-load": "end-load", "front-load": "optimized"}
-    return summarise(found, runs, sources, CONFIG, cores)
+def result(plan: Plan, throughput: float) -> RunResult:
+    stage = StageRun(
+        core=0, busy_s=4.0, forward_s=1.0, backward_s=2.0, update_s=0.5, wait_s=0.1, send_s=0.5, foreign_load=0.0,
+        page_faults=0, peak_rss_bytes=5, actions=tuple(action("F", number, 10.0 + number) for number in range(20)),
+    )  # fmt: skip
+    return RunResult(
+        plan=plan, batch_size=2, minibatches=20, rule=UpdateRule(lr=0.01), channel="shm", comparable=True,
+        throughput_samples_per_s=throughput, makespan_s=16 / throughput, losses=(1.0,), stages=(stage, stage),
+        machine=MACHINE,
+    )  # fmt: skip
 
 
-def test_medians_and_intervals_of_the_runs() -> None:
-    found = {part.name: part for part in comparison().partitions}
-    ours = found["optimized"].throughput_samples_per_s
-    assert (ours.median, ours.runs) == (30.0, (20.0, 40.0, 30.0))
-    assert 20.0 <= ours.low <= 30.0 <= ours.high <= 40.0
-    assert found["optimized"].stages[0].busy_s == 1 / 30
-    assert found["optimized"].stages[0].peak_rss_bytes == 5
-    assert found["end-load"].stages[0].peak_rss_bytes is None
-    assert found["end-load"].makespan_s.median == pytest.approx(16 / 12)
+class Fake:
+    """A launcher that notes what it is told to run."""
+
+    def __init__(self, fails: Any = None, error: Exception | None = None) -> None:
+        self.order: list[tuple[str, ScheduleName | None]] = []
+        self.restarts = 0
+        self._fails, self._error = fails, error or RunError("a stage was ended by SIGKILL")
+
+    def run(self, plan: Plan, minibatches: int, schedule: ScheduleName | None = None) -> RunResult:
+        self.order.append((plan.method, schedule))
+        if self._fails and self._fails(len(self.order), plan):
+            raise self._error
+        return result(scheduled(plan, schedule_of("1f1b", 2, minibatches)), float(len(self.order)))
+
+    def restart(self) -> None:
+        self.restarts += 1
 
 
-def test_an_equal_split_shows_the_runs_of_the_one_that_ran() -> None:
-    found = {part.name: part for part in comparison().partitions}
-    assert found["front-load"].same_as == "optimized"
-    assert found["front-load"].throughput_samples_per_s == found["optimized"].throughput_samples_per_s
+def ran(start: Comparison, fake: Fake, most: int | None = None) -> tuple[Comparison, list[Comparison]]:
+    """Run to the end, or until so many runs have been saved, as if somebody had pressed Ctrl-C."""
+    saved: list[Comparison] = []
+
+    def save(found: Comparison) -> None:
+        saved.append(found)
+        if len(saved) == most:
+            raise KeyboardInterrupt
+
+    launcher: Any = fake
+    try:
+        return compare(start, launcher, None, save, lambda _found, _step: None), saved
+    except KeyboardInterrupt:
+        return saved[-1], saved
 
 
-def test_prediction_stands_beside_measurement() -> None:
-    for part in comparison().partitions:
-        assert part.predicted_throughput_samples_per_s == part.plan.predicted.throughput_samples_per_s
-        assert [stage.predicted_s for stage in part.stages] == [stage.total_s for stage in part.plan.stages]
+def test_alone_comes_first_and_then_every_split_once_a_round() -> None:
+    start = empty(plans(*NAMES), repeats=4)
+    every = list(steps(start))
+    assert Counter((step.series, step.round) for step in every[:3]) == {("alone", 1): 3}
+    for number in range(1, 5):
+        block = every[3 * number : 3 * number + 3]
+        assert {step.name for step in block} == set(NAMES)
+        assert {(step.series, step.round) for step in block} == {("main", number)}
+    orders = {tuple(step.name for step in every[3 * number : 3 * number + 3]) for number in range(1, 5)}
+    assert len(orders) > 1, "each round has an order of its own"
+    assert every == list(steps(start)), "which is the same every time"
 
 
-def test_stages_that_share_cores_are_not_comparable() -> None:
-    assert comparison().comparable
-    shared = comparison(cores=(0, 0))
-    assert not shared.comparable
-    speed, warning = verdict(shared)
-    assert "is predicted to run" in speed, "what was measured says nothing about speed"
-    assert "2 stages shared 1 core" in warning
+def test_stages_that_share_cores_are_not_run_alone() -> None:
+    assert {step.series for step in steps(empty(plans(*NAMES), cores=(0, 0)))} == {"main"}
+
+
+def test_equal_splits_run_once() -> None:
+    start = empty(plans("optimized", "end-load", "equal-load", "front-heavy"), repeats=2)
+    assert {part.name: part.same_as for part in start.partitions}["front-heavy"] == "optimized"
+    assert Counter(step.name for step in steps(start)) == {"optimized": 3, "end-load": 3, "equal-load": 3}
+
+
+def test_every_run_is_saved_and_the_last_is_the_whole() -> None:
+    fake = Fake()
+    found, saved = ran(empty(plans(*NAMES), repeats=2), fake)
+    assert [len(one.runs) for one in saved] == list(range(1, 10))
+    assert saved[-1] == found
+    assert found.complete
+    assert [schedule for _, schedule in fake.order] == ["sequential"] * 3 + [None] * 6
+    first = next(run for run in found.runs if run.name == "optimized" and run.series == "main")
+    assert first.timeline[0][0] == ("F", 0, 0.0, 1.0), "times count from the run's first start"
+    assert len(first.timeline[0]) == 16
+    assert sum(bool(run.timeline) for run in found.runs) == 3, "one timeline a split"
+
+
+@pytest.mark.parametrize("most", [1, 4, 5, 8])
+def test_an_interrupted_comparison_goes_on_and_ends_as_if_it_had_not_been(most: int) -> None:
+    start = empty(plans(*NAMES), repeats=2)
+    whole, _ = ran(start, Fake())
+    part, _ = ran(start, Fake(), most)
+    kept = from_json(to_json(part), Comparison, "comparison.json")
+    assert kept == part
+    rest, saved = ran(kept, Fake())
+    assert len(saved) == 9 - most
+    assert _without_times(rest) == _without_times(whole)
+
+
+def _without_times(found: Comparison) -> list[Any]:
+    return [(run.series, run.round, run.name, run.failure, len(run.stages)) for run in found.runs]
+
+
+def test_a_run_that_fails_is_noted_and_the_others_go_on() -> None:
+    fake = Fake(lambda number, _plan: number == 5)
+    found, _ = ran(empty(plans(*NAMES), repeats=2), fake)
+    assert found.complete
+    assert fake.restarts == 1, "the stage processes went with the run"
+    (failed,) = [run for run in found.runs if run.failure]
+    part = next(part for part in found.partitions if part.name == failed.name)
+    assert part.failures == ("a stage was ended by SIGKILL",)
+    assert part.throughput_samples_per_s is not None
+    assert len(part.throughput_samples_per_s.runs) == 1
+
+
+def test_a_split_that_does_not_fit_into_memory_does_not_stop_the_others() -> None:
+    fake = Fake(lambda _number, plan: plan.method == "end-load", TooLargeError("too large"))
+    found, _ = ran(empty(plans(*NAMES), repeats=2), fake)
+    assert found.complete
+    assert fake.restarts == 0
+    failed = next(part for part in found.partitions if part.name == "end-load")
+    assert failed.throughput_samples_per_s is None
+    assert failed.rank is None
+    assert not failed.stages
+
+
+def test_data_that_cannot_be_used_end_the_comparison() -> None:
+    with pytest.raises(InputError, match="the loader"):
+        ran(empty(plans(*NAMES)), Fake(lambda *_: True, InputError("the loader raised")))
+
+
+def test_nothing_goes_on_after_a_round_in_which_everything_failed() -> None:
+    fake = Fake(lambda number, _plan: number > 3)
+    found, _ = ran(empty(plans(*NAMES), repeats=9), fake)
+    assert len(fake.order) == 6
+    assert found.rounds == 1
+    assert all(part.throughput_samples_per_s is None for part in found.partitions)
+
+
+def test_a_plan_for_refitted_costs_runs_against_the_reference() -> None:
+    done, _ = ran(empty(plans(*NAMES), repeats=2), Fake())
+    added = partition(REFIT, plans("equal-load")["equal-load"], None)
+    start = replace(done, partitions=(*done.partitions, added))
+    every = list(steps(start))
+    assert Counter(step.name for step in every) == {"optimized": 2, REFIT: 2}
+    assert {step.series for step in every} == {"refit"}
+    found, _ = ran(start, Fake())
+    part = found.partitions[-1]
+    assert part.ratio is not None
+    assert len(part.ratio.runs) == 2
+    assert found.complete
+
+
+def test_cores_are_shared_in_turn_and_then_nothing_is_comparable() -> None:
     assert cores_for(4, (3, 5)) == (3, 5, 3, 5)
     assert comparable(cores_for(2, (3, 5)))
+    assert not comparable(cores_for(4, (3, 5)))
 
 
-def test_stages_that_were_kept_from_their_cores_are_said() -> None:
-    found = plans("optimized", "end-load")
-    runs = {name: [result(plan, 10.0, load=load)] for (name, plan), load in zip(found.items(), (0.3, 0.0), strict=True)}
-    noisy = summarise(found, runs, {name: name for name in found}, CONFIG, (0, 1))
-    assert any("NOISY" in line and "30%" in line for line in verdict(noisy))
-    assert not any("NOISY" in line for line in verdict(comparison()))
-
-
-def test_one_split_under_every_name_is_no_comparison() -> None:
-    found = plans("optimized", "front-heavy")
-    runs = {"optimized": [result(found["optimized"], 10.0)]}
-    same = summarise(found, runs, dict.fromkeys(found, "optimized"), CONFIG, (0, 1))
-    assert verdict(same) == ["test: all partitions are the same split."]
-
-
-def test_a_comparison_survives_its_file() -> None:
-    assert from_json(to_json(comparison()), Comparison, "comparison.json") == comparison()
-
-
-def test_the_table_shows_the_fastest_first_and_the_verdict() -> None:
-    console = Console(width=160, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
-    show_comparison(comparison(), console)
-    text = console.export_text()
-    console.file.close()
-    assert text.index("optimized") < text.index("end-load")
-    assert "front-load (= optimized)" in text
-    assert (
-        "optimized ran 1.00 times as fast as front-load, the fastest scheme, and 2.50 times as fast as end-load" in text
-    )
-
-
-def test_rounds_are_interleaved_and_each_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Pool:
-        cores = (0, 1)
-
-    class Fake:
-        pool = Pool()
-        order: list[str] = []  # noqa: RUF012 - read by the test
-
-        def run(self, plan: Plan, _minibatches: int) -> RunResult:
-            self.order.append(plan.method)
-            return result(plan, float(len(self.order)))
-
-    fake = Fake()
-    saved: list[Comparison] = []
-    ran: list[str] = []
-    monkeypatch.setattr("runtime.compare.machine", lambda: MACHINE)
-    launcher: Launcher = fake  # type: ignore[assignment]
-    found = plans("optimized", "end-load", "equal-load", "front-heavy")
-    last = compare(found, launcher, replace(CONFIG, repeats=2), saved.append, ran.append)
-    assert fake.order == ["exact", "end-load", "equal-load", "exact", "end-load", "equal-load"]
-    assert ran == ["optimized", "end-load", "equal-load"] * 2
-    assert [one.repeats for one in saved] == [1, 2]
-    assert saved[-1] == last
-    assert {part.name: part.same_as for part in last.partitions}["front-heavy"] == "optimized"
+def test_the_steps_of_a_finished_comparison_are_none() -> None:
+    found = comparison({"optimized": (1.0, 2.0), "end-load": (1.0, 2.0)}, cores=(0, 0))
+    assert list(steps(found)) == []
+    more = list(steps(replace(found, repeats=3)))
+    assert {(step.round, step.series) for step in more} == {(3, "main")}
+    assert Step("main", 3, "optimized") in more

@@ -53,7 +53,17 @@ def run_of(name: ScheduleName, minibatches: int, work: list[float], every: int =
                 ends[stage, action.kind, action.minibatch] = clocks[stage]
     runs = tuple(
         StageRun(
-            core=0, busy_s=1, wait_s=0, send_s=0, foreign_load=0, page_faults=0, peak_rss_bytes=None, actions=tuple(row)
+            core=0,
+            busy_s=1,
+            forward_s=1,
+            backward_s=0,
+            update_s=0,
+            wait_s=0,
+            send_s=0,
+            foreign_load=0,
+            page_faults=0,
+            peak_rss_bytes=None,
+            actions=tuple(row),
         )
         for row in rows
     )

@@ -1,0 +1,60 @@
+"""Plan again with the measured stage times: is there a better split than the one that was predicted to be the best?"""
+
+from dataclasses import replace
+
+from optimizer.assemble import scheduled
+from optimizer.planner import Planner
+from optimizer.refit import Observation, refitted
+from optimizer.schedule import schedule_of
+from optimizer.types import Plan
+from runtime.comparison import REFIT, Comparison, PartitionComparison, Refit
+from runtime.request import partition
+from runtime.summary import summarised
+
+
+def with_refit(comparison: Comparison, planner: Planner) -> Comparison:
+    """Return the comparison with the partition ``refit``, planned from what its splits were measured to take.
+
+    Args:
+        comparison: All rounds done.
+        planner: Of the profile that the comparison's plans came from.
+    """
+    ran = [part for part in comparison.partitions if part.same_as is None and part.stages and part.name != REFIT]
+    observations = [seen for part in ran for seen in _observations(part)]
+    if not observations:
+        return comparison
+    again = Planner(refitted(planner.profile, observations), planner.stages, planner.minibatches)
+    new = again.optimized()
+    reference = next(part for part in comparison.partitions if part.name == comparison.reference)
+    old = again.same_split(reference.plan)
+    same = next((part for part in ran if _split(part.plan) == _split(new)), None)
+    schedule = schedule_of(
+        comparison.schedule, comparison.num_stages, comparison.minibatches, comparison.flush_every or 1
+    )
+    found = Refit(
+        cuts=new.cuts,
+        same_split=_split(new) == _split(reference.plan),
+        predicted_gain=old.bottleneck_s / new.bottleneck_s - 1,
+    )
+    if found.same_split:
+        return replace(comparison, refit=found)
+    added = partition(REFIT, scheduled(new, schedule), same.name if same else None)
+    return summarised(replace(comparison, partitions=(*comparison.partitions, added), refit=found), comparison.runs)
+
+
+def _observations(part: PartitionComparison) -> list[Observation]:
+    last = len(part.stages) - 1
+    return [
+        Observation(
+            layers=planned.layers,
+            last=number == last,
+            in_place=planned.update_s == planned.update_in_place_s,
+            updates=part.plan.updates,
+            work_s=stage.forward_s + stage.backward_s + stage.update_s,
+        )
+        for number, (planned, stage) in enumerate(zip(part.plan.stages, part.stages, strict=True))
+    ]
+
+
+def _split(plan: Plan) -> tuple[tuple[str, ...], ...]:
+    return tuple(stage.layers for stage in plan.stages)

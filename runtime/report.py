@@ -1,0 +1,155 @@
+"""Render comparisons as one page, HTML that needs nothing else, or Markdown; from the files alone, again and again."""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from profiler.command import counted
+from profiler.files import write_whole
+from runtime import table
+from runtime.caveats import caveats
+from runtime.comparison import Comparison, PartitionComparison
+from runtime.published import beside_the_study
+from runtime.reasons import change, winner
+from runtime.verdict import against_baselines, insight, memory, refit, rivals, speed, title
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATES = Path(__file__).parent / "templates"
+KINDS = (".html", ".md")
+_MOST_DETAILED = 4
+"""So many comparisons have all their pictures in one page; of more, each has those that differ most."""
+
+
+def write_reports(comparisons: Sequence[Comparison], paths: Sequence[Path]) -> None:
+    """Write a report on the comparisons to each path, in the form that its suffix names.
+
+    Raises:
+        FileError: One cannot be written.
+    """
+    for path, content in [(path, rendered(comparisons, path.suffix)) for path in paths]:
+        write_whole(path, content.encode())
+
+
+def rendered(comparisons: Sequence[Comparison], suffix: str) -> str:
+    """Return the page; the same comparisons give the same text."""
+    ordered = sorted(comparisons, key=lambda one: (one.model, one.num_stages, one.batch_size))
+    template = _environment().get_template(f"report{suffix}")
+    context = _facts(ordered)
+    if suffix == ".html":
+        context |= _pictures(ordered)
+    return template.render(context)
+
+
+def _environment() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(("html",)),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters |= {
+        "ms": lambda seconds: f"{seconds * 1e3:.1f}",
+        "mib": lambda size: "–" if size is None else f"{size / 2**20:.0f}",
+        "percent": lambda share: "–" if share is None else f"{share:+.1%}",
+        "two": lambda value: "–" if value is None else f"{value:.2f}",
+        "counted": counted,
+        "interval": table.interval_of,
+        "ratio": table.ratio_of,
+    }
+    return made
+
+
+def _facts(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    models = list(dict.fromkeys(one.model for one in comparisons))
+    return {
+        "title": ", ".join(models),
+        "version": version("stageplan"),
+        "several": len(comparisons) > 1,
+        "comparisons": [_about(one) for one in comparisons],
+        "models": [_model([one for one in comparisons if one.model == model]) for model in models],
+        "machines": list(dict.fromkeys(one.machine for one in comparisons)),
+        "commands": list(dict.fromkeys(one.command for one in comparisons)),
+    }
+
+
+def _about(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "data": comparison,
+        "title": title(comparison),
+        "anchor": f"{comparison.model}-{comparison.batch_size}-{comparison.num_stages}".replace(":", "-"),
+        "speed": speed(comparison),
+        "insight": insight(comparison),
+        "audit": comparison.audit.verdict,
+        "refit": refit(comparison) if comparison.refit else "",
+        "instead": against_baselines(comparison),
+        "memory": memory(comparison),
+        "caveats": caveats(comparison),
+        "winner": winner(comparison),
+        "partitions": [{"part": part, "rank": table.rank_of(part, comparison)} for part in table.by_speed(comparison)],
+        "beside": beside_the_study(comparison),
+        "failed": [run for run in comparison.runs if run.failure is not None],
+    }
+
+
+def _model(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """Return what a model's comparisons at several batch sizes show together."""
+    winners = [winner(one) for one in comparisons]
+    return {
+        "name": comparisons[0].model,
+        "winners": list(zip(comparisons, winners, strict=True)),
+        "change": change(winners) if len(winners) > 1 else "",
+    }
+
+
+def _pictures(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    from runtime import charts, charts_across
+
+    detailed = len(comparisons) <= _MOST_DETAILED
+    own: list[Mapping[str, Any]] = [
+        {
+            "speeds": charts.speeds(one),
+            "stages": charts.stages(one),
+            "layers": charts.layers(one) if detailed else "",
+            "memory": charts.memory(one) if detailed else "",
+            "timelines": _timelines(one, charts.timelines) if detailed else [],
+        }
+        for one in comparisons
+    ]
+    models = list(dict.fromkeys(one.model for one in comparisons))
+    by_model = {model: [one for one in comparisons if one.model == model] for model in models}
+    return {
+        "pictures": own,
+        "promise": charts_across.promise(comparisons),
+        "across": charts_across.across(comparisons) if len(comparisons) > 1 else "",
+        "by_batch_size": {
+            model: charts_across.by_batch_size(group) if len(group) > 1 else "" for model, group in by_model.items()
+        },
+        "layers_of": {
+            model: [] if detailed else [charts.layers(one) for one in dict.fromkeys((group[0], group[-1]))]
+            for model, group in by_model.items()
+        },
+        "timelines_of": {
+            model: [] if detailed else _timelines(group[-1], charts.timelines) for model, group in by_model.items()
+        },
+    }
+
+
+def _timelines(comparison: Comparison, draw: Callable[[Comparison, PartitionComparison], str]) -> list[tuple[str, str]]:
+    """Return the names and pictures of the chosen splits: the reference, the fastest of the others and the slowest."""
+    parts = {part.name: part for part in comparison.partitions}
+    others = [part for part in rivals(comparison) if part.ratio and part.same_as != comparison.reference]
+    others.sort(key=lambda part: part.ratio.median if part.ratio else 0.0)
+    chosen = [parts[comparison.reference], *others[:1], *others[-1:]]
+    drawn: dict[str, str] = {}
+    for part in chosen:
+        ran = part.same_as or part.name
+        if ran not in drawn:
+            drawn[ran] = draw(comparison, parts[ran])
+    return [(name, svg) for name, svg in drawn.items() if svg]

@@ -1,0 +1,117 @@
+"""Made-up comparisons: real plans of made-up profiles, and runs with whatever figures a test wants."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from unittest.mock import patch
+
+from strategies import MACHINE, chain
+
+from optimizer.partitions import plan_for
+from optimizer.planner import Planner
+from optimizer.schemes import load_schemes
+from optimizer.types import Plan
+from profiler.rule import UpdateRule
+from profiler.types import Profile
+from runtime.comparison import BaselineComparison, Comparison
+from runtime.records import RunRecord, Series, StageMeasurement
+from runtime.request import Request, begun
+from runtime.summary import summarised
+
+MINIBATCHES = 8
+BASELINE = BaselineComparison(name="one process, 2 threads", tuned=True, semantics="synchronous")
+
+
+def planner(profile: Profile | None = None, stages: int = 2) -> Planner:
+    return Planner(profile or chain([1, 1, 1, 9]), stages, MINIBATCHES)
+
+
+def plans(*names: str, profile: Profile | None = None, stages: int = 2) -> dict[str, Plan]:
+    found = planner(profile, stages)
+    return {name: plan_for(name, found, load_schemes()) for name in names}
+
+
+def request(**changes: object) -> Request:
+    wanted = Request(
+        model="test", batch_size=2, input_shape=(2, 3, 4, 4), minibatches=MINIBATCHES, num_stages=2, cores=(0, 1),
+        schedule="1f1b", flush_every=None, channel="shm", rule=UpdateRule(lr=0.01), data="",
+        asked=("optimized", "end-load"), distinct_splits=0, repeats=3, baselines=False,
+    )  # fmt: skip
+    return replace(wanted, **changes)  # type: ignore[arg-type]
+
+
+def empty(
+    named: Mapping[str, Plan],
+    profile: Profile | None = None,
+    baselines: Sequence[BaselineComparison] = (),
+    **changes: object,
+) -> Comparison:
+    wanted = request(asked=tuple(named), baselines=bool(baselines), **changes)
+    with (
+        patch("runtime.request.machine", lambda: MACHINE),
+        patch("runtime.request.comparable", lambda cores: len(set(cores)) == len(cores)),
+    ):
+        found = begun(wanted, named, profile or chain([1, 1, 1, 9]), baselines, [])
+    return replace(found, began_at="2026-01-01T00:00:00+00:00", command="python -m runtime compare")
+
+
+def measured(plan: Plan, slower: float = 1.0, load: float = 0.0, peak: int | None = 1 << 20) -> list[StageMeasurement]:
+    """Stages that take so many times as long as planned, copies aside."""
+    return [
+        StageMeasurement(
+            forward_s=stage.forward_s * slower,
+            backward_s=stage.backward_s * slower,
+            update_s=stage.update_s * slower,
+            send_s=stage.send_s,
+            wait_s=0.0,
+            foreign_load=load,
+            peak_rss_bytes=peak,
+        )
+        for stage in plan.stages
+    ]
+
+
+def record(
+    name: str,
+    number: int,
+    speed: float,
+    stages: Sequence[StageMeasurement] = (),
+    *,
+    series: Series = "main",
+    failure: str | None = None,
+) -> RunRecord:
+    return RunRecord(
+        series=series,
+        round=number,
+        name=name,
+        seconds=1.0,
+        throughput_samples_per_s=0.0 if failure else speed,
+        makespan_s=0.0 if failure else 16 / speed,
+        stages=() if failure else tuple(stages),
+        failure=failure,
+        timeline=() if failure or number > 1 else ((("F", 0, 0.0, 0.5), ("B", 0, 1.0, 1.5)), (("F", 0, 0.5, 1.0),)),
+    )
+
+
+def comparison(
+    speeds: Mapping[str, Sequence[float | None]] | None = None,
+    *,
+    named: Mapping[str, Plan] | None = None,
+    baselines: Mapping[str, Sequence[float]] | None = None,
+    slower: float = 1.0,
+    load: float = 0.0,
+    **changes: object,
+) -> Comparison:
+    """A comparison whose runs had these speeds, round by round; None is a run that failed."""
+    speeds = speeds or {"optimized": (20.0, 40.0, 30.0), "end-load": (10.0, 15.0, 12.0)}
+    named = named or plans(*speeds)
+    rows = [replace(BASELINE, name=name) for name in baselines or {}]
+    begin = empty(named, None, rows, **{"repeats": len(next(iter(speeds.values()))), **changes})
+    runs = []
+    for name, values in speeds.items():
+        for number, speed in enumerate(values, 1):
+            stages = measured(named[name], slower, load)
+            failure = None if speed else f"stage 1 of {name} was ended by SIGKILL"
+            runs.append(record(name, number, speed or 1.0, stages, failure=failure))
+    for row, own in zip(rows, (baselines or {}).values(), strict=True):
+        runs += [record(row.row, number, speed) for number, speed in enumerate(own, 1)]
+    return summarised(begin, runs)

@@ -1,0 +1,81 @@
+"""The audit: the parts of an error add up to it, and the verdict says what they mean."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from comparisons import comparison, empty, measured, planner, plans, record
+from strategies import chain
+
+from optimizer.spaced import spaced
+from runtime.audit import audit
+from runtime.summary import summarised
+
+NAMES = ("optimized", "end-load", "front-load")
+
+
+def test_the_parts_add_up_to_the_error_of_the_period() -> None:
+    named = plans(*NAMES, profile=chain([3, 1, 4, 1, 5, 2]))
+    runs = []
+    for at, (name, plan) in enumerate(named.items()):
+        runs.append(record(name, 1, 50.0, measured(plan, 0.9 + 0.1 * at), series="alone"))
+        runs += [record(name, number, 40.0 + at + number, measured(plan, 1.1 + 0.1 * at)) for number in (1, 2, 3)]
+    found = summarised(empty(named), runs).audit
+    assert len(found.splits) == 3
+    for split, plan in zip(found.splits, named.values(), strict=True):
+        assert split.contention_s is not None
+        parts = split.compute_s + split.contention_s + split.transfer_s + split.schedule_s
+        assert parts == pytest.approx(split.measured_s - split.predicted_s, abs=1e-12)
+        assert split.error == pytest.approx(split.measured_s / split.predicted_s - 1)
+        work_s = max(stage.compute_s + stage.update_s for stage in plan.stages)
+        assert split.contention_s == pytest.approx(0.2 * work_s)
+        assert split.transfer_s == pytest.approx(0.0)
+    assert found.mean_absolute_error == pytest.approx(sum(abs(one.error) for one in found.splits) / 3)
+
+
+def test_a_prediction_that_came_true_is_off_by_nothing() -> None:
+    named = plans(*NAMES, profile=chain([3, 1, 4, 1, 5, 2]))
+    speeds = {name: (plan.predicted.throughput_samples_per_s,) * 3 for name, plan in named.items()}
+    found = comparison(speeds, named=named).audit
+    assert found.mean_absolute_error == pytest.approx(0.0)
+    assert found.spearman == pytest.approx(1.0)
+    assert "The promise held: throughput off by 0.0%" in found.verdict
+    assert "the order was kept" in found.verdict
+
+
+def test_an_order_that_came_out_the_other_way_is_said() -> None:
+    named = plans(*NAMES, profile=chain([3, 1, 4, 1, 5, 2]))
+    speeds = {name: (1e5 / plan.predicted.throughput_samples_per_s,) * 2 for name, plan in named.items()}
+    found = comparison(speeds, named=named).audit
+    assert found.spearman == pytest.approx(-1.0)
+    assert "did not hold" in found.verdict
+    assert "the order was not kept" in found.verdict
+
+
+def test_equal_splits_count_once_and_shared_cores_not_at_all() -> None:
+    named = plans("optimized", "end-load", "front-load")
+    found = comparison({"optimized": (3.0, 3.0), "end-load": (1.0, 1.0)}, named=named)
+    assert [split.partition for split in found.audit.splits] == ["optimized", "end-load"]
+    assert found.audit.spearman is None, "two splits have no order to speak of"
+    shared = audit(found.partitions, 2, comparable=False)
+    assert (shared.mean_absolute_error, shared.spearman, shared.splits) == (None, None, ())
+    assert "stages shared cores" in shared.verdict
+    nothing = audit([replace(part, throughput_samples_per_s=None) for part in found.partitions], 2, comparable=True)
+    assert "no split ran" in nothing.verdict
+
+
+@pytest.mark.parametrize(("stages", "layers"), [(2, 30), (4, 30), (2, 11), (3, 4)])
+def test_evenly_spaced_splits_join_until_there_are_enough_distinct_ones(stages: int, layers: int) -> None:
+    found = planner(chain([1 + number % 3 for number in range(layers)]), stages)
+    taken = {tuple(stage.layers for stage in found.optimized().stages)}
+    added = spaced(found, 10, taken)
+    splits = [tuple(stage.layers for stage in plan.stages) for plan in added.values()]
+    assert len(set(splits)) == len(splits)
+    assert not taken & set(splits)
+    most = {2: layers - 1, 3: (layers - 1) * (layers - 2) // 2, 4: 10}[stages]
+    assert len(splits) == min(9, most - 1)
+    if stages == 2 and layers == 30:
+        cuts = sorted(len(split[0]) for split in splits)
+        gaps = [after - before for before, after in pairwise(cuts)]
+        assert max(gaps) <= 5, "spread over the whole model"
+    assert not spaced(found, 0, taken)

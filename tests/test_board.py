@@ -1,0 +1,54 @@
+"""The table that fills while a comparison runs."""
+
+from dataclasses import replace
+
+import pytest
+from comparisons import comparison
+from rich.console import Console
+
+from runtime.board import board, duration, left, rows
+from runtime.compare import Step, steps
+
+
+def shown(table: object) -> str:
+    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+    console.print(table)
+    text = console.export_text()
+    console.file.close()
+    return text
+
+
+def test_the_table_shows_runs_as_they_end_and_what_is_running() -> None:
+    found = comparison({"optimized": (20.0, 40.0), "end-load": (None, 15.0)}, baselines={"one process": (5.0, 6.0)})
+    found = replace(found, repeats=4)
+    text = shown(rows(found, Step("main", 3, "end-load"), 0.0))
+    assert "round 3 of 4" in text
+    ours, theirs, baseline = (
+        next(line for line in text.splitlines() if line.strip().startswith(name))
+        for name in ("optimized", "end-load", "one process, tuned")
+    )
+    assert "20.0  40.0" in ours
+    assert "30.0" in ours
+    assert "failed  15.0 …" in theirs
+    assert "5.0  6.0" in baseline
+    assert "alone …" in shown(rows(found, Step("alone", 1, "end-load"), 0.0))
+
+
+def test_the_time_left_is_that_of_the_runs_so_far() -> None:
+    found = replace(comparison(cores=(0, 0)), repeats=5)
+    assert len(list(steps(found))) == 4
+    assert left(found) == pytest.approx(4.0), "each of those that ran took a second"
+    assert left(replace(found, runs=())) > 0, "before the first, predictions say how long"
+    assert left(replace(found, repeats=3)) == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.2, "1 s"), (40, "40 s"), (200, "3 min"), (4800, "80 min"), (9000, "2 h 30 min")]
+)
+def test_a_time_in_words(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_nothing_is_shown_where_nobody_looks() -> None:
+    with board(quiet=True) as watch:
+        watch(comparison(), None)

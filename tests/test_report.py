@@ -1,0 +1,246 @@
+"""The report: what it says, that it stands alone, and that a browser shows it at any width."""
+
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from comparisons import comparison, plans
+from strategies import MACHINE
+
+from profiler.files import from_json, to_json, write_whole
+from runtime.cli import main
+from runtime.comparison import REFIT, Comparison, Refit
+from runtime.report import rendered, write_reports
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--allow-file-access-from-files",
+)  # fmt: skip
+NARROW = 375
+
+
+def one(**changes: object) -> Comparison:
+    speeds = {"optimized": (20.0, 21.0, 20.0), "end-load": (10.0, 10.5, 10.0), "middle-load": (15.0, 15.0, 15.1)}
+    return comparison(
+        speeds,
+        named=plans(*speeds, "front-load"),
+        baselines={"one process, 2 threads": (9.0, 9.1, 9.0)},
+        **changes,  # type: ignore[arg-type]
+    )
+
+
+def several() -> list[Comparison]:
+    return [replace(one(batch_size=size), model=model) for model in ("alexnet", "vgg16") for size in (1, 16)]
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    """The page on several comparisons."""
+    return rendered(several(), ".html")
+
+
+class Reader(HTMLParser):
+    """Notes what a page is made of, and refuses tags that are not closed."""
+
+    VOID = ("meta", "link", "br", "path", "use", "rect", "line", "circle")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.count = 0
+
+    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.ids += [value for value in [found.get("id")] if value]
+        self.links += [value for name in ("href", "src") if (value := found.get(name))]
+        self.count += tag == "svg"
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag, f"{tag} is closed out of turn"
+
+
+def read(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    assert not reader.open
+    return reader
+
+
+def test_the_page_needs_nothing_else_and_is_small(page: str) -> None:
+    reader = read(page)
+    assert all(link.startswith(("#", "data:")) for link in reader.links), "nothing is fetched"
+    assert "<script" not in page
+    assert "url(http" not in page
+    assert not re.search(r"(src|href)=\"https?:", page)
+    assert len(page.encode()) < 2_000_000
+    assert reader.count >= 2 + 4 * 2 + 2 * 2
+    assert len(set(reader.ids)) == len(reader.ids), "no two pictures share a name"
+    assert "prefers-color-scheme: dark" in page
+    assert "@media print" in page
+    assert not re.search("#01020[3-6]", page), "every stand-in has become the page's own colour"
+
+
+def test_the_same_file_gives_the_same_page(tmp_path: Path) -> None:
+    found = one()
+    kept = from_json(to_json(found), Comparison, "comparison.json")
+    for suffix in (".html", ".md"):
+        assert rendered([kept], suffix) == rendered([found], suffix)
+    paths = [tmp_path / "report.html", tmp_path / "report.md"]
+    write_reports([found], paths)
+    assert paths[1].read_text() == rendered([found], ".md")
+
+
+def test_the_verdict_comes_first_and_everything_is_there() -> None:
+    found = one()
+    page = rendered([found], ".html")
+    assert page.index("optimized is the same split as front-load, the fastest scheme; it ran 2.00") < page.index("<svg")
+    for text in ("The promise", "Why:", "Instead of it:", "front-load (= optimized)", "one process, 2 threads, tuned",
+                 "The audit", "Every stage of every split", MACHINE.cpu, "FEW ROUNDS"):  # fmt: skip
+        assert text in page, text
+    assert read(page).count == 8, "speeds, layers, stages, the promise, three timelines, memory"
+    text = rendered([found], ".md")
+    assert "optimized is the same split as front-load" in text
+    assert "| 1 | optimized |" in text
+
+
+def test_several_comparisons_have_one_page_with_what_they_have_in_common(page: str) -> None:
+    for text in (
+        "update share",
+        "against the batch size",
+        "One row for each model and batch size",
+        "alexnet, batch 1,",
+    ):
+        assert text in page, text
+    assert "wins at every size" in rendered(several(), ".md")
+
+
+def test_a_run_that_failed_is_said_and_the_rest_is_shown() -> None:
+    speeds = {"optimized": (20.0, 21.0), "end-load": (None, 10.0), "middle-load": (None, None)}
+    found = comparison(speeds)
+    page, text = rendered([found], ".html"), rendered([found], ".md")
+    read(page)
+    for content in (page, text):
+        assert "FAILED: end-load in round 1 and 2 more" in content
+        assert "stage 1 of middle-load was ended by SIGKILL" in content
+        assert "20.5" in content
+        assert "failed" in content
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        comparison({"optimized": (1.0,), "end-load": (2.0,)}),
+        comparison({"optimized": (None,), "end-load": (None,)}),
+        comparison({"optimized": (1.0, 2.0)}),
+        replace(comparison(), repeats=9, left_out=("test: study is left out",)),
+        replace(comparison(), runs=(), repeats=2),
+        comparison(cores=(0, 0)),
+        replace(comparison(), refit=Refit(cuts=("l0",), same_split=True, predicted_gain=0.0)),
+    ],
+    ids=["one repeat", "all failed", "one split", "unfinished", "nothing ran", "shared cores", REFIT],
+)
+def test_a_meagre_comparison_is_rendered_all_the_same(found: Comparison) -> None:
+    from runtime.summary import summarised
+
+    again = summarised(found, found.runs)
+    read(rendered([again], ".html"))
+    assert rendered([again], ".md").startswith("# stageplan")
+
+
+def test_names_are_text_and_no_markup() -> None:
+    found = replace(one(), model="<b>&:x", command="python -m runtime compare --model '<i>'")
+    page = rendered([found], ".html")
+    read(page)
+    assert "<b>&:x" not in page
+    assert "<i>" not in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["missing.json"], "cannot read missing.json"),
+        (["old.json"], "old.json is not a comparison that this version reads"),
+        (["good.json", "-o", "report.pdf"], "ends in neither .html nor .md"),
+        (["good.json", "-o", "good.json/report.html"], "cannot write"),
+        (["empty"], "there is no comparison.json in empty"),
+        (["good.json", "old.json"], "old.json is not a comparison"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_writes_nothing(
+    arguments: list[str], reason: str, in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_whole(Path("good.json"), to_json(one()))
+    Path("old.json").write_text('{"format_version": 2, "model": "alexnet"}')
+    Path("empty").mkdir()
+    before = sorted(in_folder.rglob("*"))
+    assert main(["report", *arguments]) == 2
+    said = capsys.readouterr()
+    assert reason in said.err
+    assert said.err.count("error:") == 1
+    assert sorted(in_folder.rglob("*")) == before
+
+
+def test_a_folder_of_comparisons_is_one_report(in_folder: Path, page: str) -> None:
+    for found in several():
+        write_whole(in_folder / f"{found.model}-{found.batch_size}" / "comparison.json", to_json(found))
+    assert main(["report", str(in_folder), "-o", "all.md", "-o", "all.html", "--quiet"]) == 0
+    assert Path("all.md").read_text() == rendered(several(), ".md")
+    assert Path("all.html").read_text() == page
+
+
+PROBE = """
+<script>
+addEventListener("load", () => {
+  const wide = [...document.querySelectorAll("body *")].filter(
+    one => one.getBoundingClientRect().right > innerWidth + 1 && !one.closest(".scroll") && !one.closest("svg"));
+  const flat = [...document.querySelectorAll("svg")].filter(one => one.getBoundingClientRect().height < 40);
+  const small = [...document.querySelectorAll("svg text")].map(
+    one => one.getBoundingClientRect().height).filter(one => one > 0 && one < 6);
+  parent.postMessage(JSON.stringify({inner: innerWidth, scroll: document.documentElement.scrollWidth,
+    wide: wide.map(one => one.tagName), pictures: document.querySelectorAll("svg").length, flat: flat.length,
+    small: small.length}), "*");
+});
+</script>
+"""
+FRAME = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
+<script>addEventListener("message", one => { document.body.dataset.found = one.data; });</script>
+<iframe src="page.html" style="width: WIDTHpx; height: 900px; border: 0"></iframe>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed; apt-get install chromium")
+@pytest.mark.parametrize("width", [NARROW, 1200])
+def test_a_browser_shows_the_page_without_errors_and_without_scrolling_sideways(
+    width: int, tmp_path: Path, page: str
+) -> None:
+    (tmp_path / "page.html").write_text(page.replace("</body>", f"{PROBE}</body>"))
+    (tmp_path / "frame.html").write_text(FRAME.replace("WIDTH", str(width)))
+    done = subprocess.run(
+        [str(CHROMIUM), *FLAGS, f"--user-data-dir={tmp_path / 'browser'}", "--window-size=1300,1000",
+         "--virtual-time-budget=4000", "--dump-dom", (tmp_path / "frame.html").as_uri()],
+        capture_output=True, text=True, timeout=100, check=True, env={**os.environ, "HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert "CONSOLE" not in done.stderr, "the browser complains about nothing"
+    said = re.search(r'data-found="([^"]*)"', done.stdout)
+    assert said, done.stdout[-2000:]
+    found = json.loads(html.unescape(said[1]))
+    assert found["inner"] == width
+    assert found["scroll"] <= width, f"wider than the screen: {found['wide']}"
+    assert found["wide"] == []
+    assert found["pictures"] == read(page).count
+    assert found["flat"] == 0, "every picture is drawn"
+    assert found["small"] == 0, "all its text can be read"

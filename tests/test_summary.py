@@ -1,0 +1,127 @@
+"""What is worked out from runs: medians, intervals, ratios, ranks and ties, against numpy and by hand."""
+
+import numpy as np
+import pytest
+from comparisons import comparison, empty, measured, plans, record
+from hypothesis import given
+from hypothesis import strategies as st
+
+from profiler.files import from_json, to_json
+from runtime.comparison import Comparison
+from runtime.ranks import coverage, ranks, ratio_of, spread_of, tied
+from runtime.summary import summarised
+
+
+def test_medians_and_intervals_of_the_runs() -> None:
+    found = {part.name: part for part in comparison().partitions}
+    ours = found["optimized"].throughput_samples_per_s
+    assert ours is not None
+    assert (ours.median, ours.runs) == (30.0, (20.0, 40.0, 30.0))
+    assert 20.0 <= ours.low <= 30.0 <= ours.high <= 40.0
+    makespan = found["end-load"].makespan_s
+    assert makespan is not None
+    assert makespan.median == pytest.approx(16 / 12)
+
+
+def test_a_ratio_is_taken_round_by_round() -> None:
+    found = {part.name: part for part in comparison().partitions}
+    ratio = found["end-load"].ratio
+    assert ratio is not None
+    assert ratio.runs == pytest.approx((2.0, 40 / 15, 2.5))
+    assert ratio.median == pytest.approx(float(np.median([2.0, 40 / 15, 2.5])))
+    own = found["optimized"].ratio
+    assert own is not None
+    assert (own.low, own.median, own.high) == (1.0, 1.0, 1.0)
+
+
+def test_a_round_in_which_either_failed_gives_no_ratio() -> None:
+    found = comparison({"optimized": (20.0, None, 30.0), "end-load": (10.0, 15.0, None)})
+    ratio = found.partitions[1].ratio
+    assert ratio is not None
+    assert ratio.runs == (2.0,)
+    assert not tied(ratio), "of a single round nothing can be said"
+    assert found.complete, "a run that failed is done"
+
+
+def test_an_equal_split_shows_the_runs_of_the_one_that_ran() -> None:
+    named = plans("optimized", "end-load", "front-load")
+    found = comparison({"optimized": (3.0, 3.0), "end-load": (1.0, 1.0)}, named=named)
+    parts = {part.name: part for part in found.partitions}
+    assert parts["front-load"].same_as == "optimized"
+    assert parts["front-load"].throughput_samples_per_s == parts["optimized"].throughput_samples_per_s
+    assert parts["front-load"].rank == parts["optimized"].rank == 1
+
+
+def test_prediction_stands_beside_measurement_stage_by_stage() -> None:
+    for part in comparison(slower=1.1).partitions:
+        assert part.predicted_throughput_samples_per_s == part.plan.predicted.throughput_samples_per_s
+        for stage, planned in zip(part.stages, part.plan.stages, strict=True):
+            assert stage.predicted_s == pytest.approx(planned.total_s)
+            assert stage.busy_s == pytest.approx(1.1 * (planned.total_s - planned.send_s) + planned.send_s)
+
+
+def test_the_peak_is_the_largest_of_all_runs_and_unknown_if_none_is_known() -> None:
+    named = plans("optimized", "end-load")
+    runs = [
+        record("optimized", number, 1.0, measured(named["optimized"], peak=peak))
+        for number, peak in enumerate((5, None, 7), 1)
+    ]
+    runs.append(record("end-load", 1, 1.0, measured(named["end-load"], peak=None)))
+    found = summarised(empty(named), runs)
+    assert [stage.peak_rss_bytes for part in found.partitions for stage in part.stages] == [7, 7, None, None]
+
+
+def test_what_ran_alone_counts_for_itself() -> None:
+    named = plans("optimized", "end-load")
+    alone = record("optimized", 1, 99.0, measured(named["optimized"], 0.5), series="alone")
+    found = summarised(empty(named), [alone, record("optimized", 1, 2.0, measured(named["optimized"]))])
+    part = found.partitions[0]
+    assert part.throughput_samples_per_s is not None
+    assert part.throughput_samples_per_s.runs == (2.0,)
+    for stage, planned in zip(part.stages, part.plan.stages, strict=True):
+        assert stage.alone_s == pytest.approx(0.5 * (planned.compute_s + planned.update_s))
+
+
+def test_a_comparison_survives_its_file() -> None:
+    found = comparison(baselines={"one process, 2 threads": (5.0, 6.0, 7.0)})
+    assert from_json(to_json(found), Comparison, "comparison.json") == found
+
+
+def test_baselines_run_in_the_same_rounds() -> None:
+    found = comparison({"optimized": (10.0, 20.0)}, baselines={"one process, 2 threads": (5.0, 5.0)})
+    (row,) = found.baselines
+    assert row.ratio is not None
+    assert row.ratio.runs == (2.0, 4.0)
+
+
+SPEEDS = st.lists(st.floats(1.0, 100.0), min_size=2, max_size=6)
+
+
+@given(ours=SPEEDS, theirs=SPEEDS)
+def test_an_interval_lies_within_the_runs_around_their_median(ours: list[float], theirs: list[float]) -> None:
+    found = ratio_of(*({("main", at): value for at, value in enumerate(one)} for one in (ours, theirs)))
+    assert found is not None
+    paired = [one / other for one, other in zip(ours, theirs, strict=False)]
+    assert found.median == pytest.approx(float(np.median(paired)))
+    assert min(paired) <= found.low * (1 + 1e-12)
+    assert found.low <= found.median <= found.high
+    assert found.high <= max(paired) * (1 + 1e-12)
+
+
+def test_ranks_share_a_place_where_noise_cannot_tell_them_apart() -> None:
+    def rounds(*values: float) -> dict[tuple[str, int], float]:
+        return {("main", at): value for at, value in enumerate(values)}
+
+    found = {"a": rounds(10, 11, 10), "b": rounds(11, 10, 9), "c": rounds(5, 5.1, 5), "d": rounds(5, 5, 5.1), "e": {}}
+    assert ranks(found) == {"a": 1, "b": 1, "c": 3, "d": 3}
+    assert ranks({"a": rounds(10), "b": rounds(9.9)}) == {"a": 1, "b": 2}, "one round shows no noise"
+
+
+def test_few_runs_cannot_carry_95_per_cent() -> None:
+    drawn = np.random.default_rng(0)
+    for runs in (2, 3, 5, 6):
+        samples = drawn.standard_normal((20_000, runs))
+        held = np.mean((samples.min(axis=1) < 0) & (samples.max(axis=1) > 0))
+        assert coverage(runs) == pytest.approx(held, abs=0.02)
+    assert coverage(5) < 0.95 < coverage(6)
+    assert spread_of([]) is None

@@ -1,0 +1,167 @@
+"""What is said of a comparison in words: who won, whether it is noise, and what casts doubt on it."""
+
+from dataclasses import replace
+
+import pytest
+from comparisons import comparison, plans
+from strategies import chain
+
+from runtime.caveats import caveats, drift_of
+from runtime.comparison import REFIT, Refit
+from runtime.published import beside_the_study
+from runtime.reasons import change, winner
+from runtime.request import partition
+from runtime.summary import summarised
+from runtime.verdict import verdict
+
+
+def first(**speeds: tuple[float | None, ...]) -> str:
+    return verdict(comparison({name.replace("_", "-"): values for name, values in speeds.items()}))[0]
+
+
+def test_the_speed_beside_the_fastest_and_the_slowest_of_the_others() -> None:
+    said = first(optimized=(30.0, 30.0, 30.3), middle_load=(20.0, 20.0, 20.0), end_load=(10.0, 10.0, 10.0))
+    assert said == (
+        "test, batch 2, 2 stages: optimized ran 1.50 ± 0.01 times as fast as middle-load, the fastest scheme; it ran "
+        "3.00 ± 0.02 times as fast as end-load, the slowest."
+    )
+    assert "ran 2.00 ± 0.00 times as fast as end-load." in first(optimized=(2.0, 2.0), end_load=(1.0, 1.0))
+    assert "ran 2.00 times as fast as end-load." in first(optimized=(2.0,), end_load=(1.0,))
+
+
+def test_a_tie_is_no_victory_and_a_defeat_is_said() -> None:
+    assert "optimized ties with end-load" in first(optimized=(10.0, 11.0, 10.0), end_load=(10.5, 10.5, 10.5))
+    assert "optimized ran 0.50 ± 0.00 times as fast as end-load" in first(optimized=(1.0, 1.0), end_load=(2.0, 2.0))
+
+
+def test_equal_splits_are_not_compared() -> None:
+    named = plans("optimized", "front-load")
+    assert "all partitions are the same split" in verdict(comparison({"optimized": (3.0, 3.0)}, named=named))[0]
+    named = plans("optimized", "front-load", "end-load")
+    said = verdict(comparison({"optimized": (3.0, 3.0), "end-load": (1.0, 1.0)}, named=named))[0]
+    assert "optimized is the same split as front-load, the fastest scheme" in said
+
+
+def test_stages_that_shared_cores_speak_of_predictions_only() -> None:
+    found = verdict(comparison(cores=(0, 0)))
+    assert "is predicted to run" in found[0]
+    assert found[-1].startswith("NOT COMPARABLE: 2 stages shared 1 core")
+    assert len(found) == 5
+    assert any("nothing to audit: stages shared cores" in line for line in found)
+
+
+def test_a_comparison_without_the_optimized_split_has_a_reference_all_the_same() -> None:
+    said = first(end_load=(2.0, 2.0), middle_load=(1.0, 1.0))
+    assert "end-load ran 2.00 ± 0.00 times as fast as middle-load" in said
+    assert "end-load ran at 2.0 samples/s" in first(end_load=(2.0, 2.0))
+    assert "end-load did not come through" in first(end_load=(None,))
+    assert "too few runs came through" in first(optimized=(None,), end_load=(1.0,))
+
+
+def test_every_doubt_has_a_name_a_cause_and_a_remedy() -> None:
+    quiet = comparison({"optimized": (2.0,) * 6, "end-load": (1.0,) * 6})
+    assert caveats(quiet) == []
+    assert verdict(quiet)[-1] == "Nothing casts doubt on these figures."
+    assert caveats(comparison(load=0.3))[0].startswith("NOISY: ")
+    assert "30% of its working time" in caveats(comparison(load=0.3))[0]
+    assert any(line.startswith("ONE ROUND") for line in caveats(comparison({"optimized": (2.0,)})))
+    few = next(line for line in caveats(comparison()) if line.startswith("FEW ROUNDS"))
+    assert "75% at best" in few
+    assert "--repeats 6" in few
+    unfinished = replace(quiet, repeats=9)
+    assert "UNFINISHED: 6 of 9 rounds" in caveats(unfinished)[0]
+    failed = caveats(comparison({"optimized": (2.0, None, None), "end-load": (1.0, 1.0, 1.0)}))
+    assert failed[0].startswith("FAILED: optimized in round 2 and 1 more: stage 1 of optimized was ended by SIGKILL")
+    assert "PROFILE: It drifted." in caveats(replace(quiet, doubts=("It drifted.",)))
+
+
+@pytest.mark.parametrize(("factor", "word"), [(0.9, "slower"), (1.1, "faster")])
+def test_drift_is_what_all_contenders_have_in_common(factor: float, word: str) -> None:
+    speeds = [10.0 * factor**number for number in range(6)]
+    drifting = comparison({"optimized": speeds, "end-load": [speed / 2 for speed in speeds]})
+    assert drift_of(drifting) == pytest.approx(factor**-4 - 1, rel=0.02)
+    assert any(line.startswith("DRIFT") and word in line for line in caveats(drifting))
+
+
+def test_why_counting_layers_misleads() -> None:
+    said = next(line for line in verdict(comparison()) if line.startswith("Why"))
+    assert "l3, one of 4 layers, takes 75% of a step" in said
+    assert "stage 1 of end-load has 75% of the layers and 92% of the time" in said
+
+
+def test_what_one_would_run_instead_is_set_beside() -> None:
+    found = comparison({"optimized": (10.0, 10.0)}, baselines={"a": (5.0, 5.0), "b": (8.0, 8.0)})
+    said = next(line for line in verdict(found) if line.startswith("Instead"))
+    assert "optimized ran 1.25 ± 0.00 times as fast as b, tuned (synchronous)" in said
+
+
+def test_memory_is_said_where_there_are_no_baselines() -> None:
+    said = next(line for line in verdict(comparison()) if line.startswith("Memory"))
+    assert "peaked at 1 MiB" in said
+
+
+def test_planning_again_is_worth_it_or_not() -> None:
+    done = comparison({"optimized": (10.0, 10.0), "end-load": (5.0, 5.0)})
+    stands = replace(done, refit=Refit(cuts=("l0",), same_split=True, predicted_gain=0.0))
+    assert any("the split stays the same" in line for line in verdict(stands))
+    plan = plans("middle-load", profile=chain([1, 1, 9, 1]))["middle-load"]
+    gain = Refit(cuts=plan.cuts, same_split=False, predicted_gain=0.2)
+    added = replace(done, refit=gain, partitions=(*done.partitions, partition(REFIT, plan, None)))
+    assert any("they have not run" in line for line in verdict(added))
+    for speeds, word in (((12.0, 12.1), "gave +2"), ((9.9, 10.1), "noise hides"), ((9.0, 9.0), "not worth it")):
+        runs = [replace(done.runs[0], name=REFIT, round=number, series="refit", throughput_samples_per_s=speed,
+                        stages=()) for number, speed in enumerate(speeds, 1)]  # fmt: skip
+        ours = [replace(done.runs[0], round=number, series="refit") for number in (1, 2)]
+        bare = replace(added, partitions=tuple(added.partitions))
+        found = summarised(bare, [*done.runs, *ours, *_with_stages(runs, done)])
+        assert any("Planned again" in line and word in line for line in verdict(found)), verdict(found)
+
+
+def _with_stages(runs: list, done: object) -> list:  # type: ignore[type-arg]
+    return [replace(run, stages=done.runs[0].stages) for run in runs]  # type: ignore[attr-defined]
+
+
+def test_the_winner_at_a_batch_size_has_a_reason() -> None:
+    found = winner(comparison({"optimized": (30.0, 30.0), "end-load": (10.0, 10.0)}))
+    assert found.names == ("optimized",)
+    assert found.runner_up == "end-load"
+    assert found.heaviest == "l3"
+    assert found.heaviest_share == pytest.approx(0.75)
+    assert found.reason.startswith("optimized: slowest stage 1, ")
+    assert "; end-load: slowest stage 1" in found.reason
+    tie = winner(comparison({"optimized": (10.0, 11.0, 10.0), "end-load": (10.5, 10.5, 10.5)}))
+    assert set(tie.names) == {"optimized", "end-load"}
+    assert tie.runner_up == ""
+    shared = winner(comparison({"optimized": (1.0,), "end-load": (9.0,)}, cores=(0, 0)))
+    assert shared.names == ("optimized",), "where stages shared cores, the prediction says who wins"
+
+
+def test_why_the_winner_changes_with_the_batch_size() -> None:
+    one = winner(comparison({"optimized": (30.0, 30.0), "end-load": (10.0, 10.0)}))
+    other = replace(one, batch_size=16, names=("end-load",), update_share=0.1)
+    said = change([replace(one, update_share=0.6), other])
+    assert said.startswith("The winner changes because cost moves")
+    assert "60% of a step at batch 2 and 10% at batch 16" in said
+    assert change([one, replace(one, batch_size=16)]).startswith("optimized wins at every size")
+
+
+def test_the_studys_order_stands_beside_ours() -> None:
+    names = ("front-heavy", "front-load", "middle-load", "end-load", "end-heavy", "equal-load")
+    profile = chain([number % 5 + 1 for number in range(30)])
+    named = plans(*names, profile=profile, stages=4)
+    speeds = {name: (float(10 - place),) for place, name in enumerate(names)}
+    found = comparison(speeds, named=named, model="alexnet", batch_size=8, input_shape=(8, 3, 128, 128), num_stages=4,
+                       cores=(0, 1, 2, 3))  # fmt: skip
+    beside = beside_the_study(found)
+    assert beside is not None
+    assert [row.name for row in beside.rows][:2] == ["middle-load", "front-load"], "5.9418 s and 6.0383 s"
+    rows = {row.name: row for row in beside.rows}
+    assert rows["equal-load"].theirs == 6
+    assert rows["front-heavy"].ours == 1
+    places = [(row.theirs, row.ours or 0) for row in beside.rows]
+    squares = sum((one - other) ** 2 for one, other in places)
+    assert beside.measured_agreement == pytest.approx(1 - 6 * squares / (6 * 35)), "Spearman's own formula"
+    assert beside_the_study(comparison()) is None
+    other = comparison(speeds, named=named, model="alexnet", batch_size=7, input_shape=(7, 3, 128, 128), num_stages=4,
+                       cores=(0, 1, 2, 3))  # fmt: skip
+    assert beside_the_study(other) is None, "the study has no such batch size"
