@@ -7,9 +7,12 @@ from optimizer.planner import Planner
 from optimizer.refit import Observation, refitted
 from optimizer.schedule import schedule_of
 from optimizer.types import Plan
+from profiler.files import digest, to_json
 from runtime.comparison import REFIT, Comparison, PartitionComparison, Refit
 from runtime.request import partition
 from runtime.summary import summarised
+
+OTHER_PROFILE = "The profile has been measured anew since, so what was planned again started from other costs."
 
 
 def with_refit(comparison: Comparison, planner: Planner) -> Comparison:
@@ -36,6 +39,8 @@ def with_refit(comparison: Comparison, planner: Planner) -> Comparison:
         same_split=_split(new) == _split(reference.plan),
         predicted_gain=old.bottleneck_s / new.bottleneck_s - 1,
     )
+    if digest(to_json(planner.profile)) != reference.plan.profile_digest:
+        comparison = replace(comparison, doubts=(*comparison.doubts, OTHER_PROFILE))
     if found.same_split:
         return replace(comparison, refit=found)
     added = partition(REFIT, scheduled(new, schedule), same.name if same else None)

@@ -8,14 +8,15 @@ Of a split, the stage that was busiest sets the pace. With period = batch size �
     transfer     its copies                                      − its copies as predicted
     schedule     what the period has beyond that stage's work and copies, measured − predicted
 
-Alone means under the ``sequential`` schedule, where no other stage works, with as many weight versions as in rounds.
+Alone means under the ``sequential`` schedule, with as many weight versions as in rounds: no other stage works, but that
+the stage before runs its backward while this one updates. So a little of the update's contention counts as compute.
 """
 
 import warnings
 from collections.abc import Sequence
 from statistics import mean
 
-from runtime.comparison import Audit, PartitionComparison, SplitAudit
+from runtime.comparison import REFIT, Audit, PartitionComparison, SplitAudit
 
 FEWEST = 3
 """Splits that a rank correlation takes."""
@@ -27,11 +28,12 @@ def audit(partitions: Sequence[PartitionComparison], batch_size: int, *, compara
     """Return the audit of all splits that ran.
 
     Args:
-        partitions: Those with ``same_as`` are left out: a split counts once.
+        partitions: Those with ``same_as`` are left out, for a split counts once, and the one for refitted costs, which
+            was planned from these very measurements.
         batch_size: Samples per minibatch.
         comparable: Whether every stage had a core of its own; if not, there is nothing to audit.
     """
-    ran = [part for part in partitions if part.same_as is None and part.throughput_samples_per_s]
+    ran = [part for part in partitions if part.same_as is None and part.throughput_samples_per_s and part.name != REFIT]
     if not comparable or not ran:
         why = "no split ran" if comparable else "stages shared cores, which no prediction is about"
         return Audit(mean_absolute_error=None, spearman=None, splits=(), verdict=f"There is nothing to audit: {why}.")
@@ -94,10 +96,11 @@ def _verdict(splits: Sequence[SplitAudit], off: float, order: float | None) -> s
 
 def _largest_part(splits: Sequence[SplitAudit]) -> str:
     shares = {
-        "compute": mean(split.compute_s / split.predicted_s for split in splits),
-        "contention": mean((split.contention_s or 0.0) / split.predicted_s for split in splits),
-        "transfer": mean(split.transfer_s / split.predicted_s for split in splits),
-        "schedule": mean(split.schedule_s / split.predicted_s for split in splits),
+        "compute": [split.compute_s / split.predicted_s for split in splits],
+        "contention": [(split.contention_s or 0.0) / split.predicted_s for split in splits],
+        "transfer": [split.transfer_s / split.predicted_s for split in splits],
+        "schedule": [split.schedule_s / split.predicted_s for split in splits],
     }
-    part = max(shares, key=lambda name: abs(shares[name]))
-    return f"the largest part is {part}, {shares[part]:+.1%} of the period"
+    sizes = {name: mean(map(abs, values)) for name, values in shares.items()}
+    part = max(sizes, key=sizes.__getitem__)
+    return f"the largest part is {part}, {sizes[part]:.1%} of the period ({mean(shares[part]):+.1%} net)"

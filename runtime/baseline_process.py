@@ -56,11 +56,10 @@ def main() -> None:
 
 def _set(spec: Spec) -> None:
     """Take the cores: all of them as installed, with the stages' process settings when tuned."""
-    own = spec.cores[: spec.threads] if spec.kind == "process" else spec.cores[spec.rank : spec.rank + 1]
     if spec.tuned:
-        settle(*own)
+        settle(*(spec.cores if spec.kind == "process" else spec.cores[spec.rank : spec.rank + 1]))
         return
-    os.sched_setaffinity(0, own if spec.kind == "process" else spec.cores)
+    os.sched_setaffinity(0, spec.cores)
     torch.set_num_threads(spec.threads)
 
 

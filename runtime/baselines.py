@@ -73,7 +73,7 @@ class Baselines:
             cores: Where they run.
         """
         self._config, self._plan, self._cores = config, plan, tuple(cores)
-        count = len(self._cores)
+        count = len(set(cores))
         kinds: dict[str, tuple[Kind, int, str]] = {
             "one process, 1 thread": ("process", 1, "synchronous, one update a minibatch"),
             f"one process, {count} threads": ("process", count, "synchronous, one update a minibatch"),
@@ -98,14 +98,16 @@ class Baselines:
             RunError: It failed, or took far too long.
         """
         kind, threads, tuned = self._kinds[row]
-        world = 1 if kind == "process" else len(self._cores)
+        own = {"process": tuple(dict.fromkeys(self._cores))[:threads], "ddp": tuple(dict.fromkeys(self._cores))}
+        cores = own.get(kind, self._cores)
+        world = 1 if kind == "process" else len(cores)
         spec = Spec(
             kind=kind,
             tuned=tuned,
             threads=threads,
             config=self._config,
             seed=SEED,
-            cores=self._cores,
+            cores=cores,
             world_size=world,
             port=_free_port() if world > 1 else 0,
             parent=os.getpid(),

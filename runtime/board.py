@@ -17,8 +17,13 @@ SHOWN = 5
 
 
 @contextmanager
-def board(*, quiet: bool) -> Iterator[Callable[[Comparison, Step | None], None]]:
-    """Yield what has to be called before each run, with what is known and what comes; it shows nothing elsewhere."""
+def board(*, quiet: bool, later_s: float = 0.0) -> Iterator[Callable[[Comparison, Step | None], None]]:
+    """Yield what has to be called before each run, with what is known and what comes; it shows nothing elsewhere.
+
+    Args:
+        quiet: Whether to show nothing at all.
+        later_s: How long the comparisons after this one will take.
+    """
     from rich.console import Console
     from rich.live import Live
 
@@ -27,15 +32,15 @@ def board(*, quiet: bool) -> Iterator[Callable[[Comparison, Step | None], None]]
         yield lambda _comparison, _step: None
         return
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        yield lambda comparison, step: live.update(rows(comparison, step, time.time()), refresh=True)
+        yield lambda comparison, step: live.update(rows(comparison, step, time.time(), later_s), refresh=True)
 
 
-def rows(comparison: Comparison, step: Step | None, now_s: float) -> "Table":
+def rows(comparison: Comparison, step: Step | None, now_s: float, later_s: float = 0.0) -> "Table":
     """Return the table: what was predicted of each contender, its runs so far, and what is running."""
     from rich import box
     from rich.table import Table
 
-    left_s = left(comparison)
+    left_s = left(comparison) + later_s
     clock = time.strftime("%H:%M", time.localtime(now_s + left_s))
     done = f"round {min(comparison.rounds + 1, comparison.repeats)} of {comparison.repeats}"
     table = Table(title=f"{title(comparison)}: {done}, about {duration(left_s)} left, until {clock}", box=box.SIMPLE)

@@ -43,7 +43,7 @@ def speeds(comparison: Comparison) -> str:
             labels.append(called(comparison, one) if isinstance(one, PartitionComparison) else _short(one.row))
         axes.set_yticks(range(len(labels)), labels)
         axes.set_xlim(left=0)
-        axes.set_xlabel("samples/s: median with 95% interval; ◇ predicted")
+        axes.set_xlabel("samples/s; ◇ predicted")
         axes.grid(visible=False, axis="y")
     return drawn.svg
 
@@ -83,7 +83,7 @@ def layers(comparison: Comparison) -> str:
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of the layers, front to back", ylabel="share of a step's time")
         axes.xaxis.set_major_formatter("{x:.0%}")
         axes.yaxis.set_major_formatter("{x:.0%}")
-        axes.legend(loc="upper left")
+        axes.legend(loc="best")
     return drawn.svg
 
 
@@ -112,7 +112,7 @@ def stages(comparison: Comparison) -> str:
         axes.invert_yaxis()
         axes.margins(x=0.2)
         axes.set_xlim(left=0)
-        axes.set_xlabel("ms a minibatch, stage 0 on top; | predicted")
+        axes.set_xlabel("ms a minibatch; | predicted")
         axes.grid(visible=False, axis="y")
         _legend(drawn.figure, {"forward": "F", "backward": "B", "update": "U", "send": "send"})
     return drawn.svg
@@ -139,7 +139,7 @@ def memory(comparison: Comparison) -> str:
         axes.set_yticks(centres, [called(comparison, part) for part in parts])
         axes.invert_yaxis()
         axes.set_xlim(left=0)
-        axes.set_xlabel("peak MiB, stage 0 on top; | predicted; coloured: the largest")
+        axes.set_xlabel("peak MiB; | predicted")
         axes.grid(visible=False, axis="y")
     return drawn.svg
 
@@ -150,7 +150,7 @@ def timelines(comparison: Comparison, part: PartitionComparison) -> str:
     run = next((run for run in comparison.runs if run.name == name and run.timeline), None)
     if run is None:
         return ""
-    with picture(f"timeline of {part.name}, {_about(comparison)}", 1.2 + 0.36 * comparison.num_stages, 2) as drawn:
+    with picture(f"timeline of {part.name}, {_about(comparison)}", 1.5 + 0.36 * comparison.num_stages, 2) as drawn:
         predicted, measured = drawn.axes
         _bars(predicted, _predicted(comparison, part, run), "predicted")
         _bars(measured, run.timeline, "measured")
@@ -201,7 +201,7 @@ def _bars(axes: "Axes", rows: Sequence[Sequence[tuple[Kind, int, float, float]]]
             axes.broken_barh(spans, (stage - 0.42, 0.84), facecolors=COLOURS[kind], edgecolor="none")
     axes.set_yticks(range(len(rows)), [str(stage) for stage in range(len(rows))])
     axes.invert_yaxis()
-    axes.set_ylabel(label)
+    axes.set_title(label, loc="left", fontsize=8)
     axes.grid(visible=False)
 
 

@@ -24,7 +24,7 @@ def promise(comparisons: Sequence[Comparison]) -> str:
                 for one in comparisons
                 if one.model == model
                 for part in own_splits(one)
-                if part.throughput_samples_per_s
+                if part.throughput_samples_per_s and part.name != REFIT
             ]
             everything += [value for point in points for value in point]
             axes.plot(*zip(*points, strict=True) if points else ([], []), "o", color=SERIES[number % len(SERIES)],

@@ -52,8 +52,9 @@ def compare(
     Raises:
         InputError: The model or the user's data cannot be run at all.
     """
+    before = len(comparison.runs)
     for step in steps(comparison):
-        if _hopeless(comparison, step):
+        if _hopeless(comparison.runs[before:], step):
             break
         watch(comparison, step)
         begun_s = time.perf_counter()
@@ -86,9 +87,9 @@ def _ran_as(comparison: Comparison, name: str) -> str:
     return next(part.same_as or name for part in comparison.partitions if part.name == name)
 
 
-def _hopeless(comparison: Comparison, step: Step) -> bool:
-    """Say whether everything failed in the round before."""
-    before = [run for run in comparison.runs if (run.series, run.round) == (step.series, step.round - 1)]
+def _hopeless(runs: Sequence[RunRecord], step: Step) -> bool:
+    """Say whether everything failed in the round before, which is one of this session's."""
+    before = [run for run in runs if (run.series, run.round) == (step.series, step.round - 1)]
     return bool(before) and all(run.failure is not None for run in before)
 
 

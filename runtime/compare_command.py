@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optimizer.assemble import scheduled
-from optimizer.partitions import OPTIMIZED, partition_names
+from optimizer.partitions import ALL, OPTIMIZED, partition_names
 from optimizer.schedule import flush_width, schedule_of
 from optimizer.schemes import Schemes, load_schemes
 from optimizer.types import Plan
@@ -33,18 +33,22 @@ FAILED = 1
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One comparison: what it is about, where to keep it, and what is known of it."""
+    """One comparison: what it is about, where to keep it, and what is known of it.
+
+    Attributes:
+        in_the_way: Why what lies in ``path`` is another comparison; nothing where that is not so.
+    """
 
     config: Config
     path: Path
     comparison: "Comparison"
+    in_the_way: str
 
 
 def compare_all(options: argparse.Namespace) -> int:
     """Compare the partitions of every model and batch size that is named."""
     from profiler.models import refuse_unknown
     from profiler.process import usable_cores
-    from runtime.kept import kept
 
     schemes = load_schemes()
     wanted = _quick(configs(options), options) if options.quick else configs(options)
@@ -55,10 +59,10 @@ def compare_all(options: argparse.Namespace) -> int:
     reports = _reports(options, paths)
     for path in (*paths, *reports):
         refuse_unwritable(path)
-    jobs = []
-    for config, request, path in zip(wanted, requests, paths, strict=True):
-        found = kept(path, request, fresh=options.fresh, report=lambda text: note(text, quiet=options.quiet))
-        jobs.append(_Job(config, path, found or _begun(options, config, request, schemes)))
+    jobs = [
+        _job(options, config, request, path, schemes)
+        for config, request, path in zip(wanted, requests, paths, strict=True)
+    ]
     jobs = _carry_out_all(jobs, options)
     return _conclude(jobs, reports, options)
 
@@ -81,15 +85,19 @@ def _quick(wanted: list[Config], options: argparse.Namespace) -> list[Config]:
 
 def _request(options: argparse.Namespace, config: Config, schemes: Schemes) -> "Request":
     from profiler.process import usable_cores
-    from runtime.launcher import cores_for
+    from runtime.launcher import comparable, cores_for
     from runtime.request import Request
 
     settings = settings_of(options, config)
     stages = options.stages or STAGES
     given = options.partitions.split(",") if options.partitions else [OPTIMIZED, *config.schemes]
     cores = cores_for(stages, usable_cores(options.cores))
-    if options.refit and OPTIMIZED not in given and "all" not in given:
+    if options.refit and OPTIMIZED not in given and ALL not in given:
         raise ConfigError("--refit plans the optimized split again; add optimized to --partitions")
+    if options.refit and not comparable(cores):
+        raise ConfigError(f"--refit needs a core for each of {stages} stages; use --stages {len(set(cores))}")
+    if options.baselines and settings.data:
+        raise ConfigError("--baselines train on synthetic data; leave --data out")
     return Request(
         model=config.model,
         batch_size=config.batch_size,
@@ -124,6 +132,23 @@ def _folder(options: argparse.Namespace) -> Path:
 def _reports(options: argparse.Namespace, paths: list[Path]) -> list[Path]:
     folder = paths[0].parent if len(paths) == 1 else _folder(options)
     return [folder / "report.html", folder / "report.md"]
+
+
+def _job(options: argparse.Namespace, config: Config, request: "Request", path: Path, schemes: Schemes) -> _Job:
+    """Take up the comparison that is kept, or begin one."""
+    from profiler.workload import captured_model
+    from runtime.kept import kept
+
+    held = kept(path, request, fresh=options.fresh, digest=lambda: captured_model(config).digest)
+    found = held.comparison
+    if found is None:
+        return _Job(config, path, _begun(options, config, request, schemes), held.reason)
+    if found.complete:
+        text = f"{path} is that very comparison, of {found.began_at}; --fresh measures anew"
+    else:
+        text = f"going on with {path}: {found.rounds} of {found.repeats} rounds are done"
+    note(text, quiet=options.quiet)
+    return _Job(config, path, found, "")
 
 
 def _begun(options: argparse.Namespace, config: Config, request: "Request", schemes: Schemes) -> "Comparison":
@@ -164,33 +189,46 @@ def _carry_out_all(jobs: list[_Job], options: argparse.Namespace) -> list[_Job]:
     about = duration(sum(left(job.comparison) for job in jobs))
     note(
         f"{counted(missing, 'run')} on cores {','.join(map(str, cores))}, about {about}; Ctrl-C stops, and the same "
-        "command goes on",
+        f"command goes on{', without --fresh' if options.fresh else ''}",
         quiet=options.quiet,
     )
     with pool_of(options, cores) as pool:
-        return [replace(job, comparison=_carry_out(job, pool, options)) for job in jobs]
+        return [
+            replace(job, comparison=_carry_out(job, pool, options, sum(left(one.comparison) for one in jobs[at:])))
+            for at, job in enumerate(jobs, 1)
+        ]
 
 
-def _carry_out(job: _Job, pool: "WorkerPool", options: argparse.Namespace) -> "Comparison":
+def _carry_out(job: _Job, pool: "WorkerPool", options: argparse.Namespace, later_s: float) -> "Comparison":
+    """Do what is missing of one comparison; others take about ``later_s`` after it."""
     from runtime.again import with_refit
     from runtime.baselines import Baselines
     from runtime.board import board
     from runtime.compare import compare, steps
+    from runtime.kept import set_aside
+    from runtime.request import typed
 
     comparison, config = job.comparison, job.config
     if not any(steps(comparison)) and not _refit_is_open(comparison, options):
         return comparison
+    comparison = replace(comparison, command=typed())
     plans = {part.name: part.plan for part in comparison.partitions}
     baselines: Baselines | None = (
         Baselines(config, _reference(plans), comparison.cores) if comparison.baselines else None
     )
+    in_the_way = job.in_the_way
 
     def save(found: "Comparison") -> None:
+        nonlocal in_the_way
+        if in_the_way:
+            free = set_aside(job.path)
+            note(f"what was in {job.path} is now in {free.name}: {in_the_way}", quiet=options.quiet)
+            in_the_way = ""
         write_whole(job.path, to_json(found))
 
     with (
         launcher_of(options, config, pool, settings_of(options, config)) as launcher,
-        board(quiet=options.quiet) as watch,
+        board(quiet=options.quiet, later_s=later_s) as watch,
     ):
         if launcher.captured.digest != comparison.model_digest:
             raise ConfigError(f"{config.model} has changed since {job.path} was begun; measure it anew with --fresh")
@@ -203,8 +241,8 @@ def _carry_out(job: _Job, pool: "WorkerPool", options: argparse.Namespace) -> "C
 
 
 def _refit_is_open(comparison: "Comparison", options: argparse.Namespace) -> bool:
-    """Say whether planning again is asked for, means something, and has not been done."""
-    return bool(options.refit) and comparison.comparable and comparison.refit is None
+    """Say whether planning again is asked for and has not been done."""
+    return bool(options.refit) and comparison.refit is None
 
 
 def _conclude(jobs: list[_Job], reports: list[Path], options: argparse.Namespace) -> int:

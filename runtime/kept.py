@@ -1,7 +1,8 @@
-"""Take up a comparison that is kept: finished or not, if it is what is asked for; else set it aside, never over it."""
+"""Take up a comparison that is kept, finished or not, if it is what is asked for; move any other out of the way."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 from profiler.errors import FileError
@@ -10,37 +11,52 @@ from runtime.comparison import Comparison
 from runtime.request import Request, difference
 
 
-def kept(path: Path, request: Request, *, fresh: bool, report: Callable[[str], None]) -> Comparison | None:
-    """Return the comparison in ``path`` with its runs, if it is what is asked for; any other file is moved aside.
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What lies where a comparison is to be kept.
+
+    Attributes:
+        comparison: The one that is asked for, with its runs so far; None where there is no such.
+        reason: Why what lies there is not that one; nothing where nothing lies there.
+    """
+
+    comparison: Comparison | None
+    reason: str = ""
+
+
+def kept(path: Path, request: Request, *, fresh: bool, digest: Callable[[], str]) -> Kept:
+    """Look for the comparison that is asked for in ``path``; nothing is changed there.
 
     Args:
         path: Where it would be.
         request: What is asked for.
         fresh: Whether it is to be measured anew in any case.
-        report: Called with what is done, in a sentence.
+        digest: Gives that of the model as it is now.
+    """
+    if not is_file(path):
+        return Kept(None)
+    try:
+        found = read_json(path, Comparison)
+    except FileError as error:
+        return Kept(None, str(error))
+    reason = "--fresh" if fresh else difference(found, request)
+    if not reason and found.model_digest != digest():
+        reason = "the model has changed since"
+    if reason:
+        return Kept(None, reason)
+    return Kept(replace(found, repeats=max(request.repeats, found.rounds)))
+
+
+def set_aside(path: Path) -> Path:
+    """Move what lies in ``path`` to a name beside it that nothing has yet, and return that.
 
     Raises:
         FileError: It cannot be moved.
     """
-    if not is_file(path):
-        return None
+    names = (path.with_suffix(f".previous{'' if number == 1 else f'-{number}'}.json") for number in count(1))
+    free = next(name for name in names if not name.exists())
     try:
-        found = read_json(path, Comparison)
-        reason = "--fresh" if fresh else difference(found, request)
-    except FileError as error:
-        reason = str(error)
-    else:
-        if not reason:
-            found = replace(found, repeats=max(request.repeats, found.rounds))
-            if found.complete:
-                report(f"{path} is that very comparison, of {found.began_at}; --fresh measures anew")
-            else:
-                report(f"going on with {path}: {found.rounds} of {found.repeats} rounds are done")
-            return found
-    aside = path.with_suffix(".previous.json")
-    try:
-        path.replace(aside)
+        path.replace(free)
     except OSError as error:
-        raise unwritable(aside, error.strerror or str(error)) from error
-    report(f"what was in {path} is now in {aside.name}: {reason}")
-    return None
+        raise unwritable(free, error.strerror or str(error)) from error
+    return free

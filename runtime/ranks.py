@@ -12,18 +12,18 @@ from collections.abc import Mapping, Sequence
 
 from profiler.statistics import interval
 from runtime.comparison import Spread
-from runtime.records import RunRecord
+from runtime.records import RunRecord, Series
 
-Rounds = Mapping[tuple[str, int], float]
-"""Throughput by series and round."""
+Rounds = Mapping[int, float]
+"""Throughput by round."""
 
 
-def rounds_of(runs: Sequence[RunRecord], name: str) -> Rounds:
-    """Return the throughput of each round in which ``name`` ran."""
+def rounds_of(runs: Sequence[RunRecord], name: str, series: Series = "main") -> Rounds:
+    """Return the throughput of each round of a series in which ``name`` ran."""
     return {
-        (run.series, run.round): run.throughput_samples_per_s
+        run.round: run.throughput_samples_per_s
         for run in runs
-        if run.name == name and run.failure is None and run.series != "alone"
+        if run.name == name and run.failure is None and run.series == series
     }
 
 

@@ -10,15 +10,19 @@ from dataclasses import dataclass
 from runtime.comparison import REFIT, Comparison, PartitionComparison
 from runtime.verdict import SPACED
 
+MOVED = 0.05
+"""By so much of a step the update's share has to move before it counts as a cause."""
+
 
 @dataclass(frozen=True, slots=True)
 class Winner:
     """Who won at one batch size.
 
     Attributes:
-        names: The winner's, and those of whom noise cannot tell apart from it.
+        names: The winner's, and those of whom noise cannot tell apart from it; none where nothing ran.
         runner_up: The fastest that is slower, or nothing.
         update_share: What share of a step the update is.
+        speed: The winner's throughput, and ``predicted`` what was promised, in samples per second.
         heaviest: The layer that takes most of a step, and ``heaviest_share`` how much.
         reason: In one sentence.
     """
@@ -26,6 +30,8 @@ class Winner:
     batch_size: int
     names: tuple[str, ...]
     runner_up: str
+    speed: float
+    predicted: float
     update_share: float
     heaviest: str
     heaviest_share: float
@@ -36,6 +42,7 @@ def winner(comparison: Comparison) -> Winner:
     """Return who won, by measurement, or where stages shared cores, by prediction."""
     parts = [part for part in comparison.partitions if not part.name.startswith(SPACED) and part.name != REFIT]
     ordered = sorted(parts, key=lambda part: (-_speed(comparison, part), part.name))
+    ordered = [part for part in ordered if _speed(comparison, part) > 0]
     first = [part for part in ordered if _as_fast(comparison, part, ordered[0])]
     others = [part for part in ordered if part not in first]
     whole = sum(layer.step_s for layer in comparison.layers) or 1.0
@@ -47,12 +54,17 @@ def winner(comparison: Comparison) -> Winner:
         update_share=sum(layer.update_s for layer in comparison.layers) / whole,
         heaviest=heaviest.name,
         heaviest_share=heaviest.step_s / whole,
-        reason=_reason(comparison, first[0], others[0] if others else None),
+        speed=_speed(comparison, first[0]) if first else 0.0,
+        predicted=first[0].predicted_throughput_samples_per_s if first else 0.0,
+        reason=_reason(comparison, first[0], others[0] if others else None) if first else "nothing ran",
     )
 
 
 def change(winners: Sequence[Winner]) -> str:
     """Say why the winner changes with the batch size, or that it does not."""
+    winners = [one for one in winners if one.names]
+    if len(winners) < 2:
+        return ""
     first, last = winners[0], winners[-1]
     share = (
         f"updates, which cost the same whatever the batch, are {first.update_share:.0%} of a step at batch "
@@ -65,6 +77,8 @@ def change(winners: Sequence[Winner]) -> str:
     kept = set.intersection(*(set(one.names) for one in winners))
     if kept:
         return f"{_listed(sorted(kept))} wins at every size, alone or in a tie, although {share}{moved}."
+    if abs(first.update_share - last.update_share) < MOVED and first.heaviest == last.heaviest:
+        return f"The winner changes and the costs do not say why, so most likely it is noise: {share}{moved}."
     return (
         f"The winner changes because cost moves from where the weights are to where the operations are: {share}{moved}."
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ def write_reports(comparisons: Sequence[Comparison], paths: Sequence[Path]) -> N
 
 def rendered(comparisons: Sequence[Comparison], suffix: str) -> str:
     """Return the page; the same comparisons give the same text."""
-    ordered = sorted(comparisons, key=lambda one: (one.model, one.num_stages, one.batch_size))
+    ordered = sorted(comparisons, key=lambda one: (_group(one), one.batch_size, one.began_at))
     template = _environment().get_template(f"report{suffix}")
     context = _facts(ordered)
     if suffix == ".html":
@@ -67,23 +68,31 @@ def _environment() -> "Environment":
 
 
 def _facts(comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    models = list(dict.fromkeys(one.model for one in comparisons))
     return {
-        "title": ", ".join(models),
+        "title": ", ".join(dict.fromkeys(one.model for one in comparisons)),
         "version": version("stageplan"),
         "several": len(comparisons) > 1,
-        "comparisons": [_about(one) for one in comparisons],
-        "models": [_model([one for one in comparisons if one.model == model]) for model in models],
+        "comparisons": [_about(one, f"comparison-{number}") for number, one in enumerate(comparisons, 1)],
+        "models": [_model(group) for group in _groups(comparisons)],
         "machines": list(dict.fromkeys(one.machine for one in comparisons)),
         "commands": list(dict.fromkeys(one.command for one in comparisons)),
     }
 
 
-def _about(comparison: Comparison) -> dict[str, Any]:
+def _group(comparison: Comparison) -> tuple[object, ...]:
+    """Return what comparisons at several batch sizes have in common."""
+    return comparison.model, comparison.num_stages, comparison.input_shape[1:], comparison.minibatches, comparison.cores
+
+
+def _groups(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:
+    return [list(group) for _, group in groupby(comparisons, _group)]
+
+
+def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
     return {
         "data": comparison,
         "title": title(comparison),
-        "anchor": f"{comparison.model}-{comparison.batch_size}-{comparison.num_stages}".replace(":", "-"),
+        "anchor": anchor,
         "speed": speed(comparison),
         "insight": insight(comparison),
         "audit": comparison.audit.verdict,
@@ -102,7 +111,7 @@ def _model(comparisons: Sequence[Comparison]) -> dict[str, Any]:
     """Return what a model's comparisons at several batch sizes show together."""
     winners = [winner(one) for one in comparisons]
     return {
-        "name": comparisons[0].model,
+        "name": f"{comparisons[0].model}, {counted(comparisons[0].num_stages, 'stage')}",
         "winners": list(zip(comparisons, winners, strict=True)),
         "change": change(winners) if len(winners) > 1 else "",
     }
@@ -122,22 +131,19 @@ def _pictures(comparisons: Sequence[Comparison]) -> dict[str, Any]:
         }
         for one in comparisons
     ]
-    models = list(dict.fromkeys(one.model for one in comparisons))
-    by_model = {model: [one for one in comparisons if one.model == model] for model in models}
+    groups = _groups(comparisons)
     return {
         "pictures": own,
         "promise": charts_across.promise(comparisons),
         "across": charts_across.across(comparisons) if len(comparisons) > 1 else "",
-        "by_batch_size": {
-            model: charts_across.by_batch_size(group) if len(group) > 1 else "" for model, group in by_model.items()
-        },
-        "layers_of": {
-            model: [] if detailed else [charts.layers(one) for one in dict.fromkeys((group[0], group[-1]))]
-            for model, group in by_model.items()
-        },
-        "timelines_of": {
-            model: [] if detailed else _timelines(group[-1], charts.timelines) for model, group in by_model.items()
-        },
+        "by_batch_size": [charts_across.by_batch_size(group) if len(group) > 1 else "" for group in groups],
+        "layers_of": [
+            []
+            if detailed
+            else [charts.layers(one) for one in (group[:1] if len(group) == 1 else (group[0], group[-1]))]
+            for group in groups
+        ],
+        "timelines_of": [[] if detailed else _timelines(group[-1], charts.timelines) for group in groups],
     }
 
 

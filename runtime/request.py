@@ -101,7 +101,7 @@ def begun(
         reference=OPTIMIZED if OPTIMIZED in plans else names[0],
         machine=machine(),
         began_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join(["python", "-m", "runtime", *sys.argv[1:]]),
+        command=typed(),
         doubts=tuple(doubts(profile)),
         layers=tuple(
             LayerCost(
@@ -121,6 +121,11 @@ def begun(
         runs=(),
         audit=audit(partitions, request.batch_size, comparable=comparable(request.cores)),
     )
+
+
+def typed() -> str:
+    """Return the command that was typed."""
+    return shlex.join(["python", "-m", "runtime", *sys.argv[1:]])
 
 
 def partition(name: str, plan: Plan, same_as: str | None) -> PartitionComparison:

@@ -6,7 +6,7 @@ from statistics import median
 
 from optimizer.types import Plan
 from runtime.audit import audit
-from runtime.comparison import BaselineComparison, Comparison, PartitionComparison, StageComparison
+from runtime.comparison import REFIT, BaselineComparison, Comparison, PartitionComparison, StageComparison
 from runtime.ranks import Rounds, ranks, ratio_of, rounds_of, spread_of
 from runtime.records import RunRecord, StageMeasurement
 
@@ -14,18 +14,20 @@ from runtime.records import RunRecord, StageMeasurement
 def summarised(comparison: Comparison, runs: Sequence[RunRecord]) -> Comparison:
     """Return the comparison with these runs, and everything that follows from them."""
     ran = {part.name: part.same_as or part.name for part in comparison.partitions}
-    rounds = {name: rounds_of(runs, name) for name in (*ran.values(), *(one.row for one in comparison.baselines))}
-    reference = rounds[ran[comparison.reference]]
-    places = ranks({name: rounds[name] for name in ran.values()})
+    main = {name: rounds_of(runs, name) for name in (*ran.values(), *(one.row for one in comparison.baselines))}
+    reference = ran[comparison.reference]
+    places = ranks({name: main[name] for name in ran.values() if name != REFIT})
+    again = rounds_of(runs, REFIT, "refit"), rounds_of(runs, reference, "refit")
     partitions = tuple(
-        _partition(part, runs, rounds[ran[part.name]], reference, places.get(ran[part.name]))
+        _partition(part, runs, *(again if ran[part.name] == REFIT else (main[ran[part.name]], main[reference])))
         for part in comparison.partitions
     )
+    partitions = tuple(replace(part, rank=places.get(ran[part.name])) for part in partitions)
     return replace(
         comparison,
         runs=tuple(runs),
         partitions=partitions,
-        baselines=tuple(_baseline(one, runs, rounds[one.row], reference) for one in comparison.baselines),
+        baselines=tuple(_baseline(one, runs, main[one.row], main[reference]) for one in comparison.baselines),
         audit=audit(partitions, comparison.batch_size, comparable=comparison.comparable),
     )
 
@@ -36,10 +38,11 @@ def failures_of(comparison: Comparison) -> list[RunRecord]:
 
 
 def _partition(
-    part: PartitionComparison, runs: Sequence[RunRecord], rounds: Rounds, reference: Rounds, rank: int | None
+    part: PartitionComparison, runs: Sequence[RunRecord], rounds: Rounds, reference: Rounds
 ) -> PartitionComparison:
     name = part.same_as or part.name
-    measured = [run for run in runs if run.name == name and run.series != "alone"]
+    series = "refit" if name == REFIT else "main"
+    measured = [run for run in runs if run.name == name and run.series == series]
     came_through = [run for run in measured if run.failure is None]
     alone = next((run for run in runs if run.name == name and run.series == "alone" and run.failure is None), None)
     return replace(
@@ -47,7 +50,6 @@ def _partition(
         throughput_samples_per_s=spread_of(list(rounds.values())),
         makespan_s=spread_of([run.makespan_s for run in came_through]),
         ratio=ratio_of(reference, rounds),
-        rank=rank,
         failures=tuple(run.failure for run in measured if run.failure is not None),
         stages=tuple(
             _stage(

@@ -1,17 +1,22 @@
 """What a user would run instead: each trains for real on a small model, and a failure is told as one sentence."""
 
+import copy
 import os
 from dataclasses import replace
 
 import psutil
 import pytest
+import torch
 from strategies import profile_of
+from torch import nn
 
 from optimizer.planner import Planner
 from optimizer.types import Plan
 from profiler.config import Config
+from profiler.rule import RuleName
 from profiler.workload import captured_model
-from runtime.baselines import Baselines
+from runtime.baseline_process import PREPARE
+from runtime.baselines import Baselines, Spec
 from runtime.errors import RunError
 
 CONFIG = Config(model="small_models:Residual", batch_size=2, image_size=16, batches=4, lr=0.01)
@@ -44,13 +49,48 @@ def test_every_way_stands_there_as_installed_and_tuned() -> None:
     assert len(Baselines(CONFIG, plan(1), (0,)).rows) == 2, "with one core there is nothing to share"
 
 
-def test_each_kind_trains(usable: tuple[int, ...]) -> None:
+def test_stages_that_share_cores_give_a_baseline_no_more_threads_than_cores() -> None:
+    names = [one.name for one in Baselines(CONFIG, plan(4), (0, 1, 0, 1)).rows]
+    assert "one process, 2 threads" in names
+    assert "DistributedDataParallel, 2 × gloo" in names
+
+
+def test_processes_train_together_as_replicas_and_as_a_pipeline(usable: tuple[int, ...]) -> None:
     cores = (usable[0], usable[-1])
     baselines = Baselines(CONFIG, plan(), cores)
     rows = [one.row for one in baselines.rows]
-    for row in (rows[5], rows[6]):
-        assert baselines.run(row) > 0, row
+    assert "DistributedDataParallel" in rows[5]
+    assert baselines.run(rows[5]) > 0
+    assert "pipelining" in rows[6]
+    assert baselines.run(rows[6]) > 0
     assert not left_behind()
+
+
+@pytest.mark.parametrize("tuned", [False, True])
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_one_process_trains_as_torch_does(tuned: bool, name: RuleName, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001
+    torch.manual_seed(0)
+    ours = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
+    theirs = copy.deepcopy(ours)
+    made, labels = torch.randn(4, 3, 4), torch.randint(5, (4,))
+    monkeypatch.setattr("runtime.baseline_process._built", lambda _spec: (ours, made, labels))
+    config = replace(CONFIG, update_rule=name, weight_decay=0.1)
+    step, minibatches = PREPARE["process"](
+        Spec(kind="process", tuned=tuned, threads=1, config=config, seed=0, cores=(0,))
+    )
+    rule = {
+        "sgd": lambda of: torch.optim.SGD(of, lr=0.01, momentum=0.9, weight_decay=0.1),
+        "adam": lambda of: torch.optim.Adam(of, lr=0.01, weight_decay=0.1),
+        "adamw": lambda of: torch.optim.AdamW(of, lr=0.01, weight_decay=0.1),
+    }[name](theirs.parameters())
+    for _ in range(3):
+        step()
+        rule.zero_grad()
+        torch.autograd.backward(nn.functional.cross_entropy(theirs(made), labels))
+        rule.step()
+    assert minibatches == 1
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-7)
 
 
 def test_a_baseline_that_fails_says_why(usable: tuple[int, ...]) -> None:

@@ -128,7 +128,7 @@ def test_a_stage_for_each_of_too_few_cores_is_said_aloud(
         (PROFILE, ["--model", "alexnet", "--batch-size", "1000000"], "use a smaller --batch-size"),
         (PROFILE, ["--model", "alexnet", "--batch-size", "10000000"], "--batch-size: batch_size cannot be 10000000"),
         (PROFILE, ["--model", "schemes"], "no model 'schemes'"),
-        (PROFILE, ["--model", "x" * 300], "no model 'xxx"),
+        (PROFILE, ["--model", "x" * 300], "File name too long"),
         (PROFILE, ["--model", "alexnet", "-o", "text.json/p.json"], "cannot write"),
         (PROFILE, ["--model", "alexnet", "-o", "p.txt"], "ends in none of .json, .csv and .md"),
         (PROFILE, ["--model", "small_models:leaves"], "raised SystemExit"),
@@ -161,6 +161,8 @@ def test_a_stage_for_each_of_too_few_cores_is_said_aloud(
         (RUN, ["compare", "--config", "study.yaml"], "there is no model 'alexnot' in torchvision"),
         (RUN, ["compare", "--config", "study.yaml", "--partitions", "studied"], "did you mean 'study'"),
         (RUN, ["compare", *SMALL, "--refit", "--partitions", "end-load"], "add optimized to --partitions"),
+        (RUN, ["compare", *SMALL, "--baselines", "--data", "loaders:good"], "leave --data out"),
+        (RUN, ["compare", *SMALL, "--refit", "--stages", "4711"], "--refit needs a core for each of 4711 stages"),
         (RUN, ["run", "--config", "study.yaml"], "run takes one model"),
         (RUN, ["run"], "add --plan plan.json"),
         (PROFILE, ["--colour"], "unrecognized arguments: --colour"),
@@ -363,8 +365,9 @@ def test_the_module_form_refuses_with_exit_code_2_and_one_line(in_folder: Path) 
 
 
 def test_an_interrupted_study_goes_on_and_a_finished_one_is_not_run_again(
-    in_folder: Path, capsys: pytest.CaptureFixture[str]
+    in_folder: Path, small_profile: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    shutil.copytree(small_profile, in_folder / "profiles" / "quick")
     (in_folder / "study.yaml").write_text(
         "models: {'small_models:Residual': 5}\nbatch_sizes: [2, 4]\nimage_size: 16\nrepeats: 2\nschemes: [end-load]\n"
     )

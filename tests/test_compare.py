@@ -125,7 +125,10 @@ def test_an_interrupted_comparison_goes_on_and_ends_as_if_it_had_not_been(most: 
 
 
 def _without_times(found: Comparison) -> list[Any]:
-    return [(run.series, run.round, run.name, run.failure, len(run.stages)) for run in found.runs]
+    return [
+        (run.series, run.round, run.name, run.failure, run.stages, [[span[:2] for span in row] for row in run.timeline])
+        for run in found.runs
+    ]
 
 
 def test_a_run_that_fails_is_noted_and_the_others_go_on() -> None:
@@ -154,6 +157,14 @@ def test_a_split_that_does_not_fit_into_memory_does_not_stop_the_others() -> Non
 def test_data_that_cannot_be_used_end_the_comparison() -> None:
     with pytest.raises(InputError, match="the loader"):
         ran(empty(plans(*NAMES)), Fake(lambda *_: True, InputError("the loader raised")))
+
+
+def test_what_failed_before_is_no_reason_not_to_go_on() -> None:
+    failed, _ = ran(empty(plans(*NAMES), repeats=2), Fake(lambda number, _plan: number > 3))
+    assert failed.rounds == 1
+    found, _ = ran(failed, Fake())
+    assert found.complete
+    assert all(part.throughput_samples_per_s for part in found.partitions)
 
 
 def test_nothing_goes_on_after_a_round_in_which_everything_failed() -> None:

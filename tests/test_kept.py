@@ -1,4 +1,4 @@
-"""Comparisons that are kept: gone on with if they are what is asked for, set aside if not, never lost."""
+"""Comparisons that are kept: gone on with if they are what is asked for, moved aside if not, never lost."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,9 @@ from comparisons import comparison, request
 from strategies import MACHINE
 
 from profiler.files import to_json, write_whole
-from runtime.kept import kept
+from runtime.comparison import Comparison
+from runtime.kept import Kept, kept, set_aside
+from runtime.request import Request
 
 
 @pytest.fixture(autouse=True)
@@ -16,24 +18,30 @@ def _this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runtime.request.machine", lambda: MACHINE)
 
 
+def look(path: Path, wanted: Request, *, fresh: bool = False, digest: str = "") -> Kept:
+    before = path.read_bytes() if path.exists() else None
+    found = kept(path, wanted, fresh=fresh, digest=lambda: digest)
+    assert (path.read_bytes() if path.exists() else None) == before, "looking changes nothing"
+    return found
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    write_whole(tmp_path / "comparison.json", to_json(comparison()))
+    return tmp_path / "comparison.json"
+
+
 def test_nothing_is_kept_where_there_is_no_file(tmp_path: Path) -> None:
-    assert kept(tmp_path / "comparison.json", request(), fresh=False, report=pytest.fail) is None
+    assert look(tmp_path / "comparison.json", request()) == Kept(None, "")
 
 
-@pytest.mark.parametrize(("rounds", "asked", "complete"), [(3, 3, True), (3, 5, False), (3, 1, True)])
-def test_the_same_question_goes_on_where_it_was(tmp_path: Path, rounds: int, asked: int, *, complete: bool) -> None:
-    path = tmp_path / "comparison.json"
-    found = comparison()
-    assert found.rounds == rounds
-    write_whole(path, to_json(found))
-    said: list[str] = []
-    again = kept(path, request(repeats=asked), fresh=False, report=said.append)
+@pytest.mark.parametrize(("asked", "complete"), [(3, True), (5, False), (1, True)])
+def test_the_same_question_goes_on_where_it_was(path: Path, asked: int, *, complete: bool) -> None:
+    again = look(path, request(repeats=asked)).comparison
     assert again is not None
-    assert again.runs == found.runs
+    assert again.runs == comparison().runs
     assert again.complete == complete
-    assert again.repeats == max(asked, rounds)
-    assert ("going on with" in said[0]) != complete
-    assert path.exists()
+    assert again.repeats == max(asked, 3)
 
 
 @pytest.mark.parametrize(
@@ -46,37 +54,35 @@ def test_the_same_question_goes_on_where_it_was(tmp_path: Path, rounds: int, ask
         ({"distinct_splits": 10}, "distinct splits 0, not 10"),
     ],
 )
-def test_another_question_sets_the_answer_aside(tmp_path: Path, changes: dict[str, object], reason: str) -> None:
-    path = tmp_path / "comparison.json"
-    write_whole(path, to_json(comparison()))
-    before = path.read_bytes()
-    said: list[str] = []
-    assert kept(path, request(**changes), fresh=False, report=said.append) is None
-    assert reason in said[0]
-    assert (tmp_path / "comparison.previous.json").read_bytes() == before
-    assert not path.exists()
+def test_another_question_is_told_from_this_one(path: Path, changes: dict[str, object], reason: str) -> None:
+    found = look(path, request(**changes))
+    assert found.comparison is None
+    assert reason in found.reason
 
 
 @pytest.mark.parametrize("content", [b"{", b'{"format_version": 2}', b"\xff"])
-def test_a_file_of_another_format_is_set_aside_not_lost(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "comparison.json"
+def test_a_file_of_another_format_is_none(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    said: list[str] = []
-    assert kept(path, request(), fresh=False, report=said.append) is None
-    assert (tmp_path / "comparison.previous.json").read_bytes() == content
-    assert "is not a comparison" in said[0]
+    found = look(path, request())
+    assert found.comparison is None
+    assert "is not a comparison" in found.reason
 
 
-def test_measuring_anew_keeps_the_old(tmp_path: Path) -> None:
-    path = tmp_path / "comparison.json"
-    write_whole(path, to_json(comparison()))
-    assert kept(path, request(), fresh=True, report=lambda _text: None) is None
-    assert (tmp_path / "comparison.previous.json").exists()
-
-
-def test_what_was_measured_elsewhere_is_not_gone_on_with(tmp_path: Path) -> None:
-    path = tmp_path / "comparison.json"
+def test_a_changed_model_another_machine_and_measuring_anew_are_reasons(path: Path) -> None:
+    assert look(path, request(), digest="other").reason == "the model has changed since"
+    assert look(path, request(), fresh=True).reason == "--fresh"
     write_whole(path, to_json(replace(comparison(), machine=replace(MACHINE, cpu="another"))))
-    said: list[str] = []
-    assert kept(path, request(), fresh=False, report=said.append) is None
-    assert "cpu another there, test here" in said[0]
+    assert "cpu another there, test here" in look(path, request()).reason
+
+
+def test_what_is_moved_aside_never_lands_on_what_was_moved_before(path: Path) -> None:
+    first: Comparison = comparison()
+    names = []
+    for minibatches in (1, 2, 3):
+        write_whole(path, to_json(replace(first, minibatches=minibatches)))
+        names.append(set_aside(path))
+        assert not path.exists()
+    assert [one.name for one in names] == [
+        "comparison.previous.json", "comparison.previous-2.json", "comparison.previous-3.json",
+    ]  # fmt: skip
+    assert [f'"minibatches": {number}' in one.read_text() for number, one in enumerate(names, 1)] == [True] * 3

@@ -1,14 +1,18 @@
 """What is worked out from runs: medians, intervals, ratios, ranks and ties, against numpy and by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from comparisons import comparison, empty, measured, plans, record
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import chain
 
 from profiler.files import from_json, to_json
-from runtime.comparison import Comparison
+from runtime.comparison import REFIT, Comparison
 from runtime.ranks import coverage, ranks, ratio_of, spread_of, tied
+from runtime.request import partition
 from runtime.summary import summarised
 
 
@@ -99,7 +103,7 @@ SPEEDS = st.lists(st.floats(1.0, 100.0), min_size=2, max_size=6)
 
 @given(ours=SPEEDS, theirs=SPEEDS)
 def test_an_interval_lies_within_the_runs_around_their_median(ours: list[float], theirs: list[float]) -> None:
-    found = ratio_of(*({("main", at): value for at, value in enumerate(one)} for one in (ours, theirs)))
+    found = ratio_of(*(dict(enumerate(one)) for one in (ours, theirs)))
     assert found is not None
     paired = [one / other for one, other in zip(ours, theirs, strict=False)]
     assert found.median == pytest.approx(float(np.median(paired)))
@@ -109,12 +113,29 @@ def test_an_interval_lies_within_the_runs_around_their_median(ours: list[float],
 
 
 def test_ranks_share_a_place_where_noise_cannot_tell_them_apart() -> None:
-    def rounds(*values: float) -> dict[tuple[str, int], float]:
-        return {("main", at): value for at, value in enumerate(values)}
+    def rounds(*values: float) -> dict[int, float]:
+        return dict(enumerate(values))
 
     found = {"a": rounds(10, 11, 10), "b": rounds(11, 10, 9), "c": rounds(5, 5.1, 5), "d": rounds(5, 5, 5.1), "e": {}}
     assert ranks(found) == {"a": 1, "b": 1, "c": 3, "d": 3}
     assert ranks({"a": rounds(10), "b": rounds(9.9)}) == {"a": 1, "b": 2}, "one round shows no noise"
+
+
+def test_rounds_for_a_refitted_plan_count_for_that_plan_alone() -> None:
+    found = comparison({"optimized": (10.0, 10.0, 10.0), "end-load": (10.1, 9.9, 10.0)})
+    plan = plans("middle-load", profile=chain([1, 1, 9, 1]))["middle-load"]
+    stages = measured(plan)
+    runs = [record(REFIT, number, 12.0, stages, series="refit") for number in (1, 2)]
+    runs += [record("optimized", number, 8.0, measured(found.partitions[0].plan), series="refit") for number in (1, 2)]
+    again = summarised(
+        replace(found, partitions=(*found.partitions, partition(REFIT, plan, None))), [*found.runs, *runs]
+    )
+    assert again.partitions[:2] == found.partitions[:2], "its rounds change nothing for the others"
+    assert again.audit == found.audit, "and it was planned from what was measured, so it is no promise"
+    added = again.partitions[2]
+    assert added.rank is None
+    assert added.ratio is not None
+    assert added.ratio.runs == pytest.approx((8 / 12, 8 / 12))
 
 
 def test_few_runs_cannot_carry_95_per_cent() -> None:

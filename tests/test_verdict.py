@@ -110,7 +110,7 @@ def test_planning_again_is_worth_it_or_not() -> None:
     assert any("they have not run" in line for line in verdict(added))
     for speeds, word in (((12.0, 12.1), "gave +2"), ((9.9, 10.1), "noise hides"), ((9.0, 9.0), "not worth it")):
         runs = [replace(done.runs[0], name=REFIT, round=number, series="refit", throughput_samples_per_s=speed,
-                        stages=()) for number, speed in enumerate(speeds, 1)]  # fmt: skip
+                        ) for number, speed in enumerate(speeds, 1)]  # fmt: skip
         ours = [replace(done.runs[0], round=number, series="refit") for number in (1, 2)]
         bare = replace(added, partitions=tuple(added.partitions))
         found = summarised(bare, [*done.runs, *ours, *_with_stages(runs, done)])
@@ -134,6 +134,30 @@ def test_the_winner_at_a_batch_size_has_a_reason() -> None:
     assert tie.runner_up == ""
     shared = winner(comparison({"optimized": (1.0,), "end-load": (9.0,)}, cores=(0, 0)))
     assert shared.names == ("optimized",), "where stages shared cores, the prediction says who wins"
+
+
+def test_an_evenly_spaced_split_that_won_is_not_passed_over() -> None:
+    moved = plans("middle-load", profile=chain([1, 1, 9, 1]))["middle-load"]
+    named = plans("optimized", "end-load") | {"spaced-1": moved}
+    speeds = {"optimized": (10.0, 10.0), "end-load": (5.0, 5.0)}
+    said = verdict(comparison(speeds | {"spaced-1": (11.0, 11.0)}, named=named))[0]
+    assert said.endswith("spaced-1, which nobody proposed, was faster still: optimized ran 0.91 ± 0.00 times as fast.")
+    assert "spaced-1" not in verdict(comparison(speeds | {"spaced-1": (9.0, 11.0)}, named=named))[0]
+
+
+def test_where_nothing_ran_nobody_won() -> None:
+    nothing = winner(comparison({"optimized": (None,), "end-load": (None,)}))
+    assert nothing.names == ()
+    assert nothing.reason == "nothing ran"
+    one = winner(comparison({"optimized": (30.0, 30.0), "end-load": (10.0, 10.0)}))
+    assert change([one, nothing]) == ""
+    other = replace(one, batch_size=16, names=("end-load",))
+    assert "most likely it is noise" in change([one, other]), "the costs have not moved"
+
+
+def test_baselines_say_nothing_of_speed_where_stages_shared_cores() -> None:
+    found = comparison({"optimized": (10.0, 10.0)}, baselines={"a": (5.0, 5.0)}, cores=(0, 0))
+    assert not any("Instead" in line for line in verdict(found))
 
 
 def test_why_the_winner_changes_with_the_batch_size() -> None:
