@@ -103,4 +103,5 @@ def _largest_part(splits: Sequence[SplitAudit]) -> str:
     }
     sizes = {name: mean(map(abs, values)) for name, values in shares.items()}
     part = max(sizes, key=sizes.__getitem__)
-    return f"the largest part is {part}, {sizes[part]:.1%} of the period ({mean(shares[part]):+.1%} net)"
+    net = mean(shares[part])
+    return f"the largest part is {part}, {sizes[part]:.1%} of the period whatever its sign ({net:+.1%} with it)"

@@ -71,8 +71,8 @@ def change(winners: Sequence[Winner]) -> str:
         f"{first.batch_size} and {last.update_share:.0%} at batch {last.batch_size}"
     )
     moved = (
-        f"; the heaviest layer is {first.heaviest} ({first.heaviest_share:.0%}) at first and {last.heaviest} "
-        f"({last.heaviest_share:.0%}) at last"
+        f"; the heaviest layer is {first.heaviest} ({first.heaviest_share:.0%}) there and {last.heaviest} "
+        f"({last.heaviest_share:.0%}) here"
     )
     kept = set.intersection(*(set(one.names) for one in winners))
     if kept:

@@ -56,7 +56,7 @@ def speed(comparison: Comparison) -> str:
     if best.name == worst.name:
         return f"{about}: {_against(ours, best, best.name)}.{_faster_still(comparison)}"
     sentence = f"{about}: {_against(ours, best, f'{best.name}, the fastest {word}')}"
-    slowest = f"it ran {_times(worst.ratio)} times as fast as {worst.name}, the slowest"
+    slowest = f"it ran {_times(worst.ratio)} times as fast as {worst.name}, the slowest {word}"
     return f"{sentence}; {slowest}.{_faster_still(comparison)}"
 
 
@@ -76,9 +76,11 @@ def insight(comparison: Comparison) -> str:
     heaviest = max(slow.plan.stages, key=slow.plan.minibatch_s)
     number = slow.plan.stages.index(heaviest)
     share = sum(costs[name] for name in heaviest.layers) / whole
+    ours = next(part for part in comparison.partitions if part.name == comparison.reference)
+    most = max(sum(costs[name] for name in stage.layers) for stage in ours.plan.stages) / whole
     return (
         f"{sentence}; stage {number} of {slow.name} has {len(heaviest.layers) / len(costs):.0%} of the layers and "
-        f"{share:.0%} of the time."
+        f"{share:.0%} of the time, and no stage of {ours.name} has more than {most:.0%} of it."
     )
 
 
@@ -122,8 +124,8 @@ def memory(comparison: Comparison) -> str:
     peak, number = max(known)
     planned = part.stages[number].predicted_memory_bytes
     return (
-        f"Memory: the largest stage of {part.name}, stage {number}, peaked at {peak / MEBIBYTE:.0f} MiB "
-        f"(predicted {planned / MEBIBYTE:.0f})."
+        f"Memory: the largest stage of {part.name}, stage {number}, peaked at {peak / MEBIBYTE:.0f} MiB, "
+        f"{peak / planned - 1:+.0%} against the {planned / MEBIBYTE:.0f} MiB that were predicted."
     )
 
 
@@ -172,8 +174,8 @@ def _faster_still(comparison: Comparison) -> str:
 
 
 def _times(ratio: Spread | None) -> str:
-    """Return a ratio as ``1.31 ± 0.02``, half the width of its interval behind it; of one round, the ratio alone."""
+    """Return a ratio as ``1.31 ± 0.02``, with how far its interval goes to the farther side; of one round, itself."""
     assert ratio is not None
     if len(ratio.runs) < 2:
         return f"{ratio.median:.2f}"
-    return f"{ratio.median:.2f} ± {(ratio.high - ratio.low) / 2:.2f}"
+    return f"{ratio.median:.2f} ± {max(ratio.high - ratio.median, ratio.median - ratio.low):.2f}"

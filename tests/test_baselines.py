@@ -2,7 +2,9 @@
 
 import copy
 import os
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import psutil
 import pytest
@@ -78,11 +80,12 @@ def test_one_process_trains_as_torch_does(tuned: bool, name: RuleName, monkeypat
     step, minibatches = PREPARE["process"](
         Spec(kind="process", tuned=tuned, threads=1, config=config, seed=0, cores=(0,))
     )
-    rule = {
+    rules: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
         "sgd": lambda of: torch.optim.SGD(of, lr=0.01, momentum=0.9, weight_decay=0.1),
         "adam": lambda of: torch.optim.Adam(of, lr=0.01, weight_decay=0.1),
         "adamw": lambda of: torch.optim.AdamW(of, lr=0.01, weight_decay=0.1),
-    }[name](theirs.parameters())
+    }
+    rule = rules[name](theirs.parameters())
     for _ in range(3):
         step()
         rule.zero_grad()

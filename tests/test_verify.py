@@ -51,7 +51,7 @@ def verified(
 
 
 @pytest.mark.usefixtures("settled_process")
-@settings(deadline=None, max_examples=24, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=16, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     schedule=st.sampled_from(list(SEMANTICS)),
     channel=st.sampled_from(CHANNELS),
