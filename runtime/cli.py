@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         "--refit", action="store_true", help="plan again with the measured stage times, and run that plan"
     )
     several.add_argument(
-        "--quick", action="store_true", help="a short version: one round of few minibatches, two batch sizes at most"
+        "--quick", action="store_true", help="a short version: one round of few minibatches at the smallest batch size"
     )
     several.add_argument("--fresh", action="store_true", help="measure anew what is there already")
     add_running(several, on_nan="warn")

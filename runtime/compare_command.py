@@ -27,7 +27,6 @@ RESULTS = Path("results")
 FILE = "comparison.json"
 AUDITED_SPLITS = 10
 QUICK_BATCHES = 6
-QUICK_SIZES = 2
 FAILED = 1
 
 
@@ -68,10 +67,8 @@ def compare_all(options: argparse.Namespace) -> int:
 
 
 def _quick(wanted: list[Config], options: argparse.Namespace) -> list[Config]:
-    """Return a short version: of each model the smallest batch sizes, a round of few minibatches, or what is typed."""
-    sizes: dict[str, list[int]] = {}
-    for config in sorted(wanted, key=lambda config: config.batch_size):
-        sizes.setdefault(config.model, []).append(config.batch_size)
+    """Return a short version: each model's smallest batch size, a round of few minibatches, or what is typed."""
+    smallest = {config.model: config.batch_size for config in sorted(wanted, key=lambda config: -config.batch_size)}
     return [
         replace(
             config,
@@ -79,7 +76,7 @@ def _quick(wanted: list[Config], options: argparse.Namespace) -> list[Config]:
             repeats=options.repeats or 1,
         )
         for config in wanted
-        if config.batch_size in sizes[config.model][:QUICK_SIZES]
+        if config.batch_size == smallest[config.model]
     ]
 
 

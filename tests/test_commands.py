@@ -367,12 +367,12 @@ def test_the_module_form_refuses_with_exit_code_2_and_one_line(in_folder: Path) 
 def test_an_interrupted_study_goes_on_and_a_finished_one_is_not_run_again(
     in_folder: Path, small_profile: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copytree(small_profile, in_folder / "profiles" / "quick")
+    shutil.copytree(small_profile, in_folder / "profiles")
     (in_folder / "study.yaml").write_text(
         "models: {'small_models:Residual': 5}\nbatch_sizes: [2, 4]\nimage_size: 16\nrepeats: 2\nschemes: [end-load]\n"
     )
-    command = [sys.executable, "-m", "runtime", "compare", "--config", "study.yaml", "--stages", "2", "--quick"]
-    command += ["--repeats", "2", "--out", "found"]
+    command = [sys.executable, "-m", "runtime", "compare", "--config", "study.yaml", "--stages", "2"]
+    command += ["--out", "found"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     study = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
     first = in_folder / "found" / "small_models-Residual-b2-16-s2" / "comparison.json"
