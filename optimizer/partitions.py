@@ -72,5 +72,5 @@ def plans_for(
 
 def distinct(plans: Sequence[Plan]) -> list[int]:
     """Return for each plan the index of the first plan that splits the layers in the same way."""
-    splits = [tuple(stage.layers for stage in plan.stages) for plan in plans]
+    splits = [plan.split for plan in plans]
     return [splits.index(split) for split in splits]

@@ -29,9 +29,8 @@ def spaced(planner: Planner, wanted: int, taken: set[tuple[tuple[str, ...], ...]
         found = {}
         for cuts in _targets(len(planner.costs.layers), planner.stages, steps):
             plan = planner.in_captured_order("spaced", nearest_legal(cuts, planner.legal_cuts, planner.stages))
-            split = tuple(stage.layers for stage in plan.stages)
-            if split not in taken:
-                found.setdefault(split, plan)
+            if plan.split not in taken:
+                found.setdefault(plan.split, plan)
         if len(found) >= missing:
             break
         steps *= 2

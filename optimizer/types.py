@@ -149,6 +149,11 @@ class Plan:
         return tuple(stage.layers[-1] for stage in self.stages[:-1])
 
     @property
+    def split(self) -> tuple[tuple[str, ...], ...]:
+        """The layers of each stage: what makes two plans the same split."""
+        return tuple(stage.layers for stage in self.stages)
+
+    @property
     def updates(self) -> float:
         """Updates a minibatch under the plan's schedule."""
         minibatches = self.predicted.minibatches

@@ -118,9 +118,7 @@ class Stepper:
 
         Both are timed in turn on the gradients of one step, pass by pass over all layers, as an update goes.
         """
-        used = self.versions.bind()
-        self._bind_attributes()
-        loss(heads(self.captured.model(self.inputs)), self.labels).backward()  # type: ignore[no-untyped-call]
+        used = self._plain_backward()
         gradients = self.versions.gradients(used)
         shares: list[list[float]] = [[] for _ in self.segment.operations]
         for _ in range(IN_PLACE_PASSES):
@@ -140,9 +138,7 @@ class Stepper:
     def plain_step(self) -> float:
         """Run model, loss, backward and update as anyone would, and return how long it took."""
         start = self.clock()
-        used = self.versions.bind()
-        self._bind_attributes()
-        loss(heads(self.captured.model(self.inputs)), self.labels).backward()  # type: ignore[no-untyped-call]
+        used = self._plain_backward()
         self.versions.update(used)
         self.minibatch += 1
         return self.clock() - start
@@ -176,6 +172,13 @@ class Stepper:
         forward[LOSS] = clock() - start
         backward = self._backward(result, events, clock)
         return forward, backward, self._update(used, clock)
+
+    def _plain_backward(self) -> int:
+        """Run model, loss and backward on the newest version, and return its number."""
+        used = self.versions.bind()
+        self._bind_attributes()
+        loss(heads(self.captured.model(self.inputs)), self.labels).backward()  # type: ignore[no-untyped-call]
+        return used
 
     def _bind_attributes(self) -> None:
         """Let the model's own forward, too, read the bound version of what it reads directly."""

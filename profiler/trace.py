@@ -1,6 +1,6 @@
 """Trace a model with torch.fx into operations: what is called, in which order, and what reads what."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -111,20 +111,28 @@ def _placeholder(node: fx.Node, names: dict[fx.Node, Any], name: str) -> Any:
     )
 
 
+def layer_name(node: fx.Node, taken: Collection[str]) -> str:
+    """Return a layer's name: its module's path, numbered where that is called again; or its own as a graph node."""
+    if node.op != "call_module":
+        return node.name if node.name not in taken else f"{node.name}_fn"
+    name = path = str(node.target)
+    repeat = 1
+    while name in taken:
+        name, repeat = f"{path}_{repeat}", repeat + 1
+    return name
+
+
 def _operation(model: nn.Module, node: fx.Node, index: int, names: dict[fx.Node, Any], taken: set[str]) -> Operation:
     target: Any = node.target
     if node.op == "call_module":
-        path, target = str(node.target), model.get_submodule(str(node.target))
-        kind, name = type(target).__name__, path
-        repeat = 1
-        while name in taken:
-            name, repeat = f"{path}_{repeat}", repeat + 1
+        target = model.get_submodule(str(node.target))
+        kind = type(target).__name__
     else:
         named = target.function if isinstance(target, Applied) else target
         kind = str(target) if node.op == "call_method" else getattr(named, "__name__", str(target))
         if "<locals>" in getattr(target, "__qualname__", "") and getattr(nn.functional, kind, None) is target:
             target = Functional(kind)
-        name = node.name if node.name not in taken else f"{node.name}_fn"
+    name = layer_name(node, taken)
     taken.add(name)
     args: Any = map_aggregate(node.args, lambda leaf: names.get(leaf, leaf))  # type: ignore[arg-type]
     kwargs: Any = map_aggregate(node.kwargs, lambda leaf: names.get(leaf, leaf))  # type: ignore[arg-type]

@@ -5,8 +5,6 @@ from dataclasses import replace
 from optimizer.assemble import scheduled
 from optimizer.planner import Planner
 from optimizer.refit import Observation, refitted
-from optimizer.schedule import schedule_of
-from optimizer.types import Plan
 from profiler.files import digest, to_json
 from runtime.comparison import REFIT, Comparison, PartitionComparison, Refit
 from runtime.request import partition
@@ -28,22 +26,19 @@ def with_refit(comparison: Comparison, planner: Planner) -> Comparison:
         return comparison
     again = Planner(refitted(planner.profile, observations), planner.stages, planner.minibatches)
     new = again.optimized()
-    reference = next(part for part in comparison.partitions if part.name == comparison.reference)
+    reference = comparison.ours
     old = again.same_split(reference.plan)
-    same = next((part for part in ran if _split(part.plan) == _split(new)), None)
-    schedule = schedule_of(
-        comparison.schedule, comparison.num_stages, comparison.minibatches, comparison.flush_every or 1
-    )
+    same = next((part for part in ran if part.plan.split == new.split), None)
     found = Refit(
         cuts=new.cuts,
-        same_split=_split(new) == _split(reference.plan),
+        same_split=new.split == reference.plan.split,
         predicted_gain=old.bottleneck_s / new.bottleneck_s - 1,
     )
     if digest(to_json(planner.profile)) != reference.plan.profile_digest:
         comparison = replace(comparison, doubts=(*comparison.doubts, OTHER_PROFILE))
     if found.same_split:
         return replace(comparison, refit=found)
-    added = partition(REFIT, scheduled(new, schedule), same.name if same else None)
+    added = partition(REFIT, scheduled(new, comparison.actions), same.name if same else None)
     return summarised(replace(comparison, partitions=(*comparison.partitions, added), refit=found), comparison.runs)
 
 
@@ -55,11 +50,7 @@ def _observations(part: PartitionComparison) -> list[Observation]:
             last=number == last,
             in_place=planned.update_s == planned.update_in_place_s,
             updates=part.plan.updates,
-            work_s=stage.forward_s + stage.backward_s + stage.update_s,
+            work_s=stage.work_s,
         )
         for number, (planned, stage) in enumerate(zip(part.plan.stages, part.stages, strict=True))
     ]
-
-
-def _split(plan: Plan) -> tuple[tuple[str, ...], ...]:
-    return tuple(stage.layers for stage in plan.stages)

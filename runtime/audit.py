@@ -12,14 +12,12 @@ Alone means under the ``sequential`` schedule, with as many weight versions as i
 the stage before runs its backward while this one updates. So a little of the update's contention counts as compute.
 """
 
-import warnings
 from collections.abc import Sequence
 from statistics import mean
 
 from runtime.comparison import REFIT, Audit, PartitionComparison, SplitAudit
+from runtime.ranks import agreement
 
-FEWEST = 3
-"""Splits that a rank correlation takes."""
 GOOD, FAIR = 0.05, 0.10
 ORDERED = 0.9
 
@@ -39,7 +37,10 @@ def audit(partitions: Sequence[PartitionComparison], batch_size: int, *, compara
         return Audit(mean_absolute_error=None, spearman=None, splits=(), verdict=f"There is nothing to audit: {why}.")
     splits = tuple(_split(part, batch_size) for part in ran)
     off = mean(abs(split.error) for split in splits)
-    order = _spearman(ran)
+    order = agreement(
+        [part.predicted_throughput_samples_per_s for part in ran],
+        [part.throughput_samples_per_s.median for part in ran if part.throughput_samples_per_s],
+    )
     return Audit(mean_absolute_error=off, spearman=order, splits=splits, verdict=_verdict(splits, off, order))
 
 
@@ -47,7 +48,7 @@ def _split(part: PartitionComparison, batch_size: int) -> SplitAudit:
     assert part.throughput_samples_per_s is not None
     measured_s = batch_size / part.throughput_samples_per_s.median
     predicted_s = batch_size / part.predicted_throughput_samples_per_s
-    works = [stage.forward_s + stage.backward_s + stage.update_s for stage in part.stages]
+    works = [stage.work_s for stage in part.stages]
     totals = [work_s + stage.send_s for work_s, stage in zip(works, part.stages, strict=True)]
     slowest = max(range(len(totals)), key=totals.__getitem__)
     stage, planned = part.stages[slowest], part.plan.stages[slowest]
@@ -67,27 +68,12 @@ def _split(part: PartitionComparison, batch_size: int) -> SplitAudit:
     )
 
 
-def _spearman(ran: Sequence[PartitionComparison]) -> float | None:
-    from scipy import stats
-
-    if len(ran) < FEWEST:
-        return None
-    predicted = [part.predicted_throughput_samples_per_s for part in ran]
-    measured = [part.throughput_samples_per_s.median for part in ran if part.throughput_samples_per_s]
-    if len(set(predicted)) == 1 or len(set(measured)) == 1:
-        return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return float(stats.spearmanr(predicted, measured).statistic)
-
-
 def _verdict(splits: Sequence[SplitAudit], off: float, order: float | None) -> str:
     worst = max(splits, key=lambda split: abs(split.error))
     held = "held" if off <= GOOD else "held roughly" if off <= FAIR else "did not hold"
-    over = f"over {len(splits)} splits (at most {abs(worst.error):.1%}, {worst.partition})" if splits[1:] else "for it"
-    sentence = f"The promise {held}: throughput off by {off:.1%} on average {over}"
-    if len(splits) == 1:
-        sentence = f"The promise {held}: throughput off by {off:.1%}"
+    sentence = f"The promise {held}: throughput off by {off:.1%}"
+    if len(splits) > 1:
+        sentence += f" on average over {len(splits)} splits (at most {abs(worst.error):.1%}, {worst.partition})"
     if order is not None:
         kept = "the order was kept" if order >= ORDERED else "the order was not kept"
         sentence += f"; {kept} (Spearman {order:.2f})"

@@ -5,9 +5,7 @@ ddp          DistributedDataParallel over gloo, a minibatch in each process
 pipelining   torch.distributed.pipelining's Schedule1F1B with our split, eight micro-batches an update
 """
 
-import ctypes
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -24,17 +22,17 @@ from profiler.execute import heads, loss
 from profiler.inputs import inputs
 from profiler.process import settle
 from profiler.rule import UpdateRule
+from profiler.trace import layer_name
 from runtime.baselines import MICRO_BATCHES, Kind, Spec
+from runtime.entry import tie_to
 
 WARM_UP_UPDATES = 2
-_PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
     """Read what to do from stdin and do it."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     spec = msgspec.json.decode(sys.stdin.buffer.read(), type=Spec)
-    if os.getppid() != spec.parent:
+    if not tie_to(spec.parent):
         return
     results = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what user code prints is no result
@@ -144,15 +142,11 @@ def _pipeline(spec: Spec) -> Step:
 
 
 def _layer_names(whole: fx.GraphModule) -> Mapping[fx.Node, str]:
-    """Return what the plan calls each node: its module's path, numbered where one is called again, or its own name."""
+    """Return what the plan calls each node."""
     taken: dict[str, fx.Node] = {}
     for node in whole.graph.nodes:
         if node.op in ("call_module", "call_function", "call_method"):
-            path = str(node.target) if node.op == "call_module" else node.name
-            name, repeat = path, 1
-            while name in taken:
-                name, repeat = f"{path}_{repeat}", repeat + 1
-            taken[name] = node
+            taken[layer_name(node, taken)] = node
     return {node: name for name, node in taken.items()}
 
 

@@ -111,7 +111,7 @@ class Baselines:
             world_size=world,
             port=_free_port() if world > 1 else 0,
             parent=os.getpid(),
-            stages=tuple(stage.layers for stage in self._plan.stages),
+            stages=self._plan.split,
         )
         whole_s = sum(stage.total_s for stage in self._plan.stages) * (self._config.batches + 2 * MICRO_BATCHES) * world
         return _speed(row, spec, START_S + GENEROSITY * whole_s)

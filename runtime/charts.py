@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.assemble import timeline
-from optimizer.schedule import KIND_NAMES, Kind, schedule_of
+from optimizer.schedule import KIND_NAMES, Kind
 from runtime.comparison import BaselineComparison, Comparison, PartitionComparison
 from runtime.records import RunRecord
 from runtime.svg import ACCENT, INK, MUTED, picture
@@ -181,16 +181,13 @@ def _predicted(
     comparison: Comparison, part: PartitionComparison, run: RunRecord
 ) -> list[list[tuple[Kind, int, float, float]]]:
     shown = 1 + max(span[1] for row in run.timeline for span in row)
-    schedule = schedule_of(
-        comparison.schedule, comparison.num_stages, comparison.minibatches, comparison.flush_every or 1
-    )
     return [
         [
             (span.action.kind, span.action.minibatch, span.start_s, span.end_s)
             for span in row
             if span.action.minibatch < shown
         ]
-        for row in timeline(part.plan.stages, schedule)
+        for row in timeline(part.plan.stages, comparison.actions)
     ]
 
 

@@ -1,10 +1,10 @@
 """Draw several comparisons together: promise against measurement, batch sizes, models."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from runtime.charts import MEBIBYTE, own_splits
-from runtime.comparison import REFIT, Comparison, PartitionComparison
+from runtime.comparison import REFIT, Comparison
 from runtime.svg import ACCENT, INK, MUTED, RULE, picture
 from runtime.verdict import SPACED, rivals
 
@@ -90,19 +90,17 @@ def across(comparisons: Sequence[Comparison]) -> str:
 
 def beside(comparison: Comparison, name: str) -> float | None:
     """Return how fast a partition ran, the reference being 1; where stages shared cores, how fast it should run."""
-    parts: Mapping[str, PartitionComparison] = {part.name: part for part in comparison.partitions}
-    part = parts.get(name)
+    part = comparison.part(name)
     if part is None:
         return None
     if not comparison.comparable:
-        ours = parts[comparison.reference].predicted_throughput_samples_per_s
-        return part.predicted_throughput_samples_per_s / ours
+        return part.predicted_throughput_samples_per_s / comparison.ours.predicted_throughput_samples_per_s
     return 1 / part.ratio.median if part.ratio else None
 
 
 def peak_mib(comparison: Comparison, name: str) -> float:
     """Return the peak of a partition's largest stage in MiB; not a number where it is not known."""
-    part = next((part for part in comparison.partitions if part.name == name), None)
+    part = comparison.part(name)
     peaks = [stage.peak_rss_bytes for stage in part.stages] if part else []
     known = [peak for peak in peaks if peak is not None]
     return max(known) / MEBIBYTE if known else float("nan")
@@ -113,7 +111,7 @@ def _named(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def _speed(comparison: Comparison, name: str) -> float:
-    part = next((part for part in comparison.partitions if part.name == name), None)
+    part = comparison.part(name)
     if part is None:
         return float("nan")
     if not comparison.comparable:

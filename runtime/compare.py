@@ -69,22 +69,17 @@ def compare(
 def steps(comparison: Comparison) -> Iterator[Step]:
     """Yield the runs that are still to be done, in order."""
     done = {(run.series, run.round, run.name) for run in comparison.runs}
-    splits = [part.name for part in comparison.partitions if part.same_as is None and part.name != REFIT]
     series: list[tuple[Series, int, Sequence[str]]] = []
     if comparison.comparable:
-        series.append(("alone", 1, splits))
+        series.append(("alone", 1, comparison.splits))
     series += [("main", number, comparison.contenders) for number in range(1, comparison.repeats + 1)]
     if any(part.name == REFIT and part.same_as is None for part in comparison.partitions):
-        pair = (_ran_as(comparison, comparison.reference), REFIT)
+        pair = (comparison.ours.same_as or comparison.reference, REFIT)
         series += [("refit", number, pair) for number in range(1, comparison.repeats + 1)]
     for kind, number, names in series:
         order = list(names)
         random.Random(f"{kind} {number}").shuffle(order)  # noqa: S311 - an order, no secret
         yield from (Step(kind, number, name) for name in order if (kind, number, name) not in done)
-
-
-def _ran_as(comparison: Comparison, name: str) -> str:
-    return next(part.same_as or name for part in comparison.partitions if part.name == name)
 
 
 def _hopeless(runs: Sequence[RunRecord], step: Step) -> bool:

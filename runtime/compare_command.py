@@ -162,7 +162,7 @@ def _begun(options: argparse.Namespace, config: Config, request: "Request", sche
         note(sentence, quiet=options.quiet)
 
     plans = plans_of(options, config, list(request.asked), schemes, planner=planner, report=report)
-    known = {tuple(stage.layers for stage in plan.stages) for plan in plans.values()}
+    known = {plan.split for plan in plans.values()}
     plans |= spaced(planner, request.distinct_splits, known)
     schedule = schedule_of(request.schedule, request.num_stages, request.minibatches, request.flush_every or 1)
     plans = {name: scheduled(plan, schedule) for name, plan in plans.items()}

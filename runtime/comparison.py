@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from optimizer.schedule import ScheduleName
+from optimizer.schedule import FLUSH_EVERY, Schedule, ScheduleName, schedule_of
 from optimizer.types import Plan
 from profiler.rule import UpdateRule
 from profiler.types import Machine
@@ -51,6 +51,11 @@ class StageComparison:
     foreign_load: float
     predicted_memory_bytes: int
     peak_rss_bytes: int | None
+
+    @property
+    def work_s(self) -> float:
+        """Forward, backward and update."""
+        return self.forward_s + self.backward_s + self.update_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,10 +217,28 @@ class Comparison:
         return min(self._runs_of(name) for name in self.contenders)
 
     @property
+    def splits(self) -> tuple[str, ...]:
+        """The partitions that run in every round: one for each distinct split."""
+        return tuple(part.name for part in self.partitions if part.same_as is None and part.name != REFIT)
+
+    @property
     def contenders(self) -> tuple[str, ...]:
         """What runs in every round: the distinct splits, and the baselines."""
-        splits = [part.name for part in self.partitions if part.same_as is None and part.name != REFIT]
-        return (*splits, *(one.row for one in self.baselines))
+        return (*self.splits, *(one.row for one in self.baselines))
+
+    @property
+    def actions(self) -> Schedule:
+        """What every stage does in a run."""
+        return schedule_of(self.schedule, self.num_stages, self.minibatches, self.flush_every or FLUSH_EVERY)
+
+    def part(self, name: str) -> PartitionComparison | None:
+        """Return the partition of that name, if there is one."""
+        return next((part for part in self.partitions if part.name == name), None)
+
+    @property
+    def ours(self) -> PartitionComparison:
+        """The partition that ratios are about."""
+        return next(part for part in self.partitions if part.name == self.reference)
 
     @property
     def complete(self) -> bool:

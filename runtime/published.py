@@ -1,15 +1,14 @@
 """The study's own figures beside ours: its rows in its order, ours in ours, and how far the two orders agree."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from profiler.config import convert, folder, read_mapping
 from runtime.comparison import Comparison
+from runtime.ranks import agreement
 
 SIZES = "batch_sizes"
 STAGES, IMAGE = 4, (3, 128, 128)
-FEWEST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +87,5 @@ def _places(times: Mapping[str, float]) -> dict[str, int]:
 
 
 def _agreement(theirs: Mapping[str, float], ours: Mapping[str, float]) -> float | None:
-    from scipy import stats
-
     names = [name for name in theirs if name in ours]
-    if len(names) < FEWEST or len({ours[name] for name in names}) == 1:
-        return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return float(stats.spearmanr([theirs[name] for name in names], [ours[name] for name in names]).statistic)
+    return agreement([theirs[name] for name in names], [ours[name] for name in names])

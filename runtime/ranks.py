@@ -14,6 +14,8 @@ from profiler.statistics import interval
 from runtime.comparison import Spread
 from runtime.records import RunRecord, Series
 
+FEWEST = 3
+"""Pairs that a rank correlation takes."""
 Rounds = Mapping[int, float]
 """Throughput by round."""
 
@@ -62,3 +64,12 @@ def ranks(found: Mapping[str, Rounds]) -> dict[str, int]:
         else:
             given[name], leader = place, name
     return given
+
+
+def agreement(one: Sequence[float], other: Sequence[float]) -> float | None:
+    """Return Spearman's rank correlation; None for fewer than ``FEWEST`` pairs, or where either side is one value."""
+    from scipy import stats
+
+    if len(one) < FEWEST or len(set(one)) == 1 or len(set(other)) == 1:
+        return None
+    return float(stats.spearmanr(one, other).statistic)

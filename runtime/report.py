@@ -1,6 +1,6 @@
 """Render comparisons as one page, HTML that needs nothing else, or Markdown; from the files alone, again and again."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
@@ -10,7 +10,7 @@ from profiler.command import counted
 from profiler.files import write_whole
 from runtime import table
 from runtime.caveats import caveats
-from runtime.comparison import Comparison, PartitionComparison
+from runtime.comparison import Comparison
 from runtime.published import beside_the_study
 from runtime.reasons import change, winner
 from runtime.verdict import against_baselines, insight, memory, refit, rivals, speed, title
@@ -127,7 +127,7 @@ def _pictures(comparisons: Sequence[Comparison]) -> dict[str, Any]:
             "stages": charts.stages(one),
             "layers": charts.layers(one) if detailed else "",
             "memory": charts.memory(one) if detailed else "",
-            "timelines": _timelines(one, charts.timelines) if detailed else [],
+            "timelines": _timelines(one) if detailed else [],
         }
         for one in comparisons
     ]
@@ -143,19 +143,16 @@ def _pictures(comparisons: Sequence[Comparison]) -> dict[str, Any]:
             else [charts.layers(one) for one in (group[:1] if len(group) == 1 else (group[0], group[-1]))]
             for group in groups
         ],
-        "timelines_of": [[] if detailed else _timelines(group[-1], charts.timelines) for group in groups],
+        "timelines_of": [[] if detailed else _timelines(group[-1]) for group in groups],
     }
 
 
-def _timelines(comparison: Comparison, draw: Callable[[Comparison, PartitionComparison], str]) -> list[tuple[str, str]]:
+def _timelines(comparison: Comparison) -> list[tuple[str, str]]:
     """Return the names and pictures of the chosen splits: the reference, the fastest of the others and the slowest."""
-    parts = {part.name: part for part in comparison.partitions}
+    from runtime import charts
+
     others = [part for part in rivals(comparison) if part.ratio and part.same_as != comparison.reference]
     others.sort(key=lambda part: part.ratio.median if part.ratio else 0.0)
-    chosen = [parts[comparison.reference], *others[:1], *others[-1:]]
-    drawn: dict[str, str] = {}
-    for part in chosen:
-        ran = part.same_as or part.name
-        if ran not in drawn:
-            drawn[ran] = draw(comparison, parts[ran])
+    chosen = [comparison.part(part.same_as or part.name) for part in (comparison.ours, *others[:1], *others[-1:])]
+    drawn = {part.name: charts.timelines(comparison, part) for part in dict.fromkeys(chosen) if part is not None}
     return [(name, svg) for name, svg in drawn.items() if svg]

@@ -58,17 +58,8 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
         table.add_section()
     for one in comparison.baselines:
         spread = one.throughput_samples_per_s
-        table.add_row(
-            "",
-            one.row,
-            one.semantics,
-            "",
-            f"{spread.median:.1f}" if spread else "failed",
-            interval_of(spread),
-            ratio_of(one.ratio),
-            "",
-            "",
-        )
+        speed = f"{spread.median:.1f}" if spread else "failed"
+        table.add_row("", one.row, one.semantics, "", speed, interval_of(spread), ratio_of(one.ratio), "", "")
     console.print(table)
     if comparison.distinct_splits and comparison.audit.splits:
         console.print(_audit_table(comparison))

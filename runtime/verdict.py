@@ -38,16 +38,16 @@ def rivals(comparison: Comparison) -> list[PartitionComparison]:
 def speed(comparison: Comparison) -> str:
     """Say how many times as fast the reference ran as the fastest and the slowest of the others."""
     about, ours = title(comparison), comparison.reference
-    parts = {part.name: part for part in comparison.partitions}
+    part = comparison.ours
     others = rivals(comparison)
     if not others:
-        return f"{about}: {_alone(parts[ours])}."
-    if all(part.same_as is not None for part in others) and parts[ours].same_as is None:
+        return f"{about}: {_alone(part)}."
+    if all(part.same_as is not None for part in others) and part.same_as is None:
         return f"{about}: all partitions are the same split."
     if not comparison.comparable:
-        return _predicted(comparison, parts[ours], others)
+        return _predicted(comparison, part, others)
     ran = [part for part in others if part.throughput_samples_per_s and part.ratio]
-    if not ran or not parts[ours].throughput_samples_per_s:
+    if not ran or not part.throughput_samples_per_s:
         return f"{about}: too few runs came through to compare {ours} with anything."
     # Of partitions that are the same split, the one that ran is named.
     best = min(ran, key=lambda part: (part.ratio.median if part.ratio else 0.0, part.same_as is not None))
@@ -68,19 +68,16 @@ def insight(comparison: Comparison) -> str:
         return ""
     largest = max(costs, key=costs.__getitem__)
     sentence = f"Why: {largest}, one of {counted(len(costs), 'layer')}, takes {costs[largest] / whole:.0%} of a step"
-    slow = max(
-        rivals(comparison), key=lambda part: -part.predicted_throughput_samples_per_s, default=None
-    )  # fmt: skip
+    slow = min(rivals(comparison), key=lambda part: part.predicted_throughput_samples_per_s, default=None)
     if slow is None or slow.same_as == comparison.reference:
         return f"{sentence}."
     heaviest = max(slow.plan.stages, key=slow.plan.minibatch_s)
     number = slow.plan.stages.index(heaviest)
     share = sum(costs[name] for name in heaviest.layers) / whole
-    ours = next(part for part in comparison.partitions if part.name == comparison.reference)
-    most = max(sum(costs[name] for name in stage.layers) for stage in ours.plan.stages) / whole
+    most = max(sum(costs[name] for name in stage.layers) for stage in comparison.ours.plan.stages) / whole
     return (
         f"{sentence}; stage {number} of {slow.name} has {len(heaviest.layers) / len(costs):.0%} of the layers and "
-        f"{share:.0%} of the time, and no stage of {ours.name} has more than {most:.0%} of it."
+        f"{share:.0%} of the time, and no stage of {comparison.reference} has more than {most:.0%} of it."
     )
 
 
@@ -90,10 +87,10 @@ def refit(comparison: Comparison) -> str:
     assert found is not None
     if found.same_split:
         return "Planned again with the measured stage times, the split stays the same: there was nothing to gain."
-    part = next(part for part in comparison.partitions if part.name == REFIT)
+    part = comparison.part(REFIT)
     cuts = ", ".join(found.cuts)
     promise = f"Planned again with the measured stage times, cuts after {cuts} promise {found.predicted_gain:+.1%}"
-    if part.ratio is None:
+    if part is None or part.ratio is None:
         return f"{promise}; they have not run."
     gain = 1 / part.ratio.median - 1
     worth = (
@@ -116,7 +113,7 @@ def against_baselines(comparison: Comparison) -> str:
 
 def memory(comparison: Comparison) -> str:
     """Say what the reference's largest stage took."""
-    part = next(part for part in comparison.partitions if part.name == comparison.reference)
+    part = comparison.ours
     peaks = [(stage.peak_rss_bytes, number) for number, stage in enumerate(part.stages)]
     known = [(peak, number) for peak, number in peaks if peak is not None]
     if not known:
