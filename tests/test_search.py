@@ -1,5 +1,6 @@
 """The search against brute force over every assignment of layers to stages, written from the problem statement."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -149,6 +150,8 @@ def test_a_graph_with_too_many_ideals_is_planned_along_its_captured_order(monkey
 @settings(deadline=None, max_examples=60)
 @given(profile=random_profiles(link=Link(sizes_bytes=(), copy_s=())))
 def test_more_stages_never_raise_the_bottleneck_where_links_are_free(profile: Profile) -> None:
+    # A last stage that updates in place for less can lose its gain to one stage more: only the last stage has it.
+    profile = replace(profile, layers=tuple(replace(one, in_place_share=1.0) for one in profile.layers))
     most = len(costs_of(profile).parts)
     bottlenecks = [Planner(profile, stages, 8).optimized().bottleneck_s for stages in range(1, most + 1)]
     assert bottlenecks == sorted(bottlenecks, reverse=True)
