@@ -3,6 +3,7 @@
 # make study    the whole study: three models, four batch sizes, eight splits, five rounds (hours; goes on where it stopped)
 # make quick    a short version of it (about 2 minutes)
 # make check    everything that has to pass before a commit lands
+# make hosts    the tests on four hosts, made of network namespaces: needs root (about 5 minutes)
 # Each sets up .venv first, once.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: compare study quick test check setup lint types borders clean
+.PHONY: compare study quick test hosts check setup lint types borders clean
 
 compare: $(READY)
 	$(BIN)/python -m runtime compare --model alexnet vgg16 resnet50 --out results
@@ -23,6 +24,9 @@ quick: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+hosts: $(READY)
+	$(BIN)/python -m pytest -m hosts
 
 check: lint types borders test
 

@@ -23,7 +23,8 @@ from profiler.operations import TensorSpec
 from profiler.process import settle, usable_cores
 from runtime.arena import Arena
 from runtime.channel import Channel, Cut
-from runtime.gloo import GlooChannel, join, open_store
+from runtime.gloo import GlooChannel, join, meeting_of, open_store
+from runtime.messages import Meeting
 from runtime.shm import SharedMemoryChannel, arena_bytes, doorbells
 
 CHANNELS = ("shm", "gloo")
@@ -43,7 +44,7 @@ def main() -> None:
     context = multiprocessing.get_context("spawn")
     ends = [context.Pipe() for _ in cores]
     workers = [
-        context.Process(target=serve, args=(ends[rank][1], (rank, core), store.port, sizes, options.rounds))
+        context.Process(target=serve, args=(ends[rank][1], (rank, core), meeting_of(store), sizes, options.rounds))
         for rank, core in enumerate(cores)
     ]
     for worker in workers:
@@ -81,11 +82,11 @@ def cut_of(size: int) -> Cut:
     return Cut(values, activation_slots=2, gradient_slots=2, in_flight=1)
 
 
-def serve(control: Connection, place: tuple[int, int], port: int, sizes: list[int], rounds: int) -> None:
+def serve(control: Connection, place: tuple[int, int], meeting: Meeting, sizes: list[int], rounds: int) -> None:
     """Be one of the two ends, ``place`` its rank and core, for all sizes and both channels in turn."""
     rank, core = place
     settle(core)
-    join(port, rank, 2)
+    join(meeting, rank, 2)
     times: dict[int, dict[str, list[float]]] = {size: {name: [] for name in CHANNELS} for size in sizes}
     for size in sizes:
         cut = cut_of(size)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from optimizer.partitions import OPTIMIZED
 from profiler.command import Parser, execute, positive
-from runtime.options import add_running
+from runtime.options import add_ranks, add_running
 
 COMMANDS = "compare | run | verify | report"
 
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     several.add_argument("--fresh", action="store_true", help="measure anew what is there already")
     add_running(several, on_nan="warn")
     one = commands.add_parser("run", help="run one plan")
-    one.add_argument("--plan", type=Path, metavar="FILE", help="plan that python -m optimizer -o wrote")
+    add_ranks(one)
     one.add_argument("--partition", metavar="P", help=f"partition of --model (default: {OPTIMIZED})")
     one.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the run's result here")
     one.add_argument(
@@ -48,6 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     )  # fmt: skip
     add_running(one, on_nan="stop")
     held = commands.add_parser("verify", help="hold pipelines against a single-process replay, bit for bit")
+    add_ranks(held)
     held.add_argument("--partition", metavar="P,…", help="optimized, schemes by name, or all (default: all)")
     add_running(held, on_nan="warn")
     shown = commands.add_parser("report", help="render comparisons as one page, again and again")
@@ -66,7 +67,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _compare(options: argparse.Namespace) -> int:
     from runtime.compare_command import compare_all
+    from runtime.joining import refuse_ranks
 
+    refuse_ranks("compare")
     return compare_all(options)
 
 

@@ -17,5 +17,9 @@ class TooLargeError(InputError):
     """A plan does not fit into memory; others of the same model may."""
 
 
-class NeighbourGone(RunError):  # noqa: N818 - it names what happened, and is told as a consequence
+class Ended(RunError):  # noqa: N818 - it names what happened
+    """This process was told to end, by SIGTERM."""
+
+
+class NeighbourGone(RunError):  # noqa: N818 - likewise, and is told as a consequence
     """The process at the other end has gone; something else is the cause."""

@@ -12,14 +12,15 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
+from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
 from profiler.errors import one_line
 from runtime.channel import Cut
 from runtime.errors import InputError, NeighbourGone
+from runtime.messages import Meeting
 from runtime.ring import Ring, ring_bytes
 
-HOST = "127.0.0.1"
+HOST, LOOPBACK = "127.0.0.1", "lo"
 FOR_EVER = timedelta(days=7)
 """Gloo's own patience; a neighbour that hangs is noticed by the supervising parent long before."""
 OPENING_S = 30.0
@@ -37,17 +38,24 @@ def open_store() -> TCPStore:
         raise _unopened(error) from error
 
 
-def join(port: int, rank: int, world_size: int) -> None:
-    """Make this process rank ``rank`` of those that meet at ``port``; does nothing if it has joined.
+def meeting_of(store: TCPStore) -> Meeting:
+    """Return how the processes of this machine find ``store``."""
+    return Meeting(host=HOST, port=store.port, prefix="", interface=LOOPBACK)
+
+
+def join(meeting: Meeting, rank: int, world_size: int) -> None:
+    """Make this process rank ``rank`` of those that meet; does nothing if it has joined.
 
     Raises:
         InputError: The others cannot be reached.
     """
     if dist.is_initialized():
         return
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    if meeting.interface:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", meeting.interface)
     try:
-        store = TCPStore(HOST, port, is_master=False, timeout=timedelta(seconds=OPENING_S))
+        met = TCPStore(meeting.host, meeting.port, is_master=False, timeout=timedelta(seconds=OPENING_S))
+        store = PrefixStore(meeting.prefix, met)
         dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size, timeout=FOR_EVER)
     except (RuntimeError, ValueError) as error:
         raise _unopened(error) from error

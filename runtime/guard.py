@@ -32,9 +32,15 @@ def available_bytes(root: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")
 
 
 def refuse_too_little_memory(
-    plan: Plan, needs: Sequence[StageNeeds], channel: ChannelName, free_bytes: int, whose: str
+    plan: Plan,
+    needs: Sequence[StageNeeds],
+    channel: ChannelName,
+    free_bytes: int,
+    whose: str,
+    *,
+    stages: Sequence[int],
 ) -> None:
-    """Refuse a plan whose stages need more together than is free.
+    """Refuse a plan whose stages on this host need more together than is free.
 
     Args:
         plan: Under the schedule that is to run.
@@ -42,11 +48,12 @@ def refuse_too_little_memory(
         channel: In shared memory, neighbours count the same slots.
         free_bytes: How much is free.
         whose: And whose limit that is.
+        stages: Which stages are on this host.
 
     Raises:
         TooLargeError: They do.
     """
-    needed = [stage.memory_bytes for stage in plan.stages]
+    needed = [plan.stages[stage].memory_bytes for stage in stages]
     shared = _slot_bytes(plan, needs) if channel == "shm" else 0
     if sum(needed) - shared <= free_bytes:
         return

@@ -20,14 +20,15 @@ from profiler.operations import Captured, spec_of
 from profiler.process import physical_core
 from profiler.rule import UpdateRule
 from profiler.segment import Segment
-from profiler.slot import fill, slot_bytes, slot_tensors
+from profiler.slot import fill, slot_bytes, slot_offsets, slot_tensors
 from profiler.types import INPUT
 from runtime.arena import Arena
 from runtime.channel import Cut
+from runtime.clock import all_reports, placed, reading
 from runtime.data import DataSpec, refuse_other_data
 from runtime.errors import InputError
 from runtime.guard import available_bytes, refuse_too_little_memory
-from runtime.messages import Export, Go, Load, OnNan, Testimony, Unload
+from runtime.messages import Export, Go, Load, Meeting, OnNan, Testimony, Unload
 from runtime.outcome import result_of
 from runtime.pool import WorkerPool
 from runtime.shm import arena_bytes, doorbells
@@ -37,6 +38,8 @@ from runtime.types import ChannelName, RunResult
 
 if TYPE_CHECKING:
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+    from runtime.world import World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,17 +65,26 @@ class Settings:
 
 
 class Launcher:
-    """Runs plans of one captured model on a pool of stage processes.
+    """Runs plans of one captured model on a pool of stage processes; other ranks may have the rest of the stages.
 
     Attributes:
+        world: The ranks that run the plan together, each a stage; None where all stages are here.
         testimonies: Of each stage of the last run, if they are kept.
         checksums: Of the last run's minibatches, if they came from a loader.
         diverged: Whether any run had a loss that was no finite number.
     """
 
-    def __init__(self, captured: Captured, pool: WorkerPool, settings: Settings, watch: Watch | None = None) -> None:
+    def __init__(
+        self,
+        captured: Captured,
+        pool: WorkerPool,
+        settings: Settings,
+        watch: Watch | None = None,
+        world: "World | None" = None,
+    ) -> None:
         """Move the model's parameters and buffers to shared memory; the model keeps only their shapes."""
-        self.captured, self.pool, self.settings, self._watch = captured, pool, settings, watch
+        self.captured, self.pool, self.settings, self._watch, self.world = captured, pool, settings, watch, world
+        self._rounds = 0
         self.testimonies: list[tuple[Testimony, ...]] = []
         self.diverged = False
         self.checksums: tuple[int, ...] = ()
@@ -82,6 +94,7 @@ class Launcher:
         fill(self._initial(), [tensor.detach() for tensor in state.values()])
         _to_meta(captured.model)
         self._store: TCPStore | None = None
+        self._own: set[str] = set()
         self._plan: Plan
         self._schedule: Schedule
 
@@ -105,9 +118,9 @@ class Launcher:
 
     def load(self, plan: Plan, minibatches: int, schedule: ScheduleName | None = None) -> None:
         """Hand every stage its slice and warm it up."""
-        stages = len(plan.stages)
-        if stages != len(self.pool):
-            raise InputError(f"the plan has {stages} stages for {len(self.pool)} processes; set --stages to match")
+        stages, there = len(plan.stages), self.world.size if self.world else len(self.pool)
+        if stages != there:
+            raise InputError(f"the plan has {stages} stages for {there} processes; set --stages to match")
         segments = slices(self.captured, plan)
         usual = schedule_of(self.settings.schedule, stages, minibatches, self.settings.flush_every)
         self._schedule = schedule_of(schedule, stages, minibatches) if schedule else usual
@@ -117,36 +130,40 @@ class Launcher:
             replace(own, versions=max(own.versions, other.versions))
             for own, other in zip(needs_of(self._schedule), needs_of(usual), strict=True)
         ]
-        refuse_too_little_memory(self._plan, needs, self.settings.channel, *available_bytes())
+        here = self._on_this_host()
+        refuse_too_little_memory(self._plan, needs, self.settings.channel, *available_bytes(), stages=here)
         self.pool.describe_with(
             lambda stage: f"stage {stage} ({plan.stages[stage].layers[0]} … {plan.stages[stage].layers[-1]})"
         )
+        if self.world:
+            self.world.all_gather(self._topic("ready"), b"")  # so that none waits long for another's process
         self._hand_over(segments, self._schedule, needs)
-        steps = zip(plan.stages, needs, strict=True)
-        self.pool.collect([stage.compute_s * (need.in_flight + 1) for stage, need in steps])
+        own = [(plan.stages[stage], needs[stage]) for stage in self.pool.stages]
+        self.pool.collect([stage.compute_s * (need.in_flight + 1) for stage, need in own])
 
     def go(self) -> RunResult:
         """Run the plan that is loaded."""
         plan, schedule = self._plan, self._schedule
+        before = reading(self.world)
         self.pool.tell_all(Go())
-        longest = [max(stage.forward_s, stage.backward_s, stage.update_s) for stage in plan.stages]
-        reports = [answer.report for answer in self.pool.follow(longest, self._watch) if answer.report]
+        own = [plan.stages[stage] for stage in self.pool.stages]
+        longest = [max(stage.forward_s, stage.backward_s, stage.update_s) for stage in own]
+        here = [answer.report for answer in self.pool.follow(longest, self._watch) if answer.report]
+        found = placed(self.world, self.pool.cores, here, before, reading(self.world))
+        if self.world:
+            found = all_reports(self.world, self._topic("reports"), found)
+        reports = [one.report for one in found]
         self.testimonies = [report.testimonies for report in reports]
         self.checksums = reports[0].checksums
         refuse_other_data(self.data_spec(schedule.minibatches), self.checksums, reports[-1].checksums)
         self.diverged |= any(not math.isfinite(loss) for loss in reports[-1].losses)
-        return result_of(
-            plan,
-            schedule,
-            reports,
-            rule=self.settings.rule,
-            channel=self.settings.channel,
-            cores=self.pool.cores,
-            comparable=comparable(self.pool.cores),
-        )
+        return result_of(plan, schedule, found, rule=self.settings.rule, channel=self.settings.channel)
 
     def state(self) -> dict[str, Tensor]:
-        """Return the trained parameters and the buffers by path, from the stages that are loaded."""
+        """Return the trained parameters and the buffers by path, from the stages that are loaded.
+
+        Where other ranks have stages, only rank 0 gets theirs; on the others those are as they were before training.
+        """
         target = Arena.create(slot_bytes(self._specs))
         tensors = slot_tensors(target.memory, 0, self._specs)
         fill(tensors, self._initial())  # which no layer uses stays as it was
@@ -154,6 +171,8 @@ class Launcher:
             for stage in range(len(self.pool)):
                 self.pool.tell(stage, Export(), (target.descriptor,))
             self.pool.collect()
+            if self.world:
+                self.world.put_together(self._topic("state"), memoryview(target.memory), self._own_regions())
         finally:
             target.close()
         return {spec.name: tensor for spec, tensor in zip(self._specs, tensors, strict=True)}
@@ -193,14 +212,31 @@ class Launcher:
     def _initial(self) -> list[Tensor]:
         return slot_tensors(self._weights.memory, 0, self._specs)
 
-    def _port(self) -> int:
+    def _meeting(self) -> Meeting | None:
         if self.settings.channel != "gloo":
-            return 0
-        if self._store is None:
-            from runtime.gloo import open_store
+            return None
+        if self.world:
+            return self.world.meeting
+        from runtime.gloo import meeting_of, open_store
 
-            self._store = open_store()
-        return self._store.port
+        self._store = self._store or open_store()
+        return meeting_of(self._store)
+
+    def _topic(self, name: str) -> str:
+        """Return a name that no exchange between ranks has had before."""
+        self._rounds += 1
+        return f"{name} {self._rounds}"
+
+    def _on_this_host(self) -> tuple[int, ...]:
+        """Return the stages whose memory is this host's."""
+        if self.world is None:
+            return self.pool.stages
+        return tuple(one.rank for one in self.world.members if one.boot == self.world.here.boot)
+
+    def _own_regions(self) -> list[tuple[int, int]]:
+        """Return where the stages that are here keep what they train, in the arena of all weights: offset and bytes."""
+        starts = slot_offsets(0, self._specs)
+        return [(start, spec.bytes) for spec, start in zip(self._specs, starts, strict=True) if spec.name in self._own]
 
     def _hand_over(self, segments: Sequence[Segment], schedule: Schedule, needs: Sequence[StageNeeds]) -> None:
         """Tell every stage what to become."""
@@ -209,7 +245,9 @@ class Launcher:
             Cut(segments[at].sends, needs[at].activation_slots, needs[at].gradient_slots, needs[at + 1].in_flight)
             for at in range(last)
         ]
-        port = self._port()
+        meeting = self._meeting()
+        here = [segments[stage] for stage in self.pool.stages]
+        self._own = {path for segment in here for path in (*segment.parameters, *segment.constants)}
         shared = self.settings.channel == "shm"
         arenas: list[Arena] = []
         bells: list[tuple[socket.socket, socket.socket]] = []
@@ -217,7 +255,8 @@ class Launcher:
             for cut in cuts if shared else []:
                 arenas.append(Arena.create(arena_bytes(cut)))
                 bells.append(doorbells())
-            for stage, segment in enumerate(segments):
+            for at, stage in enumerate(self.pool.stages):
+                segment = segments[stage]
                 load = Load(
                     stage=stage,
                     stages=len(segments),
@@ -230,7 +269,7 @@ class Launcher:
                     before=cuts[stage - 1] if stage else None,
                     behind=cuts[stage] if stage < last else None,
                     channel=self.settings.channel,
-                    port=port,
+                    meeting=meeting,
                     rule=self.settings.rule,
                     data=self.data_spec(schedule.minibatches),
                     on_nan=self.settings.on_nan,
@@ -241,7 +280,7 @@ class Launcher:
                     descriptors += [arenas[stage - 1].descriptor, bells[stage - 1][1].fileno()]
                 if stage < last and shared:
                     descriptors += [arenas[stage].descriptor, bells[stage][0].fileno()]
-                self.pool.tell(stage, load, tuple(descriptors))
+                self.pool.tell(at, load, tuple(descriptors))
         finally:
             # The stages hold their own copies; with ours closed, a stage that dies is noticed by its neighbours.
             for arena in arenas:

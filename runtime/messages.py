@@ -24,6 +24,22 @@ Cause = Literal["stage", "input", "neighbour"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Meeting:
+    """Where the ranks of gloo meet: a store.
+
+    Attributes:
+        host: Where it is; ``port``, at which port.
+        prefix: What its keys begin with, for one store may serve several.
+        interface: The network interface that messages of this rank go through.
+    """
+
+    host: str
+    port: int
+    prefix: str
+    interface: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """Become a stage.
 
@@ -35,7 +51,7 @@ class Load:
         group_sizes: For each minibatch, how many share its update.
         before: The cut before the stage, None in the first. Over shared memory an arena and a socket follow for it,
             and then for the cut ``behind``; over gloo nothing does.
-        port: Where the ranks meet, over gloo.
+        meeting: Where the ranks meet, over gloo; None in shared memory.
         witness: Whether to keep digests of gradients and buffers.
     """
 
@@ -50,7 +66,7 @@ class Load:
     before: Cut | None
     behind: Cut | None
     channel: ChannelName
-    port: int
+    meeting: Meeting | None
     rule: UpdateRule
     data: DataSpec
     on_nan: OnNan
@@ -107,6 +123,23 @@ class Report:
     peak_rss_bytes: int | None
     testimonies: tuple[Testimony, ...]
     checksums: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageReport:
+    """A report, and where it comes from.
+
+    Attributes:
+        physical_core: The host's boot, the package and the physical core that ``core`` belongs to: two stages that
+            name the same share it.
+        clock_error_s: By how much the report's times may be off against the first stage's.
+    """
+
+    report: Report
+    host: str
+    core: int
+    physical_core: tuple[str, ...]
+    clock_error_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,13 +26,16 @@ from profiler.command import (
 from profiler.config import Config
 from profiler.errors import ConfigError
 from profiler.files import read_json
-from runtime.types import CHANNELS
+from runtime.joining import agree_on_weights
+from runtime.placement import placement
+from runtime.types import CHANNELS, ChannelName
 
 if TYPE_CHECKING:
     from optimizer.planner import Planner
     from runtime.launcher import Launcher, Settings
     from runtime.pool import WorkerPool
     from runtime.supervise import Watch
+    from runtime.world import World
 
 
 QUICK_BUDGET_S = 3.0
@@ -48,8 +51,9 @@ def add_running(command: Parser, *, on_nan: str) -> None:
         "--flush-every", type=positive, metavar="M", help=f"minibatches an update in a flush (default: {FLUSH_EVERY})"
     )
     command.add_argument(
-        "--channel", choices=CHANNELS, default="shm", help="shared memory, or gloo's messages (default: shm)"
-    )
+        "--channel", type=channel, metavar="|".join(CHANNELS), help="shared memory, or gloo's messages (default: shm, "
+        "and gloo under torchrun)"
+    )  # fmt: skip
     command.add_argument("--data", metavar="P.M:F", help="package.module:factory of pairs (inputs, labels)")
     command.add_argument(
         "--on-nan", choices=("stop", "warn"), default=on_nan, help=f"a loss that is no number (default: {on_nan})"
@@ -58,6 +62,23 @@ def add_running(command: Parser, *, on_nan: str) -> None:
         "--stall-timeout", type=duration, metavar="60s", help="how long one action may take before its stage has hung"
     )
     add_common(command)
+
+
+def add_ranks(command: Parser) -> None:
+    """Add the options of commands that torchrun may start as several ranks."""
+    command.add_argument("--plan", type=Path, metavar="FILE", help="plan that python -m optimizer -o wrote")
+    command.add_argument(
+        "--rank-timeout", type=duration, metavar="60s", help="how long a rank of torchrun may be late or silent"
+    )
+
+
+def channel(text: str) -> ChannelName:
+    """Parse the name of a channel."""
+    for name in CHANNELS:
+        if text == name:
+            return name
+    untested = "; NCCL has not been tested with this pipeline, and is refused until it has" if text == "nccl" else ""
+    raise argparse.ArgumentTypeError(f"'{text}' is no channel{untested}: use {' or '.join(CHANNELS)}")
 
 
 def settings_of(options: argparse.Namespace, config: Config, *, witness: bool = False) -> "Settings":
@@ -76,7 +97,7 @@ def settings_of(options: argparse.Namespace, config: Config, *, witness: bool = 
         seed=SEED,
         schedule=options.schedule,
         flush_every=options.flush_every or FLUSH_EVERY,
-        channel=options.channel,
+        channel=options.channel or ("gloo" if placement() else "shm"),
         data=options.data or config.data,
         vocabulary=config.vocabulary,
         on_nan=options.on_nan,
@@ -84,22 +105,36 @@ def settings_of(options: argparse.Namespace, config: Config, *, witness: bool = 
     )
 
 
-def pool_of(options: argparse.Namespace, cores: tuple[int, ...]) -> "WorkerPool":
-    """Start a process for each core."""
+def pool_of(options: argparse.Namespace, cores: tuple[int, ...], world: "World | None" = None) -> "WorkerPool":
+    """Start a process for each core: for every stage, or for that of this rank."""
     from runtime.pool import WorkerPool
 
+    if world:
+        return WorkerPool(cores, stall_timeout_s=options.stall_timeout, stages=(world.rank,), look=world.look)
     return WorkerPool(cores, stall_timeout_s=options.stall_timeout)
 
 
 @contextmanager
 def launcher_of(
-    options: argparse.Namespace, config: Config, pool: "WorkerPool", settings: "Settings", watch: "Watch | None" = None
+    options: argparse.Namespace,
+    config: Config,
+    pool: "WorkerPool",
+    settings: "Settings",
+    watch: "Watch | None" = None,
+    *,
+    world: "World | None" = None,
 ) -> Iterator["Launcher"]:
-    """Build the model that ``config`` names and get ready to run plans of it; say so if a run diverged."""
+    """Build the model that ``config`` names and get ready to run plans of it; say so if a run diverged.
+
+    Raises:
+        InputError: Other ranks have built something else.
+    """
     from profiler.workload import captured_model
     from runtime.launcher import Launcher
 
-    with closing(Launcher(captured_model(config), pool, settings, watch)) as launcher:
+    with closing(Launcher(captured_model(config), pool, settings, watch, world)) as launcher:
+        if world:
+            agree_on_weights(world, launcher)
         yield launcher
     if launcher.diverged:
         sentence = "the loss is no longer a finite number: training diverged; lower lr in a configuration file"
@@ -107,13 +142,16 @@ def launcher_of(
 
 
 def cores_of(options: argparse.Namespace, stages: int) -> tuple[int, ...]:
-    """Return a core for each stage, and say so on stderr where they are too few."""
+    """Return a core for each stage, and say on stderr where they are too few; under torchrun, that of this rank."""
     from profiler.process import usable_cores
     from profiler.provenance import affinity_variables
     from runtime.caveats import sharing
     from runtime.launcher import comparable, cores_for
 
-    cores = cores_for(stages, usable_cores(options.cores))
+    usable = usable_cores(options.cores)
+    if place := placement():
+        return (usable[place.local_rank % len(usable)],)
+    cores = cores_for(stages, usable)
     if not comparable(cores):
         bound = affinity_variables()
         cause = f" The environment binds threads to cores{bound}." if bound else ""

@@ -11,19 +11,17 @@ from optimizer.types import Plan
 from profiler.provenance import machine
 from profiler.rule import UpdateRule
 from profiler.statistics import foreign_load
-from runtime.messages import Report
+from runtime.messages import StageReport
 from runtime.types import ChannelName, RunResult, StageRun
 
 
 def result_of(
     plan: Plan,
     schedule: Schedule,
-    reports: Sequence[Report],
+    reports: Sequence[StageReport],
     *,
     rule: UpdateRule,
     channel: ChannelName,
-    cores: Sequence[int],
-    comparable: bool,
 ) -> RunResult:
     """Return the result of a run.
 
@@ -33,12 +31,10 @@ def result_of(
         reports: Those of the stages.
         rule: The update rule.
         channel: What carried activations and gradients.
-        cores: The core of each stage.
-        comparable: Whether each had one of its own.
     """
     spans = [
-        [Span(action, record.start_s, record.end_s) for action, record in zip(actions, report.actions, strict=True)]
-        for actions, report in zip(schedule.rows, reports, strict=True)
+        [Span(action, record.start_s, record.end_s) for action, record in zip(actions, one.report.actions, strict=True)]
+        for actions, one in zip(schedule.rows, reports, strict=True)
     ]
     return RunResult(
         plan=plan,
@@ -46,16 +42,17 @@ def result_of(
         minibatches=schedule.minibatches,
         rule=rule,
         channel=channel,
-        comparable=comparable,
+        comparable=len({one.physical_core for one in reports}) == len(reports),
         throughput_samples_per_s=throughput(spans, plan.batch_size, schedule.flush_every),
         makespan_s=makespan_s(spans),
-        losses=tuple(loss if math.isfinite(loss) else None for loss in reports[-1].losses),
-        stages=tuple(map(partial(_stage_run, schedule.minibatches), reports, cores)),
+        losses=tuple(loss if math.isfinite(loss) else None for loss in reports[-1].report.losses),
+        stages=tuple(map(partial(_stage_run, schedule.minibatches), reports)),
         machine=machine(),
     )
 
 
-def _stage_run(minibatches: int, report: Report, core: int) -> StageRun:
+def _stage_run(minibatches: int, found: StageReport) -> StageRun:
+    report = found.report
     work: dict[Kind, float] = {}
     busy_s = send_s = 0.0
     for kind in KIND_NAMES:
@@ -71,7 +68,9 @@ def _stage_run(minibatches: int, report: Report, core: int) -> StageRun:
     for record in report.actions:
         faults[record.minibatch] += record.page_faults
     return StageRun(
-        core=core,
+        host=found.host,
+        core=found.core,
+        clock_error_s=found.clock_error_s,
         busy_s=busy_s,
         forward_s=work["F"],
         backward_s=work["B"],

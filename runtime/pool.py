@@ -37,11 +37,21 @@ TICK_S = 0.25
 class WorkerPool:
     """One process per stage; a context manager that leaves none behind.
 
+    It holds all stages of a pipeline, or, where others run elsewhere, some of them.
+
     Attributes:
-        cores: The core of each stage.
+        cores: The core of each stage that is here.
+        stages: Which stages are here, ascending.
     """
 
-    def __init__(self, cores: Sequence[int], *, stall_timeout_s: float | None = None) -> None:
+    def __init__(
+        self,
+        cores: Sequence[int],
+        *,
+        stall_timeout_s: float | None = None,
+        stages: Sequence[int] | None = None,
+        look: Watch | None = None,
+    ) -> None:
         """Start a process for each entry of ``cores`` and wait until all have imported what they need.
 
         They end with the thread that calls this, as with the whole process.
@@ -49,12 +59,17 @@ class WorkerPool:
         Args:
             cores: The core of each stage.
             stall_timeout_s: How long a stage may be at one action before it counts as hung; None: by its prediction.
+            stages: Which stages are here, where others run elsewhere; None: as many as cores, and no others.
+            look: Called now and then, whatever is waited for, with what the stages that are here are doing; what it
+                raises ends the wait.
 
         Raises:
             RunError: A process did not start.
         """
         self._describe: Callable[[int], str] = lambda stage: f"stage {stage}"
-        self._stall_timeout_s = stall_timeout_s
+        self._stall_timeout_s, self._look = stall_timeout_s, look
+        self.stages = tuple(range(len(cores)) if stages is None else stages)
+        self._alone = stages is None
         self._workers: list[StageProcess] = []
         self.cores = tuple(cores)
         self._start()
@@ -62,7 +77,7 @@ class WorkerPool:
     def _start(self) -> None:
         resource_tracker.ensure_running()  # starting it later would lift the mask that stages inherit
         try:
-            for stage, core in enumerate(self.cores):
+            for stage, core in zip(self.stages, self.cores, strict=True):
                 with uninterrupted():
                     self._workers.append(started(stage, core, max(self._stall_timeout_s or 0.0, STALL_TIMEOUT_S)))
                 self._workers[-1].hand_over()
@@ -90,7 +105,7 @@ class WorkerPool:
         return tuple(one.pid for one in self._workers)
 
     def describe_with(self, describe: Callable[[int], str]) -> None:
-        """Name stages in errors as ``describe(stage)`` does."""
+        """Name stages in errors as ``describe(stage)`` does; elsewhere, ``stage`` counts those that are here from 0."""
         self._describe = describe
 
     def tell(self, stage: int, message: Any, descriptors: tuple[int, ...] = ()) -> None:
@@ -106,7 +121,7 @@ class WorkerPool:
             one.process.join(GRACE_S)
             if not one.process.is_alive():
                 self.collect()  # which names the first at fault
-            describe = self._describe(stage)
+            describe = self._describe(self.stages[stage])
             self.close()
             raise RunError(f"{describe} on core {one.core} reads no messages ({error.strerror}); try again") from error
 
@@ -159,8 +174,9 @@ class WorkerPool:
                     answers[stage] = message
             if not failures:
                 progress = [one.box.read() for one in self._workers]
-                if watch:
-                    watch(progress)
+                for seen_by in (self._look, watch):
+                    if seen_by:
+                        seen_by(progress)
                 unheard = {stage: _since(progress[stage], begun_s) for stage in pending if stage not in answers}
                 failures |= self._hang(unheard, patience)
                 deadline = time.monotonic() if failures and deadline is None else deadline
@@ -213,6 +229,8 @@ class WorkerPool:
 
     def _hang(self, progress: dict[int, Progress], patience: Sequence[float]) -> dict[int, Failed]:
         now_s = time.perf_counter()
+        if not self._alone:  # then it is not known here whether all wait
+            progress = {stage: one for stage, one in progress.items() if one.phase != Phase.WAITING}
         stage = hung(progress, patience, now_s, lambda stage: is_stopped(self._workers[stage].pid))
         if stage is None:
             return {}
@@ -230,7 +248,7 @@ class WorkerPool:
                 os.kill(one.pid, signal.SIGUSR1)
                 patience = GRACE_S
             stack = one.box.stacks(patience)
-        return Suspect(self._describe(stage), one.core, failed, stack)
+        return Suspect(self._describe(self.stages[stage]), one.core, failed, stack)
 
 
 def _since(progress: Progress, begun_s: float) -> Progress:

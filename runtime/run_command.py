@@ -2,16 +2,26 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from profiler.command import counted, emit_json, note, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
+from runtime.joining import agree_on_plan, joined
 from runtime.options import cores_of, launcher_of, one_plan, pool_of, settings_of
 from runtime.types import RunResult
 
+if TYPE_CHECKING:
+    from runtime.world import World
+
 
 def run(options: argparse.Namespace) -> int:
-    """Run one plan, show what happened, and write what is asked for."""
+    """Run one plan, here or as one of several ranks, show what happened, and write what is asked for."""
+    with joined(options) as world:
+        return _run(options, world)
+
+
+def _run(options: argparse.Namespace, world: "World | None") -> int:
     for path in (options.output, *options.trace):
         if path:
             refuse_unwritable(path)
@@ -24,8 +34,11 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"the result {options.output} would replace the plan; give it another name")
     config, plan = one_plan(options)
     settings = settings_of(options, config)
+    if world:
+        agree_on_plan(world, plan, config, settings)
     cores = cores_of(options, len(plan.stages))
-    work = f"{counted(len(cores), 'stage')} on cores {','.join(map(str, cores))}"
+    where = f"cores {','.join(map(str, cores))}" if world is None else ", ".join(map(str, world.members))
+    work = f"{counted(len(plan.stages), 'stage')} on {where}"
     note(
         f"{plan.model}: {counted(config.batches, 'minibatch')} through {work}, {settings.schedule}", quiet=options.quiet
     )
@@ -33,9 +46,9 @@ def run(options: argparse.Namespace) -> int:
     from runtime.table import show_run
 
     with (
-        pool_of(options, cores) as pool,
-        live_view(cores, quiet=options.quiet) as watch,
-        launcher_of(options, config, pool, settings, watch) as launcher,
+        pool_of(options, cores, world) as pool,
+        live_view(cores, quiet=options.quiet or world is not None) as watch,
+        launcher_of(options, config, pool, settings, watch, world=world) as launcher,
     ):
         result = launcher.run(plan, config.batches)
     _keep(result, options)

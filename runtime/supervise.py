@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import psutil
 
 from runtime.blackbox import Phase, Progress
-from runtime.errors import InputError, RunError
+from runtime.errors import InputError, NeighbourGone, RunError
 from runtime.messages import Failed
 
 STALL_TIMEOUT_S = 60.0
@@ -102,12 +102,16 @@ def death(code: int | None, doing: str, at_s: float) -> Failed:
 
 
 def error_of(suspects: Sequence[Suspect]) -> RunError | InputError:
-    """Return the error that names the first at fault; notes tell what followed from it, and the stacks."""
+    """Return the error that names the first at fault; notes tell what followed from it, and the stacks.
+
+    ``NeighbourGone`` says that whoever is at fault is not among the suspects.
+    """
     ranks = {"stage": 0, "input": 1, "neighbour": 2}
     first, *others = sorted(suspects, key=lambda one: (ranks[one.failed.cause], one.failed.at_s))
     if first.failed.cause == "input":
         return InputError(first.failed.reason)
-    error = RunError(f"{first.describe} on core {first.core} failed in {first.failed.during}: {first.failed.reason}")
+    kind = NeighbourGone if first.failed.cause == "neighbour" else RunError
+    error = kind(f"{first.describe} on core {first.core} failed in {first.failed.during}: {first.failed.reason}")
     for other in others:
         label = "a consequence" if other.failed.cause == "neighbour" else "besides"
         error.add_note(f"{label}: {other.describe} in {other.failed.during}: {other.failed.reason}")

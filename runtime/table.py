@@ -115,10 +115,12 @@ def show_run(result: RunResult, console: "Console") -> None:
     table.add_column("layers", overflow="fold")
     for name in ("core", "predicted ms", "busy ms", "waits ms", "sends ms", "faults", "predicted MiB", "peak MiB"):
         table.add_column(name, justify="right")
+    several = len({stage.host for stage in result.stages}) > 1
     for index, (stage, planned) in enumerate(zip(result.stages, plan.stages, strict=True)):
         peak = "–" if stage.peak_rss_bytes is None else f"{stage.peak_rss_bytes / 2**20:.0f}"
         table.add_row(
-            str(index), f"{planned.layers[0]} … {planned.layers[-1]}", str(stage.core),
+            str(index), f"{planned.layers[0]} … {planned.layers[-1]}",
+            f"{stage.host}: {stage.core}" if several else str(stage.core),
             _ms(plan.minibatch_s(planned)), _ms(stage.busy_s), _ms(stage.wait_s), _ms(stage.send_s),
             f"{stage.page_faults:.0f}", f"{planned.memory_bytes / 2**20:.0f}", peak,
         )  # fmt: skip
@@ -132,7 +134,7 @@ def show_run(result: RunResult, console: "Console") -> None:
         f"loss {_loss(result.losses[0])} at first, {_loss(result.losses[-1])} at last."
     )
     if not result.comparable:
-        console.print(sharing(len(result.stages), len({stage.core for stage in result.stages})))
+        console.print(sharing(len(result.stages), len({(stage.host, stage.core) for stage in result.stages})))
 
 
 def show_verification(verification: Verification, console: "Console") -> None:

@@ -26,7 +26,7 @@ def _events(result: RunResult) -> Iterator[dict[str, Any]]:
     zero_s = min(record.start_s - record.wait_s for stage in result.stages for record in stage.actions)
     last = len(result.stages) - 1
     for number, (stage, planned) in enumerate(zip(result.stages, result.plan.stages, strict=True)):
-        title = f"stage {number} on core {stage.core}: {planned.layers[0]} … {planned.layers[-1]}"
+        title = f"stage {number} on {stage.host}, core {stage.core}: {planned.layers[0]} … {planned.layers[-1]}"
         yield {"ph": "M", "pid": number, "name": "process_name", "args": {"name": title}}
         yield {"ph": "M", "pid": number, "name": "process_sort_index", "args": {"sort_index": number}}
         for thread, name in ((_WORK, "actions"), (_WAIT, "waits")):

@@ -14,12 +14,12 @@ from profiler.types import Machine
 ChannelName = Literal["shm", "gloo"]
 CHANNELS: tuple[ChannelName, ...] = ("shm", "gloo")
 
-FORMAT_VERSION: Literal[3] = 3
+FORMAT_VERSION: Literal[4] = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionRecord:
-    """One executed action; times are on the machine's monotonic clock, which all processes share.
+    """One executed action; times are on one monotonic clock, that of the first stage's host.
 
     Attributes:
         version: The weight version that it used, or that it wrote (``U``).
@@ -47,6 +47,8 @@ class StageRun:
     """What one stage did in one run.
 
     Attributes:
+        host: The name of the host that it ran on; ``core``, on which core there.
+        clock_error_s: By how much its times may be off against those of the first stage; nothing on the same host.
         busy_s: Processor time per minibatch, waits excluded.
         forward_s: What of it is the forward, copies excluded; likewise ``backward_s`` and ``update_s``.
         wait_s: Mean time per minibatch spent waiting for neighbours.
@@ -56,7 +58,9 @@ class StageRun:
         peak_rss_bytes: Peak resident size above the process before the stage came; None where the kernel keeps no peak.
     """
 
+    host: str
     core: int
+    clock_error_s: float
     busy_s: float
     forward_s: float
     backward_s: float
@@ -71,7 +75,11 @@ class StageRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """One run of one plan, whose schedule is the one that ran; a loss that is no finite number is None."""
+    """One run of one plan, whose schedule is the one that ran; a loss that is no finite number is None.
+
+    Attributes:
+        machine: The first stage's.
+    """
 
     plan: Plan
     batch_size: int
@@ -84,7 +92,7 @@ class RunResult:
     losses: tuple[float | None, ...]
     stages: tuple[StageRun, ...]
     machine: Machine
-    format_version: Literal[3] = FORMAT_VERSION
+    format_version: Literal[4] = FORMAT_VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,4 +146,4 @@ class Verification:
     channel: ChannelName
     seed: int
     partitions: tuple[PartitionVerification, ...]
-    format_version: Literal[3] = FORMAT_VERSION
+    format_version: Literal[4] = FORMAT_VERSION

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from optimizer.types import Plan
+from profiler.files import from_json, to_json
 from profiler.operations import Captured
 from runtime.data import feed_of, refuse_other_data
 from runtime.digest import digest_of_all, digests
@@ -41,17 +42,23 @@ def verify(
     state, testimonies = launcher.state(), launcher.testimonies
     launcher.unload()
     advance()
-    with redirect_stdout(sys.stderr):  # what user code prints is no result
-        trained = replayed(plan, launcher, minibatches, advance)
-    difference = next(_differences(launcher.captured, result, testimonies, state, trained), None)
-    return PartitionVerification(
-        name=name,
-        cuts=plan.cuts,
-        identical=difference is None,
-        first_difference=difference,
-        digests=_digests(launcher.captured, result.losses, state),
-        replay_digests=_digests(launcher.captured, trained.losses, trained.weights | trained.buffers),
-    )
+    world, said = launcher.world, b""
+    if world is None or world.leads:  # where several ranks have run the plan, the first has what all have trained
+        with redirect_stdout(sys.stderr):  # what user code prints is no result
+            trained = replayed(plan, launcher, minibatches, advance)
+        difference = next(_differences(launcher.captured, result, testimonies, state, trained), None)
+        found = PartitionVerification(
+            name=name,
+            cuts=plan.cuts,
+            identical=difference is None,
+            first_difference=difference,
+            digests=_digests(launcher.captured, result.losses, state),
+            replay_digests=_digests(launcher.captured, trained.losses, trained.weights | trained.buffers),
+        )
+        if world is None:
+            return found
+        said = to_json(found)
+    return from_json(world.all_gather("verified", said)[0], PartitionVerification, "what rank 0 says")
 
 
 def replayed(plan: Plan, launcher: Launcher, minibatches: int, advance: Callable[[], None]) -> Trained:

@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from optimizer.partitions import ALL, distinct, partition_names
 from optimizer.schedule import flush_width
@@ -10,8 +11,12 @@ from optimizer.schemes import load_schemes
 from optimizer.types import Plan
 from profiler.command import configs, emit_json, progress, stdout
 from profiler.config import Config
-from runtime.options import cores_of, launcher_of, plans_of, pool_of, settings_of
+from runtime.joining import agree_on_plan, joined
+from runtime.options import cores_of, launcher_of, one_plan, plans_of, pool_of, settings_of
 from runtime.types import PartitionVerification, Verification
+
+if TYPE_CHECKING:
+    from runtime.world import World
 
 MINIBATCHES = 8
 """Enough for every slot and weight version of four stages to be used again, where no flush takes longer."""
@@ -19,22 +24,36 @@ FAILED = 1
 
 
 def verify_all(options: argparse.Namespace) -> int:
-    """Verify the partitions of every model that is named; exit code 1 says that one differs."""
-    schemes = load_schemes()
-    names = partition_names((options.partition or ALL).split(","), schemes)
-    wanted = configs(options)
-    for config in wanted:
-        settings_of(options, config)
-    plans = [plans_of(options, config, names, schemes) for config in wanted]
+    """Verify the plan, or the partitions of every model that is named; exit code 1 says that one differs."""
+    with joined(options) as world:
+        return _verify_all(options, world)
+
+
+def _verify_all(options: argparse.Namespace, world: "World | None") -> int:
+    wanted, plans = _given(options)
     cores = cores_of(options, len(next(iter(plans[0].values())).stages))
-    found = [_verified(options, config, own, cores) for config, own in zip(wanted, plans, strict=True)]
+    found = [_verified(options, config, own, cores, world) for config, own in zip(wanted, plans, strict=True)]
     if options.json:
         emit_json(found)
     return 0 if all(part.identical for one in found for part in one.partitions) else FAILED
 
 
+def _given(options: argparse.Namespace) -> tuple[list[Config], list[dict[str, Plan]]]:
+    """Return what is to be verified, each with its configuration: the plan that is named, or partitions by name."""
+    if options.plan:
+        config, plan = one_plan(options)
+        settings_of(options, config)
+        return [config], [{plan.method: plan}]
+    schemes = load_schemes()
+    names = partition_names((options.partition or ALL).split(","), schemes)
+    wanted = configs(options)
+    for config in wanted:
+        settings_of(options, config)
+    return wanted, [plans_of(options, config, names, schemes) for config in wanted]
+
+
 def _verified(
-    options: argparse.Namespace, config: Config, plans: dict[str, Plan], cores: tuple[int, ...]
+    options: argparse.Namespace, config: Config, plans: dict[str, Plan], cores: tuple[int, ...], world: "World | None"
 ) -> Verification:
     from profiler.process import settled
     from runtime.table import show_verification
@@ -43,13 +62,15 @@ def _verified(
     settings = settings_of(options, config, witness=True)
     width = flush_width(settings.schedule, settings.flush_every)
     minibatches = options.batches or max(MINIBATCHES, 2 * (width or 0) + 1)
+    if world:
+        agree_on_plan(world, next(iter(plans.values())), replace(config, batches=minibatches), settings)
     names = list(plans)
     first = distinct(list(plans.values()))
     steps = len(set(first)) * (minibatches + 1)
     parts: dict[str, PartitionVerification] = {}
     with (
-        pool_of(options, cores) as pool,
-        launcher_of(options, config, pool, settings) as launcher,
+        pool_of(options, cores, world) as pool,
+        launcher_of(options, config, pool, settings, world=world) as launcher,
         progress(config.model, steps, quiet=options.quiet) as advance,
         settled(cores[0]),
     ):
@@ -62,13 +83,13 @@ def _verified(
         batch_size=config.batch_size,
         input_shape=shape,
         minibatches=minibatches,
-        num_stages=len(cores),
+        num_stages=len(next(iter(plans.values())).stages),
         schedule=settings.schedule,
         flush_every=width,
         channel=settings.channel,
         seed=settings.seed,
         partitions=tuple(replace(parts[names[at]], name=name) for name, at in zip(names, first, strict=True)),
     )
-    if not options.json:
+    if not options.json and (world is None or world.leads):
         show_verification(verification, stdout())
     return verification

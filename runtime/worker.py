@@ -92,10 +92,10 @@ class _Worker:
     def _load(self, load: Load) -> None:
         self._memory = PeakMemory()
         weights = Arena(receive_descriptor(self.control))
-        if load.channel == "gloo":
+        if load.meeting:
             from runtime.gloo import join
 
-            join(load.port, load.stage, load.stages)
+            join(load.meeting, load.stage, load.stages)
         before = self._channel(load, load.before, load.stage - 1)
         behind = self._channel(load, load.behind, load.stage + 1)
         self._channels = [channel for channel in (before, behind) if channel]

@@ -187,7 +187,7 @@ def test_a_stage_for_each_of_too_few_cores_is_said_aloud(
         (RUN, ["verify", *SMALL, "--cores", "4711"], "may not use core 4711"),
         (RUN, ["run", *SMALL, "--flush-every", "4"], "--flush-every says nothing to --schedule 1f1b"),
         (RUN, ["run", *SMALL, "--schedule", "1f2b"], "invalid choice: '1f2b'"),
-        (RUN, ["run", *SMALL, "--channel", "mpi"], "invalid choice: 'mpi'"),
+        (RUN, ["run", *SMALL, "--channel", "mpi"], "'mpi' is no channel"),
         (RUN, ["run", *SMALL, "--trace", "run.png"], "ends in neither .json (for Perfetto) nor .svg"),
         (RUN, ["run", *SMALL, "--trace", "text.json/run.svg"], "cannot write"),
         (RUN, ["run", *SMALL, "--stall-timeout", "soon"], "'soon' is not a time above 0"),

@@ -13,6 +13,7 @@ from runtime.guard import available_bytes, refuse_too_little_memory
 
 MIB = 1 << 20
 NEEDS = needs_of(schedule_of("1f1b", 2, 8))
+STAGES = range(2)
 
 
 @pytest.fixture
@@ -56,14 +57,21 @@ def test_a_group_that_is_over_its_limit_has_nothing_free(tmp_path: Path) -> None
 
 
 def test_too_little_memory_is_refused_with_the_numbers_and_the_remedy(plan: Plan) -> None:
-    refuse_too_little_memory(plan, NEEDS, "shm", 600 * MIB, "the machine")
+    refuse_too_little_memory(plan, NEEDS, "shm", 600 * MIB, "the machine", stages=STAGES)
     with pytest.raises(InputError) as caught:
-        refuse_too_little_memory(plan, NEEDS, "shm", 200 * MIB, "its control group (cgroup)")
+        refuse_too_little_memory(plan, NEEDS, "shm", 200 * MIB, "its control group (cgroup)", stages=STAGES)
     said = str(caught.value)
     assert "2 stages" in said
     assert "300 + 300" in said
     assert "its control group (cgroup) has 200 MiB free" in said
     assert "smaller --batch-size, or --schedule 1f1b-flush" in said
     with pytest.raises(InputError) as caught:
-        refuse_too_little_memory(replace(plan, schedule="1f1b-flush", flush_every=4), NEEDS, "gloo", 0, "the machine")
+        refuse_too_little_memory(
+            replace(plan, schedule="1f1b-flush", flush_every=4),
+            NEEDS,
+            "gloo",
+            0,
+            "the machine",
+            stages=STAGES,
+        )
     assert "1f1b-flush" not in str(caught.value), "which it is already"

@@ -53,6 +53,8 @@ def run_of(name: ScheduleName, minibatches: int, work: list[float], every: int =
                 ends[stage, action.kind, action.minibatch] = clocks[stage]
     runs = tuple(
         StageRun(
+            host="here",
+            clock_error_s=0.0,
             core=0,
             busy_s=1,
             forward_s=1,

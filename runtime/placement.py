@@ -1,0 +1,64 @@
+"""What torchrun, or another launcher with the same variables, tells a process of its place among the ranks."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from runtime.errors import InputError
+
+_NAMES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_ELASTIC = "TORCHELASTIC_RUN_ID"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """One process's place.
+
+    Attributes:
+        local_rank: Its number among the processes of its host; likewise ``local_world_size``.
+        master: The host where the ranks meet, at ``port``.
+        attempt: How often torchrun has started all ranks anew.
+        has_store: Whether the launcher has opened a store there; else rank 0 has to.
+    """
+
+    rank: int
+    world_size: int
+    local_rank: int
+    local_world_size: int
+    master: str
+    port: int
+    attempt: int
+    has_store: bool
+
+
+def placement(environment: Mapping[str, str] = os.environ) -> Placement | None:
+    """Return this process's place, or None if no launcher has started it.
+
+    Raises:
+        InputError: The launcher's variables contradict each other, or are no numbers.
+    """
+    if _ELASTIC not in environment and not all(name in environment for name in _NAMES):
+        return None
+    found = Placement(
+        rank=_number(environment, "RANK"),
+        world_size=_number(environment, "WORLD_SIZE"),
+        local_rank=_number(environment, "LOCAL_RANK", 0),
+        local_world_size=_number(environment, "LOCAL_WORLD_SIZE", 1),
+        master=environment.get("MASTER_ADDR", ""),
+        port=_number(environment, "MASTER_PORT"),
+        attempt=_number(environment, "TORCHELASTIC_RESTART_COUNT", 0),
+        has_store=environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
+    )
+    if not found.master or found.rank >= found.world_size:
+        raise InputError(
+            f"the launcher's variables make no sense: RANK={found.rank} of WORLD_SIZE={found.world_size}, "
+            f"MASTER_ADDR='{found.master}'; start the ranks with torchrun"
+        )
+    return found
+
+
+def _number(environment: Mapping[str, str], name: str, default: int | None = None) -> int:
+    text = environment.get(name, "" if default is None else str(default))
+    if not text.isdecimal():
+        raise InputError(f"{name}='{text}' is no whole number; start the ranks with torchrun, which sets it")
+    return int(text)

@@ -1,0 +1,34 @@
+"""Times of another host's clock, put on the first one's: algebra against a made-up clock that is off and drifts."""
+
+import pytest
+
+from runtime.clock import Reading, shifted
+from runtime.messages import Report
+from runtime.types import ActionRecord
+
+
+def record(start_s: float) -> ActionRecord:
+    return ActionRecord(
+        kind="F", minibatch=0, version=0, wait_s=0.25, start_s=start_s, computed_s=start_s + 1, end_s=start_s + 2,
+        cpu_s=1.5, sent_bytes=8, page_faults=3,
+    )  # fmt: skip
+
+
+def test_a_clock_that_is_off_and_drifts_evenly_is_undone_exactly() -> None:
+    def here_s(there_s: float) -> float:
+        return 5e5 + there_s * (1 + 4e-5)
+
+    readings = [Reading(here_s(there_s), there_s - here_s(there_s), 1e-4) for there_s in (10.0, 110.0)]
+    true_s = [12.0, 57.0, 99.0]
+    actions = tuple(record(here_s(start_s)) for start_s in true_s)
+    report = Report(actions=actions, losses=(), peak_rss_bytes=1, testimonies=(), checksums=())
+    found = shifted(report, *readings)
+    assert [one.start_s for one in found.actions] == pytest.approx(true_s, abs=1e-8)
+    assert [one.end_s - one.start_s for one in found.actions] == pytest.approx([2 / (1 + 4e-5)] * 3, abs=1e-8)
+    assert {(one.wait_s, one.cpu_s, one.sent_bytes) for one in found.actions} == {(0.25, 1.5, 8)}
+
+
+def test_readings_at_the_same_time_shift_alone() -> None:
+    reading = Reading(5.0, -2.0, 0.0)
+    report = Report(actions=(record(7.0),), losses=(), peak_rss_bytes=1, testimonies=(), checksums=())
+    assert shifted(report, reading, reading).actions[0].start_s == 5.0

@@ -1,0 +1,144 @@
+"""Four hosts, one stage each: the same bits as on one machine, and one sentence everywhere whatever befalls a host.
+
+The hosts are network namespaces, so these tests need root; ``make hosts`` runs them.
+"""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from hosts import COUNT, Hosts, address, four_hosts
+from strategies import profile_of
+from test_launcher import SHAPE
+
+from optimizer.planner import Planner
+from profiler import config as configuration
+from profiler.files import to_json
+from profiler.workload import captured_model
+from runtime import cli
+
+pytestmark = [pytest.mark.hosts, pytest.mark.timeout(240)]
+TIMEOUT_S = 5.0
+NAMES = [f"rank {rank} on h{rank} ({address(rank)})" for rank in range(COUNT)]
+
+
+@pytest.fixture
+def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.chdir(tmp_path)
+    with four_hosts(tmp_path) as found:
+        yield found
+        assert found.left() == []
+
+
+def plan_file(folder: Path, model: str, seed: int = 5, **sizes: object) -> Path:
+    """Write a plan of four stages for made-up times."""
+    config = configuration.override(configuration.for_model(model), {"batch_size": 2, **sizes})
+    captured = captured_model(config)
+    profile = profile_of(captured, seed)
+    shape = (config.batch_size, *config.sample_shape) if config.sample_shape else (2, 3, *[config.image_size] * 2)
+    found = Planner(profile, COUNT, 8).optimized()
+    plan = replace(found, model=model, model_digest=captured.digest, batch_size=shape[0], input_shape=shape)
+    path = folder / f"{model.rpartition(':')[2]}-{seed}.json"
+    path.write_bytes(to_json(plan))
+    return path
+
+
+@pytest.mark.parametrize(("model", "size"), [("alexnet", 64), ("resnet18", 32)])
+def test_four_hosts_train_bit_for_bit_what_one_machine_trains(
+    hosts: Hosts, capsys: pytest.CaptureFixture[str], model: str, size: int
+) -> None:
+    plan = plan_file(hosts.folder, model, image_size=size)
+    given = ["verify", "--plan", str(plan), "--batches", "6", "--json", "--quiet"]
+    for host in range(COUNT):
+        hosts.start_torchrun(host, *given)
+    (code, out, err), *others = hosts.ended(150)
+    assert code == 0, err
+    assert [(code, out) for code, out, _ in others] == [(0, "")] * 3
+    there = json.loads(out)
+    (part,) = there["partitions"]
+    assert part["identical"]
+    assert part["digests"] == part["replay_digests"]
+    assert cli.main([*given, "--channel", "shm"]) == 0
+    here = json.loads(capsys.readouterr().out)
+    assert here["partitions"] == there["partitions"]
+
+
+@pytest.mark.parametrize("fate", ["cut off", "rank killed", "stage killed", "launcher killed"])
+def test_a_host_or_rank_that_is_lost_in_mid_run_is_named_everywhere(hosts: Hosts, fate: str) -> None:
+    mark = hosts.folder / "struck"
+    plan = plan_file(hosts.folder, "small_models:slow_for_ever", image_size=SHAPE[-1])
+    given = ["run", "--plan", str(plan), "--batches", "500", "--rank-timeout", f"{TIMEOUT_S}s"]
+    for rank in range(COUNT):
+        if fate == "launcher killed":
+            hosts.start_torchrun(rank, *given, STRUCK_AT=str(mark))
+        else:
+            hosts.start_rank(rank, *given, STRUCK_AT=str(mark))
+    wait_for_training(mark, hosts)
+    struck_s = time.monotonic()
+    if fate == "cut off":
+        hosts.cut_off(2)
+    else:
+        own = psutil.Process(hosts.processes[2].pid)
+        stage = [one for one in own.children(recursive=True) if "spawn_main" in " ".join(one.cmdline())]
+        os.kill(stage[0].pid if fate == "stage killed" else own.pid, signal.SIGKILL)
+    ended = hosts.ended(60)
+    assert time.monotonic() - struck_s < TIMEOUT_S + 8
+    for rank, (code, out, err) in enumerate(ended):
+        if rank == 2 and fate in {"rank killed", "launcher killed"}:
+            assert code == -signal.SIGKILL
+            continue
+        (said,) = [line for line in err.splitlines() if line.startswith("error: ")]
+        guilty = 0 if (rank, fate) == (2, "cut off") else 2  # which sees nothing but that the first is silent
+        assert code == 1
+        assert out == ""
+        assert said.startswith(f"error: {NAMES[guilty]}: ")
+
+
+def wait_for_training(mark: Path, hosts: Hosts) -> None:
+    seen: set[str] = set()
+    deadline = time.monotonic() + 90
+    while len(seen) < 8:  # a warm-up has fewer
+        assert time.monotonic() < deadline, hosts.said(0)
+        if mark.exists():
+            seen.add(mark.read_text())
+        time.sleep(0.02)
+
+
+def test_a_rank_that_comes_too_late_is_named_and_told(hosts: Hosts) -> None:
+    plan = plan_file(hosts.folder, "small_models:slow_for_ever", image_size=SHAPE[-1])
+    given = ["run", "--plan", str(plan), "--rank-timeout", f"{TIMEOUT_S}s"]
+    for rank in range(COUNT - 1):
+        hosts.start_rank(rank, *given)
+    ended = hosts.ended(60)
+    hosts.start_rank(3, *given)
+    *_, late = hosts.ended(60)
+    for code, _, err in ended:
+        assert code == 2
+        assert f"error: rank 3 has not come in time; here: {', '.join(NAMES[:3])}" in err
+    assert late[0] == 2
+    assert f"error: rank 3 on h3 cannot meet the others at {address(0)}:" in late[2]
+
+
+def test_a_rank_with_another_plan_is_named_everywhere(hosts: Hosts) -> None:
+    plans = [plan_file(hosts.folder, "small_models:slow_for_ever", seed, image_size=SHAPE[-1]) for seed in (5, 6)]
+    for rank in range(COUNT):
+        hosts.start_rank(rank, "run", "--plan", str(plans[rank == 2]), "--rank-timeout", "30s")
+    for code, out, err in hosts.ended(90):
+        assert (code, out) == (2, "")
+        assert f"error: {NAMES[2]} has another plan (" in err
+
+
+def test_what_is_wrong_on_all_ranks_is_one_sentence_on_each(hosts: Hosts) -> None:
+    plan = plan_file(hosts.folder, "small_models:slow_for_ever", image_size=SHAPE[-1])
+    for rank in range(3):
+        hosts.start_rank(rank, "run", "--plan", str(plan), "--rank-timeout", "30s", WORLD_SIZE="3")
+    for code, out, err in hosts.ended(90):
+        assert (code, out) == (2, "")
+        assert "error: the plan has 4 stages and there are 3 ranks; start as many with --nnodes" in err
