@@ -5,11 +5,13 @@ from dataclasses import replace
 
 from optimizer.forced import names_of
 from optimizer.ideals import members_of
+from optimizer.links import Links
 from optimizer.memory import held_bytes
 from optimizer.needs import needs_of
+from optimizer.network import NOTHING
 from optimizer.problem import Problem
 from optimizer.schedule import ASYNCHRONOUS, Schedule, schedule_of
-from optimizer.simulate import Duration, Span, bubble_share, makespan_s, simulate, throughput
+from optimizer.simulate import Duration, Message, Span, bubble_share, makespan_s, simulate, throughput
 from optimizer.solve import Solution
 from optimizer.types import Held, Plan, Prediction, Search, Stage
 from optimizer.units import NANOSECONDS
@@ -17,7 +19,14 @@ from profiler.types import Profile
 
 
 def plan_of(
-    profile: Profile, problem: Problem, bounds: Sequence[int], best: Solution, *, method: str, profile_digest: str
+    profile: Profile,
+    problem: Problem,
+    bounds: Sequence[int],
+    best: Solution,
+    *,
+    method: str,
+    profile_digest: str,
+    links: Links | None = None,
 ) -> Plan:
     """Return the plan of a split.
 
@@ -28,6 +37,7 @@ def plan_of(
         best: The best split of the same problem, which says how good this one is.
         method: How the split was found.
         profile_digest: That of the profile's file.
+        links: What the problem's network comes from.
     """
     needed = problem.memory_bytes(bounds)
     stages = tuple(_stage(problem, index, bounds, needed[index]) for index in range(problem.stages))
@@ -51,6 +61,7 @@ def plan_of(
         search=Search(ideals=best.ideals, states=best.states, ties_settled=best.settled),
         memory_limit_bytes=problem.memory_limit_bytes,
         cut_after=tuple(tuple(names_of(problem.costs, ideal)) for ideal in problem.forced),
+        links=links,
     )
 
 
@@ -95,12 +106,14 @@ def timeline(stages: Sequence[Stage], schedule: Schedule) -> list[list[Span]]:
         Duration(stage.forward_s + stage.send_forward_s, stage.backward_s + stage.send_backward_s, stage.update_s)
         for stage in stages
     ]
-    return simulate(schedule.rows, durations)
+    down = [Message(stage.message_down_s, stage.latency_down_s) for stage in stages]
+    up = [Message(stage.message_up_s, stage.latency_up_s) for stage in stages]
+    return simulate(schedule.rows, durations, down, up)
 
 
 def _stage(problem: Problem, index: int, bounds: Sequence[int], memory_bytes: int) -> Stage:
     before, through = bounds[index], bounds[index + 1]
-    costs, members = problem.costs, members_of(through & ~before)
+    costs, members = problem.costs_at(index), members_of(through & ~before)
     last = index == problem.stages - 1
     forward_ns = sum(costs.forward_ns[at] for at in members) + (costs.loss_forward_ns if last else 0)
     backward_ns = sum(costs.backward_ns[at] for at in members) + (costs.loss_backward_ns if last else 0)
@@ -109,6 +122,7 @@ def _stage(problem: Problem, index: int, bounds: Sequence[int], memory_bytes: in
     send_backward_ns = sum(value.copy_gradient_ns for value in up)
     update_ns = sum(costs.update_ns[at] for at in members)
     in_place_ns = update_ns - sum(costs.saving_ns[at] for at in members)
+    message_down, message_up = (NOTHING, NOTHING) if last else problem.messages(index, through)
     return Stage(
         layers=tuple(costs.layers[at].name for at in members),
         compute_s=(forward_ns + backward_ns) / NANOSECONDS,
@@ -121,6 +135,10 @@ def _stage(problem: Problem, index: int, bounds: Sequence[int], memory_bytes: in
         send_forward_s=send_forward_ns / NANOSECONDS,
         send_backward_s=send_backward_ns / NANOSECONDS,
         receive_s=0.0,
+        message_down_s=message_down.whole_ns / NANOSECONDS,
+        message_up_s=message_up.whole_ns / NANOSECONDS,
+        latency_down_s=message_down.latency_ns / NANOSECONDS,
+        latency_up_s=message_up.latency_ns / NANOSECONDS,
         send_bytes=sum(value.output_bytes for value in down) + sum(value.gradient_bytes for value in up),
         boundary=tuple(value.name for value in down),
         memory_bytes=memory_bytes,

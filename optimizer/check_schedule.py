@@ -28,9 +28,13 @@ def predictions(plan: Plan) -> dict[str, float]:
             }[action[0]]
         graph.add_nodes_from(order)
         graph.add_edges_from(pairwise(order))
-    for batch in range(minibatches):
-        graph.add_edges_from((("F", at, batch), ("F", at + 1, batch)) for at in range(stages - 1))
-        graph.add_edges_from((("B", at + 1, batch), ("B", at, batch)) for at in range(stages - 1))
+    busy_s = sum(took.values())
+    for cut, stage in enumerate(plan.stages[:-1]):
+        for batch in range(minibatches):
+            down = ("down", stage.message_down_s, stage.latency_down_s)
+            up = ("up", stage.message_up_s, stage.latency_up_s)
+            _send(graph, took, down, [("F", cut, batch), ("F", cut + 1, batch)])
+            _send(graph, took, up, [("B", cut + 1, batch), ("B", cut, batch)])
     end: dict[Action, float] = {}
     for action in nx.topological_sort(graph):
         end[action] = took[action] + max((end[before] for before in graph.predecessors(action)), default=0.0)
@@ -42,8 +46,22 @@ def predictions(plan: Plan) -> dict[str, float]:
     return {
         "throughput_samples_per_s": plan.batch_size * count / steady_s if steady_s else 0.0,
         "makespan_s": makespan_s,
-        "bubble_share": 1 - sum(took.values()) / (stages * makespan_s) if makespan_s else 0.0,
+        "bubble_share": 1 - busy_s / (stages * makespan_s) if makespan_s else 0.0,
     }
+
+
+def _send(
+    graph: "nx.DiGraph[Action]", took: dict[Action, float], way: tuple[str, float, float], ends: list[Action]
+) -> None:
+    """Let a message go between two actions: on its way behind the one before, and then for as long as the latency."""
+    name, whole_s, latency_s = way
+    sender, reader = ends
+    cut, batch = min(sender[1], reader[1]), sender[2]
+    on_way, arriving = (name, cut, batch), (f"{name}, arriving", cut, batch)
+    took |= {on_way: whole_s - latency_s, arriving: latency_s}
+    graph.add_edges_from([(sender, on_way), (on_way, arriving), (arriving, reader)])
+    if batch:
+        graph.add_edge((name, cut, batch - 1), on_way)
 
 
 def _order(stage: int, stages: int, minibatches: int) -> list[Action]:

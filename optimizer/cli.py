@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from optimizer import check_command
 from optimizer.errors import OptimizerError
+from optimizer.links import Links
 from optimizer.partitions import OPTIMIZED, PEER_NAMES, plan_for, plans_for
 from optimizer.schemes import Schemes, load_schemes
 from optimizer.types import EXACT, Plan
@@ -30,7 +31,7 @@ from profiler.command import (
 from profiler.config import Config, suggest
 from profiler.doubts import doubts
 from profiler.errors import ConfigError
-from profiler.files import refuse_unwritable, to_json, write_whole
+from profiler.files import read_json, refuse_unwritable, to_json, write_whole
 from profiler.provenance import differences, machine
 from profiler.types import Profile
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 REFINED_LAYERS = 10
 LIST = ".txt"
+LINK_BLIND = "link-blind"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -64,6 +66,9 @@ def main(argv: list[str] | None = None) -> int:
         help="force a cut directly behind these layers; once for each cut",
     )  # fmt: skip
     parser.add_argument("--memory-limit", type=size, metavar="2GiB", help="what each stage may take")
+    parser.add_argument(
+        "--links", type=Path, metavar="FILE", help="plan for the ranks that python -m runtime links saw"
+    )
     parser.add_argument("--explain", action="store_true", help="say why, what else there is, and how sure it is")
     parser.add_argument("--refine", type=duration, metavar="60s", help="measure again the layers that matter most")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the layer graph with its stages")
@@ -117,6 +122,9 @@ def _refuse_contradictions(options: argparse.Namespace) -> None:
     }
     for flag in (flag for flag, value in given.items() if value and options.method != EXACT):
         raise OptimizerError(f"{flag} is of the best split and --method {options.method} of another; leave one out")
+    for flag in ("--explain", "--refine"):
+        if options.links and given[flag]:
+            raise OptimizerError(f"{flag} knows equal cores only, and --links has others; leave one out")
     if options.output and options.plot and options.output.resolve() == options.plot.resolve():
         raise OptimizerError(f"{options.plot} is one file for the plan and the drawing; name two")
 
@@ -131,6 +139,8 @@ def _carry_out(job: "_Job", name: str, schemes: Schemes, options: argparse.Names
     plans = plans_for(
         (OPTIMIZED, *schemes, *PEER_NAMES), planner, schemes, lambda sentence: note(sentence, quiet=options.quiet)
     )
+    if options.links:
+        plans |= {LINK_BLIND: planner.link_blind()}
     plan = plans[name] if name in plans else plan_for(name, planner, schemes)  # which says why there is none
     others = {other: found for other, found in plans.items() if other != OPTIMIZED}
     explanation = explain(planner, plans[OPTIMIZED], others) if options.explain else None
@@ -154,9 +164,10 @@ def _planner(job: "_Job", options: argparse.Namespace) -> "Planner":
     from optimizer.planner import Planner
 
     profile = beside_neighbours(job.profile) if options.beside_neighbours else job.profile
+    links = read_json(options.links, Links) if options.links else None
     return Planner(
-        profile, options.stages or STAGES, job.minibatches,
-        memory_limit_bytes=options.memory_limit, cut_after=options.cut_after,
+        profile, options.stages or (len(links.ranks) if links else STAGES), job.minibatches,
+        memory_limit_bytes=options.memory_limit, cut_after=options.cut_after, links=links,
     )  # fmt: skip
 
 

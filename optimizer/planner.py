@@ -6,10 +6,12 @@ from functools import cached_property
 
 from optimizer.assemble import plan_of
 from optimizer.costs import Costs, costs_of
-from optimizer.errors import PartitionError
+from optimizer.errors import OptimizerError, PartitionError
 from optimizer.forced import forced_cuts, names_of
 from optimizer.ideals import prefixes
 from optimizer.infeasible import why_nothing_fits
+from optimizer.links import Links
+from optimizer.network import network_of
 from optimizer.problem import Problem
 from optimizer.schemes import scheme_cuts
 from optimizer.solve import Solution, Space, solve, space_of
@@ -29,6 +31,7 @@ class Planner:
         *,
         memory_limit_bytes: int | None = None,
         cut_after: Sequence[Sequence[str]] = (),
+        links: Links | None = None,
     ) -> None:
         """Prepare to plan.
 
@@ -38,10 +41,12 @@ class Planner:
             minibatches: How many the predictions are for.
             memory_limit_bytes: What each stage of the best split may take.
             cut_after: The layers directly behind which the best split has to have a cut, a group for each cut.
+            links: The ranks that the stages are going to run on, and the wires between them.
 
         Raises:
             ProfileError: The profile contradicts itself.
             PartitionError: There are more stages than parts that a cut may separate, or a forced cut is not legal.
+            OptimizerError: The links were measured for something else.
         """
         self.profile, self.stages, self.minibatches = profile, stages, minibatches
         self.costs: Costs = costs_of(profile)
@@ -57,7 +62,14 @@ class Planner:
                 f"{len(forced)} forced cuts need {len(forced) + 1} stages; use --stages {len(forced) + 1} or more, or "
                 "fewer --cut-after"
             )
-        self.free = Problem(self.costs, stages, minibatches)
+        self._links = links
+        if links and len(links.ranks) != stages:
+            raise OptimizerError(
+                f"the links are of {len(links.ranks)} ranks and {stages} stages are wanted; use --stages "
+                f"{len(links.ranks)}, or measure the links of {stages} ranks"
+            )
+        network = network_of(links, profile) if links else None
+        self.free = Problem(self.costs, stages, minibatches, network=network)
         self.problem = replace(self.free, memory_limit_bytes=memory_limit_bytes, forced=forced)
         self._profile_digest = digest(to_json(profile))
 
@@ -109,6 +121,11 @@ class Planner:
         """Return the plan of a split that no limit was set for."""
         return self._plan(method, self.free, bounds, self._best_of_all)
 
+    def link_blind(self) -> Plan:
+        """Return the split that would be the best on equal cores that share memory, as it is over the links."""
+        equal = replace(self.problem, network=None)
+        return self.unlimited("link-blind", self._solved(equal, space_of(equal)).bounds)
+
     def same_split(self, plan: Plan) -> Plan:
         """Return the plan of the split that ``plan`` has, under this profile's costs."""
         at = {layer.name: 1 << number for number, layer in enumerate(self.costs.layers)}
@@ -136,7 +153,15 @@ class Planner:
         return self.best if self.problem == self.free else self._solved(self.free, self.free_space)
 
     def _plan(self, method: str, problem: Problem, bounds: Sequence[int], best: Solution) -> Plan:
-        return plan_of(self.profile, problem, bounds, best, method=method, profile_digest=self._profile_digest)
+        return plan_of(
+            self.profile,
+            problem,
+            bounds,
+            best,
+            method=method,
+            profile_digest=self._profile_digest,
+            links=self._links,
+        )
 
     def _solved(self, problem: Problem, space: Space) -> Solution:
         found = solve(problem, space)

@@ -30,13 +30,33 @@ class Span:
     end_s: float
 
 
-def simulate(schedule: Sequence[Sequence[Action]], durations: Sequence[Duration]) -> list[list[Span]]:
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What the message of an action takes to its reader; the next one on the same way need not wait for the latency."""
+
+    whole_s: float
+    latency_s: float
+
+
+def simulate(
+    schedule: Sequence[Sequence[Action]],
+    durations: Sequence[Duration],
+    down: Sequence[Message] = (),
+    up: Sequence[Message] = (),
+) -> list[list[Span]]:
     """Return each stage's spans; time starts at 0.
+
+    Args:
+        schedule: The actions of each stage.
+        durations: What they take.
+        down: For each stage, what its activations take to the next one; nothing where stages share memory.
+        up: For each stage, what gradients take to it from the next one.
 
     Raises:
         ValueError: The schedule cannot make progress: an action waits for one that never comes.
     """
-    ended: dict[Action, float] = {}
+    arrived: dict[Action, float] = {}
+    ways = {"F": _Ways(down, 0), "B": _Ways(up, 1)}
     spans: list[list[Span]] = [[] for _ in schedule]
     moved = True
     while moved:
@@ -45,18 +65,36 @@ def simulate(schedule: Sequence[Sequence[Action]], durations: Sequence[Duration]
             while len(spans[stage]) < len(actions):
                 action = actions[len(spans[stage])]
                 need = needed_by(action, len(schedule))
-                if need is not None and need not in ended:
+                if need is not None and need not in arrived:
                     break
                 free = spans[stage][-1].end_s if spans[stage] else 0.0
-                start = max(free, ended[need] if need is not None else 0.0)
+                start = max(free, arrived[need] if need is not None else 0.0)
                 span = Span(action, start, start + _duration(action, durations[stage]))
-                ended[action] = span.end_s
+                arrived[action] = ways[action.kind].arrival_s(stage, span.end_s) if action.kind != "U" else span.end_s
                 spans[stage].append(span)
                 moved = True
     stuck = [str(actions[len(done)]) for actions, done in zip(schedule, spans, strict=True) if len(done) < len(actions)]
     if stuck:
         raise ValueError(f"the schedule cannot go on: {', '.join(stuck)} wait for each other")
     return spans
+
+
+class _Ways:
+    """The ways that messages of one kind go, one a cut; each carries one message after the other."""
+
+    def __init__(self, messages: Sequence[Message], back: int) -> None:
+        self._messages, self._back = messages, back
+        self._free_s = [0.0] * len(messages)
+
+    def arrival_s(self, stage: int, sent_s: float) -> float:
+        """Return when what a stage sends at ``sent_s`` arrives."""
+        cut = stage - self._back
+        if not 0 <= cut < len(self._messages):
+            return sent_s
+        message = self._messages[cut]
+        start_s = max(sent_s, self._free_s[cut])
+        self._free_s[cut] = start_s + message.whole_s - message.latency_s
+        return start_s + message.whole_s
 
 
 def makespan_s(spans: Sequence[Sequence[Span]]) -> float:

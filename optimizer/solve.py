@@ -15,9 +15,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from optimizer import networked
 from optimizer.arcs import Grid, memory_bound
 from optimizer.ideals import rank
 from optimizer.lattice import Lattice, Positions, along_captured_order, lattice
+from optimizer.network import Network
 from optimizer.problem import Problem
 from optimizer.reach import Bound, Reach, reach, smallest, time_bound, time_potentials
 from optimizer.search import best_chain
@@ -76,6 +78,8 @@ def space_of(problem: Problem) -> Space:
 
 def solve(problem: Problem, space: Space) -> Solution | None:
     """Return the best split, or None if none in ``space`` keeps to the problem's limits."""
+    if problem.network:
+        return _solve_over(problem, problem.network, space)
     found = _search(problem, space.lattice)
     low_ns = found.low_ns if space.complete else problem.simple_bound_ns
     if found.bounds is None and not found.settled:
@@ -90,6 +94,24 @@ def solve(problem: Problem, space: Space) -> Solution | None:
         settled=proven and found.settled and space.complete,
         ideals=len(space.lattice),
         states=len(space.lattice) * problem.stages,
+    )
+
+
+def _solve_over(problem: Problem, network: Network, space: Space) -> Solution | None:
+    """Return the split of the smallest period over a network, along captured order where ideals are too many."""
+    complete = space.complete and len(space.lattice) <= networked.MOST
+    found = space.lattice if complete else along_captured_order(problem)
+    bounds = networked.best_over(problem, network, found)
+    if bounds is None:
+        return None
+    low_ns = problem.bottleneck_ns(bounds) if complete else problem.simple_bound_ns
+    return Solution(
+        bounds=bounds,
+        lower_bound_ns=low_ns,
+        proven=problem.bottleneck_ns(bounds) == low_ns,
+        settled=False,
+        ideals=len(found),
+        states=len(found) * problem.stages,
     )
 
 

@@ -22,6 +22,7 @@ def show_plan(plan: Plan, profile: Profile, console: "Console") -> None:
     table = Table(title=f"{plan.model}, {plan.method}, {plan.num_stages} stages: {proof}", box=box.SIMPLE)
     table.add_column("stage", justify="right")
     table.add_column("layers", overflow="fold")
+    wires = ("wire ms",) if plan.links else ()
     for name in (
         "of layers",
         "of FLOPs",
@@ -29,6 +30,7 @@ def show_plan(plan: Plan, profile: Profile, console: "Console") -> None:
         "compute ms",
         "update ms",
         "send ms",
+        *wires,
         "total ms",
         "memory",
         "sent",
@@ -39,13 +41,19 @@ def show_plan(plan: Plan, profile: Profile, console: "Console") -> None:
     for index, stage in enumerate(plan.stages):
         slowest = stage.total_s == max(other.total_s for other in plan.stages)
         table.add_row(
-            str(index), f"{stage.layers[0]} … {stage.layers[-1]}",
+            f"{index} on {plan.links.ranks[index].host}" if plan.links else str(index),
+            f"{stage.layers[0]} … {stage.layers[-1]}",
             f"{len(stage.layers) / len(profile.layers):.0%}", f"{stage.flops / flops:.0%}",
             f"{stage.total_s / total_s:.0%}", _ms(stage.compute_s), _ms(stage.update_s), _ms(stage.send_s),
+            *((f"{_ms(stage.message_down_s)} ↓ {_ms(stage.message_up_s)} ↑",) if wires else ()),
             Text(_ms(stage.total_s), style="bold" if slowest else ""),
             _mib(stage.memory_bytes), _mib(stage.send_bytes),
         )  # fmt: skip
     console.print(table)
+    if plan.links:
+        console.print(
+            "Waits: half of what the messages on either side take, which 1F1B cannot hide. Wire: to the next."
+        )
 
 
 def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Console") -> None:

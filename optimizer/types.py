@@ -8,13 +8,14 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from optimizer.links import Links
 from optimizer.schedule import ScheduleName
 from profiler.types import Bytes, Count, Seconds
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 EXACT, BOUNDED = "exact", "bounded"
 """Methods of the best split: proven, or not."""
-FORMAT_VERSION: Literal[4] = 4
+FORMAT_VERSION: Literal[5] = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,10 @@ class Stage:
         update_s: The update under the plan's schedule: ``update_beside_s``, which writes the next weight version beside
             the current one, or ``update_in_place_s`` where the stage holds one version only.
         send_s: Copying activations to the next stage and gradients to the previous one.
-        receive_s: Taking them in; nothing in shared memory.
+        receive_s: Taking them in: nothing, for they are computed on where they arrive.
+        message_down_s: What activations take over the wire to the next stage; nothing in shared memory. Likewise
+            ``message_up_s`` for the gradients that come back.
+        latency_down_s: What of it the next message need not wait for; likewise ``latency_up_s``.
         send_bytes: Activations and gradients sent.
         boundary: The values that cross the cut behind this stage, relayed ones included.
         memory_bytes: Predicted peak above an empty process.
@@ -64,6 +68,10 @@ class Stage:
     send_forward_s: Seconds
     send_backward_s: Seconds
     receive_s: Seconds
+    message_down_s: Seconds
+    message_up_s: Seconds
+    latency_down_s: Seconds
+    latency_up_s: Seconds
     send_bytes: Bytes
     boundary: tuple[str, ...]
     memory_bytes: Bytes
@@ -115,11 +123,12 @@ class Plan:
         schedule: What is predicted; the split was searched for 1F1B.
         flush_every: Minibatches an update, where the schedule flushes.
         momenta: How many tensors the update rule keeps for a parameter.
-        bottleneck_s: The largest stage's ``total_s``.
+        bottleneck_s: The largest stage's ``total_s``; over a network, the period, which messages can make longer.
         optimal: Whether no legal split has a smaller bottleneck, proven by a search over all of them.
         lower_bound_s: No legal split has a smaller bottleneck than this.
         memory_limit_bytes: What each stage may take; legal splits are those that keep it.
         cut_after: The cuts that were forced, each by the layers it stands directly behind; legal splits have them.
+        links: The ranks and wires that the plan is for; None for equal cores that share memory.
     """
 
     model: str
@@ -141,7 +150,8 @@ class Plan:
     search: Search
     memory_limit_bytes: Bytes | None = None
     cut_after: tuple[tuple[str, ...], ...] = ()
-    format_version: Literal[4] = FORMAT_VERSION
+    links: Links | None = None
+    format_version: Literal[5] = FORMAT_VERSION
 
     @property
     def cuts(self) -> tuple[str, ...]:

@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 
 from optimizer.partitions import OPTIMIZED
-from profiler.command import Parser, execute, positive
-from runtime.options import add_ranks, add_running
+from profiler.command import Parser, add_common, add_models, execute, positive
+from runtime.options import add_rank_timeout, add_ranks, add_running
 
-COMMANDS = "compare | run | verify | report"
+COMMANDS = "compare | run | verify | links | report"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,6 +51,14 @@ def main(argv: list[str] | None = None) -> int:
     add_ranks(held)
     held.add_argument("--partition", metavar="P,…", help="optimized, schemes by name, or all (default: all)")
     add_running(held, on_nan="warn")
+    wired = commands.add_parser("links", help="measure ranks and the network between them, under torchrun")
+    add_models(wired, "torchvision model, or package.module:factory")
+    add_rank_timeout(wired)
+    wired.add_argument(
+        "-o", "--output", type=Path, default=Path("links.json"), metavar="FILE", help="where to (default: links.json)"
+    )
+    add_common(wired)
+    wired.set_defaults(stall_timeout=None, batches=None, repeats=None)
     shown = commands.add_parser("report", help="render comparisons as one page, again and again")
     shown.add_argument(
         "comparison", type=Path, nargs="+", metavar="FILE_OR_DIR", help="comparison.json, or a folder of them"
@@ -60,7 +68,13 @@ def main(argv: list[str] | None = None) -> int:
     )
     shown.add_argument("--quiet", action="store_true", help="print nothing")
     shown.add_argument("--debug", action="store_true", help="show where an error came from")
-    for command, function in ((several, _compare), (one, _run), (held, _verify), (shown, _report)):
+    for command, function in (
+        (several, _compare),
+        (one, _run),
+        (held, _verify),
+        (wired, _links),
+        (shown, _report),
+    ):
         command.set_defaults(function=function)
     return execute(parser, lambda options: int(options.function(options)), argv)
 
@@ -83,6 +97,12 @@ def _report(options: argparse.Namespace) -> int:
     from runtime.report_command import report_all
 
     return report_all(options)
+
+
+def _links(options: argparse.Namespace) -> int:
+    from runtime.links_command import measure_links
+
+    return measure_links(options)
 
 
 def _verify(options: argparse.Namespace) -> int:

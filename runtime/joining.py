@@ -48,14 +48,22 @@ def joined(options: argparse.Namespace) -> Iterator["World | None"]:
         if not world.leads:
             vars(options).update(quiet=True, json=False, output=None, trace=[])
         with world.ending_together():
-            if options.channel == "shm":
-                raise ConfigError("ranks of torchrun cannot meet in shared memory; leave out --channel shm")
-            if not options.plan:
-                raise ConfigError(
-                    "every rank of torchrun needs the same plan; make one with python -m optimizer -o plan.json, and "
-                    "name it with --plan"
-                )
             yield world
+
+
+def refuse_without_plan(options: argparse.Namespace) -> None:
+    """Refuse to let ranks of torchrun plan for themselves, or share memory.
+
+    Raises:
+        ConfigError: They would.
+    """
+    if options.channel == "shm":
+        raise ConfigError("ranks of torchrun cannot meet in shared memory; leave out --channel shm")
+    if not options.plan:
+        raise ConfigError(
+            "every rank of torchrun needs the same plan; make one with python -m optimizer -o plan.json, and name it "
+            "with --plan"
+        )
 
 
 def refuse_ranks(command: str) -> None:
@@ -81,6 +89,7 @@ def agree_on_plan(world: "World", plan: Plan, config: Config, settings: "Setting
             f"the plan has {len(plan.stages)} stages and there are {world.size} ranks; start as many with --nnodes and "
             f"--nproc-per-node, or plan with --stages {world.size}"
         )
+    _refuse_other_hosts(world, plan)
     facts = {"plan": digest(to_json(plan))}
     facts |= {name: importlib.metadata.version(name) for name in ("stageplan", "torch", "torchvision")}
     facts |= {
@@ -92,6 +101,17 @@ def agree_on_plan(world: "World", plan: Plan, config: Config, settings: "Setting
         "seed": str(settings.seed),
     }
     agree(world, "what was given", facts)
+
+
+def _refuse_other_hosts(world: "World", plan: Plan) -> None:
+    """Refuse a plan that was made for the links between other hosts, or for these in another order."""
+    for member, wanted in zip(world.members, plan.links.ranks if plan.links else (), strict=False):
+        if member.host != wanted.host:
+            hosts = ", ".join(rank.host for rank in plan.links.ranks) if plan.links else ""
+            raise InputError(
+                f"the plan was made for the links between {hosts}, and rank {member.rank} runs on {member.host}, not "
+                f"on {wanted.host}; start the ranks in that order with --node-rank, or measure the links again"
+            )
 
 
 def agree_on_weights(world: "World", launcher: "Launcher") -> None:

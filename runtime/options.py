@@ -67,6 +67,11 @@ def add_running(command: Parser, *, on_nan: str) -> None:
 def add_ranks(command: Parser) -> None:
     """Add the options of commands that torchrun may start as several ranks."""
     command.add_argument("--plan", type=Path, metavar="FILE", help="plan that python -m optimizer -o wrote")
+    add_rank_timeout(command)
+
+
+def add_rank_timeout(command: Parser) -> None:
+    """Add ``--rank-timeout``."""
     command.add_argument(
         "--rank-timeout", type=duration, metavar="60s", help="how long a rank of torchrun may be late or silent"
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from profiler.command import counted, emit_json, note, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
-from runtime.joining import agree_on_plan, joined
+from runtime.joining import agree_on_plan, joined, refuse_without_plan
 from runtime.options import cores_of, launcher_of, one_plan, pool_of, settings_of
 from runtime.types import RunResult
 
@@ -22,16 +22,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace, world: "World | None") -> int:
-    for path in (options.output, *options.trace):
-        if path:
-            refuse_unwritable(path)
-    for path in options.trace:
-        if path.suffix not in (".json", ".svg"):
-            raise ConfigError(f"the trace {path} ends in neither .json (for Perfetto) nor .svg (a picture)")
-        if options.plan and path.resolve() == options.plan.resolve():
-            raise ConfigError(f"the trace {path} would replace the plan; give it another name")
-    if options.plan and options.output and options.output.resolve() == options.plan.resolve():
-        raise ConfigError(f"the result {options.output} would replace the plan; give it another name")
+    if world:
+        refuse_without_plan(options)
+    _refuse_files(options)
     config, plan = one_plan(options)
     settings = settings_of(options, config)
     if world:
@@ -57,6 +50,20 @@ def _run(options: argparse.Namespace, world: "World | None") -> int:
     elif not options.quiet:
         show_run(result, stdout())
     return 0
+
+
+def _refuse_files(options: argparse.Namespace) -> None:
+    """Refuse what cannot be written, or would replace the plan."""
+    for path in (options.output, *options.trace):
+        if path:
+            refuse_unwritable(path)
+    for path in options.trace:
+        if path.suffix not in (".json", ".svg"):
+            raise ConfigError(f"the trace {path} ends in neither .json (for Perfetto) nor .svg (a picture)")
+        if options.plan and path.resolve() == options.plan.resolve():
+            raise ConfigError(f"the trace {path} would replace the plan; give it another name")
+    if options.plan and options.output and options.output.resolve() == options.plan.resolve():
+        raise ConfigError(f"the result {options.output} would replace the plan; give it another name")
 
 
 def _keep(result: RunResult, options: argparse.Namespace) -> None:

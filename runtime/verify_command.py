@@ -11,7 +11,7 @@ from optimizer.schemes import load_schemes
 from optimizer.types import Plan
 from profiler.command import configs, emit_json, progress, stdout
 from profiler.config import Config
-from runtime.joining import agree_on_plan, joined
+from runtime.joining import agree_on_plan, joined, refuse_without_plan
 from runtime.options import cores_of, launcher_of, one_plan, plans_of, pool_of, settings_of
 from runtime.types import PartitionVerification, Verification
 
@@ -30,6 +30,8 @@ def verify_all(options: argparse.Namespace) -> int:
 
 
 def _verify_all(options: argparse.Namespace, world: "World | None") -> int:
+    if world:
+        refuse_without_plan(options)
     wanted, plans = _given(options)
     cores = cores_of(options, len(next(iter(plans[0].values())).stages))
     found = [_verified(options, config, own, cores, world) for config, own in zip(wanted, plans, strict=True)]

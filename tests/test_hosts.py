@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -17,11 +18,19 @@ from hosts import COUNT, Hosts, address, four_hosts
 from strategies import profile_of
 from test_launcher import SHAPE
 
+from optimizer import check_command as optimizer_cli_check
+from optimizer import cli as optimizer_cli
+from optimizer.links import Links, RankFacts, Wire
 from optimizer.planner import Planner
+from optimizer.types import Plan
+from profiler import cli as profiler_cli
 from profiler import config as configuration
-from profiler.files import to_json
+from profiler.files import from_json, read_json, to_json
+from profiler.provenance import machine
+from profiler.types import Timing
 from profiler.workload import captured_model
 from runtime import cli
+from runtime.types import RunResult
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(240)]
 TIMEOUT_S = 5.0
@@ -142,3 +151,69 @@ def test_what_is_wrong_on_all_ranks_is_one_sentence_on_each(hosts: Hosts) -> Non
     for code, out, err in hosts.ended(90):
         assert (code, out) == (2, "")
         assert "error: the plan has 4 stages and there are 3 ranks; start as many with --nnodes" in err
+
+
+def test_a_plan_for_the_measured_links_is_faster_over_a_slow_wire_than_one_that_knows_nothing_of_it(
+    hosts: Hosts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hosts.limit("100mbit")
+    text = "model: squeezenet1_1\nbatch_size: 8\nimage_size: 96\nlr: 0.0001\n"
+    (hosts.folder / "squeezenet.yaml").write_text(text)
+    model = ["--config", "squeezenet.yaml"]
+    cores = [str(core) for core in sorted(os.sched_getaffinity(0))]
+    for rank in range(COUNT):
+        own = cores[rank % len(cores)]
+        hosts.start_rank(rank, "links", *model, "--cores", own, "-o", "links.json", "--json", "--quiet")
+    (code, out, err), *others = hosts.ended(150)
+    assert code == 0, err
+    assert [(code, out) for code, out, _ in others] == [(0, "")] * 3
+    found = from_json(out.encode(), Links, "stdout")
+    assert found == read_json(hosts.folder / "links.json", Links)
+    assert [rank.host for rank in found.ranks] == [f"h{rank}" for rank in range(COUNT)]
+    assert [bound for bound in found.wires if max(bound.bytes_per_s) < 14e6] == [found.wires[1]]
+    assert min(found.wires[1].bytes_per_s) > 9e6
+    assert profiler_cli.main([*model, "--budget", "5s", "--quiet", "-o", "profile.json"]) == 0
+    plans = {}
+    for name, links in (("blind", []), ("aware", ["--links", "links.json"])):
+        given = ["--profile", "profile.json", "--quiet", "--batches", "60", *links, "-o", f"{name}.json"]
+        assert optimizer_cli.main(given) == 0
+        plans[name] = read_json(hosts.folder / f"{name}.json", Plan)
+    assert optimizer_cli_check.main(["aware.json", "profile.json", "--quiet"]) == 0
+    assert plans["aware"].cuts != plans["blind"].cuts
+    assert plans["aware"].stages[1].send_bytes < plans["blind"].stages[1].send_bytes
+    capsys.readouterr()
+    measured = {}
+    for name in plans:
+        for rank in range(COUNT):
+            own = cores[rank % len(cores)]
+            given = ["run", "--plan", f"{name}.json", *model, "--batches", "60", "--cores", own, "--json"]
+            hosts.start_rank(rank, *given)
+        (code, out, err), *_ = hosts.ended(100)
+        assert code == 0, err
+        measured[name] = from_json(out.encode(), RunResult, "stdout")
+    assert measured["aware"].throughput_samples_per_s > 1.2 * measured["blind"].throughput_samples_per_s
+    result = measured["aware"]
+    assert [stage.host for stage in result.stages] == [f"h{rank}" for rank in range(COUNT)]
+    for before, after in pairwise(result.stages):  # on one clock, nothing arrives before it was sent
+        sent = {one.minibatch: one.computed_s for one in before.actions if one.kind == "F"}
+        error_s = before.clock_error_s + after.clock_error_s
+        assert all(one.start_s >= sent[one.minibatch] - error_s for one in after.actions if one.kind == "F")
+
+
+def test_a_plan_for_other_hosts_is_refused_by_name_on_every_rank(hosts: Hosts) -> None:
+    plan = plan_file(hosts.folder, "small_models:slow_for_ever", image_size=SHAPE[-1])
+    found = read_json(plan, Plan)
+    facts = RankFacts(host="", address="", core=0, machine=machine(), step=Timing(median_s=1.0, low_s=1.0, high_s=1.0))
+    wire = Wire(sizes_bytes=(0, 1), down_s=(0.0, 0.0), up_s=(0.0, 0.0))
+    links = Links(
+        model=found.model, model_digest=found.model_digest, batch_size=found.batch_size,
+        input_shape=found.input_shape, ranks=tuple(replace(facts, host=host) for host in ("h0", "h1", "h3", "h2")),
+        wires=(wire,) * 3, measured_at="",
+    )  # fmt: skip
+    plan.write_bytes(to_json(replace(found, links=links)))
+    for rank in range(COUNT):
+        hosts.start_rank(rank, "run", "--plan", str(plan), "--rank-timeout", "30s")
+    for code, out, err in hosts.ended(90):
+        assert (code, out) == (2, "")
+        words = "error: the plan was made for the links between h0, h1, h3, h2, and rank 2 runs on h2, not on h3"
+        assert words in err

@@ -1,0 +1,64 @@
+"""What a network of ranks was measured to cost: a frozen dataclass that is a JSON file.
+
+Seconds and bytes throughout. Rank r is where stage r is going to run.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from profiler.types import Bytes, Count, Machine, Seconds, Timing
+
+FORMAT_VERSION: Literal[1] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankFacts:
+    """One rank: where it is, and what a whole training step of the model takes on its core."""
+
+    host: str
+    address: str
+    core: Count
+    machine: Machine
+    step: Timing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wire:
+    """What lies between a rank and the next: how long a message of each size takes from one to the other.
+
+    Attributes:
+        sizes_bytes: Ascending.
+        down_s: From the rank to the next one, latency included; likewise ``up_s`` back.
+    """
+
+    sizes_bytes: Annotated[tuple[Bytes, ...], Meta(min_length=2)]
+    down_s: Annotated[tuple[Seconds, ...], Meta(min_length=2)]
+    up_s: Annotated[tuple[Seconds, ...], Meta(min_length=2)]
+
+    @property
+    def latency_s(self) -> tuple[float, float]:
+        """What the smallest message takes, down and up."""
+        return self.down_s[0], self.up_s[0]
+
+    @property
+    def bytes_per_s(self) -> tuple[float, float]:
+        """What the largest message adds to the smallest one, down and up, as bandwidths."""
+        size = self.sizes_bytes[-1] - self.sizes_bytes[0]
+        found = [size / max(times[-1] - times[0], 1e-9) for times in (self.down_s, self.up_s)]
+        return found[0], found[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """Ranks and the wires between neighbours, measured for one model and batch size."""
+
+    model: str
+    model_digest: str
+    batch_size: Annotated[int, Meta(ge=1)]
+    input_shape: tuple[int, ...]
+    ranks: Annotated[tuple[RankFacts, ...], Meta(min_length=2)]
+    wires: Annotated[tuple[Wire, ...], Meta(min_length=1)]
+    measured_at: str
+    format_version: Literal[1] = FORMAT_VERSION

@@ -1,0 +1,163 @@
+"""``python -m runtime links``: measure what the network of ranks costs, for the optimizer to plan for it."""
+
+import argparse
+import importlib.metadata
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from optimizer.links import Links, RankFacts, Wire
+from profiler.command import configs, note, stdout
+from profiler.config import Config
+from profiler.errors import ConfigError
+from profiler.files import refuse_unwritable, to_json, write_whole
+from runtime.joining import RANK_TIMEOUT_S, joined
+from runtime.placement import placement
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from profiler.operations import Captured
+    from runtime.world import World
+
+_BEYOND_MEASURE = 1e6
+STEP_BUDGET_S = 3.0
+"""For how long a rank repeats the step of the model, alone."""
+
+
+def measure_links(options: argparse.Namespace) -> int:
+    """Measure ranks and wires, show them, and write the file."""
+    if placement() is None:
+        raise ConfigError(
+            "links are measured between ranks, and no launcher has started this process as one; start it with torchrun "
+            "on every host, as in the README"
+        )
+    with joined(options) as world:
+        assert world is not None
+        if world.leads:
+            refuse_unwritable(options.output)
+        wanted = configs(options)
+        if len(wanted) > 1:
+            raise ConfigError("links takes one model, and messages have the sizes that its cuts produce")
+        if world.size < 2:
+            raise ConfigError("there are no links within one rank; start two or more")
+        found = _measured(world, wanted[0], options)
+        if world.leads:
+            _show(found, options)
+    return 0
+
+
+def _measured(world: "World", config: Config, options: argparse.Namespace) -> Links:
+    from profiler.process import settled
+    from profiler.workload import captured_model
+    from runtime.agreement import agree
+    from runtime.options import cores_of
+
+    (core,) = cores_of(options, world.size)
+    captured = captured_model(config)
+    versions = {name: importlib.metadata.version(name) for name in ("stageplan", "torch")}
+    agree(world, "what was given", versions | {"configuration": str(to_json(config)), "model": captured.digest})
+    ranks = _ranks(world, config, captured, core)
+    with settled(core):
+        wires = _wires(world, captured, options.rank_timeout or RANK_TIMEOUT_S)
+    from datetime import UTC, datetime
+
+    from profiler.types import INPUT
+
+    return Links(
+        model=config.model,
+        model_digest=captured.digest,
+        batch_size=config.batch_size,
+        input_shape=captured.specs[INPUT].shape,
+        ranks=ranks,
+        wires=wires,
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _ranks(world: "World", config: Config, captured: "Captured", core: int) -> tuple[RankFacts, ...]:
+    """Time the model's step on one rank after the other, for two may share a machine."""
+    from profiler.provenance import machine
+    from profiler.whole_step import measure_step
+
+    found = []
+    for rank, member in enumerate(world.members):
+        said = b""
+        if rank == world.rank:
+            step = measure_step(config, captured, core, STEP_BUDGET_S)
+            own = RankFacts(host=member.host, address=member.address, core=core, machine=machine(), step=step)
+            said = msgspec.msgpack.encode(own)
+        found.append(msgspec.msgpack.decode(world.all_gather(f"step of {rank}", said)[rank], type=RankFacts))
+    return tuple(found)
+
+
+def _wires(world: "World", captured: "Captured", timeout_s: float) -> tuple[Wire, ...]:
+    """Time messages between neighbours, one pair after the other, and down before up."""
+    import torch.distributed as dist
+
+    from runtime.gloo import join
+    from runtime.wires import answer_messages, sizes_of, time_messages
+
+    sizes = sizes_of(captured)
+    join(world.meeting, world.rank, world.size)
+    found = []
+    for cut in range(world.size - 1):
+        ways = []
+        for sender, receiver in ((cut, cut + 1), (cut + 1, cut)):
+            said = b""
+            if world.rank == sender:
+                said = msgspec.msgpack.encode(time_messages(receiver, sizes, timeout_s, world.look))
+            elif world.rank == receiver:
+                answer_messages(sender, sizes, timeout_s, world.look)
+            answer = world.all_gather(f"wire {sender} to {receiver}", said)[sender]
+            ways.append(msgspec.msgpack.decode(answer, type=tuple[float, ...]))
+        found.append(Wire(sizes_bytes=sizes, down_s=ways[0], up_s=ways[1]))
+    dist.destroy_process_group()
+    return tuple(found)
+
+
+def _show(links: Links, options: argparse.Namespace) -> None:
+    from profiler.command import emit_json
+
+    write_whole(options.output, to_json(links))
+    note(f"kept in {options.output}", quiet=options.quiet)
+    if options.json:
+        emit_json([links])
+    elif not options.quiet:
+        _table(links, stdout())
+
+
+def _megabits(bytes_per_s: float) -> str:
+    """Return a bandwidth; none where a large message took no longer than a short one."""
+    speed = bytes_per_s * 8e-6
+    return f"{speed:,.0f}" if speed < _BEYOND_MEASURE else "–"
+
+
+def _table(links: Links, console: "Console") -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        title=f"{links.model}, batch {links.batch_size}: ranks, and the wires between neighbours",
+        caption="Step: a whole training step of the model on the rank's core. Latency, bandwidth and the largest "
+        "message: to the next rank ↓ and back ↑.",
+        caption_justify="left",
+        box=box.SIMPLE,
+    )
+    for name in ("rank", "host", "address"):
+        table.add_column(name)
+    for name in ("step ms", "latency ms", "bandwidth Mbit/s", "largest MiB", "takes ms"):
+        table.add_column(name, justify="right")
+    for number, rank in enumerate(links.ranks):
+        row = [str(number), rank.host, rank.address, f"{rank.step.median_s * 1e3:.1f}"]
+        if number < len(links.wires):
+            wire = links.wires[number]
+            latency_s, speed = wire.latency_s, [_megabits(one) for one in wire.bytes_per_s]
+            row += [
+                f"{latency_s[0] * 1e3:.2f} ↓ {latency_s[1] * 1e3:.2f} ↑",
+                f"{speed[0]} ↓ {speed[1]} ↑",
+                f"{wire.sizes_bytes[-1] / 2**20:.2f}",
+                f"{wire.down_s[-1] * 1e3:.1f} ↓ {wire.up_s[-1] * 1e3:.1f} ↑",
+            ]
+        table.add_row(*row)
+    console.print(table)

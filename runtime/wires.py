@@ -1,0 +1,86 @@
+"""Measure what messages take between two ranks over gloo, at the sizes that cuts of a model produce.
+
+The sender times a message and the short answer to it; of a short message and its answer, each takes half. The last
+message of a size says that it is the last, so a slow wire is not measured longer than it takes to know it.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from statistics import median
+
+import torch
+import torch.distributed as dist
+
+from profiler.errors import one_line
+from profiler.operations import Captured
+from profiler.types import INPUT
+from runtime.errors import NeighbourGone
+
+SHORT_BYTES = 64
+LEAST, MOST, ENOUGH_S = 4, 15, 1.0
+"""Rounds of a size, and the time after which the least number of them is enough."""
+_MORE, _LAST = 0, 1
+
+
+def sizes_of(captured: Captured, count: int = 5) -> tuple[int, ...]:
+    """Return sizes of messages, ascending: a short one, and some from the smallest to the largest over any cut."""
+    order = {name: place for place, name in enumerate([INPUT, *captured.layer_names])}
+    until = dict.fromkeys(captured.outputs, len(order))
+    for edge in captured.edges:
+        if edge.kind == "data":
+            until[edge.source] = max(until.get(edge.source, 0), order[edge.target])
+    found = set()
+    for cut in range(1, len(order) - 1):
+        crossing = [captured.specs[name] for name, end in until.items() if order[name] <= cut < end]
+        found.add(sum(spec.bytes for spec in crossing))
+        found.add(sum(spec.bytes for spec in crossing if spec.gradient))
+    ordered = sorted(size for size in found if size > SHORT_BYTES)
+    places = [round(at * (len(ordered) - 1) / (count - 1)) for at in range(count)] if ordered else []
+    return SHORT_BYTES, *dict.fromkeys(ordered[place] for place in places)
+
+
+def time_messages(peer: int, sizes: Sequence[int], timeout_s: float, look: Callable[[], None]) -> tuple[float, ...]:
+    """Return what a message of each size takes to ``peer``, which answers at the same time; the first is short.
+
+    Raises:
+        NeighbourGone: It does not.
+    """
+    found = []
+    for size in sizes:
+        message, answer = torch.zeros(size, dtype=torch.uint8), torch.zeros(SHORT_BYTES, dtype=torch.uint8)
+        times: list[float] = []
+        done = False
+        while not done:
+            look()
+            done = len(times) >= MOST or (len(times) >= LEAST and sum(times) > ENOUGH_S)
+            message[0] = _LAST if done else _MORE
+            start = time.perf_counter()
+            _wait(dist.isend(message, peer), timeout_s)
+            _wait(dist.irecv(answer, peer), timeout_s)
+            times.append(time.perf_counter() - start)
+        found.append(median(times[1:]))
+    short_s = found[0] / 2
+    return short_s, *(max(short_s, one - short_s) for one in found[1:])
+
+
+def answer_messages(peer: int, sizes: Sequence[int], timeout_s: float, look: Callable[[], None]) -> None:
+    """Answer what ``peer`` sends to find out how long that takes.
+
+    Raises:
+        NeighbourGone: It sends nothing.
+    """
+    for size in sizes:
+        message, answer = torch.zeros(size, dtype=torch.uint8), torch.zeros(SHORT_BYTES, dtype=torch.uint8)
+        while message[0] != _LAST:
+            look()
+            _wait(dist.irecv(message, peer), timeout_s)
+            _wait(dist.isend(answer, peer), timeout_s)
+
+
+def _wait(work: "dist.Work | None", timeout_s: float) -> None:
+    assert work is not None
+    try:
+        work.wait(timedelta(seconds=timeout_s))
+    except RuntimeError as error:
+        raise NeighbourGone(f"a neighbouring rank has gone ({one_line(error)})") from error

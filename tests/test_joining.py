@@ -1,0 +1,48 @@
+"""What one rank of torchrun refuses, alone in its world, before anything is started."""
+
+import re
+import socket
+
+import pytest
+
+from runtime import cli
+
+SMALL = ["--model", "alexnet", "--batch-size", "2", "--image-size", "64"]
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    place = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["run", *SMALL], "every rank of torchrun needs the same plan; make one with python -m optimizer -o plan.json"),
+        (["verify", *SMALL], "every rank of torchrun needs the same plan"),
+        (["run", "--plan", "none.json", "--channel", "shm"], "ranks of torchrun cannot meet in shared memory"),
+        (["run", "--plan", "none.json"], "No such file"),
+        (["compare", *SMALL], "compare starts its own processes; call it without torchrun, or use run or verify"),
+        (["links", *SMALL], "there are no links within one rank; start two or more"),
+        (["links", "--model", "alexnet", "vgg16"], "links takes one model"),
+        (["links", *SMALL, "-o", "."], "cannot write .: it is a folder"),
+    ],
+)
+@pytest.mark.usefixtures("in_folder")
+def test_a_rank_refuses_in_one_sentence(capsys: pytest.CaptureFixture[str], argv: list[str], words: str) -> None:
+    assert cli.main([*argv, "--rank-timeout", "5s"] if argv[0] != "compare" else argv) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert re.fullmatch(rf"error: .*{re.escape(words)}.*\n", said.err)
+
+
+def test_variables_that_make_no_sense_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "7")
+    assert cli.main(["run", "--plan", "none.json"]) == 2
+    assert "error: the launcher's variables make no sense: RANK=7 of WORLD_SIZE=1" in capsys.readouterr().err

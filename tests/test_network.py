@@ -1,0 +1,224 @@
+"""Plans over slow wires and unequal cores: against brute force, and against the simulated pipeline."""
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from brute_force import legal_assignments, stage_map
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import chain, random_profiles
+
+from optimizer.assemble import timeline
+from optimizer.check import check, holds
+from optimizer.errors import OptimizerError, PartitionError
+from optimizer.links import Links, RankFacts, Wire
+from optimizer.planner import Planner
+from optimizer.schedule import schedule_of
+from optimizer.types import Plan
+from optimizer.units import copy_ns
+from profiler.types import INPUT, Profile, Timing
+
+
+def links_for(profile: Profile, factors: list[Fraction], wires: list[tuple[int, int, int]]) -> Links:
+    """Ranks that are ``factors`` times as slow; wires of a latency in ns and slopes in ns a byte, down and up."""
+    step_s = profile.whole_step.median_s
+    ranks = [
+        RankFacts(
+            host=f"h{rank}", address="", core=0, machine=profile.machine,
+            step=Timing(median_s=step_s * factor, low_s=step_s * factor, high_s=step_s * factor),
+        )
+        for rank, factor in enumerate(factors)
+    ]  # fmt: skip
+    sizes = (0, 1 << 10, 1 << 20)
+    found = [
+        Wire(
+            sizes_bytes=sizes,
+            down_s=tuple((latency + slope * size) / 1e9 for size in sizes),
+            up_s=tuple((latency + back * size) / 1e9 for size in sizes),
+        )
+        for latency, slope, back in wires
+    ]
+    return Links(
+        model=profile.model, model_digest=profile.model_digest, batch_size=profile.batch_size,
+        input_shape=profile.input_shape, ranks=tuple(ranks), wires=tuple(found), measured_at="",
+    )  # fmt: skip
+
+
+@st.composite
+def over_links(draw: st.DrawFn, most_stages: int = 3) -> tuple[Profile, Links]:
+    profile = draw(random_profiles())
+    stages = draw(st.integers(2, most_stages))
+    factors = [Fraction(draw(st.sampled_from([1, 2, 3]))) / draw(st.sampled_from([1, 2])) for _ in range(stages)]
+    latencies, slopes = st.sampled_from([0, 1000, 400_000]), st.sampled_from([0, 1, 50, 3000])
+    wires = [(draw(latencies), draw(slopes), draw(slopes)) for _ in range(stages - 1)]
+    return profile, links_for(profile, factors, wires)
+
+
+def brute_period_ns(profile: Profile, links: Links, stage_of: dict[str, int]) -> int:
+    """The largest mean of a cycle, straight from the words of the model."""
+    stages = len(links.ranks)
+    factors = [Fraction(rank.step.median_s) / Fraction(profile.whole_step.median_s) for rank in links.ranks]
+    factors = [factor.limit_denominator(10) for factor in factors]
+
+    def ns(seconds: float, stage: int) -> int:
+        return round(round(seconds * 1e9) * factors[stage])
+
+    works, updates = [0] * stages, [0] * stages
+    for layer in profile.layers:
+        stage = stage_of[layer.name]
+        updates[stage] += ns(layer.update_s, stage)
+        if stage == stages - 1:
+            saving = round(layer.update_s * 1e9) - round(layer.update_in_place_s * 1e9)
+            updates[stage] -= round(saving * factors[stage])
+        works[stage] += ns(layer.forward_s, stage) + ns(layer.backward_s, stage)
+    works[-1] += ns(profile.loss.forward_s, stages - 1) + ns(profile.loss.backward_s, stages - 1)
+    sizes = {layer.name: (layer.output_bytes, layer.gradient_bytes) for layer in profile.layers}
+    sizes[INPUT] = (profile.input_bytes, 0)
+    down, up = [0] * (stages - 1), [0] * (stages - 1)
+    for name, (output, gradient) in sizes.items():
+        readers = [stage_of[e.target] for e in profile.edges if e.source == name and e.kind == "data"]
+        readers += [stages - 1] if name in profile.outputs else []
+        home = 0 if name == INPUT else stage_of[name]
+        for cut in range(home, max(readers, default=home)):
+            works[cut] += round(copy_ns(profile.link, output) * factors[cut])
+            works[cut + 1] += round(copy_ns(profile.link, gradient) * factors[cut + 1])
+            down[cut] += output
+            up[cut] += gradient
+    found, both = [0], []
+    for cut, wire in enumerate(links.wires):
+        latency = round(wire.down_s[0] * 1e9)
+        slope, back = (round((times[1] - times[0]) * 1e9) >> 10 for times in (wire.down_s, wire.up_s))
+        found += [slope * down[cut], back * up[cut]]
+        both.append((latency + slope * down[cut]) * (down[cut] > 0) + (latency + back * up[cut]) * (up[cut] > 0))
+    for first in range(stages):
+        for last in range(first, stages):
+            cycle = updates[first] + sum(works[first : last + 1]) + sum(both[first:last])
+            found.append(math.ceil(Fraction(cycle, last + 1 - first)))
+    return max(found)
+
+
+@settings(deadline=None, max_examples=120)
+@given(given_=over_links())
+def test_the_plan_over_links_is_the_best_of_all_legal_assignments(given_: tuple[Profile, Links]) -> None:
+    profile, links = given_
+    every = [brute_period_ns(profile, links, one) for one in legal_assignments(profile, len(links.ranks))]
+    if not every:
+        with pytest.raises(PartitionError):
+            Planner(profile, len(links.ranks), 8, links=links).optimized()
+        return
+    plan = Planner(profile, len(links.ranks), 8, links=links).optimized()
+    assert plan.optimal
+    assert round(plan.bottleneck_s * 1e9) == min(every)
+    assert brute_period_ns(profile, links, stage_map(plan)) == min(every)
+    assert holds(check(plan, profile))
+
+
+MANY, CYCLES = 120, 48
+"""A critical cycle of k stages repeats after k minibatches, and 48 is a multiple of every k up to 4."""
+
+
+def period_s(plan: Plan, minibatches: int) -> float:
+    """What a minibatch takes in the second half of a simulated run."""
+    spans = timeline(plan.stages, schedule_of("1f1b", plan.num_stages, minibatches))
+    ends = [span.end_s for span in spans[-1] if span.action.kind == "B"]
+    return (ends[minibatches // 2 + CYCLES] - ends[minibatches // 2]) / CYCLES
+
+
+@settings(deadline=None, max_examples=120)
+@given(given_=over_links(most_stages=4))
+def test_the_bottleneck_is_the_period_of_the_simulated_pipeline(given_: tuple[Profile, Links]) -> None:
+    profile, links = given_
+    try:
+        plan = Planner(profile, len(links.ranks), MANY, links=links).optimized()
+    except PartitionError:
+        return
+    period = period_s(plan, MANY)
+    assert period <= plan.bottleneck_s * (1 + 1e-9) + 1e-9
+    # A pace that is nearly as slow shows first, until what stands between has been used up: a few minibatches' time.
+    assert period >= plan.bottleneck_s * (1 - 2 * plan.num_stages / MANY) - 3e-9
+
+
+def test_a_period_of_messages_is_met_exactly_in_a_long_run() -> None:
+    profile = chain([5, 1, 3, 2, 4, 1])
+    links = links_for(profile, [Fraction(1), Fraction(3, 2), Fraction(1)], [(200_000, 2000, 1000), (0, 900, 3000)])
+    plan = Planner(profile, 3, 8, links=links).optimized()
+    assert plan.bottleneck_s > max(stage.total_s for stage in plan.stages), "messages are what it waits for"
+    assert period_s(plan, 2000) == pytest.approx(plan.bottleneck_s, rel=1e-6)
+
+
+def test_without_wires_and_slow_cores_it_is_the_same_plan_as_without_a_network() -> None:
+    profile = chain([5, 1, 3, 2, 4, 1])
+    equal = links_for(profile, [Fraction(1)] * 3, [(0, 0, 0)] * 2)
+    assert (
+        Planner(profile, 3, 8, links=equal).optimized().bottleneck_s == Planner(profile, 3, 8).optimized().bottleneck_s
+    )
+
+
+def test_too_many_ideals_are_planned_along_captured_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    profile = chain([5, 1, 3, 2, 4, 1])
+    links = links_for(profile, [Fraction(1)] * 2, [(0, 80, 80)])
+    best = Planner(profile, 2, 8, links=links).optimized()
+    monkeypatch.setattr("optimizer.networked.MOST", 2)
+    plan = Planner(profile, 2, 8, links=links).optimized()
+    assert not plan.optimal
+    assert plan.lower_bound_s <= best.bottleneck_s == plan.bottleneck_s, "a chain has no other cuts"
+
+
+FOUND = chain([4, 4, 4, 4, 4, 4])
+
+
+def test_a_slow_wire_moves_the_cut_to_a_narrow_place() -> None:
+    layers = list(FOUND.layers)
+    layers[1] = replace(layers[1], output_bytes=100, gradient_bytes=100)
+    for at in (0, 2, 3, 4):
+        layers[at] = replace(layers[at], output_bytes=1_000_000, gradient_bytes=1_000_000)
+    found = replace(FOUND, layers=tuple(layers))
+    assert Planner(found, 2, 8).optimized().cuts == ("l2",)
+    planner = Planner(found, 2, 8, links=links_for(found, [Fraction(1)] * 2, [(0, 80, 80)]))
+    plan = planner.optimized()
+    assert plan.cuts == ("l1",)
+    assert planner.link_blind().cuts == ("l2",)
+    assert planner.link_blind().bottleneck_s > plan.bottleneck_s
+
+
+def test_a_slow_core_gets_less() -> None:
+    slow_first = links_for(FOUND, [Fraction(2), Fraction(1)], [(0, 0, 0)])
+    slow_last = links_for(FOUND, [Fraction(1), Fraction(2)], [(0, 0, 0)])
+    assert [len(stage.layers) for stage in Planner(FOUND, 2, 8, links=slow_first).optimized().stages] == [2, 4]
+    assert [len(stage.layers) for stage in Planner(FOUND, 2, 8, links=slow_last).optimized().stages] == [4, 2]
+
+
+def test_a_core_that_cannot_be_told_from_the_profile_s_counts_as_equal() -> None:
+    wide = replace(FOUND, whole_step=Timing(median_s=1.0, low_s=0.9, high_s=1.1))
+    links = links_for(wide, [Fraction(21, 20), Fraction(1)], [(0, 0, 0)])
+    assert Planner(wide, 2, 8, links=links).problem.network is not None
+    assert Planner(wide, 2, 8, links=links).optimized().stages[0].compute_s == pytest.approx(
+        Planner(wide, 2, 8).optimized().stages[0].compute_s
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model": "other"}, "measured for model other"),
+        ({"batch_size": 9}, "measured for batch size 9"),
+        ({"model_digest": "x"}, "model digest"),
+        ({"wires": ()}, "2 ranks and 0 wires"),
+    ],
+)
+def test_links_of_something_else_are_refused(change: dict[str, Any], words: str) -> None:
+    links = replace(links_for(FOUND, [Fraction(1)] * 2, [(0, 1, 1)]), **change)
+    with pytest.raises(OptimizerError, match=words):
+        Planner(FOUND, 2, 8, links=links)
+
+
+def test_links_of_another_number_of_ranks_or_without_order_are_refused() -> None:
+    links = links_for(FOUND, [Fraction(1)] * 2, [(0, 1, 1)])
+    with pytest.raises(OptimizerError, match="of 2 ranks and 3 stages are wanted; use --stages 2"):
+        Planner(FOUND, 3, 8, links=links)
+    wire = replace(links.wires[0], sizes_bytes=(5, 5, 6))
+    with pytest.raises(OptimizerError, match="ascending sizes"):
+        Planner(FOUND, 2, 8, links=replace(links, wires=(wire,)))

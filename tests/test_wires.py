@@ -1,0 +1,73 @@
+"""Messages between two ranks over gloo: which sizes are measured, and that a wire's delay is found."""
+
+import multiprocessing
+from multiprocessing.connection import Connection
+
+import pytest
+import small_models
+from strategies import profile_of
+from test_launcher import captured_of
+
+from optimizer.planner import Planner
+from profiler import config as configuration
+from profiler.rounds import Clocks
+from profiler.whole_step import LEAST, measure_step
+from profiler.workload import captured_model
+from runtime.gloo import join, meeting_of, open_store
+from runtime.messages import Meeting
+from runtime.wires import SHORT_BYTES, answer_messages, sizes_of, time_messages
+
+SIZES = (SHORT_BYTES, 5_000, 400_000)
+
+
+@pytest.mark.parametrize("kind", [small_models.Residual, small_models.Heads])
+def test_the_sizes_are_those_that_cuts_in_captured_order_produce(kind: type) -> None:
+    captured = captured_of(kind)
+    planner = Planner(profile_of(captured, 0), 2, 8)
+    count = len(captured.layer_names)
+    crossing = [planner.problem.crossing_bytes((1 << cut) - 1) for cut in range(1, count)]
+    wanted = {size for pair in crossing for size in pair if size > SHORT_BYTES}
+    found = sizes_of(captured)
+    assert list(found) == sorted(set(found))
+    assert found[0] == SHORT_BYTES
+    assert set(found[1:]) <= wanted
+    assert {min(wanted), max(wanted)} <= set(found)
+
+
+def measure(control: Connection, rank: int, meeting: Meeting) -> None:
+    join(meeting, rank, 2)
+    looks = []
+    if rank == 0:
+        times = time_messages(1, SIZES, 30.0, lambda: looks.append(1))
+        control.send((times, len(looks)))
+    else:
+        answer_messages(0, SIZES, 30.0, lambda: looks.append(1))
+        control.send(((), len(looks)))
+
+
+def test_both_ends_agree_on_how_many_messages_there_are() -> None:
+    context = multiprocessing.get_context("spawn")
+    store = open_store()
+    pipes = [context.Pipe() for _ in range(2)]
+    processes = [
+        context.Process(target=measure, args=(pipes[rank][1], rank, meeting_of(store)), daemon=True)
+        for rank in range(2)
+    ]
+    for process in processes:
+        process.start()
+    (times, sent), (_, answered) = (ours.recv() for ours, _ in pipes)
+    for process in processes:
+        process.join(20)
+        assert process.exitcode == 0
+    assert sent == answered
+    assert len(times) == len(SIZES)
+    assert all(0 < times[0] <= time_s for time_s in times)
+
+
+@pytest.mark.usefixtures("settled_process")
+def test_a_step_is_timed_between_two_readings_of_the_clock() -> None:
+    config = configuration.override(configuration.for_model("squeezenet1_1"), {"batch_size": 1, "image_size": 32})
+    ticks = iter(range(1_000_000))
+    found = measure_step(config, captured_model(config), 0, 0.5, Clocks(wall=lambda: float(next(ticks))))
+    assert found.samples_s == (1.0,) * LEAST
+    assert (found.median_s, found.low_s, found.high_s) == (1.0, 1.0, 1.0)
