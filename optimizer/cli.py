@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizer import check_command
+from optimizer import check_command, export_command
 from optimizer.errors import OptimizerError
 from optimizer.links import Links
 from optimizer.partitions import OPTIMIZED, PEER_NAMES, plan_for, plans_for
@@ -46,12 +46,14 @@ LINK_BLIND = "link-blind"
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     given = sys.argv[1:] if argv is None else argv
-    if given[:1] == ["check"]:
-        return check_command.main(given[1:])
+    other = {"check": check_command.main, "export": export_command.main}.get(given[0] if given else "")
+    if other:
+        return other(given[1:])
     parser = Parser(
         prog="python -m optimizer",
         description="Find the best split of a model into pipeline stages.",
-        epilog="python -m optimizer check PLAN PROFILE verifies a plan without the search that found it.",
+        epilog="python -m optimizer check PLAN PROFILE verifies a plan without the search that found it; "
+        "python -m optimizer export PLAN --to torch-pipelining writes it as a script for that engine.",
     )
     add_models(parser, "torchvision model, or package.module:factory")
     parser.add_argument("--profile", type=Path, metavar="FILE", help="plan for this profile instead of a fresh one")

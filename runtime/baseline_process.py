@@ -17,13 +17,14 @@ import torch.distributed as dist
 from torch import Tensor, fx, nn
 from torch.optim import Optimizer
 
+from optimizer.export import MICRO_BATCHES
 from profiler import models
 from profiler.execute import heads, loss
 from profiler.inputs import inputs
 from profiler.process import settle
 from profiler.rule import UpdateRule
 from profiler.trace import layer_name
-from runtime.baselines import MICRO_BATCHES, Kind, Spec
+from runtime.baselines import Kind, Spec
 from runtime.entry import tie_to
 
 WARM_UP_UPDATES = 2

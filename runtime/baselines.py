@@ -18,6 +18,7 @@ from typing import IO, Literal
 
 import msgspec
 
+from optimizer.export import MICRO_BATCHES
 from optimizer.types import Plan
 from profiler.config import Config
 from profiler.workload import SEED
@@ -26,8 +27,6 @@ from runtime.errors import RunError
 from runtime.interrupts import uninterrupted
 
 Kind = Literal["process", "ddp", "pipelining"]
-MICRO_BATCHES = 8
-"""Micro-batches of one minibatch each that torch's pipeline averages in an update: its pipeline drains after each."""
 START_S = 120.0
 """How long starting and warming up may take where nothing is known."""
 GENEROSITY = 20.0
