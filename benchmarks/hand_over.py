@@ -93,7 +93,7 @@ def serve(control: Connection, place: tuple[int, int], meeting: Meeting, sizes: 
         arena, bell = Arena(recv_handle(control)), socket.socket(fileno=recv_handle(control))
         ends: dict[str, Channel] = {
             "shm": SharedMemoryChannel(arena, cut, bell),
-            "gloo": GlooChannel(cut, 1 - rank, last=rounds + 1),
+            "gloo": GlooChannel(cut, [1 - rank], range(rounds + 2), behind=rank == 0),
         }
         arena.close()
         for channel in ends.values():

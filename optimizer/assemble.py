@@ -10,6 +10,8 @@ from optimizer.memory import held_bytes
 from optimizer.needs import needs_of
 from optimizer.network import NOTHING
 from optimizer.problem import Problem
+from optimizer.replicated import Replicated
+from optimizer.round_robin import round_robin
 from optimizer.schedule import ASYNCHRONOUS, Schedule, schedule_of
 from optimizer.simulate import Duration, Message, Span, bubble_share, makespan_s, simulate, throughput
 from optimizer.solve import Solution
@@ -65,6 +67,25 @@ def plan_of(
     )
 
 
+def replicated_plan(plan: Plan, found: Replicated, all_reduces_ns: Sequence[int], lower_bound_ns: int | None) -> Plan:
+    """Return a plan whose stages have replicas.
+
+    Args:
+        plan: Of the same split, with one rank a stage, at the speed of the slowest of its ranks.
+        found: The split and its replicas.
+        all_reduces_ns: What averaging gradients takes in each stage.
+        lower_bound_ns: What no other split's pace falls below; None: this one's, which is proven the best.
+    """
+    stages = tuple(
+        replace(stage, replicas=own, all_reduce_s=time_ns / NANOSECONDS)
+        for stage, own, time_ns in zip(plan.stages, found.replicas, all_reduces_ns, strict=True)
+    )
+    pace_s = float(found.pace_ns / NANOSECONDS)
+    least_s = pace_s if lower_bound_ns is None else lower_bound_ns / NANOSECONDS
+    changed = replace(plan, stages=stages, bottleneck_s=pace_s, optimal=lower_bound_ns is None, lower_bound_s=least_s)
+    return scheduled(changed, round_robin(found.replicas, plan.predicted.minibatches))
+
+
 def scheduled(plan: Plan, schedule: Schedule) -> Plan:
     """Return the same split under another schedule or number of minibatches: what that gives, and what it holds."""
     needs = needs_of(schedule)
@@ -76,7 +97,7 @@ def scheduled(plan: Plan, schedule: Schedule) -> Plan:
         replace(
             stage,
             update_s=stage.update_in_place_s if need.versions == 1 else stage.update_beside_s,
-            memory_bytes=held_bytes(stage.held, plan.momenta, need, before, behind),
+            memory_bytes=held_bytes(stage.held, plan.momenta, need, before, behind) + averaging_bytes(stage),
         )
         for stage, need, before, behind in zip(plan.stages, needs, [(0, 0), *slots], slots, strict=False)
     )
@@ -87,6 +108,11 @@ def scheduled(plan: Plan, schedule: Schedule) -> Plan:
         stages=stages,
         predicted=predict(stages, plan.batch_size, schedule),
     )
+
+
+def averaging_bytes(stage: Stage) -> int:
+    """Return what averaging gradients over replicas takes: two buffers with room for all of them."""
+    return 2 * stage.held.learning_bytes if stage.replicas > 1 else 0
 
 
 def predict(stages: Sequence[Stage], batch_size: int, schedule: Schedule) -> Prediction:
@@ -101,14 +127,18 @@ def predict(stages: Sequence[Stage], batch_size: int, schedule: Schedule) -> Pre
 
 
 def timeline(stages: Sequence[Stage], schedule: Schedule) -> list[list[Span]]:
-    """Return when each stage does what."""
+    """Return when each rank does what."""
     durations = [
-        Duration(stage.forward_s + stage.send_forward_s, stage.backward_s + stage.send_backward_s, stage.update_s)
+        Duration(
+            stage.forward_s + stage.send_forward_s,
+            stage.backward_s + stage.send_backward_s,
+            stage.all_reduce_s + stage.update_s,
+        )
         for stage in stages
     ]
     down = [Message(stage.message_down_s, stage.latency_down_s) for stage in stages]
     up = [Message(stage.message_up_s, stage.latency_up_s) for stage in stages]
-    return simulate(schedule.rows, durations, down, up)
+    return simulate(schedule, durations, down, up)
 
 
 def _stage(problem: Problem, index: int, bounds: Sequence[int], memory_bytes: int) -> Stage:

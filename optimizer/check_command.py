@@ -30,6 +30,10 @@ def _run(options: argparse.Namespace) -> int:
     from profiler.formats import read_profile
 
     plan = read_json(options.plan, Plan)
+    if not plan.crew.straight:
+        raise OptimizerError(
+            f"{options.plan} has replicated stages, which check does not know; plan without --replicate"
+        )
     profile = read_profile(options.profile, plan.batch_size)
     if digest(to_json(profile)) != plan.profile_digest and profile.loaded_step is not None:
         profile = beside_neighbours(profile)

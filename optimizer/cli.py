@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from optimizer.errors import OptimizerError
 from optimizer.links import Links
 from optimizer.partitions import OPTIMIZED, PEER_NAMES, plan_for, plans_for
 from optimizer.schemes import Schemes, load_schemes
-from optimizer.types import EXACT, Plan
+from optimizer.types import EXACT, REPLICATED, Plan
 from profiler import config as configuration
 from profiler.command import (
     STAGES,
@@ -71,6 +72,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--links", type=Path, metavar="FILE", help="plan for the ranks that python -m runtime links saw"
     )
+    parser.add_argument(
+        "--replicate", action="store_true", help="let stages have several of the ranks in --links, where that pays"
+    )
     parser.add_argument("--explain", action="store_true", help="say why, what else there is, and how sure it is")
     parser.add_argument("--refine", type=duration, metavar="60s", help="measure again the layers that matter most")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the layer graph with its stages")
@@ -127,8 +131,27 @@ def _refuse_contradictions(options: argparse.Namespace) -> None:
     for flag in ("--explain", "--refine"):
         if options.links and given[flag]:
             raise OptimizerError(f"{flag} knows equal cores only, and --links has others; leave one out")
+    if options.replicate:
+        _refuse_beside_replicate(given, options)
     if options.output and options.plot and options.output.resolve() == options.plot.resolve():
         raise OptimizerError(f"{options.plot} is one file for the plan and the drawing; name two")
+
+
+def _refuse_beside_replicate(given: Mapping[str, object], options: argparse.Namespace) -> None:
+    if not options.links:
+        raise OptimizerError(
+            "--replicate needs to know what an all-reduce between ranks takes; measure that with python -m runtime "
+            "links under torchrun, and name the file with --links"
+        )
+    for flag in ("--cut-after", "--memory-limit"):
+        if given[flag]:
+            raise OptimizerError(f"{flag} is kept by plans without replicas only; leave out it or --replicate")
+    if options.method != EXACT:
+        raise OptimizerError(
+            f"--replicate is of the best split and --method {options.method} of another; leave one out"
+        )
+    if options.output and options.output.suffix == LIST:
+        raise OptimizerError(f"a list of cuts says nothing of replicas; write {options.output} as .json")
 
 
 def _carry_out(job: "_Job", name: str, schemes: Schemes, options: argparse.Namespace) -> object:
@@ -144,6 +167,9 @@ def _carry_out(job: "_Job", name: str, schemes: Schemes, options: argparse.Names
     if options.links:
         plans |= {LINK_BLIND: planner.link_blind()}
     plan = plans[name] if name in plans else plan_for(name, planner, schemes)  # which says why there is none
+    if options.replicate:
+        plans |= {REPLICATED: planner.replicated()}
+        plan = _better(plans[REPLICATED], plan, quiet=options.quiet)
     others = {other: found for other, found in plans.items() if other != OPTIMIZED}
     explanation = explain(planner, plans[OPTIMIZED], others) if options.explain else None
     _write(plan, planner, options)
@@ -159,6 +185,17 @@ def _carry_out(job: "_Job", name: str, schemes: Schemes, options: argparse.Names
         if explanation:
             show_explanation(plans[OPTIMIZED], explanation, console)
     return None
+
+
+def _better(replicated: Plan, straight: Plan, *, quiet: bool) -> Plan:
+    """Return the plan that is predicted to be faster, and say which that is."""
+    speeds = [plan.predicted.throughput_samples_per_s for plan in (replicated, straight)]
+    pays = replicated.crew.size > len(replicated.stages) and speeds[0] > speeds[1]
+    crew = " + ".join(f"{stage.replicas}" for stage in replicated.stages)
+    found = f"{speeds[0]:.1f} samples/s predicted with stages on {crew} ranks, {speeds[1]:.1f} with a rank each"
+    verdict = "replicated stages pay" if pays else "replicated stages do not pay, and the plan has none"
+    note(f"{replicated.model}: {verdict}: {found}", quiet=quiet)
+    return replicated if pays else straight
 
 
 def _planner(job: "_Job", options: argparse.Namespace) -> "Planner":

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from optimizer.errors import OptimizerError
 from profiler import config as configuration
 from profiler.command import Parser, counted, emit_json, execute, note
 from profiler.errors import ConfigError
@@ -32,6 +33,11 @@ def _run(options: argparse.Namespace) -> int:
     from optimizer.types import Plan
 
     plan = read_json(options.plan, Plan)
+    if not plan.crew.straight:
+        raise OptimizerError(
+            f"{options.plan} has replicated stages, which torch.distributed.pipelining does not know; plan without "
+            "--replicate"
+        )
     config = configuration.load(options.config) if options.config else configuration.for_model(plan.model)
     if config.model != plan.model:
         raise ConfigError(

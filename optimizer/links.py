@@ -1,6 +1,6 @@
 """What a network of ranks was measured to cost: a frozen dataclass that is a JSON file.
 
-Seconds and bytes throughout. Rank r is where stage r is going to run.
+Seconds and bytes throughout. Ranks are in the order of the stages that are going to run on them.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from profiler.types import Bytes, Count, Machine, Seconds, Timing
 
-FORMAT_VERSION: Literal[1] = 1
+FORMAT_VERSION: Literal[2] = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +51,23 @@ class Wire:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AllReduce:
+    """What averaging gradients of some sizes over neighbouring ranks takes, once all are there.
+
+    Attributes:
+        first: The first of the ranks; ``ranks``, how many.
+        sizes_bytes: Ascending.
+    """
+
+    first: Count
+    ranks: Annotated[int, Meta(ge=2)]
+    sizes_bytes: Annotated[tuple[Bytes, ...], Meta(min_length=2)]
+    times_s: Annotated[tuple[Seconds, ...], Meta(min_length=2)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Links:
-    """Ranks and the wires between neighbours, measured for one model and batch size."""
+    """Ranks, the wires between neighbours, and all-reduces, measured for one model and batch size."""
 
     model: str
     model_digest: str
@@ -60,5 +75,6 @@ class Links:
     input_shape: tuple[int, ...]
     ranks: Annotated[tuple[RankFacts, ...], Meta(min_length=2)]
     wires: Annotated[tuple[Wire, ...], Meta(min_length=1)]
+    all_reduces: tuple[AllReduce, ...]
     measured_at: str
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION

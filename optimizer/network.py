@@ -14,14 +14,15 @@ flight can hide it.
 Source: Baccelli et al., "Synchronization and Linearity", 1992, section 2.5 (the period is the largest mean of a cycle).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 
 from optimizer.costs import Costs
+from optimizer.crew import Crew
 from optimizer.errors import OptimizerError
-from optimizer.links import Links, Wire
+from optimizer.links import AllReduce, Links, Wire
 from optimizer.units import nanoseconds
 from profiler.types import Profile
 
@@ -71,11 +72,33 @@ class Network:
     Attributes:
         factors: What each rank takes for what takes the profile's core 1.
         down: Of each wire, towards the next rank; likewise ``up``.
+        all_reduces: What averaging gradients takes, by the first rank and the number of ranks.
     """
 
     factors: tuple[Fraction, ...]
     down: tuple[Direction, ...]
     up: tuple[Direction, ...]
+    all_reduces: Mapping[tuple[int, int], Direction] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """How many ranks there are."""
+        return len(self.factors)
+
+    def merged(self, replicas: Sequence[int]) -> "Network":
+        """Return the network of stages that have so many ranks each.
+
+        A stage is as slow as its slowest rank. What lies between two stages is as slow as the slowest wire between any
+        neighbours among their ranks, for only these were measured.
+        """
+        crew = Crew(tuple(replicas))
+        ranks = [crew.ranks(stage) for stage in range(crew.stages)]
+        between = [slice(before[0], behind[-1]) for before, behind in pairwise(ranks)]
+        return Network(
+            factors=tuple(max(self.factors[rank] for rank in own) for own in ranks),
+            down=tuple(_slowest(self.down[wires]) for wires in between),
+            up=tuple(_slowest(self.up[wires]) for wires in between),
+        )
 
     def costs_at(self, rank: int, costs: Costs) -> Costs:
         """Return what layers cost on a rank."""
@@ -124,6 +147,7 @@ def network_of(links: Links, profile: Profile) -> Network:
         factors=tuple(factors),
         down=tuple(_direction(wire, wire.down_s) for wire in links.wires),
         up=tuple(_direction(wire, wire.up_s) for wire in links.wires),
+        all_reduces={(one.first, one.ranks): _direction(one, one.times_s) for one in links.all_reduces},
     )
 
 
@@ -140,16 +164,27 @@ def _refuse_others(links: Links, profile: Profile) -> None:
             f"the links have {len(links.ranks)} ranks and {len(links.wires)} wires, where there is one between each "
             "two neighbours; measure them again with python -m runtime links"
         )
-    for wire in links.wires:
-        sizes, counts = wire.sizes_bytes, {len(wire.sizes_bytes), len(wire.down_s), len(wire.up_s)}
-        if len(counts) > 1 or any(one >= other for one, other in pairwise(sizes)):
+    measured = [(one.sizes_bytes, {len(one.down_s), len(one.up_s)}) for one in links.wires]
+    same = {sizes for sizes, _ in measured}
+    measured += [(one.sizes_bytes, {len(one.times_s)}) for one in links.all_reduces]
+    for sizes, counts in measured:
+        if counts != {len(sizes)} or any(one >= other for one, other in pairwise(sizes)):
             raise OptimizerError(
                 "a wire of the links does not have a time for each of ascending sizes; measure them again with python "
                 "-m runtime links"
             )
+    if len(same) > 1:
+        raise OptimizerError(
+            "the wires of the links were measured at different sizes; measure them again with python -m runtime links"
+        )
 
 
-def _direction(wire: Wire, times_s: Sequence[float]) -> Direction:
+def _slowest(ways: Sequence[Direction]) -> Direction:
+    """Return what is never faster than any of some ways, which were measured at the same sizes."""
+    return Direction(ways[0].sizes, tuple(map(max, zip(*(way.times_ns for way in ways), strict=True))))
+
+
+def _direction(wire: Wire | AllReduce, times_s: Sequence[float]) -> Direction:
     rising = [nanoseconds(time_s) for time_s in times_s]
     return Direction(wire.sizes_bytes, tuple(max(rising[: at + 1]) for at in range(len(rising))))
 

@@ -4,18 +4,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from optimizer.assemble import plan_of
+from optimizer.assemble import plan_of, replicated_plan
 from optimizer.costs import Costs, costs_of
 from optimizer.errors import OptimizerError, PartitionError
 from optimizer.forced import forced_cuts, names_of
 from optimizer.ideals import prefixes
 from optimizer.infeasible import why_nothing_fits
+from optimizer.lattice import along_captured_order
 from optimizer.links import Links
 from optimizer.network import network_of
+from optimizer.networked import MOST
 from optimizer.problem import Problem
+from optimizer.replicated import all_reduce_ns, best_replicated, even_share_ns
 from optimizer.schemes import scheme_cuts
 from optimizer.solve import Solution, Space, solve, space_of
-from optimizer.types import BOUNDED, EXACT, Plan
+from optimizer.types import BOUNDED, EXACT, REPLICATED, Plan
 from profiler.files import digest, to_json
 from profiler.types import Profile
 
@@ -120,6 +123,43 @@ class Planner:
     def unlimited(self, method: str, bounds: Sequence[int]) -> Plan:
         """Return the plan of a split that no limit was set for."""
         return self._plan(method, self.free, bounds, self._best_of_all)
+
+    def replicated(self) -> Plan:
+        """Return the split of the smallest pace where stages may have several of the ranks.
+
+        Where the graph has too many ideals only cuts in captured order are searched, and the plan is not proven.
+
+        Raises:
+            OptimizerError: No links say what an all-reduce takes.
+        """
+        network = self.free.network
+        if network is None or not self._links:
+            raise OptimizerError("replicated stages need to know what an all-reduce takes; name links with --links")
+        if len(network.all_reduces) != network.size * (network.size - 1) // 2:
+            raise OptimizerError(
+                "the links do not have an all-reduce for any neighbouring ranks; measure them again with python -m "
+                "runtime links"
+            )
+        space = space_of(self.free)
+        complete = space.complete and len(space.lattice) <= MOST
+        searched = space.lattice if complete else along_captured_order(self.free)
+        found = best_replicated(self.free, network, searched)
+        problem = Problem(self.costs, len(found.replicas), self.minibatches, network=network.merged(found.replicas))
+        least_ns = None if complete else even_share_ns(self.free, network)
+        known = Solution(
+            bounds=found.bounds,
+            lower_bound_ns=0,
+            proven=complete,
+            settled=False,
+            ideals=len(searched),
+            states=len(searched) * self.stages * (self.stages + 1) // 2,
+        )
+        plan = self._plan(REPLICATED, problem, found.bounds, known)
+        times_ns = [
+            all_reduce_ns(self.free, network, found.bounds, found.replicas, stage)
+            for stage in range(len(found.replicas))
+        ]
+        return replicated_plan(plan, found, times_ns, least_ns)
 
     def link_blind(self) -> Plan:
         """Return the split that would be the best on equal cores that share memory, as it is over the links."""

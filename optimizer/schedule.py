@@ -20,6 +20,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from optimizer.crew import Crew
+
 Kind = Literal["F", "B", "U"]
 ScheduleName = Literal["1f1b", "1f1b-flush", "gpipe", "sequential"]
 KIND_NAMES: dict[Kind, str] = {"F": "forward", "B": "backward", "U": "update"}
@@ -55,17 +57,24 @@ class Schedule:
 
     Attributes:
         flush_every: How many minibatches an update takes before the next may start; None where none waits.
-        rows: The actions of each stage.
+        rows: The actions of each rank, which is a stage where none is replicated.
+        replicas: How many ranks each stage has; empty where each has one.
     """
 
     name: ScheduleName
     flush_every: int | None
     rows: Rows
+    replicas: tuple[int, ...] = ()
+
+    @property
+    def crew(self) -> Crew:
+        """Who runs what."""
+        return Crew(self.replicas or (1,) * len(self.rows))
 
     @property
     def minibatches(self) -> int:
         """How many minibatches go through."""
-        return sum(action.kind == "F" for action in self.rows[0])
+        return sum(action.kind == "F" for row in self.rows for action in row if action.stage == 0)
 
 
 def schedule_of(name: ScheduleName, stages: int, minibatches: int, flush_every: int = FLUSH_EVERY) -> Schedule:
@@ -107,13 +116,20 @@ def _actions(name: ScheduleName, stage: int, stages: int, minibatches: int, widt
                 yield Action(stage, "F", minibatch + ahead)
 
 
-def needed_by(action: Action, stages: int) -> Action | None:
-    """Return the action of a neighbouring stage that has to end before ``action`` may start, if there is one."""
+def needed_by(action: Action, crew: Crew, minibatches: int) -> list[Action]:
+    """Return the actions of other ranks that have to end before ``action`` may start.
+
+    A forward or backward needs that of a neighbouring stage; the update of a replicated stage, all backwards of its
+    round.
+    """
     if action.kind == "F" and action.stage > 0:
-        return Action(action.stage - 1, "F", action.minibatch)
-    if action.kind == "B" and action.stage < stages - 1:
-        return Action(action.stage + 1, "B", action.minibatch)
-    return None
+        return [Action(action.stage - 1, "F", action.minibatch)]
+    if action.kind == "B" and action.stage < crew.stages - 1:
+        return [Action(action.stage + 1, "B", action.minibatch)]
+    if action.kind == "U" and crew.replicas[action.stage] > 1:
+        round_ = crew.round_of(action.stage, action.minibatch, minibatches)
+        return [Action(action.stage, "B", other) for other in round_ if other != action.minibatch]
+    return []
 
 
 def versions_used(row: Sequence[Action]) -> dict[int, int]:

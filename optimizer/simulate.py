@@ -1,15 +1,17 @@
 """Simulate a schedule: when each action starts and ends if every stage has a core of its own.
 
-A stage runs its actions in order, each as soon as the stage is free and what it needs has arrived: a forward needs the
-previous stage's forward of that minibatch, a backward the next stage's backward. An action's duration includes copying
-its results to the neighbour. All predictions that are printed anywhere come from here; the runtime's measured spans go
-through the same two formulas.
+A rank runs its actions in order, each as soon as the rank is free and what it needs has arrived: a forward needs the
+previous stage's forward of that minibatch, a backward the next stage's backward, the update of a replicated stage all
+backwards that it averages. An action's duration includes copying its results to the neighbour. All predictions that are
+printed anywhere come from here; the runtime's measured spans go through the same two formulas.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from optimizer.schedule import Action, groups, needed_by
+from optimizer.crew import Crew
+from optimizer.schedule import Action, Schedule, groups, needed_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +41,16 @@ class Message:
 
 
 def simulate(
-    schedule: Sequence[Sequence[Action]],
+    schedule: Schedule,
     durations: Sequence[Duration],
     down: Sequence[Message] = (),
     up: Sequence[Message] = (),
 ) -> list[list[Span]]:
-    """Return each stage's spans; time starts at 0.
+    """Return each rank's spans; time starts at 0.
 
     Args:
-        schedule: The actions of each stage.
-        durations: What they take.
+        schedule: What every rank does.
+        durations: What each stage's actions take.
         down: For each stage, what its activations take to the next one; nothing where stages share memory.
         up: For each stage, what gradients take to it from the next one.
 
@@ -56,44 +58,48 @@ def simulate(
         ValueError: The schedule cannot make progress: an action waits for one that never comes.
     """
     arrived: dict[Action, float] = {}
-    ways = {"F": _Ways(down, 0), "B": _Ways(up, 1)}
-    spans: list[list[Span]] = [[] for _ in schedule]
+    crew, minibatches = schedule.crew, schedule.minibatches
+    ways = {"F": _Ways(down, 0, crew), "B": _Ways(up, 1, crew)}
+    spans: list[list[Span]] = [[] for _ in schedule.rows]
     moved = True
     while moved:
         moved = False
-        for stage, actions in enumerate(schedule):
-            while len(spans[stage]) < len(actions):
-                action = actions[len(spans[stage])]
-                need = needed_by(action, len(schedule))
-                if need is not None and need not in arrived:
+        for done, actions in zip(spans, schedule.rows, strict=True):
+            while len(done) < len(actions):
+                action = actions[len(done)]
+                needs = needed_by(action, crew, minibatches)
+                if not all(need in arrived for need in needs):
                     break
-                free = spans[stage][-1].end_s if spans[stage] else 0.0
-                start = max(free, arrived[need] if need is not None else 0.0)
-                span = Span(action, start, start + _duration(action, durations[stage]))
-                arrived[action] = ways[action.kind].arrival_s(stage, span.end_s) if action.kind != "U" else span.end_s
-                spans[stage].append(span)
+                start = max([done[-1].end_s if done else 0.0, *(arrived[need] for need in needs)])
+                span = Span(action, start, start + _duration(action, durations[action.stage]))
+                arrived[action] = ways[action.kind].arrival_s(action, span.end_s) if action.kind != "U" else span.end_s
+                done.append(span)
                 moved = True
-    stuck = [str(actions[len(done)]) for actions, done in zip(schedule, spans, strict=True) if len(done) < len(actions)]
+    stuck = [str(row[len(done)]) for row, done in zip(schedule.rows, spans, strict=True) if len(done) < len(row)]
     if stuck:
         raise ValueError(f"the schedule cannot go on: {', '.join(stuck)} wait for each other")
     return spans
 
 
 class _Ways:
-    """The ways that messages of one kind go, one a cut; each carries one message after the other."""
+    """The ways that messages of one kind go; each carries one message after the other.
 
-    def __init__(self, messages: Sequence[Message], back: int) -> None:
+    A cut has as many as the smaller of the two stages has ranks.
+    """
+
+    def __init__(self, messages: Sequence[Message], back: int, crew: Crew) -> None:
         self._messages, self._back = messages, back
-        self._free_s = [0.0] * len(messages)
+        self._free_s = [[0.0] * min(pair) for pair in pairwise(crew.replicas)]
 
-    def arrival_s(self, stage: int, sent_s: float) -> float:
-        """Return when what a stage sends at ``sent_s`` arrives."""
-        cut = stage - self._back
-        if not 0 <= cut < len(self._messages):
+    def arrival_s(self, action: Action, sent_s: float) -> float:
+        """Return when what an action sends at ``sent_s`` arrives."""
+        cut = action.stage - self._back
+        if not 0 <= cut < min(len(self._messages), len(self._free_s)):
             return sent_s
-        message = self._messages[cut]
-        start_s = max(sent_s, self._free_s[cut])
-        self._free_s[cut] = start_s + message.whole_s - message.latency_s
+        message, free_s = self._messages[cut], self._free_s[cut]
+        way = action.minibatch % len(free_s)
+        start_s = max(sent_s, free_s[way])
+        free_s[way] = start_s + message.whole_s - message.latency_s
         return start_s + message.whole_s
 
 
@@ -109,9 +115,9 @@ def bubble_share(spans: Sequence[Sequence[Span]]) -> float:
     return min(1.0, max(0.0, 1 - busy_s / whole_s)) if whole_s else 0.0
 
 
-def has_steady_state(stages: int, minibatches: int, flush_every: int | None = None) -> bool:
+def has_steady_state(ranks: int, minibatches: int, flush_every: int | None = None) -> bool:
     """Say whether so many minibatches outlast the warm-up, or, with flushes, the first of them."""
-    return minibatches > (flush_every or stages)
+    return minibatches > (flush_every or ranks)
 
 
 def throughput(spans: Sequence[Sequence[Span]], batch_size: int, flush_every: int | None = None) -> float:
@@ -119,15 +125,18 @@ def throughput(spans: Sequence[Sequence[Span]], batch_size: int, flush_every: in
 
     The last stage neither warms up nor drains: it alternates forward and backward from first to last. Its first S
     backwards still ride on the warm-up of the others, so the clock runs from the end of the S-th to the end of the
-    last. With flushes it runs from the end of the last backward before the first flush, so that it sees whole rounds.
-    With S minibatches or fewer, or a single round, there is no steady state and the whole makespan counts. Where no
-    time passes at all, the throughput is 0.
+    last; of a replicated stage the replicas' backwards count together, and S is the number of ranks. With flushes it
+    runs from the end of the last backward before the first flush, so that it sees whole rounds. With S minibatches or
+    fewer, or a single round, there is no steady state and the whole makespan counts. Where no time passes at all, the
+    throughput is 0.
     """
-    ends: Mapping[int, float] = {span.action.minibatch: span.end_s for span in spans[-1] if span.action.kind == "B"}
-    stages, minibatches = len(spans), len(ends)
-    if has_steady_state(stages, minibatches, flush_every):
+    last_stage = spans[-1][0].action.stage
+    backwards = (span for row in spans for span in row if span.action.kind == "B")
+    ends = sorted(span.end_s for span in backwards if span.action.stage == last_stage)
+    ranks, minibatches = len(spans), len(ends)
+    if has_steady_state(ranks, minibatches, flush_every):
         *_, last = groups(minibatches, flush_every)
-        begun = stages if flush_every is None else flush_every
+        begun = ranks if flush_every is None else flush_every
         # An incomplete last round is all warm-up and drain.
         until = minibatches if flush_every in (None, len(last)) or last[0] == begun else last[0]
         samples, time_s = batch_size * (until - begun), ends[until - 1] - ends[begun - 1]

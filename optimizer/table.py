@@ -19,10 +19,13 @@ def show_plan(plan: Plan, profile: Profile, console: "Console") -> None:
 
     best = f"proven optimal{' of the splits' if plan.limits else ''}{plan.limits}"
     proof = best if plan.optimal else f"a better one{plan.limits} is at most {plan.gap:.1%} faster"
-    table = Table(title=f"{plan.model}, {plan.method}, {plan.num_stages} stages: {proof}", box=box.SIMPLE)
+    stages = f"{plan.num_stages} stage{'s' if plan.num_stages > 1 else ''}"
+    stages += "" if plan.crew.straight else f" on {plan.crew.size} ranks"
+    table = Table(title=f"{plan.model}, {plan.method}, {stages}: {proof}", box=box.SIMPLE)
     table.add_column("stage", justify="right")
     table.add_column("layers", overflow="fold")
     wires = ("wire ms",) if plan.links else ()
+    replicated = ("all-reduce ms ÷ ranks",) if not plan.crew.straight else ()
     for name in (
         "of layers",
         "of FLOPs",
@@ -31,29 +34,39 @@ def show_plan(plan: Plan, profile: Profile, console: "Console") -> None:
         "update ms",
         "send ms",
         *wires,
+        *replicated,
         "total ms",
         "memory",
         "sent",
     ):
         table.add_column(name, justify="right", no_wrap=True)
     flops = sum(stage.flops for stage in plan.stages) or 1
-    total_s = sum(stage.total_s for stage in plan.stages) or 1.0
+    total_s = sum(stage.pace_s for stage in plan.stages) or 1.0
     for index, stage in enumerate(plan.stages):
-        slowest = stage.total_s == max(other.total_s for other in plan.stages)
+        slowest = stage.pace_s == max(other.pace_s for other in plan.stages)
         table.add_row(
-            f"{index} on {plan.links.ranks[index].host}" if plan.links else str(index),
+            _place(plan, index),
             f"{stage.layers[0]} … {stage.layers[-1]}",
             f"{len(stage.layers) / len(profile.layers):.0%}", f"{stage.flops / flops:.0%}",
-            f"{stage.total_s / total_s:.0%}", _ms(stage.compute_s), _ms(stage.update_s), _ms(stage.send_s),
+            f"{stage.pace_s / total_s:.0%}", _ms(stage.compute_s), _ms(stage.update_s), _ms(stage.send_s),
             *((f"{_ms(stage.message_down_s)} ↓ {_ms(stage.message_up_s)} ↑",) if wires else ()),
-            Text(_ms(stage.total_s), style="bold" if slowest else ""),
+            *((f"{_ms(stage.all_reduce_s)} ÷ {stage.replicas}",) if replicated else ()),
+            Text(_ms(stage.pace_s), style="bold" if slowest else ""),
             _mib(stage.memory_bytes), _mib(stage.send_bytes),
         )  # fmt: skip
     console.print(table)
     if plan.links:
         console.print(
-            "Waits: half of what the messages on either side take, which 1F1B cannot hide. Wire: to the next."
+            "Wire: what a minibatch's messages take to the next stage ↓ and back ↑, which 1F1B hides as far as it can."
         )
+
+
+def _place(plan: Plan, index: int) -> str:
+    """Return a stage's number, and over links its hosts."""
+    if not plan.links:
+        return str(index)
+    hosts = dict.fromkeys(plan.links.ranks[rank].host for rank in plan.crew.ranks(index))
+    return f"{index} on {', '.join(hosts)}"
 
 
 def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Console") -> None:
@@ -85,7 +98,7 @@ def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Conso
             " = ".join(names),
             _shares([len(stage.layers) for stage in plan.stages]),
             _shares([stage.flops for stage in plan.stages]),
-            _shares([stage.total_s for stage in plan.stages]),
+            _shares([stage.pace_s for stage in plan.stages]),
             " ".join(_memory(stage.memory_bytes, limit) for stage in plan.stages),
             " ".join(f"{stage.send_bytes / 2**20:.1f}" for stage in plan.stages),
             _ms(plan.bottleneck_s),

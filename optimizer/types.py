@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from optimizer.crew import Crew
 from optimizer.links import Links
 from optimizer.schedule import ScheduleName
 from profiler.types import Bytes, Count, Seconds
@@ -15,7 +16,9 @@ from profiler.types import Bytes, Count, Seconds
 Share = Annotated[float, Meta(ge=0, le=1)]
 EXACT, BOUNDED = "exact", "bounded"
 """Methods of the best split: proven, or not."""
-FORMAT_VERSION: Literal[5] = 5
+REPLICATED = "replicated"
+"""The method of the best split over stages that may have several ranks."""
+FORMAT_VERSION: Literal[6] = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,8 @@ class Stage:
         message_down_s: What activations take over the wire to the next stage; nothing in shared memory. Likewise
             ``message_up_s`` for the gradients that come back.
         latency_down_s: What of it the next message need not wait for; likewise ``latency_up_s``.
+        replicas: How many ranks have the stage, each every ``replicas``-th minibatch.
+        all_reduce_s: What averaging the gradients over the replicas adds to an update; nothing for one.
         send_bytes: Activations and gradients sent.
         boundary: The values that cross the cut behind this stage, relayed ones included.
         memory_bytes: Predicted peak above an empty process.
@@ -77,11 +82,18 @@ class Stage:
     memory_bytes: Bytes
     held: Held
     flops: Count
+    replicas: Annotated[int, Meta(ge=1)] = 1
+    all_reduce_s: Seconds = 0.0
 
     @property
     def total_s(self) -> float:
-        """What the stage is busy with one minibatch in the steady state."""
-        return self.compute_s + self.update_s + self.send_s + self.receive_s
+        """What one replica is busy with one minibatch in the steady state."""
+        return self.compute_s + self.update_s + self.all_reduce_s + self.send_s + self.receive_s
+
+    @property
+    def pace_s(self) -> float:
+        """What a minibatch takes the stage, whose replicas work side by side."""
+        return self.total_s / self.replicas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +135,8 @@ class Plan:
         schedule: What is predicted; the split was searched for 1F1B.
         flush_every: Minibatches an update, where the schedule flushes.
         momenta: How many tensors the update rule keeps for a parameter.
-        bottleneck_s: The largest stage's ``total_s``; over a network, the period, which messages can make longer.
+        bottleneck_s: The largest stage's ``pace_s``; over a network messages can make it longer (``optimizer.network``,
+            and with replicated stages ``optimizer.replicated``).
         optimal: Whether no legal split has a smaller bottleneck, proven by a search over all of them.
         lower_bound_s: No legal split has a smaller bottleneck than this.
         memory_limit_bytes: What each stage may take; legal splits are those that keep it.
@@ -151,12 +164,17 @@ class Plan:
     memory_limit_bytes: Bytes | None = None
     cut_after: tuple[tuple[str, ...], ...] = ()
     links: Links | None = None
-    format_version: Literal[5] = FORMAT_VERSION
+    format_version: Literal[6] = FORMAT_VERSION
 
     @property
     def cuts(self) -> tuple[str, ...]:
         """The last layer, in captured order, before each cut."""
         return tuple(stage.layers[-1] for stage in self.stages[:-1])
+
+    @property
+    def crew(self) -> Crew:
+        """Which rank runs what."""
+        return Crew(tuple(stage.replicas for stage in self.stages))
 
     @property
     def split(self) -> tuple[tuple[str, ...], ...]:
@@ -170,7 +188,7 @@ class Plan:
         return 1.0 if self.flush_every is None else -(-minibatches // self.flush_every) / minibatches
 
     def minibatch_s(self, stage: Stage) -> float:
-        """Return how long a stage is busy with a minibatch under the plan's schedule, its share of updates included."""
+        """Return how long a replica is busy with a minibatch under the plan's schedule, with its share of updates."""
         return stage.total_s - stage.update_s * (1 - self.updates)
 
     @property
@@ -189,5 +207,5 @@ class Plan:
     @property
     def imbalance(self) -> float:
         """Largest stage over mean stage."""
-        totals = [stage.total_s for stage in self.stages]
+        totals = [stage.pace_s for stage in self.stages]
         return max(totals) * len(totals) / sum(totals) if sum(totals) else 1.0

@@ -66,8 +66,9 @@ def _placed(
     actions: Sequence[ActionRecord], minibatches: int, flush_every: int | None
 ) -> Iterator[tuple[ActionRecord, str]]:
     """Yield each action with the name of what a wait before it is."""
-    first = {group[0] for group in groups(minibatches, flush_every)}
-    last = {group[-1] for group in groups(minibatches, flush_every)}
+    own = {record.minibatch for record in actions if record.kind == "F"}  # a replica has not all of them
+    rounds = [[one for one in group if one in own] for group in groups(minibatches, flush_every)]
+    first, last = {group[0] for group in rounds}, {group[-1] for group in rounds}
     warm, over = True, False
     for record in actions:
         if record.kind == "F" and record.minibatch in first:

@@ -1,10 +1,11 @@
-"""The channel over torch.distributed with gloo: point-to-point messages between ranks, a rank for each stage.
+"""The channel over torch.distributed with gloo: point-to-point messages between ranks, one or several for each stage.
 
 A message is a whole slot, header included, so it always has the same size. A receive is posted one minibatch ahead,
 into a slot whose minibatch is done with; a send waits for an earlier one only when it needs that one's slot again.
 """
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -14,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
+from optimizer.crew import Crew
 from profiler.errors import one_line
 from runtime.channel import Cut
 from runtime.errors import InputError, NeighbourGone
@@ -61,18 +63,39 @@ def join(meeting: Meeting, rank: int, world_size: int) -> None:
         raise _unopened(error) from error
 
 
-class GlooChannel:
-    """One stage's end; ``peer`` is the neighbour's rank."""
+@functools.cache
+def replicas_of(crew: Crew, rank: int) -> "dist.ProcessGroup | None":
+    """Return the group of all replicas of this rank's stage; None where it is alone. Every rank has to ask for it.
 
-    def __init__(self, cut: Cut, peer: int, *, last: int) -> None:
-        """Make room for what is sent and received; ``last`` is the last minibatch of the run."""
-        behind = peer == dist.get_rank() + 1
+    The group lasts as long as the process, and so does what is known of it.
+    """
+    found = None
+    for stage in range(crew.stages):
+        ranks = crew.ranks(stage)
+        group = dist.new_group(list(ranks), timeout=FOR_EVER) if len(ranks) > 1 else None
+        if rank in ranks and isinstance(group, dist.ProcessGroup):
+            found = group
+    return found
+
+
+class GlooChannel:
+    """One rank's end of a cut."""
+
+    def __init__(self, cut: Cut, peers: Sequence[int], own: range, *, behind: bool) -> None:
+        """Make room for what is sent and received.
+
+        Args:
+            cut: What crosses.
+            peers: The ranks of the neighbouring stage, of which the one for a minibatch follows from its number.
+            own: The minibatches that this rank has.
+            behind: Whether the cut lies behind this rank's stage.
+        """
         # The receiver posts one ahead: in front of its forward, slots of what is in flight and one more; in front of a
         # backward, of that minibatch and the next.
         activation_slots = cut.activation_slots if behind else cut.in_flight + 1
         gradient_slots = 2 if behind else cut.gradient_slots
-        self._activations = _Half(cut.values, activation_slots, peer, 0, last)
-        self._gradients = _Half(cut.gradients, gradient_slots, peer, 1, last)
+        self._activations = _Half(cut.values, activation_slots, peers, 0, own)
+        self._gradients = _Half(cut.gradients, gradient_slots, peers, 1, own)
 
     def send_activations(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
         """Copy a minibatch's activations into a slot and send it."""
@@ -105,47 +128,52 @@ class GlooChannel:
 
 
 class _Half:
-    """One direction: a ring, and the messages under way in its slots."""
+    """One direction: a ring, and the messages under way in its slots; a minibatch's slot follows from its place."""
 
-    def __init__(self, specs: Sequence, slots: int, peer: int, direction: int, last: int) -> None:  # type: ignore[type-arg]
+    def __init__(self, specs: Sequence, slots: int, peers: Sequence[int], direction: int, own: range) -> None:  # type: ignore[type-arg]
         size = ring_bytes(specs, slots)
         self.ring = Ring(torch.zeros(size, dtype=torch.uint8).numpy(), 0, specs, slots)
-        self._peer, self._direction, self._last = peer, direction, last
+        self._peers, self._direction, self._own = peers, direction, own
         self._under_way: dict[int, dist.Work] = {}
 
     def send(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
-        with _blaming_the_neighbour():
-            self._finish(minibatch - self.ring.slots)
-        self.ring.put(minibatch, tensors)
-        with _blaming_the_neighbour():
-            self._start(dist.isend, minibatch)
+        place = self._own.index(minibatch)
+        with blaming_the_neighbour():
+            self._finish(place - self.ring.slots)
+        self.ring.put(place, tensors)
+        with blaming_the_neighbour():
+            self._start(dist.isend, place)
 
     def receive(self, minibatch: int) -> list[Tensor]:
-        with _blaming_the_neighbour():
-            for wanted in (minibatch, minibatch + 1):
-                if wanted not in self._under_way and wanted <= self._last:
+        place = self._own.index(minibatch)
+        with blaming_the_neighbour():
+            for wanted in (place, place + 1):
+                if wanted not in self._under_way and wanted < len(self._own):
                     self._start(dist.irecv, wanted)
-            self._finish(minibatch)
-        return self.ring.get(minibatch)
+            self._finish(place)
+        return self.ring.get(place)
 
     def finish(self) -> None:
-        with _blaming_the_neighbour():
-            for minibatch in list(self._under_way):
-                self._finish(minibatch)
+        with blaming_the_neighbour():
+            for place in list(self._under_way):
+                self._finish(place)
 
-    def _start(self, verb, minibatch: int) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
-        work = verb(self.ring.message(minibatch), self._peer, tag=2 * minibatch + self._direction)
+    def _start(self, verb, place: int) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+        minibatch = self._own[place]
+        peer = self._peers[minibatch % len(self._peers)]
+        work = verb(self.ring.message(place), peer, tag=2 * minibatch + self._direction)
         assert work is not None
-        self._under_way[minibatch] = work
+        self._under_way[place] = work
 
-    def _finish(self, minibatch: int) -> None:
-        work = self._under_way.pop(minibatch, None)
+    def _finish(self, place: int) -> None:
+        work = self._under_way.pop(place, None)
         if work is not None:
             work.wait()
 
 
 @contextlib.contextmanager
-def _blaming_the_neighbour() -> Iterator[None]:
+def blaming_the_neighbour() -> Iterator[None]:
+    """Tell what gloo raises as what it is: a rank at the other end has gone."""
     try:
         yield
     except RuntimeError as error:

@@ -84,10 +84,11 @@ def agree_on_plan(world: "World", plan: Plan, config: Config, settings: "Setting
     """
     from runtime.agreement import agree
 
-    if len(plan.stages) != world.size:
+    if plan.crew.size != world.size:
+        on_ranks = "" if plan.crew.straight else f" on {plan.crew.size} ranks"
         raise InputError(
-            f"the plan has {len(plan.stages)} stages and there are {world.size} ranks; start as many with --nnodes and "
-            f"--nproc-per-node, or plan with --stages {world.size}"
+            f"the plan has {len(plan.stages)} stages{on_ranks} and there are {world.size} ranks; start as many with "
+            f"--nnodes and --nproc-per-node, or plan for {world.size}"
         )
     _refuse_other_hosts(world, plan)
     facts = {"plan": digest(to_json(plan))}

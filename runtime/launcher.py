@@ -8,13 +8,15 @@ import math
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from optimizer.assemble import scheduled
+from optimizer.crew import Crew
 from optimizer.needs import StageNeeds, needs_of
-from optimizer.schedule import FLUSH_EVERY, Schedule, ScheduleName, groups, schedule_of
+from optimizer.round_robin import round_robin
+from optimizer.schedule import ASYNCHRONOUS, FLUSH_EVERY, Schedule, ScheduleName, groups, schedule_of
 from optimizer.types import Plan
 from profiler.operations import Captured, spec_of
 from profiler.process import physical_core
@@ -29,7 +31,7 @@ from runtime.data import DataSpec, refuse_other_data
 from runtime.errors import InputError
 from runtime.guard import available_bytes, refuse_too_little_memory
 from runtime.messages import Export, Go, Load, Meeting, OnNan, Testimony, Unload
-from runtime.outcome import result_of
+from runtime.outcome import losses_of, result_of, testimonies_of
 from runtime.pool import WorkerPool
 from runtime.shm import arena_bytes, doorbells
 from runtime.slices import slices
@@ -37,8 +39,6 @@ from runtime.supervise import Watch
 from runtime.types import ChannelName, RunResult
 
 if TYPE_CHECKING:
-    from torch.distributed import TCPStore  # type: ignore[attr-defined]
-
     from runtime.world import World
 
 
@@ -93,7 +93,6 @@ class Launcher:
         self._weights = Arena.create(slot_bytes(self._specs))
         fill(self._initial(), [tensor.detach() for tensor in state.values()])
         _to_meta(captured.model)
-        self._store: TCPStore | None = None
         self._own: set[str] = set()
         self._plan: Plan
         self._schedule: Schedule
@@ -118,27 +117,30 @@ class Launcher:
 
     def load(self, plan: Plan, minibatches: int, schedule: ScheduleName | None = None) -> None:
         """Hand every stage its slice and warm it up."""
-        stages, there = len(plan.stages), self.world.size if self.world else len(self.pool)
-        if stages != there:
-            raise InputError(f"the plan has {stages} stages for {there} processes; set --stages to match")
+        crew, there = plan.crew, self.world.size if self.world else len(self.pool)
+        if crew.size != there:
+            on_ranks = "" if crew.straight else f" on {crew.size} ranks"
+            raise InputError(
+                f"the plan has {crew.stages} stages{on_ranks} for {there} processes; set --stages to match"
+            )
         segments = slices(self.captured, plan)
-        usual = schedule_of(self.settings.schedule, stages, minibatches, self.settings.flush_every)
-        self._schedule = schedule_of(schedule, stages, minibatches) if schedule else usual
+        if not crew.straight:
+            self._refuse_replicas(crew, minibatches)
+        usual = schedule_for(plan, self.settings.schedule, minibatches, self.settings.flush_every)
+        self._schedule = schedule_of(schedule, crew.stages, minibatches) if schedule else usual
         self._plan = scheduled(plan, self._schedule)
         # Under another schedule the ring of versions stays as long, so that writing one costs the same.
         needs = [
             replace(own, versions=max(own.versions, other.versions))
             for own, other in zip(needs_of(self._schedule), needs_of(usual), strict=True)
         ]
-        here = self._on_this_host()
+        here = self._on_this_host(crew)
         refuse_too_little_memory(self._plan, needs, self.settings.channel, *available_bytes(), stages=here)
-        self.pool.describe_with(
-            lambda stage: f"stage {stage} ({plan.stages[stage].layers[0]} … {plan.stages[stage].layers[-1]})"
-        )
+        self.pool.describe_with(lambda rank: _described(plan, rank))
         if self.world:
             self.world.all_gather(self._topic("ready"), b"")  # so that none waits long for another's process
         self._hand_over(segments, self._schedule, needs)
-        own = [(plan.stages[stage], needs[stage]) for stage in self.pool.stages]
+        own = [(plan.stages[stage], needs[stage]) for stage in map(crew.stage_of, self.pool.ranks)]
         self.pool.collect([stage.compute_s * (need.in_flight + 1) for stage, need in own])
 
     def go(self) -> RunResult:
@@ -146,17 +148,18 @@ class Launcher:
         plan, schedule = self._plan, self._schedule
         before = reading(self.world)
         self.pool.tell_all(Go())
-        own = [plan.stages[stage] for stage in self.pool.stages]
-        longest = [max(stage.forward_s, stage.backward_s, stage.update_s) for stage in own]
+        own = [plan.stages[plan.crew.stage_of(rank)] for rank in self.pool.ranks]
+        longest = [max(stage.forward_s, stage.backward_s, stage.update_s + stage.all_reduce_s) for stage in own]
         here = [answer.report for answer in self.pool.follow(longest, self._watch) if answer.report]
         found = placed(self.world, self.pool.cores, here, before, reading(self.world))
         if self.world:
             found = all_reports(self.world, self._topic("reports"), found)
         reports = [one.report for one in found]
-        self.testimonies = [report.testimonies for report in reports]
-        self.checksums = reports[0].checksums
-        refuse_other_data(self.data_spec(schedule.minibatches), self.checksums, reports[-1].checksums)
-        self.diverged |= any(not math.isfinite(loss) for loss in reports[-1].losses)
+        self.testimonies = testimonies_of(schedule.crew, reports)
+        self.checksums = max((report.checksums for report in reports), key=len)
+        for report in reports:
+            refuse_other_data(self.data_spec(schedule.minibatches), self.checksums, report.checksums)
+        self.diverged |= any(not math.isfinite(loss) for loss in losses_of(schedule.crew, reports))
         return result_of(plan, schedule, found, rule=self.settings.rule, channel=self.settings.channel)
 
     def state(self) -> dict[str, Tensor]:
@@ -201,13 +204,11 @@ class Launcher:
 
     def restart(self) -> None:
         """Start the stage processes anew, after a run that failed has ended them."""
-        self._store = None
         self.pool.restart()
 
     def close(self) -> None:
-        """Let go of the initial weights, and of the port where the ranks met."""
+        """Let go of the initial weights."""
         self._weights.close()
-        self._store = None
 
     def _initial(self) -> list[Tensor]:
         return slot_tensors(self._weights.memory, 0, self._specs)
@@ -217,21 +218,35 @@ class Launcher:
             return None
         if self.world:
             return self.world.meeting
-        from runtime.gloo import meeting_of, open_store
-
-        self._store = self._store or open_store()
-        return meeting_of(self._store)
+        return self.pool.meeting()
 
     def _topic(self, name: str) -> str:
         """Return a name that no exchange between ranks has had before."""
         self._rounds += 1
         return f"{name} {self._rounds}"
 
-    def _on_this_host(self) -> tuple[int, ...]:
-        """Return the stages whose memory is this host's."""
-        if self.world is None:
-            return self.pool.stages
-        return tuple(one.rank for one in self.world.members if one.boot == self.world.here.boot)
+    def _on_this_host(self, crew: Crew) -> tuple[int, ...]:
+        """Return the stages whose memory is this host's, one for each rank."""
+        ranks = self.pool.ranks
+        if self.world:
+            ranks = tuple(one.rank for one in self.world.members if one.boot == self.world.here.boot)
+        return tuple(map(crew.stage_of, ranks))
+
+    def _refuse_replicas(self, crew: Crew, minibatches: int) -> None:
+        """Refuse to run replicated stages where they cannot.
+
+        Raises:
+            InputError: They cannot.
+        """
+        most = max(crew.replicas)
+        if self.settings.schedule != ASYNCHRONOUS:
+            raise InputError(
+                f"the plan has replicated stages, which --schedule {self.settings.schedule} does not know; leave it out"
+            )
+        if self.settings.channel != "gloo":
+            raise InputError("the plan has replicated stages, which need messages between ranks; add --channel gloo")
+        if minibatches < most:
+            raise InputError(f"the plan has a stage on {most} ranks and there are {minibatches} minibatches; add some")
 
     def _own_regions(self) -> list[tuple[int, int]]:
         """Return where the stages that are here keep what they train, in the arena of all weights: offset and bytes."""
@@ -246,7 +261,8 @@ class Launcher:
             for at in range(last)
         ]
         meeting = self._meeting()
-        here = [segments[stage] for stage in self.pool.stages]
+        crew = schedule.crew
+        here = [segments[crew.stage_of(rank)] for rank in self.pool.ranks if crew.replica_of(rank) == 0]
         self._own = {path for segment in here for path in (*segment.parameters, *segment.constants)}
         shared = self.settings.channel == "shm"
         arenas: list[Arena] = []
@@ -255,14 +271,14 @@ class Launcher:
             for cut in cuts if shared else []:
                 arenas.append(Arena.create(arena_bytes(cut)))
                 bells.append(doorbells())
-            for at, stage in enumerate(self.pool.stages):
-                segment = segments[stage]
+            for at, rank in enumerate(self.pool.ranks):
+                stage = crew.stage_of(rank)
                 load = Load(
-                    stage=stage,
-                    stages=len(segments),
-                    segment=segment,
+                    rank=rank,
+                    crew=crew,
+                    segment=segments[stage],
                     state=self._specs,
-                    actions=schedule.rows[stage],
+                    actions=schedule.rows[rank],
                     versions=needs[stage].versions,
                     in_flight=needs[stage].in_flight,
                     group_sizes=_group_sizes(schedule),
@@ -290,6 +306,14 @@ class Launcher:
                     bell.close()
 
 
+def schedule_for(plan: Plan, name: ScheduleName, minibatches: int, flush_every: int) -> Schedule:
+    """Return the schedule that runs a plan; one with replicated stages has 1F1B over its ranks."""
+    crew = plan.crew
+    if crew.straight:
+        return schedule_of(name, crew.stages, minibatches, flush_every)
+    return round_robin(crew.replicas, minibatches)
+
+
 def comparable(cores: Sequence[int]) -> bool:
     """Say whether every stage had a physical core of its own; two threads of one core are not two cores."""
     return len({physical_core(core) for core in cores}) == len(cores)
@@ -298,6 +322,13 @@ def comparable(cores: Sequence[int]) -> bool:
 def cores_for(stages: int, usable: Sequence[int]) -> tuple[int, ...]:
     """Give every stage a core, sharing them in turn where there are too few."""
     return tuple(usable[stage % len(usable)] for stage in range(stages))
+
+
+def _described(plan: Plan, rank: int) -> str:
+    """Return what a rank runs, in words."""
+    stage = plan.stages[plan.crew.stage_of(rank)]
+    replica = f", replica {plan.crew.replica_of(rank)}" if stage.replicas > 1 else ""
+    return f"stage {plan.crew.stage_of(rank)}{replica} ({stage.layers[0]} … {stage.layers[-1]})"
 
 
 def _group_sizes(schedule: Schedule) -> tuple[int, ...]:
@@ -313,11 +344,17 @@ def _state(captured: Captured) -> dict[str, Tensor]:
 
 
 def _to_meta(model: nn.Module) -> None:
-    """Replace every parameter and buffer by its shape; ties do not matter, since binding goes by path."""
+    """Replace every parameter and buffer by its shape; what is tied stays tied, and so has one path as before."""
+    shapes: dict[Tensor, Tensor] = {}
+
+    def shape_of(tensor: Tensor) -> Tensor:
+        if tensor not in shapes:
+            parameter = isinstance(tensor, nn.Parameter)
+            bare = tensor.to("meta")
+            shapes[tensor] = nn.Parameter(bare, tensor.requires_grad) if parameter else bare
+        return shapes[tensor]
+
     for module in model.modules():
-        for local, parameter in module._parameters.items():  # noqa: SLF001 - as nn.Module.to does
-            if parameter is not None:
-                module._parameters[local] = nn.Parameter(parameter.to("meta"), parameter.requires_grad)  # noqa: SLF001
-        for local, buffer in module._buffers.items():  # noqa: SLF001
-            if buffer is not None:
-                module._buffers[local] = buffer.to("meta")  # noqa: SLF001
+        held: list[dict[str, Any]] = [module._parameters, module._buffers]  # noqa: SLF001 - as nn.Module.to does
+        for named in held:
+            named.update({local: shape_of(tensor) for local, tensor in named.items() if tensor is not None})

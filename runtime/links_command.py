@@ -2,11 +2,13 @@
 
 import argparse
 import importlib.metadata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from optimizer.links import Links, RankFacts, Wire
+from optimizer.links import AllReduce, Links, RankFacts, Wire
 from profiler.command import configs, note, stdout
 from profiler.config import Config
 from profiler.errors import ConfigError
@@ -58,8 +60,10 @@ def _measured(world: "World", config: Config, options: argparse.Namespace) -> Li
     versions = {name: importlib.metadata.version(name) for name in ("stageplan", "torch")}
     agree(world, "what was given", versions | {"configuration": str(to_json(config)), "model": captured.digest})
     ranks = _ranks(world, config, captured, core)
-    with settled(core):
-        wires = _wires(world, captured, options.rank_timeout or RANK_TIMEOUT_S)
+    timeout_s = options.rank_timeout or RANK_TIMEOUT_S
+    with settled(core), _joined(world):
+        wires = _wires(world, captured, timeout_s)
+        all_reduces = _all_reduces(world, captured, timeout_s)
     from datetime import UTC, datetime
 
     from profiler.types import INPUT
@@ -71,6 +75,7 @@ def _measured(world: "World", config: Config, options: argparse.Namespace) -> Li
         input_shape=captured.specs[INPUT].shape,
         ranks=ranks,
         wires=wires,
+        all_reduces=all_reduces,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -91,15 +96,45 @@ def _ranks(world: "World", config: Config, captured: "Captured", core: int) -> t
     return tuple(found)
 
 
-def _wires(world: "World", captured: "Captured", timeout_s: float) -> tuple[Wire, ...]:
-    """Time messages between neighbours, one pair after the other, and down before up."""
+@contextmanager
+def _joined(world: "World") -> Iterator[None]:
+    """Let the ranks themselves send messages, where their stages' processes do in a run."""
     import torch.distributed as dist
 
     from runtime.gloo import join
+
+    join(world.meeting, world.rank, world.size)
+    yield
+    dist.destroy_process_group()
+
+
+def _all_reduces(world: "World", captured: "Captured", timeout_s: float) -> tuple[AllReduce, ...]:
+    """Time the averaging of gradients over any neighbouring ranks, one group after the other."""
+    from datetime import timedelta
+
+    import torch.distributed as dist
+
+    from runtime.all_reduces import gradient_sizes, time_all_reduces
+
+    sizes = gradient_sizes(captured)
+    found = []
+    for ranks in range(2, world.size + 1):
+        for first in range(world.size - ranks + 1):
+            group = dist.new_group(list(range(first, first + ranks)), timeout=timedelta(seconds=timeout_s))
+            said = b""
+            if isinstance(group, dist.ProcessGroup) and first <= world.rank < first + ranks:
+                said = msgspec.msgpack.encode(time_all_reduces(group, first, ranks, sizes, world.look))
+            answer = world.all_gather(f"all-reduce {first} {ranks}", said)[first]
+            times_s = msgspec.msgpack.decode(answer, type=tuple[float, ...])
+            found.append(AllReduce(first=first, ranks=ranks, sizes_bytes=sizes, times_s=times_s))
+    return tuple(found)
+
+
+def _wires(world: "World", captured: "Captured", timeout_s: float) -> tuple[Wire, ...]:
+    """Time messages between neighbours, one pair after the other, and down before up."""
     from runtime.wires import answer_messages, sizes_of, time_messages
 
     sizes = sizes_of(captured)
-    join(world.meeting, world.rank, world.size)
     found = []
     for cut in range(world.size - 1):
         ways = []
@@ -112,7 +147,6 @@ def _wires(world: "World", captured: "Captured", timeout_s: float) -> tuple[Wire
             answer = world.all_gather(f"wire {sender} to {receiver}", said)[sender]
             ways.append(msgspec.msgpack.decode(answer, type=tuple[float, ...]))
         found.append(Wire(sizes_bytes=sizes, down_s=ways[0], up_s=ways[1]))
-    dist.destroy_process_group()
     return tuple(found)
 
 
@@ -133,6 +167,12 @@ def _megabits(bytes_per_s: float) -> str:
     return f"{speed:,.0f}" if speed < _BEYOND_MEASURE else "–"
 
 
+def _pair(links: Links, first: int) -> str:
+    """Return what averaging gradients over two neighbours takes, and how large they are."""
+    both = next(one for one in links.all_reduces if (one.first, one.ranks) == (first, 2))
+    return f"{both.times_s[-1] * 1e3:.1f} for {both.sizes_bytes[-1] / 2**20:.1f} MiB"
+
+
 def _table(links: Links, console: "Console") -> None:
     from rich import box
     from rich.table import Table
@@ -140,13 +180,13 @@ def _table(links: Links, console: "Console") -> None:
     table = Table(
         title=f"{links.model}, batch {links.batch_size}: ranks, and the wires between neighbours",
         caption="Step: a whole training step of the model on the rank's core. Latency, bandwidth and the largest "
-        "message: to the next rank ↓ and back ↑.",
+        "message: to the next rank ↓ and back ↑. All-reduce: averaging the largest gradients with the next rank.",
         caption_justify="left",
         box=box.SIMPLE,
     )
     for name in ("rank", "host", "address"):
         table.add_column(name)
-    for name in ("step ms", "latency ms", "bandwidth Mbit/s", "largest MiB", "takes ms"):
+    for name in ("step ms", "latency ms", "bandwidth Mbit/s", "largest MiB", "takes ms", "all-reduce ms"):
         table.add_column(name, justify="right")
     for number, rank in enumerate(links.ranks):
         row = [str(number), rank.host, rank.address, f"{rank.step.median_s * 1e3:.1f}"]
@@ -158,6 +198,7 @@ def _table(links: Links, console: "Console") -> None:
                 f"{speed[0]} ↓ {speed[1]} ↑",
                 f"{wire.sizes_bytes[-1] / 2**20:.2f}",
                 f"{wire.down_s[-1] * 1e3:.1f} ↓ {wire.up_s[-1] * 1e3:.1f} ↑",
+                _pair(links, number),
             ]
         table.add_row(*row)
     console.print(table)

@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any, Literal
 
+from optimizer.crew import Crew
 from optimizer.schedule import Action
 from profiler.operations import TensorSpec
 from profiler.rule import UpdateRule
@@ -44,6 +45,7 @@ class Load:
     """Become a stage.
 
     Attributes:
+        rank: Which of the ``crew`` this is.
         segment: What to run; its parameters and buffers are on the meta device.
         state: Where parameters and buffers lie in the arena that follows.
         versions: Weight versions to hold.
@@ -55,8 +57,8 @@ class Load:
         witness: Whether to keep digests of gradients and buffers.
     """
 
-    stage: int
-    stages: int
+    rank: int
+    crew: Crew
     segment: Segment
     state: tuple[TensorSpec, ...]
     actions: tuple[Action, ...]
@@ -71,6 +73,26 @@ class Load:
     data: DataSpec
     on_nan: OnNan
     witness: bool
+
+    @property
+    def stage(self) -> int:
+        """Which stage to become."""
+        return self.crew.stage_of(self.rank)
+
+    @property
+    def replica(self) -> int:
+        """Which replica of it."""
+        return self.crew.replica_of(self.rank)
+
+    @property
+    def replicas(self) -> int:
+        """How many replicas of it there are."""
+        return self.crew.replicas[self.stage]
+
+    @property
+    def own(self) -> range:
+        """The minibatches to run."""
+        return range(self.replica, self.data.minibatches, self.replicas)
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ def pool_of(options: argparse.Namespace, cores: tuple[int, ...], world: "World |
     from runtime.pool import WorkerPool
 
     if world:
-        return WorkerPool(cores, stall_timeout_s=options.stall_timeout, stages=(world.rank,), look=world.look)
+        return WorkerPool(cores, stall_timeout_s=options.stall_timeout, ranks=(world.rank,), look=world.look)
     return WorkerPool(cores, stall_timeout_s=options.stall_timeout)
 
 

@@ -1,18 +1,22 @@
 """Put together what the stages of a run report: the run's result, and what each stage did a minibatch."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from statistics import median
+from typing import TypeVar
 
+from optimizer.crew import Crew
 from optimizer.schedule import KIND_NAMES, Kind, Schedule
 from optimizer.simulate import Span, makespan_s, throughput
 from optimizer.types import Plan
 from profiler.provenance import machine
 from profiler.rule import UpdateRule
 from profiler.statistics import foreign_load
-from runtime.messages import StageReport
+from runtime.messages import Report, StageReport, Testimony
 from runtime.types import ChannelName, RunResult, StageRun
+
+T = TypeVar("T")
 
 
 def result_of(
@@ -36,6 +40,7 @@ def result_of(
         [Span(action, record.start_s, record.end_s) for action, record in zip(actions, one.report.actions, strict=True)]
         for actions, one in zip(schedule.rows, reports, strict=True)
     ]
+    crew = schedule.crew
     return RunResult(
         plan=plan,
         batch_size=plan.batch_size,
@@ -45,14 +50,31 @@ def result_of(
         comparable=len({one.physical_core for one in reports}) == len(reports),
         throughput_samples_per_s=throughput(spans, plan.batch_size, schedule.flush_every),
         makespan_s=makespan_s(spans),
-        losses=tuple(loss if math.isfinite(loss) else None for loss in reports[-1].report.losses),
-        stages=tuple(map(partial(_stage_run, schedule.minibatches), reports)),
+        losses=tuple(
+            loss if math.isfinite(loss) else None for loss in losses_of(crew, [one.report for one in reports])
+        ),
+        stages=tuple(_stage_run(crew, rank, report) for rank, report in enumerate(reports)),
         machine=machine(),
     )
 
 
-def _stage_run(minibatches: int, found: StageReport) -> StageRun:
+def losses_of(crew: Crew, reports: Sequence[Report]) -> list[float]:
+    """Return the losses in the order of the minibatches, which the last stage's replicas have in turn."""
+    return _in_turn([reports[rank].losses for rank in crew.ranks(crew.stages - 1)])
+
+
+def testimonies_of(crew: Crew, reports: Sequence[Report]) -> list[tuple[Testimony, ...]]:
+    """Return each stage's testimonies in the order of the minibatches."""
+    return [tuple(_in_turn([reports[rank].testimonies for rank in crew.ranks(stage)])) for stage in range(crew.stages)]
+
+
+def _in_turn(found: Sequence[Sequence[T]]) -> list[T]:
+    return [found[number % len(found)][number // len(found)] for number in range(sum(map(len, found)))]
+
+
+def _stage_run(crew: Crew, rank: int, found: StageReport) -> StageRun:
     report = found.report
+    minibatches = sum(record.kind == "F" for record in report.actions)
     work: dict[Kind, float] = {}
     busy_s = send_s = 0.0
     for kind in KIND_NAMES:
@@ -64,10 +86,13 @@ def _stage_run(minibatches: int, found: StageReport) -> StageRun:
         )
         busy_s += times * median([record.cpu_s for record in records])
         send_s += times * median(copies_s)
-    faults = [0] * minibatches
+    faults: Counter[int] = Counter()
     for record in report.actions:
         faults[record.minibatch] += record.page_faults
     return StageRun(
+        stage=crew.stage_of(rank),
+        replica=crew.replica_of(rank),
+        minibatches=minibatches,
         host=found.host,
         core=found.core,
         clock_error_s=found.clock_error_s,
@@ -80,7 +105,7 @@ def _stage_run(minibatches: int, found: StageReport) -> StageRun:
         foreign_load=foreign_load(
             [record.end_s - record.start_s for record in report.actions], [record.cpu_s for record in report.actions]
         ),
-        page_faults=median(faults[minibatches // 2 :]),
+        page_faults=median([faults[minibatch] for minibatch in sorted(faults)][minibatches // 2 :]),
         peak_rss_bytes=report.peak_rss_bytes,
         actions=report.actions,
     )

@@ -32,7 +32,7 @@ def picture_of(result: RunResult) -> bytes:
             if one.kind != "U" and wide and count <= _MOST_LABELS:
                 middle_s = (one.start_s + one.end_s) / 2 - zero_s
                 axes.text(middle_s, number, str(one.minibatch), ha="center", va="center", color="white", fontsize=7)
-    axes.set_yticks(range(stages), [f"stage {number}" for number in range(stages)])
+    axes.set_yticks(range(stages), [f"stage {result.name_of(stage)}" for stage in result.stages])
     axes.invert_yaxis()
     axes.set_xlabel("seconds")
     axes.set_xlim(0, makespan_s)

@@ -8,12 +8,12 @@ from dataclasses import replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from runtime.blackbox import Phase, Progress
 from runtime.errors import RunError
 from runtime.interrupts import uninterrupted
-from runtime.messages import Failed, Ready, receive, send
+from runtime.messages import Failed, Meeting, Ready, receive, send
 from runtime.stage_process import StageProcess, started
 from runtime.supervise import (
     STALL_TIMEOUT_S,
@@ -28,6 +28,9 @@ from runtime.supervise import (
     waiting,
 )
 
+if TYPE_CHECKING:
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
 GRACE_S = 0.5
 """How long the other stages may take to report after one has failed, so that the first cause is found."""
 TICK_S = 0.25
@@ -41,7 +44,7 @@ class WorkerPool:
 
     Attributes:
         cores: The core of each stage that is here.
-        stages: Which stages are here, ascending.
+        ranks: Which ranks are here, ascending; a rank is a stage where none is replicated.
     """
 
     def __init__(
@@ -49,7 +52,7 @@ class WorkerPool:
         cores: Sequence[int],
         *,
         stall_timeout_s: float | None = None,
-        stages: Sequence[int] | None = None,
+        ranks: Sequence[int] | None = None,
         look: Watch | None = None,
     ) -> None:
         """Start a process for each entry of ``cores`` and wait until all have imported what they need.
@@ -59,25 +62,26 @@ class WorkerPool:
         Args:
             cores: The core of each stage.
             stall_timeout_s: How long a stage may be at one action before it counts as hung; None: by its prediction.
-            stages: Which stages are here, where others run elsewhere; None: as many as cores, and no others.
+            ranks: Which ranks are here, where others run elsewhere; None: as many as cores, and no others.
             look: Called now and then, whatever is waited for, with what the stages that are here are doing; what it
                 raises ends the wait.
 
         Raises:
             RunError: A process did not start.
         """
-        self._describe: Callable[[int], str] = lambda stage: f"stage {stage}"
+        self._describe: Callable[[int], str] = lambda rank: f"stage {rank}"
         self._stall_timeout_s, self._look = stall_timeout_s, look
-        self.stages = tuple(range(len(cores)) if stages is None else stages)
-        self._alone = stages is None
+        self.ranks = tuple(range(len(cores)) if ranks is None else ranks)
+        self._alone = ranks is None
         self._workers: list[StageProcess] = []
         self.cores = tuple(cores)
+        self._store: TCPStore | None = None
         self._start()
 
     def _start(self) -> None:
         resource_tracker.ensure_running()  # starting it later would lift the mask that stages inherit
         try:
-            for stage, core in zip(self.stages, self.cores, strict=True):
+            for stage, core in zip(self.ranks, self.cores, strict=True):
                 with uninterrupted():
                     self._workers.append(started(stage, core, max(self._stall_timeout_s or 0.0, STALL_TIMEOUT_S)))
                 self._workers[-1].hand_over()
@@ -104,8 +108,19 @@ class WorkerPool:
         """The process of each stage."""
         return tuple(one.pid for one in self._workers)
 
+    def meeting(self) -> Meeting:
+        """Return where the processes meet for gloo, which stays open for as long as they live.
+
+        Raises:
+            InputError: No port can be opened.
+        """
+        from runtime.gloo import meeting_of, open_store
+
+        self._store = self._store or open_store()
+        return meeting_of(self._store)
+
     def describe_with(self, describe: Callable[[int], str]) -> None:
-        """Name stages in errors as ``describe(stage)`` does; elsewhere, ``stage`` counts those that are here from 0."""
+        """Name ranks in errors as ``describe(rank)`` does; elsewhere, ``stage`` counts those that are here from 0."""
         self._describe = describe
 
     def tell(self, stage: int, message: Any, descriptors: tuple[int, ...] = ()) -> None:
@@ -121,7 +136,7 @@ class WorkerPool:
             one.process.join(GRACE_S)
             if not one.process.is_alive():
                 self.collect()  # which names the first at fault
-            describe = self._describe(self.stages[stage])
+            describe = self._describe(self.ranks[stage])
             self.close()
             raise RunError(f"{describe} on core {one.core} reads no messages ({error.strerror}); try again") from error
 
@@ -205,7 +220,7 @@ class WorkerPool:
                 one.process.join()
                 one.process.close()
                 one.box.close()
-            self._workers = []
+            self._workers, self._store = [], None
 
     def _ready(self, pending: Sequence[int], answered: Sequence[int]) -> list[int]:
         """Return which stages have something to say, or have ended, after a tick at the latest."""
@@ -248,7 +263,7 @@ class WorkerPool:
                 os.kill(one.pid, signal.SIGUSR1)
                 patience = GRACE_S
             stack = one.box.stacks(patience)
-        return Suspect(self._describe(self.stages[stage]), one.core, failed, stack)
+        return Suspect(self._describe(self.ranks[stage]), one.core, failed, stack)
 
 
 def _since(progress: Progress, begun_s: float) -> Progress:

@@ -1,9 +1,11 @@
 """Replay a pipeline's recurrence in one process, with nothing of what makes the pipeline hard: no rings, no slots.
 
-Minibatch b runs stage s, forward and backward, on weight version v(s, b), and its gradients (with a flush: the mean of
-those of its round) make the next version from the newest one:
+Minibatch b runs stage s, forward and backward, on weight version v(s, b), and its gradients (with a flush, or replicas:
+the mean of those of its round) make the next version from the newest one:
 
     1f1b                       v(s, b) = max(0, b − d_s + 1),  d_s = min(S − s, B)       an update a minibatch
+    1f1b, r_s replicas         v(s, b) = max(0, ⌊b ÷ r_s⌋ − d_s + 1),
+                               d_s = min(⌈Σ_{t ≥ s} r_t ÷ r_s⌉, ⌈B ÷ r_s⌉)              an update r_s minibatches
     flushed every M            v(s, b) = ⌊b ÷ M⌋                                          an update a round
 
 Every version is a tensor of its own that is never written again; a layer is called through ``torch.func`` on fresh
@@ -12,6 +14,7 @@ versions by walking its schedule. Layer execution with its seeds, the update rul
 are shared with the pipeline, for they define what is trained.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,22 +51,34 @@ class Recurrence:
     """What a schedule trains: which weight version a minibatch runs on, and which minibatches share an update."""
 
     schedule: ScheduleName
-    stages: int
+    replicas: tuple[int, ...]
     minibatches: int
     flush_every: int
+
+    @property
+    def stages(self) -> int:
+        """How many stages there are."""
+        return len(self.replicas)
 
     def version(self, stage: int, minibatch: int) -> int:
         """Return v(s, b)."""
         width = flush_width(self.schedule, self.flush_every)
-        if width is None:
-            return max(0, minibatch - min(self.stages - stage, self.minibatches) + 1)
-        return minibatch // width
+        if width is not None:
+            return minibatch // width
+        own = self.replicas[stage]
+        depth = min(math.ceil(sum(self.replicas[stage:]) / own), math.ceil(self.minibatches / own))
+        return max(0, minibatch // own - depth + 1)
 
-    def round_of(self, minibatch: int) -> range:
-        """Return the minibatches whose gradients one update averages."""
-        width = flush_width(self.schedule, self.flush_every) or 1
+    def round_of(self, stage: int, minibatch: int) -> range:
+        """Return the minibatches whose gradients one update of a stage averages."""
+        width = flush_width(self.schedule, self.flush_every) or self.replicas[stage]
         first = minibatch // width * width
         return range(first, min(first + width, self.minibatches))
+
+    def share(self, minibatch: int) -> float:
+        """Return what the loss counts where a flush averages; over replicas, sums of gradients are divided."""
+        width = flush_width(self.schedule, self.flush_every)
+        return 1 / len(self.round_of(0, minibatch)) if width else 1.0
 
 
 class Replay:
@@ -94,27 +109,29 @@ class Replay:
             path: [torch.zeros_like(state[path]) for _ in range(rule.momenta)] for path in learning
         }  # fmt: skip
         self._counts = dict.fromkeys(learning, 0)
-        self._constants = {path: state[path] for path in self._home if path not in captured.learning}
+        constants = {path: state[path] for path in self._home if path not in captured.learning}
+        copies = max(recurrence.replicas) - 1  # each replica has buffers of its own
+        self._buffers = [constants, *({path: one.clone() for path, one in constants.items()} for _ in range(copies))]
         self._unused = {path: tensor for path, tensor in state.items() if path not in self._home}
         self._modules = {id(module): f"{path}." if path else "" for path, module in captured.model.named_modules()}
 
     def run(self, feed: Feed, seed: int, advance: Callable[[], None]) -> Trained:
         """Train for the recurrence's minibatches; ``advance`` is called after each."""
         losses, testimonies = [], []
+        replicated = max(self.recurrence.replicas) > 1
         sums: dict[str, Tensor] = {}
         for minibatch in range(self.recurrence.minibatches):
-            round_ = self.recurrence.round_of(minibatch)
-            found, loss_value, buffers = self._step(minibatch, feed, seed, 1 / len(round_))
+            found, loss_value, buffers = self._step(minibatch, feed, seed, self.recurrence.share(minibatch))
             for path, gradient in found.items():
                 sums[path] = sums[path] + gradient if path in sums else gradient
             losses.append(loss_value)
-            testimonies.append(self._testimonies(sums, buffers))
-            if minibatch == round_[-1]:
-                self._update(sums, minibatch)
-                sums = {}
+            testimonies.append(self._testimonies(found if replicated else sums, buffers))
+            for stage in range(self.recurrence.stages):
+                if minibatch == self.recurrence.round_of(stage, minibatch)[-1]:
+                    self._update(stage, sums, minibatch)
             advance()
         newest = {path: versions[max(versions)] for path, versions in self._versions.items()}
-        state = newest | self._constants | self._unused
+        state = newest | self._buffers[0] | self._unused
         weights = {path: state[path] for path, _ in self.captured.model.named_parameters()}
         rest = {path: state[path] for path, _ in self.captured.model.named_buffers()}
         return Trained(losses=losses, weights=weights, buffers=rest, testimonies=testimonies)
@@ -139,7 +156,7 @@ class Replay:
             sent.append(values)
             if stage < stages - 1:
                 received[stage + 1] = {name: self._copied(values[name], name) for name in self._crossing(stage)}
-        buffers = digests(self._constants)
+        buffers = digests({path: self._constant(path, minibatch) for path in self._buffers[0]})
         result = loss([sent[-1][name] for name in self.captured.outputs], feed.labels(minibatch))
         torch.autograd.backward(result, torch.full_like(result, share))
         for stage in reversed(range(stages - 1)):
@@ -171,7 +188,7 @@ class Replay:
                 value = values[leaf.layer]
                 foreign = overwritten == leaf.layer and self.captured.roots[leaf.layer] in received
                 return value.clone() if foreign else value
-            return self._bound(leaf.path, leaves) if isinstance(leaf, Attribute) else leaf
+            return self._bound(leaf.path, leaves, minibatch) if isinstance(leaf, Attribute) else leaf
 
         seed, minibatch = place
         torch.manual_seed(layer_seed(seed, operation.index, minibatch))
@@ -180,7 +197,7 @@ class Replay:
         target = operation.target
         if isinstance(target, nn.Module):
             own = {
-                local: self._bound(self._modules[id(target)] + local, leaves)
+                local: self._bound(self._modules[id(target)] + local, leaves, minibatch)
                 for local, _ in [
                     *target.named_parameters(remove_duplicate=False), *target.named_buffers(remove_duplicate=False),
                 ]
@@ -191,9 +208,13 @@ class Replay:
         else:
             values[operation.name] = target(*args, **kwargs)
 
-    def _bound(self, path: str, leaves: Mapping[str, Tensor]) -> Tensor:
+    def _bound(self, path: str, leaves: Mapping[str, Tensor], minibatch: int) -> Tensor:
         canonical = self.captured.canonical[path]
-        return leaves[canonical] if canonical in leaves else self._constants[canonical]
+        return leaves[canonical] if canonical in leaves else self._constant(canonical, minibatch)
+
+    def _constant(self, path: str, minibatch: int) -> Tensor:
+        """Return a buffer, or a parameter that does not learn, as the replica has it that runs a minibatch."""
+        return self._buffers[minibatch % self.recurrence.replicas[self._home[path]]][path]
 
     def _copied(self, tensor: Tensor, name: str) -> Tensor:
         """Return a fresh leaf with what ``tensor`` holds."""
@@ -215,10 +236,16 @@ class Replay:
         made = [INPUT, *self.captured.layer_names]
         return [name for name in made if self.stage_of.get(name, 0) <= cut < readers.get(name, -1)]
 
-    def _update(self, gradients: Mapping[str, Tensor], minibatch: int) -> None:
+    def _update(self, stage: int, sums: dict[str, Tensor], minibatch: int) -> None:
+        """Make a stage's next version, and begin new sums for it."""
+        averaged = len(self.recurrence.round_of(stage, minibatch)) if self.recurrence.replicas[stage] > 1 else 1
         for path, versions in self._versions.items():
+            if self._home[path] != stage:
+                continue
             newest = max(versions)
-            gradient = gradients.get(path)
+            gradient = sums.pop(path, None)
+            if gradient is not None and averaged > 1:
+                gradient = gradient * (1 / averaged)
             self._counts[path] += gradient is not None
             following = torch.empty_like(versions[newest])
             count = self._counts[path]

@@ -29,7 +29,7 @@ def _run(options: argparse.Namespace, world: "World | None") -> int:
     settings = settings_of(options, config)
     if world:
         agree_on_plan(world, plan, config, settings)
-    cores = cores_of(options, len(plan.stages))
+    cores = cores_of(options, plan.crew.size)
     where = f"cores {','.join(map(str, cores))}" if world is None else ", ".join(map(str, world.members))
     work = f"{counted(len(plan.stages), 'stage')} on {where}"
     note(

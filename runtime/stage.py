@@ -6,6 +6,7 @@ the autograd graph is kept, so an output that no layer saves is freed at once.
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -20,6 +21,11 @@ from runtime.data import feed_of
 from runtime.digest import digests
 from runtime.errors import RunError
 from runtime.messages import Load, Testimony
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+    from runtime.averaging import Averaging
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +43,26 @@ class Stage:
 
     Attributes:
         used: The weight version that the last backward ran on.
+        averaging: What averages the gradients of its replicas; None where it has but one.
     """
 
-    def __init__(self, load: Load, weights: Arena, before: Channel | None, behind: Channel | None) -> None:
-        """Copy this stage's slice out of ``weights`` and prepare the data that the stage needs."""
+    def __init__(
+        self,
+        load: Load,
+        weights: Arena,
+        before: Channel | None,
+        behind: Channel | None,
+        replicas: "ProcessGroup | None" = None,
+    ) -> None:
+        """Copy this stage's slice out of ``weights`` and prepare the data that the stage needs.
+
+        Args:
+            load: What the stage is told.
+            weights: All parameters and buffers.
+            before: The channel to the stage before; None in the first.
+            behind: Likewise to the one behind.
+            replicas: All replicas of the stage, if there are several.
+        """
         self.load, self.before, self.behind = load, before, behind
         self.losses: list[float] = []
         self.testimonies: list[Testimony] = []
@@ -54,6 +76,8 @@ class Stage:
         self.used = 0
         self._buffers: dict[int, dict[str, str]] = {}
         self._feed = feed_of(load.data) if before is None or behind is None else None
+        self.averaging: Averaging | None = None
+        self._replicas = replicas
 
     def forward(self, minibatch: int, received: list[Tensor]) -> list[Tensor]:
         """Run the forward and return what has to be sent; nothing in the last stage."""
@@ -97,8 +121,16 @@ class Stage:
         """Those of the minibatches that this stage read from a loader."""
         return tuple(self._feed.checksums) if self._feed else ()
 
-    def update(self) -> int:
-        """Write the next weight version from the gradients of the last backward, and return its number."""
+    def update(self, minibatch: int) -> int:
+        """Write the next weight version from the gradients of the last backward, and return its number.
+
+        Of a replicated stage, from the mean over the replicas, of which this one has none if it had no ``minibatch``.
+        """
+        if self.averaging:
+            load = self.load
+            own = self.versions.gradients(self.used) if minibatch in load.own else {}
+            present = len(load.crew.round_of(load.stage, minibatch, load.data.minibatches))
+            self.versions.give_gradients(self.used, self.averaging.average(own, present))
         return self.versions.update(self.used)
 
     def refuse_divergence(self, minibatch: int) -> None:
@@ -136,6 +168,11 @@ class Stage:
         for flight in flights:
             self._in_flight[0] = flight
             self.backward(0, back)
+        if self._replicas:
+            from runtime.averaging import Averaging
+
+            self.averaging = Averaging(self._replicas, self.load.replicas, self.versions.gradients(0))
+            self.averaging.wait()
         self.versions.drop_gradients()
         self.losses.clear()
         for path, tensor in self.constants.items():

@@ -116,17 +116,18 @@ def show_run(result: RunResult, console: "Console") -> None:
     for name in ("core", "predicted ms", "busy ms", "waits ms", "sends ms", "faults", "predicted MiB", "peak MiB"):
         table.add_column(name, justify="right")
     several = len({stage.host for stage in result.stages}) > 1
-    for index, (stage, planned) in enumerate(zip(result.stages, plan.stages, strict=True)):
+    for stage in result.stages:
+        planned = result.planned(stage)
         peak = "–" if stage.peak_rss_bytes is None else f"{stage.peak_rss_bytes / 2**20:.0f}"
         table.add_row(
-            str(index), f"{planned.layers[0]} … {planned.layers[-1]}",
+            result.name_of(stage), f"{planned.layers[0]} … {planned.layers[-1]}",
             f"{stage.host}: {stage.core}" if several else str(stage.core),
             _ms(plan.minibatch_s(planned)), _ms(stage.busy_s), _ms(stage.wait_s), _ms(stage.send_s),
             f"{stage.page_faults:.0f}", f"{planned.memory_bytes / 2**20:.0f}", peak,
         )  # fmt: skip
     console.print(table)
     console.print(_bubble_table(result))
-    steadily = has_steady_state(len(plan.stages), result.minibatches, plan.flush_every)
+    steadily = has_steady_state(len(result.stages), result.minibatches, plan.flush_every)
     steady = "in the steady state" if steadily else "over the whole run"
     console.print(
         f"{result.throughput_samples_per_s:.1f} samples/s {steady}, predicted "
@@ -172,9 +173,9 @@ def _bubble_table(result: RunResult) -> "Table":
     table.add_column("stage", justify="right")
     for name in ("busy", "warm-up", "starved", "blocked", "drain", "imbalance"):
         table.add_column(name, justify="right")
-    for number, one in enumerate(bubbles_of(result)):
+    for run, one in zip(result.stages, bubbles_of(result), strict=True):
         parts = (one.busy_s, one.warm_up_s, one.starved_s, one.blocked_s, one.drain_s, one.imbalance_s)
-        table.add_row(str(number), *(f"{part / one.total_s:.1%}" if one.total_s else "–" for part in parts))
+        table.add_row(result.name_of(run), *(f"{part / one.total_s:.1%}" if one.total_s else "–" for part in parts))
     return table
 
 

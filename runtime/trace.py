@@ -1,7 +1,8 @@
 """A run as a trace in Chrome's format, which Perfetto (ui.perfetto.dev) and chrome://tracing open.
 
-A process for each stage. On its first track the actions, each with the copy into the channel nested in it; on its
-second the waits. An arrow leads from each send to the action that read it. Times are microseconds from the run's start.
+A process for each stage, or each replica of one. On its first track the actions, each with the copy into the channel
+nested in it; on its second the waits. An arrow leads from each send to the action that read it. Times are microseconds
+from the run's start.
 
 Source: the "Trace Event Format" (complete events ``X``, metadata ``M``, flow events ``s`` and ``f``).
 """
@@ -24,23 +25,27 @@ def trace_of(result: RunResult) -> bytes:
 
 def _events(result: RunResult) -> Iterator[dict[str, Any]]:
     zero_s = min(record.start_s - record.wait_s for stage in result.stages for record in stage.actions)
-    last = len(result.stages) - 1
-    for number, (stage, planned) in enumerate(zip(result.stages, result.plan.stages, strict=True)):
-        title = f"stage {number} on {stage.host}, core {stage.core}: {planned.layers[0]} … {planned.layers[-1]}"
+    last = len(result.plan.stages) - 1
+    for number, stage in enumerate(result.stages):
+        planned = result.planned(stage)
+        layers = f"{planned.layers[0]} … {planned.layers[-1]}"
+        title = f"stage {result.name_of(stage)} on {stage.host}, core {stage.core}: {layers}"
         yield {"ph": "M", "pid": number, "name": "process_name", "args": {"name": title}}
         yield {"ph": "M", "pid": number, "name": "process_sort_index", "args": {"sort_index": number}}
         for thread, name in ((_WORK, "actions"), (_WAIT, "waits")):
             yield {"ph": "M", "pid": number, "tid": thread, "name": "thread_name", "args": {"name": name}}
         for record in stage.actions:
-            yield from _of_action(record, number, last, zero_s)
+            yield from _of_action(record, (number, stage.stage), last, zero_s)
 
 
-def _of_action(record: ActionRecord, stage: int, last: int, zero_s: float) -> Iterator[dict[str, Any]]:
+def _of_action(record: ActionRecord, place: tuple[int, int], last: int, zero_s: float) -> Iterator[dict[str, Any]]:
+    """Yield the events of one action; ``place`` is its rank and its stage."""
+    rank, stage = place
     start, computed, end = (
         round((time_s - zero_s) * 1e6, 3) for time_s in (record.start_s, record.computed_s, record.end_s)
     )
     name = f"{stage}{record.kind}{record.minibatch}"
-    here = {"pid": stage, "tid": _WORK}
+    here = {"pid": rank, "tid": _WORK}
     facts = {
         "minibatch": record.minibatch, "weight version": record.version, "wait ms": record.wait_s * 1e3,
         "processor ms": record.cpu_s * 1e3, "bytes sent": record.sent_bytes, "page faults": record.page_faults,
@@ -48,7 +53,7 @@ def _of_action(record: ActionRecord, stage: int, last: int, zero_s: float) -> It
     if record.wait_s > 0:
         wait = round(record.wait_s * 1e6, 3)
         yield {
-            "ph": "X", "name": f"wait for {name}", "cat": "wait", "pid": stage, "tid": _WAIT,
+            "ph": "X", "name": f"wait for {name}", "cat": "wait", "pid": rank, "tid": _WAIT,
             "ts": start - wait, "dur": wait,
         }  # fmt: skip
     yield {

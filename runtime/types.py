@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from optimizer.schedule import Kind, ScheduleName
-from optimizer.types import Plan
+from optimizer.types import Plan, Stage
 from profiler.rule import UpdateRule
 from profiler.types import Machine
 
 ChannelName = Literal["shm", "gloo"]
 CHANNELS: tuple[ChannelName, ...] = ("shm", "gloo")
 
-FORMAT_VERSION: Literal[4] = 4
+FORMAT_VERSION: Literal[5] = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +44,13 @@ class ActionRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRun:
-    """What one stage did in one run.
+    """What one rank did in one run: a stage, or one replica of it.
 
     Attributes:
+        minibatches: How many it had.
         host: The name of the host that it ran on; ``core``, on which core there.
         clock_error_s: By how much its times may be off against those of the first stage; nothing on the same host.
-        busy_s: Processor time per minibatch, waits excluded.
+        busy_s: Processor time per minibatch that it had, waits excluded.
         forward_s: What of it is the forward, copies excluded; likewise ``backward_s`` and ``update_s``.
         wait_s: Mean time per minibatch spent waiting for neighbours.
         send_s: Time per minibatch spent copying into slots; part of ``busy_s``.
@@ -58,6 +59,9 @@ class StageRun:
         peak_rss_bytes: Peak resident size above the process before the stage came; None where the kernel keeps no peak.
     """
 
+    stage: int
+    replica: int
+    minibatches: int
     host: str
     core: int
     clock_error_s: float
@@ -78,6 +82,7 @@ class RunResult:
     """One run of one plan, whose schedule is the one that ran; a loss that is no finite number is None.
 
     Attributes:
+        stages: What each rank did, stage by stage.
         machine: The first stage's.
     """
 
@@ -92,7 +97,15 @@ class RunResult:
     losses: tuple[float | None, ...]
     stages: tuple[StageRun, ...]
     machine: Machine
-    format_version: Literal[4] = FORMAT_VERSION
+    format_version: Literal[5] = FORMAT_VERSION
+
+    def planned(self, run: StageRun) -> Stage:
+        """Return the stage that a rank ran."""
+        return self.plan.stages[run.stage]
+
+    def name_of(self, run: StageRun) -> str:
+        """Return what to call a rank: its stage, and where that has several replicas, which one: ``1.0``."""
+        return f"{run.stage}.{run.replica}" if self.planned(run).replicas > 1 else str(run.stage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,4 +159,4 @@ class Verification:
     channel: ChannelName
     seed: int
     partitions: tuple[PartitionVerification, ...]
-    format_version: Literal[4] = FORMAT_VERSION
+    format_version: Literal[5] = FORMAT_VERSION

@@ -66,7 +66,7 @@ def replayed(plan: Plan, launcher: Launcher, minibatches: int, advance: Callable
     settings = launcher.settings
     recurrence = Recurrence(
         schedule=settings.schedule,
-        stages=len(plan.stages),
+        replicas=tuple(stage.replicas for stage in plan.stages),
         minibatches=minibatches,
         flush_every=settings.flush_every,
     )

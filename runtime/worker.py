@@ -81,7 +81,8 @@ class _Worker:
                 self.box.note(Phase.WORKING, "export")
                 target = Arena(receive_descriptor(self.control))
                 assert self._stage is not None
-                self._stage.export(target)
+                if self._stage.load.replica == 0:
+                    self._stage.export(target)
                 target.close()
                 send(self.control, Ready())
             case Unload():
@@ -92,27 +93,30 @@ class _Worker:
     def _load(self, load: Load) -> None:
         self._memory = PeakMemory()
         weights = Arena(receive_descriptor(self.control))
+        replicas = None
         if load.meeting:
-            from runtime.gloo import join
+            from runtime.gloo import join, replicas_of
 
-            join(load.meeting, load.stage, load.stages)
-        before = self._channel(load, load.before, load.stage - 1)
-        behind = self._channel(load, load.behind, load.stage + 1)
+            join(load.meeting, load.rank, load.crew.size)
+            replicas = replicas_of(load.crew, load.rank)
+        before = self._channel(load, load.before, behind=False)
+        behind = self._channel(load, load.behind, behind=True)
         self._channels = [channel for channel in (before, behind) if channel]
-        self._stage = Stage(load, weights, before, behind)
+        self._stage = Stage(load, weights, before, behind, replicas)
         weights.close()
         del weights  # and with it the mapping, which would count as this process's memory
         self._memory.forget_peak()
         self._stage.warm_up()
         self._refuse_moved_threads()
 
-    def _channel(self, load: Load, cut: Cut | None, peer: int) -> Channel | None:
+    def _channel(self, load: Load, cut: Cut | None, *, behind: bool) -> Channel | None:
         if cut is None:
             return None
         if load.channel == "gloo":
             from runtime.gloo import GlooChannel
 
-            return GlooChannel(cut, peer, last=len(load.group_sizes) - 1)
+            peers = load.crew.ranks(load.stage + (1 if behind else -1))
+            return GlooChannel(cut, peers, load.own, behind=behind)
         from runtime.shm import SharedMemoryChannel
 
         arena = Arena(receive_descriptor(self.control))
@@ -181,7 +185,7 @@ class _Run:
                 sent_bytes = sum(tensor.nbytes for tensor in gradients)
                 send_result = lambda: before.send_gradients(minibatch, gradients)  # noqa: E731
         else:
-            version = stage.update()
+            version = stage.update(minibatch)
         computed = time.perf_counter()
         send_result()
         end = time.perf_counter()
@@ -207,6 +211,11 @@ class _Run:
         """Return what the action needs from a neighbour, and for how long it waited."""
         stage = self._stage
         source = {"F": stage.before, "B": stage.behind, "U": None}[action.kind]
+        if action.kind == "U" and stage.averaging:
+            self._note(Phase.WAITING, f"the wait for the other replicas' backward before update {action.minibatch}")
+            asked = time.perf_counter()
+            stage.averaging.wait()
+            return [], time.perf_counter() - asked
         if source is None:
             return [], 0.0
         self._note(Phase.WAITING, f"the wait for {_AWAITED[action.kind]} of minibatch {action.minibatch}")

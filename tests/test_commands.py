@@ -10,10 +10,13 @@ import time
 from collections.abc import Callable
 from contextlib import chdir
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 from strategies import chain
+from test_network import links_for
+from test_replicated import weighted, with_all_reduces
 
 from optimizer import cli as optimizer_cli
 from optimizer.types import Plan
@@ -30,6 +33,7 @@ OPTIMIZE: Command = optimizer_cli.main
 RUN: Command = runtime_cli.main
 
 SMALL = ["--model", "small_models:Residual", "--batch-size", "4", "--image-size", "16"]
+REPLICATE = [*SMALL, "--links", "text.json", "--replicate"]
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +197,10 @@ def test_a_stage_for_each_of_too_few_cores_is_said_aloud(
         (RUN, ["links", *SMALL, "--rank-timeout", "never"], "'never' is not a time above 0"),
         (RUN, ["verify", "--plan", "text.json"], "is not a plan"),
         (OPTIMIZE, [*SMALL, "--links", "text.json", "--explain"], "--explain knows equal cores only"),
+        (OPTIMIZE, [*SMALL, "--replicate"], "name the file with --links"),
+        (OPTIMIZE, [*REPLICATE, "--memory-limit", "1GiB"], "--memory-limit is kept by plans without replicas only"),
+        (OPTIMIZE, [*REPLICATE, "--method", "uniform"], "--replicate is of the best split and --method uniform of"),
+        (OPTIMIZE, [*REPLICATE, "-o", "cuts.txt"], "a list of cuts says nothing of replicas"),
         (RUN, ["run", *SMALL, "--trace", "run.png"], "ends in neither .json (for Perfetto) nor .svg"),
         (RUN, ["run", *SMALL, "--trace", "text.json/run.svg"], "cannot write"),
         (RUN, ["run", *SMALL, "--stall-timeout", "soon"], "'soon' is not a time above 0"),
@@ -249,6 +257,31 @@ def test_a_profile_from_another_machine_is_planned_for_when_told_so(
     code, line = refusal(OPTIMIZE, ["--profile", "p.json", "--any-machine", "--beside-neighbours"], capsys)
     assert code == 2
     assert "measured alone" in line
+
+
+def test_replicated_stages_are_planned_where_they_pay_and_refused_where_they_are_not_known(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, times_ms in (("pays", [12, 1, 1, 1]), ("even", [4, 4, 4, 4])):
+        profile = weighted(times_ms, [100, 1 << 20, 1 << 20, 1 << 20])
+        links = links_for(profile, [Fraction(1)] * 4, [(0, 0, 0)] * 3)
+        write_whole(in_folder / f"{name}.json", to_json(profile))
+        write_whole(in_folder / f"{name}-links.json", to_json(with_all_reduces(links, 0, 100)))
+    sure = ["--any-machine", "--batches", "100", "--replicate"]
+    assert OPTIMIZE(["--profile", "pays.json", "--links", "pays-links.json", *sure, "-o", "plan.json"]) == 0
+    printed = capsys.readouterr()
+    assert "replicated stages pay: " in printed.err
+    assert "samples/s predicted with stages on 3 + 1 ranks" in printed.err
+    assert "0 on h0, h1, h2" in printed.out
+    assert [stage.replicas for stage in read_json(in_folder / "plan.json", Plan).stages] == [3, 1]
+    for arguments in (["check", "plan.json", "pays.json"], ["export", "plan.json", "--to", "torch-pipelining"]):
+        code, line = refusal(OPTIMIZE, arguments, capsys)
+        assert code == 2
+        assert "plan.json has replicated stages" in line
+        assert "plan without --replicate" in line
+    assert OPTIMIZE(["--profile", "even.json", "--links", "even-links.json", *sure, "-o", "plan.json"]) == 0
+    assert "replicated stages do not pay, and the plan has none" in capsys.readouterr().err
+    assert read_json(in_folder / "plan.json", Plan).crew.straight
 
 
 def test_the_tables_and_the_plot_are_files_on_demand(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,7 +32,8 @@ def action(kind: Any, minibatch: int, start_s: float) -> ActionRecord:
 
 def result(plan: Plan, throughput: float) -> RunResult:
     stage = StageRun(
-        host="here", core=0, clock_error_s=0.0, busy_s=4.0, forward_s=1.0, backward_s=2.0, update_s=0.5, wait_s=0.1,
+        stage=0, replica=0, minibatches=20, host="here", core=0, clock_error_s=0.0, busy_s=4.0, forward_s=1.0,
+        backward_s=2.0, update_s=0.5, wait_s=0.1,
         send_s=0.5, foreign_load=0.0, page_faults=0, peak_rss_bytes=5,
         actions=tuple(action("F", number, 10.0 + number) for number in range(20)),
     )  # fmt: skip

@@ -46,24 +46,31 @@ def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
         assert found.left() == []
 
 
-def plan_file(folder: Path, model: str, seed: int = 5, **sizes: object) -> Path:
-    """Write a plan of four stages for made-up times."""
+STRAIGHT = (1,) * COUNT
+
+
+def plan_file(folder: Path, model: str, seed: int = 5, replicas: tuple[int, ...] = STRAIGHT, **sizes: object) -> Path:
+    """Write a plan for four ranks and made-up times."""
     config = configuration.override(configuration.for_model(model), {"batch_size": 2, **sizes})
     captured = captured_model(config)
     profile = profile_of(captured, seed)
     shape = (config.batch_size, *config.sample_shape) if config.sample_shape else (2, 3, *[config.image_size] * 2)
-    found = Planner(profile, COUNT, 8).optimized()
+    found = Planner(profile, len(replicas), 8).optimized()
+    stages = tuple(replace(stage, replicas=own) for stage, own in zip(found.stages, replicas, strict=True))
     plan = replace(found, model=model, model_digest=captured.digest, batch_size=shape[0], input_shape=shape)
+    plan = replace(plan, stages=stages)
     path = folder / f"{model.rpartition(':')[2]}-{seed}.json"
     path.write_bytes(to_json(plan))
     return path
 
 
-@pytest.mark.parametrize(("model", "size"), [("alexnet", 64), ("resnet18", 32)])
+@pytest.mark.parametrize(
+    ("model", "size", "replicas"), [("alexnet", 64, STRAIGHT), ("resnet18", 32, STRAIGHT), ("resnet18", 32, (2, 1, 1))]
+)
 def test_four_hosts_train_bit_for_bit_what_one_machine_trains(
-    hosts: Hosts, capsys: pytest.CaptureFixture[str], model: str, size: int
+    hosts: Hosts, capsys: pytest.CaptureFixture[str], model: str, size: int, replicas: tuple[int, ...]
 ) -> None:
-    plan = plan_file(hosts.folder, model, image_size=size)
+    plan = plan_file(hosts.folder, model, replicas=replicas, image_size=size)
     given = ["verify", "--plan", str(plan), "--batches", "6", "--json", "--quiet"]
     for host in range(COUNT):
         hosts.start_torchrun(host, *given)
@@ -74,15 +81,16 @@ def test_four_hosts_train_bit_for_bit_what_one_machine_trains(
     (part,) = there["partitions"]
     assert part["identical"]
     assert part["digests"] == part["replay_digests"]
-    assert cli.main([*given, "--channel", "shm"]) == 0
+    assert cli.main([*given, "--channel", "shm" if replicas == STRAIGHT else "gloo"]) == 0
     here = json.loads(capsys.readouterr().out)
     assert here["partitions"] == there["partitions"]
 
 
-@pytest.mark.parametrize("fate", ["cut off", "rank killed", "stage killed", "launcher killed"])
+@pytest.mark.parametrize("fate", ["cut off", "rank killed", "stage killed", "launcher killed", "replica killed"])
 def test_a_host_or_rank_that_is_lost_in_mid_run_is_named_everywhere(hosts: Hosts, fate: str) -> None:
     mark = hosts.folder / "struck"
-    plan = plan_file(hosts.folder, "small_models:slow_for_ever", image_size=SHAPE[-1])
+    replicas = (1, 2, 1) if fate == "replica killed" else STRAIGHT
+    plan = plan_file(hosts.folder, "small_models:slow_for_ever", replicas=replicas, image_size=SHAPE[-1])
     given = ["run", "--plan", str(plan), "--batches", "500", "--rank-timeout", f"{TIMEOUT_S}s"]
     for rank in range(COUNT):
         if fate == "launcher killed":
@@ -100,7 +108,7 @@ def test_a_host_or_rank_that_is_lost_in_mid_run_is_named_everywhere(hosts: Hosts
     ended = hosts.ended(60)
     assert time.monotonic() - struck_s < TIMEOUT_S + 8
     for rank, (code, out, err) in enumerate(ended):
-        if rank == 2 and fate in {"rank killed", "launcher killed"}:
+        if rank == 2 and fate in {"rank killed", "launcher killed", "replica killed"}:
             assert code == -signal.SIGKILL
             continue
         (said,) = [line for line in err.splitlines() if line.startswith("error: ")]
@@ -208,7 +216,7 @@ def test_a_plan_for_other_hosts_is_refused_by_name_on_every_rank(hosts: Hosts) -
     links = Links(
         model=found.model, model_digest=found.model_digest, batch_size=found.batch_size,
         input_shape=found.input_shape, ranks=tuple(replace(facts, host=host) for host in ("h0", "h1", "h3", "h2")),
-        wires=(wire,) * 3, measured_at="",
+        wires=(wire,) * 3, all_reduces=(), measured_at="",
     )  # fmt: skip
     plan.write_bytes(to_json(replace(found, links=links)))
     for rank in range(COUNT):

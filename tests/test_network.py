@@ -28,9 +28,9 @@ def links_for(profile: Profile, factors: list[Fraction], wires: list[tuple[int, 
     ranks = [
         RankFacts(
             host=f"h{rank}", address="", core=0, machine=profile.machine,
-            step=Timing(median_s=step_s * factor, low_s=step_s * factor, high_s=step_s * factor),
+            step=Timing(median_s=own_s, low_s=own_s, high_s=own_s),
         )
-        for rank, factor in enumerate(factors)
+        for rank, own_s in enumerate(float(step_s * factor) for factor in factors)
     ]  # fmt: skip
     sizes = (0, 1 << 10, 1 << 20)
     found = [
@@ -43,7 +43,7 @@ def links_for(profile: Profile, factors: list[Fraction], wires: list[tuple[int, 
     ]
     return Links(
         model=profile.model, model_digest=profile.model_digest, batch_size=profile.batch_size,
-        input_shape=profile.input_shape, ranks=tuple(ranks), wires=tuple(found), measured_at="",
+        input_shape=profile.input_shape, ranks=tuple(ranks), wires=tuple(found), measured_at="", all_reduces=(),
     )  # fmt: skip
 
 

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.schedule import Action, schedule_of
+from optimizer.schedule import Action, Schedule, schedule_of
 from optimizer.simulate import Duration, makespan_s, simulate, throughput
 
 durations = st.builds(Duration, st.integers(1, 9), st.integers(1, 9), st.integers(0, 3))
 
 
 def test_two_stages_by_hand() -> None:
-    schedule = schedule_of("1f1b", 2, 2).rows
+    schedule = schedule_of("1f1b", 2, 2)
     spans = simulate(schedule, [Duration(1, 2, 1), Duration(2, 3, 1)])
     times = {str(span.action): (span.start_s, span.end_s) for row in spans for span in row}
     assert times == {
@@ -22,7 +22,7 @@ def test_two_stages_by_hand() -> None:
 
 
 def test_one_stage_runs_at_its_own_pace() -> None:
-    spans = simulate(schedule_of("1f1b", 1, 10).rows, [Duration(1, 2, 1)])
+    spans = simulate(schedule_of("1f1b", 1, 10), [Duration(1, 2, 1)])
     assert makespan_s(spans) == 40
     assert throughput(spans, batch_size=8) == pytest.approx(8 / 4)
 
@@ -35,7 +35,7 @@ def test_the_steady_throughput_is_that_of_the_slowest_stage(rows: list[Duration]
     and a long run never beats it.
     """
     minibatches = 60
-    spans = simulate(schedule_of("1f1b", len(rows), minibatches).rows, rows)
+    spans = simulate(schedule_of("1f1b", len(rows), minibatches), rows)
     slowest = max(row.forward_s + row.backward_s + row.update_s for row in rows)
     assert throughput(spans, 1) <= 1 / slowest * (1 + 2 * len(rows) / minibatches)
     assert makespan_s(spans) >= minibatches * slowest
@@ -44,7 +44,7 @@ def test_the_steady_throughput_is_that_of_the_slowest_stage(rows: list[Duration]
 @settings(deadline=None)
 @given(rows=st.lists(durations, min_size=1, max_size=4), minibatches=st.integers(1, 9))
 def test_nothing_starts_before_what_it_needs(rows: list[Duration], minibatches: int) -> None:
-    spans = simulate(schedule_of("1f1b", len(rows), minibatches).rows, rows)
+    spans = simulate(schedule_of("1f1b", len(rows), minibatches), rows)
     ends = {span.action: span.end_s for row in spans for span in row}
     for row in spans:
         assert all(first.end_s <= second.start_s for first, second in pairwise(row))
@@ -57,6 +57,6 @@ def test_nothing_starts_before_what_it_needs(rows: list[Duration], minibatches: 
 
 
 def test_a_schedule_that_cannot_go_on_is_refused() -> None:
-    stuck = [[Action(0, "B", 0)], [Action(1, "F", 0), Action(1, "B", 0)]]
+    stuck = Schedule("1f1b", None, ((Action(0, "B", 0),), (Action(1, "F", 0), Action(1, "B", 0))))
     with pytest.raises(ValueError, match="0B0, 1F0 wait for each other"):
         simulate(stuck, [Duration(1, 1, 1)] * 2)

@@ -53,6 +53,9 @@ def run_of(name: ScheduleName, minibatches: int, work: list[float], every: int =
                 ends[stage, action.kind, action.minibatch] = clocks[stage]
     runs = tuple(
         StageRun(
+            stage=stage,
+            replica=0,
+            minibatches=minibatches,
             host="here",
             clock_error_s=0.0,
             core=0,
@@ -67,7 +70,7 @@ def run_of(name: ScheduleName, minibatches: int, work: list[float], every: int =
             peak_rss_bytes=None,
             actions=tuple(row),
         )
-        for row in rows
+        for stage, row in enumerate(rows)
     )
     return RunResult(
         plan=plan, batch_size=plan.batch_size, minibatches=minibatches, rule=UpdateRule(lr=0.01), channel="shm",

@@ -1,0 +1,77 @@
+"""The crew of a pipeline, each replica of a stage on a rank: who runs what, on which weights, and what updates average.
+
+Stage s has r_s replicas, each a rank of its own with the whole stage; R = Σ r_s ranks in all, numbered stage by stage.
+There are B minibatches.
+
+    who          minibatch b runs at stage s on replica b mod r_s, forward and backward; it is the ⌊b ÷ r_s⌋-th there
+    in flight    a replica has d_s = min( ⌈(r_s + r_{s+1} + … ) ÷ r_s⌉, ⌈B ÷ r_s⌉ ) minibatches between forward and
+                 backward: it runs d_s forwards first, then backward, update, forward, backward, update, …
+    update       round k of stage s is its minibatches k·r_s … k·r_s + r_s − 1. When all their backwards are done, each
+                 replica adds up their gradients in the order of the minibatches, divides by how many there are, and
+                 makes version k + 1 from version k. So all replicas have the same weights, bit for bit
+    version      minibatch b reads version max( 0, ⌊b ÷ r_s⌋ − d_s + 1 ) at stage s, in forward and backward alike
+
+With r_s = 1 everywhere this is 1F1B with weight stashing. With one stage it is data-parallel training, an update of R
+minibatches after the other. A replica without a minibatch in the last round takes part in its update all the same.
+Buffers, such as a batch norm's running statistics, are each replica's own; the model's are those of replica 0.
+
+Source: Narayanan et al., "PipeDream", SOSP 2019, sections 3.1 and 3.2 (1F1B-RR, NOAM = ⌈ranks ÷ ranks of the first
+stage⌉), where an update waits for no other replica's minibatch in flight either.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """How many ranks each stage has."""
+
+    replicas: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """How many ranks there are."""
+        return sum(self.replicas)
+
+    @property
+    def stages(self) -> int:
+        """How many stages there are."""
+        return len(self.replicas)
+
+    @property
+    def straight(self) -> bool:
+        """Whether no stage is replicated."""
+        return self.size == self.stages
+
+    def ranks(self, stage: int) -> range:
+        """Return the ranks of a stage."""
+        first = sum(self.replicas[:stage])
+        return range(first, first + self.replicas[stage])
+
+    def stage_of(self, rank: int) -> int:
+        """Return the stage that a rank runs."""
+        return next(stage for stage in range(self.stages) if rank in self.ranks(stage))
+
+    def replica_of(self, rank: int) -> int:
+        """Return which replica of its stage a rank is."""
+        return rank - self.ranks(self.stage_of(rank)).start
+
+    def rank_of(self, stage: int, minibatch: int) -> int:
+        """Return the rank that runs a minibatch at a stage."""
+        ranks = self.ranks(stage)
+        return ranks[minibatch % len(ranks)]
+
+    def depth(self, stage: int, minibatches: int) -> int:
+        """Return d_s, how many minibatches each replica of a stage has in flight at most."""
+        own = self.replicas[stage]
+        return min(-(-sum(self.replicas[stage:]) // own), -(-minibatches // own))
+
+    def version(self, stage: int, minibatch: int, minibatches: int) -> int:
+        """Return which weight version a minibatch reads at a stage."""
+        return max(0, minibatch // self.replicas[stage] - self.depth(stage, minibatches) + 1)
+
+    def round_of(self, stage: int, minibatch: int, minibatches: int) -> range:
+        """Return the minibatches whose gradients one update of a stage averages."""
+        own = self.replicas[stage]
+        first = minibatch // own * own
+        return range(first, min(first + own, minibatches))

@@ -1,0 +1,127 @@
+"""Replicated stages in real processes: against their replay, and against other ways to train the very same."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+import small_models
+import torch
+from test_launcher import MINIBATCHES, RULE, SEED, captured_of, plan_of
+from torch import Tensor, nn
+
+from optimizer.types import Plan
+from profiler.operations import Captured
+from runtime.errors import InputError
+from runtime.launcher import Launcher, Settings
+from runtime.pool import WorkerPool
+from runtime.types import RunResult
+from runtime.verify import verify
+
+GLOO = Settings(rule=RULE, seed=SEED, channel="gloo", witness=True)
+
+
+@pytest.fixture(scope="module")
+def workers(usable: tuple[int, ...]) -> Iterator[Callable[[int], WorkerPool]]:
+    """Pools by their number of processes, each started once: gloo's ranks stay what they are."""
+    pools: dict[int, WorkerPool] = {}
+
+    def pool(count: int) -> WorkerPool:
+        if count not in pools:
+            pools[count] = WorkerPool([usable[rank % len(usable)] for rank in range(count)])
+        return pools[count]
+
+    yield pool
+    for one in pools.values():
+        one.close()
+
+
+def replicated(captured: Captured, replicas: tuple[int, ...]) -> Plan:
+    plan = plan_of(captured, None, stages=len(replicas))
+    stages = tuple(replace(stage, replicas=own) for stage, own in zip(plan.stages, replicas, strict=True))
+    return replace(plan, stages=stages)
+
+
+def trained(
+    captured: Captured, plan: Plan, pool: WorkerPool, minibatches: int, given: Settings = GLOO
+) -> tuple[RunResult, dict[str, Tensor]]:
+    with closing(Launcher(captured, pool, given)) as launcher:
+        launcher.load(plan, minibatches)
+        result = launcher.go()
+        state = launcher.state()
+        launcher.unload()
+    return result, state
+
+
+@pytest.mark.usefixtures("settled_process")
+@pytest.mark.parametrize(
+    ("kind", "replicas", "minibatches"),
+    [
+        (small_models.Residual, (2, 1, 1), MINIBATCHES),  # dropout, batch norm; a last round of one
+        (small_models.Residual, (1, 2, 1), 8),
+        (small_models.Residual, (1, 1, 2), 5),
+        (small_models.Residual, (3, 1), 10),
+        (small_models.Residual, (1, 3), 11),
+        (small_models.Heads, (2, 2), 9),
+        (small_models.Tied, (2, 1), 6),
+        (small_models.Stateful, (1, 2), 7),
+    ],
+)
+def test_a_replicated_pipeline_equals_its_replay_bit_for_bit(
+    workers: Callable[[int], WorkerPool], kind: Callable[[], nn.Module], replicas: tuple[int, ...], minibatches: int
+) -> None:
+    captured = captured_of(kind)
+    plan = replicated(captured, replicas)
+    with closing(Launcher(captured, workers(sum(replicas)), GLOO)) as launcher:
+        found = verify("it", plan, launcher, minibatches, lambda: None)
+    assert found.first_difference is None
+    assert found.digests == found.replay_digests
+
+
+@pytest.mark.usefixtures("settled_process")
+def test_one_stage_on_several_ranks_is_training_with_averaged_gradients(
+    workers: Callable[[int], WorkerPool],
+) -> None:
+    """Two halves of a sum are added up as exactly as in one place: a flush every two minibatches, in one stage."""
+    captured = captured_of(small_models.Plain)
+    result, state = trained(captured, replicated(captured, (2,)), workers(2), 6)
+    captured = captured_of(small_models.Plain)
+    flush = Settings(rule=RULE, seed=SEED, schedule="1f1b-flush", flush_every=2)
+    other, alone = trained(captured, replicated(captured, (1,)), workers(1), 6, flush)
+    assert result.losses == other.losses
+    assert all(torch.equal(state[name], alone[name]) for name in state)
+    assert [(run.stage, run.replica, run.minibatches) for run in result.stages] == [(0, 0, 3), (0, 1, 3)]
+
+
+@pytest.mark.usefixtures("settled_process")
+def test_a_run_is_deterministic_and_its_records_say_who_ran_what(workers: Callable[[int], WorkerPool]) -> None:
+    plan = replicated(captured_of(small_models.Residual), (2, 1))
+    first, _ = trained(captured_of(small_models.Residual), plan, workers(3), 7)
+    again, _ = trained(captured_of(small_models.Residual), plan, workers(3), 7)
+    assert first.losses == again.losses
+    for run in first.stages:
+        own = [record.minibatch for record in run.actions if record.kind == "F"]
+        assert own == list(range(run.replica, 7, plan.stages[run.stage].replicas))
+    updates = [sum(record.kind == "U" for record in run.actions) for run in first.stages]
+    assert updates == [4, 4, 7]
+    assert {record.version for record in first.stages[0].actions if record.kind == "U"} == {1, 2, 3, 4}
+    assert [first.name_of(run) for run in first.stages] == ["0.0", "0.1", "1"]
+
+
+@pytest.mark.parametrize(
+    ("given", "minibatches", "words"),
+    [
+        (replace(GLOO, channel="shm"), 8, "add --channel gloo"),
+        (replace(GLOO, schedule="gpipe"), 8, "--schedule gpipe does not know"),
+        (GLOO, 1, "a stage on 2 ranks and there are 1 minibatches"),
+    ],
+)
+def test_what_replicas_cannot_do_is_refused(
+    workers: Callable[[int], WorkerPool], given: Settings, minibatches: int, words: str
+) -> None:
+    captured = captured_of(small_models.Plain)
+    with (
+        closing(Launcher(captured, workers(3), given)) as launcher,
+        pytest.raises(InputError, match=words),
+    ):
+        launcher.load(replicated(captured, (2, 1)), minibatches)
