@@ -15,8 +15,9 @@ The smallest largest pace is found exactly over all splits and numbers of replic
 
     best(I, m, r) = min over J ⊂ I and r' of max( best(J, m − r, r'), cut(J, r', r), stage(J, I, ranks m − r … m − 1) ),
 
-where m ranks are used up and r of them have the last stage: O(R² · ranks of a stage · |ideals|²). Paces are compared as
-integers, times the least common multiple of 1 … R.
+where m ranks are used up and r of them have the last stage: O(R³ · |ideals|²). A chain with one rank everywhere is left
+out, for which ``networked`` has the exact period. Paces are compared as integers, times the least common multiple of
+1 … R.
 
 What is left out: a stage's wait for messages and for the backwards of other replicas, which few minibatches in flight
 may not hide; the simulator has it. Ties go to the split found first, with fewer replicas in the last stages.
@@ -29,7 +30,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 
 import numpy as np
 
@@ -56,53 +56,59 @@ class Replicated:
 
 
 def best_replicated(problem: Problem, network: Network, found: Lattice) -> Replicated:
-    """Return the split of the smallest pace over all ranks; ``problem`` says what layers cost, not how many stages."""
-    scale = math.lcm(*range(1, network.size + 1))
-    tables = _Tables(problem, network, found, scale)
-    count, size = len(found), network.size
-    best: dict[tuple[int, int], Integers] = {}
-    origins: dict[tuple[int, int], tuple[Integers, Integers]] = {}
-    for used in range(1, size + 1):
-        for own in range(1, used + 1):
-            stage = tables.stage(used - own, own)
-            if own == used:
-                best[used, own] = stage[0]
-                origins[used, own] = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
-                continue
-            pace = np.full(count, NEVER)
-            origin, previous = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
-            for other in range(1, used - own + 1):
-                before = np.maximum(best[used - own, other], tables.cut(used - own, other, own))
-                candidates = np.maximum(before[:, None], stage)
-                places = candidates.argmin(axis=0)
-                values = candidates[places, np.arange(count)]
-                better = values < pace
-                pace = np.where(better, values, pace)
-                origin, previous = np.where(better, places, origin), np.where(better, other, previous)
-            best[used, own], origins[used, own] = pace, (origin, previous)
-    own = min(range(1, size + 1), key=lambda last: int(best[size, last][-1]))
-    places, replicas, used = [count - 1], [own], size
-    pace_ns = Fraction(int(best[size, own][-1]), scale)
-    while replicas[-1] != used:
-        origin, previous = origins[used, replicas[-1]]
-        used -= replicas[-1]
-        replicas.append(int(previous[places[-1]]))
-        places.append(int(origin[places[-1]]))
+    """Return the split of the smallest pace over all ranks that has several of them in some stage.
+
+    Args:
+        problem: What layers cost; how many stages it has does not matter.
+        network: At least two ranks.
+        found: The ideals to cut behind.
+    """
+    size = network.size
+    tables = _Tables(problem, network, found, math.lcm(*range(1, size + 1)))
+    best: dict[_State, Integers] = {}
+    origins: dict[_State, _Origin] = {}
+    for used, own in ((total, last) for total in range(1, size + 1) for last in range(1, total + 1)):
+        stage = tables.stage(used - own, own)
+        if own == used:
+            best[used, own, own > 1] = stage[0]
+            continue
+        for several in (False, True) if own == 1 else (True,):
+            before = [one for one in best if one[0] == used - own and (own > 1 or one[2] == several)]
+            if before:
+                paces = [np.maximum(best[one], tables.cut(used - own, one[1], own)) for one in before]
+                best[used, own, several], origins[used, own, several] = _extended(before, paces, stage)
+    state = min((one for one in best if one[0] == size and one[2]), key=lambda one: int(best[one][-1]))
+    pace = Fraction(int(best[state][-1]), tables.scale)
+    places, replicas = [len(found) - 1], [state[1]]
+    while state in origins:
+        origin = origins[state]
+        state = origin.states[origin.which[places[-1]]]
+        places.append(int(origin.places[places[-1]]))
+        replicas.append(state[1])
     bounds = (0, *(found.ideals[at] for at in reversed(places)))
-    return Replicated(bounds, tuple(reversed(replicas)), pace_ns)
+    return Replicated(bounds, tuple(reversed(replicas)), pace)
 
 
-def pace_ns(problem: Problem, network: Network, bounds: Sequence[int], replicas: Sequence[int]) -> Fraction:
-    """Return what the slowest stage or cut of a split takes for a minibatch."""
-    merged = network.merged(replicas)
-    paces = []
-    for stage, (pair, own) in enumerate(zip(pairwise(bounds), replicas, strict=True)):
-        whole_ns = merged.costs_at(stage, problem.costs).stage_ns(*pair)
-        paces.append(Fraction(whole_ns + all_reduce_ns(problem, network, bounds, replicas, stage), own))
-    for cut, ideal in enumerate(bounds[1:-1]):
-        busy_ns = max(one.busy_ns for one in merged.messages(cut, *problem.crossing_bytes(ideal)))
-        paces.append(Fraction(busy_ns, min(replicas[cut], replicas[cut + 1])))
-    return max(paces)
+_State = tuple[int, int, bool]
+"""How many ranks are used up, how many of them have the last stage, and whether any stage has several."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """For each ideal, where the stage before the last one ends: its place, and which of some states it is in."""
+
+    states: list[_State]
+    which: Integers
+    places: Integers
+
+
+def _extended(before: list[_State], paces: Sequence[Integers], stage: Integers) -> tuple[Integers, _Origin]:
+    """Return the smallest paces of splits with one more stage, and where they come from."""
+    candidates = [np.maximum(pace[:, None], stage) for pace in paces]
+    places = np.array([one.argmin(axis=0) for one in candidates])
+    values = np.array([one.min(axis=0) for one in candidates])
+    which, columns = values.argmin(axis=0), np.arange(stage.shape[1])
+    return values[which, columns], _Origin(before, which, places[which, columns])
 
 
 def all_reduce_ns(
@@ -130,7 +136,7 @@ class _Tables:
     """Paces of stages by pair of ideals ``[J, I]`` and of cuts by ideal, times ``scale``."""
 
     def __init__(self, problem: Problem, network: Network, found: Lattice, scale: int) -> None:
-        self._problem, self._network, self._found, self._scale = problem, network, found, scale
+        self._problem, self._network, self._found, self.scale = problem, network, found, scale
         everything = np.arange(len(found))
         self._legal = comparable(found, everything, everything)
         learning = np.array([[layer.learning_bytes] for layer in problem.costs.layers], dtype=np.int64)
@@ -145,7 +151,7 @@ class _Tables:
         whole = self._costs(self._network.factors.index(factor), factor)
         if ranks > 1:
             whole = whole + _times(self._network.all_reduces[first, ranks], self._learning)
-        return np.where(self._legal, whole * (self._scale // ranks), NEVER)
+        return np.where(self._legal, whole * (self.scale // ranks), NEVER)
 
     def cut(self, used: int, before: int, behind: int) -> Integers:
         """Return the paces of a cut behind ``used`` ranks, of which ``before`` have the stage before it."""
@@ -153,7 +159,7 @@ class _Tables:
         alone = [1] * first + [before, behind] + [1] * (self._network.size - used - behind)
         merged = self._network.merged(alone)
         busy = [max(one.busy_ns for one in merged.messages(first, *both)) for both in self._bytes]
-        return np.array(busy, dtype=np.int64) * (self._scale // min(before, behind))
+        return np.array(busy, dtype=np.int64) * (self.scale // min(before, behind))
 
     def _costs(self, rank: int, factor: Fraction) -> Integers:
         """Return cost(J, I) on a rank, by pair of ideals."""

@@ -4,8 +4,9 @@ Minibatch b runs stage s, forward and backward, on weight version v(s, b), and i
 the mean of those of its round) make the next version from the newest one:
 
     1f1b                       v(s, b) = max(0, b − d_s + 1),  d_s = min(S − s, B)       an update a minibatch
-    1f1b, r_s replicas         v(s, b) = max(0, ⌊b ÷ r_s⌋ − d_s + 1),
-                               d_s = min(⌈Σ_{t ≥ s} r_t ÷ r_s⌉, ⌈B ÷ r_s⌉)              an update r_s minibatches
+    1f1b, r_s replicas         v(s, b) = max(0, ⌊b ÷ r_s⌋ − d_s + 1), d_s = min(⌈n_s ÷ r_s⌉, ⌈B ÷ r_s⌉), where
+                               n_s = r_s in the last stage, else r_{s+1}⌈n_{s+1} ÷ r_{s+1}⌉ + 2 r_s + r_{s+1} − 2
+                                                                                      an update r_s minibatches
     flushed every M            v(s, b) = ⌊b ÷ M⌋                                          an update a round
 
 Every version is a tensor of its own that is never written again; a layer is called through ``torch.func`` on fresh
@@ -66,8 +67,15 @@ class Recurrence:
         if width is not None:
             return minibatch // width
         own = self.replicas[stage]
-        depth = min(math.ceil(sum(self.replicas[stage:]) / own), math.ceil(self.minibatches / own))
+        depth = min(math.ceil(self._in_flight(stage) / own), math.ceil(self.minibatches / own))
         return max(0, minibatch // own - depth + 1)
+
+    def _in_flight(self, stage: int) -> int:
+        """Return n_s."""
+        if stage == self.stages - 1:
+            return self.replicas[stage]
+        own, following = self.replicas[stage : stage + 2]
+        return math.ceil(self._in_flight(stage + 1) / following) * following + 2 * own + following - 2
 
     def round_of(self, stage: int, minibatch: int) -> range:
         """Return the minibatches whose gradients one update of a stage averages."""

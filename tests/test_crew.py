@@ -1,5 +1,7 @@
 """1F1B over replicated stages: what the recurrence says against what the schedule does when it is walked."""
 
+import math
+
 import networkx as nx
 import pytest
 from hypothesis import given, settings
@@ -91,6 +93,29 @@ def test_two_replicas_before_one_stage_by_hand() -> None:
         "0F1 0F3 0B1 0U1 0B3 0U3 0U5",  # which takes part in the last update without a minibatch of its own
         "1F0 1B0 1U0 1F1 1B1 1U1 1F2 1B2 1U2 1F3 1B3 1U3 1F4 1B4 1U4",
     ]
+
+
+parts = st.floats(0.01, 1)
+
+
+@settings(deadline=None, max_examples=60)
+@given(replicas=crews, data=st.data())
+def test_the_slowest_stage_never_waits_in_the_steady_state(replicas: list[int], data: st.DataObject) -> None:
+    """Whatever else the stages take: the period is the pace, which ``optimizer.replicated`` minimises."""
+    durations = []
+    for own in replicas:
+        forward, backward, update = (data.draw(parts, label="part") for _ in range(3))
+        scale = own * data.draw(st.sampled_from([1.0, 0.9, 0.3])) / (forward + backward + update)
+        durations.append(Duration(forward * scale, backward * scale, update * scale))
+    pace = max(
+        (one.forward_s + one.backward_s + one.update_s) / own for one, own in zip(durations, replicas, strict=True)
+    )
+    rows = simulate(round_robin(replicas, 240), durations)
+    last = len(replicas) - 1
+    ends = sorted(span.end_s for row in rows for span in row if str(span.action).startswith(f"{last}B"))
+    whole_rounds = math.lcm(*replicas)
+    period = (ends[239] - ends[239 - 8 * whole_rounds]) / (8 * whole_rounds)
+    assert period == pytest.approx(pace, rel=1e-6)
 
 
 def test_a_stage_of_two_replicas_is_up_to_twice_as_fast() -> None:
