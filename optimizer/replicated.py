@@ -19,8 +19,8 @@ where m ranks are used up and r of them have the last stage: O(R³ · |ideals|²
 out, for which ``networked`` has the exact period. Paces are compared as integers, times the least common multiple of
 1 … R.
 
-What is left out: a stage's wait for messages and for the backwards of other replicas, which few minibatches in flight
-may not hide; the simulator has it. Ties go to the split found first, with fewer replicas in the last stages.
+What is left out: what the minibatches in flight cannot hide of messages; the simulator has it. Ties go to the split
+found first, with fewer replicas in the last stages.
 
 Source: Narayanan et al., "PipeDream", SOSP 2019, section 3.1, whose T takes the larger of computing and all-reducing as
 if one hid the other.

@@ -131,13 +131,14 @@ class Plan:
     """A split of a model into stages.
 
     Attributes:
-        method: How it was found: ``exact``, ``bounded`` (not proven), a scheme's or a peer's name.
+        method: How it was found: ``exact``, ``bounded`` (not proven), ``replicated``, a scheme's or a peer's name.
         schedule: What is predicted; the split was searched for 1F1B.
         flush_every: Minibatches an update, where the schedule flushes.
         momenta: How many tensors the update rule keeps for a parameter.
         bottleneck_s: The largest stage's ``pace_s``; over a network messages can make it longer (``optimizer.network``,
             and with replicated stages ``optimizer.replicated``).
-        optimal: Whether no legal split has a smaller bottleneck, proven by a search over all of them.
+        optimal: Whether no legal split has a smaller bottleneck, proven by a search over all of them; of those with
+            several ranks in some stage where this one has.
         lower_bound_s: No legal split has a smaller bottleneck than this.
         memory_limit_bytes: What each stage may take; legal splits are those that keep it.
         cut_after: The cuts that were forced, each by the layers it stands directly behind; legal splits have them.
