@@ -78,4 +78,5 @@ class _Buffer:
             total += other
         if present > 1:
             total *= 1 / present
-        dist.all_gather(list(self._shares), total, group=group)
+        self._received[1:] = total  # for everyone; gloo's all_gather takes two to three times as long as this
+        dist.all_to_all_single(self._shares, self._received, group=group)
