@@ -24,16 +24,12 @@ def _run(options: argparse.Namespace) -> int:
     from optimizer.check import check, holds
     from optimizer.contention import beside_neighbours
     from optimizer.costs import costs_of
-    from optimizer.types import Plan
+    from optimizer.straight import straight_plan
     from profiler.command import emit_json, stdout
-    from profiler.files import digest, read_json, to_json
+    from profiler.files import digest, to_json
     from profiler.formats import read_profile
 
-    plan = read_json(options.plan, Plan)
-    if not plan.crew.straight:
-        raise OptimizerError(
-            f"{options.plan} has replicated stages, which check does not know; plan without --replicate"
-        )
+    plan = straight_plan(options.plan, "check")
     profile = read_profile(options.profile, plan.batch_size)
     if digest(to_json(profile)) != plan.profile_digest and profile.loaded_step is not None:
         profile = beside_neighbours(profile)

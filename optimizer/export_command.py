@@ -3,11 +3,10 @@
 import argparse
 from pathlib import Path
 
-from optimizer.errors import OptimizerError
 from profiler import config as configuration
 from profiler.command import Parser, counted, emit_json, execute, note
 from profiler.errors import ConfigError
-from profiler.files import read_json, refuse_unwritable, write_whole
+from profiler.files import refuse_unwritable, write_whole
 
 TORCH_PIPELINING = "torch-pipelining"
 SCRIPT = "train.py"
@@ -30,14 +29,9 @@ def main(argv: list[str]) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from optimizer.export import module_names, torch_pipelining
-    from optimizer.types import Plan
+    from optimizer.straight import straight_plan
 
-    plan = read_json(options.plan, Plan)
-    if not plan.crew.straight:
-        raise OptimizerError(
-            f"{options.plan} has replicated stages, which torch.distributed.pipelining does not know; plan without "
-            "--replicate"
-        )
+    plan = straight_plan(options.plan, "torch.distributed.pipelining")
     config = configuration.load(options.config) if options.config else configuration.for_model(plan.model)
     if config.model != plan.model:
         raise ConfigError(
