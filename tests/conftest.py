@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,9 +19,23 @@ def usable() -> tuple[int, ...]:
 
 
 @pytest.fixture(scope="session")
-def four_workers(usable: tuple[int, ...]) -> Iterator[WorkerPool]:
-    with WorkerPool([usable[stage % len(usable)] for stage in range(4)]) as pool:
-        yield pool
+def workers(usable: tuple[int, ...]) -> Iterator[Callable[[int], WorkerPool]]:
+    """Pools by their number of processes, each started when it is first wanted, and anew after a failure."""
+    pools: dict[int, WorkerPool] = {}
+
+    def pool(count: int) -> WorkerPool:
+        if count not in pools or not len(pools[count]):
+            pools[count] = WorkerPool([usable[rank % len(usable)] for rank in range(count)])
+        return pools[count]
+
+    yield pool
+    for one in pools.values():
+        one.close()
+
+
+@pytest.fixture
+def four_workers(workers: Callable[[int], WorkerPool]) -> WorkerPool:
+    return workers(4)
 
 
 @pytest.fixture

@@ -118,18 +118,17 @@ def test_random_delays_never_change_a_bit(four_workers: WorkerPool) -> None:
 
 @pytest.mark.usefixtures("settled_process")
 @pytest.mark.parametrize("kind", [small_models.Tied, small_models.Stateful, small_models.LastInPlace])
-def test_odd_models_equal_the_replay(usable: tuple[int, ...], kind: type[nn.Module]) -> None:
+def test_odd_models_equal_the_replay(workers: Callable[[int], WorkerPool], kind: type[nn.Module]) -> None:
     """Tied weights, weights and constants read directly, buffers of their own, heads thrown away."""
-    with WorkerPool([usable[0], usable[-1]]) as pool:
-        assert_equals_replay(kind, plan_of(captured_of(kind), None, stages=2), pool)
+    assert_equals_replay(kind, plan_of(captured_of(kind), None, stages=2), workers(2))
 
 
 @pytest.mark.usefixtures("settled_process")
 @pytest.mark.parametrize(
     "kind", [small_models.Tied, small_models.Stateful, small_models.LastInPlace, small_models.StraightThrough]
 )
-def test_one_stage_trains_as_plain_torch_does(usable: tuple[int, ...], kind: type[nn.Module]) -> None:
-    with WorkerPool(usable[:1]) as pool, closing(Launcher(captured_of(kind), pool, SETTINGS)) as launcher:
+def test_one_stage_trains_as_plain_torch_does(workers: Callable[[int], WorkerPool], kind: type[nn.Module]) -> None:
+    with closing(Launcher(captured_of(kind), workers(1), SETTINGS)) as launcher:
         losses = launcher.run(plan_of(captured_of(kind), None, stages=1), MINIBATCHES).losses
     model = build(kind)
     sgd = torch.optim.SGD(model.parameters(), lr=RULE.lr, momentum=RULE.momentum)
