@@ -19,6 +19,9 @@ from optimizer.types import Held, Plan, Prediction, Search, Stage
 from optimizer.units import NANOSECONDS
 from profiler.types import Profile
 
+LONG_RUN = 50
+"""How many times over what is in flight in the first stage is exchanged."""
+
 
 def plan_of(
     profile: Profile,
@@ -108,6 +111,13 @@ def scheduled(plan: Plan, schedule: Schedule) -> Plan:
         stages=stages,
         predicted=predict(stages, plan.batch_size, schedule),
     )
+
+
+def long_run_throughput(plan: Plan) -> float:
+    """Return the samples per second predicted for 1F1B over so many minibatches that the warm-up no longer counts."""
+    crew = plan.crew
+    in_flight = crew.depth(0, LONG_RUN) * crew.replicas[0]
+    return scheduled(plan, round_robin(crew.replicas, LONG_RUN * in_flight)).predicted.throughput_samples_per_s
 
 
 def averaging_bytes(stage: Stage) -> int:

@@ -189,10 +189,13 @@ def _carry_out(job: "_Job", name: str, schemes: Schemes, options: argparse.Names
 
 def _better(replicated: Plan, straight: Plan, *, quiet: bool) -> Plan:
     """Return the plan that is predicted to be faster, and say which that is."""
-    speeds = [plan.predicted.throughput_samples_per_s for plan in (replicated, straight)]
+    from optimizer.assemble import long_run_throughput
+
+    speeds = [long_run_throughput(plan) for plan in (replicated, straight)]
     pays = speeds[0] > speeds[1]
     crew = " + ".join(f"{stage.replicas}" for stage in replicated.stages)
-    found = f"{speeds[0]:.1f} samples/s predicted with stages on {crew} ranks, {speeds[1]:.1f} with a rank each"
+    found = f"{speeds[0]:.1f} samples/s predicted in the long run with stages on {crew} ranks"
+    found += f", {speeds[1]:.1f} with a rank each"
     verdict = "replicated stages pay" if pays else "replicated stages do not pay, and the plan has none"
     note(f"{replicated.model}: {verdict}: {found}", quiet=quiet)
     return replicated if pays else straight

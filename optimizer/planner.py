@@ -135,10 +135,11 @@ class Planner:
         network = self.free.network
         if network is None or not self._links:
             raise OptimizerError("replicated stages need to know what an all-reduce takes; name links with --links")
-        if len(network.all_reduces) != network.size * (network.size - 1) // 2:
+        wanted = {(first, ranks) for ranks in range(2, network.size + 1) for first in range(network.size - ranks + 1)}
+        if set(network.all_reduces) != wanted:
             raise OptimizerError(
-                "the links do not have an all-reduce for any neighbouring ranks; measure them again with python -m "
-                "runtime links"
+                "the links do not have an all-reduce for each group of neighbouring ranks; measure them again with "
+                "python -m runtime links"
             )
         space = space_of(self.free)
         complete = space.complete and len(space.lattice) <= MOST

@@ -33,6 +33,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from optimizer.errors import OptimizerError
 from optimizer.ideals import members_of
 from optimizer.lattice import Integers, Lattice, comparable, sums
 from optimizer.network import Direction, Network
@@ -62,6 +63,9 @@ def best_replicated(problem: Problem, network: Network, found: Lattice) -> Repli
         problem: What layers cost; how many stages it has does not matter.
         network: At least two ranks.
         found: The ideals to cut behind.
+
+    Raises:
+        OptimizerError: There are too many ranks for 64-bit integers.
     """
     size = network.size
     tables = _Tables(problem, network, found, math.lcm(*range(1, size + 1)))
@@ -151,6 +155,10 @@ class _Tables:
         whole = self._costs(self._network.factors.index(factor), factor)
         if ranks > 1:
             whole = whole + _times(self._network.all_reduces[first, ranks], self._learning)
+        if int(whole[self._legal].max()) * self.scale >= int(NEVER):
+            raise OptimizerError(
+                f"{self._network.size} ranks are too many to compare replicas exactly in 64 bits; measure fewer ranks"
+            )
         return np.where(self._legal, whole * (self.scale // ranks), NEVER)
 
     def cut(self, used: int, before: int, behind: int) -> Integers:

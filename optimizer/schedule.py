@@ -34,6 +34,7 @@ SEMANTICS: dict[ScheduleName, str] = {
     "gpipe": "synchronous, one update a flush",
     "sequential": "synchronous, one update a minibatch",
 }
+ROUND_ROBIN = "asynchronous, replicas in turn, one update a round of theirs, weights stashed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ def simulate(
         ValueError: The schedule cannot make progress: an action waits for one that never comes.
     """
     arrived: dict[Action, float] = {}
+    ended: dict[Action, float] = {}
     crew, minibatches = schedule.crew, schedule.minibatches
     ways = {"F": _Ways(down, 0, crew), "B": _Ways(up, 1, crew)}
     spans: list[list[Span]] = [[] for _ in schedule.rows]
@@ -70,8 +71,10 @@ def simulate(
                 needs = needed_by(action, crew, minibatches)
                 if not all(need in arrived for need in needs):
                     break
-                start = max([done[-1].end_s if done else 0.0, *(arrived[need] for need in needs)])
+                there = ended if action.kind == "U" else arrived  # an update needs no message
+                start = max([done[-1].end_s if done else 0.0, *(there[need] for need in needs)])
                 span = Span(action, start, start + _duration(action, durations[action.stage]))
+                ended[action] = span.end_s
                 arrived[action] = ways[action.kind].arrival_s(action, span.end_s) if action.kind != "U" else span.end_s
                 done.append(span)
                 moved = True

@@ -106,7 +106,8 @@ def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Conso
             f"{plan.predicted.throughput_samples_per_s:.1f}",
         )
     console.print(table)
-    console.print(_ceiling(profile, first.num_stages))
+    if all(plan.crew.straight for plan in plans.values()):
+        console.print(_ceiling(profile, first.num_stages))
 
 
 def _together(plans: Mapping[str, Plan]) -> list[tuple[list[str], Plan]]:

@@ -14,19 +14,22 @@ from runtime.wires import ENOUGH_S, LEAST, MOST
 
 SIZES = (1 << 16, 1 << 21, 1 << 27)
 """In bytes, beyond what a cache holds; a model has no use for larger ones than all its weights that learn."""
+LONGEST_S = 3.0
+"""A size that would take longer than this is left out, two sizes being known."""
 
 
 def gradient_sizes(captured: Captured) -> tuple[int, ...]:
     """Return sizes of gradients, ascending: from a small one to the largest that is worth measuring."""
     learning = {path: parameter for path, parameter in captured.model.named_parameters() if path in captured.learning}
     whole = sum(parameter.nbytes for parameter in learning.values())
-    return (*(size for size in SIZES[:-1] if size < whole), max(SIZES[0] * 2, min(whole, SIZES[-1])))
+    least, *others, most = SIZES
+    return (least, *(size for size in others if size < whole), max(2 * least, min(whole, most)))
 
 
 def time_all_reduces(
     group: "dist.ProcessGroup", first: int, ranks: int, sizes: Sequence[int], look: Callable[[], None]
 ) -> tuple[float, ...]:
-    """Return what averaging gradients of each size takes, all ranks being there.
+    """Return what averaging gradients of each size takes, all ranks being there; of the largest only if that is quick.
 
     Args:
         group: The ranks.
@@ -54,4 +57,10 @@ def time_all_reduces(
             with blaming_the_neighbour():
                 dist.broadcast(more, first, group=group)
         found.append(median(times[1:]))
+        following_s = found[-1] * sizes[min(len(found), len(sizes) - 1)] / size
+        more[0] = float(len(found) < 2 or following_s < LONGEST_S)
+        with blaming_the_neighbour():
+            dist.broadcast(more, first, group=group)
+        if not more.item():
+            break
     return tuple(found)

@@ -3,7 +3,7 @@
 busy        it runs an action
 warm-up     it waits before the gradient of its first minibatch (of a round, where the schedule flushes) is there
 starved     it waits for activations
-blocked     it waits for gradients
+blocked     it waits for gradients, or for other replicas' backwards
 drain       it waits after its last forward (of a round, where the schedule flushes)
 
 Of starved and blocked, the *imbalance* is what no schedule could save: the busiest stage has that much more to do.

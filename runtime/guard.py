@@ -58,7 +58,11 @@ def refuse_too_little_memory(
     if sum(needed) - shared <= free_bytes:
         return
     listed = " + ".join(_mib(one) for one in needed)
-    flush = "" if plan.flush_every else ", or --schedule 1f1b-flush, which keeps one weight version"
+    flush = (
+        ""
+        if plan.flush_every or not plan.crew.straight
+        else ", or --schedule 1f1b-flush, which keeps one weight version"
+    )
     raise TooLargeError(
         f"the {len(needed)} stages of {plan.model} need {_mib(sum(needed) - shared)} MiB of memory ({listed}, what two "
         f"share counted once) and {whose} has {_mib(free_bytes)} MiB free; use a smaller --batch-size{flush}"

@@ -124,9 +124,10 @@ def _all_reduces(world: "World", captured: "Captured", timeout_s: float) -> tupl
             said = b""
             if isinstance(group, dist.ProcessGroup) and first <= world.rank < first + ranks:
                 said = msgspec.msgpack.encode(time_all_reduces(group, first, ranks, sizes, world.look))
+                dist.destroy_process_group(group)
             answer = world.all_gather(f"all-reduce {first} {ranks}", said)[first]
             times_s = msgspec.msgpack.decode(answer, type=tuple[float, ...])
-            found.append(AllReduce(first=first, ranks=ranks, sizes_bytes=sizes, times_s=times_s))
+            found.append(AllReduce(first=first, ranks=ranks, sizes_bytes=sizes[: len(times_s)], times_s=times_s))
     return tuple(found)
 
 

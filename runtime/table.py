@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from optimizer.schedule import SEMANTICS
+from optimizer.schedule import ROUND_ROBIN, SEMANTICS
 from optimizer.simulate import has_steady_state
 from optimizer.types import Plan
 from profiler.command import counted
@@ -103,9 +103,10 @@ def show_run(result: RunResult, console: "Console") -> None:
     from rich.table import Table
 
     plan = result.plan
+    semantics = SEMANTICS[plan.schedule] if plan.crew.straight else ROUND_ROBIN
     table = Table(
         title=f"{plan.model}, {plan.method}, {counted(result.minibatches, 'minibatch')}, {_schedule(plan)} "
-        f"({SEMANTICS[plan.schedule]}), {result.channel}, {result.rule.kind}, lr {result.rule.lr:g}",
+        f"({semantics}), {result.channel}, {result.rule.kind}, lr {result.rule.lr:g}",
         caption="Per minibatch. Busy: processor time; waits: for neighbours; sends: copies into the channel, part of "
         "busy; faults: page faults, the median. Peak: resident memory above the empty process.",
         caption_justify="left",

@@ -185,6 +185,8 @@ class _Run:
                 sent_bytes = sum(tensor.nbytes for tensor in gradients)
                 send_result = lambda: before.send_gradients(minibatch, gradients)  # noqa: E731
         else:
+            if stage.averaging:  # the network's time, in which another may be at fault
+                self._note(Phase.WAITING, f"the averaging of gradients in update {minibatch}")
             version = stage.update(minibatch)
         computed = time.perf_counter()
         send_result()

@@ -271,7 +271,7 @@ def test_replicated_stages_are_planned_where_they_pay_and_refused_where_they_are
     assert OPTIMIZE(["--profile", "pays.json", "--links", "pays-links.json", *sure, "-o", "plan.json"]) == 0
     printed = capsys.readouterr()
     assert "replicated stages pay: " in printed.err
-    assert "samples/s predicted with stages on 3 + 1 ranks" in printed.err
+    assert "samples/s predicted in the long run with stages on 3 + 1 ranks" in printed.err
     assert "0 on h0, h1, h2" in printed.out
     assert [stage.replicas for stage in read_json(in_folder / "plan.json", Plan).stages] == [3, 1]
     for arguments in (["check", "plan.json", "pays.json"], ["export", "plan.json", "--to", "torch-pipelining"]):

@@ -11,7 +11,7 @@ from optimizer.crew import Crew
 from optimizer.needs import needs_of
 from optimizer.round_robin import round_robin
 from optimizer.schedule import Action, Kind, Schedule, schedule_of, versions_used
-from optimizer.simulate import Duration, simulate, throughput
+from optimizer.simulate import Duration, Message, simulate, throughput
 
 crews = st.lists(st.integers(1, 4), min_size=1, max_size=4).filter(lambda replicas: sum(replicas) <= 7)
 
@@ -116,6 +116,14 @@ def test_the_slowest_stage_never_waits_in_the_steady_state(replicas: list[int], 
     whole_rounds = math.lcm(*replicas)
     period = (ends[239] - ends[239 - 8 * whole_rounds]) / (8 * whole_rounds)
     assert period == pytest.approx(pace, rel=1e-6)
+
+
+def test_an_update_waits_for_backwards_and_not_for_what_they_send() -> None:
+    ways = [Message(0, 0), Message(0, 0)], [Message(10, 1), Message(0, 0)]
+    rows = simulate(round_robin([1, 2], 4), [Duration(1, 1, 0), Duration(1, 1, 1)], *ways)
+    starts = {str(span.action): span.start_s for row in rows for span in row}
+    assert (starts["1B0"], starts["1B1"]) == (2, 3)
+    assert starts["1U0"] == starts["1U1"] == 4
 
 
 def test_a_stage_of_two_replicas_is_up_to_twice_as_fast() -> None:

@@ -165,9 +165,9 @@ def test_a_plan_for_the_measured_links_is_faster_over_a_slow_wire_than_one_that_
     hosts: Hosts, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hosts.limit("100mbit")
-    text = "model: squeezenet1_1\nbatch_size: 8\nimage_size: 96\nlr: 0.0001\n"
-    (hosts.folder / "squeezenet.yaml").write_text(text)
-    model = ["--config", "squeezenet.yaml"]
+    text = "model: small_models:NarrowPlace\nbatch_size: 8\nimage_size: 32\nlr: 0.0001\n"
+    (hosts.folder / "narrow.yaml").write_text(text)
+    model = ["--config", "narrow.yaml"]
     cores = [str(core) for core in sorted(os.sched_getaffinity(0))]
     for rank in range(COUNT):
         own = cores[rank % len(cores)]
