@@ -61,21 +61,12 @@ class Crew:
         """Return which replica of its stage a rank is."""
         return rank - self.ranks(self.stage_of(rank)).start
 
-    def rank_of(self, stage: int, minibatch: int) -> int:
-        """Return the rank that runs a minibatch at a stage."""
-        ranks = self.ranks(stage)
-        return ranks[minibatch % len(ranks)]
-
     def depth(self, stage: int, minibatches: int) -> int:
         """Return d_s, how many minibatches each replica of a stage has in flight at most."""
         ahead, last = 1, self.replicas[-1]
         for own in reversed(self.replicas[stage:-1]):
             ahead, last = -(-(ahead * last + (last - 1) + (2 * own - 1)) // own), own
         return min(ahead, -(-minibatches // last))
-
-    def version(self, stage: int, minibatch: int, minibatches: int) -> int:
-        """Return which weight version a minibatch reads at a stage."""
-        return max(0, minibatch // self.replicas[stage] - self.depth(stage, minibatches) + 1)
 
     def round_of(self, stage: int, minibatch: int, minibatches: int) -> range:
         """Return the minibatches whose gradients one update of a stage averages."""

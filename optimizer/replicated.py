@@ -76,10 +76,11 @@ def best_replicated(problem: Problem, network: Network, found: Lattice) -> Repli
         if own == used:
             best[used, own, own > 1] = stage[0]
             continue
+        cuts = {other: tables.cut(used - own, other, own) for other in range(1, used - own + 1)}
         for several in (False, True) if own == 1 else (True,):
             before = [one for one in best if one[0] == used - own and (own > 1 or one[2] == several)]
             if before:
-                paces = [np.maximum(best[one], tables.cut(used - own, one[1], own)) for one in before]
+                paces = [np.maximum(best[one], cuts[one[1]]) for one in before]
                 best[used, own, several], origins[used, own, several] = _extended(before, paces, stage)
     state = min((one for one in best if one[0] == size and one[2]), key=lambda one: int(best[one][-1]))
     pace = Fraction(int(best[state][-1]), tables.scale)

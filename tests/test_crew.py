@@ -47,8 +47,9 @@ def test_the_schedule_does_what_the_recurrence_says(replicas: list[int], minibat
         own = list(range(replica, minibatches, replicas[stage]))
         for kind in ("F", "B"):
             assert [action.minibatch for action in row if action.kind == kind] == own
-            assert all(crew.rank_of(stage, minibatch) == rank for minibatch in own)
-        assert versions_used(row) == {b: crew.version(stage, b, minibatches) for b in own}
+            assert all(crew.ranks(stage)[minibatch % replicas[stage]] == rank for minibatch in own)
+        depth = crew.depth(stage, minibatches)
+        assert versions_used(row) == {b: max(0, b // replicas[stage] - depth + 1) for b in own}
         updates = [action.minibatch // replicas[stage] for action in row if action.kind == "U"]
         assert updates == list(range(-(-minibatches // replicas[stage]))), "as many on each replica"
     assert sum(need.in_flight * own for need, own in zip(needs_of(schedule), replicas, strict=True)) >= len(replicas)
