@@ -30,7 +30,7 @@ def _run(options: argparse.Namespace) -> int:
     from profiler.formats import read_profile
 
     plan = straight_plan(options.plan, "check")
-    profile = read_profile(options.profile, plan.batch_size)
+    profile = read_profile(options.profile)
     if digest(to_json(profile)) != plan.profile_digest and profile.loaded_step is not None:
         profile = beside_neighbours(profile)
     if digest(to_json(profile)) != plan.profile_digest:

@@ -266,7 +266,7 @@ def _profiles(options: argparse.Namespace) -> list[_Job]:
     if options.profile:
         from profiler.formats import read_profile
 
-        profile = read_profile(options.profile, options.batch_size)
+        profile = read_profile(options.profile)
         config = configuration.override(configuration.for_model(profile.model), {"batches": options.batches})
         _refuse_others(profile, options)
         for doubt in doubts(profile):

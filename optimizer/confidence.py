@@ -1,8 +1,7 @@
 """How sure a plan is: costs are drawn anew from what the profile says of its uncertainty, and planned for again.
 
-Where a profile keeps its samples, rounds are drawn with replacement, the same ones for all layers, for a slow round is
-slow everywhere, and medians are taken again (a bootstrap). Where it keeps intervals only, each layer's time is drawn
-from a normal distribution with that interval. Copies and memory stay as they are. For every draw r,
+Rounds of measurement are drawn with replacement, the same ones for all layers, for a slow round is slow everywhere, and
+medians are taken again (a bootstrap). Copies and memory stay as they are. For every draw r,
 
     regret(r) = bottleneck of the plan under r ÷ smallest bottleneck under r − 1.
 
@@ -32,8 +31,6 @@ EXAMINED, EXAMINED_OF_MANY = 24, 8
 """So many of the layers with the widest intervals are looked at one by one."""
 MOST_IDEALS = 50_000
 SEED = 0
-NORMAL_WIDTH = 2 * 1.959964
-"""The width of a 95% interval in standard deviations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +62,7 @@ class Confidence:
 
 
 def confidence(problem: Problem, found: Lattice, bounds: Sequence[int], profile: Profile) -> Confidence | None:
-    """Return how sure the split ``bounds`` is, or None where the profile has no intervals or ideals are too many.
+    """Return how sure the split ``bounds`` is, or None where the profile has no samples or ideals are too many.
 
     With many ideals, each draw takes a pass over all of them, so there are fewer draws; under a limit on memory such a
     pass finds a bound only, so then there are none.
@@ -137,17 +134,13 @@ def _spread(profile: Profile, draws: int) -> tuple[Floats, Floats, Floats] | Non
         return None
     medians = np.array([layer.step_s for layer in profile.layers])
     drawing = np.random.default_rng(SEED)
-    rounds = {len(one.samples_s) for row in timings for one in row}
-    if len(rounds) == 1 and min(rounds) > 1:
-        chosen = drawing.integers(0, min(rounds), (draws, min(rounds)))
-        drawn = np.array([sum(np.median(np.array(one.samples_s)[chosen], axis=1) for one in row) for row in timings])
-        low, high = np.quantile(drawn, [0.025, 0.975], axis=1)
-        return drawn, (high - low) / 2, medians
-    width = np.array([sum((one.high_s - one.low_s) ** 2 for one in row) ** 0.5 for row in timings])
-    if not width.any():
+    rounds = {len(timing.samples_s) for row in timings for timing in row}
+    if len(rounds) != 1 or min(rounds) < 2:
         return None
-    drawn = medians[:, None] + width[:, None] / NORMAL_WIDTH * drawing.standard_normal((len(timings), draws))
-    return np.maximum(drawn, 0.0), width / 2, medians
+    chosen = drawing.integers(0, min(rounds), (draws, min(rounds)))
+    drawn = np.array([sum(np.median(np.array(timing.samples_s)[chosen], axis=1) for timing in row) for row in timings])
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=1)
+    return drawn, (high - low) / 2, medians
 
 
 def _timings(*timings: Timing | None) -> Sequence[Timing]:

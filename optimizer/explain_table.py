@@ -90,7 +90,7 @@ def _confidence(found: Explanation) -> list[str]:
     sure = found.confidence
     if sure is None:
         return [
-            "How sure the plan is cannot be told: the profile has no intervals, or legal cuts are too many to redraw."
+            "How sure the plan is cannot be told: the profile has no samples, or legal cuts are too many to redraw."
         ]
     text = (
         f"Drawn anew {sure.draws} times within the profile's uncertainty, this split stays the best in "

@@ -9,21 +9,19 @@ from profiler.command import (
     Parser,
     add_common,
     add_models,
-    batch_sizes,
     configs,
     duration,
     emit_json,
     execute,
-    fresh_profile,
     note,
     positive,
     progress,
     stdout,
 )  # fmt: skip
-from profiler.config import Config, override
+from profiler.config import Config
 from profiler.doubts import doubts
 from profiler.errors import ConfigError
-from profiler.files import refuse_unwritable, to_json, write_whole
+from profiler.files import refuse_unwritable, write_whole
 from profiler.types import Profile
 
 MODELS = ("alexnet", "vgg16", "resnet50")
@@ -47,9 +45,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--view", choices=VIEWS, default="time", help="columns of the printed table (default: time)")
     parser.add_argument("--sort", choices=("order", "time"), default="order", help="as captured, or costliest first")
     parser.add_argument("--top", type=positive, metavar="K", help="show only so many layers")
-    parser.add_argument(
-        "--fit", type=batch_sizes, metavar="1,16", help="fit a line between two batch sizes, checked at a third"
-    )
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the roofline of one model")
     parser.add_argument(
         "--neighbours",
@@ -64,8 +59,6 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     wanted = configs(options, MODELS)
-    if options.fit:
-        return _fit(wanted, options)
     places, printed = _places(wanted, options), []
     for place in places:
         for path in (place.profile, place.table, place.plot):
@@ -93,40 +86,6 @@ def _run(options: argparse.Namespace) -> int:
             elif not options.quiet:
                 show(rows(profile, options.sort, options.top, (options.view,)), stdout())
             note(f"{config.model}: kept in {place.profile}", quiet=options.quiet)
-    emit_json(printed)
-    return 0
-
-
-def _fit(wanted: list[Config], options: argparse.Namespace) -> int:
-    """Fit each model; profiles that are kept and still fit are taken as they are."""
-    from profiler.fit import fit
-    from profiler.fit_table import show_fit
-    from profiler.process import usable_cores
-    from profiler.store import fit_path_for
-
-    if options.output and len(wanted) > 1:
-        raise ConfigError(f"{options.output} is one file for {len(wanted)} fits; name one --model, or give no -o")
-    if options.output and options.output.suffix != ".json":
-        raise ConfigError(f"{options.output} does not end in .json, and a fit is such a file; name one with -o")
-    others = {"--plot": options.plot, "--neighbours": options.neighbours, "--batch-size": options.batch_size}
-    others |= {"--top": options.top, "--view": options.view != "time", "--sort": options.sort != "order"}
-    for flag in (flag for flag, given in others.items() if given):
-        raise ConfigError(f"--fit and {flag} cannot stand together; a fit is of several profiles, so leave one out")
-    low, high = options.fit[0], options.fit[-1]
-    paths = [options.output or fit_path_for(config, low, high) for config in wanted]
-    for path in paths:
-        refuse_unwritable(path)
-    core, printed = usable_cores(options.cores)[0], []
-    for config, path in zip(wanted, paths, strict=True):
-        sized = [override(config, {"batch_size": size}) for size in options.fit]
-        profiles = [fresh_profile(one, core, quiet=options.quiet, budget_s=options.budget) for one in sized]
-        found = fit(profiles)
-        write_whole(path, to_json(found))
-        if options.json:
-            printed.append(found)
-        elif not options.quiet:
-            show_fit(found, profiles, path, stdout())
-        note(f"{config.model}: kept in {path}", quiet=options.quiet)
     emit_json(printed)
     return 0
 

@@ -147,20 +147,6 @@ def size(text: str) -> int:
     return int(found)
 
 
-def batch_sizes(text: str) -> tuple[int, ...]:
-    """Parse ``1,16`` into three batch sizes, the geometric mean between the two; or ``1,4,16`` as it is."""
-    sizes = [positive(part) for part in text.split(",")]
-    if len(sizes) == 2:
-        sizes.insert(1, round((sizes[0] * sizes[1]) ** 0.5))
-    if len(sizes) == 3 and sizes[1] in {sizes[0], sizes[2]}:
-        raise argparse.ArgumentTypeError(
-            f"'{text}' leaves no ascending batch sizes to check the fit at; name 1,16, say"
-        )
-    if len(sizes) != 3 or sizes != sorted(set(sizes)):
-        raise argparse.ArgumentTypeError(f"'{text}' is not two or three ascending batch sizes, such as 1,16 or 1,4,16")
-    return tuple(sizes)
-
-
 def cores(text: str) -> tuple[int, ...]:
     """Parse a list of distinct cores such as ``0,1,2``."""
     try:

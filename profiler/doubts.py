@@ -4,8 +4,6 @@ from profiler.roofline import bound, compute_s, of_roof
 from profiler.types import Layer, Profile
 
 CLOSURE_LIMIT = 0.05
-FIT_LIMIT = 0.05
-"""An error of the whole step up to which a fit is good enough to plan with."""
 OTHER_WORK_LIMIT = 0.3
 DRIFT_LIMIT = 0.05
 FOREIGN_LOAD_LIMIT = 0.03
@@ -22,11 +20,6 @@ def doubts(profile: Profile) -> list[str]:
         found.append(
             f"The parts add up to {more_or_less(profile.closure_error)} than the whole step, most likely because "
             f"{_cause(profile)}."
-        )
-    if abs(profile.fit_error) > FIT_LIMIT:
-        found.append(
-            f"The times are read off a fit that gave {more_or_less(profile.fit_error)} than was measured where it was "
-            "checked; profile the batch size itself."
         )
     if profile.foreign_load > FOREIGN_LOAD_LIMIT:
         found.append(

@@ -19,17 +19,8 @@ FOLDER = Path("profiles")
 
 def path_for(config: Config, folder: Path = FOLDER) -> Path:
     """Return where the profile of ``config`` is kept: ``<model>-b<N>-<size>.json``."""
-    return folder / _name(config, str(config.batch_size))
-
-
-def fit_path_for(config: Config, low: int, high: int, folder: Path = FOLDER) -> Path:
-    """Return where a fit is kept: ``<model>-b<low>..<high>-<size>.json``."""
-    return folder / _name(config, f"{low}..{high}")
-
-
-def _name(config: Config, batch: str) -> str:
     model = config.model.replace(":", "-").replace("/", "-")
-    return f"{model}-b{batch}-{config.size_name}.json"
+    return folder / f"{model}-b{config.batch_size}-{config.size_name}.json"
 
 
 def keep(profile: Profile, path: Path) -> None:

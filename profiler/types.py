@@ -183,7 +183,6 @@ class Profile:
         precision: The largest half-width of an interval among the ten costliest layers, as a share of the median.
         drift: By how much the last third of the rounds was slower than the first, as a share.
         foreign_load: Share of the time in which the core worked for others.
-        fit_error: Where times are read off a fit, how far off that was where it was checked, as a share.
         complete: False for what an interrupt left over; such a profile is not planned with.
     """
 
@@ -217,7 +216,6 @@ class Profile:
     drift: float
     foreign_load: float
     measured_at: str
-    fit_error: float = 0.0
     complete: bool = True
     format_version: Literal[4] = FORMAT_VERSION
 

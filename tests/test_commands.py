@@ -144,15 +144,9 @@ def test_a_stage_for_each_of_too_few_cores_is_said_aloud(
             "raised in its training step: LookupError: no gradient here",
         ),
         (PROFILE, ["--model", "small_models:varying", "--image-size", "16"], "let its factory build the same model"),
-        (PROFILE, ["--model", "alexnet", "--fit", "1,2"], "leaves no ascending batch sizes"),
         (PROFILE, ["--model", "alexnet", "--neighbours", "4711"], "4711 neighbours"),
         (PROFILE, ["--model", "alexnet", "--plot", "roof.png"], "does not end in .svg"),
         (PROFILE, ["--model", "alexnet", "vgg16", "--plot", "roof.svg"], "one file for 2 models"),
-        (PROFILE, ["--model", "alexnet", "--fit", "4,4"], "ascending batch sizes"),
-        (PROFILE, ["--model", "alexnet", "--fit", "1"], "ascending batch sizes"),
-        (PROFILE, ["--model", "alexnet", "vgg16", "--fit", "1,9", "-o", "f.json"], "one file for 2 fits"),
-        (PROFILE, ["--model", "alexnet", "--fit", "1,9", "-o", "f.csv"], "does not end in .json"),
-        (PROFILE, ["--model", "alexnet", "--fit", "1,9", "--plot", "f.svg"], "--fit and --plot cannot stand together"),
         (PROFILE, ["--model", "small_models:forks", "--image-size", "16"], "something that a trace loses"),
         (OPTIMIZE, [*SMALL, "--beside-neighbours"], "name it with --profile FILE"),
         (PROFILE, ["--model", "alexnet", "--sample-shape", "16,x"], "'x' is not a whole number"),
@@ -224,24 +218,6 @@ def test_bad_input_is_refused_in_one_sentence_and_leaves_nothing(
     assert words in line
     given = {"text.json", "wrong.yaml", "scheme.yaml", "study.yaml", "report.html", "profiles"}
     assert not {path.name for path in profiled.iterdir()} - given
-
-
-def test_a_fit_plans_for_a_batch_size_that_was_not_measured(
-    in_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert PROFILE([*SMALL[:2], "--image-size", "16", "--fit", "1,6", "--budget", "0.1s"]) == 0
-    printed = capsys.readouterr()
-    assert "a line for each layer, batch 1 to 6, checked at 2" in printed.out
-    kept = "profiles/small_models-Residual-b1..6-16.json"
-    assert f"kept in {kept}" in printed.err
-    assert OPTIMIZE(["--profile", kept, "--batch-size", "5", "--stages", "2", "-o", "plan.json", "--quiet"]) == 0
-    assert read_json(in_folder / "plan.json", Plan).batch_size == 5
-    assert RUN(["run", "--plan", "plan.json", "--batches", "4", "--quiet"]) == 0
-    for arguments, words in (([], "choose one with --batch-size"), (["--batch-size", "7"], "batch sizes 1 to 6")):
-        capsys.readouterr()
-        code, line = refusal(OPTIMIZE, ["--profile", kept, *arguments], capsys)
-        assert code == 2
-        assert words in line
 
 
 def test_a_profile_from_another_machine_is_planned_for_when_told_so(

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import pytest
 from strategies import chain
 
 from optimizer.confidence import Confidence, confidence
 from optimizer.planner import Planner
 from profiler.statistics import timing
-from profiler.types import Profile, Timing
+from profiler.types import Profile
 
 
 def with_samples(found: Profile, samples_s: Sequence[Sequence[float]]) -> Profile:
@@ -56,18 +55,6 @@ def test_a_layer_on_the_fence_makes_the_plan_unsure_and_is_named() -> None:
     assert unsure.layers[0].layer == "l1"
 
 
-def test_intervals_do_where_there_are_no_samples() -> None:
-    found = chain([5, 1, 5])
-    wide = Timing(median_s=1e-3, low_s=0.0, high_s=9e-3)
-    sharp = [Timing(median_s=5e-3, low_s=5e-3, high_s=5e-3)] * 2
-    layers = [
-        replace(layer, forward=time) for layer, time in zip(found.layers, (sharp[0], wide, sharp[1]), strict=True)
-    ]
-    result = sure(replace(found, layers=tuple(layers)))
-    assert result.layers[0].layer == "l1"
-    assert result.layers[0].half_width_s == pytest.approx(4.5e-3)
-
-
-def test_without_intervals_nothing_is_said() -> None:
+def test_without_samples_nothing_is_said() -> None:
     planner = Planner(chain([1, 2]), 2, 8)
     assert confidence(planner.problem, planner.space.lattice, planner.best.bounds, planner.profile) is None
