@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,6 @@ from profiler.command import (
     add_common,
     add_models,
     configs,
-    duration,
     emit_json,
     execute,
     fresh_profile,
@@ -29,7 +28,7 @@ from profiler.command import (
     size,
     stdout,
 )
-from profiler.config import Config, suggest
+from profiler.config import suggest
 from profiler.doubts import doubts
 from profiler.errors import ConfigError
 from profiler.files import read_json, refuse_unwritable, to_json, write_whole
@@ -39,7 +38,6 @@ from profiler.types import Profile
 if TYPE_CHECKING:
     from optimizer.planner import Planner
 
-REFINED_LAYERS = 10
 LIST = ".txt"
 LINK_BLIND = "link-blind"
 
@@ -76,7 +74,6 @@ def main(argv: list[str] | None = None) -> int:
         "--replicate", action="store_true", help="let stages have several of the ranks in --links, where that pays"
     )
     parser.add_argument("--explain", action="store_true", help="say why, what else there is, and how sure it is")
-    parser.add_argument("--refine", type=duration, metavar="60s", help="measure again the layers that matter most")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the layer graph with its stages")
     parser.add_argument("--any-machine", action="store_true", help="plan for --profile wherever it was measured")
     parser.add_argument(
@@ -124,13 +121,11 @@ def _refuse_contradictions(options: argparse.Namespace) -> None:
         "--cut-after": options.cut_after,
         "--memory-limit": options.memory_limit,
         "--explain": options.explain,
-        "--refine": options.refine,
     }
     for flag in (flag for flag, value in given.items() if value and options.method != EXACT):
         raise OptimizerError(f"{flag} is of the best split and --method {options.method} of another; leave one out")
-    for flag in ("--explain", "--refine"):
-        if options.links and given[flag]:
-            raise OptimizerError(f"{flag} knows equal cores only, and --links has others; leave one out")
+    if options.links and options.explain:
+        raise OptimizerError("--explain knows equal cores only, and --links has others; leave one out")
     if options.replicate:
         _refuse_beside_replicate(given, options)
     if options.output and options.plot and options.output.resolve() == options.plot.resolve():
@@ -159,8 +154,6 @@ def _carry_out(job: "_Job", name: str, schemes: Schemes, options: argparse.Names
     from optimizer.explain import explain
 
     planner = _planner(job, options)
-    if options.refine:
-        planner = _refined(job, planner, options)
     plans = plans_for(
         (OPTIMIZED, *schemes, *PEER_NAMES), planner, schemes, lambda sentence: note(sentence, quiet=options.quiet)
     )
@@ -213,31 +206,6 @@ def _planner(job: "_Job", options: argparse.Namespace) -> "Planner":
     )  # fmt: skip
 
 
-def _refined(job: "_Job", planner: "Planner", options: argparse.Namespace) -> "Planner":
-    """Measure again the layers whose uncertainty matters most, and say what has come of it."""
-    from optimizer.confidence import confidence
-
-    found = confidence(planner.problem, planner.space.lattice, planner.best.bounds, planner.profile)
-    if found is None or job.config is None:
-        raise OptimizerError(
-            f"{planner.profile.model} cannot be refined: its profile has no intervals, or legal cuts are too many to "
-            "redraw; leave out --refine"
-        )
-    layers = tuple(one.layer for one in found.layers[:REFINED_LAYERS])
-    profile = fresh_profile(job.config, job.core, quiet=options.quiet, budget_s=options.refine, layers=layers)
-    if profile == job.profile:  # which was known better, as has been said
-        return planner
-    again = _planner(replace(job, profile=profile), options)
-    sure = confidence(again.problem, again.space.lattice, again.best.bounds, profile)
-    same = "the same split" if again.best.bounds == planner.best.bounds else "another split"
-    note(
-        f"{profile.model}: refined {', '.join(layers)}: {same}, which stays the best in "
-        f"{sure.stays_best if sure else 0:.0%} of the draws ({found.stays_best:.0%} before)",
-        quiet=options.quiet,
-    )
-    return again
-
-
 def _write(plan: Plan, planner: "Planner", options: argparse.Namespace) -> None:
     if options.output:
         if options.output.suffix == LIST:
@@ -254,12 +222,10 @@ def _write(plan: Plan, planner: "Planner", options: argparse.Namespace) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A profile to plan for; ``config`` and ``core`` say how it was measured, where we did that ourselves."""
+    """A profile to plan for, and how many minibatches the predictions are for."""
 
     profile: Profile
     minibatches: int
-    config: Config | None = None
-    core: int = 0
 
 
 def _profiles(options: argparse.Namespace) -> list[_Job]:
@@ -272,8 +238,6 @@ def _profiles(options: argparse.Namespace) -> list[_Job]:
         for doubt in doubts(profile):
             note(f"{options.profile}: {doubt}", quiet=options.quiet)
         _refuse_elsewhere(profile, options)
-        if options.refine:
-            raise ConfigError("--refine measures, and --profile names what was measured; leave one of them out")
         return [_Job(profile, config.batches)]
     if options.beside_neighbours:
         raise ConfigError("--beside-neighbours needs a profile that was measured so; name it with --profile FILE")
@@ -284,7 +248,7 @@ def _profiles(options: argparse.Namespace) -> list[_Job]:
     from profiler.process import usable_cores
 
     core = usable_cores(options.cores)[0]
-    return [_Job(fresh_profile(config, core, quiet=options.quiet), config.batches, config, core) for config in wanted]
+    return [_Job(fresh_profile(config, core, quiet=options.quiet), config.batches) for config in wanted]
 
 
 def _refuse_elsewhere(profile: Profile, options: argparse.Namespace) -> None:

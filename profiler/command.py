@@ -207,12 +207,9 @@ def fresh_profile(
     *,
     quiet: bool,
     budget_s: float | None = None,
-    layers: tuple[str, ...] = (),
     folder: Path = Path("profiles"),
 ) -> Profile:
     """Return the profile kept in ``folder`` that still fits, or measure one and keep it, with a progress bar.
-
-    With ``layers``, one is measured in which these are known better.
 
     Raises:
         ProfilerError: The model cannot be built or captured.
@@ -231,7 +228,6 @@ def fresh_profile(
         lambda sentence: note(sentence, quiet=quiet),
         folder=folder,
         budget_s=budget_s,
-        layers=layers,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from profiler.assemble import Counts, Measured, profile_of
-from profiler.budget import Budget, Rounds, spend
+from profiler.budget import Rounds, spend
 from profiler.config import Config
 from profiler.errors import CaptureError, blaming
 from profiler.link import measure_link
@@ -22,6 +22,8 @@ from profiler.types import Profile
 from profiler.work import Work
 from profiler.workload import minibatch
 
+BUDGET_S = 30.0
+"""How long rounds are run where nothing else is said."""
 WORK_TOLERANCE = 0.01
 """By how much the operations of the captured step may differ from those of the plain one."""
 
@@ -41,7 +43,7 @@ def measure(
     cores: Sequence[int],
     advance: Callable[[float], None],
     *,
-    budget: Budget = Budget(),  # noqa: B008 - it is frozen
+    budget_s: float = BUDGET_S,
     clocks: Clocks = Clocks(),  # noqa: B008 - it is frozen
 ) -> Profile:
     """Profile a captured model.
@@ -51,7 +53,7 @@ def measure(
         captured: The model, as ``captured_model`` gives it.
         cores: The core to measure on, and those on which neighbours train meanwhile.
         advance: Called with shares of the work done that add up to 1, for a progress bar.
-        budget: How long to run rounds.
+        budget_s: How long to run rounds.
         clocks: Where times are read.
 
     Raises:
@@ -94,17 +96,16 @@ def measure(
             neighbours=len(others),
             loaded=loaded,
         )
-        _spend(rounds, measured, budget, clocks, advance)
+        _spend(rounds, measured, budget_s, clocks, advance)
     return profile_of(measured)
 
 
 def _spend(
-    rounds: Rounds, measured: Measured, budget: Budget, clocks: Clocks, advance: Callable[[float], None]
+    rounds: Rounds, measured: Measured, budget_s: float, clocks: Clocks, advance: Callable[[float], None]
 ) -> None:
     """Run rounds; what an interrupt leaves over goes with it."""
-    names = measured.captured.layer_names
     try:
-        spend(rounds, budget, clocks.wall, advance, [names.index(name) for name in budget.layers])
+        spend(rounds, budget_s, clocks.wall, advance)
     except KeyboardInterrupt as error:
         measured.samples.trim()
         measured.loaded.trim()

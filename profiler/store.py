@@ -36,7 +36,6 @@ def profile_for(
     *,
     folder: Path = FOLDER,
     budget_s: float | None = None,
-    layers: tuple[str, ...] = (),
 ) -> Profile:
     """Return the kept profile that fits ``config`` on this machine, or measure one on ``core`` and keep it.
 
@@ -47,7 +46,6 @@ def profile_for(
         report: Called with sentences on what is used and what casts doubt on it.
         folder: Where profiles are kept.
         budget_s: How long to measure, if it has to be; None for the usual time.
-        layers: Those to be known better; then a kept profile does only where the new one is known less well.
 
     Raises:
         ProfilerError: The model cannot be built or captured, or a file cannot be read or written.
@@ -64,22 +62,12 @@ def profile_for(
         difference = f"that one was measured elsewhere: {'; '.join(others)}"
     if found and not difference and captured.digest != found.model_digest:
         difference = "the model has changed since"
-    if found and not difference and layers:
-        difference = "some of its layers are to be known better"
     if found and not difference:
         report(f"{config.model}: using the profile {path} of {found.measured_at}")
         return found
     report(f"{config.model}: measuring a profile for {path}: {difference}")
     with progress() as advance:
-        profile = measured(
-            captured, config, [core], path, advance=advance, report=report, budget_s=budget_s, layers=layers
-        )
-    if found and layers and profile.precision > found.precision:
-        report(
-            f"{config.model}: the new profile is known to ±{profile.precision:.1%} only and the kept one to "
-            f"±{found.precision:.1%}, so that one stays; try again on an idle core"
-        )
-        return found
+        profile = measured(captured, config, [core], path, advance=advance, report=report, budget_s=budget_s)
     keep(profile, path)
     for doubt in doubts(profile):
         report(f"{config.model}: {doubt}")
@@ -95,7 +83,6 @@ def measured(
     advance: Callable[[float], None],
     report: Callable[[str], None],
     budget_s: float | None = None,
-    layers: tuple[str, ...] = (),
 ) -> Profile:
     """Measure a profile that is to be kept at ``path``; what an interrupt leaves over is kept beside it.
 
@@ -103,12 +90,10 @@ def measured(
         ProfilerError: As ``measure``.
         Interrupted: Ctrl-C was pressed.
     """
-    from profiler.budget import Budget
-    from profiler.measure import Interrupted, measure
+    from profiler.measure import BUDGET_S, Interrupted, measure
 
-    budget = Budget(budget_s or Budget().seconds, layers)
     try:
-        return measure(config, captured, cores, advance, budget=budget)
+        return measure(config, captured, cores, advance, budget_s=budget_s or BUDGET_S)
     except Interrupted as interrupted:
         if interrupted.partial:
             partial = path.with_suffix(".partial.json")

@@ -5,7 +5,7 @@ from itertools import count
 
 import pytest
 
-from profiler.budget import ENOUGH_ROUNDS, LEAST_ROUNDS, Budget, precision, spend
+from profiler.budget import ENOUGH_ROUNDS, LEAST_ROUNDS, precision, spend
 from profiler.doubts import MOST_ROUNDS
 from profiler.rounds import Samples
 
@@ -28,7 +28,7 @@ class FakeStepper:
 def run(times: Callable[[int], list[float]], budget_s: float) -> tuple[FakeStepper, list[float]]:
     stepper = FakeStepper(times)
     shares: list[float] = []
-    spend(stepper, Budget(budget_s), lambda: stepper.now, shares.append)
+    spend(stepper, budget_s, lambda: stepper.now, shares.append)
     return stepper, shares
 
 
@@ -72,15 +72,3 @@ def test_only_the_costliest_layers_have_to_be_known() -> None:
     stepper, _ = run(times, 1000.0)
     assert len(stepper.samples.whole_step) == ENOUGH_ROUNDS
     assert precision(stepper.samples) == 0.0
-
-
-def test_layers_that_are_named_have_to_be_known_better_whatever_they_cost() -> None:
-    """The costliest layer is known at once; the one that was asked for is not, and takes the budget."""
-    stepper = FakeStepper(lambda number: [5.0, 0.1 * (1 + number % 2)])
-    spend(stepper, Budget(300.0, ("small",)), lambda: stepper.now, lambda _share: None, [1])
-    assert stepper.now == 300.0, "more rounds than are usual"
-    stepper = FakeStepper(lambda number: [5.0 + number % 2, 0.1])
-    spend(stepper, Budget(300.0, ("small",)), lambda: stepper.now, lambda _share: None, [1])
-    assert len(stepper.samples.whole_step) == ENOUGH_ROUNDS
-    assert precision(stepper.samples, [1]) == 0.0
-    assert precision(stepper.samples) > 0.0

@@ -7,7 +7,7 @@ import psutil
 import pytest
 import small_models
 
-from profiler.budget import LEAST_ROUNDS, Budget
+from profiler.budget import LEAST_ROUNDS
 from profiler.config import Config
 from profiler.errors import ProcessError
 from profiler.measure import measure
@@ -43,7 +43,7 @@ def test_neighbours_work_when_told_and_rest_when_told(usable: tuple[int, ...]) -
 
 def test_a_profile_beside_neighbours_holds_both_kinds_of_times(usable: tuple[int, ...], in_folder: Path) -> None:  # noqa: ARG001
     cores, others = [usable[0], usable[-1]], children()
-    found = measure(CONFIG, captured_model(CONFIG), cores, lambda _share: None, budget=Budget(0.1))
+    found = measure(CONFIG, captured_model(CONFIG), cores, lambda _share: None, budget_s=0.1)
     assert found.neighbours == 1
     assert found.loaded_step is not None
     assert len(found.loaded_step.samples_s) == found.rounds >= LEAST_ROUNDS

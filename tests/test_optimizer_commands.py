@@ -116,21 +116,6 @@ def test_a_plan_that_lies_is_found_out(in_folder: Path, kept: Profile, capsys: p
     assert "another profile" in line
 
 
-def test_refining_measures_again_and_says_what_came_of_it(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = [*SMALL, "--stages", "2", "--refine", "0.2s", "-o", "plan.json"]
-    assert OPTIMIZE(arguments) == 0
-    printed = capsys.readouterr()
-    assert "are to be known better" in printed.err
-    assert ("stays the best in" in printed.err) != ("so that one stays" in printed.err), "replaced, or not"
-    code, line = refusal(OPTIMIZE, ["--profile", "p.json", "--refine", "1s", "--any-machine"], capsys)
-    assert code == 2
-    assert "cannot read p.json" in line
-    (found,) = (in_folder / "profiles").iterdir()
-    code, line = refusal(OPTIMIZE, ["--profile", str(found), "--refine", "1s"], capsys)
-    assert code == 2
-    assert "--refine measures" in line
-
-
 def changed(text: str, old: str, new: str) -> str:
     assert old in text
     return text.replace(old, new, 1)
@@ -187,7 +172,6 @@ def test_a_truncated_file_is_refused(in_folder: Path, capsys: pytest.CaptureFixt
         (["--plot", "one.svg", "-o", "one.svg"], "one file for the plan and the drawing"),
         (["--method", "pipedreams"], "did you mean 'pipedream'"),
         (["--plot", "plan.png"], "does not end in .svg"),
-        (["--refine", "0s"], "is not a time above 0"),
     ],
 )
 @pytest.mark.usefixtures("kept")

@@ -72,23 +72,3 @@ def test_a_broken_profile_is_measured_again(said: list[str], usable: tuple[int, 
     ask(said, CONFIG, usable[0])
     assert "is not a profile" in said[0]
     assert read_json(store.path_for(CONFIG), Profile).complete
-
-
-@pytest.mark.parametrize(("kept_precision", "stays"), [(0.0, True), (1e9, False)])
-def test_a_refined_profile_replaces_the_kept_one_unless_it_is_known_less_well(
-    said: list[str],
-    usable: tuple[int, ...],
-    fresh: Profile,
-    kept_precision: float,
-    stays: bool,  # noqa: FBT001 - a parameter of the test
-) -> None:
-    kept = replace(fresh, precision=kept_precision)
-    store.keep(kept, store.path_for(CONFIG))
-    layers = (fresh.layers[0].name,)
-    found = store.profile_for(
-        CONFIG, usable[0], lambda: nullcontext(lambda _share: None), said.append, budget_s=0.1, layers=layers
-    )
-    assert "some of its layers are to be known better" in said[0]
-    assert read_json(store.path_for(CONFIG), Profile) == found
-    assert (found == kept) is stays
-    assert any("so that one stays" in sentence for sentence in said) is stays
