@@ -6,15 +6,12 @@ from itertools import pairwise
 from typing import Any
 
 from optimizer.check_bound import Downwards
-from optimizer.check_network import Message, factor, messages, slowest_cycle_s
 from optimizer.check_schedule import predictions
 from optimizer.check_words import Words, nanoseconds
 from optimizer.types import Plan
 from profiler.types import Profile
 
 TOLERANCE_S, RELATIVE = 2e-9, 1e-9
-WIRE_TOLERANCE_S = 1e-6
-"""The search has the slopes of wires in whole numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,59 +94,49 @@ def _broken_limits(plan: Plan, words: Words) -> Iterator[str]:
 
 
 def _differences(plan: Plan, words: Words) -> Iterator[str]:
-    befores = _befores(plan)
-    works_s, updates_s, wires_s = [], [], []
-    profile, tolerance_s = words.profile, TOLERANCE_S if plan.links is None else WIRE_TOLERANCE_S
-    for number, (stage, (before, through)) in enumerate(zip(plan.stages, pairwise(befores), strict=True)):
-        words = Words(profile, factor(plan, profile, number))
+    totals_ns = []
+    for number, (stage, (before, through)) in enumerate(zip(plan.stages, pairwise(_befores(plan)), strict=True)):
         last = number == plan.num_stages - 1
         down, up = words.crossing(through), words.crossing(before)
-        (message_down_s, latency_down_s), (message_up_s, latency_up_s) = _messages(plan, words, number, through)
         compute_ns = sum(words.compute_ns[name] for name in stage.layers) + (words.loss_ns if last else 0)
+        forward_ns = sum(words.forward_ns[name] for name in stage.layers) + (words.loss_forward_ns if last else 0)
         beside_ns = sum(words.update_ns[name] for name in stage.layers)
         in_place_ns = beside_ns - sum(words.saving_ns[name] for name in stage.layers)
         update_ns = in_place_ns if last else beside_ns
         down_ns, up_ns = sum(map(words.down_ns.__getitem__, down)), sum(map(words.up_ns.__getitem__, up))
-        works_s.append((compute_ns + down_ns + up_ns) / 1e9)
-        updates_s.append(update_ns / 1e9)
-        wires_s.append(((message_down_s, latency_down_s), (message_up_s, latency_up_s)))
-        forward_ns = sum(words.forward_ns[name] for name in stage.layers) + (words.loss_forward_ns if last else 0)
-        pairs: list[tuple[str, Any, Any]] = [
-            ("forward_s", stage.forward_s, forward_ns / 1e9),
-            ("backward_s", stage.backward_s, (compute_ns - forward_ns) / 1e9),
-            ("send_forward_s", stage.send_forward_s, down_ns / 1e9),
-            ("send_backward_s", stage.send_backward_s, up_ns / 1e9),
-            ("flops", stage.flops, sum(words.layers[name].flops for name in stage.layers)),
-            ("compute_s", stage.compute_s, compute_ns / 1e9),
-            ("update_s", stage.update_s, update_ns / 1e9),
-            ("update_beside_s", stage.update_beside_s, beside_ns / 1e9),
-            ("update_in_place_s", stage.update_in_place_s, in_place_ns / 1e9),
-            ("send_s", stage.send_s, (down_ns + up_ns) / 1e9),
-            ("receive_s", stage.receive_s, 0.0),
-            ("message_down_s", stage.message_down_s, message_down_s),
-            ("message_up_s", stage.message_up_s, message_up_s),
-            ("latency_down_s", stage.latency_down_s, latency_down_s),
-            ("latency_up_s", stage.latency_up_s, latency_up_s),
-            ("memory_bytes", stage.memory_bytes, words.memory_bytes(plan, number, before, through)),
-            ("send_bytes", stage.send_bytes, sum(map(words.down_bytes, down)) + sum(map(words.up_bytes, up))),
-            ("held", stage.held, words.held(before, through)),
-            ("boundary", sorted(stage.boundary), sorted(down)),
-        ]
-        for name, said, found in pairs:
-            if abs(said - found) > tolerance_s if isinstance(said, float) else said != found:
-                yield f"stage {number}: {name} is {found} by the profile and {said} in the plan"
-    found_s = slowest_cycle_s(works_s, updates_s, wires_s[:-1])
-    if abs(found_s - plan.bottleneck_s) > tolerance_s:
-        yield f"bottleneck_s is {found_s} by the profile and {plan.bottleneck_s} in the plan"
+        totals_ns.append(compute_ns + update_ns + down_ns + up_ns)
+        priced: dict[str, Any] = {
+            "forward_s": forward_ns / 1e9,
+            "backward_s": (compute_ns - forward_ns) / 1e9,
+            "send_forward_s": down_ns / 1e9,
+            "send_backward_s": up_ns / 1e9,
+            "flops": sum(words.layers[name].flops for name in stage.layers),
+            "compute_s": compute_ns / 1e9,
+            "update_s": update_ns / 1e9,
+            "update_beside_s": beside_ns / 1e9,
+            "update_in_place_s": in_place_ns / 1e9,
+            "send_s": (down_ns + up_ns) / 1e9,
+            "receive_s": 0.0,
+            "message_down_s": 0.0,
+            "message_up_s": 0.0,
+            "latency_down_s": 0.0,
+            "latency_up_s": 0.0,
+            "memory_bytes": words.memory_bytes(plan, number, before, through),
+            "send_bytes": sum(map(words.down_bytes, down)) + sum(map(words.up_bytes, up)),
+            "held": words.held(before, through),
+            "boundary": tuple(down),
+        }
+        for name, price in priced.items():
+            claim = getattr(stage, name)
+            if abs(claim - price) > TOLERANCE_S if isinstance(claim, float) else claim != price:
+                yield f"stage {number}: {name} is {price} by the profile and {claim} in the plan"
+    bottleneck_s = max(totals_ns) / 1e9
+    if abs(bottleneck_s - plan.bottleneck_s) > TOLERANCE_S:
+        yield f"bottleneck_s is {bottleneck_s} by the profile and {plan.bottleneck_s} in the plan"
     for name in ("model", "model_digest", "batch_size", "input_shape", "vocabulary", "momenta"):
-        said, found = getattr(plan, name), getattr(words.profile, name)
-        if said != found:
-            yield f"{name} is {found} in the profile and {said} in the plan"
-
-
-def _messages(plan: Plan, words: Words, cut: int, before: set[str]) -> tuple[Message, Message]:
-    crossing = words.crossing(before)
-    return messages(plan, cut, sum(map(words.down_bytes, crossing)), sum(map(words.up_bytes, crossing)))
+        claim, price = getattr(plan, name), getattr(words.profile, name)
+        if claim != price:
+            yield f"{name} is {price} in the profile and {claim} in the plan"
 
 
 def _broken_predictions(plan: Plan) -> Iterator[str]:
@@ -163,8 +150,6 @@ def _bound(plan: Plan, words: Words) -> Finding:
     """Say whether some legal split stays below the plan's lower bound."""
     bound = f"{plan.lower_bound_s * 1e3:.3f} ms"
     claim = f"so the plan is the best{plan.limits}" if plan.optimal else f"so none is more than {plan.gap:.1%} faster"
-    if plan.links is not None:
-        return Finding(holds=None, text=f"bound: whether a split stays below {bound} was not checked over a network")
     if nanoseconds(plan.lower_bound_s) <= words.simple_bound_ns(plan.num_stages):
         reason = "for an even share of the whole or the largest part alone takes that much"
         return Finding(holds=True, text=f"bound: no split{plan.limits} is below {bound}, {reason}, {claim}")

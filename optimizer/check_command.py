@@ -30,6 +30,8 @@ def _run(options: argparse.Namespace) -> int:
     from profiler.formats import read_profile
 
     plan = straight_plan(options.plan, "check")
+    if plan.links:
+        raise OptimizerError(f"{options.plan} is for measured links, which check does not know; plan without --links")
     profile = read_profile(options.profile)
     if digest(to_json(profile)) != plan.profile_digest and profile.loaded_step is not None:
         profile = beside_neighbours(profile)

@@ -29,12 +29,10 @@ def predictions(plan: Plan) -> dict[str, float]:
         graph.add_nodes_from(order)
         graph.add_edges_from(pairwise(order))
     busy_s = sum(took.values())
-    for cut, stage in enumerate(plan.stages[:-1]):
+    for cut in range(stages - 1):
         for batch in range(minibatches):
-            down = ("down", stage.message_down_s, stage.latency_down_s)
-            up = ("up", stage.message_up_s, stage.latency_up_s)
-            _send(graph, took, down, [("F", cut, batch), ("F", cut + 1, batch)])
-            _send(graph, took, up, [("B", cut + 1, batch), ("B", cut, batch)])
+            graph.add_edge(("F", cut, batch), ("F", cut + 1, batch))
+            graph.add_edge(("B", cut + 1, batch), ("B", cut, batch))
     end: dict[Action, float] = {}
     for action in nx.topological_sort(graph):
         end[action] = took[action] + max((end[before] for before in graph.predecessors(action)), default=0.0)
@@ -48,20 +46,6 @@ def predictions(plan: Plan) -> dict[str, float]:
         "makespan_s": makespan_s,
         "bubble_share": 1 - busy_s / (stages * makespan_s) if makespan_s else 0.0,
     }
-
-
-def _send(
-    graph: "nx.DiGraph[Action]", took: dict[Action, float], way: tuple[str, float, float], ends: list[Action]
-) -> None:
-    """Let a message go between two actions: on its way behind the one before, and then for as long as the latency."""
-    name, whole_s, latency_s = way
-    sender, reader = ends
-    cut, batch = min(sender[1], reader[1]), sender[2]
-    on_way, arriving = (name, cut, batch), (f"{name}, arriving", cut, batch)
-    took |= {on_way: whole_s - latency_s, arriving: latency_s}
-    graph.add_edges_from([(sender, on_way), (on_way, arriving), (arriving, reader)])
-    if batch:
-        graph.add_edge((name, cut, batch - 1), on_way)
 
 
 def _order(stage: int, stages: int, minibatches: int) -> list[Action]:

@@ -4,7 +4,6 @@ Nothing here is shared with the search; ``costs`` and ``memory`` state the same 
 """
 
 from collections.abc import Iterable
-from fractions import Fraction
 
 import networkx as nx
 
@@ -16,22 +15,22 @@ from profiler.types import INPUT, Layer, Profile
 class Words:
     """A profile's layers, edges and values, by name; times in nanoseconds."""
 
-    def __init__(self, profile: Profile, factor: Fraction = Fraction(1)) -> None:
-        """Read the profile, for a core that takes ``factor`` times as long as the one it was measured on."""
-        self.profile, self._factor = profile, factor
+    def __init__(self, profile: Profile) -> None:
+        """Read the profile."""
+        self.profile = profile
         self.layers: dict[str, Layer] = {layer.name: layer for layer in profile.layers}
-        self.forward_ns = {name: self._ns(layer.forward_s) for name, layer in self.layers.items()}
-        self.update_ns = {name: self._ns(layer.update_s) for name, layer in self.layers.items()}
-        self.compute_ns = {name: self.forward_ns[name] + self._ns(one.backward_s) for name, one in self.layers.items()}
+        self.forward_ns = {name: nanoseconds(layer.forward_s) for name, layer in self.layers.items()}
+        self.update_ns = {name: nanoseconds(layer.update_s) for name, layer in self.layers.items()}
+        self.compute_ns = {
+            name: self.forward_ns[name] + nanoseconds(one.backward_s) for name, one in self.layers.items()
+        }
         self.work_ns = {name: self.compute_ns[name] + self.update_ns[name] for name in self.layers}
         self.saving_ns = {
-            name: round(
-                (nanoseconds(layer.update_s) - nanoseconds(layer.update_s * layer.in_place_share)) * self._factor
-            )
+            name: nanoseconds(layer.update_s) - nanoseconds(layer.update_s * layer.in_place_share)
             for name, layer in self.layers.items()
         }
-        self.loss_forward_ns = self._ns(profile.loss.forward_s)
-        self.loss_ns = self.loss_forward_ns + self._ns(profile.loss.backward_s)
+        self.loss_forward_ns = nanoseconds(profile.loss.forward_s)
+        self.loss_ns = self.loss_forward_ns + nanoseconds(profile.loss.backward_s)
         self.graph: nx.DiGraph[str] = nx.DiGraph()
         self.graph.add_nodes_from(self.layers)
         self.graph.add_edges_from((edge.source, edge.target) for edge in profile.edges if edge.source != INPUT)
@@ -40,11 +39,8 @@ class Words:
             if edge.kind == "data":
                 self.readers[edge.source].add(edge.target)
         names = [INPUT, *self.layers]
-        self.down_ns = {name: self._ns(copy_s(profile.link, self.down_bytes(name))) for name in names}
-        self.up_ns = {name: self._ns(copy_s(profile.link, self.up_bytes(name))) for name in names}
-
-    def _ns(self, seconds: float) -> int:
-        return round(nanoseconds(seconds) * self._factor)
+        self.down_ns = {name: nanoseconds(copy_s(profile.link, self.down_bytes(name))) for name in names}
+        self.up_ns = {name: nanoseconds(copy_s(profile.link, self.up_bytes(name))) for name in names}
 
     def crossing(self, before: set[str]) -> list[str]:
         """Return the values made in ``before``, or put in, and read outside it, the loss being outside."""

@@ -1,7 +1,4 @@
-"""Say why no split fits into the memory, and what would: a larger limit, or a smaller minibatch.
-
-For another batch size, what a minibatch holds is taken to grow in proportion to its samples, and parameters stay.
-"""
+"""Say why no split fits into the memory, and the limit that would do."""
 
 from dataclasses import replace
 
@@ -18,7 +15,7 @@ MOST_SOLVED = 50_000
 """With more ideals, planning again takes too long to be done a dozen times."""
 
 
-def why_nothing_fits(problem: Problem, model: str, batch_size: int) -> PartitionError:
+def why_nothing_fits(problem: Problem, model: str) -> PartitionError:
     """Return the error for a problem that has no solution."""
     stages, limit = problem.stages, problem.memory_limit_bytes
     needed = None if limit is None else smallest_limit(problem)
@@ -28,17 +25,7 @@ def why_nothing_fits(problem: Problem, model: str, batch_size: int) -> Partition
     layer, alone = tightest(problem)
     return InfeasibleError(
         f"no split of {model} into {stages} stages was found that fits into {_size(limit)} a stage: the tightest "
-        f"layer, {layer}, takes {_mib(alone)} alone; use --memory-limit {_mib(needed)} or more"
-        f"{_smaller_batch(problem, batch_size)}"
-    )
-
-
-def _smaller_batch(problem: Problem, batch_size: int) -> str:
-    if batch_size == 1:
-        return ""
-    batch = largest_batch(problem, batch_size)
-    return (
-        f", or a profile of --batch-size {batch}" if batch else "; at no smaller --batch-size was one found that fits"
+        f"layer, {layer}, takes {_mib(alone)} alone; use --memory-limit {_mib(needed)} or more, or a smaller --batch-size"
     )
 
 
@@ -79,37 +66,6 @@ def tightest(problem: Problem) -> tuple[str, int]:
     alone = [stage_bytes(problem.costs, last, 0, 1 << at) for at in range(len(problem.costs.layers))]
     most = max(range(len(alone)), key=alone.__getitem__)
     return problem.costs.layers[most].name, alone[most]
-
-
-def largest_batch(problem: Problem, batch_size: int) -> int | None:
-    """Return the largest smaller batch size at which a split keeps the limit, or None if there is none."""
-    assert problem.memory_limit_bytes is not None
-    fits, too_large = 0, batch_size
-    while too_large - fits > 1:
-        middle = (fits + too_large) // 2
-        needed = smallest_limit(_scaled(problem, middle, batch_size))
-        if needed is not None and needed <= problem.memory_limit_bytes:
-            fits = middle
-        else:
-            too_large = middle
-    return fits or None
-
-
-def _scaled(problem: Problem, wanted: int, batch_size: int) -> Problem:
-    """Return the problem for minibatches of ``wanted`` samples; times stay as they are."""
-
-    def scale(size: int) -> int:
-        return -(-size * wanted // batch_size)
-
-    layers = tuple(
-        replace(layer, saved_bytes=scale(layer.saved_bytes), transient_bytes=scale(layer.transient_bytes))
-        for layer in problem.costs.layers
-    )
-    values = tuple(
-        replace(value, output_bytes=scale(value.output_bytes), gradient_bytes=scale(value.gradient_bytes))
-        for value in problem.costs.values
-    )
-    return replace(problem, costs=replace(problem.costs, layers=layers, values=values))
 
 
 def _size(size: int) -> str:

@@ -167,14 +167,6 @@ class Planner:
         equal = replace(self.problem, network=None)
         return self.unlimited("link-blind", self._solved(equal, space_of(equal)).bounds)
 
-    def same_split(self, plan: Plan) -> Plan:
-        """Return the plan of the split that ``plan`` has, under this profile's costs."""
-        at = {layer.name: 1 << number for number, layer in enumerate(self.costs.layers)}
-        bounds = [0]
-        for stage in plan.stages:
-            bounds.append(bounds[-1] | sum(at[name] for name in stage.layers))
-        return self.unlimited(plan.method, bounds)
-
     def cut_list(self, plan: Plan) -> str:
         """Return a plan's cuts as text: a line a cut with the layers it stands directly behind, as ``cut_after``."""
         at = {layer.name: 1 << number for number, layer in enumerate(self.costs.layers)}
@@ -207,5 +199,5 @@ class Planner:
     def _solved(self, problem: Problem, space: Space) -> Solution:
         found = solve(problem, space)
         if found is None:
-            raise why_nothing_fits(problem, self.profile.model, self.profile.batch_size)
+            raise why_nothing_fits(problem, self.profile.model)
         return found

@@ -15,7 +15,7 @@ the stage before runs its backward while this one updates. So a little of the up
 from collections.abc import Sequence
 from statistics import mean
 
-from runtime.comparison import REFIT, Audit, PartitionComparison, SplitAudit
+from runtime.comparison import Audit, PartitionComparison, SplitAudit
 from runtime.ranks import agreement
 
 GOOD, FAIR = 0.05, 0.10
@@ -26,12 +26,11 @@ def audit(partitions: Sequence[PartitionComparison], batch_size: int, *, compara
     """Return the audit of all splits that ran.
 
     Args:
-        partitions: Those with ``same_as`` are left out, for a split counts once, and the one for refitted costs, which
-            was planned from these very measurements.
+        partitions: Those with ``same_as`` are left out, for a split counts once.
         batch_size: Samples per minibatch.
         comparable: Whether every stage had a core of its own; if not, there is nothing to audit.
     """
-    ran = [part for part in partitions if part.same_as is None and part.throughput_samples_per_s and part.name != REFIT]
+    ran = [part for part in partitions if part.same_as is None and part.throughput_samples_per_s]
     if not comparable or not ran:
         why = "no split ran" if comparable else "stages shared cores, which no prediction is about"
         return Audit(mean_absolute_error=None, spearman=None, splits=(), verdict=f"There is nothing to audit: {why}.")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from runtime.charts import MEBIBYTE, own_splits
-from runtime.comparison import REFIT, Comparison
+from runtime.comparison import Comparison
 from runtime.svg import ACCENT, INK, MUTED, RULE, picture
 from runtime.verdict import SPACED, rivals
 
@@ -24,7 +24,7 @@ def promise(comparisons: Sequence[Comparison]) -> str:
                 for one in comparisons
                 if one.model == model
                 for part in own_splits(one)
-                if part.throughput_samples_per_s and part.name != REFIT
+                if part.throughput_samples_per_s
             ]
             everything += [value for point in points for value in point]
             axes.plot(*zip(*points, strict=True) if points else ([], []), "o", color=SERIES[number % len(SERIES)],
@@ -107,7 +107,7 @@ def peak_mib(comparison: Comparison, name: str) -> float:
 
 
 def _named(comparisons: Sequence[Comparison]) -> list[str]:
-    return list(dict.fromkeys(part.name for one in comparisons for part in one.partitions if part.name != REFIT))
+    return list(dict.fromkeys(part.name for one in comparisons for part in one.partitions))
 
 
 def _speed(comparison: Comparison, name: str) -> float:

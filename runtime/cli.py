@@ -31,9 +31,6 @@ def main(argv: list[str] | None = None) -> int:
         "--audit", action="store_true", help="let evenly spaced splits join until there are ten distinct ones"
     )
     several.add_argument(
-        "--refit", action="store_true", help="plan again with the measured stage times, and run that plan"
-    )
-    several.add_argument(
         "--quick", action="store_true", help="a short version: one round of few minibatches at the smallest batch size"
     )
     several.add_argument("--fresh", action="store_true", help="measure anew what is there already")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from runtime.baselines import Baselines
-from runtime.comparison import REFIT, Comparison
+from runtime.comparison import Comparison
 from runtime.errors import RunError, TooLargeError
 from runtime.launcher import Launcher
 from runtime.records import RunRecord, Series, Span, StageMeasurement
@@ -73,9 +73,6 @@ def steps(comparison: Comparison) -> Iterator[Step]:
     if comparison.comparable:
         series.append(("alone", 1, comparison.splits))
     series += [("main", number, comparison.contenders) for number in range(1, comparison.repeats + 1)]
-    if any(part.name == REFIT and part.same_as is None for part in comparison.partitions):
-        pair = (comparison.ours.same_as or comparison.reference, REFIT)
-        series += [("refit", number, pair) for number in range(1, comparison.repeats + 1)]
     for kind, number, names in series:
         order = list(names)
         random.Random(f"{kind} {number}").shuffle(order)  # noqa: S311 - an order, no secret

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optimizer.assemble import scheduled
-from optimizer.partitions import ALL, OPTIMIZED, partition_names
+from optimizer.partitions import OPTIMIZED, partition_names
 from optimizer.schedule import flush_width, schedule_of
 from optimizer.schemes import Schemes, load_schemes
 from optimizer.types import Plan
@@ -82,17 +82,13 @@ def _quick(wanted: list[Config], options: argparse.Namespace) -> list[Config]:
 
 def _request(options: argparse.Namespace, config: Config, schemes: Schemes) -> "Request":
     from profiler.process import usable_cores
-    from runtime.launcher import comparable, cores_for
+    from runtime.launcher import cores_for
     from runtime.request import Request
 
     settings = settings_of(options, config)
     stages = options.stages or STAGES
     given = options.partitions.split(",") if options.partitions else [OPTIMIZED, *config.schemes]
     cores = cores_for(stages, usable_cores(options.cores))
-    if options.refit and OPTIMIZED not in given and ALL not in given:
-        raise ConfigError("--refit plans the optimized split again; add optimized to --partitions")
-    if options.refit and not comparable(cores):
-        raise ConfigError(f"--refit needs a core for each of {stages} stages; use --stages {len(set(cores))}")
     if options.baselines and settings.data:
         raise ConfigError("--baselines train on synthetic data; leave --data out")
     return Request(
@@ -180,7 +176,7 @@ def _carry_out_all(jobs: list[_Job], options: argparse.Namespace) -> list[_Job]:
     from runtime.compare import steps
 
     missing = sum(sum(1 for _ in steps(job.comparison)) for job in jobs)
-    if not missing and not any(_refit_is_open(job.comparison, options) for job in jobs):
+    if not missing:
         return jobs
     cores = cores_of(options, options.stages or STAGES)
     about = duration(sum(left(job.comparison) for job in jobs))
@@ -198,7 +194,6 @@ def _carry_out_all(jobs: list[_Job], options: argparse.Namespace) -> list[_Job]:
 
 def _carry_out(job: _Job, pool: "WorkerPool", options: argparse.Namespace, later_s: float) -> "Comparison":
     """Do what is missing of one comparison; others take about ``later_s`` after it."""
-    from runtime.again import with_refit
     from runtime.baselines import Baselines
     from runtime.board import board
     from runtime.compare import compare, steps
@@ -206,7 +201,7 @@ def _carry_out(job: _Job, pool: "WorkerPool", options: argparse.Namespace, later
     from runtime.request import typed
 
     comparison, config = job.comparison, job.config
-    if not any(steps(comparison)) and not _refit_is_open(comparison, options):
+    if not any(steps(comparison)):
         return comparison
     comparison = replace(comparison, command=typed())
     plans = {part.name: part.plan for part in comparison.partitions}
@@ -229,17 +224,7 @@ def _carry_out(job: _Job, pool: "WorkerPool", options: argparse.Namespace, later
     ):
         if launcher.captured.digest != comparison.model_digest:
             raise ConfigError(f"{config.model} has changed since {job.path} was begun; measure it anew with --fresh")
-        comparison = compare(comparison, launcher, baselines, save, watch)
-        if _refit_is_open(comparison, options) and comparison.complete:
-            comparison = with_refit(comparison, planner_of(options, config))
-            comparison = compare(comparison, launcher, baselines, save, watch)
-            save(comparison)
-    return comparison
-
-
-def _refit_is_open(comparison: "Comparison", options: argparse.Namespace) -> bool:
-    """Say whether planning again is asked for and has not been done."""
-    return bool(options.refit) and comparison.refit is None
+        return compare(comparison, launcher, baselines, save, watch)
 
 
 def _conclude(jobs: list[_Job], reports: list[Path], options: argparse.Namespace) -> int:

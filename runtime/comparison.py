@@ -17,8 +17,6 @@ from runtime.records import LayerCost, RunRecord
 from runtime.types import ChannelName
 
 FORMAT_VERSION: Literal[3] = 3
-REFIT = "refit"
-"""The partition whose plan is for refitted costs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,21 +150,6 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refit:
-    """What planning again with the measured stage times gave.
-
-    Attributes:
-        cuts: Of the new plan.
-        same_split: Whether the old plan stands.
-        predicted_gain: By how much the new split is predicted to be faster under the refitted costs, as a share.
-    """
-
-    cuts: tuple[str, ...]
-    same_split: bool
-    predicted_gain: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """Several partitions of one model, run in turn on the same cores.
 
@@ -208,7 +191,6 @@ class Comparison:
     baselines: tuple[BaselineComparison, ...]
     runs: tuple[RunRecord, ...]
     audit: Audit
-    refit: Refit | None = None
     format_version: Literal[3] = FORMAT_VERSION
 
     @property
@@ -219,7 +201,7 @@ class Comparison:
     @property
     def splits(self) -> tuple[str, ...]:
         """The partitions that run in every round: one for each distinct split."""
-        return tuple(part.name for part in self.partitions if part.same_as is None and part.name != REFIT)
+        return tuple(part.name for part in self.partitions if part.same_as is None)
 
     @property
     def contenders(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from profiler.statistics import interval
 from runtime.comparison import Spread
-from runtime.records import RunRecord, Series
+from runtime.records import RunRecord
 
 FEWEST = 3
 """Pairs that a rank correlation takes."""
@@ -20,12 +20,12 @@ Rounds = Mapping[int, float]
 """Throughput by round."""
 
 
-def rounds_of(runs: Sequence[RunRecord], name: str, series: Series = "main") -> Rounds:
-    """Return the throughput of each round of a series in which ``name`` ran."""
+def rounds_of(runs: Sequence[RunRecord], name: str) -> Rounds:
+    """Return the throughput of each interleaved round in which ``name`` ran."""
     return {
         run.round: run.throughput_samples_per_s
         for run in runs
-        if run.name == name and run.failure is None and run.series == series
+        if run.name == name and run.failure is None and run.series == "main"
     }
 
 

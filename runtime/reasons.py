@@ -7,7 +7,7 @@ step's time lies where the parameters are, at large ones where the operations ar
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runtime.comparison import REFIT, Comparison, PartitionComparison
+from runtime.comparison import Comparison, PartitionComparison
 from runtime.verdict import SPACED
 
 MOVED = 0.05
@@ -40,7 +40,7 @@ class Winner:
 
 def winner(comparison: Comparison) -> Winner:
     """Return who won, by measurement, or where stages shared cores, by prediction."""
-    parts = [part for part in comparison.partitions if not part.name.startswith(SPACED) and part.name != REFIT]
+    parts = [part for part in comparison.partitions if not part.name.startswith(SPACED)]
     ordered = sorted(parts, key=lambda part: (-_speed(comparison, part), part.name))
     ordered = [part for part in ordered if _speed(comparison, part) > 0]
     first = [part for part in ordered if _as_fast(comparison, part, ordered[0])]

@@ -8,7 +8,7 @@ from typing import Literal
 
 from optimizer.schedule import Kind
 
-Series = Literal["alone", "main", "refit"]
+Series = Literal["alone", "main"]
 Span = tuple[Kind, int, float, float]
 """An action: its kind, its minibatch, and when it started and ended, in seconds from the run's first start."""
 
@@ -63,8 +63,7 @@ class RunRecord:
     """One run of one partition or baseline.
 
     Attributes:
-        series: ``main`` are the interleaved rounds; ``alone`` ran the stages one at a time; ``refit`` are the rounds in
-            which a plan for refitted costs ran against the reference.
+        series: ``main`` are the interleaved rounds; ``alone`` ran the stages one at a time.
         round: Which one of the series, from 1.
         seconds: How long it took, warm-up included.
         failure: Why there is nothing else, in one sentence; None where it ran.

@@ -13,7 +13,7 @@ from runtime.caveats import caveats
 from runtime.comparison import Comparison
 from runtime.published import beside_the_study
 from runtime.reasons import change, winner
-from runtime.verdict import against_baselines, insight, memory, refit, rivals, speed, title
+from runtime.verdict import against_baselines, insight, memory, rivals, speed, title
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -96,7 +96,6 @@ def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
         "speed": speed(comparison),
         "insight": insight(comparison),
         "audit": comparison.audit.verdict,
-        "refit": refit(comparison) if comparison.refit else "",
         "instead": against_baselines(comparison),
         "memory": memory(comparison),
         "caveats": caveats(comparison),

@@ -6,7 +6,7 @@ from statistics import median
 
 from optimizer.types import Plan
 from runtime.audit import audit
-from runtime.comparison import REFIT, BaselineComparison, Comparison, PartitionComparison, StageComparison
+from runtime.comparison import BaselineComparison, Comparison, PartitionComparison, StageComparison
 from runtime.ranks import Rounds, ranks, ratio_of, rounds_of, spread_of
 from runtime.records import RunRecord, StageMeasurement
 
@@ -16,12 +16,8 @@ def summarised(comparison: Comparison, runs: Sequence[RunRecord]) -> Comparison:
     ran = {part.name: part.same_as or part.name for part in comparison.partitions}
     main = {name: rounds_of(runs, name) for name in (*ran.values(), *(one.row for one in comparison.baselines))}
     reference = ran[comparison.reference]
-    places = ranks({name: main[name] for name in ran.values() if name != REFIT})
-    again = rounds_of(runs, REFIT, "refit"), rounds_of(runs, reference, "refit")
-    partitions = tuple(
-        _partition(part, runs, *(again if ran[part.name] == REFIT else (main[ran[part.name]], main[reference])))
-        for part in comparison.partitions
-    )
+    places = ranks({name: main[name] for name in ran.values()})
+    partitions = tuple(_partition(part, runs, main[ran[part.name]], main[reference]) for part in comparison.partitions)
     partitions = tuple(replace(part, rank=places.get(ran[part.name])) for part in partitions)
     return replace(
         comparison,
@@ -41,8 +37,7 @@ def _partition(
     part: PartitionComparison, runs: Sequence[RunRecord], rounds: Rounds, reference: Rounds
 ) -> PartitionComparison:
     name = part.same_as or part.name
-    series = "refit" if name == REFIT else "main"
-    measured = [run for run in runs if run.name == name and run.series == series]
+    measured = [run for run in runs if run.name == name and run.series == "main"]
     came_through = [run for run in measured if run.failure is None]
     alone = next((run for run in runs if run.name == name and run.series == "alone" and run.failure is None), None)
     return replace(

@@ -3,7 +3,7 @@
 from optimizer.partitions import OPTIMIZED
 from profiler.command import counted
 from runtime.caveats import caveats
-from runtime.comparison import REFIT, Comparison, PartitionComparison, Spread
+from runtime.comparison import Comparison, PartitionComparison, Spread
 from runtime.ranks import tied
 
 SPACED = "spaced-"
@@ -12,12 +12,11 @@ MEBIBYTE = 1 << 20
 
 def verdict(comparison: Comparison) -> list[str]:
     """Return the five lines that say it all: speed, why, the promise, what else there is, and all doubts."""
-    promise = [comparison.audit.verdict, *([refit(comparison)] if comparison.refit else [])]
     doubts = caveats(comparison) or ["Nothing casts doubt on these figures."]
     lines = [
         speed(comparison),
         insight(comparison),
-        " ".join(promise),
+        comparison.audit.verdict,
         against_baselines(comparison) or memory(comparison),
         " ".join(doubts),
     ]
@@ -31,7 +30,7 @@ def title(comparison: Comparison) -> str:
 
 def rivals(comparison: Comparison) -> list[PartitionComparison]:
     """Return the partitions that the optimized one is compared with: the schemes, and whatever else has a name."""
-    named = [part for part in comparison.partitions if part.name not in (comparison.reference, REFIT)]
+    named = [part for part in comparison.partitions if part.name != comparison.reference]
     return [part for part in named if not part.name.startswith(SPACED)] or named
 
 
@@ -79,24 +78,6 @@ def insight(comparison: Comparison) -> str:
         f"{sentence}; stage {number} of {slow.name} has {len(heaviest.layers) / len(costs):.0%} of the layers and "
         f"{share:.0%} of the time, and no stage of {comparison.reference} has more than {most:.0%} of it."
     )
-
-
-def refit(comparison: Comparison) -> str:
-    """Say whether planning again with the measured times is worth it."""
-    found = comparison.refit
-    assert found is not None
-    if found.same_split:
-        return "Planned again with the measured stage times, the split stays the same: there was nothing to gain."
-    part = comparison.part(REFIT)
-    cuts = ", ".join(found.cuts)
-    promise = f"Planned again with the measured stage times, cuts after {cuts} promise {found.predicted_gain:+.1%}"
-    if part is None or part.ratio is None:
-        return f"{promise}; they have not run."
-    gain = 1 / part.ratio.median - 1
-    worth = (
-        "not worth it: noise hides the difference" if tied(part.ratio) else "worth it" if gain > 0 else "not worth it"
-    )
-    return f"{promise} and gave {gain:+.1%}: {worth}."
 
 
 def against_baselines(comparison: Comparison) -> str:

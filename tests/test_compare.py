@@ -14,10 +14,9 @@ from optimizer.types import Plan
 from profiler.files import from_json, to_json
 from profiler.rule import UpdateRule
 from runtime.compare import Step, compare, steps
-from runtime.comparison import REFIT, Comparison
+from runtime.comparison import Comparison
 from runtime.errors import InputError, RunError, TooLargeError
 from runtime.launcher import comparable, cores_for
-from runtime.request import partition
 from runtime.types import ActionRecord, RunResult, StageRun
 
 NAMES = ("optimized", "end-load", "middle-load")
@@ -175,20 +174,6 @@ def test_nothing_goes_on_after_a_round_in_which_everything_failed() -> None:
     assert len(fake.order) == 6
     assert found.rounds == 1
     assert all(part.throughput_samples_per_s is None for part in found.partitions)
-
-
-def test_a_plan_for_refitted_costs_runs_against_the_reference() -> None:
-    done, _ = ran(empty(plans(*NAMES), repeats=2), Fake())
-    added = partition(REFIT, plans("equal-load")["equal-load"], None)
-    start = replace(done, partitions=(*done.partitions, added))
-    every = list(steps(start))
-    assert Counter(step.name for step in every) == {"optimized": 2, REFIT: 2}
-    assert {step.series for step in every} == {"refit"}
-    found, _ = ran(start, Fake())
-    part = found.partitions[-1]
-    assert part.ratio is not None
-    assert len(part.ratio.runs) == 2
-    assert found.complete
 
 
 def test_cores_are_shared_in_turn_and_then_nothing_is_comparable() -> None:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from strategies import chain, random_profiles
 
 from optimizer.assemble import timeline
-from optimizer.check import check, holds
 from optimizer.errors import OptimizerError, PartitionError
 from optimizer.links import Links, RankFacts, Wire
 from optimizer.planner import Planner
@@ -113,7 +112,6 @@ def test_the_plan_over_links_is_the_best_of_all_legal_assignments(given_: tuple[
     assert plan.optimal
     assert round(plan.bottleneck_s * 1e9) == min(every)
     assert brute_period_ns(profile, links, stage_map(plan)) == min(every)
-    assert holds(check(plan, profile))
 
 
 MANY, CYCLES = 120, 48

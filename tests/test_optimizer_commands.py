@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from strategies import MACHINE, chain, layer, profile
-from test_commands import OPTIMIZE, SMALL, refusal
+from test_commands import OPTIMIZE, refusal
 
 from optimizer.types import Plan
 from profiler.files import read_json, to_json, write_whole
@@ -87,7 +87,7 @@ def test_too_little_memory_ends_with_3_and_says_what_would_do(
 ) -> None:
     code, line = refusal(OPTIMIZE, ["--profile", "p.json", "--stages", "3", "--memory-limit", "4MiB"], capsys)
     assert code == 3
-    assert "use --memory-limit 5MiB or more, or a profile of --batch-size 1" in line
+    assert "use --memory-limit 5MiB or more, or a smaller --batch-size" in line
     arguments = ["--profile", "p.json", "--stages", "3", "--memory-limit", "5MiB", "-o", "plan.json", "--quiet"]
     assert OPTIMIZE(arguments) == 0
     plan = read_json(in_folder / "plan.json", Plan)

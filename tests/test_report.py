@@ -17,7 +17,7 @@ from strategies import MACHINE
 
 from profiler.files import from_json, to_json, write_whole
 from runtime.cli import main
-from runtime.comparison import REFIT, Comparison, Refit
+from runtime.comparison import Comparison
 from runtime.report import rendered, write_reports
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -150,9 +150,8 @@ def test_a_run_that_failed_is_said_and_the_rest_is_shown() -> None:
         replace(comparison(), repeats=9, left_out=("test: study is left out",)),
         replace(comparison(), runs=(), repeats=2),
         comparison(cores=(0, 0)),
-        replace(comparison(), refit=Refit(cuts=("l0",), same_split=True, predicted_gain=0.0)),
     ],
-    ids=["one repeat", "all failed", "one split", "unfinished", "nothing ran", "shared cores", REFIT],
+    ids=["one repeat", "all failed", "one split", "unfinished", "nothing ran", "shared cores"],
 )
 def test_a_meagre_comparison_is_rendered_all_the_same(found: Comparison) -> None:
     from runtime.summary import summarised

@@ -1,18 +1,14 @@
 """What is worked out from runs: medians, intervals, ratios, ranks and ties, against numpy and by hand."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from comparisons import comparison, empty, measured, plans, record
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import chain
 
 from profiler.files import from_json, to_json
-from runtime.comparison import REFIT, Comparison
+from runtime.comparison import Comparison
 from runtime.ranks import coverage, ranks, ratio_of, spread_of, tied
-from runtime.request import partition
 from runtime.summary import summarised
 
 
@@ -119,23 +115,6 @@ def test_ranks_share_a_place_where_noise_cannot_tell_them_apart() -> None:
     found = {"a": rounds(10, 11, 10), "b": rounds(11, 10, 9), "c": rounds(5, 5.1, 5), "d": rounds(5, 5, 5.1), "e": {}}
     assert ranks(found) == {"a": 1, "b": 1, "c": 3, "d": 3}
     assert ranks({"a": rounds(10), "b": rounds(9.9)}) == {"a": 1, "b": 2}, "one round shows no noise"
-
-
-def test_rounds_for_a_refitted_plan_count_for_that_plan_alone() -> None:
-    found = comparison({"optimized": (10.0, 10.0, 10.0), "end-load": (10.1, 9.9, 10.0)})
-    plan = plans("middle-load", profile=chain([1, 1, 9, 1]))["middle-load"]
-    stages = measured(plan)
-    runs = [record(REFIT, number, 12.0, stages, series="refit") for number in (1, 2)]
-    runs += [record("optimized", number, 8.0, measured(found.partitions[0].plan), series="refit") for number in (1, 2)]
-    again = summarised(
-        replace(found, partitions=(*found.partitions, partition(REFIT, plan, None))), [*found.runs, *runs]
-    )
-    assert again.partitions[:2] == found.partitions[:2], "its rounds change nothing for the others"
-    assert again.audit == found.audit, "and it was planned from what was measured, so it is no promise"
-    added = again.partitions[2]
-    assert added.rank is None
-    assert added.ratio is not None
-    assert added.ratio.runs == pytest.approx((8 / 12, 8 / 12))
 
 
 def test_few_runs_cannot_carry_95_per_cent() -> None:

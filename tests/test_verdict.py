@@ -7,11 +7,8 @@ from comparisons import comparison, plans
 from strategies import chain
 
 from runtime.caveats import caveats, drift_of
-from runtime.comparison import REFIT, Refit
 from runtime.published import beside_the_study
 from runtime.reasons import change, winner
-from runtime.request import partition
-from runtime.summary import summarised
 from runtime.verdict import verdict
 
 
@@ -100,27 +97,6 @@ def test_memory_is_said_where_there_are_no_baselines() -> None:
     said = next(line for line in verdict(comparison()) if line.startswith("Memory"))
     assert "peaked at 1 MiB, " in said
     assert "MiB that were predicted" in said
-
-
-def test_planning_again_is_worth_it_or_not() -> None:
-    done = comparison({"optimized": (10.0, 10.0), "end-load": (5.0, 5.0)})
-    stands = replace(done, refit=Refit(cuts=("l0",), same_split=True, predicted_gain=0.0))
-    assert any("the split stays the same" in line for line in verdict(stands))
-    plan = plans("middle-load", profile=chain([1, 1, 9, 1]))["middle-load"]
-    gain = Refit(cuts=plan.cuts, same_split=False, predicted_gain=0.2)
-    added = replace(done, refit=gain, partitions=(*done.partitions, partition(REFIT, plan, None)))
-    assert any("they have not run" in line for line in verdict(added))
-    for speeds, word in (((12.0, 12.1), "gave +2"), ((9.9, 10.1), "noise hides"), ((9.0, 9.0), "not worth it")):
-        runs = [replace(done.runs[0], name=REFIT, round=number, series="refit", throughput_samples_per_s=speed,
-                        ) for number, speed in enumerate(speeds, 1)]  # fmt: skip
-        ours = [replace(done.runs[0], round=number, series="refit") for number in (1, 2)]
-        bare = replace(added, partitions=tuple(added.partitions))
-        found = summarised(bare, [*done.runs, *ours, *_with_stages(runs, done)])
-        assert any("Planned again" in line and word in line for line in verdict(found)), verdict(found)
-
-
-def _with_stages(runs: list, done: object) -> list:  # type: ignore[type-arg]
-    return [replace(run, stages=done.runs[0].stages) for run in runs]  # type: ignore[attr-defined]
 
 
 def test_the_winner_at_a_batch_size_has_a_reason() -> None:
