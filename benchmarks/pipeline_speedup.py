@@ -21,9 +21,9 @@ from contextlib import closing
 from optimizer.planner import Planner
 from profiler import config as configuration
 from profiler.config import Config
-from profiler.measure import measure
+from profiler.measure import measure_profile
 from profiler.process import usable_cores
-from profiler.provenance import machine
+from profiler.provenance import this_machine
 from profiler.workload import SEED, captured_model
 from runtime.launcher import Launcher, Settings, comparable, cores_for
 from runtime.pool import WorkerPool
@@ -42,7 +42,7 @@ def main() -> None:
     cores = cores_for(options.stages, usable_cores(None))
     if not comparable(cores):
         raise SystemExit(f"{options.stages} stages need as many cores; this process may use {len(set(cores))}")
-    found = machine()
+    found = this_machine()
     print(f"{found.cpu}, torch {found.torch}, cores {cores}, batch {options.batch_size}, {options.batches} minibatches")
     print("each: median (lowest - highest)")
     print(
@@ -57,7 +57,7 @@ def main() -> None:
 
 def compare(config: Config, cores: tuple[int, ...], repeats: int) -> str:
     """Return the line of one model."""
-    profile = measure(config, captured_model(config), cores[:1], lambda _share: None)
+    profile = measure_profile(config, captured_model(config), cores[:1], lambda _share: None)
     single = Planner(profile, 1, config.batches).optimized()
     split = Planner(profile, len(cores), config.batches).optimized()
     settings = Settings(rule=config.rule, seed=SEED)

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from itertools import combinations, product
 
 from profiler.files import from_json
-from profiler.provenance import machine
+from profiler.provenance import this_machine
 from profiler.table import memory_parts
 from profiler.types import Profile
 
@@ -39,7 +39,7 @@ def main() -> None:
         for (model, batch_size), profiles in zip(wanted, found, strict=True):
             profiles.append(profiled(model, batch_size, options.budget))
             print(f"{model} b{batch_size}: {profiles[-1].closure_error:+.2%}", flush=True)
-    here = machine()
+    here = this_machine()
     print(f"\n{here.cpu}, torch {here.torch}, {options.profiles} profiles of {options.budget:.0f} s each\n")
     print(
         "| model | batch | step ms | closure: median | of each | memory: sum MiB | peak MiB | off | shares differ by |"

@@ -13,9 +13,9 @@ from dataclasses import replace
 
 from profiler import config as configuration
 from profiler.config import Config
-from profiler.measure import measure
+from profiler.measure import measure_profile
 from profiler.process import settled, usable_cores
-from profiler.provenance import machine
+from profiler.provenance import this_machine
 from profiler.rounds import Clocks, stepper_for
 from profiler.types import parts_s
 from profiler.workload import captured_model, minibatch
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--pairs", type=int, default=15)
     options = parser.parse_args()
-    here, core = machine(), usable_cores(None)[0]
+    here, core = this_machine(), usable_cores(None)[0]
     print(f"{here.cpu}, torch {here.torch}, core {core}, batch {options.batch_size}, {options.pairs} pairs\n")
     print("| model | layers | instrumented over plain: median (lowest – highest) | profile s | of it in steps s |")
     print("|---|---:|---|---:|---:|")
@@ -51,7 +51,7 @@ def line_of(config: Config, core: int, pairs: int) -> str:
             ratios.append((time.perf_counter() - start) / plain_s)
         del stepper
     start = time.perf_counter()
-    profile = measure(config, captured_model(config), [core], lambda _share: None)
+    profile = measure_profile(config, captured_model(config), [core], lambda _share: None)
     whole_s = time.perf_counter() - start
     steps_s = profile.rounds * (profile.whole_step_s + parts_s(profile.layers, profile.loss))
     return (

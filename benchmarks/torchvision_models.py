@@ -18,7 +18,7 @@ import torchvision
 
 from profiler.columns import mib
 from profiler.files import from_json
-from profiler.provenance import machine
+from profiler.provenance import this_machine
 from profiler.table import memory_parts
 from profiler.types import Layer, Profile
 
@@ -53,7 +53,7 @@ def main() -> None:
 def table(lines: Sequence[str]) -> str:
     """Return the whole file."""
     refused = sum("refused" in line for line in lines)
-    here = machine().cpu
+    here = this_machine().cpu
     head = HEAD.format(version=torchvision.__version__, count=len(lines), refused=refused, batch=BATCH, cpu=here)
     return head + "".join(f"{line}\n" for line in lines)
 

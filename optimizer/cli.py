@@ -32,7 +32,7 @@ from profiler.config import suggest
 from profiler.doubts import doubts
 from profiler.errors import ConfigError
 from profiler.files import read_json, refuse_unwritable, to_json, write_whole
-from profiler.provenance import differences, machine
+from profiler.provenance import differences, this_machine
 from profiler.types import Profile
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ def _refuse_elsewhere(profile: Profile, options: argparse.Namespace) -> None:
     """Refuse a profile whose times are not those of this machine unless told otherwise, and say what differs."""
     from profiler.pipedream import UNKNOWN
 
-    found = differences(profile.machine, machine()) if profile.machine.cpu != UNKNOWN else []
+    found = differences(profile.machine, this_machine()) if profile.machine.cpu != UNKNOWN else []
     said = f"{options.profile} was measured elsewhere: {'; '.join(found)}"
     if found and not options.any_machine:
         raise OptimizerError(f"{said}; profile {profile.model} here, or add --any-machine")

@@ -25,7 +25,8 @@ def why_nothing_fits(problem: Problem, model: str) -> PartitionError:
     layer, alone = tightest(problem)
     return InfeasibleError(
         f"no split of {model} into {stages} stages was found that fits into {_size(limit)} a stage: the tightest "
-        f"layer, {layer}, takes {_mib(alone)} alone; use --memory-limit {_mib(needed)} or more, or a smaller --batch-size"
+        f"layer, {layer}, takes {_mib(alone)} alone; use --memory-limit {_mib(needed)} or more, or a smaller "
+        "--batch-size"
     )
 
 

@@ -13,7 +13,7 @@ from optimizer.schemes import nearest_legal
 from optimizer.types import Plan
 
 
-def spaced(planner: Planner, wanted: int, taken: set[tuple[tuple[str, ...], ...]]) -> dict[str, Plan]:
+def spaced_splits(planner: Planner, wanted: int, taken: set[tuple[tuple[str, ...], ...]]) -> dict[str, Plan]:
     """Return evenly spaced splits by name, ``spaced-1`` and so on, front to back.
 
     Args:

@@ -10,7 +10,7 @@ from profiler.budget import precision
 from profiler.config import Config
 from profiler.memory import Memory
 from profiler.operations import Captured
-from profiler.provenance import machine
+from profiler.provenance import this_machine
 from profiler.rounds import LOSS, Samples
 from profiler.statistics import drift, foreign_load, timing
 from profiler.types import INPUT, Layer, Link, Loaded, Loss, Peaks, Profile, parts_s
@@ -60,7 +60,7 @@ def profile_of(measured: Measured) -> Profile:
         vocabulary=config.vocabulary,
         update_rule=config.rule.kind,
         momenta=config.rule.momenta,
-        machine=machine(),
+        machine=this_machine(),
         core=measured.core,
         affinity=measured.affinity,
         layers=layers,

@@ -68,7 +68,7 @@ class Child:
 
 
 @contextmanager
-def child(target: Callable[..., Any], *arguments: Any) -> Iterator[Child]:
+def child_process(target: Callable[..., Any], *arguments: Any) -> Iterator[Child]:
     """Run ``target(connection, *arguments)`` in a process of its own for as long as the context lasts."""
     started = Child(target, arguments)
     try:

@@ -12,7 +12,7 @@ from profiler.config import Config
 from profiler.errors import CaptureError, blaming
 from profiler.link import measure_link
 from profiler.memory import measure_memory
-from profiler.neighbours import Turns, neighbours
+from profiler.neighbours import Turns, busy_neighbours
 from profiler.operations import Captured
 from profiler.peaks import measure_peaks
 from profiler.process import settled
@@ -37,7 +37,7 @@ class Interrupted(KeyboardInterrupt):
         self.partial = partial
 
 
-def measure(
+def measure_profile(
     config: Config,
     captured: Captured,
     cores: Sequence[int],
@@ -69,7 +69,7 @@ def measure(
             f"model '{config.model}' has {len(captured.operations)} layers and, built again in another process, "
             f"{len(memory.transient_bytes)}; let its factory build the same model each time"
         )
-    beside_us = neighbours(config, others) if others else contextlib.nullcontext()
+    beside_us = busy_neighbours(config, others) if others else contextlib.nullcontext()
     with settled(core), beside_us as beside, blaming(config.model), contextlib.redirect_stdout(sys.stderr):
         # With a learning rate of 0 the update does all its work and the weights stay: they would soon fit the one
         # minibatch by heart, and layers whose time depends on the data, such as max pooling, would drift.

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 
 import torch
 
-from profiler.child import child
+from profiler.child import child_process
 from profiler.config import Config
 from profiler.errors import blaming
 from profiler.process import PeakMemory, return_memory_at_once, settle
@@ -47,7 +47,7 @@ def measure_memory(config: Config, core: int) -> Memory | None:
     Raises:
         ProcessError: The process was ended, most likely for want of memory.
     """
-    with child(_measure, config, core) as process:
+    with child_process(_measure, config, core) as process:
         found: Memory | None = process.receive()
         return found
 

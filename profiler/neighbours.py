@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 
-from profiler.child import Child, child
+from profiler.child import Child, child_process
 from profiler.config import Config
 from profiler.process import settle
 from profiler.rounds import Clocks, Samples, Stepper, stepper_for
@@ -42,14 +42,14 @@ class Neighbours:
 
 
 @contextmanager
-def neighbours(config: Config, cores: Sequence[int]) -> Iterator[Neighbours]:
+def busy_neighbours(config: Config, cores: Sequence[int]) -> Iterator[Neighbours]:
     """Start one process on each of ``cores``, and end them all.
 
     Raises:
         ProcessError: One ended, most likely for want of memory.
     """
     with ExitStack() as stack:
-        yield Neighbours([stack.enter_context(child(_train, config, core)) for core in cores])
+        yield Neighbours([stack.enter_context(child_process(_train, config, core)) for core in cores])
 
 
 class Turns:

@@ -33,7 +33,7 @@ KEEP_BYTES = 1 << 30
 _CPU = Path("/sys/devices/system/cpu")
 
 
-def machine() -> Machine:
+def this_machine() -> Machine:
     """Describe this machine, its software and the settings that timing and running use."""
     return Machine(
         cpu=_cpu_model(),

@@ -55,7 +55,7 @@ class Segment:
                 del values[name]
 
 
-def segment(captured: Captured, layers: Collection[str], receives: Sequence[str], sends: Sequence[str]) -> Segment:
+def segment_of(captured: Captured, layers: Collection[str], receives: Sequence[str], sends: Sequence[str]) -> Segment:
     """Return the segment of ``layers``, which reads ``receives`` and hands on ``sends``; without any it is the last.
 
     An in-place layer whose input was received writes to a new tensor, for the received one is a leaf in a shared slot.
@@ -79,7 +79,7 @@ def segment(captured: Captured, layers: Collection[str], receives: Sequence[str]
 
 def whole(captured: Captured) -> Segment:
     """Return the segment of all layers."""
-    return segment(captured, captured.layer_names, [INPUT], [])
+    return segment_of(captured, captured.layer_names, [INPUT], [])
 
 
 def _local(captured: Captured, operation: Operation, layers: Collection[str]) -> Operation:

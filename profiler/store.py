@@ -50,7 +50,7 @@ def profile_for(
     Raises:
         ProfilerError: The model cannot be built or captured, or a file cannot be read or written.
     """
-    from profiler.provenance import differences, machine
+    from profiler.provenance import differences, this_machine
     from profiler.workload import captured_model
 
     path = path_for(config, folder)
@@ -58,7 +58,7 @@ def profile_for(
     captured = captured_model(config)
     if found:
         difference = misfit(found, config)
-    if found and not difference and (others := differences(found.machine, machine())):
+    if found and not difference and (others := differences(found.machine, this_machine())):
         difference = f"that one was measured elsewhere: {'; '.join(others)}"
     if found and not difference and captured.digest != found.model_digest:
         difference = "the model has changed since"
@@ -90,10 +90,10 @@ def measured(
         ProfilerError: As ``measure``.
         Interrupted: Ctrl-C was pressed.
     """
-    from profiler.measure import BUDGET_S, Interrupted, measure
+    from profiler.measure import BUDGET_S, Interrupted, measure_profile
 
     try:
-        return measure(config, captured, cores, advance, budget_s=budget_s or BUDGET_S)
+        return measure_profile(config, captured, cores, advance, budget_s=budget_s or BUDGET_S)
     except Interrupted as interrupted:
         if interrupted.partial:
             partial = path.with_suffix(".partial.json")

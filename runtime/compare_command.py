@@ -146,7 +146,7 @@ def _job(options: argparse.Namespace, config: Config, request: "Request", path: 
 
 def _begun(options: argparse.Namespace, config: Config, request: "Request", schemes: Schemes) -> "Comparison":
     """Return a comparison in which nothing has run yet: plan all partitions."""
-    from optimizer.spaced import spaced
+    from optimizer.spaced import spaced_splits
     from runtime.baselines import Baselines
     from runtime.request import begun
 
@@ -159,7 +159,7 @@ def _begun(options: argparse.Namespace, config: Config, request: "Request", sche
 
     plans = plans_of(options, config, list(request.asked), schemes, planner=planner, report=report)
     known = {plan.split for plan in plans.values()}
-    plans |= spaced(planner, request.distinct_splits, known)
+    plans |= spaced_splits(planner, request.distinct_splits, known)
     schedule = schedule_of(request.schedule, request.num_stages, request.minibatches, request.flush_every or 1)
     plans = {name: scheduled(plan, schedule) for name, plan in plans.items()}
     baselines = Baselines(config, _reference(plans), request.cores).rows if request.baselines else ()

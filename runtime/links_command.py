@@ -82,7 +82,7 @@ def _measured(world: "World", config: Config, options: argparse.Namespace) -> Li
 
 def _ranks(world: "World", config: Config, captured: "Captured", core: int) -> tuple[RankFacts, ...]:
     """Time the model's step on one rank after the other, for two may share a machine."""
-    from profiler.provenance import machine
+    from profiler.provenance import this_machine
     from profiler.whole_step import measure_step
 
     found = []
@@ -90,7 +90,7 @@ def _ranks(world: "World", config: Config, captured: "Captured", core: int) -> t
         said = b""
         if rank == world.rank:
             step = measure_step(config, captured, core, STEP_BUDGET_S)
-            own = RankFacts(host=member.host, address=member.address, core=core, machine=machine(), step=step)
+            own = RankFacts(host=member.host, address=member.address, core=core, machine=this_machine(), step=step)
             said = msgspec.msgpack.encode(own)
         found.append(msgspec.msgpack.decode(world.all_gather(f"step of {rank}", said)[rank], type=RankFacts))
     return tuple(found)

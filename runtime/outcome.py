@@ -10,7 +10,7 @@ from optimizer.crew import Crew
 from optimizer.schedule import KIND_NAMES, Kind, Schedule
 from optimizer.simulate import Span, makespan_s, throughput
 from optimizer.types import Plan
-from profiler.provenance import machine
+from profiler.provenance import this_machine
 from profiler.rule import UpdateRule
 from profiler.statistics import foreign_load
 from runtime.messages import Report, StageReport, Testimony
@@ -54,7 +54,7 @@ def result_of(
             loss if math.isfinite(loss) else None for loss in losses_of(crew, [one.report for one in reports])
         ),
         stages=tuple(_stage_run(crew, rank, report) for rank, report in enumerate(reports)),
-        machine=machine(),
+        machine=this_machine(),
     )
 
 

@@ -10,7 +10,7 @@ from optimizer.partitions import OPTIMIZED, distinct
 from optimizer.schedule import ScheduleName
 from optimizer.types import Plan
 from profiler.doubts import doubts
-from profiler.provenance import differences, machine
+from profiler.provenance import differences, this_machine
 from profiler.rule import UpdateRule
 from profiler.types import Profile
 from runtime.audit import audit
@@ -54,7 +54,7 @@ def difference(found: Comparison, request: Request) -> str:
             return f"that one has {field.name.replace('_', ' ')} {_said(there)}, not {_said(wanted)}"
     if bool(found.baselines) != request.baselines:
         return "that one has baselines" if found.baselines else "that one has no baselines"
-    others = differences(found.machine, machine())
+    others = differences(found.machine, this_machine())
     return f"that one was measured elsewhere: {'; '.join(others)}" if others else ""
 
 
@@ -99,7 +99,7 @@ def begun(
         distinct_splits=request.distinct_splits,
         left_out=tuple(left_out),
         reference=OPTIMIZED if OPTIMIZED in plans else names[0],
-        machine=machine(),
+        machine=this_machine(),
         began_at=datetime.now(UTC).isoformat(timespec="seconds"),
         command=typed(),
         doubts=tuple(doubts(profile)),

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from optimizer.types import Plan
 from profiler.operations import Captured
-from profiler.segment import Segment, segment
+from profiler.segment import Segment, segment_of
 from profiler.types import INPUT
 from runtime.errors import InputError
 
@@ -25,7 +25,7 @@ def slices(captured: Captured, plan: Plan) -> list[Segment]:
     last = len(plan.stages) - 1
     boundaries = [(INPUT,), *(_crossing(captured, stage_of, cut) for cut in range(last)), ()]
     return [
-        segment(captured, frozenset(stage.layers), boundaries[index], boundaries[index + 1])
+        segment_of(captured, frozenset(stage.layers), boundaries[index], boundaries[index + 1])
         for index, stage in enumerate(plan.stages)
     ]
 

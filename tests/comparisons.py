@@ -47,7 +47,7 @@ def empty(
 ) -> Comparison:
     wanted = request(asked=tuple(named), baselines=bool(baselines), **changes)
     with (
-        patch("runtime.request.machine", lambda: MACHINE),
+        patch("runtime.request.this_machine", lambda: MACHINE),
         patch("runtime.request.comparable", lambda cores: len(set(cores)) == len(cores)),
     ):
         found = begun(wanted, named, profile or chain([1, 1, 1, 9]), baselines, [])

@@ -7,7 +7,7 @@ import pytest
 from comparisons import comparison, empty, measured, planner, plans, record
 from strategies import chain
 
-from optimizer.spaced import spaced
+from optimizer.spaced import spaced_splits
 from runtime.audit import audit
 from runtime.summary import summarised
 
@@ -68,7 +68,7 @@ def test_equal_splits_count_once_and_shared_cores_not_at_all() -> None:
 def test_evenly_spaced_splits_join_until_there_are_enough_distinct_ones(stages: int, layers: int) -> None:
     found = planner(chain([1 + number % 3 for number in range(layers)]), stages)
     taken = {tuple(stage.layers for stage in found.optimized().stages)}
-    added = spaced(found, 10, taken)
+    added = spaced_splits(found, 10, taken)
     splits = [tuple(stage.layers for stage in plan.stages) for plan in added.values()]
     assert len(set(splits)) == len(splits)
     assert not taken & set(splits)
@@ -78,4 +78,4 @@ def test_evenly_spaced_splits_join_until_there_are_enough_distinct_ones(stages: 
         cuts = sorted(len(split[0]) for split in splits)
         gaps = [after - before for before, after in pairwise(cuts)]
         assert max(gaps) <= 5, "spread over the whole model"
-    assert not spaced(found, 0, taken)
+    assert not spaced_splits(found, 0, taken)

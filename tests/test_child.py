@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from profiler.child import child
+from profiler.child import child_process
 from profiler.errors import ConfigError, ProcessError
 
 
@@ -37,7 +37,7 @@ def dream(connection: Connection) -> None:
 
 
 def test_what_it_sends_and_returns_arrives_in_turn() -> None:
-    with child(double, 21) as process:
+    with child_process(double, 21) as process:
         assert [process.receive(), process.receive()] == ["half way", 42]
 
 
@@ -50,7 +50,7 @@ def test_what_it_sends_and_returns_arrives_in_turn() -> None:
     ],
 )
 def test_what_goes_wrong_in_it_is_told_in_a_sentence(function: object, kind: type[Exception], words: str) -> None:
-    with child(function) as process, pytest.raises(kind, match=words) as raised:  # type: ignore[arg-type]
+    with child_process(function) as process, pytest.raises(kind, match=words) as raised:  # type: ignore[arg-type]
         process.receive()
     assert "\n" not in str(raised.value)
 
@@ -71,7 +71,7 @@ def test_it_ends_with_its_parent_even_if_that_is_killed() -> None:
 
 
 def test_it_ends_with_the_context_whatever_it_does() -> None:
-    with child(dream) as process:
+    with child_process(dream) as process:
         number = process.receive()
         assert psutil.pid_exists(number)
     assert not psutil.pid_exists(number)

@@ -26,7 +26,7 @@ from optimizer.types import Plan
 from profiler import cli as profiler_cli
 from profiler import config as configuration
 from profiler.files import from_json, read_json, to_json
-from profiler.provenance import machine
+from profiler.provenance import this_machine
 from profiler.types import Timing
 from profiler.workload import captured_model
 from runtime import cli
@@ -211,7 +211,9 @@ def test_a_plan_for_the_measured_links_is_faster_over_a_slow_wire_than_one_that_
 def test_a_plan_for_other_hosts_is_refused_by_name_on_every_rank(hosts: Hosts) -> None:
     plan = plan_file(hosts.folder, "small_models:slow_for_ever", image_size=SHAPE[-1])
     found = read_json(plan, Plan)
-    facts = RankFacts(host="", address="", core=0, machine=machine(), step=Timing(median_s=1.0, low_s=1.0, high_s=1.0))
+    facts = RankFacts(
+        host="", address="", core=0, machine=this_machine(), step=Timing(median_s=1.0, low_s=1.0, high_s=1.0)
+    )
     wire = Wire(sizes_bytes=(0, 1), down_s=(0.0, 0.0), up_s=(0.0, 0.0))
     links = Links(
         model=found.model, model_digest=found.model_digest, batch_size=found.batch_size,

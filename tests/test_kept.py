@@ -15,7 +15,7 @@ from runtime.request import Request
 
 @pytest.fixture(autouse=True)
 def _this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.request.machine", lambda: MACHINE)
+    monkeypatch.setattr("runtime.request.this_machine", lambda: MACHINE)
 
 
 def look(path: Path, wanted: Request, *, fresh: bool = False, digest: str = "") -> Kept:

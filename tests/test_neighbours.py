@@ -10,8 +10,8 @@ import small_models
 from profiler.budget import LEAST_ROUNDS
 from profiler.config import Config
 from profiler.errors import ProcessError
-from profiler.measure import measure
-from profiler.neighbours import neighbours
+from profiler.measure import measure_profile
+from profiler.neighbours import busy_neighbours
 from profiler.process import neighbouring_cores
 from profiler.workload import captured_model
 
@@ -24,7 +24,7 @@ def children() -> set[psutil.Process]:
 
 def test_neighbours_work_when_told_and_rest_when_told(usable: tuple[int, ...]) -> None:
     others = children()
-    with neighbours(CONFIG, usable[-1:]) as beside:
+    with busy_neighbours(CONFIG, usable[-1:]) as beside:
         (neighbour,) = children() - others
 
         def worked_s() -> float:
@@ -43,7 +43,7 @@ def test_neighbours_work_when_told_and_rest_when_told(usable: tuple[int, ...]) -
 
 def test_a_profile_beside_neighbours_holds_both_kinds_of_times(usable: tuple[int, ...], in_folder: Path) -> None:  # noqa: ARG001
     cores, others = [usable[0], usable[-1]], children()
-    found = measure(CONFIG, captured_model(CONFIG), cores, lambda _share: None, budget_s=0.1)
+    found = measure_profile(CONFIG, captured_model(CONFIG), cores, lambda _share: None, budget_s=0.1)
     assert found.neighbours == 1
     assert found.loaded_step is not None
     assert len(found.loaded_step.samples_s) == found.rounds >= LEAST_ROUNDS

@@ -12,7 +12,7 @@ from test_commands import OPTIMIZE, refusal
 
 from optimizer.types import Plan
 from profiler.files import read_json, to_json, write_whole
-from profiler.provenance import machine
+from profiler.provenance import this_machine
 from profiler.statistics import timing
 from profiler.types import INPUT, Profile
 
@@ -33,7 +33,7 @@ def kept(in_folder: Path) -> Profile:
         )
         for one in found.layers
     ]
-    found = replace(found, layers=tuple(layers), machine=machine())
+    found = replace(found, layers=tuple(layers), machine=this_machine())
     write_whole(in_folder / "p.json", to_json(found))
     return found
 

@@ -3,12 +3,12 @@ from dataclasses import replace
 import pytest
 from strategies import MACHINE
 
-from profiler.provenance import BINDING, affinity_variables, differences, machine
+from profiler.provenance import BINDING, affinity_variables, differences, this_machine
 
 
 def test_this_machine_is_described_and_is_the_same_each_time() -> None:
-    found = machine()
-    assert found == machine()
+    found = this_machine()
+    assert found == this_machine()
     assert found.cpu
     assert found.logical_cores >= found.physical_cores >= 1
     assert found.memory_bytes > 1 << 28
@@ -16,10 +16,10 @@ def test_this_machine_is_described_and_is_the_same_each_time() -> None:
 
 
 def test_an_environment_that_changes_speed_makes_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = machine()
+    before = this_machine()
     monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
-    assert machine().environment == (*before.environment, "MALLOC_ARENA_MAX=1")
-    (difference,) = differences(before, machine())
+    assert this_machine().environment == (*before.environment, "MALLOC_ARENA_MAX=1")
+    (difference,) = differences(before, this_machine())
     assert difference.startswith("environment ")
     assert difference.endswith("MALLOC_ARENA_MAX=1 here")
 

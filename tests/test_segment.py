@@ -7,7 +7,7 @@ from torch import nn
 from profiler.capture import capture
 from profiler.operations import Captured
 from profiler.rule import UpdateRule
-from profiler.segment import segment, whole
+from profiler.segment import segment_of, whole
 from profiler.types import INPUT
 from profiler.versions import WeightVersions
 
@@ -37,7 +37,7 @@ def test_values_die_after_their_last_reader() -> None:
 
 def test_an_in_place_layer_on_a_received_value_writes_to_a_new_tensor() -> None:
     found = captured()
-    part = segment(found, ["relu", "conv1"], ["stem_norm"], ["relu", "conv1"])
+    part = segment_of(found, ["relu", "conv1"], ["stem_norm"], ["relu", "conv1"])
     received = torch.randn(2, 8, 16, 16)
     before = received.clone()
     leaf = received.detach().requires_grad_()
@@ -51,14 +51,14 @@ def test_an_in_place_layer_on_a_received_value_writes_to_a_new_tensor() -> None:
 
 
 def test_an_in_place_layer_behind_its_maker_stays_in_place() -> None:
-    part = segment(captured(), ["stem_norm", "relu"], ["stem"], ["relu"])
+    part = segment_of(captured(), ["stem_norm", "relu"], ["stem"], ["relu"])
     relu = part.operations[1].target
     assert isinstance(relu, nn.ReLU)
     assert relu.inplace
 
 
 def test_a_segment_survives_pickling_with_its_places() -> None:
-    part = segment(captured(), ["conv1", "norm1"], ["relu"], ["norm1"])
+    part = segment_of(captured(), ["conv1", "norm1"], ["relu"], ["norm1"])
     copy = pickle.loads(pickle.dumps(part))
     places = {place.path: place.module for place in copy.places}
     assert places["conv1.weight"] is copy.operations[0].target

@@ -7,7 +7,7 @@ import pytest
 from profiler import store
 from profiler.config import Config
 from profiler.files import read_json, write_whole
-from profiler.measure import measure
+from profiler.measure import measure_profile
 from profiler.types import Profile
 from profiler.workload import captured_model
 
@@ -25,7 +25,7 @@ def ask(said: list[str], config: Config, core: int) -> Profile:
 
 @pytest.fixture(scope="module")
 def fresh(usable: tuple[int, ...]) -> Profile:
-    return measure(CONFIG, captured_model(CONFIG), usable[:1], lambda _share: None)
+    return measure_profile(CONFIG, captured_model(CONFIG), usable[:1], lambda _share: None)
 
 
 def test_a_profile_is_measured_once_and_then_kept(said: list[str], usable: tuple[int, ...]) -> None:
