@@ -3,6 +3,7 @@
 import contextlib
 import math
 import sys
+from collections.abc import Sequence
 
 import psutil
 import torch
@@ -12,7 +13,6 @@ from profiler import models
 from profiler.capture import capture
 from profiler.config import Config
 from profiler.errors import ModelError
-from profiler.inputs import inputs
 from profiler.operations import Captured
 
 SEED = 0
@@ -43,3 +43,15 @@ def minibatch(config: Config, captured: Captured) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(SEED)
     made = inputs(config.input_shape, config.vocabulary, generator)
     return made, torch.randint(captured.classes, (config.batch_size,), generator=generator)
+
+
+def inputs(shape: Sequence[int], vocabulary: int, generator: torch.Generator) -> Tensor:
+    """Return one minibatch: standard normal floats, or token ids below ``vocabulary`` where that is not 0."""
+    if vocabulary:
+        return torch.randint(vocabulary, tuple(shape), generator=generator)
+    return laid_out(torch.randn(tuple(shape), generator=generator))
+
+
+def laid_out(tensor: Tensor) -> Tensor:
+    """Return images ``(N, C, H, W)`` with their channels last in memory, which convolutions run faster on."""
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor

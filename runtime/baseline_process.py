@@ -20,10 +20,10 @@ from torch.optim import Optimizer
 from optimizer.export import MICRO_BATCHES
 from profiler import models
 from profiler.execute import heads, loss
-from profiler.inputs import inputs
 from profiler.process import settle
 from profiler.rule import UpdateRule
 from profiler.trace import layer_name
+from profiler.workload import inputs
 from runtime.baselines import Kind, Spec
 from runtime.entry import tie_to
 

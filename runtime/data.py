@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from profiler.errors import one_line
-from profiler.inputs import inputs as make
-from profiler.inputs import laid_out
 from profiler.models import made
+from profiler.workload import inputs as make
+from profiler.workload import laid_out
 from runtime.errors import InputError
 
 POOL = 16

@@ -17,9 +17,9 @@ from optimizer.ideals import rank
 from optimizer.planner import Planner
 from optimizer.types import Plan
 from profiler.capture import capture
-from profiler.inputs import laid_out
 from profiler.operations import Captured
 from profiler.rule import UpdateRule
+from profiler.workload import laid_out
 from runtime import data
 from runtime.errors import InputError
 from runtime.launcher import Launcher, Settings

@@ -25,9 +25,9 @@ from optimizer.schedule import SEMANTICS, ScheduleName, flush_width
 from profiler.capture import capture
 from profiler.execute import layer_seed
 from profiler.files import from_json
-from profiler.inputs import laid_out
 from profiler.operations import Captured
 from profiler.rule import UpdateRule
+from profiler.workload import laid_out
 from runtime import cli, data
 from runtime import verify as verification
 from runtime.launcher import Launcher, Settings
