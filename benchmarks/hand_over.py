@@ -19,8 +19,8 @@ from multiprocessing.reduction import recv_handle, send_handle
 import torch
 import torch.distributed as dist
 
-from profiler.operations import TensorSpec
-from profiler.process import settle, usable_cores
+from profiler.execution import TensorSpec
+from profiler.machine import settle, usable_cores
 from runtime.arena import Arena
 from runtime.channel import Channel, Cut
 from runtime.gloo import GlooChannel, join, meeting_of, open_store

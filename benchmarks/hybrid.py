@@ -19,7 +19,7 @@ from optimizer.links import Links
 from optimizer.planner import Planner
 from optimizer.types import Plan
 from profiler.files import read_json, to_json
-from profiler.types import Profile
+from profiler.profile import Profile
 
 RUNTIME = ["-m", "runtime"]
 

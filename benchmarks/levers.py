@@ -76,8 +76,8 @@ def denormals() -> None:
     """Print what an update costs whose momenta have decayed to denormals, as those of idle weights do."""
     import torch
 
-    from profiler.rule import UpdateRule
-    from profiler.update import write_next
+    from profiler.execution import write_next
+    from profiler.settings import UpdateRule
 
     rule = UpdateRule(lr=0.01, momentum=0.9)
     weight, gradient, out = torch.ones(1 << 22), torch.zeros(1 << 22), torch.empty(1 << 22)
@@ -112,10 +112,10 @@ def prepared(variant: str, model: str, batch_size: int) -> Callable[[], None]:
 
     import torch
 
-    from profiler import config as configuration
-    from profiler import process
-    from profiler.rounds import Clocks, stepper_for
-    from profiler.workload import captured_model, minibatch
+    from profiler.capture import captured_model, minibatch
+    from profiler.machine import process
+    from profiler.measure import Clocks, stepper_for
+    from profiler.settings import config as configuration
 
     config = configuration.override(configuration.for_model(model), {"batch_size": batch_size})
     everywhere = os.sched_getaffinity(0)

@@ -19,12 +19,11 @@ import statistics
 from contextlib import closing
 
 from optimizer.planner import Planner
-from profiler import config as configuration
-from profiler.config import Config
+from profiler.capture import SEED, captured_model
+from profiler.machine import this_machine, usable_cores
 from profiler.measure import measure_profile
-from profiler.process import usable_cores
-from profiler.provenance import this_machine
-from profiler.workload import SEED, captured_model
+from profiler.settings import Config
+from profiler.settings import config as configuration
 from runtime.launcher import Launcher, Settings, comparable, cores_for
 from runtime.pool import WorkerPool
 from runtime.types import RunResult

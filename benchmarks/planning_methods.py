@@ -11,7 +11,7 @@ from pathlib import Path
 from optimizer.partitions import OPTIMIZED, PEER_NAMES, plans_for
 from optimizer.planner import Planner
 from optimizer.schemes import load_schemes
-from profiler.formats import read_profile
+from profiler.profile import read_profile
 
 
 def main() -> None:

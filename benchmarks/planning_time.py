@@ -22,7 +22,7 @@ import msgspec
 from optimizer.planner import Planner
 from optimizer.types import Plan
 from profiler.files import read_json
-from profiler.types import INPUT, Edge, Profile
+from profiler.profile import INPUT, Edge, Profile
 
 REPEATS, MOST_S = 20, 120.0
 LAYERS, STAGES = (50, 100, 200, 500, 1000, 2000), (2, 4, 16, 64)

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from itertools import combinations, product
 
 from profiler.files import from_json
-from profiler.provenance import this_machine
-from profiler.table import memory_parts
-from profiler.types import Profile
+from profiler.machine import this_machine
+from profiler.profile import Profile
+from profiler.report import memory_parts
 
 LARGEST_LAYERS = 10
 

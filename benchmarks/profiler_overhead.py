@@ -11,14 +11,12 @@ import statistics
 import time
 from dataclasses import replace
 
-from profiler import config as configuration
-from profiler.config import Config
-from profiler.measure import measure_profile
-from profiler.process import settled, usable_cores
-from profiler.provenance import this_machine
-from profiler.rounds import Clocks, stepper_for
-from profiler.types import parts_s
-from profiler.workload import captured_model, minibatch
+from profiler.capture import captured_model, minibatch
+from profiler.machine import settled, this_machine, usable_cores
+from profiler.measure import Clocks, measure_profile, stepper_for
+from profiler.profile import parts_s
+from profiler.settings import Config
+from profiler.settings import config as configuration
 
 
 def main() -> None:

@@ -16,11 +16,10 @@ from pathlib import Path
 
 import torchvision
 
-from profiler.columns import mib
 from profiler.files import from_json
-from profiler.provenance import this_machine
-from profiler.table import memory_parts
-from profiler.types import Layer, Profile
+from profiler.machine import this_machine
+from profiler.profile import Layer, Profile
+from profiler.report import memory_parts, mib
 
 SIZES = (128, 224, 299)
 BATCH = 2

@@ -17,7 +17,7 @@ from optimizer.simulate import Duration, Message, Span, bubble_share, makespan_s
 from optimizer.solve import Solution
 from optimizer.types import Held, Plan, Prediction, Search, Stage
 from optimizer.units import NANOSECONDS
-from profiler.types import Profile
+from profiler.profile import Profile
 
 LONG_RUN = 50
 """How many times over what is in flight in the first stage is exchanged."""

@@ -9,7 +9,7 @@ from optimizer.check_bound import Downwards
 from optimizer.check_schedule import predictions
 from optimizer.check_words import Words, nanoseconds
 from optimizer.types import Plan
-from profiler.types import Profile
+from profiler.profile import Profile
 
 TOLERANCE_S, RELATIVE = 2e-9, 1e-9
 

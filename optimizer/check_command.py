@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from optimizer.errors import OptimizerError
-from profiler.command import Parser, execute
+from profiler.cli import Parser, execute
 
 SIGNS = {True: "ok", False: "WRONG", None: "unknown"}
 
@@ -25,9 +25,9 @@ def _run(options: argparse.Namespace) -> int:
     from optimizer.contention import beside_neighbours
     from optimizer.costs import costs_of
     from optimizer.straight import straight_plan
-    from profiler.command import emit_json, stdout
+    from profiler.cli import emit_json, stdout
     from profiler.files import digest, to_json
-    from profiler.formats import read_profile
+    from profiler.profile import read_profile
 
     plan = straight_plan(options.plan, "check")
     if plan.links:

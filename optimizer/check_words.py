@@ -8,8 +8,7 @@ from collections.abc import Iterable
 import networkx as nx
 
 from optimizer.types import Held, Plan
-from profiler.transfer import copy_s
-from profiler.types import INPUT, Layer, Profile
+from profiler.profile import INPUT, Layer, Profile, copy_s
 
 
 class Words:

@@ -13,8 +13,7 @@ from optimizer.links import Links
 from optimizer.partitions import OPTIMIZED, PEER_NAMES, plan_for, plans_for
 from optimizer.schemes import Schemes, load_schemes
 from optimizer.types import EXACT, REPLICATED, Plan
-from profiler import config as configuration
-from profiler.command import (
+from profiler.cli import (
     STAGES,
     Parser,
     add_common,
@@ -28,12 +27,12 @@ from profiler.command import (
     size,
     stdout,
 )
-from profiler.config import suggest
-from profiler.doubts import doubts
 from profiler.errors import ConfigError
 from profiler.files import read_json, refuse_unwritable, to_json, write_whole
-from profiler.provenance import differences, this_machine
-from profiler.types import Profile
+from profiler.machine import differences, this_machine
+from profiler.profile import Profile, doubts
+from profiler.settings import config as configuration
+from profiler.settings import suggest
 
 if TYPE_CHECKING:
     from optimizer.planner import Planner
@@ -230,7 +229,7 @@ class _Job:
 
 def _profiles(options: argparse.Namespace) -> list[_Job]:
     if options.profile:
-        from profiler.formats import read_profile
+        from profiler.profile import read_profile
 
         profile = read_profile(options.profile)
         config = configuration.override(configuration.for_model(profile.model), {"batches": options.batches})
@@ -245,7 +244,7 @@ def _profiles(options: argparse.Namespace) -> list[_Job]:
     for flag, path in (("-o", options.output), ("--plot", options.plot)):
         if path and len(wanted) > 1:
             raise ConfigError(f"{path} is one file for {len(wanted)} plans; name one model, or give no {flag}")
-    from profiler.process import usable_cores
+    from profiler.machine import usable_cores
 
     core = usable_cores(options.cores)[0]
     return [_Job(fresh_profile(config, core, quiet=options.quiet), config.batches) for config in wanted]
@@ -253,7 +252,7 @@ def _profiles(options: argparse.Namespace) -> list[_Job]:
 
 def _refuse_elsewhere(profile: Profile, options: argparse.Namespace) -> None:
     """Refuse a profile whose times are not those of this machine unless told otherwise, and say what differs."""
-    from profiler.pipedream import UNKNOWN
+    from profiler.profile import UNKNOWN
 
     found = differences(profile.machine, this_machine()) if profile.machine.cpu != UNKNOWN else []
     said = f"{options.profile} was measured elsewhere: {'; '.join(found)}"

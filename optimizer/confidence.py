@@ -23,7 +23,7 @@ from optimizer.reach import Bound, smallest, time_potentials
 from optimizer.search import smallest_maximum
 from optimizer.solve import FEW, grid_of_all
 from optimizer.units import NANOSECONDS
-from profiler.types import Profile, Timing
+from profiler.profile import Profile, Timing
 
 Floats = NDArray[np.float64]
 DRAWS, DRAWS_OF_MANY = 200, 40

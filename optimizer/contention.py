@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from optimizer.errors import ProfileError
-from profiler.types import Layer, Loss, Profile, Timing
+from profiler.profile import Layer, Loss, Profile, Timing
 
 
 def beside_neighbours(profile: Profile) -> Profile:

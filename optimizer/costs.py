@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from optimizer.ideals import blocks, members_of
 from optimizer.refusals import refuse_contradictions
 from optimizer.units import copy_ns, nanoseconds
-from profiler.types import INPUT, Layer, Profile
+from profiler.profile import INPUT, Layer, Profile
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import networkx as nx
 
 from optimizer.types import Plan
-from profiler.types import INPUT, Layer, Profile
+from profiler.profile import INPUT, Layer, Profile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,7 +18,7 @@ from optimizer.ranking import Ranked, best_splits, front
 from optimizer.solve import FEW, grid_of_all
 from optimizer.types import Plan
 from optimizer.units import NANOSECONDS
-from profiler.types import Profile
+from profiler.profile import Profile
 
 FILLERS = 3
 RUNNERS_UP = 5

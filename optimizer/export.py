@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from optimizer.types import Plan
-from profiler.config import Config
-from profiler.rule import UpdateRule
+from profiler.settings import Config, UpdateRule
 
 TEMPLATES = Path(__file__).parent / "templates"
 MICRO_BATCHES = 8
@@ -47,8 +46,8 @@ def torch_pipelining(plan: Plan, config: Config, name: str) -> str:
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    from profiler.execute import AUXILIARY_WEIGHT
-    from profiler.workload import SEED
+    from profiler.capture import SEED
+    from profiler.execution import AUXILIARY_WEIGHT
 
     made = Environment(  # noqa: S701 - the text is a program
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,

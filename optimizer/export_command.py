@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from profiler import config as configuration
-from profiler.command import Parser, counted, emit_json, execute, note
+from profiler.cli import Parser, counted, emit_json, execute, note
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, write_whole
+from profiler.settings import config as configuration
 
 TORCH_PIPELINING = "torch-pipelining"
 SCRIPT = "train.py"

@@ -10,7 +10,7 @@ from itertools import pairwise
 from optimizer.costs import Costs
 from optimizer.errors import PartitionError
 from optimizer.ideals import last_of, members_of
-from profiler.config import suggest
+from profiler.settings import suggest
 
 
 def forced_cuts(costs: Costs, cuts: Sequence[Sequence[str]]) -> tuple[int, ...]:

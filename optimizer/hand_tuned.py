@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from optimizer.errors import PartitionError
-from profiler.config import convert, folder, read_mapping, suggest
+from profiler.settings import convert, folder, read_mapping, suggest
 
 if TYPE_CHECKING:
     from optimizer.planner import Planner

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from profiler.types import Bytes, Count, Machine, Seconds, Timing
+from profiler.profile import Bytes, Count, Machine, Seconds, Timing
 
 FORMAT_VERSION: Literal[2] = 2
 

@@ -24,7 +24,7 @@ from optimizer.crew import Crew
 from optimizer.errors import OptimizerError
 from optimizer.links import AllReduce, Links, Wire
 from optimizer.units import nanoseconds
-from profiler.types import Profile
+from profiler.profile import Profile
 
 
 @dataclass(frozen=True, slots=True)

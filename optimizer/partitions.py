@@ -7,7 +7,7 @@ from optimizer.errors import PartitionError
 from optimizer.hand_tuned import hand_tuned_cuts
 from optimizer.schemes import Schemes, shares_of
 from optimizer.types import Plan
-from profiler.config import suggest
+from profiler.settings import suggest
 
 if TYPE_CHECKING:
     from optimizer.planner import Planner

@@ -20,7 +20,7 @@ from optimizer.schemes import scheme_cuts
 from optimizer.solve import Solution, Space, solve, space_of
 from optimizer.types import BOUNDED, EXACT, REPLICATED, Plan
 from profiler.files import digest, to_json
-from profiler.types import Profile
+from profiler.profile import Profile
 
 
 class Planner:

@@ -2,7 +2,7 @@
 
 from optimizer.errors import ProfileError
 from optimizer.units import copy_ns, nanoseconds
-from profiler.types import INPUT, Profile, parts_s
+from profiler.profile import INPUT, Profile, parts_s
 
 MOST_LAYERS = 10_000
 MOST_SECONDS = 1e8

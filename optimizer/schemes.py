@@ -17,8 +17,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from optimizer.errors import PartitionError
-from profiler.config import convert, folder, read_mapping, suggest
 from profiler.errors import ConfigError
+from profiler.settings import convert, folder, read_mapping, suggest
 
 Share = Annotated[int, Meta(ge=0, le=100)]
 Schemes = Mapping[str, tuple[int, ...]]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.partitions import OPTIMIZED, PEER_NAMES, distinct
 from optimizer.types import Plan
-from profiler.types import Profile
+from profiler.profile import Profile
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,7 +11,7 @@ from msgspec import Meta
 from optimizer.crew import Crew
 from optimizer.links import Links
 from optimizer.schedule import ScheduleName
-from profiler.types import Bytes, Count, Seconds
+from profiler.profile import Bytes, Count, Seconds
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 EXACT, BOUNDED = "exact", "bounded"

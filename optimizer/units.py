@@ -1,7 +1,6 @@
 """Whole nanoseconds: the search compares integers, and this is where floats become some."""
 
-from profiler.transfer import copy_s
-from profiler.types import Link
+from profiler.profile import Link, copy_s
 
 NANOSECONDS = 1_000_000_000
 

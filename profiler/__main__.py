@@ -4,7 +4,7 @@ import sys
 
 if __name__ == "__main__":
     try:
-        from profiler.cli import main
+        from profiler.cli.main import main
 
         sys.exit(main())
     except KeyboardInterrupt:  # so early that nothing was begun

@@ -7,7 +7,7 @@ from statistics import median
 import torch
 import torch.distributed as dist
 
-from profiler.operations import Captured
+from profiler.execution import Captured
 from runtime.averaging import Averaging
 from runtime.gloo import blaming_the_neighbour
 from runtime.wires import ENOUGH_S, LEAST, MOST

@@ -14,8 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from profiler.operations import TensorSpec, spec_of
-from profiler.slot import ALIGNMENT_BYTES, fill, slot_bytes, slot_tensors
+from profiler.execution import ALIGNMENT_BYTES, TensorSpec, fill, slot_bytes, slot_tensors, spec_of
 from runtime.gloo import blaming_the_neighbour
 
 

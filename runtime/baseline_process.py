@@ -18,12 +18,10 @@ from torch import Tensor, fx, nn
 from torch.optim import Optimizer
 
 from optimizer.export import MICRO_BATCHES
-from profiler import models
-from profiler.execute import heads, loss
-from profiler.process import settle
-from profiler.rule import UpdateRule
-from profiler.trace import layer_name
-from profiler.workload import inputs
+from profiler.capture import inputs, layer_name, models
+from profiler.execution import heads, loss
+from profiler.machine import settle
+from profiler.settings import UpdateRule
 from runtime.baselines import Kind, Spec
 from runtime.entry import tie_to
 

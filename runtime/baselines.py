@@ -20,8 +20,8 @@ import msgspec
 
 from optimizer.export import MICRO_BATCHES
 from optimizer.types import Plan
-from profiler.config import Config
-from profiler.workload import SEED
+from profiler.capture import SEED
+from profiler.settings import Config
 from runtime.comparison import BaselineComparison
 from runtime.errors import RunError
 from runtime.interrupts import uninterrupted

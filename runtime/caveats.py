@@ -3,7 +3,7 @@
 from collections import defaultdict
 from statistics import median
 
-from profiler.statistics import drift
+from profiler.measure import drift
 from runtime.comparison import Comparison
 from runtime.ranks import coverage
 

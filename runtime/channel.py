@@ -10,7 +10,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from profiler.operations import TensorSpec
+from profiler.execution import TensorSpec
 
 
 @dataclass(frozen=True, slots=True)

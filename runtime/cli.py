@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from optimizer.partitions import OPTIMIZED
-from profiler.command import Parser, add_common, add_models, execute, positive
+from profiler.cli import Parser, add_common, add_models, execute, positive
 from runtime.options import add_rank_timeout, add_ranks, add_running
 
 COMMANDS = "compare | run | verify | links | report"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from profiler.process import physical_core
+from profiler.machine import physical_core
 from runtime.messages import Report, StageReport
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from optimizer.partitions import OPTIMIZED, partition_names
 from optimizer.schedule import flush_width, schedule_of
 from optimizer.schemes import Schemes, load_schemes
 from optimizer.types import Plan
-from profiler.command import STAGES, configs, counted, emit_json, note, stdout
-from profiler.config import Config
+from profiler.cli import STAGES, configs, counted, emit_json, note, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
-from profiler.store import path_for
+from profiler.measure import path_for
+from profiler.settings import Config
 from runtime.options import cores_of, launcher_of, planner_of, plans_of, pool_of, settings_of
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class _Job:
 
 def compare_all(options: argparse.Namespace) -> int:
     """Compare the partitions of every model and batch size that is named."""
-    from profiler.models import refuse_unknown
-    from profiler.process import usable_cores
+    from profiler.capture import refuse_unknown
+    from profiler.machine import usable_cores
 
     schemes = load_schemes()
     wanted = _quick(configs(options), options) if options.quick else configs(options)
@@ -81,7 +81,7 @@ def _quick(wanted: list[Config], options: argparse.Namespace) -> list[Config]:
 
 
 def _request(options: argparse.Namespace, config: Config, schemes: Schemes) -> "Request":
-    from profiler.process import usable_cores
+    from profiler.machine import usable_cores
     from runtime.launcher import cores_for
     from runtime.request import Request
 
@@ -129,7 +129,7 @@ def _reports(options: argparse.Namespace, paths: list[Path]) -> list[Path]:
 
 def _job(options: argparse.Namespace, config: Config, request: "Request", path: Path, schemes: Schemes) -> _Job:
     """Take up the comparison that is kept, or begin one."""
-    from profiler.workload import captured_model
+    from profiler.capture import captured_model
     from runtime.kept import kept
 
     held = kept(path, request, fresh=options.fresh, digest=lambda: captured_model(config).digest)

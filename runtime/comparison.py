@@ -11,8 +11,8 @@ from msgspec import Meta
 
 from optimizer.schedule import FLUSH_EVERY, Schedule, ScheduleName, schedule_of
 from optimizer.types import Plan
-from profiler.rule import UpdateRule
-from profiler.types import Machine
+from profiler.profile import Machine
+from profiler.settings import UpdateRule
 from runtime.records import LayerCost, RunRecord
 from runtime.types import ChannelName
 

@@ -13,10 +13,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from profiler.capture import inputs as make
+from profiler.capture import laid_out, made
 from profiler.errors import one_line
-from profiler.models import made
-from profiler.workload import inputs as make
-from profiler.workload import laid_out
 from runtime.errors import InputError
 
 POOL = 16

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from optimizer.types import Plan
-from profiler.config import Config
 from profiler.errors import ConfigError
 from profiler.files import digest, to_json
+from profiler.settings import Config
 from runtime.errors import Ended, InputError
 from runtime.placement import placement
 

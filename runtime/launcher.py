@@ -18,12 +18,10 @@ from optimizer.needs import StageNeeds, needs_of
 from optimizer.round_robin import round_robin
 from optimizer.schedule import ASYNCHRONOUS, FLUSH_EVERY, Schedule, ScheduleName, groups, schedule_of
 from optimizer.types import Plan
-from profiler.operations import Captured, spec_of
-from profiler.process import physical_core
-from profiler.rule import UpdateRule
-from profiler.segment import Segment
-from profiler.slot import fill, slot_bytes, slot_offsets, slot_tensors
-from profiler.types import INPUT
+from profiler.execution import Captured, Segment, fill, slot_bytes, slot_offsets, slot_tensors, spec_of
+from profiler.machine import physical_core
+from profiler.profile import INPUT
+from profiler.settings import UpdateRule
 from runtime.arena import Arena
 from runtime.channel import Cut
 from runtime.clock import all_reports, placed, reading

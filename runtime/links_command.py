@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from optimizer.links import AllReduce, Links, RankFacts, Wire
-from profiler.command import configs, note, stdout
-from profiler.config import Config
+from profiler.cli import configs, note, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
+from profiler.settings import Config
 from runtime.joining import RANK_TIMEOUT_S, joined
 from runtime.placement import placement
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from profiler.operations import Captured
+    from profiler.execution import Captured
     from runtime.world import World
 
 _BEYOND_MEASURE = 1e6
@@ -50,8 +50,8 @@ def measure_links(options: argparse.Namespace) -> int:
 
 
 def _measured(world: "World", config: Config, options: argparse.Namespace) -> Links:
-    from profiler.process import settled
-    from profiler.workload import captured_model
+    from profiler.capture import captured_model
+    from profiler.machine import settled
     from runtime.agreement import agree
     from runtime.options import cores_of
 
@@ -66,7 +66,7 @@ def _measured(world: "World", config: Config, options: argparse.Namespace) -> Li
         all_reduces = _all_reduces(world, captured, timeout_s)
     from datetime import UTC, datetime
 
-    from profiler.types import INPUT
+    from profiler.profile import INPUT
 
     return Links(
         model=config.model,
@@ -82,8 +82,8 @@ def _measured(world: "World", config: Config, options: argparse.Namespace) -> Li
 
 def _ranks(world: "World", config: Config, captured: "Captured", core: int) -> tuple[RankFacts, ...]:
     """Time the model's step on one rank after the other, for two may share a machine."""
-    from profiler.provenance import this_machine
-    from profiler.whole_step import measure_step
+    from profiler.machine import this_machine
+    from profiler.measure import measure_step
 
     found = []
     for rank, member in enumerate(world.members):
@@ -152,7 +152,7 @@ def _wires(world: "World", captured: "Captured", timeout_s: float) -> tuple[Wire
 
 
 def _show(links: Links, options: argparse.Namespace) -> None:
-    from profiler.command import emit_json
+    from profiler.cli import emit_json
 
     write_whole(options.output, to_json(links))
     note(f"kept in {options.output}", quiet=options.quiet)

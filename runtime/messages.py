@@ -12,9 +12,8 @@ from typing import Any, Literal
 
 from optimizer.crew import Crew
 from optimizer.schedule import Action
-from profiler.operations import TensorSpec
-from profiler.rule import UpdateRule
-from profiler.segment import Segment
+from profiler.execution import Segment, TensorSpec
+from profiler.settings import UpdateRule
 from runtime.channel import Cut
 from runtime.data import DataSpec
 from runtime.types import ActionRecord, ChannelName

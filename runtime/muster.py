@@ -26,7 +26,7 @@ from runtime.wire import Hello, Line, Member, Roster, Verdict
 from runtime.world import FINISH_S, LEAD, World
 
 if TYPE_CHECKING:
-    from torch.distributed import Store  # type: ignore[attr-defined]
+    from torch.distributed import Store
 
 T = TypeVar("T")
 _KEY = "stageplan"
@@ -73,7 +73,7 @@ def _store(place: Placement, timeout_s: float) -> "Store":
 
     Not torch's own way there, which waits for all ranks and cannot say which is missing.
     """
-    from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
+    from torch.distributed import PrefixStore, TCPStore
 
     opens = place.rank == LEAD and not place.has_store
     if not opens:

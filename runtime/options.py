@@ -10,8 +10,7 @@ from optimizer.partitions import OPTIMIZED, partition_names, plans_for
 from optimizer.schedule import FLUSH_EVERY, SEMANTICS, flush_width
 from optimizer.schemes import Schemes, load_schemes
 from optimizer.types import Plan
-from profiler import config as configuration
-from profiler.command import (
+from profiler.cli import (
     STAGES,
     Parser,
     add_common,
@@ -23,9 +22,10 @@ from profiler.command import (
     note,
     positive,
 )
-from profiler.config import Config
 from profiler.errors import ConfigError
 from profiler.files import read_json
+from profiler.settings import Config
+from profiler.settings import config as configuration
 from runtime.joining import agree_on_weights
 from runtime.placement import placement
 from runtime.types import CHANNELS, ChannelName
@@ -92,7 +92,7 @@ def settings_of(options: argparse.Namespace, config: Config, *, witness: bool = 
     Raises:
         ConfigError: ``--flush-every`` stands beside a schedule that does not take it.
     """
-    from profiler.workload import SEED
+    from profiler.capture import SEED
     from runtime.launcher import Settings
 
     if options.flush_every and flush_width(options.schedule, 2) != 2:
@@ -134,7 +134,7 @@ def launcher_of(
     Raises:
         InputError: Other ranks have built something else.
     """
-    from profiler.workload import captured_model
+    from profiler.capture import captured_model
     from runtime.launcher import Launcher
 
     with closing(Launcher(captured_model(config), pool, settings, watch, world)) as launcher:
@@ -148,8 +148,7 @@ def launcher_of(
 
 def cores_of(options: argparse.Namespace, stages: int) -> tuple[int, ...]:
     """Return a core for each stage, and say on stderr where they are too few; under torchrun, that of this rank."""
-    from profiler.process import usable_cores
-    from profiler.provenance import affinity_variables
+    from profiler.machine import affinity_variables, usable_cores
     from runtime.caveats import sharing
     from runtime.launcher import comparable, cores_for
 
@@ -171,9 +170,9 @@ def planner_of(options: argparse.Namespace, config: Config) -> "Planner":
         ModelError: There is no such model, or no such data.
     """
     from optimizer.planner import Planner
-    from profiler.models import find
-    from profiler.process import usable_cores
-    from profiler.store import FOLDER
+    from profiler.capture import find
+    from profiler.machine import usable_cores
+    from profiler.measure import FOLDER
 
     quick = getattr(options, "quick", False)
     if data := options.data or config.data:

@@ -10,9 +10,9 @@ from optimizer.crew import Crew
 from optimizer.schedule import KIND_NAMES, Kind, Schedule
 from optimizer.simulate import Span, makespan_s, throughput
 from optimizer.types import Plan
-from profiler.provenance import this_machine
-from profiler.rule import UpdateRule
-from profiler.statistics import foreign_load
+from profiler.machine import this_machine
+from profiler.measure import foreign_load
+from profiler.settings import UpdateRule
 from runtime.messages import Report, StageReport, Testimony
 from runtime.types import ChannelName, RunResult, StageRun
 

@@ -29,7 +29,7 @@ from runtime.supervise import (
 )
 
 if TYPE_CHECKING:
-    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+    from torch.distributed import TCPStore
 
 GRACE_S = 0.5
 """How long the other stages may take to report after one has failed, so that the first cause is found."""

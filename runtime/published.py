@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from profiler.config import convert, folder, read_mapping
+from profiler.settings import convert, folder, read_mapping
 from runtime.comparison import Comparison
 from runtime.ranks import agreement
 

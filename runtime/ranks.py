@@ -10,7 +10,7 @@ probability 1 − 2^(1 − n) (``coverage``): six runs are the fewest that 95% c
 
 from collections.abc import Mapping, Sequence
 
-from profiler.statistics import interval
+from profiler.measure import interval
 from runtime.comparison import Spread
 from runtime.records import RunRecord
 

@@ -25,11 +25,9 @@ from torch import Tensor, nn
 from torch.fx.node import map_aggregate
 
 from optimizer.schedule import ScheduleName, flush_width
-from profiler.execute import layer_seed, loss
-from profiler.operations import Attribute, Captured, Operation, Ref
-from profiler.rule import UpdateRule
-from profiler.types import INPUT
-from profiler.update import write_next
+from profiler.execution import Attribute, Captured, Operation, Ref, layer_seed, loss, write_next
+from profiler.profile import INPUT
+from profiler.settings import UpdateRule
 from runtime.data import Feed
 from runtime.digest import digests
 from runtime.messages import Testimony

@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from profiler.command import counted
+from profiler.cli import counted
 from profiler.files import write_whole
 from runtime import table
 from runtime.caveats import caveats

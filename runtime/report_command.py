@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from profiler.command import note
+from profiler.cli import note
 from profiler.errors import ConfigError, FileError
 from profiler.files import read_json, refuse_unwritable
 from runtime.comparison import Comparison

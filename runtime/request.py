@@ -9,10 +9,9 @@ from datetime import UTC, datetime
 from optimizer.partitions import OPTIMIZED, distinct
 from optimizer.schedule import ScheduleName
 from optimizer.types import Plan
-from profiler.doubts import doubts
-from profiler.provenance import differences, this_machine
-from profiler.rule import UpdateRule
-from profiler.types import Profile
+from profiler.machine import differences, this_machine
+from profiler.profile import Profile, doubts
+from profiler.settings import UpdateRule
 from runtime.audit import audit
 from runtime.comparison import BaselineComparison, Comparison, PartitionComparison
 from runtime.launcher import comparable

@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from profiler.operations import TensorSpec
-from profiler.slot import ALIGNMENT_BYTES, fill, slot_bytes, slot_offsets, slot_tensors
+from profiler.execution import ALIGNMENT_BYTES, TensorSpec, fill, slot_bytes, slot_offsets, slot_tensors
 from runtime.errors import RunError
 
 _AS_CAPTURED, _OTHERWISE = 0, 1

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from profiler.command import counted, emit_json, note, stdout
+from profiler.cli import counted, emit_json, note, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
 from runtime.joining import agree_on_plan, joined, refuse_without_plan

@@ -7,9 +7,8 @@ runs as it says or is refused.
 from collections.abc import Mapping, Sequence
 
 from optimizer.types import Plan
-from profiler.operations import Captured
-from profiler.segment import Segment, segment_of
-from profiler.types import INPUT
+from profiler.execution import Captured, Segment, segment_of
+from profiler.profile import INPUT
 from runtime.errors import InputError
 
 

@@ -12,9 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from profiler.execute import loss
-from profiler.slot import slot_tensors
-from profiler.versions import WeightVersions
+from profiler.execution import WeightVersions, loss, slot_tensors
 from runtime.arena import Arena
 from runtime.channel import Channel
 from runtime.data import feed_of

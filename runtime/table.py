@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from optimizer.schedule import ROUND_ROBIN, SEMANTICS
 from optimizer.simulate import has_steady_state
 from optimizer.types import Plan
-from profiler.command import counted
+from profiler.cli import counted
 from runtime.bubbles import bubbles_of
 from runtime.caveats import sharing
 from runtime.comparison import Comparison, PartitionComparison, Spread

@@ -8,8 +8,8 @@ from typing import Literal
 
 from optimizer.schedule import Kind, ScheduleName
 from optimizer.types import Plan, Stage
-from profiler.rule import UpdateRule
-from profiler.types import Machine
+from profiler.profile import Machine
+from profiler.settings import UpdateRule
 
 ChannelName = Literal["shm", "gloo"]
 CHANNELS: tuple[ChannelName, ...] = ("shm", "gloo")

@@ -1,7 +1,7 @@
 """Say in a few sentences what a comparison shows: who won and by how much, why, and whether the planner knew."""
 
 from optimizer.partitions import OPTIMIZED
-from profiler.command import counted
+from profiler.cli import counted
 from runtime.caveats import caveats
 from runtime.comparison import Comparison, PartitionComparison, Spread
 from runtime.ranks import tied

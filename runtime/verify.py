@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from optimizer.types import Plan
+from profiler.execution import Captured
 from profiler.files import from_json, to_json
-from profiler.operations import Captured
 from runtime.data import feed_of, refuse_other_data
 from runtime.digest import digest_of_all, digests
 from runtime.launcher import Launcher

@@ -9,8 +9,8 @@ from optimizer.partitions import ALL, distinct, partition_names
 from optimizer.schedule import flush_width
 from optimizer.schemes import load_schemes
 from optimizer.types import Plan
-from profiler.command import configs, emit_json, progress, stdout
-from profiler.config import Config
+from profiler.cli import configs, emit_json, progress, stdout
+from profiler.settings import Config
 from runtime.joining import agree_on_plan, joined, refuse_without_plan
 from runtime.options import cores_of, launcher_of, one_plan, plans_of, pool_of, settings_of
 from runtime.types import PartitionVerification, Verification
@@ -57,7 +57,7 @@ def _given(options: argparse.Namespace) -> tuple[list[Config], list[dict[str, Pl
 def _verified(
     options: argparse.Namespace, config: Config, plans: dict[str, Plan], cores: tuple[int, ...], world: "World | None"
 ) -> Verification:
-    from profiler.process import settled
+    from profiler.machine import settled
     from runtime.table import show_verification
     from runtime.verify import verify
 

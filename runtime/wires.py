@@ -13,8 +13,8 @@ import torch
 import torch.distributed as dist
 
 from profiler.errors import one_line
-from profiler.operations import Captured
-from profiler.types import INPUT
+from profiler.execution import Captured
+from profiler.profile import INPUT
 from runtime.errors import NeighbourGone
 
 SHORT_BYTES = 64

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from optimizer.schedule import KIND_NAMES, Action
 from profiler.errors import StageplanError, one_line
-from profiler.process import PeakMemory, release_memory, settle
-from profiler.provenance import affinity_variables
+from profiler.machine import PeakMemory, affinity_variables, release_memory, settle
 from runtime.arena import Arena
 from runtime.blackbox import BlackBox, Phase
 from runtime.channel import Channel, Cut

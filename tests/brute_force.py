@@ -7,7 +7,7 @@ import networkx as nx
 
 from optimizer.types import Plan
 from optimizer.units import copy_ns
-from profiler.types import INPUT, Profile
+from profiler.profile import INPUT, Profile
 
 Objective = tuple[int, int, int, tuple[tuple[int, tuple[int, ...]], ...]]
 

@@ -10,8 +10,8 @@ from optimizer.partitions import plan_for
 from optimizer.planner import Planner
 from optimizer.schemes import load_schemes
 from optimizer.types import Plan
-from profiler.rule import UpdateRule
-from profiler.types import Profile
+from profiler.profile import Profile
+from profiler.settings import UpdateRule
 from runtime.comparison import BaselineComparison, Comparison
 from runtime.records import RunRecord, Series, StageMeasurement
 from runtime.request import Request, begun

@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from profiler.process import settled
+from profiler.machine import settled
 from runtime.pool import WorkerPool
 
 

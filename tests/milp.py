@@ -12,7 +12,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
 from optimizer.units import copy_ns
-from profiler.types import INPUT, Profile
+from profiler.profile import INPUT, Profile
 
 UNIT = 1e-3
 """Times stand in the programme in microseconds."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 
-from profiler.execute import layer_seed
+from profiler.execution import layer_seed
 from runtime import data
 
 

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from hypothesis import strategies as st
 
-from profiler.operations import Captured
-from profiler.types import INPUT, Edge, Layer, Link, Loss, Machine, Peaks, Profile, Timing
+from profiler.execution import Captured
+from profiler.profile import INPUT, Edge, Layer, Link, Loss, Machine, Peaks, Profile, Timing
 
 MACHINE = Machine(
     cpu="test", physical_cores=4, logical_cores=4, instructions="avx2", caches=("L2 1024K",), memory_bytes=1 << 34,

@@ -14,9 +14,9 @@ from torch import nn
 
 from optimizer.planner import Planner
 from optimizer.types import Plan
-from profiler.config import Config
-from profiler.rule import RuleName
-from profiler.workload import captured_model
+from profiler.capture import captured_model
+from profiler.settings import Config
+from profiler.settings.update_rule import RuleName
 from runtime.baseline_process import PREPARE
 from runtime.baselines import Baselines, Spec
 from runtime.errors import RunError

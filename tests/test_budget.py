@@ -5,9 +5,9 @@ from itertools import count
 
 import pytest
 
-from profiler.budget import ENOUGH_ROUNDS, LEAST_ROUNDS, precision, spend
-from profiler.doubts import MOST_ROUNDS
-from profiler.rounds import Samples
+from profiler.measure.budget import ENOUGH_ROUNDS, LEAST_ROUNDS, precision, spend
+from profiler.measure.stepper import Samples
+from profiler.profile import MOST_ROUNDS
 
 
 class FakeStepper:

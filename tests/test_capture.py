@@ -5,10 +5,10 @@ import small_models
 import torch
 from torch import Tensor, nn
 
-from profiler.capture import capture
+from profiler.capture.layer_graph import capture
+from profiler.capture.models import build
 from profiler.errors import CaptureError
-from profiler.models import build
-from profiler.operations import Captured
+from profiler.execution import Captured
 
 SIZE = small_models.IMAGE_SIZE
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from profiler.operations import TensorSpec
+from profiler.execution import TensorSpec
 from runtime.arena import Arena
 from runtime.channel import Cut
 from runtime.errors import NeighbourGone

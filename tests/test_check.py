@@ -16,7 +16,7 @@ from optimizer.check import check, holds
 from optimizer.errors import PartitionError
 from optimizer.planner import Planner
 from optimizer.types import Plan
-from profiler.types import INPUT, Profile
+from profiler.profile import INPUT, Profile
 
 
 def texts(plan: Plan, found: Profile) -> list[str]:
@@ -125,4 +125,4 @@ def test_the_check_shares_nothing_with_the_search() -> None:
         tree = ast.parse(Path(sys.modules[name].__file__ or "").read_text())
         ours = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
         own = {module for module in ours if module.split(".")[0] in {"optimizer", "profiler"}}
-        assert own <= {*checked, "optimizer.types", "profiler.transfer", "profiler.types"}
+        assert own <= {*checked, "optimizer.types", "profiler.profile.transfer", "profiler.profile.profile"}

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from profiler.child import child_process
 from profiler.errors import ConfigError, ProcessError
+from profiler.machine import child_process
 
 
 def double(connection: Connection, number: int) -> int:
@@ -58,7 +58,7 @@ def test_what_goes_wrong_in_it_is_told_in_a_sentence(function: object, kind: typ
 def test_it_ends_with_its_parent_even_if_that_is_killed() -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from profiler.child import child; from test_child import dream\n"
+        "from profiler.machine.child import child; from test_child import dream\n"
         "with child(dream) as process: print(process.receive(), flush=True); input()"
     )
     with subprocess.Popen(

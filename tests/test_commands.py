@@ -20,9 +20,9 @@ from test_replicated import weighted, with_all_reduces
 
 from optimizer import cli as optimizer_cli
 from optimizer.types import Plan
-from profiler import cli as profiler_cli
+from profiler.cli import main as profiler_cli
 from profiler.files import read_json, to_json, write_whole
-from profiler.types import Profile
+from profiler.profile import Profile
 from runtime import cli as runtime_cli
 from runtime.comparison import Comparison
 from runtime.types import RunResult

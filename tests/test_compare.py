@@ -12,7 +12,7 @@ from optimizer.assemble import scheduled
 from optimizer.schedule import ScheduleName, schedule_of
 from optimizer.types import Plan
 from profiler.files import from_json, to_json
-from profiler.rule import UpdateRule
+from profiler.settings import UpdateRule
 from runtime.compare import Step, compare, steps
 from runtime.comparison import Comparison
 from runtime.errors import InputError, RunError, TooLargeError

@@ -7,8 +7,8 @@ from strategies import chain
 
 from optimizer.confidence import Confidence, confidence
 from optimizer.planner import Planner
-from profiler.statistics import timing
-from profiler.types import Profile
+from profiler.measure.statistics import timing
+from profiler.profile import Profile
 
 
 def with_samples(found: Profile, samples_s: Sequence[Sequence[float]]) -> Profile:

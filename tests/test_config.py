@@ -2,9 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from profiler import config
-from profiler.config import Config
 from profiler.errors import ConfigError, FileError
+from profiler.settings import Config, config
 
 
 def refusal(tmp_path: Path, text: str) -> str:

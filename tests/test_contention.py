@@ -6,7 +6,7 @@ from strategies import chain
 from optimizer.contention import beside_neighbours
 from optimizer.errors import ProfileError
 from optimizer.planner import Planner
-from profiler.types import Loaded, Timing
+from profiler.profile import Loaded, Timing
 
 
 def test_times_beside_neighbours_can_move_the_cut() -> None:

@@ -6,7 +6,7 @@ from strategies import LINK, chain, layer, profile
 from optimizer.costs import costs_of
 from optimizer.errors import ProfileError
 from optimizer.units import copy_ns
-from profiler.types import INPUT, Link, Loss
+from profiler.profile import INPUT, Link, Loss
 
 
 def test_a_stage_pays_its_layers_its_copies_and_at_the_end_the_loss() -> None:

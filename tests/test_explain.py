@@ -19,7 +19,7 @@ from optimizer.schedule import Action, schedule_of
 from optimizer.schemes import load_schemes
 from optimizer.simulate import Span
 from optimizer.staircase import staircase
-from profiler.types import INPUT, Link, Profile
+from profiler.profile import INPUT, Link, Profile
 
 FREE = Link(sizes_bytes=(), copy_s=())
 

@@ -16,11 +16,10 @@ from torch import nn
 from optimizer.export import MICRO_BATCHES, module_names
 from optimizer.planner import Planner
 from optimizer.types import Plan
-from profiler import models
-from profiler.config import Config
-from profiler.execute import heads, loss
+from profiler.capture import SEED, captured_model, models
+from profiler.execution import heads, loss
 from profiler.files import to_json, write_whole
-from profiler.workload import SEED, captured_model
+from profiler.settings import Config
 
 STEPS = 3
 EXPORT = ("export", "plan.json", "--to", "torch-pipelining")

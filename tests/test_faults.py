@@ -22,11 +22,11 @@ from strategies import profile_of
 from test_launcher import MINIBATCHES, RULE, SEED, SHAPE, captured_of, plan_of
 
 from optimizer.planner import Planner
-from profiler import config as configuration
-from profiler.capture import capture
+from profiler.capture import captured_model
+from profiler.capture.layer_graph import capture
+from profiler.execution import Captured
 from profiler.files import to_json
-from profiler.operations import Captured
-from profiler.workload import captured_model
+from profiler.settings import config as configuration
 from runtime.errors import InputError, RunError
 from runtime.launcher import Launcher, Settings
 from runtime.pool import WorkerPool

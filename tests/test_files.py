@@ -6,7 +6,7 @@ from strategies import chain
 
 from profiler.errors import FileError
 from profiler.files import from_json, read_json, refuse_unwritable, to_json, write_whole
-from profiler.types import Profile
+from profiler.profile import Profile
 
 
 def test_a_profile_survives_its_file(tmp_path: Path) -> None:

@@ -23,12 +23,12 @@ from optimizer import cli as optimizer_cli
 from optimizer.links import Links, RankFacts, Wire
 from optimizer.planner import Planner
 from optimizer.types import Plan
-from profiler import cli as profiler_cli
-from profiler import config as configuration
+from profiler.capture import captured_model
+from profiler.cli import main as profiler_cli
 from profiler.files import from_json, read_json, to_json
-from profiler.provenance import this_machine
-from profiler.types import Timing
-from profiler.workload import captured_model
+from profiler.machine import this_machine
+from profiler.profile import Timing
+from profiler.settings import config as configuration
 from runtime import cli
 from runtime.types import RunResult
 

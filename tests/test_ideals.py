@@ -13,9 +13,9 @@ from optimizer.costs import costs_of
 from optimizer.ideals import blocks, members_of, prefixes
 from optimizer.lattice import along_captured_order, lattice
 from optimizer.problem import Problem
-from profiler.capture import capture
-from profiler.models import build
-from profiler.types import INPUT, Profile
+from profiler.capture.layer_graph import capture
+from profiler.capture.models import build
+from profiler.profile import INPUT, Profile
 
 
 def problem_of(profile: Profile) -> Problem:

@@ -16,10 +16,10 @@ from torch import nn
 from optimizer.ideals import rank
 from optimizer.planner import Planner
 from optimizer.types import Plan
-from profiler.capture import capture
-from profiler.operations import Captured
-from profiler.rule import UpdateRule
-from profiler.workload import laid_out
+from profiler.capture import laid_out
+from profiler.capture.layer_graph import capture
+from profiler.execution import Captured
+from profiler.settings import UpdateRule
 from runtime import data
 from runtime.errors import InputError
 from runtime.launcher import Launcher, Settings

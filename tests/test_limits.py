@@ -16,7 +16,7 @@ from optimizer.lattice import lattice
 from optimizer.planner import Planner
 from optimizer.problem import Problem
 from optimizer.solve import Solution, solve, space_of
-from profiler.types import INPUT, Profile
+from profiler.profile import INPUT, Profile
 
 MINIBATCHES = 8
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from profiler.config import Config
-from profiler.memory import measure_memory
-from profiler.saved import saved_bytes
+from profiler.measure.memory import measure_memory
+from profiler.measure.saved import saved_bytes
+from profiler.settings import Config
 
 LARGE = Config(model="small_models:large", batch_size=32, image_size=64)
 MIB = 1 << 20
@@ -36,10 +36,9 @@ def test_saved_bytes_frees_what_it_saw() -> None:
     import small_models
     import torch
 
-    from profiler.capture import capture
-    from profiler.rule import UpdateRule
-    from profiler.segment import whole
-    from profiler.versions import WeightVersions
+    from profiler.capture.layer_graph import capture
+    from profiler.execution import WeightVersions, whole
+    from profiler.settings import UpdateRule
 
     model = small_models.Residual().train()
     shape = (2, 3, small_models.IMAGE_SIZE, small_models.IMAGE_SIZE)

@@ -10,7 +10,7 @@ from optimizer.costs import costs_of
 from optimizer.errors import PartitionError
 from optimizer.forced import cut_behind, names_of
 from optimizer.planner import Planner
-from profiler.types import Link, Profile
+from profiler.profile import Link, Profile
 
 LINK = Link(sizes_bytes=(1000, 2000, 3000), copy_s=(50e-6, 90e-6, 140e-6))
 """Whole microseconds for every size that is drawn, so that what a solver rounds is far below what differs."""

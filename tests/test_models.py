@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from profiler.capture.models import build
 from profiler.errors import ModelError
-from profiler.models import build
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:

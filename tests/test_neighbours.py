@@ -7,13 +7,13 @@ import psutil
 import pytest
 import small_models
 
-from profiler.budget import LEAST_ROUNDS
-from profiler.config import Config
+from profiler.capture import captured_model
 from profiler.errors import ProcessError
+from profiler.machine import neighbouring_cores
 from profiler.measure import measure_profile
-from profiler.neighbours import busy_neighbours
-from profiler.process import neighbouring_cores
-from profiler.workload import captured_model
+from profiler.measure.budget import LEAST_ROUNDS
+from profiler.measure.neighbours import busy_neighbours
+from profiler.settings import Config
 
 CONFIG = Config(model="small_models:Residual", batch_size=2, image_size=small_models.IMAGE_SIZE)
 

@@ -18,7 +18,7 @@ from optimizer.planner import Planner
 from optimizer.schedule import schedule_of
 from optimizer.types import Plan
 from optimizer.units import copy_ns
-from profiler.types import INPUT, Profile, Timing
+from profiler.profile import INPUT, Profile, Timing
 
 
 def links_for(profile: Profile, factors: list[Fraction], wires: list[tuple[int, int, int]]) -> Links:

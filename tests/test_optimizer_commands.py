@@ -12,9 +12,9 @@ from test_commands import OPTIMIZE, refusal
 
 from optimizer.types import Plan
 from profiler.files import read_json, to_json, write_whole
-from profiler.provenance import this_machine
-from profiler.statistics import timing
-from profiler.types import INPUT, Profile
+from profiler.machine import this_machine
+from profiler.measure.statistics import timing
+from profiler.profile import INPUT, Profile
 
 ROOT = Path(__file__).parent
 

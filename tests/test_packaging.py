@@ -3,7 +3,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from profiler import config
+from profiler.settings import config
 
 
 def test_the_wheel_holds_the_three_packages_and_the_configurations(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from optimizer.partitions import PEER_NAMES
 from optimizer.peers import PEERS, peer
 from optimizer.planner import Planner
 from optimizer.units import copy_ns
-from profiler.types import INPUT, Profile
+from profiler.profile import INPUT, Profile
 
 
 def test_every_peer_has_a_name_and_every_name_a_peer() -> None:

@@ -7,8 +7,7 @@ import pytest
 from optimizer.planner import Planner
 from profiler.errors import FileError
 from profiler.files import read_json
-from profiler.formats import read_profile
-from profiler.types import INPUT, Profile
+from profiler.profile import INPUT, Profile, read_profile
 
 COSTS = "forward_compute_time=1.500, backward_compute_time=2.000, activation_size=4096.000, parameter_size=0.000"
 GRAPH = f"""node10 -- ReLU(inplace) -- {COSTS}

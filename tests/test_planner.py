@@ -11,7 +11,7 @@ from optimizer.schedule import schedule_of
 from optimizer.schemes import load_schemes
 from optimizer.types import Plan
 from profiler.files import from_json, to_json
-from profiler.types import INPUT, Profile
+from profiler.profile import INPUT, Profile
 
 
 @settings(deadline=None, max_examples=60)

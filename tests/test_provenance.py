@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 from strategies import MACHINE
 
-from profiler.provenance import BINDING, affinity_variables, differences, this_machine
+from profiler.machine import affinity_variables, differences, this_machine
+from profiler.machine.machine import BINDING
 
 
 def test_this_machine_is_described_and_is_the_same_each_time() -> None:

@@ -11,7 +11,7 @@ from optimizer.lattice import lattice
 from optimizer.problem import Problem
 from optimizer.ranking import best_splits, front
 from optimizer.solve import grid_of_all
-from profiler.types import Profile
+from profiler.profile import Profile
 
 
 def grid_of(found: Profile, stages: int) -> Grid:

@@ -11,7 +11,7 @@ from test_launcher import MINIBATCHES, RULE, SEED, captured_of, plan_of
 from torch import Tensor, nn
 
 from optimizer.types import Plan
-from profiler.operations import Captured
+from profiler.execution import Captured
 from runtime.errors import InputError
 from runtime.launcher import Launcher, Settings
 from runtime.pool import WorkerPool

@@ -19,7 +19,7 @@ from optimizer.planner import Planner
 from optimizer.round_robin import round_robin
 from optimizer.types import Plan
 from optimizer.units import copy_ns
-from profiler.types import INPUT, Profile
+from profiler.profile import INPUT, Profile
 
 SIZES = (0, 1 << 10, 1 << 20)
 """At which wires and all-reduces were measured."""

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from profiler.operations import TensorSpec, spec_of
+from profiler.execution import TensorSpec, spec_of
 from runtime.errors import RunError
 from runtime.ring import Ring, ring_bytes
 

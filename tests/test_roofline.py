@@ -3,11 +3,9 @@ from dataclasses import replace
 import pytest
 from strategies import layer, profile
 
-from profiler.columns import columns
-from profiler.plot import roofline_svg
-from profiler.roofline import bound, intensity, of_roof, ridge
-from profiler.table import memory_parts, rows
-from profiler.types import INPUT, Layer, Loaded, Peaks, Profile, Timing
+from profiler.profile import INPUT, Layer, Loaded, Peaks, Profile, Timing, bound, intensity, of_roof, ridge
+from profiler.report import memory_parts, roofline_svg, rows
+from profiler.report.columns import columns
 
 PEAKS = Peaks(flops_per_s=100e9, bytes_per_s=10e9)
 

@@ -5,9 +5,10 @@ from itertools import count
 import small_models
 import torch
 
-from profiler.capture import capture
-from profiler.rounds import LOSS, WARM_UP_ROUNDS, Clocks, Samples, Stepper, stepper_for
-from profiler.rule import UpdateRule
+from profiler.capture.layer_graph import capture
+from profiler.measure import Clocks, stepper_for
+from profiler.measure.stepper import LOSS, WARM_UP_ROUNDS, Samples, Stepper
+from profiler.settings import UpdateRule
 
 SHAPE = (2, 3, small_models.IMAGE_SIZE, small_models.IMAGE_SIZE)
 

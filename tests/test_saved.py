@@ -3,11 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from profiler.capture import capture
-from profiler.rule import UpdateRule
-from profiler.saved import saved_bytes
-from profiler.segment import whole
-from profiler.versions import WeightVersions
+from profiler.capture.layer_graph import capture
+from profiler.execution import WeightVersions, whole
+from profiler.measure.saved import saved_bytes
+from profiler.settings import UpdateRule
 
 
 def saved_of(model: nn.Module, sample: torch.Tensor) -> dict[str, int]:

@@ -16,9 +16,9 @@ from optimizer.planner import Planner
 from optimizer.problem import Problem
 from optimizer.schemes import load_schemes
 from optimizer.solve import solve, space_of
-from profiler.capture import capture
-from profiler.models import build
-from profiler.types import Link, Profile
+from profiler.capture.layer_graph import capture
+from profiler.capture.models import build
+from profiler.profile import Link, Profile
 
 
 @settings(deadline=None, max_examples=120)

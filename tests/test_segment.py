@@ -4,12 +4,10 @@ import small_models
 import torch
 from torch import nn
 
-from profiler.capture import capture
-from profiler.operations import Captured
-from profiler.rule import UpdateRule
-from profiler.segment import segment_of, whole
-from profiler.types import INPUT
-from profiler.versions import WeightVersions
+from profiler.capture.layer_graph import capture
+from profiler.execution import Captured, WeightVersions, segment_of, whole
+from profiler.profile import INPUT
+from profiler.settings import UpdateRule
 
 SHAPE = (2, 3, small_models.IMAGE_SIZE, small_models.IMAGE_SIZE)
 

@@ -7,9 +7,9 @@ from strategies import profile_of
 
 from optimizer.planner import Planner
 from optimizer.types import Plan
-from profiler.capture import capture
-from profiler.operations import Captured
-from profiler.types import INPUT
+from profiler.capture.layer_graph import capture
+from profiler.execution import Captured
+from profiler.profile import INPUT
 from runtime.errors import InputError
 from runtime.slices import slices
 

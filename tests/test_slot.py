@@ -2,8 +2,7 @@ import mmap
 
 import torch
 
-from profiler.operations import TensorSpec
-from profiler.slot import ALIGNMENT_BYTES, fill, slot_bytes, slot_tensors
+from profiler.execution import ALIGNMENT_BYTES, TensorSpec, fill, slot_bytes, slot_tensors
 
 
 def spec(

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from profiler import store
-from profiler.config import Config
+from profiler.capture import captured_model
 from profiler.files import read_json, write_whole
+from profiler.measure import cache as store
 from profiler.measure import measure_profile
-from profiler.types import Profile
-from profiler.workload import captured_model
+from profiler.profile import Profile
+from profiler.settings import Config
 
 CONFIG = Config(model="small_models:Plain", batch_size=2, image_size=16)
 

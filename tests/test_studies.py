@@ -11,10 +11,9 @@ from optimizer.hand_tuned import hand_tuned_cuts
 from optimizer.partitions import STUDY, partition_names, plan_for, plans_for
 from optimizer.planner import Planner
 from optimizer.schemes import load_schemes
-from profiler.config import Config, folder
+from profiler.capture import captured_model
 from profiler.errors import ConfigError
-from profiler.studies import load_all
-from profiler.workload import captured_model
+from profiler.settings import Config, folder, load_all
 
 GOOD = "models: {alexnet: 7, vgg16: 3}\nbatch_sizes: [16, 1]\nrepeats: 2\n"
 

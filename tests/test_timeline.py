@@ -11,7 +11,7 @@ from strategies import MACHINE, chain
 
 from optimizer.planner import Planner
 from optimizer.schedule import ScheduleName, schedule_of
-from profiler.rule import UpdateRule
+from profiler.settings import UpdateRule
 from runtime.bubbles import bubbles_of
 from runtime.picture import picture_of
 from runtime.trace import trace_of

@@ -22,12 +22,11 @@ from torch import Tensor, nn
 
 from optimizer.planner import Planner
 from optimizer.schedule import SEMANTICS, ScheduleName, flush_width
-from profiler.capture import capture
-from profiler.execute import layer_seed
+from profiler.capture import laid_out
+from profiler.capture.layer_graph import capture
+from profiler.execution import Captured, layer_seed
 from profiler.files import from_json
-from profiler.operations import Captured
-from profiler.rule import UpdateRule
-from profiler.workload import laid_out
+from profiler.settings import UpdateRule
 from runtime import cli, data
 from runtime import verify as verification
 from runtime.launcher import Launcher, Settings

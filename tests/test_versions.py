@@ -10,9 +10,9 @@ from torch import nn
 
 from optimizer.needs import needs_of
 from optimizer.schedule import ScheduleName, schedule_of
-from profiler.rule import UpdateRule
-from profiler.segment import Place
-from profiler.versions import WeightVersions
+from profiler.execution import WeightVersions
+from profiler.execution.segment import Place
+from profiler.settings import UpdateRule
 
 SGD, ADAM, ADAMW = torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW
 RULES: list[tuple[UpdateRule, Any, dict[str, Any]]] = [

@@ -7,11 +7,10 @@ from dataclasses import replace
 import pytest
 from strategies import LINK, chain, layer, profile
 
-from profiler.doubts import doubts
-from profiler.statistics import drift, foreign_load, half_width
-from profiler.table import rows, to_csv, to_markdown
-from profiler.transfer import copy_s
-from profiler.types import INPUT, Peaks, Profile
+from profiler.measure import drift, foreign_load
+from profiler.measure.statistics import half_width
+from profiler.profile import INPUT, Peaks, Profile, copy_s, doubts
+from profiler.report import rows, to_csv, to_markdown
 
 
 def three() -> Profile:

@@ -9,10 +9,10 @@ from strategies import profile_of
 from test_launcher import captured_of
 
 from optimizer.planner import Planner
-from profiler import config as configuration
-from profiler.rounds import Clocks
-from profiler.whole_step import LEAST, measure_step
-from profiler.workload import captured_model
+from profiler.capture import captured_model
+from profiler.measure import Clocks, measure_step
+from profiler.measure.whole_step import LEAST
+from profiler.settings import config as configuration
 from runtime.gloo import join, meeting_of, open_store
 from runtime.messages import Meeting
 from runtime.wires import SHORT_BYTES, answer_messages, sizes_of, time_messages

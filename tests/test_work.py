@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from profiler.capture import capture
-from profiler.rounds import Clocks, stepper_for
-from profiler.rule import UpdateRule
-from profiler.work import Work
+from profiler.capture.layer_graph import capture
+from profiler.measure import Clocks, stepper_for
+from profiler.measure.counters import Work
+from profiler.settings import UpdateRule
 
 
 def counted(function: object, *tensors: Tensor) -> tuple[int, int]:

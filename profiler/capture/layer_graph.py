@@ -1,0 +1,212 @@
+"""Capture a model as a graph of layers: trace it, run it once, and put together what every split has to respect."""
+
+import dataclasses
+import io
+import pickle
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import networkx as nx
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from profiler.capture.probe import Probe
+from profiler.capture.trace import trace
+from profiler.errors import CaptureError, one_line
+from profiler.execution import Captured, Operation, TensorSpec, fetch_attribute, leaves
+from profiler.files import digest
+from profiler.profile import INPUT, Edge
+
+
+def capture(model: nn.Module, name: str, sample: Tensor) -> Captured:
+    """Return ``model`` as layers, each a graph node with torch.nn modules as leaves.
+
+    Args:
+        model: An unmodified model in training mode; its weights and buffers are left as they were.
+        name: What to call it in messages.
+        sample: One minibatch, ``(N, …)``.
+
+    Raises:
+        CaptureError: torch.fx cannot trace it, it rejects ``sample``, or its heads are not tensors ``(N, classes)``.
+    """
+    lazy = [path for path, parameter in model.named_parameters() if is_lazy(parameter)]
+    if lazy:
+        raise CaptureError(
+            f"model '{name}' has not been run yet: parameter '{lazy[0]}' has no shape; run it once in its factory"
+        )
+    with _own_buffers(model):
+        operations, outputs = trace(model, name)
+        if not operations:
+            raise CaptureError(f"model '{name}' has no layers; name a model that computes something")
+        probe = Probe(model, name, operations, outputs, sample)
+        probe.run()
+    outputs = tuple(probe.outputs)
+    _refuse_outputs(name, [probe.values[output] for output in outputs], len(sample))
+    _refuse_unsendable(name, probe.operations)
+    operations = tuple(
+        dataclasses.replace(operation, draws=operation.name in probe.draws) for operation in probe.operations
+    )
+    edges = (*_data_edges(operations), *probe.order)
+    together = _merge(
+        [
+            *probe.together,
+            *_sharing(model, operations),
+            *_not_tensors(operations, probe.specs),
+            *_dead_ends(operations, outputs),
+        ]
+    )
+    return Captured(
+        name=name,
+        model=model,
+        operations=operations,
+        specs=probe.specs,
+        edges=edges,
+        together=together,
+        outputs=outputs,
+        roots=probe.roots,
+        overwrites=probe.overwrites,
+        digest=_digest(operations, probe.specs, edges, together, model),
+        canonical=_canonical(model),
+        learning=frozenset(path for path, parameter in model.named_parameters() if parameter.requires_grad),
+        parameters=_parameters(model, operations),
+    )
+
+
+@contextmanager
+def _own_buffers(model: nn.Module) -> Iterator[None]:
+    """Let what happens to the model's buffers happen to copies of them."""
+    before = [(module, local, buffer) for module in model.modules() for local, buffer in module._buffers.items()]  # noqa: SLF001 - rebinding
+    copies = {id(buffer): buffer.clone() for _, _, buffer in before if buffer is not None}
+    try:
+        for module, local, buffer in before:
+            if buffer is not None:
+                module._buffers[local] = copies[id(buffer)]  # noqa: SLF001
+        yield
+    finally:
+        for module, local, buffer in before:
+            module._buffers[local] = buffer  # noqa: SLF001
+
+
+def _refuse_outputs(name: str, results: Sequence[Any], batch_size: int) -> None:
+    for result in results:
+        fits = isinstance(result, Tensor) and result.ndim == 2 and len(result) == batch_size and result.shape[1] > 0
+        if not fits or not result.is_floating_point() or result.shape != results[0].shape:
+            raise CaptureError(
+                f"model '{name}' returns {_describe(result)}; the loss needs one tensor (N, classes) of floats for "
+                "each head, so wrap the model in a module that returns only that"
+            )
+    if not all(result.requires_grad for result in results):
+        raise CaptureError(
+            f"model '{name}' has nothing to train: its output depends on no parameter that requires a gradient"
+        )
+
+
+class _Sender(pickle.Pickler):
+    """Pickles everything but tensors, which go to the stages by another way."""
+
+    def persistent_id(self, thing: Any) -> str | None:
+        return "tensor" if isinstance(thing, Tensor) else None
+
+
+def _refuse_unsendable(name: str, operations: Iterable[Operation]) -> None:
+    """Refuse layers that cannot be sent to the process of their stage."""
+    for operation in operations:
+        try:
+            _Sender(io.BytesIO()).dump(operation)
+        except Exception as error:
+            raise CaptureError(
+                f"model '{name}': layer '{operation.name}' ({operation.kind}) cannot be sent to the process of its "
+                f"stage: {one_line(error)}; leave out hooks and parametrizations, and define functions at module level"
+            ) from error
+
+
+def _dead_ends(operations: Sequence[Operation], outputs: Sequence[str]) -> list[tuple[str, ...]]:
+    """Keep layers that nobody reads with what they read, so that nothing is sent for their sake."""
+    read = {name for operation in operations for name in operation.reads()} | set(outputs)
+    dead = [operation for operation in operations if operation.name not in read]
+    return [(operation.name, name) for operation in dead for name in operation.reads()[-1:] if name != INPUT]
+
+
+def _data_edges(operations: Iterable[Operation]) -> list[Edge]:
+    return [Edge(source=name, target=operation.name) for operation in operations for name in operation.reads()]
+
+
+def _parameters(model: nn.Module, operations: Iterable[Operation]) -> dict[str, tuple[str, ...]]:
+    """Name the parameters of each layer; one that several layers share is named at the first of them."""
+    names = {id(parameter): path for path, parameter in model.named_parameters()}
+    seen: set[int] = set()
+    found = {}
+    for operation in operations:
+        own = dict.fromkeys(id(tensor) for tensor in _owned(model, operation) if id(tensor) in names)
+        found[operation.name] = tuple(names[key] for key in own if key not in seen)
+        seen.update(own)
+    return found
+
+
+def _canonical(model: nn.Module) -> dict[str, str]:
+    first: dict[int, str] = {}
+    tensors = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    return {path: first.setdefault(id(tensor), path) for path, tensor in tensors}
+
+
+def _owned(model: nn.Module, operation: Operation) -> list[Tensor]:
+    """Return the parameters and buffers that a layer uses."""
+    tensors = [fetch_attribute(model, path) for path in operation.attributes()]
+    if isinstance(operation.target, nn.Module):
+        tensors += [*operation.target.parameters(), *operation.target.buffers()]
+    return tensors
+
+
+def _sharing(model: nn.Module, operations: Iterable[Operation]) -> list[tuple[str, ...]]:
+    users: dict[int, list[str]] = {}
+    for operation in operations:
+        for key in {id(tensor) for tensor in _owned(model, operation)}:
+            users.setdefault(key, []).append(operation.name)
+    return [tuple(names) for names in users.values() if len(names) > 1]
+
+
+def _not_tensors(operations: Iterable[Operation], specs: dict[str, TensorSpec]) -> list[tuple[str, ...]]:
+    return [(operation.name, name) for operation in operations for name in operation.reads() if name not in specs]
+
+
+def _merge(groups: Iterable[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    graph: nx.Graph[str] = nx.Graph()
+    for group in groups:
+        nx.add_path(graph, group)
+    return tuple(sorted(tuple(sorted(part)) for part in nx.connected_components(graph)))
+
+
+def _digest(
+    operations: Iterable[Operation],
+    specs: dict[str, TensorSpec],
+    edges: Iterable[Edge],
+    together: Iterable[tuple[str, ...]],
+    model: nn.Module,
+) -> str:
+    lines = [f"{op.name} {op.kind} {op.reads()} {_settings(op)} {_type(specs.get(op.name))}" for op in operations]
+    lines += [f"{edge.source}>{edge.target}:{edge.kind}" for edge in edges]
+    lines += [" ".join(group) for group in together]
+    lines += [f"{path} {tuple(parameter.shape)} {parameter.dtype}" for path, parameter in model.named_parameters()]
+    return digest("\n".join(lines).encode())
+
+
+def _settings(operation: Operation) -> str:
+    """Return what a layer is set to, in words that are the same in every process."""
+    plain = (bool, int, float, str, torch.dtype, type(None))
+    constants = [leaf for leaf in leaves((operation.args, operation.kwargs)) if isinstance(leaf, plain)]
+    own = operation.target.extra_repr() if isinstance(operation.target, nn.Module) else ""
+    return f"{own} {constants}"
+
+
+def _type(spec: TensorSpec | None) -> str:
+    return f"{spec.dtype} {spec.gradient}" if spec else "no tensor"
+
+
+def _describe(value: Any) -> str:
+    return (
+        f"a tensor of shape {tuple(value.shape)} and type {value.dtype}"
+        if isinstance(value, Tensor)
+        else f"a {type(value).__name__}"
+    )

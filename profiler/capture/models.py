@@ -1,0 +1,117 @@
+"""Build a model from its name: one of torchvision's, or the user's own ``package.module:factory``."""
+
+import copy
+import importlib
+import random
+import sys
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from torch import nn
+
+from profiler.errors import ModelError, one_line
+from profiler.settings import suggest
+
+
+def build(name: str, classes: int, seed: int) -> nn.Module:
+    """Return the model in training mode, its weights drawn from ``seed``.
+
+    Args:
+        name: A torchvision classification model such as ``resnet50``, or ``package.module:factory``, where the
+            factory is called without arguments.
+        classes: Number of classes; the user's own factory sets its own.
+        seed: Seed of the initial weights.
+
+    Raises:
+        ModelError: There is no such model, or it cannot be built.
+    """
+    torch.manual_seed(seed)
+    try:
+        # A factory may hand out one module over and over; training must not go on where the last run ended.
+        return copy.deepcopy(_own(name, seed)).train() if ":" in name else _torchvision(name, classes).train()
+    except (RuntimeError, MemoryError, TypeError, OverflowError) as error:
+        raise ModelError(f"model '{name}' with {classes} classes cannot be built: {one_line(error)}") from error
+
+
+def _torchvision(name: str, classes: int) -> nn.Module:
+    _known(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of another default initialization, which is all the same here
+        model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes)
+    return model
+
+
+def refuse_unknown(names: Iterable[str]) -> None:
+    """Refuse a name that no model goes by, without building any.
+
+    Raises:
+        ModelError: There is no such model, module or factory.
+    """
+    for name in names:
+        if ":" in name:
+            find(name)
+        else:
+            _known(name)
+
+
+def _known(name: str) -> None:
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        raise ModelError(
+            f"there is no model '{name}' in torchvision {torchvision.__version__}{suggest(name, known)}; "
+            "name one of torchvision's classification models, or your own as package.module:factory"
+        )
+
+
+def _own(name: str, seed: int) -> nn.Module:
+    model = made(name, seed)
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"the factory '{name}' returned a {type(model).__name__}; it has to return a torch.nn.Module")
+    return model
+
+
+def made(name: str, seed: int) -> Any:
+    """Return what the user's own factory ``package.module:factory`` makes when it is called without arguments.
+
+    Torch's, Python's and numpy's generators are seeded between the import, which may draw the first time, and the call.
+
+    Raises:
+        ModelError: It cannot be found, or raises.
+    """
+    made_by = find(name)
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % (1 << 32))  # noqa: NPY002 - the generator that such code uses
+    try:
+        return made_by()
+    except (Exception, SystemExit) as error:
+        raise ModelError(
+            f"the factory '{name}' raised {type(error).__name__}: {one_line(error)}; it has to do its work when called "
+            "without arguments"
+        ) from error
+
+
+def find(name: str) -> Callable[[], Any]:
+    """Return the user's own factory ``package.module:factory``, which is not called.
+
+    Raises:
+        ModelError: There is none.
+    """
+    module_name, _, factory_name = name.partition(":")
+    if not factory_name:
+        raise ModelError(f"'{name}' names no factory; write package.module:factory")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        found: Callable[[], Any] = getattr(importlib.import_module(module_name), factory_name)
+    except (Exception, SystemExit) as error:
+        raise ModelError(
+            f"cannot find '{factory_name}' in module '{module_name}': {one_line(error)}; "
+            "check the name package.module:factory and the folder you are in"
+        ) from error
+    return found

@@ -1,0 +1,138 @@
+"""Trace a model with torch.fx into operations: what is called, in which order, and what reads what."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.node import map_aggregate
+
+from profiler.errors import CaptureError, one_line
+from profiler.execution import Applied, Attribute, Functional, Operation, Ref, heads, leaves
+from profiler.profile import INPUT
+
+
+def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], tuple[str, ...]]:
+    """Return the model's operations in captured order and the names of those whose outputs are the model's heads.
+
+    Raises:
+        CaptureError: torch.fx cannot trace the model, it has several inputs, or it returns something but its heads.
+    """
+    try:
+        with _functions_as_layers():
+            graph = _Tracer().trace(model)
+    except CaptureError as error:
+        raise CaptureError(f"model '{name}' cannot be captured: {error}") from error
+    except Exception as error:
+        raise CaptureError(
+            f"model '{name}' cannot be captured: {one_line(error)}; torch.fx needs a forward whose control flow does "
+            "not depend on the data"
+        ) from error
+    names: dict[fx.Node, Any] = {}
+    operations: list[Operation] = []
+    taken: set[str] = {INPUT}
+    output: Any = None
+    for node in graph.nodes:
+        if node.op == "placeholder":
+            names[node] = _placeholder(node, names, name)
+        elif node.op == "get_attr":
+            names[node] = _attribute(model, str(node.target))
+        elif node.op == "output":
+            output = map_aggregate(node.args[0], lambda leaf: names.get(leaf, leaf))  # type: ignore[arg-type]
+        elif isinstance(node.target, type) and issubclass(node.target, tuple):
+            found: Any = map_aggregate((*node.args, *node.kwargs.values()), lambda leaf: names.get(leaf, leaf))  # type: ignore[arg-type]
+            names[node] = found  # a named tuple puts values together and computes nothing
+        else:
+            operation = _operation(model, node, len(operations), names, taken)
+            names[node] = Ref(operation.name)
+            operations.append(operation)
+    returned = heads(output)
+    if not returned or not all(isinstance(head, Ref) for head in returned):
+        raise CaptureError(
+            f"model '{name}' returns {type(output).__name__ if returned else 'nothing'}; the loss needs one tensor "
+            "(N, classes), or a tuple of them, the main head first; wrap the model in a module that returns that"
+        )
+    return tuple(operations), tuple(head.layer for head in returned)
+
+
+class _Tracer(fx.Tracer):
+    """Records what is done to buffers instead of doing it while tracing, and refuses what a trace would lose."""
+
+    proxy_buffer_attributes = True
+
+    def create_node(self, kind: str, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
+        """Make a node, unless it stands in a context that no node can hold."""
+        if not torch.is_grad_enabled():
+            raise CaptureError("it uses torch.no_grad in its forward; freeze parameters with requires_grad_(False)")
+        if torch.is_autocast_enabled("cpu"):
+            raise CaptureError("it uses torch.autocast in its forward; convert the model itself")
+        return super().create_node(kind, target, *args, **kwargs)
+
+
+@contextmanager
+def _functions_as_layers() -> Iterator[None]:
+    """Let a torch.autograd.Function that is applied to a proxy become one node."""
+    own = vars(torch.autograd.Function)["apply"]
+
+    def apply(function: type[torch.autograd.Function], *args: Any, **kwargs: Any) -> Any:
+        traced = [leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, fx.Proxy)]
+        if not traced:
+            return own.__get__(None, function)(*args, **kwargs)
+        return traced[0].tracer.create_proxy("call_function", Applied(function), args, kwargs, name=function.__name__)
+
+    torch.autograd.Function.apply = classmethod(apply)
+    try:
+        yield
+    finally:
+        torch.autograd.Function.apply = own
+
+
+def _attribute(model: nn.Module, path: str) -> Any:
+    """Return how a layer refers to something that the model holds: by path if it is state, else the thing itself."""
+    state = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    state |= {name for name, _ in model.named_buffers(remove_duplicate=False)}
+    if path in state:
+        return Attribute(path)
+    found: Any = model
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found.detach() if isinstance(found, Tensor) else found
+
+
+def _placeholder(node: fx.Node, names: dict[fx.Node, Any], name: str) -> Any:
+    if Ref(INPUT) not in names.values():
+        return Ref(INPUT)
+    if node.args:
+        return node.args[0]
+    raise CaptureError(
+        f"model '{name}' takes a second input '{node.target}' without a default; wrap it in a module with one input"
+    )
+
+
+def layer_name(node: fx.Node, taken: Collection[str]) -> str:
+    """Return a layer's name: its module's path, numbered where that is called again; or its own as a graph node."""
+    if node.op != "call_module":
+        return node.name if node.name not in taken else f"{node.name}_fn"
+    name = path = str(node.target)
+    repeat = 1
+    while name in taken:
+        name, repeat = f"{path}_{repeat}", repeat + 1
+    return name
+
+
+def _operation(model: nn.Module, node: fx.Node, index: int, names: dict[fx.Node, Any], taken: set[str]) -> Operation:
+    target: Any = node.target
+    if node.op == "call_module":
+        target = model.get_submodule(str(node.target))
+        kind = type(target).__name__
+    else:
+        named = target.function if isinstance(target, Applied) else target
+        kind = str(target) if node.op == "call_method" else getattr(named, "__name__", str(target))
+        if "<locals>" in getattr(target, "__qualname__", "") and getattr(nn.functional, kind, None) is target:
+            target = Functional(kind)
+    name = layer_name(node, taken)
+    taken.add(name)
+    args: Any = map_aggregate(node.args, lambda leaf: names.get(leaf, leaf))  # type: ignore[arg-type]
+    kwargs: Any = map_aggregate(node.kwargs, lambda leaf: names.get(leaf, leaf))  # type: ignore[arg-type]
+    return Operation(index=index, name=name, kind=kind, target=target, args=args, kwargs=kwargs)

@@ -1,0 +1,26 @@
+"""The command line of the profiler, and what all command lines share."""
+
+from typing import TYPE_CHECKING
+
+from profiler.public import on_demand
+
+if TYPE_CHECKING:
+    from profiler.cli.options import (
+        STAGES,
+        Parser,
+        add_common,
+        add_models,
+        configs,
+        counted,
+        duration,
+        emit_json,
+        execute,
+        fresh_profile,
+        note,
+        positive,
+        progress,
+        size,
+        stdout,
+    )
+else:
+    __getattr__ = on_demand(__name__)

@@ -1,0 +1,26 @@
+"""A captured model as data, and the one way in which its layers, weights and slots are run."""
+
+from typing import TYPE_CHECKING
+
+from profiler.public import on_demand
+
+if TYPE_CHECKING:
+    from profiler.execution.graph import (
+        Applied,
+        Attribute,
+        Captured,
+        Functional,
+        Operation,
+        Ref,
+        TensorSpec,
+        fetch_attribute,
+        leaves,
+        spec_of,
+    )
+    from profiler.execution.layer import AUXILIARY_WEIGHT, heads, layer_seed, loss, run_layer
+    from profiler.execution.segment import Segment, segment_of, whole
+    from profiler.execution.slots import ALIGNMENT_BYTES, fill, slot_bytes, slot_offsets, slot_tensors
+    from profiler.execution.update import write_next
+    from profiler.execution.weights import WeightVersions
+else:
+    __getattr__ = on_demand(__name__)

@@ -1,0 +1,173 @@
+"""A captured model as data: its layers in order, what each reads, and what its values look like."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.fx.node import map_aggregate
+
+from profiler.profile import Edge
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Stands in an argument list for the output of a layer, or for the model's input."""
+
+    layer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """Stands in an argument list for a parameter or buffer that the model reads directly."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Functional:
+    """A function that torch.nn.functional makes at import, such as max_pool2d: pickle finds it by this name."""
+
+    name: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function."""
+        return getattr(nn.functional, self.name)(*args, **kwargs)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A torch.autograd.Function, whose own backward a trace through its forward would lose."""
+
+    function: type[torch.autograd.Function]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Apply the function."""
+        return self.function.apply(*args, **kwargs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One layer, ready to run.
+
+    Attributes:
+        index: Its place in captured order, which seeds its randomness whatever the split.
+        target: The module, the function, or the name of the tensor method to call.
+        draws: Whether it takes random numbers.
+    """
+
+    index: int
+    name: str
+    kind: str
+    target: nn.Module | Callable[..., Any] | str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    draws: bool = False
+
+    def reads(self) -> list[str]:
+        """Return the values it reads, each once, in argument order."""
+        found = dict.fromkeys(leaf.layer for leaf in leaves((self.args, self.kwargs)) if isinstance(leaf, Ref))
+        return list(found)
+
+    def attributes(self) -> list[str]:
+        """Return the paths of the parameters and buffers that it reads directly."""
+        return [leaf.path for leaf in leaves((self.args, self.kwargs)) if isinstance(leaf, Attribute)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """What a tensor between layers looks like.
+
+    Attributes:
+        stride: In elements; non-overlapping and dense, so ``bytes`` is what it takes.
+        gradient: Whether a gradient flows back to it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+    gradient: bool
+
+    @property
+    def bytes(self) -> int:
+        """Return its size."""
+        elements = 1
+        for length in self.shape:
+            elements *= length
+        return elements * self.dtype.itemsize
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captured:
+    """A model's layers in captured order with the facts that every split has to respect.
+
+    Attributes:
+        specs: The tensors between layers by the layer that makes them, the model's input among them; a value that is
+            no tensor has none and never crosses a cut.
+        edges: Which layer has to run after which.
+        together: Groups of layers that no cut may separate.
+        outputs: The layers whose outputs enter the loss, the main head first.
+        roots: For each value, the value that its storage came from; itself unless it is a view or overwrote its input.
+        overwrites: For each in-place layer, the value that it overwrites.
+        digest: sha256 of the structure, the layers' settings and the parameters' shapes, whatever the minibatch.
+        canonical: For each path of a parameter or buffer, its first path: tied ones have several.
+        learning: First paths of the parameters that the update changes.
+        parameters: First paths of the parameters of each layer; a shared one counts at the first layer that uses it.
+    """
+
+    name: str
+    model: nn.Module
+    operations: tuple[Operation, ...]
+    specs: Mapping[str, TensorSpec]
+    edges: tuple[Edge, ...]
+    together: tuple[tuple[str, ...], ...]
+    outputs: tuple[str, ...]
+    roots: Mapping[str, str]
+    overwrites: Mapping[str, str]
+    digest: str
+    canonical: Mapping[str, str]
+    learning: frozenset[str]
+    parameters: Mapping[str, tuple[str, ...]]
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Return the layers' names in captured order."""
+        return tuple(operation.name for operation in self.operations)
+
+    def parameter_bytes(self, layer: str) -> int:
+        """Return the size of a layer's parameters."""
+        return sum(fetch_attribute(self.model, path).nbytes for path in self.parameters[layer])
+
+    def learning_bytes(self, layer: str) -> int:
+        """Return the size of those of a layer's parameters that the update changes."""
+        paths = self.learning.intersection(self.parameters[layer])
+        return sum(fetch_attribute(self.model, path).nbytes for path in paths)
+
+    @property
+    def classes(self) -> int:
+        """Return how many classes a head tells apart."""
+        return self.specs[self.outputs[0]].shape[1]
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """Yield everything inside nested tuples, lists, mappings and slices."""
+    found: list[Any] = []
+    map_aggregate(value, found.append)
+    yield from found
+
+
+def fetch_attribute(model: nn.Module, path: str) -> torch.Tensor:
+    """Return the parameter or buffer of ``model`` at ``path``."""
+    owner, _, local = path.rpartition(".")
+    found: torch.Tensor = getattr(model.get_submodule(owner), local)
+    return found
+
+
+def spec_of(name: str, tensor: torch.Tensor) -> TensorSpec:
+    """Describe a tensor; its stride is made dense, in the tensor's own memory format."""
+    stride = torch.empty_like(tensor, device="meta").stride()
+    return TensorSpec(
+        name=name, shape=tuple(tensor.shape), stride=tuple(stride), dtype=tensor.dtype, gradient=tensor.requires_grad
+    )

@@ -1,0 +1,125 @@
+"""Weight versions in a ring of buffers: none is ever copied or restored.
+
+Forward binds the newest version; backward uses the tensors that its graph already holds, so it runs on the version
+that its forward ran on. An update reads the newest version and that minibatch's gradients and writes the next version
+into the next slot of the ring. How large the ring has to be follows from the schedule alone (``optimizer.needs``): a
+slot may be written again when no minibatch in flight holds what is in it. With one slot the update writes in place.
+
+Source: weight stashing after Narayanan et al., "PipeDream", SOSP 2019, section 3.3.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from profiler.execution.segment import Place
+from profiler.execution.update import write_next
+from profiler.settings import UpdateRule
+
+
+class WeightVersions:
+    """The parameters of one segment in a ring of versions, bound to its modules version by version."""
+
+    def __init__(
+        self,
+        places: Sequence[Place],
+        learning: Sequence[str],
+        initial: Mapping[str, Tensor],
+        slots: int,
+        rule: UpdateRule,
+    ) -> None:
+        """Take over the tensors in ``initial`` as version 0; further versions and the moments are allocated.
+
+        Args:
+            places: Where parameters and buffers are bound.
+            learning: Paths of the parameters that learn; all others are bound once and for all.
+            initial: Parameters and buffers by path.
+            slots: How many versions the ring holds.
+            rule: The update rule.
+        """
+        self.slots, self.rule, self.newest = slots, rule, 0
+        self.attributes: dict[str, Tensor] = {}
+        self._places = [place for place in places if place.path in set(learning)]
+        self._tensors = [
+            {path: initial[path].detach() if version == 0 else torch.zeros_like(initial[path]) for path in learning}
+            for version in range(slots)
+        ]
+        self._ring = [{path: nn.Parameter(tensor) for path, tensor in tensors.items()} for tensors in self._tensors]
+        self._moments = {path: tuple(torch.zeros_like(initial[path]) for _ in range(rule.momenta)) for path in learning}
+        self._counts = dict.fromkeys(learning, 0)
+        self.constants = {place.path: initial[place.path] for place in places if place.path not in set(learning)}
+        for place in places:
+            if place.path in self.constants:
+                self._attach(place, initial[place.path])
+
+    def bind(self) -> int:
+        """Let the modules compute with the newest version and return its number."""
+        parameters = self._ring[self.newest % self.slots]
+        for place in self._places:
+            self._attach(place, parameters[place.path])
+        return self.newest
+
+    def update(self, used: int) -> int:
+        """Write the next version from the newest one and the gradients of version ``used``, which are dropped.
+
+        Returns:
+            The number of the version that is now the newest.
+        """
+        self.write(used, self._tensors[0])
+        return self.advance()
+
+    @torch.no_grad()
+    def write(self, used: int, paths: Iterable[str]) -> None:
+        """Do the part of an update that belongs to the parameters ``paths``; ``advance`` follows the last part."""
+        self._write(used, paths, self._tensors[(self.newest + 1) % self.slots])
+
+    @torch.no_grad()
+    def overwrite(self, used: int, paths: Iterable[str]) -> None:
+        """Do the part of an update that belongs to ``paths`` as a ring of one version does: in place."""
+        self._write(used, paths, self._tensors[self.newest % self.slots])
+
+    def _write(self, used: int, paths: Iterable[str], following: Mapping[str, Tensor]) -> None:
+        held = self._ring[used % self.slots]
+        current = self._tensors[self.newest % self.slots]
+        for path in paths:
+            gradient = held[path].grad
+            self._counts[path] += gradient is not None
+            count, out = self._counts[path], following[path]
+            write_next(self.rule, current[path], gradient, self._moments[path], count=count, out=out)
+            held[path].grad = None
+
+    def advance(self) -> int:
+        """Let what was written be the newest version, and return its number."""
+        self.newest += 1
+        return self.newest
+
+    def gradients(self, used: int) -> dict[str, Tensor]:
+        """Return the gradients that minibatches on version ``used`` have left so far, by path."""
+        ring = self._ring[used % self.slots]
+        return {path: parameter.grad for path, parameter in ring.items() if parameter.grad is not None}
+
+    def give_gradients(self, used: int, gradients: Mapping[str, Tensor]) -> None:
+        """Let version ``used`` have these gradients again."""
+        for path, gradient in gradients.items():
+            self._ring[used % self.slots][path].grad = gradient
+
+    def drop_gradients(self) -> None:
+        """Forget all gradients, as after a warm-up."""
+        for parameters in self._ring:
+            for parameter in parameters.values():
+                parameter.grad = None
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Return the parameters of the newest version by path."""
+        return self._tensors[self.newest % self.slots]
+
+    def _attach(self, place: Place, tensor: Tensor) -> None:
+        if place.module is None:
+            self.attributes[place.local] = tensor
+        elif isinstance(tensor, nn.Parameter):
+            place.module._parameters[place.local] = tensor  # noqa: SLF001 - rebinding is what versions are about
+        elif place.local in place.module._buffers:  # noqa: SLF001
+            place.module._buffers[place.local] = tensor  # noqa: SLF001
+        else:
+            place.module._parameters[place.local] = nn.Parameter(tensor, requires_grad=False)  # noqa: SLF001

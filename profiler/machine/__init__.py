@@ -1,0 +1,21 @@
+"""This machine, and processes on it that are set as timing and running need it."""
+
+from typing import TYPE_CHECKING
+
+from profiler.public import on_demand
+
+if TYPE_CHECKING:
+    from profiler.machine.child import Child, child_process
+    from profiler.machine.machine import affinity_variables, differences, this_machine
+    from profiler.machine.process import (
+        PeakMemory,
+        neighbouring_cores,
+        physical_core,
+        release_memory,
+        return_memory_at_once,
+        settle,
+        settled,
+        usable_cores,
+    )
+else:
+    __getattr__ = on_demand(__name__)

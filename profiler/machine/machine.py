@@ -1,0 +1,114 @@
+"""Say where a profile comes from: this machine, the software on it, and how one machine differs from another."""
+
+import dataclasses
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import runpy
+from pathlib import Path
+
+import psutil
+
+from profiler.profile import Machine
+
+ENVIRONMENT = (
+    "LD_PRELOAD",
+    "GLIBC_",
+    "MALLOC_",
+    "OMP_",
+    "KMP_",
+    "GOMP_",
+    "MKL_",
+    "ONEDNN_",
+    "DNNL_",
+    "ATEN_",
+    "TORCH_",
+)
+"""Beginnings of the names of environment variables that change how fast layers run."""
+BINDING = ("GOMP_CPU_AFFINITY", "KMP_AFFINITY", "OMP_PROC_BIND", "OMP_PLACES")
+"""Environment variables with which a threading library binds threads, and with them the process, to cores."""
+KEEP_BYTES = 1 << 30
+"""How much freed memory malloc keeps in a process that times or runs layers."""
+_CPU = Path("/sys/devices/system/cpu")
+
+
+def this_machine() -> Machine:
+    """Describe this machine, its software and the settings that timing and running use."""
+    return Machine(
+        cpu=_cpu_model(),
+        physical_cores=psutil.cpu_count(logical=False) or psutil.cpu_count() or 1,
+        logical_cores=psutil.cpu_count() or 1,
+        instructions=_instructions(),
+        caches=_caches(),
+        memory_bytes=psutil.virtual_memory().total,
+        python=platform.python_version(),
+        torch=importlib.metadata.version("torch"),
+        torch_build=_torch_build(),
+        torchvision=importlib.metadata.version("torchvision"),
+        allocator=f"{' '.join(platform.libc_ver())} malloc, {KEEP_BYTES >> 20} MiB kept",
+        settings="one core, one thread, denormals flushed, channels last",
+        environment=tuple(
+            f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(ENVIRONMENT)
+        ),
+    )
+
+
+def differences(there: Machine, here: Machine) -> list[str]:
+    """Return in words what of the machine ``there`` is different ``here``."""
+    return [
+        f"{field.name.replace('_', ' ')} {_said(before)} there, {_said(now)} here"
+        for field in dataclasses.fields(Machine)
+        if (before := getattr(there, field.name)) != (now := getattr(here, field.name))
+    ]
+
+
+def _said(value: object) -> str:
+    return (", ".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
+
+
+def _cpu_model() -> str:
+    return _cpu_says("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_says(*words: str) -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith(words):
+            return line.partition(":")[2].strip()
+    return ""
+
+
+def _caches() -> tuple[str, ...]:
+    """Return the caches that the first core reaches, such as ``L2 1024K``; none where the kernel does not say."""
+    found = []
+    for folder in sorted(_CPU.glob("cpu0/cache/index*")):
+        try:
+            level, kind, size = ((folder / name).read_text().strip() for name in ("level", "type", "size"))
+        except OSError:
+            continue
+        if kind != "Instruction":
+            found.append(f"L{level} {size}")
+    return tuple(found)
+
+
+def _torch_build() -> str:
+    """Return which build of torch this is, without importing it; nothing where it does not say."""
+    found = importlib.util.find_spec("torch")
+    version = Path(found.origin).with_name("version.py") if found and found.origin else None
+    if version is None or not version.is_file():
+        return ""
+    said = runpy.run_path(str(version))
+    kind = "debug" if said.get("debug") else "release"
+    return f"git {str(said.get('git_version'))[:12]}, {kind}, CUDA {said.get('cuda')}"
+
+
+def _instructions() -> str:
+    """Return the widest vector instructions of the processor that torch has kernels for."""
+    flags = _cpu_says("flags", "Features").split()
+    return next((name for name in ("avx512f", "avx2", "sve", "asimd") if name in flags), "")
+
+
+def affinity_variables() -> str:
+    """Return the environment variables that bind threads to cores, in brackets; nothing where none is set."""
+    found = [f"{name}={os.environ[name]}" for name in BINDING if os.environ.get(name)]
+    return f" ({', '.join(found)})" if found else ""

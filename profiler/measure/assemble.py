@@ -1,0 +1,143 @@
+"""Put what was measured together into a profile."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from profiler.execution import Captured
+from profiler.machine import this_machine
+from profiler.measure.budget import precision
+from profiler.measure.memory import Memory
+from profiler.measure.statistics import drift, foreign_load, timing
+from profiler.measure.stepper import LOSS, Samples
+from profiler.profile import INPUT, Layer, Link, Loaded, Loss, Peaks, Profile, parts_s
+from profiler.settings import Config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What does not depend on the clock, per layer in captured order: operations and bytes, forward and backward."""
+
+    flops: Sequence[int]
+    backward_flops: Sequence[int]
+    touched_bytes: Sequence[int]
+    backward_touched_bytes: Sequence[int]
+    saved_bytes: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """All that was measured of one model; ``loaded`` are the rounds beside ``neighbours`` busy cores, if any."""
+
+    config: Config
+    captured: Captured
+    core: int
+    affinity: tuple[int, ...]
+    link: Link
+    peaks: Peaks
+    memory: Memory | None
+    counts: Counts
+    in_place_shares: Sequence[float]
+    samples: Samples
+    neighbours: int
+    loaded: Samples
+
+
+def profile_of(measured: Measured) -> Profile:
+    """Return the profile."""
+    config, captured, samples = measured.config, measured.captured, measured.samples
+    layers = tuple(_layer(measured, position) for position in range(len(captured.operations)))
+    loss = _loss(measured)
+    whole_step = timing(samples.whole_step)
+    return Profile(
+        model=config.model,
+        model_digest=captured.digest,
+        batch_size=config.batch_size,
+        input_shape=config.input_shape,
+        classes=captured.classes,
+        vocabulary=config.vocabulary,
+        update_rule=config.rule.kind,
+        momenta=config.rule.momenta,
+        machine=this_machine(),
+        core=measured.core,
+        affinity=measured.affinity,
+        layers=layers,
+        edges=captured.edges,
+        together=captured.together,
+        outputs=captured.outputs,
+        loss=loss,
+        link=measured.link,
+        peaks=measured.peaks,
+        input_bytes=captured.specs[INPUT].bytes,
+        peak_memory_bytes=measured.memory.peak_bytes if measured.memory else None,
+        whole_step_s=whole_step.median_s,
+        whole_step=whole_step,
+        neighbours=measured.neighbours,
+        loaded_step=timing(measured.loaded.whole_step) if measured.loaded.whole_step else None,
+        closure_error=(parts_s(layers, loss) - whole_step.median_s) / whole_step.median_s,
+        rounds=len(samples.whole_step),
+        precision=precision(samples),
+        drift=drift(samples.whole_step),
+        foreign_load=foreign_load(samples.whole_step, samples.whole_step_cpu),
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _layer(measured: Measured, position: int) -> Layer:
+    captured, counts = measured.captured, measured.counts
+    operation = captured.operations[position]
+    spec = captured.specs.get(operation.name)
+    samples = measured.samples
+    forward, backward, update = (
+        timing(store[position]) for store in (samples.forward, samples.backward, samples.update)
+    )
+    return Layer(
+        name=operation.name,
+        kind=operation.kind,
+        forward_s=forward.median_s,
+        backward_s=backward.median_s,
+        update_s=update.median_s,
+        output_bytes=spec.bytes if spec else 0,
+        gradient_bytes=spec.bytes if spec and spec.gradient else 0,
+        parameter_bytes=captured.parameter_bytes(operation.name),
+        learning_bytes=captured.learning_bytes(operation.name),
+        saved_bytes=counts.saved_bytes[position],
+        transient_bytes=measured.memory.transient_bytes[position] if measured.memory else 0,
+        flops=counts.flops[position],
+        backward_flops=counts.backward_flops[position],
+        touched_bytes=counts.touched_bytes[position],
+        backward_touched_bytes=counts.backward_touched_bytes[position],
+        in_place_share=measured.in_place_shares[position],
+        loaded=_loaded(measured.loaded, position, alone_s=forward.median_s + backward.median_s + update.median_s),
+        forward=forward,
+        backward=backward,
+        update=update,
+    )
+
+
+def _loss(measured: Measured) -> Loss:
+    forward, backward = (timing(store[LOSS]) for store in (measured.samples.forward, measured.samples.backward))
+    return Loss(
+        forward_s=forward.median_s,
+        backward_s=backward.median_s,
+        loaded=_loaded(measured.loaded, LOSS, alone_s=forward.median_s + backward.median_s),
+        forward=forward,
+        backward=backward,
+    )
+
+
+def _loaded(samples: Samples, position: int, alone_s: float) -> Loaded | None:
+    """Return the medians beside neighbours; the loss has no update."""
+    if not samples.whole_step:
+        return None
+    stores = (samples.forward, samples.backward, samples.update)
+    forward_s, backward_s, update_s = (float(np.median(store.get(position, [0.0]))) for store in stores)
+    beside_s = forward_s + backward_s + update_s
+    return Loaded(
+        forward_s=forward_s,
+        backward_s=backward_s,
+        update_s=update_s,
+        slowdown=beside_s / alone_s if alone_s else 1.0,
+    )

@@ -1,0 +1,143 @@
+"""Measure a model on one core: the order in which everything about it is measured."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from profiler.capture import minibatch
+from profiler.errors import CaptureError, blaming
+from profiler.execution import Captured
+from profiler.machine import settled
+from profiler.measure.assemble import Counts, Measured, profile_of
+from profiler.measure.budget import Rounds, spend
+from profiler.measure.counters import Work
+from profiler.measure.hardware import measure_peaks
+from profiler.measure.link import measure_link
+from profiler.measure.memory import measure_memory
+from profiler.measure.neighbours import Turns, busy_neighbours
+from profiler.measure.saved import saved_bytes
+from profiler.measure.stepper import Clocks, Samples, Stepper, stepper_for
+from profiler.profile import Profile
+from profiler.settings import Config
+
+BUDGET_S = 30.0
+"""How long rounds are run where nothing else is said."""
+WORK_TOLERANCE = 0.01
+"""By how much the operations of the captured step may differ from those of the plain one."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Measuring was interrupted; ``partial`` is the profile of the rounds so far, or None."""
+
+    def __init__(self, partial: Profile | None) -> None:
+        """Keep what there is."""
+        super().__init__()
+        self.partial = partial
+
+
+def measure_profile(
+    config: Config,
+    captured: Captured,
+    cores: Sequence[int],
+    advance: Callable[[float], None],
+    *,
+    budget_s: float = BUDGET_S,
+    clocks: Clocks = Clocks(),  # noqa: B008 - it is frozen
+) -> Profile:
+    """Profile a captured model.
+
+    Args:
+        config: Model, batch size, input and update rule.
+        captured: The model, as ``captured_model`` gives it.
+        cores: The core to measure on, and those on which neighbours train meanwhile.
+        advance: Called with shares of the work done that add up to 1, for a progress bar.
+        budget_s: How long to run rounds.
+        clocks: Where times are read.
+
+    Raises:
+        CaptureError: A layer raises in its backward.
+        ProcessError: A helping process ended, most likely for want of memory.
+        Interrupted: Ctrl-C was pressed while measuring.
+    """
+    core, *others = cores
+    affinity = tuple(sorted(os.sched_getaffinity(0)))
+    memory = measure_memory(config, core)
+    if memory and len(memory.transient_bytes) != len(captured.operations):
+        raise CaptureError(
+            f"model '{config.model}' has {len(captured.operations)} layers and, built again in another process, "
+            f"{len(memory.transient_bytes)}; let its factory build the same model each time"
+        )
+    beside_us = busy_neighbours(config, others) if others else contextlib.nullcontext()
+    with settled(core), beside_us as beside, blaming(config.model), contextlib.redirect_stdout(sys.stderr):
+        # With a learning rate of 0 the update does all its work and the weights stay: they would soon fit the one
+        # minibatch by heart, and layers whose time depends on the data, such as max pooling, would drift.
+        stepper = stepper_for(
+            captured, minibatch(config, captured), replace(config.rule, lr=0.0), slots=2, clocks=clocks
+        )
+        rounds: Rounds = Turns(stepper, beside) if beside else stepper
+        loaded = rounds.loaded if isinstance(rounds, Turns) else Samples()
+        link, peaks = measure_link(clocks.wall), measure_peaks(clocks.wall)
+        counts = _counts(stepper)
+        stepper.warm_up()
+        in_place_shares = stepper.in_place_shares()
+        measured = Measured(
+            config=config,
+            captured=captured,
+            core=core,
+            affinity=affinity,
+            link=link,
+            peaks=peaks,
+            memory=memory,
+            counts=counts,
+            in_place_shares=in_place_shares,
+            samples=stepper.samples,
+            neighbours=len(others),
+            loaded=loaded,
+        )
+        _spend(rounds, measured, budget_s, clocks, advance)
+    return profile_of(measured)
+
+
+def _spend(
+    rounds: Rounds, measured: Measured, budget_s: float, clocks: Clocks, advance: Callable[[float], None]
+) -> None:
+    """Run rounds; what an interrupt leaves over goes with it."""
+    try:
+        spend(rounds, budget_s, clocks.wall, advance)
+    except KeyboardInterrupt as error:
+        measured.samples.trim()
+        measured.loaded.trim()
+        kept = bool(measured.samples.whole_step)
+        raise Interrupted(replace(profile_of(measured), complete=False) if kept else None) from error
+
+
+def _refuse_other_work(model: str, plain: int, captured: int) -> None:
+    """Refuse a model of which the trace has lost or added work: then no layer's time could be believed."""
+    if abs(captured - plain) > WORK_TOLERANCE * plain:
+        raise CaptureError(
+            f"model '{model}' does {plain / 1e9:.3g} GFLOP in a step and its captured layers do {captured / 1e9:.3g}: "
+            "its forward does something that a trace loses, such as checkpointing or a random branch; leave that out"
+        )
+
+
+def _counts(stepper: Stepper) -> Counts:
+    """Count operations and bytes in one step each; nothing here depends on the time."""
+    work = Work()
+    layers = range(len(stepper.segment.operations))
+    with work.counting():
+        for _ in range(2):  # twice, for a branch may be taken by chance
+            start = work.flops()
+            stepper.plain_step()
+            plain, start = work.flops() - start, work.flops()
+            flops = stepper.instrumented_step(work.flops)
+            _refuse_other_work(stepper.captured.name, plain, work.flops() - start)
+        touched = stepper.instrumented_step(work.touched_bytes)
+    return Counts(
+        flops=[int(flops[0][at]) for at in layers],
+        backward_flops=[int(flops[1][at]) for at in layers],
+        touched_bytes=[int(touched[0][at]) for at in layers],
+        backward_touched_bytes=[int(touched[1][at]) for at in layers],
+        saved_bytes=saved_bytes(stepper.segment, stepper.versions, stepper.inputs),
+    )

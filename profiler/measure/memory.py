@@ -1,0 +1,102 @@
+"""Measure memory in a fresh process: the peak of whole training steps, and what each layer needs for a moment.
+
+The process first returns all memory that it frees to the kernel at once, so its resident size is what is alive. It runs
+a step layer by layer and reads, at every border, the peak since the last one. What lies above
+
+    rest + Σ saved(u), u up to the layer + (in the backward) Σ parameter gradients(u), u from the layer on
+
+is the layer's transient: scratch of its kernels, and values and gradients on their way. Then the process is settled as
+a stage is, and the peak of plain steps is read: parameters + gradients + momentum + saved + largest transient should
+come near it, although the largest transient need not meet with all the rest and a heap has holes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from multiprocessing.connection import Connection
+
+import torch
+
+from profiler.capture import captured_model, minibatch
+from profiler.errors import blaming
+from profiler.machine import PeakMemory, child_process, return_memory_at_once, settle
+from profiler.measure.saved import saved_bytes
+from profiler.measure.stepper import Clocks, Stepper, stepper_for
+from profiler.settings import Config
+
+PLAIN_STEPS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a training step needs.
+
+    Attributes:
+        transient_bytes: Per layer, in captured order.
+        peak_bytes: Of whole steps, above an empty process.
+    """
+
+    transient_bytes: tuple[int, ...]
+    peak_bytes: int
+
+
+def measure_memory(config: Config, core: int) -> Memory | None:
+    """Measure in a process of its own on ``core``; None where the kernel keeps no peaks.
+
+    Raises:
+        ProcessError: The process was ended, most likely for want of memory.
+    """
+    with child_process(_measure, config, core) as process:
+        found: Memory | None = process.receive()
+        return found
+
+
+def _measure(_connection: Connection, config: Config, core: int) -> Memory | None:
+    return_memory_at_once()
+    torch.set_num_threads(1)
+    captured = captured_model(config)
+    memory = PeakMemory()
+    if not memory.forget_peak():
+        return None
+    state = [*captured.model.parameters(), *captured.model.buffers()]
+    before = memory.resident_bytes() - sum(tensor.nbytes for tensor in state)
+    batch = minibatch(config, captured)
+    reading = _Peaks(memory)
+    stepper = stepper_for(captured, batch, config.rule, slots=1, clocks=Clocks())
+    with blaming(config.model):
+        stepper.instrumented_step(reading)
+        rest = memory.resident_bytes()
+        forward, backward, _ = stepper.instrumented_step(reading)
+        transient = _transients(stepper, rest, forward, backward)
+        settle(core)
+        memory.forget_peak()
+        for _ in range(PLAIN_STEPS):
+            stepper.plain_step()
+    return Memory(transient, memory.peak_bytes() - before)
+
+
+class _Peaks:
+    """A clock that goes on by the peak since it was last read, so the difference of two readings is a peak."""
+
+    def __init__(self, memory: PeakMemory) -> None:
+        self._memory, self._sum = memory, 0.0
+
+    def __call__(self) -> float:
+        self._sum += self._memory.peak_bytes()
+        self._memory.forget_peak()
+        return self._sum
+
+
+def _transients(stepper: Stepper, rest: int, forward: dict[int, float], backward: dict[int, float]) -> tuple[int, ...]:
+    captured = stepper.captured
+    saved = list(accumulate(saved_bytes(stepper.segment, stepper.versions, stepper.inputs)))
+    gradients = _from_the_end([captured.learning_bytes(name) for name in captured.layer_names])
+    found = []
+    for at, kept in enumerate(saved):
+        above = max(forward[at] - rest - kept, backward.get(at, 0.0) - rest - kept - gradients[at])
+        found.append(max(0, int(above)))
+    return tuple(found)
+
+
+def _from_the_end(sizes: Sequence[int]) -> list[int]:
+    return list(accumulate(reversed(sizes)))[::-1]

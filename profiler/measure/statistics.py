@@ -1,0 +1,53 @@
+"""The median of samples with a 95% bootstrap interval, and what the samples say about the machine."""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from profiler.profile import Timing
+
+RESAMPLES = 1000
+SEED = 0
+
+
+def interval(samples: Sequence[float]) -> tuple[float, float, float]:
+    """Return the median and the 95% percentile-bootstrap interval of the median.
+
+    One sample, or samples that are all equal, have an interval without width.
+    """
+    median = float(np.median(samples))
+    if len(samples) < 2 or min(samples) == max(samples):
+        return median, median, median
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        result = stats.bootstrap(
+            (np.asarray(samples),), np.median, n_resamples=RESAMPLES, method="percentile", rng=SEED
+        )
+    return median, float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def timing(samples: Sequence[float]) -> Timing:
+    """Return the samples with their median and interval."""
+    median, low, high = interval(samples)
+    return Timing(median_s=median, low_s=low, high_s=high, samples_s=tuple(samples))
+
+
+def half_width(samples: Sequence[float]) -> float:
+    """Return half the width of the interval as a share of the median; infinite where the median is 0."""
+    median, low, high = interval(samples)
+    return (high - low) / 2 / median if median else float("inf")
+
+
+def drift(samples: Sequence[float]) -> float:
+    """Return by how much the last third of the samples is slower than the first, as a share; 0 for fewer than three."""
+    third = len(samples) // 3
+    if third == 0:
+        return 0.0
+    return float(np.median(samples[-third:]) / np.median(samples[:third])) - 1
+
+
+def foreign_load(wall_s: Sequence[float], cpu_s: Sequence[float]) -> float:
+    """Return the share of the time in which the core did not work for us; 0 at the least."""
+    return max(0.0, 1 - sum(cpu_s) / sum(wall_s))

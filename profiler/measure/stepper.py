@@ -1,0 +1,221 @@
+"""Time training steps layer by layer: rounds of one plain and one instrumented step of the same segment.
+
+The instrumented step is the step that a stage runs, with a clock read between layers. Backward is one call into
+autograd, as in a stage; a hook on each layer's last graph node tells when the engine arrives there, so every interval
+of the backward belongs to the layer it started with, gradient accumulation included, and the parts add up to the whole.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import Node
+
+from profiler.execution import Captured, Segment, WeightVersions, heads, leaves, loss, run_layer, whole
+from profiler.profile import INPUT
+from profiler.settings import UpdateRule
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Where times are read, in seconds; tests put their own here."""
+
+    wall: Clock = time.perf_counter
+    cpu: Clock = time.process_time
+
+
+WARM_UP_ROUNDS = 2
+IN_PLACE_PASSES = 7
+LOSS = -1
+"""Where the loss stands among the layers' positions."""
+
+
+@dataclass(slots=True)
+class Samples:
+    """One time a round, in seconds; ``forward[LOSS]`` and ``backward[LOSS]`` are the loss's.
+
+    ``whole_step_cpu`` is the processor time of the plain step: what is missing to ``whole_step`` went to others.
+    """
+
+    whole_step: list[float] = field(default_factory=list)
+    whole_step_cpu: list[float] = field(default_factory=list)
+    forward: dict[int, list[float]] = field(default_factory=dict)
+    backward: dict[int, list[float]] = field(default_factory=dict)
+    update: dict[int, list[float]] = field(default_factory=dict)
+
+    def trim(self) -> None:
+        """Drop what an interrupt left of a round that was not stored whole."""
+        stores = [self.whole_step, self.whole_step_cpu, *self.forward.values(), *self.backward.values()]
+        stores += self.update.values()
+        shortest = min(map(len, stores))
+        for store in stores:
+            del store[shortest:]
+
+
+def stepper_for(
+    captured: Captured, batch: tuple[Tensor, Tensor], rule: UpdateRule, slots: int, clocks: Clocks
+) -> "Stepper":
+    """Return a stepper for the whole of ``captured`` with a ring of ``slots`` weight versions."""
+    segment = whole(captured)
+    state = dict(captured.model.named_parameters()) | dict(captured.model.named_buffers())
+    versions = WeightVersions(segment.places, segment.parameters, state, slots, rule)
+    return Stepper(captured, segment, versions, batch, clocks)
+
+
+class Stepper:
+    """Runs training steps of a whole model, plain or instrumented."""
+
+    def __init__(
+        self,
+        captured: Captured,
+        segment: Segment,
+        versions: WeightVersions,
+        batch: tuple[Tensor, Tensor],
+        clocks: Clocks,
+    ) -> None:
+        """Prepare to train ``captured`` on one minibatch of inputs and labels over and over."""
+        self.captured, self.segment, self.versions = captured, segment, versions
+        self.clock, self.cpu_clock = clocks.wall, clocks.cpu
+        self.inputs, self.labels = batch
+        self.minibatch = 0
+        self.samples = Samples()
+
+    def warm_up(self) -> None:
+        """Run rounds that are not kept."""
+        for _ in range(WARM_UP_ROUNDS):
+            self.plain_step()
+            self.instrumented_step(self.clock)
+
+    def round(self) -> None:
+        """Run one plain and one instrumented step and keep their times."""
+        self.take(self.samples)
+
+    def take(self, samples: Samples) -> None:
+        """Run one plain and one instrumented step and put their times into ``samples``."""
+        cpu = self.cpu_clock()
+        whole_step = self.plain_step()
+        cpu = self.cpu_clock() - cpu
+        forward, backward, update = self.instrumented_step(self.clock)
+        samples.whole_step.append(whole_step)
+        samples.whole_step_cpu.append(cpu)
+        stores = ((forward, samples.forward), (backward, samples.backward), (update, samples.update))
+        for times, store in stores:
+            for position, time_s in times.items():
+                store.setdefault(position, []).append(time_s)
+
+    def in_place_shares(self) -> list[float]:
+        """Return for each layer what an update in place takes of one that writes the next version beside.
+
+        Both are timed in turn on the gradients of one step, pass by pass over all layers, as an update goes.
+        """
+        used = self._plain_backward()
+        gradients = self.versions.gradients(used)
+        shares: list[list[float]] = [[] for _ in self.segment.operations]
+        for _ in range(IN_PLACE_PASSES):
+            beside, in_place = (
+                self._pass(used, gradients, write) for write in (self.versions.write, self.versions.overwrite)
+            )
+            for position, share in enumerate(shares):
+                share.append(in_place[position] / beside[position] if beside[position] else 1.0)
+        return [median(share) for share in shares]
+
+    def _pass(
+        self, used: int, gradients: Mapping[str, Tensor], write: Callable[[int, list[str]], None]
+    ) -> dict[int, float]:
+        self.versions.give_gradients(used, gradients)
+        return self._written(used, write, self.clock)
+
+    def plain_step(self) -> float:
+        """Run model, loss, backward and update as anyone would, and return how long it took."""
+        start = self.clock()
+        used = self._plain_backward()
+        self.versions.update(used)
+        self.minibatch += 1
+        return self.clock() - start
+
+    def instrumented_step(self, clock: Clock) -> tuple[dict[int, float], dict[int, float], dict[int, float]]:
+        """Run the same step layer by layer and return by how much ``clock`` went on in each layer.
+
+        Args:
+            clock: Read between layers; what it counts, be it seconds, operations or bytes, is the caller's.
+
+        Returns:
+            What the forward, the backward and the update took, by the layer's position.
+        """
+        used = self.versions.bind()
+        events: list[tuple[float, int]] = []
+        values: dict[str, Any] = {INPUT: self.inputs}
+        forward: dict[int, float] = {}
+        hooked: set[Node] = set()
+        for position, (operation, dead) in enumerate(zip(self.segment.operations, self.segment.drops, strict=True)):
+            start = clock()
+            run_layer(operation, values, self.versions.attributes, 0, self.minibatch)
+            output = values[operation.name]
+            for name in dead:
+                del values[name]
+            forward[position] = clock() - start
+            _watch(output, position, events, clock, hooked)
+            del output
+        start = clock()
+        result = loss([values[name] for name in self.captured.outputs], self.labels)
+        values.clear()
+        forward[LOSS] = clock() - start
+        backward = self._backward(result, events, clock)
+        return forward, backward, self._update(used, clock)
+
+    def _plain_backward(self) -> int:
+        """Run model, loss and backward on the newest version, and return its number."""
+        used = self.versions.bind()
+        self._bind_attributes()
+        loss(heads(self.captured.model(self.inputs)), self.labels).backward()  # type: ignore[no-untyped-call]
+        return used
+
+    def _bind_attributes(self) -> None:
+        """Let the model's own forward, too, read the bound version of what it reads directly."""
+        for path, tensor in self.versions.attributes.items():
+            if isinstance(tensor, nn.Parameter):
+                owner, _, local = path.rpartition(".")
+                setattr(self.captured.model.get_submodule(owner), local, tensor)
+
+    def _backward(self, result: Tensor, events: list[tuple[float, int]], clock: Clock) -> dict[int, float]:
+        times = dict.fromkeys(range(len(self.segment.operations)), 0.0)
+        start = clock()
+        torch.autograd.backward(result)
+        end = clock()
+        marks = [(start, LOSS), *events, (end, LOSS)]
+        for (begin, position), (following, _) in pairwise(marks):
+            times[position] = times.get(position, 0.0) + following - begin
+        return times
+
+    def _update(self, used: int, clock: Clock) -> dict[int, float]:
+        times = self._written(used, self.versions.write, clock)
+        self.versions.advance()
+        self.minibatch += 1
+        return times
+
+    def _written(self, used: int, write: Callable[[int, list[str]], None], clock: Clock) -> dict[int, float]:
+        """Update layer by layer."""
+        times = {}
+        for position, operation in enumerate(self.segment.operations):
+            paths = [path for path in self.captured.parameters[operation.name] if path in self.captured.learning]
+            start = clock()
+            if paths:
+                write(used, paths)
+            times[position] = clock() - start if paths else 0.0
+        return times
+
+
+def _watch(output: Any, position: int, events: list[tuple[float, int]], clock: Clock, hooked: set[Node]) -> None:
+    """Note when the backward arrives at the node that made ``output``; an identity layer has none of its own."""
+    for tensor in leaves(output):
+        node = tensor.grad_fn if isinstance(tensor, Tensor) else None
+        if node is not None and node not in hooked:
+            hooked.add(node)
+            node.register_prehook(lambda _gradients: events.append((clock(), position)))

@@ -1,0 +1,30 @@
+"""The profile as data: what it holds, how it is read, and what follows from it alone."""
+
+from typing import TYPE_CHECKING
+
+from profiler.public import on_demand
+
+if TYPE_CHECKING:
+    from profiler.profile.graph_txt import UNKNOWN
+    from profiler.profile.profile import (
+        INPUT,
+        Bytes,
+        Count,
+        Edge,
+        Layer,
+        Link,
+        Loaded,
+        Loss,
+        Machine,
+        Peaks,
+        Profile,
+        Seconds,
+        Timing,
+        parts_s,
+    )
+    from profiler.profile.read import read_profile
+    from profiler.profile.roofline import bound, compute_s, intensity, of_roof, operations, ridge, touched_bytes
+    from profiler.profile.transfer import copy_s
+    from profiler.profile.warnings import MOST_ROUNDS, doubts, more_or_less
+else:
+    __getattr__ = on_demand(__name__)

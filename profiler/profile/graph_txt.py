@@ -1,0 +1,143 @@
+"""Read PipeDream's ``graph.txt`` as a profile: compute times and sizes, without update, link or machine.
+
+A line a node, ``node4 -- Conv2d(…) -- forward_compute_time=ms, backward_compute_time=ms, activation_size=bytes,
+parameter_size=bytes``, and a line an edge, indented by a tab, ``node3 -- node4``. The ``Input`` node's forward time is
+the data loader's and does not count. The layers' order is a topological one, by the nodes' numbers among equals.
+
+Source: github.com/msr-fiddle/pipedream, ``graph/graph.py`` for what is written.
+"""
+
+import re
+from pathlib import Path
+
+import networkx as nx
+
+from profiler.errors import FileError
+from profiler.profile.profile import INPUT, Edge, Layer, Link, Loss, Machine, Profile, Timing, parts_s
+
+UNKNOWN = "an unknown machine"
+MACHINE = Machine(
+    cpu=UNKNOWN, physical_cores=0, logical_cores=0, instructions="", caches=(), memory_bytes=0, python="", torch="",
+    torch_build="", torchvision="", allocator="", settings="", environment=(),
+)  # fmt: skip
+_NODE = re.compile(r"(?P<name>\S+) -- (?P<kind>.*?) -- (?P<costs>forward_compute_time=.*)")
+_EDGE = re.compile(r"\s+(?P<source>\S+) -- (?P<target>\S+)\s*")
+_COST = re.compile(r"(\w+)=([^,\s]+)")
+_Node = tuple[str, dict[str, float]]
+_COSTS = ("forward_compute_time", "backward_compute_time", "activation_size", "parameter_size")
+
+
+def looks_like_graph(text: str) -> bool:
+    """Say whether a text is such a file, by its first line."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    return bool(_NODE.fullmatch(first.strip()) or _EDGE.fullmatch(first))
+
+
+def read_graph(text: str, path: Path) -> Profile:
+    """Return the profile that ``text`` describes.
+
+    Raises:
+        FileError: A line is neither node nor edge, a cost is no number from 0 up, or the graph has a cycle.
+    """
+    graph, nodes = _parse(text, path)
+    try:
+        order = list(nx.lexicographical_topological_sort(graph, key=_number))
+    except nx.NetworkXUnfeasible as error:
+        raise FileError(f"{path} has a cycle, so its layers have no order; check the file") from error
+    sources = {name for name in order if nodes[name][0].startswith("Input")}
+    layers = tuple(_layer(name, *nodes[name]) for name in order if name not in sources)
+    if not layers:
+        raise FileError(f"{path} has no layers; check the file")
+    loss = Loss(forward_s=0.0, backward_s=0.0)
+    total_s = parts_s(layers, loss)
+    return Profile(
+        model=path.name.removesuffix(".txt").removesuffix(".graph"),
+        model_digest="",
+        batch_size=1,
+        input_shape=(1, 1),
+        classes=0,
+        update_rule="",
+        momenta=0,
+        machine=MACHINE,
+        core=0,
+        affinity=(0,),
+        layers=layers,
+        edges=tuple(
+            Edge(source=INPUT if source in sources else source, target=target) for source, target in graph.edges
+        ),
+        together=(),
+        loss=loss,
+        link=Link(sizes_bytes=(), copy_s=()),
+        peaks=None,
+        input_bytes=0,
+        peak_memory_bytes=None,
+        whole_step_s=total_s,
+        whole_step=Timing(median_s=total_s, low_s=total_s, high_s=total_s),
+        closure_error=0.0,
+        rounds=0,
+        precision=0.0,
+        drift=0.0,
+        foreign_load=0.0,
+        measured_at="",
+    )
+
+
+def _parse(text: str, path: Path) -> tuple["nx.DiGraph[str]", dict[str, _Node]]:
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    nodes: dict[str, _Node] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        where = f"{path}:{number}"
+        if node := _NODE.fullmatch(line.strip()):
+            if node["name"] in nodes:
+                raise FileError(f"{where}: there is a second node '{node['name']}'; check the file")
+            nodes[node["name"]] = (node["kind"], _costs(node["costs"], where))
+            graph.add_node(node["name"])
+        elif edge := _EDGE.fullmatch(line):
+            graph.add_edge(edge["source"], edge["target"])
+        elif line.strip():
+            raise FileError(f"{where}: this is neither a node nor an edge of a PipeDream graph; check the file")
+    strangers = [name for name in graph if name not in nodes]
+    if strangers:
+        raise FileError(f"{path} has an edge at '{strangers[0]}' and no such node; check the file")
+    return graph, nodes
+
+
+def _costs(text: str, where: str) -> dict[str, float]:
+    found = {}
+    for name, value in _COST.findall(text):
+        try:
+            found[name] = float(value)
+        except ValueError as error:
+            raise FileError(f"{where}: {name} is '{value}', which is no number; check the file") from error
+        if not 0 <= found[name] < 1e15:
+            raise FileError(f"{where}: {name} is {value}; a cost is a number from 0 up, so check the file")
+    missing = [name for name in _COSTS if name not in found]
+    if missing:
+        raise FileError(f"{where}: {missing[0]} is missing; check the file")
+    return found
+
+
+def _layer(name: str, kind: str, costs: dict[str, float]) -> Layer:
+    activation, parameters = round(costs["activation_size"]), round(costs["parameter_size"])
+    return Layer(
+        name=name,
+        kind=kind.partition("(")[0],
+        forward_s=costs["forward_compute_time"] / 1e3,
+        backward_s=costs["backward_compute_time"] / 1e3,
+        update_s=0.0,
+        output_bytes=activation,
+        gradient_bytes=activation,
+        parameter_bytes=parameters,
+        learning_bytes=parameters,
+        saved_bytes=activation,
+        transient_bytes=0,
+        flops=0,
+        backward_flops=0,
+        touched_bytes=0,
+        backward_touched_bytes=0,
+    )
+
+
+def _number(name: str) -> tuple[int, str]:
+    digits = re.sub(r"\D", "", name)[:18]
+    return int(digits) if digits else 0, name

@@ -1,0 +1,22 @@
+"""Read a profile from a file: one of ours, or a graph that was published with PipeDream."""
+
+from pathlib import Path
+
+from profiler.files import from_json, read_bytes
+from profiler.profile.graph_txt import looks_like_graph, read_graph
+from profiler.profile.profile import Profile
+
+HEAD_BYTES = 4096
+"""So much of a file tells its kind."""
+
+
+def read_profile(path: Path) -> Profile:
+    """Return the profile that ``path`` holds; its content tells which kind of file it is.
+
+    Raises:
+        FileError: The file cannot be read, or holds no profile.
+    """
+    content = read_bytes(path)
+    if looks_like_graph(content[:HEAD_BYTES].decode(errors="replace")):
+        return read_graph(content.decode(errors="replace"), path)
+    return from_json(content, Profile, str(path))

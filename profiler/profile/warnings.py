@@ -1,0 +1,78 @@
+"""Say what casts doubt on a profile: the one closed list of its warnings, each with a cause and a remedy."""
+
+from profiler.profile.profile import Layer, Profile
+from profiler.profile.roofline import bound, compute_s, of_roof
+
+CLOSURE_LIMIT = 0.05
+OTHER_WORK_LIMIT = 0.3
+DRIFT_LIMIT = 0.05
+FOREIGN_LOAD_LIMIT = 0.03
+PRECISION_LIMIT = 0.04
+ROOF_LIMIT = 1.15
+MOST_ROUNDS = 100
+"""More rounds only average over the machine's drift."""
+
+
+def doubts(profile: Profile) -> list[str]:
+    """Return the warnings that a profile deserves, as sentences; none for a good one."""
+    found = []
+    if abs(profile.closure_error) > CLOSURE_LIMIT:
+        found.append(
+            f"The parts add up to {more_or_less(profile.closure_error)} than the whole step, most likely because "
+            f"{_cause(profile)}."
+        )
+    if profile.foreign_load > FOREIGN_LOAD_LIMIT:
+        found.append(
+            f"The core worked for others in {profile.foreign_load:.0%} of the time; end what runs there, or choose "
+            "another with --cores."
+        )
+    if abs(profile.drift) > DRIFT_LIMIT:
+        found.append(
+            f"The last rounds took {more_or_less(profile.drift)} than the first, so the machine drifted; let it "
+            "settle and profile again."
+        )
+    if profile.precision > PRECISION_LIMIT:
+        remedy = (
+            "give python -m profiler more time with --budget"
+            if profile.rounds < MOST_ROUNDS
+            else "end what else runs on this machine"
+        )
+        found.append(
+            f"The costliest layers are known to ±{profile.precision:.0%} only, after {profile.rounds} rounds; {remedy}."
+        )
+    above = [
+        layer.name
+        for layer in profile.layers
+        if of_roof(layer, profile.peaks) > ROOF_LIMIT and _matters(layer, profile)
+    ]
+    if above:
+        found.append(
+            f"{above[0]} did better than this core can at best, so the core was busy when its best was measured; "
+            "profile again on an idle core."
+        )
+    return found
+
+
+def _cause(profile: Profile) -> str:
+    """Return what most likely keeps the parts from adding up, and what to do about it."""
+    if profile.foreign_load > FOREIGN_LOAD_LIMIT:
+        return "this core worked for others in between; profile again on an idle core"
+    if abs(profile.closure_error) > OTHER_WORK_LIMIT:
+        return (
+            "the model's forward does something beside its layers, such as checkpointing, a branch taken by chance or "
+            "work in plain Python; leave that out"
+        )
+    return (
+        "the plain and the instrumented step met different conditions, such as a changing clock; profile again on an "
+        "idle core"
+    )
+
+
+def more_or_less(share: float) -> str:
+    """Return a signed share in words, such as ``2.0% less``."""
+    return f"{abs(share):.1%} {'less' if share < 0 else 'more'}"
+
+
+def _matters(layer: Layer, profile: Profile) -> bool:
+    """Say whether a layer is one of arithmetic and of some weight; a cache may well beat the memory."""
+    return bound(layer, profile.peaks) == "compute" and compute_s(layer) > profile.whole_step_s / 100

@@ -1,0 +1,12 @@
+"""Views of a profile: tables and the roofline."""
+
+from typing import TYPE_CHECKING
+
+from profiler.public import on_demand
+
+if TYPE_CHECKING:
+    from profiler.report.columns import VIEWS, mib
+    from profiler.report.roofline_plot import roofline_svg
+    from profiler.report.table import memory_parts, rows, show, to_csv, to_markdown
+else:
+    __getattr__ = on_demand(__name__)

@@ -1,0 +1,196 @@
+"""What each column of a profile's table says: of a layer, of all layers together, and in words."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from profiler.profile import (
+    Layer,
+    Profile,
+    Timing,
+    bound,
+    compute_s,
+    copy_s,
+    intensity,
+    of_roof,
+    operations,
+    parts_s,
+    touched_bytes,
+)
+
+View = Literal["time", "memory", "intensity"]
+VIEWS: tuple[View, ...] = ("time", "memory", "intensity")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column.
+
+    Attributes:
+        name: Its heading, unique; with ``±`` the half-width of the column before.
+        cell: What it says of a layer.
+        total: What it says of all layers, if that makes sense.
+        explanation: What it means, where the heading does not say.
+    """
+
+    view: View
+    name: str
+    cell: Callable[[Profile, Layer], str]
+    total: Callable[[Profile], str] = lambda _profile: ""
+    explanation: str = ""
+
+
+def slowdown(profile: Profile) -> float:
+    """Return what all parts take beside busy neighbours, over what they take alone; 1 where that was not measured."""
+    loaded = [layer.loaded for layer in profile.layers if layer.loaded]
+    loaded += [profile.loss.loaded] if profile.loss.loaded else []
+    return sum(one.step_s for one in loaded) / parts_s(profile.layers, profile.loss) if loaded else 1.0
+
+
+def ms(seconds: float) -> str:
+    """Return milliseconds with the digits that mean something."""
+    return f"{seconds * 1e3:.3f}" if seconds < 0.01 else f"{seconds * 1e3:.1f}"
+
+
+def mib(size: float) -> str:
+    """Return MiB."""
+    return f"{size / 2**20:.2f}"
+
+
+def half_width(timing: Timing | None) -> str:
+    """Return half the interval as a share of the median."""
+    return f"{(timing.high_s - timing.low_s) / 2 / timing.median_s:.0%}" if timing and timing.median_s else ""
+
+
+def _bytes(name: str, size: Callable[[Profile, Layer], int], explanation: str = "") -> Column:
+    return Column(
+        "memory",
+        name,
+        lambda profile, layer: mib(size(profile, layer)),
+        lambda profile: mib(sum(size(profile, layer) for layer in profile.layers)),
+        explanation,
+    )
+
+
+def _giga(name: str, amount: Callable[[Layer], int], explanation: str = "") -> Column:
+    return Column(
+        "intensity",
+        name,
+        lambda _profile, layer: f"{amount(layer) / 1e9:.3f}",
+        lambda profile: f"{sum(map(amount, profile.layers)) / 1e9:.3f}",
+        explanation,
+    )
+
+
+def _rate(amount: Callable[[Layer], int], _profile: Profile, layer: Layer) -> str:
+    return f"{amount(layer) / compute_s(layer) / 1e9:.1f}" if amount(layer) and compute_s(layer) else ""
+
+
+def _total_rate(amount: Callable[[Layer], int], profile: Profile) -> str:
+    return f"{sum(map(amount, profile.layers)) / sum(map(compute_s, profile.layers)) / 1e9:.1f}"
+
+
+def _momenta(profile: Profile, layer: Layer) -> int:
+    return layer.learning_bytes * profile.momenta
+
+
+COLUMNS = (
+    Column(
+        "time",
+        "forward ms",
+        lambda _profile, layer: ms(layer.forward_s),
+        lambda profile: ms(sum(layer.forward_s for layer in profile.layers) + profile.loss.forward_s),
+    ),
+    Column("time", "forward ±", lambda _profile, layer: half_width(layer.forward)),
+    Column(
+        "time",
+        "backward ms",
+        lambda _profile, layer: ms(layer.backward_s),
+        lambda profile: ms(sum(layer.backward_s for layer in profile.layers) + profile.loss.backward_s),
+    ),
+    Column(
+        "time",
+        "backward ±",
+        lambda _profile, layer: half_width(layer.backward),
+        explanation="±: half the 95% interval of the median.",
+    ),
+    Column(
+        "time",
+        "update ms",
+        lambda _profile, layer: ms(layer.update_s),
+        lambda profile: ms(sum(layer.update_s for layer in profile.layers)),
+        "Update: with the write of the next weight version.",
+    ),
+    Column(
+        "time",
+        "send ms",
+        lambda profile, layer: ms(copy_s(profile.link, layer.output_bytes)),
+        explanation="Send: copying the output into a slot, paid before a cut only.",
+    ),
+    Column(
+        "time",
+        "share",
+        lambda profile, layer: f"{layer.step_s / parts_s(profile.layers, profile.loss):.1%}",
+        lambda _profile: "100.0%",
+        "Share: of forward, backward and update.",
+    ),
+    Column(
+        "time",
+        "slowdown",
+        lambda _profile, layer: f"{layer.loaded.slowdown:.2f}" if layer.loaded else "",
+        lambda profile: f"{slowdown(profile):.2f}" if profile.loaded_step else "",
+        "Slowdown: with busy neighbours, over alone (--neighbours).",
+    ),
+    _bytes("output MiB", lambda _profile, layer: layer.output_bytes),
+    _bytes("params MiB", lambda _profile, layer: layer.parameter_bytes),
+    _bytes("gradients MiB", lambda _profile, layer: layer.learning_bytes),
+    _bytes("momentum MiB", _momenta),
+    _bytes(
+        "saved MiB",
+        lambda _profile, layer: layer.saved_bytes,
+        "Saved: kept for the backward, at the layer that made it.",
+    ),
+    Column(
+        "memory",
+        "transient MiB",
+        lambda _profile, layer: mib(layer.transient_bytes),
+        lambda profile: f"max {mib(max(layer.transient_bytes for layer in profile.layers))}",
+        "Transient: needed for a moment beyond all the other columns but output.",
+    ),
+    _giga("forward GFLOP", lambda layer: layer.flops),
+    _giga(
+        "backward GFLOP",
+        lambda layer: layer.backward_flops,
+        "GFLOP: 10⁹ operations; a multiply-add is two, any other operator one per element.",
+    ),
+    _giga("GB touched", touched_bytes, "GB touched: read and written, as if nothing were cached."),
+    Column(
+        "intensity",
+        "FLOP/byte",
+        lambda _profile, layer: f"{intensity(layer):.1f}" if touched_bytes(layer) else "",
+        lambda profile: f"{sum(map(operations, profile.layers)) / max(1, sum(map(touched_bytes, profile.layers))):.1f}",
+    ),
+    Column("intensity", "GFLOP/s", partial(_rate, operations), partial(_total_rate, operations)),
+    Column(
+        "intensity",
+        "GB/s",
+        partial(_rate, touched_bytes),
+        partial(_total_rate, touched_bytes),
+        "All from GB touched on: forward and backward together.",
+    ),
+    Column(
+        "intensity",
+        "of roof",
+        lambda profile, layer: f"{of_roof(layer, profile.peaks):.0%}" if of_roof(layer, profile.peaks) else "",
+        explanation="Of roof: what is achieved of what arithmetic and memory would allow; a low share says that "
+        "something else holds the layer up.",
+    ),
+    Column("intensity", "bound", lambda profile, layer: bound(layer, profile.peaks)),
+)
+
+
+def columns(profile: Profile, views: tuple[View, ...]) -> list[Column]:
+    """Return the columns of ``views`` that this profile can fill."""
+    empty = () if profile.loaded_step else ("slowdown",)
+    return [column for column in COLUMNS if column.view in views and column.name not in empty]

@@ -1,0 +1,146 @@
+"""Views of a profile: one set of rows, shown in the terminal or written as CSV or Markdown."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from profiler.profile import Profile, doubts, more_or_less, parts_s, ridge
+from profiler.report.columns import VIEWS, Column, View, columns, half_width, mib, ms
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Order = Literal["order", "time"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A profile as text: one row a layer, the loss, and the totals of all layers, shown or not."""
+
+    title: str
+    names: tuple[str, ...]
+    layers: tuple[tuple[str, ...], ...]
+    total: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def rows(profile: Profile, order: Order = "order", top: int | None = None, views: tuple[View, ...] = VIEWS) -> Rows:
+    """Return the rows of a profile.
+
+    Args:
+        profile: What to show.
+        order: ``order`` as captured, ``time`` costliest first.
+        top: Only so many layers.
+        views: Which groups of columns.
+    """
+    chosen = columns(profile, views)
+    shown = (
+        sorted(profile.layers, key=lambda layer: layer.step_s, reverse=True)
+        if order == "time"
+        else list(profile.layers)
+    )
+    body = [(layer.name, layer.kind, *(column.cell(profile, layer) for column in chosen)) for layer in shown[:top]]
+    if "time" in views:
+        body.append(("loss", "cross-entropy", *_loss(profile, chosen)))
+    return Rows(
+        title=f"{profile.model}, input {'×'.join(map(str, profile.input_shape))}, one core of {profile.machine.cpu}",
+        names=("layer", "kind", *(column.name for column in chosen)),
+        layers=tuple(body),
+        total=("total", f"{len(profile.layers)} layers", *(column.total(profile) for column in chosen)),
+        notes=(_explanation(profile, chosen, views), *doubts(profile)),
+    )
+
+
+def show(found: Rows, console: "Console") -> None:
+    """Print the rows as a table."""
+    from rich import box
+    from rich.table import Table
+
+    caption = "\n".join(found.notes)
+    table = Table(title=found.title, caption=caption, caption_justify="left", show_footer=True, box=box.SIMPLE)
+    for position, (name, total) in enumerate(zip(found.names, found.total, strict=True)):
+        heading = "±" if name.endswith("±") else name
+        table.add_column(heading, footer=total, justify="left" if position < 2 else "right", no_wrap=True)
+    for row in found.layers:
+        table.add_row(*row)
+    console.print(table)
+
+
+def to_csv(found: Rows) -> bytes:
+    """Return the rows as CSV with a header."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([found.names, *found.layers])
+    return text.getvalue().encode()
+
+
+def to_markdown(found: Rows) -> bytes:
+    """Return the rows as a Markdown table with title and notes."""
+    lines = [f"# {found.title}", "", _line(found.names), _line(["---", "---", *["---:"] * (len(found.names) - 2)])]
+    lines += [_line(row) for row in (*found.layers, found.total)]
+    return "\n".join([*lines, "", *found.notes, ""]).encode()
+
+
+def _loss(profile: Profile, chosen: Sequence[Column]) -> list[str]:
+    loss = profile.loss
+    known = {
+        "forward ms": ms(loss.forward_s),
+        "forward ±": half_width(loss.forward),
+        "backward ms": ms(loss.backward_s),
+        "backward ±": half_width(loss.backward),
+        "share": f"{(loss.forward_s + loss.backward_s) / parts_s(profile.layers, profile.loss):.1%}",
+        "slowdown": f"{loss.loaded.slowdown:.2f}" if loss.loaded else "",
+    }
+    return [known.get(column.name, "") for column in chosen]
+
+
+def _explanation(profile: Profile, chosen: Sequence[Column], views: tuple[View, ...]) -> str:
+    facts = {"time": _time_facts, "memory": _memory_facts, "intensity": _intensity_facts}
+    return " ".join(
+        [*(facts[view](profile) for view in views), *(column.explanation for column in chosen if column.explanation)]
+    )
+
+
+def _time_facts(profile: Profile) -> str:
+    return (
+        f"A whole step without clocks in between takes {ms(profile.whole_step_s)} ms; the parts add up to "
+        f"{more_or_less(profile.closure_error)} than that. {profile.rounds} rounds."
+    )
+
+
+def _memory_facts(profile: Profile) -> str:
+    parts = memory_parts(profile)
+    said = f"Parameters, gradients, momentum, saved and the largest transient: {mib(sum(parts))} MiB"
+    if not profile.peak_memory_bytes:
+        return f"{said}; this kernel keeps no peak to check it with."
+    share = sum(parts) / profile.peak_memory_bytes - 1
+    return f"{said}, {more_or_less(share)} than the {mib(profile.peak_memory_bytes)} MiB that a whole step took."
+
+
+def memory_parts(profile: Profile) -> tuple[int, int, int, int, int]:
+    """Return the bytes of all parameters, gradients, momentum and saved tensors, and the largest transient."""
+    learning = sum(layer.learning_bytes for layer in profile.layers)
+    return (
+        sum(layer.parameter_bytes for layer in profile.layers),
+        learning,
+        learning * profile.momenta,
+        sum(layer.saved_bytes for layer in profile.layers),
+        max(layer.transient_bytes for layer in profile.layers),
+    )
+
+
+def _intensity_facts(profile: Profile) -> str:
+    if profile.peaks is None:
+        return "What the core does at best is not known."
+    flops, moved = profile.peaks.flops_per_s / 1e9, profile.peaks.bytes_per_s / 1e9
+    return (
+        f"At best this core does {flops:.0f} GFLOP/s and moves {moved:.1f} GB/s to and from memory: layers of "
+        f"{ridge(profile.peaks):.1f} FLOP/byte and more are compute-bound, the others memory-bound; what fits a cache "
+        "moves faster."
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    escaped = [cell.replace("|", "\\|") for cell in cells]
+    return f"| {' | '.join(escaped)} |"

@@ -1,0 +1,12 @@
+"""What a user may set: a configuration file, a study of several, the update rule."""
+
+from typing import TYPE_CHECKING
+
+from profiler.public import on_demand
+
+if TYPE_CHECKING:
+    from profiler.settings.config import Config, convert, folder, read_mapping, suggest
+    from profiler.settings.study import load_all
+    from profiler.settings.update_rule import UpdateRule
+else:
+    __getattr__ = on_demand(__name__)

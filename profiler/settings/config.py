@@ -1,0 +1,218 @@
+"""Read the YAML files in ``configs/`` strictly: a wrong key or value is named with its file, line and column.
+
+YAML reads ``1e-3`` as a text, ``no`` as false, and keeps the last of duplicate keys; here each is refused.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import msgspec
+import yaml
+from msgspec import Meta
+
+from profiler.errors import ConfigError
+from profiler.files import is_file, read_bytes
+from profiler.settings.update_rule import RuleName, UpdateRule
+
+Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
+RESERVED = ("schemes", "study", "study-figures", "hand-tuned")
+"""Files in ``configs/`` that are no model's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What one comparison is made of; the keys of a configuration file.
+
+    Samples are images of ``image_size``, or tensors of ``sample_shape`` where that is given; with a ``vocabulary`` they
+    hold whole numbers below it, as token ids, instead of normal floats. ``data`` names a factory of real samples.
+    ``update_rule``, ``lr``, ``momentum``, ``nesterov`` and ``weight_decay`` set the update rule, with the meanings of
+    torch.optim (``momentum`` is SGD's alone); ``batches`` counts the minibatches of a run, ``repeats`` the runs of a
+    partition; ``schemes`` are those that ``compare`` runs beside ``optimized``.
+    """
+
+    model: str
+    batch_size: Positive = 4
+    image_size: Positive = 128
+    sample_shape: tuple[Positive, ...] = ()
+    vocabulary: Annotated[int, Meta(ge=0, le=1 << 31)] = 0
+    classes: Annotated[int, Meta(ge=2)] = 1000
+    lr: Annotated[float, Meta(gt=0, le=1000)] = 0.01
+    momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9
+    nesterov: bool = False
+    weight_decay: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    update_rule: RuleName = "sgd"
+    data: str = ""
+    batches: Annotated[int, Meta(ge=1, le=10_000)] = 12
+    repeats: Annotated[int, Meta(ge=1, le=1000)] = 3
+    schemes: tuple[str, ...] = ("front-heavy", "front-load", "middle-load", "end-load", "end-heavy", "equal-load")
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one minibatch, ``(N, C, H, W)`` for images."""
+        return (self.batch_size, *(self.sample_shape or (3, self.image_size, self.image_size)))
+
+    @property
+    def rule(self) -> UpdateRule:
+        """The update rule."""
+        return UpdateRule(
+            name=self.update_rule,
+            lr=self.lr,
+            momentum=self.momentum if self.update_rule == "sgd" else 0.0,
+            weight_decay=self.weight_decay,
+            nesterov=self.nesterov,
+        )
+
+    @property
+    def size_name(self) -> str:
+        """What file names call the size of a sample: ``128`` for images, ``16x32`` for a sample shape."""
+        return "x".join(map(str, self.sample_shape)) or str(self.image_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One value of a YAML mapping, and where its key and itself stand, as ``file:line:column``."""
+
+    value: Any
+    key_place: str
+    place: str
+
+
+def folder() -> Path:
+    """Return the folder of the shipped configurations: inside an installed wheel, or at the top of a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def for_model(name: str) -> Config:
+    """Return the shipped configuration of model ``name``, or the defaults for a model that has none."""
+    path = folder() / f"{name}.yaml"
+    own = ":" not in name and "/" not in name and name not in RESERVED and is_file(path)
+    return load(path) if own else Config(model=name)
+
+
+def load(path: Path) -> Config:
+    """Read a configuration file.
+
+    Raises:
+        FileError: It cannot be read.
+        ConfigError: A key or value is wrong; the message says where and what would do.
+    """
+    return from_entries(read_mapping(path), path)
+
+
+def from_entries(entries: Mapping[str, Entry], path: Path) -> Config:
+    """Return the configuration that the entries of a file give.
+
+    Raises:
+        ConfigError: A key or value is wrong; the message says where and what would do.
+    """
+    hints = get_type_hints(Config, include_extras=True)
+    known = [field.name for field in dataclasses.fields(Config)]
+    values = {}
+    for key, entry in entries.items():
+        if key not in known:
+            raise ConfigError(
+                f"{entry.key_place}: unknown key '{key}'{suggest(key, known)}; known keys: {', '.join(known)}"
+            )
+        values[key] = convert(entry, hints[key], key)
+    if "model" not in values:
+        raise ConfigError(f"{path}: the key 'model' is missing; add a line such as 'model: resnet50'")
+    found = Config(**values)
+    if found.nesterov and not found.rule.momentum:
+        place = entries["nesterov"].place
+        raise ConfigError(f"{place}: nesterov looks along SGD's momentum and there is none; leave one of the two out")
+    return found
+
+
+def read_mapping(path: Path) -> dict[str, Entry]:
+    """Read a YAML file whose top is a mapping with text keys.
+
+    Raises:
+        FileError: It cannot be read.
+        ConfigError: It is no YAML, no mapping, or has a key twice.
+    """
+    text = _text(path)
+    try:
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+        if not isinstance(root, yaml.MappingNode):
+            raise ConfigError(f"{path} does not hold 'key: value' lines; see the files in {folder()}")
+        entries: dict[str, Entry] = {}
+        for key_node, value_node in root.value:
+            place = f"{path}:{key_node.start_mark.line + 1}:{key_node.start_mark.column + 1}"
+            key = loader.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise ConfigError(f"{place}: a key that is not a text; put it in quotes")
+            if key in entries:
+                raise ConfigError(f"{place}: the key '{key}' stands twice; keep one of the two")
+            mark = value_node.start_mark
+            value_place = f"{path}:{mark.line + 1}:{mark.column + 1}"
+            _refuse_double_keys(value_node, path)
+            entries[key] = Entry(loader.construct_object(value_node, deep=True), place, value_place)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise ConfigError(f"{path}{where}: this is no YAML: {error.problem}") from error
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
+        raise ConfigError(f"{path}: this is no YAML: {' '.join(str(error).split())}") from error
+    return entries
+
+
+def _refuse_double_keys(node: yaml.Node, path: Path) -> None:
+    keys = [key.value for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+    if len(set(map(str, keys))) < len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        mark = node.start_mark
+        raise ConfigError(
+            f"{path}:{mark.line + 1}:{mark.column + 1}: the key '{twice}' stands twice; keep one of the two"
+        )
+
+
+def convert(entry: Entry, kind: Any, key: str) -> Any:
+    """Return the entry's value as ``kind``.
+
+    Raises:
+        ConfigError: It does not fit.
+    """
+    try:
+        return msgspec.convert(entry.value, type=kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{entry.place}: {key} cannot be {entry.value!r}: {error}{_hint(entry.value)}") from error
+
+
+def override(config: Config, changes: Mapping[str, Any]) -> Config:
+    """Return ``config`` with the values that the command line gave; None means not given."""
+    given = {key: value for key, value in changes.items() if value is not None}
+    hints = get_type_hints(Config, include_extras=True)
+    for key, value in given.items():
+        flag = f"--{key.replace('_', '-')}"
+        convert(Entry(value, flag, flag), hints[key], key)
+    return dataclasses.replace(config, **given)
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` where something known is near ``word``, else nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not a text in UTF-8; see the files in {folder()}") from error
+
+
+def _hint(value: Any) -> str:
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            return ""
+        return f"; YAML takes {value} for a text, write {number!r}"
+    return "; YAML reads yes, no, on and off as true and false, quote it" if isinstance(value, bool) else ""

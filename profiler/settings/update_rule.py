@@ -1,0 +1,43 @@
+"""The update rule as data: which one, and its numbers. What it computes is in ``profiler.execution.update``."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+RuleName = Literal["sgd", "adam", "adamw"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateRule:
+    """SGD with momentum (Nesterov's if wanted), Adam, or AdamW, with the meanings of torch.optim.
+
+    Attributes:
+        lr: Learning rate η.
+        momentum: μ of SGD; Adam has ``betas`` instead.
+        weight_decay: λ; a penalty in the gradient for SGD and Adam, decoupled for AdamW.
+        nesterov: Whether SGD looks ahead along its momentum.
+        betas: Decay of Adam's two moments.
+        eps: Added to Adam's denominator.
+    """
+
+    name: RuleName = "sgd"
+    lr: float
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    nesterov: bool = False
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+    @property
+    def momenta(self) -> int:
+        """How many tensors it keeps for each parameter."""
+        if self.name != "sgd":
+            return 2
+        return 1 if self.momentum else 0
+
+    @property
+    def kind(self) -> str:
+        """What its cost depends on, in words: the numbers themselves cost nothing."""
+        parts = {"momentum": self.name == "sgd" and self.momentum, "Nesterov": self.nesterov}
+        parts["weight decay"] = self.weight_decay
+        chosen = [word for word, present in parts.items() if present]
+        return f"{self.name} with {' and '.join(chosen)}" if chosen else self.name
