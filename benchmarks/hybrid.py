@@ -15,9 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from optimizer.links import Links
-from optimizer.planner import Planner
-from optimizer.types import Plan
+from optimizer.plan import Links, Plan
+from optimizer.planning import Planner
 from profiler.files import read_json, to_json
 from profiler.profile import Profile
 

@@ -18,7 +18,7 @@ import argparse
 import statistics
 from contextlib import closing
 
-from optimizer.planner import Planner
+from optimizer.planning import Planner
 from profiler.capture import SEED, captured_model
 from profiler.machine import this_machine, usable_cores
 from profiler.measure import measure_profile

@@ -8,9 +8,7 @@ Each cell is the bottleneck of the method's split over that of the best one, and
 import argparse
 from pathlib import Path
 
-from optimizer.partitions import OPTIMIZED, PEER_NAMES, plans_for
-from optimizer.planner import Planner
-from optimizer.schemes import load_schemes
+from optimizer.planning import OPTIMIZED, PEER_NAMES, Planner, load_schemes, plans_for
 from profiler.profile import read_profile
 
 

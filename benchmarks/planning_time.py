@@ -19,8 +19,8 @@ from pathlib import Path
 
 import msgspec
 
-from optimizer.planner import Planner
-from optimizer.types import Plan
+from optimizer.plan import Plan
+from optimizer.planning import Planner
 from profiler.files import read_json
 from profiler.profile import INPUT, Edge, Profile
 

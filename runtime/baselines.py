@@ -19,7 +19,7 @@ from typing import IO, Literal
 import msgspec
 
 from optimizer.export import MICRO_BATCHES
-from optimizer.types import Plan
+from optimizer.plan import Plan
 from profiler.capture import SEED
 from profiler.settings import Config
 from runtime.comparison import BaselineComparison

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from optimizer.assemble import timeline
+from optimizer.planning import timeline
 from optimizer.schedule import KIND_NAMES, Kind
 from runtime.comparison import BaselineComparison, Comparison, PartitionComparison
 from runtime.records import RunRecord

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from optimizer.partitions import OPTIMIZED
+from optimizer.planning import OPTIMIZED
 from profiler.cli import Parser, add_common, add_models, execute, positive
 from runtime.options import add_rank_timeout, add_ranks, add_running
 

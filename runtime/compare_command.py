@@ -6,11 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizer.assemble import scheduled
-from optimizer.partitions import OPTIMIZED, partition_names
+from optimizer.plan import Plan
+from optimizer.planning import OPTIMIZED, Schemes, load_schemes, partition_names, scheduled
 from optimizer.schedule import flush_width, schedule_of
-from optimizer.schemes import Schemes, load_schemes
-from optimizer.types import Plan
 from profiler.cli import STAGES, configs, counted, emit_json, note, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
@@ -146,7 +144,7 @@ def _job(options: argparse.Namespace, config: Config, request: "Request", path: 
 
 def _begun(options: argparse.Namespace, config: Config, request: "Request", schemes: Schemes) -> "Comparison":
     """Return a comparison in which nothing has run yet: plan all partitions."""
-    from optimizer.spaced import spaced_splits
+    from optimizer.planning import spaced_splits
     from runtime.baselines import Baselines
     from runtime.request import begun
 

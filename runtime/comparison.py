@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from optimizer.plan import Plan
 from optimizer.schedule import FLUSH_EVERY, Schedule, ScheduleName, schedule_of
-from optimizer.types import Plan
 from profiler.profile import Machine
 from profiler.settings import UpdateRule
 from runtime.records import LayerCost, RunRecord

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import PrefixStore, TCPStore
 
-from optimizer.crew import Crew
+from optimizer.schedule import Crew
 from profiler.errors import one_line
 from runtime.channel import Cut
 from runtime.errors import InputError, NeighbourGone

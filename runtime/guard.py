@@ -5,8 +5,8 @@ from pathlib import Path
 
 import psutil
 
-from optimizer.needs import StageNeeds
-from optimizer.types import Plan
+from optimizer.plan import Plan
+from optimizer.schedule import StageNeeds
 from runtime.errors import TooLargeError
 from runtime.types import ChannelName
 

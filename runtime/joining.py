@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
-from optimizer.types import Plan
+from optimizer.plan import Plan
 from profiler.errors import ConfigError
 from profiler.files import digest, to_json
 from profiler.settings import Config

@@ -12,12 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from optimizer.assemble import scheduled
-from optimizer.crew import Crew
-from optimizer.needs import StageNeeds, needs_of
-from optimizer.round_robin import round_robin
-from optimizer.schedule import ASYNCHRONOUS, FLUSH_EVERY, Schedule, ScheduleName, groups, schedule_of
-from optimizer.types import Plan
+from optimizer.plan import Plan
+from optimizer.planning import scheduled
+from optimizer.schedule import (
+    ASYNCHRONOUS,
+    FLUSH_EVERY,
+    Crew,
+    Schedule,
+    ScheduleName,
+    StageNeeds,
+    groups,
+    needs_of,
+    round_robin,
+    schedule_of,
+)
 from profiler.execution import Captured, Segment, fill, slot_bytes, slot_offsets, slot_tensors, spec_of
 from profiler.machine import physical_core
 from profiler.profile import INPUT

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from optimizer.links import AllReduce, Links, RankFacts, Wire
+from optimizer.plan import AllReduce, Links, RankFacts, Wire
 from profiler.cli import configs, note, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole

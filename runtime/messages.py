@@ -10,8 +10,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any, Literal
 
-from optimizer.crew import Crew
-from optimizer.schedule import Action
+from optimizer.schedule import Action, Crew
 from profiler.execution import Segment, TensorSpec
 from profiler.settings import UpdateRule
 from runtime.channel import Cut

@@ -6,10 +6,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizer.partitions import OPTIMIZED, partition_names, plans_for
+from optimizer.plan import Plan
+from optimizer.planning import OPTIMIZED, Schemes, load_schemes, partition_names, plans_for
 from optimizer.schedule import FLUSH_EVERY, SEMANTICS, flush_width
-from optimizer.schemes import Schemes, load_schemes
-from optimizer.types import Plan
 from profiler.cli import (
     STAGES,
     Parser,
@@ -31,7 +30,7 @@ from runtime.placement import placement
 from runtime.types import CHANNELS, ChannelName
 
 if TYPE_CHECKING:
-    from optimizer.planner import Planner
+    from optimizer.planning import Planner
     from runtime.launcher import Launcher, Settings
     from runtime.pool import WorkerPool
     from runtime.supervise import Watch
@@ -169,7 +168,7 @@ def planner_of(options: argparse.Namespace, config: Config) -> "Planner":
     Raises:
         ModelError: There is no such model, or no such data.
     """
-    from optimizer.planner import Planner
+    from optimizer.planning import Planner
     from profiler.capture import find
     from profiler.machine import usable_cores
     from profiler.measure import FOLDER

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from statistics import median
 from typing import TypeVar
 
-from optimizer.crew import Crew
-from optimizer.schedule import KIND_NAMES, Kind, Schedule
-from optimizer.simulate import Span, makespan_s, throughput
-from optimizer.types import Plan
+from optimizer.plan import Plan
+from optimizer.schedule import KIND_NAMES, Crew, Kind, Schedule, Span, makespan_s, throughput
 from profiler.machine import this_machine
 from profiler.measure import foreign_load
 from profiler.settings import UpdateRule

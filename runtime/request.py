@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
-from optimizer.partitions import OPTIMIZED, distinct
+from optimizer.plan import Plan
+from optimizer.planning import OPTIMIZED, distinct
 from optimizer.schedule import ScheduleName
-from optimizer.types import Plan
 from profiler.machine import differences, this_machine
 from profiler.profile import Profile, doubts
 from profiler.settings import UpdateRule

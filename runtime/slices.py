@@ -6,7 +6,7 @@ runs as it says or is refused.
 
 from collections.abc import Mapping, Sequence
 
-from optimizer.types import Plan
+from optimizer.plan import Plan
 from profiler.execution import Captured, Segment, segment_of
 from profiler.profile import INPUT
 from runtime.errors import InputError

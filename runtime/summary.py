@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
-from optimizer.types import Plan
+from optimizer.plan import Plan
 from runtime.audit import audit
 from runtime.comparison import BaselineComparison, Comparison, PartitionComparison, StageComparison
 from runtime.ranks import Rounds, ranks, ratio_of, rounds_of, spread_of

@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from optimizer.schedule import ROUND_ROBIN, SEMANTICS
-from optimizer.simulate import has_steady_state
-from optimizer.types import Plan
+from optimizer.plan import Plan
+from optimizer.schedule import ROUND_ROBIN, SEMANTICS, has_steady_state
 from profiler.cli import counted
 from runtime.bubbles import bubbles_of
 from runtime.caveats import sharing

@@ -6,8 +6,8 @@ Seconds, bytes and samples throughout; what is per stage is per minibatch.
 from dataclasses import dataclass
 from typing import Literal
 
+from optimizer.plan import Plan, Stage
 from optimizer.schedule import Kind, ScheduleName
-from optimizer.types import Plan, Stage
 from profiler.profile import Machine
 from profiler.settings import UpdateRule
 

@@ -1,6 +1,6 @@
 """Say in a few sentences what a comparison shows: who won and by how much, why, and whether the planner knew."""
 
-from optimizer.partitions import OPTIMIZED
+from optimizer.planning import OPTIMIZED
 from profiler.cli import counted
 from runtime.caveats import caveats
 from runtime.comparison import Comparison, PartitionComparison, Spread

@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 import torch
 from torch import Tensor
 
-from optimizer.types import Plan
+from optimizer.plan import Plan
 from profiler.execution import Captured
 from profiler.files import from_json, to_json
 from runtime.data import feed_of, refuse_other_data

@@ -5,10 +5,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from optimizer.partitions import ALL, distinct, partition_names
+from optimizer.plan import Plan
+from optimizer.planning import ALL, distinct, load_schemes, partition_names
 from optimizer.schedule import flush_width
-from optimizer.schemes import load_schemes
-from optimizer.types import Plan
 from profiler.cli import configs, emit_json, progress, stdout
 from profiler.settings import Config
 from runtime.joining import agree_on_plan, joined, refuse_without_plan

@@ -5,8 +5,8 @@ from itertools import product
 
 import networkx as nx
 
-from optimizer.types import Plan
-from optimizer.units import copy_ns
+from optimizer.costs.units import copy_ns
+from optimizer.plan import Plan
 from profiler.profile import INPUT, Profile
 
 Objective = tuple[int, int, int, tuple[tuple[int, tuple[int, ...]], ...]]

@@ -6,10 +6,8 @@ from unittest.mock import patch
 
 from strategies import MACHINE, chain
 
-from optimizer.partitions import plan_for
-from optimizer.planner import Planner
-from optimizer.schemes import load_schemes
-from optimizer.types import Plan
+from optimizer.plan import Plan
+from optimizer.planning import Planner, load_schemes, plan_for
 from profiler.profile import Profile
 from profiler.settings import UpdateRule
 from runtime.comparison import BaselineComparison, Comparison

@@ -7,7 +7,7 @@ import pytest
 from comparisons import comparison, empty, measured, planner, plans, record
 from strategies import chain
 
-from optimizer.spaced import spaced_splits
+from optimizer.planning import spaced_splits
 from runtime.audit import audit
 from runtime.summary import summarised
 

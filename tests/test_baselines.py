@@ -12,8 +12,8 @@ import torch
 from strategies import profile_of
 from torch import nn
 
-from optimizer.planner import Planner
-from optimizer.types import Plan
+from optimizer.plan import Plan
+from optimizer.planning import Planner
 from profiler.capture import captured_model
 from profiler.settings import Config
 from profiler.settings.update_rule import RuleName

@@ -14,8 +14,8 @@ from strategies import chain, layer, profile, random_profiles
 
 from optimizer.check import check, holds
 from optimizer.errors import PartitionError
-from optimizer.planner import Planner
-from optimizer.types import Plan
+from optimizer.plan import Plan
+from optimizer.planning import Planner
 from profiler.profile import INPUT, Profile
 
 
@@ -113,16 +113,16 @@ def test_layers_that_have_to_stay_together_are_seen_apart() -> None:
 
 def test_what_was_not_checked_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = Planner(FOUND, 2, 8).optimized()
-    monkeypatch.setattr("optimizer.check_bound.MOST_IDEALS", 2)
+    monkeypatch.setattr("optimizer.check.bound.MOST_IDEALS", 2)
     findings = check(plan, FOUND)
     assert [finding.holds for finding in findings] == [True, True, True, None]
     assert "was not checked" in findings[-1].text
 
 
 def test_the_check_shares_nothing_with_the_search() -> None:
-    checked = ("optimizer.check", "optimizer.check_bound", "optimizer.check_schedule", "optimizer.check_words")
+    checked = ("optimizer.check.claims", "optimizer.check.bound", "optimizer.check.schedule", "optimizer.check.pricing")
     for name in checked:
         tree = ast.parse(Path(sys.modules[name].__file__ or "").read_text())
         ours = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
         own = {module for module in ours if module.split(".")[0] in {"optimizer", "profiler"}}
-        assert own <= {*checked, "optimizer.types", "profiler.profile.transfer", "profiler.profile.profile"}
+        assert own <= {*checked, "optimizer.plan.plan", "profiler.profile.transfer", "profiler.profile.profile"}

@@ -18,8 +18,8 @@ from strategies import chain
 from test_network import links_for
 from test_replicated import weighted, with_all_reduces
 
-from optimizer import cli as optimizer_cli
-from optimizer.types import Plan
+from optimizer.cli import main as optimizer_cli
+from optimizer.plan import Plan
 from profiler.cli import main as profiler_cli
 from profiler.files import read_json, to_json, write_whole
 from profiler.profile import Profile

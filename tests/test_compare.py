@@ -8,9 +8,9 @@ import pytest
 from comparisons import comparison, empty, plans
 from strategies import MACHINE
 
-from optimizer.assemble import scheduled
+from optimizer.plan import Plan
+from optimizer.planning import scheduled
 from optimizer.schedule import ScheduleName, schedule_of
-from optimizer.types import Plan
 from profiler.files import from_json, to_json
 from profiler.settings import UpdateRule
 from runtime.compare import Step, compare, steps

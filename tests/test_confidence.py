@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from strategies import chain
 
-from optimizer.confidence import Confidence, confidence
-from optimizer.planner import Planner
+from optimizer.explain.confidence import Confidence, confidence
+from optimizer.planning import Planner
 from profiler.measure.statistics import timing
 from profiler.profile import Profile
 

@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 from strategies import chain
 
-from optimizer.contention import beside_neighbours
+from optimizer.costs import beside_neighbours
 from optimizer.errors import ProfileError
-from optimizer.planner import Planner
+from optimizer.planning import Planner
 from profiler.profile import Loaded, Timing
 
 

@@ -4,8 +4,8 @@ import pytest
 from strategies import LINK, chain, layer, profile
 
 from optimizer.costs import costs_of
+from optimizer.costs.units import copy_ns
 from optimizer.errors import ProfileError
-from optimizer.units import copy_ns
 from profiler.profile import INPUT, Link, Loss
 
 

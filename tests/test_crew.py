@@ -7,11 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.crew import Crew
-from optimizer.needs import needs_of
-from optimizer.round_robin import round_robin
-from optimizer.schedule import Action, Kind, Schedule, schedule_of, versions_used
-from optimizer.simulate import Duration, Message, simulate, throughput
+from optimizer.schedule import (
+    Action,
+    Crew,
+    Duration,
+    Kind,
+    Message,
+    Schedule,
+    needs_of,
+    round_robin,
+    schedule_of,
+    simulate,
+    throughput,
+)
+from optimizer.schedule.schedule import versions_used
 
 crews = st.lists(st.integers(1, 4), min_size=1, max_size=4).filter(lambda replicas: sum(replicas) <= 7)
 
@@ -102,7 +111,7 @@ parts = st.floats(0.01, 1)
 @settings(deadline=None, max_examples=60)
 @given(replicas=crews, data=st.data())
 def test_the_slowest_stage_never_waits_in_the_steady_state(replicas: list[int], data: st.DataObject) -> None:
-    """Whatever else the stages take: the period is the pace, which ``optimizer.replicated`` minimises."""
+    """Whatever else the stages take: the period is the pace, which ``optimizer.search.replicated`` minimises."""
     durations = []
     for own in replicas:
         forward, backward, update = (data.draw(parts, label="part") for _ in range(3))

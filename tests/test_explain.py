@@ -8,17 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import LINK, chain, layer, profile, random_profiles
 
-from optimizer.assemble import timeline
-from optimizer.draw import plan_svg
 from optimizer.errors import PartitionError
 from optimizer.explain import Explanation, explain
-from optimizer.explain_table import paragraphs
-from optimizer.partitions import plans_for
-from optimizer.planner import Planner
-from optimizer.schedule import Action, schedule_of
-from optimizer.schemes import load_schemes
-from optimizer.simulate import Span
-from optimizer.staircase import staircase
+from optimizer.planning import Planner, load_schemes, plans_for, timeline
+from optimizer.report import plan_svg
+from optimizer.report.explain_table import paragraphs
+from optimizer.report.gantt import staircase
+from optimizer.schedule import Action, Span, schedule_of
 from profiler.profile import INPUT, Link, Profile
 
 FREE = Link(sizes_bytes=(), copy_s=())

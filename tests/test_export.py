@@ -14,8 +14,8 @@ from test_commands import OPTIMIZE, refusal
 from torch import nn
 
 from optimizer.export import MICRO_BATCHES, module_names
-from optimizer.planner import Planner
-from optimizer.types import Plan
+from optimizer.plan import Plan
+from optimizer.planning import Planner
 from profiler.capture import SEED, captured_model, models
 from profiler.execution import heads, loss
 from profiler.files import to_json, write_whole

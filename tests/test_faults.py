@@ -21,7 +21,7 @@ import torch
 from strategies import profile_of
 from test_launcher import MINIBATCHES, RULE, SEED, SHAPE, captured_of, plan_of
 
-from optimizer.planner import Planner
+from optimizer.planning import Planner
 from profiler.capture import captured_model
 from profiler.capture.layer_graph import capture
 from profiler.execution import Captured

@@ -4,10 +4,9 @@ from pathlib import Path
 import pytest
 from strategies import chain
 
-from optimizer.needs import needs_of
-from optimizer.planner import Planner
-from optimizer.schedule import schedule_of
-from optimizer.types import Plan
+from optimizer.plan import Plan
+from optimizer.planning import Planner
+from optimizer.schedule import needs_of, schedule_of
 from runtime.errors import InputError
 from runtime.guard import available_bytes, refuse_too_little_memory
 

@@ -18,11 +18,10 @@ from hosts import COUNT, Hosts, address, four_hosts
 from strategies import profile_of
 from test_launcher import SHAPE
 
-from optimizer import check_command as optimizer_cli_check
-from optimizer import cli as optimizer_cli
-from optimizer.links import Links, RankFacts, Wire
-from optimizer.planner import Planner
-from optimizer.types import Plan
+from optimizer.cli import check as optimizer_cli_check
+from optimizer.cli import main as optimizer_cli
+from optimizer.plan import Links, Plan, RankFacts, Wire
+from optimizer.planning import Planner
 from profiler.capture import captured_model
 from profiler.cli import main as profiler_cli
 from profiler.files import from_json, read_json, to_json

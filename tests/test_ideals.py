@@ -8,11 +8,10 @@ import torch
 from hypothesis import given, settings
 from strategies import layer, profile, profile_of, random_profiles
 
-from optimizer.arcs import NEVER, Grid
-from optimizer.costs import costs_of
-from optimizer.ideals import blocks, members_of, prefixes
-from optimizer.lattice import along_captured_order, lattice
-from optimizer.problem import Problem
+from optimizer.costs import Problem, costs_of, members_of, prefixes
+from optimizer.costs.ideals import blocks
+from optimizer.search import NEVER, Grid, along_captured_order
+from optimizer.search.lattice import lattice
 from profiler.capture.layer_graph import capture
 from profiler.capture.models import build
 from profiler.profile import INPUT, Profile

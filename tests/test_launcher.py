@@ -13,9 +13,9 @@ from replay import Replay, calls_of, graph_of
 from strategies import profile_of
 from torch import nn
 
-from optimizer.ideals import rank
-from optimizer.planner import Planner
-from optimizer.types import Plan
+from optimizer.costs import rank
+from optimizer.plan import Plan
+from optimizer.planning import Planner
 from profiler.capture import laid_out
 from profiler.capture.layer_graph import capture
 from profiler.execution import Captured

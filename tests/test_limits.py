@@ -8,14 +8,13 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from strategies import chain, layer, profile, random_profiles, wide_profile
 
-from optimizer.costs import costs_of
+from optimizer.costs import Problem, costs_of, names_of
+from optimizer.costs.cuts import cut_behind
 from optimizer.errors import InfeasibleError, PartitionError
-from optimizer.forced import cut_behind, names_of
-from optimizer.infeasible import smallest_limit, tightest
-from optimizer.lattice import lattice
-from optimizer.planner import Planner
-from optimizer.problem import Problem
-from optimizer.solve import Solution, solve, space_of
+from optimizer.planning import Planner
+from optimizer.search import Solution, solve, space_of
+from optimizer.search.infeasible import smallest_limit, tightest
+from optimizer.search.lattice import lattice
 from profiler.profile import INPUT, Profile
 
 MINIBATCHES = 8
@@ -83,10 +82,10 @@ def test_searching_few_candidates_finds_the_same_under_limits(
     space = space_of(problem)
     with monkeypatch.context() as patch:
         whole = solve(problem, space)
-        patch.setattr("optimizer.solve.FEW", 0)
-        patch.setattr("optimizer.solve.STEPS", data.draw(st.sampled_from([1, 64, 10**9])))
+        patch.setattr("optimizer.search.solver.FEW", 0)
+        patch.setattr("optimizer.search.solver.STEPS", data.draw(st.sampled_from([1, 64, 10**9])))
         assert solve(problem, space) == whole
-        patch.setattr("optimizer.solve.MOST_PAIRS", data.draw(st.sampled_from([0, 4, 12, 24])))
+        patch.setattr("optimizer.search.solver.MOST_PAIRS", data.draw(st.sampled_from([0, 4, 12, 24])))
         bounded = solve(problem, space)
     assert_no_lie(problem, whole, bounded)
 
@@ -101,8 +100,8 @@ def test_graphs_with_hundreds_of_ideals_agree_with_all_pairs(
     if forced:
         every = space_of(problem).lattice.ideals
         problem = replace(problem, forced=(every[len(every) // 2],))
-    monkeypatch.setattr("optimizer.solve.FEW", 1 << 20)
-    monkeypatch.setattr("optimizer.infeasible.FEW", 1 << 20)
+    monkeypatch.setattr("optimizer.search.solver.FEW", 1 << 20)
+    monkeypatch.setattr("optimizer.search.infeasible.FEW", 1 << 20)
     free, least = solve(problem, space_of(problem)), smallest_limit(problem)
     assert free is not None
     assert least is not None
@@ -115,11 +114,11 @@ def test_graphs_with_hundreds_of_ideals_agree_with_all_pairs(
         assert whole.proven
         for steps in (64, 1 << 40):
             with monkeypatch.context() as patch:
-                patch.setattr("optimizer.solve.FEW", 0)
-                patch.setattr("optimizer.solve.STEPS", steps)
+                patch.setattr("optimizer.search.solver.FEW", 0)
+                patch.setattr("optimizer.search.solver.STEPS", steps)
                 assert solve(limited, space) == whole
                 for pairs in (60, 400, 2_000):
-                    patch.setattr("optimizer.solve.MOST_PAIRS", pairs)
+                    patch.setattr("optimizer.search.solver.MOST_PAIRS", pairs)
                     assert_no_lie(limited, whole, solve(limited, space))
 
 

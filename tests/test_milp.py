@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from milp import optimum
 from strategies import random_profiles
 
-from optimizer.costs import costs_of
+from optimizer.costs import costs_of, names_of
+from optimizer.costs.cuts import cut_behind
 from optimizer.errors import PartitionError
-from optimizer.forced import cut_behind, names_of
-from optimizer.planner import Planner
+from optimizer.planning import Planner
 from profiler.profile import Link, Profile
 
 LINK = Link(sizes_bytes=(1000, 2000, 3000), copy_s=(50e-6, 90e-6, 140e-6))

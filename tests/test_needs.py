@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.needs import needs_of
-from optimizer.schedule import Action, Schedule, ScheduleName, depth, schedule_of
+from optimizer.schedule import Action, Schedule, ScheduleName, depth, needs_of, schedule_of
 
 names = st.sampled_from(["1f1b", "1f1b-flush", "gpipe", "sequential"])
 schedules = st.builds(schedule_of, names, st.integers(1, 4), st.integers(1, 9), st.integers(1, 5))

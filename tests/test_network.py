@@ -11,13 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import chain, random_profiles
 
-from optimizer.assemble import timeline
+from optimizer.costs.units import copy_ns
 from optimizer.errors import OptimizerError, PartitionError
-from optimizer.links import Links, RankFacts, Wire
-from optimizer.planner import Planner
+from optimizer.plan import Links, Plan, RankFacts, Wire
+from optimizer.planning import Planner, timeline
 from optimizer.schedule import schedule_of
-from optimizer.types import Plan
-from optimizer.units import copy_ns
 from profiler.profile import INPUT, Profile, Timing
 
 
@@ -159,7 +157,7 @@ def test_too_many_ideals_are_planned_along_captured_order(monkeypatch: pytest.Mo
     profile = chain([5, 1, 3, 2, 4, 1])
     links = links_for(profile, [Fraction(1)] * 2, [(0, 80, 80)])
     best = Planner(profile, 2, 8, links=links).optimized()
-    monkeypatch.setattr("optimizer.networked.MOST", 2)
+    monkeypatch.setattr("optimizer.search.over_network.MOST", 2)
     plan = Planner(profile, 2, 8, links=links).optimized()
     assert not plan.optimal
     assert plan.lower_bound_s <= best.bottleneck_s == plan.bottleneck_s, "a chain has no other cuts"

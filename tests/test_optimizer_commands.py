@@ -10,7 +10,7 @@ import pytest
 from strategies import MACHINE, chain, layer, profile
 from test_commands import OPTIMIZE, refusal
 
-from optimizer.types import Plan
+from optimizer.plan import Plan
 from profiler.files import read_json, to_json, write_whole
 from profiler.machine import this_machine
 from profiler.measure.statistics import timing

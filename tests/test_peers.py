@@ -9,12 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import chain, layer, profile, random_profiles
 
-from optimizer.blocks import block_partition
+from optimizer.costs.units import copy_ns
 from optimizer.errors import PartitionError
-from optimizer.partitions import PEER_NAMES
-from optimizer.peers import PEERS, peer
-from optimizer.planner import Planner
-from optimizer.units import copy_ns
+from optimizer.planning import PEER_NAMES, Planner
+from optimizer.planning.blocks import block_partition
+from optimizer.planning.other_planners import PEERS, peer
 from profiler.profile import INPUT, Profile
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.planner import Planner
+from optimizer.planning import Planner
 from profiler.errors import FileError
 from profiler.files import read_json
 from profiler.profile import INPUT, Profile, read_profile

@@ -3,13 +3,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import chain, layer, profile, random_profiles
 
-from optimizer.assemble import predict
 from optimizer.errors import PartitionError
-from optimizer.partitions import distinct, partition_names, plan_for
-from optimizer.planner import Planner
+from optimizer.plan import Plan
+from optimizer.planning import Planner, distinct, load_schemes, partition_names, plan_for
+from optimizer.planning.assemble import predict
 from optimizer.schedule import schedule_of
-from optimizer.schemes import load_schemes
-from optimizer.types import Plan
 from profiler.files import from_json, to_json
 from profiler.profile import INPUT, Profile
 

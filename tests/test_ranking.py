@@ -5,12 +5,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from strategies import random_profiles
 
-from optimizer.arcs import Grid
-from optimizer.costs import costs_of
-from optimizer.lattice import lattice
-from optimizer.problem import Problem
-from optimizer.ranking import best_splits, front
-from optimizer.solve import grid_of_all
+from optimizer.costs import Problem, costs_of
+from optimizer.explain.alternatives import best_splits, front
+from optimizer.search import Grid, grid_of_all
+from optimizer.search.lattice import lattice
 from profiler.profile import Profile
 
 

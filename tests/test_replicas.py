@@ -10,7 +10,7 @@ import torch
 from test_launcher import MINIBATCHES, RULE, SEED, captured_of, plan_of
 from torch import Tensor, nn
 
-from optimizer.types import Plan
+from optimizer.plan import Plan
 from profiler.execution import Captured
 from runtime.errors import InputError
 from runtime.launcher import Launcher, Settings

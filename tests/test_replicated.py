@@ -12,13 +12,11 @@ from hypothesis import strategies as st
 from strategies import chain, random_profiles
 from test_network import links_for
 
-from optimizer.assemble import timeline
+from optimizer.costs.units import copy_ns
 from optimizer.errors import OptimizerError
-from optimizer.links import AllReduce, Links
-from optimizer.planner import Planner
-from optimizer.round_robin import round_robin
-from optimizer.types import Plan
-from optimizer.units import copy_ns
+from optimizer.plan import AllReduce, Links, Plan
+from optimizer.planning import Planner, timeline
+from optimizer.schedule import round_robin
 from profiler.profile import INPUT, Profile
 
 SIZES = (0, 1 << 10, 1 << 20)

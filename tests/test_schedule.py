@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.schedule import ScheduleName, depth, groups, schedule_of, versions_used
+from optimizer.schedule import ScheduleName, depth, groups, schedule_of
+from optimizer.schedule.schedule import versions_used
 
 names = st.sampled_from(["1f1b", "1f1b-flush", "gpipe", "sequential"])
 

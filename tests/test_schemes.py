@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.errors import PartitionError
-from optimizer.schemes import load_schemes, scheme_cuts, shares_of
+from optimizer.planning import load_schemes
+from optimizer.planning.schemes import scheme_cuts, shares_of
 from profiler.errors import ConfigError
 
 

@@ -10,12 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import chain, profile_of, random_profiles
 
-from optimizer.costs import costs_of
+from optimizer.costs import Problem, costs_of
 from optimizer.errors import PartitionError
-from optimizer.planner import Planner
-from optimizer.problem import Problem
-from optimizer.schemes import load_schemes
-from optimizer.solve import solve, space_of
+from optimizer.planning import Planner, load_schemes
+from optimizer.search import solve, space_of
 from profiler.capture.layer_graph import capture
 from profiler.capture.models import build
 from profiler.profile import Link, Profile
@@ -44,9 +42,9 @@ def test_leaving_out_what_cannot_take_part_changes_nothing(
     space = space_of(problem)
     with monkeypatch.context() as patch:
         whole = solve(problem, space)
-        patch.setattr("optimizer.solve.FEW", 0)
+        patch.setattr("optimizer.search.solver.FEW", 0)
         assert solve(problem, space) == whole
-        patch.setattr("optimizer.solve.MOST_PAIRS", 0)
+        patch.setattr("optimizer.search.solver.MOST_PAIRS", 0)
         found = solve(problem, space)
     assert (found is None) == (whole is None)
     if found is not None and whole is not None:
@@ -139,7 +137,7 @@ def test_more_stages_than_layers_are_refused_with_the_most_that_would_do() -> No
 def test_a_graph_with_too_many_ideals_is_planned_along_its_captured_order(monkeypatch: pytest.MonkeyPatch) -> None:
     profile = chain([5, 1, 1, 5])
     exact = Planner(profile, 2, 8).optimized()
-    monkeypatch.setattr("optimizer.solve.lattice", lambda _problem: None)
+    monkeypatch.setattr("optimizer.search.solver.lattice", lambda _problem: None)
     plan = Planner(profile, 2, 8).optimized()
     assert plan.method == "bounded"
     assert not plan.optimal

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.schedule import Action, Schedule, schedule_of
-from optimizer.simulate import Duration, makespan_s, simulate, throughput
+from optimizer.schedule import Action, Duration, Schedule, makespan_s, schedule_of, simulate, throughput
 
 durations = st.builds(Duration, st.integers(1, 9), st.integers(1, 9), st.integers(0, 3))
 

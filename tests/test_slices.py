@@ -5,8 +5,8 @@ import small_models
 import torch
 from strategies import profile_of
 
-from optimizer.planner import Planner
-from optimizer.types import Plan
+from optimizer.plan import Plan
+from optimizer.planning import Planner
 from profiler.capture.layer_graph import capture
 from profiler.execution import Captured
 from profiler.profile import INPUT

@@ -7,10 +7,9 @@ import pytest
 from strategies import profile_of
 
 from optimizer.errors import PartitionError
-from optimizer.hand_tuned import hand_tuned_cuts
-from optimizer.partitions import STUDY, partition_names, plan_for, plans_for
-from optimizer.planner import Planner
-from optimizer.schemes import load_schemes
+from optimizer.planning import Planner, load_schemes, partition_names, plan_for, plans_for
+from optimizer.planning.partitions import STUDY
+from optimizer.planning.study_cuts import hand_tuned_cuts
 from profiler.capture import captured_model
 from profiler.errors import ConfigError
 from profiler.settings import Config, folder, load_all

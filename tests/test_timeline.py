@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import MACHINE, chain
 
-from optimizer.planner import Planner
+from optimizer.planning import Planner
 from optimizer.schedule import ScheduleName, schedule_of
 from profiler.settings import UpdateRule
 from runtime.bubbles import bubbles_of

@@ -20,7 +20,7 @@ from strategies import profile_of
 from test_launcher import MINIBATCHES, RULE, SEED, SETTINGS, SHAPE, build, captured_of, plan_of, random_bounds
 from torch import Tensor, nn
 
-from optimizer.planner import Planner
+from optimizer.planning import Planner
 from optimizer.schedule import SEMANTICS, ScheduleName, flush_width
 from profiler.capture import laid_out
 from profiler.capture.layer_graph import capture

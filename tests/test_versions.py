@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from optimizer.needs import needs_of
-from optimizer.schedule import ScheduleName, schedule_of
+from optimizer.schedule import ScheduleName, needs_of, schedule_of
 from profiler.execution import WeightVersions
 from profiler.execution.segment import Place
 from profiler.settings import UpdateRule

@@ -8,7 +8,7 @@ import small_models
 from strategies import profile_of
 from test_launcher import captured_of
 
-from optimizer.planner import Planner
+from optimizer.planning import Planner
 from profiler.capture import captured_model
 from profiler.measure import Clocks, measure_step
 from profiler.measure.whole_step import LEAST

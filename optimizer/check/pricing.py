@@ -1,0 +1,118 @@
+"""A profile's costs in the words of the cost model, for the check: on names, sets and networkx graphs.
+
+Nothing here is shared with the search; ``costs`` and ``memory`` state the same model as formulas.
+"""
+
+from collections.abc import Iterable
+
+import networkx as nx
+
+from optimizer.plan import Held, Plan
+from profiler.profile import INPUT, Layer, Profile, copy_s
+
+
+class Words:
+    """A profile's layers, edges and values, by name; times in nanoseconds."""
+
+    def __init__(self, profile: Profile) -> None:
+        """Read the profile."""
+        self.profile = profile
+        self.layers: dict[str, Layer] = {layer.name: layer for layer in profile.layers}
+        self.forward_ns = {name: nanoseconds(layer.forward_s) for name, layer in self.layers.items()}
+        self.update_ns = {name: nanoseconds(layer.update_s) for name, layer in self.layers.items()}
+        self.compute_ns = {
+            name: self.forward_ns[name] + nanoseconds(one.backward_s) for name, one in self.layers.items()
+        }
+        self.work_ns = {name: self.compute_ns[name] + self.update_ns[name] for name in self.layers}
+        self.saving_ns = {
+            name: nanoseconds(layer.update_s) - nanoseconds(layer.update_s * layer.in_place_share)
+            for name, layer in self.layers.items()
+        }
+        self.loss_forward_ns = nanoseconds(profile.loss.forward_s)
+        self.loss_ns = self.loss_forward_ns + nanoseconds(profile.loss.backward_s)
+        self.graph: nx.DiGraph[str] = nx.DiGraph()
+        self.graph.add_nodes_from(self.layers)
+        self.graph.add_edges_from((edge.source, edge.target) for edge in profile.edges if edge.source != INPUT)
+        self.readers: dict[str, set[str]] = {name: set() for name in [INPUT, *self.layers]}
+        for edge in profile.edges:
+            if edge.kind == "data":
+                self.readers[edge.source].add(edge.target)
+        names = [INPUT, *self.layers]
+        self.down_ns = {name: nanoseconds(copy_s(profile.link, self.down_bytes(name))) for name in names}
+        self.up_ns = {name: nanoseconds(copy_s(profile.link, self.up_bytes(name))) for name in names}
+
+    def crossing(self, before: set[str]) -> list[str]:
+        """Return the values made in ``before``, or put in, and read outside it, the loss being outside."""
+        if not before or len(before) == len(self.layers):
+            return []
+        heads = set(self.profile.outputs)
+        made = [INPUT, *(name for name in self.layers if name in before)]
+        return [name for name in made if self.readers[name] - before or name in heads]
+
+    def down_bytes(self, value: str) -> int:
+        """Return the size of a value."""
+        return self.profile.input_bytes if value == INPUT else self.layers[value].output_bytes
+
+    def up_bytes(self, value: str) -> int:
+        """Return the size of the gradient that comes back for a value."""
+        return 0 if value == INPUT else self.layers[value].gradient_bytes
+
+    def slot_bytes(self, value: str) -> int:
+        """Return what a value takes in the slots of a minibatch, down and up."""
+        return self.down_bytes(value) + self.up_bytes(value)
+
+    def counts(self, plan: Plan, stage: int) -> tuple[int, int, int, int]:
+        """Return a stage's minibatches in flight, copies of what learns beside the weights, slots on either side."""
+        flying = [min(plan.num_stages - one, plan.predicted.minibatches) for one in range(plan.num_stages)]
+        momenta = self.profile.momenta
+        before = flying[stage - 1] if stage else 0
+        behind = flying[stage] if stage < plan.num_stages - 1 else 0
+        return flying[stage], flying[stage] + momenta, before, behind
+
+    def held(self, before: set[str], through: set[str]) -> Held:
+        """Return what the layers of a stage hold, counted once."""
+        own = [self.layers[name] for name in through - before]
+        learning = sum(layer.learning_bytes for layer in own)
+        down = self.crossing(through)
+        return Held(
+            frozen_bytes=sum(layer.parameter_bytes for layer in own) - learning,
+            learning_bytes=learning,
+            saved_bytes=sum(layer.saved_bytes for layer in own),
+            transient_bytes=max(layer.transient_bytes for layer in own),
+            activation_bytes=sum(map(self.down_bytes, down)),
+            gradient_bytes=sum(map(self.up_bytes, down)),
+        )
+
+    def memory_bytes(self, plan: Plan, stage: int, before: set[str], through: set[str]) -> int:
+        """Return what a stage needs: d versions and the gradient of what learns come to d beside the weights."""
+        flying, copies, slots_before, slots_behind = self.counts(plan, stage)
+        layers = [self.layers[name] for name in through - before]
+        needed = sum(
+            layer.parameter_bytes + layer.learning_bytes * copies + layer.saved_bytes * flying for layer in layers
+        )
+        needed += sum(map(self.slot_bytes, self.crossing(before))) * slots_before
+        needed += sum(map(self.slot_bytes, self.crossing(through))) * slots_behind
+        return needed + max(layer.transient_bytes for layer in layers)
+
+    def needed(self, names: Iterable[str]) -> set[str]:
+        """Return the smallest set that holds ``names``, what they need, and no part of a group."""
+        graph = self.glued()
+        return {one for name in names for one in nx.ancestors(graph, name) | {name}}
+
+    def simple_bound_ns(self, stages: int) -> int:
+        """Return what no split falls below: an even share of the whole, and the largest part that stays together."""
+        least_ns = {name: work - max(0, self.saving_ns[name]) for name, work in self.work_ns.items()}
+        parts_ns = [sum(map(least_ns.__getitem__, part)) for part in nx.strongly_connected_components(self.glued())]
+        return max(-(-(sum(parts_ns) + self.loss_ns) // stages), *parts_ns)
+
+    def glued(self) -> "nx.DiGraph[str]":
+        """Return the graph with a cycle through each group that has to stay together."""
+        graph = self.graph.copy()
+        for group in self.profile.together:
+            nx.add_cycle(graph, group)
+        return graph
+
+
+def nanoseconds(seconds: float) -> int:
+    """Return ``seconds`` in whole nanoseconds."""
+    return round(seconds * 1e9)

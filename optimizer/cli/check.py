@@ -1,0 +1,49 @@
+"""``python -m optimizer check PLAN PROFILE``: verify a plan without the search that found it."""
+
+import argparse
+from pathlib import Path
+
+from optimizer.errors import OptimizerError
+from profiler.cli import Parser, execute
+
+SIGNS = {True: "ok", False: "WRONG", None: "unknown"}
+
+
+def main(argv: list[str]) -> int:
+    """Run the command and return its exit code: 0 if nothing was found wrong, 1 if something was."""
+    parser = Parser(prog="python -m optimizer check", description="Verify a plan without the search that found it.")
+    parser.add_argument("plan", type=Path, metavar="PLAN", help="plan that python -m optimizer -o wrote")
+    parser.add_argument("profile", type=Path, metavar="PROFILE", help="profile that it was made for")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.add_argument("--quiet", action="store_true", help="print nothing; the exit code says it")
+    parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    return execute(parser, _run, argv)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from optimizer.check import check, holds
+    from optimizer.costs import beside_neighbours, costs_of
+    from optimizer.plan import straight_plan
+    from profiler.cli import emit_json, stdout
+    from profiler.files import digest, to_json
+    from profiler.profile import read_profile
+
+    plan = straight_plan(options.plan, "check")
+    if plan.links:
+        raise OptimizerError(f"{options.plan} is for measured links, which check does not know; plan without --links")
+    profile = read_profile(options.profile)
+    if digest(to_json(profile)) != plan.profile_digest and profile.loaded_step is not None:
+        profile = beside_neighbours(profile)
+    if digest(to_json(profile)) != plan.profile_digest:
+        raise OptimizerError(
+            f"{options.plan} was made for another profile than {options.profile}, whose digest differs; name that one, "
+            f"or plan anew with python -m optimizer --profile {options.profile}"
+        )
+    costs_of(profile)  # refuses a profile that contradicts itself
+    findings = check(plan, profile)
+    if options.json:
+        emit_json([findings])
+    elif not options.quiet:
+        for finding in findings:
+            stdout().print(f"{SIGNS[finding.holds]:8} {finding.text}", soft_wrap=True)
+    return 0 if holds(findings) else 1

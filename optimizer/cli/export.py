@@ -1,0 +1,54 @@
+"""``python -m optimizer export PLAN --to torch-pipelining``: a plan for users of another engine."""
+
+import argparse
+from pathlib import Path
+
+from profiler.cli import Parser, counted, emit_json, execute, note
+from profiler.errors import ConfigError
+from profiler.files import refuse_unwritable, write_whole
+from profiler.settings import config as configuration
+
+TORCH_PIPELINING = "torch-pipelining"
+SCRIPT = "train.py"
+
+
+def main(argv: list[str]) -> int:
+    """Run the command and return its exit code."""
+    parser = Parser(prog="python -m optimizer export", description="Write a plan as a program for another engine.")
+    parser.add_argument("plan", type=Path, metavar="PLAN", help="plan that python -m optimizer -o wrote")
+    parser.add_argument(
+        "--to", required=True, choices=(TORCH_PIPELINING,), help="the engine: torch.distributed.pipelining"
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration with the classes and update rule")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the script here instead of to stdout")
+    parser.add_argument("--json", action="store_true", help="print the module names of each stage, and the script")
+    parser.add_argument("--quiet", action="store_true", help="say nothing about the modules")
+    parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    return execute(parser, _run, argv)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from optimizer.export import module_names, pipelining_script
+    from optimizer.plan import straight_plan
+
+    plan = straight_plan(options.plan, "torch.distributed.pipelining")
+    config = configuration.load(options.config) if options.config else configuration.for_model(plan.model)
+    if config.model != plan.model:
+        raise ConfigError(
+            f"{options.plan} is for {plan.model} and {options.config} for {config.model}; name a plan of the same"
+        )
+    if options.output:
+        refuse_unwritable(options.output)
+    script = pipelining_script(plan, config, options.output.name if options.output else SCRIPT)
+    modules = module_names(plan.split)
+    for number, (names, stage) in enumerate(zip(modules, plan.stages, strict=True)):
+        layers = counted(len(stage.layers), "layer")
+        note(f"stage {number} ({layers}): {', '.join(names)}", quiet=options.quiet or options.json)
+    if options.output:
+        write_whole(options.output, script.encode())
+        note(f"{plan.model}: written to {options.output}", quiet=options.quiet)
+    if options.json:
+        emit_json([{"stages": modules, "script": script}])
+    elif not options.output:
+        print(script, end="")  # noqa: T201 - the result of the command
+    return 0

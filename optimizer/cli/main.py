@@ -1,0 +1,277 @@
+"""``python -m optimizer``: the best split of a model into stages, beside the schemes."""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optimizer.cli import check as check_command
+from optimizer.cli import export as export_command
+from optimizer.errors import OptimizerError
+from optimizer.plan import EXACT, REPLICATED, Links, Plan
+from optimizer.planning import OPTIMIZED, PEER_NAMES, Schemes, load_schemes, plan_for, plans_for
+from profiler.cli import (
+    STAGES,
+    Parser,
+    add_common,
+    add_models,
+    configs,
+    emit_json,
+    execute,
+    fresh_profile,
+    note,
+    positive,
+    size,
+    stdout,
+)
+from profiler.errors import ConfigError
+from profiler.files import read_json, refuse_unwritable, to_json, write_whole
+from profiler.machine import differences, this_machine
+from profiler.profile import Profile, doubts
+from profiler.settings import config as configuration
+from profiler.settings import suggest
+
+if TYPE_CHECKING:
+    from optimizer.planning import Planner
+
+LIST = ".txt"
+LINK_BLIND = "link-blind"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    given = sys.argv[1:] if argv is None else argv
+    other = {"check": check_command.main, "export": export_command.main}.get(given[0] if given else "")
+    if other:
+        return other(given[1:])
+    parser = Parser(
+        prog="python -m optimizer",
+        description="Find the best split of a model into pipeline stages.",
+        epilog="python -m optimizer check PLAN PROFILE verifies a plan without the search that found it; "
+        "python -m optimizer export PLAN --to torch-pipelining writes it as a script for that engine.",
+    )
+    add_models(parser, "torchvision model, or package.module:factory")
+    parser.add_argument("--profile", type=Path, metavar="FILE", help="plan for this profile instead of a fresh one")
+    parser.add_argument(
+        "--method",
+        default=EXACT,
+        metavar="M",
+        help=f"{EXACT}, the name of a scheme, or another planner: {', '.join(PEER_NAMES)} (default: {EXACT})",
+    )
+    parser.add_argument(
+        "--cut-after", action="append", type=names, default=[], metavar="NAME[,NAME]",
+        help="force a cut directly behind these layers; once for each cut",
+    )  # fmt: skip
+    parser.add_argument("--memory-limit", type=size, metavar="2GiB", help="what each stage may take")
+    parser.add_argument(
+        "--links", type=Path, metavar="FILE", help="plan for the ranks that python -m runtime links saw"
+    )
+    parser.add_argument(
+        "--replicate", action="store_true", help="let stages have several of the ranks in --links, where that pays"
+    )
+    parser.add_argument("--explain", action="store_true", help="say why, what else there is, and how sure it is")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the layer graph with its stages")
+    parser.add_argument("--any-machine", action="store_true", help="plan for --profile wherever it was measured")
+    parser.add_argument(
+        "--beside-neighbours", action="store_true", help="plan with the times that were measured beside busy cores"
+    )
+    parser.add_argument("--batches", type=positive, metavar="N", help="minibatches that the predictions are for")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE",
+        help=f"write the plan here, as JSON or, to a file that ends in {LIST}, as a list of layers to cut behind",
+    )  # fmt: skip
+    add_common(parser)
+    return execute(parser, _run, argv)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Parse layers such as ``layer2.0.add`` or, for a cut behind several branches, ``a,b``."""
+    found = tuple(part.strip() for part in text.split(","))
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of layers such as layer1.2.relu,layer2.0.conv1")
+    return found
+
+
+def _run(options: argparse.Namespace) -> int:
+    schemes = load_schemes()
+    methods = {EXACT: OPTIMIZED} | {name: name for name in (*schemes, *PEER_NAMES)}
+    if options.method not in methods:
+        hint = suggest(options.method, methods)
+        raise OptimizerError(f"there is no method '{options.method}'{hint}; known: {', '.join(methods)}")
+    _refuse_contradictions(options)
+    for path in (options.output, options.plot):
+        if path:
+            refuse_unwritable(path)
+    if options.plot and options.plot.suffix != ".svg":
+        raise OptimizerError(
+            f"{options.plot} does not end in .svg, and the drawing is such a file; name one with --plot"
+        )
+    printed = [_carry_out(found, methods[options.method], schemes, options) for found in _profiles(options)]
+    emit_json([one for one in printed if one is not None])
+    return 0
+
+
+def _refuse_contradictions(options: argparse.Namespace) -> None:
+    """Refuse what only the best split can have together with another method, and one file for two things."""
+    given = {
+        "--cut-after": options.cut_after,
+        "--memory-limit": options.memory_limit,
+        "--explain": options.explain,
+    }
+    for flag in (flag for flag, value in given.items() if value and options.method != EXACT):
+        raise OptimizerError(f"{flag} is of the best split and --method {options.method} of another; leave one out")
+    if options.links and options.explain:
+        raise OptimizerError("--explain knows equal cores only, and --links has others; leave one out")
+    if options.replicate:
+        _refuse_beside_replicate(given, options)
+    if options.output and options.plot and options.output.resolve() == options.plot.resolve():
+        raise OptimizerError(f"{options.plot} is one file for the plan and the drawing; name two")
+
+
+def _refuse_beside_replicate(given: Mapping[str, object], options: argparse.Namespace) -> None:
+    if not options.links:
+        raise OptimizerError(
+            "--replicate needs to know what an all-reduce between ranks takes; measure that with python -m runtime "
+            "links under torchrun, and name the file with --links"
+        )
+    for flag in ("--cut-after", "--memory-limit"):
+        if given[flag]:
+            raise OptimizerError(f"{flag} is kept by plans without replicas only; leave out it or --replicate")
+    if options.method != EXACT:
+        raise OptimizerError(
+            f"--replicate is of the best split and --method {options.method} of another; leave one out"
+        )
+    if options.output and options.output.suffix == LIST:
+        raise OptimizerError(f"a list of cuts says nothing of replicas; write {options.output} as .json")
+
+
+def _carry_out(job: "_Job", name: str, schemes: Schemes, options: argparse.Namespace) -> object:
+    """Plan for one profile and show it; returns what ``--json`` prints."""
+    from optimizer.explain import explain
+
+    planner = _planner(job, options)
+    plans = plans_for(
+        (OPTIMIZED, *schemes, *PEER_NAMES), planner, schemes, lambda sentence: note(sentence, quiet=options.quiet)
+    )
+    if options.links:
+        plans |= {LINK_BLIND: planner.link_blind()}
+    plan = plans[name] if name in plans else plan_for(name, planner, schemes)  # which says why there is none
+    if options.replicate:
+        plans |= {REPLICATED: planner.replicated()}
+        plan = _better(plans[REPLICATED], plan, quiet=options.quiet)
+    others = {other: found for other, found in plans.items() if other != OPTIMIZED}
+    explanation = explain(planner, plans[OPTIMIZED], others) if options.explain else None
+    _write(plan, planner, options)
+    if options.json:
+        return {"plan": plan, "explanation": explanation} if explanation else plan
+    if not options.quiet:
+        from optimizer.report import show_explanation, show_partitions, show_plan
+
+        console = stdout()
+        show_plan(plan, planner.profile, console)
+        show_partitions(plans, planner.profile, console)
+        if explanation:
+            show_explanation(plans[OPTIMIZED], explanation, console)
+    return None
+
+
+def _better(replicated: Plan, straight: Plan, *, quiet: bool) -> Plan:
+    """Return the plan that is predicted to be faster, and say which that is."""
+    from optimizer.planning import long_run_throughput
+
+    speeds = [long_run_throughput(plan) for plan in (replicated, straight)]
+    pays = speeds[0] > speeds[1]
+    crew = " + ".join(f"{stage.replicas}" for stage in replicated.stages)
+    found = f"{speeds[0]:.1f} samples/s predicted in the long run with stages on {crew} ranks"
+    found += f", {speeds[1]:.1f} with a rank each"
+    verdict = "replicated stages pay" if pays else "replicated stages do not pay, and the plan has none"
+    note(f"{replicated.model}: {verdict}: {found}", quiet=quiet)
+    return replicated if pays else straight
+
+
+def _planner(job: "_Job", options: argparse.Namespace) -> "Planner":
+    from optimizer.costs import beside_neighbours
+    from optimizer.planning import Planner
+
+    profile = beside_neighbours(job.profile) if options.beside_neighbours else job.profile
+    links = read_json(options.links, Links) if options.links else None
+    return Planner(
+        profile, options.stages or (len(links.ranks) if links else STAGES), job.minibatches,
+        memory_limit_bytes=options.memory_limit, cut_after=options.cut_after, links=links,
+    )  # fmt: skip
+
+
+def _write(plan: Plan, planner: "Planner", options: argparse.Namespace) -> None:
+    if options.output:
+        if options.output.suffix == LIST:
+            write_whole(options.output, planner.cut_list(plan).encode())
+        else:
+            write_whole(options.output, to_json(plan))
+        note(f"{plan.model}: plan written to {options.output}", quiet=options.quiet)
+    if options.plot:
+        from optimizer.report import plan_svg
+
+        write_whole(options.plot, plan_svg(plan, planner.profile))
+        note(f"{plan.model}: drawing written to {options.plot}", quiet=options.quiet)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A profile to plan for, and how many minibatches the predictions are for."""
+
+    profile: Profile
+    minibatches: int
+
+
+def _profiles(options: argparse.Namespace) -> list[_Job]:
+    if options.profile:
+        from profiler.profile import read_profile
+
+        profile = read_profile(options.profile)
+        config = configuration.override(configuration.for_model(profile.model), {"batches": options.batches})
+        _refuse_others(profile, options)
+        for doubt in doubts(profile):
+            note(f"{options.profile}: {doubt}", quiet=options.quiet)
+        _refuse_elsewhere(profile, options)
+        return [_Job(profile, config.batches)]
+    if options.beside_neighbours:
+        raise ConfigError("--beside-neighbours needs a profile that was measured so; name it with --profile FILE")
+    wanted = configs(options)
+    for flag, path in (("-o", options.output), ("--plot", options.plot)):
+        if path and len(wanted) > 1:
+            raise ConfigError(f"{path} is one file for {len(wanted)} plans; name one model, or give no {flag}")
+    from profiler.machine import usable_cores
+
+    core = usable_cores(options.cores)[0]
+    return [_Job(fresh_profile(config, core, quiet=options.quiet), config.batches) for config in wanted]
+
+
+def _refuse_elsewhere(profile: Profile, options: argparse.Namespace) -> None:
+    """Refuse a profile whose times are not those of this machine unless told otherwise, and say what differs."""
+    from profiler.profile import UNKNOWN
+
+    found = differences(profile.machine, this_machine()) if profile.machine.cpu != UNKNOWN else []
+    said = f"{options.profile} was measured elsewhere: {'; '.join(found)}"
+    if found and not options.any_machine:
+        raise OptimizerError(f"{said}; profile {profile.model} here, or add --any-machine")
+    if found:
+        note(said, quiet=options.quiet)
+
+
+def _refuse_others(profile: Profile, options: argparse.Namespace) -> None:
+    """Refuse options that contradict the profile that was named."""
+    if options.config:
+        raise ConfigError("--profile and --config cannot stand together; the profile is of one model and batch")
+    if options.model and options.model != [profile.model]:
+        raise OptimizerError(f"{options.profile} is a profile of {profile.model}; leave out --model {options.model[0]}")
+    sizes = (
+        ("--batch-size", options.batch_size, profile.batch_size),
+        ("--image-size", options.image_size, profile.input_shape[-1]),
+        ("--sample-shape", options.sample_shape, profile.input_shape[1:]),
+        ("--vocabulary", options.vocabulary, profile.vocabulary),
+    )
+    for flag, wanted, found in sizes:
+        if wanted is not None and wanted != found:
+            raise OptimizerError(f"{options.profile} was measured with {flag} {found}; leave out {flag} {wanted}")

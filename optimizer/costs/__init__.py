@@ -1,0 +1,17 @@
+"""A profile as whole numbers, and the problem that is to be solved with them."""
+
+from typing import TYPE_CHECKING
+
+from profiler.public import on_demand
+
+if TYPE_CHECKING:
+    from optimizer.costs.contention import beside_neighbours
+    from optimizer.costs.costs import Costs, costs_of
+    from optimizer.costs.cuts import forced_cuts, names_of
+    from optimizer.costs.ideals import last_of, members_of, prefixes, rank
+    from optimizer.costs.memory import factors, held_bytes, stage_bytes
+    from optimizer.costs.network import NOTHING, Direction, Network, network_of
+    from optimizer.costs.problem import Problem
+    from optimizer.costs.units import NANOSECONDS
+else:
+    __getattr__ = on_demand(__name__)

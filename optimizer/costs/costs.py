@@ -1,0 +1,150 @@
+"""What stages cost, as integers: nanoseconds and bytes, converted once from a profile's floats.
+
+For ideals J ⊂ I, the stage of the layers I∖J costs, per minibatch,
+
+    cost(J, I) = Σ_{v ∈ I∖J} (forward + backward + update)(v) + copy(activations(I)) + copy(gradients(J))
+                 + [I = V]·(loss − Σ_{v ∈ I∖J} saving(v))
+
+where activations(I) are the values made in I, or put into the model, and read outside of I, the heads always, for the
+loss is in the last stage: a value that is read far downstream crosses every cut in between and is counted at each
+(relayed). Copying is the sender's cost; receiving in shared memory costs nothing. An update writes the next version
+beside the current one, but in the last stage, which holds one version, in place: saving is what that takes less. So a
+cost is a difference of two prefix sums, others for the last stage, plus one term for either cut.
+
+Not modelled: contention of cores for memory and cache, and the few layers whose backward is cheaper at a cut.
+Source: the cost model of PipeDream (SOSP 2019, section 3.1) with the update and multi-tensor cuts added.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from optimizer.costs.ideals import blocks, members_of
+from optimizer.costs.units import copy_ns, nanoseconds
+from optimizer.costs.validate import refuse_contradictions
+from profiler.profile import INPUT, Layer, Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """Something that a cut can carry: who makes it (None: the model's input), who reads it, and its sizes."""
+
+    name: str
+    readers: int
+    output_bytes: int
+    gradient_bytes: int
+    copy_output_ns: int
+    copy_gradient_ns: int
+    maker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """A profile's layers as integers, in captured order; sets of layers are integers with a bit for each.
+
+    Attributes:
+        parts: The blocks of layers that a cut may separate, as ``ideals.blocks`` gives them.
+        forward_ns: Each layer's forward; likewise ``backward_ns`` and ``update_ns``.
+        saving_ns: What each layer's update takes less in place; below 0 where it takes more.
+        loss_forward_ns: The loss's forward; likewise ``loss_backward_ns``.
+        values: What cuts can carry, the model's input first.
+        momenta: How many tensors the update rule keeps for each parameter that learns.
+    """
+
+    layers: tuple[Layer, ...]
+    parts: tuple[tuple[int, int], ...]
+    forward_ns: tuple[int, ...]
+    backward_ns: tuple[int, ...]
+    update_ns: tuple[int, ...]
+    saving_ns: tuple[int, ...]
+    loss_forward_ns: int
+    loss_backward_ns: int
+    values: tuple[Value, ...]
+    momenta: int
+
+    @property
+    def weight_ns(self) -> list[int]:
+        """Each layer's forward + backward + update."""
+        return [sum(times) for times in zip(self.forward_ns, self.backward_ns, self.update_ns, strict=True)]
+
+    @property
+    def parts_ns(self) -> list[int]:
+        """Each block's forward + backward + update."""
+        weight_ns = self.weight_ns
+        return [sum(weight_ns[at] for at in members_of(members)) for members, _ in self.parts]
+
+    @property
+    def loss_ns(self) -> int:
+        """The loss's forward + backward."""
+        return self.loss_forward_ns + self.loss_backward_ns
+
+    @property
+    def everything(self) -> int:
+        """The set of all layers."""
+        return (1 << len(self.layers)) - 1
+
+    def crossing(self, ideal: int) -> list[Value]:
+        """Return the values that cross the cut behind ``ideal``; none cross the ends."""
+        if ideal in (0, self.everything):
+            return []
+        return [value for value in self.values if value.maker & ~ideal == 0 and value.readers & ~ideal]
+
+    def stage_ns(self, before: int, through: int) -> int:
+        """Return cost(J, I) for J = ``before`` and I = ``through``."""
+        weight_ns = self.weight_ns
+        total = sum(weight_ns[position] for position in members_of(through & ~before))
+        if through == self.everything:
+            total += self.loss_ns - sum(self.saving_ns[position] for position in members_of(through & ~before))
+        total += sum(value.copy_output_ns for value in self.crossing(through))
+        return total + sum(value.copy_gradient_ns for value in self.crossing(before))
+
+    def cut_bytes(self, ideal: int) -> int:
+        """Return the bytes that cross the cut behind ``ideal`` in both directions."""
+        return sum(value.output_bytes + value.gradient_bytes for value in self.crossing(ideal))
+
+
+def costs_of(profile: Profile) -> Costs:
+    """Convert a profile.
+
+    Raises:
+        ProfileError: It contradicts itself or is too large.
+    """
+    refuse_contradictions(profile)
+    position = {layer.name: index for index, layer in enumerate(profile.layers)}
+    edges = [(position[edge.source], position[edge.target]) for edge in profile.edges if edge.source != INPUT]
+    together = [[position[name] for name in group] for group in profile.together]
+    return Costs(
+        layers=profile.layers,
+        parts=tuple(blocks(len(position), edges, together)),
+        forward_ns=tuple(nanoseconds(layer.forward_s) for layer in profile.layers),
+        backward_ns=tuple(nanoseconds(layer.backward_s) for layer in profile.layers),
+        update_ns=tuple(nanoseconds(layer.update_s) for layer in profile.layers),
+        saving_ns=tuple(nanoseconds(layer.update_s) - nanoseconds(layer.update_in_place_s) for layer in profile.layers),
+        loss_forward_ns=nanoseconds(profile.loss.forward_s),
+        loss_backward_ns=nanoseconds(profile.loss.backward_s),
+        values=_values(profile, position),
+        momenta=profile.momenta,
+    )
+
+
+def _values(profile: Profile, position: Mapping[str, int]) -> tuple[Value, ...]:
+    readers = dict.fromkeys([INPUT, *position], 0)
+    for edge in profile.edges:
+        if edge.kind == "data":
+            readers[edge.source] |= 1 << position[edge.target]
+    for name in profile.outputs:
+        readers[name] |= 1 << len(position)  # the loss, in no ideal
+    sizes = {layer.name: (layer.output_bytes, layer.gradient_bytes) for layer in profile.layers}
+    sizes[INPUT] = (profile.input_bytes, 0)
+    return tuple(
+        Value(
+            name=name,
+            readers=readers[name],
+            output_bytes=output,
+            gradient_bytes=gradient,
+            copy_output_ns=copy_ns(profile.link, output),
+            copy_gradient_ns=copy_ns(profile.link, gradient),
+            maker=0 if name == INPUT else 1 << position[name],
+        )
+        for name in [INPUT, *position]
+        for output, gradient in [sizes[name]]
+    )

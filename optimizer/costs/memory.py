@@ -1,0 +1,82 @@
+"""What a stage needs in memory, in bytes, by its place in the pipeline.
+
+For ideals J ⊂ I, stage s of S under 1F1B, d_s = min(S − s, minibatches) minibatches in flight,
+
+    memory(J, I, s) = Σ_{v ∈ I∖J} [frozen + learning · (d_s versions + gradient + momentum) + saved · d_s](v)
+                      + max_{v ∈ I∖J} transient(v) + slots(I) · d_s + slots(J) · d_{s−1}
+
+where slots(I) are the values that cross the cut behind I, down and up: the ring between two stages holds one slot for
+each minibatch that the upper one has in flight, and both map it. The last stage counts as any other. All but the
+transient is a difference of two prefix sums and one term for either cut, as the time of a stage is.
+
+Source: weight versions and minibatches in flight of PipeDream's 1F1B (SOSP 2019, section 3.3).
+"""
+
+from dataclasses import dataclass
+
+from optimizer.costs.costs import Costs
+from optimizer.costs.ideals import members_of
+from optimizer.plan import Held
+from optimizer.schedule import StageNeeds, depth
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """How often a stage holds each kind of bytes.
+
+    Attributes:
+        learning: Of parameters that learn: versions, gradient and momentum.
+        saved: Of what is kept for the backward.
+        behind: Of what crosses the cut behind the stage.
+        before: Of what crosses the cut before it.
+    """
+
+    learning: int
+    saved: int
+    behind: int
+    before: int
+
+
+def factors(stage: int, stages: int, minibatches: int, momenta: int) -> Factors:
+    """Return the factors of ``stage``; ``momenta`` is how many tensors the update rule keeps for a parameter."""
+    ahead = depth(stage, stages, minibatches)
+    return Factors(
+        learning=ahead + 1 + momenta,
+        saved=ahead,
+        behind=ahead if stage < stages - 1 else 0,
+        before=depth(stage - 1, stages, minibatches) if stage else 0,
+    )
+
+
+def held_bytes(held: Held, momenta: int, needs: StageNeeds, before: tuple[int, int], behind: tuple[int, int]) -> int:
+    """Return memory(J, I, s) under any schedule, from what its stage holds.
+
+    Args:
+        held: The stage's bytes.
+        momenta: How many tensors the update rule keeps for a parameter.
+        needs: What the schedule asks of the stage.
+        before: Bytes of the slots between the stage and the one before, activations' and gradients'.
+        behind: Likewise for the one behind.
+    """
+    learning = held.learning_bytes * (needs.versions + 1 + momenta)
+    return (
+        held.frozen_bytes
+        + learning
+        + held.saved_bytes * needs.in_flight
+        + held.transient_bytes
+        + sum(before)
+        + sum(behind)
+    )
+
+
+def stage_bytes(costs: Costs, factor: Factors, before: int, through: int) -> int:
+    """Return memory(J, I, s) for J = ``before`` and I = ``through``."""
+    layers = [costs.layers[position] for position in members_of(through & ~before)]
+    held = sum(
+        layer.parameter_bytes - layer.learning_bytes
+        + layer.learning_bytes * factor.learning
+        + layer.saved_bytes * factor.saved
+        for layer in layers
+    )  # fmt: skip
+    slots = costs.cut_bytes(through) * factor.behind + costs.cut_bytes(before) * factor.before
+    return held + slots + max(layer.transient_bytes for layer in layers)

@@ -1,0 +1,212 @@
+"""A network of ranks in whole numbers, and the period of 1F1B on it.
+
+In the steady state stage s runs a forward F, a backward B and an update U for every minibatch; let v_s = F + B with the
+copies into slots, u_s = U, and c_s what both messages over the wire between s and s + 1 take, one way each. From a
+forward at stage s down to stage t ≥ s and back up, the minibatch number advances by t − s + 1, for d_i minibatches are
+in flight at stage i and d_s − d_t = t − s. These are all elementary cycles of what waits for what, but for each
+direction of a wire, which takes one message after the other. So, exactly,
+
+    period = max over s ≤ t of ( u_s + Σ_{i=s..t} v_i + Σ_{i=s..t−1} c_i ) ÷ (t − s + 1),  and of busy(wire).
+
+With s = t this is the slowest stage: what a wire takes is hidden behind work, but only as far as so few minibatches in
+flight can hide it.
+
+Source: Baccelli et al., "Synchronization and Linearity", 1992, section 2.5 (the period is the largest mean of a cycle).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from itertools import pairwise
+
+from optimizer.costs.costs import Costs
+from optimizer.costs.units import nanoseconds
+from optimizer.errors import OptimizerError
+from optimizer.plan import AllReduce, Links, Wire
+from optimizer.schedule import Crew
+from profiler.profile import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a message takes, in nanoseconds; the next one on the same way need not wait for the latency."""
+
+    whole_ns: int
+    latency_ns: int
+
+    @property
+    def busy_ns(self) -> int:
+        """For how long the next one has to wait."""
+        return self.whole_ns - self.latency_ns
+
+
+NOTHING = Message(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """One direction of a wire: straight lines between the measured sizes, and on as the last one goes.
+
+    Attributes:
+        sizes: In bytes, ascending.
+        times_ns: What a message of that size takes; never less than a smaller one.
+    """
+
+    sizes: tuple[int, ...]
+    times_ns: tuple[int, ...]
+
+    def message(self, size: int) -> Message:
+        """Return what a message of ``size`` bytes takes; one without bytes is not sent."""
+        if not size:
+            return NOTHING
+        lines = list(zip(pairwise(self.sizes), pairwise(self.times_ns), strict=True))
+        (start, end), (least_ns, most_ns) = next((line for line in lines if size <= line[0][1]), lines[-1])
+        whole_ns = least_ns + (most_ns - least_ns) * max(0, size - start) // (end - start)
+        return Message(whole_ns, self.times_ns[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The ranks that a plan is for.
+
+    Attributes:
+        factors: What each rank takes for what takes the profile's core 1.
+        down: Of each wire, towards the next rank; likewise ``up``.
+        all_reduces: What averaging gradients takes, by the first rank and the number of ranks.
+    """
+
+    factors: tuple[Fraction, ...]
+    down: tuple[Direction, ...]
+    up: tuple[Direction, ...]
+    all_reduces: Mapping[tuple[int, int], Direction] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """How many ranks there are."""
+        return len(self.factors)
+
+    def merged(self, replicas: Sequence[int]) -> "Network":
+        """Return the network of stages that have so many ranks each.
+
+        A stage is as slow as its slowest rank. What lies between two stages is as slow as the slowest wire between any
+        neighbours among their ranks, for only these were measured.
+        """
+        crew = Crew(tuple(replicas))
+        ranks = [crew.ranks(stage) for stage in range(crew.stages)]
+        between = [slice(before[0], behind[-1]) for before, behind in pairwise(ranks)]
+        return Network(
+            factors=tuple(max(self.factors[rank] for rank in own) for own in ranks),
+            down=tuple(_slowest(self.down[wires]) for wires in between),
+            up=tuple(_slowest(self.up[wires]) for wires in between),
+        )
+
+    def costs_at(self, rank: int, costs: Costs) -> Costs:
+        """Return what layers cost on a rank."""
+        factor = self.factors[rank]
+        return costs if factor == 1 else _scaled(costs, factor)
+
+    def messages(self, cut: int, down_bytes: int, up_bytes: int) -> tuple[Message, Message]:
+        """Return the messages of a minibatch over a cut, down and up."""
+        return self.down[cut].message(down_bytes), self.up[cut].message(up_bytes)
+
+
+def period_ns(works_ns: Sequence[int], updates_ns: Sequence[int], messages: Sequence[tuple[Message, Message]]) -> int:
+    """Return the period, rounded up.
+
+    Args:
+        works_ns: v of each stage.
+        updates_ns: u of each stage.
+        messages: Of each cut, down and up.
+    """
+    longest = max(0, *(one.busy_ns for both in messages for one in both)) if messages else 0
+    for first, update_ns in enumerate(updates_ns):
+        cycle_ns = update_ns
+        for last in range(first, len(works_ns)):
+            cycle_ns += works_ns[last]
+            longest = max(longest, -(-cycle_ns // (last - first + 1)))
+            if last < len(messages):
+                cycle_ns += sum(one.whole_ns for one in messages[last])
+    return longest
+
+
+def network_of(links: Links, profile: Profile) -> Network:
+    """Return the network, its cores set against the profile's.
+
+    A core whose step lies within what is known of the profile's counts as equally fast.
+
+    Raises:
+        OptimizerError: The links were measured for something else, or contradict themselves.
+    """
+    _refuse_others(links, profile)
+    known = profile.whole_step
+    factors = []
+    for rank in links.ranks:
+        alike = rank.step.low_s <= known.high_s and known.low_s <= rank.step.high_s
+        factors.append(Fraction(1) if alike else Fraction(nanoseconds(rank.step.median_s), nanoseconds(known.median_s)))
+    return Network(
+        factors=tuple(factors),
+        down=tuple(_direction(wire, wire.down_s) for wire in links.wires),
+        up=tuple(_direction(wire, wire.up_s) for wire in links.wires),
+        all_reduces={(one.first, one.ranks): _direction(one, one.times_s) for one in links.all_reduces},
+    )
+
+
+def _refuse_others(links: Links, profile: Profile) -> None:
+    for name in ("model", "model_digest", "batch_size", "input_shape"):
+        theirs, ours = getattr(links, name), getattr(profile, name)
+        if theirs != ours:
+            raise OptimizerError(
+                f"the links were measured for {name.replace('_', ' ')} {theirs} and the profile is of {ours}; measure "
+                "them again with python -m runtime links, for the same model and sizes"
+            )
+    if len(links.wires) != len(links.ranks) - 1:
+        raise OptimizerError(
+            f"the links have {len(links.ranks)} ranks and {len(links.wires)} wires, where there is one between each "
+            "two neighbours; measure them again with python -m runtime links"
+        )
+    measured = [(one.sizes_bytes, {len(one.down_s), len(one.up_s)}) for one in links.wires]
+    same = {sizes for sizes, _ in measured}
+    measured += [(one.sizes_bytes, {len(one.times_s)}) for one in links.all_reduces]
+    for sizes, counts in measured:
+        if counts != {len(sizes)} or any(one >= other for one, other in pairwise(sizes)):
+            raise OptimizerError(
+                "a wire of the links does not have a time for each of ascending sizes; measure them again with python "
+                "-m runtime links"
+            )
+    if len(same) > 1:
+        raise OptimizerError(
+            "the wires of the links were measured at different sizes; measure them again with python -m runtime links"
+        )
+
+
+def _slowest(ways: Sequence[Direction]) -> Direction:
+    """Return what is never faster than any of some ways, which were measured at the same sizes."""
+    return Direction(ways[0].sizes, tuple(map(max, zip(*(way.times_ns for way in ways), strict=True))))
+
+
+def _direction(wire: Wire | AllReduce, times_s: Sequence[float]) -> Direction:
+    rising = [nanoseconds(time_s) for time_s in times_s]
+    return Direction(wire.sizes_bytes, tuple(max(rising[: at + 1]) for at in range(len(rising))))
+
+
+def _scaled(costs: Costs, factor: Fraction) -> Costs:
+    def scale(times_ns: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(round(time_ns * factor) for time_ns in times_ns)
+
+    return replace(
+        costs,
+        forward_ns=scale(costs.forward_ns),
+        backward_ns=scale(costs.backward_ns),
+        update_ns=scale(costs.update_ns),
+        saving_ns=scale(costs.saving_ns),
+        loss_forward_ns=round(costs.loss_forward_ns * factor),
+        loss_backward_ns=round(costs.loss_backward_ns * factor),
+        values=tuple(
+            replace(
+                value,
+                copy_output_ns=round(value.copy_output_ns * factor),
+                copy_gradient_ns=round(value.copy_gradient_ns * factor),
+            )
+            for value in costs.values
+        ),
+    )

@@ -1,0 +1,95 @@
+"""What is to be decided: costs, a number of stages, and what a split has to keep to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from optimizer.costs.costs import Costs
+from optimizer.costs.ideals import members_of
+from optimizer.costs.memory import Factors, factors, stage_bytes
+from optimizer.costs.network import NOTHING, Message, Network, period_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Find ∅ = I₀ ⊂ I₁ ⊂ … ⊂ V, one ideal more than there are stages.
+
+    Attributes:
+        minibatches: Of a run; with fewer than stages, fewer are in flight.
+        memory_limit_bytes: What each stage may take, or None.
+        forced: Ideals that have to be among the cuts, ascending.
+        network: The ranks that the stages run on; None for equal cores that share memory.
+    """
+
+    costs: Costs
+    stages: int
+    minibatches: int
+    memory_limit_bytes: int | None = None
+    forced: tuple[int, ...] = ()
+    network: Network | None = None
+
+    @property
+    def factors(self) -> list[Factors]:
+        """How often each stage holds each kind of bytes."""
+        return [factors(stage, self.stages, self.minibatches, self.costs.momenta) for stage in range(self.stages)]
+
+    @property
+    def parts(self) -> list[tuple[int, int]]:
+        """The costs' blocks; one behind a forced cut needs all that stands before that cut."""
+        found = []
+        for members, needs in self.costs.parts:
+            whole = needs
+            for ideal in self.forced:
+                whole |= 0 if members & ideal else ideal
+            found.append((members, whole))
+        return found
+
+    @property
+    def simple_bound_ns(self) -> int:
+        """max(total ÷ stages, largest block), updates as they are cheapest, which no split can fall below.
+
+        Ranks count as so many cores of the profile's kind as their speeds add up to, less what rounding may have taken.
+        """
+        costs = self.costs
+        least_ns = [work - max(0, saving) for work, saving in zip(costs.weight_ns, costs.saving_ns, strict=True)]
+        parts_ns = [sum(least_ns[at] for at in members_of(members)) for members, _ in costs.parts]
+        if self.network:
+            factors = self.network.factors
+            even_ns = sum(parts_ns) / sum(1 / factor for factor in factors)
+            return max(0, int(max(even_ns, max(parts_ns) * min(factors))) - 4 * len(costs.layers))
+        return max(-(-(sum(parts_ns) + self.costs.loss_ns) // self.stages), *parts_ns)
+
+    def bottleneck_ns(self, bounds: Sequence[int]) -> int:
+        """Return what the slowest stage of a split costs; over a network, the period, which messages may lengthen."""
+        if self.network is None:
+            return max(map(self.costs.stage_ns, bounds, bounds[1:]))
+        totals = [self.costs_at(stage).stage_ns(*pair) for stage, pair in enumerate(pairwise(bounds))]
+        updates = [self.update_ns(stage, *pair) for stage, pair in enumerate(pairwise(bounds))]
+        works = [total - update for total, update in zip(totals, updates, strict=True)]
+        return period_ns(works, updates, [self.messages(cut, ideal) for cut, ideal in enumerate(bounds[1:-1])])
+
+    def costs_at(self, stage: int) -> Costs:
+        """Return what layers cost where a stage runs."""
+        return self.network.costs_at(stage, self.costs) if self.network else self.costs
+
+    def update_ns(self, stage: int, before: int, through: int) -> int:
+        """Return what the update of the stage between two ideals takes; the last stage updates in place."""
+        costs, members = self.costs_at(stage), members_of(through & ~before)
+        in_place = through == costs.everything
+        return sum(costs.update_ns[at] - (costs.saving_ns[at] if in_place else 0) for at in members)
+
+    def messages(self, cut: int, ideal: int) -> tuple[Message, Message]:
+        """Return the messages of a minibatch over a cut behind an ideal, down and up; nothing in shared memory."""
+        return self.network.messages(cut, *self.crossing_bytes(ideal)) if self.network else (NOTHING, NOTHING)
+
+    def crossing_bytes(self, ideal: int) -> tuple[int, int]:
+        """Return the bytes that cross behind an ideal, down and up."""
+        crossing = self.costs.crossing(ideal)
+        return sum(value.output_bytes for value in crossing), sum(value.gradient_bytes for value in crossing)
+
+    def memory_bytes(self, bounds: Sequence[int]) -> list[int]:
+        """Return what each stage of a split needs."""
+        return [
+            stage_bytes(self.costs, factor, before, through)
+            for factor, (before, through) in zip(self.factors, pairwise(bounds), strict=True)
+        ]

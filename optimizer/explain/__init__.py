@@ -1,0 +1,10 @@
+"""Why a plan is what it is, what else there is, and how sure it is."""
+
+from typing import TYPE_CHECKING
+
+from profiler.public import on_demand
+
+if TYPE_CHECKING:
+    from optimizer.explain.explanation import Alternative, Explanation, explain
+else:
+    __getattr__ = on_demand(__name__)

@@ -1,0 +1,96 @@
+"""Other good splits beside the best: the runners-up, and what fewer bytes sent would cost.
+
+The k best splits come from dividing what is left: the splits other than a given one, P = (p₁, …), are those that first
+differ from it at cut 1, at cut 2, …; each class is searched by itself, its earlier cuts fixed. The front of bottleneck
+against bytes holds every split that no other one beats in both.
+
+Source: Lawler, "A procedure for computing the K best solutions to discrete optimization problems", Management Science
+18, 1972.
+"""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from optimizer.search import NEVER, Grid, Integers, Positions, best_chain, fewest_bytes, first_chain
+
+MOST_POINTS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A split and its objectives."""
+
+    bounds: tuple[int, ...]
+    bottleneck_ns: int
+    sent_bytes: int
+
+
+def best_splits(grid: Grid, count: int) -> list[Ranked]:
+    """Return the ``count`` best splits by the planner's own order, the best first; fewer if there are no more."""
+    arcs, weights = grid.costs_ns(), grid.cut_bytes()
+    heap: list[tuple[tuple[int, int, int, tuple[int, ...]], list[Positions]]] = []
+
+    def offer(allowed: list[Positions]) -> None:
+        places = _best_of(arcs, weights, allowed)
+        if places is not None:
+            heapq.heappush(heap, (_objective(arcs, weights, places), allowed))
+
+    offer([np.arange(len(cut)) for cut in grid.cuts])
+    found: list[Ranked] = []
+    while heap and len(found) < count:
+        (bottleneck, sent, _, places), allowed = heapq.heappop(heap)
+        found.append(Ranked(grid.bounds_at(places), bottleneck, sent))
+        for cut in range(len(places)):
+            rest = [np.array([place]) for place in places[:cut]]
+            other = allowed[cut][allowed[cut] != places[cut]]
+            if len(other):
+                offer([*rest, other, *allowed[cut + 1 :]])
+    return found
+
+
+def front(grid: Grid) -> list[Ranked]:
+    """Return the splits that no other one beats in both, from the smallest bottleneck on; the first ``MOST_POINTS``."""
+    arcs, weights = grid.costs_ns(), grid.cut_bytes()
+    steps = np.unique(np.concatenate([costs[costs < NEVER] for costs in arcs]))
+    found: list[Ranked] = []
+    low = 0
+    while len(found) < MOST_POINTS:
+        fewest = found[-1].sent_bytes if found else int(NEVER)
+        high = len(steps) - 1
+        if not len(steps) or _fewest(arcs, weights, steps[high]) >= fewest:
+            break
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if _fewest(arcs, weights, steps[middle]) < fewest else (middle + 1, high)
+        limited = [np.where(costs > steps[low], NEVER, costs) for costs in arcs]
+        places = first_chain(limited, weights, steps[low], fewest_bytes(limited, weights, steps[low]))
+        bottleneck, sent, _, _ = _objective(arcs, weights, places)
+        found.append(Ranked(grid.bounds_at(places), bottleneck, sent))
+    return found
+
+
+def _fewest(arcs: Sequence[Integers], weights: Sequence[Integers], limit: np.int64) -> int:
+    """Return the fewest bytes of any split whose stages all cost at most ``limit``."""
+    return int(fewest_bytes(arcs, weights, limit)[0][0][0])
+
+
+def _best_of(
+    arcs: Sequence[Integers], weights: Sequence[Integers], allowed: Sequence[Positions]
+) -> tuple[int, ...] | None:
+    ends = [np.array([0]), *allowed, np.array([0])]
+    smaller = [costs[np.ix_(rows, columns)] for costs, (rows, columns) in zip(arcs, pairwise(ends), strict=True)]
+    places = best_chain(smaller, [weight[cut] for weight, cut in zip(weights, allowed, strict=True)])
+    return None if places is None else tuple(int(cut[place]) for cut, place in zip(allowed, places, strict=True))
+
+
+def _objective(
+    arcs: Sequence[Integers], weights: Sequence[Integers], places: Sequence[int]
+) -> tuple[int, int, int, tuple[int, ...]]:
+    ends = [0, *places, 0]
+    costs = sorted((int(arc[before, through]) for arc, (before, through) in zip(arcs, pairwise(ends), strict=True)))
+    sent = sum(int(weight[place]) for weight, place in zip(weights, places, strict=True))
+    return costs[-1], sent, costs[-2] if len(costs) > 1 else 0, tuple(places)

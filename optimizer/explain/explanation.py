@@ -1,0 +1,205 @@
+"""Why a plan is what it is: what fills its slowest stage, what bounds any plan, and what other cuts would cost.
+
+Where ideals are few, all of them stand behind the runners-up and the front; else those in captured order do.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from optimizer.costs import NANOSECONDS, Costs, Problem, members_of, names_of
+from optimizer.explain.alternatives import Ranked, best_splits, front
+from optimizer.explain.confidence import Confidence, confidence
+from optimizer.plan import Plan
+from optimizer.planning import Planner
+from optimizer.search import FEW, Lattice, along_captured_order, grid_of_all
+from profiler.profile import Profile
+
+FILLERS = 3
+RUNNERS_UP = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filler:
+    """A layer and the share of its stage that it takes."""
+
+    layer: str
+    step_s: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """One cut moved by one legal place: which layers change stage, and what that does to the plan."""
+
+    cut: int
+    direction: Literal["earlier", "later"]
+    layers: tuple[str, ...]
+    bottleneck_change_s: float
+    sent_change_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alternative:
+    """Another split: the layers directly before each cut, and its objectives."""
+
+    cuts: tuple[tuple[str, ...], ...]
+    bottleneck_s: float
+    sent_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """By how much another method's split is slower than the plan, and why."""
+
+    method: str
+    loss: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why a plan is what it is.
+
+    Attributes:
+        bottleneck_stage: The slowest stage, and its costliest layers.
+        ceiling: The speed-up over one core that no split exceeds, whatever the number of stages.
+        ceiling_layers: What sets it: the costliest layers that no cut may separate.
+        moves: Each cut moved by one legal place, towards either end.
+        runners_up: The next best splits.
+        front: The splits that no other one beats in both bottleneck and bytes sent, the quickest first.
+        every_cut: Whether runners-up and front are over all legal cuts, or over those in captured order.
+        losses: Those of the schemes and of other planners.
+        confidence: How sure the plan is; None where that cannot be told.
+    """
+
+    bottleneck_stage: int
+    fillers: tuple[Filler, ...]
+    ceiling: float
+    ceiling_layers: tuple[str, ...]
+    moves: tuple[Move, ...]
+    runners_up: tuple[Alternative, ...]
+    front: tuple[Alternative, ...]
+    every_cut: bool
+    losses: tuple[Loss, ...]
+    confidence: Confidence | None
+
+
+def explain(planner: Planner, plan: Plan, others: Mapping[str, Plan]) -> Explanation:
+    """Explain the planner's best plan; ``others`` are the plans of schemes and of other planners."""
+    problem, bounds = planner.problem, planner.best.bounds
+    slowest = max(range(len(plan.stages)), key=lambda number: plan.stages[number].total_s)
+    ceiling, layers = _ceiling(problem.costs)
+    every = planner.space.complete and len(planner.space.lattice) <= FEW
+    found = planner.space.lattice if every else along_captured_order(problem)
+    ranked, points = _others(problem, found)
+    return Explanation(
+        bottleneck_stage=slowest,
+        fillers=tuple(_fillers(plan, slowest, planner.profile)),
+        ceiling=ceiling,
+        ceiling_layers=layers,
+        moves=tuple(_moves(problem, bounds)),
+        runners_up=tuple(_alternative(problem.costs, one) for one in ranked if one.bounds != bounds)[:RUNNERS_UP],
+        front=tuple(_alternative(problem.costs, one) for one in points),
+        every_cut=every,
+        losses=tuple(_loss(name, plan, other, planner.profile) for name, other in others.items()),
+        confidence=confidence(problem, planner.space.lattice, bounds, planner.profile),
+    )
+
+
+def _others(problem: Problem, found: Lattice) -> tuple[list[Ranked], list[Ranked]]:
+    if len(found) > FEW:
+        return [], []
+    grid = grid_of_all(problem, found)
+    return best_splits(grid, RUNNERS_UP + 1), front(grid)
+
+
+def _fillers(plan: Plan, stage: int, profile: Profile) -> Iterator[Filler]:
+    inside = set(plan.stages[stage].layers)
+    layers = sorted((one for one in profile.layers if one.name in inside), key=lambda one: -one.step_s)
+    whole_s = plan.stages[stage].total_s or 1.0
+    for layer in layers[:FILLERS]:
+        yield Filler(layer=layer.name, step_s=layer.step_s, share=layer.step_s / whole_s)
+
+
+def _ceiling(costs: Costs) -> tuple[float, tuple[str, ...]]:
+    """Return total ÷ largest block: a stage holds at least one block, and the slowest stage sets the pace."""
+    sizes_ns = costs.parts_ns
+    largest = max(range(len(sizes_ns)), key=sizes_ns.__getitem__)
+    names = tuple(costs.layers[at].name for at in members_of(costs.parts[largest][0]))
+    return (sum(sizes_ns) + costs.loss_ns) / (sizes_ns[largest] or 1), names
+
+
+def _moves(problem: Problem, bounds: Sequence[int]) -> Iterator[Move]:
+    """Yield, for each cut that was not forced, the best move of one block towards either end that keeps the limits."""
+    limit = problem.memory_limit_bytes
+    before_ns, before_bytes = problem.bottleneck_ns(bounds), _sent(problem.costs, bounds)
+    for cut in range(1, len(bounds) - 1):
+        if bounds[cut] in problem.forced:
+            continue
+        ways: list[tuple[Literal["earlier", "later"], list[int]]] = [
+            ("earlier", _smaller(problem, bounds[cut], bounds[cut - 1])),
+            ("later", _larger(problem, bounds[cut], bounds[cut + 1])),
+        ]
+        for direction, places in ways:
+            splits = [[*bounds[:cut], place, *bounds[cut + 1 :]] for place in places]
+            splits = [one for one in splits if limit is None or max(problem.memory_bytes(one)) <= limit]
+            ranked = sorted((problem.bottleneck_ns(one), _sent(problem.costs, one), one[cut]) for one in splits)
+            if ranked:
+                bottleneck_ns, sent, place = ranked[0]
+                yield Move(
+                    cut=cut,
+                    direction=direction,
+                    layers=tuple(problem.costs.layers[at].name for at in members_of(place ^ bounds[cut])),
+                    bottleneck_change_s=(bottleneck_ns - before_ns) / NANOSECONDS,
+                    sent_change_bytes=sent - before_bytes,
+                )
+
+
+def _smaller(problem: Problem, ideal: int, least: int) -> list[int]:
+    """Return the ideals directly below ``ideal`` that hold more than ``least``."""
+    needed = 0
+    for members, needs in problem.parts:
+        needed |= needs if members & ideal else 0
+    smaller = [ideal & ~members for members, _ in problem.parts if members & ideal and not members & needed]
+    return [one for one in smaller if least & ~one == 0 and one != least]
+
+
+def _larger(problem: Problem, ideal: int, most: int) -> list[int]:
+    """Return the ideals directly above ``ideal`` that hold less than ``most``."""
+    larger = [ideal | members for members, needs in problem.parts if not members & ideal and needs & ~ideal == 0]
+    return [one for one in larger if one & ~most == 0 and one != most]
+
+
+def _sent(costs: Costs, bounds: Sequence[int]) -> int:
+    return sum(map(costs.cut_bytes, bounds[1:-1]))
+
+
+def _alternative(costs: Costs, ranked: Ranked) -> Alternative:
+    return Alternative(
+        cuts=tuple(tuple(names_of(costs, ideal)) for ideal in ranked.bounds[1:-1]),
+        bottleneck_s=ranked.bottleneck_ns / NANOSECONDS,
+        sent_bytes=ranked.sent_bytes,
+    )
+
+
+def _loss(method: str, plan: Plan, other: Plan, profile: Profile) -> Loss:
+    """Return by how much another split is slower, and the reason in words."""
+    loss = other.bottleneck_s / plan.bottleneck_s - 1 if plan.bottleneck_s else 0.0
+    slowest = max(range(len(other.stages)), key=lambda number: other.stages[number].total_s)
+    whole_s = sum(stage.total_s for stage in other.stages) or 1.0
+    share = other.stages[slowest].total_s / whole_s
+    fillers = list(_fillers(other, slowest, profile))[:2]
+    listed = " and ".join(f"{one.layer} ({one.share:.0%})" for one in fillers)
+    reason = (
+        f"stage {slowest} has {len(other.stages[slowest].layers)} of {len(profile.layers)} layers and {share:.0%} of "
+        f"the time, led by {listed}"
+    )
+    over = [
+        number
+        for number, stage in enumerate(other.stages)
+        if stage.memory_bytes > (plan.memory_limit_bytes or stage.memory_bytes)
+    ]
+    if over:
+        reason += f"; stage {over[0]} is over the limit on memory"
+    return Loss(method=method, loss=loss, reason=reason)

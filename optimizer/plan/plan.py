@@ -1,0 +1,211 @@
+"""The plan: which layers run in which stage, and what that should give. A frozen dataclass that is a JSON file.
+
+Seconds and bytes throughout, per minibatch where it says nothing else.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from optimizer.plan.network import Links
+from optimizer.schedule import Crew, ScheduleName
+from profiler.profile import Bytes, Count, Seconds
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+EXACT, BOUNDED = "exact", "bounded"
+"""Methods of the best split: proven, or not."""
+REPLICATED = "replicated"
+"""The method of the best split over stages that may have several ranks."""
+FORMAT_VERSION: Literal[6] = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """The bytes of one stage's layers, each counted once; how often they are held depends on the schedule.
+
+    Attributes:
+        frozen_bytes: Of parameters that do not learn.
+        learning_bytes: Of those that do.
+        saved_bytes: What one minibatch keeps for its backward.
+        transient_bytes: The largest that a layer needs for a moment.
+        activation_bytes: What crosses the cut behind the stage for one minibatch; likewise ``gradient_bytes`` back.
+    """
+
+    frozen_bytes: Bytes
+    learning_bytes: Bytes
+    saved_bytes: Bytes
+    transient_bytes: Bytes
+    activation_bytes: Bytes
+    gradient_bytes: Bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One stage: its layers in captured order and what a minibatch costs there.
+
+    Attributes:
+        compute_s: ``forward_s + backward_s``, the loss included in the last stage.
+        update_s: The update under the plan's schedule: ``update_beside_s``, which writes the next weight version beside
+            the current one, or ``update_in_place_s`` where the stage holds one version only.
+        send_s: Copying activations to the next stage and gradients to the previous one.
+        receive_s: Taking them in: nothing, for they are computed on where they arrive.
+        message_down_s: What activations take over the wire to the next stage; nothing in shared memory. Likewise
+            ``message_up_s`` for the gradients that come back.
+        latency_down_s: What of it the next message need not wait for; likewise ``latency_up_s``.
+        replicas: How many ranks have the stage, each every ``replicas``-th minibatch.
+        all_reduce_s: What averaging the gradients over the replicas adds to an update; nothing for one.
+        send_bytes: Activations and gradients sent.
+        boundary: The values that cross the cut behind this stage, relayed ones included.
+        memory_bytes: Predicted peak above an empty process.
+        held: What is in it, counted once.
+    """
+
+    layers: Annotated[tuple[str, ...], Meta(min_length=1)]
+    compute_s: Seconds
+    forward_s: Seconds
+    backward_s: Seconds
+    update_s: Seconds
+    update_beside_s: Seconds
+    update_in_place_s: Seconds
+    send_s: Seconds
+    send_forward_s: Seconds
+    send_backward_s: Seconds
+    receive_s: Seconds
+    message_down_s: Seconds
+    message_up_s: Seconds
+    latency_down_s: Seconds
+    latency_up_s: Seconds
+    send_bytes: Bytes
+    boundary: tuple[str, ...]
+    memory_bytes: Bytes
+    held: Held
+    flops: Count
+    replicas: Annotated[int, Meta(ge=1)] = 1
+    all_reduce_s: Seconds = 0.0
+
+    @property
+    def total_s(self) -> float:
+        """What one replica is busy with one minibatch in the steady state."""
+        return self.compute_s + self.update_s + self.all_reduce_s + self.send_s + self.receive_s
+
+    @property
+    def pace_s(self) -> float:
+        """What a minibatch takes the stage, whose replicas work side by side."""
+        return self.total_s / self.replicas
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What the simulated schedule gives over ``minibatches`` minibatches.
+
+    Attributes:
+        bubble_share: Of all stages' time from the first start to the last end, the share in which they wait.
+    """
+
+    minibatches: int
+    throughput_samples_per_s: Seconds
+    makespan_s: Seconds
+    bubble_share: Share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What stands behind ``optimal`` and ``lower_bound_s``.
+
+    Attributes:
+        ideals: How many ideals (legal cuts) were searched.
+        states: How many pairs of an ideal and a number of stages before it.
+        ties_settled: Whether, among the splits of the smallest bottleneck, the best by bytes sent, second-worst stage
+            and earliest cuts was found, too.
+    """
+
+    ideals: Count
+    states: Count
+    ties_settled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A split of a model into stages.
+
+    Attributes:
+        method: How it was found: ``exact``, ``bounded`` (not proven), ``replicated``, a scheme's or a peer's name.
+        schedule: What is predicted; the split was searched for 1F1B.
+        flush_every: Minibatches an update, where the schedule flushes.
+        momenta: How many tensors the update rule keeps for a parameter.
+        bottleneck_s: The largest stage's ``pace_s``; over a network messages can make it longer
+            (``optimizer.costs.network``, and with replicated stages ``optimizer.search.replicated``).
+        optimal: Whether no legal split has a smaller bottleneck, proven by a search over all of them; of those with
+            several ranks in some stage where this one has.
+        lower_bound_s: No legal split has a smaller bottleneck than this.
+        memory_limit_bytes: What each stage may take; legal splits are those that keep it.
+        cut_after: The cuts that were forced, each by the layers it stands directly behind; legal splits have them.
+        links: The ranks and wires that the plan is for; None for equal cores that share memory.
+    """
+
+    model: str
+    model_digest: str
+    batch_size: Annotated[int, Meta(ge=1)]
+    input_shape: Annotated[tuple[Annotated[int, Meta(ge=1, le=1 << 31)], ...], Meta(min_length=2)]
+    vocabulary: Count = 0
+    profile_digest: str
+    num_stages: Annotated[int, Meta(ge=1)]
+    method: str
+    schedule: ScheduleName
+    flush_every: Annotated[int, Meta(ge=1)] | None = None
+    momenta: Count
+    stages: Annotated[tuple[Stage, ...], Meta(min_length=1)]
+    bottleneck_s: Seconds
+    predicted: Prediction
+    optimal: bool
+    lower_bound_s: Seconds
+    search: Search
+    memory_limit_bytes: Bytes | None = None
+    cut_after: tuple[tuple[str, ...], ...] = ()
+    links: Links | None = None
+    format_version: Literal[6] = FORMAT_VERSION
+
+    @property
+    def cuts(self) -> tuple[str, ...]:
+        """The last layer, in captured order, before each cut."""
+        return tuple(stage.layers[-1] for stage in self.stages[:-1])
+
+    @property
+    def crew(self) -> Crew:
+        """Which rank runs what."""
+        return Crew(tuple(stage.replicas for stage in self.stages))
+
+    @property
+    def split(self) -> tuple[tuple[str, ...], ...]:
+        """The layers of each stage: what makes two plans the same split."""
+        return tuple(stage.layers for stage in self.stages)
+
+    @property
+    def updates(self) -> float:
+        """Updates a minibatch under the plan's schedule."""
+        minibatches = self.predicted.minibatches
+        return 1.0 if self.flush_every is None else -(-minibatches // self.flush_every) / minibatches
+
+    def minibatch_s(self, stage: Stage) -> float:
+        """Return how long a replica is busy with a minibatch under the plan's schedule, with its share of updates."""
+        return stage.total_s - stage.update_s * (1 - self.updates)
+
+    @property
+    def limits(self) -> str:
+        """What the split had to keep to, in words: `` with …``; nothing where it was free."""
+        found = [f"a cut behind {', '.join(names)}" for names in self.cut_after]
+        if self.memory_limit_bytes is not None:
+            found.append(f"at most {self.memory_limit_bytes / 2**20:.0f} MiB a stage")
+        return f" with {' and '.join(found)}" if found else ""
+
+    @property
+    def gap(self) -> float:
+        """By how much a better split could at most be faster, as a share: bottleneck over lower bound, less one."""
+        return self.bottleneck_s / self.lower_bound_s - 1 if self.lower_bound_s else float("inf")
+
+    @property
+    def imbalance(self) -> float:
+        """Largest stage over mean stage."""
+        totals = [stage.pace_s for stage in self.stages]
+        return max(totals) * len(totals) / sum(totals) if sum(totals) else 1.0

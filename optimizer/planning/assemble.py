@@ -1,0 +1,197 @@
+"""Put a split together as a plan: what each stage costs and needs, and what the simulated schedule gives."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from optimizer.costs import NANOSECONDS, NOTHING, Problem, held_bytes, members_of, names_of
+from optimizer.plan import Held, Links, Plan, Prediction, Search, Stage
+from optimizer.schedule import (
+    ASYNCHRONOUS,
+    Duration,
+    Message,
+    Schedule,
+    Span,
+    bubble_share,
+    makespan_s,
+    needs_of,
+    round_robin,
+    schedule_of,
+    simulate,
+    throughput,
+)
+from optimizer.search import Replicated, Solution
+from profiler.profile import Profile
+
+LONG_RUN = 50
+"""How many times over what is in flight in the first stage is exchanged."""
+
+
+def plan_of(
+    profile: Profile,
+    problem: Problem,
+    bounds: Sequence[int],
+    best: Solution,
+    *,
+    method: str,
+    profile_digest: str,
+    links: Links | None = None,
+) -> Plan:
+    """Return the plan of a split.
+
+    Args:
+        profile: What the problem's costs come from.
+        problem: What had to be kept to.
+        bounds: The split, both ends included.
+        best: The best split of the same problem, which says how good this one is.
+        method: How the split was found.
+        profile_digest: That of the profile's file.
+        links: What the problem's network comes from.
+    """
+    needed = problem.memory_bytes(bounds)
+    stages = tuple(_stage(problem, index, bounds, needed[index]) for index in range(problem.stages))
+    bottleneck_ns = problem.bottleneck_ns(bounds)
+    return Plan(
+        model=profile.model,
+        model_digest=profile.model_digest,
+        batch_size=profile.batch_size,
+        input_shape=profile.input_shape,
+        vocabulary=profile.vocabulary,
+        profile_digest=profile_digest,
+        num_stages=problem.stages,
+        method=method,
+        schedule=ASYNCHRONOUS,
+        momenta=problem.costs.momenta,
+        stages=stages,
+        bottleneck_s=bottleneck_ns / NANOSECONDS,
+        predicted=predict(stages, profile.batch_size, schedule_of(ASYNCHRONOUS, len(stages), problem.minibatches)),
+        optimal=bottleneck_ns == best.lower_bound_ns,
+        lower_bound_s=best.lower_bound_ns / NANOSECONDS,
+        search=Search(ideals=best.ideals, states=best.states, ties_settled=best.settled),
+        memory_limit_bytes=problem.memory_limit_bytes,
+        cut_after=tuple(tuple(names_of(problem.costs, ideal)) for ideal in problem.forced),
+        links=links,
+    )
+
+
+def replicated_plan(plan: Plan, found: Replicated, all_reduces_ns: Sequence[int], lower_bound_ns: int | None) -> Plan:
+    """Return a plan whose stages have replicas.
+
+    Args:
+        plan: Of the same split, with one rank a stage, at the speed of the slowest of its ranks.
+        found: The split and its replicas.
+        all_reduces_ns: What averaging gradients takes in each stage.
+        lower_bound_ns: What no other split's pace falls below; None: this one's, which is proven the best.
+    """
+    stages = tuple(
+        replace(stage, replicas=own, all_reduce_s=time_ns / NANOSECONDS)
+        for stage, own, time_ns in zip(plan.stages, found.replicas, all_reduces_ns, strict=True)
+    )
+    pace_s = float(found.pace_ns / NANOSECONDS)
+    least_s = pace_s if lower_bound_ns is None else lower_bound_ns / NANOSECONDS
+    changed = replace(plan, stages=stages, bottleneck_s=pace_s, optimal=lower_bound_ns is None, lower_bound_s=least_s)
+    return scheduled(changed, round_robin(found.replicas, plan.predicted.minibatches))
+
+
+def scheduled(plan: Plan, schedule: Schedule) -> Plan:
+    """Return the same split under another schedule or number of minibatches: what that gives, and what it holds."""
+    needs = needs_of(schedule)
+    slots = [
+        (stage.held.activation_bytes * need.activation_slots, stage.held.gradient_bytes * need.gradient_slots)
+        for stage, need in zip(plan.stages, needs, strict=True)
+    ]
+    stages = tuple(
+        replace(
+            stage,
+            update_s=stage.update_in_place_s if need.versions == 1 else stage.update_beside_s,
+            memory_bytes=held_bytes(stage.held, plan.momenta, need, before, behind) + averaging_bytes(stage),
+        )
+        for stage, need, before, behind in zip(plan.stages, needs, [(0, 0), *slots], slots, strict=False)
+    )
+    return replace(
+        plan,
+        schedule=schedule.name,
+        flush_every=schedule.flush_every,
+        stages=stages,
+        predicted=predict(stages, plan.batch_size, schedule),
+    )
+
+
+def long_run_throughput(plan: Plan) -> float:
+    """Return the samples per second predicted for 1F1B over so many minibatches that the warm-up no longer counts."""
+    crew = plan.crew
+    in_flight = crew.depth(0, LONG_RUN) * crew.replicas[0]
+    return scheduled(plan, round_robin(crew.replicas, LONG_RUN * in_flight)).predicted.throughput_samples_per_s
+
+
+def averaging_bytes(stage: Stage) -> int:
+    """Return what averaging gradients over replicas takes: two buffers with room for all of them."""
+    return 2 * stage.held.learning_bytes if stage.replicas > 1 else 0
+
+
+def predict(stages: Sequence[Stage], batch_size: int, schedule: Schedule) -> Prediction:
+    """Simulate a schedule."""
+    spans = timeline(stages, schedule)
+    return Prediction(
+        minibatches=schedule.minibatches,
+        throughput_samples_per_s=throughput(spans, batch_size, schedule.flush_every),
+        makespan_s=makespan_s(spans),
+        bubble_share=bubble_share(spans),
+    )
+
+
+def timeline(stages: Sequence[Stage], schedule: Schedule) -> list[list[Span]]:
+    """Return when each rank does what."""
+    durations = [
+        Duration(
+            stage.forward_s + stage.send_forward_s,
+            stage.backward_s + stage.send_backward_s,
+            stage.all_reduce_s + stage.update_s,
+        )
+        for stage in stages
+    ]
+    down = [Message(stage.message_down_s, stage.latency_down_s) for stage in stages]
+    up = [Message(stage.message_up_s, stage.latency_up_s) for stage in stages]
+    return simulate(schedule, durations, down, up)
+
+
+def _stage(problem: Problem, index: int, bounds: Sequence[int], memory_bytes: int) -> Stage:
+    before, through = bounds[index], bounds[index + 1]
+    costs, members = problem.costs_at(index), members_of(through & ~before)
+    last = index == problem.stages - 1
+    forward_ns = sum(costs.forward_ns[at] for at in members) + (costs.loss_forward_ns if last else 0)
+    backward_ns = sum(costs.backward_ns[at] for at in members) + (costs.loss_backward_ns if last else 0)
+    down, up = costs.crossing(through), costs.crossing(before)
+    send_forward_ns = sum(value.copy_output_ns for value in down)
+    send_backward_ns = sum(value.copy_gradient_ns for value in up)
+    update_ns = sum(costs.update_ns[at] for at in members)
+    in_place_ns = update_ns - sum(costs.saving_ns[at] for at in members)
+    message_down, message_up = (NOTHING, NOTHING) if last else problem.messages(index, through)
+    return Stage(
+        layers=tuple(costs.layers[at].name for at in members),
+        compute_s=(forward_ns + backward_ns) / NANOSECONDS,
+        forward_s=forward_ns / NANOSECONDS,
+        backward_s=backward_ns / NANOSECONDS,
+        update_s=(in_place_ns if last else update_ns) / NANOSECONDS,
+        update_beside_s=update_ns / NANOSECONDS,
+        update_in_place_s=in_place_ns / NANOSECONDS,
+        send_s=(send_forward_ns + send_backward_ns) / NANOSECONDS,
+        send_forward_s=send_forward_ns / NANOSECONDS,
+        send_backward_s=send_backward_ns / NANOSECONDS,
+        receive_s=0.0,
+        message_down_s=message_down.whole_ns / NANOSECONDS,
+        message_up_s=message_up.whole_ns / NANOSECONDS,
+        latency_down_s=message_down.latency_ns / NANOSECONDS,
+        latency_up_s=message_up.latency_ns / NANOSECONDS,
+        send_bytes=sum(value.output_bytes for value in down) + sum(value.gradient_bytes for value in up),
+        boundary=tuple(value.name for value in down),
+        memory_bytes=memory_bytes,
+        held=Held(
+            frozen_bytes=sum(costs.layers[at].parameter_bytes - costs.layers[at].learning_bytes for at in members),
+            learning_bytes=sum(costs.layers[at].learning_bytes for at in members),
+            saved_bytes=sum(costs.layers[at].saved_bytes for at in members),
+            transient_bytes=max(costs.layers[at].transient_bytes for at in members),
+            activation_bytes=sum(value.output_bytes for value in down),
+            gradient_bytes=sum(value.gradient_bytes for value in down),
+        ),
+        flops=sum(costs.layers[at].flops for at in members),
+    )

@@ -1,0 +1,114 @@
+"""What other planners would choose for our costs: each written anew from its description.
+
+- ``pipedream``: over the layers in captured order, the smallest slowest of the stages' forward + backward and of the
+  transfers between them, which run beside the stages: A(j, m) = min over i of max(A(i, m − 1), transfer(i), T(i, j)).
+  Narayanan et al., "PipeDream", SOSP 2019, section 3.1, with one worker a stage.
+- ``pipedream-code``: what its published code computes: T alone, over all ideals of the graph (its "antichain states");
+  transfers count only where activations are compressed. github.com/msr-fiddle/pipedream, optimizer_graph_hierarchical,
+  with a straight pipeline.
+- ``torchgpipe``: blocks of nearly equal forward + backward. Kim et al., "torchgpipe", 2020, section 3.
+- ``uniform``: equal numbers of layers; ``parameters``: the smallest largest number of parameters. Both of DeepSpeed's
+  PipelineModule (Rasley et al., KDD 2020), whose default is ``parameters``.
+- ``flops``: the smallest largest number of floating-point operations, forward and backward: what can be done without a
+  profile.
+
+None of them counts the update or the copying that a stage does itself. A cut between layers that have to stay together
+is moved to the nearest legal place, as those of schemes are; of equal choices the earliest is taken.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from optimizer.errors import PartitionError
+from optimizer.plan import Plan
+from optimizer.planning.blocks import block_partition
+from optimizer.planning.planner import Planner
+from optimizer.planning.schemes import nearest_legal, scheme_cuts
+from optimizer.search import Grid, Integers, along_captured_order, first_smallest_maximum, grid_of_all, sums
+
+MOST_IDEALS = 1_500
+"""All pairs of so many ideals are compared; where there are more, those in captured order are."""
+
+
+def peer(name: str, planner: Planner) -> Plan:
+    """Return the plan that the planner called ``name`` would choose.
+
+    Raises:
+        PartitionError: The model has too few legal cuts for it, or too many to compare.
+    """
+    return PEERS[name](name, planner)
+
+
+def _uniform(name: str, planner: Planner) -> Plan:
+    return planner.in_captured_order(
+        name, scheme_cuts((100,), len(planner.costs.layers), planner.legal_cuts, planner.stages)
+    )
+
+
+def _torchgpipe(name: str, planner: Planner) -> Plan:
+    wanted = block_partition(_compute_ns(planner), planner.stages)
+    return planner.in_captured_order(name, nearest_legal(wanted, planner.legal_cuts, planner.stages))
+
+
+def _parameters(name: str, planner: Planner) -> Plan:
+    grid = _grid_in_captured_order(planner)
+    return _balanced(name, planner, grid, [layer.parameter_bytes for layer in planner.costs.layers])
+
+
+def _flops(name: str, planner: Planner) -> Plan:
+    operations = [layer.flops + layer.backward_flops for layer in planner.costs.layers]
+    if not any(operations):
+        raise PartitionError("its profile says nothing about operations")
+    return _balanced(name, planner, _grid_in_captured_order(planner), operations)
+
+
+def _pipedream(name: str, planner: Planner) -> Plan:
+    grid = _grid_in_captured_order(planner)
+    transfer_ns = grid.found.down_ns + grid.found.up_ns
+    return _balanced(name, planner, grid, _compute_ns(planner), transfer_ns)
+
+
+def _pipedream_code(name: str, planner: Planner) -> Plan:
+    found = planner.free_space.lattice
+    grid = grid_of_all(planner.free, found) if len(found) <= MOST_IDEALS else _grid_in_captured_order(planner)
+    return _balanced(name, planner, grid, _compute_ns(planner))
+
+
+PEERS: Mapping[str, Callable[[str, Planner], Plan]] = {
+    "pipedream": _pipedream,
+    "pipedream-code": _pipedream_code,
+    "torchgpipe": _torchgpipe,
+    "uniform": _uniform,
+    "parameters": _parameters,
+    "flops": _flops,
+}
+
+
+def _compute_ns(planner: Planner) -> list[int]:
+    """Return each layer's forward + backward; the loss runs behind the last layer."""
+    costs = planner.costs
+    compute_ns = [forward + backward for forward, backward in zip(costs.forward_ns, costs.backward_ns, strict=True)]
+    compute_ns[-1] += costs.loss_ns
+    return compute_ns
+
+
+def _grid_in_captured_order(planner: Planner) -> Grid:
+    legal = len(planner.legal_cuts)
+    if legal > MOST_IDEALS:
+        raise PartitionError(f"it compares all pairs of cuts, and {legal} cuts are too many for that")
+    return grid_of_all(planner.free, along_captured_order(planner.free))
+
+
+def _balanced(name: str, planner: Planner, grid: Grid, weights: list[int], beside: Integers | None = None) -> Plan:
+    """Return the split whose largest stage by ``weights``, or cut by ``beside``, is smallest."""
+    total = sums(grid.found, np.array(weights, dtype=np.int64)[:, None])[:, 0]
+    stages = grid.problem.stages
+    arcs = grid.differences([total] * stages, [total] * stages)
+    if beside is not None:
+        for matrix, before in zip(arcs, grid.bounds, strict=False):
+            np.maximum(matrix, beside[before][:, None], out=matrix)
+    places = first_smallest_maximum(arcs)
+    if places is None:
+        raise PartitionError(f"{planner.stages} stages need more legal cuts than there are; use fewer --stages")
+    return planner.unlimited(name, grid.bounds_at(places))

@@ -1,0 +1,76 @@
+"""Turn the names of partitions into plans: ``optimized``, the schemes by name, ``all`` of these, or ``study``."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from optimizer.errors import PartitionError
+from optimizer.plan import Plan
+from optimizer.planning.schemes import Schemes, shares_of
+from optimizer.planning.study_cuts import hand_tuned_cuts
+from profiler.settings import suggest
+
+if TYPE_CHECKING:
+    from optimizer.planning.planner import Planner
+
+OPTIMIZED = "optimized"
+STUDY = "study"
+"""The cuts that were tuned by hand, as ``configs/hand-tuned.yaml`` has them."""
+ALL = "all"
+PEER_NAMES = ("pipedream", "pipedream-code", "torchgpipe", "uniform", "parameters", "flops")
+"""Other planners, as ``peers`` has them."""
+
+
+def partition_names(wanted: Iterable[str], schemes: Schemes) -> list[str]:
+    """Return the names with ``all`` spelled out, each once.
+
+    Raises:
+        PartitionError: There is no such partition.
+    """
+    known = [OPTIMIZED, *schemes]
+    found: dict[str, None] = {}
+    for name in wanted:
+        if name not in (*known, STUDY, ALL):
+            every = [*known, STUDY, ALL]
+            raise PartitionError(f"there is no partition '{name}'{suggest(name, every)}; known: {', '.join(every)}")
+        found |= dict.fromkeys(known if name == ALL else [name])
+    return list(found)
+
+
+def plan_for(name: str, planner: "Planner", schemes: Schemes) -> Plan:
+    """Return the plan of partition ``name``, or of another planner of that name.
+
+    Raises:
+        PartitionError: There is no such partition, or the model has too few legal cuts.
+    """
+    if name in PEER_NAMES:
+        from optimizer.planning.other_planners import peer
+
+        return peer(name, planner)
+    if name == STUDY:
+        return planner.in_captured_order(STUDY, hand_tuned_cuts(planner))
+    return planner.optimized() if name == OPTIMIZED else planner.scheme(name, shares_of(name, schemes))
+
+
+def plans_for(
+    names: Iterable[str], planner: "Planner", schemes: Schemes, report: Callable[[str], None]
+) -> dict[str, Plan]:
+    """Return the plans of all partitions that the model's cuts allow; a scheme that they do not allow is reported.
+
+    Raises:
+        PartitionError: Even the best split cannot be had.
+    """
+    found = {}
+    for name in names:
+        try:
+            found[name] = plan_for(name, planner, schemes)
+        except PartitionError as error:
+            if name == OPTIMIZED:
+                raise
+            report(f"{planner.profile.model}: {name} is left out: {error}")
+    return found
+
+
+def distinct(plans: Sequence[Plan]) -> list[int]:
+    """Return for each plan the index of the first plan that splits the layers in the same way."""
+    splits = [plan.split for plan in plans]
+    return [splits.index(split) for split in splits]

@@ -1,0 +1,205 @@
+"""From a profile to plans: the best split, the splits of the schemes, each with what it is predicted to give."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+
+from optimizer.costs import Costs, Problem, costs_of, forced_cuts, names_of, network_of, prefixes
+from optimizer.errors import OptimizerError, PartitionError
+from optimizer.plan import BOUNDED, EXACT, REPLICATED, Links, Plan
+from optimizer.planning.assemble import plan_of, replicated_plan
+from optimizer.planning.schemes import scheme_cuts
+from optimizer.search import (
+    MOST,
+    Solution,
+    Space,
+    all_reduce_ns,
+    along_captured_order,
+    best_replicated,
+    even_share_ns,
+    solve,
+    space_of,
+    why_nothing_fits,
+)
+from profiler.files import digest, to_json
+from profiler.profile import Profile
+
+
+class Planner:
+    """Plans for one profile and number of stages; what they share is worked out once."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        stages: int,
+        minibatches: int,
+        *,
+        memory_limit_bytes: int | None = None,
+        cut_after: Sequence[Sequence[str]] = (),
+        links: Links | None = None,
+    ) -> None:
+        """Prepare to plan.
+
+        Args:
+            profile: What the layers cost.
+            stages: Number of stages.
+            minibatches: How many the predictions are for.
+            memory_limit_bytes: What each stage of the best split may take.
+            cut_after: The layers directly behind which the best split has to have a cut, a group for each cut.
+            links: The ranks that the stages are going to run on, and the wires between them.
+
+        Raises:
+            ProfileError: The profile contradicts itself.
+            PartitionError: There are more stages than parts that a cut may separate, or a forced cut is not legal.
+            OptimizerError: The links were measured for something else.
+        """
+        self.profile, self.stages, self.minibatches = profile, stages, minibatches
+        self.costs: Costs = costs_of(profile)
+        most = len(self.costs.parts)
+        if stages > most:
+            raise PartitionError(
+                f"{profile.model} cannot be cut into {stages} stages: it has {most} parts that a cut may separate; "
+                f"use --stages {most} or fewer"
+            )
+        forced = forced_cuts(self.costs, cut_after)
+        if len(forced) >= stages:
+            raise PartitionError(
+                f"{len(forced)} forced cuts need {len(forced) + 1} stages; use --stages {len(forced) + 1} or more, or "
+                "fewer --cut-after"
+            )
+        self._links = links
+        if links and len(links.ranks) != stages:
+            raise OptimizerError(
+                f"the links are of {len(links.ranks)} ranks and {stages} stages are wanted; use --stages "
+                f"{len(links.ranks)}, or measure the links of {stages} ranks"
+            )
+        network = network_of(links, profile) if links else None
+        self.free = Problem(self.costs, stages, minibatches, network=network)
+        self.problem = replace(self.free, memory_limit_bytes=memory_limit_bytes, forced=forced)
+        self._profile_digest = digest(to_json(profile))
+
+    @cached_property
+    def space(self) -> Space:
+        """The ideals that are searched for the best split."""
+        return space_of(self.problem)
+
+    @cached_property
+    def best(self) -> Solution:
+        """The best split that keeps to the limits.
+
+        Raises:
+            PartitionError: There is none.
+        """
+        return self._solved(self.problem, self.space)
+
+    def optimized(self) -> Plan:
+        """Return the best split over all legal cuts.
+
+        Where the graph has too many ideals, the plan says that it is not proven optimal, and gives a lower bound.
+
+        Raises:
+            PartitionError: There are not as many legal cuts as the stages need.
+            InfeasibleError: None of the splits keeps the limit on memory.
+        """
+        method = EXACT if self.best.proven else BOUNDED
+        return self._plan(method, self.problem, self.best.bounds, self.best)
+
+    def scheme(self, name: str, shares: Sequence[int]) -> Plan:
+        """Return the split of a scheme, which knows nothing of limits.
+
+        Raises:
+            PartitionError: There are not as many legal cuts as the stages need.
+        """
+        count = len(self.costs.layers)
+        return self.in_captured_order(name, scheme_cuts(shares, count, self.legal_cuts, self.stages))
+
+    @property
+    def legal_cuts(self) -> list[int]:
+        """Where a cut may stand in captured order, as counts of layers before it."""
+        return [ideal.bit_count() for ideal in prefixes(self.costs.parts, len(self.costs.layers))][1:-1]
+
+    def in_captured_order(self, method: str, cuts: Sequence[int]) -> Plan:
+        """Return the plan with the given cuts, as counts of layers before them."""
+        return self.unlimited(method, [(1 << cut) - 1 for cut in (0, *cuts, len(self.costs.layers))])
+
+    def unlimited(self, method: str, bounds: Sequence[int]) -> Plan:
+        """Return the plan of a split that no limit was set for."""
+        return self._plan(method, self.free, bounds, self._best_of_all)
+
+    def replicated(self) -> Plan:
+        """Return the split of the smallest pace where some stage has several of the ranks.
+
+        Where the graph has too many ideals only cuts in captured order are searched, and the plan is not proven.
+
+        Raises:
+            OptimizerError: No links say what an all-reduce takes.
+        """
+        network = self.free.network
+        if network is None or not self._links:
+            raise OptimizerError("replicated stages need to know what an all-reduce takes; name links with --links")
+        wanted = {(first, ranks) for ranks in range(2, network.size + 1) for first in range(network.size - ranks + 1)}
+        if set(network.all_reduces) != wanted:
+            raise OptimizerError(
+                "the links do not have an all-reduce for each group of neighbouring ranks; measure them again with "
+                "python -m runtime links"
+            )
+        space = space_of(self.free)
+        complete = space.complete and len(space.lattice) <= MOST
+        searched = space.lattice if complete else along_captured_order(self.free)
+        found = best_replicated(self.free, network, searched)
+        problem = Problem(self.costs, len(found.replicas), self.minibatches, network=network.merged(found.replicas))
+        least_ns = None if complete else even_share_ns(self.free, network)
+        known = Solution(
+            bounds=found.bounds,
+            lower_bound_ns=0,
+            proven=complete,
+            settled=False,
+            ideals=len(searched),
+            states=len(searched) * self.stages * (self.stages + 1) // 2,
+        )
+        plan = self._plan(REPLICATED, problem, found.bounds, known)
+        times_ns = [
+            all_reduce_ns(self.free, network, found.bounds, found.replicas, stage)
+            for stage in range(len(found.replicas))
+        ]
+        return replicated_plan(plan, found, times_ns, least_ns)
+
+    def link_blind(self) -> Plan:
+        """Return the split that would be the best on equal cores that share memory, as it is over the links."""
+        equal = replace(self.problem, network=None)
+        return self.unlimited("link-blind", self._solved(equal, space_of(equal)).bounds)
+
+    def cut_list(self, plan: Plan) -> str:
+        """Return a plan's cuts as text: a line a cut with the layers it stands directly behind, as ``cut_after``."""
+        at = {layer.name: 1 << number for number, layer in enumerate(self.costs.layers)}
+        lines, ideal = [], 0
+        for stage in plan.stages[:-1]:
+            ideal |= sum(at[name] for name in stage.layers)
+            lines.append(",".join(names_of(self.costs, ideal)))
+        return "".join(f"{line}\n" for line in lines)
+
+    @cached_property
+    def free_space(self) -> Space:
+        """The ideals that are searched where nothing is forced."""
+        return space_of(self.free) if self.problem.forced else self.space
+
+    @cached_property
+    def _best_of_all(self) -> Solution:
+        return self.best if self.problem == self.free else self._solved(self.free, self.free_space)
+
+    def _plan(self, method: str, problem: Problem, bounds: Sequence[int], best: Solution) -> Plan:
+        return plan_of(
+            self.profile,
+            problem,
+            bounds,
+            best,
+            method=method,
+            profile_digest=self._profile_digest,
+            links=self._links,
+        )
+
+    def _solved(self, problem: Problem, space: Space) -> Solution:
+        found = solve(problem, space)
+        if found is None:
+            raise why_nothing_fits(problem, self.profile.model)
+        return found

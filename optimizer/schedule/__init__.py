@@ -1,0 +1,37 @@
+"""Schedules as lists of actions: which there are, what they need, how long they take."""
+
+from typing import TYPE_CHECKING
+
+from profiler.public import on_demand
+
+if TYPE_CHECKING:
+    from optimizer.schedule.layout import Crew
+    from optimizer.schedule.replicas import round_robin
+    from optimizer.schedule.requirements import StageNeeds, needs_of
+    from optimizer.schedule.schedule import (
+        ASYNCHRONOUS,
+        FLUSH_EVERY,
+        KIND_NAMES,
+        ROUND_ROBIN,
+        SEMANTICS,
+        Action,
+        Kind,
+        Schedule,
+        ScheduleName,
+        depth,
+        flush_width,
+        groups,
+        schedule_of,
+    )
+    from optimizer.schedule.simulator import (
+        Duration,
+        Message,
+        Span,
+        bubble_share,
+        has_steady_state,
+        makespan_s,
+        simulate,
+        throughput,
+    )
+else:
+    __getattr__ = on_demand(__name__)

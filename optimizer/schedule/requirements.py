@@ -1,0 +1,145 @@
+"""What a schedule needs before it may start: proof that it ends, slots between stages, weight versions, memory.
+
+Let ``a → b`` mean that action a surely ends before b starts, whatever the speeds: the transitive closure of each
+stage's own order and of what ``needed_by`` says. The schedule ends if and only if this is acyclic.
+
+For each action a and rank t, reached(a)[t] = how many of t's first actions surely ended before a starts. It is a
+vector clock (Mattern, "Virtual time and global states of distributed systems", 1989), worked out in O(actions · ranks).
+
+Slots. Minibatch b and b − k may share a slot behind stage s if what overwrites it comes after all that read it:
+
+    activations:  B_{s+1}(b − k) → F_s(b)          gradients:  B_s(b − k) → B_{s+1}(b)
+
+so k = max over b of b + 1 − n_b, where n_b is the number of leading minibatches whose backward (at s + 1, at s) surely
+ended before; of a replicated stage, counted among the minibatches of one replica. No message has to say that a slot is
+free: the order proves it.
+
+Versions. When version v is written, minibatches in flight hold versions from some u on; the ring needs v − u + 1 slots,
+or one if nothing is in flight, for then the update may write in place.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from optimizer.schedule.schedule import Action, Kind, Schedule, needed_by, versions_used
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageNeeds:
+    """What one stage has to have room for.
+
+    Attributes:
+        versions: Weight versions, the newest included.
+        in_flight: Minibatches between forward and backward.
+        activation_slots: Slots for activations behind the stage; 0 in the last.
+        gradient_slots: Slots for gradients behind the stage; 0 in the last.
+    """
+
+    versions: int
+    in_flight: int
+    activation_slots: int
+    gradient_slots: int
+
+
+def needs_of(schedule: Schedule) -> list[StageNeeds]:
+    """Return what each stage needs; of a replicated one, each replica.
+
+    Raises:
+        ValueError: The schedule cannot end: some actions wait for each other.
+    """
+    reached = _reached(schedule)
+    crew = schedule.crew
+    rows = [schedule.rows[crew.ranks(stage)[0]] for stage in range(crew.stages)]  # of replica 0, which has most to do
+    last = crew.stages - 1
+    return [
+        StageNeeds(
+            versions=_versions(row),
+            in_flight=_in_flight(row),
+            activation_slots=_slots(schedule, reached, stage, "F") if stage < last else 0,
+            gradient_slots=_slots(schedule, reached, stage, "B") if stage < last else 0,
+        )
+        for stage, row in enumerate(rows)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """For every action, its rank and place there, and how many actions of each rank surely ended before it starts."""
+
+    places: dict[Action, tuple[int, int]]
+    clocks: dict[Action, tuple[int, ...]]
+
+    def surely(self, action: Action, *, before: Action) -> bool:
+        """Say whether an action surely ended before another starts."""
+        rank, place = self.places[action]
+        return self.clocks[before][rank] > place
+
+
+def _reached(schedule: Schedule) -> _Reached:
+    rows, crew, minibatches = schedule.rows, schedule.crew, schedule.minibatches
+    found: dict[Action, tuple[int, ...]] = {}
+    places = {action: (rank, index) for rank, row in enumerate(rows) for index, action in enumerate(row)}
+    done = [0] * len(rows)
+    moved = True
+    while moved:
+        moved = False
+        for rank, row in enumerate(rows):
+            while done[rank] < len(row):
+                action = row[done[rank]]
+                needs = needed_by(action, crew, minibatches)
+                if not all(need in found for need in needs):
+                    break
+                clock = list(found[row[done[rank] - 1]]) if done[rank] else [0] * len(rows)
+                clock[rank] = done[rank]
+                for need in needs:
+                    other, index = places[need]
+                    clock = [max(pair) for pair in zip(clock, found[need], strict=True)]
+                    clock[other] = max(clock[other], index + 1)
+                found[action] = tuple(clock)
+                done[rank] += 1
+                moved = True
+    stuck = [str(row[count]) for row, count in zip(rows, done, strict=True) if count < len(row)]
+    if stuck:
+        raise ValueError(f"the schedule cannot end: {', '.join(stuck)} wait for each other")
+    return _Reached(places, found)
+
+
+def _slots(schedule: Schedule, reached: "_Reached", stage: int, kind: Kind) -> int:
+    """Return how many slots the ring behind ``stage`` needs: filled by its F, or by the next stage's B.
+
+    Of replicas, each has a ring of its own, filled by its own minibatches.
+    """
+    writer, reader = (stage, stage + 1) if kind == "F" else (stage + 1, stage)
+    most = 0
+    for rank in schedule.crew.ranks(writer):
+        own = [action.minibatch for action in schedule.rows[rank] if action.kind == kind]
+        ended = 0
+        for written, minibatch in enumerate(own, start=1):
+            action = Action(writer, kind, minibatch)
+            while ended < written and reached.surely(Action(reader, "B", own[ended]), before=action):
+                ended += 1
+            most = max(most, written - ended)
+    return most
+
+
+def _in_flight(row: Sequence[Action]) -> int:
+    flying = most = 0
+    for action in row:
+        flying += {"F": 1, "B": -1, "U": 0}[action.kind]
+        most = max(most, flying)
+    return most
+
+
+def _versions(row: Sequence[Action]) -> int:
+    used = versions_used(row)
+    flying: set[int] = set()
+    newest, most = 0, 1
+    for action in row:
+        if action.kind == "F":
+            flying.add(action.minibatch)
+        elif action.kind == "B":
+            flying.discard(action.minibatch)
+        else:
+            newest += 1
+            most = max(most, newest - min((used[minibatch] for minibatch in flying), default=newest) + 1)
+    return most

@@ -1,0 +1,144 @@
+"""Schedules as data: for each stage the list of its actions, which the simulator times and the runtime executes.
+
+An action prints as ``2F5``: stage 2, forward, minibatch 5; ``B`` is a backward, ``U`` a weight update, which applies
+the gradients of its minibatch and of all before it that no update has applied.
+
+1f1b        A stage of depth d runs d forwards (warm-up), then one backward with its update, one forward, … (steady
+            state) and the last backwards (drain). The depth of stage s of S is min(S − s, minibatches), which keeps the
+            last stage's alternation fed. Asynchronous: weights move on while minibatches are in flight (PipeDream).
+1f1b-flush  The same over M minibatches at a time, with one update after the last of them: synchronous SGD.
+gpipe       All M forwards, then all M backwards, then one update: synchronous SGD.
+sequential  One minibatch at a time through all stages, forth and back.
+
+How many slots and weight versions a schedule needs is worked out from its lists in ``optimizer.schedule.requirements``.
+
+Sources: Narayanan et al., "PipeDream", SOSP 2019, section 3.2; Narayanan et al., "Memory-efficient pipeline-parallel
+DNN training", ICML 2021 (PipeDream-Flush); Huang et al., "GPipe", NeurIPS 2019.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from optimizer.schedule.layout import Crew
+
+Kind = Literal["F", "B", "U"]
+ScheduleName = Literal["1f1b", "1f1b-flush", "gpipe", "sequential"]
+KIND_NAMES: dict[Kind, str] = {"F": "forward", "B": "backward", "U": "update"}
+ASYNCHRONOUS: ScheduleName = "1f1b"
+FLUSH_EVERY = 8
+"""Minibatches an update where a schedule flushes and nothing else is said."""
+SEMANTICS: dict[ScheduleName, str] = {
+    "1f1b": "asynchronous, one update a minibatch, weights stashed",
+    "1f1b-flush": "synchronous, one update a flush",
+    "gpipe": "synchronous, one update a flush",
+    "sequential": "synchronous, one update a minibatch",
+}
+ROUND_ROBIN = "asynchronous, replicas in turn, one update a round of theirs, weights stashed"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing that a stage does with one minibatch."""
+
+    stage: int
+    kind: Kind
+    minibatch: int
+
+    def __str__(self) -> str:
+        return f"{self.stage}{self.kind}{self.minibatch}"
+
+
+Rows = tuple[tuple[Action, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What every stage does, in order.
+
+    Attributes:
+        flush_every: How many minibatches an update takes before the next may start; None where none waits.
+        rows: The actions of each rank, which is a stage where none is replicated.
+        replicas: How many ranks each stage has; empty where each has one.
+    """
+
+    name: ScheduleName
+    flush_every: int | None
+    rows: Rows
+    replicas: tuple[int, ...] = ()
+
+    @property
+    def crew(self) -> Crew:
+        """Who runs what."""
+        return Crew(self.replicas or (1,) * len(self.rows))
+
+    @property
+    def minibatches(self) -> int:
+        """How many minibatches go through."""
+        return sum(action.kind == "F" for row in self.rows for action in row if action.stage == 0)
+
+
+def schedule_of(name: ScheduleName, stages: int, minibatches: int, flush_every: int = FLUSH_EVERY) -> Schedule:
+    """Return a schedule by name; ``flush_every`` counts where it flushes, and ``sequential`` flushes each time."""
+    every = flush_width(name, flush_every)
+    rows = tuple(
+        tuple(_actions(name, stage, stages, minibatches, minibatches if every is None else every))
+        for stage in range(stages)
+    )
+    return Schedule(name, every, rows)
+
+
+def flush_width(name: ScheduleName, flush_every: int) -> int | None:
+    """Return how many minibatches go between two flushes; None where the schedule has none."""
+    return {"1f1b": None, "1f1b-flush": flush_every, "gpipe": flush_every, "sequential": 1}[name]
+
+
+def depth(stage: int, stages: int, minibatches: int) -> int:
+    """Return how many minibatches ``stage`` has in flight under 1F1B."""
+    return min(stages - stage, minibatches)
+
+
+def groups(minibatches: int, flush_every: int | None) -> Iterator[range]:
+    """Yield the minibatches between two flushes; all of them where there is none."""
+    width = flush_every or minibatches
+    for first in range(0, minibatches, width):
+        yield range(first, min(first + width, minibatches))
+
+
+def _actions(name: ScheduleName, stage: int, stages: int, minibatches: int, width: int) -> Iterator[Action]:
+    for group in groups(minibatches, width):
+        ahead = len(group) if name == "gpipe" else depth(stage, stages, len(group))
+        yield from (Action(stage, "F", minibatch) for minibatch in group[:ahead])
+        for minibatch in group:
+            yield Action(stage, "B", minibatch)
+            if name == ASYNCHRONOUS or minibatch == group[-1]:
+                yield Action(stage, "U", minibatch)
+            if minibatch + ahead in group:
+                yield Action(stage, "F", minibatch + ahead)
+
+
+def needed_by(action: Action, crew: Crew, minibatches: int) -> list[Action]:
+    """Return the actions of other ranks that have to end before ``action`` may start.
+
+    A forward or backward needs that of a neighbouring stage; the update of a replicated stage, all backwards of its
+    round.
+    """
+    if action.kind == "F" and action.stage > 0:
+        return [Action(action.stage - 1, "F", action.minibatch)]
+    if action.kind == "B" and action.stage < crew.stages - 1:
+        return [Action(action.stage + 1, "B", action.minibatch)]
+    if action.kind == "U" and crew.replicas[action.stage] > 1:
+        round_ = crew.round_of(action.stage, action.minibatch, minibatches)
+        return [Action(action.stage, "B", other) for other in round_ if other != action.minibatch]
+    return []
+
+
+def versions_used(row: Sequence[Action]) -> dict[int, int]:
+    """Return for each minibatch of one stage the weight version that its forward finds newest."""
+    newest, used = 0, {}
+    for action in row:
+        if action.kind == "U":
+            newest += 1
+        elif action.kind == "F":
+            used[action.minibatch] = newest
+    return used

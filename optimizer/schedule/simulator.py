@@ -1,0 +1,152 @@
+"""Simulate a schedule: when each action starts and ends if every stage has a core of its own.
+
+A rank runs its actions in order, each as soon as the rank is free and what it needs has arrived: a forward needs the
+previous stage's forward of that minibatch, a backward the next stage's backward, the update of a replicated stage all
+backwards that it averages. An action's duration includes copying its results to the neighbour. All predictions that are
+printed anywhere come from here; the runtime's measured spans go through the same two formulas.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from optimizer.schedule.layout import Crew
+from optimizer.schedule.schedule import Action, Schedule, groups, needed_by
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """What each kind of action takes in one stage, in seconds."""
+
+    forward_s: float
+    backward_s: float
+    update_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """When an action ran, in seconds."""
+
+    action: Action
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What the message of an action takes to its reader; the next one on the same way need not wait for the latency."""
+
+    whole_s: float
+    latency_s: float
+
+
+def simulate(
+    schedule: Schedule,
+    durations: Sequence[Duration],
+    down: Sequence[Message] = (),
+    up: Sequence[Message] = (),
+) -> list[list[Span]]:
+    """Return each rank's spans; time starts at 0.
+
+    Args:
+        schedule: What every rank does.
+        durations: What each stage's actions take.
+        down: For each stage, what its activations take to the next one; nothing where stages share memory.
+        up: For each stage, what gradients take to it from the next one.
+
+    Raises:
+        ValueError: The schedule cannot make progress: an action waits for one that never comes.
+    """
+    arrived: dict[Action, float] = {}
+    ended: dict[Action, float] = {}
+    crew, minibatches = schedule.crew, schedule.minibatches
+    ways = {"F": _Ways(down, 0, crew), "B": _Ways(up, 1, crew)}
+    spans: list[list[Span]] = [[] for _ in schedule.rows]
+    moved = True
+    while moved:
+        moved = False
+        for done, actions in zip(spans, schedule.rows, strict=True):
+            while len(done) < len(actions):
+                action = actions[len(done)]
+                needs = needed_by(action, crew, minibatches)
+                if not all(need in arrived for need in needs):
+                    break
+                there = ended if action.kind == "U" else arrived  # an update needs no message
+                start = max([done[-1].end_s if done else 0.0, *(there[need] for need in needs)])
+                span = Span(action, start, start + _duration(action, durations[action.stage]))
+                ended[action] = span.end_s
+                arrived[action] = ways[action.kind].arrival_s(action, span.end_s) if action.kind != "U" else span.end_s
+                done.append(span)
+                moved = True
+    stuck = [str(row[len(done)]) for row, done in zip(schedule.rows, spans, strict=True) if len(done) < len(row)]
+    if stuck:
+        raise ValueError(f"the schedule cannot go on: {', '.join(stuck)} wait for each other")
+    return spans
+
+
+class _Ways:
+    """The ways that messages of one kind go; each carries one message after the other.
+
+    A cut has as many as the smaller of the two stages has ranks.
+    """
+
+    def __init__(self, messages: Sequence[Message], back: int, crew: Crew) -> None:
+        self._messages, self._back = messages, back
+        self._free_s = [[0.0] * min(pair) for pair in pairwise(crew.replicas)]
+
+    def arrival_s(self, action: Action, sent_s: float) -> float:
+        """Return when what an action sends at ``sent_s`` arrives."""
+        cut = action.stage - self._back
+        if not 0 <= cut < min(len(self._messages), len(self._free_s)):
+            return sent_s
+        message, free_s = self._messages[cut], self._free_s[cut]
+        way = action.minibatch % len(free_s)
+        start_s = max(sent_s, free_s[way])
+        free_s[way] = start_s + message.whole_s - message.latency_s
+        return start_s + message.whole_s
+
+
+def makespan_s(spans: Sequence[Sequence[Span]]) -> float:
+    """Return the time from the first start to the last end."""
+    return max(span.end_s for row in spans for span in row) - min(span.start_s for row in spans for span in row)
+
+
+def bubble_share(spans: Sequence[Sequence[Span]]) -> float:
+    """Return the share of all stages' time, from the first start to the last end, in which they wait."""
+    whole_s = makespan_s(spans) * len(spans)
+    busy_s = sum(span.end_s - span.start_s for row in spans for span in row)
+    return min(1.0, max(0.0, 1 - busy_s / whole_s)) if whole_s else 0.0
+
+
+def has_steady_state(ranks: int, minibatches: int, flush_every: int | None = None) -> bool:
+    """Say whether so many minibatches outlast the warm-up, or, with flushes, the first of them."""
+    return minibatches > (flush_every or ranks)
+
+
+def throughput(spans: Sequence[Sequence[Span]], batch_size: int, flush_every: int | None = None) -> float:
+    """Return the steady-state throughput in samples/s.
+
+    The last stage neither warms up nor drains: it alternates forward and backward from first to last. Its first S
+    backwards still ride on the warm-up of the others, so the clock runs from the end of the S-th to the end of the
+    last; of a replicated stage the replicas' backwards count together, and S is the number of ranks. With flushes it
+    runs from the end of the last backward before the first flush, so that it sees whole rounds. With S minibatches or
+    fewer, or a single round, there is no steady state and the whole makespan counts. Where no time passes at all, the
+    throughput is 0.
+    """
+    last_stage = spans[-1][0].action.stage
+    backwards = (span for row in spans for span in row if span.action.kind == "B")
+    ends = sorted(span.end_s for span in backwards if span.action.stage == last_stage)
+    ranks, minibatches = len(spans), len(ends)
+    if has_steady_state(ranks, minibatches, flush_every):
+        *_, last = groups(minibatches, flush_every)
+        begun = ranks if flush_every is None else flush_every
+        # An incomplete last round is all warm-up and drain.
+        until = minibatches if flush_every in (None, len(last)) or last[0] == begun else last[0]
+        samples, time_s = batch_size * (until - begun), ends[until - 1] - ends[begun - 1]
+    else:
+        samples, time_s = batch_size * minibatches, makespan_s(spans)
+    return samples / time_s if time_s else 0.0
+
+
+def _duration(action: Action, duration: Duration) -> float:
+    return {"F": duration.forward_s, "B": duration.backward_s, "U": duration.update_s}[action.kind]

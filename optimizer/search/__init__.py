@@ -1,0 +1,23 @@
+"""The best split: exact over all ideals of the layer graph."""
+
+from typing import TYPE_CHECKING
+
+from profiler.public import on_demand
+
+if TYPE_CHECKING:
+    from optimizer.search.bisection import Bound, smallest, time_potentials
+    from optimizer.search.dynamic_program import (
+        best_chain,
+        fewest_bytes,
+        first_chain,
+        first_smallest_maximum,
+        smallest_maximum,
+    )
+    from optimizer.search.infeasible import why_nothing_fits
+    from optimizer.search.lattice import Integers, Lattice, Positions, along_captured_order, sums
+    from optimizer.search.over_network import MOST
+    from optimizer.search.replicated import Replicated, all_reduce_ns, best_replicated, even_share_ns
+    from optimizer.search.solver import FEW, Solution, Space, grid_of_all, solve, space_of
+    from optimizer.search.stage_costs import NEVER, Grid
+else:
+    __getattr__ = on_demand(__name__)
