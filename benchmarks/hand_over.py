@@ -21,11 +21,19 @@ import torch.distributed as dist
 
 from profiler.execution import TensorSpec
 from profiler.machine import settle, usable_cores
-from runtime.arena import Arena
-from runtime.channel import Channel, Cut
-from runtime.gloo import GlooChannel, join, meeting_of, open_store
-from runtime.messages import Meeting
-from runtime.shm import SharedMemoryChannel, arena_bytes, doorbells
+from runtime.channels import (
+    Arena,
+    Channel,
+    Cut,
+    GlooChannel,
+    SharedMemoryChannel,
+    arena_bytes,
+    doorbells,
+    join,
+    meeting_of,
+    open_store,
+)
+from runtime.worker import Meeting
 
 CHANNELS = ("shm", "gloo")
 

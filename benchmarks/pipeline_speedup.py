@@ -24,9 +24,9 @@ from profiler.machine import this_machine, usable_cores
 from profiler.measure import measure_profile
 from profiler.settings import Config
 from profiler.settings import config as configuration
-from runtime.launcher import Launcher, Settings, comparable, cores_for
-from runtime.pool import WorkerPool
-from runtime.types import RunResult
+from runtime.pipeline import Launcher, Settings, comparable, cores_for
+from runtime.results import RunResult
+from runtime.supervisor import WorkerPool
 
 
 def main() -> None:

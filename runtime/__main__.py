@@ -4,7 +4,7 @@ import sys
 
 if __name__ == "__main__":
     try:
-        from runtime.cli import main
+        from runtime.cli.main import main
 
         sys.exit(main())
     except KeyboardInterrupt:  # so early that nothing was begun

@@ -10,10 +10,9 @@ from optimizer.plan import Plan
 from optimizer.planning import Planner, load_schemes, plan_for
 from profiler.profile import Profile
 from profiler.settings import UpdateRule
-from runtime.comparison import BaselineComparison, Comparison
-from runtime.records import RunRecord, Series, StageMeasurement
-from runtime.request import Request, begun
-from runtime.summary import summarised
+from runtime.compare import BaselineComparison, Comparison, Request, RunRecord, begun
+from runtime.compare.records import Series, StageMeasurement
+from runtime.compare.summary import summarised
 
 MINIBATCHES = 8
 BASELINE = BaselineComparison(name="one process, 2 threads", tuned=True, semantics="synchronous")
@@ -45,8 +44,8 @@ def empty(
 ) -> Comparison:
     wanted = request(asked=tuple(named), baselines=bool(baselines), **changes)
     with (
-        patch("runtime.request.this_machine", lambda: MACHINE),
-        patch("runtime.request.comparable", lambda cores: len(set(cores)) == len(cores)),
+        patch("runtime.compare.request.this_machine", lambda: MACHINE),
+        patch("runtime.compare.request.comparable", lambda cores: len(set(cores)) == len(cores)),
     ):
         found = begun(wanted, named, profile or chain([1, 1, 1, 9]), baselines, [])
     return replace(found, began_at="2026-01-01T00:00:00+00:00", command="python -m runtime compare")

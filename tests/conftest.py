@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from profiler.machine import settled
-from runtime.pool import WorkerPool
+from runtime.supervisor import WorkerPool
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 
 from profiler.execution import layer_seed
-from runtime import data
+from runtime.worker import data
 
 
 def graph_of(model: nn.Module) -> fx.Graph:

@@ -8,8 +8,8 @@ from comparisons import comparison, empty, measured, planner, plans, record
 from strategies import chain
 
 from optimizer.planning import spaced_splits
-from runtime.audit import audit
-from runtime.summary import summarised
+from runtime.compare.audit import audit
+from runtime.compare.summary import summarised
 
 NAMES = ("optimized", "end-load", "front-load")
 

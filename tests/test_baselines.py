@@ -17,8 +17,9 @@ from optimizer.planning import Planner
 from profiler.capture import captured_model
 from profiler.settings import Config
 from profiler.settings.update_rule import RuleName
-from runtime.baseline_process import PREPARE
-from runtime.baselines import Baselines, Spec
+from runtime.compare import Baselines
+from runtime.compare.baseline_process import PREPARE
+from runtime.compare.baselines import Spec
 from runtime.errors import RunError
 
 CONFIG = Config(model="small_models:Residual", batch_size=2, image_size=16, batches=4, lr=0.01)
@@ -32,7 +33,7 @@ def _models_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def left_behind() -> list[psutil.Process]:
-    return [one for one in psutil.Process().children() if "runtime.baseline_process" in one.cmdline()]
+    return [one for one in psutil.Process().children() if "runtime.compare.baseline_process" in one.cmdline()]
 
 
 def plan(stages: int = 2) -> Plan:
@@ -75,7 +76,7 @@ def test_one_process_trains_as_torch_does(tuned: bool, name: RuleName, monkeypat
     ours = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
     theirs = copy.deepcopy(ours)
     made, labels = torch.randn(4, 3, 4), torch.randint(5, (4,))
-    monkeypatch.setattr("runtime.baseline_process._built", lambda _spec: (ours, made, labels))
+    monkeypatch.setattr("runtime.compare.baseline_process._built", lambda _spec: (ours, made, labels))
     config = replace(CONFIG, update_rule=name, weight_decay=0.1)
     step, minibatches = PREPARE["process"](
         Spec(kind="process", tuned=tuned, threads=1, config=config, seed=0, cores=(0,))

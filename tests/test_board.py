@@ -6,8 +6,9 @@ import pytest
 from comparisons import comparison
 from rich.console import Console
 
-from runtime.board import board, duration, left, rows
 from runtime.compare import Step, steps
+from runtime.report import board, duration, left
+from runtime.report.progress import rows
 
 
 def shown(table: object) -> str:

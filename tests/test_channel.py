@@ -5,10 +5,8 @@ import pytest
 import torch
 
 from profiler.execution import TensorSpec
-from runtime.arena import Arena
-from runtime.channel import Cut
+from runtime.channels import Arena, Cut, SharedMemoryChannel, arena_bytes, doorbells
 from runtime.errors import NeighbourGone
-from runtime.shm import SharedMemoryChannel, arena_bytes, doorbells
 
 SPECS = (
     TensorSpec(name="x", shape=(3, 5), stride=(5, 1), dtype=torch.float32, gradient=True),

@@ -2,9 +2,9 @@
 
 import pytest
 
-from runtime.clock import Reading, shifted
-from runtime.messages import Report
-from runtime.types import ActionRecord
+from runtime.cluster.clock_sync import Reading, shifted
+from runtime.results import ActionRecord
+from runtime.worker import Report
 
 
 def record(start_s: float) -> ActionRecord:

@@ -23,9 +23,9 @@ from optimizer.plan import Plan
 from profiler.cli import main as profiler_cli
 from profiler.files import read_json, to_json, write_whole
 from profiler.profile import Profile
-from runtime import cli as runtime_cli
-from runtime.comparison import Comparison
-from runtime.types import RunResult
+from runtime.cli import main as runtime_cli
+from runtime.compare import Comparison
+from runtime.results import RunResult
 
 Command = Callable[[list[str]], int]
 PROFILE: Command = profiler_cli.main

@@ -13,11 +13,10 @@ from optimizer.planning import scheduled
 from optimizer.schedule import ScheduleName, schedule_of
 from profiler.files import from_json, to_json
 from profiler.settings import UpdateRule
-from runtime.compare import Step, compare, steps
-from runtime.comparison import Comparison
+from runtime.compare import Comparison, Step, compare, steps
 from runtime.errors import InputError, RunError, TooLargeError
-from runtime.launcher import comparable, cores_for
-from runtime.types import ActionRecord, RunResult, StageRun
+from runtime.pipeline import comparable, cores_for
+from runtime.results import ActionRecord, RunResult, StageRun
 
 NAMES = ("optimized", "end-load", "middle-load")
 

@@ -7,8 +7,8 @@ import torch
 from loaders import samples
 
 from profiler.errors import ModelError
-from runtime.data import DataSpec, Feed, feed_of
 from runtime.errors import InputError
+from runtime.worker import DataSpec, Feed, feed_of
 
 SPEC = DataSpec(
     factory="", shape=(4, 3, 16, 16), dtype=torch.float32, vocabulary=0, classes=5, minibatches=7, seed=3

@@ -28,10 +28,9 @@ from profiler.execution import Captured
 from profiler.files import to_json
 from profiler.settings import config as configuration
 from runtime.errors import InputError, RunError
-from runtime.launcher import Launcher, Settings
-from runtime.pool import WorkerPool
-from runtime.supervise import Watch
-from runtime.types import ChannelName
+from runtime.pipeline import Launcher, Settings
+from runtime.results import ChannelName
+from runtime.supervisor import Watch, WorkerPool
 
 TOLD_WITHIN_S = 2.0
 BOUNDS = (0, 0b00011, 0b01111, 0b11111)

@@ -8,7 +8,7 @@ from optimizer.plan import Plan
 from optimizer.planning import Planner
 from optimizer.schedule import needs_of, schedule_of
 from runtime.errors import InputError
-from runtime.guard import available_bytes, refuse_too_little_memory
+from runtime.pipeline.memory_check import available_bytes, refuse_too_little_memory
 
 MIB = 1 << 20
 NEEDS = needs_of(schedule_of("1f1b", 2, 8))

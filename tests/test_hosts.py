@@ -28,8 +28,8 @@ from profiler.files import from_json, read_json, to_json
 from profiler.machine import this_machine
 from profiler.profile import Timing
 from profiler.settings import config as configuration
-from runtime import cli
-from runtime.types import RunResult
+from runtime.cli import main as cli
+from runtime.results import RunResult
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(240)]
 TIMEOUT_S = 5.0

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from runtime import cli
+from runtime.cli import main as cli
 
 SMALL = ["--model", "alexnet", "--batch-size", "2", "--image-size", "64"]
 

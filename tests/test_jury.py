@@ -2,9 +2,9 @@
 
 import pytest
 
-from runtime.blackbox import Phase
-from runtime.jury import GRACE_S, Jury
-from runtime.wire import Doing, Fault, Member
+from runtime.cluster.protocol import Doing, Fault, Member
+from runtime.cluster.root_cause import GRACE_S, Jury
+from runtime.worker import Phase
 
 MEMBERS = [Member(rank, f"h{rank}", f"10.0.0.{rank + 1}", "boot") for rank in range(4)]
 TIMEOUT_S, STALL_S = 10.0, 20.0

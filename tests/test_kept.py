@@ -8,14 +8,13 @@ from comparisons import comparison, request
 from strategies import MACHINE
 
 from profiler.files import to_json, write_whole
-from runtime.comparison import Comparison
-from runtime.kept import Kept, kept, set_aside
-from runtime.request import Request
+from runtime.compare import Comparison, Request, kept, set_aside
+from runtime.compare.resume import Kept
 
 
 @pytest.fixture(autouse=True)
 def _this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.request.this_machine", lambda: MACHINE)
+    monkeypatch.setattr("runtime.compare.request.this_machine", lambda: MACHINE)
 
 
 def look(path: Path, wanted: Request, *, fresh: bool = False, digest: str = "") -> Kept:

@@ -20,10 +20,10 @@ from profiler.capture import laid_out
 from profiler.capture.layer_graph import capture
 from profiler.execution import Captured
 from profiler.settings import UpdateRule
-from runtime import data
 from runtime.errors import InputError
-from runtime.launcher import Launcher, Settings
-from runtime.pool import WorkerPool
+from runtime.pipeline import Launcher, Settings
+from runtime.supervisor import WorkerPool
+from runtime.worker import data
 
 SHAPE = (4, 3, small_models.IMAGE_SIZE, small_models.IMAGE_SIZE)
 RULE = UpdateRule(lr=0.05, momentum=0.9)
@@ -152,7 +152,7 @@ def test_the_same_losses_come_out_of_every_split_at_first(four_workers: WorkerPo
 
 def test_what_does_not_fit_into_memory_never_starts(four_workers: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
     captured = captured_of(small_models.Residual)
-    monkeypatch.setattr("runtime.launcher.available_bytes", lambda: (1, "the machine"))
+    monkeypatch.setattr("runtime.pipeline.launcher.available_bytes", lambda: (1, "the machine"))
     with (
         closing(Launcher(captured, four_workers, SETTINGS)) as launcher,
         pytest.raises(InputError, match="the machine has 0 MiB free; use a smaller --batch-size"),

@@ -1,8 +1,9 @@
 import pytest
 from rich.console import Console
 
-from runtime.blackbox import Phase, Progress
-from runtime.live import live_view, rows
+from runtime.timeline import live_view
+from runtime.timeline.live import rows
+from runtime.worker import Phase, Progress
 
 
 def test_each_stage_has_a_row_with_how_far_it_is_and_what_it_is_doing() -> None:

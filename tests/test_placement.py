@@ -2,8 +2,8 @@
 
 import pytest
 
+from runtime.cluster import placement
 from runtime.errors import InputError
-from runtime.placement import placement
 
 OWN = {"RANK": "1", "WORLD_SIZE": "4", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"}
 ELASTIC = OWN | {

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from optimizer.plan import Plan
 from profiler.execution import Captured
 from runtime.errors import InputError
-from runtime.launcher import Launcher, Settings
-from runtime.pool import WorkerPool
-from runtime.types import RunResult
+from runtime.pipeline import Launcher, Settings
+from runtime.results import RunResult
+from runtime.supervisor import WorkerPool
 from runtime.verify import verify
 
 GLOO = Settings(rule=RULE, seed=SEED, channel="gloo", witness=True)

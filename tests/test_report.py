@@ -16,9 +16,10 @@ from comparisons import comparison, plans
 from strategies import MACHINE
 
 from profiler.files import from_json, to_json, write_whole
-from runtime.cli import main
-from runtime.comparison import Comparison
-from runtime.report import rendered, write_reports
+from runtime.cli.main import main
+from runtime.compare import Comparison
+from runtime.report import write_reports
+from runtime.report.page import rendered
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = (
@@ -154,7 +155,7 @@ def test_a_run_that_failed_is_said_and_the_rest_is_shown() -> None:
     ids=["one repeat", "all failed", "one split", "unfinished", "nothing ran", "shared cores"],
 )
 def test_a_meagre_comparison_is_rendered_all_the_same(found: Comparison) -> None:
-    from runtime.summary import summarised
+    from runtime.compare.summary import summarised
 
     again = summarised(found, found.runs)
     read(rendered([again], ".html"))

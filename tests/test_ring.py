@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from profiler.execution import TensorSpec, spec_of
+from runtime.channels.ring import Ring, ring_bytes
 from runtime.errors import RunError
-from runtime.ring import Ring, ring_bytes
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.int8, torch.bool, torch.complex64)
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profiler.files import from_json, to_json
-from runtime.comparison import Comparison
-from runtime.ranks import coverage, ranks, ratio_of, spread_of, tied
-from runtime.summary import summarised
+from runtime.compare import Comparison, coverage, tied
+from runtime.compare.ranking import ranks, ratio_of, spread_of
+from runtime.compare.summary import summarised
 
 
 def test_medians_and_intervals_of_the_runs() -> None:

@@ -2,10 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.blackbox import BlackBox, Phase, Progress
 from runtime.errors import InputError, RunError
-from runtime.messages import Cause, Failed
-from runtime.supervise import Suspect, death, error_of, hung, patience_s
+from runtime.supervisor.failures import Suspect, death, error_of, hung, patience_s
+from runtime.worker import BlackBox, Cause, Failed, Phase, Progress
 
 NOW = 1000.0
 

@@ -12,10 +12,8 @@ from strategies import MACHINE, chain
 from optimizer.planning import Planner
 from optimizer.schedule import ScheduleName, schedule_of
 from profiler.settings import UpdateRule
-from runtime.bubbles import bubbles_of
-from runtime.picture import picture_of
-from runtime.trace import trace_of
-from runtime.types import ActionRecord, RunResult, StageRun
+from runtime.results import ActionRecord, RunResult, StageRun
+from runtime.timeline import bubbles_of, picture_of, trace_of
 
 SCHEDULES: tuple[ScheduleName, ...] = ("1f1b", "1f1b-flush", "gpipe", "sequential")
 

@@ -6,10 +6,10 @@ import pytest
 from comparisons import comparison, plans
 from strategies import chain
 
-from runtime.caveats import caveats, drift_of
-from runtime.published import beside_the_study
-from runtime.reasons import change, winner
-from runtime.verdict import verdict
+from runtime.report.batch_sizes import change, winner
+from runtime.report.findings import verdict
+from runtime.report.study import beside_the_study
+from runtime.report.warnings import caveats, drift_of
 
 
 def first(**speeds: tuple[float | None, ...]) -> str:

@@ -27,13 +27,14 @@ from profiler.capture.layer_graph import capture
 from profiler.execution import Captured, layer_seed
 from profiler.files import from_json
 from profiler.settings import UpdateRule
-from runtime import cli, data
-from runtime import verify as verification
-from runtime.launcher import Launcher, Settings
-from runtime.pool import WorkerPool
-from runtime.replay import Replay as Ours
-from runtime.types import CHANNELS, ChannelName, PartitionVerification, Verification
+from runtime.cli import main as cli
+from runtime.pipeline import Launcher, Settings
+from runtime.results import CHANNELS, ChannelName, PartitionVerification, Verification
+from runtime.supervisor import WorkerPool
+from runtime.verify import bit_identity as verification
 from runtime.verify import verify
+from runtime.verify.replay import Replay as Ours
+from runtime.worker import data
 
 WITNESSED = replace(SETTINGS, witness=True)
 

@@ -13,9 +13,10 @@ from profiler.capture import captured_model
 from profiler.measure import Clocks, measure_step
 from profiler.measure.whole_step import LEAST
 from profiler.settings import config as configuration
-from runtime.gloo import join, meeting_of, open_store
-from runtime.messages import Meeting
-from runtime.wires import SHORT_BYTES, answer_messages, sizes_of, time_messages
+from runtime.channels import join, meeting_of, open_store
+from runtime.links import answer_messages, sizes_of, time_messages
+from runtime.links.message_times import SHORT_BYTES
+from runtime.worker import Meeting
 
 SIZES = (SHORT_BYTES, 5_000, 400_000)
 

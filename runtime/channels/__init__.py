@@ -1,0 +1,14 @@
+"""Move tensors between the processes of a pipeline."""
+
+from typing import TYPE_CHECKING
+
+from profiler.public import on_demand
+
+if TYPE_CHECKING:
+    from runtime.channels.all_reduce import Averaging
+    from runtime.channels.channel import Channel, Cut
+    from runtime.channels.gloo import GlooChannel, blaming_the_neighbour, join, meeting_of, open_store, replicas_of
+    from runtime.channels.shared_memory import Arena
+    from runtime.channels.shm import SharedMemoryChannel, arena_bytes, doorbells
+else:
+    __getattr__ = on_demand(__name__)

@@ -1,0 +1,186 @@
+"""The channel over torch.distributed with gloo: point-to-point messages between ranks, one or several for each stage.
+
+A message is a whole slot, header included, so it always has the same size. A receive is posted one minibatch ahead,
+into a slot whose minibatch is done with; a send waits for an earlier one only when it needs that one's slot again.
+"""
+
+import contextlib
+import functools
+import os
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed import PrefixStore, TCPStore
+
+from optimizer.schedule import Crew
+from profiler.errors import one_line
+from runtime.channels.channel import Cut
+from runtime.channels.ring import Ring, ring_bytes
+from runtime.errors import InputError, NeighbourGone
+from runtime.worker import Meeting
+
+HOST, LOOPBACK = "127.0.0.1", "lo"
+FOR_EVER = timedelta(days=7)
+"""Gloo's own patience; a neighbour that hangs is noticed by the supervising parent long before."""
+OPENING_S = 30.0
+
+
+def open_store() -> TCPStore:
+    """Return the store where the ranks meet, on a free port of this machine; it ends with the last reference to it.
+
+    Raises:
+        InputError: No port can be opened.
+    """
+    try:
+        return TCPStore(HOST, 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=OPENING_S))
+    except (RuntimeError, ValueError) as error:
+        raise _unopened(error) from error
+
+
+def meeting_of(store: TCPStore) -> Meeting:
+    """Return how the processes of this machine find ``store``."""
+    return Meeting(host=HOST, port=store.port, prefix="", interface=LOOPBACK)
+
+
+def join(meeting: Meeting, rank: int, world_size: int) -> None:
+    """Make this process rank ``rank`` of those that meet; does nothing if it has joined.
+
+    Raises:
+        InputError: The others cannot be reached.
+    """
+    if dist.is_initialized():
+        return
+    if meeting.interface:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", meeting.interface)
+    try:
+        met = TCPStore(meeting.host, meeting.port, is_master=False, timeout=timedelta(seconds=OPENING_S))
+        store = PrefixStore(meeting.prefix, met)
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size, timeout=FOR_EVER)
+    except (RuntimeError, ValueError) as error:
+        raise _unopened(error) from error
+
+
+@functools.cache
+def replicas_of(crew: Crew, rank: int) -> "dist.ProcessGroup | None":
+    """Return the group of all replicas of this rank's stage; None where it is alone. Every rank has to ask for it.
+
+    The group lasts as long as the process, and so does what is known of it.
+    """
+    found = None
+    for stage in range(crew.stages):
+        ranks = crew.ranks(stage)
+        group = dist.new_group(list(ranks), timeout=FOR_EVER) if len(ranks) > 1 else None
+        if rank in ranks and isinstance(group, dist.ProcessGroup):
+            found = group
+    return found
+
+
+class GlooChannel:
+    """One rank's end of a cut."""
+
+    def __init__(self, cut: Cut, peers: Sequence[int], own: range, *, behind: bool) -> None:
+        """Make room for what is sent and received.
+
+        Args:
+            cut: What crosses.
+            peers: The ranks of the neighbouring stage, of which the one for a minibatch follows from its number.
+            own: The minibatches that this rank has.
+            behind: Whether the cut lies behind this rank's stage.
+        """
+        # The receiver posts one ahead: in front of its forward, slots of what is in flight and one more; in front of a
+        # backward, of that minibatch and the next.
+        activation_slots = cut.activation_slots if behind else cut.in_flight + 1
+        gradient_slots = 2 if behind else cut.gradient_slots
+        self._activations = _Half(cut.values, activation_slots, peers, 0, own)
+        self._gradients = _Half(cut.gradients, gradient_slots, peers, 1, own)
+
+    def send_activations(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
+        """Copy a minibatch's activations into a slot and send it."""
+        self._activations.send(minibatch, tensors)
+
+    def send_gradients(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
+        """Copy a minibatch's gradients into a slot and send it."""
+        self._gradients.send(minibatch, tensors)
+
+    def receive_activations(self, minibatch: int) -> list[Tensor]:
+        """Wait for a minibatch's activations."""
+        return self._activations.receive(minibatch)
+
+    def receive_gradients(self, minibatch: int) -> list[Tensor]:
+        """Wait for a minibatch's gradients."""
+        return self._gradients.receive(minibatch)
+
+    def blank_activations(self) -> list[Tensor]:
+        """Return zeros where activations lie."""
+        return self._activations.ring.blank()
+
+    def blank_gradients(self) -> list[Tensor]:
+        """Return zeros where gradients lie."""
+        return self._gradients.ring.blank()
+
+    def close(self) -> None:
+        """Wait until what was sent has been taken."""
+        self._activations.finish()
+        self._gradients.finish()
+
+
+class _Half:
+    """One direction: a ring, and the messages under way in its slots; a minibatch's slot follows from its place."""
+
+    def __init__(self, specs: Sequence, slots: int, peers: Sequence[int], direction: int, own: range) -> None:  # type: ignore[type-arg]
+        size = ring_bytes(specs, slots)
+        self.ring = Ring(torch.zeros(size, dtype=torch.uint8).numpy(), 0, specs, slots)
+        self._peers, self._direction, self._own = peers, direction, own
+        self._under_way: dict[int, dist.Work] = {}
+
+    def send(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
+        place = self._own.index(minibatch)
+        with blaming_the_neighbour():
+            self._finish(place - self.ring.slots)
+        self.ring.put(place, tensors)
+        with blaming_the_neighbour():
+            self._start(dist.isend, place)
+
+    def receive(self, minibatch: int) -> list[Tensor]:
+        place = self._own.index(minibatch)
+        with blaming_the_neighbour():
+            for wanted in (place, place + 1):
+                if wanted not in self._under_way and wanted < len(self._own):
+                    self._start(dist.irecv, wanted)
+            self._finish(place)
+        return self.ring.get(place)
+
+    def finish(self) -> None:
+        with blaming_the_neighbour():
+            for place in list(self._under_way):
+                self._finish(place)
+
+    def _start(self, verb, place: int) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+        minibatch = self._own[place]
+        peer = self._peers[minibatch % len(self._peers)]
+        work = verb(self.ring.message(place), peer, tag=2 * minibatch + self._direction)
+        assert work is not None
+        self._under_way[place] = work
+
+    def _finish(self, place: int) -> None:
+        work = self._under_way.pop(place, None)
+        if work is not None:
+            work.wait()
+
+
+@contextlib.contextmanager
+def blaming_the_neighbour() -> Iterator[None]:
+    """Tell what gloo raises as what it is: a rank at the other end has gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise NeighbourGone("a neighbouring stage has gone") from error
+
+
+def _unopened(error: Exception) -> InputError:
+    return InputError(
+        f"the gloo channel cannot be opened: {one_line(error)}; check GLOO_SOCKET_IFNAME, or use --channel shm"
+    )

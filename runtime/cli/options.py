@@ -1,0 +1,257 @@
+"""The options that running commands share, and what they stand for: settings, processes, the plan to run."""
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optimizer.plan import Plan
+from optimizer.planning import OPTIMIZED, Schemes, load_schemes, partition_names, plans_for
+from optimizer.schedule import FLUSH_EVERY, SEMANTICS, flush_width
+from profiler.cli import (
+    STAGES,
+    Parser,
+    add_common,
+    add_models,
+    configs,
+    counted,
+    duration,
+    fresh_profile,
+    note,
+    positive,
+)
+from profiler.errors import ConfigError
+from profiler.files import read_json
+from profiler.settings import Config
+from profiler.settings import config as configuration
+from runtime.cluster import agree_on_weights, placement
+from runtime.results import CHANNELS, ChannelName
+
+if TYPE_CHECKING:
+    from optimizer.planning import Planner
+    from runtime.cluster import World
+    from runtime.pipeline import Launcher, Settings
+    from runtime.supervisor import Watch, WorkerPool
+
+
+QUICK_BUDGET_S = 3.0
+"""How long a quick profile measures."""
+
+
+def add_running(command: Parser, *, on_nan: str) -> None:
+    """Add the options of every command that runs a pipeline; ``on_nan`` is what it does about a loss that is none."""
+    add_models(command, "torchvision model, or package.module:factory")
+    command.add_argument("--batches", type=positive, metavar="N", help="minibatches of a run")
+    command.add_argument("--schedule", choices=SEMANTICS, default="1f1b", help="order of the actions (default: 1f1b)")
+    command.add_argument(
+        "--flush-every", type=positive, metavar="M", help=f"minibatches an update in a flush (default: {FLUSH_EVERY})"
+    )
+    command.add_argument(
+        "--channel", type=channel, metavar="|".join(CHANNELS), help="shared memory, or gloo's messages (default: shm, "
+        "and gloo under torchrun)"
+    )  # fmt: skip
+    command.add_argument("--data", metavar="P.M:F", help="package.module:factory of pairs (inputs, labels)")
+    command.add_argument(
+        "--on-nan", choices=("stop", "warn"), default=on_nan, help=f"a loss that is no number (default: {on_nan})"
+    )
+    command.add_argument(
+        "--stall-timeout", type=duration, metavar="60s", help="how long one action may take before its stage has hung"
+    )
+    add_common(command)
+
+
+def add_ranks(command: Parser) -> None:
+    """Add the options of commands that torchrun may start as several ranks."""
+    command.add_argument("--plan", type=Path, metavar="FILE", help="plan that python -m optimizer -o wrote")
+    add_rank_timeout(command)
+
+
+def add_rank_timeout(command: Parser) -> None:
+    """Add ``--rank-timeout``."""
+    command.add_argument(
+        "--rank-timeout", type=duration, metavar="60s", help="how long a rank of torchrun may be late or silent"
+    )
+
+
+def channel(text: str) -> ChannelName:
+    """Parse the name of a channel."""
+    for name in CHANNELS:
+        if text == name:
+            return name
+    untested = "; NCCL has not been tested with this pipeline, and is refused until it has" if text == "nccl" else ""
+    raise argparse.ArgumentTypeError(f"'{text}' is no channel{untested}: use {' or '.join(CHANNELS)}")
+
+
+def settings_of(options: argparse.Namespace, config: Config, *, witness: bool = False) -> "Settings":
+    """Return how plans of ``config`` are to be run.
+
+    Raises:
+        ConfigError: ``--flush-every`` stands beside a schedule that does not take it.
+    """
+    from profiler.capture import SEED
+    from runtime.pipeline import Settings
+
+    if options.flush_every and flush_width(options.schedule, 2) != 2:
+        raise ConfigError(f"--flush-every says nothing to --schedule {options.schedule}; use 1f1b-flush or gpipe")
+    return Settings(
+        rule=config.rule,
+        seed=SEED,
+        schedule=options.schedule,
+        flush_every=options.flush_every or FLUSH_EVERY,
+        channel=options.channel or ("gloo" if placement() else "shm"),
+        data=options.data or config.data,
+        vocabulary=config.vocabulary,
+        on_nan=options.on_nan,
+        witness=witness,
+    )
+
+
+def pool_of(options: argparse.Namespace, cores: tuple[int, ...], world: "World | None" = None) -> "WorkerPool":
+    """Start a process for each core: for every stage, or for that of this rank."""
+    from runtime.supervisor import WorkerPool
+
+    if world:
+        return WorkerPool(cores, stall_timeout_s=options.stall_timeout, ranks=(world.rank,), look=world.look)
+    return WorkerPool(cores, stall_timeout_s=options.stall_timeout)
+
+
+@contextmanager
+def launcher_of(
+    options: argparse.Namespace,
+    config: Config,
+    pool: "WorkerPool",
+    settings: "Settings",
+    watch: "Watch | None" = None,
+    *,
+    world: "World | None" = None,
+) -> Iterator["Launcher"]:
+    """Build the model that ``config`` names and get ready to run plans of it; say so if a run diverged.
+
+    Raises:
+        InputError: Other ranks have built something else.
+    """
+    from profiler.capture import captured_model
+    from runtime.pipeline import Launcher
+
+    with closing(Launcher(captured_model(config), pool, settings, watch, world)) as launcher:
+        if world:
+            agree_on_weights(world, launcher)
+        yield launcher
+    if launcher.diverged:
+        sentence = "the loss is no longer a finite number: training diverged; lower lr in a configuration file"
+        note(f"{config.model}: {sentence}", quiet=options.quiet)
+
+
+def cores_of(options: argparse.Namespace, stages: int) -> tuple[int, ...]:
+    """Return a core for each stage, and say on stderr where they are too few; under torchrun, that of this rank."""
+    from profiler.machine import affinity_variables, usable_cores
+    from runtime.pipeline import comparable, cores_for
+    from runtime.report import sharing
+
+    usable = usable_cores(options.cores)
+    if place := placement():
+        return (usable[place.local_rank % len(usable)],)
+    cores = cores_for(stages, usable)
+    if not comparable(cores):
+        bound = affinity_variables()
+        cause = f" The environment binds threads to cores{bound}." if bound else ""
+        note(f"{sharing(len(cores), len(set(cores)))}{cause}", quiet=options.quiet)
+    return cores
+
+
+def planner_of(options: argparse.Namespace, config: Config) -> "Planner":
+    """Return what plans ``config``, from the kept profile or one that is measured now; a quick one with ``--quick``.
+
+    Raises:
+        ModelError: There is no such model, or no such data.
+    """
+    from optimizer.planning import Planner
+    from profiler.capture import find
+    from profiler.machine import usable_cores
+    from profiler.measure import FOLDER
+
+    quick = getattr(options, "quick", False)
+    if data := options.data or config.data:
+        find(data)  # before anything is measured
+    profile = fresh_profile(
+        config,
+        usable_cores(options.cores)[0],
+        quiet=options.quiet,
+        budget_s=QUICK_BUDGET_S if quick else None,
+        folder=FOLDER / "quick" if quick else FOLDER,
+    )
+    return Planner(profile, options.stages or STAGES, config.batches)
+
+
+def plans_of(
+    options: argparse.Namespace,
+    config: Config,
+    names: list[str],
+    schemes: Schemes,
+    *,
+    planner: "Planner | None" = None,
+    report: Callable[[str], None] | None = None,
+) -> dict[str, Plan]:
+    """Return the plans of some partitions; what the model does not allow is told to ``report``, or on stderr.
+
+    Raises:
+        ConfigError: The model allows none of them.
+    """
+    found = plans_for(
+        names,
+        planner or planner_of(options, config),
+        schemes,
+        report or (lambda sentence: note(sentence, quiet=options.quiet)),
+    )
+    if not found:
+        raise ConfigError(f"{config.model} allows none of {', '.join(names)}; use fewer --stages")
+    return found
+
+
+def one_plan(options: argparse.Namespace) -> tuple[Config, Plan]:
+    """Return the plan to run and the configuration that goes with it.
+
+    Raises:
+        ConfigError: Not exactly one plan is named.
+    """
+    if options.plan:
+        return _read(options)
+    if not options.model and not options.config:
+        raise ConfigError("nothing to run is named; add --plan plan.json, or --model resnet50, say")
+    wanted = configs(options)
+    if len(wanted) > 1:
+        raise ConfigError("run takes one model; compare takes several")
+    schemes = load_schemes()
+    names = partition_names([options.partition or OPTIMIZED], schemes)
+    if len(names) > 1:
+        raise ConfigError("run takes one partition; compare takes several")
+    return wanted[0], plans_of(options, wanted[0], names, schemes)[names[0]]
+
+
+def _read(options: argparse.Namespace) -> tuple[Config, Plan]:
+    path: Path = options.plan
+    sizes = any((options.batch_size, options.image_size, options.sample_shape, options.vocabulary))
+    if options.model or options.partition or sizes:
+        raise ConfigError("--plan names model, batch and split; leave out --model, --partition and the sizes")
+    plan = read_json(path, Plan)
+    if options.stages not in (None, len(plan.stages)):
+        raise ConfigError(f"{path} has {counted(len(plan.stages), 'stage')}; leave out --stages {options.stages}")
+    changes = {
+        "batch_size": plan.batch_size,
+        "sample_shape": plan.input_shape[1:],
+        "vocabulary": plan.vocabulary or None,
+        "batches": options.batches,
+    }
+    given = configuration.load(options.config) if options.config else configuration.for_model(plan.model)
+    config = configuration.override(given, changes)
+    if config.model != plan.model:
+        raise ConfigError(
+            f"{path} is for {plan.model} and {options.config} for {config.model}; name a plan of the same"
+        )
+    if config.rule.momenta != plan.momenta:
+        raise ConfigError(
+            f"{path} was planned for an update rule that keeps {counted(plan.momenta, 'tensor')} for each weight, "
+            f"and {config.rule.kind} keeps {config.rule.momenta}; name the --config FILE it was made with"
+        )
+    return config, plan

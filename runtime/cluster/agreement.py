@@ -1,0 +1,46 @@
+"""Refuse to run where ranks differ in what has to be the same on all of them, and name the one that differs."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from runtime.cluster.protocol import Member
+from runtime.cluster.session import World
+from runtime.errors import InputError
+
+_SHOWN = 12
+
+
+def agree(world: World, topic: str, facts: Mapping[str, str]) -> None:
+    """Compare this rank's facts with those of all others.
+
+    Args:
+        world: All ranks.
+        topic: A name for this comparison.
+        facts: Name and value; a long value, such as a digest, is told by its beginning.
+
+    Raises:
+        InputError: A rank differs; the same sentence on every rank.
+        RunError: A rank has failed meanwhile.
+    """
+    found = world.all_gather(topic, msgspec.json.encode(dict(facts)))
+    refuse_difference(world.members, [msgspec.json.decode(one, type=dict[str, str]) for one in found])
+
+
+def refuse_difference(members: Sequence[Member], facts: Sequence[Mapping[str, str]]) -> None:
+    """Name the first rank whose facts are not those of most.
+
+    Raises:
+        InputError: There is one.
+    """
+    for name in facts[0]:
+        values = [one.get(name, "nothing") for one in facts]
+        usual = Counter(values).most_common(1)[0][0]  # of equals, that of the lowest rank
+        for member, value in zip(members, values, strict=True):
+            if value != usual:
+                other = members[values.index(usual)]
+                raise InputError(
+                    f"{member} has another {name} ({value[:_SHOWN]}) than {other} ({usual[:_SHOWN]}); give every rank "
+                    "the same plan, configuration and options, and install the same versions on every host"
+                )

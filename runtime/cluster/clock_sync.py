@@ -1,0 +1,72 @@
+"""Bring the reports of all stages together, their times on the clock of the first stage's host.
+
+Clocks of two hosts differ by an offset that drifts, by some millionths. It is read before and after the run, and is
+taken to change evenly in between.
+"""
+
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from profiler.machine import physical_core
+from runtime.worker import Report, StageReport
+
+if TYPE_CHECKING:
+    from runtime.cluster.session import World
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What has to be added to this host's clock when it shows ``at_s``, and its error at most, in seconds."""
+
+    at_s: float
+    offset_s: float
+    error_s: float
+
+
+def reading(world: "World | None") -> Reading:
+    """Compare this host's clock with that of the first stage's; where all stages are here, it is the same."""
+    offset_s, error_s = world.clock() if world else (0.0, 0.0)
+    return Reading(time.perf_counter(), offset_s, error_s)
+
+
+def shifted(report: Report, before: Reading, after: Reading) -> Report:
+    """Return the report with its times as the other clock would have shown them."""
+    span_s = after.at_s - before.at_s
+    rate = (after.offset_s - before.offset_s) / span_s if span_s else 0.0
+
+    def there_s(here_s: float) -> float:
+        return here_s + before.offset_s + (here_s - before.at_s) * rate
+
+    actions = tuple(
+        replace(one, start_s=there_s(one.start_s), computed_s=there_s(one.computed_s), end_s=there_s(one.end_s))
+        for one in report.actions
+    )
+    return replace(report, actions=actions)
+
+
+def placed(
+    world: "World | None", cores: Sequence[int], reports: Sequence[Report], before: Reading, after: Reading
+) -> list[StageReport]:
+    """Say where the reports of the stages that are here come from, and put their times on the common clock."""
+    boot = world.here.boot if world else ""
+    return [
+        StageReport(
+            report=shifted(report, before, after) if world else report,
+            host=socket.gethostname(),
+            core=core,
+            physical_core=(boot, *physical_core(core)),
+            clock_error_s=max(before.error_s, after.error_s),
+        )
+        for report, core in zip(reports, cores, strict=True)
+    ]
+
+
+def all_reports(world: "World", topic: str, here: Sequence[StageReport]) -> list[StageReport]:
+    """Return the reports of all stages in their order, on every rank."""
+    found = world.all_gather(topic, msgspec.msgpack.encode(here))
+    return [report for one in found for report in msgspec.msgpack.decode(one, type=list[StageReport])]

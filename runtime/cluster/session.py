@@ -1,0 +1,360 @@
+"""The ranks of one run, as each of them sees the others: they exchange facts, watch each other, and end together.
+
+Every rank has a line to rank 0. A thread serves the lines whatever the rank is at: it sends signs of life, answers for
+the clock, and takes in what comes. Once a rank fails, or is silent for too long, rank 0's verdict reaches everyone, and
+whatever a rank is waiting for ends with it.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+
+import msgspec
+
+from profiler.errors import StageplanError, one_line
+from runtime.cluster.protocol import (
+    Doing,
+    Fault,
+    Line,
+    Member,
+    Message,
+    Part,
+    Piece,
+    Ping,
+    Pong,
+    Sign,
+    Verdict,
+    Whole,
+)
+from runtime.cluster.root_cause import GRACE_S, Jury, silence
+from runtime.errors import Ended, InputError, NeighbourGone, RunError
+from runtime.worker import Meeting, Progress
+
+BEAT_S = 0.25
+"""How often a rank gives a sign of life."""
+LEAD = 0
+PIECE_BYTES = 1 << 20
+FINISH_S = 2.0
+"""How long the last messages may take to arrive."""
+PINGS = 30
+_GONE = (OSError, EOFError, msgspec.DecodeError, msgspec.ValidationError)
+
+
+class World:
+    """One rank's view of all ranks.
+
+    Attributes:
+        rank: This one.
+        members: All of them.
+        meeting: Where the stages' processes meet for gloo.
+    """
+
+    def __init__(
+        self,
+        rank: int,
+        members: Sequence[Member],
+        lines: dict[int, Line],
+        meeting: Meeting,
+        *,
+        timeout_s: float,
+        stall_s: float,
+    ) -> None:
+        """Start to serve the lines.
+
+        Args:
+            rank: This rank.
+            members: All ranks.
+            lines: To every other rank, on rank 0; elsewhere to rank 0.
+            meeting: Where the stages' processes meet.
+            timeout_s: How long a rank may be silent.
+            stall_s: How long all may wait for each other.
+        """
+        self.rank, self.members, self.meeting = rank, tuple(members), meeting
+        self._lines, self._timeout_s = lines, timeout_s
+        self._jury = Jury(members, timeout_s, stall_s)
+        self._verdict: Verdict | None = None
+        self._told: StageplanError | None = None
+        self._changed = threading.Condition()
+        self._parts: dict[str, dict[int, bytes]] = {}
+        self._wholes: dict[str, tuple[bytes, ...]] = {}
+        self._memory: memoryview | None = None
+        self._pongs: dict[int, tuple[float, float]] = {}
+        self._doing: dict[int, Doing] = {}
+        self._heard_s = dict.fromkeys(lines, time.perf_counter())
+        self._open, self._parent = True, os.getppid()
+        self._thread = threading.Thread(target=self._serve, name="stageplan-world", daemon=True)
+        self._thread.start()
+
+    def keep(self, store: object) -> None:
+        """Hold on to the store that the stages' processes meet at, which ends with its last holder."""
+        self._store = store
+
+    @property
+    def size(self) -> int:
+        """How many ranks there are."""
+        return len(self.members)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is rank 0."""
+        return self.rank == LEAD
+
+    @property
+    def here(self) -> Member:
+        """This rank."""
+        return self.members[self.rank]
+
+    def look(self, progress: Sequence[Progress] = ()) -> None:
+        """Note what the stage that is here does, and end with the others if the run is over.
+
+        Raises:
+            RunError: It is over, by a rank's fault.
+            InputError: Likewise, by what the user gave.
+        """
+        now_s = time.perf_counter()
+        for one in progress:
+            self._doing[self.rank] = Doing(
+                int(one.phase), max(0.0, now_s - one.since_s), one.busy_s, one.done, one.total, one.doing
+            )
+        if self._verdict:
+            self._told = _error_of(self._verdict)
+            raise self._told
+
+    def all_gather(self, topic: str, content: bytes) -> tuple[bytes, ...]:
+        """Contribute to a topic and wait for all ranks to do so; topics are used once.
+
+        Raises:
+            RunError, InputError: As ``look``.
+        """
+        if self.leads:
+            self._take_part(self.rank, Part(topic, content))
+        else:
+            self._send(LEAD, Part(topic, content))
+        self._wait_for(lambda: topic in self._wholes)
+        return self._wholes[topic]
+
+    def put_together(self, topic: str, memory: memoryview, regions: Sequence[tuple[int, int]]) -> None:
+        """Copy regions (offset, bytes) of every other rank's ``memory`` to where they lie in rank 0's.
+
+        Raises:
+            RunError, InputError: As ``look``.
+        """
+        if self.leads:
+            self._memory = memory
+        self.all_gather(f"{topic}: room", b"")
+        if not self.leads:
+            for offset, size in regions:
+                for start in range(offset, offset + size, PIECE_BYTES):
+                    end = min(start + PIECE_BYTES, offset + size)
+                    self.look()
+                    self._send(LEAD, Piece(start, bytes(memory[start:end])))
+        self.all_gather(f"{topic}: there", b"")
+        self._memory = None
+
+    def clock(self) -> tuple[float, float]:
+        """Return what to add to this rank's monotonic clock for rank 0's, and its error at most, in seconds.
+
+        Of some round trips the quickest counts: rank 0 read its clock between sending and receiving (Cristian,
+        "Probabilistic clock synchronization", 1989).
+
+        Raises:
+            RunError, InputError: As ``look``.
+        """
+        if self.leads:
+            return 0.0, 0.0
+        best = (0.0, float("inf"))
+        for number in range(PINGS):
+            sent_s = time.perf_counter()
+            self._send(LEAD, Ping(number))
+            self._wait_for(lambda number=number: number in self._pongs)  # type: ignore[misc]
+            received_s, there_s = self._pongs.pop(number)
+            best = min(best, (there_s - (sent_s + received_s) / 2, (received_s - sent_s) / 2), key=lambda one: one[1])
+        return best
+
+    @contextmanager
+    def ending_together(self) -> Iterator[None]:
+        """End with the context on every rank alike: all are done, or all tell the same fault.
+
+        Raises:
+            RunError, InputError: As ``look``.
+        """
+        try:
+            yield
+            self.all_gather("the end", b"")
+        except BaseException as error:
+            if error is self._told:
+                raise
+            verdict = self._verdict_on(error)
+            if isinstance(error, StageplanError) and verdict:
+                raise _error_of(verdict) from error
+            raise
+        finally:
+            self._close()
+
+    def _verdict_on(self, error: BaseException) -> Verdict | None:
+        """Tell the others what has happened here, and return what is said of it everywhere, if that comes in time."""
+        fault = self._fault(error)
+        if self.leads:
+            with self._changed:
+                self._jury.hear(fault, time.perf_counter())
+        else:
+            self._send(LEAD, fault)
+        deadline = time.perf_counter() + (self._timeout_s if fault.cause == "neighbour" else 0) + 4 * GRACE_S
+        with self._changed:
+            while self._verdict is None and time.perf_counter() < deadline:
+                self._changed.wait(BEAT_S)
+            return self._verdict
+
+    def _fault(self, error: BaseException) -> Fault:
+        notes = tuple(getattr(error, "__notes__", ()))
+        if isinstance(error, StageplanError):
+            if error.exit_code == InputError.exit_code:
+                return Fault(self.rank, "input", str(error))
+            away = isinstance(error, (NeighbourGone, Ended))
+            return Fault(self.rank, "neighbour" if away else "stage", str(error), notes)
+        what = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {one_line(error)}"
+        return Fault(self.rank, "stage", what, notes)
+
+    def _wait_for(self, there: Callable[[], bool]) -> None:
+        with self._changed:
+            while not there():
+                self.look()
+                self._changed.wait(BEAT_S)
+
+    def _send(self, rank: int, message: Message) -> None:
+        line = self._lines.get(rank)
+        try:
+            if line:
+                line.send(message)
+        except _GONE:
+            if line:
+                line.break_off()
+
+    def _serve(self) -> None:
+        """Serve the lines until the world is closed; a bug in here ends the run, too."""
+        try:
+            self._serve_lines()
+        except Exception as error:  # noqa: BLE001 - a thread that dies quietly would leave every rank waiting
+            for line in self._lines.values():
+                line.break_off()
+            self._accept(Verdict(f"{self.here}: {type(error).__name__}: {one_line(error)}", (), 1))
+
+    def _serve_lines(self) -> None:
+        next_beat_s = 0.0
+        while self._open:
+            ranks = {line.fileno(): rank for rank, line in self._lines.items()}
+            for descriptor in wait(list(ranks), BEAT_S / 2):
+                self._receive(ranks[descriptor])  # type: ignore[index]  # what was given is what comes back
+            now_s = time.perf_counter()
+            if now_s >= next_beat_s:
+                next_beat_s = now_s + BEAT_S
+                for rank in list(self._lines):
+                    self._send(rank, Sign(self._doing.get(self.rank)))
+            self._judge(now_s)
+            if os.getppid() != self._parent:  # the launcher has gone, and would leave this process behind
+                self._parent = os.getppid()
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def _receive(self, rank: int) -> None:
+        try:
+            message = self._lines[rank].receive()
+        except _GONE:
+            self._lost(rank)
+            return
+        now_s = time.perf_counter()
+        self._heard_s[rank] = now_s
+        match message:
+            case Sign(doing):
+                self._doing |= {rank: doing} if doing else {}
+            case Ping(number):
+                self._send(rank, Pong(number, time.perf_counter()))
+            case Part():
+                self._take_part(rank, message)
+            case Piece(offset, content):
+                assert self._memory is not None
+                self._memory[offset : offset + len(content)] = content
+            case _:
+                self._note(message, now_s)
+
+    def _note(self, message: Message, now_s: float) -> None:
+        with self._changed:
+            match message:
+                case Whole(topic, contents):
+                    self._wholes[topic] = contents
+                case Pong(number, at_s):
+                    self._pongs[number] = now_s, at_s
+                case Fault():
+                    self._jury.hear(message, now_s)
+                case Verdict():
+                    self._verdict = self._verdict or message
+            self._changed.notify_all()
+
+    def _take_part(self, rank: int, part: Part) -> None:
+        with self._changed:
+            parts = self._parts.setdefault(part.topic, {})
+            parts[rank] = part.content
+            if len(parts) < self.size:
+                return
+            whole = Whole(part.topic, tuple(parts[one] for one in range(self.size)))
+        for other in list(self._lines):
+            self._send(other, whole)
+        with self._changed:
+            self._wholes[part.topic] = whole.contents
+            self._changed.notify_all()
+
+    def _lost(self, rank: int) -> None:
+        """Blame a rank whose line broke, and close that."""
+        line = self._lines.pop(rank)
+        fault = self._jury.fault_of(rank, "its process has ended without a word, or the line to it broke")
+        line.close()
+        self._heard_s.pop(rank, None)
+        if self.leads:
+            with self._changed:
+                self._jury.hear(fault, time.perf_counter())
+        else:
+            self._accept(Verdict(self._jury.sentence_of(fault), (), 1))
+
+    def _judge(self, now_s: float) -> None:
+        """On rank 0, find the verdict and spread it; elsewhere, give rank 0 up if it is silent."""
+        if self._verdict:
+            return
+        if self.leads:
+            with self._changed:
+                self._jury.note_silence(self._heard_s, now_s)
+                self._jury.note_standstill(self._doing, now_s)
+                verdict = self._jury.verdict(now_s)
+            if verdict:
+                for rank in list(self._lines):
+                    self._send(rank, verdict)
+                self._accept(verdict)
+        elif now_s - self._heard_s.get(LEAD, now_s) > self._timeout_s:
+            self._lines.pop(LEAD).close()
+            reason = silence(now_s - self._heard_s[LEAD])
+            self._accept(Verdict(f"{self.members[LEAD]}: {reason} (seen from {self.here})", (), 1))
+
+    def _accept(self, verdict: Verdict) -> None:
+        with self._changed:
+            self._verdict = self._verdict or verdict
+            self._changed.notify_all()
+
+    def _close(self) -> None:
+        self._open = False
+        self._thread.join()
+        deadline = time.monotonic() + FINISH_S
+        for line in self._lines.values():
+            line.finish()
+        for line in self._lines.values():
+            line.drain(deadline)
+            line.close()
+
+
+def _error_of(verdict: Verdict) -> RunError | InputError:
+    kind = InputError if verdict.exit_code == InputError.exit_code else RunError
+    error = kind(verdict.sentence)
+    for note in verdict.notes:
+        error.add_note(note)
+    return error

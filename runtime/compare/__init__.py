@@ -1,0 +1,16 @@
+"""Run partitions of a model against each other, and work out what that shows."""
+
+from typing import TYPE_CHECKING
+
+from profiler.public import on_demand
+
+if TYPE_CHECKING:
+    from runtime.compare.baselines import Baselines
+    from runtime.compare.comparison import BaselineComparison, Comparison, PartitionComparison, Spread
+    from runtime.compare.ranking import agreement, coverage, tied
+    from runtime.compare.records import RunRecord
+    from runtime.compare.request import Request, begun, typed
+    from runtime.compare.resume import kept, set_aside
+    from runtime.compare.rounds import ALONE_MINIBATCHES, Step, compare, steps
+else:
+    __getattr__ = on_demand(__name__)

@@ -1,0 +1,164 @@
+"""One process of a baseline: train the plain way, and say on stdout how many samples a second that made.
+
+process      the training loop, on one thread or several
+ddp          DistributedDataParallel over gloo, a minibatch in each process
+pipelining   torch.distributed.pipelining's Schedule1F1B with our split, eight micro-batches an update
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import torch
+import torch.distributed as dist
+from torch import Tensor, fx, nn
+from torch.optim import Optimizer
+
+from optimizer.export import MICRO_BATCHES
+from profiler.capture import inputs, layer_name, models
+from profiler.execution import heads, loss
+from profiler.machine import settle
+from profiler.settings import UpdateRule
+from runtime.compare.baselines import Kind, Spec
+from runtime.worker import tie_to
+
+WARM_UP_UPDATES = 2
+
+
+def main() -> None:
+    """Read what to do from stdin and do it."""
+    spec = msgspec.json.decode(sys.stdin.buffer.read(), type=Spec)
+    if not tie_to(spec.parent):
+        return
+    results = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what user code prints is no result
+    _set(spec)
+    if spec.world_size > 1:
+        _meet(spec)
+    step, minibatches = PREPARE[spec.kind](spec)
+    updates = max(1, round(spec.config.batches / minibatches))
+    for _ in range(WARM_UP_UPDATES):
+        step()
+    start_s = time.perf_counter()
+    for _ in range(updates):
+        step()
+    speed = updates * minibatches * spec.config.batch_size / (time.perf_counter() - start_s)
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    print(speed, file=results, flush=True)
+
+
+def _set(spec: Spec) -> None:
+    """Take the cores: all of them as installed, with the stages' process settings when tuned."""
+    if spec.tuned:
+        settle(*(spec.cores if spec.kind == "process" else spec.cores[spec.rank : spec.rank + 1]))
+        return
+    os.sched_setaffinity(0, spec.cores)
+    torch.set_num_threads(spec.threads)
+
+
+def _meet(spec: Spec) -> None:
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(spec.port), "GLOO_SOCKET_IFNAME": "lo"}
+    dist.init_process_group("gloo", rank=spec.rank, world_size=spec.world_size)
+
+
+def _built(spec: Spec) -> tuple[nn.Module, Tensor, Tensor]:
+    """Return the model and a minibatch; images and convolutions have their channels last when tuned."""
+    config = spec.config
+    model = models.build(config.model, config.classes, spec.seed)
+    generator = torch.Generator().manual_seed(spec.seed)
+    made = inputs(config.input_shape, config.vocabulary, generator)
+    if spec.tuned:
+        model.to(memory_format=torch.channels_last)
+    else:
+        made = made.contiguous()
+    with torch.no_grad():
+        classes = heads(model(made))[0].shape[1]
+    return model, made, torch.randint(classes, (config.batch_size,), generator=generator)
+
+
+def _rule(rule: UpdateRule, model: nn.Module, *, tuned: bool) -> Optimizer:
+    common: dict[str, Any] = {"lr": rule.lr, "weight_decay": rule.weight_decay, "fused": True if tuned else None}
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if rule.name == "sgd":
+        return torch.optim.SGD(parameters, momentum=rule.momentum, nesterov=rule.nesterov, **common)
+    common |= {"betas": rule.betas, "eps": rule.eps}
+    return torch.optim.Adam(parameters, **common) if rule.name == "adam" else torch.optim.AdamW(parameters, **common)
+
+
+Step = tuple[Callable[[], None], int]
+"""What makes one update, and how many minibatches it takes."""
+
+
+def _plain(spec: Spec) -> Step:
+    model, made, labels = _built(spec)
+    return _loop(spec, model, made, labels), 1
+
+
+def _replicas(spec: Spec) -> Step:
+    model, made, labels = _built(spec)
+    return _loop(spec, nn.parallel.DistributedDataParallel(model), made, labels), spec.world_size
+
+
+def _loop(spec: Spec, model: nn.Module, made: Tensor, labels: Tensor) -> Callable[[], None]:
+    rule = _rule(spec.config.rule, model, tuned=spec.tuned)
+
+    def step() -> None:
+        rule.zero_grad()
+        torch.autograd.backward(loss(heads(model(made)), labels))
+        rule.step()
+
+    return step
+
+
+def _pipeline(spec: Spec) -> Step:
+    from torch.distributed.pipelining import PipelineStage, Schedule1F1B
+    from torch.fx.passes.split_module import split_module
+
+    model, made, labels = _built(spec)
+    whole = fx.symbolic_trace(model)
+    home = {layer: number for number, layers in enumerate(spec.stages) for layer in layers}
+    names = _layer_names(whole)
+    split = split_module(whole, model, lambda node: home[names[node]])
+    own = getattr(split, f"submod_{spec.rank}")
+    _out_of_place(own)
+    last = spec.world_size - 1
+    stage = PipelineStage(own, spec.rank, spec.world_size, torch.device("cpu"))
+    schedule = Schedule1F1B(stage, MICRO_BATCHES, loss_fn=lambda output, target: loss(heads(output), target))
+    rule = _rule(spec.config.rule, own, tuned=spec.tuned)
+    all_inputs, all_labels = torch.cat([made] * MICRO_BATCHES), torch.cat([labels] * MICRO_BATCHES)
+
+    def step() -> None:
+        rule.zero_grad()
+        given = (all_inputs,) if spec.rank == 0 else ()
+        schedule.step(*given, target=all_labels if spec.rank == last else None)
+        rule.step()
+
+    return step, MICRO_BATCHES
+
+
+def _layer_names(whole: fx.GraphModule) -> Mapping[fx.Node, str]:
+    """Return what the plan calls each node."""
+    taken: dict[str, fx.Node] = {}
+    for node in whole.graph.nodes:
+        if node.op in ("call_module", "call_function", "call_method"):
+            taken[layer_name(node, taken)] = node
+    return {node: name for name, node in taken.items()}
+
+
+def _out_of_place(own: fx.GraphModule) -> None:
+    """Let no layer overwrite what its stage received, which is a leaf of its graph."""
+    received = [node for node in own.graph.nodes if node.op == "placeholder"]
+    for node in {user for one in received for user in one.users if user.op == "call_module"}:
+        module = own.get_submodule(str(node.target))
+        if getattr(module, "inplace", False):
+            module.inplace = False  # type: ignore[assignment]
+
+
+PREPARE: dict[Kind, Callable[[Spec], Step]] = {"process": _plain, "ddp": _replicas, "pipelining": _pipeline}
+
+if __name__ == "__main__":
+    main()

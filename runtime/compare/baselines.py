@@ -1,0 +1,166 @@
+"""What a user would run instead: start such a training on the same cores, and take its throughput.
+
+Each runs as installed, with torch's defaults for memory format, allocator and update rule, and tuned, with the process
+settings that our stages have. Processes are started for each run and ended after it, so that none of them takes part in
+another's memory.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from tempfile import TemporaryFile
+from typing import IO, Literal
+
+import msgspec
+
+from optimizer.export import MICRO_BATCHES
+from optimizer.plan import Plan
+from profiler.capture import SEED
+from profiler.settings import Config
+from runtime.compare.comparison import BaselineComparison
+from runtime.errors import RunError
+from runtime.supervisor import uninterrupted
+
+Kind = Literal["process", "ddp", "pipelining"]
+START_S = 120.0
+"""How long starting and warming up may take where nothing is known."""
+GENEROSITY = 20.0
+TICK_S = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """What one process of a baseline is told.
+
+    Attributes:
+        threads: Of the ``process`` kind; the others have one each.
+        cores: Those of the whole baseline.
+        stages: The layers of each stage, for ``pipelining``.
+    """
+
+    kind: Kind
+    tuned: bool
+    threads: int
+    config: Config
+    seed: int
+    cores: tuple[int, ...]
+    rank: int = 0
+    world_size: int = 1
+    port: int = 0
+    parent: int = 0
+    stages: tuple[tuple[str, ...], ...] = ()
+
+
+class Baselines:
+    """The baselines of one comparison.
+
+    Attributes:
+        rows: Of the comparison, before anything ran.
+    """
+
+    def __init__(self, config: Config, plan: Plan, cores: Sequence[int]) -> None:
+        """Prepare them.
+
+        Args:
+            config: Model, minibatch, update rule, and the minibatches of a run.
+            plan: Whose split torch's pipeline takes.
+            cores: Where they run.
+        """
+        self._config, self._plan, self._cores = config, plan, tuple(cores)
+        count = len(set(cores))
+        kinds: dict[str, tuple[Kind, int, str]] = {
+            "one process, 1 thread": ("process", 1, "synchronous, one update a minibatch"),
+            f"one process, {count} threads": ("process", count, "synchronous, one update a minibatch"),
+            f"DistributedDataParallel, {count} × gloo": ("ddp", 1, f"synchronous, one update for {count} minibatches"),
+            "torch.distributed.pipelining 1F1B": (
+                "pipelining", 1, f"synchronous, one update for {MICRO_BATCHES} minibatches",
+            ),
+        }  # fmt: skip
+        if count == 1:
+            kinds = dict(list(kinds.items())[:1])
+        self.rows: tuple[BaselineComparison, ...] = tuple(
+            BaselineComparison(name=name, tuned=tuned, semantics=semantics)
+            for name, (_, _, semantics) in kinds.items()
+            for tuned in (False, True)
+        )
+        self._kinds = {one.row: (*kinds[one.name][:2], one.tuned) for one in self.rows}
+
+    def run(self, row: str) -> float:
+        """Train on one baseline and return its samples per second.
+
+        Raises:
+            RunError: It failed, or took far too long.
+        """
+        kind, threads, tuned = self._kinds[row]
+        own = {"process": tuple(dict.fromkeys(self._cores))[:threads], "ddp": tuple(dict.fromkeys(self._cores))}
+        cores = own.get(kind, self._cores)
+        world = 1 if kind == "process" else len(cores)
+        spec = Spec(
+            kind=kind,
+            tuned=tuned,
+            threads=threads,
+            config=self._config,
+            seed=SEED,
+            cores=cores,
+            world_size=world,
+            port=_free_port() if world > 1 else 0,
+            parent=os.getpid(),
+            stages=self._plan.split,
+        )
+        whole_s = sum(stage.total_s for stage in self._plan.stages) * (self._config.batches + 2 * MICRO_BATCHES) * world
+        return _speed(row, spec, START_S + GENEROSITY * whole_s)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _speed(row: str, spec: Spec, patience_s: float) -> float:
+    """Run all processes of a baseline; the first one says how fast it was."""
+    command = [sys.executable, "-m", "runtime.compare.baseline_process"]
+    with ExitStack() as stack:
+        said = [stack.enter_context(TemporaryFile("w+", errors="replace")) for _ in range(2 * spec.world_size)]
+        processes: list[subprocess.Popen[bytes]] = []
+        stack.callback(_end, processes)
+        for rank in range(spec.world_size):
+            told = stack.enter_context(TemporaryFile())
+            told.write(msgspec.json.encode(replace(spec, rank=rank)))
+            told.seek(0)
+            with uninterrupted():
+                process = subprocess.Popen(command, stdin=told, stdout=said[2 * rank], stderr=said[2 * rank + 1])
+                processes.append(process)
+        _wait(row, processes, said[1::2], time.monotonic() + patience_s)
+        said[0].seek(0)
+        return float(said[0].read())
+
+
+def _wait(row: str, processes: Sequence[subprocess.Popen[bytes]], errors: Sequence[IO[str]], until_s: float) -> None:
+    """Wait until all processes have ended well.
+
+    Raises:
+        RunError: One ended otherwise, or they take too long.
+    """
+    while None in (codes := [one.poll() for one in processes]) or any(codes):
+        failed = next((rank for rank, code in enumerate(codes) if code), None)
+        if failed is not None:
+            errors[failed].seek(0)
+            lines = errors[failed].read().strip().splitlines() or [f"it ended with {codes[failed]}"]
+            raise RunError(f"the baseline {row} failed in process {failed}: {lines[-1]}; leave --baselines out")
+        if time.monotonic() > until_s:
+            raise RunError(f"the baseline {row} is far slower than its layers are; leave --baselines out")
+        time.sleep(TICK_S)
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    with uninterrupted():
+        for one in processes:
+            one.kill()
+        for one in processes:
+            one.wait()

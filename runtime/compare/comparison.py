@@ -1,0 +1,231 @@
+"""The comparison of several partitions of one model: a frozen dataclass that is a JSON file, and all a report needs.
+
+``runs`` and ``alone`` are what was measured, in order; everything else about partitions is worked out from them, so an
+unfinished file says where to go on. Seconds, bytes and samples throughout; what is per stage is per minibatch.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from optimizer.plan import Plan
+from optimizer.schedule import FLUSH_EVERY, Schedule, ScheduleName, schedule_of
+from profiler.profile import Machine
+from profiler.settings import UpdateRule
+from runtime.compare.records import LayerCost, RunRecord
+from runtime.results import ChannelName
+
+FORMAT_VERSION: Literal[3] = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """The median of some runs with a 95% bootstrap interval."""
+
+    median: float
+    low: float
+    high: float
+    runs: Annotated[tuple[float, ...], Meta(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageComparison:
+    """One stage of one partition: what was predicted, and the median over the runs of what was measured.
+
+    Attributes:
+        forward_s: Processor time, copies excluded; likewise ``backward_s`` and ``update_s``.
+        alone_s: Forward, backward and update while no other stage worked; None where that was not measured.
+    """
+
+    predicted_s: float
+    busy_s: float
+    forward_s: float
+    backward_s: float
+    update_s: float
+    wait_s: float
+    send_s: float
+    alone_s: float | None
+    foreign_load: float
+    predicted_memory_bytes: int
+    peak_rss_bytes: int | None
+
+    @property
+    def work_s(self) -> float:
+        """Forward, backward and update."""
+        return self.forward_s + self.backward_s + self.update_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionComparison:
+    """One partition: its plan, what was predicted for it and what was measured.
+
+    Attributes:
+        plan: The split under the schedule that ran.
+        same_as: The partition that has the same split and whose runs these are, or None where it ran itself.
+        throughput_samples_per_s: None where no run of it came through; likewise ``makespan_s``.
+        ratio: How many times as fast the reference ran, round by round; None where no round has both.
+        rank: 1 for the fastest; partitions that noise cannot tell apart share one.
+        failures: Of its runs, each in one sentence.
+        stages: Empty where no run of it came through.
+    """
+
+    name: str
+    cuts: tuple[str, ...]
+    plan: Plan
+    same_as: str | None
+    predicted_throughput_samples_per_s: float
+    predicted_makespan_s: float
+    throughput_samples_per_s: Spread | None = None
+    makespan_s: Spread | None = None
+    ratio: Spread | None = None
+    rank: int | None = None
+    failures: tuple[str, ...] = ()
+    stages: tuple[StageComparison, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineComparison:
+    """What a user would run instead, on the same cores in the same rounds.
+
+    Attributes:
+        tuned: Whether it ran under our process settings; otherwise as installed.
+        semantics: What one update is.
+        ratio: How many times as fast the reference ran, round by round.
+    """
+
+    name: str
+    tuned: bool
+    semantics: str
+    throughput_samples_per_s: Spread | None = None
+    ratio: Spread | None = None
+    failures: tuple[str, ...] = ()
+
+    @property
+    def row(self) -> str:
+        """Its name with what tells the two of that name apart."""
+        return f"{self.name}, {'tuned' if self.tuned else 'as installed'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitAudit:
+    """Where the prediction of one split was wrong: ``measured_s`` − ``predicted_s`` is the sum of the four parts.
+
+    Attributes:
+        error: Predicted ÷ measured throughput − 1; above 0 it promised too much.
+        predicted_s: Seconds a minibatch in the steady state; likewise ``measured_s``.
+        stage: The stage that was busiest, which the parts are about.
+        compute_s: What it took longer alone than predicted.
+        contention_s: What it took longer beside the others than alone; None where that was not measured, and then part
+            of ``compute_s``.
+        transfer_s: What its copies took longer than predicted.
+        schedule_s: What it waited, or was kept from its core, longer than predicted.
+    """
+
+    partition: str
+    error: float
+    predicted_s: float
+    measured_s: float
+    stage: int
+    compute_s: float
+    contention_s: float | None
+    transfer_s: float
+    schedule_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """Prediction against measurement over the distinct splits that ran.
+
+    Attributes:
+        mean_absolute_error: Of the throughput, as a share; None where stages shared cores or nothing ran.
+        spearman: Rank correlation of predicted and measured throughput; None for fewer than three splits, too.
+        verdict: What that says, in words.
+    """
+
+    mean_absolute_error: float | None
+    spearman: float | None
+    splits: tuple[SplitAudit, ...]
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Several partitions of one model, run in turn on the same cores.
+
+    Attributes:
+        repeats: The rounds that were asked for; ``rounds`` are those that are done.
+        comparable: Whether every stage had a core of its own; if not, timings between splits mean little.
+        asked: The partitions that were asked for, those that the model does not allow included.
+        distinct_splits: Evenly spaced splits join the partitions until so many are distinct.
+        left_out: Partitions that the model does not allow, and why.
+        reference: The partition that ratios are about.
+        doubts: What casts doubt on the profile behind the predictions.
+        command: What was typed.
+    """
+
+    model: str
+    model_digest: str
+    batch_size: int
+    input_shape: tuple[int, ...]
+    minibatches: int
+    repeats: int
+    num_stages: int
+    cores: tuple[int, ...]
+    schedule: ScheduleName
+    flush_every: int | None
+    channel: ChannelName
+    rule: UpdateRule
+    data: str
+    comparable: bool
+    asked: tuple[str, ...]
+    distinct_splits: int
+    left_out: tuple[str, ...]
+    reference: str
+    machine: Machine
+    began_at: str
+    command: str
+    doubts: tuple[str, ...]
+    layers: tuple[LayerCost, ...]
+    partitions: Annotated[tuple[PartitionComparison, ...], Meta(min_length=1)]
+    baselines: tuple[BaselineComparison, ...]
+    runs: tuple[RunRecord, ...]
+    audit: Audit
+    format_version: Literal[3] = FORMAT_VERSION
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds are done."""
+        return min(self._runs_of(name) for name in self.contenders)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The partitions that run in every round: one for each distinct split."""
+        return tuple(part.name for part in self.partitions if part.same_as is None)
+
+    @property
+    def contenders(self) -> tuple[str, ...]:
+        """What runs in every round: the distinct splits, and the baselines."""
+        return (*self.splits, *(one.row for one in self.baselines))
+
+    @property
+    def actions(self) -> Schedule:
+        """What every stage does in a run."""
+        return schedule_of(self.schedule, self.num_stages, self.minibatches, self.flush_every or FLUSH_EVERY)
+
+    def part(self, name: str) -> PartitionComparison | None:
+        """Return the partition of that name, if there is one."""
+        return next((part for part in self.partitions if part.name == name), None)
+
+    @property
+    def ours(self) -> PartitionComparison:
+        """The partition that ratios are about."""
+        return next(part for part in self.partitions if part.name == self.reference)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every round that was asked for is done."""
+        return self.rounds >= self.repeats
+
+    def _runs_of(self, name: str) -> int:
+        return sum(run.name == name and run.series == "main" for run in self.runs)

@@ -1,0 +1,62 @@
+"""Take up a comparison that is kept, finished or not, if it is what is asked for; move any other out of the way."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+
+from profiler.errors import FileError
+from profiler.files import is_file, read_json, unwritable
+from runtime.compare.comparison import Comparison
+from runtime.compare.request import Request, difference
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What lies where a comparison is to be kept.
+
+    Attributes:
+        comparison: The one that is asked for, with its runs so far; None where there is no such.
+        reason: Why what lies there is not that one; nothing where nothing lies there.
+    """
+
+    comparison: Comparison | None
+    reason: str = ""
+
+
+def kept(path: Path, request: Request, *, fresh: bool, digest: Callable[[], str]) -> Kept:
+    """Look for the comparison that is asked for in ``path``; nothing is changed there.
+
+    Args:
+        path: Where it would be.
+        request: What is asked for.
+        fresh: Whether it is to be measured anew in any case.
+        digest: Gives that of the model as it is now.
+    """
+    if not is_file(path):
+        return Kept(None)
+    try:
+        found = read_json(path, Comparison)
+    except FileError as error:
+        return Kept(None, str(error))
+    reason = "--fresh" if fresh else difference(found, request)
+    if not reason and found.model_digest != digest():
+        reason = "the model has changed since"
+    if reason:
+        return Kept(None, reason)
+    return Kept(replace(found, repeats=max(request.repeats, found.rounds)))
+
+
+def set_aside(path: Path) -> Path:
+    """Move what lies in ``path`` to a name beside it that nothing has yet, and return that.
+
+    Raises:
+        FileError: It cannot be moved.
+    """
+    names = (path.with_suffix(f".previous{'' if number == 1 else f'-{number}'}.json") for number in count(1))
+    free = next(name for name in names if not name.exists())
+    try:
+        path.replace(free)
+    except OSError as error:
+        raise unwritable(free, error.strerror or str(error)) from error
+    return free

@@ -1,0 +1,137 @@
+"""Compare partitions of one model: run them round after round, in random order, and keep what is known after each run.
+
+First every distinct split runs once with its stages one at a time (``alone``), where the stages have cores of their
+own; then come the rounds, in each of which every contender runs once. The order of a round is drawn from its number, so
+a comparison that is taken up again goes on as it would have. A run that fails is noted, and the others go on; a round
+in which everything failed is the last.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from runtime.compare.baselines import Baselines
+from runtime.compare.comparison import Comparison
+from runtime.compare.records import RunRecord, Series, Span, StageMeasurement
+from runtime.compare.summary import summarised
+from runtime.errors import RunError, TooLargeError
+from runtime.pipeline import Launcher
+from runtime.results import RunResult, StageRun
+
+ALONE_MINIBATCHES = 6
+TIMELINE_MINIBATCHES = 16
+"""How many minibatches of a timeline are kept: the warm-up, and some of the steady state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One run that is still to be done."""
+
+    series: Series
+    round: int
+    name: str
+
+
+def compare(
+    comparison: Comparison,
+    launcher: Launcher,
+    baselines: Baselines | None,
+    save: Callable[[Comparison], None],
+    watch: Callable[[Comparison, Step | None], None],
+) -> Comparison:
+    """Do the runs that are missing and return the whole.
+
+    Args:
+        comparison: What is to be compared, and the runs so far.
+        launcher: What runs partitions.
+        baselines: What runs the baselines, if there are any.
+        save: Called with what is known after each run.
+        watch: Called before each run with what is known and what comes, and at the end.
+
+    Raises:
+        InputError: The model or the user's data cannot be run at all.
+    """
+    before = len(comparison.runs)
+    for step in steps(comparison):
+        if _hopeless(comparison.runs[before:], step):
+            break
+        watch(comparison, step)
+        begun_s = time.perf_counter()
+        record = _attempt(step, comparison, launcher, baselines)
+        record = replace(record, seconds=time.perf_counter() - begun_s)
+        comparison = summarised(comparison, (*comparison.runs, record))
+        save(comparison)
+    watch(comparison, None)
+    return comparison
+
+
+def steps(comparison: Comparison) -> Iterator[Step]:
+    """Yield the runs that are still to be done, in order."""
+    done = {(run.series, run.round, run.name) for run in comparison.runs}
+    series: list[tuple[Series, int, Sequence[str]]] = []
+    if comparison.comparable:
+        series.append(("alone", 1, comparison.splits))
+    series += [("main", number, comparison.contenders) for number in range(1, comparison.repeats + 1)]
+    for kind, number, names in series:
+        order = list(names)
+        random.Random(f"{kind} {number}").shuffle(order)  # noqa: S311 - an order, no secret
+        yield from (Step(kind, number, name) for name in order if (kind, number, name) not in done)
+
+
+def _hopeless(runs: Sequence[RunRecord], step: Step) -> bool:
+    """Say whether everything failed in the round before, which is one of this session's."""
+    before = [run for run in runs if (run.series, run.round) == (step.series, step.round - 1)]
+    return bool(before) and all(run.failure is not None for run in before)
+
+
+def _attempt(step: Step, comparison: Comparison, launcher: Launcher, baselines: Baselines | None) -> RunRecord:
+    """Run one contender once; a failure is a result, too."""
+    blank = RunRecord(series=step.series, round=step.round, name=step.name, seconds=0.0)
+    if baselines is not None and step.name in {one.row for one in baselines.rows}:
+        try:
+            return replace(blank, throughput_samples_per_s=baselines.run(step.name))
+        except RunError as error:
+            return replace(blank, failure=str(error))
+    plan = next(part.plan for part in comparison.partitions if part.name == step.name)
+    alone = step.series == "alone"
+    minibatches = min(ALONE_MINIBATCHES, comparison.minibatches) if alone else comparison.minibatches
+    try:
+        result = launcher.run(plan, minibatches, "sequential" if alone else None)
+    except TooLargeError as error:
+        return replace(blank, failure=str(error))
+    except RunError as error:
+        launcher.restart()
+        return replace(blank, failure=str(error))
+    drawn = alone or any(run.timeline for run in comparison.runs if run.name == step.name)
+    return replace(
+        blank,
+        throughput_samples_per_s=result.throughput_samples_per_s,
+        makespan_s=result.makespan_s,
+        stages=tuple(map(_measurement, result.stages)),
+        timeline=() if drawn else _timeline(result),
+    )
+
+
+def _measurement(stage: StageRun) -> StageMeasurement:
+    return StageMeasurement(
+        forward_s=stage.forward_s,
+        backward_s=stage.backward_s,
+        update_s=stage.update_s,
+        send_s=stage.send_s,
+        wait_s=stage.wait_s,
+        foreign_load=stage.foreign_load,
+        peak_rss_bytes=stage.peak_rss_bytes,
+    )
+
+
+def _timeline(result: RunResult) -> tuple[tuple[Span, ...], ...]:
+    zero_s = min(record.start_s for stage in result.stages for record in stage.actions[:1])
+    return tuple(
+        tuple(
+            (record.kind, record.minibatch, round(record.start_s - zero_s, 6), round(record.end_s - zero_s, 6))
+            for record in stage.actions
+            if record.minibatch < TIMELINE_MINIBATCHES
+        )
+        for stage in result.stages
+    )

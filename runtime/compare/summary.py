@@ -1,0 +1,86 @@
+"""Work a comparison out from its runs: medians, intervals, ratios, ranks and the audit."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import median
+
+from optimizer.plan import Plan
+from runtime.compare.audit import audit
+from runtime.compare.comparison import BaselineComparison, Comparison, PartitionComparison, StageComparison
+from runtime.compare.ranking import Rounds, ranks, ratio_of, rounds_of, spread_of
+from runtime.compare.records import RunRecord, StageMeasurement
+
+
+def summarised(comparison: Comparison, runs: Sequence[RunRecord]) -> Comparison:
+    """Return the comparison with these runs, and everything that follows from them."""
+    ran = {part.name: part.same_as or part.name for part in comparison.partitions}
+    main = {name: rounds_of(runs, name) for name in (*ran.values(), *(one.row for one in comparison.baselines))}
+    reference = ran[comparison.reference]
+    places = ranks({name: main[name] for name in ran.values()})
+    partitions = tuple(_partition(part, runs, main[ran[part.name]], main[reference]) for part in comparison.partitions)
+    partitions = tuple(replace(part, rank=places.get(ran[part.name])) for part in partitions)
+    return replace(
+        comparison,
+        runs=tuple(runs),
+        partitions=partitions,
+        baselines=tuple(_baseline(one, runs, main[one.row], main[reference]) for one in comparison.baselines),
+        audit=audit(partitions, comparison.batch_size, comparable=comparison.comparable),
+    )
+
+
+def failures_of(comparison: Comparison) -> list[RunRecord]:
+    """Return the runs that failed."""
+    return [run for run in comparison.runs if run.failure is not None]
+
+
+def _partition(
+    part: PartitionComparison, runs: Sequence[RunRecord], rounds: Rounds, reference: Rounds
+) -> PartitionComparison:
+    name = part.same_as or part.name
+    measured = [run for run in runs if run.name == name and run.series == "main"]
+    came_through = [run for run in measured if run.failure is None]
+    alone = next((run for run in runs if run.name == name and run.series == "alone" and run.failure is None), None)
+    return replace(
+        part,
+        throughput_samples_per_s=spread_of(list(rounds.values())),
+        makespan_s=spread_of([run.makespan_s for run in came_through]),
+        ratio=ratio_of(reference, rounds),
+        failures=tuple(run.failure for run in measured if run.failure is not None),
+        stages=tuple(
+            _stage(
+                part.plan, index, [run.stages[index] for run in came_through], alone.stages[index] if alone else None
+            )
+            for index in range(len(part.plan.stages) if came_through else 0)
+        ),
+    )
+
+
+def _stage(
+    plan: Plan, index: int, found: Sequence[StageMeasurement], alone: StageMeasurement | None
+) -> StageComparison:
+    planned = plan.stages[index]
+    peaks = [one.peak_rss_bytes for one in found if one.peak_rss_bytes is not None]
+    return StageComparison(
+        predicted_s=plan.minibatch_s(planned),
+        busy_s=median(one.work_s + one.send_s for one in found),
+        forward_s=median(one.forward_s for one in found),
+        backward_s=median(one.backward_s for one in found),
+        update_s=median(one.update_s for one in found),
+        wait_s=median(one.wait_s for one in found),
+        send_s=median(one.send_s for one in found),
+        alone_s=None if alone is None else alone.forward_s + alone.backward_s + alone.update_s * plan.updates,
+        foreign_load=median(one.foreign_load for one in found),
+        predicted_memory_bytes=planned.memory_bytes,
+        peak_rss_bytes=max(peaks) if peaks else None,
+    )
+
+
+def _baseline(
+    one: BaselineComparison, runs: Sequence[RunRecord], rounds: Rounds, reference: Rounds
+) -> BaselineComparison:
+    return replace(
+        one,
+        throughput_samples_per_s=spread_of(list(rounds.values())),
+        ratio=ratio_of(reference, rounds),
+        failures=tuple(run.failure for run in runs if run.name == one.row and run.failure is not None),
+    )

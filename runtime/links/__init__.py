@@ -1,0 +1,11 @@
+"""Measure what the network between ranks costs."""
+
+from typing import TYPE_CHECKING
+
+from profiler.public import on_demand
+
+if TYPE_CHECKING:
+    from runtime.links.all_reduce_times import gradient_sizes, time_all_reduces
+    from runtime.links.message_times import answer_messages, sizes_of, time_messages
+else:
+    __getattr__ = on_demand(__name__)

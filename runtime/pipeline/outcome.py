@@ -1,0 +1,109 @@
+"""Put together what the stages of a run report: the run's result, and what each stage did a minibatch."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from statistics import median
+from typing import TypeVar
+
+from optimizer.plan import Plan
+from optimizer.schedule import KIND_NAMES, Crew, Kind, Schedule, Span, makespan_s, throughput
+from profiler.machine import this_machine
+from profiler.measure import foreign_load
+from profiler.settings import UpdateRule
+from runtime.results import ChannelName, RunResult, StageRun
+from runtime.worker import Report, StageReport, Testimony
+
+T = TypeVar("T")
+
+
+def result_of(
+    plan: Plan,
+    schedule: Schedule,
+    reports: Sequence[StageReport],
+    *,
+    rule: UpdateRule,
+    channel: ChannelName,
+) -> RunResult:
+    """Return the result of a run.
+
+    Args:
+        plan: Under the schedule that ran.
+        schedule: What ran.
+        reports: Those of the stages.
+        rule: The update rule.
+        channel: What carried activations and gradients.
+    """
+    spans = [
+        [Span(action, record.start_s, record.end_s) for action, record in zip(actions, one.report.actions, strict=True)]
+        for actions, one in zip(schedule.rows, reports, strict=True)
+    ]
+    crew = schedule.crew
+    return RunResult(
+        plan=plan,
+        batch_size=plan.batch_size,
+        minibatches=schedule.minibatches,
+        rule=rule,
+        channel=channel,
+        comparable=len({one.physical_core for one in reports}) == len(reports),
+        throughput_samples_per_s=throughput(spans, plan.batch_size, schedule.flush_every),
+        makespan_s=makespan_s(spans),
+        losses=tuple(
+            loss if math.isfinite(loss) else None for loss in losses_of(crew, [one.report for one in reports])
+        ),
+        stages=tuple(_stage_run(crew, rank, report) for rank, report in enumerate(reports)),
+        machine=this_machine(),
+    )
+
+
+def losses_of(crew: Crew, reports: Sequence[Report]) -> list[float]:
+    """Return the losses in the order of the minibatches, which the last stage's replicas have in turn."""
+    return _in_turn([reports[rank].losses for rank in crew.ranks(crew.stages - 1)])
+
+
+def testimonies_of(crew: Crew, reports: Sequence[Report]) -> list[tuple[Testimony, ...]]:
+    """Return each stage's testimonies in the order of the minibatches."""
+    return [tuple(_in_turn([reports[rank].testimonies for rank in crew.ranks(stage)])) for stage in range(crew.stages)]
+
+
+def _in_turn(found: Sequence[Sequence[T]]) -> list[T]:
+    return [found[number % len(found)][number // len(found)] for number in range(sum(map(len, found)))]
+
+
+def _stage_run(crew: Crew, rank: int, found: StageReport) -> StageRun:
+    report = found.report
+    minibatches = sum(record.kind == "F" for record in report.actions)
+    work: dict[Kind, float] = {}
+    busy_s = send_s = 0.0
+    for kind in KIND_NAMES:
+        records = [record for record in report.actions if record.kind == kind]
+        times = len(records) / minibatches  # updates are rarer with a flush
+        copies_s = [record.end_s - record.computed_s for record in records]
+        work[kind] = times * median(
+            [max(0.0, record.cpu_s - copy_s) for record, copy_s in zip(records, copies_s, strict=True)]
+        )
+        busy_s += times * median([record.cpu_s for record in records])
+        send_s += times * median(copies_s)
+    faults: Counter[int] = Counter()
+    for record in report.actions:
+        faults[record.minibatch] += record.page_faults
+    return StageRun(
+        stage=crew.stage_of(rank),
+        replica=crew.replica_of(rank),
+        minibatches=minibatches,
+        host=found.host,
+        core=found.core,
+        clock_error_s=found.clock_error_s,
+        busy_s=busy_s,
+        forward_s=work["F"],
+        backward_s=work["B"],
+        update_s=work["U"],
+        wait_s=sum(record.wait_s for record in report.actions) / minibatches,
+        send_s=send_s,
+        foreign_load=foreign_load(
+            [record.end_s - record.start_s for record in report.actions], [record.cpu_s for record in report.actions]
+        ),
+        page_faults=median([faults[minibatch] for minibatch in sorted(faults)][minibatches // 2 :]),
+        peak_rss_bytes=report.peak_rss_bytes,
+        actions=report.actions,
+    )

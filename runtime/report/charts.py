@@ -1,0 +1,221 @@
+"""Draw one comparison: speeds, layers' cost against their count, stages, memory, timelines."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from optimizer.planning import timeline
+from optimizer.schedule import KIND_NAMES, Kind
+from runtime.compare import BaselineComparison, Comparison, PartitionComparison, RunRecord
+from runtime.report.findings import SPACED
+from runtime.report.svg import ACCENT, INK, MUTED, picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS: dict[str, str] = {"F": "#4c78a8", "B": "#54a24b", "U": "#f58518", "send": "#b279a2"}
+MEBIBYTE = 1 << 20
+_MOST_SPLITS = 9
+_NAMED_LAYERS = 3
+
+
+def speeds(comparison: Comparison) -> str:
+    """Return each contender's throughput with its interval, and what was predicted."""
+    parts = [part for part in own_splits(comparison) if part.throughput_samples_per_s]
+    rows = sorted(parts, key=lambda part: part.throughput_samples_per_s.median if part.throughput_samples_per_s else 0)
+    others = [one for one in comparison.baselines if one.throughput_samples_per_s]
+    with picture(
+        f"throughput of each partition, {_about(comparison)}", 0.9 + 0.27 * (len(rows) + len(others))
+    ) as drawn:
+        axes = drawn.axes[0]
+        labels = []
+        contenders: list[PartitionComparison | BaselineComparison] = [*others[::-1], *rows]
+        for place, one in enumerate(contenders):
+            spread = one.throughput_samples_per_s
+            assert spread is not None
+            named = isinstance(one, PartitionComparison)
+            colour = ACCENT if one.name == comparison.reference else MUTED
+            axes.barh(place, spread.median, 0.62, color=colour, alpha=0.85 if named else 0.4)
+            axes.plot([spread.low, spread.high], [place, place], color=INK, linewidth=1.4)
+            if isinstance(one, PartitionComparison):
+                axes.plot(one.predicted_throughput_samples_per_s, place, "D", color="none", mec=INK, ms=4.5, mew=1)
+            labels.append(called(comparison, one) if isinstance(one, PartitionComparison) else _short(one.row))
+        axes.set_yticks(range(len(labels)), labels)
+        axes.set_xlim(left=0)
+        axes.set_xlabel("samples/s; ◇ predicted")
+        axes.grid(visible=False, axis="y")
+    return drawn.svg
+
+
+def layers(comparison: Comparison) -> str:
+    """Return how a step's time gathers over the layers, against the line that counting layers takes for true."""
+    costs = [layer.step_s for layer in comparison.layers]
+    whole, count = sum(costs) or 1.0, len(costs)
+    gathered = [0.0]
+    for cost in costs:
+        gathered.append(gathered[-1] + cost / whole)
+    share = [place / count for place in range(count + 1)]
+    with picture(f"time against layer count, {_about(comparison)}", 3.3) as drawn:
+        axes = drawn.axes[0]
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="if every layer cost the same")
+        axes.plot(share, gathered, color=ACCENT, linewidth=1.8, label="measured on one core")
+        place_of = {layer.name: place for place, layer in enumerate(comparison.layers, 1)}
+        marks = {comparison.reference: ("o", ACCENT), "equal-load": ("s", MUTED)}
+        for part in comparison.partitions:
+            if part.name in marks:
+                marker, colour = marks[part.name]
+                at = [
+                    max(place_of[name] for stage in part.plan.stages[: cut + 1] for name in stage.layers)
+                    for cut in range(len(part.cuts))
+                ]
+                axes.plot([share[k] for k in at], [gathered[k] for k in at], marker, color=colour, mec=INK,
+                          ms=6, label=f"cuts of {part.name}", linestyle="none")  # fmt: skip
+        for place in sorted(range(count), key=lambda one: -costs[one])[:_NAMED_LAYERS]:
+            if costs[place] / whole > 0.04:
+                middle = (gathered[place] + gathered[place + 1]) / 2
+                left = share[place] > 0.5
+                axes.annotate(
+                    f"{comparison.layers[place].name}, {costs[place] / whole:.0%}", (share[place + 1], middle),
+                    xytext=(-14 if left else 8, 0), textcoords="offset points", va="center",
+                    ha="right" if left else "left", fontsize=8,
+                )  # fmt: skip
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of the layers, front to back", ylabel="share of a step's time")
+        axes.xaxis.set_major_formatter("{x:.0%}")
+        axes.yaxis.set_major_formatter("{x:.0%}")
+        axes.legend(loc="best")
+    return drawn.svg
+
+
+def stages(comparison: Comparison) -> str:
+    """Return what every stage of every split is busy with, stacked; the one that sets the pace is marked."""
+    parts = _drawn_splits(comparison)
+    count = comparison.num_stages
+    with picture(f"stages of each split, {_about(comparison)}", 1.0 + 0.155 * (count + 0.8) * len(parts)) as drawn:
+        axes = drawn.axes[0]
+        centres = []
+        for number, part in enumerate(parts):
+            base = number * (count + 0.8)
+            slowest = max(range(count), key=lambda one: part.stages[one].busy_s)
+            for stage, found in enumerate(part.stages):
+                start_s = 0.0
+                pieces = {"F": found.forward_s, "B": found.backward_s, "U": found.update_s, "send": found.send_s}
+                for kind, piece_s in pieces.items():
+                    axes.barh(base + stage, piece_s * 1e3, 0.85, left=start_s * 1e3, color=COLOURS[kind])
+                    start_s += piece_s
+                axes.plot(found.predicted_s * 1e3, base + stage, "|", color=INK, ms=6, mew=1.4)
+                if stage == slowest:
+                    axes.annotate("◀ sets the pace", (max(start_s, found.predicted_s) * 1e3, base + stage),
+                                  xytext=(3, 0), textcoords="offset points", va="center", fontsize=7)  # fmt: skip
+            centres.append(base + (count - 1) / 2)
+        axes.set_yticks(centres, [called(comparison, part) for part in parts])
+        axes.invert_yaxis()
+        axes.margins(x=0.2)
+        axes.set_xlim(left=0)
+        axes.set_xlabel("ms a minibatch; | predicted")
+        axes.grid(visible=False, axis="y")
+        _legend(drawn.figure, {"forward": "F", "backward": "B", "update": "U", "send": "send"})
+    return drawn.svg
+
+
+def memory(comparison: Comparison) -> str:
+    """Return the peak of every stage of every split, and what was predicted."""
+    parts = [part for part in _drawn_splits(comparison) if all(stage.peak_rss_bytes for stage in part.stages)]
+    if not parts:
+        return ""
+    count = comparison.num_stages
+    with picture(f"memory of each stage, {_about(comparison)}", 0.9 + 0.155 * (count + 0.8) * len(parts)) as drawn:
+        axes = drawn.axes[0]
+        centres = []
+        for number, part in enumerate(parts):
+            base = number * (count + 0.8)
+            for stage, found in enumerate(part.stages):
+                largest = found.peak_rss_bytes == max(one.peak_rss_bytes or 0 for one in part.stages)
+                axes.barh(
+                    base + stage, (found.peak_rss_bytes or 0) / MEBIBYTE, 0.85, color=ACCENT if largest else MUTED
+                )
+                axes.plot(found.predicted_memory_bytes / MEBIBYTE, base + stage, "|", color=INK, ms=6, mew=1.4)
+            centres.append(base + (count - 1) / 2)
+        axes.set_yticks(centres, [called(comparison, part) for part in parts])
+        axes.invert_yaxis()
+        axes.set_xlim(left=0)
+        axes.set_xlabel("peak MiB; | predicted")
+        axes.grid(visible=False, axis="y")
+    return drawn.svg
+
+
+def timelines(comparison: Comparison, part: PartitionComparison) -> str:
+    """Return how the pipeline fills and runs: as predicted, and as it was in the first run; nothing if none ran."""
+    name = part.same_as or part.name
+    run = next((run for run in comparison.runs if run.name == name and run.timeline), None)
+    if run is None:
+        return ""
+    with picture(f"timeline of {part.name}, {_about(comparison)}", 1.5 + 0.36 * comparison.num_stages, 2) as drawn:
+        predicted, measured = drawn.axes
+        _bars(predicted, _predicted(comparison, part, run), "predicted")
+        _bars(measured, run.timeline, "measured")
+        measured.set_xlabel("seconds from the first action")
+        measured.set_xlim(left=0)
+        _legend(drawn.figure, {"forward": "F", "backward": "B", "update": "U"})
+    return drawn.svg
+
+
+def own_splits(comparison: Comparison) -> list[PartitionComparison]:
+    """Return the partitions that ran themselves."""
+    return [part for part in comparison.partitions if part.same_as is None]
+
+
+def called(comparison: Comparison, part: PartitionComparison) -> str:
+    """Return a split's names: its own, and those of the partitions that have the same split."""
+    return " = ".join([part.name, *(one.name for one in comparison.partitions if one.same_as == part.name)])
+
+
+def _drawn_splits(comparison: Comparison) -> list[PartitionComparison]:
+    """Return the splits with a name of their own that ran, fastest first."""
+    ran = [part for part in own_splits(comparison) if part.stages and not part.name.startswith(SPACED)]
+    ran.sort(key=lambda part: -part.throughput_samples_per_s.median if part.throughput_samples_per_s else 0)
+    return ran[:_MOST_SPLITS]
+
+
+def _predicted(
+    comparison: Comparison, part: PartitionComparison, run: RunRecord
+) -> list[list[tuple[Kind, int, float, float]]]:
+    shown = 1 + max(span[1] for row in run.timeline for span in row)
+    return [
+        [
+            (span.action.kind, span.action.minibatch, span.start_s, span.end_s)
+            for span in row
+            if span.action.minibatch < shown
+        ]
+        for row in timeline(part.plan.stages, comparison.actions)
+    ]
+
+
+def _bars(axes: "Axes", rows: Sequence[Sequence[tuple[Kind, int, float, float]]], label: str) -> None:
+    for stage, row in enumerate(rows):
+        for kind in KIND_NAMES:
+            spans = [(start_s, end_s - start_s) for one, _, start_s, end_s in row if one == kind]
+            axes.broken_barh(spans, (stage - 0.42, 0.84), facecolors=COLOURS[kind], edgecolor="none")
+    axes.set_yticks(range(len(rows)), [str(stage) for stage in range(len(rows))])
+    axes.invert_yaxis()
+    axes.set_title(label, loc="left", fontsize=8)
+    axes.grid(visible=False)
+
+
+def _legend(figure: "Figure", kinds: dict[str, str]) -> None:
+    from matplotlib.patches import Patch
+
+    handles = [Patch(color=COLOURS[kind], label=label) for label, kind in kinds.items()]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+
+
+def _short(row: str) -> str:
+    return (
+        row.replace("DistributedDataParallel", "DDP")
+        .replace("torch.distributed.pipelining", "torch")
+        .replace("one process, ", "")
+        .replace("as installed", "inst.")
+    )
+
+
+def _about(comparison: Comparison) -> str:
+    return f"{comparison.model}, batch {comparison.batch_size}"

@@ -1,0 +1,119 @@
+"""Draw several comparisons together: promise against measurement, batch sizes, models."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from runtime.compare import Comparison
+from runtime.report.charts import MEBIBYTE, own_splits
+from runtime.report.findings import SPACED, rivals
+from runtime.report.svg import ACCENT, INK, MUTED, RULE, picture
+
+SERIES = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#9d755d", "#e45756", "#72b7b2", "#bab0ac")
+BAND = 0.1
+
+
+def promise(comparisons: Sequence[Comparison]) -> str:
+    """Return predicted against measured throughput of every split that ran, with a band of ±10%."""
+    models = list(dict.fromkeys(one.model for one in comparisons))
+    with picture(f"predicted against measured, {', '.join(models)}", 3.4) as drawn:
+        axes = drawn.axes[0]
+        everything: list[float] = []
+        for number, model in enumerate(models):
+            points = [
+                (part.predicted_throughput_samples_per_s, part.throughput_samples_per_s.median)
+                for one in comparisons
+                if one.model == model
+                for part in own_splits(one)
+                if part.throughput_samples_per_s
+            ]
+            everything += [value for point in points for value in point]
+            axes.plot(*zip(*points, strict=True) if points else ([], []), "o", color=SERIES[number % len(SERIES)],
+                      mec=INK, mew=0.5, ms=5, label=model)  # fmt: skip
+        low, high = min(everything, default=1) / 1.15, max(everything, default=1) * 1.15
+        axes.fill_between([low, high], [low * (1 - BAND), high * (1 - BAND)], [low * (1 + BAND), high * (1 + BAND)],
+                          color=RULE, alpha=0.5, linewidth=0, label="within 10%")  # fmt: skip
+        axes.plot([low, high], [low, high], color=MUTED, linewidth=1)
+        if high > 4 * low:
+            axes.set(xscale="log", yscale="log")
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_formatter("{x:g}")
+                axis.set_minor_formatter("")
+        axes.set(xlim=(low, high), ylim=(low, high), xlabel="predicted samples/s", ylabel="measured samples/s")
+        axes.legend(loc="upper left")
+    return drawn.svg
+
+
+def by_batch_size(comparisons: Sequence[Comparison]) -> str:
+    """Return throughput and the largest stage's peak memory of every scheme against the batch size, of one model."""
+    sizes = [one.batch_size for one in comparisons]
+    names = [name for name in _named(comparisons) if not name.startswith(SPACED)]
+    with picture(f"throughput and memory against batch size, {comparisons[0].model}", 5.2, 2) as drawn:
+        above, below = drawn.axes
+        for number, name in enumerate(names):
+            ours = name == comparisons[0].reference
+            colour = ACCENT if ours else SERIES[number % len(SERIES)]
+            style: dict[str, Any] = {
+                "color": colour,
+                "linewidth": 2.4 if ours else 1.2,
+                "marker": "o",
+                "ms": 4 if ours else 3,
+            }
+            above.plot(range(len(sizes)), [_speed(one, name) for one in comparisons], label=name, **style)
+            below.plot(range(len(sizes)), [peak_mib(one, name) for one in comparisons], **style)
+        below.set_xticks(range(len(sizes)), [str(size) for size in sizes])
+        below.set_xlabel("batch size")
+        above.set_ylabel("samples/s")
+        below.set_ylabel("largest stage, peak MiB")
+        for axes in drawn.axes:
+            axes.set_ylim(bottom=0)
+        drawn.figure.legend(loc="outside upper center", ncols=3)
+    return drawn.svg
+
+
+def across(comparisons: Sequence[Comparison]) -> str:
+    """Return how fast every other partition ran beside the reference, for all models and batch sizes."""
+    names = sorted({part.name for one in comparisons for part in rivals(one)})
+    rows = [f"{one.model}, {one.batch_size}" for one in comparisons]
+    with picture("all models: every scheme beside the optimized split", 1.3 + 0.3 * len(rows)) as drawn:
+        axes = drawn.axes[0]
+        axes.axvline(1, color=ACCENT, linewidth=2)
+        for number, name in enumerate(names):
+            points = [(speed, row) for row, one in enumerate(comparisons) if (speed := beside(one, name)) is not None]
+            axes.plot(*zip(*points, strict=True) if points else ([], []), "o", color=SERIES[number % len(SERIES)],
+                      ms=5, mec=INK, mew=0.4, label=name)  # fmt: skip
+        axes.set_yticks(range(len(rows)), rows)
+        axes.invert_yaxis()
+        axes.set_xlabel(f"speed beside {comparisons[0].reference} (the line)")
+        drawn.figure.legend(loc="outside upper center", ncols=3)
+    return drawn.svg
+
+
+def beside(comparison: Comparison, name: str) -> float | None:
+    """Return how fast a partition ran, the reference being 1; where stages shared cores, how fast it should run."""
+    part = comparison.part(name)
+    if part is None:
+        return None
+    if not comparison.comparable:
+        return part.predicted_throughput_samples_per_s / comparison.ours.predicted_throughput_samples_per_s
+    return 1 / part.ratio.median if part.ratio else None
+
+
+def peak_mib(comparison: Comparison, name: str) -> float:
+    """Return the peak of a partition's largest stage in MiB; not a number where it is not known."""
+    part = comparison.part(name)
+    peaks = [stage.peak_rss_bytes for stage in part.stages] if part else []
+    known = [peak for peak in peaks if peak is not None]
+    return max(known) / MEBIBYTE if known else float("nan")
+
+
+def _named(comparisons: Sequence[Comparison]) -> list[str]:
+    return list(dict.fromkeys(part.name for one in comparisons for part in one.partitions))
+
+
+def _speed(comparison: Comparison, name: str) -> float:
+    part = comparison.part(name)
+    if part is None:
+        return float("nan")
+    if not comparison.comparable:
+        return part.predicted_throughput_samples_per_s
+    return part.throughput_samples_per_s.median if part.throughput_samples_per_s else float("nan")

@@ -1,0 +1,158 @@
+"""Say in a few sentences what a comparison shows: who won and by how much, why, and whether the planner knew."""
+
+from optimizer.planning import OPTIMIZED
+from profiler.cli import counted
+from runtime.compare import Comparison, PartitionComparison, Spread, tied
+from runtime.report.warnings import caveats
+
+SPACED = "spaced-"
+MEBIBYTE = 1 << 20
+
+
+def verdict(comparison: Comparison) -> list[str]:
+    """Return the five lines that say it all: speed, why, the promise, what else there is, and all doubts."""
+    doubts = caveats(comparison) or ["Nothing casts doubt on these figures."]
+    lines = [
+        speed(comparison),
+        insight(comparison),
+        comparison.audit.verdict,
+        against_baselines(comparison) or memory(comparison),
+        " ".join(doubts),
+    ]
+    return [line for line in lines if line]
+
+
+def title(comparison: Comparison) -> str:
+    """Return what was compared, in a few words."""
+    return f"{comparison.model}, batch {comparison.batch_size}, {counted(comparison.num_stages, 'stage')}"
+
+
+def rivals(comparison: Comparison) -> list[PartitionComparison]:
+    """Return the partitions that the optimized one is compared with: the schemes, and whatever else has a name."""
+    named = [part for part in comparison.partitions if part.name != comparison.reference]
+    return [part for part in named if not part.name.startswith(SPACED)] or named
+
+
+def speed(comparison: Comparison) -> str:
+    """Say how many times as fast the reference ran as the fastest and the slowest of the others."""
+    about, ours = title(comparison), comparison.reference
+    part = comparison.ours
+    others = rivals(comparison)
+    if not others:
+        return f"{about}: {_alone(part)}."
+    if all(part.same_as is not None for part in others) and part.same_as is None:
+        return f"{about}: all partitions are the same split."
+    if not comparison.comparable:
+        return _predicted(comparison, part, others)
+    ran = [part for part in others if part.throughput_samples_per_s and part.ratio]
+    if not ran or not part.throughput_samples_per_s:
+        return f"{about}: too few runs came through to compare {ours} with anything."
+    # Of partitions that are the same split, the one that ran is named.
+    best = min(ran, key=lambda part: (part.ratio.median if part.ratio else 0.0, part.same_as is not None))
+    worst = max(ran, key=lambda part: (part.ratio.median if part.ratio else 0.0, part.same_as is None))
+    word = "scheme" if ours == OPTIMIZED else "other"
+    if best.name == worst.name:
+        return f"{about}: {_against(ours, best, best.name)}.{_faster_still(comparison)}"
+    sentence = f"{about}: {_against(ours, best, f'{best.name}, the fastest {word}')}"
+    slowest = f"it ran {_times(worst.ratio)} times as fast as {worst.name}, the slowest {word}"
+    return f"{sentence}; {slowest}.{_faster_still(comparison)}"
+
+
+def insight(comparison: Comparison) -> str:
+    """Say why counting layers misleads for this model."""
+    costs = {layer.name: layer.step_s for layer in comparison.layers}
+    whole = sum(costs.values())
+    if not whole:
+        return ""
+    largest = max(costs, key=costs.__getitem__)
+    sentence = f"Why: {largest}, one of {counted(len(costs), 'layer')}, takes {costs[largest] / whole:.0%} of a step"
+    slow = min(rivals(comparison), key=lambda part: part.predicted_throughput_samples_per_s, default=None)
+    if slow is None or slow.same_as == comparison.reference:
+        return f"{sentence}."
+    heaviest = max(slow.plan.stages, key=slow.plan.minibatch_s)
+    number = slow.plan.stages.index(heaviest)
+    share = sum(costs[name] for name in heaviest.layers) / whole
+    most = max(sum(costs[name] for name in stage.layers) for stage in comparison.ours.plan.stages) / whole
+    return (
+        f"{sentence}; stage {number} of {slow.name} has {len(heaviest.layers) / len(costs):.0%} of the layers and "
+        f"{share:.0%} of the time, and no stage of {comparison.reference} has more than {most:.0%} of it."
+    )
+
+
+def against_baselines(comparison: Comparison) -> str:
+    """Say how the reference fared against what a user would run instead."""
+    ran = [one for one in comparison.baselines if one.ratio]
+    if not ran or not comparison.comparable:
+        return ""
+    best = min(ran, key=lambda one: one.ratio.median if one.ratio else 0.0)
+    return (
+        f"Instead of it: {comparison.reference} ran {_times(best.ratio)} times as fast as {best.row} "
+        f"({best.semantics}), the fastest of what else there is."
+    )
+
+
+def memory(comparison: Comparison) -> str:
+    """Say what the reference's largest stage took."""
+    part = comparison.ours
+    peaks = [(stage.peak_rss_bytes, number) for number, stage in enumerate(part.stages)]
+    known = [(peak, number) for peak, number in peaks if peak is not None]
+    if not known:
+        return ""
+    peak, number = max(known)
+    planned = part.stages[number].predicted_memory_bytes
+    return (
+        f"Memory: the largest stage of {part.name}, stage {number}, peaked at {peak / MEBIBYTE:.0f} MiB, "
+        f"{peak / planned - 1:+.0%} against the {planned / MEBIBYTE:.0f} MiB that were predicted."
+    )
+
+
+def _alone(part: PartitionComparison) -> str:
+    if part.throughput_samples_per_s is None:
+        return f"{part.name} did not come through"
+    return f"{part.name} ran at {part.throughput_samples_per_s.median:.1f} samples/s"
+
+
+def _predicted(comparison: Comparison, ours: PartitionComparison, others: list[PartitionComparison]) -> str:
+    best = max(others, key=lambda part: part.predicted_throughput_samples_per_s)
+    worst = min(others, key=lambda part: part.predicted_throughput_samples_per_s)
+    promised = ours.predicted_throughput_samples_per_s
+    sentence = (
+        f"{title(comparison)}: {ours.name} is predicted to run "
+        f"{promised / best.predicted_throughput_samples_per_s:.2f} times as fast as {best.name}"
+    )
+    if best.name == worst.name:
+        return f"{sentence}."
+    slowest = promised / worst.predicted_throughput_samples_per_s
+    return f"{sentence}, the fastest scheme, and {slowest:.2f} times as fast as {worst.name}, the slowest."
+
+
+def _against(ours: str, best: PartitionComparison, called: str) -> str:
+    ratio = best.ratio
+    assert ratio is not None
+    if best.same_as == ours:
+        return f"{ours} is the same split as {called}"
+    if tied(ratio):
+        return f"{ours} ties with {called} ({_times(ratio)} times as fast)"
+    return f"{ours} ran {_times(ratio)} times as fast as {called}"
+
+
+def _faster_still(comparison: Comparison) -> str:
+    """Say which evenly spaced split was faster than the reference, beyond noise, if one was."""
+    faster = [
+        part
+        for part in comparison.partitions
+        if part.name.startswith(SPACED) and part.ratio and len(part.ratio.runs) > 1 and part.ratio.high < 1
+    ]
+    if not faster:
+        return ""
+    best = min(faster, key=lambda part: part.ratio.median if part.ratio else 1.0)
+    ours = comparison.reference
+    return f" {best.name}, which nobody proposed, was faster still: {ours} ran {_times(best.ratio)} times as fast."
+
+
+def _times(ratio: Spread | None) -> str:
+    """Return a ratio as ``1.31 ± 0.02``, with how far its interval goes to the farther side; of one round, itself."""
+    assert ratio is not None
+    if len(ratio.runs) < 2:
+        return f"{ratio.median:.2f}"
+    return f"{ratio.median:.2f} ± {max(ratio.high - ratio.median, ratio.median - ratio.low):.2f}"

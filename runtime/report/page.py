@@ -1,0 +1,157 @@
+"""Render comparisons as one page, HTML that needs nothing else, or Markdown; from the files alone, again and again."""
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from profiler.cli import counted
+from profiler.files import write_whole
+from runtime.compare import Comparison
+from runtime.report import tables as table
+from runtime.report.batch_sizes import change, winner
+from runtime.report.findings import against_baselines, insight, memory, rivals, speed, title
+from runtime.report.study import beside_the_study
+from runtime.report.warnings import caveats
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATES = Path(__file__).parent / "templates"
+KINDS = (".html", ".md")
+_MOST_DETAILED = 4
+"""So many comparisons have all their pictures in one page; of more, each has those that differ most."""
+
+
+def write_reports(comparisons: Sequence[Comparison], paths: Sequence[Path]) -> None:
+    """Write a report on the comparisons to each path, in the form that its suffix names.
+
+    Raises:
+        FileError: One cannot be written.
+    """
+    for path, content in [(path, rendered(comparisons, path.suffix)) for path in paths]:
+        write_whole(path, content.encode())
+
+
+def rendered(comparisons: Sequence[Comparison], suffix: str) -> str:
+    """Return the page; the same comparisons give the same text."""
+    ordered = sorted(comparisons, key=lambda one: (_group(one), one.batch_size, one.began_at))
+    template = _environment().get_template(f"report{suffix}")
+    context = _facts(ordered)
+    if suffix == ".html":
+        context |= _pictures(ordered)
+    return template.render(context)
+
+
+def _environment() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(("html",)),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters |= {
+        "ms": lambda seconds: f"{seconds * 1e3:.1f}",
+        "mib": lambda size: "–" if size is None else f"{size / 2**20:.0f}",
+        "percent": lambda share: "–" if share is None else f"{share:+.1%}",
+        "two": lambda value: "–" if value is None else f"{value:.2f}",
+        "counted": counted,
+        "interval": table.interval_of,
+        "ratio": table.ratio_of,
+    }
+    return made
+
+
+def _facts(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    return {
+        "title": ", ".join(dict.fromkeys(one.model for one in comparisons)),
+        "version": version("stageplan"),
+        "several": len(comparisons) > 1,
+        "comparisons": [_about(one, f"comparison-{number}") for number, one in enumerate(comparisons, 1)],
+        "models": [_model(group) for group in _groups(comparisons)],
+        "machines": list(dict.fromkeys(one.machine for one in comparisons)),
+        "commands": list(dict.fromkeys(one.command for one in comparisons)),
+    }
+
+
+def _group(comparison: Comparison) -> tuple[object, ...]:
+    """Return what comparisons at several batch sizes have in common."""
+    return comparison.model, comparison.num_stages, comparison.input_shape[1:], comparison.minibatches, comparison.cores
+
+
+def _groups(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:
+    return [list(group) for _, group in groupby(comparisons, _group)]
+
+
+def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
+    return {
+        "data": comparison,
+        "title": title(comparison),
+        "anchor": anchor,
+        "speed": speed(comparison),
+        "insight": insight(comparison),
+        "audit": comparison.audit.verdict,
+        "instead": against_baselines(comparison),
+        "memory": memory(comparison),
+        "caveats": caveats(comparison),
+        "winner": winner(comparison),
+        "partitions": [{"part": part, "rank": table.rank_of(part, comparison)} for part in table.by_speed(comparison)],
+        "beside": beside_the_study(comparison),
+        "failed": [run for run in comparison.runs if run.failure is not None],
+    }
+
+
+def _model(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """Return what a model's comparisons at several batch sizes show together."""
+    winners = [winner(one) for one in comparisons]
+    return {
+        "name": f"{comparisons[0].model}, {counted(comparisons[0].num_stages, 'stage')}",
+        "winners": list(zip(comparisons, winners, strict=True)),
+        "change": change(winners) if len(winners) > 1 else "",
+    }
+
+
+def _pictures(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    from runtime.report import charts, charts_across
+
+    detailed = len(comparisons) <= _MOST_DETAILED
+    own: list[Mapping[str, Any]] = [
+        {
+            "speeds": charts.speeds(one),
+            "stages": charts.stages(one),
+            "layers": charts.layers(one) if detailed else "",
+            "memory": charts.memory(one) if detailed else "",
+            "timelines": _timelines(one) if detailed else [],
+        }
+        for one in comparisons
+    ]
+    groups = _groups(comparisons)
+    return {
+        "pictures": own,
+        "promise": charts_across.promise(comparisons),
+        "across": charts_across.across(comparisons) if len(comparisons) > 1 else "",
+        "by_batch_size": [charts_across.by_batch_size(group) if len(group) > 1 else "" for group in groups],
+        "layers_of": [
+            []
+            if detailed
+            else [charts.layers(one) for one in (group[:1] if len(group) == 1 else (group[0], group[-1]))]
+            for group in groups
+        ],
+        "timelines_of": [[] if detailed else _timelines(group[-1]) for group in groups],
+    }
+
+
+def _timelines(comparison: Comparison) -> list[tuple[str, str]]:
+    """Return the names and pictures of the chosen splits: the reference, the fastest of the others and the slowest."""
+    from runtime.report import charts
+
+    others = [part for part in rivals(comparison) if part.ratio and part.same_as != comparison.reference]
+    others.sort(key=lambda part: part.ratio.median if part.ratio else 0.0)
+    chosen = [comparison.part(part.same_as or part.name) for part in (comparison.ours, *others[:1], *others[-1:])]
+    drawn = {part.name: charts.timelines(comparison, part) for part in dict.fromkeys(chosen) if part is not None}
+    return [(name, svg) for name, svg in drawn.items() if svg]

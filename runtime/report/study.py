@@ -1,0 +1,90 @@
+"""The study's own figures beside ours: its rows in its order, ours in ours, and how far the two orders agree."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from profiler.settings import convert, folder, read_mapping
+from runtime.compare import Comparison, agreement
+
+SIZES = "batch_sizes"
+STAGES, IMAGE = 4, (3, 128, 128)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One scheme: the study's time and rank, and ours.
+
+    Attributes:
+        theirs_s: Execution time in the study.
+        ours_s: Makespan, the median; None where it did not run.
+        predicted_s: Makespan as predicted, each stage on a core of its own.
+    """
+
+    name: str
+    theirs_s: float
+    theirs: int
+    ours_s: float | None
+    ours: int | None
+    predicted_s: float
+    predicted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The study's column for one model and batch size beside our comparison.
+
+    Attributes:
+        measured_agreement: Spearman rank correlation of the study's times and our makespans; None for too few rows.
+        predicted_agreement: Likewise with our predictions.
+    """
+
+    rows: tuple[Row, ...]
+    measured_agreement: float | None
+    predicted_agreement: float | None
+
+
+def beside_the_study(comparison: Comparison) -> Beside | None:
+    """Return the study's column beside the comparison; None where the study has none for it."""
+    theirs = _column(comparison)
+    parts = {part.name: part for part in comparison.partitions}
+    common = [name for name in theirs if name in parts]
+    if not common:
+        return None
+    ours = {name: spread.median for name in common if (spread := parts[name].makespan_s) is not None}
+    predicted = {name: parts[name].predicted_makespan_s for name in common}
+    places = [_places(times) for times in ({name: theirs[name] for name in common}, ours, predicted)]
+    rows = tuple(
+        Row(
+            name=name,
+            theirs_s=theirs[name],
+            theirs=places[0][name],
+            ours_s=ours.get(name),
+            ours=places[1].get(name),
+            predicted_s=predicted[name],
+            predicted=places[2][name],
+        )
+        for name in sorted(common, key=theirs.__getitem__)
+    )
+    return Beside(rows, _agreement(theirs, ours), _agreement(theirs, predicted))
+
+
+def _column(comparison: Comparison) -> dict[str, float]:
+    entries = read_mapping(folder() / "study-figures.yaml")
+    fits = comparison.num_stages == STAGES and comparison.input_shape[1:] == IMAGE
+    sizes: tuple[int, ...] = convert(entries[SIZES], tuple[int, ...], SIZES)
+    if not fits or comparison.model not in entries or comparison.batch_size not in sizes:
+        return {}
+    found: dict[str, tuple[float, ...]] = convert(
+        entries[comparison.model], dict[str, tuple[float, ...]], comparison.model
+    )
+    return {name: times[sizes.index(comparison.batch_size)] for name, times in found.items()}
+
+
+def _places(times: Mapping[str, float]) -> dict[str, int]:
+    ordered = sorted(times.values())
+    return {name: 1 + ordered.index(time_s) for name, time_s in times.items()}
+
+
+def _agreement(theirs: Mapping[str, float], ours: Mapping[str, float]) -> float | None:
+    names = [name for name in theirs if name in ours]
+    return agreement([theirs[name] for name in names], [ours[name] for name in names])

@@ -1,0 +1,74 @@
+"""Say what casts doubt on a comparison: the one closed list of its warnings, each with a cause and a remedy."""
+
+from collections import defaultdict
+from statistics import median
+
+from profiler.measure import drift
+from runtime.compare import Comparison, coverage
+
+FOREIGN_LOAD_LIMIT = 0.05
+DRIFT_LIMIT = 0.03
+COVERAGE_WANTED = 0.9
+
+
+def caveats(comparison: Comparison) -> list[str]:
+    """Return the warnings that a comparison deserves, as sentences; none for a good one."""
+    found = []
+    if not comparison.comparable:
+        found.append(sharing(comparison.num_stages, len(set(comparison.cores))))
+    failed = [run for run in comparison.runs if run.failure is not None]
+    if failed:
+        first = failed[0]
+        more = f" and {len(failed) - 1} more" if failed[1:] else ""
+        found.append(f"FAILED: {first.name} in round {first.round}{more}: {first.failure}")
+    if not comparison.complete:
+        found.append(
+            f"UNFINISHED: {comparison.rounds} of {comparison.repeats} rounds are done; the same command goes on."
+        )
+    found += _noise(comparison)
+    held = coverage(comparison.rounds)
+    if comparison.rounds == 1:
+        found.append("ONE ROUND: nothing can be said about noise; add --repeats 5.")
+    elif 0 < held < COVERAGE_WANTED:
+        found.append(
+            f"FEW ROUNDS: an interval over {comparison.rounds} runs holds the true median with {held:.0%} at best, "
+            "not 95%; add --repeats 6."
+        )
+    return [*found, *(f"PROFILE: {doubt}" for doubt in comparison.doubts)]
+
+
+def sharing(stages: int, cores: int) -> str:
+    """Say that stages share cores and what that means."""
+    shared = "1 core" if cores == 1 else f"{cores} cores"
+    return (
+        f"NOT COMPARABLE: {stages} stages shared {shared}, so timings between splits mean little and "
+        f"predictions, which give every stage a core, are out of reach; use --stages {cores} or {stages} cores."
+    )
+
+
+def drift_of(comparison: Comparison) -> float:
+    """Return by how much the last third of the rounds was slower than the first, as a share, over all contenders."""
+    by_round: dict[int, list[float]] = defaultdict(list)
+    for name in comparison.contenders:
+        runs = [run for run in comparison.runs if run.name == name and run.series == "main" and run.failure is None]
+        usual = median(run.throughput_samples_per_s for run in runs) if runs else 0.0
+        for run in runs:
+            by_round[run.round].append(usual / run.throughput_samples_per_s)
+    return drift([median(slowness) for _, slowness in sorted(by_round.items())])
+
+
+def _noise(comparison: Comparison) -> list[str]:
+    found = []
+    loads = [stage.foreign_load for part in comparison.partitions for stage in part.stages]
+    if comparison.comparable and loads and max(loads) > FOREIGN_LOAD_LIMIT:
+        found.append(
+            f"NOISY: a stage was kept from its core for up to {max(loads):.0%} of its working time, so these figures "
+            "are the machine's as much as the splits'; end what else runs and compare again."
+        )
+    drifted = drift_of(comparison)
+    if abs(drifted) > DRIFT_LIMIT:
+        found.append(
+            f"DRIFT: the last rounds were {abs(drifted):.0%} {'slower' if drifted > 0 else 'faster'} than the first; "
+            "ratios are taken within rounds, medians are not; let the machine settle and compare again."
+        )
+    return found

@@ -1,0 +1,123 @@
+"""Tell which stage is at fault, and put it into words: the first cause, what it was doing, and what only followed.
+
+A stage that raises says so itself. One that dies leaves its exit code and its black box. One that hangs is found by its
+black box: it has been at one action for longer than the stall timeout allows, while a stage that waits for a neighbour
+is never at fault as long as another one works. Where all wait, the one whose process is stopped is at fault.
+"""
+
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import psutil
+
+from runtime.errors import InputError, NeighbourGone, RunError
+from runtime.worker import Failed, Phase, Progress
+
+STALL_TIMEOUT_S = 60.0
+"""How long an action may take where nothing else is said, unless its prediction is long itself."""
+GENEROSITY = 20.0
+"""So many times its predicted time an action may take before its stage counts as hung."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A stage at the time of a failure.
+
+    Attributes:
+        describe: The stage and its layers, in words.
+        core: Its core.
+        stack: Where it was, if it could say.
+    """
+
+    describe: str
+    core: int
+    failed: Failed
+    stack: str
+
+
+def patience_s(stall_timeout_s: float | None, expected_s: float) -> float:
+    """Return how long one action of a stage may take: as told, or else by the prediction."""
+    return stall_timeout_s or max(STALL_TIMEOUT_S, GENEROSITY * expected_s)
+
+
+def hung(
+    progress: Mapping[int, Progress], patience: Sequence[float], now_s: float, stopped: Callable[[int], bool]
+) -> int | None:
+    """Return the stage that has hung, if one has: working for too long, or all waiting for too long.
+
+    Args:
+        progress: What the stages that have yet to answer are doing.
+        patience: How long an action of each stage may take.
+        now_s: The time.
+        stopped: Says whether a stage's process is stopped.
+    """
+    over = {stage: now_s - one.since_s - patience[stage] for stage, one in progress.items()}
+    late = [stage for stage, by in over.items() if by > 0]
+    working = [stage for stage in progress if progress[stage].phase != Phase.WAITING]
+    guilty = [stage for stage in late if stage in working]
+    if not working and len(late) == len(progress):  # else a message may be on its way
+        guilty = late
+    return max(guilty, key=lambda stage: (stopped(stage), over[stage]), default=None)
+
+
+def is_stopped(pid: int) -> bool:
+    """Say whether a process is stopped, as by SIGSTOP."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    except psutil.Error:
+        return False
+
+
+def hang(pid: int, progress: Progress, now_s: float) -> Failed:
+    """Describe a stage that no longer comes forward."""
+    what = "the process is stopped (SIGSTOP)" if is_stopped(pid) else "the process is still at it"
+    return Failed(
+        during=progress.doing,
+        reason=f"not done after {now_s - progress.since_s:.0f} s, and {what}; if it is only slow, allow more with "
+        "--stall-timeout",
+        stack="",
+        cause="stage",
+        at_s=progress.since_s,
+    )
+
+
+def waiting(progress: Progress) -> Failed:
+    """Describe a stage that waits for one that has hung."""
+    return Failed(
+        during=progress.doing, reason="still waiting", stack="", cause="neighbour", at_s=progress.since_s
+    )  # fmt: skip
+
+
+def death(code: int | None, doing: str, at_s: float) -> Failed:
+    """Describe a stage whose process has ended without a word."""
+    if code is not None and code < 0:
+        known = {one.value: one.name for one in signal.Signals}
+        how = f"the process was ended by {known.get(-code, f'signal {-code}')}"
+        how += ", by hand or by the kernel because memory ran out" if -code == signal.SIGKILL else ""
+    else:
+        how = f"the process exited with {code}"
+    return Failed(during=doing, reason=how, stack="", cause="stage", at_s=at_s)
+
+
+def error_of(suspects: Sequence[Suspect]) -> RunError | InputError:
+    """Return the error that names the first at fault; notes tell what followed from it, and the stacks.
+
+    ``NeighbourGone`` says that whoever is at fault is not among the suspects.
+    """
+    ranks = {"stage": 0, "input": 1, "neighbour": 2}
+    first, *others = sorted(suspects, key=lambda one: (ranks[one.failed.cause], one.failed.at_s))
+    if first.failed.cause == "input":
+        return InputError(first.failed.reason)
+    kind = NeighbourGone if first.failed.cause == "neighbour" else RunError
+    error = kind(f"{first.describe} on core {first.core} failed in {first.failed.during}: {first.failed.reason}")
+    for other in others:
+        label = "a consequence" if other.failed.cause == "neighbour" else "besides"
+        error.add_note(f"{label}: {other.describe} in {other.failed.during}: {other.failed.reason}")
+    if first.stack:
+        error.add_note(f"{first.describe} was here:\n{first.stack.rstrip()}")
+    return error
+
+
+Watch = Callable[[Sequence[Progress]], None]
+"""Called now and then with what every stage is doing."""

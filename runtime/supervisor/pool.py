@@ -1,0 +1,270 @@
+"""The stage processes: started once, one a stage, each pinned to its core; supervised, and ended whatever happens."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from multiprocessing import resource_tracker
+from multiprocessing.connection import wait
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from runtime.errors import RunError
+from runtime.supervisor.failures import (
+    STALL_TIMEOUT_S,
+    Suspect,
+    Watch,
+    death,
+    error_of,
+    hang,
+    hung,
+    is_stopped,
+    patience_s,
+    waiting,
+)
+from runtime.supervisor.signals import uninterrupted
+from runtime.supervisor.stage_process import StageProcess, started
+from runtime.worker import Failed, Meeting, Phase, Progress, Ready, receive, send
+
+if TYPE_CHECKING:
+    from torch.distributed import TCPStore
+
+GRACE_S = 0.5
+"""How long the other stages may take to report after one has failed, so that the first cause is found."""
+TICK_S = 0.25
+"""How often the stages are looked at while they work."""
+
+
+class WorkerPool:
+    """One process per stage; a context manager that leaves none behind.
+
+    It holds all stages of a pipeline, or, where others run elsewhere, some of them.
+
+    Attributes:
+        cores: The core of each stage that is here.
+        ranks: Which ranks are here, ascending; a rank is a stage where none is replicated.
+    """
+
+    def __init__(
+        self,
+        cores: Sequence[int],
+        *,
+        stall_timeout_s: float | None = None,
+        ranks: Sequence[int] | None = None,
+        look: Watch | None = None,
+    ) -> None:
+        """Start a process for each entry of ``cores`` and wait until all have imported what they need.
+
+        They end with the thread that calls this, as with the whole process.
+
+        Args:
+            cores: The core of each stage.
+            stall_timeout_s: How long a stage may be at one action before it counts as hung; None: by its prediction.
+            ranks: Which ranks are here, where others run elsewhere; None: as many as cores, and no others.
+            look: Called now and then, whatever is waited for, with what the stages that are here are doing; what it
+                raises ends the wait.
+
+        Raises:
+            RunError: A process did not start.
+        """
+        self._describe: Callable[[int], str] = lambda rank: f"stage {rank}"
+        self._stall_timeout_s, self._look = stall_timeout_s, look
+        self.ranks = tuple(range(len(cores)) if ranks is None else ranks)
+        self._alone = ranks is None
+        self._workers: list[StageProcess] = []
+        self.cores = tuple(cores)
+        self._store: TCPStore | None = None
+        self._start()
+
+    def _start(self) -> None:
+        resource_tracker.ensure_running()  # starting it later would lift the mask that stages inherit
+        try:
+            for stage, core in zip(self.ranks, self.cores, strict=True):
+                with uninterrupted():
+                    self._workers.append(started(stage, core, max(self._stall_timeout_s or 0.0, STALL_TIMEOUT_S)))
+                self._workers[-1].hand_over()
+            self.collect()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Return the pool."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End all processes."""
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The process of each stage."""
+        return tuple(one.pid for one in self._workers)
+
+    def meeting(self) -> Meeting:
+        """Return where the processes meet for gloo, which stays open for as long as they live.
+
+        Raises:
+            InputError: No port can be opened.
+        """
+        from runtime.channels import meeting_of, open_store
+
+        self._store = self._store or open_store()
+        return meeting_of(self._store)
+
+    def describe_with(self, describe: Callable[[int], str]) -> None:
+        """Name ranks in errors as ``describe(rank)`` does; elsewhere, ``stage`` counts those that are here from 0."""
+        self._describe = describe
+
+    def tell(self, stage: int, message: Any, descriptors: tuple[int, ...] = ()) -> None:
+        """Send a message to one stage.
+
+        Raises:
+            RunError: The process has gone, or cannot be reached.
+        """
+        one = self._workers[stage]
+        try:
+            send(one.control, message, descriptors, one.pid)
+        except OSError as error:
+            one.process.join(GRACE_S)
+            if not one.process.is_alive():
+                self.collect()  # which names the first at fault
+            describe = self._describe(self.ranks[stage])
+            self.close()
+            raise RunError(f"{describe} on core {one.core} reads no messages ({error.strerror}); try again") from error
+
+    def tell_all(self, message: Any) -> None:
+        """Send a message to every stage."""
+        for stage in range(len(self)):
+            self.tell(stage, message)
+
+    def collect(self, expected_s: Sequence[float] = ()) -> list[Ready]:
+        """Wait until every stage is done with its last message.
+
+        Args:
+            expected_s: How long that is predicted to take each stage.
+
+        Raises:
+            RunError: A stage raised, died or hangs; the message names the first at fault and the pool is closed.
+            InputError: A stage refused what the user gave.
+        """
+        least_s = self._stall_timeout_s or 0.0  # which is about actions, and must not cut short what is none
+        wanted_s = expected_s or [0.0] * len(self)
+        return self._collect([max(least_s, patience_s(None, one)) for one in wanted_s])
+
+    def follow(self, expected_s: Sequence[float], watch: Watch | None) -> list[Ready]:
+        """Wait until every stage has run its actions.
+
+        Args:
+            expected_s: How long the longest action of each stage is predicted to take.
+            watch: Called now and then with what every stage is doing.
+
+        Raises:
+            RunError: A stage raised, died or hangs, as above.
+            InputError: A stage refused what the user gave.
+        """
+        return self._collect([patience_s(self._stall_timeout_s, one) for one in expected_s], watch)
+
+    def _collect(self, patience: Sequence[float], watch: Watch | None = None) -> list[Ready]:
+        answers: dict[int, Ready] = {}
+        failures: dict[int, Failed] = {}
+        deadline: float | None = None
+        begun_s = time.perf_counter()
+        while len(answers) + len(failures) < len(self) and (deadline is None or time.monotonic() < deadline):
+            pending = [stage for stage in range(len(self)) if stage not in answers and stage not in failures]
+            for stage in self._ready(pending, list(answers)):
+                message = self._answer(stage)
+                if isinstance(message, Failed):
+                    answers.pop(stage, None)
+                    failures[stage] = message
+                    deadline = deadline or time.monotonic() + GRACE_S
+                else:
+                    answers[stage] = message
+            if not failures:
+                progress = [one.box.read() for one in self._workers]
+                for seen_by in (self._look, watch):
+                    if seen_by:
+                        seen_by(progress)
+                unheard = {stage: _since(progress[stage], begun_s) for stage in pending if stage not in answers}
+                failures |= self._hang(unheard, patience)
+                deadline = time.monotonic() if failures and deadline is None else deadline
+        if failures:
+            error = error_of([self._suspect(stage, failed) for stage, failed in failures.items()])
+            self.close()
+            raise error
+        return [answers[stage] for stage in range(len(self))]
+
+    def restart(self) -> None:
+        """End all processes and start them anew.
+
+        Raises:
+            RunError: A process did not start.
+        """
+        self.close()
+        self._start()
+
+    def close(self) -> None:
+        """End all processes; they own nothing that outlives them, so none is asked."""
+        with uninterrupted():
+            for one in self._workers:
+                one.control.close()
+                one.process.kill()
+            for one in self._workers:
+                one.process.join()
+                one.process.close()
+                one.box.close()
+            self._workers, self._store = [], None
+
+    def _ready(self, pending: Sequence[int], answered: Sequence[int]) -> list[int]:
+        """Return which stages have something to say, or have ended, after a tick at the latest."""
+        sources: dict[Any, int] = {self._workers[stage].process.sentinel: stage for stage in (*pending, *answered)}
+        sources |= {self._workers[stage].control: stage for stage in pending}
+        return list(dict.fromkeys(sources[source] for source in wait(list(sources), TICK_S)))
+
+    def _answer(self, stage: int) -> Ready | Failed:
+        one = self._workers[stage]
+        at_s = time.perf_counter()
+        try:
+            if one.control.poll():
+                message: Ready | Failed = receive(one.control)
+                return message
+        except (EOFError, OSError):
+            pass
+        one.process.join(GRACE_S)
+        if one.process.is_alive():  # and stuck halfway through a message
+            return hang(one.pid, one.box.read(), at_s)
+        return death(one.process.exitcode, one.box.read().doing, at_s)
+
+    def _hang(self, progress: dict[int, Progress], patience: Sequence[float]) -> dict[int, Failed]:
+        now_s = time.perf_counter()
+        if not self._alone:  # then it is not known here whether all wait
+            progress = {stage: one for stage, one in progress.items() if one.phase != Phase.WAITING}
+        stage = hung(progress, patience, now_s, lambda stage: is_stopped(self._workers[stage].pid))
+        if stage is None:
+            return {}
+        found = {stage: hang(self._workers[stage].pid, progress[stage], now_s)}
+        return found | {
+            other: waiting(one) for other, one in progress.items() if other != stage and one.phase == Phase.WAITING
+        }
+
+    def _suspect(self, stage: int, failed: Failed) -> Suspect:
+        one = self._workers[stage]
+        stack = failed.stack
+        if not stack and failed.cause == "stage":
+            patience = 0.0
+            if one.process.is_alive() and one.box.read().phase != Phase.IDLE:
+                os.kill(one.pid, signal.SIGUSR1)
+                patience = GRACE_S
+            stack = one.box.stacks(patience)
+        return Suspect(self._describe(self.ranks[stage]), one.core, failed, stack)
+
+
+def _since(progress: Progress, begun_s: float) -> Progress:
+    """Let a stage that has yet to begin count from when it was told to."""
+    return replace(progress, since_s=max(progress.since_s, begun_s)) if progress.phase == Phase.IDLE else progress

@@ -1,0 +1,63 @@
+"""One stage's process as its parent holds it: the process, the line to it, its core, its black box."""
+
+import contextlib
+import math
+import multiprocessing
+import os
+import socket
+import struct
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from multiprocessing.reduction import send_handle
+
+from runtime.errors import RunError
+from runtime.worker import BlackBox, entry
+
+
+@dataclass(frozen=True, slots=True)
+class StageProcess:
+    """A stage's process."""
+
+    process: SpawnProcess
+    control: Connection
+    core: int
+    box: BlackBox
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self.process.pid or 0
+
+    def hand_over(self) -> None:
+        """Give the process its black box; one that has died already is found by its end."""
+        with contextlib.suppress(OSError):
+            for descriptor in self.box.descriptors:
+                send_handle(self.control, descriptor, self.pid)
+
+
+def started(stage: int, core: int, patience_s: float) -> StageProcess:
+    """Start a stage's process, which is given up when a message to or from it is stuck for ``patience_s``.
+
+    It inherits the mask of signals, so that Ctrl-C during its imports is the parent's to handle.
+
+    Raises:
+        RunError: The system has no room for one more.
+    """
+    context = multiprocessing.get_context("spawn")
+    try:
+        box = BlackBox.create()
+        ours, theirs = context.Pipe()
+        process = context.Process(
+            target=entry.main, args=(theirs, core, os.getpid()), name=f"stageplan-stage-{stage}", daemon=True
+        )
+        process.start()
+        theirs.close()
+    except OSError as error:
+        raise RunError(
+            f"the process of stage {stage} cannot be started: {error.strerror}; look at the limits of ulimit -a"
+        ) from error
+    with socket.socket(fileno=os.dup(ours.fileno())) as line:
+        for direction in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+            line.setsockopt(socket.SOL_SOCKET, direction, struct.pack("@ll", math.ceil(patience_s), 0))
+    return StageProcess(process, ours, core, box)

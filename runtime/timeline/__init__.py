@@ -1,0 +1,13 @@
+"""What one run did when: traces, pictures, a live view, where the time went."""
+
+from typing import TYPE_CHECKING
+
+from profiler.public import on_demand
+
+if TYPE_CHECKING:
+    from runtime.timeline.bubbles import bubbles_of
+    from runtime.timeline.chrome_trace import trace_of
+    from runtime.timeline.live import live_view
+    from runtime.timeline.picture import picture_of
+else:
+    __getattr__ = on_demand(__name__)

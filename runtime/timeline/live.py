@@ -1,0 +1,46 @@
+"""Show what the stages are doing while they run, one row each, on stderr if that is a terminal."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from runtime.supervisor import Watch
+from runtime.worker import Phase, Progress
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_BAR = 24
+
+
+@contextmanager
+def live_view(cores: Sequence[int], *, quiet: bool) -> Iterator[Watch | None]:
+    """Yield what has to be called with the progress of all stages, or None where nothing is shown."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        yield lambda progress: live.update(rows(progress, cores, time.perf_counter()))
+
+
+def rows(progress: Sequence[Progress], cores: Sequence[int], now_s: float) -> "Table":
+    """Return the table: how far each stage is, what it is doing, and for how long."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE)
+    for name in ("stage", "core", "done", "", "doing", "for s", "busy s"):
+        table.add_column(name)
+    for stage, (one, core) in enumerate(zip(progress, cores, strict=True)):
+        full = round(_BAR * one.done / one.total) if one.total else 0
+        style = "dim" if one.phase == Phase.WAITING else ""
+        table.add_row(
+            str(stage), str(core), f"{one.done}/{one.total}", "█" * full + "·" * (_BAR - full), one.doing,
+            f"{max(0.0, now_s - one.since_s):.1f}", f"{one.busy_s:.1f}", style=style,
+        )  # fmt: skip
+    return table

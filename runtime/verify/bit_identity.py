@@ -1,0 +1,119 @@
+"""Hold what a pipeline trained against a single-process replay of the same recurrence, bit for bit."""
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
+
+import torch
+from torch import Tensor
+
+from optimizer.plan import Plan
+from profiler.execution import Captured
+from profiler.files import from_json, to_json
+from runtime.pipeline import Launcher
+from runtime.results import Digests, PartitionVerification, RunResult
+from runtime.verify.replay import Recurrence, Replay, Trained
+from runtime.worker import Testimony, digest_of_all, digests, feed_of, refuse_other_data
+
+
+def verify(
+    name: str, plan: Plan, launcher: Launcher, minibatches: int, advance: Callable[[], None]
+) -> PartitionVerification:
+    """Run a plan in the pipeline, replay it in this process, and compare.
+
+    This process has to be settled as a stage is, and the launcher has to keep digests.
+
+    Args:
+        name: The partition's name.
+        plan: What runs.
+        launcher: What runs it.
+        minibatches: How many.
+        advance: Called ``minibatches + 1`` times in all.
+
+    Raises:
+        RunError: A stage failed.
+        InputError: The user's data cannot be used.
+    """
+    launcher.load(plan, minibatches)
+    result = launcher.go()
+    state, testimonies = launcher.state(), launcher.testimonies
+    launcher.unload()
+    advance()
+    world, said = launcher.world, b""
+    if world is None or world.leads:  # where several ranks have run the plan, the first has what all have trained
+        with redirect_stdout(sys.stderr):  # what user code prints is no result
+            trained = replayed(plan, launcher, minibatches, advance)
+        difference = next(_differences(launcher.captured, result, testimonies, state, trained), None)
+        found = PartitionVerification(
+            name=name,
+            cuts=plan.cuts,
+            identical=difference is None,
+            first_difference=difference,
+            digests=_digests(launcher.captured, result.losses, state),
+            replay_digests=_digests(launcher.captured, trained.losses, trained.weights | trained.buffers),
+        )
+        if world is None:
+            return found
+        said = to_json(found)
+    return from_json(world.all_gather("verified", said)[0], PartitionVerification, "what rank 0 says")
+
+
+def replayed(plan: Plan, launcher: Launcher, minibatches: int, advance: Callable[[], None]) -> Trained:
+    """Replay a plan as ``launcher`` would run it."""
+    settings = launcher.settings
+    recurrence = Recurrence(
+        schedule=settings.schedule,
+        replicas=tuple(stage.replicas for stage in plan.stages),
+        minibatches=minibatches,
+        flush_every=settings.flush_every,
+    )
+    stage_of = {layer: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
+    replay = Replay(launcher.captured, stage_of, launcher.initial_state(), settings.rule, recurrence)
+    spec = launcher.data_spec(minibatches)
+    feed = feed_of(spec)
+    trained = replay.run(feed, settings.seed, advance)
+    refuse_other_data(spec, launcher.checksums, feed.checksums)
+    return trained
+
+
+def _differences(
+    captured: Captured,
+    result: RunResult,
+    testimonies: Sequence[Sequence[Testimony]],
+    state: Mapping[str, Tensor],
+    trained: Trained,
+) -> Iterator[str]:
+    """Yield what differs, earliest minibatch first, and within one in the order in which it is computed."""
+    for minibatch, (ours, theirs) in enumerate(zip(result.losses, trained.losses, strict=True)):
+        replayed_here = trained.testimonies[minibatch]
+        pairs = [(rows[minibatch], known) for rows, known in zip(testimonies, replayed_here, strict=True)]
+        for said, known in pairs:
+            yield from _first(captured, said.buffers, known.buffers, minibatch, "buffer")
+        if ours != (theirs if math.isfinite(theirs) else None):  # as a result has it
+            yield f"minibatch {minibatch}: the loss is {ours} in the pipeline and {theirs} in the replay"
+        for said, known in reversed(pairs):
+            yield from _first(captured, said.gradients, known.gradients, minibatch, "gradient of")
+    for what, found in (("weight", trained.weights), ("buffer", trained.buffers)):
+        held, wanted = digests({path: state[path] for path in found}), digests(found)
+        yield from (f"after the last minibatch: {what} {path} differs" for path in found if held[path] != wanted[path])
+
+
+def _first(
+    captured: Captured, ours: Mapping[str, str], theirs: Mapping[str, str], minibatch: int, what: str
+) -> Iterator[str]:
+    order = [path for path, _ in [*captured.model.named_parameters(), *captured.model.named_buffers()]]
+    for path in order:
+        if ours.get(path) != theirs.get(path):
+            layer = path.rpartition(".")[0] or path
+            yield f"minibatch {minibatch}, layer {layer}: the {what} {path} differs"
+
+
+def _digests(captured: Captured, losses: Sequence[float | None], state: Mapping[str, Tensor]) -> Digests:
+    finite = [loss if loss is not None and math.isfinite(loss) else math.nan for loss in losses]
+    found = torch.tensor(finite, dtype=torch.float64)
+    return Digests(
+        losses=digest_of_all([found]),
+        weights=digest_of_all(state[path] for path, _ in captured.model.named_parameters()),
+        buffers=digest_of_all(state[path] for path, _ in captured.model.named_buffers()),
+    )

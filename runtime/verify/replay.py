@@ -1,0 +1,285 @@
+"""Replay a pipeline's recurrence in one process, with nothing of what makes the pipeline hard: no rings, no slots.
+
+Minibatch b runs stage s, forward and backward, on weight version v(s, b), and its gradients (with a flush, or replicas:
+the mean of those of its round) make the next version from the newest one:
+
+    1f1b                       v(s, b) = max(0, b − d_s + 1),  d_s = min(S − s, B)       an update a minibatch
+    1f1b, r_s replicas         v(s, b) = max(0, ⌊b ÷ r_s⌋ − d_s + 1), d_s = min(⌈n_s ÷ r_s⌉, ⌈B ÷ r_s⌉), where
+                               n_s = r_s in the last stage, else r_{s+1}⌈n_{s+1} ÷ r_{s+1}⌉ + 2 r_s + r_{s+1} − 2
+                                                                                      an update r_s minibatches
+    flushed every M            v(s, b) = ⌊b ÷ M⌋                                          an update a round
+
+Every version is a tensor of its own that is never written again; a layer is called through ``torch.func`` on fresh
+leaves; what crosses a cut is copied into fresh memory. The formulas stand here on their own: the pipeline finds its
+versions by walking its schedule. Layer execution with its seeds, the update rule's arithmetic, the loss and the data
+are shared with the pipeline, for they define what is trained.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx.node import map_aggregate
+
+from optimizer.schedule import ScheduleName, flush_width
+from profiler.execution import Attribute, Captured, Operation, Ref, layer_seed, loss, write_next
+from profiler.profile import INPUT
+from profiler.settings import UpdateRule
+from runtime.worker import Feed, Testimony, digests
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What a replay leaves: losses, the newest weights, the buffers, and what each minibatch left in each stage."""
+
+    losses: list[float]
+    weights: dict[str, Tensor]
+    buffers: dict[str, Tensor]
+    testimonies: list[list[Testimony]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recurrence:
+    """What a schedule trains: which weight version a minibatch runs on, and which minibatches share an update."""
+
+    schedule: ScheduleName
+    replicas: tuple[int, ...]
+    minibatches: int
+    flush_every: int
+
+    @property
+    def stages(self) -> int:
+        """How many stages there are."""
+        return len(self.replicas)
+
+    def version(self, stage: int, minibatch: int) -> int:
+        """Return v(s, b)."""
+        width = flush_width(self.schedule, self.flush_every)
+        if width is not None:
+            return minibatch // width
+        own = self.replicas[stage]
+        depth = min(math.ceil(self._in_flight(stage) / own), math.ceil(self.minibatches / own))
+        return max(0, minibatch // own - depth + 1)
+
+    def _in_flight(self, stage: int) -> int:
+        """Return n_s."""
+        if stage == self.stages - 1:
+            return self.replicas[stage]
+        own, following = self.replicas[stage : stage + 2]
+        return math.ceil(self._in_flight(stage + 1) / following) * following + 2 * own + following - 2
+
+    def round_of(self, stage: int, minibatch: int) -> range:
+        """Return the minibatches whose gradients one update of a stage averages."""
+        width = flush_width(self.schedule, self.flush_every) or self.replicas[stage]
+        first = minibatch // width * width
+        return range(first, min(first + width, self.minibatches))
+
+    def share(self, minibatch: int) -> float:
+        """Return what the loss counts where a flush averages; over replicas, sums of gradients are divided."""
+        width = flush_width(self.schedule, self.flush_every)
+        return 1 / len(self.round_of(0, minibatch)) if width else 1.0
+
+
+class Replay:
+    """One replay of one split."""
+
+    def __init__(
+        self,
+        captured: Captured,
+        stage_of: Mapping[str, int],
+        state: Mapping[str, Tensor],
+        rule: UpdateRule,
+        recurrence: Recurrence,
+    ) -> None:
+        """Prepare to train.
+
+        Args:
+            captured: The model.
+            stage_of: The stage of each layer.
+            state: The parameters and buffers that training starts from; buffers are changed.
+            rule: The update rule.
+            recurrence: What the schedule trains.
+        """
+        self.captured, self.stage_of, self.rule, self.recurrence = captured, stage_of, rule, recurrence
+        self._home = dict(_homes(captured, stage_of))
+        learning = [path for path in self._home if path in captured.learning]
+        self._versions: dict[str, dict[int, Tensor]] = {path: {0: state[path]} for path in learning}
+        self._moments = {
+            path: [torch.zeros_like(state[path]) for _ in range(rule.momenta)] for path in learning
+        }  # fmt: skip
+        self._counts = dict.fromkeys(learning, 0)
+        constants = {path: state[path] for path in self._home if path not in captured.learning}
+        copies = max(recurrence.replicas) - 1  # each replica has buffers of its own
+        self._buffers = [constants, *({path: one.clone() for path, one in constants.items()} for _ in range(copies))]
+        self._unused = {path: tensor for path, tensor in state.items() if path not in self._home}
+        self._modules = {id(module): f"{path}." if path else "" for path, module in captured.model.named_modules()}
+
+    def run(self, feed: Feed, seed: int, advance: Callable[[], None]) -> Trained:
+        """Train for the recurrence's minibatches; ``advance`` is called after each."""
+        losses, testimonies = [], []
+        replicated = max(self.recurrence.replicas) > 1
+        sums: dict[str, Tensor] = {}
+        for minibatch in range(self.recurrence.minibatches):
+            found, loss_value, buffers = self._step(minibatch, feed, seed, self.recurrence.share(minibatch))
+            for path, gradient in found.items():
+                sums[path] = sums[path] + gradient if path in sums else gradient
+            losses.append(loss_value)
+            testimonies.append(self._testimonies(found if replicated else sums, buffers))
+            for stage in range(self.recurrence.stages):
+                if minibatch == self.recurrence.round_of(stage, minibatch)[-1]:
+                    self._update(stage, sums, minibatch)
+            advance()
+        newest = {path: versions[max(versions)] for path, versions in self._versions.items()}
+        state = newest | self._buffers[0] | self._unused
+        weights = {path: state[path] for path, _ in self.captured.model.named_parameters()}
+        rest = {path: state[path] for path, _ in self.captured.model.named_buffers()}
+        return Trained(losses=losses, weights=weights, buffers=rest, testimonies=testimonies)
+
+    def _step(
+        self, minibatch: int, feed: Feed, seed: int, share: float
+    ) -> tuple[dict[str, Tensor], float, dict[str, str]]:
+        """Run one minibatch forth and back; return its gradients, its loss, and the buffers' digests."""
+        leaves = {
+            path: versions[self.recurrence.version(self._home[path], minibatch)].detach().requires_grad_()
+            for path, versions in self._versions.items()
+        }
+        stages = self.recurrence.stages
+        received: list[Values] = [{} for _ in range(stages)]
+        received[0] = {INPUT: feed.inputs(minibatch)}
+        sent: list[Values] = []
+        for stage in range(stages):
+            values = dict(received[stage])
+            for operation in self.captured.operations:
+                if self.stage_of[operation.name] == stage:
+                    self._call(operation, values, received[stage], leaves, place=(seed, minibatch))
+            sent.append(values)
+            if stage < stages - 1:
+                received[stage + 1] = {name: self._copied(values[name], name) for name in self._crossing(stage)}
+        buffers = digests({path: self._constant(path, minibatch) for path in self._buffers[0]})
+        result = loss([sent[-1][name] for name in self.captured.outputs], feed.labels(minibatch))
+        torch.autograd.backward(result, torch.full_like(result, share))
+        for stage in reversed(range(stages - 1)):
+            crossing = [name for name in self._crossing(stage) if self.captured.specs[name].gradient]
+            back = [received[stage + 1][name].grad for name in crossing]
+            arrived = [
+                torch.zeros_like(received[stage + 1][name]) if gradient is None else self._laid_out(gradient, name)
+                for name, gradient in zip(crossing, back, strict=True)
+            ]
+            if crossing:
+                torch.autograd.backward([sent[stage][name] for name in crossing], arrived)
+        gradients = {path: leaf.grad for path, leaf in leaves.items() if leaf.grad is not None}
+        return gradients, float(result.detach()), buffers
+
+    def _call(
+        self,
+        operation: Operation,
+        values: Values,
+        received: Values,
+        leaves: Mapping[str, Tensor],
+        *,
+        place: tuple[int, int],
+    ) -> None:
+        """Run one layer; one that overwrites what was received works on a copy."""
+        overwritten = self.captured.overwrites.get(operation.name)
+
+        def fetch(leaf: Any) -> Any:
+            if isinstance(leaf, Ref):
+                value = values[leaf.layer]
+                foreign = overwritten == leaf.layer and self.captured.roots[leaf.layer] in received
+                return value.clone() if foreign else value
+            return self._bound(leaf.path, leaves, minibatch) if isinstance(leaf, Attribute) else leaf
+
+        seed, minibatch = place
+        torch.manual_seed(layer_seed(seed, operation.index, minibatch))
+        args: Any = map_aggregate(operation.args, fetch)
+        kwargs: Any = map_aggregate(dict(operation.kwargs), fetch)
+        target = operation.target
+        if isinstance(target, nn.Module):
+            own = {
+                local: self._bound(self._modules[id(target)] + local, leaves, minibatch)
+                for local, _ in [
+                    *target.named_parameters(remove_duplicate=False), *target.named_buffers(remove_duplicate=False),
+                ]
+            }  # fmt: skip
+            values[operation.name] = torch.func.functional_call(target, own, args, kwargs, tie_weights=False)
+        elif isinstance(target, str):
+            values[operation.name] = getattr(args[0], target)(*args[1:], **kwargs)
+        else:
+            values[operation.name] = target(*args, **kwargs)
+
+    def _bound(self, path: str, leaves: Mapping[str, Tensor], minibatch: int) -> Tensor:
+        canonical = self.captured.canonical[path]
+        return leaves[canonical] if canonical in leaves else self._constant(canonical, minibatch)
+
+    def _constant(self, path: str, minibatch: int) -> Tensor:
+        """Return a buffer, or a parameter that does not learn, as the replica has it that runs a minibatch."""
+        return self._buffers[minibatch % self.recurrence.replicas[self._home[path]]][path]
+
+    def _copied(self, tensor: Tensor, name: str) -> Tensor:
+        """Return a fresh leaf with what ``tensor`` holds."""
+        return self._laid_out(tensor.detach(), name).requires_grad_(self.captured.specs[name].gradient)
+
+    def _laid_out(self, tensor: Tensor, name: str) -> Tensor:
+        """Return a copy in the memory format of the captured value; that of an uneven minibatch keeps its own."""
+        spec = self.captured.specs[name]
+        if tensor.shape != spec.shape:
+            return tensor.clone()
+        return torch.empty_strided(spec.shape, spec.stride, dtype=spec.dtype).copy_(tensor)
+
+    def _crossing(self, cut: int) -> list[str]:
+        """Return what is made up to stage ``cut``, or put in, and read behind it."""
+        readers: dict[str, int] = dict.fromkeys(self.captured.outputs, self.recurrence.stages - 1)
+        for edge in self.captured.edges:
+            if edge.kind == "data":
+                readers[edge.source] = max(readers.get(edge.source, 0), self.stage_of[edge.target])
+        made = [INPUT, *self.captured.layer_names]
+        return [name for name in made if self.stage_of.get(name, 0) <= cut < readers.get(name, -1)]
+
+    def _update(self, stage: int, sums: dict[str, Tensor], minibatch: int) -> None:
+        """Make a stage's next version, and begin new sums for it."""
+        averaged = len(self.recurrence.round_of(stage, minibatch)) if self.recurrence.replicas[stage] > 1 else 1
+        for path, versions in self._versions.items():
+            if self._home[path] != stage:
+                continue
+            newest = max(versions)
+            gradient = sums.pop(path, None)
+            if gradient is not None and averaged > 1:
+                gradient = gradient * (1 / averaged)
+            self._counts[path] += gradient is not None
+            following = torch.empty_like(versions[newest])
+            count = self._counts[path]
+            write_next(self.rule, versions[newest], gradient, self._moments[path], count=count, out=following)
+            versions[newest + 1] = following
+            needed = self.recurrence.version(self._home[path], minibatch + 1)
+            for old in [version for version in versions if version < needed]:
+                del versions[old]
+
+    def _testimonies(self, gradients: Mapping[str, Tensor], buffers: Mapping[str, str]) -> list[Testimony]:
+        known = digests(gradients)
+        return [
+            Testimony(gradients=self._of_stage(known, stage), buffers=self._of_stage(buffers, stage))
+            for stage in range(self.recurrence.stages)
+        ]
+
+    def _of_stage(self, found: Mapping[str, str], stage: int) -> dict[str, str]:
+        return {path: value for path, value in found.items() if self._home[path] == stage}
+
+
+def _homes(captured: Captured, stage_of: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    """Yield the stage of each parameter and buffer that some layer uses, by its first path."""
+    paths = {id(module): f"{path}." if path else "" for path, module in captured.model.named_modules()}
+    for operation in captured.operations:
+        stage = stage_of[operation.name]
+        used: Sequence[str] = operation.attributes()
+        if isinstance(operation.target, nn.Module):
+            prefix = paths[id(operation.target)]
+            named = dict(operation.target.named_parameters(remove_duplicate=False))
+            buffers = dict(operation.target.named_buffers(remove_duplicate=False))
+            used = [*used, *(prefix + local for local in (*named, *buffers))]
+        for path in used:
+            yield captured.canonical[path], stage

@@ -1,0 +1,29 @@
+"""What runs inside one stage's process."""
+
+from typing import TYPE_CHECKING
+
+from profiler.public import on_demand
+
+if TYPE_CHECKING:
+    from runtime.worker.data import DataSpec, Feed, feed_of, refuse_other_data
+    from runtime.worker.digest import digest_of_all, digests
+    from runtime.worker.entry import tie_to
+    from runtime.worker.messages import (
+        Cause,
+        Export,
+        Failed,
+        Go,
+        Load,
+        Meeting,
+        OnNan,
+        Ready,
+        Report,
+        StageReport,
+        Testimony,
+        Unload,
+        receive,
+        send,
+    )
+    from runtime.worker.status import BlackBox, Phase, Progress
+else:
+    __getattr__ = on_demand(__name__)

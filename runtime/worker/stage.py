@@ -1,0 +1,194 @@
+"""One stage: it runs forwards, backwards and updates of its layers on the weight versions that the schedule implies.
+
+A received tensor is computed on where it lies, in its slot, as a leaf of autograd. Of what is sent only the place in
+the autograd graph is kept, so an output that no layer saves is freed at once.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+from profiler.execution import WeightVersions, loss, slot_tensors
+from runtime.channels import Arena, Channel
+from runtime.errors import RunError
+from runtime.worker.data import feed_of
+from runtime.worker.digest import digests
+from runtime.worker.messages import Load, Testimony
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+    from runtime.channels import Averaging
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """A minibatch between its forward and its backward; ``seed`` is the gradient of the loss, in the last stage."""
+
+    leaves: list[Tensor]
+    roots: list[GradientEdge]
+    version: int
+    seed: Tensor | None
+
+
+class Stage:
+    """The layers of one stage, their weight versions and their minibatches in flight.
+
+    Attributes:
+        used: The weight version that the last backward ran on.
+        averaging: What averages the gradients of its replicas; None where it has but one.
+    """
+
+    def __init__(
+        self,
+        load: Load,
+        weights: Arena,
+        before: Channel | None,
+        behind: Channel | None,
+        replicas: "ProcessGroup | None" = None,
+    ) -> None:
+        """Copy this stage's slice out of ``weights`` and prepare the data that the stage needs.
+
+        Args:
+            load: What the stage is told.
+            weights: All parameters and buffers.
+            before: The channel to the stage before; None in the first.
+            behind: Likewise to the one behind.
+            replicas: All replicas of the stage, if there are several.
+        """
+        self.load, self.before, self.behind = load, before, behind
+        self.losses: list[float] = []
+        self.testimonies: list[Testimony] = []
+        segment = load.segment
+        own = {*segment.parameters, *segment.constants}
+        shared = zip(load.state, slot_tensors(weights.memory, 0, load.state), strict=True)
+        state = {spec.name: tensor.clone() for spec, tensor in shared if spec.name in own}
+        self.constants = {path: state[path] for path in segment.constants}
+        self.versions = WeightVersions(segment.places, segment.parameters, state, load.versions, load.rule)
+        self._in_flight: dict[int, InFlight] = {}
+        self.used = 0
+        self._buffers: dict[int, dict[str, str]] = {}
+        self._feed = feed_of(load.data) if before is None or behind is None else None
+        self.averaging: Averaging | None = None
+        self._replicas = replicas
+
+    def forward(self, minibatch: int, received: list[Tensor]) -> list[Tensor]:
+        """Run the forward and return what has to be sent; nothing in the last stage."""
+        segment = self.load.segment
+        version = self.versions.bind()
+        if self.before is None:
+            assert self._feed is not None
+            received = [self._feed.inputs(minibatch)]
+        leaves = [
+            tensor.detach().requires_grad_(spec.gradient)
+            for spec, tensor in zip(segment.receives, received, strict=True)
+        ]
+        values = {spec.name: leaf for spec, leaf in zip(segment.receives, leaves, strict=True)}
+        segment.forward(values, self.versions.attributes, self.load.data.seed, minibatch)
+        outputs, seed = [], None
+        if segment.outputs:
+            result = self._loss([values[name] for name in segment.outputs], minibatch)
+            seed = torch.full_like(result, 1 / self.load.group_sizes[minibatch])
+            roots = [get_gradient_edge(result)]
+        else:
+            outputs = [values[spec.name] for spec in segment.sends]
+            roots = [get_gradient_edge(values[spec.name]) for spec in segment.sends if spec.gradient]
+        self._in_flight[minibatch] = InFlight(leaves, roots, version, seed)
+        return [output.detach() for output in outputs]
+
+    def backward(self, minibatch: int, received: list[Tensor]) -> list[Tensor]:
+        """Run the backward from the gradients ``received`` and return those that have to be sent."""
+        flight = self._in_flight.pop(minibatch)
+        if self.load.group_sizes[minibatch] > 1:
+            # A parameter's gradient may be a view of what was received, and lives on until the round's update, when
+            # the slot has long been filled anew.
+            received = [gradient.clone() for gradient in received]
+        if flight.roots:
+            torch.autograd.backward(flight.roots, received if flight.seed is None else [flight.seed])
+        self.used = flight.version
+        learning = [leaf for leaf in flight.leaves if leaf.requires_grad]
+        return [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in learning]
+
+    @property
+    def checksums(self) -> tuple[int, ...]:
+        """Those of the minibatches that this stage read from a loader."""
+        return tuple(self._feed.checksums) if self._feed else ()
+
+    def update(self, minibatch: int) -> int:
+        """Write the next weight version from the gradients of the last backward, and return its number.
+
+        Of a replicated stage, from the mean over the replicas, of which this one has none if it had no ``minibatch``.
+        """
+        if self.averaging:
+            load = self.load
+            own = self.versions.gradients(self.used) if minibatch in load.own else {}
+            present = len(load.crew.round_of(load.stage, minibatch, load.data.minibatches))
+            self.versions.give_gradients(self.used, self.averaging.average(own, present))
+        return self.versions.update(self.used)
+
+    def refuse_divergence(self, minibatch: int) -> None:
+        """Stop a run whose loss is no finite number, if that is wanted.
+
+        Raises:
+            RunError: It is not.
+        """
+        if self.load.on_nan == "stop" and self.losses and not math.isfinite(self.losses[-1]):
+            raise RunError(
+                f"the loss of minibatch {minibatch} is {self.losses[-1]}: training has diverged, or data or weights "
+                "were not finite to begin with; lower lr in a configuration file, or go on with --on-nan warn"
+            )
+
+    def witness_buffers(self, minibatch: int) -> None:
+        """Keep the digests of the buffers as the forward of ``minibatch`` left them."""
+        self._buffers[minibatch] = digests(self.constants)
+
+    def witness_gradients(self, minibatch: int) -> None:
+        """Keep the digests of the gradients as the backward of ``minibatch`` left them."""
+        gradients = digests(self.versions.gradients(self.used))
+        self.testimonies.append(Testimony(gradients=gradients, buffers=self._buffers.pop(minibatch)))
+
+    def warm_up(self) -> None:
+        """Run every shape once, as deep as the stage goes, without a trace in weights, buffers or losses."""
+        buffers = {path: tensor.clone() for path, tensor in self.constants.items()}
+        received = self.before.blank_activations() if self.before else []
+        back = self.behind.blank_gradients() if self.behind else []
+        if self.before:
+            self.before.blank_gradients()
+        if self.behind:
+            self.behind.blank_activations()
+        # Always as the first minibatch, for a loader hands out each of its minibatches just once.
+        flights = [self._warm_forward(received) for _ in range(self.load.in_flight)]
+        for flight in flights:
+            self._in_flight[0] = flight
+            self.backward(0, back)
+        if self._replicas:
+            from runtime.channels import Averaging
+
+            self.averaging = Averaging(self._replicas, self.load.replicas, self.versions.gradients(0))
+            self.averaging.wait()
+        self.versions.drop_gradients()
+        self.losses.clear()
+        for path, tensor in self.constants.items():
+            tensor.copy_(buffers[path])
+
+    def export(self, target: Arena) -> None:
+        """Write the newest parameters and the buffers into ``target``, laid out as the arena they came from."""
+        newest = self.versions.tensors()
+        for spec, tensor in zip(self.load.state, slot_tensors(target.memory, 0, self.load.state), strict=True):
+            found = newest.get(spec.name, self.constants.get(spec.name))
+            if found is not None:
+                tensor.copy_(found.detach())
+
+    def _warm_forward(self, received: list[Tensor]) -> InFlight:
+        self.forward(0, received)
+        return self._in_flight.pop(0)
+
+    def _loss(self, outputs: list[Tensor], minibatch: int) -> Tensor:
+        assert self._feed is not None
+        result = loss(outputs, self._feed.labels(minibatch))
+        self.losses.append(float(result.detach()))
+        return result

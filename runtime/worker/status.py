@@ -1,0 +1,95 @@
+"""What a stage is doing, in memory that its parent reads without asking: it outlives whatever befalls the stage.
+
+The stage writes a short record before and after each wait and each action; the parent reads it for its live view, to
+find a stage that no longer comes forward, and to say what a dead one was doing. Python's stacks go to a second piece:
+faulthandler writes them when a process crashes, or when the parent asks with SIGUSR1.
+"""
+
+import os
+import struct
+import time
+from dataclasses import dataclass
+from enum import IntEnum
+
+from runtime.channels import Arena
+
+_RECORD = struct.Struct("<ddBii80s")
+
+
+class Phase(IntEnum):
+    """What kind of time passes."""
+
+    IDLE = 0
+    WORKING = 1
+    WAITING = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a stage last wrote.
+
+    Attributes:
+        since_s: When it began to do so, on the machine's monotonic clock.
+        busy_s: For how long it has worked in this run.
+        done: How many of its ``total`` actions are done.
+        doing: What it is doing, in words.
+    """
+
+    since_s: float
+    busy_s: float
+    phase: Phase
+    done: int
+    total: int
+    doing: str
+
+
+class BlackBox:
+    """One stage's record and stacks."""
+
+    def __init__(self, record: Arena, stacks: int) -> None:
+        """Take over the memory of the record, and the descriptor of the stacks."""
+        self._record, self._stacks, self._seen = record, stacks, 0
+
+    @classmethod
+    def create(cls) -> "BlackBox":
+        """Return a new one, for a process that is about to start."""
+        box = cls(Arena.create(_RECORD.size), os.memfd_create("stageplan", os.MFD_CLOEXEC))
+        box.note(Phase.WORKING, "start")
+        return box
+
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        """Those of the stacks and of the record, for the stage's process."""
+        return self._stacks, self._record.descriptor
+
+    def note(self, phase: Phase, doing: str, done: int = 0, total: int = 0, busy_s: float = 0.0) -> None:
+        """Write down what the stage is doing from now on."""
+        words = doing.encode()[:80]
+        _RECORD.pack_into(self._record.memory, 0, time.perf_counter(), busy_s, phase, done, total, words)
+
+    def read(self) -> Progress:
+        """Return what was last written."""
+        seen, again = b"", bytes(self._record.memory)
+        while seen != again:  # the stage may be writing
+            seen, again = again, bytes(self._record.memory)
+        since_s, busy_s, phase, done, total, words = _RECORD.unpack(again)
+        return Progress(since_s, busy_s, Phase(phase), done, total, words.rstrip(b"\0").decode(errors="replace"))
+
+    def stacks(self, patience_s: float = 0.0) -> str:
+        """Return the stacks that were written since they were last read, waiting up to ``patience_s`` for some."""
+        deadline = time.monotonic() + patience_s
+        while True:
+            before = os.fstat(self._stacks).st_size
+            if before > self._seen or time.monotonic() >= deadline:
+                break
+            time.sleep(0.02)
+        if before > self._seen and patience_s:
+            time.sleep(0.05)
+        text = os.pread(self._stacks, os.fstat(self._stacks).st_size, self._seen)
+        self._seen += len(text)
+        return text.decode(errors="replace")
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        self._record.close()
+        os.close(self._stacks)

@@ -1,0 +1,253 @@
+"""The process of one stage: it obeys its parent's messages, one after the other, until the connection closes."""
+
+import contextlib
+import gc
+import os
+import resource
+import socket
+import time
+import traceback
+from multiprocessing.connection import Connection
+
+from torch import Tensor
+
+from optimizer.schedule import KIND_NAMES, Action
+from profiler.errors import StageplanError, one_line
+from profiler.machine import PeakMemory, affinity_variables, release_memory, settle
+from runtime.channels import Arena, Channel, Cut
+from runtime.errors import InputError, NeighbourGone
+from runtime.results import ActionRecord
+from runtime.worker.messages import (
+    Cause,
+    Export,
+    Failed,
+    Go,
+    Load,
+    Ready,
+    Report,
+    Unload,
+    receive,
+    receive_descriptor,
+    send,
+)
+from runtime.worker.stage import Stage
+from runtime.worker.status import BlackBox, Phase
+
+_AWAITED = {"F": "activations", "B": "gradients"}
+
+
+def serve(control: Connection, core: int, box: BlackBox) -> None:
+    """Serve ``control`` on ``core`` until the parent closes it."""
+    worker = _Worker(control, core, box)
+    try:
+        settle(core)
+        send(control, Ready())
+        while True:
+            box.note(Phase.IDLE, "the wait for work")
+            try:
+                message = receive(control)
+            except EOFError:
+                return
+            worker.obey(message)
+    except Exception as error:  # noqa: BLE001 - whatever a stage raises has to reach the parent
+        with contextlib.suppress(OSError):  # the parent may have gone
+            send(control, failure(box.read().doing, error))
+        os._exit(1)  # at once, so that the neighbours notice
+
+
+def failure(during: str, error: Exception) -> Failed:
+    """Put an exception into words for the parent."""
+    ours = isinstance(error, StageplanError)
+    cause: Cause = "stage"
+    if isinstance(error, NeighbourGone):
+        cause = "neighbour"
+    elif getattr(error, "exit_code", None) == InputError.exit_code:
+        cause = "input"
+    return Failed(
+        during=during,
+        reason=one_line(error) if ours else f"{type(error).__name__}: {one_line(error)}",
+        stack="" if ours else traceback.format_exc(),
+        cause=cause,
+        at_s=time.perf_counter(),
+    )
+
+
+class _Worker:
+    def __init__(self, control: Connection, core: int, box: BlackBox) -> None:
+        self.control, self.core, self.box = control, core, box
+        self._stage: Stage | None = None
+        self._channels: list[Channel] = []
+        self._memory: PeakMemory | None = None
+
+    def obey(self, message: Load | Go | Export | Unload) -> None:
+        match message:
+            case Load():
+                self.box.note(Phase.WORKING, "hand-over and warm-up")
+                self._load(message)
+                send(self.control, Ready())
+            case Go():
+                send(self.control, Ready(self._run()))
+            case Export():
+                self.box.note(Phase.WORKING, "export")
+                target = Arena(receive_descriptor(self.control))
+                assert self._stage is not None
+                if self._stage.load.replica == 0:
+                    self._stage.export(target)
+                target.close()
+                send(self.control, Ready())
+            case Unload():
+                self.box.note(Phase.WORKING, "unload")
+                self._unload()
+                send(self.control, Ready())
+
+    def _load(self, load: Load) -> None:
+        self._memory = PeakMemory()
+        weights = Arena(receive_descriptor(self.control))
+        replicas = None
+        if load.meeting:
+            from runtime.channels import join, replicas_of
+
+            join(load.meeting, load.rank, load.crew.size)
+            replicas = replicas_of(load.crew, load.rank)
+        before = self._channel(load, load.before, behind=False)
+        behind = self._channel(load, load.behind, behind=True)
+        self._channels = [channel for channel in (before, behind) if channel]
+        self._stage = Stage(load, weights, before, behind, replicas)
+        weights.close()
+        del weights  # and with it the mapping, which would count as this process's memory
+        self._memory.forget_peak()
+        self._stage.warm_up()
+        self._refuse_moved_threads()
+
+    def _channel(self, load: Load, cut: Cut | None, *, behind: bool) -> Channel | None:
+        if cut is None:
+            return None
+        if load.channel == "gloo":
+            from runtime.channels import GlooChannel
+
+            peers = load.crew.ranks(load.stage + (1 if behind else -1))
+            return GlooChannel(cut, peers, load.own, behind=behind)
+        from runtime.channels import SharedMemoryChannel
+
+        arena = Arena(receive_descriptor(self.control))
+        bell = socket.socket(fileno=receive_descriptor(self.control))
+        channel = SharedMemoryChannel(arena, cut, bell)
+        arena.close()
+        return channel
+
+    def _refuse_moved_threads(self) -> None:
+        """Refuse to run where a threading library has moved this process off its core since it was pinned."""
+        found = os.sched_getaffinity(0)
+        if found != {self.core}:
+            raise InputError(
+                f"the process pinned to core {self.core} was moved to {sorted(found)}"
+                f"{affinity_variables()}; unset what binds threads to cores"
+            )
+
+    def _run(self) -> Report:
+        assert self._stage is not None
+        assert self._memory is not None
+        run = _Run(self._stage, self.box)
+        records = tuple(run.carry_out(action) for action in self._stage.load.actions)
+        return Report(
+            actions=records,
+            losses=tuple(self._stage.losses),
+            peak_rss_bytes=self._memory.growth_bytes(),
+            testimonies=tuple(self._stage.testimonies),
+            checksums=self._stage.checksums,
+        )
+
+    def _unload(self) -> None:
+        for channel in self._channels:
+            channel.close()
+        self._channels, self._stage = [], None
+        gc.collect()
+        release_memory()
+
+
+class _Run:
+    """One run of one stage's actions; the black box always says which is under way."""
+
+    def __init__(self, stage: Stage, box: BlackBox) -> None:
+        self._stage, self._box = stage, box
+        self._done, self._total, self._busy_s = 0, len(stage.load.actions), 0.0
+
+    def carry_out(self, action: Action) -> ActionRecord:
+        """Run one action and record when it waited, computed and sent."""
+        stage, minibatch = self._stage, action.minibatch
+        received, wait_s = self._received(action)
+        self._note(Phase.WORKING, f"{KIND_NAMES[action.kind]} of minibatch {minibatch}")
+        faults = _page_faults()
+        start, cpu = time.perf_counter(), time.thread_time()
+        sent_bytes, send_result = 0, _nothing
+        if action.kind == "F":
+            outputs = stage.forward(minibatch, received)
+            version = stage.versions.newest
+            if (behind := stage.behind) is not None:
+                sent_bytes = sum(tensor.nbytes for tensor in outputs)
+                send_result = lambda: behind.send_activations(minibatch, outputs)  # noqa: E731
+            else:
+                stage.refuse_divergence(minibatch)
+        elif action.kind == "B":
+            gradients = stage.backward(minibatch, received)
+            version = stage.used
+            if (before := stage.before) is not None:
+                sent_bytes = sum(tensor.nbytes for tensor in gradients)
+                send_result = lambda: before.send_gradients(minibatch, gradients)  # noqa: E731
+        else:
+            if stage.averaging:  # the network's time, in which another may be at fault
+                self._note(Phase.WAITING, f"the averaging of gradients in update {minibatch}")
+            version = stage.update(minibatch)
+        computed = time.perf_counter()
+        send_result()
+        end = time.perf_counter()
+        record = ActionRecord(
+            kind=action.kind,
+            minibatch=minibatch,
+            version=version,
+            wait_s=wait_s,
+            start_s=start,
+            computed_s=computed,
+            end_s=end,
+            cpu_s=time.thread_time() - cpu,
+            sent_bytes=sent_bytes,
+            page_faults=_page_faults() - faults,
+        )
+        self._done += 1
+        self._busy_s += end - start
+        if stage.load.witness:
+            self._witness(action)
+        return record
+
+    def _received(self, action: Action) -> tuple[list[Tensor], float]:
+        """Return what the action needs from a neighbour, and for how long it waited."""
+        stage = self._stage
+        source = {"F": stage.before, "B": stage.behind, "U": None}[action.kind]
+        if action.kind == "U" and stage.averaging:
+            self._note(Phase.WAITING, f"the wait for the other replicas' backward before update {action.minibatch}")
+            asked = time.perf_counter()
+            stage.averaging.wait()
+            return [], time.perf_counter() - asked
+        if source is None:
+            return [], 0.0
+        self._note(Phase.WAITING, f"the wait for {_AWAITED[action.kind]} of minibatch {action.minibatch}")
+        receive_from = source.receive_activations if action.kind == "F" else source.receive_gradients
+        asked = time.perf_counter()
+        return receive_from(action.minibatch), time.perf_counter() - asked
+
+    def _note(self, phase: Phase, doing: str) -> None:
+        self._box.note(phase, doing, self._done, self._total, self._busy_s)
+
+    def _witness(self, action: Action) -> None:
+        if action.kind == "F":
+            self._stage.witness_buffers(action.minibatch)
+        elif action.kind == "B":
+            self._stage.witness_gradients(action.minibatch)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _page_faults() -> int:
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
