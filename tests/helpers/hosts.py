@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from places import CHECKOUT, HELPERS
 
 COUNT = 4
-_TESTS = Path(__file__).parent
 PORT = 29511
 _RUN = f"sgp{os.getpid() % 10000}"
 
@@ -39,7 +39,7 @@ class Hosts:
                 ["ip", "netns", "exec", _name(host), "unshare", "--uts", "sh", "-c", f'hostname h{host}; exec "$@"',
                  "sh", *command],
                 cwd=self.folder, stdout=out, stderr=err, text=True, start_new_session=True,
-                env={**os.environ, "PYTHONPATH": f"{_TESTS.parent}:{_TESTS}", "OMP_NUM_THREADS": "1",
+                env={**os.environ, "PYTHONPATH": f"{CHECKOUT}:{HELPERS}", "OMP_NUM_THREADS": "1",
                      **(environment or {})},
             )  # fmt: skip
         self.processes[host] = process

@@ -7,16 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from commands import OPTIMIZE, refusal
+from places import TESTS
 from strategies import MACHINE, chain, layer, profile
-from test_commands import OPTIMIZE, refusal
 
 from optimizer.plan import Plan
 from profiler.files import read_json, to_json, write_whole
 from profiler.machine import this_machine
 from profiler.measure.statistics import timing
 from profiler.profile import INPUT, Profile
-
-ROOT = Path(__file__).parent
 
 
 @pytest.fixture
@@ -216,15 +215,15 @@ class Blocker:
 
 sys.meta_path.insert(0, Blocker())
 import optimizer
-for module in pkgutil.iter_modules(optimizer.__path__):
-    if module.name not in {"cli", "check_command", "__main__"}:
-        importlib.import_module(f"optimizer.{module.name}")
+for module in pkgutil.walk_packages(optimizer.__path__, "optimizer."):
+    if not module.name.endswith("__main__") and ".cli" not in module.name:
+        importlib.import_module(module.name)
 from optimizer.check import check, holds
-from optimizer.draw import plan_svg
+from optimizer.report import plan_svg
 from optimizer.explain import explain
-from optimizer.planner import Planner
+from optimizer.planning import Planner
 from profiler.files import read_json
-from profiler.types import Profile
+from profiler.profile import Profile
 profile = read_json(Path(sys.argv[1]), Profile)
 planner = Planner(profile, 4, 16)
 plan = planner.optimized()
@@ -235,7 +234,7 @@ assert "torch" not in sys.modules
 print(round(plan.bottleneck_s * 1e3, 3))
 """
     done = subprocess.run(
-        [sys.executable, "-c", code, str(ROOT / "data" / "pipedream-alexnet.json")],
+        [sys.executable, "-c", code, str(TESTS / "data" / "pipedream-alexnet.json")],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.stdout == "28.721\n", done.stderr

@@ -7,32 +7,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import chdir
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from commands import OPTIMIZE, PROFILE, RUN, SMALL, Command, refusal
+from networks import links_for, weighted, with_all_reduces
 from strategies import chain
-from test_network import links_for
-from test_replicated import weighted, with_all_reduces
 
-from optimizer.cli import main as optimizer_cli
 from optimizer.plan import Plan
-from profiler.cli import main as profiler_cli
 from profiler.files import read_json, to_json, write_whole
 from profiler.profile import Profile
-from runtime.cli import main as runtime_cli
 from runtime.compare import Comparison
 from runtime.results import RunResult
 
-Command = Callable[[list[str]], int]
-PROFILE: Command = profiler_cli.main
-OPTIMIZE: Command = optimizer_cli.main
-RUN: Command = runtime_cli.main
-
-SMALL = ["--model", "small_models:Residual", "--batch-size", "4", "--image-size", "16"]
 REPLICATE = [*SMALL, "--links", "text.json", "--replicate"]
 
 
@@ -50,18 +40,6 @@ def profiled(in_folder: Path, small_profile: Path) -> Path:
     """An empty folder to be in, but for that profile."""
     shutil.copytree(small_profile, in_folder / "profiles")
     return in_folder
-
-
-def refusal(command: Command, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """Run a command that has to fail, and return its exit code and its complaint."""
-    try:
-        code = command(arguments)
-    except SystemExit as stopped:
-        code = int(stopped.code or 0)
-    printed = capsys.readouterr()
-    assert "Traceback" not in printed.err
-    assert not printed.out
-    return code, [line for line in printed.err.splitlines() if line.startswith("error: ")][-1]
 
 
 def test_profile_plan_run_and_compare_work_together(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import OPTIMIZE, refusal
+from places import HELPERS
 from strategies import chain, profile_of
-from test_commands import OPTIMIZE, refusal
 from torch import nn
 
 from optimizer.export import MICRO_BATCHES, module_names
@@ -65,7 +66,7 @@ def test_the_script_trains_what_the_uncut_model_trains(
     script = (in_folder / "train.py").read_text()
     (in_folder / "train.py").write_text(re.sub(r"STEPS = \d+", f"STEPS = {STEPS}", script))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(plan.num_stages)]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(HELPERS), "OMP_NUM_THREADS": "1"}
     ran = subprocess.run(
         [*command, "train.py"], capture_output=True, text=True, check=False, timeout=100, env=environment
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 from hosts import COUNT, Hosts, address, four_hosts
+from places import HELPERS
 from strategies import profile_of
 from test_launcher import SHAPE
 
@@ -38,7 +39,7 @@ NAMES = [f"rank {rank} on h{rank} ({address(rank)})" for rank in range(COUNT)]
 
 @pytest.fixture
 def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.syspath_prepend(str(HELPERS))
     monkeypatch.chdir(tmp_path)
     with four_hosts(tmp_path) as found:
         yield found

@@ -1,40 +1,22 @@
 """Splits with replicated stages: against all splits and all numbers of replicas, and against the simulated pipeline."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from fractions import Fraction
 
 import pytest
 from brute_force import legal_assignments
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import SIZES, links_for, weighted, with_all_reduces
 from strategies import chain, random_profiles
-from test_network import links_for
 
 from optimizer.costs.units import copy_ns
 from optimizer.errors import OptimizerError
-from optimizer.plan import AllReduce, Links, Plan
+from optimizer.plan import Links, Plan
 from optimizer.planning import Planner, timeline
 from optimizer.schedule import round_robin
 from profiler.profile import INPUT, Profile
-
-SIZES = (0, 1 << 10, 1 << 20)
-"""At which wires and all-reduces were measured."""
-
-
-def with_all_reduces(links: Links, latency_ns: int, slope_ns: int) -> Links:
-    """An all-reduce over r ranks takes a latency, and some ns a byte for each rank but one."""
-    ranks = len(links.ranks)
-    found = tuple(
-        AllReduce(
-            first=first, ranks=own, sizes_bytes=SIZES,
-            times_s=tuple((latency_ns + slope_ns * (own - 1) * size) / 1e9 for size in SIZES),
-        )
-        for own in range(2, ranks + 1)
-        for first in range(ranks - own + 1)
-    )  # fmt: skip
-    return replace(links, all_reduces=found)
 
 
 @st.composite
@@ -130,14 +112,6 @@ def test_no_split_over_any_replicas_has_a_smaller_pace(given_: tuple[Profile, Li
     assert plan.crew.size == len(links.ranks)
     stages_s = [stage.pace_s for stage in plan.stages]
     assert max(stages_s) <= plan.bottleneck_s + 1e-12
-
-
-def weighted(times_ms: Sequence[float], learning: list[int]) -> Profile:
-    """A chain of layers with so many bytes of weights."""
-    made = chain(times_ms)
-    pairs = zip(made.layers, learning, strict=True)
-    layers = tuple(replace(layer, parameter_bytes=size, learning_bytes=size) for layer, size in pairs)
-    return replace(made, layers=layers)
 
 
 def planned(times_ms: list[float], learning: list[int], slope_ns: int = 0) -> Plan:

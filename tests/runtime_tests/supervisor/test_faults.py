@@ -18,8 +18,9 @@ import psutil
 import pytest
 import small_models
 import torch
+from pipelines import MINIBATCHES, RULE, SEED, SHAPE, captured_of, plan_of
+from places import HELPERS
 from strategies import profile_of
-from test_launcher import MINIBATCHES, RULE, SEED, SHAPE, captured_of, plan_of
 
 from optimizer.planning import Planner
 from profiler.capture import captured_model
@@ -227,7 +228,7 @@ def command(tmp_path: Path, request: pytest.FixtureRequest) -> list[str]:
 @contextmanager
 def started(command: list[str], tmp_path: Path, **streams: Any) -> Iterator[subprocess.Popen[bytes]]:
     """The command in a session of its own, as in a terminal; whatever of it is left at the end, ends."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "TMPDIR": str(tmp_path)}
+    environment = os.environ | {"PYTHONPATH": str(HELPERS), "TMPDIR": str(tmp_path)}
     environment["STRUCK_AT"] = str(tmp_path / "struck")
     before = shared_memory()
     with subprocess.Popen(command, cwd=tmp_path, env=environment, start_new_session=True, **streams) as process:

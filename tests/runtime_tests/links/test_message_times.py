@@ -5,8 +5,8 @@ from multiprocessing.connection import Connection
 
 import pytest
 import small_models
+from pipelines import captured_of
 from strategies import profile_of
-from test_launcher import captured_of
 
 from optimizer.planning import Planner
 from profiler.capture import captured_model

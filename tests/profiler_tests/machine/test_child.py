@@ -58,8 +58,8 @@ def test_what_goes_wrong_in_it_is_told_in_a_sentence(function: object, kind: typ
 def test_it_ends_with_its_parent_even_if_that_is_killed() -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from profiler.machine.child import child; from test_child import dream\n"
-        "with child(dream) as process: print(process.receive(), flush=True); input()"
+        "from profiler.machine import child_process; from test_child import dream\n"
+        "with child_process(dream) as process: print(process.receive(), flush=True); input()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -1,7 +1,7 @@
 """Four real processes against a single-process replay of the same recurrence, bit for bit."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 import small_models
 import torch
+from pipelines import MINIBATCHES, RULE, SEED, SETTINGS, SHAPE, build, captured_of, plan_of
 from replay import Replay, calls_of, graph_of
 from strategies import profile_of
 from torch import nn
@@ -16,36 +17,11 @@ from torch import nn
 from optimizer.costs import rank
 from optimizer.plan import Plan
 from optimizer.planning import Planner
-from profiler.capture import laid_out
-from profiler.capture.layer_graph import capture
 from profiler.execution import Captured
-from profiler.settings import UpdateRule
 from runtime.errors import InputError
-from runtime.pipeline import Launcher, Settings
+from runtime.pipeline import Launcher
 from runtime.supervisor import WorkerPool
 from runtime.worker import data
-
-SHAPE = (4, 3, small_models.IMAGE_SIZE, small_models.IMAGE_SIZE)
-RULE = UpdateRule(lr=0.05, momentum=0.9)
-SEED = 3
-SETTINGS = Settings(rule=RULE, seed=SEED)
-MINIBATCHES = 7
-
-
-def build(kind: Callable[[], nn.Module]) -> nn.Module:
-    torch.manual_seed(11)
-    return kind().train()
-
-
-def captured_of(kind: Callable[[], nn.Module]) -> Captured:
-    return capture(build(kind), "model", laid_out(torch.zeros(SHAPE)))
-
-
-def plan_of(captured: Captured, bounds: Sequence[int] | None, stages: int = 4) -> Plan:
-    """A plan with the given ideals as cuts, or the best one for made-up times; made to fit the captured model."""
-    planner = Planner(profile_of(captured, seed=5), stages, MINIBATCHES)
-    plan = planner.optimized() if bounds is None else planner.unlimited("chosen", bounds)
-    return replace(plan, model_digest=captured.digest, input_shape=SHAPE, batch_size=SHAPE[0])
 
 
 def random_bounds(captured: Captured, seed: int) -> list[int]:

@@ -9,39 +9,15 @@ import pytest
 from brute_force import legal_assignments, stage_map
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import links_for
 from strategies import chain, random_profiles
 
 from optimizer.costs.units import copy_ns
 from optimizer.errors import OptimizerError, PartitionError
-from optimizer.plan import Links, Plan, RankFacts, Wire
+from optimizer.plan import Links, Plan
 from optimizer.planning import Planner, timeline
 from optimizer.schedule import schedule_of
 from profiler.profile import INPUT, Profile, Timing
-
-
-def links_for(profile: Profile, factors: list[Fraction], wires: list[tuple[int, int, int]]) -> Links:
-    """Ranks that are ``factors`` times as slow; wires of a latency in ns and slopes in ns a byte, down and up."""
-    step_s = profile.whole_step.median_s
-    ranks = [
-        RankFacts(
-            host=f"h{rank}", address="", core=0, machine=profile.machine,
-            step=Timing(median_s=own_s, low_s=own_s, high_s=own_s),
-        )
-        for rank, own_s in enumerate(float(step_s * factor) for factor in factors)
-    ]  # fmt: skip
-    sizes = (0, 1 << 10, 1 << 20)
-    found = [
-        Wire(
-            sizes_bytes=sizes,
-            down_s=tuple((latency + slope * size) / 1e9 for size in sizes),
-            up_s=tuple((latency + back * size) / 1e9 for size in sizes),
-        )
-        for latency, slope, back in wires
-    ]
-    return Links(
-        model=profile.model, model_digest=profile.model_digest, batch_size=profile.batch_size,
-        input_shape=profile.input_shape, ranks=tuple(ranks), wires=tuple(found), measured_at="", all_reduces=(),
-    )  # fmt: skip
 
 
 @st.composite

@@ -1,0 +1,27 @@
+"""The three commands, as tests call them."""
+
+from collections.abc import Callable
+
+import pytest
+
+from optimizer.cli import main as optimizer_cli
+from profiler.cli import main as profiler_cli
+from runtime.cli import main as runtime_cli
+
+Command = Callable[[list[str]], int]
+PROFILE: Command = profiler_cli.main
+OPTIMIZE: Command = optimizer_cli.main
+RUN: Command = runtime_cli.main
+SMALL = ["--model", "small_models:Residual", "--batch-size", "4", "--image-size", "16"]
+
+
+def refusal(command: Command, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Run a command that has to fail, and return its exit code and its complaint."""
+    try:
+        code = command(arguments)
+    except SystemExit as stopped:
+        code = int(stopped.code or 0)
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.err
+    assert not printed.out
+    return code, [line for line in printed.err.splitlines() if line.startswith("error: ")][-1]

@@ -1,0 +1,60 @@
+"""Made-up networks of ranks."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+from strategies import chain
+
+from optimizer.plan import AllReduce, Links, RankFacts, Wire
+from profiler.profile import Profile, Timing
+
+SIZES = (0, 1 << 10, 1 << 20)
+"""At which wires and all-reduces were measured."""
+
+
+def links_for(profile: Profile, factors: list[Fraction], wires: list[tuple[int, int, int]]) -> Links:
+    """Ranks that are ``factors`` times as slow; wires of a latency in ns and slopes in ns a byte, down and up."""
+    step_s = profile.whole_step.median_s
+    ranks = [
+        RankFacts(
+            host=f"h{rank}", address="", core=0, machine=profile.machine,
+            step=Timing(median_s=own_s, low_s=own_s, high_s=own_s),
+        )
+        for rank, own_s in enumerate(float(step_s * factor) for factor in factors)
+    ]  # fmt: skip
+    sizes = (0, 1 << 10, 1 << 20)
+    found = [
+        Wire(
+            sizes_bytes=sizes,
+            down_s=tuple((latency + slope * size) / 1e9 for size in sizes),
+            up_s=tuple((latency + back * size) / 1e9 for size in sizes),
+        )
+        for latency, slope, back in wires
+    ]
+    return Links(
+        model=profile.model, model_digest=profile.model_digest, batch_size=profile.batch_size,
+        input_shape=profile.input_shape, ranks=tuple(ranks), wires=tuple(found), measured_at="", all_reduces=(),
+    )  # fmt: skip
+
+
+def with_all_reduces(links: Links, latency_ns: int, slope_ns: int) -> Links:
+    """An all-reduce over r ranks takes a latency, and some ns a byte for each rank but one."""
+    ranks = len(links.ranks)
+    found = tuple(
+        AllReduce(
+            first=first, ranks=own, sizes_bytes=SIZES,
+            times_s=tuple((latency_ns + slope_ns * (own - 1) * size) / 1e9 for size in SIZES),
+        )
+        for own in range(2, ranks + 1)
+        for first in range(ranks - own + 1)
+    )  # fmt: skip
+    return replace(links, all_reduces=found)
+
+
+def weighted(times_ms: Sequence[float], learning: list[int]) -> Profile:
+    """A chain of layers with so many bytes of weights."""
+    made = chain(times_ms)
+    pairs = zip(made.layers, learning, strict=True)
+    layers = tuple(replace(layer, parameter_bytes=size, learning_bytes=size) for layer, size in pairs)
+    return replace(made, layers=layers)
