@@ -26,6 +26,7 @@ from runtime.channels import (
     Channel,
     Cut,
     GlooChannel,
+    Meeting,
     SharedMemoryChannel,
     arena_bytes,
     doorbells,
@@ -33,7 +34,6 @@ from runtime.channels import (
     meeting_of,
     open_store,
 )
-from runtime.worker import Meeting
 
 CHANNELS = ("shm", "gloo")
 

@@ -1,6 +1,7 @@
 """What can go wrong in the profiler; every message is a sentence for the person who typed the command."""
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 
@@ -61,3 +62,9 @@ def blaming(model: str) -> Iterator[None]:
 def one_line(error: BaseException) -> str:
     """Return what an exception says in one line, with its kind where it says nothing."""
     return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` where something known is near ``word``, else nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean '{near[0]}'?)" if near else ""

@@ -22,7 +22,7 @@ def main(argv: list[str]) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from optimizer.check import check, holds
-    from optimizer.costs import beside_neighbours, costs_of
+    from optimizer.costs import beside_neighbours, refuse_contradictions
     from optimizer.plan import straight_plan
     from profiler.cli import emit_json, stdout
     from profiler.files import digest, to_json
@@ -39,7 +39,7 @@ def _run(options: argparse.Namespace) -> int:
             f"{options.plan} was made for another profile than {options.profile}, whose digest differs; name that one, "
             f"or plan anew with python -m optimizer --profile {options.profile}"
         )
-    costs_of(profile)  # refuses a profile that contradicts itself
+    refuse_contradictions(profile)
     findings = check(plan, profile)
     if options.json:
         emit_json([findings])

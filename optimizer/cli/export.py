@@ -3,9 +3,10 @@
 import argparse
 from pathlib import Path
 
-from profiler.cli import Parser, counted, emit_json, execute, note
+from profiler.cli import Parser, emit_json, execute, note
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, write_whole
+from profiler.report import counted
 from profiler.settings import config as configuration
 
 TORCH_PIPELINING = "torch-pipelining"
@@ -30,6 +31,8 @@ def main(argv: list[str]) -> int:
 def _run(options: argparse.Namespace) -> int:
     from optimizer.export import module_names, pipelining_script
     from optimizer.plan import straight_plan
+    from profiler.capture import SEED
+    from profiler.execution import AUXILIARY_WEIGHT
 
     plan = straight_plan(options.plan, "torch.distributed.pipelining")
     config = configuration.load(options.config) if options.config else configuration.for_model(plan.model)
@@ -39,7 +42,8 @@ def _run(options: argparse.Namespace) -> int:
         )
     if options.output:
         refuse_unwritable(options.output)
-    script = pipelining_script(plan, config, options.output.name if options.output else SCRIPT)
+    name = options.output.name if options.output else SCRIPT
+    script = pipelining_script(plan, config, name, seed=SEED, auxiliary_weight=AUXILIARY_WEIGHT)
     modules = module_names(plan.split)
     for number, (names, stage) in enumerate(zip(modules, plan.stages, strict=True)):
         layers = counted(len(stage.layers), "layer")

@@ -26,12 +26,11 @@ from profiler.cli import (
     size,
     stdout,
 )
-from profiler.errors import ConfigError
+from profiler.errors import ConfigError, suggest
 from profiler.files import read_json, refuse_unwritable, to_json, write_whole
 from profiler.machine import differences, this_machine
 from profiler.profile import Profile, doubts
 from profiler.settings import config as configuration
-from profiler.settings import suggest
 
 if TYPE_CHECKING:
     from optimizer.planning import Planner
@@ -179,7 +178,7 @@ def _carry_out(job: "_Job", name: str, schemes: Schemes, options: argparse.Names
 
 def _better(replicated: Plan, straight: Plan, *, quiet: bool) -> Plan:
     """Return the plan that is predicted to be faster, and say which that is."""
-    from optimizer.planning import long_run_throughput
+    from optimizer.plan import long_run_throughput
 
     speeds = [long_run_throughput(plan) for plan in (replicated, straight)]
     pays = speeds[0] > speeds[1]

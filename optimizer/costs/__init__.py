@@ -6,12 +6,12 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from optimizer.costs.contention import beside_neighbours
-    from optimizer.costs.costs import Costs, costs_of
+    from optimizer.costs.costs import NANOSECONDS, Costs, copy_ns, costs_of
     from optimizer.costs.cuts import forced_cuts, names_of
     from optimizer.costs.ideals import last_of, members_of, prefixes, rank
-    from optimizer.costs.memory import factors, held_bytes, stage_bytes
+    from optimizer.costs.memory import factors, stage_bytes
     from optimizer.costs.network import NOTHING, Direction, Network, network_of
     from optimizer.costs.problem import Problem
-    from optimizer.costs.units import NANOSECONDS
+    from optimizer.costs.validate import refuse_contradictions
 else:
     __getattr__ = on_demand(__name__)

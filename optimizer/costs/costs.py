@@ -19,9 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from optimizer.costs.ideals import blocks, members_of
-from optimizer.costs.units import copy_ns, nanoseconds
-from optimizer.costs.validate import refuse_contradictions
-from profiler.profile import INPUT, Layer, Profile
+from profiler.profile import INPUT, Layer, Link, Profile, copy_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +101,7 @@ class Costs:
 
 
 def costs_of(profile: Profile) -> Costs:
-    """Convert a profile.
-
-    Raises:
-        ProfileError: It contradicts itself or is too large.
-    """
-    refuse_contradictions(profile)
+    """Convert a profile, which ``refuse_contradictions`` has let pass."""
     position = {layer.name: index for index, layer in enumerate(profile.layers)}
     edges = [(position[edge.source], position[edge.target]) for edge in profile.edges if edge.source != INPUT]
     together = [[position[name] for name in group] for group in profile.together]
@@ -148,3 +141,16 @@ def _values(profile: Profile, position: Mapping[str, int]) -> tuple[Value, ...]:
         for name in [INPUT, *position]
         for output, gradient in [sizes[name]]
     )
+
+
+NANOSECONDS = 1_000_000_000
+
+
+def nanoseconds(seconds: float) -> int:
+    """Return ``seconds`` in whole nanoseconds."""
+    return round(seconds * NANOSECONDS)
+
+
+def copy_ns(link: Link, size: int) -> int:
+    """Return what copying ``size`` bytes into a slot costs."""
+    return nanoseconds(copy_s(link, size))

@@ -10,7 +10,7 @@ from itertools import pairwise
 from optimizer.costs.costs import Costs
 from optimizer.costs.ideals import last_of, members_of
 from optimizer.errors import PartitionError
-from profiler.settings import suggest
+from profiler.errors import suggest
 
 
 def forced_cuts(costs: Costs, cuts: Sequence[Sequence[str]]) -> tuple[int, ...]:

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 
 from optimizer.costs.costs import Costs
 from optimizer.costs.ideals import members_of
-from optimizer.plan import Held
-from optimizer.schedule import StageNeeds, depth
+from optimizer.schedule import depth
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,27 +44,6 @@ def factors(stage: int, stages: int, minibatches: int, momenta: int) -> Factors:
         saved=ahead,
         behind=ahead if stage < stages - 1 else 0,
         before=depth(stage - 1, stages, minibatches) if stage else 0,
-    )
-
-
-def held_bytes(held: Held, momenta: int, needs: StageNeeds, before: tuple[int, int], behind: tuple[int, int]) -> int:
-    """Return memory(J, I, s) under any schedule, from what its stage holds.
-
-    Args:
-        held: The stage's bytes.
-        momenta: How many tensors the update rule keeps for a parameter.
-        needs: What the schedule asks of the stage.
-        before: Bytes of the slots between the stage and the one before, activations' and gradients'.
-        behind: Likewise for the one behind.
-    """
-    learning = held.learning_bytes * (needs.versions + 1 + momenta)
-    return (
-        held.frozen_bytes
-        + learning
-        + held.saved_bytes * needs.in_flight
-        + held.transient_bytes
-        + sum(before)
-        + sum(behind)
     )
 
 

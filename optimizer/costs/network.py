@@ -19,8 +19,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 
-from optimizer.costs.costs import Costs
-from optimizer.costs.units import nanoseconds
+from optimizer.costs.costs import Costs, nanoseconds
 from optimizer.errors import OptimizerError
 from optimizer.plan import AllReduce, Links, Wire
 from optimizer.schedule import Crew

@@ -1,6 +1,6 @@
 """Refuse a profile that contradicts itself, or that the search's 64-bit integers cannot hold."""
 
-from optimizer.costs.units import copy_ns, nanoseconds
+from optimizer.costs.costs import copy_ns, nanoseconds
 from optimizer.errors import ProfileError
 from profiler.profile import INPUT, Profile, parts_s
 

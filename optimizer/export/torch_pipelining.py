@@ -36,18 +36,17 @@ def module_names(split: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
     )
 
 
-def pipelining_script(plan: Plan, config: Config, name: str) -> str:
+def pipelining_script(plan: Plan, config: Config, name: str, *, seed: int, auxiliary_weight: float) -> str:
     """Return a script that trains the plan's model on torch.distributed.pipelining with the plan's split.
 
     Args:
         plan: Whose split it takes.
         config: The classes and the update rule.
         name: What the script will be called.
+        seed: Of the initial weights.
+        auxiliary_weight: What an auxiliary head's loss counts beside the main one's.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    from profiler.capture import SEED
-    from profiler.execution import AUXILIARY_WEIGHT
 
     made = Environment(  # noqa: S701 - the text is a program
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
@@ -64,8 +63,8 @@ def pipelining_script(plan: Plan, config: Config, name: str) -> str:
         rule=_constructor(config.rule),
         micro_batches=max(MICRO_BATCHES, plan.num_stages),
         steps=STEPS,
-        seed=SEED,
-        auxiliary=AUXILIARY_WEIGHT,
+        seed=seed,
+        auxiliary=auxiliary_weight,
     )
 
 

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
+    from optimizer.plan.forecast import long_run_throughput, scheduled, timeline
     from optimizer.plan.network import AllReduce, Links, RankFacts, Wire
     from optimizer.plan.plan import BOUNDED, EXACT, REPLICATED, Held, Plan, Prediction, Search, Stage
-    from optimizer.plan.straight import straight_plan
+    from optimizer.plan.read import straight_plan
 else:
     __getattr__ = on_demand(__name__)

@@ -192,6 +192,11 @@ class Plan:
         return stage.total_s - stage.update_s * (1 - self.updates)
 
     @property
+    def schedule_words(self) -> str:
+        """The schedule in words, such as ``1f1b-flush every 8``."""
+        return f"{self.schedule} every {self.flush_every}" if (self.flush_every or 1) > 1 else self.schedule
+
+    @property
     def limits(self) -> str:
         """What the split had to keep to, in words: `` with …``; nothing where it was free."""
         found = [f"a cut behind {', '.join(names)}" for names in self.cut_after]

@@ -3,27 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from optimizer.costs import NANOSECONDS, NOTHING, Problem, held_bytes, members_of, names_of
-from optimizer.plan import Held, Links, Plan, Prediction, Search, Stage
+from optimizer.costs import NANOSECONDS, NOTHING, Problem, members_of, names_of
+from optimizer.plan import Held, Links, Plan, Search, Stage
+from optimizer.plan.forecast import predict, scheduled
 from optimizer.schedule import (
     ASYNCHRONOUS,
-    Duration,
-    Message,
-    Schedule,
-    Span,
-    bubble_share,
-    makespan_s,
-    needs_of,
     round_robin,
     schedule_of,
-    simulate,
-    throughput,
 )
 from optimizer.search import Replicated, Solution
 from profiler.profile import Profile
-
-LONG_RUN = 50
-"""How many times over what is in flight in the first stage is exchanged."""
 
 
 def plan_of(
@@ -90,68 +79,6 @@ def replicated_plan(plan: Plan, found: Replicated, all_reduces_ns: Sequence[int]
     least_s = pace_s if lower_bound_ns is None else lower_bound_ns / NANOSECONDS
     changed = replace(plan, stages=stages, bottleneck_s=pace_s, optimal=lower_bound_ns is None, lower_bound_s=least_s)
     return scheduled(changed, round_robin(found.replicas, plan.predicted.minibatches))
-
-
-def scheduled(plan: Plan, schedule: Schedule) -> Plan:
-    """Return the same split under another schedule or number of minibatches: what that gives, and what it holds."""
-    needs = needs_of(schedule)
-    slots = [
-        (stage.held.activation_bytes * need.activation_slots, stage.held.gradient_bytes * need.gradient_slots)
-        for stage, need in zip(plan.stages, needs, strict=True)
-    ]
-    stages = tuple(
-        replace(
-            stage,
-            update_s=stage.update_in_place_s if need.versions == 1 else stage.update_beside_s,
-            memory_bytes=held_bytes(stage.held, plan.momenta, need, before, behind) + averaging_bytes(stage),
-        )
-        for stage, need, before, behind in zip(plan.stages, needs, [(0, 0), *slots], slots, strict=False)
-    )
-    return replace(
-        plan,
-        schedule=schedule.name,
-        flush_every=schedule.flush_every,
-        stages=stages,
-        predicted=predict(stages, plan.batch_size, schedule),
-    )
-
-
-def long_run_throughput(plan: Plan) -> float:
-    """Return the samples per second predicted for 1F1B over so many minibatches that the warm-up no longer counts."""
-    crew = plan.crew
-    in_flight = crew.depth(0, LONG_RUN) * crew.replicas[0]
-    return scheduled(plan, round_robin(crew.replicas, LONG_RUN * in_flight)).predicted.throughput_samples_per_s
-
-
-def averaging_bytes(stage: Stage) -> int:
-    """Return what averaging gradients over replicas takes: two buffers with room for all of them."""
-    return 2 * stage.held.learning_bytes if stage.replicas > 1 else 0
-
-
-def predict(stages: Sequence[Stage], batch_size: int, schedule: Schedule) -> Prediction:
-    """Simulate a schedule."""
-    spans = timeline(stages, schedule)
-    return Prediction(
-        minibatches=schedule.minibatches,
-        throughput_samples_per_s=throughput(spans, batch_size, schedule.flush_every),
-        makespan_s=makespan_s(spans),
-        bubble_share=bubble_share(spans),
-    )
-
-
-def timeline(stages: Sequence[Stage], schedule: Schedule) -> list[list[Span]]:
-    """Return when each rank does what."""
-    durations = [
-        Duration(
-            stage.forward_s + stage.send_forward_s,
-            stage.backward_s + stage.send_backward_s,
-            stage.all_reduce_s + stage.update_s,
-        )
-        for stage in stages
-    ]
-    down = [Message(stage.message_down_s, stage.latency_down_s) for stage in stages]
-    up = [Message(stage.message_up_s, stage.latency_up_s) for stage in stages]
-    return simulate(schedule, durations, down, up)
 
 
 def _stage(problem: Problem, index: int, bounds: Sequence[int], memory_bytes: int) -> Stage:

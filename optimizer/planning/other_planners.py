@@ -16,13 +16,13 @@ None of them counts the update or the copying that a stage does itself. A cut be
 is moved to the nearest legal place, as those of schemes are; of equal choices the earliest is taken.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate, pairwise
 
 import numpy as np
 
 from optimizer.errors import PartitionError
 from optimizer.plan import Plan
-from optimizer.planning.blocks import block_partition
 from optimizer.planning.planner import Planner
 from optimizer.planning.schemes import nearest_legal, scheme_cuts
 from optimizer.search import Grid, Integers, along_captured_order, first_smallest_maximum, grid_of_all, sums
@@ -112,3 +112,37 @@ def _balanced(name: str, planner: Planner, grid: Grid, weights: list[int], besid
     if places is None:
         raise PartitionError(f"{planner.stages} stages need more legal cuts than there are; use fewer --stages")
     return planner.unlimited(name, grid.bounds_at(places))
+
+
+def block_partition(weights: Sequence[int], blocks: int) -> list[int]:
+    """Return the cuts, ascending, as counts of elements before them.
+
+    Weights are taken above the lightest element's, as torchgpipe takes them, so a block may be left without elements.
+
+    Args:
+        weights: What each element weighs; at least one.
+        blocks: How many blocks, from 1 up.
+    """
+    lightest = min(weights)
+    total = [0, *accumulate(weight - lightest for weight in weights)]
+    heaviest = max(weights) - lightest
+    ends = [0, *(len(weights) // blocks * block for block in range(1, blocks)), len(weights)]
+    while True:
+        sizes = _sizes(total, ends)
+        largest = max(range(blocks), key=lambda block: (sizes[block], block))
+        giver = None
+        while giver != largest:
+            smallest = min(range(blocks), key=sizes.__getitem__)
+            if sizes[largest] <= sizes[smallest] + heaviest:
+                return ends[1:-1]
+            if largest < smallest:
+                giver = smallest - 1
+                ends[smallest] -= 1
+            else:
+                giver = smallest + 1
+                ends[smallest + 1] += 1
+            sizes = _sizes(total, ends)
+
+
+def _sizes(total: Sequence[int], ends: Sequence[int]) -> list[int]:
+    return [total[end] - total[start] for start, end in pairwise(ends)]

@@ -7,7 +7,7 @@ from optimizer.errors import PartitionError
 from optimizer.plan import Plan
 from optimizer.planning.schemes import Schemes, shares_of
 from optimizer.planning.study_cuts import hand_tuned_cuts
-from profiler.settings import suggest
+from profiler.errors import suggest
 
 if TYPE_CHECKING:
     from optimizer.planning.planner import Planner

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from optimizer.costs import Costs, Problem, costs_of, forced_cuts, names_of, network_of, prefixes
+from optimizer.costs import Costs, Problem, costs_of, forced_cuts, names_of, network_of, prefixes, refuse_contradictions
 from optimizer.errors import OptimizerError, PartitionError
 from optimizer.plan import BOUNDED, EXACT, REPLICATED, Links, Plan
 from optimizer.planning.assemble import plan_of, replicated_plan
@@ -54,6 +54,7 @@ class Planner:
             OptimizerError: The links were measured for something else.
         """
         self.profile, self.stages, self.minibatches = profile, stages, minibatches
+        refuse_contradictions(profile)
         self.costs: Costs = costs_of(profile)
         most = len(self.costs.parts)
         if stages > most:

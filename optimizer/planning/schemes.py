@@ -17,8 +17,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from optimizer.errors import PartitionError
-from profiler.errors import ConfigError
-from profiler.settings import convert, folder, read_mapping, suggest
+from profiler.errors import ConfigError, suggest
+from profiler.settings import configs_folder, convert, read_mapping
 
 Share = Annotated[int, Meta(ge=0, le=100)]
 Schemes = Mapping[str, tuple[int, ...]]
@@ -31,7 +31,7 @@ def load_schemes(path: Path | None = None) -> Schemes:
         FileError: The file cannot be read.
         ConfigError: A scheme's shares are no whole numbers or do not add up to 100.
     """
-    entries = read_mapping(path or folder() / "schemes.yaml")
+    entries = read_mapping(path or configs_folder() / "schemes.yaml")
     schemes = {}
     for name, entry in entries.items():
         shares: tuple[int, ...] = convert(entry, tuple[Share, ...], name)

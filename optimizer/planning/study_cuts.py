@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from optimizer.errors import PartitionError
-from profiler.settings import convert, folder, read_mapping, suggest
+from profiler.errors import suggest
+from profiler.settings import configs_folder, convert, read_mapping
 
 if TYPE_CHECKING:
     from optimizer.planning.planner import Planner
@@ -15,7 +16,7 @@ def hand_tuned_cuts(planner: "Planner") -> list[int]:
     Raises:
         PartitionError: There are none for this model and number of stages, or one is not legal.
     """
-    path = folder() / "hand-tuned.yaml"
+    path = configs_folder() / "hand-tuned.yaml"
     model, entries = planner.profile.model, read_mapping(path)
     if model not in entries:
         raise PartitionError(f"{path} has no cuts for it; known: {', '.join(entries)}")

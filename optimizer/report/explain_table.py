@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.explain import Alternative, Explanation
-from optimizer.plan import Plan
-from optimizer.planning import timeline
+from optimizer.plan import Plan, timeline
 from optimizer.report.gantt import staircase
 from optimizer.schedule import ASYNCHRONOUS, makespan_s, schedule_of
+from profiler.report import new_table
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 MINIBATCHES_SHOWN = 8
 COLUMNS_SHOWN = 140
@@ -112,20 +111,11 @@ def _confidence(found: Explanation) -> list[str]:
     return [text, f"The layers whose uncertainty matters most, and what each alone may cost: {layers}."]
 
 
-def _table(title: str, columns: Sequence[str]) -> "Table":
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=box.SIMPLE)
-    for column in columns:
-        words = column in WORDS
-        table.add_column(column, justify="left" if words else "right", overflow="fold" if words else "ellipsis")
-    return table
-
-
 def _show_moves(found: Explanation, console: "Console") -> None:
-    table = _table(
-        "Each cut moved by one legal place", ("cut", "moved", "layers that change stage", "bottleneck ms", "sent MiB")
+    table = new_table(
+        "Each cut moved by one legal place",
+        ("cut", "moved", "layers that change stage", "bottleneck ms", "sent MiB"),
+        words=WORDS,
     )
     for move in found.moves:
         table.add_row(
@@ -138,7 +128,7 @@ def _show_moves(found: Explanation, console: "Console") -> None:
 def _show_alternatives(title: str, found: Sequence[Alternative], plan: Plan, console: "Console") -> None:
     if not found:
         return
-    table = _table(title, ("cuts behind", "bottleneck ms", "÷ plan", "sent MiB"))
+    table = new_table(title, ("cuts behind", "bottleneck ms", "÷ plan", "sent MiB"), words=WORDS)
     for one in found:
         table.add_row(
             " | ".join(", ".join(names) for names in one.cuts), f"{one.bottleneck_s * 1e3:.3f}",
@@ -148,7 +138,7 @@ def _show_alternatives(title: str, found: Sequence[Alternative], plan: Plan, con
 
 
 def _show_losses(title: str, found: Explanation, console: "Console") -> None:
-    table = _table(title, ("method", "slower by", "reason"))
+    table = new_table(title, ("method", "slower by", "reason"), words=WORDS)
     for one in sorted(found.losses, key=lambda loss: loss.loss):
         table.add_row(one.method, f"{one.loss:.1%}", one.reason)
     console.print(table)

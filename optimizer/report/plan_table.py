@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from optimizer.plan import Plan
 from optimizer.planning import OPTIMIZED, PEER_NAMES, distinct
 from profiler.profile import Profile
+from profiler.report import counted, mib, ms, new_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -13,33 +14,21 @@ if TYPE_CHECKING:
 
 def show_plan(plan: Plan, profile: Profile, console: "Console") -> None:
     """Print the stages of a plan: shares of layers, of FLOPs and of time side by side, memory and bytes sent."""
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
     best = f"proven optimal{' of the splits' if plan.limits else ''}{plan.limits}"
     proof = best if plan.optimal else f"a better one{plan.limits} is at most {plan.gap:.1%} faster"
-    stages = f"{plan.num_stages} stage{'s' if plan.num_stages > 1 else ''}"
+    stages = counted(plan.num_stages, "stage")
     stages += "" if plan.crew.straight else f" on {plan.crew.size} ranks"
-    table = Table(title=f"{plan.model}, {plan.method}, {stages}: {proof}", box=box.SIMPLE)
-    table.add_column("stage", justify="right")
-    table.add_column("layers", overflow="fold")
     wires = ("wire ms",) if plan.links else ()
     replicated = ("all-reduce ms ÷ ranks",) if not plan.crew.straight else ()
-    for name in (
-        "of layers",
-        "of FLOPs",
-        "of time",
-        "compute ms",
-        "update ms",
-        "send ms",
-        *wires,
-        *replicated,
-        "total ms",
-        "memory",
-        "sent",
-    ):
-        table.add_column(name, justify="right", no_wrap=True)
+    shares = ("of layers", "of FLOPs", "of time")
+    times = ("compute ms", "update ms", "send ms", *wires, *replicated, "total ms")
+    table = new_table(
+        f"{plan.model}, {plan.method}, {stages}: {proof}",
+        ("stage", "layers", *shares, *times, "memory", "sent"),
+        words=("layers",),
+    )
     flops = sum(stage.flops for stage in plan.stages) or 1
     total_s = sum(stage.pace_s for stage in plan.stages) or 1.0
     for index, stage in enumerate(plan.stages):
@@ -48,11 +37,11 @@ def show_plan(plan: Plan, profile: Profile, console: "Console") -> None:
             _place(plan, index),
             f"{stage.layers[0]} … {stage.layers[-1]}",
             f"{len(stage.layers) / len(profile.layers):.0%}", f"{stage.flops / flops:.0%}",
-            f"{stage.pace_s / total_s:.0%}", _ms(stage.compute_s), _ms(stage.update_s), _ms(stage.send_s),
-            *((f"{_ms(stage.message_down_s)} ↓ {_ms(stage.message_up_s)} ↑",) if wires else ()),
-            *((f"{_ms(stage.all_reduce_s)} ÷ {stage.replicas}",) if replicated else ()),
-            Text(_ms(stage.pace_s), style="bold" if slowest else ""),
-            _mib(stage.memory_bytes), _mib(stage.send_bytes),
+            f"{stage.pace_s / total_s:.0%}", ms(stage.compute_s), ms(stage.update_s), ms(stage.send_s),
+            *((f"{ms(stage.message_down_s)} ↓ {ms(stage.message_up_s)} ↑",) if wires else ()),
+            *((f"{ms(stage.all_reduce_s)} ÷ {stage.replicas}",) if replicated else ()),
+            Text(ms(stage.pace_s), style="bold" if slowest else ""),
+            f"{mib(stage.memory_bytes, 1)} MiB", f"{mib(stage.send_bytes, 1)} MiB",
         )  # fmt: skip
     console.print(table)
     if plan.links:
@@ -71,13 +60,13 @@ def _place(plan: Plan, index: int) -> str:
 
 def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Console") -> None:
     """Print what each partition is predicted to give, best first, its stages' shares side by side."""
-    from rich import box
-    from rich.table import Table
-
     first = next(iter(plans.values()))
     best, limit = min(plan.bottleneck_s for plan in plans.values()), first.memory_limit_bytes
-    table = Table(
-        title="All partitions, stage by stage: what counting layers promises, and what it costs",
+    columns = ("of layers", "of FLOPs", "of time", "memory MiB", "sent MiB", "slowest ms", "÷ best", "samples/s")
+    table = new_table(
+        "All partitions, stage by stage: what counting layers promises, and what it costs",
+        ("partition", *columns),
+        words=("partition",),
         caption="Shares in per cent, stage by stage. Memory: weights in all versions, gradients, momentum, saved "
         "activations, slots and the largest transient. Sent: activations and gradients per minibatch. Samples/s: "
         f"simulated over {first.predicted.minibatches} minibatches, with a core for every stage; over so few, a slow "
@@ -86,13 +75,8 @@ def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Conso
         + ", ".join(name for name in plans if name in PEER_NAMES)
         + "."
         + (f" An asterisk: above --memory-limit, which binds {OPTIMIZED} only." if limit else ""),
-        caption_justify="left",
-        box=box.SIMPLE,
     )
-    table.add_column("partition", overflow="fold", max_width=32)
-    columns = ("of layers", "of FLOPs", "of time", "memory MiB", "sent MiB", "slowest ms", "÷ best", "samples/s")
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
+    table.columns[0].max_width = 32
     for names, plan in sorted(_together(plans), key=lambda item: item[1].bottleneck_s):
         table.add_row(
             " = ".join(names),
@@ -100,8 +84,8 @@ def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Conso
             _shares([stage.flops for stage in plan.stages]),
             _shares([stage.pace_s for stage in plan.stages]),
             " ".join(_memory(stage.memory_bytes, limit) for stage in plan.stages),
-            " ".join(f"{stage.send_bytes / 2**20:.1f}" for stage in plan.stages),
-            _ms(plan.bottleneck_s),
+            " ".join(mib(stage.send_bytes, 1) for stage in plan.stages),
+            ms(plan.bottleneck_s),
             f"{plan.bottleneck_s / best:.2f}",
             f"{plan.predicted.throughput_samples_per_s:.1f}",
         )
@@ -120,7 +104,7 @@ def _together(plans: Mapping[str, Plan]) -> list[tuple[list[str], Plan]]:
 
 
 def _memory(size: int, limit: int | None) -> str:
-    return f"{size / 2**20:.0f}{'*' if limit is not None and size > limit else ''}"
+    return f"{mib(size)}{'*' if limit is not None and size > limit else ''}"
 
 
 def _ceiling(profile: Profile, stages: int) -> str:
@@ -140,11 +124,3 @@ def _ceiling(profile: Profile, stages: int) -> str:
 def _shares(amounts: Sequence[float]) -> str:
     total = sum(amounts) or 1
     return " ".join(f"{100 * amount / total:.0f}" for amount in amounts)
-
-
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1e3:.1f}"
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:.1f} MiB"

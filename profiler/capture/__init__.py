@@ -6,7 +6,6 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from profiler.capture.models import find, made, refuse_unknown
-    from profiler.capture.probe import can_run_out_of_place
     from profiler.capture.trace import layer_name
     from profiler.capture.workload import SEED, captured_model, inputs, laid_out, minibatch
 else:

@@ -14,8 +14,7 @@ import torch
 import torchvision
 from torch import nn
 
-from profiler.errors import ModelError, one_line
-from profiler.settings import suggest
+from profiler.errors import ModelError, one_line, suggest
 
 
 def build(name: str, classes: int, seed: int) -> nn.Module:

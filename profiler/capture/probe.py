@@ -15,6 +15,7 @@ from torch.fx.node import map_aggregate
 
 from profiler.errors import CaptureError, one_line
 from profiler.execution import Operation, Ref, fetch_attribute, run_layer, spec_of
+from profiler.execution.graph import can_run_out_of_place
 from profiler.profile import INPUT, Edge
 
 PROBE_SEED = 0
@@ -118,11 +119,6 @@ class Probe:
                     "minibatches need; let it write to a new tensor"
                 )
             self.together.append((operation.name, *sorted(aliases)))
-
-
-def can_run_out_of_place(operation: Operation) -> bool:
-    """Say whether an in-place layer has a switch that makes it write to a new tensor."""
-    return getattr(operation.target, "inplace", False) is True or operation.kwargs.get("inplace") is True
 
 
 def _read_instead(operation: Operation, old: str, new: str) -> Operation:

@@ -5,22 +5,18 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
+    from profiler.cli.console import emit_json, note, progress, stdout
     from profiler.cli.options import (
         STAGES,
         Parser,
         add_common,
         add_models,
         configs,
-        counted,
         duration,
-        emit_json,
         execute,
         fresh_profile,
-        note,
         positive,
-        progress,
         size,
-        stdout,
     )
 else:
     __getattr__ = on_demand(__name__)

@@ -4,19 +4,8 @@ import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from profiler.cli.options import (
-    Parser,
-    add_common,
-    add_models,
-    configs,
-    duration,
-    emit_json,
-    execute,
-    note,
-    positive,
-    progress,
-    stdout,
-)
+from profiler.cli.console import emit_json, note, progress, stdout
+from profiler.cli.options import Parser, add_common, add_models, configs, duration, execute, positive
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, write_whole
 from profiler.profile import Profile, doubts

@@ -6,21 +6,17 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import NoReturn
 
+from profiler.cli.console import note, progress
 from profiler.errors import ConfigError, StageplanError
-from profiler.files import to_json
 from profiler.profile import Profile
 from profiler.settings import Config, config, load_all
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 INTERRUPTED = 130
-WIDTH = 170
 STAGES = 4
 
 
@@ -174,31 +170,6 @@ def configs(options: argparse.Namespace, default: tuple[str, ...] = ()) -> list[
     return list(dict.fromkeys(config.override(one, changes) for one in found))
 
 
-def stdout() -> "Console":
-    """Return the console for results; a table is never cut to fit, a narrow terminal wraps its lines."""
-    from rich.console import Console
-
-    console = Console()
-    return Console(width=max(console.width, WIDTH), highlight=False, markup=False)
-
-
-@contextmanager
-def progress(title: str, total: float, *, quiet: bool) -> Iterator[Callable[[float, str], None]]:
-    """Show a bar with the time left on stderr if that is a terminal; yields ``advance(amount, what)``."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(title, total=total)
-
-        def advance(amount: float, what: str) -> None:
-            bar.update(task, advance=amount, description=f"{title}: {what}")
-
-        yield advance
-
-
 def fresh_profile(
     config: Config,
     core: int,
@@ -227,21 +198,3 @@ def fresh_profile(
         folder=folder,
         budget_s=budget_s,
     )
-
-
-def counted(number: int, word: str) -> str:
-    """Return ``1 run`` or ``2 runs``."""
-    plural = f"{word}es" if word.endswith("ch") else f"{word}s"
-    return f"{number} {word if number == 1 else plural}"
-
-
-def note(text: str, *, quiet: bool) -> None:
-    """Print one line about what is going on to stderr."""
-    if not quiet:
-        sys.stderr.write(f"{text}\n")
-
-
-def emit_json(results: Sequence[Any]) -> None:
-    """Print the results as JSON: one as it is, several as a list, none not at all."""
-    if results:
-        sys.stdout.write(to_json(results[0] if len(results) == 1 else list(results)).decode())

@@ -171,3 +171,8 @@ def spec_of(name: str, tensor: torch.Tensor) -> TensorSpec:
     return TensorSpec(
         name=name, shape=tuple(tensor.shape), stride=tuple(stride), dtype=tensor.dtype, gradient=tensor.requires_grad
     )
+
+
+def can_run_out_of_place(operation: Operation) -> bool:
+    """Say whether an in-place layer has a switch that makes it write to a new tensor."""
+    return getattr(operation.target, "inplace", False) is True or operation.kwargs.get("inplace") is True

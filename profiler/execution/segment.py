@@ -12,8 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from profiler.capture import can_run_out_of_place
-from profiler.execution.graph import Captured, Operation, TensorSpec
+from profiler.execution.graph import Captured, Operation, TensorSpec, can_run_out_of_place
 from profiler.execution.layer import Values, run_layer
 from profiler.profile import INPUT
 

@@ -6,16 +6,9 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from profiler.machine.child import Child, child_process
+    from profiler.machine.cores import neighbouring_cores, physical_core, usable_cores
     from profiler.machine.machine import affinity_variables, differences, this_machine
-    from profiler.machine.process import (
-        PeakMemory,
-        neighbouring_cores,
-        physical_core,
-        release_memory,
-        return_memory_at_once,
-        settle,
-        settled,
-        usable_cores,
-    )
+    from profiler.machine.memory import PeakMemory, release_memory, return_memory_at_once
+    from profiler.machine.process import settle, settled
 else:
     __getattr__ = on_demand(__name__)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import replace
 
 from profiler.capture import minibatch
@@ -13,13 +14,12 @@ from profiler.machine import settled
 from profiler.measure.assemble import Counts, Measured, profile_of
 from profiler.measure.budget import Rounds, spend
 from profiler.measure.counters import Work
-from profiler.measure.hardware import measure_peaks
-from profiler.measure.link import measure_link
-from profiler.measure.memory import measure_memory
+from profiler.measure.hardware import measure_link, measure_peaks
+from profiler.measure.memory import measure_memory, saved_bytes
 from profiler.measure.neighbours import Turns, busy_neighbours
-from profiler.measure.saved import saved_bytes
+from profiler.measure.statistics import timing
 from profiler.measure.stepper import Clocks, Samples, Stepper, stepper_for
-from profiler.profile import Profile
+from profiler.profile import Profile, Timing
 from profiler.settings import Config
 
 BUDGET_S = 30.0
@@ -141,3 +141,35 @@ def _counts(stepper: Stepper) -> Counts:
         backward_touched_bytes=[int(touched[1][at]) for at in layers],
         saved_bytes=saved_bytes(stepper.segment, stepper.versions, stepper.inputs),
     )
+
+
+LEAST_STEPS, MOST_STEPS = 7, 60
+
+
+def measure_step(
+    config: Config,
+    captured: Captured,
+    core: int,
+    budget_s: float,
+    clocks: Clocks = Clocks(),  # noqa: B008 - it is frozen
+) -> Timing:
+    """Return what a step takes, as a profile's ``whole_step`` is timed.
+
+    Args:
+        config: Model, batch size, input and update rule.
+        captured: The model.
+        core: The core to measure on.
+        budget_s: For how long to repeat the step, which is done seven times at least.
+        clocks: Where times are read.
+
+    Raises:
+        CaptureError: A layer raises in its backward.
+    """
+    with settled(core), blaming(config.model), redirect_stdout(sys.stderr):
+        stepper = stepper_for(captured, minibatch(config, captured), replace(config.rule, lr=0.0), 2, clocks)
+        stepper.warm_up()
+        samples: list[float] = []
+        until_s = clocks.wall() + budget_s
+        while len(samples) < LEAST_STEPS or (clocks.wall() < until_s and len(samples) < MOST_STEPS):
+            samples.append(stepper.plain_step())
+    return timing(samples)

@@ -8,20 +8,27 @@ a step layer by layer and reads, at every border, the peak since the last one. W
 is the layer's transient: scratch of its kernels, and values and gradients on their way. Then the process is settled as
 a stage is, and the peak of plain steps is read: parameters + gradients + momentum + saved + largest transient should
 come near it, although the largest transient need not meet with all the rest and a heap has holes.
+
+What a layer saves for its backward is read off autograd in one untimed forward. A storage counts once, at the layer
+that produced it, whichever layer saves it; parameters and the model's input do not count.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from multiprocessing.connection import Connection
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 from profiler.capture import captured_model, minibatch
 from profiler.errors import blaming
+from profiler.execution import Segment, WeightVersions, leaves, run_layer
 from profiler.machine import PeakMemory, child_process, return_memory_at_once, settle
-from profiler.measure.saved import saved_bytes
 from profiler.measure.stepper import Clocks, Stepper, stepper_for
+from profiler.profile import INPUT
 from profiler.settings import Config
 
 PLAIN_STEPS = 3
@@ -100,3 +107,37 @@ def _transients(stepper: Stepper, rest: int, forward: dict[int, float], backward
 
 def _from_the_end(sizes: Sequence[int]) -> list[int]:
     return list(accumulate(reversed(sizes)))[::-1]
+
+
+def saved_bytes(segment: Segment, versions: WeightVersions, sample: Tensor) -> tuple[int, ...]:
+    """Return what each layer of ``segment``, in its order, keeps for input ``sample``."""
+    values: dict[str, Any] = {INPUT: sample}
+    excluded = {_key(tensor) for tensor in (sample, *versions.tensors().values(), *versions.constants.values())}
+    producers: dict[int, int] = {}
+    saved: dict[int, int] = {}
+    alive = []  # until the end, so that no address is used twice
+    position = 0
+
+    def keep(tensor: Tensor) -> None:
+        key = _key(tensor)
+        if key not in excluded and key not in saved:
+            saved[key] = tensor.untyped_storage().nbytes()
+            producers.setdefault(key, position)
+        # The storage, not the tensor: the graph would hold a tensor that holds the graph, and neither were ever freed.
+        alive.append(tensor.untyped_storage())
+
+    versions.bind()
+    with saved_tensors_hooks(keep, lambda kept: kept):  # no backward asks for them
+        for position, operation in enumerate(segment.operations):
+            run_layer(operation, values, versions.attributes, 0, 0)
+            for output in leaves(values[operation.name]):
+                if isinstance(output, Tensor):
+                    producers.setdefault(_key(output), position)
+    per_layer = [0] * len(segment.operations)
+    for key, size in saved.items():
+        per_layer[producers[key]] += size
+    return tuple(per_layer)
+
+
+def _key(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()

@@ -18,6 +18,7 @@ from profiler.profile import (
     parts_s,
     touched_bytes,
 )
+from profiler.report.text import mib
 
 View = Literal["time", "memory", "intensity"]
 VIEWS: tuple[View, ...] = ("time", "memory", "intensity")
@@ -48,14 +49,9 @@ def slowdown(profile: Profile) -> float:
     return sum(one.step_s for one in loaded) / parts_s(profile.layers, profile.loss) if loaded else 1.0
 
 
-def ms(seconds: float) -> str:
+def precise_ms(seconds: float) -> str:
     """Return milliseconds with the digits that mean something."""
     return f"{seconds * 1e3:.3f}" if seconds < 0.01 else f"{seconds * 1e3:.1f}"
-
-
-def mib(size: float) -> str:
-    """Return MiB."""
-    return f"{size / 2**20:.2f}"
 
 
 def half_width(timing: Timing | None) -> str:
@@ -67,8 +63,8 @@ def _bytes(name: str, size: Callable[[Profile, Layer], int], explanation: str = 
     return Column(
         "memory",
         name,
-        lambda profile, layer: mib(size(profile, layer)),
-        lambda profile: mib(sum(size(profile, layer) for layer in profile.layers)),
+        lambda profile, layer: mib(size(profile, layer), 2),
+        lambda profile: mib(sum(size(profile, layer) for layer in profile.layers), 2),
         explanation,
     )
 
@@ -99,15 +95,15 @@ COLUMNS = (
     Column(
         "time",
         "forward ms",
-        lambda _profile, layer: ms(layer.forward_s),
-        lambda profile: ms(sum(layer.forward_s for layer in profile.layers) + profile.loss.forward_s),
+        lambda _profile, layer: precise_ms(layer.forward_s),
+        lambda profile: precise_ms(sum(layer.forward_s for layer in profile.layers) + profile.loss.forward_s),
     ),
     Column("time", "forward ±", lambda _profile, layer: half_width(layer.forward)),
     Column(
         "time",
         "backward ms",
-        lambda _profile, layer: ms(layer.backward_s),
-        lambda profile: ms(sum(layer.backward_s for layer in profile.layers) + profile.loss.backward_s),
+        lambda _profile, layer: precise_ms(layer.backward_s),
+        lambda profile: precise_ms(sum(layer.backward_s for layer in profile.layers) + profile.loss.backward_s),
     ),
     Column(
         "time",
@@ -118,14 +114,14 @@ COLUMNS = (
     Column(
         "time",
         "update ms",
-        lambda _profile, layer: ms(layer.update_s),
-        lambda profile: ms(sum(layer.update_s for layer in profile.layers)),
+        lambda _profile, layer: precise_ms(layer.update_s),
+        lambda profile: precise_ms(sum(layer.update_s for layer in profile.layers)),
         "Update: with the write of the next weight version.",
     ),
     Column(
         "time",
         "send ms",
-        lambda profile, layer: ms(copy_s(profile.link, layer.output_bytes)),
+        lambda profile, layer: precise_ms(copy_s(profile.link, layer.output_bytes)),
         explanation="Send: copying the output into a slot, paid before a cut only.",
     ),
     Column(
@@ -154,8 +150,8 @@ COLUMNS = (
     Column(
         "memory",
         "transient MiB",
-        lambda _profile, layer: mib(layer.transient_bytes),
-        lambda profile: f"max {mib(max(layer.transient_bytes for layer in profile.layers))}",
+        lambda _profile, layer: mib(layer.transient_bytes, 2),
+        lambda profile: f"max {mib(max(layer.transient_bytes for layer in profile.layers), 2)}",
         "Transient: needed for a moment beyond all the other columns but output.",
     ),
     _giga("forward GFLOP", lambda layer: layer.flops),

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from profiler.profile import Profile, doubts, more_or_less, parts_s, ridge
-from profiler.report.columns import VIEWS, Column, View, columns, half_width, mib, ms
+from profiler.report.columns import VIEWS, Column, View, columns, half_width, precise_ms
+from profiler.report.text import mib
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,9 +86,9 @@ def to_markdown(found: Rows) -> bytes:
 def _loss(profile: Profile, chosen: Sequence[Column]) -> list[str]:
     loss = profile.loss
     known = {
-        "forward ms": ms(loss.forward_s),
+        "forward ms": precise_ms(loss.forward_s),
         "forward ±": half_width(loss.forward),
-        "backward ms": ms(loss.backward_s),
+        "backward ms": precise_ms(loss.backward_s),
         "backward ±": half_width(loss.backward),
         "share": f"{(loss.forward_s + loss.backward_s) / parts_s(profile.layers, profile.loss):.1%}",
         "slowdown": f"{loss.loaded.slowdown:.2f}" if loss.loaded else "",
@@ -104,18 +105,18 @@ def _explanation(profile: Profile, chosen: Sequence[Column], views: tuple[View, 
 
 def _time_facts(profile: Profile) -> str:
     return (
-        f"A whole step without clocks in between takes {ms(profile.whole_step_s)} ms; the parts add up to "
+        f"A whole step without clocks in between takes {precise_ms(profile.whole_step_s)} ms; the parts add up to "
         f"{more_or_less(profile.closure_error)} than that. {profile.rounds} rounds."
     )
 
 
 def _memory_facts(profile: Profile) -> str:
     parts = memory_parts(profile)
-    said = f"Parameters, gradients, momentum, saved and the largest transient: {mib(sum(parts))} MiB"
+    said = f"Parameters, gradients, momentum, saved and the largest transient: {mib(sum(parts), 2)} MiB"
     if not profile.peak_memory_bytes:
         return f"{said}; this kernel keeps no peak to check it with."
     share = sum(parts) / profile.peak_memory_bytes - 1
-    return f"{said}, {more_or_less(share)} than the {mib(profile.peak_memory_bytes)} MiB that a whole step took."
+    return f"{said}, {more_or_less(share)} than the {mib(profile.peak_memory_bytes, 2)} MiB that a whole step took."
 
 
 def memory_parts(profile: Profile) -> tuple[int, int, int, int, int]:

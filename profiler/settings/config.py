@@ -4,18 +4,16 @@ YAML reads ``1e-3`` as a text, ``no`` as false, and keeps the last of duplicate 
 """
 
 import dataclasses
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
-import msgspec
-import yaml
 from msgspec import Meta
 
-from profiler.errors import ConfigError
-from profiler.files import is_file, read_bytes
+from profiler.errors import ConfigError, suggest
+from profiler.files import is_file
+from profiler.settings.strict_yaml import Entry, configs_folder, convert, read_mapping
 from profiler.settings.update_rule import RuleName, UpdateRule
 
 Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -72,25 +70,9 @@ class Config:
         return "x".join(map(str, self.sample_shape)) or str(self.image_size)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One value of a YAML mapping, and where its key and itself stand, as ``file:line:column``."""
-
-    value: Any
-    key_place: str
-    place: str
-
-
-def folder() -> Path:
-    """Return the folder of the shipped configurations: inside an installed wheel, or at the top of a checkout."""
-    package = Path(__file__).resolve().parent.parent
-    installed = package / "configs"
-    return installed if installed.is_dir() else package.parent / "configs"
-
-
 def for_model(name: str) -> Config:
     """Return the shipped configuration of model ``name``, or the defaults for a model that has none."""
-    path = folder() / f"{name}.yaml"
+    path = configs_folder() / f"{name}.yaml"
     own = ":" not in name and "/" not in name and name not in RESERVED and is_file(path)
     return load(path) if own else Config(model=name)
 
@@ -129,62 +111,6 @@ def from_entries(entries: Mapping[str, Entry], path: Path) -> Config:
     return found
 
 
-def read_mapping(path: Path) -> dict[str, Entry]:
-    """Read a YAML file whose top is a mapping with text keys.
-
-    Raises:
-        FileError: It cannot be read.
-        ConfigError: It is no YAML, no mapping, or has a key twice.
-    """
-    text = _text(path)
-    try:
-        loader = yaml.SafeLoader(text)
-        root = loader.get_single_node()
-        if not isinstance(root, yaml.MappingNode):
-            raise ConfigError(f"{path} does not hold 'key: value' lines; see the files in {folder()}")
-        entries: dict[str, Entry] = {}
-        for key_node, value_node in root.value:
-            place = f"{path}:{key_node.start_mark.line + 1}:{key_node.start_mark.column + 1}"
-            key = loader.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise ConfigError(f"{place}: a key that is not a text; put it in quotes")
-            if key in entries:
-                raise ConfigError(f"{place}: the key '{key}' stands twice; keep one of the two")
-            mark = value_node.start_mark
-            value_place = f"{path}:{mark.line + 1}:{mark.column + 1}"
-            _refuse_double_keys(value_node, path)
-            entries[key] = Entry(loader.construct_object(value_node, deep=True), place, value_place)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise ConfigError(f"{path}{where}: this is no YAML: {error.problem}") from error
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
-        raise ConfigError(f"{path}: this is no YAML: {' '.join(str(error).split())}") from error
-    return entries
-
-
-def _refuse_double_keys(node: yaml.Node, path: Path) -> None:
-    keys = [key.value for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
-    if len(set(map(str, keys))) < len(keys):
-        twice = next(key for key in keys if keys.count(key) > 1)
-        mark = node.start_mark
-        raise ConfigError(
-            f"{path}:{mark.line + 1}:{mark.column + 1}: the key '{twice}' stands twice; keep one of the two"
-        )
-
-
-def convert(entry: Entry, kind: Any, key: str) -> Any:
-    """Return the entry's value as ``kind``.
-
-    Raises:
-        ConfigError: It does not fit.
-    """
-    try:
-        return msgspec.convert(entry.value, type=kind, strict=True)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{entry.place}: {key} cannot be {entry.value!r}: {error}{_hint(entry.value)}") from error
-
-
 def override(config: Config, changes: Mapping[str, Any]) -> Config:
     """Return ``config`` with the values that the command line gave; None means not given."""
     given = {key: value for key, value in changes.items() if value is not None}
@@ -193,26 +119,3 @@ def override(config: Config, changes: Mapping[str, Any]) -> Config:
         flag = f"--{key.replace('_', '-')}"
         convert(Entry(value, flag, flag), hints[key], key)
     return dataclasses.replace(config, **given)
-
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` where something known is near ``word``, else nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean '{near[0]}'?)" if near else ""
-
-
-def _text(path: Path) -> str:
-    try:
-        return read_bytes(path).decode()
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not a text in UTF-8; see the files in {folder()}") from error
-
-
-def _hint(value: Any) -> str:
-    if isinstance(value, str):
-        try:
-            number = float(value)
-        except ValueError:
-            return ""
-        return f"; YAML takes {value} for a text, write {number!r}"
-    return "; YAML reads yes, no, on and off as true and false, quote it" if isinstance(value, bool) else ""

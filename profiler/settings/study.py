@@ -10,7 +10,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from profiler.errors import ConfigError
-from profiler.settings.config import Config, Entry, Positive, convert, from_entries, read_mapping
+from profiler.settings.config import Config, Positive, from_entries
+from profiler.settings.strict_yaml import Entry, convert, read_mapping
 
 _REPLACED = {"model": "models", "batches": "models", "batch_size": "batch_sizes"}
 

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from runtime.channels.all_reduce import Averaging
     from runtime.channels.channel import Channel, Cut
     from runtime.channels.gloo import GlooChannel, blaming_the_neighbour, join, meeting_of, open_store, replicas_of
+    from runtime.channels.rendezvous import Meeting
     from runtime.channels.shared_memory import Arena
     from runtime.channels.shm import SharedMemoryChannel, arena_bytes, doorbells
 else:

@@ -18,9 +18,9 @@ from torch.distributed import PrefixStore, TCPStore
 from optimizer.schedule import Crew
 from profiler.errors import one_line
 from runtime.channels.channel import Cut
+from runtime.channels.rendezvous import Meeting
 from runtime.channels.ring import Ring, ring_bytes
 from runtime.errors import InputError, NeighbourGone
-from runtime.worker import Meeting
 
 HOST, LOOPBACK = "127.0.0.1", "lo"
 FOR_EVER = timedelta(days=7)

@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizer.plan import Plan
-from optimizer.planning import OPTIMIZED, Schemes, load_schemes, partition_names, scheduled
+from optimizer.plan import Plan, scheduled
+from optimizer.planning import OPTIMIZED, Schemes, load_schemes, partition_names
 from optimizer.schedule import flush_width, schedule_of
-from profiler.cli import STAGES, configs, counted, emit_json, note, stdout
+from profiler.cli import STAGES, configs, emit_json, note, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
 from profiler.measure import path_for
+from profiler.report import counted
 from profiler.settings import Config
 from runtime.cli.options import cores_of, launcher_of, planner_of, plans_of, pool_of, settings_of
 
@@ -168,8 +169,7 @@ def _reference(plans: Mapping[str, Plan]) -> Plan:
 
 def _carry_out_all(jobs: list[_Job], options: argparse.Namespace) -> list[_Job]:
     """Do what is missing, one comparison after the other."""
-    from runtime.compare import steps
-    from runtime.report import duration, left
+    from runtime.compare import duration, left, steps
 
     missing = sum(sum(1 for _ in steps(job.comparison)) for job in jobs)
     if not missing:

@@ -97,9 +97,9 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _links(options: argparse.Namespace) -> int:
-    from runtime.cli.links import measure_links
+    from runtime.cli.links import links
 
-    return measure_links(options)
+    return links(options)
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -9,23 +9,14 @@ from typing import TYPE_CHECKING
 from optimizer.plan import Plan
 from optimizer.planning import OPTIMIZED, Schemes, load_schemes, partition_names, plans_for
 from optimizer.schedule import FLUSH_EVERY, SEMANTICS, flush_width
-from profiler.cli import (
-    STAGES,
-    Parser,
-    add_common,
-    add_models,
-    configs,
-    counted,
-    duration,
-    fresh_profile,
-    note,
-    positive,
-)
+from profiler.cli import STAGES, Parser, add_common, add_models, configs, duration, fresh_profile, note, positive
 from profiler.errors import ConfigError
 from profiler.files import read_json
+from profiler.report import counted
 from profiler.settings import Config
 from profiler.settings import config as configuration
-from runtime.cluster import agree_on_weights, placement
+from runtime.cluster import placement
+from runtime.pipeline import agree_on_weights
 from runtime.results import CHANNELS, ChannelName
 
 if TYPE_CHECKING:
@@ -146,8 +137,7 @@ def launcher_of(
 def cores_of(options: argparse.Namespace, stages: int) -> tuple[int, ...]:
     """Return a core for each stage, and say on stderr where they are too few; under torchrun, that of this rank."""
     from profiler.machine import affinity_variables, usable_cores
-    from runtime.pipeline import comparable, cores_for
-    from runtime.report import sharing
+    from runtime.pipeline import comparable, cores_for, sharing
 
     usable = usable_cores(options.cores)
     if place := placement():

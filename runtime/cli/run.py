@@ -4,11 +4,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from profiler.cli import counted, emit_json, note, stdout
+from profiler.cli import emit_json, note, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
+from profiler.report import counted
 from runtime.cli.options import cores_of, launcher_of, one_plan, pool_of, settings_of
-from runtime.cluster import agree_on_plan, joined, refuse_without_plan
+from runtime.cluster import joined, refuse_without_plan
+from runtime.pipeline import agree_on_plan
 from runtime.results import RunResult
 
 if TYPE_CHECKING:
@@ -35,8 +37,7 @@ def _run(options: argparse.Namespace, world: "World | None") -> int:
     note(
         f"{plan.model}: {counted(config.batches, 'minibatch')} through {work}, {settings.schedule}", quiet=options.quiet
     )
-    from runtime.report import show_run
-    from runtime.timeline import live_view
+    from runtime.timeline import live_view, show_run
 
     with (
         pool_of(options, cores, world) as pool,

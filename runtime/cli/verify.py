@@ -11,7 +11,8 @@ from optimizer.schedule import flush_width
 from profiler.cli import configs, emit_json, progress, stdout
 from profiler.settings import Config
 from runtime.cli.options import cores_of, launcher_of, one_plan, plans_of, pool_of, settings_of
-from runtime.cluster import agree_on_plan, joined, refuse_without_plan
+from runtime.cluster import joined, refuse_without_plan
+from runtime.pipeline import agree_on_plan
 from runtime.results import PartitionVerification, Verification
 
 if TYPE_CHECKING:
@@ -57,8 +58,7 @@ def _verified(
     options: argparse.Namespace, config: Config, plans: dict[str, Plan], cores: tuple[int, ...], world: "World | None"
 ) -> Verification:
     from profiler.machine import settled
-    from runtime.report import show_verification
-    from runtime.verify import verify
+    from runtime.verify import show_verification, verify
 
     settings = settings_of(options, config, witness=True)
     width = flush_width(settings.schedule, settings.flush_every)

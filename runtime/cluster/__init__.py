@@ -7,14 +7,7 @@ from profiler.public import on_demand
 if TYPE_CHECKING:
     from runtime.cluster.agreement import agree
     from runtime.cluster.clock_sync import all_reports, placed, reading
-    from runtime.cluster.join import (
-        RANK_TIMEOUT_S,
-        agree_on_plan,
-        agree_on_weights,
-        joined,
-        refuse_ranks,
-        refuse_without_plan,
-    )
+    from runtime.cluster.join import RANK_TIMEOUT_S, joined, refuse_ranks, refuse_without_plan
     from runtime.cluster.session import World
     from runtime.cluster.torchrun import placement
 else:

@@ -19,11 +19,11 @@ import msgspec
 import psutil
 
 from profiler.errors import one_line
+from runtime.channels import Meeting
 from runtime.cluster.protocol import Hello, Line, Member, Roster, Verdict
 from runtime.cluster.session import FINISH_S, LEAD, World
 from runtime.cluster.torchrun import Placement
 from runtime.errors import InputError
-from runtime.worker import Meeting
 
 if TYPE_CHECKING:
     from torch.distributed import Store

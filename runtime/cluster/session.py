@@ -16,6 +16,7 @@ from multiprocessing.connection import wait
 import msgspec
 
 from profiler.errors import StageplanError, one_line
+from runtime.channels import Meeting
 from runtime.cluster.protocol import (
     Doing,
     Fault,
@@ -32,7 +33,7 @@ from runtime.cluster.protocol import (
 )
 from runtime.cluster.root_cause import GRACE_S, Jury, silence
 from runtime.errors import Ended, InputError, NeighbourGone, RunError
-from runtime.worker import Meeting, Progress
+from runtime.worker import Progress
 
 BEAT_S = 0.25
 """How often a rank gives a sign of life."""

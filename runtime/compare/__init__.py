@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from runtime.compare.comparison import BaselineComparison, Comparison, PartitionComparison, Spread
     from runtime.compare.ranking import agreement, coverage, tied
     from runtime.compare.records import RunRecord
+    from runtime.compare.remaining_time import duration, left
     from runtime.compare.request import Request, begun, typed
     from runtime.compare.resume import kept, set_aside
     from runtime.compare.rounds import ALONE_MINIBATCHES, Step, compare, steps

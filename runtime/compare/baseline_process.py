@@ -89,16 +89,16 @@ def _rule(rule: UpdateRule, model: nn.Module, *, tuned: bool) -> Optimizer:
     return torch.optim.Adam(parameters, **common) if rule.name == "adam" else torch.optim.AdamW(parameters, **common)
 
 
-Step = tuple[Callable[[], None], int]
+Update = tuple[Callable[[], None], int]
 """What makes one update, and how many minibatches it takes."""
 
 
-def _plain(spec: Spec) -> Step:
+def _plain(spec: Spec) -> Update:
     model, made, labels = _built(spec)
     return _loop(spec, model, made, labels), 1
 
 
-def _replicas(spec: Spec) -> Step:
+def _replicas(spec: Spec) -> Update:
     model, made, labels = _built(spec)
     return _loop(spec, nn.parallel.DistributedDataParallel(model), made, labels), spec.world_size
 
@@ -114,7 +114,7 @@ def _loop(spec: Spec, model: nn.Module, made: Tensor, labels: Tensor) -> Callabl
     return step
 
 
-def _pipeline(spec: Spec) -> Step:
+def _pipeline(spec: Spec) -> Update:
     from torch.distributed.pipelining import PipelineStage, Schedule1F1B
     from torch.fx.passes.split_module import split_module
 
@@ -158,7 +158,7 @@ def _out_of_place(own: fx.GraphModule) -> None:
             module.inplace = False  # type: ignore[assignment]
 
 
-PREPARE: dict[Kind, Callable[[Spec], Step]] = {"process": _plain, "ddp": _replicas, "pipelining": _pipeline}
+PREPARE: dict[Kind, Callable[[Spec], Update]] = {"process": _plain, "ddp": _replicas, "pipelining": _pipeline}
 
 if __name__ == "__main__":
     main()

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from runtime.pipeline.launcher import Launcher, Settings, comparable, cores_for
+    from runtime.pipeline.agree import agree_on_plan, agree_on_weights
+    from runtime.pipeline.cores import comparable, cores_for, sharing
+    from runtime.pipeline.launcher import Launcher, Settings
 else:
     __getattr__ = on_demand(__name__)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from optimizer.plan import Plan
-from optimizer.planning import scheduled
+from optimizer.plan import Plan, scheduled
 from optimizer.schedule import (
     ASYNCHRONOUS,
     FLUSH_EVERY,
@@ -27,10 +26,9 @@ from optimizer.schedule import (
     schedule_of,
 )
 from profiler.execution import Captured, Segment, fill, slot_bytes, slot_offsets, slot_tensors, spec_of
-from profiler.machine import physical_core
 from profiler.profile import INPUT
 from profiler.settings import UpdateRule
-from runtime.channels import Arena, Cut, arena_bytes, doorbells
+from runtime.channels import Arena, Cut, Meeting, arena_bytes, doorbells
 from runtime.cluster import all_reports, placed, reading
 from runtime.errors import InputError
 from runtime.pipeline.memory_check import available_bytes, refuse_too_little_memory
@@ -38,7 +36,7 @@ from runtime.pipeline.outcome import losses_of, result_of, testimonies_of
 from runtime.pipeline.stages import slices
 from runtime.results import ChannelName, RunResult
 from runtime.supervisor import Watch, WorkerPool
-from runtime.worker import DataSpec, Export, Go, Load, Meeting, OnNan, Testimony, Unload, refuse_other_data
+from runtime.worker import DataSpec, Export, Go, Load, OnNan, Testimony, Unload, refuse_other_data
 
 if TYPE_CHECKING:
     from runtime.cluster import World
@@ -314,16 +312,6 @@ def schedule_for(plan: Plan, name: ScheduleName, minibatches: int, flush_every: 
     if crew.straight:
         return schedule_of(name, crew.stages, minibatches, flush_every)
     return round_robin(crew.replicas, minibatches)
-
-
-def comparable(cores: Sequence[int]) -> bool:
-    """Say whether every stage had a physical core of its own; two threads of one core are not two cores."""
-    return len({physical_core(core) for core in cores}) == len(cores)
-
-
-def cores_for(stages: int, usable: Sequence[int]) -> tuple[int, ...]:
-    """Give every stage a core, sharing them in turn where there are too few."""
-    return tuple(usable[stage % len(usable)] for stage in range(stages))
 
 
 def _described(plan: Plan, rank: int) -> str:

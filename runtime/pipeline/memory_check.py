@@ -7,6 +7,7 @@ import psutil
 
 from optimizer.plan import Plan
 from optimizer.schedule import StageNeeds
+from profiler.report import mib
 from runtime.errors import TooLargeError
 from runtime.results import ChannelName
 
@@ -57,15 +58,15 @@ def refuse_too_little_memory(
     shared = _slot_bytes(plan, needs) if channel == "shm" else 0
     if sum(needed) - shared <= free_bytes:
         return
-    listed = " + ".join(_mib(one) for one in needed)
+    listed = " + ".join(mib(one) for one in needed)
     flush = (
         ""
         if plan.flush_every or not plan.crew.straight
         else ", or --schedule 1f1b-flush, which keeps one weight version"
     )
     raise TooLargeError(
-        f"the {len(needed)} stages of {plan.model} need {_mib(sum(needed) - shared)} MiB of memory ({listed}, what two "
-        f"share counted once) and {whose} has {_mib(free_bytes)} MiB free; use a smaller --batch-size{flush}"
+        f"the {len(needed)} stages of {plan.model} need {mib(sum(needed) - shared)} MiB of memory ({listed}, what two "
+        f"share counted once) and {whose} has {mib(free_bytes)} MiB free; use a smaller --batch-size{flush}"
     )
 
 
@@ -116,7 +117,3 @@ def _statistic(path: Path, name: str) -> int:
     except OSError:
         return 0
     return next((int(row.split()[1]) for row in rows if row.startswith(f"{name} ")), 0)
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:.0f}"

@@ -6,8 +6,7 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from runtime.report.page import KINDS, write_reports
-    from runtime.report.progress import board, duration, left
-    from runtime.report.tables import show_comparison, show_run, show_verification
-    from runtime.report.warnings import sharing
+    from runtime.report.progress import board
+    from runtime.report.tables import show_comparison
 else:
     __getattr__ = on_demand(__name__)

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from optimizer.planning import timeline
+from optimizer.plan import timeline
 from optimizer.schedule import KIND_NAMES, Kind
+from profiler.report import MEBIBYTE
 from runtime.compare import BaselineComparison, Comparison, PartitionComparison, RunRecord
 from runtime.report.findings import SPACED
 from runtime.report.svg import ACCENT, INK, MUTED, picture
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS: dict[str, str] = {"F": "#4c78a8", "B": "#54a24b", "U": "#f58518", "send": "#b279a2"}
-MEBIBYTE = 1 << 20
 _MOST_SPLITS = 9
 _NAMED_LAYERS = 3
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from profiler.report import MEBIBYTE
 from runtime.compare import Comparison
-from runtime.report.charts import MEBIBYTE, own_splits
+from runtime.report.charts import own_splits
 from runtime.report.findings import SPACED, rivals
 from runtime.report.svg import ACCENT, INK, MUTED, RULE, picture
 

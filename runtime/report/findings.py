@@ -1,12 +1,11 @@
 """Say in a few sentences what a comparison shows: who won and by how much, why, and whether the planner knew."""
 
 from optimizer.planning import OPTIMIZED
-from profiler.cli import counted
+from profiler.report import counted, mib
 from runtime.compare import Comparison, PartitionComparison, Spread, tied
 from runtime.report.warnings import caveats
 
 SPACED = "spaced-"
-MEBIBYTE = 1 << 20
 
 
 def verdict(comparison: Comparison) -> list[str]:
@@ -101,8 +100,8 @@ def memory(comparison: Comparison) -> str:
     peak, number = max(known)
     planned = part.stages[number].predicted_memory_bytes
     return (
-        f"Memory: the largest stage of {part.name}, stage {number}, peaked at {peak / MEBIBYTE:.0f} MiB, "
-        f"{peak / planned - 1:+.0%} against the {planned / MEBIBYTE:.0f} MiB that were predicted."
+        f"Memory: the largest stage of {part.name}, stage {number}, peaked at {mib(peak)} MiB, "
+        f"{peak / planned - 1:+.0%} against the {mib(planned)} MiB that were predicted."
     )
 
 

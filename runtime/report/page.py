@@ -6,8 +6,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from profiler.cli import counted
 from profiler.files import write_whole
+from profiler.report import counted, mib, ms
 from runtime.compare import Comparison
 from runtime.report import tables as table
 from runtime.report.batch_sizes import change, winner
@@ -56,8 +56,8 @@ def _environment() -> "Environment":
         keep_trailing_newline=True,
     )
     made.filters |= {
-        "ms": lambda seconds: f"{seconds * 1e3:.1f}",
-        "mib": lambda size: "–" if size is None else f"{size / 2**20:.0f}",
+        "ms": ms,
+        "mib": mib,
         "percent": lambda share: "–" if share is None else f"{share:+.1%}",
         "two": lambda value: "–" if value is None else f"{value:.2f}",
         "counted": counted,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from profiler.settings import convert, folder, read_mapping
+from profiler.settings import configs_folder, convert, read_mapping
 from runtime.compare import Comparison, agreement
 
 SIZES = "batch_sizes"
@@ -69,7 +69,7 @@ def beside_the_study(comparison: Comparison) -> Beside | None:
 
 
 def _column(comparison: Comparison) -> dict[str, float]:
-    entries = read_mapping(folder() / "study-figures.yaml")
+    entries = read_mapping(configs_folder() / "study-figures.yaml")
     fits = comparison.num_stages == STAGES and comparison.input_shape[1:] == IMAGE
     sizes: tuple[int, ...] = convert(entries[SIZES], tuple[int, ...], SIZES)
     if not fits or comparison.model not in entries or comparison.batch_size not in sizes:

@@ -5,6 +5,7 @@ from statistics import median
 
 from profiler.measure import drift
 from runtime.compare import Comparison, coverage
+from runtime.pipeline.cores import sharing
 
 FOREIGN_LOAD_LIMIT = 0.05
 DRIFT_LIMIT = 0.03
@@ -35,15 +36,6 @@ def caveats(comparison: Comparison) -> list[str]:
             "not 95%; add --repeats 6."
         )
     return [*found, *(f"PROFILE: {doubt}" for doubt in comparison.doubts)]
-
-
-def sharing(stages: int, cores: int) -> str:
-    """Say that stages share cores and what that means."""
-    shared = "1 core" if cores == 1 else f"{cores} cores"
-    return (
-        f"NOT COMPARABLE: {stages} stages shared {shared}, so timings between splits mean little and "
-        f"predictions, which give every stage a core, are out of reach; use --stages {cores} or {stages} cores."
-    )
 
 
 def drift_of(comparison: Comparison) -> float:

@@ -10,6 +10,7 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from runtime.channels import Meeting
 from runtime.errors import RunError
 from runtime.supervisor.failures import (
     STALL_TIMEOUT_S,
@@ -25,7 +26,7 @@ from runtime.supervisor.failures import (
 )
 from runtime.supervisor.signals import uninterrupted
 from runtime.supervisor.stage_process import StageProcess, started
-from runtime.worker import Failed, Meeting, Phase, Progress, Ready, receive, send
+from runtime.worker import Failed, Phase, Progress, Ready, receive, send
 
 if TYPE_CHECKING:
     from torch.distributed import TCPStore

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from profiler.report import new_table
 from runtime.supervisor import Watch
 from runtime.worker import Phase, Progress
 
@@ -30,12 +31,8 @@ def live_view(cores: Sequence[int], *, quiet: bool) -> Iterator[Watch | None]:
 
 def rows(progress: Sequence[Progress], cores: Sequence[int], now_s: float) -> "Table":
     """Return the table: how far each stage is, what it is doing, and for how long."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE)
-    for name in ("stage", "core", "done", "", "doing", "for s", "busy s"):
-        table.add_column(name)
+    columns = ("stage", "core", "done", "", "doing", "for s", "busy s")
+    table = new_table("", columns, words=columns)
     for stage, (one, core) in enumerate(zip(progress, cores, strict=True)):
         full = round(_BAR * one.done / one.total) if one.total else 0
         style = "dim" if one.phase == Phase.WAITING else ""

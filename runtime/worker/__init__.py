@@ -14,7 +14,6 @@ if TYPE_CHECKING:
         Failed,
         Go,
         Load,
-        Meeting,
         OnNan,
         Ready,
         Report,

@@ -14,28 +14,13 @@ from optimizer.schedule import Action, Crew
 from profiler.execution import Segment, TensorSpec
 from profiler.settings import UpdateRule
 from runtime.channels import Cut
+from runtime.channels.rendezvous import Meeting
 from runtime.results import ActionRecord, ChannelName
 from runtime.worker.data import DataSpec
 
 OnNan = Literal["stop", "warn"]
 Cause = Literal["stage", "input", "neighbour"]
 """Whose fault a failure is: the stage's own, what the user gave, or only the end of another stage."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Meeting:
-    """Where the ranks of gloo meet: a store.
-
-    Attributes:
-        host: Where it is; ``port``, at which port.
-        prefix: What its keys begin with, for one store may serve several.
-        interface: The network interface that messages of this rank go through.
-    """
-
-    host: str
-    port: int
-    prefix: str
-    interface: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from itertools import product
 
 import networkx as nx
 
-from optimizer.costs.units import copy_ns
+from optimizer.costs import copy_ns
 from optimizer.plan import Plan
 from profiler.profile import INPUT, Profile
 

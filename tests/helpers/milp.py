@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
-from optimizer.costs.units import copy_ns
+from optimizer.costs import copy_ns
 from profiler.profile import INPUT, Profile
 
 UNIT = 1e-3

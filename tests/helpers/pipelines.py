@@ -1,5 +1,6 @@
 """Small captured models, and plans that fit them."""
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import torch
 from strategies import profile_of
 from torch import nn
 
+from optimizer.costs import rank
 from optimizer.plan import Plan
 from optimizer.planning import Planner
 from profiler.capture import laid_out
@@ -37,3 +39,17 @@ def plan_of(captured: Captured, bounds: Sequence[int] | None, stages: int = 4) -
     planner = Planner(profile_of(captured, seed=5), stages, MINIBATCHES)
     plan = planner.optimized() if bounds is None else planner.unlimited("chosen", bounds)
     return replace(plan, model_digest=captured.digest, input_shape=SHAPE, batch_size=SHAPE[0])
+
+
+def random_bounds(captured: Captured, seed: int) -> list[int]:
+    """Four stages cut at random ideals, most of them inside the residual block and out of captured order."""
+    planner = Planner(profile_of(captured, seed=5), 4, MINIBATCHES)
+    costs = planner.costs
+    ideals = sorted(planner.space.lattice.ideals, key=rank)
+    drawn = random.Random(seed)  # noqa: S311 - any chain will do
+    bounds = [0]
+    for left in (3, 2, 1):
+        larger = [i for i in ideals if i & bounds[-1] == bounds[-1] and i != bounds[-1]
+                  and i.bit_count() <= len(costs.layers) - left]  # fmt: skip
+        bounds.append(drawn.choice(larger[: max(1, len(larger) // 2)]))
+    return [*bounds, costs.everything]

@@ -16,7 +16,9 @@ def test_the_wheel_holds_the_three_packages_and_the_configurations(tmp_path: Pat
     packages = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert packages == {"optimizer", "profiler", "runtime"}
     assert {f"{package}/py.typed" for package in packages} <= names
-    code = "from profiler.settings import config; print(config.folder()); print(config.for_model('vgg16').model)"
+    code = (
+        "from profiler.settings import config as c, configs_folder; print(configs_folder(), c.for_model('vgg16').model)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path / "installed", capture_output=True, text=True, check=True
     )

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 from strategies import LINK, chain, layer, profile
 
-from optimizer.costs import costs_of
-from optimizer.costs.units import copy_ns
+from optimizer.costs import costs_of, refuse_contradictions
+from optimizer.costs.costs import copy_ns
 from optimizer.errors import ProfileError
 from profiler.profile import INPUT, Link, Loss
 
@@ -65,7 +65,7 @@ def test_a_profile_that_contradicts_itself_is_refused(
     layers: list[str], edges: list[tuple[str, str]], words: str
 ) -> None:
     with pytest.raises(ProfileError, match=words):
-        costs_of(profile([layer(name) for name in layers], edges))
+        refuse_contradictions(profile([layer(name) for name in layers], edges))
 
 
 @pytest.mark.parametrize(
@@ -83,4 +83,4 @@ def test_a_profile_that_contradicts_itself_is_refused(
 )
 def test_a_profile_with_odd_costs_is_refused(change: dict[str, object], words: str) -> None:
     with pytest.raises(ProfileError, match=words):
-        costs_of(replace(chain([1]), **change))  # type: ignore[arg-type]
+        refuse_contradictions(replace(chain([1]), **change))  # type: ignore[arg-type]

@@ -10,7 +10,8 @@ from strategies import LINK, chain, layer, profile, random_profiles
 
 from optimizer.errors import PartitionError
 from optimizer.explain import Explanation, explain
-from optimizer.planning import Planner, load_schemes, plans_for, timeline
+from optimizer.plan import timeline
+from optimizer.planning import Planner, load_schemes, plans_for
 from optimizer.report import plan_svg
 from optimizer.report.explain_table import paragraphs
 from optimizer.report.gantt import staircase

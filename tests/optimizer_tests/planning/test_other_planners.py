@@ -9,11 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import chain, layer, profile, random_profiles
 
-from optimizer.costs.units import copy_ns
+from optimizer.costs.costs import copy_ns
 from optimizer.errors import PartitionError
 from optimizer.planning import PEER_NAMES, Planner
-from optimizer.planning.blocks import block_partition
-from optimizer.planning.other_planners import PEERS, peer
+from optimizer.planning.other_planners import PEERS, block_partition, peer
 from profiler.profile import INPUT, Profile
 
 

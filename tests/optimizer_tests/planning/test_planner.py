@@ -5,8 +5,8 @@ from strategies import chain, layer, profile, random_profiles
 
 from optimizer.errors import PartitionError
 from optimizer.plan import Plan
+from optimizer.plan.forecast import predict
 from optimizer.planning import Planner, distinct, load_schemes, partition_names, plan_for
-from optimizer.planning.assemble import predict
 from optimizer.schedule import schedule_of
 from profiler.files import from_json, to_json
 from profiler.profile import INPUT, Profile

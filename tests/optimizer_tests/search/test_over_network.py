@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from networks import links_for
 from strategies import chain, random_profiles
 
-from optimizer.costs.units import copy_ns
+from optimizer.costs.costs import copy_ns
 from optimizer.errors import OptimizerError, PartitionError
-from optimizer.plan import Links, Plan
-from optimizer.planning import Planner, timeline
+from optimizer.plan import Links, Plan, timeline
+from optimizer.planning import Planner
 from optimizer.schedule import schedule_of
 from profiler.profile import INPUT, Profile, Timing
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from networks import SIZES, links_for, weighted, with_all_reduces
 from strategies import chain, random_profiles
 
-from optimizer.costs.units import copy_ns
+from optimizer.costs.costs import copy_ns
 from optimizer.errors import OptimizerError
-from optimizer.plan import Links, Plan
-from optimizer.planning import Planner, timeline
+from optimizer.plan import Links, Plan, timeline
+from optimizer.planning import Planner
 from optimizer.schedule import round_robin
 from profiler.profile import INPUT, Profile
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from profiler.measure.memory import measure_memory
-from profiler.measure.saved import saved_bytes
+from profiler.measure.memory import measure_memory, saved_bytes
 from profiler.settings import Config
 
 LARGE = Config(model="small_models:large", batch_size=32, image_size=64)

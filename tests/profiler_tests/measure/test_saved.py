@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from profiler.capture.layer_graph import capture
 from profiler.execution import WeightVersions, whole
-from profiler.measure.saved import saved_bytes
+from profiler.measure.memory import saved_bytes
 from profiler.settings import UpdateRule
 
 

@@ -12,7 +12,7 @@ from optimizer.planning.partitions import STUDY
 from optimizer.planning.study_cuts import hand_tuned_cuts
 from profiler.capture import captured_model
 from profiler.errors import ConfigError
-from profiler.settings import Config, folder, load_all
+from profiler.settings import Config, configs_folder, load_all
 
 GOOD = "models: {alexnet: 7, vgg16: 3}\nbatch_sizes: [16, 1]\nrepeats: 2\n"
 
@@ -28,7 +28,7 @@ def test_each_model_at_each_batch_size_smallest_first(tmp_path: Path) -> None:
 
 
 def test_the_shipped_study_is_the_study() -> None:
-    found = load_all(folder() / "study.yaml")
+    found = load_all(configs_folder() / "study.yaml")
     assert len(found) == 12
     assert {(one.model, one.batches) for one in found} == {("alexnet", 128), ("resnet50", 16), ("vgg16", 32)}
     assert {one.repeats for one in found} == {5}

@@ -15,9 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 from hosts import COUNT, Hosts, address, four_hosts
+from pipelines import SHAPE
 from places import HELPERS
 from strategies import profile_of
-from test_launcher import SHAPE
 
 from optimizer.cli import check as optimizer_cli_check
 from optimizer.cli import main as optimizer_cli

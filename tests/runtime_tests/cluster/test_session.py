@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from runtime.channels import Meeting
 from runtime.cluster import World, agree
 from runtime.cluster.protocol import Hello, Line, Member
 from runtime.cluster.rendezvous import muster
 from runtime.cluster.session import LEAD
 from runtime.cluster.torchrun import Placement
 from runtime.errors import InputError, NeighbourGone, RunError
-from runtime.worker import Meeting
 
 MEETING = Meeting(host="", port=0, prefix="", interface="")
 TIMEOUT_S = 20.0

@@ -8,8 +8,7 @@ import pytest
 from comparisons import comparison, empty, plans
 from strategies import MACHINE
 
-from optimizer.plan import Plan
-from optimizer.planning import scheduled
+from optimizer.plan import Plan, scheduled
 from optimizer.schedule import ScheduleName, schedule_of
 from profiler.files import from_json, to_json
 from profiler.settings import UpdateRule

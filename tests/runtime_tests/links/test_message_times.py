@@ -11,12 +11,11 @@ from strategies import profile_of
 from optimizer.planning import Planner
 from profiler.capture import captured_model
 from profiler.measure import Clocks, measure_step
-from profiler.measure.whole_step import LEAST
+from profiler.measure.measure import LEAST_STEPS
 from profiler.settings import config as configuration
-from runtime.channels import join, meeting_of, open_store
+from runtime.channels import Meeting, join, meeting_of, open_store
 from runtime.links import answer_messages, sizes_of, time_messages
 from runtime.links.message_times import SHORT_BYTES
-from runtime.worker import Meeting
 
 SIZES = (SHORT_BYTES, 5_000, 400_000)
 
@@ -70,5 +69,5 @@ def test_a_step_is_timed_between_two_readings_of_the_clock() -> None:
     config = configuration.override(configuration.for_model("squeezenet1_1"), {"batch_size": 1, "image_size": 32})
     ticks = iter(range(1_000_000))
     found = measure_step(config, captured_model(config), 0, 0.5, Clocks(wall=lambda: float(next(ticks))))
-    assert found.samples_s == (1.0,) * LEAST
+    assert found.samples_s == (1.0,) * LEAST_STEPS
     assert (found.median_s, found.low_s, found.high_s) == (1.0, 1.0, 1.0)

@@ -1,6 +1,5 @@
 """Four real processes against a single-process replay of the same recurrence, bit for bit."""
 
-import random
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -9,33 +8,15 @@ from itertools import pairwise
 import pytest
 import small_models
 import torch
-from pipelines import MINIBATCHES, RULE, SEED, SETTINGS, SHAPE, build, captured_of, plan_of
+from pipelines import MINIBATCHES, RULE, SEED, SETTINGS, SHAPE, build, captured_of, plan_of, random_bounds
 from replay import Replay, calls_of, graph_of
-from strategies import profile_of
 from torch import nn
 
-from optimizer.costs import rank
 from optimizer.plan import Plan
-from optimizer.planning import Planner
-from profiler.execution import Captured
 from runtime.errors import InputError
 from runtime.pipeline import Launcher
 from runtime.supervisor import WorkerPool
 from runtime.worker import data
-
-
-def random_bounds(captured: Captured, seed: int) -> list[int]:
-    """Four stages cut at random ideals, most of them inside the residual block and out of captured order."""
-    planner = Planner(profile_of(captured, seed=5), 4, MINIBATCHES)
-    costs = planner.costs
-    ideals = sorted(planner.space.lattice.ideals, key=rank)
-    drawn = random.Random(seed)  # noqa: S311 - any chain will do
-    bounds = [0]
-    for left in (3, 2, 1):
-        larger = [i for i in ideals if i & bounds[-1] == bounds[-1] and i != bounds[-1]
-                  and i.bit_count() <= len(costs.layers) - left]  # fmt: skip
-        bounds.append(drawn.choice(larger[: max(1, len(larger) // 2)]))
-    return [*bounds, costs.everything]
 
 
 def assert_equals_replay(

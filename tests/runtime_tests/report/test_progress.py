@@ -6,8 +6,8 @@ import pytest
 from comparisons import comparison
 from rich.console import Console
 
-from runtime.compare import Step, steps
-from runtime.report import board, duration, left
+from runtime.compare import Step, duration, left, steps
+from runtime.report import board
 from runtime.report.progress import rows
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import small_models
 import torch
-from test_launcher import MINIBATCHES, RULE, SEED, captured_of, plan_of
+from pipelines import MINIBATCHES, RULE, SEED, captured_of, plan_of
 from torch import Tensor, nn
 
 from optimizer.plan import Plan

@@ -15,9 +15,9 @@ import torch
 import torchvision
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pipelines import MINIBATCHES, RULE, SEED, SETTINGS, SHAPE, build, captured_of, plan_of, random_bounds
 from replay import Replay, calls_of, graph_of
 from strategies import profile_of
-from test_launcher import MINIBATCHES, RULE, SEED, SETTINGS, SHAPE, build, captured_of, plan_of, random_bounds
 from torch import Tensor, nn
 
 from optimizer.planning import Planner

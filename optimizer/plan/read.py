@@ -1,4 +1,4 @@
-"""Read the plan that a command is given which does not know replicated stages."""
+"""Read the plan that a command is given."""
 
 from pathlib import Path
 

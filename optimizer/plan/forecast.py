@@ -1,0 +1,106 @@
+"""What a plan is predicted to give under a schedule, and what it holds in memory."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from optimizer.plan import Held, Plan, Prediction, Stage
+from optimizer.schedule import (
+    Duration,
+    Message,
+    Schedule,
+    Span,
+    StageNeeds,
+    bubble_share,
+    makespan_s,
+    needs_of,
+    round_robin,
+    simulate,
+    throughput,
+)
+
+
+def held_bytes(held: Held, momenta: int, needs: StageNeeds, before: tuple[int, int], behind: tuple[int, int]) -> int:
+    """Return memory(J, I, s) under any schedule, from what its stage holds.
+
+    Args:
+        held: The stage's bytes.
+        momenta: How many tensors the update rule keeps for a parameter.
+        needs: What the schedule asks of the stage.
+        before: Bytes of the slots between the stage and the one before, activations' and gradients'.
+        behind: Likewise for the one behind.
+    """
+    learning = held.learning_bytes * (needs.versions + 1 + momenta)
+    return (
+        held.frozen_bytes
+        + learning
+        + held.saved_bytes * needs.in_flight
+        + held.transient_bytes
+        + sum(before)
+        + sum(behind)
+    )
+
+
+LONG_RUN = 50
+"""How many times over what is in flight in the first stage is exchanged."""
+
+
+def scheduled(plan: Plan, schedule: Schedule) -> Plan:
+    """Return the same split under another schedule or number of minibatches: what that gives, and what it holds."""
+    needs = needs_of(schedule)
+    slots = [
+        (stage.held.activation_bytes * need.activation_slots, stage.held.gradient_bytes * need.gradient_slots)
+        for stage, need in zip(plan.stages, needs, strict=True)
+    ]
+    stages = tuple(
+        replace(
+            stage,
+            update_s=stage.update_in_place_s if need.versions == 1 else stage.update_beside_s,
+            memory_bytes=held_bytes(stage.held, plan.momenta, need, before, behind) + averaging_bytes(stage),
+        )
+        for stage, need, before, behind in zip(plan.stages, needs, [(0, 0), *slots], slots, strict=False)
+    )
+    return replace(
+        plan,
+        schedule=schedule.name,
+        flush_every=schedule.flush_every,
+        stages=stages,
+        predicted=predict(stages, plan.batch_size, schedule),
+    )
+
+
+def long_run_throughput(plan: Plan) -> float:
+    """Return the samples per second predicted for 1F1B over so many minibatches that the warm-up no longer counts."""
+    crew = plan.crew
+    in_flight = crew.depth(0, LONG_RUN) * crew.replicas[0]
+    return scheduled(plan, round_robin(crew.replicas, LONG_RUN * in_flight)).predicted.throughput_samples_per_s
+
+
+def averaging_bytes(stage: Stage) -> int:
+    """Return what averaging gradients over replicas takes: two buffers with room for all of them."""
+    return 2 * stage.held.learning_bytes if stage.replicas > 1 else 0
+
+
+def predict(stages: Sequence[Stage], batch_size: int, schedule: Schedule) -> Prediction:
+    """Simulate a schedule."""
+    spans = timeline(stages, schedule)
+    return Prediction(
+        minibatches=schedule.minibatches,
+        throughput_samples_per_s=throughput(spans, batch_size, schedule.flush_every),
+        makespan_s=makespan_s(spans),
+        bubble_share=bubble_share(spans),
+    )
+
+
+def timeline(stages: Sequence[Stage], schedule: Schedule) -> list[list[Span]]:
+    """Return when each rank does what."""
+    durations = [
+        Duration(
+            stage.forward_s + stage.send_forward_s,
+            stage.backward_s + stage.send_backward_s,
+            stage.all_reduce_s + stage.update_s,
+        )
+        for stage in stages
+    ]
+    down = [Message(stage.message_down_s, stage.latency_down_s) for stage in stages]
+    up = [Message(stage.message_up_s, stage.latency_up_s) for stage in stages]
+    return simulate(schedule, durations, down, up)

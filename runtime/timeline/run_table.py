@@ -1,0 +1,66 @@
+"""Show a single run stage by stage, with prediction beside measurement."""
+
+from typing import TYPE_CHECKING
+
+from optimizer.schedule import ROUND_ROBIN, SEMANTICS, has_steady_state
+from profiler.report import counted, mib, ms, new_table
+from runtime.pipeline import sharing
+from runtime.results import RunResult
+from runtime.timeline import bubbles_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+def show_run(result: RunResult, console: "Console") -> None:
+    """Print one run stage by stage."""
+    plan = result.plan
+    semantics = SEMANTICS[plan.schedule] if plan.crew.straight else ROUND_ROBIN
+    columns = ("core", "predicted ms", "busy ms", "waits ms", "sends ms", "faults", "predicted MiB", "peak MiB")
+    table = new_table(
+        f"{plan.model}, {plan.method}, {counted(result.minibatches, 'minibatch')}, {plan.schedule_words} "
+        f"({semantics}), {result.channel}, {result.rule.kind}, lr {result.rule.lr:g}",
+        ("stage", "layers", *columns),
+        words=("layers",),
+        caption="Per minibatch. Busy: processor time; waits: for neighbours; sends: copies into the channel, part of "
+        "busy; faults: page faults, the median. Peak: resident memory above the empty process.",
+    )
+    several = len({stage.host for stage in result.stages}) > 1
+    for stage in result.stages:
+        planned = result.planned(stage)
+        table.add_row(
+            result.name_of(stage), f"{planned.layers[0]} … {planned.layers[-1]}",
+            f"{stage.host}: {stage.core}" if several else str(stage.core),
+            ms(plan.minibatch_s(planned)), ms(stage.busy_s), ms(stage.wait_s), ms(stage.send_s),
+            f"{stage.page_faults:.0f}", mib(planned.memory_bytes), mib(stage.peak_rss_bytes),
+        )  # fmt: skip
+    console.print(table)
+    console.print(_bubble_table(result))
+    steadily = has_steady_state(len(result.stages), result.minibatches, plan.flush_every)
+    steady = "in the steady state" if steadily else "over the whole run"
+    console.print(
+        f"{result.throughput_samples_per_s:.1f} samples/s {steady}, predicted "
+        f"{plan.predicted.throughput_samples_per_s:.1f}; {result.makespan_s:.2f} s in all; "
+        f"loss {_loss(result.losses[0])} at first, {_loss(result.losses[-1])} at last."
+    )
+    if not result.comparable:
+        console.print(sharing(len(result.stages), len({(stage.host, stage.core) for stage in result.stages})))
+
+
+def _bubble_table(result: RunResult) -> "Table":
+    """Return where the time of each stage went, in per cent of the makespan."""
+    table = new_table(
+        "where the time went, % of the makespan",
+        ("stage", "busy", "warm-up", "starved", "blocked", "drain", "imbalance"),
+        caption="Starved: waiting for activations; blocked: for gradients; of the two, imbalance: what the busiest "
+        "stage has more to do.",
+    )
+    for run, one in zip(result.stages, bubbles_of(result), strict=True):
+        parts = (one.busy_s, one.warm_up_s, one.starved_s, one.blocked_s, one.drain_s, one.imbalance_s)
+        table.add_row(result.name_of(run), *(f"{part / one.total_s:.1%}" if one.total_s else "–" for part in parts))
+    return table
+
+
+def _loss(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.4f}"

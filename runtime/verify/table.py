@@ -1,0 +1,24 @@
+"""Show whether partitions train what their replays train, a line each."""
+
+from typing import TYPE_CHECKING
+
+from profiler.report import counted
+from runtime.results import Verification
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def show_verification(verification: Verification, console: "Console") -> None:
+    """Print one line for each partition: identical, or where it parts from its replay."""
+    flush = f", an update every {verification.flush_every}" if verification.flush_every else ""
+    console.print(
+        f"{verification.model}, {counted(verification.num_stages, 'stage')}, {verification.schedule}{flush}, "
+        f"{verification.channel}: {counted(verification.minibatches, 'minibatch')} in the pipeline and in one process"
+    )
+    width = max(len(part.name) for part in verification.partitions)
+    for part in verification.partitions:
+        found = "bit-identical: losses, gradients, weights, buffers"
+        if part.first_difference:
+            found = f"DIFFERS: {part.first_difference}"
+        console.print(f"{part.name:{width}}  {found}  weights {part.digests.weights[:12]}", soft_wrap=True)
