@@ -23,12 +23,12 @@ def main(argv: list[str]) -> int:
 def _run(options: argparse.Namespace) -> int:
     from optimizer.check import check, holds
     from optimizer.costs import beside_neighbours, refuse_contradictions
-    from optimizer.plan import straight_plan
+    from optimizer.plan import unreplicated_plan
     from profiler.cli import emit_json, stdout
     from profiler.files import digest, to_json
     from profiler.profile import read_profile
 
-    plan = straight_plan(options.plan, "check")
+    plan = unreplicated_plan(options.plan, "check")
     if plan.links:
         raise OptimizerError(f"{options.plan} is for measured links, which check does not know; plan without --links")
     profile = read_profile(options.profile)

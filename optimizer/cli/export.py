@@ -30,11 +30,11 @@ def main(argv: list[str]) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from optimizer.export import module_names, pipelining_script
-    from optimizer.plan import straight_plan
+    from optimizer.plan import unreplicated_plan
     from profiler.capture import SEED
     from profiler.execution import AUXILIARY_WEIGHT
 
-    plan = straight_plan(options.plan, "torch.distributed.pipelining")
+    plan = unreplicated_plan(options.plan, "torch.distributed.pipelining")
     config = configuration.load(options.config) if options.config else configuration.for_model(plan.model)
     if config.model != plan.model:
         raise ConfigError(

@@ -182,8 +182,8 @@ def _better(replicated: Plan, straight: Plan, *, quiet: bool) -> Plan:
 
     speeds = [long_run_throughput(plan) for plan in (replicated, straight)]
     pays = speeds[0] > speeds[1]
-    crew = " + ".join(f"{stage.replicas}" for stage in replicated.stages)
-    found = f"{speeds[0]:.1f} samples/s predicted in the long run with stages on {crew} ranks"
+    layout = " + ".join(f"{stage.replicas}" for stage in replicated.stages)
+    found = f"{speeds[0]:.1f} samples/s predicted in the long run with stages on {layout} ranks"
     found += f", {speeds[1]:.1f} with a rank each"
     verdict = "replicated stages pay" if pays else "replicated stages do not pay, and the plan has none"
     note(f"{replicated.model}: {verdict}: {found}", quiet=quiet)

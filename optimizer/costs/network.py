@@ -22,7 +22,7 @@ from itertools import pairwise
 from optimizer.costs.costs import Costs, nanoseconds
 from optimizer.errors import OptimizerError
 from optimizer.plan import AllReduce, Links, Wire
-from optimizer.schedule import Crew
+from optimizer.schedule import RankLayout
 from profiler.profile import Profile
 
 
@@ -90,8 +90,8 @@ class Network:
         A stage is as slow as its slowest rank. What lies between two stages is as slow as the slowest wire between any
         neighbours among their ranks, for only these were measured.
         """
-        crew = Crew(tuple(replicas))
-        ranks = [crew.ranks(stage) for stage in range(crew.stages)]
+        layout = RankLayout(tuple(replicas))
+        ranks = [layout.ranks(stage) for stage in range(layout.stages)]
         between = [slice(before[0], behind[-1]) for before, behind in pairwise(ranks)]
         return Network(
             factors=tuple(max(self.factors[rank] for rank in own) for own in ranks),

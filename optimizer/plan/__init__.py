@@ -8,6 +8,6 @@ if TYPE_CHECKING:
     from optimizer.plan.forecast import long_run_throughput, scheduled, timeline
     from optimizer.plan.network import AllReduce, Links, RankFacts, Wire
     from optimizer.plan.plan import BOUNDED, EXACT, REPLICATED, Held, Plan, Prediction, Search, Stage
-    from optimizer.plan.read import straight_plan
+    from optimizer.plan.read import unreplicated_plan
 else:
     __getattr__ = on_demand(__name__)

@@ -70,9 +70,9 @@ def scheduled(plan: Plan, schedule: Schedule) -> Plan:
 
 def long_run_throughput(plan: Plan) -> float:
     """Return the samples per second predicted for 1F1B over so many minibatches that the warm-up no longer counts."""
-    crew = plan.crew
-    in_flight = crew.depth(0, LONG_RUN) * crew.replicas[0]
-    return scheduled(plan, round_robin(crew.replicas, LONG_RUN * in_flight)).predicted.throughput_samples_per_s
+    layout = plan.layout
+    in_flight = layout.depth(0, LONG_RUN) * layout.replicas[0]
+    return scheduled(plan, round_robin(layout.replicas, LONG_RUN * in_flight)).predicted.throughput_samples_per_s
 
 
 def averaging_bytes(stage: Stage) -> int:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from optimizer.plan.network import Links
-from optimizer.schedule import Crew, ScheduleName
+from optimizer.schedule import RankLayout, ScheduleName
 from profiler.profile import Bytes, Count, Seconds
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -172,9 +172,9 @@ class Plan:
         return tuple(stage.layers[-1] for stage in self.stages[:-1])
 
     @property
-    def crew(self) -> Crew:
+    def layout(self) -> RankLayout:
         """Which rank runs what."""
-        return Crew(tuple(stage.replicas for stage in self.stages))
+        return RankLayout(tuple(stage.replicas for stage in self.stages))
 
     @property
     def split(self) -> tuple[tuple[str, ...], ...]:

@@ -7,7 +7,7 @@ from optimizer.plan.plan import Plan
 from profiler.files import read_json
 
 
-def straight_plan(path: Path, who: str) -> Plan:
+def unreplicated_plan(path: Path, who: str) -> Plan:
     """Return the plan in a file.
 
     Args:
@@ -19,6 +19,6 @@ def straight_plan(path: Path, who: str) -> Plan:
         FileError: It cannot be read, or is no plan.
     """
     plan = read_json(path, Plan)
-    if not plan.crew.straight:
+    if plan.layout.replicated:
         raise OptimizerError(f"{path} has replicated stages, which {who} does not know; plan without --replicate")
     return plan

@@ -19,9 +19,9 @@ def show_plan(plan: Plan, profile: Profile, console: "Console") -> None:
     best = f"proven optimal{' of the splits' if plan.limits else ''}{plan.limits}"
     proof = best if plan.optimal else f"a better one{plan.limits} is at most {plan.gap:.1%} faster"
     stages = counted(plan.num_stages, "stage")
-    stages += "" if plan.crew.straight else f" on {plan.crew.size} ranks"
+    stages += "" if not plan.layout.replicated else f" on {plan.layout.size} ranks"
     wires = ("wire ms",) if plan.links else ()
-    replicated = ("all-reduce ms ÷ ranks",) if not plan.crew.straight else ()
+    replicated = ("all-reduce ms ÷ ranks",) if plan.layout.replicated else ()
     shares = ("of layers", "of FLOPs", "of time")
     times = ("compute ms", "update ms", "send ms", *wires, *replicated, "total ms")
     table = new_table(
@@ -54,7 +54,7 @@ def _place(plan: Plan, index: int) -> str:
     """Return a stage's number, and over links its hosts."""
     if not plan.links:
         return str(index)
-    hosts = dict.fromkeys(plan.links.ranks[rank].host for rank in plan.crew.ranks(index))
+    hosts = dict.fromkeys(plan.links.ranks[rank].host for rank in plan.layout.ranks(index))
     return f"{index} on {', '.join(hosts)}"
 
 
@@ -90,7 +90,7 @@ def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Conso
             f"{plan.predicted.throughput_samples_per_s:.1f}",
         )
     console.print(table)
-    if all(plan.crew.straight for plan in plans.values()):
+    if all(not plan.layout.replicated for plan in plans.values()):
         console.print(_ceiling(profile, first.num_stages))
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from optimizer.schedule.layout import Crew
+    from optimizer.schedule.layout import RankLayout
     from optimizer.schedule.replicas import round_robin
     from optimizer.schedule.requirements import StageNeeds, needs_of
     from optimizer.schedule.schedule import (

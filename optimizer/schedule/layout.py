@@ -1,4 +1,4 @@
-"""The crew of a pipeline, each replica of a stage on a rank: who runs what, on which weights, and what updates average.
+"""Which rank runs which stage, which weights a minibatch runs on there, and which gradients an update averages.
 
 Stage s has r_s replicas, each a rank of its own with the whole stage; R = Σ r_s ranks in all, numbered stage by stage.
 There are B minibatches.
@@ -28,7 +28,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
+class RankLayout:
     """How many ranks each stage has."""
 
     replicas: tuple[int, ...]
@@ -44,9 +44,9 @@ class Crew:
         return len(self.replicas)
 
     @property
-    def straight(self) -> bool:
-        """Whether no stage is replicated."""
-        return self.size == self.stages
+    def replicated(self) -> bool:
+        """Whether some stage has several ranks."""
+        return self.size > self.stages
 
     def ranks(self, stage: int) -> range:
         """Return the ranks of a stage."""

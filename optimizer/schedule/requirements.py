@@ -48,9 +48,11 @@ def needs_of(schedule: Schedule) -> list[StageNeeds]:
         ValueError: The schedule cannot end: some actions wait for each other.
     """
     reached = _reached(schedule)
-    crew = schedule.crew
-    rows = [schedule.rows[crew.ranks(stage)[0]] for stage in range(crew.stages)]  # of replica 0, which has most to do
-    last = crew.stages - 1
+    layout = schedule.layout
+    rows = [
+        schedule.rows[layout.ranks(stage)[0]] for stage in range(layout.stages)
+    ]  # of replica 0, which has most to do
+    last = layout.stages - 1
     return [
         StageNeeds(
             versions=_versions(row),
@@ -76,7 +78,7 @@ class _Reached:
 
 
 def _reached(schedule: Schedule) -> _Reached:
-    rows, crew, minibatches = schedule.rows, schedule.crew, schedule.minibatches
+    rows, layout, minibatches = schedule.rows, schedule.layout, schedule.minibatches
     found: dict[Action, tuple[int, ...]] = {}
     places = {action: (rank, index) for rank, row in enumerate(rows) for index, action in enumerate(row)}
     done = [0] * len(rows)
@@ -86,7 +88,7 @@ def _reached(schedule: Schedule) -> _Reached:
         for rank, row in enumerate(rows):
             while done[rank] < len(row):
                 action = row[done[rank]]
-                needs = needed_by(action, crew, minibatches)
+                needs = needed_by(action, layout, minibatches)
                 if not all(need in found for need in needs):
                     break
                 clock = list(found[row[done[rank] - 1]]) if done[rank] else [0] * len(rows)
@@ -111,7 +113,7 @@ def _slots(schedule: Schedule, reached: "_Reached", stage: int, kind: Kind) -> i
     """
     writer, reader = (stage, stage + 1) if kind == "F" else (stage + 1, stage)
     most = 0
-    for rank in schedule.crew.ranks(writer):
+    for rank in schedule.layout.ranks(writer):
         own = [action.minibatch for action in schedule.rows[rank] if action.kind == kind]
         ended = 0
         for written, minibatch in enumerate(own, start=1):

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from optimizer.schedule.layout import Crew
+from optimizer.schedule.layout import RankLayout
 
 Kind = Literal["F", "B", "U"]
 ScheduleName = Literal["1f1b", "1f1b-flush", "gpipe", "sequential"]
@@ -68,9 +68,9 @@ class Schedule:
     replicas: tuple[int, ...] = ()
 
     @property
-    def crew(self) -> Crew:
+    def layout(self) -> RankLayout:
         """Who runs what."""
-        return Crew(self.replicas or (1,) * len(self.rows))
+        return RankLayout(self.replicas or (1,) * len(self.rows))
 
     @property
     def minibatches(self) -> int:
@@ -117,7 +117,7 @@ def _actions(name: ScheduleName, stage: int, stages: int, minibatches: int, widt
                 yield Action(stage, "F", minibatch + ahead)
 
 
-def needed_by(action: Action, crew: Crew, minibatches: int) -> list[Action]:
+def needed_by(action: Action, layout: RankLayout, minibatches: int) -> list[Action]:
     """Return the actions of other ranks that have to end before ``action`` may start.
 
     A forward or backward needs that of a neighbouring stage; the update of a replicated stage, all backwards of its
@@ -125,10 +125,10 @@ def needed_by(action: Action, crew: Crew, minibatches: int) -> list[Action]:
     """
     if action.kind == "F" and action.stage > 0:
         return [Action(action.stage - 1, "F", action.minibatch)]
-    if action.kind == "B" and action.stage < crew.stages - 1:
+    if action.kind == "B" and action.stage < layout.stages - 1:
         return [Action(action.stage + 1, "B", action.minibatch)]
-    if action.kind == "U" and crew.replicas[action.stage] > 1:
-        round_ = crew.round_of(action.stage, action.minibatch, minibatches)
+    if action.kind == "U" and layout.replicas[action.stage] > 1:
+        round_ = layout.round_of(action.stage, action.minibatch, minibatches)
         return [Action(action.stage, "B", other) for other in round_ if other != action.minibatch]
     return []
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from optimizer.schedule.layout import Crew
+from optimizer.schedule.layout import RankLayout
 from optimizer.schedule.schedule import Action, Schedule, groups, needed_by
 
 
@@ -59,8 +59,8 @@ def simulate(
     """
     arrived: dict[Action, float] = {}
     ended: dict[Action, float] = {}
-    crew, minibatches = schedule.crew, schedule.minibatches
-    ways = {"F": _Ways(down, 0, crew), "B": _Ways(up, 1, crew)}
+    layout, minibatches = schedule.layout, schedule.minibatches
+    ways = {"F": _Ways(down, 0, layout), "B": _Ways(up, 1, layout)}
     spans: list[list[Span]] = [[] for _ in schedule.rows]
     moved = True
     while moved:
@@ -68,7 +68,7 @@ def simulate(
         for done, actions in zip(spans, schedule.rows, strict=True):
             while len(done) < len(actions):
                 action = actions[len(done)]
-                needs = needed_by(action, crew, minibatches)
+                needs = needed_by(action, layout, minibatches)
                 if not all(need in arrived for need in needs):
                     break
                 there = ended if action.kind == "U" else arrived  # an update needs no message
@@ -90,9 +90,9 @@ class _Ways:
     A cut has as many as the smaller of the two stages has ranks.
     """
 
-    def __init__(self, messages: Sequence[Message], back: int, crew: Crew) -> None:
+    def __init__(self, messages: Sequence[Message], back: int, layout: RankLayout) -> None:
         self._messages, self._back = messages, back
-        self._free_s = [[0.0] * min(pair) for pair in pairwise(crew.replicas)]
+        self._free_s = [[0.0] * min(pair) for pair in pairwise(layout.replicas)]
 
     def arrival_s(self, action: Action, sent_s: float) -> float:
         """Return when what an action sends at ``sent_s`` arrives."""

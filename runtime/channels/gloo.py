@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import PrefixStore, TCPStore
 
-from optimizer.schedule import Crew
+from optimizer.schedule import RankLayout
 from profiler.errors import one_line
 from runtime.channels.channel import Cut
 from runtime.channels.rendezvous import Meeting
@@ -64,14 +64,14 @@ def join(meeting: Meeting, rank: int, world_size: int) -> None:
 
 
 @functools.cache
-def replicas_of(crew: Crew, rank: int) -> "dist.ProcessGroup | None":
+def replicas_of(layout: RankLayout, rank: int) -> "dist.ProcessGroup | None":
     """Return the group of all replicas of this rank's stage; None where it is alone. Every rank has to ask for it.
 
     The group lasts as long as the process, and so does what is known of it.
     """
     found = None
-    for stage in range(crew.stages):
-        ranks = crew.ranks(stage)
+    for stage in range(layout.stages):
+        ranks = layout.ranks(stage)
         group = dist.new_group(list(ranks), timeout=FOR_EVER) if len(ranks) > 1 else None
         if rank in ranks and isinstance(group, dist.ProcessGroup):
             found = group

@@ -31,7 +31,7 @@ def _run(options: argparse.Namespace, world: "World | None") -> int:
     settings = settings_of(options, config)
     if world:
         agree_on_plan(world, plan, config, settings)
-    cores = cores_of(options, plan.crew.size)
+    cores = cores_of(options, plan.layout.size)
     where = f"cores {','.join(map(str, cores))}" if world is None else ", ".join(map(str, world.members))
     work = f"{counted(len(plan.stages), 'stage')} on {where}"
     note(

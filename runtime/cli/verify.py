@@ -33,7 +33,7 @@ def _verify_all(options: argparse.Namespace, world: "World | None") -> int:
     if world:
         refuse_without_plan(options)
     wanted, plans = _given(options)
-    cores = cores_of(options, next(iter(plans[0].values())).crew.size)
+    cores = cores_of(options, next(iter(plans[0].values())).layout.size)
     found = [_verified(options, config, own, cores, world) for config, own in zip(wanted, plans, strict=True)]
     if options.json:
         emit_json(found)

@@ -21,8 +21,8 @@ def agree_on_plan(world: "World", plan: Plan, config: Config, settings: "Setting
     """
     from runtime.cluster.agreement import agree
 
-    if plan.crew.size != world.size:
-        on_ranks = "" if plan.crew.straight else f" on {plan.crew.size} ranks"
+    if plan.layout.size != world.size:
+        on_ranks = "" if not plan.layout.replicated else f" on {plan.layout.size} ranks"
         raise InputError(
             f"the plan has {len(plan.stages)} stages{on_ranks} and there are {world.size} ranks; start as many with "
             f"--nnodes and --nproc-per-node, or plan for {world.size}"

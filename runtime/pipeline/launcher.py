@@ -16,7 +16,7 @@ from optimizer.plan import Plan, scheduled
 from optimizer.schedule import (
     ASYNCHRONOUS,
     FLUSH_EVERY,
-    Crew,
+    RankLayout,
     Schedule,
     ScheduleName,
     StageNeeds,
@@ -117,30 +117,30 @@ class Launcher:
 
     def load(self, plan: Plan, minibatches: int, schedule: ScheduleName | None = None) -> None:
         """Hand every stage its slice and warm it up."""
-        crew, there = plan.crew, self.world.size if self.world else len(self.pool)
-        if crew.size != there:
-            on_ranks = "" if crew.straight else f" on {crew.size} ranks"
+        layout, there = plan.layout, self.world.size if self.world else len(self.pool)
+        if layout.size != there:
+            on_ranks = "" if not layout.replicated else f" on {layout.size} ranks"
             raise InputError(
-                f"the plan has {crew.stages} stages{on_ranks} for {there} processes; set --stages to match"
+                f"the plan has {layout.stages} stages{on_ranks} for {there} processes; set --stages to match"
             )
         segments = slices(self.captured, plan)
-        if not crew.straight:
-            self._refuse_replicas(crew, minibatches)
+        if layout.replicated:
+            self._refuse_replicas(layout, minibatches)
         usual = schedule_for(plan, self.settings.schedule, minibatches, self.settings.flush_every)
-        self._schedule = schedule_of(schedule, crew.stages, minibatches) if schedule else usual
+        self._schedule = schedule_of(schedule, layout.stages, minibatches) if schedule else usual
         self._plan = scheduled(plan, self._schedule)
         # Under another schedule the ring of versions stays as long, so that writing one costs the same.
         needs = [
             replace(own, versions=max(own.versions, other.versions))
             for own, other in zip(needs_of(self._schedule), needs_of(usual), strict=True)
         ]
-        here = self._on_this_host(crew)
+        here = self._on_this_host(layout)
         refuse_too_little_memory(self._plan, needs, self.settings.channel, *available_bytes(), stages=here)
         self.pool.describe_with(lambda rank: _described(plan, rank))
         if self.world:
             self.world.all_gather(self._topic("ready"), b"")  # so that none waits long for another's process
         self._hand_over(segments, self._schedule, needs)
-        own = [(plan.stages[stage], needs[stage]) for stage in map(crew.stage_of, self.pool.ranks)]
+        own = [(plan.stages[stage], needs[stage]) for stage in map(layout.stage_of, self.pool.ranks)]
         self.pool.collect([stage.compute_s * (need.in_flight + 1) for stage, need in own])
 
     def go(self) -> RunResult:
@@ -148,18 +148,18 @@ class Launcher:
         plan, schedule = self._plan, self._schedule
         before = reading(self.world)
         self.pool.tell_all(Go())
-        own = [plan.stages[plan.crew.stage_of(rank)] for rank in self.pool.ranks]
+        own = [plan.stages[plan.layout.stage_of(rank)] for rank in self.pool.ranks]
         longest = [max(stage.forward_s, stage.backward_s, stage.update_s + stage.all_reduce_s) for stage in own]
         here = [answer.report for answer in self.pool.follow(longest, self._watch) if answer.report]
         found = placed(self.world, self.pool.cores, here, before, reading(self.world))
         if self.world:
             found = all_reports(self.world, self._topic("reports"), found)
         reports = [one.report for one in found]
-        self.testimonies = testimonies_of(schedule.crew, reports)
+        self.testimonies = testimonies_of(schedule.layout, reports)
         self.checksums = max((report.checksums for report in reports), key=len)
         for report in reports:
             refuse_other_data(self.data_spec(schedule.minibatches), self.checksums, report.checksums)
-        self.diverged |= any(not math.isfinite(loss) for loss in losses_of(schedule.crew, reports))
+        self.diverged |= any(not math.isfinite(loss) for loss in losses_of(schedule.layout, reports))
         return result_of(plan, schedule, found, rule=self.settings.rule, channel=self.settings.channel)
 
     def state(self) -> dict[str, Tensor]:
@@ -225,20 +225,20 @@ class Launcher:
         self._rounds += 1
         return f"{name} {self._rounds}"
 
-    def _on_this_host(self, crew: Crew) -> tuple[int, ...]:
+    def _on_this_host(self, layout: RankLayout) -> tuple[int, ...]:
         """Return the stages whose memory is this host's, one for each rank."""
         ranks = self.pool.ranks
         if self.world:
             ranks = tuple(one.rank for one in self.world.members if one.boot == self.world.here.boot)
-        return tuple(map(crew.stage_of, ranks))
+        return tuple(map(layout.stage_of, ranks))
 
-    def _refuse_replicas(self, crew: Crew, minibatches: int) -> None:
+    def _refuse_replicas(self, layout: RankLayout, minibatches: int) -> None:
         """Refuse to run replicated stages where they cannot.
 
         Raises:
             InputError: They cannot.
         """
-        most = max(crew.replicas)
+        most = max(layout.replicas)
         if self.settings.schedule != ASYNCHRONOUS:
             raise InputError(
                 f"the plan has replicated stages, which --schedule {self.settings.schedule} does not know; leave it out"
@@ -261,8 +261,8 @@ class Launcher:
             for at in range(last)
         ]
         meeting = self._meeting()
-        crew = schedule.crew
-        here = [segments[crew.stage_of(rank)] for rank in self.pool.ranks if crew.replica_of(rank) == 0]
+        layout = schedule.layout
+        here = [segments[layout.stage_of(rank)] for rank in self.pool.ranks if layout.replica_of(rank) == 0]
         self._own = {path for segment in here for path in (*segment.parameters, *segment.constants)}
         shared = self.settings.channel == "shm"
         arenas: list[Arena] = []
@@ -272,10 +272,10 @@ class Launcher:
                 arenas.append(Arena.create(arena_bytes(cut)))
                 bells.append(doorbells())
             for at, rank in enumerate(self.pool.ranks):
-                stage = crew.stage_of(rank)
+                stage = layout.stage_of(rank)
                 load = Load(
                     rank=rank,
-                    crew=crew,
+                    layout=layout,
                     segment=segments[stage],
                     state=self._specs,
                     actions=schedule.rows[rank],
@@ -308,17 +308,17 @@ class Launcher:
 
 def schedule_for(plan: Plan, name: ScheduleName, minibatches: int, flush_every: int) -> Schedule:
     """Return the schedule that runs a plan; one with replicated stages has 1F1B over its ranks."""
-    crew = plan.crew
-    if crew.straight:
-        return schedule_of(name, crew.stages, minibatches, flush_every)
-    return round_robin(crew.replicas, minibatches)
+    layout = plan.layout
+    if not layout.replicated:
+        return schedule_of(name, layout.stages, minibatches, flush_every)
+    return round_robin(layout.replicas, minibatches)
 
 
 def _described(plan: Plan, rank: int) -> str:
     """Return what a rank runs, in words."""
-    stage = plan.stages[plan.crew.stage_of(rank)]
-    replica = f", replica {plan.crew.replica_of(rank)}" if stage.replicas > 1 else ""
-    return f"stage {plan.crew.stage_of(rank)}{replica} ({stage.layers[0]} … {stage.layers[-1]})"
+    stage = plan.stages[plan.layout.stage_of(rank)]
+    replica = f", replica {plan.layout.replica_of(rank)}" if stage.replicas > 1 else ""
+    return f"stage {plan.layout.stage_of(rank)}{replica} ({stage.layers[0]} … {stage.layers[-1]})"
 
 
 def _group_sizes(schedule: Schedule) -> tuple[int, ...]:

@@ -61,7 +61,7 @@ def refuse_too_little_memory(
     listed = " + ".join(mib(one) for one in needed)
     flush = (
         ""
-        if plan.flush_every or not plan.crew.straight
+        if plan.flush_every or plan.layout.replicated
         else ", or --schedule 1f1b-flush, which keeps one weight version"
     )
     raise TooLargeError(

@@ -7,7 +7,7 @@ from statistics import median
 from typing import TypeVar
 
 from optimizer.plan import Plan
-from optimizer.schedule import KIND_NAMES, Crew, Kind, Schedule, Span, makespan_s, throughput
+from optimizer.schedule import KIND_NAMES, Kind, RankLayout, Schedule, Span, makespan_s, throughput
 from profiler.machine import this_machine
 from profiler.measure import foreign_load
 from profiler.settings import UpdateRule
@@ -38,7 +38,7 @@ def result_of(
         [Span(action, record.start_s, record.end_s) for action, record in zip(actions, one.report.actions, strict=True)]
         for actions, one in zip(schedule.rows, reports, strict=True)
     ]
-    crew = schedule.crew
+    layout = schedule.layout
     return RunResult(
         plan=plan,
         batch_size=plan.batch_size,
@@ -49,28 +49,30 @@ def result_of(
         throughput_samples_per_s=throughput(spans, plan.batch_size, schedule.flush_every),
         makespan_s=makespan_s(spans),
         losses=tuple(
-            loss if math.isfinite(loss) else None for loss in losses_of(crew, [one.report for one in reports])
+            loss if math.isfinite(loss) else None for loss in losses_of(layout, [one.report for one in reports])
         ),
-        stages=tuple(_stage_run(crew, rank, report) for rank, report in enumerate(reports)),
+        stages=tuple(_stage_run(layout, rank, report) for rank, report in enumerate(reports)),
         machine=this_machine(),
     )
 
 
-def losses_of(crew: Crew, reports: Sequence[Report]) -> list[float]:
+def losses_of(layout: RankLayout, reports: Sequence[Report]) -> list[float]:
     """Return the losses in the order of the minibatches, which the last stage's replicas have in turn."""
-    return _in_turn([reports[rank].losses for rank in crew.ranks(crew.stages - 1)])
+    return _in_turn([reports[rank].losses for rank in layout.ranks(layout.stages - 1)])
 
 
-def testimonies_of(crew: Crew, reports: Sequence[Report]) -> list[tuple[Testimony, ...]]:
+def testimonies_of(layout: RankLayout, reports: Sequence[Report]) -> list[tuple[Testimony, ...]]:
     """Return each stage's testimonies in the order of the minibatches."""
-    return [tuple(_in_turn([reports[rank].testimonies for rank in crew.ranks(stage)])) for stage in range(crew.stages)]
+    return [
+        tuple(_in_turn([reports[rank].testimonies for rank in layout.ranks(stage)])) for stage in range(layout.stages)
+    ]
 
 
 def _in_turn(found: Sequence[Sequence[T]]) -> list[T]:
     return [found[number % len(found)][number // len(found)] for number in range(sum(map(len, found)))]
 
 
-def _stage_run(crew: Crew, rank: int, found: StageReport) -> StageRun:
+def _stage_run(layout: RankLayout, rank: int, found: StageReport) -> StageRun:
     report = found.report
     minibatches = sum(record.kind == "F" for record in report.actions)
     work: dict[Kind, float] = {}
@@ -88,8 +90,8 @@ def _stage_run(crew: Crew, rank: int, found: StageReport) -> StageRun:
     for record in report.actions:
         faults[record.minibatch] += record.page_faults
     return StageRun(
-        stage=crew.stage_of(rank),
-        replica=crew.replica_of(rank),
+        stage=layout.stage_of(rank),
+        replica=layout.replica_of(rank),
         minibatches=minibatches,
         host=found.host,
         core=found.core,

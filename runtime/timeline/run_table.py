@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def show_run(result: RunResult, console: "Console") -> None:
     """Print one run stage by stage."""
     plan = result.plan
-    semantics = SEMANTICS[plan.schedule] if plan.crew.straight else ROUND_ROBIN
+    semantics = SEMANTICS[plan.schedule] if not plan.layout.replicated else ROUND_ROBIN
     columns = ("core", "predicted ms", "busy ms", "waits ms", "sends ms", "faults", "predicted MiB", "peak MiB")
     table = new_table(
         f"{plan.model}, {plan.method}, {counted(result.minibatches, 'minibatch')}, {plan.schedule_words} "

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any, Literal
 
-from optimizer.schedule import Action, Crew
+from optimizer.schedule import Action, RankLayout
 from profiler.execution import Segment, TensorSpec
 from profiler.settings import UpdateRule
 from runtime.channels import Cut
@@ -28,7 +28,7 @@ class Load:
     """Become a stage.
 
     Attributes:
-        rank: Which of the ``crew`` this is.
+        rank: Which of the ``layout`` this is.
         segment: What to run; its parameters and buffers are on the meta device.
         state: Where parameters and buffers lie in the arena that follows.
         versions: Weight versions to hold.
@@ -41,7 +41,7 @@ class Load:
     """
 
     rank: int
-    crew: Crew
+    layout: RankLayout
     segment: Segment
     state: tuple[TensorSpec, ...]
     actions: tuple[Action, ...]
@@ -60,17 +60,17 @@ class Load:
     @property
     def stage(self) -> int:
         """Which stage to become."""
-        return self.crew.stage_of(self.rank)
+        return self.layout.stage_of(self.rank)
 
     @property
     def replica(self) -> int:
         """Which replica of it."""
-        return self.crew.replica_of(self.rank)
+        return self.layout.replica_of(self.rank)
 
     @property
     def replicas(self) -> int:
         """How many replicas of it there are."""
-        return self.crew.replicas[self.stage]
+        return self.layout.replicas[self.stage]
 
     @property
     def own(self) -> range:

@@ -126,7 +126,7 @@ class Stage:
         if self.averaging:
             load = self.load
             own = self.versions.gradients(self.used) if minibatch in load.own else {}
-            present = len(load.crew.round_of(load.stage, minibatch, load.data.minibatches))
+            present = len(load.layout.round_of(load.stage, minibatch, load.data.minibatches))
             self.versions.give_gradients(self.used, self.averaging.average(own, present))
         return self.versions.update(self.used)
 

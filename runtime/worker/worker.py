@@ -107,8 +107,8 @@ class _Worker:
         if load.meeting:
             from runtime.channels import join, replicas_of
 
-            join(load.meeting, load.rank, load.crew.size)
-            replicas = replicas_of(load.crew, load.rank)
+            join(load.meeting, load.rank, load.layout.size)
+            replicas = replicas_of(load.layout, load.rank)
         before = self._channel(load, load.before, behind=False)
         behind = self._channel(load, load.behind, behind=True)
         self._channels = [channel for channel in (before, behind) if channel]
@@ -125,7 +125,7 @@ class _Worker:
         if load.channel == "gloo":
             from runtime.channels import GlooChannel
 
-            peers = load.crew.ranks(load.stage + (1 if behind else -1))
+            peers = load.layout.ranks(load.stage + (1 if behind else -1))
             return GlooChannel(cut, peers, load.own, behind=behind)
         from runtime.channels import SharedMemoryChannel
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from optimizer.schedule import (
     Action,
-    Crew,
     Duration,
     Kind,
     Message,
+    RankLayout,
     Schedule,
     needs_of,
     round_robin,
@@ -22,7 +22,7 @@ from optimizer.schedule import (
 )
 from optimizer.schedule.schedule import versions_used
 
-crews = st.lists(st.integers(1, 4), min_size=1, max_size=4).filter(lambda replicas: sum(replicas) <= 7)
+layouts = st.lists(st.integers(1, 4), min_size=1, max_size=4).filter(lambda replicas: sum(replicas) <= 7)
 
 
 def waits(schedule: Schedule) -> "nx.DiGraph[Action]":
@@ -47,17 +47,17 @@ def waits(schedule: Schedule) -> "nx.DiGraph[Action]":
 
 
 @settings(deadline=None, max_examples=60)
-@given(replicas=crews, minibatches=st.integers(1, 15))
+@given(replicas=layouts, minibatches=st.integers(1, 15))
 def test_the_schedule_does_what_the_recurrence_says(replicas: list[int], minibatches: int) -> None:
-    schedule, crew = round_robin(replicas, minibatches), Crew(tuple(replicas))
+    schedule, layout = round_robin(replicas, minibatches), RankLayout(tuple(replicas))
     assert nx.is_directed_acyclic_graph(waits(schedule)), "it ends, whatever the speeds"
     for rank, row in enumerate(schedule.rows):
-        stage, replica = crew.stage_of(rank), crew.replica_of(rank)
+        stage, replica = layout.stage_of(rank), layout.replica_of(rank)
         own = list(range(replica, minibatches, replicas[stage]))
         for kind in ("F", "B"):
             assert [action.minibatch for action in row if action.kind == kind] == own
-            assert all(crew.ranks(stage)[minibatch % replicas[stage]] == rank for minibatch in own)
-        depth = crew.depth(stage, minibatches)
+            assert all(layout.ranks(stage)[minibatch % replicas[stage]] == rank for minibatch in own)
+        depth = layout.depth(stage, minibatches)
         assert versions_used(row) == {b: max(0, b // replicas[stage] - depth + 1) for b in own}
         updates = [action.minibatch // replicas[stage] for action in row if action.kind == "U"]
         assert updates == list(range(-(-minibatches // replicas[stage]))), "as many on each replica"
@@ -65,7 +65,7 @@ def test_the_schedule_does_what_the_recurrence_says(replicas: list[int], minibat
 
 
 @settings(deadline=None, max_examples=60)
-@given(replicas=crews, minibatches=st.integers(1, 15))
+@given(replicas=layouts, minibatches=st.integers(1, 15))
 def test_the_slots_of_a_replica_are_enough_and_one_less_is_not(replicas: list[int], minibatches: int) -> None:
     schedule = round_robin(replicas, minibatches)
     graph = waits(schedule)
@@ -109,7 +109,7 @@ parts = st.floats(0.01, 1)
 
 
 @settings(deadline=None, max_examples=60)
-@given(replicas=crews, data=st.data())
+@given(replicas=layouts, data=st.data())
 def test_the_slowest_stage_never_waits_in_the_steady_state(replicas: list[int], data: st.DataObject) -> None:
     """Whatever else the stages take: the period is the pace, which ``optimizer.search.replicated`` minimises."""
     durations = []

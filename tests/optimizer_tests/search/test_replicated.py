@@ -105,11 +105,11 @@ def test_no_split_over_any_replicas_has_a_smaller_pace(given_: tuple[Profile, Li
         for stage_of in legal_assignments(profile, len(replicas))
     ]
     home = {layer: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
-    found = brute_pace_ns(profile, links, home, plan.crew.replicas)
+    found = brute_pace_ns(profile, links, home, plan.layout.replicas)
     assert found == min(every)
     assert plan.bottleneck_s == pytest.approx(float(found) / 1e9, abs=1e-12)
     assert plan.optimal
-    assert plan.crew.size == len(links.ranks)
+    assert plan.layout.size == len(links.ranks)
     stages_s = [stage.pace_s for stage in plan.stages]
     assert max(stages_s) <= plan.bottleneck_s + 1e-12
 
@@ -125,7 +125,7 @@ def test_a_layer_too_large_for_one_rank_gets_several_where_its_weights_are_small
     assert [stage.replicas for stage in plan.stages] == [3, 1]
     assert plan.stages[0].layers == ("l0",)
     assert plan.bottleneck_s == pytest.approx(0.004, rel=0.02)
-    spans = timeline(plan.stages, round_robin(plan.crew.replicas, 400))
+    spans = timeline(plan.stages, round_robin(plan.layout.replicas, 400))
     ends = sorted(span.end_s for row in spans for span in row if span.action.kind == "B" and span.action.stage == 1)
     assert (ends[-1] - ends[199]) / 200 == pytest.approx(plan.bottleneck_s, rel=0.01), "as fast as its pace"
     assert plan.predicted.throughput_samples_per_s == pytest.approx(plan.batch_size / plan.bottleneck_s, rel=0.05)
@@ -133,7 +133,7 @@ def test_a_layer_too_large_for_one_rank_gets_several_where_its_weights_are_small
 
 def test_where_averaging_costs_more_than_it_saves_as_little_as_can_be_is_averaged() -> None:
     plan = planned([4, 4, 4, 4], [1 << 20, 1 << 20, 1 << 10, 1 << 20], slope_ns=100)
-    assert plan.crew.replicas == (1, 2, 1)
+    assert plan.layout.replicas == (1, 2, 1)
     assert plan.stages[1].layers == ("l2",)
     assert plan.bottleneck_s == pytest.approx(0.008, rel=1e-3)
 

@@ -233,7 +233,7 @@ def test_replicated_stages_are_planned_where_they_pay_and_refused_where_they_are
         assert "plan without --replicate" in line
     assert OPTIMIZE(["--profile", "even.json", "--links", "even-links.json", *sure, "-o", "plan.json"]) == 0
     assert "replicated stages do not pay, and the plan has none" in capsys.readouterr().err
-    assert read_json(in_folder / "plan.json", Plan).crew.straight
+    assert not read_json(in_folder / "plan.json", Plan).layout.replicated
 
 
 def test_the_tables_and_the_plot_are_files_on_demand(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
