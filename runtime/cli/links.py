@@ -26,18 +26,18 @@ def links(options: argparse.Namespace) -> int:
             "links are measured between ranks, and no launcher has started this process as one; start it with torchrun "
             "on every host, as in the README"
         )
-    with joined(options) as world:
-        assert world is not None
-        if world.leads:
+    with joined(options) as session:
+        assert session is not None
+        if session.leads:
             refuse_unwritable(options.output)
         wanted = configs(options)
         if len(wanted) > 1:
             raise ConfigError("links takes one model, and messages have the sizes that its cuts produce")
-        if world.size < 2:
+        if session.size < 2:
             raise ConfigError("there are no links within one rank; start two or more")
-        (core,) = cores_of(options, world.size)
-        measured = measure_links(world, wanted[0], core, options.rank_timeout or RANK_TIMEOUT_S)
-        if world.leads:
+        (core,) = cores_of(options, session.size)
+        measured = measure_links(session, wanted[0], core, options.rank_timeout or RANK_TIMEOUT_S)
+        if session.leads:
             _show(measured, options)
     return 0
 

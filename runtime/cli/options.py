@@ -21,7 +21,7 @@ from runtime.results import CHANNELS, ChannelName
 
 if TYPE_CHECKING:
     from optimizer.planning import Planner
-    from runtime.cluster import World
+    from runtime.cluster import Session
     from runtime.pipeline import Launcher, Settings
     from runtime.supervisor import Watch, WorkerPool
 
@@ -98,12 +98,12 @@ def settings_of(options: argparse.Namespace, config: Config, *, witness: bool = 
     )
 
 
-def pool_of(options: argparse.Namespace, cores: tuple[int, ...], world: "World | None" = None) -> "WorkerPool":
+def pool_of(options: argparse.Namespace, cores: tuple[int, ...], session: "Session | None" = None) -> "WorkerPool":
     """Start a process for each core: for every stage, or for that of this rank."""
     from runtime.supervisor import WorkerPool
 
-    if world:
-        return WorkerPool(cores, stall_timeout_s=options.stall_timeout, ranks=(world.rank,), look=world.look)
+    if session:
+        return WorkerPool(cores, stall_timeout_s=options.stall_timeout, ranks=(session.rank,), look=session.look)
     return WorkerPool(cores, stall_timeout_s=options.stall_timeout)
 
 
@@ -115,7 +115,7 @@ def launcher_of(
     settings: "Settings",
     watch: "Watch | None" = None,
     *,
-    world: "World | None" = None,
+    session: "Session | None" = None,
 ) -> Iterator["Launcher"]:
     """Build the model that ``config`` names and get ready to run plans of it; say so if a run diverged.
 
@@ -125,9 +125,9 @@ def launcher_of(
     from profiler.capture import captured_model
     from runtime.pipeline import Launcher
 
-    with closing(Launcher(captured_model(config), pool, settings, watch, world)) as launcher:
-        if world:
-            agree_on_weights(world, launcher)
+    with closing(Launcher(captured_model(config), pool, settings, watch, session)) as launcher:
+        if session:
+            agree_on_weights(session, launcher)
         yield launcher
     if launcher.diverged:
         sentence = "the loss is no longer a finite number: training diverged; lower lr in a configuration file"

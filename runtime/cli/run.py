@@ -14,25 +14,25 @@ from runtime.pipeline import agree_on_plan
 from runtime.results import RunResult
 
 if TYPE_CHECKING:
-    from runtime.cluster import World
+    from runtime.cluster import Session
 
 
 def run(options: argparse.Namespace) -> int:
     """Run one plan, here or as one of several ranks, show what happened, and write what is asked for."""
-    with joined(options) as world:
-        return _run(options, world)
+    with joined(options) as session:
+        return _run(options, session)
 
 
-def _run(options: argparse.Namespace, world: "World | None") -> int:
-    if world:
+def _run(options: argparse.Namespace, session: "Session | None") -> int:
+    if session:
         refuse_without_plan(options)
     _refuse_files(options)
     config, plan = one_plan(options)
     settings = settings_of(options, config)
-    if world:
-        agree_on_plan(world, plan, config, settings)
+    if session:
+        agree_on_plan(session, plan, config, settings)
     cores = cores_of(options, plan.layout.size)
-    where = f"cores {','.join(map(str, cores))}" if world is None else ", ".join(map(str, world.members))
+    where = f"cores {','.join(map(str, cores))}" if session is None else ", ".join(map(str, session.members))
     work = f"{counted(len(plan.stages), 'stage')} on {where}"
     note(
         f"{plan.model}: {counted(config.batches, 'minibatch')} through {work}, {settings.schedule}", quiet=options.quiet
@@ -40,9 +40,9 @@ def _run(options: argparse.Namespace, world: "World | None") -> int:
     from runtime.timeline import live_view, show_run
 
     with (
-        pool_of(options, cores, world) as pool,
-        live_view(cores, quiet=options.quiet or world is not None) as watch,
-        launcher_of(options, config, pool, settings, watch, world=world) as launcher,
+        pool_of(options, cores, session) as pool,
+        live_view(cores, quiet=options.quiet or session is not None) as watch,
+        launcher_of(options, config, pool, settings, watch, session=session) as launcher,
     ):
         result = launcher.run(plan, config.batches)
     _keep(result, options)

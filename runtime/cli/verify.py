@@ -16,7 +16,7 @@ from runtime.pipeline import agree_on_plan
 from runtime.results import PartitionVerification, Verification
 
 if TYPE_CHECKING:
-    from runtime.cluster import World
+    from runtime.cluster import Session
 
 MINIBATCHES = 8
 """Enough for every slot and weight version of four stages to be used again, where no flush takes longer."""
@@ -25,16 +25,16 @@ FAILED = 1
 
 def verify_all(options: argparse.Namespace) -> int:
     """Verify the plan, or the partitions of every model that is named; exit code 1 says that one differs."""
-    with joined(options) as world:
-        return _verify_all(options, world)
+    with joined(options) as session:
+        return _verify_all(options, session)
 
 
-def _verify_all(options: argparse.Namespace, world: "World | None") -> int:
-    if world:
+def _verify_all(options: argparse.Namespace, session: "Session | None") -> int:
+    if session:
         refuse_without_plan(options)
     wanted, plans = _given(options)
     cores = cores_of(options, next(iter(plans[0].values())).layout.size)
-    found = [_verified(options, config, own, cores, world) for config, own in zip(wanted, plans, strict=True)]
+    found = [_verified(options, config, own, cores, session) for config, own in zip(wanted, plans, strict=True)]
     if options.json:
         emit_json(found)
     return 0 if all(part.identical for one in found for part in one.partitions) else FAILED
@@ -55,7 +55,11 @@ def _given(options: argparse.Namespace) -> tuple[list[Config], list[dict[str, Pl
 
 
 def _verified(
-    options: argparse.Namespace, config: Config, plans: dict[str, Plan], cores: tuple[int, ...], world: "World | None"
+    options: argparse.Namespace,
+    config: Config,
+    plans: dict[str, Plan],
+    cores: tuple[int, ...],
+    session: "Session | None",
 ) -> Verification:
     from profiler.machine import settled
     from runtime.verify import show_verification, verify
@@ -63,15 +67,15 @@ def _verified(
     settings = settings_of(options, config, witness=True)
     width = flush_width(settings.schedule, settings.flush_every)
     minibatches = options.batches or max(MINIBATCHES, 2 * (width or 0) + 1)
-    if world:
-        agree_on_plan(world, next(iter(plans.values())), replace(config, batches=minibatches), settings)
+    if session:
+        agree_on_plan(session, next(iter(plans.values())), replace(config, batches=minibatches), settings)
     names = list(plans)
     first = distinct(list(plans.values()))
     steps = len(set(first)) * (minibatches + 1)
     parts: dict[str, PartitionVerification] = {}
     with (
-        pool_of(options, cores, world) as pool,
-        launcher_of(options, config, pool, settings, world=world) as launcher,
+        pool_of(options, cores, session) as pool,
+        launcher_of(options, config, pool, settings, session=session) as launcher,
         progress(config.model, steps, quiet=options.quiet) as advance,
         settled(cores[0]),
     ):
@@ -91,6 +95,6 @@ def _verified(
         seed=settings.seed,
         partitions=tuple(replace(parts[names[at]], name=name) for name, at in zip(names, first, strict=True)),
     )
-    if not options.json and (world is None or world.leads):
+    if not options.json and (session is None or session.leads):
         show_verification(verification, stdout())
     return verification

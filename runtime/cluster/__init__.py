@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from runtime.cluster.agreement import agree
     from runtime.cluster.clock_sync import all_reports, placed, reading
     from runtime.cluster.join import RANK_TIMEOUT_S, joined, refuse_ranks, refuse_without_plan
-    from runtime.cluster.session import World
+    from runtime.cluster.session import Session
     from runtime.cluster.torchrun import placement
 else:
     __getattr__ = on_demand(__name__)

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from runtime.cluster.protocol import Member
-from runtime.cluster.session import World
+from runtime.cluster.session import Session
 from runtime.errors import InputError
 
 _SHOWN = 12
 
 
-def agree(world: World, topic: str, facts: Mapping[str, str]) -> None:
+def agree(session: Session, topic: str, facts: Mapping[str, str]) -> None:
     """Compare this rank's facts with those of all others.
 
     Args:
-        world: All ranks.
+        session: All ranks.
         topic: A name for this comparison.
         facts: Name and value; a long value, such as a digest, is told by its beginning.
 
@@ -24,8 +24,8 @@ def agree(world: World, topic: str, facts: Mapping[str, str]) -> None:
         InputError: A rank differs; the same sentence on every rank.
         RunError: A rank has failed meanwhile.
     """
-    found = world.all_gather(topic, msgspec.json.encode(dict(facts)))
-    refuse_difference(world.members, [msgspec.json.decode(one, type=dict[str, str]) for one in found])
+    found = session.all_gather(topic, msgspec.json.encode(dict(facts)))
+    refuse_difference(session.members, [msgspec.json.decode(one, type=dict[str, str]) for one in found])
 
 
 def refuse_difference(members: Sequence[Member], facts: Sequence[Mapping[str, str]]) -> None:

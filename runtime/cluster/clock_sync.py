@@ -16,7 +16,7 @@ from profiler.machine import physical_core
 from runtime.worker import Report, StageReport
 
 if TYPE_CHECKING:
-    from runtime.cluster.session import World
+    from runtime.cluster.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class Reading:
     error_s: float
 
 
-def reading(world: "World | None") -> Reading:
+def reading(session: "Session | None") -> Reading:
     """Compare this host's clock with that of the first stage's; where all stages are here, it is the same."""
-    offset_s, error_s = world.clock() if world else (0.0, 0.0)
+    offset_s, error_s = session.clock() if session else (0.0, 0.0)
     return Reading(time.perf_counter(), offset_s, error_s)
 
 
@@ -50,13 +50,13 @@ def shifted(report: Report, before: Reading, after: Reading) -> Report:
 
 
 def placed(
-    world: "World | None", cores: Sequence[int], reports: Sequence[Report], before: Reading, after: Reading
+    session: "Session | None", cores: Sequence[int], reports: Sequence[Report], before: Reading, after: Reading
 ) -> list[StageReport]:
     """Say where the reports of the stages that are here come from, and put their times on the common clock."""
-    boot = world.here.boot if world else ""
+    boot = session.here.boot if session else ""
     return [
         StageReport(
-            report=shifted(report, before, after) if world else report,
+            report=shifted(report, before, after) if session else report,
             host=socket.gethostname(),
             core=core,
             physical_core=(boot, *physical_core(core)),
@@ -66,7 +66,7 @@ def placed(
     ]
 
 
-def all_reports(world: "World", topic: str, here: Sequence[StageReport]) -> list[StageReport]:
+def all_reports(session: "Session", topic: str, here: Sequence[StageReport]) -> list[StageReport]:
     """Return the reports of all stages in their order, on every rank."""
-    found = world.all_gather(topic, msgspec.msgpack.encode(here))
+    found = session.all_gather(topic, msgspec.msgpack.encode(here))
     return [report for one in found for report in msgspec.msgpack.decode(one, type=list[StageReport])]

@@ -15,14 +15,14 @@ from runtime.cluster.torchrun import placement
 from runtime.errors import Ended
 
 if TYPE_CHECKING:
-    from runtime.cluster.session import World
+    from runtime.cluster.session import Session
 
 RANK_TIMEOUT_S = 60.0
 """How long a rank may be late or silent where nothing else is said."""
 
 
 @contextmanager
-def joined(options: argparse.Namespace) -> Iterator["World | None"]:
+def joined(options: argparse.Namespace) -> Iterator["Session | None"]:
     """Yield the ranks that run together, and end together with them; None where this process runs on its own.
 
     On all ranks but the first, ``options`` lose what prints or writes.
@@ -39,11 +39,11 @@ def joined(options: argparse.Namespace) -> Iterator["World | None"]:
 
     timeout_s = options.rank_timeout or RANK_TIMEOUT_S
     with _told_to_end():
-        world = muster(place, timeout_s, options.stall_timeout or timeout_s)
-        if not world.leads:
+        session = muster(place, timeout_s, options.stall_timeout or timeout_s)
+        if not session.leads:
             vars(options).update(quiet=True, json=False, output=None, trace=[])
-        with world.ending_together():
-            yield world
+        with session.ending_together():
+            yield session
 
 
 def refuse_without_plan(options: argparse.Namespace) -> None:

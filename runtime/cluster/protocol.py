@@ -1,4 +1,4 @@
-"""What ranks say to each other beside the pipeline, and a line that carries it: framed msgpack over TCP.
+"""What ranks say to each other beside the pipeline, and a connection that carries it: framed msgpack over TCP.
 
 The pipeline's tensors go over gloo; this is for all else: meeting, signs of life, facts that must agree, results. What
 comes in is decoded as one of these messages or refused, so a stranger's bytes do no harm.
@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection as FramedSocket
 
 import msgspec
 
@@ -121,7 +121,7 @@ class Verdict(msgspec.Struct, frozen=True, tag=True):
 Message = Hello | Roster | Sign | Part | Whole | Piece | Ping | Pong | Fault | Verdict
 
 
-class Line:
+class Connection:
     """A connection to another rank; any thread may send, one receives.
 
     Sending and receiving raise ``OSError``, ``EOFError`` or ``msgspec.DecodeError`` when the other end is gone, stuck
@@ -129,18 +129,18 @@ class Line:
     """
 
     def __init__(self, end: socket.socket, patience_s: float) -> None:
-        """Take over the socket; a message that is stuck for ``patience_s`` breaks the line."""
+        """Take over the socket; a message that is stuck for ``patience_s`` breaks the connection."""
         self.near, self.far = end.getsockname()[0], end.getpeername()[0]
         end.settimeout(None)
         end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._connection = Connection(end.detach())
+        self._connection = FramedSocket(end.detach())
         self.be_patient(patience_s)
         self._sending = threading.Lock()
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(Message)
 
     def be_patient(self, patience_s: float) -> None:
-        """From now on, let a message be stuck for ``patience_s`` before it breaks the line."""
+        """From now on, let a message be stuck for ``patience_s`` before it breaks the connection."""
         with self._socket() as end:
             for direction in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
                 end.setsockopt(socket.SOL_SOCKET, direction, struct.pack("@ll", math.ceil(patience_s), 0))
@@ -160,7 +160,7 @@ class Line:
         return message
 
     def break_off(self) -> None:
-        """Let whoever receives here find the line broken."""
+        """Let whoever receives here find the connection broken."""
         with suppress(OSError), self._sending, self._socket() as end:
             end.shutdown(socket.SHUT_RDWR)
 

@@ -20,8 +20,8 @@ import psutil
 
 from profiler.errors import one_line
 from runtime.channels import Meeting
-from runtime.cluster.protocol import Hello, Line, Member, Roster, Verdict
-from runtime.cluster.session import FINISH_S, LEAD, World
+from runtime.cluster.protocol import Connection, Hello, Member, Roster, Verdict
+from runtime.cluster.session import FINISH_S, LEAD, Session
 from runtime.cluster.torchrun import Placement
 from runtime.errors import InputError
 
@@ -33,12 +33,12 @@ _KEY = "stageplan"
 _HELLO_S = 5.0
 """How long a rank that has connected may take to say its name."""
 _RETRY_S = 0.2
-_LINE, _GIVEN_UP = "line", "given up"
+_ADDRESS, _GIVEN_UP = "connection", "given up"
 _STUCK = 4
-"""A line counts as broken when a message is stuck for the time that a rank may be silent, divided by this."""
+"""A connection counts as broken when a message is stuck for the time that a rank may be silent, divided by this."""
 
 
-def muster(place: Placement, timeout_s: float, stall_s: float) -> World:
+def muster(place: Placement, timeout_s: float, stall_s: float) -> Session:
     """Meet the other ranks.
 
     Args:
@@ -52,20 +52,20 @@ def muster(place: Placement, timeout_s: float, stall_s: float) -> World:
     deadline = time.monotonic() + timeout_s
     try:
         store = _in_time(deadline, lambda: _store(place, timeout_s))
-        members, lines = _lead(place, store, deadline) if place.rank == LEAD else _follow(place, store, deadline)
+        members, connections = _lead(place, store, deadline) if place.rank == LEAD else _follow(place, store, deadline)
     except (RuntimeError, OSError, EOFError, msgspec.MsgspecError) as error:
         raise _unmet(place, timeout_s, error) from error
-    for line in lines.values():
-        line.be_patient(timeout_s / _STUCK)
+    for connection in connections.values():
+        connection.be_patient(timeout_s / _STUCK)
     meeting = Meeting(
         host=place.master,
         port=place.port,
         prefix=f"{_KEY}/{place.attempt}/stages",
         interface=_interface(members[place.rank].address),
     )
-    world = World(place.rank, members, lines, meeting, timeout_s=timeout_s, stall_s=stall_s)
-    world.keep(store)
-    return world
+    session = Session(place.rank, members, connections, meeting, timeout_s=timeout_s, stall_s=stall_s)
+    session.keep(store)
+    return session
 
 
 def _store(place: Placement, timeout_s: float) -> "Store":
@@ -131,32 +131,35 @@ def _unmet(place: Placement, timeout_s: float, error: BaseException) -> InputErr
     )
 
 
-def _lead(place: Placement, store: "Store", deadline: float) -> tuple[list[Member], dict[int, Line]]:
+def _lead(place: Placement, store: "Store", deadline: float) -> tuple[list[Member], dict[int, Connection]]:
     """Wait for every other rank to come."""
     token = secrets.token_hex(16)
     family = socket.getaddrinfo(place.master, place.port, type=socket.SOCK_STREAM)[0][0]
-    lines: dict[int, Line] = {}
+    connections: dict[int, Connection] = {}
     members: dict[int, Member] = {}
     with socket.create_server(("", 0), family=family, backlog=place.world_size) as server:
         port = server.getsockname()[1]
-        _in_time(deadline, lambda: store.set(_LINE, f"{port} {token}"))
+        _in_time(deadline, lambda: store.set(_ADDRESS, f"{port} {token}"))
         members[LEAD] = _this(LEAD, _own_address(place))
         while len(members) < place.world_size and (left := deadline - time.monotonic()) > 0:
             server.settimeout(left)
             with suppress(OSError, EOFError, msgspec.MsgspecError):  # a stranger, or nobody in time
                 end, _ = server.accept()
-                line = Line(end, _HELLO_S)
-                hello = line.receive()
+                connection = Connection(end, _HELLO_S)
+                hello = connection.receive()
                 if not isinstance(hello, Hello) or not hmac.compare_digest(hello.token, token):
-                    line.close()
+                    connection.close()
                     continue
                 member = Member(hello.rank, hello.host, hello.address, hello.boot)
                 if hello.rank in members:
-                    _send_away([*lines.values(), line], f"there are two of a rank: {members[hello.rank]} and {member}")
+                    _send_away(
+                        [*connections.values(), connection],
+                        f"there are two of a rank: {members[hello.rank]} and {member}",
+                    )
                 if hello.world_size != place.world_size:
                     sentence = f"{member} counts {hello.world_size} ranks and {members[LEAD]} counts {place.world_size}"
-                    _send_away([*lines.values(), line], f"{sentence}; start them with one torchrun command")
-                lines[hello.rank], members[hello.rank] = line, member
+                    _send_away([*connections.values(), connection], f"{sentence}; start them with one torchrun command")
+                connections[hello.rank], members[hello.rank] = connection, member
     missing = [rank for rank in range(place.world_size) if rank not in members]
     if missing:
         here = ", ".join(str(members[rank]) for rank in sorted(members))
@@ -164,29 +167,29 @@ def _lead(place: Placement, store: "Store", deadline: float) -> tuple[list[Membe
         sentence = f"{which} not come in time; here: {here}. Start the others, or allow more with --rank-timeout"
         with suppress(RuntimeError, TimeoutError):
             _in_time(deadline, lambda: store.set(_GIVEN_UP, sentence))
-        _send_away(list(lines.values()), sentence)
+        _send_away(list(connections.values()), sentence)
     roster = Roster(tuple(members[rank] for rank in range(place.world_size)))
-    for line in lines.values():
-        line.send(roster)
-    return list(roster.members), lines
+    for connection in connections.values():
+        connection.send(roster)
+    return list(roster.members), connections
 
 
-def _follow(place: Placement, store: "Store", deadline: float) -> tuple[list[Member], dict[int, Line]]:
+def _follow(place: Placement, store: "Store", deadline: float) -> tuple[list[Member], dict[int, Connection]]:
     """Come to rank 0."""
-    port, token = _in_time(deadline, lambda: _line(place, store, deadline))
+    port, token = _in_time(deadline, lambda: _address_of_rank_0(place, store, deadline))
     left = max(1.0, deadline - time.monotonic())
-    line = Line(socket.create_connection((place.master, int(port)), timeout=left), left + _HELLO_S)
-    here = _this(place.rank, line.near)
+    connection = Connection(socket.create_connection((place.master, int(port)), timeout=left), left + _HELLO_S)
+    here = _this(place.rank, connection.near)
     try:
-        line.send(Hello(place.rank, place.world_size, token, here.host, here.address, here.boot))
-        return list(_roster(line).members), {LEAD: line}
+        connection.send(Hello(place.rank, place.world_size, token, here.host, here.address, here.boot))
+        return list(_roster(connection).members), {LEAD: connection}
     except BaseException:
-        line.close()
+        connection.close()
         raise
 
 
-def _roster(line: Line) -> Roster:
-    answer = line.receive()
+def _roster(connection: Connection) -> Roster:
+    answer = connection.receive()
     if isinstance(answer, Verdict):
         raise InputError(answer.sentence)
     if not isinstance(answer, Roster):
@@ -194,31 +197,31 @@ def _roster(line: Line) -> Roster:
     return answer
 
 
-def _line(place: Placement, store: "Store", deadline: float) -> tuple[str, str]:
-    """Return the port of rank 0's line, and what it wants to hear there."""
-    store.wait([_LINE], timedelta(seconds=max(1.0, deadline - time.monotonic())))
+def _address_of_rank_0(place: Placement, store: "Store", deadline: float) -> tuple[str, str]:
+    """Return the port of rank 0's connection, and what it wants to hear there."""
+    store.wait([_ADDRESS], timedelta(seconds=max(1.0, deadline - time.monotonic())))
     if store.check([_GIVEN_UP]):
         raise InputError(
             f"rank {place.rank} on {socket.gethostname()} has come too late: {store.get(_GIVEN_UP).decode()}"
         )
-    port, token = store.get(_LINE).decode().split()
+    port, token = store.get(_ADDRESS).decode().split()
     return port, token
 
 
-def _send_away(lines: list[Line], sentence: str) -> None:
+def _send_away(connections: list[Connection], sentence: str) -> None:
     """Let all that have come know that there will be no run.
 
     Raises:
         InputError: Always, with the same sentence.
     """
-    for line in lines:
+    for connection in connections:
         with suppress(OSError):
-            line.send(Verdict(sentence, (), InputError.exit_code))
-        line.finish()
+            connection.send(Verdict(sentence, (), InputError.exit_code))
+        connection.finish()
     deadline = time.monotonic() + FINISH_S
-    for line in lines:
-        line.drain(deadline)
-        line.close()
+    for connection in connections:
+        connection.drain(deadline)
+        connection.close()
     raise InputError(sentence)
 
 

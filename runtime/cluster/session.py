@@ -1,6 +1,6 @@
 """The ranks of one run, as each of them sees the others: they exchange facts, watch each other, and end together.
 
-Every rank has a line to rank 0. A thread serves the lines whatever the rank is at: it sends signs of life, answers for
+Every rank has a connection to rank 0. A thread serves the connections whatever the rank is at: it sends signs of life, answers for
 the clock, and takes in what comes. Once a rank fails, or is silent for too long, rank 0's verdict reaches everyone, and
 whatever a rank is waiting for ends with it.
 """
@@ -18,9 +18,9 @@ import msgspec
 from profiler.errors import StageplanError, one_line
 from runtime.channels import Meeting
 from runtime.cluster.protocol import (
+    Connection,
     Doing,
     Fault,
-    Line,
     Member,
     Message,
     Part,
@@ -45,7 +45,7 @@ PINGS = 30
 _GONE = (OSError, EOFError, msgspec.DecodeError, msgspec.ValidationError)
 
 
-class World:
+class Session:
     """One rank's view of all ranks.
 
     Attributes:
@@ -58,24 +58,24 @@ class World:
         self,
         rank: int,
         members: Sequence[Member],
-        lines: dict[int, Line],
+        connections: dict[int, Connection],
         meeting: Meeting,
         *,
         timeout_s: float,
         stall_s: float,
     ) -> None:
-        """Start to serve the lines.
+        """Start to serve the connections.
 
         Args:
             rank: This rank.
             members: All ranks.
-            lines: To every other rank, on rank 0; elsewhere to rank 0.
+            connections: To every other rank, on rank 0; elsewhere to rank 0.
             meeting: Where the stages' processes meet.
             timeout_s: How long a rank may be silent.
             stall_s: How long all may wait for each other.
         """
         self.rank, self.members, self.meeting = rank, tuple(members), meeting
-        self._lines, self._timeout_s = lines, timeout_s
+        self._connections, self._timeout_s = connections, timeout_s
         self._jury = Jury(members, timeout_s, stall_s)
         self._verdict: Verdict | None = None
         self._told: StageplanError | None = None
@@ -85,9 +85,9 @@ class World:
         self._memory: memoryview | None = None
         self._pongs: dict[int, tuple[float, float]] = {}
         self._doing: dict[int, Doing] = {}
-        self._heard_s = dict.fromkeys(lines, time.perf_counter())
+        self._heard_s = dict.fromkeys(connections, time.perf_counter())
         self._open, self._parent = True, os.getppid()
-        self._thread = threading.Thread(target=self._serve, name="stageplan-world", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="stageplan-session", daemon=True)
         self._thread.start()
 
     def keep(self, store: object) -> None:
@@ -227,33 +227,33 @@ class World:
                 self._changed.wait(BEAT_S)
 
     def _send(self, rank: int, message: Message) -> None:
-        line = self._lines.get(rank)
+        connection = self._connections.get(rank)
         try:
-            if line:
-                line.send(message)
+            if connection:
+                connection.send(message)
         except _GONE:
-            if line:
-                line.break_off()
+            if connection:
+                connection.break_off()
 
     def _serve(self) -> None:
-        """Serve the lines until the world is closed; a bug in here ends the run, too."""
+        """Serve the connections until the session is closed; a bug in here ends the run, too."""
         try:
-            self._serve_lines()
+            self._serve_connections()
         except Exception as error:  # noqa: BLE001 - a thread that dies quietly would leave every rank waiting
-            for line in self._lines.values():
-                line.break_off()
+            for connection in self._connections.values():
+                connection.break_off()
             self._accept(Verdict(f"{self.here}: {type(error).__name__}: {one_line(error)}", (), 1))
 
-    def _serve_lines(self) -> None:
+    def _serve_connections(self) -> None:
         next_beat_s = 0.0
         while self._open:
-            ranks = {line.fileno(): rank for rank, line in self._lines.items()}
+            ranks = {connection.fileno(): rank for rank, connection in self._connections.items()}
             for descriptor in wait(list(ranks), BEAT_S / 2):
                 self._receive(ranks[descriptor])  # type: ignore[index]  # what was given is what comes back
             now_s = time.perf_counter()
             if now_s >= next_beat_s:
                 next_beat_s = now_s + BEAT_S
-                for rank in list(self._lines):
+                for rank in list(self._connections):
                     self._send(rank, Sign(self._doing.get(self.rank)))
             self._judge(now_s)
             if os.getppid() != self._parent:  # the launcher has gone, and would leave this process behind
@@ -262,7 +262,7 @@ class World:
 
     def _receive(self, rank: int) -> None:
         try:
-            message = self._lines[rank].receive()
+            message = self._connections[rank].receive()
         except _GONE:
             self._lost(rank)
             return
@@ -301,17 +301,17 @@ class World:
             if len(parts) < self.size:
                 return
             whole = Whole(part.topic, tuple(parts[one] for one in range(self.size)))
-        for other in list(self._lines):
+        for other in list(self._connections):
             self._send(other, whole)
         with self._changed:
             self._wholes[part.topic] = whole.contents
             self._changed.notify_all()
 
     def _lost(self, rank: int) -> None:
-        """Blame a rank whose line broke, and close that."""
-        line = self._lines.pop(rank)
-        fault = self._jury.fault_of(rank, "its process has ended without a word, or the line to it broke")
-        line.close()
+        """Blame a rank whose connection broke, and close that."""
+        connection = self._connections.pop(rank)
+        fault = self._jury.fault_of(rank, "its process has ended without a word, or the connection to it broke")
+        connection.close()
         self._heard_s.pop(rank, None)
         if self.leads:
             with self._changed:
@@ -329,11 +329,11 @@ class World:
                 self._jury.note_standstill(self._doing, now_s)
                 verdict = self._jury.verdict(now_s)
             if verdict:
-                for rank in list(self._lines):
+                for rank in list(self._connections):
                     self._send(rank, verdict)
                 self._accept(verdict)
         elif now_s - self._heard_s.get(LEAD, now_s) > self._timeout_s:
-            self._lines.pop(LEAD).close()
+            self._connections.pop(LEAD).close()
             reason = silence(now_s - self._heard_s[LEAD])
             self._accept(Verdict(f"{self.members[LEAD]}: {reason} (seen from {self.here})", (), 1))
 
@@ -346,11 +346,11 @@ class World:
         self._open = False
         self._thread.join()
         deadline = time.monotonic() + FINISH_S
-        for line in self._lines.values():
-            line.finish()
-        for line in self._lines.values():
-            line.drain(deadline)
-            line.close()
+        for connection in self._connections.values():
+            connection.finish()
+        for connection in self._connections.values():
+            connection.drain(deadline)
+            connection.close()
 
 
 def _error_of(verdict: Verdict) -> RunError | InputError:

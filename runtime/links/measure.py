@@ -13,17 +13,17 @@ from profiler.settings import Config
 
 if TYPE_CHECKING:
     from profiler.execution import Captured
-    from runtime.cluster import World
+    from runtime.cluster import Session
 
 STEP_BUDGET_S = 3.0
 """For how long a rank repeats the step of the model, alone."""
 
 
-def measure_links(world: "World", config: Config, core: int, timeout_s: float) -> Links:
+def measure_links(session: "Session", config: Config, core: int, timeout_s: float) -> Links:
     """Measure every rank's speed, the messages between neighbours, and all-reduces over neighbouring ranks.
 
     Args:
-        world: The ranks.
+        session: The ranks.
         config: The model whose step is timed, and whose cuts say how large messages are.
         core: This rank's.
         timeout_s: How long a message may take.
@@ -38,11 +38,11 @@ def measure_links(world: "World", config: Config, core: int, timeout_s: float) -
 
     captured = captured_model(config)
     versions = {name: importlib.metadata.version(name) for name in ("stageplan", "torch")}
-    agree(world, "what was given", versions | {"configuration": str(to_json(config)), "model": captured.digest})
-    ranks = _ranks(world, config, captured, core)
-    with settled(core), _joined(world):
-        wires = _wires(world, captured, timeout_s)
-        all_reduces = _all_reduces(world, captured, timeout_s)
+    agree(session, "what was given", versions | {"configuration": str(to_json(config)), "model": captured.digest})
+    ranks = _ranks(session, config, captured, core)
+    with settled(core), _joined(session):
+        wires = _wires(session, captured, timeout_s)
+        all_reduces = _all_reduces(session, captured, timeout_s)
     from datetime import UTC, datetime
 
     from profiler.profile import INPUT
@@ -59,35 +59,35 @@ def measure_links(world: "World", config: Config, core: int, timeout_s: float) -
     )
 
 
-def _ranks(world: "World", config: Config, captured: "Captured", core: int) -> tuple[RankFacts, ...]:
+def _ranks(session: "Session", config: Config, captured: "Captured", core: int) -> tuple[RankFacts, ...]:
     """Time the model's step on one rank after the other, for two may share a machine."""
     from profiler.machine import this_machine
     from profiler.measure import measure_step
 
     found = []
-    for rank, member in enumerate(world.members):
+    for rank, member in enumerate(session.members):
         said = b""
-        if rank == world.rank:
+        if rank == session.rank:
             step = measure_step(config, captured, core, STEP_BUDGET_S)
             own = RankFacts(host=member.host, address=member.address, core=core, machine=this_machine(), step=step)
             said = msgspec.msgpack.encode(own)
-        found.append(msgspec.msgpack.decode(world.all_gather(f"step of {rank}", said)[rank], type=RankFacts))
+        found.append(msgspec.msgpack.decode(session.all_gather(f"step of {rank}", said)[rank], type=RankFacts))
     return tuple(found)
 
 
 @contextmanager
-def _joined(world: "World") -> Iterator[None]:
+def _joined(session: "Session") -> Iterator[None]:
     """Let the ranks themselves send messages, where their stages' processes do in a run."""
     import torch.distributed as dist
 
     from runtime.channels import join
 
-    join(world.meeting, world.rank, world.size)
+    join(session.meeting, session.rank, session.size)
     yield
     dist.destroy_process_group()
 
 
-def _all_reduces(world: "World", captured: "Captured", timeout_s: float) -> tuple[AllReduce, ...]:
+def _all_reduces(session: "Session", captured: "Captured", timeout_s: float) -> tuple[AllReduce, ...]:
     """Time the averaging of gradients over any neighbouring ranks, one group after the other."""
     from datetime import timedelta
 
@@ -97,34 +97,34 @@ def _all_reduces(world: "World", captured: "Captured", timeout_s: float) -> tupl
 
     sizes = gradient_sizes(captured)
     found = []
-    for ranks in range(2, world.size + 1):
-        for first in range(world.size - ranks + 1):
+    for ranks in range(2, session.size + 1):
+        for first in range(session.size - ranks + 1):
             group = dist.new_group(list(range(first, first + ranks)), timeout=timedelta(seconds=timeout_s))
             said = b""
-            if isinstance(group, dist.ProcessGroup) and first <= world.rank < first + ranks:
-                said = msgspec.msgpack.encode(time_all_reduces(group, first, ranks, sizes, world.look))
+            if isinstance(group, dist.ProcessGroup) and first <= session.rank < first + ranks:
+                said = msgspec.msgpack.encode(time_all_reduces(group, first, ranks, sizes, session.look))
                 dist.destroy_process_group(group)
-            answer = world.all_gather(f"all-reduce {first} {ranks}", said)[first]
+            answer = session.all_gather(f"all-reduce {first} {ranks}", said)[first]
             times_s = msgspec.msgpack.decode(answer, type=tuple[float, ...])
             found.append(AllReduce(first=first, ranks=ranks, sizes_bytes=sizes[: len(times_s)], times_s=times_s))
     return tuple(found)
 
 
-def _wires(world: "World", captured: "Captured", timeout_s: float) -> tuple[Wire, ...]:
+def _wires(session: "Session", captured: "Captured", timeout_s: float) -> tuple[Wire, ...]:
     """Time messages between neighbours, one pair after the other, and down before up."""
     from runtime.links import answer_messages, sizes_of, time_messages
 
     sizes = sizes_of(captured)
     found = []
-    for cut in range(world.size - 1):
+    for cut in range(session.size - 1):
         ways = []
         for sender, receiver in ((cut, cut + 1), (cut + 1, cut)):
             said = b""
-            if world.rank == sender:
-                said = msgspec.msgpack.encode(time_messages(receiver, sizes, timeout_s, world.look))
-            elif world.rank == receiver:
-                answer_messages(sender, sizes, timeout_s, world.look)
-            answer = world.all_gather(f"wire {sender} to {receiver}", said)[sender]
+            if session.rank == sender:
+                said = msgspec.msgpack.encode(time_messages(receiver, sizes, timeout_s, session.look))
+            elif session.rank == receiver:
+                answer_messages(sender, sizes, timeout_s, session.look)
+            answer = session.all_gather(f"wire {sender} to {receiver}", said)[sender]
             ways.append(msgspec.msgpack.decode(answer, type=tuple[float, ...]))
         found.append(Wire(sizes_bytes=sizes, down_s=ways[0], up_s=ways[1]))
     return tuple(found)

@@ -9,11 +9,11 @@ from profiler.settings import Config
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from runtime.cluster.session import World
+    from runtime.cluster.session import Session
     from runtime.pipeline import Launcher, Settings
 
 
-def agree_on_plan(world: "World", plan: Plan, config: Config, settings: "Settings") -> None:
+def agree_on_plan(session: "Session", plan: Plan, config: Config, settings: "Settings") -> None:
     """Refuse to go on unless every rank has been given the same, on the same software.
 
     Raises:
@@ -21,13 +21,13 @@ def agree_on_plan(world: "World", plan: Plan, config: Config, settings: "Setting
     """
     from runtime.cluster.agreement import agree
 
-    if plan.layout.size != world.size:
+    if plan.layout.size != session.size:
         on_ranks = "" if not plan.layout.replicated else f" on {plan.layout.size} ranks"
         raise InputError(
-            f"the plan has {len(plan.stages)} stages{on_ranks} and there are {world.size} ranks; start as many with "
-            f"--nnodes and --nproc-per-node, or plan for {world.size}"
+            f"the plan has {len(plan.stages)} stages{on_ranks} and there are {session.size} ranks; start as many with "
+            f"--nnodes and --nproc-per-node, or plan for {session.size}"
         )
-    _refuse_other_hosts(world, plan)
+    _refuse_other_hosts(session, plan)
     facts = {"plan": digest(to_json(plan))}
     facts |= {name: importlib.metadata.version(name) for name in ("stageplan", "torch", "torchvision")}
     facts |= {
@@ -38,12 +38,12 @@ def agree_on_plan(world: "World", plan: Plan, config: Config, settings: "Setting
         "answer to a loss that is no number": settings.on_nan,
         "seed": str(settings.seed),
     }
-    agree(world, "what was given", facts)
+    agree(session, "what was given", facts)
 
 
-def _refuse_other_hosts(world: "World", plan: Plan) -> None:
+def _refuse_other_hosts(session: "Session", plan: Plan) -> None:
     """Refuse a plan that was made for the links between other hosts, or for these in another order."""
-    for member, wanted in zip(world.members, plan.links.ranks if plan.links else (), strict=False):
+    for member, wanted in zip(session.members, plan.links.ranks if plan.links else (), strict=False):
         if member.host != wanted.host:
             hosts = ", ".join(rank.host for rank in plan.links.ranks) if plan.links else ""
             raise InputError(
@@ -52,7 +52,7 @@ def _refuse_other_hosts(world: "World", plan: Plan) -> None:
             )
 
 
-def agree_on_weights(world: "World", launcher: "Launcher") -> None:
+def agree_on_weights(session: "Session", launcher: "Launcher") -> None:
     """Refuse to go on unless every rank has built the same model with the same initial weights.
 
     Raises:
@@ -62,4 +62,4 @@ def agree_on_weights(world: "World", launcher: "Launcher") -> None:
     from runtime.worker import digest_of_all
 
     weights = digest_of_all(launcher.initial_state().values())
-    agree(world, "what was built", {"model": launcher.captured.digest, "set of initial weights": weights})
+    agree(session, "what was built", {"model": launcher.captured.digest, "set of initial weights": weights})

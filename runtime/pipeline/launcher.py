@@ -39,7 +39,7 @@ from runtime.supervisor import Watch, WorkerPool
 from runtime.worker import DataSpec, Export, Go, Load, OnNan, Testimony, Unload, refuse_other_data
 
 if TYPE_CHECKING:
-    from runtime.cluster import World
+    from runtime.cluster import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class Launcher:
     """Runs plans of one captured model on a pool of stage processes; other ranks may have the rest of the stages.
 
     Attributes:
-        world: The ranks that run the plan together, each a stage; None where all stages are here.
+        session: The ranks that run the plan together, each a stage; None where all stages are here.
         testimonies: Of each stage of the last run, if they are kept.
         checksums: Of the last run's minibatches, if they came from a loader.
         diverged: Whether any run had a loss that was no finite number.
@@ -80,10 +80,10 @@ class Launcher:
         pool: WorkerPool,
         settings: Settings,
         watch: Watch | None = None,
-        world: "World | None" = None,
+        session: "Session | None" = None,
     ) -> None:
         """Move the model's parameters and buffers to shared memory; the model keeps only their shapes."""
-        self.captured, self.pool, self.settings, self._watch, self.world = captured, pool, settings, watch, world
+        self.captured, self.pool, self.settings, self._watch, self.session = captured, pool, settings, watch, session
         self._rounds = 0
         self.testimonies: list[tuple[Testimony, ...]] = []
         self.diverged = False
@@ -117,7 +117,7 @@ class Launcher:
 
     def load(self, plan: Plan, minibatches: int, schedule: ScheduleName | None = None) -> None:
         """Hand every stage its slice and warm it up."""
-        layout, there = plan.layout, self.world.size if self.world else len(self.pool)
+        layout, there = plan.layout, self.session.size if self.session else len(self.pool)
         if layout.size != there:
             on_ranks = "" if not layout.replicated else f" on {layout.size} ranks"
             raise InputError(
@@ -137,8 +137,8 @@ class Launcher:
         here = self._on_this_host(layout)
         refuse_too_little_memory(self._plan, needs, self.settings.channel, *available_bytes(), stages=here)
         self.pool.describe_with(lambda rank: _described(plan, rank))
-        if self.world:
-            self.world.all_gather(self._topic("ready"), b"")  # so that none waits long for another's process
+        if self.session:
+            self.session.all_gather(self._topic("ready"), b"")  # so that none waits long for another's process
         self._hand_over(segments, self._schedule, needs)
         own = [(plan.stages[stage], needs[stage]) for stage in map(layout.stage_of, self.pool.ranks)]
         self.pool.collect([stage.compute_s * (need.in_flight + 1) for stage, need in own])
@@ -146,14 +146,14 @@ class Launcher:
     def go(self) -> RunResult:
         """Run the plan that is loaded."""
         plan, schedule = self._plan, self._schedule
-        before = reading(self.world)
+        before = reading(self.session)
         self.pool.tell_all(Go())
         own = [plan.stages[plan.layout.stage_of(rank)] for rank in self.pool.ranks]
         longest = [max(stage.forward_s, stage.backward_s, stage.update_s + stage.all_reduce_s) for stage in own]
         here = [answer.report for answer in self.pool.follow(longest, self._watch) if answer.report]
-        found = placed(self.world, self.pool.cores, here, before, reading(self.world))
-        if self.world:
-            found = all_reports(self.world, self._topic("reports"), found)
+        found = placed(self.session, self.pool.cores, here, before, reading(self.session))
+        if self.session:
+            found = all_reports(self.session, self._topic("reports"), found)
         reports = [one.report for one in found]
         self.testimonies = testimonies_of(schedule.layout, reports)
         self.checksums = max((report.checksums for report in reports), key=len)
@@ -174,8 +174,8 @@ class Launcher:
             for stage in range(len(self.pool)):
                 self.pool.tell(stage, Export(), (target.descriptor,))
             self.pool.collect()
-            if self.world:
-                self.world.put_together(self._topic("state"), memoryview(target.memory), self._own_regions())
+            if self.session:
+                self.session.put_together(self._topic("state"), memoryview(target.memory), self._own_regions())
         finally:
             target.close()
         return {spec.name: tensor for spec, tensor in zip(self._specs, tensors, strict=True)}
@@ -216,8 +216,8 @@ class Launcher:
     def _meeting(self) -> Meeting | None:
         if self.settings.channel != "gloo":
             return None
-        if self.world:
-            return self.world.meeting
+        if self.session:
+            return self.session.meeting
         return self.pool.meeting()
 
     def _topic(self, name: str) -> str:
@@ -228,8 +228,8 @@ class Launcher:
     def _on_this_host(self, layout: RankLayout) -> tuple[int, ...]:
         """Return the stages whose memory is this host's, one for each rank."""
         ranks = self.pool.ranks
-        if self.world:
-            ranks = tuple(one.rank for one in self.world.members if one.boot == self.world.here.boot)
+        if self.session:
+            ranks = tuple(one.rank for one in self.session.members if one.boot == self.session.here.boot)
         return tuple(map(layout.stage_of, ranks))
 
     def _refuse_replicas(self, layout: RankLayout, minibatches: int) -> None:

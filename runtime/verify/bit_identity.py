@@ -40,8 +40,8 @@ def verify(
     state, testimonies = launcher.state(), launcher.testimonies
     launcher.unload()
     advance()
-    world, said = launcher.world, b""
-    if world is None or world.leads:  # where several ranks have run the plan, the first has what all have trained
+    session, said = launcher.session, b""
+    if session is None or session.leads:  # where several ranks have run the plan, the first has what all have trained
         with redirect_stdout(sys.stderr):  # what user code prints is no result
             trained = replayed(plan, launcher, minibatches, advance)
         difference = next(_differences(launcher.captured, result, testimonies, state, trained), None)
@@ -53,10 +53,10 @@ def verify(
             digests=_digests(launcher.captured, result.losses, state),
             replay_digests=_digests(launcher.captured, trained.losses, trained.weights | trained.buffers),
         )
-        if world is None:
+        if session is None:
             return found
         said = to_json(found)
-    return from_json(world.all_gather("verified", said)[0], PartitionVerification, "what rank 0 says")
+    return from_json(session.all_gather("verified", said)[0], PartitionVerification, "what rank 0 says")
 
 
 def replayed(plan: Plan, launcher: Launcher, minibatches: int, advance: Callable[[], None]) -> Trained:

@@ -1,4 +1,4 @@
-"""What one rank of torchrun refuses, alone in its world, before anything is started."""
+"""What one rank of torchrun refuses, alone in its session, before anything is started."""
 
 import re
 import socket

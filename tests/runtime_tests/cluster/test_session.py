@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from runtime.channels import Meeting
-from runtime.cluster import World, agree
-from runtime.cluster.protocol import Hello, Line, Member
+from runtime.cluster import Session, agree
+from runtime.cluster.protocol import Connection, Hello, Member
 from runtime.cluster.rendezvous import muster
 from runtime.cluster.session import LEAD
 from runtime.cluster.torchrun import Placement
@@ -19,24 +19,24 @@ from runtime.errors import InputError, NeighbourGone, RunError
 
 MEETING = Meeting(host="", port=0, prefix="", interface="")
 TIMEOUT_S = 20.0
-Deed = Callable[[World], Any]
+Deed = Callable[[Session], Any]
 
 
 def run(deeds: Sequence[Deed], timeout_s: float = TIMEOUT_S, stall_s: float = 1e3) -> list[Any]:
     """Let a rank each do its deed; return what it gave or raised."""
     members = [Member(rank, f"h{rank}", "127.0.0.1", "boot") for rank in range(len(deeds))]
-    lines: list[dict[int, Line]] = [{} for _ in deeds]
+    connections: list[dict[int, Connection]] = [{} for _ in deeds]
     with socket.create_server(("127.0.0.1", 0)) as server:
         for rank in range(1, len(deeds)):
-            lines[rank][LEAD] = Line(socket.create_connection(server.getsockname()), timeout_s)
-            lines[LEAD][rank] = Line(server.accept()[0], timeout_s)
+            connections[rank][LEAD] = Connection(socket.create_connection(server.getsockname()), timeout_s)
+            connections[LEAD][rank] = Connection(server.accept()[0], timeout_s)
     found: list[Any] = [None] * len(deeds)
 
     def be(rank: int) -> None:
-        world = World(rank, members, lines[rank], MEETING, timeout_s=timeout_s, stall_s=stall_s)
+        session = Session(rank, members, connections[rank], MEETING, timeout_s=timeout_s, stall_s=stall_s)
         try:
-            with world.ending_together():
-                found[rank] = deeds[rank](world)
+            with session.ending_together():
+                found[rank] = deeds[rank](session)
         except Exception as error:  # noqa: BLE001 - each rank's end is looked at
             found[rank] = error
 
@@ -54,9 +54,9 @@ def together(be: Callable[[int], None], count: int) -> None:
 
 
 def test_every_rank_gets_what_all_have_contributed_in_their_order() -> None:
-    def deed(world: World) -> list[tuple[bytes, ...]]:
-        time.sleep(0.05 * (3 - world.rank))
-        return [world.all_gather(topic, f"{topic}{world.rank}".encode()) for topic in ("a", "b")]
+    def deed(session: Session) -> list[tuple[bytes, ...]]:
+        time.sleep(0.05 * (3 - session.rank))
+        return [session.all_gather(topic, f"{topic}{session.rank}".encode()) for topic in ("a", "b")]
 
     wanted = [tuple(f"{topic}{rank}".encode() for rank in range(4)) for topic in ("a", "b")]
     assert run([deed] * 4) == [wanted] * 4
@@ -65,11 +65,11 @@ def test_every_rank_gets_what_all_have_contributed_in_their_order() -> None:
 def test_memory_of_all_ranks_is_put_together_in_the_first() -> None:
     size = 9_000_000
 
-    def deed(world: World) -> bytes:
+    def deed(session: Session) -> bytes:
         memory = bytearray(b"." * size)
-        start = world.rank * 3_000_000
-        memory[start : start + 3_000_000] = bytes([65 + world.rank]) * 3_000_000
-        world.put_together("state", memoryview(memory), [(start, 1_500_000), (start + 2_000_000, 7)])
+        start = session.rank * 3_000_000
+        memory[start : start + 3_000_000] = bytes([65 + session.rank]) * 3_000_000
+        session.put_together("state", memoryview(memory), [(start, 1_500_000), (start + 2_000_000, 7)])
         return bytes(memory)
 
     first, *_ = run([deed] * 3)
@@ -78,7 +78,7 @@ def test_memory_of_all_ranks_is_put_together_in_the_first() -> None:
 
 
 def test_clocks_of_one_machine_agree_within_the_error_that_is_told() -> None:
-    found = run([lambda world: world.clock()] * 4)
+    found = run([lambda session: session.clock()] * 4)
     assert found[0] == (0.0, 0.0)
     for offset_s, error_s in found[1:]:
         assert 0 < error_s < TIMEOUT_S
@@ -86,14 +86,14 @@ def test_clocks_of_one_machine_agree_within_the_error_that_is_told() -> None:
 
 
 def fails(error: BaseException) -> Deed:
-    def deed(_: World) -> None:
+    def deed(_: Session) -> None:
         raise error
 
     return deed
 
 
-def waits(world: World) -> None:
-    world.all_gather("never", b"")
+def waits(session: Session) -> None:
+    session.all_gather("never", b"")
 
 
 @pytest.mark.parametrize("guilty", [0, 2])
@@ -121,10 +121,10 @@ def test_what_is_a_bug_stays_one_where_it_is_and_is_told_elsewhere() -> None:
 
 @pytest.mark.parametrize("gone", [0, 1])
 def test_a_line_that_breaks_is_told_of_the_rank_behind_it(gone: int) -> None:
-    def leave(world: World) -> None:
-        for line in list(world._lines.values()):
-            line.break_off()
-        waits(world)
+    def leave(session: Session) -> None:
+        for connection in list(session._connections.values()):
+            connection.break_off()
+        waits(session)
 
     deeds: list[Deed] = [waits] * 3
     deeds[gone] = leave
@@ -136,9 +136,9 @@ def test_a_line_that_breaks_is_told_of_the_rank_behind_it(gone: int) -> None:
 
 @pytest.mark.parametrize("mute", [0, 1])
 def test_a_rank_that_falls_silent_is_given_up(mute: int) -> None:
-    def fall_silent(world: World) -> None:
-        world._open = False  # as a host whose cable was pulled: the lines stay up, and nothing comes
-        world._thread.join()
+    def fall_silent(session: Session) -> None:
+        session._open = False  # as a host whose cable was pulled: the connections stay up, and nothing comes
+        session._thread.join()
         time.sleep(4)
         raise RunError("mute")
 
@@ -151,7 +151,7 @@ def test_a_rank_that_falls_silent_is_given_up(mute: int) -> None:
 
 def test_facts_that_differ_name_the_rank_that_is_alone_with_its_own() -> None:
     def deed(plan: str) -> Deed:
-        return lambda world: agree(world, "facts", {"torch": "2.14.1", "plan": plan})
+        return lambda session: agree(session, "facts", {"torch": "2.14.1", "plan": plan})
 
     assert run([deed("aaaa")] * 3) == [None] * 3
     for odd in range(3):
@@ -184,9 +184,9 @@ def meet(ranks: Sequence[int], size: int, timeout_s: float, port: int | None = N
 
     def be(at: int) -> None:
         try:
-            world = muster(place(ranks[at], size, port), timeout_s, 1e3)
-            with world.ending_together():
-                found[at] = (world.rank, world.members, world.meeting.interface)
+            session = muster(place(ranks[at], size, port), timeout_s, 1e3)
+            with session.ending_together():
+                found[at] = (session.rank, session.members, session.meeting.interface)
         except Exception as error:  # noqa: BLE001 - each rank's end is looked at
             found[at] = error
 
@@ -251,9 +251,9 @@ def test_a_stranger_at_the_line_does_no_harm() -> None:
         while not done.is_set():
             for listening in ports():
                 with suppress(OSError, EOFError):
-                    line = Line(socket.create_connection(("127.0.0.1", listening), timeout=1), 1.0)
-                    line.send(Hello(1, 3, "no token", "elsewhere", "", ""))
-                    line.close()
+                    connection = Connection(socket.create_connection(("127.0.0.1", listening), timeout=1), 1.0)
+                    connection.send(Hello(1, 3, "no token", "elsewhere", "", ""))
+                    connection.close()
                     with socket.create_connection(("127.0.0.1", listening), timeout=1) as end:
                         end.sendall(b"GET / HTTP/1.1\r\n\r\n")
             time.sleep(0.05)
