@@ -110,7 +110,7 @@ class Fault(msgspec.Struct, frozen=True, tag=True):
     notes: tuple[str, ...] = ()
 
 
-class Verdict(msgspec.Struct, frozen=True, tag=True):
+class RootCause(msgspec.Struct, frozen=True, tag=True):
     """The run is over: what every rank says, and its exit code."""
 
     sentence: str
@@ -118,7 +118,7 @@ class Verdict(msgspec.Struct, frozen=True, tag=True):
     exit_code: int
 
 
-Message = Hello | Roster | Sign | Part | Whole | Piece | Ping | Pong | Fault | Verdict
+Message = Hello | Roster | Sign | Part | Whole | Piece | Ping | Pong | Fault | RootCause
 
 
 class Connection:

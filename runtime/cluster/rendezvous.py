@@ -20,7 +20,7 @@ import psutil
 
 from profiler.errors import one_line
 from runtime.channels import Meeting
-from runtime.cluster.protocol import Connection, Hello, Member, Roster, Verdict
+from runtime.cluster.protocol import Connection, Hello, Member, RootCause, Roster
 from runtime.cluster.session import FINISH_S, LEAD, Session
 from runtime.cluster.torchrun import Placement
 from runtime.errors import InputError
@@ -190,7 +190,7 @@ def _follow(place: Placement, store: "Store", deadline: float) -> tuple[list[Mem
 
 def _roster(connection: Connection) -> Roster:
     answer = connection.receive()
-    if isinstance(answer, Verdict):
+    if isinstance(answer, RootCause):
         raise InputError(answer.sentence)
     if not isinstance(answer, Roster):
         raise OSError("rank 0 answers in another language")
@@ -216,7 +216,7 @@ def _send_away(connections: list[Connection], sentence: str) -> None:
     """
     for connection in connections:
         with suppress(OSError):
-            connection.send(Verdict(sentence, (), InputError.exit_code))
+            connection.send(RootCause(sentence, (), InputError.exit_code))
         connection.finish()
     deadline = time.monotonic() + FINISH_S
     for connection in connections:

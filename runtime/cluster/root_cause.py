@@ -6,7 +6,7 @@ consequences are known, a rank that has gone is about to be noticed by its silen
 
 from collections.abc import Mapping, Sequence
 
-from runtime.cluster.protocol import Doing, Fault, Member, Verdict
+from runtime.cluster.protocol import Doing, Fault, Member, RootCause
 from runtime.errors import InputError
 from runtime.worker import Phase
 
@@ -16,7 +16,7 @@ GRACE_S = 0.5
 _ORDER = {"stage": 0, "input": 1, "neighbour": 2}
 
 
-class Jury:
+class RootCauseAnalysis:
     """Rank 0's judgement of all ranks."""
 
     def __init__(self, members: Sequence[Member], timeout_s: float, stall_s: float) -> None:
@@ -57,8 +57,8 @@ class Jury:
         """Return the fault of a rank that cannot speak for itself."""
         return Fault(rank, "stage", reason)
 
-    def verdict(self, now_s: float) -> Verdict | None:
-        """Return the verdict once it is time for one."""
+    def root_cause(self, now_s: float) -> RootCause | None:
+        """Return the root cause once it is time for one."""
         if not self._faults:
             return None
         known = sorted(self._faults.values(), key=lambda one: (_ORDER[one[1].cause], one[0]))
@@ -66,14 +66,14 @@ class Jury:
         if now_s < (min(own) + GRACE_S if own else min(at_s for at_s, _ in known) + self._timeout_s + GRACE_S):
             return None
         if len(self._silent) == len(self._members) - 1 > 1:
-            return Verdict(self.sentence_of(self.fault_of(0, _CUT_OFF)), (), 1)
+            return RootCause(self.sentence_of(self.fault_of(0, _CUT_OFF)), (), 1)
         (_, first), *others = known
         if first.cause == "input":
             everyone = len(known) == len(self._members) and len({fault.reason for _, fault in known}) == 1
-            return Verdict(first.reason if everyone else self.sentence_of(first), (), InputError.exit_code)
+            return RootCause(first.reason if everyone else self.sentence_of(first), (), InputError.exit_code)
         labels = {"neighbour": "a consequence"}
         besides = [f"{labels.get(one.cause, 'besides')}: {self.sentence_of(one)}" for _, one in others]
-        return Verdict(self.sentence_of(first), (*first.notes, *besides), 1)
+        return RootCause(self.sentence_of(first), (*first.notes, *besides), 1)
 
     def sentence_of(self, fault: Fault) -> str:
         """Return a fault in words, with the rank and host that it is of."""

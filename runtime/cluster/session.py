@@ -1,8 +1,8 @@
 """The ranks of one run, as each of them sees the others: they exchange facts, watch each other, and end together.
 
-Every rank has a connection to rank 0. A thread serves the connections whatever the rank is at: it sends signs of life, answers for
-the clock, and takes in what comes. Once a rank fails, or is silent for too long, rank 0's verdict reaches everyone, and
-whatever a rank is waiting for ends with it.
+Every rank has a connection to rank 0. A thread serves the connections whatever the rank is at: it sends signs of life,
+answers for the clock, and takes in what comes. Once a rank fails, or is silent for too long, the root cause that rank 0
+finds reaches everyone, and whatever a rank is waiting for ends with it.
 """
 
 import os
@@ -27,11 +27,11 @@ from runtime.cluster.protocol import (
     Piece,
     Ping,
     Pong,
+    RootCause,
     Sign,
-    Verdict,
     Whole,
 )
-from runtime.cluster.root_cause import GRACE_S, Jury, silence
+from runtime.cluster.root_cause import GRACE_S, RootCauseAnalysis, silence
 from runtime.errors import Ended, InputError, NeighbourGone, RunError
 from runtime.worker import Progress
 
@@ -76,8 +76,8 @@ class Session:
         """
         self.rank, self.members, self.meeting = rank, tuple(members), meeting
         self._connections, self._timeout_s = connections, timeout_s
-        self._jury = Jury(members, timeout_s, stall_s)
-        self._verdict: Verdict | None = None
+        self._analysis = RootCauseAnalysis(members, timeout_s, stall_s)
+        self._root_cause: RootCause | None = None
         self._told: StageplanError | None = None
         self._changed = threading.Condition()
         self._parts: dict[str, dict[int, bytes]] = {}
@@ -121,8 +121,8 @@ class Session:
             self._doing[self.rank] = Doing(
                 int(one.phase), max(0.0, now_s - one.since_s), one.busy_s, one.done, one.total, one.doing
             )
-        if self._verdict:
-            self._told = _error_of(self._verdict)
+        if self._root_cause:
+            self._told = _error_of(self._root_cause)
             raise self._told
 
     def all_gather(self, topic: str, content: bytes) -> tuple[bytes, ...]:
@@ -189,26 +189,26 @@ class Session:
         except BaseException as error:
             if error is self._told:
                 raise
-            verdict = self._verdict_on(error)
-            if isinstance(error, StageplanError) and verdict:
-                raise _error_of(verdict) from error
+            root_cause = self._told_everyone(error)
+            if isinstance(error, StageplanError) and root_cause:
+                raise _error_of(root_cause) from error
             raise
         finally:
             self._close()
 
-    def _verdict_on(self, error: BaseException) -> Verdict | None:
+    def _told_everyone(self, error: BaseException) -> RootCause | None:
         """Tell the others what has happened here, and return what is said of it everywhere, if that comes in time."""
         fault = self._fault(error)
         if self.leads:
             with self._changed:
-                self._jury.hear(fault, time.perf_counter())
+                self._analysis.hear(fault, time.perf_counter())
         else:
             self._send(LEAD, fault)
         deadline = time.perf_counter() + (self._timeout_s if fault.cause == "neighbour" else 0) + 4 * GRACE_S
         with self._changed:
-            while self._verdict is None and time.perf_counter() < deadline:
+            while self._root_cause is None and time.perf_counter() < deadline:
                 self._changed.wait(BEAT_S)
-            return self._verdict
+            return self._root_cause
 
     def _fault(self, error: BaseException) -> Fault:
         notes = tuple(getattr(error, "__notes__", ()))
@@ -242,7 +242,7 @@ class Session:
         except Exception as error:  # noqa: BLE001 - a thread that dies quietly would leave every rank waiting
             for connection in self._connections.values():
                 connection.break_off()
-            self._accept(Verdict(f"{self.here}: {type(error).__name__}: {one_line(error)}", (), 1))
+            self._accept(RootCause(f"{self.here}: {type(error).__name__}: {one_line(error)}", (), 1))
 
     def _serve_connections(self) -> None:
         next_beat_s = 0.0
@@ -255,7 +255,7 @@ class Session:
                 next_beat_s = now_s + BEAT_S
                 for rank in list(self._connections):
                     self._send(rank, Sign(self._doing.get(self.rank)))
-            self._judge(now_s)
+            self._decide(now_s)
             if os.getppid() != self._parent:  # the launcher has gone, and would leave this process behind
                 self._parent = os.getppid()
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -289,9 +289,9 @@ class Session:
                 case Pong(number, at_s):
                     self._pongs[number] = now_s, at_s
                 case Fault():
-                    self._jury.hear(message, now_s)
-                case Verdict():
-                    self._verdict = self._verdict or message
+                    self._analysis.hear(message, now_s)
+                case RootCause():
+                    self._root_cause = self._root_cause or message
             self._changed.notify_all()
 
     def _take_part(self, rank: int, part: Part) -> None:
@@ -310,36 +310,36 @@ class Session:
     def _lost(self, rank: int) -> None:
         """Blame a rank whose connection broke, and close that."""
         connection = self._connections.pop(rank)
-        fault = self._jury.fault_of(rank, "its process has ended without a word, or the connection to it broke")
+        fault = self._analysis.fault_of(rank, "its process has ended without a word, or the connection to it broke")
         connection.close()
         self._heard_s.pop(rank, None)
         if self.leads:
             with self._changed:
-                self._jury.hear(fault, time.perf_counter())
+                self._analysis.hear(fault, time.perf_counter())
         else:
-            self._accept(Verdict(self._jury.sentence_of(fault), (), 1))
+            self._accept(RootCause(self._analysis.sentence_of(fault), (), 1))
 
-    def _judge(self, now_s: float) -> None:
-        """On rank 0, find the verdict and spread it; elsewhere, give rank 0 up if it is silent."""
-        if self._verdict:
+    def _decide(self, now_s: float) -> None:
+        """On rank 0, find the root cause and spread it; elsewhere, give rank 0 up if it is silent."""
+        if self._root_cause:
             return
         if self.leads:
             with self._changed:
-                self._jury.note_silence(self._heard_s, now_s)
-                self._jury.note_standstill(self._doing, now_s)
-                verdict = self._jury.verdict(now_s)
-            if verdict:
+                self._analysis.note_silence(self._heard_s, now_s)
+                self._analysis.note_standstill(self._doing, now_s)
+                root_cause = self._analysis.root_cause(now_s)
+            if root_cause:
                 for rank in list(self._connections):
-                    self._send(rank, verdict)
-                self._accept(verdict)
+                    self._send(rank, root_cause)
+                self._accept(root_cause)
         elif now_s - self._heard_s.get(LEAD, now_s) > self._timeout_s:
             self._connections.pop(LEAD).close()
             reason = silence(now_s - self._heard_s[LEAD])
-            self._accept(Verdict(f"{self.members[LEAD]}: {reason} (seen from {self.here})", (), 1))
+            self._accept(RootCause(f"{self.members[LEAD]}: {reason} (seen from {self.here})", (), 1))
 
-    def _accept(self, verdict: Verdict) -> None:
+    def _accept(self, root_cause: RootCause) -> None:
         with self._changed:
-            self._verdict = self._verdict or verdict
+            self._root_cause = self._root_cause or root_cause
             self._changed.notify_all()
 
     def _close(self) -> None:
@@ -353,9 +353,9 @@ class Session:
             connection.close()
 
 
-def _error_of(verdict: Verdict) -> RunError | InputError:
-    kind = InputError if verdict.exit_code == InputError.exit_code else RunError
-    error = kind(verdict.sentence)
-    for note in verdict.notes:
+def _error_of(root_cause: RootCause) -> RunError | InputError:
+    kind = InputError if root_cause.exit_code == InputError.exit_code else RunError
+    error = kind(root_cause.sentence)
+    for note in root_cause.notes:
         error.add_note(note)
     return error
