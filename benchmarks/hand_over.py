@@ -22,16 +22,16 @@ import torch.distributed as dist
 from profiler.execution import TensorSpec
 from profiler.machine import settle, usable_cores
 from runtime.channels import (
-    Arena,
     Channel,
     Cut,
     GlooChannel,
     Meeting,
+    SharedMemory,
     SharedMemoryChannel,
-    arena_bytes,
-    doorbells,
+    channel_bytes,
     join,
     meeting_of,
+    notification_sockets,
     open_store,
 )
 
@@ -58,12 +58,12 @@ def main() -> None:
     for worker in workers:
         worker.start()
     for size in sizes:
-        arena, bells = Arena.create(arena_bytes(cut_of(size))), doorbells()
-        for (ours, _), bell, worker in zip(ends, bells, workers, strict=True):
-            send_handle(ours, arena.descriptor, worker.pid)
-            send_handle(ours, bell.fileno(), worker.pid)
-            bell.close()
-        arena.close()
+        memory, sockets = SharedMemory.create(channel_bytes(cut_of(size))), notification_sockets()
+        for (ours, _), notifications, worker in zip(ends, sockets, workers, strict=True):
+            send_handle(ours, memory.descriptor, worker.pid)
+            send_handle(ours, notifications.fileno(), worker.pid)
+            notifications.close()
+        memory.close()
     times: dict[int, dict[str, list[float]]] = ends[0][0].recv()
     for worker in workers:
         worker.join()
@@ -98,12 +98,12 @@ def serve(control: Connection, place: tuple[int, int], meeting: Meeting, sizes: 
     times: dict[int, dict[str, list[float]]] = {size: {name: [] for name in CHANNELS} for size in sizes}
     for size in sizes:
         cut = cut_of(size)
-        arena, bell = Arena(recv_handle(control)), socket.socket(fileno=recv_handle(control))
+        memory, notifications = SharedMemory(recv_handle(control)), socket.socket(fileno=recv_handle(control))
         ends: dict[str, Channel] = {
-            "shm": SharedMemoryChannel(arena, cut, bell),
+            "shm": SharedMemoryChannel(memory, cut, notifications),
             "gloo": GlooChannel(cut, [1 - rank], range(rounds + 2), behind=rank == 0),
         }
-        arena.close()
+        memory.close()
         for channel in ends.values():
             channel.blank_activations()
             channel.blank_gradients()

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from runtime.channels.channel import Channel, Cut
     from runtime.channels.gloo import GlooChannel, blaming_the_neighbour, join, meeting_of, open_store, replicas_of
     from runtime.channels.rendezvous import Meeting
-    from runtime.channels.shared_memory import Arena
-    from runtime.channels.shm import SharedMemoryChannel, arena_bytes, doorbells
+    from runtime.channels.shared_memory import SharedMemory
+    from runtime.channels.shm import SharedMemoryChannel, channel_bytes, notification_sockets
 else:
     __getattr__ = on_demand(__name__)

@@ -9,18 +9,18 @@ import os
 from runtime.errors import RunError
 
 
-class Arena:
+class SharedMemory:
     """A piece of memory that processes share by its file descriptor."""
 
     def __init__(self, descriptor: int) -> None:
-        """Map the memory behind ``descriptor``, which this arena closes."""
+        """Map the memory behind ``descriptor``, which this memory closes."""
         self.descriptor = descriptor
         size = os.fstat(descriptor).st_size
         self.memory = mmap.mmap(descriptor, size) if size else memoryview(bytearray())
 
     @classmethod
-    def create(cls, size: int) -> "Arena":
-        """Return a new arena of ``size`` bytes, all zero.
+    def create(cls, size: int) -> "SharedMemory":
+        """Return a new memory of ``size`` bytes, all zero.
 
         Raises:
             RunError: The kernel has none.

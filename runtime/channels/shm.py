@@ -1,6 +1,6 @@
 """The channel in shared memory: the sender copies once, the receiver computes in place.
 
-Both ends map one anonymous arena, which has a ring for either direction. A socket says which minibatch is there; it
+Both ends map one anonymous memory, which has a ring for either direction. A socket says which minibatch is there; it
 also tells when the neighbour has gone, for a process that ends, however that is, closes its sockets.
 """
 
@@ -12,19 +12,19 @@ from torch import Tensor
 
 from runtime.channels.channel import Cut
 from runtime.channels.ring import Ring, ring_bytes
-from runtime.channels.shared_memory import Arena
+from runtime.channels.shared_memory import SharedMemory
 from runtime.errors import NeighbourGone
 
 _NUMBER = struct.Struct("<q")
 _GONE = "a neighbouring stage has gone"
 
 
-def arena_bytes(cut: Cut) -> int:
+def channel_bytes(cut: Cut) -> int:
     """Return how much memory the channel over a cut takes."""
     return ring_bytes(cut.values, cut.activation_slots) + ring_bytes(cut.gradients, cut.gradient_slots)
 
 
-def doorbells() -> tuple[socket.socket, socket.socket]:
+def notification_sockets() -> tuple[socket.socket, socket.socket]:
     """Return the two ends of a connection that keeps messages apart."""
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
@@ -32,12 +32,12 @@ def doorbells() -> tuple[socket.socket, socket.socket]:
 class SharedMemoryChannel:
     """One stage's end."""
 
-    def __init__(self, arena: Arena, cut: Cut, bell: socket.socket) -> None:
-        """Lay the two rings over ``arena``."""
-        self._activations = Ring(arena.memory, 0, cut.values, cut.activation_slots)
+    def __init__(self, memory: SharedMemory, cut: Cut, notifications: socket.socket) -> None:
+        """Lay the two rings over ``memory``."""
+        self._activations = Ring(memory.memory, 0, cut.values, cut.activation_slots)
         behind = ring_bytes(cut.values, cut.activation_slots)
-        self._gradients = Ring(arena.memory, behind, cut.gradients, cut.gradient_slots)
-        self._bell = bell
+        self._gradients = Ring(memory.memory, behind, cut.gradients, cut.gradient_slots)
+        self._notifications = notifications
 
     def send_activations(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
         """Copy a minibatch's activations into their slot and say so."""
@@ -69,17 +69,17 @@ class SharedMemoryChannel:
 
     def close(self) -> None:
         """Close the socket; the memory goes with the last tensor that lives in it."""
-        self._bell.close()
+        self._notifications.close()
 
     def _ring(self, minibatch: int) -> None:
         try:
-            self._bell.send(_NUMBER.pack(minibatch))
+            self._notifications.send(_NUMBER.pack(minibatch))
         except OSError as error:
             raise NeighbourGone(_GONE) from error
 
     def _wait(self, minibatch: int) -> None:
         try:
-            message = self._bell.recv(_NUMBER.size)
+            message = self._notifications.recv(_NUMBER.size)
         except OSError as error:
             raise NeighbourGone(_GONE) from error
         if not message:

@@ -145,7 +145,7 @@ def _job(options: argparse.Namespace, config: Config, request: "Request", path: 
 def _begun(options: argparse.Namespace, config: Config, request: "Request", schemes: Schemes) -> "Comparison":
     """Return a comparison in which nothing has run yet: plan all partitions."""
     from optimizer.planning import spaced_splits
-    from runtime.compare import Baselines, begun
+    from runtime.compare import Baselines, new_comparison
 
     planner = planner_of(options, config)
     left_out: list[str] = []
@@ -160,7 +160,7 @@ def _begun(options: argparse.Namespace, config: Config, request: "Request", sche
     schedule = schedule_of(request.schedule, request.num_stages, request.minibatches, request.flush_every or 1)
     plans = {name: scheduled(plan, schedule) for name, plan in plans.items()}
     baselines = Baselines(config, _reference(plans), request.cores).rows if request.baselines else ()
-    return begun(request, plans, planner.profile, baselines, left_out)
+    return new_comparison(request, plans, planner.profile, baselines, left_out)
 
 
 def _reference(plans: Mapping[str, Plan]) -> Plan:
@@ -190,13 +190,13 @@ def _carry_out_all(jobs: list[_Job], options: argparse.Namespace) -> list[_Job]:
 
 def _carry_out(job: _Job, pool: "WorkerPool", options: argparse.Namespace, later_s: float) -> "Comparison":
     """Do what is missing of one comparison; others take about ``later_s`` after it."""
-    from runtime.compare import Baselines, compare, set_aside, steps, typed
+    from runtime.compare import Baselines, command_line, compare, set_aside, steps
     from runtime.report import board
 
     comparison, config = job.comparison, job.config
     if not any(steps(comparison)):
         return comparison
-    comparison = replace(comparison, command=typed())
+    comparison = replace(comparison, command=command_line())
     plans = {part.name: part.plan for part in comparison.partitions}
     baselines: Baselines | None = (
         Baselines(config, _reference(plans), comparison.cores) if comparison.baselines else None

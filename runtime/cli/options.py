@@ -74,7 +74,7 @@ def channel(text: str) -> ChannelName:
     raise argparse.ArgumentTypeError(f"'{text}' is no channel{untested}: use {' or '.join(CHANNELS)}")
 
 
-def settings_of(options: argparse.Namespace, config: Config, *, witness: bool = False) -> "Settings":
+def settings_of(options: argparse.Namespace, config: Config, *, record_digests: bool = False) -> "Settings":
     """Return how plans of ``config`` are to be run.
 
     Raises:
@@ -94,7 +94,7 @@ def settings_of(options: argparse.Namespace, config: Config, *, witness: bool = 
         data=options.data or config.data,
         vocabulary=config.vocabulary,
         on_nan=options.on_nan,
-        witness=witness,
+        record_digests=record_digests,
     )
 
 

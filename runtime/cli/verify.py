@@ -64,7 +64,7 @@ def _verified(
     from profiler.machine import settled
     from runtime.verify import show_verification, verify
 
-    settings = settings_of(options, config, witness=True)
+    settings = settings_of(options, config, record_digests=True)
     width = flush_width(settings.schedule, settings.flush_every)
     minibatches = options.batches or max(MINIBATCHES, 2 * (width or 0) + 1)
     if session:

@@ -1,6 +1,6 @@
 """What ranks say to each other beside the pipeline, and a connection that carries it: framed msgpack over TCP.
 
-The pipeline's tensors go over gloo; this is for all else: meeting, signs of life, facts that must agree, results. What
+The pipeline's tensors go over gloo; this is for all else: meeting, heartbeat, facts that must agree, results. What
 comes in is decoded as one of these messages or refused, so a stranger's bytes do no harm.
 """
 
@@ -61,27 +61,27 @@ class Doing(msgspec.Struct, frozen=True):
     doing: str
 
 
-class Sign(msgspec.Struct, frozen=True, tag=True):
-    """A sign of life."""
+class Heartbeat(msgspec.Struct, frozen=True, tag=True):
+    """A heartbeat."""
 
     doing: Doing | None
 
 
-class Part(msgspec.Struct, frozen=True, tag=True):
+class Contribution(msgspec.Struct, frozen=True, tag=True):
     """What a rank has to contribute to a topic."""
 
     topic: str
     content: bytes
 
 
-class Whole(msgspec.Struct, frozen=True, tag=True):
+class Gathered(msgspec.Struct, frozen=True, tag=True):
     """What all ranks have contributed to a topic, in their order."""
 
     topic: str
     contents: tuple[bytes, ...]
 
 
-class Piece(msgspec.Struct, frozen=True, tag=True):
+class Chunk(msgspec.Struct, frozen=True, tag=True):
     """A piece of memory that rank 0 puts together."""
 
     offset: int
@@ -118,7 +118,7 @@ class RootCause(msgspec.Struct, frozen=True, tag=True):
     exit_code: int
 
 
-Message = Hello | Roster | Sign | Part | Whole | Piece | Ping | Pong | Fault | RootCause
+Message = Hello | Roster | Heartbeat | Contribution | Gathered | Chunk | Ping | Pong | Fault | RootCause
 
 
 class Connection:

@@ -1,6 +1,6 @@
 """The ranks of one run, as each of them sees the others: they exchange facts, watch each other, and end together.
 
-Every rank has a connection to rank 0. A thread serves the connections whatever the rank is at: it sends signs of life,
+Every rank has a connection to rank 0. A thread serves the connections whatever the rank is at: it sends heartbeats,
 answers for the clock, and takes in what comes. Once a rank fails, or is silent for too long, the root cause that rank 0
 finds reaches everyone, and whatever a rank is waiting for ends with it.
 """
@@ -18,27 +18,27 @@ import msgspec
 from profiler.errors import StageplanError, one_line
 from runtime.channels import Meeting
 from runtime.cluster.protocol import (
+    Chunk,
     Connection,
+    Contribution,
     Doing,
     Fault,
+    Gathered,
+    Heartbeat,
     Member,
     Message,
-    Part,
-    Piece,
     Ping,
     Pong,
     RootCause,
-    Sign,
-    Whole,
 )
 from runtime.cluster.root_cause import GRACE_S, RootCauseAnalysis, silence
 from runtime.errors import Ended, InputError, NeighbourGone, RunError
 from runtime.worker import Progress
 
 BEAT_S = 0.25
-"""How often a rank gives a sign of life."""
+"""How often a rank gives a heartbeat."""
 LEAD = 0
-PIECE_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 20
 FINISH_S = 2.0
 """How long the last messages may take to arrive."""
 PINGS = 30
@@ -80,8 +80,8 @@ class Session:
         self._root_cause: RootCause | None = None
         self._told: StageplanError | None = None
         self._changed = threading.Condition()
-        self._parts: dict[str, dict[int, bytes]] = {}
-        self._wholes: dict[str, tuple[bytes, ...]] = {}
+        self._contributions: dict[str, dict[int, bytes]] = {}
+        self._gathered: dict[str, tuple[bytes, ...]] = {}
         self._memory: memoryview | None = None
         self._pongs: dict[int, tuple[float, float]] = {}
         self._doing: dict[int, Doing] = {}
@@ -132,11 +132,11 @@ class Session:
             RunError, InputError: As ``look``.
         """
         if self.leads:
-            self._take_part(self.rank, Part(topic, content))
+            self._take_contribution(self.rank, Contribution(topic, content))
         else:
-            self._send(LEAD, Part(topic, content))
-        self._wait_for(lambda: topic in self._wholes)
-        return self._wholes[topic]
+            self._send(LEAD, Contribution(topic, content))
+        self._wait_for(lambda: topic in self._gathered)
+        return self._gathered[topic]
 
     def put_together(self, topic: str, memory: memoryview, regions: Sequence[tuple[int, int]]) -> None:
         """Copy regions (offset, bytes) of every other rank's ``memory`` to where they lie in rank 0's.
@@ -149,10 +149,10 @@ class Session:
         self.all_gather(f"{topic}: room", b"")
         if not self.leads:
             for offset, size in regions:
-                for start in range(offset, offset + size, PIECE_BYTES):
-                    end = min(start + PIECE_BYTES, offset + size)
+                for start in range(offset, offset + size, CHUNK_BYTES):
+                    end = min(start + CHUNK_BYTES, offset + size)
                     self.look()
-                    self._send(LEAD, Piece(start, bytes(memory[start:end])))
+                    self._send(LEAD, Chunk(start, bytes(memory[start:end])))
         self.all_gather(f"{topic}: there", b"")
         self._memory = None
 
@@ -254,7 +254,7 @@ class Session:
             if now_s >= next_beat_s:
                 next_beat_s = now_s + BEAT_S
                 for rank in list(self._connections):
-                    self._send(rank, Sign(self._doing.get(self.rank)))
+                    self._send(rank, Heartbeat(self._doing.get(self.rank)))
             self._decide(now_s)
             if os.getppid() != self._parent:  # the launcher has gone, and would leave this process behind
                 self._parent = os.getppid()
@@ -269,13 +269,13 @@ class Session:
         now_s = time.perf_counter()
         self._heard_s[rank] = now_s
         match message:
-            case Sign(doing):
+            case Heartbeat(doing):
                 self._doing |= {rank: doing} if doing else {}
             case Ping(number):
                 self._send(rank, Pong(number, time.perf_counter()))
-            case Part():
-                self._take_part(rank, message)
-            case Piece(offset, content):
+            case Contribution():
+                self._take_contribution(rank, message)
+            case Chunk(offset, content):
                 assert self._memory is not None
                 self._memory[offset : offset + len(content)] = content
             case _:
@@ -284,8 +284,8 @@ class Session:
     def _note(self, message: Message, now_s: float) -> None:
         with self._changed:
             match message:
-                case Whole(topic, contents):
-                    self._wholes[topic] = contents
+                case Gathered(topic, contents):
+                    self._gathered[topic] = contents
                 case Pong(number, at_s):
                     self._pongs[number] = now_s, at_s
                 case Fault():
@@ -294,17 +294,17 @@ class Session:
                     self._root_cause = self._root_cause or message
             self._changed.notify_all()
 
-    def _take_part(self, rank: int, part: Part) -> None:
+    def _take_contribution(self, rank: int, part: Contribution) -> None:
         with self._changed:
-            parts = self._parts.setdefault(part.topic, {})
+            parts = self._contributions.setdefault(part.topic, {})
             parts[rank] = part.content
             if len(parts) < self.size:
                 return
-            whole = Whole(part.topic, tuple(parts[one] for one in range(self.size)))
+            whole = Gathered(part.topic, tuple(parts[one] for one in range(self.size)))
         for other in list(self._connections):
             self._send(other, whole)
         with self._changed:
-            self._wholes[part.topic] = whole.contents
+            self._gathered[part.topic] = whole.contents
             self._changed.notify_all()
 
     def _lost(self, rank: int) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from statistics import mean
 
 from runtime.compare.comparison import Audit, PartitionComparison, SplitAudit
-from runtime.compare.ranking import agreement
+from runtime.compare.ranking import spearman
 
 GOOD, FAIR = 0.05, 0.10
 ORDERED = 0.9
@@ -36,7 +36,7 @@ def audit(partitions: Sequence[PartitionComparison], batch_size: int, *, compara
         return Audit(mean_absolute_error=None, spearman=None, splits=(), verdict=f"There is nothing to audit: {why}.")
     splits = tuple(_split(part, batch_size) for part in ran)
     off = mean(abs(split.error) for split in splits)
-    order = agreement(
+    order = spearman(
         [part.predicted_throughput_samples_per_s for part in ran],
         [part.throughput_samples_per_s.median for part in ran if part.throughput_samples_per_s],
     )

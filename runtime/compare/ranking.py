@@ -52,7 +52,7 @@ def tied(ratio: Spread | None) -> bool:
     return ratio is not None and len(ratio.runs) > 1 and ratio.low <= 1 <= ratio.high
 
 
-def ranks(found: Mapping[str, Rounds]) -> dict[str, int]:
+def ranks_with_ties(found: Mapping[str, Rounds]) -> dict[str, int]:
     """Return the rank of each contender that ran, 1 for the fastest."""
     medians = {name: spread.median for name, rounds in found.items() if (spread := spread_of(list(rounds.values())))}
     ordered = sorted(medians, key=lambda name: (-medians[name], name))
@@ -66,7 +66,7 @@ def ranks(found: Mapping[str, Rounds]) -> dict[str, int]:
     return given
 
 
-def agreement(one: Sequence[float], other: Sequence[float]) -> float | None:
+def spearman(one: Sequence[float], other: Sequence[float]) -> float | None:
     """Return Spearman's rank correlation; None for fewer than ``FEWEST`` pairs, or where either side is one value."""
     from scipy import stats
 

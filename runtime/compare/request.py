@@ -57,7 +57,7 @@ def difference(found: Comparison, request: Request) -> str:
     return f"that one was measured elsewhere: {'; '.join(others)}" if others else ""
 
 
-def begun(
+def new_comparison(
     request: Request,
     plans: Mapping[str, Plan],
     profile: Profile,
@@ -100,7 +100,7 @@ def begun(
         reference=OPTIMIZED if OPTIMIZED in plans else names[0],
         machine=this_machine(),
         began_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=typed(),
+        command=command_line(),
         doubts=tuple(doubts(profile)),
         layers=tuple(
             LayerCost(
@@ -122,7 +122,7 @@ def begun(
     )
 
 
-def typed() -> str:
+def command_line() -> str:
     """Return the command that was typed."""
     return shlex.join(["python", "-m", "runtime", *sys.argv[1:]])
 

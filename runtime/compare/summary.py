@@ -7,7 +7,7 @@ from statistics import median
 from optimizer.plan import Plan
 from runtime.compare.audit import audit
 from runtime.compare.comparison import BaselineComparison, Comparison, PartitionComparison, StageComparison
-from runtime.compare.ranking import Rounds, ranks, ratio_of, rounds_of, spread_of
+from runtime.compare.ranking import Rounds, ranks_with_ties, ratio_of, rounds_of, spread_of
 from runtime.compare.records import RunRecord, StageMeasurement
 
 
@@ -16,7 +16,7 @@ def summarised(comparison: Comparison, runs: Sequence[RunRecord]) -> Comparison:
     ran = {part.name: part.same_as or part.name for part in comparison.partitions}
     main = {name: rounds_of(runs, name) for name in (*ran.values(), *(one.row for one in comparison.baselines))}
     reference = ran[comparison.reference]
-    places = ranks({name: main[name] for name in ran.values()})
+    places = ranks_with_ties({name: main[name] for name in ran.values()})
     partitions = tuple(_partition(part, runs, main[ran[part.name]], main[reference]) for part in comparison.partitions)
     partitions = tuple(replace(part, rank=places.get(ran[part.name])) for part in partitions)
     return replace(

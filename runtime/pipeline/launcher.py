@@ -1,6 +1,6 @@
 """Run plans: build the model once, hand each stage its slice, run the schedule, and gather what happened.
 
-The initial weights lie in one shared arena for as long as the model is being compared; every run starts from them, so
+The initial weights lie in one shared memory for as long as the model is being compared; every run starts from them, so
 all partitions begin alike.
 """
 
@@ -28,15 +28,15 @@ from optimizer.schedule import (
 from profiler.execution import Captured, Segment, fill, slot_bytes, slot_offsets, slot_tensors, spec_of
 from profiler.profile import INPUT
 from profiler.settings import UpdateRule
-from runtime.channels import Arena, Cut, Meeting, arena_bytes, doorbells
+from runtime.channels import Cut, Meeting, SharedMemory, channel_bytes, notification_sockets
 from runtime.cluster import all_reports, placed, reading
 from runtime.errors import InputError
 from runtime.pipeline.memory_check import available_bytes, refuse_too_little_memory
-from runtime.pipeline.outcome import losses_of, result_of, testimonies_of
+from runtime.pipeline.outcome import digests_by_stage, losses_of, result_of
 from runtime.pipeline.stages import slices
 from runtime.results import ChannelName, RunResult
 from runtime.supervisor import Watch, WorkerPool
-from runtime.worker import DataSpec, Export, Go, Load, OnNan, Testimony, Unload, refuse_other_data
+from runtime.worker import DataSpec, Export, Go, Load, MinibatchDigests, OnNan, Unload, refuse_other_data
 
 if TYPE_CHECKING:
     from runtime.cluster import Session
@@ -50,7 +50,7 @@ class Settings:
         flush_every: Minibatches an update, where the schedule flushes.
         data: ``package.module:factory`` of the user's own data; synthetic without one.
         vocabulary: Synthetic inputs are whole numbers below it; 0 for floats.
-        witness: Whether stages keep digests of gradients and buffers.
+        record_digests: Whether stages keep digests of gradients and buffers.
     """
 
     rule: UpdateRule
@@ -61,7 +61,7 @@ class Settings:
     data: str = ""
     vocabulary: int = 0
     on_nan: OnNan = "stop"
-    witness: bool = False
+    record_digests: bool = False
 
 
 class Launcher:
@@ -69,7 +69,7 @@ class Launcher:
 
     Attributes:
         session: The ranks that run the plan together, each a stage; None where all stages are here.
-        testimonies: Of each stage of the last run, if they are kept.
+        minibatch_digests: Of each stage of the last run, if they are kept.
         checksums: Of the last run's minibatches, if they came from a loader.
         diverged: Whether any run had a loss that was no finite number.
     """
@@ -85,12 +85,12 @@ class Launcher:
         """Move the model's parameters and buffers to shared memory; the model keeps only their shapes."""
         self.captured, self.pool, self.settings, self._watch, self.session = captured, pool, settings, watch, session
         self._rounds = 0
-        self.testimonies: list[tuple[Testimony, ...]] = []
+        self.minibatch_digests: list[tuple[MinibatchDigests, ...]] = []
         self.diverged = False
         self.checksums: tuple[int, ...] = ()
         state = _state(captured)
         self._specs = tuple(spec_of(path, tensor) for path, tensor in state.items())
-        self._weights = Arena.create(slot_bytes(self._specs))
+        self._weights = SharedMemory.create(slot_bytes(self._specs))
         fill(self._initial(), [tensor.detach() for tensor in state.values()])
         _to_meta(captured.model)
         self._own: set[str] = set()
@@ -155,7 +155,7 @@ class Launcher:
         if self.session:
             found = all_reports(self.session, self._topic("reports"), found)
         reports = [one.report for one in found]
-        self.testimonies = testimonies_of(schedule.layout, reports)
+        self.minibatch_digests = digests_by_stage(schedule.layout, reports)
         self.checksums = max((report.checksums for report in reports), key=len)
         for report in reports:
             refuse_other_data(self.data_spec(schedule.minibatches), self.checksums, report.checksums)
@@ -167,7 +167,7 @@ class Launcher:
 
         Where other ranks have stages, only rank 0 gets theirs; on the others those are as they were before training.
         """
-        target = Arena.create(slot_bytes(self._specs))
+        target = SharedMemory.create(slot_bytes(self._specs))
         tensors = slot_tensors(target.memory, 0, self._specs)
         fill(tensors, self._initial())  # which no layer uses stays as it was
         try:
@@ -249,7 +249,7 @@ class Launcher:
             raise InputError(f"the plan has a stage on {most} ranks and there are {minibatches} minibatches; add some")
 
     def _own_regions(self) -> list[tuple[int, int]]:
-        """Return where the stages that are here keep what they train, in the arena of all weights: offset and bytes."""
+        """Return where the stages that are here keep what they train in the memory of all weights: offset and bytes."""
         starts = slot_offsets(0, self._specs)
         return [(start, spec.bytes) for spec, start in zip(self._specs, starts, strict=True) if spec.name in self._own]
 
@@ -265,12 +265,12 @@ class Launcher:
         here = [segments[layout.stage_of(rank)] for rank in self.pool.ranks if layout.replica_of(rank) == 0]
         self._own = {path for segment in here for path in (*segment.parameters, *segment.constants)}
         shared = self.settings.channel == "shm"
-        arenas: list[Arena] = []
-        bells: list[tuple[socket.socket, socket.socket]] = []
+        memories: list[SharedMemory] = []
+        sockets: list[tuple[socket.socket, socket.socket]] = []
         try:
             for cut in cuts if shared else []:
-                arenas.append(Arena.create(arena_bytes(cut)))
-                bells.append(doorbells())
+                memories.append(SharedMemory.create(channel_bytes(cut)))
+                sockets.append(notification_sockets())
             for at, rank in enumerate(self.pool.ranks):
                 stage = layout.stage_of(rank)
                 load = Load(
@@ -289,21 +289,21 @@ class Launcher:
                     rule=self.settings.rule,
                     data=self.data_spec(schedule.minibatches),
                     on_nan=self.settings.on_nan,
-                    witness=self.settings.witness,
+                    record_digests=self.settings.record_digests,
                 )
                 descriptors = [self._weights.descriptor]
                 if stage and shared:
-                    descriptors += [arenas[stage - 1].descriptor, bells[stage - 1][1].fileno()]
+                    descriptors += [memories[stage - 1].descriptor, sockets[stage - 1][1].fileno()]
                 if stage < last and shared:
-                    descriptors += [arenas[stage].descriptor, bells[stage][0].fileno()]
+                    descriptors += [memories[stage].descriptor, sockets[stage][0].fileno()]
                 self.pool.tell(at, load, tuple(descriptors))
         finally:
             # The stages hold their own copies; with ours closed, a stage that dies is noticed by its neighbours.
-            for arena in arenas:
-                arena.close()
-            for pair in bells:
-                for bell in pair:
-                    bell.close()
+            for memory in memories:
+                memory.close()
+            for pair in sockets:
+                for notifications in pair:
+                    notifications.close()
 
 
 def schedule_for(plan: Plan, name: ScheduleName, minibatches: int, flush_every: int) -> Schedule:

@@ -12,7 +12,7 @@ from profiler.machine import this_machine
 from profiler.measure import foreign_load
 from profiler.settings import UpdateRule
 from runtime.results import ChannelName, RunResult, StageRun
-from runtime.worker import Report, StageReport, Testimony
+from runtime.worker import MinibatchDigests, Report, StageReport
 
 T = TypeVar("T")
 
@@ -61,10 +61,11 @@ def losses_of(layout: RankLayout, reports: Sequence[Report]) -> list[float]:
     return _in_turn([reports[rank].losses for rank in layout.ranks(layout.stages - 1)])
 
 
-def testimonies_of(layout: RankLayout, reports: Sequence[Report]) -> list[tuple[Testimony, ...]]:
-    """Return each stage's testimonies in the order of the minibatches."""
+def digests_by_stage(layout: RankLayout, reports: Sequence[Report]) -> list[tuple[MinibatchDigests, ...]]:
+    """Return each stage's minibatch_digests in the order of the minibatches."""
     return [
-        tuple(_in_turn([reports[rank].testimonies for rank in layout.ranks(stage)])) for stage in range(layout.stages)
+        tuple(_in_turn([reports[rank].minibatch_digests for rank in layout.ranks(stage)]))
+        for stage in range(layout.stages)
     ]
 
 

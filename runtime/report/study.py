@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from profiler.settings import configs_folder, convert, read_mapping
-from runtime.compare import Comparison, agreement
+from runtime.compare import Comparison, spearman
 
 SIZES = "batch_sizes"
 STAGES, IMAGE = 4, (3, 128, 128)
@@ -34,13 +34,13 @@ class Beside:
     """The study's column for one model and batch size beside our comparison.
 
     Attributes:
-        measured_agreement: Spearman rank correlation of the study's times and our makespans; None for too few rows.
-        predicted_agreement: Likewise with our predictions.
+        measured_spearman: Spearman rank correlation of the study's times and our makespans; None for too few rows.
+        predicted_spearman: Likewise with our predictions.
     """
 
     rows: tuple[Row, ...]
-    measured_agreement: float | None
-    predicted_agreement: float | None
+    measured_spearman: float | None
+    predicted_spearman: float | None
 
 
 def beside_the_study(comparison: Comparison) -> Beside | None:
@@ -65,7 +65,7 @@ def beside_the_study(comparison: Comparison) -> Beside | None:
         )
         for name in sorted(common, key=theirs.__getitem__)
     )
-    return Beside(rows, _agreement(theirs, ours), _agreement(theirs, predicted))
+    return Beside(rows, _spearman(theirs, ours), _spearman(theirs, predicted))
 
 
 def _column(comparison: Comparison) -> dict[str, float]:
@@ -85,6 +85,6 @@ def _places(times: Mapping[str, float]) -> dict[str, int]:
     return {name: 1 + ordered.index(time_s) for name, time_s in times.items()}
 
 
-def _agreement(theirs: Mapping[str, float], ours: Mapping[str, float]) -> float | None:
+def _spearman(theirs: Mapping[str, float], ours: Mapping[str, float]) -> float | None:
     names = [name for name in theirs if name in ours]
-    return agreement([theirs[name] for name in names], [ours[name] for name in names])
+    return spearman([theirs[name] for name in names], [ours[name] for name in names])

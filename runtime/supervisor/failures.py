@@ -1,7 +1,7 @@
 """Tell which stage is at fault, and put it into words: the first cause, what it was doing, and what only followed.
 
-A stage that raises says so itself. One that dies leaves its exit code and its black box. One that hangs is found by its
-black box: it has been at one action for longer than the stall timeout allows, while a stage that waits for a neighbour
+A stage that raises says so itself. One that dies leaves its exit code and its status. One that hangs is found by its
+status: it has been at one action for longer than the stall timeout allows, while a stage that waits for a neighbour
 is never at fault as long as another one works. Where all wait, the one whose process is stopped is at fault.
 """
 

@@ -188,7 +188,7 @@ class WorkerPool:
                 else:
                     answers[stage] = message
             if not failures:
-                progress = [one.box.read() for one in self._workers]
+                progress = [one.status.read() for one in self._workers]
                 for seen_by in (self._look, watch):
                     if seen_by:
                         seen_by(progress)
@@ -219,7 +219,7 @@ class WorkerPool:
             for one in self._workers:
                 one.process.join()
                 one.process.close()
-                one.box.close()
+                one.status.close()
             self._workers, self._store = [], None
 
     def _ready(self, pending: Sequence[int], answered: Sequence[int]) -> list[int]:
@@ -239,8 +239,8 @@ class WorkerPool:
             pass
         one.process.join(GRACE_S)
         if one.process.is_alive():  # and stuck halfway through a message
-            return hang(one.pid, one.box.read(), at_s)
-        return death(one.process.exitcode, one.box.read().doing, at_s)
+            return hang(one.pid, one.status.read(), at_s)
+        return death(one.process.exitcode, one.status.read().doing, at_s)
 
     def _hang(self, progress: dict[int, Progress], patience: Sequence[float]) -> dict[int, Failed]:
         now_s = time.perf_counter()
@@ -259,10 +259,10 @@ class WorkerPool:
         stack = failed.stack
         if not stack and failed.cause == "stage":
             patience = 0.0
-            if one.process.is_alive() and one.box.read().phase != Phase.IDLE:
+            if one.process.is_alive() and one.status.read().phase != Phase.IDLE:
                 os.kill(one.pid, signal.SIGUSR1)
                 patience = GRACE_S
-            stack = one.box.stacks(patience)
+            stack = one.status.stacks(patience)
         return Suspect(self._describe(self.ranks[stage]), one.core, failed, stack)
 
 

@@ -1,4 +1,4 @@
-"""One stage's process as its parent holds it: the process, the line to it, its core, its black box."""
+"""One stage's process as its parent holds it: the process, the line to it, its core, its status."""
 
 import contextlib
 import math
@@ -12,7 +12,7 @@ from multiprocessing.context import SpawnProcess
 from multiprocessing.reduction import send_handle
 
 from runtime.errors import RunError
-from runtime.worker import BlackBox, entry
+from runtime.worker import StageStatus, entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class StageProcess:
     process: SpawnProcess
     control: Connection
     core: int
-    box: BlackBox
+    status: StageStatus
 
     @property
     def pid(self) -> int:
@@ -30,9 +30,9 @@ class StageProcess:
         return self.process.pid or 0
 
     def hand_over(self) -> None:
-        """Give the process its black box; one that has died already is found by its end."""
+        """Give the process its status; one that has died already is found by its end."""
         with contextlib.suppress(OSError):
-            for descriptor in self.box.descriptors:
+            for descriptor in self.status.descriptors:
                 send_handle(self.control, descriptor, self.pid)
 
 
@@ -46,7 +46,7 @@ def started(stage: int, core: int, patience_s: float) -> StageProcess:
     """
     context = multiprocessing.get_context("spawn")
     try:
-        box = BlackBox.create()
+        status = StageStatus.create()
         ours, theirs = context.Pipe()
         process = context.Process(
             target=entry.main, args=(theirs, core, os.getpid()), name=f"stageplan-stage-{stage}", daemon=True
@@ -60,4 +60,4 @@ def started(stage: int, core: int, patience_s: float) -> StageProcess:
     with socket.socket(fileno=os.dup(ours.fileno())) as line:
         for direction in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
             line.setsockopt(socket.SOL_SOCKET, direction, struct.pack("@ll", math.ceil(patience_s), 0))
-    return StageProcess(process, ours, core, box)
+    return StageProcess(process, ours, core, status)

@@ -14,7 +14,7 @@ from profiler.files import from_json, to_json
 from runtime.pipeline import Launcher
 from runtime.results import Digests, PartitionVerification, RunResult
 from runtime.verify.replay import Recurrence, Replay, Trained
-from runtime.worker import Testimony, digest_of_all, digests, feed_of, refuse_other_data
+from runtime.worker import MinibatchDigests, digest_of_all, digests, feed_of, refuse_other_data
 
 
 def verify(
@@ -37,14 +37,14 @@ def verify(
     """
     launcher.load(plan, minibatches)
     result = launcher.go()
-    state, testimonies = launcher.state(), launcher.testimonies
+    state, minibatch_digests = launcher.state(), launcher.minibatch_digests
     launcher.unload()
     advance()
     session, said = launcher.session, b""
     if session is None or session.leads:  # where several ranks have run the plan, the first has what all have trained
         with redirect_stdout(sys.stderr):  # what user code prints is no result
             trained = replayed(plan, launcher, minibatches, advance)
-        difference = next(_differences(launcher.captured, result, testimonies, state, trained), None)
+        difference = next(_differences(launcher.captured, result, minibatch_digests, state, trained), None)
         found = PartitionVerification(
             name=name,
             cuts=plan.cuts,
@@ -80,14 +80,14 @@ def replayed(plan: Plan, launcher: Launcher, minibatches: int, advance: Callable
 def _differences(
     captured: Captured,
     result: RunResult,
-    testimonies: Sequence[Sequence[Testimony]],
+    minibatch_digests: Sequence[Sequence[MinibatchDigests]],
     state: Mapping[str, Tensor],
     trained: Trained,
 ) -> Iterator[str]:
     """Yield what differs, earliest minibatch first, and within one in the order in which it is computed."""
     for minibatch, (ours, theirs) in enumerate(zip(result.losses, trained.losses, strict=True)):
-        replayed_here = trained.testimonies[minibatch]
-        pairs = [(rows[minibatch], known) for rows, known in zip(testimonies, replayed_here, strict=True)]
+        replayed_here = trained.minibatch_digests[minibatch]
+        pairs = [(rows[minibatch], known) for rows, known in zip(minibatch_digests, replayed_here, strict=True)]
         for said, known in pairs:
             yield from _first(captured, said.buffers, known.buffers, minibatch, "buffer")
         if ours != (theirs if math.isfinite(theirs) else None):  # as a result has it

@@ -28,7 +28,7 @@ from optimizer.schedule import ScheduleName, flush_width
 from profiler.execution import Attribute, Captured, Operation, Ref, layer_seed, loss, write_next
 from profiler.profile import INPUT
 from profiler.settings import UpdateRule
-from runtime.worker import Feed, Testimony, digests
+from runtime.worker import Feed, MinibatchDigests, digests
 
 Values = dict[str, Any]
 
@@ -40,7 +40,7 @@ class Trained:
     losses: list[float]
     weights: dict[str, Tensor]
     buffers: dict[str, Tensor]
-    testimonies: list[list[Testimony]]
+    minibatch_digests: list[list[MinibatchDigests]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +121,7 @@ class Replay:
 
     def run(self, feed: Feed, seed: int, advance: Callable[[], None]) -> Trained:
         """Train for the recurrence's minibatches; ``advance`` is called after each."""
-        losses, testimonies = [], []
+        losses, minibatch_digests = [], []
         replicated = max(self.recurrence.replicas) > 1
         sums: dict[str, Tensor] = {}
         for minibatch in range(self.recurrence.minibatches):
@@ -129,7 +129,7 @@ class Replay:
             for path, gradient in found.items():
                 sums[path] = sums[path] + gradient if path in sums else gradient
             losses.append(loss_value)
-            testimonies.append(self._testimonies(found if replicated else sums, buffers))
+            minibatch_digests.append(self._minibatch_digests(found if replicated else sums, buffers))
             for stage in range(self.recurrence.stages):
                 if minibatch == self.recurrence.round_of(stage, minibatch)[-1]:
                     self._update(stage, sums, minibatch)
@@ -138,7 +138,7 @@ class Replay:
         state = newest | self._buffers[0] | self._unused
         weights = {path: state[path] for path, _ in self.captured.model.named_parameters()}
         rest = {path: state[path] for path, _ in self.captured.model.named_buffers()}
-        return Trained(losses=losses, weights=weights, buffers=rest, testimonies=testimonies)
+        return Trained(losses=losses, weights=weights, buffers=rest, minibatch_digests=minibatch_digests)
 
     def _step(
         self, minibatch: int, feed: Feed, seed: int, share: float
@@ -259,10 +259,10 @@ class Replay:
             for old in [version for version in versions if version < needed]:
                 del versions[old]
 
-    def _testimonies(self, gradients: Mapping[str, Tensor], buffers: Mapping[str, str]) -> list[Testimony]:
+    def _minibatch_digests(self, gradients: Mapping[str, Tensor], buffers: Mapping[str, str]) -> list[MinibatchDigests]:
         known = digests(gradients)
         return [
-            Testimony(gradients=self._of_stage(known, stage), buffers=self._of_stage(buffers, stage))
+            MinibatchDigests(gradients=self._of_stage(known, stage), buffers=self._of_stage(buffers, stage))
             for stage in range(self.recurrence.stages)
         ]
 

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
         Failed,
         Go,
         Load,
+        MinibatchDigests,
         OnNan,
         Ready,
         Report,
         StageReport,
-        Testimony,
         Unload,
         receive,
         send,
     )
-    from runtime.worker.status import BlackBox, Phase, Progress
+    from runtime.worker.status import Phase, Progress, StageStatus
 else:
     __getattr__ = on_demand(__name__)

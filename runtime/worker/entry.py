@@ -27,8 +27,8 @@ def main(control: Connection, core: int, parent: int) -> None:
     stacks, record = recv_handle(control), recv_handle(control)
     faulthandler.enable(stacks)
     faulthandler.register(signal.SIGUSR1, stacks)
-    from runtime.channels import Arena
-    from runtime.worker.status import BlackBox
+    from runtime.channels import SharedMemory
+    from runtime.worker.status import StageStatus
     from runtime.worker.worker import serve
 
-    serve(control, core, BlackBox(Arena(record), stacks))
+    serve(control, core, StageStatus(SharedMemory(record), stacks))

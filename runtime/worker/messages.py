@@ -30,14 +30,14 @@ class Load:
     Attributes:
         rank: Which of the ``layout`` this is.
         segment: What to run; its parameters and buffers are on the meta device.
-        state: Where parameters and buffers lie in the arena that follows.
+        state: Where parameters and buffers lie in the memory that follows.
         versions: Weight versions to hold.
         in_flight: Minibatches between forward and backward.
         group_sizes: For each minibatch, how many share its update.
-        before: The cut before the stage, None in the first. Over shared memory an arena and a socket follow for it,
+        before: The cut before the stage, None in the first. Over shared memory an memory and a socket follow for it,
             and then for the cut ``behind``; over gloo nothing does.
         meeting: Where the ranks meet, over gloo; None in shared memory.
-        witness: Whether to keep digests of gradients and buffers.
+        record_digests: Whether to keep digests of gradients and buffers.
     """
 
     rank: int
@@ -55,7 +55,7 @@ class Load:
     rule: UpdateRule
     data: DataSpec
     on_nan: OnNan
-    witness: bool
+    record_digests: bool
 
     @property
     def stage(self) -> int:
@@ -85,7 +85,7 @@ class Go:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """Write parameters and buffers to the arena that follows, laid out as the first one was."""
+    """Write parameters and buffers to the memory that follows, laid out as the first one was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Testimony:
+class MinibatchDigests:
     """Digests of what one minibatch left in one stage, by path.
 
     Attributes:
@@ -119,14 +119,14 @@ class Report:
 
     Attributes:
         page_faults: Minor page faults during each action.
-        testimonies: One a minibatch, if asked for.
+        minibatch_digests: One a minibatch, if asked for.
         checksums: One for each minibatch that the stage read from a loader.
     """
 
     actions: tuple[ActionRecord, ...]
     losses: tuple[float, ...]
     peak_rss_bytes: int | None
-    testimonies: tuple[Testimony, ...]
+    minibatch_digests: tuple[MinibatchDigests, ...]
     checksums: tuple[int, ...]
 
 

@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from profiler.execution import WeightVersions, loss, slot_tensors
-from runtime.channels import Arena, Channel
+from runtime.channels import Channel, SharedMemory
 from runtime.errors import RunError
 from runtime.worker.data import feed_of
 from runtime.worker.digest import digests
-from runtime.worker.messages import Load, Testimony
+from runtime.worker.messages import Load, MinibatchDigests
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -46,7 +46,7 @@ class Stage:
     def __init__(
         self,
         load: Load,
-        weights: Arena,
+        weights: SharedMemory,
         before: Channel | None,
         behind: Channel | None,
         replicas: "ProcessGroup | None" = None,
@@ -62,7 +62,7 @@ class Stage:
         """
         self.load, self.before, self.behind = load, before, behind
         self.losses: list[float] = []
-        self.testimonies: list[Testimony] = []
+        self.minibatch_digests: list[MinibatchDigests] = []
         segment = load.segment
         own = {*segment.parameters, *segment.constants}
         shared = zip(load.state, slot_tensors(weights.memory, 0, load.state), strict=True)
@@ -142,14 +142,14 @@ class Stage:
                 "were not finite to begin with; lower lr in a configuration file, or go on with --on-nan warn"
             )
 
-    def witness_buffers(self, minibatch: int) -> None:
+    def digest_buffers(self, minibatch: int) -> None:
         """Keep the digests of the buffers as the forward of ``minibatch`` left them."""
         self._buffers[minibatch] = digests(self.constants)
 
-    def witness_gradients(self, minibatch: int) -> None:
+    def digest_gradients(self, minibatch: int) -> None:
         """Keep the digests of the gradients as the backward of ``minibatch`` left them."""
         gradients = digests(self.versions.gradients(self.used))
-        self.testimonies.append(Testimony(gradients=gradients, buffers=self._buffers.pop(minibatch)))
+        self.minibatch_digests.append(MinibatchDigests(gradients=gradients, buffers=self._buffers.pop(minibatch)))
 
     def warm_up(self) -> None:
         """Run every shape once, as deep as the stage goes, without a trace in weights, buffers or losses."""
@@ -175,8 +175,8 @@ class Stage:
         for path, tensor in self.constants.items():
             tensor.copy_(buffers[path])
 
-    def export(self, target: Arena) -> None:
-        """Write the newest parameters and the buffers into ``target``, laid out as the arena they came from."""
+    def export(self, target: SharedMemory) -> None:
+        """Write the newest parameters and the buffers into ``target``, laid out as the memory they came from."""
         newest = self.versions.tensors()
         for spec, tensor in zip(self.load.state, slot_tensors(target.memory, 0, self.load.state), strict=True):
             found = newest.get(spec.name, self.constants.get(spec.name))

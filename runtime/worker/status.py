@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from enum import IntEnum
 
-from runtime.channels import Arena
+from runtime.channels import SharedMemory
 
 _RECORD = struct.Struct("<ddBii80s")
 
@@ -43,19 +43,19 @@ class Progress:
     doing: str
 
 
-class BlackBox:
+class StageStatus:
     """One stage's record and stacks."""
 
-    def __init__(self, record: Arena, stacks: int) -> None:
+    def __init__(self, record: SharedMemory, stacks: int) -> None:
         """Take over the memory of the record, and the descriptor of the stacks."""
         self._record, self._stacks, self._seen = record, stacks, 0
 
     @classmethod
-    def create(cls) -> "BlackBox":
+    def create(cls) -> "StageStatus":
         """Return a new one, for a process that is about to start."""
-        box = cls(Arena.create(_RECORD.size), os.memfd_create("stageplan", os.MFD_CLOEXEC))
-        box.note(Phase.WORKING, "start")
-        return box
+        status = cls(SharedMemory.create(_RECORD.size), os.memfd_create("stageplan", os.MFD_CLOEXEC))
+        status.note(Phase.WORKING, "start")
+        return status
 
     @property
     def descriptors(self) -> tuple[int, int]:

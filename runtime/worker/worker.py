@@ -14,7 +14,7 @@ from torch import Tensor
 from optimizer.schedule import KIND_NAMES, Action
 from profiler.errors import StageplanError, one_line
 from profiler.machine import PeakMemory, affinity_variables, release_memory, settle
-from runtime.channels import Arena, Channel, Cut
+from runtime.channels import Channel, Cut, SharedMemory
 from runtime.errors import InputError, NeighbourGone
 from runtime.results import ActionRecord
 from runtime.worker.messages import (
@@ -31,19 +31,19 @@ from runtime.worker.messages import (
     send,
 )
 from runtime.worker.stage import Stage
-from runtime.worker.status import BlackBox, Phase
+from runtime.worker.status import Phase, StageStatus
 
 _AWAITED = {"F": "activations", "B": "gradients"}
 
 
-def serve(control: Connection, core: int, box: BlackBox) -> None:
+def serve(control: Connection, core: int, status: StageStatus) -> None:
     """Serve ``control`` on ``core`` until the parent closes it."""
-    worker = _Worker(control, core, box)
+    worker = _Worker(control, core, status)
     try:
         settle(core)
         send(control, Ready())
         while True:
-            box.note(Phase.IDLE, "the wait for work")
+            status.note(Phase.IDLE, "the wait for work")
             try:
                 message = receive(control)
             except EOFError:
@@ -51,7 +51,7 @@ def serve(control: Connection, core: int, box: BlackBox) -> None:
             worker.obey(message)
     except Exception as error:  # noqa: BLE001 - whatever a stage raises has to reach the parent
         with contextlib.suppress(OSError):  # the parent may have gone
-            send(control, failure(box.read().doing, error))
+            send(control, failure(status.read().doing, error))
         os._exit(1)  # at once, so that the neighbours notice
 
 
@@ -73,8 +73,8 @@ def failure(during: str, error: Exception) -> Failed:
 
 
 class _Worker:
-    def __init__(self, control: Connection, core: int, box: BlackBox) -> None:
-        self.control, self.core, self.box = control, core, box
+    def __init__(self, control: Connection, core: int, status: StageStatus) -> None:
+        self.control, self.core, self.status = control, core, status
         self._stage: Stage | None = None
         self._channels: list[Channel] = []
         self._memory: PeakMemory | None = None
@@ -82,27 +82,27 @@ class _Worker:
     def obey(self, message: Load | Go | Export | Unload) -> None:
         match message:
             case Load():
-                self.box.note(Phase.WORKING, "hand-over and warm-up")
+                self.status.note(Phase.WORKING, "hand-over and warm-up")
                 self._load(message)
                 send(self.control, Ready())
             case Go():
                 send(self.control, Ready(self._run()))
             case Export():
-                self.box.note(Phase.WORKING, "export")
-                target = Arena(receive_descriptor(self.control))
+                self.status.note(Phase.WORKING, "export")
+                target = SharedMemory(receive_descriptor(self.control))
                 assert self._stage is not None
                 if self._stage.load.replica == 0:
                     self._stage.export(target)
                 target.close()
                 send(self.control, Ready())
             case Unload():
-                self.box.note(Phase.WORKING, "unload")
+                self.status.note(Phase.WORKING, "unload")
                 self._unload()
                 send(self.control, Ready())
 
     def _load(self, load: Load) -> None:
         self._memory = PeakMemory()
-        weights = Arena(receive_descriptor(self.control))
+        weights = SharedMemory(receive_descriptor(self.control))
         replicas = None
         if load.meeting:
             from runtime.channels import join, replicas_of
@@ -129,10 +129,10 @@ class _Worker:
             return GlooChannel(cut, peers, load.own, behind=behind)
         from runtime.channels import SharedMemoryChannel
 
-        arena = Arena(receive_descriptor(self.control))
-        bell = socket.socket(fileno=receive_descriptor(self.control))
-        channel = SharedMemoryChannel(arena, cut, bell)
-        arena.close()
+        memory = SharedMemory(receive_descriptor(self.control))
+        notifications = socket.socket(fileno=receive_descriptor(self.control))
+        channel = SharedMemoryChannel(memory, cut, notifications)
+        memory.close()
         return channel
 
     def _refuse_moved_threads(self) -> None:
@@ -147,13 +147,13 @@ class _Worker:
     def _run(self) -> Report:
         assert self._stage is not None
         assert self._memory is not None
-        run = _Run(self._stage, self.box)
+        run = _Run(self._stage, self.status)
         records = tuple(run.carry_out(action) for action in self._stage.load.actions)
         return Report(
             actions=records,
             losses=tuple(self._stage.losses),
             peak_rss_bytes=self._memory.growth_bytes(),
-            testimonies=tuple(self._stage.testimonies),
+            minibatch_digests=tuple(self._stage.minibatch_digests),
             checksums=self._stage.checksums,
         )
 
@@ -166,10 +166,10 @@ class _Worker:
 
 
 class _Run:
-    """One run of one stage's actions; the black box always says which is under way."""
+    """One run of one stage's actions; the status always says which is under way."""
 
-    def __init__(self, stage: Stage, box: BlackBox) -> None:
-        self._stage, self._box = stage, box
+    def __init__(self, stage: Stage, status: StageStatus) -> None:
+        self._stage, self._status = stage, status
         self._done, self._total, self._busy_s = 0, len(stage.load.actions), 0.0
 
     def carry_out(self, action: Action) -> ActionRecord:
@@ -215,8 +215,8 @@ class _Run:
         )
         self._done += 1
         self._busy_s += end - start
-        if stage.load.witness:
-            self._witness(action)
+        if stage.load.record_digests:
+            self._digest(action)
         return record
 
     def _received(self, action: Action) -> tuple[list[Tensor], float]:
@@ -236,13 +236,13 @@ class _Run:
         return receive_from(action.minibatch), time.perf_counter() - asked
 
     def _note(self, phase: Phase, doing: str) -> None:
-        self._box.note(phase, doing, self._done, self._total, self._busy_s)
+        self._status.note(phase, doing, self._done, self._total, self._busy_s)
 
-    def _witness(self, action: Action) -> None:
+    def _digest(self, action: Action) -> None:
         if action.kind == "F":
-            self._stage.witness_buffers(action.minibatch)
+            self._stage.digest_buffers(action.minibatch)
         elif action.kind == "B":
-            self._stage.witness_gradients(action.minibatch)
+            self._stage.digest_gradients(action.minibatch)
 
 
 def _nothing() -> None:

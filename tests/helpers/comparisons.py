@@ -10,7 +10,7 @@ from optimizer.plan import Plan
 from optimizer.planning import Planner, load_schemes, plan_for
 from profiler.profile import Profile
 from profiler.settings import UpdateRule
-from runtime.compare import BaselineComparison, Comparison, Request, RunRecord, begun
+from runtime.compare import BaselineComparison, Comparison, Request, RunRecord, new_comparison
 from runtime.compare.records import Series, StageMeasurement
 from runtime.compare.summary import summarised
 
@@ -47,7 +47,7 @@ def empty(
         patch("runtime.compare.request.this_machine", lambda: MACHINE),
         patch("runtime.compare.request.comparable", lambda cores: len(set(cores)) == len(cores)),
     ):
-        found = begun(wanted, named, profile or chain([1, 1, 1, 9]), baselines, [])
+        found = new_comparison(wanted, named, profile or chain([1, 1, 1, 9]), baselines, [])
     return replace(found, began_at="2026-01-01T00:00:00+00:00", command="python -m runtime compare")
 
 

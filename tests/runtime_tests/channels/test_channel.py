@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from profiler.execution import TensorSpec
-from runtime.channels import Arena, Cut, SharedMemoryChannel, arena_bytes, doorbells
+from runtime.channels import Cut, SharedMemory, SharedMemoryChannel, channel_bytes, notification_sockets
 from runtime.errors import NeighbourGone
 
 SPECS = (
@@ -20,10 +20,11 @@ Ends = tuple[SharedMemoryChannel, SharedMemoryChannel]
 @pytest.fixture
 def ends() -> Iterator[Ends]:
     """Both ends in this process, each with a mapping of its own."""
-    above = Arena.create(arena_bytes(CUT))
-    below = Arena(os.dup(above.descriptor))
+    above = SharedMemory.create(channel_bytes(CUT))
+    below = SharedMemory(os.dup(above.descriptor))
     first, second = (
-        SharedMemoryChannel(arena, CUT, bell) for arena, bell in zip((above, below), doorbells(), strict=True)
+        SharedMemoryChannel(memory, CUT, notifications)
+        for memory, notifications in zip((above, below), notification_sockets(), strict=True)
     )
     above.close()
     below.close()
@@ -81,8 +82,8 @@ def test_what_was_sent_before_the_neighbour_went_is_still_received(ends: Ends) -
 
 def test_shared_memory_has_no_name() -> None:
     before = set(os.listdir("/dev/shm"))  # noqa: PTH208, S108
-    arena = Arena.create(1 << 20)
+    memory = SharedMemory.create(1 << 20)
     assert set(os.listdir("/dev/shm")) == before  # noqa: PTH208, S108
-    arena.close()
-    arena.close()
-    assert Arena.create(0).descriptor >= 0
+    memory.close()
+    memory.close()
+    assert SharedMemory.create(0).descriptor >= 0

@@ -162,7 +162,7 @@ def test_the_studys_order_stands_beside_ours() -> None:
     assert rows["front-heavy"].ours == 1
     places = [(row.theirs, row.ours or 0) for row in beside.rows]
     squares = sum((one - other) ** 2 for one, other in places)
-    assert beside.measured_agreement == pytest.approx(1 - 6 * squares / (6 * 35)), "Spearman's own formula"
+    assert beside.measured_spearman == pytest.approx(1 - 6 * squares / (6 * 35)), "Spearman's own formula"
     assert beside_the_study(comparison()) is None
     other = comparison(speeds, named=named, model="alexnet", batch_size=7, input_shape=(7, 3, 128, 128), num_stages=4,
                        cores=(0, 1, 2, 3))  # fmt: skip

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from runtime.errors import InputError, RunError
 from runtime.supervisor.failures import Suspect, death, error_of, hung, patience_s
-from runtime.worker import BlackBox, Cause, Failed, Phase, Progress
+from runtime.worker import Cause, Failed, Phase, Progress, StageStatus
 
 NOW = 1000.0
 
@@ -120,12 +120,12 @@ def test_a_silent_death_is_told_by_its_exit_code(code: int | None, words: str) -
 
 
 def test_the_black_box_says_what_was_last_noted() -> None:
-    box = BlackBox.create()
-    assert box.read().doing == "start"
-    box.note(Phase.WAITING, "ü" * 100, 3, 7, 1.5)
-    found = box.read()
+    status = StageStatus.create()
+    assert status.read().doing == "start"
+    status.note(Phase.WAITING, "ü" * 100, 3, 7, 1.5)
+    found = status.read()
     assert (found.phase, found.done, found.total, found.busy_s) == (Phase.WAITING, 3, 7, 1.5)
     assert set(found.doing) <= {"ü", "\ufffd"}, "long words are cut"
     assert found.since_s > 0
-    assert box.stacks() == ""
-    box.close()
+    assert status.stacks() == ""
+    status.close()

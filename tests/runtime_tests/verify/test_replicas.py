@@ -18,7 +18,7 @@ from runtime.results import RunResult
 from runtime.supervisor import WorkerPool
 from runtime.verify import verify
 
-GLOO = Settings(rule=RULE, seed=SEED, channel="gloo", witness=True)
+GLOO = Settings(rule=RULE, seed=SEED, channel="gloo", record_digests=True)
 
 
 def replicated(captured: Captured, replicas: tuple[int, ...]) -> Plan:

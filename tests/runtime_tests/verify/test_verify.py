@@ -36,7 +36,7 @@ from runtime.verify import verify
 from runtime.verify.replay import Replay as Ours
 from runtime.worker import data
 
-WITNESSED = replace(SETTINGS, witness=True)
+WITNESSED = replace(SETTINGS, record_digests=True)
 
 
 def nothing() -> None:
