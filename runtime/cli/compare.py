@@ -128,9 +128,9 @@ def _reports(options: argparse.Namespace, paths: list[Path]) -> list[Path]:
 def _job(options: argparse.Namespace, config: Config, request: "Request", path: Path, schemes: Schemes) -> _Job:
     """Take up the comparison that is kept, or begin one."""
     from profiler.capture import captured_model
-    from runtime.compare import kept
+    from runtime.compare import find_comparison
 
-    held = kept(path, request, fresh=options.fresh, digest=lambda: captured_model(config).digest)
+    held = find_comparison(path, request, fresh=options.fresh, digest=lambda: captured_model(config).digest)
     found = held.comparison
     if found is None:
         return _Job(config, path, _begun(options, config, request, schemes), held.reason)
@@ -191,7 +191,7 @@ def _carry_out_all(jobs: list[_Job], options: argparse.Namespace) -> list[_Job]:
 def _carry_out(job: _Job, pool: "WorkerPool", options: argparse.Namespace, later_s: float) -> "Comparison":
     """Do what is missing of one comparison; others take about ``later_s`` after it."""
     from runtime.compare import Baselines, command_line, compare, set_aside, steps
-    from runtime.report import board
+    from runtime.report import live_progress
 
     comparison, config = job.comparison, job.config
     if not any(steps(comparison)):
@@ -213,7 +213,7 @@ def _carry_out(job: _Job, pool: "WorkerPool", options: argparse.Namespace, later
 
     with (
         launcher_of(options, config, pool, settings_of(options, config)) as launcher,
-        board(quiet=options.quiet, later_s=later_s) as watch,
+        live_progress(quiet=options.quiet, later_s=later_s) as watch,
     ):
         if launcher.captured.digest != comparison.model_digest:
             raise ConfigError(f"{config.model} has changed since {job.path} was begun; measure it anew with --fresh")

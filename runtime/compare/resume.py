@@ -12,7 +12,7 @@ from runtime.compare.request import Request, difference
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Resumable:
     """What lies where a comparison is to be kept.
 
     Attributes:
@@ -24,7 +24,7 @@ class Kept:
     reason: str = ""
 
 
-def kept(path: Path, request: Request, *, fresh: bool, digest: Callable[[], str]) -> Kept:
+def find_comparison(path: Path, request: Request, *, fresh: bool, digest: Callable[[], str]) -> Resumable:
     """Look for the comparison that is asked for in ``path``; nothing is changed there.
 
     Args:
@@ -34,17 +34,17 @@ def kept(path: Path, request: Request, *, fresh: bool, digest: Callable[[], str]
         digest: Gives that of the model as it is now.
     """
     if not is_file(path):
-        return Kept(None)
+        return Resumable(None)
     try:
         found = read_json(path, Comparison)
     except FileError as error:
-        return Kept(None, str(error))
+        return Resumable(None, str(error))
     reason = "--fresh" if fresh else difference(found, request)
     if not reason and found.model_digest != digest():
         reason = "the model has changed since"
     if reason:
-        return Kept(None, reason)
-    return Kept(replace(found, repeats=max(request.repeats, found.rounds)))
+        return Resumable(None, reason)
+    return Resumable(replace(found, repeats=max(request.repeats, found.rounds)))
 
 
 def set_aside(path: Path) -> Path:

@@ -18,7 +18,7 @@ SHOWN = 5
 
 
 @contextmanager
-def board(*, quiet: bool, later_s: float = 0.0) -> Iterator[Callable[[Comparison, Step | None], None]]:
+def live_progress(*, quiet: bool, later_s: float = 0.0) -> Iterator[Callable[[Comparison, Step | None], None]]:
     """Yield what has to be called before each run, with what is known and what comes; it shows nothing elsewhere.
 
     Args:

@@ -8,8 +8,8 @@ from comparisons import comparison, request
 from strategies import MACHINE
 
 from profiler.files import to_json, write_whole
-from runtime.compare import Comparison, Request, kept, set_aside
-from runtime.compare.resume import Kept
+from runtime.compare import Comparison, Request, find_comparison, set_aside
+from runtime.compare.resume import Resumable
 
 
 @pytest.fixture(autouse=True)
@@ -17,9 +17,9 @@ def _this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runtime.compare.request.this_machine", lambda: MACHINE)
 
 
-def look(path: Path, wanted: Request, *, fresh: bool = False, digest: str = "") -> Kept:
+def look(path: Path, wanted: Request, *, fresh: bool = False, digest: str = "") -> Resumable:
     before = path.read_bytes() if path.exists() else None
-    found = kept(path, wanted, fresh=fresh, digest=lambda: digest)
+    found = find_comparison(path, wanted, fresh=fresh, digest=lambda: digest)
     assert (path.read_bytes() if path.exists() else None) == before, "looking changes nothing"
     return found
 
@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_nothing_is_kept_where_there_is_no_file(tmp_path: Path) -> None:
-    assert look(tmp_path / "comparison.json", request()) == Kept(None, "")
+    assert look(tmp_path / "comparison.json", request()) == Resumable(None, "")
 
 
 @pytest.mark.parametrize(("asked", "complete"), [(3, True), (5, False), (1, True)])

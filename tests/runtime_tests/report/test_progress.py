@@ -7,7 +7,7 @@ from comparisons import comparison
 from rich.console import Console
 
 from runtime.compare import Step, duration, left, steps
-from runtime.report import board
+from runtime.report import live_progress
 from runtime.report.progress import rows
 
 
@@ -51,5 +51,5 @@ def test_a_time_in_words(seconds: float, words: str) -> None:
 
 
 def test_nothing_is_shown_where_nobody_looks() -> None:
-    with board(quiet=True) as watch:
+    with live_progress(quiet=True) as watch:
         watch(comparison(), None)
