@@ -29,7 +29,7 @@ from profiler.cli import (
 from profiler.errors import ConfigError, suggest
 from profiler.files import read_json, refuse_unwritable, to_json, write_whole
 from profiler.machine import differences, this_machine
-from profiler.profile import Profile, doubts
+from profiler.profile import Profile, profile_warnings
 from profiler.settings import config as configuration
 
 if TYPE_CHECKING:
@@ -231,8 +231,8 @@ def _profiles(options: argparse.Namespace) -> list[_Job]:
         profile = read_profile(options.profile)
         config = configuration.override(configuration.for_model(profile.model), {"batches": options.batches})
         _refuse_others(profile, options)
-        for doubt in doubts(profile):
-            note(f"{options.profile}: {doubt}", quiet=options.quiet)
+        for warning in profile_warnings(profile):
+            note(f"{options.profile}: {warning}", quiet=options.quiet)
         _refuse_elsewhere(profile, options)
         return [_Job(profile, config.batches)]
     if options.beside_neighbours:

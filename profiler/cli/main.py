@@ -8,7 +8,7 @@ from profiler.cli.console import emit_json, note, progress, stdout
 from profiler.cli.options import Parser, add_common, add_models, configs, duration, execute, positive
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, write_whole
-from profiler.profile import Profile, doubts
+from profiler.profile import Profile, profile_warnings
 from profiler.report import VIEWS
 from profiler.settings import Config
 
@@ -67,8 +67,10 @@ def _run(options: argparse.Namespace) -> int:
             )  # fmt: skip
             keep(profile, place.profile)
             _write_views(profile, place, options)
-            for doubt in doubts(profile) if options.json or options.quiet else []:  # else they stand below the table
-                note(f"{config.model}: {doubt}", quiet=False)
+            for warning in (
+                profile_warnings(profile) if options.json or options.quiet else []
+            ):  # else they stand below the table
+                note(f"{config.model}: {warning}", quiet=False)
             if options.json:
                 printed.append(profile)
             elif not options.quiet:

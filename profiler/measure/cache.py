@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from profiler.errors import FileError
 from profiler.files import is_file, read_json, to_json, write_whole
-from profiler.profile import Profile, doubts
+from profiler.profile import Profile, profile_warnings
 from profiler.settings import Config
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ def profile_for(
     with progress() as advance:
         profile = measured(captured, config, [core], path, advance=advance, report=report, budget_s=budget_s)
     keep(profile, path)
-    for doubt in doubts(profile):
-        report(f"{config.model}: {doubt}")
+    for warning in profile_warnings(profile):
+        report(f"{config.model}: {warning}")
     return profile
 
 

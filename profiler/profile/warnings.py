@@ -13,7 +13,7 @@ MOST_ROUNDS = 100
 """More rounds only average over the machine's drift."""
 
 
-def doubts(profile: Profile) -> list[str]:
+def profile_warnings(profile: Profile) -> list[str]:
     """Return the warnings that a profile deserves, as sentences; none for a good one."""
     found = []
     if abs(profile.closure_error) > CLOSURE_LIMIT:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from profiler.profile import Profile, doubts, more_or_less, parts_s, ridge
+from profiler.profile import Profile, more_or_less, parts_s, profile_warnings, ridge
 from profiler.report.columns import VIEWS, Column, View, columns, half_width, precise_ms
 from profiler.report.text import mib
 
@@ -50,7 +50,7 @@ def rows(profile: Profile, order: Order = "order", top: int | None = None, views
         names=("layer", "kind", *(column.name for column in chosen)),
         layers=tuple(body),
         total=("total", f"{len(profile.layers)} layers", *(column.total(profile) for column in chosen)),
-        notes=(_explanation(profile, chosen, views), *doubts(profile)),
+        notes=(_explanation(profile, chosen, views), *profile_warnings(profile)),
     )
 
 

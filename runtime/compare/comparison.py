@@ -160,7 +160,7 @@ class Comparison:
         distinct_splits: Evenly spaced splits join the partitions until so many are distinct.
         left_out: Partitions that the model does not allow, and why.
         reference: The partition that ratios are about.
-        doubts: What casts doubt on the profile behind the predictions.
+        profile_warnings: What casts doubt on the profile behind the predictions.
         command: What was typed.
     """
 
@@ -185,7 +185,7 @@ class Comparison:
     machine: Machine
     began_at: str
     command: str
-    doubts: tuple[str, ...]
+    profile_warnings: tuple[str, ...]
     layers: tuple[LayerCost, ...]
     partitions: Annotated[tuple[PartitionComparison, ...], Meta(min_length=1)]
     baselines: tuple[BaselineComparison, ...]

@@ -10,7 +10,7 @@ from optimizer.plan import Plan
 from optimizer.planning import OPTIMIZED, distinct
 from optimizer.schedule import ScheduleName
 from profiler.machine import differences, this_machine
-from profiler.profile import Profile, doubts
+from profiler.profile import Profile, profile_warnings
 from profiler.settings import UpdateRule
 from runtime.compare.audit import audit
 from runtime.compare.comparison import BaselineComparison, Comparison, PartitionComparison
@@ -101,7 +101,7 @@ def new_comparison(
         machine=this_machine(),
         began_at=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command_line(),
-        doubts=tuple(doubts(profile)),
+        profile_warnings=tuple(profile_warnings(profile)),
         layers=tuple(
             LayerCost(
                 name=layer.name,

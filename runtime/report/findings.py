@@ -3,14 +3,14 @@
 from optimizer.planning import OPTIMIZED
 from profiler.report import counted, mib
 from runtime.compare import Comparison, PartitionComparison, Spread, tied
-from runtime.report.warnings import caveats
+from runtime.report.warnings import comparison_warnings
 
 SPACED = "spaced-"
 
 
 def verdict(comparison: Comparison) -> list[str]:
     """Return the five lines that say it all: speed, why, the promise, what else there is, and all doubts."""
-    doubts = caveats(comparison) or ["Nothing casts doubt on these figures."]
+    doubts = comparison_warnings(comparison) or ["Nothing casts doubt on these figures."]
     lines = [
         speed(comparison),
         insight(comparison),

@@ -13,7 +13,7 @@ from runtime.report import tables as table
 from runtime.report.batch_sizes import change, winner
 from runtime.report.findings import against_baselines, insight, memory, rivals, speed, title
 from runtime.report.study import beside_the_study
-from runtime.report.warnings import caveats
+from runtime.report.warnings import comparison_warnings
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -98,7 +98,7 @@ def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
         "audit": comparison.audit.verdict,
         "instead": against_baselines(comparison),
         "memory": memory(comparison),
-        "caveats": caveats(comparison),
+        "warnings": comparison_warnings(comparison),
         "winner": winner(comparison),
         "partitions": [{"part": part, "rank": table.rank_of(part, comparison)} for part in table.by_speed(comparison)],
         "beside": beside_the_study(comparison),

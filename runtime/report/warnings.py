@@ -12,7 +12,7 @@ DRIFT_LIMIT = 0.03
 COVERAGE_WANTED = 0.9
 
 
-def caveats(comparison: Comparison) -> list[str]:
+def comparison_warnings(comparison: Comparison) -> list[str]:
     """Return the warnings that a comparison deserves, as sentences; none for a good one."""
     found = []
     if not comparison.comparable:
@@ -35,7 +35,7 @@ def caveats(comparison: Comparison) -> list[str]:
             f"FEW ROUNDS: an interval over {comparison.rounds} runs holds the true median with {held:.0%} at best, "
             "not 95%; add --repeats 6."
         )
-    return [*found, *(f"PROFILE: {doubt}" for doubt in comparison.doubts)]
+    return [*found, *(f"PROFILE: {warning}" for warning in comparison.profile_warnings)]
 
 
 def drift_of(comparison: Comparison) -> float:

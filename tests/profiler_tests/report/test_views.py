@@ -9,7 +9,7 @@ from strategies import LINK, chain, layer, profile
 
 from profiler.measure import drift, foreign_load
 from profiler.measure.statistics import half_width
-from profiler.profile import INPUT, Peaks, Profile, copy_s, doubts
+from profiler.profile import INPUT, Peaks, Profile, copy_s, profile_warnings
 from profiler.report import rows, to_csv, to_markdown
 
 
@@ -19,7 +19,7 @@ def three() -> Profile:
 
 
 def test_a_good_profile_has_no_doubts() -> None:
-    assert doubts(chain([1, 2])) == []
+    assert profile_warnings(chain([1, 2])) == []
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_a_good_profile_has_no_doubts() -> None:
     ],
 )
 def test_each_doubt_names_its_figure_and_a_remedy(change: dict[str, float], words: str) -> None:
-    text = " ".join(doubts(replace(chain([1, 2]), **change)))  # type: ignore[arg-type]
+    text = " ".join(profile_warnings(replace(chain([1, 2]), **change)))  # type: ignore[arg-type]
     assert words in text
     assert any(remedy in text for remedy in ("profile again", "--cores", "--budget", "end what else", "leave that out"))
 

@@ -9,7 +9,7 @@ from strategies import chain
 from runtime.report.batch_sizes import change, winner
 from runtime.report.findings import verdict
 from runtime.report.study import beside_the_study
-from runtime.report.warnings import caveats, drift_of
+from runtime.report.warnings import comparison_warnings, drift_of
 
 
 def first(**speeds: tuple[float | None, ...]) -> str:
@@ -57,19 +57,19 @@ def test_a_comparison_without_the_optimized_split_has_a_reference_all_the_same()
 
 def test_every_doubt_has_a_name_a_cause_and_a_remedy() -> None:
     quiet = comparison({"optimized": (2.0,) * 6, "end-load": (1.0,) * 6})
-    assert caveats(quiet) == []
+    assert comparison_warnings(quiet) == []
     assert verdict(quiet)[-1] == "Nothing casts doubt on these figures."
-    assert caveats(comparison(load=0.3))[0].startswith("NOISY: ")
-    assert "30% of its working time" in caveats(comparison(load=0.3))[0]
-    assert any(line.startswith("ONE ROUND") for line in caveats(comparison({"optimized": (2.0,)})))
-    few = next(line for line in caveats(comparison()) if line.startswith("FEW ROUNDS"))
+    assert comparison_warnings(comparison(load=0.3))[0].startswith("NOISY: ")
+    assert "30% of its working time" in comparison_warnings(comparison(load=0.3))[0]
+    assert any(line.startswith("ONE ROUND") for line in comparison_warnings(comparison({"optimized": (2.0,)})))
+    few = next(line for line in comparison_warnings(comparison()) if line.startswith("FEW ROUNDS"))
     assert "75% at best" in few
     assert "--repeats 6" in few
     unfinished = replace(quiet, repeats=9)
-    assert "UNFINISHED: 6 of 9 rounds" in caveats(unfinished)[0]
-    failed = caveats(comparison({"optimized": (2.0, None, None), "end-load": (1.0, 1.0, 1.0)}))
+    assert "UNFINISHED: 6 of 9 rounds" in comparison_warnings(unfinished)[0]
+    failed = comparison_warnings(comparison({"optimized": (2.0, None, None), "end-load": (1.0, 1.0, 1.0)}))
     assert failed[0].startswith("FAILED: optimized in round 2 and 1 more: stage 1 of optimized was ended by SIGKILL")
-    assert "PROFILE: It drifted." in caveats(replace(quiet, doubts=("It drifted.",)))
+    assert "PROFILE: It drifted." in comparison_warnings(replace(quiet, profile_warnings=("It drifted.",)))
 
 
 @pytest.mark.parametrize(("factor", "word"), [(0.9, "slower"), (1.1, "faster")])
@@ -77,7 +77,7 @@ def test_drift_is_what_all_contenders_have_in_common(factor: float, word: str) -
     speeds = [10.0 * factor**number for number in range(6)]
     drifting = comparison({"optimized": speeds, "end-load": [speed / 2 for speed in speeds]})
     assert drift_of(drifting) == pytest.approx(factor**-4 - 1, rel=0.02)
-    assert any(line.startswith("DRIFT") and word in line for line in caveats(drifting))
+    assert any(line.startswith("DRIFT") and word in line for line in comparison_warnings(drifting))
 
 
 def test_why_counting_layers_misleads() -> None:
