@@ -8,7 +8,7 @@ Each cell is the bottleneck of the method's split over that of the best one, and
 import argparse
 from pathlib import Path
 
-from optimizer.planning import OPTIMIZED, PEER_NAMES, Planner, load_schemes, plans_for
+from optimizer.planning import OPTIMIZED, OTHER_PLANNERS, Planner, load_schemes, plans_for
 from profiler.profile import read_profile
 
 
@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--stages", type=int, default=4)
     options = parser.parse_args()
     schemes = load_schemes()
-    names = (OPTIMIZED, *PEER_NAMES, *schemes)
+    names = (OPTIMIZED, *OTHER_PLANNERS, *schemes)
     profiles = [read_profile(path) for path in options.profile]
     columns = [
         plans_for(names, Planner(profile, options.stages, 16), schemes, lambda sentence: print(f"({sentence})"))
@@ -37,7 +37,7 @@ def main() -> None:
         print(f"| {name} | {' | '.join(cells)} |")
     for head, plans in zip(heads, columns, strict=True):
         print(f"\n{head}, cuts after:")
-        for name in (OPTIMIZED, *PEER_NAMES):
+        for name in (OPTIMIZED, *OTHER_PLANNERS):
             if name in plans:
                 print(f"- {name}: {', '.join(plans[name].cuts)}")
 

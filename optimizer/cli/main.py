@@ -11,7 +11,7 @@ from optimizer.cli import check as check_command
 from optimizer.cli import export as export_command
 from optimizer.errors import OptimizerError
 from optimizer.plan import EXACT, REPLICATED, Links, Plan
-from optimizer.planning import OPTIMIZED, PEER_NAMES, Schemes, load_schemes, plan_for, plans_for
+from optimizer.planning import OPTIMIZED, OTHER_PLANNERS, Schemes, load_schemes, plan_for, plans_for
 from profiler.cli import (
     STAGES,
     Parser,
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
         "--method",
         default=EXACT,
         metavar="M",
-        help=f"{EXACT}, the name of a scheme, or another planner: {', '.join(PEER_NAMES)} (default: {EXACT})",
+        help=f"{EXACT}, the name of a scheme, or another planner: {', '.join(OTHER_PLANNERS)} (default: {EXACT})",
     )
     parser.add_argument(
         "--cut-after", action="append", type=names, default=[], metavar="NAME[,NAME]",
@@ -95,7 +95,7 @@ def names(text: str) -> tuple[str, ...]:
 
 def _run(options: argparse.Namespace) -> int:
     schemes = load_schemes()
-    methods = {EXACT: OPTIMIZED} | {name: name for name in (*schemes, *PEER_NAMES)}
+    methods = {EXACT: OPTIMIZED} | {name: name for name in (*schemes, *OTHER_PLANNERS)}
     if options.method not in methods:
         hint = suggest(options.method, methods)
         raise OptimizerError(f"there is no method '{options.method}'{hint}; known: {', '.join(methods)}")
@@ -152,7 +152,7 @@ def _carry_out(job: "_Job", name: str, schemes: Schemes, options: argparse.Names
 
     planner = _planner(job, options)
     plans = plans_for(
-        (OPTIMIZED, *schemes, *PEER_NAMES), planner, schemes, lambda sentence: note(sentence, quiet=options.quiet)
+        (OPTIMIZED, *schemes, *OTHER_PLANNERS), planner, schemes, lambda sentence: note(sentence, quiet=options.quiet)
     )
     if options.links:
         plans |= {LINK_BLIND: planner.link_blind()}

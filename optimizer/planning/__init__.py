@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from optimizer.planning.partitions import ALL, OPTIMIZED, PEER_NAMES, distinct, partition_names, plan_for, plans_for
+    from optimizer.planning.partitions import (
+        ALL,
+        OPTIMIZED,
+        OTHER_PLANNERS,
+        distinct,
+        partition_names,
+        plan_for,
+        plans_for,
+    )
     from optimizer.planning.planner import Planner
     from optimizer.planning.schemes import Schemes, load_schemes
     from optimizer.planning.spaced import spaced_splits

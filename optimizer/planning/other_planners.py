@@ -31,13 +31,13 @@ MOST_IDEALS = 1_500
 """All pairs of so many ideals are compared; where there are more, those in captured order are."""
 
 
-def peer(name: str, planner: Planner) -> Plan:
+def other_plan(name: str, planner: Planner) -> Plan:
     """Return the plan that the planner called ``name`` would choose.
 
     Raises:
         PartitionError: The model has too few legal cuts for it, or too many to compare.
     """
-    return PEERS[name](name, planner)
+    return _PLANNERS[name](name, planner)
 
 
 def _uniform(name: str, planner: Planner) -> Plan:
@@ -75,7 +75,7 @@ def _pipedream_code(name: str, planner: Planner) -> Plan:
     return _balanced(name, planner, grid, _compute_ns(planner))
 
 
-PEERS: Mapping[str, Callable[[str, Planner], Plan]] = {
+_PLANNERS: Mapping[str, Callable[[str, Planner], Plan]] = {
     "pipedream": _pipedream,
     "pipedream-code": _pipedream_code,
     "torchgpipe": _torchgpipe,

@@ -16,7 +16,7 @@ OPTIMIZED = "optimized"
 STUDY = "study"
 """The cuts that were tuned by hand, as ``configs/hand-tuned.yaml`` has them."""
 ALL = "all"
-PEER_NAMES = ("pipedream", "pipedream-code", "torchgpipe", "uniform", "parameters", "flops")
+OTHER_PLANNERS = ("pipedream", "pipedream-code", "torchgpipe", "uniform", "parameters", "flops")
 """Other planners, as ``peers`` has them."""
 
 
@@ -42,10 +42,10 @@ def plan_for(name: str, planner: "Planner", schemes: Schemes) -> Plan:
     Raises:
         PartitionError: There is no such partition, or the model has too few legal cuts.
     """
-    if name in PEER_NAMES:
-        from optimizer.planning.other_planners import peer
+    if name in OTHER_PLANNERS:
+        from optimizer.planning.other_planners import other_plan
 
-        return peer(name, planner)
+        return other_plan(name, planner)
     if name == STUDY:
         return planner.in_captured_order(STUDY, hand_tuned_cuts(planner))
     return planner.optimized() if name == OPTIMIZED else planner.scheme(name, shares_of(name, schemes))

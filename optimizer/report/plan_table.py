@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.plan import Plan
-from optimizer.planning import OPTIMIZED, PEER_NAMES, distinct
+from optimizer.planning import OPTIMIZED, OTHER_PLANNERS, distinct
 from profiler.profile import Profile
 from profiler.report import counted, mib, ms, new_table
 
@@ -72,7 +72,7 @@ def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Conso
         f"simulated over {first.predicted.minibatches} minibatches, with a core for every stage; over so few, a slow "
         "first stage can seem quicker than its pace, for its first forwards run ahead. Other planners on the "
         "same costs: "
-        + ", ".join(name for name in plans if name in PEER_NAMES)
+        + ", ".join(name for name in plans if name in OTHER_PLANNERS)
         + "."
         + (f" An asterisk: above --memory-limit, which binds {OPTIMIZED} only." if limit else ""),
     )
