@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 
 from profiler.execution import TensorSpec
-from profiler.machine import settle, usable_cores
+from profiler.machine import pin, usable_cores
 from runtime.channels import (
     Channel,
     Cut,
@@ -93,7 +93,7 @@ def cut_of(size: int) -> Cut:
 def serve(control: Connection, place: tuple[int, int], meeting: Meeting, sizes: list[int], rounds: int) -> None:
     """Be one of the two ends, ``place`` its rank and core, for all sizes and both channels in turn."""
     rank, core = place
-    settle(core)
+    pin(core)
     join(meeting, rank, 2)
     times: dict[int, dict[str, list[float]]] = {size: {name: [] for name in CHANNELS} for size in sizes}
     for size in sizes:

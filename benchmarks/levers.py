@@ -124,7 +124,7 @@ def prepared(variant: str, model: str, batch_size: int) -> Callable[[], None]:
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)
     else:
-        process.settle(min(everywhere))
+        process.pin(min(everywhere))
     if variant == "not pinned":
         os.sched_setaffinity(0, everywhere)
     if variant == "denormals kept":

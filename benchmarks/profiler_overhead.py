@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 
 from profiler.capture import captured_model, minibatch
-from profiler.machine import settled, this_machine, usable_cores
+from profiler.machine import pinned, this_machine, usable_cores
 from profiler.measure import Clocks, measure_profile, stepper_for
 from profiler.profile import parts_s
 from profiler.settings import Config
@@ -39,7 +39,7 @@ def line_of(config: Config, core: int, pairs: int) -> str:
     """Measure one model and return its line."""
     captured = captured_model(config)
     ratios = []
-    with settled(core):
+    with pinned(core):
         stepper = stepper_for(captured, minibatch(config, captured), replace(config.rule, lr=0.0), 2, Clocks())
         stepper.warm_up()
         for _ in range(pairs):

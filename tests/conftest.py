@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
-from profiler.machine import settled
+from profiler.machine import pinned
 from runtime.supervisor import WorkerPool
 
 
@@ -39,9 +39,9 @@ def four_workers(workers: Callable[[int], WorkerPool]) -> WorkerPool:
 
 
 @pytest.fixture
-def settled_process(usable: tuple[int, ...]) -> Iterator[None]:
+def pinned_process(usable: tuple[int, ...]) -> Iterator[None]:
     """The settings that stages run under, so that results can be compared bit for bit."""
-    with settled(usable[0]):
+    with pinned(usable[0]):
         yield
 
 

@@ -9,6 +9,6 @@ if TYPE_CHECKING:
     from profiler.machine.cores import neighbouring_cores, physical_core, usable_cores
     from profiler.machine.machine import affinity_variables, differences, this_machine
     from profiler.machine.memory import PeakMemory, release_memory, return_memory_at_once
-    from profiler.machine.process import settle, settled
+    from profiler.machine.process import pin, pinned
 else:
     __getattr__ = on_demand(__name__)

@@ -14,7 +14,7 @@ from profiler.machine.machine import KEEP_BYTES
 from profiler.machine.memory import release_memory, set_malloc
 
 
-def settle(*cores: int) -> None:
+def pin(*cores: int) -> None:
     """Pin this process to ``cores``, a thread for each, and let malloc keep what it has got from the kernel.
 
     With glibc's own thresholds every gradient goes back to the kernel each step and comes back page by page: 55,000
@@ -34,14 +34,14 @@ def settle(*cores: int) -> None:
 
 
 @contextmanager
-def settled(core: int) -> Iterator[None]:
+def pinned(core: int) -> Iterator[None]:
     """Settle this process for a while; then cores, threads and denormals are as before and freed memory is given back.
 
     Raises:
         ProcessError: As ``settle``.
     """
     allowed, threads = os.sched_getaffinity(0), torch.get_num_threads()
-    settle(core)
+    pin(core)
     try:
         yield
     finally:

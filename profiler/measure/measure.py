@@ -10,7 +10,7 @@ from dataclasses import replace
 from profiler.capture import minibatch
 from profiler.errors import CaptureError, blaming
 from profiler.execution import Captured
-from profiler.machine import settled
+from profiler.machine import pinned
 from profiler.measure.assemble import Counts, Measured, profile_of
 from profiler.measure.budget import Rounds, spend
 from profiler.measure.counters import Work
@@ -70,7 +70,7 @@ def measure_profile(
             f"{len(memory.transient_bytes)}; let its factory build the same model each time"
         )
     beside_us = busy_neighbours(config, others) if others else contextlib.nullcontext()
-    with settled(core), beside_us as beside, blaming(config.model), contextlib.redirect_stdout(sys.stderr):
+    with pinned(core), beside_us as beside, blaming(config.model), contextlib.redirect_stdout(sys.stderr):
         # With a learning rate of 0 the update does all its work and the weights stay: they would soon fit the one
         # minibatch by heart, and layers whose time depends on the data, such as max pooling, would drift.
         stepper = stepper_for(
@@ -165,7 +165,7 @@ def measure_step(
     Raises:
         CaptureError: A layer raises in its backward.
     """
-    with settled(core), blaming(config.model), redirect_stdout(sys.stderr):
+    with pinned(core), blaming(config.model), redirect_stdout(sys.stderr):
         stepper = stepper_for(captured, minibatch(config, captured), replace(config.rule, lr=0.0), 2, clocks)
         stepper.warm_up()
         samples: list[float] = []

@@ -26,7 +26,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from profiler.capture import captured_model, minibatch
 from profiler.errors import blaming
 from profiler.execution import Segment, WeightVersions, leaves, run_layer
-from profiler.machine import PeakMemory, child_process, return_memory_at_once, settle
+from profiler.machine import PeakMemory, child_process, pin, return_memory_at_once
 from profiler.measure.stepper import Clocks, Stepper, stepper_for
 from profiler.profile import INPUT
 from profiler.settings import Config
@@ -75,7 +75,7 @@ def _measure(_connection: Connection, config: Config, core: int) -> Memory | Non
         rest = memory.resident_bytes()
         forward, backward, _ = stepper.instrumented_step(reading)
         transient = _transients(stepper, rest, forward, backward)
-        settle(core)
+        pin(core)
         memory.forget_peak()
         for _ in range(PLAIN_STEPS):
             stepper.plain_step()

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 
 from profiler.capture import captured_model, minibatch
-from profiler.machine import Child, child_process, settle
+from profiler.machine import Child, child_process, pin
 from profiler.measure.stepper import Clocks, Samples, Stepper, stepper_for
 from profiler.settings import Config
 
@@ -68,7 +68,7 @@ class Turns:
 
 
 def _train(connection: Connection, config: Config, core: int) -> None:
-    settle(core)
+    pin(core)
     captured = captured_model(config)
     stepper = stepper_for(captured, minibatch(config, captured), config.rule, slots=2, clocks=Clocks())
     stepper.plain_step()

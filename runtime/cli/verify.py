@@ -61,7 +61,7 @@ def _verified(
     cores: tuple[int, ...],
     session: "Session | None",
 ) -> Verification:
-    from profiler.machine import settled
+    from profiler.machine import pinned
     from runtime.verify import show_verification, verify
 
     settings = settings_of(options, config, record_digests=True)
@@ -77,7 +77,7 @@ def _verified(
         pool_of(options, cores, session) as pool,
         launcher_of(options, config, pool, settings, session=session) as launcher,
         progress(config.model, steps, quiet=options.quiet) as advance,
-        settled(cores[0]),
+        pinned(cores[0]),
     ):
         for index in sorted(set(first)):
             name = names[index]

@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 from optimizer.export import MICRO_BATCHES
 from profiler.capture import inputs, layer_name, models
 from profiler.execution import heads, loss
-from profiler.machine import settle
+from profiler.machine import pin
 from profiler.settings import UpdateRule
 from runtime.compare.baselines import Kind, Spec
 from runtime.worker import tie_to
@@ -54,7 +54,7 @@ def main() -> None:
 def _set(spec: Spec) -> None:
     """Take the cores: all of them as installed, with the stages' process settings when tuned."""
     if spec.tuned:
-        settle(*(spec.cores if spec.kind == "process" else spec.cores[spec.rank : spec.rank + 1]))
+        pin(*(spec.cores if spec.kind == "process" else spec.cores[spec.rank : spec.rank + 1]))
         return
     os.sched_setaffinity(0, spec.cores)
     torch.set_num_threads(spec.threads)

@@ -33,14 +33,14 @@ def measure_links(session: "Session", config: Config, core: int, timeout_s: floa
         RunError: A rank has failed meanwhile.
     """
     from profiler.capture import captured_model
-    from profiler.machine import settled
+    from profiler.machine import pinned
     from runtime.cluster import agree
 
     captured = captured_model(config)
     versions = {name: importlib.metadata.version(name) for name in ("stageplan", "torch")}
     agree(session, "what was given", versions | {"configuration": str(to_json(config)), "model": captured.digest})
     ranks = _ranks(session, config, captured, core)
-    with settled(core), _joined(session):
+    with pinned(core), _joined(session):
         wires = _wires(session, captured, timeout_s)
         all_reduces = _all_reduces(session, captured, timeout_s)
     from datetime import UTC, datetime

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from optimizer.schedule import KIND_NAMES, Action
 from profiler.errors import StageplanError, one_line
-from profiler.machine import PeakMemory, affinity_variables, release_memory, settle
+from profiler.machine import PeakMemory, affinity_variables, pin, release_memory
 from runtime.channels import Channel, Cut, SharedMemory
 from runtime.errors import InputError, NeighbourGone
 from runtime.results import ActionRecord
@@ -40,7 +40,7 @@ def serve(control: Connection, core: int, status: StageStatus) -> None:
     """Serve ``control`` on ``core`` until the parent closes it."""
     worker = _Worker(control, core, status)
     try:
-        settle(core)
+        pin(core)
         send(control, Ready())
         while True:
             status.note(Phase.IDLE, "the wait for work")

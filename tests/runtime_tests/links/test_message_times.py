@@ -64,7 +64,7 @@ def test_both_ends_agree_on_how_many_messages_there_are() -> None:
     assert all(0 < times[0] <= time_s for time_s in times)
 
 
-@pytest.mark.usefixtures("settled_process")
+@pytest.mark.usefixtures("pinned_process")
 def test_a_step_is_timed_between_two_readings_of_the_clock() -> None:
     config = configuration.override(configuration.for_model("squeezenet1_1"), {"batch_size": 1, "image_size": 32})
     ticks = iter(range(1_000_000))

@@ -45,13 +45,13 @@ def assert_equals_replay(
     assert len(learnt) > 1
 
 
-@pytest.mark.usefixtures("settled_process")
+@pytest.mark.usefixtures("pinned_process")
 def test_four_stages_equal_the_replay_bit_for_bit(four_workers: WorkerPool) -> None:
     captured = captured_of(small_models.Residual)
     assert_equals_replay(small_models.Residual, plan_of(captured, None), four_workers)
 
 
-@pytest.mark.usefixtures("settled_process")
+@pytest.mark.usefixtures("pinned_process")
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("kind", [small_models.Residual, small_models.Heads])
 def test_any_chain_of_ideals_equals_the_replay(four_workers: WorkerPool, kind: type[nn.Module], seed: int) -> None:
@@ -59,28 +59,28 @@ def test_any_chain_of_ideals_equals_the_replay(four_workers: WorkerPool, kind: t
     assert_equals_replay(kind, plan_of(captured, random_bounds(captured, seed)), four_workers)
 
 
-@pytest.mark.usefixtures("settled_process")
+@pytest.mark.usefixtures("pinned_process")
 @pytest.mark.parametrize("minibatches", [1, 2, 3, 4])
 def test_fewer_minibatches_than_stages_equal_the_replay(four_workers: WorkerPool, minibatches: int) -> None:
     captured = captured_of(small_models.Residual)
     assert_equals_replay(small_models.Residual, plan_of(captured, None), four_workers, minibatches)
 
 
-@pytest.mark.usefixtures("settled_process")
+@pytest.mark.usefixtures("pinned_process")
 def test_random_delays_never_change_a_bit(four_workers: WorkerPool) -> None:
     captured = captured_of(small_models.Delayed)
     for seed in range(3):
         assert_equals_replay(small_models.Delayed, plan_of(captured, random_bounds(captured, seed)), four_workers)
 
 
-@pytest.mark.usefixtures("settled_process")
+@pytest.mark.usefixtures("pinned_process")
 @pytest.mark.parametrize("kind", [small_models.Tied, small_models.Stateful, small_models.LastInPlace])
 def test_odd_models_equal_the_replay(workers: Callable[[int], WorkerPool], kind: type[nn.Module]) -> None:
     """Tied weights, weights and constants read directly, buffers of their own, heads thrown away."""
     assert_equals_replay(kind, plan_of(captured_of(kind), None, stages=2), workers(2))
 
 
-@pytest.mark.usefixtures("settled_process")
+@pytest.mark.usefixtures("pinned_process")
 @pytest.mark.parametrize(
     "kind", [small_models.Tied, small_models.Stateful, small_models.LastInPlace, small_models.StraightThrough]
 )

@@ -38,7 +38,7 @@ def trained(
     return result, state
 
 
-@pytest.mark.usefixtures("settled_process")
+@pytest.mark.usefixtures("pinned_process")
 @pytest.mark.parametrize(
     ("kind", "replicas", "minibatches"),
     [
@@ -63,7 +63,7 @@ def test_a_replicated_pipeline_equals_its_replay_bit_for_bit(
     assert found.digests == found.replay_digests
 
 
-@pytest.mark.usefixtures("settled_process")
+@pytest.mark.usefixtures("pinned_process")
 def test_one_stage_on_several_ranks_is_training_with_averaged_gradients(
     workers: Callable[[int], WorkerPool],
 ) -> None:
@@ -78,7 +78,7 @@ def test_one_stage_on_several_ranks_is_training_with_averaged_gradients(
     assert [(run.stage, run.replica, run.minibatches) for run in result.stages] == [(0, 0, 3), (0, 1, 3)]
 
 
-@pytest.mark.usefixtures("settled_process")
+@pytest.mark.usefixtures("pinned_process")
 def test_a_run_is_deterministic_and_its_records_say_who_ran_what(workers: Callable[[int], WorkerPool]) -> None:
     plan = replicated(captured_of(small_models.Residual), (2, 1, 1))
     first, _ = trained(captured_of(small_models.Residual), plan, workers(4), 7)

@@ -50,7 +50,7 @@ def verified(
         return verify("chosen", plan_of(captured, random_bounds(captured, seed)), launcher, minibatches, nothing)
 
 
-@pytest.mark.usefixtures("settled_process")
+@pytest.mark.usefixtures("pinned_process")
 @settings(deadline=None, max_examples=16, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     schedule=st.sampled_from(list(SEMANTICS)),
@@ -77,7 +77,7 @@ def test_random_sleeps_in_stages_never_change_a_bit(  # noqa: PLR0917
     assert found.digests == found.replay_digests
 
 
-@pytest.mark.usefixtures("settled_process")
+@pytest.mark.usefixtures("pinned_process")
 @pytest.mark.parametrize("channel", CHANNELS)
 @pytest.mark.parametrize("schedule", SEMANTICS)
 def test_a_second_replay_agrees_in_every_digest(
@@ -136,7 +136,7 @@ def uncut(model: nn.Module, captured: Captured, shape: tuple[int, ...], minibatc
     return losses
 
 
-@pytest.mark.usefixtures("settled_process")
+@pytest.mark.usefixtures("pinned_process")
 @pytest.mark.parametrize(
     ("name", "schedule"),
     [*product(["alexnet", "resnet50"], ["1f1b-flush", "gpipe", "sequential"]), ("vgg16", "1f1b-flush")],
@@ -165,7 +165,7 @@ def test_a_flush_trains_what_the_uncut_model_trains_bit_for_bit(
         assert torch.equal(state[path], tensor), path
 
 
-@pytest.mark.usefixtures("settled_process")
+@pytest.mark.usefixtures("pinned_process")
 @pytest.mark.parametrize("schedule", SEMANTICS)
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_a_gradient_that_is_a_view_of_what_was_received_outlives_its_slot(
@@ -181,7 +181,7 @@ def test_a_gradient_that_is_a_view_of_what_was_received_outlives_its_slot(
         assert verify("chosen", plan, launcher, 9, nothing).first_difference is None
 
 
-@pytest.mark.usefixtures("settled_process")
+@pytest.mark.usefixtures("pinned_process")
 @pytest.mark.parametrize("schedule", ["1f1b", "1f1b-flush"])
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_a_smaller_last_minibatch_of_a_loader_trains_as_its_replay_does(
@@ -192,7 +192,7 @@ def test_a_smaller_last_minibatch_of_a_loader_trains_as_its_replay_does(
     assert found.first_difference is None
 
 
-@pytest.mark.usefixtures("settled_process")
+@pytest.mark.usefixtures("pinned_process")
 @pytest.mark.parametrize(
     ("change", "words"),
     [
