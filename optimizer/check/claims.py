@@ -123,7 +123,7 @@ def _differences(plan: Plan, words: Words) -> Iterator[str]:
             "latency_up_s": 0.0,
             "memory_bytes": words.memory_bytes(plan, number, before, through),
             "send_bytes": sum(map(words.down_bytes, down)) + sum(map(words.up_bytes, up)),
-            "held": words.held(before, through),
+            "sizes": words.held(before, through),
             "boundary": tuple(down),
         }
         for name, price in priced.items():

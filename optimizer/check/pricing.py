@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import networkx as nx
 
-from optimizer.plan import Held, Plan
+from optimizer.plan import Plan, StageBytes
 from profiler.profile import INPUT, Layer, Profile, copy_s
 
 
@@ -69,12 +69,12 @@ class Words:
         behind = flying[stage] if stage < plan.num_stages - 1 else 0
         return flying[stage], flying[stage] + momenta, before, behind
 
-    def held(self, before: set[str], through: set[str]) -> Held:
+    def held(self, before: set[str], through: set[str]) -> StageBytes:
         """Return what the layers of a stage hold, counted once."""
         own = [self.layers[name] for name in through - before]
         learning = sum(layer.learning_bytes for layer in own)
         down = self.crossing(through)
-        return Held(
+        return StageBytes(
             frozen_bytes=sum(layer.parameter_bytes for layer in own) - learning,
             learning_bytes=learning,
             saved_bytes=sum(layer.saved_bytes for layer in own),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from optimizer.plan import Held, Plan, Prediction, Stage
+from optimizer.plan import Plan, Prediction, Stage, StageBytes
 from optimizer.schedule import (
     Duration,
     Message,
@@ -19,22 +19,24 @@ from optimizer.schedule import (
 )
 
 
-def held_bytes(held: Held, momenta: int, needs: StageNeeds, before: tuple[int, int], behind: tuple[int, int]) -> int:
+def memory_bytes_of(
+    sizes: StageBytes, momenta: int, needs: StageNeeds, before: tuple[int, int], behind: tuple[int, int]
+) -> int:
     """Return memory(J, I, s) under any schedule, from what its stage holds.
 
     Args:
-        held: The stage's bytes.
+        sizes: The stage's bytes.
         momenta: How many tensors the update rule keeps for a parameter.
         needs: What the schedule asks of the stage.
         before: Bytes of the slots between the stage and the one before, activations' and gradients'.
         behind: Likewise for the one behind.
     """
-    learning = held.learning_bytes * (needs.versions + 1 + momenta)
+    learning = sizes.learning_bytes * (needs.versions + 1 + momenta)
     return (
-        held.frozen_bytes
+        sizes.frozen_bytes
         + learning
-        + held.saved_bytes * needs.in_flight
-        + held.transient_bytes
+        + sizes.saved_bytes * needs.in_flight
+        + sizes.transient_bytes
         + sum(before)
         + sum(behind)
     )
@@ -48,14 +50,14 @@ def scheduled(plan: Plan, schedule: Schedule) -> Plan:
     """Return the same split under another schedule or number of minibatches: what that gives, and what it holds."""
     needs = needs_of(schedule)
     slots = [
-        (stage.held.activation_bytes * need.activation_slots, stage.held.gradient_bytes * need.gradient_slots)
+        (stage.sizes.activation_bytes * need.activation_slots, stage.sizes.gradient_bytes * need.gradient_slots)
         for stage, need in zip(plan.stages, needs, strict=True)
     ]
     stages = tuple(
         replace(
             stage,
             update_s=stage.update_in_place_s if need.versions == 1 else stage.update_beside_s,
-            memory_bytes=held_bytes(stage.held, plan.momenta, need, before, behind) + averaging_bytes(stage),
+            memory_bytes=memory_bytes_of(stage.sizes, plan.momenta, need, before, behind) + averaging_bytes(stage),
         )
         for stage, need, before, behind in zip(plan.stages, needs, [(0, 0), *slots], slots, strict=False)
     )
@@ -77,7 +79,7 @@ def long_run_throughput(plan: Plan) -> float:
 
 def averaging_bytes(stage: Stage) -> int:
     """Return what averaging gradients over replicas takes: two buffers with room for all of them."""
-    return 2 * stage.held.learning_bytes if stage.replicas > 1 else 0
+    return 2 * stage.sizes.learning_bytes if stage.replicas > 1 else 0
 
 
 def predict(stages: Sequence[Stage], batch_size: int, schedule: Schedule) -> Prediction:

@@ -21,7 +21,7 @@ FORMAT_VERSION: Literal[6] = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class StageBytes:
     """The bytes of one stage's layers, each counted once; how often they are held depends on the schedule.
 
     Attributes:
@@ -58,7 +58,7 @@ class Stage:
         send_bytes: Activations and gradients sent.
         boundary: The values that cross the cut behind this stage, relayed ones included.
         memory_bytes: Predicted peak above an empty process.
-        held: What is in it, counted once.
+        sizes: The bytes of what is in it, counted once.
     """
 
     layers: Annotated[tuple[str, ...], Meta(min_length=1)]
@@ -79,7 +79,7 @@ class Stage:
     send_bytes: Bytes
     boundary: tuple[str, ...]
     memory_bytes: Bytes
-    held: Held
+    sizes: StageBytes
     flops: Count
     replicas: Annotated[int, Meta(ge=1)] = 1
     all_reduce_s: Seconds = 0.0

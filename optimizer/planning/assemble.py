@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from optimizer.costs import NANOSECONDS, NOTHING, Problem, members_of, names_of
-from optimizer.plan import Held, Links, Plan, Search, Stage
+from optimizer.plan import Links, Plan, Search, Stage, StageBytes
 from optimizer.plan.forecast import predict, scheduled
 from optimizer.schedule import (
     ASYNCHRONOUS,
@@ -112,7 +112,7 @@ def _stage(problem: Problem, index: int, bounds: Sequence[int], memory_bytes: in
         send_bytes=sum(value.output_bytes for value in down) + sum(value.gradient_bytes for value in up),
         boundary=tuple(value.name for value in down),
         memory_bytes=memory_bytes,
-        held=Held(
+        sizes=StageBytes(
             frozen_bytes=sum(costs.layers[at].parameter_bytes - costs.layers[at].learning_bytes for at in members),
             learning_bytes=sum(costs.layers[at].learning_bytes for at in members),
             saved_bytes=sum(costs.layers[at].saved_bytes for at in members),

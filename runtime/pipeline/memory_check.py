@@ -73,7 +73,7 @@ def refuse_too_little_memory(
 def _slot_bytes(plan: Plan, needs: Sequence[StageNeeds]) -> int:
     """Return the bytes of all slots, which both neighbours count as their own."""
     return sum(
-        stage.held.activation_bytes * need.activation_slots + stage.held.gradient_bytes * need.gradient_slots
+        stage.sizes.activation_bytes * need.activation_slots + stage.sizes.gradient_bytes * need.gradient_slots
         for stage, need in zip(plan.stages, needs, strict=True)
     )
 
