@@ -69,7 +69,7 @@ def _split(part: PartitionComparison, batch_size: int) -> SplitAudit:
 
 def _verdict(splits: Sequence[SplitAudit], off: float, order: float | None) -> str:
     worst = max(splits, key=lambda split: abs(split.error))
-    held = "sizes" if off <= GOOD else "held roughly" if off <= FAIR else "did not hold"
+    held = "held" if off <= GOOD else "held roughly" if off <= FAIR else "did not hold"
     sentence = f"The promise {held}: throughput off by {off:.1%}"
     if len(splits) > 1:
         sentence += f" on average over {len(splits)} splits (at most {abs(worst.error):.1%}, {worst.partition})"
