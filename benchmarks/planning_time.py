@@ -92,7 +92,7 @@ def chain_like(profile: Profile, layers: int) -> Profile:
     edges = tuple(Edge(source=names[at], target=names[at + 1]) for at in range(layers))
     outputs = (names[-1],)
     made = replace(
-        profile, model=f"a chain of {layers}", layers=tuple(found), edges=edges, together=(), outputs=outputs
+        profile, model=f"a chain of {layers}", layers=tuple(found), edges=edges, inseparable=(), outputs=outputs
     )
     return msgspec.convert(msgspec.to_builtins(made), Profile)
 

@@ -76,7 +76,7 @@ def _separations(plan: Plan, words: Words) -> Iterator[str]:
     for source, target in words.graph.edges:
         if home[source] > home[target]:
             yield f"{target} in stage {home[target]} needs {source} in stage {home[source]}"
-    for group in words.profile.together:
+    for group in words.profile.inseparable:
         if len({home[name] for name in group}) > 1:
             yield f"{', '.join(group)} have to stay together"
 

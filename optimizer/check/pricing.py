@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import networkx as nx
 
 from optimizer.plan import Plan, StageBytes
-from profiler.profile import INPUT, Layer, Profile, copy_s
+from profiler.profile import INPUT, Layer, Profile
 
 
 class Words:
@@ -38,8 +38,8 @@ class Words:
             if edge.kind == "data":
                 self.readers[edge.source].add(edge.target)
         names = [INPUT, *self.layers]
-        self.down_ns = {name: nanoseconds(copy_s(profile.link, self.down_bytes(name))) for name in names}
-        self.up_ns = {name: nanoseconds(copy_s(profile.link, self.up_bytes(name))) for name in names}
+        self.down_ns = {name: nanoseconds(profile.copy_cost.seconds(self.down_bytes(name))) for name in names}
+        self.up_ns = {name: nanoseconds(profile.copy_cost.seconds(self.up_bytes(name))) for name in names}
 
     def crossing(self, before: set[str]) -> list[str]:
         """Return the values made in ``before``, or put in, and read outside it, the loss being outside."""
@@ -108,7 +108,7 @@ class Words:
     def glued(self) -> "nx.DiGraph[str]":
         """Return the graph with a cycle through each group that has to stay together."""
         graph = self.graph.copy()
-        for group in self.profile.together:
+        for group in self.profile.inseparable:
             nx.add_cycle(graph, group)
         return graph
 

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from optimizer.costs.ideals import blocks, members_of
-from profiler.profile import INPUT, Layer, Link, Profile, copy_s
+from profiler.profile import INPUT, CopyCost, Layer, Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +104,10 @@ def costs_of(profile: Profile) -> Costs:
     """Convert a profile, which ``refuse_contradictions`` has let pass."""
     position = {layer.name: index for index, layer in enumerate(profile.layers)}
     edges = [(position[edge.source], position[edge.target]) for edge in profile.edges if edge.source != INPUT]
-    together = [[position[name] for name in group] for group in profile.together]
+    inseparable = [[position[name] for name in group] for group in profile.inseparable]
     return Costs(
         layers=profile.layers,
-        parts=tuple(blocks(len(position), edges, together)),
+        parts=tuple(blocks(len(position), edges, inseparable)),
         forward_ns=tuple(nanoseconds(layer.forward_s) for layer in profile.layers),
         backward_ns=tuple(nanoseconds(layer.backward_s) for layer in profile.layers),
         update_ns=tuple(nanoseconds(layer.update_s) for layer in profile.layers),
@@ -134,8 +134,8 @@ def _values(profile: Profile, position: Mapping[str, int]) -> tuple[Value, ...]:
             readers=readers[name],
             output_bytes=output,
             gradient_bytes=gradient,
-            copy_output_ns=copy_ns(profile.link, output),
-            copy_gradient_ns=copy_ns(profile.link, gradient),
+            copy_output_ns=copy_ns(profile.copy_cost, output),
+            copy_gradient_ns=copy_ns(profile.copy_cost, gradient),
             maker=0 if name == INPUT else 1 << position[name],
         )
         for name in [INPUT, *position]
@@ -151,6 +151,6 @@ def nanoseconds(seconds: float) -> int:
     return round(seconds * NANOSECONDS)
 
 
-def copy_ns(link: Link, size: int) -> int:
+def copy_ns(copy_cost: CopyCost, size: int) -> int:
     """Return what copying ``size`` bytes into a slot costs."""
-    return nanoseconds(copy_s(link, size))
+    return nanoseconds(copy_cost.seconds(size))

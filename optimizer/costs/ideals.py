@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 import networkx as nx
 
 
-def blocks(count: int, edges: Iterable[tuple[int, int]], together: Iterable[Sequence[int]]) -> list[tuple[int, int]]:
+def blocks(count: int, edges: Iterable[tuple[int, int]], inseparable: Iterable[Sequence[int]]) -> list[tuple[int, int]]:
     """Contract what no cut may separate.
 
     Args:
         count: Number of layers.
         edges: ``(before, after)`` pairs of layers.
-        together: Groups that no cut may separate.
+        inseparable: Groups that no cut may separate.
 
     Returns:
         A ``(members, needs)`` pair of sets for each block, by last layer; ``needs`` are the layers outside the block
@@ -25,7 +25,7 @@ def blocks(count: int, edges: Iterable[tuple[int, int]], together: Iterable[Sequ
     graph: nx.DiGraph[int] = nx.DiGraph()
     graph.add_nodes_from(range(count))
     graph.add_edges_from(edges)
-    for group in together:
+    for group in inseparable:
         nx.add_cycle(graph, group)
     found = []
     for component in nx.strongly_connected_components(graph):

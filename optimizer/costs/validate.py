@@ -14,13 +14,13 @@ def refuse_contradictions(profile: Profile) -> None:
     """Refuse what cannot be planned for.
 
     Raises:
-        ProfileError: It is unfinished, its layers, edges, link or costs do not go together, or it is too large.
+        ProfileError: It is unfinished, its layers, edges, copy costs or times do not go together, or it is too large.
     """
     if not profile.complete:
         raise ProfileError(f"the profile of {profile.model} is what an interrupt left over; profile the model again")
     _refuse_odd_layers(profile)
     _refuse_odd_edges(profile)
-    _refuse_odd_link(profile)
+    _refuse_odd_copy_costs(profile)
     _refuse_odd_costs(profile)
 
 
@@ -46,7 +46,7 @@ def _refuse_odd_edges(profile: Profile) -> None:
     position = {layer.name: index for index, layer in enumerate(profile.layers)}
     sources = [edge.source for edge in profile.edges if edge.source != INPUT]
     named = [*sources, *(edge.target for edge in profile.edges), *profile.outputs]
-    named += [name for group in profile.together for name in group]
+    named += [name for group in profile.inseparable for name in group]
     unknown = [name for name in named if name not in position]
     if unknown:
         raise ProfileError(
@@ -59,11 +59,11 @@ def _refuse_odd_edges(profile: Profile) -> None:
         )
 
 
-def _refuse_odd_link(profile: Profile) -> None:
-    sizes = profile.link.sizes_bytes
-    if len(sizes) != len(profile.link.copy_s) or list(sizes) != sorted({size for size in sizes if size > 0}):
+def _refuse_odd_copy_costs(profile: Profile) -> None:
+    sizes = profile.copy_cost.sizes_bytes
+    if len(sizes) != len(profile.copy_cost.copy_s) or list(sizes) != sorted({size for size in sizes if size > 0}):
         raise ProfileError(
-            f"the link in the profile of {profile.model} does not give one time for each of ascending sizes; "
+            f"the copy costs in the profile of {profile.model} do not give one time for each of ascending sizes; "
             "profile the model again"
         )
 
@@ -96,7 +96,7 @@ def _refuse_odd_costs(profile: Profile) -> None:
             "again"
         )
     sizes = [profile.input_bytes, *(size for layer in layers for size in (layer.output_bytes, layer.gradient_bytes))]
-    if sum(copy_ns(profile.link, size) for size in sizes) > nanoseconds(MOST_SECONDS):
+    if sum(copy_ns(profile.copy_cost, size) for size in sizes) > nanoseconds(MOST_SECONDS):
         raise ProfileError(
             f"sending what the layers in the profile of {profile.model} make takes more than {MOST_SECONDS:.0e} s; "
             "profile the model again"

@@ -46,12 +46,12 @@ def capture(model: nn.Module, name: str, sample: Tensor) -> Captured:
     _refuse_outputs(name, [probe.values[output] for output in outputs], len(sample))
     _refuse_unsendable(name, probe.operations)
     operations = tuple(
-        dataclasses.replace(operation, draws=operation.name in probe.draws) for operation in probe.operations
+        dataclasses.replace(operation, uses_rng=operation.name in probe.uses_rng) for operation in probe.operations
     )
     edges = (*_data_edges(operations), *probe.order)
-    together = _merge(
+    inseparable = _merge(
         [
-            *probe.together,
+            *probe.inseparable,
             *_sharing(model, operations),
             *_not_tensors(operations, probe.specs),
             *_dead_ends(operations, outputs),
@@ -63,11 +63,11 @@ def capture(model: nn.Module, name: str, sample: Tensor) -> Captured:
         operations=operations,
         specs=probe.specs,
         edges=edges,
-        together=together,
+        inseparable=inseparable,
         outputs=outputs,
         roots=probe.roots,
         overwrites=probe.overwrites,
-        digest=_digest(operations, probe.specs, edges, together, model),
+        digest=_digest(operations, probe.specs, edges, inseparable, model),
         canonical=_canonical(model),
         learning=frozenset(path for path, parameter in model.named_parameters() if parameter.requires_grad),
         parameters=_parameters(model, operations),
@@ -182,12 +182,12 @@ def _digest(
     operations: Iterable[Operation],
     specs: dict[str, TensorSpec],
     edges: Iterable[Edge],
-    together: Iterable[tuple[str, ...]],
+    inseparable: Iterable[tuple[str, ...]],
     model: nn.Module,
 ) -> str:
     lines = [f"{op.name} {op.kind} {op.reads()} {_settings(op)} {_type(specs.get(op.name))}" for op in operations]
     lines += [f"{edge.source}>{edge.target}:{edge.kind}" for edge in edges]
-    lines += [" ".join(group) for group in together]
+    lines += [" ".join(group) for group in inseparable]
     lines += [f"{path} {tuple(parameter.shape)} {parameter.dtype}" for path, parameter in model.named_parameters()]
     return digest("\n".join(lines).encode())
 

@@ -35,9 +35,9 @@ class Probe:
         self.roots: dict[str, str] = {INPUT: INPUT}
         self.owners = {_storage(self.values[INPUT]): INPUT}
         self.overwrites: dict[str, str] = {}
-        self.draws: set[str] = set()
+        self.uses_rng: set[str] = set()
         self.order: list[Edge] = []
-        self.together: list[tuple[str, ...]] = []
+        self.inseparable: list[tuple[str, ...]] = []
 
     def run(self) -> None:
         """Run all layers.
@@ -77,7 +77,7 @@ class Probe:
                 f"({operation.kind}): {one_line(error)}; {remedy}"
             ) from error
         if not torch.equal(drawn, torch.get_rng_state()):
-            self.draws.add(operation.name)
+            self.uses_rng.add(operation.name)
         output = self.values[operation.name]
         if isinstance(output, Tensor):
             self.specs[operation.name] = spec_of(operation.name, output)
@@ -103,7 +103,7 @@ class Probe:
             if in_place_of and head == written:
                 self.outputs = [operation.name if output == head else output for output in self.outputs]
             else:
-                self.together.append((operation.name, head))
+                self.inseparable.append((operation.name, head))
         for later_position in range(position + 1, len(self.operations)):
             later = self.operations[later_position]
             for name in aliases & set(later.reads()):
@@ -111,14 +111,14 @@ class Probe:
                     later = _read_instead(later, name, operation.name)
                     self.operations[later_position] = later
                 else:
-                    self.together.append((operation.name, later.name, *(a for a in aliases if a != INPUT)))
+                    self.inseparable.append((operation.name, later.name, *(a for a in aliases if a != INPUT)))
         if not can_run_out_of_place(operation):
             if root == INPUT:
                 raise CaptureError(
                     f"model '{self.name}': layer '{operation.name}' overwrites the model's input, which the next "
                     "minibatches need; let it write to a new tensor"
                 )
-            self.together.append((operation.name, *sorted(aliases)))
+            self.inseparable.append((operation.name, *sorted(aliases)))
 
 
 def _read_instead(operation: Operation, old: str, new: str) -> Operation:

@@ -54,7 +54,7 @@ class Operation:
     Attributes:
         index: Its place in captured order, which seeds its randomness whatever the split.
         target: The module, the function, or the name of the tensor method to call.
-        draws: Whether it takes random numbers.
+        uses_rng: Whether it takes random numbers.
     """
 
     index: int
@@ -63,7 +63,7 @@ class Operation:
     target: nn.Module | Callable[..., Any] | str
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
-    draws: bool = False
+    uses_rng: bool = False
 
     def reads(self) -> list[str]:
         """Return the values it reads, each once, in argument order."""
@@ -107,7 +107,7 @@ class Captured:
         specs: The tensors between layers by the layer that makes them, the model's input among them; a value that is
             no tensor has none and never crosses a cut.
         edges: Which layer has to run after which.
-        together: Groups of layers that no cut may separate.
+        inseparable: Groups of layers that no cut may separate.
         outputs: The layers whose outputs enter the loss, the main head first.
         roots: For each value, the value that its storage came from; itself unless it is a view or overwrote its input.
         overwrites: For each in-place layer, the value that it overwrites.
@@ -122,7 +122,7 @@ class Captured:
     operations: tuple[Operation, ...]
     specs: Mapping[str, TensorSpec]
     edges: tuple[Edge, ...]
-    together: tuple[tuple[str, ...], ...]
+    inseparable: tuple[tuple[str, ...], ...]
     outputs: tuple[str, ...]
     roots: Mapping[str, str]
     overwrites: Mapping[str, str]

@@ -24,7 +24,7 @@ def run_layer(
     operation: Operation, values: Values, attributes: Mapping[str, Tensor], run_seed: int, minibatch: int
 ) -> None:
     """Run one layer on the values that it reads and put its output beside them."""
-    if operation.draws:
+    if operation.uses_rng:
         torch.default_generator.manual_seed(layer_seed(run_seed, operation.index, minibatch))
 
     def fetch(leaf: Any) -> Any:

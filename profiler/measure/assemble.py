@@ -12,7 +12,7 @@ from profiler.measure.budget import precision
 from profiler.measure.memory import Memory
 from profiler.measure.statistics import drift, foreign_load, timing
 from profiler.measure.stepper import LOSS, Samples
-from profiler.profile import INPUT, Layer, Link, Loaded, Loss, Peaks, Profile, parts_s
+from profiler.profile import INPUT, CopyCost, Layer, Loaded, Loss, Peaks, Profile, parts_s
 from profiler.settings import Config
 
 
@@ -35,7 +35,7 @@ class Measured:
     captured: Captured
     core: int
     affinity: tuple[int, ...]
-    link: Link
+    copy_cost: CopyCost
     peaks: Peaks
     memory: Memory | None
     counts: Counts
@@ -65,10 +65,10 @@ def profile_of(measured: Measured) -> Profile:
         affinity=measured.affinity,
         layers=layers,
         edges=captured.edges,
-        together=captured.together,
+        inseparable=captured.inseparable,
         outputs=captured.outputs,
         loss=loss,
-        link=measured.link,
+        copy_cost=measured.copy_cost,
         peaks=measured.peaks,
         input_bytes=captured.specs[INPUT].bytes,
         peak_memory_bytes=measured.memory.peak_bytes if measured.memory else None,

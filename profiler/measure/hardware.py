@@ -8,7 +8,7 @@ import torch
 
 from profiler.execution import TensorSpec, fill, slot_tensors
 from profiler.measure.stepper import Clock
-from profiler.profile import Link, Peaks
+from profiler.profile import CopyCost, Peaks
 
 PRODUCTS = (512, 1024, 2048)
 """Sizes of the square matrix products that are tried; the quickest counts."""
@@ -53,9 +53,9 @@ SIZES_BYTES = tuple(4096 * 4**power for power in range(8))  # 4 KiB … 64 MiB
 COPIES = 9
 
 
-def measure_link(clock: Callable[[], float]) -> Link:
+def measure_copy_cost(clock: Callable[[], float]) -> CopyCost:
     """Return the median time of a slot copy for each of ``SIZES_BYTES``, from memory that was just written."""
-    return Link(sizes_bytes=SIZES_BYTES, copy_s=tuple(_copy_s(size, clock) for size in SIZES_BYTES))
+    return CopyCost(sizes_bytes=SIZES_BYTES, copy_s=tuple(_copy_s(size, clock) for size in SIZES_BYTES))
 
 
 def _copy_s(size: int, clock: Callable[[], float]) -> float:

@@ -14,7 +14,7 @@ from profiler.machine import pinned
 from profiler.measure.assemble import Counts, Measured, profile_of
 from profiler.measure.budget import Rounds, spend
 from profiler.measure.counters import Work
-from profiler.measure.hardware import measure_link, measure_peaks
+from profiler.measure.hardware import measure_copy_cost, measure_peaks
 from profiler.measure.memory import measure_memory, saved_bytes
 from profiler.measure.neighbours import Turns, busy_neighbours
 from profiler.measure.statistics import timing
@@ -78,7 +78,7 @@ def measure_profile(
         )
         rounds: Rounds = Turns(stepper, beside) if beside else stepper
         loaded = rounds.loaded if isinstance(rounds, Turns) else Samples()
-        link, peaks = measure_link(clocks.wall), measure_peaks(clocks.wall)
+        copy_cost, peaks = measure_copy_cost(clocks.wall), measure_peaks(clocks.wall)
         counts = _counts(stepper)
         stepper.warm_up()
         in_place_shares = stepper.in_place_shares()
@@ -87,7 +87,7 @@ def measure_profile(
             captured=captured,
             core=core,
             affinity=affinity,
-            link=link,
+            copy_cost=copy_cost,
             peaks=peaks,
             memory=memory,
             counts=counts,

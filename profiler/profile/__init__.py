@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from profiler.profile.profile import (
         INPUT,
         Bytes,
+        CopyCost,
         Count,
         Edge,
         Layer,
-        Link,
         Loaded,
         Loss,
         Machine,
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     )
     from profiler.profile.read import read_profile
     from profiler.profile.roofline import bound, compute_s, intensity, of_roof, operations, ridge, touched_bytes
-    from profiler.profile.transfer import copy_s
     from profiler.profile.warnings import MOST_ROUNDS, more_or_less, profile_warnings
 else:
     __getattr__ = on_demand(__name__)

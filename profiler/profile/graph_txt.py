@@ -13,7 +13,7 @@ from pathlib import Path
 import networkx as nx
 
 from profiler.errors import FileError
-from profiler.profile.profile import INPUT, Edge, Layer, Link, Loss, Machine, Profile, Timing, parts_s
+from profiler.profile.profile import INPUT, CopyCost, Edge, Layer, Loss, Machine, Profile, Timing, parts_s
 
 UNKNOWN = "an unknown machine"
 MACHINE = Machine(
@@ -65,9 +65,9 @@ def read_graph(text: str, path: Path) -> Profile:
         edges=tuple(
             Edge(source=INPUT if source in sources else source, target=target) for source, target in graph.edges
         ),
-        together=(),
+        inseparable=(),
         loss=loss,
-        link=Link(sizes_bytes=(), copy_s=()),
+        copy_cost=CopyCost(sizes_bytes=(), copy_s=()),
         peaks=None,
         input_bytes=0,
         peak_memory_bytes=None,

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-FORMAT_VERSION: Literal[4] = 4
+FORMAT_VERSION: Literal[5] = 5
 
 Seconds = Annotated[float, Meta(ge=0, le=1e6)]
 Bytes = Annotated[int, Meta(ge=0, le=1 << 50)]
@@ -121,11 +121,24 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
+class CopyCost:
     """What moving bytes to a neighbouring stage costs its sender: measured copies into a shared-memory slot."""
 
     sizes_bytes: tuple[Bytes, ...]
     copy_s: tuple[Seconds, ...]
+
+    def seconds(self, size_bytes: int) -> float:
+        """Return the time to copy ``size_bytes`` into a slot: straight lines between and beyond the measured sizes.
+
+        Without measurements, copying costs nothing.
+        """
+        if size_bytes == 0 or not self.sizes_bytes:
+            return 0.0
+        import numpy as np  # here, for numpy takes as long to import as all else at start-up
+
+        if size_bytes > self.sizes_bytes[-1]:
+            return self.copy_s[-1] * size_bytes / self.sizes_bytes[-1]
+        return float(np.interp(size_bytes, np.array(self.sizes_bytes, dtype=float), np.array(self.copy_s)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +182,7 @@ class Profile:
     Attributes:
         vocabulary: Samples are whole numbers below it; 0 for floats.
         layers: In captured order, which is a topological order of ``edges``.
-        together: Groups of layers that no cut may separate (they share a parameter, or hand over what is no tensor).
+        inseparable: Groups of layers that no cut may separate (they share a parameter, or hand over what is no tensor).
         outputs: The layers whose outputs enter the loss, the main head first; the last stage needs them all.
         whole_step_s: The plain, uninstrumented step: model, loss, backward, update.
         update_rule: The rule that was timed, in the words of ``UpdateRule.kind``.
@@ -199,10 +212,10 @@ class Profile:
     affinity: tuple[Count, ...]
     layers: tuple[Layer, ...]
     edges: tuple[Edge, ...]
-    together: tuple[tuple[str, ...], ...]
+    inseparable: tuple[tuple[str, ...], ...]
     outputs: tuple[str, ...] = ()
     loss: Loss
-    link: Link
+    copy_cost: CopyCost
     peaks: Peaks | None
     input_bytes: Bytes
     peak_memory_bytes: Bytes | None
@@ -217,7 +230,7 @@ class Profile:
     foreign_load: float
     measured_at: str
     complete: bool = True
-    format_version: Literal[4] = FORMAT_VERSION
+    format_version: Literal[5] = FORMAT_VERSION
 
 
 def parts_s(layers: Iterable[Layer], loss: Loss) -> float:

@@ -11,7 +11,6 @@ from profiler.profile import (
     Timing,
     bound,
     compute_s,
-    copy_s,
     intensity,
     of_roof,
     operations,
@@ -121,7 +120,7 @@ COLUMNS = (
     Column(
         "time",
         "send ms",
-        lambda profile, layer: precise_ms(copy_s(profile.link, layer.output_bytes)),
+        lambda profile, layer: precise_ms(profile.copy_cost.seconds(layer.output_bytes)),
         explanation="Send: copying the output into a slot, paid before a cut only.",
     ),
     Column(

@@ -73,7 +73,7 @@ def _refuse_illegal(captured: Captured, stage_of: Mapping[str, int]) -> None:
                 f"the plan puts '{edge.target}' into stage {stage_of[edge.target]}, before '{edge.source}' in stage "
                 f"{stage_of[edge.source]}, which has to run first; plan again with python -m optimizer"
             )
-    for group in captured.together:
+    for group in captured.inseparable:
         _refuse_parting(group, stage_of)
 
 

@@ -28,8 +28,8 @@ def objective(profile: Profile, stage_of: dict[str, int], stages: int) -> Object
         readers += [stages - 1] if name in profile.outputs else []
         home = 0 if name == INPUT else stage_of[name]
         for stage in range(home, max(readers, default=home)):
-            costs[stage] += copy_ns(profile.link, output)
-            costs[stage + 1] += copy_ns(profile.link, gradient)
+            costs[stage] += copy_ns(profile.copy_cost, output)
+            costs[stage + 1] += copy_ns(profile.copy_cost, gradient)
             sent += output + gradient
     order = [layer.name for layer in profile.layers]
     cuts = []
@@ -48,7 +48,7 @@ def legal_assignments(profile: Profile, stages: int) -> Iterator[dict[str, int]]
             continue
         if any(e.source != INPUT and stage_of[e.source] > stage_of[e.target] for e in profile.edges):
             continue
-        if all(len({stage_of[name] for name in group}) == 1 for group in profile.together):
+        if all(len({stage_of[name] for name in group}) == 1 for group in profile.inseparable):
             yield stage_of
 
 
@@ -60,7 +60,7 @@ def needed(profile: Profile, names: Sequence[str]) -> frozenset[str]:
     """What has to stand before a cut directly behind ``names``, groups kept whole."""
     graph: nx.DiGraph[str] = nx.DiGraph((e.source, e.target) for e in profile.edges if e.source != INPUT)
     graph.add_nodes_from(layer.name for layer in profile.layers)
-    for group in profile.together:
+    for group in profile.inseparable:
         nx.add_cycle(graph, group)
     return frozenset(one for name in names for one in nx.ancestors(graph, name) | {name})
 

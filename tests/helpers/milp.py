@@ -101,7 +101,7 @@ class Formulation:
             for edge in self.profile.edges:
                 if edge.source != INPUT:
                     self.programme.row([(self.y[edge.source][stage], 1), (self.y[edge.target][stage], -1)], 0)
-            for first, *others in self.profile.together:
+            for first, *others in self.profile.inseparable:
                 for other in others:
                     self.programme.row([(self.y[first][stage], 1), (self.y[other][stage], -1)], 0, 0)
 
@@ -128,7 +128,7 @@ class Formulation:
             work = sum(round(time * 1e9) for time in (layer.forward_s, layer.backward_s, update_s)) * UNIT
             terms += self._in_stage(layer.name, stage, -work)
         for value, row in self.crossing.items():
-            down, up = (copy_ns(self.profile.link, size) * UNIT for size in self.sizes[value])
+            down, up = (copy_ns(self.profile.copy_cost, size) * UNIT for size in self.sizes[value])
             terms += [(row[stage], -down)] if stage < self.stages - 1 else []
             terms += [(row[stage - 1], -up)] if stage else []
         loss = (round(self.profile.loss.forward_s * 1e9) + round(self.profile.loss.backward_s * 1e9)) * UNIT
@@ -156,7 +156,7 @@ class Formulation:
         """One of the cuts stands directly behind ``names``: all that they need is before it, and nothing else."""
         graph: nx.DiGraph[str] = nx.DiGraph((e.source, e.target) for e in self.profile.edges if e.source != INPUT)
         graph.add_nodes_from(self.y)
-        for group in self.profile.together:
+        for group in self.profile.inseparable:
             nx.add_cycle(graph, group)
         before = {one for name in names for one in nx.ancestors(graph, name) | {name}}
         here = [self.programme.variable(whole=True, upper=1) for _ in range(self.stages - 1)]

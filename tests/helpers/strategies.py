@@ -8,13 +8,13 @@ from itertools import pairwise
 from hypothesis import strategies as st
 
 from profiler.execution import Captured
-from profiler.profile import INPUT, Edge, Layer, Link, Loss, Machine, Peaks, Profile, Timing
+from profiler.profile import INPUT, CopyCost, Edge, Layer, Loss, Machine, Peaks, Profile, Timing
 
 MACHINE = Machine(
     cpu="test", physical_cores=4, logical_cores=4, instructions="avx2", caches=("L2 1024K",), memory_bytes=1 << 34,
     python="3", torch="2", torch_build="none", torchvision="0", allocator="none", settings="none", environment=(),
 )  # fmt: skip
-LINK = Link(sizes_bytes=(1000, 100_000), copy_s=(2e-6, 50e-6))
+COPY_COST = CopyCost(sizes_bytes=(1000, 100_000), copy_s=(2e-6, 50e-6))
 
 
 def layer(name: str, times_ms: Sequence[float] = (1, 2, 0), sizes: tuple[int, int] = (1000, 1000)) -> Layer:
@@ -42,7 +42,7 @@ def profile(
     layers: Sequence[Layer],
     edges: Sequence[tuple[str, str]],
     together: Sequence[tuple[str, ...]] = (),
-    link: Link = LINK,
+    copy_cost: CopyCost = COPY_COST,
     order: Sequence[tuple[str, str]] = (),
 ) -> Profile:
     return Profile(
@@ -61,9 +61,9 @@ def profile(
             *(Edge(source=a, target=b) for a, b in edges),
             *(Edge(source=a, target=b, kind="order") for a, b in order),
         ),
-        together=tuple(together),
+        inseparable=tuple(together),
         loss=Loss(forward_s=1e-4, backward_s=1e-4),
-        link=link,
+        copy_cost=copy_cost,
         peaks=Peaks(flops_per_s=1e9, bytes_per_s=1e9),
         input_bytes=384,
         peak_memory_bytes=1000,
@@ -78,14 +78,16 @@ def profile(
     )
 
 
-def chain(times_ms: Sequence[float], link: Link = LINK) -> Profile:
+def chain(times_ms: Sequence[float], copy_cost: CopyCost = COPY_COST) -> Profile:
     names = [f"l{index}" for index in range(len(times_ms))]
     edges = [(INPUT, names[0]), *pairwise(names)]
-    return profile([layer(name, (time, 0, 0)) for name, time in zip(names, times_ms, strict=True)], edges, link=link)
+    return profile(
+        [layer(name, (time, 0, 0)) for name, time in zip(names, times_ms, strict=True)], edges, copy_cost=copy_cost
+    )
 
 
 @st.composite
-def random_profiles(draw: st.DrawFn, most: int = 7, link: Link = LINK) -> Profile:
+def random_profiles(draw: st.DrawFn, most: int = 7, copy_cost: CopyCost = COPY_COST) -> Profile:
     """A DAG of a few layers with ties in its times, several readers a value; at times a group, an order edge, heads."""
     count = draw(st.integers(2, most))
     names = [f"l{index}" for index in range(count)]
@@ -112,7 +114,7 @@ def random_profiles(draw: st.DrawFn, most: int = 7, link: Link = LINK) -> Profil
     pairs = st.lists(st.sampled_from(names), min_size=2, max_size=2, unique=True)
     together = draw(st.lists(pairs.map(tuple), max_size=1)) if draw(st.booleans()) else []
     order = draw(st.lists(pairs.map(lambda pair: tuple(sorted(pair))), max_size=1)) if draw(st.booleans()) else []
-    found = profile(layers, sorted(edges), together, link=link, order=order)  # type: ignore[arg-type]
+    found = profile(layers, sorted(edges), together, copy_cost=copy_cost, order=order)  # type: ignore[arg-type]
     heads = draw(st.lists(st.sampled_from(names), max_size=2, unique=True))
     return replace(found, outputs=tuple(heads))
 
@@ -146,5 +148,5 @@ def profile_of(captured: Captured, seed: int) -> Profile:
         spec = captured.specs.get(name)
         size = spec.bytes if spec else 0
         layers.append(layer(name, [drawn.lognormvariate(0, 1.5) for _ in range(3)], (size, size)))
-    found = profile(layers, [], captured.together)
+    found = profile(layers, [], captured.inseparable)
     return replace(found, edges=captured.edges, outputs=captured.outputs)

@@ -108,7 +108,7 @@ def test_every_lie_is_seen(lie: Any, words: str) -> None:
 def test_layers_that_have_to_stay_together_are_seen_apart() -> None:
     plan = Planner(FOUND, 2, 8).optimized()
     last, first = plan.stages[0].layers[-1], plan.stages[1].layers[0]
-    assert any("have to stay together" in text for text in texts(plan, replace(FOUND, together=((last, first),))))
+    assert any("have to stay together" in text for text in texts(plan, replace(FOUND, inseparable=((last, first),))))
 
 
 def test_what_was_not_checked_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,4 +125,4 @@ def test_the_check_shares_nothing_with_the_search() -> None:
         tree = ast.parse(Path(sys.modules[name].__file__ or "").read_text())
         ours = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
         own = {module for module in ours if module.split(".")[0] in {"optimizer", "profiler"}}
-        assert own <= {*checked, "optimizer.plan.plan", "profiler.profile.transfer", "profiler.profile.profile"}
+        assert own <= {*checked, "optimizer.plan.plan", "profiler.profile.profile"}

@@ -1,17 +1,17 @@
 from dataclasses import replace
 
 import pytest
-from strategies import LINK, chain, layer, profile
+from strategies import COPY_COST, chain, layer, profile
 
 from optimizer.costs import costs_of, refuse_contradictions
 from optimizer.costs.costs import copy_ns
 from optimizer.errors import ProfileError
-from profiler.profile import INPUT, Link, Loss
+from profiler.profile import INPUT, CopyCost, Loss
 
 
 def test_a_stage_pays_its_layers_its_copies_and_at_the_end_the_loss() -> None:
     found = costs_of(chain([1, 2, 4]))
-    copy = copy_ns(LINK, 1000)
+    copy = copy_ns(COPY_COST, 1000)
     assert copy == 2000
     assert found.stage_ns(0b000, 0b001) == 1_000_000 + copy
     assert found.stage_ns(0b001, 0b011) == 2_000_000 + 2 * copy, "activations down and gradients up"
@@ -22,7 +22,7 @@ def test_a_stage_pays_its_layers_its_copies_and_at_the_end_the_loss() -> None:
 def test_the_last_stage_updates_in_place_and_no_other() -> None:
     layers = [replace(layer(name, (1, 1, 2)), in_place_share=0.75) for name in ("a", "b")]
     found = costs_of(profile(layers, [(INPUT, "a"), ("a", "b")]))
-    copy = copy_ns(LINK, 1000)
+    copy = copy_ns(COPY_COST, 1000)
     assert found.stage_ns(0b00, 0b01) == 4_000_000 + copy
     assert found.stage_ns(0b01, 0b11) == 3_500_000 + copy + 200_000
     assert found.stage_ns(0b00, 0b11) == 7_000_000 + 200_000, "a single stage holds a single version"
@@ -41,12 +41,12 @@ def test_a_value_that_is_read_far_downstream_crosses_every_cut_between() -> None
 
 
 def test_copying_is_interpolated_between_and_beyond_the_measured_sizes() -> None:
-    link = Link(sizes_bytes=(1000, 3000), copy_s=(1e-6, 5e-6))
+    link = CopyCost(sizes_bytes=(1000, 3000), copy_s=(1e-6, 5e-6))
     assert copy_ns(link, 0) == 0
     assert copy_ns(link, 500) == 1000
     assert copy_ns(link, 2000) == 3000
     assert copy_ns(link, 6000) == 10_000
-    assert copy_ns(Link(sizes_bytes=(), copy_s=()), 6000) == 0
+    assert copy_ns(CopyCost(sizes_bytes=(), copy_s=()), 6000) == 0
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_a_profile_that_contradicts_itself_is_refused(
     ("change", "words"),
     [
         ({"complete": False}, "what an interrupt left over"),
-        ({"link": Link(sizes_bytes=(1, 2), copy_s=(1.0,))}, "ascending sizes"),
-        ({"link": Link(sizes_bytes=(2, 1), copy_s=(1.0, 1.0))}, "ascending sizes"),
-        ({"link": Link(sizes_bytes=(0,), copy_s=(1.0,))}, "ascending sizes"),
+        ({"link": CopyCost(sizes_bytes=(1, 2), copy_s=(1.0,))}, "ascending sizes"),
+        ({"link": CopyCost(sizes_bytes=(2, 1), copy_s=(1.0, 1.0))}, "ascending sizes"),
+        ({"link": CopyCost(sizes_bytes=(0,), copy_s=(1.0,))}, "ascending sizes"),
         (
             {"layers": (layer("l0", (0, 0, 0)),), "edges": (), "loss": Loss(forward_s=0, backward_s=0)},
             "takes a nanosecond",

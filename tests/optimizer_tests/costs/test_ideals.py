@@ -25,7 +25,7 @@ def ideals_by_definition(profile: Profile) -> set[int]:
     """All sets of layers that contain every predecessor of their members and split no group."""
     position = {layer.name: index for index, layer in enumerate(profile.layers)}
     edges = [(position[e.source], position[e.target]) for e in profile.edges if e.source != INPUT]
-    groups = [[position[name] for name in group] for group in profile.together]
+    groups = [[position[name] for name in group] for group in profile.inseparable]
     found = set()
     for subset in range(1 << len(position)):
         closed = all(subset >> before & 1 for before, after in edges if subset >> after & 1)
@@ -56,7 +56,7 @@ def test_the_prefixes_are_the_ideals_that_are_prefixes(profile: Profile) -> None
 @pytest.mark.parametrize(("name", "count"), [("alexnet", 23), ("vgg16", 41), ("resnet50", 240), ("densenet121", 432)])
 def test_real_graphs_have_the_known_number_of_ideals(name: str, count: int) -> None:
     captured = capture(build(name, 10, 0), name, torch.zeros(2, 3, 64, 64))
-    found = lattice(problem_of(replace(profile_of(captured, 0), together=())))
+    found = lattice(problem_of(replace(profile_of(captured, 0), inseparable=())))
     assert found is not None
     assert len(found) == count
 

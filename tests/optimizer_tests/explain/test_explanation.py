@@ -6,7 +6,7 @@ import pytest
 from brute_force import stage_map
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import LINK, chain, layer, profile, random_profiles
+from strategies import COPY_COST, chain, layer, profile, random_profiles
 
 from optimizer.errors import PartitionError
 from optimizer.explain import Explanation, explain
@@ -16,9 +16,9 @@ from optimizer.report import plan_svg
 from optimizer.report.explain_table import paragraphs
 from optimizer.report.gantt import staircase
 from optimizer.schedule import Action, Span, schedule_of
-from profiler.profile import INPUT, Link, Profile
+from profiler.profile import INPUT, CopyCost, Profile
 
-FREE = Link(sizes_bytes=(), copy_s=())
+FREE = CopyCost(sizes_bytes=(), copy_s=())
 
 
 def explained(found: Profile, stages: int, **limits: int) -> tuple[Planner, Explanation]:
@@ -29,7 +29,7 @@ def explained(found: Profile, stages: int, **limits: int) -> tuple[Planner, Expl
 
 
 def test_the_bottleneck_the_ceiling_and_the_moves_of_a_chain() -> None:
-    planner, found = explained(chain([3, 5, 2, 4], link=FREE), 2)
+    planner, found = explained(chain([3, 5, 2, 4], copy_cost=FREE), 2)
     assert planner.optimized().cuts == ("l1",)
     assert found.bottleneck_stage == 0
     assert [one.layer for one in found.fillers] == ["l1", "l0"]
@@ -44,7 +44,7 @@ def test_the_bottleneck_the_ceiling_and_the_moves_of_a_chain() -> None:
 
 
 def test_the_reason_of_a_loss_names_the_stage_and_its_layers() -> None:
-    _, found = explained(chain([1, 1, 1, 9, 9], link=FREE), 2)
+    _, found = explained(chain([1, 1, 1, 9, 9], copy_cost=FREE), 2)
     losses = {one.method: one for one in found.losses}
     assert "stage 1" in losses["end-heavy"].reason
     assert "l3" in losses["end-heavy"].reason
@@ -89,7 +89,7 @@ def test_sentences_say_what_was_searched_and_what_is_not_known() -> None:
 
 def test_a_staircase_is_a_row_for_each_stage() -> None:
     rows = staircase(
-        timeline(Planner(chain([2, 2], link=FREE), 2, 2).optimized().stages, schedule_of("1f1b", 2, 2)), 1e-3
+        timeline(Planner(chain([2, 2], copy_cost=FREE), 2, 2).optimized().stages, schedule_of("1f1b", 2, 2)), 1e-3
     )
     assert len(rows) == 2
     spans = [[Span(Action(0, "F", 0), 0, 2), Span(Action(0, "B", 0), 5, 6), Span(Action(0, "U", 0), 6, 7)]]
@@ -100,7 +100,7 @@ def test_the_drawing_has_every_stage_and_names_the_costliest_layers() -> None:
     found = profile(
         [layer("a"), layer("b", (9, 9, 9)), layer("c"), layer("d")],
         [(INPUT, "a"), ("a", "b"), ("a", "c"), ("b", "d"), ("c", "d"), ("a", "d")],
-        link=LINK,
+        copy_cost=COPY_COST,
     )
     plan = Planner(found, 2, 8).optimized()
     text = plan_svg(plan, found).decode()

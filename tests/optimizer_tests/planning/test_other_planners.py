@@ -64,7 +64,7 @@ def test_pipedream_weighs_transfers_beside_the_stages(times: list[int], sizes: s
     for cuts in combinations(range(1, len(names)), stages - 1):
         ends = [0, *cuts, len(names)]
         work = [compute(found, tuple(names[a:b])) for a, b in pairwise(ends)]
-        splits.append((max([*work, *(copy_ns(found.link, output[cut - 1]) for cut in cuts)]), cuts))
+        splits.append((max([*work, *(copy_ns(found.copy_cost, output[cut - 1]) for cut in cuts)]), cuts))
     assert tuple(names.index(cut) + 1 for cut in plan.cuts) == min(splits)[1]
 
 

@@ -16,7 +16,7 @@ from optimizer.planning import Planner, load_schemes
 from optimizer.search import solve, space_of
 from profiler.capture.layer_graph import capture
 from profiler.capture.models import build
-from profiler.profile import Link, Profile
+from profiler.profile import CopyCost, Profile
 
 
 @settings(deadline=None, max_examples=120)
@@ -107,7 +107,7 @@ def test_no_scheme_beats_the_plan_on_real_graphs(name: str) -> None:
 @settings(deadline=None, max_examples=40)
 @given(profile=random_profiles(), factor=st.integers(2, 5))
 def test_scaling_all_times_leaves_the_split_alone(profile: Profile, factor: int) -> None:
-    link = profile.link
+    link = profile.copy_cost
     scaled = Profile(
         **{
             **{name: getattr(profile, name) for name in profile.__slots__},
@@ -146,7 +146,7 @@ def test_a_graph_with_too_many_ideals_is_planned_along_its_captured_order(monkey
 
 
 @settings(deadline=None, max_examples=60)
-@given(profile=random_profiles(link=Link(sizes_bytes=(), copy_s=())))
+@given(profile=random_profiles(copy_cost=CopyCost(sizes_bytes=(), copy_s=())))
 def test_more_stages_never_raise_the_bottleneck_where_links_are_free(profile: Profile) -> None:
     # A last stage that updates in place for less can lose its gain to one stage more: only the last stage has it.
     profile = replace(profile, layers=tuple(replace(one, in_place_share=1.0) for one in profile.layers))

@@ -202,7 +202,7 @@ def test_forced_cuts_are_kept_and_the_rest_is_optimised_around_them() -> None:
     ],
 )
 def test_forced_cuts_that_cannot_be_had_are_refused(cuts: list[list[str]], words: str) -> None:
-    found = replace(chain([1, 1, 1, 1, 1, 9]), together=(("l2", "l3"),))
+    found = replace(chain([1, 1, 1, 1, 1, 9]), inseparable=(("l2", "l3"),))
     with pytest.raises(PartitionError) as refused:
         Planner(found, 3, MINIBATCHES, cut_after=cuts).optimized()
     assert words in str(refused.value)

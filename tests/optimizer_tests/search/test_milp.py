@@ -10,14 +10,14 @@ from optimizer.costs import costs_of, names_of
 from optimizer.costs.cuts import cut_behind
 from optimizer.errors import PartitionError
 from optimizer.planning import Planner
-from profiler.profile import Link, Profile
+from profiler.profile import CopyCost, Profile
 
-LINK = Link(sizes_bytes=(1000, 2000, 3000), copy_s=(50e-6, 90e-6, 140e-6))
+COPY_COST = CopyCost(sizes_bytes=(1000, 2000, 3000), copy_s=(50e-6, 90e-6, 140e-6))
 """Whole microseconds for every size that is drawn, so that what a solver rounds is far below what differs."""
 
 
 @settings(deadline=None, max_examples=200)
-@given(found=random_profiles(most=9, link=LINK), stages=st.integers(2, 4), data=st.data())
+@given(found=random_profiles(most=9, copy_cost=COPY_COST), stages=st.integers(2, 4), data=st.data())
 def test_the_search_and_the_mixed_integer_programme_agree(found: Profile, stages: int, data: st.DataObject) -> None:
     assume(len(found.layers) >= stages)
     limit = data.draw(st.one_of(st.none(), st.integers(1_000, 20_000)))
@@ -42,7 +42,7 @@ def _behind(found: Profile, name: str) -> list[str]:
 
 
 @settings(deadline=None, max_examples=30)
-@given(found=random_profiles(most=5, link=LINK), stages=st.integers(2, 3))
+@given(found=random_profiles(most=5, copy_cost=COPY_COST), stages=st.integers(2, 3))
 def test_the_programme_itself_agrees_with_brute_force(found: Profile, stages: int) -> None:
     every = [max(memory(found, stage_of, stages, 8)) for stage_of in legal_assignments(found, stages)]
     if every:

@@ -56,8 +56,8 @@ def brute_period_ns(profile: Profile, links: Links, stage_of: dict[str, int]) ->
         readers += [stages - 1] if name in profile.outputs else []
         home = 0 if name == INPUT else stage_of[name]
         for cut in range(home, max(readers, default=home)):
-            works[cut] += round(copy_ns(profile.link, output) * factors[cut])
-            works[cut + 1] += round(copy_ns(profile.link, gradient) * factors[cut + 1])
+            works[cut] += round(copy_ns(profile.copy_cost, output) * factors[cut])
+            works[cut + 1] += round(copy_ns(profile.copy_cost, gradient) * factors[cut + 1])
             down[cut] += output
             up[cut] += gradient
     found, both = [0], []

@@ -69,8 +69,8 @@ def brute_pace_ns(profile: Profile, links: Links, stage_of: dict[str, int], repl
         readers += [stages - 1] if name in profile.outputs else []
         home = 0 if name == INPUT else stage_of[name]
         for cut in range(home, max(readers, default=home)):
-            busy[cut] += round(copy_ns(profile.link, output) * factors[cut])
-            busy[cut + 1] += round(copy_ns(profile.link, gradient) * factors[cut + 1])
+            busy[cut] += round(copy_ns(profile.copy_cost, output) * factors[cut])
+            busy[cut + 1] += round(copy_ns(profile.copy_cost, gradient) * factors[cut + 1])
             crossing[cut][0] += output
             crossing[cut][1] += gradient
     paces = []

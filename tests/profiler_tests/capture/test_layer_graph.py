@@ -25,7 +25,7 @@ def order_edges(found: Captured) -> set[tuple[str, str]]:
 def test_real_models_have_the_known_number_of_layers(name: str, layers: int) -> None:
     found = capture(build(name, 10, 0), name, torch.zeros(2, 3, 64, 64))
     assert len(found.operations) == layers
-    assert not found.together
+    assert not found.inseparable
 
 
 def test_a_layer_is_named_by_module_path_or_by_function() -> None:
@@ -37,7 +37,7 @@ def test_a_layer_is_named_by_module_path_or_by_function() -> None:
 
 
 def test_only_layers_that_move_the_generator_draw() -> None:
-    assert [op.name for op in captured(small_models.Residual()).operations if op.draws] == ["drop"]
+    assert [op.name for op in captured(small_models.Residual()).operations if op.uses_rng] == ["drop"]
 
 
 def test_capture_leaves_weights_buffers_and_generator_alone() -> None:
@@ -77,12 +77,12 @@ def test_an_in_place_method_stays_with_the_layer_that_made_its_input() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.flatten(self.conv(x).add_(1.0))
 
-    assert captured(Adding()).together == (("add_", "conv"),)
+    assert captured(Adding()).inseparable == (("add_", "conv"),)
 
 
 def test_layers_that_share_a_parameter_stay_together() -> None:
     found = captured(small_models.Tied())
-    assert ("first", "second") in found.together
+    assert ("first", "second") in found.inseparable
     assert found.canonical["second.weight"] == "first.weight"
     assert found.parameters["first"] == ("first.weight", "first.bias")
     assert found.parameters["second"] == ("second.bias",), "a shared parameter counts once"
@@ -91,7 +91,7 @@ def test_layers_that_share_a_parameter_stay_together() -> None:
 
 def test_a_number_never_crosses_a_cut() -> None:
     found = captured(small_models.Sizes())
-    assert found.together == (("reshape", "size"),)
+    assert found.inseparable == (("reshape", "size"),)
     assert "size" not in found.specs
 
 
@@ -150,7 +150,7 @@ def test_what_a_model_does_to_its_own_buffer_is_a_layer_and_leaves_the_model_alo
 
 def test_a_head_that_is_thrown_away_stays_with_what_it_reads() -> None:
     found = captured(small_models.Stateful())
-    assert [group for group in found.together if "aux" in group] == [("add", "add_", "aux")], (
+    assert [group for group in found.inseparable if "aux" in group] == [("add", "add_", "aux")], (
         "add_ writes what add reads"
     )
 

@@ -5,11 +5,11 @@ import io
 from dataclasses import replace
 
 import pytest
-from strategies import LINK, chain, layer, profile
+from strategies import COPY_COST, chain, layer, profile
 
 from profiler.measure import drift, foreign_load
 from profiler.measure.statistics import half_width
-from profiler.profile import INPUT, Peaks, Profile, copy_s, profile_warnings
+from profiler.profile import INPUT, Peaks, Profile, profile_warnings
 from profiler.report import rows, to_csv, to_markdown
 
 
@@ -67,7 +67,7 @@ def test_rows_are_in_captured_order_or_costliest_first() -> None:
 def test_a_row_holds_every_cost_that_a_stage_pays() -> None:
     found = dict(zip(rows(three()).names, rows(three()).layers[1], strict=True))
     assert (found["forward ms"], found["backward ms"], found["update ms"]) == ("10.0", "20.0", "30.0")
-    assert found["send ms"] == f"{copy_s(LINK, 1000) * 1e3:.3f}"
+    assert found["send ms"] == f"{COPY_COST.seconds(1000) * 1e3:.3f}"
     assert found["share"] == f"{60 / 81.2:.1%}"
 
 
