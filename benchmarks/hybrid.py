@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from optimizer.plan import Links, Plan
+from optimizer.plan import NetworkProfile, Plan
 from optimizer.planning import Planner
 from profiler.files import read_json, to_json
 from profiler.profile import Profile
@@ -46,8 +46,8 @@ def _compare(model: str, given: argparse.Namespace) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(given.ranks)]
     subprocess.run([sys.executable, "-m", "profiler", *sizes, "--quiet", "-o", "profile.json"], check=True)
     subprocess.run([*torchrun, *RUNTIME, "links", *sizes, "--quiet", "-o", "links.json"], check=True, stdout=sys.stderr)
-    profile, links = read_json(Path("profile.json"), Profile), read_json(Path("links.json"), Links)
-    planner = Planner(profile, given.ranks, given.batches, links=links)
+    profile, links = read_json(Path("profile.json"), Profile), read_json(Path("links.json"), NetworkProfile)
+    planner = Planner(profile, given.ranks, given.batches, network=links)
     plans = {"straight": planner.optimized(), "replicated": planner.replicated()}
     measured: dict[str, list[float]] = {name: [] for name in plans}
     for name, plan in plans.items():

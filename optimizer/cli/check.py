@@ -29,7 +29,7 @@ def _run(options: argparse.Namespace) -> int:
     from profiler.profile import read_profile
 
     plan = unreplicated_plan(options.plan, "check")
-    if plan.links:
+    if plan.network:
         raise OptimizerError(f"{options.plan} is for measured links, which check does not know; plan without --links")
     profile = read_profile(options.profile)
     if digest(to_json(profile)) != plan.profile_digest and profile.loaded_step is not None:

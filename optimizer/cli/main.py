@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from optimizer.cli import check as check_command
 from optimizer.cli import export as export_command
 from optimizer.errors import OptimizerError
-from optimizer.plan import EXACT, REPLICATED, Links, Plan
+from optimizer.plan import EXACT, REPLICATED, NetworkProfile, Plan
 from optimizer.planning import OPTIMIZED, OTHER_PLANNERS, Schemes, load_schemes, plan_for, plans_for
 from profiler.cli import (
     STAGES,
@@ -195,10 +195,10 @@ def _planner(job: "_Job", options: argparse.Namespace) -> "Planner":
     from optimizer.planning import Planner
 
     profile = beside_neighbours(job.profile) if options.beside_neighbours else job.profile
-    links = read_json(options.links, Links) if options.links else None
+    network = read_json(options.links, NetworkProfile) if options.links else None
     return Planner(
-        profile, options.stages or (len(links.ranks) if links else STAGES), job.minibatches,
-        memory_limit_bytes=options.memory_limit, cut_after=options.cut_after, links=links,
+        profile, options.stages or (len(network.ranks) if network else STAGES), job.minibatches,
+        memory_limit_bytes=options.memory_limit, cut_after=options.cut_after, network=network,
     )  # fmt: skip
 
 

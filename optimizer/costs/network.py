@@ -1,14 +1,14 @@
 """A network of ranks in whole numbers, and the period of 1F1B on it.
 
 In the steady state stage s runs a forward F, a backward B and an update U for every minibatch; let v_s = F + B with the
-copies into slots, u_s = U, and c_s what both messages over the wire between s and s + 1 take, one way each. From a
+copies into slots, u_s = U, and c_s what both messages over the link between s and s + 1 take, one way each. From a
 forward at stage s down to stage t ≥ s and back up, the minibatch number advances by t − s + 1, for d_i minibatches are
 in flight at stage i and d_s − d_t = t − s. These are all elementary cycles of what waits for what, but for each
-direction of a wire, which takes one message after the other. So, exactly,
+direction of a link, which takes one message after the other. So, exactly,
 
-    period = max over s ≤ t of ( u_s + Σ_{i=s..t} v_i + Σ_{i=s..t−1} c_i ) ÷ (t − s + 1),  and of busy(wire).
+    period = max over s ≤ t of ( u_s + Σ_{i=s..t} v_i + Σ_{i=s..t−1} c_i ) ÷ (t − s + 1),  and of busy(link).
 
-With s = t this is the slowest stage: what a wire takes is hidden behind work, but only as far as so few minibatches in
+With s = t this is the slowest stage: what a link takes is hidden behind work, but only as far as so few minibatches in
 flight can hide it.
 
 Source: Baccelli et al., "Synchronization and Linearity", 1992, section 2.5 (the period is the largest mean of a cycle).
@@ -21,7 +21,7 @@ from itertools import pairwise
 
 from optimizer.costs.costs import Costs, nanoseconds
 from optimizer.errors import OptimizerError
-from optimizer.plan import AllReduce, Links, Wire
+from optimizer.plan import AllReduce, Link, NetworkProfile
 from optimizer.schedule import RankLayout
 from profiler.profile import Profile
 
@@ -44,7 +44,7 @@ NOTHING = Message(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """One direction of a wire: straight lines between the measured sizes, and on as the last one goes.
+    """One direction of a link: straight lines between the measured sizes, and on as the last one goes.
 
     Attributes:
         sizes: In bytes, ascending.
@@ -70,7 +70,7 @@ class Network:
 
     Attributes:
         factors: What each rank takes for what takes the profile's core 1.
-        down: Of each wire, towards the next rank; likewise ``up``.
+        down: Of each link, towards the next rank; likewise ``up``.
         all_reduces: What averaging gradients takes, by the first rank and the number of ranks.
     """
 
@@ -87,7 +87,7 @@ class Network:
     def merged(self, replicas: Sequence[int]) -> "Network":
         """Return the network of stages that have so many ranks each.
 
-        A stage is as slow as its slowest rank. What lies between two stages is as slow as the slowest wire between any
+        A stage is as slow as its slowest rank. What lies between two stages is as slow as the slowest link between any
         neighbours among their ranks, for only these were measured.
         """
         layout = RankLayout(tuple(replicas))
@@ -95,8 +95,8 @@ class Network:
         between = [slice(before[0], behind[-1]) for before, behind in pairwise(ranks)]
         return Network(
             factors=tuple(max(self.factors[rank] for rank in own) for own in ranks),
-            down=tuple(_slowest(self.down[wires]) for wires in between),
-            up=tuple(_slowest(self.up[wires]) for wires in between),
+            down=tuple(_slowest(self.down[links]) for links in between),
+            up=tuple(_slowest(self.up[links]) for links in between),
         )
 
     def costs_at(self, rank: int, costs: Costs) -> Costs:
@@ -128,7 +128,7 @@ def period_ns(works_ns: Sequence[int], updates_ns: Sequence[int], messages: Sequ
     return longest
 
 
-def network_of(links: Links, profile: Profile) -> Network:
+def network_of(measured: NetworkProfile, profile: Profile) -> Network:
     """Return the network, its cores set against the profile's.
 
     A core whose step lies within what is known of the profile's counts as equally fast.
@@ -136,45 +136,46 @@ def network_of(links: Links, profile: Profile) -> Network:
     Raises:
         OptimizerError: The links were measured for something else, or contradict themselves.
     """
-    _refuse_others(links, profile)
+    _refuse_others(measured, profile)
     known = profile.whole_step
     factors = []
-    for rank in links.ranks:
+    for rank in measured.ranks:
         alike = rank.step.low_s <= known.high_s and known.low_s <= rank.step.high_s
         factors.append(Fraction(1) if alike else Fraction(nanoseconds(rank.step.median_s), nanoseconds(known.median_s)))
     return Network(
         factors=tuple(factors),
-        down=tuple(_direction(wire, wire.down_s) for wire in links.wires),
-        up=tuple(_direction(wire, wire.up_s) for wire in links.wires),
-        all_reduces={(one.first, one.ranks): _direction(one, one.times_s) for one in links.all_reduces},
+        down=tuple(_direction(link, link.down_s) for link in measured.links),
+        up=tuple(_direction(link, link.up_s) for link in measured.links),
+        all_reduces={(one.first, one.ranks): _direction(one, one.times_s) for one in measured.all_reduces},
     )
 
 
-def _refuse_others(links: Links, profile: Profile) -> None:
+def _refuse_others(measured: NetworkProfile, profile: Profile) -> None:
     for name in ("model", "model_digest", "batch_size", "input_shape"):
-        theirs, ours = getattr(links, name), getattr(profile, name)
+        theirs, ours = getattr(measured, name), getattr(profile, name)
         if theirs != ours:
             raise OptimizerError(
                 f"the links were measured for {name.replace('_', ' ')} {theirs} and the profile is of {ours}; measure "
                 "them again with python -m runtime links, for the same model and sizes"
             )
-    if len(links.wires) != len(links.ranks) - 1:
+    if len(measured.links) != len(measured.ranks) - 1:
         raise OptimizerError(
-            f"the links have {len(links.ranks)} ranks and {len(links.wires)} wires, where there is one between each "
-            "two neighbours; measure them again with python -m runtime links"
+            f"the network profile has {len(measured.ranks)} ranks and {len(measured.links)} links, where there is one "
+            "between each two neighbours; measure it again with python -m runtime links"
         )
-    measured = [(one.sizes_bytes, {len(one.down_s), len(one.up_s)}) for one in links.wires]
-    same = {sizes for sizes, _ in measured}
-    measured += [(one.sizes_bytes, {len(one.times_s)}) for one in links.all_reduces]
-    for sizes, counts in measured:
+    timed = [(one.sizes_bytes, {len(one.down_s), len(one.up_s)}) for one in measured.links]
+    same = {sizes for sizes, _ in timed}
+    timed += [(one.sizes_bytes, {len(one.times_s)}) for one in measured.all_reduces]
+    for sizes, counts in timed:
         if counts != {len(sizes)} or any(one >= other for one, other in pairwise(sizes)):
             raise OptimizerError(
-                "a wire of the links does not have a time for each of ascending sizes; measure them again with python "
-                "-m runtime links"
+                "a link of the network profile does not have a time for each of ascending sizes; measure it again with "
+                "python -m runtime links"
             )
     if len(same) > 1:
         raise OptimizerError(
-            "the wires of the links were measured at different sizes; measure them again with python -m runtime links"
+            "the links of the network profile were measured at different sizes; measure it again with python -m "
+            "runtime links"
         )
 
 
@@ -183,9 +184,9 @@ def _slowest(ways: Sequence[Direction]) -> Direction:
     return Direction(ways[0].sizes, tuple(map(max, zip(*(way.times_ns for way in ways), strict=True))))
 
 
-def _direction(wire: Wire | AllReduce, times_s: Sequence[float]) -> Direction:
+def _direction(link: Link | AllReduce, times_s: Sequence[float]) -> Direction:
     rising = [nanoseconds(time_s) for time_s in times_s]
-    return Direction(wire.sizes_bytes, tuple(max(rising[: at + 1]) for at in range(len(rising))))
+    return Direction(link.sizes_bytes, tuple(max(rising[: at + 1]) for at in range(len(rising))))
 
 
 def _scaled(costs: Costs, factor: Fraction) -> Costs:

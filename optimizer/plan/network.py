@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from profiler.profile import Bytes, Count, Machine, Seconds, Timing
 
-FORMAT_VERSION: Literal[2] = 2
+FORMAT_VERSION: Literal[3] = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class RankFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wire:
+class Link:
     """What lies between a rank and the next: how long a message of each size takes from one to the other.
 
     Attributes:
@@ -66,15 +66,15 @@ class AllReduce:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Links:
-    """Ranks, the wires between neighbours, and all-reduces, measured for one model and batch size."""
+class NetworkProfile:
+    """Ranks, the links between neighbours, and all-reduces, measured for one model and batch size."""
 
     model: str
     model_digest: str
     batch_size: Annotated[int, Meta(ge=1)]
     input_shape: tuple[int, ...]
     ranks: Annotated[tuple[RankFacts, ...], Meta(min_length=2)]
-    wires: Annotated[tuple[Wire, ...], Meta(min_length=1)]
+    links: Annotated[tuple[Link, ...], Meta(min_length=1)]
     all_reduces: tuple[AllReduce, ...]
     measured_at: str
-    format_version: Literal[2] = FORMAT_VERSION
+    format_version: Literal[3] = FORMAT_VERSION

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from optimizer.plan.network import Links
+from optimizer.plan.network import NetworkProfile
 from optimizer.schedule import RankLayout, ScheduleName
 from profiler.profile import Bytes, Count, Seconds
 
@@ -17,7 +17,7 @@ EXACT, BOUNDED = "exact", "bounded"
 """Methods of the best split: proven, or not."""
 REPLICATED = "replicated"
 """The method of the best split over stages that may have several ranks."""
-FORMAT_VERSION: Literal[6] = 6
+FORMAT_VERSION: Literal[7] = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Stage:
             the current one, or ``update_in_place_s`` where the stage holds one version only.
         send_s: Copying activations to the next stage and gradients to the previous one.
         receive_s: Taking them in: nothing, for they are computed on where they arrive.
-        message_down_s: What activations take over the wire to the next stage; nothing in shared memory. Likewise
+        message_down_s: What activations take over the link to the next stage; nothing in shared memory. Likewise
             ``message_up_s`` for the gradients that come back.
         latency_down_s: What of it the next message need not wait for; likewise ``latency_up_s``.
         replicas: How many ranks have the stage, each every ``replicas``-th minibatch.
@@ -141,7 +141,7 @@ class Plan:
         lower_bound_s: No legal split has a smaller bottleneck than this.
         memory_limit_bytes: What each stage may take; legal splits are those that keep it.
         cut_after: The cuts that were forced, each by the layers it stands directly behind; legal splits have them.
-        links: The ranks and wires that the plan is for; None for equal cores that share memory.
+        network: The ranks and links that the plan is for; None for equal cores that share memory.
     """
 
     model: str
@@ -163,8 +163,8 @@ class Plan:
     search: Search
     memory_limit_bytes: Bytes | None = None
     cut_after: tuple[tuple[str, ...], ...] = ()
-    links: Links | None = None
-    format_version: Literal[6] = FORMAT_VERSION
+    network: NetworkProfile | None = None
+    format_version: Literal[7] = FORMAT_VERSION
 
     @property
     def cuts(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from optimizer.costs import NANOSECONDS, NOTHING, Problem, members_of, names_of
-from optimizer.plan import Links, Plan, Search, Stage, StageBytes
+from optimizer.plan import NetworkProfile, Plan, Search, Stage, StageBytes
 from optimizer.plan.forecast import predict, scheduled
 from optimizer.schedule import (
     ASYNCHRONOUS,
@@ -23,7 +23,7 @@ def plan_of(
     *,
     method: str,
     profile_digest: str,
-    links: Links | None = None,
+    network: NetworkProfile | None = None,
 ) -> Plan:
     """Return the plan of a split.
 
@@ -34,7 +34,7 @@ def plan_of(
         best: The best split of the same problem, which says how good this one is.
         method: How the split was found.
         profile_digest: That of the profile's file.
-        links: What the problem's network comes from.
+        network: What the problem's network comes from.
     """
     needed = problem.memory_bytes(bounds)
     stages = tuple(_stage(problem, index, bounds, needed[index]) for index in range(problem.stages))
@@ -58,7 +58,7 @@ def plan_of(
         search=Search(ideals=best.ideals, states=best.states, ties_settled=best.settled),
         memory_limit_bytes=problem.memory_limit_bytes,
         cut_after=tuple(tuple(names_of(problem.costs, ideal)) for ideal in problem.forced),
-        links=links,
+        network=network,
     )
 
 

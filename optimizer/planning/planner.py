@@ -6,7 +6,7 @@ from functools import cached_property
 
 from optimizer.costs import Costs, Problem, costs_of, forced_cuts, names_of, network_of, prefixes, refuse_contradictions
 from optimizer.errors import OptimizerError, PartitionError
-from optimizer.plan import BOUNDED, EXACT, REPLICATED, Links, Plan
+from optimizer.plan import BOUNDED, EXACT, REPLICATED, NetworkProfile, Plan
 from optimizer.planning.assemble import plan_of, replicated_plan
 from optimizer.planning.schemes import scheme_cuts
 from optimizer.search import (
@@ -36,7 +36,7 @@ class Planner:
         *,
         memory_limit_bytes: int | None = None,
         cut_after: Sequence[Sequence[str]] = (),
-        links: Links | None = None,
+        network: NetworkProfile | None = None,
     ) -> None:
         """Prepare to plan.
 
@@ -46,7 +46,7 @@ class Planner:
             minibatches: How many the predictions are for.
             memory_limit_bytes: What each stage of the best split may take.
             cut_after: The layers directly behind which the best split has to have a cut, a group for each cut.
-            links: The ranks that the stages are going to run on, and the wires between them.
+            network: The ranks that the stages are going to run on, and the links between them.
 
         Raises:
             ProfileError: The profile contradicts itself.
@@ -68,14 +68,14 @@ class Planner:
                 f"{len(forced)} forced cuts need {len(forced) + 1} stages; use --stages {len(forced) + 1} or more, or "
                 "fewer --cut-after"
             )
-        self._links = links
-        if links and len(links.ranks) != stages:
+        self._network_profile = network
+        if network and len(network.ranks) != stages:
             raise OptimizerError(
-                f"the links are of {len(links.ranks)} ranks and {stages} stages are wanted; use --stages "
-                f"{len(links.ranks)}, or measure the links of {stages} ranks"
+                f"the network profile is of {len(network.ranks)} ranks and {stages} stages are wanted; use --stages "
+                f"{len(network.ranks)}, or measure one of {stages} ranks"
             )
-        network = network_of(links, profile) if links else None
-        self.free = Problem(self.costs, stages, minibatches, network=network)
+        integers = network_of(network, profile) if network else None
+        self.free = Problem(self.costs, stages, minibatches, network=integers)
         self.problem = replace(self.free, memory_limit_bytes=memory_limit_bytes, forced=forced)
         self._profile_digest = digest(to_json(profile))
 
@@ -136,7 +136,7 @@ class Planner:
             OptimizerError: No links say what an all-reduce takes.
         """
         network = self.free.network
-        if network is None or not self._links:
+        if network is None or not self._network_profile:
             raise OptimizerError("replicated stages need to know what an all-reduce takes; name links with --links")
         wanted = {(first, ranks) for ranks in range(2, network.size + 1) for first in range(network.size - ranks + 1)}
         if set(network.all_reduces) != wanted:
@@ -196,7 +196,7 @@ class Planner:
             best,
             method=method,
             profile_digest=self._profile_digest,
-            links=self._links,
+            network=self._network_profile,
         )
 
     def _solved(self, problem: Problem, space: Space) -> Solution:

@@ -20,10 +20,10 @@ def show_plan(plan: Plan, profile: Profile, console: "Console") -> None:
     proof = best if plan.optimal else f"a better one{plan.limits} is at most {plan.gap:.1%} faster"
     stages = counted(plan.num_stages, "stage")
     stages += "" if not plan.layout.replicated else f" on {plan.layout.size} ranks"
-    wires = ("wire ms",) if plan.links else ()
+    links = ("link ms",) if plan.network else ()
     replicated = ("all-reduce ms ÷ ranks",) if plan.layout.replicated else ()
     shares = ("of layers", "of FLOPs", "of time")
-    times = ("compute ms", "update ms", "send ms", *wires, *replicated, "total ms")
+    times = ("compute ms", "update ms", "send ms", *links, *replicated, "total ms")
     table = new_table(
         f"{plan.model}, {plan.method}, {stages}: {proof}",
         ("stage", "layers", *shares, *times, "memory", "sent"),
@@ -38,23 +38,23 @@ def show_plan(plan: Plan, profile: Profile, console: "Console") -> None:
             f"{stage.layers[0]} … {stage.layers[-1]}",
             f"{len(stage.layers) / len(profile.layers):.0%}", f"{stage.flops / flops:.0%}",
             f"{stage.pace_s / total_s:.0%}", ms(stage.compute_s), ms(stage.update_s), ms(stage.send_s),
-            *((f"{ms(stage.message_down_s)} ↓ {ms(stage.message_up_s)} ↑",) if wires else ()),
+            *((f"{ms(stage.message_down_s)} ↓ {ms(stage.message_up_s)} ↑",) if links else ()),
             *((f"{ms(stage.all_reduce_s)} ÷ {stage.replicas}",) if replicated else ()),
             Text(ms(stage.pace_s), style="bold" if slowest else ""),
             f"{mib(stage.memory_bytes, 1)} MiB", f"{mib(stage.send_bytes, 1)} MiB",
         )  # fmt: skip
     console.print(table)
-    if plan.links:
+    if plan.network:
         console.print(
-            "Wire: what a minibatch's messages take to the next stage ↓ and back ↑, which 1F1B hides as far as it can."
+            "Link: what a minibatch's messages take to the next stage ↓ and back ↑, which 1F1B hides as far as it can."
         )
 
 
 def _place(plan: Plan, index: int) -> str:
     """Return a stage's number, and over links its hosts."""
-    if not plan.links:
+    if not plan.network:
         return str(index)
-    hosts = dict.fromkeys(plan.links.ranks[rank].host for rank in plan.layout.ranks(index))
+    hosts = dict.fromkeys(plan.network.ranks[rank].host for rank in plan.layout.ranks(index))
     return f"{index} on {', '.join(hosts)}"
 
 

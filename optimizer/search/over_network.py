@@ -5,7 +5,7 @@ at stage t,
 
     r_t = v_t − B + max( u_t, r_{t−1} + c_{t−1} ),
 
-where a cycle either begins at t or comes from the stage before; B is kept if all r_t ≤ 0 and no wire is busy for longer
+where a cycle either begins at t or comes from the stage before; B is kept if all r_t ≤ 0 and no link is busy for longer
 than B. The smaller r is, the better for all that follows, so for one B
 
     r(I, t) = min over ideals J ⊂ I of  v_t(J, I) − B + max( u_t(J, I), r(J, t − 1) + c_{t−1}(J) )
@@ -35,13 +35,13 @@ class _Tables:
     Attributes:
         works: v of each stage; likewise ``updates``, u.
         legal: Whether there may be such a stage.
-        wires: c of each cut, by ideal; ``busy`` is for how long either way is.
+        links: c of each cut, by ideal; ``busy`` is for how long either way is.
     """
 
     works: Sequence[Integers]
     updates: Sequence[Integers]
     legal: Sequence[Booleans]
-    wires: Sequence[Integers]
+    links: Sequence[Integers]
     busy: Sequence[Integers]
 
 
@@ -65,12 +65,12 @@ def best_over(problem: Problem, network: Network, found: Lattice) -> tuple[int, 
 
 def _split(tables: _Tables, period: int) -> list[int] | None:
     """Return a split that keeps a period, as positions of ideals; None if there is none."""
-    count = len(tables.wires[0]) if tables.wires else tables.works[0].shape[0]
+    count = len(tables.links[0]) if tables.links else tables.works[0].shape[0]
     excess = np.full(count, NEVER)
     excess[0] = -NEVER  # nothing comes before the first stage
     origins = []
     for stage, (work, update, legal) in enumerate(zip(tables.works, tables.updates, tables.legal, strict=True)):
-        incoming = excess + (tables.wires[stage - 1] if stage else 0)
+        incoming = excess + (tables.links[stage - 1] if stage else 0)
         cost = work - period + np.maximum(update, incoming[:, None])
         cost = np.where(legal & (excess < NEVER)[:, None], cost, NEVER)
         origins.append(cost.argmin(axis=0))
@@ -113,6 +113,6 @@ def _tables(problem: Problem, network: Network, found: Lattice) -> _Tables:
         works=works,
         updates=updates,
         legal=legal,
-        wires=[np.array([down.whole_ns + up.whole_ns for down, up in cut]) for cut in messages],
+        links=[np.array([down.whole_ns + up.whole_ns for down, up in cut]) for cut in messages],
         busy=[np.array([max(down.busy_ns, up.busy_ns) for down, up in cut]) for cut in messages],
     )

@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from optimizer.plan import Links
+from optimizer.plan import NetworkProfile
 from profiler.cli import configs, note, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
@@ -20,7 +20,7 @@ _BEYOND_MEASURE = 1e6
 
 
 def links(options: argparse.Namespace) -> int:
-    """Measure ranks and wires, show them, and write the file."""
+    """Measure ranks and links, show them, and write the file."""
     if placement() is None:
         raise ConfigError(
             "links are measured between ranks, and no launcher has started this process as one; start it with torchrun "
@@ -42,7 +42,7 @@ def links(options: argparse.Namespace) -> int:
     return 0
 
 
-def _show(network: Links, options: argparse.Namespace) -> None:
+def _show(network: NetworkProfile, options: argparse.Namespace) -> None:
     from profiler.cli import emit_json
 
     write_whole(options.output, to_json(network))
@@ -59,32 +59,32 @@ def _megabits(bytes_per_s: float) -> str:
     return f"{speed:,.0f}" if speed < _BEYOND_MEASURE else "–"
 
 
-def _pair(links: Links, first: int) -> str:
+def _pair(network: NetworkProfile, first: int) -> str:
     """Return what averaging gradients over two neighbours takes, and how large they are."""
-    both = next(one for one in links.all_reduces if (one.first, one.ranks) == (first, 2))
+    both = next(one for one in network.all_reduces if (one.first, one.ranks) == (first, 2))
     return f"{ms(both.times_s[-1])} for {mib(both.sizes_bytes[-1], 1)} MiB"
 
 
-def _table(links: Links, console: "Console") -> None:
+def _table(network: NetworkProfile, console: "Console") -> None:
     figures = ("step ms", "latency ms", "bandwidth Mbit/s", "largest MiB", "takes ms", "all-reduce ms")
     table = new_table(
-        f"{links.model}, batch {links.batch_size}: ranks, and the wires between neighbours",
+        f"{network.model}, batch {network.batch_size}: ranks, and the links between neighbours",
         ("rank", "host", "address", *figures),
         words=("rank", "host", "address"),
         caption="Step: a whole training step of the model on the rank's core. Latency, bandwidth and the largest "
         "message: to the next rank ↓ and back ↑. All-reduce: averaging the largest gradients with the next rank.",
     )
-    for number, rank in enumerate(links.ranks):
+    for number, rank in enumerate(network.ranks):
         row = [str(number), rank.host, rank.address, ms(rank.step.median_s)]
-        if number < len(links.wires):
-            wire = links.wires[number]
-            latency_s, speed = wire.latency_s, [_megabits(one) for one in wire.bytes_per_s]
+        if number < len(network.links):
+            link = network.links[number]
+            latency_s, speed = link.latency_s, [_megabits(one) for one in link.bytes_per_s]
             row += [
                 f"{latency_s[0] * 1e3:.2f} ↓ {latency_s[1] * 1e3:.2f} ↑",
                 f"{speed[0]} ↓ {speed[1]} ↑",
-                mib(wire.sizes_bytes[-1], 2),
-                f"{ms(wire.down_s[-1])} ↓ {ms(wire.up_s[-1])} ↑",
-                _pair(links, number),
+                mib(link.sizes_bytes[-1], 2),
+                f"{ms(link.down_s[-1])} ↓ {ms(link.up_s[-1])} ↑",
+                _pair(network, number),
             ]
         table.add_row(*row)
     console.print(table)

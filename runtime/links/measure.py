@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from optimizer.plan import AllReduce, Links, RankFacts, Wire
+from optimizer.plan import AllReduce, Link, NetworkProfile, RankFacts
 from profiler.files import to_json
 from profiler.settings import Config
 
@@ -19,7 +19,7 @@ STEP_BUDGET_S = 3.0
 """For how long a rank repeats the step of the model, alone."""
 
 
-def measure_links(session: "Session", config: Config, core: int, timeout_s: float) -> Links:
+def measure_links(session: "Session", config: Config, core: int, timeout_s: float) -> NetworkProfile:
     """Measure every rank's speed, the messages between neighbours, and all-reduces over neighbouring ranks.
 
     Args:
@@ -41,19 +41,19 @@ def measure_links(session: "Session", config: Config, core: int, timeout_s: floa
     agree(session, "what was given", versions | {"configuration": str(to_json(config)), "model": captured.digest})
     ranks = _ranks(session, config, captured, core)
     with pinned(core), _joined(session):
-        wires = _wires(session, captured, timeout_s)
+        links = _links(session, captured, timeout_s)
         all_reduces = _all_reduces(session, captured, timeout_s)
     from datetime import UTC, datetime
 
     from profiler.profile import INPUT
 
-    return Links(
+    return NetworkProfile(
         model=config.model,
         model_digest=captured.digest,
         batch_size=config.batch_size,
         input_shape=captured.specs[INPUT].shape,
         ranks=ranks,
-        wires=wires,
+        links=links,
         all_reduces=all_reduces,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -110,7 +110,7 @@ def _all_reduces(session: "Session", captured: "Captured", timeout_s: float) -> 
     return tuple(found)
 
 
-def _wires(session: "Session", captured: "Captured", timeout_s: float) -> tuple[Wire, ...]:
+def _links(session: "Session", captured: "Captured", timeout_s: float) -> tuple[Link, ...]:
     """Time messages between neighbours, one pair after the other, and down before up."""
     from runtime.links import answer_messages, sizes_of, time_messages
 
@@ -124,7 +124,7 @@ def _wires(session: "Session", captured: "Captured", timeout_s: float) -> tuple[
                 said = msgspec.msgpack.encode(time_messages(receiver, sizes, timeout_s, session.look))
             elif session.rank == receiver:
                 answer_messages(sender, sizes, timeout_s, session.look)
-            answer = session.all_gather(f"wire {sender} to {receiver}", said)[sender]
+            answer = session.all_gather(f"link {sender} to {receiver}", said)[sender]
             ways.append(msgspec.msgpack.decode(answer, type=tuple[float, ...]))
-        found.append(Wire(sizes_bytes=sizes, down_s=ways[0], up_s=ways[1]))
+        found.append(Link(sizes_bytes=sizes, down_s=ways[0], up_s=ways[1]))
     return tuple(found)

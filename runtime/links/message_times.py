@@ -1,7 +1,7 @@
 """Measure what messages take between two ranks over gloo, at the sizes that cuts of a model produce.
 
 The sender times a message and the short answer to it; of a short message and its answer, each takes half. The last
-message of a size says that it is the last, so a slow wire is not measured longer than it takes to know it.
+message of a size says that it is the last, so a slow link is not measured longer than it takes to know it.
 """
 
 import time

@@ -43,9 +43,9 @@ def agree_on_plan(session: "Session", plan: Plan, config: Config, settings: "Set
 
 def _refuse_other_hosts(session: "Session", plan: Plan) -> None:
     """Refuse a plan that was made for the links between other hosts, or for these in another order."""
-    for member, wanted in zip(session.members, plan.links.ranks if plan.links else (), strict=False):
+    for member, wanted in zip(session.members, plan.network.ranks if plan.network else (), strict=False):
         if member.host != wanted.host:
-            hosts = ", ".join(rank.host for rank in plan.links.ranks) if plan.links else ""
+            hosts = ", ".join(rank.host for rank in plan.network.ranks) if plan.network else ""
             raise InputError(
                 f"the plan was made for the links between {hosts}, and rank {member.rank} runs on {member.host}, not "
                 f"on {wanted.host}; start the ranks in that order with --node-rank, or measure the links again"

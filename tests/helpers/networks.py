@@ -6,15 +6,15 @@ from fractions import Fraction
 
 from strategies import chain
 
-from optimizer.plan import AllReduce, Links, RankFacts, Wire
+from optimizer.plan import AllReduce, Link, NetworkProfile, RankFacts
 from profiler.profile import Profile, Timing
 
 SIZES = (0, 1 << 10, 1 << 20)
-"""At which wires and all-reduces were measured."""
+"""At which links and all-reduces were measured."""
 
 
-def links_for(profile: Profile, factors: list[Fraction], wires: list[tuple[int, int, int]]) -> Links:
-    """Ranks that are ``factors`` times as slow; wires of a latency in ns and slopes in ns a byte, down and up."""
+def network_for(profile: Profile, factors: list[Fraction], links: list[tuple[int, int, int]]) -> NetworkProfile:
+    """Ranks that are ``factors`` times as slow; links of a latency in ns and slopes in ns a byte, down and up."""
     step_s = profile.whole_step.median_s
     ranks = [
         RankFacts(
@@ -25,22 +25,22 @@ def links_for(profile: Profile, factors: list[Fraction], wires: list[tuple[int, 
     ]  # fmt: skip
     sizes = (0, 1 << 10, 1 << 20)
     found = [
-        Wire(
+        Link(
             sizes_bytes=sizes,
             down_s=tuple((latency + slope * size) / 1e9 for size in sizes),
             up_s=tuple((latency + back * size) / 1e9 for size in sizes),
         )
-        for latency, slope, back in wires
+        for latency, slope, back in links
     ]
-    return Links(
+    return NetworkProfile(
         model=profile.model, model_digest=profile.model_digest, batch_size=profile.batch_size,
-        input_shape=profile.input_shape, ranks=tuple(ranks), wires=tuple(found), measured_at="", all_reduces=(),
+        input_shape=profile.input_shape, ranks=tuple(ranks), links=tuple(found), measured_at="", all_reduces=(),
     )  # fmt: skip
 
 
-def with_all_reduces(links: Links, latency_ns: int, slope_ns: int) -> Links:
+def with_all_reduces(network: NetworkProfile, latency_ns: int, slope_ns: int) -> NetworkProfile:
     """An all-reduce over r ranks takes a latency, and some ns a byte for each rank but one."""
-    ranks = len(links.ranks)
+    ranks = len(network.ranks)
     found = tuple(
         AllReduce(
             first=first, ranks=own, sizes_bytes=SIZES,
@@ -49,7 +49,7 @@ def with_all_reduces(links: Links, latency_ns: int, slope_ns: int) -> Links:
         for own in range(2, ranks + 1)
         for first in range(ranks - own + 1)
     )  # fmt: skip
-    return replace(links, all_reduces=found)
+    return replace(network, all_reduces=found)
 
 
 def weighted(times_ms: Sequence[float], learning: list[int]) -> Profile:

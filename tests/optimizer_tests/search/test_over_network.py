@@ -1,4 +1,4 @@
-"""Plans over slow wires and unequal cores: against brute force, and against the simulated pipeline."""
+"""Plans over slow links and unequal cores: against brute force, and against the simulated pipeline."""
 
 import math
 from dataclasses import replace
@@ -9,31 +9,31 @@ import pytest
 from brute_force import legal_assignments, stage_map
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import links_for
+from networks import network_for
 from strategies import chain, random_profiles
 
 from optimizer.costs.costs import copy_ns
 from optimizer.errors import OptimizerError, PartitionError
-from optimizer.plan import Links, Plan, timeline
+from optimizer.plan import NetworkProfile, Plan, timeline
 from optimizer.planning import Planner
 from optimizer.schedule import schedule_of
 from profiler.profile import INPUT, Profile, Timing
 
 
 @st.composite
-def over_links(draw: st.DrawFn, most_stages: int = 3) -> tuple[Profile, Links]:
+def over_links(draw: st.DrawFn, most_stages: int = 3) -> tuple[Profile, NetworkProfile]:
     profile = draw(random_profiles())
     stages = draw(st.integers(2, most_stages))
     factors = [Fraction(draw(st.sampled_from([1, 2, 3]))) / draw(st.sampled_from([1, 2])) for _ in range(stages)]
     latencies, slopes = st.sampled_from([0, 1000, 400_000]), st.sampled_from([0, 1, 50, 3000])
-    wires = [(draw(latencies), draw(slopes), draw(slopes)) for _ in range(stages - 1)]
-    return profile, links_for(profile, factors, wires)
+    links = [(draw(latencies), draw(slopes), draw(slopes)) for _ in range(stages - 1)]
+    return profile, network_for(profile, factors, links)
 
 
-def brute_period_ns(profile: Profile, links: Links, stage_of: dict[str, int]) -> int:
+def brute_period_ns(profile: Profile, network: NetworkProfile, stage_of: dict[str, int]) -> int:
     """The largest mean of a cycle, straight from the words of the model."""
-    stages = len(links.ranks)
-    factors = [Fraction(rank.step.median_s) / Fraction(profile.whole_step.median_s) for rank in links.ranks]
+    stages = len(network.ranks)
+    factors = [Fraction(rank.step.median_s) / Fraction(profile.whole_step.median_s) for rank in network.ranks]
     factors = [factor.limit_denominator(10) for factor in factors]
 
     def ns(seconds: float, stage: int) -> int:
@@ -61,9 +61,9 @@ def brute_period_ns(profile: Profile, links: Links, stage_of: dict[str, int]) ->
             down[cut] += output
             up[cut] += gradient
     found, both = [0], []
-    for cut, wire in enumerate(links.wires):
-        latency = round(wire.down_s[0] * 1e9)
-        slope, back = (round((times[1] - times[0]) * 1e9) >> 10 for times in (wire.down_s, wire.up_s))
+    for cut, link in enumerate(network.links):
+        latency = round(link.down_s[0] * 1e9)
+        slope, back = (round((times[1] - times[0]) * 1e9) >> 10 for times in (link.down_s, link.up_s))
         found += [slope * down[cut], back * up[cut]]
         both.append((latency + slope * down[cut]) * (down[cut] > 0) + (latency + back * up[cut]) * (up[cut] > 0))
     for first in range(stages):
@@ -75,17 +75,17 @@ def brute_period_ns(profile: Profile, links: Links, stage_of: dict[str, int]) ->
 
 @settings(deadline=None, max_examples=120)
 @given(given_=over_links())
-def test_the_plan_over_links_is_the_best_of_all_legal_assignments(given_: tuple[Profile, Links]) -> None:
-    profile, links = given_
-    every = [brute_period_ns(profile, links, one) for one in legal_assignments(profile, len(links.ranks))]
+def test_the_plan_over_links_is_the_best_of_all_legal_assignments(given_: tuple[Profile, NetworkProfile]) -> None:
+    profile, network = given_
+    every = [brute_period_ns(profile, network, one) for one in legal_assignments(profile, len(network.ranks))]
     if not every:
         with pytest.raises(PartitionError):
-            Planner(profile, len(links.ranks), 8, links=links).optimized()
+            Planner(profile, len(network.ranks), 8, network=network).optimized()
         return
-    plan = Planner(profile, len(links.ranks), 8, links=links).optimized()
+    plan = Planner(profile, len(network.ranks), 8, network=network).optimized()
     assert plan.optimal
     assert round(plan.bottleneck_s * 1e9) == min(every)
-    assert brute_period_ns(profile, links, stage_map(plan)) == min(every)
+    assert brute_period_ns(profile, network, stage_map(plan)) == min(every)
 
 
 MANY, CYCLES = 120, 48
@@ -101,10 +101,10 @@ def period_s(plan: Plan, minibatches: int) -> float:
 
 @settings(deadline=None, max_examples=120)
 @given(given_=over_links(most_stages=4))
-def test_the_bottleneck_is_the_period_of_the_simulated_pipeline(given_: tuple[Profile, Links]) -> None:
-    profile, links = given_
+def test_the_bottleneck_is_the_period_of_the_simulated_pipeline(given_: tuple[Profile, NetworkProfile]) -> None:
+    profile, network = given_
     try:
-        plan = Planner(profile, len(links.ranks), MANY, links=links).optimized()
+        plan = Planner(profile, len(network.ranks), MANY, network=network).optimized()
     except PartitionError:
         return
     period = period_s(plan, MANY)
@@ -115,26 +115,27 @@ def test_the_bottleneck_is_the_period_of_the_simulated_pipeline(given_: tuple[Pr
 
 def test_a_period_of_messages_is_met_exactly_in_a_long_run() -> None:
     profile = chain([5, 1, 3, 2, 4, 1])
-    links = links_for(profile, [Fraction(1), Fraction(3, 2), Fraction(1)], [(200_000, 2000, 1000), (0, 900, 3000)])
-    plan = Planner(profile, 3, 8, links=links).optimized()
+    network = network_for(profile, [Fraction(1), Fraction(3, 2), Fraction(1)], [(200_000, 2000, 1000), (0, 900, 3000)])
+    plan = Planner(profile, 3, 8, network=network).optimized()
     assert plan.bottleneck_s > max(stage.total_s for stage in plan.stages), "messages are what it waits for"
     assert period_s(plan, 2000) == pytest.approx(plan.bottleneck_s, rel=1e-6)
 
 
 def test_without_wires_and_slow_cores_it_is_the_same_plan_as_without_a_network() -> None:
     profile = chain([5, 1, 3, 2, 4, 1])
-    equal = links_for(profile, [Fraction(1)] * 3, [(0, 0, 0)] * 2)
+    equal = network_for(profile, [Fraction(1)] * 3, [(0, 0, 0)] * 2)
     assert (
-        Planner(profile, 3, 8, links=equal).optimized().bottleneck_s == Planner(profile, 3, 8).optimized().bottleneck_s
+        Planner(profile, 3, 8, network=equal).optimized().bottleneck_s
+        == Planner(profile, 3, 8).optimized().bottleneck_s
     )
 
 
 def test_too_many_ideals_are_planned_along_captured_order(monkeypatch: pytest.MonkeyPatch) -> None:
     profile = chain([5, 1, 3, 2, 4, 1])
-    links = links_for(profile, [Fraction(1)] * 2, [(0, 80, 80)])
-    best = Planner(profile, 2, 8, links=links).optimized()
+    network = network_for(profile, [Fraction(1)] * 2, [(0, 80, 80)])
+    best = Planner(profile, 2, 8, network=network).optimized()
     monkeypatch.setattr("optimizer.search.over_network.MOST", 2)
-    plan = Planner(profile, 2, 8, links=links).optimized()
+    plan = Planner(profile, 2, 8, network=network).optimized()
     assert not plan.optimal
     assert plan.lower_bound_s <= best.bottleneck_s == plan.bottleneck_s, "a chain has no other cuts"
 
@@ -149,7 +150,7 @@ def test_a_slow_wire_moves_the_cut_to_a_narrow_place() -> None:
         layers[at] = replace(layers[at], output_bytes=1_000_000, gradient_bytes=1_000_000)
     found = replace(FOUND, layers=tuple(layers))
     assert Planner(found, 2, 8).optimized().cuts == ("l2",)
-    planner = Planner(found, 2, 8, links=links_for(found, [Fraction(1)] * 2, [(0, 80, 80)]))
+    planner = Planner(found, 2, 8, network=network_for(found, [Fraction(1)] * 2, [(0, 80, 80)]))
     plan = planner.optimized()
     assert plan.cuts == ("l1",)
     assert planner.link_blind().cuts == ("l2",)
@@ -157,17 +158,17 @@ def test_a_slow_wire_moves_the_cut_to_a_narrow_place() -> None:
 
 
 def test_a_slow_core_gets_less() -> None:
-    slow_first = links_for(FOUND, [Fraction(2), Fraction(1)], [(0, 0, 0)])
-    slow_last = links_for(FOUND, [Fraction(1), Fraction(2)], [(0, 0, 0)])
-    assert [len(stage.layers) for stage in Planner(FOUND, 2, 8, links=slow_first).optimized().stages] == [2, 4]
-    assert [len(stage.layers) for stage in Planner(FOUND, 2, 8, links=slow_last).optimized().stages] == [4, 2]
+    slow_first = network_for(FOUND, [Fraction(2), Fraction(1)], [(0, 0, 0)])
+    slow_last = network_for(FOUND, [Fraction(1), Fraction(2)], [(0, 0, 0)])
+    assert [len(stage.layers) for stage in Planner(FOUND, 2, 8, network=slow_first).optimized().stages] == [2, 4]
+    assert [len(stage.layers) for stage in Planner(FOUND, 2, 8, network=slow_last).optimized().stages] == [4, 2]
 
 
 def test_a_core_that_cannot_be_told_from_the_profile_s_counts_as_equal() -> None:
     wide = replace(FOUND, whole_step=Timing(median_s=1.0, low_s=0.9, high_s=1.1))
-    links = links_for(wide, [Fraction(21, 20), Fraction(1)], [(0, 0, 0)])
-    assert Planner(wide, 2, 8, links=links).problem.network is not None
-    assert Planner(wide, 2, 8, links=links).optimized().stages[0].compute_s == pytest.approx(
+    network = network_for(wide, [Fraction(21, 20), Fraction(1)], [(0, 0, 0)])
+    assert Planner(wide, 2, 8, network=network).problem.network is not None
+    assert Planner(wide, 2, 8, network=network).optimized().stages[0].compute_s == pytest.approx(
         Planner(wide, 2, 8).optimized().stages[0].compute_s
     )
 
@@ -178,19 +179,19 @@ def test_a_core_that_cannot_be_told_from_the_profile_s_counts_as_equal() -> None
         ({"model": "other"}, "measured for model other"),
         ({"batch_size": 9}, "measured for batch size 9"),
         ({"model_digest": "x"}, "model digest"),
-        ({"wires": ()}, "2 ranks and 0 wires"),
+        ({"links": ()}, "2 ranks and 0 links"),
     ],
 )
 def test_links_of_something_else_are_refused(change: dict[str, Any], words: str) -> None:
-    links = replace(links_for(FOUND, [Fraction(1)] * 2, [(0, 1, 1)]), **change)
+    network = replace(network_for(FOUND, [Fraction(1)] * 2, [(0, 1, 1)]), **change)
     with pytest.raises(OptimizerError, match=words):
-        Planner(FOUND, 2, 8, links=links)
+        Planner(FOUND, 2, 8, network=network)
 
 
 def test_links_of_another_number_of_ranks_or_without_order_are_refused() -> None:
-    links = links_for(FOUND, [Fraction(1)] * 2, [(0, 1, 1)])
+    network = network_for(FOUND, [Fraction(1)] * 2, [(0, 1, 1)])
     with pytest.raises(OptimizerError, match="of 2 ranks and 3 stages are wanted; use --stages 2"):
-        Planner(FOUND, 3, 8, links=links)
-    wire = replace(links.wires[0], sizes_bytes=(5, 5, 6))
+        Planner(FOUND, 3, 8, network=network)
+    link = replace(network.links[0], sizes_bytes=(5, 5, 6))
     with pytest.raises(OptimizerError, match="ascending sizes"):
-        Planner(FOUND, 2, 8, links=replace(links, wires=(wire,)))
+        Planner(FOUND, 2, 8, network=replace(network, links=(link,)))

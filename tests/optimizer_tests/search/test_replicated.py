@@ -8,26 +8,26 @@ import pytest
 from brute_force import legal_assignments
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import SIZES, links_for, weighted, with_all_reduces
+from networks import SIZES, network_for, weighted, with_all_reduces
 from strategies import chain, random_profiles
 
 from optimizer.costs.costs import copy_ns
 from optimizer.errors import OptimizerError
-from optimizer.plan import Links, Plan, timeline
+from optimizer.plan import NetworkProfile, Plan, timeline
 from optimizer.planning import Planner
 from optimizer.schedule import round_robin
 from profiler.profile import INPUT, Profile
 
 
 @st.composite
-def over_ranks(draw: st.DrawFn) -> tuple[Profile, Links]:
+def over_ranks(draw: st.DrawFn) -> tuple[Profile, NetworkProfile]:
     profile = draw(random_profiles(most=5).filter(lambda one: len(one.layers) >= 3))
     ranks = draw(st.integers(2, 3))
     factors = [Fraction(draw(st.sampled_from([1, 2, 3]))) for _ in range(ranks)]
     latencies, slopes = st.sampled_from([0, 1000]), st.sampled_from([0, 50, 3000])
-    wires = [(draw(latencies), draw(slopes), draw(slopes)) for _ in range(ranks - 1)]
-    links = links_for(profile, factors, wires)
-    return profile, with_all_reduces(links, draw(st.sampled_from([0, 5000])), draw(st.sampled_from([0, 10, 9000])))
+    links = [(draw(latencies), draw(slopes), draw(slopes)) for _ in range(ranks - 1)]
+    network = network_for(profile, factors, links)
+    return profile, with_all_reduces(network, draw(st.sampled_from([0, 5000])), draw(st.sampled_from([0, 10, 9000])))
 
 
 def compositions(whole: int) -> Iterator[tuple[int, ...]]:
@@ -48,9 +48,11 @@ def slowest_busy_ns(ways: list[tuple[float, ...]], size: int) -> int:
     return int(times[at] + math.floor(slope * (size - SIZES[at])) - times[0])
 
 
-def brute_pace_ns(profile: Profile, links: Links, stage_of: dict[str, int], replicas: tuple[int, ...]) -> Fraction:
+def brute_pace_ns(
+    profile: Profile, network: NetworkProfile, stage_of: dict[str, int], replicas: tuple[int, ...]
+) -> Fraction:
     """What the slowest stage or cut takes for a minibatch, straight from the words of the model."""
-    stages, speeds = len(replicas), [rank.step.median_s / profile.whole_step.median_s for rank in links.ranks]
+    stages, speeds = len(replicas), [rank.step.median_s / profile.whole_step.median_s for rank in network.ranks]
     ranks = [range(sum(replicas[:stage]), sum(replicas[: stage + 1])) for stage in range(stages)]
     factors = [max(Fraction(speeds[rank]).limit_denominator(10) for rank in own) for own in ranks]
     busy, learning = [0] * stages, [0] * stages
@@ -77,13 +79,13 @@ def brute_pace_ns(profile: Profile, links: Links, stage_of: dict[str, int], repl
     for stage, own in enumerate(replicas):
         reduce_ns = 0
         if own > 1 and learning[stage]:
-            times = next(one.times_s for one in links.all_reduces if (one.first, one.ranks) == (ranks[stage][0], own))
+            times = next(one.times_s for one in network.all_reduces if (one.first, one.ranks) == (ranks[stage][0], own))
             slope = (round(times[1] * 1e9) - round(times[0] * 1e9)) >> 10
             reduce_ns = round(times[0] * 1e9) + slope * learning[stage]
         paces.append(Fraction(busy[stage] + reduce_ns, own))
     for cut, both in enumerate(crossing):
-        wires = links.wires[ranks[cut][0] : ranks[cut + 1][-1]]
-        ways = ([wire.down_s for wire in wires], [wire.up_s for wire in wires])
+        links = network.links[ranks[cut][0] : ranks[cut + 1][-1]]
+        ways = ([link.down_s for link in links], [link.up_s for link in links])
         busiest = max(slowest_busy_ns(*both) for both in zip(ways, both, strict=True))
         paces.append(Fraction(busiest, min(replicas[cut], replicas[cut + 1])))
     return max(paces)
@@ -91,33 +93,33 @@ def brute_pace_ns(profile: Profile, links: Links, stage_of: dict[str, int], repl
 
 @settings(deadline=None, max_examples=80)
 @given(given_=over_ranks())
-def test_no_split_over_any_replicas_has_a_smaller_pace(given_: tuple[Profile, Links]) -> None:
-    profile, links = given_
+def test_no_split_over_any_replicas_has_a_smaller_pace(given_: tuple[Profile, NetworkProfile]) -> None:
+    profile, network = given_
     try:
-        planner = Planner(profile, len(links.ranks), 12, links=links)
+        planner = Planner(profile, len(network.ranks), 12, network=network)
     except OptimizerError:
         return  # fewer parts than ranks
     plan = planner.replicated()
     every = [
-        brute_pace_ns(profile, links, stage_of, replicas)
-        for replicas in compositions(len(links.ranks))
+        brute_pace_ns(profile, network, stage_of, replicas)
+        for replicas in compositions(len(network.ranks))
         if max(replicas) > 1
         for stage_of in legal_assignments(profile, len(replicas))
     ]
     home = {layer: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
-    found = brute_pace_ns(profile, links, home, plan.layout.replicas)
+    found = brute_pace_ns(profile, network, home, plan.layout.replicas)
     assert found == min(every)
     assert plan.bottleneck_s == pytest.approx(float(found) / 1e9, abs=1e-12)
     assert plan.optimal
-    assert plan.layout.size == len(links.ranks)
+    assert plan.layout.size == len(network.ranks)
     stages_s = [stage.pace_s for stage in plan.stages]
     assert max(stages_s) <= plan.bottleneck_s + 1e-12
 
 
 def planned(times_ms: list[float], learning: list[int], slope_ns: int = 0) -> Plan:
     profile = weighted(times_ms, learning)
-    links = with_all_reduces(links_for(profile, [Fraction(1)] * 4, [(0, 0, 0)] * 3), 0, slope_ns)
-    return Planner(profile, 4, 100, links=links).replicated()
+    network = with_all_reduces(network_for(profile, [Fraction(1)] * 4, [(0, 0, 0)] * 3), 0, slope_ns)
+    return Planner(profile, 4, 100, network=network).replicated()
 
 
 def test_a_layer_too_large_for_one_rank_gets_several_where_its_weights_are_small() -> None:

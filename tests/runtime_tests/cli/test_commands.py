@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from commands import OPTIMIZE, PROFILE, RUN, SMALL, Command, refusal
-from networks import links_for, weighted, with_all_reduces
+from networks import network_for, weighted, with_all_reduces
 from strategies import chain
 
 from optimizer.plan import Plan
@@ -216,7 +216,7 @@ def test_replicated_stages_are_planned_where_they_pay_and_refused_where_they_are
 ) -> None:
     for name, times_ms in (("pays", [12, 1, 1, 1]), ("even", [4, 4, 4, 4])):
         profile = weighted(times_ms, [100, 1 << 20, 1 << 20, 1 << 20])
-        links = links_for(profile, [Fraction(1)] * 4, [(0, 0, 0)] * 3)
+        links = network_for(profile, [Fraction(1)] * 4, [(0, 0, 0)] * 3)
         write_whole(in_folder / f"{name}.json", to_json(profile))
         write_whole(in_folder / f"{name}-links.json", to_json(with_all_reduces(links, 0, 100)))
     sure = ["--any-machine", "--batches", "100", "--replicate"]

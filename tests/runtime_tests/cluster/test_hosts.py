@@ -21,7 +21,7 @@ from strategies import profile_of
 
 from optimizer.cli import check as optimizer_cli_check
 from optimizer.cli import main as optimizer_cli
-from optimizer.plan import Links, Plan, RankFacts, Wire
+from optimizer.plan import Link, NetworkProfile, Plan, RankFacts
 from optimizer.planning import Planner
 from profiler.capture import captured_model
 from profiler.cli import main as profiler_cli
@@ -175,11 +175,11 @@ def test_a_plan_for_the_measured_links_is_faster_over_a_slow_wire_than_one_that_
     (code, out, err), *others = hosts.ended(150)
     assert code == 0, err
     assert [(code, out) for code, out, _ in others] == [(0, "")] * 3
-    found = from_json(out.encode(), Links, "stdout")
-    assert found == read_json(hosts.folder / "links.json", Links)
+    found = from_json(out.encode(), NetworkProfile, "stdout")
+    assert found == read_json(hosts.folder / "links.json", NetworkProfile)
     assert [rank.host for rank in found.ranks] == [f"h{rank}" for rank in range(COUNT)]
-    assert [bound for bound in found.wires if max(bound.bytes_per_s) < 14e6] == [found.wires[1]]
-    assert min(found.wires[1].bytes_per_s) > 9e6
+    assert [bound for bound in found.links if max(bound.bytes_per_s) < 14e6] == [found.links[1]]
+    assert min(found.links[1].bytes_per_s) > 9e6
     assert profiler_cli.main([*model, "--budget", "5s", "--quiet", "-o", "profile.json"]) == 0
     plans = {}
     for name, links in (("blind", []), ("aware", ["--links", "links.json"])):
@@ -214,13 +214,13 @@ def test_a_plan_for_other_hosts_is_refused_by_name_on_every_rank(hosts: Hosts) -
     facts = RankFacts(
         host="", address="", core=0, machine=this_machine(), step=Timing(median_s=1.0, low_s=1.0, high_s=1.0)
     )
-    wire = Wire(sizes_bytes=(0, 1), down_s=(0.0, 0.0), up_s=(0.0, 0.0))
-    links = Links(
+    link = Link(sizes_bytes=(0, 1), down_s=(0.0, 0.0), up_s=(0.0, 0.0))
+    network = NetworkProfile(
         model=found.model, model_digest=found.model_digest, batch_size=found.batch_size,
         input_shape=found.input_shape, ranks=tuple(replace(facts, host=host) for host in ("h0", "h1", "h3", "h2")),
-        wires=(wire,) * 3, all_reduces=(), measured_at="",
+        links=(link,) * 3, all_reduces=(), measured_at="",
     )  # fmt: skip
-    plan.write_bytes(to_json(replace(found, links=links)))
+    plan.write_bytes(to_json(replace(found, network=network)))
     for rank in range(COUNT):
         hosts.start_rank(rank, "run", "--plan", str(plan), "--rank-timeout", "30s")
     for code, out, err in hosts.ended(90):
