@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.explain import Alternative, Explanation
 from optimizer.plan import Plan, timeline
-from optimizer.report.gantt import staircase
+from optimizer.report.gantt import gantt_rows
 from optimizer.schedule import ASYNCHRONOUS, makespan_s, schedule_of
 from profiler.report import new_table
 
@@ -49,7 +49,7 @@ def _show_timeline(plan: Plan, console: "Console") -> None:
         f"The first {MINIBATCHES_SHOWN} minibatches, a column for every {column_s * 1e3:.1f} ms: digits run forward, "
         "letters backward (a is minibatch 0), u updates, · waits."
     )
-    for row in staircase(spans, column_s):
+    for row in gantt_rows(spans, column_s):
         console.print(row, soft_wrap=True)
     console.print(
         f"Over {plan.predicted.minibatches} minibatches stages wait {plan.predicted.bubble_share:.0%} of the time, "

@@ -8,7 +8,7 @@ IDLE = "·"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def staircase(spans: Sequence[Sequence[Span]], column_s: float) -> list[str]:
+def gantt_rows(spans: Sequence[Sequence[Span]], column_s: float) -> list[str]:
     """Return a row for each stage: minibatch b runs forward as its last digit, backward as its letter; ``u`` updates.
 
     Each column shows what runs at its middle, so an action shorter than a column may be missing.

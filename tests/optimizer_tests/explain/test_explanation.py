@@ -14,7 +14,7 @@ from optimizer.plan import timeline
 from optimizer.planning import Planner, load_schemes, plans_for
 from optimizer.report import plan_svg
 from optimizer.report.explain_table import paragraphs
-from optimizer.report.gantt import staircase
+from optimizer.report.gantt import gantt_rows
 from optimizer.schedule import Action, Span, schedule_of
 from profiler.profile import INPUT, CopyCost, Profile
 
@@ -88,12 +88,12 @@ def test_sentences_say_what_was_searched_and_what_is_not_known() -> None:
 
 
 def test_a_staircase_is_a_row_for_each_stage() -> None:
-    rows = staircase(
+    rows = gantt_rows(
         timeline(Planner(chain([2, 2], copy_cost=FREE), 2, 2).optimized().stages, schedule_of("1f1b", 2, 2)), 1e-3
     )
     assert len(rows) == 2
     spans = [[Span(Action(0, "F", 0), 0, 2), Span(Action(0, "B", 0), 5, 6), Span(Action(0, "U", 0), 6, 7)]]
-    assert staircase(spans, 1) == ["stage 0 00···au"]
+    assert gantt_rows(spans, 1) == ["stage 0 00···au"]
 
 
 def test_the_drawing_has_every_stage_and_names_the_costliest_layers() -> None:
