@@ -9,10 +9,10 @@ from optimizer.schedule import (
     Message,
     Schedule,
     Span,
-    StageNeeds,
+    StageRequirements,
     bubble_share,
     makespan_s,
-    needs_of,
+    requirements_of,
     round_robin,
     simulate,
     throughput,
@@ -20,22 +20,22 @@ from optimizer.schedule import (
 
 
 def memory_bytes_of(
-    sizes: StageBytes, momenta: int, needs: StageNeeds, before: tuple[int, int], behind: tuple[int, int]
+    sizes: StageBytes, momenta: int, requirements: StageRequirements, before: tuple[int, int], behind: tuple[int, int]
 ) -> int:
     """Return memory(J, I, s) under any schedule, from what its stage holds.
 
     Args:
         sizes: The stage's bytes.
         momenta: How many tensors the update rule keeps for a parameter.
-        needs: What the schedule asks of the stage.
+        requirements: What the schedule asks of the stage.
         before: Bytes of the slots between the stage and the one before, activations' and gradients'.
         behind: Likewise for the one behind.
     """
-    learning = sizes.learning_bytes * (needs.versions + 1 + momenta)
+    learning = sizes.learning_bytes * (requirements.versions + 1 + momenta)
     return (
         sizes.frozen_bytes
         + learning
-        + sizes.saved_bytes * needs.in_flight
+        + sizes.saved_bytes * requirements.in_flight
         + sizes.transient_bytes
         + sum(before)
         + sum(behind)
@@ -48,18 +48,22 @@ LONG_RUN = 50
 
 def scheduled(plan: Plan, schedule: Schedule) -> Plan:
     """Return the same split under another schedule or number of minibatches: what that gives, and what it holds."""
-    needs = needs_of(schedule)
+    requirements = requirements_of(schedule)
     slots = [
-        (stage.sizes.activation_bytes * need.activation_slots, stage.sizes.gradient_bytes * need.gradient_slots)
-        for stage, need in zip(plan.stages, needs, strict=True)
+        (
+            stage.sizes.activation_bytes * requirement.activation_slots,
+            stage.sizes.gradient_bytes * requirement.gradient_slots,
+        )
+        for stage, requirement in zip(plan.stages, requirements, strict=True)
     ]
     stages = tuple(
         replace(
             stage,
-            update_s=stage.update_in_place_s if need.versions == 1 else stage.update_beside_s,
-            memory_bytes=memory_bytes_of(stage.sizes, plan.momenta, need, before, behind) + averaging_bytes(stage),
+            update_s=stage.update_in_place_s if requirement.versions == 1 else stage.update_beside_s,
+            memory_bytes=memory_bytes_of(stage.sizes, plan.momenta, requirement, before, behind)
+            + averaging_bytes(stage),
         )
-        for stage, need, before, behind in zip(plan.stages, needs, [(0, 0), *slots], slots, strict=False)
+        for stage, requirement, before, behind in zip(plan.stages, requirements, [(0, 0), *slots], slots, strict=False)
     )
     return replace(
         plan,

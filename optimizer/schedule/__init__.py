@@ -7,7 +7,7 @@ from profiler.public import on_demand
 if TYPE_CHECKING:
     from optimizer.schedule.layout import RankLayout
     from optimizer.schedule.replicas import round_robin
-    from optimizer.schedule.requirements import StageNeeds, needs_of
+    from optimizer.schedule.requirements import StageRequirements, requirements_of
     from optimizer.schedule.schedule import (
         ASYNCHRONOUS,
         FLUSH_EVERY,

@@ -25,7 +25,7 @@ from optimizer.schedule.schedule import Action, Kind, Schedule, needed_by, versi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StageNeeds:
+class StageRequirements:
     """What one stage has to have room for.
 
     Attributes:
@@ -41,7 +41,7 @@ class StageNeeds:
     gradient_slots: int
 
 
-def needs_of(schedule: Schedule) -> list[StageNeeds]:
+def requirements_of(schedule: Schedule) -> list[StageRequirements]:
     """Return what each stage needs; of a replicated one, each replica.
 
     Raises:
@@ -54,7 +54,7 @@ def needs_of(schedule: Schedule) -> list[StageNeeds]:
     ]  # of replica 0, which has most to do
     last = layout.stages - 1
     return [
-        StageNeeds(
+        StageRequirements(
             versions=_versions(row),
             in_flight=_in_flight(row),
             activation_slots=_slots(schedule, reached, stage, "F") if stage < last else 0,

@@ -19,9 +19,9 @@ from optimizer.schedule import (
     RankLayout,
     Schedule,
     ScheduleName,
-    StageNeeds,
+    StageRequirements,
     groups,
-    needs_of,
+    requirements_of,
     round_robin,
     schedule_of,
 )
@@ -130,18 +130,18 @@ class Launcher:
         self._schedule = schedule_of(schedule, layout.stages, minibatches) if schedule else usual
         self._plan = scheduled(plan, self._schedule)
         # Under another schedule the ring of versions stays as long, so that writing one costs the same.
-        needs = [
+        requirements = [
             replace(own, versions=max(own.versions, other.versions))
-            for own, other in zip(needs_of(self._schedule), needs_of(usual), strict=True)
+            for own, other in zip(requirements_of(self._schedule), requirements_of(usual), strict=True)
         ]
         here = self._on_this_host(layout)
-        refuse_too_little_memory(self._plan, needs, self.settings.channel, *available_bytes(), stages=here)
+        refuse_too_little_memory(self._plan, requirements, self.settings.channel, *available_bytes(), stages=here)
         self.pool.describe_with(lambda rank: _described(plan, rank))
         if self.session:
             self.session.all_gather(self._topic("ready"), b"")  # so that none waits long for another's process
-        self._hand_over(segments, self._schedule, needs)
-        own = [(plan.stages[stage], needs[stage]) for stage in map(layout.stage_of, self.pool.ranks)]
-        self.pool.collect([stage.compute_s * (need.in_flight + 1) for stage, need in own])
+        self._hand_over(segments, self._schedule, requirements)
+        own = [(plan.stages[stage], requirements[stage]) for stage in map(layout.stage_of, self.pool.ranks)]
+        self.pool.collect([stage.compute_s * (requirement.in_flight + 1) for stage, requirement in own])
 
     def go(self) -> RunResult:
         """Run the plan that is loaded."""
@@ -253,11 +253,18 @@ class Launcher:
         starts = slot_offsets(0, self._specs)
         return [(start, spec.bytes) for spec, start in zip(self._specs, starts, strict=True) if spec.name in self._own]
 
-    def _hand_over(self, segments: Sequence[Segment], schedule: Schedule, needs: Sequence[StageNeeds]) -> None:
+    def _hand_over(
+        self, segments: Sequence[Segment], schedule: Schedule, requirements: Sequence[StageRequirements]
+    ) -> None:
         """Tell every stage what to become."""
         last = len(segments) - 1
         cuts = [
-            Cut(segments[at].sends, needs[at].activation_slots, needs[at].gradient_slots, needs[at + 1].in_flight)
+            Cut(
+                segments[at].sends,
+                requirements[at].activation_slots,
+                requirements[at].gradient_slots,
+                requirements[at + 1].in_flight,
+            )
             for at in range(last)
         ]
         meeting = self._meeting()
@@ -279,8 +286,8 @@ class Launcher:
                     segment=segments[stage],
                     state=self._specs,
                     actions=schedule.rows[rank],
-                    versions=needs[stage].versions,
-                    in_flight=needs[stage].in_flight,
+                    versions=requirements[stage].versions,
+                    in_flight=requirements[stage].in_flight,
                     group_sizes=_group_sizes(schedule),
                     before=cuts[stage - 1] if stage else None,
                     behind=cuts[stage] if stage < last else None,

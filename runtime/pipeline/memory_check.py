@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 
 from optimizer.plan import Plan
-from optimizer.schedule import StageNeeds
+from optimizer.schedule import StageRequirements
 from profiler.report import mib
 from runtime.errors import TooLargeError
 from runtime.results import ChannelName
@@ -34,7 +34,7 @@ def available_bytes(root: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")
 
 def refuse_too_little_memory(
     plan: Plan,
-    needs: Sequence[StageNeeds],
+    requirements: Sequence[StageRequirements],
     channel: ChannelName,
     free_bytes: int,
     whose: str,
@@ -45,7 +45,7 @@ def refuse_too_little_memory(
 
     Args:
         plan: Under the schedule that is to run.
-        needs: Those of that schedule.
+        requirements: Those of that schedule.
         channel: In shared memory, neighbours count the same slots.
         free_bytes: How much is free.
         whose: And whose limit that is.
@@ -55,7 +55,7 @@ def refuse_too_little_memory(
         TooLargeError: They do.
     """
     needed = [plan.stages[stage].memory_bytes for stage in stages]
-    shared = _slot_bytes(plan, needs) if channel == "shm" else 0
+    shared = _slot_bytes(plan, requirements) if channel == "shm" else 0
     if sum(needed) - shared <= free_bytes:
         return
     listed = " + ".join(mib(one) for one in needed)
@@ -70,11 +70,12 @@ def refuse_too_little_memory(
     )
 
 
-def _slot_bytes(plan: Plan, needs: Sequence[StageNeeds]) -> int:
+def _slot_bytes(plan: Plan, requirements: Sequence[StageRequirements]) -> int:
     """Return the bytes of all slots, which both neighbours count as their own."""
     return sum(
-        stage.sizes.activation_bytes * need.activation_slots + stage.sizes.gradient_bytes * need.gradient_slots
-        for stage, need in zip(plan.stages, needs, strict=True)
+        stage.sizes.activation_bytes * requirement.activation_slots
+        + stage.sizes.gradient_bytes * requirement.gradient_slots
+        for stage, requirement in zip(plan.stages, requirements, strict=True)
     )
 
 

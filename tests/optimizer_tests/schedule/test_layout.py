@@ -14,7 +14,7 @@ from optimizer.schedule import (
     Message,
     RankLayout,
     Schedule,
-    needs_of,
+    requirements_of,
     round_robin,
     schedule_of,
     simulate,
@@ -61,7 +61,9 @@ def test_the_schedule_does_what_the_recurrence_says(replicas: list[int], minibat
         assert versions_used(row) == {b: max(0, b // replicas[stage] - depth + 1) for b in own}
         updates = [action.minibatch // replicas[stage] for action in row if action.kind == "U"]
         assert updates == list(range(-(-minibatches // replicas[stage]))), "as many on each replica"
-    assert sum(need.in_flight * own for need, own in zip(needs_of(schedule), replicas, strict=True)) >= len(replicas)
+    assert sum(need.in_flight * own for need, own in zip(requirements_of(schedule), replicas, strict=True)) >= len(
+        replicas
+    )
 
 
 @settings(deadline=None, max_examples=60)
@@ -70,7 +72,7 @@ def test_the_slots_of_a_replica_are_enough_and_one_less_is_not(replicas: list[in
     schedule = round_robin(replicas, minibatches)
     graph = waits(schedule)
     before = {action: nx.ancestors(graph, action) for action in graph}
-    for stage, need in enumerate(needs_of(schedule)[:-1]):
+    for stage, need in enumerate(requirements_of(schedule)[:-1]):
         ways: tuple[tuple[int, int, int, Kind], ...] = (
             (need.activation_slots, stage, stage + 1, "F"),
             (need.gradient_slots, stage + 1, stage, "B"),

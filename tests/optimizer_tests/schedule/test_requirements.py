@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.schedule import Action, Schedule, ScheduleName, depth, needs_of, schedule_of
+from optimizer.schedule import Action, Schedule, ScheduleName, depth, requirements_of, schedule_of
 
 names = st.sampled_from(["1f1b", "1f1b-flush", "gpipe", "sequential"])
 schedules = st.builds(schedule_of, names, st.integers(1, 4), st.integers(1, 9), st.integers(1, 5))
@@ -34,7 +34,7 @@ def safe(slots: int, pairs: list[tuple[Action, Action]], before: dict[Action, se
 @given(schedule=schedules)
 def test_the_slots_are_enough_and_one_less_is_not(schedule: Schedule) -> None:
     before = happens_before(schedule)
-    needs = needs_of(schedule)
+    needs = requirements_of(schedule)
     batches = range(schedule.minibatches)
     for stage in range(len(schedule.rows) - 1):
         down = [(Action(stage + 1, "B", b), Action(stage, "F", b)) for b in batches]
@@ -47,7 +47,7 @@ def test_the_slots_are_enough_and_one_less_is_not(schedule: Schedule) -> None:
 
 @given(stages=st.integers(1, 6), minibatches=st.integers(1, 12))
 def test_1f1b_needs_its_depth_of_everything(stages: int, minibatches: int) -> None:
-    for stage, need in enumerate(needs_of(schedule_of("1f1b", stages, minibatches))):
+    for stage, need in enumerate(requirements_of(schedule_of("1f1b", stages, minibatches))):
         ahead = depth(stage, stages, minibatches)
         assert (need.versions, need.in_flight) == (ahead, ahead)
         if stage < stages - 1:
@@ -57,14 +57,14 @@ def test_1f1b_needs_its_depth_of_everything(stages: int, minibatches: int) -> No
 
 @pytest.mark.parametrize("name", ["1f1b-flush", "gpipe", "sequential"])
 def test_a_flush_needs_one_weight_version(name: ScheduleName) -> None:
-    for need in needs_of(schedule_of(name, 4, 20, 8)):
+    for need in requirements_of(schedule_of(name, 4, 20, 8)):
         assert need.versions == 1
 
 
 def test_gpipe_holds_a_whole_round_and_sequential_one_minibatch() -> None:
-    assert [need.in_flight for need in needs_of(schedule_of("gpipe", 3, 20, 8))] == [8, 8, 8]
-    assert [need.in_flight for need in needs_of(schedule_of("1f1b-flush", 3, 20, 8))] == [3, 2, 1]
-    sequential = needs_of(schedule_of("sequential", 3, 20))
+    assert [need.in_flight for need in requirements_of(schedule_of("gpipe", 3, 20, 8))] == [8, 8, 8]
+    assert [need.in_flight for need in requirements_of(schedule_of("1f1b-flush", 3, 20, 8))] == [3, 2, 1]
+    sequential = requirements_of(schedule_of("sequential", 3, 20))
     assert [(need.in_flight, need.activation_slots, need.gradient_slots) for need in sequential] == [
         (1, 1, 1), (1, 1, 1), (1, 0, 0),
     ]  # fmt: skip
@@ -73,4 +73,4 @@ def test_gpipe_holds_a_whole_round_and_sequential_one_minibatch() -> None:
 def test_a_schedule_that_cannot_end_is_refused() -> None:
     stuck = Schedule("1f1b", None, ((Action(0, "B", 0),), (Action(1, "F", 0), Action(1, "B", 0))))
     with pytest.raises(ValueError, match="0B0, 1F0 wait for each other"):
-        needs_of(stuck)
+        requirements_of(stuck)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from optimizer.schedule import ScheduleName, needs_of, schedule_of
+from optimizer.schedule import ScheduleName, requirements_of, schedule_of
 from profiler.execution import WeightVersions
 from profiler.execution.segment import Place
 from profiler.settings import UpdateRule
@@ -92,7 +92,7 @@ def test_every_minibatch_computes_with_the_version_that_it_is_due(
 ) -> None:
     """With gradient 1, learning rate 1 and no momentum, a weight that starts at 0 is minus the gradients applied."""
     schedule = schedule_of(name, stages, minibatches, every)
-    for stage, (row, needs) in enumerate(zip(schedule.rows, needs_of(schedule), strict=True)):
+    for stage, (row, needs) in enumerate(zip(schedule.rows, requirements_of(schedule), strict=True)):
         layer = nn.Linear(1, 1, bias=False)
         nn.init.zeros_(layer.weight)
         initial = {"weight": layer.weight.detach().clone()}

@@ -6,12 +6,12 @@ from strategies import chain
 
 from optimizer.plan import Plan
 from optimizer.planning import Planner
-from optimizer.schedule import needs_of, schedule_of
+from optimizer.schedule import requirements_of, schedule_of
 from runtime.errors import InputError
 from runtime.pipeline.memory_check import available_bytes, refuse_too_little_memory
 
 MIB = 1 << 20
-NEEDS = needs_of(schedule_of("1f1b", 2, 8))
+NEEDS = requirements_of(schedule_of("1f1b", 2, 8))
 STAGES = range(2)
 
 
