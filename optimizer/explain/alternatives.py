@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from optimizer.search import NEVER, Grid, Integers, Positions, best_chain, fewest_bytes, first_chain
+from optimizer.search import NEVER, Integers, Positions, StageCosts, best_chain, fewest_bytes, first_chain
 
 MOST_POINTS = 100
 
@@ -29,21 +29,21 @@ class Ranked:
     sent_bytes: int
 
 
-def best_splits(grid: Grid, count: int) -> list[Ranked]:
+def best_splits(stage_costs: StageCosts, count: int) -> list[Ranked]:
     """Return the ``count`` best splits by the planner's own order, the best first; fewer if there are no more."""
-    arcs, weights = grid.costs_ns(), grid.cut_bytes()
+    costs_ns, weights = stage_costs.costs_ns(), stage_costs.cut_bytes()
     heap: list[tuple[tuple[int, int, int, tuple[int, ...]], list[Positions]]] = []
 
     def offer(allowed: list[Positions]) -> None:
-        places = _best_of(arcs, weights, allowed)
+        places = _best_of(costs_ns, weights, allowed)
         if places is not None:
-            heapq.heappush(heap, (_objective(arcs, weights, places), allowed))
+            heapq.heappush(heap, (_objective(costs_ns, weights, places), allowed))
 
-    offer([np.arange(len(cut)) for cut in grid.cuts])
+    offer([np.arange(len(cut)) for cut in stage_costs.cuts])
     found: list[Ranked] = []
     while heap and len(found) < count:
         (bottleneck, sent, _, places), allowed = heapq.heappop(heap)
-        found.append(Ranked(grid.bounds_at(places), bottleneck, sent))
+        found.append(Ranked(stage_costs.bounds_at(places), bottleneck, sent))
         for cut in range(len(places)):
             rest = [np.array([place]) for place in places[:cut]]
             other = allowed[cut][allowed[cut] != places[cut]]
@@ -52,45 +52,47 @@ def best_splits(grid: Grid, count: int) -> list[Ranked]:
     return found
 
 
-def front(grid: Grid) -> list[Ranked]:
+def front(stage_costs: StageCosts) -> list[Ranked]:
     """Return the splits that no other one beats in both, from the smallest bottleneck on; the first ``MOST_POINTS``."""
-    arcs, weights = grid.costs_ns(), grid.cut_bytes()
-    steps = np.unique(np.concatenate([costs[costs < NEVER] for costs in arcs]))
+    costs_ns, weights = stage_costs.costs_ns(), stage_costs.cut_bytes()
+    steps = np.unique(np.concatenate([costs[costs < NEVER] for costs in costs_ns]))
     found: list[Ranked] = []
     low = 0
     while len(found) < MOST_POINTS:
         fewest = found[-1].sent_bytes if found else int(NEVER)
         high = len(steps) - 1
-        if not len(steps) or _fewest(arcs, weights, steps[high]) >= fewest:
+        if not len(steps) or _fewest(costs_ns, weights, steps[high]) >= fewest:
             break
         while low < high:
             middle = (low + high) // 2
-            low, high = (low, middle) if _fewest(arcs, weights, steps[middle]) < fewest else (middle + 1, high)
-        limited = [np.where(costs > steps[low], NEVER, costs) for costs in arcs]
+            low, high = (low, middle) if _fewest(costs_ns, weights, steps[middle]) < fewest else (middle + 1, high)
+        limited = [np.where(costs > steps[low], NEVER, costs) for costs in costs_ns]
         places = first_chain(limited, weights, steps[low], fewest_bytes(limited, weights, steps[low]))
-        bottleneck, sent, _, _ = _objective(arcs, weights, places)
-        found.append(Ranked(grid.bounds_at(places), bottleneck, sent))
+        bottleneck, sent, _, _ = _objective(costs_ns, weights, places)
+        found.append(Ranked(stage_costs.bounds_at(places), bottleneck, sent))
     return found
 
 
-def _fewest(arcs: Sequence[Integers], weights: Sequence[Integers], limit: np.int64) -> int:
+def _fewest(costs_ns: Sequence[Integers], weights: Sequence[Integers], limit: np.int64) -> int:
     """Return the fewest bytes of any split whose stages all cost at most ``limit``."""
-    return int(fewest_bytes(arcs, weights, limit)[0][0][0])
+    return int(fewest_bytes(costs_ns, weights, limit)[0][0][0])
 
 
 def _best_of(
-    arcs: Sequence[Integers], weights: Sequence[Integers], allowed: Sequence[Positions]
+    costs_ns: Sequence[Integers], weights: Sequence[Integers], allowed: Sequence[Positions]
 ) -> tuple[int, ...] | None:
     ends = [np.array([0]), *allowed, np.array([0])]
-    smaller = [costs[np.ix_(rows, columns)] for costs, (rows, columns) in zip(arcs, pairwise(ends), strict=True)]
+    smaller = [costs[np.ix_(rows, columns)] for costs, (rows, columns) in zip(costs_ns, pairwise(ends), strict=True)]
     places = best_chain(smaller, [weight[cut] for weight, cut in zip(weights, allowed, strict=True)])
     return None if places is None else tuple(int(cut[place]) for cut, place in zip(allowed, places, strict=True))
 
 
 def _objective(
-    arcs: Sequence[Integers], weights: Sequence[Integers], places: Sequence[int]
+    costs_ns: Sequence[Integers], weights: Sequence[Integers], places: Sequence[int]
 ) -> tuple[int, int, int, tuple[int, ...]]:
     ends = [0, *places, 0]
-    costs = sorted((int(arc[before, through]) for arc, (before, through) in zip(arcs, pairwise(ends), strict=True)))
+    costs = sorted(
+        (int(costs[before, through]) for costs, (before, through) in zip(costs_ns, pairwise(ends), strict=True))
+    )
     sent = sum(int(weight[place]) for weight, place in zip(weights, places, strict=True))
     return costs[-1], sent, costs[-2] if len(costs) > 1 else 0, tuple(places)

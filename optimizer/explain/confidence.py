@@ -23,7 +23,7 @@ from optimizer.search import (
     Bound,
     Integers,
     Lattice,
-    grid_of_all,
+    all_stage_costs,
     smallest,
     smallest_maximum,
     sums,
@@ -107,7 +107,7 @@ class _Replan:
 
     def __init__(self, problem: Problem, found: Lattice, bounds: Sequence[int]) -> None:
         self._found, self._stages = found, problem.stages
-        self._grid = grid_of_all(problem, found) if len(found) <= FEW else None
+        self._stage_costs = all_stage_costs(problem, found) if len(found) <= FEW else None
         places = {ideal: at for at, ideal in enumerate(found.ideals)}
         self._bounds = [places[ideal] for ideal in bounds]
         self._loss_ns = problem.costs.loss_ns
@@ -125,8 +125,8 @@ class _Replan:
             int(key[through] - height[before])
             for key, height, (before, through) in zip(keys, heights, pairwise(self._bounds), strict=True)
         )
-        if self._grid:
-            best = int(smallest_maximum(self._grid.differences(keys, heights)))
+        if self._stage_costs:
+            best = int(smallest_maximum(self._stage_costs.differences(keys, heights)))
         else:
             low = int(work_ns[-1] - (found.saving_ns[-1] - found.saving_ns.min())) // self._stages
             best = smallest(found, Bound(keys, heights, own), min(low, own)) or own

@@ -12,7 +12,7 @@ from optimizer.explain.alternatives import Ranked, best_splits, front
 from optimizer.explain.confidence import Confidence, confidence
 from optimizer.plan import Plan
 from optimizer.planning import Planner
-from optimizer.search import FEW, Lattice, along_captured_order, grid_of_all
+from optimizer.search import FEW, Lattice, all_stage_costs, along_captured_order
 from profiler.profile import Profile
 
 FILLERS = 3
@@ -110,8 +110,8 @@ def explain(planner: Planner, plan: Plan, others: Mapping[str, Plan]) -> Explana
 def _others(problem: Problem, found: Lattice) -> tuple[list[Ranked], list[Ranked]]:
     if len(found) > FEW:
         return [], []
-    grid = grid_of_all(problem, found)
-    return best_splits(grid, RUNNERS_UP + 1), front(grid)
+    stage_costs = all_stage_costs(problem, found)
+    return best_splits(stage_costs, RUNNERS_UP + 1), front(stage_costs)
 
 
 def _fillers(plan: Plan, stage: int, profile: Profile) -> Iterator[Filler]:

@@ -25,7 +25,7 @@ from optimizer.errors import PartitionError
 from optimizer.plan import Plan
 from optimizer.planning.planner import Planner
 from optimizer.planning.schemes import nearest_legal, scheme_cuts
-from optimizer.search import Grid, Integers, along_captured_order, first_smallest_maximum, grid_of_all, sums
+from optimizer.search import Integers, StageCosts, all_stage_costs, along_captured_order, first_smallest_maximum, sums
 
 MOST_IDEALS = 1_500
 """All pairs of so many ideals are compared; where there are more, those in captured order are."""
@@ -52,27 +52,29 @@ def _torchgpipe(name: str, planner: Planner) -> Plan:
 
 
 def _parameters(name: str, planner: Planner) -> Plan:
-    grid = _grid_in_captured_order(planner)
-    return _balanced(name, planner, grid, [layer.parameter_bytes for layer in planner.costs.layers])
+    stage_costs = _stage_costs_in_captured_order(planner)
+    return _balanced(name, planner, stage_costs, [layer.parameter_bytes for layer in planner.costs.layers])
 
 
 def _flops(name: str, planner: Planner) -> Plan:
     operations = [layer.flops + layer.backward_flops for layer in planner.costs.layers]
     if not any(operations):
         raise PartitionError("its profile says nothing about operations")
-    return _balanced(name, planner, _grid_in_captured_order(planner), operations)
+    return _balanced(name, planner, _stage_costs_in_captured_order(planner), operations)
 
 
 def _pipedream(name: str, planner: Planner) -> Plan:
-    grid = _grid_in_captured_order(planner)
-    transfer_ns = grid.found.down_ns + grid.found.up_ns
-    return _balanced(name, planner, grid, _compute_ns(planner), transfer_ns)
+    stage_costs = _stage_costs_in_captured_order(planner)
+    transfer_ns = stage_costs.found.down_ns + stage_costs.found.up_ns
+    return _balanced(name, planner, stage_costs, _compute_ns(planner), transfer_ns)
 
 
 def _pipedream_code(name: str, planner: Planner) -> Plan:
     found = planner.free_space.lattice
-    grid = grid_of_all(planner.free, found) if len(found) <= MOST_IDEALS else _grid_in_captured_order(planner)
-    return _balanced(name, planner, grid, _compute_ns(planner))
+    stage_costs = (
+        all_stage_costs(planner.free, found) if len(found) <= MOST_IDEALS else _stage_costs_in_captured_order(planner)
+    )
+    return _balanced(name, planner, stage_costs, _compute_ns(planner))
 
 
 _PLANNERS: Mapping[str, Callable[[str, Planner], Plan]] = {
@@ -93,25 +95,27 @@ def _compute_ns(planner: Planner) -> list[int]:
     return compute_ns
 
 
-def _grid_in_captured_order(planner: Planner) -> Grid:
+def _stage_costs_in_captured_order(planner: Planner) -> StageCosts:
     legal = len(planner.legal_cuts)
     if legal > MOST_IDEALS:
         raise PartitionError(f"it compares all pairs of cuts, and {legal} cuts are too many for that")
-    return grid_of_all(planner.free, along_captured_order(planner.free))
+    return all_stage_costs(planner.free, along_captured_order(planner.free))
 
 
-def _balanced(name: str, planner: Planner, grid: Grid, weights: list[int], beside: Integers | None = None) -> Plan:
+def _balanced(
+    name: str, planner: Planner, stage_costs: StageCosts, weights: list[int], beside: Integers | None = None
+) -> Plan:
     """Return the split whose largest stage by ``weights``, or cut by ``beside``, is smallest."""
-    total = sums(grid.found, np.array(weights, dtype=np.int64)[:, None])[:, 0]
-    stages = grid.problem.stages
-    arcs = grid.differences([total] * stages, [total] * stages)
+    total = sums(stage_costs.found, np.array(weights, dtype=np.int64)[:, None])[:, 0]
+    stages = stage_costs.problem.stages
+    costs_ns = stage_costs.differences([total] * stages, [total] * stages)
     if beside is not None:
-        for matrix, before in zip(arcs, grid.bounds, strict=False):
+        for matrix, before in zip(costs_ns, stage_costs.bounds, strict=False):
             np.maximum(matrix, beside[before][:, None], out=matrix)
-    places = first_smallest_maximum(arcs)
+    places = first_smallest_maximum(costs_ns)
     if places is None:
         raise PartitionError(f"{planner.stages} stages need more legal cuts than there are; use fewer --stages")
-    return planner.unlimited(name, grid.bounds_at(places))
+    return planner.unlimited(name, stage_costs.bounds_at(places))
 
 
 def block_partition(weights: Sequence[int], blocks: int) -> list[int]:

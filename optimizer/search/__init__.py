@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from optimizer.search.lattice import Integers, Lattice, Positions, along_captured_order, sums
     from optimizer.search.over_network import MOST, NEVER
     from optimizer.search.replicated import Replicated, all_reduce_ns, best_replicated, even_share_ns
-    from optimizer.search.solver import FEW, Solution, Space, grid_of_all, solve, space_of
-    from optimizer.search.stage_costs import Grid
+    from optimizer.search.solver import FEW, Solution, Space, all_stage_costs, solve, space_of
+    from optimizer.search.stage_costs import StageCosts
 else:
     __getattr__ = on_demand(__name__)

@@ -39,7 +39,7 @@ class Bound:
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class Reachable:
     """``begun[s][I]``: s stages can make up I; ``finished[s][I]``: s stages can finish from I."""
 
     begun: Sequence[Booleans]
@@ -78,9 +78,9 @@ def smallest(found: Lattice, bound: Bound, low: int, others: Sequence[Bound] = (
     return low
 
 
-def reach(found: Lattice, bounds: Sequence[Bound]) -> Reach:
+def reachable(found: Lattice, bounds: Sequence[Bound]) -> Reachable:
     """Return what stages within all ``bounds`` can make up and finish."""
-    return Reach(begun=_begun(found, bounds), finished=_finished(found, bounds))
+    return Reachable(begun=_begun(found, bounds), finished=_finished(found, bounds))
 
 
 def _begun(found: Lattice, bounds: Sequence[Bound]) -> list[Booleans]:

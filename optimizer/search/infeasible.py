@@ -6,7 +6,7 @@ from optimizer.costs import Problem, factors, stage_bytes
 from optimizer.errors import InfeasibleError, PartitionError
 from optimizer.search.bisection import smallest
 from optimizer.search.dynamic_program import smallest_maximum
-from optimizer.search.solver import FEW, Space, grid_of_all, solve, space_of
+from optimizer.search.solver import FEW, Space, all_stage_costs, solve, space_of
 from optimizer.search.stage_costs import NEVER, memory_bound
 
 MEBIBYTE = 1 << 20
@@ -51,9 +51,9 @@ def smallest_limit(problem: Problem) -> int | None:
 
 
 def _smallest_of_all(free: Problem, space: Space) -> int | None:
-    grid = grid_of_all(free, space.lattice)
-    matrices = grid.memory_bytes()
-    for needed, legal in zip(matrices, grid.legal, strict=True):
+    stage_costs = all_stage_costs(free, space.lattice)
+    matrices = stage_costs.memory_bytes()
+    for needed, legal in zip(matrices, stage_costs.legal, strict=True):
         needed[~legal] = NEVER
     least = int(smallest_maximum(matrices))
     return None if least >= NEVER else least

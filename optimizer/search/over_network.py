@@ -21,7 +21,7 @@ import numpy as np
 
 from optimizer.costs import Network, Problem
 from optimizer.search.lattice import Booleans, Integers, Lattice, sums
-from optimizer.search.stage_costs import Grid
+from optimizer.search.stage_costs import StageCosts
 
 MOST = 1_000
 """So many ideals are compared in pairs at most."""
@@ -89,10 +89,10 @@ def _split(tables: _Tables, period: int) -> list[int] | None:
 
 def _tables(problem: Problem, network: Network, found: Lattice) -> _Tables:
     everything, last = np.arange(len(found)), problem.stages - 1
-    grid = Grid(problem, found, [everything] * (problem.stages - 1))
+    stage_costs = StageCosts(problem, found, [everything] * (problem.stages - 1))
     legal = [np.zeros((len(found), len(found)), dtype=bool) for _ in range(problem.stages)]
-    for stage, (before, through) in enumerate(zip(grid.bounds, grid.bounds[1:], strict=False)):
-        legal[stage][np.ix_(before, through)] = grid.legal[stage]
+    for stage, (before, through) in enumerate(zip(stage_costs.bounds, stage_costs.bounds[1:], strict=False)):
+        legal[stage][np.ix_(before, through)] = stage_costs.legal[stage]
     works, updates = [], []
     for stage in range(problem.stages):
         costs = problem.costs_at(stage)

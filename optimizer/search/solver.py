@@ -17,10 +17,10 @@ import numpy as np
 
 from optimizer.costs import Network, Problem, rank
 from optimizer.search import over_network as networked
-from optimizer.search.bisection import Bound, Reach, reach, smallest, time_bound, time_potentials
+from optimizer.search.bisection import Bound, Reachable, reachable, smallest, time_bound, time_potentials
 from optimizer.search.dynamic_program import best_chain
 from optimizer.search.lattice import Lattice, Positions, along_captured_order, lattice
-from optimizer.search.stage_costs import Grid, memory_bound
+from optimizer.search.stage_costs import StageCosts, memory_bound
 
 FEW = 700
 """With so few ideals, comparing all pairs is quicker than leaving some out first, but for a chain."""
@@ -113,14 +113,14 @@ def _solve_over(problem: Problem, network: Network, space: Space) -> Solution | 
     )
 
 
-def grid_of_all(problem: Problem, found: Lattice) -> Grid:
+def all_stage_costs(problem: Problem, found: Lattice) -> StageCosts:
     """Return all ideals as candidates for every cut."""
-    return Grid(problem, found, [_ranked(found, np.arange(1, len(found) - 1))] * (problem.stages - 1))
+    return StageCosts(problem, found, [_ranked(found, np.arange(1, len(found) - 1))] * (problem.stages - 1))
 
 
 def _search(problem: Problem, found: Lattice) -> _Found:
     if len(found) <= FEW and not found.is_chain:
-        bounds = _best(grid_of_all(problem, found))
+        bounds = _best(all_stage_costs(problem, found))
         return _Found(bounds, problem.bottleneck_ns(bounds) if bounds else 0, settled=True)
     ceiling_ns = _ceiling_ns(found)
     limit = problem.memory_limit_bytes
@@ -130,10 +130,10 @@ def _search(problem: Problem, found: Lattice) -> _Found:
         return _Found(None, ceiling_ns, settled=True)
     if others:
         return _raised(problem, found, others, low_ns, ceiling_ns)
-    left = reach(found, [time_bound(found, problem.stages, low_ns)])
+    left = reachable(found, [time_bound(found, problem.stages, low_ns)])
     cuts = _candidates(problem, left)
     settled = _pairs(cuts) <= MOST_PAIRS
-    bounds = _best(_grid(problem, found, cuts)) if settled else _any_chain(found, left, problem.stages, low_ns)
+    bounds = _best(_stage_costs(problem, found, cuts)) if settled else _any_chain(found, left, problem.stages, low_ns)
     return _Found(bounds, low_ns, settled=settled)
 
 
@@ -146,11 +146,11 @@ def _raised(problem: Problem, found: Lattice, others: Sequence[Bound], low_ns: i
     known: tuple[int, ...] | None = None
     step_ns, high_ns, crowded = max(1, low_ns // STEPS), low_ns, False
     while True:
-        cuts = _candidates(problem, reach(found, [time_bound(found, problem.stages, high_ns), *others]))
+        cuts = _candidates(problem, reachable(found, [time_bound(found, problem.stages, high_ns), *others]))
         if _pairs(cuts) > MOST_PAIRS:
             ceiling_ns, crowded = high_ns, True
         else:
-            known = _better(problem, _best(_grid(problem, found, cuts)), known)
+            known = _better(problem, _best(_stage_costs(problem, found, cuts)), known)
             if known and problem.bottleneck_ns(known) <= high_ns:
                 return _Found(known, problem.bottleneck_ns(known), settled=True)
             if high_ns >= ceiling_ns and not crowded:
@@ -171,9 +171,9 @@ def _thinned_out(
     """Return the best split that few of too many candidates give, or the one that is known."""
     ceiling_ns, step_ns = _ceiling_ns(found), max(1, high_ns // STEPS)
     while True:
-        cuts = _candidates(problem, reach(found, [time_bound(found, problem.stages, high_ns), *others]))
+        cuts = _candidates(problem, reachable(found, [time_bound(found, problem.stages, high_ns), *others]))
         thinned = [_thinned(found, cut, len(cuts)) for cut in cuts]
-        known = _better(problem, _best(_grid(problem, found, thinned)), known)
+        known = _better(problem, _best(_stage_costs(problem, found, thinned)), known)
         if high_ns >= ceiling_ns or (known and problem.bottleneck_ns(known) <= high_ns):
             return known
         high_ns, step_ns = min(ceiling_ns, high_ns + step_ns), 2 * step_ns
@@ -192,7 +192,7 @@ def _ceiling_ns(found: Lattice) -> int:
     return int(found.work_ns[-1] + found.down_ns.max() + found.up_ns.max() + dearer_ns)
 
 
-def _candidates(problem: Problem, left: Reach) -> list[Positions]:
+def _candidates(problem: Problem, left: Reachable) -> list[Positions]:
     return [left.at_cut(cut) for cut in range(1, problem.stages)]
 
 
@@ -210,20 +210,20 @@ def _thinned(found: Lattice, cut: Positions, cuts: int) -> Positions:
     return np.unique(np.concatenate([np.array(prefixes, dtype=np.int64), chosen]))
 
 
-def _grid(problem: Problem, found: Lattice, cuts: Sequence[Positions]) -> Grid:
-    return Grid(problem, found, [_ranked(found, cut) for cut in cuts])
+def _stage_costs(problem: Problem, found: Lattice, cuts: Sequence[Positions]) -> StageCosts:
+    return StageCosts(problem, found, [_ranked(found, cut) for cut in cuts])
 
 
 def _ranked(found: Lattice, positions: Positions) -> Positions:
     return np.array(sorted(positions, key=lambda at: rank(found.ideals[at])), dtype=np.int64)
 
 
-def _best(grid: Grid) -> tuple[int, ...] | None:
-    places = best_chain(grid.costs_ns(), grid.cut_bytes())
-    return None if places is None else grid.bounds_at(places)
+def _best(stage_costs: StageCosts) -> tuple[int, ...] | None:
+    places = best_chain(stage_costs.costs_ns(), stage_costs.cut_bytes())
+    return None if places is None else stage_costs.bounds_at(places)
 
 
-def _any_chain(found: Lattice, left: Reach, stages: int, bottleneck: int) -> tuple[int, ...]:
+def _any_chain(found: Lattice, left: Reachable, stages: int, bottleneck: int) -> tuple[int, ...]:
     """Walk back from V: at each cut, the first ideal below that can stand there and is high enough."""
     keys, heights = time_potentials(found, stages, found.work_ns)
     places = [len(found) - 1]

@@ -19,7 +19,7 @@ NEVER = np.int64(1) << 62
 """Larger than any cost, and small enough that two of it do not overflow when one is added to a cost."""
 
 
-class Grid:
+class StageCosts:
     """The candidates of every cut, and the pairs of neighbouring ones that a stage may lie between."""
 
     def __init__(self, problem: Problem, found: Lattice, cuts: Sequence[Positions]) -> None:

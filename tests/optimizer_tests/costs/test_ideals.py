@@ -10,7 +10,7 @@ from strategies import layer, profile, profile_of, random_profiles
 
 from optimizer.costs import Problem, costs_of, members_of, prefixes
 from optimizer.costs.ideals import blocks
-from optimizer.search import NEVER, Grid, along_captured_order
+from optimizer.search import NEVER, StageCosts, along_captured_order
 from optimizer.search.lattice import lattice
 from profiler.capture.layer_graph import capture
 from profiler.capture.models import build
@@ -80,7 +80,7 @@ def test_the_lattice_steps_one_block_at_a_time_and_prices_every_pair(profile: Pr
             for below in found.below[found.steps[at] : found.steps[at + 1]]:
                 assert found.ideals[below] & ~ideal == 0
         every = np.arange(len(found))
-        _, priced, last = Grid(replace(problem, stages=3), found, [every, every]).costs_ns()
+        _, priced, last = StageCosts(replace(problem, stages=3), found, [every, every]).costs_ns()
         for row, before in enumerate(found.ideals):
             for column, through in enumerate(found.ideals):
                 legal = before & ~through == 0 and before != through

@@ -7,16 +7,16 @@ from strategies import random_profiles
 
 from optimizer.costs import Problem, costs_of
 from optimizer.explain.alternatives import best_splits, front
-from optimizer.search import Grid, grid_of_all
+from optimizer.search import StageCosts, all_stage_costs
 from optimizer.search.lattice import lattice
 from profiler.profile import Profile
 
 
-def grid_of(found: Profile, stages: int) -> Grid:
+def grid_of(found: Profile, stages: int) -> StageCosts:
     problem = Problem(costs_of(found), stages, 8)
     every = lattice(problem)
     assert every is not None
-    return grid_of_all(problem, every)
+    return all_stage_costs(problem, every)
 
 
 @settings(deadline=None, max_examples=80)
