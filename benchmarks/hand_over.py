@@ -25,14 +25,14 @@ from runtime.channels import (
     Channel,
     Cut,
     GlooChannel,
-    Meeting,
+    Rendezvous,
     SharedMemory,
     SharedMemoryChannel,
     channel_bytes,
     join,
-    meeting_of,
     notification_sockets,
     open_store,
+    rendezvous_of,
 )
 
 CHANNELS = ("shm", "gloo")
@@ -52,7 +52,7 @@ def main() -> None:
     context = multiprocessing.get_context("spawn")
     ends = [context.Pipe() for _ in cores]
     workers = [
-        context.Process(target=serve, args=(ends[rank][1], (rank, core), meeting_of(store), sizes, options.rounds))
+        context.Process(target=serve, args=(ends[rank][1], (rank, core), rendezvous_of(store), sizes, options.rounds))
         for rank, core in enumerate(cores)
     ]
     for worker in workers:
@@ -90,11 +90,11 @@ def cut_of(size: int) -> Cut:
     return Cut(values, activation_slots=2, gradient_slots=2, in_flight=1)
 
 
-def serve(control: Connection, place: tuple[int, int], meeting: Meeting, sizes: list[int], rounds: int) -> None:
+def serve(control: Connection, place: tuple[int, int], rendezvous: Rendezvous, sizes: list[int], rounds: int) -> None:
     """Be one of the two ends, ``place`` its rank and core, for all sizes and both channels in turn."""
     rank, core = place
     pin(core)
-    join(meeting, rank, 2)
+    join(rendezvous, rank, 2)
     times: dict[int, dict[str, list[float]]] = {size: {name: [] for name in CHANNELS} for size in sizes}
     for size in sizes:
         cut = cut_of(size)

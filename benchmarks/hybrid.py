@@ -1,9 +1,9 @@
 """Replicated stages: the straight plan for some ranks of one host beside the one with replicas, predicted and measured.
 
 Links are measured first, and both plans made for them; then both run under torchrun in turn, round after round. The
-plan with replicas is the one of the smallest pace, whether or not it is predicted to pay. Each measured figure is a
-median over the rounds, the smallest and the largest in brackets.
-Run it with: python benchmarks/hybrid.py --model alexnet vgg16 --ranks 4 --rounds 5
+plan with replicas is the one of the smallest bottleneck, whether or not it is predicted to pay. Each measured figure is
+a median over the rounds, the smallest and the largest in brackets. Run it with: python benchmarks/hybrid.py --model
+alexnet vgg16 --ranks 4 --rounds 5
 """
 
 import argparse

@@ -123,7 +123,7 @@ def _fillers(plan: Plan, stage: int, profile: Profile) -> Iterator[Filler]:
 
 
 def _ceiling(costs: Costs) -> tuple[float, tuple[str, ...]]:
-    """Return total ÷ largest block: a stage holds at least one block, and the slowest stage sets the pace."""
+    """Return total ÷ largest block: a stage holds at least one block, and the slowest stage is the bottleneck."""
     sizes_ns = costs.parts_ns
     largest = max(range(len(sizes_ns)), key=sizes_ns.__getitem__)
     names = tuple(costs.layers[at].name for at in members_of(costs.parts[largest][0]))

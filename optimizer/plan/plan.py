@@ -90,7 +90,7 @@ class Stage:
         return self.compute_s + self.update_s + self.all_reduce_s + self.send_s + self.receive_s
 
     @property
-    def pace_s(self) -> float:
+    def stage_time_s(self) -> float:
         """What a minibatch takes the stage, whose replicas work side by side."""
         return self.total_s / self.replicas
 
@@ -134,7 +134,7 @@ class Plan:
         schedule: What is predicted; the split was searched for 1F1B.
         flush_every: Minibatches an update, where the schedule flushes.
         momenta: How many tensors the update rule keeps for a parameter.
-        bottleneck_s: The largest stage's ``pace_s``; over a network messages can make it longer
+        bottleneck_s: The largest stage's ``stage_time_s``; over a network messages can make it longer
             (``optimizer.costs.network``, and with replicated stages ``optimizer.search.replicated``).
         optimal: Whether no legal split has a smaller bottleneck, proven by a search over all of them; of those with
             several ranks in some stage where this one has.
@@ -212,5 +212,5 @@ class Plan:
     @property
     def imbalance(self) -> float:
         """Largest stage over mean stage."""
-        totals = [stage.pace_s for stage in self.stages]
+        totals = [stage.stage_time_s for stage in self.stages]
         return max(totals) * len(totals) / sum(totals) if sum(totals) else 1.0

@@ -69,15 +69,17 @@ def replicated_plan(plan: Plan, found: Replicated, all_reduces_ns: Sequence[int]
         plan: Of the same split, with one rank a stage, at the speed of the slowest of its ranks.
         found: The split and its replicas.
         all_reduces_ns: What averaging gradients takes in each stage.
-        lower_bound_ns: What no other split's pace falls below; None: this one's, which is proven the best.
+        lower_bound_ns: What no other split's slowest stage falls below; None: this one's, which is proven the best.
     """
     stages = tuple(
         replace(stage, replicas=own, all_reduce_s=time_ns / NANOSECONDS)
         for stage, own, time_ns in zip(plan.stages, found.replicas, all_reduces_ns, strict=True)
     )
-    pace_s = float(found.pace_ns / NANOSECONDS)
-    least_s = pace_s if lower_bound_ns is None else lower_bound_ns / NANOSECONDS
-    changed = replace(plan, stages=stages, bottleneck_s=pace_s, optimal=lower_bound_ns is None, lower_bound_s=least_s)
+    bottleneck_s = float(found.bottleneck_ns / NANOSECONDS)
+    least_s = bottleneck_s if lower_bound_ns is None else lower_bound_ns / NANOSECONDS
+    changed = replace(
+        plan, stages=stages, bottleneck_s=bottleneck_s, optimal=lower_bound_ns is None, lower_bound_s=least_s
+    )
     return scheduled(changed, round_robin(found.replicas, plan.predicted.minibatches))
 
 

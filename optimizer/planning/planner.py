@@ -128,7 +128,7 @@ class Planner:
         return self._plan(method, self.free, bounds, self._best_of_all)
 
     def replicated(self) -> Plan:
-        """Return the split of the smallest pace where some stage has several of the ranks.
+        """Return the split of the smallest bottleneck where some stage has several of the ranks.
 
         Where the graph has too many ideals only cuts in captured order are searched, and the plan is not proven.
 

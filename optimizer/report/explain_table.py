@@ -65,7 +65,7 @@ def paragraphs(plan: Plan, found: Explanation) -> list[str]:
     reached = whole_s / plan.bottleneck_s if plan.bottleneck_s else 0.0
     listed = " with ".join(found.ceiling_layers[:2])
     return [
-        f"Stage {found.bottleneck_stage} sets the pace with {stage.total_s * 1e3:.1f} ms a minibatch: {filled}.",
+        f"Stage {found.bottleneck_stage} is the slowest, with {stage.total_s * 1e3:.1f} ms a minibatch: {filled}.",
         (
             f"The plan is {reached:.2f} times as fast as one core. No split, into however many stages, is more than "
             f"{found.ceiling:.2f} times as fast, for {listed} cannot be cut."

@@ -30,17 +30,17 @@ def show_plan(plan: Plan, profile: Profile, console: "Console") -> None:
         words=("layers",),
     )
     flops = sum(stage.flops for stage in plan.stages) or 1
-    total_s = sum(stage.pace_s for stage in plan.stages) or 1.0
+    total_s = sum(stage.stage_time_s for stage in plan.stages) or 1.0
     for index, stage in enumerate(plan.stages):
-        slowest = stage.pace_s == max(other.pace_s for other in plan.stages)
+        slowest = stage.stage_time_s == max(other.stage_time_s for other in plan.stages)
         table.add_row(
             _place(plan, index),
             f"{stage.layers[0]} … {stage.layers[-1]}",
             f"{len(stage.layers) / len(profile.layers):.0%}", f"{stage.flops / flops:.0%}",
-            f"{stage.pace_s / total_s:.0%}", ms(stage.compute_s), ms(stage.update_s), ms(stage.send_s),
+            f"{stage.stage_time_s / total_s:.0%}", ms(stage.compute_s), ms(stage.update_s), ms(stage.send_s),
             *((f"{ms(stage.message_down_s)} ↓ {ms(stage.message_up_s)} ↑",) if links else ()),
             *((f"{ms(stage.all_reduce_s)} ÷ {stage.replicas}",) if replicated else ()),
-            Text(ms(stage.pace_s), style="bold" if slowest else ""),
+            Text(ms(stage.stage_time_s), style="bold" if slowest else ""),
             f"{mib(stage.memory_bytes, 1)} MiB", f"{mib(stage.send_bytes, 1)} MiB",
         )  # fmt: skip
     console.print(table)
@@ -70,7 +70,7 @@ def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Conso
         caption="Shares in per cent, stage by stage. Memory: weights in all versions, gradients, momentum, saved "
         "activations, slots and the largest transient. Sent: activations and gradients per minibatch. Samples/s: "
         f"simulated over {first.predicted.minibatches} minibatches, with a core for every stage; over so few, a slow "
-        "first stage can seem quicker than its pace, for its first forwards run ahead. Other planners on the "
+        "first stage can seem quicker than it is, for its first forwards run ahead. Other planners on the "
         "same costs: "
         + ", ".join(name for name in plans if name in OTHER_PLANNERS)
         + "."
@@ -82,7 +82,7 @@ def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Conso
             " = ".join(names),
             _shares([len(stage.layers) for stage in plan.stages]),
             _shares([stage.flops for stage in plan.stages]),
-            _shares([stage.pace_s for stage in plan.stages]),
+            _shares([stage.stage_time_s for stage in plan.stages]),
             " ".join(_memory(stage.memory_bytes, limit) for stage in plan.stages),
             " ".join(mib(stage.send_bytes, 1) for stage in plan.stages),
             ms(plan.bottleneck_s),

@@ -1,17 +1,17 @@
-"""Find the split of the smallest pace where a stage may have several ranks (``optimizer.schedule.layout``).
+"""Find the split of the smallest bottleneck where a stage may have several ranks (``optimizer.schedule.layout``).
 
 R ranks stand in a row; a chain of ideals ∅ ⊂ I₁ ⊂ … ⊂ V and replicas r₁, r₂, … that add up to R give each stage its
 layers and the next r_s of the ranks. A replica has every r_s-th minibatch, and averages its gradients with the others
 after each of them, which nothing hides. So a minibatch takes the stage
 
-    pace_s = ( cost(J, I) + all-reduce(learning bytes of I∖J, its ranks) ) ÷ r_s,
+    stage time_s = ( cost(J, I) + all-reduce(learning bytes of I∖J, its ranks) ) ÷ r_s,
 
 costs being those of its slowest rank. What lies between two stages takes one message after the other, in as many ways
 as the smaller of them has ranks:
 
-    pace of a cut = busy(I) ÷ min(r_s, r_{s+1}).
+    time of a cut = busy(I) ÷ min(r_s, r_{s+1}).
 
-The smallest largest pace is found exactly over all splits and numbers of replicas by
+The smallest bottleneck is found exactly over all splits and numbers of replicas by
 
     best(I, m, r) = min over J ⊂ I and r' of max( best(J, m − r, r'), cut(J, r', r), stage(J, I, ranks m − r … m − 1) ),
 
@@ -46,16 +46,16 @@ class Replicated:
     Attributes:
         bounds: ∅ ⊂ I₁ ⊂ … ⊂ V as sets of layers.
         replicas: How many ranks each stage has.
-        pace_ns: What the slowest stage or cut takes for a minibatch.
+        bottleneck_ns: What the slowest stage or cut takes for a minibatch.
     """
 
     bounds: tuple[int, ...]
     replicas: tuple[int, ...]
-    pace_ns: Fraction
+    bottleneck_ns: Fraction
 
 
 def best_replicated(problem: Problem, network: Network, found: Lattice) -> Replicated:
-    """Return the split of the smallest pace over all ranks that has several of them in some stage.
+    """Return the split of the smallest bottleneck over all ranks that has several of them in some stage.
 
     Args:
         problem: What layers cost; how many stages it has does not matter.
@@ -78,10 +78,10 @@ def best_replicated(problem: Problem, network: Network, found: Lattice) -> Repli
         for several in (False, True) if own == 1 else (True,):
             before = [one for one in best if one[0] == used - own and (own > 1 or one[2] == several)]
             if before:
-                paces = [np.maximum(best[one], cuts[one[1]]) for one in before]
-                best[used, own, several], origins[used, own, several] = _extended(before, paces, stage)
+                times = [np.maximum(best[one], cuts[one[1]]) for one in before]
+                best[used, own, several], origins[used, own, several] = _extended(before, times, stage)
     state = min((one for one in best if one[0] == size and one[2]), key=lambda one: int(best[one][-1]))
-    pace = Fraction(int(best[state][-1]), tables.scale)
+    bottleneck_ns = Fraction(int(best[state][-1]), tables.scale)
     places, replicas = [len(found) - 1], [state[1]]
     while state in origins:
         origin = origins[state]
@@ -89,7 +89,7 @@ def best_replicated(problem: Problem, network: Network, found: Lattice) -> Repli
         places.append(int(origin.places[places[-1]]))
         replicas.append(state[1])
     bounds = (0, *(found.ideals[at] for at in reversed(places)))
-    return Replicated(bounds, tuple(reversed(replicas)), pace)
+    return Replicated(bounds, tuple(reversed(replicas)), bottleneck_ns)
 
 
 _State = tuple[int, int, bool]
@@ -105,9 +105,9 @@ class _Origin:
     places: Integers
 
 
-def _extended(before: list[_State], paces: Sequence[Integers], stage: Integers) -> tuple[Integers, _Origin]:
-    """Return the smallest paces of splits with one more stage, and where they come from."""
-    candidates = [np.maximum(pace[:, None], stage) for pace in paces]
+def _extended(before: list[_State], times: Sequence[Integers], stage: Integers) -> tuple[Integers, _Origin]:
+    """Return the smallest times of splits with one more stage, and where they come from."""
+    candidates = [np.maximum(time[:, None], stage) for time in times]
     places = np.array([one.argmin(axis=0) for one in candidates])
     values = np.array([one.min(axis=0) for one in candidates])
     which, columns = values.argmin(axis=0), np.arange(stage.shape[1])
@@ -149,7 +149,7 @@ class _Tables:
         self._stages: dict[Fraction, Integers] = {}
 
     def stage(self, first: int, ranks: int) -> Integers:
-        """Return the paces of stages on ``ranks`` ranks from ``first`` on."""
+        """Return the times of stages on ``ranks`` ranks from ``first`` on."""
         factor = max(self._network.factors[first : first + ranks])
         whole = self._costs(self._network.factors.index(factor), factor)
         if ranks > 1:
@@ -161,7 +161,7 @@ class _Tables:
         return np.where(self._legal, whole * (self.scale // ranks), NEVER)
 
     def cut(self, used: int, before: int, behind: int) -> Integers:
-        """Return the paces of a cut behind ``used`` ranks, of which ``before`` have the stage before it."""
+        """Return the times of a cut behind ``used`` ranks, of which ``before`` have the stage before it."""
         first = used - before
         alone = [1] * first + [before, behind] + [1] * (self._network.size - used - behind)
         merged = self._network.merged(alone)

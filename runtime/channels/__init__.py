@@ -7,8 +7,8 @@ from profiler.public import on_demand
 if TYPE_CHECKING:
     from runtime.channels.all_reduce import Averaging
     from runtime.channels.channel import Channel, Cut
-    from runtime.channels.gloo import GlooChannel, blaming_the_neighbour, join, meeting_of, open_store, replicas_of
-    from runtime.channels.rendezvous import Meeting
+    from runtime.channels.gloo import GlooChannel, blaming_the_neighbour, join, open_store, rendezvous_of, replicas_of
+    from runtime.channels.rendezvous import Rendezvous
     from runtime.channels.shared_memory import SharedMemory
     from runtime.channels.shm import SharedMemoryChannel, channel_bytes, notification_sockets
 else:

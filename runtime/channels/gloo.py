@@ -18,7 +18,7 @@ from torch.distributed import PrefixStore, TCPStore
 from optimizer.schedule import RankLayout
 from profiler.errors import one_line
 from runtime.channels.channel import Cut
-from runtime.channels.rendezvous import Meeting
+from runtime.channels.rendezvous import Rendezvous
 from runtime.channels.ring import Ring, ring_bytes
 from runtime.errors import InputError, NeighbourGone
 
@@ -40,12 +40,12 @@ def open_store() -> TCPStore:
         raise _unopened(error) from error
 
 
-def meeting_of(store: TCPStore) -> Meeting:
+def rendezvous_of(store: TCPStore) -> Rendezvous:
     """Return how the processes of this machine find ``store``."""
-    return Meeting(host=HOST, port=store.port, prefix="", interface=LOOPBACK)
+    return Rendezvous(host=HOST, port=store.port, prefix="", interface=LOOPBACK)
 
 
-def join(meeting: Meeting, rank: int, world_size: int) -> None:
+def join(rendezvous: Rendezvous, rank: int, world_size: int) -> None:
     """Make this process rank ``rank`` of those that meet; does nothing if it has joined.
 
     Raises:
@@ -53,11 +53,11 @@ def join(meeting: Meeting, rank: int, world_size: int) -> None:
     """
     if dist.is_initialized():
         return
-    if meeting.interface:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", meeting.interface)
+    if rendezvous.interface:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", rendezvous.interface)
     try:
-        met = TCPStore(meeting.host, meeting.port, is_master=False, timeout=timedelta(seconds=OPENING_S))
-        store = PrefixStore(meeting.prefix, met)
+        met = TCPStore(rendezvous.host, rendezvous.port, is_master=False, timeout=timedelta(seconds=OPENING_S))
+        store = PrefixStore(rendezvous.prefix, met)
         dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size, timeout=FOR_EVER)
     except (RuntimeError, ValueError) as error:
         raise _unopened(error) from error

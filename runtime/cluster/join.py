@@ -35,11 +35,11 @@ def joined(options: argparse.Namespace) -> Iterator["Session | None"]:
     if place is None:
         yield None
         return
-    from runtime.cluster.rendezvous import muster
+    from runtime.cluster.rendezvous import meet
 
     timeout_s = options.rank_timeout or RANK_TIMEOUT_S
     with _told_to_end():
-        session = muster(place, timeout_s, options.stall_timeout or timeout_s)
+        session = meet(place, timeout_s, options.stall_timeout or timeout_s)
         if not session.leads:
             vars(options).update(quiet=True, json=False, output=None, trace=[])
         with session.ending_together():

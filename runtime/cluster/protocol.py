@@ -1,6 +1,6 @@
 """What ranks say to each other beside the pipeline, and a connection that carries it: framed msgpack over TCP.
 
-The pipeline's tensors go over gloo; this is for all else: meeting, heartbeat, facts that must agree, results. What
+The pipeline's tensors go over gloo; this is for all else: rendezvous, heartbeat, facts that must agree, results. What
 comes in is decoded as one of these messages or refused, so a stranger's bytes do no harm.
 """
 

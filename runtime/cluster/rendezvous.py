@@ -19,7 +19,7 @@ import msgspec
 import psutil
 
 from profiler.errors import one_line
-from runtime.channels import Meeting
+from runtime.channels import Rendezvous
 from runtime.cluster.protocol import Connection, Hello, Member, RootCause, Roster
 from runtime.cluster.session import FINISH_S, LEAD, Session
 from runtime.cluster.torchrun import Placement
@@ -38,7 +38,7 @@ _STUCK = 4
 """A connection counts as broken when a message is stuck for the time that a rank may be silent, divided by this."""
 
 
-def muster(place: Placement, timeout_s: float, stall_s: float) -> Session:
+def meet(place: Placement, timeout_s: float, stall_s: float) -> Session:
     """Meet the other ranks.
 
     Args:
@@ -57,13 +57,13 @@ def muster(place: Placement, timeout_s: float, stall_s: float) -> Session:
         raise _unmet(place, timeout_s, error) from error
     for connection in connections.values():
         connection.be_patient(timeout_s / _STUCK)
-    meeting = Meeting(
+    rendezvous = Rendezvous(
         host=place.master,
         port=place.port,
         prefix=f"{_KEY}/{place.attempt}/stages",
         interface=_interface(members[place.rank].address),
     )
-    session = Session(place.rank, members, connections, meeting, timeout_s=timeout_s, stall_s=stall_s)
+    session = Session(place.rank, members, connections, rendezvous, timeout_s=timeout_s, stall_s=stall_s)
     session.keep(store)
     return session
 
@@ -98,7 +98,7 @@ def _in_time(deadline: float, ask: Callable[[], T]) -> T:
         except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited
             answers.put(error)
 
-    threading.Thread(target=work, name="stageplan-muster", daemon=True).start()
+    threading.Thread(target=work, name="stageplan-rendezvous", daemon=True).start()
     try:
         answer = answers.get(timeout=max(0.1, deadline + _HELLO_S - time.monotonic()))
     except queue.Empty:

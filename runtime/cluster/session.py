@@ -16,7 +16,7 @@ from multiprocessing.connection import wait
 import msgspec
 
 from profiler.errors import StageplanError, one_line
-from runtime.channels import Meeting
+from runtime.channels import Rendezvous
 from runtime.cluster.protocol import (
     Chunk,
     Connection,
@@ -51,7 +51,7 @@ class Session:
     Attributes:
         rank: This one.
         members: All of them.
-        meeting: Where the stages' processes meet for gloo.
+        rendezvous: Where the stages' processes meet for gloo.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Session:
         rank: int,
         members: Sequence[Member],
         connections: dict[int, Connection],
-        meeting: Meeting,
+        rendezvous: Rendezvous,
         *,
         timeout_s: float,
         stall_s: float,
@@ -70,11 +70,11 @@ class Session:
             rank: This rank.
             members: All ranks.
             connections: To every other rank, on rank 0; elsewhere to rank 0.
-            meeting: Where the stages' processes meet.
+            rendezvous: Where the stages' processes meet.
             timeout_s: How long a rank may be silent.
             stall_s: How long all may wait for each other.
         """
-        self.rank, self.members, self.meeting = rank, tuple(members), meeting
+        self.rank, self.members, self.rendezvous = rank, tuple(members), rendezvous
         self._connections, self._timeout_s = connections, timeout_s
         self._analysis = RootCauseAnalysis(members, timeout_s, stall_s)
         self._root_cause: RootCause | None = None

@@ -1,6 +1,6 @@
 """Hold what was promised against what happened: how far off each split's prediction was, and why.
 
-Of a split, the stage that was busiest sets the pace. With period = batch size ÷ throughput and that stage's times,
+Of a split, the stage that was busiest is the bottleneck. With period = batch size ÷ throughput and that stage's times,
 
     measured period − predicted period = compute + contention + transfer + schedule
     compute      its work (forward, backward, update) alone      − its work as predicted

@@ -82,7 +82,7 @@ def _joined(session: "Session") -> Iterator[None]:
 
     from runtime.channels import join
 
-    join(session.meeting, session.rank, session.size)
+    join(session.rendezvous, session.rank, session.size)
     yield
     dist.destroy_process_group()
 

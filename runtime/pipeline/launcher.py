@@ -28,7 +28,7 @@ from optimizer.schedule import (
 from profiler.execution import Captured, Segment, fill, slot_bytes, slot_offsets, slot_tensors, spec_of
 from profiler.profile import INPUT
 from profiler.settings import UpdateRule
-from runtime.channels import Cut, Meeting, SharedMemory, channel_bytes, notification_sockets
+from runtime.channels import Cut, Rendezvous, SharedMemory, channel_bytes, notification_sockets
 from runtime.cluster import all_reports, placed, reading
 from runtime.errors import InputError
 from runtime.pipeline.memory_check import available_bytes, refuse_too_little_memory
@@ -213,12 +213,12 @@ class Launcher:
     def _initial(self) -> list[Tensor]:
         return slot_tensors(self._weights.memory, 0, self._specs)
 
-    def _meeting(self) -> Meeting | None:
+    def _rendezvous(self) -> Rendezvous | None:
         if self.settings.channel != "gloo":
             return None
         if self.session:
-            return self.session.meeting
-        return self.pool.meeting()
+            return self.session.rendezvous
+        return self.pool.rendezvous()
 
     def _topic(self, name: str) -> str:
         """Return a name that no exchange between ranks has had before."""
@@ -267,7 +267,7 @@ class Launcher:
             )
             for at in range(last)
         ]
-        meeting = self._meeting()
+        rendezvous = self._rendezvous()
         layout = schedule.layout
         here = [segments[layout.stage_of(rank)] for rank in self.pool.ranks if layout.replica_of(rank) == 0]
         self._own = {path for segment in here for path in (*segment.parameters, *segment.constants)}
@@ -292,7 +292,7 @@ class Launcher:
                     before=cuts[stage - 1] if stage else None,
                     behind=cuts[stage] if stage < last else None,
                     channel=self.settings.channel,
-                    meeting=meeting,
+                    rendezvous=rendezvous,
                     rule=self.settings.rule,
                     data=self.data_spec(schedule.minibatches),
                     on_nan=self.settings.on_nan,

@@ -87,7 +87,7 @@ def layers(comparison: Comparison) -> str:
 
 
 def stages(comparison: Comparison) -> str:
-    """Return what every stage of every split is busy with, stacked; the one that sets the pace is marked."""
+    """Return what every stage of every split is busy with, stacked; the slowest is marked."""
     parts = _drawn_splits(comparison)
     count = comparison.num_stages
     with picture(f"stages of each split, {_about(comparison)}", 1.0 + 0.155 * (count + 0.8) * len(parts)) as drawn:
@@ -104,7 +104,7 @@ def stages(comparison: Comparison) -> str:
                     start_s += piece_s
                 axes.plot(found.predicted_s * 1e3, base + stage, "|", color=INK, ms=6, mew=1.4)
                 if stage == slowest:
-                    axes.annotate("◀ sets the pace", (max(start_s, found.predicted_s) * 1e3, base + stage),
+                    axes.annotate("◀ slowest", (max(start_s, found.predicted_s) * 1e3, base + stage),
                                   xytext=(3, 0), textcoords="offset points", va="center", fontsize=7)  # fmt: skip
             centres.append(base + (count - 1) / 2)
         axes.set_yticks(centres, [called(comparison, part) for part in parts])

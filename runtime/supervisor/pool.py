@@ -10,7 +10,7 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from runtime.channels import Meeting
+from runtime.channels import Rendezvous
 from runtime.errors import RunError
 from runtime.supervisor.failures import (
     STALL_TIMEOUT_S,
@@ -108,16 +108,16 @@ class WorkerPool:
         """The process of each stage."""
         return tuple(one.pid for one in self._workers)
 
-    def meeting(self) -> Meeting:
+    def rendezvous(self) -> Rendezvous:
         """Return where the processes meet for gloo, which stays open for as long as they live.
 
         Raises:
             InputError: No port can be opened.
         """
-        from runtime.channels import meeting_of, open_store
+        from runtime.channels import open_store, rendezvous_of
 
         self._store = self._store or open_store()
-        return meeting_of(self._store)
+        return rendezvous_of(self._store)
 
     def describe_with(self, describe: Callable[[int], str]) -> None:
         """Name ranks in errors as ``describe(rank)`` does; elsewhere, ``stage`` counts those that are here from 0."""

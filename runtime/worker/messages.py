@@ -14,7 +14,7 @@ from optimizer.schedule import Action, RankLayout
 from profiler.execution import Segment, TensorSpec
 from profiler.settings import UpdateRule
 from runtime.channels import Cut
-from runtime.channels.rendezvous import Meeting
+from runtime.channels.rendezvous import Rendezvous
 from runtime.results import ActionRecord, ChannelName
 from runtime.worker.data import DataSpec
 
@@ -36,7 +36,7 @@ class Load:
         group_sizes: For each minibatch, how many share its update.
         before: The cut before the stage, None in the first. Over shared memory an memory and a socket follow for it,
             and then for the cut ``behind``; over gloo nothing does.
-        meeting: Where the ranks meet, over gloo; None in shared memory.
+        rendezvous: Where the ranks meet, over gloo; None in shared memory.
         record_digests: Whether to keep digests of gradients and buffers.
     """
 
@@ -51,7 +51,7 @@ class Load:
     before: Cut | None
     behind: Cut | None
     channel: ChannelName
-    meeting: Meeting | None
+    rendezvous: Rendezvous | None
     rule: UpdateRule
     data: DataSpec
     on_nan: OnNan

@@ -104,10 +104,10 @@ class _Worker:
         self._memory = PeakMemory()
         weights = SharedMemory(receive_descriptor(self.control))
         replicas = None
-        if load.meeting:
+        if load.rendezvous:
             from runtime.channels import join, replicas_of
 
-            join(load.meeting, load.rank, load.layout.size)
+            join(load.rendezvous, load.rank, load.layout.size)
             replicas = replicas_of(load.layout, load.rank)
         before = self._channel(load, load.before, behind=False)
         behind = self._channel(load, load.behind, behind=True)

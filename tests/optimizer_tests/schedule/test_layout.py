@@ -113,13 +113,13 @@ parts = st.floats(0.01, 1)
 @settings(deadline=None, max_examples=60)
 @given(replicas=layouts, data=st.data())
 def test_the_slowest_stage_never_waits_in_the_steady_state(replicas: list[int], data: st.DataObject) -> None:
-    """Whatever else the stages take: the period is the pace, which ``optimizer.search.replicated`` minimises."""
+    """The period is the slowest stage's time, whatever else the stages take; ``replicated`` minimises that."""
     durations = []
     for own in replicas:
         forward, backward, update = (data.draw(parts, label="part") for _ in range(3))
         scale = own * data.draw(st.sampled_from([1.0, 0.9, 0.3])) / (forward + backward + update)
         durations.append(Duration(forward * scale, backward * scale, update * scale))
-    pace = max(
+    slowest = max(
         (one.forward_s + one.backward_s + one.update_s) / own for one, own in zip(durations, replicas, strict=True)
     )
     rows = simulate(round_robin(replicas, 240), durations)
@@ -127,7 +127,7 @@ def test_the_slowest_stage_never_waits_in_the_steady_state(replicas: list[int], 
     ends = sorted(span.end_s for row in rows for span in row if str(span.action).startswith(f"{last}B"))
     whole_rounds = math.lcm(*replicas)
     period = (ends[239] - ends[239 - 8 * whole_rounds]) / (8 * whole_rounds)
-    assert period == pytest.approx(pace, rel=1e-6)
+    assert period == pytest.approx(slowest, rel=1e-6)
 
 
 def test_an_update_waits_for_backwards_and_not_for_what_they_send() -> None:

@@ -109,7 +109,7 @@ def test_the_bottleneck_is_the_period_of_the_simulated_pipeline(given_: tuple[Pr
         return
     period = period_s(plan, MANY)
     assert period <= plan.bottleneck_s * (1 + 1e-9) + 1e-9
-    # A pace that is nearly as slow shows first, until what stands between has been used up: a few minibatches' time.
+    # A stage that is nearly as slow shows first, until what stands between has been used up: a few minibatches' time.
     assert period >= plan.bottleneck_s * (1 - 2 * plan.num_stages / MANY) - 3e-9
 
 

@@ -48,7 +48,7 @@ def slowest_busy_ns(ways: list[tuple[float, ...]], size: int) -> int:
     return int(times[at] + math.floor(slope * (size - SIZES[at])) - times[0])
 
 
-def brute_pace_ns(
+def brute_bottleneck_ns(
     profile: Profile, network: NetworkProfile, stage_of: dict[str, int], replicas: tuple[int, ...]
 ) -> Fraction:
     """What the slowest stage or cut takes for a minibatch, straight from the words of the model."""
@@ -75,25 +75,25 @@ def brute_pace_ns(
             busy[cut + 1] += round(copy_ns(profile.copy_cost, gradient) * factors[cut + 1])
             crossing[cut][0] += output
             crossing[cut][1] += gradient
-    paces = []
+    stage_times = []
     for stage, own in enumerate(replicas):
         reduce_ns = 0
         if own > 1 and learning[stage]:
             times = next(one.times_s for one in network.all_reduces if (one.first, one.ranks) == (ranks[stage][0], own))
             slope = (round(times[1] * 1e9) - round(times[0] * 1e9)) >> 10
             reduce_ns = round(times[0] * 1e9) + slope * learning[stage]
-        paces.append(Fraction(busy[stage] + reduce_ns, own))
+        stage_times.append(Fraction(busy[stage] + reduce_ns, own))
     for cut, both in enumerate(crossing):
         links = network.links[ranks[cut][0] : ranks[cut + 1][-1]]
         ways = ([link.down_s for link in links], [link.up_s for link in links])
         busiest = max(slowest_busy_ns(*both) for both in zip(ways, both, strict=True))
-        paces.append(Fraction(busiest, min(replicas[cut], replicas[cut + 1])))
-    return max(paces)
+        stage_times.append(Fraction(busiest, min(replicas[cut], replicas[cut + 1])))
+    return max(stage_times)
 
 
 @settings(deadline=None, max_examples=80)
 @given(given_=over_ranks())
-def test_no_split_over_any_replicas_has_a_smaller_pace(given_: tuple[Profile, NetworkProfile]) -> None:
+def test_no_split_over_any_replicas_has_a_smaller_bottleneck(given_: tuple[Profile, NetworkProfile]) -> None:
     profile, network = given_
     try:
         planner = Planner(profile, len(network.ranks), 12, network=network)
@@ -101,18 +101,18 @@ def test_no_split_over_any_replicas_has_a_smaller_pace(given_: tuple[Profile, Ne
         return  # fewer parts than ranks
     plan = planner.replicated()
     every = [
-        brute_pace_ns(profile, network, stage_of, replicas)
+        brute_bottleneck_ns(profile, network, stage_of, replicas)
         for replicas in compositions(len(network.ranks))
         if max(replicas) > 1
         for stage_of in legal_assignments(profile, len(replicas))
     ]
     home = {layer: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
-    found = brute_pace_ns(profile, network, home, plan.layout.replicas)
+    found = brute_bottleneck_ns(profile, network, home, plan.layout.replicas)
     assert found == min(every)
     assert plan.bottleneck_s == pytest.approx(float(found) / 1e9, abs=1e-12)
     assert plan.optimal
     assert plan.layout.size == len(network.ranks)
-    stages_s = [stage.pace_s for stage in plan.stages]
+    stages_s = [stage.stage_time_s for stage in plan.stages]
     assert max(stages_s) <= plan.bottleneck_s + 1e-12
 
 
@@ -129,7 +129,7 @@ def test_a_layer_too_large_for_one_rank_gets_several_where_its_weights_are_small
     assert plan.bottleneck_s == pytest.approx(0.004, rel=0.02)
     spans = timeline(plan.stages, round_robin(plan.layout.replicas, 400))
     ends = sorted(span.end_s for row in spans for span in row if span.action.kind == "B" and span.action.stage == 1)
-    assert (ends[-1] - ends[199]) / 200 == pytest.approx(plan.bottleneck_s, rel=0.01), "as fast as its pace"
+    assert (ends[-1] - ends[199]) / 200 == pytest.approx(plan.bottleneck_s, rel=0.01), "as fast as its slowest stage"
     assert plan.predicted.throughput_samples_per_s == pytest.approx(plan.batch_size / plan.bottleneck_s, rel=0.05)
 
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from runtime.channels import Meeting
+from runtime.channels import Rendezvous
 from runtime.cluster import Session, agree
 from runtime.cluster.protocol import Connection, Hello, Member
-from runtime.cluster.rendezvous import muster
+from runtime.cluster.rendezvous import meet
 from runtime.cluster.session import LEAD
 from runtime.cluster.torchrun import Placement
 from runtime.errors import InputError, NeighbourGone, RunError
 
-MEETING = Meeting(host="", port=0, prefix="", interface="")
+MEETING = Rendezvous(host="", port=0, prefix="", interface="")
 TIMEOUT_S = 20.0
 Deed = Callable[[Session], Any]
 
@@ -177,16 +177,16 @@ def place(rank: int, size: int, port: int) -> Placement:
     )  # fmt: skip
 
 
-def meet(ranks: Sequence[int], size: int, timeout_s: float, port: int | None = None) -> list[Any]:
+def met(ranks: Sequence[int], size: int, timeout_s: float, port: int | None = None) -> list[Any]:
     """Let some ranks meet; return each one's roster, or what it raised."""
     found: list[Any] = [None] * len(ranks)
     port = port or free_port()
 
     def be(at: int) -> None:
         try:
-            session = muster(place(ranks[at], size, port), timeout_s, 1e3)
+            session = meet(place(ranks[at], size, port), timeout_s, 1e3)
             with session.ending_together():
-                found[at] = (session.rank, session.members, session.meeting.interface)
+                found[at] = (session.rank, session.members, session.rendezvous.interface)
         except Exception as error:  # noqa: BLE001 - each rank's end is looked at
             found[at] = error
 
@@ -195,7 +195,7 @@ def meet(ranks: Sequence[int], size: int, timeout_s: float, port: int | None = N
 
 
 def test_ranks_meet_and_know_each_other() -> None:
-    found = meet(range(3), 3, TIMEOUT_S)
+    found = met(range(3), 3, TIMEOUT_S)
     assert [rank for rank, _, _ in found] == [0, 1, 2]
     assert len({members for _, members, _ in found}) == 1
     assert [one.rank for one in found[0][1]] == [0, 1, 2]
@@ -203,7 +203,7 @@ def test_ranks_meet_and_know_each_other() -> None:
 
 
 def test_a_missing_rank_is_named_on_all_that_have_come() -> None:
-    found = meet([0, 1, 3], 4, 2.0)
+    found = met([0, 1, 3], 4, 2.0)
     assert len({str(one) for one in found}) == 1
     assert str(found[0]).startswith("rank 2 has not come in time; here: rank 0 on ")
     assert {one.exit_code for one in found} == {2}
@@ -215,7 +215,7 @@ def test_a_rank_that_counts_others_is_told() -> None:
 
     def be(rank: int) -> None:
         try:
-            muster(place(rank, 2 + rank, port), TIMEOUT_S, 1e3)
+            meet(place(rank, 2 + rank, port), TIMEOUT_S, 1e3)
         except InputError as error:
             found[rank] = str(error)
 
@@ -225,12 +225,12 @@ def test_a_rank_that_counts_others_is_told() -> None:
 
 
 def test_two_of_a_rank_are_told() -> None:
-    found = meet([0, 1, 1], 3, TIMEOUT_S)
+    found = met([0, 1, 1], 3, TIMEOUT_S)
     assert {str(one).partition(":")[0] for one in found} == {"there are two of a rank"}
 
 
 def test_a_rank_whose_first_is_not_there_says_so() -> None:
-    (found,) = meet([1], 2, 1.0)
+    (found,) = met([1], 2, 1.0)
     assert isinstance(found, InputError)
     assert str(found).startswith("rank 1 on ")
     assert "cannot meet the others at 127.0.0.1:" in str(found)
@@ -238,7 +238,7 @@ def test_a_rank_whose_first_is_not_there_says_so() -> None:
 
 def test_a_port_that_another_program_has_is_told_on_every_rank() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        found = meet([0, 1], 2, 3.0, server.getsockname()[1])
+        found = met([0, 1], 2, 3.0, server.getsockname()[1])
     assert all(isinstance(one, InputError) for one in found)
     assert all("the port is another program's" in str(one) for one in found)
 
@@ -261,7 +261,7 @@ def test_a_stranger_at_the_line_does_no_harm() -> None:
     thread = threading.Thread(target=bother, daemon=True)
     thread.start()
     try:
-        found = meet(range(3), 3, TIMEOUT_S, port)
+        found = met(range(3), 3, TIMEOUT_S, port)
     finally:
         done.set()
         thread.join()

@@ -13,7 +13,7 @@ from profiler.capture import captured_model
 from profiler.measure import Clocks, measure_step
 from profiler.measure.measure import LEAST_STEPS
 from profiler.settings import config as configuration
-from runtime.channels import Meeting, join, meeting_of, open_store
+from runtime.channels import Rendezvous, join, open_store, rendezvous_of
 from runtime.links import answer_messages, sizes_of, time_messages
 from runtime.links.message_times import SHORT_BYTES
 
@@ -34,8 +34,8 @@ def test_the_sizes_are_those_that_cuts_in_captured_order_produce(kind: type) -> 
     assert {min(wanted), max(wanted)} <= set(found)
 
 
-def measure(control: Connection, rank: int, meeting: Meeting) -> None:
-    join(meeting, rank, 2)
+def measure(control: Connection, rank: int, rendezvous: Rendezvous) -> None:
+    join(rendezvous, rank, 2)
     looks = []
     if rank == 0:
         times = time_messages(1, SIZES, 30.0, lambda: looks.append(1))
@@ -50,7 +50,7 @@ def test_both_ends_agree_on_how_many_messages_there_are() -> None:
     store = open_store()
     pipes = [context.Pipe() for _ in range(2)]
     processes = [
-        context.Process(target=measure, args=(pipes[rank][1], rank, meeting_of(store)), daemon=True)
+        context.Process(target=measure, args=(pipes[rank][1], rank, rendezvous_of(store)), daemon=True)
         for rank in range(2)
     ]
     for process in processes:
