@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from optimizer.plan import Plan, Prediction, Stage, StageBytes
+from optimizer.plan.plan import Plan, Prediction, Stage, StageBytes
 from optimizer.schedule import (
     Duration,
     Message,

@@ -12,6 +12,6 @@ if TYPE_CHECKING:
     from runtime.compare.remaining_time import duration, left
     from runtime.compare.request import Request, command_line, new_comparison
     from runtime.compare.resume import find_comparison, set_aside
-    from runtime.compare.rounds import ALONE_MINIBATCHES, Step, compare, steps
+    from runtime.compare.rounds import Step, compare, steps
 else:
     __getattr__ = on_demand(__name__)

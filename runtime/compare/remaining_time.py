@@ -1,6 +1,7 @@
 """Estimate how long the runs that a comparison still lacks will take."""
 
-from runtime.compare import ALONE_MINIBATCHES, Comparison, Step, steps
+from runtime.compare.comparison import Comparison
+from runtime.compare.rounds import ALONE_MINIBATCHES, Step, steps
 
 
 def left(comparison: Comparison) -> float:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from runtime.links.all_reduce_times import gradient_sizes, time_all_reduces
     from runtime.links.measure import measure_links
     from runtime.links.message_times import answer_messages, sizes_of, time_messages
 else:

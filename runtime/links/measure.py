@@ -93,7 +93,7 @@ def _all_reduces(session: "Session", captured: "Captured", timeout_s: float) -> 
 
     import torch.distributed as dist
 
-    from runtime.links import gradient_sizes, time_all_reduces
+    from runtime.links.all_reduce_times import gradient_sizes, time_all_reduces
 
     sizes = gradient_sizes(captured)
     found = []
@@ -112,7 +112,7 @@ def _all_reduces(session: "Session", captured: "Captured", timeout_s: float) -> 
 
 def _links(session: "Session", captured: "Captured", timeout_s: float) -> tuple[Link, ...]:
     """Time messages between neighbours, one pair after the other, and down before up."""
-    from runtime.links import answer_messages, sizes_of, time_messages
+    from runtime.links.message_times import answer_messages, sizes_of, time_messages
 
     sizes = sizes_of(captured)
     found = []

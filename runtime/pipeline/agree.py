@@ -10,7 +10,7 @@ from runtime.errors import InputError
 
 if TYPE_CHECKING:
     from runtime.cluster.session import Session
-    from runtime.pipeline import Launcher, Settings
+    from runtime.pipeline.launcher import Launcher, Settings
 
 
 def agree_on_plan(session: "Session", plan: Plan, config: Config, settings: "Settings") -> None:

@@ -6,7 +6,7 @@ from optimizer.schedule import ROUND_ROBIN, SEMANTICS, has_steady_state
 from profiler.report import counted, mib, ms, new_table
 from runtime.pipeline import sharing
 from runtime.results import RunResult
-from runtime.timeline import bubbles_of
+from runtime.timeline.bubbles import bubbles_of
 
 if TYPE_CHECKING:
     from rich.console import Console
