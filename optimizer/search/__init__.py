@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     )
     from optimizer.search.infeasible import why_nothing_fits
     from optimizer.search.lattice import Integers, Lattice, Positions, along_captured_order, sums
-    from optimizer.search.over_network import MOST, NEVER
+    from optimizer.search.over_network import MOST
     from optimizer.search.replicated import Replicated, all_reduce_ns, best_replicated, even_share_ns
     from optimizer.search.solver import FEW, Solution, Space, all_stage_costs, solve, space_of
-    from optimizer.search.stage_costs import StageCosts
+    from optimizer.search.stage_costs import NEVER, StageCosts
 else:
     __getattr__ = on_demand(__name__)

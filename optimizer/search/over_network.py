@@ -25,7 +25,7 @@ from optimizer.search.stage_costs import StageCosts
 
 MOST = 1_000
 """So many ideals are compared in pairs at most."""
-NEVER = np.int64(1) << 60
+UNREACHABLE = np.int64(1) << 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class _Tables:
 def best_over(problem: Problem, network: Network, found: Lattice) -> tuple[int, ...] | None:
     """Return the split of the smallest period as ideals, both ends included; None if none keeps to the limits."""
     tables = _tables(problem, network, found)
-    low, high = problem.simple_bound_ns, int(NEVER) // 4
+    low, high = problem.simple_bound_ns, int(UNREACHABLE) // 4
     best = _split(tables, high)
     if best is None:
         return None
@@ -66,20 +66,20 @@ def best_over(problem: Problem, network: Network, found: Lattice) -> tuple[int, 
 def _split(tables: _Tables, period: int) -> list[int] | None:
     """Return a split that keeps a period, as positions of ideals; None if there is none."""
     count = len(tables.links[0]) if tables.links else tables.works[0].shape[0]
-    excess = np.full(count, NEVER)
-    excess[0] = -NEVER  # nothing comes before the first stage
+    excess = np.full(count, UNREACHABLE)
+    excess[0] = -UNREACHABLE  # nothing comes before the first stage
     origins = []
     for stage, (work, update, legal) in enumerate(zip(tables.works, tables.updates, tables.legal, strict=True)):
         incoming = excess + (tables.links[stage - 1] if stage else 0)
         cost = work - period + np.maximum(update, incoming[:, None])
-        cost = np.where(legal & (excess < NEVER)[:, None], cost, NEVER)
+        cost = np.where(legal & (excess < UNREACHABLE)[:, None], cost, UNREACHABLE)
         origins.append(cost.argmin(axis=0))
         excess = cost.min(axis=0)
         kept = excess <= 0
         if stage < len(tables.busy):
             kept &= tables.busy[stage] <= period
-        excess = np.where(kept, excess, NEVER)
-    if excess[-1] >= NEVER:
+        excess = np.where(kept, excess, UNREACHABLE)
+    if excess[-1] >= UNREACHABLE:
         return None
     places = [count - 1]
     for origin in reversed(origins):

@@ -36,7 +36,7 @@ import numpy as np
 from optimizer.costs import Direction, Network, Problem, members_of
 from optimizer.errors import OptimizerError
 from optimizer.search.lattice import Integers, Lattice, comparable, sums
-from optimizer.search.over_network import NEVER
+from optimizer.search.over_network import UNREACHABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +154,11 @@ class _Tables:
         whole = self._costs(self._network.factors.index(factor), factor)
         if ranks > 1:
             whole = whole + _times(self._network.all_reduces[first, ranks], self._learning)
-        if int(whole[self._legal].max()) * self.scale >= int(NEVER):
+        if int(whole[self._legal].max()) * self.scale >= int(UNREACHABLE):
             raise OptimizerError(
                 f"{self._network.size} ranks are too many to compare replicas exactly in 64 bits; measure fewer ranks"
             )
-        return np.where(self._legal, whole * (self.scale // ranks), NEVER)
+        return np.where(self._legal, whole * (self.scale // ranks), UNREACHABLE)
 
     def cut(self, used: int, before: int, behind: int) -> Integers:
         """Return the times of a cut behind ``used`` ranks, of which ``before`` have the stage before it."""

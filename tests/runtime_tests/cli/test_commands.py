@@ -310,7 +310,7 @@ def test_a_run_is_traced_drawn_and_told(profiled: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize("package", ["profiler", "optimizer", "runtime"])
 def test_help_needs_no_torch(package: str, in_folder: Path) -> None:
     code = (
-        f"import sys; sys.argv[1:] = ['--help']; from {package}.cli import main\n"
+        f"import sys; sys.argv[1:] = ['--help']; from {package}.cli.main import main\n"
         "try: main()\nfinally: print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=in_folder, capture_output=True, text=True, check=False)
