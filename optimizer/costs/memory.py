@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from optimizer.costs.costs import Costs
 from optimizer.costs.ideals import members_of
-from optimizer.schedule import depth
+from optimizer.schedule import RankLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,13 @@ class Factors:
 
 def factors(stage: int, stages: int, minibatches: int, momenta: int) -> Factors:
     """Return the factors of ``stage``; ``momenta`` is how many tensors the update rule keeps for a parameter."""
-    ahead = depth(stage, stages, minibatches)
+    layout = RankLayout((1,) * stages)
+    ahead = layout.depth(stage, minibatches)
     return Factors(
         learning=ahead + 1 + momenta,
         saved=ahead,
         behind=ahead if stage < stages - 1 else 0,
-        before=depth(stage - 1, stages, minibatches) if stage else 0,
+        before=layout.depth(stage - 1, minibatches) if stage else 0,
     )
 
 

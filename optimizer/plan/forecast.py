@@ -13,7 +13,7 @@ from optimizer.schedule import (
     bubble_share,
     makespan_s,
     requirements_of,
-    round_robin,
+    schedule_of,
     simulate,
     throughput,
 )
@@ -78,7 +78,9 @@ def long_run_throughput(plan: Plan) -> float:
     """Return the samples per second predicted for 1F1B over so many minibatches that the warm-up no longer counts."""
     layout = plan.layout
     in_flight = layout.depth(0, LONG_RUN) * layout.replicas[0]
-    return scheduled(plan, round_robin(layout.replicas, LONG_RUN * in_flight)).predicted.throughput_samples_per_s
+    return scheduled(
+        plan, schedule_of("1f1b", layout.replicas, LONG_RUN * in_flight)
+    ).predicted.throughput_samples_per_s
 
 
 def averaging_bytes(stage: Stage) -> int:

@@ -8,7 +8,6 @@ from optimizer.plan import NetworkProfile, Plan, Search, Stage, StageBytes
 from optimizer.plan.forecast import predict, scheduled
 from optimizer.schedule import (
     ASYNCHRONOUS,
-    round_robin,
     schedule_of,
 )
 from optimizer.search import Replicated, Solution
@@ -80,7 +79,7 @@ def replicated_plan(plan: Plan, found: Replicated, all_reduces_ns: Sequence[int]
     changed = replace(
         plan, stages=stages, bottleneck_s=bottleneck_s, optimal=lower_bound_ns is None, lower_bound_s=least_s
     )
-    return scheduled(changed, round_robin(found.replicas, plan.predicted.minibatches))
+    return scheduled(changed, schedule_of("1f1b", found.replicas, plan.predicted.minibatches))
 
 
 def _stage(problem: Problem, index: int, bounds: Sequence[int], memory_bytes: int) -> Stage:

@@ -6,22 +6,20 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from optimizer.schedule.layout import RankLayout
-    from optimizer.schedule.replicas import round_robin
     from optimizer.schedule.requirements import StageRequirements, requirements_of
     from optimizer.schedule.schedule import (
         ASYNCHRONOUS,
         FLUSH_EVERY,
         KIND_NAMES,
-        ROUND_ROBIN,
-        SEMANTICS,
+        SCHEDULES,
         Action,
         Kind,
         Schedule,
         ScheduleName,
-        depth,
         flush_width,
         groups,
         schedule_of,
+        semantics,
     )
     from optimizer.schedule.simulator import (
         Duration,

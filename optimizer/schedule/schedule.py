@@ -16,25 +16,16 @@ Sources: Narayanan et al., "PipeDream", SOSP 2019, section 3.2; Narayanan et al.
 DNN training", ICML 2021 (PipeDream-Flush); Huang et al., "GPipe", NeurIPS 2019.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from optimizer.schedule.layout import RankLayout
 
 Kind = Literal["F", "B", "U"]
-ScheduleName = Literal["1f1b", "1f1b-flush", "gpipe", "sequential"]
 KIND_NAMES: dict[Kind, str] = {"F": "forward", "B": "backward", "U": "update"}
-ASYNCHRONOUS: ScheduleName = "1f1b"
 FLUSH_EVERY = 8
 """Minibatches an update where a schedule flushes and nothing else is said."""
-SEMANTICS: dict[ScheduleName, str] = {
-    "1f1b": "asynchronous, one update a minibatch, weights stashed",
-    "1f1b-flush": "synchronous, one update a flush",
-    "gpipe": "synchronous, one update a flush",
-    "sequential": "synchronous, one update a minibatch",
-}
-ROUND_ROBIN = "asynchronous, replicas in turn, one update a round of theirs, weights stashed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +43,34 @@ class Action:
 Rows = tuple[tuple[Action, ...], ...]
 
 
+ScheduleName = Literal["1f1b", "1f1b-flush", "gpipe", "sequential"]
+ASYNCHRONOUS: ScheduleName = "1f1b"
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRule:
+    """What sets one schedule apart from the others.
+
+    Attributes:
+        semantics: What it trains, in words. flush_width: Returns how many minibatches go between two flushes, given
+            ``flush_every``; None where none flushes.
+        depth: Returns how many minibatches a replica has in flight, given the layout, the stage and how many
+            minibatches go between two flushes.
+    """
+
+    semantics: str
+    flush_width: Callable[[int], int | None]
+    depth: Callable[[RankLayout, int, int], int] = RankLayout.depth
+
+
+SCHEDULES: dict[ScheduleName, ScheduleRule] = {
+    "1f1b": ScheduleRule("asynchronous, one update a minibatch, weights stashed", lambda _every: None),
+    "1f1b-flush": ScheduleRule("synchronous, one update a flush", lambda every: every),
+    "gpipe": ScheduleRule("synchronous, one update a flush", lambda every: every, lambda _layout, _stage, width: width),
+    "sequential": ScheduleRule("synchronous, one update a minibatch", lambda _every: 1),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """What every stage does, in order.
@@ -59,18 +78,18 @@ class Schedule:
     Attributes:
         flush_every: How many minibatches an update takes before the next may start; None where none waits.
         rows: The actions of each rank, which is a stage where none is replicated.
-        replicas: How many ranks each stage has; empty where each has one.
+        replicas: How many ranks each stage has.
     """
 
     name: ScheduleName
     flush_every: int | None
     rows: Rows
-    replicas: tuple[int, ...] = ()
+    replicas: tuple[int, ...]
 
     @property
     def layout(self) -> RankLayout:
-        """Who runs what."""
-        return RankLayout(self.replicas or (1,) * len(self.rows))
+        """Which rank runs what."""
+        return RankLayout(self.replicas)
 
     @property
     def minibatches(self) -> int:
@@ -78,24 +97,57 @@ class Schedule:
         return sum(action.kind == "F" for row in self.rows for action in row if action.stage == 0)
 
 
-def schedule_of(name: ScheduleName, stages: int, minibatches: int, flush_every: int = FLUSH_EVERY) -> Schedule:
-    """Return a schedule by name; ``flush_every`` counts where it flushes, and ``sequential`` flushes each time."""
-    every = flush_width(name, flush_every)
+def schedule_of(
+    name: ScheduleName, stages: int | Sequence[int], minibatches: int, flush_every: int = FLUSH_EVERY
+) -> Schedule:
+    """Return a schedule by name.
+
+    Args:
+        name: Which one.
+        stages: How many stages there are, or how many ranks each stage has; several under 1F1B only.
+        minibatches: How many go through.
+        flush_every: After how many the schedule flushes, if it does; ``sequential`` flushes after each.
+    """
+    layout = RankLayout((1,) * stages if isinstance(stages, int) else tuple(stages))
+    assert name == ASYNCHRONOUS or not layout.replicated
+    width = flush_width(name, flush_every)
     rows = tuple(
-        tuple(_actions(name, stage, stages, minibatches, minibatches if every is None else every))
-        for stage in range(stages)
+        tuple(_actions(SCHEDULES[name], layout, rank, groups(minibatches, width), flushes=width is not None))
+        for rank in range(layout.size)
     )
-    return Schedule(name, every, rows)
+    return Schedule(name, width, rows, layout.replicas)
 
 
 def flush_width(name: ScheduleName, flush_every: int) -> int | None:
     """Return how many minibatches go between two flushes; None where the schedule has none."""
-    return {"1f1b": None, "1f1b-flush": flush_every, "gpipe": flush_every, "sequential": 1}[name]
+    return SCHEDULES[name].flush_width(flush_every)
 
 
-def depth(stage: int, stages: int, minibatches: int) -> int:
-    """Return how many minibatches ``stage`` has in flight under 1F1B."""
-    return min(stages - stage, minibatches)
+def semantics(name: ScheduleName, layout: RankLayout) -> str:
+    """Return in words what a schedule trains."""
+    if layout.replicated:
+        return "asynchronous, replicas in turn, one update a round of theirs, weights stashed"
+    return SCHEDULES[name].semantics
+
+
+def _actions(
+    rule: ScheduleRule, layout: RankLayout, rank: int, flushed: Iterator[range], *, flushes: bool
+) -> Iterator[Action]:
+    """Yield the actions of a rank; each of ``flushed`` holds the minibatches between two flushes."""
+    stage, replica = layout.stage_of(rank), layout.replica_of(rank)
+    replicas = layout.replicas[stage]
+    for group in flushed:
+        own, rounds = group[replica::replicas], -(-len(group) // replicas)
+        depth = rule.depth(layout, stage, len(group))
+        yield from (Action(stage, "F", minibatch) for minibatch in own[:depth])
+        for place in range(rounds):  # a replica without a minibatch in the last round updates all the same
+            minibatch = group.start + replica + place * replicas
+            if place < len(own):
+                yield Action(stage, "B", minibatch)
+            if not flushes or place == rounds - 1:
+                yield Action(stage, "U", minibatch)
+            if place + depth < len(own):
+                yield Action(stage, "F", own[place + depth])
 
 
 def groups(minibatches: int, flush_every: int | None) -> Iterator[range]:
@@ -103,18 +155,6 @@ def groups(minibatches: int, flush_every: int | None) -> Iterator[range]:
     width = flush_every or minibatches
     for first in range(0, minibatches, width):
         yield range(first, min(first + width, minibatches))
-
-
-def _actions(name: ScheduleName, stage: int, stages: int, minibatches: int, width: int) -> Iterator[Action]:
-    for group in groups(minibatches, width):
-        ahead = len(group) if name == "gpipe" else depth(stage, stages, len(group))
-        yield from (Action(stage, "F", minibatch) for minibatch in group[:ahead])
-        for minibatch in group:
-            yield Action(stage, "B", minibatch)
-            if name == ASYNCHRONOUS or minibatch == group[-1]:
-                yield Action(stage, "U", minibatch)
-            if minibatch + ahead in group:
-                yield Action(stage, "F", minibatch + ahead)
 
 
 def needed_by(action: Action, layout: RankLayout, minibatches: int) -> list[Action]:

@@ -22,7 +22,6 @@ from optimizer.schedule import (
     StageRequirements,
     groups,
     requirements_of,
-    round_robin,
     schedule_of,
 )
 from profiler.execution import Captured, Segment, fill, slot_bytes, slot_offsets, slot_tensors, spec_of
@@ -126,8 +125,8 @@ class Launcher:
         segments = slices(self.captured, plan)
         if layout.replicated:
             self._refuse_replicas(layout, minibatches)
-        usual = schedule_for(plan, self.settings.schedule, minibatches, self.settings.flush_every)
-        self._schedule = schedule_of(schedule, layout.stages, minibatches) if schedule else usual
+        usual = schedule_of(self.settings.schedule, layout.replicas, minibatches, self.settings.flush_every)
+        self._schedule = schedule_of(schedule, layout.replicas, minibatches) if schedule else usual
         self._plan = scheduled(plan, self._schedule)
         # Under another schedule the ring of versions stays as long, so that writing one costs the same.
         requirements = [
@@ -311,14 +310,6 @@ class Launcher:
             for pair in sockets:
                 for notifications in pair:
                     notifications.close()
-
-
-def schedule_for(plan: Plan, name: ScheduleName, minibatches: int, flush_every: int) -> Schedule:
-    """Return the schedule that runs a plan; one with replicated stages has 1F1B over its ranks."""
-    layout = plan.layout
-    if not layout.replicated:
-        return schedule_of(name, layout.stages, minibatches, flush_every)
-    return round_robin(layout.replicas, minibatches)
 
 
 def _described(plan: Plan, rank: int) -> str:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from optimizer.schedule import ROUND_ROBIN, SEMANTICS, has_steady_state
+from optimizer.schedule import has_steady_state, semantics
 from profiler.report import counted, mib, ms, new_table
 from runtime.pipeline import sharing
 from runtime.results import RunResult
@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 def show_run(result: RunResult, console: "Console") -> None:
     """Print one run stage by stage."""
     plan = result.plan
-    semantics = SEMANTICS[plan.schedule] if not plan.layout.replicated else ROUND_ROBIN
     columns = ("core", "predicted ms", "busy ms", "waits ms", "sends ms", "faults", "predicted MiB", "peak MiB")
     table = new_table(
         f"{plan.model}, {plan.method}, {counted(result.minibatches, 'minibatch')}, {plan.schedule_words} "
-        f"({semantics}), {result.channel}, {result.rule.kind}, lr {result.rule.lr:g}",
+        f"({semantics(plan.schedule, plan.layout)}), {result.channel}, {result.rule.kind}, lr {result.rule.lr:g}",
         ("stage", "layers", *columns),
         words=("layers",),
         caption="Per minibatch. Busy: processor time; waits: for neighbours; sends: copies into the channel, part of "

@@ -15,7 +15,6 @@ from optimizer.schedule import (
     RankLayout,
     Schedule,
     requirements_of,
-    round_robin,
     schedule_of,
     simulate,
     throughput,
@@ -49,7 +48,7 @@ def waits(schedule: Schedule) -> "nx.DiGraph[Action]":
 @settings(deadline=None, max_examples=60)
 @given(replicas=layouts, minibatches=st.integers(1, 15))
 def test_the_schedule_does_what_the_recurrence_says(replicas: list[int], minibatches: int) -> None:
-    schedule, layout = round_robin(replicas, minibatches), RankLayout(tuple(replicas))
+    schedule, layout = schedule_of("1f1b", replicas, minibatches), RankLayout(tuple(replicas))
     assert nx.is_directed_acyclic_graph(waits(schedule)), "it ends, whatever the speeds"
     for rank, row in enumerate(schedule.rows):
         stage, replica = layout.stage_of(rank), layout.replica_of(rank)
@@ -69,7 +68,7 @@ def test_the_schedule_does_what_the_recurrence_says(replicas: list[int], minibat
 @settings(deadline=None, max_examples=60)
 @given(replicas=layouts, minibatches=st.integers(1, 15))
 def test_the_slots_of_a_replica_are_enough_and_one_less_is_not(replicas: list[int], minibatches: int) -> None:
-    schedule = round_robin(replicas, minibatches)
+    schedule = schedule_of("1f1b", replicas, minibatches)
     graph = waits(schedule)
     before = {action: nx.ancestors(graph, action) for action in graph}
     for stage, need in enumerate(requirements_of(schedule)[:-1]):
@@ -94,12 +93,14 @@ def test_the_slots_of_a_replica_are_enough_and_one_less_is_not(replicas: list[in
 
 
 @given(stages=st.integers(1, 5), minibatches=st.integers(1, 9))
-def test_without_replicas_it_is_1f1b(stages: int, minibatches: int) -> None:
-    assert round_robin([1] * stages, minibatches).rows == schedule_of("1f1b", stages, minibatches).rows
+def test_without_replicas_the_depth_is_pipedreams(stages: int, minibatches: int) -> None:
+    layout = RankLayout((1,) * stages)
+    depths = [layout.depth(stage, minibatches) for stage in range(stages)]
+    assert depths == [min(stages - stage, minibatches) for stage in range(stages)]
 
 
 def test_two_replicas_before_one_stage_by_hand() -> None:
-    rows = [" ".join(map(str, row)) for row in round_robin([2, 1], 5).rows]
+    rows = [" ".join(map(str, row)) for row in schedule_of("1f1b", [2, 1], 5).rows]
     assert rows == [
         "0F0 0F2 0B0 0U0 0F4 0B2 0U2 0B4 0U4",
         "0F1 0F3 0B1 0U1 0B3 0U3 0U5",  # which takes part in the last update without a minibatch of its own
@@ -122,7 +123,7 @@ def test_the_slowest_stage_never_waits_in_the_steady_state(replicas: list[int], 
     slowest = max(
         (one.forward_s + one.backward_s + one.update_s) / own for one, own in zip(durations, replicas, strict=True)
     )
-    rows = simulate(round_robin(replicas, 240), durations)
+    rows = simulate(schedule_of("1f1b", replicas, 240), durations)
     last = len(replicas) - 1
     ends = sorted(span.end_s for row in rows for span in row if str(span.action).startswith(f"{last}B"))
     whole_rounds = math.lcm(*replicas)
@@ -132,7 +133,7 @@ def test_the_slowest_stage_never_waits_in_the_steady_state(replicas: list[int], 
 
 def test_an_update_waits_for_backwards_and_not_for_what_they_send() -> None:
     ways = [Message(0, 0), Message(0, 0)], [Message(10, 1), Message(0, 0)]
-    rows = simulate(round_robin([1, 2], 4), [Duration(1, 1, 0), Duration(1, 1, 1)], *ways)
+    rows = simulate(schedule_of("1f1b", [1, 2], 4), [Duration(1, 1, 0), Duration(1, 1, 1)], *ways)
     starts = {str(span.action): span.start_s for row in rows for span in row}
     assert (starts["1B0"], starts["1B1"]) == (2, 3)
     assert starts["1U0"] == starts["1U1"] == 4
@@ -141,6 +142,6 @@ def test_an_update_waits_for_backwards_and_not_for_what_they_send() -> None:
 def test_a_stage_of_two_replicas_is_up_to_twice_as_fast() -> None:
     durations = [Duration(2, 4, 0), Duration(1, 2, 0)]
     straight = throughput(simulate(schedule_of("1f1b", 2, 200), durations), 1)
-    both = throughput(simulate(round_robin([2, 1], 200), durations), 1)
+    both = throughput(simulate(schedule_of("1f1b", [2, 1], 200), durations), 1)
     assert straight == pytest.approx(1 / 6)
     assert both == pytest.approx(1 / 3, rel=0.02)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.schedule import Action, Schedule, ScheduleName, depth, requirements_of, schedule_of
+from optimizer.schedule import Action, Schedule, ScheduleName, requirements_of, schedule_of
 
 names = st.sampled_from(["1f1b", "1f1b-flush", "gpipe", "sequential"])
 schedules = st.builds(schedule_of, names, st.integers(1, 4), st.integers(1, 9), st.integers(1, 5))
@@ -48,7 +48,7 @@ def test_the_slots_are_enough_and_one_less_is_not(schedule: Schedule) -> None:
 @given(stages=st.integers(1, 6), minibatches=st.integers(1, 12))
 def test_1f1b_needs_its_depth_of_everything(stages: int, minibatches: int) -> None:
     for stage, need in enumerate(requirements_of(schedule_of("1f1b", stages, minibatches))):
-        ahead = depth(stage, stages, minibatches)
+        ahead = min(stages - stage, minibatches)
         assert (need.versions, need.in_flight) == (ahead, ahead)
         if stage < stages - 1:
             assert need.activation_slots == ahead
@@ -71,6 +71,6 @@ def test_gpipe_holds_a_whole_round_and_sequential_one_minibatch() -> None:
 
 
 def test_a_schedule_that_cannot_end_is_refused() -> None:
-    stuck = Schedule("1f1b", None, ((Action(0, "B", 0),), (Action(1, "F", 0), Action(1, "B", 0))))
+    stuck = Schedule("1f1b", None, ((Action(0, "B", 0),), (Action(1, "F", 0), Action(1, "B", 0))), (1, 1))
     with pytest.raises(ValueError, match="0B0, 1F0 wait for each other"):
         requirements_of(stuck)

@@ -15,7 +15,7 @@ from optimizer.costs.costs import copy_ns
 from optimizer.errors import OptimizerError
 from optimizer.plan import NetworkProfile, Plan, timeline
 from optimizer.planning import Planner
-from optimizer.schedule import round_robin
+from optimizer.schedule import schedule_of
 from profiler.profile import INPUT, Profile
 
 
@@ -127,7 +127,7 @@ def test_a_layer_too_large_for_one_rank_gets_several_where_its_weights_are_small
     assert [stage.replicas for stage in plan.stages] == [3, 1]
     assert plan.stages[0].layers == ("l0",)
     assert plan.bottleneck_s == pytest.approx(0.004, rel=0.02)
-    spans = timeline(plan.stages, round_robin(plan.layout.replicas, 400))
+    spans = timeline(plan.stages, schedule_of("1f1b", plan.layout.replicas, 400))
     ends = sorted(span.end_s for row in spans for span in row if span.action.kind == "B" and span.action.stage == 1)
     assert (ends[-1] - ends[199]) / 200 == pytest.approx(plan.bottleneck_s, rel=0.01), "as fast as its slowest stage"
     assert plan.predicted.throughput_samples_per_s == pytest.approx(plan.batch_size / plan.bottleneck_s, rel=0.05)

@@ -21,7 +21,7 @@ from strategies import profile_of
 from torch import Tensor, nn
 
 from optimizer.planning import Planner
-from optimizer.schedule import SEMANTICS, ScheduleName, flush_width
+from optimizer.schedule import SCHEDULES, ScheduleName, flush_width
 from profiler.capture import laid_out
 from profiler.capture.layer_graph import capture
 from profiler.execution import Captured, layer_seed
@@ -53,7 +53,7 @@ def verified(
 @pytest.mark.usefixtures("pinned_process")
 @settings(deadline=None, max_examples=16, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    schedule=st.sampled_from(list(SEMANTICS)),
+    schedule=st.sampled_from(list(SCHEDULES)),
     channel=st.sampled_from(CHANNELS),
     every=st.integers(1, 4),
     minibatches=st.integers(1, 9),
@@ -79,7 +79,7 @@ def test_random_sleeps_in_stages_never_change_a_bit(  # noqa: PLR0917
 
 @pytest.mark.usefixtures("pinned_process")
 @pytest.mark.parametrize("channel", CHANNELS)
-@pytest.mark.parametrize("schedule", SEMANTICS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
 def test_a_second_replay_agrees_in_every_digest(
     four_workers: WorkerPool, schedule: ScheduleName, channel: ChannelName
 ) -> None:
@@ -166,7 +166,7 @@ def test_a_flush_trains_what_the_uncut_model_trains_bit_for_bit(
 
 
 @pytest.mark.usefixtures("pinned_process")
-@pytest.mark.parametrize("schedule", SEMANTICS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_a_gradient_that_is_a_view_of_what_was_received_outlives_its_slot(
     four_workers: WorkerPool, schedule: ScheduleName, channel: ChannelName
