@@ -24,15 +24,15 @@ from profiler.machine import pin, usable_cores
 from runtime.channels import (
     Channel,
     Cut,
-    GlooChannel,
     Rendezvous,
     SharedMemory,
-    SharedMemoryChannel,
     channel_bytes,
+    gloo_channel,
     join,
     notification_sockets,
     open_store,
     rendezvous_of,
+    shared_memory_channel,
 )
 
 CHANNELS = ("shm", "gloo")
@@ -100,23 +100,23 @@ def serve(control: Connection, place: tuple[int, int], rendezvous: Rendezvous, s
         cut = cut_of(size)
         memory, notifications = SharedMemory(recv_handle(control)), socket.socket(fileno=recv_handle(control))
         ends: dict[str, Channel] = {
-            "shm": SharedMemoryChannel(memory, cut, notifications),
-            "gloo": GlooChannel(cut, [1 - rank], range(rounds + 2), behind=rank == 0),
+            "shm": shared_memory_channel(memory, cut, notifications),
+            "gloo": gloo_channel(cut, [1 - rank], range(rounds + 2), behind=rank == 0),
         }
         memory.close()
         for channel in ends.values():
-            channel.blank_activations()
-            channel.blank_gradients()
+            channel.activations.blank()
+            channel.gradients.blank()
         tensors = [torch.zeros(size // 4), torch.zeros(1)]
         for minibatch in range(rounds + 2):
             for name, channel in ends.items():
                 if rank:
-                    channel.receive_activations(minibatch)
-                    channel.send_gradients(minibatch, [tensors[1]])
+                    channel.activations.receive(minibatch)
+                    channel.gradients.send(minibatch, [tensors[1]])
                     continue
                 start = time.perf_counter()
-                channel.send_activations(minibatch, tensors)
-                channel.receive_gradients(minibatch)
+                channel.activations.send(minibatch, tensors)
+                channel.gradients.receive(minibatch)
                 if minibatch >= 2:
                     times[size][name].append(time.perf_counter() - start)
         for channel in ends.values():

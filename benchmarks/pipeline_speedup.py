@@ -16,7 +16,6 @@ Leave the machine alone meanwhile.
 
 import argparse
 import statistics
-from contextlib import closing
 
 from optimizer.planning import Planner
 from profiler.capture import SEED, captured_model
@@ -24,9 +23,10 @@ from profiler.machine import this_machine, usable_cores
 from profiler.measure import measure_profile
 from profiler.settings import Config
 from profiler.settings import config as configuration
-from runtime.pipeline import Launcher, Settings, comparable, cores_for
+from runtime.pipeline import Launcher, comparable, cores_for
 from runtime.results import RunResult
 from runtime.supervisor import WorkerPool
+from runtime.worker import Settings
 
 
 def main() -> None:
@@ -65,8 +65,8 @@ def compare(config: Config, cores: tuple[int, ...], repeats: int) -> str:
     with (
         WorkerPool(cores[:1]) as one,
         WorkerPool(cores) as several,
-        closing(Launcher(captured_model(config), one, settings)) as first,
-        closing(Launcher(captured_model(config), several, settings)) as second,
+        Launcher(captured_model(config), one, settings) as first,
+        Launcher(captured_model(config), several, settings) as second,
     ):
         for _ in range(repeats):
             alone.append(first.run(single, config.batches))

@@ -1,12 +1,22 @@
 """``python -m optimizer check PLAN PROFILE``: verify a plan without the search that found it."""
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 from optimizer.errors import OptimizerError
 from profiler.cli import Parser, execute
 
 SIGNS = {True: "ok", False: "WRONG", None: "unknown"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckOptions:
+    """What ``python -m optimizer check`` is told."""
+
+    plan: Path
+    profile: Path
+    json: bool
+    quiet: bool
 
 
 def main(argv: list[str]) -> int:
@@ -17,10 +27,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.add_argument("--quiet", action="store_true", help="print nothing; the exit code says it")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
-    return execute(parser, _run, argv)
+    return execute(parser.parse_args(argv), CheckOptions, check_plan)
 
 
-def _run(options: argparse.Namespace) -> int:
+def check_plan(options: CheckOptions) -> int:
+    """Check the plan and print what was found."""
     from optimizer.check import check, holds
     from optimizer.costs import beside_neighbours, refuse_contradictions
     from optimizer.plan import unreplicated_plan

@@ -1,6 +1,6 @@
 """``python -m optimizer export PLAN --to torch-pipelining``: a plan for users of another engine."""
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 from profiler.cli import Parser, emit_json, execute, note
@@ -11,6 +11,17 @@ from profiler.settings import config as configuration
 
 TORCH_PIPELINING = "torch-pipelining"
 SCRIPT = "train.py"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOptions:
+    """What ``python -m optimizer export`` is told."""
+
+    plan: Path
+    config: Path | None
+    output: Path | None
+    json: bool
+    quiet: bool
 
 
 def main(argv: list[str]) -> int:
@@ -25,10 +36,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print the module names of each stage, and the script")
     parser.add_argument("--quiet", action="store_true", help="say nothing about the modules")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
-    return execute(parser, _run, argv)
+    return execute(parser.parse_args(argv), ExportOptions, export_plan)
 
 
-def _run(options: argparse.Namespace) -> int:
+def export_plan(options: ExportOptions) -> int:
+    """Write the plan as a program for the other engine."""
     from optimizer.export import module_names, pipelining_script
     from optimizer.plan import unreplicated_plan
     from profiler.capture import SEED

@@ -13,7 +13,7 @@ from optimizer.errors import OptimizerError
 from optimizer.plan import EXACT, REPLICATED, NetworkProfile, Plan
 from optimizer.planning import OPTIMIZED, OTHER_PLANNERS, Schemes, load_schemes, plan_for, plans_for
 from profiler.cli import (
-    STAGES,
+    CommonOptions,
     Parser,
     add_common,
     add_models,
@@ -30,6 +30,7 @@ from profiler.errors import ConfigError, suggest
 from profiler.files import read_json, refuse_unwritable, to_json, write_whole
 from profiler.machine import differences, this_machine
 from profiler.profile import Profile, profile_warnings
+from profiler.settings import Config
 from profiler.settings import config as configuration
 
 if TYPE_CHECKING:
@@ -39,12 +40,41 @@ LIST = ".txt"
 LINK_BLIND = "link-blind"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanOptions:
+    """What ``python -m optimizer`` is told.
+
+    Attributes:
+        profile: Plan for this profile instead of a fresh one, wherever it was measured with ``any_machine``.
+        method: How to find the split.
+        cut_after: Forced cuts, each by the layers it stands directly behind.
+        memory_limit_bytes: What each stage may take.
+        links: The network profile to plan for; ``replicate`` lets stages have several of its ranks.
+        explain: Whether to say why.
+        plot: Where to draw the layer graph; ``output``, where to write the plan.
+        beside_neighbours: Whether to plan with the times that were measured beside busy cores.
+    """
+
+    common: CommonOptions
+    profile: Path | None
+    method: str
+    cut_after: tuple[tuple[str, ...], ...]
+    memory_limit_bytes: int | None
+    links: Path | None
+    replicate: bool
+    explain: bool
+    plot: Path | None
+    any_machine: bool
+    beside_neighbours: bool
+    output: Path | None
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    given = sys.argv[1:] if argv is None else argv
-    other = {"check": check_command.main, "export": export_command.main}.get(given[0] if given else "")
+    arguments = sys.argv[1:] if argv is None else argv
+    other = {"check": check_command.main, "export": export_command.main}.get(arguments[0] if arguments else "")
     if other:
-        return other(given[1:])
+        return other(arguments[1:])
     parser = Parser(
         prog="python -m optimizer",
         description="Find the best split of a model into pipeline stages.",
@@ -63,7 +93,9 @@ def main(argv: list[str] | None = None) -> int:
         "--cut-after", action="append", type=names, default=[], metavar="NAME[,NAME]",
         help="force a cut directly behind these layers; once for each cut",
     )  # fmt: skip
-    parser.add_argument("--memory-limit", type=size, metavar="2GiB", help="what each stage may take")
+    parser.add_argument(
+        "--memory-limit", dest="memory_limit_bytes", type=size, metavar="2GiB", help="what each stage may take"
+    )
     parser.add_argument(
         "--links", type=Path, metavar="FILE", help="plan for the ranks that python -m runtime links saw"
     )
@@ -82,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
         help=f"write the plan here, as JSON or, to a file that ends in {LIST}, as a list of layers to cut behind",
     )  # fmt: skip
     add_common(parser)
-    return execute(parser, _run, argv)
+    return execute(parser.parse_args(argv), PlanOptions, plan_all)
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -93,7 +125,8 @@ def names(text: str) -> tuple[str, ...]:
     return found
 
 
-def _run(options: argparse.Namespace) -> int:
+def plan_all(options: PlanOptions) -> int:
+    """Plan for each model that is named, and show or write what is asked for."""
     schemes = load_schemes()
     methods = {EXACT: OPTIMIZED} | {name: name for name in (*schemes, *OTHER_PLANNERS)}
     if options.method not in methods:
@@ -112,11 +145,11 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _refuse_contradictions(options: argparse.Namespace) -> None:
+def _refuse_contradictions(options: PlanOptions) -> None:
     """Refuse what only the best split can have together with another method, and one file for two things."""
     given = {
         "--cut-after": options.cut_after,
-        "--memory-limit": options.memory_limit,
+        "--memory-limit": options.memory_limit_bytes,
         "--explain": options.explain,
     }
     for flag in (flag for flag, value in given.items() if value and options.method != EXACT):
@@ -129,7 +162,7 @@ def _refuse_contradictions(options: argparse.Namespace) -> None:
         raise OptimizerError(f"{options.plot} is one file for the plan and the drawing; name two")
 
 
-def _refuse_beside_replicate(given: Mapping[str, object], options: argparse.Namespace) -> None:
+def _refuse_beside_replicate(given: Mapping[str, object], options: PlanOptions) -> None:
     if not options.links:
         raise OptimizerError(
             "--replicate needs to know what an all-reduce between ranks takes; measure that with python -m runtime "
@@ -146,26 +179,29 @@ def _refuse_beside_replicate(given: Mapping[str, object], options: argparse.Name
         raise OptimizerError(f"a list of cuts says nothing of replicas; write {options.output} as .json")
 
 
-def _carry_out(job: "_Job", name: str, schemes: Schemes, options: argparse.Namespace) -> object:
+def _carry_out(job: "_Job", name: str, schemes: Schemes, options: PlanOptions) -> object:
     """Plan for one profile and show it; returns what ``--json`` prints."""
     from optimizer.explain import explain
 
     planner = _planner(job, options)
     plans = plans_for(
-        (OPTIMIZED, *schemes, *OTHER_PLANNERS), planner, schemes, lambda sentence: note(sentence, quiet=options.quiet)
+        (OPTIMIZED, *schemes, *OTHER_PLANNERS),
+        planner,
+        schemes,
+        lambda sentence: note(sentence, quiet=options.common.quiet),
     )
     if options.links:
         plans |= {LINK_BLIND: planner.link_blind()}
     plan = plans[name] if name in plans else plan_for(name, planner, schemes)  # which says why there is none
     if options.replicate:
         plans |= {REPLICATED: planner.replicated()}
-        plan = _better(plans[REPLICATED], plan, quiet=options.quiet)
+        plan = _better(plans[REPLICATED], plan, quiet=options.common.quiet)
     others = {other: found for other, found in plans.items() if other != OPTIMIZED}
     explanation = explain(planner, plans[OPTIMIZED], others) if options.explain else None
     _write(plan, planner, options)
-    if options.json:
+    if options.common.json:
         return {"plan": plan, "explanation": explanation} if explanation else plan
-    if not options.quiet:
+    if not options.common.quiet:
         from optimizer.report import show_explanation, show_partitions, show_plan
 
         console = stdout()
@@ -190,64 +226,64 @@ def _better(replicated: Plan, straight: Plan, *, quiet: bool) -> Plan:
     return replicated if pays else straight
 
 
-def _planner(job: "_Job", options: argparse.Namespace) -> "Planner":
+def _planner(job: "_Job", options: PlanOptions) -> "Planner":
     from optimizer.costs import beside_neighbours
     from optimizer.planning import Planner
 
     profile = beside_neighbours(job.profile) if options.beside_neighbours else job.profile
     network = read_json(options.links, NetworkProfile) if options.links else None
     return Planner(
-        profile, options.stages or (len(network.ranks) if network else STAGES), job.minibatches,
-        memory_limit_bytes=options.memory_limit, cut_after=options.cut_after, network=network,
+        profile, options.common.stages or (len(network.ranks) if network else job.config.stages), job.config.batches,
+        memory_limit_bytes=options.memory_limit_bytes, cut_after=options.cut_after, network=network,
     )  # fmt: skip
 
 
-def _write(plan: Plan, planner: "Planner", options: argparse.Namespace) -> None:
+def _write(plan: Plan, planner: "Planner", options: PlanOptions) -> None:
     if options.output:
         if options.output.suffix == LIST:
             write_whole(options.output, planner.cut_list(plan).encode())
         else:
             write_whole(options.output, to_json(plan))
-        note(f"{plan.model}: plan written to {options.output}", quiet=options.quiet)
+        note(f"{plan.model}: plan written to {options.output}", quiet=options.common.quiet)
     if options.plot:
         from optimizer.report import plan_svg
 
         write_whole(options.plot, plan_svg(plan, planner.profile))
-        note(f"{plan.model}: drawing written to {options.plot}", quiet=options.quiet)
+        note(f"{plan.model}: drawing written to {options.plot}", quiet=options.common.quiet)
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A profile to plan for, and how many minibatches the predictions are for."""
+    """A profile to plan for, and the configuration that goes with it."""
 
     profile: Profile
-    minibatches: int
+    config: Config
 
 
-def _profiles(options: argparse.Namespace) -> list[_Job]:
+def _profiles(options: PlanOptions) -> list[_Job]:
     if options.profile:
         from profiler.profile import read_profile
 
         profile = read_profile(options.profile)
-        config = configuration.override(configuration.for_model(profile.model), {"batches": options.batches})
+        config = configuration.override(configuration.for_model(profile.model), {"batches": options.common.batches})
         _refuse_others(profile, options)
         for warning in profile_warnings(profile):
-            note(f"{options.profile}: {warning}", quiet=options.quiet)
+            note(f"{options.profile}: {warning}", quiet=options.common.quiet)
         _refuse_elsewhere(profile, options)
-        return [_Job(profile, config.batches)]
+        return [_Job(profile, config)]
     if options.beside_neighbours:
         raise ConfigError("--beside-neighbours needs a profile that was measured so; name it with --profile FILE")
-    wanted = configs(options)
+    wanted = configs(options.common)
     for flag, path in (("-o", options.output), ("--plot", options.plot)):
         if path and len(wanted) > 1:
             raise ConfigError(f"{path} is one file for {len(wanted)} plans; name one model, or give no {flag}")
     from profiler.machine import usable_cores
 
-    core = usable_cores(options.cores)[0]
-    return [_Job(fresh_profile(config, core, quiet=options.quiet), config.batches) for config in wanted]
+    core = usable_cores(options.common.cores)[0]
+    return [_Job(fresh_profile(config, core, quiet=options.common.quiet), config) for config in wanted]
 
 
-def _refuse_elsewhere(profile: Profile, options: argparse.Namespace) -> None:
+def _refuse_elsewhere(profile: Profile, options: PlanOptions) -> None:
     """Refuse a profile whose times are not those of this machine unless told otherwise, and say what differs."""
     from profiler.profile import UNKNOWN
 
@@ -256,20 +292,22 @@ def _refuse_elsewhere(profile: Profile, options: argparse.Namespace) -> None:
     if found and not options.any_machine:
         raise OptimizerError(f"{said}; profile {profile.model} here, or add --any-machine")
     if found:
-        note(said, quiet=options.quiet)
+        note(said, quiet=options.common.quiet)
 
 
-def _refuse_others(profile: Profile, options: argparse.Namespace) -> None:
+def _refuse_others(profile: Profile, options: PlanOptions) -> None:
     """Refuse options that contradict the profile that was named."""
-    if options.config:
+    if options.common.config:
         raise ConfigError("--profile and --config cannot stand together; the profile is of one model and batch")
-    if options.model and options.model != [profile.model]:
-        raise OptimizerError(f"{options.profile} is a profile of {profile.model}; leave out --model {options.model[0]}")
+    if options.common.model and options.common.model != (profile.model,):
+        raise OptimizerError(
+            f"{options.profile} is a profile of {profile.model}; leave out --model {options.common.model[0]}"
+        )
     sizes = (
-        ("--batch-size", options.batch_size, profile.batch_size),
-        ("--image-size", options.image_size, profile.input_shape[-1]),
-        ("--sample-shape", options.sample_shape, profile.input_shape[1:]),
-        ("--vocabulary", options.vocabulary, profile.vocabulary),
+        ("--batch-size", options.common.batch_size, profile.batch_size),
+        ("--image-size", options.common.image_size, profile.input_shape[-1]),
+        ("--sample-shape", options.common.sample_shape, profile.input_shape[1:]),
+        ("--vocabulary", options.common.vocabulary, profile.vocabulary),
     )
     for flag, wanted, found in sizes:
         if wanted is not None and wanted != found:

@@ -5,18 +5,9 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
+    from profiler.cli.arguments import duration, positive, size
+    from profiler.cli.command import Parser, execute
     from profiler.cli.console import emit_json, note, progress, stdout
-    from profiler.cli.options import (
-        STAGES,
-        Parser,
-        add_common,
-        add_models,
-        configs,
-        duration,
-        execute,
-        fresh_profile,
-        positive,
-        size,
-    )
+    from profiler.cli.options import CommonOptions, add_common, add_models, configs, fresh_profile
 else:
     __getattr__ = on_demand(__name__)

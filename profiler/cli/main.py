@@ -1,19 +1,42 @@
 """``python -m profiler``: measure what each layer of a model costs on one core."""
 
-import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from profiler.cli.arguments import duration, positive
+from profiler.cli.command import Parser, execute
 from profiler.cli.console import emit_json, note, progress, stdout
-from profiler.cli.options import Parser, add_common, add_models, configs, duration, execute, positive
+from profiler.cli.options import CommonOptions, add_common, add_models, configs
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, write_whole
 from profiler.profile import Profile, profile_warnings
-from profiler.report import VIEWS
+from profiler.report import VIEWS, Order, View
 from profiler.settings import Config
 
 MODELS = ("alexnet", "vgg16", "resnet50")
 TABLES = (".csv", ".md")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileOptions:
+    """What ``python -m profiler`` is told.
+
+    Attributes:
+        output: A folder, a profile, or a table.
+        budget_s: How long to measure a model at most.
+        view: Which columns to print; ``sort`` and ``top``, which layers, in which order.
+        plot: Where to draw the roofline.
+        neighbours: How many other cores to keep busy.
+    """
+
+    common: CommonOptions
+    output: Path | None
+    budget_s: float
+    view: View
+    sort: Order
+    top: int | None
+    plot: Path | None
+    neighbours: int
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -21,33 +44,29 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="python -m profiler", description="Measure what each layer of a model costs on one core.")
     add_models(parser, f"torchvision model, or package.module:factory (default: {', '.join(MODELS)})")
     parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        metavar="FILE_OR_DIR",
+        "-o", "--output", type=Path, metavar="FILE_OR_DIR",
         help="folder of the profiles (default: profiles/), a profile x.json, or the table as x.csv or x.md",
-    )
+    )  # fmt: skip
     parser.add_argument(
-        "--budget", type=duration, default=30.0, metavar="30s", help="longest time to measure a model (default: 30s)"
-    )
+        "--budget", dest="budget_s", type=duration, default=30.0, metavar="30s",
+        help="longest time to measure a model (default: 30s)",
+    )  # fmt: skip
     parser.add_argument("--view", choices=VIEWS, default="time", help="columns of the printed table (default: time)")
     parser.add_argument("--sort", choices=("order", "time"), default="order", help="as captured, or costliest first")
     parser.add_argument("--top", type=positive, metavar="K", help="show only so many layers")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the roofline of one model")
     parser.add_argument(
-        "--neighbours",
-        type=positive,
-        metavar="N",
-        default=0,
-        help="measure beside N busy cores, too",
-    )
+        "--neighbours", type=positive, metavar="N", default=0, help="measure beside N busy cores, too"
+    )  # fmt: skip
     add_common(parser)
-    return execute(parser, _run, argv)
+    return execute(parser.parse_args(argv), ProfileOptions, profile_all)
 
 
-def _run(options: argparse.Namespace) -> int:
-    wanted = configs(options, MODELS)
-    places, printed = _places(wanted, options), []
+def profile_all(options: ProfileOptions) -> int:
+    """Measure each model, keep its profile, and show or write what is asked for."""
+    common = options.common
+    wanted = configs(common, MODELS)
+    places, profiles = _places(wanted, options), []
     for place in places:
         for path in (place.profile, place.table, place.plot):
             if path:
@@ -57,41 +76,38 @@ def _run(options: argparse.Namespace) -> int:
     from profiler.measure import keep, measured
     from profiler.report import rows, show
 
-    cores = neighbouring_cores(usable_cores(options.cores), options.neighbours)
-    with progress("profile", len(wanted), quiet=options.quiet) as advance:
+    cores = neighbouring_cores(usable_cores(common.cores), options.neighbours)
+    with progress("profile", len(wanted), quiet=common.quiet) as advance:
         for config, place in zip(wanted, places, strict=True):
             profile = measured(
                 captured_model(config), config, cores, place.profile,
                 advance=lambda share, what=config.model: advance(share, what),  # type: ignore[misc]
-                report=lambda sentence: note(sentence, quiet=False), budget_s=options.budget,
+                report=lambda sentence: note(sentence, quiet=False), budget_s=options.budget_s,
             )  # fmt: skip
             keep(profile, place.profile)
+            profiles.append(profile)
             _write_views(profile, place, options)
-            for warning in (
-                profile_warnings(profile) if options.json or options.quiet else []
-            ):  # else they stand below the table
+            for warning in profile_warnings(profile) if common.json or common.quiet else []:  # else below the table
                 note(f"{config.model}: {warning}", quiet=False)
-            if options.json:
-                printed.append(profile)
-            elif not options.quiet:
+            if not common.json and not common.quiet:
                 show(rows(profile, options.sort, options.top, (options.view,)), stdout())
-            note(f"{config.model}: kept in {place.profile}", quiet=options.quiet)
-    emit_json(printed)
+            note(f"{config.model}: kept in {place.profile}", quiet=common.quiet)
+    emit_json(profiles if common.json else [])
     return 0
 
 
-def _write_views(profile: Profile, place: "_Place", options: argparse.Namespace) -> None:
+def _write_views(profile: Profile, place: "_Place", options: ProfileOptions) -> None:
     from profiler.report import rows, to_csv, to_markdown
 
     if place.table:
         found = rows(profile, options.sort, options.top)
         write_whole(place.table, to_csv(found) if place.table.suffix == ".csv" else to_markdown(found))
-        note(f"{profile.model}: table written to {place.table}", quiet=options.quiet)
+        note(f"{profile.model}: table written to {place.table}", quiet=options.common.quiet)
     if place.plot:
         from profiler.report import roofline_svg
 
         write_whole(place.plot, roofline_svg(profile))
-        note(f"{profile.model}: roofline written to {place.plot}", quiet=options.quiet)
+        note(f"{profile.model}: roofline written to {place.plot}", quiet=options.common.quiet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +119,8 @@ class _Place:
     plot: Path | None = None
 
 
-def _places(wanted: list[Config], options: argparse.Namespace) -> list[_Place]:
-    plot: Path | None = options.plot
+def _places(wanted: list[Config], options: ProfileOptions) -> list[_Place]:
+    plot = options.plot
     if plot and plot.suffix != ".svg":
         raise ConfigError(f"{plot} does not end in .svg; --plot draws that format only")
     if plot and len(wanted) > 1:

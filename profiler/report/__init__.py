@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from profiler.report.columns import VIEWS
+    from profiler.report.columns import VIEWS, View
     from profiler.report.rich_table import new_table
     from profiler.report.roofline_plot import roofline_svg
-    from profiler.report.table import memory_parts, rows, show, to_csv, to_markdown
+    from profiler.report.table import Order, memory_parts, rows, show, to_csv, to_markdown
     from profiler.report.text import MEBIBYTE, counted, mib, ms
 else:
     __getattr__ = on_demand(__name__)

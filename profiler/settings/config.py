@@ -19,6 +19,8 @@ from profiler.settings.update_rule import RuleName, UpdateRule
 Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
 RESERVED = ("schemes", "study", "study-figures", "hand-tuned")
 """Files in ``configs/`` that are no model's."""
+RETIRED = {"schemes": "write 'partitions: [all]', or name optimized and the schemes that are to run"}
+"""Keys that went, each with what to do instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +31,7 @@ class Config:
     hold whole numbers below it, as token ids, instead of normal floats. ``data`` names a factory of real samples.
     ``update_rule``, ``lr``, ``momentum``, ``nesterov`` and ``weight_decay`` set the update rule, with the meanings of
     torch.optim (``momentum`` is SGD's alone); ``batches`` counts the minibatches of a run, ``repeats`` the runs of a
-    partition; ``schemes`` are those that ``compare`` runs beside ``optimized``.
+    partition, ``stages`` the stages of its pipeline; ``partitions`` are those that ``compare`` runs.
     """
 
     model: str
@@ -46,7 +48,8 @@ class Config:
     data: str = ""
     batches: Annotated[int, Meta(ge=1, le=10_000)] = 12
     repeats: Annotated[int, Meta(ge=1, le=1000)] = 3
-    schemes: tuple[str, ...] = ("front-heavy", "front-load", "middle-load", "end-load", "end-heavy", "equal-load")
+    stages: Annotated[int, Meta(ge=1, le=10_000)] = 4
+    partitions: tuple[str, ...] = ("all",)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -97,6 +100,8 @@ def from_entries(entries: Mapping[str, Entry], path: Path) -> Config:
     known = [field.name for field in dataclasses.fields(Config)]
     values = {}
     for key, entry in entries.items():
+        if key in RETIRED:
+            raise ConfigError(f"{entry.key_place}: there is no key '{key}' any more; {RETIRED[key]}")
         if key not in known:
             raise ConfigError(
                 f"{entry.key_place}: unknown key '{key}'{suggest(key, known)}; known keys: {', '.join(known)}"

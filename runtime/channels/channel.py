@@ -4,7 +4,7 @@ What is received stays as it is until that minibatch's backward is over; no mess
 the order of the schedule proves it (``optimizer.schedule.requirements``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,30 +35,26 @@ class Cut:
         return tuple(spec for spec in self.values if spec.gradient)
 
 
-class Channel(Protocol):
-    """One stage's end of the channel to a neighbour, of whose four verbs it uses the two on its side of the cut.
+class Direction(Protocol):
+    """What goes one way over a cut: the stage at one end sends, the one at the other end receives."""
 
-    Sending copies once and does not wait for the neighbour, unless that is hundreds of minibatches behind; receiving
-    waits until the neighbour has sent.
-    """
+    def send(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
+        """Copy a minibatch's tensors and hand them over, without waiting for the neighbour.
 
-    def send_activations(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
-        """Send a minibatch's activations to the next stage."""
+        A neighbour that is hundreds of minibatches behind is waited for.
+        """
 
-    def send_gradients(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
-        """Send a minibatch's gradients to the previous stage."""
+    def receive(self, minibatch: int) -> list[Tensor]:
+        """Wait until the neighbour has sent a minibatch's tensors, and return them."""
 
-    def receive_activations(self, minibatch: int) -> list[Tensor]:
-        """Wait for a minibatch's activations."""
+    def blank(self) -> list[Tensor]:
+        """Return zeros where the tensors are going to lie, for a warm-up."""
 
-    def receive_gradients(self, minibatch: int) -> list[Tensor]:
-        """Wait for a minibatch's gradients."""
 
-    def blank_activations(self) -> list[Tensor]:
-        """Return zeros where activations lie, for a warm-up."""
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One stage's end of the channel to a neighbour; ``close`` lets go of what it holds."""
 
-    def blank_gradients(self) -> list[Tensor]:
-        """Return zeros where gradients lie, for a warm-up."""
-
-    def close(self) -> None:
-        """Let go of what the channel holds."""
+    activations: Direction
+    gradients: Direction
+    close: Callable[[], None]

@@ -17,7 +17,7 @@ from torch.distributed import PrefixStore, TCPStore
 
 from optimizer.schedule import RankLayout
 from profiler.errors import one_line
-from runtime.channels.channel import Cut
+from runtime.channels.channel import Channel, Cut
 from runtime.channels.rendezvous import Rendezvous
 from runtime.channels.ring import Ring, ring_bytes
 from runtime.errors import InputError, NeighbourGone
@@ -78,69 +78,44 @@ def replicas_of(layout: RankLayout, rank: int) -> "dist.ProcessGroup | None":
     return found
 
 
-class GlooChannel:
-    """One rank's end of a cut."""
+def gloo_channel(cut: Cut, peers: Sequence[int], own: range, *, behind: bool) -> Channel:
+    """Return one rank's end of a cut, with room for what is sent and received.
 
-    def __init__(self, cut: Cut, peers: Sequence[int], own: range, *, behind: bool) -> None:
-        """Make room for what is sent and received.
+    Args:
+        cut: What crosses.
+        peers: The ranks of the neighbouring stage, of which the one for a minibatch follows from its number.
+        own: The minibatches that this rank has.
+        behind: Whether the cut lies behind this rank's stage.
+    """
+    # The receiver posts one ahead: in front of its forward, slots of what is in flight and one more; in front of a
+    # backward, of that minibatch and the next.
+    activation_slots = cut.activation_slots if behind else cut.in_flight + 1
+    gradient_slots = 2 if behind else cut.gradient_slots
+    activations = _Messages(cut.values, activation_slots, peers, 0, own)
+    gradients = _Messages(cut.gradients, gradient_slots, peers, 1, own)
 
-        Args:
-            cut: What crosses.
-            peers: The ranks of the neighbouring stage, of which the one for a minibatch follows from its number.
-            own: The minibatches that this rank has.
-            behind: Whether the cut lies behind this rank's stage.
-        """
-        # The receiver posts one ahead: in front of its forward, slots of what is in flight and one more; in front of a
-        # backward, of that minibatch and the next.
-        activation_slots = cut.activation_slots if behind else cut.in_flight + 1
-        gradient_slots = 2 if behind else cut.gradient_slots
-        self._activations = _Half(cut.values, activation_slots, peers, 0, own)
-        self._gradients = _Half(cut.gradients, gradient_slots, peers, 1, own)
+    def finish() -> None:
+        activations.finish()
+        gradients.finish()
 
-    def send_activations(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
-        """Copy a minibatch's activations into a slot and send it."""
-        self._activations.send(minibatch, tensors)
-
-    def send_gradients(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
-        """Copy a minibatch's gradients into a slot and send it."""
-        self._gradients.send(minibatch, tensors)
-
-    def receive_activations(self, minibatch: int) -> list[Tensor]:
-        """Wait for a minibatch's activations."""
-        return self._activations.receive(minibatch)
-
-    def receive_gradients(self, minibatch: int) -> list[Tensor]:
-        """Wait for a minibatch's gradients."""
-        return self._gradients.receive(minibatch)
-
-    def blank_activations(self) -> list[Tensor]:
-        """Return zeros where activations lie."""
-        return self._activations.ring.blank()
-
-    def blank_gradients(self) -> list[Tensor]:
-        """Return zeros where gradients lie."""
-        return self._gradients.ring.blank()
-
-    def close(self) -> None:
-        """Wait until what was sent has been taken."""
-        self._activations.finish()
-        self._gradients.finish()
+    return Channel(activations, gradients, finish)
 
 
-class _Half:
+class _Messages:
     """One direction: a ring, and the messages under way in its slots; a minibatch's slot follows from its place."""
 
     def __init__(self, specs: Sequence, slots: int, peers: Sequence[int], direction: int, own: range) -> None:  # type: ignore[type-arg]
         size = ring_bytes(specs, slots)
-        self.ring = Ring(torch.zeros(size, dtype=torch.uint8).numpy(), 0, specs, slots)
+        self._ring = Ring(torch.zeros(size, dtype=torch.uint8).numpy(), 0, specs, slots)
         self._peers, self._direction, self._own = peers, direction, own
         self._under_way: dict[int, dist.Work] = {}
+        self.blank = self._ring.blank
 
     def send(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
         place = self._own.index(minibatch)
         with blaming_the_neighbour():
-            self._finish(place - self.ring.slots)
-        self.ring.put(place, tensors)
+            self._finish(place - self._ring.slots)
+        self._ring.put(place, tensors)
         with blaming_the_neighbour():
             self._start(dist.isend, place)
 
@@ -151,9 +126,10 @@ class _Half:
                 if wanted not in self._under_way and wanted < len(self._own):
                     self._start(dist.irecv, wanted)
             self._finish(place)
-        return self.ring.get(place)
+        return self._ring.get(place)
 
     def finish(self) -> None:
+        """Wait until what was sent has been taken."""
         with blaming_the_neighbour():
             for place in list(self._under_way):
                 self._finish(place)
@@ -161,7 +137,7 @@ class _Half:
     def _start(self, verb, place: int) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
         minibatch = self._own[place]
         peer = self._peers[minibatch % len(self._peers)]
-        work = verb(self.ring.message(place), peer, tag=2 * minibatch + self._direction)
+        work = verb(self._ring.message(place), peer, tag=2 * minibatch + self._direction)
         assert work is not None
         self._under_way[place] = work
 

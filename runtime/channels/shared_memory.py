@@ -40,3 +40,9 @@ class SharedMemory:
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
+
+    def unmap(self) -> None:
+        """Let go of descriptor and mapping, which would count as this process's memory; no tensor may live in it."""
+        self.close()
+        if isinstance(self.memory, mmap.mmap):
+            self.memory.close()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from runtime.channels.channel import Cut
+from runtime.channels.channel import Channel, Cut
 from runtime.channels.ring import Ring, ring_bytes
 from runtime.channels.shared_memory import SharedMemory
 from runtime.errors import NeighbourGone
@@ -29,55 +29,29 @@ def notification_sockets() -> tuple[socket.socket, socket.socket]:
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
-class SharedMemoryChannel:
-    """One stage's end."""
+def shared_memory_channel(memory: SharedMemory, cut: Cut, notifications: socket.socket) -> Channel:
+    """Return one stage's end: two rings over ``memory``, which goes with the last tensor that lives in it."""
+    activations = Ring(memory.memory, 0, cut.values, cut.activation_slots)
+    offset = ring_bytes(cut.values, cut.activation_slots)
+    gradients = Ring(memory.memory, offset, cut.gradients, cut.gradient_slots)
+    return Channel(_Notified(activations, notifications), _Notified(gradients, notifications), notifications.close)
 
-    def __init__(self, memory: SharedMemory, cut: Cut, notifications: socket.socket) -> None:
-        """Lay the two rings over ``memory``."""
-        self._activations = Ring(memory.memory, 0, cut.values, cut.activation_slots)
-        behind = ring_bytes(cut.values, cut.activation_slots)
-        self._gradients = Ring(memory.memory, behind, cut.gradients, cut.gradient_slots)
-        self._notifications = notifications
 
-    def send_activations(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
-        """Copy a minibatch's activations into their slot and say so."""
-        self._activations.put(minibatch, tensors)
-        self._ring(minibatch)
+class _Notified:
+    """One direction: a ring in memory that both ends map, and a socket that says which minibatch is there."""
 
-    def send_gradients(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
-        """Copy a minibatch's gradients into their slot and say so."""
-        self._gradients.put(minibatch, tensors)
-        self._ring(minibatch)
+    def __init__(self, ring: Ring, notifications: socket.socket) -> None:
+        self._ring, self._notifications = ring, notifications
+        self.blank = ring.blank
 
-    def receive_activations(self, minibatch: int) -> list[Tensor]:
-        """Wait for a minibatch's activations."""
-        self._wait(minibatch)
-        return self._activations.get(minibatch)
-
-    def receive_gradients(self, minibatch: int) -> list[Tensor]:
-        """Wait for a minibatch's gradients."""
-        self._wait(minibatch)
-        return self._gradients.get(minibatch)
-
-    def blank_activations(self) -> list[Tensor]:
-        """Return zeros where activations lie."""
-        return self._activations.blank()
-
-    def blank_gradients(self) -> list[Tensor]:
-        """Return zeros where gradients lie."""
-        return self._gradients.blank()
-
-    def close(self) -> None:
-        """Close the socket; the memory goes with the last tensor that lives in it."""
-        self._notifications.close()
-
-    def _ring(self, minibatch: int) -> None:
+    def send(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
+        self._ring.put(minibatch, tensors)
         try:
             self._notifications.send(_NUMBER.pack(minibatch))
         except OSError as error:
             raise NeighbourGone(_GONE) from error
 
-    def _wait(self, minibatch: int) -> None:
+    def receive(self, minibatch: int) -> list[Tensor]:
         try:
             message = self._notifications.recv(_NUMBER.size)
         except OSError as error:
@@ -86,3 +60,4 @@ class SharedMemoryChannel:
             raise NeighbourGone(_GONE)
         (number,) = _NUMBER.unpack(message)
         assert number == minibatch, f"expected minibatch {minibatch}, the neighbour sent {number}"
+        return self._ring.get(minibatch)

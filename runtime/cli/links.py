@@ -1,55 +1,71 @@
 """``python -m runtime links``: measure what the network of ranks costs, for the optimizer to plan for it."""
 
-import argparse
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optimizer.plan import NetworkProfile
-from profiler.cli import configs, note, stdout
+from profiler.cli import CommonOptions, Parser, add_common, add_models, configs, emit_json, note, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
 from profiler.report import mib, ms, new_table
-from runtime.cli.options import cores_of
+from runtime.cli.options import add_rank_timeout, cores_of
 from runtime.cluster import RANK_TIMEOUT_S, joined, placement
 from runtime.links import measure_links
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-
 _BEYOND_MEASURE = 1e6
 
 
-def links(options: argparse.Namespace) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinksOptions:
+    """What ``links`` is told: which model's messages to send, where to write, how long a rank may be silent."""
+
+    common: CommonOptions
+    output: Path
+    rank_timeout_s: float | None
+
+
+def add_arguments(command: Parser) -> None:
+    """Add the command's own options."""
+    add_models(command, "torchvision model, or package.module:factory")
+    add_rank_timeout(command)
+    command.add_argument(
+        "-o", "--output", type=Path, default=Path("links.json"), metavar="FILE", help="where to (default: links.json)"
+    )
+    add_common(command)
+
+
+def links(options: LinksOptions) -> int:
     """Measure ranks and links, show them, and write the file."""
     if placement() is None:
         raise ConfigError(
             "links are measured between ranks, and no launcher has started this process as one; start it with torchrun "
             "on every host, as in the README"
         )
-    with joined(options) as session:
-        assert session is not None
+    with joined(options.rank_timeout_s, None) as session:
         if session.leads:
             refuse_unwritable(options.output)
-        wanted = configs(options)
+        wanted = configs(options.common)
         if len(wanted) > 1:
             raise ConfigError("links takes one model, and messages have the sizes that its cuts produce")
-        if session.size < 2:
+        if len(session.members) < 2:
             raise ConfigError("there are no links within one rank; start two or more")
-        (core,) = cores_of(options, session.size)
-        measured = measure_links(session, wanted[0], core, options.rank_timeout or RANK_TIMEOUT_S)
+        (core,) = cores_of(options.common, len(session.members))
+        measured = measure_links(session, wanted[0], core, options.rank_timeout_s or RANK_TIMEOUT_S)
         if session.leads:
             _show(measured, options)
     return 0
 
 
-def _show(network: NetworkProfile, options: argparse.Namespace) -> None:
-    from profiler.cli import emit_json
-
+def _show(network: NetworkProfile, options: LinksOptions) -> None:
     write_whole(options.output, to_json(network))
-    note(f"kept in {options.output}", quiet=options.quiet)
-    if options.json:
+    note(f"kept in {options.output}", quiet=options.common.quiet)
+    if options.common.json:
         emit_json([network])
-    elif not options.quiet:
+    elif not options.common.quiet:
         _table(network, stdout())
 
 

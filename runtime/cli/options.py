@@ -2,14 +2,15 @@
 
 import argparse
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optimizer.plan import Plan
 from optimizer.planning import OPTIMIZED, Schemes, load_schemes, partition_names, plans_for
-from optimizer.schedule import FLUSH_EVERY, SCHEDULES, flush_width
-from profiler.cli import STAGES, Parser, add_common, add_models, configs, duration, fresh_profile, note, positive
+from optimizer.schedule import FLUSH_EVERY, SCHEDULES, ScheduleName, flush_width
+from profiler.cli import CommonOptions, Parser, add_common, add_models, configs, duration, fresh_profile, note, positive
 from profiler.errors import ConfigError
 from profiler.files import read_json
 from profiler.report import counted
@@ -18,19 +19,47 @@ from profiler.settings import config as configuration
 from runtime.cluster import placement
 from runtime.pipeline import agree_on_weights
 from runtime.results import CHANNELS, ChannelName
+from runtime.worker import OnNan, Settings
 
 if TYPE_CHECKING:
     from optimizer.planning import Planner
     from runtime.cluster import Session
-    from runtime.pipeline import Launcher, Settings
+    from runtime.pipeline import Launcher
     from runtime.supervisor import Watch, WorkerPool
-
 
 QUICK_BUDGET_S = 3.0
 """How long a quick profile measures."""
 
 
-def add_running(command: Parser, *, on_nan: str) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningOptions:
+    """What every command is told that runs a pipeline.
+
+    Attributes:
+        stall_timeout_s: How long one action may take before its stage counts as hung; None: by its prediction.
+        data: Where the user's own minibatches come from; ``on_nan``, what to do about a loss that is no number.
+    """
+
+    common: CommonOptions
+    schedule: ScheduleName
+    flush_every: int | None
+    channel: ChannelName | None
+    data: str | None
+    on_nan: OnNan
+    stall_timeout_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankOptions:
+    """What a command is told that torchrun may start as several ranks: the plan, and how long a rank may be silent."""
+
+    running: RunningOptions
+    plan: Path | None
+    partition: str | None
+    rank_timeout_s: float | None
+
+
+def add_running(command: Parser, *, on_nan: OnNan) -> None:
     """Add the options of every command that runs a pipeline; ``on_nan`` is what it does about a loss that is none."""
     add_models(command, "torchvision model, or package.module:factory")
     command.add_argument("--batches", type=positive, metavar="N", help="minibatches of a run")
@@ -47,22 +76,26 @@ def add_running(command: Parser, *, on_nan: str) -> None:
         "--on-nan", choices=("stop", "warn"), default=on_nan, help=f"a loss that is no number (default: {on_nan})"
     )
     command.add_argument(
-        "--stall-timeout", type=duration, metavar="60s", help="how long one action may take before its stage has hung"
-    )
+        "--stall-timeout", dest="stall_timeout_s", type=duration, metavar="60s",
+        help="how long one action may take before its stage has hung",
+    )  # fmt: skip
     add_common(command)
 
 
-def add_ranks(command: Parser) -> None:
+def add_ranks(command: Parser, partitions: str, *, on_nan: OnNan) -> None:
     """Add the options of commands that torchrun may start as several ranks."""
     command.add_argument("--plan", type=Path, metavar="FILE", help="plan that python -m optimizer -o wrote")
+    command.add_argument("--partition", metavar="P", help=partitions)
     add_rank_timeout(command)
+    add_running(command, on_nan=on_nan)
 
 
 def add_rank_timeout(command: Parser) -> None:
     """Add ``--rank-timeout``."""
     command.add_argument(
-        "--rank-timeout", type=duration, metavar="60s", help="how long a rank of torchrun may be late or silent"
-    )
+        "--rank-timeout", dest="rank_timeout_s", type=duration, metavar="60s",
+        help="how long a rank of torchrun may be late or silent",
+    )  # fmt: skip
 
 
 def channel(text: str) -> ChannelName:
@@ -74,14 +107,13 @@ def channel(text: str) -> ChannelName:
     raise argparse.ArgumentTypeError(f"'{text}' is no channel{untested}: use {' or '.join(CHANNELS)}")
 
 
-def settings_of(options: argparse.Namespace, config: Config, *, record_digests: bool = False) -> "Settings":
+def settings_of(options: RunningOptions, config: Config, *, record_digests: bool = False) -> Settings:
     """Return how plans of ``config`` are to be run.
 
     Raises:
         ConfigError: ``--flush-every`` stands beside a schedule that does not take it.
     """
     from profiler.capture import SEED
-    from runtime.pipeline import Settings
 
     if options.flush_every and flush_width(options.schedule, 2) != 2:
         raise ConfigError(f"--flush-every says nothing to --schedule {options.schedule}; use 1f1b-flush or gpipe")
@@ -98,24 +130,24 @@ def settings_of(options: argparse.Namespace, config: Config, *, record_digests: 
     )
 
 
-def pool_of(options: argparse.Namespace, cores: tuple[int, ...], session: "Session | None" = None) -> "WorkerPool":
+def pool_of(options: RunningOptions, cores: tuple[int, ...], session: "Session | None" = None) -> "WorkerPool":
     """Start a process for each core: for every stage, or for that of this rank."""
     from runtime.supervisor import WorkerPool
 
-    if session:
-        return WorkerPool(cores, stall_timeout_s=options.stall_timeout, ranks=(session.rank,), look=session.look)
-    return WorkerPool(cores, stall_timeout_s=options.stall_timeout)
+    if session and session.distributed:
+        return WorkerPool(cores, stall_timeout_s=options.stall_timeout_s, ranks=(session.rank,), look=session.look)
+    return WorkerPool(cores, stall_timeout_s=options.stall_timeout_s)
 
 
 @contextmanager
 def launcher_of(
-    options: argparse.Namespace,
     config: Config,
     pool: "WorkerPool",
-    settings: "Settings",
+    settings: Settings,
     watch: "Watch | None" = None,
     *,
     session: "Session | None" = None,
+    quiet: bool,
 ) -> Iterator["Launcher"]:
     """Build the model that ``config`` names and get ready to run plans of it; say so if a run diverged.
 
@@ -125,16 +157,15 @@ def launcher_of(
     from profiler.capture import captured_model
     from runtime.pipeline import Launcher
 
-    with closing(Launcher(captured_model(config), pool, settings, watch, session)) as launcher:
-        if session:
-            agree_on_weights(session, launcher)
+    with Launcher(captured_model(config), pool, settings, watch, session) as launcher:
+        agree_on_weights(launcher.session, launcher)
         yield launcher
     if launcher.diverged:
         sentence = "the loss is no longer a finite number: training diverged; lower lr in a configuration file"
-        note(f"{config.model}: {sentence}", quiet=options.quiet)
+        note(f"{config.model}: {sentence}", quiet=quiet)
 
 
-def cores_of(options: argparse.Namespace, stages: int) -> tuple[int, ...]:
+def cores_of(options: CommonOptions, stages: int) -> tuple[int, ...]:
     """Return a core for each stage, and say on stderr where they are too few; under torchrun, that of this rank."""
     from profiler.machine import affinity_variables, usable_cores
     from runtime.pipeline import comparable, cores_for, sharing
@@ -150,8 +181,8 @@ def cores_of(options: argparse.Namespace, stages: int) -> tuple[int, ...]:
     return cores
 
 
-def planner_of(options: argparse.Namespace, config: Config) -> "Planner":
-    """Return what plans ``config``, from the kept profile or one that is measured now; a quick one with ``--quick``.
+def planner_of(options: RunningOptions, config: Config, *, quick: bool = False) -> "Planner":
+    """Return what plans ``config``, from the kept profile or one that is measured now, in short if ``quick``.
 
     Raises:
         ModelError: There is no such model, or no such data.
@@ -161,84 +192,95 @@ def planner_of(options: argparse.Namespace, config: Config) -> "Planner":
     from profiler.machine import usable_cores
     from profiler.measure import FOLDER
 
-    quick = getattr(options, "quick", False)
     if data := options.data or config.data:
         find(data)  # before anything is measured
     profile = fresh_profile(
         config,
-        usable_cores(options.cores)[0],
-        quiet=options.quiet,
+        usable_cores(options.common.cores)[0],
+        quiet=options.common.quiet,
         budget_s=QUICK_BUDGET_S if quick else None,
         folder=FOLDER / "quick" if quick else FOLDER,
     )
-    return Planner(profile, options.stages or STAGES, config.batches)
+    return Planner(profile, config.stages, config.batches)
 
 
-def plans_of(
-    options: argparse.Namespace,
-    config: Config,
-    names: list[str],
-    schemes: Schemes,
-    *,
-    planner: "Planner | None" = None,
-    report: Callable[[str], None] | None = None,
-) -> dict[str, Plan]:
-    """Return the plans of some partitions; what the model does not allow is told to ``report``, or on stderr.
+def plans_of(planner: "Planner", names: list[str], schemes: Schemes, report: Callable[[str], None]) -> dict[str, Plan]:
+    """Return the plans of some partitions; what the model does not allow is told to ``report``.
 
     Raises:
         ConfigError: The model allows none of them.
     """
-    found = plans_for(
-        names,
-        planner or planner_of(options, config),
-        schemes,
-        report or (lambda sentence: note(sentence, quiet=options.quiet)),
-    )
-    if not found:
-        raise ConfigError(f"{config.model} allows none of {', '.join(names)}; use fewer --stages")
-    return found
+    plans = plans_for(names, planner, schemes, report)
+    if not plans:
+        raise ConfigError(f"{planner.profile.model} allows none of {', '.join(names)}; use fewer --stages")
+    return plans
 
 
-def one_plan(options: argparse.Namespace) -> tuple[Config, Plan]:
+def named_plans(options: RunningOptions, config: Config, partitions: list[str]) -> dict[str, Plan]:
+    """Return the plans of the partitions that are named, such as ``all``; what the model does not allow is said.
+
+    Raises:
+        ConfigError: The model allows none of them.
+    """
+    schemes = load_schemes()
+    names = partition_names(partitions, schemes)
+    quiet = options.common.quiet
+    return plans_of(planner_of(options, config), names, schemes, lambda sentence: note(sentence, quiet=quiet))
+
+
+def one_plan(options: RankOptions) -> tuple[Config, Plan]:
     """Return the plan to run and the configuration that goes with it.
 
     Raises:
         ConfigError: Not exactly one plan is named.
     """
+    common = options.running.common
     if options.plan:
-        return _read(options)
-    if not options.model and not options.config:
+        return _read(options, options.plan)
+    if not common.model and not common.config:
         raise ConfigError("nothing to run is named; add --plan plan.json, or --model resnet50, say")
-    wanted = configs(options)
+    wanted = configs(common)
     if len(wanted) > 1:
         raise ConfigError("run takes one model; compare takes several")
-    schemes = load_schemes()
-    names = partition_names([options.partition or OPTIMIZED], schemes)
-    if len(names) > 1:
+    if len(partition_names([options.partition or OPTIMIZED], load_schemes())) > 1:
         raise ConfigError("run takes one partition; compare takes several")
-    return wanted[0], plans_of(options, wanted[0], names, schemes)[names[0]]
+    (plan,) = named_plans(options.running, wanted[0], [options.partition or OPTIMIZED]).values()
+    return wanted[0], plan
 
 
-def _read(options: argparse.Namespace) -> tuple[Config, Plan]:
-    path: Path = options.plan
-    sizes = any((options.batch_size, options.image_size, options.sample_shape, options.vocabulary))
-    if options.model or options.partition or sizes:
+def refuse_without_plan(options: RankOptions) -> None:
+    """Refuse to let ranks of torchrun plan for themselves, or share memory.
+
+    Raises:
+        ConfigError: They would.
+    """
+    if options.running.channel == "shm":
+        raise ConfigError("ranks of torchrun cannot meet in shared memory; leave out --channel shm")
+    if not options.plan:
+        raise ConfigError(
+            "every rank of torchrun needs the same plan; make one with python -m optimizer -o plan.json, and name it "
+            "with --plan"
+        )
+
+
+def _read(options: RankOptions, path: Path) -> tuple[Config, Plan]:
+    common = options.running.common
+    sizes = any((common.batch_size, common.image_size, common.sample_shape, common.vocabulary))
+    if common.model or options.partition or sizes:
         raise ConfigError("--plan names model, batch and split; leave out --model, --partition and the sizes")
     plan = read_json(path, Plan)
-    if options.stages not in (None, len(plan.stages)):
-        raise ConfigError(f"{path} has {counted(len(plan.stages), 'stage')}; leave out --stages {options.stages}")
+    if common.stages not in (None, len(plan.stages)):
+        raise ConfigError(f"{path} has {counted(len(plan.stages), 'stage')}; leave out --stages {common.stages}")
     changes = {
         "batch_size": plan.batch_size,
         "sample_shape": plan.input_shape[1:],
         "vocabulary": plan.vocabulary or None,
-        "batches": options.batches,
+        "batches": common.batches,
     }
-    given = configuration.load(options.config) if options.config else configuration.for_model(plan.model)
-    config = configuration.override(given, changes)
+    named = configuration.load(common.config) if common.config else configuration.for_model(plan.model)
+    config = configuration.override(named, changes)
     if config.model != plan.model:
-        raise ConfigError(
-            f"{path} is for {plan.model} and {options.config} for {config.model}; name a plan of the same"
-        )
+        raise ConfigError(f"{path} is for {plan.model} and {common.config} for {config.model}; name a plan of the same")
     if config.rule.momenta != plan.momenta:
         raise ConfigError(
             f"{path} was planned for an update rule that keeps {counted(plan.momenta, 'tensor')} for each weight, "

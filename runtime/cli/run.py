@@ -1,77 +1,101 @@
 """``python -m runtime run``: run one plan."""
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from profiler.cli import emit_json, note, stdout
+from optimizer.planning import OPTIMIZED
+from profiler.cli import Parser, emit_json, note, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
 from profiler.report import counted
-from runtime.cli.options import cores_of, launcher_of, one_plan, pool_of, settings_of
-from runtime.cluster import joined, refuse_without_plan
+from runtime.cli.options import (
+    RankOptions,
+    add_ranks,
+    cores_of,
+    launcher_of,
+    one_plan,
+    pool_of,
+    refuse_without_plan,
+    settings_of,
+)
+from runtime.cluster import joined
 from runtime.pipeline import agree_on_plan
 from runtime.results import RunResult
 
-if TYPE_CHECKING:
-    from runtime.cluster import Session
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What ``run`` is told: what to run, and where to write the result and the timeline."""
+
+    ranks: RankOptions
+    output: Path | None
+    trace: tuple[Path, ...]
 
 
-def run(options: argparse.Namespace) -> int:
+def add_arguments(command: Parser) -> None:
+    """Add the command's own options."""
+    command.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the run's result here")
+    command.add_argument(
+        "--trace", type=Path, action="append", default=[], metavar="FILE",
+        help="write the timeline: .json for Perfetto, .svg for a picture; may be given twice",
+    )  # fmt: skip
+    add_ranks(command, f"partition of --model (default: {OPTIMIZED})", on_nan="stop")
+
+
+def run(options: RunOptions) -> int:
     """Run one plan, here or as one of several ranks, show what happened, and write what is asked for."""
-    with joined(options) as session:
-        return _run(options, session)
-
-
-def _run(options: argparse.Namespace, session: "Session | None") -> int:
-    if session:
-        refuse_without_plan(options)
-    _refuse_files(options)
-    config, plan = one_plan(options)
-    settings = settings_of(options, config)
-    if session:
+    ranks, running = options.ranks, options.ranks.running
+    with joined(ranks.rank_timeout_s, running.stall_timeout_s) as session:
+        quiet = running.common.quiet or not session.leads
+        if session.distributed:
+            refuse_without_plan(ranks)
+        if session.leads:
+            _refuse_files(options)
+        config, plan = one_plan(ranks)
+        settings = settings_of(running, config)
         agree_on_plan(session, plan, config, settings)
-    cores = cores_of(options, plan.layout.size)
-    where = f"cores {','.join(map(str, cores))}" if session is None else ", ".join(map(str, session.members))
-    work = f"{counted(len(plan.stages), 'stage')} on {where}"
-    note(
-        f"{plan.model}: {counted(config.batches, 'minibatch')} through {work}, {settings.schedule}", quiet=options.quiet
-    )
-    from runtime.timeline import live_view, show_run
+        cores = cores_of(running.common, plan.layout.size)
+        members = ", ".join(map(str, session.members))
+        where = members if session.distributed else f"cores {','.join(map(str, cores))}"
+        work = f"{counted(config.batches, 'minibatch')} through {counted(len(plan.stages), 'stage')} on {where}"
+        note(f"{plan.model}: {work}, {settings.schedule}", quiet=quiet)
+        from runtime.timeline import live_view, show_run
 
-    with (
-        pool_of(options, cores, session) as pool,
-        live_view(cores, quiet=options.quiet or session is not None) as watch,
-        launcher_of(options, config, pool, settings, watch, session=session) as launcher,
-    ):
-        result = launcher.run(plan, config.batches)
-    _keep(result, options)
-    if options.json:
-        emit_json([result])
-    elif not options.quiet:
-        show_run(result, stdout())
+        with (
+            pool_of(running, cores, session) as pool,
+            live_view(cores, quiet=quiet or session.distributed) as watch,
+            launcher_of(config, pool, settings, watch, session=session, quiet=quiet) as launcher,
+        ):
+            result = launcher.run(plan, config.batches)
+        if session.leads:
+            _keep(result, options)
+            if running.common.json:
+                emit_json([result])
+            elif not quiet:
+                show_run(result, stdout())
     return 0
 
 
-def _refuse_files(options: argparse.Namespace) -> None:
+def _refuse_files(options: RunOptions) -> None:
     """Refuse what cannot be written, or would replace the plan."""
+    plan = options.ranks.plan
     for path in (options.output, *options.trace):
         if path:
             refuse_unwritable(path)
     for path in options.trace:
         if path.suffix not in (".json", ".svg"):
             raise ConfigError(f"the trace {path} ends in neither .json (for Perfetto) nor .svg (a picture)")
-        if options.plan and path.resolve() == options.plan.resolve():
+        if plan and path.resolve() == plan.resolve():
             raise ConfigError(f"the trace {path} would replace the plan; give it another name")
-    if options.plan and options.output and options.output.resolve() == options.plan.resolve():
+    if plan and options.output and options.output.resolve() == plan.resolve():
         raise ConfigError(f"the result {options.output} would replace the plan; give it another name")
 
 
-def _keep(result: RunResult, options: argparse.Namespace) -> None:
+def _keep(result: RunResult, options: RunOptions) -> None:
     from runtime.timeline import picture_of, trace_of
 
     files: list[tuple[Path, bytes]] = [(options.output, to_json(result))] if options.output else []
     files += [(path, picture_of(result) if path.suffix == ".svg" else trace_of(result)) for path in options.trace]
     for path, content in files:
         write_whole(path, content)
-        note(f"kept in {path}", quiet=options.quiet)
+        note(f"kept in {path}", quiet=options.ranks.running.common.quiet)

@@ -3,8 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import msgspec
-
 from runtime.cluster.protocol import Member
 from runtime.cluster.session import Session
 from runtime.errors import InputError
@@ -24,8 +22,7 @@ def agree(session: Session, topic: str, facts: Mapping[str, str]) -> None:
         InputError: A rank differs; the same sentence on every rank.
         RunError: A rank has failed meanwhile.
     """
-    found = session.all_gather(topic, msgspec.json.encode(dict(facts)))
-    refuse_difference(session.members, [msgspec.json.decode(one, type=dict[str, str]) for one in found])
+    refuse_difference(session.members, session.exchange(topic, dict(facts), dict[str, str]))
 
 
 def refuse_difference(members: Sequence[Member], facts: Sequence[Mapping[str, str]]) -> None:

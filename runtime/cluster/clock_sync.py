@@ -8,15 +8,10 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
-
-import msgspec
 
 from profiler.machine import physical_core
+from runtime.cluster.session import Session
 from runtime.worker import Report, StageReport
-
-if TYPE_CHECKING:
-    from runtime.cluster.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +23,9 @@ class Reading:
     error_s: float
 
 
-def reading(session: "Session | None") -> Reading:
-    """Compare this host's clock with that of the first stage's; where all stages are here, it is the same."""
-    offset_s, error_s = session.clock() if session else (0.0, 0.0)
+def reading(session: Session) -> Reading:
+    """Compare this host's clock with that of the first stage's."""
+    offset_s, error_s = session.clock()
     return Reading(time.perf_counter(), offset_s, error_s)
 
 
@@ -50,13 +45,13 @@ def shifted(report: Report, before: Reading, after: Reading) -> Report:
 
 
 def placed(
-    session: "Session | None", cores: Sequence[int], reports: Sequence[Report], before: Reading, after: Reading
+    session: Session, cores: Sequence[int], reports: Sequence[Report], before: Reading, after: Reading
 ) -> list[StageReport]:
     """Say where the reports of the stages that are here come from, and put their times on the common clock."""
-    boot = session.here.boot if session else ""
+    boot = session.members[session.rank].boot
     return [
         StageReport(
-            report=shifted(report, before, after) if session else report,
+            report=shifted(report, before, after),
             host=socket.gethostname(),
             core=core,
             physical_core=(boot, *physical_core(core)),
@@ -66,7 +61,6 @@ def placed(
     ]
 
 
-def all_reports(session: "Session", topic: str, here: Sequence[StageReport]) -> list[StageReport]:
+def all_reports(session: Session, topic: str, here: Sequence[StageReport]) -> list[StageReport]:
     """Return the reports of all stages in their order, on every rank."""
-    found = session.all_gather(topic, msgspec.msgpack.encode(here))
-    return [report for one in found for report in msgspec.msgpack.decode(one, type=list[StageReport])]
+    return [report for reports in session.exchange(topic, list(here), list[StageReport]) for report in reports]

@@ -4,7 +4,6 @@ Each rank is given the same command. All of them read the plan and build the mod
 process beside this one, and rank 0 alone prints and writes.
 """
 
-import argparse
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,43 +21,30 @@ RANK_TIMEOUT_S = 60.0
 
 
 @contextmanager
-def joined(options: argparse.Namespace) -> Iterator["Session | None"]:
-    """Yield the ranks that run together, and end together with them; None where this process runs on its own.
+def joined(rank_timeout_s: float | None, stall_timeout_s: float | None) -> Iterator["Session"]:
+    """Yield the session of this process with those that run the same command, and end together with them.
 
-    On all ranks but the first, ``options`` lose what prints or writes.
+    Args:
+        rank_timeout_s: How long a rank may be late or silent; None for ``RANK_TIMEOUT_S``.
+        stall_timeout_s: How long all may wait for each other; None for the same.
 
     Raises:
         InputError: Not all ranks have come in time, or one was given something that cannot be used.
         RunError: A rank has failed.
     """
+    from runtime.cluster.session import LocalSession
+
     place = placement()
     if place is None:
-        yield None
+        yield LocalSession()
         return
     from runtime.cluster.rendezvous import meet
 
-    timeout_s = options.rank_timeout or RANK_TIMEOUT_S
+    timeout_s = rank_timeout_s or RANK_TIMEOUT_S
     with _told_to_end():
-        session = meet(place, timeout_s, options.stall_timeout or timeout_s)
-        if not session.leads:
-            vars(options).update(quiet=True, json=False, output=None, trace=[])
+        session = meet(place, timeout_s, stall_timeout_s or timeout_s)
         with session.ending_together():
             yield session
-
-
-def refuse_without_plan(options: argparse.Namespace) -> None:
-    """Refuse to let ranks of torchrun plan for themselves, or share memory.
-
-    Raises:
-        ConfigError: They would.
-    """
-    if options.channel == "shm":
-        raise ConfigError("ranks of torchrun cannot meet in shared memory; leave out --channel shm")
-    if not options.plan:
-        raise ConfigError(
-            "every rank of torchrun needs the same plan; make one with python -m optimizer -o plan.json, and name it "
-            "with --plan"
-        )
 
 
 def refuse_ranks(command: str) -> None:

@@ -21,7 +21,7 @@ import psutil
 from profiler.errors import one_line
 from runtime.channels import Rendezvous
 from runtime.cluster.protocol import Connection, Hello, Member, RootCause, Roster
-from runtime.cluster.session import FINISH_S, LEAD, Session
+from runtime.cluster.rank_session import FINISH_S, LEAD, RankSession
 from runtime.cluster.torchrun import Placement
 from runtime.errors import InputError
 
@@ -38,7 +38,7 @@ _STUCK = 4
 """A connection counts as broken when a message is stuck for the time that a rank may be silent, divided by this."""
 
 
-def meet(place: Placement, timeout_s: float, stall_s: float) -> Session:
+def meet(place: Placement, timeout_s: float, stall_s: float) -> RankSession:
     """Meet the other ranks.
 
     Args:
@@ -63,7 +63,7 @@ def meet(place: Placement, timeout_s: float, stall_s: float) -> Session:
         prefix=f"{_KEY}/{place.attempt}/stages",
         interface=_interface(members[place.rank].address),
     )
-    session = Session(place.rank, members, connections, rendezvous, timeout_s=timeout_s, stall_s=stall_s)
+    session = RankSession(place.rank, members, connections, rendezvous, timeout_s=timeout_s, stall_s=stall_s)
     session.keep(store)
     return session
 

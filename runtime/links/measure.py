@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from optimizer.plan import AllReduce, Link, NetworkProfile, RankFacts
 from profiler.files import to_json
 from profiler.settings import Config
@@ -64,15 +62,14 @@ def _ranks(session: "Session", config: Config, captured: "Captured", core: int) 
     from profiler.machine import this_machine
     from profiler.measure import measure_step
 
-    found = []
+    every_rank = []
     for rank, member in enumerate(session.members):
-        said = b""
+        facts: RankFacts | None = None
         if rank == session.rank:
             step = measure_step(config, captured, core, STEP_BUDGET_S)
-            own = RankFacts(host=member.host, address=member.address, core=core, machine=this_machine(), step=step)
-            said = msgspec.msgpack.encode(own)
-        found.append(msgspec.msgpack.decode(session.all_gather(f"step of {rank}", said)[rank], type=RankFacts))
-    return tuple(found)
+            facts = RankFacts(host=member.host, address=member.address, core=core, machine=this_machine(), step=step)
+        every_rank.append(session.exchange(f"step of {rank}", facts, RankFacts | None)[rank])
+    return tuple(facts for facts in every_rank if facts)
 
 
 @contextmanager
@@ -82,7 +79,8 @@ def _joined(session: "Session") -> Iterator[None]:
 
     from runtime.channels import join
 
-    join(session.rendezvous, session.rank, session.size)
+    assert session.rendezvous is not None
+    join(session.rendezvous, session.rank, len(session.members))
     yield
     dist.destroy_process_group()
 
@@ -97,15 +95,14 @@ def _all_reduces(session: "Session", captured: "Captured", timeout_s: float) -> 
 
     sizes = gradient_sizes(captured)
     found = []
-    for ranks in range(2, session.size + 1):
-        for first in range(session.size - ranks + 1):
+    for ranks in range(2, len(session.members) + 1):
+        for first in range(len(session.members) - ranks + 1):
             group = dist.new_group(list(range(first, first + ranks)), timeout=timedelta(seconds=timeout_s))
-            said = b""
+            times_s: tuple[float, ...] = ()
             if isinstance(group, dist.ProcessGroup) and first <= session.rank < first + ranks:
-                said = msgspec.msgpack.encode(time_all_reduces(group, first, ranks, sizes, session.look))
+                times_s = time_all_reduces(group, first, ranks, sizes, session.look)
                 dist.destroy_process_group(group)
-            answer = session.all_gather(f"all-reduce {first} {ranks}", said)[first]
-            times_s = msgspec.msgpack.decode(answer, type=tuple[float, ...])
+            times_s = session.exchange(f"all-reduce {first} {ranks}", times_s, tuple[float, ...])[first]
             found.append(AllReduce(first=first, ranks=ranks, sizes_bytes=sizes[: len(times_s)], times_s=times_s))
     return tuple(found)
 
@@ -116,15 +113,14 @@ def _links(session: "Session", captured: "Captured", timeout_s: float) -> tuple[
 
     sizes = sizes_of(captured)
     found = []
-    for cut in range(session.size - 1):
+    for cut in range(len(session.members) - 1):
         ways = []
         for sender, receiver in ((cut, cut + 1), (cut + 1, cut)):
-            said = b""
+            times_s: tuple[float, ...] = ()
             if session.rank == sender:
-                said = msgspec.msgpack.encode(time_messages(receiver, sizes, timeout_s, session.look))
+                times_s = time_messages(receiver, sizes, timeout_s, session.look)
             elif session.rank == receiver:
                 answer_messages(sender, sizes, timeout_s, session.look)
-            answer = session.all_gather(f"link {sender} to {receiver}", said)[sender]
-            ways.append(msgspec.msgpack.decode(answer, type=tuple[float, ...]))
+            ways.append(session.exchange(f"link {sender} to {receiver}", times_s, tuple[float, ...])[sender])
         found.append(Link(sizes_bytes=sizes, down_s=ways[0], up_s=ways[1]))
     return tuple(found)

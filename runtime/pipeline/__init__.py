@@ -7,6 +7,7 @@ from profiler.public import on_demand
 if TYPE_CHECKING:
     from runtime.pipeline.agree import agree_on_plan, agree_on_weights
     from runtime.pipeline.cores import comparable, cores_for, sharing
-    from runtime.pipeline.launcher import Launcher, Settings
+    from runtime.pipeline.launcher import Launcher
+    from runtime.pipeline.outcome import Outcome
 else:
     __getattr__ = on_demand(__name__)

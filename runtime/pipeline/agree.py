@@ -14,18 +14,21 @@ if TYPE_CHECKING:
 
 
 def agree_on_plan(session: "Session", plan: Plan, config: Config, settings: "Settings") -> None:
-    """Refuse to go on unless every rank has been given the same, on the same software.
+    """Refuse to go on unless every rank of a distributed session has been given the same, on the same software.
 
     Raises:
         InputError: One has not; the same sentence on every rank. Or there are not as many ranks as stages.
     """
     from runtime.cluster.agreement import agree
 
-    if plan.layout.size != session.size:
+    if not session.distributed:
+        return
+    ranks = len(session.members)
+    if plan.layout.size != ranks:
         on_ranks = "" if not plan.layout.replicated else f" on {plan.layout.size} ranks"
         raise InputError(
-            f"the plan has {len(plan.stages)} stages{on_ranks} and there are {session.size} ranks; start as many with "
-            f"--nnodes and --nproc-per-node, or plan for {session.size}"
+            f"the plan has {len(plan.stages)} stages{on_ranks} and there are {ranks} ranks; start as many with "
+            f"--nnodes and --nproc-per-node, or plan for {ranks}"
         )
     _refuse_other_hosts(session, plan)
     facts = {"plan": digest(to_json(plan))}
@@ -61,5 +64,7 @@ def agree_on_weights(session: "Session", launcher: "Launcher") -> None:
     from runtime.cluster.agreement import agree
     from runtime.worker import digest_of_all
 
+    if not session.distributed:
+        return
     weights = digest_of_all(launcher.initial_state().values())
     agree(session, "what was built", {"model": launcher.captured.digest, "set of initial weights": weights})

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import TypeVar
 
@@ -12,25 +13,35 @@ from profiler.machine import this_machine
 from profiler.measure import foreign_load
 from profiler.settings import UpdateRule
 from runtime.results import ChannelName, RunResult, StageRun
-from runtime.worker import MinibatchDigests, Report, StageReport
+from runtime.worker import MinibatchDigests, StageReport
 
 T = TypeVar("T")
 
 
-def result_of(
-    plan: Plan,
-    schedule: Schedule,
-    reports: Sequence[StageReport],
-    *,
-    rule: UpdateRule,
-    channel: ChannelName,
-) -> RunResult:
-    """Return the result of a run.
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run gave.
+
+    Attributes:
+        result: What is shown and kept of it.
+        minibatch_digests: Those of each stage, if they were recorded.
+        checksums: Of the minibatches, if they came from a loader.
+    """
+
+    result: RunResult
+    minibatch_digests: list[tuple[MinibatchDigests, ...]]
+    checksums: tuple[int, ...]
+
+
+def outcome_of(
+    plan: Plan, schedule: Schedule, reports: Sequence[StageReport], *, rule: UpdateRule, channel: ChannelName
+) -> Outcome:
+    """Return what a run gave.
 
     Args:
         plan: Under the schedule that ran.
         schedule: What ran.
-        reports: Those of the stages.
+        reports: Those of the ranks.
         rule: The update rule.
         channel: What carried activations and gradients.
     """
@@ -38,8 +49,9 @@ def result_of(
         [Span(action, record.start_s, record.end_s) for action, record in zip(actions, one.report.actions, strict=True)]
         for actions, one in zip(schedule.rows, reports, strict=True)
     ]
-    layout = schedule.layout
-    return RunResult(
+    layout, own = schedule.layout, [one.report for one in reports]
+    losses = _in_turn([own[rank].losses for rank in layout.ranks(layout.stages - 1)])
+    result = RunResult(
         plan=plan,
         batch_size=plan.batch_size,
         minibatches=schedule.minibatches,
@@ -48,28 +60,18 @@ def result_of(
         comparable=len({one.physical_core for one in reports}) == len(reports),
         throughput_samples_per_s=throughput(spans, plan.batch_size, schedule.flush_every),
         makespan_s=makespan_s(spans),
-        losses=tuple(
-            loss if math.isfinite(loss) else None for loss in losses_of(layout, [one.report for one in reports])
-        ),
+        losses=tuple(loss if math.isfinite(loss) else None for loss in losses),
         stages=tuple(_stage_run(layout, rank, report) for rank, report in enumerate(reports)),
         machine=this_machine(),
     )
-
-
-def losses_of(layout: RankLayout, reports: Sequence[Report]) -> list[float]:
-    """Return the losses in the order of the minibatches, which the last stage's replicas have in turn."""
-    return _in_turn([reports[rank].losses for rank in layout.ranks(layout.stages - 1)])
-
-
-def digests_by_stage(layout: RankLayout, reports: Sequence[Report]) -> list[tuple[MinibatchDigests, ...]]:
-    """Return each stage's minibatch_digests in the order of the minibatches."""
-    return [
-        tuple(_in_turn([reports[rank].minibatch_digests for rank in layout.ranks(stage)]))
-        for stage in range(layout.stages)
+    digests = [
+        tuple(_in_turn([own[rank].minibatch_digests for rank in layout.ranks(stage)])) for stage in range(layout.stages)
     ]
+    return Outcome(result, digests, max((report.checksums for report in own), key=len))
 
 
 def _in_turn(found: Sequence[Sequence[T]]) -> list[T]:
+    """Return what a stage's replicas have, in the order of the minibatches, which they have in turn."""
     return [found[number % len(found)][number // len(found)] for number in range(sum(map(len, found)))]
 
 

@@ -123,7 +123,7 @@ class WorkerPool:
         """Name ranks in errors as ``describe(rank)`` does; elsewhere, ``stage`` counts those that are here from 0."""
         self._describe = describe
 
-    def tell(self, stage: int, message: Any, descriptors: tuple[int, ...] = ()) -> None:
+    def tell(self, stage: int, message: Any) -> None:
         """Send a message to one stage.
 
         Raises:
@@ -131,7 +131,7 @@ class WorkerPool:
         """
         one = self._workers[stage]
         try:
-            send(one.control, message, descriptors, one.pid)
+            send(one.control, message, one.pid)
         except OSError as error:
             one.process.join(GRACE_S)
             if not one.process.is_alive():

@@ -10,11 +10,10 @@ from torch import Tensor
 
 from optimizer.plan import Plan
 from profiler.execution import Captured
-from profiler.files import from_json, to_json
-from runtime.pipeline import Launcher
-from runtime.results import Digests, PartitionVerification, RunResult
+from runtime.pipeline import Launcher, Outcome
+from runtime.results import Digests, PartitionVerification
 from runtime.verify.replay import Recurrence, Replay, Trained
-from runtime.worker import MinibatchDigests, digest_of_all, digests, feed_of, refuse_other_data
+from runtime.worker import digest_of_all, digests, feed_of, refuse_other_data
 
 
 def verify(
@@ -35,32 +34,32 @@ def verify(
         RunError: A stage failed.
         InputError: The user's data cannot be used.
     """
-    launcher.load(plan, minibatches)
-    result = launcher.go()
-    state, minibatch_digests = launcher.state(), launcher.minibatch_digests
-    launcher.unload()
+    with launcher.loaded(plan, minibatches) as loaded:
+        outcome = loaded.run()
+        state = loaded.state_dict()
     advance()
-    session, said = launcher.session, b""
-    if session is None or session.leads:  # where several ranks have run the plan, the first has what all have trained
+    verification: PartitionVerification | None = None
+    if launcher.session.leads:  # where several ranks have run the plan, the first has what all have trained
         with redirect_stdout(sys.stderr):  # what user code prints is no result
-            trained = replayed(plan, launcher, minibatches, advance)
-        difference = next(_differences(launcher.captured, result, minibatch_digests, state, trained), None)
-        found = PartitionVerification(
+            trained = replayed(plan, launcher, minibatches, outcome.checksums, advance)
+        difference = next(_differences(launcher.captured, outcome, state, trained), None)
+        verification = PartitionVerification(
             name=name,
             cuts=plan.cuts,
             identical=difference is None,
             first_difference=difference,
-            digests=_digests(launcher.captured, result.losses, state),
+            digests=_digests(launcher.captured, outcome.result.losses, state),
             replay_digests=_digests(launcher.captured, trained.losses, trained.weights | trained.buffers),
         )
-        if session is None:
-            return found
-        said = to_json(found)
-    return from_json(session.all_gather("verified", said)[0], PartitionVerification, "what rank 0 says")
+    verification = launcher.session.exchange(launcher.topic("verified"), verification, PartitionVerification | None)[0]
+    assert verification is not None
+    return verification
 
 
-def replayed(plan: Plan, launcher: Launcher, minibatches: int, advance: Callable[[], None]) -> Trained:
-    """Replay a plan as ``launcher`` would run it."""
+def replayed(
+    plan: Plan, launcher: Launcher, minibatches: int, checksums: Sequence[int], advance: Callable[[], None]
+) -> Trained:
+    """Replay a plan as ``launcher`` would run it, on minibatches with these checksums."""
     settings = launcher.settings
     recurrence = Recurrence(
         schedule=settings.schedule,
@@ -73,21 +72,15 @@ def replayed(plan: Plan, launcher: Launcher, minibatches: int, advance: Callable
     spec = launcher.data_spec(minibatches)
     feed = feed_of(spec)
     trained = replay.run(feed, settings.seed, advance)
-    refuse_other_data(spec, launcher.checksums, feed.checksums)
+    refuse_other_data(spec, checksums, feed.checksums)
     return trained
 
 
-def _differences(
-    captured: Captured,
-    result: RunResult,
-    minibatch_digests: Sequence[Sequence[MinibatchDigests]],
-    state: Mapping[str, Tensor],
-    trained: Trained,
-) -> Iterator[str]:
+def _differences(captured: Captured, outcome: Outcome, state: Mapping[str, Tensor], trained: Trained) -> Iterator[str]:
     """Yield what differs, earliest minibatch first, and within one in the order in which it is computed."""
-    for minibatch, (ours, theirs) in enumerate(zip(result.losses, trained.losses, strict=True)):
+    for minibatch, (ours, theirs) in enumerate(zip(outcome.result.losses, trained.losses, strict=True)):
         replayed_here = trained.minibatch_digests[minibatch]
-        pairs = [(rows[minibatch], known) for rows, known in zip(minibatch_digests, replayed_here, strict=True)]
+        pairs = [(rows[minibatch], known) for rows, known in zip(outcome.minibatch_digests, replayed_here, strict=True)]
         for said, known in pairs:
             yield from _first(captured, said.buffers, known.buffers, minibatch, "buffer")
         if ours != (theirs if math.isfinite(theirs) else None):  # as a result has it

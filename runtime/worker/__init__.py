@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from runtime.worker.entry import tie_to
     from runtime.worker.messages import (
         Cause,
+        CutEnd,
         Export,
         Failed,
         Go,
         Load,
         MinibatchDigests,
-        OnNan,
         Ready,
         Report,
         StageReport,
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         receive,
         send,
     )
+    from runtime.worker.settings import OnNan, Settings
     from runtime.worker.status import Phase, Progress, StageStatus
 else:
     __getattr__ = on_demand(__name__)

@@ -1,10 +1,12 @@
 """What the parent and its stage processes say to each other.
 
-Messages are pickled here, not by multiprocessing, whose tensor pickles go through named shared memory. Descriptors of
-shared memory and sockets follow a ``Load`` one by one.
+Messages are pickled here, not by multiprocessing, whose tensor pickles go through named shared memory. A message may
+hold pieces of shared memory and sockets: the receiver gets its own descriptors of the same.
 """
 
+import io
 import pickle
+import socket
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
@@ -12,15 +14,29 @@ from typing import Any, Literal
 
 from optimizer.schedule import Action, RankLayout
 from profiler.execution import Segment, TensorSpec
-from profiler.settings import UpdateRule
-from runtime.channels import Cut
+from runtime.channels import Cut, SharedMemory
 from runtime.channels.rendezvous import Rendezvous
-from runtime.results import ActionRecord, ChannelName
+from runtime.results import ActionRecord
 from runtime.worker.data import DataSpec
+from runtime.worker.settings import Settings
 
-OnNan = Literal["stop", "warn"]
 Cause = Literal["stage", "input", "neighbour"]
 """Whose fault a failure is: the stage's own, what the user gave, or only the end of another stage."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutEnd:
+    """One stage's end of a cut.
+
+    Attributes:
+        cut: What crosses.
+        memory: Where the rings lie; None over gloo.
+        notifications: The socket to the neighbour; None over gloo.
+    """
+
+    cut: Cut
+    memory: SharedMemory | None = None
+    notifications: socket.socket | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,32 +46,28 @@ class Load:
     Attributes:
         rank: Which of the ``layout`` this is.
         segment: What to run; its parameters and buffers are on the meta device.
-        state: Where parameters and buffers lie in the memory that follows.
+        weights: Parameters and buffers of the whole model, which lie there as ``state`` says.
         versions: Weight versions to hold.
         in_flight: Minibatches between forward and backward.
         group_sizes: For each minibatch, how many share its update.
-        before: The cut before the stage, None in the first. Over shared memory an memory and a socket follow for it,
-            and then for the cut ``behind``; over gloo nothing does.
+        before: The cut before the stage, None in the first; likewise ``behind``, None in the last.
         rendezvous: Where the ranks meet, over gloo; None in shared memory.
-        record_digests: Whether to keep digests of gradients and buffers.
     """
 
     rank: int
     layout: RankLayout
     segment: Segment
+    weights: SharedMemory
     state: tuple[TensorSpec, ...]
     actions: tuple[Action, ...]
     versions: int
     in_flight: int
     group_sizes: tuple[int, ...]
-    before: Cut | None
-    behind: Cut | None
-    channel: ChannelName
+    before: CutEnd | None
+    behind: CutEnd | None
     rendezvous: Rendezvous | None
-    rule: UpdateRule
+    settings: Settings
     data: DataSpec
-    on_nan: OnNan
-    record_digests: bool
 
     @property
     def stage(self) -> int:
@@ -85,7 +97,9 @@ class Go:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """Write parameters and buffers to the memory that follows, laid out as the first one was."""
+    """Write parameters and buffers to ``target``, laid out as ``Load.weights`` is."""
+
+    target: SharedMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,18 +177,45 @@ class Failed:
     at_s: float
 
 
-def send(connection: Connection, message: Any, descriptors: tuple[int, ...] = (), pid: int = 0) -> None:
-    """Send a message and the descriptors that belong to it."""
-    connection.send_bytes(pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
-    for descriptor in descriptors:
+class _Pickler(pickle.Pickler):
+    """Pickles a message and collects the descriptors that have to go with it."""
+
+    def __init__(self, target: io.BytesIO) -> None:
+        super().__init__(target, protocol=pickle.HIGHEST_PROTOCOL)
+        self.descriptors: list[int] = []
+
+    def persistent_id(self, value: Any) -> str | None:
+        if isinstance(value, SharedMemory):
+            self.descriptors.append(value.descriptor)
+            return "memory"
+        if isinstance(value, socket.socket):
+            self.descriptors.append(value.fileno())
+            return "socket"
+        return None
+
+
+class _Unpickler(pickle.Unpickler):
+    """Reads a message; its descriptors follow in the order in which they stand in it."""
+
+    def __init__(self, source: io.BytesIO, connection: Connection) -> None:
+        super().__init__(source)
+        self._connection = connection
+
+    def persistent_load(self, kind: str) -> SharedMemory | socket.socket:
+        descriptor = recv_handle(self._connection)
+        return SharedMemory(descriptor) if kind == "memory" else socket.socket(fileno=descriptor)
+
+
+def send(connection: Connection, message: Any, pid: int = 0) -> None:
+    """Send a message to process ``pid``, and with it the descriptors of the memory and sockets in it."""
+    target = io.BytesIO()
+    pickler = _Pickler(target)
+    pickler.dump(message)
+    connection.send_bytes(target.getbuffer())
+    for descriptor in pickler.descriptors:
         send_handle(connection, descriptor, pid)
 
 
 def receive(connection: Connection) -> Any:
     """Wait for a message and return it."""
-    return pickle.loads(connection.recv_bytes())
-
-
-def receive_descriptor(connection: Connection) -> int:
-    """Return the next descriptor that follows a message."""
-    return recv_handle(connection)
+    return _Unpickler(io.BytesIO(connection.recv_bytes()), connection).load()

@@ -46,16 +46,14 @@ class Stage:
     def __init__(
         self,
         load: Load,
-        weights: SharedMemory,
         before: Channel | None,
         behind: Channel | None,
         replicas: "ProcessGroup | None" = None,
     ) -> None:
-        """Copy this stage's slice out of ``weights`` and prepare the data that the stage needs.
+        """Copy this stage's slice out of all weights and prepare the data that the stage needs.
 
         Args:
             load: What the stage is told.
-            weights: All parameters and buffers.
             before: The channel to the stage before; None in the first.
             behind: Likewise to the one behind.
             replicas: All replicas of the stage, if there are several.
@@ -65,10 +63,10 @@ class Stage:
         self.minibatch_digests: list[MinibatchDigests] = []
         segment = load.segment
         own = {*segment.parameters, *segment.constants}
-        shared = zip(load.state, slot_tensors(weights.memory, 0, load.state), strict=True)
+        shared = zip(load.state, slot_tensors(load.weights.memory, 0, load.state), strict=True)
         state = {spec.name: tensor.clone() for spec, tensor in shared if spec.name in own}
         self.constants = {path: state[path] for path in segment.constants}
-        self.versions = WeightVersions(segment.places, segment.parameters, state, load.versions, load.rule)
+        self.versions = WeightVersions(segment.places, segment.parameters, state, load.versions, load.settings.rule)
         self._in_flight: dict[int, InFlight] = {}
         self.used = 0
         self._buffers: dict[int, dict[str, str]] = {}
@@ -136,7 +134,7 @@ class Stage:
         Raises:
             RunError: It is not.
         """
-        if self.load.on_nan == "stop" and self.losses and not math.isfinite(self.losses[-1]):
+        if self.load.settings.on_nan == "stop" and self.losses and not math.isfinite(self.losses[-1]):
             raise RunError(
                 f"the loss of minibatch {minibatch} is {self.losses[-1]}: training has diverged, or data or weights "
                 "were not finite to begin with; lower lr in a configuration file, or go on with --on-nan warn"
@@ -154,12 +152,12 @@ class Stage:
     def warm_up(self) -> None:
         """Run every shape once, as deep as the stage goes, without a trace in weights, buffers or losses."""
         buffers = {path: tensor.clone() for path, tensor in self.constants.items()}
-        received = self.before.blank_activations() if self.before else []
-        back = self.behind.blank_gradients() if self.behind else []
+        received = self.before.activations.blank() if self.before else []
+        back = self.behind.gradients.blank() if self.behind else []
         if self.before:
-            self.before.blank_gradients()
+            self.before.gradients.blank()
         if self.behind:
-            self.behind.blank_activations()
+            self.behind.activations.blank()
         # Always as the first minibatch, for a loader hands out each of its minibatches just once.
         flights = [self._warm_forward(received) for _ in range(self.load.in_flight)]
         for flight in flights:

@@ -4,7 +4,6 @@ import contextlib
 import gc
 import os
 import resource
-import socket
 import time
 import traceback
 from multiprocessing.connection import Connection
@@ -14,11 +13,12 @@ from torch import Tensor
 from optimizer.schedule import KIND_NAMES, Action
 from profiler.errors import StageplanError, one_line
 from profiler.machine import PeakMemory, affinity_variables, pin, release_memory
-from runtime.channels import Channel, Cut, SharedMemory
+from runtime.channels import Channel
 from runtime.errors import InputError, NeighbourGone
 from runtime.results import ActionRecord
 from runtime.worker.messages import (
     Cause,
+    CutEnd,
     Export,
     Failed,
     Go,
@@ -27,7 +27,6 @@ from runtime.worker.messages import (
     Report,
     Unload,
     receive,
-    receive_descriptor,
     send,
 )
 from runtime.worker.stage import Stage
@@ -89,11 +88,10 @@ class _Worker:
                 send(self.control, Ready(self._run()))
             case Export():
                 self.status.note(Phase.WORKING, "export")
-                target = SharedMemory(receive_descriptor(self.control))
                 assert self._stage is not None
                 if self._stage.load.replica == 0:
-                    self._stage.export(target)
-                target.close()
+                    self._stage.export(message.target)
+                message.target.unmap()
                 send(self.control, Ready())
             case Unload():
                 self.status.note(Phase.WORKING, "unload")
@@ -102,7 +100,6 @@ class _Worker:
 
     def _load(self, load: Load) -> None:
         self._memory = PeakMemory()
-        weights = SharedMemory(receive_descriptor(self.control))
         replicas = None
         if load.rendezvous:
             from runtime.channels import join, replicas_of
@@ -112,27 +109,24 @@ class _Worker:
         before = self._channel(load, load.before, behind=False)
         behind = self._channel(load, load.behind, behind=True)
         self._channels = [channel for channel in (before, behind) if channel]
-        self._stage = Stage(load, weights, before, behind, replicas)
-        weights.close()
-        del weights  # and with it the mapping, which would count as this process's memory
+        self._stage = Stage(load, before, behind, replicas)
+        load.weights.unmap()
         self._memory.forget_peak()
         self._stage.warm_up()
         self._refuse_moved_threads()
 
-    def _channel(self, load: Load, cut: Cut | None, *, behind: bool) -> Channel | None:
-        if cut is None:
+    def _channel(self, load: Load, end: CutEnd | None, *, behind: bool) -> Channel | None:
+        if end is None:
             return None
-        if load.channel == "gloo":
-            from runtime.channels import GlooChannel
+        if end.memory is None or end.notifications is None:
+            from runtime.channels import gloo_channel
 
             peers = load.layout.ranks(load.stage + (1 if behind else -1))
-            return GlooChannel(cut, peers, load.own, behind=behind)
-        from runtime.channels import SharedMemoryChannel
+            return gloo_channel(end.cut, peers, load.own, behind=behind)
+        from runtime.channels import shared_memory_channel
 
-        memory = SharedMemory(receive_descriptor(self.control))
-        notifications = socket.socket(fileno=receive_descriptor(self.control))
-        channel = SharedMemoryChannel(memory, cut, notifications)
-        memory.close()
+        channel = shared_memory_channel(end.memory, end.cut, end.notifications)
+        end.memory.close()
         return channel
 
     def _refuse_moved_threads(self) -> None:
@@ -185,7 +179,7 @@ class _Run:
             version = stage.versions.newest
             if (behind := stage.behind) is not None:
                 sent_bytes = sum(tensor.nbytes for tensor in outputs)
-                send_result = lambda: behind.send_activations(minibatch, outputs)  # noqa: E731
+                send_result = lambda: behind.activations.send(minibatch, outputs)  # noqa: E731
             else:
                 stage.refuse_divergence(minibatch)
         elif action.kind == "B":
@@ -193,7 +187,7 @@ class _Run:
             version = stage.used
             if (before := stage.before) is not None:
                 sent_bytes = sum(tensor.nbytes for tensor in gradients)
-                send_result = lambda: before.send_gradients(minibatch, gradients)  # noqa: E731
+                send_result = lambda: before.gradients.send(minibatch, gradients)  # noqa: E731
         else:
             if stage.averaging:  # the network's time, in which another may be at fault
                 self._note(Phase.WAITING, f"the averaging of gradients in update {minibatch}")
@@ -215,7 +209,7 @@ class _Run:
         )
         self._done += 1
         self._busy_s += end - start
-        if stage.load.record_digests:
+        if stage.load.settings.record_digests:
             self._digest(action)
         return record
 
@@ -231,9 +225,9 @@ class _Run:
         if source is None:
             return [], 0.0
         self._note(Phase.WAITING, f"the wait for {_AWAITED[action.kind]} of minibatch {action.minibatch}")
-        receive_from = source.receive_activations if action.kind == "F" else source.receive_gradients
+        direction = source.activations if action.kind == "F" else source.gradients
         asked = time.perf_counter()
-        return receive_from(action.minibatch), time.perf_counter() - asked
+        return direction.receive(action.minibatch), time.perf_counter() - asked
 
     def _note(self, phase: Phase, doing: str) -> None:
         self._status.note(phase, doing, self._done, self._total, self._busy_s)

@@ -16,7 +16,7 @@ from profiler.capture import laid_out
 from profiler.capture.layer_graph import capture
 from profiler.execution import Captured
 from profiler.settings import UpdateRule
-from runtime.pipeline import Settings
+from runtime.worker import Settings
 
 SHAPE = (4, 3, small_models.IMAGE_SIZE, small_models.IMAGE_SIZE)
 RULE = UpdateRule(lr=0.05, momentum=0.9)

@@ -35,7 +35,7 @@ def test_a_model_without_a_file_gets_the_defaults() -> None:
         ("model: alexnet\nbatch_size: 4\nbatch_size: 8\n", "own.yaml:3:1: the key 'batch_size' stands twice"),
         ("model: alexnet\nbatch_size: 0\n", "batch_size cannot be 0"),
         ("model: alexnet\nmomentum: 1.0\n", "momentum cannot be 1.0"),
-        ("model: alexnet\nschemes: front-load\n", "schemes cannot be 'front-load'"),
+        ("model: alexnet\npartitions: front-load\n", "partitions cannot be 'front-load'"),
         ("batch_size: 4\n", "the key 'model' is missing"),
         ("- alexnet\n", "does not hold 'key: value' lines"),
         ("", "does not hold 'key: value' lines"),

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from profiler.execution import TensorSpec
-from runtime.channels import Cut, SharedMemory, SharedMemoryChannel, channel_bytes, notification_sockets
+from runtime.channels import Channel, Cut, SharedMemory, channel_bytes, notification_sockets, shared_memory_channel
 from runtime.errors import NeighbourGone
 
 SPECS = (
@@ -14,7 +14,7 @@ SPECS = (
 )
 CUT = Cut(SPECS, activation_slots=2, gradient_slots=2, in_flight=2)
 
-Ends = tuple[SharedMemoryChannel, SharedMemoryChannel]
+Ends = tuple[Channel, Channel]
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def ends() -> Iterator[Ends]:
     above = SharedMemory.create(channel_bytes(CUT))
     below = SharedMemory(os.dup(above.descriptor))
     first, second = (
-        SharedMemoryChannel(memory, CUT, notifications)
+        shared_memory_channel(memory, CUT, notifications)
         for memory, notifications in zip((above, below), notification_sockets(), strict=True)
     )
     above.close()
@@ -37,47 +37,47 @@ def test_what_is_sent_is_received_both_ways(ends: Ends) -> None:
     above, below = ends
     for minibatch in range(5):
         tensors = [torch.randn(3, 5), torch.arange(4)]
-        above.send_activations(minibatch, tensors)
-        received = below.receive_activations(minibatch)
+        above.activations.send(minibatch, tensors)
+        received = below.activations.receive(minibatch)
         assert all(torch.equal(a, b) for a, b in zip(received, tensors, strict=True))
-        below.send_gradients(minibatch, [received[0] * 2])
-        (gradient,) = above.receive_gradients(minibatch)
+        below.gradients.send(minibatch, [received[0] * 2])
+        (gradient,) = above.gradients.receive(minibatch)
         assert torch.equal(gradient, tensors[0] * 2), "only x has a gradient"
 
 
 def test_minibatches_in_flight_do_not_touch_each_other(ends: Ends) -> None:
     above, below = ends
     first, second = torch.ones(3, 5), torch.zeros(3, 5)
-    above.send_activations(0, [first, torch.arange(4)])
-    above.send_activations(1, [second, torch.arange(4)])
-    received = below.receive_activations(0)
-    below.receive_activations(1)
+    above.activations.send(0, [first, torch.arange(4)])
+    above.activations.send(1, [second, torch.arange(4)])
+    received = below.activations.receive(0)
+    below.activations.receive(1)
     assert torch.equal(received[0], first)
 
 
 def test_a_smaller_minibatch_crosses_as_it_is(ends: Ends) -> None:
     above, below = ends
-    above.send_activations(0, [torch.ones(2, 5), torch.arange(2)])
-    received = below.receive_activations(0)
+    above.activations.send(0, [torch.ones(2, 5), torch.arange(2)])
+    received = below.activations.receive(0)
     assert [tuple(tensor.shape) for tensor in received] == [(2, 5), (2,)]
-    below.send_gradients(0, [torch.full((2, 5), 3.0)])
-    assert torch.equal(above.receive_gradients(0)[0], torch.full((2, 5), 3.0))
+    below.gradients.send(0, [torch.full((2, 5), 3.0)])
+    assert torch.equal(above.gradients.receive(0)[0], torch.full((2, 5), 3.0))
 
 
 def test_a_neighbour_that_has_gone_is_noticed(ends: Ends) -> None:
     above, below = ends
     above.close()
     with pytest.raises(NeighbourGone):
-        below.receive_activations(0)
+        below.activations.receive(0)
     with pytest.raises(NeighbourGone):
-        below.send_gradients(0, [torch.zeros(3, 5)])
+        below.gradients.send(0, [torch.zeros(3, 5)])
 
 
 def test_what_was_sent_before_the_neighbour_went_is_still_received(ends: Ends) -> None:
     above, below = ends
-    above.send_activations(0, [torch.ones(3, 5), torch.arange(4)])
+    above.activations.send(0, [torch.ones(3, 5), torch.arange(4)])
     above.close()
-    assert torch.equal(below.receive_activations(0)[0], torch.ones(3, 5))
+    assert torch.equal(below.activations.receive(0)[0], torch.ones(3, 5))
 
 
 def test_shared_memory_has_no_name() -> None:

@@ -187,7 +187,7 @@ def test_bad_input_is_refused_in_one_sentence_and_leaves_nothing(
     (profiled / "study.yaml").write_text("models: {alexnet: 4, alexnot: 4}\nbatch_sizes: [1]\n")
     (profiled / "report.html").mkdir()
     (profiled / "wrong.yaml").write_text("model: alexnet\nbatch: 4\n")
-    (profiled / "scheme.yaml").write_text("model: alexnet\nschemes: [endload]\n")
+    (profiled / "scheme.yaml").write_text("model: alexnet\npartitions: [endload]\n")
     code, line = refusal(command, arguments, capsys)
     assert code == 2
     assert line.startswith("error: ")
@@ -359,7 +359,8 @@ def test_an_interrupted_study_goes_on_and_a_finished_one_is_not_run_again(
 ) -> None:
     shutil.copytree(small_profile, in_folder / "profiles")
     (in_folder / "study.yaml").write_text(
-        "models: {'small_models:Residual': 5}\nbatch_sizes: [2, 4]\nimage_size: 16\nrepeats: 2\nschemes: [end-load]\n"
+        "models: {'small_models:Residual': 5}\nbatch_sizes: [2, 4]\nimage_size: 16\nrepeats: 2\n"
+        "partitions: [optimized, end-load]\n"
     )
     command = [sys.executable, "-m", "runtime", "compare", "--config", "study.yaml", "--stages", "2"]
     command += ["--out", "found"]

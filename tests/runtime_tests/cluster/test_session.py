@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from runtime.channels import Rendezvous
-from runtime.cluster import Session, agree
+from runtime.cluster import RankSession, agree
 from runtime.cluster.protocol import Connection, Hello, Member
+from runtime.cluster.rank_session import LEAD
 from runtime.cluster.rendezvous import meet
-from runtime.cluster.session import LEAD
 from runtime.cluster.torchrun import Placement
 from runtime.errors import InputError, NeighbourGone, RunError
 
 MEETING = Rendezvous(host="", port=0, prefix="", interface="")
 TIMEOUT_S = 20.0
-Deed = Callable[[Session], Any]
+Deed = Callable[[RankSession], Any]
 
 
 def run(deeds: Sequence[Deed], timeout_s: float = TIMEOUT_S, stall_s: float = 1e3) -> list[Any]:
@@ -33,7 +33,7 @@ def run(deeds: Sequence[Deed], timeout_s: float = TIMEOUT_S, stall_s: float = 1e
     found: list[Any] = [None] * len(deeds)
 
     def be(rank: int) -> None:
-        session = Session(rank, members, connections[rank], MEETING, timeout_s=timeout_s, stall_s=stall_s)
+        session = RankSession(rank, members, connections[rank], MEETING, timeout_s=timeout_s, stall_s=stall_s)
         try:
             with session.ending_together():
                 found[rank] = deeds[rank](session)
@@ -54,18 +54,18 @@ def together(be: Callable[[int], None], count: int) -> None:
 
 
 def test_every_rank_gets_what_all_have_contributed_in_their_order() -> None:
-    def deed(session: Session) -> list[tuple[bytes, ...]]:
+    def deed(session: RankSession) -> list[list[str]]:
         time.sleep(0.05 * (3 - session.rank))
-        return [session.all_gather(topic, f"{topic}{session.rank}".encode()) for topic in ("a", "b")]
+        return [session.exchange(topic, f"{topic}{session.rank}", str) for topic in ("a", "b")]
 
-    wanted = [tuple(f"{topic}{rank}".encode() for rank in range(4)) for topic in ("a", "b")]
+    wanted = [[f"{topic}{rank}" for rank in range(4)] for topic in ("a", "b")]
     assert run([deed] * 4) == [wanted] * 4
 
 
 def test_memory_of_all_ranks_is_put_together_in_the_first() -> None:
     size = 9_000_000
 
-    def deed(session: Session) -> bytes:
+    def deed(session: RankSession) -> bytes:
         memory = bytearray(b"." * size)
         start = session.rank * 3_000_000
         memory[start : start + 3_000_000] = bytes([65 + session.rank]) * 3_000_000
@@ -86,14 +86,14 @@ def test_clocks_of_one_machine_agree_within_the_error_that_is_told() -> None:
 
 
 def fails(error: BaseException) -> Deed:
-    def deed(_: Session) -> None:
+    def deed(_: RankSession) -> None:
         raise error
 
     return deed
 
 
-def waits(session: Session) -> None:
-    session.all_gather("never", b"")
+def waits(session: RankSession) -> None:
+    session.exchange("never", None, type(None))
 
 
 @pytest.mark.parametrize("guilty", [0, 2])
@@ -121,7 +121,7 @@ def test_what_is_a_bug_stays_one_where_it_is_and_is_told_elsewhere() -> None:
 
 @pytest.mark.parametrize("gone", [0, 1])
 def test_a_line_that_breaks_is_told_of_the_rank_behind_it(gone: int) -> None:
-    def leave(session: Session) -> None:
+    def leave(session: RankSession) -> None:
         for connection in list(session._connections.values()):
             connection.break_off()
         waits(session)
@@ -136,7 +136,7 @@ def test_a_line_that_breaks_is_told_of_the_rank_behind_it(gone: int) -> None:
 
 @pytest.mark.parametrize("mute", [0, 1])
 def test_a_rank_that_falls_silent_is_given_up(mute: int) -> None:
-    def fall_silent(session: Session) -> None:
+    def fall_silent(session: RankSession) -> None:
         session._open = False  # as a host whose cable was pulled: the connections stay up, and nothing comes
         session._thread.join()
         time.sleep(4)
@@ -186,7 +186,7 @@ def met(ranks: Sequence[int], size: int, timeout_s: float, port: int | None = No
         try:
             session = meet(place(ranks[at], size, port), timeout_s, 1e3)
             with session.ending_together():
-                found[at] = (session.rank, session.members, session.rendezvous.interface)
+                found[at] = (session.rank, session.members, session.rendezvous)
         except Exception as error:  # noqa: BLE001 - each rank's end is looked at
             found[at] = error
 

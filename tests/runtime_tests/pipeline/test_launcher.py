@@ -1,7 +1,6 @@
 """Four real processes against a single-process replay of the same recurrence, bit for bit."""
 
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
 
@@ -23,12 +22,9 @@ def assert_equals_replay(
     kind: Callable[[], nn.Module], plan: Plan, pool: WorkerPool, minibatches: int = MINIBATCHES
 ) -> None:
     captured = captured_of(kind)
-    launcher = Launcher(captured, pool, SETTINGS)
-    launcher.load(plan, minibatches)
-    result = launcher.go()
-    state = launcher.state()
-    launcher.unload()
-    launcher.close()
+    with Launcher(captured, pool, SETTINGS) as launcher, launcher.loaded(plan, minibatches) as loaded:
+        result = loaded.run().result
+        state = loaded.state_dict()
     order = {name: index for index, name in enumerate(captured.layer_names)}
     stages = {order[layer]: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
     model = build(kind)
@@ -85,7 +81,7 @@ def test_odd_models_equal_the_replay(workers: Callable[[int], WorkerPool], kind:
     "kind", [small_models.Tied, small_models.Stateful, small_models.LastInPlace, small_models.StraightThrough]
 )
 def test_one_stage_trains_as_plain_torch_does(workers: Callable[[int], WorkerPool], kind: type[nn.Module]) -> None:
-    with closing(Launcher(captured_of(kind), workers(1), SETTINGS)) as launcher:
+    with Launcher(captured_of(kind), workers(1), SETTINGS) as launcher:
         losses = launcher.run(plan_of(captured_of(kind), None, stages=1), MINIBATCHES).losses
     model = build(kind)
     sgd = torch.optim.SGD(model.parameters(), lr=RULE.lr, momentum=RULE.momentum)
@@ -101,17 +97,16 @@ def test_one_stage_trains_as_plain_torch_does(workers: Callable[[int], WorkerPoo
 def test_the_same_losses_come_out_of_every_split_at_first(four_workers: WorkerPool) -> None:
     """Before the first update all splits hold the same weights, data and dropout."""
     captured = captured_of(small_models.Residual)
-    launcher = Launcher(captured, four_workers, SETTINGS)
     plans = [plan_of(captured, random_bounds(captured, seed)) for seed in range(3)]
-    assert len({launcher.run(plan, 2).losses[0] for plan in plans}) == 1
-    launcher.close()
+    with Launcher(captured, four_workers, SETTINGS) as launcher:
+        assert len({launcher.run(plan, 2).losses[0] for plan in plans}) == 1
 
 
 def test_what_does_not_fit_into_memory_never_starts(four_workers: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
     captured = captured_of(small_models.Residual)
     monkeypatch.setattr("runtime.pipeline.launcher.available_bytes", lambda: (1, "the machine"))
     with (
-        closing(Launcher(captured, four_workers, SETTINGS)) as launcher,
+        Launcher(captured, four_workers, SETTINGS) as launcher,
         pytest.raises(InputError, match="the machine has 0 MiB free; use a smaller --batch-size"),
     ):
         launcher.run(plan_of(captured, None), MINIBATCHES)
@@ -119,7 +114,7 @@ def test_what_does_not_fit_into_memory_never_starts(four_workers: WorkerPool, mo
 
 def test_what_users_code_prints_is_no_result(four_workers: WorkerPool, capfd: pytest.CaptureFixture[str]) -> None:
     captured = captured_of(small_models.Residual)
-    with closing(Launcher(captured, four_workers, replace(SETTINGS, data="loaders:talkative"))) as launcher:
+    with Launcher(captured, four_workers, replace(SETTINGS, data="loaders:talkative")) as launcher:
         launcher.run(plan_of(captured, None), MINIBATCHES)
     printed = capfd.readouterr()
     assert "loading" not in printed.out
@@ -127,9 +122,8 @@ def test_what_users_code_prints_is_no_result(four_workers: WorkerPool, capfd: py
 
 def test_a_result_says_what_every_stage_did(four_workers: WorkerPool) -> None:
     captured = captured_of(small_models.Residual)
-    launcher = Launcher(captured, four_workers, SETTINGS)
-    result = launcher.run(plan_of(captured, None), MINIBATCHES)
-    launcher.close()
+    with Launcher(captured, four_workers, SETTINGS) as launcher:
+        result = launcher.run(plan_of(captured, None), MINIBATCHES)
     assert len(result.losses) == MINIBATCHES
     assert result.throughput_samples_per_s > 0
     assert result.makespan_s > 0
@@ -153,12 +147,11 @@ def test_a_result_says_what_every_stage_did(four_workers: WorkerPool) -> None:
 def test_a_plan_for_something_else_is_refused(four_workers: WorkerPool, change: dict[str, object], words: str) -> None:
     captured = captured_of(small_models.Residual)
     plan = plan_of(captured, None)
-    launcher = Launcher(captured, four_workers, SETTINGS)
-    with pytest.raises(InputError, match=words):
-        launcher.run(replace(plan, **change), MINIBATCHES)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="3 stages for 4 processes"):
-        launcher.run(replace(plan, stages=plan.stages[:3], num_stages=3), MINIBATCHES)
-    doubled = (plan.stages[0], plan.stages[0], *plan.stages[2:])
-    with pytest.raises(InputError, match="exactly once"):
-        launcher.run(replace(plan, stages=doubled), MINIBATCHES)
-    launcher.close()
+    with Launcher(captured, four_workers, SETTINGS) as launcher:
+        with pytest.raises(InputError, match=words):
+            launcher.run(replace(plan, **change), MINIBATCHES)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="3 stages for 4 processes"):
+            launcher.run(replace(plan, stages=plan.stages[:3], num_stages=3), MINIBATCHES)
+        doubled = (plan.stages[0], plan.stages[0], *plan.stages[2:])
+        with pytest.raises(InputError, match="exactly once"):
+            launcher.run(replace(plan, stages=doubled), MINIBATCHES)

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,10 @@ from profiler.execution import Captured
 from profiler.files import to_json
 from profiler.settings import config as configuration
 from runtime.errors import InputError, RunError
-from runtime.pipeline import Launcher, Settings
+from runtime.pipeline import Launcher
 from runtime.results import ChannelName
 from runtime.supervisor import Watch, WorkerPool
+from runtime.worker import Settings
 
 TOLD_WITHIN_S = 2.0
 BOUNDS = (0, 0b00011, 0b01111, 0b11111)
@@ -83,7 +84,7 @@ def run(
     settings = Settings(rule=RULE, seed=SEED, channel=channel, data=data)
     with (
         WorkerPool(cores, stall_timeout_s=stall_timeout_s) as pool,
-        closing(Launcher(captured, pool, settings, watch)) as launcher,
+        Launcher(captured, pool, settings, watch) as launcher,
     ):
         launcher.run(plan_of(captured, BOUNDS, stages=3), MINIBATCHES)
 
@@ -134,7 +135,7 @@ def test_an_update_that_raises_is_named(struck_at: Path, usable: tuple[int, ...]
     fitting = replace(plan, model_digest=captured.digest, input_shape=(4, 4), batch_size=4, vocabulary=10)
     with (
         WorkerPool(cores) as pool,
-        closing(Launcher(captured, pool, settings)) as it,
+        Launcher(captured, pool, settings) as it,
         pytest.raises(RunError, match=r"stage 0 \(words … words\) .* failed in update of minibatch 0: RuntimeError"),
     ):
         it.run(fitting, MINIBATCHES)
@@ -155,7 +156,7 @@ def test_a_stage_that_is_slow_is_not_declared_dead(usable: tuple[int, ...]) -> N
     settings = Settings(rule=RULE, seed=SEED, schedule="gpipe", flush_every=MINIBATCHES)
     with (
         WorkerPool(cores, stall_timeout_s=1.5) as pool,
-        closing(Launcher(captured, pool, settings)) as launcher,
+        Launcher(captured, pool, settings) as launcher,
     ):
         result = launcher.run(plan_of(captured, BOUNDS, stages=3), MINIBATCHES)
     assert max(action.wait_s for action in result.stages[0].actions) > 1.5
@@ -180,7 +181,7 @@ def test_a_process_that_dies_outside_of_a_run_is_named(usable: tuple[int, ...], 
         killer.join()
         return
     captured = failing("raise never", 0)
-    with WorkerPool([usable[0]] * 3) as pool, closing(Launcher(captured, pool, Settings(rule=RULE, seed=SEED))) as it:
+    with WorkerPool([usable[0]] * 3) as pool, Launcher(captured, pool, Settings(rule=RULE, seed=SEED)) as it:
         os.kill(pool.pids[2], signal.SIGKILL)
         with pytest.raises(RunError, match=r"stage 2.* on core \d+ failed in .*SIGKILL"):
             it.run(plan_of(captured, BOUNDS, stages=3), MINIBATCHES)
@@ -191,13 +192,17 @@ def test_a_process_that_is_stopped_before_a_run_is_declared_hung(usable: tuple[i
     captured = failing("raise never", 0)
     with (
         WorkerPool([usable[0]] * 3, stall_timeout_s=2.0) as pool,
-        closing(Launcher(captured, pool, Settings(rule=RULE, seed=SEED))) as launcher,
+        Launcher(captured, pool, Settings(rule=RULE, seed=SEED)) as launcher,
     ):
         plan = plan_of(captured, BOUNDS, stages=3)
-        launcher.load(plan, MINIBATCHES)
-        os.kill(pool.pids[1], signal.SIGSTOP)
+
+        def run() -> None:
+            with launcher.loaded(plan, MINIBATCHES) as loaded:
+                os.kill(pool.pids[1], signal.SIGSTOP)
+                loaded.run()
+
         with pytest.raises(RunError, match=r"stage 1 .*SIGSTOP"):
-            launcher.go()
+            run()
 
 
 @pytest.mark.usefixtures("struck_at")

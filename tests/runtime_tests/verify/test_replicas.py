@@ -1,7 +1,6 @@
 """Replicated stages in real processes: against their replay, and against other ways to train the very same."""
 
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -13,10 +12,11 @@ from torch import Tensor, nn
 from optimizer.plan import Plan
 from profiler.execution import Captured
 from runtime.errors import InputError
-from runtime.pipeline import Launcher, Settings
+from runtime.pipeline import Launcher
 from runtime.results import RunResult
 from runtime.supervisor import WorkerPool
 from runtime.verify import verify
+from runtime.worker import Settings
 
 GLOO = Settings(rule=RULE, seed=SEED, channel="gloo", record_digests=True)
 
@@ -30,12 +30,9 @@ def replicated(captured: Captured, replicas: tuple[int, ...]) -> Plan:
 def trained(
     captured: Captured, plan: Plan, pool: WorkerPool, minibatches: int, given: Settings = GLOO
 ) -> tuple[RunResult, dict[str, Tensor]]:
-    with closing(Launcher(captured, pool, given)) as launcher:
-        launcher.load(plan, minibatches)
-        result = launcher.go()
-        state = launcher.state()
-        launcher.unload()
-    return result, state
+    with Launcher(captured, pool, given) as launcher, launcher.loaded(plan, minibatches) as loaded:
+        result = loaded.run().result
+        return result, loaded.state_dict()
 
 
 @pytest.mark.usefixtures("pinned_process")
@@ -57,7 +54,7 @@ def test_a_replicated_pipeline_equals_its_replay_bit_for_bit(
 ) -> None:
     captured = captured_of(kind)
     plan = replicated(captured, replicas)
-    with closing(Launcher(captured, workers(sum(replicas)), GLOO)) as launcher:
+    with Launcher(captured, workers(sum(replicas)), GLOO) as launcher:
         found = verify("it", plan, launcher, minibatches, lambda: None)
     assert found.first_difference is None
     assert found.digests == found.replay_digests
@@ -106,7 +103,7 @@ def test_what_replicas_cannot_do_is_refused(
 ) -> None:
     captured = captured_of(small_models.Plain)
     with (
-        closing(Launcher(captured, workers(4), given)) as launcher,
+        Launcher(captured, workers(4), given) as launcher,
         pytest.raises(InputError, match=words),
     ):
-        launcher.load(replicated(captured, (2, 1, 1)), minibatches)
+        launcher.run(replicated(captured, (2, 1, 1)), minibatches)

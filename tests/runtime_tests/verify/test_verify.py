@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -28,13 +27,13 @@ from profiler.execution import Captured, layer_seed
 from profiler.files import from_json
 from profiler.settings import UpdateRule
 from runtime.cli import main as cli
-from runtime.pipeline import Launcher, Settings
+from runtime.pipeline import Launcher
 from runtime.results import CHANNELS, ChannelName, PartitionVerification, Verification
 from runtime.supervisor import WorkerPool
 from runtime.verify import bit_identity as verification
 from runtime.verify import verify
 from runtime.verify.replay import Replay as Ours
-from runtime.worker import data
+from runtime.worker import Settings, data
 
 WITNESSED = replace(SETTINGS, record_digests=True)
 
@@ -46,7 +45,7 @@ def nothing() -> None:
 def verified(
     captured: Captured, pool: WorkerPool, setting: Settings, seed: int = 0, minibatches: int = MINIBATCHES
 ) -> PartitionVerification:
-    with closing(Launcher(captured, pool, setting)) as launcher:
+    with Launcher(captured, pool, setting) as launcher:
         return verify("chosen", plan_of(captured, random_bounds(captured, seed)), launcher, minibatches, nothing)
 
 
@@ -86,7 +85,7 @@ def test_a_second_replay_agrees_in_every_digest(
     captured = captured_of(small_models.Residual)
     plan = plan_of(captured, random_bounds(captured, 4))
     setting = replace(WITNESSED, schedule=schedule, channel=channel, flush_every=3)
-    with closing(Launcher(captured, four_workers, setting)) as launcher:
+    with Launcher(captured, four_workers, setting) as launcher:
         found = verify("chosen", plan, launcher, MINIBATCHES, nothing)
     order = {name: index for index, name in enumerate(captured.layer_names)}
     stages = {order[layer]: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
@@ -154,11 +153,9 @@ def test_a_flush_trains_what_the_uncut_model_trains_bit_for_bit(
     captured = capture(made(), name, laid_out(torch.zeros(shape)))
     setting = Settings(rule=UpdateRule(lr=RULE.lr), seed=SEED, schedule=schedule, flush_every=2)
     plan = replace(plan_of(captured, None), input_shape=shape, batch_size=2)
-    with closing(Launcher(captured, four_workers, setting)) as launcher:
-        launcher.load(plan, 3)
-        losses = launcher.go().losses
-        state = launcher.state()
-        launcher.unload()
+    with Launcher(captured, four_workers, setting) as launcher, launcher.loaded(plan, 3) as loaded:
+        losses = loaded.run().result.losses
+        state = loaded.state_dict()
     model = made()
     assert list(losses) == uncut(model, captured, shape, 3, flush_width(schedule, 2) or 1)
     for path, tensor in [*model.named_parameters(), *model.named_buffers()]:
@@ -177,7 +174,7 @@ def test_a_gradient_that_is_a_view_of_what_was_received_outlives_its_slot(
     plan = planner.unlimited("chosen", (0, 0b000111, 0b001111, 0b011111, 0b111111))
     plan = replace(plan, model_digest=captured.digest, input_shape=(1, *SHAPE[1:]), batch_size=1)
     setting = replace(WITNESSED, schedule=schedule, channel=channel, flush_every=4)
-    with closing(Launcher(captured, four_workers, setting)) as launcher:
+    with Launcher(captured, four_workers, setting) as launcher:
         assert verify("chosen", plan, launcher, 9, nothing).first_difference is None
 
 

@@ -1,0 +1,107 @@
+"""Run a command: parse what was typed, and say what goes wrong in one sentence."""
+
+import argparse
+import io
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from typing import Any, NoReturn, TypeVar
+
+from profiler.errors import StageplanError, suggest
+
+T = TypeVar("T")
+INTERRUPTED = 130
+RETIRED = {
+    "--fit": "its lines were 16 to 29% off; profile the batch size itself with --batch-size",
+    "--refine": "it changed plans by 0.01% at most; give python -m profiler more time with --budget",
+    "--refit": "it never found a split that was worth it; profile and compare again",
+}
+"""Flags that went, each with the reason and what to do instead."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the complaint and exit with 2."""
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        """Parse, and refuse what is not known: with a near match, or with what took its place."""
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            flag = unknown[0].partition("=")[0]
+            if flag in RETIRED:
+                self.error(f"{flag} is no more: {RETIRED[flag]}")
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{suggest(flag, self._option_string_actions)}")
+        return options, unknown
+
+
+def execute(namespace: argparse.Namespace, kind: type[T], run: Callable[[T], int]) -> int:
+    """Call ``run`` with what was parsed, as options of type ``kind``, and return the exit code.
+
+    An expected error is printed as one sentence.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a table has signs that not every encoding knows
+    try:
+        with _one_ctrl_c():
+            code = run(frozen(namespace, kind))
+            sys.stdout.flush()
+    except StageplanError as error:
+        if namespace.debug:
+            traceback.print_exc()
+        sys.stderr.write(f"error: {error}\n")
+        for added in getattr(error, "__notes__", ()):
+            sys.stderr.write(f"note: {added}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("error: interrupted; nothing is left running\n")
+        return INTERRUPTED
+    except OSError as error:
+        # Nobody takes our output any more; Python would complain once more when it flushes stdout.
+        sys.stdout = None
+        if not isinstance(error, BrokenPipeError):
+            sys.stderr.write(f"error: the output cannot be written: {error.strerror}; give it another place\n")
+        return 1
+    return code
+
+
+def frozen(namespace: argparse.Namespace, kind: type[T]) -> T:
+    """Return what was parsed as a dataclass: its fields, and those of dataclasses in it, are the options' names."""
+    assert is_dataclass(kind)
+    values: dict[str, Any] = {}
+    for field in fields(kind):
+        if isinstance(field.type, type) and is_dataclass(field.type):
+            values[field.name] = frozen(namespace, field.type)
+        elif field.name in namespace:
+            value = getattr(namespace, field.name)
+            values[field.name] = tuple(value) if isinstance(value, list) else value
+    return kind(**values)
+
+
+@contextmanager
+def _one_ctrl_c() -> Iterator[None]:
+    """Take the first Ctrl-C; while what was started is ended, and after that, another one has nothing to do."""
+
+    def interrupt(number: int, _frame: object) -> NoReturn:
+        signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
+        yield  # as a job in the background, or as somebody's thread: not ours to handle
+        return
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is interrupt:
+            signal.signal(signal.SIGINT, before)

@@ -1,0 +1,32 @@
+"""How plans are run: what every stage is told alike."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from optimizer.schedule import FLUSH_EVERY, ScheduleName
+from profiler.settings import UpdateRule
+from runtime.results import ChannelName
+
+OnNan = Literal["stop", "warn"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How plans are run.
+
+    Attributes:
+        flush_every: Minibatches an update, where the schedule flushes.
+        data: ``package.module:factory`` of the user's own data; synthetic without one.
+        vocabulary: Synthetic inputs are whole numbers below it; 0 for floats.
+        record_digests: Whether stages keep digests of gradients and buffers.
+    """
+
+    rule: UpdateRule
+    seed: int
+    schedule: ScheduleName = "1f1b"
+    flush_every: int = FLUSH_EVERY
+    channel: ChannelName = "shm"
+    data: str = ""
+    vocabulary: int = 0
+    on_nan: OnNan = "stop"
+    record_digests: bool = False
