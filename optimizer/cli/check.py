@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
 def check_plan(options: CheckOptions) -> int:
     """Check the plan and print what was found."""
     from optimizer.check import check, holds
-    from optimizer.costs import beside_neighbours, refuse_contradictions
+    from optimizer.costs import refuse_contradictions
     from optimizer.plan import unreplicated_plan
     from profiler.cli import emit_json, stdout
     from profiler.files import digest, to_json
@@ -43,8 +43,6 @@ def check_plan(options: CheckOptions) -> int:
     if plan.network:
         raise OptimizerError(f"{options.plan} is for measured links, which check does not know; plan without --links")
     profile = read_profile(options.profile)
-    if digest(to_json(profile)) != plan.profile_digest and profile.loaded_step is not None:
-        profile = beside_neighbours(profile)
     if digest(to_json(profile)) != plan.profile_digest:
         raise OptimizerError(
             f"{options.plan} was made for another profile than {options.profile}, whose digest differs; name that one, "

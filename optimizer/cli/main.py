@@ -52,7 +52,6 @@ class PlanOptions:
         links: The network profile to plan for; ``replicate`` lets stages have several of its ranks.
         explain: Whether to say why.
         plot: Where to draw the layer graph; ``output``, where to write the plan.
-        beside_neighbours: Whether to plan with the times that were measured beside busy cores.
     """
 
     common: CommonOptions
@@ -65,7 +64,6 @@ class PlanOptions:
     explain: bool
     plot: Path | None
     any_machine: bool
-    beside_neighbours: bool
     output: Path | None
 
 
@@ -105,9 +103,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--explain", action="store_true", help="say why, what else there is, and how sure it is")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the layer graph with its stages")
     parser.add_argument("--any-machine", action="store_true", help="plan for --profile wherever it was measured")
-    parser.add_argument(
-        "--beside-neighbours", action="store_true", help="plan with the times that were measured beside busy cores"
-    )
     parser.add_argument("--batches", type=positive, metavar="N", help="minibatches that the predictions are for")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE",
@@ -227,15 +222,17 @@ def _better(replicated: Plan, straight: Plan, *, quiet: bool) -> Plan:
 
 
 def _planner(job: "_Job", options: PlanOptions) -> "Planner":
-    from optimizer.costs import beside_neighbours
     from optimizer.planning import Planner
 
-    profile = beside_neighbours(job.profile) if options.beside_neighbours else job.profile
     network = read_json(options.links, NetworkProfile) if options.links else None
     return Planner(
-        profile, options.common.stages or (len(network.ranks) if network else job.config.stages), job.config.batches,
-        memory_limit_bytes=options.memory_limit_bytes, cut_after=options.cut_after, network=network,
-    )  # fmt: skip
+        job.profile,
+        options.common.stages or (len(network.ranks) if network else job.config.stages),
+        job.config.batches,
+        memory_limit_bytes=options.memory_limit_bytes,
+        cut_after=options.cut_after,
+        network=network,
+    )
 
 
 def _write(plan: Plan, planner: "Planner", options: PlanOptions) -> None:
@@ -271,8 +268,6 @@ def _profiles(options: PlanOptions) -> list[_Job]:
             note(f"{options.profile}: {warning}", quiet=options.common.quiet)
         _refuse_elsewhere(profile, options)
         return [_Job(profile, config)]
-    if options.beside_neighbours:
-        raise ConfigError("--beside-neighbours needs a profile that was measured so; name it with --profile FILE")
     wanted = configs(options.common)
     for flag, path in (("-o", options.output), ("--plot", options.plot)):
         if path and len(wanted) > 1:

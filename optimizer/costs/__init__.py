@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from optimizer.costs.contention import beside_neighbours
     from optimizer.costs.costs import NANOSECONDS, Costs, copy_ns, costs_of
     from optimizer.costs.cuts import forced_cuts, names_of
     from optimizer.costs.ideals import last_of, members_of, prefixes, rank

@@ -1,7 +1,6 @@
 """Decide when enough rounds have been run: when the layers that matter are known well enough, or the time is up."""
 
 from collections.abc import Callable
-from typing import Protocol
 
 from profiler.measure.statistics import half_width
 from profiler.measure.stepper import Clock, Samples
@@ -13,18 +12,13 @@ PRECISION = 0.02
 """Half-width of the interval, as a share of the median, at which a layer counts as known."""
 
 
-class Rounds(Protocol):
-    """What takes rounds and keeps their samples: a stepper, or one in turn with its neighbours."""
-
-    @property
-    def samples(self) -> Samples:
-        """Return what decides how many rounds are needed."""
-
-    def round(self) -> None:
-        """Take one round."""
-
-
-def spend(rounds: Rounds, budget_s: float, clock: Clock, advance: Callable[[float], None]) -> None:
+def spend(
+    take_round: Callable[[], None],
+    samples: Samples,
+    budget_s: float,
+    clock: Clock,
+    advance: Callable[[float], None],
+) -> None:
     """Run rounds until the costliest layers are known to ``PRECISION`` or the budget is spent.
 
     At least ``LEAST_ROUNDS`` rounds are run, whatever the budget, for fewer have no interval; ``ENOUGH_ROUNDS`` before
@@ -32,19 +26,20 @@ def spend(rounds: Rounds, budget_s: float, clock: Clock, advance: Callable[[floa
     over the machine's drift.
 
     Args:
-        rounds: What runs them; warmed up.
+        take_round: Runs one; warmed up.
+        samples: What it adds to.
         budget_s: How long it may take.
         clock: Seconds.
         advance: Called with the share of the work that was done since the last call; the shares add up to 1.
     """
     start, told, check = clock(), 0.0, ENOUGH_ROUNDS
     for count in range(1, MOST_ROUNDS + 1):
-        rounds.round()
+        take_round()
         spent = (clock() - start) / budget_s
         if count >= LEAST_ROUNDS and spent >= 1:
             break
         if count == check:
-            if precision(rounds.samples) <= PRECISION:
+            if precision(samples) <= PRECISION:
                 break
             check = -(-count * 4 // 3)  # the interval narrows slowly, and working it out takes time
         done = max(min(spent, count / LEAST_ROUNDS), count / MOST_ROUNDS)

@@ -1,6 +1,6 @@
 """Keep profiles in a folder and find one that still fits: same model, minibatch and machine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,7 +66,7 @@ def profile_for(
         return found
     report(f"{config.model}: measuring a profile for {path}: {difference}")
     with progress() as advance:
-        profile = measured(captured, config, [core], path, advance=advance, report=report, budget_s=budget_s)
+        profile = measured(captured, config, core, path, advance=advance, report=report, budget_s=budget_s)
     keep(profile, path)
     for warning in profile_warnings(profile):
         report(f"{config.model}: {warning}")
@@ -76,7 +76,7 @@ def profile_for(
 def measured(
     captured: "Captured",
     config: Config,
-    cores: Sequence[int],
+    core: int,
     path: Path,
     *,
     advance: Callable[[float], None],
@@ -92,7 +92,7 @@ def measured(
     from profiler.measure.measure import BUDGET_S, Interrupted, measure_profile
 
     try:
-        return measure_profile(config, captured, cores, advance, budget_s=budget_s or BUDGET_S)
+        return measure_profile(config, captured, core, advance, budget_s=budget_s or BUDGET_S)
     except Interrupted as interrupted:
         if interrupted.partial:
             partial = path.with_suffix(".partial.json")

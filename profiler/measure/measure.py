@@ -1,9 +1,8 @@
 """Measure a model on one core: the order in which everything about it is measured."""
 
-import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import replace
 
@@ -12,13 +11,12 @@ from profiler.errors import CaptureError, blaming
 from profiler.execution import Captured
 from profiler.machine import pinned
 from profiler.measure.assemble import Counts, Measured, profile_of
-from profiler.measure.budget import Rounds, spend
+from profiler.measure.budget import spend
 from profiler.measure.counters import Work
 from profiler.measure.hardware import measure_copy_cost, measure_peaks
 from profiler.measure.memory import measure_memory, saved_bytes
-from profiler.measure.neighbours import Turns, busy_neighbours
 from profiler.measure.statistics import timing
-from profiler.measure.stepper import Clocks, Samples, Stepper, stepper_for
+from profiler.measure.stepper import Clocks, Stepper, stepper_for
 from profiler.profile import Profile, Timing
 from profiler.settings import Config
 
@@ -40,7 +38,7 @@ class Interrupted(KeyboardInterrupt):
 def measure_profile(
     config: Config,
     captured: Captured,
-    cores: Sequence[int],
+    core: int,
     advance: Callable[[float], None],
     *,
     budget_s: float = BUDGET_S,
@@ -51,7 +49,7 @@ def measure_profile(
     Args:
         config: Model, batch size, input and update rule.
         captured: The model, as ``captured_model`` gives it.
-        cores: The core to measure on, and those on which neighbours train meanwhile.
+        core: The core to measure on.
         advance: Called with shares of the work done that add up to 1, for a progress bar.
         budget_s: How long to run rounds.
         clocks: Where times are read.
@@ -61,7 +59,6 @@ def measure_profile(
         ProcessError: A helping process ended, most likely for want of memory.
         Interrupted: Ctrl-C was pressed while measuring.
     """
-    core, *others = cores
     affinity = tuple(sorted(os.sched_getaffinity(0)))
     memory = measure_memory(config, core)
     if memory and len(memory.transient_bytes) != len(captured.operations):
@@ -69,15 +66,12 @@ def measure_profile(
             f"model '{config.model}' has {len(captured.operations)} layers and, built again in another process, "
             f"{len(memory.transient_bytes)}; let its factory build the same model each time"
         )
-    beside_us = busy_neighbours(config, others) if others else contextlib.nullcontext()
-    with pinned(core), beside_us as beside, blaming(config.model), contextlib.redirect_stdout(sys.stderr):
+    with pinned(core), blaming(config.model), redirect_stdout(sys.stderr):
         # With a learning rate of 0 the update does all its work and the weights stay: they would soon fit the one
         # minibatch by heart, and layers whose time depends on the data, such as max pooling, would drift.
         stepper = stepper_for(
             captured, minibatch(config, captured), replace(config.rule, lr=0.0), slots=2, clocks=clocks
         )
-        rounds: Rounds = Turns(stepper, beside) if beside else stepper
-        loaded = rounds.loaded if isinstance(rounds, Turns) else Samples()
         copy_cost, peaks = measure_copy_cost(clocks.wall), measure_peaks(clocks.wall)
         counts = _counts(stepper)
         stepper.warm_up()
@@ -93,22 +87,19 @@ def measure_profile(
             counts=counts,
             in_place_shares=in_place_shares,
             samples=stepper.samples,
-            neighbours=len(others),
-            loaded=loaded,
         )
-        _spend(rounds, measured, budget_s, clocks, advance)
+        _spend(stepper, measured, budget_s, clocks, advance)
     return profile_of(measured)
 
 
 def _spend(
-    rounds: Rounds, measured: Measured, budget_s: float, clocks: Clocks, advance: Callable[[float], None]
+    stepper: Stepper, measured: Measured, budget_s: float, clocks: Clocks, advance: Callable[[float], None]
 ) -> None:
     """Run rounds; what an interrupt leaves over goes with it."""
     try:
-        spend(rounds, budget_s, clocks.wall, advance)
+        spend(stepper.round, stepper.samples, budget_s, clocks.wall, advance)
     except KeyboardInterrupt as error:
         measured.samples.trim()
-        measured.loaded.trim()
         kept = bool(measured.samples.whole_step)
         raise Interrupted(replace(profile_of(measured), complete=False) if kept else None) from error
 

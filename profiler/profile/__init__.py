@@ -13,7 +13,6 @@ if TYPE_CHECKING:
         Count,
         Edge,
         Layer,
-        Loaded,
         Loss,
         Machine,
         Peaks,

@@ -20,10 +20,9 @@ from torch.optim import Optimizer
 from optimizer.export import MICRO_BATCHES
 from profiler.capture import inputs, layer_name, models
 from profiler.execution import heads, loss
-from profiler.machine import pin
+from profiler.machine import pin, tie_to
 from profiler.settings import UpdateRule
 from runtime.compare.baselines import Kind, Spec
-from runtime.worker import tie_to
 
 WARM_UP_UPDATES = 2
 

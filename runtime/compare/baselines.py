@@ -21,10 +21,10 @@ import msgspec
 from optimizer.export import MICRO_BATCHES
 from optimizer.plan import Plan
 from profiler.capture import SEED
+from profiler.machine import uninterrupted
 from profiler.settings import Config
 from runtime.compare.comparison import BaselineComparison
 from runtime.errors import RunError
-from runtime.supervisor import uninterrupted
 
 Kind = Literal["process", "ddp", "pipelining"]
 START_S = 120.0

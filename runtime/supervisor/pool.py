@@ -10,6 +10,7 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from profiler.machine import uninterrupted
 from runtime.channels import Rendezvous
 from runtime.errors import RunError
 from runtime.supervisor.failures import (
@@ -24,7 +25,6 @@ from runtime.supervisor.failures import (
     patience_s,
     waiting,
 )
-from runtime.supervisor.signals import uninterrupted
 from runtime.supervisor.stage_process import StageProcess, started
 from runtime.worker import Failed, Phase, Progress, Ready, receive, send
 

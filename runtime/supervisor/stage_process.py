@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import multiprocessing
 import os
 import socket
 import struct
@@ -11,6 +10,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from multiprocessing.reduction import send_handle
 
+from profiler.machine import spawn
 from runtime.errors import RunError
 from runtime.worker import StageStatus, entry
 
@@ -39,20 +39,12 @@ class StageProcess:
 def started(stage: int, core: int, patience_s: float) -> StageProcess:
     """Start a stage's process, which is given up when a message to or from it is stuck for ``patience_s``.
 
-    It inherits the mask of signals, so that Ctrl-C during its imports is the parent's to handle.
-
     Raises:
         RunError: The system has no room for one more.
     """
-    context = multiprocessing.get_context("spawn")
     try:
         status = StageStatus.create()
-        ours, theirs = context.Pipe()
-        process = context.Process(
-            target=entry.main, args=(theirs, core, os.getpid()), name=f"stageplan-stage-{stage}", daemon=True
-        )
-        process.start()
-        theirs.close()
+        process, ours = spawn(entry.main, core, name=f"stageplan-stage-{stage}")
     except OSError as error:
         raise RunError(
             f"the process of stage {stage} cannot be started: {error.strerror}; look at the limits of ulimit -a"

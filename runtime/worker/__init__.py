@@ -7,7 +7,6 @@ from profiler.public import on_demand
 if TYPE_CHECKING:
     from runtime.worker.data import DataSpec, Feed, feed_of, refuse_other_data
     from runtime.worker.digest import digest_of_all, digests
-    from runtime.worker.entry import tie_to
     from runtime.worker.messages import (
         Cause,
         CutEnd,

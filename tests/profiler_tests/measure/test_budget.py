@@ -28,7 +28,7 @@ class FakeStepper:
 def run(times: Callable[[int], list[float]], budget_s: float) -> tuple[FakeStepper, list[float]]:
     stepper = FakeStepper(times)
     shares: list[float] = []
-    spend(stepper, budget_s, lambda: stepper.now, shares.append)
+    spend(stepper.round, stepper.samples, budget_s, lambda: stepper.now, shares.append)
     return stepper, shares
 
 

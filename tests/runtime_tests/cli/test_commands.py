@@ -122,11 +122,10 @@ def test_a_stage_for_each_of_too_few_cores_is_said_aloud(
             "raised in its training step: LookupError: no gradient here",
         ),
         (PROFILE, ["--model", "small_models:varying", "--image-size", "16"], "let its factory build the same model"),
-        (PROFILE, ["--model", "alexnet", "--neighbours", "4711"], "4711 neighbours"),
+        (PROFILE, ["--model", "alexnet", "--neighbours", "1"], "--neighbours is no more"),
         (PROFILE, ["--model", "alexnet", "--plot", "roof.png"], "does not end in .svg"),
         (PROFILE, ["--model", "alexnet", "vgg16", "--plot", "roof.svg"], "one file for 2 models"),
         (PROFILE, ["--model", "small_models:forks", "--image-size", "16"], "something that a trace loses"),
-        (OPTIMIZE, [*SMALL, "--beside-neighbours"], "name it with --profile FILE"),
         (PROFILE, ["--model", "alexnet", "--sample-shape", "16,x"], "'x' is not a whole number"),
         (PROFILE, ["--model", "alexnet", "--budget", "-3s"], "expected one argument"),
         (OPTIMIZE, [*SMALL, "--batches", "2000000"], "--batches: batches cannot be 2000000"),
@@ -206,9 +205,6 @@ def test_a_profile_from_another_machine_is_planned_for_when_told_so(
     assert "--any-machine" in line
     assert OPTIMIZE(["--profile", "p.json", "--stages", "2", "--any-machine"]) == 0
     assert "measured elsewhere: cpu test there, " in capsys.readouterr().err
-    code, line = refusal(OPTIMIZE, ["--profile", "p.json", "--any-machine", "--beside-neighbours"], capsys)
-    assert code == 2
-    assert "measured alone" in line
 
 
 def test_replicated_stages_are_planned_where_they_pay_and_refused_where_they_are_not_known(

@@ -1,0 +1,116 @@
+"""Start processes of our own: none outlives this one, none is lost when Ctrl-C comes halfway."""
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from typing import Any, TypeVar
+
+from profiler.errors import ProcessError, StageplanError, one_line
+
+T = TypeVar("T")
+_GRACE_S = 2.0
+_PR_SET_PDEATHSIG = 1
+
+
+def tie_to(parent: int) -> bool:
+    """Let this process end with ``parent``, which started it; say whether that is still there."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # which reaches even a process that is stopped
+    return os.getppid() == parent
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Put Ctrl-C off to the end of the context.
+
+    A mask alone would not do: the kernel hands the signal to any thread that lets it through, and Python then runs its
+    handler in the main one. The mask is for the processes that are started meanwhile, which inherit it.
+    """
+    pressed: list[int] = []
+    in_charge = threading.current_thread() is threading.main_thread()  # no other thread is ever interrupted
+    handler = signal.getsignal(signal.SIGINT)
+    if in_charge and handler is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda number, _frame: pressed.append(number))
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+        if in_charge:
+            signal.signal(signal.SIGINT, handler)
+        if pressed:
+            signal.raise_signal(signal.SIGINT)
+
+
+def spawn(target: Callable[..., None], *arguments: Any, name: str) -> tuple[SpawnProcess, Connection]:
+    """Start ``target(connection, *arguments)`` in a fresh process; return that and the other end of the connection.
+
+    It ends with this process, leaves Ctrl-C to it, and what it prints goes to stderr. To be called ``uninterrupted``.
+
+    Raises:
+        OSError: The system has no room for one more.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    with theirs:
+        process = context.Process(target=_begin, args=(theirs, os.getpid(), target, arguments), name=name, daemon=True)
+        process.start()
+    return process, ours
+
+
+def call_in_process(function: Callable[..., T], *arguments: Any) -> T:
+    """Return what ``function(*arguments)`` returns in a fresh process, of which nothing is left.
+
+    Raises:
+        ProcessError: The process ended before.
+        StageplanError: The function raised it.
+    """
+    with uninterrupted():
+        process, connection = spawn(_answer, function, arguments, name="stageplan-helper")
+    try:
+        message = connection.recv()
+    except (EOFError, OSError) as error:
+        process.join(_GRACE_S)
+        raise ProcessError(
+            f"a process that helps to measure ended with {_how(process.exitcode)}; "
+            "if memory is short, use a smaller --batch-size"
+        ) from error
+    finally:
+        connection.close()
+        process.kill()
+        process.join()
+    if isinstance(message, StageplanError):
+        raise message
+    answer: T = message
+    return answer
+
+
+def _begin(connection: Connection, parent: int, target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """Tie this process's life to its parent's before anything slow is imported, and become what it is for."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    if tie_to(parent):
+        os.dup2(2, 1)
+        target(connection, *arguments)
+
+
+def _answer(connection: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123 - a device
+        try:
+            message = function(*arguments)
+        except StageplanError as error:
+            message = error
+        except Exception as error:  # noqa: BLE001 - whatever is raised has to reach the parent
+            message = ProcessError(f"a process that helps to measure failed: {type(error).__name__}: {one_line(error)}")
+    with contextlib.suppress(OSError):  # the parent may have gone
+        connection.send(message)
+
+
+def _how(code: int | None) -> str:
+    return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
