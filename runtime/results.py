@@ -14,7 +14,7 @@ from profiler.settings import UpdateRule
 ChannelName = Literal["shm", "gloo"]
 CHANNELS: tuple[ChannelName, ...] = ("shm", "gloo")
 
-FORMAT_VERSION: Literal[5] = 5
+FORMAT_VERSION: Literal[6] = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +43,32 @@ class ActionRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StageMeasurement:
+    """What one stage did a minibatch.
+
+    Attributes:
+        forward_s: Processor time, copies excluded; likewise ``backward_s`` and ``update_s``.
+        send_s: Time spent copying into slots.
+        wait_s: Time spent waiting for neighbours.
+        foreign_load: Share of its working time in which the core worked for others.
+        peak_rss_bytes: Peak resident size above the process before the stage came; None where the kernel keeps no peak.
+    """
+
+    forward_s: float
+    backward_s: float
+    update_s: float
+    send_s: float
+    wait_s: float
+    foreign_load: float
+    peak_rss_bytes: int | None
+
+    @property
+    def work_s(self) -> float:
+        """Forward, backward and update."""
+        return self.forward_s + self.backward_s + self.update_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageRun:
     """What one rank did in one run: a stage, or one replica of it.
 
@@ -51,12 +77,8 @@ class StageRun:
         host: The name of the host that it ran on; ``core``, on which core there.
         clock_error_s: By how much its times may be off against those of the first stage; nothing on the same host.
         busy_s: Processor time per minibatch that it had, waits excluded.
-        forward_s: What of it is the forward, copies excluded; likewise ``backward_s`` and ``update_s``.
-        wait_s: Mean time per minibatch spent waiting for neighbours.
-        send_s: Time per minibatch spent copying into slots; part of ``busy_s``.
-        foreign_load: Share of its working time in which the core worked for others.
+        measured: Medians over its minibatches, of ``wait_s`` the mean.
         page_faults: Minor page faults per minibatch, the median.
-        peak_rss_bytes: Peak resident size above the process before the stage came; None where the kernel keeps no peak.
     """
 
     stage: int
@@ -66,14 +88,8 @@ class StageRun:
     core: int
     clock_error_s: float
     busy_s: float
-    forward_s: float
-    backward_s: float
-    update_s: float
-    wait_s: float
-    send_s: float
-    foreign_load: float
+    measured: StageMeasurement
     page_faults: float
-    peak_rss_bytes: int | None
     actions: tuple[ActionRecord, ...]
 
 
@@ -97,7 +113,7 @@ class RunResult:
     losses: tuple[float | None, ...]
     stages: tuple[StageRun, ...]
     machine: Machine
-    format_version: Literal[5] = FORMAT_VERSION
+    format_version: Literal[6] = FORMAT_VERSION
 
     def planned(self, run: StageRun) -> Stage:
         """Return the stage that a rank ran."""
@@ -159,4 +175,4 @@ class Verification:
     channel: ChannelName
     seed: int
     partitions: tuple[PartitionVerification, ...]
-    format_version: Literal[5] = FORMAT_VERSION
+    format_version: Literal[6] = FORMAT_VERSION

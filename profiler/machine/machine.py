@@ -7,6 +7,7 @@ import os
 import platform
 import runpy
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import psutil
 
@@ -30,6 +31,7 @@ BINDING = ("GOMP_CPU_AFFINITY", "KMP_AFFINITY", "OMP_PROC_BIND", "OMP_PLACES")
 """Environment variables with which a threading library binds threads, and with them the process, to cores."""
 KEEP_BYTES = 1 << 30
 """How much freed memory malloc keeps in a process that times or runs layers."""
+T = TypeVar("T")
 _CPU = Path("/sys/devices/system/cpu")
 
 
@@ -54,11 +56,11 @@ def this_machine() -> Machine:
     )
 
 
-def differences(there: Machine, here: Machine) -> list[str]:
-    """Return in words what of the machine ``there`` is different ``here``."""
+def differences(there: T, here: T) -> list[str]:
+    """Return in words what of a dataclass, such as the machine ``there``, is different ``here``."""
     return [
         f"{field.name.replace('_', ' ')} {_said(before)} there, {_said(now)} here"
-        for field in dataclasses.fields(Machine)
+        for field in dataclasses.fields(cast("Any", there))
         if (before := getattr(there, field.name)) != (now := getattr(here, field.name))
     ]
 

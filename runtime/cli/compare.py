@@ -187,7 +187,7 @@ def _job(options: CompareOptions, config: Config, request: "Request", path: Path
     if found.complete:
         text = f"{path} is that very comparison, of {found.began_at}; --fresh measures anew"
     else:
-        text = f"going on with {path}: {found.rounds} of {found.repeats} rounds are done"
+        text = f"going on with {path}: {found.rounds} of {found.request.repeats} rounds are done"
     note(text, quiet=options.running.common.quiet)
     return _Job(config, path, found, "")
 
@@ -250,7 +250,7 @@ def _carry_out(job: _Job, pool: "WorkerPool", options: CompareOptions, later_s: 
     comparison = replace(comparison, command=command_line())
     plans = {part.name: part.plan for part in comparison.partitions}
     baselines: Baselines | None = (
-        Baselines(config, _reference(plans), comparison.cores) if comparison.baselines else None
+        Baselines(config, _reference(plans), comparison.request.cores) if comparison.baselines else None
     )
     in_the_way = job.in_the_way
 

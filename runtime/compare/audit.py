@@ -47,8 +47,8 @@ def _split(part: PartitionComparison, batch_size: int) -> SplitAudit:
     assert part.throughput_samples_per_s is not None
     measured_s = batch_size / part.throughput_samples_per_s.median
     predicted_s = batch_size / part.predicted_throughput_samples_per_s
-    works = [stage.work_s for stage in part.stages]
-    totals = [work_s + stage.send_s for work_s, stage in zip(works, part.stages, strict=True)]
+    works = [stage.measured.work_s for stage in part.stages]
+    totals = [work_s + stage.measured.send_s for work_s, stage in zip(works, part.stages, strict=True)]
     slowest = max(range(len(totals)), key=totals.__getitem__)
     stage, planned = part.stages[slowest], part.plan.stages[slowest]
     copies_s = planned.send_s + planned.receive_s
@@ -62,7 +62,7 @@ def _split(part: PartitionComparison, batch_size: int) -> SplitAudit:
         stage=slowest,
         compute_s=(works[slowest] if alone_s is None else alone_s) - promised_s,
         contention_s=None if alone_s is None else works[slowest] - alone_s,
-        transfer_s=stage.send_s - copies_s,
+        transfer_s=stage.measured.send_s - copies_s,
         schedule_s=(measured_s - totals[slowest]) - (predicted_s - stage.predicted_s),
     )
 

@@ -10,13 +10,13 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from optimizer.plan import Plan
-from optimizer.schedule import FLUSH_EVERY, Schedule, ScheduleName, schedule_of
-from profiler.profile import Machine
-from profiler.settings import UpdateRule
-from runtime.compare.records import LayerCost, RunRecord
-from runtime.results import ChannelName
+from optimizer.schedule import FLUSH_EVERY, Schedule, schedule_of
+from profiler.profile import Layer, Machine
+from runtime.compare.records import RunRecord
+from runtime.compare.request import Request
+from runtime.results import StageMeasurement
 
-FORMAT_VERSION: Literal[3] = 3
+FORMAT_VERSION: Literal[4] = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,29 +31,20 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageComparison:
-    """One stage of one partition: what was predicted, and the median over the runs of what was measured.
+    """One stage of one partition: what was predicted, and what was measured.
 
     Attributes:
-        forward_s: Processor time, copies excluded; likewise ``backward_s`` and ``update_s``.
+        predicted_s: What it is busy with in a minibatch.
+        busy_s: The same measured, the median over the runs.
+        measured: Medians over the runs, the largest of the peaks.
         alone_s: Forward, backward and update while no other stage worked; None where that was not measured.
     """
 
     predicted_s: float
     busy_s: float
-    forward_s: float
-    backward_s: float
-    update_s: float
-    wait_s: float
-    send_s: float
+    measured: StageMeasurement
     alone_s: float | None
-    foreign_load: float
     predicted_memory_bytes: int
-    peak_rss_bytes: int | None
-
-    @property
-    def work_s(self) -> float:
-        """Forward, backward and update."""
-        return self.forward_s + self.backward_s + self.update_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,44 +145,30 @@ class Comparison:
     """Several partitions of one model, run in turn on the same cores.
 
     Attributes:
-        repeats: The rounds that were asked for; ``rounds`` are those that are done.
+        request: What was asked for; ``request.repeats`` are the rounds, ``rounds`` those that are done.
         comparable: Whether every stage had a core of its own; if not, timings between splits mean little.
-        asked: The partitions that were asked for, those that the model does not allow included.
-        distinct_splits: Evenly spaced splits join the partitions until so many are distinct.
         left_out: Partitions that the model does not allow, and why.
         reference: The partition that ratios are about.
         profile_warnings: What casts doubt on the profile behind the predictions.
         command: What was typed.
+        layers: As profiled, without the samples.
     """
 
-    model: str
+    request: Request
     model_digest: str
-    batch_size: int
-    input_shape: tuple[int, ...]
-    minibatches: int
-    repeats: int
-    num_stages: int
-    cores: tuple[int, ...]
-    schedule: ScheduleName
-    flush_every: int | None
-    channel: ChannelName
-    rule: UpdateRule
-    data: str
     comparable: bool
-    asked: tuple[str, ...]
-    distinct_splits: int
     left_out: tuple[str, ...]
     reference: str
     machine: Machine
     began_at: str
     command: str
     profile_warnings: tuple[str, ...]
-    layers: tuple[LayerCost, ...]
+    layers: tuple[Layer, ...]
     partitions: Annotated[tuple[PartitionComparison, ...], Meta(min_length=1)]
     baselines: tuple[BaselineComparison, ...]
     runs: tuple[RunRecord, ...]
     audit: Audit
-    format_version: Literal[3] = FORMAT_VERSION
+    format_version: Literal[4] = FORMAT_VERSION
 
     @property
     def rounds(self) -> int:
@@ -211,7 +188,8 @@ class Comparison:
     @property
     def actions(self) -> Schedule:
         """What every stage does in a run."""
-        return schedule_of(self.schedule, self.num_stages, self.minibatches, self.flush_every or FLUSH_EVERY)
+        asked = self.request
+        return schedule_of(asked.schedule, asked.num_stages, asked.minibatches, asked.flush_every or FLUSH_EVERY)
 
     def part(self, name: str) -> PartitionComparison | None:
         """Return the partition of that name, if there is one."""
@@ -225,7 +203,7 @@ class Comparison:
     @property
     def complete(self) -> bool:
         """Whether every round that was asked for is done."""
-        return self.rounds >= self.repeats
+        return self.rounds >= self.request.repeats
 
     def _runs_of(self, name: str) -> int:
         return sum(run.name == name and run.series == "main" for run in self.runs)

@@ -27,13 +27,13 @@ def expected_s(comparison: Comparison, step: Step) -> float:
     plans = {part.name: part.plan for part in comparison.partitions}
     plan = plans.get(step.name, next(iter(plans.values())))
     step_s = sum(stage.total_s for stage in plan.stages)
-    cores = len(set(comparison.cores))
+    cores = len(set(comparison.request.cores))
     warm_up_s = step_s * (len(plan.stages) + 1) / cores
     if step.name not in plans:
-        return BASELINE_S + (comparison.minibatches + 2) * step_s / cores
+        return BASELINE_S + (comparison.request.minibatches + 2) * step_s / cores
     if step.series == "alone":
-        return HAND_OVER_S + step_s * min(ALONE_MINIBATCHES, comparison.minibatches) + warm_up_s
-    work_s = step_s * comparison.minibatches / cores
+        return HAND_OVER_S + step_s * min(ALONE_MINIBATCHES, comparison.request.minibatches) + warm_up_s
+    work_s = step_s * comparison.request.minibatches / cores
     return HAND_OVER_S + max(work_s, plan.predicted.makespan_s) + warm_up_s
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from profiler.errors import FileError
 from profiler.files import is_file, read_json, unwritable
+from profiler.machine import differences, this_machine
 from runtime.compare.comparison import Comparison
-from runtime.compare.request import Request, difference
+from runtime.compare.request import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +40,21 @@ def find_comparison(path: Path, request: Request, *, fresh: bool, digest: Callab
         found = read_json(path, Comparison)
     except FileError as error:
         return Resumable(None, str(error))
-    reason = "--fresh" if fresh else difference(found, request)
+    reason = "--fresh" if fresh else _difference(found, request)
     if not reason and found.model_digest != digest():
         reason = "the model has changed since"
     if reason:
         return Resumable(None, reason)
-    return Resumable(replace(found, repeats=max(request.repeats, found.rounds)))
+    request = replace(request, repeats=max(request.repeats, found.rounds))
+    return Resumable(replace(found, request=request))
+
+
+def _difference(found: Comparison, request: Request) -> str:
+    """Say why ``found`` is not what is asked for; nothing where it is, or has fewer rounds."""
+    if asked := differences(replace(found.request, repeats=request.repeats), request):
+        return f"that one was asked for otherwise: {'; '.join(asked)}"
+    others = differences(found.machine, this_machine())
+    return f"that one was measured elsewhere: {'; '.join(others)}" if others else ""
 
 
 def set_aside(path: Path) -> Path:

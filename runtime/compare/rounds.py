@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 
 from runtime.compare.baselines import Baselines
 from runtime.compare.comparison import Comparison
-from runtime.compare.records import RunRecord, Series, Span, StageMeasurement
+from runtime.compare.records import RunRecord, Series, Span
 from runtime.compare.summary import summarised
 from runtime.errors import RunError, TooLargeError
 from runtime.pipeline import Launcher
-from runtime.results import RunResult, StageRun
+from runtime.results import RunResult
 
 ALONE_MINIBATCHES = 6
 TIMELINE_MINIBATCHES = 16
@@ -72,7 +72,7 @@ def steps(comparison: Comparison) -> Iterator[Step]:
     series: list[tuple[Series, int, Sequence[str]]] = []
     if comparison.comparable:
         series.append(("alone", 1, comparison.splits))
-    series += [("main", number, comparison.contenders) for number in range(1, comparison.repeats + 1)]
+    series += [("main", number, comparison.contenders) for number in range(1, comparison.request.repeats + 1)]
     for kind, number, names in series:
         order = list(names)
         random.Random(f"{kind} {number}").shuffle(order)  # noqa: S311 - an order, no secret
@@ -95,7 +95,7 @@ def _attempt(step: Step, comparison: Comparison, launcher: Launcher, baselines: 
             return replace(blank, failure=str(error))
     plan = next(part.plan for part in comparison.partitions if part.name == step.name)
     alone = step.series == "alone"
-    minibatches = min(ALONE_MINIBATCHES, comparison.minibatches) if alone else comparison.minibatches
+    minibatches = min(ALONE_MINIBATCHES, comparison.request.minibatches) if alone else comparison.request.minibatches
     try:
         result = launcher.run(plan, minibatches, "sequential" if alone else None)
     except TooLargeError as error:
@@ -108,20 +108,8 @@ def _attempt(step: Step, comparison: Comparison, launcher: Launcher, baselines: 
         blank,
         throughput_samples_per_s=result.throughput_samples_per_s,
         makespan_s=result.makespan_s,
-        stages=tuple(map(_measurement, result.stages)),
+        stages=tuple(stage.measured for stage in result.stages),
         timeline=() if drawn else _timeline(result),
-    )
-
-
-def _measurement(stage: StageRun) -> StageMeasurement:
-    return StageMeasurement(
-        forward_s=stage.forward_s,
-        backward_s=stage.backward_s,
-        update_s=stage.update_s,
-        send_s=stage.send_s,
-        wait_s=stage.wait_s,
-        foreign_load=stage.foreign_load,
-        peak_rss_bytes=stage.peak_rss_bytes,
     )
 
 

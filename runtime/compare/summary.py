@@ -8,7 +8,8 @@ from optimizer.plan import Plan
 from runtime.compare.audit import audit
 from runtime.compare.comparison import BaselineComparison, Comparison, PartitionComparison, StageComparison
 from runtime.compare.ranking import Rounds, ranks_with_ties, ratio_of, rounds_of, spread_of
-from runtime.compare.records import RunRecord, StageMeasurement
+from runtime.compare.records import RunRecord
+from runtime.results import StageMeasurement
 
 
 def summarised(comparison: Comparison, runs: Sequence[RunRecord]) -> Comparison:
@@ -24,7 +25,7 @@ def summarised(comparison: Comparison, runs: Sequence[RunRecord]) -> Comparison:
         runs=tuple(runs),
         partitions=partitions,
         baselines=tuple(_baseline(one, runs, main[one.row], main[reference]) for one in comparison.baselines),
-        audit=audit(partitions, comparison.batch_size, comparable=comparison.comparable),
+        audit=audit(partitions, comparison.request.batch_size, comparable=comparison.comparable),
     )
 
 
@@ -63,15 +64,17 @@ def _stage(
     return StageComparison(
         predicted_s=plan.minibatch_s(planned),
         busy_s=median(one.work_s + one.send_s for one in found),
-        forward_s=median(one.forward_s for one in found),
-        backward_s=median(one.backward_s for one in found),
-        update_s=median(one.update_s for one in found),
-        wait_s=median(one.wait_s for one in found),
-        send_s=median(one.send_s for one in found),
+        measured=StageMeasurement(
+            forward_s=median(one.forward_s for one in found),
+            backward_s=median(one.backward_s for one in found),
+            update_s=median(one.update_s for one in found),
+            send_s=median(one.send_s for one in found),
+            wait_s=median(one.wait_s for one in found),
+            foreign_load=median(one.foreign_load for one in found),
+            peak_rss_bytes=max(peaks) if peaks else None,
+        ),
         alone_s=None if alone is None else alone.forward_s + alone.backward_s + alone.update_s * plan.updates,
-        foreign_load=median(one.foreign_load for one in found),
         predicted_memory_bytes=planned.memory_bytes,
-        peak_rss_bytes=max(peaks) if peaks else None,
     )
 
 

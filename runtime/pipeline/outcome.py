@@ -12,7 +12,7 @@ from optimizer.schedule import KIND_NAMES, Kind, RankLayout, Schedule, Span, mak
 from profiler.machine import this_machine
 from profiler.measure import foreign_load
 from profiler.settings import UpdateRule
-from runtime.results import ChannelName, RunResult, StageRun
+from runtime.results import ChannelName, RunResult, StageMeasurement, StageRun
 from runtime.worker import MinibatchDigests, StageReport
 
 T = TypeVar("T")
@@ -100,15 +100,18 @@ def _stage_run(layout: RankLayout, rank: int, found: StageReport) -> StageRun:
         core=found.core,
         clock_error_s=found.clock_error_s,
         busy_s=busy_s,
-        forward_s=work["F"],
-        backward_s=work["B"],
-        update_s=work["U"],
-        wait_s=sum(record.wait_s for record in report.actions) / minibatches,
-        send_s=send_s,
-        foreign_load=foreign_load(
-            [record.end_s - record.start_s for record in report.actions], [record.cpu_s for record in report.actions]
+        measured=StageMeasurement(
+            forward_s=work["F"],
+            backward_s=work["B"],
+            update_s=work["U"],
+            send_s=send_s,
+            wait_s=sum(record.wait_s for record in report.actions) / minibatches,
+            foreign_load=foreign_load(
+                [record.end_s - record.start_s for record in report.actions],
+                [record.cpu_s for record in report.actions],
+            ),
+            peak_rss_bytes=report.peak_rss_bytes,
         ),
         page_faults=median([faults[minibatch] for minibatch in sorted(faults)][minibatches // 2 :]),
-        peak_rss_bytes=report.peak_rss_bytes,
         actions=report.actions,
     )

@@ -48,7 +48,7 @@ def winner(comparison: Comparison) -> Winner:
     whole = sum(layer.step_s for layer in comparison.layers) or 1.0
     heaviest = max(comparison.layers, key=lambda layer: layer.step_s)
     return Winner(
-        batch_size=comparison.batch_size,
+        batch_size=comparison.request.batch_size,
         names=tuple(part.name for part in first),
         runner_up=others[0].name if others else "",
         update_share=sum(layer.update_s for layer in comparison.layers) / whole,

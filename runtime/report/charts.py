@@ -89,7 +89,7 @@ def layers(comparison: Comparison) -> str:
 def stages(comparison: Comparison) -> str:
     """Return what every stage of every split is busy with, stacked; the slowest is marked."""
     parts = _drawn_splits(comparison)
-    count = comparison.num_stages
+    count = comparison.request.num_stages
     with picture(f"stages of each split, {_about(comparison)}", 1.0 + 0.155 * (count + 0.8) * len(parts)) as drawn:
         axes = drawn.axes[0]
         centres = []
@@ -98,7 +98,12 @@ def stages(comparison: Comparison) -> str:
             slowest = max(range(count), key=lambda one: part.stages[one].busy_s)
             for stage, found in enumerate(part.stages):
                 start_s = 0.0
-                pieces = {"F": found.forward_s, "B": found.backward_s, "U": found.update_s, "send": found.send_s}
+                pieces = {
+                    "F": found.measured.forward_s,
+                    "B": found.measured.backward_s,
+                    "U": found.measured.update_s,
+                    "send": found.measured.send_s,
+                }
                 for kind, piece_s in pieces.items():
                     axes.barh(base + stage, piece_s * 1e3, 0.85, left=start_s * 1e3, color=COLOURS[kind])
                     start_s += piece_s
@@ -119,19 +124,22 @@ def stages(comparison: Comparison) -> str:
 
 def memory(comparison: Comparison) -> str:
     """Return the peak of every stage of every split, and what was predicted."""
-    parts = [part for part in _drawn_splits(comparison) if all(stage.peak_rss_bytes for stage in part.stages)]
+    parts = [part for part in _drawn_splits(comparison) if all(stage.measured.peak_rss_bytes for stage in part.stages)]
     if not parts:
         return ""
-    count = comparison.num_stages
+    count = comparison.request.num_stages
     with picture(f"memory of each stage, {_about(comparison)}", 0.9 + 0.155 * (count + 0.8) * len(parts)) as drawn:
         axes = drawn.axes[0]
         centres = []
         for number, part in enumerate(parts):
             base = number * (count + 0.8)
             for stage, found in enumerate(part.stages):
-                largest = found.peak_rss_bytes == max(one.peak_rss_bytes or 0 for one in part.stages)
+                largest = found.measured.peak_rss_bytes == max(one.measured.peak_rss_bytes or 0 for one in part.stages)
                 axes.barh(
-                    base + stage, (found.peak_rss_bytes or 0) / MEBIBYTE, 0.85, color=ACCENT if largest else MUTED
+                    base + stage,
+                    (found.measured.peak_rss_bytes or 0) / MEBIBYTE,
+                    0.85,
+                    color=ACCENT if largest else MUTED,
                 )
                 axes.plot(found.predicted_memory_bytes / MEBIBYTE, base + stage, "|", color=INK, ms=6, mew=1.4)
             centres.append(base + (count - 1) / 2)
@@ -149,7 +157,9 @@ def timelines(comparison: Comparison, part: PartitionComparison) -> str:
     run = next((run for run in comparison.runs if run.name == name and run.timeline), None)
     if run is None:
         return ""
-    with picture(f"timeline of {part.name}, {_about(comparison)}", 1.5 + 0.36 * comparison.num_stages, 2) as drawn:
+    with picture(
+        f"timeline of {part.name}, {_about(comparison)}", 1.5 + 0.36 * comparison.request.num_stages, 2
+    ) as drawn:
         predicted, measured = drawn.axes
         _bars(predicted, _predicted(comparison, part, run), "predicted")
         _bars(measured, run.timeline, "measured")
@@ -218,4 +228,4 @@ def _short(row: str) -> str:
 
 
 def _about(comparison: Comparison) -> str:
-    return f"{comparison.model}, batch {comparison.batch_size}"
+    return f"{comparison.request.model}, batch {comparison.request.batch_size}"

@@ -15,7 +15,7 @@ BAND = 0.1
 
 def promise(comparisons: Sequence[Comparison]) -> str:
     """Return predicted against measured throughput of every split that ran, with a band of ±10%."""
-    models = list(dict.fromkeys(one.model for one in comparisons))
+    models = list(dict.fromkeys(one.request.model for one in comparisons))
     with picture(f"predicted against measured, {', '.join(models)}", 3.4) as drawn:
         axes = drawn.axes[0]
         everything: list[float] = []
@@ -23,7 +23,7 @@ def promise(comparisons: Sequence[Comparison]) -> str:
             points = [
                 (part.predicted_throughput_samples_per_s, part.throughput_samples_per_s.median)
                 for one in comparisons
-                if one.model == model
+                if one.request.model == model
                 for part in own_splits(one)
                 if part.throughput_samples_per_s
             ]
@@ -46,9 +46,9 @@ def promise(comparisons: Sequence[Comparison]) -> str:
 
 def by_batch_size(comparisons: Sequence[Comparison]) -> str:
     """Return throughput and the largest stage's peak memory of every scheme against the batch size, of one model."""
-    sizes = [one.batch_size for one in comparisons]
+    sizes = [one.request.batch_size for one in comparisons]
     names = [name for name in _named(comparisons) if not name.startswith(SPACED)]
-    with picture(f"throughput and memory against batch size, {comparisons[0].model}", 5.2, 2) as drawn:
+    with picture(f"throughput and memory against batch size, {comparisons[0].request.model}", 5.2, 2) as drawn:
         above, below = drawn.axes
         for number, name in enumerate(names):
             ours = name == comparisons[0].reference
@@ -74,7 +74,7 @@ def by_batch_size(comparisons: Sequence[Comparison]) -> str:
 def across(comparisons: Sequence[Comparison]) -> str:
     """Return how fast every other partition ran beside the reference, for all models and batch sizes."""
     names = sorted({part.name for one in comparisons for part in rivals(one)})
-    rows = [f"{one.model}, {one.batch_size}" for one in comparisons]
+    rows = [f"{one.request.model}, {one.request.batch_size}" for one in comparisons]
     with picture("all models: every scheme beside the optimized split", 1.3 + 0.3 * len(rows)) as drawn:
         axes = drawn.axes[0]
         axes.axvline(1, color=ACCENT, linewidth=2)
@@ -102,7 +102,7 @@ def beside(comparison: Comparison, name: str) -> float | None:
 def peak_mib(comparison: Comparison, name: str) -> float:
     """Return the peak of a partition's largest stage in MiB; not a number where it is not known."""
     part = comparison.part(name)
-    peaks = [stage.peak_rss_bytes for stage in part.stages] if part else []
+    peaks = [stage.measured.peak_rss_bytes for stage in part.stages] if part else []
     known = [peak for peak in peaks if peak is not None]
     return max(known) / MEBIBYTE if known else float("nan")
 

@@ -23,7 +23,8 @@ def verdict(comparison: Comparison) -> list[str]:
 
 def title(comparison: Comparison) -> str:
     """Return what was compared, in a few words."""
-    return f"{comparison.model}, batch {comparison.batch_size}, {counted(comparison.num_stages, 'stage')}"
+    asked = comparison.request
+    return f"{asked.model}, batch {asked.batch_size}, {counted(asked.num_stages, 'stage')}"
 
 
 def rivals(comparison: Comparison) -> list[PartitionComparison]:
@@ -93,7 +94,7 @@ def against_baselines(comparison: Comparison) -> str:
 def memory(comparison: Comparison) -> str:
     """Say what the reference's largest stage took."""
     part = comparison.ours
-    peaks = [(stage.peak_rss_bytes, number) for number, stage in enumerate(part.stages)]
+    peaks = [(stage.measured.peak_rss_bytes, number) for number, stage in enumerate(part.stages)]
     known = [(peak, number) for peak, number in peaks if peak is not None]
     if not known:
         return ""

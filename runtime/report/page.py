@@ -36,7 +36,7 @@ def write_reports(comparisons: Sequence[Comparison], paths: Sequence[Path]) -> N
 
 def rendered(comparisons: Sequence[Comparison], suffix: str) -> str:
     """Return the page; the same comparisons give the same text."""
-    ordered = sorted(comparisons, key=lambda one: (_group(one), one.batch_size, one.began_at))
+    ordered = sorted(comparisons, key=lambda one: (_group(one), one.request.batch_size, one.began_at))
     template = _environment().get_template(f"report{suffix}")
     context = _facts(ordered)
     if suffix == ".html":
@@ -69,7 +69,7 @@ def _environment() -> "Environment":
 
 def _facts(comparisons: Sequence[Comparison]) -> dict[str, Any]:
     return {
-        "title": ", ".join(dict.fromkeys(one.model for one in comparisons)),
+        "title": ", ".join(dict.fromkeys(one.request.model for one in comparisons)),
         "version": version("stageplan"),
         "several": len(comparisons) > 1,
         "comparisons": [_about(one, f"comparison-{number}") for number, one in enumerate(comparisons, 1)],
@@ -81,7 +81,13 @@ def _facts(comparisons: Sequence[Comparison]) -> dict[str, Any]:
 
 def _group(comparison: Comparison) -> tuple[object, ...]:
     """Return what comparisons at several batch sizes have in common."""
-    return comparison.model, comparison.num_stages, comparison.input_shape[1:], comparison.minibatches, comparison.cores
+    return (
+        comparison.request.model,
+        comparison.request.num_stages,
+        comparison.request.input_shape[1:],
+        comparison.request.minibatches,
+        comparison.request.cores,
+    )
 
 
 def _groups(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:
@@ -110,7 +116,7 @@ def _model(comparisons: Sequence[Comparison]) -> dict[str, Any]:
     """Return what a model's comparisons at several batch sizes show together."""
     winners = [winner(one) for one in comparisons]
     return {
-        "name": f"{comparisons[0].model}, {counted(comparisons[0].num_stages, 'stage')}",
+        "name": f"{comparisons[0].request.model}, {counted(comparisons[0].request.num_stages, 'stage')}",
         "winners": list(zip(comparisons, winners, strict=True)),
         "change": change(winners) if len(winners) > 1 else "",
     }

@@ -40,7 +40,7 @@ def rows(comparison: Comparison, step: Step | None, now_s: float, later_s: float
     """Return the table: what was predicted of each contender, its runs so far, and what is running."""
     left_s = left(comparison) + later_s
     clock = time.strftime("%H:%M", time.localtime(now_s + left_s))
-    done = f"round {min(comparison.rounds + 1, comparison.repeats)} of {comparison.repeats}"
+    done = f"round {min(comparison.rounds + 1, comparison.request.repeats)} of {comparison.request.repeats}"
     table = new_table(
         f"{title(comparison)}: {done}, about {duration(left_s)} left, until {clock}",
         ("", "predicted", "samples/s, run by run", "median"),

@@ -70,14 +70,14 @@ def beside_the_study(comparison: Comparison) -> Beside | None:
 
 def _column(comparison: Comparison) -> dict[str, float]:
     entries = read_mapping(configs_folder() / "study-figures.yaml")
-    fits = comparison.num_stages == STAGES and comparison.input_shape[1:] == IMAGE
+    fits = comparison.request.num_stages == STAGES and comparison.request.input_shape[1:] == IMAGE
     sizes: tuple[int, ...] = convert(entries[SIZES], tuple[int, ...], SIZES)
-    if not fits or comparison.model not in entries or comparison.batch_size not in sizes:
+    if not fits or comparison.request.model not in entries or comparison.request.batch_size not in sizes:
         return {}
     found: dict[str, tuple[float, ...]] = convert(
-        entries[comparison.model], dict[str, tuple[float, ...]], comparison.model
+        entries[comparison.request.model], dict[str, tuple[float, ...]], comparison.request.model
     )
-    return {name: times[sizes.index(comparison.batch_size)] for name, times in found.items()}
+    return {name: times[sizes.index(comparison.request.batch_size)] for name, times in found.items()}
 
 
 def _places(times: Mapping[str, float]) -> dict[str, int]:

@@ -15,13 +15,13 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
     """Print the partitions, fastest first, the baselines, and what the comparison says."""
     from rich.text import Text
 
-    shape = "×".join(map(str, comparison.input_shape))
+    shape = "×".join(map(str, comparison.request.input_shape))
     figures = ("predicted", "measured", "interval", "× as fast", "makespan s", "busy ms, stage by stage")
     table = new_table(
-        f"{comparison.model}, input {shape}, "
-        f"{counted(comparison.num_stages, 'stage')}, {counted(comparison.rounds, 'round')} of "
-        f"{counted(comparison.minibatches, 'minibatch')}, "
-        f"{comparison.partitions[0].plan.schedule_words}, {comparison.channel}",
+        f"{comparison.request.model}, input {shape}, "
+        f"{counted(comparison.request.num_stages, 'stage')}, {counted(comparison.rounds, 'round')} of "
+        f"{counted(comparison.request.minibatches, 'minibatch')}, "
+        f"{comparison.partitions[0].plan.schedule_words}, {comparison.request.channel}",
         ("rank", "partition", "cuts after", *figures),
         words=("partition", "cuts after"),
         caption="Samples per second in the steady state: predicted from the profile, and the median of the rounds with "
@@ -49,7 +49,7 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
         speed = f"{spread.median:.1f}" if spread else "failed"
         table.add_row("", one.row, one.semantics, "", speed, interval_of(spread), ratio_of(one.ratio), "", "")
     console.print(table)
-    if comparison.distinct_splits and comparison.audit.splits:
+    if comparison.request.distinct_splits and comparison.audit.splits:
         console.print(_audit_table(comparison))
     for line in verdict(comparison):
         console.print(line)

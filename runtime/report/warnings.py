@@ -16,16 +16,15 @@ def comparison_warnings(comparison: Comparison) -> list[str]:
     """Return the warnings that a comparison deserves, as sentences; none for a good one."""
     found = []
     if not comparison.comparable:
-        found.append(sharing(comparison.num_stages, len(set(comparison.cores))))
+        found.append(sharing(comparison.request.num_stages, len(set(comparison.request.cores))))
     failed = [run for run in comparison.runs if run.failure is not None]
     if failed:
         first = failed[0]
         more = f" and {len(failed) - 1} more" if failed[1:] else ""
         found.append(f"FAILED: {first.name} in round {first.round}{more}: {first.failure}")
     if not comparison.complete:
-        found.append(
-            f"UNFINISHED: {comparison.rounds} of {comparison.repeats} rounds are done; the same command goes on."
-        )
+        done = f"{comparison.rounds} of {comparison.request.repeats} rounds are done"
+        found.append(f"UNFINISHED: {done}; the same command goes on.")
     found += _noise(comparison)
     held = coverage(comparison.rounds)
     if comparison.rounds == 1:
@@ -51,7 +50,7 @@ def drift_of(comparison: Comparison) -> float:
 
 def _noise(comparison: Comparison) -> list[str]:
     found = []
-    loads = [stage.foreign_load for part in comparison.partitions for stage in part.stages]
+    loads = [stage.measured.foreign_load for part in comparison.partitions for stage in part.stages]
     if comparison.comparable and loads and max(loads) > FOREIGN_LOAD_LIMIT:
         found.append(
             f"NOISY: a stage was kept from its core for up to {max(loads):.0%} of its working time, so these figures "

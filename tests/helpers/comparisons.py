@@ -11,8 +11,9 @@ from optimizer.planning import Planner, load_schemes, plan_for
 from profiler.profile import Profile
 from profiler.settings import UpdateRule
 from runtime.compare import BaselineComparison, Comparison, Request, RunRecord, new_comparison
-from runtime.compare.records import Series, StageMeasurement
+from runtime.compare.records import Series
 from runtime.compare.summary import summarised
+from runtime.results import StageMeasurement
 
 MINIBATCHES = 8
 BASELINE = BaselineComparison(name="one process, 2 threads", tuned=True, semantics="synchronous")
@@ -44,11 +45,16 @@ def empty(
 ) -> Comparison:
     wanted = request(asked=tuple(named), baselines=bool(baselines), **changes)
     with (
-        patch("runtime.compare.request.this_machine", lambda: MACHINE),
-        patch("runtime.compare.request.comparable", lambda cores: len(set(cores)) == len(cores)),
+        patch("runtime.compare.begin.this_machine", lambda: MACHINE),
+        patch("runtime.compare.begin.comparable", lambda cores: len(set(cores)) == len(cores)),
     ):
         found = new_comparison(wanted, named, profile or chain([1, 1, 1, 9]), baselines, [])
     return replace(found, began_at="2026-01-01T00:00:00+00:00", command="python -m runtime compare")
+
+
+def asked(found: Comparison, **changes: object) -> Comparison:
+    """The same comparison, had something else been asked for."""
+    return replace(found, request=replace(found.request, **changes))  # type: ignore[arg-type]
 
 
 def measured(plan: Plan, slower: float = 1.0, load: float = 0.0, peak: int | None = 1 << 20) -> list[StageMeasurement]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from comparisons import comparison, request
+from comparisons import asked, comparison, request
 from strategies import MACHINE
 
 from profiler.files import to_json, write_whole
@@ -14,7 +14,7 @@ from runtime.compare.resume import Resumable
 
 @pytest.fixture(autouse=True)
 def _this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.compare.request.this_machine", lambda: MACHINE)
+    monkeypatch.setattr("runtime.compare.resume.this_machine", lambda: MACHINE)
 
 
 def look(path: Path, wanted: Request, *, fresh: bool = False, digest: str = "") -> Resumable:
@@ -40,17 +40,17 @@ def test_the_same_question_goes_on_where_it_was(path: Path, asked: int, *, compl
     assert again is not None
     assert again.runs == comparison().runs
     assert again.complete == complete
-    assert again.repeats == max(asked, 3)
+    assert again.request.repeats == max(asked, 3)
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"minibatches": 9}, "that one has minibatches 8, not 9"),
-        ({"asked": ("optimized",)}, "that one has asked optimized, end-load, not optimized"),
-        ({"baselines": True}, "that one has no baselines"),
-        ({"cores": (2, 3)}, "that one has cores 0, 1, not 2, 3"),
-        ({"distinct_splits": 10}, "distinct splits 0, not 10"),
+        ({"minibatches": 9}, "minibatches 8 there, 9 here"),
+        ({"asked": ("optimized",)}, "asked optimized, end-load there, optimized here"),
+        ({"baselines": True}, "baselines False there, True here"),
+        ({"cores": (2, 3)}, "cores 0, 1 there, 2, 3 here"),
+        ({"distinct_splits": 10}, "distinct splits 0 there, 10 here"),
     ],
 )
 def test_another_question_is_told_from_this_one(path: Path, changes: dict[str, object], reason: str) -> None:
@@ -78,7 +78,7 @@ def test_what_is_moved_aside_never_lands_on_what_was_moved_before(path: Path) ->
     first: Comparison = comparison()
     names = []
     for minibatches in (1, 2, 3):
-        write_whole(path, to_json(replace(first, minibatches=minibatches)))
+        write_whole(path, to_json(asked(first, minibatches=minibatches)))
         names.append(set_aside(path))
         assert not path.exists()
     assert [one.name for one in names] == [

@@ -1,11 +1,10 @@
 """The order of a comparison's runs, with a launcher that only pretends: interleaved, resumable, undeterred."""
 
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from comparisons import comparison, empty, plans
+from comparisons import asked, comparison, empty, plans
 from strategies import MACHINE
 
 from optimizer.plan import Plan, scheduled
@@ -15,7 +14,7 @@ from profiler.settings import UpdateRule
 from runtime.compare import Comparison, Step, compare, steps
 from runtime.errors import InputError, RunError, TooLargeError
 from runtime.pipeline import comparable, cores_for
-from runtime.results import ActionRecord, RunResult, StageRun
+from runtime.results import ActionRecord, RunResult, StageMeasurement, StageRun
 
 NAMES = ("optimized", "end-load", "middle-load")
 
@@ -29,9 +28,10 @@ def action(kind: Any, minibatch: int, start_s: float) -> ActionRecord:
 
 def result(plan: Plan, throughput: float) -> RunResult:
     stage = StageRun(
-        stage=0, replica=0, minibatches=20, host="here", core=0, clock_error_s=0.0, busy_s=4.0, forward_s=1.0,
-        backward_s=2.0, update_s=0.5, wait_s=0.1,
-        send_s=0.5, foreign_load=0.0, page_faults=0, peak_rss_bytes=5,
+        stage=0, replica=0, minibatches=20, host="here", core=0, clock_error_s=0.0, busy_s=4.0, page_faults=0,
+        measured=StageMeasurement(
+            forward_s=1.0, backward_s=2.0, update_s=0.5, wait_s=0.1, send_s=0.5, foreign_load=0.0, peak_rss_bytes=5
+        ),
         actions=tuple(action("F", number, 10.0 + number) for number in range(20)),
     )  # fmt: skip
     return RunResult(
@@ -183,6 +183,6 @@ def test_cores_are_shared_in_turn_and_then_nothing_is_comparable() -> None:
 def test_the_steps_of_a_finished_comparison_are_none() -> None:
     found = comparison({"optimized": (1.0, 2.0), "end-load": (1.0, 2.0)}, cores=(0, 0))
     assert list(steps(found)) == []
-    more = list(steps(replace(found, repeats=3)))
+    more = list(steps(asked(found, repeats=3)))
     assert {(step.round, step.series) for step in more} == {(3, "main")}
     assert Step("main", 3, "optimized") in more

@@ -68,7 +68,7 @@ def test_the_peak_is_the_largest_of_all_runs_and_unknown_if_none_is_known() -> N
     ]
     runs.append(record("end-load", 1, 1.0, measured(named["end-load"], peak=None)))
     found = summarised(empty(named), runs)
-    assert [stage.peak_rss_bytes for part in found.partitions for stage in part.stages] == [7, 7, None, None]
+    assert [stage.measured.peak_rss_bytes for part in found.partitions for stage in part.stages] == [7, 7, None, None]
 
 
 def test_what_ran_alone_counts_for_itself() -> None:

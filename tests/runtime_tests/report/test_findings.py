@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from comparisons import comparison, plans
+from comparisons import asked, comparison, plans
 from strategies import chain
 
 from runtime.report.batch_sizes import change, winner
@@ -65,7 +65,7 @@ def test_every_doubt_has_a_name_a_cause_and_a_remedy() -> None:
     few = next(line for line in comparison_warnings(comparison()) if line.startswith("FEW ROUNDS"))
     assert "75% at best" in few
     assert "--repeats 6" in few
-    unfinished = replace(quiet, repeats=9)
+    unfinished = asked(quiet, repeats=9)
     assert "UNFINISHED: 6 of 9 rounds" in comparison_warnings(unfinished)[0]
     failed = comparison_warnings(comparison({"optimized": (2.0, None, None), "end-load": (1.0, 1.0, 1.0)}))
     assert failed[0].startswith("FAILED: optimized in round 2 and 1 more: stage 1 of optimized was ended by SIGKILL")

@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from comparisons import comparison, plans
+from comparisons import asked, comparison, plans
 from strategies import MACHINE
 
 from profiler.files import from_json, to_json, write_whole
@@ -41,7 +41,7 @@ def one(**changes: object) -> Comparison:
 
 
 def several() -> list[Comparison]:
-    return [replace(one(batch_size=size), model=model) for model in ("alexnet", "vgg16") for size in (1, 16)]
+    return [asked(one(batch_size=size), model=model) for model in ("alexnet", "vgg16") for size in (1, 16)]
 
 
 @pytest.fixture(scope="module")
@@ -148,8 +148,8 @@ def test_a_run_that_failed_is_said_and_the_rest_is_shown() -> None:
         comparison({"optimized": (1.0,), "end-load": (2.0,)}),
         comparison({"optimized": (None,), "end-load": (None,)}),
         comparison({"optimized": (1.0, 2.0)}),
-        replace(comparison(), repeats=9, left_out=("test: study is left out",)),
-        replace(comparison(), runs=(), repeats=2),
+        replace(comparison(repeats=9), left_out=("test: study is left out",)),
+        replace(comparison(repeats=2), runs=()),
         comparison(cores=(0, 0)),
     ],
     ids=["one repeat", "all failed", "one split", "unfinished", "nothing ran", "shared cores"],
@@ -163,7 +163,7 @@ def test_a_meagre_comparison_is_rendered_all_the_same(found: Comparison) -> None
 
 
 def test_names_are_text_and_no_markup() -> None:
-    found = replace(one(), model="<b>&:x", command="python -m runtime compare --model '<i>'")
+    found = replace(one(model="<b>&:x"), command="python -m runtime compare --model '<i>'")
     page = rendered([found], ".html")
     read(page)
     assert "<b>&:x" not in page
@@ -197,7 +197,7 @@ def test_bad_input_is_one_sentence_and_writes_nothing(
 
 def test_a_folder_of_comparisons_is_one_report(in_folder: Path, page: str) -> None:
     for found in several():
-        write_whole(in_folder / f"{found.model}-{found.batch_size}" / "comparison.json", to_json(found))
+        write_whole(in_folder / f"{found.request.model}-{found.request.batch_size}" / "comparison.json", to_json(found))
     assert main(["report", str(in_folder), "-o", "all.md", "-o", "all.html", "--quiet"]) == 0
     assert Path("all.md").read_text() == rendered(several(), ".md")
     assert Path("all.html").read_text() == page

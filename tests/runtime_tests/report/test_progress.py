@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from comparisons import comparison
+from comparisons import asked, comparison
 from rich.console import Console
 
 from runtime.compare import Step, duration, left, steps
@@ -21,7 +21,7 @@ def shown(table: object) -> str:
 
 def test_the_table_shows_runs_as_they_end_and_what_is_running() -> None:
     found = comparison({"optimized": (20.0, 40.0), "end-load": (None, 15.0)}, baselines={"one process": (5.0, 6.0)})
-    found = replace(found, repeats=4)
+    found = asked(found, repeats=4)
     text = shown(rows(found, Step("main", 3, "end-load"), 0.0))
     assert "round 3 of 4" in text
     ours, theirs, baseline = (
@@ -36,11 +36,11 @@ def test_the_table_shows_runs_as_they_end_and_what_is_running() -> None:
 
 
 def test_the_time_left_is_that_of_the_runs_so_far() -> None:
-    found = replace(comparison(cores=(0, 0)), repeats=5)
+    found = comparison(cores=(0, 0), repeats=5)
     assert len(list(steps(found))) == 4
     assert left(found) == pytest.approx(4.0), "each of those that ran took a second"
     assert left(replace(found, runs=())) > 0, "before the first, predictions say how long"
-    assert left(replace(found, repeats=3)) == 0
+    assert left(asked(found, repeats=3)) == 0
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from strategies import MACHINE, chain
 from optimizer.planning import Planner
 from optimizer.schedule import ScheduleName, schedule_of
 from profiler.settings import UpdateRule
-from runtime.results import ActionRecord, RunResult, StageRun
+from runtime.results import ActionRecord, RunResult, StageMeasurement, StageRun
 from runtime.timeline import bubbles_of, picture_of, trace_of
 
 SCHEDULES: tuple[ScheduleName, ...] = ("1f1b", "1f1b-flush", "gpipe", "sequential")
@@ -58,14 +58,10 @@ def run_of(name: ScheduleName, minibatches: int, work: list[float], every: int =
             clock_error_s=0.0,
             core=0,
             busy_s=1,
-            forward_s=1,
-            backward_s=0,
-            update_s=0,
-            wait_s=0,
-            send_s=0,
-            foreign_load=0,
+            measured=StageMeasurement(
+                forward_s=1, backward_s=0, update_s=0, wait_s=0, send_s=0, foreign_load=0, peak_rss_bytes=None
+            ),
             page_faults=0,
-            peak_rss_bytes=None,
             actions=tuple(row),
         )
         for stage, row in enumerate(rows)

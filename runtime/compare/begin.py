@@ -1,0 +1,73 @@
+"""Begin a comparison: nothing in it has run yet."""
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from optimizer.plan import Plan
+from optimizer.planning import OPTIMIZED, distinct
+from profiler.machine import this_machine
+from profiler.profile import Profile, profile_warnings
+from runtime.compare.audit import audit
+from runtime.compare.comparison import BaselineComparison, Comparison, PartitionComparison
+from runtime.compare.request import Request
+from runtime.pipeline import comparable
+
+
+def new_comparison(
+    request: Request,
+    plans: Mapping[str, Plan],
+    profile: Profile,
+    baselines: Sequence[BaselineComparison],
+    left_out: Sequence[str],
+) -> Comparison:
+    """Return a comparison in which nothing has run yet.
+
+    Args:
+        request: What is asked for.
+        plans: The partitions by name, each under the schedule that is to run.
+        profile: What they were planned with.
+        baselines: What runs beside them.
+        left_out: Why partitions that were asked for are not among the plans.
+    """
+    names = list(plans)
+    first = distinct(list(plans.values()))
+    partitions = tuple(
+        partition(name, plan, None if names[at] == name else names[at])
+        for (name, plan), at in zip(plans.items(), first, strict=True)
+    )
+    return Comparison(
+        request=request,
+        model_digest=profile.model_digest,
+        comparable=comparable(request.cores),
+        left_out=tuple(left_out),
+        reference=OPTIMIZED if OPTIMIZED in plans else names[0],
+        machine=this_machine(),
+        began_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command_line(),
+        profile_warnings=tuple(profile_warnings(profile)),
+        layers=tuple(replace(layer, forward=None, backward=None, update=None) for layer in profile.layers),
+        partitions=partitions,
+        baselines=tuple(baselines),
+        runs=(),
+        audit=audit(partitions, request.batch_size, comparable=comparable(request.cores)),
+    )
+
+
+def command_line() -> str:
+    """Return the command that was typed."""
+    return shlex.join(["python", "-m", "runtime", *sys.argv[1:]])
+
+
+def partition(name: str, plan: Plan, same_as: str | None) -> PartitionComparison:
+    """Return a partition that has not run yet."""
+    return PartitionComparison(
+        name=name,
+        cuts=plan.cuts,
+        plan=plan,
+        same_as=same_as,
+        predicted_throughput_samples_per_s=plan.predicted.throughput_samples_per_s,
+        predicted_makespan_s=plan.predicted.makespan_s,
+    )
