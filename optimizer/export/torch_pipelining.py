@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from optimizer.plan import Plan
-from profiler.settings import Config, UpdateRule
+from profiler.settings import Config
 
 TEMPLATES = Path(__file__).parent / "templates"
 MICRO_BATCHES = 8
@@ -53,6 +53,7 @@ def pipelining_script(plan: Plan, config: Config, name: str, *, seed: int, auxil
         keep_trailing_newline=True,
     )  # fmt: skip
     made.filters["lines"] = _lines
+    optimizer, arguments = config.rule.torch_optim
     return made.get_template("torch_pipelining.py.j2").render(
         plan=plan,
         name=name,
@@ -60,7 +61,7 @@ def pipelining_script(plan: Plan, config: Config, name: str, *, seed: int, auxil
         own=plan.model.split(":") if ":" in plan.model else None,
         sample=", ".join(map(str, plan.input_shape[1:])),
         classes=config.classes,
-        rule=_constructor(config.rule),
+        rule=f"torch.optim.{optimizer}(learning, {', '.join(f'{key}={value}' for key, value in arguments.items())})",
         micro_batches=max(MICRO_BATCHES, plan.num_stages),
         steps=STEPS,
         seed=seed,
@@ -77,11 +78,3 @@ def _around(layer: str) -> list[str]:
 def _lines(names: Sequence[str]) -> list[str]:
     """Return the names as lines of a tuple."""
     return textwrap.wrap(" ".join(f'"{name}",' for name in names), WIDTH)
-
-
-def _constructor(rule: UpdateRule) -> str:
-    given = f"lr={rule.lr}, weight_decay={rule.weight_decay}"
-    if rule.name == "sgd":
-        return f"torch.optim.SGD(learning, {given}, momentum={rule.momentum}, nesterov={rule.nesterov})"
-    name = {"adam": "Adam", "adamw": "AdamW"}[rule.name]
-    return f"torch.optim.{name}(learning, {given}, betas={rule.betas}, eps={rule.eps})"

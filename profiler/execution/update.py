@@ -51,14 +51,18 @@ def write_next(
     if rule.weight_decay and rule.name != "adamw":
         # A gradient may share its storage with another weight's, so it is never changed.
         gradient = torch.add(gradient, weight, alpha=rule.weight_decay, out=scratch)
-    if rule.name == "sgd":
-        _sgd(rule, weight, gradient, moments, scratch=scratch, out=out)
-    else:
-        _adam(rule, weight, gradient, moments, count=count, scratch=scratch, out=out)
+    _WRITERS[rule.name](rule, weight, gradient, moments, count=count, scratch=scratch, out=out)
 
 
 def _sgd(
-    rule: UpdateRule, weight: Tensor, gradient: Tensor, moments: Sequence[Tensor], *, scratch: Tensor, out: Tensor
+    rule: UpdateRule,
+    weight: Tensor,
+    gradient: Tensor,
+    moments: Sequence[Tensor],
+    *,
+    count: int,  # noqa: ARG001 - every update is alike
+    scratch: Tensor,
+    out: Tensor,
 ) -> None:
     step = gradient
     for momentum in moments:
@@ -91,3 +95,6 @@ def _adam(
         torch.add(scratch, weight, alpha=1 - rule.lr * rule.weight_decay, out=out)
     else:
         torch.addcdiv(weight, mean, scratch, value=-step_size, out=out)
+
+
+_WRITERS = {"sgd": _sgd, "adam": _adam, "adamw": _adam}

@@ -1,7 +1,7 @@
 """The update rule as data: which one, and its numbers. What it computes is in ``profiler.execution.update``."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 RuleName = Literal["sgd", "adam", "adamw"]
 
@@ -33,6 +33,19 @@ class UpdateRule:
         if self.name != "sgd":
             return 2
         return 1 if self.momentum else 0
+
+    @property
+    def torch_optim(self) -> tuple[str, dict[str, Any]]:
+        """The class of torch.optim that computes the same, and its arguments beside the parameters."""
+        common = {"lr": self.lr, "weight_decay": self.weight_decay}
+        adam = {"betas": self.betas, "eps": self.eps}
+        classes: dict[RuleName, tuple[str, dict[str, Any]]] = {
+            "sgd": ("SGD", {"momentum": self.momentum, "nesterov": self.nesterov}),
+            "adam": ("Adam", adam),
+            "adamw": ("AdamW", adam),
+        }
+        name, own = classes[self.name]
+        return name, common | own
 
     @property
     def kind(self) -> str:

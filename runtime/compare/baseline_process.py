@@ -9,7 +9,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import msgspec
 import torch
@@ -80,12 +79,10 @@ def _built(spec: Spec) -> tuple[nn.Module, Tensor, Tensor]:
 
 
 def _rule(rule: UpdateRule, model: nn.Module, *, tuned: bool) -> Optimizer:
-    common: dict[str, Any] = {"lr": rule.lr, "weight_decay": rule.weight_decay, "fused": True if tuned else None}
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if rule.name == "sgd":
-        return torch.optim.SGD(parameters, momentum=rule.momentum, nesterov=rule.nesterov, **common)
-    common |= {"betas": rule.betas, "eps": rule.eps}
-    return torch.optim.Adam(parameters, **common) if rule.name == "adam" else torch.optim.AdamW(parameters, **common)
+    name, arguments = rule.torch_optim
+    optimizer: Optimizer = getattr(torch.optim, name)(parameters, **arguments, fused=True if tuned else None)
+    return optimizer
 
 
 Update = tuple[Callable[[], None], int]
