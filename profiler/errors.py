@@ -64,7 +64,8 @@ def one_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` where something known is near ``word``, else nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1)
+def suggest(word: str, names: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` where a name is near ``word``, else nothing."""
+    choices = list(names)
+    near = difflib.get_close_matches(word, choices, n=1) or difflib.get_close_matches(word.lower(), choices, n=1)
     return f" (did you mean '{near[0]}'?)" if near else ""

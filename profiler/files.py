@@ -1,6 +1,7 @@
 """Write a file whole or not at all; read one as the type that it should hold, or say what is wrong with it."""
 
 import contextlib
+import dataclasses
 import hashlib
 import os
 import tempfile
@@ -12,6 +13,15 @@ import msgspec
 from profiler.errors import FileError
 
 T = TypeVar("T")
+KINDS = {
+    "Profile": ("profile", "whole_step_s", "python -m profiler"),
+    "Plan": ("plan", "profile_digest", "python -m optimizer -o plan.json"),
+    "RunResult": ("run's result", "losses", "python -m runtime run -o run.json"),
+    "Comparison": ("comparison", "left_out", "python -m runtime compare"),
+    "Verification": ("verification", "seed", "python -m runtime verify"),
+    "NetworkProfile": ("network profile", "all_reduces", "python -m runtime links, under torchrun"),
+}
+"""The kinds of files: what each is called, a key that it alone has, and the command that makes one."""
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -47,23 +57,23 @@ def write_whole(path: Path, content: bytes) -> None:
                 Path(temporary).unlink()
 
 
-def refuse_unwritable(path: Path) -> None:
+def refuse_unwritable(path: Path, remedy: str = "give another place with -o or --out") -> None:
     """Find out before the work whether ``path`` can be written after it; nothing is made.
 
     Raises:
-        FileError: It cannot.
+        FileError: It cannot; the message ends with ``remedy``.
     """
     try:
         if path.is_dir():
-            raise unwritable(path, "it is a folder")
+            raise unwritable(path, "it is a folder", remedy)
         folder = path.resolve().parent
         while not folder.exists():
             folder = folder.parent
         usable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
     except OSError as error:
-        raise unwritable(path, error.strerror or str(error)) from error
+        raise unwritable(path, error.strerror or str(error), remedy) from error
     if not usable:
-        raise unwritable(path, f"{folder} is no folder that may be written to")
+        raise unwritable(path, f"{folder} is no folder that may be written to", remedy)
 
 
 def is_file(path: Path) -> bool:
@@ -74,9 +84,9 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def unwritable(path: Path, reason: str) -> FileError:
+def unwritable(path: Path, reason: str, remedy: str = "give another place with -o or --out") -> FileError:
     """Return the error that says that ``path`` cannot be written, and why."""
-    return FileError(f"cannot write {path}: {reason}; give another place with -o or --out")
+    return FileError(f"cannot write {path}: {reason}; {remedy}")
 
 
 def read_bytes(path: Path) -> bytes:
@@ -100,16 +110,26 @@ def from_json(content: bytes, kind: type[T], origin: str) -> T:
     """Decode ``content`` as ``kind``; fields that ``kind`` does not know are passed over.
 
     Raises:
-        FileError: It is no JSON, or does not fit ``kind``; the message says where.
+        FileError: It is no JSON, another kind of file, of another format, or does not fit; the message says which.
     """
+    name, key, command = KINDS[kind.__name__]
     try:
         return msgspec.json.decode(content, type=kind)
     except msgspec.ValidationError as error:
-        raise FileError(
-            f"{origin} is not a {kind.__name__.lower()} that this version reads: {error}; make it anew"
-        ) from error
+        held = msgspec.json.decode(content)
+        keys = held if isinstance(held, dict) else {}
+        other = next((word for word, mark, _ in KINDS.values() if mark in keys and key not in keys), "")
+        if other:
+            raise FileError(f"{origin} is a {other}, where a {name} is wanted; make one with {command}") from error
+        version = next(field.default for field in dataclasses.fields(kind) if field.name == "format_version")  # type: ignore[arg-type]
+        if key in keys and keys.get("format_version") != version:
+            raise FileError(
+                f"{origin} is a {name} of format {keys.get('format_version')}, and this version reads format "
+                f"{version}; make it anew with {command}"
+            ) from error
+        raise FileError(f"{origin} is not a {name}: {error}; make it anew with {command}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FileError(f"{origin} is not a {kind.__name__.lower()}: it is no JSON ({error}); make it anew") from error
+        raise FileError(f"{origin} is not a {name}: it is no JSON ({error}); make it anew with {command}") from error
 
 
 def read_json(path: Path, kind: type[T]) -> T:

@@ -72,9 +72,9 @@ class Downwards:
     def some_split_is_below(self, bound_ns: int) -> bool | None:
         """Say whether a legal split has all stages below ``bound_ns``; None if that would take too long."""
         try:
-            found = self._finishing(bound_ns)
-            if not found or self._plan.memory_limit_bytes is None:
-                return found
+            starts = self._finishing(bound_ns)
+            if not starts or self._plan.memory_limit_bytes is None:
+                return starts
             self.reason = f"under a limit on memory all pairs of ideals are compared, of at most {MOST_PAIRED:,}"
             self.seen, self._most = 0, MOST_PAIRED
             return self._pairs(bound_ns)
@@ -119,10 +119,10 @@ class Downwards:
         words, block = self._words, self._blocks[at]
         layers = [words.layers[name] for name in block]
         blocks = ideal.blocks & ~(1 << at)
-        freed = (one for one in self._needs[at] if not self._followers[one] & blocks)
+        freed = (block for block in self._needs[at] if not self._followers[block] & blocks)
         return _Ideal(
             blocks=blocks,
-            maximal=(*(one for one in ideal.maximal if one != at), *freed),
+            maximal=(*(block for block in ideal.maximal if block != at), *freed),
             work_ns=ideal.work_ns - sum(words.work_ns[name] for name in block),
             saving_ns=ideal.saving_ns - sum(words.saving_ns[name] for name in block),
             fixed_bytes=ideal.fixed_bytes - sum(layer.parameter_bytes for layer in layers),
@@ -154,15 +154,15 @@ class Downwards:
                 low = lowest.get(blocks) or [INFINITE] * (stages + 1)
                 key, height = self._price(ideal)
                 heights = [height - ideal.saving_ns, *[height] * (stages - 1)]  # the last stage is the first here
-                member = [not lowest, *(one - own < bound_ns for one, own in zip(low[:-1], heights, strict=True))]
+                member = [not lowest, *(start - own < bound_ns for start, own in zip(low[:-1], heights, strict=True))]
                 if not blocks:
                     return member[stages]
-                own = [key if one else INFINITE for one in member]
+                own = [key if inside else INFINITE for inside in member]
                 here = own if blocks in self._forced else list(map(min, low, own))
                 for at in ideal.maximal:
                     smaller = blocks & ~(1 << at)
-                    known = below.get(smaller)
-                    below[smaller] = list(map(min, known, here)) if known else here
+                    twin = below.get(smaller)
+                    below[smaller] = list(map(min, twin, here)) if twin else here
             lowest = below
         return False
 
@@ -189,9 +189,11 @@ class Downwards:
         return any(not end.blocks for end in ends)
 
     def _may_be_stage(self, start: _Ideal, end: _Ideal) -> bool:
-        one, other = start.blocks, end.blocks
-        passed = (cut for cut in self._forced if cut not in {one, other})
-        return one != other and not one & ~other and not any(not one & ~cut and not cut & ~other for cut in passed)
+        inner, other = start.blocks, end.blocks
+        passed = (cut for cut in self._forced if cut not in {inner, other})
+        return (
+            inner != other and not inner & ~other and not any(not inner & ~cut and not cut & ~other for cut in passed)
+        )
 
     def _held_bytes(self, stage: int, start: _Ideal, end: _Ideal) -> int:
         """Return what a stage holds all the time."""

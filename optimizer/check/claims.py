@@ -28,22 +28,22 @@ def check(plan: Plan, profile: Profile) -> list[Finding]:
     faults = list(_infeasibilities(plan, words))
     if faults:
         return [Finding(holds=False, text=fault) for fault in faults]
-    found = [
+    findings = [
         Finding(holds=True, text="feasible: every layer once, no stage empty, no edge against the flow, limits kept")
     ]
     differences = list(_differences(plan, words))
-    found += [Finding(holds=False, text=difference) for difference in differences]
+    findings += [Finding(holds=False, text=difference) for difference in differences]
     if not differences:
-        found.append(
+        findings.append(
             Finding(holds=True, text="costs: times, bytes and memory of every stage are as the profile gives them")
         )
     elsewhere = [Finding(holds=False, text=text) for text in _broken_predictions(plan)]
     said = "predictions: throughput, makespan and bubbles are what 1F1B gives when worked out again"
-    found += elsewhere or [Finding(holds=True, text=said)]
-    found.append(_bound(plan, words))
+    findings += elsewhere or [Finding(holds=True, text=said)]
+    findings.append(_bound(plan, words))
     if plan.optimal and plan.bottleneck_s - plan.lower_bound_s > TOLERANCE_S:
-        found.append(Finding(holds=False, text="called optimal, and its bottleneck is above its lower bound"))
-    return found
+        findings.append(Finding(holds=False, text="called optimal, and its bottleneck is above its lower bound"))
+    return findings
 
 
 def holds(findings: Sequence[Finding]) -> bool:
@@ -53,10 +53,10 @@ def holds(findings: Sequence[Finding]) -> bool:
 
 def _befores(plan: Plan) -> list[set[str]]:
     """Return the layers before each cut, both ends included."""
-    found: list[set[str]] = [set()]
+    sets: list[set[str]] = [set()]
     for stage in plan.stages:
-        found.append(found[-1] | set(stage.layers))
-    return found
+        sets.append(sets[-1] | set(stage.layers))
+    return sets
 
 
 def _infeasibilities(plan: Plan, words: Words) -> Iterator[str]:
@@ -140,10 +140,10 @@ def _differences(plan: Plan, words: Words) -> Iterator[str]:
 
 
 def _broken_predictions(plan: Plan) -> Iterator[str]:
-    for name, found in predictions(plan).items():
+    for name, value in predictions(plan).items():
         said = getattr(plan.predicted, name)
-        if abs(said - found) > RELATIVE * max(abs(found), 1.0):
-            yield f"{name} is {found} when 1F1B is worked out again and {said} in the plan"
+        if abs(said - value) > RELATIVE * max(abs(value), 1.0):
+            yield f"{name} is {value} when 1F1B is worked out again and {said} in the plan"
 
 
 def _bound(plan: Plan, words: Words) -> Finding:

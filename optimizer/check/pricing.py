@@ -21,7 +21,7 @@ class Words:
         self.forward_ns = {name: nanoseconds(layer.forward_s) for name, layer in self.layers.items()}
         self.update_ns = {name: nanoseconds(layer.update_s) for name, layer in self.layers.items()}
         self.compute_ns = {
-            name: self.forward_ns[name] + nanoseconds(one.backward_s) for name, one in self.layers.items()
+            name: self.forward_ns[name] + nanoseconds(layer.backward_s) for name, layer in self.layers.items()
         }
         self.work_ns = {name: self.compute_ns[name] + self.update_ns[name] for name in self.layers}
         self.saving_ns = {
@@ -63,7 +63,7 @@ class Words:
 
     def counts(self, plan: Plan, stage: int) -> tuple[int, int, int, int]:
         """Return a stage's minibatches in flight, copies of what learns beside the weights, slots on either side."""
-        flying = [min(plan.num_stages - one, plan.predicted.minibatches) for one in range(plan.num_stages)]
+        flying = [min(plan.num_stages - stage, plan.predicted.minibatches) for stage in range(plan.num_stages)]
         momenta = self.profile.momenta
         before = flying[stage - 1] if stage else 0
         behind = flying[stage] if stage < plan.num_stages - 1 else 0
@@ -97,7 +97,7 @@ class Words:
     def needed(self, names: Iterable[str]) -> set[str]:
         """Return the smallest set that holds ``names``, what they need, and no part of a group."""
         graph = self.glued()
-        return {one for name in names for one in nx.ancestors(graph, name) | {name}}
+        return {ancestor for name in names for ancestor in nx.ancestors(graph, name) | {name}}
 
     def simple_bound_ns(self, stages: int) -> int:
         """Return what no split falls below: an even share of the whole, and the largest part that stays together."""

@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--to", required=True, choices=(TORCH_PIPELINING,), help="the engine: torch.distributed.pipelining"
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration with the classes and update rule")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration with the update rule")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the script here instead of to stdout")
     parser.add_argument("--json", action="store_true", help="print the module names of each stage, and the script")
     parser.add_argument("--quiet", action="store_true", help="say nothing about the modules")

@@ -114,10 +114,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def names(text: str) -> tuple[str, ...]:
     """Parse layers such as ``layer2.0.add`` or, for a cut behind several branches, ``a,b``."""
-    found = tuple(part.strip() for part in text.split(","))
-    if not all(found):
+    layers = tuple(part.strip() for part in text.split(","))
+    if not all(layers):
         raise argparse.ArgumentTypeError(f"'{text}' is not a list of layers such as layer1.2.relu,layer2.0.conv1")
-    return found
+    return layers
 
 
 def plan_all(options: PlanOptions) -> int:
@@ -135,36 +135,36 @@ def plan_all(options: PlanOptions) -> int:
         raise OptimizerError(
             f"{options.plot} does not end in .svg, and the drawing is such a file; name one with --plot"
         )
-    printed = [_carry_out(found, methods[options.method], schemes, options) for found in _profiles(options)]
-    emit_json([one for one in printed if one is not None])
+    printed = [_carry_out(job, methods[options.method], schemes, options) for job in _profiles(options)]
+    emit_json([result for result in printed if result is not None])
     return 0
 
 
 def _refuse_contradictions(options: PlanOptions) -> None:
     """Refuse what only the best split can have together with another method, and one file for two things."""
-    given = {
+    limits = {
         "--cut-after": options.cut_after,
         "--memory-limit": options.memory_limit_bytes,
         "--explain": options.explain,
     }
-    for flag in (flag for flag, value in given.items() if value and options.method != EXACT):
+    for flag in (flag for flag, value in limits.items() if value and options.method != EXACT):
         raise OptimizerError(f"{flag} is of the best split and --method {options.method} of another; leave one out")
     if options.links and options.explain:
         raise OptimizerError("--explain knows equal cores only, and --links has others; leave one out")
     if options.replicate:
-        _refuse_beside_replicate(given, options)
+        _refuse_beside_replicate(limits, options)
     if options.output and options.plot and options.output.resolve() == options.plot.resolve():
         raise OptimizerError(f"{options.plot} is one file for the plan and the drawing; name two")
 
 
-def _refuse_beside_replicate(given: Mapping[str, object], options: PlanOptions) -> None:
+def _refuse_beside_replicate(limits: Mapping[str, object], options: PlanOptions) -> None:
     if not options.links:
         raise OptimizerError(
             "--replicate needs to know what an all-reduce between ranks takes; measure that with python -m runtime "
             "links under torchrun, and name the file with --links"
         )
     for flag in ("--cut-after", "--memory-limit"):
-        if given[flag]:
+        if limits[flag]:
             raise OptimizerError(f"{flag} is kept by plans without replicas only; leave out it or --replicate")
     if options.method != EXACT:
         raise OptimizerError(
@@ -191,7 +191,7 @@ def _carry_out(job: "_Job", name: str, schemes: Schemes, options: PlanOptions) -
     if options.replicate:
         plans |= {REPLICATED: planner.replicated()}
         plan = _better(plans[REPLICATED], plan, quiet=options.common.quiet)
-    others = {other: found for other, found in plans.items() if other != OPTIMIZED}
+    others = {other: other_plan for other, other_plan in plans.items() if other != OPTIMIZED}
     explanation = explain(planner, plans[OPTIMIZED], others) if options.explain else None
     _write(plan, planner, options)
     if options.common.json:
@@ -203,7 +203,7 @@ def _carry_out(job: "_Job", name: str, schemes: Schemes, options: PlanOptions) -
         show_plan(plan, planner.profile, console)
         show_partitions(plans, planner.profile, console)
         if explanation:
-            show_explanation(plans[OPTIMIZED], explanation, console)
+            show_explanation(plans[OPTIMIZED], planner.profile, explanation, console)
     return None
 
 
@@ -214,10 +214,10 @@ def _better(replicated: Plan, straight: Plan, *, quiet: bool) -> Plan:
     speeds = [long_run_throughput(plan) for plan in (replicated, straight)]
     pays = speeds[0] > speeds[1]
     layout = " + ".join(f"{stage.replicas}" for stage in replicated.stages)
-    found = f"{speeds[0]:.1f} samples/s predicted in the long run with stages on {layout} ranks"
-    found += f", {speeds[1]:.1f} with a rank each"
+    speeds_text = f"{speeds[0]:.1f} samples/s predicted in the long run with stages on {layout} ranks"
+    speeds_text += f", {speeds[1]:.1f} with a rank each"
     verdict = "replicated stages pay" if pays else "replicated stages do not pay, and the plan has none"
-    note(f"{replicated.model}: {verdict}: {found}", quiet=quiet)
+    note(f"{replicated.model}: {verdict}: {speeds_text}", quiet=quiet)
     return replicated if pays else straight
 
 
@@ -282,11 +282,11 @@ def _refuse_elsewhere(profile: Profile, options: PlanOptions) -> None:
     """Refuse a profile whose times are not those of this machine unless told otherwise, and say what differs."""
     from profiler.profile import UNKNOWN
 
-    found = differences(profile.machine, this_machine()) if profile.machine.cpu != UNKNOWN else []
-    said = f"{options.profile} was measured elsewhere: {'; '.join(found)}"
-    if found and not options.any_machine:
+    differing = differences(profile.machine, this_machine()) if profile.machine.cpu != UNKNOWN else []
+    said = f"{options.profile} was measured elsewhere: {'; '.join(differing)}"
+    if differing and not options.any_machine:
         raise OptimizerError(f"{said}; profile {profile.model} here, or add --any-machine")
-    if found:
+    if differing:
         note(said, quiet=options.common.quiet)
 
 
@@ -304,6 +304,6 @@ def _refuse_others(profile: Profile, options: PlanOptions) -> None:
         ("--sample-shape", options.common.sample_shape, profile.input_shape[1:]),
         ("--vocabulary", options.common.vocabulary, profile.vocabulary),
     )
-    for flag, wanted, found in sizes:
-        if wanted is not None and wanted != found:
-            raise OptimizerError(f"{options.profile} was measured with {flag} {found}; leave out {flag} {wanted}")
+    for flag, wanted, own in sizes:
+        if wanted is not None and wanted != own:
+            raise OptimizerError(f"{options.profile} was measured with {flag} {own}; leave out {flag} {wanted}")

@@ -19,15 +19,15 @@ def forced_cuts(costs: Costs, cuts: Sequence[Sequence[str]]) -> tuple[int, ...]:
     Raises:
         PartitionError: A name is unknown, such a cut is not legal, or two of them cannot both be had.
     """
-    found = sorted({cut_behind(costs, names) for names in cuts}, key=int.bit_count)
-    for inner, outer in pairwise(found):
+    ideals = sorted({cut_behind(costs, names) for names in cuts}, key=int.bit_count)
+    for inner, outer in pairwise(ideals):
         if inner & ~outer:
-            one, other = (", ".join(names_of(costs, ideal)) for ideal in (inner, outer))
+            first, other = (", ".join(names_of(costs, ideal)) for ideal in (inner, outer))
             raise PartitionError(
-                f"cuts behind {one} and behind {other} exclude each other, for neither stands before the other; "
+                f"cuts behind {first} and behind {other} exclude each other, for neither stands before the other; "
                 "leave one --cut-after out"
             )
-    return tuple(found)
+    return tuple(ideals)
 
 
 def cut_behind(costs: Costs, names: Sequence[str]) -> int:
@@ -36,12 +36,14 @@ def cut_behind(costs: Costs, names: Sequence[str]) -> int:
     Raises:
         PartitionError: There is no such layer, or a cut behind it would separate what has to stay together.
     """
-    known = {layer.name: at for at, layer in enumerate(costs.layers)}
+    position_of = {layer.name: at for at, layer in enumerate(costs.layers)}
     ideal = 0
     for name in names:
-        if name not in known:
-            raise PartitionError(f"there is no layer '{name}'{suggest(name, known)}; see python -m profiler for all")
-        at = known[name]
+        if name not in position_of:
+            raise PartitionError(
+                f"there is no layer '{name}'{suggest(name, position_of)}; see python -m profiler for all"
+            )
+        at = position_of[name]
         members = next(members for members, _ in costs.parts if members >> at & 1)
         if last_of(members) != at:
             raise PartitionError(

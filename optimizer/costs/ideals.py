@@ -27,15 +27,15 @@ def blocks(count: int, edges: Iterable[tuple[int, int]], inseparable: Iterable[S
     graph.add_edges_from(edges)
     for group in inseparable:
         nx.add_cycle(graph, group)
-    found = []
+    merged = []
     for component in nx.strongly_connected_components(graph):
         members = sum(1 << layer for layer in component)
         needs = 0
         for layer in component:
             for before in graph.predecessors(layer):
                 needs |= 1 << before
-        found.append((members, needs & ~members))
-    return sorted(found, key=lambda block: block[0].bit_length())
+        merged.append((members, needs & ~members))
+    return sorted(merged, key=lambda block: block[0].bit_length())
 
 
 def prefixes(parts: Sequence[tuple[int, int]], count: int) -> list[int]:
@@ -44,12 +44,12 @@ def prefixes(parts: Sequence[tuple[int, int]], count: int) -> list[int]:
     ends = [0] * count
     for start, members in starts.items():
         ends[start] = members.bit_length()
-    found, reach = [0], 0
+    ideals, reach = [0], 0
     for layer in range(count):
         reach = max(reach, ends[layer])
         if reach <= layer + 1:
-            found.append((1 << (layer + 1)) - 1)
-    return found
+            ideals.append((1 << (layer + 1)) - 1)
+    return ideals
 
 
 def rank(ideal: int) -> tuple[int, str]:
@@ -61,12 +61,12 @@ def members_of(layers: int) -> tuple[int, ...]:
     """Return the positions of a set's layers in captured order."""
     if layers.bit_count() > DENSE:
         return tuple(position for position, bit in enumerate(reversed(format(layers, "b"))) if bit == "1")
-    found = []
+    members = []
     while layers:
         lowest = layers & -layers
-        found.append(lowest.bit_length() - 1)
+        members.append(lowest.bit_length() - 1)
         layers ^= lowest
-    return tuple(found)
+    return tuple(members)
 
 
 def last_of(layers: int) -> int:

@@ -117,14 +117,14 @@ def period_ns(works_ns: Sequence[int], updates_ns: Sequence[int], messages: Sequ
         updates_ns: u of each stage.
         messages: Of each cut, down and up.
     """
-    longest = max(0, *(one.busy_ns for both in messages for one in both)) if messages else 0
+    longest = max(0, *(direction.busy_ns for both in messages for direction in both)) if messages else 0
     for first, update_ns in enumerate(updates_ns):
         cycle_ns = update_ns
         for last in range(first, len(works_ns)):
             cycle_ns += works_ns[last]
             longest = max(longest, -(-cycle_ns // (last - first + 1)))
             if last < len(messages):
-                cycle_ns += sum(one.whole_ns for one in messages[last])
+                cycle_ns += sum(direction.whole_ns for direction in messages[last])
     return longest
 
 
@@ -137,16 +137,19 @@ def network_of(measured: NetworkProfile, profile: Profile) -> Network:
         OptimizerError: The links were measured for something else, or contradict themselves.
     """
     _refuse_others(measured, profile)
-    known = profile.whole_step
+    alone = profile.whole_step
     factors = []
     for rank in measured.ranks:
-        alike = rank.step.low_s <= known.high_s and known.low_s <= rank.step.high_s
-        factors.append(Fraction(1) if alike else Fraction(nanoseconds(rank.step.median_s), nanoseconds(known.median_s)))
+        alike = rank.step.low_s <= alone.high_s and alone.low_s <= rank.step.high_s
+        factors.append(Fraction(1) if alike else Fraction(nanoseconds(rank.step.median_s), nanoseconds(alone.median_s)))
     return Network(
         factors=tuple(factors),
         down=tuple(_direction(link, link.down_s) for link in measured.links),
         up=tuple(_direction(link, link.up_s) for link in measured.links),
-        all_reduces={(one.first, one.ranks): _direction(one, one.times_s) for one in measured.all_reduces},
+        all_reduces={
+            (all_reduce.first, all_reduce.ranks): _direction(all_reduce, all_reduce.times_s)
+            for all_reduce in measured.all_reduces
+        },
     )
 
 
@@ -163,11 +166,11 @@ def _refuse_others(measured: NetworkProfile, profile: Profile) -> None:
             f"the network profile has {len(measured.ranks)} ranks and {len(measured.links)} links, where there is one "
             "between each two neighbours; measure it again with python -m runtime links"
         )
-    timed = [(one.sizes_bytes, {len(one.down_s), len(one.up_s)}) for one in measured.links]
+    timed = [(link.sizes_bytes, {len(link.down_s), len(link.up_s)}) for link in measured.links]
     same = {sizes for sizes, _ in timed}
-    timed += [(one.sizes_bytes, {len(one.times_s)}) for one in measured.all_reduces]
+    timed += [(all_reduce.sizes_bytes, {len(all_reduce.times_s)}) for all_reduce in measured.all_reduces]
     for sizes, counts in timed:
-        if counts != {len(sizes)} or any(one >= other for one, other in pairwise(sizes)):
+        if counts != {len(sizes)} or any(size >= other for size, other in pairwise(sizes)):
             raise OptimizerError(
                 "a link of the network profile does not have a time for each of ascending sizes; measure it again with "
                 "python -m runtime links"

@@ -36,13 +36,13 @@ class Problem:
     @property
     def parts(self) -> list[tuple[int, int]]:
         """The costs' blocks; one behind a forced cut needs all that stands before that cut."""
-        found = []
+        pairs = []
         for members, needs in self.costs.parts:
             whole = needs
             for ideal in self.forced:
                 whole |= 0 if members & ideal else ideal
-            found.append((members, whole))
-        return found
+            pairs.append((members, whole))
+        return pairs
 
     @property
     def simple_bound_ns(self) -> int:

@@ -14,10 +14,8 @@ def refuse_contradictions(profile: Profile) -> None:
     """Refuse what cannot be planned for.
 
     Raises:
-        ProfileError: It is unfinished, its layers, edges, copy costs or times do not go together, or it is too large.
+        ProfileError: Its layers, edges, copy costs or times do not go together, or it is too large.
     """
-    if not profile.complete:
-        raise ProfileError(f"the profile of {profile.model} is what an interrupt left over; profile the model again")
     _refuse_odd_layers(profile)
     _refuse_odd_edges(profile)
     _refuse_odd_copy_costs(profile)
@@ -75,8 +73,8 @@ def _refuse_odd_costs(profile: Profile) -> None:
             f"the profile of {profile.model} is of batch size {profile.batch_size} and has an input of "
             f"{profile.input_shape[0]} samples; profile the model again"
         )
-    timings = [one for layer in layers for one in (layer.forward, layer.backward, layer.update) if one]
-    if any(not one.low_s <= one.median_s <= one.high_s for one in timings):
+    timings = [timing for layer in layers for timing in (layer.forward, layer.backward, layer.update) if timing]
+    if any(not timing.low_s <= timing.median_s <= timing.high_s for timing in timings):
         raise ProfileError(
             f"an interval in the profile of {profile.model} does not hold its own median; profile the model again"
         )

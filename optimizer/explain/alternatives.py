@@ -40,26 +40,26 @@ def best_splits(stage_costs: StageCosts, count: int) -> list[Ranked]:
             heapq.heappush(heap, (_objective(costs_ns, weights, places), allowed))
 
     offer([np.arange(len(cut)) for cut in stage_costs.cuts])
-    found: list[Ranked] = []
-    while heap and len(found) < count:
+    splits: list[Ranked] = []
+    while heap and len(splits) < count:
         (bottleneck, sent, _, places), allowed = heapq.heappop(heap)
-        found.append(Ranked(stage_costs.bounds_at(places), bottleneck, sent))
+        splits.append(Ranked(stage_costs.bounds_at(places), bottleneck, sent))
         for cut in range(len(places)):
             rest = [np.array([place]) for place in places[:cut]]
             other = allowed[cut][allowed[cut] != places[cut]]
             if len(other):
                 offer([*rest, other, *allowed[cut + 1 :]])
-    return found
+    return splits
 
 
 def front(stage_costs: StageCosts) -> list[Ranked]:
     """Return the splits that no other one beats in both, from the smallest bottleneck on; the first ``MOST_POINTS``."""
     costs_ns, weights = stage_costs.costs_ns(), stage_costs.cut_bytes()
     steps = np.unique(np.concatenate([costs[costs < NEVER] for costs in costs_ns]))
-    found: list[Ranked] = []
+    points: list[Ranked] = []
     low = 0
-    while len(found) < MOST_POINTS:
-        fewest = found[-1].sent_bytes if found else int(NEVER)
+    while len(points) < MOST_POINTS:
+        fewest = points[-1].sent_bytes if points else int(NEVER)
         high = len(steps) - 1
         if not len(steps) or _fewest(costs_ns, weights, steps[high]) >= fewest:
             break
@@ -69,8 +69,8 @@ def front(stage_costs: StageCosts) -> list[Ranked]:
         limited = [np.where(costs > steps[low], NEVER, costs) for costs in costs_ns]
         places = first_chain(limited, weights, steps[low], fewest_bytes(limited, weights, steps[low]))
         bottleneck, sent, _, _ = _objective(costs_ns, weights, places)
-        found.append(Ranked(stage_costs.bounds_at(places), bottleneck, sent))
-    return found
+        points.append(Ranked(stage_costs.bounds_at(places), bottleneck, sent))
+    return points
 
 
 def _fewest(costs_ns: Sequence[Integers], weights: Sequence[Integers], limit: np.int64) -> int:

@@ -67,20 +67,20 @@ class Confidence:
     layers: tuple[Doubtful, ...]
 
 
-def confidence(problem: Problem, found: Lattice, bounds: Sequence[int], profile: Profile) -> Confidence | None:
+def confidence(problem: Problem, lattice: Lattice, bounds: Sequence[int], profile: Profile) -> Confidence | None:
     """Return how sure the split ``bounds`` is, or None where the profile has no samples or ideals are too many.
 
     With many ideals, each draw takes a pass over all of them, so there are fewer draws; under a limit on memory such a
     pass finds a bound only, so then there are none.
     """
-    few = len(found) <= FEW
-    if not few and (len(found) > MOST_IDEALS or problem.memory_limit_bytes is not None):
+    few = len(lattice) <= FEW
+    if not few and (len(lattice) > MOST_IDEALS or problem.memory_limit_bytes is not None):
         return None
     draws, examined = (DRAWS, EXAMINED) if few else (DRAWS_OF_MANY, EXAMINED_OF_MANY)
     spread = _spread(profile, draws)
     if spread is None:
         return None
-    replan = _Replan(problem, found, bounds)
+    replan = _Replan(problem, lattice, bounds)
     drawn, widths_s, medians = spread
     regrets = replan.regrets(drawn)
     order = sorted(range(len(profile.layers)), key=lambda at: -widths_s[at])[:examined]
@@ -98,17 +98,17 @@ def confidence(problem: Problem, found: Lattice, bounds: Sequence[int], profile:
         stays_best=float(np.mean(regrets <= 0)),
         expected_regret=float(np.mean(regrets)),
         regret_95=float(np.quantile(regrets, 0.95)),
-        layers=tuple(sorted(layers, key=lambda one: (-one.regret, -one.half_width_s))),
+        layers=tuple(sorted(layers, key=lambda layer: (-layer.regret, -layer.half_width_s))),
     )
 
 
 class _Replan:
     """The same lattice under other times."""
 
-    def __init__(self, problem: Problem, found: Lattice, bounds: Sequence[int]) -> None:
-        self._found, self._stages = found, problem.stages
-        self._stage_costs = all_stage_costs(problem, found) if len(found) <= FEW else None
-        places = {ideal: at for at, ideal in enumerate(found.ideals)}
+    def __init__(self, problem: Problem, lattice: Lattice, bounds: Sequence[int]) -> None:
+        self._found, self._stages = lattice, problem.stages
+        self._stage_costs = all_stage_costs(problem, lattice) if len(lattice) <= FEW else None
+        places = {ideal: at for at, ideal in enumerate(lattice.ideals)}
         self._bounds = [places[ideal] for ideal in bounds]
         self._loss_ns = problem.costs.loss_ns
 
@@ -119,8 +119,8 @@ class _Replan:
         return np.array([self._regret(work_ns[:, draw]) for draw in range(work_ns.shape[1])])
 
     def _regret(self, work_ns: Integers) -> float:
-        found = self._found
-        keys, heights = time_potentials(found, self._stages, work_ns)
+        lattice = self._found
+        keys, heights = time_potentials(lattice, self._stages, work_ns)
         own = max(
             int(key[through] - height[before])
             for key, height, (before, through) in zip(keys, heights, pairwise(self._bounds), strict=True)
@@ -128,8 +128,8 @@ class _Replan:
         if self._stage_costs:
             best = int(smallest_maximum(self._stage_costs.differences(keys, heights)))
         else:
-            low = int(work_ns[-1] - (found.saving_ns[-1] - found.saving_ns.min())) // self._stages
-            best = smallest(found, Bound(keys, heights, own), min(low, own)) or own
+            low = int(work_ns[-1] - (lattice.saving_ns[-1] - lattice.saving_ns.min())) // self._stages
+            best = smallest(lattice, Bound(keys, heights, own), min(low, own)) or own
         return own / best - 1 if best else 0.0
 
 
@@ -150,4 +150,4 @@ def _spread(profile: Profile, draws: int) -> tuple[Floats, Floats, Floats] | Non
 
 
 def _timings(*timings: Timing | None) -> Sequence[Timing]:
-    return [one for one in timings if one is not None]
+    return [timing for timing in timings if timing is not None]

@@ -91,32 +91,32 @@ def explain(planner: Planner, plan: Plan, others: Mapping[str, Plan]) -> Explana
     slowest = max(range(len(plan.stages)), key=lambda number: plan.stages[number].total_s)
     ceiling, layers = _ceiling(problem.costs)
     every = planner.space.complete and len(planner.space.lattice) <= FEW
-    found = planner.space.lattice if every else along_captured_order(problem)
-    ranked, points = _others(problem, found)
+    lattice = planner.space.lattice if every else along_captured_order(problem)
+    ranked, points = _others(problem, lattice)
     return Explanation(
         bottleneck_stage=slowest,
         fillers=tuple(_fillers(plan, slowest, planner.profile)),
         ceiling=ceiling,
         ceiling_layers=layers,
         moves=tuple(_moves(problem, bounds)),
-        runners_up=tuple(_alternative(problem.costs, one) for one in ranked if one.bounds != bounds)[:RUNNERS_UP],
-        front=tuple(_alternative(problem.costs, one) for one in points),
+        runners_up=tuple(_alternative(problem.costs, split) for split in ranked if split.bounds != bounds)[:RUNNERS_UP],
+        front=tuple(_alternative(problem.costs, point) for point in points),
         every_cut=every,
         losses=tuple(_loss(name, plan, other, planner.profile) for name, other in others.items()),
         confidence=confidence(problem, planner.space.lattice, bounds, planner.profile),
     )
 
 
-def _others(problem: Problem, found: Lattice) -> tuple[list[Ranked], list[Ranked]]:
-    if len(found) > FEW:
+def _others(problem: Problem, lattice: Lattice) -> tuple[list[Ranked], list[Ranked]]:
+    if len(lattice) > FEW:
         return [], []
-    stage_costs = all_stage_costs(problem, found)
+    stage_costs = all_stage_costs(problem, lattice)
     return best_splits(stage_costs, RUNNERS_UP + 1), front(stage_costs)
 
 
 def _fillers(plan: Plan, stage: int, profile: Profile) -> Iterator[Filler]:
     inside = set(plan.stages[stage].layers)
-    layers = sorted((one for one in profile.layers if one.name in inside), key=lambda one: -one.step_s)
+    layers = sorted((layer for layer in profile.layers if layer.name in inside), key=lambda layer: -layer.step_s)
     whole_s = plan.stages[stage].total_s or 1.0
     for layer in layers[:FILLERS]:
         yield Filler(layer=layer.name, step_s=layer.step_s, share=layer.step_s / whole_s)
@@ -143,8 +143,8 @@ def _moves(problem: Problem, bounds: Sequence[int]) -> Iterator[Move]:
         ]
         for direction, places in ways:
             splits = [[*bounds[:cut], place, *bounds[cut + 1 :]] for place in places]
-            splits = [one for one in splits if limit is None or max(problem.memory_bytes(one)) <= limit]
-            ranked = sorted((problem.bottleneck_ns(one), _sent(problem.costs, one), one[cut]) for one in splits)
+            splits = [split for split in splits if limit is None or max(problem.memory_bytes(split)) <= limit]
+            ranked = sorted((problem.bottleneck_ns(split), _sent(problem.costs, split), split[cut]) for split in splits)
             if ranked:
                 bottleneck_ns, sent, place = ranked[0]
                 yield Move(
@@ -162,13 +162,13 @@ def _smaller(problem: Problem, ideal: int, least: int) -> list[int]:
     for members, needs in problem.parts:
         needed |= needs if members & ideal else 0
     smaller = [ideal & ~members for members, _ in problem.parts if members & ideal and not members & needed]
-    return [one for one in smaller if least & ~one == 0 and one != least]
+    return [below for below in smaller if least & ~below == 0 and below != least]
 
 
 def _larger(problem: Problem, ideal: int, most: int) -> list[int]:
     """Return the ideals directly above ``ideal`` that hold less than ``most``."""
     larger = [ideal | members for members, needs in problem.parts if not members & ideal and needs & ~ideal == 0]
-    return [one for one in larger if one & ~most == 0 and one != most]
+    return [above for above in larger if above & ~most == 0 and above != most]
 
 
 def _sent(costs: Costs, bounds: Sequence[int]) -> int:
@@ -190,7 +190,7 @@ def _loss(method: str, plan: Plan, other: Plan, profile: Profile) -> Loss:
     whole_s = sum(stage.total_s for stage in other.stages) or 1.0
     share = other.stages[slowest].total_s / whole_s
     fillers = list(_fillers(other, slowest, profile))[:2]
-    listed = " and ".join(f"{one.layer} ({one.share:.0%})" for one in fillers)
+    listed = " and ".join(f"{filler.layer} ({filler.share:.0%})" for filler in fillers)
     reason = (
         f"stage {slowest} has {len(other.stages[slowest].layers)} of {len(profile.layers)} layers and {share:.0%} of "
         f"the time, led by {listed}"

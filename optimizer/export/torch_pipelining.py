@@ -41,7 +41,7 @@ def pipelining_script(plan: Plan, config: Config, name: str, *, seed: int, auxil
 
     Args:
         plan: Whose split it takes.
-        config: The classes and the update rule.
+        config: The update rule.
         name: What the script will be called.
         seed: Of the initial weights.
         auxiliary_weight: What an auxiliary head's loss counts beside the main one's.
@@ -60,7 +60,7 @@ def pipelining_script(plan: Plan, config: Config, name: str, *, seed: int, auxil
         stages=module_names(plan.split),
         own=plan.model.split(":") if ":" in plan.model else None,
         sample=", ".join(map(str, plan.input_shape[1:])),
-        classes=config.classes,
+        classes=plan.classes,
         rule=f"torch.optim.{optimizer}(learning, {', '.join(f'{key}={value}' for key, value in arguments.items())})",
         micro_batches=max(MICRO_BATCHES, plan.num_stages),
         steps=STEPS,

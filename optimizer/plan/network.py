@@ -46,8 +46,8 @@ class Link:
     def bytes_per_s(self) -> tuple[float, float]:
         """What the largest message adds to the smallest one, down and up, as bandwidths."""
         size = self.sizes_bytes[-1] - self.sizes_bytes[0]
-        found = [size / max(times[-1] - times[0], 1e-9) for times in (self.down_s, self.up_s)]
-        return found[0], found[1]
+        speeds = [size / max(times[-1] - times[0], 1e-9) for times in (self.down_s, self.up_s)]
+        return speeds[0], speeds[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

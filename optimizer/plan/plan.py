@@ -133,6 +133,7 @@ class Plan:
         method: How it was found: ``exact``, ``bounded`` (not proven), ``replicated``, a scheme's or a peer's name.
         schedule: What is predicted; the split was searched for 1F1B.
         flush_every: Minibatches an update, where the schedule flushes.
+        classes: How many the model tells apart.
         momenta: How many tensors the update rule keeps for a parameter.
         bottleneck_s: The largest stage's ``stage_time_s``; over a network messages can make it longer
             (``optimizer.costs.network``, and with replicated stages ``optimizer.search.replicated``).
@@ -148,6 +149,7 @@ class Plan:
     model_digest: str
     batch_size: Annotated[int, Meta(ge=1)]
     input_shape: Annotated[tuple[Annotated[int, Meta(ge=1, le=1 << 31)], ...], Meta(min_length=2)]
+    classes: Count
     vocabulary: Count = 0
     profile_digest: str
     num_stages: Annotated[int, Meta(ge=1)]
@@ -199,10 +201,10 @@ class Plan:
     @property
     def limits(self) -> str:
         """What the split had to keep to, in words: `` with …``; nothing where it was free."""
-        found = [f"a cut behind {', '.join(names)}" for names in self.cut_after]
+        sentences = [f"a cut behind {', '.join(names)}" for names in self.cut_after]
         if self.memory_limit_bytes is not None:
-            found.append(f"at most {self.memory_limit_bytes / 2**20:.0f} MiB a stage")
-        return f" with {' and '.join(found)}" if found else ""
+            sentences.append(f"at most {self.memory_limit_bytes / 2**20:.0f} MiB a stage")
+        return f" with {' and '.join(sentences)}" if sentences else ""
 
     @property
     def gap(self) -> float:

@@ -6,10 +6,7 @@ from dataclasses import replace
 from optimizer.costs import NANOSECONDS, NOTHING, Problem, members_of, names_of
 from optimizer.plan import NetworkProfile, Plan, Search, Stage, StageBytes
 from optimizer.plan.forecast import predict, scheduled
-from optimizer.schedule import (
-    ASYNCHRONOUS,
-    schedule_of,
-)
+from optimizer.schedule import ASYNCHRONOUS, schedule_of
 from optimizer.search import Replicated, Solution
 from profiler.profile import Profile
 
@@ -43,6 +40,7 @@ def plan_of(
         model_digest=profile.model_digest,
         batch_size=profile.batch_size,
         input_shape=profile.input_shape,
+        classes=profile.classes,
         vocabulary=profile.vocabulary,
         profile_digest=profile_digest,
         num_stages=problem.stages,
@@ -61,25 +59,25 @@ def plan_of(
     )
 
 
-def replicated_plan(plan: Plan, found: Replicated, all_reduces_ns: Sequence[int], lower_bound_ns: int | None) -> Plan:
+def replicated_plan(plan: Plan, split: Replicated, all_reduces_ns: Sequence[int], lower_bound_ns: int | None) -> Plan:
     """Return a plan whose stages have replicas.
 
     Args:
         plan: Of the same split, with one rank a stage, at the speed of the slowest of its ranks.
-        found: The split and its replicas.
+        split: The split and its replicas.
         all_reduces_ns: What averaging gradients takes in each stage.
         lower_bound_ns: What no other split's slowest stage falls below; None: this one's, which is proven the best.
     """
     stages = tuple(
         replace(stage, replicas=own, all_reduce_s=time_ns / NANOSECONDS)
-        for stage, own, time_ns in zip(plan.stages, found.replicas, all_reduces_ns, strict=True)
+        for stage, own, time_ns in zip(plan.stages, split.replicas, all_reduces_ns, strict=True)
     )
-    bottleneck_s = float(found.bottleneck_ns / NANOSECONDS)
+    bottleneck_s = float(split.bottleneck_ns / NANOSECONDS)
     least_s = bottleneck_s if lower_bound_ns is None else lower_bound_ns / NANOSECONDS
     changed = replace(
         plan, stages=stages, bottleneck_s=bottleneck_s, optimal=lower_bound_ns is None, lower_bound_s=least_s
     )
-    return scheduled(changed, schedule_of("1f1b", found.replicas, plan.predicted.minibatches))
+    return scheduled(changed, schedule_of("1f1b", split.replicas, plan.predicted.minibatches))
 
 
 def _stage(problem: Problem, index: int, bounds: Sequence[int], memory_bytes: int) -> Stage:

@@ -70,9 +70,11 @@ def _pipedream(name: str, planner: Planner) -> Plan:
 
 
 def _pipedream_code(name: str, planner: Planner) -> Plan:
-    found = planner.free_space.lattice
+    lattice = planner.free_space.lattice
     stage_costs = (
-        all_stage_costs(planner.free, found) if len(found) <= MOST_IDEALS else _stage_costs_in_captured_order(planner)
+        all_stage_costs(planner.free, lattice)
+        if len(lattice) <= MOST_IDEALS
+        else _stage_costs_in_captured_order(planner)
     )
     return _balanced(name, planner, stage_costs, _compute_ns(planner))
 

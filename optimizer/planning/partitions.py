@@ -26,14 +26,14 @@ def partition_names(wanted: Iterable[str], schemes: Schemes) -> list[str]:
     Raises:
         PartitionError: There is no such partition.
     """
-    known = [OPTIMIZED, *schemes]
-    found: dict[str, None] = {}
+    single = [OPTIMIZED, *schemes]
+    names: dict[str, None] = {}
     for name in wanted:
-        if name not in (*known, STUDY, ALL):
-            every = [*known, STUDY, ALL]
+        if name not in (*single, STUDY, ALL):
+            every = [*single, STUDY, ALL]
             raise PartitionError(f"there is no partition '{name}'{suggest(name, every)}; known: {', '.join(every)}")
-        found |= dict.fromkeys(known if name == ALL else [name])
-    return list(found)
+        names |= dict.fromkeys(single if name == ALL else [name])
+    return list(names)
 
 
 def plan_for(name: str, planner: "Planner", schemes: Schemes) -> Plan:
@@ -59,15 +59,15 @@ def plans_for(
     Raises:
         PartitionError: Even the best split cannot be had.
     """
-    found = {}
+    plans = {}
     for name in names:
         try:
-            found[name] = plan_for(name, planner, schemes)
+            plans[name] = plan_for(name, planner, schemes)
         except PartitionError as error:
             if name == OPTIMIZED:
                 raise
             report(f"{planner.profile.model}: {name} is left out: {error}")
-    return found
+    return plans
 
 
 def distinct(plans: Sequence[Plan]) -> list[int]:

@@ -147,23 +147,22 @@ class Planner:
         space = space_of(self.free)
         complete = space.complete and len(space.lattice) <= MOST
         searched = space.lattice if complete else along_captured_order(self.free)
-        found = best_replicated(self.free, network, searched)
-        problem = Problem(self.costs, len(found.replicas), self.minibatches, network=network.merged(found.replicas))
+        best = best_replicated(self.free, network, searched)
+        problem = Problem(self.costs, len(best.replicas), self.minibatches, network=network.merged(best.replicas))
         least_ns = None if complete else even_share_ns(self.free, network)
-        known = Solution(
-            bounds=found.bounds,
+        solution = Solution(
+            bounds=best.bounds,
             lower_bound_ns=0,
             proven=complete,
             settled=False,
             ideals=len(searched),
             states=len(searched) * self.stages * (self.stages + 1) // 2,
         )
-        plan = self._plan(REPLICATED, problem, found.bounds, known)
+        plan = self._plan(REPLICATED, problem, best.bounds, solution)
         times_ns = [
-            all_reduce_ns(self.free, network, found.bounds, found.replicas, stage)
-            for stage in range(len(found.replicas))
+            all_reduce_ns(self.free, network, best.bounds, best.replicas, stage) for stage in range(len(best.replicas))
         ]
-        return replicated_plan(plan, found, times_ns, least_ns)
+        return replicated_plan(plan, best, times_ns, least_ns)
 
     def link_blind(self) -> Plan:
         """Return the split that would be the best on equal cores that share memory, as it is over the links."""
@@ -200,7 +199,7 @@ class Planner:
         )
 
     def _solved(self, problem: Problem, space: Space) -> Solution:
-        found = solve(problem, space)
-        if found is None:
+        solution = solve(problem, space)
+        if solution is None:
             raise why_nothing_fits(problem, self.profile.model)
-        return found
+        return solution

@@ -24,17 +24,17 @@ def spaced_splits(planner: Planner, wanted: int, taken: set[tuple[tuple[str, ...
     missing, steps = wanted - len(taken), wanted
     if len(planner.legal_cuts) < planner.stages - 1:
         return {}
-    found: dict[tuple[tuple[str, ...], ...], Plan] = {}
+    plans: dict[tuple[tuple[str, ...], ...], Plan] = {}
     while missing > 0 and steps <= 16 * wanted:
-        found = {}
+        plans = {}
         for cuts in _targets(len(planner.costs.layers), planner.stages, steps):
             plan = planner.in_captured_order("spaced", nearest_legal(cuts, planner.legal_cuts, planner.stages))
             if plan.split not in taken:
-                found.setdefault(plan.split, plan)
-        if len(found) >= missing:
+                plans.setdefault(plan.split, plan)
+        if len(plans) >= missing:
             break
         steps *= 2
-    chosen = list(found.values())
+    chosen = list(plans.values())
     if len(chosen) > missing > 0:
         chosen = [chosen[(2 * number + 1) * len(chosen) // (2 * missing)] for number in range(missing)]
     return {f"spaced-{number}": plan for number, plan in enumerate(chosen, 1)}

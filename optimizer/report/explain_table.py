@@ -1,39 +1,48 @@
 """Show why a plan is what it is, for people."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.explain import Alternative, Explanation
 from optimizer.plan import Plan, timeline
 from optimizer.report.gantt import gantt_rows
 from optimizer.schedule import ASYNCHRONOUS, makespan_s, schedule_of
-from profiler.report import new_table
+from profiler.profile import INPUT, Profile
+from profiler.report import counted, mib, new_table
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+Labels = Mapping[str, str]
+"""What to call a layer, by its name."""
 
 MINIBATCHES_SHOWN = 8
 COLUMNS_SHOWN = 140
 DOUBTFUL_SHOWN = 5
 POINTS_SHOWN = 12
 LEAST_REGRET = 0.0001
+TIED = 0.00005
+"""By which share a split may be slower and still show as 1.0000 times the plan."""
 WORDS = ("cut", "moved", "layers that change stage", "cuts behind", "method", "reason")
 
 
-def show_explanation(plan: Plan, found: Explanation, console: "Console") -> None:
+def show_explanation(plan: Plan, profile: Profile, explanation: Explanation, console: "Console") -> None:
     """Print the explanation below the plan."""
-    console.print("\n".join(["Why this plan:", *(f"- {one}" for one in paragraphs(plan, found))]), end="\n\n")
-    _show_moves(found, console)
-    _show_alternatives("The next best splits", found.runners_up, plan, console)
-    more = len(found.front) - POINTS_SHOWN
-    title = "Fewer bytes for a slower bottleneck, from the plan on" + (
-        f" ({more} more with --json)" if more > 0 else ""
+    label = {INPUT: "the input"} | {layer.name: layer.label for layer in profile.layers}
+    console.print(
+        "\n".join(["Why this plan:", *(f"- {sentence}" for sentence in paragraphs(plan, explanation, label))]),
+        end="\n\n",
     )
-    _show_alternatives(title, found.front[:POINTS_SHOWN], plan, console)
+    _show_boundaries(plan, label, console)
+    _show_moves(explanation, label, console)
+    _show_alternatives("The next best splits", explanation.runners_up, plan, console)
+    more = len(explanation.front) - POINTS_SHOWN
+    title = "Trade-off: send less, run slower" + (f" ({more} more with --json)" if more > 0 else "")
+    _show_alternatives(title, explanation.front[:POINTS_SHOWN], plan, console)
     _show_losses(
-        "What other methods lose, and why" + (", which keep to no limit" if plan.limits else ""), found, console
+        "What other methods lose, and why" + (", which keep to no limit" if plan.limits else ""), explanation, console
     )
-    if not found.every_cut:
+    if not explanation.every_cut:
         console.print(
             "Next best splits and the trade-off are of cuts in captured order; all legal cuts are too many to rank."
         )
@@ -57,21 +66,23 @@ def _show_timeline(plan: Plan, console: "Console") -> None:
     )
 
 
-def paragraphs(plan: Plan, found: Explanation) -> list[str]:
+def paragraphs(plan: Plan, explanation: Explanation, label: Labels) -> list[str]:
     """Return what can be said in sentences."""
-    stage = plan.stages[found.bottleneck_stage]
-    filled = ", ".join(f"{one.layer} {one.step_s * 1e3:.1f} ms ({one.share:.0%})" for one in found.fillers)
-    whole_s = sum(one.compute_s + one.update_s for one in plan.stages)
+    stage = plan.stages[explanation.bottleneck_stage]
+    filled = ", ".join(
+        f"{label[filler.layer]} {filler.step_s * 1e3:.1f} ms ({filler.share:.0%})" for filler in explanation.fillers
+    )
+    whole_s = sum(stage.compute_s + stage.update_s for stage in plan.stages)
     reached = whole_s / plan.bottleneck_s if plan.bottleneck_s else 0.0
-    listed = " with ".join(found.ceiling_layers[:2])
+    listed = " with ".join(label[name] for name in explanation.ceiling_layers[:2])
     return [
-        f"Stage {found.bottleneck_stage} is the slowest, with {stage.total_s * 1e3:.1f} ms a minibatch: {filled}.",
+        f"Stage {explanation.bottleneck_stage} is the slowest: {stage.total_s * 1e3:.1f} ms a minibatch, {filled}.",
         (
             f"The plan is {reached:.2f} times as fast as one core. No split, into however many stages, is more than "
-            f"{found.ceiling:.2f} times as fast, for {listed} cannot be cut."
+            f"{explanation.ceiling:.2f} times as fast, for {listed} cannot be cut."
         ),
         _proof(plan),
-        *_confidence(found),
+        *_confidence(plan, explanation, label),
     ]
 
 
@@ -84,61 +95,87 @@ def _proof(plan: Plan) -> str:
     return f"{searched}: {bound}, the plan's own bottleneck.{ties}"
 
 
-def _confidence(found: Explanation) -> list[str]:
-    sure = found.confidence
+def _confidence(plan: Plan, explanation: Explanation, label: Labels) -> list[str]:
+    sure = explanation.confidence
     if sure is None:
         return [
             "How sure the plan is cannot be told: the profile has no samples, or legal cuts are too many to redraw."
         ]
     text = (
-        f"Drawn anew {sure.draws} times within the profile's uncertainty, this split stays the best in "
-        f"{sure.stays_best:.0%}; what it loses is {sure.expected_regret:.2%} on average and below "
-        f"{sure.regret_95:.2%} in 95% of the draws."
+        f"Re-planned with {sure.draws} resampled measurements: still best{_or_tied(plan, explanation)} in "
+        f"{sure.stays_best:.0%}; otherwise at most {sure.regret_95:.2%} slower in 95% of draws."
     )
-    matter = [one for one in sure.layers if one.regret >= LEAST_REGRET]
+    matter = [layer for layer in sure.layers if layer.regret >= LEAST_REGRET]
     if not matter:
         first = sure.layers[0]
         return [
             text,
             (
-                f"No layer alone can cost as much as {LEAST_REGRET:.2%}; the least certain is {first.layer} "
-                f"(±{first.half_width_s * 1e3:.2f} ms)."
+                f"Measurement error in any single layer could make this plan at most {LEAST_REGRET:.2%} slower than "
+                f"the best; the least certain is {label[first.layer]} (±{first.half_width_s * 1e3:.2f} ms)."
             ),
         ]
     layers = ", ".join(
-        f"{one.layer} (±{one.half_width_s * 1e3:.2f} ms, {one.regret:.2%})" for one in matter[:DOUBTFUL_SHOWN]
+        f"{label[layer.layer]} (±{layer.half_width_s * 1e3:.2f} ms, {layer.regret:.2%})"
+        for layer in matter[:DOUBTFUL_SHOWN]
     )
-    return [text, f"The layers whose uncertainty matters most, and what each alone may cost: {layers}."]
+    return [
+        text,
+        f"Measurement errors that matter most, and how much slower than the best each could make the plan: {layers}.",
+    ]
 
 
-def _show_moves(found: Explanation, console: "Console") -> None:
+def _or_tied(plan: Plan, explanation: Explanation) -> str:
+    """Say so if other splits are as fast as the plan, to what the table below shows."""
+    ties = sum(split.bottleneck_s < plan.bottleneck_s * (1 + TIED) for split in explanation.runners_up)
+    return f", or tied with the {counted(ties, 'next split')} below," if ties else ""
+
+
+def _show_boundaries(plan: Plan, label: Labels, console: "Console") -> None:
+    table = new_table(
+        "What crosses each cut",
+        ("cut", "tensors", "activations MiB", "gradients MiB"),
+        words=("tensors",),
+    )
+    for cut, stage in enumerate(plan.stages[:-1], 1):
+        sizes = stage.sizes
+        table.add_row(
+            str(cut),
+            ", ".join(label[name] for name in stage.boundary),
+            mib(sizes.activation_bytes, 2),
+            mib(sizes.gradient_bytes, 2),
+        )
+    console.print(table)
+
+
+def _show_moves(explanation: Explanation, label: Labels, console: "Console") -> None:
     table = new_table(
         "Each cut moved by one legal place",
         ("cut", "moved", "layers that change stage", "bottleneck ms", "sent MiB"),
         words=WORDS,
     )
-    for move in found.moves:
+    for move in explanation.moves:
         table.add_row(
-            str(move.cut), move.direction, ", ".join(move.layers),
+            str(move.cut), move.direction, ", ".join(label[name] for name in move.layers),
             f"{move.bottleneck_change_s * 1e3:+.3f}", f"{move.sent_change_bytes / 2**20:+.3f}",
         )  # fmt: skip
     console.print(table)
 
 
-def _show_alternatives(title: str, found: Sequence[Alternative], plan: Plan, console: "Console") -> None:
-    if not found:
+def _show_alternatives(title: str, alternatives: Sequence[Alternative], plan: Plan, console: "Console") -> None:
+    if not alternatives:
         return
     table = new_table(title, ("cuts behind", "bottleneck ms", "÷ plan", "sent MiB"), words=WORDS)
-    for one in found:
+    for alternative in alternatives:
         table.add_row(
-            " | ".join(", ".join(names) for names in one.cuts), f"{one.bottleneck_s * 1e3:.3f}",
-            f"{one.bottleneck_s / plan.bottleneck_s:.4f}", f"{one.sent_bytes / 2**20:.2f}",
+            " | ".join(", ".join(names) for names in alternative.cuts), f"{alternative.bottleneck_s * 1e3:.3f}",
+            f"{alternative.bottleneck_s / plan.bottleneck_s:.4f}", f"{alternative.sent_bytes / 2**20:.2f}",
         )  # fmt: skip
     console.print(table)
 
 
-def _show_losses(title: str, found: Explanation, console: "Console") -> None:
+def _show_losses(title: str, explanation: Explanation, console: "Console") -> None:
     table = new_table(title, ("method", "slower by", "reason"), words=WORDS)
-    for one in sorted(found.losses, key=lambda loss: loss.loss):
-        table.add_row(one.method, f"{one.loss:.1%}", one.reason)
+    for other in sorted(explanation.losses, key=lambda loss: loss.loss):
+        table.add_row(other.method, f"{other.loss:.1%}", other.reason)
     console.print(table)

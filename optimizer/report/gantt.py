@@ -11,7 +11,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 def gantt_rows(spans: Sequence[Sequence[Span]], column_s: float) -> list[str]:
     """Return a row for each stage: minibatch b runs forward as its last digit, backward as its letter; ``u`` updates.
 
-    Each column shows what runs at its middle, so an action shorter than a column may be missing.
+    Each column shows what runs at its middle, and an action shorter than that has one column all the same.
 
     Args:
         spans: As ``simulate`` gives them.
@@ -23,9 +23,10 @@ def gantt_rows(spans: Sequence[Sequence[Span]], column_s: float) -> list[str]:
 def _row(spans: Sequence[Span], column_s: float) -> str:
     last = round(max((span.end_s for span in spans), default=0.0) / column_s)
     cells = [IDLE] * last
-    for span in spans:
+    for span in sorted(spans, key=lambda span: span.start_s - span.end_s):  # the shortest last, over its neighbours
         start, end = (round(time_s / column_s) for time_s in (span.start_s, span.end_s))
-        cells[start:end] = [_sign(span)] * (end - start)
+        start = min(start, last - 1)
+        cells[start : max(end, start + 1)] = [_sign(span)] * max(1, end - start)
     return "".join(cells)
 
 

@@ -69,9 +69,8 @@ def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Conso
         words=("partition",),
         caption="Shares in per cent, stage by stage. Memory: weights in all versions, gradients, momentum, saved "
         "activations, slots and the largest transient. Sent: activations and gradients per minibatch. Samples/s: "
-        f"simulated over {first.predicted.minibatches} minibatches, with a core for every stage; over so few, a slow "
-        "first stage can seem quicker than it is, for its first forwards run ahead. Other planners on the "
-        "same costs: "
+        f"simulated over {first.predicted.minibatches} minibatches, with a core for every stage; short runs flatter "
+        "splits with a slow first stage, see --batches. Other planners on the same costs: "
         + ", ".join(name for name in plans if name in OTHER_PLANNERS)
         + "."
         + (f" An asterisk: above --memory-limit, which binds {OPTIMIZED} only." if limit else ""),
@@ -96,11 +95,11 @@ def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Conso
 
 def _together(plans: Mapping[str, Plan]) -> list[tuple[list[str], Plan]]:
     """Return each distinct split once, with the names of all that choose it."""
-    names, found = list(plans), list(plans.values())
+    names, every_plan = list(plans), list(plans.values())
     groups: dict[int, list[str]] = {}
-    for name, first in zip(names, distinct(found), strict=True):
+    for name, first in zip(names, distinct(every_plan), strict=True):
         groups.setdefault(first, []).append(name)
-    return [(group, found[first]) for first, group in groups.items()]
+    return [(group, every_plan[first]) for first, group in groups.items()]
 
 
 def _memory(size: int, limit: int | None) -> str:

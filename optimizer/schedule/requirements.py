@@ -79,7 +79,7 @@ class _Reached:
 
 def _reached(schedule: Schedule) -> _Reached:
     rows, layout, minibatches = schedule.rows, schedule.layout, schedule.minibatches
-    found: dict[Action, tuple[int, ...]] = {}
+    reached: dict[Action, tuple[int, ...]] = {}
     places = {action: (rank, index) for rank, row in enumerate(rows) for index, action in enumerate(row)}
     done = [0] * len(rows)
     moved = True
@@ -89,21 +89,21 @@ def _reached(schedule: Schedule) -> _Reached:
             while done[rank] < len(row):
                 action = row[done[rank]]
                 needs = needed_by(action, layout, minibatches)
-                if not all(need in found for need in needs):
+                if not all(need in reached for need in needs):
                     break
-                clock = list(found[row[done[rank] - 1]]) if done[rank] else [0] * len(rows)
+                clock = list(reached[row[done[rank] - 1]]) if done[rank] else [0] * len(rows)
                 clock[rank] = done[rank]
                 for need in needs:
                     other, index = places[need]
-                    clock = [max(pair) for pair in zip(clock, found[need], strict=True)]
+                    clock = [max(pair) for pair in zip(clock, reached[need], strict=True)]
                     clock[other] = max(clock[other], index + 1)
-                found[action] = tuple(clock)
+                reached[action] = tuple(clock)
                 done[rank] += 1
                 moved = True
     stuck = [str(row[count]) for row, count in zip(rows, done, strict=True) if count < len(row)]
     if stuck:
         raise ValueError(f"the schedule cannot end: {', '.join(stuck)} wait for each other")
-    return _Reached(places, found)
+    return _Reached(places, reached)
 
 
 def _slots(schedule: Schedule, reached: "_Reached", stage: int, kind: Kind) -> int:

@@ -71,8 +71,8 @@ def simulate(
                 needs = needed_by(action, layout, minibatches)
                 if not all(need in arrived for need in needs):
                     break
-                there = ended if action.kind == "U" else arrived  # an update needs no message
-                start = max([done[-1].end_s if done else 0.0, *(there[need] for need in needs)])
+                available = ended if action.kind == "U" else arrived  # an update needs no message
+                start = max([done[-1].end_s if done else 0.0, *(available[need] for need in needs)])
                 span = Span(action, start, start + _duration(action, durations[action.stage]))
                 ended[action] = span.end_s
                 arrived[action] = ways[action.kind].arrival_s(action, span.end_s) if action.kind != "U" else span.end_s

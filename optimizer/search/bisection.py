@@ -47,28 +47,28 @@ class Reachable:
 
     def at_cut(self, cut: int) -> Positions:
         """Return the positions of the ideals that can stand at ``cut``, where ``begun`` counts the stages before."""
-        found: Positions = np.flatnonzero(self.begun[cut] & self.finished[len(self.begun) - 1 - cut])
-        return found
+        positions: Positions = np.flatnonzero(self.begun[cut] & self.finished[len(self.begun) - 1 - cut])
+        return positions
 
 
-def time_bound(found: Lattice, stages: int, limit: int) -> Bound:
+def time_bound(lattice: Lattice, stages: int, limit: int) -> Bound:
     """Return the bound that no stage costs more than ``limit`` nanoseconds."""
-    return Bound(*time_potentials(found, stages, found.work_ns), limit)
+    return Bound(*time_potentials(lattice, stages, lattice.work_ns), limit)
 
 
-def time_potentials(found: Lattice, stages: int, work_ns: Integers) -> tuple[list[Integers], list[Integers]]:
+def time_potentials(lattice: Lattice, stages: int, work_ns: Integers) -> tuple[list[Integers], list[Integers]]:
     """Return ``key`` and ``height`` of each stage for its time; the last one updates in place."""
-    key, height = work_ns + found.down_ns, work_ns - found.up_ns
+    key, height = work_ns + lattice.down_ns, work_ns - lattice.up_ns
     before = stages - 1
-    return [key] * before + [key - found.saving_ns], [height] * before + [height - found.saving_ns]
+    return [key] * before + [key - lattice.saving_ns], [height] * before + [height - lattice.saving_ns]
 
 
-def smallest(found: Lattice, bound: Bound, low: int, others: Sequence[Bound] = ()) -> int | None:
+def smallest(lattice: Lattice, bound: Bound, low: int, others: Sequence[Bound] = ()) -> int | None:
     """Return the smallest limit from ``low`` to that of ``bound`` that some split keeps, or None if none keeps any."""
     high = bound.limit
 
     def kept(limit: int) -> bool:
-        return bool(_begun(found, [replace(bound, limit=limit), *others])[-1][-1])
+        return bool(_begun(lattice, [replace(bound, limit=limit), *others])[-1][-1])
 
     if not kept(high):
         return None
@@ -78,60 +78,60 @@ def smallest(found: Lattice, bound: Bound, low: int, others: Sequence[Bound] = (
     return low
 
 
-def reachable(found: Lattice, bounds: Sequence[Bound]) -> Reachable:
+def reachable(lattice: Lattice, bounds: Sequence[Bound]) -> Reachable:
     """Return what stages within all ``bounds`` can make up and finish."""
-    return Reachable(begun=_begun(found, bounds), finished=_finished(found, bounds))
+    return Reachable(begun=_begun(lattice, bounds), finished=_finished(lattice, bounds))
 
 
-def _begun(found: Lattice, bounds: Sequence[Bound]) -> list[Booleans]:
-    begun = [np.arange(len(found)) == 0]
+def _begun(lattice: Lattice, bounds: Sequence[Bound]) -> list[Booleans]:
+    begun = [np.arange(len(lattice)) == 0]
     for stage in range(len(bounds[0].key)):
-        made = np.ones(len(found), dtype=bool)
+        made = np.ones(len(lattice), dtype=bool)
         for bound in bounds:
-            highest = highest_below(found, np.where(begun[-1], bound.height[stage], LOWEST))
+            highest = highest_below(lattice, np.where(begun[-1], bound.height[stage], LOWEST))
             made &= highest >= bound.key[stage] - bound.limit
         begun.append(made)
     return begun
 
 
-def _finished(found: Lattice, bounds: Sequence[Bound]) -> list[Booleans]:
-    finished = [np.arange(len(found)) == len(found) - 1]
+def _finished(lattice: Lattice, bounds: Sequence[Bound]) -> list[Booleans]:
+    finished = [np.arange(len(lattice)) == len(lattice) - 1]
     for stage in reversed(range(len(bounds[0].key))):
-        made = np.ones(len(found), dtype=bool)
+        made = np.ones(len(lattice), dtype=bool)
         for bound in bounds:
-            lowest = lowest_above(found, np.where(finished[-1], bound.key[stage] - bound.limit, -LOWEST))
+            lowest = lowest_above(lattice, np.where(finished[-1], bound.key[stage] - bound.limit, -LOWEST))
             made &= lowest <= bound.height[stage]
         finished.append(made)
     return finished
 
 
-def highest_below(found: Lattice, values: Integers) -> Integers:
+def highest_below(lattice: Lattice, values: Integers) -> Integers:
     """Return for each ideal the largest of ``values`` among the ideals below it that a stage could begin at."""
-    result = np.full(len(found), LOWEST)
-    if found.is_chain:
-        for start, end in pairwise([0, *found.forced, len(found) - 1]):
+    result = np.full(len(lattice), LOWEST)
+    if lattice.is_chain:
+        for start, end in pairwise([0, *lattice.forced, len(lattice) - 1]):
             result[start + 1 : end + 1] = np.maximum.accumulate(values[start:end])
         return result
     carry = values.copy()
-    for start, end in pairwise(found.levels[1:]):
-        first, last = found.steps[start], found.steps[end]
-        best = np.maximum.reduceat(carry[found.below[first:last]], found.steps[start:end] - first)
+    for start, end in pairwise(lattice.levels[1:]):
+        first, last = lattice.steps[start], lattice.steps[end]
+        best = np.maximum.reduceat(carry[lattice.below[first:last]], lattice.steps[start:end] - first)
         result[start:end] = best
-        if start not in found.forced:
+        if start not in lattice.forced:
             np.maximum(best, values[start:end], out=carry[start:end])
     return result
 
 
-def lowest_above(found: Lattice, values: Integers) -> Integers:
+def lowest_above(lattice: Lattice, values: Integers) -> Integers:
     """Return for each ideal the smallest of ``values`` among the ideals above it that a stage could end at."""
-    result = np.full(len(found), -LOWEST)
-    if found.is_chain:
-        for start, end in pairwise([0, *found.forced, len(found) - 1]):
+    result = np.full(len(lattice), -LOWEST)
+    if lattice.is_chain:
+        for start, end in pairwise([0, *lattice.forced, len(lattice) - 1]):
             result[start:end] = np.minimum.accumulate(values[end:start:-1])[::-1]
         return result
-    for start, end in reversed(list(pairwise(found.levels[1:]))):
-        here = values[start:end] if start in found.forced else np.minimum(result[start:end], values[start:end])
-        first, last = found.steps[start], found.steps[end]
-        counts = np.diff(found.steps[start : end + 1])
-        np.minimum.at(result, found.below[first:last], np.repeat(here, counts))
+    for start, end in reversed(list(pairwise(lattice.levels[1:]))):
+        here = values[start:end] if start in lattice.forced else np.minimum(result[start:end], values[start:end])
+        first, last = lattice.steps[start], lattice.steps[end]
+        counts = np.diff(lattice.steps[start : end + 1])
+        np.minimum.at(result, lattice.below[first:last], np.repeat(here, counts))
     return result

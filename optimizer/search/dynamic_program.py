@@ -92,16 +92,16 @@ def fewest_bytes(costs_ns: Sequence[Integers], cut_bytes: Sequence[Integers], th
         threshold: What no stage, or at most one, may exceed.
     """
     none = np.where(costs_ns[-1][:, 0] <= threshold, np.int64(0), NEVER)
-    one = np.where(costs_ns[-1][:, 0] < NEVER, np.int64(0), NEVER)
-    found = [(none, one)]
+    at_most_one = np.where(costs_ns[-1][:, 0] < NEVER, np.int64(0), NEVER)
+    table = [(none, at_most_one)]
     for costs, weights in zip(costs_ns[-2::-1], cut_bytes[::-1], strict=True):
         small, any_size = costs <= threshold, costs < NEVER
-        none_behind, one_behind = np.minimum(weights + none, NEVER), np.minimum(weights + one, NEVER)
+        none_behind, one_behind = np.minimum(weights + none, NEVER), np.minimum(weights + at_most_one, NEVER)
         over = np.where(any_size, none_behind[None, :], NEVER).min(axis=1, initial=NEVER)
-        one = np.minimum(over, np.where(small, one_behind[None, :], NEVER).min(axis=1, initial=NEVER))
+        at_most_one = np.minimum(over, np.where(small, one_behind[None, :], NEVER).min(axis=1, initial=NEVER))
         none = np.where(small, none_behind[None, :], NEVER).min(axis=1, initial=NEVER)
-        found.append((none, one))
-    return found[::-1]
+        table.append((none, at_most_one))
+    return table[::-1]
 
 
 def first_chain(
@@ -113,8 +113,8 @@ def first_chain(
     for stage, (costs, weights) in enumerate(zip(costs_ns[:-1], cut_bytes, strict=True)):
         budget = fewest[stage][spare][here]
         over = costs[here] > threshold
-        none, one = fewest[stage + 1]
-        rest = np.where(over, none, one if spare else none)
+        none, at_most_one = fewest[stage + 1]
+        rest = np.where(over, none, at_most_one if spare else none)
         fits = (costs[here] < NEVER) & (rest < NEVER) & (weights + rest == budget) & (~over | (spare > 0))
         here = int(np.flatnonzero(fits)[0])
         spare -= int(over[here])

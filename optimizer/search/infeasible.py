@@ -45,8 +45,8 @@ def smallest_limit(problem: Problem) -> int | None:
     low, high = held, held + max(layer.transient_bytes for layer in problem.costs.layers)
     while high - low > MEBIBYTE and len(space.lattice) <= MOST_SOLVED:
         middle = (low + high) // 2
-        found = solve(replace(problem, memory_limit_bytes=middle), space)
-        low, high = (middle, high) if found is None else (low, max(problem.memory_bytes(found.bounds)))
+        solution = solve(replace(problem, memory_limit_bytes=middle), space)
+        low, high = (middle, high) if solution is None else (low, max(problem.memory_bytes(solution.bounds)))
     return high
 
 

@@ -85,10 +85,10 @@ class _Cut:
 def lattice(problem: Problem, limit: int = LIMIT) -> Lattice | None:
     """Return the lattice of the problem's blocks, or None if it has more than ``limit`` ideals, or is too wide."""
     growth = _Growth(problem)
-    ideals, found = [0], {0: 0}
+    ideals, position_of = [0], {0: 0}
     cuts = [growth.nothing]
     levels, below, above = [0], [], []
-    start, known, waiting, width = 0, 1, len(growth.nothing.free), -(-len(problem.costs.layers) // 8)
+    start, counted, waiting, width = 0, 1, len(growth.nothing.free), -(-len(problem.costs.layers) // 8)
     while start < len(ideals):
         end = len(ideals)
         levels.append(end)
@@ -96,15 +96,15 @@ def lattice(problem: Problem, limit: int = LIMIT) -> Lattice | None:
             ideal, cut = ideals[position], cuts[position]
             for block in cut.free:
                 grown = ideal | growth.members[block]
-                there = found.get(grown)
-                if there is None:
-                    there = found[grown] = len(ideals)
+                place = position_of.get(grown)
+                if place is None:
+                    place = position_of[grown] = len(ideals)
                     ideals.append(grown)
                     cuts.append(growth.add(cut, grown, block))
                 below.append(position)
-                above.append(there)
-            waiting += sum(len(one.free) for one in cuts[known:]) - len(cut.free)
-            cut.free, known = (), len(cuts)
+                above.append(place)
+            waiting += sum(len(fresh.free) for fresh in cuts[counted:]) - len(cut.free)
+            cut.free, counted = (), len(cuts)
             if len(ideals) > limit or len(below) + waiting > MOST_STEPS or len(ideals) * width > MOST_BYTES:
                 return None
         start = end
@@ -120,7 +120,7 @@ def lattice(problem: Problem, limit: int = LIMIT) -> Lattice | None:
         down_ns=np.array([cut.down_ns for cut in cuts], dtype=np.int64),
         up_ns=np.array([cut.up_ns for cut in cuts], dtype=np.int64),
         cut_bytes=np.array([cut.size for cut in cuts], dtype=np.int64),
-        forced=[found[ideal] for ideal in problem.forced],
+        forced=[position_of[ideal] for ideal in problem.forced],
     )
 
 
@@ -172,9 +172,9 @@ def _crossing(problem: Problem, ideals: Sequence[int]) -> tuple[Integers, Intege
             amounts = value.copy_output_ns, value.copy_gradient_ns, value.output_bytes + value.gradient_bytes
             changes[:, start] += amounts
             changes[:, end] -= amounts
-    found = np.cumsum(changes, axis=1)[:, : len(ideals)]
-    found[:, [0, -1]] = 0
-    return found[0], found[1], found[2]
+    crossing = np.cumsum(changes, axis=1)[:, : len(ideals)]
+    crossing[:, [0, -1]] = 0
+    return crossing[0], crossing[1], crossing[2]
 
 
 class _Growth:
@@ -224,29 +224,34 @@ class _Growth:
         work_ns, saving_ns = cut.work_ns + self._work_ns[block], cut.saving_ns + self._saving_ns[block]
         if grown == self._everything:
             return _Cut(work_ns + self._loss_ns, saving_ns, 0, 0, 0, ())
-        added = [one for one in self._followers[block] if self._needs[one] & ~grown == 0]
-        return _Cut(work_ns, saving_ns, down_ns, up_ns, size, (*(one for one in cut.free if one != block), *added))
+        added = [follower for follower in self._followers[block] if self._needs[follower] & ~grown == 0]
+        return _Cut(
+            work_ns, saving_ns, down_ns, up_ns, size, (*(other for other in cut.free if other != block), *added)
+        )
 
 
-def comparable(found: Lattice, before: Positions, through: Positions) -> Booleans:
+def comparable(lattice: Lattice, before: Positions, through: Positions) -> Booleans:
     """Return for each pair of ideals, ``[before, through]``, whether J ⊂ I and no forced cut lies in between."""
-    inner, outer = members(found, before), members(found, through)
+    inner, outer = members(lattice, before), members(lattice, through)
     outside = inner @ (1 - outer).T  # small whole numbers, exact in floats, and quick to multiply
     sizes = inner.sum(axis=1)[:, None] < outer.sum(axis=1)[None, :]
-    passed = np.searchsorted(found.forced, through, side="left"), np.searchsorted(found.forced, before, side="right")
+    passed = (
+        np.searchsorted(lattice.forced, through, side="left"),
+        np.searchsorted(lattice.forced, before, side="right"),
+    )
     legal: Booleans = (outside == 0) & sizes & (passed[0][None, :] <= passed[1][:, None])
     return legal
 
 
-def members(found: Lattice, positions: Positions) -> NDArray[np.float32]:
+def members(lattice: Lattice, positions: Positions) -> NDArray[np.float32]:
     """Return a row of zeros and ones for each ideal."""
-    width = -(-found.ideals[-1].bit_length() // 8)
-    packed = b"".join(found.ideals[at].to_bytes(width, "little") for at in positions)
+    width = -(-lattice.ideals[-1].bit_length() // 8)
+    packed = b"".join(lattice.ideals[at].to_bytes(width, "little") for at in positions)
     bits = np.unpackbits(np.frombuffer(packed, dtype=np.uint8).reshape(-1, width), axis=1, bitorder="little")
-    return bits[:, : found.ideals[-1].bit_length()].astype(np.float32)
+    return bits[:, : lattice.ideals[-1].bit_length()].astype(np.float32)
 
 
-def sums(found: Lattice, weights: Integers) -> Integers:
+def sums(lattice: Lattice, weights: Integers) -> Integers:
     """Return for each ideal the sums over its layers of ``weights``, ``[layer, kind]``: ``[ideal, kind]``."""
-    chunks = [np.arange(start, min(start + CHUNK, len(found))) for start in range(0, len(found), CHUNK)]
-    return np.concatenate([members(found, chunk).astype(np.int64) @ weights for chunk in chunks])
+    chunks = [np.arange(start, min(start + CHUNK, len(lattice))) for start in range(0, len(lattice), CHUNK)]
+    return np.concatenate([members(lattice, chunk).astype(np.int64) @ weights for chunk in chunks])

@@ -45,9 +45,9 @@ class _Tables:
     busy: Sequence[Integers]
 
 
-def best_over(problem: Problem, network: Network, found: Lattice) -> tuple[int, ...] | None:
+def best_over(problem: Problem, network: Network, lattice: Lattice) -> tuple[int, ...] | None:
     """Return the split of the smallest period as ideals, both ends included; None if none keeps to the limits."""
-    tables = _tables(problem, network, found)
+    tables = _tables(problem, network, lattice)
     low, high = problem.simple_bound_ns, int(UNREACHABLE) // 4
     best = _split(tables, high)
     if best is None:
@@ -59,8 +59,8 @@ def best_over(problem: Problem, network: Network, found: Lattice) -> tuple[int, 
             low = middle + 1
         else:
             best = split
-            high = min(middle, problem.bottleneck_ns([found.ideals[at] for at in split]))
-    return tuple(found.ideals[at] for at in best)
+            high = min(middle, problem.bottleneck_ns([lattice.ideals[at] for at in split]))
+    return tuple(lattice.ideals[at] for at in best)
 
 
 def _split(tables: _Tables, period: int) -> list[int] | None:
@@ -87,10 +87,10 @@ def _split(tables: _Tables, period: int) -> list[int] | None:
     return places[::-1]
 
 
-def _tables(problem: Problem, network: Network, found: Lattice) -> _Tables:
-    everything, last = np.arange(len(found)), problem.stages - 1
-    stage_costs = StageCosts(problem, found, [everything] * (problem.stages - 1))
-    legal = [np.zeros((len(found), len(found)), dtype=bool) for _ in range(problem.stages)]
+def _tables(problem: Problem, network: Network, lattice: Lattice) -> _Tables:
+    everything, last = np.arange(len(lattice)), problem.stages - 1
+    stage_costs = StageCosts(problem, lattice, [everything] * (problem.stages - 1))
+    legal = [np.zeros((len(lattice), len(lattice)), dtype=bool) for _ in range(problem.stages)]
     for stage, (before, through) in enumerate(zip(stage_costs.bounds, stage_costs.bounds[1:], strict=False)):
         legal[stage][np.ix_(before, through)] = stage_costs.legal[stage]
     works, updates = [], []
@@ -98,8 +98,8 @@ def _tables(problem: Problem, network: Network, found: Lattice) -> _Tables:
         costs = problem.costs_at(stage)
         update = np.array(costs.update_ns) - (np.array(costs.saving_ns) if stage == last else 0)
         compute = np.array([costs.forward_ns, costs.backward_ns]).sum(axis=0)
-        sums_ns = sums(found, np.stack([compute, update], axis=1).astype(np.int64))
-        crossing = [costs.crossing(ideal) for ideal in found.ideals]
+        sums_ns = sums(lattice, np.stack([compute, update], axis=1).astype(np.int64))
+        crossing = [costs.crossing(ideal) for ideal in lattice.ideals]
         down = np.array([sum(value.copy_output_ns for value in values) for values in crossing])
         up = np.array([sum(value.copy_gradient_ns for value in values) for values in crossing])
         key, height = sums_ns[:, 0] + down, sums_ns[:, 0] - up
@@ -107,7 +107,7 @@ def _tables(problem: Problem, network: Network, found: Lattice) -> _Tables:
         works.append(key[None, :] - height[:, None])
         updates.append(sums_ns[None, :, 1] - sums_ns[:, None, 1])
     messages = [
-        [network.messages(cut, *problem.crossing_bytes(ideal)) for ideal in found.ideals] for cut in range(last)
+        [network.messages(cut, *problem.crossing_bytes(ideal)) for ideal in lattice.ideals] for cut in range(last)
     ]
     return _Tables(
         works=works,

@@ -54,19 +54,19 @@ class Replicated:
     bottleneck_ns: Fraction
 
 
-def best_replicated(problem: Problem, network: Network, found: Lattice) -> Replicated:
+def best_replicated(problem: Problem, network: Network, lattice: Lattice) -> Replicated:
     """Return the split of the smallest bottleneck over all ranks that has several of them in some stage.
 
     Args:
         problem: What layers cost; how many stages it has does not matter.
         network: At least two ranks.
-        found: The ideals to cut behind.
+        lattice: The ideals to cut behind.
 
     Raises:
         OptimizerError: There are too many ranks for 64-bit integers.
     """
     size = network.size
-    tables = _Tables(problem, network, found, math.lcm(*range(1, size + 1)))
+    tables = _Tables(problem, network, lattice, math.lcm(*range(1, size + 1)))
     best: dict[_State, Integers] = {}
     origins: dict[_State, _Origin] = {}
     for used, own in ((total, last) for total in range(1, size + 1) for last in range(1, total + 1)):
@@ -76,19 +76,21 @@ def best_replicated(problem: Problem, network: Network, found: Lattice) -> Repli
             continue
         cuts = {other: tables.cut(used - own, other, own) for other in range(1, used - own + 1)}
         for several in (False, True) if own == 1 else (True,):
-            before = [one for one in best if one[0] == used - own and (own > 1 or one[2] == several)]
+            before = [earlier for earlier in best if earlier[0] == used - own and (own > 1 or earlier[2] == several)]
             if before:
-                times = [np.maximum(best[one], cuts[one[1]]) for one in before]
+                times = [np.maximum(best[earlier], cuts[earlier[1]]) for earlier in before]
                 best[used, own, several], origins[used, own, several] = _extended(before, times, stage)
-    state = min((one for one in best if one[0] == size and one[2]), key=lambda one: int(best[one][-1]))
+    state = min(
+        (earlier for earlier in best if earlier[0] == size and earlier[2]), key=lambda earlier: int(best[earlier][-1])
+    )
     bottleneck_ns = Fraction(int(best[state][-1]), tables.scale)
-    places, replicas = [len(found) - 1], [state[1]]
+    places, replicas = [len(lattice) - 1], [state[1]]
     while state in origins:
         origin = origins[state]
         state = origin.states[origin.which[places[-1]]]
         places.append(int(origin.places[places[-1]]))
         replicas.append(state[1])
-    bounds = (0, *(found.ideals[at] for at in reversed(places)))
+    bounds = (0, *(lattice.ideals[at] for at in reversed(places)))
     return Replicated(bounds, tuple(reversed(replicas)), bottleneck_ns)
 
 
@@ -108,8 +110,8 @@ class _Origin:
 def _extended(before: list[_State], times: Sequence[Integers], stage: Integers) -> tuple[Integers, _Origin]:
     """Return the smallest times of splits with one more stage, and where they come from."""
     candidates = [np.maximum(time[:, None], stage) for time in times]
-    places = np.array([one.argmin(axis=0) for one in candidates])
-    values = np.array([one.min(axis=0) for one in candidates])
+    places = np.array([values_of.argmin(axis=0) for values_of in candidates])
+    values = np.array([values_of.min(axis=0) for values_of in candidates])
     which, columns = values.argmin(axis=0), np.arange(stage.shape[1])
     return values[which, columns], _Origin(before, which, places[which, columns])
 
@@ -138,14 +140,14 @@ def even_share_ns(problem: Problem, network: Network) -> int:
 class _Tables:
     """Paces of stages by pair of ideals ``[J, I]`` and of cuts by ideal, times ``scale``."""
 
-    def __init__(self, problem: Problem, network: Network, found: Lattice, scale: int) -> None:
-        self._problem, self._network, self._found, self.scale = problem, network, found, scale
-        everything = np.arange(len(found))
-        self._legal = comparable(found, everything, everything)
+    def __init__(self, problem: Problem, network: Network, lattice: Lattice, scale: int) -> None:
+        self._problem, self._network, self._found, self.scale = problem, network, lattice, scale
+        everything = np.arange(len(lattice))
+        self._legal = comparable(lattice, everything, everything)
         learning = np.array([[layer.learning_bytes] for layer in problem.costs.layers], dtype=np.int64)
-        held = sums(found, learning)[:, 0]
+        held = sums(lattice, learning)[:, 0]
         self._learning = np.where(self._legal, held[None, :] - held[:, None], 0)
-        self._bytes = [problem.crossing_bytes(ideal) for ideal in found.ideals]
+        self._bytes = [problem.crossing_bytes(ideal) for ideal in lattice.ideals]
         self._stages: dict[Fraction, Integers] = {}
 
     def stage(self, first: int, ranks: int) -> Integers:
@@ -165,7 +167,7 @@ class _Tables:
         first = used - before
         alone = [1] * first + [before, behind] + [1] * (self._network.size - used - behind)
         merged = self._network.merged(alone)
-        busy = [max(one.busy_ns for one in merged.messages(first, *both)) for both in self._bytes]
+        busy = [max(direction.busy_ns for direction in merged.messages(first, *both)) for both in self._bytes]
         return np.array(busy, dtype=np.int64) * (self.scale // min(before, behind))
 
     def _costs(self, rank: int, factor: Fraction) -> Integers:
@@ -184,6 +186,6 @@ class _Tables:
 
 def _times(direction: Direction, sizes: Integers) -> Integers:
     """Return what all-reduces of some sizes take, each size worked out once."""
-    known, places = np.unique(sizes, return_inverse=True)
-    times = np.array([direction.message(int(size)).whole_ns for size in known], dtype=np.int64)
+    distinct, places = np.unique(sizes, return_inverse=True)
+    times = np.array([direction.message(int(size)).whole_ns for size in distinct], dtype=np.int64)
     return times[places].reshape(sizes.shape)

@@ -78,18 +78,18 @@ def solve(problem: Problem, space: Space) -> Solution | None:
     """Return the best split, or None if none in ``space`` keeps to the problem's limits."""
     if problem.network:
         return _solve_over(problem, problem.network, space)
-    found = _search(problem, space.lattice)
-    low_ns = found.low_ns if space.complete else problem.simple_bound_ns
-    if found.bounds is None and not found.settled:
-        found = _search(problem, along_captured_order(problem))
-    if found.bounds is None:
+    best = _search(problem, space.lattice)
+    low_ns = best.low_ns if space.complete else problem.simple_bound_ns
+    if best.bounds is None and not best.settled:
+        best = _search(problem, along_captured_order(problem))
+    if best.bounds is None:
         return None
-    proven = problem.bottleneck_ns(found.bounds) == low_ns
+    proven = problem.bottleneck_ns(best.bounds) == low_ns
     return Solution(
-        bounds=found.bounds,
+        bounds=best.bounds,
         lower_bound_ns=low_ns,
         proven=proven,
-        settled=proven and found.settled and space.complete,
+        settled=proven and best.settled and space.complete,
         ideals=len(space.lattice),
         states=len(space.lattice) * problem.stages,
     )
@@ -98,8 +98,8 @@ def solve(problem: Problem, space: Space) -> Solution | None:
 def _solve_over(problem: Problem, network: Network, space: Space) -> Solution | None:
     """Return the split of the smallest period over a network, along captured order where ideals are too many."""
     complete = space.complete and len(space.lattice) <= networked.MOST
-    found = space.lattice if complete else along_captured_order(problem)
-    bounds = networked.best_over(problem, network, found)
+    lattice = space.lattice if complete else along_captured_order(problem)
+    bounds = networked.best_over(problem, network, lattice)
     if bounds is None:
         return None
     low_ns = problem.bottleneck_ns(bounds) if complete else problem.simple_bound_ns
@@ -108,88 +108,90 @@ def _solve_over(problem: Problem, network: Network, space: Space) -> Solution | 
         lower_bound_ns=low_ns,
         proven=problem.bottleneck_ns(bounds) == low_ns,
         settled=False,
-        ideals=len(found),
-        states=len(found) * problem.stages,
+        ideals=len(lattice),
+        states=len(lattice) * problem.stages,
     )
 
 
-def all_stage_costs(problem: Problem, found: Lattice) -> StageCosts:
+def all_stage_costs(problem: Problem, lattice: Lattice) -> StageCosts:
     """Return all ideals as candidates for every cut."""
-    return StageCosts(problem, found, [_ranked(found, np.arange(1, len(found) - 1))] * (problem.stages - 1))
+    return StageCosts(problem, lattice, [_ranked(lattice, np.arange(1, len(lattice) - 1))] * (problem.stages - 1))
 
 
-def _search(problem: Problem, found: Lattice) -> _Found:
-    if len(found) <= FEW and not found.is_chain:
-        bounds = _best(all_stage_costs(problem, found))
+def _search(problem: Problem, lattice: Lattice) -> _Found:
+    if len(lattice) <= FEW and not lattice.is_chain:
+        bounds = _best(all_stage_costs(problem, lattice))
         return _Found(bounds, problem.bottleneck_ns(bounds) if bounds else 0, settled=True)
-    ceiling_ns = _ceiling_ns(found)
+    ceiling_ns = _ceiling_ns(lattice)
     limit = problem.memory_limit_bytes
-    others = [] if limit is None else [memory_bound(problem, found, limit)]
-    low_ns = smallest(found, time_bound(found, problem.stages, ceiling_ns), problem.simple_bound_ns, others)
+    others = [] if limit is None else [memory_bound(problem, lattice, limit)]
+    low_ns = smallest(lattice, time_bound(lattice, problem.stages, ceiling_ns), problem.simple_bound_ns, others)
     if low_ns is None:
         return _Found(None, ceiling_ns, settled=True)
     if others:
-        return _raised(problem, found, others, low_ns, ceiling_ns)
-    left = reachable(found, [time_bound(found, problem.stages, low_ns)])
+        return _raised(problem, lattice, others, low_ns, ceiling_ns)
+    left = reachable(lattice, [time_bound(lattice, problem.stages, low_ns)])
     cuts = _candidates(problem, left)
     settled = _pairs(cuts) <= MOST_PAIRS
-    bounds = _best(_stage_costs(problem, found, cuts)) if settled else _any_chain(found, left, problem.stages, low_ns)
+    bounds = (
+        _best(_stage_costs(problem, lattice, cuts)) if settled else _any_chain(lattice, left, problem.stages, low_ns)
+    )
     return _Found(bounds, low_ns, settled=settled)
 
 
-def _raised(problem: Problem, found: Lattice, others: Sequence[Bound], low_ns: int, ceiling_ns: int) -> _Found:
+def _raised(problem: Problem, lattice: Lattice, others: Sequence[Bound], low_ns: int, ceiling_ns: int) -> _Found:
     """Raise the bottleneck until a split keeps it and the limit on memory.
 
     Below ``low_ns`` there is no split. What is tried goes up in growing steps, but never above the best split that is
     known, and then halves what lies between ``low_ns`` and where candidates become too many.
     """
-    known: tuple[int, ...] | None = None
+    best: tuple[int, ...] | None = None
     step_ns, high_ns, crowded = max(1, low_ns // STEPS), low_ns, False
     while True:
-        cuts = _candidates(problem, reachable(found, [time_bound(found, problem.stages, high_ns), *others]))
+        cuts = _candidates(problem, reachable(lattice, [time_bound(lattice, problem.stages, high_ns), *others]))
         if _pairs(cuts) > MOST_PAIRS:
             ceiling_ns, crowded = high_ns, True
         else:
-            known = _better(problem, _best(_stage_costs(problem, found, cuts)), known)
-            if known and problem.bottleneck_ns(known) <= high_ns:
-                return _Found(known, problem.bottleneck_ns(known), settled=True)
+            best = _better(problem, _best(_stage_costs(problem, lattice, cuts)), best)
+            if best and problem.bottleneck_ns(best) <= high_ns:
+                return _Found(best, problem.bottleneck_ns(best), settled=True)
             if high_ns >= ceiling_ns and not crowded:
                 return _Found(None, ceiling_ns, settled=True)
             low_ns = high_ns + 1
         if crowded and ceiling_ns - low_ns <= low_ns // NARROW:
-            return _Found(_thinned_out(problem, found, others, ceiling_ns, known), low_ns, settled=False)
+            return _Found(_thinned_out(problem, lattice, others, ceiling_ns, best), low_ns, settled=False)
         if crowded:
             high_ns = (low_ns + ceiling_ns) // 2
         else:
-            most_ns = problem.bottleneck_ns(known) if known else ceiling_ns
+            most_ns = problem.bottleneck_ns(best) if best else ceiling_ns
             high_ns, step_ns = min(most_ns, high_ns + step_ns), 2 * step_ns
 
 
 def _thinned_out(
-    problem: Problem, found: Lattice, others: Sequence[Bound], high_ns: int, known: tuple[int, ...] | None
+    problem: Problem, lattice: Lattice, others: Sequence[Bound], high_ns: int, best: tuple[int, ...] | None
 ) -> tuple[int, ...] | None:
     """Return the best split that few of too many candidates give, or the one that is known."""
-    ceiling_ns, step_ns = _ceiling_ns(found), max(1, high_ns // STEPS)
+    ceiling_ns, step_ns = _ceiling_ns(lattice), max(1, high_ns // STEPS)
     while True:
-        cuts = _candidates(problem, reachable(found, [time_bound(found, problem.stages, high_ns), *others]))
-        thinned = [_thinned(found, cut, len(cuts)) for cut in cuts]
-        known = _better(problem, _best(_stage_costs(problem, found, thinned)), known)
-        if high_ns >= ceiling_ns or (known and problem.bottleneck_ns(known) <= high_ns):
-            return known
+        cuts = _candidates(problem, reachable(lattice, [time_bound(lattice, problem.stages, high_ns), *others]))
+        thinned = [_thinned(lattice, cut, len(cuts)) for cut in cuts]
+        best = _better(problem, _best(_stage_costs(problem, lattice, thinned)), best)
+        if high_ns >= ceiling_ns or (best and problem.bottleneck_ns(best) <= high_ns):
+            return best
         high_ns, step_ns = min(ceiling_ns, high_ns + step_ns), 2 * step_ns
 
 
-def _better(problem: Problem, one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    """Return the split of the smaller bottleneck, ``one`` of equals, for it was chosen among more."""
-    if one is None or other is None:
-        return one or other
-    return min(one, other, key=problem.bottleneck_ns)
+def _better(problem: Problem, first: tuple[int, ...] | None, other: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """Return the split of the smaller bottleneck, ``first`` of equals, for it was chosen among more."""
+    if first is None or other is None:
+        return first or other
+    return min(first, other, key=problem.bottleneck_ns)
 
 
-def _ceiling_ns(found: Lattice) -> int:
+def _ceiling_ns(lattice: Lattice) -> int:
     """Return what no stage can exceed."""
-    dearer_ns = found.saving_ns.max() - found.saving_ns[-1]  # what updates in the last stage may take more
-    return int(found.work_ns[-1] + found.down_ns.max() + found.up_ns.max() + dearer_ns)
+    dearer_ns = lattice.saving_ns.max() - lattice.saving_ns[-1]  # what updates in the last stage may take more
+    return int(lattice.work_ns[-1] + lattice.down_ns.max() + lattice.up_ns.max() + dearer_ns)
 
 
 def _candidates(problem: Problem, left: Reachable) -> list[Positions]:
@@ -197,25 +199,25 @@ def _candidates(problem: Problem, left: Reachable) -> list[Positions]:
 
 
 def _pairs(cuts: Sequence[Positions]) -> int:
-    return sum(one * other for one, other in pairwise([1, *map(len, cuts), 1]))
+    return sum(count * other for count, other in pairwise([1, *map(len, cuts), 1]))
 
 
-def _thinned(found: Lattice, cut: Positions, cuts: int) -> Positions:
+def _thinned(lattice: Lattice, cut: Positions, cuts: int) -> Positions:
     """Return candidates few enough to compare: those in captured order, and others evenly chosen."""
     most = math.isqrt(MOST_PAIRS // cuts)
     if len(cut) <= most:
         return cut
-    prefixes = [at for at in cut if found.ideals[at] & (found.ideals[at] + 1) == 0]
+    prefixes = [at for at in cut if lattice.ideals[at] & (lattice.ideals[at] + 1) == 0]
     chosen = cut[np.linspace(0, len(cut) - 1, max(1, most - len(prefixes)), dtype=np.int64)]
     return np.unique(np.concatenate([np.array(prefixes, dtype=np.int64), chosen]))
 
 
-def _stage_costs(problem: Problem, found: Lattice, cuts: Sequence[Positions]) -> StageCosts:
-    return StageCosts(problem, found, [_ranked(found, cut) for cut in cuts])
+def _stage_costs(problem: Problem, lattice: Lattice, cuts: Sequence[Positions]) -> StageCosts:
+    return StageCosts(problem, lattice, [_ranked(lattice, cut) for cut in cuts])
 
 
-def _ranked(found: Lattice, positions: Positions) -> Positions:
-    return np.array(sorted(positions, key=lambda at: rank(found.ideals[at])), dtype=np.int64)
+def _ranked(lattice: Lattice, positions: Positions) -> Positions:
+    return np.array(sorted(positions, key=lambda at: rank(lattice.ideals[at])), dtype=np.int64)
 
 
 def _best(stage_costs: StageCosts) -> tuple[int, ...] | None:
@@ -223,15 +225,15 @@ def _best(stage_costs: StageCosts) -> tuple[int, ...] | None:
     return None if places is None else stage_costs.bounds_at(places)
 
 
-def _any_chain(found: Lattice, left: Reachable, stages: int, bottleneck: int) -> tuple[int, ...]:
+def _any_chain(lattice: Lattice, left: Reachable, stages: int, bottleneck: int) -> tuple[int, ...]:
     """Walk back from V: at each cut, the first ideal below that can stand there and is high enough."""
-    keys, heights = time_potentials(found, stages, found.work_ns)
-    places = [len(found) - 1]
+    keys, heights = time_potentials(lattice, stages, lattice.work_ns)
+    places = [len(lattice) - 1]
     for cut in range(stages - 1, -1, -1):
         here = places[-1]
         needed = keys[cut][here] - bottleneck
-        least = max((at for at in found.forced if at < here), default=0)
+        least = max((at for at in lattice.forced if at < here), default=0)
         high = left.at_cut(cut) if cut else np.array([0])
         high = high[(heights[cut][high] >= needed) & (high >= least)]
-        places.append(next(int(at) for at in high if found.ideals[at] & ~found.ideals[here] == 0 and at != here))
-    return tuple(found.ideals[at] for at in reversed(places))
+        places.append(next(int(at) for at in high if lattice.ideals[at] & ~lattice.ideals[here] == 0 and at != here))
+    return tuple(lattice.ideals[at] for at in reversed(places))

@@ -22,18 +22,18 @@ NEVER = np.int64(1) << 62
 class StageCosts:
     """The candidates of every cut, and the pairs of neighbouring ones that a stage may lie between."""
 
-    def __init__(self, problem: Problem, found: Lattice, cuts: Sequence[Positions]) -> None:
+    def __init__(self, problem: Problem, lattice: Lattice, cuts: Sequence[Positions]) -> None:
         """Compare the candidates ``cuts``, in rank order, in pairs; the ends are ∅ and V."""
-        self.found, self.problem, self.cuts = found, problem, cuts
-        ends = np.array([0]), np.array([len(found) - 1])
+        self.found, self.problem, self.cuts = lattice, problem, cuts
+        ends = np.array([0]), np.array([len(lattice) - 1])
         self.bounds: Sequence[Positions] = [ends[0], *cuts, ends[1]]
-        known: dict[tuple[int, int], Booleans] = {}
+        compared: dict[tuple[int, int], Booleans] = {}
         self.legal: list[Booleans] = []
         for before, through in pairwise(self.bounds):
             pair = id(before), id(through)
-            if pair not in known:
-                known[pair] = comparable(found, before, through)
-            self.legal.append(known[pair])
+            if pair not in compared:
+                compared[pair] = comparable(lattice, before, through)
+            self.legal.append(compared[pair])
         limit = problem.memory_limit_bytes
         if limit is not None:
             self.legal = [
@@ -80,16 +80,16 @@ class StageCosts:
         return needed
 
 
-def memory_bound(problem: Problem, found: Lattice, limit: int) -> Bound:
+def memory_bound(problem: Problem, lattice: Lattice, limit: int) -> Bound:
     """Return the bound that no stage needs more than ``limit`` bytes, transients left out."""
     layers = problem.costs.layers
     weights = [
         [layer.parameter_bytes - layer.learning_bytes, layer.learning_bytes, layer.saved_bytes] for layer in layers
     ]
-    held = sums(found, np.array(weights, dtype=np.int64))
+    held = sums(lattice, np.array(weights, dtype=np.int64))
     key, height = [], []
     for factor in problem.factors:
         whole = held @ np.array([1, factor.learning, factor.saved])
-        key.append(whole + found.cut_bytes * factor.behind)
-        height.append(whole - found.cut_bytes * factor.before)
+        key.append(whole + lattice.cut_bytes * factor.behind)
+        height.append(whole - lattice.cut_bytes * factor.before)
     return Bound(key, height, limit)

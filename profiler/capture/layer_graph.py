@@ -137,12 +137,12 @@ def _parameters(model: nn.Module, operations: Iterable[Operation]) -> dict[str, 
     """Name the parameters of each layer; one that several layers share is named at the first of them."""
     names = {id(parameter): path for path, parameter in model.named_parameters()}
     seen: set[int] = set()
-    found = {}
+    names_of = {}
     for operation in operations:
         own = dict.fromkeys(id(tensor) for tensor in _owned(model, operation) if id(tensor) in names)
-        found[operation.name] = tuple(names[key] for key in own if key not in seen)
+        names_of[operation.name] = tuple(names[key] for key in own if key not in seen)
         seen.update(own)
-    return found
+    return names_of
 
 
 def _canonical(model: nn.Module) -> dict[str, str]:

@@ -59,12 +59,23 @@ def refuse_unknown(names: Iterable[str]) -> None:
 
 
 def _known(name: str) -> None:
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name not in known:
+    names = torchvision.models.list_models(module=torchvision.models)
+    if name not in names:
         raise ModelError(
-            f"there is no model '{name}' in torchvision {torchvision.__version__}{suggest(name, known)}; "
-            "name one of torchvision's classification models, or your own as package.module:factory"
+            f"there is no model '{name}' in torchvision {torchvision.__version__}{suggest(name, names)}; "
+            f"{_remedy(name)}"
         )
+
+
+def _remedy(name: str) -> str:
+    """Return how to name the model that was meant."""
+    module, _, factory = name.removesuffix(".py").removeprefix("./").replace("/", ".").rpartition(".")
+    if name.endswith(".py"):
+        path = f"{module}.{factory}" if module else factory
+        return f"a model in that file is named {path}:Net, Net being the class or function that makes it"
+    if module:
+        return f"your own is named {module}:{factory}, with a colon"
+    return "name one of torchvision's classification models, or your own as package.module:factory"
 
 
 def _own(name: str, seed: int) -> nn.Module:
@@ -107,10 +118,10 @@ def find(name: str) -> Callable[[], Any]:
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        found: Callable[[], Any] = getattr(importlib.import_module(module_name), factory_name)
+        factory: Callable[[], Any] = getattr(importlib.import_module(module_name), factory_name)
     except (Exception, SystemExit) as error:
         raise ModelError(
             f"cannot find '{factory_name}' in module '{module_name}': {one_line(error)}; "
             "check the name package.module:factory and the folder you are in"
         ) from error
-    return found
+    return factory

@@ -57,7 +57,13 @@ class Probe:
         """Return what to do about a layer that rejects its input."""
         if operation.kind == "Embedding" and self.sample.is_floating_point():
             return "its samples are token ids: give --sample-shape and --vocabulary"
-        other = {one.dtype for one in self.model.parameters() if one.is_floating_point()} - {torch.float32}
+        channels = getattr(operation.target, "in_channels", None)
+        if channels and self.sample.dim() == 4 and INPUT in operation.reads() and channels != self.sample.shape[1]:
+            rest = ",".join(map(str, self.sample.shape[2:]))
+            return f"its samples have another number of channels: give --sample-shape {channels},{rest}"
+        other = {parameter.dtype for parameter in self.model.parameters() if parameter.is_floating_point()} - {
+            torch.float32
+        }
         if other:
             return f"samples are float32 and some of its parameters are {other.pop()}; build it in float32"
         return "try another --batch-size or --image-size"

@@ -1,7 +1,9 @@
 """Trace a model with torch.fx into operations: what is called, in which order, and what reads what."""
 
+import traceback
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,8 +28,8 @@ def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], tuple[str
         raise CaptureError(f"model '{name}' cannot be captured: {error}") from error
     except Exception as error:
         raise CaptureError(
-            f"model '{name}' cannot be captured: {one_line(error)}; torch.fx needs a forward whose control flow does "
-            "not depend on the data"
+            f"model '{name}' cannot be captured: {one_line(error)}{_place_of(error)}; torch.fx needs a forward without "
+            "an if or a loop that depends on the input or its shape: compute what they decide in __init__"
         ) from error
     names: dict[fx.Node, Any] = {}
     operations: list[Operation] = []
@@ -41,8 +43,8 @@ def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], tuple[str
         elif node.op == "output":
             output = map_aggregate(node.args[0], lambda leaf: names.get(leaf, leaf))  # type: ignore[arg-type]
         elif isinstance(node.target, type) and issubclass(node.target, tuple):
-            found: Any = map_aggregate((*node.args, *node.kwargs.values()), lambda leaf: names.get(leaf, leaf))  # type: ignore[arg-type]
-            names[node] = found  # a named tuple puts values together and computes nothing
+            values: Any = map_aggregate((*node.args, *node.kwargs.values()), lambda leaf: names.get(leaf, leaf))  # type: ignore[arg-type]
+            names[node] = values  # a named tuple puts values together and computes nothing
         else:
             operation = _operation(model, node, len(operations), names, taken)
             names[node] = Ref(operation.name)
@@ -54,6 +56,13 @@ def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], tuple[str
             "(N, classes), or a tuple of them, the main head first; wrap the model in a module that returns that"
         )
     return tuple(operations), tuple(head.layer for head in returned)
+
+
+def _place_of(error: BaseException) -> str:
+    """Return file, line and text of the model's own code that raised; nothing where there is none."""
+    ours = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(ours)]
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno}: {frames[-1].line})" if frames else ""
 
 
 class _Tracer(fx.Tracer):
@@ -94,10 +103,10 @@ def _attribute(model: nn.Module, path: str) -> Any:
     state |= {name for name, _ in model.named_buffers(remove_duplicate=False)}
     if path in state:
         return Attribute(path)
-    found: Any = model
+    thing: Any = model
     for part in path.split("."):
-        found = getattr(found, part)
-    return found.detach() if isinstance(found, Tensor) else found
+        thing = getattr(thing, part)
+    return thing.detach() if isinstance(thing, Tensor) else thing
 
 
 def _placeholder(node: fx.Node, names: dict[fx.Node, Any], name: str) -> Any:
@@ -135,4 +144,6 @@ def _operation(model: nn.Module, node: fx.Node, index: int, names: dict[fx.Node,
     taken.add(name)
     args: Any = map_aggregate(node.args, lambda leaf: names.get(leaf, leaf))  # type: ignore[arg-type]
     kwargs: Any = map_aggregate(node.kwargs, lambda leaf: names.get(leaf, leaf))  # type: ignore[arg-type]
-    return Operation(index=index, name=name, kind=kind, target=target, args=args, kwargs=kwargs)
+    around = "" if node.op == "call_module" else next(reversed(node.meta.get("nn_module_stack", {"": ""})), "")
+    module = around.partition("@")[0]  # which counts repeated calls
+    return Operation(index=index, name=name, kind=kind, target=target, args=args, kwargs=kwargs, module=module)

@@ -36,12 +36,12 @@ def size(text: str) -> int:
     units = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "kB": 10**3, "MB": 10**6, "GB": 10**9, "B": 1}
     unit = next((unit for unit in units if text.endswith(unit)), None)
     try:
-        found = float(text.removesuffix(unit)) * units[unit] if unit else 0.0
+        count = float(text.removesuffix(unit)) * units[unit] if unit else 0.0
     except ValueError:
-        found = 0.0
-    if not 1 <= found <= 1 << 50:
+        count = 0.0
+    if not 1 <= count <= 1 << 50:
         raise argparse.ArgumentTypeError(f"'{text}' is not a size with its unit, such as 2GiB, 512MiB or 4096B")
-    return int(found)
+    return int(count)
 
 
 def cores(text: str) -> tuple[int, ...]:

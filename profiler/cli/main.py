@@ -8,7 +8,7 @@ from profiler.cli.command import Parser, execute
 from profiler.cli.console import emit_json, note, progress, stdout
 from profiler.cli.options import CommonOptions, add_common, add_models, configs
 from profiler.errors import ConfigError
-from profiler.files import refuse_unwritable, write_whole
+from profiler.files import refuse_unwritable, to_json, write_whole
 from profiler.profile import Profile, profile_warnings
 from profiler.report import VIEWS, Order, View
 from profiler.settings import Config
@@ -68,18 +68,20 @@ def profile_all(options: ProfileOptions) -> int:
                 refuse_unwritable(path)
     from profiler.capture import captured_model
     from profiler.machine import usable_cores
-    from profiler.measure import keep, measured
+    from profiler.measure import measure_profile
     from profiler.report import rows, show
 
     core = usable_cores(common.cores)[0]
     with progress("profile", len(wanted), quiet=common.quiet) as advance:
         for config, place in zip(wanted, places, strict=True):
-            profile = measured(
-                captured_model(config), config, core, place.profile,
-                advance=lambda share, what=config.model: advance(share, what),  # type: ignore[misc]
-                report=lambda sentence: note(sentence, quiet=False), budget_s=options.budget_s,
-            )  # fmt: skip
-            keep(profile, place.profile)
+            profile = measure_profile(
+                config,
+                captured_model(config),
+                core,
+                lambda share, what=config.model: advance(share, what),  # type: ignore[misc]
+                budget_s=options.budget_s,
+            )
+            write_whole(place.profile, to_json(profile))
             profiles.append(profile)
             _write_views(profile, place, options)
             for warning in profile_warnings(profile) if common.json or common.quiet else []:  # else below the table
@@ -95,8 +97,8 @@ def _write_views(profile: Profile, place: "_Place", options: ProfileOptions) -> 
     from profiler.report import rows, to_csv, to_markdown
 
     if place.table:
-        found = rows(profile, options.sort, options.top)
-        write_whole(place.table, to_csv(found) if place.table.suffix == ".csv" else to_markdown(found))
+        table = rows(profile, options.sort, options.top)
+        write_whole(place.table, to_csv(table) if place.table.suffix == ".csv" else to_markdown(table))
         note(f"{profile.model}: table written to {place.table}", quiet=options.common.quiet)
     if place.plot:
         from profiler.report import roofline_svg

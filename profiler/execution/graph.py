@@ -54,6 +54,7 @@ class Operation:
     Attributes:
         index: Its place in captured order, which seeds its randomness whatever the split.
         target: The module, the function, or the name of the tensor method to call.
+        module: The path of the module whose forward calls it, where it is a function.
         uses_rng: Whether it takes random numbers.
     """
 
@@ -63,12 +64,13 @@ class Operation:
     target: nn.Module | Callable[..., Any] | str
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
+    module: str = ""
     uses_rng: bool = False
 
     def reads(self) -> list[str]:
         """Return the values it reads, each once, in argument order."""
-        found = dict.fromkeys(leaf.layer for leaf in leaves((self.args, self.kwargs)) if isinstance(leaf, Ref))
-        return list(found)
+        names = dict.fromkeys(leaf.layer for leaf in leaves((self.args, self.kwargs)) if isinstance(leaf, Ref))
+        return list(names)
 
     def attributes(self) -> list[str]:
         """Return the paths of the parameters and buffers that it reads directly."""
@@ -153,16 +155,16 @@ class Captured:
 
 def leaves(value: Any) -> Iterator[Any]:
     """Yield everything inside nested tuples, lists, mappings and slices."""
-    found: list[Any] = []
-    map_aggregate(value, found.append)
-    yield from found
+    flat: list[Any] = []
+    map_aggregate(value, flat.append)
+    yield from flat
 
 
 def fetch_attribute(model: nn.Module, path: str) -> torch.Tensor:
     """Return the parameter or buffer of ``model`` at ``path``."""
     owner, _, local = path.rpartition(".")
-    found: torch.Tensor = getattr(model.get_submodule(owner), local)
-    return found
+    tensor: torch.Tensor = getattr(model.get_submodule(owner), local)
+    return tensor
 
 
 def spec_of(name: str, tensor: torch.Tensor) -> TensorSpec:

@@ -115,10 +115,10 @@ def _places(captured: Captured, chosen: Sequence[Operation], operations: Sequenc
             yield Place(None, path, captured.canonical[path])
         if not isinstance(original.target, nn.Module) or not isinstance(operation.target, nn.Module):
             continue
-        for known, module in zip(original.target.modules(), operation.target.modules(), strict=True):
+        for twin, module in zip(original.target.modules(), operation.target.modules(), strict=True):
             if id(module) in bound:
                 continue
             bound.add(id(module))
             for local, tensor in [*module._parameters.items(), *module._buffers.items()]:  # noqa: SLF001 - bound here
                 if tensor is not None:
-                    yield Place(module, local, captured.canonical[paths[id(known)] + local])
+                    yield Place(module, local, captured.canonical[paths[id(twin)] + local])

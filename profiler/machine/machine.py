@@ -82,21 +82,21 @@ def _cpu_says(*words: str) -> str:
 
 def _caches() -> tuple[str, ...]:
     """Return the caches that the first core reaches, such as ``L2 1024K``; none where the kernel does not say."""
-    found = []
+    caches = []
     for folder in sorted(_CPU.glob("cpu0/cache/index*")):
         try:
             level, kind, size = ((folder / name).read_text().strip() for name in ("level", "type", "size"))
         except OSError:
             continue
         if kind != "Instruction":
-            found.append(f"L{level} {size}")
-    return tuple(found)
+            caches.append(f"L{level} {size}")
+    return tuple(caches)
 
 
 def _torch_build() -> str:
     """Return which build of torch this is, without importing it; nothing where it does not say."""
-    found = importlib.util.find_spec("torch")
-    version = Path(found.origin).with_name("version.py") if found and found.origin else None
+    torch = importlib.util.find_spec("torch")
+    version = Path(torch.origin).with_name("version.py") if torch and torch.origin else None
     if version is None or not version.is_file():
         return ""
     said = runpy.run_path(str(version))
@@ -112,5 +112,5 @@ def _instructions() -> str:
 
 def affinity_variables() -> str:
     """Return the environment variables that bind threads to cores, in brackets; nothing where none is set."""
-    found = [f"{name}={os.environ[name]}" for name in BINDING if os.environ.get(name)]
-    return f" ({', '.join(found)})" if found else ""
+    settings = [f"{name}={os.environ[name]}" for name in BINDING if os.environ.get(name)]
+    return f" ({', '.join(settings)})" if settings else ""

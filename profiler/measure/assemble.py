@@ -90,6 +90,7 @@ def _layer(measured: Measured, position: int) -> Layer:
     return Layer(
         name=operation.name,
         kind=operation.kind,
+        module=operation.module,
         forward_s=forward.median_s,
         backward_s=backward.median_s,
         update_s=update.median_s,

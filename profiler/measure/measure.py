@@ -26,15 +26,6 @@ WORK_TOLERANCE = 0.01
 """By how much the operations of the captured step may differ from those of the plain one."""
 
 
-class Interrupted(KeyboardInterrupt):
-    """Measuring was interrupted; ``partial`` is the profile of the rounds so far, or None."""
-
-    def __init__(self, partial: Profile | None) -> None:
-        """Keep what there is."""
-        super().__init__()
-        self.partial = partial
-
-
 def measure_profile(
     config: Config,
     captured: Captured,
@@ -57,7 +48,6 @@ def measure_profile(
     Raises:
         CaptureError: A layer raises in its backward.
         ProcessError: A helping process ended, most likely for want of memory.
-        Interrupted: Ctrl-C was pressed while measuring.
     """
     affinity = tuple(sorted(os.sched_getaffinity(0)))
     memory = measure_memory(config, core)
@@ -88,20 +78,8 @@ def measure_profile(
             in_place_shares=in_place_shares,
             samples=stepper.samples,
         )
-        _spend(stepper, measured, budget_s, clocks, advance)
-    return profile_of(measured)
-
-
-def _spend(
-    stepper: Stepper, measured: Measured, budget_s: float, clocks: Clocks, advance: Callable[[float], None]
-) -> None:
-    """Run rounds; what an interrupt leaves over goes with it."""
-    try:
         spend(stepper.round, stepper.samples, budget_s, clocks.wall, advance)
-    except KeyboardInterrupt as error:
-        measured.samples.trim()
-        kept = bool(measured.samples.whole_step)
-        raise Interrupted(replace(profile_of(measured), complete=False) if kept else None) from error
+    return profile_of(measured)
 
 
 def _refuse_other_work(model: str, plain: int, captured: int) -> None:

@@ -95,11 +95,11 @@ def _transients(stepper: Stepper, rest: int, forward: dict[int, float], backward
     captured = stepper.captured
     saved = list(accumulate(saved_bytes(stepper.segment, stepper.versions, stepper.inputs)))
     gradients = _from_the_end([captured.learning_bytes(name) for name in captured.layer_names])
-    found = []
+    transients = []
     for at, kept in enumerate(saved):
         above = max(forward[at] - rest - kept, backward.get(at, 0.0) - rest - kept - gradients[at])
-        found.append(max(0, int(above)))
-    return tuple(found)
+        transients.append(max(0, int(above)))
+    return tuple(transients)
 
 
 def _from_the_end(sizes: Sequence[int]) -> list[int]:

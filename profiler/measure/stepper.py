@@ -50,14 +50,6 @@ class Samples:
     backward: dict[int, list[float]] = field(default_factory=dict)
     update: dict[int, list[float]] = field(default_factory=dict)
 
-    def trim(self) -> None:
-        """Drop what an interrupt left of a round that was not stored whole."""
-        stores = [self.whole_step, self.whole_step_cpu, *self.forward.values(), *self.backward.values()]
-        stores += self.update.values()
-        shortest = min(map(len, stores))
-        for store in stores:
-            del store[shortest:]
-
 
 def stepper_for(
     captured: Captured, batch: tuple[Tensor, Tensor], rule: UpdateRule, slots: int, clocks: Clocks

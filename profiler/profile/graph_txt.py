@@ -103,18 +103,18 @@ def _parse(text: str, path: Path) -> tuple["nx.DiGraph[str]", dict[str, _Node]]:
 
 
 def _costs(text: str, where: str) -> dict[str, float]:
-    found = {}
+    costs = {}
     for name, value in _COST.findall(text):
         try:
-            found[name] = float(value)
+            costs[name] = float(value)
         except ValueError as error:
             raise FileError(f"{where}: {name} is '{value}', which is no number; check the file") from error
-        if not 0 <= found[name] < 1e15:
+        if not 0 <= costs[name] < 1e15:
             raise FileError(f"{where}: {name} is {value}; a cost is a number from 0 up, so check the file")
-    missing = [name for name in _COSTS if name not in found]
+    missing = [name for name in _COSTS if name not in costs]
     if missing:
         raise FileError(f"{where}: {missing[0]} is missing; check the file")
-    return found
+    return costs
 
 
 def _layer(name: str, kind: str, costs: dict[str, float]) -> Layer:

@@ -49,11 +49,13 @@ class Layer:
         flops: Floating-point operations of the forward as ``work`` counts them (a multiply-add is two); likewise
             ``backward_flops``.
         touched_bytes: What the forward reads and writes; likewise ``backward_touched_bytes``.
+        module: The path of the module whose forward calls it, where it is a function.
         forward: Samples and interval behind ``forward_s``; likewise ``backward`` and ``update``.
     """
 
     name: str
     kind: str
+    module: str = ""
     forward_s: Seconds
     backward_s: Seconds
     update_s: Seconds
@@ -76,6 +78,11 @@ class Layer:
     def step_s(self) -> float:
         """What one minibatch costs in this layer: forward, backward and update."""
         return self.forward_s + self.backward_s + self.update_s
+
+    @property
+    def label(self) -> str:
+        """Its name, after the module whose forward calls it where it is a function: ``layer1.0 › add``."""
+        return f"{self.module} › {self.name}" if self.module else self.name
 
     @property
     def update_in_place_s(self) -> float:
@@ -177,7 +184,6 @@ class Profile:
         precision: The largest half-width of an interval among the ten costliest layers, as a share of the median.
         drift: By how much the last third of the rounds was slower than the first, as a share.
         foreign_load: Share of the time in which the core worked for others.
-        complete: False for what an interrupt left over; such a profile is not planned with.
     """
 
     model: str
@@ -208,7 +214,6 @@ class Profile:
     drift: float
     foreign_load: float
     measured_at: str
-    complete: bool = True
     format_version: Literal[5] = FORMAT_VERSION
 
 

@@ -15,19 +15,19 @@ MOST_ROUNDS = 100
 
 def profile_warnings(profile: Profile) -> list[str]:
     """Return the warnings that a profile deserves, as sentences; none for a good one."""
-    found = []
+    warnings = []
     if abs(profile.closure_error) > CLOSURE_LIMIT:
-        found.append(
+        warnings.append(
             f"The parts add up to {more_or_less(profile.closure_error)} than the whole step, most likely because "
             f"{_cause(profile)}."
         )
     if profile.foreign_load > FOREIGN_LOAD_LIMIT:
-        found.append(
+        warnings.append(
             f"The core worked for others in {profile.foreign_load:.0%} of the time; end what runs there, or choose "
             "another with --cores."
         )
     if abs(profile.drift) > DRIFT_LIMIT:
-        found.append(
+        warnings.append(
             f"The last rounds took {more_or_less(profile.drift)} than the first, so the machine drifted; let it "
             "settle and profile again."
         )
@@ -37,7 +37,7 @@ def profile_warnings(profile: Profile) -> list[str]:
             if profile.rounds < MOST_ROUNDS
             else "end what else runs on this machine"
         )
-        found.append(
+        warnings.append(
             f"The costliest layers are known to ±{profile.precision:.0%} only, after {profile.rounds} rounds; {remedy}."
         )
     above = [
@@ -46,11 +46,10 @@ def profile_warnings(profile: Profile) -> list[str]:
         if of_roof(layer, profile.peaks) > ROOF_LIMIT and _matters(layer, profile)
     ]
     if above:
-        found.append(
-            f"{above[0]} did better than this core can at best, so the core was busy when its best was measured; "
-            "profile again on an idle core."
+        warnings.append(
+            f"The core's peak was measured while it was busy ({above[0]} exceeded it); profile again on an idle core."
         )
-    return found
+    return warnings
 
 
 def _cause(profile: Profile) -> str:

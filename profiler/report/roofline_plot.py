@@ -67,8 +67,8 @@ def _name(axes: "Axes", layers: list[Layer], whole_s: float) -> None:
 
 
 def _roof(axes: "Axes", peaks: Peaks, drawn: list[Layer]) -> None:
-    found = [intensity(layer) for layer in drawn] or [1.0]
-    left, right = min(*found, 0.1) / 2, max(*found, ridge(peaks)) * 4
+    intensities = [intensity(layer) for layer in drawn] or [1.0]
+    left, right = min(*intensities, 0.1) / 2, max(*intensities, ridge(peaks)) * 4
     corner = ridge(peaks)
     axes.plot(
         [left, corner, right],

@@ -54,45 +54,50 @@ def rows(profile: Profile, order: Order = "order", top: int | None = None, views
     )
 
 
-def show(found: Rows, console: "Console") -> None:
+def show(table_rows: Rows, console: "Console") -> None:
     """Print the rows as a table."""
     from rich import box
     from rich.table import Table
 
-    caption = "\n".join(found.notes)
-    table = Table(title=found.title, caption=caption, caption_justify="left", show_footer=True, box=box.SIMPLE)
-    for position, (name, total) in enumerate(zip(found.names, found.total, strict=True)):
+    caption = "\n".join(table_rows.notes)
+    table = Table(title=table_rows.title, caption=caption, caption_justify="left", show_footer=True, box=box.SIMPLE)
+    for position, (name, total) in enumerate(zip(table_rows.names, table_rows.total, strict=True)):
         heading = "±" if name.endswith("±") else name
         table.add_column(heading, footer=total, justify="left" if position < 2 else "right", no_wrap=True)
-    for row in found.layers:
+    for row in table_rows.layers:
         table.add_row(*row)
     console.print(table)
 
 
-def to_csv(found: Rows) -> bytes:
+def to_csv(table_rows: Rows) -> bytes:
     """Return the rows as CSV with a header."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([found.names, *found.layers])
+    csv.writer(text, lineterminator="\n").writerows([table_rows.names, *table_rows.layers])
     return text.getvalue().encode()
 
 
-def to_markdown(found: Rows) -> bytes:
+def to_markdown(table_rows: Rows) -> bytes:
     """Return the rows as a Markdown table with title and notes."""
-    lines = [f"# {found.title}", "", _line(found.names), _line(["---", "---", *["---:"] * (len(found.names) - 2)])]
-    lines += [_line(row) for row in (*found.layers, found.total)]
-    return "\n".join([*lines, "", *found.notes, ""]).encode()
+    lines = [
+        f"# {table_rows.title}",
+        "",
+        _line(table_rows.names),
+        _line(["---", "---", *["---:"] * (len(table_rows.names) - 2)]),
+    ]
+    lines += [_line(row) for row in (*table_rows.layers, table_rows.total)]
+    return "\n".join([*lines, "", *table_rows.notes, ""]).encode()
 
 
 def _loss(profile: Profile, chosen: Sequence[Column]) -> list[str]:
     loss = profile.loss
-    known = {
+    cells = {
         "forward ms": precise_ms(loss.forward_s),
         "forward ±": half_width(loss.forward),
         "backward ms": precise_ms(loss.backward_s),
         "backward ±": half_width(loss.backward),
         "share": f"{(loss.forward_s + loss.backward_s) / parts_s(profile.layers, profile.loss):.1%}",
     }
-    return [known.get(column.name, "") for column in chosen]
+    return [cells.get(column.name, "") for column in chosen]
 
 
 def _explanation(profile: Profile, chosen: Sequence[Column], views: tuple[View, ...]) -> str:

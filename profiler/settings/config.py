@@ -48,7 +48,7 @@ class Config:
     data: str = ""
     batches: Annotated[int, Meta(ge=1, le=10_000)] = 12
     repeats: Annotated[int, Meta(ge=1, le=1000)] = 3
-    stages: Annotated[int, Meta(ge=1, le=10_000)] = 4
+    stages: Annotated[int, Meta(ge=1)] = 4
     partitions: tuple[str, ...] = ("all",)
 
     @property
@@ -97,30 +97,30 @@ def from_entries(entries: Mapping[str, Entry], path: Path) -> Config:
         ConfigError: A key or value is wrong; the message says where and what would do.
     """
     hints = get_type_hints(Config, include_extras=True)
-    known = [field.name for field in dataclasses.fields(Config)]
+    keys = [field.name for field in dataclasses.fields(Config)]
     values = {}
     for key, entry in entries.items():
         if key in RETIRED:
             raise ConfigError(f"{entry.key_place}: there is no key '{key}' any more; {RETIRED[key]}")
-        if key not in known:
+        if key not in keys:
             raise ConfigError(
-                f"{entry.key_place}: unknown key '{key}'{suggest(key, known)}; known keys: {', '.join(known)}"
+                f"{entry.key_place}: unknown key '{key}'{suggest(key, keys)}; known keys: {', '.join(keys)}"
             )
         values[key] = convert(entry, hints[key], key)
     if "model" not in values:
         raise ConfigError(f"{path}: the key 'model' is missing; add a line such as 'model: resnet50'")
-    found = Config(**values)
-    if found.nesterov and not found.rule.momentum:
+    config = Config(**values)
+    if config.nesterov and not config.rule.momentum:
         place = entries["nesterov"].place
         raise ConfigError(f"{place}: nesterov looks along SGD's momentum and there is none; leave one of the two out")
-    return found
+    return config
 
 
 def override(config: Config, changes: Mapping[str, Any]) -> Config:
     """Return ``config`` with the values that the command line gave; None means not given."""
-    given = {key: value for key, value in changes.items() if value is not None}
+    values = {key: value for key, value in changes.items() if value is not None}
     hints = get_type_hints(Config, include_extras=True)
-    for key, value in given.items():
+    for key, value in values.items():
         flag = f"--{key.replace('_', '-')}"
         convert(Entry(value, flag, flag), hints[key], key)
-    return dataclasses.replace(config, **given)
+    return dataclasses.replace(config, **values)

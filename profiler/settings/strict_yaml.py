@@ -5,12 +5,12 @@ YAML reads ``1e-3`` as a text, ``no`` as false, and keeps the last of duplicate 
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 import yaml
 
-from profiler.errors import ConfigError
+from profiler.errors import ConfigError, suggest
 from profiler.files import read_bytes
 
 
@@ -73,6 +73,10 @@ def convert(entry: Entry, kind: Any, key: str) -> Any:
     Raises:
         ConfigError: It does not fit.
     """
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    if choices and entry.value not in choices:
+        near = suggest(str(entry.value), choices)
+        raise ConfigError(f"{entry.place}: {key} cannot be {entry.value!r}{near}; it is one of {', '.join(choices)}")
     try:
         return msgspec.convert(entry.value, type=kind, strict=True)
     except msgspec.ValidationError as error:
@@ -88,6 +92,8 @@ def _text(path: Path) -> str:
 
 def _hint(value: Any) -> str:
     if isinstance(value, str):
+        if value.isdecimal():
+            return f"; write {value}, without quotes"
         try:
             number = float(value)
         except ValueError:

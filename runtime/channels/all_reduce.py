@@ -32,7 +32,7 @@ class Averaging:
         self._group = group
         specs = [spec_of(path, gradient) for path, gradient in gradients.items()]
         types = dict.fromkeys(spec.dtype for spec in specs)
-        self._buffers = [_Buffer([one for one in specs if one.dtype == kind], replicas) for kind in types]
+        self._buffers = [_Buffer([spec for spec in specs if spec.dtype == kind], replicas) for kind in types]
 
     def wait(self) -> None:
         """Wait until all replicas are here."""
@@ -46,14 +46,14 @@ class Averaging:
             gradients: This replica's, by path; none where it had no minibatch.
             present: How many replicas had a minibatch; the first ones.
         """
-        found: dict[str, Tensor] = {}
+        averages: dict[str, Tensor] = {}
         for buffer in self._buffers:
             if gradients:
                 buffer.fill(gradients)
             with blaming_the_neighbour():
                 buffer.reduce(self._group, present)
-            found |= buffer.tensors
-        return found
+            averages |= buffer.tensors
+        return averages
 
 
 class _Buffer:

@@ -69,13 +69,13 @@ def replicas_of(layout: RankLayout, rank: int) -> "dist.ProcessGroup | None":
 
     The group lasts as long as the process, and so does what is known of it.
     """
-    found = None
+    own_group = None
     for stage in range(layout.stages):
         ranks = layout.ranks(stage)
         group = dist.new_group(list(ranks), timeout=FOR_EVER) if len(ranks) > 1 else None
         if rank in ranks and isinstance(group, dist.ProcessGroup):
-            found = group
-    return found
+            own_group = group
+    return own_group
 
 
 def gloo_channel(cut: Cut, peers: Sequence[int], own: range, *, behind: bool) -> Channel:

@@ -83,7 +83,7 @@ class Ring:
     def _shaped(self, slot: int) -> list[Tensor]:
         """Return the slot's tensors as its header describes them."""
         words = self._flags[slot][1:].tolist()
-        found = []
+        tensors = []
         for spec, offset in zip(self.specs, slot_offsets(self._first[slot], self.specs), strict=True):
             dimensions = len(spec.shape)
             shape, stride = words[:dimensions], words[dimensions : 2 * dimensions]
@@ -92,8 +92,8 @@ class Ring:
             flat = torch.empty(0, dtype=spec.dtype)
             if count:
                 flat = torch.frombuffer(self._buffer, dtype=spec.dtype, count=count, offset=offset)
-            found.append(flat.as_strided(shape, stride))
-        return found
+            tensors.append(flat.as_strided(shape, stride))
+        return tensors
 
 
 def _dense_strides(tensor: Tensor, spec: TensorSpec) -> tuple[int, ...]:

@@ -205,8 +205,8 @@ def _begun(options: CompareOptions, config: Config, request: "Request", schemes:
         note(sentence, quiet=options.running.common.quiet)
 
     plans = plans_of(planner, list(request.asked), schemes, report)
-    known = {plan.split for plan in plans.values()}
-    plans |= spaced_splits(planner, request.distinct_splits, known)
+    splits = {plan.split for plan in plans.values()}
+    plans |= spaced_splits(planner, request.distinct_splits, splits)
     schedule = schedule_of(request.schedule, request.num_stages, request.minibatches, request.flush_every or 1)
     plans = {name: scheduled(plan, schedule) for name, plan in plans.items()}
     baselines = Baselines(config, _reference(plans), request.cores).rows if request.baselines else ()
@@ -234,7 +234,7 @@ def _carry_out_all(jobs: list[_Job], options: CompareOptions) -> list[_Job]:
     )
     with pool_of(options.running, cores) as pool:
         return [
-            replace(job, comparison=_carry_out(job, pool, options, sum(left(one.comparison) for one in jobs[at:])))
+            replace(job, comparison=_carry_out(job, pool, options, sum(left(later.comparison) for later in jobs[at:])))
             for at, job in enumerate(jobs, 1)
         ]
 
@@ -254,13 +254,13 @@ def _carry_out(job: _Job, pool: "WorkerPool", options: CompareOptions, later_s: 
     )
     in_the_way = job.in_the_way
 
-    def save(found: "Comparison") -> None:
+    def save(latest: "Comparison") -> None:
         nonlocal in_the_way
         if in_the_way:
             free = set_aside(job.path)
             note(f"what was in {job.path} is now in {free.name}: {in_the_way}", quiet=options.running.common.quiet)
             in_the_way = ""
-        write_whole(job.path, to_json(found))
+        write_whole(job.path, to_json(latest))
 
     with (
         launcher_of(config, pool, settings_of(options.running, config), quiet=options.running.common.quiet) as launcher,

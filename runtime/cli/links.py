@@ -77,7 +77,7 @@ def _megabits(bytes_per_s: float) -> str:
 
 def _pair(network: NetworkProfile, first: int) -> str:
     """Return what averaging gradients over two neighbours takes, and how large they are."""
-    both = next(one for one in network.all_reduces if (one.first, one.ranks) == (first, 2))
+    both = next(all_reduce for all_reduce in network.all_reduces if (all_reduce.first, all_reduce.ranks) == (first, 2))
     return f"{ms(both.times_s[-1])} for {mib(both.sizes_bytes[-1], 1)} MiB"
 
 
@@ -94,7 +94,7 @@ def _table(network: NetworkProfile, console: "Console") -> None:
         row = [str(number), rank.host, rank.address, ms(rank.step.median_s)]
         if number < len(network.links):
             link = network.links[number]
-            latency_s, speed = link.latency_s, [_megabits(one) for one in link.bytes_per_s]
+            latency_s, speed = link.latency_s, [_megabits(rate) for rate in link.bytes_per_s]
             row += [
                 f"{latency_s[0] * 1e3:.2f} ↓ {latency_s[1] * 1e3:.2f} ↑",
                 f"{speed[0]} ↓ {speed[1]} ↑",

@@ -51,7 +51,7 @@ def verify_all(options: VerifyOptions) -> int:
         verifications = [_verified(ranks, config, plans, cores, session) for config, plans in wanted]
         if running.common.json and session.leads:
             emit_json(verifications)
-    return 0 if all(part.identical for one in verifications for part in one.partitions) else FAILED
+    return 0 if all(part.identical for verification in verifications for part in verification.partitions) else FAILED
 
 
 def _wanted(ranks: RankOptions) -> list[tuple[Config, dict[str, Plan]]]:

@@ -32,7 +32,7 @@ def refuse_difference(members: Sequence[Member], facts: Sequence[Mapping[str, st
         InputError: There is one.
     """
     for name in facts[0]:
-        values = [one.get(name, "nothing") for one in facts]
+        values = [fact.get(name, "nothing") for fact in facts]
         usual = Counter(values).most_common(1)[0][0]  # of equals, that of the lowest rank
         for member, value in zip(members, values, strict=True):
             if value != usual:

@@ -38,8 +38,10 @@ def shifted(report: Report, before: Reading, after: Reading) -> Report:
         return here_s + before.offset_s + (here_s - before.at_s) * rate
 
     actions = tuple(
-        replace(one, start_s=there_s(one.start_s), computed_s=there_s(one.computed_s), end_s=there_s(one.end_s))
-        for one in report.actions
+        replace(
+            record, start_s=there_s(record.start_s), computed_s=there_s(record.computed_s), end_s=there_s(record.end_s)
+        )
+        for record in report.actions
     )
     return replace(report, actions=actions)
 

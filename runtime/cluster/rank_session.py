@@ -157,7 +157,9 @@ class RankSession:
             self._send(LEAD, Ping(number))
             self._wait_for(lambda number=number: number in self._pongs)  # type: ignore[misc]
             received_s, there_s = self._pongs.pop(number)
-            best = min(best, (there_s - (sent_s + received_s) / 2, (received_s - sent_s) / 2), key=lambda one: one[1])
+            best = min(
+                best, (there_s - (sent_s + received_s) / 2, (received_s - sent_s) / 2), key=lambda reading: reading[1]
+            )
         return best
 
     @contextmanager
@@ -200,9 +202,9 @@ class RankSession:
         what = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {one_line(error)}"
         return Fault(self.rank, "stage", what, notes)
 
-    def _wait_for(self, there: Callable[[], bool]) -> None:
+    def _wait_for(self, arrived: Callable[[], bool]) -> None:
         with self._changed:
-            while not there():
+            while not arrived():
                 self.look()
                 self._changed.wait(BEAT_S)
 
@@ -280,7 +282,7 @@ class RankSession:
             parts[rank] = part.content
             if len(parts) < self.size:
                 return
-            whole = Gathered(part.topic, tuple(parts[one] for one in range(self.size)))
+            whole = Gathered(part.topic, tuple(parts[rank] for rank in range(self.size)))
         for other in list(self._connections):
             self._send(other, whole)
         with self._changed:

@@ -241,6 +241,6 @@ def _own_address(place: Placement) -> str:
 def _interface(address: str) -> str:
     """Return the network interface that has ``address``; nothing where none has, and gloo chooses."""
     for name, addresses in psutil.net_if_addrs().items():
-        if any(one.address.partition("%")[0] == address for one in addresses):
+        if any(own.address.partition("%")[0] == address for own in addresses):
             return name
     return ""

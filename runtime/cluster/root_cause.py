@@ -45,7 +45,7 @@ class RootCauseAnalysis:
     def note_standstill(self, doing: Mapping[int, Doing], now_s: float) -> None:
         """Blame the rank that has waited longest, where all have waited for too long."""
         everyone = len(doing) == len(self._members) and not self._faults
-        if everyone and all(one.phase == Phase.WAITING and one.for_s > self._stall_s for one in doing.values()):
+        if everyone and all(state.phase == Phase.WAITING and state.for_s > self._stall_s for state in doing.values()):
             rank = max(doing, key=lambda rank: doing[rank].for_s)
             reason = (
                 f"{doing[rank].doing} has taken {doing[rank].for_s:.0f} s, and every other rank waits, too: the "
@@ -61,18 +61,18 @@ class RootCauseAnalysis:
         """Return the root cause once it is time for one."""
         if not self._faults:
             return None
-        known = sorted(self._faults.values(), key=lambda one: (_ORDER[one[1].cause], one[0]))
-        own = [at_s for at_s, fault in known if fault.cause != "neighbour"]
-        if now_s < (min(own) + GRACE_S if own else min(at_s for at_s, _ in known) + self._timeout_s + GRACE_S):
+        faults = sorted(self._faults.values(), key=lambda fault: (_ORDER[fault[1].cause], fault[0]))
+        own = [at_s for at_s, fault in faults if fault.cause != "neighbour"]
+        if now_s < (min(own) + GRACE_S if own else min(at_s for at_s, _ in faults) + self._timeout_s + GRACE_S):
             return None
         if len(self._silent) == len(self._members) - 1 > 1:
             return RootCause(self.sentence_of(self.fault_of(0, _CUT_OFF)), (), 1)
-        (_, first), *others = known
+        (_, first), *others = faults
         if first.cause == "input":
-            everyone = len(known) == len(self._members) and len({fault.reason for _, fault in known}) == 1
+            everyone = len(faults) == len(self._members) and len({fault.reason for _, fault in faults}) == 1
             return RootCause(first.reason if everyone else self.sentence_of(first), (), InputError.exit_code)
         labels = {"neighbour": "a consequence"}
-        besides = [f"{labels.get(one.cause, 'besides')}: {self.sentence_of(one)}" for _, one in others]
+        besides = [f"{labels.get(fault.cause, 'besides')}: {self.sentence_of(fault)}" for _, fault in others]
         return RootCause(self.sentence_of(first), (*first.notes, *besides), 1)
 
     def sentence_of(self, fault: Fault) -> str:

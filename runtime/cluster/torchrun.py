@@ -39,7 +39,7 @@ def placement(environment: Mapping[str, str] = os.environ) -> Placement | None:
     """
     if _ELASTIC not in environment and not all(name in environment for name in _NAMES):
         return None
-    found = Placement(
+    place = Placement(
         rank=_number(environment, "RANK"),
         world_size=_number(environment, "WORLD_SIZE"),
         local_rank=_number(environment, "LOCAL_RANK", 0),
@@ -49,12 +49,12 @@ def placement(environment: Mapping[str, str] = os.environ) -> Placement | None:
         attempt=_number(environment, "TORCHELASTIC_RESTART_COUNT", 0),
         has_store=environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
     )
-    if not found.master or found.rank >= found.world_size:
+    if not place.master or place.rank >= place.world_size:
         raise InputError(
-            f"the launcher's variables make no sense: RANK={found.rank} of WORLD_SIZE={found.world_size}, "
-            f"MASTER_ADDR='{found.master}'; start the ranks with torchrun"
+            f"the launcher's variables make no sense: RANK={place.rank} of WORLD_SIZE={place.world_size}, "
+            f"MASTER_ADDR='{place.master}'; start the ranks with torchrun"
         )
-    return found
+    return place
 
 
 def _number(environment: Mapping[str, str], name: str, default: int | None = None) -> int:

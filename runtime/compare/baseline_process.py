@@ -129,8 +129,8 @@ def _pipeline(spec: Spec) -> Update:
 
     def step() -> None:
         rule.zero_grad()
-        given = (all_inputs,) if spec.rank == 0 else ()
-        schedule.step(*given, target=all_labels if spec.rank == last else None)
+        arguments = (all_inputs,) if spec.rank == 0 else ()
+        schedule.step(*arguments, target=all_labels if spec.rank == last else None)
         rule.step()
 
     return step, MICRO_BATCHES
@@ -148,7 +148,7 @@ def _layer_names(whole: fx.GraphModule) -> Mapping[fx.Node, str]:
 def _out_of_place(own: fx.GraphModule) -> None:
     """Let no layer overwrite what its stage received, which is a leaf of its graph."""
     received = [node for node in own.graph.nodes if node.op == "placeholder"]
-    for node in {user for one in received for user in one.users if user.op == "call_module"}:
+    for node in {user for value in received for user in value.users if user.op == "call_module"}:
         module = own.get_submodule(str(node.target))
         if getattr(module, "inplace", False):
             module.inplace = False  # type: ignore[assignment]

@@ -88,7 +88,7 @@ class Baselines:
             for name, (_, _, semantics) in kinds.items()
             for tuned in (False, True)
         )
-        self._kinds = {one.row: (*kinds[one.name][:2], one.tuned) for one in self.rows}
+        self._kinds = {row.row: (*kinds[row.name][:2], row.tuned) for row in self.rows}
 
     def run(self, row: str) -> float:
         """Train on one baseline and return its samples per second.
@@ -147,7 +147,7 @@ def _wait(row: str, processes: Sequence[subprocess.Popen[bytes]], errors: Sequen
     Raises:
         RunError: One ended otherwise, or they take too long.
     """
-    while None in (codes := [one.poll() for one in processes]) or any(codes):
+    while None in (codes := [process.poll() for process in processes]) or any(codes):
         failed = next((rank for rank, code in enumerate(codes) if code), None)
         if failed is not None:
             errors[failed].seek(0)
@@ -160,7 +160,7 @@ def _wait(row: str, processes: Sequence[subprocess.Popen[bytes]], errors: Sequen
 
 def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
     with uninterrupted():
-        for one in processes:
-            one.kill()
-        for one in processes:
-            one.wait()
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.wait()

@@ -183,7 +183,7 @@ class Comparison:
     @property
     def contenders(self) -> tuple[str, ...]:
         """What runs in every round: the distinct splits, and the baselines."""
-        return (*self.splits, *(one.row for one in self.baselines))
+        return (*self.splits, *(baseline.row for baseline in self.baselines))
 
     @property
     def actions(self) -> Schedule:

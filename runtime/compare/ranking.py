@@ -52,24 +52,26 @@ def tied(ratio: Spread | None) -> bool:
     return ratio is not None and len(ratio.runs) > 1 and ratio.low <= 1 <= ratio.high
 
 
-def ranks_with_ties(found: Mapping[str, Rounds]) -> dict[str, int]:
+def ranks_with_ties(rounds_by_name: Mapping[str, Rounds]) -> dict[str, int]:
     """Return the rank of each contender that ran, 1 for the fastest."""
-    medians = {name: spread.median for name, rounds in found.items() if (spread := spread_of(list(rounds.values())))}
+    medians = {
+        name: spread.median for name, rounds in rounds_by_name.items() if (spread := spread_of(list(rounds.values())))
+    }
     ordered = sorted(medians, key=lambda name: (-medians[name], name))
-    given: dict[str, int] = {}
+    rank_of: dict[str, int] = {}
     leader = ""
     for place, name in enumerate(ordered, 1):
-        if leader and tied(ratio_of(found[leader], found[name])):
-            given[name] = given[leader]
+        if leader and tied(ratio_of(rounds_by_name[leader], rounds_by_name[name])):
+            rank_of[name] = rank_of[leader]
         else:
-            given[name], leader = place, name
-    return given
+            rank_of[name], leader = place, name
+    return rank_of
 
 
-def spearman(one: Sequence[float], other: Sequence[float]) -> float | None:
+def spearman(first: Sequence[float], other: Sequence[float]) -> float | None:
     """Return Spearman's rank correlation; None for fewer than ``FEWEST`` pairs, or where either side is one value."""
     from scipy import stats
 
-    if len(one) < FEWEST or len(set(one)) == 1 or len(set(other)) == 1:
+    if len(first) < FEWEST or len(set(first)) == 1 or len(set(other)) == 1:
         return None
-    return float(stats.spearmanr(one, other).statistic)
+    return float(stats.spearmanr(first, other).statistic)

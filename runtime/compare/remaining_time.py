@@ -6,12 +6,12 @@ from runtime.compare.rounds import ALONE_MINIBATCHES, Step, steps
 
 def left(comparison: Comparison) -> float:
     """Return about how many seconds the missing runs will take, by those that have run or by what is predicted."""
-    known: dict[tuple[bool, str], list[float]] = {}
+    durations: dict[tuple[bool, str], list[float]] = {}
     for run in comparison.runs:
-        known.setdefault((run.series == "alone", run.name), []).append(run.seconds)
+        durations.setdefault((run.series == "alone", run.name), []).append(run.seconds)
     seconds = 0.0
     for step in steps(comparison):
-        own = known.get((step.series == "alone", step.name))
+        own = durations.get((step.series == "alone", step.name))
         seconds += sum(own) / len(own) if own else expected_s(comparison, step)
     return seconds
 

@@ -37,23 +37,23 @@ def find_comparison(path: Path, request: Request, *, fresh: bool, digest: Callab
     if not is_file(path):
         return Resumable(None)
     try:
-        found = read_json(path, Comparison)
+        comparison = read_json(path, Comparison)
     except FileError as error:
         return Resumable(None, str(error))
-    reason = "--fresh" if fresh else _difference(found, request)
-    if not reason and found.model_digest != digest():
+    reason = "--fresh" if fresh else _difference(comparison, request)
+    if not reason and comparison.model_digest != digest():
         reason = "the model has changed since"
     if reason:
         return Resumable(None, reason)
-    request = replace(request, repeats=max(request.repeats, found.rounds))
-    return Resumable(replace(found, request=request))
+    request = replace(request, repeats=max(request.repeats, comparison.rounds))
+    return Resumable(replace(comparison, request=request))
 
 
-def _difference(found: Comparison, request: Request) -> str:
-    """Say why ``found`` is not what is asked for; nothing where it is, or has fewer rounds."""
-    if asked := differences(replace(found.request, repeats=request.repeats), request):
+def _difference(comparison: Comparison, request: Request) -> str:
+    """Say why ``comparison`` is not what is asked for; nothing where it is, or has fewer rounds."""
+    if asked := differences(replace(comparison.request, repeats=request.repeats), request):
         return f"that one was asked for otherwise: {'; '.join(asked)}"
-    others = differences(found.machine, this_machine())
+    others = differences(comparison.machine, this_machine())
     return f"that one was measured elsewhere: {'; '.join(others)}" if others else ""
 
 

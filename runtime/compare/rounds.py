@@ -88,7 +88,7 @@ def _hopeless(runs: Sequence[RunRecord], step: Step) -> bool:
 def _attempt(step: Step, comparison: Comparison, launcher: Launcher, baselines: Baselines | None) -> RunRecord:
     """Run one contender once; a failure is a result, too."""
     blank = RunRecord(series=step.series, round=step.round, name=step.name, seconds=0.0)
-    if baselines is not None and step.name in {one.row for one in baselines.rows}:
+    if baselines is not None and step.name in {baseline.row for baseline in baselines.rows}:
         try:
             return replace(blank, throughput_samples_per_s=baselines.run(step.name))
         except RunError as error:

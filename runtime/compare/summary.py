@@ -15,7 +15,9 @@ from runtime.results import StageMeasurement
 def summarised(comparison: Comparison, runs: Sequence[RunRecord]) -> Comparison:
     """Return the comparison with these runs, and everything that follows from them."""
     ran = {part.name: part.same_as or part.name for part in comparison.partitions}
-    main = {name: rounds_of(runs, name) for name in (*ran.values(), *(one.row for one in comparison.baselines))}
+    main = {
+        name: rounds_of(runs, name) for name in (*ran.values(), *(baseline.row for baseline in comparison.baselines))
+    }
     reference = ran[comparison.reference]
     places = ranks_with_ties({name: main[name] for name in ran.values()})
     partitions = tuple(_partition(part, runs, main[ran[part.name]], main[reference]) for part in comparison.partitions)
@@ -24,7 +26,9 @@ def summarised(comparison: Comparison, runs: Sequence[RunRecord]) -> Comparison:
         comparison,
         runs=tuple(runs),
         partitions=partitions,
-        baselines=tuple(_baseline(one, runs, main[one.row], main[reference]) for one in comparison.baselines),
+        baselines=tuple(
+            _baseline(baseline, runs, main[baseline.row], main[reference]) for baseline in comparison.baselines
+        ),
         audit=audit(partitions, comparison.request.batch_size, comparable=comparison.comparable),
     )
 
@@ -57,20 +61,20 @@ def _partition(
 
 
 def _stage(
-    plan: Plan, index: int, found: Sequence[StageMeasurement], alone: StageMeasurement | None
+    plan: Plan, index: int, measurements: Sequence[StageMeasurement], alone: StageMeasurement | None
 ) -> StageComparison:
     planned = plan.stages[index]
-    peaks = [one.peak_rss_bytes for one in found if one.peak_rss_bytes is not None]
+    peaks = [own.peak_rss_bytes for own in measurements if own.peak_rss_bytes is not None]
     return StageComparison(
         predicted_s=plan.minibatch_s(planned),
-        busy_s=median(one.work_s + one.send_s for one in found),
+        busy_s=median(own.work_s + own.send_s for own in measurements),
         measured=StageMeasurement(
-            forward_s=median(one.forward_s for one in found),
-            backward_s=median(one.backward_s for one in found),
-            update_s=median(one.update_s for one in found),
-            send_s=median(one.send_s for one in found),
-            wait_s=median(one.wait_s for one in found),
-            foreign_load=median(one.foreign_load for one in found),
+            forward_s=median(own.forward_s for own in measurements),
+            backward_s=median(own.backward_s for own in measurements),
+            update_s=median(own.update_s for own in measurements),
+            send_s=median(own.send_s for own in measurements),
+            wait_s=median(own.wait_s for own in measurements),
+            foreign_load=median(own.foreign_load for own in measurements),
             peak_rss_bytes=max(peaks) if peaks else None,
         ),
         alone_s=None if alone is None else alone.forward_s + alone.backward_s + alone.update_s * plan.updates,
@@ -79,11 +83,11 @@ def _stage(
 
 
 def _baseline(
-    one: BaselineComparison, runs: Sequence[RunRecord], rounds: Rounds, reference: Rounds
+    baseline: BaselineComparison, runs: Sequence[RunRecord], rounds: Rounds, reference: Rounds
 ) -> BaselineComparison:
     return replace(
-        one,
+        baseline,
         throughput_samples_per_s=spread_of(list(rounds.values())),
         ratio=ratio_of(reference, rounds),
-        failures=tuple(run.failure for run in runs if run.name == one.row and run.failure is not None),
+        failures=tuple(run.failure for run in runs if run.name == baseline.row and run.failure is not None),
     )

@@ -40,7 +40,7 @@ def time_all_reduces(
     Raises:
         NeighbourGone: A rank is no longer there.
     """
-    found = []
+    medians_s = []
     for size in sizes:
         gradients = {"": torch.ones(size // torch.float32.itemsize)}  # zeros would share one page of memory
         averaging = Averaging(group, ranks, gradients)
@@ -55,11 +55,11 @@ def time_all_reduces(
             more[0] = float(len(times) < LEAST or (len(times) < MOST and sum(times) < ENOUGH_S))
             with blaming_the_neighbour():
                 dist.broadcast(more, first, group=group)
-        found.append(median(times[1:]))
-        following_s = found[-1] * sizes[min(len(found), len(sizes) - 1)] / size
-        more[0] = float(len(found) < 2 or following_s < LONGEST_S)
+        medians_s.append(median(times[1:]))
+        following_s = medians_s[-1] * sizes[min(len(medians_s), len(sizes) - 1)] / size
+        more[0] = float(len(medians_s) < 2 or following_s < LONGEST_S)
         with blaming_the_neighbour():
             dist.broadcast(more, first, group=group)
         if not more.item():
             break
-    return tuple(found)
+    return tuple(medians_s)

@@ -94,7 +94,7 @@ def _all_reduces(session: "Session", captured: "Captured", timeout_s: float) -> 
     from runtime.links.all_reduce_times import gradient_sizes, time_all_reduces
 
     sizes = gradient_sizes(captured)
-    found = []
+    all_reduces = []
     for ranks in range(2, len(session.members) + 1):
         for first in range(len(session.members) - ranks + 1):
             group = dist.new_group(list(range(first, first + ranks)), timeout=timedelta(seconds=timeout_s))
@@ -103,8 +103,8 @@ def _all_reduces(session: "Session", captured: "Captured", timeout_s: float) -> 
                 times_s = time_all_reduces(group, first, ranks, sizes, session.look)
                 dist.destroy_process_group(group)
             times_s = session.exchange(f"all-reduce {first} {ranks}", times_s, tuple[float, ...])[first]
-            found.append(AllReduce(first=first, ranks=ranks, sizes_bytes=sizes[: len(times_s)], times_s=times_s))
-    return tuple(found)
+            all_reduces.append(AllReduce(first=first, ranks=ranks, sizes_bytes=sizes[: len(times_s)], times_s=times_s))
+    return tuple(all_reduces)
 
 
 def _links(session: "Session", captured: "Captured", timeout_s: float) -> tuple[Link, ...]:
@@ -112,7 +112,7 @@ def _links(session: "Session", captured: "Captured", timeout_s: float) -> tuple[
     from runtime.links.message_times import answer_messages, sizes_of, time_messages
 
     sizes = sizes_of(captured)
-    found = []
+    links = []
     for cut in range(len(session.members) - 1):
         ways = []
         for sender, receiver in ((cut, cut + 1), (cut + 1, cut)):
@@ -122,5 +122,5 @@ def _links(session: "Session", captured: "Captured", timeout_s: float) -> tuple[
             elif session.rank == receiver:
                 answer_messages(sender, sizes, timeout_s, session.look)
             ways.append(session.exchange(f"link {sender} to {receiver}", times_s, tuple[float, ...])[sender])
-        found.append(Link(sizes_bytes=sizes, down_s=ways[0], up_s=ways[1]))
-    return tuple(found)
+        links.append(Link(sizes_bytes=sizes, down_s=ways[0], up_s=ways[1]))
+    return tuple(links)

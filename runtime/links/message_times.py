@@ -30,12 +30,12 @@ def sizes_of(captured: Captured, count: int = 5) -> tuple[int, ...]:
     for edge in captured.edges:
         if edge.kind == "data":
             until[edge.source] = max(until.get(edge.source, 0), order[edge.target])
-    found = set()
+    sizes = set()
     for cut in range(1, len(order) - 1):
         crossing = [captured.specs[name] for name, end in until.items() if order[name] <= cut < end]
-        found.add(sum(spec.bytes for spec in crossing))
-        found.add(sum(spec.bytes for spec in crossing if spec.gradient))
-    ordered = sorted(size for size in found if size > SHORT_BYTES)
+        sizes.add(sum(spec.bytes for spec in crossing))
+        sizes.add(sum(spec.bytes for spec in crossing if spec.gradient))
+    ordered = sorted(size for size in sizes if size > SHORT_BYTES)
     places = [round(at * (len(ordered) - 1) / (count - 1)) for at in range(count)] if ordered else []
     return SHORT_BYTES, *dict.fromkeys(ordered[place] for place in places)
 
@@ -46,7 +46,7 @@ def time_messages(peer: int, sizes: Sequence[int], timeout_s: float, look: Calla
     Raises:
         NeighbourGone: It does not.
     """
-    found = []
+    medians_s = []
     for size in sizes:
         message, answer = torch.zeros(size, dtype=torch.uint8), torch.zeros(SHORT_BYTES, dtype=torch.uint8)
         times: list[float] = []
@@ -59,9 +59,9 @@ def time_messages(peer: int, sizes: Sequence[int], timeout_s: float, look: Calla
             _wait(dist.isend(message, peer), timeout_s)
             _wait(dist.irecv(answer, peer), timeout_s)
             times.append(time.perf_counter() - start)
-        found.append(median(times[1:]))
-    short_s = found[0] / 2
-    return short_s, *(max(short_s, one - short_s) for one in found[1:])
+        medians_s.append(median(times[1:]))
+    short_s = medians_s[0] / 2
+    return short_s, *(max(short_s, median_s - short_s) for median_s in medians_s[1:])
 
 
 def answer_messages(peer: int, sizes: Sequence[int], timeout_s: float, look: Callable[[], None]) -> None:

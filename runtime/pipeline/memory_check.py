@@ -27,9 +27,9 @@ def available_bytes(root: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")
         root: Where control groups are mounted.
         own: The file that names this process's groups.
     """
-    found = [(psutil.virtual_memory().available, "the machine")]
-    found += [(free, "its control group (cgroup)") for free in _free_in_groups(root, own)]
-    return min(found)
+    limits = [(psutil.virtual_memory().available, "the machine")]
+    limits += [(free, "its control group (cgroup)") for free in _free_in_groups(root, own)]
+    return min(limits)
 
 
 def refuse_too_little_memory(
@@ -58,7 +58,7 @@ def refuse_too_little_memory(
     shared = _slot_bytes(plan, requirements) if channel == "shm" else 0
     if sum(needed) - shared <= free_bytes:
         return
-    listed = " + ".join(mib(one) for one in needed)
+    listed = " + ".join(mib(size) for size in needed)
     flush = (
         ""
         if plan.flush_every or plan.layout.replicated
@@ -91,9 +91,9 @@ def _free_in_groups(root: Path, own: Path) -> Iterator[int]:
             continue
         top = root / "memory" if controllers else root
         folder = top / path.lstrip("/")
-        for one in (folder, *folder.parents):
-            yield from _free(one)
-            if one == top:
+        for group in (folder, *folder.parents):
+            yield from _free(group)
+            if group == top:
                 break
 
 

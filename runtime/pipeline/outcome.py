@@ -46,10 +46,13 @@ def outcome_of(
         channel: What carried activations and gradients.
     """
     spans = [
-        [Span(action, record.start_s, record.end_s) for action, record in zip(actions, one.report.actions, strict=True)]
-        for actions, one in zip(schedule.rows, reports, strict=True)
+        [
+            Span(action, record.start_s, record.end_s)
+            for action, record in zip(actions, report.report.actions, strict=True)
+        ]
+        for actions, report in zip(schedule.rows, reports, strict=True)
     ]
-    layout, own = schedule.layout, [one.report for one in reports]
+    layout, own = schedule.layout, [stamped.report for stamped in reports]
     losses = _in_turn([own[rank].losses for rank in layout.ranks(layout.stages - 1)])
     result = RunResult(
         plan=plan,
@@ -57,7 +60,7 @@ def outcome_of(
         minibatches=schedule.minibatches,
         rule=rule,
         channel=channel,
-        comparable=len({one.physical_core for one in reports}) == len(reports),
+        comparable=len({report.physical_core for report in reports}) == len(reports),
         throughput_samples_per_s=throughput(spans, plan.batch_size, schedule.flush_every),
         makespan_s=makespan_s(spans),
         losses=tuple(loss if math.isfinite(loss) else None for loss in losses),
@@ -70,13 +73,15 @@ def outcome_of(
     return Outcome(result, digests, max((report.checksums for report in own), key=len))
 
 
-def _in_turn(found: Sequence[Sequence[T]]) -> list[T]:
+def _in_turn(by_replica: Sequence[Sequence[T]]) -> list[T]:
     """Return what a stage's replicas have, in the order of the minibatches, which they have in turn."""
-    return [found[number % len(found)][number // len(found)] for number in range(sum(map(len, found)))]
+    return [
+        by_replica[number % len(by_replica)][number // len(by_replica)] for number in range(sum(map(len, by_replica)))
+    ]
 
 
-def _stage_run(layout: RankLayout, rank: int, found: StageReport) -> StageRun:
-    report = found.report
+def _stage_run(layout: RankLayout, rank: int, stamped: StageReport) -> StageRun:
+    report = stamped.report
     minibatches = sum(record.kind == "F" for record in report.actions)
     work: dict[Kind, float] = {}
     busy_s = send_s = 0.0
@@ -96,9 +101,9 @@ def _stage_run(layout: RankLayout, rank: int, found: StageReport) -> StageRun:
         stage=layout.stage_of(rank),
         replica=layout.replica_of(rank),
         minibatches=minibatches,
-        host=found.host,
-        core=found.core,
-        clock_error_s=found.clock_error_s,
+        host=stamped.host,
+        core=stamped.core,
+        clock_error_s=stamped.clock_error_s,
         busy_s=busy_s,
         measured=StageMeasurement(
             forward_s=work["F"],

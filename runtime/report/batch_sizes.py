@@ -62,7 +62,7 @@ def winner(comparison: Comparison) -> Winner:
 
 def change(winners: Sequence[Winner]) -> str:
     """Say why the winner changes with the batch size, or that it does not."""
-    winners = [one for one in winners if one.names]
+    winners = [won for won in winners if won.names]
     if len(winners) < 2:
         return ""
     first, last = winners[0], winners[-1]
@@ -74,7 +74,7 @@ def change(winners: Sequence[Winner]) -> str:
         f"; the heaviest layer is {first.heaviest} ({first.heaviest_share:.0%}) there and {last.heaviest} "
         f"({last.heaviest_share:.0%}) here"
     )
-    kept = set.intersection(*(set(one.names) for one in winners))
+    kept = set.intersection(*(set(won.names) for won in winners))
     if kept:
         return f"{_listed(sorted(kept))} wins at every size, alone or in a tie, although {share}{moved}."
     if abs(first.update_share - last.update_share) < MOVED and first.heaviest == last.heaviest:
@@ -95,7 +95,7 @@ def _slowest(comparison: Comparison, part: PartitionComparison) -> str:
     times = [plan.minibatch_s(stage) for stage in plan.stages]
     number = times.index(max(times))
     inside = set(plan.stages[number].layers)
-    layer = max((one for one in comparison.layers if one.name in inside), key=lambda one: one.step_s)
+    layer = max((layer for layer in comparison.layers if layer.name in inside), key=lambda layer: layer.step_s)
     update = plan.stages[number].update_s * plan.updates / times[number] if times[number] else 0.0
     return (
         f"slowest stage {number}, {times[number] * 1e3:.1f} ms ({update:.0%} of it update; {layer.name} "

@@ -23,23 +23,23 @@ def speeds(comparison: Comparison) -> str:
     """Return each contender's throughput with its interval, and what was predicted."""
     parts = [part for part in own_splits(comparison) if part.throughput_samples_per_s]
     rows = sorted(parts, key=lambda part: part.throughput_samples_per_s.median if part.throughput_samples_per_s else 0)
-    others = [one for one in comparison.baselines if one.throughput_samples_per_s]
+    others = [row for row in comparison.baselines if row.throughput_samples_per_s]
     with picture(
         f"throughput of each partition, {_about(comparison)}", 0.9 + 0.27 * (len(rows) + len(others))
     ) as drawn:
         axes = drawn.axes[0]
         labels = []
         contenders: list[PartitionComparison | BaselineComparison] = [*others[::-1], *rows]
-        for place, one in enumerate(contenders):
-            spread = one.throughput_samples_per_s
+        for place, row in enumerate(contenders):
+            spread = row.throughput_samples_per_s
             assert spread is not None
-            named = isinstance(one, PartitionComparison)
-            colour = ACCENT if one.name == comparison.reference else MUTED
+            named = isinstance(row, PartitionComparison)
+            colour = ACCENT if row.name == comparison.reference else MUTED
             axes.barh(place, spread.median, 0.62, color=colour, alpha=0.85 if named else 0.4)
             axes.plot([spread.low, spread.high], [place, place], color=INK, linewidth=1.4)
-            if isinstance(one, PartitionComparison):
-                axes.plot(one.predicted_throughput_samples_per_s, place, "D", color="none", mec=INK, ms=4.5, mew=1)
-            labels.append(called(comparison, one) if isinstance(one, PartitionComparison) else _short(one.row))
+            if isinstance(row, PartitionComparison):
+                axes.plot(row.predicted_throughput_samples_per_s, place, "D", color="none", mec=INK, ms=4.5, mew=1)
+            labels.append(called(comparison, row) if isinstance(row, PartitionComparison) else _short(row.row))
         axes.set_yticks(range(len(labels)), labels)
         axes.set_xlim(left=0)
         axes.set_xlabel("samples/s; ◇ predicted")
@@ -70,7 +70,7 @@ def layers(comparison: Comparison) -> str:
                 ]
                 axes.plot([share[k] for k in at], [gathered[k] for k in at], marker, color=colour, mec=INK,
                           ms=6, label=f"cuts of {part.name}", linestyle="none")  # fmt: skip
-        for place in sorted(range(count), key=lambda one: -costs[one])[:_NAMED_LAYERS]:
+        for place in sorted(range(count), key=lambda layer: -costs[layer])[:_NAMED_LAYERS]:
             if costs[place] / whole > 0.04:
                 middle = (gathered[place] + gathered[place + 1]) / 2
                 left = share[place] > 0.5
@@ -95,7 +95,7 @@ def stages(comparison: Comparison) -> str:
         centres = []
         for number, part in enumerate(parts):
             base = number * (count + 0.8)
-            slowest = max(range(count), key=lambda one: part.stages[one].busy_s)
+            slowest = max(range(count), key=lambda stage: part.stages[stage].busy_s)
             for stage, found in enumerate(part.stages):
                 start_s = 0.0
                 pieces = {
@@ -176,7 +176,7 @@ def own_splits(comparison: Comparison) -> list[PartitionComparison]:
 
 def called(comparison: Comparison, part: PartitionComparison) -> str:
     """Return a split's names: its own, and those of the partitions that have the same split."""
-    return " = ".join([part.name, *(one.name for one in comparison.partitions if one.same_as == part.name)])
+    return " = ".join([part.name, *(other.name for other in comparison.partitions if other.same_as == part.name)])
 
 
 def _drawn_splits(comparison: Comparison) -> list[PartitionComparison]:
@@ -203,7 +203,7 @@ def _predicted(
 def _bars(axes: "Axes", rows: Sequence[Sequence[tuple[Kind, int, float, float]]], label: str) -> None:
     for stage, row in enumerate(rows):
         for kind in KIND_NAMES:
-            spans = [(start_s, end_s - start_s) for one, _, start_s, end_s in row if one == kind]
+            spans = [(start_s, end_s - start_s) for own, _, start_s, end_s in row if own == kind]
             axes.broken_barh(spans, (stage - 0.42, 0.84), facecolors=COLOURS[kind], edgecolor="none")
     axes.set_yticks(range(len(rows)), [str(stage) for stage in range(len(rows))])
     axes.invert_yaxis()

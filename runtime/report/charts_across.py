@@ -15,16 +15,16 @@ BAND = 0.1
 
 def promise(comparisons: Sequence[Comparison]) -> str:
     """Return predicted against measured throughput of every split that ran, with a band of ±10%."""
-    models = list(dict.fromkeys(one.request.model for one in comparisons))
+    models = list(dict.fromkeys(comparison.request.model for comparison in comparisons))
     with picture(f"predicted against measured, {', '.join(models)}", 3.4) as drawn:
         axes = drawn.axes[0]
         everything: list[float] = []
         for number, model in enumerate(models):
             points = [
                 (part.predicted_throughput_samples_per_s, part.throughput_samples_per_s.median)
-                for one in comparisons
-                if one.request.model == model
-                for part in own_splits(one)
+                for comparison in comparisons
+                if comparison.request.model == model
+                for part in own_splits(comparison)
                 if part.throughput_samples_per_s
             ]
             everything += [value for point in points for value in point]
@@ -46,7 +46,7 @@ def promise(comparisons: Sequence[Comparison]) -> str:
 
 def by_batch_size(comparisons: Sequence[Comparison]) -> str:
     """Return throughput and the largest stage's peak memory of every scheme against the batch size, of one model."""
-    sizes = [one.request.batch_size for one in comparisons]
+    sizes = [comparison.request.batch_size for comparison in comparisons]
     names = [name for name in _named(comparisons) if not name.startswith(SPACED)]
     with picture(f"throughput and memory against batch size, {comparisons[0].request.model}", 5.2, 2) as drawn:
         above, below = drawn.axes
@@ -59,8 +59,8 @@ def by_batch_size(comparisons: Sequence[Comparison]) -> str:
                 "marker": "o",
                 "ms": 4 if ours else 3,
             }
-            above.plot(range(len(sizes)), [_speed(one, name) for one in comparisons], label=name, **style)
-            below.plot(range(len(sizes)), [peak_mib(one, name) for one in comparisons], **style)
+            above.plot(range(len(sizes)), [_speed(comparison, name) for comparison in comparisons], label=name, **style)
+            below.plot(range(len(sizes)), [peak_mib(comparison, name) for comparison in comparisons], **style)
         below.set_xticks(range(len(sizes)), [str(size) for size in sizes])
         below.set_xlabel("batch size")
         above.set_ylabel("samples/s")
@@ -73,13 +73,17 @@ def by_batch_size(comparisons: Sequence[Comparison]) -> str:
 
 def across(comparisons: Sequence[Comparison]) -> str:
     """Return how fast every other partition ran beside the reference, for all models and batch sizes."""
-    names = sorted({part.name for one in comparisons for part in rivals(one)})
-    rows = [f"{one.request.model}, {one.request.batch_size}" for one in comparisons]
+    names = sorted({part.name for comparison in comparisons for part in rivals(comparison)})
+    rows = [f"{comparison.request.model}, {comparison.request.batch_size}" for comparison in comparisons]
     with picture("all models: every scheme beside the optimized split", 1.3 + 0.3 * len(rows)) as drawn:
         axes = drawn.axes[0]
         axes.axvline(1, color=ACCENT, linewidth=2)
         for number, name in enumerate(names):
-            points = [(speed, row) for row, one in enumerate(comparisons) if (speed := beside(one, name)) is not None]
+            points = [
+                (speed, row)
+                for row, comparison in enumerate(comparisons)
+                if (speed := beside(comparison, name)) is not None
+            ]
             axes.plot(*zip(*points, strict=True) if points else ([], []), "o", color=SERIES[number % len(SERIES)],
                       ms=5, mec=INK, mew=0.4, label=name)  # fmt: skip
         axes.set_yticks(range(len(rows)), rows)
@@ -103,12 +107,12 @@ def peak_mib(comparison: Comparison, name: str) -> float:
     """Return the peak of a partition's largest stage in MiB; not a number where it is not known."""
     part = comparison.part(name)
     peaks = [stage.measured.peak_rss_bytes for stage in part.stages] if part else []
-    known = [peak for peak in peaks if peak is not None]
-    return max(known) / MEBIBYTE if known else float("nan")
+    measured = [peak for peak in peaks if peak is not None]
+    return max(measured) / MEBIBYTE if measured else float("nan")
 
 
 def _named(comparisons: Sequence[Comparison]) -> list[str]:
-    return list(dict.fromkeys(part.name for one in comparisons for part in one.partitions))
+    return list(dict.fromkeys(part.name for comparison in comparisons for part in comparison.partitions))
 
 
 def _speed(comparison: Comparison, name: str) -> float:

@@ -81,10 +81,10 @@ def insight(comparison: Comparison) -> str:
 
 def against_baselines(comparison: Comparison) -> str:
     """Say how the reference fared against what a user would run instead."""
-    ran = [one for one in comparison.baselines if one.ratio]
+    ran = [baseline for baseline in comparison.baselines if baseline.ratio]
     if not ran or not comparison.comparable:
         return ""
-    best = min(ran, key=lambda one: one.ratio.median if one.ratio else 0.0)
+    best = min(ran, key=lambda baseline: baseline.ratio.median if baseline.ratio else 0.0)
     return (
         f"Instead of it: {comparison.reference} ran {_times(best.ratio)} times as fast as {best.row} "
         f"({best.semantics}), the fastest of what else there is."
@@ -95,10 +95,10 @@ def memory(comparison: Comparison) -> str:
     """Say what the reference's largest stage took."""
     part = comparison.ours
     peaks = [(stage.measured.peak_rss_bytes, number) for number, stage in enumerate(part.stages)]
-    known = [(peak, number) for peak, number in peaks if peak is not None]
-    if not known:
+    measured = [(peak, number) for peak, number in peaks if peak is not None]
+    if not measured:
         return ""
-    peak, number = max(known)
+    peak, number = max(measured)
     planned = part.stages[number].predicted_memory_bytes
     return (
         f"Memory: the largest stage of {part.name}, stage {number}, peaked at {mib(peak)} MiB, "

@@ -36,7 +36,9 @@ def write_reports(comparisons: Sequence[Comparison], paths: Sequence[Path]) -> N
 
 def rendered(comparisons: Sequence[Comparison], suffix: str) -> str:
     """Return the page; the same comparisons give the same text."""
-    ordered = sorted(comparisons, key=lambda one: (_group(one), one.request.batch_size, one.began_at))
+    ordered = sorted(
+        comparisons, key=lambda comparison: (_group(comparison), comparison.request.batch_size, comparison.began_at)
+    )
     template = _environment().get_template(f"report{suffix}")
     context = _facts(ordered)
     if suffix == ".html":
@@ -69,13 +71,13 @@ def _environment() -> "Environment":
 
 def _facts(comparisons: Sequence[Comparison]) -> dict[str, Any]:
     return {
-        "title": ", ".join(dict.fromkeys(one.request.model for one in comparisons)),
+        "title": ", ".join(dict.fromkeys(comparison.request.model for comparison in comparisons)),
         "version": version("stageplan"),
         "several": len(comparisons) > 1,
-        "comparisons": [_about(one, f"comparison-{number}") for number, one in enumerate(comparisons, 1)],
+        "comparisons": [_about(comparison, f"comparison-{number}") for number, comparison in enumerate(comparisons, 1)],
         "models": [_model(group) for group in _groups(comparisons)],
-        "machines": list(dict.fromkeys(one.machine for one in comparisons)),
-        "commands": list(dict.fromkeys(one.command for one in comparisons)),
+        "machines": list(dict.fromkeys(comparison.machine for comparison in comparisons)),
+        "commands": list(dict.fromkeys(comparison.command for comparison in comparisons)),
     }
 
 
@@ -114,7 +116,7 @@ def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
 
 def _model(comparisons: Sequence[Comparison]) -> dict[str, Any]:
     """Return what a model's comparisons at several batch sizes show together."""
-    winners = [winner(one) for one in comparisons]
+    winners = [winner(comparison) for comparison in comparisons]
     return {
         "name": f"{comparisons[0].request.model}, {counted(comparisons[0].request.num_stages, 'stage')}",
         "winners": list(zip(comparisons, winners, strict=True)),
@@ -128,13 +130,13 @@ def _pictures(comparisons: Sequence[Comparison]) -> dict[str, Any]:
     detailed = len(comparisons) <= _MOST_DETAILED
     own: list[Mapping[str, Any]] = [
         {
-            "speeds": charts.speeds(one),
-            "stages": charts.stages(one),
-            "layers": charts.layers(one) if detailed else "",
-            "memory": charts.memory(one) if detailed else "",
-            "timelines": _timelines(one) if detailed else [],
+            "speeds": charts.speeds(comparison),
+            "stages": charts.stages(comparison),
+            "layers": charts.layers(comparison) if detailed else "",
+            "memory": charts.memory(comparison) if detailed else "",
+            "timelines": _timelines(comparison) if detailed else [],
         }
-        for one in comparisons
+        for comparison in comparisons
     ]
     groups = _groups(comparisons)
     return {
@@ -145,7 +147,7 @@ def _pictures(comparisons: Sequence[Comparison]) -> dict[str, Any]:
         "layers_of": [
             []
             if detailed
-            else [charts.layers(one) for one in (group[:1] if len(group) == 1 else (group[0], group[-1]))]
+            else [charts.layers(comparison) for comparison in (group[:1] if len(group) == 1 else (group[0], group[-1]))]
             for group in groups
         ],
         "timelines_of": [[] if detailed else _timelines(group[-1]) for group in groups],

@@ -48,7 +48,7 @@ def rows(comparison: Comparison, step: Step | None, now_s: float, later_s: float
     )
     predicted = {part.name: part.predicted_throughput_samples_per_s for part in comparison.partitions}
     spreads = {part.name: part.throughput_samples_per_s for part in comparison.partitions}
-    spreads |= {one.row: one.throughput_samples_per_s for one in comparison.baselines}
+    spreads |= {baseline.row: baseline.throughput_samples_per_s for baseline in comparison.baselines}
     for name in comparison.contenders:
         runs = [run for run in comparison.runs if run.name == name and run.series == "main"]
         shown = "  ".join("failed" if run.failure else f"{run.throughput_samples_per_s:.1f}" for run in runs[-SHOWN:])

@@ -74,10 +74,10 @@ def _column(comparison: Comparison) -> dict[str, float]:
     sizes: tuple[int, ...] = convert(entries[SIZES], tuple[int, ...], SIZES)
     if not fits or comparison.request.model not in entries or comparison.request.batch_size not in sizes:
         return {}
-    found: dict[str, tuple[float, ...]] = convert(
+    figures: dict[str, tuple[float, ...]] = convert(
         entries[comparison.request.model], dict[str, tuple[float, ...]], comparison.request.model
     )
-    return {name: times[sizes.index(comparison.request.batch_size)] for name, times in found.items()}
+    return {name: times[sizes.index(comparison.request.batch_size)] for name, times in figures.items()}
 
 
 def _places(times: Mapping[str, float]) -> dict[str, int]:

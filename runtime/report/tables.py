@@ -44,10 +44,12 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
         )
     if comparison.baselines:
         table.add_section()
-    for one in comparison.baselines:
-        spread = one.throughput_samples_per_s
+    for baseline in comparison.baselines:
+        spread = baseline.throughput_samples_per_s
         speed = f"{spread.median:.1f}" if spread else "failed"
-        table.add_row("", one.row, one.semantics, "", speed, interval_of(spread), ratio_of(one.ratio), "", "")
+        table.add_row(
+            "", baseline.row, baseline.semantics, "", speed, interval_of(spread), ratio_of(baseline.ratio), "", ""
+        )
     console.print(table)
     if comparison.request.distinct_splits and comparison.audit.splits:
         console.print(_audit_table(comparison))
@@ -67,7 +69,7 @@ def rank_of(part: PartitionComparison, comparison: Comparison) -> str:
     """Return a partition's rank as ``2`` or, where others share it, ``2=``."""
     if part.rank is None:
         return "–"
-    sharing_it = {one.same_as or one.name for one in comparison.partitions if one.rank == part.rank}
+    sharing_it = {other.same_as or other.name for other in comparison.partitions if other.rank == part.rank}
     return f"{part.rank}=" if len(sharing_it) > 1 else str(part.rank)
 
 
@@ -95,10 +97,15 @@ def _audit_table(comparison: Comparison) -> "Table":
         caption="Of the stage that is busiest: its work alone, its work beside the others, its copies, its waits. "
         "Error of the throughput: above 0, too much was promised.",
     )
-    for one in comparison.audit.splits:
-        errors_s = (one.compute_s, one.contention_s, one.transfer_s, one.schedule_s)
-        shares = ("–" if part is None else f"{part / one.predicted_s:+.1%}" for part in errors_s)
+    for split in comparison.audit.splits:
+        errors_s = (split.compute_s, split.contention_s, split.transfer_s, split.schedule_s)
+        shares = ("–" if part is None else f"{part / split.predicted_s:+.1%}" for part in errors_s)
         table.add_row(
-            one.partition, f"{one.error:+.1%}", ms(one.predicted_s), ms(one.measured_s), str(one.stage), *shares
+            split.partition,
+            f"{split.error:+.1%}",
+            ms(split.predicted_s),
+            ms(split.measured_s),
+            str(split.stage),
+            *shares,
         )
     return table

@@ -14,27 +14,27 @@ COVERAGE_WANTED = 0.9
 
 def comparison_warnings(comparison: Comparison) -> list[str]:
     """Return the warnings that a comparison deserves, as sentences; none for a good one."""
-    found = []
+    warnings = []
     if not comparison.comparable:
-        found.append(sharing(comparison.request.num_stages, len(set(comparison.request.cores))))
+        warnings.append(sharing(comparison.request.num_stages, len(set(comparison.request.cores))))
     failed = [run for run in comparison.runs if run.failure is not None]
     if failed:
         first = failed[0]
         more = f" and {len(failed) - 1} more" if failed[1:] else ""
-        found.append(f"FAILED: {first.name} in round {first.round}{more}: {first.failure}")
+        warnings.append(f"FAILED: {first.name} in round {first.round}{more}: {first.failure}")
     if not comparison.complete:
         done = f"{comparison.rounds} of {comparison.request.repeats} rounds are done"
-        found.append(f"UNFINISHED: {done}; the same command goes on.")
-    found += _noise(comparison)
+        warnings.append(f"UNFINISHED: {done}; the same command goes on.")
+    warnings += _noise(comparison)
     held = coverage(comparison.rounds)
     if comparison.rounds == 1:
-        found.append("ONE ROUND: nothing can be said about noise; add --repeats 5.")
+        warnings.append("ONE ROUND: nothing can be said about noise; add --repeats 5.")
     elif 0 < held < COVERAGE_WANTED:
-        found.append(
+        warnings.append(
             f"FEW ROUNDS: an interval over {comparison.rounds} runs holds the true median with {held:.0%} at best, "
             "not 95%; add --repeats 6."
         )
-    return [*found, *(f"PROFILE: {warning}" for warning in comparison.profile_warnings)]
+    return [*warnings, *(f"PROFILE: {warning}" for warning in comparison.profile_warnings)]
 
 
 def drift_of(comparison: Comparison) -> float:
@@ -49,17 +49,17 @@ def drift_of(comparison: Comparison) -> float:
 
 
 def _noise(comparison: Comparison) -> list[str]:
-    found = []
+    warnings = []
     loads = [stage.measured.foreign_load for part in comparison.partitions for stage in part.stages]
     if comparison.comparable and loads and max(loads) > FOREIGN_LOAD_LIMIT:
-        found.append(
+        warnings.append(
             f"NOISY: a stage was kept from its core for up to {max(loads):.0%} of its working time, so these figures "
             "are the machine's as much as the splits'; end what else runs and compare again."
         )
     drifted = drift_of(comparison)
     if abs(drifted) > DRIFT_LIMIT:
-        found.append(
+        warnings.append(
             f"DRIFT: the last rounds were {abs(drifted):.0%} {'slower' if drifted > 0 else 'faster'} than the first; "
             "ratios are taken within rounds, medians are not; let the machine settle and compare again."
         )
-    return found
+    return warnings

@@ -52,7 +52,7 @@ def hung(
         now_s: The time.
         stopped: Says whether a stage's process is stopped.
     """
-    over = {stage: now_s - one.since_s - patience[stage] for stage, one in progress.items()}
+    over = {stage: now_s - state.since_s - patience[stage] for stage, state in progress.items()}
     late = [stage for stage, by in over.items() if by > 0]
     working = [stage for stage in progress if progress[stage].phase != Phase.WAITING]
     guilty = [stage for stage in late if stage in working]
@@ -92,8 +92,8 @@ def waiting(progress: Progress) -> Failed:
 def death(code: int | None, doing: str, at_s: float) -> Failed:
     """Describe a stage whose process has ended without a word."""
     if code is not None and code < 0:
-        known = {one.value: one.name for one in signal.Signals}
-        how = f"the process was ended by {known.get(-code, f'signal {-code}')}"
+        signals = {number.value: number.name for number in signal.Signals}
+        how = f"the process was ended by {signals.get(-code, f'signal {-code}')}"
         how += ", by hand or by the kernel because memory ran out" if -code == signal.SIGKILL else ""
     else:
         how = f"the process exited with {code}"
@@ -106,7 +106,7 @@ def error_of(suspects: Sequence[Suspect]) -> RunError | InputError:
     ``NeighbourGone`` says that whoever is at fault is not among the suspects.
     """
     ranks = {"stage": 0, "input": 1, "neighbour": 2}
-    first, *others = sorted(suspects, key=lambda one: (ranks[one.failed.cause], one.failed.at_s))
+    first, *others = sorted(suspects, key=lambda suspect: (ranks[suspect.failed.cause], suspect.failed.at_s))
     if first.failed.cause == "input":
         return InputError(first.failed.reason)
     kind = NeighbourGone if first.failed.cause == "neighbour" else RunError

@@ -106,7 +106,7 @@ class WorkerPool:
     @property
     def pids(self) -> tuple[int, ...]:
         """The process of each stage."""
-        return tuple(one.pid for one in self._workers)
+        return tuple(worker.pid for worker in self._workers)
 
     def rendezvous(self) -> Rendezvous:
         """Return where the processes meet for gloo, which stays open for as long as they live.
@@ -129,16 +129,18 @@ class WorkerPool:
         Raises:
             RunError: The process has gone, or cannot be reached.
         """
-        one = self._workers[stage]
+        worker = self._workers[stage]
         try:
-            send(one.control, message, one.pid)
+            send(worker.control, message, worker.pid)
         except OSError as error:
-            one.process.join(GRACE_S)
-            if not one.process.is_alive():
+            worker.process.join(GRACE_S)
+            if not worker.process.is_alive():
                 self.collect()  # which names the first at fault
             describe = self._describe(self.ranks[stage])
             self.close()
-            raise RunError(f"{describe} on core {one.core} reads no messages ({error.strerror}); try again") from error
+            raise RunError(
+                f"{describe} on core {worker.core} reads no messages ({error.strerror}); try again"
+            ) from error
 
     def tell_all(self, message: Any) -> None:
         """Send a message to every stage."""
@@ -157,7 +159,7 @@ class WorkerPool:
         """
         least_s = self._stall_timeout_s or 0.0  # which is about actions, and must not cut short what is none
         wanted_s = expected_s or [0.0] * len(self)
-        return self._collect([max(least_s, patience_s(None, one)) for one in wanted_s])
+        return self._collect([max(least_s, patience_s(None, work_s)) for work_s in wanted_s])
 
     def follow(self, expected_s: Sequence[float], watch: Watch | None) -> list[Ready]:
         """Wait until every stage has run its actions.
@@ -170,7 +172,7 @@ class WorkerPool:
             RunError: A stage raised, died or hangs, as above.
             InputError: A stage refused what the user gave.
         """
-        return self._collect([patience_s(self._stall_timeout_s, one) for one in expected_s], watch)
+        return self._collect([patience_s(self._stall_timeout_s, work_s) for work_s in expected_s], watch)
 
     def _collect(self, patience: Sequence[float], watch: Watch | None = None) -> list[Ready]:
         answers: dict[int, Ready] = {}
@@ -188,7 +190,7 @@ class WorkerPool:
                 else:
                     answers[stage] = message
             if not failures:
-                progress = [one.status.read() for one in self._workers]
+                progress = [worker.status.read() for worker in self._workers]
                 for seen_by in (self._look, watch):
                     if seen_by:
                         seen_by(progress)
@@ -213,13 +215,13 @@ class WorkerPool:
     def close(self) -> None:
         """End all processes; they own nothing that outlives them, so none is asked."""
         with uninterrupted():
-            for one in self._workers:
-                one.control.close()
-                one.process.kill()
-            for one in self._workers:
-                one.process.join()
-                one.process.close()
-                one.status.close()
+            for worker in self._workers:
+                worker.control.close()
+                worker.process.kill()
+            for worker in self._workers:
+                worker.process.join()
+                worker.process.close()
+                worker.status.close()
             self._workers, self._store = [], None
 
     def _ready(self, pending: Sequence[int], answered: Sequence[int]) -> list[int]:
@@ -229,41 +231,43 @@ class WorkerPool:
         return list(dict.fromkeys(sources[source] for source in wait(list(sources), TICK_S)))
 
     def _answer(self, stage: int) -> Ready | Failed:
-        one = self._workers[stage]
+        worker = self._workers[stage]
         at_s = time.perf_counter()
         try:
-            if one.control.poll():
-                message: Ready | Failed = receive(one.control)
+            if worker.control.poll():
+                message: Ready | Failed = receive(worker.control)
                 return message
         except (EOFError, OSError):
             pass
-        one.process.join(GRACE_S)
-        if one.process.is_alive():  # and stuck halfway through a message
-            return hang(one.pid, one.status.read(), at_s)
-        return death(one.process.exitcode, one.status.read().doing, at_s)
+        worker.process.join(GRACE_S)
+        if worker.process.is_alive():  # and stuck halfway through a message
+            return hang(worker.pid, worker.status.read(), at_s)
+        return death(worker.process.exitcode, worker.status.read().doing, at_s)
 
     def _hang(self, progress: dict[int, Progress], patience: Sequence[float]) -> dict[int, Failed]:
         now_s = time.perf_counter()
         if not self._alone:  # then it is not known here whether all wait
-            progress = {stage: one for stage, one in progress.items() if one.phase != Phase.WAITING}
+            progress = {stage: state for stage, state in progress.items() if state.phase != Phase.WAITING}
         stage = hung(progress, patience, now_s, lambda stage: is_stopped(self._workers[stage].pid))
         if stage is None:
             return {}
-        found = {stage: hang(self._workers[stage].pid, progress[stage], now_s)}
-        return found | {
-            other: waiting(one) for other, one in progress.items() if other != stage and one.phase == Phase.WAITING
+        stalled = {stage: hang(self._workers[stage].pid, progress[stage], now_s)}
+        return stalled | {
+            other: waiting(state)
+            for other, state in progress.items()
+            if other != stage and state.phase == Phase.WAITING
         }
 
     def _suspect(self, stage: int, failed: Failed) -> Suspect:
-        one = self._workers[stage]
+        worker = self._workers[stage]
         stack = failed.stack
         if not stack and failed.cause == "stage":
             patience = 0.0
-            if one.process.is_alive() and one.status.read().phase != Phase.IDLE:
-                os.kill(one.pid, signal.SIGUSR1)
+            if worker.process.is_alive() and worker.status.read().phase != Phase.IDLE:
+                os.kill(worker.pid, signal.SIGUSR1)
                 patience = GRACE_S
-            stack = one.status.stacks(patience)
-        return Suspect(self._describe(self.ranks[stage]), one.core, failed, stack)
+            stack = worker.status.stacks(patience)
+        return Suspect(self._describe(self.ranks[stage]), worker.core, failed, stack)
 
 
 def _since(progress: Progress, begun_s: float) -> Progress:

@@ -38,28 +38,28 @@ def bubbles_of(result: RunResult) -> list[Bubbles]:
     start_s = min(stage.actions[0].start_s for stage in result.stages)
     end_s = max(stage.actions[-1].end_s for stage in result.stages)
     flush_every = result.plan.flush_every
-    found = [_of_stage(stage.actions, start_s, end_s, result.minibatches, flush_every) for stage in result.stages]
-    most_s = max(one.busy_s for one in found)
-    for one in found:
-        one.imbalance_s = min(one.starved_s + one.blocked_s, most_s - one.busy_s)
-    return found
+    every_stage = [_of_stage(stage.actions, start_s, end_s, result.minibatches, flush_every) for stage in result.stages]
+    most_s = max(bubbles.busy_s for bubbles in every_stage)
+    for bubbles in every_stage:
+        bubbles.imbalance_s = min(bubbles.starved_s + bubbles.blocked_s, most_s - bubbles.busy_s)
+    return every_stage
 
 
 def _of_stage(
     actions: Sequence[ActionRecord], start_s: float, end_s: float, minibatches: int, flush_every: int | None
 ) -> Bubbles:
-    found = Bubbles()
+    bubbles = Bubbles()
     before_s = start_s
     for record, place in _placed(actions, minibatches, flush_every):
         wait_s = min(record.wait_s, max(0.0, record.start_s - before_s))
         if record is actions[0]:
             wait_s = record.start_s - before_s  # before the first, all is waiting
-        setattr(found, place, getattr(found, place) + wait_s)
+        setattr(bubbles, place, getattr(bubbles, place) + wait_s)
         # What lies between two actions and is no wait is the stage's own doing.
-        found.busy_s += record.end_s - before_s - wait_s
+        bubbles.busy_s += record.end_s - before_s - wait_s
         before_s = record.end_s
-    found.drain_s += end_s - before_s
-    return found
+    bubbles.drain_s += end_s - before_s
+    return bubbles
 
 
 def _placed(
@@ -67,7 +67,7 @@ def _placed(
 ) -> Iterator[tuple[ActionRecord, str]]:
     """Yield each action with the name of what a wait before it is."""
     own = {record.minibatch for record in actions if record.kind == "F"}  # a replica has not all of them
-    rounds = [[one for one in group if one in own] for group in groups(minibatches, flush_every)]
+    rounds = [[minibatch for minibatch in group if minibatch in own] for group in groups(minibatches, flush_every)]
     first, last = {group[0] for group in rounds}, {group[-1] for group in rounds}
     warm, over = True, False
     for record in actions:

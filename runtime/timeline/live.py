@@ -33,11 +33,11 @@ def rows(progress: Sequence[Progress], cores: Sequence[int], now_s: float) -> "T
     """Return the table: how far each stage is, what it is doing, and for how long."""
     columns = ("stage", "core", "done", "", "doing", "for s", "busy s")
     table = new_table("", columns, words=columns)
-    for stage, (one, core) in enumerate(zip(progress, cores, strict=True)):
-        full = round(_BAR * one.done / one.total) if one.total else 0
-        style = "dim" if one.phase == Phase.WAITING else ""
+    for stage, (state, core) in enumerate(zip(progress, cores, strict=True)):
+        full = round(_BAR * state.done / state.total) if state.total else 0
+        style = "dim" if state.phase == Phase.WAITING else ""
         table.add_row(
-            str(stage), str(core), f"{one.done}/{one.total}", "█" * full + "·" * (_BAR - full), one.doing,
-            f"{max(0.0, now_s - one.since_s):.1f}", f"{one.busy_s:.1f}", style=style,
+            str(stage), str(core), f"{state.done}/{state.total}", "█" * full + "·" * (_BAR - full), state.doing,
+            f"{max(0.0, now_s - state.since_s):.1f}", f"{state.busy_s:.1f}", style=style,
         )  # fmt: skip
     return table

@@ -25,13 +25,17 @@ def picture_of(result: RunResult) -> bytes:
     count = sum(len(stage.actions) for stage in result.stages)
     for number, stage in enumerate(result.stages):
         for kind, colour in COLOURS.items():
-            spans = [(one.start_s - zero_s, one.end_s - one.start_s) for one in stage.actions if one.kind == kind]
+            spans = [
+                (record.start_s - zero_s, record.end_s - record.start_s)
+                for record in stage.actions
+                if record.kind == kind
+            ]
             axes.broken_barh(spans, (number - 0.4, 0.8), facecolors=colour, edgecolor="white", linewidth=0.3)
-        for one in stage.actions:
-            wide = one.end_s - one.start_s > makespan_s / 80
-            if one.kind != "U" and wide and count <= _MOST_LABELS:
-                middle_s = (one.start_s + one.end_s) / 2 - zero_s
-                axes.text(middle_s, number, str(one.minibatch), ha="center", va="center", color="white", fontsize=7)
+        for record in stage.actions:
+            wide = record.end_s - record.start_s > makespan_s / 80
+            if record.kind != "U" and wide and count <= _MOST_LABELS:
+                middle_s = (record.start_s + record.end_s) / 2 - zero_s
+                axes.text(middle_s, number, str(record.minibatch), ha="center", va="center", color="white", fontsize=7)
     axes.set_yticks(range(stages), [f"stage {result.name_of(stage)}" for stage in result.stages])
     axes.invert_yaxis()
     axes.set_xlabel("seconds")

@@ -55,9 +55,18 @@ def _bubble_table(result: RunResult) -> "Table":
         caption="Starved: waiting for activations; blocked: for gradients; of the two, imbalance: what the busiest "
         "stage has more to do.",
     )
-    for run, one in zip(result.stages, bubbles_of(result), strict=True):
-        parts = (one.busy_s, one.warm_up_s, one.starved_s, one.blocked_s, one.drain_s, one.imbalance_s)
-        table.add_row(result.name_of(run), *(f"{part / one.total_s:.1%}" if one.total_s else "–" for part in parts))
+    for run, bubbles in zip(result.stages, bubbles_of(result), strict=True):
+        parts = (
+            bubbles.busy_s,
+            bubbles.warm_up_s,
+            bubbles.starved_s,
+            bubbles.blocked_s,
+            bubbles.drain_s,
+            bubbles.imbalance_s,
+        )
+        table.add_row(
+            result.name_of(run), *(f"{part / bubbles.total_s:.1%}" if bubbles.total_s else "–" for part in parts)
+        )
     return table
 
 

@@ -80,16 +80,20 @@ def _differences(captured: Captured, outcome: Outcome, state: Mapping[str, Tenso
     """Yield what differs, earliest minibatch first, and within one in the order in which it is computed."""
     for minibatch, (ours, theirs) in enumerate(zip(outcome.result.losses, trained.losses, strict=True)):
         replayed_here = trained.minibatch_digests[minibatch]
-        pairs = [(rows[minibatch], known) for rows, known in zip(outcome.minibatch_digests, replayed_here, strict=True)]
-        for said, known in pairs:
-            yield from _first(captured, said.buffers, known.buffers, minibatch, "buffer")
+        pairs = [
+            (rows[minibatch], replayed) for rows, replayed in zip(outcome.minibatch_digests, replayed_here, strict=True)
+        ]
+        for said, replayed in pairs:
+            yield from _first(captured, said.buffers, replayed.buffers, minibatch, "buffer")
         if ours != (theirs if math.isfinite(theirs) else None):  # as a result has it
             yield f"minibatch {minibatch}: the loss is {ours} in the pipeline and {theirs} in the replay"
-        for said, known in reversed(pairs):
-            yield from _first(captured, said.gradients, known.gradients, minibatch, "gradient of")
-    for what, found in (("weight", trained.weights), ("buffer", trained.buffers)):
-        held, wanted = digests({path: state[path] for path in found}), digests(found)
-        yield from (f"after the last minibatch: {what} {path} differs" for path in found if held[path] != wanted[path])
+        for said, replayed in reversed(pairs):
+            yield from _first(captured, said.gradients, replayed.gradients, minibatch, "gradient of")
+    for what, tensors in (("weight", trained.weights), ("buffer", trained.buffers)):
+        held, wanted = digests({path: state[path] for path in tensors}), digests(tensors)
+        yield from (
+            f"after the last minibatch: {what} {path} differs" for path in tensors if held[path] != wanted[path]
+        )
 
 
 def _first(
@@ -104,9 +108,9 @@ def _first(
 
 def _digests(captured: Captured, losses: Sequence[float | None], state: Mapping[str, Tensor]) -> Digests:
     finite = [loss if loss is not None and math.isfinite(loss) else math.nan for loss in losses]
-    found = torch.tensor(finite, dtype=torch.float64)
+    numbers = torch.tensor(finite, dtype=torch.float64)
     return Digests(
-        losses=digest_of_all([found]),
+        losses=digest_of_all([numbers]),
         weights=digest_of_all(state[path] for path, _ in captured.model.named_parameters()),
         buffers=digest_of_all(state[path] for path, _ in captured.model.named_buffers()),
     )

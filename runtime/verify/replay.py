@@ -115,7 +115,10 @@ class Replay:
         self._counts = dict.fromkeys(learning, 0)
         constants = {path: state[path] for path in self._home if path not in captured.learning}
         copies = max(recurrence.replicas) - 1  # each replica has buffers of its own
-        self._buffers = [constants, *({path: one.clone() for path, one in constants.items()} for _ in range(copies))]
+        self._buffers = [
+            constants,
+            *({path: buffer.clone() for path, buffer in constants.items()} for _ in range(copies)),
+        ]
         self._unused = {path: tensor for path, tensor in state.items() if path not in self._home}
         self._modules = {id(module): f"{path}." if path else "" for path, module in captured.model.named_modules()}
 
@@ -125,11 +128,11 @@ class Replay:
         replicated = max(self.recurrence.replicas) > 1
         sums: dict[str, Tensor] = {}
         for minibatch in range(self.recurrence.minibatches):
-            found, loss_value, buffers = self._step(minibatch, feed, seed, self.recurrence.share(minibatch))
-            for path, gradient in found.items():
+            record, loss_value, buffers = self._step(minibatch, feed, seed, self.recurrence.share(minibatch))
+            for path, gradient in record.items():
                 sums[path] = sums[path] + gradient if path in sums else gradient
             losses.append(loss_value)
-            minibatch_digests.append(self._minibatch_digests(found if replicated else sums, buffers))
+            minibatch_digests.append(self._minibatch_digests(record if replicated else sums, buffers))
             for stage in range(self.recurrence.stages):
                 if minibatch == self.recurrence.round_of(stage, minibatch)[-1]:
                     self._update(stage, sums, minibatch)
@@ -260,14 +263,14 @@ class Replay:
                 del versions[old]
 
     def _minibatch_digests(self, gradients: Mapping[str, Tensor], buffers: Mapping[str, str]) -> list[MinibatchDigests]:
-        known = digests(gradients)
+        digest_of = digests(gradients)
         return [
-            MinibatchDigests(gradients=self._of_stage(known, stage), buffers=self._of_stage(buffers, stage))
+            MinibatchDigests(gradients=self._of_stage(digest_of, stage), buffers=self._of_stage(buffers, stage))
             for stage in range(self.recurrence.stages)
         ]
 
-    def _of_stage(self, found: Mapping[str, str], stage: int) -> dict[str, str]:
-        return {path: value for path, value in found.items() if self._home[path] == stage}
+    def _of_stage(self, digest_of: Mapping[str, str], stage: int) -> dict[str, str]:
+        return {path: value for path, value in digest_of.items() if self._home[path] == stage}
 
 
 def _homes(captured: Captured, stage_of: Mapping[str, int]) -> Iterator[tuple[str, int]]:

@@ -18,7 +18,7 @@ def show_verification(verification: Verification, console: "Console") -> None:
     )
     width = max(len(part.name) for part in verification.partitions)
     for part in verification.partitions:
-        found = "bit-identical: losses, gradients, weights, buffers"
+        verdict = "bit-identical: losses, gradients, weights, buffers"
         if part.first_difference:
-            found = f"DIFFERS: {part.first_difference}"
-        console.print(f"{part.name:{width}}  {found}  weights {part.digests.weights[:12]}", soft_wrap=True)
+            verdict = f"DIFFERS: {part.first_difference}"
+        console.print(f"{part.name:{width}}  {verdict}  weights {part.digests.weights[:12]}", soft_wrap=True)

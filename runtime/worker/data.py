@@ -166,31 +166,31 @@ class Loader:
     def _checked(self, pair: Any) -> tuple[Tensor, Tensor]:
         spec = self._spec
         where = f"the data of '{spec.factory}' at minibatch {self._at}"
-        if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(one, Tensor) for one in pair)):
+        if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(part, Tensor) for part in pair)):
             raise InputError(f"{where} are a {type(pair).__name__}; each has to be a pair of tensors (inputs, labels)")
-        found, given = pair
-        fits = found.dim() == len(spec.shape) and found.shape[1:] == spec.shape[1:]
-        if not fits or not 1 <= found.shape[0] <= spec.shape[0] or found.dtype != spec.dtype:
+        images, labels = pair
+        fits = images.dim() == len(spec.shape) and images.shape[1:] == spec.shape[1:]
+        if not fits or not 1 <= images.shape[0] <= spec.shape[0] or images.dtype != spec.dtype:
             raise InputError(
-                f"{where} have inputs {tuple(found.shape)} of {found.dtype}, and the plan is for {spec.shape} of "
+                f"{where} have inputs {tuple(images.shape)} of {images.dtype}, and the plan is for {spec.shape} of "
                 f"{spec.dtype} or fewer samples; plan for that shape, or change the data"
             )
-        if self._at == 0 and found.shape[0] < spec.shape[0]:
+        if self._at == 0 and images.shape[0] < spec.shape[0]:
             raise InputError(
-                f"{where} have {found.shape[0]} samples, and the plan is for {spec.shape[0]}; only later ones may have "
-                f"fewer: plan with --batch-size {found.shape[0]}, or change the data"
+                f"{where} have {images.shape[0]} samples, and the plan is for {spec.shape[0]}; only later ones may "
+                f"have fewer: plan with --batch-size {images.shape[0]}, or change the data"
             )
-        if given.shape != found.shape[:1] or given.is_floating_point():
+        if labels.shape != images.shape[:1] or labels.is_floating_point():
             raise InputError(
-                f"{where} have labels {tuple(given.shape)} of {given.dtype}; whole numbers of shape {(len(found),)} "
+                f"{where} have labels {tuple(labels.shape)} of {labels.dtype}; whole numbers of shape {(len(images),)} "
                 "are wanted"
             )
-        if not 0 <= int(given.min()) <= int(given.max()) < spec.classes:
+        if not 0 <= int(labels.min()) <= int(labels.max()) < spec.classes:
             raise InputError(
-                f"{where} have labels from {int(given.min())} to {int(given.max())}, and the model has {spec.classes} "
-                f"classes; labels go from 0 to {spec.classes - 1}"
+                f"{where} have labels from {int(labels.min())} to {int(labels.max())}, and the model has "
+                f"{spec.classes} classes; labels go from 0 to {spec.classes - 1}"
             )
-        return laid_out(found), given
+        return laid_out(images), labels
 
 
 def refuse_other_data(spec: DataSpec, ours: Sequence[int], theirs: Sequence[int]) -> None:
@@ -199,8 +199,8 @@ def refuse_other_data(spec: DataSpec, ours: Sequence[int], theirs: Sequence[int]
     Raises:
         InputError: They did; the message names the first.
     """
-    for minibatch, (one, other) in enumerate(zip(ours, theirs, strict=False)):
-        if one != other:
+    for minibatch, (own, other) in enumerate(zip(ours, theirs, strict=False)):
+        if own != other:
             raise InputError(
                 f"the data of '{spec.factory}' differ from process to process at minibatch {minibatch}; inputs and "
                 "labels are read in different stages, so let their order follow from the seeded generators of torch, "
@@ -208,10 +208,10 @@ def refuse_other_data(spec: DataSpec, ours: Sequence[int], theirs: Sequence[int]
             )
 
 
-def _checksum(images: Tensor, given: Tensor) -> int:
+def _checksum(images: Tensor, labels: Tensor) -> int:
     """Return a checksum of the labels and the first sample: what another order changes, at next to no cost."""
     first = images[:1].contiguous().view(torch.uint8)
-    return zlib.crc32(given.contiguous().numpy().tobytes(), zlib.crc32(first.numpy().tobytes()))
+    return zlib.crc32(labels.contiguous().numpy().tobytes(), zlib.crc32(first.numpy().tobytes()))
 
 
 def inputs(seed: int, minibatch: int, shape: Sequence[int], vocabulary: int = 0) -> Tensor:

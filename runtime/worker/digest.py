@@ -14,10 +14,10 @@ def digest(tensor: Tensor) -> str:
 
 def digest_of_all(tensors: Iterable[Tensor]) -> str:
     """Return the sha256 of all elements of some tensors, one after the other."""
-    found = hashlib.sha256()
+    total = hashlib.sha256()
     for tensor in tensors:
-        found.update(_bytes(tensor))
-    return found.hexdigest()
+        total.update(_bytes(tensor))
+    return total.hexdigest()
 
 
 def digests(tensors: Mapping[str, Tensor]) -> dict[str, str]:

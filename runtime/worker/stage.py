@@ -177,9 +177,9 @@ class Stage:
         """Write the newest parameters and the buffers into ``target``, laid out as the memory they came from."""
         newest = self.versions.tensors()
         for spec, tensor in zip(self.load.state, slot_tensors(target.memory, 0, self.load.state), strict=True):
-            found = newest.get(spec.name, self.constants.get(spec.name))
-            if found is not None:
-                tensor.copy_(found.detach())
+            value = newest.get(spec.name, self.constants.get(spec.name))
+            if value is not None:
+                tensor.copy_(value.detach())
 
     def _warm_forward(self, received: list[Tensor]) -> InFlight:
         self.forward(0, received)

@@ -131,10 +131,10 @@ class _Worker:
 
     def _refuse_moved_threads(self) -> None:
         """Refuse to run where a threading library has moved this process off its core since it was pinned."""
-        found = os.sched_getaffinity(0)
-        if found != {self.core}:
+        affinity = os.sched_getaffinity(0)
+        if affinity != {self.core}:
             raise InputError(
-                f"the process pinned to core {self.core} was moved to {sorted(found)}"
+                f"the process pinned to core {self.core} was moved to {sorted(affinity)}"
                 f"{affinity_variables()}; unset what binds threads to cores"
             )
 

@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 from strategies import chain
 
+from optimizer.plan import Plan
+from optimizer.planning import Planner
 from profiler.errors import FileError
 from profiler.files import from_json, read_json, refuse_unwritable, to_json, write_whole
 from profiler.profile import Profile
@@ -28,7 +30,7 @@ def test_unknown_fields_are_passed_over() -> None:
         (b'"forward_s": 0.001', b'"forward_s": NaN', "no JSON"),
         (b'"forward_s": 0.001', b'"forward_s": 1e999', "forward_s"),
         (b'"model": "test"', b'"model": 3', "model"),
-        (b'"format_version": 4', b'"format_version": 7', "format_version"),
+        (b'"format_version": 5', b'"format_version": 4', "of format 4, and this version reads format 5; make it anew"),
         (b'"batch_size": 2', b'"batch_size": 0', "batch_size"),
         (b"}\n", b"", "no JSON"),
     ],
@@ -39,8 +41,19 @@ def test_a_wrong_file_is_refused_in_one_sentence(old: bytes, new: bytes, words: 
     with pytest.raises(FileError) as refused:
         from_json(content, Profile, "p.json")
     assert words in str(refused.value)
-    assert "p.json is not a profile" in str(refused.value)
+    assert str(refused.value).startswith("p.json is ")
+    assert str(refused.value).endswith("python -m profiler")
     assert "\n" not in str(refused.value)
+
+
+def test_another_kind_of_file_is_called_what_it_is() -> None:
+    plan = to_json(Planner(chain([1, 2, 3]), 2, 8).optimized())
+    with pytest.raises(
+        FileError, match=r"^it\.json is a plan, where a profile is wanted; make one with python -m profiler$"
+    ):
+        from_json(plan, Profile, "it.json")
+    with pytest.raises(FileError, match=r"^it\.json is a profile, where a plan is wanted; make one with python -m opt"):
+        from_json(to_json(chain([1])), Plan, "it.json")
 
 
 def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

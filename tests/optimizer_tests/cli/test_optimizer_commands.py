@@ -43,8 +43,9 @@ def test_a_plan_is_written_explained_drawn_and_checked(in_folder: Path, capsys: 
     assert OPTIMIZE(arguments) == 0
     printed = capsys.readouterr().out
     for words in (
-        "proven optimal", "is the slowest", "legal cuts", "Drawn anew 200 times", "moved by one legal place",
-        "next best splits", "What other methods lose, and why", "digits run forward", "pipedream-code", "torchgpipe",
+        "proven optimal", "is the slowest", "legal cuts", "Re-planned with 200 resampled measurements",
+        "moved by one legal place", "What crosses each cut", "next best splits", "What other methods lose, and why",
+        "digits run forward", "pipedream-code", "torchgpipe",
     ):  # fmt: skip
         assert words in printed
     assert (in_folder / "plan.svg").read_bytes().startswith(b"<?xml")

@@ -72,9 +72,9 @@ def test_a_profile_that_contradicts_itself_is_refused(
     ("change", "words"),
     [
         ({"complete": False}, "what an interrupt left over"),
-        ({"link": CopyCost(sizes_bytes=(1, 2), copy_s=(1.0,))}, "ascending sizes"),
-        ({"link": CopyCost(sizes_bytes=(2, 1), copy_s=(1.0, 1.0))}, "ascending sizes"),
-        ({"link": CopyCost(sizes_bytes=(0,), copy_s=(1.0,))}, "ascending sizes"),
+        ({"copy_cost": CopyCost(sizes_bytes=(1, 2), copy_s=(1.0,))}, "ascending sizes"),
+        ({"copy_cost": CopyCost(sizes_bytes=(2, 1), copy_s=(1.0, 1.0))}, "ascending sizes"),
+        ({"copy_cost": CopyCost(sizes_bytes=(0,), copy_s=(1.0,))}, "ascending sizes"),
         (
             {"layers": (layer("l0", (0, 0, 0)),), "edges": (), "loss": Loss(forward_s=0, backward_s=0)},
             "takes a nanosecond",

@@ -113,7 +113,7 @@ def test_scaling_all_times_leaves_the_split_alone(profile: Profile, factor: int)
             **{name: getattr(profile, name) for name in profile.__slots__},
             "layers": tuple(scale_layer(layer, factor) for layer in profile.layers),
             "loss": type(profile.loss)(forward_s=1e-4 * factor, backward_s=1e-4 * factor),
-            "link": type(link)(sizes_bytes=link.sizes_bytes, copy_s=tuple(time * factor for time in link.copy_s)),
+            "copy_cost": type(link)(sizes_bytes=link.sizes_bytes, copy_s=tuple(time * factor for time in link.copy_s)),
         }
     )
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from profiler.capture import captured_model
-from profiler.files import read_json, write_whole
+from profiler.files import read_json, to_json, write_whole
 from profiler.measure import cache as store
 from profiler.measure import measure_profile
 from profiler.profile import Profile
@@ -45,7 +45,6 @@ def test_a_profile_is_measured_once_and_then_kept(said: list[str], usable: tuple
         ({"update_rule": "adam"}, "that one has update rule adam, not sgd with momentum"),
         ({"model": "other"}, "that one has model other"),
         ({"machine": None}, "cpu another there"),
-        ({"complete": False}, "what an interrupt left over"),
     ],
 )
 def test_a_profile_that_no_longer_fits_is_measured_again(  # noqa: PLR0917
@@ -57,10 +56,10 @@ def test_a_profile_that_no_longer_fits_is_measured_again(  # noqa: PLR0917
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     newer = replace(fresh, measured_at="later")
-    monkeypatch.setattr(store, "measured", lambda *_given, **_named: newer)
+    monkeypatch.setattr("profiler.measure.measure.measure_profile", lambda *_given, **_named: newer)
     if "machine" in change:
         change = {"machine": replace(fresh.machine, cpu="another")}
-    store.keep(replace(fresh, **change), store.path_for(CONFIG))  # type: ignore[arg-type]
+    write_whole(store.path_for(CONFIG), to_json(replace(fresh, **change)))  # type: ignore[arg-type]
     again = ask(said, CONFIG, usable[0])
     assert any(words in sentence for sentence in said)
     assert again == newer
@@ -71,4 +70,4 @@ def test_a_broken_profile_is_measured_again(said: list[str], usable: tuple[int, 
     write_whole(store.path_for(CONFIG), b"{")
     ask(said, CONFIG, usable[0])
     assert "is not a profile" in said[0]
-    assert read_json(store.path_for(CONFIG), Profile).complete
+    assert read_json(store.path_for(CONFIG), Profile).rounds

@@ -7,7 +7,7 @@ import torch
 
 from profiler.capture.layer_graph import capture
 from profiler.measure import Clocks, stepper_for
-from profiler.measure.stepper import LOSS, WARM_UP_ROUNDS, Samples, Stepper
+from profiler.measure.stepper import LOSS, WARM_UP_ROUNDS, Stepper
 from profiler.settings import UpdateRule
 
 SHAPE = (2, 3, small_models.IMAGE_SIZE, small_models.IMAGE_SIZE)
@@ -77,21 +77,6 @@ def test_the_backward_of_a_layer_with_nested_outputs_is_its_own() -> None:
     names = [operation.name for operation in found.segment.operations]
     assert backward[names.index("lstm")] >= 1.0
     assert backward[names.index("fc")] == 1.0
-
-
-def test_what_an_interrupt_left_of_a_round_is_dropped() -> None:
-    found = stepper(small_models.Residual())
-    found.round()
-    found.round()
-    found.samples.whole_step.append(1.0)
-    found.samples.forward[0].append(1.0)
-    found.samples.trim()
-    samples = found.samples
-    stores = [samples.whole_step, samples.whole_step_cpu, *samples.forward.values(), *samples.backward.values()]
-    assert {len(store) for store in (*stores, *samples.update.values())} == {2}
-    empty = Samples()
-    empty.trim()
-    assert empty == Samples()
 
 
 def test_an_update_in_place_is_timed_beside_one_that_is_not() -> None:

@@ -315,21 +315,12 @@ def test_help_needs_no_torch(package: str, in_folder: Path) -> None:
     assert f"python -m {package}" in done.stdout
 
 
-def test_an_interrupt_leaves_a_partial_profile_that_is_not_planned_with(
-    in_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_interrupted_profile_leaves_nothing(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, line = refusal(PROFILE, ["--model", "small_models:presses_ctrl_c", "--image-size", "16"], capsys)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     assert code == 130
     assert line == "error: interrupted; nothing is left running"
-    (partial,) = (in_folder / "profiles").iterdir()
-    assert partial.name == "small_models-presses_ctrl_c-b4-16.partial.json"
-    found = read_json(partial, Profile)
-    assert not found.complete
-    assert 1 <= found.rounds < 20
-    code, line = refusal(OPTIMIZE, ["--profile", str(partial)], capsys)
-    assert code == 2
-    assert "what an interrupt left over" in line
+    assert not list(in_folder.iterdir())
 
 
 def test_a_full_disk_is_told_in_a_sentence(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -199,7 +199,7 @@ def test_ranks_meet_and_know_each_other() -> None:
     assert [rank for rank, _, _ in found] == [0, 1, 2]
     assert len({members for _, members, _ in found}) == 1
     assert [one.rank for one in found[0][1]] == [0, 1, 2]
-    assert {interface for _, _, interface in found} == {"lo"}
+    assert {rendezvous.interface for _, _, rendezvous in found} == {"lo"}
 
 
 def test_a_missing_rank_is_named_on_all_that_have_come() -> None:
