@@ -116,8 +116,7 @@ def from_json(content: bytes, kind: type[T], origin: str) -> T:
     try:
         return msgspec.json.decode(content, type=kind)
     except msgspec.ValidationError as error:
-        held = msgspec.json.decode(content)
-        keys = held if isinstance(held, dict) else {}
+        keys = _keys(content)
         other = next((word for word, mark, _ in KINDS.values() if mark in keys and key not in keys), "")
         if other:
             raise FileError(f"{origin} is a {other}, where a {name} is wanted; make one with {command}") from error
@@ -130,6 +129,14 @@ def from_json(content: bytes, kind: type[T], origin: str) -> T:
         raise FileError(f"{origin} is not a {name}: {error}; make it anew with {command}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FileError(f"{origin} is not a {name}: it is no JSON ({error}); make it anew with {command}") from error
+
+
+def _keys(content: bytes) -> dict[str, Any]:
+    """Return the keys of a JSON file; none where it has no such."""
+    with contextlib.suppress(msgspec.MsgspecError):
+        if isinstance(top := msgspec.json.decode(content), dict):
+            return top
+    return {}
 
 
 def read_json(path: Path, kind: type[T]) -> T:

@@ -1,6 +1,5 @@
 """Draw a plan as an SVG: the layer graph with a colour for each stage and an area for each layer's time."""
 
-import io
 import math
 from typing import TYPE_CHECKING
 
@@ -8,6 +7,7 @@ import networkx as nx
 
 from optimizer.plan import Plan
 from profiler.profile import INPUT, Layer, Profile
+from profiler.report import drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,14 +29,10 @@ def plan_svg(plan: Plan, profile: Profile) -> bytes:
     Layers stand from left to right by the length of the longest path before them, in as many lines as that takes, as
     text does; branches stand above each other.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     places = _places(profile)
     height = 1 + max(y for _, y in places.values()) - min(y for _, y in places.values())
-    with mpl.rc_context({"svg.hashsalt": plan.model, "svg.fonttype": "none", "text.parse_math": False, "font.size": 9}):
-        figure = Figure(figsize=(0.26 * LINE, 1.6 + 0.42 * height), layout="constrained")
-        axes = figure.subplots()
+    with drawing(plan.model, 0.26 * LINE, 1.6 + 0.42 * height) as drawn:
+        axes = drawn.axes[0]
         _edges(axes, profile, places)
         _layers(axes, plan, profile, places)
         _names(axes, profile, places)
@@ -48,9 +44,7 @@ def plan_svg(plan: Plan, profile: Profile) -> bytes:
         axes.margins(x=0.03, y=0.12)
         axes.set_axis_off()
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=4, frameon=False)
-        text = io.BytesIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
+    return drawn.svg
 
 
 def _places(profile: Profile) -> Places:

@@ -1,10 +1,10 @@
 """Draw the roofline of a profile as an SVG: what each layer achieves, under what the core could do."""
 
-import io
 import math
 from typing import TYPE_CHECKING
 
 from profiler.profile import Layer, Peaks, Profile, bound, compute_s, intensity, operations, ridge
+from profiler.report.figure import drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,19 +16,13 @@ NAMED = 6
 
 def roofline_svg(profile: Profile) -> bytes:
     """Return the plot; each layer is a disc whose area is its time."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     assert profile.peaks is not None
     peaks = profile.peaks
     drawn = [layer for layer in profile.layers if operations(layer) and compute_s(layer)]
-    with mpl.rc_context(
-        {"svg.hashsalt": profile.model, "svg.fonttype": "none", "text.parse_math": False, "font.size": 10}
-    ):
-        figure = Figure(figsize=(8, 5), layout="constrained")
-        axes = figure.subplots()
+    whole_s = sum(map(compute_s, drawn))
+    with drawing(profile.model, 8, 5) as plot:
+        axes = plot.axes[0]
         _roof(axes, peaks, drawn)
-        whole_s = sum(map(compute_s, drawn))
         for kind, colour in COLOURS.items():
             layers = [layer for layer in drawn if bound(layer, peaks) == kind]
             axes.scatter(
@@ -45,9 +39,7 @@ def roofline_svg(profile: Profile) -> bytes:
         axes.set_title(f"{profile.model}, batch {profile.batch_size}, one core of {profile.machine.cpu}")
         axes.legend(loc="lower right", markerscale=0.4, frameon=False)
         axes.grid(alpha=0.2, which="both")
-        text = io.BytesIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
+    return plot.svg
 
 
 def _name(axes: "Axes", layers: list[Layer], whole_s: float) -> None:

@@ -228,8 +228,8 @@ def _carry_out_all(jobs: list[_Job], options: CompareOptions) -> list[_Job]:
     cores = cores_of(options.running.common, stages)
     about = duration(sum(left(job.comparison) for job in jobs))
     note(
-        f"{counted(missing, 'run')} on cores {','.join(map(str, cores))}, about {about}; Ctrl-C stops, and the same "
-        f"command goes on{', without --fresh' if options.fresh else ''}",
+        f"{counted(missing, 'run')} ({_sum(jobs)}) on cores {','.join(map(str, cores))}, about {about}; Ctrl-C pauses; "
+        f"to resume, repeat the command{' without --fresh' if options.fresh else ''}",
         quiet=options.running.common.quiet,
     )
     with pool_of(options.running, cores) as pool:
@@ -237,6 +237,16 @@ def _carry_out_all(jobs: list[_Job], options: CompareOptions) -> list[_Job]:
             replace(job, comparison=_carry_out(job, pool, options, sum(left(later.comparison) for later in jobs[at:])))
             for at, job in enumerate(jobs, 1)
         ]
+
+
+def _sum(jobs: list[_Job]) -> str:
+    """Return of what the runs are made up: ``4 splits × 3 rounds + 4 alone``; of several comparisons, how many."""
+    if len(jobs) > 1:
+        return f"of {len(jobs)} comparisons"
+    comparison = jobs[0].comparison
+    rounds = counted(comparison.request.repeats, "round")
+    alone = f" + {len(comparison.splits)} alone" if comparison.comparable else ""
+    return f"{counted(len(comparison.contenders), 'contender')} × {rounds}{alone}"
 
 
 def _carry_out(job: _Job, pool: "WorkerPool", options: CompareOptions, later_s: float) -> "Comparison":
@@ -258,7 +268,10 @@ def _carry_out(job: _Job, pool: "WorkerPool", options: CompareOptions, later_s: 
         nonlocal in_the_way
         if in_the_way:
             free = set_aside(job.path)
-            note(f"what was in {job.path} is now in {free.name}: {in_the_way}", quiet=options.running.common.quiet)
+            note(
+                f"the old results in {job.path} are renamed to {free.name}: {in_the_way}",
+                quiet=options.running.common.quiet,
+            )
             in_the_way = ""
         write_whole(job.path, to_json(latest))
 

@@ -32,8 +32,8 @@ def audit(partitions: Sequence[PartitionComparison], batch_size: int, *, compara
     """
     ran = [part for part in partitions if part.same_as is None and part.throughput_samples_per_s]
     if not comparable or not ran:
-        why = "no split ran" if comparable else "stages shared cores, which no prediction is about"
-        return Audit(mean_absolute_error=None, spearman=None, splits=(), verdict=f"There is nothing to audit: {why}.")
+        why = "no split ran" if comparable else "they do not cover shared cores"
+        return Audit(mean_absolute_error=None, spearman=None, splits=(), verdict=f"Predictions not checked: {why}.")
     splits = tuple(_split(part, batch_size) for part in ran)
     off = mean(abs(split.error) for split in splits)
     order = spearman(
@@ -89,4 +89,4 @@ def _largest_part(splits: Sequence[SplitAudit]) -> str:
     sizes = {name: mean(map(abs, values)) for name, values in shares.items()}
     part = max(sizes, key=sizes.__getitem__)
     net = mean(shares[part])
-    return f"the largest part is {part}, {sizes[part]:.1%} of the period whatever its sign ({net:+.1%} with it)"
+    return f"main source of error: {part}, on average {sizes[part]:.1%} of a minibatch's time (signed: {net:+.1%})"

@@ -19,6 +19,6 @@ def sharing(stages: int, cores: int) -> str:
     """Say that stages share cores and what that means."""
     shared = "1 core" if cores == 1 else f"{cores} cores"
     return (
-        f"NOT COMPARABLE: {stages} stages shared {shared}, so timings between splits mean little and "
-        f"predictions, which give every stage a core, are out of reach; use --stages {cores} or {stages} cores."
+        f"NOT COMPARABLE: {stages} stages shared {shared}, so timings between splits mean little; predictions assume "
+        f"one core per stage, so they do not apply here. Use --stages {cores}, or a machine with {stages} cores."
     )

@@ -7,7 +7,7 @@ from optimizer.plan import timeline
 from optimizer.schedule import KIND_NAMES, Kind
 from profiler.report import MEBIBYTE
 from runtime.compare import BaselineComparison, Comparison, PartitionComparison, RunRecord
-from runtime.report.findings import SPACED
+from runtime.report.findings import SPACED, called, own_splits
 from runtime.report.svg import ACCENT, INK, MUTED, picture
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def layers(comparison: Comparison) -> str:
                 axes.annotate(
                     f"{comparison.layers[place].name}, {costs[place] / whole:.0%}", (share[place + 1], middle),
                     xytext=(-14 if left else 8, 0), textcoords="offset points", va="center",
-                    ha="right" if left else "left", fontsize=8,
+                    ha="right" if left else "left", fontsize=10,
                 )  # fmt: skip
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of the layers, front to back", ylabel="share of a step's time")
         axes.xaxis.set_major_formatter("{x:.0%}")
@@ -87,68 +87,53 @@ def layers(comparison: Comparison) -> str:
 
 
 def stages(comparison: Comparison) -> str:
-    """Return what every stage of every split is busy with, stacked; the slowest is marked."""
+    """Return what every stage of every split is busy with, stacked, and its peak memory; the largest are marked."""
     parts = _drawn_splits(comparison)
-    count = comparison.request.num_stages
-    with picture(f"stages of each split, {_about(comparison)}", 1.0 + 0.155 * (count + 0.8) * len(parts)) as drawn:
-        axes = drawn.axes[0]
-        centres = []
+    with_memory = all(stage.measured.peak_rss_bytes for part in parts for stage in part.stages)
+    count, panels = comparison.request.num_stages, 2 if with_memory and parts else 1
+    height = 1.0 + panels * (0.4 + 0.17 * (count + 0.8) * len(parts))
+    with picture(f"stages of each split, {_about(comparison)}", height, panels, share_x=False) as drawn:
         for number, part in enumerate(parts):
             base = number * (count + 0.8)
-            slowest = max(range(count), key=lambda stage: part.stages[stage].busy_s)
-            for stage, found in enumerate(part.stages):
-                start_s = 0.0
-                pieces = {
-                    "F": found.measured.forward_s,
-                    "B": found.measured.backward_s,
-                    "U": found.measured.update_s,
-                    "send": found.measured.send_s,
-                }
-                for kind, piece_s in pieces.items():
-                    axes.barh(base + stage, piece_s * 1e3, 0.85, left=start_s * 1e3, color=COLOURS[kind])
-                    start_s += piece_s
-                axes.plot(found.predicted_s * 1e3, base + stage, "|", color=INK, ms=6, mew=1.4)
-                if stage == slowest:
-                    axes.annotate("◀ slowest", (max(start_s, found.predicted_s) * 1e3, base + stage),
-                                  xytext=(3, 0), textcoords="offset points", va="center", fontsize=7)  # fmt: skip
-            centres.append(base + (count - 1) / 2)
-        axes.set_yticks(centres, [called(comparison, part) for part in parts])
-        axes.invert_yaxis()
-        axes.margins(x=0.2)
-        axes.set_xlim(left=0)
-        axes.set_xlabel("ms a minibatch; | predicted")
-        axes.grid(visible=False, axis="y")
+            _busy(drawn.axes[0], part, base)
+            if with_memory:
+                _peaks(drawn.axes[1], part, base)
+        for axes, unit in zip(drawn.axes, ("ms a minibatch", "peak MiB"), strict=False):
+            centres = [number * (count + 0.8) + (count - 1) / 2 for number in range(len(parts))]
+            axes.set_yticks(centres, [called(comparison, part) for part in parts])
+            axes.invert_yaxis()
+            axes.margins(x=0.2)
+            axes.set_xlim(left=0)
+            axes.set_xlabel(f"{unit}; | predicted")
+            axes.grid(visible=False, axis="y")
         _legend(drawn.figure, {"forward": "F", "backward": "B", "update": "U", "send": "send"})
     return drawn.svg
 
 
-def memory(comparison: Comparison) -> str:
-    """Return the peak of every stage of every split, and what was predicted."""
-    parts = [part for part in _drawn_splits(comparison) if all(stage.measured.peak_rss_bytes for stage in part.stages)]
-    if not parts:
-        return ""
-    count = comparison.request.num_stages
-    with picture(f"memory of each stage, {_about(comparison)}", 0.9 + 0.155 * (count + 0.8) * len(parts)) as drawn:
-        axes = drawn.axes[0]
-        centres = []
-        for number, part in enumerate(parts):
-            base = number * (count + 0.8)
-            for stage, found in enumerate(part.stages):
-                largest = found.measured.peak_rss_bytes == max(one.measured.peak_rss_bytes or 0 for one in part.stages)
-                axes.barh(
-                    base + stage,
-                    (found.measured.peak_rss_bytes or 0) / MEBIBYTE,
-                    0.85,
-                    color=ACCENT if largest else MUTED,
-                )
-                axes.plot(found.predicted_memory_bytes / MEBIBYTE, base + stage, "|", color=INK, ms=6, mew=1.4)
-            centres.append(base + (count - 1) / 2)
-        axes.set_yticks(centres, [called(comparison, part) for part in parts])
-        axes.invert_yaxis()
-        axes.set_xlim(left=0)
-        axes.set_xlabel("peak MiB; | predicted")
-        axes.grid(visible=False, axis="y")
-    return drawn.svg
+def _busy(axes: "Axes", part: PartitionComparison, base: float) -> None:
+    slowest = max(part.stages, key=lambda stage: stage.busy_s)
+    for at, stage in enumerate(part.stages):
+        own = stage.measured
+        pieces = {"F": own.forward_s, "B": own.backward_s, "U": own.update_s, "send": own.send_s}
+        start_s = 0.0
+        for kind, piece_s in pieces.items():
+            axes.barh(base + at, piece_s * 1e3, 0.85, left=start_s * 1e3, color=COLOURS[kind])
+            start_s += piece_s
+        axes.plot(stage.predicted_s * 1e3, base + at, "|", color=INK, ms=6, mew=1.4)
+        if stage is slowest:
+            _mark(axes, "◀ slowest", max(start_s, stage.predicted_s) * 1e3, base + at)
+
+
+def _peaks(axes: "Axes", part: PartitionComparison, base: float) -> None:
+    peaks = [(stage.measured.peak_rss_bytes or 0) / MEBIBYTE for stage in part.stages]
+    for at, (peak, stage) in enumerate(zip(peaks, part.stages, strict=True)):
+        predicted = stage.predicted_memory_bytes / MEBIBYTE
+        axes.barh(base + at, peak, 0.85, color=ACCENT if peak == max(peaks) else MUTED)
+        axes.plot(predicted, base + at, "|", color=INK, ms=6, mew=1.4)
+
+
+def _mark(axes: "Axes", text: str, x: float, y: float) -> None:
+    axes.annotate(text, (x, y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=9)
 
 
 def timelines(comparison: Comparison, part: PartitionComparison) -> str:
@@ -167,16 +152,6 @@ def timelines(comparison: Comparison, part: PartitionComparison) -> str:
         measured.set_xlim(left=0)
         _legend(drawn.figure, {"forward": "F", "backward": "B", "update": "U"})
     return drawn.svg
-
-
-def own_splits(comparison: Comparison) -> list[PartitionComparison]:
-    """Return the partitions that ran themselves."""
-    return [part for part in comparison.partitions if part.same_as is None]
-
-
-def called(comparison: Comparison, part: PartitionComparison) -> str:
-    """Return a split's names: its own, and those of the partitions that have the same split."""
-    return " = ".join([part.name, *(other.name for other in comparison.partitions if other.same_as == part.name)])
 
 
 def _drawn_splits(comparison: Comparison) -> list[PartitionComparison]:
@@ -207,7 +182,7 @@ def _bars(axes: "Axes", rows: Sequence[Sequence[tuple[Kind, int, float, float]]]
             axes.broken_barh(spans, (stage - 0.42, 0.84), facecolors=COLOURS[kind], edgecolor="none")
     axes.set_yticks(range(len(rows)), [str(stage) for stage in range(len(rows))])
     axes.invert_yaxis()
-    axes.set_title(label, loc="left", fontsize=8)
+    axes.set_title(label, loc="left", fontsize=10)
     axes.grid(visible=False)
 
 

@@ -5,8 +5,7 @@ from typing import Any
 
 from profiler.report import MEBIBYTE
 from runtime.compare import Comparison
-from runtime.report.charts import own_splits
-from runtime.report.findings import SPACED, rivals
+from runtime.report.findings import SPACED, own_splits, rivals
 from runtime.report.svg import ACCENT, INK, MUTED, RULE, picture
 
 SERIES = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#9d755d", "#e45756", "#72b7b2", "#bab0ac")
@@ -35,8 +34,11 @@ def promise(comparisons: Sequence[Comparison]) -> str:
                           color=RULE, alpha=0.5, linewidth=0, label="within 10%")  # fmt: skip
         axes.plot([low, high], [low, high], color=MUTED, linewidth=1)
         if high > 4 * low:
+            from matplotlib.ticker import LogLocator
+
             axes.set(xscale="log", yscale="log")
             for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 axis.set_major_formatter("{x:g}")
                 axis.set_minor_formatter("")
         axes.set(xlim=(low, high), ylim=(low, high), xlabel="predicted samples/s", ylabel="measured samples/s")

@@ -6,6 +6,8 @@ from runtime.compare import Comparison, PartitionComparison, Spread, tied
 from runtime.report.warnings import comparison_warnings
 
 SPACED = "spaced-"
+TIMES = 2.0
+"""From this ratio on, speeds are told as times, not as per cent."""
 
 
 def verdict(comparison: Comparison) -> list[str]:
@@ -33,6 +35,16 @@ def rivals(comparison: Comparison) -> list[PartitionComparison]:
     return [part for part in named if not part.name.startswith(SPACED)] or named
 
 
+def own_splits(comparison: Comparison) -> list[PartitionComparison]:
+    """Return the partitions that ran themselves."""
+    return [part for part in comparison.partitions if part.same_as is None]
+
+
+def called(comparison: Comparison, part: PartitionComparison) -> str:
+    """Return a split's names: its own, and those of the partitions that have the same split."""
+    return " = ".join([part.name, *(other.name for other in comparison.partitions if other.same_as == part.name)])
+
+
 def speed(comparison: Comparison) -> str:
     """Say how many times as fast the reference ran as the fastest and the slowest of the others."""
     about, ours = title(comparison), comparison.reference
@@ -53,9 +65,9 @@ def speed(comparison: Comparison) -> str:
     word = "scheme" if ours == OPTIMIZED else "other"
     if best.name == worst.name:
         return f"{about}: {_against(ours, best, best.name)}.{_faster_still(comparison)}"
-    sentence = f"{about}: {_against(ours, best, f'{best.name}, the fastest {word}')}"
-    slowest = f"it ran {_times(worst.ratio)} times as fast as {worst.name}, the slowest {word}"
-    return f"{sentence}; {slowest}.{_faster_still(comparison)}"
+    sentence = f"{about}: {_against(ours, best, f'the fastest {word}, {best.name}')}"
+    slowest = f"{_ahead(worst.ratio, f'the slowest, {worst.name}')}"
+    return f"{sentence}; it was {slowest}.{_faster_still(comparison)}"
 
 
 def insight(comparison: Comparison) -> str:
@@ -86,8 +98,8 @@ def against_baselines(comparison: Comparison) -> str:
         return ""
     best = min(ran, key=lambda baseline: baseline.ratio.median if baseline.ratio else 0.0)
     return (
-        f"Instead of it: {comparison.reference} ran {_times(best.ratio)} times as fast as {best.row} "
-        f"({best.semantics}), the fastest of what else there is."
+        f"Instead of it: {comparison.reference} was {_ahead(best.ratio, best.row)} ({best.semantics}), the fastest of "
+        "what else there is."
     )
 
 
@@ -132,8 +144,8 @@ def _against(ours: str, best: PartitionComparison, called: str) -> str:
     if best.same_as == ours:
         return f"{ours} is the same split as {called}"
     if tied(ratio):
-        return f"{ours} ties with {called} ({_times(ratio)} times as fast)"
-    return f"{ours} ran {_times(ratio)} times as fast as {called}"
+        return f"{ours} ties with {called} ({_ahead(ratio, 'it')})"
+    return f"{ours} was {_ahead(ratio, called)}"
 
 
 def _faster_still(comparison: Comparison) -> str:
@@ -147,12 +159,18 @@ def _faster_still(comparison: Comparison) -> str:
         return ""
     best = min(faster, key=lambda part: part.ratio.median if part.ratio else 1.0)
     ours = comparison.reference
-    return f" {best.name}, which nobody proposed, was faster still: {ours} ran {_times(best.ratio)} times as fast."
+    return f" {best.name}, which nobody proposed, was faster still: {ours} was {_ahead(best.ratio, 'it')}."
 
 
-def _times(ratio: Spread | None) -> str:
-    """Return a ratio as ``1.31 ± 0.02``, with how far its interval goes to the farther side; of one round, itself."""
+def _ahead(ratio: Spread | None, other: str) -> str:
+    """Say what a ratio of speeds means: ``22% faster than x (95% interval 7–37%)``, or ``2.1 times as fast as x``."""
     assert ratio is not None
-    if len(ratio.runs) < 2:
-        return f"{ratio.median:.2f}"
-    return f"{ratio.median:.2f} ± {max(ratio.high - ratio.median, ratio.median - ratio.low):.2f}"
+    several = len(ratio.runs) > 1
+    if ratio.median >= TIMES:
+        return f"{ratio.median:.1f} times as fast as {other}" + (
+            f" (95% interval {ratio.low:.1f}–{ratio.high:.1f})" if several else ""
+        )
+    faster = ratio.median >= 1
+    ends = [100 * (end - 1) * (1 if faster else -1) for end in (ratio.low, ratio.high)]
+    interval = f" (95% interval {min(ends):.0f}–{max(ends):.0f}%)".replace("-", "−") if several else ""
+    return f"{abs(ratio.median - 1):.0%} {'faster' if faster else 'slower'} than {other}{interval}"

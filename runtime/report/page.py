@@ -11,7 +11,7 @@ from profiler.report import counted, mib, ms
 from runtime.compare import Comparison
 from runtime.report import tables as table
 from runtime.report.batch_sizes import change, winner
-from runtime.report.findings import against_baselines, insight, memory, rivals, speed, title
+from runtime.report.findings import against_baselines, called, insight, memory, rivals, speed, title
 from runtime.report.study import beside_the_study
 from runtime.report.warnings import comparison_warnings
 
@@ -65,6 +65,7 @@ def _environment() -> "Environment":
         "counted": counted,
         "interval": table.interval_of,
         "ratio": table.ratio_of,
+        "speed": table.speed_of,
     }
     return made
 
@@ -108,7 +109,10 @@ def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
         "memory": memory(comparison),
         "warnings": comparison_warnings(comparison),
         "winner": winner(comparison),
-        "partitions": [{"part": part, "rank": table.rank_of(part, comparison)} for part in table.by_speed(comparison)],
+        "partitions": [
+            {"part": part, "name": called(comparison, part), "rank": table.rank_of(part, comparison)}
+            for part in table.by_speed(comparison)
+        ],
         "beside": beside_the_study(comparison),
         "failed": [run for run in comparison.runs if run.failure is not None],
     }
@@ -133,7 +137,6 @@ def _pictures(comparisons: Sequence[Comparison]) -> dict[str, Any]:
             "speeds": charts.speeds(comparison),
             "stages": charts.stages(comparison),
             "layers": charts.layers(comparison) if detailed else "",
-            "memory": charts.memory(comparison) if detailed else "",
             "timelines": _timelines(comparison) if detailed else [],
         }
         for comparison in comparisons

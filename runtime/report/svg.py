@@ -1,25 +1,22 @@
-"""Turn a matplotlib figure into inline SVG that takes the font, ink and colours of the page around it."""
+"""Draw pictures for the page: small figures as inline SVG, whose fonts and dark colours the page's CSS sets."""
 
-import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from profiler.report import drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, RULE, ACCENT, MUTED = "#010203", "#010204", "#010205", "#010206"
-"""Stand for the page's own colours; no picture shows these."""
-_PAGE = {INK: "currentColor", RULE: "var(--rule)", ACCENT: "var(--accent)", MUTED: "var(--muted)"}
+INK, RULE, ACCENT, MUTED = "#1d2127", "#dcdfe3", "#1f6fb2", "#9aa3ae"
+"""The colours of the page by day."""
 WIDTH_INCHES = 4.75
 """342 points: on a narrow phone, text comes out as large as it is drawn."""
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,
-    "font.size": 9,
+_STYLE = {
+    "font.size": 11,
     "axes.edgecolor": RULE,
     "axes.labelcolor": INK,
     "axes.spines.top": False,
@@ -34,17 +31,13 @@ _STYLE: dict[Any, Any] = {
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "legend.frameon": False,
-    "legend.fontsize": 8,
+    "legend.fontsize": 10,
     "path.simplify": True,
 }
 
 
 class Picture:
-    """A figure that is being drawn, and its SVG when that is done.
-
-    Attributes:
-        svg: The picture as inline SVG.
-    """
+    """A figure of the page that is being drawn, and its ``svg`` once that is done."""
 
     def __init__(self, figure: "Figure", axes: "list[Axes]") -> None:
         """Hold the figure and its axes."""
@@ -52,43 +45,11 @@ class Picture:
 
 
 @contextmanager
-def picture(title: str, height_inches: float, panels: int = 1) -> Iterator[Picture]:
-    """Yield a figure to draw in, whose panels share the x axis; on leaving, its SVG is there.
-
-    Args:
-        title: What a screen reader says; it also keeps the names inside apart from other pictures' on the page.
-        height_inches: Of the whole.
-        panels: How many axes, one below the other.
-    """
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):
-        figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.subplots(panels, sharex=True, squeeze=False)
-        drawn = Picture(figure, list(axes[:, 0]))
-        yield drawn
-        target = io.StringIO()
-        figure.savefig(target, format="svg", transparent=True, metadata={"Date": None})
-    drawn.svg = _inline(target.getvalue(), title)
-
-
-def _inline(text: str, title: str) -> str:
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub(
-        r"<svg[^>]*?viewBox=\"([^\"]*)\"[^>]*>",
-        rf'<svg viewBox="\1" role="img" aria-label="{escape(title)}">',
-        text,
-        count=1,
-    )
-    used = set(re.findall(r"#([\w.-]+)", text))
-    text = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", text)
-    text = re.sub(r' d="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), text)  # 1/100 point is enough
-    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
-    for stand_in, own in _PAGE.items():
-        text = text.replace(stand_in, own)
-    return re.sub(r"\s*\n\s*", "\n", text.replace("xlink:href", "href"))
+def picture(title: str, height_inches: float, panels: int = 1, *, share_x: bool = True) -> Iterator[Picture]:
+    """Yield a figure of the page's width to draw in; on leaving, its SVG is there."""
+    with drawing(title, WIDTH_INCHES, height_inches, panels, _STYLE, share_x=share_x) as drawn:
+        inline = Picture(drawn.figure, drawn.axes)
+        yield inline
+    text = drawn.svg.decode()
+    # Names of groups, such as axes_1, are the same in every picture, and on a page a name stands once.
+    inline.svg = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", text[text.index("<svg") :])

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from profiler.report import counted, ms, new_table
-from runtime.compare import Comparison, PartitionComparison, Spread
-from runtime.report.findings import verdict
+from runtime.compare import BaselineComparison, Comparison, PartitionComparison, Spread
+from runtime.report.findings import called, own_splits, verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,16 +27,21 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
         caption="Samples per second in the steady state: predicted from the profile, and the median of the rounds with "
         f"its 95% bootstrap interval. × as fast: how many times as fast {comparison.reference} ran, round by round. = "
         "marks ranks that noise cannot tell apart. Makespan: one run from first to last action. Busy: processor time "
-        "per minibatch of each stage, predicted → measured.",
+        "per minibatch of each stage, predicted → measured."
+        + (
+            " Baselines update differently, so throughput alone is not a fair comparison."
+            if comparison.baselines
+            else ""
+        ),
     )
     for part in by_speed(comparison):
         measured = part.throughput_samples_per_s
         table.add_row(
             rank_of(part, comparison),
-            part.name if part.same_as is None else f"{part.name} (= {part.same_as})",
+            called(comparison, part),
             ", ".join(part.cuts),
             f"{part.predicted_throughput_samples_per_s:.1f}",
-            Text(f"{measured.median:.1f}" if measured else "failed", style="bold"),
+            Text(speed_of(part), style="bold"),
             interval_of(measured),
             ratio_of(part.ratio),
             f"{part.makespan_s.median:.2f}" if part.makespan_s else "",
@@ -45,10 +50,9 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
     if comparison.baselines:
         table.add_section()
     for baseline in comparison.baselines:
-        spread = baseline.throughput_samples_per_s
-        speed = f"{spread.median:.1f}" if spread else "failed"
+        interval = interval_of(baseline.throughput_samples_per_s)
         table.add_row(
-            "", baseline.row, baseline.semantics, "", speed, interval_of(spread), ratio_of(baseline.ratio), "", ""
+            "", baseline.row, baseline.semantics, "", speed_of(baseline), interval, ratio_of(baseline.ratio), "", ""
         )
     console.print(table)
     if comparison.request.distinct_splits and comparison.audit.splits:
@@ -58,9 +62,9 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
 
 
 def by_speed(comparison: Comparison) -> list[PartitionComparison]:
-    """Return the partitions, fastest first; those that did not come through last."""
+    """Return a partition for each split, fastest first; those that did not come through last."""
     return sorted(
-        comparison.partitions,
+        own_splits(comparison),
         key=lambda part: -part.throughput_samples_per_s.median if part.throughput_samples_per_s else 1.0,
     )
 
@@ -69,8 +73,14 @@ def rank_of(part: PartitionComparison, comparison: Comparison) -> str:
     """Return a partition's rank as ``2`` or, where others share it, ``2=``."""
     if part.rank is None:
         return "–"
-    sharing_it = {other.same_as or other.name for other in comparison.partitions if other.rank == part.rank}
+    sharing_it = [other for other in own_splits(comparison) if other.rank == part.rank]
     return f"{part.rank}=" if len(sharing_it) > 1 else str(part.rank)
+
+
+def speed_of(contender: PartitionComparison | BaselineComparison) -> str:
+    """Return the median throughput, or why there is none."""
+    spread = contender.throughput_samples_per_s
+    return f"{spread.median:.1f}" if spread else "failed" if contender.failures else "not run"
 
 
 def interval_of(spread: Spread | None) -> str:

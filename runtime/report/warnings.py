@@ -5,9 +5,9 @@ from statistics import median
 
 from profiler.measure import drift
 from runtime.compare import Comparison, coverage
-from runtime.pipeline.cores import sharing
+from runtime.pipeline import sharing
+from runtime.timeline import FOREIGN_LOAD_LIMIT
 
-FOREIGN_LOAD_LIMIT = 0.05
 DRIFT_LIMIT = 0.03
 COVERAGE_WANTED = 0.9
 
@@ -31,8 +31,8 @@ def comparison_warnings(comparison: Comparison) -> list[str]:
         warnings.append("ONE ROUND: nothing can be said about noise; add --repeats 5.")
     elif 0 < held < COVERAGE_WANTED:
         warnings.append(
-            f"FEW ROUNDS: an interval over {comparison.rounds} runs holds the true median with {held:.0%} at best, "
-            "not 95%; add --repeats 6."
+            f"FEW ROUNDS: {comparison.rounds} runs are too few for a 95% interval ({held:.0%} at "
+            "best); add --repeats 6."
         )
     return [*warnings, *(f"PROFILE: {warning}" for warning in comparison.profile_warnings)]
 

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+FOREIGN_LOAD_LIMIT = 0.05
+"""From this share of a stage's working time on, the wall clock tells of others."""
+
+
 def show_run(result: RunResult, console: "Console") -> None:
     """Print one run stage by stage."""
     plan = result.plan
@@ -35,13 +39,21 @@ def show_run(result: RunResult, console: "Console") -> None:
             f"{stage.page_faults:.0f}", mib(planned.memory_bytes), mib(stage.measured.peak_rss_bytes),
         )  # fmt: skip
     console.print(table)
+    losses = f"loss {_loss(result.losses[0])} at first, {_loss(result.losses[-1])} at last."
+    load = max(stage.measured.foreign_load for stage in result.stages)
+    if result.comparable and load > FOREIGN_LOAD_LIMIT:
+        console.print(
+            f"NOISY: a core worked for others in up to {load:.0%} of its stage's working time, so how long this took "
+            f"says nothing of the pipeline; end what else runs, or choose other --cores. {result.makespan_s:.2f} s in "
+            f"all; {losses}"
+        )
+        return
     console.print(_bubble_table(result))
     steadily = has_steady_state(len(result.stages), result.minibatches, plan.flush_every)
     steady = "in the steady state" if steadily else "over the whole run"
     console.print(
         f"{result.throughput_samples_per_s:.1f} samples/s {steady}, predicted "
-        f"{plan.predicted.throughput_samples_per_s:.1f}; {result.makespan_s:.2f} s in all; "
-        f"loss {_loss(result.losses[0])} at first, {_loss(result.losses[-1])} at last."
+        f"{plan.predicted.throughput_samples_per_s:.1f}; {result.makespan_s:.2f} s in all; {losses}"
     )
     if not result.comparable:
         console.print(sharing(len(result.stages), len({(stage.host, stage.core) for stage in result.stages})))

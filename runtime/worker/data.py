@@ -203,8 +203,8 @@ def refuse_other_data(spec: DataSpec, ours: Sequence[int], theirs: Sequence[int]
         if own != other:
             raise InputError(
                 f"the data of '{spec.factory}' differ from process to process at minibatch {minibatch}; inputs and "
-                "labels are read in different stages, so let their order follow from the seeded generators of torch, "
-                "Python or numpy"
+                "labels are read in different stages, each from a loader of its own, so shuffle only with the global "
+                "seeded generators of torch, Python or numpy"
             )
 
 

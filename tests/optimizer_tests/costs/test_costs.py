@@ -71,7 +71,6 @@ def test_a_profile_that_contradicts_itself_is_refused(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"complete": False}, "what an interrupt left over"),
         ({"copy_cost": CopyCost(sizes_bytes=(1, 2), copy_s=(1.0,))}, "ascending sizes"),
         ({"copy_cost": CopyCost(sizes_bytes=(2, 1), copy_s=(1.0, 1.0))}, "ascending sizes"),
         ({"copy_cost": CopyCost(sizes_bytes=(0,), copy_s=(1.0,))}, "ascending sizes"),

@@ -82,7 +82,7 @@ def test_moves_are_legal_and_never_pay(found: Profile, stages: int) -> None:
 
 def test_sentences_say_what_was_searched_and_what_is_not_known() -> None:
     planner, found = explained(chain([3, 5, 2, 4]), 2)
-    said = "\n".join(paragraphs(planner.optimized(), found, {name: name for name in "l0 l1 l2 l3".split()}))
+    said = "\n".join(paragraphs(planner.optimized(), found, {name: name for name in ["l0", "l1", "l2", "l3"]}))
     assert "5 legal cuts (10 states) were searched: no split is below" in said
     assert "How sure the plan is cannot be told" in said
 

@@ -59,7 +59,7 @@ def test_equal_splits_count_once_and_shared_cores_not_at_all() -> None:
     assert found.audit.spearman is None, "two splits have no order to speak of"
     shared = audit(found.partitions, 2, comparable=False)
     assert (shared.mean_absolute_error, shared.spearman, shared.splits) == (None, None, ())
-    assert "stages shared cores" in shared.verdict
+    assert "do not cover shared cores" in shared.verdict
     nothing = audit([replace(part, throughput_samples_per_s=None) for part in found.partitions], 2, comparable=True)
     assert "no split ran" in nothing.verdict
 

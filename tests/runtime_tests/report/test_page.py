@@ -93,7 +93,6 @@ def test_the_page_needs_nothing_else_and_is_small(page: str) -> None:
     assert len(set(reader.ids)) == len(reader.ids), "no two pictures share a name"
     assert "prefers-color-scheme: dark" in page
     assert "@media print" in page
-    assert not re.search("#01020[3-6]", page), "every stand-in has become the page's own colour"
 
 
 def test_the_same_file_gives_the_same_page(tmp_path: Path) -> None:
@@ -109,14 +108,14 @@ def test_the_same_file_gives_the_same_page(tmp_path: Path) -> None:
 def test_the_verdict_comes_first_and_everything_is_there() -> None:
     found = one()
     page = rendered([found], ".html")
-    assert page.index("optimized is the same split as front-load, the fastest scheme; it ran 2.00") < page.index("<svg")
-    for text in ("The promise", "Why:", "Instead of it:", "front-load (= optimized)", "one process, 2 threads, tuned",
+    assert page.index("optimized is the same split as the fastest scheme, front-load; it was 2.0") < page.index("<svg")
+    for text in ("The promise", "Why:", "Instead of it:", "optimized = front-load", "one process, 2 threads, tuned",
                  "The audit", "Every stage of every split", MACHINE.cpu, "FEW ROUNDS"):  # fmt: skip
         assert text in page, text
-    assert read(page).count == 8, "speeds, layers, stages, the promise, three timelines, memory"
+    assert read(page).count == 7, "speeds, layers, stages, the promise, three timelines"
     text = rendered([found], ".md")
-    assert "optimized is the same split as front-load" in text
-    assert "| 1 | optimized |" in text
+    assert "optimized is the same split as the fastest scheme, front-load" in text
+    assert "| 1 | optimized = front-load |" in text
 
 
 def test_several_comparisons_have_one_page_with_what_they_have_in_common(page: str) -> None:
@@ -174,18 +173,18 @@ def test_names_are_text_and_no_markup() -> None:
     ("arguments", "reason"),
     [
         (["missing.json"], "cannot read missing.json"),
-        (["old.json"], "old.json is not a comparison that this version reads"),
+        (["old.json"], "old.json is a comparison of format 2, and this version reads format 4; make it anew"),
         (["good.json", "-o", "report.pdf"], "ends in neither .html nor .md"),
         (["good.json", "-o", "good.json/report.html"], "cannot write"),
         (["empty"], "there is no comparison.json in empty"),
-        (["good.json", "old.json"], "old.json is not a comparison"),
+        (["good.json", "old.json"], "old.json is a comparison of format 2"),
     ],
 )
 def test_bad_input_is_one_sentence_and_writes_nothing(
     arguments: list[str], reason: str, in_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_whole(Path("good.json"), to_json(one()))
-    Path("old.json").write_text('{"format_version": 2, "model": "alexnet"}')
+    Path("old.json").write_text('{"format_version": 2, "left_out": []}')
     Path("empty").mkdir()
     before = sorted(in_folder.rglob("*"))
     assert main(["report", *arguments]) == 2
