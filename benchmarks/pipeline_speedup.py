@@ -56,7 +56,7 @@ def main() -> None:
 
 def compare(config: Config, cores: tuple[int, ...], repeats: int) -> str:
     """Return the line of one model."""
-    profile = measure_profile(config, captured_model(config), cores[0], lambda _share: None)
+    profile = measure_profile(config, captured_model(config), cores[:1], lambda _share: None)
     single = Planner(profile, 1, config.batches).optimized()
     split = Planner(profile, len(cores), config.batches).optimized()
     settings = Settings(rule=config.rule, seed=SEED)

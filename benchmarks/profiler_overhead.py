@@ -49,7 +49,7 @@ def line_of(config: Config, core: int, pairs: int) -> str:
             ratios.append((time.perf_counter() - start) / plain_s)
         del stepper
     start = time.perf_counter()
-    profile = measure_profile(config, captured_model(config), core, lambda _share: None)
+    profile = measure_profile(config, captured_model(config), [core], lambda _share: None)
     whole_s = time.perf_counter() - start
     steps_s = profile.rounds * (profile.whole_step_s + parts_s(profile.layers, profile.loss))
     return (

@@ -17,7 +17,6 @@ T = TypeVar("T")
 INTERRUPTED = 130
 RETIRED = {
     "--fit": "its lines were 16 to 29% off; profile the batch size itself with --batch-size",
-    "--neighbours": "busy cores changed no plan by more than 0.2%; compare measures contention where the stages run",
     "--beside-neighbours": "busy cores changed no plan by more than 0.2%; compare measures contention",
     "--refine": "it changed plans by 0.01% at most; give python -m profiler more time with --budget",
     "--refit": "it never found a split that was worth it; profile and compare again",

@@ -26,6 +26,7 @@ class ProfileOptions:
         budget_s: How long to measure a model at most.
         view: Which columns to print; ``sort`` and ``top``, which layers, in which order.
         plot: Where to draw the roofline.
+        neighbours: How many other cores to keep busy.
     """
 
     common: CommonOptions
@@ -35,6 +36,7 @@ class ProfileOptions:
     sort: Order
     top: int | None
     plot: Path | None
+    neighbours: int
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,6 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--sort", choices=("order", "time"), default="order", help="as captured, or costliest first")
     parser.add_argument("--top", type=positive, metavar="K", help="show only so many layers")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the roofline of one model")
+    parser.add_argument("--neighbours", type=positive, metavar="N", default=0, help="measure beside N busy cores, too")
     add_common(parser)
     return execute(parser.parse_args(argv), ProfileOptions, profile_all)
 
@@ -67,17 +70,17 @@ def profile_all(options: ProfileOptions) -> int:
             if path:
                 refuse_unwritable(path)
     from profiler.capture import captured_model
-    from profiler.machine import usable_cores
+    from profiler.machine import neighbouring_cores, usable_cores
     from profiler.measure import measure_profile
     from profiler.report import rows, show
 
-    core = usable_cores(common.cores)[0]
+    cores = neighbouring_cores(usable_cores(common.cores), options.neighbours)
     with progress("profile", len(wanted), quiet=common.quiet) as advance:
         for config, place in zip(wanted, places, strict=True):
             profile = measure_profile(
                 config,
                 captured_model(config),
-                core,
+                cores,
                 lambda share, what=config.model: advance(share, what),  # type: ignore[misc]
                 budget_s=options.budget_s,
             )

@@ -27,6 +27,20 @@ def usable_cores(wanted: Sequence[int] | None) -> tuple[int, ...]:
     return tuple(wanted)
 
 
+def neighbouring_cores(usable: Sequence[int], neighbours: int) -> tuple[int, ...]:
+    """Return the core to measure on and those of its neighbours.
+
+    Raises:
+        ProcessError: There are not so many cores.
+    """
+    if neighbours >= len(usable):
+        raise ProcessError(
+            f"{neighbours} neighbours and the core that is measured need {neighbours + 1} cores and this process may "
+            f"use {len(usable)}; use --neighbours {len(usable) - 1} or fewer"
+        )
+    return tuple(usable[: neighbours + 1])
+
+
 def physical_core(core: int) -> tuple[str, str]:
     """Return the package and core that a processor number belongs to; itself where the kernel does not say."""
     folder = Path(f"/sys/devices/system/cpu/cpu{core}/topology")

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from typing import Any, TypeVar
+from typing import Any
 
 from profiler.errors import ProcessError, StageplanError, one_line
 
-T = TypeVar("T")
 _GRACE_S = 2.0
 _PR_SET_PDEATHSIG = 1
 
@@ -64,31 +63,50 @@ def spawn(target: Callable[..., None], *arguments: Any, name: str) -> tuple[Spaw
     return process, ours
 
 
-def call_in_process(function: Callable[..., T], *arguments: Any) -> T:
-    """Return what ``function(*arguments)`` returns in a fresh process, of which nothing is left.
+class Helper:
+    """A process that runs one function for us."""
 
-    Raises:
-        ProcessError: The process ended before.
-        StageplanError: The function raised it.
-    """
+    def __init__(self, process: SpawnProcess, connection: Connection) -> None:
+        """Hold the process and our end of its connection."""
+        self._process, self._connection = process, connection
+
+    def receive(self) -> Any:
+        """Return what the function sends or, at its end, returns.
+
+        Raises:
+            ProcessError: The process ended before.
+            StageplanError: The function raised it.
+        """
+        try:
+            message = self._connection.recv()
+        except (EOFError, OSError) as error:
+            self._process.join(_GRACE_S)
+            raise ProcessError(
+                f"a process that helps to measure ended with {_how(self._process.exitcode)}; "
+                "if memory is short, use a smaller --batch-size"
+            ) from error
+        if isinstance(message, StageplanError):
+            raise message
+        return message
+
+    def send(self, message: Any) -> None:
+        """Send the function something; a process that has ended is noticed at the next ``receive``."""
+        with contextlib.suppress(OSError):
+            self._connection.send(message)
+
+
+@contextmanager
+def helper(function: Callable[..., Any], *arguments: Any) -> Iterator[Helper]:
+    """Run ``function(connection, *arguments)`` in a fresh process, which ends with the context whatever it does."""
     with uninterrupted():
         process, connection = spawn(_answer, function, arguments, name="stageplan-helper")
     try:
-        message = connection.recv()
-    except (EOFError, OSError) as error:
-        process.join(_GRACE_S)
-        raise ProcessError(
-            f"a process that helps to measure ended with {_how(process.exitcode)}; "
-            "if memory is short, use a smaller --batch-size"
-        ) from error
+        yield Helper(process, connection)
     finally:
-        connection.close()
-        process.kill()
-        process.join()
-    if isinstance(message, StageplanError):
-        raise message
-    answer: T = message
-    return answer
+        with uninterrupted():
+            connection.close()
+            process.kill()
+            process.join()
 
 
 def _begin(connection: Connection, parent: int, target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
@@ -103,7 +121,7 @@ def _begin(connection: Connection, parent: int, target: Callable[..., None], arg
 def _answer(connection: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123 - a device
         try:
-            message = function(*arguments)
+            message = function(connection, *arguments)
         except StageplanError as error:
             message = error
         except Exception as error:  # noqa: BLE001 - whatever is raised has to reach the parent

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
+
 from profiler.execution import Captured
 from profiler.machine import this_machine
 from profiler.measure.budget import precision
 from profiler.measure.memory import Memory
 from profiler.measure.statistics import drift, foreign_load, timing
 from profiler.measure.stepper import LOSS, Samples
-from profiler.profile import INPUT, CopyCost, Layer, Loss, Peaks, Profile, parts_s
+from profiler.profile import INPUT, CopyCost, Layer, Loaded, Loss, Peaks, Profile, parts_s
 from profiler.settings import Config
 
 
@@ -27,7 +29,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """All that was measured of one model."""
+    """All that was measured of one model; ``loaded`` are the rounds beside ``neighbours`` busy cores, if any."""
 
     config: Config
     captured: Captured
@@ -39,6 +41,8 @@ class Measured:
     counts: Counts
     in_place_shares: Sequence[float]
     samples: Samples
+    neighbours: int
+    loaded: Samples
 
 
 def profile_of(measured: Measured) -> Profile:
@@ -70,6 +74,8 @@ def profile_of(measured: Measured) -> Profile:
         peak_memory_bytes=measured.memory.peak_bytes if measured.memory else None,
         whole_step_s=whole_step.median_s,
         whole_step=whole_step,
+        neighbours=measured.neighbours,
+        loaded_step=timing(measured.loaded.whole_step) if measured.loaded.whole_step else None,
         closure_error=(parts_s(layers, loss) - whole_step.median_s) / whole_step.median_s,
         rounds=len(samples.whole_step),
         precision=precision(samples),
@@ -105,6 +111,7 @@ def _layer(measured: Measured, position: int) -> Layer:
         touched_bytes=counts.touched_bytes[position],
         backward_touched_bytes=counts.backward_touched_bytes[position],
         in_place_share=measured.in_place_shares[position],
+        loaded=_loaded(measured.loaded, position, alone_s=forward.median_s + backward.median_s + update.median_s),
         forward=forward,
         backward=backward,
         update=update,
@@ -116,6 +123,22 @@ def _loss(measured: Measured) -> Loss:
     return Loss(
         forward_s=forward.median_s,
         backward_s=backward.median_s,
+        loaded=_loaded(measured.loaded, LOSS, alone_s=forward.median_s + backward.median_s),
         forward=forward,
         backward=backward,
+    )
+
+
+def _loaded(samples: Samples, position: int, alone_s: float) -> Loaded | None:
+    """Return the medians beside neighbours; the loss has no update."""
+    if not samples.whole_step:
+        return None
+    stores = (samples.forward, samples.backward, samples.update)
+    forward_s, backward_s, update_s = (float(np.median(store.get(position, [0.0]))) for store in stores)
+    beside_s = forward_s + backward_s + update_s
+    return Loaded(
+        forward_s=forward_s,
+        backward_s=backward_s,
+        update_s=update_s,
+        slowdown=beside_s / alone_s if alone_s else 1.0,
     )

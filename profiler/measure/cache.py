@@ -59,7 +59,7 @@ def profile_for(
     refuse_unwritable(path, "work in a folder that you may write to, or profile with -o and plan with --profile")
     report(f"{config.model}: measuring a profile for {path}: {difference}")
     with progress() as advance:
-        profile = measure_profile(config, captured, core, advance, budget_s=budget_s or BUDGET_S)
+        profile = measure_profile(config, captured, [core], advance, budget_s=budget_s or BUDGET_S)
     write_whole(path, to_json(profile))
     for warning in profile_warnings(profile):
         report(f"{config.model}: {warning}")

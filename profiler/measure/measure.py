@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
 
 from profiler.capture import minibatch
@@ -15,8 +15,9 @@ from profiler.measure.budget import spend
 from profiler.measure.counters import Work
 from profiler.measure.hardware import measure_copy_cost, measure_peaks
 from profiler.measure.memory import measure_memory, saved_bytes
+from profiler.measure.neighbours import Turns, busy_neighbours
 from profiler.measure.statistics import timing
-from profiler.measure.stepper import Clocks, Stepper, stepper_for
+from profiler.measure.stepper import Clocks, Samples, Stepper, stepper_for
 from profiler.profile import Profile, Timing
 from profiler.settings import Config
 
@@ -29,7 +30,7 @@ WORK_TOLERANCE = 0.01
 def measure_profile(
     config: Config,
     captured: Captured,
-    core: int,
+    cores: Sequence[int],
     advance: Callable[[float], None],
     *,
     budget_s: float = BUDGET_S,
@@ -40,7 +41,7 @@ def measure_profile(
     Args:
         config: Model, batch size, input and update rule.
         captured: The model, as ``captured_model`` gives it.
-        core: The core to measure on.
+        cores: The core to measure on, and those on which neighbours train meanwhile.
         advance: Called with shares of the work done that add up to 1, for a progress bar.
         budget_s: How long to run rounds.
         clocks: Where times are read.
@@ -49,6 +50,7 @@ def measure_profile(
         CaptureError: A layer raises in its backward.
         ProcessError: A helping process ended, most likely for want of memory.
     """
+    core, *others = cores
     affinity = tuple(sorted(os.sched_getaffinity(0)))
     memory = measure_memory(config, core)
     if memory and len(memory.transient_bytes) != len(captured.operations):
@@ -56,12 +58,14 @@ def measure_profile(
             f"model '{config.model}' has {len(captured.operations)} layers and, built again in another process, "
             f"{len(memory.transient_bytes)}; let its factory build the same model each time"
         )
-    with pinned(core), blaming(config.model), redirect_stdout(sys.stderr):
+    beside_us = busy_neighbours(config, others) if others else nullcontext()
+    with pinned(core), beside_us as beside, blaming(config.model), redirect_stdout(sys.stderr):
         # With a learning rate of 0 the update does all its work and the weights stay: they would soon fit the one
         # minibatch by heart, and layers whose time depends on the data, such as max pooling, would drift.
         stepper = stepper_for(
             captured, minibatch(config, captured), replace(config.rule, lr=0.0), slots=2, clocks=clocks
         )
+        turns = Turns(stepper, beside) if beside else None
         copy_cost, peaks = measure_copy_cost(clocks.wall), measure_peaks(clocks.wall)
         counts = _counts(stepper)
         stepper.warm_up()
@@ -77,8 +81,10 @@ def measure_profile(
             counts=counts,
             in_place_shares=in_place_shares,
             samples=stepper.samples,
+            neighbours=len(others),
+            loaded=turns.loaded if turns else Samples(),
         )
-        spend(stepper.round, stepper.samples, budget_s, clocks.wall, advance)
+        spend((turns or stepper).round, stepper.samples, budget_s, clocks.wall, advance)
     return profile_of(measured)
 
 

@@ -16,6 +16,7 @@ that produced it, whichever layer saves it; parameters and the model's input do 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from profiler.capture import captured_model, minibatch
 from profiler.errors import blaming
 from profiler.execution import Segment, WeightVersions, leaves, run_layer
-from profiler.machine import PeakMemory, call_in_process, pin, return_memory_at_once
+from profiler.machine import PeakMemory, helper, pin, return_memory_at_once
 from profiler.measure.stepper import Clocks, Stepper, stepper_for
 from profiler.profile import INPUT
 from profiler.settings import Config
@@ -52,10 +53,12 @@ def measure_memory(config: Config, core: int) -> Memory | None:
     Raises:
         ProcessError: The process was ended, most likely for want of memory.
     """
-    return call_in_process(_measure, config, core)
+    with helper(_measure, config, core) as process:
+        memory: Memory | None = process.receive()
+        return memory
 
 
-def _measure(config: Config, core: int) -> Memory | None:
+def _measure(_connection: Connection, config: Config, core: int) -> Memory | None:
     return_memory_at_once()
     torch.set_num_threads(1)
     captured = captured_model(config)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Count,
         Edge,
         Layer,
+        Loaded,
         Loss,
         Machine,
         Peaks,

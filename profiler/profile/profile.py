@@ -30,6 +30,21 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """Medians while other cores were busy; ``slowdown`` is their sum over that of the medians alone."""
+
+    forward_s: Seconds
+    backward_s: Seconds
+    update_s: Seconds
+    slowdown: Annotated[float, Meta(ge=0)]
+
+    @property
+    def step_s(self) -> float:
+        """Forward, backward and update."""
+        return self.forward_s + self.backward_s + self.update_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """One captured graph node and what it costs per minibatch.
 
@@ -50,6 +65,7 @@ class Layer:
             ``backward_flops``.
         touched_bytes: What the forward reads and writes; likewise ``backward_touched_bytes``.
         module: The path of the module whose forward calls it, where it is a function.
+        loaded: Its times beside busy neighbours, where they were measured.
         forward: Samples and interval behind ``forward_s``; likewise ``backward`` and ``update``.
     """
 
@@ -70,6 +86,7 @@ class Layer:
     touched_bytes: Bytes
     backward_touched_bytes: Bytes
     in_place_share: Annotated[float, Meta(ge=0, le=1000)] = 1.0
+    loaded: Loaded | None = None
     forward: Timing | None = None
     backward: Timing | None = None
     update: Timing | None = None
@@ -96,6 +113,7 @@ class Loss:
 
     forward_s: Seconds
     backward_s: Seconds
+    loaded: Loaded | None = None
     forward: Timing | None = None
     backward: Timing | None = None
 
@@ -179,6 +197,7 @@ class Profile:
         core: Where it was measured, of the cores in ``affinity``.
         peak_memory_bytes: Largest resident size of a process in whole steps, above an empty one; None where the kernel
             keeps no peak.
+        neighbours: How many other cores trained the same model while ``loaded`` times and ``loaded_step`` were taken.
         closure_error: (sum of the parts − whole step) ÷ whole step.
         rounds: How many samples stand behind each time.
         precision: The largest half-width of an interval among the ten costliest layers, as a share of the median.
@@ -208,6 +227,8 @@ class Profile:
     peak_memory_bytes: Bytes | None
     whole_step_s: Seconds
     whole_step: Timing
+    neighbours: Count = 0
+    loaded_step: Timing | None = None
     closure_error: float
     rounds: Count
     precision: float

@@ -36,7 +36,7 @@ def rows(profile: Profile, order: Order = "order", top: int | None = None, views
         top: Only so many layers.
         views: Which groups of columns.
     """
-    chosen = columns(views)
+    chosen = columns(profile, views)
     shown = (
         sorted(profile.layers, key=lambda layer: layer.step_s, reverse=True)
         if order == "time"
@@ -96,6 +96,7 @@ def _loss(profile: Profile, chosen: Sequence[Column]) -> list[str]:
         "backward ms": precise_ms(loss.backward_s),
         "backward ±": half_width(loss.backward),
         "share": f"{(loss.forward_s + loss.backward_s) / parts_s(profile.layers, profile.loss):.1%}",
+        "slowdown": f"{loss.loaded.slowdown:.2f}" if loss.loaded else "",
     }
     return [cells.get(column.name, "") for column in chosen]
 

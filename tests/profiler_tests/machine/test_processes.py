@@ -1,47 +1,44 @@
-"""Functions that run in a process of their own: what they return, how they fail, and that none is left behind."""
+"""Processes that help to measure: what they return, how they fail, and that none is left behind."""
 
 import os
 import subprocess
 import sys
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import psutil
 import pytest
 
 from profiler.errors import ConfigError, ProcessError
-from profiler.machine import call_in_process
+from profiler.machine import helper
 
 
-def double(number: int) -> int:
-    os.write(1, b"this is no answer")
+def double(connection: Connection, number: int) -> int:
+    connection.send("half way")
     return 2 * number
 
 
-def refuse() -> None:
+def refuse(_connection: Connection) -> None:
     raise ConfigError("a sentence")
 
 
-def fail() -> None:
+def fail(_connection: Connection) -> None:
     raise ValueError("first line\nsecond line")
 
 
-def vanish() -> None:
+def vanish(_connection: Connection) -> None:
     os._exit(7)
 
 
-def number() -> int:
-    return os.getpid()
-
-
-def dream(told: str) -> None:
-    Path(told).write_text(str(os.getpid()))
+def dream(connection: Connection) -> None:
+    connection.send(os.getpid())
     time.sleep(600)
 
 
-def test_what_it_returns_arrives_and_what_it_prints_does_not(capfd: pytest.CaptureFixture[str]) -> None:
-    assert call_in_process(double, 21) == 42
-    assert capfd.readouterr().out == ""
+def test_what_it_sends_and_returns_arrives_in_turn() -> None:
+    with helper(double, 21) as process:
+        assert [process.receive(), process.receive()] == ["half way", 42]
 
 
 @pytest.mark.parametrize(
@@ -49,30 +46,32 @@ def test_what_it_returns_arrives_and_what_it_prints_does_not(capfd: pytest.Captu
     [
         (refuse, ConfigError, "a sentence"),
         (fail, ProcessError, "ValueError: first line"),
-        (vanish, ProcessError, "exit code 7"),
+        (vanish, ProcessError, "exit"),
     ],
 )
 def test_what_goes_wrong_in_it_is_told_in_a_sentence(function: object, kind: type[Exception], words: str) -> None:
-    with pytest.raises(kind, match=words) as raised:
-        call_in_process(function)  # type: ignore[arg-type]
+    with helper(function) as process, pytest.raises(kind, match=words) as raised:  # type: ignore[arg-type]
+        process.receive()
     assert "\n" not in str(raised.value)
 
 
-def test_it_ends_with_its_parent_even_if_that_is_killed(tmp_path: Path) -> None:
-    told = tmp_path / "pid"
+def test_it_ends_with_its_parent_even_if_that_is_killed() -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from profiler.machine import call_in_process; from test_processes import dream\n"
-        f"call_in_process(dream, {str(told)!r})"
+        "from profiler.machine import helper; from test_processes import dream\n"
+        "with helper(dream) as process: print(process.receive(), flush=True); input()"
     )
-    with subprocess.Popen([sys.executable, "-c", code]) as parent:
-        while not (told.exists() and told.read_text()):
-            assert parent.poll() is None
-            time.sleep(0.01)
-        dreamer = psutil.Process(int(told.read_text()))
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        dreamer = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
         dreamer.wait(10)
 
 
-def test_it_is_gone_once_it_has_answered() -> None:
-    assert not psutil.pid_exists(call_in_process(number))
+def test_it_ends_with_the_context_whatever_it_does() -> None:
+    with helper(dream) as process:
+        number = process.receive()
+        assert psutil.pid_exists(number)
+    assert not psutil.pid_exists(number)

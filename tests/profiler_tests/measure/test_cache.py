@@ -25,7 +25,7 @@ def ask(said: list[str], config: Config, core: int) -> Profile:
 
 @pytest.fixture(scope="module")
 def fresh(usable: tuple[int, ...]) -> Profile:
-    return measure_profile(CONFIG, captured_model(CONFIG), usable[0], lambda _share: None)
+    return measure_profile(CONFIG, captured_model(CONFIG), usable[:1], lambda _share: None)
 
 
 def test_a_profile_is_measured_once_and_then_kept(said: list[str], usable: tuple[int, ...]) -> None:
