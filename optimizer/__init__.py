@@ -1,1 +1,13 @@
-"""Decisions: from a profile to the best split, the six schemes, the schedule and its simulation."""
+"""Where to cut a model into pipeline stages: the best split for a profile, proven, beside the six schemes."""
+
+# General layout. A folder imports only from those below it; only the command line needs torch, to profile.
+#
+#   cli/         python -m optimizer, check, export
+#   report/      a plan as tables, a drawing, a Gantt chart
+#   explain/     why a plan is what it is, what else there is, how sure it is
+#   planning/    plans by name: optimized, the six schemes, other planners
+#   search/      the exact search: lattice of legal cuts, bisection, dynamic program
+#   costs/       a profile as integers, cuts and limits: the problem to solve
+#   check/       verify a plan without the search;  export/  a plan as a script for another engine
+#   plan/        the plan as data (a JSON file), the network it may be for
+#   schedule/    1F1B and others as lists of actions: proofs, room they need, simulation

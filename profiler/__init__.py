@@ -1,4 +1,13 @@
-"""Facts: a model's layers, what each costs on one core, and the code that is timed because it is what runs.
+"""What each layer of a model costs on one core, and the code that runs a layer, timed or trained."""
 
-Importing this package is cheap; modules that need torch are imported by those who use them.
-"""
+# General layout. A folder imports only from those below it; importing one needs no torch.
+#
+#   cli/         python -m profiler: options, what is printed
+#   measure/     time and count a training step layer by layer → Profile
+#   report/      tables and the roofline of a profile; text, tables and figures that all packages share
+#   capture/     nn.Module → the layer graph (torch.fx), with what no cut may separate
+#   execution/   the one way to run layers, weight versions, slots and update rules
+#   machine/     this machine, cores, memory, helper processes
+#   profile/     the profile as data (a JSON file), and what follows from it: warnings, roofline
+#   settings/    configuration files and update rules
+#   files.py     read and write JSON files whole;  errors.py  what users are told

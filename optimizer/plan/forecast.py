@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from optimizer.plan.plan import Plan, Prediction, Stage, StageBytes
 from optimizer.schedule import (
+    ASYNCHRONOUS,
     Duration,
     Message,
     Schedule,
@@ -79,7 +80,7 @@ def long_run_throughput(plan: Plan) -> float:
     layout = plan.layout
     in_flight = layout.depth(0, LONG_RUN) * layout.replicas[0]
     return scheduled(
-        plan, schedule_of("1f1b", layout.replicas, LONG_RUN * in_flight)
+        plan, schedule_of(ASYNCHRONOUS, layout.replicas, LONG_RUN * in_flight)
     ).predicted.throughput_samples_per_s
 
 

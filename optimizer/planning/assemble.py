@@ -77,7 +77,7 @@ def replicated_plan(plan: Plan, split: Replicated, all_reduces_ns: Sequence[int]
     changed = replace(
         plan, stages=stages, bottleneck_s=bottleneck_s, optimal=lower_bound_ns is None, lower_bound_s=least_s
     )
-    return scheduled(changed, schedule_of("1f1b", split.replicas, plan.predicted.minibatches))
+    return scheduled(changed, schedule_of(ASYNCHRONOUS, split.replicas, plan.predicted.minibatches))
 
 
 def _stage(problem: Problem, index: int, bounds: Sequence[int], memory_bytes: int) -> Stage:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         ASYNCHRONOUS,
         FLUSH_EVERY,
         KIND_NAMES,
+        ONE_AT_A_TIME,
         SCHEDULES,
         Action,
         Kind,

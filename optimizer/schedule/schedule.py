@@ -45,6 +45,7 @@ Rows = tuple[tuple[Action, ...], ...]
 
 ScheduleName = Literal["1f1b", "1f1b-flush", "gpipe", "sequential"]
 ASYNCHRONOUS: ScheduleName = "1f1b"
+ONE_AT_A_TIME: ScheduleName = "sequential"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ class ScheduleRule:
     """What sets one schedule apart from the others.
 
     Attributes:
-        semantics: What it trains, in words. flush_width: Returns how many minibatches go between two flushes, given
+        semantics: What it trains, in words.
+        flush_width: Returns how many minibatches go between two flushes, given
             ``flush_every``; None where none flushes.
         depth: Returns how many minibatches a replica has in flight, given the layout, the stage and how many
             minibatches go between two flushes.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.plan import Plan
 from optimizer.planning import OPTIMIZED, Schemes, load_schemes, partition_names, plans_for
-from optimizer.schedule import FLUSH_EVERY, SCHEDULES, ScheduleName, flush_width
+from optimizer.schedule import ASYNCHRONOUS, FLUSH_EVERY, SCHEDULES, ScheduleName, flush_width
 from profiler.cli import CommonOptions, Parser, add_common, add_models, configs, duration, fresh_profile, note, positive
 from profiler.errors import ConfigError
 from profiler.files import read_json
@@ -63,7 +63,9 @@ def add_running(command: Parser, *, on_nan: OnNan) -> None:
     """Add the options of every command that runs a pipeline; ``on_nan`` is what it does about a loss that is none."""
     add_models(command, "torchvision model, or package.module:factory")
     command.add_argument("--batches", type=positive, metavar="N", help="minibatches of a run")
-    command.add_argument("--schedule", choices=SCHEDULES, default="1f1b", help="order of the actions (default: 1f1b)")
+    command.add_argument(
+        "--schedule", choices=SCHEDULES, default=ASYNCHRONOUS, help=f"order of the actions (default: {ASYNCHRONOUS})"
+    )
     command.add_argument(
         "--flush-every", type=positive, metavar="M", help=f"minibatches an update in a flush (default: {FLUSH_EVERY})"
     )

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from optimizer.schedule import ONE_AT_A_TIME
 from runtime.compare.baselines import Baselines
 from runtime.compare.comparison import Comparison
 from runtime.compare.records import RunRecord, Series, Span
@@ -97,7 +98,7 @@ def _attempt(step: Step, comparison: Comparison, launcher: Launcher, baselines: 
     alone = step.series == "alone"
     minibatches = min(ALONE_MINIBATCHES, comparison.request.minibatches) if alone else comparison.request.minibatches
     try:
-        result = launcher.run(plan, minibatches, "sequential" if alone else None)
+        result = launcher.run(plan, minibatches, ONE_AT_A_TIME if alone else None)
     except TooLargeError as error:
         return replace(blank, failure=str(error))
     except RunError as error:

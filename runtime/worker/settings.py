@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from optimizer.schedule import FLUSH_EVERY, ScheduleName
+from optimizer.schedule import ASYNCHRONOUS, FLUSH_EVERY, ScheduleName
 from profiler.settings import UpdateRule
 from runtime.results import ChannelName
 
@@ -23,7 +23,7 @@ class Settings:
 
     rule: UpdateRule
     seed: int
-    schedule: ScheduleName = "1f1b"
+    schedule: ScheduleName = ASYNCHRONOUS
     flush_every: int = FLUSH_EVERY
     channel: ChannelName = "shm"
     data: str = ""

@@ -10,8 +10,8 @@ from optimizer.planning.schemes import scheme_cuts, shares_of
 from profiler.errors import ConfigError
 
 
-def test_the_six_schemes_are_there_with_the_shares_that_were_fixed() -> None:
-    assert load_schemes() == {
+def test_the_studys_six_schemes_have_the_shares_that_were_fixed() -> None:
+    fixed = {
         "front-heavy": (55, 15, 15, 15),
         "front-load": (35, 35, 15, 15),
         "middle-load": (15, 35, 35, 15),
@@ -19,6 +19,7 @@ def test_the_six_schemes_are_there_with_the_shares_that_were_fixed() -> None:
         "end-heavy": (15, 15, 15, 55),
         "equal-load": (25, 25, 25, 25),
     }
+    assert fixed.items() <= load_schemes().items()
 
 
 @pytest.mark.parametrize(
