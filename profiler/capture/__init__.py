@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
+    from profiler.capture.inputs import inputs_of, laid_out
     from profiler.capture.models import find, made, refuse_unknown
     from profiler.capture.trace import layer_name
-    from profiler.capture.workload import SEED, captured_model, inputs, laid_out, minibatch
+    from profiler.capture.workload import SEED, captured_model, minibatch
 else:
     __getattr__ = on_demand(__name__)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 from torch import nn
 
 from profiler.errors import ModelError, one_line, suggest
@@ -38,6 +37,8 @@ def build(name: str, classes: int, seed: int) -> nn.Module:
 
 
 def _torchvision(name: str, classes: int) -> nn.Module:
+    import torchvision  # takes a second, and stages have no use for it
+
     _known(name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of another default initialization, which is all the same here
@@ -59,6 +60,8 @@ def refuse_unknown(names: Iterable[str]) -> None:
 
 
 def _known(name: str) -> None:
+    import torchvision
+
     names = torchvision.models.list_models(module=torchvision.models)
     if name not in names:
         raise ModelError(

@@ -3,13 +3,13 @@
 import contextlib
 import math
 import sys
-from collections.abc import Sequence
 
 import psutil
 import torch
 from torch import Tensor
 
 from profiler.capture import models
+from profiler.capture.inputs import inputs_of
 from profiler.capture.layer_graph import capture
 from profiler.errors import ModelError
 from profiler.execution import Captured
@@ -35,23 +35,11 @@ def captured_model(config: Config) -> Captured:
         model = models.build(config.model, config.classes, SEED)
         model.to(memory_format=torch.channels_last)  # of the weights of its convolutions; as ``laid_out`` does images
     with contextlib.redirect_stdout(sys.stderr):  # a model's own prints are no results
-        return capture(model, config.model, inputs(config.input_shape, config.vocabulary, torch.Generator()))
+        return capture(model, config.model, inputs_of(config.input_shape, config.vocabulary, torch.Generator()))
 
 
 def minibatch(config: Config, captured: Captured) -> tuple[Tensor, Tensor]:
     """Return the inputs and labels that a profile is measured on."""
     generator = torch.Generator().manual_seed(SEED)
-    made = inputs(config.input_shape, config.vocabulary, generator)
+    made = inputs_of(config.input_shape, config.vocabulary, generator)
     return made, torch.randint(captured.classes, (config.batch_size,), generator=generator)
-
-
-def inputs(shape: Sequence[int], vocabulary: int, generator: torch.Generator) -> Tensor:
-    """Return one minibatch: standard normal floats, or token ids below ``vocabulary`` where that is not 0."""
-    if vocabulary:
-        return torch.randint(vocabulary, tuple(shape), generator=generator)
-    return laid_out(torch.randn(tuple(shape), generator=generator))
-
-
-def laid_out(tensor: Tensor) -> Tensor:
-    """Return images ``(N, C, H, W)`` with their channels last in memory, which convolutions run faster on."""
-    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor

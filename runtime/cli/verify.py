@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from optimizer.plan import Plan
 from optimizer.planning import ALL, distinct
@@ -19,9 +20,12 @@ from runtime.cli.options import (
     refuse_without_plan,
     settings_of,
 )
-from runtime.cluster import Session, joined
+from runtime.cluster import joined
 from runtime.pipeline import agree_on_plan
 from runtime.results import PartitionVerification, Verification
+
+if TYPE_CHECKING:
+    from runtime.cluster import Session
 
 MINIBATCHES = 8
 """Enough for every slot and weight version of four stages to be used again, where no flush takes longer."""
@@ -68,7 +72,7 @@ def _wanted(ranks: RankOptions) -> list[tuple[Config, dict[str, Plan]]]:
 
 
 def _verified(
-    ranks: RankOptions, config: Config, plans: dict[str, Plan], cores: tuple[int, ...], session: Session
+    ranks: RankOptions, config: Config, plans: dict[str, Plan], cores: tuple[int, ...], session: "Session"
 ) -> Verification:
     from profiler.machine import pinned
     from runtime.verify import show_verification, verify

@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from torch.optim import Optimizer
 
 from optimizer.export import MICRO_BATCHES
-from profiler.capture import inputs, layer_name, models
+from profiler.capture import inputs_of, layer_name, models
 from profiler.execution import heads, loss
 from profiler.machine import pin, tie_to
 from profiler.settings import UpdateRule
@@ -68,7 +68,7 @@ def _built(spec: Spec) -> tuple[nn.Module, Tensor, Tensor]:
     config = spec.config
     model = models.build(config.model, config.classes, spec.seed)
     generator = torch.Generator().manual_seed(spec.seed)
-    made = inputs(config.input_shape, config.vocabulary, generator)
+    made = inputs_of(config.input_shape, config.vocabulary, generator)
     if spec.tuned:
         model.to(memory_format=torch.channels_last)
     else:

@@ -13,8 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from profiler.capture import inputs as make
-from profiler.capture import laid_out, made
+from profiler.capture import inputs_of, laid_out, made
 from profiler.errors import one_line
 from runtime.errors import InputError
 
@@ -216,7 +215,7 @@ def _checksum(images: Tensor, labels: Tensor) -> int:
 
 def inputs(seed: int, minibatch: int, shape: Sequence[int], vocabulary: int = 0) -> Tensor:
     """Return the synthetic inputs of a minibatch."""
-    return make(shape, vocabulary, _generator(seed, minibatch, _INPUTS))
+    return inputs_of(shape, vocabulary, _generator(seed, minibatch, _INPUTS))
 
 
 def labels(seed: int, minibatch: int, batch_size: int, classes: int) -> Tensor:
