@@ -67,5 +67,8 @@ def one_line(error: BaseException) -> str:
 def suggest(word: str, names: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` where a name is near ``word``, else nothing."""
     choices = list(names)
-    near = difflib.get_close_matches(word, choices, n=1) or difflib.get_close_matches(word.lower(), choices, n=1)
+    exact = [word.lower()] if word.lower() in choices else []
+    near = (
+        exact or difflib.get_close_matches(word, choices, n=1) or difflib.get_close_matches(word.lower(), choices, n=1)
+    )
     return f" (did you mean '{near[0]}'?)" if near else ""

@@ -162,7 +162,8 @@ def test_the_layer_that_overwrote_the_result_made_it() -> None:
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        (small_models.Branching(), "control flow"),
+        (small_models.Branching(), "control flow (small_models.py, line "),
+        (nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten()), "another number of channels: give --sample-shape 1,16,16"),
         (small_models.Quiet(), "uses torch.no_grad"),
         (small_models.Cast(), "uses torch.autocast"),
         (small_models.Pair(), "for each head"),

@@ -59,7 +59,7 @@ def test_profile_plan_run_and_compare_work_together(in_folder: Path, capsys: pyt
     assert len(plan.stages) == 2
 
     assert RUN(["run", "--plan", "plan.json", "--batches", "6", "-o", "run.json"]) == 0
-    assert "samples/s in the steady state" in capsys.readouterr().out
+    assert "s in all; loss " in capsys.readouterr().out
     run = read_json(in_folder / "run.json", RunResult)
     assert len(run.losses) == 6
 
@@ -68,7 +68,7 @@ def test_profile_plan_run_and_compare_work_together(in_folder: Path, capsys: pyt
     )
     printed = capsys.readouterr().out
     comparison = read_json(in_folder / "found" / "comparison.json", Comparison)
-    assert json.loads(printed)["model"] == "small_models:Residual"
+    assert json.loads(printed)["request"]["model"] == "small_models:Residual"
     assert comparison.partitions[0].name == "optimized"
     assert len(comparison.partitions) == 7
     spreads = [part.throughput_samples_per_s for part in comparison.partitions]
@@ -110,6 +110,9 @@ def test_a_stage_for_each_of_too_few_cores_is_said_aloud(
         (PROFILE, ["--model", "alexnet", "--batch-size", "1000000"], "use a smaller --batch-size"),
         (PROFILE, ["--model", "alexnet", "--batch-size", "10000000"], "--batch-size: batch_size cannot be 10000000"),
         (PROFILE, ["--model", "schemes"], "no model 'schemes'"),
+        (PROFILE, ["--model", "./mycnn.py"], "a model in that file is named mycnn:Net"),
+        (PROFILE, ["--model", "mycnn.Net"], "your own is named mycnn:Net, with a colon"),
+        (PROFILE, ["--modle", "alexnet"], "did you mean '--model'?"),
         (PROFILE, ["--model", "x" * 300], "File name too long"),
         (PROFILE, ["--model", "alexnet", "-o", "text.json/p.json"], "cannot write"),
         (PROFILE, ["--model", "alexnet", "-o", "p.txt"], "ends in none of .json, .csv and .md"),
@@ -316,6 +319,16 @@ def test_help_needs_no_torch(package: str, in_folder: Path) -> None:
     assert done.returncode == 0
     assert done.stdout.strip().endswith("False")
     assert f"python -m {package}" in done.stdout
+
+
+def test_a_folder_for_profiles_that_cannot_be_is_found_before_the_work(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (in_folder / "profiles").write_text("in the way")
+    code, line = refusal(OPTIMIZE, [*SMALL], capsys)
+    assert code == 2
+    assert "cannot write profiles/small_models-Residual-b4-16.json" in line
+    assert "work in a folder that you may write to" in line
 
 
 def test_an_interrupted_profile_leaves_nothing(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

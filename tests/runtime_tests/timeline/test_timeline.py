@@ -1,5 +1,6 @@
 """Traces, bubble tables and pictures of made-up runs, checked by what a reader of them relies on."""
 
+import io
 import json
 from dataclasses import replace
 from xml.etree import ElementTree as ET
@@ -7,13 +8,14 @@ from xml.etree import ElementTree as ET
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from strategies import MACHINE, chain
 
 from optimizer.planning import Planner
 from optimizer.schedule import ScheduleName, schedule_of
 from profiler.settings import UpdateRule
 from runtime.results import ActionRecord, RunResult, StageMeasurement, StageRun
-from runtime.timeline import bubbles_of, picture_of, trace_of
+from runtime.timeline import bubbles_of, picture_of, show_run, trace_of
 
 SCHEDULES: tuple[ScheduleName, ...] = ("1f1b", "1f1b-flush", "gpipe", "sequential")
 
@@ -146,3 +148,17 @@ def test_the_picture_has_a_row_for_each_stage_and_a_number_for_each_minibatch() 
     assert picture == picture_of(result).decode(), "the same run gives the same picture"
     assert all(f">stage {number}</text>" in picture for number in range(3))
     assert ">3</text>" in picture
+
+
+@pytest.mark.parametrize(("load", "noisy"), [(0.0, False), (0.61, True)])
+def test_a_run_on_cores_that_worked_for_others_takes_nothing_from_the_clock(load: float, noisy: bool) -> None:  # noqa: FBT001
+    result = run_of("1f1b", 12, [1.0, 1.0])
+    measured = replace(result.stages[0].measured, foreign_load=load)
+    stages = (replace(result.stages[0], measured=measured), *result.stages[1:])
+    console = Console(file=io.StringIO(), width=300)
+    show_run(replace(result, stages=stages, comparable=True), console)
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    assert ("NOISY: a core worked for others in up to 61%" in printed) == noisy
+    assert ("samples/s" in printed) != noisy
+    assert ("where the time went" in printed) != noisy
+    assert "s in all; loss " in printed

@@ -1,0 +1,59 @@
+"""The folders: their public names resolve and mean one thing, none is crowded, and importing them needs no torch."""
+
+import ast
+import subprocess
+import sys
+from collections import Counter
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parent.parent
+FOLDERS = sorted(
+    path.parent for package in ("profiler", "optimizer", "runtime") for path in (TOP / package).glob("*/__init__.py")
+)
+MOST_MODULES = 13
+
+
+def name_of(folder: Path) -> str:
+    return ".".join(folder.relative_to(TOP).parts)
+
+
+def public_names(folder: Path) -> dict[str, str]:
+    """Name and home of what the folder's ``__init__.py`` lists."""
+    blocks = [node for node in ast.parse((folder / "__init__.py").read_text()).body if isinstance(node, ast.If)]
+    imports = [node for block in blocks for node in block.body if isinstance(node, ast.ImportFrom)]
+    return {alias.name: str(node.module) for node in imports for alias in node.names}
+
+
+def defined(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    named = {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    assigned = [node.targets[0] for node in tree.body if isinstance(node, ast.Assign)]
+    return named | {target.id for target in assigned if isinstance(target, ast.Name)}
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
+def test_every_public_name_comes_from_the_file_that_is_listed_and_from_no_other(folder: Path) -> None:
+    names, files = public_names(folder), [path for path in folder.glob("*.py") if path.stem != "__init__"]
+    package = import_module(name_of(folder))
+    homes = Counter(name for path in files for name in defined(path))
+    for name, home in names.items():
+        assert getattr(package, name) is getattr(import_module(home), name)
+        assert homes[name] <= 1, f"{name} is defined in several files"
+        assert name not in {path.stem for path in files}, f"{name} is a file, too"
+    assert not hasattr(package, "nothing_of_the_kind")
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
+def test_no_folder_is_crowded(folder: Path) -> None:
+    assert len(list(folder.glob("*.py"))) - 1 <= MOST_MODULES
+
+
+def test_importing_every_folder_needs_no_torch() -> None:
+    code = "\n".join(
+        [*(f"import {name_of(folder)}" for folder in FOLDERS), "import sys", "print('torch' in sys.modules)"]
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
