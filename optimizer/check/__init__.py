@@ -5,6 +5,6 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from optimizer.check.claims import check, holds
+    from optimizer.check.plan_claims import check, holds
 else:
     __getattr__ = on_demand(__name__)

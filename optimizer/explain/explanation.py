@@ -9,7 +9,7 @@ from typing import Literal
 
 from optimizer.costs import NANOSECONDS, Costs, Problem, members_of, names_of
 from optimizer.explain.alternatives import Ranked, best_splits, front
-from optimizer.explain.confidence import Confidence, confidence
+from optimizer.explain.uncertainty import Confidence, confidence
 from optimizer.plan import Plan
 from optimizer.planning import Planner
 from optimizer.search import FEW, Lattice, all_stage_costs, along_captured_order

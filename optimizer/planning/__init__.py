@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
+    from optimizer.planning.evenly_spaced import spaced_splits
     from optimizer.planning.partitions import (
         ALL,
         OPTIMIZED,
@@ -16,6 +17,5 @@ if TYPE_CHECKING:
     )
     from optimizer.planning.planner import Planner
     from optimizer.planning.schemes import Schemes, load_schemes
-    from optimizer.planning.spaced import spaced_splits
 else:
     __getattr__ = on_demand(__name__)

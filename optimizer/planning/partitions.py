@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from optimizer.errors import PartitionError
 from optimizer.plan import Plan
+from optimizer.planning.hand_tuned import hand_tuned_cuts
 from optimizer.planning.schemes import Schemes, shares_of
-from optimizer.planning.study_cuts import hand_tuned_cuts
 from profiler.errors import suggest
 
 if TYPE_CHECKING:

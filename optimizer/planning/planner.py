@@ -7,7 +7,7 @@ from functools import cached_property
 from optimizer.costs import Costs, Problem, costs_of, forced_cuts, names_of, network_of, prefixes, refuse_contradictions
 from optimizer.errors import OptimizerError, PartitionError
 from optimizer.plan import BOUNDED, EXACT, REPLICATED, NetworkProfile, Plan
-from optimizer.planning.assemble import plan_of, replicated_plan
+from optimizer.planning.assemble_plan import plan_of, replicated_plan
 from optimizer.planning.schemes import scheme_cuts
 from optimizer.search import (
     MOST,

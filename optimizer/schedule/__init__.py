@@ -6,7 +6,6 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from optimizer.schedule.layout import RankLayout
-    from optimizer.schedule.requirements import StageRequirements, requirements_of
     from optimizer.schedule.schedule import (
         ASYNCHRONOUS,
         FLUSH_EVERY,
@@ -32,5 +31,6 @@ if TYPE_CHECKING:
         simulate,
         throughput,
     )
+    from optimizer.schedule.stage_requirements import StageRequirements, requirements_of
 else:
     __getattr__ = on_demand(__name__)

@@ -10,7 +10,8 @@ the gradients of its minibatch and of all before it that no update has applied.
 gpipe       All M forwards, then all M backwards, then one update: synchronous SGD.
 sequential  One minibatch at a time through all stages, forth and back.
 
-How many slots and weight versions a schedule needs is worked out from its lists in ``optimizer.schedule.requirements``.
+How many slots and weight versions a schedule needs is worked out from its lists in
+``optimizer.schedule.stage_requirements``.
 
 Sources: Narayanan et al., "PipeDream", SOSP 2019, section 3.2; Narayanan et al., "Memory-efficient pipeline-parallel
 DNN training", ICML 2021 (PipeDream-Flush); Huang et al., "GPipe", NeurIPS 2019.

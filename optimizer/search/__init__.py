@@ -13,11 +13,11 @@ if TYPE_CHECKING:
         first_smallest_maximum,
         smallest_maximum,
     )
-    from optimizer.search.infeasible import why_nothing_fits
     from optimizer.search.lattice import Integers, Lattice, Positions, along_captured_order, sums
-    from optimizer.search.over_network import MOST
+    from optimizer.search.over_links import MOST
     from optimizer.search.replicated import Replicated, all_reduce_ns, best_replicated, even_share_ns
     from optimizer.search.solver import FEW, Solution, Space, all_stage_costs, solve, space_of
     from optimizer.search.stage_costs import NEVER, StageCosts
+    from optimizer.search.why_infeasible import why_nothing_fits
 else:
     __getattr__ = on_demand(__name__)

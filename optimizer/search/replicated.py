@@ -36,7 +36,7 @@ import numpy as np
 from optimizer.costs import Direction, Network, Problem, members_of
 from optimizer.errors import OptimizerError
 from optimizer.search.lattice import Integers, Lattice, comparable, sums
-from optimizer.search.over_network import UNREACHABLE
+from optimizer.search.over_links import UNREACHABLE
 
 
 @dataclass(frozen=True, slots=True)

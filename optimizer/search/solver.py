@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from optimizer.costs import Network, Problem, rank
-from optimizer.search import over_network as networked
+from optimizer.search import over_links as networked
 from optimizer.search.bisection import Bound, Reachable, reachable, smallest, time_bound, time_potentials
 from optimizer.search.dynamic_program import best_chain
 from optimizer.search.lattice import Lattice, Positions, along_captured_order, lattice

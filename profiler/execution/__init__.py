@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from profiler.execution.layer import AUXILIARY_WEIGHT, heads, layer_seed, loss, run_layer
     from profiler.execution.segment import Segment, segment_of, whole
     from profiler.execution.slots import ALIGNMENT_BYTES, fill, slot_bytes, slot_offsets, slot_tensors
-    from profiler.execution.update import write_next
-    from profiler.execution.weights import WeightVersions
+    from profiler.execution.weight_update import write_next
+    from profiler.execution.weight_versions import WeightVersions
 else:
     __getattr__ = on_demand(__name__)

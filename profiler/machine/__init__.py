@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
+    from profiler.machine.child_processes import Helper, helper, spawn, tie_to, uninterrupted
     from profiler.machine.cores import neighbouring_cores, physical_core, usable_cores
     from profiler.machine.machine import affinity_variables, differences, this_machine
     from profiler.machine.memory import PeakMemory, release_memory, return_memory_at_once
-    from profiler.machine.process import pin, pinned
-    from profiler.machine.processes import Helper, helper, spawn, tie_to, uninterrupted
+    from profiler.machine.pinning import pin, pinned
 else:
     __getattr__ = on_demand(__name__)

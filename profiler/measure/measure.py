@@ -10,14 +10,14 @@ from profiler.capture import minibatch
 from profiler.errors import CaptureError, blaming
 from profiler.execution import Captured
 from profiler.machine import pinned
-from profiler.measure.assemble import Counts, Measured, profile_of
-from profiler.measure.budget import spend
+from profiler.measure.assemble_profile import Counts, Measured, profile_of
 from profiler.measure.counters import Work
 from profiler.measure.hardware import measure_copy_cost, measure_peaks
 from profiler.measure.memory import measure_memory, saved_bytes
 from profiler.measure.neighbours import Turns, busy_neighbours
 from profiler.measure.statistics import timing
 from profiler.measure.stepper import Clocks, Samples, Stepper, stepper_for
+from profiler.measure.time_budget import spend
 from profiler.profile import Profile, Timing
 from profiler.settings import Config
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from profiler.profile.graph_txt import UNKNOWN
+    from profiler.profile.pipedream_graph import UNKNOWN
     from profiler.profile.profile import (
         INPUT,
         Bytes,

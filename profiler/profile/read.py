@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from profiler.files import from_json, read_bytes
-from profiler.profile.graph_txt import looks_like_graph, read_graph
+from profiler.profile.pipedream_graph import looks_like_graph, read_graph
 from profiler.profile.profile import Profile
 
 HEAD_BYTES = 4096

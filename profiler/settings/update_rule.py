@@ -1,4 +1,4 @@
-"""The update rule as data: which one, and its numbers. What it computes is in ``profiler.execution.update``."""
+"""The update rule as data: which one, and its numbers. What it computes is in ``profiler.execution.weight_update``."""
 
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from runtime.channels.all_reduce import Averaging
     from runtime.channels.channel import Channel, Cut
     from runtime.channels.gloo import blaming_the_neighbour, gloo_channel, join, open_store, rendezvous_of, replicas_of
+    from runtime.channels.memory_segment import SharedMemory
     from runtime.channels.rendezvous import Rendezvous
-    from runtime.channels.shared_memory import SharedMemory
-    from runtime.channels.shm import channel_bytes, notification_sockets, shared_memory_channel
+    from runtime.channels.shm_channel import channel_bytes, notification_sockets, shared_memory_channel
 else:
     __getattr__ = on_demand(__name__)

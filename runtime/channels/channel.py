@@ -1,7 +1,7 @@
 """The channel between two neighbouring stages: activations go down, gradients come up.
 
 What is received stays as it is until that minibatch's backward is over; no message ever says that a slot is free, for
-the order of the schedule proves it (``optimizer.schedule.requirements``).
+the order of the schedule proves it (``optimizer.schedule.stage_requirements``).
 """
 
 from collections.abc import Callable, Sequence

@@ -19,7 +19,7 @@ from optimizer.schedule import RankLayout
 from profiler.errors import one_line
 from runtime.channels.channel import Channel, Cut
 from runtime.channels.rendezvous import Rendezvous
-from runtime.channels.ring import Ring, ring_bytes
+from runtime.channels.slot_ring import Ring, ring_bytes
 from runtime.errors import InputError, NeighbourGone
 
 HOST, LOOPBACK = "127.0.0.1", "lo"

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from runtime.cluster.agreement import agree
     from runtime.cluster.clock_sync import all_reports, placed, reading
     from runtime.cluster.join import RANK_TIMEOUT_S, joined, refuse_ranks
+    from runtime.cluster.rank_differences import agree
     from runtime.cluster.rank_session import RankSession
     from runtime.cluster.session import LocalSession, Session
     from runtime.cluster.torchrun import placement

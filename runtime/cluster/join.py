@@ -38,7 +38,7 @@ def joined(rank_timeout_s: float | None, stall_timeout_s: float | None) -> Itera
     if place is None:
         yield LocalSession()
         return
-    from runtime.cluster.rendezvous import meet
+    from runtime.cluster.meet_ranks import meet
 
     timeout_s = rank_timeout_s or RANK_TIMEOUT_S
     with _told_to_end():

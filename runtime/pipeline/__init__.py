@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from runtime.pipeline.agree import agree_on_plan, agree_on_weights
-    from runtime.pipeline.cores import comparable, cores_for, sharing
+    from runtime.pipeline.core_assignment import comparable, cores_for, sharing
     from runtime.pipeline.launcher import Launcher
     from runtime.pipeline.outcome import Outcome
+    from runtime.pipeline.plan_differences import agree_on_plan, agree_on_weights
 else:
     __getattr__ = on_demand(__name__)

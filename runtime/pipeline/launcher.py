@@ -19,10 +19,10 @@ from profiler.profile import INPUT
 from runtime.channels import Rendezvous, SharedMemory
 from runtime.cluster import LocalSession, Session, all_reports, placed, reading
 from runtime.errors import InputError
-from runtime.pipeline.hand_over import loads
+from runtime.pipeline.load_messages import loads
 from runtime.pipeline.memory_check import available_bytes, refuse_too_little_memory
 from runtime.pipeline.outcome import Outcome, outcome_of
-from runtime.pipeline.stages import slices
+from runtime.pipeline.stage_segments import slices
 from runtime.results import RunResult
 from runtime.supervisor import Watch, WorkerPool
 from runtime.worker import DataSpec, Export, Go, Settings, Unload, refuse_other_data

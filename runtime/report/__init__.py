@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
+    from runtime.report.comparison_table import show_comparison
+    from runtime.report.live_comparison import live_progress
     from runtime.report.page import KINDS, write_reports
-    from runtime.report.progress import live_progress
-    from runtime.report.tables import show_comparison
 else:
     __getattr__ = on_demand(__name__)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from profiler.files import write_whole
 from profiler.report import counted, mib, ms
 from runtime.compare import Comparison
-from runtime.report import tables as table
+from runtime.report import comparison_table as table
 from runtime.report.batch_sizes import change, winner
 from runtime.report.findings import against_baselines, called, insight, memory, rivals, speed, title
-from runtime.report.study import beside_the_study
+from runtime.report.study_table import beside_the_study
 from runtime.report.warnings import comparison_warnings
 
 if TYPE_CHECKING:

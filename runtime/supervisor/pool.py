@@ -25,7 +25,7 @@ from runtime.supervisor.failures import (
     patience_s,
     waiting,
 )
-from runtime.supervisor.stage_process import StageProcess, started
+from runtime.supervisor.process_handle import StageProcess, started
 from runtime.worker import Failed, Phase, Progress, Ready, receive, send
 
 if TYPE_CHECKING:

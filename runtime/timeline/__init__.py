@@ -7,8 +7,8 @@ from profiler.public import on_demand
 if TYPE_CHECKING:
     from runtime.timeline.bubbles import bubbles_of
     from runtime.timeline.chrome_trace import trace_of
-    from runtime.timeline.live import live_view
-    from runtime.timeline.picture import picture_of
+    from runtime.timeline.live_run import live_view
+    from runtime.timeline.run_picture import picture_of
     from runtime.timeline.run_table import FOREIGN_LOAD_LIMIT, show_run
 else:
     __getattr__ = on_demand(__name__)

@@ -6,6 +6,6 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from runtime.verify.bit_identity import verify
-    from runtime.verify.table import show_verification
+    from runtime.verify.verification_table import show_verification
 else:
     __getattr__ = on_demand(__name__)

@@ -13,8 +13,8 @@ from optimizer.costs.cuts import cut_behind
 from optimizer.errors import InfeasibleError, PartitionError
 from optimizer.planning import Planner
 from optimizer.search import Solution, solve, space_of
-from optimizer.search.infeasible import smallest_limit, tightest
 from optimizer.search.lattice import lattice
+from optimizer.search.why_infeasible import smallest_limit, tightest
 from profiler.profile import INPUT, Profile
 
 MINIBATCHES = 8
@@ -101,7 +101,7 @@ def test_graphs_with_hundreds_of_ideals_agree_with_all_pairs(
         every = space_of(problem).lattice.ideals
         problem = replace(problem, forced=(every[len(every) // 2],))
     monkeypatch.setattr("optimizer.search.solver.FEW", 1 << 20)
-    monkeypatch.setattr("optimizer.search.infeasible.FEW", 1 << 20)
+    monkeypatch.setattr("optimizer.search.why_infeasible.FEW", 1 << 20)
     free, least = solve(problem, space_of(problem)), smallest_limit(problem)
     assert free is not None
     assert least is not None

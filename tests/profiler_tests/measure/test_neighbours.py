@@ -11,8 +11,8 @@ from profiler.capture import captured_model
 from profiler.errors import ProcessError
 from profiler.machine import neighbouring_cores
 from profiler.measure import measure_profile
-from profiler.measure.budget import LEAST_ROUNDS
 from profiler.measure.neighbours import busy_neighbours
+from profiler.measure.time_budget import LEAST_ROUNDS
 from profiler.settings import Config
 
 CONFIG = Config(model="small_models:Residual", batch_size=2, image_size=small_models.IMAGE_SIZE)

@@ -11,9 +11,9 @@ import pytest
 
 from runtime.channels import Rendezvous
 from runtime.cluster import RankSession, agree
+from runtime.cluster.meet_ranks import meet
 from runtime.cluster.protocol import Connection, Hello, Member
 from runtime.cluster.rank_session import LEAD
-from runtime.cluster.rendezvous import meet
 from runtime.cluster.torchrun import Placement
 from runtime.errors import InputError, NeighbourGone, RunError
 

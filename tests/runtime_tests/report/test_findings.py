@@ -8,7 +8,7 @@ from strategies import chain
 
 from runtime.report.batch_sizes import change, winner
 from runtime.report.findings import verdict
-from runtime.report.study import beside_the_study
+from runtime.report.study_table import beside_the_study
 from runtime.report.warnings import comparison_warnings, drift_of
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from profiler.capture import captured_model
 from profiler.files import read_json, to_json, write_whole
-from profiler.measure import cache as store
 from profiler.measure import measure_profile
+from profiler.measure import profile_cache as store
 from profiler.profile import Profile
 from profiler.settings import Config
 

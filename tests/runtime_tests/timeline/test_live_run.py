@@ -2,7 +2,7 @@ import pytest
 from rich.console import Console
 
 from runtime.timeline import live_view
-from runtime.timeline.live import rows
+from runtime.timeline.live_run import rows
 from runtime.worker import Phase, Progress
 
 

@@ -5,8 +5,8 @@ from itertools import count
 
 import pytest
 
-from profiler.measure.budget import ENOUGH_ROUNDS, LEAST_ROUNDS, precision, spend
 from profiler.measure.stepper import Samples
+from profiler.measure.time_budget import ENOUGH_ROUNDS, LEAST_ROUNDS, precision, spend
 from profiler.profile import MOST_ROUNDS
 
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from profiler.execution import TensorSpec, spec_of
-from runtime.channels.ring import Ring, ring_bytes
+from runtime.channels.slot_ring import Ring, ring_bytes
 from runtime.errors import RunError
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.int8, torch.bool, torch.complex64)

@@ -1,10 +1,10 @@
 """Weight versions in a ring of buffers: none is ever copied or restored.
 
-Forward binds the newest version; backward uses the tensors that its graph already holds, so it runs on the version
-that its forward ran on. An update reads the newest version and that minibatch's gradients and writes the next version
-into the next slot of the ring. How large the ring has to be follows from the schedule alone
-(``optimizer.schedule.requirements``): a slot may be written again when no minibatch in flight holds what is in it. With
-one slot the update writes in place.
+Forward binds the newest version; backward uses the tensors that its graph already holds, so it runs on the version that
+its forward ran on. An update reads the newest version and that minibatch's gradients and writes the next version into
+the next slot of the ring. How large the ring has to be follows from the schedule alone
+(``optimizer.schedule.stage_requirements``): a slot may be written again when no minibatch in flight holds what is in
+it. With one slot the update writes in place.
 
 Source: weight stashing after Narayanan et al., "PipeDream", SOSP 2019, section 3.3.
 """
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from profiler.execution.segment import Place
-from profiler.execution.update import write_next
+from profiler.execution.weight_update import write_next
 from profiler.settings import UpdateRule
 
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from profiler.execution import Captured
 from profiler.machine import this_machine
-from profiler.measure.budget import precision
 from profiler.measure.memory import Memory
 from profiler.measure.statistics import drift, foreign_load, timing
 from profiler.measure.stepper import LOSS, Samples
+from profiler.measure.time_budget import precision
 from profiler.profile import INPUT, CopyCost, Layer, Loaded, Loss, Peaks, Profile, parts_s
 from profiler.settings import Config
 

@@ -134,7 +134,7 @@ def test_too_many_ideals_are_planned_along_captured_order(monkeypatch: pytest.Mo
     profile = chain([5, 1, 3, 2, 4, 1])
     network = network_for(profile, [Fraction(1)] * 2, [(0, 80, 80)])
     best = Planner(profile, 2, 8, network=network).optimized()
-    monkeypatch.setattr("optimizer.search.over_network.MOST", 2)
+    monkeypatch.setattr("optimizer.search.over_links.MOST", 2)
     plan = Planner(profile, 2, 8, network=network).optimized()
     assert not plan.optimal
     assert plan.lower_bound_s <= best.bottleneck_s == plan.bottleneck_s, "a chain has no other cuts"

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from strategies import chain
 
-from optimizer.explain.confidence import Confidence, confidence
+from optimizer.explain.uncertainty import Confidence, confidence
 from optimizer.planning import Planner
 from profiler.measure.statistics import timing
 from profiler.profile import Profile

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from runtime.compare import Step, duration, left, steps
 from runtime.report import live_progress
-from runtime.report.progress import rows
+from runtime.report.live_comparison import rows
 
 
 def shown(table: object) -> str:

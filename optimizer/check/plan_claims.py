@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from optimizer.check.bound import Downwards
+from optimizer.check.lower_bound import Downwards
 from optimizer.check.pricing import Words, nanoseconds
-from optimizer.check.schedule import predictions
+from optimizer.check.schedule_again import predictions
 from optimizer.plan import Plan
 from profiler.profile import Profile
 

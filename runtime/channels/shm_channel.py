@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from runtime.channels.channel import Channel, Cut
-from runtime.channels.ring import Ring, ring_bytes
-from runtime.channels.shared_memory import SharedMemory
+from runtime.channels.memory_segment import SharedMemory
+from runtime.channels.slot_ring import Ring, ring_bytes
 from runtime.errors import NeighbourGone
 
 _NUMBER = struct.Struct("<q")

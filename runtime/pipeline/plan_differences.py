@@ -19,7 +19,7 @@ def agree_on_plan(session: "Session", plan: Plan, config: Config, settings: "Set
     Raises:
         InputError: One has not; the same sentence on every rank. Or there are not as many ranks as stages.
     """
-    from runtime.cluster.agreement import agree
+    from runtime.cluster.rank_differences import agree
 
     if not session.distributed:
         return
@@ -61,7 +61,7 @@ def agree_on_weights(session: "Session", launcher: "Launcher") -> None:
     Raises:
         InputError: One has not; the same sentence on every rank.
     """
-    from runtime.cluster.agreement import agree
+    from runtime.cluster.rank_differences import agree
     from runtime.worker import digest_of_all
 
     if not session.distributed:

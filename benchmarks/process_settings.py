@@ -1,6 +1,6 @@
 """What each setting of a stage's process is worth: the whole training step on one core, with one lever moved at a time.
 
-    python benchmarks/levers.py --model alexnet resnet50 vgg16 --batch-size 16
+    python benchmarks/process_settings.py --model alexnet resnet50 vgg16 --batch-size 16
 
 A process for each variant; they take turns, one step at a time, so that drift meets them all alike. ``as it runs`` is
 what stages do; every other line moves one lever away from it. Leave the machine alone meanwhile.
@@ -113,7 +113,7 @@ def prepared(variant: str, model: str, batch_size: int) -> Callable[[], None]:
     import torch
 
     from profiler.capture import captured_model, minibatch
-    from profiler.machine import process
+    from profiler.machine import pin
     from profiler.measure import Clocks, stepper_for
     from profiler.settings import config as configuration
 
@@ -124,7 +124,7 @@ def prepared(variant: str, model: str, batch_size: int) -> Callable[[], None]:
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)
     else:
-        process.pin(min(everywhere))
+        pin(min(everywhere))
     if variant == "not pinned":
         os.sched_setaffinity(0, everywhere)
     if variant == "denormals kept":

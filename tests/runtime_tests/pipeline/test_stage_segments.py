@@ -11,7 +11,7 @@ from profiler.capture.layer_graph import capture
 from profiler.execution import Captured
 from profiler.profile import INPUT
 from runtime.errors import InputError
-from runtime.pipeline.stages import slices
+from runtime.pipeline.stage_segments import slices
 
 SHAPE = (2, 3, small_models.IMAGE_SIZE, small_models.IMAGE_SIZE)
 
