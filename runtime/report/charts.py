@@ -55,7 +55,7 @@ def layers(comparison: Comparison) -> str:
     for cost in costs:
         gathered.append(gathered[-1] + cost / whole)
     share = [place / count for place in range(count + 1)]
-    with picture(f"time against layer count, {_about(comparison)}", 3.3) as drawn:
+    with picture(f"time against layer count, {_about(comparison)}", 3.7) as drawn:
         axes = drawn.axes[0]
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="if every layer cost the same")
         axes.plot(share, gathered, color=ACCENT, linewidth=1.8, label="measured on one core")
@@ -82,7 +82,7 @@ def layers(comparison: Comparison) -> str:
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of the layers, front to back", ylabel="share of a step's time")
         axes.xaxis.set_major_formatter("{x:.0%}")
         axes.yaxis.set_major_formatter("{x:.0%}")
-        axes.legend(loc="best")
+        drawn.figure.legend(loc="outside upper center", ncols=2)
     return drawn.svg
 
 

@@ -14,7 +14,7 @@ def main(control: Connection, core: int) -> None:
     faulthandler.enable(stacks)
     faulthandler.register(signal.SIGUSR1, stacks)
     from runtime.channels import SharedMemory
+    from runtime.worker.stage_process import serve
     from runtime.worker.status import StageStatus
-    from runtime.worker.worker import serve
 
     serve(control, core, StageStatus(SharedMemory(record), stacks))
