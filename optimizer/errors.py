@@ -1,4 +1,4 @@
-"""What can go wrong in the optimizer, told as one sentence."""
+"""Errors of the optimizer, each told as one sentence."""
 
 from profiler.errors import StageplanError
 

@@ -1,4 +1,4 @@
-"""What can go wrong in the profiler; every message is a sentence for the person who typed the command."""
+"""Errors of the profiler; every message is a sentence for the person who typed the command."""
 
 import difflib
 from collections.abc import Iterable, Iterator

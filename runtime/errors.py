@@ -1,4 +1,4 @@
-"""What can go wrong in a run, told as one sentence."""
+"""Errors of a run, each told as one sentence."""
 
 from profiler.errors import StageplanError
 

@@ -44,7 +44,7 @@ class ActionRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageMeasurement:
-    """What one stage did a minibatch.
+    """One stage's times per minibatch, foreign load and peak memory in a run.
 
     Attributes:
         forward_s: Processor time, copies excluded; likewise ``backward_s`` and ``update_s``.
@@ -70,7 +70,7 @@ class StageMeasurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRun:
-    """What one rank did in one run: a stage, or one replica of it.
+    """One rank's measurements in one run: a stage, or one replica of it.
 
     Attributes:
         minibatches: How many it had.

@@ -16,7 +16,7 @@ TOLERANCE_S, RELATIVE = 2e-9, 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was checked: whether it holds (None: it could not be told) and what was found."""
+    """One claim of a plan that was checked: whether it holds (None: it could not be told) and what was found."""
 
     holds: bool | None
     text: str

@@ -11,7 +11,7 @@ SIGNS = {True: "ok", False: "WRONG", None: "unknown"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckOptions:
-    """What ``python -m optimizer check`` is told."""
+    """The options of ``python -m optimizer check``."""
 
     plan: Path
     profile: Path

@@ -15,7 +15,7 @@ SCRIPT = "train.py"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportOptions:
-    """What ``python -m optimizer export`` is told."""
+    """The options of ``python -m optimizer export``."""
 
     plan: Path
     config: Path | None

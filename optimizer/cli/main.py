@@ -42,7 +42,7 @@ LINK_BLIND = "link-blind"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanOptions:
-    """What ``python -m optimizer`` is told.
+    """The options of ``python -m optimizer``.
 
     Attributes:
         profile: Plan for this profile instead of a fresh one, wherever it was measured with ``any_machine``.

@@ -1,4 +1,4 @@
-"""What stages cost, as integers: nanoseconds and bytes, converted once from a profile's floats.
+"""Costs of stages as integers: nanoseconds and bytes, converted once from a profile's floats.
 
 For ideals J ⊂ I, the stage of the layers I∖J costs, per minibatch,
 
@@ -24,7 +24,7 @@ from profiler.profile import INPUT, CopyCost, Layer, Profile
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """Something that a cut can carry: who makes it (None: the model's input), who reads it, and its sizes."""
+    """A value that can cross a cut: who makes it (None: the model's input), who reads it, and its sizes."""
 
     name: str
     readers: int

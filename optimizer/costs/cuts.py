@@ -1,4 +1,4 @@
-"""Cuts that the user forces: what stands before them.
+"""Cuts that the user forces, as ideals: what stands before them.
 
 ``names`` stand for the smallest ideal that holds them: what they need, and nothing more. An ideal and the set of its
 maximal layers (an antichain) determine each other, so every legal cut can be named this way; ``names_of`` does.

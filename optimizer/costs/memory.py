@@ -1,4 +1,4 @@
-"""What a stage needs in memory, in bytes, by its place in the pipeline.
+"""Memory of a stage in bytes, by its place in the pipeline.
 
 For ideals J ⊂ I, stage s of S under 1F1B, d_s = min(S − s, minibatches) minibatches in flight,
 

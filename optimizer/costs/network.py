@@ -28,7 +28,7 @@ from profiler.profile import Profile
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a message takes, in nanoseconds; the next one on the same way need not wait for the latency."""
+    """The time of a message in nanoseconds; the next one on the same way need not wait for the latency."""
 
     whole_ns: int
     latency_ns: int
@@ -81,11 +81,11 @@ class Network:
 
     @property
     def size(self) -> int:
-        """How many ranks there are."""
+        """The number of ranks."""
         return len(self.factors)
 
     def merged(self, replicas: Sequence[int]) -> "Network":
-        """Return the network of stages that have so many ranks each.
+        """Return the network of stages on several ranks each, as seen from one stage to the next.
 
         A stage is as slow as its slowest rank. What lies between two stages is as slow as the slowest link between any
         neighbours among their ranks, for only these were measured.

@@ -1,4 +1,4 @@
-"""What is to be decided: costs, a number of stages, and what a split has to keep to."""
+"""The problem of splitting a model: costs, a number of stages, and what a split has to keep to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

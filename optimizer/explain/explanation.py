@@ -1,4 +1,4 @@
-"""Why a plan is what it is: what fills its slowest stage, what bounds any plan, and what other cuts would cost.
+"""Explain a plan: what fills its slowest stage, what bounds any plan, and what other cuts would cost.
 
 Where ideals are few, all of them stand behind the runners-up and the front; else those in captured order do.
 """
@@ -59,7 +59,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """Why a plan is what it is.
+    """The explanation of a plan.
 
     Attributes:
         bottleneck_stage: The slowest stage, and its costliest layers.

@@ -1,4 +1,4 @@
-"""How sure a plan is: costs are drawn anew from what the profile says of its uncertainty, and planned for again.
+"""How far errors of measurement could change a plan: resample the profile's rounds, and plan again.
 
 Rounds of measurement are drawn with replacement, the same ones for all layers, for a slow round is slow everywhere, and
 medians are taken again (a bootstrap). Copies and memory stay as they are. For every draw r,

@@ -1,4 +1,4 @@
-"""What a plan is predicted to give under a schedule, and what it holds in memory."""
+"""Predict a plan's throughput, makespan and memory under a schedule."""
 
 from collections.abc import Sequence
 from dataclasses import replace

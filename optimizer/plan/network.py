@@ -1,4 +1,4 @@
-"""What a network of ranks was measured to cost: a frozen dataclass that is a JSON file.
+"""The measured network of a plan's ranks: a frozen dataclass that is a JSON file.
 
 Seconds and bytes throughout. Ranks are in the order of the stages that are going to run on them.
 """
@@ -26,7 +26,7 @@ class RankFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """What lies between a rank and the next: how long a message of each size takes from one to the other.
+    """The measured link between a rank and the next: how long a message of each size takes from one to the other.
 
     Attributes:
         sizes_bytes: Ascending.
@@ -39,12 +39,12 @@ class Link:
 
     @property
     def latency_s(self) -> tuple[float, float]:
-        """What the smallest message takes, down and up."""
+        """Time of the smallest message, down and up."""
         return self.down_s[0], self.up_s[0]
 
     @property
     def bytes_per_s(self) -> tuple[float, float]:
-        """What the largest message adds to the smallest one, down and up, as bandwidths."""
+        """Bandwidth, from the largest message beside the smallest, down and up."""
         size = self.sizes_bytes[-1] - self.sizes_bytes[0]
         speeds = [size / max(times[-1] - times[0], 1e-9) for times in (self.down_s, self.up_s)]
         return speeds[0], speeds[1]
@@ -52,7 +52,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllReduce:
-    """What averaging gradients of some sizes over neighbouring ranks takes, once all are there.
+    """Measured times of averaging gradients over neighbouring ranks, by size.
 
     Attributes:
         first: The first of the ranks; ``ranks``, how many.

@@ -86,18 +86,18 @@ class Stage:
 
     @property
     def total_s(self) -> float:
-        """What one replica is busy with one minibatch in the steady state."""
+        """Time that one replica is busy with a minibatch in the steady state."""
         return self.compute_s + self.update_s + self.all_reduce_s + self.send_s + self.receive_s
 
     @property
     def stage_time_s(self) -> float:
-        """What a minibatch takes the stage, whose replicas work side by side."""
+        """Time of a minibatch in the stage, whose replicas work side by side."""
         return self.total_s / self.replicas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What the simulated schedule gives over ``minibatches`` minibatches.
+    """Throughput, makespan and idle share of the simulated schedule over ``minibatches`` minibatches.
 
     Attributes:
         bubble_share: Of all stages' time from the first start to the last end, the share in which they wait.
@@ -111,7 +111,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """What stands behind ``optimal`` and ``lower_bound_s``.
+    """How much was searched for a plan.
 
     Attributes:
         ideals: How many ideals (legal cuts) were searched.
@@ -200,7 +200,7 @@ class Plan:
 
     @property
     def limits(self) -> str:
-        """What the split had to keep to, in words: `` with …``; nothing where it was free."""
+        """The limits that the split had to keep, in words: `` with …``; nothing where it was free."""
         sentences = [f"a cut behind {', '.join(names)}" for names in self.cut_after]
         if self.memory_limit_bytes is not None:
             sentences.append(f"at most {self.memory_limit_bytes / 2**20:.0f} MiB a stage")

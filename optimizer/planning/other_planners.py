@@ -1,4 +1,4 @@
-"""What other planners would choose for our costs: each written anew from its description.
+"""Splits that other planners choose for the same costs: each written anew from its description.
 
 - ``pipedream``: over the layers in captured order, the smallest slowest of the stages' forward + backward and of the
   transfers between them, which run beside the stages: A(j, m) = min over i of max(A(i, m − 1), transfer(i), T(i, j)).

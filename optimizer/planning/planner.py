@@ -116,7 +116,7 @@ class Planner:
 
     @property
     def legal_cuts(self) -> list[int]:
-        """Where a cut may stand in captured order, as counts of layers before it."""
+        """The legal cuts in captured order, as counts of layers before them."""
         return [ideal.bit_count() for ideal in prefixes(self.costs.parts, len(self.costs.layers))][1:-1]
 
     def in_captured_order(self, method: str, cuts: Sequence[int]) -> Plan:
@@ -124,7 +124,7 @@ class Planner:
         return self.unlimited(method, [(1 << cut) - 1 for cut in (0, *cuts, len(self.costs.layers))])
 
     def unlimited(self, method: str, bounds: Sequence[int]) -> Plan:
-        """Return the plan of a split that no limit was set for."""
+        """Return the plan of a split, as if no limits were set."""
         return self._plan(method, self.free, bounds, self._best_of_all)
 
     def replicated(self) -> Plan:

@@ -1,4 +1,4 @@
-"""Show why a plan is what it is, for people."""
+"""Print the explanation of a plan."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING

@@ -29,18 +29,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RankLayout:
-    """How many ranks each stage has."""
+    """The ranks of each stage."""
 
     replicas: tuple[int, ...]
 
     @property
     def size(self) -> int:
-        """How many ranks there are."""
+        """The number of ranks."""
         return sum(self.replicas)
 
     @property
     def stages(self) -> int:
-        """How many stages there are."""
+        """The number of stages."""
         return len(self.replicas)
 
     @property

@@ -31,7 +31,7 @@ FLUSH_EVERY = 8
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One thing that a stage does with one minibatch."""
+    """One forward, backward or update of one minibatch in one stage."""
 
     stage: int
     kind: Kind
@@ -51,7 +51,7 @@ ONE_AT_A_TIME: ScheduleName = "sequential"
 
 @dataclass(frozen=True, slots=True)
 class ScheduleRule:
-    """What sets one schedule apart from the others.
+    """The rule that a schedule's lists of actions are made by.
 
     Attributes:
         semantics: What it trains, in words.
@@ -76,7 +76,7 @@ SCHEDULES: dict[ScheduleName, ScheduleRule] = {
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What every stage does, in order.
+    """Every stage's actions in order.
 
     Attributes:
         flush_every: How many minibatches an update takes before the next may start; None where none waits.
@@ -96,7 +96,7 @@ class Schedule:
 
     @property
     def minibatches(self) -> int:
-        """How many minibatches go through."""
+        """The number of minibatches."""
         return sum(action.kind == "F" for row in self.rows for action in row if action.stage == 0)
 
 

@@ -16,7 +16,7 @@ from optimizer.schedule.schedule import Action, Schedule, groups, needed_by
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """What each kind of action takes in one stage, in seconds."""
+    """Durations of a stage's forward, backward and update, in seconds."""
 
     forward_s: float
     backward_s: float
@@ -34,7 +34,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What the message of an action takes to its reader; the next one on the same way need not wait for the latency."""
+    """The time of an action's message to its reader; the next one on the same way need not wait for the latency."""
 
     whole_s: float
     latency_s: float

@@ -1,4 +1,4 @@
-"""What a schedule needs before it may start: proof that it ends, slots between stages, weight versions, memory.
+"""Prove that a schedule ends, and count the slots, weight versions and minibatches in flight that it needs.
 
 Let ``a → b`` mean that action a surely ends before b starts, whatever the speeds: the transitive closure of each
 stage's own order and of what ``needed_by`` says. The schedule ends if and only if this is acyclic.
@@ -26,7 +26,7 @@ from optimizer.schedule.schedule import Action, Kind, Schedule, needed_by, versi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRequirements:
-    """What one stage has to have room for.
+    """Weight versions, minibatches and slots that a stage needs room for.
 
     Attributes:
         versions: Weight versions, the newest included.

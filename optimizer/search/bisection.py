@@ -31,7 +31,7 @@ LOWEST = np.int64(-(1 << 62))
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What no stage may exceed: ``key[s](I) − height[s](J) ≤ limit`` for stage s from J to I."""
+    """A limit that no stage may exceed: ``key[s](I) − height[s](J) ≤ limit`` for stage s from J to I."""
 
     key: Sequence[Integers]
     height: Sequence[Integers]

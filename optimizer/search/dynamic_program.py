@@ -4,7 +4,7 @@
     best(J, s) = min over candidates I ⊃ J of cut s of  max(cost(J, I), best(I, s + 1))
 
 where best(J, s) is the smallest bottleneck of what lies behind ideal J when J stands at cut s − 1. Exact over the given
-candidates; where these are all ideals, or all that ``reach`` leaves over, over all downsets of the layer graph.
+candidates; where these are all ideals, or all that ``bisection`` leaves over, over all downsets of the layer graph.
 Replication is not modelled.
 
 Among the splits of smallest bottleneck B, those that send the fewest bytes; among these the smallest second-worst

@@ -16,7 +16,7 @@ The smallest bottleneck is found exactly over all splits and numbers of replicas
     best(I, m, r) = min over J ⊂ I and r' of max( best(J, m − r, r'), cut(J, r', r), stage(J, I, ranks m − r … m − 1) ),
 
 where m ranks are used up and r of them have the last stage: O(R³ · |ideals|²). A chain with one rank everywhere is left
-out, for which ``networked`` has the exact period. Paces are compared as integers, times the least common multiple of
+out, for which ``over_links`` has the exact period. Paces are compared as integers, times the least common multiple of
 1 … R.
 
 What is left out: what the minibatches in flight cannot hide of messages; the simulator has it. Ties go to the split

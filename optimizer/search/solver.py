@@ -1,7 +1,7 @@
 """Find the best split of a model: exactly over all ideals where they can be enumerated, else along captured order.
 
-With few ideals every one of them is a candidate for every cut. Else ``reach`` first finds a bottleneck that no split
-can fall below and leaves only the cuts that take part in splits that keep it; the search decides among these.
+With few ideals every one of them is a candidate for every cut. Else ``bisection`` first finds a bottleneck that no
+split can fall below and leaves only the cuts that take part in splits that keep it; the search decides among these.
 Without a limit on memory that bottleneck is the smallest one. With a limit it may be too small; then it is raised step
 by step until a split keeps it, and the search finds the smallest among what is left over. Should candidates be too many
 to compare in pairs, the tie-breaks are let go; under a limit on memory some candidates are left out, or only the cuts

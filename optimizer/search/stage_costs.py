@@ -1,4 +1,4 @@
-"""What every stage between two candidate cuts costs and needs: the matrices that the search compares.
+"""Cost and memory of every stage between two candidate cuts: the matrices that the search compares.
 
 For candidates of neighbouring cuts, ``[before, through]``: the cost in nanoseconds and the memory in bytes of the stage
 between them, and whether there may be such a stage. Time and memory are differences of potentials; only the largest

@@ -1,4 +1,4 @@
-"""What a command prints: results on stdout, progress and notes on stderr."""
+"""Print what a command has to say: results on stdout, progress and notes on stderr."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence

@@ -19,7 +19,7 @@ TABLES = (".csv", ".md")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileOptions:
-    """What ``python -m profiler`` is told.
+    """The options of ``python -m profiler``.
 
     Attributes:
         output: A folder, a profile, or a table.

@@ -15,7 +15,7 @@ from profiler.settings import Config, config, load_all
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommonOptions:
-    """What every command is told: models, samples, stages and cores, and how much to print."""
+    """The options of every command: models, samples, stages and cores, and how much to print."""
 
     model: tuple[str, ...] | None = None
     config: Path | None = None

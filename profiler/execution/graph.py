@@ -79,7 +79,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
-    """What a tensor between layers looks like.
+    """Name, shape, stride, type and gradient flag of a tensor between layers.
 
     Attributes:
         stride: In elements; non-overlapping and dense, so ``bytes`` is what it takes.

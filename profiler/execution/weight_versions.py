@@ -101,7 +101,7 @@ class WeightVersions:
         return {path: parameter.grad for path, parameter in ring.items() if parameter.grad is not None}
 
     def give_gradients(self, used: int, gradients: Mapping[str, Tensor]) -> None:
-        """Let version ``used`` have these gradients again."""
+        """Give weight version ``used`` its gradients back."""
         for path, gradient in gradients.items():
             self._ring[used % self.slots][path].grad = gradient
 

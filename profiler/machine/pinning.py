@@ -35,10 +35,10 @@ def pin(*cores: int) -> None:
 
 @contextmanager
 def pinned(core: int) -> Iterator[None]:
-    """Settle this process for a while; then cores, threads and denormals are as before and freed memory is given back.
+    """Pin this process for a while; then cores, threads and denormals are as before and freed memory is given back.
 
     Raises:
-        ProcessError: As ``settle``.
+        ProcessError: As ``pin``.
     """
     allowed, threads = os.sched_getaffinity(0), torch.get_num_threads()
     pin(core)

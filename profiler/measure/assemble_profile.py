@@ -18,7 +18,7 @@ from profiler.settings import Config
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What does not depend on the clock, per layer in captured order: operations and bytes, forward and backward."""
+    """Operations and bytes of each layer, forward and backward, in captured order; they do not depend on a clock."""
 
     flops: Sequence[int]
     backward_flops: Sequence[int]

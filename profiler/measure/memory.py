@@ -36,7 +36,7 @@ PLAIN_STEPS = 3
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a training step needs.
+    """The memory that a training step needs.
 
     Attributes:
         transient_bytes: Per layer, in captured order.

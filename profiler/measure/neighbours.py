@@ -23,11 +23,11 @@ class Neighbours:
         self._answers()
 
     def run(self) -> None:
-        """Let them run, and return when all do."""
+        """Let the neighbours run, and return when all of them do."""
         self._tell("run")
 
     def rest(self) -> None:
-        """Let them rest, and return when all do."""
+        """Let the neighbours rest, and return when all of them do."""
         self._tell("rest")
 
     def _tell(self, word: str) -> None:

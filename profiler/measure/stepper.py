@@ -25,7 +25,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """Where times are read, in seconds; tests put their own here."""
+    """The clocks that times are read from, in seconds; tests put their own here."""
 
     wall: Clock = time.perf_counter
     cpu: Clock = time.process_time

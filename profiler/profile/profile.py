@@ -93,12 +93,12 @@ class Layer:
 
     @property
     def step_s(self) -> float:
-        """What one minibatch costs in this layer: forward, backward and update."""
+        """Time of one minibatch in this layer: forward, backward and update."""
         return self.forward_s + self.backward_s + self.update_s
 
     @property
     def label(self) -> str:
-        """Its name, after the module whose forward calls it where it is a function: ``layer1.0 › add``."""
+        """The layer's name, after the module whose forward calls it if it is a function: ``layer1.0 › add``."""
         return f"{self.module} › {self.name}" if self.module else self.name
 
     @property
@@ -129,7 +129,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyCost:
-    """What moving bytes to a neighbouring stage costs its sender: measured copies into a shared-memory slot."""
+    """The time that copying bytes into a neighbouring stage's slot costs the sender, as measured."""
 
     sizes_bytes: tuple[Bytes, ...]
     copy_s: tuple[Seconds, ...]
@@ -150,7 +150,7 @@ class CopyCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peaks:
-    """What the core does at best: of matrix products, and of passes over memory too large for any cache."""
+    """The most operations and bytes per second of a core, in matrix products and in passes over large memory."""
 
     flops_per_s: Annotated[float, Meta(gt=0)]
     bytes_per_s: Annotated[float, Meta(gt=0)]
@@ -158,7 +158,7 @@ class Peaks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """Where, with what and how the times were measured; equal machines may share profiles.
+    """The machine, software and settings that times were measured with; equal machines may share profiles.
 
     Attributes:
         caches: Those that a core reaches, such as ``L2 1024K``.

@@ -1,4 +1,4 @@
-"""What each column of a profile's table says: of a layer, of all layers together, and in words."""
+"""The columns of a profile's table: of a layer, of all layers together, and in words."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

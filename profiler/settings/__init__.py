@@ -1,4 +1,4 @@
-"""What a user may set: a configuration file, a study of several, the update rule."""
+"""Settings of a user: a configuration file, a study of several, the update rule."""
 
 from typing import TYPE_CHECKING
 

@@ -25,7 +25,7 @@ RETIRED = {"schemes": "write 'partitions: [all]', or name optimized and the sche
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """What one comparison is made of; the keys of a configuration file.
+    """A configuration file; the keys of a configuration file.
 
     Samples are images of ``image_size``, or tensors of ``sample_shape`` where that is given; with a ``vocabulary`` they
     hold whole numbers below it, as token ids, instead of normal floats. ``data`` names a factory of real samples.
@@ -69,7 +69,7 @@ class Config:
 
     @property
     def size_name(self) -> str:
-        """What file names call the size of a sample: ``128`` for images, ``16x32`` for a sample shape."""
+        """The size of a sample in file names: ``128`` for images, ``16x32`` for a sample shape."""
         return "x".join(map(str, self.sample_shape)) or str(self.image_size)
 
 

@@ -29,7 +29,7 @@ class UpdateRule:
 
     @property
     def momenta(self) -> int:
-        """How many tensors it keeps for each parameter."""
+        """The number of tensors that the rule keeps for each parameter."""
         if self.name != "sgd":
             return 2
         return 1 if self.momentum else 0
@@ -49,7 +49,7 @@ class UpdateRule:
 
     @property
     def kind(self) -> str:
-        """What its cost depends on, in words: the numbers themselves cost nothing."""
+        """The rule in words, as far as its cost depends on it: the numbers themselves cost nothing."""
         parts = {"momentum": self.name == "sgd" and self.momentum, "Nesterov": self.nesterov}
         parts["weight decay"] = self.weight_decay
         chosen = [word for word, present in parts.items() if present]

@@ -15,7 +15,7 @@ from profiler.execution import TensorSpec
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What crosses one cut, and how many slots it takes.
+    """The tensors that cross one cut, and the slots for them.
 
     Attributes:
         values: Every value that crosses; gradients flow back to those that have any.
@@ -36,7 +36,7 @@ class Cut:
 
 
 class Direction(Protocol):
-    """What goes one way over a cut: the stage at one end sends, the one at the other end receives."""
+    """One direction over a cut, activations down or gradients up: one stage sends, the other receives."""
 
     def send(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
         """Copy a minibatch's tensors and hand them over, without waiting for the neighbour.

@@ -149,7 +149,7 @@ class _Messages:
 
 @contextlib.contextmanager
 def blaming_the_neighbour() -> Iterator[None]:
-    """Tell what gloo raises as what it is: a rank at the other end has gone."""
+    """Turn gloo's errors into ours: a rank at the other end has gone."""
     try:
         yield
     except RuntimeError as error:

@@ -1,11 +1,11 @@
-"""Where the processes of a pipeline meet, to open channels to each other."""
+"""The address at which the processes of a pipeline meet to open channels."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendezvous:
-    """Where the ranks of gloo meet: a store.
+    """The address at which gloo's ranks meet: a store.
 
     Attributes:
         host: Where it is; ``port``, at which port.

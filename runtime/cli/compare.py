@@ -39,7 +39,7 @@ FAILED = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareOptions:
-    """What ``compare`` is told.
+    """The options of ``compare``.
 
     Attributes:
         partitions: Which to run; None: as configured.

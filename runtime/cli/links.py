@@ -21,7 +21,7 @@ _BEYOND_MEASURE = 1e6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinksOptions:
-    """What ``links`` is told: which model's messages to send, where to write, how long a rank may be silent."""
+    """The options of ``links``: which model's messages to send, where to write, how long a rank may be silent."""
 
     common: CommonOptions
     output: Path

@@ -33,7 +33,7 @@ QUICK_BUDGET_S = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningOptions:
-    """What every command is told that runs a pipeline.
+    """The options of every command that runs a pipeline.
 
     Attributes:
         stall_timeout_s: How long one action may take before its stage counts as hung; None: by its prediction.
@@ -51,7 +51,7 @@ class RunningOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankOptions:
-    """What a command is told that torchrun may start as several ranks: the plan, and how long a rank may be silent."""
+    """The options of commands that torchrun may start as several ranks: the plan, and how long a rank may be silent."""
 
     running: RunningOptions
     plan: Path | None

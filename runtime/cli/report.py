@@ -14,7 +14,7 @@ DEFAULT = Path("report.html")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportOptions:
-    """What ``report`` is told: comparisons or folders of them, and where to write the page."""
+    """The options of ``report``: comparisons or folders of them, and where to write the page."""
 
     comparison: tuple[Path, ...]
     output: tuple[Path, ...]

@@ -25,7 +25,7 @@ from runtime.results import RunResult
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """What ``run`` is told: what to run, and where to write the result and the timeline."""
+    """The options of ``run``: what to run, and where to write the result and the timeline."""
 
     ranks: RankOptions
     output: Path | None

@@ -34,7 +34,7 @@ FAILED = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyOptions:
-    """What ``verify`` is told."""
+    """The options of ``verify``."""
 
     ranks: RankOptions
 

@@ -16,7 +16,7 @@ from runtime.worker import Report, StageReport
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What has to be added to this host's clock when it shows ``at_s``, and its error at most, in seconds."""
+    """The offset of this host's clock from the first stage's when it shows ``at_s``, with its error, in seconds."""
 
     at_s: float
     offset_s: float

@@ -1,4 +1,4 @@
-"""What ranks say to each other beside the pipeline, and a connection that carries it: framed msgpack over TCP.
+"""Messages between ranks beside the pipeline, and the connection that carries them: framed msgpack over TCP.
 
 The pipeline's tensors go over gloo; this is for all else: rendezvous, heartbeat, facts that must agree, results. What
 comes in is decoded as one of these messages or refused, so a stranger's bytes do no harm.
@@ -45,13 +45,13 @@ class Member(msgspec.Struct, frozen=True):
 
 
 class Roster(msgspec.Struct, frozen=True, tag=True):
-    """All have come."""
+    """The list of all ranks, once they have come."""
 
     members: tuple[Member, ...]
 
 
 class Doing(msgspec.Struct, frozen=True):
-    """What a rank's stage does, and for how long it has; see ``blackbox.Progress``."""
+    """The present action of a rank's stage, and for how long it has lasted; see ``runtime.worker.Progress``."""
 
     phase: int
     for_s: float
@@ -68,14 +68,14 @@ class Heartbeat(msgspec.Struct, frozen=True, tag=True):
 
 
 class Contribution(msgspec.Struct, frozen=True, tag=True):
-    """What a rank has to contribute to a topic."""
+    """One rank's value for a topic."""
 
     topic: str
     content: bytes
 
 
 class Gathered(msgspec.Struct, frozen=True, tag=True):
-    """What all ranks have contributed to a topic, in their order."""
+    """All ranks' values for a topic, in the order of ranks."""
 
     topic: str
     contents: tuple[bytes, ...]
@@ -89,20 +89,20 @@ class Chunk(msgspec.Struct, frozen=True, tag=True):
 
 
 class Ping(msgspec.Struct, frozen=True, tag=True):
-    """What does rank 0's clock show?"""
+    """A question for the time on rank 0's clock."""
 
     number: int
 
 
 class Pong(msgspec.Struct, frozen=True, tag=True):
-    """It showed ``at_s`` when the ping of that number came."""
+    """The answer to a ping: rank 0's clock showed ``at_s``."""
 
     number: int
     at_s: float
 
 
 class Fault(msgspec.Struct, frozen=True, tag=True):
-    """A rank has failed, and says why, or another says it of it."""
+    """The failure of a rank, told by itself or by another."""
 
     rank: int
     cause: Cause

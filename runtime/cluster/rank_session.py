@@ -95,7 +95,7 @@ class RankSession:
 
     @property
     def size(self) -> int:
-        """How many ranks there are."""
+        """The number of ranks."""
         return len(self.members)
 
     @property

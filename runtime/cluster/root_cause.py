@@ -58,7 +58,7 @@ class RootCauseAnalysis:
         return Fault(rank, "stage", reason)
 
     def root_cause(self, now_s: float) -> RootCause | None:
-        """Return the root cause once it is time for one."""
+        """Return the root cause, once enough is known to tell it."""
         if not self._faults:
             return None
         faults = sorted(self._faults.values(), key=lambda fault: (_ORDER[fault[1].cause], fault[0]))
@@ -81,5 +81,5 @@ class RootCauseAnalysis:
 
 
 def silence(for_s: float) -> str:
-    """Return in words that nothing has been heard for so long."""
+    """Return the sentence that says how long a rank has been silent."""
     return f"nothing heard of it for {for_s:.0f} s: its host or the network to it is down, or its process is stopped"

@@ -1,4 +1,4 @@
-"""What torchrun, or another launcher with the same variables, tells a process of its place among the ranks."""
+"""Read a process's place among the ranks from the variables that torchrun sets."""
 
 import os
 from collections.abc import Mapping

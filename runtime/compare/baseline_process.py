@@ -27,7 +27,7 @@ WARM_UP_UPDATES = 2
 
 
 def main() -> None:
-    """Read what to do from stdin and do it."""
+    """Read the baseline's specification from stdin and train."""
     spec = msgspec.json.decode(sys.stdin.buffer.read(), type=Spec)
     if not tie_to(spec.parent):
         return

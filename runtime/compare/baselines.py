@@ -1,4 +1,4 @@
-"""What a user would run instead: start such a training on the same cores, and take its throughput.
+"""Run baselines, which a user would run instead of a pipeline, on the same cores, and take their throughput.
 
 Each runs as installed, with torch's defaults for memory format, allocator and update rule, and tuned, with the process
 settings that our stages have. Processes are started for each run and ended after it, so that none of them takes part in
@@ -35,7 +35,7 @@ TICK_S = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """What one process of a baseline is told.
+    """The specification of one process of a baseline.
 
     Attributes:
         threads: Of the ``process`` kind; the others have one each.

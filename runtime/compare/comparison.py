@@ -77,7 +77,7 @@ class PartitionComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaselineComparison:
-    """What a user would run instead, on the same cores in the same rounds.
+    """A baseline, run on the same cores in the same rounds.
 
     Attributes:
         tuned: Whether it ran under our process settings; otherwise as installed.
@@ -94,7 +94,7 @@ class BaselineComparison:
 
     @property
     def row(self) -> str:
-        """Its name with what tells the two of that name apart."""
+        """The baseline's name, with how it was set up."""
         return f"{self.name}, {'tuned' if self.tuned else 'as installed'}"
 
 
@@ -172,7 +172,7 @@ class Comparison:
 
     @property
     def rounds(self) -> int:
-        """How many rounds are done."""
+        """The number of rounds that are done."""
         return min(self._runs_of(name) for name in self.contenders)
 
     @property
@@ -182,12 +182,12 @@ class Comparison:
 
     @property
     def contenders(self) -> tuple[str, ...]:
-        """What runs in every round: the distinct splits, and the baselines."""
+        """The contenders of every round: the distinct splits, and the baselines."""
         return (*self.splits, *(baseline.row for baseline in self.baselines))
 
     @property
     def actions(self) -> Schedule:
-        """What every stage does in a run."""
+        """The schedule of every run."""
         asked = self.request
         return schedule_of(asked.schedule, asked.num_stages, asked.minibatches, asked.flush_every or FLUSH_EVERY)
 

@@ -1,4 +1,4 @@
-"""What a comparison is worked out from: the runs as they were measured."""
+"""The records that a comparison is worked out from: the runs as they were measured."""
 
 from dataclasses import dataclass
 from typing import Literal

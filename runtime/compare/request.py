@@ -1,4 +1,4 @@
-"""What a comparison is asked for."""
+"""The request that a comparison answers."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from runtime.results import ChannelName
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is asked for.
+    """The request that a comparison answers.
 
     Attributes:
         asked: The partitions, those that the model does not allow included.

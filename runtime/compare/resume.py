@@ -14,7 +14,7 @@ from runtime.compare.request import Request
 
 @dataclass(frozen=True, slots=True)
 class Resumable:
-    """What lies where a comparison is to be kept.
+    """A kept comparison that can be resumed, or the reason why there is none.
 
     Attributes:
         comparison: The one that is asked for, with its runs so far; None where there is no such.

@@ -41,7 +41,7 @@ def compare(
     save: Callable[[Comparison], None],
     watch: Callable[[Comparison, Step | None], None],
 ) -> Comparison:
-    """Do the runs that are missing and return the whole.
+    """Do the missing runs of a comparison, and return it with them.
 
     Args:
         comparison: What is to be compared, and the runs so far.

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run gave.
+    """The result of a run, with digests and checksums.
 
     Attributes:
         result: What is shown and kept of it.

@@ -26,7 +26,7 @@ class StageProcess:
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """The process's number."""
         return self.process.pid or 0
 
     def hand_over(self) -> None:

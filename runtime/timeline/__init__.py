@@ -1,4 +1,4 @@
-"""What one run did when: traces, pictures, a live view, where the time went."""
+"""The timeline of one run: traces, pictures, a live view, where the time went."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Where a pipeline's time goes: each stage's time from the run's first start to its last end, without a rest.
+"""Split each stage's time, from the run's first start to its last end, into work and bubbles.
 
 busy        it runs an action
 warm-up     it waits before the gradient of its first minibatch (of a round, where the schedule flushes) is there

@@ -35,7 +35,7 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """What a replay leaves: losses, the newest weights, the buffers, and what each minibatch left in each stage."""
+    """The losses, newest weights and buffers of a replay, and the digests of each minibatch in each stage."""
 
     losses: list[float]
     weights: dict[str, Tensor]
@@ -45,7 +45,7 @@ class Trained:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recurrence:
-    """What a schedule trains: which weight version a minibatch runs on, and which minibatches share an update."""
+    """The recurrence that a schedule trains: each minibatch's weight version, and the minibatches of each update."""
 
     schedule: ScheduleName
     replicas: tuple[int, ...]
@@ -54,7 +54,7 @@ class Recurrence:
 
     @property
     def stages(self) -> int:
-        """How many stages there are."""
+        """The number of stages."""
         return len(self.replicas)
 
     def version(self, stage: int, minibatch: int) -> int:

@@ -1,4 +1,4 @@
-"""What runs inside one stage's process."""
+"""The code that runs inside a stage's process."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What a run trains on: seeded synthetic minibatches made before the clock starts, or those of the user's own loader.
+"""The minibatches that a run trains on: seeded synthetic ones, made before the clock starts, or the user's own.
 
 Labels do not travel through the stages: the first stage takes the inputs from a feed of its own, the last one the
 labels. So a loader has to yield the same minibatches in the same order wherever it is made; torch's, Python's and

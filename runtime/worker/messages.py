@@ -1,4 +1,4 @@
-"""What the parent and its stage processes say to each other.
+"""Messages between the parent and its stage processes.
 
 Messages are pickled here, not by multiprocessing, whose tensor pickles go through named shared memory. A message may
 hold pieces of shared memory and sockets: the receiver gets its own descriptors of the same.
@@ -76,12 +76,12 @@ class Load:
 
     @property
     def replica(self) -> int:
-        """Which replica of it."""
+        """The number of this replica of the stage."""
         return self.layout.replica_of(self.rank)
 
     @property
     def replicas(self) -> int:
-        """How many replicas of it there are."""
+        """The number of replicas of the stage."""
         return self.layout.replicas[self.stage]
 
     @property
@@ -109,7 +109,7 @@ class Unload:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Done with the last message; for ``Go``, with what happened."""
+    """The answer that the last message is carried out; for ``Go``, with what happened."""
 
     report: "Report | None" = None
 
@@ -129,7 +129,7 @@ class MinibatchDigests:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a stage did in one run.
+    """A stage's actions, losses and peak memory in one run.
 
     Attributes:
         page_faults: Minor page faults during each action.
@@ -146,7 +146,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageReport:
-    """A report, and where it comes from.
+    """A stage's report with its host and core.
 
     Attributes:
         physical_core: The host's boot, the package and the physical core that ``core`` belongs to: two stages that

@@ -1,4 +1,4 @@
-"""How plans are run: what every stage is told alike."""
+"""The settings of a run: what every stage is told alike."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +12,7 @@ OnNan = Literal["stop", "warn"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How plans are run.
+    """The settings of a run.
 
     Attributes:
         flush_every: Minibatches an update, where the schedule flushes.

@@ -113,7 +113,7 @@ class Stage:
 
     @property
     def checksums(self) -> tuple[int, ...]:
-        """Those of the minibatches that this stage read from a loader."""
+        """Checksums of the minibatches that this stage read from a loader."""
         return tuple(self._feed.checksums) if self._feed else ()
 
     def update(self, minibatch: int) -> int:

@@ -1,4 +1,4 @@
-"""What a stage is doing, in memory that its parent reads without asking: it outlives whatever befalls the stage.
+"""The status of a stage, in memory that its parent reads without asking: it outlives whatever befalls the stage.
 
 The stage writes a short record before and after each wait and each action; the parent reads it for its live view, to
 find a stage that no longer comes forward, and to say what a dead one was doing. Python's stacks go to a second piece:
@@ -17,7 +17,7 @@ _RECORD = struct.Struct("<ddBii80s")
 
 
 class Phase(IntEnum):
-    """What kind of time passes."""
+    """Idle, working or waiting."""
 
     IDLE = 0
     WORKING = 1
@@ -26,7 +26,7 @@ class Phase(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a stage last wrote.
+    """The status that a stage last wrote.
 
     Attributes:
         since_s: When it began to do so, on the machine's monotonic clock.
@@ -52,14 +52,14 @@ class StageStatus:
 
     @classmethod
     def create(cls) -> "StageStatus":
-        """Return a new one, for a process that is about to start."""
+        """Return a new status, for a process that is about to start."""
         status = cls(SharedMemory.create(_RECORD.size), os.memfd_create("stageplan", os.MFD_CLOEXEC))
         status.note(Phase.WORKING, "start")
         return status
 
     @property
     def descriptors(self) -> tuple[int, int]:
-        """Those of the stacks and of the record, for the stage's process."""
+        """The descriptors of stacks and record, for the stage's process."""
         return self._stacks, self._record.descriptor
 
     def note(self, phase: Phase, doing: str, done: int = 0, total: int = 0, busy_s: float = 0.0) -> None:
