@@ -58,7 +58,7 @@ def test_what_goes_wrong_in_it_is_told_in_a_sentence(function: object, kind: typ
 def test_it_ends_with_its_parent_even_if_that_is_killed() -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from profiler.machine import helper; from test_processes import dream\n"
+        "from profiler.machine import helper; from test_child_processes import dream\n"
         "with helper(dream) as process: print(process.receive(), flush=True); input()"
     )
     with subprocess.Popen(
