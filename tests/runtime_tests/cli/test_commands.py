@@ -20,6 +20,8 @@ from strategies import chain
 from optimizer.plan import Plan
 from profiler.files import read_json, to_json, write_whole
 from profiler.profile import Profile
+from runtime.cli import stageplan
+from runtime.cli.main import COMMANDS
 from runtime.compare import Comparison
 from runtime.results import RunResult
 
@@ -307,6 +309,27 @@ def test_a_run_is_traced_drawn_and_told(profiled: Path, capsys: pytest.CaptureFi
     names = {event["name"] for event in events if event["ph"] == "X"}
     assert {"0F0", "2B5", "1U5", "send"} <= names
     assert (profiled / "run.svg").read_bytes().startswith(b"<?xml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["profile", "--neighbors", "1"], "did you mean '--neighbours'?); see python -m profiler --help"),
+        (["plan", "--profile", "none.json"], "cannot read none.json"),
+        (["check", "none.json", "p.json"], "cannot read none.json"),
+        (["run", "--plan", "none.json"], "cannot read none.json"),
+        (["train"], "invalid choice: 'train'"),
+    ],
+)
+def test_one_command_leads_to_all(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, line = refusal(stageplan.main, arguments, capsys)
+    assert code == 2
+    assert words in line
+
+
+def test_the_one_command_lists_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert stageplan.main([]) == 0
+    assert set(stageplan.PACKAGES) | set(COMMANDS) <= set(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("package", ["profiler", "optimizer", "runtime"])
