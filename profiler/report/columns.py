@@ -90,33 +90,30 @@ def _momenta(profile: Profile, layer: Layer) -> int:
     return layer.learning_bytes * profile.momenta
 
 
+def _time(part: str, explanation: str = "") -> Column:
+    """Return the column of ``forward_s``, ``backward_s`` or ``update_s``."""
+
+    def total(profile: Profile) -> str:
+        loss_s = getattr(profile.loss, f"{part}_s", 0.0)  # which has no update
+        return precise_ms(sum(getattr(layer, f"{part}_s") for layer in profile.layers) + loss_s)
+
+    return Column(
+        "time", f"{part} ms", lambda _profile, layer: precise_ms(getattr(layer, f"{part}_s")), total, explanation
+    )
+
+
+def _interval(part: str, explanation: str = "") -> Column:
+    return Column(
+        "time", f"{part} ±", lambda _profile, layer: half_width(getattr(layer, part)), explanation=explanation
+    )
+
+
 COLUMNS = (
-    Column(
-        "time",
-        "forward ms",
-        lambda _profile, layer: precise_ms(layer.forward_s),
-        lambda profile: precise_ms(sum(layer.forward_s for layer in profile.layers) + profile.loss.forward_s),
-    ),
-    Column("time", "forward ±", lambda _profile, layer: half_width(layer.forward)),
-    Column(
-        "time",
-        "backward ms",
-        lambda _profile, layer: precise_ms(layer.backward_s),
-        lambda profile: precise_ms(sum(layer.backward_s for layer in profile.layers) + profile.loss.backward_s),
-    ),
-    Column(
-        "time",
-        "backward ±",
-        lambda _profile, layer: half_width(layer.backward),
-        explanation="±: half the 95% interval of the median.",
-    ),
-    Column(
-        "time",
-        "update ms",
-        lambda _profile, layer: precise_ms(layer.update_s),
-        lambda profile: precise_ms(sum(layer.update_s for layer in profile.layers)),
-        "Update: with the write of the next weight version.",
-    ),
+    _time("forward"),
+    _interval("forward"),
+    _time("backward"),
+    _interval("backward", "±: half the 95% interval of the median."),
+    _time("update", "Update: with the write of the next weight version."),
     Column(
         "time",
         "send ms",

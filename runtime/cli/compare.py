@@ -195,7 +195,7 @@ def _job(options: CompareOptions, config: Config, request: "Request", path: Path
 def _begun(options: CompareOptions, config: Config, request: "Request", schemes: Schemes) -> "Comparison":
     """Return a comparison in which nothing has run yet: plan all partitions."""
     from optimizer.planning import spaced_splits
-    from runtime.compare import Baselines, new_comparison
+    from runtime.compare import baseline_rows, new_comparison
 
     planner = planner_of(options.running, config, quick=options.quick)
     left_out: list[str] = []
@@ -209,7 +209,7 @@ def _begun(options: CompareOptions, config: Config, request: "Request", schemes:
     plans |= spaced_splits(planner, request.distinct_splits, splits)
     schedule = schedule_of(request.schedule, request.num_stages, request.minibatches, request.flush_every or 1)
     plans = {name: scheduled(plan, schedule) for name, plan in plans.items()}
-    baselines = Baselines(config, _reference(plans), request.cores).rows if request.baselines else ()
+    baselines = baseline_rows(request.cores) if request.baselines else ()
     return new_comparison(request, plans, planner.profile, baselines, left_out)
 
 

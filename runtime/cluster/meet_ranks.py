@@ -63,9 +63,7 @@ def meet(place: Placement, timeout_s: float, stall_s: float) -> RankSession:
         prefix=f"{_KEY}/{place.attempt}/stages",
         interface=_interface(members[place.rank].address),
     )
-    session = RankSession(place.rank, members, connections, rendezvous, timeout_s=timeout_s, stall_s=stall_s)
-    session.keep(store)
-    return session
+    return RankSession(place.rank, members, connections, rendezvous, timeout_s=timeout_s, stall_s=stall_s, store=store)
 
 
 def _store(place: Placement, timeout_s: float) -> "Store":

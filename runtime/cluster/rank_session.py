@@ -61,6 +61,7 @@ class RankSession:
         *,
         timeout_s: float,
         stall_s: float,
+        store: object = None,
     ) -> None:
         """Start to serve the connections.
 
@@ -71,7 +72,9 @@ class RankSession:
             rendezvous: Where the stages' processes meet.
             timeout_s: How long a rank may be silent.
             stall_s: How long all may wait for each other.
+            store: Where the stages' processes meet; held on to, for it ends with its last holder.
         """
+        self._store = store
         self.rank, self.members = rank, tuple(members)
         self.rendezvous: Rendezvous | None = rendezvous
         self._connections, self._timeout_s = connections, timeout_s
@@ -88,10 +91,6 @@ class RankSession:
         self._open, self._parent = True, os.getppid()
         self._thread = threading.Thread(target=self._serve, name="stageplan-session", daemon=True)
         self._thread.start()
-
-    def keep(self, store: object) -> None:
-        """Hold on to the store that the stages' processes meet at, which ends with its last holder."""
-        self._store = store
 
     @property
     def size(self) -> int:

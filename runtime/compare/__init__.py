@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from runtime.compare.baselines import Baselines
+    from runtime.compare.baselines import Baselines, baseline_rows
     from runtime.compare.begin import command_line, new_comparison
     from runtime.compare.comparison import BaselineComparison, Comparison, PartitionComparison, Spread
     from runtime.compare.ranking import coverage, spearman, tied

@@ -56,15 +56,33 @@ class Spec:
     stages: tuple[tuple[str, ...], ...] = ()
 
 
-class Baselines:
-    """The baselines of one comparison.
+def baseline_rows(cores: Sequence[int]) -> tuple[BaselineComparison, ...]:
+    """Return the baselines that make sense on ``cores``, none of which has run yet."""
+    return tuple(
+        BaselineComparison(name=name, tuned=tuned, semantics=f"synchronous, one update {minibatches}")
+        for name, (_, _, minibatches) in _kinds(cores).items()
+        for tuned in (False, True)
+    )
 
-    Attributes:
-        rows: Of the comparison, before anything ran.
-    """
+
+def _kinds(cores: Sequence[int]) -> dict[str, tuple[Kind, int, str]]:
+    """Return kind, threads and minibatches an update of each baseline, by name."""
+    count = len(set(cores))
+    alone: dict[str, tuple[Kind, int, str]] = {"one process, 1 thread": ("process", 1, "a minibatch")}
+    if count == 1:
+        return alone
+    return alone | {
+        f"one process, {count} threads": ("process", count, "a minibatch"),
+        f"DistributedDataParallel, {count} × gloo": ("ddp", 1, f"for {count} minibatches"),
+        "torch.distributed.pipelining 1F1B": ("pipelining", 1, f"for {MICRO_BATCHES} minibatches"),
+    }
+
+
+class Baselines:
+    """Trains as the baselines of one comparison do."""
 
     def __init__(self, config: Config, plan: Plan, cores: Sequence[int]) -> None:
-        """Prepare them.
+        """Prepare the baselines.
 
         Args:
             config: Model, minibatch, update rule, and the minibatches of a run.
@@ -72,37 +90,20 @@ class Baselines:
             cores: Where they run.
         """
         self._config, self._plan, self._cores = config, plan, tuple(cores)
-        count = len(set(cores))
-        kinds: dict[str, tuple[Kind, int, str]] = {
-            "one process, 1 thread": ("process", 1, "synchronous, one update a minibatch"),
-            f"one process, {count} threads": ("process", count, "synchronous, one update a minibatch"),
-            f"DistributedDataParallel, {count} × gloo": ("ddp", 1, f"synchronous, one update for {count} minibatches"),
-            "torch.distributed.pipelining 1F1B": (
-                "pipelining", 1, f"synchronous, one update for {MICRO_BATCHES} minibatches",
-            ),
-        }  # fmt: skip
-        if count == 1:
-            kinds = dict(list(kinds.items())[:1])
-        self.rows: tuple[BaselineComparison, ...] = tuple(
-            BaselineComparison(name=name, tuned=tuned, semantics=semantics)
-            for name, (_, _, semantics) in kinds.items()
-            for tuned in (False, True)
-        )
-        self._kinds = {row.row: (*kinds[row.name][:2], row.tuned) for row in self.rows}
 
-    def run(self, row: str) -> float:
-        """Train on one baseline and return its samples per second.
+    def run(self, baseline: BaselineComparison) -> float:
+        """Train as one baseline does, and return its samples per second.
 
         Raises:
             RunError: It failed, or took far too long.
         """
-        kind, threads, tuned = self._kinds[row]
+        kind, threads, _ = _kinds(self._cores)[baseline.name]
         own = {"process": tuple(dict.fromkeys(self._cores))[:threads], "ddp": tuple(dict.fromkeys(self._cores))}
         cores = own.get(kind, self._cores)
         world = 1 if kind == "process" else len(cores)
         spec = Spec(
             kind=kind,
-            tuned=tuned,
+            tuned=baseline.tuned,
             threads=threads,
             config=self._config,
             seed=SEED,
@@ -113,7 +114,7 @@ class Baselines:
             stages=self._plan.split,
         )
         whole_s = sum(stage.total_s for stage in self._plan.stages) * (self._config.batches + 2 * MICRO_BATCHES) * world
-        return _speed(row, spec, START_S + GENEROSITY * whole_s)
+        return _speed(baseline.row, spec, START_S + GENEROSITY * whole_s)
 
 
 def _free_port() -> int:

@@ -89,9 +89,10 @@ def _hopeless(runs: Sequence[RunRecord], step: Step) -> bool:
 def _attempt(step: Step, comparison: Comparison, launcher: Launcher, baselines: Baselines | None) -> RunRecord:
     """Run one contender once; a failure is a result, too."""
     blank = RunRecord(series=step.series, round=step.round, name=step.name, seconds=0.0)
-    if baselines is not None and step.name in {baseline.row for baseline in baselines.rows}:
+    baseline = next((baseline for baseline in comparison.baselines if baseline.row == step.name), None)
+    if baseline and baselines:
         try:
-            return replace(blank, throughput_samples_per_s=baselines.run(step.name))
+            return replace(blank, throughput_samples_per_s=baselines.run(baseline))
         except RunError as error:
             return replace(blank, failure=str(error))
     plan = next(part.plan for part in comparison.partitions if part.name == step.name)
