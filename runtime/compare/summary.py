@@ -33,11 +33,6 @@ def summarised(comparison: Comparison, runs: Sequence[RunRecord]) -> Comparison:
     )
 
 
-def failures_of(comparison: Comparison) -> list[RunRecord]:
-    """Return the runs that failed."""
-    return [run for run in comparison.runs if run.failure is not None]
-
-
 def _partition(
     part: PartitionComparison, runs: Sequence[RunRecord], rounds: Rounds, reference: Rounds
 ) -> PartitionComparison:

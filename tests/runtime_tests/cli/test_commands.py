@@ -130,6 +130,7 @@ def test_a_stage_for_each_of_too_few_cores_is_said_aloud(
         (PROFILE, ["--model", "alexnet", "--neighbours", "4711"], "4711 neighbours"),
         (OPTIMIZE, [*SMALL, "--beside-neighbours"], "--beside-neighbours is no more"),
         (OPTIMIZE, [*SMALL, "--refine", "60s"], "--refine is no more"),
+        (PROFILE, ["--model", "alexnet", "--fit", "1,16"], "--fit is no more: its lines were 16 to 29% off"),
         (RUN, ["compare", "--model", "alexnet", "--refit"], "--refit is no more"),
         (PROFILE, ["--model", "alexnet", "--plot", "roof.png"], "does not end in .svg"),
         (PROFILE, ["--model", "alexnet", "vgg16", "--plot", "roof.svg"], "one file for 2 models"),
