@@ -7,10 +7,26 @@ from pathlib import Path
 
 import pytest
 
+import __main__
+
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
 from profiler.machine import pinned
 from runtime.supervisor import WorkerPool
+
+# Processes that tests start would import pytest again, as the main module of their parent, and need nothing of it.
+__main__.__spec__ = None
+if hasattr(__main__, "__file__"):
+    del __main__.__file__
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_peaks() -> Iterator[None]:
+    """What the core does at best interests no test, and takes a second for every profile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("profiler.measure.hardware.PRODUCTS", (128,))
+        patch.setattr("profiler.measure.hardware.STREAM_BYTES", 1 << 20)
+        yield
 
 
 @pytest.fixture(scope="session")
