@@ -228,8 +228,8 @@ def _carry_out_all(jobs: list[_Job], options: CompareOptions) -> list[_Job]:
     cores = cores_of(options.running.common, stages)
     about = duration(sum(left(job.comparison) for job in jobs))
     note(
-        f"{counted(missing, 'run')} ({_sum(jobs)}) on cores {','.join(map(str, cores))}, about {about}; Ctrl-C pauses; "
-        f"to resume, repeat the command{' without --fresh' if options.fresh else ''}",
+        f"{counted(missing, 'run')} ({_composition(jobs)}) on cores {','.join(map(str, cores))}, about {about}; "
+        f"Ctrl-C pauses; to resume, repeat the command{' without --fresh' if options.fresh else ''}",
         quiet=options.running.common.quiet,
     )
     with pool_of(options.running, cores) as pool:
@@ -239,11 +239,11 @@ def _carry_out_all(jobs: list[_Job], options: CompareOptions) -> list[_Job]:
         ]
 
 
-def _sum(jobs: list[_Job]) -> str:
-    """Return of what the runs are made up: ``4 splits × 3 rounds + 4 alone``; of several comparisons, how many."""
-    if len(jobs) > 1:
-        return f"of {len(jobs)} comparisons"
+def _composition(jobs: list[_Job]) -> str:
+    """Return what the missing runs are: ``4 contenders × 3 rounds + 4 alone``, or of how many comparisons."""
     comparison = jobs[0].comparison
+    if len(jobs) > 1 or comparison.runs:
+        return f"of {counted(len(jobs), 'comparison')}"
     rounds = counted(comparison.request.repeats, "round")
     alone = f" + {len(comparison.splits)} alone" if comparison.comparable else ""
     return f"{counted(len(comparison.contenders), 'contender')} × {rounds}{alone}"

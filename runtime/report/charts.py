@@ -44,7 +44,7 @@ def speeds(comparison: Comparison) -> str:
         axes.set_xlim(left=0)
         axes.set_xlabel("samples/s; ◇ predicted")
         axes.grid(visible=False, axis="y")
-    return drawn.svg
+    return drawn.svg.decode()
 
 
 def layers(comparison: Comparison) -> str:
@@ -83,7 +83,7 @@ def layers(comparison: Comparison) -> str:
         axes.xaxis.set_major_formatter("{x:.0%}")
         axes.yaxis.set_major_formatter("{x:.0%}")
         drawn.figure.legend(loc="outside upper center", ncols=2)
-    return drawn.svg
+    return drawn.svg.decode()
 
 
 def stages(comparison: Comparison) -> str:
@@ -107,7 +107,7 @@ def stages(comparison: Comparison) -> str:
             axes.set_xlabel(f"{unit}; | predicted")
             axes.grid(visible=False, axis="y")
         _legend(drawn.figure, {"forward": "F", "backward": "B", "update": "U", "send": "send"})
-    return drawn.svg
+    return drawn.svg.decode()
 
 
 def _busy(axes: "Axes", part: PartitionComparison, base: float) -> None:
@@ -151,7 +151,7 @@ def timelines(comparison: Comparison, part: PartitionComparison) -> str:
         measured.set_xlabel("seconds from the first action")
         measured.set_xlim(left=0)
         _legend(drawn.figure, {"forward": "F", "backward": "B", "update": "U"})
-    return drawn.svg
+    return drawn.svg.decode()
 
 
 def _drawn_splits(comparison: Comparison) -> list[PartitionComparison]:

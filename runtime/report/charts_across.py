@@ -43,7 +43,7 @@ def promise(comparisons: Sequence[Comparison]) -> str:
                 axis.set_minor_formatter("")
         axes.set(xlim=(low, high), ylim=(low, high), xlabel="predicted samples/s", ylabel="measured samples/s")
         axes.legend(loc="upper left")
-    return drawn.svg
+    return drawn.svg.decode()
 
 
 def by_batch_size(comparisons: Sequence[Comparison]) -> str:
@@ -70,7 +70,7 @@ def by_batch_size(comparisons: Sequence[Comparison]) -> str:
         for axes in drawn.axes:
             axes.set_ylim(bottom=0)
         drawn.figure.legend(loc="outside upper center", ncols=3)
-    return drawn.svg
+    return drawn.svg.decode()
 
 
 def across(comparisons: Sequence[Comparison]) -> str:
@@ -92,7 +92,7 @@ def across(comparisons: Sequence[Comparison]) -> str:
         axes.invert_yaxis()
         axes.set_xlabel(f"speed beside {comparisons[0].reference} (the line)")
         drawn.figure.legend(loc="outside upper center", ncols=3)
-    return drawn.svg
+    return drawn.svg.decode()
 
 
 def beside(comparison: Comparison, name: str) -> float | None:

@@ -3,13 +3,8 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-from profiler.report import drawing
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from profiler.report import Drawing, drawing
 
 INK, RULE, ACCENT, MUTED = "#1d2127", "#dcdfe3", "#1f6fb2", "#9aa3ae"
 """The colours of the page by day."""
@@ -36,20 +31,11 @@ _STYLE = {
 }
 
 
-class Picture:
-    """A figure of the page that is being drawn, and its ``svg`` once that is done."""
-
-    def __init__(self, figure: "Figure", axes: "list[Axes]") -> None:
-        """Hold the figure and its axes."""
-        self.figure, self.axes, self.svg = figure, axes, ""
-
-
 @contextmanager
-def picture(title: str, height_inches: float, panels: int = 1, *, share_x: bool = True) -> Iterator[Picture]:
-    """Yield a figure of the page's width to draw in; on leaving, its SVG is there."""
+def picture(title: str, height_inches: float, panels: int = 1, *, share_x: bool = True) -> Iterator[Drawing]:
+    """Yield a figure of the page's width to draw in; on leaving, its SVG is there, to stand inside a page."""
     with drawing(title, WIDTH_INCHES, height_inches, panels, _STYLE, share_x=share_x) as drawn:
-        inline = Picture(drawn.figure, drawn.axes)
-        yield inline
-    text = drawn.svg.decode()
+        yield drawn
+    inline = drawn.svg[drawn.svg.index(b"<svg") :]
     # Names of groups, such as axes_1, are the same in every picture, and on a page a name stands once.
-    inline.svg = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", text[text.index("<svg") :])
+    drawn.svg = re.sub(rb' id="[A-Za-z0-9.]+_\d+"', b"", inline)
