@@ -12,6 +12,7 @@ from optimizer.schedule import (
     Span,
     StageRequirements,
     bubble_share,
+    durations_by_kind,
     makespan_s,
     requirements_of,
     schedule_of,
@@ -112,4 +113,4 @@ def timeline(stages: Sequence[Stage], schedule: Schedule) -> list[list[Span]]:
     ]
     down = [Message(stage.message_down_s, stage.latency_down_s) for stage in stages]
     up = [Message(stage.message_up_s, stage.latency_up_s) for stage in stages]
-    return simulate(schedule, durations, down, up)
+    return simulate(schedule, durations_by_kind(schedule, durations), down, up)

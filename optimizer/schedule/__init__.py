@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Message,
         Span,
         bubble_share,
+        durations_by_kind,
         has_steady_state,
         makespan_s,
         simulate,

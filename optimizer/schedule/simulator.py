@@ -3,7 +3,8 @@
 A rank runs its actions in order, each as soon as the rank is free and what it needs has arrived: a forward needs the
 previous stage's forward of that minibatch, a backward the next stage's backward, the update of a replicated stage all
 backwards that it averages. An action's duration includes copying its results to the neighbour. All predictions that are
-printed anywhere come from here; the runtime's measured spans go through the same two formulas.
+printed anywhere come from here, with a duration for each kind of action, and so does the virtual clock of runs whose
+stages share cores, with the measured duration of each. The runtime's measured spans go through the same two formulas.
 """
 
 from collections.abc import Sequence
@@ -42,7 +43,7 @@ class Message:
 
 def simulate(
     schedule: Schedule,
-    durations: Sequence[Duration],
+    durations_s: Sequence[Sequence[float]],
     down: Sequence[Message] = (),
     up: Sequence[Message] = (),
 ) -> list[list[Span]]:
@@ -50,7 +51,8 @@ def simulate(
 
     Args:
         schedule: What every rank does.
-        durations: What each stage's actions take.
+        durations_s: What each of these actions takes, rank by rank; ``durations_by_kind`` where all of a kind take the
+            same in a stage.
         down: For each stage, what its activations take to the next one; nothing where stages share memory.
         up: For each stage, what gradients take to it from the next one.
 
@@ -65,7 +67,7 @@ def simulate(
     moved = True
     while moved:
         moved = False
-        for done, actions in zip(spans, schedule.rows, strict=True):
+        for done, actions, own_s in zip(spans, schedule.rows, durations_s, strict=True):
             while len(done) < len(actions):
                 action = actions[len(done)]
                 needs = needed_by(action, layout, minibatches)
@@ -73,7 +75,7 @@ def simulate(
                     break
                 available = ended if action.kind == "U" else arrived  # an update needs no message
                 start = max([done[-1].end_s if done else 0.0, *(available[need] for need in needs)])
-                span = Span(action, start, start + _duration(action, durations[action.stage]))
+                span = Span(action, start, start + own_s[len(done)])
                 ended[action] = span.end_s
                 arrived[action] = ways[action.kind].arrival_s(action, span.end_s) if action.kind != "U" else span.end_s
                 done.append(span)
@@ -82,6 +84,12 @@ def simulate(
     if stuck:
         raise ValueError(f"the schedule cannot go on: {', '.join(stuck)} wait for each other")
     return spans
+
+
+def durations_by_kind(schedule: Schedule, stages: Sequence[Duration]) -> list[list[float]]:
+    """Return what each action of each rank takes where all of a kind take the same in a stage."""
+    by_kind = [{"F": own.forward_s, "B": own.backward_s, "U": own.update_s} for own in stages]
+    return [[by_kind[action.stage][action.kind] for action in row] for row in schedule.rows]
 
 
 class _Ways:
@@ -146,7 +154,3 @@ def throughput(spans: Sequence[Sequence[Span]], batch_size: int, flush_every: in
     else:
         samples, time_s = batch_size * minibatches, makespan_s(spans)
     return samples / time_s if time_s else 0.0
-
-
-def _duration(action: Action, duration: Duration) -> float:
-    return {"F": duration.forward_s, "B": duration.backward_s, "U": duration.update_s}[action.kind]

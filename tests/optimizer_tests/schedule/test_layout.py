@@ -6,6 +6,7 @@ import networkx as nx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulations import simulated
 
 from optimizer.schedule import (
     Action,
@@ -16,7 +17,6 @@ from optimizer.schedule import (
     Schedule,
     requirements_of,
     schedule_of,
-    simulate,
     throughput,
 )
 from optimizer.schedule.schedule import versions_used
@@ -123,7 +123,7 @@ def test_the_slowest_stage_never_waits_in_the_steady_state(replicas: list[int], 
     slowest = max(
         (one.forward_s + one.backward_s + one.update_s) / own for one, own in zip(durations, replicas, strict=True)
     )
-    rows = simulate(schedule_of("1f1b", replicas, 240), durations)
+    rows = simulated(schedule_of("1f1b", replicas, 240), durations)
     last = len(replicas) - 1
     ends = sorted(span.end_s for row in rows for span in row if str(span.action).startswith(f"{last}B"))
     whole_rounds = math.lcm(*replicas)
@@ -133,7 +133,7 @@ def test_the_slowest_stage_never_waits_in_the_steady_state(replicas: list[int], 
 
 def test_an_update_waits_for_backwards_and_not_for_what_they_send() -> None:
     ways = [Message(0, 0), Message(0, 0)], [Message(10, 1), Message(0, 0)]
-    rows = simulate(schedule_of("1f1b", [1, 2], 4), [Duration(1, 1, 0), Duration(1, 1, 1)], *ways)
+    rows = simulated(schedule_of("1f1b", [1, 2], 4), [Duration(1, 1, 0), Duration(1, 1, 1)], *ways)
     starts = {str(span.action): span.start_s for row in rows for span in row}
     assert (starts["1B0"], starts["1B1"]) == (2, 3)
     assert starts["1U0"] == starts["1U1"] == 4
@@ -141,7 +141,7 @@ def test_an_update_waits_for_backwards_and_not_for_what_they_send() -> None:
 
 def test_a_stage_of_two_replicas_is_up_to_twice_as_fast() -> None:
     durations = [Duration(2, 4, 0), Duration(1, 2, 0)]
-    straight = throughput(simulate(schedule_of("1f1b", 2, 200), durations), 1)
-    both = throughput(simulate(schedule_of("1f1b", [2, 1], 200), durations), 1)
+    straight = throughput(simulated(schedule_of("1f1b", 2, 200), durations), 1)
+    both = throughput(simulated(schedule_of("1f1b", [2, 1], 200), durations), 1)
     assert straight == pytest.approx(1 / 6)
     assert both == pytest.approx(1 / 3, rel=0.02)

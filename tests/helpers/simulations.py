@@ -1,0 +1,9 @@
+"""Simulate with one duration for all actions of a kind in a stage."""
+
+from collections.abc import Sequence
+
+from optimizer.schedule import Duration, Message, Schedule, Span, durations_by_kind, simulate
+
+
+def simulated(schedule: Schedule, stages: Sequence[Duration], *ways: Sequence[Message]) -> list[list[Span]]:
+    return simulate(schedule, durations_by_kind(schedule, stages), *ways)
