@@ -112,10 +112,12 @@ def serve(control: Connection, place: tuple[int, int], rendezvous: Rendezvous, s
             for name, channel in ends.items():
                 if rank:
                     channel.activations.receive(minibatch)
-                    channel.gradients.send(minibatch, [tensors[1]])
+                    channel.gradients.put(minibatch, [tensors[1]])
+                    channel.gradients.announce(minibatch)
                     continue
                 start = time.perf_counter()
-                channel.activations.send(minibatch, tensors)
+                channel.activations.put(minibatch, tensors)
+                channel.activations.announce(minibatch)
                 channel.gradients.receive(minibatch)
                 if minibatch >= 2:
                     times[size][name].append(time.perf_counter() - start)

@@ -23,7 +23,7 @@ from profiler.machine import this_machine, usable_cores
 from profiler.measure import measure_profile
 from profiler.settings import Config
 from profiler.settings import config as configuration
-from runtime.pipeline import Launcher, comparable, cores_for
+from runtime.pipeline import Launcher, cores_for, own_cores
 from runtime.results import RunResult
 from runtime.supervisor import WorkerPool
 from runtime.worker import Settings
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     cores = cores_for(options.stages, usable_cores(None))
-    if not comparable(cores):
+    if not own_cores(cores):
         raise SystemExit(f"{options.stages} stages need as many cores; this process may use {len(set(cores))}")
     found = this_machine()
     print(f"{found.cpu}, torch {found.torch}, cores {cores}, batch {options.batch_size}, {options.batches} minibatches")

@@ -13,17 +13,19 @@ from profiler.settings import UpdateRule
 
 ChannelName = Literal["shm", "gloo"]
 CHANNELS: tuple[ChannelName, ...] = ("shm", "gloo")
+Clock = Literal["wall", "virtual"]
+CLOCKS: tuple[Clock, ...] = ("wall", "virtual")
 
-FORMAT_VERSION: Literal[6] = 6
+FORMAT_VERSION: Literal[7] = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionRecord:
-    """One executed action; times are on one monotonic clock, that of the first stage's host.
+    """One executed action; times are on one monotonic clock, that of the first stage's host, or on the virtual clock.
 
     Attributes:
         version: The weight version that it used, or that it wrote (``U``).
-        wait_s: Time spent waiting for a neighbour before it started.
+        wait_s: Time spent waiting for a neighbour before it started; never for a turn on the core.
         start_s: When it had all it needed; ``computed_s`` when it began to send, ``end_s`` when it was done.
         cpu_s: Processor time between start and end.
         sent_bytes: What it sent to a neighbour.
@@ -98,6 +100,11 @@ class RunResult:
     """One run of one plan, whose schedule is the one that ran; a loss that is no finite number is None.
 
     Attributes:
+        clock: ``wall``; or ``virtual`` where stages took turns on their cores and all times but processor times are
+            those of a machine with a core for every stage, worked out from what each action took.
+        comparable: Whether the times are those of stages with a physical core each: always so on the virtual clock.
+        slowed_samples_per_s: The throughput with every stage as much slower as its layers were beside busy neighbours;
+            on the virtual clock, where the profile has such times.
         stages: What each rank did, stage by stage.
         machine: The first stage's.
     """
@@ -107,13 +114,20 @@ class RunResult:
     minibatches: int
     rule: UpdateRule
     channel: ChannelName
+    clock: Clock
     comparable: bool
     throughput_samples_per_s: float
     makespan_s: float
     losses: tuple[float | None, ...]
     stages: tuple[StageRun, ...]
     machine: Machine
-    format_version: Literal[6] = FORMAT_VERSION
+    slowed_samples_per_s: float | None = None
+    format_version: Literal[7] = FORMAT_VERSION
+
+    @property
+    def core_count(self) -> int:
+        """How many cores it ran on."""
+        return len({(stage.host, stage.core) for stage in self.stages})
 
     def planned(self, run: StageRun) -> Stage:
         """Return the stage that a rank ran."""
@@ -175,4 +189,4 @@ class Verification:
     channel: ChannelName
     seed: int
     partitions: tuple[PartitionVerification, ...]
-    format_version: Literal[6] = FORMAT_VERSION
+    format_version: Literal[7] = FORMAT_VERSION

@@ -17,7 +17,7 @@ EXACT, BOUNDED = "exact", "bounded"
 """Methods of the best split: proven, or not."""
 REPLICATED = "replicated"
 """The method of the best split over stages that may have several ranks."""
-FORMAT_VERSION: Literal[7] = 7
+FORMAT_VERSION: Literal[8] = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,7 @@ class Stage:
         boundary: The values that cross the cut behind this stage, relayed ones included.
         memory_bytes: Predicted peak above an empty process.
         sizes: The bytes of what is in it, counted once.
+        slowdown: How many times as long its layers take beside busy neighbours; None where that was not measured.
     """
 
     layers: Annotated[tuple[str, ...], Meta(min_length=1)]
@@ -81,6 +82,7 @@ class Stage:
     memory_bytes: Bytes
     sizes: StageBytes
     flops: Count
+    slowdown: Annotated[float, Meta(gt=0)] | None = None
     replicas: Annotated[int, Meta(ge=1)] = 1
     all_reduce_s: Seconds = 0.0
 
@@ -166,7 +168,7 @@ class Plan:
     memory_limit_bytes: Bytes | None = None
     cut_after: tuple[tuple[str, ...], ...] = ()
     network: NetworkProfile | None = None
-    format_version: Literal[7] = FORMAT_VERSION
+    format_version: Literal[8] = FORMAT_VERSION
 
     @property
     def cuts(self) -> tuple[str, ...]:

@@ -33,7 +33,13 @@ def plan_of(
         network: What the problem's network comes from.
     """
     needed = problem.memory_bytes(bounds)
-    stages = tuple(_stage(problem, index, bounds, needed[index]) for index in range(problem.stages))
+    stages = tuple(
+        replace(
+            _stage(problem, index, bounds, needed[index]),
+            slowdown=_slowdown(profile, members_of(bounds[index + 1] & ~bounds[index]), index == problem.stages - 1),
+        )
+        for index in range(problem.stages)
+    )
     bottleneck_ns = problem.bottleneck_ns(bounds)
     return Plan(
         model=profile.model,
@@ -78,6 +84,17 @@ def replicated_plan(plan: Plan, split: Replicated, all_reduces_ns: Sequence[int]
         plan, stages=stages, bottleneck_s=bottleneck_s, optimal=lower_bound_ns is None, lower_bound_s=least_s
     )
     return scheduled(changed, schedule_of(ASYNCHRONOUS, split.replicas, plan.predicted.minibatches))
+
+
+def _slowdown(profile: Profile, members: Sequence[int], last: bool) -> float | None:  # noqa: FBT001
+    """Return how many times as long the layers at ``members`` take beside busy neighbours, if that was measured."""
+    parts = [profile.layers[at] for at in members]
+    alone_s, beside = sum(layer.step_s for layer in parts), [layer.loaded for layer in parts]
+    if last:
+        alone_s += profile.loss.forward_s + profile.loss.backward_s
+        beside.append(profile.loss.loaded)
+    beside_s = [times.step_s for times in beside if times is not None]
+    return sum(beside_s) / alone_s if len(beside_s) == len(beside) and alone_s and sum(beside_s) else None
 
 
 def _stage(problem: Problem, index: int, bounds: Sequence[int], memory_bytes: int) -> Stage:

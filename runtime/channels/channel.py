@@ -38,11 +38,11 @@ class Cut:
 class Direction(Protocol):
     """One direction over a cut, activations down or gradients up: one stage sends, the other receives."""
 
-    def send(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
-        """Copy a minibatch's tensors and hand them over, without waiting for the neighbour.
+    def put(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
+        """Copy a minibatch's tensors to where they are handed over."""
 
-        A neighbour that is hundreds of minibatches behind is waited for.
-        """
+    def announce(self, minibatch: int) -> None:
+        """Hand over what was put there; waits only for a neighbour that is hundreds of minibatches behind."""
 
     def receive(self, minibatch: int) -> list[Tensor]:
         """Wait until the neighbour has sent a minibatch's tensors, and return them."""

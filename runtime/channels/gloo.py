@@ -111,13 +111,15 @@ class _Messages:
         self._under_way: dict[int, dist.Work] = {}
         self.blank = self._ring.blank
 
-    def send(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
+    def put(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
         place = self._own.index(minibatch)
         with blaming_the_neighbour():
             self._finish(place - self._ring.slots)
         self._ring.put(place, tensors)
+
+    def announce(self, minibatch: int) -> None:
         with blaming_the_neighbour():
-            self._start(dist.isend, place)
+            self._start(dist.isend, self._own.index(minibatch))
 
     def receive(self, minibatch: int) -> list[Tensor]:
         place = self._own.index(minibatch)

@@ -6,7 +6,6 @@ also tells when the neighbour has gone, for a process that ends, however that is
 
 import socket
 import struct
-from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -42,10 +41,9 @@ class _Notified:
 
     def __init__(self, ring: Ring, notifications: socket.socket) -> None:
         self._ring, self._notifications = ring, notifications
-        self.blank = ring.blank
+        self.put, self.blank = ring.put, ring.blank
 
-    def send(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
-        self._ring.put(minibatch, tensors)
+    def announce(self, minibatch: int) -> None:
         try:
             self._notifications.send(_NUMBER.pack(minibatch))
         except OSError as error:

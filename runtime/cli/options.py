@@ -1,7 +1,7 @@
 """The options that running commands share, and what they stand for: settings, processes, the plan to run."""
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from profiler.settings import Config
 from profiler.settings import config as configuration
 from runtime.cluster import placement
 from runtime.pipeline import agree_on_weights
-from runtime.results import CHANNELS, ChannelName
+from runtime.results import CHANNELS, CLOCKS, ChannelName, Clock
 from runtime.worker import OnNan, Settings
 
 if TYPE_CHECKING:
@@ -109,7 +109,39 @@ def channel(text: str) -> ChannelName:
     raise argparse.ArgumentTypeError(f"'{text}' is no channel{untested}: use {' or '.join(CHANNELS)}")
 
 
-def settings_of(options: RunningOptions, config: Config, *, record_digests: bool = False) -> Settings:
+def add_clock(command: Parser) -> None:
+    """Add ``--clock``."""
+    command.add_argument(
+        "--clock", choices=CLOCKS, help="where stages share cores, virtual lets them take turns and works out what a "
+        "core for every stage would give (default: virtual there, else wall)",
+    )  # fmt: skip
+
+
+def clock_of(asked: Clock | None, options: RunningOptions, cores: Sequence[int]) -> Clock:
+    """Return the clock that stages on ``cores`` run by.
+
+    Raises:
+        ConfigError: The virtual one is asked for where it cannot be had.
+    """
+    from runtime.pipeline import default_clock
+
+    channel = _channel_of(options)
+    if asked == "virtual" and placement():
+        raise ConfigError("--clock virtual is for stages of one machine that take turns on its cores; leave it out "
+                          "under torchrun")  # fmt: skip
+    if asked == "virtual" and channel == "gloo":
+        raise ConfigError("--clock virtual needs stages that work only when it is their turn, and gloo works on "
+                          "messages in threads of its own; leave out --channel gloo")  # fmt: skip
+    return "wall" if placement() else asked or default_clock(cores, channel)
+
+
+def _channel_of(options: RunningOptions) -> ChannelName:
+    return options.channel or ("gloo" if placement() else "shm")
+
+
+def settings_of(
+    options: RunningOptions, config: Config, *, clock: Clock = "wall", record_digests: bool = False
+) -> Settings:
     """Return how plans of ``config`` are to be run.
 
     Raises:
@@ -124,7 +156,8 @@ def settings_of(options: RunningOptions, config: Config, *, record_digests: bool
         seed=SEED,
         schedule=options.schedule,
         flush_every=options.flush_every or FLUSH_EVERY,
-        channel=options.channel or ("gloo" if placement() else "shm"),
+        channel=_channel_of(options),
+        clock=clock,
         data=options.data or config.data,
         vocabulary=config.vocabulary,
         on_nan=options.on_nan,
@@ -168,18 +201,20 @@ def launcher_of(
 
 
 def cores_of(options: CommonOptions, stages: int) -> tuple[int, ...]:
-    """Return a core for each stage, and say on stderr where they are too few; under torchrun, that of this rank."""
+    """Return a core for each stage; under torchrun, that of this rank."""
     from profiler.machine import affinity_variables, usable_cores
-    from runtime.pipeline import comparable, cores_for, sharing
+    from runtime.pipeline import cores_for, own_cores
 
     usable = usable_cores(options.cores)
     if place := placement():
         return (usable[place.local_rank % len(usable)],)
     cores = cores_for(stages, usable)
-    if not comparable(cores):
-        bound = affinity_variables()
-        cause = f" The environment binds threads to cores{bound}." if bound else ""
-        note(f"{sharing(len(cores), len(set(cores)))}{cause}", quiet=options.quiet)
+    if not own_cores(cores) and (bound := affinity_variables()):
+        note(
+            f"{counted(len(cores), 'stage')} share {counted(len(set(cores)), 'core')}, for the environment binds "
+            f"threads to cores{bound}",
+            quiet=options.quiet,
+        )
     return cores
 
 

@@ -10,7 +10,9 @@ from profiler.files import refuse_unwritable, to_json, write_whole
 from profiler.report import counted
 from runtime.cli.options import (
     RankOptions,
+    add_clock,
     add_ranks,
+    clock_of,
     cores_of,
     launcher_of,
     one_plan,
@@ -20,14 +22,15 @@ from runtime.cli.options import (
 )
 from runtime.cluster import joined
 from runtime.pipeline import agree_on_plan
-from runtime.results import RunResult
+from runtime.results import Clock, RunResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """The options of ``run``: what to run, and where to write the result and the timeline."""
+    """The options of ``run``: what to run, by which clock, and where to write the result and the timeline."""
 
     ranks: RankOptions
+    clock: Clock | None
     output: Path | None
     trace: tuple[Path, ...]
 
@@ -39,6 +42,7 @@ def add_arguments(command: Parser) -> None:
         "--trace", type=Path, action="append", default=[], metavar="FILE",
         help="write the timeline: .json for Perfetto, .svg for a picture; may be given twice",
     )  # fmt: skip
+    add_clock(command)
     add_ranks(command, f"partition of --model (default: {OPTIMIZED})", on_nan="stop")
 
 
@@ -52,13 +56,14 @@ def run(options: RunOptions) -> int:
         if session.leads:
             _refuse_files(options)
         config, plan = one_plan(ranks)
-        settings = settings_of(running, config)
-        agree_on_plan(session, plan, config, settings)
         cores = cores_of(running.common, plan.layout.size)
+        settings = settings_of(running, config, clock=clock_of(options.clock, running, cores))
+        agree_on_plan(session, plan, config, settings)
         members = ", ".join(map(str, session.members))
         where = members if session.distributed else f"cores {','.join(map(str, cores))}"
         work = f"{counted(config.batches, 'minibatch')} through {counted(len(plan.stages), 'stage')} on {where}"
-        note(f"{plan.model}: {work}, {settings.schedule}", quiet=quiet)
+        turns = ", which they take in turns" if settings.clock == "virtual" else ""
+        note(f"{plan.model}: {work}{turns}, {settings.schedule}", quiet=quiet)
         from runtime.timeline import live_view, show_run
 
         with (

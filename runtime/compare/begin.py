@@ -13,7 +13,7 @@ from profiler.profile import Profile, profile_warnings
 from runtime.compare.audit import audit
 from runtime.compare.comparison import BaselineComparison, Comparison, PartitionComparison
 from runtime.compare.request import Request
-from runtime.pipeline import comparable
+from runtime.pipeline import own_cores
 
 
 def new_comparison(
@@ -41,7 +41,7 @@ def new_comparison(
     return Comparison(
         request=request,
         model_digest=profile.model_digest,
-        comparable=comparable(request.cores),
+        comparable=own_cores(request.cores),
         left_out=tuple(left_out),
         reference=OPTIMIZED if OPTIMIZED in plans else names[0],
         machine=this_machine(),
@@ -52,7 +52,7 @@ def new_comparison(
         partitions=partitions,
         baselines=tuple(baselines),
         runs=(),
-        audit=audit(partitions, request.batch_size, comparable=comparable(request.cores)),
+        audit=audit(partitions, request.batch_size, comparable=own_cores(request.cores)),
     )
 
 

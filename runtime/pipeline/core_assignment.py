@@ -1,13 +1,20 @@
-"""Give each stage a core, and say what it means where several share one."""
+"""Give each stage a core, choose the clock, and say what it means where several stages share a core."""
 
 from collections.abc import Sequence
 
 from profiler.machine import physical_core
+from profiler.report import counted
+from runtime.results import ChannelName, Clock
 
 
-def comparable(cores: Sequence[int]) -> bool:
-    """Say whether every stage had a physical core of its own; two threads of one core are not two cores."""
+def own_cores(cores: Sequence[int]) -> bool:
+    """Say whether every stage has a physical core of its own; two threads of one core are not two cores."""
     return len({physical_core(core) for core in cores}) == len(cores)
+
+
+def default_clock(cores: Sequence[int], channel: ChannelName) -> Clock:
+    """Return the clock of stages on ``cores``: the virtual one where they share some and can take turns."""
+    return "wall" if own_cores(cores) or channel != "shm" else "virtual"
 
 
 def cores_for(stages: int, usable: Sequence[int]) -> tuple[int, ...]:
@@ -16,9 +23,18 @@ def cores_for(stages: int, usable: Sequence[int]) -> tuple[int, ...]:
 
 
 def sharing(stages: int, cores: int) -> str:
-    """Say that stages share cores and what that means."""
-    shared = "1 core" if cores == 1 else f"{cores} cores"
+    """Say what it means that stages share cores on the wall clock."""
     return (
-        f"NOT COMPARABLE: {stages} stages shared {shared}, so timings between splits mean little; predictions assume "
-        f"one core per stage, so they do not apply here. Use --stages {cores}, or a machine with {stages} cores."
+        f"NOT COMPARABLE: {stages} stages shared {counted(cores, 'core')}, so timings between splits mean little; "
+        f"predictions assume one core per stage, so they do not apply here. Leave out --clock wall and --channel gloo, "
+        f"use --stages {cores}, or a machine with {stages} cores."
+    )
+
+
+def virtual_clock(stages: int, cores: int) -> str:
+    """Say what the virtual clock tells, and what it leaves out."""
+    return (
+        f"Virtual clock: {stages} stages took turns on {counted(cores, 'core')}, one action at a time; what each "
+        f"action took is measured, and when it would have run with {counted(stages, 'core')} is worked out. Left out: "
+        f"stages that are busy at once slow each other down, here at most {cores} of them."
     )

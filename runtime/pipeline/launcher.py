@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from optimizer.plan import Plan, scheduled
 from optimizer.schedule import ASYNCHRONOUS, RankLayout, Schedule, ScheduleName, requirements_of, schedule_of
 from profiler.execution import Captured, Segment, fill, slot_bytes, slot_offsets, slot_tensors, spec_of
+from profiler.machine import physical_core
 from profiler.profile import INPUT
 from runtime.channels import Rendezvous, SharedMemory
 from runtime.cluster import LocalSession, Session, all_reports, placed, reading
@@ -105,6 +106,7 @@ class Launcher:
         with loads(
             segments, chosen, requirements, self._weights, self._specs,
             settings=self.settings, data=self.data_spec(minibatches), rendezvous=self._rendezvous(),
+            taking_turns=[physical_core(core) for core in self.pool.cores if self.settings.clock == "virtual"],
         ) as all_loads:  # fmt: skip
             for at, rank in enumerate(self.pool.ranks):
                 self.pool.tell(at, all_loads[rank])
@@ -123,7 +125,7 @@ class Launcher:
         here = [answer.report for answer in self.pool.follow(longest, self._watch) if answer.report]
         stamped = placed(self.session, self.pool.cores, here, before, reading(self.session))
         reports = all_reports(self.session, self.topic("reports"), stamped)
-        outcome = outcome_of(plan, schedule, reports, rule=self.settings.rule, channel=self.settings.channel)
+        outcome = outcome_of(plan, schedule, reports, self.settings)
         for report in reports:
             refuse_other_data(self.data_spec(schedule.minibatches), outcome.checksums, report.report.checksums)
         self.diverged |= any(loss is None for loss in outcome.result.losses)

@@ -1,6 +1,7 @@
 """Say what every stage is to become: its slice of the model, its actions, and its ends of the cuts."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 
 from optimizer.schedule import Schedule, StageRequirements, groups
@@ -20,6 +21,7 @@ def loads(
     settings: Settings,
     data: DataSpec,
     rendezvous: Rendezvous | None,
+    taking_turns: Sequence[Hashable],
 ) -> Iterator[list[Load]]:
     """Yield what to tell each rank; our own ends of what it holds are closed at the end of the context.
 
@@ -34,6 +36,7 @@ def loads(
         settings: How to run.
         data: What to train on.
         rendezvous: Where the ranks meet, over gloo; None in shared memory.
+        taking_turns: For each rank, on which core; those that name the same take turns. Nothing where none does.
     """
     layout = schedule.layout
     cuts = [
@@ -42,6 +45,8 @@ def loads(
     ]
     ends = [_ends(cut, shared=settings.channel == "shm") for cut in cuts]
     group_sizes = _group_sizes(schedule)
+    shared = [core for core, ranks in Counter(taking_turns).items() if ranks > 1]
+    turns = {core: SharedMemory.create(0) for core in shared}
     try:
         yield [
             Load(
@@ -56,6 +61,7 @@ def loads(
                 group_sizes=group_sizes,
                 before=ends[stage - 1][1] if stage else None,
                 behind=ends[stage][0] if stage < len(ends) else None,
+                turn=turns.get(taking_turns[rank]) if taking_turns else None,
                 rendezvous=rendezvous,
                 settings=settings,
                 data=data,
@@ -68,6 +74,8 @@ def loads(
             for held in (end.memory, end.notifications):
                 if held is not None:
                     held.close()
+        for turn in turns.values():
+            turn.close()
 
 
 def _ends(cut: Cut, *, shared: bool) -> tuple[CutEnd, CutEnd]:

@@ -11,9 +11,9 @@ from optimizer.plan import Plan
 from optimizer.schedule import KIND_NAMES, Kind, RankLayout, Schedule, Span, makespan_s, throughput
 from profiler.machine import this_machine
 from profiler.measure import foreign_load
-from profiler.settings import UpdateRule
-from runtime.results import ChannelName, RunResult, StageMeasurement, StageRun
-from runtime.worker import MinibatchDigests, StageReport
+from runtime.pipeline.virtual_clock import on_virtual_clock
+from runtime.results import ActionRecord, RunResult, StageMeasurement, StageRun
+from runtime.worker import MinibatchDigests, Settings, StageReport
 
 T = TypeVar("T")
 
@@ -33,44 +33,54 @@ class Outcome:
     checksums: tuple[int, ...]
 
 
-def outcome_of(
-    plan: Plan, schedule: Schedule, reports: Sequence[StageReport], *, rule: UpdateRule, channel: ChannelName
-) -> Outcome:
+def outcome_of(plan: Plan, schedule: Schedule, reports: Sequence[StageReport], settings: Settings) -> Outcome:
     """Return what a run gave.
 
     Args:
         plan: Under the schedule that ran.
         schedule: What ran.
         reports: Those of the ranks.
-        rule: The update rule.
-        channel: What carried activations and gradients.
+        settings: How it ran.
     """
-    spans = [
-        [
-            Span(action, record.start_s, record.end_s)
-            for action, record in zip(actions, report.report.actions, strict=True)
-        ]
-        for actions, report in zip(schedule.rows, reports, strict=True)
-    ]
+    measured = [report.report.actions for report in reports]
+    virtual = settings.clock == "virtual"
+    records = on_virtual_clock(schedule, measured) if virtual else measured
+    spans = _spans(schedule, records)
+    slowdowns = [stage.slowdown for stage in plan.stages if stage.slowdown is not None]
+    beside = on_virtual_clock(schedule, measured, slowdowns) if virtual and slowdowns else None
     layout, own = schedule.layout, [stamped.report for stamped in reports]
     losses = _in_turn([own[rank].losses for rank in layout.ranks(layout.stages - 1)])
     result = RunResult(
         plan=plan,
         batch_size=plan.batch_size,
         minibatches=schedule.minibatches,
-        rule=rule,
-        channel=channel,
-        comparable=len({report.physical_core for report in reports}) == len(reports),
+        rule=settings.rule,
+        channel=settings.channel,
+        clock=settings.clock,
+        comparable=virtual or len({report.physical_core for report in reports}) == len(reports),
         throughput_samples_per_s=throughput(spans, plan.batch_size, schedule.flush_every),
+        slowed_samples_per_s=(
+            throughput(_spans(schedule, beside), plan.batch_size, schedule.flush_every) if beside else None
+        ),
         makespan_s=makespan_s(spans),
         losses=tuple(loss if math.isfinite(loss) else None for loss in losses),
-        stages=tuple(_stage_run(layout, rank, report) for rank, report in enumerate(reports)),
+        stages=tuple(
+            _stage_run(layout, rank, report, actions)
+            for rank, (report, actions) in enumerate(zip(reports, records, strict=True))
+        ),
         machine=this_machine(),
     )
     digests = [
         tuple(_in_turn([own[rank].minibatch_digests for rank in layout.ranks(stage)])) for stage in range(layout.stages)
     ]
     return Outcome(result, digests, max((report.checksums for report in own), key=len))
+
+
+def _spans(schedule: Schedule, records: Sequence[Sequence[ActionRecord]]) -> list[list[Span]]:
+    return [
+        [Span(action, record.start_s, record.end_s) for action, record in zip(row, actions, strict=True)]
+        for row, actions in zip(schedule.rows, records, strict=True)
+    ]
 
 
 def _in_turn(by_replica: Sequence[Sequence[T]]) -> list[T]:
@@ -80,13 +90,13 @@ def _in_turn(by_replica: Sequence[Sequence[T]]) -> list[T]:
     ]
 
 
-def _stage_run(layout: RankLayout, rank: int, stamped: StageReport) -> StageRun:
+def _stage_run(layout: RankLayout, rank: int, stamped: StageReport, actions: tuple[ActionRecord, ...]) -> StageRun:
     report = stamped.report
-    minibatches = sum(record.kind == "F" for record in report.actions)
+    minibatches = sum(record.kind == "F" for record in actions)
     work: dict[Kind, float] = {}
     busy_s = send_s = 0.0
     for kind in KIND_NAMES:
-        records = [record for record in report.actions if record.kind == kind]
+        records = [record for record in actions if record.kind == kind]
         times = len(records) / minibatches  # updates are rarer with a flush
         copies_s = [record.end_s - record.computed_s for record in records]
         work[kind] = times * median(
@@ -95,7 +105,7 @@ def _stage_run(layout: RankLayout, rank: int, stamped: StageReport) -> StageRun:
         busy_s += times * median([record.cpu_s for record in records])
         send_s += times * median(copies_s)
     faults: Counter[int] = Counter()
-    for record in report.actions:
+    for record in actions:
         faults[record.minibatch] += record.page_faults
     return StageRun(
         stage=layout.stage_of(rank),
@@ -110,13 +120,12 @@ def _stage_run(layout: RankLayout, rank: int, stamped: StageReport) -> StageRun:
             backward_s=work["B"],
             update_s=work["U"],
             send_s=send_s,
-            wait_s=sum(record.wait_s for record in report.actions) / minibatches,
+            wait_s=sum(record.wait_s for record in actions) / minibatches,
             foreign_load=foreign_load(
-                [record.end_s - record.start_s for record in report.actions],
-                [record.cpu_s for record in report.actions],
+                [record.end_s - record.start_s for record in actions], [record.cpu_s for record in actions]
             ),
             peak_rss_bytes=report.peak_rss_bytes,
         ),
         page_faults=median([faults[minibatch] for minibatch in sorted(faults)][minibatches // 2 :]),
-        actions=report.actions,
+        actions=actions,
     )

@@ -4,6 +4,8 @@ A process for each stage, or each replica of one. On its first track the actions
 nested in it; on its second the waits. An arrow leads from each send to the action that read it. Times are microseconds
 from the run's start.
 
+On the virtual clock the times are those of a machine with a core for every stage; ``otherData`` says so.
+
 Source: the "Trace Event Format" (complete events ``X``, metadata ``M``, flow events ``s`` and ``f``).
 """
 
@@ -12,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from optimizer.schedule import KIND_NAMES
+from runtime.pipeline import virtual_clock
 from runtime.results import ActionRecord, RunResult
 
 _WORK, _WAIT = 0, 1
@@ -19,8 +22,9 @@ _WORK, _WAIT = 0, 1
 
 def trace_of(result: RunResult) -> bytes:
     """Return the trace as JSON."""
-    events = list(_events(result))
-    return json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}, separators=(",", ":")).encode()
+    words = virtual_clock(len(result.stages), result.core_count) if result.clock == "virtual" else "Wall clock."
+    trace = {"traceEvents": list(_events(result)), "displayTimeUnit": "ms", "otherData": {"clock": words}}
+    return json.dumps(trace, separators=(",", ":")).encode()
 
 
 def _events(result: RunResult) -> Iterator[dict[str, Any]]:

@@ -33,7 +33,8 @@ def picture_of(result: RunResult) -> bytes:
         axes.invert_yaxis()
         axes.set(xlabel="seconds", xlim=(0, makespan_s))
         axes.set_title(
-            f"{plan.model}, {plan.schedule}, batch {result.batch_size}: each bar is one minibatch in one stage"
+            f"{plan.model}, {plan.schedule}, batch {result.batch_size}, {result.clock} clock: "
+            "each bar is one minibatch in one stage"
         )
         handles = [Patch(color=colour, label=KIND_NAMES[kind]) for kind, colour in COLOURS.items()]
         axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.schedule import has_steady_state, semantics
 from profiler.report import counted, mib, ms, new_table
-from runtime.pipeline import sharing
+from runtime.pipeline import sharing, virtual_clock
 from runtime.results import RunResult
 from runtime.timeline.bubbles import bubbles_of
 
@@ -40,12 +40,12 @@ def show_run(result: RunResult, console: "Console") -> None:
         )  # fmt: skip
     console.print(table)
     losses = f"loss {_loss(result.losses[0])} at first, {_loss(result.losses[-1])} at last."
-    load = max(stage.measured.foreign_load for stage in result.stages)
+    busiest = max(result.stages, key=lambda stage: stage.measured.foreign_load)
+    load = busiest.measured.foreign_load
     if result.comparable and load > FOREIGN_LOAD_LIMIT:
         console.print(
-            f"NOISY: a core worked for others in up to {load:.0%} of its stage's working time, so how long this took "
-            f"says nothing of the pipeline; end what else runs, or choose other --cores. {result.makespan_s:.2f} s in "
-            f"all; {losses}"
+            f"NOISY: core {busiest.core} worked for others {load:.0%} of the time: these figures are not comparable; "
+            f"end what else runs, or choose other --cores. {result.makespan_s:.2f} s in all; {losses}"
         )
         return
     console.print(_bubble_table(result))
@@ -55,8 +55,15 @@ def show_run(result: RunResult, console: "Console") -> None:
         f"{result.throughput_samples_per_s:.1f} samples/s {steady}, predicted "
         f"{plan.predicted.throughput_samples_per_s:.1f}; {result.makespan_s:.2f} s in all; {losses}"
     )
-    if not result.comparable:
-        console.print(sharing(len(result.stages), len({(stage.host, stage.core) for stage in result.stages})))
+    if result.slowed_samples_per_s is not None:
+        console.print(
+            f"{result.slowed_samples_per_s:.1f} samples/s if every stage is as much slower as its layers were beside "
+            "busy neighbours in the profile."
+        )
+    if result.clock == "virtual":
+        console.print(virtual_clock(len(result.stages), result.core_count))
+    elif not result.comparable:
+        console.print(sharing(len(result.stages), result.core_count))
 
 
 def _bubble_table(result: RunResult) -> "Table":

@@ -51,6 +51,7 @@ class Load:
         in_flight: Minibatches between forward and backward.
         group_sizes: For each minibatch, how many share its update.
         before: The cut before the stage, None in the first; likewise ``behind``, None in the last.
+        turn: What stages on the same core take turns by; None where each runs when it can.
         rendezvous: Where the ranks meet, over gloo; None in shared memory.
     """
 
@@ -65,6 +66,7 @@ class Load:
     group_sizes: tuple[int, ...]
     before: CutEnd | None
     behind: CutEnd | None
+    turn: SharedMemory | None
     rendezvous: Rendezvous | None
     settings: Settings
     data: DataSpec

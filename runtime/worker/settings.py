@@ -5,7 +5,7 @@ from typing import Literal
 
 from optimizer.schedule import ASYNCHRONOUS, FLUSH_EVERY, ScheduleName
 from profiler.settings import UpdateRule
-from runtime.results import ChannelName
+from runtime.results import ChannelName, Clock
 
 OnNan = Literal["stop", "warn"]
 
@@ -16,6 +16,7 @@ class Settings:
 
     Attributes:
         flush_every: Minibatches an update, where the schedule flushes.
+        clock: On the virtual one, stages that share a core take turns on it.
         data: ``package.module:factory`` of the user's own data; synthetic without one.
         vocabulary: Synthetic inputs are whole numbers below it; 0 for floats.
         record_digests: Whether stages keep digests of gradients and buffers.
@@ -26,6 +27,7 @@ class Settings:
     schedule: ScheduleName = ASYNCHRONOUS
     flush_every: int = FLUSH_EVERY
     channel: ChannelName = "shm"
+    clock: Clock = "wall"
     data: str = ""
     vocabulary: int = 0
     on_nan: OnNan = "stop"

@@ -13,7 +13,7 @@ from torch import Tensor
 from optimizer.schedule import KIND_NAMES, Action
 from profiler.errors import StageplanError, one_line
 from profiler.machine import PeakMemory, affinity_variables, pin, release_memory
-from runtime.channels import Channel
+from runtime.channels import Channel, Direction
 from runtime.errors import InputError, NeighbourGone
 from runtime.results import ActionRecord
 from runtime.worker.messages import (
@@ -31,6 +31,7 @@ from runtime.worker.messages import (
 )
 from runtime.worker.stage import Stage
 from runtime.worker.status import Phase, StageStatus
+from runtime.worker.turn import Turn
 
 _AWAITED = {"F": "activations", "B": "gradients"}
 
@@ -76,6 +77,7 @@ class _Worker:
         self.control, self.core, self.status = control, core, status
         self._stage: Stage | None = None
         self._channels: list[Channel] = []
+        self._turn: Turn | None = None
         self._memory: PeakMemory | None = None
 
     def obey(self, message: Load | Go | Export | Unload) -> None:
@@ -109,6 +111,7 @@ class _Worker:
         before = self._channel(load, load.before, behind=False)
         behind = self._channel(load, load.behind, behind=True)
         self._channels = [channel for channel in (before, behind) if channel]
+        self._turn = Turn(load.turn) if load.turn else None
         self._stage = Stage(load, before, behind, replicas)
         load.weights.unmap()
         self._memory.forget_peak()
@@ -141,7 +144,7 @@ class _Worker:
     def _run(self) -> Report:
         assert self._stage is not None
         assert self._memory is not None
-        run = _Run(self._stage, self.status)
+        run = _Run(self._stage, self.status, self._turn)
         records = tuple(run.carry_out(action) for action in self._stage.load.actions)
         return Report(
             actions=records,
@@ -154,7 +157,9 @@ class _Worker:
     def _unload(self) -> None:
         for channel in self._channels:
             channel.close()
-        self._channels, self._stage = [], None
+        if self._turn:
+            self._turn.close()
+        self._channels, self._turn, self._stage = [], None, None
         gc.collect()
         release_memory()
 
@@ -162,40 +167,49 @@ class _Worker:
 class _Run:
     """One run of one stage's actions; the status always says which is under way."""
 
-    def __init__(self, stage: Stage, status: StageStatus) -> None:
-        self._stage, self._status = stage, status
+    def __init__(self, stage: Stage, status: StageStatus, turn: Turn | None) -> None:
+        self._stage, self._status, self._turn = stage, status, turn
         self._done, self._total, self._busy_s = 0, len(stage.load.actions), 0.0
 
     def carry_out(self, action: Action) -> ActionRecord:
-        """Run one action and record when it waited, computed and sent."""
-        stage, minibatch = self._stage, action.minibatch
+        """Run one action, alone on the core where stages take turns, and record when it waited, computed and sent."""
         received, wait_s = self._received(action)
-        self._note(Phase.WORKING, f"{KIND_NAMES[action.kind]} of minibatch {minibatch}")
+        if self._turn:
+            self._note(Phase.WAITING, f"the wait for its turn on the core, for {_words(action)}")
+        with self._turn or contextlib.nullcontext():
+            record = self._work(action, received, wait_s)
+            if self._stage.load.settings.record_digests:
+                self._digest(action)
+        if direction := self._way_out(action):
+            direction.announce(action.minibatch)  # which may wait for the neighbour, so it takes no turn
+        return record
+
+    def _work(self, action: Action, received: list[Tensor], wait_s: float) -> ActionRecord:
+        stage, minibatch = self._stage, action.minibatch
+        self._note(Phase.WORKING, _words(action))
         faults = _page_faults()
         start, cpu = time.perf_counter(), time.thread_time()
-        sent_bytes, send_result = 0, _nothing
+        results: list[Tensor] = []
         if action.kind == "F":
-            outputs = stage.forward(minibatch, received)
+            results = stage.forward(minibatch, received)
             version = stage.versions.newest
-            if (behind := stage.behind) is not None:
-                sent_bytes = sum(tensor.nbytes for tensor in outputs)
-                send_result = lambda: behind.activations.send(minibatch, outputs)  # noqa: E731
-            else:
+            if stage.behind is None:
                 stage.refuse_divergence(minibatch)
         elif action.kind == "B":
-            gradients = stage.backward(minibatch, received)
+            results = stage.backward(minibatch, received)
             version = stage.used
-            if (before := stage.before) is not None:
-                sent_bytes = sum(tensor.nbytes for tensor in gradients)
-                send_result = lambda: before.gradients.send(minibatch, gradients)  # noqa: E731
         else:
             if stage.averaging:  # the network's time, in which another may be at fault
                 self._note(Phase.WAITING, f"the averaging of gradients in update {minibatch}")
             version = stage.update(minibatch)
         computed = time.perf_counter()
-        send_result()
+        direction = self._way_out(action)
+        if direction:
+            direction.put(minibatch, results)
         end = time.perf_counter()
-        record = ActionRecord(
+        self._done += 1
+        self._busy_s += end - start
+        return ActionRecord(
             kind=action.kind,
             minibatch=minibatch,
             version=version,
@@ -204,14 +218,16 @@ class _Run:
             computed_s=computed,
             end_s=end,
             cpu_s=time.thread_time() - cpu,
-            sent_bytes=sent_bytes,
+            sent_bytes=sum(tensor.nbytes for tensor in results) if direction else 0,
             page_faults=_page_faults() - faults,
         )
-        self._done += 1
-        self._busy_s += end - start
-        if stage.load.settings.record_digests:
-            self._digest(action)
-        return record
+
+    def _way_out(self, action: Action) -> Direction | None:
+        """Return what hands an action's results over to a neighbour; None where none is there to read them."""
+        stage = self._stage
+        if action.kind == "F":
+            return stage.behind.activations if stage.behind else None
+        return stage.before.gradients if stage.before and action.kind == "B" else None
 
     def _received(self, action: Action) -> tuple[list[Tensor], float]:
         """Return what the action needs from a neighbour, and for how long it waited."""
@@ -239,8 +255,8 @@ class _Run:
             self._stage.digest_gradients(action.minibatch)
 
 
-def _nothing() -> None:
-    pass
+def _words(action: Action) -> str:
+    return f"{KIND_NAMES[action.kind]} of minibatch {action.minibatch}"
 
 
 def _page_faults() -> int:

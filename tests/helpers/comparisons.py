@@ -46,7 +46,7 @@ def empty(
     wanted = request(asked=tuple(named), baselines=bool(baselines), **changes)
     with (
         patch("runtime.compare.begin.this_machine", lambda: MACHINE),
-        patch("runtime.compare.begin.comparable", lambda cores: len(set(cores)) == len(cores)),
+        patch("runtime.compare.begin.own_cores", lambda cores: len(set(cores)) == len(cores)),
     ):
         found = new_comparison(wanted, named, profile or chain([1, 1, 1, 9]), baselines, [])
     return replace(found, began_at="2026-01-01T00:00:00+00:00", command="python -m runtime compare")

@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from profiler.execution import TensorSpec
-from runtime.channels import Channel, Cut, SharedMemory, channel_bytes, notification_sockets, shared_memory_channel
+from runtime.channels import (
+    Channel,
+    Cut,
+    Direction,
+    SharedMemory,
+    channel_bytes,
+    notification_sockets,
+    shared_memory_channel,
+)
 from runtime.errors import NeighbourGone
 
 SPECS = (
@@ -15,6 +23,11 @@ SPECS = (
 CUT = Cut(SPECS, activation_slots=2, gradient_slots=2, in_flight=2)
 
 Ends = tuple[Channel, Channel]
+
+
+def send(direction: Direction, minibatch: int, tensors: list[torch.Tensor]) -> None:
+    direction.put(minibatch, tensors)
+    direction.announce(minibatch)
 
 
 @pytest.fixture
@@ -37,10 +50,10 @@ def test_what_is_sent_is_received_both_ways(ends: Ends) -> None:
     above, below = ends
     for minibatch in range(5):
         tensors = [torch.randn(3, 5), torch.arange(4)]
-        above.activations.send(minibatch, tensors)
+        send(above.activations, minibatch, tensors)
         received = below.activations.receive(minibatch)
         assert all(torch.equal(a, b) for a, b in zip(received, tensors, strict=True))
-        below.gradients.send(minibatch, [received[0] * 2])
+        send(below.gradients, minibatch, [received[0] * 2])
         (gradient,) = above.gradients.receive(minibatch)
         assert torch.equal(gradient, tensors[0] * 2), "only x has a gradient"
 
@@ -48,8 +61,8 @@ def test_what_is_sent_is_received_both_ways(ends: Ends) -> None:
 def test_minibatches_in_flight_do_not_touch_each_other(ends: Ends) -> None:
     above, below = ends
     first, second = torch.ones(3, 5), torch.zeros(3, 5)
-    above.activations.send(0, [first, torch.arange(4)])
-    above.activations.send(1, [second, torch.arange(4)])
+    send(above.activations, 0, [first, torch.arange(4)])
+    send(above.activations, 1, [second, torch.arange(4)])
     received = below.activations.receive(0)
     below.activations.receive(1)
     assert torch.equal(received[0], first)
@@ -57,10 +70,10 @@ def test_minibatches_in_flight_do_not_touch_each_other(ends: Ends) -> None:
 
 def test_a_smaller_minibatch_crosses_as_it_is(ends: Ends) -> None:
     above, below = ends
-    above.activations.send(0, [torch.ones(2, 5), torch.arange(2)])
+    send(above.activations, 0, [torch.ones(2, 5), torch.arange(2)])
     received = below.activations.receive(0)
     assert [tuple(tensor.shape) for tensor in received] == [(2, 5), (2,)]
-    below.gradients.send(0, [torch.full((2, 5), 3.0)])
+    send(below.gradients, 0, [torch.full((2, 5), 3.0)])
     assert torch.equal(above.gradients.receive(0)[0], torch.full((2, 5), 3.0))
 
 
@@ -70,12 +83,12 @@ def test_a_neighbour_that_has_gone_is_noticed(ends: Ends) -> None:
     with pytest.raises(NeighbourGone):
         below.activations.receive(0)
     with pytest.raises(NeighbourGone):
-        below.gradients.send(0, [torch.zeros(3, 5)])
+        send(below.gradients, 0, [torch.zeros(3, 5)])
 
 
 def test_what_was_sent_before_the_neighbour_went_is_still_received(ends: Ends) -> None:
     above, below = ends
-    above.activations.send(0, [torch.ones(3, 5), torch.arange(4)])
+    send(above.activations, 0, [torch.ones(3, 5), torch.arange(4)])
     above.close()
     assert torch.equal(below.activations.receive(0)[0], torch.ones(3, 5))
 

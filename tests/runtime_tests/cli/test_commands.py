@@ -88,8 +88,7 @@ def test_a_stage_for_each_of_too_few_cores_is_said_aloud(
     arguments = ["compare", *SMALL, "--stages", "2", "--cores", str(usable[0]), "--partitions", "optimized,end-load"]
     assert RUN([*arguments, "--batches", "4", "--repeats", "1", "--out", "."]) == 0
     printed = capsys.readouterr()
-    assert "NOT COMPARABLE: 2 stages shared 1 core" in printed.err
-    assert "NOT COMPARABLE" in printed.out
+    assert "NOT COMPARABLE: 2 stages shared 1 core" in printed.out
     assert not read_json(profiled / "comparison.json", Comparison).comparable
 
 
@@ -168,6 +167,8 @@ def test_a_stage_for_each_of_too_few_cores_is_said_aloud(
         (RUN, ["run", *SMALL, "--cores", "4711"], "may not use core 4711"),
         (RUN, ["verify", *SMALL, "--cores", "4711"], "may not use core 4711"),
         (RUN, ["run", *SMALL, "--flush-every", "4"], "--flush-every says nothing to --schedule 1f1b"),
+        (RUN, ["run", *SMALL, "--clock", "virtual", "--channel", "gloo"], "leave out --channel gloo"),
+        (RUN, ["run", *SMALL, "--clock", "cpu"], "invalid choice: 'cpu'"),
         (RUN, ["run", *SMALL, "--schedule", "1f2b"], "invalid choice: '1f2b'"),
         (RUN, ["run", *SMALL, "--channel", "mpi"], "'mpi' is no channel"),
         (RUN, ["run", *SMALL, "--channel", "nccl"], "NCCL has not been tested with this pipeline"),

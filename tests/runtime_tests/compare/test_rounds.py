@@ -13,7 +13,7 @@ from profiler.files import from_json, to_json
 from profiler.settings import UpdateRule
 from runtime.compare import Comparison, Step, compare, steps
 from runtime.errors import InputError, RunError, TooLargeError
-from runtime.pipeline import comparable, cores_for
+from runtime.pipeline import cores_for, own_cores
 from runtime.results import ActionRecord, RunResult, StageMeasurement, StageRun
 
 NAMES = ("optimized", "end-load", "middle-load")
@@ -35,7 +35,7 @@ def result(plan: Plan, throughput: float) -> RunResult:
         actions=tuple(action("F", number, 10.0 + number) for number in range(20)),
     )  # fmt: skip
     return RunResult(
-        plan=plan, batch_size=2, minibatches=20, rule=UpdateRule(lr=0.01), channel="shm", comparable=True,
+        plan=plan, batch_size=2, minibatches=20, rule=UpdateRule(lr=0.01), channel="shm", clock="wall", comparable=True,
         throughput_samples_per_s=throughput, makespan_s=16 / throughput, losses=(1.0,), stages=(stage, stage),
         machine=MACHINE,
     )  # fmt: skip
@@ -176,8 +176,8 @@ def test_nothing_goes_on_after_a_round_in_which_everything_failed() -> None:
 
 def test_cores_are_shared_in_turn_and_then_nothing_is_comparable() -> None:
     assert cores_for(4, (3, 5)) == (3, 5, 3, 5)
-    assert comparable(cores_for(2, (3, 5)))
-    assert not comparable(cores_for(4, (3, 5)))
+    assert own_cores(cores_for(2, (3, 5)))
+    assert not own_cores(cores_for(4, (3, 5)))
 
 
 def test_the_steps_of_a_finished_comparison_are_none() -> None:

@@ -1,0 +1,162 @@
+"""Stages that share cores take turns on them, and the virtual clock tells what a core for each would give."""
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import pytest
+import small_models
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pipelines import MINIBATCHES, RULE, SEED, captured_of, plan_of
+
+from optimizer.plan import Plan, scheduled
+from optimizer.plan.forecast import timeline
+from optimizer.schedule import SCHEDULES, Schedule, ScheduleName, makespan_s, schedule_of
+from profiler.execution import Captured
+from runtime.pipeline import Launcher
+from runtime.pipeline.virtual_clock import on_virtual_clock
+from runtime.results import ActionRecord, Clock, RunResult
+from runtime.supervisor import WorkerPool
+from runtime.worker import Settings
+
+STAGES = 4
+
+
+def records(schedule: Schedule, durations_s: Sequence[Sequence[float]]) -> list[list[ActionRecord]]:
+    """Actions that took so long, one after the other, a fifth of it for copying."""
+    rows = []
+    for row, times in zip(schedule.rows, durations_s, strict=True):
+        at_s, own = 1000.0, []
+        for action, time_s in zip(row, times, strict=True):
+            own.append(
+                ActionRecord(
+                    kind=action.kind,
+                    minibatch=action.minibatch,
+                    version=0,
+                    wait_s=3.0,
+                    start_s=at_s,
+                    computed_s=at_s + 0.8 * time_s,
+                    end_s=at_s + time_s,
+                    cpu_s=time_s,
+                    sent_bytes=0,
+                    page_faults=0,
+                )
+            )
+            at_s += time_s + 5.0
+        rows.append(own)
+    return rows
+
+
+@settings(deadline=None)
+@given(data=st.data(), name=st.sampled_from(list(SCHEDULES)), stages=st.integers(1, 4), minibatches=st.integers(1, 6))
+def test_actions_keep_their_order_their_length_and_what_they_wait_for(
+    data: st.DataObject, name: ScheduleName, stages: int, minibatches: int
+) -> None:
+    schedule = schedule_of(name, stages, minibatches, 3)
+    times = st.integers(1, 50).map(float)
+    durations_s = [data.draw(st.lists(times, min_size=len(row), max_size=len(row))) for row in schedule.rows]
+    moved = on_virtual_clock(schedule, records(schedule, durations_s))
+    ends = {(stage, own.kind, own.minibatch): own.end_s for stage, row in enumerate(moved) for own in row}
+    for stage, (row, planned) in enumerate(zip(moved, schedule.rows, strict=True)):
+        assert [(own.kind, own.minibatch) for own in row] == [(action.kind, action.minibatch) for action in planned]
+        assert [own.end_s - own.start_s for own in row] == pytest.approx(durations_s[stage])
+        assert [own.end_s - own.computed_s for own in row] == pytest.approx([0.2 * own for own in durations_s[stage]])
+        assert all(later.start_s - later.wait_s == earlier.end_s for earlier, later in pairwise(row))
+        for own in row:
+            neighbour = {"F": stage - 1, "B": stage + 1}.get(own.kind, -1)
+            if 0 <= neighbour < stages:
+                assert own.start_s >= ends[neighbour, own.kind, own.minibatch]
+    assert min(row[0].start_s for row in moved) == 0
+
+
+@pytest.fixture(scope="module")
+def captured() -> Captured:
+    return captured_of(small_models.Residual)
+
+
+@pytest.fixture(scope="module")
+def chosen(captured: Captured) -> Plan:
+    return plan_of(captured, None, STAGES)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_durations_that_are_as_predicted_give_the_prediction(chosen: Plan, name: ScheduleName) -> None:
+    schedule = schedule_of(name, STAGES, MINIBATCHES, 3)
+    planned = scheduled(chosen, schedule)
+    spans = timeline(planned.stages, schedule)
+    durations_s = [[span.end_s - span.start_s for span in row] for row in spans]
+    moved = on_virtual_clock(schedule, records(schedule, durations_s))
+    for row, own in zip(spans, moved, strict=True):
+        assert [span.start_s for span in row] == pytest.approx([record.start_s for record in own])
+    whole_s = max(row[-1].end_s for row in moved)
+    assert whole_s == pytest.approx(makespan_s(spans)) == pytest.approx(planned.predicted.makespan_s)
+
+
+def test_a_slowdown_lengthens_the_actions_of_its_stage() -> None:
+    schedule = schedule_of("1f1b", STAGES, MINIBATCHES)
+    measured = records(schedule, [[1.0] * len(row) for row in schedule.rows])
+    slowed = on_virtual_clock(schedule, measured, [1.0, 1.0, 2.0, 1.0])
+    lengths = [{round(own.end_s - own.start_s, 9) for own in row} for row in slowed]
+    assert lengths == [{1.0}, {1.0}, {2.0}, {1.0}]
+
+
+@pytest.fixture(scope="module")
+def pool(usable: tuple[int, ...]) -> Iterator[WorkerPool]:
+    """Four stages on two cores, or on one where there is but one."""
+    cores = [usable[stage % min(2, len(usable))] for stage in range(STAGES)]
+    with WorkerPool(cores) as processes:
+        yield processes
+
+
+def trained(
+    captured: Captured, plan: Plan, pool: WorkerPool, clock: Clock, schedule: ScheduleName
+) -> tuple[RunResult, dict[str, torch.Tensor]]:
+    chosen_settings = Settings(rule=RULE, seed=SEED, clock=clock, schedule=schedule, flush_every=3)
+    with Launcher(captured, pool, chosen_settings) as launcher, launcher.loaded(plan, MINIBATCHES) as loaded:
+        return loaded.run().result, loaded.state_dict()
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_stages_that_take_turns_train_the_same_and_are_comparable(
+    captured: Captured, chosen: Plan, pool: WorkerPool, schedule: ScheduleName
+) -> None:
+    virtual, weights = trained(captured, chosen, pool, "virtual", schedule)
+    wall, same = trained(captured, chosen, pool, "wall", schedule)
+    assert all(torch.equal(weights[path], same[path]) for path in weights)
+    assert virtual.losses == wall.losses
+    assert (virtual.clock, virtual.comparable) == ("virtual", True)
+    assert (wall.clock, wall.comparable) == ("wall", False)
+    assert min(stage.actions[0].start_s for stage in virtual.stages) == 0
+    last_s = max(stage.actions[-1].end_s for stage in virtual.stages)
+    assert virtual.makespan_s == pytest.approx(last_s)
+
+
+def test_no_two_stages_of_a_core_work_at_once(
+    captured: Captured, chosen: Plan, pool: WorkerPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As measured, before the virtual clock has moved anything."""
+    seen: list[Sequence[Sequence[ActionRecord]]] = []
+
+    def watched(schedule: Schedule, stages: Sequence[Sequence[ActionRecord]]) -> list[tuple[ActionRecord, ...]]:
+        seen.append(stages)
+        return on_virtual_clock(schedule, stages)
+
+    monkeypatch.setattr("runtime.pipeline.outcome.on_virtual_clock", watched)
+    trained(captured, chosen, pool, "virtual", "1f1b")
+    (stages,) = seen
+    for core in set(pool.cores):
+        there = [row for row, own in zip(stages, pool.cores, strict=True) if own == core]
+        spans = sorted((own.start_s, own.end_s) for row in there for own in row)
+        assert len(there) > 1
+        assert all(earlier[1] <= later[0] for earlier, later in pairwise(spans))
+
+
+def test_hundreds_of_messages_ahead_cannot_lock_stages_that_take_turns(captured: Captured) -> None:
+    """With gpipe a stage may be further ahead than the socket to its neighbour holds; it waits then, but in no turn."""
+    core = min(os.sched_getaffinity(0))
+    chosen_settings = Settings(rule=RULE, seed=SEED, clock="virtual", schedule="gpipe", flush_every=400)
+    plan = plan_of(captured, None, 2)
+    with WorkerPool([core] * 2) as processes, Launcher(captured, processes, chosen_settings) as launcher:
+        assert len(launcher.run(plan, 400).losses) == 400
