@@ -18,6 +18,7 @@ from profiler.measure.neighbours import Turns, busy_neighbours
 from profiler.measure.statistics import timing
 from profiler.measure.stepper import Clocks, Samples, Stepper, stepper_for
 from profiler.measure.time_budget import spend
+from profiler.measure.yardstick import plain_steps
 from profiler.profile import Profile, Timing
 from profiler.settings import Config
 
@@ -118,7 +119,7 @@ def _counts(stepper: Stepper) -> Counts:
     )
 
 
-LEAST_STEPS, MOST_STEPS = 7, 60
+LEAST_STEPS = 7
 
 
 def measure_step(
@@ -143,8 +144,4 @@ def measure_step(
     with pinned(core), blaming(config.model), redirect_stdout(sys.stderr):
         stepper = stepper_for(captured, minibatch(config, captured), replace(config.rule, lr=0.0), 2, clocks)
         stepper.warm_up()
-        samples: list[float] = []
-        until_s = clocks.wall() + budget_s
-        while len(samples) < LEAST_STEPS or (clocks.wall() < until_s and len(samples) < MOST_STEPS):
-            samples.append(stepper.plain_step())
-    return timing(samples)
+        return timing(plain_steps(stepper, LEAST_STEPS, budget_s))

@@ -1,7 +1,8 @@
 """``python -m runtime compare``: run partitions in turn, keep each run, and report."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,9 @@ from profiler.report import counted
 from profiler.settings import Config
 from runtime.cli.options import (
     RunningOptions,
+    add_clock,
     add_running,
+    clock_of,
     cores_of,
     launcher_of,
     planner_of,
@@ -25,6 +28,8 @@ from runtime.cli.options import (
     settings_of,
 )
 from runtime.cluster import refuse_ranks
+from runtime.compare import BaselineChoice
+from runtime.results import Clock
 
 if TYPE_CHECKING:
     from runtime.compare import Comparison, Request
@@ -44,14 +49,16 @@ class CompareOptions:
     Attributes:
         partitions: Which to run; None: as configured.
         out: The folder of what is written.
-        baselines: Whether to run what one would run instead, too; ``audit``, evenly spaced splits.
+        clock: By which clock; None: the virtual one where stages share cores.
+        baselines: Which of what one would run instead to run, too; ``audit``, whether to run evenly spaced splits.
         quick: Whether a short version will do; ``fresh``, whether to measure what is there already.
     """
 
     running: RunningOptions
+    clock: Clock | None
     partitions: tuple[str, ...] | None
     out: Path | None
-    baselines: bool
+    baselines: BaselineChoice
     audit: bool
     quick: bool
     fresh: bool
@@ -69,13 +76,17 @@ def add_arguments(command: Parser) -> None:
         help="folder of comparison.json, report.html and report.md; each of several comparisons has one below it "
         "(default: results/)",
     )  # fmt: skip
-    command.add_argument("--baselines", action="store_true", help="run what one would run instead, too")
+    command.add_argument(
+        "--baselines", nargs="?", choices=("threads", "all"), const="all", default="none",
+        help="run what one would run instead, too: one process with threads, or all there is (default: all)",
+    )  # fmt: skip
     command.add_argument(
         "--audit", action="store_true", help="let evenly spaced splits join until there are ten distinct ones"
     )
     command.add_argument(
         "--quick", action="store_true", help="a short version: one round of few minibatches at the smallest batch size"
     )
+    add_clock(command)
     command.add_argument("--fresh", action="store_true", help="measure anew what is there already")
     add_running(command, on_nan="warn")
 
@@ -139,7 +150,7 @@ def _request(options: CompareOptions, config: Config, schemes: Schemes) -> "Requ
 
     settings = settings_of(options.running, config)
     cores = cores_for(config.stages, usable_cores(options.running.common.cores))
-    if options.baselines and settings.data:
+    if options.baselines != "none" and settings.data:
         raise ConfigError("--baselines train on synthetic data; leave --data out")
     return Request(
         model=config.model,
@@ -180,10 +191,11 @@ def _job(options: CompareOptions, config: Config, request: "Request", path: Path
     from profiler.capture import captured_model
     from runtime.compare import find_comparison
 
-    held = find_comparison(path, request, fresh=options.fresh, digest=lambda: captured_model(config).digest)
+    clock = clock_of(options.clock, options.running, request.cores)
+    held = find_comparison(path, request, clock, fresh=options.fresh, digest=lambda: captured_model(config).digest)
     found = held.comparison
     if found is None:
-        return _Job(config, path, _begun(options, config, request, schemes), held.reason)
+        return _Job(config, path, _begun(options, config, request, clock, schemes), held.reason)
     if found.complete:
         text = f"{path} is that very comparison, of {found.began_at}; --fresh measures anew"
     else:
@@ -192,7 +204,7 @@ def _job(options: CompareOptions, config: Config, request: "Request", path: Path
     return _Job(config, path, found, "")
 
 
-def _begun(options: CompareOptions, config: Config, request: "Request", schemes: Schemes) -> "Comparison":
+def _begun(options: CompareOptions, config: Config, request: "Request", clock: Clock, schemes: Schemes) -> "Comparison":
     """Return a comparison in which nothing has run yet: plan all partitions."""
     from optimizer.planning import spaced_splits
     from runtime.compare import baseline_rows, new_comparison
@@ -209,8 +221,10 @@ def _begun(options: CompareOptions, config: Config, request: "Request", schemes:
     plans |= spaced_splits(planner, request.distinct_splits, splits)
     schedule = schedule_of(request.schedule, request.num_stages, request.minibatches, request.flush_every or 1)
     plans = {name: scheduled(plan, schedule) for name, plan in plans.items()}
-    baselines = baseline_rows(request.cores) if request.baselines else ()
-    return new_comparison(request, plans, planner.profile, baselines, left_out)
+    baselines, without = baseline_rows(request.baselines, request.cores)
+    if without:
+        report(without)
+    return new_comparison(request, clock, plans, planner.profile, baselines=baselines, left_out=left_out)
 
 
 def _reference(plans: Mapping[str, Plan]) -> Plan:
@@ -251,7 +265,8 @@ def _composition(jobs: list[_Job]) -> str:
 
 def _carry_out(job: _Job, pool: "WorkerPool", options: CompareOptions, later_s: float) -> "Comparison":
     """Do what is missing of one comparison; others take about ``later_s`` after it."""
-    from runtime.compare import Baselines, command_line, compare, set_aside, steps
+    from profiler.measure import start_yardstick
+    from runtime.compare import ONE_CORE, Baselines, command_line, compare, set_aside, steps
     from runtime.report import live_progress
 
     comparison, config = job.comparison, job.config
@@ -259,9 +274,7 @@ def _carry_out(job: _Job, pool: "WorkerPool", options: CompareOptions, later_s: 
         return comparison
     comparison = replace(comparison, command=command_line())
     plans = {part.name: part.plan for part in comparison.partitions}
-    baselines: Baselines | None = (
-        Baselines(config, _reference(plans), comparison.request.cores) if comparison.baselines else None
-    )
+    baselines = Baselines(config, _reference(plans), comparison.request.cores)
     in_the_way = job.in_the_way
 
     def save(latest: "Comparison") -> None:
@@ -275,13 +288,17 @@ def _carry_out(job: _Job, pool: "WorkerPool", options: CompareOptions, later_s: 
             in_the_way = ""
         write_whole(job.path, to_json(latest))
 
+    settings = settings_of(options.running, config, clock=comparison.clock)
     with (
-        launcher_of(config, pool, settings_of(options.running, config), quiet=options.running.common.quiet) as launcher,
+        start_yardstick(config, comparison.request.cores[0]) as one_core,
+        launcher_of(config, pool, settings, quiet=options.running.common.quiet) as launcher,
         live_progress(quiet=options.running.common.quiet, later_s=later_s) as watch,
     ):
         if launcher.captured.digest != comparison.model_digest:
             raise ConfigError(f"{config.model} has changed since {job.path} was begun; measure it anew with --fresh")
-        return compare(comparison, launcher, baselines, save, watch)
+        others: dict[str, Callable[[], float]] = {ONE_CORE: lambda: config.batch_size / one_core.step_s()}
+        others |= {baseline.row: partial(baselines.run, baseline) for baseline in comparison.baselines}
+        return compare(comparison, launcher, others, save, watch)
 
 
 def _conclude(jobs: list[_Job], reports: list[Path], options: CompareOptions) -> int:

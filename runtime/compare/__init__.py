@@ -7,11 +7,18 @@ from profiler.public import on_demand
 if TYPE_CHECKING:
     from runtime.compare.baselines import Baselines, baseline_rows
     from runtime.compare.begin import command_line, new_comparison
-    from runtime.compare.comparison import BaselineComparison, Comparison, PartitionComparison, Spread
+    from runtime.compare.comparison import (
+        ONE_CORE,
+        BaselineComparison,
+        Comparison,
+        OneCore,
+        PartitionComparison,
+        Spread,
+    )
     from runtime.compare.ranking import coverage, spearman, tied
     from runtime.compare.records import RunRecord
     from runtime.compare.remaining_time import duration, left
-    from runtime.compare.request import Request
+    from runtime.compare.request import BaselineChoice, Request
     from runtime.compare.resume import find_comparison, set_aside
     from runtime.compare.rounds import Step, compare, steps
 else:

@@ -1,52 +1,89 @@
 """Hold what was promised against what happened: how far off each split's prediction was, and why.
 
+Every round times the plain step on one core, the yardstick. With the step now ÷ the step when the model was profiled,
+
+    settled period = median over the rounds of (period ÷ step now) · step when profiled
+    k              = measured period ÷ settled period, how many times as slow the machine was; 1 without a yardstick
+
 Of a split, the stage that was busiest is the bottleneck. With period = batch size ÷ throughput and that stage's times,
 
-    measured period − predicted period = compute + contention + transfer + schedule
-    compute      its work (forward, backward, update) alone      − its work as predicted
+    measured period − predicted period = drift + compute + contention + transfer + schedule
+    drift        (k − 1) · predicted period
+    compute      its work (forward, backward, update) alone      − k · its work as predicted
     contention   its work beside the other stages                − its work alone
-    transfer     its copies                                      − its copies as predicted
-    schedule     what the period has beyond that stage's work and copies, measured − predicted
+    transfer     its copies                                      − k · its copies as predicted
+    schedule     what the period has beyond that stage's work and copies, measured − k · predicted
 
 Alone means under the ``sequential`` schedule, with as many weight versions as in rounds: no other stage works, but that
 the stage before runs its backward while this one updates. So a little of the update's contention counts as compute.
 """
 
-from collections.abc import Sequence
-from statistics import mean
+from collections.abc import Mapping, Sequence
+from statistics import mean, median
 
-from runtime.compare.comparison import Audit, PartitionComparison, SplitAudit
-from runtime.compare.ranking import spearman
+from runtime.compare.comparison import ONE_CORE, Audit, PartitionComparison, SplitAudit
+from runtime.compare.ranking import Rounds, spearman
 
 GOOD, FAIR = 0.05, 0.10
 ORDERED = 0.9
 
 
-def audit(partitions: Sequence[PartitionComparison], batch_size: int, *, comparable: bool) -> Audit:
+def audit(
+    partitions: Sequence[PartitionComparison],
+    batch_size: int,
+    rounds_by_name: Mapping[str, Rounds],
+    profiled_s: float,
+    *,
+    comparable: bool,
+) -> Audit:
     """Return the audit of all splits that ran.
 
     Args:
         partitions: Those with ``same_as`` are left out, for a split counts once.
         batch_size: Samples per minibatch.
-        comparable: Whether every stage had a core of its own; if not, there is nothing to audit.
+        rounds_by_name: The throughput of each split, and of one core, by round.
+        profiled_s: The plain step on one core when the model was profiled.
+        comparable: Whether the times are those of stages with a core each; if not, there is nothing to audit.
     """
     ran = [part for part in partitions if part.same_as is None and part.throughput_samples_per_s]
     if not comparable or not ran:
         why = "no split ran" if comparable else "they do not cover shared cores"
-        return Audit(mean_absolute_error=None, spearman=None, splits=(), verdict=f"Predictions not checked: {why}.")
-    splits = tuple(_split(part, batch_size) for part in ran)
-    off = mean(abs(split.error) for split in splits)
+        return Audit(
+            mean_absolute_error=None,
+            mean_absolute_error_without_drift=None,
+            spearman=None,
+            splits=(),
+            verdict=f"Predictions not checked: {why}.",
+        )
+    one_core = rounds_by_name.get(ONE_CORE, {})
+    splits = tuple(
+        _split(part, batch_size, _settled_s(rounds_by_name.get(part.name, {}), one_core, profiled_s)) for part in ran
+    )
+    settled = [abs(split.error_without_drift) for split in splits if split.error_without_drift is not None]
     order = spearman(
         [part.predicted_throughput_samples_per_s for part in ran],
         [part.throughput_samples_per_s.median for part in ran if part.throughput_samples_per_s],
     )
-    return Audit(mean_absolute_error=off, spearman=order, splits=splits, verdict=_verdict(splits, off, order))
+    return Audit(
+        mean_absolute_error=mean(abs(split.error) for split in splits),
+        mean_absolute_error_without_drift=mean(settled) if len(settled) == len(splits) else None,
+        spearman=order,
+        splits=splits,
+        verdict=_verdict(splits, order),
+    )
 
 
-def _split(part: PartitionComparison, batch_size: int) -> SplitAudit:
+def _settled_s(speeds: Rounds, one_core: Rounds, profiled_s: float) -> float | None:
+    """Return the period that a split would have had with the machine as fast as when the model was profiled."""
+    steps_a_minibatch = [one_core[number] / speeds[number] for number in speeds if number in one_core]
+    return profiled_s * median(steps_a_minibatch) if steps_a_minibatch and profiled_s else None
+
+
+def _split(part: PartitionComparison, batch_size: int, settled_s: float | None) -> SplitAudit:
     assert part.throughput_samples_per_s is not None
     measured_s = batch_size / part.throughput_samples_per_s.median
     predicted_s = batch_size / part.predicted_throughput_samples_per_s
+    slower = measured_s / settled_s if settled_s else 1.0
     works = [stage.measured.work_s for stage in part.stages]
     totals = [work_s + stage.measured.send_s for work_s, stage in zip(works, part.stages, strict=True)]
     slowest = max(range(len(totals)), key=totals.__getitem__)
@@ -57,26 +94,38 @@ def _split(part: PartitionComparison, batch_size: int) -> SplitAudit:
     return SplitAudit(
         partition=part.name,
         error=measured_s / predicted_s - 1,
+        error_without_drift=settled_s / predicted_s - 1 if settled_s else None,
         predicted_s=predicted_s,
         measured_s=measured_s,
         stage=slowest,
-        compute_s=(works[slowest] if alone_s is None else alone_s) - promised_s,
+        drift_s=(slower - 1) * predicted_s,
+        compute_s=(works[slowest] if alone_s is None else alone_s) - slower * promised_s,
         contention_s=None if alone_s is None else works[slowest] - alone_s,
-        transfer_s=stage.measured.send_s - copies_s,
-        schedule_s=(measured_s - totals[slowest]) - (predicted_s - stage.predicted_s),
+        transfer_s=stage.measured.send_s - slower * copies_s,
+        schedule_s=(measured_s - totals[slowest]) - slower * (predicted_s - stage.predicted_s),
     )
 
 
-def _verdict(splits: Sequence[SplitAudit], off: float, order: float | None) -> str:
-    worst = max(splits, key=lambda split: abs(split.error))
+def _verdict(splits: Sequence[SplitAudit], order: float | None) -> str:
+    worst = max(splits, key=lambda split: abs(_own_error(split)))
+    off = mean(abs(_own_error(split)) for split in splits)
     held = "held" if off <= GOOD else "held roughly" if off <= FAIR else "did not hold"
     sentence = f"The promise {held}: throughput off by {off:.1%}"
     if len(splits) > 1:
-        sentence += f" on average over {len(splits)} splits (at most {abs(worst.error):.1%}, {worst.partition})"
+        sentence += f" on average over {len(splits)} splits (at most {abs(_own_error(worst)):.1%}, {worst.partition})"
+    if all(split.error_without_drift is not None for split in splits):
+        slower = mean(split.drift_s / split.predicted_s for split in splits)
+        with_it = mean(abs(split.error) for split in splits)
+        sentence += f", with the machine's drift since the profile ({slower:+.1%}) taken out, {with_it:.1%} with it"
     if order is not None:
         kept = "the order was kept" if order >= ORDERED else "the order was not kept"
         sentence += f"; {kept} (Spearman {order:.2f})"
     return f"{sentence}; {_largest_part(splits)}."
+
+
+def _own_error(split: SplitAudit) -> float:
+    """Return the error that is not the machine's drift."""
+    return split.error if split.error_without_drift is None else split.error_without_drift
 
 
 def _largest_part(splits: Sequence[SplitAudit]) -> str:

@@ -9,12 +9,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 import torch
 import torch.distributed as dist
 from torch import Tensor, fx, nn
 from torch.optim import Optimizer
+from torch.utils._pytree import tree_map
 
 from optimizer.export import MICRO_BATCHES
 from profiler.capture import inputs_of, layer_name, models
@@ -122,7 +124,7 @@ def _pipeline(spec: Spec) -> Update:
     own = getattr(split, f"submod_{spec.rank}")
     _out_of_place(own)
     last = spec.world_size - 1
-    stage = PipelineStage(own, spec.rank, spec.world_size, torch.device("cpu"))
+    stage = PipelineStage(_Handing(own) if spec.tuned else own, spec.rank, spec.world_size, torch.device("cpu"))
     schedule = Schedule1F1B(stage, MICRO_BATCHES, loss_fn=lambda output, target: loss(heads(output), target))
     rule = _rule(spec.config.rule, own, tuned=spec.tuned)
     all_inputs, all_labels = torch.cat([made] * MICRO_BATCHES), torch.cat([labels] * MICRO_BATCHES)
@@ -134,6 +136,31 @@ def _pipeline(spec: Spec) -> Update:
         rule.step()
 
     return step, MICRO_BATCHES
+
+
+class _Handing(nn.Module):
+    """A stage with its channels last inside and first at its ends, for gloo sends contiguous tensors only."""
+
+    def __init__(self, inside: fx.GraphModule) -> None:
+        super().__init__()
+        self.inside = inside
+
+    def forward(self, *received: Tensor) -> Any:
+        """Return what the stage gives, contiguous; so are the gradients of what it received."""
+        given = self.inside(*[_Contiguous.apply(value) for value in received])
+        return tree_map(lambda value: value.contiguous() if isinstance(value, Tensor) else value, given)
+
+
+class _Contiguous(torch.autograd.Function):
+    """Lays a value's channels last; its gradient goes back contiguous."""
+
+    @staticmethod
+    def forward(_context: Any, value: Tensor) -> Tensor:
+        return value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value.view_as(value)
+
+    @staticmethod
+    def backward(_context: Any, gradient: Tensor) -> Tensor:
+        return gradient.contiguous()
 
 
 def _layer_names(whole: fx.GraphModule) -> Mapping[fx.Node, str]:

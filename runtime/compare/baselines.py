@@ -24,7 +24,9 @@ from profiler.capture import SEED
 from profiler.machine import uninterrupted
 from profiler.settings import Config
 from runtime.compare.comparison import BaselineComparison
+from runtime.compare.request import BaselineChoice
 from runtime.errors import RunError
+from runtime.pipeline import own_cores
 
 Kind = Literal["process", "ddp", "pipelining"]
 START_S = 120.0
@@ -56,22 +58,32 @@ class Spec:
     stages: tuple[tuple[str, ...], ...] = ()
 
 
-def baseline_rows(cores: Sequence[int]) -> tuple[BaselineComparison, ...]:
-    """Return the baselines that make sense on ``cores``, none of which has run yet."""
-    return tuple(
-        BaselineComparison(name=name, tuned=tuned, semantics=f"synchronous, one update {minibatches}")
-        for name, (_, _, minibatches) in _kinds(cores).items()
-        for tuned in (False, True)
+def baseline_rows(choice: BaselineChoice, cores: Sequence[int]) -> tuple[tuple[BaselineComparison, ...], str]:
+    """Return the baselines that are to run on ``cores``, none of which has yet, or why there are none.
+
+    They run on the wall clock, with as many cores as there are stages, so every stage has to have one of its own.
+    """
+    count = len(cores)
+    if choice == "none" or count == 1:
+        return (), ""
+    if not own_cores(cores):
+        return (), (
+            f"Baselines were left out: to compare with {count} stages they need {count} cores, and there are "
+            f"{len(set(cores))}; what they would do with {count} cannot be worked out."
+        )
+    kinds = _kinds(count)
+    names = list(kinds)[:1] if choice == "threads" else list(kinds)
+    rows = tuple(
+        BaselineComparison(name=name, tuned=tuned, semantics=f"synchronous, one update {kinds[name][2]}")
+        for name in names
+        for tuned in ((True,) if choice == "threads" else (False, True))
     )
+    return rows, ""
 
 
-def _kinds(cores: Sequence[int]) -> dict[str, tuple[Kind, int, str]]:
-    """Return kind, threads and minibatches an update of each baseline, by name."""
-    count = len(set(cores))
-    alone: dict[str, tuple[Kind, int, str]] = {"one process, 1 thread": ("process", 1, "a minibatch")}
-    if count == 1:
-        return alone
-    return alone | {
+def _kinds(count: int) -> dict[str, tuple[Kind, int, str]]:
+    """Return kind, threads and minibatches an update of each baseline on so many cores, by name."""
+    return {
         f"one process, {count} threads": ("process", count, "a minibatch"),
         f"DistributedDataParallel, {count} × gloo": ("ddp", 1, f"for {count} minibatches"),
         "torch.distributed.pipelining 1F1B": ("pipelining", 1, f"for {MICRO_BATCHES} minibatches"),
@@ -97,17 +109,15 @@ class Baselines:
         Raises:
             RunError: It failed, or took far too long.
         """
-        kind, threads, _ = _kinds(self._cores)[baseline.name]
-        own = {"process": tuple(dict.fromkeys(self._cores))[:threads], "ddp": tuple(dict.fromkeys(self._cores))}
-        cores = own.get(kind, self._cores)
-        world = 1 if kind == "process" else len(cores)
+        kind, threads, _ = _kinds(len(self._cores))[baseline.name]
+        world = 1 if kind == "process" else len(self._cores)
         spec = Spec(
             kind=kind,
             tuned=baseline.tuned,
             threads=threads,
             config=self._config,
             seed=SEED,
-            cores=cores,
+            cores=self._cores,
             world_size=world,
             port=_free_port() if world > 1 else 0,
             parent=os.getpid(),

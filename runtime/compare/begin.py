@@ -11,15 +11,18 @@ from optimizer.planning import OPTIMIZED, distinct
 from profiler.machine import this_machine
 from profiler.profile import Profile, profile_warnings
 from runtime.compare.audit import audit
-from runtime.compare.comparison import BaselineComparison, Comparison, PartitionComparison
+from runtime.compare.comparison import BaselineComparison, Comparison, OneCore, PartitionComparison
 from runtime.compare.request import Request
 from runtime.pipeline import own_cores
+from runtime.results import Clock
 
 
 def new_comparison(
     request: Request,
+    clock: Clock,
     plans: Mapping[str, Plan],
     profile: Profile,
+    *,
     baselines: Sequence[BaselineComparison],
     left_out: Sequence[str],
 ) -> Comparison:
@@ -27,10 +30,11 @@ def new_comparison(
 
     Args:
         request: What is asked for.
+        clock: The clock of the partitions' runs.
         plans: The partitions by name, each under the schedule that is to run.
         profile: What they were planned with.
         baselines: What runs beside them.
-        left_out: Why partitions that were asked for are not among the plans.
+        left_out: Why partitions and baselines that were asked for are not among them.
     """
     names = list(plans)
     first = distinct(list(plans.values()))
@@ -38,10 +42,12 @@ def new_comparison(
         partition(name, plan, None if names[at] == name else names[at])
         for (name, plan), at in zip(plans.items(), first, strict=True)
     )
+    comparable = clock == "virtual" or own_cores(request.cores)
     return Comparison(
         request=request,
         model_digest=profile.model_digest,
-        comparable=own_cores(request.cores),
+        clock=clock,
+        comparable=comparable,
         left_out=tuple(left_out),
         reference=OPTIMIZED if OPTIMIZED in plans else names[0],
         machine=this_machine(),
@@ -50,9 +56,10 @@ def new_comparison(
         profile_warnings=tuple(profile_warnings(profile)),
         layers=tuple(replace(layer, forward=None, backward=None, update=None) for layer in profile.layers),
         partitions=partitions,
+        one_core=OneCore(profiled_s=profile.whole_step_s),
         baselines=tuple(baselines),
         runs=(),
-        audit=audit(partitions, request.batch_size, comparable=own_cores(request.cores)),
+        audit=audit(partitions, request.batch_size, {}, profile.whole_step_s, comparable=comparable),
     )
 
 

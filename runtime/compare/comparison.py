@@ -14,9 +14,9 @@ from optimizer.schedule import FLUSH_EVERY, Schedule, schedule_of
 from profiler.profile import Layer, Machine
 from runtime.compare.records import RunRecord
 from runtime.compare.request import Request
-from runtime.results import StageMeasurement
+from runtime.results import Clock, StageMeasurement
 
-FORMAT_VERSION: Literal[4] = 4
+FORMAT_VERSION: Literal[5] = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +55,8 @@ class PartitionComparison:
         plan: The split under the schedule that ran.
         same_as: The partition that has the same split and whose runs these are, or None where it ran itself.
         throughput_samples_per_s: None where no run of it came through; likewise ``makespan_s``.
+        slowed_samples_per_s: The throughput with every stage as much slower as its layers were beside busy neighbours
+            in the profile; None where it has no such times, or on the wall clock.
         ratio: How many times as fast the reference ran, round by round; None where no round has both.
         rank: 1 for the fastest; partitions that noise cannot tell apart share one.
         failures: Of its runs, each in one sentence.
@@ -68,11 +70,33 @@ class PartitionComparison:
     predicted_throughput_samples_per_s: float
     predicted_makespan_s: float
     throughput_samples_per_s: Spread | None = None
+    slowed_samples_per_s: float | None = None
     makespan_s: Spread | None = None
     ratio: Spread | None = None
     rank: int | None = None
     failures: tuple[str, ...] = ()
     stages: tuple[StageComparison, ...] = ()
+
+
+ONE_CORE = "one core"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneCore:
+    """The model's plain step on one core that does nothing else: what a pipeline has to beat, and the yardstick.
+
+    Attributes:
+        profiled_s: What the step took when the model was profiled.
+        throughput_samples_per_s: On the wall clock, once in every round.
+        ratio: How many times as fast the reference ran, round by round.
+        drift: The step now ÷ the step when it was profiled − 1, the median over the rounds; None where it never ran.
+    """
+
+    profiled_s: float
+    throughput_samples_per_s: Spread | None = None
+    ratio: Spread | None = None
+    drift: float | None = None
+    failures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,12 +124,15 @@ class BaselineComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitAudit:
-    """Where the prediction of one split was wrong: ``measured_s`` − ``predicted_s`` is the sum of the four parts.
+    """Where the prediction of one split was wrong: ``measured_s`` − ``predicted_s`` is the sum of the five parts.
 
     Attributes:
         error: Predicted ÷ measured throughput − 1; above 0 it promised too much.
+        error_without_drift: The same, had the machine been as fast as when the model was profiled; None where no round
+            has the yardstick.
         predicted_s: Seconds a minibatch in the steady state; likewise ``measured_s``.
         stage: The stage that was busiest, which the parts are about.
+        drift_s: What the machine was slower than when the model was profiled; 0 without a yardstick.
         compute_s: What it took longer alone than predicted.
         contention_s: What it took longer beside the others than alone; None where that was not measured, and then part
             of ``compute_s``.
@@ -115,9 +142,11 @@ class SplitAudit:
 
     partition: str
     error: float
+    error_without_drift: float | None
     predicted_s: float
     measured_s: float
     stage: int
+    drift_s: float
     compute_s: float
     contention_s: float | None
     transfer_s: float
@@ -129,12 +158,14 @@ class Audit:
     """Prediction against measurement over the distinct splits that ran.
 
     Attributes:
-        mean_absolute_error: Of the throughput, as a share; None where stages shared cores or nothing ran.
+        mean_absolute_error: Of the throughput, as a share; None where stages shared cores on the wall clock or nothing
+            ran. Likewise ``mean_absolute_error_without_drift``, which takes the yardstick, too.
         spearman: Rank correlation of predicted and measured throughput; None for fewer than three splits, too.
         verdict: What that says, in words.
     """
 
     mean_absolute_error: float | None
+    mean_absolute_error_without_drift: float | None
     spearman: float | None
     splits: tuple[SplitAudit, ...]
     verdict: str
@@ -146,8 +177,11 @@ class Comparison:
 
     Attributes:
         request: What was asked for; ``request.repeats`` are the rounds, ``rounds`` those that are done.
-        comparable: Whether every stage had a core of its own; if not, timings between splits mean little.
-        left_out: Partitions that the model does not allow, and why.
+        clock: ``virtual`` where stages took turns on the cores: then times of partitions are those of a machine with a
+            core for every stage, worked out from what each action took.
+        comparable: Whether the times are those of stages with a core each, so on the virtual clock, too; if not,
+            timings between splits mean little.
+        left_out: What does not run, and why: partitions that the model does not allow, baselines that want more cores.
         reference: The partition that ratios are about.
         profile_warnings: What casts doubt on the profile behind the predictions.
         command: What was typed.
@@ -156,6 +190,7 @@ class Comparison:
 
     request: Request
     model_digest: str
+    clock: Clock
     comparable: bool
     left_out: tuple[str, ...]
     reference: str
@@ -165,10 +200,11 @@ class Comparison:
     profile_warnings: tuple[str, ...]
     layers: tuple[Layer, ...]
     partitions: Annotated[tuple[PartitionComparison, ...], Meta(min_length=1)]
+    one_core: OneCore
     baselines: tuple[BaselineComparison, ...]
     runs: tuple[RunRecord, ...]
     audit: Audit
-    format_version: Literal[4] = FORMAT_VERSION
+    format_version: Literal[5] = FORMAT_VERSION
 
     @property
     def rounds(self) -> int:
@@ -182,8 +218,8 @@ class Comparison:
 
     @property
     def contenders(self) -> tuple[str, ...]:
-        """The contenders of every round: the distinct splits, and the baselines."""
-        return (*self.splits, *(baseline.row for baseline in self.baselines))
+        """The contenders of every round: the distinct splits, one core, and the baselines."""
+        return (*self.splits, ONE_CORE, *(baseline.row for baseline in self.baselines))
 
     @property
     def actions(self) -> Schedule:

@@ -19,6 +19,7 @@ class RunRecord:
         series: ``main`` are the interleaved rounds; ``alone`` ran the stages one at a time.
         round: Which one of the series, from 1.
         seconds: How long it took, warm-up included.
+        slowed_samples_per_s: As in ``RunResult``.
         failure: Why there is nothing else, in one sentence; None where it ran.
         timeline: For each stage its first actions; kept of a partition's first run only.
     """
@@ -28,6 +29,7 @@ class RunRecord:
     name: str
     seconds: float
     throughput_samples_per_s: float = 0.0
+    slowed_samples_per_s: float | None = None
     makespan_s: float = 0.0
     stages: tuple[StageMeasurement, ...] = ()
     failure: str | None = None

@@ -1,6 +1,6 @@
 """Estimate how long the runs that a comparison still lacks will take."""
 
-from runtime.compare.comparison import Comparison
+from runtime.compare.comparison import ONE_CORE, Comparison
 from runtime.compare.rounds import ALONE_MINIBATCHES, Step, steps
 
 
@@ -18,6 +18,8 @@ def left(comparison: Comparison) -> float:
 
 HAND_OVER_S = 0.7
 """Roughly what handing a model over takes."""
+ONE_CORE_S = 2.0
+"""Roughly how long the plain step is repeated on one core."""
 BASELINE_S = 8.0
 """Roughly what starting a baseline takes."""
 
@@ -29,6 +31,8 @@ def expected_s(comparison: Comparison, step: Step) -> float:
     step_s = sum(stage.total_s for stage in plan.stages)
     cores = len(set(comparison.request.cores))
     warm_up_s = step_s * (len(plan.stages) + 1) / cores
+    if step.name == ONE_CORE:
+        return ONE_CORE_S + comparison.one_core.profiled_s
     if step.name not in plans:
         return BASELINE_S + (comparison.request.minibatches + 2) * step_s / cores
     if step.series == "alone":

@@ -1,10 +1,14 @@
 """The request that a comparison answers."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from optimizer.schedule import ScheduleName
 from profiler.settings import UpdateRule
 from runtime.results import ChannelName
+
+BaselineChoice = Literal["none", "threads", "all"]
+"""No baseline, one process with a thread for each stage, or all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +19,7 @@ class Request:
         asked: The partitions, those that the model does not allow included.
         distinct_splits: Evenly spaced splits join the partitions until so many are distinct.
         repeats: How many rounds; a comparison with fewer is gone on with.
-        baselines: Whether what a user would run instead runs, too.
+        baselines: Which of what a user would run instead run, too.
     """
 
     model: str
@@ -32,4 +36,4 @@ class Request:
     asked: tuple[str, ...]
     distinct_splits: int
     repeats: int
-    baselines: bool
+    baselines: BaselineChoice

@@ -10,6 +10,7 @@ from profiler.files import is_file, read_json, unwritable
 from profiler.machine import differences, this_machine
 from runtime.compare.comparison import Comparison
 from runtime.compare.request import Request
+from runtime.results import Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,13 @@ class Resumable:
     reason: str = ""
 
 
-def find_comparison(path: Path, request: Request, *, fresh: bool, digest: Callable[[], str]) -> Resumable:
+def find_comparison(path: Path, request: Request, clock: Clock, *, fresh: bool, digest: Callable[[], str]) -> Resumable:
     """Look for the comparison that is asked for in ``path``; nothing is changed there.
 
     Args:
         path: Where it would be.
         request: What is asked for.
+        clock: By which clock.
         fresh: Whether it is to be measured anew in any case.
         digest: Gives that of the model as it is now.
     """
@@ -40,7 +42,7 @@ def find_comparison(path: Path, request: Request, *, fresh: bool, digest: Callab
         comparison = read_json(path, Comparison)
     except FileError as error:
         return Resumable(None, str(error))
-    reason = "--fresh" if fresh else _difference(comparison, request)
+    reason = "--fresh" if fresh else _difference(comparison, request, clock)
     if not reason and comparison.model_digest != digest():
         reason = "the model has changed since"
     if reason:
@@ -49,10 +51,12 @@ def find_comparison(path: Path, request: Request, *, fresh: bool, digest: Callab
     return Resumable(replace(comparison, request=request))
 
 
-def _difference(comparison: Comparison, request: Request) -> str:
+def _difference(comparison: Comparison, request: Request, clock: Clock) -> str:
     """Say why ``comparison`` is not what is asked for; nothing where it is, or has fewer rounds."""
     if asked := differences(replace(comparison.request, repeats=request.repeats), request):
         return f"that one was asked for otherwise: {'; '.join(asked)}"
+    if comparison.clock != clock:
+        return f"that one was asked for otherwise: clock {comparison.clock} there, {clock} here"
     others = differences(comparison.machine, this_machine())
     return f"that one was measured elsewhere: {'; '.join(others)}" if others else ""
 

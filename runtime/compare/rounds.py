@@ -1,18 +1,18 @@
 """Compare partitions of one model: run them round after round, in random order, and keep what is known after each run.
 
-First every distinct split runs once with its stages one at a time (``alone``), where the stages have cores of their
-own; then come the rounds, in each of which every contender runs once. The order of a round is drawn from its number, so
-a comparison that is taken up again goes on as it would have. A run that fails is noted, and the others go on; a round
-in which everything failed is the last.
+First every distinct split runs once with its stages one at a time (``alone``), where times are comparable. Then come
+the rounds, in each of which every contender runs once: the splits, the plain step on one core, the baselines. The order
+of a round is drawn from its number, so a comparison that is taken up again goes on as it would have. A run that fails
+is noted, and the others go on; a round in which every split failed is the last.
 """
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from optimizer.schedule import ONE_AT_A_TIME
-from runtime.compare.baselines import Baselines
+from profiler.errors import ProcessError
 from runtime.compare.comparison import Comparison
 from runtime.compare.records import RunRecord, Series, Span
 from runtime.compare.summary import summarised
@@ -37,7 +37,7 @@ class Step:
 def compare(
     comparison: Comparison,
     launcher: Launcher,
-    baselines: Baselines | None,
+    others: Mapping[str, Callable[[], float]],
     save: Callable[[Comparison], None],
     watch: Callable[[Comparison, Step | None], None],
 ) -> Comparison:
@@ -46,7 +46,7 @@ def compare(
     Args:
         comparison: What is to be compared, and the runs so far.
         launcher: What runs partitions.
-        baselines: What runs the baselines, if there are any.
+        others: For each contender that is no partition, what runs it once and returns its samples per second.
         save: Called with what is known after each run.
         watch: Called before each run with what is known and what comes, and at the end.
 
@@ -55,11 +55,11 @@ def compare(
     """
     before = len(comparison.runs)
     for step in steps(comparison):
-        if _hopeless(comparison.runs[before:], step):
+        if _hopeless([run for run in comparison.runs[before:] if run.name in comparison.splits], step):
             break
         watch(comparison, step)
         begun_s = time.perf_counter()
-        record = _attempt(step, comparison, launcher, baselines)
+        record = _attempt(step, comparison, launcher, others)
         record = replace(record, seconds=time.perf_counter() - begun_s)
         comparison = summarised(comparison, (*comparison.runs, record))
         save(comparison)
@@ -81,19 +81,20 @@ def steps(comparison: Comparison) -> Iterator[Step]:
 
 
 def _hopeless(runs: Sequence[RunRecord], step: Step) -> bool:
-    """Say whether everything failed in the round before, which is one of this session's."""
+    """Say whether every split failed in the round before, which is one of this session's."""
     before = [run for run in runs if (run.series, run.round) == (step.series, step.round - 1)]
     return bool(before) and all(run.failure is not None for run in before)
 
 
-def _attempt(step: Step, comparison: Comparison, launcher: Launcher, baselines: Baselines | None) -> RunRecord:
+def _attempt(
+    step: Step, comparison: Comparison, launcher: Launcher, others: Mapping[str, Callable[[], float]]
+) -> RunRecord:
     """Run one contender once; a failure is a result, too."""
     blank = RunRecord(series=step.series, round=step.round, name=step.name, seconds=0.0)
-    baseline = next((baseline for baseline in comparison.baselines if baseline.row == step.name), None)
-    if baseline and baselines:
+    if step.name in others:
         try:
-            return replace(blank, throughput_samples_per_s=baselines.run(baseline))
-        except RunError as error:
+            return replace(blank, throughput_samples_per_s=others[step.name]())
+        except (RunError, ProcessError) as error:
             return replace(blank, failure=str(error))
     plan = next(part.plan for part in comparison.partitions if part.name == step.name)
     alone = step.series == "alone"
@@ -109,6 +110,7 @@ def _attempt(step: Step, comparison: Comparison, launcher: Launcher, baselines: 
     return replace(
         blank,
         throughput_samples_per_s=result.throughput_samples_per_s,
+        slowed_samples_per_s=result.slowed_samples_per_s,
         makespan_s=result.makespan_s,
         stages=tuple(stage.measured for stage in result.stages),
         timeline=() if drawn else _timeline(result),

@@ -1,12 +1,19 @@
 """Work a comparison out from its runs: medians, intervals, ratios, ranks and the audit."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 
 from optimizer.plan import Plan
 from runtime.compare.audit import audit
-from runtime.compare.comparison import BaselineComparison, Comparison, PartitionComparison, StageComparison
+from runtime.compare.comparison import (
+    ONE_CORE,
+    BaselineComparison,
+    Comparison,
+    OneCore,
+    PartitionComparison,
+    StageComparison,
+)
 from runtime.compare.ranking import Rounds, ranks_with_ties, ratio_of, rounds_of, spread_of
 from runtime.compare.records import RunRecord
 from runtime.results import StageMeasurement
@@ -15,9 +22,8 @@ from runtime.results import StageMeasurement
 def summarised(comparison: Comparison, runs: Sequence[RunRecord]) -> Comparison:
     """Return the comparison with these runs, and everything that follows from them."""
     ran = {part.name: part.same_as or part.name for part in comparison.partitions}
-    main = {
-        name: rounds_of(runs, name) for name in (*ran.values(), *(baseline.row for baseline in comparison.baselines))
-    }
+    main = {name: rounds_of(runs, name) for name in comparison.contenders}
+    one_core = _one_core(comparison, runs, main)
     reference = ran[comparison.reference]
     places = ranks_with_ties({name: main[name] for name in ran.values()})
     partitions = tuple(_partition(part, runs, main[ran[part.name]], main[reference]) for part in comparison.partitions)
@@ -26,10 +32,30 @@ def summarised(comparison: Comparison, runs: Sequence[RunRecord]) -> Comparison:
         comparison,
         runs=tuple(runs),
         partitions=partitions,
+        one_core=one_core,
         baselines=tuple(
             _baseline(baseline, runs, main[baseline.row], main[reference]) for baseline in comparison.baselines
         ),
-        audit=audit(partitions, comparison.request.batch_size, comparable=comparison.comparable),
+        audit=audit(
+            partitions,
+            comparison.request.batch_size,
+            main,
+            one_core.profiled_s,
+            comparable=comparison.comparable,
+        ),
+    )
+
+
+def _one_core(comparison: Comparison, runs: Sequence[RunRecord], main: Mapping[str, Rounds]) -> OneCore:
+    one_core, rounds = comparison.one_core, main[ONE_CORE]
+    usual = comparison.request.batch_size / one_core.profiled_s if one_core.profiled_s else 0.0
+    drifts = [usual / speed - 1 for speed in rounds.values()]
+    return replace(
+        one_core,
+        throughput_samples_per_s=spread_of(list(rounds.values())),
+        ratio=ratio_of(main[comparison.ours.same_as or comparison.reference], rounds),
+        drift=median(drifts) if drifts else None,
+        failures=tuple(run.failure for run in runs if run.name == ONE_CORE and run.failure is not None),
     )
 
 
@@ -39,10 +65,12 @@ def _partition(
     name = part.same_as or part.name
     measured = [run for run in runs if run.name == name and run.series == "main"]
     came_through = [run for run in measured if run.failure is None]
+    slowed = [run.slowed_samples_per_s for run in came_through if run.slowed_samples_per_s is not None]
     alone = next((run for run in runs if run.name == name and run.series == "alone" and run.failure is None), None)
     return replace(
         part,
         throughput_samples_per_s=spread_of(list(rounds.values())),
+        slowed_samples_per_s=median(slowed) if slowed else None,
         makespan_s=spread_of([run.makespan_s for run in came_through]),
         ratio=ratio_of(reference, rounds),
         failures=tuple(run.failure for run in measured if run.failure is not None),

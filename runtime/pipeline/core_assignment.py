@@ -31,7 +31,7 @@ def sharing(stages: int, cores: int) -> str:
     )
 
 
-def virtual_clock(stages: int, cores: int) -> str:
+def taking_turns(stages: int, cores: int) -> str:
     """Say what the virtual clock tells, and what it leaves out."""
     return (
         f"Virtual clock: {stages} stages took turns on {counted(cores, 'core')}, one action at a time; what each "

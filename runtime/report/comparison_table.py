@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from profiler.report import counted, ms, new_table
-from runtime.compare import BaselineComparison, Comparison, PartitionComparison, Spread
+from runtime.compare import ONE_CORE, BaselineComparison, Comparison, OneCore, PartitionComparison, Spread
 from runtime.report.findings import called, own_splits, verdict
 
 if TYPE_CHECKING:
@@ -15,19 +15,21 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
     """Print the partitions, fastest first, the baselines, and what the comparison says."""
     from rich.text import Text
 
+    slowed = any(part.slowed_samples_per_s is not None for part in comparison.partitions)
     shape = "×".join(map(str, comparison.request.input_shape))
     figures = ("predicted", "measured", "interval", "× as fast", "makespan s", "busy ms, stage by stage")
     table = new_table(
         f"{comparison.request.model}, input {shape}, "
         f"{counted(comparison.request.num_stages, 'stage')}, {counted(comparison.rounds, 'round')} of "
         f"{counted(comparison.request.minibatches, 'minibatch')}, "
-        f"{comparison.partitions[0].plan.schedule_words}, {comparison.request.channel}",
+        f"{comparison.partitions[0].plan.schedule_words}, {comparison.request.channel}, {comparison.clock} clock",
         ("rank", "partition", "cuts after", *figures),
         words=("partition", "cuts after"),
         caption="Samples per second in the steady state: predicted from the profile, and the median of the rounds with "
         f"its 95% bootstrap interval. × as fast: how many times as fast {comparison.reference} ran, round by round. = "
         "marks ranks that noise cannot tell apart. Makespan: one run from first to last action. Busy: processor time "
         "per minibatch of each stage, predicted → measured."
+        + (" In brackets: with every stage as much slower as beside busy neighbours in the profile." if slowed else "")
         + (
             " Baselines update differently, so throughput alone is not a fair comparison."
             if comparison.baselines
@@ -41,14 +43,18 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
             called(comparison, part),
             ", ".join(part.cuts),
             f"{part.predicted_throughput_samples_per_s:.1f}",
-            Text(speed_of(part), style="bold"),
+            Text(speed_of(part) + slowed_of(part), style="bold"),
             interval_of(measured),
             ratio_of(part.ratio),
             f"{part.makespan_s.median:.2f}" if part.makespan_s else "",
             "  ".join(f"{ms(stage.predicted_s)}→{ms(stage.busy_s)}" for stage in part.stages),
         )
-    if comparison.baselines:
-        table.add_section()
+    table.add_section()
+    one_core = comparison.one_core
+    table.add_row(
+        "", ONE_CORE, "the plain step", "", speed_of(one_core), interval_of(one_core.throughput_samples_per_s),
+        ratio_of(one_core.ratio), "", "",
+    )  # fmt: skip
     for baseline in comparison.baselines:
         interval = interval_of(baseline.throughput_samples_per_s)
         table.add_row(
@@ -77,7 +83,12 @@ def rank_of(part: PartitionComparison, comparison: Comparison) -> str:
     return f"{part.rank}=" if len(sharing_it) > 1 else str(part.rank)
 
 
-def speed_of(contender: PartitionComparison | BaselineComparison) -> str:
+def slowed_of(part: PartitionComparison) -> str:
+    """Return the throughput beside busy neighbours in brackets, where the profile tells of them."""
+    return "" if part.slowed_samples_per_s is None else f" ({part.slowed_samples_per_s:.1f})"
+
+
+def speed_of(contender: PartitionComparison | BaselineComparison | OneCore) -> str:
     """Return the median throughput, or why there is none."""
     spread = contender.throughput_samples_per_s
     return f"{spread.median:.1f}" if spread else "failed" if contender.failures else "not run"
@@ -99,20 +110,22 @@ def ratio_of(ratio: Spread | None) -> str:
 
 def _audit_table(comparison: Comparison) -> "Table":
     """Return how far off each prediction was, and what that is made of, in per cent of the predicted period."""
-    parts = ("compute", "contention", "transfer", "schedule")
+    parts = ("drift", "compute", "contention", "transfer", "schedule")
     table = new_table(
         "the audit: period of a minibatch, measured − predicted, % of the predicted",
-        ("split", "error", "predicted ms", "measured ms", "stage", *parts),
+        ("split", "error", "without drift", "predicted ms", "measured ms", "stage", *parts),
         words=("split",),
-        caption="Of the stage that is busiest: its work alone, its work beside the others, its copies, its waits. "
-        "Error of the throughput: above 0, too much was promised.",
+        caption="Drift: one core's plain step now against when it was profiled. Of the stage that is busiest: its work "
+        "alone, its work beside the others, its copies, its waits. Error of the throughput: above 0, too much was "
+        "promised.",
     )
     for split in comparison.audit.splits:
-        errors_s = (split.compute_s, split.contention_s, split.transfer_s, split.schedule_s)
+        errors_s = (split.drift_s, split.compute_s, split.contention_s, split.transfer_s, split.schedule_s)
         shares = ("–" if part is None else f"{part / split.predicted_s:+.1%}" for part in errors_s)
         table.add_row(
             split.partition,
             f"{split.error:+.1%}",
+            "–" if split.error_without_drift is None else f"{split.error_without_drift:+.1%}",
             ms(split.predicted_s),
             ms(split.measured_s),
             str(split.stage),

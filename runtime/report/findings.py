@@ -3,6 +3,7 @@
 from optimizer.planning import OPTIMIZED
 from profiler.report import counted, mib
 from runtime.compare import Comparison, PartitionComparison, Spread, tied
+from runtime.pipeline import taking_turns
 from runtime.report.warnings import comparison_warnings
 
 SPACED = "spaced-"
@@ -11,13 +12,15 @@ TIMES = 2.0
 
 
 def verdict(comparison: Comparison) -> list[str]:
-    """Return the five lines that say it all: speed, why, the promise, what else there is, and all doubts."""
+    """Return the lines that say it all: speed, its worth, why, the promise, memory, the clock, and all doubts."""
     doubts = comparison_warnings(comparison) or ["Nothing casts doubt on these figures."]
     lines = [
         speed(comparison),
+        worth(comparison),
         insight(comparison),
         comparison.audit.verdict,
-        against_baselines(comparison) or memory(comparison),
+        memory(comparison),
+        clock(comparison),
         " ".join(doubts),
     ]
     return [line for line in lines if line]
@@ -48,14 +51,14 @@ def called(comparison: Comparison, part: PartitionComparison) -> str:
 def speed(comparison: Comparison) -> str:
     """Say how many times as fast the reference ran as the fastest and the slowest of the others."""
     about, ours = title(comparison), comparison.reference
+    if not comparison.comparable:
+        about += ", on shared cores"
     part = comparison.ours
     others = rivals(comparison)
     if not others:
         return f"{about}: {_alone(part)}."
     if all(part.same_as is not None for part in others) and part.same_as is None:
         return f"{about}: all partitions are the same split."
-    if not comparison.comparable:
-        return _predicted(comparison, part, others)
     ran = [part for part in others if part.throughput_samples_per_s and part.ratio]
     if not ran or not part.throughput_samples_per_s:
         return f"{about}: too few runs came through to compare {ours} with anything."
@@ -91,16 +94,27 @@ def insight(comparison: Comparison) -> str:
     )
 
 
-def against_baselines(comparison: Comparison) -> str:
-    """Say how the reference fared against what a user would run instead."""
-    ran = [baseline for baseline in comparison.baselines if baseline.ratio]
-    if not ran or not comparison.comparable:
+def worth(comparison: Comparison) -> str:
+    """Say whether to pipeline at all: how the reference fared against one core and what a user would run instead."""
+    ours, alone = comparison.reference, comparison.one_core.ratio
+    if alone is None or not comparison.comparable:
         return ""
-    best = min(ran, key=lambda baseline: baseline.ratio.median if baseline.ratio else 0.0)
-    return (
-        f"Instead of it: {comparison.reference} was {_ahead(best.ratio, best.row)} ({best.semantics}), the fastest of "
-        "what else there is."
-    )
+    ran = [baseline for baseline in comparison.baselines if baseline.ratio]
+    best = min(ran, key=lambda baseline: baseline.ratio.median if baseline.ratio else 0.0, default=None)
+    stages = counted(comparison.request.num_stages, "stage")
+    beside = f"{ours}, {stages}, was {_ahead(alone, 'the plain step on one core')}"
+    if best is None or best.ratio is None:
+        return f"{'It pays' if alone.median > 1 else 'It does not pay'} to pipeline: {beside}."
+    pays = "It is as fast" if tied(best.ratio) else "It pays" if best.ratio.median > 1 else "It does not pay"
+    against = f"{_ahead(best.ratio, best.row)} ({best.semantics})"
+    return f"{pays} to pipeline: {beside}, and {against}, the fastest of what else there is."
+
+
+def clock(comparison: Comparison) -> str:
+    """Say what the clock tells where it is not the one on the wall."""
+    if comparison.clock == "wall":
+        return ""
+    return taking_turns(comparison.request.num_stages, len(set(comparison.request.cores)))
 
 
 def memory(comparison: Comparison) -> str:
@@ -122,20 +136,6 @@ def _alone(part: PartitionComparison) -> str:
     if part.throughput_samples_per_s is None:
         return f"{part.name} did not come through"
     return f"{part.name} ran at {part.throughput_samples_per_s.median:.1f} samples/s"
-
-
-def _predicted(comparison: Comparison, ours: PartitionComparison, others: list[PartitionComparison]) -> str:
-    best = max(others, key=lambda part: part.predicted_throughput_samples_per_s)
-    worst = min(others, key=lambda part: part.predicted_throughput_samples_per_s)
-    promised = ours.predicted_throughput_samples_per_s
-    sentence = (
-        f"{title(comparison)}: {ours.name} is predicted to run "
-        f"{promised / best.predicted_throughput_samples_per_s:.2f} times as fast as {best.name}"
-    )
-    if best.name == worst.name:
-        return f"{sentence}."
-    slowest = promised / worst.predicted_throughput_samples_per_s
-    return f"{sentence}, the fastest scheme, and {slowest:.2f} times as fast as {worst.name}, the slowest."
 
 
 def _against(ours: str, best: PartitionComparison, called: str) -> str:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from profiler.report import new_table
-from runtime.compare import Comparison, Step
+from runtime.compare import ONE_CORE, Comparison, Step
 from runtime.compare.remaining_time import duration, left
 from runtime.report.findings import title
 
@@ -48,6 +48,7 @@ def rows(comparison: Comparison, step: Step | None, now_s: float, later_s: float
     )
     predicted = {part.name: part.predicted_throughput_samples_per_s for part in comparison.partitions}
     spreads = {part.name: part.throughput_samples_per_s for part in comparison.partitions}
+    spreads[ONE_CORE] = comparison.one_core.throughput_samples_per_s
     spreads |= {baseline.row: baseline.throughput_samples_per_s for baseline in comparison.baselines}
     for name in comparison.contenders:
         runs = [run for run in comparison.runs if run.name == name and run.series == "main"]

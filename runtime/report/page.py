@@ -11,7 +11,7 @@ from profiler.report import counted, mib, ms
 from runtime.compare import Comparison
 from runtime.report import comparison_table as table
 from runtime.report.batch_sizes import change, winner
-from runtime.report.findings import against_baselines, called, insight, memory, rivals, speed, title
+from runtime.report.findings import called, clock, insight, memory, rivals, speed, title, worth
 from runtime.report.study_table import beside_the_study
 from runtime.report.warnings import comparison_warnings
 
@@ -66,6 +66,7 @@ def _environment() -> "Environment":
         "interval": table.interval_of,
         "ratio": table.ratio_of,
         "speed": table.speed_of,
+        "slowed": table.slowed_of,
     }
     return made
 
@@ -105,7 +106,8 @@ def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
         "speed": speed(comparison),
         "insight": insight(comparison),
         "audit": comparison.audit.verdict,
-        "instead": against_baselines(comparison),
+        "worth": worth(comparison),
+        "clock": clock(comparison),
         "memory": memory(comparison),
         "warnings": comparison_warnings(comparison),
         "winner": winner(comparison),

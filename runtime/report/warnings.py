@@ -9,6 +9,7 @@ from runtime.pipeline import sharing
 from runtime.timeline import FOREIGN_LOAD_LIMIT
 
 DRIFT_LIMIT = 0.03
+PROFILE_DRIFT_LIMIT = 0.10
 COVERAGE_WANTED = 0.9
 
 
@@ -50,11 +51,23 @@ def drift_of(comparison: Comparison) -> float:
 
 def _noise(comparison: Comparison) -> list[str]:
     warnings = []
-    loads = [stage.measured.foreign_load for part in comparison.partitions for stage in part.stages]
-    if comparison.comparable and loads and max(loads) > FOREIGN_LOAD_LIMIT:
+    loads = [
+        (stage.measured.foreign_load, core)
+        for part in comparison.partitions
+        for stage, core in zip(part.stages, comparison.request.cores, strict=False)
+    ]
+    load, core = max(loads, default=(0.0, 0))
+    if comparison.comparable and load > FOREIGN_LOAD_LIMIT:
         warnings.append(
-            f"NOISY: a stage was kept from its core for up to {max(loads):.0%} of its working time, so these figures "
-            "are the machine's as much as the splits'; end what else runs and compare again."
+            f"NOISY: core {core} worked for others {load:.0%} of the time: these figures are not comparable; end what "
+            "else runs and compare again."
+        )
+    since = comparison.one_core.drift
+    if since is not None and abs(since) > PROFILE_DRIFT_LIMIT:
+        warnings.append(
+            f"PROFILE DRIFT: a plain step on one core takes {abs(since):.0%} {'longer' if since > 0 else 'less'} than "
+            f"when the model was profiled, and predictions are off by as much; profile again with python -m profiler "
+            f"--model {comparison.request.model}, and compare again."
         )
     drifted = drift_of(comparison)
     if abs(drifted) > DRIFT_LIMIT:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from optimizer.schedule import KIND_NAMES
-from runtime.pipeline import virtual_clock
+from runtime.pipeline import taking_turns
 from runtime.results import ActionRecord, RunResult
 
 _WORK, _WAIT = 0, 1
@@ -22,7 +22,7 @@ _WORK, _WAIT = 0, 1
 
 def trace_of(result: RunResult) -> bytes:
     """Return the trace as JSON."""
-    words = virtual_clock(len(result.stages), result.core_count) if result.clock == "virtual" else "Wall clock."
+    words = taking_turns(len(result.stages), result.core_count) if result.clock == "virtual" else "Wall clock."
     trace = {"traceEvents": list(_events(result)), "displayTimeUnit": "ms", "otherData": {"clock": words}}
     return json.dumps(trace, separators=(",", ":")).encode()
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.schedule import has_steady_state, semantics
 from profiler.report import counted, mib, ms, new_table
-from runtime.pipeline import sharing, virtual_clock
+from runtime.pipeline import sharing, taking_turns
 from runtime.results import RunResult
 from runtime.timeline.bubbles import bubbles_of
 
@@ -61,7 +61,7 @@ def show_run(result: RunResult, console: "Console") -> None:
             "busy neighbours in the profile."
         )
     if result.clock == "virtual":
-        console.print(virtual_clock(len(result.stages), result.core_count))
+        console.print(taking_turns(len(result.stages), result.core_count))
     elif not result.comparable:
         console.print(sharing(len(result.stages), result.core_count))
 

@@ -10,10 +10,10 @@ from optimizer.plan import Plan
 from optimizer.planning import Planner, load_schemes, plan_for
 from profiler.profile import Profile
 from profiler.settings import UpdateRule
-from runtime.compare import BaselineComparison, Comparison, Request, RunRecord, new_comparison
+from runtime.compare import ONE_CORE, BaselineComparison, Comparison, Request, RunRecord, new_comparison
 from runtime.compare.records import Series
 from runtime.compare.summary import summarised
-from runtime.results import StageMeasurement
+from runtime.results import Clock, StageMeasurement
 
 MINIBATCHES = 8
 BASELINE = BaselineComparison(name="one process, 2 threads", tuned=True, semantics="synchronous")
@@ -32,7 +32,7 @@ def request(**changes: object) -> Request:
     wanted = Request(
         model="test", batch_size=2, input_shape=(2, 3, 4, 4), minibatches=MINIBATCHES, num_stages=2, cores=(0, 1),
         schedule="1f1b", flush_every=None, channel="shm", rule=UpdateRule(lr=0.01), data="",
-        asked=("optimized", "end-load"), distinct_splits=0, repeats=3, baselines=False,
+        asked=("optimized", "end-load"), distinct_splits=0, repeats=3, baselines="none",
     )  # fmt: skip
     return replace(wanted, **changes)  # type: ignore[arg-type]
 
@@ -43,12 +43,13 @@ def empty(
     baselines: Sequence[BaselineComparison] = (),
     **changes: object,
 ) -> Comparison:
-    wanted = request(asked=tuple(named), baselines=bool(baselines), **changes)
+    clock: Clock = changes.pop("clock", "wall")  # type: ignore[assignment]
+    wanted = request(asked=tuple(named), baselines="all" if baselines else "none", **changes)
     with (
         patch("runtime.compare.begin.this_machine", lambda: MACHINE),
         patch("runtime.compare.begin.own_cores", lambda cores: len(set(cores)) == len(cores)),
     ):
-        found = new_comparison(wanted, named, profile or chain([1, 1, 1, 9]), baselines, [])
+        found = new_comparison(wanted, clock, named, profile or chain([1, 1, 1, 9]), baselines=baselines, left_out=[])
     return replace(found, began_at="2026-01-01T00:00:00+00:00", command="python -m runtime compare")
 
 
@@ -100,11 +101,15 @@ def comparison(
     *,
     named: Mapping[str, Plan] | None = None,
     baselines: Mapping[str, Sequence[float]] | None = None,
+    one_core: Sequence[float] | None = None,
     slower: float = 1.0,
     load: float = 0.0,
     **changes: object,
 ) -> Comparison:
-    """A comparison whose runs had these speeds, round by round; None is a run that failed."""
+    """A comparison whose runs had these speeds, round by round; None is a run that failed.
+
+    One core was as fast as when it was profiled if nothing else is said.
+    """
     speeds = speeds or {"optimized": (20.0, 40.0, 30.0), "end-load": (10.0, 15.0, 12.0)}
     named = named or plans(*speeds)
     rows = [replace(BASELINE, name=name) for name in baselines or {}]
@@ -117,4 +122,7 @@ def comparison(
             runs.append(record(name, number, speed or 1.0, stages, failure=failure))
     for row, own in zip(rows, (baselines or {}).values(), strict=True):
         runs += [record(row.row, number, speed) for number, speed in enumerate(own, 1)]
+    if one_core is None:
+        one_core = (begin.request.batch_size / begin.one_core.profiled_s,) * begin.request.repeats
+    runs += [record(ONE_CORE, number, speed) for number, speed in enumerate(one_core, 1)]
     return summarised(begin, runs)

@@ -23,7 +23,7 @@ from profiler.profile import Profile
 from runtime.cli import stageplan
 from runtime.cli.main import COMMANDS
 from runtime.compare import Comparison
-from runtime.results import RunResult
+from runtime.results import CLOCKS, Clock, RunResult
 
 REPLICATE = [*SMALL, "--links", "text.json", "--replicate"]
 
@@ -82,14 +82,22 @@ def test_profile_plan_run_and_compare_work_together(in_folder: Path, capsys: pyt
     assert comparison.comparable == (len(os.sched_getaffinity(0)) >= 2)
 
 
-def test_a_stage_for_each_of_too_few_cores_is_said_aloud(
-    profiled: Path, capsys: pytest.CaptureFixture[str], usable: tuple[int, ...]
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
+    profiled: Path, capsys: pytest.CaptureFixture[str], usable: tuple[int, ...], clock: Clock
 ) -> None:
     arguments = ["compare", *SMALL, "--stages", "2", "--cores", str(usable[0]), "--partitions", "optimized,end-load"]
-    assert RUN([*arguments, "--batches", "4", "--repeats", "1", "--out", "."]) == 0
-    printed = capsys.readouterr()
-    assert "NOT COMPARABLE: 2 stages shared 1 core" in printed.out
-    assert not read_json(profiled / "comparison.json", Comparison).comparable
+    chosen = ["--clock", "wall"] if clock == "wall" else []
+    assert RUN([*arguments, *chosen, "--batches", "4", "--repeats", "1", "--out", ".", "--baselines"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    comparison = read_json(profiled / "comparison.json", Comparison)
+    assert comparison.clock == clock
+    assert comparison.comparable == (clock == "virtual")
+    assert bool(comparison.audit.splits) == (clock == "virtual")
+    assert ("NOT COMPARABLE: 2 stages shared 1 core" in printed) == (clock == "wall")
+    assert printed.count("Virtual clock: 2 stages took turns on 1 core") == (clock == "virtual")
+    assert comparison.one_core.throughput_samples_per_s
+    assert "Baselines were left out" in comparison.left_out[0]
 
 
 @pytest.mark.parametrize(

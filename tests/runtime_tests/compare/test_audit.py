@@ -24,7 +24,7 @@ def test_the_parts_add_up_to_the_error_of_the_period() -> None:
     assert len(found.splits) == 3
     for split, plan in zip(found.splits, named.values(), strict=True):
         assert split.contention_s is not None
-        parts = split.compute_s + split.contention_s + split.transfer_s + split.schedule_s
+        parts = split.drift_s + split.compute_s + split.contention_s + split.transfer_s + split.schedule_s
         assert parts == pytest.approx(split.measured_s - split.predicted_s, abs=1e-12)
         assert split.error == pytest.approx(split.measured_s / split.predicted_s - 1)
         work_s = max(stage.compute_s + stage.update_s for stage in plan.stages)
@@ -57,11 +57,33 @@ def test_equal_splits_count_once_and_shared_cores_not_at_all() -> None:
     found = comparison({"optimized": (3.0, 3.0), "end-load": (1.0, 1.0)}, named=named)
     assert [split.partition for split in found.audit.splits] == ["optimized", "end-load"]
     assert found.audit.spearman is None, "two splits have no order to speak of"
-    shared = audit(found.partitions, 2, comparable=False)
+    shared = audit(found.partitions, 2, {}, 1.0, comparable=False)
     assert (shared.mean_absolute_error, shared.spearman, shared.splits) == (None, None, ())
     assert "do not cover shared cores" in shared.verdict
-    nothing = audit([replace(part, throughput_samples_per_s=None) for part in found.partitions], 2, comparable=True)
+    silent = [replace(part, throughput_samples_per_s=None) for part in found.partitions]
+    nothing = audit(silent, 2, {}, 1.0, comparable=True)
     assert "no split ran" in nothing.verdict
+
+
+def test_drift_is_what_one_core_took_longer_and_is_taken_out_round_by_round() -> None:
+    """The machine gets slower from round to round, and every split with it."""
+    named = plans(*NAMES, profile=chain([3, 1, 4, 1, 5, 2]))
+    slowness = (1.1, 1.3, 1.2)
+    usual = comparison(named=named, speeds=dict.fromkeys(named, (1.0,))).one_core.profiled_s
+    speeds = {
+        name: [plan.predicted.throughput_samples_per_s / slower for slower in slowness] for name, plan in named.items()
+    }
+    found = comparison(speeds, named=named, one_core=[2 / usual / slower for slower in slowness], slower=1.2)
+    assert found.one_core.drift == pytest.approx(0.2)
+    assert found.audit.mean_absolute_error == pytest.approx(0.2)
+    assert found.audit.mean_absolute_error_without_drift == pytest.approx(0.0, abs=1e-9)
+    for split in found.audit.splits:
+        assert split.drift_s == pytest.approx(0.2 * split.predicted_s)
+        parts = split.drift_s + split.compute_s + split.transfer_s + split.schedule_s
+        assert parts == pytest.approx(split.measured_s - split.predicted_s, abs=1e-12)
+        assert split.compute_s == pytest.approx(0.0, abs=1e-9)
+    assert "The promise held: throughput off by 0.0%" in found.audit.verdict
+    assert "drift since the profile (+20.0%) taken out, 20.0% with it" in found.audit.verdict
 
 
 @pytest.mark.parametrize(("stages", "layers"), [(2, 30), (4, 30), (2, 11), (3, 4)])

@@ -10,6 +10,7 @@ from strategies import MACHINE
 from profiler.files import to_json, write_whole
 from runtime.compare import Comparison, Request, find_comparison, set_aside
 from runtime.compare.resume import Resumable
+from runtime.results import Clock
 
 
 @pytest.fixture(autouse=True)
@@ -17,9 +18,9 @@ def _this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runtime.compare.resume.this_machine", lambda: MACHINE)
 
 
-def look(path: Path, wanted: Request, *, fresh: bool = False, digest: str = "") -> Resumable:
+def look(path: Path, wanted: Request, *, clock: Clock = "wall", fresh: bool = False, digest: str = "") -> Resumable:
     before = path.read_bytes() if path.exists() else None
-    found = find_comparison(path, wanted, fresh=fresh, digest=lambda: digest)
+    found = find_comparison(path, wanted, clock, fresh=fresh, digest=lambda: digest)
     assert (path.read_bytes() if path.exists() else None) == before, "looking changes nothing"
     return found
 
@@ -43,12 +44,18 @@ def test_the_same_question_goes_on_where_it_was(path: Path, asked: int, *, compl
     assert again.request.repeats == max(asked, 3)
 
 
+def test_the_other_clock_is_another_question(path: Path) -> None:
+    found = look(path, request(), clock="virtual")
+    assert found.comparison is None
+    assert "clock wall there, virtual here" in found.reason
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"minibatches": 9}, "minibatches 8 there, 9 here"),
         ({"asked": ("optimized",)}, "asked optimized, end-load there, optimized here"),
-        ({"baselines": True}, "baselines False there, True here"),
+        ({"baselines": "all"}, "baselines none there, all here"),
         ({"cores": (2, 3)}, "cores 0, 1 there, 2, 3 here"),
         ({"distinct_splits": 10}, "distinct splits 0 there, 10 here"),
     ],

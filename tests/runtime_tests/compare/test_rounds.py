@@ -11,7 +11,7 @@ from optimizer.plan import Plan, scheduled
 from optimizer.schedule import ScheduleName, schedule_of
 from profiler.files import from_json, to_json
 from profiler.settings import UpdateRule
-from runtime.compare import Comparison, Step, compare, steps
+from runtime.compare import ONE_CORE, Comparison, Step, compare, steps
 from runtime.errors import InputError, RunError, TooLargeError
 from runtime.pipeline import cores_for, own_cores
 from runtime.results import ActionRecord, RunResult, StageMeasurement, StageRun
@@ -70,7 +70,7 @@ def ran(start: Comparison, fake: Fake, most: int | None = None) -> tuple[Compari
 
     launcher: Any = fake
     try:
-        return compare(start, launcher, None, save, lambda _found, _step: None), saved
+        return compare(start, launcher, {ONE_CORE: lambda: 10.0}, save, lambda _found, _step: None), saved
     except KeyboardInterrupt:
         return saved[-1], saved
 
@@ -80,28 +80,31 @@ def test_alone_comes_first_and_then_every_split_once_a_round() -> None:
     every = list(steps(start))
     assert Counter((step.series, step.round) for step in every[:3]) == {("alone", 1): 3}
     for number in range(1, 5):
-        block = every[3 * number : 3 * number + 3]
-        assert {step.name for step in block} == set(NAMES)
+        block = every[4 * number - 1 : 4 * number + 3]
+        assert {step.name for step in block} == {*NAMES, ONE_CORE}
         assert {(step.series, step.round) for step in block} == {("main", number)}
-    orders = {tuple(step.name for step in every[3 * number : 3 * number + 3]) for number in range(1, 5)}
+    orders = {tuple(step.name for step in every[4 * number - 1 : 4 * number + 3]) for number in range(1, 5)}
     assert len(orders) > 1, "each round has an order of its own"
     assert every == list(steps(start)), "which is the same every time"
 
 
-def test_stages_that_share_cores_are_not_run_alone() -> None:
+def test_stages_that_share_cores_are_not_run_alone_unless_they_take_turns() -> None:
     assert {step.series for step in steps(empty(plans(*NAMES), cores=(0, 0)))} == {"main"}
+    assert {step.series for step in steps(empty(plans(*NAMES), cores=(0, 0), clock="virtual"))} == {"alone", "main"}
 
 
 def test_equal_splits_run_once() -> None:
     start = empty(plans("optimized", "end-load", "equal-load", "front-heavy"), repeats=2)
     assert {part.name: part.same_as for part in start.partitions}["front-heavy"] == "optimized"
-    assert Counter(step.name for step in steps(start)) == {"optimized": 3, "end-load": 3, "equal-load": 3}
+    assert Counter(step.name for step in steps(start)) == {
+        "optimized": 3, "end-load": 3, "equal-load": 3, ONE_CORE: 2,
+    }  # fmt: skip
 
 
 def test_every_run_is_saved_and_the_last_is_the_whole() -> None:
     fake = Fake()
     found, saved = ran(empty(plans(*NAMES), repeats=2), fake)
-    assert [len(one.runs) for one in saved] == list(range(1, 10))
+    assert [len(one.runs) for one in saved] == list(range(1, 12))
     assert saved[-1] == found
     assert found.complete
     assert [schedule for _, schedule in fake.order] == ["sequential"] * 3 + [None] * 6
@@ -119,7 +122,7 @@ def test_an_interrupted_comparison_goes_on_and_ends_as_if_it_had_not_been(most: 
     kept = from_json(to_json(part), Comparison, "comparison.json")
     assert kept == part
     rest, saved = ran(kept, Fake())
-    assert len(saved) == 9 - most
+    assert len(saved) == 11 - most
     assert _without_times(rest) == _without_times(whole)
 
 

@@ -41,12 +41,33 @@ def test_equal_splits_are_not_compared() -> None:
     assert "optimized is the same split as the fastest scheme, front-load" in said
 
 
-def test_stages_that_shared_cores_speak_of_predictions_only() -> None:
+def test_stages_that_shared_cores_on_the_wall_clock_are_not_comparable() -> None:
     found = verdict(comparison(cores=(0, 0)))
-    assert "is predicted to run" in found[0]
+    assert "on shared cores: optimized was 2.5 times as fast as end-load" in found[0]
     assert found[-1].startswith("NOT COMPARABLE: 2 stages shared 1 core")
-    assert len(found) == 5
+    assert not any("to pipeline" in line for line in found)
     assert any("Predictions not checked: they do not cover shared cores" in line for line in found)
+
+
+def test_the_virtual_clock_is_said_once_with_what_it_leaves_out() -> None:
+    found = verdict(comparison(cores=(0, 0), clock="virtual"))
+    assert found[0].startswith("test, batch 2, 2 stages: optimized was 2.5 times as fast as end-load")
+    (said,) = [line for line in found if "irtual clock" in line]
+    assert "2 stages took turns on 1 core" in said
+    assert "Left out: stages that are busy at once slow each other down" in said
+    assert any("The promise" in line for line in found), "there is something to audit"
+
+
+def test_a_machine_that_is_not_what_it_was_when_profiled_is_said() -> None:
+    usual = comparison().one_core.throughput_samples_per_s
+    assert usual is not None
+    slower = comparison(one_core=(usual.median / 1.14,) * 3)
+    (said,) = [line for line in comparison_warnings(slower) if line.startswith("PROFILE DRIFT")]
+    assert "takes 14% longer than when the model was profiled" in said
+    assert "profile again with python -m profiler --model test" in said
+    assert not any(
+        "PROFILE DRIFT" in line for line in comparison_warnings(comparison(one_core=(usual.median / 1.09,) * 3))
+    )
 
 
 def test_a_comparison_without_the_optimized_split_has_a_reference_all_the_same() -> None:
@@ -62,7 +83,7 @@ def test_every_doubt_has_a_name_a_cause_and_a_remedy() -> None:
     assert comparison_warnings(quiet) == []
     assert verdict(quiet)[-1] == "Nothing casts doubt on these figures."
     assert comparison_warnings(comparison(load=0.3))[0].startswith("NOISY: ")
-    assert "30% of its working time" in comparison_warnings(comparison(load=0.3))[0]
+    assert "worked for others 30% of the time: these figures are not" in comparison_warnings(comparison(load=0.3))[0]
     assert any(line.startswith("ONE ROUND") for line in comparison_warnings(comparison({"optimized": (2.0,)})))
     few = next(line for line in comparison_warnings(comparison()) if line.startswith("FEW ROUNDS"))
     assert "75% at best" in few
@@ -91,8 +112,24 @@ def test_why_counting_layers_misleads() -> None:
 
 def test_what_one_would_run_instead_is_set_beside() -> None:
     found = comparison({"optimized": (10.0, 10.0)}, baselines={"a": (5.0, 5.0), "b": (8.0, 8.0)})
-    said = next(line for line in verdict(found) if line.startswith("Instead"))
-    assert "optimized was 25% faster than b, tuned (95% interval 25–25%) (synchronous)" in said
+    said = next(line for line in verdict(found) if "to pipeline" in line)
+    assert said.startswith("It pays to pipeline: optimized, 2 stages, was ")
+    assert "the plain step on one core" in said
+    assert "and 25% faster than b, tuned (95% interval 25–25%) (synchronous), the fastest of what else there is" in said
+
+
+def test_where_a_pipeline_does_not_pay_that_is_said_plainly() -> None:
+    def said(**speeds: tuple[float, ...]) -> str:
+        found = comparison({"optimized": (10.0, 10.0)}, one_core=(6.0, 6.0), baselines={"threads": speeds["threads"]})
+        return next(line for line in verdict(found) if "to pipeline" in line)
+
+    assert said(threads=(12.5, 12.5)).startswith(
+        "It does not pay to pipeline: optimized, 2 stages, was 67% faster than"
+    )
+    assert "20% slower than threads, tuned" in said(threads=(12.5, 12.5))
+    assert said(threads=(9.0, 11.0)).startswith("It is as fast to pipeline")
+    alone = comparison({"optimized": (10.0, 10.0)}, one_core=(20.0, 20.0))
+    assert any(line.startswith("It does not pay to pipeline: ") for line in verdict(alone))
 
 
 def test_memory_is_said_where_there_are_no_baselines() -> None:

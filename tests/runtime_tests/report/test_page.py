@@ -109,7 +109,7 @@ def test_the_verdict_comes_first_and_everything_is_there() -> None:
     found = one()
     page = rendered([found], ".html")
     assert page.index("optimized is the same split as the fastest scheme, front-load; it was 2.0") < page.index("<svg")
-    for text in ("The promise", "Why:", "Instead of it:", "optimized = front-load", "one process, 2 threads, tuned",
+    for text in ("The promise", "Why:", "to pipeline: ", "optimized = front-load", "one process, 2 threads, tuned",
                  "The audit", "Every stage of every split", MACHINE.cpu, "FEW ROUNDS"):  # fmt: skip
         assert text in page, text
     assert read(page).count == 7, "speeds, layers, stages, the promise, three timelines"
@@ -173,7 +173,7 @@ def test_names_are_text_and_no_markup() -> None:
     ("arguments", "reason"),
     [
         (["missing.json"], "cannot read missing.json"),
-        (["old.json"], "old.json is a comparison of format 2, and this version reads format 4; make it anew"),
+        (["old.json"], "old.json is a comparison of format 2, and this version reads format 5; make it anew"),
         (["good.json", "-o", "report.pdf"], "ends in neither .html nor .md"),
         (["good.json", "-o", "good.json/report.html"], "cannot write"),
         (["empty"], "there is no comparison.json in empty"),
