@@ -26,7 +26,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from profiler.capture import captured_model, minibatch
 from profiler.errors import blaming
 from profiler.execution import Segment, WeightVersions, leaves, run_layer
-from profiler.machine import PeakMemory, helper, pin, return_memory_at_once
+from profiler.machine import PeakMemory, helper, pin, return_memory_at_once, use_torch_once
 from profiler.measure.stepper import Clocks, Stepper, stepper_for
 from profiler.profile import INPUT
 from profiler.settings import Config
@@ -61,6 +61,7 @@ def measure_memory(config: Config, core: int) -> Memory | None:
 def _measure(_connection: Connection, config: Config, core: int) -> Memory | None:
     return_memory_at_once()
     torch.set_num_threads(1)
+    use_torch_once()
     captured = captured_model(config)
     memory = PeakMemory()
     if not memory.forget_peak():

@@ -52,6 +52,9 @@ class Feed(Protocol):
 
     checksums: list[int]
 
+    def prepare(self, *, inputs: bool, labels: bool) -> None:
+        """Make what can be made before the run."""
+
     def inputs(self, minibatch: int) -> Tensor:
         """Return the inputs of a minibatch, ``(N, …)``."""
 
@@ -70,13 +73,21 @@ def feed_of(spec: DataSpec) -> Feed:
 
 
 class Synthetic:
-    """Minibatches drawn from a seed, each when it is first asked for."""
+    """Minibatches drawn from a seed, each when it is first asked for or prepared."""
 
     def __init__(self, spec: DataSpec) -> None:
         """Nothing is made yet."""
         self._spec = spec
         self.checksums: list[int] = []
         self._made: dict[tuple[int, int], Tensor] = {}
+
+    def prepare(self, *, inputs: bool, labels: bool) -> None:
+        """Make the whole pool."""
+        for minibatch in range(min(POOL, self._spec.minibatches)):
+            if inputs:
+                self.inputs(minibatch)
+            if labels:
+                self.labels(minibatch)
 
     def inputs(self, minibatch: int) -> Tensor:
         """Return the inputs of a minibatch."""
@@ -122,6 +133,9 @@ class Loader:
                 "DataLoader does"
             ) from error
         self._pair: tuple[Tensor, Tensor] | None = None
+
+    def prepare(self, *, inputs: bool, labels: bool) -> None:
+        """Do nothing: the user's data are read as the run needs them."""
 
     def inputs(self, minibatch: int) -> Tensor:
         """Return the inputs of a minibatch.

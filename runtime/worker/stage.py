@@ -15,7 +15,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from profiler.execution import WeightVersions, loss, slot_tensors
 from runtime.channels import Channel, SharedMemory
 from runtime.errors import RunError
-from runtime.worker.data import feed_of
+from runtime.worker.data import Feed
 from runtime.worker.digest import digests
 from runtime.worker.messages import Load, MinibatchDigests
 
@@ -48,14 +48,16 @@ class Stage:
         load: Load,
         before: Channel | None,
         behind: Channel | None,
+        feed: Feed | None,
         replicas: "ProcessGroup | None" = None,
     ) -> None:
-        """Copy this stage's slice out of all weights and prepare the data that the stage needs.
+        """Copy this stage's slice out of all weights.
 
         Args:
             load: What the stage is told.
             before: The channel to the stage before; None in the first.
             behind: Likewise to the one behind.
+            feed: The data, which the first stage and the last one need.
             replicas: All replicas of the stage, if there are several.
         """
         self.load, self.before, self.behind = load, before, behind
@@ -70,7 +72,7 @@ class Stage:
         self._in_flight: dict[int, InFlight] = {}
         self.used = 0
         self._buffers: dict[int, dict[str, str]] = {}
-        self._feed = feed_of(load.data) if before is None or behind is None else None
+        self._feed = feed
         self.averaging: Averaging | None = None
         self._replicas = replicas
 

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from optimizer.schedule import KIND_NAMES, Action
 from profiler.errors import StageplanError, one_line
-from profiler.machine import PeakMemory, affinity_variables, pin, release_memory
+from profiler.machine import PeakMemory, affinity_variables, pin, release_memory, use_torch_once
 from runtime.channels import Channel, Direction
 from runtime.errors import InputError, NeighbourGone
 from runtime.results import ActionRecord
+from runtime.worker.data import feed_of
 from runtime.worker.messages import (
     Cause,
     CutEnd,
@@ -41,6 +42,7 @@ def serve(control: Connection, core: int, status: StageStatus) -> None:
     worker = _Worker(control, core, status)
     try:
         pin(core)
+        use_torch_once()
         send(control, Ready())
         while True:
             status.note(Phase.IDLE, "the wait for work")
@@ -101,6 +103,9 @@ class _Worker:
                 send(self.control, Ready())
 
     def _load(self, load: Load) -> None:
+        feed = feed_of(load.data) if load.before is None or load.behind is None else None
+        if feed:
+            feed.prepare(inputs=load.before is None, labels=load.behind is None)
         self._memory = PeakMemory()
         replicas = None
         if load.rendezvous:
@@ -112,7 +117,7 @@ class _Worker:
         behind = self._channel(load, load.behind, behind=True)
         self._channels = [channel for channel in (before, behind) if channel]
         self._turn = Turn(load.turn) if load.turn else None
-        self._stage = Stage(load, before, behind, replicas)
+        self._stage = Stage(load, before, behind, feed, replicas)
         load.weights.unmap()
         self._memory.forget_peak()
         self._stage.warm_up()
