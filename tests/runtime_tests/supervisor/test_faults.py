@@ -30,7 +30,7 @@ from profiler.files import to_json
 from profiler.settings import config as configuration
 from runtime.errors import InputError, RunError
 from runtime.pipeline import Launcher
-from runtime.results import ChannelName
+from runtime.results import ChannelName, Clock
 from runtime.supervisor import Watch, WorkerPool
 from runtime.worker import Settings
 
@@ -76,12 +76,13 @@ def run(
     usable: tuple[int, ...],
     *,
     channel: ChannelName = "shm",
+    clock: Clock = "wall",
     data: str = "",
     stall_timeout_s: float | None = None,
     watch: Watch | None = None,
 ) -> None:
-    cores = [usable[stage % len(usable)] for stage in range(3)]
-    settings = Settings(rule=RULE, seed=SEED, channel=channel, data=data)
+    cores = [usable[0]] * 3 if clock == "virtual" else [usable[stage % len(usable)] for stage in range(3)]
+    settings = Settings(rule=RULE, seed=SEED, channel=channel, clock=clock, data=data)
     with (
         WorkerPool(cores, stall_timeout_s=stall_timeout_s) as pool,
         Launcher(captured, pool, settings, watch) as launcher,
@@ -146,6 +147,23 @@ def test_a_stage_that_stops_is_declared_hung_after_the_stall_timeout(struck_at: 
     with pytest.raises(RunError, match=r"stage 1 .* in forward of minibatch 1: .*stopped \(SIGSTOP\).*--stall-timeout"):
         run(failing("stop forward", RUN + 1), usable, stall_timeout_s=3.0)
     assert 3.0 <= time.perf_counter() - float(struck_at.read_text()) < 3.0 + TOLD_WITHIN_S
+
+
+@pytest.mark.parametrize(
+    ("how", "words", "patience_s"),
+    [
+        ("raise forward", "ValueError: on purpose", 0.0),
+        ("kill forward", "the process was ended by SIGKILL", 0.0),
+        ("stop forward", "not done after .*stopped", 2.0),
+    ],
+)
+def test_a_stage_that_fails_in_its_turn_is_named_and_takes_nobody_with_it(
+    struck_at: Path, usable: tuple[int, ...], how: str, words: str, patience_s: float
+) -> None:
+    """The others sleep, for the core is its own at that time."""
+    with pytest.raises(RunError, match=rf"^stage 1 .* failed in forward of minibatch 2: {words}"):
+        run(failing(how, RUN + 2), usable, clock="virtual", stall_timeout_s=patience_s or None)
+    assert patience_s <= time.perf_counter() - float(struck_at.read_text()) < patience_s + TOLD_WITHIN_S
 
 
 @pytest.mark.usefixtures("struck_at")
