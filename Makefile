@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 .PHONY: compare study quick test hosts check setup lint types borders clean
 
 compare: $(READY)
-	$(BIN)/python -m runtime compare --model alexnet vgg16 resnet50 --out results
+	$(BIN)/python -m runtime compare --model alexnet vgg16 resnet50 --baselines threads --out results
 
 study: $(READY)
 	$(BIN)/python -m runtime compare --config configs/study.yaml --out results/study

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.fx.node import map_aggregate
 
 from profiler.execution.graph import Attribute, Operation, Ref
+from profiler.execution.linear import has_place, linear
 
 Values = dict[str, Any]
 
@@ -37,6 +38,8 @@ def run_layer(
     target = operation.target
     if isinstance(target, str):
         values[operation.name] = getattr(args[0], target)(*args[1:], **kwargs)
+    elif has_place(target, args[0] if args else None):
+        values[operation.name] = linear(target, *args)
     else:
         values[operation.name] = target(*args, **kwargs)
 

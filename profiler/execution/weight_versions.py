@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from profiler.execution.linear import LARGE_BYTES, give_place
 from profiler.execution.segment import Place
 from profiler.execution.weight_update import write_next
 from profiler.settings import UpdateRule
@@ -53,6 +54,15 @@ class WeightVersions:
         for place in places:
             if place.path in self.constants:
                 self._attach(place, initial[place.path])
+
+    def place_gradients(self) -> None:
+        """Give each large linear weight one place for its gradient in all versions, for an update drops it at once."""
+        for place in self._places:
+            weight = self._tensors[0][place.path]
+            if place.local == "weight" and type(place.module) is nn.Linear and weight.nbytes >= LARGE_BYTES:
+                gradient = torch.empty_like(weight)
+                for parameters in self._ring:
+                    give_place(parameters[place.path], gradient)
 
     def bind(self) -> int:
         """Let the modules compute with the newest version and return its number."""
