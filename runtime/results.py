@@ -102,6 +102,7 @@ class RunResult:
     Attributes:
         clock: ``wall``; or ``virtual`` where stages took turns on their cores and all times but processor times are
             those of a machine with a core for every stage, worked out from what each action took.
+        core_count: How many physical cores the stages had.
         comparable: Whether the times are those of stages with a physical core each: always so on the virtual clock.
         slowed_samples_per_s: The throughput with every stage as much slower as its layers were beside busy neighbours;
             on the virtual clock, where the profile has such times.
@@ -115,6 +116,7 @@ class RunResult:
     rule: UpdateRule
     channel: ChannelName
     clock: Clock
+    core_count: int
     comparable: bool
     throughput_samples_per_s: float
     makespan_s: float
@@ -123,11 +125,6 @@ class RunResult:
     machine: Machine
     slowed_samples_per_s: float | None = None
     format_version: Literal[7] = FORMAT_VERSION
-
-    @property
-    def core_count(self) -> int:
-        """How many cores it ran on."""
-        return len({(stage.host, stage.core) for stage in self.stages})
 
     def planned(self, run: StageRun) -> Stage:
         """Return the stage that a rank ran."""

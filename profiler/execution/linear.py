@@ -2,7 +2,8 @@
 
 Otherwise every backward asks the heap for room, and a heap rarely gives the same room twice: to align it, glibc before
 2.38 wants 96 bytes more than what was freed has. A stage with AlexNet's largest layer then holds one or two copies of a
-144 MiB gradient that nobody reads. Forward and backward compute what torch's own do, bit for bit.
+144 MiB gradient that nobody reads. Forward and backward compute what torch's own do, bit for bit, where the layer is
+run once in a minibatch and nothing else reads its weight: of several uses, autograd first makes one sum.
 """
 
 from typing import Any, TypeGuard
@@ -18,6 +19,16 @@ _PLACE = "gradient_place"
 def give_place(weight: Tensor, place: Tensor) -> None:
     """Let linear layers write the gradient of ``weight`` to ``place``, a tensor like it, and let that be ``grad``."""
     setattr(weight, _PLACE, place)
+
+
+def is_plain(module: object) -> TypeGuard[nn.Linear]:
+    """Say whether ``module`` is torch's own linear layer, and calling it does nothing else."""
+    if type(module) is not nn.Linear or "forward" in vars(module):
+        return False
+    hooks = (
+        module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks,  # noqa: SLF001
+    )  # fmt: skip
+    return not any(hooks)
 
 
 def has_place(module: object, inputs: Any) -> TypeGuard[nn.Linear]:

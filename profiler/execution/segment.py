@@ -6,6 +6,7 @@ with its modules, hence the places where parameters and buffers are bound are pa
 
 import copy
 import dataclasses
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from torch import nn
 
 from profiler.execution.graph import Captured, Operation, TensorSpec, can_run_out_of_place
 from profiler.execution.layer import Values, run_layer
+from profiler.execution.linear import is_plain
 from profiler.profile import INPUT
 
 
@@ -45,6 +47,24 @@ class Segment:
     constants: tuple[str, ...]
     places: tuple[Place, ...]
     outputs: tuple[str, ...]
+
+    @property
+    def placeable(self) -> tuple[str, ...]:
+        """Paths of the weights of plain linear layers that are run once, and that nothing else reads."""
+        readers = Counter(place.path for place in self.places)
+        calls = Counter(id(operation.target) for operation in self.operations)
+        plain = {
+            id(operation.target)
+            for operation in self.operations
+            if is_plain(operation.target) and len(operation.args) == 1 and not operation.kwargs
+        }
+        return tuple(
+            place.path
+            for place in self.places
+            if place.local == "weight"
+            and id(place.module) in plain
+            and readers[place.path] == calls[id(place.module)] == 1
+        )
 
     def forward(self, values: Values, attributes: dict[str, Any], run_seed: int, minibatch: int) -> None:
         """Run all layers; ``values`` holds what is received before and what is sent (or enters the loss) after."""

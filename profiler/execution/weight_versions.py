@@ -55,14 +55,18 @@ class WeightVersions:
             if place.path in self.constants:
                 self._attach(place, initial[place.path])
 
-    def place_gradients(self) -> None:
-        """Give each large linear weight one place for its gradient in all versions, for an update drops it at once."""
-        for place in self._places:
-            weight = self._tensors[0][place.path]
-            if place.local == "weight" and type(place.module) is nn.Linear and weight.nbytes >= LARGE_BYTES:
+    def place_gradients(self, paths: Iterable[str]) -> None:
+        """Give the large of these weights one place for their gradient in all versions; an update drops it at once.
+
+        Args:
+            paths: ``Segment.placeable``; those that do not learn are left out.
+        """
+        for path in paths:
+            weight = self._tensors[0].get(path)
+            if weight is not None and weight.nbytes >= LARGE_BYTES:
                 gradient = torch.empty_like(weight)
                 for parameters in self._ring:
-                    give_place(parameters[place.path], gradient)
+                    give_place(parameters[path], gradient)
 
     def bind(self) -> int:
         """Let the modules compute with the newest version and return its number."""

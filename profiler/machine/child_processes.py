@@ -70,13 +70,18 @@ class Helper:
         """Hold the process and our end of its connection."""
         self._process, self._connection = process, connection
 
-    def receive(self) -> Any:
+    def receive(self, patience_s: float | None = None) -> Any:
         """Return what the function sends or, at its end, returns.
 
+        Args:
+            patience_s: How long to wait for it; None: for ever.
+
         Raises:
-            ProcessError: The process ended before.
+            ProcessError: The process ended before, or is not done in that time.
             StageplanError: The function raised it.
         """
+        if not self._connection.poll(patience_s):
+            raise ProcessError(f"a process that helps to measure was not done after {patience_s:.0f} s; try again")
         try:
             message = self._connection.recv()
         except (EOFError, OSError) as error:

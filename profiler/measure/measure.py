@@ -66,7 +66,7 @@ def measure_profile(
         stepper = stepper_for(
             captured, minibatch(config, captured), replace(config.rule, lr=0.0), slots=2, clocks=clocks
         )
-        stepper.versions.place_gradients()  # as a stage does
+        stepper.versions.place_gradients(stepper.segment.placeable)  # as a stage does
         turns = Turns(stepper, beside) if beside else None
         copy_cost, peaks = measure_copy_cost(clocks.wall), measure_peaks(clocks.wall)
         counts = _counts(stepper)

@@ -1,57 +1,44 @@
-"""A yardstick against the machine's drift: the plain step of a model on one core, timed again whenever asked for.
+"""A yardstick against the machine's drift: the plain step of a model on one core, as a profile's ``whole_step_s``.
 
-It runs in a process of its own, under the settings and in the way in which a profile's ``whole_step_s`` is measured,
-and sleeps in between.
+It is timed in a process of its own, which ends with it, so that it holds no memory while anything else is measured.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from statistics import median
 
 from profiler.capture import captured_model, minibatch
 from profiler.errors import blaming
-from profiler.machine import Helper, helper, pin
+from profiler.execution import Captured
+from profiler.machine import helper, pin
+from profiler.measure.statistics import foreign_load
 from profiler.measure.stepper import Clocks, Stepper, stepper_for
 from profiler.settings import Config
 
 LEAST_STEPS, MOST_STEPS = 3, 60
+WARM_UP_STEPS = 2
 BUDGET_S = 1.5
-"""For how long steps are repeated each time."""
+"""For how long steps are repeated."""
 
 
-class Yardstick:
-    """Times the step in its process."""
+@dataclass(frozen=True, slots=True)
+class StepTime:
+    """The median time of a plain step, and the share of the time in which the core worked for others."""
 
-    def __init__(self, process: Helper) -> None:
-        """Wait until the step has been warmed up.
-
-        Raises:
-            ProcessError: The process ended, most likely for want of memory.
-        """
-        self._process = process
-        process.receive()
-
-    def step_s(self) -> float:
-        """Return the median of some plain steps.
-
-        Raises:
-            ProcessError: The process ended.
-        """
-        self._process.send("step")
-        return float(self._process.receive())
+    step_s: float
+    foreign_load: float
 
 
-@contextmanager
-def start_yardstick(config: Config, core: int) -> Iterator[Yardstick]:
-    """Start a process on ``core`` that times the plain step of ``config`` when asked; it ends with the context.
+def time_step(config: Config, core: int, patience_s: float) -> StepTime:
+    """Time the plain step of ``config`` on ``core``.
 
     Raises:
-        ProcessError: It ended before, most likely for want of memory.
+        StageplanError: The process ended, most likely for want of memory, a layer failed, or it took longer than
+            ``patience_s``.
     """
-    with helper(_serve, config, core) as process:
-        yield Yardstick(process)
+    with helper(_time, config, core) as process:
+        found: StepTime = process.receive(patience_s)
+        return found
 
 
 def plain_steps(stepper: Stepper, least: int, budget_s: float) -> list[float]:
@@ -63,16 +50,13 @@ def plain_steps(stepper: Stepper, least: int, budget_s: float) -> list[float]:
     return samples
 
 
-def _serve(connection: Connection, config: Config, core: int) -> None:
+def _time(_connection: Connection, config: Config, core: int) -> StepTime:
     pin(core)
-    captured = captured_model(config)
+    captured: Captured = captured_model(config)
     with blaming(config.model):
         stepper = stepper_for(captured, minibatch(config, captured), replace(config.rule, lr=0.0), 2, Clocks())
-        stepper.warm_up()
-        connection.send("ready")
-        while True:
-            try:
-                connection.recv()
-                connection.send(median(plain_steps(stepper, LEAST_STEPS, BUDGET_S)))
-            except (EOFError, OSError):  # the parent has gone, and with it the reason to run
-                return
+        plain_steps(stepper, WARM_UP_STEPS, 0.0)
+        cpu_s = stepper.cpu_clock()
+        samples = plain_steps(stepper, LEAST_STEPS, BUDGET_S)
+        cpu_s = stepper.cpu_clock() - cpu_s
+    return StepTime(median(samples), foreign_load(samples, [cpu_s]))

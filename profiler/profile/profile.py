@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-FORMAT_VERSION: Literal[5] = 5
+FORMAT_VERSION: Literal[6] = 6
 
 Seconds = Annotated[float, Meta(ge=0, le=1e6)]
 Bytes = Annotated[int, Meta(ge=0, le=1 << 50)]
@@ -235,7 +235,7 @@ class Profile:
     drift: float
     foreign_load: float
     measured_at: str
-    format_version: Literal[5] = FORMAT_VERSION
+    format_version: Literal[6] = FORMAT_VERSION
 
 
 def parts_s(layers: Iterable[Layer], loss: Loss) -> float:

@@ -40,6 +40,8 @@ FILE = "comparison.json"
 AUDITED_SPLITS = 10
 QUICK_BATCHES = 6
 FAILED = 1
+HELPER_START_S, GENEROSITY = 120.0, 200.0
+"""How long the timing of one core may take: to start, and times the step of the profile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,7 +267,7 @@ def _composition(jobs: list[_Job]) -> str:
 
 def _carry_out(job: _Job, pool: "WorkerPool", options: CompareOptions, later_s: float) -> "Comparison":
     """Do what is missing of one comparison; others take about ``later_s`` after it."""
-    from profiler.measure import start_yardstick
+    from profiler.measure import time_step
     from runtime.compare import ONE_CORE, Baselines, command_line, compare, set_aside, steps
     from runtime.report import live_progress
 
@@ -289,14 +291,19 @@ def _carry_out(job: _Job, pool: "WorkerPool", options: CompareOptions, later_s: 
         write_whole(job.path, to_json(latest))
 
     settings = settings_of(options.running, config, clock=comparison.clock)
+
+    def one_core() -> tuple[float, float]:
+        patience_s = HELPER_START_S + GENEROSITY * comparison.one_core.profiled_s
+        found = time_step(config, comparison.request.cores[0], patience_s)
+        return config.batch_size / found.step_s, found.foreign_load
+
     with (
-        start_yardstick(config, comparison.request.cores[0]) as one_core,
         launcher_of(config, pool, settings, quiet=options.running.common.quiet) as launcher,
         live_progress(quiet=options.running.common.quiet, later_s=later_s) as watch,
     ):
         if launcher.captured.digest != comparison.model_digest:
             raise ConfigError(f"{config.model} has changed since {job.path} was begun; measure it anew with --fresh")
-        others: dict[str, Callable[[], float]] = {ONE_CORE: lambda: config.batch_size / one_core.step_s()}
+        others: dict[str, Callable[[], tuple[float, float]]] = {ONE_CORE: one_core}
         others |= {baseline.row: partial(baselines.run, baseline) for baseline in comparison.baselines}
         return compare(comparison, launcher, others, save, watch)
 

@@ -118,21 +118,25 @@ def add_clock(command: Parser) -> None:
 
 
 def clock_of(asked: Clock | None, options: RunningOptions, cores: Sequence[int]) -> Clock:
-    """Return the clock that stages on ``cores`` run by.
-
-    Raises:
-        ConfigError: The virtual one is asked for where it cannot be had.
-    """
+    """Return the clock that stages on ``cores`` run by."""
     from runtime.pipeline import default_clock
 
-    channel = _channel_of(options)
+    refuse_clock(asked, options)
+    return "wall" if placement() else asked or default_clock(cores, _channel_of(options))
+
+
+def refuse_clock(asked: Clock | None, options: RunningOptions) -> None:
+    """Refuse the virtual clock where it cannot be had.
+
+    Raises:
+        ConfigError: It is asked for there.
+    """
     if asked == "virtual" and placement():
         raise ConfigError("--clock virtual is for stages of one machine that take turns on its cores; leave it out "
                           "under torchrun")  # fmt: skip
-    if asked == "virtual" and channel == "gloo":
+    if asked == "virtual" and _channel_of(options) == "gloo":
         raise ConfigError("--clock virtual needs stages that work only when it is their turn, and gloo works on "
                           "messages in threads of its own; leave out --channel gloo")  # fmt: skip
-    return "wall" if placement() else asked or default_clock(cores, channel)
 
 
 def _channel_of(options: RunningOptions) -> ChannelName:

@@ -17,6 +17,7 @@ from runtime.cli.options import (
     launcher_of,
     one_plan,
     pool_of,
+    refuse_clock,
     refuse_without_plan,
     settings_of,
 )
@@ -53,6 +54,7 @@ def run(options: RunOptions) -> int:
         quiet = running.common.quiet or not session.leads
         if session.distributed:
             refuse_without_plan(ranks)
+        refuse_clock(options.clock, running)
         if session.leads:
             _refuse_files(options)
         config, plan = one_plan(ranks)

@@ -1,9 +1,9 @@
 """Hold what was promised against what happened: how far off each split's prediction was, and why.
 
-Every round times the plain step on one core, the yardstick. With the step now ÷ the step when the model was profiled,
+Every round times the plain step on one core, the yardstick. From the rounds in which both that and the split ran,
 
     settled period = median over the rounds of (period ÷ step now) · step when profiled
-    k              = measured period ÷ settled period, how many times as slow the machine was; 1 without a yardstick
+    k              = period of the same rounds ÷ settled period, how many times as slow the machine was; else 1
 
 Of a split, the stage that was busiest is the bottleneck. With period = batch size ÷ throughput and that stage's times,
 
@@ -57,7 +57,8 @@ def audit(
         )
     one_core = rounds_by_name.get(ONE_CORE, {})
     splits = tuple(
-        _split(part, batch_size, _settled_s(rounds_by_name.get(part.name, {}), one_core, profiled_s)) for part in ran
+        _split(part, batch_size, *_settled(rounds_by_name.get(part.name, {}), one_core, profiled_s, batch_size))
+        for part in ran
     )
     settled = [abs(split.error_without_drift) for split in splits if split.error_without_drift is not None]
     order = spearman(
@@ -73,17 +74,19 @@ def audit(
     )
 
 
-def _settled_s(speeds: Rounds, one_core: Rounds, profiled_s: float) -> float | None:
-    """Return the period that a split would have had with the machine as fast as when the model was profiled."""
-    steps_a_minibatch = [one_core[number] / speeds[number] for number in speeds if number in one_core]
-    return profiled_s * median(steps_a_minibatch) if steps_a_minibatch and profiled_s else None
+def _settled(speeds: Rounds, one_core: Rounds, profiled_s: float, batch_size: int) -> tuple[float | None, float]:
+    """Return the settled period of a split and k, from the rounds that have the yardstick."""
+    both = [number for number in speeds if number in one_core]
+    if not both or not profiled_s:
+        return None, 1.0
+    settled_s = profiled_s * median(one_core[number] / speeds[number] for number in both)
+    return settled_s, median(batch_size / speeds[number] for number in both) / settled_s
 
 
-def _split(part: PartitionComparison, batch_size: int, settled_s: float | None) -> SplitAudit:
+def _split(part: PartitionComparison, batch_size: int, settled_s: float | None, slower: float) -> SplitAudit:
     assert part.throughput_samples_per_s is not None
     measured_s = batch_size / part.throughput_samples_per_s.median
     predicted_s = batch_size / part.predicted_throughput_samples_per_s
-    slower = measured_s / settled_s if settled_s else 1.0
     works = [stage.measured.work_s for stage in part.stages]
     totals = [work_s + stage.measured.send_s for work_s, stage in zip(works, part.stages, strict=True)]
     slowest = max(range(len(totals)), key=totals.__getitem__)

@@ -64,8 +64,10 @@ def baseline_rows(choice: BaselineChoice, cores: Sequence[int]) -> tuple[tuple[B
     They run on the wall clock, with as many cores as there are stages, so every stage has to have one of its own.
     """
     count = len(cores)
-    if choice == "none" or count == 1:
+    if choice == "none":
         return (), ""
+    if count == 1:
+        return (), "Baselines were left out: one stage is one core, which every comparison has."
     if not own_cores(cores):
         return (), (
             f"Baselines were left out: to compare with {count} stages they need {count} cores, and there are "
@@ -103,8 +105,8 @@ class Baselines:
         """
         self._config, self._plan, self._cores = config, plan, tuple(cores)
 
-    def run(self, baseline: BaselineComparison) -> float:
-        """Train as one baseline does, and return its samples per second.
+    def run(self, baseline: BaselineComparison) -> tuple[float, float]:
+        """Train as one baseline does, and return its samples per second, and 0 for the load that is not known.
 
         Raises:
             RunError: It failed, or took far too long.
@@ -124,7 +126,7 @@ class Baselines:
             stages=self._plan.split,
         )
         whole_s = sum(stage.total_s for stage in self._plan.stages) * (self._config.batches + 2 * MICRO_BATCHES) * world
-        return _speed(baseline.row, spec, START_S + GENEROSITY * whole_s)
+        return _speed(baseline.row, spec, START_S + GENEROSITY * whole_s), 0.0
 
 
 def _free_port() -> int:

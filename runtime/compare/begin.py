@@ -13,7 +13,7 @@ from profiler.profile import Profile, profile_warnings
 from runtime.compare.audit import audit
 from runtime.compare.comparison import BaselineComparison, Comparison, OneCore, PartitionComparison
 from runtime.compare.request import Request
-from runtime.pipeline import own_cores
+from runtime.pipeline import core_count, own_cores
 from runtime.results import Clock
 
 
@@ -47,6 +47,7 @@ def new_comparison(
         request=request,
         model_digest=profile.model_digest,
         clock=clock,
+        core_count=core_count(request.cores),
         comparable=comparable,
         left_out=tuple(left_out),
         reference=OPTIMIZED if OPTIMIZED in plans else names[0],

@@ -90,12 +90,14 @@ class OneCore:
         throughput_samples_per_s: On the wall clock, once in every round.
         ratio: How many times as fast the reference ran, round by round.
         drift: The step now ÷ the step when it was profiled − 1, the median over the rounds; None where it never ran.
+        foreign_load: Share of the time in which the core worked for others, the largest of the rounds.
     """
 
     profiled_s: float
     throughput_samples_per_s: Spread | None = None
     ratio: Spread | None = None
     drift: float | None = None
+    foreign_load: float = 0.0
     failures: tuple[str, ...] = ()
 
 
@@ -179,6 +181,7 @@ class Comparison:
         request: What was asked for; ``request.repeats`` are the rounds, ``rounds`` those that are done.
         clock: ``virtual`` where stages took turns on the cores: then times of partitions are those of a machine with a
             core for every stage, worked out from what each action took.
+        core_count: How many physical cores the stages had.
         comparable: Whether the times are those of stages with a core each, so on the virtual clock, too; if not,
             timings between splits mean little.
         left_out: What does not run, and why: partitions that the model does not allow, baselines that want more cores.
@@ -191,6 +194,7 @@ class Comparison:
     request: Request
     model_digest: str
     clock: Clock
+    core_count: int
     comparable: bool
     left_out: tuple[str, ...]
     reference: str

@@ -20,6 +20,8 @@ class RunRecord:
         round: Which one of the series, from 1.
         seconds: How long it took, warm-up included.
         slowed_samples_per_s: As in ``RunResult``.
+        foreign_load: Share of the time in which the core of ``one core`` worked for others; a partition's stages have
+            theirs.
         failure: Why there is nothing else, in one sentence; None where it ran.
         timeline: For each stage its first actions; kept of a partition's first run only.
     """
@@ -30,6 +32,7 @@ class RunRecord:
     seconds: float
     throughput_samples_per_s: float = 0.0
     slowed_samples_per_s: float | None = None
+    foreign_load: float = 0.0
     makespan_s: float = 0.0
     stages: tuple[StageMeasurement, ...] = ()
     failure: str | None = None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from optimizer.schedule import ONE_AT_A_TIME
-from profiler.errors import ProcessError
+from profiler.errors import StageplanError
 from runtime.compare.comparison import Comparison
 from runtime.compare.records import RunRecord, Series, Span
 from runtime.compare.summary import summarised
@@ -37,7 +37,7 @@ class Step:
 def compare(
     comparison: Comparison,
     launcher: Launcher,
-    others: Mapping[str, Callable[[], float]],
+    others: Mapping[str, Callable[[], tuple[float, float]]],
     save: Callable[[Comparison], None],
     watch: Callable[[Comparison, Step | None], None],
 ) -> Comparison:
@@ -46,7 +46,8 @@ def compare(
     Args:
         comparison: What is to be compared, and the runs so far.
         launcher: What runs partitions.
-        others: For each contender that is no partition, what runs it once and returns its samples per second.
+        others: For each contender that is no partition, what runs it once and returns its samples per second, and the
+            share of the time in which its core worked for others.
         save: Called with what is known after each run.
         watch: Called before each run with what is known and what comes, and at the end.
 
@@ -87,14 +88,15 @@ def _hopeless(runs: Sequence[RunRecord], step: Step) -> bool:
 
 
 def _attempt(
-    step: Step, comparison: Comparison, launcher: Launcher, others: Mapping[str, Callable[[], float]]
+    step: Step, comparison: Comparison, launcher: Launcher, others: Mapping[str, Callable[[], tuple[float, float]]]
 ) -> RunRecord:
     """Run one contender once; a failure is a result, too."""
     blank = RunRecord(series=step.series, round=step.round, name=step.name, seconds=0.0)
     if step.name in others:
         try:
-            return replace(blank, throughput_samples_per_s=others[step.name]())
-        except (RunError, ProcessError) as error:
+            speed, load = others[step.name]()
+            return replace(blank, throughput_samples_per_s=speed, foreign_load=load)
+        except StageplanError as error:
             return replace(blank, failure=str(error))
     plan = next(part.plan for part in comparison.partitions if part.name == step.name)
     alone = step.series == "alone"

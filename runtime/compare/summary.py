@@ -55,6 +55,7 @@ def _one_core(comparison: Comparison, runs: Sequence[RunRecord], main: Mapping[s
         throughput_samples_per_s=spread_of(list(rounds.values())),
         ratio=ratio_of(main[comparison.ours.same_as or comparison.reference], rounds),
         drift=median(drifts) if drifts else None,
+        foreign_load=max((run.foreign_load for run in runs if run.name == ONE_CORE), default=0.0),
         failures=tuple(run.failure for run in runs if run.name == ONE_CORE and run.failure is not None),
     )
 

@@ -7,9 +7,14 @@ from profiler.report import counted
 from runtime.results import ChannelName, Clock
 
 
+def core_count(cores: Sequence[int]) -> int:
+    """Return how many physical cores these are; two threads of one core are not two cores."""
+    return len({physical_core(core) for core in cores})
+
+
 def own_cores(cores: Sequence[int]) -> bool:
-    """Say whether every stage has a physical core of its own; two threads of one core are not two cores."""
-    return len({physical_core(core) for core in cores}) == len(cores)
+    """Say whether every stage has a physical core of its own."""
+    return core_count(cores) == len(cores)
 
 
 def default_clock(cores: Sequence[int], channel: ChannelName) -> Clock:
@@ -26,15 +31,21 @@ def sharing(stages: int, cores: int) -> str:
     """Say what it means that stages share cores on the wall clock."""
     return (
         f"NOT COMPARABLE: {stages} stages shared {counted(cores, 'core')}, so timings between splits mean little; "
-        f"predictions assume one core per stage, so they do not apply here. Leave out --clock wall and --channel gloo, "
-        f"use --stages {cores}, or a machine with {stages} cores."
+        f"predictions assume one core per stage, so they do not apply here. Use --stages {cores}, a machine with "
+        f"{stages} cores, or, in shared memory on one machine, --clock virtual."
     )
 
 
 def taking_turns(stages: int, cores: int) -> str:
     """Say what the virtual clock tells, and what it leaves out."""
+    if stages <= cores:
+        return (
+            "Virtual clock: what each action took is measured, and when it would have run is worked out, waits for "
+            "neighbours included. Left out: what lies between two actions of a stage."
+        )
     return (
         f"Virtual clock: {stages} stages took turns on {counted(cores, 'core')}, one action at a time; what each "
         f"action took is measured, and when it would have run with {counted(stages, 'core')} is worked out. Left out: "
-        f"stages that are busy at once slow each other down, here at most {cores} of them."
+        f"stages that are busy at once slow each other down, here at most {cores} of them, and what lies between two "
+        "actions of a stage."
     )

@@ -46,8 +46,9 @@ def loads(
     ends = [_ends(cut, shared=settings.channel == "shm") for cut in cuts]
     group_sizes = _group_sizes(schedule)
     shared = [core for core, ranks in Counter(taking_turns).items() if ranks > 1]
-    turns = {core: SharedMemory.create(0) for core in shared}
+    turns: dict[Hashable, SharedMemory] = {}
     try:
+        turns |= {core: SharedMemory.create(0) for core in shared}
         yield [
             Load(
                 rank=rank,

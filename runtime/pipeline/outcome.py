@@ -46,8 +46,10 @@ def outcome_of(plan: Plan, schedule: Schedule, reports: Sequence[StageReport], s
     virtual = settings.clock == "virtual"
     records = on_virtual_clock(schedule, measured) if virtual else measured
     spans = _spans(schedule, records)
+    cores = len({report.physical_core for report in reports})
     slowdowns = [stage.slowdown for stage in plan.stages if stage.slowdown is not None]
-    beside = on_virtual_clock(schedule, measured, slowdowns) if virtual and slowdowns else None
+    missing = virtual and cores < len(plan.stages) == len(slowdowns)
+    beside = on_virtual_clock(schedule, measured, slowdowns) if missing else None
     layout, own = schedule.layout, [stamped.report for stamped in reports]
     losses = _in_turn([own[rank].losses for rank in layout.ranks(layout.stages - 1)])
     result = RunResult(
@@ -57,7 +59,8 @@ def outcome_of(plan: Plan, schedule: Schedule, reports: Sequence[StageReport], s
         rule=settings.rule,
         channel=settings.channel,
         clock=settings.clock,
-        comparable=virtual or len({report.physical_core for report in reports}) == len(reports),
+        core_count=cores,
+        comparable=virtual or cores == len(reports),
         throughput_samples_per_s=throughput(spans, plan.batch_size, schedule.flush_every),
         slowed_samples_per_s=(
             throughput(_spans(schedule, beside), plan.batch_size, schedule.flush_every) if beside else None

@@ -29,7 +29,7 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
         f"its 95% bootstrap interval. × as fast: how many times as fast {comparison.reference} ran, round by round. = "
         "marks ranks that noise cannot tell apart. Makespan: one run from first to last action. Busy: processor time "
         "per minibatch of each stage, predicted → measured."
-        + (" In brackets: with every stage as much slower as beside busy neighbours in the profile." if slowed else "")
+        + (" In brackets: at worst, with every stage as much slower again as beside busy neighbours." if slowed else "")
         + (
             " Baselines update differently, so throughput alone is not a fair comparison."
             if comparison.baselines

@@ -21,6 +21,7 @@ def verdict(comparison: Comparison) -> list[str]:
         comparison.audit.verdict,
         memory(comparison),
         clock(comparison),
+        " ".join(comparison.left_out),
         " ".join(doubts),
     ]
     return [line for line in lines if line]
@@ -96,17 +97,18 @@ def insight(comparison: Comparison) -> str:
 
 def worth(comparison: Comparison) -> str:
     """Say whether to pipeline at all: how the reference fared against one core and what a user would run instead."""
-    ours, alone = comparison.reference, comparison.one_core.ratio
-    if alone is None or not comparison.comparable:
+    ours, alone, stages = comparison.reference, comparison.one_core.ratio, comparison.request.num_stages
+    if alone is None or not comparison.comparable or stages == 1:
         return ""
-    ran = [baseline for baseline in comparison.baselines if baseline.ratio]
-    best = min(ran, key=lambda baseline: baseline.ratio.median if baseline.ratio else 0.0, default=None)
-    stages = counted(comparison.request.num_stages, "stage")
-    beside = f"{ours}, {stages}, was {_ahead(alone, 'the plain step on one core')}"
-    if best is None or best.ratio is None:
-        return f"{'It pays' if alone.median > 1 else 'It does not pay'} to pipeline: {beside}."
-    pays = "It is as fast" if tied(best.ratio) else "It pays" if best.ratio.median > 1 else "It does not pay"
-    against = f"{_ahead(best.ratio, best.row)} ({best.semantics})"
+    rows = [(baseline.ratio, baseline) for baseline in comparison.baselines if baseline.ratio]
+    best = min(rows, key=lambda row: row[0].median, default=None)
+    nearest = min([alone, *(ratio for ratio, _ in rows)], key=lambda ratio: ratio.median)
+    pays = "It is as fast" if tied(nearest) else "It pays" if nearest.median > 1 else "It does not pay"
+    beside = f"{ours}, {counted(stages, 'stage')}, was {_ahead(alone, 'the plain step on one core')}"
+    if best is None:
+        return f"{pays} to pipeline: {beside}."
+    ratio, baseline = best
+    against = f"{_ahead(ratio, baseline.row)} ({baseline.semantics})"
     return f"{pays} to pipeline: {beside}, and {against}, the fastest of what else there is."
 
 
@@ -114,7 +116,7 @@ def clock(comparison: Comparison) -> str:
     """Say what the clock tells where it is not the one on the wall."""
     if comparison.clock == "wall":
         return ""
-    return taking_turns(comparison.request.num_stages, len(set(comparison.request.cores)))
+    return taking_turns(comparison.request.num_stages, comparison.core_count)
 
 
 def memory(comparison: Comparison) -> str:

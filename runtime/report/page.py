@@ -91,6 +91,7 @@ def _group(comparison: Comparison) -> tuple[object, ...]:
         comparison.request.input_shape[1:],
         comparison.request.minibatches,
         comparison.request.cores,
+        comparison.clock,
     )
 
 

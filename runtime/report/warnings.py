@@ -17,7 +17,7 @@ def comparison_warnings(comparison: Comparison) -> list[str]:
     """Return the warnings that a comparison deserves, as sentences; none for a good one."""
     warnings = []
     if not comparison.comparable:
-        warnings.append(sharing(comparison.request.num_stages, len(set(comparison.request.cores))))
+        warnings.append(sharing(comparison.request.num_stages, comparison.core_count))
     failed = [run for run in comparison.runs if run.failure is not None]
     if failed:
         first = failed[0]
@@ -56,7 +56,7 @@ def _noise(comparison: Comparison) -> list[str]:
         for part in comparison.partitions
         for stage, core in zip(part.stages, comparison.request.cores, strict=False)
     ]
-    load, core = max(loads, default=(0.0, 0))
+    load, core = max([*loads, (comparison.one_core.foreign_load, comparison.request.cores[0])])
     if comparison.comparable and load > FOREIGN_LOAD_LIMIT:
         warnings.append(
             f"NOISY: core {core} worked for others {load:.0%} of the time: these figures are not comparable; end what "
@@ -66,8 +66,9 @@ def _noise(comparison: Comparison) -> list[str]:
     if since is not None and abs(since) > PROFILE_DRIFT_LIMIT:
         warnings.append(
             f"PROFILE DRIFT: a plain step on one core takes {abs(since):.0%} {'longer' if since > 0 else 'less'} than "
-            f"when the model was profiled, and predictions are off by as much; profile again with python -m profiler "
-            f"--model {comparison.request.model}, and compare again."
+            "when the model was profiled, and predictions are off by as much; the errors without drift are not. "
+            f"To predict for the machine as it is, profile again with python -m profiler --model "
+            f"{comparison.request.model} --batch-size {comparison.request.batch_size}, and compare with --fresh."
         )
     drifted = drift_of(comparison)
     if abs(drifted) > DRIFT_LIMIT:

@@ -45,7 +45,8 @@ def show_run(result: RunResult, console: "Console") -> None:
     if result.comparable and load > FOREIGN_LOAD_LIMIT:
         console.print(
             f"NOISY: core {busiest.core} worked for others {load:.0%} of the time: these figures are not comparable; "
-            f"end what else runs, or choose other --cores. {result.makespan_s:.2f} s in all; {losses}"
+            f"end what else runs, or choose other --cores. {result.makespan_s:.2f} s in all, by the {result.clock} "
+            f"clock; {losses}"
         )
         return
     console.print(_bubble_table(result))
@@ -57,8 +58,8 @@ def show_run(result: RunResult, console: "Console") -> None:
     )
     if result.slowed_samples_per_s is not None:
         console.print(
-            f"{result.slowed_samples_per_s:.1f} samples/s if every stage is as much slower as its layers were beside "
-            "busy neighbours in the profile."
+            f"At worst {result.slowed_samples_per_s:.1f} samples/s: with every stage as much slower again as its "
+            "layers were beside busy neighbours in the profile."
         )
     if result.clock == "virtual":
         console.print(taking_turns(len(result.stages), result.core_count))

@@ -69,7 +69,7 @@ class Stage:
         state = {spec.name: tensor.clone() for spec, tensor in shared if spec.name in own}
         self.constants = {path: state[path] for path in segment.constants}
         self.versions = WeightVersions(segment.places, segment.parameters, state, load.versions, load.settings.rule)
-        self.versions.place_gradients()
+        self.versions.place_gradients(segment.placeable)
         self._in_flight: dict[int, InFlight] = {}
         self.used = 0
         self._buffers: dict[int, dict[str, str]] = {}
@@ -164,7 +164,8 @@ class Stage:
         # Always as the first minibatch, for a loader hands out each of its minibatches just once.
         flights = [self._warm_forward(received) for _ in range(self.load.in_flight)]
         for flight in flights:
-            self.versions.drop_gradients()  # as the update does that is left out here
+            if self.load.group_sizes[0] == 1:
+                self.versions.drop_gradients()  # as the update does that is left out here
             self._in_flight[0] = flight
             self.backward(0, back)
         if self._replicas:

@@ -186,6 +186,7 @@ class _Run:
             if self._stage.load.settings.record_digests:
                 self._digest(action)
         if direction := self._way_out(action):
+            self._note(Phase.WAITING, f"the wait to hand over the result of {_words(action)}")
             direction.announce(action.minibatch)  # which may wait for the neighbour, so it takes no turn
         return record
 

@@ -48,6 +48,7 @@ def empty(
     with (
         patch("runtime.compare.begin.this_machine", lambda: MACHINE),
         patch("runtime.compare.begin.own_cores", lambda cores: len(set(cores)) == len(cores)),
+        patch("runtime.compare.begin.core_count", lambda cores: len(set(cores))),
     ):
         found = new_comparison(wanted, clock, named, profile or chain([1, 1, 1, 9]), baselines=baselines, left_out=[])
     return replace(found, began_at="2026-01-01T00:00:00+00:00", command="python -m runtime compare")

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from profiler.capture.layer_graph import capture
+from profiler.execution import whole
 from profiler.execution.linear import give_place, has_place, linear
 
 
@@ -47,6 +49,37 @@ def test_outputs_and_gradients_are_torchs_own_and_are_written_to_the_place(
         assert own.weight.grad is not None
         assert own.weight.grad.data_ptr() == place.data_ptr()
         assert not bias or same(own.bias.grad, theirs.bias.grad)
+
+
+def placeable(model: nn.Module, inputs: torch.Tensor) -> tuple[str, ...]:
+    return whole(capture(model.train(), "model", inputs)).placeable
+
+
+class Twice(nn.Module):
+    """One layer that is run twice, one whose weight another one has, too, and one that is called by keyword."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.again, self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+        self.named, self.last = nn.Linear(8, 8), nn.Linear(8, 5)
+        self.second.weight = self.first.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.second(self.first(self.again(self.again(x))))
+        x = self.named(input=x)
+        return self.last(x)  # type: ignore[no-any-return]
+
+
+def noted(_module: nn.Module, _inputs: object, _outputs: object) -> None:
+    """A hook that pickle can send."""
+
+
+def test_only_weights_of_plain_layers_that_are_used_once_may_have_a_place() -> None:
+    assert placeable(Twice(), torch.zeros(2, 8)) == ("last.weight",)
+    hooked = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 5))
+    assert placeable(hooked, torch.zeros(2, 8)) == ("0.weight", "2.weight")
+    hooked[0].register_forward_hook(noted)
+    assert placeable(hooked, torch.zeros(2, 8)) == ("2.weight",)
 
 
 def test_what_is_no_matrix_is_left_to_torch(layers: tuple[nn.Linear, nn.Linear, torch.Tensor]) -> None:

@@ -57,7 +57,7 @@ def test_every_way_stands_there_as_installed_and_tuned(two_cores: tuple[int, int
     assert len({row.row for row in rows}) == 6
     assert all(row.semantics.startswith("synchronous") for row in rows)
     assert not left_out
-    assert baseline_rows("all", (0,)) == ((), ""), "with one core there is nothing to share"
+    assert "one stage is one core" in baseline_rows("all", (0,))[1]
     assert baseline_rows("none", two_cores) == ((), "")
 
 
@@ -79,10 +79,10 @@ def test_processes_train_together_as_replicas_and_as_a_pipeline(
     baselines = Baselines(CONFIG, plan(), cores)
     rows, _ = baseline_rows("all", two_cores)
     assert "DistributedDataParallel" in rows[3].name
-    assert baselines.run(rows[3]) > 0
+    assert baselines.run(rows[3])[0] > 0
     assert "pipelining" in rows[4].name
-    assert baselines.run(rows[4]) > 0
-    assert baselines.run(rows[5]) > 0, "tuned, too, whose convolutions have their channels last"
+    assert baselines.run(rows[4])[0] > 0
+    assert baselines.run(rows[5])[0] > 0, "tuned, too, whose convolutions have their channels last"
     assert not left_behind()
 
 

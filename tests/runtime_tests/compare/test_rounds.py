@@ -35,7 +35,8 @@ def result(plan: Plan, throughput: float) -> RunResult:
         actions=tuple(action("F", number, 10.0 + number) for number in range(20)),
     )  # fmt: skip
     return RunResult(
-        plan=plan, batch_size=2, minibatches=20, rule=UpdateRule(lr=0.01), channel="shm", clock="wall", comparable=True,
+        plan=plan, batch_size=2, minibatches=20, rule=UpdateRule(lr=0.01), channel="shm",
+        clock="wall", core_count=2, comparable=True,
         throughput_samples_per_s=throughput, makespan_s=16 / throughput, losses=(1.0,), stages=(stage, stage),
         machine=MACHINE,
     )  # fmt: skip
@@ -70,7 +71,7 @@ def ran(start: Comparison, fake: Fake, most: int | None = None) -> tuple[Compari
 
     launcher: Any = fake
     try:
-        return compare(start, launcher, {ONE_CORE: lambda: 10.0}, save, lambda _found, _step: None), saved
+        return compare(start, launcher, {ONE_CORE: lambda: (10.0, 0.0)}, save, lambda _found, _step: None), saved
     except KeyboardInterrupt:
         return saved[-1], saved
 

@@ -64,7 +64,7 @@ def test_a_machine_that_is_not_what_it_was_when_profiled_is_said() -> None:
     slower = comparison(one_core=(usual.median / 1.14,) * 3)
     (said,) = [line for line in comparison_warnings(slower) if line.startswith("PROFILE DRIFT")]
     assert "takes 14% longer than when the model was profiled" in said
-    assert "profile again with python -m profiler --model test" in said
+    assert "profile again with python -m profiler --model test --batch-size 2, and compare with --fresh" in said
     assert not any(
         "PROFILE DRIFT" in line for line in comparison_warnings(comparison(one_core=(usual.median / 1.09,) * 3))
     )
@@ -130,6 +130,10 @@ def test_where_a_pipeline_does_not_pay_that_is_said_plainly() -> None:
     assert said(threads=(9.0, 11.0)).startswith("It is as fast to pipeline")
     alone = comparison({"optimized": (10.0, 10.0)}, one_core=(20.0, 20.0))
     assert any(line.startswith("It does not pay to pipeline: ") for line in verdict(alone))
+    slow_threads = comparison({"optimized": (10.0, 10.0)}, one_core=(20.0, 20.0), baselines={"threads": (9.0, 9.0)})
+    assert any(line.startswith("It does not pay to pipeline: ") for line in verdict(slow_threads))
+    even = comparison({"optimized": (10.0, 10.0)}, one_core=(9.9, 10.1))
+    assert any(line.startswith("It is as fast to pipeline: ") for line in verdict(even))
 
 
 def test_memory_is_said_where_there_are_no_baselines() -> None:
