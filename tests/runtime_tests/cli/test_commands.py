@@ -82,6 +82,15 @@ def test_profile_plan_run_and_compare_work_together(in_folder: Path, capsys: pyt
     assert comparison.comparable == (len(os.sched_getaffinity(0)) >= 2)
 
 
+def test_the_virtual_clock_is_refused_under_torchrun(
+    in_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.cli.options.placement", lambda: "rank 0 of 2")
+    assert RUN(["run", *SMALL, "--clock", "virtual"]) == 2
+    assert "leave it out under torchrun" in capsys.readouterr().err
+    assert not list(in_folder.iterdir()), "nothing was measured before"
+
+
 @pytest.mark.parametrize("clock", CLOCKS)
 def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
     profiled: Path, capsys: pytest.CaptureFixture[str], usable: tuple[int, ...], clock: Clock
