@@ -33,13 +33,7 @@ def plan_of(
         network: What the problem's network comes from.
     """
     needed = problem.memory_bytes(bounds)
-    stages = tuple(
-        replace(
-            _stage(problem, index, bounds, needed[index]),
-            slowdown=_slowdown(profile, members_of(bounds[index + 1] & ~bounds[index]), index == problem.stages - 1),
-        )
-        for index in range(problem.stages)
-    )
+    stages = tuple(_stage(profile, problem, index, bounds, needed[index]) for index in range(problem.stages))
     bottleneck_ns = problem.bottleneck_ns(bounds)
     return Plan(
         model=profile.model,
@@ -86,7 +80,7 @@ def replicated_plan(plan: Plan, split: Replicated, all_reduces_ns: Sequence[int]
     return scheduled(changed, schedule_of(ASYNCHRONOUS, split.replicas, plan.predicted.minibatches))
 
 
-def _slowdown(profile: Profile, members: Sequence[int], last: bool) -> float | None:  # noqa: FBT001
+def _slowdown(profile: Profile, members: Sequence[int], *, last: bool) -> float | None:
     """Return how many times as long the layers at ``members`` take beside busy neighbours, if that was measured."""
     parts = [profile.layers[at] for at in members]
     alone_s, beside = sum(layer.step_s for layer in parts), [layer.loaded for layer in parts]
@@ -97,7 +91,7 @@ def _slowdown(profile: Profile, members: Sequence[int], last: bool) -> float | N
     return sum(beside_s) / alone_s if len(beside_s) == len(beside) and alone_s and sum(beside_s) else None
 
 
-def _stage(problem: Problem, index: int, bounds: Sequence[int], memory_bytes: int) -> Stage:
+def _stage(profile: Profile, problem: Problem, index: int, bounds: Sequence[int], memory_bytes: int) -> Stage:
     before, through = bounds[index], bounds[index + 1]
     costs, members = problem.costs_at(index), members_of(through & ~before)
     last = index == problem.stages - 1
@@ -137,4 +131,5 @@ def _stage(problem: Problem, index: int, bounds: Sequence[int], memory_bytes: in
             gradient_bytes=sum(value.gradient_bytes for value in down),
         ),
         flops=sum(costs.layers[at].flops for at in members),
+        slowdown=_slowdown(profile, members, last=last),
     )

@@ -13,7 +13,7 @@ from profiler.profile import Profile, profile_warnings
 from runtime.compare.audit import audit
 from runtime.compare.comparison import BaselineComparison, Comparison, OneCore, PartitionComparison
 from runtime.compare.request import Request
-from runtime.pipeline import core_count, own_cores
+from runtime.pipeline import core_count
 from runtime.results import Clock
 
 
@@ -42,12 +42,13 @@ def new_comparison(
         partition(name, plan, None if names[at] == name else names[at])
         for (name, plan), at in zip(plans.items(), first, strict=True)
     )
-    comparable = clock == "virtual" or own_cores(request.cores)
+    cores = core_count(request.cores)
+    comparable = clock == "virtual" or cores == len(request.cores)
     return Comparison(
         request=request,
         model_digest=profile.model_digest,
         clock=clock,
-        core_count=core_count(request.cores),
+        core_count=cores,
         comparable=comparable,
         left_out=tuple(left_out),
         reference=OPTIMIZED if OPTIMIZED in plans else names[0],

@@ -47,7 +47,6 @@ def empty(
     wanted = request(asked=tuple(named), baselines="all" if baselines else "none", **changes)
     with (
         patch("runtime.compare.begin.this_machine", lambda: MACHINE),
-        patch("runtime.compare.begin.own_cores", lambda cores: len(set(cores)) == len(cores)),
         patch("runtime.compare.begin.core_count", lambda cores: len(set(cores))),
     ):
         found = new_comparison(wanted, clock, named, profile or chain([1, 1, 1, 9]), baselines=baselines, left_out=[])
