@@ -1,1 +1,10 @@
 """The command line of the optimizer."""
+
+from typing import TYPE_CHECKING
+
+from profiler.public import on_demand
+
+if TYPE_CHECKING:
+    from optimizer.cli.slicing import AUTO, NONE, Sliced, refuse_odd_slicing, sliced_as
+else:
+    __getattr__ = on_demand(__name__)

@@ -35,15 +35,15 @@ def check_plan(options: CheckOptions) -> int:
     from optimizer.check import check, holds
     from optimizer.costs import refuse_contradictions
     from optimizer.plan import unreplicated_plan
+    from optimizer.planning import digest_of
     from profiler.cli import emit_json, stdout
-    from profiler.files import digest, to_json
-    from profiler.profile import read_profile
+    from profiler.profile import read_profile, sliced_profile
 
     plan = unreplicated_plan(options.plan, "check")
     if plan.network:
         raise OptimizerError(f"{options.plan} is for measured links, which check does not know; plan without --links")
-    profile = read_profile(options.profile)
-    if digest(to_json(profile)) != plan.profile_digest:
+    profile = sliced_profile(read_profile(options.profile), plan.slicing)
+    if digest_of(profile) != plan.profile_digest:
         raise OptimizerError(
             f"{options.plan} was made for another profile than {options.profile}, whose digest differs; name that one, "
             f"or plan anew with python -m optimizer --profile {options.profile}"

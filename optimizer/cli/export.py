@@ -47,6 +47,11 @@ def export_plan(options: ExportOptions) -> int:
     from profiler.execution import AUXILIARY_WEIGHT
 
     plan = unreplicated_plan(options.plan, "torch.distributed.pipelining")
+    if plan.slicing:
+        raise ConfigError(
+            f"{options.plan} cuts layers inside ({plan.slicing}), which torch.distributed.pipelining cannot; plan with "
+            "--slice none"
+        )
     config = configuration.load(options.config) if options.config else configuration.for_model(plan.model)
     if config.model != plan.model:
         raise ConfigError(

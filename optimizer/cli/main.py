@@ -3,20 +3,23 @@
 import argparse
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optimizer.cli import check as check_command
 from optimizer.cli import export as export_command
+from optimizer.cli.slicing import AUTO, NONE, Sliced, refuse_odd_slicing, sliced_as
 from optimizer.errors import OptimizerError
 from optimizer.plan import EXACT, REPLICATED, NetworkProfile, Plan
-from optimizer.planning import OPTIMIZED, OTHER_PLANNERS, Schemes, load_schemes, plan_for, plans_for
+from optimizer.planning import OPTIMIZED, OTHER_PLANNERS, SLICED, Schemes, load_schemes, plan_for, plans_for
 from profiler.cli import (
     CommonOptions,
     Parser,
     add_common,
     add_models,
+    add_slice,
     configs,
     emit_json,
     execute,
@@ -28,7 +31,8 @@ from profiler.cli import (
 )
 from profiler.errors import ConfigError, suggest
 from profiler.files import read_json, refuse_unwritable, to_json, write_whole
-from profiler.machine import differences, this_machine
+from profiler.machine import differences, this_machine, usable_cores
+from profiler.measure import path_for
 from profiler.profile import Profile, profile_warnings
 from profiler.settings import Config
 from profiler.settings import config as configuration
@@ -108,6 +112,7 @@ def main(argv: list[str] | None = None) -> int:
         "-o", "--output", type=Path, metavar="FILE",
         help=f"write the plan here, as JSON or, to a file that ends in {LIST}, as a list of layers to cut behind",
     )  # fmt: skip
+    add_slice(parser)
     add_common(parser)
     return execute(parser.parse_args(argv), PlanOptions, plan_all)
 
@@ -135,7 +140,7 @@ def plan_all(options: PlanOptions) -> int:
         raise OptimizerError(
             f"{options.plot} does not end in .svg, and the drawing is such a file; name one with --plot"
         )
-    printed = [_carry_out(job, methods[options.method], schemes, options) for job in _profiles(options)]
+    printed = [_carry_out(job, methods[options.method], schemes, options) for job in _jobs(options)]
     emit_json([result for result in printed if result is not None])
     return 0
 
@@ -188,22 +193,29 @@ def _carry_out(job: "_Job", name: str, schemes: Schemes, options: PlanOptions) -
     if options.links:
         plans |= {LINK_BLIND: planner.link_blind()}
     plan = plans[name] if name in plans else plan_for(name, planner, schemes)  # which says why there is none
+    best = planner
+    if planner.inside:
+        plans = {SLICED: planner.inside.optimized()} | plans
+        if name == OPTIMIZED:
+            plan, best = plans[SLICED], planner.inside
     if options.replicate:
         plans |= {REPLICATED: planner.replicated()}
         plan = _better(plans[REPLICATED], plan, quiet=options.common.quiet)
-    others = {other: other_plan for other, other_plan in plans.items() if other != OPTIMIZED}
-    explanation = explain(planner, plans[OPTIMIZED], others) if options.explain else None
-    _write(plan, planner, options)
+    others = {other: other_plan for other, other_plan in plans.items() if other_plan != plan}
+    explanation = explain(best, plan, others) if options.explain else None
+    _write(plan, best if plan.slicing else planner, options)
     if options.common.json:
         return {"plan": plan, "explanation": explanation} if explanation else plan
     if not options.common.quiet:
         from optimizer.report import show_explanation, show_partitions, show_plan
 
         console = stdout()
-        show_plan(plan, planner.profile, console)
-        show_partitions(plans, planner.profile, console)
+        show_plan(plan, best.profile, console)
+        show_partitions(plans, best.profile, console)
+        if job.sliced.sentence:
+            console.print(f"{plan.model}: {job.sliced.sentence}.")
         if explanation:
-            show_explanation(plans[OPTIMIZED], planner.profile, explanation, console)
+            show_explanation(plan, best.profile, explanation, console)
     return None
 
 
@@ -224,15 +236,16 @@ def _better(replicated: Plan, straight: Plan, *, quiet: bool) -> Plan:
 def _planner(job: "_Job", options: PlanOptions) -> "Planner":
     from optimizer.planning import Planner
 
-    network = read_json(options.links, NetworkProfile) if options.links else None
-    return Planner(
-        job.profile,
-        options.common.stages or (len(network.ranks) if network else job.config.stages),
-        job.config.batches,
+    planner = partial(
+        Planner,
+        stages=job.stages,
+        minibatches=job.config.batches,
         memory_limit_bytes=options.memory_limit_bytes,
-        cut_after=options.cut_after,
-        network=network,
+        network=job.network,
     )
+    if job.sliced.inside is None:
+        return planner(job.sliced.whole, cut_after=options.cut_after)
+    return planner(job.sliced.whole, inside=planner(job.sliced.inside, cut_after=options.cut_after))
 
 
 def _write(plan: Plan, planner: "Planner", options: PlanOptions) -> None:
@@ -251,31 +264,48 @@ def _write(plan: Plan, planner: "Planner", options: PlanOptions) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A profile to plan for, and the configuration that goes with it."""
+    """A profile to plan for, with the configuration and the network that go with it."""
 
-    profile: Profile
+    sliced: Sliced
     config: Config
+    stages: int
+    network: NetworkProfile | None
 
 
-def _profiles(options: PlanOptions) -> list[_Job]:
+def _jobs(options: PlanOptions) -> list[_Job]:
+    """Return what is to be planned for, with layers cut inside; forced cuts name layers, so ``auto`` leaves them."""
+    network = read_json(options.links, NetworkProfile) if options.links else None
+    core = usable_cores(options.common.cores)[0]
+    jobs = []
+    for profile, asked in _profiles(options, core):
+        stages = options.common.stages or (len(network.ranks) if network else asked.stages)
+        config = replace(asked, slice=NONE) if asked.slice == AUTO and options.cut_after else asked
+        kept = None if options.profile else path_for(config)
+        sliced = sliced_as(config, profile, stages, core, kept, quiet=options.common.quiet)
+        jobs.append(_Job(sliced, config, stages, network))
+    return jobs
+
+
+def _profiles(options: PlanOptions, core: int) -> list[tuple[Profile, Config]]:
     if options.profile:
         from profiler.profile import read_profile
 
         profile = read_profile(options.profile)
-        config = configuration.override(configuration.for_model(profile.model), {"batches": options.common.batches})
+        changes = {"batches": options.common.batches, "slice": options.common.slice}
+        config = configuration.override(configuration.for_model(profile.model), changes)
+        refuse_odd_slicing(config.slice)
         _refuse_others(profile, options)
         for warning in profile_warnings(profile):
             note(f"{options.profile}: {warning}", quiet=options.common.quiet)
         _refuse_elsewhere(profile, options)
-        return [_Job(profile, config)]
+        return [(profile, config)]
     wanted = configs(options.common)
+    for config in wanted:
+        refuse_odd_slicing(config.slice)
     for flag, path in (("-o", options.output), ("--plot", options.plot)):
         if path and len(wanted) > 1:
             raise ConfigError(f"{path} is one file for {len(wanted)} plans; name one model, or give no {flag}")
-    from profiler.machine import usable_cores
-
-    core = usable_cores(options.common.cores)[0]
-    return [_Job(fresh_profile(config, core, quiet=options.common.quiet), config) for config in wanted]
+    return [(fresh_profile(config, core, quiet=options.common.quiet), config) for config in wanted]
 
 
 def _refuse_elsewhere(profile: Profile, options: PlanOptions) -> None:

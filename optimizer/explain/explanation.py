@@ -13,7 +13,7 @@ from optimizer.explain.uncertainty import Confidence, confidence
 from optimizer.plan import Plan
 from optimizer.planning import Planner
 from optimizer.search import FEW, Lattice, all_stage_costs, along_captured_order
-from profiler.profile import Profile
+from profiler.profile import Profile, parts_s, whole_layers
 
 FILLERS = 3
 RUNNERS_UP = 5
@@ -63,8 +63,11 @@ class Explanation:
 
     Attributes:
         bottleneck_stage: The slowest stage, and its costliest layers.
+        speed_up: How many times as fast as one core the plan is.
         ceiling: The speed-up over one core that no split exceeds, whatever the number of stages.
         ceiling_layers: What sets it: the costliest layers that no cut may separate.
+        ceiling_reason: Why it cannot be cut inside, if it is one layer; nothing where it can.
+        whole_ceiling: What the ceiling was with all layers whole; None where they are.
         moves: Each cut moved by one legal place, towards either end.
         runners_up: The next best splits.
         front: The splits that no other one beats in both bottleneck and bytes sent, the quickest first.
@@ -75,8 +78,11 @@ class Explanation:
 
     bottleneck_stage: int
     fillers: tuple[Filler, ...]
+    speed_up: float
     ceiling: float
     ceiling_layers: tuple[str, ...]
+    ceiling_reason: str
+    whole_ceiling: float | None
     moves: tuple[Move, ...]
     runners_up: tuple[Alternative, ...]
     front: tuple[Alternative, ...]
@@ -89,15 +95,20 @@ def explain(planner: Planner, plan: Plan, others: Mapping[str, Plan]) -> Explana
     """Explain the planner's best plan; ``others`` are the plans of schemes and of other planners."""
     problem, bounds = planner.problem, planner.best.bounds
     slowest = max(range(len(plan.stages)), key=lambda number: plan.stages[number].total_s)
-    ceiling, layers = _ceiling(problem.costs)
+    one_core_s = parts_s(whole_layers(planner.profile), planner.profile.loss)
+    largest_ns, layers = _largest(problem.costs)
+    reasons = {layer.name: layer.whole for layer in planner.profile.layers}
     every = planner.space.complete and len(planner.space.lattice) <= FEW
     lattice = planner.space.lattice if every else along_captured_order(problem)
     ranked, points = _others(problem, lattice)
     return Explanation(
         bottleneck_stage=slowest,
         fillers=tuple(_fillers(plan, slowest, planner.profile)),
-        ceiling=ceiling,
+        speed_up=one_core_s / plan.bottleneck_s if plan.bottleneck_s else 0.0,
+        ceiling=one_core_s * NANOSECONDS / largest_ns,
         ceiling_layers=layers,
+        ceiling_reason=reasons[layers[0]] if len(layers) == 1 else "they have to stay together",
+        whole_ceiling=_whole_ceiling(planner.profile, one_core_s, largest_ns / NANOSECONDS),
         moves=tuple(_moves(problem, bounds)),
         runners_up=tuple(_alternative(problem.costs, split) for split in ranked if split.bounds != bounds)[:RUNNERS_UP],
         front=tuple(_alternative(problem.costs, point) for point in points),
@@ -122,12 +133,17 @@ def _fillers(plan: Plan, stage: int, profile: Profile) -> Iterator[Filler]:
         yield Filler(layer=layer.name, step_s=layer.step_s, share=layer.step_s / whole_s)
 
 
-def _ceiling(costs: Costs) -> tuple[float, tuple[str, ...]]:
-    """Return total ÷ largest block: a stage holds at least one block, and the slowest stage is the bottleneck."""
+def _largest(costs: Costs) -> tuple[int, tuple[str, ...]]:
+    """Return the largest block's time: a stage holds at least one block, and the slowest stage is the bottleneck."""
     sizes_ns = costs.parts_ns
     largest = max(range(len(sizes_ns)), key=sizes_ns.__getitem__)
-    names = tuple(costs.layers[at].name for at in members_of(costs.parts[largest][0]))
-    return (sum(sizes_ns) + costs.loss_ns) / (sizes_ns[largest] or 1), names
+    return sizes_ns[largest] or 1, tuple(costs.layers[at].name for at in members_of(costs.parts[largest][0]))
+
+
+def _whole_ceiling(profile: Profile, one_core_s: float, largest_s: float) -> float | None:
+    """Return the ceiling with the layers whole that are cut, or None where none is."""
+    whole_s = max((layer.step_s for layer in profile.uncut), default=0.0)
+    return one_core_s / max(whole_s, largest_s) if whole_s else None
 
 
 def _moves(problem: Problem, bounds: Sequence[int]) -> Iterator[Move]:

@@ -141,10 +141,15 @@ def _spread(profile: Profile, draws: int) -> tuple[Floats, Floats, Floats] | Non
     medians = np.array([layer.step_s for layer in profile.layers])
     drawing = np.random.default_rng(SEED)
     rounds = {len(timing.samples_s) for row in timings for timing in row}
-    if len(rounds) != 1 or min(rounds) < 2:
+    if min(rounds) < 2:
         return None
-    chosen = drawing.integers(0, min(rounds), (draws, min(rounds)))
-    drawn = np.array([sum(np.median(np.array(timing.samples_s)[chosen], axis=1) for timing in row) for row in timings])
+    chosen = {count: drawing.integers(0, count, (draws, count)) for count in sorted(rounds)}
+    drawn = np.array(
+        [
+            sum(np.median(np.array(timing.samples_s)[chosen[len(timing.samples_s)]], axis=1) for timing in row)
+            for row in timings
+        ]
+    )
     low, high = np.quantile(drawn, [0.025, 0.975], axis=1)
     return drawn, (high - low) / 2, medians
 

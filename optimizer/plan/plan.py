@@ -17,7 +17,7 @@ EXACT, BOUNDED = "exact", "bounded"
 """Methods of the best split: proven, or not."""
 REPLICATED = "replicated"
 """The method of the best split over stages that may have several ranks."""
-FORMAT_VERSION: Literal[8] = 8
+FORMAT_VERSION: Literal[9] = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +132,7 @@ class Plan:
     """A split of a model into stages.
 
     Attributes:
+        slicing: Which layers are cut into how many blocks, such as ``classifier.1=4``; nothing where all are whole.
         method: How it was found: ``exact``, ``bounded`` (not proven), ``replicated``, a scheme's or a peer's name.
         schedule: What is predicted; the split was searched for 1F1B.
         flush_every: Minibatches an update, where the schedule flushes.
@@ -153,6 +154,7 @@ class Plan:
     input_shape: Annotated[tuple[Annotated[int, Meta(ge=1, le=1 << 31)], ...], Meta(min_length=2)]
     classes: Count
     vocabulary: Count = 0
+    slicing: str = ""
     profile_digest: str
     num_stages: Annotated[int, Meta(ge=1)]
     method: str
@@ -168,7 +170,7 @@ class Plan:
     memory_limit_bytes: Bytes | None = None
     cut_after: tuple[tuple[str, ...], ...] = ()
     network: NetworkProfile | None = None
-    format_version: Literal[8] = FORMAT_VERSION
+    format_version: Literal[9] = FORMAT_VERSION
 
     @property
     def cuts(self) -> tuple[str, ...]:

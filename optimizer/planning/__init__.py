@@ -10,12 +10,14 @@ if TYPE_CHECKING:
         ALL,
         OPTIMIZED,
         OTHER_PLANNERS,
+        SLICED,
         distinct,
         partition_names,
         plan_for,
         plans_for,
     )
-    from optimizer.planning.planner import Planner
+    from optimizer.planning.planner import Planner, digest_of
     from optimizer.planning.schemes import Schemes, load_schemes
+    from optimizer.planning.slicing_choice import choose_slicing, measured, slicing_sentence
 else:
     __getattr__ = on_demand(__name__)

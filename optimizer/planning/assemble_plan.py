@@ -42,6 +42,7 @@ def plan_of(
         input_shape=profile.input_shape,
         classes=profile.classes,
         vocabulary=profile.vocabulary,
+        slicing=profile.slicing,
         profile_digest=profile_digest,
         num_stages=problem.stages,
         method=method,

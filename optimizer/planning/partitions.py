@@ -1,4 +1,4 @@
-"""Turn the names of partitions into plans: ``optimized``, the schemes by name, ``all`` of these, or ``study``."""
+"""Turn names into plans: ``optimized``, ``sliced``, the schemes by name, ``all`` of these, or ``study``."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from optimizer.planning.planner import Planner
 
 OPTIMIZED = "optimized"
+SLICED = "sliced"
+"""The best split of the model with layers cut inside."""
 STUDY = "study"
 """The cuts that were tuned by hand, as ``configs/hand-tuned.yaml`` has them."""
 ALL = "all"
@@ -26,7 +28,7 @@ def partition_names(wanted: Iterable[str], schemes: Schemes) -> list[str]:
     Raises:
         PartitionError: There is no such partition.
     """
-    single = [OPTIMIZED, *schemes]
+    single = [OPTIMIZED, SLICED, *schemes]
     names: dict[str, None] = {}
     for name in wanted:
         if name not in (*single, STUDY, ALL):
@@ -48,6 +50,8 @@ def plan_for(name: str, planner: "Planner", schemes: Schemes) -> Plan:
         return other_plan(name, planner)
     if name == STUDY:
         return planner.in_captured_order(STUDY, hand_tuned_cuts(planner))
+    if name == SLICED:
+        return planner.sliced()
     return planner.optimized() if name == OPTIMIZED else planner.scheme(name, shares_of(name, schemes))
 
 

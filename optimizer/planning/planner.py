@@ -25,6 +25,11 @@ from profiler.files import digest, to_json
 from profiler.profile import Profile
 
 
+def digest_of(profile: Profile) -> str:
+    """Return a profile's digest, whatever it tells of layers that are whole in it, cut into blocks."""
+    return digest(to_json(replace(profile, blocks=())))
+
+
 class Planner:
     """Plans for one profile and number of stages; what they share is worked out once."""
 
@@ -37,6 +42,7 @@ class Planner:
         memory_limit_bytes: int | None = None,
         cut_after: Sequence[Sequence[str]] = (),
         network: NetworkProfile | None = None,
+        inside: "Planner | None" = None,
     ) -> None:
         """Prepare to plan.
 
@@ -47,6 +53,7 @@ class Planner:
             memory_limit_bytes: What each stage of the best split may take.
             cut_after: The layers directly behind which the best split has to have a cut, a group for each cut.
             network: The ranks that the stages are going to run on, and the links between them.
+            inside: What plans for the same profile with layers cut inside.
 
         Raises:
             ProfileError: The profile contradicts itself.
@@ -69,6 +76,7 @@ class Planner:
                 "fewer --cut-after"
             )
         self._network_profile = network
+        self.inside = inside
         if network and len(network.ranks) != stages:
             raise OptimizerError(
                 f"the network profile is of {len(network.ranks)} ranks and {stages} stages are wanted; use --stages "
@@ -77,7 +85,7 @@ class Planner:
         integers = network_of(network, profile) if network else None
         self.free = Problem(self.costs, stages, minibatches, network=integers)
         self.problem = replace(self.free, memory_limit_bytes=memory_limit_bytes, forced=forced)
-        self._profile_digest = digest(to_json(profile))
+        self._profile_digest = digest_of(profile)
 
     @cached_property
     def space(self) -> Space:
@@ -104,6 +112,16 @@ class Planner:
         """
         method = EXACT if self.best.proven else BOUNDED
         return self._plan(method, self.problem, self.best.bounds, self.best)
+
+    def sliced(self) -> Plan:
+        """Return the best split of the model with layers cut inside.
+
+        Raises:
+            PartitionError: None is.
+        """
+        if self.inside is None:
+            raise PartitionError("no layer is cut inside")
+        return self.inside.optimized()
 
     def scheme(self, name: str, shares: Sequence[int]) -> Plan:
         """Return the split of a scheme, which knows nothing of limits.

@@ -72,14 +72,15 @@ def paragraphs(plan: Plan, explanation: Explanation, label: Labels) -> list[str]
     filled = ", ".join(
         f"{label[filler.layer]} {filler.step_s * 1e3:.1f} ms ({filler.share:.0%})" for filler in explanation.fillers
     )
-    whole_s = sum(stage.compute_s + stage.update_s for stage in plan.stages)
-    reached = whole_s / plan.bottleneck_s if plan.bottleneck_s else 0.0
     listed = " with ".join(label[name] for name in explanation.ceiling_layers[:2])
+    reason = explanation.ceiling_reason
+    whole = f"cannot be cut: {reason}" if reason else "is whole, and --slice could cut it inside"
+    before = "" if explanation.whole_ceiling is None else f"; with all layers whole, {explanation.whole_ceiling:.2f}"
     return [
         f"Stage {explanation.bottleneck_stage} is the slowest: {stage.total_s * 1e3:.1f} ms a minibatch, {filled}.",
         (
-            f"The plan is {reached:.2f} times as fast as one core. No split, into however many stages, is more than "
-            f"{explanation.ceiling:.2f} times as fast, for {listed} cannot be cut."
+            f"The plan is {explanation.speed_up:.2f} times as fast as one core. No split, into however many stages, is "
+            f"more than {explanation.ceiling:.2f} times as fast{before}, for {listed} {whole}."
         ),
         _proof(plan),
         *_confidence(plan, explanation, label),

@@ -7,6 +7,7 @@ from profiler.public import on_demand
 if TYPE_CHECKING:
     from profiler.capture.inputs import inputs_of, laid_out
     from profiler.capture.models import find, made, refuse_unknown
+    from profiler.capture.slice_model import sliceable, sliced_model
     from profiler.capture.trace import layer_name
     from profiler.capture.workload import SEED, captured_model, minibatch
 else:

@@ -11,6 +11,7 @@ from torch import Tensor
 from profiler.capture import models
 from profiler.capture.inputs import inputs_of
 from profiler.capture.layer_graph import capture
+from profiler.capture.slice_model import sliced_model
 from profiler.errors import ModelError
 from profiler.execution import Captured
 from profiler.settings import Config
@@ -18,11 +19,12 @@ from profiler.settings import Config
 SEED = 0
 
 
-def captured_model(config: Config) -> Captured:
-    """Build and capture the model that ``config`` names.
+def captured_model(config: Config, slicing: str = "") -> Captured:
+    """Build and capture the model that ``config`` names, with layers cut as ``slicing`` says.
 
     Raises:
         ModelError: It cannot be built.
+        ConfigError: It cannot be cut like that.
         CaptureError: It cannot be captured.
     """
     needed, free = 4 * math.prod(config.input_shape), psutil.virtual_memory().available
@@ -35,7 +37,8 @@ def captured_model(config: Config) -> Captured:
         model = models.build(config.model, config.classes, SEED)
         model.to(memory_format=torch.channels_last)  # of the weights of its convolutions; as ``laid_out`` does images
     with contextlib.redirect_stdout(sys.stderr):  # a model's own prints are no results
-        return capture(model, config.model, inputs_of(config.input_shape, config.vocabulary, torch.Generator()))
+        captured = capture(model, config.model, inputs_of(config.input_shape, config.vocabulary, torch.Generator()))
+    return sliced_model(captured, slicing)
 
 
 def minibatch(config: Config, captured: Captured) -> tuple[Tensor, Tensor]:

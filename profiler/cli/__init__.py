@@ -8,6 +8,6 @@ if TYPE_CHECKING:
     from profiler.cli.arguments import duration, positive, size
     from profiler.cli.command import Parser, execute
     from profiler.cli.console import emit_json, note, progress, stdout
-    from profiler.cli.options import CommonOptions, add_common, add_models, configs, fresh_profile
+    from profiler.cli.options import CommonOptions, add_common, add_models, add_slice, configs, fresh_profile
 else:
     __getattr__ = on_demand(__name__)

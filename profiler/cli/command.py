@@ -15,13 +15,6 @@ from profiler.errors import StageplanError, suggest
 
 T = TypeVar("T")
 INTERRUPTED = 130
-RETIRED = {
-    "--fit": "its lines were 16 to 29% off; profile the batch size itself with --batch-size",
-    "--beside-neighbours": "busy cores changed no plan by more than 0.2%; compare measures contention",
-    "--refine": "it changed plans by 0.01% at most; give python -m profiler more time with --budget",
-    "--refit": "it never found a split that was worth it; profile and compare again",
-}
-"""Flags that went, each with the reason and what to do instead."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,12 +27,10 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
-        """Parse, and refuse what is not known: with a near match, or with what took its place."""
+        """Parse, and refuse what is not known, with a near match."""
         options, unknown = super().parse_known_args(args, namespace)
         if unknown:
             flag = unknown[0].partition("=")[0]
-            if flag in RETIRED:
-                self.error(f"{flag} is no more: {RETIRED[flag]}")
             self.error(f"unrecognized arguments: {' '.join(unknown)}{suggest(flag, self._option_string_actions)}")
         return options, unknown
 

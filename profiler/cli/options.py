@@ -26,6 +26,7 @@ class CommonOptions:
     batches: int | None = None
     repeats: int | None = None
     stages: int | None = None
+    slice: str | None = None
     cores: tuple[int, ...] | None = None
     json: bool = False
     quiet: bool = False
@@ -48,6 +49,14 @@ def add_common(parser: Parser) -> None:
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
 
 
+def add_slice(parser: Parser) -> None:
+    """Add ``--slice``."""
+    parser.add_argument(
+        "--slice", metavar="auto|none|LAYER=K,…", help="cut layers inside, into K blocks of their output features "
+        "(default: as configured, auto: where that pays)",
+    )  # fmt: skip
+
+
 def add_models(parser: Parser, text: str) -> None:
     """Add ``--model``, which takes one name or several and may be given more than once, and ``--config``."""
     parser.add_argument("--model", nargs="+", action="extend", metavar="NAME", help=text)
@@ -66,7 +75,7 @@ def configs(options: CommonOptions, default: tuple[str, ...] = ()) -> list[Confi
     if not options.config and not names:
         raise ConfigError("no model is named; add --model resnet50, say")
     named = load_all(options.config) if options.config else [config.for_model(name) for name in dict.fromkeys(names)]
-    keys = ("batch_size", "image_size", "sample_shape", "vocabulary", "batches", "repeats", "stages")
+    keys = ("batch_size", "image_size", "sample_shape", "vocabulary", "batches", "repeats", "stages", "slice")
     changes = {key: getattr(options, key) for key in keys}
     return list(dict.fromkeys(config.override(own, changes) for own in named))
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
+    from profiler.execution.blocks import Blocks, block_lengths, feature_dim
     from profiler.execution.graph import (
         Applied,
         Attribute,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         spec_of,
     )
     from profiler.execution.layer import AUXILIARY_WEIGHT, heads, layer_seed, loss, run_layer
+    from profiler.execution.linear import is_plain
     from profiler.execution.segment import Segment, segment_of, whole
     from profiler.execution.slots import ALIGNMENT_BYTES, fill, slot_bytes, slot_offsets, slot_tensors
     from profiler.execution.weight_update import write_next

@@ -1,7 +1,7 @@
 """A captured model as data: its layers in order, what each reads, and what its values look like."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -113,10 +113,12 @@ class Captured:
         outputs: The layers whose outputs enter the loss, the main head first.
         roots: For each value, the value that its storage came from; itself unless it is a view or overwrote its input.
         overwrites: For each in-place layer, the value that it overwrites.
-        digest: sha256 of the structure, the layers' settings and the parameters' shapes, whatever the minibatch.
+        digest: sha256 of the structure, the layers' settings and the parameters' shapes, whatever the minibatch and
+            whichever layers are sliced.
         canonical: For each path of a parameter or buffer, its first path: tied ones have several.
         learning: First paths of the parameters that the update changes.
         parameters: First paths of the parameters of each layer; a shared one counts at the first layer that uses it.
+        sliced: The layers that are cut into blocks of their output features, and into how many.
     """
 
     name: str
@@ -132,6 +134,7 @@ class Captured:
     canonical: Mapping[str, str]
     learning: frozenset[str]
     parameters: Mapping[str, tuple[str, ...]]
+    sliced: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def layer_names(self) -> tuple[str, ...]:

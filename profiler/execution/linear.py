@@ -21,9 +21,9 @@ def give_place(weight: Tensor, place: Tensor) -> None:
     setattr(weight, _PLACE, place)
 
 
-def is_plain(module: object) -> TypeGuard[nn.Linear]:
-    """Say whether ``module`` is torch's own linear layer, and calling it does nothing else."""
-    if type(module) is not nn.Linear or "forward" in vars(module):
+def is_plain(module: object, *kinds: type[nn.Module]) -> bool:
+    """Say whether ``module`` is a layer of torch's own of one of these kinds, and calling it does nothing else."""
+    if not isinstance(module, nn.Module) or type(module) not in kinds or "forward" in vars(module):
         return False
     hooks = (
         module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks,  # noqa: SLF001

@@ -56,7 +56,7 @@ class Segment:
         plain = {
             id(operation.target)
             for operation in self.operations
-            if is_plain(operation.target) and len(operation.args) == 1 and not operation.kwargs
+            if is_plain(operation.target, nn.Linear) and len(operation.args) == 1 and not operation.kwargs
         }
         return tuple(
             place.path

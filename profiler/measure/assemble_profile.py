@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from profiler.execution import Captured
+from profiler.capture import sliceable
+from profiler.execution import Captured, Operation
 from profiler.machine import this_machine
+from profiler.measure.count_work import Counts
 from profiler.measure.memory import Memory
 from profiler.measure.statistics import drift, foreign_load, timing
 from profiler.measure.stepper import LOSS, Samples
@@ -17,19 +19,19 @@ from profiler.settings import Config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """Operations and bytes of each layer, forward and backward, in captured order; they do not depend on a clock."""
+class LayerMeasurements:
+    """What was measured of some layers, in order; ``loaded`` are the rounds beside busy cores, if any."""
 
-    flops: Sequence[int]
-    backward_flops: Sequence[int]
-    touched_bytes: Sequence[int]
-    backward_touched_bytes: Sequence[int]
-    saved_bytes: Sequence[int]
+    samples: Samples
+    counts: Counts
+    in_place_shares: Sequence[float]
+    transient_bytes: Sequence[int] | None
+    loaded: Samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """All that was measured of one model; ``loaded`` are the rounds beside ``neighbours`` busy cores, if any."""
+    """All that was measured of one model, with ``neighbours`` busy cores meanwhile in ``layers.loaded``."""
 
     config: Config
     captured: Captured
@@ -38,18 +40,16 @@ class Measured:
     copy_cost: CopyCost
     peaks: Peaks
     memory: Memory | None
-    counts: Counts
-    in_place_shares: Sequence[float]
-    samples: Samples
+    layers: LayerMeasurements
     neighbours: int
-    loaded: Samples
 
 
 def profile_of(measured: Measured) -> Profile:
     """Return the profile."""
-    config, captured, samples = measured.config, measured.captured, measured.samples
-    layers = tuple(_layer(measured, position) for position in range(len(captured.operations)))
-    loss = _loss(measured)
+    config, captured = measured.config, measured.captured
+    samples, loaded = measured.layers.samples, measured.layers.loaded
+    layers = layer_records(captured, captured.operations, measured.layers)
+    loss = _loss(measured.layers)
     whole_step = timing(samples.whole_step)
     return Profile(
         model=config.model,
@@ -75,7 +75,7 @@ def profile_of(measured: Measured) -> Profile:
         whole_step_s=whole_step.median_s,
         whole_step=whole_step,
         neighbours=measured.neighbours,
-        loaded_step=timing(measured.loaded.whole_step) if measured.loaded.whole_step else None,
+        loaded_step=timing(loaded.whole_step) if loaded.whole_step else None,
         closure_error=(parts_s(layers, loss) - whole_step.median_s) / whole_step.median_s,
         rounds=len(samples.whole_step),
         precision=precision(samples),
@@ -85,41 +85,54 @@ def profile_of(measured: Measured) -> Profile:
     )
 
 
-def _layer(measured: Measured, position: int) -> Layer:
-    captured, counts = measured.captured, measured.counts
-    operation = captured.operations[position]
-    spec = captured.specs.get(operation.name)
+def layer_records(
+    captured: Captured, operations: Sequence[Operation], measured: LayerMeasurements
+) -> tuple[Layer, ...]:
+    """Return what was measured of some layers, in the order of ``operations``."""
+    can, samples, counts, transient = sliceable(captured), measured.samples, measured.counts, measured.transient_bytes
+    records = []
+    for position, operation in enumerate(operations):
+        spec = captured.specs.get(operation.name)
+        forward, backward, update = (
+            timing(store[position]) for store in (samples.forward, samples.backward, samples.update)
+        )
+        owner = operation.name.rpartition(".")[0]
+        records.append(
+            Layer(
+                name=operation.name,
+                kind=operation.kind,
+                module=operation.module,
+                forward_s=forward.median_s,
+                backward_s=backward.median_s,
+                update_s=update.median_s,
+                output_bytes=spec.bytes if spec else 0,
+                gradient_bytes=spec.bytes if spec and spec.gradient else 0,
+                parameter_bytes=captured.parameter_bytes(operation.name),
+                learning_bytes=captured.learning_bytes(operation.name),
+                saved_bytes=counts.saved_bytes[position],
+                transient_bytes=transient[position] if transient else 0,
+                flops=counts.flops[position],
+                backward_flops=counts.backward_flops[position],
+                touched_bytes=counts.touched_bytes[position],
+                backward_touched_bytes=counts.backward_touched_bytes[position],
+                in_place_share=measured.in_place_shares[position],
+                features=can[operation.name][0],
+                whole=can[operation.name][1],
+                part_of=owner if owner in captured.sliced else "",
+                loaded=_loaded(
+                    measured.loaded, position, alone_s=forward.median_s + backward.median_s + update.median_s
+                ),
+                forward=forward,
+                backward=backward,
+                update=update,
+            )
+        )
+    return tuple(records)
+
+
+def _loss(measured: LayerMeasurements) -> Loss:
     samples = measured.samples
-    forward, backward, update = (
-        timing(store[position]) for store in (samples.forward, samples.backward, samples.update)
-    )
-    return Layer(
-        name=operation.name,
-        kind=operation.kind,
-        module=operation.module,
-        forward_s=forward.median_s,
-        backward_s=backward.median_s,
-        update_s=update.median_s,
-        output_bytes=spec.bytes if spec else 0,
-        gradient_bytes=spec.bytes if spec and spec.gradient else 0,
-        parameter_bytes=captured.parameter_bytes(operation.name),
-        learning_bytes=captured.learning_bytes(operation.name),
-        saved_bytes=counts.saved_bytes[position],
-        transient_bytes=measured.memory.transient_bytes[position] if measured.memory else 0,
-        flops=counts.flops[position],
-        backward_flops=counts.backward_flops[position],
-        touched_bytes=counts.touched_bytes[position],
-        backward_touched_bytes=counts.backward_touched_bytes[position],
-        in_place_share=measured.in_place_shares[position],
-        loaded=_loaded(measured.loaded, position, alone_s=forward.median_s + backward.median_s + update.median_s),
-        forward=forward,
-        backward=backward,
-        update=update,
-    )
-
-
-def _loss(measured: Measured) -> Loss:
-    forward, backward = (timing(store[LOSS]) for store in (measured.samples.forward, measured.samples.backward))
+    forward, backward = (timing(store[LOSS]) for store in (samples.forward, samples.backward))
     return Loss(
         forward_s=forward.median_s,
         backward_s=backward.median_s,

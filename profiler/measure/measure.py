@@ -10,13 +10,13 @@ from profiler.capture import minibatch
 from profiler.errors import CaptureError, blaming
 from profiler.execution import Captured
 from profiler.machine import pinned
-from profiler.measure.assemble_profile import Counts, Measured, profile_of
-from profiler.measure.counters import Work
+from profiler.measure.assemble_profile import LayerMeasurements, Measured, profile_of
+from profiler.measure.count_work import count_work, refuse_other_work
 from profiler.measure.hardware import measure_copy_cost, measure_peaks
-from profiler.measure.memory import measure_memory, saved_bytes
+from profiler.measure.memory import measure_memory
 from profiler.measure.neighbours import Turns, busy_neighbours
 from profiler.measure.statistics import timing
-from profiler.measure.stepper import Clocks, Samples, Stepper, stepper_for
+from profiler.measure.stepper import Clocks, Samples, stepper_for
 from profiler.measure.time_budget import spend
 from profiler.measure.yardstick import plain_steps
 from profiler.profile import Profile, Timing
@@ -24,8 +24,6 @@ from profiler.settings import Config
 
 BUDGET_S = 30.0
 """How long rounds are run where nothing else is said."""
-WORK_TOLERANCE = 0.01
-"""By how much the operations of the captured step may differ from those of the plain one."""
 
 
 def measure_profile(
@@ -69,7 +67,8 @@ def measure_profile(
         stepper.versions.place_gradients(stepper.segment.placeable)  # as a stage does
         turns = Turns(stepper, beside) if beside else None
         copy_cost, peaks = measure_copy_cost(clocks.wall), measure_peaks(clocks.wall)
-        counts = _counts(stepper)
+        refuse_other_work(stepper)
+        counts = count_work(stepper)
         stepper.warm_up()
         in_place_shares = stepper.in_place_shares()
         measured = Measured(
@@ -80,44 +79,17 @@ def measure_profile(
             copy_cost=copy_cost,
             peaks=peaks,
             memory=memory,
-            counts=counts,
-            in_place_shares=in_place_shares,
-            samples=stepper.samples,
+            layers=LayerMeasurements(
+                samples=stepper.samples,
+                counts=counts,
+                in_place_shares=in_place_shares,
+                transient_bytes=memory.transient_bytes if memory else None,
+                loaded=turns.loaded if turns else Samples(),
+            ),
             neighbours=len(others),
-            loaded=turns.loaded if turns else Samples(),
         )
         spend((turns or stepper).round, stepper.samples, budget_s, clocks.wall, advance)
     return profile_of(measured)
-
-
-def _refuse_other_work(model: str, plain: int, captured: int) -> None:
-    """Refuse a model of which the trace has lost or added work: then no layer's time could be believed."""
-    if abs(captured - plain) > WORK_TOLERANCE * plain:
-        raise CaptureError(
-            f"model '{model}' does {plain / 1e9:.3g} GFLOP in a step and its captured layers do {captured / 1e9:.3g}: "
-            "its forward does something that a trace loses, such as checkpointing or a random branch; leave that out"
-        )
-
-
-def _counts(stepper: Stepper) -> Counts:
-    """Count operations and bytes in one step each; nothing here depends on the time."""
-    work = Work()
-    layers = range(len(stepper.segment.operations))
-    with work.counting():
-        for _ in range(2):  # twice, for a branch may be taken by chance
-            start = work.flops()
-            stepper.plain_step()
-            plain, start = work.flops() - start, work.flops()
-            flops = stepper.instrumented_step(work.flops)
-            _refuse_other_work(stepper.captured.name, plain, work.flops() - start)
-        touched = stepper.instrumented_step(work.touched_bytes)
-    return Counts(
-        flops=[int(flops[0][at]) for at in layers],
-        backward_flops=[int(flops[1][at]) for at in layers],
-        touched_bytes=[int(touched[0][at]) for at in layers],
-        backward_touched_bytes=[int(touched[1][at]) for at in layers],
-        saved_bytes=saved_bytes(stepper.segment, stepper.versions, stepper.inputs),
-    )
 
 
 LEAST_STEPS = 7

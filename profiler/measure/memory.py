@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from multiprocessing.connection import Connection
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,9 +25,9 @@ from torch.autograd.graph import saved_tensors_hooks
 from profiler.capture import captured_model, minibatch
 from profiler.errors import blaming
 from profiler.execution import Segment, WeightVersions, leaves, run_layer
+from profiler.execution.layer import Values
 from profiler.machine import PeakMemory, helper, pin, return_memory_at_once, use_torch_once
 from profiler.measure.stepper import Clocks, Stepper, stepper_for
-from profiler.profile import INPUT
 from profiler.settings import Config
 
 PLAIN_STEPS = 3
@@ -69,13 +68,9 @@ def _measure(_connection: Connection, config: Config, core: int) -> Memory | Non
     state = [*captured.model.parameters(), *captured.model.buffers()]
     before = memory.resident_bytes() - sum(tensor.nbytes for tensor in state)
     batch = minibatch(config, captured)
-    reading = _Peaks(memory)
     stepper = stepper_for(captured, batch, config.rule, slots=1, clocks=Clocks())
     with blaming(config.model):
-        stepper.instrumented_step(reading)
-        rest = memory.resident_bytes()
-        forward, backward, _ = stepper.instrumented_step(reading)
-        transient = _transients(stepper, rest, forward, backward)
+        transient = transient_bytes(stepper, memory)
         pin(core)
         memory.forget_peak()
         for _ in range(PLAIN_STEPS):
@@ -95,10 +90,15 @@ class _Peaks:
         return self._sum
 
 
-def _transients(stepper: Stepper, rest: int, forward: dict[int, float], backward: dict[int, float]) -> tuple[int, ...]:
-    captured = stepper.captured
-    saved = list(accumulate(saved_bytes(stepper.segment, stepper.versions, stepper.inputs)))
-    gradients = _from_the_end([captured.learning_bytes(name) for name in captured.layer_names])
+def transient_bytes(stepper: Stepper, memory: PeakMemory) -> tuple[int, ...]:
+    """Return what each layer needs for a moment, in a process that returns memory at once."""
+    reading = _Peaks(memory)
+    stepper.instrumented_step(reading)
+    rest = memory.resident_bytes()
+    forward, backward, _ = stepper.instrumented_step(reading)
+    saved = list(accumulate(saved_bytes(stepper.segment, stepper.versions, stepper.received())))
+    learning = [stepper.captured.learning_bytes(operation.name) for operation in stepper.segment.operations]
+    gradients = _from_the_end(learning)
     transients = []
     for at, kept in enumerate(saved):
         above = max(forward[at] - rest - kept, backward.get(at, 0.0) - rest - kept - gradients[at])
@@ -110,10 +110,12 @@ def _from_the_end(sizes: Sequence[int]) -> list[int]:
     return list(accumulate(reversed(sizes)))[::-1]
 
 
-def saved_bytes(segment: Segment, versions: WeightVersions, sample: Tensor) -> tuple[int, ...]:
-    """Return what each layer of ``segment``, in its order, keeps for input ``sample``."""
-    values: dict[str, Any] = {INPUT: sample}
-    excluded = {_key(tensor) for tensor in (sample, *versions.tensors().values(), *versions.constants.values())}
+def saved_bytes(segment: Segment, versions: WeightVersions, received: Values) -> tuple[int, ...]:
+    """Return what each layer of ``segment``, in its order, keeps of its own where the segment receives ``received``."""
+    values = dict(received)
+    excluded = {
+        _key(tensor) for tensor in (*received.values(), *versions.tensors().values(), *versions.constants.values())
+    }
     producers: dict[int, int] = {}
     saved: dict[int, int] = {}
     alive = []  # until the end, so that no address is used twice

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 from profiler.execution import Captured, Segment, WeightVersions, heads, leaves, loss, run_layer, whole
+from profiler.execution.layer import Values
 from profiler.profile import INPUT
 from profiler.settings import UpdateRule
 
@@ -94,12 +95,15 @@ class Stepper:
         cpu = self.cpu_clock()
         whole_step = self.plain_step()
         cpu = self.cpu_clock() - cpu
-        forward, backward, update = self.instrumented_step(self.clock)
+        self.keep(self.instrumented_step(self.clock), samples)
         samples.whole_step.append(whole_step)
         samples.whole_step_cpu.append(cpu)
-        stores = ((forward, samples.forward), (backward, samples.backward), (update, samples.update))
-        for times, store in stores:
-            for position, time_s in times.items():
+
+    @staticmethod
+    def keep(times: tuple[dict[int, float], dict[int, float], dict[int, float]], samples: Samples) -> None:
+        """Put the times of an instrumented step into ``samples``."""
+        for own, store in zip(times, (samples.forward, samples.backward, samples.update), strict=True):
+            for position, time_s in own.items():
                 store.setdefault(position, []).append(time_s)
 
     def in_place_shares(self) -> list[float]:
@@ -143,7 +147,7 @@ class Stepper:
         """
         used = self.versions.bind()
         events: list[tuple[float, int]] = []
-        values: dict[str, Any] = {INPUT: self.inputs}
+        values = self.received()
         forward: dict[int, float] = {}
         hooked: set[Node] = set()
         for position, (operation, dead) in enumerate(zip(self.segment.operations, self.segment.drops, strict=True)):
@@ -156,11 +160,19 @@ class Stepper:
             _watch(output, position, events, clock, hooked)
             del output
         start = clock()
-        result = loss([values[name] for name in self.captured.outputs], self.labels)
+        root, gradient = self._root(values)
         values.clear()
         forward[LOSS] = clock() - start
-        backward = self._backward(result, events, clock)
+        backward = self._backward(root, gradient, events, clock)
         return forward, backward, self._update(used, clock)
+
+    def received(self) -> Values:
+        """Return what the segment receives."""
+        return {INPUT: self.inputs}
+
+    def _root(self, values: Values) -> tuple[Tensor, Tensor | None]:
+        """Return where the backward begins, and from which gradient."""
+        return loss([values[name] for name in self.captured.outputs], self.labels), None
 
     def _plain_backward(self) -> int:
         """Run model, loss and backward on the newest version, and return its number."""
@@ -176,10 +188,12 @@ class Stepper:
                 owner, _, local = path.rpartition(".")
                 setattr(self.captured.model.get_submodule(owner), local, tensor)
 
-    def _backward(self, result: Tensor, events: list[tuple[float, int]], clock: Clock) -> dict[int, float]:
+    def _backward(
+        self, root: Tensor, gradient: Tensor | None, events: list[tuple[float, int]], clock: Clock
+    ) -> dict[int, float]:
         times = dict.fromkeys(range(len(self.segment.operations)), 0.0)
         start = clock()
-        torch.autograd.backward(result)
+        torch.autograd.backward(root, gradient)
         end = clock()
         marks = [(start, LOSS), *events, (end, LOSS)]
         for (begin, position), (following, _) in pairwise(marks):

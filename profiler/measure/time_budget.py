@@ -18,10 +18,12 @@ def spend(
     budget_s: float,
     clock: Clock,
     advance: Callable[[float], None],
+    *,
+    least: int = LEAST_ROUNDS,
 ) -> None:
     """Run rounds until the costliest layers are known to ``PRECISION`` or the budget is spent.
 
-    At least ``LEAST_ROUNDS`` rounds are run, whatever the budget, for fewer have no interval; ``ENOUGH_ROUNDS`` before
+    At least ``least`` rounds are run, whatever the budget, for fewer have no interval; ``ENOUGH_ROUNDS`` before
     an interval is believed, for one of a few samples is too narrow; and at most ``MOST_ROUNDS``, for more only average
     over the machine's drift.
 
@@ -31,18 +33,19 @@ def spend(
         budget_s: How long it may take.
         clock: Seconds.
         advance: Called with the share of the work that was done since the last call; the shares add up to 1.
+        least: How many rounds are run at least.
     """
     start, told, check = clock(), 0.0, ENOUGH_ROUNDS
     for count in range(1, MOST_ROUNDS + 1):
         take_round()
         spent = (clock() - start) / budget_s
-        if count >= LEAST_ROUNDS and spent >= 1:
+        if count >= least and spent >= 1:
             break
         if count == check:
             if precision(samples) <= PRECISION:
                 break
             check = -(-count * 4 // 3)  # the interval narrows slowly, and working it out takes time
-        done = max(min(spent, count / LEAST_ROUNDS), count / MOST_ROUNDS)
+        done = max(min(spent, count / least), count / MOST_ROUNDS)
         advance(max(0.0, done - told))
         told = max(told, done)
     advance(1.0 - told)

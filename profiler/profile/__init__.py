@@ -19,11 +19,21 @@ if TYPE_CHECKING:
         Peaks,
         Profile,
         Seconds,
+        SlicedLayer,
         Timing,
         parts_s,
     )
     from profiler.profile.read import read_profile
     from profiler.profile.roofline import bound, compute_s, intensity, of_roof, operations, ridge, touched_bytes
+    from profiler.profile.slice_profile import (
+        cut_edges,
+        parse_slicing,
+        part_names,
+        refuse_whole,
+        sliced_profile,
+        slicing_text,
+        whole_layers,
+    )
     from profiler.profile.warnings import MOST_ROUNDS, more_or_less, profile_warnings
 else:
     __getattr__ = on_demand(__name__)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-FORMAT_VERSION: Literal[6] = 6
+FORMAT_VERSION: Literal[7] = 7
 
 Seconds = Annotated[float, Meta(ge=0, le=1e6)]
 Bytes = Annotated[int, Meta(ge=0, le=1 << 50)]
@@ -65,6 +65,9 @@ class Layer:
             ``backward_flops``.
         touched_bytes: What the forward reads and writes; likewise ``backward_touched_bytes``.
         module: The path of the module whose forward calls it, where it is a function.
+        features: How many output features it could be cut into.
+        whole: Why it cannot be cut into blocks of them; nothing where it can.
+        part_of: The model's own layer that it is a block or the concat of; nothing where it is one itself.
         loaded: Its times beside busy neighbours, where they were measured.
         forward: Samples and interval behind ``forward_s``; likewise ``backward`` and ``update``.
     """
@@ -86,6 +89,9 @@ class Layer:
     touched_bytes: Bytes
     backward_touched_bytes: Bytes
     in_place_share: Annotated[float, Meta(ge=0, le=1000)] = 1.0
+    features: Count = 0
+    whole: str = ""
+    part_of: str = ""
     loaded: Loaded | None = None
     forward: Timing | None = None
     backward: Timing | None = None
@@ -125,6 +131,18 @@ class Edge:
     source: str
     target: str
     kind: Literal["data", "order"] = "data"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlicedLayer:
+    """What a layer costs cut into blocks of its output features.
+
+    Attributes:
+        parts: The blocks in order, and then the concat that puts their outputs together.
+    """
+
+    layer: str
+    parts: Annotated[tuple[Layer, ...], Meta(min_length=3)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +209,10 @@ class Profile:
         layers: In captured order, which is a topological order of ``edges``.
         inseparable: Groups of layers that no cut may separate (they share a parameter, or hand over what is no tensor).
         outputs: The layers whose outputs enter the loss, the main head first; the last stage needs them all.
-        whole_step_s: The plain, uninstrumented step: model, loss, backward, update.
+        blocks: What layers cost in blocks, where that was measured.
+        slicing: Which layers stand cut in ``layers``, such as ``classifier.1=4``; nothing where all are whole.
+        uncut: Those layers as they were measured whole.
+        whole_step_s: The plain, uninstrumented step, all layers whole: model, loss, backward, update.
         update_rule: The rule that was timed, in the words of ``UpdateRule.kind``.
         momenta: How many tensors it keeps for each parameter.
         core: Where it was measured, of the cores in ``affinity``.
@@ -220,6 +241,9 @@ class Profile:
     edges: tuple[Edge, ...]
     inseparable: tuple[tuple[str, ...], ...]
     outputs: tuple[str, ...] = ()
+    blocks: tuple[SlicedLayer, ...] = ()
+    slicing: str = ""
+    uncut: tuple[Layer, ...] = ()
     loss: Loss
     copy_cost: CopyCost
     peaks: Peaks | None
@@ -235,7 +259,7 @@ class Profile:
     drift: float
     foreign_load: float
     measured_at: str
-    format_version: Literal[6] = FORMAT_VERSION
+    format_version: Literal[7] = FORMAT_VERSION
 
 
 def parts_s(layers: Iterable[Layer], loss: Loss) -> float:

@@ -19,8 +19,6 @@ from profiler.settings.update_rule import RuleName, UpdateRule
 Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
 RESERVED = ("schemes", "study", "study-figures", "hand-tuned")
 """Files in ``configs/`` that are no model's."""
-RETIRED = {"schemes": "write 'partitions: [all]', or name optimized and the schemes that are to run"}
-"""Keys that went, each with what to do instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +29,8 @@ class Config:
     hold whole numbers below it, as token ids, instead of normal floats. ``data`` names a factory of real samples.
     ``update_rule``, ``lr``, ``momentum``, ``nesterov`` and ``weight_decay`` set the update rule, with the meanings of
     torch.optim (``momentum`` is SGD's alone); ``batches`` counts the minibatches of a run, ``repeats`` the runs of a
-    partition, ``stages`` the stages of its pipeline; ``partitions`` are those that ``compare`` runs.
+    partition, ``stages`` the stages of its pipeline; ``partitions`` are those that ``compare`` runs. ``slice`` says
+    which layers may be cut inside: ``auto``, ``none``, or layers with their blocks, such as ``classifier.1=4``.
     """
 
     model: str
@@ -50,6 +49,7 @@ class Config:
     repeats: Annotated[int, Meta(ge=1, le=1000)] = 3
     stages: Annotated[int, Meta(ge=1)] = 4
     partitions: tuple[str, ...] = ("all",)
+    slice: str = "auto"
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -100,8 +100,6 @@ def from_entries(entries: Mapping[str, Entry], path: Path) -> Config:
     keys = [field.name for field in dataclasses.fields(Config)]
     values = {}
     for key, entry in entries.items():
-        if key in RETIRED:
-            raise ConfigError(f"{entry.key_place}: there is no key '{key}' any more; {RETIRED[key]}")
         if key not in keys:
             raise ConfigError(
                 f"{entry.key_place}: unknown key '{key}'{suggest(key, keys)}; known keys: {', '.join(keys)}"

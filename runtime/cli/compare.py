@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optimizer.plan import Plan, scheduled
-from optimizer.planning import OPTIMIZED, Schemes, load_schemes, partition_names
+from optimizer.planning import OPTIMIZED, Schemes, load_schemes
 from optimizer.schedule import flush_width, schedule_of
 from profiler.cli import Parser, configs, emit_json, note, positive, stdout
 from profiler.errors import ConfigError
@@ -21,11 +21,12 @@ from runtime.cli.options import (
     add_running,
     clock_of,
     cores_of,
-    launcher_of,
+    launchers_of,
     planner_of,
     plans_of,
     pool_of,
     settings_of,
+    wanted_names,
 )
 from runtime.cluster import refuse_ranks
 from runtime.compare import BaselineChoice
@@ -70,7 +71,7 @@ def add_arguments(command: Parser) -> None:
     """Add the command's own options."""
     command.add_argument(
         "--partitions", type=lambda text: tuple(text.split(",")), metavar="P,…",
-        help="optimized, schemes by name, study, or all (default: as configured)",
+        help="optimized, sliced, schemes by name, study, or all (default: as configured)",
     )  # fmt: skip
     command.add_argument("--repeats", type=positive, metavar="N", help="runs of each partition")
     command.add_argument(
@@ -166,7 +167,8 @@ def _request(options: CompareOptions, config: Config, schemes: Schemes) -> "Requ
         channel=settings.channel,
         rule=settings.rule,
         data=settings.data,
-        asked=tuple(partition_names(list(options.partitions or config.partitions), schemes)),
+        slice=config.slice,
+        asked=tuple(wanted_names(list(options.partitions or config.partitions), config, schemes)),
         distinct_splits=AUDITED_SPLITS if options.audit else 0,
         repeats=config.repeats,
         baselines=options.baselines,
@@ -211,13 +213,13 @@ def _begun(options: CompareOptions, config: Config, request: "Request", clock: C
     from optimizer.planning import spaced_splits
     from runtime.compare import baseline_rows, new_comparison
 
-    planner = planner_of(options.running, config, quick=options.quick)
     left_out: list[str] = []
 
     def report(sentence: str) -> None:
         left_out.append(sentence)
         note(sentence, quiet=options.running.common.quiet)
 
+    planner = planner_of(options.running, config, request.asked, report, quick=options.quick)
     plans = plans_of(planner, list(request.asked), schemes, report)
     splits = {plan.split for plan in plans.values()}
     plans |= spaced_splits(planner, request.distinct_splits, splits)
@@ -298,14 +300,14 @@ def _carry_out(job: _Job, pool: "WorkerPool", options: CompareOptions, later_s: 
         return config.batch_size / found.step_s, found.foreign_load
 
     with (
-        launcher_of(config, pool, settings, quiet=options.running.common.quiet) as launcher,
+        launchers_of(config, plans.values(), pool, settings, quiet=options.running.common.quiet) as launchers,
         live_progress(quiet=options.running.common.quiet, later_s=later_s) as watch,
     ):
-        if launcher.captured.digest != comparison.model_digest:
+        if any(launcher.captured.digest != comparison.model_digest for launcher in launchers.values()):
             raise ConfigError(f"{config.model} has changed since {job.path} was begun; measure it anew with --fresh")
         others: dict[str, Callable[[], tuple[float, float]]] = {ONE_CORE: one_core}
         others |= {baseline.row: partial(baselines.run, baseline) for baseline in comparison.baselines}
-        return compare(comparison, launcher, others, save, watch)
+        return compare(comparison, launchers, others, save, watch)
 
 
 def _conclude(jobs: list[_Job], reports: list[Path], options: CompareOptions) -> int:

@@ -1,16 +1,28 @@
 """The options that running commands share, and what they stand for: settings, processes, the plan to run."""
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optimizer.cli import NONE, refuse_odd_slicing, sliced_as
 from optimizer.plan import Plan
-from optimizer.planning import OPTIMIZED, Schemes, load_schemes, partition_names, plans_for
+from optimizer.planning import OPTIMIZED, SLICED, Schemes, load_schemes, partition_names, plans_for
 from optimizer.schedule import ASYNCHRONOUS, FLUSH_EVERY, SCHEDULES, ScheduleName, flush_width
-from profiler.cli import CommonOptions, Parser, add_common, add_models, configs, duration, fresh_profile, note, positive
+from profiler.cli import (
+    CommonOptions,
+    Parser,
+    add_common,
+    add_models,
+    add_slice,
+    configs,
+    duration,
+    fresh_profile,
+    note,
+    positive,
+)
 from profiler.errors import ConfigError
 from profiler.files import read_json
 from profiler.report import counted
@@ -73,6 +85,7 @@ def add_running(command: Parser, *, on_nan: OnNan) -> None:
         "--channel", type=channel, metavar="|".join(CHANNELS), help="shared memory, or gloo's messages (default: shm, "
         "and gloo under torchrun)"
     )  # fmt: skip
+    add_slice(command)
     command.add_argument("--data", metavar="P.M:F", help="package.module:factory of pairs (inputs, labels)")
     command.add_argument(
         "--on-nan", choices=("stop", "warn"), default=on_nan, help=f"a loss that is no number (default: {on_nan})"
@@ -185,10 +198,11 @@ def launcher_of(
     settings: Settings,
     watch: "Watch | None" = None,
     *,
+    slicing: str = "",
     session: "Session | None" = None,
     quiet: bool,
 ) -> Iterator["Launcher"]:
-    """Build the model that ``config`` names and get ready to run plans of it; say so if a run diverged.
+    """Build the model that ``config`` names, cut its layers, and get ready to run plans of it; say if a run diverged.
 
     Raises:
         InputError: Other ranks have built something else.
@@ -196,12 +210,32 @@ def launcher_of(
     from profiler.capture import captured_model
     from runtime.pipeline import Launcher
 
-    with Launcher(captured_model(config), pool, settings, watch, session) as launcher:
+    with Launcher(captured_model(config, slicing), pool, settings, watch, session) as launcher:
         agree_on_weights(launcher.session, launcher)
         yield launcher
     if launcher.diverged:
         sentence = "the loss is no longer a finite number: training diverged; lower lr in a configuration file"
         note(f"{config.model}: {sentence}", quiet=quiet)
+
+
+@contextmanager
+def launchers_of(
+    config: Config,
+    plans: Iterable[Plan],
+    pool: "WorkerPool",
+    settings: Settings,
+    *,
+    session: "Session | None" = None,
+    quiet: bool,
+) -> Iterator[dict[str, "Launcher"]]:
+    """Get ready to run ``plans``: yield a launcher for each slicing among them, as ``launcher_of`` does."""
+    with ExitStack() as stack:
+        yield {
+            slicing: stack.enter_context(
+                launcher_of(config, pool, settings, slicing=slicing, session=session, quiet=quiet)
+            )
+            for slicing in dict.fromkeys(plan.slicing for plan in plans)
+        }
 
 
 def cores_of(options: CommonOptions, stages: int) -> tuple[int, ...]:
@@ -222,8 +256,17 @@ def cores_of(options: CommonOptions, stages: int) -> tuple[int, ...]:
     return cores
 
 
-def planner_of(options: RunningOptions, config: Config, *, quick: bool = False) -> "Planner":
+def planner_of(
+    options: RunningOptions, config: Config, names: Sequence[str], report: Callable[[str], None], *, quick: bool = False
+) -> "Planner":
     """Return what plans ``config``, from the kept profile or one that is measured now, in short if ``quick``.
+
+    Args:
+        options: What was typed.
+        config: The model, batch size and stages.
+        names: The partitions that are wanted; layers are cut inside if ``sliced`` is among them.
+        report: Told what was cut.
+        quick: Whether a profile of few rounds will do.
 
     Raises:
         ModelError: There is no such model, or no such data.
@@ -231,18 +274,37 @@ def planner_of(options: RunningOptions, config: Config, *, quick: bool = False) 
     from optimizer.planning import Planner
     from profiler.capture import find
     from profiler.machine import usable_cores
-    from profiler.measure import FOLDER
+    from profiler.measure import FOLDER, path_for
 
     if data := options.data or config.data:
         find(data)  # before anything is measured
+    core, folder = usable_cores(options.common.cores)[0], FOLDER / "quick" if quick else FOLDER
     profile = fresh_profile(
-        config,
-        usable_cores(options.common.cores)[0],
-        quiet=options.common.quiet,
-        budget_s=QUICK_BUDGET_S if quick else None,
-        folder=FOLDER / "quick" if quick else FOLDER,
+        config, core, quiet=options.common.quiet, budget_s=QUICK_BUDGET_S if quick else None, folder=folder
     )
-    return Planner(profile, config.stages, config.batches)
+    if SLICED not in names:
+        return Planner(profile, config.stages, config.batches)
+    sliced = sliced_as(config, profile, config.stages, core, path_for(config, folder), quiet=options.common.quiet)
+    report(f"{config.model}: {sliced.sentence}")
+    inside = Planner(sliced.inside, config.stages, config.batches) if sliced.inside else None
+    return Planner(sliced.whole, config.stages, config.batches, inside=inside)
+
+
+def wanted_names(partitions: Sequence[str], config: Config, schemes: Schemes) -> list[str]:
+    """Return the partitions that are named; of ``all``, ``sliced`` only where layers may be cut inside.
+
+    Raises:
+        ConfigError: ``sliced`` is named and ``--slice none``, or ``--slice`` says what it cannot.
+        PartitionError: There is no such partition.
+    """
+    refuse_odd_slicing(config.slice)
+    names = partition_names(partitions, schemes)
+    if config.slice != NONE and config.stages > 1:
+        return names
+    if SLICED in partitions:
+        raise ConfigError("the partition sliced cuts layers inside, and --slice none or one stage leaves them whole; "
+                          "leave out one")  # fmt: skip
+    return [name for name in names if name != SLICED]
 
 
 def plans_of(planner: "Planner", names: list[str], schemes: Schemes, report: Callable[[str], None]) -> dict[str, Plan]:
@@ -264,9 +326,12 @@ def named_plans(options: RunningOptions, config: Config, partitions: list[str]) 
         ConfigError: The model allows none of them.
     """
     schemes = load_schemes()
-    names = partition_names(partitions, schemes)
-    quiet = options.common.quiet
-    return plans_of(planner_of(options, config), names, schemes, lambda sentence: note(sentence, quiet=quiet))
+    names = wanted_names(partitions, config, schemes)
+
+    def report(sentence: str) -> None:
+        note(sentence, quiet=options.common.quiet)
+
+    return plans_of(planner_of(options, config, names, report), names, schemes, report)
 
 
 def one_plan(options: RankOptions) -> tuple[Config, Plan]:
@@ -283,7 +348,7 @@ def one_plan(options: RankOptions) -> tuple[Config, Plan]:
     wanted = configs(common)
     if len(wanted) > 1:
         raise ConfigError("run takes one model; compare takes several")
-    if len(partition_names([options.partition or OPTIMIZED], load_schemes())) > 1:
+    if len(wanted_names([options.partition or OPTIMIZED], wanted[0], load_schemes())) > 1:
         raise ConfigError("run takes one partition; compare takes several")
     (plan,) = named_plans(options.running, wanted[0], [options.partition or OPTIMIZED]).values()
     return wanted[0], plan
@@ -306,9 +371,10 @@ def refuse_without_plan(options: RankOptions) -> None:
 
 def _read(options: RankOptions, path: Path) -> tuple[Config, Plan]:
     common = options.running.common
-    sizes = any((common.batch_size, common.image_size, common.sample_shape, common.vocabulary))
+    sizes = any((common.batch_size, common.image_size, common.sample_shape, common.vocabulary, common.slice))
     if common.model or options.partition or sizes:
-        raise ConfigError("--plan names model, batch and split; leave out --model, --partition and the sizes")
+        raise ConfigError("--plan names model, batch, split and slices; leave out --model, --partition, --slice and "
+                          "the sizes")  # fmt: skip
     plan = read_json(path, Plan)
     if common.stages not in (None, len(plan.stages)):
         raise ConfigError(f"{path} has {counted(len(plan.stages), 'stage')}; leave out --stages {common.stages}")
@@ -316,6 +382,7 @@ def _read(options: RankOptions, path: Path) -> tuple[Config, Plan]:
         "batch_size": plan.batch_size,
         "sample_shape": plan.input_shape[1:],
         "vocabulary": plan.vocabulary or None,
+        "slice": plan.slicing or NONE,
         "batches": common.batches,
     }
     named = configuration.load(common.config) if common.config else configuration.for_model(plan.model)

@@ -71,7 +71,7 @@ def run(options: RunOptions) -> int:
         with (
             pool_of(running, cores, session) as pool,
             live_view(cores, quiet=quiet or session.distributed) as watch,
-            launcher_of(config, pool, settings, watch, session=session, quiet=quiet) as launcher,
+            launcher_of(config, pool, settings, watch, slicing=plan.slicing, session=session, quiet=quiet) as launcher,
         ):
             result = launcher.run(plan, config.batches)
         if session.leads:

@@ -13,7 +13,7 @@ from runtime.cli.options import (
     RankOptions,
     add_ranks,
     cores_of,
-    launcher_of,
+    launchers_of,
     named_plans,
     one_plan,
     pool_of,
@@ -89,18 +89,18 @@ def _verified(
     parts: dict[str, PartitionVerification] = {}
     with (
         pool_of(running, cores, session) as pool,
-        launcher_of(config, pool, settings, session=session, quiet=quiet) as launcher,
+        launchers_of(config, plans.values(), pool, settings, session=session, quiet=quiet) as launchers,
         progress(config.model, steps, quiet=quiet) as advance,
         pinned(cores[0]),
     ):
         for index in sorted(set(first)):
             name = names[index]
+            launcher = launchers[plans[name].slicing]
             parts[name] = verify(name, plans[name], launcher, minibatches, partial(advance, 1, name))
-        shape = launcher.data_spec(minibatches).shape
     verification = Verification(
         model=config.model,
         batch_size=config.batch_size,
-        input_shape=shape,
+        input_shape=config.input_shape,
         minibatches=minibatches,
         num_stages=len(next(iter(plans.values())).stages),
         schedule=settings.schedule,

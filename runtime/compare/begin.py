@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from optimizer.plan import Plan
-from optimizer.planning import OPTIMIZED, distinct
+from optimizer.planning import OPTIMIZED, SLICED, distinct
 from profiler.machine import this_machine
 from profiler.profile import Profile, profile_warnings
 from runtime.compare.audit import audit
@@ -51,7 +51,7 @@ def new_comparison(
         core_count=cores,
         comparable=comparable,
         left_out=tuple(left_out),
-        reference=OPTIMIZED if OPTIMIZED in plans else names[0],
+        reference=next((name for name in (SLICED, OPTIMIZED) if name in plans), names[0]),
         machine=this_machine(),
         began_at=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command_line(),

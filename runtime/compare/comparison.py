@@ -16,7 +16,7 @@ from runtime.compare.records import RunRecord
 from runtime.compare.request import Request
 from runtime.results import Clock, StageMeasurement
 
-FORMAT_VERSION: Literal[5] = 5
+FORMAT_VERSION: Literal[6] = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +188,7 @@ class Comparison:
         reference: The partition that ratios are about.
         profile_warnings: What casts doubt on the profile behind the predictions.
         command: What was typed.
-        layers: As profiled, without the samples.
+        layers: As profiled, all whole, without the samples.
     """
 
     request: Request
@@ -208,7 +208,7 @@ class Comparison:
     baselines: tuple[BaselineComparison, ...]
     runs: tuple[RunRecord, ...]
     audit: Audit
-    format_version: Literal[5] = FORMAT_VERSION
+    format_version: Literal[6] = FORMAT_VERSION
 
     @property
     def rounds(self) -> int:
@@ -230,6 +230,10 @@ class Comparison:
         """The schedule of every run."""
         asked = self.request
         return schedule_of(asked.schedule, asked.num_stages, asked.minibatches, asked.flush_every or FLUSH_EVERY)
+
+    def own_layer(self, name: str) -> str:
+        """Return the model's own layer that a layer of a plan is, or is a block or the concat of."""
+        return name if any(layer.name == name for layer in self.layers) else name.rpartition(".")[0]
 
     def part(self, name: str) -> PartitionComparison | None:
         """Return the partition of that name, if there is one."""

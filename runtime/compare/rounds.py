@@ -36,7 +36,7 @@ class Step:
 
 def compare(
     comparison: Comparison,
-    launcher: Launcher,
+    launchers: Mapping[str, Launcher],
     others: Mapping[str, Callable[[], tuple[float, float]]],
     save: Callable[[Comparison], None],
     watch: Callable[[Comparison, Step | None], None],
@@ -45,7 +45,7 @@ def compare(
 
     Args:
         comparison: What is to be compared, and the runs so far.
-        launcher: What runs partitions.
+        launchers: What runs partitions, by the slicing of their plans.
         others: For each contender that is no partition, what runs it once and returns its samples per second, and the
             share of the time in which its core worked for others.
         save: Called with what is known after each run.
@@ -60,7 +60,7 @@ def compare(
             break
         watch(comparison, step)
         begun_s = time.perf_counter()
-        record = _attempt(step, comparison, launcher, others)
+        record = _attempt(step, comparison, launchers, others)
         record = replace(record, seconds=time.perf_counter() - begun_s)
         comparison = summarised(comparison, (*comparison.runs, record))
         save(comparison)
@@ -88,7 +88,10 @@ def _hopeless(runs: Sequence[RunRecord], step: Step) -> bool:
 
 
 def _attempt(
-    step: Step, comparison: Comparison, launcher: Launcher, others: Mapping[str, Callable[[], tuple[float, float]]]
+    step: Step,
+    comparison: Comparison,
+    launchers: Mapping[str, Launcher],
+    others: Mapping[str, Callable[[], tuple[float, float]]],
 ) -> RunRecord:
     """Run one contender once; a failure is a result, too."""
     blank = RunRecord(series=step.series, round=step.round, name=step.name, seconds=0.0)
@@ -99,7 +102,7 @@ def _attempt(
         except StageplanError as error:
             return replace(blank, failure=str(error))
     plan = next(part.plan for part in comparison.partitions if part.name == step.name)
-    alone = step.series == "alone"
+    launcher, alone = launchers[plan.slicing], step.series == "alone"
     minibatches = min(ALONE_MINIBATCHES, comparison.request.minibatches) if alone else comparison.request.minibatches
     try:
         result = launcher.run(plan, minibatches, ONE_AT_A_TIME if alone else None)

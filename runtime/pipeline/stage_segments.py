@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from optimizer.plan import Plan
 from profiler.execution import Captured, Segment, segment_of
-from profiler.profile import INPUT
+from profiler.profile import INPUT, slicing_text
 from runtime.errors import InputError
 
 
@@ -46,6 +46,11 @@ def _refuse_others(captured: Captured, plan: Plan) -> None:
         raise InputError(
             f"the plan is for input {plan.input_shape} and {captured.name} was captured with {shape}; plan again with "
             "python -m optimizer"
+        )
+    if plan.slicing != slicing_text(captured.sliced):
+        raise InputError(
+            f"the plan cuts '{plan.slicing}' inside and the model at hand '{slicing_text(captured.sliced)}'; "
+            "plan again with python -m optimizer"
         )
     if plan.model_digest != captured.digest:
         raise InputError(

@@ -94,7 +94,7 @@ def _slowest(comparison: Comparison, part: PartitionComparison) -> str:
     plan = part.plan
     times = [plan.minibatch_s(stage) for stage in plan.stages]
     number = times.index(max(times))
-    inside = set(plan.stages[number].layers)
+    inside = set(map(comparison.own_layer, plan.stages[number].layers))
     layer = max((layer for layer in comparison.layers if layer.name in inside), key=lambda layer: layer.step_s)
     update = plan.stages[number].update_s * plan.updates / times[number] if times[number] else 0.0
     return (

@@ -65,7 +65,11 @@ def layers(comparison: Comparison) -> str:
             if part.name in marks:
                 marker, colour = marks[part.name]
                 at = [
-                    max(place_of[name] for stage in part.plan.stages[: cut + 1] for name in stage.layers)
+                    max(
+                        place_of[comparison.own_layer(name)]
+                        for stage in part.plan.stages[: cut + 1]
+                        for name in stage.layers
+                    )
                     for cut in range(len(part.cuts))
                 ]
                 axes.plot([share[k] for k in at], [gathered[k] for k in at], marker, color=colour, mec=INK,

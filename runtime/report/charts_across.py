@@ -90,7 +90,7 @@ def across(comparisons: Sequence[Comparison]) -> str:
                       ms=5, mec=INK, mew=0.4, label=name)  # fmt: skip
         axes.set_yticks(range(len(rows)), rows)
         axes.invert_yaxis()
-        axes.set_xlabel(f"speed beside {comparisons[0].reference} (the line)")
+        axes.set_xlabel(f"speed beside {' or '.join(dict.fromkeys(own.reference for own in comparisons))} (the line)")
         drawn.figure.legend(loc="outside upper center", ncols=3)
     return drawn.svg.decode()
 

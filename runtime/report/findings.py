@@ -1,5 +1,6 @@
 """Say in a few sentences what a comparison shows: who won and by how much, why, and whether the planner knew."""
 
+from optimizer.plan import Plan
 from optimizer.planning import OPTIMIZED
 from profiler.report import counted, mib
 from runtime.compare import Comparison, PartitionComparison, Spread, tied
@@ -66,7 +67,7 @@ def speed(comparison: Comparison) -> str:
     # Of partitions that are the same split, the one that ran is named.
     best = min(ran, key=lambda part: (part.ratio.median if part.ratio else 0.0, part.same_as is not None))
     worst = max(ran, key=lambda part: (part.ratio.median if part.ratio else 0.0, part.same_as is None))
-    word = "scheme" if ours == OPTIMIZED else "other"
+    word = "scheme" if ours == OPTIMIZED else "of the others"
     if best.name == worst.name:
         return f"{about}: {_against(ours, best, best.name)}.{_faster_still(comparison)}"
     sentence = f"{about}: {_against(ours, best, f'the fastest {word}, {best.name}')}"
@@ -87,12 +88,17 @@ def insight(comparison: Comparison) -> str:
         return f"{sentence}."
     heaviest = max(slow.plan.stages, key=slow.plan.minibatch_s)
     number = slow.plan.stages.index(heaviest)
-    share = sum(costs[name] for name in heaviest.layers) / whole
-    most = max(sum(costs[name] for name in stage.layers) for stage in comparison.ours.plan.stages) / whole
+    share, most = _largest_share(slow.plan), _largest_share(comparison.ours.plan)
     return (
         f"{sentence}; stage {number} of {slow.name} has {len(heaviest.layers) / len(costs):.0%} of the layers and "
         f"{share:.0%} of the time, and no stage of {comparison.reference} has more than {most:.0%} of it."
     )
+
+
+def _largest_share(plan: Plan) -> float:
+    """Return the share of a step that the slowest stage has."""
+    times = [plan.minibatch_s(stage) for stage in plan.stages]
+    return max(times) / sum(times)
 
 
 def worth(comparison: Comparison) -> str:

@@ -12,7 +12,8 @@ Command = Callable[[list[str]], int]
 PROFILE: Command = profiler_cli.main
 OPTIMIZE: Command = optimizer_cli.main
 RUN: Command = runtime_cli.main
-SMALL = ["--model", "small_models:Residual", "--batch-size", "4", "--image-size", "16"]
+MODEL = ["--model", "small_models:Residual", "--batch-size", "4", "--image-size", "16"]
+SMALL = [*MODEL, "--slice", "none"]
 
 
 def refusal(command: Command, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:

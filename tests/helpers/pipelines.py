@@ -15,6 +15,7 @@ from optimizer.planning import Planner
 from profiler.capture import laid_out
 from profiler.capture.layer_graph import capture
 from profiler.execution import Captured
+from profiler.profile import slicing_text
 from profiler.settings import UpdateRule
 from runtime.worker import Settings
 
@@ -38,7 +39,13 @@ def plan_of(captured: Captured, bounds: Sequence[int] | None, stages: int = 4) -
     """A plan with the given ideals as cuts, or the best one for made-up times; made to fit the captured model."""
     planner = Planner(profile_of(captured, seed=5), stages, MINIBATCHES)
     plan = planner.optimized() if bounds is None else planner.unlimited("chosen", bounds)
-    return replace(plan, model_digest=captured.digest, input_shape=SHAPE, batch_size=SHAPE[0])
+    return replace(
+        plan,
+        model_digest=captured.digest,
+        slicing=slicing_text(captured.sliced),
+        input_shape=SHAPE,
+        batch_size=SHAPE[0],
+    )
 
 
 def random_bounds(captured: Captured, seed: int) -> list[int]:

@@ -37,6 +37,7 @@ def test_saved_bytes_frees_what_it_saw() -> None:
 
     from profiler.capture.layer_graph import capture
     from profiler.execution import WeightVersions, whole
+    from profiler.profile import INPUT
     from profiler.settings import UpdateRule
 
     model = small_models.Residual().train()
@@ -47,7 +48,7 @@ def test_saved_bytes_frees_what_it_saw() -> None:
     versions = WeightVersions(part.places, part.parameters, state, 1, UpdateRule(lr=0.1, momentum=0.0))
     seen: list[weakref.ref[torch.Tensor]] = []
     handle = model.stem.register_forward_hook(lambda _m, _i, output: seen.append(weakref.ref(output)))
-    saved_bytes(part, versions, torch.randn(shape))
+    saved_bytes(part, versions, {INPUT: torch.randn(shape)})
     handle.remove()
     gc.collect()
     assert len(seen) == 1

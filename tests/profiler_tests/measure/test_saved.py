@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from profiler.capture.layer_graph import capture
 from profiler.execution import WeightVersions, whole
 from profiler.measure.memory import saved_bytes
+from profiler.profile import INPUT
 from profiler.settings import UpdateRule
 
 
@@ -14,7 +15,7 @@ def saved_of(model: nn.Module, sample: torch.Tensor) -> dict[str, int]:
     segment = whole(captured)
     state = dict(captured.model.named_parameters()) | dict(captured.model.named_buffers())
     versions = WeightVersions(segment.places, segment.parameters, state, 1, UpdateRule(lr=0.1, momentum=0.0))
-    return dict(zip(captured.layer_names, saved_bytes(segment, versions, sample), strict=True))
+    return dict(zip(captured.layer_names, saved_bytes(segment, versions, {INPUT: sample}), strict=True))
 
 
 def test_a_storage_counts_once_and_at_the_layer_that_made_it() -> None:

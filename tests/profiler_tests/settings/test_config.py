@@ -36,7 +36,6 @@ def test_a_model_without_a_file_gets_the_defaults() -> None:
         ("model: alexnet\nbatch_size: 0\n", "batch_size cannot be 0"),
         ("model: alexnet\nmomentum: 1.0\n", "momentum cannot be 1.0"),
         ("model: alexnet\npartitions: front-load\n", "partitions cannot be 'front-load'"),
-        ("model: alexnet\nschemes: [front-load]\n", "no key 'schemes' any more; write 'partitions: [all]'"),
         ('model: alexnet\nbatch_size: "32"\n', "write 32, without quotes"),
         ("model: alexnet\nupdate_rule: AdamW\n", "(did you mean 'adamw'?); it is one of sgd, adam, adamw"),
         ("batch_size: 4\n", "the key 'model' is missing"),

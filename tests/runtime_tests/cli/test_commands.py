@@ -13,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from commands import OPTIMIZE, PROFILE, RUN, SMALL, Command, refusal
+from commands import MODEL, OPTIMIZE, PROFILE, RUN, SMALL, Command, refusal
 from networks import network_for, weighted, with_all_reduces
 from strategies import chain
 
@@ -33,7 +33,7 @@ def small_profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a profile of the small model, measured once."""
     folder = tmp_path_factory.mktemp("profiled")
     with chdir(folder):
-        assert PROFILE([*SMALL, "--budget", "0.5s", "--quiet"]) == 0
+        assert PROFILE([*MODEL, "--budget", "0.5s", "--quiet"]) == 0
     return folder / "profiles"
 
 
@@ -45,7 +45,7 @@ def profiled(in_folder: Path, small_profile: Path) -> Path:
 
 
 def test_profile_plan_run_and_compare_work_together(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert PROFILE([*SMALL]) == 0
+    assert PROFILE([*MODEL]) == 0
     printed = capsys.readouterr().out
     assert "stem_norm" in printed
     assert "A whole step without clocks in between takes" in printed
@@ -61,7 +61,9 @@ def test_profile_plan_run_and_compare_work_together(in_folder: Path, capsys: pyt
     assert len(plan.stages) == 2
 
     assert RUN(["run", "--plan", "plan.json", "--batches", "6", "-o", "run.json"]) == 0
-    assert "s in all; loss " in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert " s in all" in said
+    assert "; loss " in said
     run = read_json(in_folder / "run.json", RunResult)
     assert len(run.losses) == 6
 
@@ -144,10 +146,6 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         ),
         (PROFILE, ["--model", "small_models:varying", "--image-size", "16"], "let its factory build the same model"),
         (PROFILE, ["--model", "alexnet", "--neighbours", "4711"], "4711 neighbours"),
-        (OPTIMIZE, [*SMALL, "--beside-neighbours"], "--beside-neighbours is no more"),
-        (OPTIMIZE, [*SMALL, "--refine", "60s"], "--refine is no more"),
-        (PROFILE, ["--model", "alexnet", "--fit", "1,16"], "--fit is no more: its lines were 16 to 29% off"),
-        (RUN, ["compare", "--model", "alexnet", "--refit"], "--refit is no more"),
         (PROFILE, ["--model", "alexnet", "--plot", "roof.png"], "does not end in .svg"),
         (PROFILE, ["--model", "alexnet", "vgg16", "--plot", "roof.svg"], "one file for 2 models"),
         (PROFILE, ["--model", "small_models:forks", "--image-size", "16"], "something that a trace loses"),
@@ -178,7 +176,11 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (RUN, ["run", "--plan", "text.json", "--model", "alexnet"], "leave out --model"),
         (RUN, ["run", "--plan", "text.json", "-o", "text.json"], "would replace the plan"),
         (RUN, ["run", *SMALL, "--data", "loaders"], "'loaders' names no factory; write package.module:factory"),
-        (RUN, ["run", "--plan", "text.json", "--batch-size", "8"], "leave out --model, --partition and the sizes"),
+        (
+            RUN,
+            ["run", "--plan", "text.json", "--batch-size", "8"],
+            "leave out --model, --partition, --slice and the sizes",
+        ),
         (RUN, ["run", *SMALL, "--partition", "all"], "run takes one partition"),
         (RUN, ["run", "--model", "alexnet", "vgg16"], "run takes one model"),
         (RUN, ["run", *SMALL, "--cores", "4711"], "may not use core 4711"),
@@ -189,9 +191,16 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (RUN, ["run", *SMALL, "--schedule", "1f2b"], "invalid choice: '1f2b'"),
         (RUN, ["run", *SMALL, "--channel", "mpi"], "'mpi' is no channel"),
         (RUN, ["run", *SMALL, "--channel", "nccl"], "NCCL has not been tested with this pipeline"),
-        (RUN, ["links", *SMALL], "no launcher has started this process as one; start it with torchrun"),
-        (RUN, ["links", *SMALL, "--rank-timeout", "never"], "'never' is not a time above 0"),
+        (RUN, ["links", *MODEL], "no launcher has started this process as one; start it with torchrun"),
+        (RUN, ["links", *MODEL, "--rank-timeout", "never"], "'never' is not a time above 0"),
         (RUN, ["verify", "--plan", "text.json"], "is not a plan"),
+        (RUN, ["run", "--plan", "text.json", "--slice", "fc=2"], "leave out --model, --partition, --slice"),
+        (RUN, ["run", *SMALL, "--partition", "sliced"], "--slice none or one stage leaves them whole"),
+        (RUN, ["compare", *MODEL, "--slice", "fc"], "'fc' in the slicing 'fc' is no layer with its blocks"),
+        (OPTIMIZE, [*MODEL, "--slice", "fc=1"], "fc cannot be cut into 1 blocks"),
+        (OPTIMIZE, [*MODEL, "--slice", "fc=6"], "fc has 5 output features and cannot be cut into 6 blocks"),
+        (OPTIMIZE, [*MODEL, "--slice", "fcc=2"], "there is no layer 'fcc' to slice (did you mean 'fc'?)"),
+        (OPTIMIZE, [*MODEL, "--slice", "relu=2"], "relu cannot be sliced: only linear layers and convolutions"),
         (OPTIMIZE, [*SMALL, "--links", "text.json", "--explain"], "--explain knows equal cores only"),
         (OPTIMIZE, [*SMALL, "--replicate"], "name the file with --links"),
         (OPTIMIZE, [*REPLICATE, "--memory-limit", "1GiB"], "--memory-limit is kept by plans without replicas only"),
@@ -259,8 +268,58 @@ def test_replicated_stages_are_planned_where_they_pay_and_refused_where_they_are
     assert not read_json(in_folder / "plan.json", Plan).layout.replicated
 
 
+def test_layers_are_cut_inside_as_asked_and_the_plan_says_so(
+    profiled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = "profiles/small_models-Residual-b4-16.json"
+    given = [*MODEL, "--stages", "2", "--slice", "fc=2,conv1=4", "-o", "plan.json"]
+    assert OPTIMIZE([*given, "--explain"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "cut inside: fc into 2 blocks and conv1 into 4 blocks" in printed
+    assert "with all layers whole" in printed
+    assert "sliced" in printed
+    plan = read_json(profiled / "plan.json", Plan)
+    assert plan.slicing == "fc=2,conv1=4"
+    assert "conv1.block3" in {layer for stage in plan.stages for layer in stage.layers}
+    assert OPTIMIZE(["check", "plan.json", path]) == 0
+    assert RUN(["run", "--plan", "plan.json", "--batches", "4", "-o", "run.json", "--trace", "run.svg"]) == 0
+    assert RUN(["verify", "--plan", "plan.json", "--batches", "4", "--channel", "gloo"]) == 0
+    capsys.readouterr()
+    kept = (profiled / path).read_bytes()
+    assert OPTIMIZE(["--profile", path, "--stages", "2", "--slice", "conv1=4", "--quiet", "-o", "other.json"]) == 0
+    assert (profiled / path).read_bytes() == kept, "what is known is not measured again"
+    for command, arguments, words in (
+        (OPTIMIZE, ["export", "plan.json", "--to", "torch-pipelining"], "which torch.distributed.pipelining cannot"),
+        (OPTIMIZE, ["check", "other.json", "plan.json"], "is a plan, where a profile is wanted"),
+        (OPTIMIZE, ["--profile", path, "--stages", "2", "--slice", "conv2=4"], "does not say what conv2 costs in 4"),
+    ):
+        code, line = refusal(command, arguments, capsys)
+        assert code == 2
+        assert words in line
+    text = (profiled / "plan.json").read_text()
+    (profiled / "plan.json").write_text(text.replace('"fc=2,conv1=4"', '"fc=2"'))
+    code, line = refusal(RUN, ["run", "--plan", "plan.json", "--batches", "4"], capsys)
+    assert code == 2
+    assert "does not place every layer" in line
+
+
+def test_a_comparison_has_the_partition_with_layers_cut_inside(
+    profiled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["compare", *MODEL, "--stages", "2", "--slice", "conv1=2", "--partitions", "optimized,sliced,end-load"]
+    assert RUN([*given, "--batches", "5", "--repeats", "1", "--out", "."]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    comparison = read_json(profiled / "comparison.json", Comparison)
+    assert [part.name for part in comparison.partitions] == ["optimized", "sliced", "end-load"]
+    assert comparison.reference == "sliced"
+    assert [part.plan.slicing for part in comparison.partitions] == ["", "conv1=2", ""]
+    assert all(part.throughput_samples_per_s for part in comparison.partitions)
+    assert "cut inside: conv1 into 2 blocks" in printed
+    assert "conv1.block1" not in {layer.name for layer in comparison.layers}
+
+
 def test_the_tables_and_the_plot_are_files_on_demand(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = [*SMALL, "--budget", "0.1s", "-o", "table.csv", "--plot", "roof.svg", "--view", "memory"]
+    arguments = [*MODEL, "--budget", "0.1s", "-o", "table.csv", "--plot", "roof.svg", "--view", "memory"]
     assert PROFILE(arguments) == 0
     assert "transient MiB" in capsys.readouterr().out
     names = (in_folder / "table.csv").read_text().splitlines()[0].split(",")
@@ -383,7 +442,7 @@ def test_an_interrupted_profile_leaves_nothing(in_folder: Path, capsys: pytest.C
 
 def test_a_full_disk_is_told_in_a_sentence(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (in_folder / "full.json").symlink_to("/dev/full")
-    code, line = refusal(PROFILE, [*SMALL, "--budget", "0.1s", "-o", "full.json", "--quiet"], capsys)
+    code, line = refusal(PROFILE, [*MODEL, "--budget", "0.1s", "-o", "full.json", "--quiet"], capsys)
     assert code == 2
     assert "No space left on device" in line
     assert [path.name for path in in_folder.iterdir()] == ["full.json"]

@@ -71,7 +71,7 @@ def ran(start: Comparison, fake: Fake, most: int | None = None) -> tuple[Compari
 
     launcher: Any = fake
     try:
-        return compare(start, launcher, {ONE_CORE: lambda: (10.0, 0.0)}, save, lambda _found, _step: None), saved
+        return compare(start, {"": launcher}, {ONE_CORE: lambda: (10.0, 0.0)}, save, lambda _found, _step: None), saved
     except KeyboardInterrupt:
         return saved[-1], saved
 

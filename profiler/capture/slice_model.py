@@ -1,0 +1,141 @@
+"""Cut layers of a captured model into blocks of their output features, or say why one cannot be cut."""
+
+import copy
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from profiler.execution import Blocks, Captured, Operation, Ref, TensorSpec, block_lengths, feature_dim, spec_of
+from profiler.execution.linear import is_plain
+from profiler.profile import cut_edges, parse_slicing, part_names, refuse_whole
+
+WHOLE = "only linear layers and convolutions have output features of their own"
+
+
+def sliceable(captured: Captured) -> dict[str, tuple[int, str]]:
+    """Return for each layer its output features, and why it cannot be cut into blocks of them; nothing where it can."""
+    calls = Counter(id(operation.target) for operation in captured.operations)
+    paths = Counter(captured.canonical.values())
+    readers: Counter[str] = Counter(
+        captured.canonical[path] for operation in captured.operations for path in operation.attributes()
+    )
+    return {
+        operation.name: _judged(captured, operation, calls[id(operation.target)], paths, readers)
+        for operation in captured.operations
+    }
+
+
+def _judged(
+    captured: Captured, operation: Operation, calls: int, paths: Mapping[str, int], readers: Mapping[str, int]
+) -> tuple[int, str]:
+    layer = operation.target
+    if operation.name.rpartition(".")[0] in captured.sliced:
+        return 0, "it is part of a layer that is cut already"
+    if not is_plain(layer, nn.Linear, nn.Conv2d):
+        kinds = isinstance(layer, (nn.Linear, nn.Conv2d))
+        return 0, "it is not torch's own, or has hooks or a parametrization" if kinds else WHOLE
+    assert isinstance(layer, (nn.Linear, nn.Conv2d))
+    own = captured.parameters[operation.name]
+    if isinstance(layer, nn.Conv2d) and layer.groups > 1:
+        return 0, f"its output channels are in {layer.groups} groups, each with an input of its own"
+    if calls > 1 or len(own) < len(list(layer.parameters())) or any(paths[path] > 1 or readers[path] for path in own):
+        return 0, "its parameters are shared"
+    features = len(layer.weight)
+    return features, "" if features > 1 else "it has one output feature"
+
+
+def sliced_model(captured: Captured, slicing: str) -> Captured:
+    """Return the model with layers in blocks; ``captured`` and its model are left as they are.
+
+    Parameters of a block are named below its layer, ``classifier.1.block0.weight``; ``state_dict`` of the model has the
+    layer's own keys. Seeds of random layers and the digest are those of the model whose layers are whole.
+
+    Raises:
+        ConfigError: A layer is not there, or cannot be cut like that.
+    """
+    for layer, count in parse_slicing(slicing).items():
+        refuse_whole(layer, count, sliceable(captured))
+        captured = _cut(captured, layer, count)
+    return captured
+
+
+def _cut(captured: Captured, layer: str, count: int) -> Captured:
+    at = captured.layer_names.index(layer)
+    operation = captured.operations[at]
+    target = operation.target
+    assert isinstance(target, (nn.Linear, nn.Conv2d))
+    path = next(path for path, module in captured.model.named_modules() if module is target)
+    blocks = Blocks(target, count)
+    model = _replaced(captured.model, path.split("."), blocks)
+    *_, concat = names = part_names(layer, count)
+    parts = tuple(_operations(operation, names, blocks))
+    renamed = {layer: concat}
+    own = set(captured.parameters[layer])
+    paths = {name: path for path, _ in model.named_parameters() for name in [path] if path not in captured.canonical}
+    learning = {path for path, parameter in model.named_parameters() if path in paths and parameter.requires_grad}
+    return replace(
+        captured,
+        model=model,
+        operations=(
+            *(_reading(other, renamed) for other in captured.operations[:at]),
+            *parts,
+            *(_reading(other, renamed) for other in captured.operations[at + 1 :]),
+        ),
+        specs=_specs(captured.specs, layer, names, target),
+        edges=cut_edges(captured.edges, captured.layer_names, layer, count),
+        inseparable=tuple(tuple(renamed.get(name, name) for name in group) for group in captured.inseparable),
+        outputs=tuple(renamed.get(name, name) for name in captured.outputs),
+        roots={renamed.get(name, name): renamed.get(root, root) for name, root in captured.roots.items()}
+        | {name: name for name in names[:-1]},
+        overwrites={name: renamed.get(value, value) for name, value in captured.overwrites.items()},
+        canonical={path: first for path, first in captured.canonical.items() if first not in own} | paths,
+        learning=captured.learning - own | learning,
+        parameters={name: paths for name, paths in captured.parameters.items() if name != layer}
+        | {name: tuple(p for p in paths if p.startswith(f"{path}.{name.rpartition('.')[2]}.")) for name in names},
+        sliced={**captured.sliced, layer: count},
+    )
+
+
+def _operations(operation: Operation, names: Sequence[str], blocks: Blocks) -> Iterator[Operation]:
+    *block_names, concat_name = names
+    *modules, concat = blocks.parts()
+    for name, module in zip(block_names, modules, strict=True):
+        yield replace(operation, name=name, target=module)
+    refs = tuple(Ref(name) for name in block_names)
+    yield replace(operation, name=concat_name, kind=type(concat).__name__, target=concat, args=refs, kwargs={})
+
+
+def _reading(operation: Operation, renamed: Mapping[str, str]) -> Operation:
+    from torch.fx.node import map_aggregate
+
+    def rename(leaf: object) -> object:
+        return Ref(renamed.get(leaf.layer, leaf.layer)) if isinstance(leaf, Ref) else leaf
+
+    if not set(operation.reads()) & set(renamed):
+        return operation
+    args, kwargs = map_aggregate(operation.args, rename), map_aggregate(operation.kwargs, rename)  # type: ignore[arg-type]
+    return replace(operation, args=args, kwargs=kwargs)
+
+
+def _specs(
+    specs: Mapping[str, TensorSpec], layer: str, names: Sequence[str], target: nn.Linear | nn.Conv2d
+) -> dict[str, TensorSpec]:
+    whole = specs[layer]
+    *blocks, concat = names
+    result = {name: spec for name, spec in specs.items() if name != layer} | {concat: replace(whole, name=concat)}
+    tensor: Tensor = torch.empty_strided(whole.shape, whole.stride, dtype=whole.dtype, device="meta")
+    lengths = block_lengths(len(target.weight), len(blocks))
+    for name, part in zip(blocks, torch.split(tensor, lengths, feature_dim(target)), strict=True):
+        result[name] = replace(spec_of(name, part), gradient=whole.gradient)
+    return result
+
+
+def _replaced(module: nn.Module, path: Sequence[str], new: nn.Module) -> nn.Module:
+    """Return a copy of ``module`` in which the module at ``path`` is ``new``; everything else is shared."""
+    changed = copy.copy(module)
+    child = new if len(path) == 1 else _replaced(module.get_submodule(path[0]), path[1:], new)
+    changed._modules = {**module._modules, path[0]: child}  # noqa: SLF001 - a copy shares its tables with the original
+    return changed

@@ -1,0 +1,137 @@
+"""Measure layers in blocks: each cut layer by itself, with its own input and a gradient of its output's shape.
+
+Blocks are measured, never divided: a narrower product has an efficiency of its own. All are measured in one process,
+which is settled as a stage is; what they need for a moment is read before that, as for whole models.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from multiprocessing.connection import Connection
+
+import torch
+from torch import Tensor
+
+from profiler.capture import captured_model, sliced_model
+from profiler.errors import blaming
+from profiler.execution import Captured, TensorSpec, WeightVersions, segment_of
+from profiler.execution.layer import Values
+from profiler.machine import PeakMemory, helper, pin, return_memory_at_once, use_torch_once
+from profiler.measure.assemble_profile import LayerMeasurements, layer_records
+from profiler.measure.count_work import count_work
+from profiler.measure.memory import transient_bytes
+from profiler.measure.stepper import Clocks, Samples, Stepper
+from profiler.measure.time_budget import spend
+from profiler.profile import SlicedLayer, part_names, slicing_text
+from profiler.settings import Config
+
+LEAST_ROUNDS = 3
+LONGEST_S = 3.0
+"""For how long rounds of one layer in so many blocks are run, if they are not so slow that the least take longer."""
+
+
+def measure_blocks(
+    config: Config,
+    wanted: Sequence[tuple[str, int]],
+    core: int,
+    budget_s: float,
+    advance: Callable[[float], None],
+) -> tuple[SlicedLayer, ...]:
+    """Measure layers cut into blocks, each by itself.
+
+    Args:
+        config: Model, batch size, input and update rule.
+        wanted: Layers, each with the number of its blocks; those that come last are left out where time is short.
+        core: The core to measure on.
+        budget_s: After how long to begin with no more.
+        advance: Called with shares of the work done, for a progress bar.
+
+    Raises:
+        ConfigError: A layer cannot be cut like that.
+        ProcessError: The process ended, most likely for want of memory.
+    """
+    found: list[SlicedLayer] = []
+    with helper(_measure, config, tuple(wanted), core, budget_s) as process:
+        while (measured := process.receive()) is not None:
+            found.append(measured)
+            advance(1 / len(wanted))
+    return tuple(found)
+
+
+def _measure(
+    connection: Connection, config: Config, wanted: tuple[tuple[str, int], ...], core: int, budget_s: float
+) -> None:
+    until_s = time.monotonic() + budget_s
+    return_memory_at_once()
+    torch.set_num_threads(1)
+    use_torch_once()
+    captured, memory = captured_model(config), PeakMemory()
+    transients: list[tuple[int, ...] | None] = []
+    with blaming(config.model):
+        for layer, count in wanted:
+            stepper = _stepper(captured, layer, count, config, slots=1)
+            transients.append(transient_bytes(stepper, memory) if memory.forget_peak() else None)
+        pin(core)
+        for (layer, count), transient in zip(wanted, transients, strict=True):
+            if time.monotonic() > until_s:
+                break
+            stepper = _stepper(captured, layer, count, config, slots=2)
+            stepper.versions.place_gradients(stepper.segment.placeable)
+            counts, shares = count_work(stepper), stepper.in_place_shares()
+            spend(stepper.round, stepper.samples, LONGEST_S, stepper.clock, lambda _share: None, least=LEAST_ROUNDS)
+            measured = LayerMeasurements(
+                samples=stepper.samples,
+                counts=counts,
+                in_place_shares=shares,
+                transient_bytes=transient,
+                loaded=Samples(),
+            )
+            parts = layer_records(stepper.captured, stepper.segment.operations, measured)
+            connection.send(SlicedLayer(layer=layer, parts=parts))
+
+
+def _stepper(captured: Captured, layer: str, count: int, config: Config, slots: int) -> "BlockStepper":
+    """Return a stepper for the blocks of one layer and their concat."""
+    cut = sliced_model(captured, slicing_text({layer: count}))
+    names = part_names(layer, count)
+    (received,) = next(operation for operation in cut.operations if operation.name == names[0]).reads()
+    segment = segment_of(cut, names, [received], [names[-1]])
+    state = dict(cut.model.named_parameters())
+    versions = WeightVersions(segment.places, segment.parameters, state, slots, replace(config.rule, lr=0.0))
+    generator = torch.Generator().manual_seed(0)
+    return BlockStepper(
+        cut,
+        segment,
+        versions,
+        (_like(cut.specs[received], generator), _like(cut.specs[names[-1]], generator)),
+        Clocks(),
+    )
+
+
+def _like(spec: TensorSpec, generator: torch.Generator) -> Tensor:
+    """Return a tensor laid out as ``spec`` says, of normal values."""
+    return torch.empty_strided(spec.shape, spec.stride, dtype=spec.dtype).normal_(generator=generator)
+
+
+class BlockStepper(Stepper):
+    """Runs training steps of one layer's blocks; ``labels`` is the gradient that comes back to their concat."""
+
+    def take(self, samples: Samples) -> None:
+        """Run one instrumented step and put its times into ``samples``."""
+        self.keep(self.instrumented_step(self.clock), samples)
+
+    def received(self) -> Values:
+        """Return the input, a leaf of autograd as in a stage."""
+        spec = self.segment.receives[0]
+        return {spec.name: self.inputs.detach().requires_grad_(spec.gradient)}
+
+    def _root(self, values: Values) -> tuple[Tensor, Tensor | None]:
+        return values[self.segment.sends[0].name], self.labels
+
+    def _plain_backward(self) -> int:
+        used = self.versions.bind()
+        values = self.received()
+        self.segment.forward(values, self.versions.attributes, 0, self.minibatch)
+        root, gradient = self._root(values)
+        torch.autograd.backward(root, gradient)
+        return used

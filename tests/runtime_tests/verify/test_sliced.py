@@ -1,0 +1,119 @@
+"""Sliced models in the pipeline: bit for bit their replay, whatever the cuts; the uncut model within rounding."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import small_models
+import torch
+import torchvision
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pipelines import MINIBATCHES, RULE, SEED, SETTINGS, captured_of, plan_of, random_bounds
+from torch import Tensor, nn
+
+from optimizer.schedule import SCHEDULES, ScheduleName
+from profiler.capture import laid_out, sliceable, sliced_model
+from profiler.capture.layer_graph import capture
+from profiler.execution import Captured
+from profiler.settings import UpdateRule
+from runtime.pipeline import Launcher
+from runtime.results import CHANNELS, ChannelName
+from runtime.supervisor import WorkerPool
+from runtime.verify import verify
+from runtime.worker import Settings
+
+MOST_OFF = 1e-2
+"""By which share of what a tensor moved in training it may be elsewhere."""
+KINDS = [small_models.Residual, small_models.Tied, small_models.Heads, small_models.LastInPlace]
+
+
+def sliced_of(kind: type[nn.Module], draw: st.DataObject) -> Captured:
+    captured = captured_of(kind)
+    can = {name: features for name, (features, reason) in sliceable(captured).items() if not reason}
+    layers = draw.draw(st.lists(st.sampled_from(list(can)), min_size=1, max_size=2, unique=True))
+    counts = {layer: draw.draw(st.integers(2, min(4, can[layer]))) for layer in layers}
+    return sliced_model(captured, ",".join(f"{layer}={count}" for layer, count in counts.items()))
+
+
+@pytest.mark.usefixtures("pinned_process")
+@settings(deadline=None, max_examples=14, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kind=st.sampled_from(KINDS),
+    schedule=st.sampled_from(list(SCHEDULES)),
+    channel=st.sampled_from(CHANNELS),
+    seed=st.integers(0, 50),
+    rule=st.sampled_from([RULE, UpdateRule(name="adamw", lr=0.01, weight_decay=0.1)]),
+    draw=st.data(),
+)
+def test_any_slicing_trains_what_its_replay_does_wherever_the_cuts_fall(  # noqa: PLR0917
+    four_workers: WorkerPool,
+    kind: type[nn.Module],
+    schedule: ScheduleName,
+    channel: ChannelName,
+    seed: int,
+    rule: UpdateRule,
+    draw: st.DataObject,
+) -> None:
+    sliced = sliced_of(kind, draw)
+    setting = replace(SETTINGS, record_digests=True, schedule=schedule, channel=channel, flush_every=2, rule=rule)
+    with Launcher(sliced, four_workers, setting) as launcher:
+        found = verify("sliced", plan_of(sliced, random_bounds(sliced, seed)), launcher, MINIBATCHES, lambda: None)
+    assert found.first_difference is None
+
+
+def trained(
+    captured: Captured, pool: WorkerPool, seed: int | None, setting: Settings
+) -> tuple[list[float], dict[str, Tensor]]:
+    """Train a split drawn from ``seed`` with a flush, which gives every split the same weights in every minibatch."""
+    plan = plan_of(captured, None if seed is None else random_bounds(captured, seed))
+    shape = captured.specs["input"].shape
+    plan = replace(plan, input_shape=shape, batch_size=shape[0])
+    with Launcher(captured, pool, setting) as launcher, launcher.loaded(plan, 6) as loaded:
+        losses = [loss if loss is not None else math.nan for loss in loaded.run().result.losses]
+        return losses, loaded.state_dict()
+
+
+@pytest.mark.usefixtures("pinned_process")
+@pytest.mark.parametrize("slicing", ["conv1=4", "shortcut=3,conv1=2", "fc=2,stem=4"])
+def test_every_split_of_one_sliced_model_trains_the_same_bits(four_workers: WorkerPool, slicing: str) -> None:
+    sliced = sliced_model(captured_of(small_models.Residual), slicing)
+    setting = replace(SETTINGS, schedule="1f1b-flush", flush_every=2)
+    first, weights = trained(sliced, four_workers, 0, setting)
+    for seed in (1, 2, 3, 4):
+        losses, others = trained(sliced, four_workers, seed, setting)
+        assert losses == first
+        assert all(torch.equal(others[path], tensor) for path, tensor in weights.items())
+
+
+@pytest.mark.usefixtures("pinned_process")
+@pytest.mark.parametrize(
+    ("name", "slicing"),
+    [
+        ("alexnet", "features.6=4,classifier.1=8,classifier.6=3"),
+        ("resnet18", "conv1=2,layer1.0.conv2=4,layer2.0.downsample.0=2,fc=2"),
+    ],
+)
+def test_a_sliced_model_trains_what_the_uncut_one_does_within_rounding(
+    four_workers: WorkerPool, name: str, slicing: str
+) -> None:
+    """Sums of gradients are added in another order: a few units in the last place of each, which training makes grow.
+
+    Six minibatches of two samples are the worst case for that: batch norm divides by their small variance.
+    """
+    torch.manual_seed(5)
+    model: nn.Module = getattr(torchvision.models, name)(num_classes=7).train().to(memory_format=torch.channels_last)
+    before = {path: parameter.detach().clone() for path, parameter in model.named_parameters()}
+    captured = capture(model, name, laid_out(torch.zeros(2, 3, 64, 64)))
+    setting = Settings(rule=UpdateRule(lr=0.001, momentum=0.9), seed=SEED, schedule="1f1b-flush", flush_every=2)
+    losses, weights = trained(captured, four_workers, None, setting)
+    sliced = sliced_model(captured, slicing)
+    others, rows = trained(sliced, four_workers, None, setting)
+    assert others == pytest.approx(losses, rel=1e-4)
+    for path, parameter in sliced.model.named_parameters():
+        parameter.data = rows[path].clone()
+    state = sliced.model.state_dict()
+    for path, initial in before.items():
+        moved = (weights[path] - initial).norm()
+        off = (state[path] - weights[path]).norm()
+        assert off <= MOST_OFF * moved, path
