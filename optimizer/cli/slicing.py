@@ -2,15 +2,15 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from optimizer.costs import refuse_contradictions
-from optimizer.planning import choose_slicing, measured, slicing_sentence
+from optimizer.planning import Measure, choose_slicing, measured, slicing_sentence
 from profiler.cli import note, progress
 from profiler.files import to_json, write_whole
-from profiler.profile import Profile, SlicedLayer, parse_slicing, refuse_whole, sliced_profile
+from profiler.profile import Layer, Pieces, Profile, SlicedLayer, parse_slicing, sliced_profile
 from profiler.settings import Config
 
 AUTO, NONE = "auto", "none"
@@ -67,10 +67,7 @@ def sliced_as(config: Config, profile: Profile, stages: int, core: int, kept: Pa
         chosen = choose_slicing(profile, stages, measure)
         text, found, gain = chosen.text, chosen.profile, chosen.gain
     else:
-        counts = parse_slicing(config.slice)
-        for layer, count in counts.items():
-            refuse_whole(layer, count, {own.name: (own.features, own.whole) for own in profile.layers})
-        found = measured(profile, list(counts.items()), measure)
+        found = measured(profile, parse_slicing(config.slice), measure)
         text, gain = config.slice, None
     if kept and found != profile:
         write_whole(kept, to_json(found))
@@ -78,18 +75,16 @@ def sliced_as(config: Config, profile: Profile, stages: int, core: int, kept: Pa
     return Sliced(found, inside, slicing_sentence(inside or found, gain))
 
 
-def _measuring(
-    config: Config, core: int, budget_s: float, *, quiet: bool
-) -> Callable[[Sequence[tuple[str, int]]], Sequence[SlicedLayer]]:
+def _measuring(config: Config, core: int, budget_s: float, *, quiet: bool) -> Measure:
     until_s = time.monotonic() + budget_s
 
-    def measure(wanted: Sequence[tuple[str, int]]) -> Sequence[SlicedLayer]:
+    def measure(wanted: Sequence[tuple[Layer, Pieces]]) -> Sequence[SlicedLayer]:
         from profiler.measure import measure_blocks
 
         left_s = until_s - time.monotonic()
         if left_s <= 0:
             return ()
-        layers = ", ".join(dict.fromkeys(layer for layer, _ in wanted))
+        layers = ", ".join(dict.fromkeys(layer.name for layer, _ in wanted))
         note(f"{config.model}: measuring {layers} in blocks", quiet=quiet)
         with progress("blocks", 1, quiet=quiet) as advance:
             return measure_blocks(config, wanted, core, left_s, lambda share: advance(share, config.model))

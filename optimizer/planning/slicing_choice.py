@@ -1,33 +1,47 @@
-"""Choose which layers to cut inside, and into how many blocks: the smallest slicing that is near the best.
+"""Choose where to cut inside layers: where a perfectly even split would cut, measured, and no more than serves.
 
-A perfectly even split of S stages would cut at the i/S-th part of the work, i = 1 … S − 1. The layers in which these
-places lie keep a plan from balance; only they are cut. Each is measured in 2, 4 and 8 blocks. Once a layer is cut its
-blocks take longer than it did, so the places move, and other layers may follow.
+An even split of S stages cuts at the i/S-th part of the work, i = 1 … S − 1; the last stage updates in place, which
+counts (``even_places``). A place inside a layer that can be cut becomes a cut between two of its features. Then the
+blocks are measured, for a narrower product has an efficiency of its own and the concat costs, too; so the even split's
+places move, and the cuts follow them once or twice, until the slowest stage is within 1% of an even share.
 
-With every layer in as many blocks as serves best as the beginning, the slicing is made smaller step by step: a layer's
-blocks are halved, or it is left whole, as long as the slowest stage stays within 1% of the best that was seen. Every
-step is the exact search's answer for its slicing. What gains less than 2% in all is not worth it.
+Of what was tried, with any layer whole again, the slicing with the fewest blocks is taken whose slowest stage is
+within 1% of the best. Every trial is the exact search's answer for its slicing. What gains less than 2% in all is not
+worth it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from optimizer.costs import NANOSECONDS, Problem, costs_of
 from optimizer.search import solve, space_of
-from profiler.profile import Layer, Profile, SlicedLayer, parse_slicing, parts_s, sliced_profile, slicing_text
+from profiler.profile import (
+    Layer,
+    Pieces,
+    Profile,
+    SlicedLayer,
+    lengths_in,
+    lengths_of,
+    parse_slicing,
+    parts_s,
+    sliced_profile,
+    slicing_text,
+)
 
-COUNTS = (4, 8, 2)
-"""Into how many blocks a layer is tried to be cut, in the order in which that is measured."""
 LEAST_GAIN = 0.02
 """By which share of the slowest stage slicing has to pay."""
 NEAR = 0.01
-"""How near to the best a smaller slicing has to stay."""
-MOST_LAYERS = 8
-"""So many layers are cut at most."""
+"""How near to the best a smaller slicing has to stay, and how near to an even share is even."""
+TRIALS = 3
+"""How often the cuts follow the even split's places."""
+GRAIN = 16
+"""Blocks have multiples of so many features, where a layer has many: kernels work on as many at a time."""
 
-Measure = Callable[[Sequence[tuple[str, int]]], Sequence[SlicedLayer]]
-"""Measures layers, each in so many blocks."""
+Cut = dict[str, Pieces]
+Measure = Callable[[Sequence[tuple[Layer, Pieces]]], Sequence[SlicedLayer]]
+"""Measures layers as profiled, each in blocks of so many features."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +53,17 @@ class Slicing:
     gain: float
 
 
-def measured(profile: Profile, wanted: Sequence[tuple[str, int]], measure: Measure) -> Profile:
-    """Return the profile with these layers measured in so many blocks; what it knows already is not measured again."""
-    known = _known(profile)
-    missing = [(layer, count) for layer, count in wanted if count not in known.get(layer, ())]
+def measured(profile: Profile, cut: Mapping[str, Pieces], measure: Measure) -> Profile:
+    """Return the profile with these layers measured in blocks; what it knows already is not measured again.
+
+    Raises:
+        ConfigError: A layer is not there, or cannot be cut like that.
+    """
+    layers = {layer.name: layer for layer in profile.layers}
+    can = {layer.name: (layer.features, layer.whole) for layer in profile.layers}
+    wanted = [(name, lengths_of(name, pieces, can)) for name, pieces in cut.items()]
+    known = {(own.layer, lengths_in(own)) for own in profile.blocks}
+    missing = [(layers[name], lengths) for name, lengths in wanted if (name, lengths) not in known]
     return replace(profile, blocks=(*profile.blocks, *measure(missing))) if missing else profile
 
 
@@ -55,74 +76,108 @@ def choose_slicing(profile: Profile, stages: int, measure: Measure) -> Slicing:
         measure: Measures what is not known yet; nothing is asked for where the plan is even already.
     """
     whole_ns = _bottleneck_ns(profile, stages)
-    even_s = parts_s(profile.layers, profile.loss) / stages
-    counts: dict[str, int] = {}
-    if whole_ns is None or even_s == 0 or whole_ns <= (1 + LEAST_GAIN) * even_s * NANOSECONDS:
+    if whole_ns is None:
         return Slicing(profile, "", 0.0)
-    while len(counts) < MOST_LAYERS:
-        layers = in_the_way(sliced_profile(profile, slicing_text(counts)), stages)
-        new = [layer for layer in layers if layer.name not in _known(profile)]
-        wanted = [(layer.name, count) for count in COUNTS for layer in new if count <= layer.features]
-        profile = measured(profile, wanted, measure)
-        known = _known(profile)
-        found = {layer.name: most for layer in layers if (most := max(known.get(layer.name, ()), default=0))}
-        if not found:
+    tried: dict[str, int] = {"": whole_ns}
+    least, text = LEAST_GAIN, ""
+    for _ in range(TRIALS):
+        sliced = sliced_profile(profile, text)
+        if tried[text] <= (1 + least) * even_share_s(sliced, stages) * NANOSECONDS:
             break
-        counts |= found
-    return _smallest(profile, stages, counts, whole_ns)
+        cut = _following(profile, sliced, stages)
+        profile = measured(profile, cut, measure)
+        known = {(own.layer, lengths_in(own)) for own in profile.blocks}
+        text = slicing_text({layer: lengths for layer, lengths in cut.items() if (layer, lengths) in known})
+        if text in tried:
+            break
+        tried[text] = _bottleneck_ns(sliced_profile(profile, text), stages) or whole_ns
+        least = NEAR
+    return _smallest(profile, stages, tried)
 
 
-def _known(profile: Profile) -> dict[str, set[int]]:
-    """Return the numbers of blocks in which each layer was measured."""
-    known: dict[str, set[int]] = {}
-    for own in profile.blocks:
-        known.setdefault(own.layer, set()).add(len(own.parts) - 1)
-    return known
+def even_share_s(profile: Profile, stages: int) -> float:
+    """Return what each stage would take if a split could cut anywhere; the last one updates in place."""
+    return _even(profile, stages)[0]
 
 
-def in_the_way(profile: Profile, stages: int) -> list[Layer]:
-    """Return the layers that can be cut and in which a perfectly even split would cut."""
-    whole_s = parts_s(profile.layers, profile.loss)
-    ends = list(accumulate(layer.step_s for layer in profile.layers))
-    found: dict[str, Layer] = {}
+def even_places(profile: Profile, stages: int) -> list[tuple[Layer, float]]:
+    """Return the layer in which each cut of a perfectly even split lies, and which share of it stands before."""
+    share_s, ends = _even(profile, stages)
+    places = []
     for cut in range(1, stages):
-        at = next((place for place, end_s in enumerate(ends) if end_s >= whole_s * cut / stages), None)
-        if at is not None and profile.layers[at].features > 1:
-            found[profile.layers[at].name] = profile.layers[at]
-    return list(found.values())
+        at = min(bisect_left(ends, cut * share_s), len(ends) - 1)
+        layer = profile.layers[at]
+        places.append((layer, 1 - (ends[at] - cut * share_s) / layer.step_s if layer.step_s else 1.0))
+    return places
 
 
-def _smallest(profile: Profile, stages: int, counts: Mapping[str, int], whole_ns: int) -> Slicing:
-    known = _known(profile)
-    seen: dict[str, int] = {"": whole_ns}
+def _even(profile: Profile, stages: int) -> tuple[float, list[float]]:
+    """Return the even share T, and the time up to each layer's end.
 
-    def bottleneck_ns(tried: Mapping[str, int]) -> int:
-        text = slicing_text(tried)
-        if text not in seen:
-            found = _bottleneck_ns(sliced_profile(profile, text), stages)
-            seen[text] = whole_ns if found is None else found
-        return seen[text]
-
-    alike = [{layer: count if count in known[layer] else most for layer, most in counts.items()} for count in COUNTS]
-    current = min([dict(counts), *alike], key=bottleneck_ns)
-    while True:
-        smaller = sorted(_smaller(current, known), key=bottleneck_ns)
-        if not smaller or bottleneck_ns(smaller[0]) > (1 + NEAR) * min(seen.values()):
-            break
-        current = smaller[0]
-    gain = whole_ns / bottleneck_ns(current) - 1
-    return Slicing(profile, slicing_text(current), gain) if gain >= LEAST_GAIN else Slicing(profile, "", 0.0)
+    S − 1 stages take T of the time with updates beside; what is left over takes T with updates in place. The more the
+    first stages take the less is left, so T is found by bisection.
+    """
+    times = [layer.step_s for layer in profile.layers]
+    in_place = [layer.step_s - layer.update_s + layer.update_in_place_s for layer in profile.layers]
+    ends, low_s, high_s = list(accumulate(times)), 0.0, parts_s(profile.layers, profile.loss)
+    for _ in range(50):
+        middle_s = (low_s + high_s) / 2
+        before_s = min((stages - 1) * middle_s, ends[-1])
+        at = bisect_left(ends, before_s)
+        rest = (ends[at] - before_s) / times[at] if times[at] else 0.0
+        left_s = rest * in_place[at] + sum(in_place[at + 1 :]) + profile.loss.forward_s + profile.loss.backward_s
+        low_s, high_s = (middle_s, high_s) if left_s > middle_s else (low_s, middle_s)
+    return high_s, ends
 
 
-def _smaller(counts: Mapping[str, int], known: Mapping[str, set[int]]) -> list[dict[str, int]]:
-    """Return the slicings in which one layer has half the blocks, or is whole."""
-    found = []
-    for layer, count in counts.items():
-        others = {other: own for other, own in counts.items() if other != layer}
-        found.append(others)
-        if count // 2 in known[layer]:
-            found.append({**counts, layer: count // 2})
-    return found
+def _following(profile: Profile, sliced: Profile, stages: int) -> Cut:
+    """Return the cuts at the even split's places, as far as these lie in layers that can be cut."""
+    own = {layer.name: layer for layer in profile.layers}
+    starts = _starts(sliced)
+    places: dict[str, set[int]] = {}
+    for layer, share in even_places(sliced, stages):
+        whole = own[layer.part_of or layer.name]
+        if layer.features and not whole.whole and whole.features > 1:
+            grain = GRAIN if whole.features >= 4 * GRAIN else 1
+            place = grain * round((starts[layer.name] + share * layer.features) / grain)
+            if 0 < place < whole.features:
+                places.setdefault(whole.name, set()).add(place)
+    return {
+        name: tuple(b - a for a, b in pairwise([0, *sorted(places[name]), own[name].features]))
+        for name in own
+        if name in places
+    }
+
+
+def _starts(sliced: Profile) -> dict[str, int]:
+    """Return for each layer its first feature: of a block, within the layer that it is part of."""
+    starts: dict[str, int] = {}
+    before: dict[str, int] = {}
+    for layer in sliced.layers:
+        starts[layer.name] = before.get(layer.part_of, 0) if layer.part_of else 0
+        before[layer.part_of] = starts[layer.name] + layer.features
+    return starts
+
+
+def _smallest(profile: Profile, stages: int, tried: dict[str, int]) -> Slicing:
+    """Return the slicing of the fewest blocks near the best of all that were tried, with any layer whole again."""
+    whole_ns = tried[""]
+    ahead = [text for text in tried if text]
+    while ahead:
+        for text in _with_one_whole(ahead.pop()):
+            if text not in tried:
+                tried[text] = _bottleneck_ns(sliced_profile(profile, text), stages) or whole_ns
+                ahead.append(text)
+    near = [text for text, time_ns in tried.items() if time_ns <= (1 + NEAR) * min(tried.values())]
+    text = min(near, key=lambda text: (sum(map(len, parse_slicing(text).values())), tried[text]))
+    gain = whole_ns / tried[text] - 1
+    return Slicing(profile, text, gain) if text and gain >= LEAST_GAIN else Slicing(profile, "", 0.0)
+
+
+def _with_one_whole(text: str) -> Iterator[str]:
+    cut = parse_slicing(text)
+    for name in cut:
+        yield slicing_text({other: pieces for other, pieces in cut.items() if other != name})
 
 
 def _bottleneck_ns(profile: Profile, stages: int) -> int | None:
@@ -135,7 +190,10 @@ def slicing_sentence(profile: Profile, gain: float | None) -> str:
     """Say what a sliced profile's slicing gains, if that was worked out, and what it costs."""
     if not profile.slicing:
         return f"no layer is cut inside, for none makes the slowest stage {LEAST_GAIN:.0%} faster"
-    cut = " and ".join(f"{layer} into {count} blocks" for layer, count in parse_slicing(profile.slicing).items())
+    cut = " and ".join(
+        f"{layer} into {pieces[0] if len(pieces) == 1 else len(pieces)} blocks"
+        for layer, pieces in parse_slicing(profile.slicing).items()
+    )
     whole_s = sum(layer.step_s for layer in profile.uncut)
     parts = [layer for layer in profile.layers if layer.part_of]
     concat_s = sum(layer.step_s for layer in parts if layer.kind == "Concat")

@@ -8,9 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from profiler.execution import Blocks, Captured, Operation, Ref, TensorSpec, block_lengths, feature_dim, spec_of
+from profiler.execution import Blocks, Captured, Operation, Ref, TensorSpec, feature_dim, spec_of
 from profiler.execution.linear import is_plain
-from profiler.profile import cut_edges, parse_slicing, part_names, refuse_whole
+from profiler.profile import Pieces, cut_edges, lengths_of, parse_slicing, part_names
 
 WHOLE = "only linear layers and convolutions have output features of their own"
 
@@ -33,7 +33,8 @@ def _judged(
 ) -> tuple[int, str]:
     layer = operation.target
     if operation.name.rpartition(".")[0] in captured.sliced:
-        return 0, "it is part of a layer that is cut already"
+        features = len(layer.weight) if isinstance(layer, (nn.Linear, nn.Conv2d)) else 0
+        return features, "it is part of a layer that is cut already"
     if not is_plain(layer, nn.Linear, nn.Conv2d):
         kinds = isinstance(layer, (nn.Linear, nn.Conv2d))
         return 0, "it is not torch's own, or has hooks or a parametrization" if kinds else WHOLE
@@ -56,21 +57,20 @@ def sliced_model(captured: Captured, slicing: str) -> Captured:
     Raises:
         ConfigError: A layer is not there, or cannot be cut like that.
     """
-    for layer, count in parse_slicing(slicing).items():
-        refuse_whole(layer, count, sliceable(captured))
-        captured = _cut(captured, layer, count)
-    return captured
+    for layer, pieces in parse_slicing(slicing).items():
+        captured = _cut(captured, layer, lengths_of(layer, pieces, sliceable(captured)))
+    return replace(captured, slicing=slicing)
 
 
-def _cut(captured: Captured, layer: str, count: int) -> Captured:
+def _cut(captured: Captured, layer: str, lengths: Pieces) -> Captured:
     at = captured.layer_names.index(layer)
     operation = captured.operations[at]
     target = operation.target
     assert isinstance(target, (nn.Linear, nn.Conv2d))
     path = next(path for path, module in captured.model.named_modules() if module is target)
-    blocks = Blocks(target, count)
+    blocks = Blocks(target, lengths)
     model = _replaced(captured.model, path.split("."), blocks)
-    *_, concat = names = part_names(layer, count)
+    *_, concat = names = part_names(layer, len(lengths))
     parts = tuple(_operations(operation, names, blocks))
     renamed = {layer: concat}
     own = set(captured.parameters[layer])
@@ -84,8 +84,8 @@ def _cut(captured: Captured, layer: str, count: int) -> Captured:
             *parts,
             *(_reading(other, renamed) for other in captured.operations[at + 1 :]),
         ),
-        specs=_specs(captured.specs, layer, names, target),
-        edges=cut_edges(captured.edges, captured.layer_names, layer, count),
+        specs=_specs(captured.specs, layer, names, lengths, feature_dim(target)),
+        edges=cut_edges(captured.edges, captured.layer_names, layer, len(lengths)),
         inseparable=tuple(tuple(renamed.get(name, name) for name in group) for group in captured.inseparable),
         outputs=tuple(renamed.get(name, name) for name in captured.outputs),
         roots={renamed.get(name, name): renamed.get(root, root) for name, root in captured.roots.items()}
@@ -95,7 +95,7 @@ def _cut(captured: Captured, layer: str, count: int) -> Captured:
         learning=captured.learning - own | learning,
         parameters={name: paths for name, paths in captured.parameters.items() if name != layer}
         | {name: tuple(p for p in paths if p.startswith(f"{path}.{name.rpartition('.')[2]}.")) for name in names},
-        sliced={**captured.sliced, layer: count},
+        sliced=captured.sliced | {layer},
     )
 
 
@@ -121,14 +121,13 @@ def _reading(operation: Operation, renamed: Mapping[str, str]) -> Operation:
 
 
 def _specs(
-    specs: Mapping[str, TensorSpec], layer: str, names: Sequence[str], target: nn.Linear | nn.Conv2d
+    specs: Mapping[str, TensorSpec], layer: str, names: Sequence[str], lengths: Pieces, dim: int
 ) -> dict[str, TensorSpec]:
     whole = specs[layer]
     *blocks, concat = names
     result = {name: spec for name, spec in specs.items() if name != layer} | {concat: replace(whole, name=concat)}
     tensor: Tensor = torch.empty_strided(whole.shape, whole.stride, dtype=whole.dtype, device="meta")
-    lengths = block_lengths(len(target.weight), len(blocks))
-    for name, part in zip(blocks, torch.split(tensor, lengths, feature_dim(target)), strict=True):
+    for name, part in zip(blocks, torch.split(tensor, list(lengths), dim), strict=True):
         result[name] = replace(spec_of(name, part), gradient=whole.gradient)
     return result
 

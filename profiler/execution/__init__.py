@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from profiler.execution.blocks import Blocks, block_lengths, feature_dim
+    from profiler.execution.blocks import Blocks, feature_dim
     from profiler.execution.graph import (
         Applied,
         Attribute,

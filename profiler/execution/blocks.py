@@ -52,11 +52,11 @@ class _Concat(torch.autograd.Function):
 class Blocks(nn.Module):
     """A linear layer or a convolution in blocks; computes what that does, and has its keys in ``state_dict``."""
 
-    def __init__(self, layer: nn.Linear | nn.Conv2d, count: int) -> None:
-        """Cut ``layer``, which is left as it is, into ``count`` blocks of features, as even as they come."""
+    def __init__(self, layer: nn.Linear | nn.Conv2d, lengths: Sequence[int]) -> None:
+        """Cut ``layer``, which is left as it is, into blocks of so many features each."""
         super().__init__()
-        self.count = count
-        starts = accumulate((length for length in block_lengths(len(layer.weight), count)), initial=0)
+        self.count = len(lengths)
+        starts = accumulate(lengths, initial=0)
         for number, (start, end) in enumerate(pairwise(starts)):
             self.add_module(f"{BLOCK}{number}", _rows(layer, start, end))
         self.add_module(CONCAT, Concat(feature_dim(layer)))
@@ -72,11 +72,6 @@ class Blocks(nn.Module):
         *blocks, concat = self.parts()
         whole: Tensor = concat(*(block(inputs) for block in blocks))
         return whole
-
-
-def block_lengths(features: int, count: int) -> list[int]:
-    """Return how many features each of ``count`` blocks has; the first ones have one more where it does not go up."""
-    return [features // count + (number < features % count) for number in range(count)]
 
 
 def feature_dim(layer: nn.Module) -> int:

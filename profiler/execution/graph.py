@@ -1,7 +1,7 @@
 """A captured model as data: its layers in order, what each reads, and what its values look like."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -118,7 +118,8 @@ class Captured:
         canonical: For each path of a parameter or buffer, its first path: tied ones have several.
         learning: First paths of the parameters that the update changes.
         parameters: First paths of the parameters of each layer; a shared one counts at the first layer that uses it.
-        sliced: The layers that are cut into blocks of their output features, and into how many.
+        slicing: Which layers are cut into which blocks of their output features, as it is written.
+        sliced: These layers.
     """
 
     name: str
@@ -134,7 +135,8 @@ class Captured:
     canonical: Mapping[str, str]
     learning: frozenset[str]
     parameters: Mapping[str, tuple[str, ...]]
-    sliced: Mapping[str, int] = field(default_factory=dict)
+    slicing: str = ""
+    sliced: frozenset[str] = frozenset()
 
     @property
     def layer_names(self) -> tuple[str, ...]:

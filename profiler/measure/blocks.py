@@ -2,11 +2,15 @@
 
 Blocks are measured, never divided: a narrower product has an efficiency of its own. All are measured in one process,
 which is settled as a stage is; what they need for a moment is read before that, as for whole models.
+
+Every round runs the layer whole, too. A block's time counts as a share of the whole's in the same round, times what the
+whole took in the profile: so neither the machine's drift since then, nor what a layer by itself finds in the caches,
+makes blocks look cheaper or dearer than the layer that they replace.
 """
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
 import torch
@@ -22,7 +26,7 @@ from profiler.measure.count_work import count_work
 from profiler.measure.memory import transient_bytes
 from profiler.measure.stepper import Clocks, Samples, Stepper
 from profiler.measure.time_budget import spend
-from profiler.profile import SlicedLayer, part_names, slicing_text
+from profiler.profile import Layer, Pieces, SlicedLayer, slicing_text
 from profiler.settings import Config
 
 LEAST_ROUNDS = 3
@@ -32,7 +36,7 @@ LONGEST_S = 3.0
 
 def measure_blocks(
     config: Config,
-    wanted: Sequence[tuple[str, int]],
+    wanted: Sequence[tuple[Layer, Pieces]],
     core: int,
     budget_s: float,
     advance: Callable[[float], None],
@@ -41,7 +45,7 @@ def measure_blocks(
 
     Args:
         config: Model, batch size, input and update rule.
-        wanted: Layers, each with the number of its blocks; those that come last are left out where time is short.
+        wanted: Layers as profiled, each with its blocks; the last are left out where time is short.
         core: The core to measure on.
         budget_s: After how long to begin with no more.
         advance: Called with shares of the work done, for a progress bar.
@@ -59,7 +63,7 @@ def measure_blocks(
 
 
 def _measure(
-    connection: Connection, config: Config, wanted: tuple[tuple[str, int], ...], core: int, budget_s: float
+    connection: Connection, config: Config, wanted: tuple[tuple[Layer, Pieces], ...], core: int, budget_s: float
 ) -> None:
     until_s = time.monotonic() + budget_s
     return_memory_at_once()
@@ -68,36 +72,38 @@ def _measure(
     captured, memory = captured_model(config), PeakMemory()
     transients: list[tuple[int, ...] | None] = []
     with blaming(config.model):
-        for layer, count in wanted:
-            stepper = _stepper(captured, layer, count, config, slots=1)
+        for layer, pieces in wanted:
+            stepper = _stepper(captured, layer.name, pieces, config, slots=1)
             transients.append(transient_bytes(stepper, memory) if memory.forget_peak() else None)
         pin(core)
-        for (layer, count), transient in zip(wanted, transients, strict=True):
+        for (layer, pieces), transient in zip(wanted, transients, strict=True):
             if time.monotonic() > until_s:
                 break
-            stepper = _stepper(captured, layer, count, config, slots=2)
-            stepper.versions.place_gradients(stepper.segment.placeable)
+            whole, stepper = (_stepper(captured, layer.name, blocks, config, slots=2) for blocks in ((), pieces))
             counts, shares = count_work(stepper), stepper.in_place_shares()
-            spend(stepper.round, stepper.samples, LONGEST_S, stepper.clock, lambda _share: None, least=LEAST_ROUNDS)
+            whole.instrumented_step(whole.clock)
+            rounds = _Pair(whole, stepper)
+            spend(rounds.take, stepper.samples, LONGEST_S, stepper.clock, lambda _share: None, least=LEAST_ROUNDS)
             measured = LayerMeasurements(
-                samples=stepper.samples,
+                samples=_as_profiled(stepper.samples, whole.samples, layer),
                 counts=counts,
                 in_place_shares=shares,
                 transient_bytes=transient,
                 loaded=Samples(),
             )
             parts = layer_records(stepper.captured, stepper.segment.operations, measured)
-            connection.send(SlicedLayer(layer=layer, parts=parts))
+            connection.send(SlicedLayer(layer=layer.name, parts=parts))
 
 
-def _stepper(captured: Captured, layer: str, count: int, config: Config, slots: int) -> "BlockStepper":
-    """Return a stepper for the blocks of one layer and their concat."""
-    cut = sliced_model(captured, slicing_text({layer: count}))
-    names = part_names(layer, count)
+def _stepper(captured: Captured, layer: str, pieces: Pieces, config: Config, slots: int) -> "BlockStepper":
+    """Return a stepper for the blocks of one layer and their concat, or for the layer whole."""
+    cut = sliced_model(captured, slicing_text({layer: pieces})) if pieces else captured
+    names = [name for name in cut.layer_names if name == layer or name.rpartition(".")[0] == layer]
     (received,) = next(operation for operation in cut.operations if operation.name == names[0]).reads()
     segment = segment_of(cut, names, [received], [names[-1]])
     state = dict(cut.model.named_parameters())
     versions = WeightVersions(segment.places, segment.parameters, state, slots, replace(config.rule, lr=0.0))
+    versions.place_gradients(segment.placeable)
     generator = torch.Generator().manual_seed(0)
     return BlockStepper(
         cut,
@@ -106,6 +112,36 @@ def _stepper(captured: Captured, layer: str, count: int, config: Config, slots: 
         (_like(cut.specs[received], generator), _like(cut.specs[names[-1]], generator)),
         Clocks(),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """The layer whole and in blocks, in turn."""
+
+    whole: "BlockStepper"
+    blocks: "BlockStepper"
+
+    def take(self) -> None:
+        """Take one round of each."""
+        self.whole.round()
+        self.blocks.round()
+
+
+def _as_profiled(blocks: Samples, whole: Samples, profiled: Layer) -> Samples:
+    """Return the blocks' times as shares of the whole's in the same rounds, times what that took in the profile."""
+    return Samples(
+        forward=_shares(blocks.forward, whole.forward[0], profiled.forward_s),
+        backward=_shares(blocks.backward, whole.backward[0], profiled.backward_s),
+        update=_shares(blocks.update, whole.update[0], profiled.update_s),
+    )
+
+
+def _shares(blocks: dict[int, list[float]], whole: Sequence[float], profiled_s: float) -> dict[int, list[float]]:
+    factors = [profiled_s / own_s if own_s else 1.0 for own_s in whole]
+    return {
+        position: [time_s * factor for time_s, factor in zip(times_s, factors, strict=True)]
+        for position, times_s in blocks.items()
+    }
 
 
 def _like(spec: TensorSpec, generator: torch.Generator) -> Tensor:

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from profiler.profile.read import read_profile
     from profiler.profile.roofline import bound, compute_s, intensity, of_roof, operations, ridge, touched_bytes
     from profiler.profile.slice_profile import (
+        Pieces,
         cut_edges,
+        lengths_in,
+        lengths_of,
         parse_slicing,
         part_names,
-        refuse_whole,
         sliced_profile,
         slicing_text,
         whole_layers,

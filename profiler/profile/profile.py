@@ -65,7 +65,7 @@ class Layer:
             ``backward_flops``.
         touched_bytes: What the forward reads and writes; likewise ``backward_touched_bytes``.
         module: The path of the module whose forward calls it, where it is a function.
-        features: How many output features it could be cut into.
+        features: How many output features it has, of a kind of layer that can be cut into blocks of them.
         whole: Why it cannot be cut into blocks of them; nothing where it can.
         part_of: The model's own layer that it is a block or the concat of; nothing where it is one itself.
         loaded: Its times beside busy neighbours, where they were measured.

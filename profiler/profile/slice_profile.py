@@ -11,33 +11,37 @@ from dataclasses import replace
 from itertools import pairwise
 
 from profiler.errors import ConfigError, suggest
-from profiler.profile.profile import INPUT, Edge, Layer, Profile
+from profiler.profile.profile import INPUT, Edge, Layer, Profile, SlicedLayer
 
 BLOCK, CONCAT = "block", "concat"
+Pieces = tuple[int, ...]
+"""How a layer is cut: into so many even blocks, where it is one number; else the features of each block."""
 
 
-def parse_slicing(text: str) -> dict[str, int]:
-    """Return how many blocks each layer of a slicing is cut into.
+def parse_slicing(text: str) -> dict[str, Pieces]:
+    """Return how each layer of a slicing is cut.
 
     Raises:
-        ConfigError: It is not written as one, names a layer twice, or wants fewer than two blocks.
+        ConfigError: It is not written as one, names a layer twice, or wants fewer than two blocks, or empty ones.
     """
-    counts: dict[str, int] = {}
+    cut: dict[str, Pieces] = {}
     for part in text.split(",") if text else []:
-        layer, _, number = part.strip().rpartition("=")
-        if not layer or not number.isdecimal() or layer in counts:
+        layer, _, numbers = part.strip().rpartition("=")
+        pieces = numbers.split("+")
+        if not layer or layer in cut or not all(map(str.isdecimal, pieces)):
             raise ConfigError(
-                f"'{part}' in the slicing '{text}' is no layer with its blocks; write classifier.1=4, say"
+                f"'{part}' in the slicing '{text}' is no layer with its blocks; write classifier.1=4, say, or "
+                "classifier.1=1024+3072 for the features of each"
             )
-        if int(number) < 2:
-            raise ConfigError(f"{layer} cannot be cut into {number} blocks; name 2 or more, or leave it out")
-        counts[layer] = int(number)
-    return counts
+        cut[layer] = tuple(map(int, pieces))
+        if cut[layer] < (2,) if len(pieces) == 1 else min(cut[layer]) < 1:
+            raise ConfigError(f"{layer} cannot be cut into {numbers} blocks; name 2 or more, or leave it out")
+    return cut
 
 
-def slicing_text(counts: Mapping[str, int]) -> str:
+def slicing_text(cut: Mapping[str, Pieces]) -> str:
     """Return a slicing as it is written."""
-    return ",".join(f"{layer}={count}" for layer, count in counts.items())
+    return ",".join(f"{layer}={'+'.join(map(str, pieces))}" for layer, pieces in cut.items())
 
 
 def part_names(layer: str, count: int) -> list[str]:
@@ -45,16 +49,16 @@ def part_names(layer: str, count: int) -> list[str]:
     return [*(f"{layer}.{BLOCK}{number}" for number in range(count)), f"{layer}.{CONCAT}"]
 
 
-def refuse_whole(layer: str, count: int, layers: Mapping[str, tuple[int, str]]) -> None:
-    """Refuse to cut a layer that is not there, cannot be cut, or has fewer features than blocks are wanted.
+def lengths_of(layer: str, pieces: Pieces, layers: Mapping[str, tuple[int, str]]) -> Pieces:
+    """Return how many features each block has; of even ones, the first have one more where it does not go up.
 
     Args:
         layer: Its name.
-        count: How many blocks are wanted.
+        pieces: How it is to be cut.
         layers: For each layer its output features, and why it cannot be cut; nothing where it can.
 
     Raises:
-        ConfigError: It cannot be done.
+        ConfigError: The layer is not there, cannot be cut, or has other features than the blocks want.
     """
     if layer not in layers:
         can = [name for name, (_, reason) in layers.items() if not reason]
@@ -62,8 +66,19 @@ def refuse_whole(layer: str, count: int, layers: Mapping[str, tuple[int, str]]) 
     features, reason = layers[layer]
     if reason:
         raise ConfigError(f"{layer} cannot be sliced: {reason}; leave it out of --slice")
+    if len(pieces) > 1:
+        if sum(pieces) != features:
+            raise ConfigError(f"{layer} has {features} output features, and its blocks {sum(pieces)}; make them equal")
+        return pieces
+    (count,) = pieces
     if count > features:
         raise ConfigError(f"{layer} has {features} output features and cannot be cut into {count} blocks; name fewer")
+    return tuple(features // count + (number < features % count) for number in range(count))
+
+
+def lengths_in(sliced: SlicedLayer) -> Pieces:
+    """Return how many features each block has that was measured."""
+    return tuple(part.features for part in sliced.parts[:-1])
 
 
 def cut_edges(edges: Sequence[Edge], order: Sequence[str], layer: str, count: int) -> tuple[Edge, ...]:
@@ -104,8 +119,8 @@ def sliced_profile(profile: Profile, slicing: str) -> Profile:
     Raises:
         ConfigError: A layer cannot be cut like that, or that was not measured.
     """
-    for layer, count in parse_slicing(slicing).items():
-        profile = _cut(profile, layer, count)
+    for layer, pieces in parse_slicing(slicing).items():
+        profile = _cut(profile, layer, pieces)
     return replace(profile, blocks=())
 
 
@@ -114,24 +129,28 @@ def whole_layers(profile: Profile) -> tuple[Layer, ...]:
     return (*(layer for layer in profile.layers if not layer.part_of), *profile.uncut)
 
 
-def _cut(profile: Profile, layer: str, count: int) -> Profile:
-    refuse_whole(layer, count, {own.name: (own.features, own.whole) for own in profile.layers})
-    named = part_names(layer, count)
-    found = [own for own in profile.blocks if [part.name for part in own.parts] == named]
+def _cut(profile: Profile, layer: str, pieces: Pieces) -> Profile:
+    lengths = lengths_of(layer, pieces, {own.name: (own.features, own.whole) for own in profile.layers})
+    named = part_names(layer, len(lengths))
+    found = [
+        own
+        for own in profile.blocks
+        if own.layer == layer and [part.name for part in own.parts] == named and lengths_in(own) == lengths
+    ]
     if not found:
         raise ConfigError(
-            f"the profile of {profile.model} does not say what {layer} costs in {count} blocks; leave out --profile "
-            "and have it measured"
+            f"the profile of {profile.model} does not say what {layer} costs in blocks of "
+            f"{', '.join(map(str, lengths))} features; leave out --profile and have it measured"
         )
     names = [own.name for own in profile.layers]
     at = names.index(layer)
     concat = named[-1]
     return replace(
         profile,
-        slicing=",".join(filter(None, [profile.slicing, slicing_text({layer: count})])),
+        slicing=",".join(filter(None, [profile.slicing, slicing_text({layer: pieces})])),
         uncut=(*profile.uncut, profile.layers[at]),
         layers=(*profile.layers[:at], *found[0].parts, *profile.layers[at + 1 :]),
-        edges=cut_edges(profile.edges, names, layer, count),
+        edges=cut_edges(profile.edges, names, layer, len(lengths)),
         inseparable=tuple(tuple(concat if name == layer else name for name in group) for group in profile.inseparable),
         outputs=tuple(concat if name == layer else name for name in profile.outputs),
     )

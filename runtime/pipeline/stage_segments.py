@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from optimizer.plan import Plan
 from profiler.execution import Captured, Segment, segment_of
-from profiler.profile import INPUT, slicing_text
+from profiler.profile import INPUT
 from runtime.errors import InputError
 
 
@@ -47,9 +47,9 @@ def _refuse_others(captured: Captured, plan: Plan) -> None:
             f"the plan is for input {plan.input_shape} and {captured.name} was captured with {shape}; plan again with "
             "python -m optimizer"
         )
-    if plan.slicing != slicing_text(captured.sliced):
+    if plan.slicing != captured.slicing:
         raise InputError(
-            f"the plan cuts '{plan.slicing}' inside and the model at hand '{slicing_text(captured.sliced)}'; "
+            f"the plan cuts '{plan.slicing}' inside and the model at hand '{captured.slicing}'; "
             "plan again with python -m optimizer"
         )
     if plan.model_digest != captured.digest:

@@ -15,7 +15,6 @@ from optimizer.planning import Planner
 from profiler.capture import laid_out
 from profiler.capture.layer_graph import capture
 from profiler.execution import Captured
-from profiler.profile import slicing_text
 from profiler.settings import UpdateRule
 from runtime.worker import Settings
 
@@ -42,7 +41,7 @@ def plan_of(captured: Captured, bounds: Sequence[int] | None, stages: int = 4) -
     return replace(
         plan,
         model_digest=captured.digest,
-        slicing=slicing_text(captured.sliced),
+        slicing=captured.slicing,
         input_shape=SHAPE,
         batch_size=SHAPE[0],
     )

@@ -17,24 +17,30 @@ from profiler.capture import laid_out, sliceable, sliced_model
 from profiler.capture.layer_graph import capture
 from profiler.errors import ConfigError
 from profiler.execution import Captured
-from profiler.profile import INPUT, SlicedLayer, part_names, sliced_profile, slicing_text
+from profiler.profile import INPUT, Layer, Pieces, SlicedLayer, part_names, sliced_profile, slicing_text
 
 KINDS = [small_models.Residual, small_models.Plain, small_models.Tied, small_models.Heads, small_models.LastInPlace]
 
 
 @st.composite
-def slicings(draw: st.DrawFn) -> tuple[Captured, dict[str, int]]:
+def slicings(draw: st.DrawFn) -> tuple[Captured, dict[str, Pieces]]:
     """A small model, and one or two of its layers with their blocks."""
     captured = captured_of(draw(st.sampled_from(KINDS)))
     can = [name for name, (_, reason) in sliceable(captured).items() if not reason]
     chosen = draw(st.lists(st.sampled_from(can), min_size=1, max_size=2, unique=True))
-    return captured, {name: draw(st.integers(2, min(5, sliceable(captured)[name][0]))) for name in chosen}
+    return captured, {name: draw(_pieces(sliceable(captured)[name][0])) for name in chosen}
+
+
+def _pieces(features: int) -> "st.SearchStrategy[Pieces]":
+    """Two blocks or more, of features that add up."""
+    cuts = st.sets(st.integers(1, features - 1), min_size=1, max_size=4)
+    return cuts.map(lambda places: tuple(b - a for a, b in pairwise([0, *sorted(places), features])))
 
 
 @settings(deadline=None, max_examples=30)
 @given(slicings())
 def test_a_sliced_model_computes_what_the_whole_one_does_and_has_its_state(
-    chosen: tuple[Captured, dict[str, int]],
+    chosen: tuple[Captured, dict[str, Pieces]],
 ) -> None:
     captured, counts = chosen
     sliced = sliced_model(captured, slicing_text(counts))
@@ -62,7 +68,7 @@ def _tensors(found: object) -> list[torch.Tensor]:
 @settings(deadline=None, max_examples=30)
 @given(slicings())
 def test_blocks_keep_every_dependence_and_stand_in_a_chain(
-    chosen: tuple[Captured, dict[str, int]],
+    chosen: tuple[Captured, dict[str, Pieces]],
 ) -> None:
     captured, counts = chosen
     sliced = sliced_model(captured, slicing_text(counts))
@@ -70,11 +76,11 @@ def test_blocks_keep_every_dependence_and_stand_in_a_chain(
     assert nx.is_directed_acyclic_graph(after)
     for first in before:
         for second in nx.descendants(before, first):
-            last = part_names(first, counts[first])[-1] if first in counts else first
-            blocks = part_names(second, counts[second])[:-1] if second in counts else [second]
+            last = part_names(first, len(counts[first]))[-1] if first in counts else first
+            blocks = part_names(second, len(counts[second]))[:-1] if second in counts else [second]
             assert all(block in nx.descendants(after, last) for block in blocks)
-    for layer, count in counts.items():
-        parts = part_names(layer, count)
+    for layer, pieces in counts.items():
+        parts = part_names(layer, len(pieces))
         assert all(nx.has_path(after, a, b) for a, b in pairwise(parts))
     assert sliced.digest == captured.digest
     assert {op.index for op in sliced.operations} == {op.index for op in captured.operations}
@@ -89,7 +95,7 @@ def _graph(captured: Captured) -> "nx.DiGraph[str]":
 
 @settings(deadline=None, max_examples=20)
 @given(slicings())
-def test_a_sliced_profile_has_the_graph_of_the_sliced_model(chosen: tuple[Captured, dict[str, int]]) -> None:
+def test_a_sliced_profile_has_the_graph_of_the_sliced_model(chosen: tuple[Captured, dict[str, Pieces]]) -> None:
     captured, counts = chosen
     sliced = sliced_model(captured, slicing_text(counts))
     can, made = sliceable(captured), {layer.name: layer for layer in profile_of(sliced, seed=3).layers}
@@ -97,10 +103,7 @@ def test_a_sliced_profile_has_the_graph_of_the_sliced_model(chosen: tuple[Captur
     profile = replace(
         profile,
         layers=tuple(replace(one, features=can[one.name][0], whole=can[one.name][1]) for one in profile.layers),
-        blocks=tuple(
-            SlicedLayer(layer=layer, parts=tuple(made[part] for part in part_names(layer, count)))
-            for layer, count in counts.items()
-        ),
+        blocks=tuple(SlicedLayer(layer=layer, parts=_parts(layer, pieces, made)) for layer, pieces in counts.items()),
     )
     found = sliced_profile(profile, slicing_text(counts))
     assert tuple(layer.name for layer in found.layers) == sliced.layer_names
@@ -110,6 +113,11 @@ def test_a_sliced_profile_has_the_graph_of_the_sliced_model(chosen: tuple[Captur
     assert [layer.name for layer in found.uncut] == list(counts)
     with pytest.raises(ConfigError, match="does not say what"):
         sliced_profile(replace(profile, blocks=()), slicing_text(counts))
+
+
+def _parts(layer: str, pieces: Pieces, made: dict[str, Layer]) -> tuple[Layer, ...]:
+    names = part_names(layer, len(pieces))
+    return tuple(replace(made[name], features=length) for name, length in zip(names, (*pieces, 0), strict=True))
 
 
 class Odd(nn.Module):
@@ -158,6 +166,9 @@ def test_every_layer_that_cannot_be_cut_says_why() -> None:
         ("stem", "'stem' in the slicing 'stem' is no layer with its blocks"),
         ("stem=2,stem=4", "is no layer with its blocks"),
         ("stem=x", "is no layer with its blocks"),
+        ("stem=2+", "is no layer with its blocks"),
+        ("stem=4+0", "stem cannot be cut into 4+0 blocks"),
+        ("stem=3+2", "stem has 4 output features, and its blocks 5; make them equal"),
     ],
 )
 def test_what_cannot_be_done_is_refused(slicing: str, words: str) -> None:

@@ -291,7 +291,7 @@ def test_layers_are_cut_inside_as_asked_and_the_plan_says_so(
     for command, arguments, words in (
         (OPTIMIZE, ["export", "plan.json", "--to", "torch-pipelining"], "which torch.distributed.pipelining cannot"),
         (OPTIMIZE, ["check", "other.json", "plan.json"], "is a plan, where a profile is wanted"),
-        (OPTIMIZE, ["--profile", path, "--stages", "2", "--slice", "conv2=4"], "does not say what conv2 costs in 4"),
+        (OPTIMIZE, ["--profile", path, "--stages", "2", "--slice", "conv2=4"], "does not say what conv2 costs in blocks of 2, 2, 2, 2 features"),
     ):
         code, line = refusal(command, arguments, capsys)
         assert code == 2
