@@ -125,10 +125,12 @@ def _differences(plan: Plan, words: Words) -> Iterator[str]:
             "send_bytes": sum(map(words.down_bytes, down)) + sum(map(words.up_bytes, up)),
             "sizes": words.held(before, through),
             "boundary": tuple(down),
+            "slowdown": words.slowdown(stage.layers, last=last),
         }
         for name, price in priced.items():
             claim = getattr(stage, name)
-            if abs(claim - price) > TOLERANCE_S if isinstance(claim, float) else claim != price:
+            near = isinstance(claim, float) and isinstance(price, float) and abs(claim - price) <= TOLERANCE_S
+            if not near and claim != price:
                 yield f"stage {number}: {name} is {price} by the profile and {claim} in the plan"
     bottleneck_s = max(totals_ns) / 1e9
     if abs(bottleneck_s - plan.bottleneck_s) > TOLERANCE_S:

@@ -83,6 +83,18 @@ class Words:
             gradient_bytes=sum(map(self.up_bytes, down)),
         )
 
+    def slowdown(self, layers: Iterable[str], *, last: bool) -> float | None:
+        """Return what a stage's layers took beside neighbours ÷ what they took alone; None if that is not known."""
+        own = [self.layers[name] for name in layers]
+        alone_s = sum(layer.forward_s + layer.backward_s + layer.update_s for layer in own)
+        beside = [layer.loaded for layer in own]
+        if last:
+            alone_s += self.profile.loss.forward_s + self.profile.loss.backward_s
+            beside.append(self.profile.loss.loaded)
+        if not alone_s or None in beside:
+            return None
+        return sum(times.forward_s + times.backward_s + times.update_s for times in beside if times) / alone_s or None
+
     def memory_bytes(self, plan: Plan, stage: int, before: set[str], through: set[str]) -> int:
         """Return what a stage needs: d versions and the gradient of what learns come to d beside the weights."""
         flying, copies, slots_before, slots_behind = self.counts(plan, stage)

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.cli import check as check_command
 from optimizer.cli import export as export_command
-from optimizer.cli.slicing import AUTO, NONE, Sliced, refuse_odd_slicing, sliced_as
+from optimizer.cli.slicing import NONE, is_explicit, refuse_odd_slicing, sliced_as
 from optimizer.errors import OptimizerError
 from optimizer.plan import EXACT, REPLICATED, NetworkProfile, Plan
 from optimizer.planning import OPTIMIZED, OTHER_PLANNERS, SLICED, Schemes, load_schemes, plan_for, plans_for
@@ -183,7 +183,7 @@ def _carry_out(job: "_Job", name: str, schemes: Schemes, options: PlanOptions) -
     """Plan for one profile and show it; returns what ``--json`` prints."""
     from optimizer.explain import explain
 
-    planner = _planner(job, options)
+    planner = job.planner
     plans = plans_for(
         (OPTIMIZED, *schemes, *OTHER_PLANNERS),
         planner,
@@ -192,14 +192,13 @@ def _carry_out(job: "_Job", name: str, schemes: Schemes, options: PlanOptions) -
     )
     if options.links:
         plans |= {LINK_BLIND: planner.link_blind()}
-    plan = plans[name] if name in plans else plan_for(name, planner, schemes)  # which says why there is none
     best = planner
     if planner.inside:
-        plans = {SLICED: planner.inside.optimized()} | plans
-        if name == OPTIMIZED:
-            plan, best = plans[SLICED], planner.inside
+        best, name = planner.inside, SLICED
+        plans = {SLICED: planner.sliced()} | plans
+    plan = plans[name] if name in plans else plan_for(name, planner, schemes)  # which says why there is none
     if options.replicate:
-        plans |= {REPLICATED: planner.replicated()}
+        plans |= {REPLICATED: best.replicated()}
         plan = _better(plans[REPLICATED], plan, quiet=options.common.quiet)
     others = {other: other_plan for other, other_plan in plans.items() if other_plan != plan}
     explanation = explain(best, plan, others) if options.explain else None
@@ -212,8 +211,8 @@ def _carry_out(job: "_Job", name: str, schemes: Schemes, options: PlanOptions) -
         console = stdout()
         show_plan(plan, best.profile, console)
         show_partitions(plans, best.profile, console)
-        if job.sliced.sentence:
-            console.print(f"{plan.model}: {job.sliced.sentence}.")
+        if job.sentence:
+            console.print(f"{plan.model}: {job.sentence}.")
         if explanation:
             show_explanation(plan, best.profile, explanation, console)
     return None
@@ -233,21 +232,6 @@ def _better(replicated: Plan, straight: Plan, *, quiet: bool) -> Plan:
     return replicated if pays else straight
 
 
-def _planner(job: "_Job", options: PlanOptions) -> "Planner":
-    from optimizer.planning import Planner
-
-    planner = partial(
-        Planner,
-        stages=job.stages,
-        minibatches=job.config.batches,
-        memory_limit_bytes=options.memory_limit_bytes,
-        network=job.network,
-    )
-    if job.sliced.inside is None:
-        return planner(job.sliced.whole, cut_after=options.cut_after)
-    return planner(job.sliced.whole, inside=planner(job.sliced.inside, cut_after=options.cut_after))
-
-
 def _write(plan: Plan, planner: "Planner", options: PlanOptions) -> None:
     if options.output:
         if options.output.suffix == LIST:
@@ -264,26 +248,64 @@ def _write(plan: Plan, planner: "Planner", options: PlanOptions) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A profile to plan for, with the configuration and the network that go with it."""
+    """What plans, and what it says of the layers that it cuts inside."""
 
-    sliced: Sliced
-    config: Config
-    stages: int
-    network: NetworkProfile | None
+    planner: "Planner"
+    sentence: str
 
 
 def _jobs(options: PlanOptions) -> list[_Job]:
-    """Return what is to be planned for, with layers cut inside; forced cuts name layers, so ``auto`` leaves them."""
+    """Return what is to be planned for, with layers cut inside."""
+    from optimizer.planning import Planner
+
     network = read_json(options.links, NetworkProfile) if options.links else None
     core = usable_cores(options.common.cores)[0]
     jobs = []
     for profile, asked in _profiles(options, core):
         stages = options.common.stages or (len(network.ranks) if network else asked.stages)
-        config = replace(asked, slice=NONE) if asked.slice == AUTO and options.cut_after else asked
-        kept = None if options.profile else path_for(config)
-        sliced = sliced_as(config, profile, stages, core, kept, quiet=options.common.quiet)
-        jobs.append(_Job(sliced, config, stages, network))
+        config = _sliceable(asked, options)
+        planner = partial(
+            Planner,
+            stages=stages,
+            minibatches=config.batches,
+            memory_limit_bytes=options.memory_limit_bytes,
+            network=network,
+        )
+        sliced = sliced_as(
+            config,
+            profile,
+            partial(_bottleneck_s, planner),
+            core,
+            None if options.profile else path_for(config),
+            stages=stages,
+            quiet=options.common.quiet,
+        )
+        if sliced.inside:
+            found = planner(sliced.whole, inside=planner(sliced.inside, cut_after=options.cut_after))
+        else:
+            found = planner(sliced.whole, cut_after=options.cut_after)
+        jobs.append(_Job(found, sliced.sentence))
     return jobs
+
+
+def _bottleneck_s(planner: "Callable[[Profile], Planner]", profile: Profile) -> float | None:
+    return planner(profile).bottleneck_s
+
+
+def _sliceable(config: Config, options: PlanOptions) -> Config:
+    """Return the configuration without cuts inside layers where something else says how to cut, or cannot tell them.
+
+    Raises:
+        ConfigError: They are wanted there.
+    """
+    others = {
+        f"--method {options.method}": options.method != EXACT,
+        f"-o {options.output}, a list of layers,": bool(options.output and options.output.suffix == LIST),
+    }
+    for flag in (flag for flag, given in others.items() if given and is_explicit(config.slice)):
+        raise ConfigError(f"{flag} knows whole layers only, and --slice {config.slice} cuts some inside; leave one out")
+    whole = any(others.values()) or (options.cut_after and not is_explicit(config.slice))
+    return replace(config, slice=NONE) if whole else config
 
 
 def _profiles(options: PlanOptions, core: int) -> list[tuple[Profile, Config]]:

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optimizer.costs import refuse_contradictions
-from optimizer.planning import Measure, choose_slicing, measured, slicing_sentence
+from optimizer.planning import Bottleneck, Measure, choose_slicing, measured, slicing_sentence
 from profiler.cli import note, progress
+from profiler.errors import ConfigError, ProfilerError
 from profiler.files import to_json, write_whole
 from profiler.profile import Layer, Pieces, Profile, SlicedLayer, parse_slicing, sliced_profile
 from profiler.settings import Config
 
 AUTO, NONE = "auto", "none"
-BUDGET_S = 25.0
-"""After how long no more blocks are measured; those that have begun end within 30 s."""
+BUDGET_S = 30.0
+"""How long measuring blocks may take in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Sliced:
     Attributes:
         whole: The profile with all that was measured.
         inside: The same with the layers cut; None where none is.
-        sentence: What was cut, what it gains and costs.
+        sentence: What was cut, what it gains and costs, or why no layer is cut inside.
     """
 
     whole: Profile
@@ -39,19 +40,27 @@ def refuse_odd_slicing(text: str) -> None:
     Raises:
         ConfigError: It is neither ``auto`` nor ``none`` nor a slicing.
     """
-    if text not in (AUTO, NONE):
-        parse_slicing(text)
+    if text not in (AUTO, NONE) and not parse_slicing(text):
+        raise ConfigError("the slicing is empty; write auto, none, or classifier.1=4, say")
 
 
-def sliced_as(config: Config, profile: Profile, stages: int, core: int, kept: Path | None, *, quiet: bool) -> Sliced:
+def is_explicit(text: str) -> bool:
+    """Say whether ``--slice`` names layers."""
+    return text not in (AUTO, NONE)
+
+
+def sliced_as(
+    config: Config, profile: Profile, bottleneck: Bottleneck, core: int, kept: Path | None, *, stages: int, quiet: bool
+) -> Sliced:
     """Cut the layers of a profile as ``config.slice`` says.
 
     Args:
         config: What the profile is of.
         profile: One in which all layers are whole.
-        stages: For how many stages ``auto`` chooses.
+        bottleneck: Plans for a profile, under all limits that the plan is to keep.
         core: Where blocks are measured.
         kept: Where the profile is kept, with what is measured now; None where nothing can be measured.
+        stages: For how many stages ``auto`` chooses.
         quiet: Whether to show no progress.
 
     Raises:
@@ -61,32 +70,39 @@ def sliced_as(config: Config, profile: Profile, stages: int, core: int, kept: Pa
     refuse_contradictions(profile)
     if config.slice == NONE or stages == 1:
         return Sliced(profile, None, "")
-    budget_s = BUDGET_S if config.slice == AUTO else math.inf
-    measure = _measuring(config, core, budget_s, quiet=quiet) if kept else lambda _wanted: ()
-    if config.slice == AUTO:
-        chosen = choose_slicing(profile, stages, measure)
-        text, found, gain = chosen.text, chosen.profile, chosen.gain
+    measure = _measuring(config, core, quiet=quiet) if kept else lambda _wanted: ()
+    gain: float | None = None
+    if is_explicit(config.slice):
+        text, reason = config.slice, ""
+        found = measured(profile, parse_slicing(text), measure)
     else:
-        found = measured(profile, parse_slicing(config.slice), measure)
-        text, gain = config.slice, None
+        chosen = choose_slicing(profile, stages, bottleneck, measure)
+        text, found, gain, reason = chosen.text, chosen.profile, chosen.gain, chosen.reason
     if kept and found != profile:
         write_whole(kept, to_json(found))
-    inside = sliced_profile(found, text) if text else None
-    return Sliced(found, inside, slicing_sentence(inside or found, gain))
+    if not text:
+        return Sliced(found, None, f"no layer is cut inside, for {reason}")
+    inside = sliced_profile(found, text)
+    return Sliced(found, inside, slicing_sentence(inside, gain))
 
 
-def _measuring(config: Config, core: int, budget_s: float, *, quiet: bool) -> Measure:
-    until_s = time.monotonic() + budget_s
+def _measuring(config: Config, core: int, *, quiet: bool) -> Measure:
+    """Return what measures blocks: all that an explicit slicing wants; for ``auto``, as many as there is time for."""
+    explicit = is_explicit(config.slice)
+    until_s = math.inf if explicit else time.monotonic() + BUDGET_S
 
     def measure(wanted: Sequence[tuple[Layer, Pieces]]) -> Sequence[SlicedLayer]:
         from profiler.measure import measure_blocks
 
-        left_s = until_s - time.monotonic()
-        if left_s <= 0:
-            return ()
         layers = ", ".join(dict.fromkeys(layer.name for layer, _ in wanted))
         note(f"{config.model}: measuring {layers} in blocks", quiet=quiet)
-        with progress("blocks", 1, quiet=quiet) as advance:
-            return measure_blocks(config, wanted, core, left_s, lambda share: advance(share, config.model))
+        try:
+            with progress("blocks", 1, quiet=quiet) as advance:
+                return measure_blocks(config, wanted, core, until_s, lambda share: advance(share, config.model))
+        except ProfilerError as error:
+            if explicit:
+                raise
+            note(f"{config.model}: {layers} cannot be measured in blocks and stay whole: {error}", quiet=False)
+            return ()
 
     return measure

@@ -16,6 +16,8 @@ from optimizer.search import FEW, Lattice, all_stage_costs, along_captured_order
 from profiler.profile import Profile, parts_s, whole_layers
 
 FILLERS = 3
+WEIGHTY = 0.05
+"""From this share of a step on, it is said why a layer cannot be cut inside."""
 RUNNERS_UP = 5
 
 
@@ -26,6 +28,15 @@ class Filler:
     layer: str
     step_s: float
     share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """A costly layer that cannot be cut inside, the share of a step that it takes, and why."""
+
+    layer: str
+    share: float
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +79,7 @@ class Explanation:
         ceiling_layers: What sets it: the costliest layers that no cut may separate.
         ceiling_reason: Why it cannot be cut inside, if it is one layer; nothing where it can.
         whole_ceiling: What the ceiling was with all layers whole; None where they are.
+        whole: The layers of weight that cannot be cut inside.
         moves: Each cut moved by one legal place, towards either end.
         runners_up: The next best splits.
         front: The splits that no other one beats in both bottleneck and bytes sent, the quickest first.
@@ -83,6 +95,7 @@ class Explanation:
     ceiling_layers: tuple[str, ...]
     ceiling_reason: str
     whole_ceiling: float | None
+    whole: tuple[Whole, ...]
     moves: tuple[Move, ...]
     runners_up: tuple[Alternative, ...]
     front: tuple[Alternative, ...]
@@ -97,7 +110,10 @@ def explain(planner: Planner, plan: Plan, others: Mapping[str, Plan]) -> Explana
     slowest = max(range(len(plan.stages)), key=lambda number: plan.stages[number].total_s)
     one_core_s = parts_s(whole_layers(planner.profile), planner.profile.loss)
     largest_ns, layers = _largest(problem.costs)
-    reasons = {layer.name: layer.whole for layer in planner.profile.layers}
+    reasons = {
+        layer.name: layer.uncuttable or ("" if layer.features else "its profile does not tell of features")
+        for layer in planner.profile.layers
+    }
     every = planner.space.complete and len(planner.space.lattice) <= FEW
     lattice = planner.space.lattice if every else along_captured_order(problem)
     ranked, points = _others(problem, lattice)
@@ -109,6 +125,11 @@ def explain(planner: Planner, plan: Plan, others: Mapping[str, Plan]) -> Explana
         ceiling_layers=layers,
         ceiling_reason=reasons[layers[0]] if len(layers) == 1 else "they have to stay together",
         whole_ceiling=_whole_ceiling(planner.profile, one_core_s, largest_ns / NANOSECONDS),
+        whole=tuple(
+            Whole(layer=layer.name, share=layer.step_s / one_core_s, reason=layer.uncuttable)
+            for layer in planner.profile.layers
+            if layer.uncuttable and not layer.part_of and layer.step_s > WEIGHTY * one_core_s
+        ),
         moves=tuple(_moves(problem, bounds)),
         runners_up=tuple(_alternative(problem.costs, split) for split in ranked if split.bounds != bounds)[:RUNNERS_UP],
         front=tuple(_alternative(problem.costs, point) for point in points),
@@ -127,7 +148,8 @@ def _others(problem: Problem, lattice: Lattice) -> tuple[list[Ranked], list[Rank
 
 def _fillers(plan: Plan, stage: int, profile: Profile) -> Iterator[Filler]:
     inside = set(plan.stages[stage].layers)
-    layers = sorted((layer for layer in profile.layers if layer.name in inside), key=lambda layer: -layer.step_s)
+    every = (*profile.layers, *profile.uncut)  # other plans may have layers whole that this one cuts
+    layers = sorted((layer for layer in every if layer.name in inside), key=lambda layer: -layer.step_s)
     whole_s = plan.stages[stage].total_s or 1.0
     for layer in layers[:FILLERS]:
         yield Filler(layer=layer.name, step_s=layer.step_s, share=layer.step_s / whole_s)
@@ -208,8 +230,8 @@ def _loss(method: str, plan: Plan, other: Plan, profile: Profile) -> Loss:
     fillers = list(_fillers(other, slowest, profile))[:2]
     listed = " and ".join(f"{filler.layer} ({filler.share:.0%})" for filler in fillers)
     reason = (
-        f"stage {slowest} has {len(other.stages[slowest].layers)} of {len(profile.layers)} layers and {share:.0%} of "
-        f"the time, led by {listed}"
+        f"stage {slowest} has {len(other.stages[slowest].layers)} of {sum(map(len, other.split))} layers and "
+        f"{share:.0%} of the time, led by {listed}"
     )
     over = [
         number

@@ -18,6 +18,6 @@ if TYPE_CHECKING:
     )
     from optimizer.planning.planner import Planner, digest_of
     from optimizer.planning.schemes import Schemes, load_schemes
-    from optimizer.planning.slicing_choice import Measure, choose_slicing, measured, slicing_sentence
+    from optimizer.planning.slicing_choice import Bottleneck, Measure, choose_slicing, measured, slicing_sentence
 else:
     __getattr__ = on_demand(__name__)

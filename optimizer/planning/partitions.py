@@ -68,7 +68,7 @@ def plans_for(
         try:
             plans[name] = plan_for(name, planner, schemes)
         except PartitionError as error:
-            if name == OPTIMIZED:
+            if name == OPTIMIZED and planner.inside is None:
                 raise
             report(f"{planner.profile.model}: {name} is left out: {error}")
     return plans

@@ -4,8 +4,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from optimizer.costs import Costs, Problem, costs_of, forced_cuts, names_of, network_of, prefixes, refuse_contradictions
-from optimizer.errors import OptimizerError, PartitionError
+from optimizer.costs import (
+    NANOSECONDS,
+    Costs,
+    Problem,
+    costs_of,
+    forced_cuts,
+    names_of,
+    network_of,
+    prefixes,
+    refuse_contradictions,
+)
+from optimizer.errors import InfeasibleError, OptimizerError, PartitionError
 from optimizer.plan import BOUNDED, EXACT, REPLICATED, NetworkProfile, Plan
 from optimizer.planning.assemble_plan import plan_of, replicated_plan
 from optimizer.planning.schemes import scheme_cuts
@@ -43,6 +53,7 @@ class Planner:
         cut_after: Sequence[Sequence[str]] = (),
         network: NetworkProfile | None = None,
         inside: "Planner | None" = None,
+        why_whole: str = "",
     ) -> None:
         """Prepare to plan.
 
@@ -53,7 +64,8 @@ class Planner:
             memory_limit_bytes: What each stage of the best split may take.
             cut_after: The layers directly behind which the best split has to have a cut, a group for each cut.
             network: The ranks that the stages are going to run on, and the links between them.
-            inside: What plans for the same profile with layers cut inside.
+            inside: What plans for the same profile with layers cut inside, if any are.
+            why_whole: Why none is, in a sentence.
 
         Raises:
             ProfileError: The profile contradicts itself.
@@ -76,7 +88,7 @@ class Planner:
                 "fewer --cut-after"
             )
         self._network_profile = network
-        self.inside = inside
+        self.inside, self.why_whole = inside, why_whole
         if network and len(network.ranks) != stages:
             raise OptimizerError(
                 f"the network profile is of {len(network.ranks)} ranks and {stages} stages are wanted; use --stages "
@@ -101,6 +113,14 @@ class Planner:
         """
         return self._solved(self.problem, self.space)
 
+    @property
+    def bottleneck_s(self) -> float | None:
+        """The slowest stage of the best split; None where no split keeps to the limits."""
+        try:
+            return self.problem.bottleneck_ns(self.best.bounds) / NANOSECONDS
+        except InfeasibleError:
+            return None
+
     def optimized(self) -> Plan:
         """Return the best split over all legal cuts.
 
@@ -120,7 +140,7 @@ class Planner:
             PartitionError: None is.
         """
         if self.inside is None:
-            raise PartitionError("no layer is cut inside")
+            raise PartitionError(self.why_whole or "no layer is cut inside")
         return self.inside.optimized()
 
     def scheme(self, name: str, shares: Sequence[int]) -> Plan:

@@ -5,18 +5,17 @@ counts (``even_places``). A place inside a layer that can be cut becomes a cut b
 blocks are measured, for a narrower product has an efficiency of its own and the concat costs, too; so the even split's
 places move, and the cuts follow them once or twice, until the slowest stage is within 1% of an even share.
 
-Of what was tried, with any layer whole again, the slicing with the fewest blocks is taken whose slowest stage is
-within 1% of the best. Every trial is the exact search's answer for its slicing. What gains less than 2% in all is not
-worth it.
+Of what was tried the best is taken, and then layers are left whole one by one, as long as the slowest stage stays
+within 1% of it. Every trial is the exact search's answer for its slicing, under the same limits and links. What gains
+less than 2% in all is not worth it.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
+from math import inf
 
-from optimizer.costs import NANOSECONDS, Problem, costs_of
-from optimizer.search import solve, space_of
 from profiler.profile import (
     Layer,
     Pieces,
@@ -41,16 +40,25 @@ GRAIN = 16
 
 Cut = dict[str, Pieces]
 Measure = Callable[[Sequence[tuple[Layer, Pieces]]], Sequence[SlicedLayer]]
-"""Measures layers as profiled, each in blocks of so many features."""
+"""Measures layers as profiled, each in blocks of so many features; not all where time is short."""
+Bottleneck = Callable[[Profile], float | None]
+"""Returns the slowest stage of the best split of a profile in seconds, or None where no split keeps to the limits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slicing:
-    """What was chosen: the profile with what was measured on the way, and the slicing; nothing if none is worth it."""
+    """What was chosen: the profile with what was measured on the way, and the slicing.
+
+    Attributes:
+        text: The slicing; nothing where none is worth it.
+        gain: By which share the slowest stage is faster than with all layers whole; None where these fit nowhere.
+        reason: Why no layer is cut inside; nothing where one is.
+    """
 
     profile: Profile
     text: str
-    gain: float
+    gain: float | None
+    reason: str = ""
 
 
 def measured(profile: Profile, cut: Mapping[str, Pieces], measure: Measure) -> Profile:
@@ -60,39 +68,43 @@ def measured(profile: Profile, cut: Mapping[str, Pieces], measure: Measure) -> P
         ConfigError: A layer is not there, or cannot be cut like that.
     """
     layers = {layer.name: layer for layer in profile.layers}
-    can = {layer.name: (layer.features, layer.whole) for layer in profile.layers}
+    can = {layer.name: (layer.features, layer.uncuttable) for layer in profile.layers}
     wanted = [(name, lengths_of(name, pieces, can)) for name, pieces in cut.items()]
     known = {(own.layer, lengths_in(own)) for own in profile.blocks}
     missing = [(layers[name], lengths) for name, lengths in wanted if (name, lengths) not in known]
     return replace(profile, blocks=(*profile.blocks, *measure(missing))) if missing else profile
 
 
-def choose_slicing(profile: Profile, stages: int, measure: Measure) -> Slicing:
+def choose_slicing(profile: Profile, stages: int, bottleneck: Bottleneck, measure: Measure) -> Slicing:
     """Return the slicing that serves ``stages`` stages best.
 
     Args:
         profile: One in which all layers are whole.
         stages: The number of stages.
+        bottleneck: Plans for a profile, under the limits and links that the plan is to keep.
         measure: Measures what is not known yet; nothing is asked for where the plan is even already.
     """
-    whole_ns = _bottleneck_ns(profile, stages)
-    if whole_ns is None:
-        return Slicing(profile, "", 0.0)
-    tried: dict[str, int] = {"": whole_ns}
-    least, text = LEAST_GAIN, ""
+    whole_s = bottleneck(profile)
+    tried: dict[str, float] = {"": inf if whole_s is None else whole_s}
+    text, reason = "", "the split is even already"
     for _ in range(TRIALS):
         sliced = sliced_profile(profile, text)
-        if tried[text] <= (1 + least) * even_share_s(sliced, stages) * NANOSECONDS:
+        if tried[text] <= (1 + (NEAR if text else LEAST_GAIN)) * even_share_s(sliced, stages):
             break
         cut = _following(profile, sliced, stages)
         profile = measured(profile, cut, measure)
         known = {(own.layer, lengths_in(own)) for own in profile.blocks}
         text = slicing_text({layer: lengths for layer, lengths in cut.items() if (layer, lengths) in known})
+        reason = f"no slicing makes the slowest stage {LEAST_GAIN:.0%} faster"
+        if not cut:
+            reason = "no layer that can be cut is in the way of an even split"
+        elif not text:
+            reason = f"what {', '.join(cut)} would cost in blocks is not known"
         if text in tried:
             break
-        tried[text] = _bottleneck_ns(sliced_profile(profile, text), stages) or whole_ns
-        least = NEAR
-    return _smallest(profile, stages, tried)
+        found_s = bottleneck(sliced_profile(profile, text))
+        tried[text] = inf if found_s is None else found_s
+    return _smallest(profile, tried, bottleneck, reason)
 
 
 def even_share_s(profile: Profile, stages: int) -> float:
@@ -137,7 +149,7 @@ def _following(profile: Profile, sliced: Profile, stages: int) -> Cut:
     places: dict[str, set[int]] = {}
     for layer, share in even_places(sliced, stages):
         whole = own[layer.part_of or layer.name]
-        if layer.features and not whole.whole and whole.features > 1:
+        if layer.features and not whole.uncuttable and whole.features > 1:
             grain = GRAIN if whole.features >= 4 * GRAIN else 1
             place = grain * round((starts[layer.name] + share * layer.features) / grain)
             if 0 < place < whole.features:
@@ -159,37 +171,32 @@ def _starts(sliced: Profile) -> dict[str, int]:
     return starts
 
 
-def _smallest(profile: Profile, stages: int, tried: dict[str, int]) -> Slicing:
-    """Return the slicing of the fewest blocks near the best of all that were tried, with any layer whole again."""
-    whole_ns = tried[""]
-    ahead = [text for text in tried if text]
-    while ahead:
-        for text in _with_one_whole(ahead.pop()):
-            if text not in tried:
-                tried[text] = _bottleneck_ns(sliced_profile(profile, text), stages) or whole_ns
-                ahead.append(text)
-    near = [text for text, time_ns in tried.items() if time_ns <= (1 + NEAR) * min(tried.values())]
-    text = min(near, key=lambda text: (sum(map(len, parse_slicing(text).values())), tried[text]))
-    gain = whole_ns / tried[text] - 1
-    return Slicing(profile, text, gain) if text and gain >= LEAST_GAIN else Slicing(profile, "", 0.0)
+def _smallest(profile: Profile, tried: dict[str, float], bottleneck: Bottleneck, reason: str) -> Slicing:
+    """Return the best slicing that was tried, with the layers whole again that it can do without."""
+    text = min(tried, key=tried.__getitem__)
+    enough_s = (1 + NEAR) * tried[text]
+    while text:
+        for smaller in _with_one_whole(text):
+            if smaller not in tried:
+                found_s = bottleneck(sliced_profile(profile, smaller))
+                tried[smaller] = inf if found_s is None else found_s
+        smallest = min(_with_one_whole(text), key=tried.__getitem__)
+        if tried[smallest] > enough_s:
+            break
+        text = smallest
+    whole_s = tried[""]
+    if not text or tried[text] == inf or whole_s < (1 + LEAST_GAIN) * tried[text]:
+        return Slicing(profile, "", 0.0, reason)
+    return Slicing(profile, text, None if whole_s == inf else whole_s / tried[text] - 1)
 
 
-def _with_one_whole(text: str) -> Iterator[str]:
+def _with_one_whole(text: str) -> list[str]:
     cut = parse_slicing(text)
-    for name in cut:
-        yield slicing_text({other: pieces for other, pieces in cut.items() if other != name})
-
-
-def _bottleneck_ns(profile: Profile, stages: int) -> int | None:
-    problem = Problem(costs_of(profile), stages, stages)
-    solution = solve(problem, space_of(problem)) if len(problem.costs.parts) >= stages else None
-    return None if solution is None else problem.bottleneck_ns(solution.bounds)
+    return [slicing_text({other: pieces for other, pieces in cut.items() if other != name}) for name in cut]
 
 
 def slicing_sentence(profile: Profile, gain: float | None) -> str:
     """Say what a sliced profile's slicing gains, if that was worked out, and what it costs."""
-    if not profile.slicing:
-        return f"no layer is cut inside, for none makes the slowest stage {LEAST_GAIN:.0%} faster"
     cut = " and ".join(
         f"{layer} into {pieces[0] if len(pieces) == 1 else len(pieces)} blocks"
         for layer, pieces in parse_slicing(profile.slicing).items()

@@ -82,9 +82,15 @@ def paragraphs(plan: Plan, explanation: Explanation, label: Labels) -> list[str]
             f"The plan is {explanation.speed_up:.2f} times as fast as one core. No split, into however many stages, is "
             f"more than {explanation.ceiling:.2f} times as fast{before}, for {listed} {whole}."
         ),
+        *_whole(explanation, label),
         _proof(plan),
         *_confidence(plan, explanation, label),
     ]
+
+
+def _whole(explanation: Explanation, label: Labels) -> list[str]:
+    listed = [f"{label[own.layer]} ({own.share:.0%}: {own.reason})" for own in explanation.whole]
+    return [f"Cannot be cut inside: {', '.join(listed)}."] if listed else []
 
 
 def _proof(plan: Plan) -> str:

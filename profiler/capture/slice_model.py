@@ -12,7 +12,7 @@ from profiler.execution import Blocks, Captured, Operation, Ref, TensorSpec, fea
 from profiler.execution.linear import is_plain
 from profiler.profile import Pieces, cut_edges, lengths_of, parse_slicing, part_names
 
-WHOLE = "only linear layers and convolutions have output features of their own"
+OTHER_KIND = "only linear layers and convolutions have output features of their own"
 
 
 def sliceable(captured: Captured) -> dict[str, tuple[int, str]]:
@@ -37,8 +37,10 @@ def _judged(
         return features, "it is part of a layer that is cut already"
     if not is_plain(layer, nn.Linear, nn.Conv2d):
         kinds = isinstance(layer, (nn.Linear, nn.Conv2d))
-        return 0, "it is not torch's own, or has hooks or a parametrization" if kinds else WHOLE
+        return 0, "it is not torch's own, or has hooks or a parametrization" if kinds else OTHER_KIND
     assert isinstance(layer, (nn.Linear, nn.Conv2d))
+    if {name for name, _ in layer.named_parameters()} - {"weight", "bias"} or list(layer.buffers()):
+        return 0, "it holds more than a weight and a bias"
     own = captured.parameters[operation.name]
     if isinstance(layer, nn.Conv2d) and layer.groups > 1:
         return 0, f"its output channels are in {layer.groups} groups, each with an input of its own"

@@ -52,8 +52,8 @@ def add_common(parser: Parser) -> None:
 def add_slice(parser: Parser) -> None:
     """Add ``--slice``."""
     parser.add_argument(
-        "--slice", metavar="auto|none|LAYER=K,…", help="cut layers inside, into K blocks of their output features "
-        "(default: as configured, auto: where that pays)",
+        "--slice", metavar="auto|none|LAYER=K,…", help="cut layers inside, into K even blocks of output "
+        "features, or blocks of so many each, 1024+3072 (default: as configured, auto: where that pays)",
     )  # fmt: skip
 
 

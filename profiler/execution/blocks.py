@@ -76,7 +76,7 @@ class Blocks(nn.Module):
 
 def feature_dim(layer: nn.Module) -> int:
     """Return the dimension of a layer's output that counts its features."""
-    return 1 if isinstance(layer, nn.Conv2d) else -1
+    return -3 if isinstance(layer, nn.Conv2d) else -1
 
 
 def _rows(layer: nn.Linear | nn.Conv2d, start: int, end: int) -> nn.Module:
@@ -92,7 +92,7 @@ def _rows(layer: nn.Linear | nn.Conv2d, start: int, end: int) -> nn.Module:
 
 
 def _put_together(module: nn.Module, state: dict[str, Any], prefix: str, _metadata: object) -> None:
-    """Let a state_dict hold a layer's whole tensors in the place of its blocks'."""
+    """Let a state_dict hold a layer's whole tensors, which are copies, in the place of its blocks'."""
     assert isinstance(module, Blocks)
     for local in _locals(module):
         state[prefix + local] = torch.cat([state.pop(key) for key in _keys(module, prefix, local)])
@@ -102,9 +102,11 @@ def _take_apart(module: nn.Module, state: dict[str, Any], prefix: str, *_rest: o
     """Let the blocks load their rows of whole tensors."""
     assert isinstance(module, Blocks)
     for local in _locals(module):
-        if (whole := state.pop(prefix + local, None)) is not None:
-            rows = whole.split([len(getattr(block, local)) for block in module.parts()[:-1]])
-            state |= dict(zip(_keys(module, prefix, local), rows, strict=True))
+        lengths = [len(getattr(block, local)) for block in module.parts()[:-1]]
+        whole = state.get(prefix + local)
+        if whole is not None and len(whole) == sum(lengths):  # else torch says what is missing, and what too much
+            del state[prefix + local]
+            state |= dict(zip(_keys(module, prefix, local), torch.split(whole, lengths), strict=True))
 
 
 def _locals(module: Blocks) -> list[str]:

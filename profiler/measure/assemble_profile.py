@@ -117,7 +117,7 @@ def layer_records(
                 backward_touched_bytes=counts.backward_touched_bytes[position],
                 in_place_share=measured.in_place_shares[position],
                 features=can[operation.name][0],
-                whole=can[operation.name][1],
+                uncuttable=can[operation.name][1],
                 part_of=owner if owner in captured.sliced else "",
                 loaded=_loaded(
                     measured.loaded, position, alone_s=forward.median_s + backward.median_s + update.median_s

@@ -24,12 +24,14 @@ from profiler.machine import PeakMemory, helper, pin, return_memory_at_once, use
 from profiler.measure.assemble_profile import LayerMeasurements, layer_records
 from profiler.measure.count_work import count_work
 from profiler.measure.memory import transient_bytes
-from profiler.measure.stepper import Clocks, Samples, Stepper
+from profiler.measure.stepper import Clock, Clocks, Samples, Stepper
 from profiler.measure.time_budget import spend
 from profiler.profile import Layer, Pieces, SlicedLayer, slicing_text
 from profiler.settings import Config
 
 LEAST_ROUNDS = 3
+OTHER_STEPS = 7
+"""How many steps are taken beside the rounds: for memory, counts, and updates in place."""
 LONGEST_S = 3.0
 """For how long rounds of one layer in so many blocks are run, if they are not so slow that the least take longer."""
 
@@ -38,7 +40,7 @@ def measure_blocks(
     config: Config,
     wanted: Sequence[tuple[Layer, Pieces]],
     core: int,
-    budget_s: float,
+    until_s: float,
     advance: Callable[[float], None],
 ) -> tuple[SlicedLayer, ...]:
     """Measure layers cut into blocks, each by itself.
@@ -47,7 +49,7 @@ def measure_blocks(
         config: Model, batch size, input and update rule.
         wanted: Layers as profiled, each with its blocks; the last are left out where time is short.
         core: The core to measure on.
-        budget_s: After how long to begin with no more.
+        until_s: When, by ``time.monotonic``, it is to be over: what would most likely take longer is not begun.
         advance: Called with shares of the work done, for a progress bar.
 
     Raises:
@@ -55,7 +57,7 @@ def measure_blocks(
         ProcessError: The process ended, most likely for want of memory.
     """
     found: list[SlicedLayer] = []
-    with helper(_measure, config, tuple(wanted), core, budget_s) as process:
+    with helper(_measure, config, tuple(wanted), core, until_s) as process:
         while (measured := process.receive()) is not None:
             found.append(measured)
             advance(1 / len(wanted))
@@ -63,22 +65,20 @@ def measure_blocks(
 
 
 def _measure(
-    connection: Connection, config: Config, wanted: tuple[tuple[Layer, Pieces], ...], core: int, budget_s: float
+    connection: Connection, config: Config, wanted: tuple[tuple[Layer, Pieces], ...], core: int, until_s: float
 ) -> None:
-    until_s = time.monotonic() + budget_s
     return_memory_at_once()
     torch.set_num_threads(1)
     use_torch_once()
     captured, memory = captured_model(config), PeakMemory()
+    begun = _in_time(wanted, until_s)
     transients: list[tuple[int, ...] | None] = []
     with blaming(config.model):
-        for layer, pieces in wanted:
+        for layer, pieces in begun:
             stepper = _stepper(captured, layer.name, pieces, config, slots=1)
             transients.append(transient_bytes(stepper, memory) if memory.forget_peak() else None)
         pin(core)
-        for (layer, pieces), transient in zip(wanted, transients, strict=True):
-            if time.monotonic() > until_s:
-                break
+        for (layer, pieces), transient in zip(begun, transients, strict=True):
             whole, stepper = (_stepper(captured, layer.name, blocks, config, slots=2) for blocks in ((), pieces))
             counts, shares = count_work(stepper), stepper.in_place_shares()
             whole.instrumented_step(whole.clock)
@@ -93,6 +93,17 @@ def _measure(
             )
             parts = layer_records(stepper.captured, stepper.segment.operations, measured)
             connection.send(SlicedLayer(layer=layer.name, parts=parts))
+
+
+def _in_time(wanted: Sequence[tuple[Layer, Pieces]], until_s: float) -> list[tuple[Layer, Pieces]]:
+    """Return the first of ``wanted``, as many as there is most likely time for; all steps of a layer take alike."""
+    begun, now_s = [], time.monotonic()
+    for layer, pieces in wanted:
+        now_s += max(LONGEST_S, 2 * LEAST_ROUNDS * layer.step_s) + OTHER_STEPS * layer.step_s
+        if now_s > until_s:
+            break
+        begun.append((layer, pieces))
+    return begun
 
 
 def _stepper(captured: Captured, layer: str, pieces: Pieces, config: Config, slots: int) -> "BlockStepper":
@@ -164,10 +175,16 @@ class BlockStepper(Stepper):
     def _root(self, values: Values) -> tuple[Tensor, Tensor | None]:
         return values[self.segment.sends[0].name], self.labels
 
+    def _backward(
+        self, root: Tensor, gradient: Tensor | None, events: list[tuple[float, int]], clock: Clock
+    ) -> dict[int, float]:
+        if root.requires_grad:
+            return super()._backward(root, gradient, events, clock)
+        return dict.fromkeys(range(len(self.segment.operations)), 0.0)  # frozen, and nothing before it learns
+
     def _plain_backward(self) -> int:
         used = self.versions.bind()
         values = self.received()
         self.segment.forward(values, self.versions.attributes, 0, self.minibatch)
-        root, gradient = self._root(values)
-        torch.autograd.backward(root, gradient)
+        self._backward(*self._root(values), [], self.clock)
         return used

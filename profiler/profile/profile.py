@@ -66,7 +66,7 @@ class Layer:
         touched_bytes: What the forward reads and writes; likewise ``backward_touched_bytes``.
         module: The path of the module whose forward calls it, where it is a function.
         features: How many output features it has, of a kind of layer that can be cut into blocks of them.
-        whole: Why it cannot be cut into blocks of them; nothing where it can.
+        uncuttable: Why it cannot be cut into blocks of them; nothing where it can.
         part_of: The model's own layer that it is a block or the concat of; nothing where it is one itself.
         loaded: Its times beside busy neighbours, where they were measured.
         forward: Samples and interval behind ``forward_s``; likewise ``backward`` and ``update``.
@@ -90,7 +90,7 @@ class Layer:
     backward_touched_bytes: Bytes
     in_place_share: Annotated[float, Meta(ge=0, le=1000)] = 1.0
     features: Count = 0
-    whole: str = ""
+    uncuttable: str = ""
     part_of: str = ""
     loaded: Loaded | None = None
     forward: Timing | None = None

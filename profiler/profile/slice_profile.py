@@ -28,7 +28,9 @@ def parse_slicing(text: str) -> dict[str, Pieces]:
     for part in text.split(",") if text else []:
         layer, _, numbers = part.strip().rpartition("=")
         pieces = numbers.split("+")
-        if not layer or layer in cut or not all(map(str.isdecimal, pieces)):
+        if layer in cut:
+            raise ConfigError(f"the slicing '{text}' names {layer} twice; leave one out")
+        if not layer or not all(map(str.isdecimal, pieces)):
             raise ConfigError(
                 f"'{part}' in the slicing '{text}' is no layer with its blocks; write classifier.1=4, say, or "
                 "classifier.1=1024+3072 for the features of each"
@@ -64,7 +66,8 @@ def lengths_of(layer: str, pieces: Pieces, layers: Mapping[str, tuple[int, str]]
         can = [name for name, (_, reason) in layers.items() if not reason]
         raise ConfigError(f"there is no layer '{layer}' to slice{suggest(layer, can or layers)}")
     features, reason = layers[layer]
-    if reason:
+    if reason or not features:
+        reason = reason or "its profile does not say what output features it has"
         raise ConfigError(f"{layer} cannot be sliced: {reason}; leave it out of --slice")
     if len(pieces) > 1:
         if sum(pieces) != features:
@@ -130,7 +133,7 @@ def whole_layers(profile: Profile) -> tuple[Layer, ...]:
 
 
 def _cut(profile: Profile, layer: str, pieces: Pieces) -> Profile:
-    lengths = lengths_of(layer, pieces, {own.name: (own.features, own.whole) for own in profile.layers})
+    lengths = lengths_of(layer, pieces, {own.name: (own.features, own.uncuttable) for own in profile.layers})
     named = part_names(layer, len(lengths))
     found = [
         own
@@ -140,7 +143,8 @@ def _cut(profile: Profile, layer: str, pieces: Pieces) -> Profile:
     if not found:
         raise ConfigError(
             f"the profile of {profile.model} does not say what {layer} costs in blocks of "
-            f"{', '.join(map(str, lengths))} features; leave out --profile and have it measured"
+            f"{', '.join(map(str, lengths))} features; measure that with python -m optimizer --model {profile.model} "
+            f"--slice {slicing_text({layer: lengths})}"
         )
     names = [own.name for own in profile.layers]
     at = names.index(layer)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optimizer.plan import Plan, scheduled
-from optimizer.planning import OPTIMIZED, Schemes, load_schemes
+from optimizer.planning import OPTIMIZED, SLICED, Schemes, load_schemes
 from optimizer.schedule import flush_width, schedule_of
 from profiler.cli import Parser, configs, emit_json, note, positive, stdout
 from profiler.errors import ConfigError
@@ -155,6 +155,9 @@ def _request(options: CompareOptions, config: Config, schemes: Schemes) -> "Requ
     cores = cores_for(config.stages, usable_cores(options.running.common.cores))
     if options.baselines != "none" and settings.data:
         raise ConfigError("--baselines train on synthetic data; leave --data out")
+    asked = tuple(wanted_names(list(options.partitions or config.partitions), config, schemes))
+    if options.baselines == "all" and asked == (SLICED,):
+        raise ConfigError("torch's pipeline cannot cut layers inside; add optimized to --partitions for --baselines")
     return Request(
         model=config.model,
         batch_size=config.batch_size,
@@ -168,7 +171,7 @@ def _request(options: CompareOptions, config: Config, schemes: Schemes) -> "Requ
         rule=settings.rule,
         data=settings.data,
         slice=config.slice,
-        asked=tuple(wanted_names(list(options.partitions or config.partitions), config, schemes)),
+        asked=asked,
         distinct_splits=AUDITED_SPLITS if options.audit else 0,
         repeats=config.repeats,
         baselines=options.baselines,
@@ -219,7 +222,10 @@ def _begun(options: CompareOptions, config: Config, request: "Request", clock: C
         left_out.append(sentence)
         note(sentence, quiet=options.running.common.quiet)
 
-    planner = planner_of(options.running, config, request.asked, report, quick=options.quick)
+    told: list[str] = []
+    planner = planner_of(options.running, config, request.asked, told.append, quick=options.quick)
+    for sentence in told:
+        note(sentence, quiet=options.running.common.quiet)
     plans = plans_of(planner, list(request.asked), schemes, report)
     splits = {plan.split for plan in plans.values()}
     plans |= spaced_splits(planner, request.distinct_splits, splits)
@@ -228,11 +234,14 @@ def _begun(options: CompareOptions, config: Config, request: "Request", clock: C
     baselines, without = baseline_rows(request.baselines, request.cores)
     if without:
         report(without)
-    return new_comparison(request, clock, plans, planner.profile, baselines=baselines, left_out=left_out)
+    return new_comparison(
+        request, clock, plans, planner.profile, baselines=baselines, left_out=left_out, sliced=" ".join(told)
+    )
 
 
 def _reference(plans: Mapping[str, Plan]) -> Plan:
-    return plans.get(OPTIMIZED) or next(iter(plans.values()))
+    """Return the split that torch's pipeline runs, which cannot cut layers inside."""
+    return plans.get(OPTIMIZED) or next(iter([plan for plan in plans.values() if not plan.slicing] or plans.values()))
 
 
 def _carry_out_all(jobs: list[_Job], options: CompareOptions) -> list[_Job]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizer.cli import NONE, refuse_odd_slicing, sliced_as
+from optimizer.cli import NONE, is_explicit, refuse_odd_slicing, sliced_as
 from optimizer.plan import Plan
 from optimizer.planning import OPTIMIZED, SLICED, Schemes, load_schemes, partition_names, plans_for
 from optimizer.schedule import ASYNCHRONOUS, FLUSH_EVERY, SCHEDULES, ScheduleName, flush_width
@@ -265,7 +265,7 @@ def planner_of(
         options: What was typed.
         config: The model, batch size and stages.
         names: The partitions that are wanted; layers are cut inside if ``sliced`` is among them.
-        report: Told what was cut.
+        report: Told what was cut inside, if anything.
         quick: Whether a profile of few rounds will do.
 
     Raises:
@@ -284,21 +284,33 @@ def planner_of(
     )
     if SLICED not in names:
         return Planner(profile, config.stages, config.batches)
-    sliced = sliced_as(config, profile, config.stages, core, path_for(config, folder), quiet=options.common.quiet)
-    report(f"{config.model}: {sliced.sentence}")
+    sliced = sliced_as(
+        config,
+        profile,
+        lambda tried: Planner(tried, config.stages, config.batches).bottleneck_s,
+        core,
+        path_for(config, folder),
+        stages=config.stages,
+        quiet=options.common.quiet,
+    )
+    if sliced.inside:
+        report(f"{config.model}: {sliced.sentence}.")
     inside = Planner(sliced.inside, config.stages, config.batches) if sliced.inside else None
-    return Planner(sliced.whole, config.stages, config.batches, inside=inside)
+    return Planner(sliced.whole, config.stages, config.batches, inside=inside, why_whole=sliced.sentence)
 
 
 def wanted_names(partitions: Sequence[str], config: Config, schemes: Schemes) -> list[str]:
     """Return the partitions that are named; of ``all``, ``sliced`` only where layers may be cut inside.
 
     Raises:
-        ConfigError: ``sliced`` is named and ``--slice none``, or ``--slice`` says what it cannot.
+        ConfigError: ``sliced`` is named and ``--slice none``, or ``--slice`` says what it cannot, or nobody listens.
         PartitionError: There is no such partition.
     """
     refuse_odd_slicing(config.slice)
     names = partition_names(partitions, schemes)
+    if is_explicit(config.slice) and SLICED not in names:
+        raise ConfigError(f"--slice {config.slice} is of the partition sliced, which is not among {', '.join(names)}; "
+                          "name it, too, or leave --slice out")  # fmt: skip
     if config.slice != NONE and config.stages > 1:
         return names
     if SLICED in partitions:
@@ -313,6 +325,8 @@ def plans_of(planner: "Planner", names: list[str], schemes: Schemes, report: Cal
     Raises:
         ConfigError: The model allows none of them.
     """
+    if names == [SLICED] and planner.inside is None:
+        raise ConfigError(f"{planner.profile.model}: {planner.why_whole}; run the partition {OPTIMIZED}")
     plans = plans_for(names, planner, schemes, report)
     if not plans:
         raise ConfigError(f"{planner.profile.model} allows none of {', '.join(names)}; use fewer --stages")
@@ -348,9 +362,10 @@ def one_plan(options: RankOptions) -> tuple[Config, Plan]:
     wanted = configs(common)
     if len(wanted) > 1:
         raise ConfigError("run takes one model; compare takes several")
-    if len(wanted_names([options.partition or OPTIMIZED], wanted[0], load_schemes())) > 1:
+    chosen = options.partition or (SLICED if is_explicit(wanted[0].slice) else OPTIMIZED)
+    if len(wanted_names([chosen], wanted[0], load_schemes())) > 1:
         raise ConfigError("run takes one partition; compare takes several")
-    (plan,) = named_plans(options.running, wanted[0], [options.partition or OPTIMIZED]).values()
+    (plan,) = named_plans(options.running, wanted[0], [chosen]).values()
     return wanted[0], plan
 
 
@@ -371,7 +386,8 @@ def refuse_without_plan(options: RankOptions) -> None:
 
 def _read(options: RankOptions, path: Path) -> tuple[Config, Plan]:
     common = options.running.common
-    sizes = any((common.batch_size, common.image_size, common.sample_shape, common.vocabulary, common.slice))
+    sizes = any((common.batch_size, common.image_size, common.sample_shape, common.vocabulary))
+    sizes |= common.slice is not None
     if common.model or options.partition or sizes:
         raise ConfigError("--plan names model, batch, split and slices; leave out --model, --partition, --slice and "
                           "the sizes")  # fmt: skip

@@ -1,7 +1,9 @@
 """``python -m runtime run``: run one plan."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from optimizer.planning import OPTIMIZED
 from profiler.cli import Parser, emit_json, note, stdout
@@ -25,20 +27,27 @@ from runtime.cluster import joined
 from runtime.pipeline import agree_on_plan
 from runtime.results import Clock, RunResult
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """The options of ``run``: what to run, by which clock, and where to write the result and the timeline."""
+    """The options of ``run``: what to run, by which clock, and where to write result, trained model and timeline."""
 
     ranks: RankOptions
     clock: Clock | None
     output: Path | None
+    save: Path | None
     trace: tuple[Path, ...]
 
 
 def add_arguments(command: Parser) -> None:
     """Add the command's own options."""
     command.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the run's result here")
+    command.add_argument(
+        "--save", type=Path, metavar="FILE.pt", help="write the trained model's state_dict here, for torch.load"
+    )
     command.add_argument(
         "--trace", type=Path, action="append", default=[], metavar="FILE",
         help="write the timeline: .json for Perfetto, .svg for a picture; may be given twice",
@@ -72,10 +81,12 @@ def run(options: RunOptions) -> int:
             pool_of(running, cores, session) as pool,
             live_view(cores, quiet=quiet or session.distributed) as watch,
             launcher_of(config, pool, settings, watch, slicing=plan.slicing, session=session, quiet=quiet) as launcher,
+            launcher.loaded(plan, config.batches) as loaded,
         ):
-            result = launcher.run(plan, config.batches)
+            result = loaded.run().result
+            state = loaded.model_state() if options.save else None
         if session.leads:
-            _keep(result, options)
+            _keep(result, state, options)
             if running.common.json:
                 emit_json([result])
             elif not quiet:
@@ -86,23 +97,30 @@ def run(options: RunOptions) -> int:
 def _refuse_files(options: RunOptions) -> None:
     """Refuse what cannot be written, or would replace the plan."""
     plan = options.ranks.plan
-    for path in (options.output, *options.trace):
-        if path:
-            refuse_unwritable(path)
+    files = [path for path in (options.output, options.save, *options.trace) if path]
+    for path in files:
+        refuse_unwritable(path)
+    for path in files:
+        if plan and path.resolve() == plan.resolve():
+            raise ConfigError(f"{path} would replace the plan; give it another name")
+    if len({path.resolve() for path in files}) < len(files):
+        raise ConfigError(f"{files[0]} would hold two things; give every file a name of its own")
     for path in options.trace:
         if path.suffix not in (".json", ".svg"):
             raise ConfigError(f"the trace {path} ends in neither .json (for Perfetto) nor .svg (a picture)")
-        if plan and path.resolve() == plan.resolve():
-            raise ConfigError(f"the trace {path} would replace the plan; give it another name")
-    if plan and options.output and options.output.resolve() == plan.resolve():
-        raise ConfigError(f"the result {options.output} would replace the plan; give it another name")
 
 
-def _keep(result: RunResult, options: RunOptions) -> None:
+def _keep(result: RunResult, state: "dict[str, Tensor] | None", options: RunOptions) -> None:
+    import torch
+
     from runtime.timeline import picture_of, trace_of
 
     files: list[tuple[Path, bytes]] = [(options.output, to_json(result))] if options.output else []
     files += [(path, picture_of(result) if path.suffix == ".svg" else trace_of(result)) for path in options.trace]
+    if options.save:
+        written = io.BytesIO()
+        torch.save(state, written)
+        files.append((options.save, written.getvalue()))
     for path, content in files:
         write_whole(path, content)
         note(f"kept in {path}", quiet=options.ranks.running.common.quiet)

@@ -41,7 +41,7 @@ class VerifyOptions:
 
 def add_arguments(command: Parser) -> None:
     """Add the command's own options."""
-    add_ranks(command, "optimized, schemes by name, or all (default: all)", on_nan="warn")
+    add_ranks(command, "optimized, sliced, schemes by name, or all (default: all)", on_nan="warn")
 
 
 def verify_all(options: VerifyOptions) -> int:

@@ -25,6 +25,7 @@ def new_comparison(
     *,
     baselines: Sequence[BaselineComparison],
     left_out: Sequence[str],
+    sliced: str = "",
 ) -> Comparison:
     """Return a comparison in which nothing has run yet.
 
@@ -35,6 +36,7 @@ def new_comparison(
         profile: What they were planned with.
         baselines: What runs beside them.
         left_out: Why partitions and baselines that were asked for are not among them.
+        sliced: Which layers the partition ``sliced`` cuts inside, in a sentence.
     """
     names = list(plans)
     first = distinct(list(plans.values()))
@@ -51,6 +53,7 @@ def new_comparison(
         core_count=cores,
         comparable=comparable,
         left_out=tuple(left_out),
+        sliced=sliced,
         reference=next((name for name in (SLICED, OPTIMIZED) if name in plans), names[0]),
         machine=this_machine(),
         began_at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -185,6 +185,7 @@ class Comparison:
         comparable: Whether the times are those of stages with a core each, so on the virtual clock, too; if not,
             timings between splits mean little.
         left_out: What does not run, and why: partitions that the model does not allow, baselines that want more cores.
+        sliced: Which layers the partition ``sliced`` cuts inside, in a sentence; nothing where it does not run.
         reference: The partition that ratios are about.
         profile_warnings: What casts doubt on the profile behind the predictions.
         command: What was typed.
@@ -197,6 +198,7 @@ class Comparison:
     core_count: int
     comparable: bool
     left_out: tuple[str, ...]
+    sliced: str = ""
     reference: str
     machine: Machine
     began_at: str

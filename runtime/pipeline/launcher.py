@@ -227,6 +227,22 @@ class LoadedPlan:
         """
         return self._launcher.follow(self._plan, self._schedule)
 
+    def model_state(self) -> dict[str, Tensor]:
+        """Return what the model's own ``state_dict`` would, as it is now: its keys, with sliced layers whole.
+
+        Where other ranks have stages, only rank 0 gets theirs.
+        """
+        captured, tensors = self._launcher.captured, self.state_dict()
+        model = copy.deepcopy(captured.model)
+        for path, module in model.named_modules():
+            prefix = f"{path}." if path else ""
+            for local in [name for name, own in module._parameters.items() if own is not None]:  # noqa: SLF001 - filled
+                tensor = tensors[captured.canonical[prefix + local]]
+                module._parameters[local] = nn.Parameter(tensor, requires_grad=False)  # noqa: SLF001
+            for local in [name for name, own in module._buffers.items() if own is not None]:  # noqa: SLF001
+                module._buffers[local] = tensors[captured.canonical[prefix + local]]  # noqa: SLF001
+        return {key: tensor.detach() for key, tensor in model.state_dict().items()}
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return the parameters and buffers by path, as they are now.
 

@@ -19,6 +19,7 @@ def verdict(comparison: Comparison) -> list[str]:
         speed(comparison),
         worth(comparison),
         insight(comparison),
+        comparison.sliced,
         comparison.audit.verdict,
         memory(comparison),
         clock(comparison),

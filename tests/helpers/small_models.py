@@ -296,6 +296,12 @@ class ClassToken(nn.Module):
         return self.last(torch.flatten(self.mix(x), 1))
 
 
+def frozen_stem() -> nn.Module:
+    model = Residual()
+    model.stem.requires_grad_(requires_grad=False)
+    return model
+
+
 def fails_forward() -> nn.Module:
     return Failing("raise forward", 4)
 

@@ -1,15 +1,18 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import chain, layer, profile, random_profiles
 
+from optimizer.check import check, holds
 from optimizer.errors import PartitionError
 from optimizer.plan import Plan
 from optimizer.plan.forecast import predict
 from optimizer.planning import Planner, distinct, load_schemes, partition_names, plan_for
 from optimizer.schedule import schedule_of
 from profiler.files import from_json, to_json
-from profiler.profile import INPUT, Profile
+from profiler.profile import INPUT, Loaded, Profile
 
 
 @settings(deadline=None, max_examples=60)
@@ -44,6 +47,20 @@ def test_memory_is_versions_gradients_momentum_activations_and_slots() -> None:
         100 * (2 + 2) + 200 * 2 + 3 * 1600 + 2 * 1000,
         100 * (1 + 2) + 200 * 1 + 2 * 1000,
     ]
+
+
+def test_a_stage_is_as_much_slower_as_its_layers_were_beside_neighbours() -> None:
+    found = profile([layer(name, (2, 1, 1)) for name in "abc"], [(INPUT, "a"), ("a", "b"), ("b", "c")])
+    beside = [Loaded(forward_s=2e-3 * k, backward_s=1e-3 * k, update_s=1e-3, slowdown=9.0) for k in (1, 2, 3)]
+    layers = tuple(replace(one, loaded=times) for one, times in zip(found.layers, beside, strict=True))
+    loss = replace(found.loss, loaded=Loaded(forward_s=3e-4, backward_s=1e-4, update_s=0, slowdown=9.0))
+    plan = Planner(replace(found, layers=layers, loss=loss), 3, 8).optimized()
+    assert [stage.slowdown for stage in plan.stages] == pytest.approx([1.0, 7 / 4, 10.4 / 4.2])
+    assert holds(check(plan, replace(found, layers=layers, loss=loss)))
+    wrong = (replace(plan.stages[0], slowdown=1.1), *plan.stages[1:])
+    assert not holds(check(replace(plan, stages=wrong), replace(found, layers=layers, loss=loss)))
+    without = Planner(replace(found, layers=layers), 3, 8).optimized()
+    assert [stage.slowdown for stage in without.stages] == [pytest.approx(1.0), pytest.approx(1.75), None]
 
 
 def test_a_plan_survives_its_file() -> None:

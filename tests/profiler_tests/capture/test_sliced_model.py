@@ -102,7 +102,7 @@ def test_a_sliced_profile_has_the_graph_of_the_sliced_model(chosen: tuple[Captur
     profile = profile_of(captured, seed=3)
     profile = replace(
         profile,
-        layers=tuple(replace(one, features=can[one.name][0], whole=can[one.name][1]) for one in profile.layers),
+        layers=tuple(replace(one, features=can[one.name][0], uncuttable=can[one.name][1]) for one in profile.layers),
         blocks=tuple(SlicedLayer(layer=layer, parts=_parts(layer, pieces, made)) for layer, pieces in counts.items()),
     )
     found = sliced_profile(profile, slicing_text(counts))
@@ -164,7 +164,7 @@ def test_every_layer_that_cannot_be_cut_says_why() -> None:
         ("stem=1", "stem cannot be cut into 1 blocks; name 2 or more"),
         ("stem=0", "stem cannot be cut into 0 blocks; name 2 or more"),
         ("stem", "'stem' in the slicing 'stem' is no layer with its blocks"),
-        ("stem=2,stem=4", "is no layer with its blocks"),
+        ("stem=2,stem=4", "names stem twice"),
         ("stem=x", "is no layer with its blocks"),
         ("stem=2+", "is no layer with its blocks"),
         ("stem=4+0", "stem cannot be cut into 4+0 blocks"),

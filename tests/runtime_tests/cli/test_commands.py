@@ -13,11 +13,14 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+import small_models
+import torch
 from commands import MODEL, OPTIMIZE, PROFILE, RUN, SMALL, Command, refusal
 from networks import network_for, weighted, with_all_reduces
 from strategies import chain
 
 from optimizer.plan import Plan
+from profiler.capture import SEED
 from profiler.files import read_json, to_json, write_whole
 from profiler.profile import Profile
 from runtime.cli import stageplan
@@ -175,6 +178,8 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (RUN, ["run", "--plan", "text.json"], "is not a plan"),
         (RUN, ["run", "--plan", "text.json", "--model", "alexnet"], "leave out --model"),
         (RUN, ["run", "--plan", "text.json", "-o", "text.json"], "would replace the plan"),
+        (RUN, ["run", *SMALL, "-o", "a.json", "--save", "a.json"], "a.json would hold two things"),
+        (RUN, ["run", *SMALL, "--save", "."], "it is a folder"),
         (RUN, ["run", *SMALL, "--data", "loaders"], "'loaders' names no factory; write package.module:factory"),
         (
             RUN,
@@ -198,6 +203,11 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (RUN, ["run", *SMALL, "--partition", "sliced"], "--slice none or one stage leaves them whole"),
         (RUN, ["compare", *MODEL, "--slice", "fc"], "'fc' in the slicing 'fc' is no layer with its blocks"),
         (OPTIMIZE, [*MODEL, "--slice", "fc=1"], "fc cannot be cut into 1 blocks"),
+        (OPTIMIZE, [*MODEL, "--slice", ""], "the slicing is empty; write auto, none, or"),
+        (OPTIMIZE, [*MODEL, "--slice", "fc=2", "--method", "uniform"], "--method uniform knows whole layers only"),
+        (OPTIMIZE, [*MODEL, "--slice", "fc=2", "-o", "cuts.txt"], "a list of layers, knows whole layers only"),
+        (RUN, ["verify", *MODEL, "--slice", "fc=2", "--partition", "end-load"], "name it, too, or leave --slice out"),
+        (RUN, ["compare", *MODEL, "--partitions", "sliced", "--baselines"], "add optimized to --partitions"),
         (OPTIMIZE, [*MODEL, "--slice", "fc=6"], "fc has 5 output features and cannot be cut into 6 blocks"),
         (OPTIMIZE, [*MODEL, "--slice", "fcc=2"], "there is no layer 'fcc' to slice (did you mean 'fc'?)"),
         (OPTIMIZE, [*MODEL, "--slice", "relu=2"], "relu cannot be sliced: only linear layers and convolutions"),
@@ -291,7 +301,11 @@ def test_layers_are_cut_inside_as_asked_and_the_plan_says_so(
     for command, arguments, words in (
         (OPTIMIZE, ["export", "plan.json", "--to", "torch-pipelining"], "which torch.distributed.pipelining cannot"),
         (OPTIMIZE, ["check", "other.json", "plan.json"], "is a plan, where a profile is wanted"),
-        (OPTIMIZE, ["--profile", path, "--stages", "2", "--slice", "conv2=4"], "does not say what conv2 costs in blocks of 2, 2, 2, 2 features"),
+        (
+            OPTIMIZE,
+            ["--profile", path, "--stages", "2", "--slice", "conv2=4"],
+            "python -m optimizer --model small_models:Residual --slice conv2=2+2+2+2",
+        ),
     ):
         code, line = refusal(command, arguments, capsys)
         assert code == 2
@@ -301,6 +315,29 @@ def test_layers_are_cut_inside_as_asked_and_the_plan_says_so(
     code, line = refusal(RUN, ["run", "--plan", "plan.json", "--batches", "4"], capsys)
     assert code == 2
     assert "does not place every layer" in line
+
+
+@pytest.mark.parametrize(("kind", "slices"), [("Residual", "fc=2+3,conv1=2"), ("Tied", "inside=4"), ("Heads", "none")])
+@pytest.mark.usefixtures("in_folder")
+def test_the_trained_model_is_kept_in_its_own_keys(kind: str, slices: str) -> None:
+    model = ["--model", f"small_models:{kind}", "--batch-size", "4", "--image-size", "16", "--stages", "2"]
+    chosen = ["--partition", "optimized" if slices == "none" else "sliced"]
+    trained = {}
+    for name, more in (("cut", ["--slice", slices, *chosen]), ("whole", ["--slice", "none"])):
+        schedule = ["--schedule", "sequential", "--batches", "3", "--quiet"]
+        assert RUN(["run", *model, *schedule, *more, "--save", f"{name}.pt"]) == 0
+        trained[name] = torch.load(f"{name}.pt", weights_only=True)
+    fresh = getattr(small_models, kind)()
+    fresh.load_state_dict(trained["cut"], strict=True)
+    assert list(trained["cut"]) == list(fresh.state_dict()), "its own keys, in its own order"
+    for key, tensor in trained["whole"].items():
+        assert tensor.shape == trained["cut"][key].shape
+        assert not tensor.is_floating_point() or float((tensor - trained["cut"][key]).norm()) <= 1e-3 * float(
+            tensor.norm()
+        )
+    torch.manual_seed(SEED)
+    before = getattr(small_models, kind)().state_dict()
+    assert any(not torch.equal(tensor, before[key]) for key, tensor in trained["whole"].items()), "it has learned"
 
 
 def test_a_comparison_has_the_partition_with_layers_cut_inside(
