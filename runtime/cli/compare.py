@@ -22,12 +22,10 @@ from runtime.cli.options import (
     clock_of,
     cores_of,
     launchers_of,
-    planner_of,
-    plans_of,
     pool_of,
     settings_of,
-    wanted_names,
 )
+from runtime.cli.plans import planner_of, plans_of, wanted_names
 from runtime.cluster import refuse_ranks
 from runtime.compare import BaselineChoice
 from runtime.results import Clock

@@ -17,12 +17,11 @@ from runtime.cli.options import (
     clock_of,
     cores_of,
     launcher_of,
-    one_plan,
     pool_of,
     refuse_clock,
-    refuse_without_plan,
     settings_of,
 )
+from runtime.cli.plans import one_plan, refuse_without_plan
 from runtime.cluster import joined
 from runtime.pipeline import agree_on_plan
 from runtime.results import Clock, RunResult

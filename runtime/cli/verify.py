@@ -14,12 +14,10 @@ from runtime.cli.options import (
     add_ranks,
     cores_of,
     launchers_of,
-    named_plans,
-    one_plan,
     pool_of,
-    refuse_without_plan,
     settings_of,
 )
+from runtime.cli.plans import named_plans, one_plan, refuse_without_plan
 from runtime.cluster import joined
 from runtime.pipeline import agree_on_plan
 from runtime.results import PartitionVerification, Verification

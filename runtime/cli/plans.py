@@ -1,0 +1,179 @@
+"""What is to be run: from options to a profile, with layers cut inside, and to the plans of the named partitions."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optimizer.cli import NONE, is_explicit, refuse_odd_slicing, sliced_as
+from optimizer.plan import Plan
+from optimizer.planning import OPTIMIZED, SLICED, Schemes, load_schemes, partition_names, plans_for
+from profiler.cli import configs, fresh_profile, note
+from profiler.errors import ConfigError
+from profiler.files import read_json
+from profiler.report import counted
+from profiler.settings import Config
+from profiler.settings import config as configuration
+from runtime.cli.options import RankOptions, RunningOptions
+
+if TYPE_CHECKING:
+    from optimizer.planning import Planner
+
+QUICK_BUDGET_S = 3.0
+"""How long a quick profile measures."""
+
+
+def planner_of(
+    options: RunningOptions, config: Config, names: Sequence[str], report: Callable[[str], None], *, quick: bool = False
+) -> "Planner":
+    """Return what plans ``config``, from the kept profile or one that is measured now, in short if ``quick``.
+
+    Args:
+        options: What was typed.
+        config: The model, batch size and stages.
+        names: The partitions that are wanted; layers are cut inside if ``sliced`` is among them.
+        report: Told what was cut inside, if anything.
+        quick: Whether a profile of few rounds will do.
+
+    Raises:
+        ModelError: There is no such model, or no such data.
+    """
+    from optimizer.planning import Planner
+    from profiler.capture import find
+    from profiler.machine import usable_cores
+    from profiler.measure import FOLDER, path_for
+
+    if data := options.data or config.data:
+        find(data)  # before anything is measured
+    core, folder = usable_cores(options.common.cores)[0], FOLDER / "quick" if quick else FOLDER
+    profile = fresh_profile(
+        config, core, quiet=options.common.quiet, budget_s=QUICK_BUDGET_S if quick else None, folder=folder
+    )
+    if SLICED not in names:
+        return Planner(profile, config.stages, config.batches)
+    sliced = sliced_as(
+        config,
+        profile,
+        lambda tried: Planner(tried, config.stages, config.batches).bottleneck_s,
+        core,
+        path_for(config, folder),
+        stages=config.stages,
+        quiet=options.common.quiet,
+    )
+    if sliced.inside:
+        report(f"{config.model}: {sliced.sentence}.")
+    inside = Planner(sliced.inside, config.stages, config.batches) if sliced.inside else None
+    return Planner(sliced.whole, config.stages, config.batches, inside=inside, why_whole=sliced.sentence)
+
+
+def wanted_names(partitions: Sequence[str], config: Config, schemes: Schemes) -> list[str]:
+    """Return the partitions that are named; of ``all``, ``sliced`` only where layers may be cut inside.
+
+    Raises:
+        ConfigError: ``sliced`` is named and ``--slice none``, or ``--slice`` says what it cannot, or nobody listens.
+        PartitionError: There is no such partition.
+    """
+    refuse_odd_slicing(config.slice)
+    names = partition_names(partitions, schemes)
+    if is_explicit(config.slice) and SLICED not in names:
+        raise ConfigError(f"--slice {config.slice} is of the partition sliced, which is not among {', '.join(names)}; "
+                          "name it, too, or leave --slice out")  # fmt: skip
+    if config.slice != NONE and config.stages > 1:
+        return names
+    if SLICED in partitions:
+        raise ConfigError("the partition sliced cuts layers inside, and --slice none or one stage leaves them whole; "
+                          "leave out one")  # fmt: skip
+    return [name for name in names if name != SLICED]
+
+
+def plans_of(planner: "Planner", names: list[str], schemes: Schemes, report: Callable[[str], None]) -> dict[str, Plan]:
+    """Return the plans of some partitions; what the model does not allow is told to ``report``.
+
+    Raises:
+        ConfigError: The model allows none of them.
+    """
+    if names == [SLICED] and planner.inside is None:
+        raise ConfigError(f"{planner.profile.model}: {planner.why_whole}; run the partition {OPTIMIZED}")
+    plans = plans_for(names, planner, schemes, report)
+    if not plans:
+        raise ConfigError(f"{planner.profile.model} allows none of {', '.join(names)}; use fewer --stages")
+    return plans
+
+
+def named_plans(options: RunningOptions, config: Config, partitions: list[str]) -> dict[str, Plan]:
+    """Return the plans of the partitions that are named, such as ``all``; what the model does not allow is said.
+
+    Raises:
+        ConfigError: The model allows none of them.
+    """
+    schemes = load_schemes()
+    names = wanted_names(partitions, config, schemes)
+
+    def report(sentence: str) -> None:
+        note(sentence, quiet=options.common.quiet)
+
+    return plans_of(planner_of(options, config, names, report), names, schemes, report)
+
+
+def one_plan(options: RankOptions) -> tuple[Config, Plan]:
+    """Return the plan to run and the configuration that goes with it.
+
+    Raises:
+        ConfigError: Not exactly one plan is named.
+    """
+    common = options.running.common
+    if options.plan:
+        return _read(options, options.plan)
+    if not common.model and not common.config:
+        raise ConfigError("nothing to run is named; add --plan plan.json, or --model resnet50, say")
+    wanted = configs(common)
+    if len(wanted) > 1:
+        raise ConfigError("run takes one model; compare takes several")
+    chosen = options.partition or (SLICED if is_explicit(wanted[0].slice) else OPTIMIZED)
+    if len(wanted_names([chosen], wanted[0], load_schemes())) > 1:
+        raise ConfigError("run takes one partition; compare takes several")
+    (plan,) = named_plans(options.running, wanted[0], [chosen]).values()
+    return wanted[0], plan
+
+
+def refuse_without_plan(options: RankOptions) -> None:
+    """Refuse to let ranks of torchrun plan for themselves, or share memory.
+
+    Raises:
+        ConfigError: They would.
+    """
+    if options.running.channel == "shm":
+        raise ConfigError("ranks of torchrun cannot meet in shared memory; leave out --channel shm")
+    if not options.plan:
+        raise ConfigError(
+            "every rank of torchrun needs the same plan; make one with python -m optimizer -o plan.json, and name it "
+            "with --plan"
+        )
+
+
+def _read(options: RankOptions, path: Path) -> tuple[Config, Plan]:
+    common = options.running.common
+    sizes = any((common.batch_size, common.image_size, common.sample_shape, common.vocabulary))
+    sizes |= common.slice is not None
+    if common.model or options.partition or sizes:
+        raise ConfigError("--plan names model, batch, split and slices; leave out --model, --partition, --slice and "
+                          "the sizes")  # fmt: skip
+    plan = read_json(path, Plan)
+    if common.stages not in (None, len(plan.stages)):
+        raise ConfigError(f"{path} has {counted(len(plan.stages), 'stage')}; leave out --stages {common.stages}")
+    changes = {
+        "batch_size": plan.batch_size,
+        "sample_shape": plan.input_shape[1:],
+        "vocabulary": plan.vocabulary or None,
+        "slice": plan.slicing or NONE,
+        "batches": common.batches,
+    }
+    named = configuration.load(common.config) if common.config else configuration.for_model(plan.model)
+    config = configuration.override(named, changes)
+    if config.model != plan.model:
+        raise ConfigError(f"{path} is for {plan.model} and {common.config} for {config.model}; name a plan of the same")
+    if config.rule.momenta != plan.momenta:
+        raise ConfigError(
+            f"{path} was planned for an update rule that keeps {counted(plan.momenta, 'tensor')} for each weight, "
+            f"and {config.rule.kind} keeps {config.rule.momenta}; name the --config FILE it was made with"
+        )
+    return config, plan
