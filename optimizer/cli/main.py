@@ -202,7 +202,7 @@ def _carry_out(job: "_Job", name: str, schemes: Schemes, options: PlanOptions) -
         plan = _better(plans[REPLICATED], plan, quiet=options.common.quiet)
     others = {other: other_plan for other, other_plan in plans.items() if other_plan != plan}
     explanation = explain(best, plan, others) if options.explain else None
-    _write(plan, best if plan.slicing else planner, options)
+    _write(plan, best, options)
     if options.common.json:
         return {"plan": plan, "explanation": explanation} if explanation else plan
     if not options.common.quiet:

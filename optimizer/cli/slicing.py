@@ -40,7 +40,7 @@ def refuse_odd_slicing(text: str) -> None:
     Raises:
         ConfigError: It is neither ``auto`` nor ``none`` nor a slicing.
     """
-    if text not in (AUTO, NONE) and not parse_slicing(text):
+    if is_explicit(text) and not parse_slicing(text):
         raise ConfigError("the slicing is empty; write auto, none, or classifier.1=4, say")
 
 

@@ -84,8 +84,7 @@ def choose_slicing(profile: Profile, stages: int, bottleneck: Bottleneck, measur
         bottleneck: Plans for a profile, under the limits and links that the plan is to keep.
         measure: Measures what is not known yet; nothing is asked for where the plan is even already.
     """
-    whole_s = bottleneck(profile)
-    tried: dict[str, float] = {"": inf if whole_s is None else whole_s}
+    tried = {"": _slowest_s(profile, "", bottleneck)}
     text, reason = "", "the split is even already"
     for _ in range(TRIALS):
         sliced = sliced_profile(profile, text)
@@ -102,9 +101,14 @@ def choose_slicing(profile: Profile, stages: int, bottleneck: Bottleneck, measur
             reason = f"what {', '.join(cut)} would cost in blocks is not known"
         if text in tried:
             break
-        found_s = bottleneck(sliced_profile(profile, text))
-        tried[text] = inf if found_s is None else found_s
+        tried[text] = _slowest_s(profile, text, bottleneck)
     return _smallest(profile, tried, bottleneck, reason)
+
+
+def _slowest_s(profile: Profile, text: str, bottleneck: Bottleneck) -> float:
+    """Return the slowest stage with layers so cut; infinite where no split keeps to the limits."""
+    slowest_s = bottleneck(sliced_profile(profile, text))
+    return inf if slowest_s is None else slowest_s
 
 
 def even_share_s(profile: Profile, stages: int) -> float:
@@ -178,8 +182,7 @@ def _smallest(profile: Profile, tried: dict[str, float], bottleneck: Bottleneck,
     while text:
         for smaller in _with_one_whole(text):
             if smaller not in tried:
-                found_s = bottleneck(sliced_profile(profile, smaller))
-                tried[smaller] = inf if found_s is None else found_s
+                tried[smaller] = _slowest_s(profile, smaller, bottleneck)
         smallest = min(_with_one_whole(text), key=tried.__getitem__)
         if tried[smallest] > enough_s:
             break

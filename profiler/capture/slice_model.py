@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.fx.node import map_aggregate
 
-from profiler.execution import Blocks, Captured, Operation, Ref, TensorSpec, feature_dim, spec_of
-from profiler.execution.linear import is_plain
+from profiler.execution import Blocks, Captured, Operation, Ref, TensorSpec, feature_dim, is_plain, spec_of
 from profiler.profile import Pieces, cut_edges, lengths_of, parse_slicing, part_names
 
 OTHER_KIND = "only linear layers and convolutions have output features of their own"
@@ -76,8 +76,8 @@ def _cut(captured: Captured, layer: str, lengths: Pieces) -> Captured:
     parts = tuple(_operations(operation, names, blocks))
     renamed = {layer: concat}
     own = set(captured.parameters[layer])
-    paths = {name: path for path, _ in model.named_parameters() for name in [path] if path not in captured.canonical}
-    learning = {path for path, parameter in model.named_parameters() if path in paths and parameter.requires_grad}
+    rows = {path: parameter for path, parameter in model.named_parameters() if path not in captured.canonical}
+    learning = {path for path, parameter in rows.items() if parameter.requires_grad}
     return replace(
         captured,
         model=model,
@@ -93,10 +93,11 @@ def _cut(captured: Captured, layer: str, lengths: Pieces) -> Captured:
         roots={renamed.get(name, name): renamed.get(root, root) for name, root in captured.roots.items()}
         | {name: name for name in names[:-1]},
         overwrites={name: renamed.get(value, value) for name, value in captured.overwrites.items()},
-        canonical={path: first for path, first in captured.canonical.items() if first not in own} | paths,
+        canonical={path: first for path, first in captured.canonical.items() if first not in own}
+        | {path: path for path in rows},
         learning=captured.learning - own | learning,
         parameters={name: paths for name, paths in captured.parameters.items() if name != layer}
-        | {name: tuple(p for p in paths if p.startswith(f"{path}.{name.rpartition('.')[2]}.")) for name in names},
+        | {name: tuple(row for row in rows if row.startswith(f"{path}.{name.rpartition('.')[2]}.")) for name in names},
         sliced=captured.sliced | {layer},
     )
 
@@ -111,8 +112,6 @@ def _operations(operation: Operation, names: Sequence[str], blocks: Blocks) -> I
 
 
 def _reading(operation: Operation, renamed: Mapping[str, str]) -> Operation:
-    from torch.fx.node import map_aggregate
-
     def rename(leaf: object) -> object:
         return Ref(renamed.get(leaf.layer, leaf.layer)) if isinstance(leaf, Ref) else leaf
 
