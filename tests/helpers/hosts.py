@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 from places import CHECKOUT, HELPERS
 
@@ -103,10 +104,19 @@ class Hosts:
                 "2s",
             )
 
-    def left(self) -> list[int]:
-        """Return the processes that are still there on any host."""
-        found = (_call("ip", "netns", "pids", _name(host)).split() for host in range(COUNT))
-        return [int(pid) for pids in found for pid in pids]
+    def left(self, patience_s: float = 5.0) -> list[str]:
+        """Return the commands of the processes that are still there on any host after ``patience_s``.
+
+        Python's resource tracker, which ``multiprocessing`` starts, ends by itself, but some moments after its parent.
+        """
+        deadline = time.monotonic() + patience_s
+        while (pids := _pids()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        commands = []
+        for pid in pids:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                commands.append(" ".join(psutil.Process(pid).cmdline()))
+        return commands
 
 
 def address(host: int) -> str:
@@ -151,6 +161,10 @@ def _make() -> None:
     for host, other in ((1, 2), (2, 1)):
         _call("ip", "-n", _name(host), "link", "set", "cable", "up")
         _call("ip", "-n", _name(host), "route", "add", f"{address(other)}/32", "dev", "cable", "src", address(host))
+
+
+def _pids() -> list[int]:
+    return [int(pid) for host in range(COUNT) for pid in _call("ip", "netns", "pids", _name(host)).split()]
 
 
 def _on(host: int, *command: str) -> str:
