@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Kind,
         Schedule,
         ScheduleName,
+        actions_of,
         flush_width,
         groups,
         schedule_of,

@@ -17,6 +17,7 @@ Sources: Narayanan et al., "PipeDream", SOSP 2019, section 3.2; Narayanan et al.
 DNN training", ICML 2021 (PipeDream-Flush); Huang et al., "GPipe", NeurIPS 2019.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -115,7 +116,7 @@ def schedule_of(
     assert name == ASYNCHRONOUS or not layout.replicated
     width = flush_width(name, flush_every)
     rows = tuple(
-        tuple(_actions(SCHEDULES[name], layout, rank, groups(minibatches, width), flushes=width is not None))
+        tuple(actions_of(name, layout, rank, width, lambda minibatch: minibatch < minibatches))
         for rank in range(layout.size)
     )
     return Schedule(name, width, rows, layout.replicas)
@@ -133,24 +134,41 @@ def semantics(name: ScheduleName, layout: RankLayout) -> str:
     return SCHEDULES[name].semantics
 
 
-def _actions(
-    rule: ScheduleRule, layout: RankLayout, rank: int, flushed: Iterator[range], *, flushes: bool
+def actions_of(
+    name: ScheduleName, layout: RankLayout, rank: int, width: int | None, exists: Callable[[int], bool]
 ) -> Iterator[Action]:
-    """Yield the actions of a rank; each of ``flushed`` holds the minibatches between two flushes."""
+    """Yield the actions of a rank one by one, for as many minibatches as turn out to exist.
+
+    Args:
+        name: The schedule.
+        layout: Which rank runs what.
+        rank: Whose actions.
+        width: How many minibatches go between two flushes; None where there is none.
+        exists: Says whether there is a minibatch of that number. It is asked as late as can be, and about no minibatch
+            before those with smaller numbers, so it may wait for an answer.
+    """
     stage, replica = layout.stage_of(rank), layout.replica_of(rank)
     replicas = layout.replicas[stage]
-    for group in flushed:
-        own, rounds = group[replica::replicas], -(-len(group) // replicas)
-        depth = rule.depth(layout, stage, len(group))
-        yield from (Action(stage, "F", minibatch) for minibatch in own[:depth])
-        for place in range(rounds):  # a replica without a minibatch in the last round updates all the same
-            minibatch = group.start + replica + place * replicas
-            if place < len(own):
-                yield Action(stage, "B", minibatch)
-            if not flushes or place == rounds - 1:
-                yield Action(stage, "U", minibatch)
-            if place + depth < len(own):
-                yield Action(stage, "F", own[place + depth])
+    depth = SCHEDULES[name].depth(layout, stage, width or sys.maxsize)
+    first = 0
+    while exists(first):
+        end = first + (width or sys.maxsize)
+        for minibatch in range(first + replica, min(end, first + replica + depth * replicas), replicas):
+            if not exists(minibatch):
+                break
+            yield Action(stage, "F", minibatch)
+        round_ = first
+        while round_ < end and exists(round_):
+            own, following = round_ + replica, round_ + replicas
+            if own < end and exists(own):
+                yield Action(stage, "B", own)
+            if width is None or following >= end or not exists(following):
+                yield Action(stage, "U", own)  # a replica without a minibatch in the last round updates all the same
+            ahead = own + depth * replicas
+            if ahead < end and exists(ahead):
+                yield Action(stage, "F", ahead)
+            round_ = following
+        first = end
 
 
 def groups(minibatches: int, flush_every: int | None) -> Iterator[range]:
