@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--megabytes", nargs="+", type=int, default=[1, 10, 100])
     parser.add_argument("--rounds", type=int, default=40)
     options = parser.parse_args()
-    cores = usable_cores(None)[:2]
+    cores = usable_cores()[:2]
     if len(cores) < 2:
         raise SystemExit("handing over takes two cores")
     sizes = [4, *(megabytes * 10**6 for megabytes in options.megabytes)]
@@ -101,10 +101,11 @@ def serve(control: Connection, place: tuple[int, int], rendezvous: Rendezvous, s
         memory, notifications = SharedMemory(recv_handle(control)), socket.socket(fileno=recv_handle(control))
         ends: dict[str, Channel] = {
             "shm": shared_memory_channel(memory, cut, notifications),
-            "gloo": gloo_channel(cut, [1 - rank], range(rounds + 2), behind=rank == 0),
+            "gloo": gloo_channel(cut, [1 - rank], 0, 1, behind=rank == 0),
         }
         memory.close()
         for channel in ends.values():
+            channel.begin(rounds + 2)
             channel.activations.blank()
             channel.gradients.blank()
         tensors = [torch.zeros(size // 4), torch.zeros(1)]

@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=24)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    cores = cores_for(options.stages, usable_cores(None))
+    cores = cores_for(options.stages, usable_cores())
     if not own_cores(cores):
         raise SystemExit(f"{options.stages} stages need as many cores; this process may use {len(set(cores))}")
     found = this_machine()

@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--pairs", type=int, default=15)
     options = parser.parse_args()
-    here, core = this_machine(), usable_cores(None)[0]
+    here, core = this_machine(), usable_cores()[0]
     print(f"{here.cpu}, torch {here.torch}, core {core}, batch {options.batch_size}, {options.pairs} pairs\n")
     print("| model | layers | instrumented over plain: median (lowest – highest) | profile s | of it in steps s |")
     print("|---|---:|---|---:|---:|")

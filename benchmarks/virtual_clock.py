@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
-    one, other, *_ = usable_cores(None)
+    one, other, *_ = usable_cores()
     here = this_machine()
     print(f"{here.cpu}, torch {here.torch}, cores {one} and {other}; {options.rounds} rounds")
     for name in options.model:

@@ -5,8 +5,9 @@ import dataclasses
 import hashlib
 import os
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
@@ -24,10 +25,14 @@ KINDS = {
 """The kinds of files: what each is called, a key that it alone has, and the command that makes one."""
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes | Callable[[BinaryIO], None]) -> None:
     """Write ``content`` so that ``path`` holds either all of it or what it held before.
 
     A pipe or a device is written to as it is; a link stays one, and what it points to is written.
+
+    Args:
+        path: Where.
+        content: What; or what writes it to the open file.
 
     Raises:
         FileError: The folder or the file cannot be written.
@@ -36,12 +41,13 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         path = path.resolve()
         if path.exists() and not (path.is_file() or path.is_dir()):
-            path.write_bytes(content)
+            with path.open("wb") as device:
+                _fill(device, content)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            _fill(file, content)
             file.flush()
             os.fsync(file.fileno())
         mask = os.umask(0)
@@ -55,6 +61,13 @@ def write_whole(path: Path, content: bytes) -> None:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink()
+
+
+def _fill(file: BinaryIO, content: bytes | Callable[[BinaryIO], None]) -> None:
+    if isinstance(content, bytes):
+        file.write(content)
+    else:
+        content(file)
 
 
 def refuse_unwritable(path: Path, remedy: str = "give another place with -o or --out") -> None:
@@ -146,6 +159,21 @@ def read_json(path: Path, kind: type[T]) -> T:
         FileError: It cannot be read or does not fit.
     """
     return from_json(read_bytes(path), kind, str(path))
+
+
+def read_kind(path: Path, kinds: Sequence[type[Any]]) -> Any:
+    """Read ``path`` as that one of ``kinds`` which it is.
+
+    Raises:
+        FileError: It cannot be read, or is none of them.
+    """
+    content = read_bytes(path)
+    keys = _keys(content)
+    for kind in kinds:
+        if KINDS[kind.__name__][1] in keys:
+            return from_json(content, kind, str(path))
+    names = [KINDS[kind.__name__][0] for kind in kinds]
+    raise FileError(f"{path} is none of these: {', '.join(names)}; name one of them")
 
 
 def digest(content: bytes) -> str:

@@ -45,6 +45,26 @@ class ActionRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StageTimes:
+    """What one stage did in the whole of a run, in seconds.
+
+    Attributes:
+        minibatches: How many it had.
+        began_s: When its first action had all it needed, and ``ended_s``, when its last was done.
+        forward_s: Time in forwards, copies included; likewise ``backward_s`` and ``update_s``.
+        wait_s: Time spent waiting for neighbours and minibatches.
+    """
+
+    minibatches: int
+    began_s: float
+    ended_s: float
+    forward_s: float
+    backward_s: float
+    update_s: float
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageMeasurement:
     """One stage's times per minibatch, foreign load and peak memory in a run.
 
@@ -133,6 +153,29 @@ class RunResult:
     def name_of(self, run: StageRun) -> str:
         """Return what to call a rank: its stage, and where that has several replicas, which one: ``1.0``."""
         return f"{run.stage}.{run.replica}" if self.planned(run).replicas > 1 else str(run.stage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingResult:
+    """Training over some minibatches; a loss that is no finite number is None.
+
+    Attributes:
+        samples: How many samples they had.
+        seconds: From the first action to the last, filling and draining the pipeline included.
+        losses: One a minibatch.
+        stages: What each rank did, stage by stage.
+    """
+
+    minibatches: int
+    samples: int
+    seconds: float
+    losses: tuple[float | None, ...]
+    stages: tuple[StageTimes, ...]
+
+    @property
+    def samples_per_s(self) -> float:
+        """The throughput."""
+        return self.samples / self.seconds if self.seconds else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,14 @@ def workers(usable: tuple[int, ...]) -> Iterator[Callable[[int], WorkerPool]]:
 @pytest.fixture
 def four_workers(workers: Callable[[int], WorkerPool]) -> WorkerPool:
     return workers(4)
+
+
+@pytest.fixture
+def kept_workers(workers: Callable[[int], WorkerPool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pipelines share the pools, whose processes take two seconds to start."""
+    monkeypatch.setattr(
+        "runtime.training.pipeline.WorkerPool", lambda cores, **_options: nullcontext(workers(len(cores)))
+    )
 
 
 @pytest.fixture

@@ -209,7 +209,7 @@ def _carry_out(job: "_Job", name: str, schemes: Schemes, options: PlanOptions) -
         from optimizer.report import show_explanation, show_partitions, show_plan
 
         console = stdout()
-        show_plan(plan, best.profile, console)
+        show_plan(plan, console)
         show_partitions(plans, best.profile, console)
         if job.sentence:
             console.print(f"{plan.model}: {job.sentence}.")
@@ -259,9 +259,9 @@ def _jobs(options: PlanOptions) -> list[_Job]:
     from optimizer.planning import Planner
 
     network = read_json(options.links, NetworkProfile) if options.links else None
-    core = usable_cores(options.common.cores)[0]
     jobs = []
-    for profile, asked in _profiles(options, core):
+    for profile, asked in _profiles(options):
+        core = usable_cores(asked.cores)[0]
         stages = options.common.stages or (len(network.ranks) if network else asked.stages)
         config = _sliceable(asked, options)
         planner = partial(
@@ -308,12 +308,13 @@ def _sliceable(config: Config, options: PlanOptions) -> Config:
     return replace(config, slice=NONE) if whole else config
 
 
-def _profiles(options: PlanOptions, core: int) -> list[tuple[Profile, Config]]:
+def _profiles(options: PlanOptions) -> list[tuple[Profile, Config]]:
     if options.profile:
         from profiler.profile import read_profile
 
         profile = read_profile(options.profile)
-        changes = {"batches": options.common.batches, "slice": options.common.slice}
+        common = options.common
+        changes = {"batches": common.batches, "slice": common.slice, "cores": common.cores}
         config = configuration.override(configuration.for_model(profile.model), changes)
         refuse_odd_slicing(config.slice)
         _refuse_others(profile, options)
@@ -327,7 +328,8 @@ def _profiles(options: PlanOptions, core: int) -> list[tuple[Profile, Config]]:
     for flag, path in (("-o", options.output), ("--plot", options.plot)):
         if path and len(wanted) > 1:
             raise ConfigError(f"{path} is one file for {len(wanted)} plans; name one model, or give no {flag}")
-    return [(fresh_profile(config, core, quiet=options.common.quiet), config) for config in wanted]
+    quiet = options.common.quiet
+    return [(fresh_profile(config, usable_cores(config.cores)[0], quiet=quiet), config) for config in wanted]
 
 
 def _refuse_elsewhere(profile: Profile, options: PlanOptions) -> None:

@@ -4,13 +4,14 @@ Seconds and bytes throughout, per minibatch where it says nothing else.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
 from optimizer.plan.network import NetworkProfile
 from optimizer.schedule import RankLayout, ScheduleName
 from profiler.profile import Bytes, Count, Seconds
+from profiler.shown import Shown
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 EXACT, BOUNDED = "exact", "bounded"
@@ -128,7 +129,7 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Shown):
     """A split of a model into stages.
 
     Attributes:
@@ -171,6 +172,7 @@ class Plan:
     cut_after: tuple[tuple[str, ...], ...] = ()
     network: NetworkProfile | None = None
     format_version: Literal[9] = FORMAT_VERSION
+    table: ClassVar[str] = "optimizer.report.plan_table:show_plan"
 
     @property
     def cuts(self) -> tuple[str, ...]:

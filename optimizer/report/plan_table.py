@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def show_plan(plan: Plan, profile: Profile, console: "Console") -> None:
+def show_plan(plan: Plan, console: "Console") -> None:
     """Print the stages of a plan: shares of layers, of FLOPs and of time side by side, memory and bytes sent."""
     from rich.text import Text
 
@@ -29,6 +29,7 @@ def show_plan(plan: Plan, profile: Profile, console: "Console") -> None:
         ("stage", "layers", *shares, *times, "memory", "sent"),
         words=("layers",),
     )
+    layers = sum(len(stage.layers) for stage in plan.stages)
     flops = sum(stage.flops for stage in plan.stages) or 1
     total_s = sum(stage.stage_time_s for stage in plan.stages) or 1.0
     for index, stage in enumerate(plan.stages):
@@ -36,7 +37,7 @@ def show_plan(plan: Plan, profile: Profile, console: "Console") -> None:
         table.add_row(
             _place(plan, index),
             f"{stage.layers[0]} … {stage.layers[-1]}",
-            f"{len(stage.layers) / len(profile.layers):.0%}", f"{stage.flops / flops:.0%}",
+            f"{len(stage.layers) / layers:.0%}", f"{stage.flops / flops:.0%}",
             f"{stage.stage_time_s / total_s:.0%}", ms(stage.compute_s), ms(stage.update_s), ms(stage.send_s),
             *((f"{ms(stage.message_down_s)} ↓ {ms(stage.message_up_s)} ↑",) if links else ()),
             *((f"{ms(stage.all_reduce_s)} ÷ {stage.replicas}",) if replicated else ()),

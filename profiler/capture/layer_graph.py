@@ -1,8 +1,6 @@
 """Capture a model as a graph of layers: trace it, run it once, and put together what every split has to respect."""
 
 import dataclasses
-import io
-import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,23 +11,38 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from profiler.capture.probe import Probe
+from profiler.capture.sendable import refuse_unsendable
 from profiler.capture.trace import trace
-from profiler.errors import CaptureError, one_line
-from profiler.execution import Captured, Operation, TensorSpec, fetch_attribute, leaves
+from profiler.errors import CaptureError
+from profiler.execution import (
+    Captured,
+    Loss,
+    Operation,
+    OwnLoss,
+    TensorSpec,
+    cross_entropy,
+    fetch_attribute,
+    leaves,
+)
 from profiler.files import digest
 from profiler.profile import INPUT, Edge
 
 
-def capture(model: nn.Module, name: str, sample: Tensor) -> Captured:
+def capture(
+    model: nn.Module, name: str, sample: Tensor, loss: Loss = cross_entropy, targets: Tensor | None = None
+) -> Captured:
     """Return ``model`` as layers, each a graph node with torch.nn modules as leaves.
 
     Args:
         model: An unmodified model in training mode; its weights and buffers are left as they were.
         name: What to call it in messages.
         sample: One minibatch, ``(N, …)``.
+        loss: What to train it for.
+        targets: The sample's, which a loss of one's own is tried on, if they are given.
 
     Raises:
-        CaptureError: torch.fx cannot trace it, it rejects ``sample``, or its heads are not tensors ``(N, classes)``.
+        CaptureError: torch.fx cannot trace it, it rejects ``sample``, or the loss cannot be worked out of its heads,
+            which for cross-entropy are tensors ``(N, classes)``.
     """
     lazy = [path for path, parameter in model.named_parameters() if is_lazy(parameter)]
     if lazy:
@@ -43,8 +56,15 @@ def capture(model: nn.Module, name: str, sample: Tensor) -> Captured:
         probe = Probe(model, name, operations, outputs, sample)
         probe.run()
     outputs = tuple(probe.outputs)
-    _refuse_outputs(name, [probe.values[output] for output in outputs], len(sample))
-    _refuse_unsendable(name, probe.operations)
+    results = [probe.values[output] for output in outputs]
+    if isinstance(loss, OwnLoss):
+        _refuse_no_tensors(name, results)
+        if targets is not None:
+            loss(results, targets)
+    else:
+        _refuse_outputs(name, results, len(sample))
+    for operation in probe.operations:
+        refuse_unsendable(operation, f"model '{name}': layer '{operation.name}' ({operation.kind})")
     operations = tuple(
         dataclasses.replace(operation, uses_rng=operation.name in probe.uses_rng) for operation in probe.operations
     )
@@ -71,6 +91,7 @@ def capture(model: nn.Module, name: str, sample: Tensor) -> Captured:
         canonical=_canonical(model),
         learning=frozenset(path for path, parameter in model.named_parameters() if parameter.requires_grad),
         parameters=_parameters(model, operations),
+        loss=loss,
     )
 
 
@@ -89,6 +110,15 @@ def _own_buffers(model: nn.Module) -> Iterator[None]:
             module._buffers[local] = buffer  # noqa: SLF001
 
 
+def _refuse_no_tensors(name: str, results: Sequence[Any]) -> None:
+    for result in results:
+        if not isinstance(result, Tensor) or not result.requires_grad:
+            raise CaptureError(
+                f"model '{name}' returns {_describe(result)} that no gradient flows back from; wrap it in a module "
+                "that returns only what the loss needs"
+            )
+
+
 def _refuse_outputs(name: str, results: Sequence[Any], batch_size: int) -> None:
     for result in results:
         fits = isinstance(result, Tensor) and result.ndim == 2 and len(result) == batch_size and result.shape[1] > 0
@@ -101,25 +131,6 @@ def _refuse_outputs(name: str, results: Sequence[Any], batch_size: int) -> None:
         raise CaptureError(
             f"model '{name}' has nothing to train: its output depends on no parameter that requires a gradient"
         )
-
-
-class _Sender(pickle.Pickler):
-    """Pickles everything but tensors, which go to the stages by another way."""
-
-    def persistent_id(self, thing: Any) -> str | None:
-        return "tensor" if isinstance(thing, Tensor) else None
-
-
-def _refuse_unsendable(name: str, operations: Iterable[Operation]) -> None:
-    """Refuse layers that cannot be sent to the process of their stage."""
-    for operation in operations:
-        try:
-            _Sender(io.BytesIO()).dump(operation)
-        except Exception as error:
-            raise CaptureError(
-                f"model '{name}': layer '{operation.name}' ({operation.kind}) cannot be sent to the process of its "
-                f"stage: {one_line(error)}; leave out hooks and parametrizations, and define functions at module level"
-            ) from error
 
 
 def _dead_ends(operations: Sequence[Operation], outputs: Sequence[str]) -> list[tuple[str, ...]]:

@@ -109,7 +109,7 @@ def made(name: str, seed: int) -> Any:
         ) from error
 
 
-def find(name: str) -> Callable[[], Any]:
+def find(name: str) -> Callable[..., Any]:
     """Return the user's own factory ``package.module:factory``, which is not called.
 
     Raises:
@@ -121,7 +121,7 @@ def find(name: str) -> Callable[[], Any]:
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        factory: Callable[[], Any] = getattr(importlib.import_module(module_name), factory_name)
+        factory: Callable[..., Any] = getattr(importlib.import_module(module_name), factory_name)
     except (Exception, SystemExit) as error:
         raise ModelError(
             f"cannot find '{factory_name}' in module '{module_name}': {one_line(error)}; "

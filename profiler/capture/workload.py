@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from profiler.capture import models
-from profiler.capture.inputs import inputs_of
+from profiler.capture.inputs import inputs_of, laid_out
 from profiler.capture.layer_graph import capture
+from profiler.capture.live import captured_live, from_file
 from profiler.capture.slice_model import sliced_model
 from profiler.errors import ModelError
-from profiler.execution import Captured
+from profiler.execution import Captured, Loss, OwnLoss, cross_entropy
 from profiler.settings import Config
 
 SEED = 0
@@ -27,6 +28,8 @@ def captured_model(config: Config, slicing: str = "") -> Captured:
         ConfigError: It cannot be cut like that.
         CaptureError: It cannot be captured.
     """
+    if live := from_file(config.model):
+        return captured_live(live, slicing)
     needed, free = 4 * math.prod(config.input_shape), psutil.virtual_memory().available
     if needed > free:
         raise ModelError(
@@ -37,12 +40,16 @@ def captured_model(config: Config, slicing: str = "") -> Captured:
         model = models.build(config.model, config.classes, SEED)
         model.to(memory_format=torch.channels_last)  # of the weights of its convolutions; as ``laid_out`` does images
     with contextlib.redirect_stdout(sys.stderr):  # a model's own prints are no results
-        captured = capture(model, config.model, inputs_of(config.input_shape, config.vocabulary, torch.Generator()))
+        loss: Loss = OwnLoss(models.find(config.loss)) if config.loss else cross_entropy
+        sample = inputs_of(config.input_shape, config.vocabulary, torch.Generator())
+        captured = capture(model, config.model, sample, loss)
     return sliced_model(captured, slicing)
 
 
 def minibatch(config: Config, captured: Captured) -> tuple[Tensor, Tensor]:
     """Return the inputs and labels that a profile is measured on."""
     generator = torch.Generator().manual_seed(SEED)
+    if (live := from_file(config.model)) and live.targets is not None:
+        return laid_out(live.inputs), live.targets
     made = inputs_of(config.input_shape, config.vocabulary, generator)
     return made, torch.randint(captured.classes, (config.batch_size,), generator=generator)

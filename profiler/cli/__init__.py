@@ -6,7 +6,7 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from profiler.cli.arguments import duration, positive, size
-    from profiler.cli.command import Parser, execute
+    from profiler.cli.command import INTERRUPTED, Parser, execute
     from profiler.cli.console import emit_json, note, progress, stdout
     from profiler.cli.options import CommonOptions, add_common, add_models, add_slice, configs, fresh_profile
 else:

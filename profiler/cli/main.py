@@ -74,7 +74,7 @@ def profile_all(options: ProfileOptions) -> int:
     from profiler.measure import measure_profile
     from profiler.report import rows, show
 
-    cores = neighbouring_cores(usable_cores(common.cores), options.neighbours)
+    cores = neighbouring_cores(usable_cores(wanted[0].cores), options.neighbours)
     with progress("profile", len(wanted), quiet=common.quiet) as advance:
         for config, place in zip(wanted, places, strict=True):
             profile = measure_profile(
@@ -129,14 +129,14 @@ def _places(wanted: list[Config], options: ProfileOptions) -> list[_Place]:
 
 
 def _files(wanted: list[Config], output: Path | None) -> list[_Place]:
-    from profiler.measure import FOLDER, path_for
+    from profiler.measure import path_for
 
     if output is None or output.is_dir() or not output.suffix:
-        return [_Place(path_for(config, output or FOLDER)) for config in wanted]
+        return [_Place(path_for(replace(config, profiles=str(output or config.profiles)))) for config in wanted]
     if output.suffix not in (".json", *TABLES):
         raise ConfigError(f"{output} ends in none of .json, .csv and .md; name such a file, or a folder, with -o")
     if len(wanted) > 1:
         raise ConfigError(f"{output} is one file for {len(wanted)} profiles; name a folder with -o")
     if output.suffix == ".json":
         return [_Place(output)]
-    return [_Place(path_for(wanted[0], FOLDER), output)]
+    return [_Place(path_for(wanted[0]), output)]

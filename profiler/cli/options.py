@@ -28,6 +28,7 @@ class CommonOptions:
     stages: int | None = None
     slice: str | None = None
     cores: tuple[int, ...] | None = None
+    profiles: str | None = None
     json: bool = False
     quiet: bool = False
 
@@ -44,6 +45,7 @@ def add_common(parser: Parser) -> None:
     parser.add_argument(
         "--cores", type=cores, metavar="0,1,…", help="cores to use (default: those this process may use)"
     )
+    parser.add_argument("--profiles", metavar="DIR", help="folder of kept profiles (default: as configured, profiles/)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress and no tables")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
@@ -75,7 +77,8 @@ def configs(options: CommonOptions, default: tuple[str, ...] = ()) -> list[Confi
     if not options.config and not names:
         raise ConfigError("no model is named; add --model resnet50, say")
     named = load_all(options.config) if options.config else [config.for_model(name) for name in dict.fromkeys(names)]
-    keys = ("batch_size", "image_size", "sample_shape", "vocabulary", "batches", "repeats", "stages", "slice")
+    keys = ("batch_size", "image_size", "sample_shape", "vocabulary", "batches", "repeats", "stages", "slice",
+            "cores", "profiles")  # fmt: skip
     changes = {key: getattr(options, key) for key in keys}
     return list(dict.fromkeys(config.override(own, changes) for own in named))
 
@@ -86,9 +89,8 @@ def fresh_profile(
     *,
     quiet: bool,
     budget_s: float | None = None,
-    folder: Path = Path("profiles"),
 ) -> Profile:
-    """Return the profile kept in ``folder`` that still fits, or measure one and keep it, with a progress bar.
+    """Return the kept profile that still fits, or measure one and keep it, with a progress bar.
 
     Raises:
         ProfilerError: The model cannot be built or captured.
@@ -105,6 +107,5 @@ def fresh_profile(
         core,
         bar,
         lambda sentence: note(sentence, quiet=quiet),
-        folder=folder,
         budget_s=budget_s,
     )

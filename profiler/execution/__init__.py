@@ -18,11 +18,12 @@ if TYPE_CHECKING:
         leaves,
         spec_of,
     )
-    from profiler.execution.layer import AUXILIARY_WEIGHT, heads, layer_seed, loss, run_layer
+    from profiler.execution.layer import layer_seed, run_layer
     from profiler.execution.linear import is_plain
+    from profiler.execution.loss import AUXILIARY_WEIGHT, Loss, OwnLoss, cross_entropy, heads
     from profiler.execution.segment import Segment, segment_of, whole
     from profiler.execution.slots import ALIGNMENT_BYTES, fill, slot_bytes, slot_offsets, slot_tensors
     from profiler.execution.weight_update import write_next
-    from profiler.execution.weight_versions import WeightVersions
+    from profiler.execution.weight_versions import WeightVersions, count_name, moment_name
 else:
     __getattr__ = on_demand(__name__)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.fx.node import map_aggregate
 
+from profiler.execution.loss import Loss, cross_entropy
 from profiler.profile import Edge
 
 
@@ -120,6 +121,7 @@ class Captured:
         parameters: First paths of the parameters of each layer; a shared one counts at the first layer that uses it.
         slicing: Which layers are cut into which blocks of their output features, as it is written.
         sliced: These layers.
+        loss: What the outputs are trained for.
     """
 
     name: str
@@ -137,6 +139,7 @@ class Captured:
     parameters: Mapping[str, tuple[str, ...]]
     slicing: str = ""
     sliced: frozenset[str] = frozenset()
+    loss: Loss = cross_entropy
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -154,8 +157,8 @@ class Captured:
 
     @property
     def classes(self) -> int:
-        """Return how many classes a head tells apart."""
-        return self.specs[self.outputs[0]].shape[1]
+        """Return how many classes a head tells apart; of one that is no classifier's, how long its last side is."""
+        return self.specs[self.outputs[0]].shape[-1]
 
 
 def leaves(value: Any) -> Iterator[Any]:

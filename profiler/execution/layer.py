@@ -5,20 +5,17 @@ Randomness is seeded by (run, layer, minibatch), so that a dropout mask is the s
 
 import hashlib
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.fx.node import map_aggregate
 
 from profiler.execution.graph import Attribute, Operation, Ref
 from profiler.execution.linear import has_place, linear
 
 Values = dict[str, Any]
-
-AUXILIARY_WEIGHT = 0.3
-"""What an auxiliary head's loss counts beside the main one's: Szegedy et al., "Going deeper", CVPR 2015, section 5."""
 
 
 def run_layer(
@@ -42,24 +39,6 @@ def run_layer(
         values[operation.name] = linear(target, *args)
     else:
         values[operation.name] = target(*args, **kwargs)
-
-
-def loss(outputs: Sequence[Tensor], labels: Tensor) -> Tensor:
-    """Return the mean cross-entropy of the main head, plus ``AUXILIARY_WEIGHT`` times that of each further one.
-
-    Args:
-        outputs: One tensor ``(N, classes)`` a head, the main one first.
-        labels: ``(N,)``.
-    """
-    result = nn.functional.cross_entropy(outputs[0], labels)
-    for output in outputs[1:]:
-        result = result + AUXILIARY_WEIGHT * nn.functional.cross_entropy(output, labels)
-    return result
-
-
-def heads(returned: Any) -> list[Any]:
-    """Return what a model returns as a list of its heads: the main one, then the auxiliary ones that it trains."""
-    return [leaf for leaf in returned if leaf is not None] if isinstance(returned, (tuple, list)) else [returned]
 
 
 def layer_seed(run_seed: int, layer_index: int, minibatch: int) -> int:

@@ -16,6 +16,7 @@ from torch import nn
 from profiler.execution.graph import Captured, Operation, TensorSpec, can_run_out_of_place
 from profiler.execution.layer import Values, run_layer
 from profiler.execution.linear import is_plain
+from profiler.execution.loss import Loss
 from profiler.profile import INPUT
 
 
@@ -37,6 +38,7 @@ class Segment:
         parameters: Paths of the parameters that learn, in captured order.
         constants: Paths of buffers and of parameters that do not learn.
         outputs: The values that enter the loss where this is the last segment, else none.
+        loss: What they are trained for.
     """
 
     operations: tuple[Operation, ...]
@@ -47,6 +49,7 @@ class Segment:
     constants: tuple[str, ...]
     places: tuple[Place, ...]
     outputs: tuple[str, ...]
+    loss: Loss
 
     @property
     def placeable(self) -> tuple[str, ...]:
@@ -93,6 +96,7 @@ def segment_of(captured: Captured, layers: Collection[str], receives: Sequence[s
         constants=tuple(path for path in paths if path not in captured.learning),
         places=places,
         outputs=outputs,
+        loss=captured.loss,
     )
 
 

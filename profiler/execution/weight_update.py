@@ -2,6 +2,7 @@
 
 SGD, as in torch.optim.SGD (dampening 0):
 
+    g ← min( max( g, −c ), c )        with clipping, for every rule
     g ← g + λ·w                       with weight decay
     m ← g + μ·m                       in place, with momentum
     w' ← w − η·m,  or  w − η·(g + μ·m) with Nesterov's momentum, or  w − η·g  without any
@@ -45,6 +46,8 @@ def write_next(
         if out is not weight:
             out.copy_(weight)
         return
+    if rule.clip:
+        gradient = gradient.clamp(-rule.clip, rule.clip)  # of a gradient that may be another weight's, too
     scratch = out
     if out is weight and (rule.weight_decay or rule.nesterov or rule.name != "sgd"):
         scratch = torch.empty_like(weight)

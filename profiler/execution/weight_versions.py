@@ -10,6 +10,7 @@ Source: weight stashing after Narayanan et al., "PipeDream", SOSP 2019, section 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,17 @@ from torch import Tensor, nn
 from profiler.execution.linear import LARGE_BYTES, give_place
 from profiler.execution.segment import Place
 from profiler.execution.weight_update import write_next
-from profiler.settings import UpdateRule
+from profiler.settings import LearningRate, UpdateRule
+
+
+def moment_name(path: str, number: int) -> str:
+    """Return the name of a parameter's moment among the tensors that training goes on from."""
+    return f"{path}@{number}"
+
+
+def count_name(path: str) -> str:
+    """Return the name of the number of updates that a parameter has had."""
+    return f"{path}@count"
 
 
 class WeightVersions:
@@ -30,26 +41,41 @@ class WeightVersions:
         initial: Mapping[str, Tensor],
         slots: int,
         rule: UpdateRule,
+        *,
+        newest: int = 0,
+        learning_rate: LearningRate | None = None,
     ) -> None:
-        """Take over the tensors in ``initial`` as version 0; further versions and the moments are allocated.
+        """Take over the tensors in ``initial`` as version ``newest``; further versions are allocated.
+
+        So are moments that ``initial`` does not have.
 
         Args:
             places: Where parameters and buffers are bound.
             learning: Paths of the parameters that learn; all others are bound once and for all.
-            initial: Parameters and buffers by path.
+            initial: Parameters and buffers by path; where training goes on, moments and counts by ``moment_name`` and
+                ``count_name``.
             slots: How many versions the ring holds.
             rule: The update rule.
+            newest: How many updates there have been.
+            learning_rate: The learning rate of each update; None: the rule's, for all.
         """
-        self.slots, self.rule, self.newest = slots, rule, 0
+        self.slots, self.rule, self.newest = slots, rule, newest
+        self._learning_rate = learning_rate
         self.attributes: dict[str, Tensor] = {}
         self._places = [place for place in places if place.path in set(learning)]
         self._tensors = [
-            {path: initial[path].detach() if version == 0 else torch.zeros_like(initial[path]) for path in learning}
-            for version in range(slots)
+            {path: initial[path].detach() if held else torch.zeros_like(initial[path]) for path in learning}
+            for held in (slot == newest % slots for slot in range(slots))
         ]
         self._ring = [{path: nn.Parameter(tensor) for path, tensor in tensors.items()} for tensors in self._tensors]
-        self._moments = {path: tuple(torch.zeros_like(initial[path]) for _ in range(rule.momenta)) for path in learning}
-        self._counts = dict.fromkeys(learning, 0)
+        self._moments = {
+            path: tuple(
+                torch.zeros_like(initial[path]) if moment is None else moment
+                for moment in (initial.get(moment_name(path, number)) for number in range(rule.momenta))
+            )
+            for path in learning
+        }
+        self._counts = {path: int(initial.get(count_name(path), 0)) for path in learning}
         self.constants = {place.path: initial[place.path] for place in places if place.path not in set(learning)}
         for place in places:
             if place.path in self.constants:
@@ -97,11 +123,12 @@ class WeightVersions:
     def _write(self, used: int, paths: Iterable[str], following: Mapping[str, Tensor]) -> None:
         held = self._ring[used % self.slots]
         current = self._tensors[self.newest % self.slots]
+        rule = replace(self.rule, lr=self._learning_rate(self.newest)) if self._learning_rate else self.rule
         for path in paths:
             gradient = held[path].grad
             self._counts[path] += gradient is not None
             count, out = self._counts[path], following[path]
-            write_next(self.rule, current[path], gradient, self._moments[path], count=count, out=out)
+            write_next(rule, current[path], gradient, self._moments[path], count=count, out=out)
             held[path].grad = None
 
     def advance(self) -> int:
@@ -128,6 +155,16 @@ class WeightVersions:
     def tensors(self) -> Mapping[str, Tensor]:
         """Return the parameters of the newest version by path."""
         return self._tensors[self.newest % self.slots]
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that training goes on from: parameters of the newest version, buffers, moments and counts."""
+        moments = {
+            moment_name(path, number): moment
+            for path, own in self._moments.items()
+            for number, moment in enumerate(own)
+        }
+        counts = {count_name(path): torch.tensor(count) for path, count in self._counts.items()}
+        return dict(self.tensors()) | self.constants | moments | counts
 
     def _attach(self, place: Place, tensor: Tensor) -> None:
         if place.module is None:

@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from profiler.machine.child_processes import Helper, helper, spawn, tie_to, uninterrupted
+    from profiler.machine.child_processes import (
+        GUARD,
+        UNGUARDED,
+        Helper,
+        helper,
+        refuse_reimport,
+        spawn,
+        tie_to,
+        uninterrupted,
+    )
     from profiler.machine.cores import neighbouring_cores, physical_core, usable_cores
     from profiler.machine.first_use import use_torch_once
     from profiler.machine.machine import affinity_variables, differences, this_machine

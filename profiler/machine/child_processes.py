@@ -24,6 +24,25 @@ def tie_to(parent: int) -> bool:
     return os.getppid() == parent
 
 
+UNGUARDED = 86
+"""What a process of ours exits with whose parent's script starts it over and over."""
+
+
+def refuse_reimport() -> None:
+    """End this process if it is one of ours that is importing the script which started it.
+
+    A fresh process imports that script, as ``spawn`` needs it; what starts processes there would start them for ever.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        os._exit(UNGUARDED)
+
+
+GUARD = (
+    "a process of ours imports the script that starts it, and this one calls stageplan when it is imported; put what "
+    'it does under if __name__ == "__main__":'
+)
+
+
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """Put Ctrl-C off to the end of the context.
@@ -86,6 +105,8 @@ class Helper:
             message = self._connection.recv()
         except (EOFError, OSError) as error:
             self._process.join(_GRACE_S)
+            if self._process.exitcode == UNGUARDED:
+                raise ProcessError(GUARD) from error
             raise ProcessError(
                 f"a process that helps to measure ended with {_how(self._process.exitcode)}; "
                 "if memory is short, use a smaller --batch-size"

@@ -8,14 +8,14 @@ from profiler.errors import ProcessError
 from profiler.machine.machine import affinity_variables
 
 
-def usable_cores(wanted: Sequence[int] | None) -> tuple[int, ...]:
+def usable_cores(wanted: Sequence[int] = ()) -> tuple[int, ...]:
     """Return the cores to use: ``wanted``, or all that this process may use, one thread of each physical core first.
 
     Raises:
         ProcessError: A wanted core may not be used.
     """
     allowed = sorted(os.sched_getaffinity(0))
-    if wanted is None:
+    if not wanted:
         first = {physical_core(core): core for core in reversed(allowed)}
         return tuple(sorted(allowed, key=lambda core: (first[physical_core(core)] != core, core)))
     refused = [core for core in wanted if core not in allowed]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from profiler.capture import sliceable
-from profiler.execution import Captured, Operation
+from profiler.execution import Captured, Operation, OwnLoss
 from profiler.machine import this_machine
 from profiler.measure.count_work import Counts
 from profiler.measure.memory import Memory
@@ -58,6 +58,7 @@ def profile_of(measured: Measured) -> Profile:
         input_shape=config.input_shape,
         classes=captured.classes,
         vocabulary=config.vocabulary,
+        loss_name=captured.loss.name if isinstance(captured.loss, OwnLoss) else "",
         update_rule=config.rule.kind,
         momenta=config.rule.momenta,
         machine=this_machine(),

@@ -9,13 +9,11 @@ from profiler.files import is_file, read_json, refuse_unwritable, to_json, write
 from profiler.profile import Profile, profile_warnings
 from profiler.settings import Config
 
-FOLDER = Path("profiles")
 
-
-def path_for(config: Config, folder: Path = FOLDER) -> Path:
-    """Return where the profile of ``config`` is kept: ``<model>-b<N>-<size>.json``."""
+def path_for(config: Config) -> Path:
+    """Return where the profile of ``config`` is kept: ``<model>-b<N>-<size>.json`` in its folder."""
     model = config.model.replace(":", "-").replace("/", "-")
-    return folder / f"{model}-b{config.batch_size}-{config.size_name}.json"
+    return Path(config.profiles) / f"{model}-b{config.batch_size}-{config.size_name}.json"
 
 
 def profile_for(
@@ -24,7 +22,6 @@ def profile_for(
     progress: Callable[[], AbstractContextManager[Callable[[float], None]]],
     report: Callable[[str], None],
     *,
-    folder: Path = FOLDER,
     budget_s: float | None = None,
 ) -> Profile:
     """Return the kept profile that fits ``config`` on this machine, or measure one on ``core`` and keep it.
@@ -34,7 +31,6 @@ def profile_for(
         core: Where to measure.
         progress: Gives, while measuring, what is called with shares of the work done that add up to 1.
         report: Called with sentences on what is used and what casts doubt on it.
-        folder: Where profiles are kept.
         budget_s: How long to measure, if it has to be; None for the usual time.
 
     Raises:
@@ -44,7 +40,7 @@ def profile_for(
     from profiler.machine import differences, this_machine
     from profiler.measure.measure import BUDGET_S, measure_profile
 
-    path = path_for(config, folder)
+    path = path_for(config)
     kept, difference = _kept(path)
     captured = captured_model(config)
     if kept:
@@ -82,6 +78,7 @@ def misfit(profile: Profile, config: Config) -> str:
         ("model", profile.model, config.model),
         ("input", profile.input_shape, config.input_shape),
         ("vocabulary", profile.vocabulary, config.vocabulary),
+        ("loss", profile.loss_name, config.loss.rpartition(":")[2]),
         ("update rule", profile.update_rule, config.rule.kind),
     ]
     if ":" not in profile.model:

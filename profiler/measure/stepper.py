@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
-from profiler.execution import Captured, Segment, WeightVersions, heads, leaves, loss, run_layer, whole
+from profiler.execution import Captured, Segment, WeightVersions, heads, leaves, run_layer, whole
 from profiler.execution.layer import Values
 from profiler.profile import INPUT
 from profiler.settings import UpdateRule
@@ -172,13 +172,13 @@ class Stepper:
 
     def _root(self, values: Values) -> tuple[Tensor, Tensor | None]:
         """Return where the backward begins, and from which gradient."""
-        return loss([values[name] for name in self.captured.outputs], self.labels), None
+        return self.captured.loss([values[name] for name in self.captured.outputs], self.labels), None
 
     def _plain_backward(self) -> int:
         """Run model, loss and backward on the newest version, and return its number."""
         used = self.versions.bind()
         self._bind_attributes()
-        loss(heads(self.captured.model(self.inputs)), self.labels).backward()  # type: ignore[no-untyped-call]
+        self.captured.loss(heads(self.captured.model(self.inputs)), self.labels).backward()  # type: ignore[no-untyped-call]
         return used
 
     def _bind_attributes(self) -> None:

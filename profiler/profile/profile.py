@@ -5,9 +5,11 @@ Seconds and bytes throughout; ``input_shape`` includes the minibatch, ``(N, C, H
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
+
+from profiler.shown import Shown
 
 FORMAT_VERSION: Literal[7] = 7
 
@@ -201,11 +203,12 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class Profile(Shown):
     """What a model's layers cost on one core.
 
     Attributes:
         vocabulary: Samples are whole numbers below it; 0 for floats.
+        loss_name: The user's own loss; nothing for cross-entropy.
         layers: In captured order, which is a topological order of ``edges``.
         inseparable: Groups of layers that no cut may separate (they share a parameter, or hand over what is no tensor).
         outputs: The layers whose outputs enter the loss, the main head first; the last stage needs them all.
@@ -232,6 +235,7 @@ class Profile:
     input_shape: Annotated[tuple[Annotated[int, Meta(ge=1, le=1 << 31)], ...], Meta(min_length=2)]
     classes: Count
     vocabulary: Count = 0
+    loss_name: str = ""
     update_rule: str
     momenta: Count
     machine: Machine
@@ -260,6 +264,7 @@ class Profile:
     foreign_load: float
     measured_at: str
     format_version: Literal[7] = FORMAT_VERSION
+    table: ClassVar[str] = "profiler.report.table:show_profile"
 
 
 def parts_s(layers: Iterable[Layer], loss: Loss) -> float:

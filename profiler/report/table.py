@@ -44,7 +44,7 @@ def rows(profile: Profile, order: Order = "order", top: int | None = None, views
     )
     body = [(layer.name, layer.kind, *(column.cell(profile, layer) for column in chosen)) for layer in shown[:top]]
     if "time" in views:
-        body.append(("loss", "cross-entropy", *_loss(profile, chosen)))
+        body.append(("loss", profile.loss_name or "cross-entropy", *_loss(profile, chosen)))
     return Rows(
         title=f"{profile.model}, input {'×'.join(map(str, profile.input_shape))}, one core of {profile.machine.cpu}",
         names=("layer", "kind", *(column.name for column in chosen)),
@@ -52,6 +52,11 @@ def rows(profile: Profile, order: Order = "order", top: int | None = None, views
         total=("total", f"{len(profile.layers)} layers", *(column.total(profile) for column in chosen)),
         notes=(_explanation(profile, chosen, views), *profile_warnings(profile)),
     )
+
+
+def show_profile(profile: Profile, console: "Console") -> None:
+    """Print a profile's times as a table."""
+    show(rows(profile, views=("time",)), console)
 
 
 def show(table_rows: Rows, console: "Console") -> None:

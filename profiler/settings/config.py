@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 from msgspec import Meta
 
@@ -26,11 +26,15 @@ class Config:
     """A configuration file; the keys of a configuration file.
 
     Samples are images of ``image_size``, or tensors of ``sample_shape`` where that is given; with a ``vocabulary`` they
-    hold whole numbers below it, as token ids, instead of normal floats. ``data`` names a factory of real samples.
+    hold whole numbers below it, as token ids, instead of normal floats. ``data`` names a factory of real samples,
+    ``loss`` a function of the model's output and the targets, as ``package.module:function`` (cross-entropy without).
     ``update_rule``, ``lr``, ``momentum``, ``nesterov`` and ``weight_decay`` set the update rule, with the meanings of
-    torch.optim (``momentum`` is SGD's alone); ``batches`` counts the minibatches of a run, ``repeats`` the runs of a
-    partition, ``stages`` the stages of its pipeline; ``partitions`` are those that ``compare`` runs. ``slice`` says
+    torch.optim (``momentum`` is SGD's alone); ``clip`` bounds every element of a gradient. In training, ``lr`` is
+    reached over ``warmup`` updates, and then decays: in ``steps``, by ``decay_factor`` every ``decay_updates``, or by a
+    ``cosine`` to 0 over ``decay_updates`` in all. ``batches`` counts the minibatches of a run, ``repeats`` the runs of
+    a partition, ``stages`` the stages of its pipeline; ``partitions`` are those that ``compare`` runs. ``slice`` says
     which layers may be cut inside: ``auto``, ``none``, or layers with their blocks, such as ``classifier.1=4``.
+    ``cores`` are those to use (all without), ``profiles`` is the folder where profiles are kept.
     """
 
     model: str
@@ -43,13 +47,21 @@ class Config:
     momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9
     nesterov: bool = False
     weight_decay: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    clip: Annotated[float, Meta(ge=0)] = 0.0
     update_rule: RuleName = "sgd"
+    warmup: Annotated[int, Meta(ge=0)] = 0
+    decay: Literal["none", "steps", "cosine"] = "none"
+    decay_updates: Annotated[int, Meta(ge=1)] = 1000
+    decay_factor: Annotated[float, Meta(gt=0, le=1)] = 0.1
+    loss: str = ""
     data: str = ""
     batches: Annotated[int, Meta(ge=1, le=10_000)] = 12
     repeats: Annotated[int, Meta(ge=1, le=1000)] = 3
     stages: Annotated[int, Meta(ge=1)] = 4
     partitions: tuple[str, ...] = ("all",)
     slice: str = "auto"
+    cores: tuple[Annotated[int, Meta(ge=0)], ...] = ()
+    profiles: str = "profiles"
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -65,6 +77,7 @@ class Config:
             momentum=self.momentum if self.update_rule == "sgd" else 0.0,
             weight_decay=self.weight_decay,
             nesterov=self.nesterov,
+            clip=self.clip,
         )
 
     @property

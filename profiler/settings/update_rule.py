@@ -1,8 +1,11 @@
 """The update rule as data: which one, and its numbers. What it computes is in ``profiler.execution.weight_update``."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+LearningRate = Callable[[int], float]
+"""Returns the learning rate of an update, given how many there have been before it; on nothing else may it depend."""
 RuleName = Literal["sgd", "adam", "adamw"]
 
 
@@ -15,6 +18,7 @@ class UpdateRule:
         momentum: μ of SGD; Adam has ``betas`` instead.
         weight_decay: λ; a penalty in the gradient for SGD and Adam, decoupled for AdamW.
         nesterov: Whether SGD looks ahead along its momentum.
+        clip: Every element of a gradient is brought into [−clip, clip] first; 0: as it is.
         betas: Decay of Adam's two moments.
         eps: Added to Adam's denominator.
     """
@@ -24,6 +28,7 @@ class UpdateRule:
     momentum: float = 0.0
     weight_decay: float = 0.0
     nesterov: bool = False
+    clip: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
 
@@ -50,7 +55,34 @@ class UpdateRule:
     @property
     def kind(self) -> str:
         """The rule in words, as far as its cost depends on it: the numbers themselves cost nothing."""
-        parts = {"momentum": self.name == "sgd" and self.momentum, "Nesterov": self.nesterov}
-        parts["weight decay"] = self.weight_decay
+        parts: dict[str, float] = {"momentum": self.momentum if self.name == "sgd" else 0, "Nesterov": self.nesterov}
+        parts |= {"weight decay": self.weight_decay, "clipping": self.clip}
         chosen = [word for word, present in parts.items() if present]
         return f"{self.name} with {' and '.join(chosen)}" if chosen else self.name
+
+
+DEFAULT_RULE = UpdateRule(lr=0.01, momentum=0.9)
+"""The update rule where nothing else is said."""
+
+
+def SGD(  # noqa: N802 - as torch.optim calls it
+    *, lr: float = 0.01, momentum: float = 0.0, weight_decay: float = 0.0, nesterov: bool = False, clip: float = 0.0
+) -> UpdateRule:
+    """Return SGD, with the meanings of torch.optim.SGD; ``clip`` bounds every element of a gradient."""
+    return UpdateRule(lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov, clip=clip)
+
+
+def Adam(  # noqa: N802
+    *, lr: float = 0.001, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.0,
+    clip: float = 0.0,
+) -> UpdateRule:  # fmt: skip
+    """Return Adam, with the meanings of torch.optim.Adam; ``clip`` bounds every element of a gradient."""
+    return UpdateRule(name="adam", lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, clip=clip)
+
+
+def AdamW(  # noqa: N802
+    *, lr: float = 0.001, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.01,
+    clip: float = 0.0,
+) -> UpdateRule:  # fmt: skip
+    """Return AdamW, with the meanings of torch.optim.AdamW; ``clip`` bounds every element of a gradient."""
+    return UpdateRule(name="adamw", lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, clip=clip)

@@ -44,8 +44,11 @@ class Direction(Protocol):
     def announce(self, minibatch: int) -> None:
         """Hand over what was put there; waits only for a neighbour that is hundreds of minibatches behind."""
 
-    def receive(self, minibatch: int) -> list[Tensor]:
-        """Wait until the neighbour has sent a minibatch's tensors, and return them."""
+    def receive(self, minibatch: int) -> list[Tensor] | None:
+        """Wait until the neighbour has sent a minibatch's tensors, and return them; None if it says there are none."""
+
+    def end(self) -> None:
+        """Tell the neighbour that there are no more minibatches, where it does not know how many there are."""
 
     def blank(self) -> list[Tensor]:
         """Return zeros where the tensors are going to lie, for a warm-up."""
@@ -53,8 +56,14 @@ class Direction(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One stage's end of the channel to a neighbour; ``close`` lets go of what it holds."""
+    """One stage's end of the channel to a neighbour.
+
+    Attributes:
+        begin: To be called before a run with its number of minibatches, None if nobody knows it yet.
+        close: Lets go of what the channel holds.
+    """
 
     activations: Direction
     gradients: Direction
+    begin: Callable[[int | None], None]
     close: Callable[[], None]

@@ -78,57 +78,66 @@ def replicas_of(layout: RankLayout, rank: int) -> "dist.ProcessGroup | None":
     return own_group
 
 
-def gloo_channel(cut: Cut, peers: Sequence[int], own: range, *, behind: bool) -> Channel:
+def gloo_channel(cut: Cut, peers: Sequence[int], replica: int, replicas: int, *, behind: bool) -> Channel:
     """Return one rank's end of a cut, with room for what is sent and received.
 
     Args:
         cut: What crosses.
         peers: The ranks of the neighbouring stage, of which the one for a minibatch follows from its number.
-        own: The minibatches that this rank has.
+        replica: Which of ``replicas`` of its stage this rank is: it has every ``replicas``-th minibatch.
+        replicas: How many there are.
         behind: Whether the cut lies behind this rank's stage.
     """
     # The receiver posts one ahead: in front of its forward, slots of what is in flight and one more; in front of a
     # backward, of that minibatch and the next.
     activation_slots = cut.activation_slots if behind else cut.in_flight + 1
     gradient_slots = 2 if behind else cut.gradient_slots
-    activations = _Messages(cut.values, activation_slots, peers, 0, own)
-    gradients = _Messages(cut.gradients, gradient_slots, peers, 1, own)
+    activations = _Messages(cut.values, activation_slots, peers, 0)
+    gradients = _Messages(cut.gradients, gradient_slots, peers, 1)
 
     def finish() -> None:
         activations.finish()
         gradients.finish()
 
-    return Channel(activations, gradients, finish)
+    def begin(minibatches: int | None) -> None:
+        assert minibatches is not None
+        finish()
+        activations.own = gradients.own = range(replica, minibatches, replicas)
+
+    return Channel(activations, gradients, begin, finish)
 
 
 class _Messages:
     """One direction: a ring, and the messages under way in its slots; a minibatch's slot follows from its place."""
 
-    def __init__(self, specs: Sequence, slots: int, peers: Sequence[int], direction: int, own: range) -> None:  # type: ignore[type-arg]
+    def __init__(self, specs: Sequence, slots: int, peers: Sequence[int], direction: int) -> None:  # type: ignore[type-arg]
         size = ring_bytes(specs, slots)
         self._ring = Ring(torch.zeros(size, dtype=torch.uint8).numpy(), 0, specs, slots)
-        self._peers, self._direction, self._own = peers, direction, own
+        self._peers, self._direction, self.own = peers, direction, range(0)
         self._under_way: dict[int, dist.Work] = {}
         self.blank = self._ring.blank
 
     def put(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
-        place = self._own.index(minibatch)
+        place = self.own.index(minibatch)
         with blaming_the_neighbour():
             self._finish(place - self._ring.slots)
         self._ring.put(place, tensors)
 
     def announce(self, minibatch: int) -> None:
         with blaming_the_neighbour():
-            self._start(dist.isend, self._own.index(minibatch))
+            self._start(dist.isend, self.own.index(minibatch))
 
     def receive(self, minibatch: int) -> list[Tensor]:
-        place = self._own.index(minibatch)
+        place = self.own.index(minibatch)
         with blaming_the_neighbour():
             for wanted in (place, place + 1):
-                if wanted not in self._under_way and wanted < len(self._own):
+                if wanted not in self._under_way and wanted < len(self.own):
                     self._start(dist.irecv, wanted)
             self._finish(place)
         return self._ring.get(place)
+
+    def end(self) -> None:
+        """Do nothing: over gloo every rank knows how many minibatches there are."""
 
     def finish(self) -> None:
         """Wait until what was sent has been taken."""
@@ -137,7 +146,7 @@ class _Messages:
                 self._finish(place)
 
     def _start(self, verb, place: int) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
-        minibatch = self._own[place]
+        minibatch = self.own[place]
         peer = self._peers[minibatch % len(self._peers)]
         work = verb(self._ring.message(place), peer, tag=2 * minibatch + self._direction)
         assert work is not None

@@ -15,6 +15,7 @@ from runtime.channels.slot_ring import Ring, ring_bytes
 from runtime.errors import NeighbourGone
 
 _NUMBER = struct.Struct("<q")
+_NO_MORE = -1
 _GONE = "a neighbouring stage has gone"
 
 
@@ -33,7 +34,8 @@ def shared_memory_channel(memory: SharedMemory, cut: Cut, notifications: socket.
     activations = Ring(memory.memory, 0, cut.values, cut.activation_slots)
     offset = ring_bytes(cut.values, cut.activation_slots)
     gradients = Ring(memory.memory, offset, cut.gradients, cut.gradient_slots)
-    return Channel(_Notified(activations, notifications), _Notified(gradients, notifications), notifications.close)
+    down, up = _Notified(activations, notifications), _Notified(gradients, notifications)
+    return Channel(down, up, lambda _minibatches: None, notifications.close)
 
 
 class _Notified:
@@ -49,7 +51,10 @@ class _Notified:
         except OSError as error:
             raise NeighbourGone(_GONE) from error
 
-    def receive(self, minibatch: int) -> list[Tensor]:
+    def end(self) -> None:
+        self.announce(_NO_MORE)
+
+    def receive(self, minibatch: int) -> list[Tensor] | None:
         try:
             message = self._notifications.recv(_NUMBER.size)
         except OSError as error:
@@ -57,5 +62,7 @@ class _Notified:
         if not message:
             raise NeighbourGone(_GONE)
         (number,) = _NUMBER.unpack(message)
+        if number == _NO_MORE:
+            return None
         assert number == minibatch, f"expected minibatch {minibatch}, the neighbour sent {number}"
         return self._ring.get(minibatch)

@@ -117,7 +117,7 @@ def compare_all(options: CompareOptions) -> int:
     wanted = _quick(configs(common), options) if options.quick else configs(common)
     requests = [_request(options, config, schemes) for config in wanted]
     refuse_unknown(dict.fromkeys(config.model for config in wanted))
-    usable_cores(common.cores)
+    usable_cores(wanted[0].cores)
     paths = [_place(options, config, len(wanted)) for config in wanted]
     reports = _reports(options, paths)
     for path in (*paths, *reports):
@@ -128,6 +128,14 @@ def compare_all(options: CompareOptions) -> int:
     ]
     jobs = _carry_out_all(jobs, options)
     return _conclude(jobs, reports, options)
+
+
+def compare_one(options: CompareOptions, config: Config, path: Path) -> "Comparison":
+    """Make one comparison and return it; what is known so far is kept in ``path``."""
+    schemes = load_schemes()
+    job = _job(options, config, _request(options, config, schemes), path, schemes)
+    (done,) = _carry_out_all([job], options)
+    return done.comparison
 
 
 def _quick(wanted: list[Config], options: CompareOptions) -> list[Config]:
@@ -150,7 +158,7 @@ def _request(options: CompareOptions, config: Config, schemes: Schemes) -> "Requ
     from runtime.pipeline import cores_for
 
     settings = settings_of(options.running, config)
-    cores = cores_for(config.stages, usable_cores(options.running.common.cores))
+    cores = cores_for(config.stages, usable_cores(config.cores))
     if options.baselines != "none" and settings.data:
         raise ConfigError("--baselines train on synthetic data; leave --data out")
     asked = tuple(wanted_names(list(options.partitions or config.partitions), config, schemes))
@@ -250,7 +258,7 @@ def _carry_out_all(jobs: list[_Job], options: CompareOptions) -> list[_Job]:
     if not missing:
         return jobs
     stages = max(job.config.stages for job in jobs)
-    cores = cores_of(options.running.common, stages)
+    cores = cores_of(jobs[0].config, stages, quiet=options.running.common.quiet)
     about = duration(sum(left(job.comparison) for job in jobs))
     note(
         f"{counted(missing, 'run')} ({_composition(jobs)}) on cores {','.join(map(str, cores))}, about {about}; "

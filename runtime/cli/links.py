@@ -53,7 +53,7 @@ def links(options: LinksOptions) -> int:
             raise ConfigError("links takes one model, and messages have the sizes that its cuts produce")
         if len(session.members) < 2:
             raise ConfigError("there are no links within one rank; start two or more")
-        (core,) = cores_of(options.common, len(session.members))
+        (core,) = cores_of(wanted[0], len(session.members), quiet=options.common.quiet)
         measured = measure_links(session, wanted[0], core, options.rank_timeout_s or RANK_TIMEOUT_S)
         if session.leads:
             _show(measured, options)

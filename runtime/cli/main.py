@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from profiler.cli import Parser, execute
-from runtime.cli import compare, links, report, run, verify
+from runtime.cli import compare, links, report, run, train, verify
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,9 @@ COMMANDS = {
         "run partitions in turn and compare them", compare.add_arguments, compare.CompareOptions, compare.compare_all
     ),
     "run": Command("run one plan", run.add_arguments, run.RunOptions, run.run),
+    "train": Command(
+        "train a model over epochs, and keep its weights", train.add_arguments, train.TrainOptions, train.train
+    ),
     "verify": Command(
         "hold pipelines against a single-process replay, bit for bit",
         verify.add_arguments, verify.VerifyOptions, verify.verify_all,

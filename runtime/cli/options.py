@@ -228,12 +228,12 @@ def launchers_of(
         }
 
 
-def cores_of(options: CommonOptions, stages: int) -> tuple[int, ...]:
+def cores_of(config: Config, stages: int, *, quiet: bool) -> tuple[int, ...]:
     """Return a core for each stage; under torchrun, that of this rank."""
     from profiler.machine import affinity_variables, usable_cores
     from runtime.pipeline import cores_for, own_cores
 
-    usable = usable_cores(options.cores)
+    usable = usable_cores(config.cores)
     if place := placement():
         return (usable[place.local_rank % len(usable)],)
     cores = cores_for(stages, usable)
@@ -241,6 +241,6 @@ def cores_of(options: CommonOptions, stages: int) -> tuple[int, ...]:
         note(
             f"{counted(len(cores), 'stage')} share {counted(len(set(cores)), 'core')}, for the environment binds "
             f"threads to cores{bound}",
-            quiet=options.quiet,
+            quiet=quiet,
         )
     return cores

@@ -1,6 +1,7 @@
 """What is to be run: from options to a profile, with layers cut inside, and to the plans of the named partitions."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,14 +41,14 @@ def planner_of(
     from optimizer.planning import Planner
     from profiler.capture import find
     from profiler.machine import usable_cores
-    from profiler.measure import FOLDER, path_for
+    from profiler.measure import path_for
 
     if data := options.data or config.data:
         find(data)  # before anything is measured
-    core, folder = usable_cores(options.common.cores)[0], FOLDER / "quick" if quick else FOLDER
-    profile = fresh_profile(
-        config, core, quiet=options.common.quiet, budget_s=QUICK_BUDGET_S if quick else None, folder=folder
-    )
+    core = usable_cores(config.cores)[0]
+    if quick:
+        config = replace(config, profiles=str(Path(config.profiles) / "quick"))
+    profile = fresh_profile(config, core, quiet=options.common.quiet, budget_s=QUICK_BUDGET_S if quick else None)
     if SLICED not in names:
         return Planner(profile, config.stages, config.batches)
     sliced = sliced_as(
@@ -55,7 +56,7 @@ def planner_of(
         profile,
         lambda tried: Planner(tried, config.stages, config.batches).bottleneck_s,
         core,
-        path_for(config, folder),
+        path_for(config),
         stages=config.stages,
         quiet=options.common.quiet,
     )
@@ -166,6 +167,7 @@ def _read(options: RankOptions, path: Path) -> tuple[Config, Plan]:
         "vocabulary": plan.vocabulary or None,
         "slice": plan.slicing or NONE,
         "batches": common.batches,
+        "cores": common.cores,
     }
     named = configuration.load(common.config) if common.config else configuration.for_model(plan.model)
     config = configuration.override(named, changes)

@@ -66,7 +66,7 @@ def run(options: RunOptions) -> int:
         if session.leads:
             _refuse_files(options)
         config, plan = one_plan(ranks)
-        cores = cores_of(running.common, plan.layout.size)
+        cores = cores_of(config, plan.layout.size, quiet=running.common.quiet)
         settings = settings_of(running, config, clock=clock_of(options.clock, running, cores))
         agree_on_plan(session, plan, config, settings)
         members = ", ".join(map(str, session.members))

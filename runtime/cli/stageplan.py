@@ -16,7 +16,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run ``stageplan profile``, ``plan``, ``check``, ``export`` or a command of ``python -m runtime``."""
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("-h", "--help"):
-        sys.stdout.write("usage: stageplan profile | plan | check | export | compare | run | verify | links | report\n")
+        sys.stdout.write(
+            "usage: stageplan profile | plan | check | export | compare | run | train | verify | links | report\n"
+        )
         return 0
     package, first = PACKAGES.get(name, ("runtime", (name,)))
     code: int = import_module(f"{package}.cli.main").main([*first, *rest])

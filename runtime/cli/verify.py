@@ -49,7 +49,8 @@ def verify_all(options: VerifyOptions) -> int:
         if session.distributed:
             refuse_without_plan(ranks)
         wanted = _wanted(ranks)
-        cores = cores_of(running.common, next(iter(wanted[0][1].values())).layout.size)
+        config, plans = wanted[0]
+        cores = cores_of(config, next(iter(plans.values())).layout.size, quiet=running.common.quiet)
         verifications = [_verified(ranks, config, plans, cores, session) for config, plans in wanted]
         if running.common.json and session.leads:
             emit_json(verifications)

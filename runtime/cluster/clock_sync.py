@@ -43,7 +43,9 @@ def shifted(report: Report, before: Reading, after: Reading) -> Report:
         )
         for record in report.actions
     )
-    return replace(report, actions=actions)
+    times = report.times
+    times = replace(times, began_s=there_s(times.began_s), ended_s=there_s(times.ended_s))
+    return replace(report, actions=actions, times=times)
 
 
 def placed(

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_map
 
 from optimizer.export import MICRO_BATCHES
 from profiler.capture import inputs_of, layer_name, models
-from profiler.execution import heads, loss
+from profiler.execution import cross_entropy, heads
 from profiler.machine import pin, tie_to
 from profiler.settings import UpdateRule
 from runtime.compare.baselines import Kind, Spec
@@ -106,7 +106,7 @@ def _loop(spec: Spec, model: nn.Module, made: Tensor, labels: Tensor) -> Callabl
 
     def step() -> None:
         rule.zero_grad()
-        torch.autograd.backward(loss(heads(model(made)), labels))
+        torch.autograd.backward(cross_entropy(heads(model(made)), labels))
         rule.step()
 
     return step
@@ -125,7 +125,7 @@ def _pipeline(spec: Spec) -> Update:
     _out_of_place(own)
     last = spec.world_size - 1
     stage = PipelineStage(_Handing(own) if spec.tuned else own, spec.rank, spec.world_size, torch.device("cpu"))
-    schedule = Schedule1F1B(stage, MICRO_BATCHES, loss_fn=lambda output, target: loss(heads(output), target))
+    schedule = Schedule1F1B(stage, MICRO_BATCHES, loss_fn=lambda output, target: cross_entropy(heads(output), target))
     rule = _rule(spec.config.rule, own, tuned=spec.tuned)
     all_inputs, all_labels = torch.cat([made] * MICRO_BATCHES), torch.cat([labels] * MICRO_BATCHES)
 

@@ -5,13 +5,14 @@ unfinished file says where to go on. Seconds, bytes and samples throughout; what
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
 from optimizer.plan import Plan
 from optimizer.schedule import FLUSH_EVERY, Schedule, schedule_of
 from profiler.profile import Layer, Machine
+from profiler.shown import Shown
 from runtime.compare.records import RunRecord
 from runtime.compare.request import Request
 from runtime.results import Clock, StageMeasurement
@@ -174,7 +175,7 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class Comparison(Shown):
     """Several partitions of one model, run in turn on the same cores.
 
     Attributes:
@@ -211,6 +212,7 @@ class Comparison:
     runs: tuple[RunRecord, ...]
     audit: Audit
     format_version: Literal[6] = FORMAT_VERSION
+    table: ClassVar[str] = "runtime.report.comparison_table:show_comparison"
 
     @property
     def rounds(self) -> int:

@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 
-from optimizer.schedule import Schedule, StageRequirements, groups
+from optimizer.schedule import Schedule, StageRequirements
 from profiler.execution import Segment, TensorSpec
 from runtime.channels import Cut, Rendezvous, SharedMemory, channel_bytes, notification_sockets
+from runtime.pipeline.feed import FeedEnd, feed_cut, feed_end, target_specs
 from runtime.worker import CutEnd, DataSpec, Load, Settings
 
 
@@ -18,14 +19,17 @@ def loads(
     weights: SharedMemory,
     state: tuple[TensorSpec, ...],
     *,
+    updates: int,
     settings: Settings,
     data: DataSpec,
+    target: TensorSpec | None,
+    here: Sequence[int],
     rendezvous: Rendezvous | None,
     taking_turns: Sequence[Hashable],
-) -> Iterator[list[Load]]:
-    """Yield what to tell each rank; our own ends of what it holds are closed at the end of the context.
+) -> Iterator[tuple[list[Load], list[FeedEnd]]]:
+    """Yield what to tell each rank, and our ends of the rings of minibatches.
 
-    With ours closed, a stage that dies is noticed by its neighbours.
+    Our own ends of all else are closed at the end of the context: so a stage that dies is noticed by its neighbours.
 
     Args:
         segments: Of each stage.
@@ -33,8 +37,11 @@ def loads(
         requirements: What that asks of each stage.
         weights: The parameters and buffers of the whole model.
         state: How they lie there.
+        updates: How many updates they have had.
         settings: How to run.
-        data: What to train on.
+        data: What to train on, where stages make that themselves.
+        target: What targets look like where minibatches come from this process; None where stages make them.
+        here: The ranks of this process.
         rendezvous: Where the ranks meet, over gloo; None in shared memory.
         taking_turns: For each rank, on which core; those that name the same take turns. Nothing where none does.
     """
@@ -44,24 +51,38 @@ def loads(
         for segment, own, following in zip(segments, requirements, requirements[1:], strict=False)
     ]
     ends = [_ends(cut, shared=settings.channel == "shm") for cut in cuts]
-    group_sizes = _group_sizes(schedule)
+    first, last = range(layout.replicas[0]), layout.ranks(layout.stages - 1)
+    fed = here if target else ()
+    inputs = {
+        rank: _ends(feed_cut(segments[0].receives, requirements[0].in_flight), shared=True)
+        for rank in fed
+        if rank in first
+    }
+    targets = {
+        rank: _ends(feed_cut(target_specs(target), requirements[0].in_flight), shared=True)
+        for rank in fed
+        if rank in last and target
+    }
     shared = [core for core, ranks in Counter(taking_turns).items() if ranks > 1]
     turns: dict[Hashable, SharedMemory] = {}
     try:
         turns |= {core: SharedMemory.create(0) for core in shared}
-        yield [
+        all_loads = [
             Load(
                 rank=rank,
                 layout=layout,
                 segment=segments[stage],
+                schedule=schedule.name,
                 weights=weights,
                 state=state,
-                actions=schedule.rows[rank],
+                updates=updates,
                 versions=requirements[stage].versions,
                 in_flight=requirements[stage].in_flight,
-                group_sizes=group_sizes,
+                width=schedule.flush_every,
                 before=ends[stage - 1][1] if stage else None,
                 behind=ends[stage][0] if stage < len(ends) else None,
+                inputs=inputs[rank][1] if rank in inputs else None,
+                targets=targets[rank][1] if rank in targets else None,
                 turn=turns.get(taking_turns[rank]) if taking_turns else None,
                 rendezvous=rendezvous,
                 settings=settings,
@@ -70,8 +91,17 @@ def loads(
             for rank in range(layout.size)
             for stage in [layout.stage_of(rank)]
         ]
+        yield (
+            all_loads,
+            [
+                feed_end(own, targets=ends is targets, replica=layout.replica_of(rank), replicas=layout.replicas[stage])
+                for ends, stage in ((inputs, 0), (targets, layout.stages - 1))
+                for rank, (own, _) in ends.items()
+            ],
+        )
     finally:
-        for end in (end for pair in ends for end in pair):
+        theirs = [other for pairs in (inputs, targets) for _, other in pairs.values()]
+        for end in (*(end for pair in ends for end in pair), *theirs):
             for held in (end.memory, end.notifications):
                 if held is not None:
                     held.close()
@@ -86,10 +116,3 @@ def _ends(cut: Cut, *, shared: bool) -> tuple[CutEnd, CutEnd]:
     memory = SharedMemory.create(channel_bytes(cut))
     first, second = notification_sockets()
     return CutEnd(cut=cut, memory=memory, notifications=first), CutEnd(cut=cut, memory=memory, notifications=second)
-
-
-def _group_sizes(schedule: Schedule) -> tuple[int, ...]:
-    """Return for each minibatch how many are averaged in its update."""
-    if schedule.flush_every is None:
-        return (1,) * schedule.minibatches
-    return tuple(len(group) for group in groups(schedule.minibatches, schedule.flush_every) for _ in group)

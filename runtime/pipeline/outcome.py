@@ -12,7 +12,7 @@ from optimizer.schedule import KIND_NAMES, Kind, RankLayout, Schedule, Span, mak
 from profiler.machine import this_machine
 from profiler.measure import foreign_load
 from runtime.pipeline.virtual_clock import on_virtual_clock
-from runtime.results import ActionRecord, RunResult, StageMeasurement, StageRun
+from runtime.results import ActionRecord, RunResult, StageMeasurement, StageRun, TrainingResult
 from runtime.worker import MinibatchDigests, Settings, StageReport
 
 T = TypeVar("T")
@@ -77,6 +77,21 @@ def outcome_of(plan: Plan, schedule: Schedule, reports: Sequence[StageReport], s
         tuple(_in_turn([own[rank].minibatch_digests for rank in layout.ranks(stage)])) for stage in range(layout.stages)
     ]
     return Outcome(result, digests, max((report.checksums for report in own), key=len))
+
+
+def training_result(layout: RankLayout, reports: Sequence[StageReport], samples: int) -> TrainingResult:
+    """Return what training over ``samples`` samples gave."""
+    own = [stamped.report for stamped in reports]
+    times = [report.times for report in own]
+    seconds = max(each.ended_s for each in times) - min(each.began_s for each in times)
+    losses = _in_turn([own[rank].losses for rank in layout.ranks(layout.stages - 1)])
+    return TrainingResult(
+        minibatches=len(losses),
+        samples=samples,
+        seconds=seconds,
+        losses=tuple(loss if math.isfinite(loss) else None for loss in losses),
+        stages=tuple(times),
+    )
 
 
 def _spans(schedule: Schedule, records: Sequence[Sequence[ActionRecord]]) -> list[list[Span]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from profiler.machine import GUARD, UNGUARDED
 from runtime.errors import InputError, NeighbourGone, RunError
 from runtime.worker import Failed, Phase, Progress
 
@@ -96,7 +97,7 @@ def death(code: int | None, doing: str, at_s: float) -> Failed:
         how = f"the process was ended by {signals.get(-code, f'signal {-code}')}"
         how += ", by hand or by the kernel because memory ran out" if -code == signal.SIGKILL else ""
     else:
-        how = f"the process exited with {code}"
+        how = GUARD if code == UNGUARDED else f"the process exited with {code}"
     return Failed(during=doing, reason=how, stack="", cause="stage", at_s=at_s)
 
 

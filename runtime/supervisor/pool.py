@@ -8,7 +8,7 @@ from dataclasses import replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from profiler.machine import uninterrupted
 from runtime.channels import Rendezvous
@@ -35,6 +35,23 @@ GRACE_S = 0.5
 """How long the other stages may take to report after one has failed, so that the first cause is found."""
 TICK_S = 0.25
 """How often the stages are looked at while they work."""
+
+
+class Supplier(Protocol):
+    """Hands minibatches to stages while they are waited for.
+
+    Attributes:
+        active_s: When it last did, on the machine's monotonic clock.
+    """
+
+    active_s: float
+
+    def supply(self) -> bool:
+        """Hand out what there is room for; say whether there may be room for more at once."""
+
+    @property
+    def sources(self) -> Sequence[Any]:
+        """What to wait for until there may be room."""
 
 
 class WorkerPool:
@@ -161,27 +178,37 @@ class WorkerPool:
         wanted_s = expected_s or [0.0] * len(self)
         return self._collect([max(least_s, patience_s(None, work_s)) for work_s in wanted_s])
 
-    def follow(self, expected_s: Sequence[float], watch: Watch | None) -> list[Ready]:
+    def follow(self, expected_s: Sequence[float], watch: Watch | None, supplier: "Supplier") -> list[Ready]:
         """Wait until every stage has run its actions.
 
         Args:
             expected_s: How long the longest action of each stage is predicted to take.
             watch: Called now and then with what every stage is doing.
+            supplier: Asked to hand out minibatches whenever there may be room.
 
         Raises:
             RunError: A stage raised, died or hangs, as above.
             InputError: A stage refused what the user gave.
         """
-        return self._collect([patience_s(self._stall_timeout_s, work_s) for work_s in expected_s], watch)
+        try:
+            patience = [patience_s(self._stall_timeout_s, work_s) for work_s in expected_s]
+            return self._collect(patience, watch, supplier)
+        except BaseException:  # stages that still run would take later messages for those of this run
+            self.close()
+            raise
 
-    def _collect(self, patience: Sequence[float], watch: Watch | None = None) -> list[Ready]:
+    def _collect(
+        self, patience: Sequence[float], watch: Watch | None = None, supplier: "Supplier | None" = None
+    ) -> list[Ready]:
         answers: dict[int, Ready] = {}
         failures: dict[int, Failed] = {}
         deadline: float | None = None
         begun_s = time.perf_counter()
         while len(answers) + len(failures) < len(self) and (deadline is None or time.monotonic() < deadline):
             pending = [stage for stage in range(len(self)) if stage not in answers and stage not in failures]
-            for stage in self._ready(pending, list(answers)):
+            more = supplier.supply() if supplier else False
+            sources = supplier.sources if supplier else ()
+            for stage in self._ready(pending, list(answers), sources, 0 if more else TICK_S):
                 message = self._answer(stage)
                 if isinstance(message, Failed):
                     answers.pop(stage, None)
@@ -194,6 +221,7 @@ class WorkerPool:
                 for seen_by in (self._look, watch):
                     if seen_by:
                         seen_by(progress)
+                begun_s = max(begun_s, supplier.active_s) if supplier else begun_s
                 unheard = {stage: _since(progress[stage], begun_s) for stage in pending if stage not in answers}
                 failures |= self._hang(unheard, patience)
                 deadline = time.monotonic() if failures and deadline is None else deadline
@@ -224,11 +252,21 @@ class WorkerPool:
                 worker.status.close()
             self._workers, self._store = [], None
 
-    def _ready(self, pending: Sequence[int], answered: Sequence[int]) -> list[int]:
-        """Return which stages have something to say, or have ended, after a tick at the latest."""
+    def _ready(
+        self, pending: Sequence[int], answered: Sequence[int], others: Sequence[Any], patience_s: float
+    ) -> list[int]:
+        """Return which stages have something to say, or have ended, after ``patience_s`` at the latest.
+
+        Args:
+            pending: Stages that have yet to answer.
+            answered: Stages that have.
+            others: What else to wake up for.
+            patience_s: How long to wait.
+        """
         sources: dict[Any, int] = {self._workers[stage].process.sentinel: stage for stage in (*pending, *answered)}
         sources |= {self._workers[stage].control: stage for stage in pending}
-        return list(dict.fromkeys(sources[source] for source in wait(list(sources), TICK_S)))
+        woken = wait([*sources, *others], patience_s)
+        return list(dict.fromkeys(sources[source] for source in woken if source in sources))
 
     def _answer(self, stage: int) -> Ready | Failed:
         worker = self._workers[stage]
@@ -271,5 +309,5 @@ class WorkerPool:
 
 
 def _since(progress: Progress, begun_s: float) -> Progress:
-    """Let a stage that has yet to begin count from when it was told to."""
-    return replace(progress, since_s=max(progress.since_s, begun_s)) if progress.phase == Phase.IDLE else progress
+    """Let a stage that does not work count from when it was told to, or given something to work on."""
+    return progress if progress.phase == Phase.WORKING else replace(progress, since_s=max(progress.since_s, begun_s))

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from optimizer.plan import Plan
 from profiler.execution import Captured
-from runtime.pipeline import Launcher, Outcome
+from runtime.pipeline import Launcher, Outcome, Reader, refuse_other_data
 from runtime.results import Digests, PartitionVerification
 from runtime.verify.replay import Recurrence, Replay, Trained
-from runtime.worker import digest_of_all, digests, feed_of, refuse_other_data
+from runtime.worker import Synthetic, digest_of_all, digests
 
 
 def verify(
@@ -69,11 +69,35 @@ def replayed(
     )
     stage_of = {layer: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
     replay = Replay(launcher.captured, stage_of, launcher.initial_state(), settings.rule, recurrence)
-    spec = launcher.data_spec(minibatches)
-    feed = feed_of(spec)
-    trained = replay.run(feed, settings.seed, advance)
-    refuse_other_data(spec, checksums, feed.checksums)
-    return trained
+    if not settings.data:
+        return replay.run(Synthetic(launcher.data_spec(minibatches)), settings.seed, advance)
+    again = ReadAgain(launcher.reader(), minibatches)
+    refuse_other_data(launcher.data_name, checksums, again.reader.checksums)
+    return replay.run(again, settings.seed, advance)
+
+
+class ReadAgain:
+    """Minibatches of a loader, all read before the first is trained on: layers draw from the same generators."""
+
+    def __init__(self, reader: Reader, minibatches: int) -> None:
+        """Read so many.
+
+        Raises:
+            InputError: They cannot be used, or are fewer.
+        """
+        self.reader = reader
+        pairs = [pair for pair in (reader.read() for _ in range(minibatches)) if pair]
+        if len(pairs) < minibatches:
+            raise reader.too_few(minibatches)
+        self._pairs = pairs
+
+    def inputs(self, minibatch: int) -> Tensor:
+        """Return the inputs of a minibatch."""
+        return self._pairs[minibatch][0]
+
+    def targets(self, minibatch: int) -> Tensor:
+        """Return its targets."""
+        return self._pairs[minibatch][1]
 
 
 def _differences(captured: Captured, outcome: Outcome, state: Mapping[str, Tensor], trained: Trained) -> Iterator[str]:

@@ -18,19 +18,29 @@ are shared with the pipeline, for they define what is trained.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.fx.node import map_aggregate
 
 from optimizer.schedule import ScheduleName, flush_width
-from profiler.execution import Attribute, Captured, Operation, Ref, layer_seed, loss, write_next
+from profiler.execution import Attribute, Captured, Operation, Ref, layer_seed, write_next
 from profiler.profile import INPUT
 from profiler.settings import UpdateRule
-from runtime.worker import Feed, MinibatchDigests, digests
+from runtime.worker import MinibatchDigests, digests
 
 Values = dict[str, Any]
+
+
+class Minibatches(Protocol):
+    """The minibatches to train on, by their number."""
+
+    def inputs(self, minibatch: int) -> Tensor:
+        """Return the inputs of a minibatch, ``(N, …)``."""
+
+    def targets(self, minibatch: int) -> Tensor:
+        """Return its targets, ``(N, …)``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +132,7 @@ class Replay:
         self._unused = {path: tensor for path, tensor in state.items() if path not in self._home}
         self._modules = {id(module): f"{path}." if path else "" for path, module in captured.model.named_modules()}
 
-    def run(self, feed: Feed, seed: int, advance: Callable[[], None]) -> Trained:
+    def run(self, feed: Minibatches, seed: int, advance: Callable[[], None]) -> Trained:
         """Train for the recurrence's minibatches; ``advance`` is called after each."""
         losses, minibatch_digests = [], []
         replicated = max(self.recurrence.replicas) > 1
@@ -144,7 +154,7 @@ class Replay:
         return Trained(losses=losses, weights=weights, buffers=rest, minibatch_digests=minibatch_digests)
 
     def _step(
-        self, minibatch: int, feed: Feed, seed: int, share: float
+        self, minibatch: int, feed: Minibatches, seed: int, share: float
     ) -> tuple[dict[str, Tensor], float, dict[str, str]]:
         """Run one minibatch forth and back; return its gradients, its loss, and the buffers' digests."""
         leaves = {
@@ -164,7 +174,8 @@ class Replay:
             if stage < stages - 1:
                 received[stage + 1] = {name: self._copied(values[name], name) for name in self._crossing(stage)}
         buffers = digests({path: self._constant(path, minibatch) for path in self._buffers[0]})
-        result = loss([sent[-1][name] for name in self.captured.outputs], feed.labels(minibatch))
+        outputs = [sent[-1][name] for name in self.captured.outputs]
+        result = self.captured.loss(outputs, feed.targets(minibatch))
         torch.autograd.backward(result, torch.full_like(result, share))
         for stage in reversed(range(stages - 1)):
             crossing = [name for name in self._crossing(stage) if self.captured.specs[name].gradient]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from runtime.worker.data import DataSpec, Feed, feed_of, refuse_other_data
+    from runtime.worker.data import POOL, DataSpec, Synthetic
     from runtime.worker.digest import digest_of_all, digests
     from runtime.worker.messages import (
         Cause,

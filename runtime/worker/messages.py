@@ -12,11 +12,11 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any, Literal
 
-from optimizer.schedule import Action, RankLayout
+from optimizer.schedule import RankLayout, ScheduleName
 from profiler.execution import Segment, TensorSpec
 from runtime.channels import Cut, SharedMemory
 from runtime.channels.rendezvous import Rendezvous
-from runtime.results import ActionRecord
+from runtime.results import ActionRecord, StageTimes
 from runtime.worker.data import DataSpec
 from runtime.worker.settings import Settings
 
@@ -45,27 +45,35 @@ class Load:
 
     Attributes:
         rank: Which of the ``layout`` this is.
-        segment: What to run; its parameters and buffers are on the meta device.
-        weights: Parameters and buffers of the whole model, which lie there as ``state`` says.
+        segment: What to run under ``schedule``; its parameters and buffers are on the meta device.
+        weights: What training starts from, for the whole model, as ``state`` says it lies there: parameters, buffers,
+            and where training goes on, momenta and counts.
+        updates: The number of the newest weight version.
         versions: Weight versions to hold.
         in_flight: Minibatches between forward and backward.
-        group_sizes: For each minibatch, how many share its update.
+        width: How many minibatches go between two flushes; None where there is none.
         before: The cut before the stage, None in the first; likewise ``behind``, None in the last.
+        inputs: Where the first stage gets minibatches from the launcher's process; None where it makes its own.
+        targets: Likewise, their targets in the last stage.
         turn: What stages on the same core take turns by; None where each runs when it can.
         rendezvous: Where the ranks meet, over gloo; None in shared memory.
+        data: Of minibatches that the stages make themselves.
     """
 
     rank: int
     layout: RankLayout
     segment: Segment
+    schedule: ScheduleName
     weights: SharedMemory
     state: tuple[TensorSpec, ...]
-    actions: tuple[Action, ...]
+    updates: int
     versions: int
     in_flight: int
-    group_sizes: tuple[int, ...]
+    width: int | None
     before: CutEnd | None
     behind: CutEnd | None
+    inputs: CutEnd | None
+    targets: CutEnd | None
     turn: SharedMemory | None
     rendezvous: Rendezvous | None
     settings: Settings
@@ -86,22 +94,28 @@ class Load:
         """The number of replicas of the stage."""
         return self.layout.replicas[self.stage]
 
-    @property
-    def own(self) -> range:
-        """The minibatches to run."""
-        return range(self.replica, self.data.minibatches, self.replicas)
-
 
 @dataclass(frozen=True, slots=True)
 class Go:
-    """Run the schedule."""
+    """Run the schedule, from the weights that are there.
+
+    Attributes:
+        minibatches: For how many; None: until the launcher's process has no more.
+        first: How many have been trained on before, which seeds what is random in layers.
+        recorded: Whether to report every action, or times on the whole only.
+    """
+
+    minibatches: int | None
+    first: int = 0
+    recorded: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """Write parameters and buffers to ``target``, laid out as ``Load.weights`` is."""
+    """Write what ``state`` names to ``target``: parameters, buffers, momenta and counts."""
 
     target: SharedMemory
+    state: tuple[TensorSpec, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +148,17 @@ class Report:
     """A stage's actions, losses and peak memory in one run.
 
     Attributes:
-        page_faults: Minor page faults during each action.
+        actions: Every action, if they were to be recorded.
         minibatch_digests: One a minibatch, if asked for.
-        checksums: One for each minibatch that the stage read from a loader.
+        checksums: One for each minibatch that the launcher's process read from a loader.
     """
 
     actions: tuple[ActionRecord, ...]
+    times: StageTimes
     losses: tuple[float, ...]
     peak_rss_bytes: int | None
     minibatch_digests: tuple[MinibatchDigests, ...]
-    checksums: tuple[int, ...]
+    checksums: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from optimizer.schedule import ASYNCHRONOUS, FLUSH_EVERY, ScheduleName
-from profiler.settings import UpdateRule
+from profiler.settings import LearningRate, UpdateRule
 from runtime.results import ChannelName, Clock
 
 OnNan = Literal["stop", "warn"]
@@ -17,6 +17,7 @@ class Settings:
     Attributes:
         flush_every: Minibatches an update, where the schedule flushes.
         clock: On the virtual one, stages that share a core take turns on it.
+        learning_rate: The learning rate of each update; None: the rule's, for all.
         data: ``package.module:factory`` of the user's own data; synthetic without one.
         vocabulary: Synthetic inputs are whole numbers below it; 0 for floats.
         record_digests: Whether stages keep digests of gradients and buffers.
@@ -28,6 +29,7 @@ class Settings:
     flush_every: int = FLUSH_EVERY
     channel: ChannelName = "shm"
     clock: Clock = "wall"
+    learning_rate: LearningRate | None = None
     data: str = ""
     vocabulary: int = 0
     on_nan: OnNan = "stop"

@@ -5,6 +5,7 @@ the autograd graph is kept, so an output that no layer saves is freed at once.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from profiler.execution import WeightVersions, loss, slot_tensors
+from profiler.execution import TensorSpec, WeightVersions, slot_tensors
 from runtime.channels import Channel, SharedMemory
 from runtime.errors import RunError
-from runtime.worker.data import Feed
+from runtime.worker.data import Synthetic
 from runtime.worker.digest import digests
 from runtime.worker.messages import Load, MinibatchDigests
 
@@ -48,8 +49,10 @@ class Stage:
         load: Load,
         before: Channel | None,
         behind: Channel | None,
-        feed: Feed | None,
+        *,
         replicas: "ProcessGroup | None" = None,
+        inputs: Channel | None = None,
+        targets: Channel | None = None,
     ) -> None:
         """Copy this stage's slice out of all weights.
 
@@ -57,23 +60,33 @@ class Stage:
             load: What the stage is told.
             before: The channel to the stage before; None in the first.
             behind: Likewise to the one behind.
-            feed: The data, which the first stage and the last one need.
             replicas: All replicas of the stage, if there are several.
+            inputs: Where inputs come from, in the first stage; None where it makes its own.
+            targets: Likewise, targets in the last.
         """
         self.load, self.before, self.behind = load, before, behind
+        self.inputs, self.targets = inputs, targets
+        self._blank: Tensor | None = None
+        self.first = 0
+        self.minibatches: int | None = None
         self.losses: list[float] = []
         self.minibatch_digests: list[MinibatchDigests] = []
         segment = load.segment
         own = {*segment.parameters, *segment.constants}
         shared = zip(load.state, slot_tensors(load.weights.memory, 0, load.state), strict=True)
-        state = {spec.name: tensor.clone() for spec, tensor in shared if spec.name in own}
+        state = {spec.name: tensor.clone() for spec, tensor in shared if spec.name.partition("@")[0] in own}
         self.constants = {path: state[path] for path in segment.constants}
-        self.versions = WeightVersions(segment.places, segment.parameters, state, load.versions, load.settings.rule)
+        settings = load.settings
+        self.versions = WeightVersions(
+            segment.places, segment.parameters, state, load.versions, settings.rule,
+            newest=load.updates, learning_rate=settings.learning_rate,
+        )  # fmt: skip
         self.versions.place_gradients(segment.placeable)
         self._in_flight: dict[int, InFlight] = {}
         self.used = 0
         self._buffers: dict[int, dict[str, str]] = {}
-        self._feed = feed
+        self._synthetic = Synthetic(load.data)
+        self._synthetic.prepare(inputs=before is None and not inputs, targets=behind is None and not targets)
         self.averaging: Averaging | None = None
         self._replicas = replicas
 
@@ -81,19 +94,20 @@ class Stage:
         """Run the forward and return what has to be sent; nothing in the last stage."""
         segment = self.load.segment
         version = self.versions.bind()
-        if self.before is None:
-            assert self._feed is not None
-            received = [self._feed.inputs(minibatch)]
+        if self.before is self.inputs is None:
+            received = [self._synthetic.inputs(minibatch)]
         leaves = [
             tensor.detach().requires_grad_(spec.gradient)
             for spec, tensor in zip(segment.receives, received, strict=True)
         ]
         values = {spec.name: leaf for spec, leaf in zip(segment.receives, leaves, strict=True)}
-        segment.forward(values, self.versions.attributes, self.load.data.seed, minibatch)
+        segment.forward(values, self.versions.attributes, self.load.data.seed, self.first + minibatch)
         outputs, seed = [], None
         if segment.outputs:
-            result = self._loss([values[name] for name in segment.outputs], minibatch)
-            seed = torch.full_like(result, 1 / self.load.group_sizes[minibatch])
+            targets, sharing = self._targets(minibatch)
+            result = segment.loss([values[name] for name in segment.outputs], targets)
+            self.losses.append(float(result.detach()))
+            seed = torch.full_like(result, 1 / sharing)
             roots = [get_gradient_edge(result)]
         else:
             outputs = [values[spec.name] for spec in segment.sends]
@@ -104,7 +118,7 @@ class Stage:
     def backward(self, minibatch: int, received: list[Tensor]) -> list[Tensor]:
         """Run the backward from the gradients ``received`` and return those that have to be sent."""
         flight = self._in_flight.pop(minibatch)
-        if self.load.group_sizes[minibatch] > 1:
+        if (self.load.width or 1) > 1:
             # A parameter's gradient may be a view of what was received, and lives on until the round's update, when
             # the slot has long been filled anew.
             received = [gradient.clone() for gradient in received]
@@ -114,11 +128,6 @@ class Stage:
         learning = [leaf for leaf in flight.leaves if leaf.requires_grad]
         return [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in learning]
 
-    @property
-    def checksums(self) -> tuple[int, ...]:
-        """Checksums of the minibatches that this stage read from a loader."""
-        return tuple(self._feed.checksums) if self._feed else ()
-
     def update(self, minibatch: int) -> int:
         """Write the next weight version from the gradients of the last backward, and return its number.
 
@@ -126,8 +135,9 @@ class Stage:
         """
         if self.averaging:
             load = self.load
-            own = self.versions.gradients(self.used) if minibatch in load.own else {}
-            present = len(load.layout.round_of(load.stage, minibatch, load.data.minibatches))
+            assert self.minibatches is not None
+            own = self.versions.gradients(self.used) if minibatch < self.minibatches else {}
+            present = len(load.layout.round_of(load.stage, minibatch, self.minibatches))
             self.versions.give_gradients(self.used, self.averaging.average(own, present))
         return self.versions.update(self.used)
 
@@ -139,9 +149,24 @@ class Stage:
         """
         if self.load.settings.on_nan == "stop" and self.losses and not math.isfinite(self.losses[-1]):
             raise RunError(
-                f"the loss of minibatch {minibatch} is {self.losses[-1]}: training has diverged, or data or weights "
-                "were not finite to begin with; lower lr in a configuration file, or go on with --on-nan warn"
+                f"the loss of minibatch {self.first + minibatch} is {self.losses[-1]}: training diverged, or data or "
+                "weights were not finite to begin with; lower lr in a configuration file, or go on with --on-nan warn"
             )
+
+    def begin(self, minibatches: int | None, first: int) -> None:
+        """Get ready for a run of so many minibatches, None if nobody knows yet, after ``first`` others."""
+        self.minibatches, self.first = minibatches, first
+        self.losses.clear()
+        self.minibatch_digests.clear()
+        for channel in (self.before, self.behind):
+            if channel:
+                channel.begin(minibatches)
+
+    def release(self, minibatch: int) -> None:
+        """Tell the launcher's process that inputs and targets of a minibatch are done with."""
+        for channel in (self.inputs, self.targets):
+            if channel:
+                channel.gradients.announce(minibatch)
 
     def digest_buffers(self, minibatch: int) -> None:
         """Keep the digests of the buffers as the forward of ``minibatch`` left them."""
@@ -155,43 +180,53 @@ class Stage:
     def warm_up(self) -> None:
         """Run every shape once, as deep as the stage goes, without a trace in weights, buffers or losses."""
         buffers = {path: tensor.clone() for path, tensor in self.constants.items()}
-        received = self.before.activations.blank() if self.before else []
+        self._blank = self.targets.activations.blank()[0] if self.targets else self._synthetic.targets(0)
+        source = self.before or self.inputs
+        received = source.activations.blank() if source else []
         back = self.behind.gradients.blank() if self.behind else []
         if self.before:
             self.before.gradients.blank()
         if self.behind:
             self.behind.activations.blank()
-        # Always as the first minibatch, for a loader hands out each of its minibatches just once.
         flights = [self._warm_forward(received) for _ in range(self.load.in_flight)]
         for flight in flights:
-            if self.load.group_sizes[0] == 1:
+            if (self.load.width or 1) == 1:
                 self.versions.drop_gradients()  # as the update does that is left out here
             self._in_flight[0] = flight
             self.backward(0, back)
         if self._replicas:
             from runtime.channels import Averaging
 
-            self.averaging = Averaging(self._replicas, self.load.replicas, self.versions.gradients(0))
+            left = self.versions.gradients(self.versions.newest)
+            self.averaging = Averaging(self._replicas, self.load.replicas, left)
             self.averaging.wait()
         self.versions.drop_gradients()
-        self.losses.clear()
+        self._blank = None
         for path, tensor in self.constants.items():
             tensor.copy_(buffers[path])
 
-    def export(self, target: SharedMemory) -> None:
-        """Write the newest parameters and the buffers into ``target``, laid out as the memory they came from."""
-        newest = self.versions.tensors()
-        for spec, tensor in zip(self.load.state, slot_tensors(target.memory, 0, self.load.state), strict=True):
-            value = newest.get(spec.name, self.constants.get(spec.name))
-            if value is not None:
-                tensor.copy_(value.detach())
+    def export(self, target: SharedMemory, state: Sequence[TensorSpec]) -> None:
+        """Write what this stage has of ``state`` into ``target``."""
+        own = self.versions.state() | self.constants
+        for spec, tensor in zip(state, slot_tensors(target.memory, 0, state), strict=True):
+            if spec.name in own:
+                tensor.copy_(own[spec.name].detach())
 
     def _warm_forward(self, received: list[Tensor]) -> InFlight:
         self.forward(0, received)
         return self._in_flight.pop(0)
 
-    def _loss(self, outputs: list[Tensor], minibatch: int) -> Tensor:
-        assert self._feed is not None
-        result = loss(outputs, self._feed.labels(minibatch))
-        self.losses.append(float(result.detach()))
-        return result
+    def _targets(self, minibatch: int) -> tuple[Tensor, int]:
+        """Return a minibatch's targets, and how many minibatches share its update."""
+        if self._blank is not None:
+            return self._blank, self.load.width or 1
+        if self.targets:
+            received = self.targets.activations.receive(minibatch)
+            assert received is not None
+            targets, sharing = received
+            return targets, int(sharing)
+        width = self.load.width
+        if width is None:
+            return self._synthetic.targets(minibatch), 1
+        assert self.minibatches is not None
+        return self._synthetic.targets(minibatch), min(width, self.minibatches - minibatch // width * width)

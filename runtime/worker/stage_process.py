@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import math
 import os
 import resource
 import time
@@ -10,13 +11,12 @@ from multiprocessing.connection import Connection
 
 from torch import Tensor
 
-from optimizer.schedule import KIND_NAMES, Action
+from optimizer.schedule import KIND_NAMES, Action, Kind, actions_of
 from profiler.errors import StageplanError, one_line
 from profiler.machine import PeakMemory, affinity_variables, pin, release_memory, use_torch_once
 from runtime.channels import Channel, Direction
 from runtime.errors import InputError, NeighbourGone
-from runtime.results import ActionRecord
-from runtime.worker.data import feed_of
+from runtime.results import ActionRecord, StageTimes
 from runtime.worker.messages import (
     Cause,
     CutEnd,
@@ -34,7 +34,7 @@ from runtime.worker.stage import Stage
 from runtime.worker.status import Phase, StageStatus
 from runtime.worker.turn import Turn
 
-_AWAITED = {"F": "activations", "B": "gradients"}
+_AWAITED: dict[Kind, str] = {"F": "activations", "B": "gradients"}
 
 
 def serve(control: Connection, core: int, status: StageStatus) -> None:
@@ -89,12 +89,12 @@ class _Worker:
                 self._load(message)
                 send(self.control, Ready())
             case Go():
-                send(self.control, Ready(self._run()))
+                send(self.control, Ready(self._run(message)))
             case Export():
                 self.status.note(Phase.WORKING, "export")
                 assert self._stage is not None
                 if self._stage.load.replica == 0:
-                    self._stage.export(message.target)
+                    self._stage.export(message.target, message.state)
                 message.target.unmap()
                 send(self.control, Ready())
             case Unload():
@@ -103,9 +103,6 @@ class _Worker:
                 send(self.control, Ready())
 
     def _load(self, load: Load) -> None:
-        feed = feed_of(load.data) if load.before is None or load.behind is None else None
-        if feed:
-            feed.prepare(inputs=load.before is None, labels=load.behind is None)
         self._memory = PeakMemory()
         replicas = None
         if load.rendezvous:
@@ -115,9 +112,11 @@ class _Worker:
             replicas = replicas_of(load.layout, load.rank)
         before = self._channel(load, load.before, behind=False)
         behind = self._channel(load, load.behind, behind=True)
-        self._channels = [channel for channel in (before, behind) if channel]
+        inputs = self._channel(load, load.inputs, behind=False)
+        targets = self._channel(load, load.targets, behind=False)
+        self._channels = [channel for channel in (before, behind, inputs, targets) if channel]
         self._turn = Turn(load.turn) if load.turn else None
-        self._stage = Stage(load, before, behind, feed, replicas)
+        self._stage = Stage(load, before, behind, replicas=replicas, inputs=inputs, targets=targets)
         load.weights.unmap()
         self._memory.forget_peak()
         self._stage.warm_up()
@@ -130,7 +129,7 @@ class _Worker:
             from runtime.channels import gloo_channel
 
             peers = load.layout.ranks(load.stage + (1 if behind else -1))
-            return gloo_channel(end.cut, peers, load.own, behind=behind)
+            return gloo_channel(end.cut, peers, load.replica, load.replicas, behind=behind)
         from runtime.channels import shared_memory_channel
 
         channel = shared_memory_channel(end.memory, end.cut, end.notifications)
@@ -146,17 +145,23 @@ class _Worker:
                 f"{affinity_variables()}; unset what binds threads to cores"
             )
 
-    def _run(self) -> Report:
+    def _run(self, go: Go) -> Report:
         assert self._stage is not None
         assert self._memory is not None
+        self._stage.begin(go.minibatches, go.first)
         run = _Run(self._stage, self.status, self._turn)
-        records = tuple(run.carry_out(action) for action in self._stage.load.actions)
+        load = self._stage.load
+        records: list[ActionRecord] = []
+        for action in actions_of(load.schedule, load.layout, load.rank, load.width, run.exists):
+            record = run.carry_out(action)
+            if go.recorded:
+                records.append(record)
         return Report(
-            actions=records,
+            actions=tuple(records),
+            times=run.times(),
             losses=tuple(self._stage.losses),
             peak_rss_bytes=self._memory.growth_bytes(),
             minibatch_digests=tuple(self._stage.minibatch_digests),
-            checksums=self._stage.checksums,
         )
 
     def _unload(self) -> None:
@@ -174,7 +179,39 @@ class _Run:
 
     def __init__(self, stage: Stage, status: StageStatus, turn: Turn | None) -> None:
         self._stage, self._status, self._turn = stage, status, turn
-        self._done, self._total, self._busy_s = 0, len(stage.load.actions), 0.0
+        self._done, self._busy_s = 0, 0.0
+        self._taken: tuple[list[Tensor], float] | None = None
+        self._next = 0
+        self._spent_s: dict[Kind, float] = dict.fromkeys(KIND_NAMES, 0.0)
+        self._wait_s, self._began_s, self._ended_s, self._minibatches = 0.0, 0.0, 0.0, 0
+
+    def exists(self, minibatch: int) -> bool:
+        """Say whether there is a minibatch of that number, for which the one before this stage may have to be heard."""
+        stage = self._stage
+        if stage.minibatches is not None:
+            return minibatch < stage.minibatches
+        if minibatch < self._next:
+            return True
+        self._taken = self._awaited("F", minibatch)
+        if self._taken is None:
+            stage.minibatches = minibatch
+            if stage.behind:
+                stage.behind.activations.end()
+            return False
+        self._next = minibatch + 1
+        return True
+
+    def times(self) -> StageTimes:
+        """Return what the run took so far."""
+        return StageTimes(
+            minibatches=self._minibatches,
+            began_s=self._began_s,
+            ended_s=self._ended_s,
+            forward_s=self._spent_s["F"],
+            backward_s=self._spent_s["B"],
+            update_s=self._spent_s["U"],
+            wait_s=self._wait_s,
+        )
 
     def carry_out(self, action: Action) -> ActionRecord:
         """Run one action, alone on the core where stages take turns, and record when it waited, computed and sent."""
@@ -188,7 +225,17 @@ class _Run:
         if direction := self._way_out(action):
             self._note(Phase.WAITING, f"the wait to hand over the result of {_words(action)}")
             direction.announce(action.minibatch)  # which may wait for the neighbour, so it takes no turn
+        if action.kind == "B":
+            self._stage.release(action.minibatch)
+        self._count(record)
         return record
+
+    def _count(self, record: ActionRecord) -> None:
+        self._began_s = self._began_s or record.start_s
+        self._ended_s = record.end_s
+        self._wait_s += record.wait_s
+        self._spent_s[record.kind] += record.end_s - record.start_s
+        self._minibatches += record.kind == "F"
 
     def _work(self, action: Action, received: list[Tensor], wait_s: float) -> ActionRecord:
         stage, minibatch = self._stage, action.minibatch
@@ -238,21 +285,42 @@ class _Run:
     def _received(self, action: Action) -> tuple[list[Tensor], float]:
         """Return what the action needs from a neighbour, and for how long it waited."""
         stage = self._stage
-        source = {"F": stage.before, "B": stage.behind, "U": None}[action.kind]
-        if action.kind == "U" and stage.averaging:
+        if action.kind == "U":
+            if not stage.averaging:
+                return [], 0.0
             self._note(Phase.WAITING, f"the wait for the other replicas' backward before update {action.minibatch}")
             asked = time.perf_counter()
             stage.averaging.wait()
             return [], time.perf_counter() - asked
+        taken = self._taken if action.kind == "F" else None
+        self._taken = None if taken else self._taken
+        received = taken or self._awaited(action.kind, action.minibatch)
+        assert received is not None
+        return received
+
+    def _awaited(self, kind: Kind, minibatch: int) -> tuple[list[Tensor], float] | None:
+        """Wait for what a forward or backward needs; return it, and for how long; None where nothing more comes."""
+        stage = self._stage
+        source = (stage.before or stage.inputs) if kind == "F" else stage.behind
         if source is None:
             return [], 0.0
-        self._note(Phase.WAITING, f"the wait for {_AWAITED[action.kind]} of minibatch {action.minibatch}")
-        direction = source.activations if action.kind == "F" else source.gradients
+        what = "inputs" if source is stage.inputs else _AWAITED[kind]
+        self._note(Phase.WAITING, f"the wait for {what} of minibatch {minibatch}")
+        direction = source.activations if kind == "F" else source.gradients
         asked = time.perf_counter()
-        return direction.receive(action.minibatch), time.perf_counter() - asked
+        received = direction.receive(minibatch)
+        return None if received is None else (received, time.perf_counter() - asked)
 
     def _note(self, phase: Phase, doing: str) -> None:
-        self._status.note(phase, doing, self._done, self._total, self._busy_s)
+        losses = self._stage.losses
+        loss = losses[-1] if losses else math.nan
+        self._status.note(phase, doing, done=self._done, total=self._total(), busy_s=self._busy_s, loss=loss)
+
+    def _total(self) -> int:
+        """Return how many actions there are; 0 where that is not known yet."""
+        load, minibatches = self._stage.load, self._stage.minibatches or 0
+        own = len(range(load.replica, minibatches, load.replicas))
+        return 2 * own + math.ceil(minibatches / (load.width or load.replicas))
 
     def _digest(self, action: Action) -> None:
         if action.kind == "F":

@@ -5,6 +5,7 @@ find a stage that no longer comes forward, and to say what a dead one was doing.
 faulthandler writes them when a process crashes, or when the parent asks with SIGUSR1.
 """
 
+import math
 import os
 import struct
 import time
@@ -13,7 +14,7 @@ from enum import IntEnum
 
 from runtime.channels import SharedMemory
 
-_RECORD = struct.Struct("<ddBii80s")
+_RECORD = struct.Struct("<dddBii80s")
 
 
 class Phase(IntEnum):
@@ -31,8 +32,9 @@ class Progress:
     Attributes:
         since_s: When it began to do so, on the machine's monotonic clock.
         busy_s: For how long it has worked in this run.
-        done: How many of its ``total`` actions are done.
+        done: How many of its ``total`` actions are done; ``total`` is 0 where it does not know.
         doing: What it is doing, in words.
+        loss: The last minibatch's, in the last stage; NaN where there is none yet.
     """
 
     since_s: float
@@ -41,6 +43,7 @@ class Progress:
     done: int
     total: int
     doing: str
+    loss: float = math.nan
 
 
 class StageStatus:
@@ -62,18 +65,20 @@ class StageStatus:
         """The descriptors of stacks and record, for the stage's process."""
         return self._stacks, self._record.descriptor
 
-    def note(self, phase: Phase, doing: str, done: int = 0, total: int = 0, busy_s: float = 0.0) -> None:
+    def note(
+        self, phase: Phase, doing: str, *, done: int = 0, total: int = 0, busy_s: float = 0.0, loss: float = math.nan
+    ) -> None:
         """Write down what the stage is doing from now on."""
         words = doing.encode()[:80]
-        _RECORD.pack_into(self._record.memory, 0, time.perf_counter(), busy_s, phase, done, total, words)
+        _RECORD.pack_into(self._record.memory, 0, time.perf_counter(), busy_s, loss, phase, done, total, words)
 
     def read(self) -> Progress:
         """Return what was last written."""
         seen, again = b"", bytes(self._record.memory)
         while seen != again:  # the stage may be writing
             seen, again = again, bytes(self._record.memory)
-        since_s, busy_s, phase, done, total, words = _RECORD.unpack(again)
-        return Progress(since_s, busy_s, Phase(phase), done, total, words.rstrip(b"\0").decode(errors="replace"))
+        since_s, busy_s, loss, phase, done, total, words = _RECORD.unpack(again)
+        return Progress(since_s, busy_s, Phase(phase), done, total, words.rstrip(b"\0").decode(errors="replace"), loss)
 
     def stacks(self, patience_s: float = 0.0) -> str:
         """Return the stacks that were written since they were last read, waiting up to ``patience_s`` for some."""

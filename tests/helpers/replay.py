@@ -8,6 +8,7 @@ through torch.func.functional_call, so it shares with the runtime only the seeds
 
 import copy
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import small_models
@@ -49,11 +50,27 @@ class Replay:
         self.versions: list[dict[str, Tensor]] = [start]
         self.moments = {name: torch.zeros_like(weight) for name, weight in start.items()}
         self.losses: list[float] = []
+        self.before, self.base = 0, 0
+
+    def part(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Train on these minibatches, after which the pipeline drains."""
+        self.base = len(self.versions) - 1
+        for minibatch, (images, labels) in enumerate(pairs):
+            self.step(minibatch, len(pairs), images, labels)
+        self.before += len(pairs)
+
+    def go_on_from(self, other: "Replay") -> None:
+        """Go on, under this split, from what another has trained."""
+        self.versions, self.moments, self.losses = [other.versions[-1]], other.moments, list(other.losses)
+        self.before = other.before
+        with torch.no_grad():
+            for own, held in zip(self.model.buffers(), other.model.buffers(), strict=True):
+                own.copy_(held)
 
     def run(self, minibatches: int, shape: tuple[int, ...], classes: int) -> None:
         for minibatch in range(minibatches):
             images = data.inputs(self.seed, minibatch, shape)
-            labels = data.labels(self.seed, minibatch, shape[0], classes)
+            labels = data.targets(self.seed, minibatch, shape[0], classes)
             self.step(minibatch, minibatches, images, labels)
 
     def step(self, minibatch: int, minibatches: int, images: Tensor, labels: Tensor) -> None:
@@ -105,7 +122,7 @@ class Replay:
         stage = self.stage_of[(users or readers)[0].name]
         depth = min(self.stages - stage, minibatches)
         due = minibatch // self.width if self.width else max(0, minibatch - depth + 1)
-        return self.versions[due][name].clone().requires_grad_()
+        return self.versions[self.base + due][name].clone().requires_grad_()
 
     def _forward(  # noqa: C901, PLR0917 - one walk over the graph
         self,
@@ -141,7 +158,7 @@ class Replay:
                     return weights[self.canonical[str(leaf.target)]] if isinstance(held, nn.Parameter) else held
                 return received[stage].get(leaf, made.get(leaf))
 
-            torch.manual_seed(layer_seed(self.seed, index, minibatch))
+            torch.manual_seed(layer_seed(self.seed, index, self.before + minibatch))
             args: Any = map_aggregate(node.args, fetch)
             kwargs: Any = map_aggregate(node.kwargs, fetch)
             if node.op == "call_module":

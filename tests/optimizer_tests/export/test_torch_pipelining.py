@@ -18,7 +18,7 @@ from optimizer.export import MICRO_BATCHES, module_names
 from optimizer.plan import Plan
 from optimizer.planning import Planner
 from profiler.capture import SEED, captured_model, models
-from profiler.execution import heads, loss
+from profiler.execution import cross_entropy, heads
 from profiler.files import to_json, write_whole
 from profiler.settings import Config
 
@@ -86,7 +86,7 @@ def uncut(config: Config, classes: int) -> list[float]:
         images = torch.randn(size, *config.input_shape[1:], generator=numbers)
         labels = torch.randint(classes, (size,), generator=numbers)
         found = [
-            loss(heads(model(some)), few)
+            cross_entropy(heads(model(some)), few)
             for some, few in zip(images.chunk(MICRO_BATCHES), labels.chunk(MICRO_BATCHES), strict=True)
         ]
         mean = torch.stack(found).mean()

@@ -30,6 +30,12 @@ def send(direction: Direction, minibatch: int, tensors: list[torch.Tensor]) -> N
     direction.announce(minibatch)
 
 
+def receive(direction: Direction, minibatch: int) -> list[torch.Tensor]:
+    received = direction.receive(minibatch)
+    assert received is not None
+    return received
+
+
 @pytest.fixture
 def ends() -> Iterator[Ends]:
     """Both ends in this process, each with a mapping of its own."""
@@ -51,10 +57,10 @@ def test_what_is_sent_is_received_both_ways(ends: Ends) -> None:
     for minibatch in range(5):
         tensors = [torch.randn(3, 5), torch.arange(4)]
         send(above.activations, minibatch, tensors)
-        received = below.activations.receive(minibatch)
+        received = receive(below.activations, minibatch)
         assert all(torch.equal(a, b) for a, b in zip(received, tensors, strict=True))
         send(below.gradients, minibatch, [received[0] * 2])
-        (gradient,) = above.gradients.receive(minibatch)
+        (gradient,) = receive(above.gradients, minibatch)
         assert torch.equal(gradient, tensors[0] * 2), "only x has a gradient"
 
 
@@ -63,25 +69,25 @@ def test_minibatches_in_flight_do_not_touch_each_other(ends: Ends) -> None:
     first, second = torch.ones(3, 5), torch.zeros(3, 5)
     send(above.activations, 0, [first, torch.arange(4)])
     send(above.activations, 1, [second, torch.arange(4)])
-    received = below.activations.receive(0)
-    below.activations.receive(1)
+    received = receive(below.activations, 0)
+    receive(below.activations, 1)
     assert torch.equal(received[0], first)
 
 
 def test_a_smaller_minibatch_crosses_as_it_is(ends: Ends) -> None:
     above, below = ends
     send(above.activations, 0, [torch.ones(2, 5), torch.arange(2)])
-    received = below.activations.receive(0)
+    received = receive(below.activations, 0)
     assert [tuple(tensor.shape) for tensor in received] == [(2, 5), (2,)]
     send(below.gradients, 0, [torch.full((2, 5), 3.0)])
-    assert torch.equal(above.gradients.receive(0)[0], torch.full((2, 5), 3.0))
+    assert torch.equal(receive(above.gradients, 0)[0], torch.full((2, 5), 3.0))
 
 
 def test_a_neighbour_that_has_gone_is_noticed(ends: Ends) -> None:
     above, below = ends
     above.close()
     with pytest.raises(NeighbourGone):
-        below.activations.receive(0)
+        receive(below.activations, 0)
     with pytest.raises(NeighbourGone):
         send(below.gradients, 0, [torch.zeros(3, 5)])
 
@@ -90,7 +96,15 @@ def test_what_was_sent_before_the_neighbour_went_is_still_received(ends: Ends) -
     above, below = ends
     send(above.activations, 0, [torch.ones(3, 5), torch.arange(4)])
     above.close()
-    assert torch.equal(below.activations.receive(0)[0], torch.ones(3, 5))
+    assert torch.equal(receive(below.activations, 0)[0], torch.ones(3, 5))
+
+
+def test_the_end_of_all_minibatches_comes_after_the_last(ends: Ends) -> None:
+    above, below = ends
+    send(above.activations, 0, [torch.ones(3, 5), torch.arange(4)])
+    above.activations.end()
+    assert len(receive(below.activations, 0)) == 2
+    assert below.activations.receive(1) is None
 
 
 def test_shared_memory_has_no_name() -> None:

@@ -403,7 +403,7 @@ def test_a_loss_that_is_no_number_stops_a_run_or_is_said(profiled: Path, capsys:
     arguments = ["run", *SMALL, "--stages", "2", "--batches", "5", "--data", "loaders:broken_from_the_third_on"]
     code, line = refusal(RUN, [*arguments, "-o", "run.json"], capsys)
     assert code == 1
-    assert "in forward of minibatch 2: the loss of minibatch 2 is nan: training has diverged, or data" in line
+    assert "in forward of minibatch 2: the loss of minibatch 2 is nan: training diverged, or data" in line
     assert line.endswith("lower lr in a configuration file, or go on with --on-nan warn")
     assert not (profiled / "run.json").exists()
     assert RUN([*arguments, "--on-nan", "warn", "-o", "run.json"]) == 0
@@ -433,7 +433,8 @@ def test_a_run_is_traced_drawn_and_told(profiled: Path, capsys: pytest.CaptureFi
         (["plan", "--profile", "none.json"], "cannot read none.json"),
         (["check", "none.json", "p.json"], "cannot read none.json"),
         (["run", "--plan", "none.json"], "cannot read none.json"),
-        (["train"], "invalid choice: 'train'"),
+        (["train", "--plan", "none.json"], "cannot read none.json"),
+        (["tune"], "invalid choice: 'tune'"),
     ],
 )
 def test_one_command_leads_to_all(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -122,9 +122,9 @@ def test_a_silent_death_is_told_by_its_exit_code(code: int | None, words: str) -
 def test_the_black_box_says_what_was_last_noted() -> None:
     status = StageStatus.create()
     assert status.read().doing == "start"
-    status.note(Phase.WAITING, "ü" * 100, 3, 7, 1.5)
+    status.note(Phase.WAITING, "ü" * 100, done=3, total=7, busy_s=1.5, loss=2.5)
     found = status.read()
-    assert (found.phase, found.done, found.total, found.busy_s) == (Phase.WAITING, 3, 7, 1.5)
+    assert (found.phase, found.done, found.total, found.busy_s, found.loss) == (Phase.WAITING, 3, 7, 1.5, 2.5)
     assert set(found.doing) <= {"ü", "\ufffd"}, "long words are cut"
     assert found.since_s > 0
     assert status.stacks() == ""

@@ -229,7 +229,6 @@ def test_a_process_that_is_stopped_before_a_run_is_declared_hung(usable: tuple[i
     [
         ("raising", "raised OSError at minibatch 1: the disk is gone"),
         ("dataset", "end after 3 of 7 minibatches; give fewer --batches"),
-        ("unseeded", r"differ from process to process at minibatch \d; inputs and labels are read in different stages"),
     ],
 )
 def test_data_that_fail_in_mid_run_are_told_as_bad_input(usable: tuple[int, ...], data: str, words: str) -> None:

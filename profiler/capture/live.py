@@ -1,0 +1,121 @@
+"""A model that is in memory already: captured from a copy, and handed to other processes as a file.
+
+The live model is left as it was. What measures a model in another process builds it there from its name; of a live one
+the name is the path of a temporary file that holds it.
+"""
+
+import copy
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from profiler.capture.layer_graph import capture
+from profiler.capture.sendable import refuse_unsendable
+from profiler.capture.slice_model import sliced_model
+from profiler.errors import ModelError, StageplanError, one_line
+from profiler.execution import Captured, Loss, OwnLoss, cross_entropy
+from profiler.settings import Config, UpdateRule
+
+SUFFIX = ".stageplan-model"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveModel:
+    """A model with the minibatch that it is measured on.
+
+    Attributes:
+        model: A copy of the user's, in training mode.
+        inputs: ``(N, …)``; ``targets``, those of these samples.
+    """
+
+    name: str
+    model: nn.Module
+    inputs: Tensor
+    targets: Tensor | None
+    loss: Loss
+
+
+def live_model(
+    model: nn.Module, sample: Tensor | tuple[Tensor, Tensor], loss: Any = None, name: str | None = None
+) -> LiveModel:
+    """Return a copy of ``model`` that can be measured and trained.
+
+    Args:
+        model: On the CPU; it is left as it is.
+        sample: A minibatch of inputs, or a pair of inputs and targets, which a loss of one's own needs.
+        loss: ``function(output, targets)``; None for cross-entropy.
+        name: What to call the model; None: as its class.
+
+    Raises:
+        ModelError: It is no model, elsewhere than on the CPU, or cannot be copied or sent to another process.
+    """
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"a torch.nn.Module is wanted, and this is a {type(model).__name__}")
+    inputs, targets = sample if isinstance(sample, (tuple, list)) else (sample, None)
+    if not isinstance(inputs, Tensor) or inputs.dim() < 2 or not len(inputs):
+        what = f"a tensor of shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else type(inputs).__name__
+        raise ModelError(f"the sample is {what}; a minibatch of inputs (N, …) is wanted, as the model is called with")
+    for tensor_name, tensor in [*model.named_parameters(), *model.named_buffers(), ("the sample", inputs)]:
+        if tensor.device.type != "cpu":
+            raise ModelError(f"{tensor_name} is on {tensor.device}; stages run on the CPU: use model.cpu()")
+    try:
+        copied = copy.deepcopy(model).train()
+    except Exception as error:
+        raise ModelError(f"the model cannot be copied: {type(error).__name__}: {one_line(error)}") from error
+    refuse_unsendable(copied, "the model")
+    if loss is not None:
+        refuse_unsendable(loss, "the loss")
+    own: Loss = cross_entropy if loss is None else OwnLoss(loss)
+    return LiveModel(name=name or type(model).__name__, model=copied, inputs=inputs.detach(), targets=targets, loss=own)
+
+
+def captured_live(live: LiveModel, slicing: str = "") -> Captured:
+    """Capture a live model, its weights laid out as stages run fastest on them, its layers cut as ``slicing`` says.
+
+    Raises:
+        CaptureError: It cannot be captured, or its loss be worked out.
+        ConfigError: It cannot be cut like that.
+    """
+    model = live.model.to(memory_format=torch.channels_last)
+    captured = capture(model, live.name, live.inputs, live.loss, live.targets)
+    return sliced_model(captured, slicing)
+
+
+@contextmanager
+def as_file(live: LiveModel, rule: UpdateRule) -> Iterator[Config]:
+    """Keep a live model in a temporary file; yield a configuration that names it, for as long as the context lasts."""
+    with tempfile.TemporaryDirectory(prefix="stageplan-") as folder:
+        path = Path(folder) / f"{live.name}{SUFFIX}"
+        torch.save(live, path)
+        whole = not live.inputs.is_floating_point()
+        config = Config(
+            model=str(path),
+            batch_size=len(live.inputs),
+            sample_shape=tuple(live.inputs.shape[1:]),
+            vocabulary=int(live.inputs.max()) + 1 if whole else 0,
+            lr=rule.lr,
+            momentum=rule.momentum,
+            nesterov=rule.nesterov,
+            weight_decay=rule.weight_decay,
+            update_rule=rule.name,
+            clip=rule.clip,
+        )
+        try:
+            yield config
+        except StageplanError as error:
+            error.args = (str(error).replace(config.model, live.name),)
+            raise
+
+
+def from_file(name: str) -> LiveModel | None:
+    """Return the live model that is kept in the file ``name``; None where that is the name of something else."""
+    if not name.endswith(SUFFIX):
+        return None
+    live: LiveModel = torch.load(name, weights_only=False)
+    return live

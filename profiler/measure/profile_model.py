@@ -1,0 +1,47 @@
+"""Profile a model that is in memory."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from profiler.capture import as_file, captured_model, live_model
+from profiler.machine import refuse_reimport, usable_cores
+from profiler.measure.measure import BUDGET_S, measure_profile
+from profiler.profile import Profile
+from profiler.settings import DEFAULT_RULE, UpdateRule
+
+
+def profile(
+    model: nn.Module,
+    sample: Tensor | tuple[Tensor, Tensor],
+    *,
+    update: UpdateRule = DEFAULT_RULE,
+    loss: Callable[[Any, Tensor], Tensor] | None = None,
+    budget_s: float = BUDGET_S,
+    cores: Sequence[int] = (),
+    advance: Callable[[float], None] = lambda _share: None,
+) -> Profile:
+    """Measure what each layer of ``model`` costs on one core, as ``python -m profiler`` does.
+
+    Args:
+        model: On the CPU; it is left as it is.
+        sample: One minibatch of inputs (N, …), as the model is called with; or a pair of that and its targets, which a
+            loss of one's own needs.
+        update: The update rule that is timed.
+        loss: ``loss(output, targets)``, one number; None for cross-entropy.
+        budget_s: How long to measure at most, in seconds.
+        cores: The first is measured on; those that this process may use, without any.
+        advance: Called with shares of the work done that add up to 1, for a progress bar.
+
+    Raises:
+        ModelError, CaptureError: The model cannot be captured.
+        ProcessError: A helping process ended, most likely for want of memory.
+    """
+    refuse_reimport()
+    live = live_model(model, sample, loss)
+    with as_file(live, update) as config:
+        core = usable_cores(cores)[0]
+        measured = measure_profile(config, captured_model(config), [core], advance, budget_s=budget_s)
+    return replace(measured, model=live.name)

@@ -1,0 +1,46 @@
+"""Results that show and keep themselves: ``str`` gives the table, a notebook its HTML, ``save`` the JSON file."""
+
+import io
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from profiler.files import to_json, write_whole
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH = 170
+
+
+class Shown:
+    """A frozen dataclass that is a file, and has a table.
+
+    Attributes:
+        table: What prints the table: ``package.module:function``, called with the result and a rich console.
+    """
+
+    __slots__ = ()
+    table: ClassVar[str]
+
+    def save(self, path: str | Path) -> None:
+        """Write the result as JSON, which ``stageplan.load`` and every command read.
+
+        Raises:
+            FileError: It cannot be written.
+        """
+        write_whole(Path(path), to_json(self))
+
+    def __str__(self) -> str:
+        return self._printed().export_text().rstrip("\n")
+
+    def _repr_html_(self) -> str:
+        return self._printed().export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+
+    def _printed(self) -> "Console":
+        from rich.console import Console
+
+        console = Console(record=True, file=io.StringIO(), width=WIDTH, highlight=False, markup=False)
+        module, _, function = self.table.partition(":")
+        getattr(import_module(module), function)(self, console)
+        return console

@@ -1,0 +1,76 @@
+"""Compare partitions of a model that is in memory."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from optimizer.schedule import ASYNCHRONOUS
+from profiler.capture import as_file, live_model
+from profiler.cli import CommonOptions
+from profiler.machine import refuse_reimport
+from profiler.settings import DEFAULT_RULE, UpdateRule
+from runtime.cli.compare import FILE, CompareOptions, compare_one
+from runtime.cli.options import RunningOptions
+from runtime.compare import BaselineChoice, Comparison
+
+
+def compare(
+    model: nn.Module,
+    sample: Tensor,
+    *,
+    stages: int = 4,
+    partitions: Sequence[str] = ("all",),
+    repeats: int = 3,
+    minibatches: int = 12,
+    update: UpdateRule = DEFAULT_RULE,
+    slice: str = "auto",  # noqa: A002 - as the command calls it
+    baselines: BaselineChoice = "none",
+    cores: Sequence[int] = (),
+    quiet: bool = False,
+) -> Comparison:
+    """Run splits of ``model`` in turn and compare them, as ``python -m runtime compare`` does, on synthetic labels.
+
+    Args:
+        model: A classifier on the CPU; it is left as it is.
+        sample: One minibatch of inputs (N, …), as the model is called with.
+        stages: One a core, or on the virtual clock where cores are too few.
+        partitions: Which to run, by name.
+        repeats: How many rounds.
+        minibatches: How many a run trains on.
+        update: The update rule.
+        slice: Which layers may be cut inside: ``auto``, ``none``, or such as ``classifier.1=4``.
+        baselines: Which of what one would run instead to run, too: ``none``, ``threads`` or ``all``.
+        cores: Those to use; without any, those that this process may use.
+        quiet: Whether to show no progress on stderr.
+
+    Raises:
+        ModelError, CaptureError: The model cannot be captured.
+        ConfigError: It allows none of the partitions, or an option says what it cannot.
+        RunError: A stage did not start.
+    """
+    refuse_reimport()
+    live = live_model(model, sample)
+    options = CompareOptions(
+        running=RunningOptions(
+            common=CommonOptions(quiet=quiet), schedule=ASYNCHRONOUS, flush_every=None, channel=None, data=None,
+            on_nan="warn", stall_timeout_s=None,
+        ),
+        clock=None, partitions=None, out=None, baselines=baselines, audit=False, quick=False, fresh=True,
+    )  # fmt: skip
+    with as_file(live, update) as named:
+        folder = Path(named.model).parent
+        config = replace(
+            named, stages=stages, partitions=tuple(partitions), repeats=repeats, batches=minibatches, slice=slice,
+            cores=tuple(cores), profiles=str(folder),
+        )  # fmt: skip
+        found = compare_one(options, config, folder / FILE)
+    return replace(
+        found,
+        request=replace(found.request, model=live.name),
+        command=f"stageplan.compare({live.name}(…), …)",
+        partitions=tuple(replace(part, plan=replace(part.plan, model=live.name)) for part in found.partitions),
+        left_out=tuple(sentence.replace(named.model, live.name) for sentence in found.left_out),
+        sliced=found.sliced.replace(named.model, live.name),
+    )

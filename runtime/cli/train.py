@@ -1,0 +1,226 @@
+"""``python -m runtime train``: train a model over epochs in a pipeline, keep checkpoints, and write its weights."""
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optimizer.planning import OPTIMIZED
+from profiler.cli import INTERRUPTED, Parser, emit_json, note, positive, stdout
+from profiler.errors import ConfigError
+from profiler.files import refuse_unwritable, write_whole
+from profiler.report import counted
+from profiler.settings import Config
+from runtime.cli.options import RankOptions, add_ranks, cores_of, settings_of
+from runtime.cli.plans import one_plan, refuse_without_plan
+from runtime.cluster import joined
+from runtime.pipeline import agree_on_plan
+
+if TYPE_CHECKING:
+    from optimizer.plan import Plan
+    from runtime.cluster import Session
+    from runtime.training import Loaders, Part, Paused, Pipeline
+    from runtime.training.epochs import EpochRecord
+
+FIRST_EPOCH = 1
+"""People count epochs from 1; files count them from 0, as programs do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOptions:
+    """The options of ``train``.
+
+    Attributes:
+        save: Where the trained weights go; ``checkpoint``, where checkpoints go, after every epoch and every ``every``
+            minibatches; ``resume``, the one to go on from.
+        log: A file with a line a minibatch and an epoch; ``plot``, the learning curve.
+    """
+
+    ranks: RankOptions
+    epochs: int
+    save: Path | None
+    checkpoint: Path | None
+    every: int | None
+    resume: Path | None
+    log: Path | None
+    plot: Path | None
+
+    @property
+    def written(self) -> dict[str, Path]:
+        """The files that are going to be written, by their options."""
+        files = {"--save": self.save, "--checkpoint": self.checkpoint, "--log": self.log, "--plot": self.plot}
+        return {flag: path for flag, path in files.items() if path}
+
+
+def add_arguments(command: Parser) -> None:
+    """Add the command's own options."""
+    command.add_argument("--epochs", type=positive, default=1, metavar="N", help="epochs in all (default: 1)")
+    command.add_argument("--save", type=Path, metavar="FILE.pt", help="write the trained model's state_dict here")
+    command.add_argument("--checkpoint", type=Path, metavar="FILE", help="write a checkpoint here after every epoch")
+    command.add_argument("--every", type=positive, metavar="N", help="write it after every N minibatches, too")
+    command.add_argument("--resume", type=Path, metavar="FILE", help="go on from this checkpoint")
+    command.add_argument("--log", type=Path, metavar="FILE.jsonl", help="write a line for each minibatch and epoch")
+    command.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the learning curve")
+    add_ranks(command, f"partition of --model (default: {OPTIMIZED})", on_nan="stop")
+
+
+def train(options: TrainOptions) -> int:
+    """Train over epochs, here or as one of several ranks; show what it came to, and write what is asked for."""
+    ranks, running = options.ranks, options.ranks.running
+    _refuse_odd(options)
+    with joined(ranks.rank_timeout_s, running.stall_timeout_s) as session:
+        if session.distributed:
+            refuse_without_plan(ranks)
+        if session.leads:
+            for path in options.written.values():
+                refuse_unwritable(path)
+        config, plan = one_plan(ranks)
+        if not (running.data or config.data):
+            raise ConfigError(
+                "there is nothing to train on; name a factory of a loader with --data package.module:factory"
+            )
+        agree_on_plan(session, plan, config, settings_of(running, config))
+        from runtime.training import Paused
+
+        try:
+            return _trained(options, config, plan, session)
+        except Paused as interrupt:
+            if interrupt.kept is None:
+                raise
+            return _paused(interrupt, interrupt.kept)
+
+
+def _refuse_odd(options: TrainOptions) -> None:
+    """Refuse options that contradict each other."""
+    if options.every and not options.checkpoint:
+        raise ConfigError("--every says how often to write a checkpoint; say where with --checkpoint")
+    if options.plot and options.plot.suffix != ".svg":
+        raise ConfigError(f"{options.plot} does not end in .svg; --plot draws that format only")
+    files = {flag: path.resolve() for flag, path in options.written.items()}
+    if plan := options.ranks.plan:
+        files["--plan"] = plan.resolve()
+    for flag, path in files.items():
+        for other, same in files.items():
+            if flag < other and path == same:
+                raise ConfigError(f"{flag} and {other} name one file, {path}; give each its own")
+
+
+def _trained(options: TrainOptions, config: Config, plan: "Plan", session: "Session") -> int:
+    from profiler.capture import SEED, build, find
+    from runtime.training import Pipeline, show_epochs, train_epochs, training_log, training_progress
+
+    running = options.ranks.running
+    quiet = running.common.quiet or not session.leads
+    cores = cores_of(config, plan.layout.size, quiet=quiet)
+    settings = settings_of(running, config)
+    loaders = loaders_of(running.data or config.data)
+    limit = running.common.batches
+    length = min([each for each in (loaders.length, limit) if each is not None], default=None)
+    losses: list[float | None] = []
+    records: list[EpochRecord] = []
+    ends: list[int] = []
+    total = None if length is None else length * options.epochs
+    with (
+        training_progress(total, plan.batch_size, quiet=quiet) as progress,
+        Pipeline(
+            build(config.model, config.classes, SEED), plan, update=config.rule, learning_rate=learning_rate(config),
+            loss=find(config.loss) if config.loss else None, schedule=settings.schedule,
+            flush_every=settings.flush_every, channel=settings.channel, cores=cores, seed=SEED, on_nan=running.on_nan,
+            stall_timeout_s=running.stall_timeout_s, watch=progress, session=session,
+        ) as pipeline,
+        training_log(options.log if session.leads else None, resumed=options.resume is not None) as write,
+    ):  # fmt: skip
+        if options.resume:
+            pipeline.resume(options.resume)
+            _say_where(options, pipeline, quiet=quiet)
+        first = pipeline.minibatches
+        progress.at(first, _epoch_words(pipeline.epoch, options.epochs))
+
+        def report(record: "Part | EpochRecord") -> None:
+            write(record)
+            if hasattr(record, "losses"):
+                losses.extend(record.losses)
+            else:
+                records.append(record)
+                ends.append(pipeline.minibatches)
+                note(_line(record, options.epochs), quiet=quiet)
+            progress.at(pipeline.minibatches, _epoch_words(pipeline.epoch, options.epochs))
+
+        train_epochs(
+            pipeline, loaders, options.epochs, limit=limit, checkpoint=options.checkpoint, every=options.every,
+            report=report,
+        )  # fmt: skip
+        state = pipeline.state_dict() if options.save else None
+    if session.leads:
+        if options.save:
+            import torch
+
+            write_whole(options.save, functools.partial(torch.save, state))
+            note(f"the trained weights are in {options.save}", quiet=quiet)
+        if options.plot:
+            from runtime.training import learning_curve
+
+            write_whole(options.plot, learning_curve(plan.model, losses, first, records, ends))
+            note(f"the learning curve is in {options.plot}", quiet=quiet)
+        if running.common.json:
+            emit_json(records)
+        elif not quiet:
+            show_epochs(plan.model, records, stdout())
+    return 0
+
+
+def loaders_of(name: str) -> "Loaders":
+    """Return what the factory ``package.module:factory`` makes: a loader, or a pair of one for training and validation.
+
+    Raises:
+        ModelError: It cannot be found or raises.
+        ConfigError: It returns something else.
+    """
+    from profiler.capture import SEED, made
+    from runtime.training import Loaders
+
+    found: Any = made(name, SEED)
+    pair = found if isinstance(found, tuple) else (found, None)
+    if len(pair) != 2 or not isinstance(pair[0], Iterable):
+        raise ConfigError(
+            f"the data factory '{name}' returned a {type(found).__name__}; it has to return a loader of pairs (inputs, "
+            "targets), or two: one to train on, and one to validate on"
+        )
+    return Loaders(training=pair[0], validation=pair[1])
+
+
+def learning_rate(config: Config) -> "Any":
+    """Return the learning rates that a configuration asks for; None where there is but one."""
+    from runtime.training import Constant, Cosine, Steps
+
+    if config.decay == "cosine":
+        return Cosine(lr=config.lr, warmup=config.warmup, updates=config.decay_updates)
+    if config.decay == "steps":
+        return Steps(lr=config.lr, warmup=config.warmup, every=config.decay_updates, factor=config.decay_factor)
+    return Constant(lr=config.lr, warmup=config.warmup) if config.warmup else None
+
+
+def _epoch_words(epoch: int, epochs: int) -> str:
+    return f"epoch {min(epoch + FIRST_EPOCH, epochs)}/{epochs}"
+
+
+def _line(record: "EpochRecord", epochs: int) -> str:
+    loss = "no finite number" if record.loss is None else f"{record.loss:.4f}"
+    accuracy = "" if record.accuracy is None else f", validation accuracy {record.accuracy:.2%}"
+    where = f"epoch {record.epoch + FIRST_EPOCH}/{epochs}"
+    return f"{where}: mean loss {loss}{accuracy}, {record.samples_per_s:.1f} samples/s"
+
+
+def _say_where(options: TrainOptions, pipeline: "Pipeline", *, quiet: bool) -> None:
+    where = f"{counted(pipeline.epoch, 'epoch')} and {counted(pipeline.position, 'minibatch')}"
+    note(f"going on from {options.resume}, after {where}", quiet=quiet)
+    if pipeline.epoch >= options.epochs:
+        note(f"all {options.epochs} epochs are done; add --epochs {options.epochs + 1} to go on", quiet=quiet)
+
+
+def _paused(interrupt: "Paused", kept: Path) -> int:
+    """Say where training was interrupted, and how to go on."""
+    where = f"epoch {interrupt.epoch + FIRST_EPOCH} after {counted(interrupt.position, 'minibatch')}"
+    note(f"interrupted in {where}; {kept} has all of it: repeat the command with --resume {kept}", quiet=False)
+    return INTERRUPTED

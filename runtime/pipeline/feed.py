@@ -1,0 +1,190 @@
+"""Feed the user's minibatches to the stages that need them, from this process, as their slots come free.
+
+Inputs go to the first stage, targets to the last. Each has a ring in shared memory, filled like the one between two
+stages; instead of gradients, the stage sends back a minibatch's number when its backward is over.
+"""
+
+import contextlib
+import math
+import socket
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+
+import torch
+from torch import Tensor
+
+from profiler.execution import TensorSpec
+from runtime.channels import Channel, Cut, shared_memory_channel
+from runtime.errors import InputError, NeighbourGone
+from runtime.pipeline.read_minibatches import Reader
+from runtime.worker import CutEnd
+
+AHEAD = 2
+"""Slots beside those of the minibatches in flight, so that a stage need not wait for this process."""
+
+
+@dataclass(slots=True)
+class FeedEnd:
+    """This process's end of a ring: what it holds, whose it is, and the minibatches that are not done with.
+
+    Attributes:
+        targets: Whether it holds targets, each with the number of minibatches that share its update; else inputs.
+        replica: Which of ``replicas`` of the stage it belongs to, which has every ``replicas``-th minibatch.
+    """
+
+    channel: Channel
+    notifications: socket.socket
+    slots: int
+    targets: bool
+    replica: int
+    replicas: int
+    held: deque[int] = field(default_factory=deque)
+
+
+def feed_cut(specs: Sequence[TensorSpec], in_flight: int) -> Cut:
+    """Return the cut between this process and a stage that has so many minibatches in flight."""
+    slots = in_flight + AHEAD
+    return Cut(tuple(specs), slots, slots, in_flight)
+
+
+def target_specs(target: TensorSpec) -> tuple[TensorSpec, TensorSpec]:
+    """Return what the ring of targets holds."""
+    return target, TensorSpec(name="sharing", shape=(), stride=(), dtype=torch.int64, gradient=False)
+
+
+def feed_end(end: CutEnd, *, targets: bool, replica: int, replicas: int) -> FeedEnd:
+    """Return this process's end of a ring in shared memory, of which it keeps mapping and socket."""
+    assert end.memory is not None
+    assert end.notifications is not None
+    channel = shared_memory_channel(end.memory, end.cut, end.notifications)
+    return FeedEnd(channel, end.notifications, end.cut.activation_slots, targets, replica, replicas)
+
+
+class Feed:
+    """Reads minibatches and hands them out, each to every ring that needs it, as far as there is room.
+
+    Attributes:
+        fed: How many it has handed out in this run.
+        samples: How many samples those had.
+        failure: What reading raised; there are no more minibatches after it.
+    """
+
+    def __init__(self, ends: Sequence[FeedEnd], width: int | None) -> None:
+        """Hand out over ``ends``; with a flush every ``width`` minibatches, targets say how many share an update."""
+        self._ends, self._width = ends, width
+        self.begin(None, 0, announced=False)
+
+    def begin(self, reader: Reader | None, limit: int | None, *, announced: bool) -> None:
+        """Get ready for a run.
+
+        Args:
+            reader: Where minibatches come from.
+            limit: How many at most; None: all there are.
+            announced: Whether to tell the stages the end, which do not know how many there are.
+        """
+        self._reader, self._limit, self._announced = reader, limit, announced
+        self._ahead: deque[tuple[Tensor, Tensor]] = deque()
+        self._read, self._exhausted, self._ended = 0, reader is None, reader is None
+        self.fed, self.samples = 0, 0
+        self.failure: InputError | None = None
+        self.active_s = -math.inf
+
+    def stop(self) -> None:
+        """Read no more; what has been read is still handed out.
+
+        Raises:
+            KeyboardInterrupt: Nobody would tell the stages.
+        """
+        if not self._announced:
+            raise KeyboardInterrupt
+        self._exhausted = True
+
+    @property
+    def checksums(self) -> tuple[int, ...]:
+        """Checksums of the minibatches that were read in this run; nothing where the stages make them."""
+        return tuple(self._reader.checksums) if self._reader else ()
+
+    @property
+    def sources(self) -> list[socket.socket]:
+        """What is to be waited for until there may be room."""
+        return [end.notifications for end in self._ends if end.held] if not self._ended else []
+
+    def supply(self) -> bool:
+        """Read and hand out one minibatch if there is room; say whether there may be room for another at once.
+
+        Raises:
+            InputError: Reading failed, and the stages wait for more.
+        """
+        if self._ended:
+            return False
+        with contextlib.suppress(NeighbourGone):  # what befell the stage is found by who supervises it
+            return self._supply()
+        self._ended = True
+        return False
+
+    def _supply(self) -> bool:
+        for end in self._ends:
+            while end.held and wait([end.notifications], 0):
+                end.channel.gradients.receive(end.held[0])
+                end.held.popleft()
+        own = [end for end in self._ends if self.fed % end.replicas == end.replica]
+        if any(len(end.held) >= end.slots for end in own):
+            return False
+        self._read_ahead()
+        if not self._ahead:
+            self._end()
+            return False
+        inputs, targets = self._ahead.popleft()
+        sharing = torch.tensor(self._sharing())
+        for end in own:
+            end.channel.activations.put(self.fed, [targets, sharing] if end.targets else [inputs])
+            end.held.append(self.fed)
+            end.channel.activations.announce(self.fed)
+        self.fed += 1
+        self.samples += len(inputs)
+        return True
+
+    def _sharing(self) -> int:
+        """Return how many minibatches share the update of the one that is handed out next."""
+        if self._width is None:
+            return 1
+        first = self.fed // self._width * self._width
+        return min(self._width, self._read - first)
+
+    def _read_ahead(self) -> None:
+        """Read as far as it takes to know how many minibatches share the next update."""
+        width = self._width or 1
+        wanted = self.fed // width * width + width
+        while self._read < wanted and not self._exhausted:
+            if self._limit is not None and self._read >= self._limit:
+                self._exhausted = True
+                break
+            assert self._reader is not None
+            try:
+                pair = self._reader.read()
+            except InputError as error:
+                self.failure, pair = error, None
+            self.active_s = time.perf_counter()
+            if pair is None:
+                self._exhausted = True
+                if self.failure is None and self._limit is not None:
+                    self.failure = self._reader.too_few(self._limit)
+            else:
+                self._ahead.append(pair)
+                self._read += 1
+
+    def _end(self) -> None:
+        self._ended = True
+        if self.failure and not self._announced:
+            raise self.failure
+        for end in self._ends:
+            if self._announced and not end.targets:
+                end.channel.activations.end()
+
+    def close(self) -> None:
+        """Let go of all rings."""
+        for end in self._ends:
+            end.channel.close()

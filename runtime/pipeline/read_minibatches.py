@@ -1,0 +1,146 @@
+"""Read minibatches from any iterable of pairs (inputs, targets), and refuse what the model cannot be trained on."""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from profiler.capture import laid_out
+from profiler.errors import one_line
+from profiler.execution import TensorSpec, spec_of
+from runtime.errors import InputError
+
+
+class Reader:
+    """Reads pairs from an iterable, checked as they come.
+
+    Attributes:
+        checksums: One for each minibatch, to compare two readings that ought to be the same.
+    """
+
+    def __init__(self, iterable: Any, inputs: TensorSpec, classes: int | None, name: str) -> None:
+        """Begin to iterate.
+
+        Args:
+            iterable: What yields the pairs, such as a DataLoader.
+            inputs: What inputs look like; a minibatch may have fewer samples.
+            classes: Targets are whole numbers below it, one a sample; None: they may be any tensor.
+            name: What to call it, as in "the data of 'digits:train'".
+
+        Raises:
+            InputError: It cannot be iterated.
+        """
+        self._inputs, self._classes, self._name = inputs, classes, name
+        self.checksums: list[int] = []
+        self._peeked: list[tuple[Tensor, Tensor] | None] = []
+        self._target: TensorSpec | None = None
+        try:
+            self._iterator: Iterator[Any] = iter(iterable)
+        except Exception as error:
+            raise InputError(
+                f"{name} are a {type(iterable).__name__}, which cannot be iterated ({type(error).__name__}: "
+                f"{one_line(error)}); pairs (inputs, targets) are wanted, as a DataLoader yields them"
+            ) from error
+
+    def read(self) -> tuple[Tensor, Tensor] | None:
+        """Return the next pair, the inputs laid out as layers run fastest on them; None at the end.
+
+        Raises:
+            InputError: The iterable raises, or yields what cannot be trained on.
+        """
+        if self._peeked:
+            return self._peeked.pop()
+        at = len(self.checksums)
+        try:
+            pair = next(self._iterator)
+        except StopIteration:
+            return None
+        except Exception as error:
+            raise InputError(
+                f"{self._name} raised {type(error).__name__} at minibatch {at}: {one_line(error)}"
+            ) from error
+        inputs, targets = self._checked(pair, f"{self._name} at minibatch {at}")
+        self.checksums.append(_checksum(inputs, targets))
+        return inputs, targets
+
+    def target_spec(self) -> TensorSpec:
+        """Return what the targets of a whole minibatch look like, by the first minibatch, which is read for it.
+
+        Raises:
+            InputError: As ``read``; or there is none.
+        """
+        pair = self.read()
+        if pair is None:
+            raise InputError(f"{self._name} hold no minibatch; nothing can be trained on them")
+        self._peeked.append(pair)
+        whole = torch.empty((self._inputs.shape[0], *pair[1].shape[1:]), dtype=pair[1].dtype, device="meta")
+        return spec_of("targets", whole)
+
+    def too_few(self, wanted: int) -> InputError:
+        """Return the error that there are fewer minibatches than ``wanted``."""
+        return InputError(
+            f"{self._name} end after {len(self.checksums)} of {wanted} minibatches; give fewer --batches, or more data"
+        )
+
+    def _checked(self, pair: Any, where: str) -> tuple[Tensor, Tensor]:
+        if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(part, Tensor) for part in pair)):
+            raise InputError(f"{where} are a {type(pair).__name__}; each has to be a pair of tensors (inputs, targets)")
+        inputs, targets = pair
+        spec = self._inputs
+        fits = inputs.dim() == len(spec.shape) and inputs.shape[1:] == spec.shape[1:]
+        if not fits or not 1 <= inputs.shape[0] <= spec.shape[0] or inputs.dtype != spec.dtype:
+            raise InputError(
+                f"{where} have inputs {tuple(inputs.shape)} of {inputs.dtype}, and the plan is for {spec.shape} of "
+                f"{spec.dtype} or fewer samples; plan for that shape, or change the data"
+            )
+        if targets.dim() < 1 or len(targets) != len(inputs) or inputs.device.type != "cpu":
+            raise InputError(
+                f"{where} have targets {tuple(targets.shape)} for {len(inputs)} samples on {inputs.device}; as many "
+                "are wanted, on the CPU"
+            )
+        if self._classes is not None:
+            _refuse_labels(targets, self._classes, where)
+        like = targets[:0]
+        if self._target is None:
+            self._target = spec_of("targets", like)
+        elif (self._target.shape, self._target.dtype) != (tuple(like.shape), like.dtype):
+            raise InputError(
+                f"{where} have targets {tuple(targets.shape)} of {targets.dtype}, unlike those before; one shape and "
+                "type is wanted"
+            )
+        return laid_out(inputs), targets
+
+
+def _refuse_labels(labels: Tensor, classes: int, where: str) -> None:
+    if labels.dim() != 1 or labels.dtype != torch.int64:
+        raise InputError(
+            f"{where} have labels {tuple(labels.shape)} of {labels.dtype}; whole numbers (torch.int64) of shape "
+            f"{(len(labels),)} are wanted"
+        )
+    if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise InputError(
+            f"{where} have labels from {int(labels.min())} to {int(labels.max())}, and the model has {classes} "
+            f"classes; labels go from 0 to {classes - 1}"
+        )
+
+
+def _checksum(inputs: Tensor, targets: Tensor) -> int:
+    """Return a checksum of the targets and the first sample: what another order changes, at next to no cost."""
+    first = inputs[:1].contiguous().view(torch.uint8)
+    return zlib.crc32(targets.contiguous().numpy().tobytes(), zlib.crc32(first.numpy().tobytes()))
+
+
+def refuse_other_data(name: str, ours: Sequence[int], theirs: Sequence[int]) -> None:
+    """Refuse data of which two readings were different.
+
+    Raises:
+        InputError: They were; the message names the first minibatch.
+    """
+    for minibatch, (own, other) in enumerate(zip(ours, theirs, strict=False)):
+        if own != other:
+            raise InputError(
+                f"{name} differ from one reading to the next at minibatch {minibatch}; shuffle only with the global "
+                "seeded generators of torch, Python or numpy"
+            )

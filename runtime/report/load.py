@@ -1,0 +1,19 @@
+"""Read whichever result a file holds."""
+
+from pathlib import Path
+
+from optimizer.plan import Plan
+from profiler.files import read_kind
+from profiler.profile import Profile
+from runtime.compare import Comparison
+from runtime.results import RunResult
+
+
+def load(path: str | Path) -> Profile | Plan | Comparison | RunResult:
+    """Read a profile, plan, comparison or run's result, as ``save`` or a command wrote it.
+
+    Raises:
+        FileError: It cannot be read, or is none of them.
+    """
+    found: Profile | Plan | Comparison | RunResult = read_kind(Path(path), (Profile, Plan, Comparison, RunResult))
+    return found

@@ -1,0 +1,17 @@
+"""Train a model in a pipeline: over epochs, with checkpoints, and hand its weights back."""
+
+from typing import TYPE_CHECKING
+
+from profiler.public import on_demand
+
+if TYPE_CHECKING:
+    from runtime.training.checkpoint import Checkpoint, read_checkpoint
+    from runtime.training.epoch_views import learning_curve, show_epochs
+    from runtime.training.epochs import EpochRecord, Loaders, Part, Paused, train_epochs
+    from runtime.training.learning_rates import Constant, Cosine, Steps
+    from runtime.training.log_file import training_log
+    from runtime.training.metrics import Metric, accuracy
+    from runtime.training.pipeline import Pipeline
+    from runtime.training.progress_bar import training_progress
+else:
+    __getattr__ = on_demand(__name__)

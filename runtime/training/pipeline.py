@@ -1,0 +1,444 @@
+"""A pipeline that trains a model which is in memory, watches it learn, and hands its weights back."""
+
+import copy
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from optimizer.plan import Plan
+from optimizer.schedule import ASYNCHRONOUS, FLUSH_EVERY, ScheduleName, flush_width
+from profiler.capture import SEED, captured_live, inputs_of, live_model, refuse_unsendable
+from profiler.errors import StageplanError, one_line
+from profiler.execution import TensorSpec, count_name, moment_name
+from profiler.machine import refuse_reimport, usable_cores
+from profiler.settings import DEFAULT_RULE, LearningRate, UpdateRule
+from runtime.cluster import Session
+from runtime.errors import InputError, RunError
+from runtime.pipeline import (
+    Launcher,
+    LoadedPlan,
+    cores_for,
+    from_model_keys,
+    own_key,
+    to_model_keys,
+    without_tensors,
+)
+from runtime.results import ChannelName, TrainingResult
+from runtime.supervisor import Watch, WorkerPool
+from runtime.training.checkpoint import Checkpoint, generators, read_checkpoint, restore, write_checkpoint
+from runtime.training.metrics import Metric, accuracy
+from runtime.worker import OnNan, Settings
+
+Minibatches = Iterable[tuple[Tensor, Tensor]]
+CLEARANCE = 4
+"""So many times as many minibatches as stages: what a schedule needs does not grow with more."""
+
+
+class Pipeline:
+    """Trains a model in a pipeline of stage processes, one a core; a context manager that leaves none behind.
+
+    Example::
+
+        with Pipeline(model, plan, update=SGD(lr=0.01, momentum=0.9)) as pipeline:
+            for epoch in range(10):
+                result = pipeline.train(loader)
+                print(result.losses[-1], pipeline.evaluate(validation_loader))
+        model.load_state_dict(pipeline.state_dict())
+
+    The model that is given stays as it is. ``train``, ``evaluate``, ``state_dict`` and ``save`` may follow each other
+    in any order, in the thread that entered the context; all but ``train`` also after it.
+
+    Attributes:
+        minibatches: How many minibatches it has trained on.
+        updates: How many weight updates that were.
+        epoch: How many epochs are complete, as the caller counts them; ``position``, how many minibatches were trained
+            on since ``position`` was last set to 0. Both are kept in checkpoints.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        plan: Plan,
+        *,
+        update: UpdateRule = DEFAULT_RULE,
+        learning_rate: LearningRate | None = None,
+        loss: Callable[[Any, Tensor], Tensor] | None = None,
+        schedule: ScheduleName = ASYNCHRONOUS,
+        flush_every: int = FLUSH_EVERY,
+        channel: ChannelName = "shm",
+        cores: Sequence[int] | None = None,
+        seed: int = SEED,
+        on_nan: OnNan = "stop",
+        stall_timeout_s: float | None = None,
+        watch: Watch | None = None,
+        session: Session | None = None,
+    ) -> None:
+        """Capture a copy of the model, which has to be the one that was planned for.
+
+        Args:
+            model: On the CPU, with any weights.
+            plan: Where it is cut.
+            update: The update rule.
+            learning_rate: The learning rate of each update, a function of how many there have been before; None: that
+                of ``update``, for all.
+            loss: ``loss(output, targets)``, one number; None for cross-entropy.
+            schedule: The order of the actions.
+            flush_every: Minibatches an update, where the schedule flushes.
+            channel: How stages hand tensors on.
+            cores: Which cores to use; None: those that this process may use.
+            seed: What is random in layers, such as dropout, is drawn from.
+            on_nan: What to do about a loss that is no number: ``stop`` or ``warn``.
+            stall_timeout_s: How long one action may take before its stage counts as hung; None: by its prediction.
+            watch: Called now and then during training with what every stage is doing.
+            session: With whom this process runs the plan; None: alone.
+
+        Raises:
+            ModelError, CaptureError: The model cannot be captured, or sent to other processes.
+            InputError: Learning rates are given for replicated stages.
+        """
+        refuse_reimport()
+        sample = inputs_of(plan.input_shape, plan.vocabulary, torch.Generator().manual_seed(seed))
+        live = live_model(model, sample, loss, plan.model)
+        self._bare = without_tensors(live.model, [*live.model.parameters(), *live.model.buffers()])
+        if learning_rate is not None:
+            refuse_unsendable(learning_rate, "the learning rate")
+            if plan.layout.replicated:
+                raise InputError("replicas count updates of their own, so they take no learning rate that changes")
+        self._captured, self._plan, self._cores = captured_live(live, plan.slicing), plan, cores or ()
+        self._initial = {**dict(self._captured.model.named_parameters()), **dict(self._captured.model.named_buffers())}
+        self._settings = Settings(
+            rule=update, seed=seed, schedule=schedule, flush_every=flush_every, channel=channel, on_nan=on_nan,
+            learning_rate=learning_rate, vocabulary=plan.vocabulary,
+        )  # fmt: skip
+        self._stall_timeout_s, self._watch, self._session = stall_timeout_s, watch, session
+        self._stack, self._busy = ExitStack(), threading.Lock()
+        self._loaded: tuple[LoadedPlan, TensorSpec, ExitStack] | None = None
+        self._launcher: Launcher | None = None
+        self._last: dict[str, Tensor] | None = None
+        self._entered_before = False
+        self.minibatches = self.updates = self.epoch = self.position = 0
+
+    def __enter__(self) -> Self:
+        """Start the stage processes.
+
+        Raises:
+            RunError: One does not start, or they have been started before.
+        """
+        if self._entered_before:
+            raise RunError("a pipeline is entered once; make another one, and give it the weights or a checkpoint")
+        self._entered_before = True
+        cores = cores_for(self._plan.layout.size, usable_cores(self._cores))
+        distributed = self._session if self._session and self._session.distributed else None
+        with ExitStack() as stack:
+            pool = stack.enter_context(
+                WorkerPool(
+                    [cores[distributed.rank]] if distributed else cores,
+                    stall_timeout_s=self._stall_timeout_s,
+                    ranks=(distributed.rank,) if distributed else None,
+                    look=distributed.look if distributed else None,
+                )
+            )
+            self._launcher = stack.enter_context(
+                Launcher(self._captured, pool, self._settings, self._watch, self._session)
+            )
+            self._captured = self._launcher.captured
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """End the stage processes; the weights stay here, unless a stage has failed."""
+        with self._stack:
+            if self._launcher and len(self._launcher.pool):
+                self._last = self._state()
+                self._unload()
+            self._loaded = self._launcher = None
+
+    def train(self, loader: Minibatches, *, minibatches: int | None = None) -> TrainingResult:
+        """Train over a loader once, from the weights, momenta and update count that are there.
+
+        It is read in this process, once, and fed to the first and the last stage. Ctrl-C reads no more: what has been
+        read is trained, and then ``KeyboardInterrupt`` is raised.
+
+        Args:
+            loader: Yields pairs (inputs, targets); any minibatch may have fewer samples than planned.
+            minibatches: How many at most; None: all there are. Over gloo, a loader without a length needs it.
+
+        Returns:
+            Losses, throughput and times of the stages.
+
+        Raises:
+            InputError: The data cannot be used; what came before is trained.
+            RunError: A stage failed; what was trained since the last checkpoint is lost.
+        """
+        with self._alone("train"):
+            launcher = self._entered("train")
+            if self._settings.channel == "gloo" and minibatches is None:
+                minibatches = _length(loader)
+            reader = launcher.read(loader, "the data of the loader")
+            loaded = self._loaded_for(reader.target_spec())
+            with _one_interrupt(loaded.stop):
+                result, failure = loaded.train(reader, minibatches, self.minibatches)
+                self.minibatches += result.minibatches
+                self.position += result.minibatches
+                self.updates += math.ceil(result.minibatches / (self._width or 1))
+                if failure:
+                    raise failure
+            return result
+
+    def evaluate(self, loader: Minibatches, metric: Metric = accuracy) -> float:
+        """Return the mean of a metric over a loader's samples, with the weights as they are now.
+
+        The plain model runs in this process, in eval mode, on minibatches of any size; training afterwards is what it
+        would have been without.
+
+        Args:
+            loader: Yields pairs (inputs, targets).
+            metric: ``metric(output, targets)``: a number for the minibatch, or one for each of its samples.
+
+        Raises:
+            InputError: The loader holds nothing, or the model cannot be run on it.
+        """
+        with self._alone("evaluate"):
+            tensors, session = self._state(), self._session
+            value = self._evaluated(tensors, loader, metric) if session is None or session.leads else 0.0
+            return value if self._launcher is None else self._launcher.share(value)
+
+    def _evaluated(self, tensors: Mapping[str, Tensor], loader: Minibatches, metric: Metric) -> float:
+        model, states = self._plain_model(tensors).eval(), generators()
+        total, samples = 0.0, 0
+        try:
+            with torch.inference_mode():
+                for inputs, targets in loader:
+                    value = torch.as_tensor(metric(model(inputs), targets), dtype=torch.float64)
+                    total += float(value.mean()) * len(inputs)
+                    samples += len(inputs)
+        except StageplanError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"the model cannot be evaluated on the loader: {type(error).__name__}: {one_line(error)}"
+            ) from error
+        finally:
+            restore(states)
+        if not samples:
+            raise InputError("the loader holds no minibatch; nothing can be evaluated on it")
+        return total / samples
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what ``state_dict`` of the model would with the weights as they are now."""
+        with self._alone("state_dict"):
+            return {key: tensor.detach() for key, tensor in self._plain_model(self._state()).state_dict().items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from the parameters and buffers in ``state``; momenta and counts stay.
+
+        Raises:
+            InputError: It is not of this model.
+        """
+        with self._alone("load_state_dict"):
+            tensors = self._state()
+            self._go_on_from(tensors | self._by_path(state, "the state_dict"))
+
+    def save(self, path: str | Path, states: dict[str, Any] | None = None) -> None:
+        """Write a checkpoint, from which any split can go on.
+
+        Args:
+            path: Where.
+            states: What ``generators`` returned when the epoch began; None: as they are now.
+
+        Raises:
+            FileError: It cannot be written; what was there before still is.
+        """
+        with self._alone("save"):
+            self._save(Path(path), states or generators())
+
+    def resume(self, path: str | Path) -> None:
+        """Go on from a checkpoint: weights, momenta, counts, and the state of the generators that loaders draw from.
+
+        Raises:
+            FileError: It cannot be read.
+            InputError: It is of another model, or momenta are of another update rule.
+        """
+        with self._alone("resume"):
+            checkpoint = read_checkpoint(Path(path))
+            self._refuse_other(checkpoint, Path(path))
+            tensors = self._by_path(checkpoint.model, str(path)) | checkpoint.buffers
+            for number, momenta in enumerate(checkpoint.momenta):
+                moments = from_model_keys(self._captured, momenta)
+                tensors |= {moment_name(name, number): moment for name, moment in moments.items()}
+            for name in self._captured.learning:
+                tensors[count_name(name)] = torch.tensor(checkpoint.counts.get(own_key(self._captured, name), 0))
+            self.minibatches, self.updates = checkpoint.minibatches, checkpoint.updates
+            self.epoch, self.position = checkpoint.epoch, checkpoint.position
+            self._go_on_from(tensors)
+            restore(checkpoint.generators)
+
+    def _save(self, path: Path, states: dict[str, Any]) -> None:
+        captured, tensors = self._captured, self._state()
+        if self._session and not self._session.leads:
+            return
+        model = self._plain_model(tensors)
+        keys = model.state_dict()
+        learning = [name for name in captured.learning if count_name(name) in tensors]
+        write_checkpoint(
+            path,
+            Checkpoint(
+                digest=captured.digest,
+                model={key: tensor.detach() for key, tensor in keys.items()},
+                buffers={name: buffer for name, buffer in model.named_buffers() if name not in keys},
+                momenta=[
+                    to_model_keys(captured, {name: tensors[moment_name(name, number)] for name in learning})
+                    for number in range(self._settings.rule.momenta if learning else 0)
+                ],
+                counts={own_key(captured, name): int(tensors[count_name(name)]) for name in learning},
+                rule=self._settings.rule.kind,
+                seed=self._settings.seed,
+                minibatches=self.minibatches,
+                updates=self.updates,
+                epoch=self.epoch,
+                position=self.position,
+                generators=states,
+            ),
+        )
+
+    def _refuse_other(self, checkpoint: Checkpoint, path: Path) -> None:
+        rule, seed = self._settings.rule.kind, self._settings.seed
+        if checkpoint.digest != self._captured.digest:
+            raise InputError(f"{path} is a checkpoint of another model than this {self._plan.model}; name one of it")
+        if len(checkpoint.momenta) not in (0, self._settings.rule.momenta) or checkpoint.rule != rule:
+            raise InputError(f"{path} was trained with {checkpoint.rule} and this is {rule}; go on with the same rule")
+        if checkpoint.seed != seed:
+            raise InputError(f"{path} was trained with seed {checkpoint.seed} and this has {seed}; use the same")
+
+    def _plain_model(self, tensors: Mapping[str, Tensor]) -> nn.Module:
+        """Return the model as it was given, on the CPU, with the parameters and buffers in ``tensors``."""
+        model = copy.deepcopy(self._bare).to_empty(device="cpu")
+        keys = to_model_keys(self._captured, tensors)
+        model.load_state_dict(keys)
+        with torch.no_grad():
+            for path, buffer in model.named_buffers():
+                if path not in keys:
+                    buffer.copy_(tensors[self._captured.canonical[path]])
+        return model
+
+    def _by_path(self, state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+        """Return a state_dict by the paths that stages know it by, laid out as they have it.
+
+        Raises:
+            InputError: It is not of this model.
+        """
+        model = copy.deepcopy(self._bare).to_empty(device="cpu")
+        try:
+            model.load_state_dict(dict(state))
+        except (RuntimeError, TypeError, AttributeError) as error:
+            raise InputError(f"{name} does not fit {self._plan.model}: {_differences(error)}") from error
+        found = from_model_keys(self._captured, model.state_dict())
+        like = {**dict(self._captured.model.named_parameters()), **dict(self._captured.model.named_buffers())}
+        return {path: torch.empty_like(like[path], device="cpu").copy_(tensor) for path, tensor in found.items()}
+
+    def _state(self) -> dict[str, Tensor]:
+        """Return all that training goes on from, as it is now."""
+        if self._loaded:
+            return self._loaded[0].training_state()
+        if self._launcher:
+            return self._launcher.initial_state()
+        return self._last if self._last is not None else dict(self._initial)
+
+    def _go_on_from(self, tensors: dict[str, Tensor]) -> None:
+        """Let training go on from ``tensors``."""
+        self._unload()
+        if self._launcher:
+            self._launcher.start_from(tensors, self.updates)
+        self._last = self._initial = tensors
+
+    def _loaded_for(self, target: TensorSpec) -> LoadedPlan:
+        """Return the plan with its stages loaded, for targets that look like ``target``."""
+        launcher = self._entered("train")
+        if self._loaded and self._loaded[1] != target:
+            self._go_on_from(self._state())
+        if not self._loaded:
+            enough = max(CLEARANCE * self._plan.layout.size, 2 * (self._width or 1))
+            with ExitStack() as stack:
+                loaded = stack.enter_context(launcher.loaded(self._plan, enough, target=target))
+                self._loaded = loaded, target, stack.pop_all()
+        return self._loaded[0]
+
+    def _unload(self) -> None:
+        if self._loaded:
+            loaded, self._loaded = self._loaded, None
+            loaded[2].close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the stage processes are there."""
+        return self._launcher is not None and len(self._launcher.pool) > 0
+
+    @property
+    def _width(self) -> int | None:
+        return flush_width(self._settings.schedule, self._settings.flush_every)
+
+    def _entered(self, what: str) -> Launcher:
+        if self._launcher is None:
+            raise RunError(f"{what} needs the stage processes; use the pipeline in a with statement")
+        if not len(self._launcher.pool):
+            raise RunError("the stage processes have ended with the failure before; make a pipeline anew, and resume "
+                           "the last checkpoint")  # fmt: skip
+        return self._launcher
+
+    @contextmanager
+    def _alone(self, what: str) -> Iterator[None]:
+        """Refuse to do two things at once."""
+        if not self._busy.acquire(blocking=False):
+            raise RunError(
+                f"{what} cannot run while another thread uses this pipeline; wait for it, or make a second one"
+            )
+        try:
+            yield
+        finally:
+            self._busy.release()
+
+
+def _differences(error: Exception) -> str:
+    """Return in one line what torch says about a state_dict that does not fit."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return " ".join(lines[1:3] or lines)[:300]
+
+
+def _length(loader: Minibatches) -> int:
+    try:
+        return len(loader)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise InputError(
+            "over gloo every rank has to know how many minibatches there are, and the loader has no length; say it "
+            "with minibatches=…"
+        ) from error
+
+
+@contextmanager
+def _one_interrupt(stop: Callable[[], None]) -> Iterator[None]:
+    """Let the first Ctrl-C ``stop`` what runs, and be raised when it has ended; a second one is raised at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    pressed: list[int] = []
+
+    def interrupt(number: int, _frame: object) -> None:
+        signal.signal(number, before)
+        pressed.append(number)
+        stop()
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt

@@ -1,0 +1,58 @@
+"""Pipelines over small models that are in memory, and what a replay trains on the same minibatches."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import small_models
+import torch
+from pipelines import RULE, SEED, SHAPE, build, captured_of, plan_of
+from replay import Replay, calls_of, graph_of
+from torch import Tensor, nn
+
+from optimizer.plan import Plan
+from profiler.capture import laid_out
+from runtime.training import Pipeline
+
+Pairs = list[tuple[Tensor, Tensor]]
+
+
+def pairs(count: int, seed: int = 1, last: int = SHAPE[0]) -> Pairs:
+    """Minibatches of which the last has ``last`` samples."""
+    drawn = torch.Generator().manual_seed(seed)
+    sizes = [SHAPE[0]] * (count - 1) + [last]
+    return [
+        (torch.randn(size, *SHAPE[1:], generator=drawn), torch.randint(small_models.CLASSES, (size,), generator=drawn))
+        for size in sizes
+    ]
+
+
+def plan_for(kind: Callable[[], nn.Module], stages: int, bounds: Sequence[int] | None = None) -> Plan:
+    return plan_of(captured_of(kind), bounds, stages)
+
+
+def pipeline(kind: Callable[[], nn.Module], plan: Plan, **options: Any) -> Pipeline:
+    return Pipeline(build(kind), plan, update=options.pop("update", RULE), seed=SEED, **options)
+
+
+def replay_of(kind: Callable[[], nn.Module], plan: Plan, width: int | None = None) -> Replay:
+    """The replay of a split, whose weights are laid out as stages have them."""
+    captured = captured_of(kind)
+    order = {name: index for index, name in enumerate(captured.layer_names)}
+    stages = {order[layer]: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
+    model: nn.Module = build(kind).to(memory_format=torch.channels_last)
+    stage_of = {node.name: stages[index] for index, node in enumerate(calls_of(graph_of(model)))}
+    return Replay(model, stage_of, SEED, lr=RULE.lr, momentum=RULE.momentum, width=width)
+
+
+def as_fed(minibatches: Pairs) -> Pairs:
+    """The minibatches as they arrive in the first and last stage."""
+    return [(laid_out(inputs), targets) for inputs, targets in minibatches]
+
+
+def assert_same(state: dict[str, Tensor], replay: Replay) -> None:
+    """A state_dict has the weights and buffers of a replay, bit for bit."""
+    for name, weight in replay.versions[-1].items():
+        assert torch.equal(state[name], weight), name
+    for name, buffer in replay.model.named_buffers():
+        if name in state:
+            assert torch.equal(state[name], buffer), name

@@ -1,0 +1,106 @@
+"""Reading minibatches of the user's own: as they come, or refused in one sentence where they cannot be used."""
+
+import random
+from typing import Any
+
+import pytest
+import torch
+from loaders import samples
+
+from profiler.capture import made
+from profiler.errors import ModelError
+from profiler.execution import TensorSpec, spec_of
+from runtime.errors import InputError
+from runtime.pipeline import Reader, refuse_other_data
+
+INPUTS: TensorSpec = spec_of("input", torch.empty(4, 3, 16, 16, device="meta"))
+Pairs = list[tuple[torch.Tensor, torch.Tensor]]
+
+
+def reader(factory: str, classes: int | None = 5) -> Reader:
+    return Reader(made(f"loaders:{factory}", 3), INPUTS, classes, "the data")
+
+
+def read(source: Reader, most: int = 7) -> Pairs:
+    pairs = [source.read() for _ in range(most)]
+    return [pair for pair in pairs if pair]
+
+
+@pytest.mark.parametrize(("factory", "minibatches"), [("dataset", 3), ("augmented", 6), ("several_processes", 3)])
+def test_a_factory_that_is_seeded_gives_the_same_minibatches_again(factory: str, minibatches: int) -> None:
+    ours, theirs = reader(factory), reader(factory)
+    first = read(ours, minibatches)
+    assert len(first) == minibatches
+    refuse_other_data("the data", ours.checksums, theirs.checksums)  # of which none has been read
+    for ours_pair, theirs_pair in zip(first, read(reader(factory), minibatches), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(ours_pair, theirs_pair, strict=True))
+
+
+def test_two_readings_that_differ_are_refused_at_the_first_difference() -> None:
+    first, second = reader("unseeded"), reader("unseeded")
+    while first.checksums == second.checksums:
+        read(first, 1)
+        read(second, 1)
+    with pytest.raises(
+        InputError, match=f"differ from one reading to the next at minibatch {len(first.checksums) - 1}"
+    ):
+        refuse_other_data("the data", first.checksums, second.checksums)
+
+
+def test_the_last_minibatch_may_have_fewer_samples_and_so_may_the_first() -> None:
+    assert [len(inputs) for inputs, _ in read(reader("dataset"))] == [4, 4, 3]
+    assert [len(targets) for _, targets in read(reader("fewer"))] == [3]
+
+
+def test_what_targets_look_like_is_read_off_the_first_minibatch_which_is_still_there() -> None:
+    source = reader("fewer")
+    assert source.target_spec().shape == (4,)
+    assert len(read(source)) == 1
+
+
+def test_images_are_laid_out_as_those_that_were_profiled() -> None:
+    assert read(reader("dataset"))[0][0].is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("factory", "words"),
+    [
+        ("raising", "raised OSError at minibatch 1: the disk is gone"),
+        ("wider", r"at minibatch 1 have inputs \(4, 3, 16, 17\) .* and the plan is for \(4, 3, 16, 16\)"),
+        ("more", r"at minibatch 0 have inputs \(5, 3, 16, 16\) .*or fewer samples"),
+        ("doubles", "torch.float64"),
+        ("wrong_labels", r"labels from \d+ to \d+, and the model has 5 classes; labels go from 0 to 4"),
+        ("real_labels", r"labels \(4,\) of torch.float32; whole numbers \(torch.int64\) of shape \(4,\)"),
+        ("alone", "are a Tensor; each has to be a pair of tensors"),
+        ("number", "are a int, which cannot be iterated"),
+    ],
+)
+def test_data_that_cannot_be_trained_on_are_refused(factory: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        read(reader(factory))
+
+
+def test_targets_of_a_loss_of_ones_own_may_be_any_tensor_but_always_of_one_kind() -> None:
+    assert len(read(reader("real_labels", None))) == 1
+    source: Any = [(samples(4)[0], torch.zeros(4, 2)), (samples(4)[0], torch.zeros(4, 3))]
+    with pytest.raises(InputError, match=r"at minibatch 1 have targets \(4, 3\) of torch.float32, unlike those before"):
+        read(Reader(source, INPUTS, None, "the data"))
+
+
+def test_data_without_a_minibatch_are_refused() -> None:
+    with pytest.raises(InputError, match="hold no minibatch"):
+        Reader([], INPUTS, 5, "the data").target_spec()
+
+
+def test_a_factory_that_is_missing_is_refused() -> None:
+    with pytest.raises(ModelError, match="missing"):
+        reader("missing")
+
+
+def test_seeding_leaves_no_pattern_between_runs() -> None:
+    """Each factory finds Python's generator seeded anew, and what it then draws follows from the seed alone."""
+    made("loaders:augmented", 3)
+    first = random.random()  # noqa: S311
+    samples(2)
+    made("loaders:augmented", 3)
+    assert random.random() == first  # noqa: S311

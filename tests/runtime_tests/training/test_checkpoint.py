@@ -1,0 +1,152 @@
+"""Checkpoints: whatever goes on from one trains what a replay of the parts trains, each under its own split."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_models
+import torch
+from pipelines import RULE, SHAPE, build
+from replay import Replay
+from torch import nn
+from trained import as_fed, assert_same, pairs, pipeline, plan_for, replay_of
+
+from optimizer.schedule import ScheduleName
+from profiler.errors import FileError
+from profiler.settings import AdamW
+from runtime.errors import InputError
+from runtime.training import Pipeline
+
+pytestmark = pytest.mark.usefixtures("pinned_process", "kept_workers")
+
+WIDTHS: dict[ScheduleName, int | None] = {"1f1b": None, "1f1b-flush": 2, "gpipe": 3, "sequential": 1}
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("kind", [small_models.Residual, small_models.Tied])
+def test_going_on_under_any_split_schedule_and_channel_equals_the_replay_of_the_parts(
+    tmp_path: Path, kind: Callable[[], nn.Module], seed: int
+) -> None:
+    drawn = random.Random(f"{kind.__name__} {seed}")  # noqa: S311 - any will do
+    path = tmp_path / "run.ckpt"
+    replay: Replay | None = None
+    for number in range(3):
+        schedule = drawn.choice(list(WIDTHS))
+        stages, count = drawn.randint(1, 4 if kind is small_models.Residual else 3), drawn.randint(1, 6)
+        plan, part = plan_for(kind, stages), pairs(count, seed=number, last=drawn.randint(1, SHAPE[0]))
+        options: dict[str, Any] = {"schedule": schedule, "flush_every": WIDTHS[schedule] or 8}
+        options["channel"] = drawn.choice(["shm", "gloo"])
+        replay_before, replay = replay, replay_of(kind, plan, WIDTHS[schedule])
+        if replay_before:
+            replay.go_on_from(replay_before)
+        with pipeline(kind, plan, **options) as trained:
+            if replay_before:
+                trained.resume(path)
+            trained.train(part)
+            trained.save(path)
+            replay.part(as_fed(part))
+            assert_same(trained.state_dict(), replay)
+
+
+@pytest.mark.parametrize("entered", [False, True])
+def test_the_state_of_every_generator_comes_back_and_so_do_the_counts(tmp_path: Path, *, entered: bool) -> None:
+    kind, path = small_models.Plain, tmp_path / "folder" / "run.ckpt"
+    plan = plan_for(kind, 2)
+    with pipeline(kind, plan, update=AdamW(lr=0.1)) as trained:
+        trained.train(pairs(3))
+        trained.epoch = 2
+        trained.save(path)
+        drawn = torch.rand(3), random.random()  # noqa: S311
+        trained.train(pairs(2, seed=2))
+        reference = trained.state_dict()
+    again = pipeline(kind, plan_for(kind, 3), update=AdamW(lr=0.1))
+    if not entered:
+        again.resume(path)
+        assert torch.equal(torch.rand(3), drawn[0])
+        assert random.random() == drawn[1]  # noqa: S311
+    with again:
+        if entered:
+            again.resume(path)
+        assert (again.minibatches, again.updates, again.epoch, again.position) == (3, 3, 2, 3)
+        again.train(pairs(2, seed=2))
+    assert again.updates == 5
+    for key, tensor in again.state_dict().items():
+        assert torch.allclose(tensor, reference[key], atol=1e-5) == torch.allclose(reference[key], tensor, atol=1e-5)
+
+
+def test_a_sliced_model_goes_on_whole_and_the_other_way_round(tmp_path: Path) -> None:
+    """With no pipelining at all, so that both train one thing up to the order of a sum."""
+    from pipelines import plan_of
+
+    from profiler.capture import laid_out
+    from profiler.capture.layer_graph import capture
+    from profiler.capture.slice_model import sliced_model
+
+    kind, path = small_models.Plain, tmp_path / "run.ckpt"
+    captured = capture(build(kind), "model", laid_out(torch.zeros(SHAPE)))
+    inside = plan_of(sliced_model(captured, "layers.1=3+13"), None, 2)
+    states = []
+    for plans in ((inside, plan_for(kind, 2), inside), (plan_for(kind, 2),) * 3):
+        path.unlink(missing_ok=True)
+        for number, plan in enumerate(plans):
+            with pipeline(kind, plan, schedule="sequential", update=AdamW(lr=0.01)) as trained:
+                if number:
+                    trained.resume(path)
+                trained.train(pairs(3, seed=number))
+                trained.save(path)
+        states.append(trained.state_dict())
+    for key, tensor in states[0].items():
+        assert torch.allclose(tensor, states[1][key], rtol=1e-4, atol=1e-6), key
+
+
+def kept(path: Path, **options: Any) -> Path:
+    with pipeline(small_models.Plain, plan_for(small_models.Plain, 2), **options) as trained:
+        trained.train(pairs(2))
+        trained.save(path)
+    return path
+
+
+def test_checkpoints_that_cannot_be_used_are_refused_and_nothing_changes(tmp_path: Path) -> None:
+    path = kept(tmp_path / "run.ckpt")
+    whole = path.read_bytes()
+    torn, old, other = (tmp_path / name for name in ("torn", "old", "weights.pt"))
+    torn.write_bytes(whole[: len(whole) // 2])
+    torch.save(torch.load(path, weights_only=True) | {"format_version": 0}, old)
+    torch.save(build(small_models.Plain).state_dict(), other)
+    trained = pipeline(small_models.Plain, plan_for(small_models.Plain, 3))
+    before = {key: tensor.clone() for key, tensor in trained.state_dict().items()}
+    for file, words in (
+        (torn, "is no whole checkpoint"),
+        (old, "is a checkpoint of format 0, and this version reads format 1"),
+        (other, "is no checkpoint, though torch can read it"),
+        (tmp_path / "nowhere", "cannot read .*nowhere: No such file"),
+        (tmp_path, "cannot read"),
+    ):
+        with pytest.raises(FileError, match=words):
+            trained.resume(file)
+    with pytest.raises(InputError, match="was trained with sgd with momentum and this is adamw"):
+        pipeline(small_models.Plain, plan_for(small_models.Plain, 2), update=AdamW(lr=0.1)).resume(path)
+    with pytest.raises(InputError, match="is a checkpoint of another model than this"):
+        pipeline(small_models.Residual, plan_for(small_models.Residual, 2)).resume(path)
+    with pytest.raises(InputError, match="was trained with seed 3 and this has 4"):
+        Pipeline(build(small_models.Plain), plan_for(small_models.Plain, 2), update=RULE, seed=4).resume(path)
+    assert all(torch.equal(tensor, before[key]) for key, tensor in trained.state_dict().items())
+
+
+def test_a_disk_that_is_full_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+    path = kept(tmp_path / "run.ckpt")
+    before = path.read_bytes()
+    with pipeline(small_models.Plain, plan_for(small_models.Plain, 2)) as trained:
+        trained.resume(path)
+        trained.train(pairs(2))
+        full = Path("/dev/full")
+        with pytest.raises(FileError, match=r"cannot write /dev/full: .*No space left on device"):
+            trained.save(full)
+        trained.train(pairs(1))
+        (tmp_path / "file").write_text("")
+        with pytest.raises(FileError, match="cannot write"):
+            trained.save(tmp_path / "file" / "run.ckpt")
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []

@@ -1,0 +1,332 @@
+"""A pipeline over a model in memory: it trains what a single-process replay trains, and hands the weights back."""
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_models
+import torch
+from pipelines import RULE, SHAPE, build
+from torch import Tensor, nn
+from torchvision.models import get_model
+from trained import Pairs, as_fed, assert_same, pairs, pipeline, plan_for, replay_of
+
+from optimizer.schedule import ScheduleName
+from profiler.errors import CaptureError, ModelError
+from profiler.settings import SGD, AdamW
+from runtime.errors import InputError, RunError
+from runtime.training import Constant, Cosine, Pipeline, Steps
+
+pytestmark = pytest.mark.usefixtures("pinned_process", "kept_workers")
+
+
+@pytest.mark.parametrize(
+    ("kind", "stages", "schedule", "width"),
+    [
+        (small_models.Residual, 4, "1f1b", None),
+        (small_models.Residual, 2, "1f1b-flush", 3),
+        (small_models.Heads, 3, "1f1b", None),
+        (small_models.Residual, 2, "gpipe", 3),
+        (small_models.Tied, 2, "1f1b", None),
+    ],
+)
+def test_what_is_trained_part_by_part_equals_the_replay_and_evaluating_changes_nothing(
+    kind: Callable[[], nn.Module], stages: int, schedule: ScheduleName, width: int | None
+) -> None:
+    plan, parts = plan_for(kind, stages), (pairs(5, last=3), pairs(1, seed=2), pairs(7, seed=3))
+    replay = replay_of(kind, plan, width)
+    losses: list[float | None] = []
+    with pipeline(kind, plan, schedule=schedule, flush_every=width or 8) as trained:
+        before = trained.evaluate(parts[0])
+        for part in parts:
+            result = trained.train(iter(part))
+            losses += result.losses
+            assert result.samples == sum(len(inputs) for inputs, _ in part)
+            assert result.minibatches == len(part)
+            trained.evaluate(part)
+            replay.part(as_fed(part))
+        assert trained.minibatches == 13
+        assert losses == replay.losses
+        assert_same(trained.state_dict(), replay)
+        assert before != trained.evaluate(parts[0], lambda output, _: first_head(output).sum())
+    assert_same(trained.state_dict(), replay)
+
+
+def first_head(output: Any) -> Tensor:
+    head: Tensor = output[0] if isinstance(output, tuple) else output
+    return head
+
+
+def test_evaluation_is_the_plain_model_bit_for_bit_in_minibatches_of_any_size() -> None:
+    kind = small_models.Residual
+    sizes: Pairs = [pairs(1)[0], (torch.randn(9, *SHAPE[1:]), torch.zeros(9, dtype=torch.int64)), pairs(1, last=1)[0]]
+    outputs: list[Tensor] = []
+
+    def kept(output: Tensor, targets: Tensor) -> Tensor:
+        outputs.append(output)
+        return torch.ones(len(targets))
+
+    with pipeline(kind, plan_for(kind, 2)) as trained:
+        trained.train(pairs(3))
+        drawn = torch.get_rng_state(), random.getstate()
+        assert trained.evaluate(sizes, kept) == 1.0
+        assert torch.equal(torch.get_rng_state(), drawn[0])
+        assert random.getstate() == drawn[1]
+    plain = build(kind)
+    plain.load_state_dict(trained.state_dict())
+    plain.eval()
+    with torch.inference_mode():
+        assert all(torch.equal(output, plain(inputs)) for output, (inputs, _) in zip(outputs, sizes, strict=True))
+
+
+def test_the_model_is_left_as_it_was_and_so_are_the_generators() -> None:
+    model = build(small_models.Residual).eval()
+    model.get_submodule("fc").train()
+    before = {name: (id(tensor), tensor.clone()) for name, tensor in model.state_dict(keep_vars=True).items()}
+    modes = [module.training for module in model.modules()]
+    with Pipeline(model, plan_for(small_models.Residual, 2)) as trained:
+        trained.train(pairs(2))
+        trained.state_dict()
+    after = model.state_dict(keep_vars=True)
+    assert modes == [module.training for module in model.modules()]
+    for name, (identity, value) in before.items():
+        assert id(after[name]) == identity
+        assert torch.equal(after[name], value)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["alexnet", "resnet18"])
+def test_plain_pytorch_loads_the_weights(name: str, tmp_path: Path) -> None:
+    import stageplan
+
+    torch.manual_seed(0)
+    model = get_model(name, weights=None, num_classes=7)
+    sample = torch.randn(2, 3, 64, 64) if name == "alexnet" else torch.randn(2, 3, 32, 32)
+    plan = stageplan.plan(stageplan.profile(model, sample, budget_s=0.1), stages=2)
+    with stageplan.Pipeline(model, plan, update=SGD(lr=1e-3, momentum=0.9)) as trained:
+        trained.train([(sample, torch.tensor([1, 2]))] * 2)
+        torch.save(trained.state_dict(), tmp_path / "model.pt")
+    state = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert list(state) == list(model.state_dict())
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    model.load_state_dict(state, strict=True)
+    changed = [key for key, tensor in model.state_dict().items() if not torch.equal(tensor, before[key])]
+    assert len(changed) > len(before) / 2
+
+
+def test_weights_can_be_put_in_and_momenta_stay() -> None:
+    kind = small_models.Tied
+    plan = plan_for(kind, 2)
+    replay = replay_of(kind, plan)
+    torch.manual_seed(5)
+    other = kind()
+    with pipeline(kind, plan) as trained:
+        trained.train(pairs(3))
+        replay.part(as_fed(pairs(3)))
+        trained.load_state_dict(other.state_dict())
+        replay.versions.append({name: weight.detach().clone() for name, weight in other.named_parameters()})
+        trained.train(pairs(4, seed=2))
+        replay.part(as_fed(pairs(4, seed=2)))
+        assert_same(trained.state_dict(), replay)
+        with pytest.raises(InputError, match=r"the state_dict does not fit .*Missing key"):
+            trained.load_state_dict({})
+
+
+def test_a_loader_that_raises_loses_nothing_and_the_pipeline_goes_on() -> None:
+    kind = small_models.Residual
+    plan, part = plan_for(kind, 3), pairs(6)
+    replay = replay_of(kind, plan)
+
+    def broken() -> Iterator[tuple[Tensor, Tensor]]:
+        yield from part[:4]
+        raise OSError("the disk is gone")
+
+    with pipeline(kind, plan) as trained:
+        with pytest.raises(InputError, match="the data of the loader raised OSError at minibatch 4: the disk is gone"):
+            trained.train(broken())
+        assert trained.minibatches == 4
+        replay.part(as_fed(part[:4]))
+        trained.train(part)
+        replay.part(as_fed(part))
+        assert_same(trained.state_dict(), replay)
+        with pytest.raises(InputError, match="hold no minibatch"):
+            trained.train([])
+        with pytest.raises(InputError, match="end after 6 of 9 minibatches"):
+            trained.train(part, minibatches=9)
+        wide = [(torch.randn(4, 3, 16, 17), part[0][1])]
+        with pytest.raises(InputError, match=r"inputs \(4, 3, 16, 17\)"):
+            trained.train(wide)
+        with pytest.raises(InputError, match=r"labels from \d to 9, and the model has 5 classes"):
+            trained.train([(part[0][0], torch.tensor([0, 1, 2, 9]))])
+        with pytest.raises(InputError, match="cannot be evaluated on the loader: RuntimeError"):
+            trained.evaluate([(torch.randn(2, 5), torch.zeros(2))])
+
+
+def test_ctrl_c_ends_at_a_minibatch_and_loses_nothing() -> None:
+    kind = small_models.Residual
+    plan, part = plan_for(kind, 2), pairs(40)
+    replay = replay_of(kind, plan)
+
+    def pressed() -> Iterator[tuple[Tensor, Tensor]]:
+        for number, pair in enumerate(part):
+            if number == 5:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield pair
+
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pipeline(kind, plan) as trained:
+            with pytest.raises(KeyboardInterrupt):
+                trained.train(pressed())
+            assert trained.minibatches == 6  # the one that was being read is the last
+            replay.part(as_fed(part[:6]))
+            assert_same(trained.state_dict(), replay)
+            trained.train(part[6:9])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    replay.part(as_fed(part[6:9]))
+    assert_same(trained.state_dict(), replay)
+
+
+def squared_error(output: Tensor, targets: Tensor) -> Tensor:
+    return nn.functional.mse_loss(output, targets)
+
+
+def per_sample(output: Tensor, targets: Tensor) -> Tensor:
+    return (output - targets).square().mean(1)
+
+
+def not_a_number(output: Tensor, targets: Tensor) -> Tensor:
+    return (output - targets).mean() * float("nan")
+
+
+def real_pairs(count: int) -> Pairs:
+    return [(inputs, torch.randn(len(inputs), small_models.CLASSES)) for inputs, _ in pairs(count)]
+
+
+def test_a_loss_of_ones_own_trains_as_plain_torch_does() -> None:
+    kind, part = small_models.Plain, real_pairs(5)
+    with pipeline(kind, plan_for(kind, 2), loss=squared_error, schedule="sequential") as trained:
+        losses = trained.train(part).losses
+    model = build(kind)
+    sgd = torch.optim.SGD(model.parameters(), lr=RULE.lr, momentum=RULE.momentum)
+    for (inputs, targets), found in zip(part, losses, strict=True):
+        loss = squared_error(model(inputs), targets)
+        assert found == pytest.approx(float(loss.detach()), rel=1e-5)
+        sgd.zero_grad()
+        torch.autograd.backward(loss)
+        sgd.step()
+    for key, weight in model.state_dict().items():
+        assert torch.allclose(trained.state_dict()[key], weight, rtol=1e-4, atol=1e-6)
+
+
+def test_losses_that_cannot_be_used_are_refused() -> None:
+    kind = small_models.Plain
+    plan = plan_for(kind, 2)
+    with pytest.raises(CaptureError, match=r"the loss cannot be sent to the process of a stage: .*lambda"):
+        pipeline(kind, plan, loss=lambda output, _: output.mean())
+    with pipeline(kind, plan, loss=not_a_number) as trained:
+        with pytest.raises(RunError, match="the loss of minibatch 0 is nan"):
+            trained.train(real_pairs(3))
+        with pytest.raises(RunError, match=r"the stage processes have ended .* resume the last checkpoint"):
+            trained.train(real_pairs(3))
+    with (
+        pipeline(kind, plan, loss=per_sample) as trained,
+        pytest.raises(InputError, match=r"per_sample returned a tensor of shape \(4,\); it has to return one number"),
+    ):
+        trained.train(real_pairs(3))
+    with pytest.raises(RunError, match="entered once"), trained:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("rate", "reference"),
+    [
+        (Constant(lr=0.1, warmup=3), [0.1 / 3, 0.2 / 3, 0.1, 0.1, 0.1]),
+        (Steps(lr=0.1, every=2, factor=0.5), [0.1, 0.1, 0.05, 0.05, 0.025]),
+        (Cosine(lr=0.1, updates=4), [0.1, 0.1 * 0.853553, 0.05, 0.1 * 0.146447, 0.0]),
+    ],
+)
+def test_learning_rates_are_what_they_say(rate: Constant, reference: list[float]) -> None:
+    assert [rate(update) for update in range(5)] == pytest.approx(reference, rel=1e-5)
+
+
+def every_third(update: int) -> float:
+    return 0.2 if update % 3 == 2 else 0.01
+
+
+def test_learning_rates_and_clipping_train_as_plain_torch_does() -> None:
+    """Over two parts, so that the count of updates goes on."""
+    kind, part = small_models.Plain, pairs(7)
+    rule = AdamW(lr=0.5, weight_decay=0.1, clip=1e-3)
+    with pipeline(kind, plan_for(kind, 2), update=rule, learning_rate=every_third, schedule="sequential") as trained:
+        trained.train(part[:4])
+        trained.train(part[4:])
+        assert trained.updates == 7
+    model = build(kind)
+    adam = torch.optim.AdamW(model.parameters(), lr=1.0, weight_decay=0.1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(adam, every_third)
+    for inputs, targets in part:
+        adam.zero_grad()
+        torch.autograd.backward(nn.functional.cross_entropy(model(inputs), targets))
+        nn.utils.clip_grad_value_(model.parameters(), 1e-3)
+        adam.step()
+        schedule.step()
+    for key, weight in model.state_dict().items():
+        assert torch.allclose(trained.state_dict()[key], weight, rtol=1e-3, atol=1e-5)
+
+
+class Hooked(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(768, small_models.CLASSES)
+        self.fc.register_forward_hook(lambda *_: None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.fc(torch.flatten(x, 1))
+        return found
+
+
+def test_models_that_cannot_be_used_are_refused_before_a_process_starts() -> None:
+    plan = plan_for(small_models.Plain, 2)
+    with (
+        pytest.raises(InputError, match=r"the plan is for .* whose layers are not those of this"),
+        pipeline(small_models.Residual, plan) as trained,
+    ):
+        trained.train(pairs(1))
+    with pytest.raises(ModelError, match=r"a torch.nn.Module is wanted, and this is a int"):
+        Pipeline(3, plan)  # type: ignore[arg-type]
+    with pytest.raises(CaptureError, match="cannot be sent to the process of a stage"):
+        Pipeline(Hooked(), plan)
+    with pytest.raises(ModelError, match=r"layers.1.weight is on meta; stages run on the CPU"):
+        Pipeline(small_models.Plain().to("meta"), plan)
+    with pytest.raises(RunError, match="train needs the stage processes; use the pipeline in a with statement"):
+        pipeline(small_models.Plain, plan).train(pairs(1))
+
+
+def test_two_threads_cannot_use_one_pipeline_at_once() -> None:
+    kind = small_models.Plain
+    said: list[str] = []
+
+    def from_a_thread() -> None:
+        try:
+            trained.evaluate(pairs(1))
+        except RunError as error:
+            said.append(str(error))
+
+    def loader() -> Iterator[tuple[Tensor, Tensor]]:
+        yield pairs(1)[0]
+        thread = threading.Thread(target=from_a_thread)
+        thread.start()
+        thread.join()
+
+    with pipeline(kind, plan_for(kind, 2)) as trained:
+        trained.train(loader())
+    (sentence,) = said
+    assert "evaluate cannot run while another thread uses this pipeline" in sentence
