@@ -53,6 +53,7 @@ class StageTimes:
         began_s: When its first action had all it needed, and ``ended_s``, when its last was done.
         forward_s: Time in forwards, copies included; likewise ``backward_s`` and ``update_s``.
         wait_s: Time spent waiting for neighbours and minibatches.
+        peak_rss_bytes: Peak resident size above the process before the stage came; None where the kernel keeps no peak.
     """
 
     minibatches: int
@@ -62,6 +63,7 @@ class StageTimes:
     backward_s: float
     update_s: float
     wait_s: float
+    peak_rss_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

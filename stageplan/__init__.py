@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from optimizer.errors import InfeasibleError, PartitionError
     from optimizer.plan import Plan
     from optimizer.planning.plan_profile import plan
+    from profiler.cli.profile_model import profile
     from profiler.errors import StageplanError
-    from profiler.measure.profile_model import profile
     from profiler.profile import Profile
     from profiler.settings.update_rule import SGD, Adam, AdamW
     from runtime.cli.compare_model import compare

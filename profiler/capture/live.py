@@ -20,6 +20,7 @@ from profiler.capture.sendable import refuse_unsendable
 from profiler.capture.slice_model import sliced_model
 from profiler.errors import ModelError, StageplanError, one_line
 from profiler.execution import Captured, Loss, OwnLoss, cross_entropy
+from profiler.files import is_file
 from profiler.settings import Config, UpdateRule
 
 SUFFIX = ".stageplan-model"
@@ -115,7 +116,7 @@ def as_file(live: LiveModel, rule: UpdateRule) -> Iterator[Config]:
 
 def from_file(name: str) -> LiveModel | None:
     """Return the live model that is kept in the file ``name``; None where that is the name of something else."""
-    if not name.endswith(SUFFIX):
+    if not (name.endswith(SUFFIX) and is_file(Path(name))):
         return None
     live: LiveModel = torch.load(name, weights_only=False)
     return live

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-import __main__
 from profiler.errors import CaptureError, one_line
+from profiler.machine import main_file
 
 
 class _Sender(pickle.Pickler):
@@ -19,7 +19,7 @@ class _Sender(pickle.Pickler):
 
     def reducer_override(self, thing: Any) -> Any:
         named = isinstance(thing, type) or inspect.isfunction(thing)
-        if named and thing.__module__ == "__main__" and not hasattr(__main__, "__file__"):
+        if named and thing.__module__ == "__main__" and main_file() is None:
             raise pickle.PicklingError(
                 f"{thing.__qualname__} was defined in a notebook or at a prompt, where no other process can find it; "
                 "put it into a file and import it"

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         UNGUARDED,
         Helper,
         helper,
+        main_file,
         refuse_reimport,
         spawn,
         tie_to,

@@ -5,14 +5,18 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from profiler.errors import ProcessError, StageplanError, one_line
+from profiler.files import is_file
 
 _GRACE_S = 2.0
 _PR_SET_PDEATHSIG = 1
@@ -76,10 +80,39 @@ def spawn(target: Callable[..., None], *arguments: Any, name: str) -> tuple[Spaw
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    with theirs:
+    with theirs, _without_a_script_that_defines_nothing():
         process = context.Process(target=_begin, args=(theirs, os.getpid(), target, arguments), name=name, daemon=True)
         process.start()
     return process, ours
+
+
+def main_file() -> Path | None:
+    """Return the file of our main script; None in a notebook, or at a prompt."""
+    path = getattr(sys.modules["__main__"], "__file__", None)
+    return Path(path) if path and is_file(Path(path)) else None
+
+
+@contextmanager
+def _without_a_script_that_defines_nothing() -> Iterator[None]:
+    """Spare a process that is started meanwhile the import of our main script, if there is nothing in it to find.
+
+    Classes and functions are found by the module that defines them; a script without any need not be imported, and so
+    need not guard what it does.
+    """
+    main = sys.modules["__main__"]
+    kinds = (type, FunctionType)
+    defines = any(isinstance(thing, kinds) and thing.__module__ == "__main__" for thing in vars(main).values())
+    if defines and main_file():
+        yield
+        return
+    hidden: dict[str, Any] = {name: vars(main)[name] for name in ("__spec__", "__file__") if name in vars(main)}
+    try:
+        main.__spec__ = None
+        vars(main).pop("__file__", None)
+        yield
+    finally:
+        for name, value in hidden.items():
+            setattr(main, name, value)
 
 
 class Helper:

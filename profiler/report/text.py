@@ -15,5 +15,5 @@ def mib(size: float | None, digits: int = 0) -> str:
 
 def counted(number: int, word: str) -> str:
     """Return ``1 run`` or ``2 runs``."""
-    plural = f"{word}es" if word.endswith("ch") else f"{word}s"
+    plural = f"{word}es" if word.endswith("tch") else f"{word}s"
     return f"{number} {word if number == 1 else plural}"

@@ -142,7 +142,7 @@ def _stage_run(layout: RankLayout, rank: int, stamped: StageReport, actions: tup
             foreign_load=foreign_load(
                 [record.end_s - record.start_s for record in actions], [record.cpu_s for record in actions]
             ),
-            peak_rss_bytes=report.peak_rss_bytes,
+            peak_rss_bytes=report.times.peak_rss_bytes,
         ),
         page_faults=median([faults[minibatch] for minibatch in sorted(faults)][minibatches // 2 :]),
         actions=actions,

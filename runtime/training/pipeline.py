@@ -24,6 +24,7 @@ from runtime.errors import InputError, RunError
 from runtime.pipeline import (
     Launcher,
     LoadedPlan,
+    agree_on_weights,
     cores_for,
     from_model_keys,
     own_key,
@@ -130,6 +131,7 @@ class Pipeline:
 
         Raises:
             RunError: One does not start, or they have been started before.
+            InputError: Other ranks have built something else.
         """
         if self._entered_before:
             raise RunError("a pipeline is entered once; make another one, and give it the weights or a checkpoint")
@@ -149,6 +151,7 @@ class Pipeline:
                 Launcher(self._captured, pool, self._settings, self._watch, self._session)
             )
             self._captured = self._launcher.captured
+            agree_on_weights(self._launcher.session, self._launcher)
             self._stack = stack.pop_all()
         return self
 
@@ -278,6 +281,8 @@ class Pipeline:
             self.minibatches, self.updates = checkpoint.minibatches, checkpoint.updates
             self.epoch, self.position = checkpoint.epoch, checkpoint.position
             self._go_on_from(tensors)
+            if self._launcher:
+                agree_on_weights(self._launcher.session, self._launcher)
             restore(checkpoint.generators)
 
     def _save(self, path: Path, states: dict[str, Any]) -> None:

@@ -145,7 +145,7 @@ class MinibatchDigests:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A stage's actions, losses and peak memory in one run.
+    """A stage's actions, times and losses in one run.
 
     Attributes:
         actions: Every action, if they were to be recorded.
@@ -156,7 +156,6 @@ class Report:
     actions: tuple[ActionRecord, ...]
     times: StageTimes
     losses: tuple[float, ...]
-    peak_rss_bytes: int | None
     minibatch_digests: tuple[MinibatchDigests, ...]
     checksums: tuple[int, ...] = ()
 

@@ -158,9 +158,8 @@ class _Worker:
                 records.append(record)
         return Report(
             actions=tuple(records),
-            times=run.times(),
+            times=run.times(self._memory.growth_bytes()),
             losses=tuple(self._stage.losses),
-            peak_rss_bytes=self._memory.growth_bytes(),
             minibatch_digests=tuple(self._stage.minibatch_digests),
         )
 
@@ -201,8 +200,8 @@ class _Run:
         self._next = minibatch + 1
         return True
 
-    def times(self) -> StageTimes:
-        """Return what the run took so far."""
+    def times(self, peak_rss_bytes: int | None) -> StageTimes:
+        """Return what the run took so far, in time and memory."""
         return StageTimes(
             minibatches=self._minibatches,
             began_s=self._began_s,
@@ -211,6 +210,7 @@ class _Run:
             backward_s=self._spent_s["B"],
             update_s=self._spent_s["U"],
             wait_s=self._wait_s,
+            peak_rss_bytes=peak_rss_bytes,
         )
 
     def carry_out(self, action: Action) -> ActionRecord:

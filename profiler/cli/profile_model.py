@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from profiler.capture import as_file, captured_model, live_model
 from profiler.machine import refuse_reimport, usable_cores
-from profiler.measure.measure import BUDGET_S, measure_profile
+from profiler.measure import BUDGET_S, measure_profile
 from profiler.profile import Profile
 from profiler.settings import DEFAULT_RULE, UpdateRule
 

@@ -1,0 +1,131 @@
+"""``python -m runtime train``: epochs, checkpoints and weights; whatever ends a run, it goes on where it was."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import small_models
+import torch
+from pipelines import build
+from places import CHECKOUT, HELPERS
+
+from profiler.cli import INTERRUPTED
+from runtime.cli import main as cli
+
+MODEL = ("--model", "small_models:Residual", "--sample-shape", "3,16,16", "--batch-size", "4", "--quiet")
+TRAIN = ("train", *MODEL, "--data", "loaders:training_and_validation", "--stages", "2")
+
+pytestmark = pytest.mark.usefixtures("kept_workers", "in_folder")
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(HELPERS))
+
+
+def state(path: Path) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = torch.load(path, weights_only=True)
+    return found
+
+
+def assert_same(first: Path, second: Path) -> None:
+    ours, theirs = state(first), state(second)
+    assert list(ours) == list(theirs)
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_what_is_asked_for_is_written_and_plain_pytorch_loads_the_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ["--save", "model.pt", "--log", "logs/run.jsonl", "--plot", "curve.svg", "--checkpoint", "run.ckpt"]
+    assert cli.main([*TRAIN, "--epochs", "2", *files, "--json"]) == 0
+    records = json.loads(capsys.readouterr().out)
+    assert [record["minibatches"] for record in records] == [3, 3]
+    assert [record["samples"] for record in records] == [11, 11]
+    lines = [json.loads(line) for line in (tmp_path / "logs" / "run.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line.get("minibatch")) for line in lines] == [
+        (epoch, minibatch) for epoch in range(2) for minibatch in (0, 1, 2, None)
+    ]
+    losses = [line["loss"] for line in lines if "loss" in line]
+    assert lines[3]["mean_loss"] == pytest.approx(sum(losses[:3]) / 3)
+    assert lines[3]["validation_accuracy"] == records[0]["accuracy"]
+    assert (tmp_path / "curve.svg").read_bytes().startswith(b"<?xml")
+    build(small_models.Residual).load_state_dict(state(tmp_path / "model.pt"), strict=True)
+
+
+@pytest.mark.parametrize("every", [[], ["--every", "2"]])
+def test_a_run_in_two_parts_is_the_whole_run(tmp_path: Path, every: list[str]) -> None:
+    common = [*TRAIN, "--checkpoint", "run.ckpt", *every]
+    assert cli.main([*common, "--epochs", "3", "--save", "whole.pt"]) == 0
+    assert cli.main([*common, "--epochs", "1", "--save", "first.pt"]) == 0
+    assert cli.main([*common, "--epochs", "3", "--resume", "run.ckpt", "--save", "parts.pt"]) == 0
+    assert_same(tmp_path / "whole.pt", tmp_path / "parts.pt")
+    assert cli.main([*common, "--epochs", "3", "--resume", "run.ckpt", "--save", "again.pt"]) == 0  # there is no more
+    assert_same(tmp_path / "whole.pt", tmp_path / "again.pt")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, INTERRUPTED)])
+def test_a_run_that_is_ended_goes_on_from_its_checkpoint(tmp_path: Path, number: int, code: int) -> None:
+    common = [*TRAIN, "--checkpoint", "run.ckpt", "--every", "1", "--log", "run.jsonl"]
+    assert cli.main([*common, "--epochs", "1"]) == 0  # which keeps the profile
+    (tmp_path / "run.ckpt").unlink()
+    (tmp_path / "run.jsonl").unlink()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "runtime", *common, "--epochs", "100000"], cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": f"{CHECKOUT}:{HELPERS}"}, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    log, until = tmp_path / "run.jsonl", time.monotonic() + 90
+    while not (log.exists() and log.read_text().count("mean_loss") >= 2):
+        assert time.monotonic() < until
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code, said
+    if number == signal.SIGINT:
+        assert "run.ckpt has all of it: repeat the command with --resume run.ckpt" in said
+    epochs = str(torch.load(tmp_path / "run.ckpt", weights_only=True)["epoch"] + 2)
+    assert cli.main([*common, "--epochs", epochs, "--resume", "run.ckpt", "--save", "parts.pt"]) == 0
+    assert cli.main([*common, "--epochs", epochs, "--save", "whole.pt"]) == 0
+    assert_same(tmp_path / "whole.pt", tmp_path / "parts.pt")
+
+
+def test_learning_rates_of_a_configuration_are_used(tmp_path: Path) -> None:
+    lines = ["model: small_models:Plain", "sample_shape: [3, 16, 16]", "batch_size: 4", "stages: 2"]
+    lines += ["data: loaders:dataset", "lr: 0.5", "warmup: 2", "decay: cosine", "decay_updates: 3", "clip: 0.01"]
+    (tmp_path / "run.yaml").write_text("\n".join(lines))
+    (tmp_path / "plain.yaml").write_text("\n".join([*lines[:-5], "lr: 0.5"]))
+    for name in ("run", "plain"):
+        assert cli.main(["train", "--config", f"{name}.yaml", "--quiet", "--save", f"{name}.pt"]) == 0
+    first, second = state(tmp_path / "run.pt"), state(tmp_path / "plain.pt")
+    assert not torch.equal(first["layers.1.weight"], second["layers.1.weight"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([*TRAIN, "--every", "2"], "say where with --checkpoint"),
+        ([*TRAIN, "--plot", "curve.png"], "curve.png does not end in .svg"),
+        ([*TRAIN, "--save", "a", "--checkpoint", "a"], "--checkpoint and --save name one file"),
+        ([*TRAIN, "--resume", "none.ckpt"], "cannot read none.ckpt: No such file"),
+        (["train", *MODEL], "there is nothing to train on; name a factory of a loader with --data"),
+        (["train", *MODEL, "--data", "loaders:number"], "returned a int; it has to return a loader of pairs"),
+        (["train", *MODEL, "--data", "loaders:breaks", "--stages", "2"], "raised ValueError: no data here"),
+        (["train", *MODEL, "--data", "loaders:raising", "--stages", "2"], "raised OSError at minibatch 1"),
+        (["train", *MODEL, "--data", "loaders:wrong_labels", "--stages", "2"], "the model has 5 classes"),
+        ([*TRAIN, "--save", "/proc/model.pt"], "cannot write /proc/model.pt"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_a_sentence(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert words in line

@@ -1,0 +1,132 @@
+"""``import stageplan``: as a script, at a prompt, in a notebook; refused in a sentence where it cannot work."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from places import CHECKOUT, HELPERS
+from torch import nn
+
+import stageplan
+from profiler.cli import main as profiler_cli
+from profiler.errors import ModelError
+
+EXAMPLE = """
+import torch
+from torch import nn
+model = nn.Sequential(nn.Flatten(), nn.Linear(12, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 5))
+sample, validation_loader = torch.randn(8, 3, 2, 2), [(torch.randn(8, 3, 2, 2), torch.arange(8) % 5)]
+loader = validation_loader * 6
+
+import stageplan
+profile = stageplan.profile(model, sample, budget_s=0.2)              # Profile; .save(path), stageplan.load(path)
+plan = stageplan.plan(profile, stages=2)                # Plan
+with stageplan.Pipeline(model, plan, update=stageplan.SGD(lr=0.01, momentum=0.9)) as pipeline:
+    for epoch in range(3):
+        result = pipeline.train(loader)                 # losses, samples/s, stages
+        print(pipeline.evaluate(validation_loader))
+
+model.load_state_dict(pipeline.state_dict())            # the model's own keys
+print("updates:", pipeline.updates)
+"""
+WITH_A_CLASS = """
+import torch, stageplan
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 8), nn.Linear(8, 3)
+    def forward(self, x):
+        return self.b(self.a(x))
+
+{guard}
+    print(stageplan.profile(Net(), torch.randn(2, 4), budget_s=0.1).layers[0].name)
+"""
+
+
+def python(folder: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=folder, input=stdin, capture_output=True, text=True, timeout=100, check=False,
+        env=os.environ | {"PYTHONPATH": f"{CHECKOUT}:{HELPERS}"},
+    )  # fmt: skip
+
+
+def test_the_example_runs_as_it_is_written_pasted_into_a_file(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(EXAMPLE)
+    done = python(tmp_path, "script.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("updates: 18\n")
+
+
+def test_the_example_runs_at_a_prompt(tmp_path: Path) -> None:
+    done = python(tmp_path, "-i", stdin=EXAMPLE)
+    assert done.stdout.endswith("updates: 18\n"), done.stderr
+    assert "Error" not in done.stderr
+
+
+def test_a_class_of_the_script_needs_a_guard_and_a_missing_one_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "guarded.py").write_text(WITH_A_CLASS.format(guard='if __name__ == "__main__":'))
+    (tmp_path / "unguarded.py").write_text(WITH_A_CLASS.format(guard="if True:"))
+    done = python(tmp_path, "guarded.py")
+    assert (done.returncode, done.stdout) == (0, "a\n"), done.stderr
+    done = python(tmp_path, "unguarded.py")
+    assert done.returncode == 1
+    assert 'put what it does under if __name__ == "__main__":' in done.stderr.splitlines()[-1]
+
+
+def test_a_class_made_at_a_prompt_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    done = python(tmp_path, "-", stdin=WITH_A_CLASS.format(guard="if True:"))
+    assert done.returncode == 1
+    said = done.stderr.splitlines()[-1]
+    assert "Net was defined in a notebook or at a prompt, where no other process can find it" in said
+
+
+def test_nothing_heavy_is_imported_before_it_is_used(tmp_path: Path) -> None:
+    done = python(tmp_path, "-c", "import sys, stageplan; print('torch' in sys.modules, 'numpy' in sys.modules)")
+    assert done.stdout == "False False\n"
+    with pytest.raises(AttributeError, match="no public name 'nothing'"):
+        _ = stageplan.nothing  # type: ignore[attr-defined]
+
+
+def test_results_print_as_tables_show_as_html_and_are_kept_and_read_again(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(6, 16), nn.Linear(16, 16), nn.Linear(16, 4))
+    profile = stageplan.profile(model, torch.randn(4, 6), budget_s=0.1)
+    plan = stageplan.plan(profile, stages=2)
+    assert profile.model == plan.model == "Sequential"
+    for number, (result, words) in enumerate([(profile, "forward ms"), (plan, "proven optimal")]):
+        assert words in str(result)
+        html = result._repr_html_()
+        assert html.startswith("<pre>")
+        assert words in html
+        result.save(tmp_path / f"{number}.json")
+        assert stageplan.load(tmp_path / f"{number}.json") == result
+
+
+def test_the_plan_is_that_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from optimizer.cli import main as optimizer_cli
+    from optimizer.plan import Plan
+    from profiler.files import from_json
+
+    model = nn.Sequential(nn.Linear(6, 16), nn.Linear(16, 16), nn.Linear(16, 4))
+    profile = stageplan.profile(model, torch.randn(4, 6), budget_s=0.1)
+    profile.save(tmp_path / "p.json")
+    assert (
+        optimizer_cli.main(["--profile", str(tmp_path / "p.json"), "--stages", "3", "--slice", "none", "--json"]) == 0
+    )
+    assert from_json(capsys.readouterr().out.encode(), Plan, "stdout") == stageplan.plan(profile, stages=3)
+
+
+def test_odd_samples_and_models_are_refused() -> None:
+    model = nn.Linear(6, 4)
+    for sample, words in (
+        (torch.zeros(0, 6), r"the sample is a tensor of shape \(0, 6\); a minibatch of inputs"),
+        (torch.zeros(6), r"the sample is a tensor of shape \(6,\)"),
+        ([1, 2], "the sample is int"),
+    ):
+        with pytest.raises(ModelError, match=words):
+            stageplan.profile(model, sample)  # type: ignore[arg-type]
+    assert profiler_cli.main(["--model", "net.stageplan-model"]) == 2

@@ -1,0 +1,28 @@
+"""The examples run as they stand, each in a process of its own, and say what they are for."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from places import CHECKOUT
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("where_to_cut", "exact, 2 stages: proven optimal"),
+        ("train_and_keep", "plain PyTorch, with these weights: "),
+        ("compare_two_splits", "equal-load"),
+    ],
+)
+def test_an_example_runs_as_it_stands(name: str, words: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(CHECKOUT / "examples" / f"{name}.py")],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(CHECKOUT)}, capture_output=True, text=True, timeout=100,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert words in done.stdout
+    assert list(tmp_path.iterdir()) == [], "an example leaves nothing behind"
