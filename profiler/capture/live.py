@@ -62,6 +62,9 @@ def live_model(
     if not isinstance(inputs, Tensor) or inputs.dim() < 2 or not len(inputs):
         what = f"a tensor of shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else type(inputs).__name__
         raise ModelError(f"the sample is {what}; a minibatch of inputs (N, …) is wanted, as the model is called with")
+    if inputs.dtype not in (torch.float32, torch.int64):
+        raise ModelError(f"the sample is of {inputs.dtype}; a model is measured and trained on float32, or on int64 as "
+                         "token ids are: use sample.float() or sample.long()")  # fmt: skip
     for tensor_name, tensor in [*model.named_parameters(), *model.named_buffers(), ("the sample", inputs)]:
         if tensor.device.type != "cpu":
             raise ModelError(f"{tensor_name} is on {tensor.device}; stages run on the CPU: use model.cpu()")
@@ -93,7 +96,13 @@ def as_file(live: LiveModel, rule: UpdateRule) -> Iterator[Config]:
     """Keep a live model in a temporary file; yield a configuration that names it, for as long as the context lasts."""
     with tempfile.TemporaryDirectory(prefix="stageplan-") as folder:
         path = Path(folder) / f"{live.name}{SUFFIX}"
-        torch.save(live, path)
+        try:
+            torch.save(live, path)
+        except (OSError, RuntimeError) as error:
+            raise ModelError(
+                f"the model cannot be kept in {folder} while it is measured: {one_line(error)}; set TMPDIR to a folder "
+                "with room for it"
+            ) from error
         whole = not live.inputs.is_floating_point()
         config = Config(
             model=str(path),

@@ -119,7 +119,7 @@ def find(name: str) -> Callable[..., Any]:
     if not factory_name:
         raise ModelError(f"'{name}' names no factory; write package.module:factory")
     if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+        sys.path.append(str(Path.cwd()))  # behind all else: the folder may have a profiler.py of its own
     try:
         factory: Callable[..., Any] = getattr(importlib.import_module(module_name), factory_name)
     except (Exception, SystemExit) as error:

@@ -13,7 +13,7 @@ from profiler.capture.inputs import inputs_of, laid_out
 from profiler.capture.layer_graph import capture
 from profiler.capture.live import captured_live, from_file
 from profiler.capture.slice_model import sliced_model
-from profiler.errors import ModelError
+from profiler.errors import ModelError, one_line
 from profiler.execution import Captured, Loss, OwnLoss, cross_entropy
 from profiler.settings import Config
 
@@ -49,7 +49,36 @@ def captured_model(config: Config, slicing: str = "") -> Captured:
 def minibatch(config: Config, captured: Captured) -> tuple[Tensor, Tensor]:
     """Return the inputs and labels that a profile is measured on."""
     generator = torch.Generator().manual_seed(SEED)
-    if (live := from_file(config.model)) and live.targets is not None:
-        return laid_out(live.inputs), live.targets
-    made = inputs_of(config.input_shape, config.vocabulary, generator)
-    return made, torch.randint(captured.classes, (config.batch_size,), generator=generator)
+    live = from_file(config.model)
+    if live:
+        inputs, targets = laid_out(live.inputs), live.targets
+    elif config.loss and config.data:
+        inputs, targets = _first_pair(config)
+    else:
+        inputs, targets = inputs_of(config.input_shape, config.vocabulary, generator), None
+    if targets is None:
+        targets = torch.randint(captured.classes, (config.batch_size,), generator=generator)
+    return inputs, targets
+
+
+def _first_pair(config: Config) -> tuple[Tensor, Tensor]:
+    """Return the first minibatch of the user's data, for a loss of one's own need not know what labels are.
+
+    Raises:
+        ModelError: There is none of the size that is to be measured.
+    """
+    found = models.made(config.data, SEED)
+    try:
+        inputs, targets = next(iter(found[0] if isinstance(found, tuple) else found))
+        fits = tuple(inputs.shape) == config.input_shape
+    except Exception as error:
+        raise ModelError(
+            f"the data of '{config.data}' have no first pair of tensors to measure with: {type(error).__name__}: "
+            f"{one_line(error)}"
+        ) from error
+    if not fits:
+        raise ModelError(
+            f"the first inputs of '{config.data}' are {tuple(inputs.shape)} and {config.input_shape} is to be "
+            "measured; set --batch-size and --image-size or --sample-shape to match"
+        )
+    return laid_out(inputs), targets

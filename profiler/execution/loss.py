@@ -34,6 +34,18 @@ class OwnLoss:
 
     function: Callable[[Any, Tensor], Tensor]
 
+    def __post_init__(self) -> None:
+        """Refuse a loss that learns itself: no stage would update it.
+
+        Raises:
+            CaptureError: It does.
+        """
+        if isinstance(self.function, nn.Module) and any(each.requires_grad for each in self.function.parameters()):
+            raise CaptureError(
+                f"the loss {self.name} has parameters of its own that learn, and stages train the model's only; put "
+                "them into the model, as its last layer"
+            )
+
     @property
     def name(self) -> str:
         """What to call it."""

@@ -19,6 +19,8 @@ from profiler.errors import ProcessError, StageplanError, one_line
 from profiler.files import is_file
 
 _GRACE_S = 2.0
+_ONE_AT_A_TIME = threading.Lock()
+"""Held while a process is started, for which our main script may be hidden."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -80,7 +82,7 @@ def spawn(target: Callable[..., None], *arguments: Any, name: str) -> tuple[Spaw
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    with theirs, _without_a_script_that_defines_nothing():
+    with theirs, _ONE_AT_A_TIME, _without_a_script_that_defines_nothing():
         process = context.Process(target=_begin, args=(theirs, os.getpid(), target, arguments), name=name, daemon=True)
         process.start()
     return process, ours

@@ -74,11 +74,14 @@ def _kept(path: Path) -> tuple[Profile | None, str]:
 
 def misfit(profile: Profile, config: Config) -> str:
     """Say in words why ``profile`` is not one of ``config``, or nothing."""
+    from profiler.capture import find
+    from profiler.execution import OwnLoss
+
     pairs = [
         ("model", profile.model, config.model),
         ("input", profile.input_shape, config.input_shape),
         ("vocabulary", profile.vocabulary, config.vocabulary),
-        ("loss", profile.loss_name, config.loss.rpartition(":")[2]),
+        ("loss", profile.loss_name, OwnLoss(find(config.loss)).name if config.loss else ""),
         ("update rule", profile.update_rule, config.rule.kind),
     ]
     if ":" not in profile.model:

@@ -14,7 +14,7 @@ from msgspec import Meta
 from profiler.errors import ConfigError, suggest
 from profiler.files import is_file
 from profiler.settings.strict_yaml import Entry, configs_folder, convert, read_mapping
-from profiler.settings.update_rule import RuleName, UpdateRule
+from profiler.settings.update_rule import NORM_REFUSED, RuleName, UpdateRule
 
 Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
 RESERVED = ("schemes", "study", "study-figures", "hand-tuned")
@@ -113,6 +113,8 @@ def from_entries(entries: Mapping[str, Entry], path: Path) -> Config:
     keys = [field.name for field in dataclasses.fields(Config)]
     values = {}
     for key, entry in entries.items():
+        if key == "clip_norm":
+            raise ConfigError(f"{entry.key_place}: {NORM_REFUSED}")
         if key not in keys:
             raise ConfigError(
                 f"{entry.key_place}: unknown key '{key}'{suggest(key, keys)}; known keys: {', '.join(keys)}"

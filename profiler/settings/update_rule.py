@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from profiler.errors import ConfigError
+
 LearningRate = Callable[[int], float]
 """Returns the learning rate of an update, given how many there have been before it; on nothing else may it depend."""
 RuleName = Literal["sgd", "adam", "adamw"]
@@ -61,28 +63,54 @@ class UpdateRule:
         return f"{self.name} with {' and '.join(chosen)}" if chosen else self.name
 
 
+NORM_REFUSED = (
+    "gradients are clipped element by element only, with clip: under an asynchronous schedule the stages are at "
+    "different minibatches, and a norm over all of them at one moment belongs to no minibatch's gradient"
+)
+
 DEFAULT_RULE = UpdateRule(lr=0.01, momentum=0.9)
 """The update rule where nothing else is said."""
 
 
 def SGD(  # noqa: N802 - as torch.optim calls it
-    *, lr: float = 0.01, momentum: float = 0.0, weight_decay: float = 0.0, nesterov: bool = False, clip: float = 0.0
-) -> UpdateRule:
-    """Return SGD, with the meanings of torch.optim.SGD; ``clip`` bounds every element of a gradient."""
+    *, lr: float = 0.01, momentum: float = 0.0, weight_decay: float = 0.0, nesterov: bool = False, clip: float = 0.0,
+    clip_norm: float = 0.0,
+) -> UpdateRule:  # fmt: skip
+    """Return SGD, with the meanings of torch.optim.SGD; ``clip`` bounds every element of a gradient.
+
+    Raises:
+        ConfigError: ``clip_norm`` is given: the norm of all gradients cannot be bounded.
+    """
+    _refuse_norm(clip_norm)
     return UpdateRule(lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov, clip=clip)
 
 
 def Adam(  # noqa: N802
     *, lr: float = 0.001, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.0,
-    clip: float = 0.0,
+    clip: float = 0.0, clip_norm: float = 0.0,
 ) -> UpdateRule:  # fmt: skip
-    """Return Adam, with the meanings of torch.optim.Adam; ``clip`` bounds every element of a gradient."""
+    """Return Adam, with the meanings of torch.optim.Adam; ``clip`` bounds every element of a gradient.
+
+    Raises:
+        ConfigError: ``clip_norm`` is given, as for SGD.
+    """
+    _refuse_norm(clip_norm)
     return UpdateRule(name="adam", lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, clip=clip)
 
 
 def AdamW(  # noqa: N802
     *, lr: float = 0.001, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.01,
-    clip: float = 0.0,
+    clip: float = 0.0, clip_norm: float = 0.0,
 ) -> UpdateRule:  # fmt: skip
-    """Return AdamW, with the meanings of torch.optim.AdamW; ``clip`` bounds every element of a gradient."""
+    """Return AdamW, with the meanings of torch.optim.AdamW; ``clip`` bounds every element of a gradient.
+
+    Raises:
+        ConfigError: ``clip_norm`` is given, as for SGD.
+    """
+    _refuse_norm(clip_norm)
     return UpdateRule(name="adamw", lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, clip=clip)
+
+
+def _refuse_norm(clip_norm: float) -> None:
+    if clip_norm:
+        raise ConfigError(NORM_REFUSED)

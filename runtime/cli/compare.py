@@ -161,6 +161,9 @@ def _request(options: CompareOptions, config: Config, schemes: Schemes) -> "Requ
     cores = cores_for(config.stages, usable_cores(config.cores))
     if options.baselines != "none" and settings.data:
         raise ConfigError("--baselines train on synthetic data; leave --data out")
+    if options.baselines != "none" and (config.clip or config.loss):
+        raise ConfigError("--baselines train for cross-entropy and clip no gradients; leave loss and clip out of the "
+                          "configuration")  # fmt: skip
     asked = tuple(wanted_names(list(options.partitions or config.partitions), config, schemes))
     if options.baselines == "all" and asked == (SLICED,):
         raise ConfigError("torch's pipeline cannot cut layers inside; add optimized to --partitions for --baselines")
@@ -176,6 +179,7 @@ def _request(options: CompareOptions, config: Config, schemes: Schemes) -> "Requ
         channel=settings.channel,
         rule=settings.rule,
         data=settings.data,
+        loss=config.loss,
         slice=config.slice,
         asked=asked,
         distinct_splits=AUDITED_SPLITS if options.audit else 0,

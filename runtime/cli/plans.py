@@ -45,6 +45,7 @@ def planner_of(
 
     if data := options.data or config.data:
         find(data)  # before anything is measured
+        config = replace(config, data=data)
     core = usable_cores(config.cores)[0]
     if quick:
         config = replace(config, profiles=str(Path(config.profiles) / "quick"))

@@ -1,6 +1,5 @@
 """``python -m runtime run``: run one plan."""
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,16 +109,14 @@ def _refuse_files(options: RunOptions) -> None:
 
 
 def _keep(result: RunResult, state: "dict[str, Tensor] | None", options: RunOptions) -> None:
-    import torch
-
+    from runtime.pipeline import write_tensors
     from runtime.timeline import picture_of, trace_of
 
     files: list[tuple[Path, bytes]] = [(options.output, to_json(result))] if options.output else []
     files += [(path, picture_of(result) if path.suffix == ".svg" else trace_of(result)) for path in options.trace]
     if options.save:
-        written = io.BytesIO()
-        torch.save(state, written)
-        files.append((options.save, written.getvalue()))
+        write_tensors(options.save, state)
+        note(f"kept in {options.save}", quiet=options.ranks.running.common.quiet)
     for path, content in files:
         write_whole(path, content)
         note(f"kept in {path}", quiet=options.ranks.running.common.quiet)

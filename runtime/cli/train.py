@@ -1,27 +1,29 @@
 """``python -m runtime train``: train a model over epochs in a pipeline, keep checkpoints, and write its weights."""
 
-import functools
+import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optimizer.planning import OPTIMIZED
-from profiler.cli import INTERRUPTED, Parser, emit_json, note, positive, stdout
+from profiler.cli import INTERRUPTED, Parser, configs, emit_json, note, positive, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, write_whole
 from profiler.report import counted
 from profiler.settings import Config
 from runtime.cli.options import RankOptions, add_ranks, cores_of, settings_of
 from runtime.cli.plans import one_plan, refuse_without_plan
-from runtime.cluster import joined
+from runtime.cluster import agree, joined
 from runtime.pipeline import agree_on_plan
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from optimizer.plan import Plan
     from runtime.cluster import Session
-    from runtime.training import Loaders, Part, Paused, Pipeline
-    from runtime.training.epochs import EpochRecord
+    from runtime.training import EpochRecord, Loaders, LogFile, Part, Pipeline
 
 FIRST_EPOCH = 1
 """People count epochs from 1; files count them from 0, as programs do."""
@@ -75,20 +77,21 @@ def train(options: TrainOptions) -> int:
         if session.leads:
             for path in options.written.values():
                 refuse_unwritable(path)
-        config, plan = one_plan(ranks)
-        if not (running.data or config.data):
-            raise ConfigError(
-                "there is nothing to train on; name a factory of a loader with --data package.module:factory"
-            )
-        agree_on_plan(session, plan, config, settings_of(running, config))
-        from runtime.training import Paused
+        _refuse_without_data(options)
+        if options.resume:
+            from runtime.training import read_checkpoint
 
-        try:
-            return _trained(options, config, plan, session)
-        except Paused as interrupt:
-            if interrupt.kept is None:
-                raise
-            return _paused(interrupt, interrupt.kept)
+            read_checkpoint(options.resume)
+        config, plan = one_plan(ranks)
+        agree_on_plan(session, plan, config, settings_of(running, config))
+        return _trained(options, config, plan, session)
+
+
+def _refuse_without_data(options: TrainOptions) -> None:
+    ranks, common = options.ranks, options.ranks.running.common
+    named = configs(common) if common.config or not ranks.plan else []
+    if not (ranks.running.data or any(config.data for config in named)):
+        raise ConfigError("there is nothing to train on; name a factory of a loader with --data package.module:factory")
 
 
 def _refuse_odd(options: TrainOptions) -> None:
@@ -98,52 +101,107 @@ def _refuse_odd(options: TrainOptions) -> None:
     if options.plot and options.plot.suffix != ".svg":
         raise ConfigError(f"{options.plot} does not end in .svg; --plot draws that format only")
     files = {flag: path.resolve() for flag, path in options.written.items()}
-    if plan := options.ranks.plan:
-        files["--plan"] = plan.resolve()
+    read = {"--plan": options.ranks.plan, "--resume": options.resume}
+    files |= {flag: path.resolve() for flag, path in read.items() if path}
     for flag, path in files.items():
         for other, same in files.items():
-            if flag < other and path == same:
+            if flag < other and path == same and (flag, other) != ("--checkpoint", "--resume"):
                 raise ConfigError(f"{flag} and {other} name one file, {path}; give each its own")
 
 
 def _trained(options: TrainOptions, config: Config, plan: "Plan", session: "Session") -> int:
+    from runtime.pipeline import write_tensors
+    from runtime.training import LogFile, Paused
+
+    quiet = options.ranks.running.common.quiet or not session.leads
+    course = _Course(options, LogFile(options.log if session.leads else None, resumed=options.resume is not None))
+    try:
+        with redirect_stdout(sys.stderr):  # what user code prints is no result
+            state = _course(options, config, plan, session, course)
+    except Paused as pause:
+        if pause.kept is None:
+            raise
+        where = f"epoch {pause.epoch + FIRST_EPOCH} after {counted(pause.position, 'minibatch')}"
+        note(
+            f"interrupted in {where}; {pause.kept} has all of it: repeat the command with --resume {pause.kept}",
+            quiet=False,
+        )
+        return INTERRUPTED
+    if session.leads:
+        if options.save:
+            write_tensors(options.save, state)
+            note(f"the trained weights are in {options.save}", quiet=quiet)
+        if options.plot:
+            from runtime.training import learning_curve
+
+            curve = learning_curve(plan.model, course.losses, course.first, course.epochs, course.ends)
+            write_whole(options.plot, curve)
+            note(f"the learning curve is in {options.plot}", quiet=quiet)
+        if options.ranks.running.common.json:
+            emit_json(course.epochs)
+        elif not quiet:
+            from runtime.training import show_epochs
+
+            show_epochs(plan.model, course.epochs, stdout())
+    return 0
+
+
+@dataclass(slots=True)
+class _Course:
+    """What training has come to so far.
+
+    Attributes:
+        first: How many minibatches had been trained on before.
+        ends: After how many each of ``epochs`` ended.
+    """
+
+    options: TrainOptions
+    log: "LogFile"
+    first: int = 0
+    losses: "list[float | None]" = field(default_factory=list)
+    epochs: "list[EpochRecord]" = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+
+
+def _course(
+    options: TrainOptions, config: Config, plan: "Plan", session: "Session", course: _Course
+) -> "dict[str, Tensor] | None":
+    """Train, and return the weights if they are to be saved."""
     from profiler.capture import SEED, build, find
-    from runtime.training import Pipeline, show_epochs, train_epochs, training_log, training_progress
+    from runtime.training import Part, Pipeline, train_epochs, training_progress
 
     running = options.ranks.running
     quiet = running.common.quiet or not session.leads
-    cores = cores_of(config, plan.layout.size, quiet=quiet)
     settings = settings_of(running, config)
     loaders = loaders_of(running.data or config.data)
+    if session.distributed:
+        agree(session, "what is asked for", _facts(options, loaders))
     limit = running.common.batches
     length = min([each for each in (loaders.length, limit) if each is not None], default=None)
-    losses: list[float | None] = []
-    records: list[EpochRecord] = []
-    ends: list[int] = []
     total = None if length is None else length * options.epochs
     with (
         training_progress(total, plan.batch_size, quiet=quiet) as progress,
         Pipeline(
             build(config.model, config.classes, SEED), plan, update=config.rule, learning_rate=learning_rate(config),
             loss=find(config.loss) if config.loss else None, schedule=settings.schedule,
-            flush_every=settings.flush_every, channel=settings.channel, cores=cores, seed=SEED, on_nan=running.on_nan,
+            flush_every=settings.flush_every, channel=settings.channel,
+            cores=cores_of(config, plan.layout.size, quiet=quiet), seed=SEED, on_nan=running.on_nan,
             stall_timeout_s=running.stall_timeout_s, watch=progress, session=session,
         ) as pipeline,
-        training_log(options.log if session.leads else None, resumed=options.resume is not None) as write,
     ):  # fmt: skip
         if options.resume:
             pipeline.resume(options.resume)
             _say_where(options, pipeline, quiet=quiet)
-        first = pipeline.minibatches
-        progress.at(first, _epoch_words(pipeline.epoch, options.epochs))
+        course.first = pipeline.minibatches
+        progress.at(course.first, _epoch_words(pipeline.epoch, options.epochs))
 
         def report(record: "Part | EpochRecord") -> None:
-            write(record)
-            if hasattr(record, "losses"):
-                losses.extend(record.losses)
+            course.log.write(record)
+            if isinstance(record, Part):
+                course.losses.extend(record.losses)
             else:
-                records.append(record)
-                ends.append(pipeline.minibatches)
+                course.epochs.append(record)
+                course.ends.append(pipeline.minibatches)
                 note(_line(record, options.epochs), quiet=quiet)
             progress.at(pipeline.minibatches, _epoch_words(pipeline.epoch, options.epochs))
 
@@ -151,23 +209,19 @@ def _trained(options: TrainOptions, config: Config, plan: "Plan", session: "Sess
             pipeline, loaders, options.epochs, limit=limit, checkpoint=options.checkpoint, every=options.every,
             report=report,
         )  # fmt: skip
-        state = pipeline.state_dict() if options.save else None
-    if session.leads:
-        if options.save:
-            import torch
+        return pipeline.state_dict() if options.save else None
 
-            write_whole(options.save, functools.partial(torch.save, state))
-            note(f"the trained weights are in {options.save}", quiet=quiet)
-        if options.plot:
-            from runtime.training import learning_curve
 
-            write_whole(options.plot, learning_curve(plan.model, losses, first, records, ends))
-            note(f"the learning curve is in {options.plot}", quiet=quiet)
-        if running.common.json:
-            emit_json(records)
-        elif not quiet:
-            show_epochs(plan.model, records, stdout())
-    return 0
+def _facts(options: TrainOptions, loaders: "Loaders") -> dict[str, str]:
+    """Return what has to be the same on all ranks, for they do all of it together."""
+    given = (("--save", options.save), ("--checkpoint", options.checkpoint), ("--resume", options.resume))
+    return {
+        "number of epochs": str(options.epochs),
+        "number of minibatches an epoch": f"{loaders.length} {options.ranks.running.common.batches}",
+        "--every": str(options.every),
+        "set of files": " ".join(flag for flag, path in given if path),
+        "validation": str(loaders.validation is not None),
+    }
 
 
 def loaders_of(name: str) -> "Loaders":
@@ -206,10 +260,14 @@ def _epoch_words(epoch: int, epochs: int) -> str:
 
 
 def _line(record: "EpochRecord", epochs: int) -> str:
+    from runtime.training import validation_words
+
     loss = "no finite number" if record.loss is None else f"{record.loss:.4f}"
-    accuracy = "" if record.accuracy is None else f", validation accuracy {record.accuracy:.2%}"
+    validation = "" if record.validation is None else f", validation {record.metric} {validation_words(record)}"
     where = f"epoch {record.epoch + FIRST_EPOCH}/{epochs}"
-    return f"{where}: mean loss {loss}{accuracy}, {record.samples_per_s:.1f} samples/s"
+    if not record.minibatches:
+        return f"{where}: nothing was left of it{validation}"
+    return f"{where}: mean loss {loss}{validation}, {record.samples_per_s:.1f} samples/s"
 
 
 def _say_where(options: TrainOptions, pipeline: "Pipeline", *, quiet: bool) -> None:
@@ -217,10 +275,3 @@ def _say_where(options: TrainOptions, pipeline: "Pipeline", *, quiet: bool) -> N
     note(f"going on from {options.resume}, after {where}", quiet=quiet)
     if pipeline.epoch >= options.epochs:
         note(f"all {options.epochs} epochs are done; add --epochs {options.epochs + 1} to go on", quiet=quiet)
-
-
-def _paused(interrupt: "Paused", kept: Path) -> int:
-    """Say where training was interrupted, and how to go on."""
-    where = f"epoch {interrupt.epoch + FIRST_EPOCH} after {counted(interrupt.position, 'minibatch')}"
-    note(f"interrupted in {where}; {kept} has all of it: repeat the command with --resume {kept}", quiet=False)
-    return INTERRUPTED

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
 
 from optimizer.export import MICRO_BATCHES
-from profiler.capture import inputs_of, layer_name, models
+from profiler.capture import from_file, inputs_of, layer_name, models
 from profiler.execution import cross_entropy, heads
 from profiler.machine import pin, tie_to
 from profiler.settings import UpdateRule
@@ -68,7 +68,8 @@ def _meet(spec: Spec) -> None:
 def _built(spec: Spec) -> tuple[nn.Module, Tensor, Tensor]:
     """Return the model and a minibatch; images and convolutions have their channels last when tuned."""
     config = spec.config
-    model = models.build(config.model, config.classes, spec.seed)
+    live = from_file(config.model)
+    model = live.model if live else models.build(config.model, config.classes, spec.seed)
     generator = torch.Generator().manual_seed(spec.seed)
     made = inputs_of(config.input_shape, config.vocabulary, generator)
     if spec.tuned:

@@ -33,6 +33,7 @@ class Request:
     channel: ChannelName
     rule: UpdateRule
     data: str
+    loss: str = ""
     slice: str
     asked: tuple[str, ...]
     distinct_splits: int

@@ -75,19 +75,23 @@ class Feed:
     def __init__(self, ends: Sequence[FeedEnd], width: int | None) -> None:
         """Hand out over ``ends``; with a flush every ``width`` minibatches, targets say how many share an update."""
         self._ends, self._width = ends, width
-        self.begin(None, 0, announced=False)
+        self.begin(None)
 
-    def begin(self, reader: Reader | None, limit: int | None, *, announced: bool) -> None:
+    def begin(
+        self, reader: Reader | None, limit: int | None = None, *, announced: bool = False, exact: bool = False
+    ) -> None:
         """Get ready for a run.
 
         Args:
-            reader: Where minibatches come from.
+            reader: Where minibatches come from; None where stages make them.
             limit: How many at most; None: all there are.
             announced: Whether to tell the stages the end, which do not know how many there are.
+            exact: Whether fewer than ``limit`` are too few.
         """
+        self._exact = exact
         self._reader, self._limit, self._announced = reader, limit, announced
         self._ahead: deque[tuple[Tensor, Tensor]] = deque()
-        self._read, self._exhausted, self._ended = 0, reader is None, reader is None
+        self._read, self._exhausted, self._ended = 0, reader is None, reader is None or not self._ends
         self.fed, self.samples = 0, 0
         self.failure: InputError | None = None
         self.active_s = -math.inf
@@ -106,6 +110,11 @@ class Feed:
     def checksums(self) -> tuple[int, ...]:
         """Checksums of the minibatches that were read in this run; nothing where the stages make them."""
         return tuple(self._reader.checksums) if self._reader else ()
+
+    @property
+    def name(self) -> str:
+        """What to call the minibatches."""
+        return self._reader.name if self._reader else "synthetic data"
 
     @property
     def sources(self) -> list[socket.socket]:
@@ -170,7 +179,7 @@ class Feed:
             self.active_s = time.perf_counter()
             if pair is None:
                 self._exhausted = True
-                if self.failure is None and self._limit is not None:
+                if self.failure is None and self._exact and self._limit is not None:
                     self.failure = self._reader.too_few(self._limit)
             else:
                 self._ahead.append(pair)

@@ -29,7 +29,7 @@ from profiler.execution import (
     slot_tensors,
     spec_of,
 )
-from profiler.machine import physical_core
+from profiler.machine import physical_core, uninterrupted
 from profiler.profile import INPUT
 from runtime.channels import Rendezvous, SharedMemory
 from runtime.cluster import LocalSession, Session, all_reports, placed, reading
@@ -175,7 +175,7 @@ class Launcher:
         stamped = placed(self.session, self.pool.cores, here, before, reading(self.session))
         reports = all_reports(self.session, self.topic("reports"), stamped)
         for report in reports:
-            refuse_other_data(self.data_name, feed.checksums, report.report.checksums)
+            refuse_other_data(feed.name, feed.checksums, report.report.checksums)
         return reports
 
     def export(self, segments: Sequence[Segment], layout: RankLayout, *, momenta: bool) -> dict[str, Tensor]:
@@ -197,8 +197,9 @@ class Launcher:
         starts = zip(specs, slot_offsets(0, specs), strict=True)
         regions = [(start, spec.bytes) for spec, start in starts if spec.name.partition("@")[0] in own]
         try:
-            self.pool.tell_all(Export(target, specs))
-            self.pool.collect()
+            with uninterrupted():
+                self.pool.tell_all(Export(target, specs))
+                self.pool.collect()
             self.session.put_together(self.topic("state"), memoryview(target.memory), regions)
         finally:
             target.close()
@@ -241,16 +242,22 @@ class Launcher:
             InputError: What it returns cannot be iterated.
         """
         with redirect_stdout(sys.stderr):
-            return self.read(made(self.settings.data, self.settings.seed), self.data_name)
+            return self.read(made(self.settings.data, self.settings.seed), self.data_name, compared=True)
 
-    def read(self, iterable: Any, name: str) -> Reader:
+    def read(self, iterable: Any, name: str, *, compared: bool = False) -> Reader:
         """Return what reads minibatches of this model from ``iterable``, which is called ``name``.
+
+        Args:
+            iterable: What yields them.
+            name: What to call it in messages.
+            compared: Whether they are to be compared with those of another reading.
 
         Raises:
             InputError: It cannot be iterated.
         """
         classes = None if isinstance(self.captured.loss, OwnLoss) else self.captured.classes
-        return Reader(iterable, self.captured.specs[INPUT], classes, name)
+        compared |= self.session.distributed
+        return Reader(iterable, self.captured.specs[INPUT], classes, name, compared=compared)
 
     def share(self, value: float) -> float:
         """Return what the process that leads has for ``value``."""
@@ -329,7 +336,7 @@ class LoadedPlan:
         """
         launcher, minibatches = self._launcher, self._schedule.minibatches
         told = self._reader is not None and launcher.settings.channel == "shm"
-        self._feed.begin(self._reader, minibatches, announced=told)
+        self._feed.begin(self._reader, minibatches, announced=told, exact=True)
         with redirect_stdout(sys.stderr):  # what user code prints is no result
             reports = launcher.carry_out(self._plan, Go(None if told else minibatches), self._feed)
         if self._feed.failure:
@@ -356,9 +363,12 @@ class LoadedPlan:
         launcher, feed = self._launcher, self._feed
         told = launcher.settings.channel == "shm"
         assert told or limit is not None
-        feed.begin(reader, limit, announced=told)
-        reports = launcher.carry_out(self._plan, Go(None if told else limit, first, recorded=False), feed)
-        return training_result(self._plan.layout, reports, feed.samples), feed.failure
+        feed.begin(reader, limit, announced=told, exact=not told)
+        try:
+            reports = launcher.carry_out(self._plan, Go(None if told else limit, first, recorded=False), feed)
+            return training_result(self._plan.layout, reports, feed.samples), feed.failure
+        finally:
+            feed.begin(None)  # which lets go of the loader and its processes
 
     def stop(self) -> None:
         """Read no more minibatches: what has been read is the last that is trained on.

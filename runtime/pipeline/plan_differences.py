@@ -37,6 +37,8 @@ def agree_on_plan(session: "Session", plan: Plan, config: Config, settings: "Set
         "update rule": str(to_json(config.rule)),
         "number of minibatches": str(config.batches),
         "schedule": f"{settings.schedule} {settings.flush_every}",
+        "learning rate": f"{config.warmup} {config.decay} {config.decay_updates} {config.decay_factor}",
+        "loss": config.loss or "cross-entropy",
         "data factory": settings.data or "synthetic",
         "answer to a loss that is no number": settings.on_nan,
         "seed": str(settings.seed),

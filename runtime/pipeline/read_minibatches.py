@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from profiler.capture import laid_out
-from profiler.errors import one_line
+from profiler.errors import StageplanError, one_line
 from profiler.execution import TensorSpec, spec_of
 from runtime.errors import InputError
 
@@ -17,22 +17,28 @@ class Reader:
     """Reads pairs from an iterable, checked as they come.
 
     Attributes:
-        checksums: One for each minibatch, to compare two readings that ought to be the same.
+        name: What to call it, as in "the data of 'digits:train'".
+        count: How many it has read.
+        checksums: One for each minibatch, if two readings are to be compared.
     """
 
-    def __init__(self, iterable: Any, inputs: TensorSpec, classes: int | None, name: str) -> None:
+    def __init__(
+        self, iterable: Any, inputs: TensorSpec, classes: int | None, name: str, *, compared: bool = True
+    ) -> None:
         """Begin to iterate.
 
         Args:
             iterable: What yields the pairs, such as a DataLoader.
             inputs: What inputs look like; a minibatch may have fewer samples.
             classes: Targets are whole numbers below it, one a sample; None: they may be any tensor.
-            name: What to call it, as in "the data of 'digits:train'".
+            name: What to call it.
+            compared: Whether to keep checksums.
 
         Raises:
             InputError: It cannot be iterated.
         """
-        self._inputs, self._classes, self._name = inputs, classes, name
+        self._inputs, self._classes, self.name, self._compared = inputs, classes, name, compared
+        self.count = 0
         self.checksums: list[int] = []
         self._peeked: list[tuple[Tensor, Tensor] | None] = []
         self._target: TensorSpec | None = None
@@ -52,17 +58,19 @@ class Reader:
         """
         if self._peeked:
             return self._peeked.pop()
-        at = len(self.checksums)
         try:
-            pair = next(self._iterator)
+            inputs, targets = self._checked(next(self._iterator), f"{self.name} at minibatch {self.count}")
+            if self._compared:
+                self.checksums.append(_checksum(inputs, targets))
         except StopIteration:
             return None
+        except StageplanError:
+            raise
         except Exception as error:
             raise InputError(
-                f"{self._name} raised {type(error).__name__} at minibatch {at}: {one_line(error)}"
+                f"{self.name} raised {type(error).__name__} at minibatch {self.count}: {one_line(error)}"
             ) from error
-        inputs, targets = self._checked(pair, f"{self._name} at minibatch {at}")
-        self.checksums.append(_checksum(inputs, targets))
+        self.count += 1
         return inputs, targets
 
     def target_spec(self) -> TensorSpec:
@@ -73,7 +81,7 @@ class Reader:
         """
         pair = self.read()
         if pair is None:
-            raise InputError(f"{self._name} hold no minibatch; nothing can be trained on them")
+            raise InputError(f"{self.name} hold no minibatch; nothing can be trained on them")
         self._peeked.append(pair)
         whole = torch.empty((self._inputs.shape[0], *pair[1].shape[1:]), dtype=pair[1].dtype, device="meta")
         return spec_of("targets", whole)
@@ -81,7 +89,7 @@ class Reader:
     def too_few(self, wanted: int) -> InputError:
         """Return the error that there are fewer minibatches than ``wanted``."""
         return InputError(
-            f"{self._name} end after {len(self.checksums)} of {wanted} minibatches; give fewer --batches, or more data"
+            f"{self.name} end after {self.count} of {wanted} minibatches; give fewer --batches, or more data"
         )
 
     def _checked(self, pair: Any, where: str) -> tuple[Tensor, Tensor]:
@@ -95,10 +103,10 @@ class Reader:
                 f"{where} have inputs {tuple(inputs.shape)} of {inputs.dtype}, and the plan is for {spec.shape} of "
                 f"{spec.dtype} or fewer samples; plan for that shape, or change the data"
             )
-        if targets.dim() < 1 or len(targets) != len(inputs) or inputs.device.type != "cpu":
+        if targets.dim() < 1 or len(targets) != len(inputs) or {"cpu"} != {inputs.device.type, targets.device.type}:
             raise InputError(
-                f"{where} have targets {tuple(targets.shape)} for {len(inputs)} samples on {inputs.device}; as many "
-                "are wanted, on the CPU"
+                f"{where} have targets {tuple(targets.shape)} on {targets.device} for {len(inputs)} samples on "
+                f"{inputs.device}; as many are wanted, on the CPU"
             )
         if self._classes is not None:
             _refuse_labels(targets, self._classes, where)
@@ -110,7 +118,7 @@ class Reader:
                 f"{where} have targets {tuple(targets.shape)} of {targets.dtype}, unlike those before; one shape and "
                 "type is wanted"
             )
-        return laid_out(inputs), targets
+        return laid_out(inputs.detach()), targets.detach()
 
 
 def _refuse_labels(labels: Tensor, classes: int, where: str) -> None:
@@ -128,8 +136,10 @@ def _refuse_labels(labels: Tensor, classes: int, where: str) -> None:
 
 def _checksum(inputs: Tensor, targets: Tensor) -> int:
     """Return a checksum of the targets and the first sample: what another order changes, at next to no cost."""
-    first = inputs[:1].contiguous().view(torch.uint8)
-    return zlib.crc32(targets.contiguous().numpy().tobytes(), zlib.crc32(first.numpy().tobytes()))
+    found = 0
+    for tensor in (inputs[:1], targets):
+        found = zlib.crc32(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data, found)
+    return found
 
 
 def refuse_other_data(name: str, ours: Sequence[int], theirs: Sequence[int]) -> None:

@@ -190,16 +190,18 @@ class WorkerPool:
             RunError: A stage raised, died or hangs, as above.
             InputError: A stage refused what the user gave.
         """
-        try:
-            patience = [patience_s(self._stall_timeout_s, work_s) for work_s in expected_s]
-            return self._collect(patience, watch, supplier)
-        except BaseException:  # stages that still run would take later messages for those of this run
-            self.close()
-            raise
+        return self._collect([patience_s(self._stall_timeout_s, work_s) for work_s in expected_s], watch, supplier)
 
     def _collect(
         self, patience: Sequence[float], watch: Watch | None = None, supplier: "Supplier | None" = None
     ) -> list[Ready]:
+        try:
+            return self._heard(patience, watch, supplier)
+        except BaseException:  # a later message would be taken for an answer that is still to come
+            self.close()
+            raise
+
+    def _heard(self, patience: Sequence[float], watch: Watch | None, supplier: "Supplier | None") -> list[Ready]:
         answers: dict[int, Ready] = {}
         failures: dict[int, Failed] = {}
         deadline: float | None = None

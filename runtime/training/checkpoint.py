@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from profiler.errors import FileError, one_line
-from profiler.files import unwritable, write_whole
+from profiler.errors import FileError
+from runtime.pipeline import write_tensors
 
 FORMAT_VERSION = 1
 _REMEDY = "name one that stageplan train --checkpoint, or Pipeline.save, has written"
@@ -54,11 +54,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         FileError: It cannot be written.
     """
-    content = {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)}
-    try:
-        write_whole(path, lambda file: torch.save(content, file))
-    except RuntimeError as error:  # as torch tells of a disk that is full
-        raise unwritable(path, one_line(error), "make room, or give another place") from error
+    write_tensors(path, {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)})
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

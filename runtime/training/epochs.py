@@ -4,13 +4,15 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from torch import Tensor
-
-from runtime.errors import RunError
+from profiler.errors import StageplanError, one_line
+from runtime.errors import InputError
+from runtime.results import TrainingResult
 from runtime.training.checkpoint import generators
 from runtime.training.pipeline import Minibatches, Pipeline
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +50,10 @@ class EpochRecord:
 
     Attributes:
         epoch: Counted from 0.
-        loss: The mean over its minibatches; None where one was no finite number.
+        loss: The mean over its minibatches; None where there were none, or one was no finite number.
         seconds: In which stages worked on it.
-        accuracy: On the validation loader, if there is one.
+        metric: What ``validation`` is: ``accuracy``, or ``loss`` where that is one's own.
+        validation: On the validation loader, if there is one.
     """
 
     epoch: int
@@ -58,12 +61,16 @@ class EpochRecord:
     samples: int
     loss: float | None
     seconds: float
-    accuracy: float | None
+    metric: str
+    validation: float | None
 
     @property
     def samples_per_s(self) -> float:
         """The throughput."""
         return self.samples / self.seconds if self.seconds else 0.0
+
+
+Report = Callable[[Part | EpochRecord], None]
 
 
 class Paused(KeyboardInterrupt):
@@ -83,7 +90,7 @@ def train_epochs(
     limit: int | None,
     checkpoint: Path | None,
     every: int | None,
-    report: Callable[[Part | EpochRecord], None],
+    report: Report,
 ) -> list[EpochRecord]:
     """Train until ``epochs`` are complete in all, those before a resumed checkpoint included.
 
@@ -92,7 +99,7 @@ def train_epochs(
         loaders: Iterated anew for each epoch.
         epochs: How many.
         limit: How many minibatches an epoch has at most; None: all.
-        checkpoint: Where to write one at the end of every epoch; None: nowhere.
+        checkpoint: Where to write one at the end of every epoch, and where data cannot be used; None: nowhere.
         every: Write one after every so many minibatches, too.
         report: Called with each part and each epoch.
 
@@ -102,18 +109,19 @@ def train_epochs(
     """
     records = []
     while pipeline.epoch < epochs:
-        began = generators()
+        began, epoch = generators(), pipeline.epoch
         try:
             record = _epoch(
                 pipeline, loaders, limit=limit, checkpoint=checkpoint, every=every, began=began, report=report
             )
-            records.append(record)
-        except KeyboardInterrupt:
-            kept = None
-            if checkpoint and pipeline.alive:
-                pipeline.save(checkpoint, began)
-                kept = checkpoint
+        except (KeyboardInterrupt, InputError) as error:
+            kept = checkpoint if checkpoint and pipeline.alive and pipeline.minibatches else None
+            if kept:
+                pipeline.save(kept, began if pipeline.epoch == epoch else None)
+            if isinstance(error, InputError):
+                raise
             raise Paused(pipeline, kept) from None
+        records.append(record)
     return records
 
 
@@ -125,67 +133,75 @@ def _epoch(
     checkpoint: Path | None,
     every: int | None,
     began: dict[str, Any],
-    report: Callable[[Part | EpochRecord], None],
+    report: Report,
 ) -> EpochRecord:
-    losses: list[float | None] = []
-    samples, seconds = 0, 0.0
-    for part in _parts(loaders, pipeline.position, limit, every):
+    results: list[TrainingResult] = []
+    epoch, before = pipeline.epoch, pipeline.position
+    for part, count in _parts(loaders, before, limit, every):
         first = pipeline.position
-        result = pipeline.train(part, minibatches=len(part) if isinstance(part, _Known) else None)
-        report(Part(epoch=pipeline.epoch, first=first, losses=result.losses))
-        losses += result.losses
-        samples, seconds = samples + result.samples, seconds + result.seconds
-        if checkpoint and every and result.minibatches == every:
+        try:
+            results.append(pipeline.train(part, minibatches=count))
+        finally:
+            if pipeline.last is not None:
+                report(Part(epoch=epoch, first=first, losses=pipeline.last.losses))
+        if checkpoint and every and results[-1].minibatches == every:
             pipeline.save(checkpoint, began)
-    numbers = [loss for loss in losses if loss is not None]
-    accuracy = None if loaders.validation is None else pipeline.evaluate(loaders.validation)
-    record = EpochRecord(
-        epoch=pipeline.epoch,
-        minibatches=len(losses),
-        samples=samples,
-        loss=sum(numbers) / len(numbers) if len(numbers) == len(losses) and numbers else None,
-        seconds=seconds,
-        accuracy=accuracy,
-    )
-    pipeline.epoch, pipeline.position = pipeline.epoch + 1, 0
+    if not results and not before:
+        raise InputError("the data hold no minibatch, or can be gone through only once; give a loader, such as a "
+                         "DataLoader, that starts anew for each epoch")  # fmt: skip
+    pipeline.epoch, pipeline.position = epoch + 1, 0
     if checkpoint:
         pipeline.save(checkpoint)
+    losses = [loss for result in results for loss in result.losses]
+    numbers = [loss for loss in losses if loss is not None]
+    record = EpochRecord(
+        epoch=epoch,
+        minibatches=len(losses),
+        samples=sum(result.samples for result in results),
+        loss=sum(numbers) / len(numbers) if len(numbers) == len(losses) and numbers else None,
+        seconds=sum(result.seconds for result in results),
+        metric=pipeline.metric_name,
+        validation=None if loaders.validation is None else pipeline.evaluate(loaders.validation),
+    )
     report(record)
     return record
 
 
-class _Known:
-    """So many minibatches of an iterator that several parts share."""
-
-    def __init__(self, iterator: Iterator[Any], count: int) -> None:
-        self._iterator, self._count = iterator, count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return itertools.islice(self._iterator, self._count)
-
-
-def _parts(loaders: Loaders, position: int, limit: int | None, every: int | None) -> Iterator[Minibatches]:
-    """Yield the parts of an epoch, each an iterable, from the minibatch ``position`` on."""
-    iterator = iter(loaders.training)
-    skipped = sum(1 for _ in itertools.islice(iterator, position))
+def _parts(
+    loaders: Loaders, position: int, limit: int | None, every: int | None
+) -> Iterator[tuple[Minibatches, int | None]]:
+    """Yield the parts of an epoch from the minibatch ``position`` on: what to read, and how many at most."""
+    iterator = _tried(lambda: iter(loaders.training))
+    skipped = _tried(lambda: sum(1 for _ in itertools.islice(iterator, position)))
     if skipped < position:
-        raise RunError(f"the checkpoint is {position} minibatches into an epoch, and the data have {skipped}; go on "
-                       "with the data that it was trained on")  # fmt: skip
+        raise InputError(f"the checkpoint is {position} minibatches into an epoch, and the data have {skipped}; go on "
+                         "with the data that it was trained on")  # fmt: skip
     length = loaders.length
-    if length is None:
-        while (ahead := next(iterator, None)) is not None:
-            rest = itertools.chain([ahead], iterator)
-            left = min(every or limit or 0, (limit or 0) - position) if limit else every
-            yield itertools.islice(rest, left) if left else rest
-            position += left or 0
-            if limit and position >= limit:
+    end = limit if length is None else min(length, limit or length)
+    while end is None or position < end:
+        count = every if end is None else min(every or end, end - position)
+        if length is None:  # then there may be no more
+            ahead = _tried(lambda: list(itertools.islice(iterator, 1)))
+            if not ahead:
                 return
-        return
-    end = min(length, limit or length)
-    while position < end:
-        count = min(every or end, end - position)
-        yield _Known(iterator, count)
+            yield itertools.chain(ahead, iterator), count
+            if count is None:
+                return
+        else:
+            yield iterator, count
+        assert count is not None
         position += count
+
+
+def _tried(step: Callable[[], T]) -> T:
+    """Return what ``step`` gives, which runs a loader's own code.
+
+    Raises:
+        InputError: It raises.
+    """
+    try:
+        return step()
+    except StageplanError:
+        raise
+    except Exception as error:
+        raise InputError(f"the data of the loader raised {type(error).__name__}: {one_line(error)}") from error

@@ -1,35 +1,43 @@
-"""The log of a training run: a line of JSON for each minibatch and each epoch, written as they come."""
+"""The log of a training run: a line of JSON for each minibatch and each epoch, written whenever stages have paused."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 from profiler.files import unwritable
 from runtime.training.epochs import EpochRecord, Part
 
 
-@contextmanager
-def training_log(path: Path | None, *, resumed: bool) -> Iterator[Callable[[Part | EpochRecord], None]]:
-    """Yield what writes parts and epochs to ``path``, after what a resumed run finds there; nowhere without a path.
+class LogFile:
+    """Writes parts and epochs to a file; nowhere without a path."""
 
-    Raises:
-        FileError: It cannot be written.
-    """
-    if path is None:
-        yield lambda _record: None
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a" if resumed else "w", encoding="utf-8") as file:
+    def __init__(self, path: Path | None, *, resumed: bool) -> None:
+        """Begin the file, or go on with what a resumed run finds there.
 
-            def write(record: Part | EpochRecord) -> None:
-                file.writelines(json.dumps(line) + "\n" for line in lines(record))
-                file.flush()
+        Raises:
+            FileError: It cannot be written.
+        """
+        self._path = path
+        if path:
+            self._write("", "a" if resumed else "w")
 
-            yield write
-    except OSError as error:
-        raise unwritable(path, error.strerror or str(error), "give another place with --log") from error
+    def write(self, record: Part | EpochRecord) -> None:
+        """Add the lines of a part or an epoch.
+
+        Raises:
+            FileError: They cannot be written.
+        """
+        if self._path:
+            self._write("".join(json.dumps(line) + "\n" for line in lines(record)), "a")
+
+    def _write(self, text: str, mode: str) -> None:
+        assert self._path
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open(mode, encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise unwritable(self._path, error.strerror or str(error), "give another place with --log") from error
 
 
 def lines(record: Part | EpochRecord) -> Iterator[dict[str, object]]:
@@ -44,5 +52,5 @@ def lines(record: Part | EpochRecord) -> Iterator[dict[str, object]]:
         "mean_loss": record.loss,
         "samples_per_s": round(record.samples_per_s, 3),
         "seconds": round(record.seconds, 3),
-        "validation_accuracy": record.accuracy,
+        f"validation_{record.metric}": record.validation,
     }

@@ -5,7 +5,7 @@ import math
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +16,7 @@ from optimizer.plan import Plan
 from optimizer.schedule import ASYNCHRONOUS, FLUSH_EVERY, ScheduleName, flush_width
 from profiler.capture import SEED, captured_live, inputs_of, live_model, refuse_unsendable
 from profiler.errors import StageplanError, one_line
-from profiler.execution import TensorSpec, count_name, moment_name
+from profiler.execution import OwnLoss, TensorSpec, count_name, moment_name
 from profiler.machine import refuse_reimport, usable_cores
 from profiler.settings import DEFAULT_RULE, LearningRate, UpdateRule
 from runtime.cluster import Session
@@ -59,6 +59,7 @@ class Pipeline:
     Attributes:
         minibatches: How many minibatches it has trained on.
         updates: How many weight updates that were.
+        last: What the last call of ``train`` trained, also where it raised; None where a stage failed.
         epoch: How many epochs are complete, as the caller counts them; ``position``, how many minibatches were trained
             on since ``position`` was last set to 0. Both are kept in checkpoints.
     """
@@ -113,7 +114,8 @@ class Pipeline:
             if plan.layout.replicated:
                 raise InputError("replicas count updates of their own, so they take no learning rate that changes")
         self._captured, self._plan, self._cores = captured_live(live, plan.slicing), plan, cores or ()
-        self._initial = {**dict(self._captured.model.named_parameters()), **dict(self._captured.model.named_buffers())}
+        own = self._captured.model
+        self._kept: dict[str, Tensor] | None = {**dict(own.named_parameters()), **dict(own.named_buffers())}
         self._settings = Settings(
             rule=update, seed=seed, schedule=schedule, flush_every=flush_every, channel=channel, on_nan=on_nan,
             learning_rate=learning_rate, vocabulary=plan.vocabulary,
@@ -122,9 +124,9 @@ class Pipeline:
         self._stack, self._busy = ExitStack(), threading.Lock()
         self._loaded: tuple[LoadedPlan, TensorSpec, ExitStack] | None = None
         self._launcher: Launcher | None = None
-        self._last: dict[str, Tensor] | None = None
-        self._entered_before = False
+        self._entered_before = self._replaced = False
         self.minibatches = self.updates = self.epoch = self.position = 0
+        self.last: TrainingResult | None = None
 
     def __enter__(self) -> Self:
         """Start the stage processes.
@@ -135,7 +137,7 @@ class Pipeline:
         """
         if self._entered_before:
             raise RunError("a pipeline is entered once; make another one, and give it the weights or a checkpoint")
-        self._entered_before = True
+        self._entered_before, kept, self._kept = True, self._kept, None
         cores = cores_for(self._plan.layout.size, usable_cores(self._cores))
         distributed = self._session if self._session and self._session.distributed else None
         with ExitStack() as stack:
@@ -151,17 +153,21 @@ class Pipeline:
                 Launcher(self._captured, pool, self._settings, self._watch, self._session)
             )
             self._captured = self._launcher.captured
+            if kept is not None and self._replaced:
+                self._launcher.start_from(kept, self.updates)
             agree_on_weights(self._launcher.session, self._launcher)
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *_error: object) -> None:
-        """End the stage processes; the weights stay here, unless a stage has failed."""
-        with self._stack:
-            if self._launcher and len(self._launcher.pool):
-                self._last = self._state()
-                self._unload()
-            self._loaded = self._launcher = None
+    def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        """End the stage processes; the weights stay here, unless a stage has failed or ranks share them."""
+        with self._stack, suppress(*((RunError,) if kind else ())):
+            try:
+                if self.alive and not (self._session and self._session.distributed):
+                    self._kept = self._state()
+                    self._unload()
+            finally:
+                self._loaded = self._launcher = None
 
     def train(self, loader: Minibatches, *, minibatches: int | None = None) -> TrainingResult:
         """Train over a loader once, from the weights, momenta and update count that are there.
@@ -181,13 +187,15 @@ class Pipeline:
             RunError: A stage failed; what was trained since the last checkpoint is lost.
         """
         with self._alone("train"):
+            self.last = None
             launcher = self._entered("train")
             if self._settings.channel == "gloo" and minibatches is None:
                 minibatches = _length(loader)
             reader = launcher.read(loader, "the data of the loader")
             loaded = self._loaded_for(reader.target_spec())
             with _one_interrupt(loaded.stop):
-                result, failure = loaded.train(reader, minibatches, self.minibatches)
+                self.last, failure = loaded.train(reader, minibatches, self.minibatches)
+                result = self.last
                 self.minibatches += result.minibatches
                 self.position += result.minibatches
                 self.updates += math.ceil(result.minibatches / (self._width or 1))
@@ -195,7 +203,12 @@ class Pipeline:
                     raise failure
             return result
 
-    def evaluate(self, loader: Minibatches, metric: Metric = accuracy) -> float:
+    @property
+    def metric_name(self) -> str:
+        """What ``evaluate`` returns where no metric is given: ``accuracy``, or ``loss`` where that is one's own."""
+        return "loss" if isinstance(self._captured.loss, OwnLoss) else "accuracy"
+
+    def evaluate(self, loader: Minibatches, metric: Metric | None = None) -> float:
         """Return the mean of a metric over a loader's samples, with the weights as they are now.
 
         The plain model runs in this process, in eval mode, on minibatches of any size; training afterwards is what it
@@ -203,14 +216,17 @@ class Pipeline:
 
         Args:
             loader: Yields pairs (inputs, targets).
-            metric: ``metric(output, targets)``: a number for the minibatch, or one for each of its samples.
+            metric: ``metric(output, targets)``: a number for the minibatch, or one for each of its samples. None: the
+                share of samples whose class scores highest, or the loss where that is one's own.
 
         Raises:
             InputError: The loader holds nothing, or the model cannot be run on it.
         """
         with self._alone("evaluate"):
-            tensors, session = self._state(), self._session
-            value = self._evaluated(tensors, loader, metric) if session is None or session.leads else 0.0
+            own = self._captured.loss
+            chosen = metric or (own.function if isinstance(own, OwnLoss) else accuracy)
+            tensors, session = self._weights(), self._session
+            value = self._evaluated(tensors, loader, chosen) if session is None or session.leads else 0.0
             return value if self._launcher is None else self._launcher.share(value)
 
     def _evaluated(self, tensors: Mapping[str, Tensor], loader: Minibatches, metric: Metric) -> float:
@@ -237,7 +253,7 @@ class Pipeline:
     def state_dict(self) -> dict[str, Tensor]:
         """Return what ``state_dict`` of the model would with the weights as they are now."""
         with self._alone("state_dict"):
-            return {key: tensor.detach() for key, tensor in self._plain_model(self._state()).state_dict().items()}
+            return {key: tensor.detach() for key, tensor in self._plain_model(self._weights()).state_dict().items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Go on from the parameters and buffers in ``state``; momenta and counts stay.
@@ -274,13 +290,14 @@ class Pipeline:
             self._refuse_other(checkpoint, Path(path))
             tensors = self._by_path(checkpoint.model, str(path)) | checkpoint.buffers
             for number, momenta in enumerate(checkpoint.momenta):
-                moments = from_model_keys(self._captured, momenta)
+                moments = self._laid_out(from_model_keys(self._captured, momenta))
                 tensors |= {moment_name(name, number): moment for name, moment in moments.items()}
             for name in self._captured.learning:
                 tensors[count_name(name)] = torch.tensor(checkpoint.counts.get(own_key(self._captured, name), 0))
-            self.minibatches, self.updates = checkpoint.minibatches, checkpoint.updates
-            self.epoch, self.position = checkpoint.epoch, checkpoint.position
+            self.updates = checkpoint.updates
             self._go_on_from(tensors)
+            self.minibatches = checkpoint.minibatches
+            self.epoch, self.position = checkpoint.epoch, checkpoint.position
             if self._launcher:
                 agree_on_weights(self._launcher.session, self._launcher)
             restore(checkpoint.generators)
@@ -344,24 +361,41 @@ class Pipeline:
             model.load_state_dict(dict(state))
         except (RuntimeError, TypeError, AttributeError) as error:
             raise InputError(f"{name} does not fit {self._plan.model}: {_differences(error)}") from error
-        found = from_model_keys(self._captured, model.state_dict())
-        like = {**dict(self._captured.model.named_parameters()), **dict(self._captured.model.named_buffers())}
-        return {path: torch.empty_like(like[path], device="cpu").copy_(tensor) for path, tensor in found.items()}
+        return self._laid_out(from_model_keys(self._captured, model.state_dict()))
+
+    def _laid_out(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return tensors by path with the strides that stages have them in."""
+        own = self._captured.model
+        like = {**dict(own.named_parameters()), **dict(own.named_buffers())}
+        with torch.no_grad():
+            return {path: torch.empty_like(like[path], device="cpu").copy_(held) for path, held in tensors.items()}
+
+    def _weights(self) -> dict[str, Tensor]:
+        """Return the parameters and buffers as they are now."""
+        return self._loaded[0].state_dict() if self._loaded and self.alive else self._state()
 
     def _state(self) -> dict[str, Tensor]:
-        """Return all that training goes on from, as it is now."""
-        if self._loaded:
-            return self._loaded[0].training_state()
-        if self._launcher:
-            return self._launcher.initial_state()
-        return self._last if self._last is not None else dict(self._initial)
+        """Return all that training goes on from, as it is now.
+
+        Raises:
+            RunError: A stage has failed, and the weights are lost.
+        """
+        if self._launcher and self.alive:
+            return self._loaded[0].training_state() if self._loaded else self._launcher.initial_state()
+        if self._kept is None:
+            raise RunError("the weights have gone with the stage processes; make a pipeline anew, and resume the last "
+                           "checkpoint")  # fmt: skip
+        return self._kept
 
     def _go_on_from(self, tensors: dict[str, Tensor]) -> None:
         """Let training go on from ``tensors``."""
+        if self._launcher:
+            self._entered("this")
         self._unload()
         if self._launcher:
             self._launcher.start_from(tensors, self.updates)
-        self._last = self._initial = tensors
+        else:
+            self._kept, self._replaced = tensors, True
 
     def _loaded_for(self, target: TensorSpec) -> LoadedPlan:
         """Return the plan with its stages loaded, for targets that look like ``target``."""
@@ -429,10 +463,10 @@ def _length(loader: Minibatches) -> int:
 @contextmanager
 def _one_interrupt(stop: Callable[[], None]) -> Iterator[None]:
     """Let the first Ctrl-C ``stop`` what runs, and be raised when it has ended; a second one is raised at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before in {None, signal.SIG_IGN}:
+        yield  # in a thread, or as a job in the background: nobody presses Ctrl-C
+        return
     pressed: list[int] = []
 
     def interrupt(number: int, _frame: object) -> None:
@@ -443,6 +477,9 @@ def _one_interrupt(stop: Callable[[], None]) -> Iterator[None]:
     signal.signal(signal.SIGINT, interrupt)
     try:
         yield
+    except InputError:  # such as that of a DataLoader whose processes Ctrl-C has ended
+        if not pressed:
+            raise
     finally:
         signal.signal(signal.SIGINT, before)
     if pressed:

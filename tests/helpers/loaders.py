@@ -101,3 +101,16 @@ def breaks() -> Pairs:
 
 def training_and_validation() -> tuple[torch.utils.data.DataLoader[Any], list[tuple[Tensor, Tensor]]]:
     return dataset(), [samples(5)]
+
+
+def once() -> tuple[Pairs, list[tuple[Tensor, Tensor]]]:
+    return iter([samples(4), samples(4)]), [samples(5)]
+
+
+def regression() -> tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]]:
+    pairs = [(samples(4)[0], torch.randn(4, CLASSES)) for _ in range(3)]
+    return pairs, pairs[:1]
+
+
+def squared_error(output: Tensor, targets: Tensor) -> Tensor:
+    return (output - targets).square().mean()

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from pages import CHROMIUM, FLAGS
 from places import CHECKOUT, HELPERS
 from torch import nn
 
 import stageplan
 from profiler.cli import main as profiler_cli
-from profiler.errors import ModelError
+from profiler.errors import CaptureError, ConfigError, ModelError
 
 EXAMPLE = """
 import torch
@@ -45,6 +46,11 @@ class Net(nn.Module):
 
 {guard}
     print(stageplan.profile(Net(), torch.randn(2, 4), budget_s=0.1).layers[0].name)
+"""
+
+MEASURED = """
+const cell = document.getElementById("cell");
+cell.dataset.lines = cell.innerText.replace(/\\n+$/, "").split("\\n").length;
 """
 
 
@@ -106,6 +112,22 @@ def test_results_print_as_tables_show_as_html_and_are_kept_and_read_again(tmp_pa
         assert stageplan.load(tmp_path / f"{number}.json") == result
 
 
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed; apt-get install chromium")
+def test_a_notebook_shows_a_table_as_a_browser_lays_it_out(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(6, 16), nn.Linear(16, 4))
+    profile = stageplan.profile(model, torch.randn(4, 6), budget_s=0.1)
+    page = f"<meta charset=utf-8><div id=cell>{profile._repr_html_()}</div><script>{MEASURED}</script>"
+    (tmp_path / "cell.html").write_text(page)
+    done = subprocess.run(
+        [str(CHROMIUM), *FLAGS, f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom",
+         (tmp_path / "cell.html").as_uri()],
+        capture_output=True, text=True, timeout=100, check=True, env={**os.environ, "HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert "CONSOLE" not in done.stderr, "the browser complains about nothing"
+    lines = str(profile).count("\n") + 1
+    assert f'data-lines="{lines}"' in done.stdout, "every row of the table is a line on the page"
+
+
 def test_the_plan_is_that_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from optimizer.cli import main as optimizer_cli
     from optimizer.plan import Plan
@@ -126,7 +148,17 @@ def test_odd_samples_and_models_are_refused() -> None:
         (torch.zeros(0, 6), r"the sample is a tensor of shape \(0, 6\); a minibatch of inputs"),
         (torch.zeros(6), r"the sample is a tensor of shape \(6,\)"),
         ([1, 2], "the sample is int"),
+        (torch.zeros(2, 6, dtype=torch.uint8), r"the sample is of torch.uint8; .* sample.float\(\)"),
     ):
         with pytest.raises(ModelError, match=words):
             stageplan.profile(model, sample)  # type: ignore[arg-type]
     assert profiler_cli.main(["--model", "net.stageplan-model"]) == 2
+
+
+def test_a_clip_by_the_norm_and_a_loss_that_learns_are_refused() -> None:
+    for rule in (stageplan.SGD, stageplan.Adam, stageplan.AdamW):
+        with pytest.raises(ConfigError, match=r"clipped element by element only, with clip: under an asynchronous"):
+            rule(lr=0.1, clip_norm=1.0)
+    loss = nn.Sequential(nn.Linear(4, 1))
+    with pytest.raises(CaptureError, match="the loss Sequential has parameters of its own that learn"):
+        stageplan.profile(nn.Linear(6, 4), torch.zeros(2, 6), loss=loss)

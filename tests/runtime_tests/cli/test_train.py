@@ -53,7 +53,7 @@ def test_what_is_asked_for_is_written_and_plain_pytorch_loads_the_weights(
     ]
     losses = [line["loss"] for line in lines if "loss" in line]
     assert lines[3]["mean_loss"] == pytest.approx(sum(losses[:3]) / 3)
-    assert lines[3]["validation_accuracy"] == records[0]["accuracy"]
+    assert lines[3]["validation_accuracy"] == records[0]["validation"]
     assert (tmp_path / "curve.svg").read_bytes().startswith(b"<?xml")
     build(small_models.Residual).load_state_dict(state(tmp_path / "model.pt"), strict=True)
 
@@ -96,6 +96,52 @@ def test_a_run_that_is_ended_goes_on_from_its_checkpoint(tmp_path: Path, number:
     assert_same(tmp_path / "whole.pt", tmp_path / "parts.pt")
 
 
+def test_what_was_trained_before_data_fail_is_kept_and_logged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["train", *MODEL, "--stages", "2", "--checkpoint", "run.ckpt", "--log", "run.jsonl"]
+    assert cli.main([*common, "--data", "loaders:raising"]) == 2
+    assert "raised OSError at minibatch 1: the disk is gone" in capsys.readouterr().err
+    found = torch.load(tmp_path / "run.ckpt", weights_only=True)
+    assert (found["epoch"], found["position"], found["minibatches"]) == (0, 1, 1)
+    assert [json.loads(line)["minibatch"] for line in (tmp_path / "run.jsonl").read_text().splitlines()] == [0]
+
+
+def test_a_loader_that_can_be_gone_through_only_once_is_refused_when_it_is_exhausted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["train", *MODEL, "--stages", "2", "--checkpoint", "run.ckpt", "--data", "loaders:once"]
+    assert cli.main([*common, "--epochs", "1", "--log", "run.jsonl"]) == 0
+    assert cli.main([*common, "--epochs", "2"]) == 2
+    assert "the data hold no minibatch, or can be gone through only once" in capsys.readouterr().err
+    assert torch.load(tmp_path / "run.ckpt", weights_only=True)["epoch"] == 1
+
+
+def test_a_loss_of_ones_own_is_profiled_on_the_data_and_validated_by(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["model: small_models:Plain", "sample_shape: [3, 16, 16]", "batch_size: 4", "stages: 2"]
+    lines += ["data: loaders:regression", "loss: loaders:squared_error"]
+    (tmp_path / "run.yaml").write_text("\n".join(lines))
+    assert cli.main(["train", "--config", "run.yaml", "--quiet", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["metric"] == "loss"
+    assert 0 < record["validation"] < 10
+    assert cli.main(["train", "--config", "run.yaml", "--json"]) == 0
+    assert "using the profile" in capsys.readouterr().err
+
+
+def test_a_folder_with_modules_of_the_same_names_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "profiler.py").write_text("raise SystemExit('the user has one')")
+    (tmp_path / "optimizer").mkdir()
+    (tmp_path / "optimizer" / "__init__.py").write_text("raise SystemExit('so is this')")
+    done = subprocess.run(
+        [Path(sys.executable).parent / "stageplan", *TRAIN], cwd=tmp_path, capture_output=True, text=True, timeout=100,
+        env=os.environ | {"PYTHONPATH": str(HELPERS)}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
 def test_learning_rates_of_a_configuration_are_used(tmp_path: Path) -> None:
     lines = ["model: small_models:Plain", "sample_shape: [3, 16, 16]", "batch_size: 4", "stages: 2"]
     lines += ["data: loaders:dataset", "lr: 0.5", "warmup: 2", "decay: cosine", "decay_updates: 3", "clip: 0.01"]
@@ -119,6 +165,7 @@ def test_learning_rates_of_a_configuration_are_used(tmp_path: Path) -> None:
         (["train", *MODEL, "--data", "loaders:breaks", "--stages", "2"], "raised ValueError: no data here"),
         (["train", *MODEL, "--data", "loaders:raising", "--stages", "2"], "raised OSError at minibatch 1"),
         (["train", *MODEL, "--data", "loaders:wrong_labels", "--stages", "2"], "the model has 5 classes"),
+        ([*TRAIN, "--resume", "run.ckpt", "--log", "run.ckpt"], "--log and --resume name one file"),
         ([*TRAIN, "--save", "/proc/model.pt"], "cannot write /proc/model.pt"),
     ],
 )

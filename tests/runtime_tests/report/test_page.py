@@ -4,7 +4,6 @@ import html
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from comparisons import asked, comparison, plans
+from pages import CHROMIUM, FLAGS
 from strategies import MACHINE
 
 from profiler.files import from_json, to_json, write_whole
@@ -21,12 +21,6 @@ from runtime.compare import Comparison
 from runtime.report import write_reports
 from runtime.report.page import rendered
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--allow-file-access-from-files",
-)  # fmt: skip
 NARROW = 375
 
 
