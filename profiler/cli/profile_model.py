@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from profiler.capture import as_file, captured_model, live_model
 from profiler.machine import refuse_reimport, usable_cores
-from profiler.measure import BUDGET_S, measure_profile
+from profiler.measure import measure_profile
 from profiler.profile import Profile
 from profiler.settings import DEFAULT_RULE, UpdateRule
 
@@ -19,7 +19,7 @@ def profile(
     *,
     update: UpdateRule = DEFAULT_RULE,
     loss: Callable[[Any, Tensor], Tensor] | None = None,
-    budget_s: float = BUDGET_S,
+    budget_s: float = 30.0,
     cores: Sequence[int] = (),
     advance: Callable[[float], None] = lambda _share: None,
 ) -> Profile:

@@ -6,7 +6,7 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from profiler.measure.blocks import measure_blocks
-    from profiler.measure.measure import BUDGET_S, measure_profile, measure_step
+    from profiler.measure.measure import measure_profile, measure_step
     from profiler.measure.profile_cache import path_for, profile_for
     from profiler.measure.statistics import drift, foreign_load, interval
     from profiler.measure.stepper import Clocks, stepper_for

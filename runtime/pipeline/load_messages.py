@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 
-from optimizer.schedule import Schedule, StageRequirements
+from optimizer.schedule import RankLayout, Schedule, StageRequirements
 from profiler.execution import Segment, TensorSpec
 from runtime.channels import Cut, Rendezvous, SharedMemory, channel_bytes, notification_sockets
 from runtime.pipeline.feed import FeedEnd, feed_cut, feed_end, target_specs
@@ -51,18 +51,7 @@ def loads(
         for segment, own, following in zip(segments, requirements, requirements[1:], strict=False)
     ]
     ends = [_ends(cut, shared=settings.channel == "shm") for cut in cuts]
-    first, last = range(layout.replicas[0]), layout.ranks(layout.stages - 1)
-    fed = here if target else ()
-    inputs = {
-        rank: _ends(feed_cut(segments[0].receives, requirements[0].in_flight), shared=True)
-        for rank in fed
-        if rank in first
-    }
-    targets = {
-        rank: _ends(feed_cut(target_specs(target), requirements[0].in_flight), shared=True)
-        for rank in fed
-        if rank in last and target
-    }
+    inputs, targets = _feeds(layout, segments[0].receives, target, here, requirements[0].in_flight)
     shared = [core for core, ranks in Counter(taking_turns).items() if ranks > 1]
     turns: dict[Hashable, SharedMemory] = {}
     try:
@@ -107,6 +96,21 @@ def loads(
                     held.close()
         for turn in turns.values():
             turn.close()
+
+
+def _feeds(
+    layout: RankLayout, inputs: Sequence[TensorSpec], target: TensorSpec | None, here: Sequence[int], in_flight: int
+) -> tuple[dict[int, tuple[CutEnd, CutEnd]], dict[int, tuple[CutEnd, CutEnd]]]:
+    """Return the rings of inputs and of targets, by the rank that needs one: our end, and that rank's."""
+    if target is None:
+        return {}, {}
+    specs = {0: tuple(inputs), 1: target_specs(target)}
+    wanted = (layout.ranks(0), layout.ranks(layout.stages - 1))
+    first, last = (
+        {rank: _ends(feed_cut(specs[what], in_flight), shared=True) for rank in here if rank in ranks}
+        for what, ranks in enumerate(wanted)
+    )
+    return first, last
 
 
 def _ends(cut: Cut, *, shared: bool) -> tuple[CutEnd, CutEnd]:

@@ -1,6 +1,5 @@
 """A pipeline that trains a model which is in memory, watches it learn, and hands its weights back."""
 
-import copy
 import math
 import signal
 import threading
@@ -16,7 +15,7 @@ from optimizer.plan import Plan
 from optimizer.schedule import ASYNCHRONOUS, FLUSH_EVERY, ScheduleName, flush_width
 from profiler.capture import SEED, captured_live, inputs_of, live_model, refuse_unsendable
 from profiler.errors import StageplanError, one_line
-from profiler.execution import OwnLoss, TensorSpec, count_name, moment_name
+from profiler.execution import OwnLoss, TensorSpec
 from profiler.machine import refuse_reimport, usable_cores
 from profiler.settings import DEFAULT_RULE, LearningRate, UpdateRule
 from runtime.cluster import Session
@@ -26,15 +25,13 @@ from runtime.pipeline import (
     LoadedPlan,
     agree_on_weights,
     cores_for,
-    from_model_keys,
-    own_key,
-    to_model_keys,
     without_tensors,
 )
 from runtime.results import ChannelName, TrainingResult
 from runtime.supervisor import Watch, WorkerPool
-from runtime.training.checkpoint import Checkpoint, generators, read_checkpoint, restore, write_checkpoint
+from runtime.training.checkpoint import generators, read_checkpoint, restore, write_checkpoint
 from runtime.training.metrics import Metric, accuracy
+from runtime.training.model_state import ModelState
 from runtime.worker import OnNan, Settings
 
 Minibatches = Iterable[tuple[Tensor, Tensor]]
@@ -108,7 +105,7 @@ class Pipeline:
         refuse_reimport()
         sample = inputs_of(plan.input_shape, plan.vocabulary, torch.Generator().manual_seed(seed))
         live = live_model(model, sample, loss, plan.model)
-        self._bare = without_tensors(live.model, [*live.model.parameters(), *live.model.buffers()])
+        bare = without_tensors(live.model, [*live.model.parameters(), *live.model.buffers()])
         if learning_rate is not None:
             refuse_unsendable(learning_rate, "the learning rate")
             if plan.layout.replicated:
@@ -120,6 +117,7 @@ class Pipeline:
             rule=update, seed=seed, schedule=schedule, flush_every=flush_every, channel=channel, on_nan=on_nan,
             learning_rate=learning_rate, vocabulary=plan.vocabulary,
         )  # fmt: skip
+        self._model = ModelState(bare, self._captured, self._settings)
         self._stall_timeout_s, self._watch, self._session = stall_timeout_s, watch, session
         self._stack, self._busy = ExitStack(), threading.Lock()
         self._loaded: tuple[LoadedPlan, TensorSpec, ExitStack] | None = None
@@ -230,7 +228,7 @@ class Pipeline:
             return value if self._launcher is None else self._launcher.share(value)
 
     def _evaluated(self, tensors: Mapping[str, Tensor], loader: Minibatches, metric: Metric) -> float:
-        model, states = self._plain_model(tensors).eval(), generators()
+        model, states = self._model.plain_model(tensors).eval(), generators()
         total, samples = 0.0, 0
         try:
             with torch.inference_mode():
@@ -253,7 +251,9 @@ class Pipeline:
     def state_dict(self) -> dict[str, Tensor]:
         """Return what ``state_dict`` of the model would with the weights as they are now."""
         with self._alone("state_dict"):
-            return {key: tensor.detach() for key, tensor in self._plain_model(self._weights()).state_dict().items()}
+            return {
+                key: tensor.detach() for key, tensor in self._model.plain_model(self._weights()).state_dict().items()
+            }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Go on from the parameters and buffers in ``state``; momenta and counts stay.
@@ -263,7 +263,7 @@ class Pipeline:
         """
         with self._alone("load_state_dict"):
             tensors = self._state()
-            self._go_on_from(tensors | self._by_path(state, "the state_dict"))
+            self._go_on_from(tensors | self._model.tensors_of(state, "the state_dict"))
 
     def save(self, path: str | Path, states: dict[str, Any] | None = None) -> None:
         """Write a checkpoint, from which any split can go on.
@@ -276,7 +276,13 @@ class Pipeline:
             FileError: It cannot be written; what was there before still is.
         """
         with self._alone("save"):
-            self._save(Path(path), states or generators())
+            tensors = self._state()
+            if self._session is None or self._session.leads:
+                checkpoint = self._model.checkpoint(
+                    tensors, minibatches=self.minibatches, updates=self.updates, epoch=self.epoch,
+                    position=self.position, generators=states or generators(),
+                )  # fmt: skip
+                write_checkpoint(Path(path), checkpoint)
 
     def resume(self, path: str | Path) -> None:
         """Go on from a checkpoint: weights, momenta, counts, and the state of the generators that loaders draw from.
@@ -287,13 +293,7 @@ class Pipeline:
         """
         with self._alone("resume"):
             checkpoint = read_checkpoint(Path(path))
-            self._refuse_other(checkpoint, Path(path))
-            tensors = self._by_path(checkpoint.model, str(path)) | checkpoint.buffers
-            for number, momenta in enumerate(checkpoint.momenta):
-                moments = self._laid_out(from_model_keys(self._captured, momenta))
-                tensors |= {moment_name(name, number): moment for name, moment in moments.items()}
-            for name in self._captured.learning:
-                tensors[count_name(name)] = torch.tensor(checkpoint.counts.get(own_key(self._captured, name), 0))
+            tensors = self._model.resumed(checkpoint, Path(path))
             self.updates = checkpoint.updates
             self._go_on_from(tensors)
             self.minibatches = checkpoint.minibatches
@@ -301,74 +301,6 @@ class Pipeline:
             if self._launcher:
                 agree_on_weights(self._launcher.session, self._launcher)
             restore(checkpoint.generators)
-
-    def _save(self, path: Path, states: dict[str, Any]) -> None:
-        captured, tensors = self._captured, self._state()
-        if self._session and not self._session.leads:
-            return
-        model = self._plain_model(tensors)
-        keys = model.state_dict()
-        learning = [name for name in captured.learning if count_name(name) in tensors]
-        write_checkpoint(
-            path,
-            Checkpoint(
-                digest=captured.digest,
-                model={key: tensor.detach() for key, tensor in keys.items()},
-                buffers={name: buffer for name, buffer in model.named_buffers() if name not in keys},
-                momenta=[
-                    to_model_keys(captured, {name: tensors[moment_name(name, number)] for name in learning})
-                    for number in range(self._settings.rule.momenta if learning else 0)
-                ],
-                counts={own_key(captured, name): int(tensors[count_name(name)]) for name in learning},
-                rule=self._settings.rule.kind,
-                seed=self._settings.seed,
-                minibatches=self.minibatches,
-                updates=self.updates,
-                epoch=self.epoch,
-                position=self.position,
-                generators=states,
-            ),
-        )
-
-    def _refuse_other(self, checkpoint: Checkpoint, path: Path) -> None:
-        rule, seed = self._settings.rule.kind, self._settings.seed
-        if checkpoint.digest != self._captured.digest:
-            raise InputError(f"{path} is a checkpoint of another model than this {self._plan.model}; name one of it")
-        if len(checkpoint.momenta) not in (0, self._settings.rule.momenta) or checkpoint.rule != rule:
-            raise InputError(f"{path} was trained with {checkpoint.rule} and this is {rule}; go on with the same rule")
-        if checkpoint.seed != seed:
-            raise InputError(f"{path} was trained with seed {checkpoint.seed} and this has {seed}; use the same")
-
-    def _plain_model(self, tensors: Mapping[str, Tensor]) -> nn.Module:
-        """Return the model as it was given, on the CPU, with the parameters and buffers in ``tensors``."""
-        model = copy.deepcopy(self._bare).to_empty(device="cpu")
-        keys = to_model_keys(self._captured, tensors)
-        model.load_state_dict(keys)
-        with torch.no_grad():
-            for path, buffer in model.named_buffers():
-                if path not in keys:
-                    buffer.copy_(tensors[self._captured.canonical[path]])
-        return model
-
-    def _by_path(self, state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-        """Return a state_dict by the paths that stages know it by, laid out as they have it.
-
-        Raises:
-            InputError: It is not of this model.
-        """
-        model = copy.deepcopy(self._bare).to_empty(device="cpu")
-        try:
-            model.load_state_dict(dict(state))
-        except (RuntimeError, TypeError, AttributeError) as error:
-            raise InputError(f"{name} does not fit {self._plan.model}: {_differences(error)}") from error
-        return self._laid_out(from_model_keys(self._captured, model.state_dict()))
-
-    def _laid_out(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return tensors by path with the strides that stages have them in."""
-        own = self._captured.model
-        like = {**dict(own.named_parameters()), **dict(own.named_buffers())}
-        with torch.no_grad():
-            return {path: torch.empty_like(like[path], device="cpu").copy_(held) for path, held in tensors.items()}
 
     def _weights(self) -> dict[str, Tensor]:
         """Return the parameters and buffers as they are now."""
@@ -442,12 +374,6 @@ class Pipeline:
             yield
         finally:
             self._busy.release()
-
-
-def _differences(error: Exception) -> str:
-    """Return in one line what torch says about a state_dict that does not fit."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    return " ".join(lines[1:3] or lines)[:300]
 
 
 def _length(loader: Minibatches) -> int:
