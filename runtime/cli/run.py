@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from optimizer.planning import OPTIMIZED
 from profiler.cli import Parser, emit_json, note, stdout
@@ -25,27 +24,20 @@ from runtime.cluster import joined
 from runtime.pipeline import agree_on_plan
 from runtime.results import Clock, RunResult
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """The options of ``run``: what to run, by which clock, and where to write result, trained model and timeline."""
+    """The options of ``run``: what to run, by which clock, and where to write result and timeline."""
 
     ranks: RankOptions
     clock: Clock | None
     output: Path | None
-    save: Path | None
     trace: tuple[Path, ...]
 
 
 def add_arguments(command: Parser) -> None:
     """Add the command's own options."""
     command.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the run's result here")
-    command.add_argument(
-        "--save", type=Path, metavar="FILE.pt", help="write the trained model's state_dict here, for torch.load"
-    )
     command.add_argument(
         "--trace", type=Path, action="append", default=[], metavar="FILE",
         help="write the timeline: .json for Perfetto, .svg for a picture; may be given twice",
@@ -82,9 +74,8 @@ def run(options: RunOptions) -> int:
             launcher.loaded(plan, config.batches) as loaded,
         ):
             result = loaded.run().result
-            state = loaded.model_state() if options.save else None
         if session.leads:
-            _keep(result, state, options)
+            _keep(result, options)
             if running.common.json:
                 emit_json([result])
             elif not quiet:
@@ -95,7 +86,7 @@ def run(options: RunOptions) -> int:
 def _refuse_files(options: RunOptions) -> None:
     """Refuse what cannot be written, or would replace the plan."""
     plan = options.ranks.plan
-    files = [path for path in (options.output, options.save, *options.trace) if path]
+    files = [path for path in (options.output, *options.trace) if path]
     for path in files:
         refuse_unwritable(path)
     for path in files:
@@ -108,15 +99,11 @@ def _refuse_files(options: RunOptions) -> None:
             raise ConfigError(f"the trace {path} ends in neither .json (for Perfetto) nor .svg (a picture)")
 
 
-def _keep(result: RunResult, state: "dict[str, Tensor] | None", options: RunOptions) -> None:
-    from runtime.pipeline import write_tensors
+def _keep(result: RunResult, options: RunOptions) -> None:
     from runtime.timeline import picture_of, trace_of
 
     files: list[tuple[Path, bytes]] = [(options.output, to_json(result))] if options.output else []
     files += [(path, picture_of(result) if path.suffix == ".svg" else trace_of(result)) for path in options.trace]
-    if options.save:
-        write_tensors(options.save, state)
-        note(f"kept in {options.save}", quiet=options.ranks.running.common.quiet)
     for path, content in files:
         write_whole(path, content)
         note(f"kept in {path}", quiet=options.ranks.running.common.quiet)

@@ -110,8 +110,7 @@ def _refuse_odd(options: TrainOptions) -> None:
 
 
 def _trained(options: TrainOptions, config: Config, plan: "Plan", session: "Session") -> int:
-    from runtime.pipeline import write_tensors
-    from runtime.training import LogFile, Paused
+    from runtime.training import LogFile, Paused, write_tensors
 
     quiet = options.ranks.running.common.quiet or not session.leads
     course = _Course(options, LogFile(options.log if session.leads else None, resumed=options.resume is not None))

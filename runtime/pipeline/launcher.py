@@ -37,7 +37,7 @@ from runtime.errors import InputError
 from runtime.pipeline.feed import Feed
 from runtime.pipeline.load_messages import loads
 from runtime.pipeline.memory_check import available_bytes, refuse_too_little_memory
-from runtime.pipeline.model_keys import to_model_keys, without_tensors
+from runtime.pipeline.model_keys import without_tensors
 from runtime.pipeline.outcome import Outcome, outcome_of, training_result
 from runtime.pipeline.read_minibatches import Reader, refuse_other_data
 from runtime.pipeline.stage_segments import slices
@@ -377,13 +377,6 @@ class LoadedPlan:
             KeyboardInterrupt: The stages have been told how many there are.
         """
         self._feed.stop()
-
-    def model_state(self) -> dict[str, Tensor]:
-        """Return what the model's own ``state_dict`` would, as it is now: its keys, with sliced layers whole.
-
-        Where other ranks have stages, only rank 0 gets theirs.
-        """
-        return to_model_keys(self._launcher.captured, self.state_dict())
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the parameters and buffers by path, as they are now.

@@ -1,4 +1,4 @@
-"""Name what stages hold as the model's own ``state_dict`` does, and the other way round; write it.
+"""Name what stages hold as the model's own ``state_dict`` does, and the other way round.
 
 Stages know a tensor by its first path in the captured model; of a layer that is cut inside, each block has rows of its
 own. In a ``state_dict`` a tied tensor has several keys, and a sliced layer's rows are one tensor.
@@ -6,15 +6,11 @@ own. In a ``state_dict`` a tied tensor has several keys, and a sliced layer's ro
 
 import copy
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor, nn
 
-from profiler.errors import one_line
 from profiler.execution import Captured
-from profiler.files import unwritable, write_whole
 
 T = TypeVar("T")
 
@@ -48,18 +44,6 @@ def from_model_keys(captured: Captured, state: Mapping[str, Tensor]) -> dict[str
         if not tensor.is_meta:
             found.setdefault(captured.canonical[path], tensor.detach())
     return found
-
-
-def write_tensors(path: Path, content: Any) -> None:
-    """Write tensors for ``torch.load``, whole or not at all.
-
-    Raises:
-        FileError: They cannot be written.
-    """
-    try:
-        write_whole(path, lambda file: torch.save(content, file))
-    except RuntimeError as error:  # as torch tells of a disk that is full
-        raise unwritable(path, one_line(error), "make room, or give another place") from error
 
 
 def own_key(captured: Captured, path: str) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from runtime.training.checkpoint import Checkpoint, read_checkpoint
+    from runtime.training.checkpoint import Checkpoint, read_checkpoint, write_tensors
     from runtime.training.epoch_views import learning_curve, show_epochs, validation_words
     from runtime.training.epochs import EpochRecord, Loaders, Part, Paused, train_epochs
     from runtime.training.learning_rates import Constant, Cosine, Steps

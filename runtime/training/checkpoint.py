@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from profiler.errors import FileError
-from runtime.pipeline import write_tensors
+from profiler.errors import FileError, one_line
+from profiler.files import unwritable, write_whole
 
 FORMAT_VERSION = 1
 _REMEDY = "name one that stageplan train --checkpoint, or Pipeline.save, has written"
@@ -55,6 +55,18 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         FileError: It cannot be written.
     """
     write_tensors(path, {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)})
+
+
+def write_tensors(path: Path, content: Any) -> None:
+    """Write tensors for ``torch.load``, whole or not at all.
+
+    Raises:
+        FileError: They cannot be written.
+    """
+    try:
+        write_whole(path, lambda file: torch.save(content, file))
+    except RuntimeError as error:  # as torch tells of a disk that is full
+        raise unwritable(path, one_line(error), "make room, or give another place") from error
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

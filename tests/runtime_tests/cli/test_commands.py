@@ -178,8 +178,8 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (RUN, ["run", "--plan", "text.json"], "is not a plan"),
         (RUN, ["run", "--plan", "text.json", "--model", "alexnet"], "leave out --model"),
         (RUN, ["run", "--plan", "text.json", "-o", "text.json"], "would replace the plan"),
-        (RUN, ["run", *SMALL, "-o", "a.json", "--save", "a.json"], "a.json would hold two things"),
-        (RUN, ["run", *SMALL, "--save", "."], "it is a folder"),
+        (RUN, ["run", *SMALL, "-o", "a.json", "--trace", "a.json"], "a.json would hold two things"),
+        (RUN, ["run", *SMALL, "-o", "."], "it is a folder"),
         (RUN, ["run", *SMALL, "--data", "loaders"], "'loaders' names no factory; write package.module:factory"),
         (
             RUN,
@@ -324,8 +324,8 @@ def test_the_trained_model_is_kept_in_its_own_keys(kind: str, slices: str) -> No
     chosen = ["--partition", "optimized" if slices == "none" else "sliced"]
     trained = {}
     for name, more in (("cut", ["--slice", slices, *chosen]), ("whole", ["--slice", "none"])):
-        schedule = ["--schedule", "sequential", "--batches", "3", "--quiet"]
-        assert RUN(["run", *model, *schedule, *more, "--save", f"{name}.pt"]) == 0
+        schedule = ["--schedule", "sequential", "--data", "loaders:dataset", "--quiet"]
+        assert RUN(["train", *model, *schedule, *more, "--save", f"{name}.pt"]) == 0
         trained[name] = torch.load(f"{name}.pt", weights_only=True)
     fresh = getattr(small_models, kind)()
     fresh.load_state_dict(trained["cut"], strict=True)
