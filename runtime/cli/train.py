@@ -15,7 +15,7 @@ from profiler.report import counted
 from profiler.settings import Config
 from runtime.cli.options import RankOptions, add_ranks, cores_of, settings_of
 from runtime.cli.plans import one_plan, refuse_without_plan
-from runtime.cluster import agree, joined
+from runtime.cluster import joined
 from runtime.pipeline import agree_on_plan
 
 if TYPE_CHECKING:
@@ -174,6 +174,8 @@ def _course(
     settings = settings_of(running, config)
     loaders = loaders_of(running.data or config.data)
     if session.distributed:
+        from runtime.cluster import agree
+
         agree(session, "what is asked for", _facts(options, loaders))
     limit = running.common.batches
     length = min([each for each in (loaders.length, limit) if each is not None], default=None)

@@ -433,7 +433,7 @@ def test_a_run_is_traced_drawn_and_told(profiled: Path, capsys: pytest.CaptureFi
         (["plan", "--profile", "none.json"], "cannot read none.json"),
         (["check", "none.json", "p.json"], "cannot read none.json"),
         (["run", "--plan", "none.json"], "cannot read none.json"),
-        (["train", "--plan", "none.json"], "cannot read none.json"),
+        (["train", "--plan", "none.json", "--data", "a:b"], "cannot read none.json"),
         (["tune"], "invalid choice: 'tune'"),
     ],
 )
