@@ -3,6 +3,7 @@
 import importlib.metadata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from optimizer.plan import AllReduce, Link, NetworkProfile, RankFacts
@@ -36,7 +37,8 @@ def measure_links(session: "Session", config: Config, core: int, timeout_s: floa
 
     captured = captured_model(config)
     versions = {name: importlib.metadata.version(name) for name in ("stageplan", "torch")}
-    agree(session, "what was given", versions | {"configuration": str(to_json(config)), "model": captured.digest})
+    alike = replace(config, cores=(), profiles="")  # which are each host's own
+    agree(session, "what was given", versions | {"configuration": str(to_json(alike)), "model": captured.digest})
     ranks = _ranks(session, config, captured, core)
     with pinned(core), _joined(session):
         links = _links(session, captured, timeout_s)
