@@ -46,7 +46,7 @@ class ActionRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageTimes:
-    """What one stage did in the whole of a run, in seconds.
+    """What one stage did in the whole of a run: its times, and its peak memory.
 
     Attributes:
         minibatches: How many it had.

@@ -49,6 +49,7 @@ class Stage:
         load: Load,
         before: Channel | None,
         behind: Channel | None,
+        synthetic: Synthetic,
         *,
         replicas: "ProcessGroup | None" = None,
         inputs: Channel | None = None,
@@ -60,6 +61,7 @@ class Stage:
             load: What the stage is told.
             before: The channel to the stage before; None in the first.
             behind: Likewise to the one behind.
+            synthetic: The minibatches that the first stage and the last one make themselves, if they do.
             replicas: All replicas of the stage, if there are several.
             inputs: Where inputs come from, in the first stage; None where it makes its own.
             targets: Likewise, targets in the last.
@@ -85,8 +87,7 @@ class Stage:
         self._in_flight: dict[int, InFlight] = {}
         self.used = 0
         self._buffers: dict[int, dict[str, str]] = {}
-        self._synthetic = Synthetic(load.data)
-        self._synthetic.prepare(inputs=before is None and not inputs, targets=behind is None and not targets)
+        self._synthetic = synthetic
         self.averaging: Averaging | None = None
         self._replicas = replicas
 
@@ -207,7 +208,7 @@ class Stage:
 
     def export(self, target: SharedMemory, state: Sequence[TensorSpec]) -> None:
         """Write what this stage has of ``state`` into ``target``."""
-        own = self.versions.state() | self.constants
+        own = self.versions.state()
         for spec, tensor in zip(state, slot_tensors(target.memory, 0, state), strict=True):
             if spec.name in own:
                 tensor.copy_(own[spec.name].detach())

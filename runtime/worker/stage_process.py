@@ -17,6 +17,7 @@ from profiler.machine import PeakMemory, affinity_variables, pin, release_memory
 from runtime.channels import Channel, Direction
 from runtime.errors import InputError, NeighbourGone
 from runtime.results import ActionRecord, StageTimes
+from runtime.worker.data import Synthetic
 from runtime.worker.messages import (
     Cause,
     CutEnd,
@@ -103,6 +104,8 @@ class _Worker:
                 send(self.control, Ready())
 
     def _load(self, load: Load) -> None:
+        synthetic = Synthetic(load.data)
+        synthetic.prepare(inputs=load.before is load.inputs is None, targets=load.behind is load.targets is None)
         self._memory = PeakMemory()
         replicas = None
         if load.rendezvous:
@@ -116,7 +119,7 @@ class _Worker:
         targets = self._channel(load, load.targets, behind=False)
         self._channels = [channel for channel in (before, behind, inputs, targets) if channel]
         self._turn = Turn(load.turn) if load.turn else None
-        self._stage = Stage(load, before, behind, replicas=replicas, inputs=inputs, targets=targets)
+        self._stage = Stage(load, before, behind, synthetic, replicas=replicas, inputs=inputs, targets=targets)
         load.weights.unmap()
         self._memory.forget_peak()
         self._stage.warm_up()
