@@ -227,7 +227,7 @@ class Verification:
     minibatches: int
     num_stages: int
     schedule: ScheduleName
-    flush_every: int | None
+    update_every: int
     channel: ChannelName
     seed: int
     partitions: tuple[PartitionVerification, ...]

@@ -69,8 +69,8 @@ def scheduled(plan: Plan, schedule: Schedule) -> Plan:
     )
     return replace(
         plan,
-        schedule=schedule.name,
-        flush_every=schedule.flush_every,
+        schedule=schedule.pace.name,
+        update_every=schedule.pace.update_every,
         stages=stages,
         predicted=predict(stages, plan.batch_size, schedule),
     )
@@ -95,7 +95,7 @@ def predict(stages: Sequence[Stage], batch_size: int, schedule: Schedule) -> Pre
     spans = timeline(stages, schedule)
     return Prediction(
         minibatches=schedule.minibatches,
-        throughput_samples_per_s=throughput(spans, batch_size, schedule.flush_every),
+        throughput_samples_per_s=throughput(spans, batch_size, schedule.pace.update_every),
         makespan_s=makespan_s(spans),
         bubble_share=bubble_share(spans),
     )

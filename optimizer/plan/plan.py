@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from optimizer.plan.network import NetworkProfile
-from optimizer.schedule import RankLayout, ScheduleName
+from optimizer.schedule import Pace, RankLayout, ScheduleName
 from profiler.profile import Bytes, Count, Seconds
 from profiler.shown import Shown
 
@@ -18,7 +18,7 @@ EXACT, BOUNDED = "exact", "bounded"
 """Methods of the best split: proven, or not."""
 REPLICATED = "replicated"
 """The method of the best split over stages that may have several ranks."""
-FORMAT_VERSION: Literal[9] = 9
+FORMAT_VERSION: Literal[10] = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +136,7 @@ class Plan(Shown):
         slicing: Which layers are cut into how many blocks, such as ``classifier.1=4``; nothing where all are whole.
         method: How it was found: ``exact``, ``bounded`` (not proven), ``replicated``, a scheme's or a peer's name.
         schedule: What is predicted; the split was searched for 1F1B.
-        flush_every: Minibatches an update, where the schedule flushes.
+        update_every: How many minibatches an update takes.
         classes: How many the model tells apart.
         momenta: How many tensors the update rule keeps for a parameter.
         bottleneck_s: The largest stage's ``stage_time_s``; over a network messages can make it longer
@@ -160,7 +160,7 @@ class Plan(Shown):
     num_stages: Annotated[int, Meta(ge=1)]
     method: str
     schedule: ScheduleName
-    flush_every: Annotated[int, Meta(ge=1)] | None = None
+    update_every: Annotated[int, Meta(ge=1)] = 1
     momenta: Count
     stages: Annotated[tuple[Stage, ...], Meta(min_length=1)]
     bottleneck_s: Seconds
@@ -171,7 +171,7 @@ class Plan(Shown):
     memory_limit_bytes: Bytes | None = None
     cut_after: tuple[tuple[str, ...], ...] = ()
     network: NetworkProfile | None = None
-    format_version: Literal[9] = FORMAT_VERSION
+    format_version: Literal[10] = FORMAT_VERSION
     table: ClassVar[str] = "optimizer.report.plan_table:show_plan"
 
     @property
@@ -193,16 +193,16 @@ class Plan(Shown):
     def updates(self) -> float:
         """Updates a minibatch under the plan's schedule."""
         minibatches = self.predicted.minibatches
-        return 1.0 if self.flush_every is None else -(-minibatches // self.flush_every) / minibatches
+        return -(-minibatches // self.update_every) / minibatches
 
     def minibatch_s(self, stage: Stage) -> float:
         """Return how long a replica is busy with a minibatch under the plan's schedule, with its share of updates."""
         return stage.total_s - stage.update_s * (1 - self.updates)
 
     @property
-    def schedule_words(self) -> str:
-        """The schedule in words, such as ``1f1b-flush every 8``."""
-        return f"{self.schedule} every {self.flush_every}" if (self.flush_every or 1) > 1 else self.schedule
+    def pace(self) -> Pace:
+        """The schedule that is predicted."""
+        return Pace(self.schedule, self.update_every)
 
     @property
     def limits(self) -> str:

@@ -6,6 +6,8 @@ the gradients of its minibatch and of all before it that no update has applied.
 1f1b        A stage of depth d runs d forwards (warm-up), then one backward with its update, one forward, … (steady
             state) and the last backwards (drain). The depth of stage s of S is min(S − s, minibatches), which keeps the
             last stage's alternation fed. Asynchronous: weights move on while minibatches are in flight (PipeDream).
+2bw         The same order with one update after each m ≥ S minibatches, and no flush: minibatch b uses the weights
+            before last, max(0, ⌊b ÷ m⌋ − 1), in every stage, so two versions do whatever the depth (PipeDream-2BW).
 1f1b-flush  The same over M minibatches at a time, with one update after the last of them: synchronous SGD.
 gpipe       All M forwards, then all M backwards, then one update: synchronous SGD.
 sequential  One minibatch at a time through all stages, forth and back.
@@ -14,7 +16,7 @@ How many slots and weight versions a schedule needs is worked out from its lists
 ``optimizer.schedule.stage_requirements``.
 
 Sources: Narayanan et al., "PipeDream", SOSP 2019, section 3.2; Narayanan et al., "Memory-efficient pipeline-parallel
-DNN training", ICML 2021 (PipeDream-Flush); Huang et al., "GPipe", NeurIPS 2019.
+DNN training", ICML 2021 (PipeDream-2BW, PipeDream-Flush); Huang et al., "GPipe", NeurIPS 2019.
 """
 
 import sys
@@ -23,6 +25,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from optimizer.schedule.layout import RankLayout
+from profiler.errors import ConfigError
 
 Kind = Literal["F", "B", "U"]
 KIND_NAMES: dict[Kind, str] = {"F": "forward", "B": "backward", "U": "update"}
@@ -45,7 +48,7 @@ class Action:
 Rows = tuple[tuple[Action, ...], ...]
 
 
-ScheduleName = Literal["1f1b", "1f1b-flush", "gpipe", "sequential"]
+ScheduleName = Literal["1f1b", "2bw", "1f1b-flush", "gpipe", "sequential"]
 ASYNCHRONOUS: ScheduleName = "1f1b"
 ONE_AT_A_TIME: ScheduleName = "sequential"
 
@@ -56,23 +59,61 @@ class ScheduleRule:
 
     Attributes:
         semantics: What it trains, in words.
-        flush_width: Returns how many minibatches go between two flushes, given
-            ``flush_every``; None where none flushes.
+        flushes: Whether a minibatch waits for the update of all before it that share none with it.
+        usual: Returns how many minibatches an update takes where nothing is said, given the number of stages; None
+            where each has one of its own.
         depth: Returns how many minibatches a replica has in flight, given the layout, the stage and how many
             minibatches go between two flushes.
+        delayed: Whether a minibatch uses the weights before last, which its group's predecessor has not changed; else
+            the newest that its forward finds.
     """
 
     semantics: str
-    flush_width: Callable[[int], int | None]
+    flushes: bool
+    usual: Callable[[int], int] | None = None
     depth: Callable[[RankLayout, int, int], int] = RankLayout.depth
+    delayed: bool = False
 
 
 SCHEDULES: dict[ScheduleName, ScheduleRule] = {
-    "1f1b": ScheduleRule("asynchronous, one update a minibatch, weights stashed", lambda _every: None),
-    "1f1b-flush": ScheduleRule("synchronous, one update a flush", lambda every: every),
-    "gpipe": ScheduleRule("synchronous, one update a flush", lambda every: every, lambda _layout, _stage, width: width),
-    "sequential": ScheduleRule("synchronous, one update a minibatch", lambda _every: 1),
-}
+    "1f1b": ScheduleRule("asynchronous, one update a minibatch, weights stashed", flushes=False),
+    "2bw": ScheduleRule(
+        "asynchronous, one update for several minibatches, weights one update old", flushes=False,
+        usual=lambda stages: stages, delayed=True,
+    ),
+    "1f1b-flush": ScheduleRule("synchronous, one update a flush", flushes=True, usual=lambda _stages: FLUSH_EVERY),
+    "gpipe": ScheduleRule(
+        "synchronous, one update a flush", flushes=True, usual=lambda _stages: FLUSH_EVERY,
+        depth=lambda _layout, _stage, width: width,
+    ),
+    "sequential": ScheduleRule("synchronous, one update a minibatch", flushes=True),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """A schedule and how many minibatches an update takes; of a replicated stage, one for each replica."""
+
+    name: ScheduleName
+    update_every: int
+
+    @property
+    def flush_every(self) -> int | None:
+        """How many minibatches go between two flushes; None where there is none."""
+        return self.update_every if SCHEDULES[self.name].flushes else None
+
+    def version(self, minibatch: int, newest: int) -> int:
+        """Return the weight version that a minibatch uses, counted from the run's first, and the newest there is."""
+        return max(0, minibatch // self.update_every - 1) if SCHEDULES[self.name].delayed else newest
+
+    @property
+    def words(self) -> str:
+        """The schedule in words, such as ``1f1b-flush every 8``."""
+        return f"{self.name} every {self.update_every}" if self.update_every > 1 else self.name
+
+
+PLAIN_1F1B = Pace(ASYNCHRONOUS, 1)
+"""What runs where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +121,12 @@ class Schedule:
     """Every stage's actions in order.
 
     Attributes:
-        flush_every: How many minibatches an update takes before the next may start; None where none waits.
+        pace: Which schedule it is.
         rows: The actions of each rank, which is a stage where none is replicated.
         replicas: How many ranks each stage has.
     """
 
-    name: ScheduleName
-    flush_every: int | None
+    pace: Pace
     rows: Rows
     replicas: tuple[int, ...]
 
@@ -102,7 +142,7 @@ class Schedule:
 
 
 def schedule_of(
-    name: ScheduleName, stages: int | Sequence[int], minibatches: int, flush_every: int = FLUSH_EVERY
+    name: ScheduleName, stages: int | Sequence[int], minibatches: int, update_every: int | None = None
 ) -> Schedule:
     """Return a schedule by name.
 
@@ -110,21 +150,31 @@ def schedule_of(
         name: Which one.
         stages: How many stages there are, or how many ranks each stage has; several under 1F1B only.
         minibatches: How many go through.
-        flush_every: After how many the schedule flushes, if it does; ``sequential`` flushes after each.
+        update_every: How many of them an update takes; None: as many as usual.
     """
     layout = RankLayout((1,) * stages if isinstance(stages, int) else tuple(stages))
     assert name == ASYNCHRONOUS or not layout.replicated
-    width = flush_width(name, flush_every)
+    pace = pace_of(name, layout.stages, update_every)
     rows = tuple(
-        tuple(actions_of(name, layout, rank, width, lambda minibatch: minibatch < minibatches))
-        for rank in range(layout.size)
+        tuple(actions_of(pace, layout, rank, lambda minibatch: minibatch < minibatches)) for rank in range(layout.size)
     )
-    return Schedule(name, width, rows, layout.replicas)
+    return Schedule(pace, rows, layout.replicas)
 
 
-def flush_width(name: ScheduleName, flush_every: int) -> int | None:
-    """Return how many minibatches go between two flushes; None where the schedule has none."""
-    return SCHEDULES[name].flush_width(flush_every)
+def pace_of(name: ScheduleName, stages: int, update_every: int | None = None) -> Pace:
+    """Return the pace of a schedule, given how many minibatches an update is to take; None: as many as usual.
+
+    Raises:
+        ConfigError: The schedule cannot run with so few.
+    """
+    rule = SCHEDULES[name]
+    pace = Pace(name, 1 if rule.usual is None else update_every or rule.usual(stages))
+    if rule.delayed and pace.update_every < stages:
+        raise ConfigError(
+            f"an update every {pace.update_every} minibatches is too often for {name} with {stages} stages: as many "
+            f"are in flight, and some would use weights that are two updates old; use --accumulate {stages} or more"
+        )
+    return pace
 
 
 def semantics(name: ScheduleName, layout: RankLayout) -> str:
@@ -134,25 +184,23 @@ def semantics(name: ScheduleName, layout: RankLayout) -> str:
     return SCHEDULES[name].semantics
 
 
-def actions_of(
-    name: ScheduleName, layout: RankLayout, rank: int, width: int | None, exists: Callable[[int], bool]
-) -> Iterator[Action]:
+def actions_of(pace: Pace, layout: RankLayout, rank: int, exists: Callable[[int], bool]) -> Iterator[Action]:
     """Yield the actions of a rank one by one, for as many minibatches as turn out to exist.
 
     Args:
-        name: The schedule.
+        pace: The schedule.
         layout: Which rank runs what.
         rank: Whose actions.
-        width: How many minibatches go between two flushes; None where there is none.
         exists: Says whether there is a minibatch of that number. It is asked as late as can be, and about no minibatch
             before those with smaller numbers, so it may wait for an answer.
     """
     stage, replica = layout.stage_of(rank), layout.replica_of(rank)
-    replicas = layout.replicas[stage]
-    depth = SCHEDULES[name].depth(layout, stage, width or sys.maxsize)
+    replicas, rule = layout.replicas[stage], SCHEDULES[pace.name]
+    width, every = pace.flush_every or sys.maxsize, max(pace.update_every, replicas)
+    depth = rule.depth(layout, stage, width)
     first = 0
     while exists(first):
-        end = first + (width or sys.maxsize)
+        end = first + width
         for minibatch in range(first + replica, min(end, first + replica + depth * replicas), replicas):
             if not exists(minibatch):
                 break
@@ -162,7 +210,7 @@ def actions_of(
             own, following = round_ + replica, round_ + replicas
             if own < end and exists(own):
                 yield Action(stage, "B", own)
-            if width is None or following >= end or not exists(following):
+            if following % every == 0 or not exists(following):
                 yield Action(stage, "U", own)  # a replica without a minibatch in the last round updates all the same
             ahead = own + depth * replicas
             if ahead < end and exists(ahead):
@@ -171,11 +219,10 @@ def actions_of(
         first = end
 
 
-def groups(minibatches: int, flush_every: int | None) -> Iterator[range]:
-    """Yield the minibatches between two flushes; all of them where there is none."""
-    width = flush_every or minibatches
-    for first in range(0, minibatches, width):
-        yield range(first, min(first + width, minibatches))
+def groups(minibatches: int, update_every: int) -> Iterator[range]:
+    """Yield the minibatches of each update."""
+    for first in range(0, minibatches, update_every):
+        yield range(first, min(first + update_every, minibatches))
 
 
 def needed_by(action: Action, layout: RankLayout, minibatches: int) -> list[Action]:
@@ -194,12 +241,13 @@ def needed_by(action: Action, layout: RankLayout, minibatches: int) -> list[Acti
     return []
 
 
-def versions_used(row: Sequence[Action]) -> dict[int, int]:
-    """Return for each minibatch of one stage the weight version that its forward finds newest."""
+def versions_used(pace: Pace, row: Sequence[Action]) -> dict[int, int]:
+    """Return for each minibatch of one stage the weight version that it uses."""
     newest, used = 0, {}
     for action in row:
         if action.kind == "U":
             newest += 1
         elif action.kind == "F":
-            used[action.minibatch] = newest
+            used[action.minibatch] = pace.version(action.minibatch, newest)
+            assert used[action.minibatch] <= newest
     return used

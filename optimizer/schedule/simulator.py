@@ -126,31 +126,35 @@ def bubble_share(spans: Sequence[Sequence[Span]]) -> float:
     return min(1.0, max(0.0, 1 - busy_s / whole_s)) if whole_s else 0.0
 
 
-def has_steady_state(ranks: int, minibatches: int, flush_every: int | None = None) -> bool:
-    """Say whether so many minibatches outlast the warm-up, or, with flushes, the first of them."""
-    return minibatches > (flush_every or ranks)
+def has_steady_state(ranks: int, minibatches: int, update_every: int = 1) -> bool:
+    """Say whether so many minibatches outlast the warm-up and, where they share updates, the first of these."""
+    return minibatches > _begun(ranks, update_every)
 
 
-def throughput(spans: Sequence[Sequence[Span]], batch_size: int, flush_every: int | None = None) -> float:
+def throughput(spans: Sequence[Sequence[Span]], batch_size: int, update_every: int = 1) -> float:
     """Return the steady-state throughput in samples/s.
 
     The last stage neither warms up nor drains: it alternates forward and backward from first to last. Its first S
     backwards still ride on the warm-up of the others, so the clock runs from the end of the S-th to the end of the
-    last; of a replicated stage the replicas' backwards count together, and S is the number of ranks. With flushes it
-    runs from the end of the last backward before the first flush, so that it sees whole rounds. With S minibatches or
-    fewer, or a single round, there is no steady state and the whole makespan counts. Where no time passes at all, the
-    throughput is 0.
+    last; of a replicated stage the replicas' backwards count together, and S is the number of ranks. Where minibatches
+    share updates it runs from the end of the last backward before the first update, so that it sees whole rounds. With
+    S minibatches or fewer, or a single round, there is no steady state and the whole makespan counts. Where no time
+    passes at all, the throughput is 0.
     """
     last_stage = spans[-1][0].action.stage
     backwards = (span for row in spans for span in row if span.action.kind == "B")
     ends = sorted(span.end_s for span in backwards if span.action.stage == last_stage)
-    ranks, minibatches = len(spans), len(ends)
-    if has_steady_state(ranks, minibatches, flush_every):
-        *_, last = groups(minibatches, flush_every)
-        begun = ranks if flush_every is None else flush_every
+    minibatches, begun = len(ends), _begun(len(spans), update_every)
+    if has_steady_state(len(spans), minibatches, update_every):
+        *_, last = groups(minibatches, update_every)
         # An incomplete last round is all warm-up and drain.
-        until = minibatches if flush_every in (None, len(last)) or last[0] == begun else last[0]
+        until = minibatches if len(last) == update_every or last[0] == begun else last[0]
         samples, time_s = batch_size * (until - begun), ends[until - 1] - ends[begun - 1]
     else:
         samples, time_s = batch_size * minibatches, makespan_s(spans)
     return samples / time_s if time_s else 0.0
+
+
+def _begun(ranks: int, update_every: int) -> int:
+    """Return how many minibatches belong to the warm-up."""
+    return update_every if update_every > 1 else ranks

@@ -14,14 +14,14 @@ so k = max over b of b + 1 − n_b, where n_b is the number of leading minibatch
 ended before; of a replicated stage, counted among the minibatches of one replica. No message has to say that a slot is
 free: the order proves it.
 
-Versions. When version v is written, minibatches in flight hold versions from some u on; the ring needs v − u + 1 slots,
-or one if nothing is in flight, for then the update may write in place.
+Versions. When version v is written, minibatches that are not done use versions from some u < v on; the ring needs
+v − u + 1 slots, or one if none does, for then the update may write in place.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optimizer.schedule.schedule import Action, Kind, Schedule, needed_by, versions_used
+from optimizer.schedule.schedule import Action, Kind, Pace, Schedule, needed_by, versions_used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ def requirements_of(schedule: Schedule) -> list[StageRequirements]:
     last = layout.stages - 1
     return [
         StageRequirements(
-            versions=_versions(row),
+            versions=_versions(schedule.pace, row),
             in_flight=_in_flight(row),
             activation_slots=_slots(schedule, reached, stage, "F") if stage < last else 0,
             gradient_slots=_slots(schedule, reached, stage, "B") if stage < last else 0,
@@ -132,16 +132,19 @@ def _in_flight(row: Sequence[Action]) -> int:
     return most
 
 
-def _versions(row: Sequence[Action]) -> int:
-    used = versions_used(row)
-    flying: set[int] = set()
+def _versions(pace: Pace, row: Sequence[Action]) -> int:
+    used = versions_used(pace, row)
     newest, most = 0, 1
+    oldest = {}  # used from a minibatch's backward on, this one left out
+    least = max(used.values(), default=0) + len(row)
+    for action in reversed(row):
+        if action.kind == "B":
+            oldest[action.minibatch] = least
+            least = min(least, used[action.minibatch])
     for action in row:
-        if action.kind == "F":
-            flying.add(action.minibatch)
-        elif action.kind == "B":
-            flying.discard(action.minibatch)
-        else:
+        if action.kind == "B":
+            least = oldest[action.minibatch]
+        elif action.kind == "U":
             newest += 1
-            most = max(most, newest - min((used[minibatch] for minibatch in flying), default=newest) + 1)
+            most = max(most, newest - min(least, newest) + 1)
     return most

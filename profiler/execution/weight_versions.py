@@ -1,8 +1,8 @@
 """Weight versions in a ring of buffers: none is ever copied or restored.
 
-Forward binds the newest version; backward uses the tensors that its graph already holds, so it runs on the version that
-its forward ran on. An update reads the newest version and that minibatch's gradients and writes the next version into
-the next slot of the ring. How large the ring has to be follows from the schedule alone
+Forward binds the version that the schedule says; backward uses the tensors that its graph already holds, so it runs on
+the version that its forward ran on. An update reads the newest version and the gradients of its minibatches and writes
+the next version into the next slot of the ring. How large the ring has to be follows from the schedule alone
 (``optimizer.schedule.stage_requirements``): a slot may be written again when no minibatch in flight holds what is in
 it. With one slot the update writes in place.
 
@@ -94,12 +94,13 @@ class WeightVersions:
                 for parameters in self._ring:
                     give_place(parameters[path], gradient)
 
-    def bind(self) -> int:
-        """Let the modules compute with the newest version and return its number."""
-        parameters = self._ring[self.newest % self.slots]
+    def bind(self, version: int | None = None) -> int:
+        """Let the modules compute with a version, the newest if none is named, and return its number."""
+        bound = self.newest if version is None else version
+        parameters = self._ring[bound % self.slots]
         for place in self._places:
             self._attach(place, parameters[place.path])
-        return self.newest
+        return bound
 
     def update(self, used: int) -> int:
         """Write the next version from the newest one and the gradients of version ``used``, which are dropped.
@@ -140,6 +141,13 @@ class WeightVersions:
         """Return the gradients that minibatches on version ``used`` have left so far, by path."""
         ring = self._ring[used % self.slots]
         return {path: parameter.grad for path, parameter in ring.items() if parameter.grad is not None}
+
+    def keep_gradients(self, used: int, received: Iterable[Tensor]) -> None:
+        """Copy what lies in memory that was ``received``, and is filled anew before the next update."""
+        places = {tensor.untyped_storage().data_ptr() for tensor in received}
+        for parameter in self._ring[used % self.slots].values():
+            if parameter.grad is not None and parameter.grad.untyped_storage().data_ptr() in places:
+                parameter.grad = parameter.grad.clone()
 
     def give_gradients(self, used: int, gradients: Mapping[str, Tensor]) -> None:
         """Give weight version ``used`` its gradients back."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.plan import Plan, scheduled
 from optimizer.planning import OPTIMIZED, SLICED, Schemes, load_schemes
-from optimizer.schedule import flush_width, schedule_of
+from optimizer.schedule import schedule_of
 from profiler.cli import Parser, configs, emit_json, note, positive, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
@@ -174,8 +174,8 @@ def _request(options: CompareOptions, config: Config, schemes: Schemes) -> "Requ
         minibatches=config.batches,
         num_stages=config.stages,
         cores=cores,
-        schedule=settings.schedule,
-        flush_every=flush_width(settings.schedule, settings.flush_every),
+        schedule=settings.pace.name,
+        update_every=settings.pace.update_every,
         channel=settings.channel,
         rule=settings.rule,
         data=settings.data,
@@ -239,7 +239,7 @@ def _begun(options: CompareOptions, config: Config, request: "Request", clock: C
     plans = plans_of(planner, list(request.asked), schemes, report)
     splits = {plan.split for plan in plans.values()}
     plans |= spaced_splits(planner, request.distinct_splits, splits)
-    schedule = schedule_of(request.schedule, request.num_stages, request.minibatches, request.flush_every or 1)
+    schedule = schedule_of(request.schedule, request.num_stages, request.minibatches, request.update_every)
     plans = {name: scheduled(plan, schedule) for name, plan in plans.items()}
     baselines, without = baseline_rows(request.baselines, request.cores)
     if without:

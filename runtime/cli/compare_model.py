@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from optimizer.schedule import ASYNCHRONOUS
+from optimizer.cli import ScheduleOptions
 from profiler.capture import as_file, live_model
 from profiler.cli import CommonOptions
 from profiler.machine import refuse_reimport
@@ -54,7 +54,7 @@ def compare(
     live = live_model(model, sample)
     options = CompareOptions(
         running=RunningOptions(
-            common=CommonOptions(quiet=quiet), schedule=ASYNCHRONOUS, flush_every=None, channel=None, data=None,
+            common=CommonOptions(quiet=quiet), schedule=ScheduleOptions(), channel=None, data=None,
             on_nan="warn", stall_timeout_s=None,
         ),
         clock=None, partitions=None, out=None, baselines=baselines, audit=False, quick=False, fresh=True,

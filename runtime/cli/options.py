@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optimizer.cli import ScheduleOptions, add_schedule
 from optimizer.plan import Plan
-from optimizer.schedule import ASYNCHRONOUS, FLUSH_EVERY, SCHEDULES, ScheduleName, flush_width
 from profiler.cli import (
     CommonOptions,
     Parser,
@@ -43,8 +43,7 @@ class RunningOptions:
     """
 
     common: CommonOptions
-    schedule: ScheduleName
-    flush_every: int | None
+    schedule: ScheduleOptions
     channel: ChannelName | None
     data: str | None
     on_nan: OnNan
@@ -65,12 +64,7 @@ def add_running(command: Parser, *, on_nan: OnNan) -> None:
     """Add the options of every command that runs a pipeline; ``on_nan`` is what it does about a loss that is none."""
     add_models(command, "torchvision model, or package.module:factory")
     command.add_argument("--batches", type=positive, metavar="N", help="minibatches of a run")
-    command.add_argument(
-        "--schedule", choices=SCHEDULES, default=ASYNCHRONOUS, help=f"order of the actions (default: {ASYNCHRONOUS})"
-    )
-    command.add_argument(
-        "--flush-every", type=positive, metavar="M", help=f"minibatches an update in a flush (default: {FLUSH_EVERY})"
-    )
+    add_schedule(command)
     command.add_argument(
         "--channel", type=channel, metavar="|".join(CHANNELS), help="shared memory, or gloo's messages (default: shm, "
         "and gloo under torchrun)"
@@ -152,17 +146,14 @@ def settings_of(
     """Return how plans of ``config`` are to be run.
 
     Raises:
-        ConfigError: ``--flush-every`` stands beside a schedule that does not take it.
+        ConfigError: The schedule does not take so many minibatches an update.
     """
     from profiler.capture import SEED
 
-    if options.flush_every and flush_width(options.schedule, 2) != 2:
-        raise ConfigError(f"--flush-every says nothing to --schedule {options.schedule}; use 1f1b-flush or gpipe")
     return Settings(
         rule=config.rule,
         seed=SEED,
-        schedule=options.schedule,
-        flush_every=options.flush_every or FLUSH_EVERY,
+        pace=options.schedule.pace(config.stages),
         channel=_channel_of(options),
         clock=clock,
         data=options.data or config.data,

@@ -167,6 +167,7 @@ def _read(options: RankOptions, path: Path) -> tuple[Config, Plan]:
         "sample_shape": plan.input_shape[1:],
         "vocabulary": plan.vocabulary or None,
         "slice": plan.slicing or NONE,
+        "stages": len(plan.stages),
         "batches": common.batches,
         "cores": common.cores,
     }

@@ -64,7 +64,7 @@ def run(options: RunOptions) -> int:
         where = members if session.distributed else f"cores {','.join(map(str, cores))}"
         work = f"{counted(config.batches, 'minibatch')} through {counted(len(plan.stages), 'stage')} on {where}"
         turns = ", which they take in turns" if settings.clock == "virtual" else ""
-        note(f"{plan.model}: {work}{turns}, {settings.schedule}", quiet=quiet)
+        note(f"{plan.model}: {work}{turns}, {settings.pace.words}", quiet=quiet)
         from runtime.timeline import live_view, show_run
 
         with (

@@ -184,8 +184,8 @@ def _course(
         training_progress(total, plan.batch_size, quiet=quiet) as progress,
         Pipeline(
             build(config.model, config.classes, SEED), plan, update=config.rule, learning_rate=learning_rate(config),
-            loss=find(config.loss) if config.loss else None, schedule=settings.schedule,
-            flush_every=settings.flush_every, channel=settings.channel,
+            loss=find(config.loss) if config.loss else None, schedule=settings.pace.name,
+            update_every=settings.pace.update_every, channel=settings.channel,
             cores=cores_of(config, plan.layout.size, quiet=quiet), seed=SEED, on_nan=running.on_nan,
             stall_timeout_s=running.stall_timeout_s, watch=progress, session=session,
         ) as pipeline,

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from optimizer.plan import Plan
 from optimizer.planning import ALL, distinct
-from optimizer.schedule import flush_width
 from profiler.cli import Parser, configs, emit_json, progress, stdout
 from profiler.settings import Config
 from runtime.cli.options import (
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from runtime.cluster import Session
 
 MINIBATCHES = 8
-"""Enough for every slot and weight version of four stages to be used again, where no flush takes longer."""
+"""Enough for every slot and weight version of four stages to be used again, where no update takes more minibatches."""
 FAILED = 1
 
 
@@ -79,8 +78,8 @@ def _verified(
     running, common = ranks.running, ranks.running.common
     quiet = common.quiet or not session.leads
     settings = settings_of(running, config, record_digests=True)
-    width = flush_width(settings.schedule, settings.flush_every)
-    minibatches = common.batches or max(MINIBATCHES, 2 * (width or 0) + 1)
+    every = settings.pace.update_every
+    minibatches = common.batches or max(MINIBATCHES, 2 * every + 1)
     agree_on_plan(session, next(iter(plans.values())), replace(config, batches=minibatches), settings)
     names = list(plans)
     first = distinct(list(plans.values()))
@@ -102,8 +101,8 @@ def _verified(
         input_shape=config.input_shape,
         minibatches=minibatches,
         num_stages=len(next(iter(plans.values())).stages),
-        schedule=settings.schedule,
-        flush_every=width,
+        schedule=settings.pace.name,
+        update_every=every,
         channel=settings.channel,
         seed=settings.seed,
         partitions=tuple(replace(parts[names[at]], name=name) for name, at in zip(names, first, strict=True)),

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from optimizer.plan import Plan
-from optimizer.schedule import FLUSH_EVERY, Schedule, schedule_of
+from optimizer.schedule import Schedule, schedule_of
 from profiler.profile import Layer, Machine
 from profiler.shown import Shown
 from runtime.compare.records import RunRecord
@@ -233,7 +233,7 @@ class Comparison(Shown):
     def actions(self) -> Schedule:
         """The schedule of every run."""
         asked = self.request
-        return schedule_of(asked.schedule, asked.num_stages, asked.minibatches, asked.flush_every or FLUSH_EVERY)
+        return schedule_of(asked.schedule, asked.num_stages, asked.minibatches, asked.update_every)
 
     def own_layer(self, name: str) -> str:
         """Return the model's own layer that a layer of a plan is, or is a block or the concat of."""

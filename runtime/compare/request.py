@@ -29,7 +29,7 @@ class Request:
     num_stages: int
     cores: tuple[int, ...]
     schedule: ScheduleName
-    flush_every: int | None
+    update_every: int
     channel: ChannelName
     rule: UpdateRule
     data: str

@@ -72,9 +72,9 @@ class Feed:
         failure: What reading raised; there are no more minibatches after it.
     """
 
-    def __init__(self, ends: Sequence[FeedEnd], width: int | None) -> None:
-        """Hand out over ``ends``; with a flush every ``width`` minibatches, targets say how many share an update."""
-        self._ends, self._width = ends, width
+    def __init__(self, ends: Sequence[FeedEnd], update_every: int) -> None:
+        """Hand out over ``ends``; targets say how many minibatches share an update, which takes ``update_every``."""
+        self._ends, self._update_every = ends, update_every
         self.begin(None)
 
     def begin(
@@ -158,15 +158,12 @@ class Feed:
 
     def _sharing(self) -> int:
         """Return how many minibatches share the update of the one that is handed out next."""
-        if self._width is None:
-            return 1
-        first = self.fed // self._width * self._width
-        return min(self._width, self._read - first)
+        first = self.fed // self._update_every * self._update_every
+        return min(self._update_every, self._read - first)
 
     def _read_ahead(self) -> None:
         """Read as far as it takes to know how many minibatches share the next update."""
-        width = self._width or 1
-        wanted = self.fed // width * width + width
+        wanted = (self.fed // self._update_every + 1) * self._update_every
         while self._read < wanted and not self._exhausted:
             if self._limit is not None and self._read >= self._limit:
                 self._exhausted = True

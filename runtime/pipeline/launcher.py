@@ -128,7 +128,8 @@ class Launcher:
         if reader:
             with redirect_stdout(sys.stderr):
                 target = reader.target_spec()
-        usual = schedule_of(self.settings.schedule, layout.replicas, minibatches, self.settings.flush_every)
+        pace = self.settings.pace
+        usual = schedule_of(pace.name, layout.replicas, minibatches, pace.update_every)
         chosen = schedule_of(schedule, layout.replicas, minibatches) if schedule else usual
         planned = scheduled(plan, chosen)
         # Under another schedule the ring of versions stays as long, so that writing one costs the same.
@@ -150,7 +151,7 @@ class Launcher:
             for at, rank in enumerate(self.pool.ranks):
                 self.pool.tell(at, all_loads[rank])
         own = [(plan.stages[stage], requirements[stage]) for stage in map(layout.stage_of, self.pool.ranks)]
-        feed = Feed(ends, chosen.flush_every)
+        feed = Feed(ends, chosen.pace.update_every)
         try:
             self.pool.collect([stage.compute_s * (requirement.in_flight + 1) for stage, requirement in own])
             yield LoadedPlan(self, planned, chosen, segments, feed=feed, reader=reader)
@@ -300,10 +301,9 @@ class Launcher:
         if not layout.replicated:
             return
         most = max(layout.replicas)
-        if self.settings.schedule != ASYNCHRONOUS:
-            raise InputError(
-                f"the plan has replicated stages, which --schedule {self.settings.schedule} does not know; leave it out"
-            )
+        schedule = self.settings.pace.name
+        if schedule != ASYNCHRONOUS:
+            raise InputError(f"the plan has replicated stages, which --schedule {schedule} does not know; leave it out")
         if self.settings.channel != "gloo":
             raise InputError("the plan has replicated stages, which need messages between ranks; add --channel gloo")
         if minibatches < most:

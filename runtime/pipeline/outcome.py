@@ -61,9 +61,9 @@ def outcome_of(plan: Plan, schedule: Schedule, reports: Sequence[StageReport], s
         clock=settings.clock,
         core_count=cores,
         comparable=virtual or cores == len(reports),
-        throughput_samples_per_s=throughput(spans, plan.batch_size, schedule.flush_every),
+        throughput_samples_per_s=throughput(spans, plan.batch_size, schedule.pace.update_every),
         slowed_samples_per_s=(
-            throughput(_spans(schedule, beside), plan.batch_size, schedule.flush_every) if beside else None
+            throughput(_spans(schedule, beside), plan.batch_size, schedule.pace.update_every) if beside else None
         ),
         makespan_s=makespan_s(spans),
         losses=tuple(loss if math.isfinite(loss) else None for loss in losses),

@@ -36,7 +36,7 @@ def agree_on_plan(session: "Session", plan: Plan, config: Config, settings: "Set
     facts |= {
         "update rule": str(to_json(config.rule)),
         "number of minibatches": str(config.batches),
-        "schedule": f"{settings.schedule} {settings.flush_every}",
+        "schedule": settings.pace.words,
         "learning rate": f"{config.warmup} {config.decay} {config.decay_updates} {config.decay_factor}",
         "loss": config.loss or "cross-entropy",
         "data factory": settings.data or "synthetic",

@@ -22,7 +22,7 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
         f"{comparison.request.model}, input {shape}, "
         f"{counted(comparison.request.num_stages, 'stage')}, {counted(comparison.rounds, 'round')} of "
         f"{counted(comparison.request.minibatches, 'minibatch')}, "
-        f"{comparison.partitions[0].plan.schedule_words}, {comparison.request.channel}, {comparison.clock} clock",
+        f"{comparison.partitions[0].plan.pace.words}, {comparison.request.channel}, {comparison.clock} clock",
         ("rank", "partition", "cuts after", *figures),
         words=("partition", "cuts after"),
         caption="Samples per second in the steady state: predicted from the profile, and the median of the rounds with "

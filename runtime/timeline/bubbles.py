@@ -12,7 +12,7 @@ Of starved and blocked, the *imbalance* is what no schedule could save: the busi
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from optimizer.schedule import groups
+from optimizer.schedule import SCHEDULES, groups
 from runtime.results import ActionRecord, RunResult
 
 
@@ -37,8 +37,9 @@ def bubbles_of(result: RunResult) -> list[Bubbles]:
     """Return each stage's time of a run."""
     start_s = min(stage.actions[0].start_s for stage in result.stages)
     end_s = max(stage.actions[-1].end_s for stage in result.stages)
-    flush_every = result.plan.flush_every
-    every_stage = [_of_stage(stage.actions, start_s, end_s, result.minibatches, flush_every) for stage in result.stages]
+    plan, minibatches = result.plan, result.minibatches
+    flush_every = plan.update_every if SCHEDULES[plan.schedule].flushes else minibatches
+    every_stage = [_of_stage(stage.actions, start_s, end_s, minibatches, flush_every) for stage in result.stages]
     most_s = max(bubbles.busy_s for bubbles in every_stage)
     for bubbles in every_stage:
         bubbles.imbalance_s = min(bubbles.starved_s + bubbles.blocked_s, most_s - bubbles.busy_s)
@@ -46,7 +47,7 @@ def bubbles_of(result: RunResult) -> list[Bubbles]:
 
 
 def _of_stage(
-    actions: Sequence[ActionRecord], start_s: float, end_s: float, minibatches: int, flush_every: int | None
+    actions: Sequence[ActionRecord], start_s: float, end_s: float, minibatches: int, flush_every: int
 ) -> Bubbles:
     bubbles = Bubbles()
     before_s = start_s
@@ -62,9 +63,7 @@ def _of_stage(
     return bubbles
 
 
-def _placed(
-    actions: Sequence[ActionRecord], minibatches: int, flush_every: int | None
-) -> Iterator[tuple[ActionRecord, str]]:
+def _placed(actions: Sequence[ActionRecord], minibatches: int, flush_every: int) -> Iterator[tuple[ActionRecord, str]]:
     """Yield each action with the name of what a wait before it is."""
     own = {record.minibatch for record in actions if record.kind == "F"}  # a replica has not all of them
     rounds = [[minibatch for minibatch in group if minibatch in own] for group in groups(minibatches, flush_every)]

@@ -22,7 +22,7 @@ def show_run(result: RunResult, console: "Console") -> None:
     plan = result.plan
     columns = ("core", "predicted ms", "busy ms", "waits ms", "sends ms", "faults", "predicted MiB", "peak MiB")
     table = new_table(
-        f"{plan.model}, {plan.method}, {counted(result.minibatches, 'minibatch')}, {plan.schedule_words} "
+        f"{plan.model}, {plan.method}, {counted(result.minibatches, 'minibatch')}, {plan.pace.words} "
         f"({semantics(plan.schedule, plan.layout)}), {result.channel}, {result.rule.kind}, lr {result.rule.lr:g}",
         ("stage", "layers", *columns),
         words=("layers",),
@@ -50,7 +50,7 @@ def show_run(result: RunResult, console: "Console") -> None:
         )
         return
     console.print(_bubble_table(result))
-    steadily = has_steady_state(len(result.stages), result.minibatches, plan.flush_every)
+    steadily = has_steady_state(len(result.stages), result.minibatches, plan.update_every)
     steady = "in the steady state" if steadily else "over the whole run"
     console.print(
         f"{result.throughput_samples_per_s:.1f} samples/s {steady}, predicted "

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from optimizer.plan import Plan
-from optimizer.schedule import ASYNCHRONOUS, FLUSH_EVERY, ScheduleName, flush_width
+from optimizer.schedule import ASYNCHRONOUS, ScheduleName, pace_of
 from profiler.capture import SEED, captured_live, inputs_of, live_model, refuse_unsendable
 from profiler.errors import StageplanError, one_line
 from profiler.execution import OwnLoss, TensorSpec
@@ -70,7 +70,7 @@ class Pipeline:
         learning_rate: LearningRate | None = None,
         loss: Callable[[Any, Tensor], Tensor] | None = None,
         schedule: ScheduleName = ASYNCHRONOUS,
-        flush_every: int = FLUSH_EVERY,
+        update_every: int | None = None,
         channel: ChannelName = "shm",
         cores: Sequence[int] | None = None,
         seed: int = SEED,
@@ -89,7 +89,7 @@ class Pipeline:
                 of ``update``, for all.
             loss: ``loss(output, targets)``, one number; None for cross-entropy.
             schedule: The order of the actions.
-            flush_every: Minibatches an update, where the schedule flushes.
+            update_every: How many minibatches an update takes, where several share one; None: as many as usual.
             channel: How stages hand tensors on.
             cores: Which cores to use; None: those that this process may use.
             seed: What is random in layers, such as dropout, is drawn from.
@@ -114,8 +114,8 @@ class Pipeline:
         own = self._captured.model
         self._kept: dict[str, Tensor] | None = {**dict(own.named_parameters()), **dict(own.named_buffers())}
         self._settings = Settings(
-            rule=update, seed=seed, schedule=schedule, flush_every=flush_every, channel=channel, on_nan=on_nan,
-            learning_rate=learning_rate, vocabulary=plan.vocabulary,
+            rule=update, seed=seed, pace=pace_of(schedule, len(plan.stages), update_every), channel=channel,
+            on_nan=on_nan, learning_rate=learning_rate, vocabulary=plan.vocabulary,
         )  # fmt: skip
         self._model = ModelState(bare, self._captured, self._settings)
         self._stall_timeout_s, self._watch, self._session = stall_timeout_s, watch, session
@@ -196,7 +196,7 @@ class Pipeline:
                 result = self.last
                 self.minibatches += result.minibatches
                 self.position += result.minibatches
-                self.updates += math.ceil(result.minibatches / (self._width or 1))
+                self.updates += math.ceil(result.minibatches / self._settings.pace.update_every)
                 if failure:
                     raise failure
             return result
@@ -335,7 +335,7 @@ class Pipeline:
         if self._loaded and self._loaded[1] != target:
             self._go_on_from(self._state())
         if not self._loaded:
-            enough = max(CLEARANCE * self._plan.layout.size, 2 * (self._width or 1))
+            enough = max(CLEARANCE * self._plan.layout.size, 3 * self._settings.pace.update_every)
             with ExitStack() as stack:
                 loaded = stack.enter_context(launcher.loaded(self._plan, enough, target=target))
                 self._loaded = loaded, target, stack.pop_all()
@@ -350,10 +350,6 @@ class Pipeline:
     def alive(self) -> bool:
         """Whether the stage processes are there."""
         return self._launcher is not None and len(self._launcher.pool) > 0
-
-    @property
-    def _width(self) -> int | None:
-        return flush_width(self._settings.schedule, self._settings.flush_every)
 
     def _entered(self, what: str) -> Launcher:
         if self._launcher is None:

@@ -62,10 +62,9 @@ def replayed(
     """Replay a plan as ``launcher`` would run it, on minibatches with these checksums."""
     settings = launcher.settings
     recurrence = Recurrence(
-        schedule=settings.schedule,
+        pace=settings.pace,
         replicas=tuple(stage.replicas for stage in plan.stages),
         minibatches=minibatches,
-        flush_every=settings.flush_every,
     )
     stage_of = {layer: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
     replay = Replay(launcher.captured, stage_of, launcher.initial_state(), settings.rule, recurrence)

@@ -1,12 +1,13 @@
 """Replay a pipeline's recurrence in one process, with nothing of what makes the pipeline hard: no rings, no slots.
 
-Minibatch b runs stage s, forward and backward, on weight version v(s, b), and its gradients (with a flush, or replicas:
-the mean of those of its round) make the next version from the newest one:
+Minibatch b runs stage s, forward and backward, on weight version v(s, b), and its gradients (where several share
+an update, the mean of theirs) make the next version from the newest one:
 
     1f1b                       v(s, b) = max(0, b − d_s + 1),  d_s = min(S − s, B)       an update a minibatch
     1f1b, r_s replicas         v(s, b) = max(0, ⌊b ÷ r_s⌋ − d_s + 1), d_s = min(⌈n_s ÷ r_s⌉, ⌈B ÷ r_s⌉), where
                                n_s = r_s in the last stage, else r_{s+1}⌈n_{s+1} ÷ r_{s+1}⌉ + 2 r_s + r_{s+1} − 2
                                                                                       an update r_s minibatches
+    2bw                        v(s, b) = max(0, ⌊b ÷ m⌋ − 1)                          an update m minibatches
     flushed every M            v(s, b) = ⌊b ÷ M⌋                                          an update a round
 
 Every version is a tensor of its own that is never written again; a layer is called through ``torch.func`` on fresh
@@ -24,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.node import map_aggregate
 
-from optimizer.schedule import ScheduleName, flush_width
+from optimizer.schedule import Pace
 from profiler.execution import Attribute, Captured, Operation, Ref, layer_seed, write_next
 from profiler.profile import INPUT
 from profiler.settings import UpdateRule
@@ -57,10 +58,9 @@ class Trained:
 class Recurrence:
     """The recurrence that a schedule trains: each minibatch's weight version, and the minibatches of each update."""
 
-    schedule: ScheduleName
+    pace: Pace
     replicas: tuple[int, ...]
     minibatches: int
-    flush_every: int
 
     @property
     def stages(self) -> int:
@@ -69,9 +69,11 @@ class Recurrence:
 
     def version(self, stage: int, minibatch: int) -> int:
         """Return v(s, b)."""
-        width = flush_width(self.schedule, self.flush_every)
-        if width is not None:
-            return minibatch // width
+        group = minibatch // self.pace.update_every
+        if self.pace.flush_every:
+            return group
+        if self.pace.name == "2bw":
+            return max(0, group - 1)
         own = self.replicas[stage]
         depth = min(math.ceil(self._in_flight(stage) / own), math.ceil(self.minibatches / own))
         return max(0, minibatch // own - depth + 1)
@@ -85,14 +87,14 @@ class Recurrence:
 
     def round_of(self, stage: int, minibatch: int) -> range:
         """Return the minibatches whose gradients one update of a stage averages."""
-        width = flush_width(self.schedule, self.flush_every) or self.replicas[stage]
+        width = max(self.pace.update_every, self.replicas[stage])
         first = minibatch // width * width
         return range(first, min(first + width, self.minibatches))
 
     def share(self, minibatch: int) -> float:
-        """Return what the loss counts where a flush averages; over replicas, sums of gradients are divided."""
-        width = flush_width(self.schedule, self.flush_every)
-        return 1 / len(self.round_of(0, minibatch)) if width else 1.0
+        """Return what the loss counts where minibatches share an update; over replicas, sums are divided."""
+        first = minibatch // self.pace.update_every * self.pace.update_every
+        return 1 / min(self.pace.update_every, self.minibatches - first)
 
 
 class Replay:

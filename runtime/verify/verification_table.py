@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def show_verification(verification: Verification, console: "Console") -> None:
     """Print one line for each partition: identical, or where it parts from its replay."""
-    flush = f", an update every {verification.flush_every}" if verification.flush_every else ""
+    flush = f", an update every {verification.update_every}" if verification.update_every > 1 else ""
     console.print(
         f"{verification.model}, {counted(verification.num_stages, 'stage')}, {verification.schedule}{flush}, "
         f"{verification.channel}: {counted(verification.minibatches, 'minibatch')} in the pipeline and in one process"

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any, Literal
 
-from optimizer.schedule import RankLayout, ScheduleName
+from optimizer.schedule import Pace, RankLayout
 from profiler.execution import Segment, TensorSpec
 from runtime.channels import Cut, SharedMemory
 from runtime.channels.rendezvous import Rendezvous
@@ -45,13 +45,12 @@ class Load:
 
     Attributes:
         rank: Which of the ``layout`` this is.
-        segment: What to run under ``schedule``; its parameters and buffers are on the meta device.
+        segment: What to run under ``pace``; its parameters and buffers are on the meta device.
         weights: What training starts from, for the whole model, as ``state`` says it lies there: parameters, buffers,
             and where training goes on, momenta and counts.
         updates: The number of the newest weight version.
         versions: Weight versions to hold.
         in_flight: Minibatches between forward and backward.
-        width: How many minibatches go between two flushes; None where there is none.
         before: The cut before the stage, None in the first; likewise ``behind``, None in the last.
         inputs: Where the first stage gets minibatches from the launcher's process; None where it makes its own.
         targets: Likewise, their targets in the last stage.
@@ -63,13 +62,12 @@ class Load:
     rank: int
     layout: RankLayout
     segment: Segment
-    schedule: ScheduleName
+    pace: Pace
     weights: SharedMemory
     state: tuple[TensorSpec, ...]
     updates: int
     versions: int
     in_flight: int
-    width: int | None
     before: CutEnd | None
     behind: CutEnd | None
     inputs: CutEnd | None
@@ -135,7 +133,7 @@ class MinibatchDigests:
     """Digests of what one minibatch left in one stage, by path.
 
     Attributes:
-        gradients: After its backward; with a flush, summed up since the last update.
+        gradients: After its backward; summed up since the last update.
         buffers: After its forward.
     """
 

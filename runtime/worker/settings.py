@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from optimizer.schedule import ASYNCHRONOUS, FLUSH_EVERY, ScheduleName
+from optimizer.schedule import PLAIN_1F1B, Pace
 from profiler.settings import LearningRate, UpdateRule
 from runtime.results import ChannelName, Clock
 
@@ -15,7 +15,7 @@ class Settings:
     """The settings of a run.
 
     Attributes:
-        flush_every: Minibatches an update, where the schedule flushes.
+        pace: The schedule.
         clock: On the virtual one, stages that share a core take turns on it.
         learning_rate: The learning rate of each update; None: the rule's, for all.
         data: ``package.module:factory`` of the user's own data; synthetic without one.
@@ -25,8 +25,7 @@ class Settings:
 
     rule: UpdateRule
     seed: int
-    schedule: ScheduleName = ASYNCHRONOUS
-    flush_every: int = FLUSH_EVERY
+    pace: Pace = PLAIN_1F1B
     channel: ChannelName = "shm"
     clock: Clock = "wall"
     learning_rate: LearningRate | None = None

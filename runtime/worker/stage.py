@@ -83,6 +83,7 @@ class Stage:
             segment.places, segment.parameters, state, load.versions, settings.rule,
             newest=load.updates, learning_rate=settings.learning_rate,
         )  # fmt: skip
+        self._begun = self.versions.newest
         self.versions.place_gradients(segment.placeable)
         self._in_flight: dict[int, InFlight] = {}
         self.used = 0
@@ -94,7 +95,7 @@ class Stage:
     def forward(self, minibatch: int, received: list[Tensor]) -> list[Tensor]:
         """Run the forward and return what has to be sent; nothing in the last stage."""
         segment = self.load.segment
-        version = self.versions.bind()
+        version = self.versions.bind(self.version(minibatch))
         if self.before is self.inputs is None:
             received = [self._synthetic.inputs(minibatch)]
         leaves = [
@@ -116,16 +117,18 @@ class Stage:
         self._in_flight[minibatch] = InFlight(leaves, roots, version, seed)
         return [output.detach() for output in outputs]
 
+    def version(self, minibatch: int) -> int:
+        """Return the weight version that a minibatch uses whose forward is next."""
+        return self._begun + self.load.pace.version(minibatch, self.versions.newest - self._begun)
+
     def backward(self, minibatch: int, received: list[Tensor]) -> list[Tensor]:
         """Run the backward from the gradients ``received`` and return those that have to be sent."""
         flight = self._in_flight.pop(minibatch)
-        if (self.load.width or 1) > 1:
-            # A parameter's gradient may be a view of what was received, and lives on until the round's update, when
-            # the slot has long been filled anew.
-            received = [gradient.clone() for gradient in received]
         if flight.roots:
             torch.autograd.backward(flight.roots, received if flight.seed is None else [flight.seed])
         self.used = flight.version
+        if self.load.pace.update_every > 1:  # a gradient may be a view of what was received
+            self.versions.keep_gradients(self.used, received)
         learning = [leaf for leaf in flight.leaves if leaf.requires_grad]
         return [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in learning]
 
@@ -156,7 +159,7 @@ class Stage:
 
     def begin(self, minibatches: int | None, first: int) -> None:
         """Get ready for a run of so many minibatches, None if nobody knows yet, after ``first`` others."""
-        self.minibatches, self.first = minibatches, first
+        self.minibatches, self.first, self._begun = minibatches, first, self.versions.newest
         self.losses.clear()
         self.minibatch_digests.clear()
         for channel in (self.before, self.behind):
@@ -191,7 +194,7 @@ class Stage:
             self.behind.activations.blank()
         flights = [self._warm_forward(received) for _ in range(self.load.in_flight)]
         for flight in flights:
-            if (self.load.width or 1) == 1:
+            if self.load.pace.update_every == 1:
                 self.versions.drop_gradients()  # as the update does that is left out here
             self._in_flight[0] = flight
             self.backward(0, back)
@@ -220,14 +223,12 @@ class Stage:
     def _targets(self, minibatch: int) -> tuple[Tensor, int]:
         """Return a minibatch's targets, and how many minibatches share its update."""
         if self._blank is not None:
-            return self._blank, self.load.width or 1
+            return self._blank, self.load.pace.update_every
         if self.targets:
             received = self.targets.activations.receive(minibatch)
             assert received is not None
             targets, sharing = received
             return targets, int(sharing)
-        width = self.load.width
-        if width is None:
-            return self._synthetic.targets(minibatch), 1
+        every = self.load.pace.update_every
         assert self.minibatches is not None
-        return self._synthetic.targets(minibatch), min(width, self.minibatches - minibatch // width * width)
+        return self._synthetic.targets(minibatch), min(every, self.minibatches - minibatch // every * every)

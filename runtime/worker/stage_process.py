@@ -155,7 +155,7 @@ class _Worker:
         run = _Run(self._stage, self.status, self._turn)
         load = self._stage.load
         records: list[ActionRecord] = []
-        for action in actions_of(load.schedule, load.layout, load.rank, load.width, run.exists):
+        for action in actions_of(load.pace, load.layout, load.rank, run.exists):
             record = run.carry_out(action)
             if go.recorded:
                 records.append(record)
@@ -247,8 +247,8 @@ class _Run:
         start, cpu = time.perf_counter(), time.thread_time()
         results: list[Tensor] = []
         if action.kind == "F":
+            version = stage.version(minibatch)
             results = stage.forward(minibatch, received)
-            version = stage.versions.newest
             if stage.behind is None:
                 stage.refuse_divergence(minibatch)
         elif action.kind == "B":
@@ -323,7 +323,7 @@ class _Run:
         """Return how many actions there are; 0 where that is not known yet."""
         load, minibatches = self._stage.load, self._stage.minibatches or 0
         own = len(range(load.replica, minibatches, load.replicas))
-        return 2 * own + math.ceil(minibatches / (load.width or load.replicas))
+        return 2 * own + math.ceil(minibatches / max(load.pace.update_every, load.replicas))
 
     def _digest(self, action: Action) -> None:
         if action.kind == "F":

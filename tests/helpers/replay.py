@@ -1,9 +1,9 @@
 """A second implementation of the recurrences: one process, no rings, no slots, every version kept for ever.
 
 Minibatch b runs stage s, forward and backward, on that stage's version max(0, b − d_s + 1), d_s = min(S − s, M); its
-gradients make version b + 1 from version b. With a flush every ``width`` minibatches, b runs on version b ÷ width
-everywhere, and the mean of their gradients makes the next one. It walks the torch.fx graph itself and calls modules
-through torch.func.functional_call, so it shares with the runtime only the seeds and the data.
+gradients make version b + 1 from version b. With a flush every m minibatches, b runs on version ⌊b ÷ m⌋ everywhere, and
+the mean of their gradients makes the next one; under 2BW on max(0, ⌊b ÷ m⌋ − 1). It walks the torch.fx graph itself and
+calls modules through torch.func.functional_call, so it shares with the runtime only the seeds and the data.
 """
 
 import copy
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 
+from optimizer.schedule import Pace
 from profiler.execution import layer_seed
 from runtime.worker import data
 
@@ -33,12 +34,12 @@ def calls_of(graph: fx.Graph) -> list[fx.Node]:
 
 class Replay:
     def __init__(
-        self, model: nn.Module, stage_of: dict[str, int], seed: int, *, lr: float, momentum: float, width: int | None
+        self, model: nn.Module, stage_of: dict[str, int], seed: int, *, lr: float, momentum: float, pace: Pace
     ) -> None:
         """``stage_of`` maps the fx node's name to its stage."""
         self.model, self.stage_of, self.seed = copy.deepcopy(model), stage_of, seed
         self.lr, self.momentum = lr, momentum
-        self.width = width
+        self.pace = pace
         self.sums: dict[str, Tensor] = {}
         self.graph = graph_of(self.model)
         first: dict[int, str] = {}
@@ -87,8 +88,9 @@ class Replay:
         for head in auxiliary:
             loss = loss + 0.3 * nn.functional.cross_entropy(head, labels)
         self.losses.append(float(loss.detach()))
-        first = minibatch // (self.width or 1) * (self.width or 1)
-        last = min(first + (self.width or 1), minibatches) - 1
+        every = self.pace.update_every
+        first = minibatch // every * every
+        last = min(first + every, minibatches) - 1
         torch.autograd.backward(loss, torch.tensor(1 / (last - first + 1)))
         for stage in reversed(range(self.stages - 1)):
             crossing = [node for node in received[stage + 1] if received[stage + 1][node].requires_grad]
@@ -121,7 +123,8 @@ class Replay:
                    for user in node.users]  # fmt: skip
         stage = self.stage_of[(users or readers)[0].name]
         depth = min(self.stages - stage, minibatches)
-        due = minibatch // self.width if self.width else max(0, minibatch - depth + 1)
+        group = minibatch // self.pace.update_every
+        due = {"1f1b": max(0, minibatch - depth + 1), "2bw": max(0, group - 1)}.get(self.pace.name, group)
         return self.versions[self.base + due][name].clone().requires_grad_()
 
     def _forward(  # noqa: C901, PLR0917 - one walk over the graph

@@ -10,6 +10,7 @@ from replay import Replay, calls_of, graph_of
 from torch import Tensor, nn
 
 from optimizer.plan import Plan
+from optimizer.schedule import PLAIN_1F1B, Pace
 from profiler.capture import laid_out
 from runtime.training import Pipeline
 
@@ -34,14 +35,14 @@ def pipeline(kind: Callable[[], nn.Module], plan: Plan, **options: Any) -> Pipel
     return Pipeline(build(kind), plan, update=options.pop("update", RULE), seed=SEED, **options)
 
 
-def replay_of(kind: Callable[[], nn.Module], plan: Plan, width: int | None = None) -> Replay:
+def replay_of(kind: Callable[[], nn.Module], plan: Plan, pace: Pace = PLAIN_1F1B) -> Replay:
     """The replay of a split, whose weights are laid out as stages have them."""
     captured = captured_of(kind)
     order = {name: index for index, name in enumerate(captured.layer_names)}
     stages = {order[layer]: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
     model: nn.Module = build(kind).to(memory_format=torch.channels_last)
     stage_of = {node.name: stages[index] for index, node in enumerate(calls_of(graph_of(model)))}
-    return Replay(model, stage_of, SEED, lr=RULE.lr, momentum=RULE.momentum, width=width)
+    return Replay(model, stage_of, SEED, lr=RULE.lr, momentum=RULE.momentum, pace=pace)
 
 
 def as_fed(minibatches: Pairs) -> Pairs:

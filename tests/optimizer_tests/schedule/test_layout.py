@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from simulations import simulated
 
 from optimizer.schedule import (
+    PLAIN_1F1B,
     Action,
     Duration,
     Kind,
@@ -57,7 +58,7 @@ def test_the_schedule_does_what_the_recurrence_says(replicas: list[int], minibat
             assert [action.minibatch for action in row if action.kind == kind] == own
             assert all(layout.ranks(stage)[minibatch % replicas[stage]] == rank for minibatch in own)
         depth = layout.depth(stage, minibatches)
-        assert versions_used(row) == {b: max(0, b // replicas[stage] - depth + 1) for b in own}
+        assert versions_used(PLAIN_1F1B, row) == {b: max(0, b // replicas[stage] - depth + 1) for b in own}
         updates = [action.minibatch // replicas[stage] for action in row if action.kind == "U"]
         assert updates == list(range(-(-minibatches // replicas[stage]))), "as many on each replica"
     assert sum(need.in_flight * own for need, own in zip(requirements_of(schedule), replicas, strict=True)) >= len(

@@ -4,9 +4,11 @@ import networkx as nx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paces import some_schedule
 from simulations import simulated
 
 from optimizer.schedule import (
+    PLAIN_1F1B,
     SCHEDULES,
     Action,
     Duration,
@@ -69,7 +71,7 @@ def test_nothing_starts_before_what_it_needs(rows: list[Duration], minibatches: 
 
 
 def test_a_schedule_that_cannot_go_on_is_refused() -> None:
-    stuck = Schedule("1f1b", None, ((Action(0, "B", 0),), (Action(1, "F", 0), Action(1, "B", 0))), (1, 1))
+    stuck = Schedule(PLAIN_1F1B, ((Action(0, "B", 0),), (Action(1, "F", 0), Action(1, "B", 0))), (1, 1))
     with pytest.raises(ValueError, match="0B0, 1F0 wait for each other"):
         simulated(stuck, [Duration(1, 1, 1)] * 2)
 
@@ -79,7 +81,7 @@ def timed(draw: st.DrawFn) -> tuple[Schedule, list[list[float]]]:
     """A schedule of any kind, and a duration for every action of it."""
     name: ScheduleName = draw(st.sampled_from(list(SCHEDULES)))
     stages, minibatches = draw(st.integers(1, 4)), draw(st.integers(1, 7))
-    schedule = schedule_of(name, stages, minibatches, draw(st.integers(1, 4)))
+    schedule = some_schedule(name, stages, minibatches, draw(st.integers(1, 4)))
     times = st.integers(0, 20).map(float)
     return schedule, [draw(st.lists(times, min_size=len(row), max_size=len(row))) for row in schedule.rows]
 

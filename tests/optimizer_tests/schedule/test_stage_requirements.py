@@ -4,11 +4,12 @@ import networkx as nx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paces import some_schedule
 
-from optimizer.schedule import Action, Schedule, ScheduleName, requirements_of, schedule_of
+from optimizer.schedule import PLAIN_1F1B, SCHEDULES, Action, Schedule, ScheduleName, requirements_of, schedule_of
 
-names = st.sampled_from(["1f1b", "1f1b-flush", "gpipe", "sequential"])
-schedules = st.builds(schedule_of, names, st.integers(1, 4), st.integers(1, 9), st.integers(1, 5))
+names = st.sampled_from(list(SCHEDULES))
+schedules = st.builds(some_schedule, names, st.integers(1, 4), st.integers(1, 9), st.integers(1, 5))
 
 
 def happens_before(schedule: Schedule) -> dict[Action, set[Action]]:
@@ -55,6 +56,19 @@ def test_1f1b_needs_its_depth_of_everything(stages: int, minibatches: int) -> No
             assert need.gradient_slots <= ahead
 
 
+@given(stages=st.integers(1, 6), minibatches=st.integers(1, 30), more=st.integers(0, 3))
+def test_2bw_needs_two_versions_whatever_the_depth_and_one_where_a_single_update_is_all(
+    stages: int, minibatches: int, more: int
+) -> None:
+    every = stages + more
+    flush = requirements_of(schedule_of("1f1b", stages, minibatches))
+    for need, other in zip(requirements_of(schedule_of("2bw", stages, minibatches, every)), flush, strict=True):
+        assert need.versions == (2 if minibatches > every else 1)
+        assert (need.in_flight, need.activation_slots, need.gradient_slots) == (
+            other.in_flight, other.activation_slots, other.gradient_slots,
+        )  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["1f1b-flush", "gpipe", "sequential"])
 def test_a_flush_needs_one_weight_version(name: ScheduleName) -> None:
     for need in requirements_of(schedule_of(name, 4, 20, 8)):
@@ -71,6 +85,6 @@ def test_gpipe_holds_a_whole_round_and_sequential_one_minibatch() -> None:
 
 
 def test_a_schedule_that_cannot_end_is_refused() -> None:
-    stuck = Schedule("1f1b", None, ((Action(0, "B", 0),), (Action(1, "F", 0), Action(1, "B", 0))), (1, 1))
+    stuck = Schedule(PLAIN_1F1B, ((Action(0, "B", 0),), (Action(1, "F", 0), Action(1, "B", 0))), (1, 1))
     with pytest.raises(ValueError, match="0B0, 1F0 wait for each other"):
         requirements_of(stuck)

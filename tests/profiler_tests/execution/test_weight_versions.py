@@ -6,9 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paces import some_schedule
 from torch import nn
 
-from optimizer.schedule import ScheduleName, requirements_of, schedule_of
+from optimizer.schedule import SCHEDULES, ScheduleName, requirements_of
 from profiler.execution import WeightVersions
 from profiler.execution.segment import Place
 from profiler.settings import UpdateRule
@@ -82,7 +83,7 @@ def test_gradients_that_share_storage_are_not_changed_for_each_other() -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(
-    name=st.sampled_from(["1f1b", "1f1b-flush", "gpipe", "sequential"]),
+    name=st.sampled_from(list(SCHEDULES)),
     stages=st.integers(1, 4),
     minibatches=st.integers(1, 9),
     every=st.integers(1, 5),
@@ -91,7 +92,7 @@ def test_every_minibatch_computes_with_the_version_that_it_is_due(
     name: ScheduleName, stages: int, minibatches: int, every: int
 ) -> None:
     """With gradient 1, learning rate 1 and no momentum, a weight that starts at 0 is minus the gradients applied."""
-    schedule = schedule_of(name, stages, minibatches, every)
+    schedule = some_schedule(name, stages, minibatches, every)
     for stage, (row, needs) in enumerate(zip(schedule.rows, requirements_of(schedule), strict=True)):
         layer = nn.Linear(1, 1, bias=False)
         nn.init.zeros_(layer.weight)
@@ -102,14 +103,14 @@ def test_every_minibatch_computes_with_the_version_that_it_is_due(
         outputs: dict[int, tuple[int, torch.Tensor]] = {}
         for action in row:
             minibatch = action.minibatch
-            width = {"1f1b-flush": every, "gpipe": every, "sequential": 1}.get(name)
+            shared = schedule.pace.update_every
+            due = minibatch // shared * shared
             if name == "1f1b":
                 due = max(0, minibatch - min(stages - stage, minibatches) + 1)
-            else:
-                assert width is not None
-                due = minibatch // width * width
+            elif name == "2bw":
+                due = max(0, due - shared)
             if action.kind == "F":
-                used = versions.bind()
+                used = versions.bind(schedule.pace.version(minibatch, versions.newest))
                 outputs[minibatch] = used, layer(x)
             elif action.kind == "B":
                 used, output = outputs[minibatch]

@@ -12,6 +12,7 @@ from replay import Replay, calls_of, graph_of
 from torch import nn
 
 from optimizer.plan import Plan
+from optimizer.schedule import PLAIN_1F1B
 from runtime.errors import InputError
 from runtime.pipeline import Launcher
 from runtime.supervisor import WorkerPool
@@ -30,7 +31,7 @@ def assert_equals_replay(
     model = build(kind)
     nodes = calls_of(graph_of(model))
     stage_of = {node.name: stages[i] for i, node in enumerate(nodes)}
-    replay = Replay(model, stage_of, SEED, lr=RULE.lr, momentum=RULE.momentum, width=None)
+    replay = Replay(model, stage_of, SEED, lr=RULE.lr, momentum=RULE.momentum, pace=PLAIN_1F1B)
     replay.run(minibatches, SHAPE, small_models.CLASSES)
     assert list(result.losses) == replay.losses
     for name, weight in replay.versions[-1].items():

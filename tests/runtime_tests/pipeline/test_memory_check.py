@@ -66,7 +66,7 @@ def test_too_little_memory_is_refused_with_the_numbers_and_the_remedy(plan: Plan
     assert "smaller --batch-size, or --schedule 1f1b-flush" in said
     with pytest.raises(InputError) as caught:
         refuse_too_little_memory(
-            replace(plan, schedule="1f1b-flush", flush_every=4),
+            replace(plan, schedule="1f1b-flush", update_every=4),
             NEEDS,
             "gloo",
             0,

@@ -9,11 +9,12 @@ import small_models
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paces import some_pace, some_schedule
 from pipelines import MINIBATCHES, RULE, SEED, captured_of, plan_of
 
 from optimizer.plan import Plan, scheduled
 from optimizer.plan.forecast import timeline
-from optimizer.schedule import SCHEDULES, Schedule, ScheduleName, makespan_s, schedule_of
+from optimizer.schedule import SCHEDULES, Pace, Schedule, ScheduleName, makespan_s, schedule_of
 from profiler.execution import Captured
 from runtime.pipeline import Launcher
 from runtime.pipeline.virtual_clock import on_virtual_clock
@@ -54,7 +55,7 @@ def records(schedule: Schedule, durations_s: Sequence[Sequence[float]]) -> list[
 def test_actions_keep_their_order_their_length_and_what_they_wait_for(
     data: st.DataObject, name: ScheduleName, stages: int, minibatches: int
 ) -> None:
-    schedule = schedule_of(name, stages, minibatches, 3)
+    schedule = some_schedule(name, stages, minibatches, 3)
     times = st.integers(1, 50).map(float)
     durations_s = [data.draw(st.lists(times, min_size=len(row), max_size=len(row))) for row in schedule.rows]
     moved = on_virtual_clock(schedule, records(schedule, durations_s))
@@ -83,7 +84,7 @@ def chosen(captured: Captured) -> Plan:
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_durations_that_are_as_predicted_give_the_prediction(chosen: Plan, name: ScheduleName) -> None:
-    schedule = schedule_of(name, STAGES, MINIBATCHES, 3)
+    schedule = some_schedule(name, STAGES, MINIBATCHES, 3)
     planned = scheduled(chosen, schedule)
     spans = timeline(planned.stages, schedule)
     durations_s = [[span.end_s - span.start_s for span in row] for row in spans]
@@ -113,7 +114,7 @@ def pool(usable: tuple[int, ...]) -> Iterator[WorkerPool]:
 def trained(
     captured: Captured, plan: Plan, pool: WorkerPool, clock: Clock, schedule: ScheduleName
 ) -> tuple[RunResult, dict[str, torch.Tensor]]:
-    chosen_settings = Settings(rule=RULE, seed=SEED, clock=clock, schedule=schedule, flush_every=3)
+    chosen_settings = Settings(rule=RULE, seed=SEED, clock=clock, pace=some_pace(schedule, STAGES, 3))
     with Launcher(captured, pool, chosen_settings) as launcher, launcher.loaded(plan, MINIBATCHES) as loaded:
         return loaded.run().result, loaded.state_dict()
 
@@ -156,7 +157,7 @@ def test_no_two_stages_of_a_core_work_at_once(
 def test_hundreds_of_messages_ahead_cannot_lock_stages_that_take_turns(captured: Captured) -> None:
     """With gpipe a stage may be further ahead than the socket to its neighbour holds; it waits then, but in no turn."""
     core = min(os.sched_getaffinity(0))
-    chosen_settings = Settings(rule=RULE, seed=SEED, clock="virtual", schedule="gpipe", flush_every=400)
+    chosen_settings = Settings(rule=RULE, seed=SEED, clock="virtual", pace=Pace("gpipe", 400))
     plan = plan_of(captured, None, 2)
     with WorkerPool([core] * 2) as processes, Launcher(captured, processes, chosen_settings) as launcher:
         assert len(launcher.run(plan, 400).losses) == 400

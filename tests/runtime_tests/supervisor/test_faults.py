@@ -23,6 +23,7 @@ from places import HELPERS
 from strategies import profile_of
 
 from optimizer.planning import Planner
+from optimizer.schedule import Pace
 from profiler.capture import captured_model
 from profiler.capture.layer_graph import capture
 from profiler.execution import Captured
@@ -171,7 +172,7 @@ def test_a_stage_that_is_slow_is_not_declared_dead(usable: tuple[int, ...]) -> N
     """The others wait for it for longer than the stall timeout, which each of its own actions keeps."""
     captured = failing("slow forward", RUN)
     cores = [usable[stage % len(usable)] for stage in range(3)]
-    settings = Settings(rule=RULE, seed=SEED, schedule="gpipe", flush_every=MINIBATCHES)
+    settings = Settings(rule=RULE, seed=SEED, pace=Pace("gpipe", MINIBATCHES))
     with (
         WorkerPool(cores, stall_timeout_s=1.5) as pool,
         Launcher(captured, pool, settings) as launcher,

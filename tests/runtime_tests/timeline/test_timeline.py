@@ -8,24 +8,23 @@ from xml.etree import ElementTree as ET
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paces import some_schedule
 from rich.console import Console
 from strategies import MACHINE, chain
 
 from optimizer.planning import Planner
-from optimizer.schedule import ScheduleName, schedule_of
+from optimizer.schedule import SCHEDULES, ScheduleName
 from profiler.settings import UpdateRule
 from runtime.results import ActionRecord, RunResult, StageMeasurement, StageRun
 from runtime.timeline import bubbles_of, picture_of, show_run, trace_of
-
-SCHEDULES: tuple[ScheduleName, ...] = ("1f1b", "1f1b-flush", "gpipe", "sequential")
 
 
 def run_of(name: ScheduleName, minibatches: int, work: list[float], every: int = 3) -> RunResult:
     """A run whose actions take what ``work`` says for each stage, each as early as what it needs is there."""
     stages = len(work)
     plan = Planner(chain([1] * 4), stages, minibatches).optimized()
-    schedule = schedule_of(name, stages, minibatches, every)
-    plan = replace(plan, schedule=name, flush_every=schedule.flush_every)
+    schedule = some_schedule(name, stages, minibatches, every)
+    plan = replace(plan, schedule=name, update_every=schedule.pace.update_every)
     ends: dict[tuple[int, str, int], float] = {}
     clocks = [100.0] * stages
     rows: list[list[ActionRecord]] = [[] for _ in range(stages)]
@@ -76,7 +75,9 @@ def run_of(name: ScheduleName, minibatches: int, work: list[float], every: int =
     )  # fmt: skip
 
 
-CASES = st.tuples(st.sampled_from(SCHEDULES), st.integers(1, 7), st.lists(st.floats(0.01, 3.0), min_size=1, max_size=4))
+CASES = st.tuples(
+    st.sampled_from(list(SCHEDULES)), st.integers(1, 7), st.lists(st.floats(0.01, 3.0), min_size=1, max_size=4)
+)
 
 
 @settings(deadline=None, max_examples=40)

@@ -13,7 +13,7 @@ from replay import Replay
 from torch import nn
 from trained import as_fed, assert_same, pairs, pipeline, plan_for, replay_of
 
-from optimizer.schedule import ScheduleName
+from optimizer.schedule import ScheduleName, pace_of
 from profiler.errors import FileError
 from profiler.settings import AdamW
 from runtime.errors import InputError
@@ -21,7 +21,7 @@ from runtime.training import Pipeline
 
 pytestmark = pytest.mark.usefixtures("pinned_process", "kept_workers")
 
-WIDTHS: dict[ScheduleName, int | None] = {"1f1b": None, "1f1b-flush": 2, "gpipe": 3, "sequential": 1}
+SHARING: dict[ScheduleName, int | None] = {"1f1b": None, "2bw": 4, "1f1b-flush": 2, "gpipe": 3, "sequential": None}
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -33,12 +33,12 @@ def test_going_on_under_any_split_schedule_and_channel_equals_the_replay_of_the_
     path = tmp_path / "run.ckpt"
     replay: Replay | None = None
     for number in range(3):
-        schedule = drawn.choice(list(WIDTHS))
-        stages, count = drawn.randint(1, 4 if kind is small_models.Residual else 3), drawn.randint(1, 6)
+        schedule = drawn.choice(list(SHARING))
+        stages, count = drawn.randint(1, 4 if kind is small_models.Residual else 3), drawn.randint(1, 9)
         plan, part = plan_for(kind, stages), pairs(count, seed=number, last=drawn.randint(1, SHAPE[0]))
-        options: dict[str, Any] = {"schedule": schedule, "flush_every": WIDTHS[schedule] or 8}
+        options: dict[str, Any] = {"schedule": schedule, "update_every": SHARING[schedule]}
         options["channel"] = drawn.choice(["shm", "gloo"])
-        replay_before, replay = replay, replay_of(kind, plan, WIDTHS[schedule])
+        replay_before, replay = replay, replay_of(kind, plan, pace_of(schedule, stages, SHARING[schedule]))
         if replay_before:
             replay.go_on_from(replay_before)
         with pipeline(kind, plan, **options) as trained:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchvision.models import get_model
 from trained import Pairs, as_fed, assert_same, pairs, pipeline, plan_for, replay_of
 
-from optimizer.schedule import ScheduleName
+from optimizer.schedule import ScheduleName, pace_of
 from profiler.errors import CaptureError, ModelError
 from profiler.settings import SGD, AdamW
 from runtime.errors import InputError, RunError
@@ -26,22 +26,24 @@ pytestmark = pytest.mark.usefixtures("pinned_process", "kept_workers")
 
 
 @pytest.mark.parametrize(
-    ("kind", "stages", "schedule", "width"),
+    ("kind", "stages", "schedule", "every"),
     [
         (small_models.Residual, 4, "1f1b", None),
         (small_models.Residual, 2, "1f1b-flush", 3),
         (small_models.Heads, 3, "1f1b", None),
         (small_models.Residual, 2, "gpipe", 3),
         (small_models.Tied, 2, "1f1b", None),
+        (small_models.Residual, 3, "2bw", 3),
+        (small_models.Tied, 2, "2bw", 3),
     ],
 )
 def test_what_is_trained_part_by_part_equals_the_replay_and_evaluating_changes_nothing(
-    kind: Callable[[], nn.Module], stages: int, schedule: ScheduleName, width: int | None
+    kind: Callable[[], nn.Module], stages: int, schedule: ScheduleName, every: int | None
 ) -> None:
     plan, parts = plan_for(kind, stages), (pairs(5, last=3), pairs(1, seed=2), pairs(7, seed=3))
-    replay = replay_of(kind, plan, width)
+    replay = replay_of(kind, plan, pace_of(schedule, stages, every))
     losses: list[float | None] = []
-    with pipeline(kind, plan, schedule=schedule, flush_every=width or 8) as trained:
+    with pipeline(kind, plan, schedule=schedule, update_every=every) as trained:
         before = trained.evaluate(parts[0])
         for part in parts:
             result = trained.train(iter(part))

@@ -10,6 +10,7 @@ from pipelines import MINIBATCHES, RULE, SEED, captured_of, plan_of
 from torch import Tensor, nn
 
 from optimizer.plan import Plan
+from optimizer.schedule import Pace, pace_of
 from profiler.execution import Captured
 from runtime.errors import InputError
 from runtime.pipeline import Launcher
@@ -68,7 +69,7 @@ def test_one_stage_on_several_ranks_is_training_with_averaged_gradients(
     captured = captured_of(small_models.Plain)
     result, state = trained(captured, replicated(captured, (2,)), workers(2), 6)
     captured = captured_of(small_models.Plain)
-    flush = Settings(rule=RULE, seed=SEED, schedule="1f1b-flush", flush_every=2)
+    flush = Settings(rule=RULE, seed=SEED, pace=Pace("1f1b-flush", 2))
     other, alone = trained(captured, replicated(captured, (1,)), workers(1), 6, flush)
     assert result.losses == other.losses
     assert all(torch.equal(state[name], alone[name]) for name in state)
@@ -94,7 +95,7 @@ def test_a_run_is_deterministic_and_its_records_say_who_ran_what(workers: Callab
     ("given", "minibatches", "words"),
     [
         (replace(GLOO, channel="shm"), 8, "add --channel gloo"),
-        (replace(GLOO, schedule="gpipe"), 8, "--schedule gpipe does not know"),
+        (replace(GLOO, pace=pace_of("gpipe", 2)), 8, "--schedule gpipe does not know"),
         (GLOO, 1, "a stage on 2 ranks and there are 1 minibatches"),
     ],
 )

@@ -9,10 +9,11 @@ import torch
 import torchvision
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from paces import some_pace
 from pipelines import MINIBATCHES, RULE, SEED, SETTINGS, captured_of, plan_of, random_bounds
 from torch import Tensor, nn
 
-from optimizer.schedule import SCHEDULES, ScheduleName
+from optimizer.schedule import SCHEDULES, Pace, ScheduleName
 from profiler.capture import laid_out, sliceable, sliced_model
 from profiler.capture.layer_graph import capture
 from profiler.execution import Captured
@@ -56,7 +57,7 @@ def test_any_slicing_trains_what_its_replay_does_wherever_the_cuts_fall(  # noqa
     draw: st.DataObject,
 ) -> None:
     sliced = sliced_of(kind, draw)
-    setting = replace(SETTINGS, record_digests=True, schedule=schedule, channel=channel, flush_every=2, rule=rule)
+    setting = replace(SETTINGS, record_digests=True, pace=some_pace(schedule, 4, 2), channel=channel, rule=rule)
     with Launcher(sliced, four_workers, setting) as launcher:
         found = verify("sliced", plan_of(sliced, random_bounds(sliced, seed)), launcher, MINIBATCHES, lambda: None)
     assert found.first_difference is None
@@ -78,7 +79,7 @@ def trained(
 @pytest.mark.parametrize("slicing", ["conv1=4", "shortcut=1+5+2,conv1=2", "fc=2,stem=4"])
 def test_every_split_of_one_sliced_model_trains_the_same_bits(four_workers: WorkerPool, slicing: str) -> None:
     sliced = sliced_model(captured_of(small_models.Residual), slicing)
-    setting = replace(SETTINGS, schedule="1f1b-flush", flush_every=2)
+    setting = replace(SETTINGS, pace=Pace("1f1b-flush", 2))
     first, weights = trained(sliced, four_workers, 0, setting)
     for seed in (1, 2, 3, 4):
         losses, others = trained(sliced, four_workers, seed, setting)
@@ -105,7 +106,7 @@ def test_a_sliced_model_trains_what_the_uncut_one_does_within_rounding(
     model: nn.Module = getattr(torchvision.models, name)(num_classes=7).train().to(memory_format=torch.channels_last)
     before = {path: parameter.detach().clone() for path, parameter in model.named_parameters()}
     captured = capture(model, name, laid_out(torch.zeros(2, 3, 64, 64)))
-    setting = Settings(rule=UpdateRule(lr=0.001, momentum=0.9), seed=SEED, schedule="1f1b-flush", flush_every=2)
+    setting = Settings(rule=UpdateRule(lr=0.001, momentum=0.9), seed=SEED, pace=Pace("1f1b-flush", 2))
     losses, weights = trained(captured, four_workers, None, setting)
     sliced = sliced_model(captured, slicing)
     others, rows = trained(sliced, four_workers, None, setting)

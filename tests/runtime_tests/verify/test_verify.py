@@ -14,13 +14,14 @@ import torch
 import torchvision
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from paces import some_pace
 from pipelines import MINIBATCHES, RULE, SEED, SETTINGS, SHAPE, build, captured_of, plan_of, random_bounds
 from replay import Replay, calls_of, graph_of
 from strategies import profile_of
 from torch import Tensor, nn
 
 from optimizer.planning import Planner
-from optimizer.schedule import SCHEDULES, ScheduleName, flush_width
+from optimizer.schedule import SCHEDULES, ScheduleName
 from profiler.capture import laid_out
 from profiler.capture.layer_graph import capture
 from profiler.execution import Captured, layer_seed
@@ -55,7 +56,7 @@ def verified(
     schedule=st.sampled_from(list(SCHEDULES)),
     channel=st.sampled_from(CHANNELS),
     every=st.integers(1, 4),
-    minibatches=st.integers(1, 9),
+    minibatches=st.integers(1, 12),
     seed=st.integers(0, 20),
     rule=st.sampled_from([RULE, UpdateRule(lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
                           UpdateRule(name="adam", lr=0.01), UpdateRule(name="adamw", lr=0.01, weight_decay=0.1)]),
@@ -69,7 +70,7 @@ def test_random_sleeps_in_stages_never_change_a_bit(  # noqa: PLR0917
     seed: int,
     rule: UpdateRule,
 ) -> None:
-    setting = replace(WITNESSED, schedule=schedule, channel=channel, flush_every=every, rule=rule)
+    setting = replace(WITNESSED, pace=some_pace(schedule, 4, every), channel=channel, rule=rule)
     found = verified(captured_of(small_models.Delayed), four_workers, setting, seed, minibatches)
     assert found.first_difference is None
     assert found.identical
@@ -84,15 +85,14 @@ def test_a_second_replay_agrees_in_every_digest(
 ) -> None:
     captured = captured_of(small_models.Residual)
     plan = plan_of(captured, random_bounds(captured, 4))
-    setting = replace(WITNESSED, schedule=schedule, channel=channel, flush_every=3)
+    setting = replace(WITNESSED, pace=some_pace(schedule, 4, 3), channel=channel)
     with Launcher(captured, four_workers, setting) as launcher:
         found = verify("chosen", plan, launcher, MINIBATCHES, nothing)
     order = {name: index for index, name in enumerate(captured.layer_names)}
     stages = {order[layer]: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
     model = build(small_models.Residual)
     stage_of = {node.name: stages[at] for at, node in enumerate(calls_of(graph_of(model)))}
-    width = flush_width(schedule, 3)
-    second = Replay(model, stage_of, SEED, lr=RULE.lr, momentum=RULE.momentum, width=width)
+    second = Replay(model, stage_of, SEED, lr=RULE.lr, momentum=RULE.momentum, pace=setting.pace)
     second.run(MINIBATCHES, SHAPE, small_models.CLASSES)
     weights = second.versions[-1]
     assert found.identical
@@ -151,13 +151,13 @@ def test_a_flush_trains_what_the_uncut_model_trains_bit_for_bit(
         return model.train().to(memory_format=torch.channels_last)
 
     captured = capture(made(), name, laid_out(torch.zeros(shape)))
-    setting = Settings(rule=UpdateRule(lr=RULE.lr), seed=SEED, schedule=schedule, flush_every=2)
+    setting = Settings(rule=UpdateRule(lr=RULE.lr), seed=SEED, pace=some_pace(schedule, 4, 2))
     plan = replace(plan_of(captured, None), input_shape=shape, batch_size=2)
     with Launcher(captured, four_workers, setting) as launcher, launcher.loaded(plan, 3) as loaded:
         losses = loaded.run().result.losses
         state = loaded.state_dict()
     model = made()
-    assert list(losses) == uncut(model, captured, shape, 3, flush_width(schedule, 2) or 1)
+    assert list(losses) == uncut(model, captured, shape, 3, setting.pace.update_every)
     for path, tensor in [*model.named_parameters(), *model.named_buffers()]:
         assert torch.equal(state[path], tensor), path
 
@@ -173,7 +173,7 @@ def test_a_gradient_that_is_a_view_of_what_was_received_outlives_its_slot(
     planner = Planner(profile_of(captured, seed=5), 4, MINIBATCHES)
     plan = planner.unlimited("chosen", (0, 0b000111, 0b001111, 0b011111, 0b111111))
     plan = replace(plan, model_digest=captured.digest, input_shape=(1, *SHAPE[1:]), batch_size=1)
-    setting = replace(WITNESSED, schedule=schedule, channel=channel, flush_every=4)
+    setting = replace(WITNESSED, pace=some_pace(schedule, 4, 4), channel=channel)
     with Launcher(captured, four_workers, setting) as launcher:
         assert verify("chosen", plan, launcher, 9, nothing).first_difference is None
 
@@ -184,7 +184,7 @@ def test_a_gradient_that_is_a_view_of_what_was_received_outlives_its_slot(
 def test_a_smaller_last_minibatch_of_a_loader_trains_as_its_replay_does(
     four_workers: WorkerPool, schedule: ScheduleName, channel: ChannelName
 ) -> None:
-    setting = replace(WITNESSED, data="loaders:dataset", schedule=schedule, channel=channel, flush_every=2)
+    setting = replace(WITNESSED, data="loaders:dataset", pace=some_pace(schedule, 4, 2), channel=channel)
     found = verified(captured_of(small_models.Residual), four_workers, setting, seed=3, minibatches=3)
     assert found.first_difference is None
 
@@ -232,7 +232,7 @@ def test_the_command_says_that_all_partitions_are_bit_identical(
     printed = capsys.readouterr().out
     assert json.loads(printed)["partitions"][0]["identical"] is True
     found = from_json(printed.encode(), Verification, "stdout")
-    assert (found.schedule, found.flush_every, found.minibatches) == ("gpipe", 8, 5)
+    assert (found.schedule, found.update_every, found.minibatches) == ("gpipe", 8, 5)
     assert [part.name for part in found.partitions] == ["end-load"]
 
     def other_rule(captured: Captured, stage_of: Any, state: Any, rule: UpdateRule, recurrence: Any) -> Ours:
