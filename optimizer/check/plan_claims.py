@@ -24,8 +24,10 @@ class Finding:
 
 def check(plan: Plan, profile: Profile) -> list[Finding]:
     """Return what a plan claims and whether it holds for ``profile``."""
-    words = Words(profile)
+    words = Words(profile, plan.planned_for.name, plan.planned_for.update_every)
     faults = list(_infeasibilities(plan, words))
+    if plan.pace != plan.planned_for:
+        faults = [f"the plan was found for {plan.planned_for.words} and tells of {plan.pace.words}; plan for that anew"]
     if faults:
         return [Finding(holds=False, text=fault) for fault in faults]
     findings = [
@@ -38,7 +40,7 @@ def check(plan: Plan, profile: Profile) -> list[Finding]:
             Finding(holds=True, text="costs: times, bytes and memory of every stage are as the profile gives them")
         )
     elsewhere = [Finding(holds=False, text=text) for text in _broken_predictions(plan)]
-    said = "predictions: throughput, makespan and bubbles are what 1F1B gives when worked out again"
+    said = f"predictions: throughput, makespan and bubbles are what {plan.pace.words} gives when worked out again"
     findings += elsewhere or [Finding(holds=True, text=said)]
     findings.append(_bound(plan, words))
     if plan.optimal and plan.bottleneck_s - plan.lower_bound_s > TOLERANCE_S:
@@ -100,11 +102,15 @@ def _differences(plan: Plan, words: Words) -> Iterator[str]:
         down, up = words.crossing(through), words.crossing(before)
         compute_ns = sum(words.compute_ns[name] for name in stage.layers) + (words.loss_ns if last else 0)
         forward_ns = sum(words.forward_ns[name] for name in stage.layers) + (words.loss_forward_ns if last else 0)
-        beside_ns = sum(words.update_ns[name] for name in stage.layers)
-        in_place_ns = beside_ns - sum(words.saving_ns[name] for name in stage.layers)
-        update_ns = in_place_ns if last else beside_ns
+        beside_ns, in_place_ns, adding_ns = (
+            sum(times[name] for name in stage.layers) for times in (words.beside_ns, words.in_place_ns, words.adding_ns)
+        )
+        every = words.update_every
+        in_place = words.schedule not in {"1f1b", "2bw"} or (words.schedule == "1f1b" and last)
+        update_ns = (in_place_ns if in_place else beside_ns) / every
         down_ns, up_ns = sum(map(words.down_ns.__getitem__, down)), sum(map(words.up_ns.__getitem__, up))
-        totals_ns.append(compute_ns + update_ns + down_ns + up_ns)
+        own_ns = sum(words.work_ns[name] - (words.saving_ns[name] if last else 0) for name in stage.layers)
+        totals_ns.append(own_ns + (words.loss_ns if last else 0) + down_ns + up_ns)
         priced: dict[str, Any] = {
             "forward_s": forward_ns / 1e9,
             "backward_s": (compute_ns - forward_ns) / 1e9,
@@ -112,6 +118,8 @@ def _differences(plan: Plan, words: Words) -> Iterator[str]:
             "send_backward_s": up_ns / 1e9,
             "flops": sum(words.layers[name].flops for name in stage.layers),
             "compute_s": compute_ns / 1e9,
+            "accumulate_s": adding_ns * (every - 1) / every / 1e9,
+            "adding_s": adding_ns / 1e9,
             "update_s": update_ns / 1e9,
             "update_beside_s": beside_ns / 1e9,
             "update_in_place_s": in_place_ns / 1e9,
@@ -145,7 +153,7 @@ def _broken_predictions(plan: Plan) -> Iterator[str]:
     for name, value in predictions(plan).items():
         said = getattr(plan.predicted, name)
         if abs(said - value) > RELATIVE * max(abs(value), 1.0):
-            yield f"{name} is {value} when 1F1B is worked out again and {said} in the plan"
+            yield f"{name} is {value} when {plan.pace.words} is worked out again and {said} in the plan"
 
 
 def _bound(plan: Plan, words: Words) -> Finding:

@@ -14,19 +14,25 @@ from profiler.profile import INPUT, Layer, Profile
 class Words:
     """A profile's layers, edges and values, by name; times in nanoseconds."""
 
-    def __init__(self, profile: Profile) -> None:
-        """Read the profile."""
-        self.profile = profile
+    def __init__(self, profile: Profile, schedule: str, update_every: int) -> None:
+        """Read the profile, for a schedule with an update every so many minibatches."""
+        self.profile, self.schedule, self.update_every = profile, schedule, update_every
         self.layers: dict[str, Layer] = {layer.name: layer for layer in profile.layers}
         self.forward_ns = {name: nanoseconds(layer.forward_s) for name, layer in self.layers.items()}
-        self.update_ns = {name: nanoseconds(layer.update_s) for name, layer in self.layers.items()}
         self.compute_ns = {
             name: self.forward_ns[name] + nanoseconds(layer.backward_s) for name, layer in self.layers.items()
         }
-        self.work_ns = {name: self.compute_ns[name] + self.update_ns[name] for name in self.layers}
-        self.saving_ns = {
-            name: nanoseconds(layer.update_s) - nanoseconds(layer.update_s * layer.in_place_share)
+        self.beside_ns = {name: nanoseconds(layer.update_s) for name, layer in self.layers.items()}
+        self.in_place_ns = {
+            name: nanoseconds(layer.update_s * layer.in_place_share) for name, layer in self.layers.items()
+        }
+        self.adding_ns = {
+            name: max(nanoseconds(layer.accumulate_s), -nanoseconds(layer.backward_s))
             for name, layer in self.layers.items()
+        }
+        self.work_ns = {name: self.compute_ns[name] + self._updating_ns(name) for name in self.layers}
+        self.saving_ns = {
+            name: self.beside_ns[name] - self.in_place_ns[name] if schedule == "1f1b" else 0 for name in self.layers
         }
         self.loss_forward_ns = nanoseconds(profile.loss.forward_s)
         self.loss_ns = self.loss_forward_ns + nanoseconds(profile.loss.backward_s)
@@ -40,6 +46,12 @@ class Words:
         names = [INPUT, *self.layers]
         self.down_ns = {name: nanoseconds(profile.copy_cost.seconds(self.down_bytes(name))) for name in names}
         self.up_ns = {name: nanoseconds(profile.copy_cost.seconds(self.up_bytes(name))) for name in names}
+
+    def _updating_ns(self, name: str) -> int:
+        """Return what adding up gradients and a share of an update come to a minibatch."""
+        every = self.update_every
+        update_ns = (self.beside_ns if self.schedule in {"1f1b", "2bw"} else self.in_place_ns)[name]
+        return round(self.adding_ns[name] * (every - 1) / every) + round(update_ns / every)
 
     def crossing(self, before: set[str]) -> list[str]:
         """Return the values made in ``before``, or put in, and read outside it, the loss being outside."""
@@ -63,11 +75,16 @@ class Words:
 
     def counts(self, plan: Plan, stage: int) -> tuple[int, int, int, int]:
         """Return a stage's minibatches in flight, copies of what learns beside the weights, slots on either side."""
-        flying = [min(plan.num_stages - stage, plan.predicted.minibatches) for stage in range(plan.num_stages)]
-        momenta = self.profile.momenta
+        minibatches, every = plan.predicted.minibatches, self.update_every
+        flying = [min(plan.num_stages - stage, minibatches) for stage in range(plan.num_stages)]
+        if self.schedule == "gpipe":
+            flying = [min(every, minibatches)] * plan.num_stages
+        elif self.schedule not in {"1f1b", "2bw"}:
+            flying = [min(own, every) for own in flying]
+        versions = {"1f1b": flying[stage], "2bw": 2 if minibatches > every else 1}.get(self.schedule, 1)
         before = flying[stage - 1] if stage else 0
         behind = flying[stage] if stage < plan.num_stages - 1 else 0
-        return flying[stage], flying[stage] + momenta, before, behind
+        return flying[stage], versions + self.profile.momenta, before, behind
 
     def held(self, before: set[str], through: set[str]) -> StageBytes:
         """Return what the layers of a stage hold, counted once."""
@@ -96,7 +113,7 @@ class Words:
         return sum(times.forward_s + times.backward_s + times.update_s for times in beside if times) / alone_s or None
 
     def memory_bytes(self, plan: Plan, stage: int, before: set[str], through: set[str]) -> int:
-        """Return what a stage needs: d versions and the gradient of what learns come to d beside the weights."""
+        """Return what a stage needs: w versions and the gradient of what learns come to w beside the weights."""
         flying, copies, slots_before, slots_behind = self.counts(plan, stage)
         layers = [self.layers[name] for name in through - before]
         needed = sum(

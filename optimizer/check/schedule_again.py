@@ -1,4 +1,4 @@
-"""Work out what 1F1B gives for a plan's stages, with code that shares nothing with the simulator.
+"""Work out what a schedule gives for a plan's stages, with code that shares nothing with the simulator.
 
 Actions are the nodes of a graph and what they wait for its edges; when each ends is the longest path to it.
 """
@@ -14,17 +14,17 @@ Action = tuple[str, int, int]
 
 
 def predictions(plan: Plan) -> dict[str, float]:
-    """Return throughput in samples/s, makespan in seconds and bubble share of a plan under 1F1B."""
-    stages, minibatches = len(plan.stages), plan.predicted.minibatches
+    """Return throughput in samples/s, makespan in seconds and bubble share of a plan under its schedule."""
+    stages, minibatches, every = len(plan.stages), plan.predicted.minibatches, plan.update_every
     took: dict[Action, float] = {}
     graph: nx.DiGraph[Action] = nx.DiGraph()
     for number, stage in enumerate(plan.stages):
-        order = _order(number, stages, minibatches)
+        order = _order(plan, number)
         for action in order:
             took[action] = {
                 "F": stage.forward_s + stage.send_forward_s,
-                "B": stage.backward_s + stage.send_backward_s,
-                "U": stage.update_s,
+                "B": stage.backward_s + stage.accumulate_s + stage.send_backward_s,
+                "U": stage.update_s * every,
             }[action[0]]
         graph.add_nodes_from(order)
         graph.add_edges_from(pairwise(order))
@@ -37,10 +37,13 @@ def predictions(plan: Plan) -> dict[str, float]:
     for action in nx.topological_sort(graph):
         end[action] = took[action] + max((end[before] for before in graph.predecessors(action)), default=0.0)
     makespan_s = max(end.values())
-    first, count = (stages - 1, minibatches - stages) if minibatches > stages else (None, minibatches)
-    started_s = 0.0 if first is None else end["B", stages - 1, first]
-    ended_s = makespan_s if first is None else end["B", stages - 1, minibatches - 1]
-    steady_s = ended_s - started_s
+    begun, until = every if every > 1 else stages, minibatches
+    if minibatches > begun:
+        whole = minibatches // every * every
+        until = minibatches if whole <= begun else whole
+        count, steady_s = until - begun, end["B", stages - 1, until - 1] - end["B", stages - 1, begun - 1]
+    else:
+        count, steady_s = minibatches, makespan_s
     return {
         "throughput_samples_per_s": plan.batch_size * count / steady_s if steady_s else 0.0,
         "makespan_s": makespan_s,
@@ -48,15 +51,20 @@ def predictions(plan: Plan) -> dict[str, float]:
     }
 
 
-def _order(stage: int, stages: int, minibatches: int) -> list[Action]:
-    """Return a stage's actions: forwards until its depth is reached, then a backward before each further forward."""
+def _order(plan: Plan, stage: int) -> list[Action]:
+    """Return a stage's actions: forwards as far as it may go ahead, then a backward before each further forward."""
+    minibatches, every = plan.predicted.minibatches, plan.update_every
+    ahead = every if plan.schedule == "gpipe" else len(plan.stages) - stage
     order: list[Action] = []
     ran = done = 0
     while done < minibatches:
-        if ran < minibatches and ran - done < min(stages - stage, minibatches):
+        end = minibatches if plan.schedule in {"1f1b", "2bw"} else min(minibatches, (done // every + 1) * every)
+        if ran < end and ran - done < ahead:
             order.append(("F", stage, ran))
             ran += 1
         else:
-            order += [("B", stage, done), ("U", stage, done)]
+            order.append(("B", stage, done))
             done += 1
+            if done % every == 0 or done == minibatches:
+                order.append(("U", stage, done - 1))
     return order

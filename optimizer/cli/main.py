@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.cli import check as check_command
 from optimizer.cli import export as export_command
+from optimizer.cli.schedule_options import ScheduleOptions, add_schedule
 from optimizer.cli.slicing import NONE, is_explicit, refuse_odd_slicing, sliced_as
 from optimizer.errors import OptimizerError
 from optimizer.plan import EXACT, REPLICATED, NetworkProfile, Plan
@@ -53,6 +54,7 @@ class PlanOptions:
         method: How to find the split.
         cut_after: Forced cuts, each by the layers it stands directly behind.
         memory_limit_bytes: What each stage may take.
+        schedule: What to plan for.
         links: The network profile to plan for; ``replicate`` lets stages have several of its ranks.
         explain: Whether to say why.
         plot: Where to draw the layer graph; ``output``, where to write the plan.
@@ -63,6 +65,7 @@ class PlanOptions:
     method: str
     cut_after: tuple[tuple[str, ...], ...]
     memory_limit_bytes: int | None
+    schedule: ScheduleOptions
     links: Path | None
     replicate: bool
     explain: bool
@@ -112,6 +115,7 @@ def main(argv: list[str] | None = None) -> int:
         "-o", "--output", type=Path, metavar="FILE",
         help=f"write the plan here, as JSON or, to a file that ends in {LIST}, as a list of layers to cut behind",
     )  # fmt: skip
+    add_schedule(parser)
     add_slice(parser)
     add_common(parser)
     return execute(parser.parse_args(argv), PlanOptions, plan_all)
@@ -263,11 +267,12 @@ def _jobs(options: PlanOptions) -> list[_Job]:
     for profile, asked in _profiles(options):
         core = usable_cores(asked.cores)[0]
         stages = options.common.stages or (len(network.ranks) if network else asked.stages)
-        config = _sliceable(asked, options)
+        config, pace = _sliceable(asked, options), options.schedule.pace(stages)
         planner = partial(
             Planner,
             stages=stages,
             minibatches=config.batches,
+            pace=pace,
             memory_limit_bytes=options.memory_limit_bytes,
             network=network,
         )
@@ -278,6 +283,7 @@ def _jobs(options: PlanOptions) -> list[_Job]:
             core,
             None if options.profile else path_for(config),
             stages=stages,
+            pace=pace,
             quiet=options.common.quiet,
         )
         if sliced.inside:

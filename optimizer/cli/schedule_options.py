@@ -2,37 +2,39 @@
 
 from dataclasses import dataclass
 
-from optimizer.schedule import ASYNCHRONOUS, FLUSH_EVERY, SCHEDULES, Pace, ScheduleName, pace_of
+from optimizer.schedule import FLUSH_EVERY, PLAIN_1F1B, SCHEDULES, Pace, ScheduleName, pace_of
 from profiler.cli import Parser, positive
 from profiler.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleOptions:
-    """A schedule, and how many minibatches an update takes, if that was said."""
+    """A schedule, and how many minibatches an update takes, as far as that was said."""
 
-    schedule: ScheduleName = ASYNCHRONOUS
+    schedule: ScheduleName | None = None
     accumulate: int | None = None
     flush_every: int | None = None
 
-    def pace(self, stages: int) -> Pace:
-        """Return the pace of a pipeline of so many stages.
+    def pace(self, stages: int, planned: Pace = PLAIN_1F1B) -> Pace:
+        """Return the pace of a pipeline of so many stages; where nothing is said, the one that was ``planned``.
 
         Raises:
             ConfigError: The schedule does not take the option, or not so few minibatches an update.
         """
+        name = self.schedule or planned.name
         said = (("--accumulate", self.accumulate, False), ("--flush-every", self.flush_every, True))
         for flag, value, flushes in said:
-            takes = [name for name, rule in SCHEDULES.items() if rule.usual and rule.flushes == flushes]
-            if value and self.schedule not in takes:
-                raise ConfigError(f"{flag} says nothing to --schedule {self.schedule}; use {' or '.join(takes)}")
-        return pace_of(self.schedule, stages, self.accumulate or self.flush_every)
+            takes = [other for other, rule in SCHEDULES.items() if rule.usual and rule.flushes == flushes]
+            if value and name not in takes:
+                raise ConfigError(f"{flag} says nothing to --schedule {name}; use {' or '.join(takes)}")
+        every = self.accumulate or self.flush_every
+        return planned if name == planned.name and not every else pace_of(name, stages, every)
 
 
 def add_schedule(command: Parser) -> None:
     """Add ``--schedule``, ``--accumulate`` and ``--flush-every``."""
     command.add_argument(
-        "--schedule", choices=SCHEDULES, default=ASYNCHRONOUS, help=f"order of the actions (default: {ASYNCHRONOUS})"
+        "--schedule", choices=SCHEDULES, help=f"order of the actions (default: the plan's, {PLAIN_1F1B.name})"
     )
     command.add_argument(
         "--accumulate", type=positive, metavar="M", help="minibatches an update under 2bw (default: one for each stage)"

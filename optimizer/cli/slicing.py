@@ -8,6 +8,7 @@ from pathlib import Path
 
 from optimizer.costs import refuse_contradictions
 from optimizer.planning import Bottleneck, Measure, choose_slicing, measured, slicing_sentence
+from optimizer.schedule import Pace
 from profiler.cli import note, progress
 from profiler.errors import ConfigError, ProfilerError
 from profiler.files import to_json, write_whole
@@ -50,7 +51,15 @@ def is_explicit(text: str) -> bool:
 
 
 def sliced_as(
-    config: Config, profile: Profile, bottleneck: Bottleneck, core: int, kept: Path | None, *, stages: int, quiet: bool
+    config: Config,
+    profile: Profile,
+    bottleneck: Bottleneck,
+    core: int,
+    kept: Path | None,
+    *,
+    stages: int,
+    pace: Pace,
+    quiet: bool,
 ) -> Sliced:
     """Cut the layers of a profile as ``config.slice`` says.
 
@@ -61,6 +70,7 @@ def sliced_as(
         core: Where blocks are measured.
         kept: Where the profile is kept, with what is measured now; None where nothing can be measured.
         stages: For how many stages ``auto`` chooses.
+        pace: For which schedule it does.
         quiet: Whether to show no progress.
 
     Raises:
@@ -76,7 +86,7 @@ def sliced_as(
         text, reason = config.slice, ""
         found = measured(profile, parse_slicing(text), measure)
     else:
-        chosen = choose_slicing(profile, stages, bottleneck, measure)
+        chosen = choose_slicing(profile, stages, bottleneck, measure, pace)
         text, found, gain, reason = chosen.text, chosen.profile, chosen.gain, chosen.reason
     if kept and found != profile:
         write_whole(kept, to_json(found))

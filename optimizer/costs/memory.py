@@ -1,8 +1,9 @@
 """Memory of a stage in bytes, by its place in the pipeline.
 
-For ideals J ⊂ I, stage s of S under 1F1B, d_s = min(S − s, minibatches) minibatches in flight,
+For ideals J ⊂ I and stage s with d_s minibatches in flight and w_s weight versions, as the schedule has them (1f1b:
+d_s = min(S − s, minibatches), w_s = d_s; 2bw: w_s = 2; with a flush: w_s = 1),
 
-    memory(J, I, s) = Σ_{v ∈ I∖J} [frozen + learning · (d_s versions + gradient + momentum) + saved · d_s](v)
+    memory(J, I, s) = Σ_{v ∈ I∖J} [frozen + learning · (w_s versions + gradient + momentum) + saved · d_s](v)
                       + max_{v ∈ I∖J} transient(v) + slots(I) · d_s + slots(J) · d_{s−1}
 
 where slots(I) are the values that cross the cut behind I, down and up: the ring between two stages holds one slot for
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 
 from optimizer.costs.costs import Costs
 from optimizer.costs.ideals import members_of
-from optimizer.schedule import RankLayout
+from optimizer.schedule import Pace, RankLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +37,15 @@ class Factors:
     before: int
 
 
-def factors(stage: int, stages: int, minibatches: int, momenta: int) -> Factors:
+def factors(pace: Pace, stage: int, stages: int, minibatches: int, momenta: int) -> Factors:
     """Return the factors of ``stage``; ``momenta`` is how many tensors the update rule keeps for a parameter."""
     layout = RankLayout((1,) * stages)
-    ahead = layout.depth(stage, minibatches)
+    ahead = pace.in_flight(layout, stage, minibatches)
     return Factors(
-        learning=ahead + 1 + momenta,
+        learning=pace.versions(ahead, minibatches) + 1 + momenta,
         saved=ahead,
         behind=ahead if stage < stages - 1 else 0,
-        before=layout.depth(stage - 1, minibatches) if stage else 0,
+        before=pace.in_flight(layout, stage - 1, minibatches) if stage else 0,
     )
 
 

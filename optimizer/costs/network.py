@@ -200,8 +200,12 @@ def _scaled(costs: Costs, factor: Fraction) -> Costs:
         costs,
         forward_ns=scale(costs.forward_ns),
         backward_ns=scale(costs.backward_ns),
+        accumulate_ns=scale(costs.accumulate_ns),
         update_ns=scale(costs.update_ns),
         saving_ns=scale(costs.saving_ns),
+        adding_ns=scale(costs.adding_ns),
+        beside_ns=scale(costs.beside_ns),
+        in_place_ns=scale(costs.in_place_ns),
         loss_forward_ns=round(costs.loss_forward_ns * factor),
         loss_backward_ns=round(costs.loss_backward_ns * factor),
         values=tuple(

@@ -31,7 +31,8 @@ class Problem:
     @property
     def factors(self) -> list[Factors]:
         """How often each stage holds each kind of bytes."""
-        return [factors(stage, self.stages, self.minibatches, self.costs.momenta) for stage in range(self.stages)]
+        costs, stages = self.costs, self.stages
+        return [factors(costs.pace, stage, stages, self.minibatches, costs.momenta) for stage in range(stages)]
 
     @property
     def parts(self) -> list[tuple[int, int]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from optimizer.costs import NANOSECONDS, Costs, Problem, members_of, names_of
+from optimizer.costs import NANOSECONDS, Costs, Problem, layer_s, members_of, names_of
 from optimizer.explain.alternatives import Ranked, best_splits, front
 from optimizer.explain.uncertainty import Confidence, confidence
 from optimizer.plan import Plan
@@ -149,10 +149,10 @@ def _others(problem: Problem, lattice: Lattice) -> tuple[list[Ranked], list[Rank
 def _fillers(plan: Plan, stage: int, profile: Profile) -> Iterator[Filler]:
     inside = set(plan.stages[stage].layers)
     every = (*profile.layers, *profile.uncut)  # other plans may have layers whole that this one cuts
-    layers = sorted((layer for layer in every if layer.name in inside), key=lambda layer: -layer.step_s)
+    costs_s = {layer.name: layer_s(layer, plan.pace) for layer in every if layer.name in inside}
     whole_s = plan.stages[stage].total_s or 1.0
-    for layer in layers[:FILLERS]:
-        yield Filler(layer=layer.name, step_s=layer.step_s, share=layer.step_s / whole_s)
+    for name in sorted(costs_s, key=lambda name: -costs_s[name])[:FILLERS]:
+        yield Filler(layer=name, step_s=costs_s[name], share=costs_s[name] / whole_s)
 
 
 def _largest(costs: Costs) -> tuple[int, tuple[str, ...]]:

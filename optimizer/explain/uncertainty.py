@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.costs import NANOSECONDS, Problem
+from optimizer.costs import NANOSECONDS, Costs, Problem
 from optimizer.search import (
     FEW,
     Bound,
@@ -29,7 +29,7 @@ from optimizer.search import (
     sums,
     time_potentials,
 )
-from profiler.profile import Profile, Timing
+from profiler.profile import Profile
 
 Floats = NDArray[np.float64]
 DRAWS, DRAWS_OF_MANY = 200, 40
@@ -77,7 +77,7 @@ def confidence(problem: Problem, lattice: Lattice, bounds: Sequence[int], profil
     if not few and (len(lattice) > MOST_IDEALS or problem.memory_limit_bytes is not None):
         return None
     draws, examined = (DRAWS, EXAMINED) if few else (DRAWS_OF_MANY, EXAMINED_OF_MANY)
-    spread = _spread(profile, draws)
+    spread = _spread(profile, problem.costs, draws)
     if spread is None:
         return None
     replan = _Replan(problem, lattice, bounds)
@@ -133,26 +133,28 @@ class _Replan:
         return own / best - 1 if best else 0.0
 
 
-def _spread(profile: Profile, draws: int) -> tuple[Floats, Floats, Floats] | None:
+def _spread(profile: Profile, costs: Costs, draws: int) -> tuple[Floats, Floats, Floats] | None:
     """Return draws of the layers' times ``[layer, draw]``, half the widths of their intervals, and their medians."""
-    timings = [_timings(layer.forward, layer.backward, layer.update) for layer in profile.layers]
-    if not all(timings):
+    timings = [[layer.forward, layer.backward, layer.update] for layer in profile.layers]
+    samples = [[np.array(timing.samples_s) if timing else np.array([0.0]) for timing in row] for row in timings]
+    if not all(any(row) for row in timings):
         return None
-    medians = np.array([layer.step_s for layer in profile.layers])
+    medians = np.array(costs.weight_ns) / NANOSECONDS
     drawing = np.random.default_rng(SEED)
-    rounds = {len(timing.samples_s) for row in timings for timing in row}
+    rounds = {len(timing.samples_s) for row in timings for timing in row if timing}
     if min(rounds) < 2:
         return None
-    chosen = {count: drawing.integers(0, count, (draws, count)) for count in sorted(rounds)}
+    chosen = {count: drawing.integers(0, count, (draws, count)) for count in sorted({1, *rounds})}
+    counted = [
+        (1.0, 1.0, update_ns / beside_ns if beside_ns else 0.0)  # forward, backward, and the share of an update
+        for update_ns, beside_ns in zip(costs.update_ns, costs.beside_ns, strict=True)
+    ]
     drawn = np.array(
         [
-            sum(np.median(np.array(timing.samples_s)[chosen[len(timing.samples_s)]], axis=1) for timing in row)
-            for row in timings
+            sum(share * np.median(own[chosen[len(own)]], axis=1) for share, own in zip(shares, row, strict=True))
+            for shares, row in zip(counted, samples, strict=True)
         ]
     )
+    drawn += np.array(costs.accumulate_ns)[:, None] / NANOSECONDS
     low, high = np.quantile(drawn, [0.025, 0.975], axis=1)
     return drawn, (high - low) / 2, medians
-
-
-def _timings(*timings: Timing | None) -> Sequence[Timing]:
-    return [timing for timing in timings if timing is not None]

@@ -8,6 +8,7 @@ from optimizer.schedule import (
     ASYNCHRONOUS,
     Duration,
     Message,
+    Pace,
     Schedule,
     Span,
     StageRequirements,
@@ -60,8 +61,7 @@ def scheduled(plan: Plan, schedule: Schedule) -> Plan:
     ]
     stages = tuple(
         replace(
-            stage,
-            update_s=stage.update_in_place_s if requirement.versions == 1 else stage.update_beside_s,
+            paced(stage, schedule.pace, in_place=requirement.versions == 1),
             memory_bytes=memory_bytes_of(stage.sizes, plan.momenta, requirement, before, behind)
             + averaging_bytes(stage),
         )
@@ -74,6 +74,13 @@ def scheduled(plan: Plan, schedule: Schedule) -> Plan:
         stages=stages,
         predicted=predict(stages, plan.batch_size, schedule),
     )
+
+
+def paced(stage: Stage, pace: Pace, *, in_place: bool) -> Stage:
+    """Return a stage with what adding up gradients and updating come to a minibatch under a schedule."""
+    every = pace.update_every
+    update_s = stage.update_in_place_s if in_place else stage.update_beside_s
+    return replace(stage, accumulate_s=stage.adding_s * (every - 1) / every, update_s=update_s / every)
 
 
 def long_run_throughput(plan: Plan) -> float:
@@ -102,12 +109,12 @@ def predict(stages: Sequence[Stage], batch_size: int, schedule: Schedule) -> Pre
 
 
 def timeline(stages: Sequence[Stage], schedule: Schedule) -> list[list[Span]]:
-    """Return when each rank does what."""
+    """Return when each rank does what, in stages that are priced for the schedule; all backwards of one take alike."""
     durations = [
         Duration(
             stage.forward_s + stage.send_forward_s,
-            stage.backward_s + stage.send_backward_s,
-            stage.all_reduce_s + stage.update_s,
+            stage.backward_s + stage.accumulate_s + stage.send_backward_s,
+            stage.all_reduce_s + stage.update_s * schedule.pace.update_every,
         )
         for stage in stages
     ]

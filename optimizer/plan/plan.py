@@ -14,6 +14,8 @@ from profiler.profile import Bytes, Count, Seconds
 from profiler.shown import Shown
 
 Share = Annotated[float, Meta(ge=0, le=1)]
+Difference = Annotated[float, Meta(ge=-1e6, le=1e6)]
+"""Seconds, below 0 where something takes less."""
 EXACT, BOUNDED = "exact", "bounded"
 """Methods of the best split: proven, or not."""
 REPLICATED = "replicated"
@@ -47,8 +49,11 @@ class Stage:
 
     Attributes:
         compute_s: ``forward_s + backward_s``, the loss included in the last stage.
-        update_s: The update under the plan's schedule: ``update_beside_s``, which writes the next weight version beside
-            the current one, or ``update_in_place_s`` where the stage holds one version only.
+        accumulate_s: What adding up gradients comes to a minibatch under the plan's schedule, where several share an
+            update: all of them but the first add ``adding_s``.
+        update_s: A minibatch's share of an update under the plan's schedule. An update takes ``update_beside_s``, which
+            writes the next weight version beside the current one, or ``update_in_place_s`` where the stage holds one
+            version only.
         send_s: Copying activations to the next stage and gradients to the previous one.
         receive_s: Taking them in: nothing, for they are computed on where they arrive.
         message_down_s: What activations take over the link to the next stage; nothing in shared memory. Likewise
@@ -67,6 +72,8 @@ class Stage:
     compute_s: Seconds
     forward_s: Seconds
     backward_s: Seconds
+    accumulate_s: Difference
+    adding_s: Difference
     update_s: Seconds
     update_beside_s: Seconds
     update_in_place_s: Seconds
@@ -90,7 +97,8 @@ class Stage:
     @property
     def total_s(self) -> float:
         """Time that one replica is busy with a minibatch in the steady state."""
-        return self.compute_s + self.update_s + self.all_reduce_s + self.send_s + self.receive_s
+        own_s = self.compute_s + self.accumulate_s + self.update_s
+        return own_s + self.all_reduce_s + self.send_s + self.receive_s
 
     @property
     def stage_time_s(self) -> float:
@@ -135,8 +143,8 @@ class Plan(Shown):
     Attributes:
         slicing: Which layers are cut into how many blocks, such as ``classifier.1=4``; nothing where all are whole.
         method: How it was found: ``exact``, ``bounded`` (not proven), ``replicated``, a scheme's or a peer's name.
-        schedule: What is predicted; the split was searched for 1F1B.
-        update_every: How many minibatches an update takes.
+        schedule: What is predicted; ``update_every``, how many minibatches an update takes under it.
+        planned_for: The schedule that the split was searched for, and that bottleneck and bound are about.
         classes: How many the model tells apart.
         momenta: How many tensors the update rule keeps for a parameter.
         bottleneck_s: The largest stage's ``stage_time_s``; over a network messages can make it longer
@@ -161,6 +169,7 @@ class Plan(Shown):
     method: str
     schedule: ScheduleName
     update_every: Annotated[int, Meta(ge=1)] = 1
+    planned_for: Pace
     momenta: Count
     stages: Annotated[tuple[Stage, ...], Meta(min_length=1)]
     bottleneck_s: Seconds
@@ -188,16 +197,6 @@ class Plan(Shown):
     def split(self) -> tuple[tuple[str, ...], ...]:
         """The layers of each stage: what makes two plans the same split."""
         return tuple(stage.layers for stage in self.stages)
-
-    @property
-    def updates(self) -> float:
-        """Updates a minibatch under the plan's schedule."""
-        minibatches = self.predicted.minibatches
-        return -(-minibatches // self.update_every) / minibatches
-
-    def minibatch_s(self, stage: Stage) -> float:
-        """Return how long a replica is busy with a minibatch under the plan's schedule, with its share of updates."""
-        return stage.total_s - stage.update_s * (1 - self.updates)
 
     @property
     def pace(self) -> Pace:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from optimizer.costs import NANOSECONDS, NOTHING, Problem, members_of, names_of
 from optimizer.plan import NetworkProfile, Plan, Search, Stage, StageBytes
-from optimizer.plan.forecast import predict, scheduled
+from optimizer.plan.forecast import paced, predict, scheduled
 from optimizer.schedule import ASYNCHRONOUS, schedule_of
 from optimizer.search import Replicated, Solution
 from profiler.profile import Profile
@@ -32,7 +32,7 @@ def plan_of(
         profile_digest: That of the profile's file.
         network: What the problem's network comes from.
     """
-    needed = problem.memory_bytes(bounds)
+    needed, pace = problem.memory_bytes(bounds), problem.costs.pace
     stages = tuple(_stage(profile, problem, index, bounds, needed[index]) for index in range(problem.stages))
     bottleneck_ns = problem.bottleneck_ns(bounds)
     return Plan(
@@ -46,11 +46,17 @@ def plan_of(
         profile_digest=profile_digest,
         num_stages=problem.stages,
         method=method,
-        schedule=ASYNCHRONOUS,
+        schedule=pace.name,
+        update_every=pace.update_every,
+        planned_for=pace,
         momenta=problem.costs.momenta,
         stages=stages,
         bottleneck_s=bottleneck_ns / NANOSECONDS,
-        predicted=predict(stages, profile.batch_size, schedule_of(ASYNCHRONOUS, len(stages), problem.minibatches)),
+        predicted=predict(
+            stages,
+            profile.batch_size,
+            schedule_of(pace.name, len(stages), problem.minibatches, pace.update_every),
+        ),
         optimal=bottleneck_ns == best.lower_bound_ns,
         lower_bound_s=best.lower_bound_ns / NANOSECONDS,
         search=Search(ideals=best.ideals, states=best.states, ties_settled=best.settled),
@@ -101,16 +107,17 @@ def _stage(profile: Profile, problem: Problem, index: int, bounds: Sequence[int]
     down, up = costs.crossing(through), costs.crossing(before)
     send_forward_ns = sum(value.copy_output_ns for value in down)
     send_backward_ns = sum(value.copy_gradient_ns for value in up)
-    update_ns = sum(costs.update_ns[at] for at in members)
-    in_place_ns = update_ns - sum(costs.saving_ns[at] for at in members)
+    beside_ns, in_place_ns = (sum(times[at] for at in members) for times in (costs.beside_ns, costs.in_place_ns))
     message_down, message_up = (NOTHING, NOTHING) if last else problem.messages(index, through)
-    return Stage(
+    stage = Stage(
         layers=tuple(costs.layers[at].name for at in members),
         compute_s=(forward_ns + backward_ns) / NANOSECONDS,
         forward_s=forward_ns / NANOSECONDS,
         backward_s=backward_ns / NANOSECONDS,
-        update_s=(in_place_ns if last else update_ns) / NANOSECONDS,
-        update_beside_s=update_ns / NANOSECONDS,
+        accumulate_s=0.0,
+        adding_s=sum(costs.adding_ns[at] for at in members) / NANOSECONDS,
+        update_s=0.0,
+        update_beside_s=beside_ns / NANOSECONDS,
         update_in_place_s=in_place_ns / NANOSECONDS,
         send_s=(send_forward_ns + send_backward_ns) / NANOSECONDS,
         send_forward_s=send_forward_ns / NANOSECONDS,
@@ -134,3 +141,6 @@ def _stage(profile: Profile, problem: Problem, index: int, bounds: Sequence[int]
         flops=sum(costs.layers[at].flops for at in members),
         slowdown=_slowdown(profile, members, last=last),
     )
+    pace = costs.pace
+    in_place = pace.flush_every is not None or (pace.name == ASYNCHRONOUS and last)
+    return paced(stage, pace, in_place=in_place)

@@ -2,10 +2,19 @@
 
 from optimizer.plan import Plan
 from optimizer.planning.planner import Planner
+from optimizer.schedule import ASYNCHRONOUS, ScheduleName, pace_of
 from profiler.profile import Profile
 
 
-def plan(profile: Profile, *, stages: int = 4, memory_limit_bytes: int | None = None, minibatches: int = 12) -> Plan:
+def plan(
+    profile: Profile,
+    *,
+    stages: int = 4,
+    memory_limit_bytes: int | None = None,
+    minibatches: int = 12,
+    schedule: ScheduleName = ASYNCHRONOUS,
+    update_every: int | None = None,
+) -> Plan:
     """Return the best split of a model into ``stages`` stages, as ``python -m optimizer`` does for whole layers.
 
     Args:
@@ -13,9 +22,13 @@ def plan(profile: Profile, *, stages: int = 4, memory_limit_bytes: int | None = 
         stages: One a core.
         memory_limit_bytes: What each stage may take; None: any amount.
         minibatches: How many the predictions are for.
+        schedule: The order of the actions that is planned for.
+        update_every: How many minibatches an update takes, where several share one; None: as many as usual.
 
     Raises:
         PartitionError: The model cannot be cut into so many stages.
+        ConfigError: The schedule cannot run with so few minibatches an update.
         InfeasibleError: No split keeps the limit on memory.
     """
-    return Planner(profile, stages, minibatches, memory_limit_bytes=memory_limit_bytes).optimized()
+    pace = pace_of(schedule, stages, update_every)
+    return Planner(profile, stages, minibatches, pace=pace, memory_limit_bytes=memory_limit_bytes).optimized()

@@ -19,6 +19,7 @@ from optimizer.errors import InfeasibleError, OptimizerError, PartitionError
 from optimizer.plan import BOUNDED, EXACT, REPLICATED, NetworkProfile, Plan
 from optimizer.planning.assemble_plan import plan_of, replicated_plan
 from optimizer.planning.schemes import scheme_cuts
+from optimizer.schedule import ASYNCHRONOUS, PLAIN_1F1B, Pace
 from optimizer.search import (
     MOST,
     Solution,
@@ -49,6 +50,7 @@ class Planner:
         stages: int,
         minibatches: int,
         *,
+        pace: Pace = PLAIN_1F1B,
         memory_limit_bytes: int | None = None,
         cut_after: Sequence[Sequence[str]] = (),
         network: NetworkProfile | None = None,
@@ -61,6 +63,7 @@ class Planner:
             profile: What the layers cost.
             stages: Number of stages.
             minibatches: How many the predictions are for.
+            pace: The schedule that they are for, and that the best split is searched for.
             memory_limit_bytes: What each stage of the best split may take.
             cut_after: The layers directly behind which the best split has to have a cut, a group for each cut.
             network: The ranks that the stages are going to run on, and the links between them.
@@ -70,11 +73,13 @@ class Planner:
         Raises:
             ProfileError: The profile contradicts itself.
             PartitionError: There are more stages than parts that a cut may separate, or a forced cut is not legal.
-            OptimizerError: The links were measured for something else.
+            OptimizerError: The links were measured for something else, or the schedule knows none.
         """
+        if network and pace != PLAIN_1F1B:
+            raise OptimizerError(f"plans over links are for {ASYNCHRONOUS} only, not for {pace.words}; leave one out")
         self.profile, self.stages, self.minibatches = profile, stages, minibatches
         refuse_contradictions(profile)
-        self.costs: Costs = costs_of(profile)
+        self.costs: Costs = costs_of(profile, pace)
         most = len(self.costs.parts)
         if stages > most:
             raise PartitionError(

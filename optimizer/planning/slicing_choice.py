@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from math import inf
 
+from optimizer.costs import NANOSECONDS, Costs, costs_of
+from optimizer.schedule import PLAIN_1F1B, Pace
 from profiler.profile import (
     Layer,
     Pieces,
@@ -24,7 +26,6 @@ from profiler.profile import (
     lengths_in,
     lengths_of,
     parse_slicing,
-    parts_s,
     sliced_profile,
     slicing_text,
 )
@@ -75,7 +76,9 @@ def measured(profile: Profile, cut: Mapping[str, Pieces], measure: Measure) -> P
     return replace(profile, blocks=(*profile.blocks, *measure(missing))) if missing else profile
 
 
-def choose_slicing(profile: Profile, stages: int, bottleneck: Bottleneck, measure: Measure) -> Slicing:
+def choose_slicing(
+    profile: Profile, stages: int, bottleneck: Bottleneck, measure: Measure, pace: Pace = PLAIN_1F1B
+) -> Slicing:
     """Return the slicing that serves ``stages`` stages best.
 
     Args:
@@ -83,14 +86,15 @@ def choose_slicing(profile: Profile, stages: int, bottleneck: Bottleneck, measur
         stages: The number of stages.
         bottleneck: Plans for a profile, under the limits and links that the plan is to keep.
         measure: Measures what is not known yet; nothing is asked for where the plan is even already.
+        pace: The schedule that the plans are for.
     """
     tried = {"": _slowest_s(profile, "", bottleneck)}
     text, reason = "", "the split is even already"
     for _ in range(TRIALS):
         sliced = sliced_profile(profile, text)
-        if tried[text] <= (1 + (NEAR if text else LEAST_GAIN)) * even_share_s(sliced, stages):
+        if tried[text] <= (1 + (NEAR if text else LEAST_GAIN)) * even_share_s(sliced, stages, pace):
             break
-        cut = _following(profile, sliced, stages)
+        cut = _following(profile, sliced, stages, pace)
         profile = measured(profile, cut, measure)
         known = {(own.layer, lengths_in(own)) for own in profile.blocks}
         text = slicing_text({layer: lengths for layer, lengths in cut.items() if (layer, lengths) in known})
@@ -111,47 +115,49 @@ def _slowest_s(profile: Profile, text: str, bottleneck: Bottleneck) -> float:
     return inf if slowest_s is None else slowest_s
 
 
-def even_share_s(profile: Profile, stages: int) -> float:
-    """Return what each stage would take if a split could cut anywhere; the last one updates in place."""
-    return _even(profile, stages)[0]
+def even_share_s(profile: Profile, stages: int, pace: Pace = PLAIN_1F1B) -> float:
+    """Return what each stage would take if a split could cut anywhere."""
+    return _even(costs_of(profile, pace), stages)[0]
 
 
-def even_places(profile: Profile, stages: int) -> list[tuple[Layer, float]]:
+def even_places(profile: Profile, stages: int, pace: Pace = PLAIN_1F1B) -> list[tuple[Layer, float]]:
     """Return the layer in which each cut of a perfectly even split lies, and which share of it stands before."""
-    share_s, ends = _even(profile, stages)
+    costs = costs_of(profile, pace)
+    share_s, ends = _even(costs, stages)
     places = []
     for cut in range(1, stages):
         at = min(bisect_left(ends, cut * share_s), len(ends) - 1)
-        layer = profile.layers[at]
-        places.append((layer, 1 - (ends[at] - cut * share_s) / layer.step_s if layer.step_s else 1.0))
+        own_s = costs.weight_ns[at] / NANOSECONDS
+        places.append((profile.layers[at], 1 - (ends[at] - cut * share_s) / own_s if own_s else 1.0))
     return places
 
 
-def _even(profile: Profile, stages: int) -> tuple[float, list[float]]:
+def _even(costs: Costs, stages: int) -> tuple[float, list[float]]:
     """Return the even share T, and the time up to each layer's end.
 
-    S − 1 stages take T of the time with updates beside; what is left over takes T with updates in place. The more the
-    first stages take the less is left, so T is found by bisection.
+    S − 1 stages take T of the time; what is left over takes T less what it saves as the last. The more the first stages
+    take the less is left, so T is found by bisection.
     """
-    times = [layer.step_s for layer in profile.layers]
-    in_place = [layer.step_s - layer.update_s + layer.update_in_place_s for layer in profile.layers]
-    ends, low_s, high_s = list(accumulate(times)), 0.0, parts_s(profile.layers, profile.loss)
+    times = [weight_ns / NANOSECONDS for weight_ns in costs.weight_ns]
+    in_place = [time_s - saving_ns / NANOSECONDS for time_s, saving_ns in zip(times, costs.saving_ns, strict=True)]
+    loss_s = costs.loss_ns / NANOSECONDS
+    ends, low_s, high_s = list(accumulate(times)), 0.0, sum(times) + loss_s
     for _ in range(50):
         middle_s = (low_s + high_s) / 2
         before_s = min((stages - 1) * middle_s, ends[-1])
         at = bisect_left(ends, before_s)
         rest = (ends[at] - before_s) / times[at] if times[at] else 0.0
-        left_s = rest * in_place[at] + sum(in_place[at + 1 :]) + profile.loss.forward_s + profile.loss.backward_s
+        left_s = rest * in_place[at] + sum(in_place[at + 1 :]) + loss_s
         low_s, high_s = (middle_s, high_s) if left_s > middle_s else (low_s, middle_s)
     return high_s, ends
 
 
-def _following(profile: Profile, sliced: Profile, stages: int) -> Cut:
+def _following(profile: Profile, sliced: Profile, stages: int, pace: Pace) -> Cut:
     """Return the cuts at the even split's places, as far as these lie in layers that can be cut."""
     own = {layer.name: layer for layer in profile.layers}
     starts = _starts(sliced)
     places: dict[str, set[int]] = {}
-    for layer, share in even_places(sliced, stages):
+    for layer, share in even_places(sliced, stages, pace):
         whole = own[layer.part_of or layer.name]
         if layer.features and not whole.uncuttable and whole.features > 1:
             grain = GRAIN if whole.features >= 4 * GRAIN else 1

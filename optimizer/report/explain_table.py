@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from optimizer.explain import Alternative, Explanation
 from optimizer.plan import Plan, timeline
 from optimizer.report.gantt import gantt_rows
-from optimizer.schedule import ASYNCHRONOUS, makespan_s, schedule_of
+from optimizer.schedule import makespan_s, schedule_of
 from profiler.profile import INPUT, Profile
 from profiler.report import counted, mib, new_table
 
@@ -50,7 +50,7 @@ def show_explanation(plan: Plan, profile: Profile, explanation: Explanation, con
 
 
 def _show_timeline(plan: Plan, console: "Console") -> None:
-    spans = timeline(plan.stages, schedule_of(ASYNCHRONOUS, len(plan.stages), MINIBATCHES_SHOWN))
+    spans = timeline(plan.stages, schedule_of(plan.schedule, len(plan.stages), MINIBATCHES_SHOWN, plan.update_every))
     column_s = makespan_s(spans) / COLUMNS_SHOWN
     if not column_s:
         return

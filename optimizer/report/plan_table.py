@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from optimizer.costs import layer_s
 from optimizer.plan import Plan
 from optimizer.planning import OPTIMIZED, OTHER_PLANNERS, distinct
 from profiler.profile import Profile
@@ -23,9 +24,10 @@ def show_plan(plan: Plan, console: "Console") -> None:
     links = ("link ms",) if plan.network else ()
     replicated = ("all-reduce ms ÷ ranks",) if plan.layout.replicated else ()
     shares = ("of layers", "of FLOPs", "of time")
-    times = ("compute ms", "update ms", "send ms", *links, *replicated, "total ms")
+    summed = ("add up ms",) if plan.update_every > 1 else ()
+    times = ("compute ms", *summed, "update ms", "send ms", *links, *replicated, "total ms")
     table = new_table(
-        f"{plan.model}, {plan.method}, {stages}: {proof}",
+        f"{plan.model}, {plan.method}, {stages}, {plan.planned_for.words}: {proof}",
         ("stage", "layers", *shares, *times, "memory", "sent"),
         words=("layers",),
     )
@@ -38,7 +40,8 @@ def show_plan(plan: Plan, console: "Console") -> None:
             _place(plan, index),
             f"{stage.layers[0]} … {stage.layers[-1]}",
             f"{len(stage.layers) / layers:.0%}", f"{stage.flops / flops:.0%}",
-            f"{stage.stage_time_s / total_s:.0%}", ms(stage.compute_s), ms(stage.update_s), ms(stage.send_s),
+            f"{stage.stage_time_s / total_s:.0%}", ms(stage.compute_s),
+            *((ms(stage.accumulate_s),) if summed else ()), ms(stage.update_s), ms(stage.send_s),
             *((f"{ms(stage.message_down_s)} ↓ {ms(stage.message_up_s)} ↑",) if links else ()),
             *((f"{ms(stage.all_reduce_s)} ÷ {stage.replicas}",) if replicated else ()),
             Text(ms(stage.stage_time_s), style="bold" if slowest else ""),
@@ -91,7 +94,7 @@ def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Conso
         )
     console.print(table)
     if all(not plan.layout.replicated for plan in plans.values()):
-        console.print(_ceiling(profile, first.num_stages))
+        console.print(_ceiling(profile, first))
 
 
 def _together(plans: Mapping[str, Plan]) -> list[tuple[list[str], Plan]]:
@@ -107,10 +110,11 @@ def _memory(size: int, limit: int | None) -> str:
     return f"{mib(size)}{'*' if limit is not None and size > limit else ''}"
 
 
-def _ceiling(profile: Profile, stages: int) -> str:
+def _ceiling(profile: Profile, plan: Plan) -> str:
     """Say how fast any split can be at best: the costliest layer cannot be cut."""
-    largest = max(profile.layers, key=lambda layer: layer.step_s)
-    share = largest.step_s / (sum(layer.step_s for layer in profile.layers) or 1.0)
+    costs_s, stages = [layer_s(layer, plan.planned_for) for layer in profile.layers], plan.num_stages
+    largest = profile.layers[costs_s.index(max(costs_s))]
+    share = max(costs_s) / (sum(costs_s) or 1.0)
     if share * stages <= 1:
         return (
             f"No layer is too large for {stages} stages: the costliest, {largest.name}, takes {share:.0%} of the step."

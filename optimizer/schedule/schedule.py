@@ -106,6 +106,17 @@ class Pace:
         """Return the weight version that a minibatch uses, counted from the run's first, and the newest there is."""
         return max(0, minibatch // self.update_every - 1) if SCHEDULES[self.name].delayed else newest
 
+    def in_flight(self, layout: RankLayout, stage: int, minibatches: int) -> int:
+        """Return how many minibatches a replica has between forward and backward, of so many in all."""
+        width = min(self.flush_every or minibatches, minibatches)
+        return SCHEDULES[self.name].depth(layout, stage, width)
+
+    def versions(self, in_flight: int, minibatches: int) -> int:
+        """Return how many weight versions a stage holds that has so many minibatches in flight, of so many in all."""
+        if SCHEDULES[self.name].delayed:
+            return 1 + (minibatches > self.update_every)
+        return 1 if self.flush_every else in_flight
+
     @property
     def words(self) -> str:
         """The schedule in words, such as ``1f1b-flush every 8``."""

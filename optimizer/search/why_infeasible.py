@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from optimizer.costs import Problem, factors, stage_bytes
+from optimizer.costs import Problem, stage_bytes
 from optimizer.errors import InfeasibleError, PartitionError
 from optimizer.search.bisection import smallest
 from optimizer.search.dynamic_program import smallest_maximum
@@ -61,7 +61,7 @@ def _smallest_of_all(free: Problem, space: Space) -> int | None:
 
 def tightest(problem: Problem) -> tuple[str, int]:
     """Return the layer that takes the most memory in a last stage of its own, where a layer takes the least."""
-    last = factors(problem.stages - 1, problem.stages, problem.minibatches, problem.costs.momenta)
+    last = problem.factors[-1]
     last = replace(last, before=0, behind=0)
     alone = [stage_bytes(problem.costs, last, 0, 1 << at) for at in range(len(problem.costs.layers))]
     most = max(range(len(alone)), key=alone.__getitem__)

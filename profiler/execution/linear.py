@@ -13,12 +13,20 @@ from torch import Tensor, nn
 
 LARGE_BYTES = 1 << 20
 """From this size on, a weight's gradient has a place."""
-_PLACE = "gradient_place"
+_PLACE, _FUSED = "gradient_place", "gradients_fused"
 
 
-def give_place(weight: Tensor, place: Tensor) -> None:
-    """Let linear layers write the gradient of ``weight`` to ``place``, a tensor like it, and let that be ``grad``."""
+def give_place(weight: Tensor, place: Tensor, *, fused: bool) -> None:
+    """Let linear layers write the gradient of ``weight`` to ``place``, a tensor like it, and let that be ``grad``.
+
+    Args:
+        weight: What the gradient is of.
+        place: Where it goes.
+        fused: Whether a further gradient is added to it within its product: in one pass over memory instead of four,
+            and rounded once, where torch rounds the product and then the sum.
+    """
     setattr(weight, _PLACE, place)
+    setattr(weight, _FUSED, fused)
 
 
 def is_plain(module: object, *kinds: type[nn.Module]) -> bool:
@@ -55,6 +63,8 @@ class _Linear(torch.autograd.Function):
         weight = context.weight
         if weight.grad is None:
             weight.grad = torch.mm(gradient.t(), inputs, out=getattr(weight, _PLACE))
+        elif getattr(weight, _FUSED):
+            weight.grad.addmm_(gradient.t(), inputs)
         else:
             weight.grad += gradient.t() @ inputs
         for_inputs, _, for_bias = context.needs_input_grad

@@ -81,18 +81,19 @@ class WeightVersions:
             if place.path in self.constants:
                 self._attach(place, initial[place.path])
 
-    def place_gradients(self, paths: Iterable[str]) -> None:
+    def place_gradients(self, paths: Iterable[str], *, fused: bool) -> None:
         """Give the large of these weights one place for their gradient in all versions; an update drops it at once.
 
         Args:
             paths: ``Segment.placeable``; those that do not learn are left out.
+            fused: Whether further gradients are added within their product, as ``give_place`` says.
         """
         for path in paths:
             weight = self._tensors[0].get(path)
             if weight is not None and weight.nbytes >= LARGE_BYTES:
                 gradient = torch.empty_like(weight)
                 for parameters in self._ring:
-                    give_place(parameters[path], gradient)
+                    give_place(parameters[path], gradient, fused=fused)
 
     def bind(self, version: int | None = None) -> int:
         """Let the modules compute with a version, the newest if none is named, and return its number."""

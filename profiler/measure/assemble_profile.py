@@ -25,6 +25,7 @@ class LayerMeasurements:
     samples: Samples
     counts: Counts
     in_place_shares: Sequence[float]
+    accumulation_s: Sequence[float]
     transient_bytes: Sequence[int] | None
     loaded: Samples
 
@@ -117,6 +118,7 @@ def layer_records(
                 touched_bytes=counts.touched_bytes[position],
                 backward_touched_bytes=counts.backward_touched_bytes[position],
                 in_place_share=measured.in_place_shares[position],
+                accumulate_s=measured.accumulation_s[position],
                 features=can[operation.name][0],
                 uncuttable=can[operation.name][1],
                 part_of=owner if owner in captured.sliced else "",

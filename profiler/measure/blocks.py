@@ -81,6 +81,7 @@ def _measure(
         for (layer, pieces), transient in zip(begun, transients, strict=True):
             whole, stepper = (_stepper(captured, layer.name, blocks, config, slots=2) for blocks in ((), pieces))
             counts, shares = count_work(stepper), stepper.in_place_shares()
+            accumulation_s = stepper.accumulation_s()
             whole.instrumented_step(whole.clock)
             rounds = _Pair(whole, stepper)
             spend(rounds.take, stepper.samples, LONGEST_S, stepper.clock, lambda _share: None, least=LEAST_ROUNDS)
@@ -88,6 +89,7 @@ def _measure(
                 samples=_as_profiled(stepper.samples, whole.samples, layer),
                 counts=counts,
                 in_place_shares=shares,
+                accumulation_s=accumulation_s,
                 transient_bytes=transient,
                 loaded=Samples(),
             )
@@ -114,7 +116,7 @@ def _stepper(captured: Captured, layer: str, pieces: Pieces, config: Config, slo
     segment = segment_of(cut, names, [received], [names[-1]])
     state = dict(cut.model.named_parameters())
     versions = WeightVersions(segment.places, segment.parameters, state, slots, replace(config.rule, lr=0.0))
-    versions.place_gradients(segment.placeable)
+    versions.place_gradients(segment.placeable, fused=True)
     generator = torch.Generator().manual_seed(0)
     return BlockStepper(
         cut,

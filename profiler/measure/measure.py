@@ -64,13 +64,13 @@ def measure_profile(
         stepper = stepper_for(
             captured, minibatch(config, captured), replace(config.rule, lr=0.0), slots=2, clocks=clocks
         )
-        stepper.versions.place_gradients(stepper.segment.placeable)  # as a stage does
+        stepper.versions.place_gradients(stepper.segment.placeable, fused=True)  # as a stage does
         turns = Turns(stepper, beside) if beside else None
         copy_cost, peaks = measure_copy_cost(clocks.wall), measure_peaks(clocks.wall)
         refuse_other_work(stepper)
         counts = count_work(stepper)
         stepper.warm_up()
-        in_place_shares = stepper.in_place_shares()
+        in_place_shares, accumulation_s = stepper.in_place_shares(), stepper.accumulation_s()
         measured = Measured(
             config=config,
             captured=captured,
@@ -83,6 +83,7 @@ def measure_profile(
                 samples=stepper.samples,
                 counts=counts,
                 in_place_shares=in_place_shares,
+                accumulation_s=accumulation_s,
                 transient_bytes=memory.transient_bytes if memory else None,
                 loaded=turns.loaded if turns else Samples(),
             ),

@@ -6,8 +6,9 @@ of the backward belongs to the layer it started with, gradient accumulation incl
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -16,12 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
-from profiler.execution import Captured, Segment, WeightVersions, heads, leaves, run_layer, whole
+from profiler.execution import Captured, Operation, Segment, WeightVersions, has_place, heads, leaves, run_layer, whole
 from profiler.execution.layer import Values
 from profiler.profile import INPUT
 from profiler.settings import UpdateRule
 
 Clock = Callable[[], float]
+Job = Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,61 @@ class Stepper:
                 share.append(in_place[position] / beside[position] if beside[position] else 1.0)
         return [median(share) for share in shares]
 
+    def accumulation_s(self) -> list[float]:
+        """Return for each layer what adding its gradients to earlier ones takes more than writing them anew.
+
+        Both are timed in turn on the gradients of one step, pass by pass over all layers. Where the gradient is added
+        within its product that is a difference of two products, of values that are drawn.
+        """
+        used = self._plain_backward()
+        gradients = self.versions.gradients(used)
+        layers = [self._accumulating(operation, gradients) for operation in self.segment.operations]
+        samples: list[list[float]] = [[] for _ in layers]
+        for _ in range(IN_PLACE_PASSES):
+            anew, added = (self._timed([kind[at] for kind in layers]) for at in (0, 1))
+            for store, first, second in zip(samples, anew, added, strict=True):
+                store.append(second - first)
+        self.versions.drop_gradients()
+        return [median(store) for store in samples]
+
+    def _accumulating(self, operation: Operation, gradients: Mapping[str, Tensor]) -> tuple[list[Job], list[Job]]:
+        """Return what writes a layer's gradients anew, as far as adding does it again, and what adds them."""
+        like, placed = self.versions.tensors(), self._placed_weight(operation)
+        anew: list[Job] = []
+        added: list[Job] = []
+        for path in (path for path in self._learning(operation) if path in gradients):
+            gradient = gradients[path]
+            if path == placed:
+                inputs, outputs = (
+                    torch.randn(self.captured.specs[name].shape) for name in (operation.reads()[0], operation.name)
+                )
+                anew.append(partial(torch.mm, outputs.t(), inputs, out=gradient))
+                added.append(partial(gradient.addmm_, outputs.t(), inputs))
+            else:
+                added.append(partial(gradient.add_, like[path]))
+        return anew, added
+
+    def _placed_weight(self, operation: Operation) -> str:
+        """Return the path of a layer's weight whose gradient has a place; nothing where there is none."""
+        reads = operation.reads()
+        spec = self.captured.specs.get(reads[0]) if reads else None
+        if spec is None or not has_place(operation.target, torch.empty(spec.shape, device="meta")):
+            return ""
+        module = operation.target
+        return next(place.path for place in self.segment.places if place.module is module and place.local == "weight")
+
+    def _timed(self, layers: Sequence[Sequence[Job]]) -> list[float]:
+        times = []
+        for jobs in layers:
+            start = self.clock()
+            for job in jobs:
+                job()
+            times.append(self.clock() - start if jobs else 0.0)
+        return times
+
+    def _learning(self, operation: Operation) -> list[str]:
+        return [path for path in self.captured.parameters[operation.name] if path in self.captured.learning]
+
     def _pass(
         self, used: int, gradients: Mapping[str, Tensor], write: Callable[[int, list[str]], None]
     ) -> dict[int, float]:
@@ -210,7 +267,7 @@ class Stepper:
         """Update layer by layer."""
         times = {}
         for position, operation in enumerate(self.segment.operations):
-            paths = [path for path in self.captured.parameters[operation.name] if path in self.captured.learning]
+            paths = self._learning(operation)
             start = clock()
             if paths:
                 write(used, paths)

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from profiler.shown import Shown
 
-FORMAT_VERSION: Literal[7] = 7
+FORMAT_VERSION: Literal[8] = 8
 
 Seconds = Annotated[float, Meta(ge=0, le=1e6)]
 Bytes = Annotated[int, Meta(ge=0, le=1 << 50)]
@@ -57,6 +57,8 @@ class Layer:
         backward_s: Median time of the backward; includes the gradient of its input where anything upstream learns.
         update_s: Median time of updating its parameters and writing their next version beside the current one.
         in_place_share: What an update in place takes of that, which is how a stage with one weight version updates.
+        accumulate_s: What its backward takes more where it adds to gradients of earlier minibatches, with which it
+            shares an update, than where it writes them anew; below 0 where that takes less.
         output_bytes: Size of its output, hence what crosses a cut behind it.
         gradient_bytes: Size of the gradient that comes back over such a cut; 0 where none flows.
         parameter_bytes: Size of its parameters.
@@ -91,6 +93,7 @@ class Layer:
     touched_bytes: Bytes
     backward_touched_bytes: Bytes
     in_place_share: Annotated[float, Meta(ge=0, le=1000)] = 1.0
+    accumulate_s: Annotated[float, Meta(ge=-1e6, le=1e6)] = 0.0
     features: Count = 0
     uncuttable: str = ""
     part_of: str = ""
@@ -263,7 +266,7 @@ class Profile(Shown):
     drift: float
     foreign_load: float
     measured_at: str
-    format_version: Literal[7] = FORMAT_VERSION
+    format_version: Literal[8] = FORMAT_VERSION
     table: ClassVar[str] = "profiler.report.table:show_profile"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.cli import ScheduleOptions, add_schedule
 from optimizer.plan import Plan
+from optimizer.schedule import PLAIN_1F1B, Pace
 from profiler.cli import (
     CommonOptions,
     Parser,
@@ -141,9 +142,14 @@ def _channel_of(options: RunningOptions) -> ChannelName:
 
 
 def settings_of(
-    options: RunningOptions, config: Config, *, clock: Clock = "wall", record_digests: bool = False
+    options: RunningOptions,
+    config: Config,
+    planned: Pace = PLAIN_1F1B,
+    *,
+    clock: Clock = "wall",
+    record_digests: bool = False,
 ) -> Settings:
-    """Return how plans of ``config`` are to be run.
+    """Return how plans of ``config`` are to be run, under the schedule that they were ``planned`` for if none is named.
 
     Raises:
         ConfigError: The schedule does not take so many minibatches an update.
@@ -153,7 +159,7 @@ def settings_of(
     return Settings(
         rule=config.rule,
         seed=SEED,
-        pace=options.schedule.pace(config.stages),
+        pace=options.schedule.pace(config.stages, planned),
         channel=_channel_of(options),
         clock=clock,
         data=options.data or config.data,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,21 +51,24 @@ def planner_of(
     if quick:
         config = replace(config, profiles=str(Path(config.profiles) / "quick"))
     profile = fresh_profile(config, core, quiet=options.common.quiet, budget_s=QUICK_BUDGET_S if quick else None)
+    pace = options.schedule.pace(config.stages)
+    plan_for = partial(Planner, stages=config.stages, minibatches=config.batches, pace=pace)
     if SLICED not in names:
-        return Planner(profile, config.stages, config.batches)
+        return plan_for(profile)
     sliced = sliced_as(
         config,
         profile,
-        lambda tried: Planner(tried, config.stages, config.batches).bottleneck_s,
+        lambda tried: plan_for(tried).bottleneck_s,
         core,
         path_for(config),
         stages=config.stages,
+        pace=pace,
         quiet=options.common.quiet,
     )
     if sliced.inside:
         report(f"{config.model}: {sliced.sentence}.")
-    inside = Planner(sliced.inside, config.stages, config.batches) if sliced.inside else None
-    return Planner(sliced.whole, config.stages, config.batches, inside=inside, why_whole=sliced.sentence)
+    inside = plan_for(sliced.inside) if sliced.inside else None
+    return plan_for(sliced.whole, inside=inside, why_whole=sliced.sentence)
 
 
 def wanted_names(partitions: Sequence[str], config: Config, schemes: Schemes) -> list[str]:

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from optimizer.plan import Plan
 from optimizer.planning import OPTIMIZED
+from optimizer.schedule import Pace
 from profiler.cli import Parser, emit_json, note, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
@@ -58,13 +60,13 @@ def run(options: RunOptions) -> int:
             _refuse_files(options)
         config, plan = one_plan(ranks)
         cores = cores_of(config, plan.layout.size, quiet=running.common.quiet)
-        settings = settings_of(running, config, clock=clock_of(options.clock, running, cores))
+        settings = settings_of(running, config, plan.pace, clock=clock_of(options.clock, running, cores))
         agree_on_plan(session, plan, config, settings)
         members = ", ".join(map(str, session.members))
         where = members if session.distributed else f"cores {','.join(map(str, cores))}"
         work = f"{counted(config.batches, 'minibatch')} through {counted(len(plan.stages), 'stage')} on {where}"
         turns = ", which they take in turns" if settings.clock == "virtual" else ""
-        note(f"{plan.model}: {work}{turns}, {settings.pace.words}", quiet=quiet)
+        note(f"{plan.model}: {work}{turns}, {settings.pace.words}{_other(plan, settings.pace)}", quiet=quiet)
         from runtime.timeline import live_view, show_run
 
         with (
@@ -81,6 +83,11 @@ def run(options: RunOptions) -> int:
             elif not quiet:
                 show_run(result, stdout())
     return 0
+
+
+def _other(plan: Plan, pace: Pace) -> str:
+    """Say that a plan was found for another schedule than the one that runs, if so."""
+    return "" if plan.planned_for == pace else f", which the split was not found for: that was {plan.planned_for.words}"
 
 
 def _refuse_files(options: RunOptions) -> None:

@@ -83,7 +83,13 @@ def train(options: TrainOptions) -> int:
 
             read_checkpoint(options.resume)
         config, plan = one_plan(ranks)
-        agree_on_plan(session, plan, config, settings_of(running, config))
+        settings = settings_of(running, config, plan.pace)
+        if options.every and options.every % settings.pace.update_every:
+            raise ConfigError(
+                f"--every {options.every} would stop in the middle of an update of {settings.pace.update_every} "
+                "minibatches; let the one be a multiple of the other"
+            )
+        agree_on_plan(session, plan, config, settings)
         return _trained(options, config, plan, session)
 
 
@@ -171,7 +177,7 @@ def _course(
 
     running = options.ranks.running
     quiet = running.common.quiet or not session.leads
-    settings = settings_of(running, config)
+    settings = settings_of(running, config, plan.pace)
     loaders = loaders_of(running.data or config.data)
     if session.distributed:
         from runtime.cluster import agree

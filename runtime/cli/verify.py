@@ -60,7 +60,7 @@ def _wanted(ranks: RankOptions) -> list[tuple[Config, dict[str, Plan]]]:
     """Return what is to be verified, each with its configuration: the plan that is named, or partitions by name."""
     if ranks.plan:
         config, plan = one_plan(ranks)
-        settings_of(ranks.running, config)
+        settings_of(ranks.running, config, plan.pace)
         return [(config, {plan.method: plan})]
     wanted = configs(ranks.running.common)
     for config in wanted:
@@ -77,7 +77,7 @@ def _verified(
 
     running, common = ranks.running, ranks.running.common
     quiet = common.quiet or not session.leads
-    settings = settings_of(running, config, record_digests=True)
+    settings = settings_of(running, config, next(iter(plans.values())).pace, record_digests=True)
     every = settings.pace.update_every
     minibatches = common.batches or max(MINIBATCHES, 2 * every + 1)
     agree_on_plan(session, next(iter(plans.values())), replace(config, batches=minibatches), settings)

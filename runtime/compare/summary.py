@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 
-from optimizer.plan import Plan
+from optimizer.plan import Plan, Stage
 from runtime.compare.audit import audit
 from runtime.compare.comparison import (
     ONE_CORE,
@@ -90,7 +90,7 @@ def _stage(
     planned = plan.stages[index]
     peaks = [own.peak_rss_bytes for own in measurements if own.peak_rss_bytes is not None]
     return StageComparison(
-        predicted_s=plan.minibatch_s(planned),
+        predicted_s=planned.total_s,
         busy_s=median(own.work_s + own.send_s for own in measurements),
         measured=StageMeasurement(
             forward_s=median(own.forward_s for own in measurements),
@@ -101,9 +101,14 @@ def _stage(
             foreign_load=median(own.foreign_load for own in measurements),
             peak_rss_bytes=max(peaks) if peaks else None,
         ),
-        alone_s=None if alone is None else alone.forward_s + alone.backward_s + alone.update_s * plan.updates,
+        alone_s=None if alone is None else _alone_s(plan, planned, alone),
         predicted_memory_bytes=planned.memory_bytes,
     )
+
+
+def _alone_s(plan: Plan, planned: Stage, alone: StageMeasurement) -> float:
+    """Return what a stage takes alone, where it updates after each minibatch, as if it did so as the plan does."""
+    return alone.forward_s + alone.backward_s + planned.accumulate_s + alone.update_s / plan.update_every
 
 
 def _baseline(

@@ -97,14 +97,15 @@ class Feed:
         self.active_s = -math.inf
 
     def stop(self) -> None:
-        """Read no more; what has been read is still handed out.
+        """Read no more than the update takes that has been begun; what has been read is still handed out.
 
         Raises:
             KeyboardInterrupt: Nobody would tell the stages.
         """
         if not self._announced:
             raise KeyboardInterrupt
-        self._exhausted = True
+        end = -(-self._read // self._update_every) * self._update_every  # so that no update lacks minibatches
+        self._limit = end if self._limit is None else min(self._limit, end)
 
     @property
     def checksums(self) -> tuple[int, ...]:

@@ -92,11 +92,11 @@ def _reason(comparison: Comparison, first: PartitionComparison, second: Partitio
 def _slowest(comparison: Comparison, part: PartitionComparison) -> str:
     """Say what the slowest stage is busy with, as predicted, and which layer is heaviest in it."""
     plan = part.plan
-    times = [plan.minibatch_s(stage) for stage in plan.stages]
+    times = [stage.total_s for stage in plan.stages]
     number = times.index(max(times))
     inside = set(map(comparison.own_layer, plan.stages[number].layers))
     layer = max((layer for layer in comparison.layers if layer.name in inside), key=lambda layer: layer.step_s)
-    update = plan.stages[number].update_s * plan.updates / times[number] if times[number] else 0.0
+    update = plan.stages[number].update_s / times[number] if times[number] else 0.0
     return (
         f"slowest stage {number}, {times[number] * 1e3:.1f} ms ({update:.0%} of it update; {layer.name} "
         f"{layer.step_s * 1e3:.1f} ms)"

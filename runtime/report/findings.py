@@ -87,7 +87,7 @@ def insight(comparison: Comparison) -> str:
     slow = min(rivals(comparison), key=lambda part: part.predicted_throughput_samples_per_s, default=None)
     if slow is None or slow.same_as == comparison.reference:
         return f"{sentence}."
-    heaviest = max(slow.plan.stages, key=slow.plan.minibatch_s)
+    heaviest = max(slow.plan.stages, key=lambda stage: stage.total_s)
     number = slow.plan.stages.index(heaviest)
     share, most = _largest_share(slow.plan), _largest_share(comparison.ours.plan)
     return (
@@ -98,7 +98,7 @@ def insight(comparison: Comparison) -> str:
 
 def _largest_share(plan: Plan) -> float:
     """Return the share of a step that the slowest stage has."""
-    times = [plan.minibatch_s(stage) for stage in plan.stages]
+    times = [stage.total_s for stage in plan.stages]
     return max(times) / sum(times)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from optimizer.plan import Plan
-from optimizer.schedule import ASYNCHRONOUS, ScheduleName, pace_of
+from optimizer.schedule import Pace, ScheduleName, pace_of
 from profiler.capture import SEED, captured_live, inputs_of, live_model, refuse_unsendable
 from profiler.errors import StageplanError, one_line
 from profiler.execution import OwnLoss, TensorSpec
@@ -69,7 +69,7 @@ class Pipeline:
         update: UpdateRule = DEFAULT_RULE,
         learning_rate: LearningRate | None = None,
         loss: Callable[[Any, Tensor], Tensor] | None = None,
-        schedule: ScheduleName = ASYNCHRONOUS,
+        schedule: ScheduleName | None = None,
         update_every: int | None = None,
         channel: ChannelName = "shm",
         cores: Sequence[int] | None = None,
@@ -88,7 +88,7 @@ class Pipeline:
             learning_rate: The learning rate of each update, a function of how many there have been before; None: that
                 of ``update``, for all.
             loss: ``loss(output, targets)``, one number; None for cross-entropy.
-            schedule: The order of the actions.
+            schedule: The order of the actions; None: as planned.
             update_every: How many minibatches an update takes, where several share one; None: as many as usual.
             channel: How stages hand tensors on.
             cores: Which cores to use; None: those that this process may use.
@@ -100,7 +100,8 @@ class Pipeline:
 
         Raises:
             ModelError, CaptureError: The model cannot be captured, or sent to other processes.
-            InputError: Learning rates are given for replicated stages.
+            InputError: Learning rates are given for replicated stages, or ``update_every`` to a schedule without.
+            ConfigError: The schedule cannot run with so few minibatches an update.
         """
         refuse_reimport()
         sample = inputs_of(plan.input_shape, plan.vocabulary, torch.Generator().manual_seed(seed))
@@ -114,8 +115,8 @@ class Pipeline:
         own = self._captured.model
         self._kept: dict[str, Tensor] | None = {**dict(own.named_parameters()), **dict(own.named_buffers())}
         self._settings = Settings(
-            rule=update, seed=seed, pace=pace_of(schedule, len(plan.stages), update_every), channel=channel,
-            on_nan=on_nan, learning_rate=learning_rate, vocabulary=plan.vocabulary,
+            rule=update, seed=seed, pace=_pace(plan, schedule, update_every), channel=channel, on_nan=on_nan,
+            learning_rate=learning_rate, vocabulary=plan.vocabulary,
         )  # fmt: skip
         self._model = ModelState(bare, self._captured, self._settings)
         self._stall_timeout_s, self._watch, self._session = stall_timeout_s, watch, session
@@ -370,6 +371,16 @@ class Pipeline:
             yield
         finally:
             self._busy.release()
+
+
+def _pace(plan: Plan, schedule: ScheduleName | None, update_every: int | None) -> Pace:
+    """Return the schedule that is wanted, the plan's as far as nothing is said."""
+    if update_every is None and schedule in {None, plan.schedule}:
+        return plan.pace
+    pace = pace_of(schedule or plan.schedule, len(plan.stages), update_every)
+    if update_every not in {None, pace.update_every}:
+        raise InputError(f"update_every={update_every} says nothing to {pace.name}, which updates after each minibatch")
+    return pace
 
 
 def _length(loader: Minibatches) -> int:

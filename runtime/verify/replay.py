@@ -26,7 +26,16 @@ from torch import Tensor, nn
 from torch.fx.node import map_aggregate
 
 from optimizer.schedule import Pace
-from profiler.execution import Attribute, Captured, Operation, Ref, layer_seed, write_next
+from profiler.execution import (
+    LARGE_BYTES,
+    Attribute,
+    Captured,
+    Operation,
+    Ref,
+    layer_seed,
+    whole,
+    write_next,
+)
 from profiler.profile import INPUT
 from profiler.settings import UpdateRule
 from runtime.worker import MinibatchDigests, digests
@@ -91,6 +100,11 @@ class Recurrence:
         first = minibatch // width * width
         return range(first, min(first + width, self.minibatches))
 
+    @property
+    def fused(self) -> bool:
+        """Whether a large linear layer's gradients are added up within their products."""
+        return self.pace.flush_every is None and self.pace.update_every > 1
+
     def share(self, minibatch: int) -> float:
         """Return what the loss counts where minibatches share an update; over replicas, sums are divided."""
         first = minibatch // self.pace.update_every * self.pace.update_every
@@ -133,6 +147,9 @@ class Replay:
         ]
         self._unused = {path: tensor for path, tensor in state.items() if path not in self._home}
         self._modules = {id(module): f"{path}." if path else "" for path, module in captured.model.named_modules()}
+        fused = whole(captured).placeable if recurrence.fused else ()
+        self._fused = {path for path in fused if path in self._versions and state[path].nbytes >= LARGE_BYTES}
+        self._products: dict[str, tuple[Tensor, Tensor]] = {}
 
     def run(self, feed: Minibatches, seed: int, advance: Callable[[], None]) -> Trained:
         """Train for the recurrence's minibatches; ``advance`` is called after each."""
@@ -143,6 +160,9 @@ class Replay:
             record, loss_value, buffers = self._step(minibatch, feed, seed, self.recurrence.share(minibatch))
             for path, gradient in record.items():
                 sums[path] = sums[path] + gradient if path in sums else gradient
+            for path, (back, inputs) in self._products.items():
+                sums[path] = torch.addmm(sums[path], back.t(), inputs) if path in sums else back.t() @ inputs
+            self._products.clear()
             losses.append(loss_value)
             minibatch_digests.append(self._minibatch_digests(record if replicated else sums, buffers))
             for stage in range(self.recurrence.stages):
@@ -222,11 +242,24 @@ class Replay:
                     *target.named_parameters(remove_duplicate=False), *target.named_buffers(remove_duplicate=False),
                 ]
             }  # fmt: skip
-            values[operation.name] = torch.func.functional_call(target, own, args, kwargs, tie_weights=False)
+            weight = self._modules[id(target)] + "weight"
+            if weight in self._fused and args[0].dim() == 2:
+                values[operation.name] = self._linear(weight, args[0], own)
+            else:
+                values[operation.name] = torch.func.functional_call(target, own, args, kwargs, tie_weights=False)
         elif isinstance(target, str):
             values[operation.name] = getattr(args[0], target)(*args[1:], **kwargs)
         else:
             values[operation.name] = target(*args, **kwargs)
+
+    def _linear(self, path: str, inputs: Tensor, own: Mapping[str, Tensor]) -> Tensor:
+        """Run a linear layer whose weight's gradient is a product that is made later, of what its backward receives."""
+        output = nn.functional.linear(inputs, own["weight"].detach(), own.get("bias"))
+        if not output.requires_grad:
+            output.requires_grad_()
+        kept = inputs.detach()
+        output.register_hook(lambda back: self._products.update({path: (back, kept)}))  # type: ignore[no-untyped-call]
+        return output
 
     def _bound(self, path: str, leaves: Mapping[str, Tensor], minibatch: int) -> Tensor:
         canonical = self.captured.canonical[path]

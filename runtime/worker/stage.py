@@ -84,7 +84,8 @@ class Stage:
             newest=load.updates, learning_rate=settings.learning_rate,
         )  # fmt: skip
         self._begun = self.versions.newest
-        self.versions.place_gradients(segment.placeable)
+        # A flush adds gradients up as torch does, bit for bit.
+        self.versions.place_gradients(segment.placeable, fused=load.pace.flush_every is None)
         self._in_flight: dict[int, InFlight] = {}
         self.used = 0
         self._buffers: dict[int, dict[str, str]] = {}

@@ -7,18 +7,29 @@ import networkx as nx
 
 from optimizer.costs import copy_ns
 from optimizer.plan import Plan
-from profiler.profile import INPUT, Profile
+from optimizer.schedule import PLAIN_1F1B, Pace
+from profiler.profile import INPUT, Layer, Profile
 
 Objective = tuple[int, int, int, tuple[tuple[int, tuple[int, ...]], ...]]
 
 
-def objective(profile: Profile, stage_of: dict[str, int], stages: int) -> Objective:
+def work_ns(layer: Layer, pace: Pace, *, last: bool) -> int:
+    """What a layer costs a minibatch, with its share of updates, straight from the cost model's words."""
+    forward, backward, beside, in_place, adding = (
+        round(time * 1e9)
+        for time in (layer.forward_s, layer.backward_s, layer.update_s, layer.update_in_place_s, layer.accumulate_s)
+    )
+    every = pace.update_every
+    update = {"1f1b": in_place if last else beside, "2bw": beside}.get(pace.name, in_place)
+    return forward + backward + round(max(adding, -backward) * (every - 1) / every) + round(update / every)
+
+
+def objective(profile: Profile, stage_of: dict[str, int], stages: int, pace: Pace = PLAIN_1F1B) -> Objective:
     """Bottleneck, bytes sent, second-worst stage, and where the cuts are, straight from the cost model's words."""
     costs = [0] * stages
     for layer in profile.layers:
-        last = stage_of[layer.name] == stages - 1
-        times = (layer.forward_s, layer.backward_s, layer.update_in_place_s if last else layer.update_s)
-        costs[stage_of[layer.name]] += sum(round(time * 1e9) for time in times)
+        stage = stage_of[layer.name]
+        costs[stage] += work_ns(layer, pace, last=stage == stages - 1)
     costs[-1] += round(profile.loss.forward_s * 1e9) + round(profile.loss.backward_s * 1e9)
     sizes = {layer.name: (layer.output_bytes, layer.gradient_bytes) for layer in profile.layers}
     sizes[INPUT] = (profile.input_bytes, 0)
@@ -70,9 +81,19 @@ def befores(stage_of: dict[str, int], stages: int) -> list[frozenset[str]]:
     return [frozenset(name for name, stage in stage_of.items() if stage <= cut) for cut in range(stages - 1)]
 
 
-def memory(profile: Profile, stage_of: dict[str, int], stages: int, minibatches: int) -> list[int]:
+def in_flight(stages: int, minibatches: int, pace: Pace) -> list[int]:
+    """How many minibatches each stage has between forward and backward."""
+    together = minibatches if pace.name in {"1f1b", "2bw"} else min(minibatches, pace.update_every)
+    return [together if pace.name == "gpipe" else min(stages - stage, together) for stage in range(stages)]
+
+
+def memory(
+    profile: Profile, stage_of: dict[str, int], stages: int, minibatches: int, pace: Pace = PLAIN_1F1B
+) -> list[int]:
     """What each stage holds, straight from the words of the memory model."""
-    ahead = [min(stages - stage, minibatches) for stage in range(stages)]
+    ahead = in_flight(stages, minibatches, pace)
+    two = 2 if minibatches > pace.update_every else 1
+    versions = {"1f1b": ahead, "2bw": [two] * stages}.get(pace.name, [1] * stages)
     momentum = profile.momenta
     found = []
     for stage in range(stages):
@@ -80,7 +101,7 @@ def memory(profile: Profile, stage_of: dict[str, int], stages: int, minibatches:
         for layer in profile.layers:
             if stage_of[layer.name] == stage:
                 total += layer.parameter_bytes - layer.learning_bytes
-                total += layer.learning_bytes * (ahead[stage] + 1 + momentum)
+                total += layer.learning_bytes * (versions[stage] + 1 + momentum)
                 total += layer.saved_bytes * ahead[stage]
                 transient = max(transient, layer.transient_bytes)
         found.append(total + transient)

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 
 import networkx as nx
 import numpy as np
+from brute_force import in_flight, work_ns
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
 from optimizer.costs import copy_ns
+from optimizer.schedule import PLAIN_1F1B, Pace
 from profiler.profile import INPUT, Profile
 
 UNIT = 1e-3
@@ -57,11 +59,16 @@ class Programme:
         return float(result.fun) if result.status == 0 else None
 
 
-def optimum(
-    profile: Profile, stages: int, minibatches: int, limit: int | None = None, forced: tuple[str, ...] = ()
+def optimum(  # noqa: PLR0917 - a question with limits
+    profile: Profile,
+    stages: int,
+    minibatches: int,
+    limit: int | None = None,
+    forced: tuple[str, ...] = (),
+    pace: Pace = PLAIN_1F1B,
 ) -> tuple[int, int] | None:
     """The smallest bottleneck in whole microseconds and the fewest bytes sent with it, or None if there is no split."""
-    problem = Formulation(profile, stages)
+    problem = Formulation(profile, stages, pace)
     if limit is not None:
         problem.limit_memory(minibatches, limit)
     if forced:
@@ -79,8 +86,8 @@ def optimum(
 class Formulation:
     """Variables and rows of every split into ``stages`` stages, its boundaries and its bottleneck."""
 
-    def __init__(self, profile: Profile, stages: int) -> None:
-        self.profile, self.stages = profile, stages
+    def __init__(self, profile: Profile, stages: int, pace: Pace) -> None:
+        self.profile, self.stages, self.pace = profile, stages, pace
         self.programme = Programme()
         self.sizes = {layer.name: (layer.output_bytes, layer.gradient_bytes) for layer in profile.layers}
         self.sizes[INPUT] = (profile.input_bytes, 0)
@@ -124,9 +131,8 @@ class Formulation:
         self.programme.row([term for name in self.y for term in self._in_stage(name, stage, 1.0)], 1)
         terms = [(self.bottleneck, 1.0)]
         for layer in self.profile.layers:
-            update_s = layer.update_in_place_s if stage == self.stages - 1 else layer.update_s
-            work = sum(round(time * 1e9) for time in (layer.forward_s, layer.backward_s, update_s)) * UNIT
-            terms += self._in_stage(layer.name, stage, -work)
+            work = work_ns(layer, self.pace, last=stage == self.stages - 1)
+            terms += self._in_stage(layer.name, stage, -work * UNIT)
         for value, row in self.crossing.items():
             down, up = (copy_ns(self.profile.copy_cost, size) * UNIT for size in self.sizes[value])
             terms += [(row[stage], -down)] if stage < self.stages - 1 else []
@@ -136,13 +142,14 @@ class Formulation:
 
     def limit_memory(self, minibatches: int, limit: int) -> None:
         """No stage holds more than ``limit`` bytes."""
-        ahead = [min(self.stages - stage, minibatches) for stage in range(self.stages)]
-        momentum = self.profile.momenta
+        ahead, momentum = in_flight(self.stages, minibatches, self.pace), self.profile.momenta
+        two = 2 if minibatches > self.pace.update_every else 1
         for stage in range(self.stages):
             transient = self.programme.variable(whole=False)
             terms = [(transient, 1.0)]
             for layer in self.profile.layers:
-                held = layer.parameter_bytes + layer.learning_bytes * (ahead[stage] + momentum)
+                versions = {"1f1b": ahead[stage], "2bw": two}.get(self.pace.name, 1)
+                held = layer.parameter_bytes + layer.learning_bytes * (versions + momentum)
                 terms += self._in_stage(layer.name, stage, held + layer.saved_bytes * ahead[stage])
                 most = self._in_stage(layer.name, stage, -float(layer.transient_bytes))
                 self.programme.row([(transient, 1.0), *most], 0)

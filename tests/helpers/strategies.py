@@ -104,6 +104,7 @@ def random_profiles(draw: st.DrawFn, most: int = 7, copy_cost: CopyCost = COPY_C
             saved_bytes=draw(sizes),
             transient_bytes=draw(sizes),
             in_place_share=draw(st.sampled_from([1.0, 0.5, 1.5])),
+            accumulate_s=draw(st.sampled_from([0.0, 0.001, 0.002, -0.001])),
         )
         for one in layers
     ]
@@ -131,6 +132,7 @@ def wide_profile(seed: int, count: int = 14) -> Profile:
             saved_bytes=drawn.randrange(20_000),
             transient_bytes=drawn.choice([0, 0, drawn.randrange(30_000)]),
             in_place_share=drawn.uniform(0.5, 1.1),
+            accumulate_s=drawn.uniform(-1e-4, 1e-3),
         )
         for name in names
     ]

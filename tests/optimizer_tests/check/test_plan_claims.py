@@ -10,6 +10,7 @@ import pytest
 from brute_force import legal_assignments, memory, objective
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from paces import drawn_pace
 from strategies import chain, layer, profile, random_profiles
 
 from optimizer.check import check, holds
@@ -28,15 +29,15 @@ def texts(plan: Plan, found: Profile) -> list[str]:
 def test_a_plan_of_the_search_holds_and_a_higher_bound_does_not(
     found: Profile, stages: int, data: st.DataObject
 ) -> None:
-    every = list(legal_assignments(found, stages))
+    every, pace = list(legal_assignments(found, stages)), drawn_pace(data, stages)
     assume(every)
-    peaks = {max(memory(found, stage_of, stages, 8)) for stage_of in every}
+    peaks = {max(memory(found, stage_of, stages, 8, pace)) for stage_of in every}
     limit = data.draw(st.sampled_from([None, *sorted(peaks)]))
-    plan = Planner(found, stages, 8, memory_limit_bytes=limit).optimized()
+    plan = Planner(found, stages, 8, pace=pace, memory_limit_bytes=limit).optimized()
     findings = check(plan, found)
     assert [finding.text for finding in findings if finding.holds is not True] == []
-    kept = [one for one in every if limit is None or max(memory(found, one, stages, 8)) <= limit]
-    smallest_ns = min(objective(found, one, stages)[0] for one in kept)
+    kept = [one for one in every if limit is None or max(memory(found, one, stages, 8, pace)) <= limit]
+    smallest_ns = min(objective(found, one, stages, pace)[0] for one in kept)
     lying = replace(plan, lower_bound_s=(smallest_ns + 1) / 1e9, bottleneck_s=(smallest_ns + 1) / 1e9)
     assert any("some legal split stays below" in text for text in texts(lying, found))
 

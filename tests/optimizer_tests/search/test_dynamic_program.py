@@ -8,6 +8,7 @@ import torch
 from brute_force import legal_assignments, objective, stage_map
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from paces import drawn_pace
 from strategies import chain, profile_of, random_profiles
 
 from optimizer.costs import Problem, costs_of
@@ -20,15 +21,19 @@ from profiler.profile import CopyCost, Profile
 
 
 @settings(deadline=None, max_examples=120)
-@given(profile=random_profiles(), stages=st.integers(1, 4))
-def test_the_plan_is_the_best_of_all_legal_assignments(profile: Profile, stages: int) -> None:
-    every = [objective(profile, stage_of, stages) for stage_of in legal_assignments(profile, stages)]
+@given(profile=random_profiles(), stages=st.integers(1, 4), data=st.data())
+def test_the_plan_is_the_best_of_all_legal_assignments_under_any_schedule(
+    profile: Profile, stages: int, data: st.DataObject
+) -> None:
+    pace = drawn_pace(data, stages)
+    every = [objective(profile, stage_of, stages, pace) for stage_of in legal_assignments(profile, stages)]
     if not every:
         with pytest.raises(PartitionError, match="cannot be cut"):
-            Planner(profile, stages, 8).optimized()
+            Planner(profile, stages, 8, pace=pace).optimized()
         return
-    plan = Planner(profile, stages, 8).optimized()
-    assert objective(profile, stage_map(plan), stages) == min(every)
+    plan = Planner(profile, stages, 8, pace=pace).optimized()
+    assert plan.planned_for == plan.pace == pace
+    assert objective(profile, stage_map(plan), stages, pace) == min(every)
     assert plan.optimal
     assert plan.bottleneck_s == min(every)[0] / 1e9 == plan.lower_bound_s
 

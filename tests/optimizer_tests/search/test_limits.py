@@ -6,12 +6,14 @@ import pytest
 from brute_force import Objective, befores, legal_assignments, memory, needed, objective, stage_map
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from paces import drawn_pace
 from strategies import chain, layer, profile, random_profiles, wide_profile
 
 from optimizer.costs import Problem, costs_of, names_of
 from optimizer.costs.cuts import cut_behind
 from optimizer.errors import InfeasibleError, PartitionError
 from optimizer.planning import Planner
+from optimizer.schedule import PLAIN_1F1B, Pace
 from optimizer.search import Solution, solve, space_of
 from optimizer.search.lattice import lattice
 from optimizer.search.why_infeasible import smallest_limit, tightest
@@ -20,12 +22,14 @@ from profiler.profile import INPUT, Profile
 MINIBATCHES = 8
 
 
-def best(profile: Profile, stages: int, limit: int | None, cuts: list[frozenset[str]]) -> Objective | None:
+def best(
+    profile: Profile, stages: int, limit: int | None, cuts: list[frozenset[str]], pace: Pace = PLAIN_1F1B
+) -> Objective | None:
     """The smallest objective of all assignments that keep the limits."""
     kept = [
-        objective(profile, stage_of, stages)
+        objective(profile, stage_of, stages, pace)
         for stage_of in legal_assignments(profile, stages)
-        if (limit is None or max(memory(profile, stage_of, stages, MINIBATCHES)) <= limit)
+        if (limit is None or max(memory(profile, stage_of, stages, MINIBATCHES, pace)) <= limit)
         and all(cut in befores(stage_of, stages) for cut in cuts)
     ]
     return min(kept, default=None)
@@ -42,24 +46,29 @@ def forced_names(profile: Profile, name: str) -> list[str]:
 
 @settings(deadline=None, max_examples=150)
 @given(found=random_profiles(), stages=st.integers(2, 4), data=st.data())
-def test_the_plan_is_the_best_of_all_that_keep_the_limits(found: Profile, stages: int, data: st.DataObject) -> None:
-    every = [memory(found, stage_of, stages, MINIBATCHES) for stage_of in legal_assignments(found, stages)]
+def test_the_plan_is_the_best_of_all_that_keep_the_limits_under_any_schedule(
+    found: Profile, stages: int, data: st.DataObject
+) -> None:
+    pace = drawn_pace(data, stages)
+    every = [memory(found, stage_of, stages, MINIBATCHES, pace) for stage_of in legal_assignments(found, stages)]
     assume(every)
     peaks = sorted({max(sizes) for sizes in every})
     limit = data.draw(st.sampled_from([None, *peaks]))
     name = data.draw(st.sampled_from([layer.name for layer in found.layers]))
     names = forced_names(found, name) if data.draw(st.booleans()) else []
-    wanted = best(found, stages, limit, [needed(found, names)] if names else [])
+    wanted = best(found, stages, limit, [needed(found, names)] if names else [], pace)
     try:
-        planner = Planner(found, stages, MINIBATCHES, memory_limit_bytes=limit, cut_after=[names] if names else [])
+        planner = Planner(
+            found, stages, MINIBATCHES, pace=pace, memory_limit_bytes=limit, cut_after=[names] if names else []
+        )
         plan = planner.optimized()
     except PartitionError:
         assert wanted is None
         return
     assert wanted is not None
-    assert objective(found, stage_map(plan), stages) == wanted
+    assert objective(found, stage_map(plan), stages, pace) == wanted
     assert plan.optimal
-    assert [stage.memory_bytes for stage in plan.stages] == memory(found, stage_map(plan), stages, MINIBATCHES)
+    assert [stage.memory_bytes for stage in plan.stages] == memory(found, stage_map(plan), stages, MINIBATCHES, pace)
     assert planner.cut_list(plan).splitlines() == [
         ",".join(names_of(planner.costs, ideal)) for ideal in planner.best.bounds[1:-1]
     ]

@@ -4,6 +4,7 @@ from brute_force import legal_assignments, memory
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from milp import optimum
+from paces import drawn_pace
 from strategies import random_profiles
 
 from optimizer.costs import costs_of, names_of
@@ -23,9 +24,12 @@ def test_the_search_and_the_mixed_integer_programme_agree(found: Profile, stages
     limit = data.draw(st.one_of(st.none(), st.integers(1_000, 20_000)))
     name = data.draw(st.sampled_from([layer.name for layer in found.layers]))
     forced = tuple(_behind(found, name)) if data.draw(st.booleans()) else ()
-    wanted = optimum(found, stages, 8, limit, forced)
+    pace = drawn_pace(data, stages, every=(4, 5))
+    wanted = optimum(found, stages, 8, limit, forced, pace)
     try:
-        plan = Planner(found, stages, 8, memory_limit_bytes=limit, cut_after=[forced] if forced else []).optimized()
+        plan = Planner(
+            found, stages, 8, pace=pace, memory_limit_bytes=limit, cut_after=[forced] if forced else []
+        ).optimized()
     except PartitionError:
         assert wanted is None
         return

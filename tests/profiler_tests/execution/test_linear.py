@@ -18,7 +18,7 @@ def layers() -> tuple[nn.Linear, nn.Linear, torch.Tensor]:
     own = nn.Linear(700, 500)
     theirs = copy.deepcopy(own)
     place = torch.full_like(own.weight, torch.nan)
-    give_place(own.weight, place)
+    give_place(own.weight, place, fused=False)
     return own, theirs, place
 
 
@@ -49,6 +49,21 @@ def test_outputs_and_gradients_are_torchs_own_and_are_written_to_the_place(
         assert own.weight.grad is not None
         assert own.weight.grad.data_ptr() == place.data_ptr()
         assert not bias or same(own.bias.grad, theirs.bias.grad)
+
+
+def test_a_fused_sum_is_one_product_of_all_rows_as_far_as_rounding_goes(
+    layers: tuple[nn.Linear, nn.Linear, torch.Tensor],
+) -> None:
+    own, theirs, place = layers
+    give_place(own.weight, place, fused=True)
+    inputs, gradient = torch.randn(12, 700), torch.randn(12, 500)
+    for rows in (slice(0, 4), slice(4, 5), slice(5, 12)):
+        torch.autograd.backward(linear(own, inputs[rows]), gradient[rows])
+    torch.autograd.backward(theirs(inputs), gradient)
+    assert own.weight.grad is not None
+    assert own.weight.grad.data_ptr() == place.data_ptr()
+    torch.testing.assert_close(own.weight.grad, theirs.weight.grad)
+    torch.testing.assert_close(own.bias.grad, theirs.bias.grad)
 
 
 def placeable(model: nn.Module, inputs: torch.Tensor) -> tuple[str, ...]:

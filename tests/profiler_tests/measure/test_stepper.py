@@ -4,6 +4,7 @@ from itertools import count
 
 import small_models
 import torch
+from torch import nn
 
 from profiler.capture.layer_graph import capture
 from profiler.measure import Clocks, stepper_for
@@ -104,3 +105,19 @@ def test_an_update_in_place_is_timed_beside_one_that_is_not() -> None:
     assert set(written) == {"beside", "in place"}
     assert not found.versions.gradients(0)
     assert all(torch.equal(tensor, before[name]) for name, tensor in found.versions.tensors().items())
+
+
+def test_adding_up_is_timed_beside_writing_anew_and_leaves_no_trace() -> None:
+    found = stepper(small_models.Residual())
+    before = {name: tensor.clone() for name, tensor in found.versions.tensors().items()}
+    added = dict(zip([one.name for one in found.segment.operations], found.accumulation_s(), strict=True))
+    assert added["conv1"] == 1.0, "a clock that goes on by 1 s whenever it is read: adding is timed, and nothing anew"
+    assert added["relu"] == 0.0, "what has no parameters has nothing to add"
+    assert not found.versions.gradients(found.versions.newest)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in found.versions.tensors().items())
+
+
+def test_where_the_sum_is_fused_only_the_difference_of_two_products_counts() -> None:
+    found = stepper(nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 1400)))
+    found.versions.place_gradients(found.segment.placeable, fused=True)
+    assert found.accumulation_s() == [0.0, 0.0], "either product takes one reading of the clock"
