@@ -16,7 +16,7 @@ CHANNELS: tuple[ChannelName, ...] = ("shm", "gloo")
 Clock = Literal["wall", "virtual"]
 CLOCKS: tuple[Clock, ...] = ("wall", "virtual")
 
-FORMAT_VERSION: Literal[7] = 7
+FORMAT_VERSION: Literal[8] = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +146,7 @@ class RunResult:
     stages: tuple[StageRun, ...]
     machine: Machine
     slowed_samples_per_s: float | None = None
-    format_version: Literal[7] = FORMAT_VERSION
+    format_version: Literal[8] = FORMAT_VERSION
 
     def planned(self, run: StageRun) -> Stage:
         """Return the stage that a rank ran."""
@@ -231,4 +231,4 @@ class Verification:
     channel: ChannelName
     seed: int
     partitions: tuple[PartitionVerification, ...]
-    format_version: Literal[7] = FORMAT_VERSION
+    format_version: Literal[8] = FORMAT_VERSION

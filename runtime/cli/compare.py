@@ -241,7 +241,7 @@ def _begun(options: CompareOptions, config: Config, request: "Request", clock: C
     plans |= spaced_splits(planner, request.distinct_splits, splits)
     schedule = schedule_of(request.schedule, request.num_stages, request.minibatches, request.update_every)
     plans = {name: scheduled(plan, schedule) for name, plan in plans.items()}
-    baselines, without = baseline_rows(request.baselines, request.cores)
+    baselines, without = baseline_rows(request.baselines, request.cores, request.update_every)
     if without:
         report(without)
     return new_comparison(

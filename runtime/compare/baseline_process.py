@@ -2,13 +2,14 @@
 
 process      the training loop, on one thread or several
 ddp          DistributedDataParallel over gloo, a minibatch in each process
-pipelining   torch.distributed.pipelining's Schedule1F1B with our split, eight micro-batches an update
+pipelining   torch.distributed.pipelining's Schedule1F1B with our split, a micro-batch for each minibatch of an update
 """
 
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -18,7 +19,6 @@ from torch import Tensor, fx, nn
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
 
-from optimizer.export import MICRO_BATCHES
 from profiler.capture import from_file, inputs_of, layer_name, models
 from profiler.execution import cross_entropy, heads
 from profiler.machine import pin, tie_to
@@ -94,20 +94,24 @@ Update = tuple[Callable[[], None], int]
 
 def _plain(spec: Spec) -> Update:
     model, made, labels = _built(spec)
-    return _loop(spec, model, made, labels), 1
+    return _loop(spec, model, made, labels), spec.update_every
 
 
 def _replicas(spec: Spec) -> Update:
     model, made, labels = _built(spec)
-    return _loop(spec, nn.parallel.DistributedDataParallel(model), made, labels), spec.world_size
+    return _loop(spec, nn.parallel.DistributedDataParallel(model), made, labels), spec.update_every
 
 
 def _loop(spec: Spec, model: nn.Module, made: Tensor, labels: Tensor) -> Callable[[], None]:
     rule = _rule(spec.config.rule, model, tuned=spec.tuned)
+    passes = spec.update_every // spec.world_size
+    apart = model.no_sync if isinstance(model, nn.parallel.DistributedDataParallel) else nullcontext
 
     def step() -> None:
         rule.zero_grad()
-        torch.autograd.backward(cross_entropy(heads(model(made)), labels))
+        for number in range(passes):
+            with apart() if number < passes - 1 else nullcontext():
+                torch.autograd.backward(cross_entropy(heads(model(made)), labels) / passes)
         rule.step()
 
     return step
@@ -126,9 +130,10 @@ def _pipeline(spec: Spec) -> Update:
     _out_of_place(own)
     last = spec.world_size - 1
     stage = PipelineStage(_Handing(own) if spec.tuned else own, spec.rank, spec.world_size, torch.device("cpu"))
-    schedule = Schedule1F1B(stage, MICRO_BATCHES, loss_fn=lambda output, target: cross_entropy(heads(output), target))
+    many = spec.update_every
+    schedule = Schedule1F1B(stage, many, loss_fn=lambda output, target: cross_entropy(heads(output), target))
     rule = _rule(spec.config.rule, own, tuned=spec.tuned)
-    all_inputs, all_labels = torch.cat([made] * MICRO_BATCHES), torch.cat([labels] * MICRO_BATCHES)
+    all_inputs, all_labels = torch.cat([made] * many), torch.cat([labels] * many)
 
     def step() -> None:
         rule.zero_grad()
@@ -136,7 +141,7 @@ def _pipeline(spec: Spec) -> Update:
         schedule.step(*arguments, target=all_labels if spec.rank == last else None)
         rule.step()
 
-    return step, MICRO_BATCHES
+    return step, many
 
 
 class _Handing(nn.Module):

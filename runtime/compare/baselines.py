@@ -42,6 +42,7 @@ class Spec:
     Attributes:
         threads: Of the ``process`` kind; the others have one each.
         cores: Those of the whole baseline.
+        update_every: Minibatches an update, those of all processes together.
         stages: The layers of each stage, for ``pipelining``.
     """
 
@@ -50,6 +51,7 @@ class Spec:
     threads: int
     config: Config
     seed: int
+    update_every: int
     cores: tuple[int, ...]
     rank: int = 0
     world_size: int = 1
@@ -58,8 +60,12 @@ class Spec:
     stages: tuple[tuple[str, ...], ...] = ()
 
 
-def baseline_rows(choice: BaselineChoice, cores: Sequence[int]) -> tuple[tuple[BaselineComparison, ...], str]:
+def baseline_rows(
+    choice: BaselineChoice, cores: Sequence[int], update_every: int = 1
+) -> tuple[tuple[BaselineComparison, ...], str]:
     """Return the baselines that are to run on ``cores``, none of which has yet, or why there are none.
+
+    Each updates as often as a pipeline that does so every ``update_every`` minibatches, as far as it can.
 
     They run on the wall clock, with as many cores as there are stages, so every stage has to have one of its own.
     """
@@ -73,22 +79,27 @@ def baseline_rows(choice: BaselineChoice, cores: Sequence[int]) -> tuple[tuple[B
             f"Baselines were left out: to compare with {count} stages they need {count} cores, and there are "
             f"{len(set(cores))}; what they would do with {count} cannot be worked out."
         )
-    kinds = _kinds(count)
+    kinds = _kinds(count, update_every)
     names = list(kinds)[:1] if choice == "threads" else list(kinds)
     rows = tuple(
-        BaselineComparison(name=name, tuned=tuned, semantics=f"synchronous, one update {kinds[name][2]}")
+        BaselineComparison(name=name, tuned=tuned, update_every=kinds[name][2])
         for name in names
         for tuned in ((True,) if choice == "threads" else (False, True))
     )
     return rows, ""
 
 
-def _kinds(count: int) -> dict[str, tuple[Kind, int, str]]:
-    """Return kind, threads and minibatches an update of each baseline on so many cores, by name."""
+def _kinds(count: int, update_every: int) -> dict[str, tuple[Kind, int, int]]:
+    """Return kind, threads and minibatches an update of each baseline on so many cores, by name.
+
+    Replicas have a minibatch each, and torch's pipeline wants one for each stage at least. Where ours updates after
+    each minibatch, that pipeline takes enough of them to be worth its while.
+    """
+    micro_batches = MICRO_BATCHES if update_every == 1 else max(count, update_every)
     return {
-        f"one process, {count} threads": ("process", count, "a minibatch"),
-        f"DistributedDataParallel, {count} × gloo": ("ddp", 1, f"for {count} minibatches"),
-        "torch.distributed.pipelining 1F1B": ("pipelining", 1, f"for {MICRO_BATCHES} minibatches"),
+        f"one process, {count} threads": ("process", count, update_every),
+        f"DistributedDataParallel, {count} × gloo": ("ddp", 1, count * max(1, round(update_every / count))),
+        "torch.distributed.pipelining 1F1B": ("pipelining", 1, micro_batches),
     }
 
 
@@ -111,7 +122,7 @@ class Baselines:
         Raises:
             RunError: It failed, or took far too long.
         """
-        kind, threads, _ = _kinds(len(self._cores))[baseline.name]
+        kind, threads, _ = _kinds(len(self._cores), baseline.update_every)[baseline.name]
         world = 1 if kind == "process" else len(self._cores)
         spec = Spec(
             kind=kind,
@@ -119,6 +130,7 @@ class Baselines:
             threads=threads,
             config=self._config,
             seed=SEED,
+            update_every=baseline.update_every,
             cores=self._cores,
             world_size=world,
             port=_free_port() if world > 1 else 0,

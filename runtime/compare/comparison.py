@@ -17,7 +17,7 @@ from runtime.compare.records import RunRecord
 from runtime.compare.request import Request
 from runtime.results import Clock, StageMeasurement
 
-FORMAT_VERSION: Literal[6] = 6
+FORMAT_VERSION: Literal[7] = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,16 +108,22 @@ class BaselineComparison:
 
     Attributes:
         tuned: Whether it ran under our process settings; otherwise as installed.
-        semantics: What one update is.
+        update_every: How many minibatches an update takes.
         ratio: How many times as fast the reference ran, round by round.
     """
 
     name: str
     tuned: bool
-    semantics: str
+    update_every: int
     throughput_samples_per_s: Spread | None = None
     ratio: Spread | None = None
     failures: tuple[str, ...] = ()
+
+    @property
+    def semantics(self) -> str:
+        """What one update is."""
+        every = "a minibatch" if self.update_every == 1 else f"for {self.update_every} minibatches"
+        return f"synchronous, one update {every}"
 
     @property
     def row(self) -> str:
@@ -211,7 +217,7 @@ class Comparison(Shown):
     baselines: tuple[BaselineComparison, ...]
     runs: tuple[RunRecord, ...]
     audit: Audit
-    format_version: Literal[6] = FORMAT_VERSION
+    format_version: Literal[7] = FORMAT_VERSION
     table: ClassVar[str] = "runtime.report.comparison_table:show_comparison"
 
     @property

@@ -88,7 +88,7 @@ class Feed:
             announced: Whether to tell the stages the end, which do not know how many there are.
             exact: Whether fewer than ``limit`` are too few.
         """
-        self._exact = exact
+        self._exact, self._stopping = exact, False
         self._reader, self._limit, self._announced = reader, limit, announced
         self._ahead: deque[tuple[Tensor, Tensor]] = deque()
         self._read, self._exhausted, self._ended = 0, reader is None, reader is None or not self._ends
@@ -104,8 +104,7 @@ class Feed:
         """
         if not self._announced:
             raise KeyboardInterrupt
-        end = -(-self._read // self._update_every) * self._update_every  # so that no update lacks minibatches
-        self._limit = end if self._limit is None else min(self._limit, end)
+        self._stopping = True
 
     @property
     def checksums(self) -> tuple[int, ...]:
@@ -166,7 +165,7 @@ class Feed:
         """Read as far as it takes to know how many minibatches share the next update."""
         wanted = (self.fed // self._update_every + 1) * self._update_every
         while self._read < wanted and not self._exhausted:
-            if self._limit is not None and self._read >= self._limit:
+            if self._read == self._limit or (self._stopping and self._read % self._update_every == 0):
                 self._exhausted = True
                 break
             assert self._reader is not None

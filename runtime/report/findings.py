@@ -1,9 +1,11 @@
 """Say in a few sentences what a comparison shows: who won and by how much, why, and whether the planner knew."""
 
+from collections.abc import Sequence
+
 from optimizer.plan import Plan
 from optimizer.planning import OPTIMIZED
 from profiler.report import counted, mib
-from runtime.compare import Comparison, PartitionComparison, Spread, tied
+from runtime.compare import BaselineComparison, Comparison, PartitionComparison, Spread, tied
 from runtime.pipeline import taking_turns
 from runtime.report.warnings import comparison_warnings
 
@@ -103,20 +105,33 @@ def _largest_share(plan: Plan) -> float:
 
 
 def worth(comparison: Comparison) -> str:
-    """Say whether to pipeline at all: how the reference fared against one core and what a user would run instead."""
+    """Say whether to pipeline at all: how the reference fared against one core and what a user would run instead.
+
+    It is held against what updates as often, if anything does; the fastest of all else is named beside.
+    """
     ours, alone, stages = comparison.reference, comparison.one_core.ratio, comparison.request.num_stages
     if alone is None or not comparison.comparable or stages == 1:
         return ""
-    rows = [(baseline.ratio, baseline) for baseline in comparison.baselines if baseline.ratio]
-    best = min(rows, key=lambda row: row[0].median, default=None)
-    nearest = min([alone, *(ratio for ratio, _ in rows)], key=lambda ratio: ratio.median)
-    pays = "It is as fast" if tied(nearest) else "It pays" if nearest.median > 1 else "It does not pay"
     beside = f"{ours}, {counted(stages, 'stage')}, was {_ahead(alone, 'the plain step on one core')}"
-    if best is None:
-        return f"{pays} to pipeline: {beside}."
-    ratio, baseline = best
-    against = f"{_ahead(ratio, baseline.row)} ({baseline.semantics})"
-    return f"{pays} to pipeline: {beside}, and {against}, the fastest of what else there is."
+    rows = [(baseline.ratio, baseline) for baseline in comparison.baselines if baseline.ratio]
+    like = [row for row in rows if row[1].update_every == comparison.request.update_every]
+    unlike = [row for row in rows if row not in like]
+    nearest = min([alone, *(ratio for ratio, _ in like or rows)], key=lambda ratio: ratio.median)
+    pays = "It is as fast" if tied(nearest) else "It pays" if nearest.median > 1 else "It does not pay"
+    sentence = f"{pays} to pipeline: {beside}"
+    if like:
+        said = ", the fastest of what else updates as often" if unlike else ", the fastest of what else there is"
+        sentence += f", and {_ahead_of(like)}{said}"
+    if unlike:
+        otherwise = "Of what updates less or more often, it was" if like else "Nothing else updates as often; it was"
+        sentence += f". {otherwise} {_ahead_of(unlike)}, the fastest"
+    return f"{sentence}."
+
+
+def _ahead_of(rows: Sequence[tuple[Spread, BaselineComparison]]) -> str:
+    """Say how the reference fared against the fastest of some baselines."""
+    ratio, baseline = min(rows, key=lambda row: row[0].median)
+    return f"{_ahead(ratio, baseline.row)} ({baseline.semantics})"
 
 
 def clock(comparison: Comparison) -> str:

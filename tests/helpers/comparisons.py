@@ -16,7 +16,7 @@ from runtime.compare.summary import summarised
 from runtime.results import Clock, StageMeasurement
 
 MINIBATCHES = 8
-BASELINE = BaselineComparison(name="one process, 2 threads", tuned=True, semantics="synchronous")
+BASELINE = BaselineComparison(name="one process, 2 threads", tuned=True, update_every=1)
 
 
 def planner(profile: Profile | None = None, stages: int = 2) -> Planner:

@@ -57,6 +57,11 @@ def test_every_way_stands_there_as_installed_and_tuned(two_cores: tuple[int, int
     assert len({row.row for row in rows}) == 6
     assert all(row.semantics.startswith("synchronous") for row in rows)
     assert not left_out
+    assert [row.update_every for row in rows] == [1, 1, 2, 2, 8, 8]
+    shared = baseline_rows("all", two_cores, 4)[0]
+    assert [row.update_every for row in shared] == [4] * 6
+    assert [row.update_every for row in baseline_rows("all", two_cores, 5)[0]] == [5, 5, 4, 4, 5, 5]
+    assert {row.semantics for row in shared} == {"synchronous, one update for 4 minibatches"}
     assert "one stage is one core" in baseline_rows("all", (0,))[1]
     assert baseline_rows("none", two_cores) == ((), "")
 
@@ -83,12 +88,18 @@ def test_processes_train_together_as_replicas_and_as_a_pipeline(
     assert "pipelining" in rows[4].name
     assert baselines.run(rows[4])[0] > 0
     assert baselines.run(rows[5])[0] > 0, "tuned, too, whose convolutions have their channels last"
+    assert baselines.run(baseline_rows("all", two_cores, 4)[0][3])[0] > 0, "replicas that add up before they average"
     assert not left_behind()
 
 
 @pytest.mark.parametrize("tuned", [False, True])
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
-def test_one_process_trains_as_torch_does(tuned: bool, name: RuleName, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(("name", "every"), [("sgd", 1), ("sgd", 3), ("adam", 1), ("adamw", 1)])
+def test_one_process_trains_as_torch_does(
+    tuned: bool,  # noqa: FBT001
+    name: RuleName,
+    every: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     torch.manual_seed(0)
     ours = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
     theirs = copy.deepcopy(ours)
@@ -96,7 +107,7 @@ def test_one_process_trains_as_torch_does(tuned: bool, name: RuleName, monkeypat
     monkeypatch.setattr("runtime.compare.baseline_process._built", lambda _spec: (ours, made, labels))
     config = replace(CONFIG, update_rule=name, weight_decay=0.1)
     step, minibatches = PREPARE["process"](
-        Spec(kind="process", tuned=tuned, threads=1, config=config, seed=0, cores=(0,))
+        Spec(kind="process", tuned=tuned, threads=1, config=config, seed=0, update_every=every, cores=(0,))
     )
     rules: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
         "sgd": lambda of: torch.optim.SGD(of, lr=0.01, momentum=0.9, weight_decay=0.1),
@@ -107,9 +118,9 @@ def test_one_process_trains_as_torch_does(tuned: bool, name: RuleName, monkeypat
     for _ in range(3):
         step()
         rule.zero_grad()
-        torch.autograd.backward(nn.functional.cross_entropy(theirs(made), labels))
+        torch.autograd.backward(nn.functional.cross_entropy(theirs(made), labels))  # the mean of equal minibatches
         rule.step()
-    assert minibatches == 1
+    assert minibatches == every
     for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.allclose(one, other, rtol=1e-5, atol=1e-7)
 

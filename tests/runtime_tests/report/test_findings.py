@@ -115,7 +115,28 @@ def test_what_one_would_run_instead_is_set_beside() -> None:
     said = next(line for line in verdict(found) if "to pipeline" in line)
     assert said.startswith("It pays to pipeline: optimized, 2 stages, was ")
     assert "the plain step on one core" in said
-    assert "and 25% faster than b, tuned (95% interval 25–25%) (synchronous), the fastest of what else there is" in said
+    assert "and 25% faster than b, tuned (95% interval 25–25%) (synchronous, one update a minibatch)" in said
+    assert said.endswith(", the fastest of what else there is.")
+
+
+def test_like_is_compared_with_like_and_what_updates_otherwise_is_named_beside() -> None:
+    every, speeds = {"as often": 1, "rarely": 4}, {"as often": (8.0, 8.0), "rarely": (20.0, 20.0)}
+
+    def said(*names: str) -> str:
+        chosen = {name: speeds[name] for name in names}
+        found = comparison({"optimized": (10.0, 10.0)}, one_core=(5.0, 5.0), baselines=chosen)
+        rows = tuple(replace(row, update_every=every[row.name]) for row in found.baselines)
+        return next(line for line in verdict(replace(found, baselines=rows)) if "to pipeline" in line)
+
+    both = said("as often", "rarely")
+    assert both.startswith("It pays to pipeline: "), "though something that updates otherwise was faster"
+    assert "25% faster than as often, tuned" in both
+    assert (
+        "the fastest of what else updates as often. Of what updates less or more often, it was 50% slower than" in both
+    )
+    assert "(synchronous, one update for 4 minibatches), the fastest." in both
+    assert "Nothing else updates as often; it was 50% slower than rarely" in said("rarely")
+    assert said("rarely").startswith("It does not pay to pipeline: ")
 
 
 def test_where_a_pipeline_does_not_pay_that_is_said_plainly() -> None:

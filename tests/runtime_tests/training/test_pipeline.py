@@ -170,30 +170,38 @@ def test_a_loader_that_raises_loses_nothing_and_the_pipeline_goes_on() -> None:
             trained.evaluate([(torch.randn(2, 5), torch.zeros(2))])
 
 
-def test_ctrl_c_ends_at_a_minibatch_and_loses_nothing() -> None:
+@pytest.mark.parametrize(
+    ("schedule", "pressed_at", "trained_on"),
+    [
+        ("1f1b", 5, 6),  # the one that was being read is the last
+        ("2bw", 4, 8),  # the update that was being read for is complete
+        ("2bw", 6, 8),
+    ],
+)
+def test_ctrl_c_ends_with_an_update_and_loses_nothing(schedule: ScheduleName, pressed_at: int, trained_on: int) -> None:
     kind = small_models.Residual
     plan, part = plan_for(kind, 2), pairs(40)
-    replay = replay_of(kind, plan)
+    replay = replay_of(kind, plan, pace_of(schedule, 2, 4))
 
     def pressed() -> Iterator[tuple[Tensor, Tensor]]:
         for number, pair in enumerate(part):
-            if number == 5:
+            if number == pressed_at:
                 os.kill(os.getpid(), signal.SIGINT)
             yield pair
 
     before = signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with pipeline(kind, plan) as trained:
+        with pipeline(kind, plan, schedule=schedule, update_every=None if schedule == "1f1b" else 4) as trained:
             with pytest.raises(KeyboardInterrupt):
                 trained.train(pressed())
-            assert trained.minibatches == 6  # the one that was being read is the last
-            replay.part(as_fed(part[:6]))
+            assert trained.minibatches == trained_on
+            replay.part(as_fed(part[:trained_on]))
             assert_same(trained.state_dict(), replay)
-            trained.train(part[6:9])
+            trained.train(part[9:12])
     finally:
         signal.signal(signal.SIGINT, before)
-    replay.part(as_fed(part[6:9]))
+    replay.part(as_fed(part[9:12]))
     assert_same(trained.state_dict(), replay)
 
 
