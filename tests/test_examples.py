@@ -12,7 +12,7 @@ from places import CHECKOUT
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("where_to_cut", "exact, 2 stages: proven optimal"),
+        ("where_to_cut", "exact, 2 stages, 1f1b: proven optimal"),
         ("train_and_keep", "plain PyTorch, with these weights: "),
         ("compare_two_splits", "equal-load"),
     ],

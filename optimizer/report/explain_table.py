@@ -75,12 +75,13 @@ def paragraphs(plan: Plan, explanation: Explanation, label: Labels) -> list[str]
     listed = " with ".join(label[name] for name in explanation.ceiling_layers[:2])
     reason = explanation.ceiling_reason
     whole = f"cannot be cut: {reason}" if reason else "is whole, and --slice could cut it inside"
+    often = " that updates after each minibatch" if plan.update_every > 1 else ""
     before = "" if explanation.whole_ceiling is None else f"; with all layers whole, {explanation.whole_ceiling:.2f}"
     return [
         f"Stage {explanation.bottleneck_stage} is the slowest: {stage.total_s * 1e3:.1f} ms a minibatch, {filled}.",
         (
-            f"The plan is {explanation.speed_up:.2f} times as fast as one core. No split, into however many stages, is "
-            f"more than {explanation.ceiling:.2f} times as fast{before}, for {listed} {whole}."
+            f"The plan is {explanation.speed_up:.2f} times as fast as one core{often}. No split, into however many "
+            f"stages, is more than {explanation.ceiling:.2f} times as fast{before}, for {listed} {whole}."
         ),
         *_whole(explanation, label),
         _proof(plan),

@@ -118,6 +118,6 @@ def test_adding_up_is_timed_beside_writing_anew_and_leaves_no_trace() -> None:
 
 
 def test_where_the_sum_is_fused_only_the_difference_of_two_products_counts() -> None:
-    found = stepper(nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 1400)))
+    found = stepper(nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 400)))
     found.versions.place_gradients(found.segment.placeable, fused=True)
     assert found.accumulation_s() == [0.0, 0.0], "either product takes one reading of the clock"
