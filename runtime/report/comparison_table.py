@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from profiler.report import counted, ms, new_table
 from runtime.compare import ONE_CORE, BaselineComparison, Comparison, OneCore, PartitionComparison, Spread
-from runtime.report.findings import called, own_splits, verdict
+from runtime.report.findings import called, fairness, own_splits, verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,11 +30,7 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
         "marks ranks that noise cannot tell apart. Makespan: one run from first to last action. Busy: processor time "
         "per minibatch of each stage, predicted → measured."
         + (" In brackets: at worst, with every stage as much slower again as beside busy neighbours." if slowed else "")
-        + (
-            " Baselines update differently, so throughput alone is not a fair comparison."
-            if comparison.baselines
-            else ""
-        ),
+        + fairness(comparison),
     )
     for part in by_speed(comparison):
         measured = part.throughput_samples_per_s

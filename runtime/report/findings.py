@@ -128,6 +128,15 @@ def worth(comparison: Comparison) -> str:
     return f"{sentence}."
 
 
+def fairness(comparison: Comparison) -> str:
+    """Say of the baselines how fair it is to compare their throughput, with a blank before."""
+    if not comparison.baselines:
+        return ""
+    if all(baseline.update_every == comparison.request.update_every for baseline in comparison.baselines):
+        return " Baselines take as many samples an update."
+    return " Baselines update less or more often where they say so: there throughput alone is not a fair comparison."
+
+
 def _ahead_of(rows: Sequence[tuple[Spread, BaselineComparison]]) -> str:
     """Say how the reference fared against the fastest of some baselines."""
     ratio, baseline = min(rows, key=lambda row: row[0].median)

@@ -11,7 +11,7 @@ from profiler.report import counted, mib, ms
 from runtime.compare import Comparison
 from runtime.report import comparison_table as table
 from runtime.report.batch_sizes import change, winner
-from runtime.report.findings import called, clock, insight, memory, rivals, speed, title, worth
+from runtime.report.findings import called, clock, fairness, insight, memory, rivals, speed, title, worth
 from runtime.report.study_table import beside_the_study
 from runtime.report.warnings import comparison_warnings
 
@@ -67,6 +67,7 @@ def _environment() -> "Environment":
         "ratio": table.ratio_of,
         "speed": table.speed_of,
         "slowed": table.slowed_of,
+        "fairness": fairness,
     }
     return made
 

@@ -20,6 +20,7 @@ from networks import network_for, weighted, with_all_reduces
 from strategies import chain
 
 from optimizer.plan import Plan
+from optimizer.schedule import Pace
 from profiler.capture import SEED
 from profiler.files import read_json, to_json, write_whole
 from profiler.profile import Profile
@@ -413,6 +414,24 @@ def test_a_loss_that_is_no_number_stops_a_run_or_is_said(profiled: Path, capsys:
     assert "the loss is no longer a finite number" in capsys.readouterr().err
     losses = read_json(profiled / "run.json", RunResult).losses
     assert [loss is None for loss in losses] == [False, False, True, True, True]
+
+
+def test_a_plan_runs_under_the_schedule_that_it_is_for(profiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [*SMALL, "--stages", "2", "--schedule", "2bw", "--accumulate", "3", "-o", "plan.json"]
+    assert OPTIMIZE(arguments) == 0
+    plan = read_json(profiled / "plan.json", Plan)
+    assert plan.planned_for == plan.pace == Pace("2bw", 3)
+    profile = next(str(path.relative_to(profiled)) for path in (profiled / "profiles").glob("*.json"))
+    assert OPTIMIZE(["check", "plan.json", profile]) == 0
+    assert "are what 2bw every 3 gives when worked out again" in capsys.readouterr().out
+    assert RUN(["run", "--plan", "plan.json", "--batches", "7", "-o", "run.json"]) == 0
+    said = capsys.readouterr()
+    assert "2bw every 3 (asynchronous, one update for several minibatches" in " ".join(said.out.split())
+    assert "not found for" not in said.err
+    assert read_json(profiled / "run.json", RunResult).plan.pace == Pace("2bw", 3)
+    assert RUN(["run", "--plan", "plan.json", "--batches", "4", "--schedule", "1f1b"]) == 0
+    assert "1f1b, which the split was not found for: that was 2bw every 3" in capsys.readouterr().err
+    assert RUN(["verify", "--plan", "plan.json", "--channel", "gloo"]) == 0
 
 
 def test_a_run_is_traced_drawn_and_told(profiled: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from comparisons import asked, comparison, plans
 from strategies import chain
 
 from runtime.report.batch_sizes import change, winner
-from runtime.report.findings import verdict
+from runtime.report.findings import fairness, verdict
 from runtime.report.study_table import beside_the_study
 from runtime.report.warnings import comparison_warnings, drift_of
 
@@ -137,6 +137,11 @@ def test_like_is_compared_with_like_and_what_updates_otherwise_is_named_beside()
     assert "(synchronous, one update for 4 minibatches), the fastest." in both
     assert "Nothing else updates as often; it was 50% slower than rarely" in said("rarely")
     assert said("rarely").startswith("It does not pay to pipeline: ")
+    found = comparison({"optimized": (10.0, 10.0)}, baselines={"a": (5.0, 5.0)})
+    assert fairness(found) == " Baselines take as many samples an update."
+    rarer = replace(found, baselines=tuple(replace(row, update_every=4) for row in found.baselines))
+    assert "throughput alone is not a fair comparison" in fairness(rarer)
+    assert not fairness(comparison())
 
 
 def test_where_a_pipeline_does_not_pay_that_is_said_plainly() -> None:

@@ -5,6 +5,7 @@ import random
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from torch import Tensor, nn
 from torchvision.models import get_model
 from trained import Pairs, as_fed, assert_same, pairs, pipeline, plan_for, replay_of
 
-from optimizer.schedule import ScheduleName, pace_of
-from profiler.errors import CaptureError, ModelError
+from optimizer.schedule import Pace, ScheduleName, pace_of
+from profiler.errors import CaptureError, ConfigError, ModelError
 from profiler.settings import SGD, AdamW
 from runtime.errors import InputError, RunError
 from runtime.training import Constant, Cosine, Pipeline, Steps
@@ -168,6 +169,18 @@ def test_a_loader_that_raises_loses_nothing_and_the_pipeline_goes_on() -> None:
             trained.train([(part[0][0], torch.tensor([0, 1, 2, 9]))])
         with pytest.raises(InputError, match="cannot be evaluated on the loader: RuntimeError"):
             trained.evaluate([(torch.randn(2, 5), torch.zeros(2))])
+
+
+def test_a_pipeline_runs_the_schedule_of_its_plan_unless_told_otherwise() -> None:
+    kind = small_models.Plain
+    plan = replace(plan_for(kind, 2), schedule="2bw", update_every=3)
+    assert pipeline(kind, plan)._settings.pace == Pace("2bw", 3)
+    assert pipeline(kind, plan, update_every=4)._settings.pace == Pace("2bw", 4)
+    assert pipeline(kind, plan, schedule="1f1b")._settings.pace == Pace("1f1b", 1)
+    with pytest.raises(InputError, match="update_every=3 says nothing to sequential, which updates after each minib"):
+        pipeline(kind, plan, schedule="sequential", update_every=3)
+    with pytest.raises(ConfigError, match="use --accumulate 2 or more"):
+        pipeline(kind, plan, update_every=1)
 
 
 @pytest.mark.parametrize(
