@@ -106,8 +106,7 @@ def _differences(plan: Plan, words: Words) -> Iterator[str]:
             sum(times[name] for name in stage.layers) for times in (words.beside_ns, words.in_place_ns, words.adding_ns)
         )
         every = words.update_every
-        in_place = words.schedule not in {"1f1b", "2bw"} or (words.schedule == "1f1b" and last)
-        update_ns = (in_place_ns if in_place else beside_ns) / every
+        update_ns = (in_place_ns if words.in_place(last=last) else beside_ns) / every
         down_ns, up_ns = sum(map(words.down_ns.__getitem__, down)), sum(map(words.up_ns.__getitem__, up))
         own_ns = sum(words.work_ns[name] - (words.saving_ns[name] if last else 0) for name in stage.layers)
         totals_ns.append(own_ns + (words.loss_ns if last else 0) + down_ns + up_ns)

@@ -47,6 +47,10 @@ class Words:
         self.down_ns = {name: nanoseconds(profile.copy_cost.seconds(self.down_bytes(name))) for name in names}
         self.up_ns = {name: nanoseconds(profile.copy_cost.seconds(self.up_bytes(name))) for name in names}
 
+    def in_place(self, *, last: bool) -> bool:
+        """Say whether a stage holds one weight version, so that it updates in place."""
+        return self.schedule not in {"1f1b", "2bw"} or (self.schedule == "1f1b" and last)
+
     def _updating_ns(self, name: str) -> int:
         """Return what adding up gradients and a share of an update come to a minibatch."""
         every = self.update_every
