@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from optimizer.schedule import FLUSH_EVERY, PLAIN_1F1B, SCHEDULES, Pace, ScheduleName, pace_of
+from optimizer.schedule import FLUSH_EVERY, PLAIN_1F1B, SCHEDULES, Pace, ScheduleName
 from profiler.cli import Parser, positive
 from profiler.errors import ConfigError
 
@@ -27,8 +27,7 @@ class ScheduleOptions:
             takes = [other for other, rule in SCHEDULES.items() if rule.usual and rule.flushes == flushes]
             if value and name not in takes:
                 raise ConfigError(f"{flag} says nothing to --schedule {name}; use {' or '.join(takes)}")
-        every = self.accumulate or self.flush_every
-        return planned if name == planned.name and not every else pace_of(name, stages, every)
+        return planned.changed(self.schedule, stages, self.accumulate or self.flush_every)
 
 
 def add_schedule(command: Parser) -> None:

@@ -1,9 +1,10 @@
 """Choose where to cut inside layers: where a perfectly even split would cut, measured, and no more than serves.
 
-An even split of S stages cuts at the i/S-th part of the work, i = 1 … S − 1; the last stage updates in place, which
-counts (``even_places``). A place inside a layer that can be cut becomes a cut between two of its features. Then the
-blocks are measured, for a narrower product has an efficiency of its own and the concat costs, too; so the even split's
-places move, and the cuts follow them once or twice, until the slowest stage is within 1% of an even share.
+An even split of S stages cuts at the i/S-th part of the work, i = 1 … S − 1; under 1F1B the last stage updates in
+place, which counts (``even_places``). A place inside a layer that can be cut becomes a cut between two of its
+features. Then the blocks are measured, for a narrower product has an efficiency of its own and the concat costs,
+too; so the even split's places move, and the cuts follow them once or twice, until the slowest stage is within 1% of an
+even share.
 
 Of what was tried the best is taken, and then layers are left whole one by one, as long as the slowest stage stays
 within 1% of it. Every trial is the exact search's answer for its slicing, under the same limits and links. What gains
@@ -123,11 +124,11 @@ def even_share_s(profile: Profile, stages: int, pace: Pace = PLAIN_1F1B) -> floa
 def even_places(profile: Profile, stages: int, pace: Pace = PLAIN_1F1B) -> list[tuple[Layer, float]]:
     """Return the layer in which each cut of a perfectly even split lies, and which share of it stands before."""
     costs = costs_of(profile, pace)
-    share_s, ends = _even(costs, stages)
+    (share_s, ends), weight_ns = _even(costs, stages), costs.weight_ns
     places = []
     for cut in range(1, stages):
         at = min(bisect_left(ends, cut * share_s), len(ends) - 1)
-        own_s = costs.weight_ns[at] / NANOSECONDS
+        own_s = weight_ns[at] / NANOSECONDS
         places.append((profile.layers[at], 1 - (ends[at] - cut * share_s) / own_s if own_s else 1.0))
     return places
 

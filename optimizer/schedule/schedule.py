@@ -117,6 +117,16 @@ class Pace:
             return 1 + (minibatches > self.update_every)
         return 1 if self.flush_every else in_flight
 
+    def changed(self, name: ScheduleName | None, stages: int, update_every: int | None) -> "Pace":
+        """Return the pace that is asked for; this one, as far as nothing is.
+
+        Raises:
+            ConfigError: The schedule cannot run with so few minibatches an update.
+        """
+        if update_every is None and name in {None, self.name}:
+            return self
+        return pace_of(name or self.name, stages, update_every)
+
     @property
     def words(self) -> str:
         """The schedule in words, such as ``1f1b-flush every 8``."""

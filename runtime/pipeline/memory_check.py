@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 
 from optimizer.plan import Plan
-from optimizer.schedule import SCHEDULES, StageRequirements
+from optimizer.schedule import StageRequirements
 from profiler.report import mib
 from runtime.errors import TooLargeError
 from runtime.results import ChannelName
@@ -61,7 +61,7 @@ def refuse_too_little_memory(
     listed = " + ".join(mib(size) for size in needed)
     flush = (
         ""
-        if SCHEDULES[plan.schedule].flushes or plan.layout.replicated
+        if plan.pace.flush_every or plan.layout.replicated
         else ", or --schedule 1f1b-flush, which keeps one weight version"
     )
     raise TooLargeError(

@@ -12,7 +12,7 @@ Of starved and blocked, the *imbalance* is what no schedule could save: the busi
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from optimizer.schedule import SCHEDULES, groups
+from optimizer.schedule import groups
 from runtime.results import ActionRecord, RunResult
 
 
@@ -38,7 +38,7 @@ def bubbles_of(result: RunResult) -> list[Bubbles]:
     start_s = min(stage.actions[0].start_s for stage in result.stages)
     end_s = max(stage.actions[-1].end_s for stage in result.stages)
     plan, minibatches = result.plan, result.minibatches
-    flush_every = plan.update_every if SCHEDULES[plan.schedule].flushes else minibatches
+    flush_every = plan.pace.flush_every or minibatches
     every_stage = [_of_stage(stage.actions, start_s, end_s, minibatches, flush_every) for stage in result.stages]
     most_s = max(bubbles.busy_s for bubbles in every_stage)
     for bubbles in every_stage:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from optimizer.plan import Plan
-from optimizer.schedule import Pace, ScheduleName, pace_of
+from optimizer.schedule import Pace, ScheduleName
 from profiler.capture import SEED, captured_live, inputs_of, live_model, refuse_unsendable
 from profiler.errors import StageplanError, one_line
 from profiler.execution import OwnLoss, TensorSpec
@@ -375,9 +375,7 @@ class Pipeline:
 
 def _pace(plan: Plan, schedule: ScheduleName | None, update_every: int | None) -> Pace:
     """Return the schedule that is wanted, the plan's as far as nothing is said."""
-    if update_every is None and schedule in {None, plan.schedule}:
-        return plan.pace
-    pace = pace_of(schedule or plan.schedule, len(plan.stages), update_every)
+    pace = plan.pace.changed(schedule, len(plan.stages), update_every)
     if update_every not in {None, pace.update_every}:
         raise InputError(f"update_every={update_every} says nothing to {pace.name}, which updates after each minibatch")
     return pace
