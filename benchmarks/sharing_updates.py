@@ -56,7 +56,7 @@ def measure(config: Config, rounds: int) -> None:
         launchers = [
             stack.enter_context(
                 Launcher(
-                    captured_model(config, plan.slicing),
+                    captured_model(config, plan.form),
                     pool,
                     Settings(rule=config.rule, seed=SEED, pace=plan.pace, clock=clock, on_nan="warn"),
                 )

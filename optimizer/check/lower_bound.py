@@ -45,6 +45,7 @@ class _Ideal:
     fixed_bytes: int
     learning_bytes: int
     saved_bytes: int
+    cast_bytes: int
     crossing: frozenset[str]
 
 
@@ -93,6 +94,7 @@ class Downwards:
                 fixed_bytes=sum(layer.parameter_bytes for layer in layers.values()),
                 learning_bytes=sum(layer.learning_bytes for layer in layers.values()),
                 saved_bytes=sum(layer.saved_bytes for layer in layers.values()),
+                cast_bytes=sum(layer.cast_bytes for layer in layers.values()),
                 crossing=frozenset(self._words.profile.outputs),
             )
         }
@@ -128,6 +130,7 @@ class Downwards:
             fixed_bytes=ideal.fixed_bytes - sum(layer.parameter_bytes for layer in layers),
             learning_bytes=ideal.learning_bytes - sum(layer.learning_bytes for layer in layers),
             saved_bytes=ideal.saved_bytes - sum(layer.saved_bytes for layer in layers),
+            cast_bytes=ideal.cast_bytes - sum(layer.cast_bytes for layer in layers),
             crossing=(ideal.crossing | self._reads[at]) - block,
         )
 
@@ -200,5 +203,6 @@ class Downwards:
         flying, copies, before, behind = self._words.counts(self._plan, stage)
         held = end.fixed_bytes - start.fixed_bytes + (end.learning_bytes - start.learning_bytes) * copies
         held += (end.saved_bytes - start.saved_bytes) * flying
+        held -= (end.cast_bytes - start.cast_bytes) * self._words.shared(flying, copies)
         held += sum(map(self._words.slot_bytes, start.crossing)) * before if start.blocks else 0
         return held + (sum(map(self._words.slot_bytes, end.crossing)) * behind if behind else 0)

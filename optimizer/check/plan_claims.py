@@ -142,7 +142,7 @@ def _differences(plan: Plan, words: Words) -> Iterator[str]:
     bottleneck_s = max(totals_ns) / 1e9
     if abs(bottleneck_s - plan.bottleneck_s) > TOLERANCE_S:
         yield f"bottleneck_s is {bottleneck_s} by the profile and {plan.bottleneck_s} in the plan"
-    for name in ("model", "model_digest", "batch_size", "input_shape", "vocabulary", "slicing", "momenta"):
+    for name in ("model", "model_digest", "batch_size", "input_shape", "vocabulary", "slicing", "precision", "momenta"):
         claim, price = getattr(plan, name), getattr(words.profile, name)
         if claim != price:
             yield f"{name} is {price} in the profile and {claim} in the plan"

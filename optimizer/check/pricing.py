@@ -90,6 +90,10 @@ class Words:
         behind = flying[stage] if stage < plan.num_stages - 1 else 0
         return flying[stage], versions + self.profile.momenta, before, behind
 
+    def shared(self, flying: int, copies: int) -> int:
+        """Return how many of the minibatches in flight use a weight version that an earlier one uses, too."""
+        return max(0, flying - (copies - self.profile.momenta))
+
     def held(self, before: set[str], through: set[str]) -> StageBytes:
         """Return what the layers of a stage hold, counted once."""
         own = [self.layers[name] for name in through - before]
@@ -99,6 +103,7 @@ class Words:
             frozen_bytes=sum(layer.parameter_bytes for layer in own) - learning,
             learning_bytes=learning,
             saved_bytes=sum(layer.saved_bytes for layer in own),
+            cast_bytes=sum(layer.cast_bytes for layer in own),
             transient_bytes=max(layer.transient_bytes for layer in own),
             activation_bytes=sum(map(self.down_bytes, down)),
             gradient_bytes=sum(map(self.up_bytes, down)),
@@ -123,6 +128,7 @@ class Words:
         needed = sum(
             layer.parameter_bytes + layer.learning_bytes * copies + layer.saved_bytes * flying for layer in layers
         )
+        needed -= sum(layer.cast_bytes for layer in layers) * self.shared(flying, copies)
         needed += sum(map(self.slot_bytes, self.crossing(before))) * slots_before
         needed += sum(map(self.slot_bytes, self.crossing(through))) * slots_behind
         return needed + max(layer.transient_bytes for layer in layers)

@@ -37,12 +37,12 @@ def check_plan(options: CheckOptions) -> int:
     from optimizer.plan import unreplicated_plan
     from optimizer.planning import digest_of
     from profiler.cli import emit_json, stdout
-    from profiler.profile import read_profile, sliced_profile
+    from profiler.profile import profile_in_form, read_profile
 
     plan = unreplicated_plan(options.plan, "check")
     if plan.network:
         raise OptimizerError(f"{options.plan} is for measured links, which check does not know; plan without --links")
-    profile = sliced_profile(read_profile(options.profile), plan.slicing)
+    profile = profile_in_form(read_profile(options.profile), plan.form)
     if digest_of(profile) != plan.profile_digest:
         raise OptimizerError(
             f"{options.plan} was made for another profile than {options.profile}, whose digest differs; name that one, "

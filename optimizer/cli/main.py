@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from optimizer.cli import check as check_command
 from optimizer.cli import export as export_command
+from optimizer.cli.forms import planner_in_form
 from optimizer.cli.schedule_options import ScheduleOptions, add_schedule
-from optimizer.cli.slicing import NONE, is_explicit, refuse_odd_slicing, sliced_as
+from optimizer.cli.slicing import NONE, is_explicit, refuse_odd_slicing
 from optimizer.errors import OptimizerError
 from optimizer.plan import EXACT, REPLICATED, NetworkProfile, Plan
-from optimizer.planning import OPTIMIZED, OTHER_PLANNERS, SLICED, Schemes, load_schemes, plan_for, plans_for
+from optimizer.planning import LOWERED, OPTIMIZED, OTHER_PLANNERS, SLICED, Schemes, load_schemes, plan_for, plans_for
 from profiler.cli import (
     CommonOptions,
     Parser,
@@ -200,6 +201,9 @@ def _carry_out(job: "_Job", name: str, schemes: Schemes, options: PlanOptions) -
     if planner.inside:
         best, name = planner.inside, SLICED
         plans = {SLICED: planner.sliced()} | plans
+    if planner.lower:
+        best, name = planner.lower.inside or planner.lower, LOWERED
+        plans = {LOWERED: planner.in_lower_precision()} | plans
     plan = plans[name] if name in plans else plan_for(name, planner, schemes)  # which says why there is none
     if options.replicate:
         plans |= {REPLICATED: best.replicated()}
@@ -215,8 +219,8 @@ def _carry_out(job: "_Job", name: str, schemes: Schemes, options: PlanOptions) -
         console = stdout()
         show_plan(plan, console)
         show_partitions(plans, best.profile, console)
-        if job.sentence:
-            console.print(f"{plan.model}: {job.sentence}.")
+        for sentence in job.sentences:
+            console.print(f"{plan.model}: {sentence}.")
         if explanation:
             show_explanation(plan, best.profile, explanation, console)
     return None
@@ -252,14 +256,14 @@ def _write(plan: Plan, planner: "Planner", options: PlanOptions) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What plans, and what it says of the layers that it cuts inside."""
+    """What plans, and what it says of precision and of the layers that it cuts inside."""
 
     planner: "Planner"
-    sentence: str
+    sentences: tuple[str, ...]
 
 
 def _jobs(options: PlanOptions) -> list[_Job]:
-    """Return what is to be planned for, with layers cut inside."""
+    """Return what is to be planned for, in the precision asked for and with layers cut inside."""
     from optimizer.planning import Planner
 
     network = read_json(options.links, NetworkProfile) if options.links else None
@@ -276,26 +280,18 @@ def _jobs(options: PlanOptions) -> list[_Job]:
             memory_limit_bytes=options.memory_limit_bytes,
             network=network,
         )
-        sliced = sliced_as(
+        found = planner_in_form(
             config,
             profile,
-            partial(_bottleneck_s, planner),
+            planner,
             core,
             None if options.profile else path_for(config),
-            stages=stages,
             pace=pace,
+            cut_after=options.cut_after,
             quiet=options.common.quiet,
         )
-        if sliced.inside:
-            found = planner(sliced.whole, inside=planner(sliced.inside, cut_after=options.cut_after))
-        else:
-            found = planner(sliced.whole, cut_after=options.cut_after)
-        jobs.append(_Job(found, sliced.sentence))
+        jobs.append(_Job(found.planner, (*found.gains, *found.reasons)))
     return jobs
-
-
-def _bottleneck_s(planner: "Callable[[Profile], Planner]", profile: Profile) -> float | None:
-    return planner(profile).bottleneck_s
 
 
 def _sliceable(config: Config, options: PlanOptions) -> Config:
@@ -320,7 +316,8 @@ def _profiles(options: PlanOptions) -> list[tuple[Profile, Config]]:
 
         profile = read_profile(options.profile)
         common = options.common
-        changes = {"batches": common.batches, "slice": common.slice, "cores": common.cores}
+        changes = {"batches": common.batches, "slice": common.slice, "cores": common.cores,
+                   "precision": common.precision}  # fmt: skip
         config = configuration.override(configuration.for_model(profile.model), changes)
         refuse_odd_slicing(config.slice)
         _refuse_others(profile, options)

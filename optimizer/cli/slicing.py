@@ -2,16 +2,14 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from optimizer.costs import refuse_contradictions
 from optimizer.planning import Bottleneck, Measure, choose_slicing, measured, slicing_sentence
 from optimizer.schedule import Pace
 from profiler.cli import note, progress
 from profiler.errors import ConfigError, ProfilerError
-from profiler.files import to_json, write_whole
 from profiler.profile import Layer, Pieces, Profile, SlicedLayer, parse_slicing, sliced_profile
 from profiler.settings import Config
 
@@ -55,7 +53,7 @@ def sliced_as(
     profile: Profile,
     bottleneck: Bottleneck,
     core: int,
-    kept: Path | None,
+    keep: Callable[[Sequence[SlicedLayer]], None] | None,
     *,
     stages: int,
     pace: Pace,
@@ -68,7 +66,7 @@ def sliced_as(
         profile: One in which all layers are whole.
         bottleneck: Plans for a profile, under all limits that the plan is to keep.
         core: Where blocks are measured.
-        kept: Where the profile is kept, with what is measured now; None where nothing can be measured.
+        keep: Keeps what is measured now; None where nothing can be measured.
         stages: For how many stages ``auto`` chooses.
         pace: For which schedule it does.
         quiet: Whether to show no progress.
@@ -80,7 +78,7 @@ def sliced_as(
     refuse_contradictions(profile)
     if config.slice == NONE or stages == 1:
         return Sliced(profile, None, "")
-    measure = _measuring(config, core, quiet=quiet) if kept else lambda _wanted: ()
+    measure = _measuring(config, core, profile.precision, quiet=quiet) if keep else lambda _wanted: ()
     gain: float | None = None
     if is_explicit(config.slice):
         text, reason = config.slice, ""
@@ -88,15 +86,15 @@ def sliced_as(
     else:
         chosen = choose_slicing(profile, stages, bottleneck, measure, pace)
         text, found, gain, reason = chosen.text, chosen.profile, chosen.gain, chosen.reason
-    if kept and found != profile:
-        write_whole(kept, to_json(found))
+    if keep and found != profile:
+        keep(found.blocks)
     if not text:
         return Sliced(found, None, f"no layer is cut inside, for {reason}")
     inside = sliced_profile(found, text)
     return Sliced(found, inside, slicing_sentence(inside, gain))
 
 
-def _measuring(config: Config, core: int, *, quiet: bool) -> Measure:
+def _measuring(config: Config, core: int, precision: str, *, quiet: bool) -> Measure:
     """Return what measures blocks: all that an explicit slicing wants; for ``auto``, as many as there is time for."""
     explicit = is_explicit(config.slice)
     until_s = math.inf if explicit else time.monotonic() + BUDGET_S
@@ -108,7 +106,9 @@ def _measuring(config: Config, core: int, *, quiet: bool) -> Measure:
         note(f"{config.model}: measuring {layers} in blocks", quiet=quiet)
         try:
             with progress("blocks", 1, quiet=quiet) as advance:
-                return measure_blocks(config, wanted, core, until_s, lambda share: advance(share, config.model))
+                return measure_blocks(
+                    config, wanted, core, until_s, lambda share: advance(share, config.model), precision=precision
+                )
         except ProfilerError as error:
             if explicit:
                 raise

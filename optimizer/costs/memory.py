@@ -3,11 +3,13 @@
 For ideals J ⊂ I and stage s with d_s minibatches in flight and w_s weight versions, as the schedule has them (1f1b:
 d_s = min(S − s, minibatches), w_s = d_s; 2bw: w_s = 2; with a flush: w_s = 1),
 
-    memory(J, I, s) = Σ_{v ∈ I∖J} [frozen + learning · (w_s versions + gradient + momentum) + saved · d_s](v)
+    memory(J, I, s) = Σ_{v ∈ I∖J} [frozen + learning · (w_s versions + gradient + momentum)
+                                   + (saved − casts) · d_s + casts · min(w_s, d_s)](v)
                       + max_{v ∈ I∖J} transient(v) + slots(I) · d_s + slots(J) · d_{s−1}
 
 where slots(I) are the values that cross the cut behind I, down and up: the ring between two stages holds one slot for
-each minibatch that the upper one has in flight, and both map it. The last stage counts as any other. All but the
+each minibatch that the upper one has in flight, and both map it. Casts are weights in bfloat16, which minibatches on
+the same version share. The last stage counts as any other. All but the
 transient is a difference of two prefix sums and one term for either cut, as the time of a stage is.
 
 Source: weight versions and minibatches in flight of PipeDream's 1F1B (SOSP 2019, section 3.3).
@@ -26,13 +28,15 @@ class Factors:
 
     Attributes:
         learning: Of parameters that learn: versions, gradient and momentum.
-        saved: Of what is kept for the backward.
+        saved: Of what is kept for the backward, casts of weights left out.
+        casts: Of these.
         behind: Of what crosses the cut behind the stage.
         before: Of what crosses the cut before it.
     """
 
     learning: int
     saved: int
+    casts: int
     behind: int
     before: int
 
@@ -41,9 +45,11 @@ def factors(pace: Pace, stage: int, stages: int, minibatches: int, momenta: int)
     """Return the factors of ``stage``; ``momenta`` is how many tensors the update rule keeps for a parameter."""
     layout = RankLayout((1,) * stages)
     ahead = pace.in_flight(layout, stage, minibatches)
+    versions = pace.versions(ahead, minibatches)
     return Factors(
-        learning=pace.versions(ahead, minibatches) + 1 + momenta,
+        learning=versions + 1 + momenta,
         saved=ahead,
+        casts=min(versions, ahead),
         behind=ahead if stage < stages - 1 else 0,
         before=pace.in_flight(layout, stage - 1, minibatches) if stage else 0,
     )
@@ -55,7 +61,8 @@ def stage_bytes(costs: Costs, factor: Factors, before: int, through: int) -> int
     held = sum(
         layer.parameter_bytes - layer.learning_bytes
         + layer.learning_bytes * factor.learning
-        + layer.saved_bytes * factor.saved
+        + (layer.saved_bytes - layer.cast_bytes) * factor.saved
+        + layer.cast_bytes * factor.casts
         for layer in layers
     )  # fmt: skip
     slots = costs.cut_bytes(through) * factor.behind + costs.cut_bytes(before) * factor.before

@@ -33,6 +33,12 @@ def _refuse_odd_layers(profile: Profile) -> None:
         raise ProfileError(f"the profile of {profile.model} has no layers, or two of one name; profile the model again")
     if INPUT in names:
         raise ProfileError(f"a layer in the profile of {profile.model} is called '{INPUT}', as its input is; rename it")
+    casting = [layer.name for layer in profile.layers if layer.cast_bytes > layer.saved_bytes]
+    if casting:
+        raise ProfileError(
+            f"the casts of {casting[0]} are larger than all that it saves in the profile of {profile.model}; profile "
+            "the model again"
+        )
     odd = [layer.name for layer in profile.layers if layer.learning_bytes > layer.parameter_bytes]
     if odd:
         raise ProfileError(

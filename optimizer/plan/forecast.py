@@ -38,7 +38,8 @@ def memory_bytes_of(
     return (
         sizes.frozen_bytes
         + learning
-        + sizes.saved_bytes * requirements.in_flight
+        + (sizes.saved_bytes - sizes.cast_bytes) * requirements.in_flight
+        + sizes.cast_bytes * min(requirements.versions, requirements.in_flight)
         + sizes.transient_bytes
         + sum(before)
         + sum(behind)

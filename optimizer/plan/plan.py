@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from optimizer.plan.network import NetworkProfile
 from optimizer.schedule import Pace, RankLayout, ScheduleName
-from profiler.profile import Bytes, Count, Seconds
+from profiler.profile import FP32, Bytes, Count, Form, Seconds
 from profiler.shown import Shown
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -20,7 +20,7 @@ EXACT, BOUNDED = "exact", "bounded"
 """Methods of the best split: proven, or not."""
 REPLICATED = "replicated"
 """The method of the best split over stages that may have several ranks."""
-FORMAT_VERSION: Literal[10] = 10
+FORMAT_VERSION: Literal[11] = 11
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,7 @@ class StageBytes:
         frozen_bytes: Of parameters that do not learn.
         learning_bytes: Of those that do.
         saved_bytes: What one minibatch keeps for its backward.
+        cast_bytes: What of that are casts of weights, which minibatches on the same version share.
         transient_bytes: The largest that a layer needs for a moment.
         activation_bytes: What crosses the cut behind the stage for one minibatch; likewise ``gradient_bytes`` back.
     """
@@ -38,6 +39,7 @@ class StageBytes:
     frozen_bytes: Bytes
     learning_bytes: Bytes
     saved_bytes: Bytes
+    cast_bytes: Bytes = 0
     transient_bytes: Bytes
     activation_bytes: Bytes
     gradient_bytes: Bytes
@@ -142,6 +144,7 @@ class Plan(Shown):
 
     Attributes:
         slicing: Which layers are cut into how many blocks, such as ``classifier.1=4``; nothing where all are whole.
+        precision: Which layers run in bfloat16: ``fp32``, ``bf16``, or ``bf16 except classifier.1``, say.
         method: How it was found: ``exact``, ``bounded`` (not proven), ``replicated``, a scheme's or a peer's name.
         schedule: What is predicted; ``update_every``, how many minibatches an update takes under it.
         planned_for: The schedule that the split was searched for, and that bottleneck and bound are about.
@@ -164,6 +167,7 @@ class Plan(Shown):
     classes: Count
     vocabulary: Count = 0
     slicing: str = ""
+    precision: str = FP32
     profile_digest: str
     num_stages: Annotated[int, Meta(ge=1)]
     method: str
@@ -180,7 +184,7 @@ class Plan(Shown):
     memory_limit_bytes: Bytes | None = None
     cut_after: tuple[tuple[str, ...], ...] = ()
     network: NetworkProfile | None = None
-    format_version: Literal[10] = FORMAT_VERSION
+    format_version: Literal[11] = FORMAT_VERSION
     table: ClassVar[str] = "optimizer.report.plan_table:show_plan"
 
     @property
@@ -192,6 +196,11 @@ class Plan(Shown):
     def layout(self) -> RankLayout:
         """Which rank runs what."""
         return RankLayout(tuple(stage.replicas for stage in self.stages))
+
+    @property
+    def form(self) -> Form:
+        """The form in which the model runs."""
+        return Form(slicing=self.slicing, precision=self.precision)
 
     @property
     def split(self) -> tuple[tuple[str, ...], ...]:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from optimizer.planning.evenly_spaced import spaced_splits
     from optimizer.planning.partitions import (
         ALL,
+        LOWERED,
         OPTIMIZED,
         OTHER_PLANNERS,
         SLICED,
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
         plans_for,
     )
     from optimizer.planning.planner import Planner, digest_of
+    from optimizer.planning.precision_choice import PrecisionChoice, choose_precision
     from optimizer.planning.schemes import Schemes, load_schemes
     from optimizer.planning.slicing_choice import Bottleneck, Measure, choose_slicing, measured, slicing_sentence
 else:

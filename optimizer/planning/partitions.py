@@ -1,4 +1,4 @@
-"""Turn names into plans: ``optimized``, ``sliced``, the schemes by name, ``all`` of these, or ``study``."""
+"""Turn names into plans: ``optimized``, ``sliced``, ``bf16``, the schemes by name, ``all`` of these, or ``study``."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 OPTIMIZED = "optimized"
 SLICED = "sliced"
 """The best split of the model with layers cut inside."""
+LOWERED = "bf16"
+"""The best split in whatever precision is the fastest."""
 STUDY = "study"
 """The cuts that were tuned by hand, as ``configs/hand-tuned.yaml`` has them."""
 ALL = "all"
@@ -28,7 +30,7 @@ def partition_names(wanted: Iterable[str], schemes: Schemes) -> list[str]:
     Raises:
         PartitionError: There is no such partition.
     """
-    single = [OPTIMIZED, SLICED, *schemes]
+    single = [OPTIMIZED, SLICED, LOWERED, *schemes]
     names: dict[str, None] = {}
     for name in wanted:
         if name not in (*single, STUDY, ALL):
@@ -52,6 +54,8 @@ def plan_for(name: str, planner: "Planner", schemes: Schemes) -> Plan:
         return planner.in_captured_order(STUDY, hand_tuned_cuts(planner))
     if name == SLICED:
         return planner.sliced()
+    if name == LOWERED:
+        return planner.in_lower_precision()
     return planner.optimized() if name == OPTIMIZED else planner.scheme(name, shares_of(name, schemes))
 
 
@@ -75,6 +79,6 @@ def plans_for(
 
 
 def distinct(plans: Sequence[Plan]) -> list[int]:
-    """Return for each plan the index of the first plan that splits the layers in the same way."""
-    splits = [plan.split for plan in plans]
+    """Return for each plan the index of the first plan that splits the layers, and runs them, in the same way."""
+    splits = [(plan.form, plan.split) for plan in plans]
     return [splits.index(split) for split in splits]

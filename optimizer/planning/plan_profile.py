@@ -2,8 +2,9 @@
 
 from optimizer.plan import Plan
 from optimizer.planning.planner import Planner
+from optimizer.planning.precision_choice import choose_precision
 from optimizer.schedule import ASYNCHRONOUS, ScheduleName, pace_of
-from profiler.profile import Profile
+from profiler.profile import AUTO, FP32, PrecisionName, Profile, in_precision
 
 
 def plan(
@@ -14,6 +15,7 @@ def plan(
     minibatches: int = 12,
     schedule: ScheduleName = ASYNCHRONOUS,
     update_every: int | None = None,
+    precision: PrecisionName = "auto",
 ) -> Plan:
     """Return the best split of a model into ``stages`` stages, as ``python -m optimizer`` does for whole layers.
 
@@ -25,10 +27,22 @@ def plan(
         schedule: The order of the actions that is planned for.
         update_every: How many minibatches an update takes, where several share one; None: as many as usual.
 
+        precision: ``fp32``, ``bf16``, or ``auto``: whatever the profile measured to be faster; without bfloat16 in it,
+            float32.
+
     Raises:
         PartitionError: The model cannot be cut into so many stages.
-        ConfigError: The schedule cannot run with so few minibatches an update.
+        ConfigError: The schedule cannot run with so few minibatches an update, or the profile says nothing of ``bf16``.
         InfeasibleError: No split keeps the limit on memory.
     """
     pace = pace_of(schedule, stages, update_every)
-    return Planner(profile, stages, minibatches, pace=pace, memory_limit_bytes=memory_limit_bytes).optimized()
+
+    def planner(own: Profile) -> Planner:
+        return Planner(own, stages, minibatches, pace=pace, memory_limit_bytes=memory_limit_bytes)
+
+    chosen: str = precision
+    if precision == AUTO:
+        chosen = FP32
+        if profile.lowered:
+            chosen = choose_precision(profile, lambda own: planner(own).bottleneck_s, pace).precision
+    return planner(in_precision(profile, chosen)).optimized()

@@ -56,6 +56,8 @@ class Planner:
         network: NetworkProfile | None = None,
         inside: "Planner | None" = None,
         why_whole: str = "",
+        lower: "Planner | None" = None,
+        why_full: str = "",
     ) -> None:
         """Prepare to plan.
 
@@ -69,6 +71,8 @@ class Planner:
             network: The ranks that the stages are going to run on, and the links between them.
             inside: What plans for the same profile with layers cut inside, if any are.
             why_whole: Why none is, in a sentence.
+            lower: What plans for the model in a precision that is faster, if there is one.
+            why_full: Why there is none, in a sentence.
 
         Raises:
             ProfileError: The profile contradicts itself.
@@ -94,6 +98,7 @@ class Planner:
             )
         self._network_profile = network
         self.inside, self.why_whole = inside, why_whole
+        self.lower, self.why_full = lower, why_full
         if network and len(network.ranks) != stages:
             raise OptimizerError(
                 f"the network profile is of {len(network.ranks)} ranks and {stages} stages are wanted; use --stages "
@@ -147,6 +152,16 @@ class Planner:
         if self.inside is None:
             raise PartitionError(self.why_whole or "no layer is cut inside")
         return self.inside.optimized()
+
+    def in_lower_precision(self) -> Plan:
+        """Return the best split in a precision that is faster, with layers cut inside where that pays.
+
+        Raises:
+            PartitionError: None is.
+        """
+        if self.lower is None:
+            raise PartitionError(self.why_full or "no other precision was measured")
+        return (self.lower.inside or self.lower).optimized()
 
     def scheme(self, name: str, shares: Sequence[int]) -> Plan:
         """Return the split of a scheme, which knows nothing of limits.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from optimizer.costs import layer_s
 from optimizer.plan import Plan
 from optimizer.planning import OPTIMIZED, OTHER_PLANNERS, distinct
-from profiler.profile import Profile
+from profiler.profile import FP32, Profile, precision_words
 from profiler.report import counted, mib, ms, new_table
 
 if TYPE_CHECKING:
@@ -21,13 +21,14 @@ def show_plan(plan: Plan, console: "Console") -> None:
     proof = best if plan.optimal else f"a better one{plan.limits} is at most {plan.gap:.1%} faster"
     stages = counted(plan.num_stages, "stage")
     stages += "" if not plan.layout.replicated else f" on {plan.layout.size} ranks"
+    precision = "" if plan.precision == FP32 else f"{precision_words(plan.precision)}, "
     links = ("link ms",) if plan.network else ()
     replicated = ("all-reduce ms ÷ ranks",) if plan.layout.replicated else ()
     shares = ("of layers", "of FLOPs", "of time")
     summed = ("add up ms",) if plan.update_every > 1 else ()
     times = ("compute ms", *summed, "update ms", "send ms", *links, *replicated, "total ms")
     table = new_table(
-        f"{plan.model}, {plan.method}, {stages}, {plan.planned_for.words}: {proof}",
+        f"{plan.model}, {plan.method}, {precision}{stages}, {plan.planned_for.words}: {proof}",
         ("stage", "layers", *shares, *times, "memory", "sent"),
         words=("layers",),
     )

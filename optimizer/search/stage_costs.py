@@ -84,12 +84,18 @@ def memory_bound(problem: Problem, lattice: Lattice, limit: int) -> Bound:
     """Return the bound that no stage needs more than ``limit`` bytes, transients left out."""
     layers = problem.costs.layers
     weights = [
-        [layer.parameter_bytes - layer.learning_bytes, layer.learning_bytes, layer.saved_bytes] for layer in layers
+        [
+            layer.parameter_bytes - layer.learning_bytes,
+            layer.learning_bytes,
+            layer.saved_bytes - layer.cast_bytes,
+            layer.cast_bytes,
+        ]
+        for layer in layers
     ]
     held = sums(lattice, np.array(weights, dtype=np.int64))
     key, height = [], []
     for factor in problem.factors:
-        whole = held @ np.array([1, factor.learning, factor.saved])
+        whole = held @ np.array([1, factor.learning, factor.saved, factor.casts])
         key.append(whole + lattice.cut_bytes * factor.behind)
         height.append(whole - lattice.cut_bytes * factor.before)
     return Bound(key, height, limit)

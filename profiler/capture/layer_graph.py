@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from profiler.capture.lower_model import lowered_model
 from profiler.capture.probe import Probe
 from profiler.capture.sendable import refuse_unsendable
 from profiler.capture.trace import trace
@@ -25,11 +26,17 @@ from profiler.execution import (
     leaves,
 )
 from profiler.files import digest
-from profiler.profile import INPUT, Edge
+from profiler.profile import FP32, INPUT, Edge
 
 
 def capture(
-    model: nn.Module, name: str, sample: Tensor, loss: Loss = cross_entropy, targets: Tensor | None = None
+    model: nn.Module,
+    name: str,
+    sample: Tensor,
+    loss: Loss = cross_entropy,
+    targets: Tensor | None = None,
+    *,
+    precision: str = FP32,
 ) -> Captured:
     """Return ``model`` as layers, each a graph node with torch.nn modules as leaves.
 
@@ -39,10 +46,12 @@ def capture(
         sample: One minibatch, ``(N, …)``.
         loss: What to train it for.
         targets: The sample's, which a loss of one's own is tried on, if they are given.
+        precision: In which it runs, as it is written.
 
     Raises:
         CaptureError: torch.fx cannot trace it, it rejects ``sample``, or the loss cannot be worked out of its heads,
             which for cross-entropy are tensors ``(N, classes)``.
+        ConfigError: A layer that the precision names is not there.
     """
     lazy = [path for path, parameter in model.named_parameters() if is_lazy(parameter)]
     if lazy:
@@ -77,7 +86,7 @@ def capture(
             *_dead_ends(operations, outputs),
         ]
     )
-    return Captured(
+    captured = Captured(
         name=name,
         model=model,
         operations=operations,
@@ -93,6 +102,8 @@ def capture(
         parameters=_parameters(model, operations),
         loss=loss,
     )
+    with _own_buffers(model):
+        return lowered_model(captured, precision, sample)
 
 
 @contextmanager

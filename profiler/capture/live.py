@@ -21,6 +21,7 @@ from profiler.capture.slice_model import sliced_model
 from profiler.errors import ModelError, StageplanError, one_line
 from profiler.execution import Captured, Loss, OwnLoss, cross_entropy
 from profiler.files import is_file
+from profiler.profile import Form
 from profiler.settings import Config, UpdateRule
 
 SUFFIX = ".stageplan-model"
@@ -79,16 +80,16 @@ def live_model(
     return LiveModel(name=name or type(model).__name__, model=copied, inputs=inputs.detach(), targets=targets, loss=own)
 
 
-def captured_live(live: LiveModel, slicing: str = "") -> Captured:
-    """Capture a live model, its weights laid out as stages run fastest on them, its layers cut as ``slicing`` says.
+def captured_live(live: LiveModel, form: Form = Form()) -> Captured:  # noqa: B008 - it is frozen
+    """Capture a live model in a form, its weights laid out as stages run fastest on them.
 
     Raises:
         CaptureError: It cannot be captured, or its loss be worked out.
         ConfigError: It cannot be cut like that.
     """
     model = live.model.to(memory_format=torch.channels_last)
-    captured = capture(model, live.name, live.inputs, live.loss, live.targets)
-    return sliced_model(captured, slicing)
+    captured = capture(model, live.name, live.inputs, live.loss, live.targets, precision=form.precision)
+    return sliced_model(captured, form.slicing)
 
 
 @contextmanager

@@ -15,13 +15,14 @@ from profiler.capture.live import captured_live, from_file
 from profiler.capture.slice_model import sliced_model
 from profiler.errors import ModelError, one_line
 from profiler.execution import Captured, Loss, OwnLoss, cross_entropy
+from profiler.profile import Form
 from profiler.settings import Config
 
 SEED = 0
 
 
-def captured_model(config: Config, slicing: str = "") -> Captured:
-    """Build and capture the model that ``config`` names, with layers cut as ``slicing`` says.
+def captured_model(config: Config, form: Form = Form()) -> Captured:  # noqa: B008 - it is frozen
+    """Build and capture the model that ``config`` names, in a form.
 
     Raises:
         ModelError: It cannot be built.
@@ -29,7 +30,7 @@ def captured_model(config: Config, slicing: str = "") -> Captured:
         CaptureError: It cannot be captured.
     """
     if live := from_file(config.model):
-        return captured_live(live, slicing)
+        return captured_live(live, form)
     needed, free = 4 * math.prod(config.input_shape), psutil.virtual_memory().available
     if needed > free:
         raise ModelError(
@@ -42,8 +43,8 @@ def captured_model(config: Config, slicing: str = "") -> Captured:
     with contextlib.redirect_stdout(sys.stderr):  # a model's own prints are no results
         loss: Loss = OwnLoss(models.find(config.loss)) if config.loss else cross_entropy
         sample = inputs_of(config.input_shape, config.vocabulary, torch.Generator())
-        captured = capture(model, config.model, sample, loss)
-    return sliced_model(captured, slicing)
+        captured = capture(model, config.model, sample, loss, precision=form.precision)
+    return sliced_model(captured, form.slicing)
 
 
 def minibatch(config: Config, captured: Captured) -> tuple[Tensor, Tensor]:

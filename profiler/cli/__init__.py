@@ -9,5 +9,6 @@ if TYPE_CHECKING:
     from profiler.cli.command import INTERRUPTED, Parser, execute
     from profiler.cli.console import emit_json, note, progress, stdout
     from profiler.cli.options import CommonOptions, add_common, add_models, add_slice, configs, fresh_profile
+    from profiler.cli.precision import settled_precision
 else:
     __getattr__ = on_demand(__name__)

@@ -8,6 +8,7 @@ from pathlib import Path
 from profiler.cli.arguments import cores, positive, shape
 from profiler.cli.command import Parser
 from profiler.cli.console import note, progress
+from profiler.cli.precision import settled_precision
 from profiler.errors import ConfigError
 from profiler.profile import Profile
 from profiler.settings import Config, config, load_all
@@ -27,6 +28,7 @@ class CommonOptions:
     repeats: int | None = None
     stages: int | None = None
     slice: str | None = None
+    precision: str | None = None
     cores: tuple[int, ...] | None = None
     profiles: str | None = None
     json: bool = False
@@ -41,6 +43,10 @@ def add_common(parser: Parser) -> None:
     parser.add_argument(
         "--vocabulary", type=positive, metavar="N", help="samples hold whole numbers below N: token ids"
     )
+    parser.add_argument(
+        "--precision", metavar="fp32|bf16|auto", help="float32, bfloat16 under torch's autocast, or by layer what is "
+        "measured to be faster (default: as configured, fp32)",
+    )  # fmt: skip
     parser.add_argument("--stages", type=positive, metavar="N", help="pipeline stages (default: as configured, 4)")
     parser.add_argument(
         "--cores", type=cores, metavar="0,1,…", help="cores to use (default: those this process may use)"
@@ -69,7 +75,8 @@ def configs(options: CommonOptions, default: tuple[str, ...] = ()) -> list[Confi
     """Return a configuration for each model (and batch size) asked for, with the command line's values in place.
 
     Raises:
-        ConfigError: Neither or both of ``--model`` and ``--config`` are given, or the file is wrong.
+        ConfigError: Neither or both of ``--model`` and ``--config`` are given, or the file is wrong, or this machine
+            cannot run the precision.
     """
     names = options.model or (() if options.config else default)
     if options.config and names:
@@ -78,9 +85,10 @@ def configs(options: CommonOptions, default: tuple[str, ...] = ()) -> list[Confi
         raise ConfigError("no model is named; add --model resnet50, say")
     named = load_all(options.config) if options.config else [config.for_model(name) for name in dict.fromkeys(names)]
     keys = ("batch_size", "image_size", "sample_shape", "vocabulary", "batches", "repeats", "stages", "slice",
-            "cores", "profiles")  # fmt: skip
+            "precision", "cores", "profiles")  # fmt: skip
     changes = {key: getattr(options, key) for key in keys}
-    return list(dict.fromkeys(config.override(own, changes) for own in named))
+    overridden = dict.fromkeys(config.override(own, changes) for own in named)
+    return [settled_precision(own, quiet=options.quiet) for own in overridden]
 
 
 def fresh_profile(

@@ -7,9 +7,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from profiler.capture import as_file, captured_model, live_model
+from profiler.cli.precision import settled_precision
 from profiler.machine import refuse_reimport, usable_cores
 from profiler.measure import measure_profile
-from profiler.profile import Profile
+from profiler.profile import PrecisionName, Profile
 from profiler.settings import DEFAULT_RULE, UpdateRule
 
 
@@ -19,6 +20,7 @@ def profile(
     *,
     update: UpdateRule = DEFAULT_RULE,
     loss: Callable[[Any, Tensor], Tensor] | None = None,
+    precision: PrecisionName = "fp32",
     budget_s: float = 30.0,
     cores: Sequence[int] = (),
     advance: Callable[[float], None] = lambda _share: None,
@@ -31,17 +33,20 @@ def profile(
             loss of one's own needs.
         update: The update rule that is timed.
         loss: ``loss(output, targets)``, one number; None for cross-entropy.
+        precision: Layers are measured in bfloat16, too, where this is not ``fp32`` and the core multiplies it.
         budget_s: How long to measure at most, in seconds.
         cores: The first is measured on; those that this process may use, without any.
         advance: Called with shares of the work done that add up to 1, for a progress bar.
 
     Raises:
         ModelError, CaptureError: The model cannot be captured.
+        ConfigError: ``bf16`` is asked for, and this core does not multiply it.
         ProcessError: A helping process ended, most likely for want of memory.
     """
     refuse_reimport()
     live = live_model(model, sample, loss)
-    with as_file(live, update) as config:
+    with as_file(live, update) as named:
+        config = settled_precision(replace(named, precision=precision), quiet=True)
         core = usable_cores(cores)[0]
         measured = measure_profile(config, captured_model(config), [core], advance, budget_s=budget_s)
     return replace(measured, model=live.name)

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.fx.node import map_aggregate
 
 from profiler.execution.loss import Loss, cross_entropy
-from profiler.profile import Edge
+from profiler.profile import FP32, Edge
+
+Autocast = Literal["", "on", "off"]
+"""Whether a layer runs under autocast, in float32 beside layers that do, or as its model says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class Operation:
         target: The module, the function, or the name of the tensor method to call.
         module: The path of the module whose forward calls it, where it is a function.
         uses_rng: Whether it takes random numbers.
+        autocast: In which precision it runs.
     """
 
     index: int
@@ -67,6 +71,7 @@ class Operation:
     kwargs: Mapping[str, Any]
     module: str = ""
     uses_rng: bool = False
+    autocast: Autocast = ""
 
     def reads(self) -> list[str]:
         """Return the values it reads, each once, in argument order."""
@@ -121,6 +126,7 @@ class Captured:
         parameters: First paths of the parameters of each layer; a shared one counts at the first layer that uses it.
         slicing: Which layers are cut into which blocks of their output features, as it is written.
         sliced: These layers.
+        precision: Which layers run in bfloat16, as it is written.
         loss: What the outputs are trained for.
     """
 
@@ -139,6 +145,7 @@ class Captured:
     parameters: Mapping[str, tuple[str, ...]]
     slicing: str = ""
     sliced: frozenset[str] = frozenset()
+    precision: str = FP32
     loss: Loss = cross_entropy
 
     @property

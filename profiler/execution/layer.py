@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.fx.node import map_aggregate
 
+from profiler.execution.autocast import autocasting, in_float32
 from profiler.execution.graph import Attribute, Operation, Ref
 from profiler.execution.linear import has_place, linear
 
@@ -27,18 +28,26 @@ def run_layer(
 
     def fetch(leaf: Any) -> Any:
         if isinstance(leaf, Ref):
-            return values[leaf.layer]
+            value = values[leaf.layer]
+            return in_float32(value) if operation.autocast == "off" else value
         return attributes[leaf.path] if isinstance(leaf, Attribute) else leaf
 
     args: Any = map_aggregate(operation.args, fetch)
     kwargs: Any = map_aggregate(operation.kwargs, fetch) if operation.kwargs else {}
-    target = operation.target
-    if isinstance(target, str):
-        values[operation.name] = getattr(args[0], target)(*args[1:], **kwargs)
-    elif has_place(target, args[0] if args else None):
-        values[operation.name] = linear(target, *args)
+    if operation.autocast == "on":
+        with autocasting():
+            values[operation.name] = _output(operation.target, args, kwargs)
     else:
-        values[operation.name] = target(*args, **kwargs)
+        values[operation.name] = _output(operation.target, args, kwargs)
+
+
+def _output(target: Any, args: Any, kwargs: Any) -> Any:
+    """Return what a layer makes of its arguments."""
+    if isinstance(target, str):
+        return getattr(args[0], target)(*args[1:], **kwargs)
+    if has_place(target, args[0] if args else None):
+        return linear(target, *args)
+    return target(*args, **kwargs)
 
 
 def layer_seed(run_seed: int, layer_index: int, minibatch: int) -> int:

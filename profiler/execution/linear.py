@@ -4,6 +4,10 @@ Otherwise every backward asks the heap for room, and a heap rarely gives the sam
 2.38 wants 96 bytes more than what was freed has. A stage with AlexNet's largest layer then holds one or two copies of a
 144 MiB gradient that nobody reads. Forward and backward compute what torch's own do, bit for bit, where the layer is
 run once in a minibatch and nothing else reads its weight: of several uses, autograd first makes one sum.
+
+Under autocast the product is bfloat16, and stays it until the update, which reads it, and casts the weight that it
+writes while both are in the cache. That is what autocast computes, without gradients in float32 and casts in the
+forward.
 """
 
 from typing import Any, TypeGuard
@@ -11,22 +15,68 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
+from profiler.execution.autocast import LOWER
+
 LARGE_BYTES = 1 << 20
 """From this size on, a weight's gradient has a place."""
-_PLACE, _FUSED = "gradient_place", "gradients_fused"
+_PLACE, _CAST = "gradient_place", "weight_cast"
 
 
-def give_place(weight: Tensor, place: Tensor, *, fused: bool) -> None:
-    """Let linear layers write the gradient of ``weight`` to ``place``, a tensor like it, and let that be ``grad``.
+class GradientPlace:
+    """Where the gradient of a weight goes, whichever version it is of.
 
-    Args:
-        weight: What the gradient is of.
-        place: Where it goes.
+    Attributes:
         fused: Whether a further gradient is added to it within its product: in one pass over memory instead of four,
-            and rounded once, where torch rounds the product and then the sum.
+            and rounded once, where torch rounds the product and then the sum. Not so under autocast.
+        lower: The gradient of a single minibatch in bfloat16, which nobody has asked for in float32 yet.
+        autocast: Whether the layer has run under autocast.
     """
+
+    def __init__(self, weight: Tensor, *, fused: bool) -> None:
+        """Make a place for gradients of ``weight``; it takes memory when it is used first."""
+        self.fused, self.autocast = fused, False
+        self.lower: Tensor | None = None
+        self._like = weight
+        self._whole: Tensor | None = None
+        self._product: Tensor | None = None
+
+    @property
+    def whole(self) -> Tensor:
+        """The place in float32."""
+        if self._whole is None:
+            self._whole = torch.empty_like(self._like)
+        return self._whole
+
+    @property
+    def product(self) -> Tensor:
+        """The place in bfloat16."""
+        if self._product is None:
+            self._product = torch.empty_like(self._like, dtype=LOWER)
+        return self._product
+
+    def add_lower(self, weight: nn.Parameter, left: Tensor, right: Tensor) -> None:
+        """Add a product in bfloat16 to the gradient of ``weight``."""
+        if self.lower is not None:
+            weight.grad, self.lower = self.whole.copy_(self.lower), None
+        product = torch.mm(left, right, out=self.product)
+        if weight.grad is None:
+            self.lower = product
+        else:
+            weight.grad += product
+
+    def add(self, weight: nn.Parameter, left: Tensor, right: Tensor) -> None:
+        """Add a product in float32 to the gradient of ``weight``."""
+        if weight.grad is None:
+            weight.grad = torch.mm(left, right, out=self.whole)
+        elif self.fused:
+            weight.grad.addmm_(left, right)
+        else:
+            weight.grad += left @ right
+
+
+def give_place(weight: nn.Parameter, place: GradientPlace) -> None:
+    """Let linear layers write the gradient of ``weight`` to ``place``."""
     setattr(weight, _PLACE, place)
-    setattr(weight, _FUSED, fused)
 
 
 def is_plain(module: object, *kinds: type[nn.Module]) -> bool:
@@ -46,7 +96,11 @@ def has_place(module: object, inputs: Any) -> TypeGuard[nn.Linear]:
 
 def linear(module: nn.Linear, inputs: Tensor) -> Tensor:
     """Return the layer's output ``(N, out)`` for ``(N, in)``."""
-    outputs: Tensor = _Linear.apply(inputs, module.weight, module.bias)
+    outputs: Tensor
+    if torch.is_autocast_enabled("cpu"):
+        outputs = _LowerLinear.apply(inputs.to(LOWER), module.weight, module.bias)
+    else:
+        outputs = _Linear.apply(inputs, module.weight, module.bias)
     return outputs
 
 
@@ -60,12 +114,44 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
         inputs, values = context.saved_tensors
-        weight = context.weight
-        if weight.grad is None:
-            weight.grad = torch.mm(gradient.t(), inputs, out=getattr(weight, _PLACE))
-        elif getattr(weight, _FUSED):
-            weight.grad.addmm_(gradient.t(), inputs)
-        else:
-            weight.grad += gradient.t() @ inputs
+        getattr(context.weight, _PLACE).add(context.weight, gradient.t(), inputs)
         for_inputs, _, for_bias = context.needs_input_grad
         return gradient @ values if for_inputs else None, None, gradient.sum(0) if for_bias else None
+
+
+class _LowerLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, inputs: Tensor, weight: nn.Parameter, bias: Tensor | None) -> Tensor:
+        getattr(weight, _PLACE).autocast = True
+        cast = _newest_cast(weight)
+        context.save_for_backward(inputs, cast)
+        context.weight = weight
+        return nn.functional.linear(inputs, cast, None if bias is None else bias.to(LOWER))
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
+        inputs, cast = context.saved_tensors
+        getattr(context.weight, _PLACE).add_lower(context.weight, gradient.t().contiguous(), inputs)
+        for_inputs, _, for_bias = context.needs_input_grad
+        return gradient @ cast if for_inputs else None, None, gradient.sum(0).float() if for_bias else None
+
+
+def cast_place(weight: nn.Parameter) -> Tensor:
+    """Return the place of a weight's cast; what is in it no minibatch uses, if the weight may be written to."""
+    _, cast = getattr(weight, _CAST, (None, None))
+    return torch.empty_like(weight, dtype=LOWER) if cast is None else cast
+
+
+def keep_cast(weight: nn.Parameter, cast: Tensor) -> None:
+    """Note that ``cast`` is the weight in bfloat16, until it is written to again."""
+    setattr(weight, _CAST, (weight._version, cast))  # noqa: SLF001 - the only way to see a write
+
+
+def _newest_cast(weight: nn.Parameter) -> Tensor:
+    """Return a weight in bfloat16, cast where it was written to since."""
+    cast: Tensor
+    made, cast = getattr(weight, _CAST, (None, weight))
+    if made != weight._version:  # noqa: SLF001
+        cast = cast_place(weight).copy_(weight.detach())
+        keep_cast(weight, cast)
+    return cast

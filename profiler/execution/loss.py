@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from profiler.errors import CaptureError, one_line
+from profiler.execution.autocast import in_float32
 
 Loss = Callable[[Sequence[Tensor], Tensor], Tensor]
 """Returns one number for the outputs of all heads, the main one first, and the targets."""
@@ -18,19 +19,24 @@ AUXILIARY_WEIGHT = 0.3
 def cross_entropy(outputs: Sequence[Tensor], targets: Tensor) -> Tensor:
     """Return the mean cross-entropy of the main head, plus ``AUXILIARY_WEIGHT`` times that of each further one.
 
+    Outputs in bfloat16 are taken in float32.
+
     Args:
         outputs: One tensor ``(N, classes)`` a head, the main one first.
         targets: ``(N,)``, whole numbers below ``classes``.
     """
-    result = nn.functional.cross_entropy(outputs[0], targets)
+    result = nn.functional.cross_entropy(in_float32(outputs[0]), targets)
     for output in outputs[1:]:
-        result = result + AUXILIARY_WEIGHT * nn.functional.cross_entropy(output, targets)
+        result = result + AUXILIARY_WEIGHT * nn.functional.cross_entropy(in_float32(output), targets)
     return result
 
 
 @dataclass(frozen=True, slots=True)
 class OwnLoss:
-    """The user's own loss: ``function(output, targets)``, where a model with several heads gives a tuple of outputs."""
+    """The user's own loss: ``function(output, targets)``, where a model with several heads gives a tuple of outputs.
+
+    Outputs in bfloat16 are given in float32.
+    """
 
     function: Callable[[Any, Tensor], Tensor]
 
@@ -58,7 +64,8 @@ class OwnLoss:
             CaptureError: The function raises, or returns no number that a gradient flows back from.
         """
         try:
-            result = self.function(outputs[0] if len(outputs) == 1 else tuple(outputs), targets)
+            given = tuple(in_float32(output) for output in outputs)
+            result = self.function(given[0] if len(given) == 1 else given, targets)
         except Exception as error:
             raise CaptureError(
                 f"the loss {self.name} raised {type(error).__name__}: {one_line(error)}; it is called with what the "

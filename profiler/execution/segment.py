@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from profiler.execution.autocast import keeping_casts
 from profiler.execution.graph import Captured, Operation, TensorSpec, can_run_out_of_place
 from profiler.execution.layer import Values, run_layer
 from profiler.execution.linear import is_plain
@@ -71,10 +72,11 @@ class Segment:
 
     def forward(self, values: Values, attributes: dict[str, Any], run_seed: int, minibatch: int) -> None:
         """Run all layers; ``values`` holds what is received before and what is sent (or enters the loss) after."""
-        for operation, dead in zip(self.operations, self.drops, strict=True):
-            run_layer(operation, values, attributes, run_seed, minibatch)
-            for name in dead:
-                del values[name]
+        with keeping_casts():  # for a weight that several layers use is cast once
+            for operation, dead in zip(self.operations, self.drops, strict=True):
+                run_layer(operation, values, attributes, run_seed, minibatch)
+                for name in dead:
+                    del values[name]
 
 
 def segment_of(captured: Captured, layers: Collection[str], receives: Sequence[str], sends: Sequence[str]) -> Segment:

@@ -26,6 +26,9 @@ from torch import Tensor
 
 from profiler.settings import UpdateRule
 
+PIECE = 1 << 17
+"""Elements of a weight that are written and cast at a time; a multiple of what any instruction works on."""
+
 
 def write_next(
     rule: UpdateRule, weight: Tensor, gradient: Tensor | None, moments: Sequence[Tensor], *, count: int, out: Tensor
@@ -55,6 +58,35 @@ def write_next(
         # A gradient may share its storage with another weight's, so it is never changed.
         gradient = torch.add(gradient, weight, alpha=rule.weight_decay, out=scratch)
     _WRITERS[rule.name](rule, weight, gradient, moments, count=count, scratch=scratch, out=out)
+
+
+def write_next_and_cast(
+    rule: UpdateRule,
+    weight: Tensor,
+    gradient: Tensor,
+    moments: Sequence[Tensor],
+    *,
+    count: int,
+    out: Tensor,
+    cast: Tensor,
+) -> None:
+    """Write the next version of ``weight`` to ``out`` and its cast to ``cast``, a piece at a time while it is cached.
+
+    Args:
+        rule: The update rule.
+        weight: The current version; as all tensors here, dense.
+        gradient: Its gradient, in whichever type.
+        moments: As ``write_next`` has them; likewise ``count`` and ``out``.
+        count: How many updates this weight has had.
+        out: Buffer of the next version.
+        cast: Buffer of its cast.
+    """
+    tensors = (weight, gradient, out, cast, *moments)
+    scratch = torch.empty(PIECE, dtype=weight.dtype)
+    for old, slope, new, lower, *own in zip(*(torch.split(tensor.view(-1), PIECE) for tensor in tensors), strict=True):
+        full = slope if slope.dtype == weight.dtype else scratch[: len(slope)].copy_(slope)
+        write_next(rule, old, full, own, count=count, out=old if out is weight else new)
+        lower.copy_(new)
 
 
 def _sgd(

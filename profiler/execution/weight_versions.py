@@ -15,9 +15,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from profiler.execution.linear import LARGE_BYTES, give_place
+from profiler.execution.autocast import forget_casts
+from profiler.execution.linear import LARGE_BYTES, GradientPlace, cast_place, give_place, keep_cast
 from profiler.execution.segment import Place
-from profiler.execution.weight_update import write_next
+from profiler.execution.weight_update import write_next, write_next_and_cast
 from profiler.settings import LearningRate, UpdateRule
 
 
@@ -60,6 +61,8 @@ class WeightVersions:
             learning_rate: The learning rate of each update; None: the rule's, for all.
         """
         self.slots, self.rule, self.newest = slots, rule, newest
+        self._bound: int | None = None
+        self._gradient_places: dict[str, GradientPlace] = {}
         self._learning_rate = learning_rate
         self.attributes: dict[str, Tensor] = {}
         self._places = [place for place in places if place.path in set(learning)]
@@ -91,13 +94,16 @@ class WeightVersions:
         for path in paths:
             weight = self._tensors[0].get(path)
             if weight is not None and weight.nbytes >= LARGE_BYTES:
-                gradient = torch.empty_like(weight)
+                self._gradient_places[path] = GradientPlace(weight, fused=fused)
                 for parameters in self._ring:
-                    give_place(parameters[path], gradient, fused=fused)
+                    give_place(parameters[path], self._gradient_places[path])
 
     def bind(self, version: int | None = None) -> int:
         """Let the modules compute with a version, the newest if none is named, and return its number."""
         bound = self.newest if version is None else version
+        if bound != self._bound:
+            forget_casts()
+            self._bound = bound
         parameters = self._ring[bound % self.slots]
         for place in self._places:
             self._attach(place, parameters[place.path])
@@ -115,23 +121,30 @@ class WeightVersions:
     @torch.no_grad()
     def write(self, used: int, paths: Iterable[str]) -> None:
         """Do the part of an update that belongs to the parameters ``paths``; ``advance`` follows the last part."""
-        self._write(used, paths, self._tensors[(self.newest + 1) % self.slots])
+        self._write(used, paths, (self.newest + 1) % self.slots)
 
     @torch.no_grad()
     def overwrite(self, used: int, paths: Iterable[str]) -> None:
         """Do the part of an update that belongs to ``paths`` as a ring of one version does: in place."""
-        self._write(used, paths, self._tensors[self.newest % self.slots])
+        self._write(used, paths, self.newest % self.slots)
 
-    def _write(self, used: int, paths: Iterable[str], following: Mapping[str, Tensor]) -> None:
-        held = self._ring[used % self.slots]
+    def _write(self, used: int, paths: Iterable[str], slot: int) -> None:
+        held, following = self._ring[used % self.slots], self._tensors[slot]
         current = self._tensors[self.newest % self.slots]
         rule = replace(self.rule, lr=self._learning_rate(self.newest)) if self._learning_rate else self.rule
         for path in paths:
-            gradient = held[path].grad
+            place = self._gradient_places.get(path)
+            gradient = held[path].grad if place is None or place.lower is None else place.lower
             self._counts[path] += gradient is not None
-            count, out = self._counts[path], following[path]
-            write_next(rule, current[path], gradient, self._moments[path], count=count, out=out)
-            held[path].grad = None
+            count, out, moments = self._counts[path], following[path], self._moments[path]
+            if place and place.autocast and gradient is not None:
+                parameter = self._ring[slot][path]
+                cast = cast_place(parameter)
+                write_next_and_cast(rule, current[path], gradient, moments, count=count, out=out, cast=cast)
+                keep_cast(parameter, cast)
+            else:
+                write_next(rule, current[path], gradient, moments, count=count, out=out)
+            self._drop(path, held[path])
 
     def advance(self) -> int:
         """Let what was written be the newest version, and return its number."""
@@ -141,7 +154,8 @@ class WeightVersions:
     def gradients(self, used: int) -> dict[str, Tensor]:
         """Return the gradients that minibatches on version ``used`` have left so far, by path."""
         ring = self._ring[used % self.slots]
-        return {path: parameter.grad for path, parameter in ring.items() if parameter.grad is not None}
+        lower = {path: place.lower.float() for path, place in self._gradient_places.items() if place.lower is not None}
+        return lower | {path: parameter.grad for path, parameter in ring.items() if parameter.grad is not None}
 
     def keep_gradients(self, used: int, received: Iterable[Tensor]) -> None:
         """Copy what lies in memory that was ``received``, and is filled anew before the next update."""
@@ -153,13 +167,19 @@ class WeightVersions:
     def give_gradients(self, used: int, gradients: Mapping[str, Tensor]) -> None:
         """Give weight version ``used`` its gradients back."""
         for path, gradient in gradients.items():
+            self._drop(path, self._ring[used % self.slots][path])
             self._ring[used % self.slots][path].grad = gradient
 
     def drop_gradients(self) -> None:
         """Forget all gradients, as after a warm-up."""
         for parameters in self._ring:
-            for parameter in parameters.values():
-                parameter.grad = None
+            for path, parameter in parameters.items():
+                self._drop(path, parameter)
+
+    def _drop(self, path: str, parameter: nn.Parameter) -> None:
+        parameter.grad = None
+        if path in self._gradient_places:
+            self._gradient_places[path].lower = None
 
     def tensors(self) -> Mapping[str, Tensor]:
         """Return the parameters of the newest version by path."""

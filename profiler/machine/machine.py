@@ -105,9 +105,16 @@ def _torch_build() -> str:
 
 
 def _instructions() -> str:
-    """Return the widest vector instructions of the processor that torch has kernels for."""
+    """Return the widest vector instructions of the processor that torch has kernels for, and those for bfloat16."""
     flags = _cpu_says("flags", "Features").split()
-    return next((name for name in ("avx512f", "avx2", "sve", "asimd") if name in flags), "")
+    widest = next((name for name in ("avx512f", "avx2", "sve", "asimd") if name in flags), "")
+    return " ".join(filter(None, [widest, bfloat16_instructions()]))
+
+
+def bfloat16_instructions() -> str:
+    """Return the processor's instructions that multiply bfloat16; nothing where it has none."""
+    flags = _cpu_says("flags", "Features").split()
+    return next((name for name in ("amx_bf16", "avx512_bf16", "bf16") if name in flags), "")
 
 
 def affinity_variables() -> str:

@@ -1,7 +1,7 @@
 """Put what was measured together into a profile."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import numpy as np
@@ -13,8 +13,8 @@ from profiler.measure.count_work import Counts
 from profiler.measure.memory import Memory
 from profiler.measure.statistics import drift, foreign_load, timing
 from profiler.measure.stepper import LOSS, Samples
-from profiler.measure.time_budget import precision
-from profiler.profile import INPUT, CopyCost, Layer, Loaded, Loss, Peaks, Profile, parts_s
+from profiler.measure.time_budget import uncertainty
+from profiler.profile import INPUT, CopyCost, Layer, Loaded, Loss, Lowered, Peaks, Profile, parts_s
 from profiler.settings import Config
 
 
@@ -26,8 +26,9 @@ class LayerMeasurements:
     counts: Counts
     in_place_shares: Sequence[float]
     accumulation_s: Sequence[float]
+    casting_s: Sequence[float]
     transient_bytes: Sequence[int] | None
-    loaded: Samples
+    loaded: Samples = field(default_factory=Samples)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,17 @@ class Measured:
     memory: Memory | None
     layers: LayerMeasurements
     neighbours: int
+    lower: "MeasuredLower | None"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredLower:
+    """What was measured of the same model under autocast."""
+
+    captured: Captured
+    memory: Memory | None
+    layers: LayerMeasurements
+    cast_cost: CopyCost
 
 
 def profile_of(measured: Measured) -> Profile:
@@ -66,6 +78,7 @@ def profile_of(measured: Measured) -> Profile:
         core=measured.core,
         affinity=measured.affinity,
         layers=layers,
+        lowered=_lowered(measured.lower) if measured.lower else None,
         edges=captured.edges,
         inseparable=captured.inseparable,
         outputs=captured.outputs,
@@ -80,10 +93,24 @@ def profile_of(measured: Measured) -> Profile:
         loaded_step=timing(loaded.whole_step) if loaded.whole_step else None,
         closure_error=(parts_s(layers, loss) - whole_step.median_s) / whole_step.median_s,
         rounds=len(samples.whole_step),
-        precision=precision(samples),
+        uncertainty=uncertainty(samples),
         drift=drift(samples.whole_step),
         foreign_load=foreign_load(samples.whole_step, samples.whole_step_cpu),
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _lowered(measured: MeasuredLower) -> Lowered:
+    layers = layer_records(measured.captured, measured.captured.operations, measured.layers)
+    loss, whole_step = _loss(measured.layers), timing(measured.layers.samples.whole_step)
+    return Lowered(
+        layers=layers,
+        loss=loss,
+        cast_cost=measured.cast_cost,
+        whole_step_s=whole_step.median_s,
+        whole_step=whole_step,
+        closure_error=(parts_s(layers, loss) - whole_step.median_s) / whole_step.median_s,
+        peak_memory_bytes=measured.memory.peak_bytes if measured.memory else None,
     )
 
 
@@ -118,7 +145,10 @@ def layer_records(
                 touched_bytes=counts.touched_bytes[position],
                 backward_touched_bytes=counts.backward_touched_bytes[position],
                 in_place_share=measured.in_place_shares[position],
-                accumulate_s=measured.accumulation_s[position],
+                accumulate_s=measured.accumulation_s[position] - measured.casting_s[position],
+                autocast=operation.autocast == "on",
+                cast_s=measured.casting_s[position],
+                cast_bytes=counts.cast_bytes[position],
                 features=can[operation.name][0],
                 uncuttable=can[operation.name][1],
                 part_of=owner if owner in captured.sliced else "",

@@ -26,7 +26,7 @@ from profiler.measure.count_work import count_work
 from profiler.measure.memory import transient_bytes
 from profiler.measure.stepper import Clock, Clocks, Samples, Stepper
 from profiler.measure.time_budget import spend
-from profiler.profile import Layer, Pieces, SlicedLayer, slicing_text
+from profiler.profile import FP32, Form, Layer, Pieces, SlicedLayer, slicing_text
 from profiler.settings import Config
 
 LEAST_ROUNDS = 3
@@ -42,6 +42,8 @@ def measure_blocks(
     core: int,
     until_s: float,
     advance: Callable[[float], None],
+    *,
+    precision: str = FP32,
 ) -> tuple[SlicedLayer, ...]:
     """Measure layers cut into blocks, each by itself.
 
@@ -51,13 +53,14 @@ def measure_blocks(
         core: The core to measure on.
         until_s: When, by ``time.monotonic``, it is to be over: what would most likely take longer is not begun.
         advance: Called with shares of the work done, for a progress bar.
+        precision: In which the model runs.
 
     Raises:
         ConfigError: A layer cannot be cut like that.
         ProcessError: The process ended, most likely for want of memory.
     """
     found: list[SlicedLayer] = []
-    with helper(_measure, config, tuple(wanted), core, until_s) as process:
+    with helper(_measure, config, tuple(wanted), core, (until_s, precision)) as process:
         while (measured := process.receive()) is not None:
             found.append(measured)
             advance(1 / len(wanted))
@@ -65,12 +68,17 @@ def measure_blocks(
 
 
 def _measure(
-    connection: Connection, config: Config, wanted: tuple[tuple[Layer, Pieces], ...], core: int, until_s: float
+    connection: Connection,
+    config: Config,
+    wanted: tuple[tuple[Layer, Pieces], ...],
+    core: int,
+    limits: tuple[float, str],
 ) -> None:
+    until_s, precision = limits
     return_memory_at_once()
     torch.set_num_threads(1)
     use_torch_once()
-    captured, memory = captured_model(config), PeakMemory()
+    captured, memory = captured_model(config, Form(precision=precision)), PeakMemory()
     begun = _in_time(wanted, until_s)
     transients: list[tuple[int, ...] | None] = []
     with blaming(config.model):
@@ -81,7 +89,7 @@ def _measure(
         for (layer, pieces), transient in zip(begun, transients, strict=True):
             whole, stepper = (_stepper(captured, layer.name, blocks, config, slots=2) for blocks in ((), pieces))
             counts, shares = count_work(stepper), stepper.in_place_shares()
-            accumulation_s = stepper.accumulation_s()
+            accumulation_s, casting_s = stepper.accumulation_s(), stepper.casting_s()
             whole.instrumented_step(whole.clock)
             rounds = _Pair(whole, stepper)
             spend(rounds.take, stepper.samples, LONGEST_S, stepper.clock, lambda _share: None, least=LEAST_ROUNDS)
@@ -90,8 +98,8 @@ def _measure(
                 counts=counts,
                 in_place_shares=shares,
                 accumulation_s=accumulation_s,
+                casting_s=casting_s,
                 transient_bytes=transient,
-                loaded=Samples(),
             )
             parts = layer_records(stepper.captured, stepper.segment.operations, measured)
             connection.send(SlicedLayer(layer=layer.name, parts=parts))

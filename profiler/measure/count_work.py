@@ -21,6 +21,7 @@ class Counts:
     touched_bytes: Sequence[int]
     backward_touched_bytes: Sequence[int]
     saved_bytes: Sequence[int]
+    cast_bytes: Sequence[int]
 
 
 def count_work(stepper: Stepper) -> Counts:
@@ -30,12 +31,14 @@ def count_work(stepper: Stepper) -> Counts:
     with work.counting():
         flops = stepper.instrumented_step(work.flops)
         touched = stepper.instrumented_step(work.touched_bytes)
+    saved = saved_bytes(stepper.segment, stepper.versions, stepper.received())
     return Counts(
         flops=[int(flops[0][at]) for at in layers],
         backward_flops=[int(flops[1][at]) for at in layers],
         touched_bytes=[int(touched[0][at]) for at in layers],
         backward_touched_bytes=[int(touched[1][at]) for at in layers],
-        saved_bytes=saved_bytes(stepper.segment, stepper.versions, stepper.received()),
+        saved_bytes=saved,
+        cast_bytes=[min(own) for own in zip(stepper.cast_bytes(), saved, strict=True)],  # a bias is cast, and not kept
     )
 
 

@@ -65,6 +65,19 @@ class Work:
             self._elements += max((tensor.numel() for tensor in (*read, *written)), default=0)
 
 
+@contextmanager
+def casts(to: torch.dtype) -> Iterator[list[int]]:
+    """Yield the addresses of what is cast to a type meanwhile."""
+    addresses: list[int] = []
+
+    def seen(func: Any, args: tuple[Any, ...], _kwargs: Mapping[str, Any], result: Any) -> None:
+        if func.overloadpacket is aten._to_copy and result.dtype == to:  # noqa: SLF001
+            addresses.append(args[0].data_ptr())
+
+    with _Watch(seen):
+        yield addresses
+
+
 class _Watch(TorchDispatchMode):
     """Tells ``seen`` of every operator that has run."""
 

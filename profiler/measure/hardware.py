@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from profiler.execution import TensorSpec, fill, slot_tensors
+from profiler.execution import LOWER, TensorSpec, fill, slot_tensors
 from profiler.measure.stepper import Clock
 from profiler.profile import CopyCost, Peaks
 
@@ -56,6 +56,21 @@ COPIES = 9
 def measure_copy_cost(clock: Callable[[], float]) -> CopyCost:
     """Return the median time of a slot copy for each of ``SIZES_BYTES``, from memory that was just written."""
     return CopyCost(sizes_bytes=SIZES_BYTES, copy_s=tuple(_copy_s(size, clock) for size in SIZES_BYTES))
+
+
+def measure_cast_cost(clock: Callable[[], float]) -> CopyCost:
+    """Return the median time of a cast from float32 to bfloat16 and one back, by the size in float32."""
+    return CopyCost(sizes_bytes=SIZES_BYTES, copy_s=tuple(_cast_s(size, clock) for size in SIZES_BYTES))
+
+
+def _cast_s(size: int, clock: Callable[[], float]) -> float:
+    source, times = torch.zeros(size // torch.float32.itemsize), []
+    for _ in range(1 + COPIES):
+        source.add_(1.0)
+        start = clock()
+        source.to(LOWER).float()
+        times.append(clock() - start)
+    return statistics.median(times[1:])
 
 
 def _copy_s(size: int, clock: Callable[[], float]) -> float:

@@ -4,22 +4,22 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, redirect_stdout
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from profiler.capture import minibatch
+from profiler.capture import captured_model, minibatch
 from profiler.errors import CaptureError, blaming
 from profiler.execution import Captured
 from profiler.machine import pinned
-from profiler.measure.assemble_profile import LayerMeasurements, Measured, profile_of
+from profiler.measure.assemble_profile import LayerMeasurements, Measured, MeasuredLower, profile_of
 from profiler.measure.count_work import count_work, refuse_other_work
-from profiler.measure.hardware import measure_copy_cost, measure_peaks
-from profiler.measure.memory import measure_memory
+from profiler.measure.hardware import measure_cast_cost, measure_copy_cost, measure_peaks
+from profiler.measure.memory import Memory, measure_memory
 from profiler.measure.neighbours import Turns, busy_neighbours
 from profiler.measure.statistics import timing
-from profiler.measure.stepper import Clocks, Samples, stepper_for
+from profiler.measure.stepper import Clocks, Samples, Stepper, stepper_for
 from profiler.measure.time_budget import spend
 from profiler.measure.yardstick import plain_steps
-from profiler.profile import Profile, Timing
+from profiler.profile import BF16, FP32, Form, Profile, Timing
 from profiler.settings import Config
 
 BUDGET_S = 30.0
@@ -38,8 +38,9 @@ def measure_profile(
     """Profile a captured model.
 
     Args:
-        config: Model, batch size, input and update rule.
-        captured: The model, as ``captured_model`` gives it.
+        config: Model, batch size, input and update rule; the precision, for layers are measured in bfloat16, too, where
+            that is not ``fp32``.
+        captured: The model in float32, as ``captured_model`` gives it.
         cores: The core to measure on, and those on which neighbours train meanwhile.
         advance: Called with shares of the work done that add up to 1, for a progress bar.
         budget_s: How long to run rounds.
@@ -51,46 +52,90 @@ def measure_profile(
     """
     core, *others = cores
     affinity = tuple(sorted(os.sched_getaffinity(0)))
-    memory = measure_memory(config, core)
+    memory = _memory(config, captured, core, FP32)
+    lower_memory = _memory(config, captured, core, BF16) if config.precision != FP32 else None
+    beside_us = busy_neighbours(config, others) if others else nullcontext()
+    with pinned(core), beside_us as beside, blaming(config.model), redirect_stdout(sys.stderr):
+        copy_cost, peaks = measure_copy_cost(clocks.wall), measure_peaks(clocks.wall)
+        full = _Subject(config, captured, clocks)
+        turns = Turns(full.stepper, beside) if beside else None
+        lower, cast_cost = None, None
+        if config.precision != FP32:
+            lower = _Subject(config, captured_model(config, Form(precision=BF16)), clocks)
+            cast_cost = measure_cast_cost(clocks.wall)
+        rounds = _Rounds(turns or full.stepper, lower.stepper if lower else None)
+        spend(rounds.take, full.stepper.samples, budget_s, clocks.wall, advance)
+    measured = Measured(
+        config=config,
+        captured=captured,
+        core=core,
+        affinity=affinity,
+        copy_cost=copy_cost,
+        peaks=peaks,
+        memory=memory,
+        layers=full.measurements(memory, turns.loaded if turns else Samples()),
+        neighbours=len(others),
+        lower=MeasuredLower(
+            captured=lower.stepper.captured,
+            memory=lower_memory,
+            layers=lower.measurements(lower_memory, Samples()),
+            cast_cost=cast_cost,
+        )
+        if lower and cast_cost
+        else None,
+    )
+    return profile_of(measured)
+
+
+def _memory(config: Config, captured: Captured, core: int, precision: str) -> Memory | None:
+    memory = measure_memory(config, core, precision)
     if memory and len(memory.transient_bytes) != len(captured.operations):
         raise CaptureError(
             f"model '{config.model}' has {len(captured.operations)} layers and, built again in another process, "
             f"{len(memory.transient_bytes)}; let its factory build the same model each time"
         )
-    beside_us = busy_neighbours(config, others) if others else nullcontext()
-    with pinned(core), beside_us as beside, blaming(config.model), redirect_stdout(sys.stderr):
+    return memory
+
+
+class _Subject:
+    """A model in one precision, with all that is measured of it once; its rounds are taken elsewhere."""
+
+    def __init__(self, config: Config, captured: Captured, clocks: Clocks) -> None:
         # With a learning rate of 0 the update does all its work and the weights stay: they would soon fit the one
         # minibatch by heart, and layers whose time depends on the data, such as max pooling, would drift.
-        stepper = stepper_for(
+        self.stepper = stepper_for(
             captured, minibatch(config, captured), replace(config.rule, lr=0.0), slots=2, clocks=clocks
         )
-        stepper.versions.place_gradients(stepper.segment.placeable, fused=True)  # as a stage does
-        turns = Turns(stepper, beside) if beside else None
-        copy_cost, peaks = measure_copy_cost(clocks.wall), measure_peaks(clocks.wall)
-        refuse_other_work(stepper)
-        counts = count_work(stepper)
-        stepper.warm_up()
-        in_place_shares, accumulation_s = stepper.in_place_shares(), stepper.accumulation_s()
-        measured = Measured(
-            config=config,
-            captured=captured,
-            core=core,
-            affinity=affinity,
-            copy_cost=copy_cost,
-            peaks=peaks,
-            memory=memory,
-            layers=LayerMeasurements(
-                samples=stepper.samples,
-                counts=counts,
-                in_place_shares=in_place_shares,
-                accumulation_s=accumulation_s,
-                transient_bytes=memory.transient_bytes if memory else None,
-                loaded=turns.loaded if turns else Samples(),
-            ),
-            neighbours=len(others),
+        self.stepper.versions.place_gradients(self.stepper.segment.placeable, fused=True)  # as a stage does
+        refuse_other_work(self.stepper)
+        self._counts = count_work(self.stepper)
+        self.stepper.warm_up()
+        self._in_place_shares, self._accumulation_s = self.stepper.in_place_shares(), self.stepper.accumulation_s()
+        self._casting_s = self.stepper.casting_s()
+
+    def measurements(self, memory: Memory | None, loaded: Samples) -> LayerMeasurements:
+        return LayerMeasurements(
+            samples=self.stepper.samples,
+            counts=self._counts,
+            in_place_shares=self._in_place_shares,
+            accumulation_s=self._accumulation_s,
+            casting_s=self._casting_s,
+            transient_bytes=memory.transient_bytes if memory else None,
+            loaded=loaded,
         )
-        spend((turns or stepper).round, stepper.samples, budget_s, clocks.wall, advance)
-    return profile_of(measured)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rounds:
+    """Rounds of a model in float32 and, if it is there, in bfloat16 in turn, so that a drift meets both."""
+
+    full: Stepper | Turns
+    lower: Stepper | None
+
+    def take(self) -> None:
+        self.full.round()
+        if self.lower:
+            self.lower.round()
 
 
 LEAST_STEPS = 7

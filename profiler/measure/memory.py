@@ -24,10 +24,11 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from profiler.capture import captured_model, minibatch
 from profiler.errors import blaming
-from profiler.execution import Segment, WeightVersions, leaves, run_layer
+from profiler.execution import Segment, WeightVersions, keeping_casts, leaves, run_layer
 from profiler.execution.layer import Values
 from profiler.machine import PeakMemory, helper, pin, return_memory_at_once, use_torch_once
 from profiler.measure.stepper import Clocks, Stepper, stepper_for
+from profiler.profile import FP32, Form
 from profiler.settings import Config
 
 PLAIN_STEPS = 3
@@ -46,22 +47,22 @@ class Memory:
     peak_bytes: int
 
 
-def measure_memory(config: Config, core: int) -> Memory | None:
-    """Measure in a process of its own on ``core``; None where the kernel keeps no peaks.
+def measure_memory(config: Config, core: int, precision: str = FP32) -> Memory | None:
+    """Measure a model in a precision, in a process of its own on ``core``; None where the kernel keeps no peaks.
 
     Raises:
         ProcessError: The process was ended, most likely for want of memory.
     """
-    with helper(_measure, config, core) as process:
+    with helper(_measure, config, core, precision) as process:
         memory: Memory | None = process.receive()
         return memory
 
 
-def _measure(_connection: Connection, config: Config, core: int) -> Memory | None:
+def _measure(_connection: Connection, config: Config, core: int, precision: str) -> Memory | None:
     return_memory_at_once()
     torch.set_num_threads(1)
     use_torch_once()
-    captured = captured_model(config)
+    captured = captured_model(config, Form(precision=precision))
     memory = PeakMemory()
     if not memory.forget_peak():
         return None
@@ -130,7 +131,7 @@ def saved_bytes(segment: Segment, versions: WeightVersions, received: Values) ->
         alive.append(tensor.untyped_storage())
 
     versions.bind()
-    with saved_tensors_hooks(keep, lambda kept: kept):  # no backward asks for them
+    with keeping_casts(), saved_tensors_hooks(keep, lambda kept: kept):  # no backward asks for them
         for position, operation in enumerate(segment.operations):
             run_layer(operation, values, versions.attributes, 0, 0)
             for output in leaves(values[operation.name]):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from profiler.errors import FileError
 from profiler.files import is_file, read_json, refuse_unwritable, to_json, write_whole
-from profiler.profile import Profile, profile_warnings
+from profiler.profile import BF16, FP32, Profile, profile_warnings
 from profiler.settings import Config
 
 
@@ -84,6 +84,8 @@ def misfit(profile: Profile, config: Config) -> str:
         ("loss", profile.loss_name, OwnLoss(find(config.loss)).name if config.loss else ""),
         ("update rule", profile.update_rule, config.rule.kind),
     ]
+    if config.precision != FP32 and profile.lowered is None:
+        return f"that one says nothing of {BF16}"
     if ":" not in profile.model:
         pairs.append(("classes", profile.classes, config.classes))
     return next((f"that one has {word} {own}, not {wanted}" for word, own, wanted in pairs if own != wanted), "")

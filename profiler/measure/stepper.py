@@ -17,9 +17,22 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
-from profiler.execution import Captured, Operation, Segment, WeightVersions, has_place, heads, leaves, run_layer, whole
+from profiler.execution import (
+    LOWER,
+    Captured,
+    Operation,
+    Segment,
+    WeightVersions,
+    has_place,
+    heads,
+    keeping_casts,
+    leaves,
+    run_layer,
+    whole,
+)
 from profiler.execution.layer import Values
-from profiler.profile import INPUT
+from profiler.measure.counters import casts
+from profiler.profile import FP32, INPUT
 from profiler.settings import UpdateRule
 
 Clock = Callable[[], float]
@@ -141,6 +154,33 @@ class Stepper:
         self.versions.drop_gradients()
         return [median(store) for store in samples]
 
+    def casting_s(self) -> list[float]:
+        """Return for each layer what casting its weights to bfloat16 takes, pass by pass over all layers."""
+        layers = [[partial(tensor.to, LOWER) for tensor in own] for own in self.weights_cast()]
+        passes = [self._timed(layers) for _ in range(IN_PLACE_PASSES)]
+        return [median(times) for times in zip(*passes, strict=True)]
+
+    def cast_bytes(self) -> list[int]:
+        """Return for each layer what the casts of its weights take, whoever makes them."""
+        layers = []
+        for operation, own in zip(self.segment.operations, self.weights_cast(), strict=True):
+            placed = self._placed_weight(operation) if operation.autocast == "on" else ""
+            tensors = [*own, self.versions.tensors()[placed]] if placed else own
+            layers.append(LOWER.itemsize * sum(tensor.numel() for tensor in tensors))
+        return layers
+
+    def weights_cast(self) -> list[list[Tensor]]:
+        """Return for each layer its weights that are cast in the forward; updates cast those that have a place."""
+        self.versions.bind()
+        by_address = {tensor.data_ptr(): tensor for tensor in (*self.versions.tensors().values(),
+                      *self.versions.constants.values())}  # fmt: skip
+        values, layers = self.received(), []
+        for operation in self.segment.operations:
+            with casts(LOWER) as addresses:
+                run_layer(operation, values, self.versions.attributes, 0, self.minibatch)
+            layers.append([by_address[address] for address in dict.fromkeys(addresses) if address in by_address])
+        return layers
+
     def _accumulating(self, operation: Operation, gradients: Mapping[str, Tensor]) -> tuple[list[Job], list[Job]]:
         """Return what writes a layer's gradients anew, as far as adding does it again, and what adds them."""
         like, placed = self.versions.tensors(), self._placed_weight(operation)
@@ -148,7 +188,11 @@ class Stepper:
         added: list[Job] = []
         for path in (path for path in self._learning(operation) if path in gradients):
             gradient = gradients[path]
-            if path == placed:
+            if path == placed and operation.autocast == "on":
+                product = torch.randn(gradient.shape).to(LOWER)
+                anew.append(partial(gradient.copy_, product))
+                added.append(partial(gradient.add_, product))
+            elif path == placed:
                 inputs, outputs = (
                     torch.randn(self.captured.specs[name].shape) for name in (operation.reads()[0], operation.name)
                 )
@@ -207,15 +251,16 @@ class Stepper:
         values = self.received()
         forward: dict[int, float] = {}
         hooked: set[Node] = set()
-        for position, (operation, dead) in enumerate(zip(self.segment.operations, self.segment.drops, strict=True)):
-            start = clock()
-            run_layer(operation, values, self.versions.attributes, 0, self.minibatch)
-            output = values[operation.name]
-            for name in dead:
-                del values[name]
-            forward[position] = clock() - start
-            _watch(output, position, events, clock, hooked)
-            del output
+        with keeping_casts():
+            for position, (operation, dead) in enumerate(zip(self.segment.operations, self.segment.drops, strict=True)):
+                start = clock()
+                run_layer(operation, values, self.versions.attributes, 0, self.minibatch)
+                output = values[operation.name]
+                for name in dead:
+                    del values[name]
+                forward[position] = clock() - start
+                _watch(output, position, events, clock, hooked)
+                del output
         start = clock()
         root, gradient = self._root(values)
         values.clear()
@@ -235,8 +280,16 @@ class Stepper:
         """Run model, loss and backward on the newest version, and return its number."""
         used = self.versions.bind()
         self._bind_attributes()
-        self.captured.loss(heads(self.captured.model(self.inputs)), self.labels).backward()  # type: ignore[no-untyped-call]
+        self.captured.loss(self._outputs(), self.labels).backward()  # type: ignore[no-untyped-call]
         return used
+
+    def _outputs(self) -> list[Tensor]:
+        """Return the heads of the model as it stands; in another precision, of its layers as a stage runs them."""
+        if self.captured.precision == FP32:
+            return heads(self.captured.model(self.inputs))
+        values = self.received()
+        self.segment.forward(values, self.versions.attributes, 0, self.minibatch)
+        return [values[name] for name in self.captured.outputs]
 
     def _bind_attributes(self) -> None:
         """Let the model's own forward, too, read the bound version of what it reads directly."""

@@ -8,7 +8,7 @@ from profiler.profile import MOST_ROUNDS
 
 LEAST_ROUNDS, ENOUGH_ROUNDS = 5, 15
 LARGEST_LAYERS = 10
-PRECISION = 0.02
+KNOWN = 0.02
 """Half-width of the interval, as a share of the median, at which a layer counts as known."""
 
 
@@ -21,7 +21,7 @@ def spend(
     *,
     least: int = LEAST_ROUNDS,
 ) -> None:
-    """Run rounds until the costliest layers are known to ``PRECISION`` or the budget is spent.
+    """Run rounds until the costliest layers are known to ``KNOWN`` or the budget is spent.
 
     At least ``least`` rounds are run, whatever the budget, for fewer have no interval; ``ENOUGH_ROUNDS`` before
     an interval is believed, for one of a few samples is too narrow; and at most ``MOST_ROUNDS``, for more only average
@@ -42,7 +42,7 @@ def spend(
         if count >= least and spent >= 1:
             break
         if count == check:
-            if precision(samples) <= PRECISION:
+            if uncertainty(samples) <= KNOWN:
                 break
             check = -(-count * 4 // 3)  # the interval narrows slowly, and working it out takes time
         done = max(min(spent, count / least), count / MOST_ROUNDS)
@@ -51,7 +51,7 @@ def spend(
     advance(1.0 - told)
 
 
-def precision(samples: Samples) -> float:
+def uncertainty(samples: Samples) -> float:
     """Return the largest half-width among the costliest layers, each taken as forward + backward + update."""
     layers = {
         at: [sum(times) for times in zip(samples.forward[at], samples.backward[at], samples.update[at], strict=True)]

@@ -13,6 +13,7 @@ from profiler.execution import Captured
 from profiler.machine import helper, pin
 from profiler.measure.statistics import foreign_load
 from profiler.measure.stepper import Clocks, Stepper, stepper_for
+from profiler.profile import FP32, Form
 from profiler.settings import Config
 
 LEAST_STEPS, MOST_STEPS = 3, 60
@@ -29,14 +30,14 @@ class StepTime:
     foreign_load: float
 
 
-def time_step(config: Config, core: int, patience_s: float) -> StepTime:
-    """Time the plain step of ``config`` on ``core``.
+def time_step(config: Config, core: int, patience_s: float, precision: str = FP32) -> StepTime:
+    """Time the plain step of ``config`` on ``core``, in float32 or under autocast.
 
     Raises:
         StageplanError: The process ended, most likely for want of memory, a layer failed, or it took longer than
             ``patience_s``.
     """
-    with helper(_time, config, core) as process:
+    with helper(_time, config, core, precision) as process:
         found: StepTime = process.receive(patience_s)
         return found
 
@@ -50,9 +51,9 @@ def plain_steps(stepper: Stepper, least: int, budget_s: float) -> list[float]:
     return samples
 
 
-def _time(_connection: Connection, config: Config, core: int) -> StepTime:
+def _time(_connection: Connection, config: Config, core: int, precision: str) -> StepTime:
     pin(core)
-    captured: Captured = captured_model(config)
+    captured: Captured = captured_model(config, Form(precision=precision))
     with blaming(config.model):
         stepper = stepper_for(captured, minibatch(config, captured), replace(config.rule, lr=0.0), 2, Clocks())
         plain_steps(stepper, WARM_UP_STEPS, 0.0)

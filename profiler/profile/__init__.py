@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
+    from profiler.profile.lowered_profile import cast_bytes, in_precision, profile_in_form
     from profiler.profile.pipedream_graph import UNKNOWN
+    from profiler.profile.precision import (
+        AUTO,
+        BF16,
+        FP32,
+        Form,
+        PrecisionName,
+        float32_layers,
+        precision_text,
+        precision_words,
+    )
     from profiler.profile.profile import (
         INPUT,
         Bytes,
@@ -15,6 +26,7 @@ if TYPE_CHECKING:
         Layer,
         Loaded,
         Loss,
+        Lowered,
         Machine,
         Peaks,
         Profile,

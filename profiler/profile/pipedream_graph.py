@@ -75,7 +75,7 @@ def read_graph(text: str, path: Path) -> Profile:
         whole_step=Timing(median_s=total_s, low_s=total_s, high_s=total_s),
         closure_error=0.0,
         rounds=0,
-        precision=0.0,
+        uncertainty=0.0,
         drift=0.0,
         foreign_load=0.0,
         measured_at="",

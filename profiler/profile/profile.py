@@ -9,9 +9,10 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
+from profiler.profile.precision import FP32
 from profiler.shown import Shown
 
-FORMAT_VERSION: Literal[8] = 8
+FORMAT_VERSION: Literal[9] = 9
 
 Seconds = Annotated[float, Meta(ge=0, le=1e6)]
 Bytes = Annotated[int, Meta(ge=0, le=1 << 50)]
@@ -57,8 +58,8 @@ class Layer:
         backward_s: Median time of the backward; includes the gradient of its input where anything upstream learns.
         update_s: Median time of updating its parameters and writing their next version beside the current one.
         in_place_share: What an update in place takes of that, which is how a stage with one weight version updates.
-        accumulate_s: What its backward takes more where it adds to gradients of earlier minibatches, with which it
-            shares an update, than where it writes them anew; below 0 where that takes less.
+        accumulate_s: What a minibatch takes more that shares its update with earlier ones: its backward adds to their
+            gradients instead of writing them anew, and its weights are cast already; below 0 where that is less.
         output_bytes: Size of its output, hence what crosses a cut behind it.
         gradient_bytes: Size of the gradient that comes back over such a cut; 0 where none flows.
         parameter_bytes: Size of its parameters.
@@ -72,6 +73,9 @@ class Layer:
         features: How many output features it has, of a kind of layer that can be cut into blocks of them.
         uncuttable: Why it cannot be cut into blocks of them; nothing where it can.
         part_of: The model's own layer that it is a block or the concat of; nothing where it is one itself.
+        autocast: Whether it ran under autocast.
+        cast_s: What of its forward casts its weights to bfloat16, once for each weight version; ``cast_bytes``, what
+            these casts take, which is in ``saved_bytes``.
         loaded: Its times beside busy neighbours, where they were measured.
         forward: Samples and interval behind ``forward_s``; likewise ``backward`` and ``update``.
     """
@@ -97,6 +101,9 @@ class Layer:
     features: Count = 0
     uncuttable: str = ""
     part_of: str = ""
+    autocast: bool = False
+    cast_s: Seconds = 0.0
+    cast_bytes: Bytes = 0
     loaded: Loaded | None = None
     forward: Timing | None = None
     backward: Timing | None = None
@@ -172,6 +179,26 @@ class CopyCost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lowered:
+    """What the same layers cost under autocast in bfloat16; rounds in either precision were taken in turn.
+
+    Attributes:
+        layers: In the order of the profile's.
+        whole_step_s: The plain step under autocast of the whole model.
+        cast_cost: What a layer pays for an input of so many bytes of float32 that another layer left in the other type:
+            a cast there, and one of its gradient back.
+    """
+
+    layers: tuple[Layer, ...]
+    loss: Loss
+    cast_cost: CopyCost
+    whole_step_s: Seconds
+    whole_step: Timing
+    closure_error: float
+    peak_memory_bytes: Bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Peaks:
     """The most operations and bytes per second of a core, in matrix products and in passes over large memory."""
 
@@ -185,7 +212,7 @@ class Machine:
 
     Attributes:
         caches: Those that a core reaches, such as ``L2 1024K``.
-        instructions: The widest vector instructions.
+        instructions: The widest vector instructions, and those that multiply bfloat16.
         torch_build: Commit and kind of the build.
         environment: Variables that change how fast layers run, as ``NAME=value``.
     """
@@ -218,6 +245,8 @@ class Profile(Shown):
         blocks: What layers cost in blocks, where that was measured.
         slicing: Which layers stand cut in ``layers``, such as ``classifier.1=4``; nothing where all are whole.
         uncut: Those layers as they were measured whole.
+        precision: In which precision ``layers`` run, as it is written.
+        lowered: What they cost in bfloat16, where that was measured.
         whole_step_s: The plain, uninstrumented step, all layers whole: model, loss, backward, update.
         update_rule: The rule that was timed, in the words of ``UpdateRule.kind``.
         momenta: How many tensors it keeps for each parameter.
@@ -227,7 +256,7 @@ class Profile(Shown):
         neighbours: How many other cores trained the same model while ``loaded`` times and ``loaded_step`` were taken.
         closure_error: (sum of the parts − whole step) ÷ whole step.
         rounds: How many samples stand behind each time.
-        precision: The largest half-width of an interval among the ten costliest layers, as a share of the median.
+        uncertainty: The largest half-width of an interval among the ten costliest layers, as a share of the median.
         drift: By how much the last third of the rounds was slower than the first, as a share.
         foreign_load: Share of the time in which the core worked for others.
     """
@@ -251,6 +280,8 @@ class Profile(Shown):
     blocks: tuple[SlicedLayer, ...] = ()
     slicing: str = ""
     uncut: tuple[Layer, ...] = ()
+    precision: str = FP32
+    lowered: Lowered | None = None
     loss: Loss
     copy_cost: CopyCost
     peaks: Peaks | None
@@ -262,11 +293,11 @@ class Profile(Shown):
     loaded_step: Timing | None = None
     closure_error: float
     rounds: Count
-    precision: float
+    uncertainty: float
     drift: float
     foreign_load: float
     measured_at: str
-    format_version: Literal[8] = FORMAT_VERSION
+    format_version: Literal[9] = FORMAT_VERSION
     table: ClassVar[str] = "profiler.report.table:show_profile"
 
 

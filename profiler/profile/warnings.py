@@ -7,7 +7,7 @@ CLOSURE_LIMIT = 0.05
 OTHER_WORK_LIMIT = 0.3
 DRIFT_LIMIT = 0.05
 FOREIGN_LOAD_LIMIT = 0.03
-PRECISION_LIMIT = 0.04
+UNCERTAINTY_LIMIT = 0.04
 ROOF_LIMIT = 1.15
 MOST_ROUNDS = 100
 """More rounds only average over the machine's drift."""
@@ -31,14 +31,15 @@ def profile_warnings(profile: Profile) -> list[str]:
             f"The last rounds took {more_or_less(profile.drift)} than the first, so the machine drifted; let it "
             "settle and profile again."
         )
-    if profile.precision > PRECISION_LIMIT:
+    if profile.uncertainty > UNCERTAINTY_LIMIT:
         remedy = (
             "give python -m profiler more time with --budget"
             if profile.rounds < MOST_ROUNDS
             else "end what else runs on this machine"
         )
         warnings.append(
-            f"The costliest layers are known to ±{profile.precision:.0%} only, after {profile.rounds} rounds; {remedy}."
+            f"The costliest layers are known to ±{profile.uncertainty:.0%} only, after {profile.rounds} rounds; "
+            f"{remedy}."
         )
     above = [
         layer.name

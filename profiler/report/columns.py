@@ -108,6 +108,10 @@ def _interval(part: str, explanation: str = "") -> Column:
     )
 
 
+def _lower(profile: Profile) -> dict[str, Layer]:
+    return {layer.name: layer for layer in profile.lowered.layers} if profile.lowered else {}
+
+
 COLUMNS = (
     _time("forward"),
     _interval("forward"),
@@ -126,6 +130,13 @@ COLUMNS = (
         lambda profile, layer: f"{layer.step_s / parts_s(profile.layers, profile.loss):.1%}",
         lambda _profile: "100.0%",
         "Share: of forward, backward and update.",
+    ),
+    Column(
+        "time",
+        "bf16 ms",
+        lambda profile, layer: precise_ms(_lower(profile)[layer.name].step_s),
+        lambda profile: precise_ms(sum(layer.step_s for layer in _lower(profile).values())),
+        "bf16: forward, backward and update under autocast, casts of weights included.",
     ),
     Column(
         "time",
@@ -184,5 +195,6 @@ COLUMNS = (
 
 def columns(profile: Profile, views: tuple[View, ...]) -> list[Column]:
     """Return the columns of ``views`` that this profile can fill."""
-    empty = () if profile.loaded_step else ("slowdown",)
+    empty = {"slowdown"} if not profile.loaded_step else set()
+    empty |= {"bf16 ms"} if not profile.lowered else set()
     return [column for column in COLUMNS if column.view in views and column.name not in empty]

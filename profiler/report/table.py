@@ -114,9 +114,10 @@ def _explanation(profile: Profile, chosen: Sequence[Column], views: tuple[View, 
 
 
 def _time_facts(profile: Profile) -> str:
+    lower = f" In bf16 it takes {precise_ms(profile.lowered.whole_step_s)} ms." if profile.lowered else ""
     return (
         f"A whole step without clocks in between takes {precise_ms(profile.whole_step_s)} ms; the parts add up to "
-        f"{more_or_less(profile.closure_error)} than that. {profile.rounds} rounds."
+        f"{more_or_less(profile.closure_error)} than that. {profile.rounds} rounds.{lower}"
     )
 
 

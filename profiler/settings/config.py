@@ -34,7 +34,8 @@ class Config:
     ``cosine`` to 0 over ``decay_updates`` in all. ``batches`` counts the minibatches of a run, ``repeats`` the runs of
     a partition, ``stages`` the stages of its pipeline; ``partitions`` are those that ``compare`` runs. ``slice`` says
     which layers may be cut inside: ``auto``, ``none``, or layers with their blocks, such as ``classifier.1=4``.
-    ``cores`` are those to use (all without), ``profiles`` is the folder where profiles are kept.
+    ``precision`` is ``fp32``, ``bf16`` (layers run under torch's autocast) or ``auto``: whatever is measured to be the
+    fastest. ``cores`` are those to use (all without), ``profiles`` is the folder where profiles are kept.
     """
 
     model: str
@@ -60,6 +61,7 @@ class Config:
     stages: Annotated[int, Meta(ge=1)] = 4
     partitions: tuple[str, ...] = ("all",)
     slice: str = "auto"
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
     cores: tuple[Annotated[int, Meta(ge=0)], ...] = ()
     profiles: str = "profiles"
 

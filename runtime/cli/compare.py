@@ -13,6 +13,7 @@ from profiler.cli import Parser, configs, emit_json, note, positive, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
 from profiler.measure import path_for
+from profiler.profile import BF16, FP32, float32_layers
 from profiler.report import counted
 from profiler.settings import Config
 from runtime.cli.options import (
@@ -31,7 +32,8 @@ from runtime.compare import BaselineChoice
 from runtime.results import Clock
 
 if TYPE_CHECKING:
-    from runtime.compare import Comparison, Request
+    from optimizer.planning import Planner
+    from runtime.compare import Comparison, OneCore, Request
     from runtime.supervisor import WorkerPool
 
 RESULTS = Path("results")
@@ -181,6 +183,7 @@ def _request(options: CompareOptions, config: Config, schemes: Schemes) -> "Requ
         data=settings.data,
         loss=config.loss,
         slice=config.slice,
+        precision=config.precision,
         asked=asked,
         distinct_splits=AUDITED_SPLITS if options.audit else 0,
         repeats=config.repeats,
@@ -245,7 +248,25 @@ def _begun(options: CompareOptions, config: Config, request: "Request", clock: C
     if without:
         report(without)
     return new_comparison(
-        request, clock, plans, planner.profile, baselines=baselines, left_out=left_out, sliced=" ".join(told)
+        request,
+        clock,
+        plans,
+        planner.profile,
+        baselines=baselines,
+        left_out=left_out,
+        forms=" ".join(told),
+        one_core=_one_core(planner),
+    )
+
+
+def _one_core(planner: "Planner") -> "OneCore":
+    """Return the whole model on one core, as yet only profiled, in the faster precision of those that are known."""
+    from runtime.compare import OneCore
+
+    profiles = [planner.profile, *([planner.lower.profile] if planner.lower else [])]
+    fastest = min(profiles, key=lambda profile: profile.whole_step_s)
+    return OneCore(
+        profiled_s=fastest.whole_step_s, precision=FP32 if float32_layers(fastest.precision) is None else BF16
     )
 
 
@@ -297,7 +318,8 @@ def _carry_out(job: _Job, pool: "WorkerPool", options: CompareOptions, later_s: 
         return comparison
     comparison = replace(comparison, command=command_line())
     plans = {part.name: part.plan for part in comparison.partitions}
-    baselines = Baselines(config, _reference(plans), comparison.request.cores)
+    precision = comparison.one_core.precision
+    baselines = Baselines(config, _reference(plans), comparison.request.cores, precision)
     in_the_way = job.in_the_way
 
     def save(latest: "Comparison") -> None:
@@ -315,7 +337,7 @@ def _carry_out(job: _Job, pool: "WorkerPool", options: CompareOptions, later_s: 
 
     def one_core() -> tuple[float, float]:
         patience_s = HELPER_START_S + GENEROSITY * comparison.one_core.profiled_s
-        found = time_step(config, comparison.request.cores[0], patience_s)
+        found = time_step(config, comparison.request.cores[0], patience_s, precision)
         return config.batch_size / found.step_s, found.foreign_load
 
     with (

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from optimizer.cli import ScheduleOptions
 from profiler.capture import as_file, live_model
-from profiler.cli import CommonOptions
+from profiler.cli import CommonOptions, settled_precision
 from profiler.machine import refuse_reimport
+from profiler.profile import PrecisionName
 from profiler.settings import DEFAULT_RULE, UpdateRule
 from runtime.cli.compare import FILE, CompareOptions, compare_one
 from runtime.cli.options import RunningOptions
@@ -25,6 +26,7 @@ def compare(
     repeats: int = 3,
     minibatches: int = 12,
     update: UpdateRule = DEFAULT_RULE,
+    precision: PrecisionName = "fp32",
     slice: str = "auto",  # noqa: A002 - as the command calls it
     baselines: BaselineChoice = "none",
     cores: Sequence[int] = (),
@@ -40,6 +42,7 @@ def compare(
         repeats: How many rounds.
         minibatches: How many a run trains on.
         update: The update rule.
+        precision: In which layers run: ``fp32``, ``bf16``, or ``auto``, with which the partition ``bf16`` joins.
         slice: Which layers may be cut inside: ``auto``, ``none``, or such as ``classifier.1=4``.
         baselines: Which of what one would run instead to run, too: ``none``, ``threads`` or ``all``.
         cores: Those to use; without any, those that this process may use.
@@ -63,8 +66,9 @@ def compare(
         folder = Path(named.model).parent
         config = replace(
             named, stages=stages, partitions=tuple(partitions), repeats=repeats, batches=minibatches, slice=slice,
-            cores=tuple(cores), profiles=str(folder),
+            cores=tuple(cores), profiles=str(folder), precision=precision,
         )  # fmt: skip
+        config = settled_precision(config, quiet=quiet)
         found = compare_one(options, config, folder / FILE)
     return replace(
         found,
@@ -72,5 +76,5 @@ def compare(
         command=f"stageplan.compare({live.name}(…), …)",
         partitions=tuple(replace(part, plan=replace(part.plan, model=live.name)) for part in found.partitions),
         left_out=tuple(sentence.replace(named.model, live.name) for sentence in found.left_out),
-        sliced=found.sliced.replace(named.model, live.name),
+        forms=found.forms.replace(named.model, live.name),
     )

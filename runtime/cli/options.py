@@ -21,6 +21,7 @@ from profiler.cli import (
     positive,
 )
 from profiler.errors import ConfigError
+from profiler.profile import Form
 from profiler.report import counted
 from profiler.settings import Config
 from runtime.cluster import placement
@@ -185,11 +186,11 @@ def launcher_of(
     settings: Settings,
     watch: "Watch | None" = None,
     *,
-    slicing: str = "",
+    form: Form = Form(),  # noqa: B008 - it is frozen
     session: "Session | None" = None,
     quiet: bool,
 ) -> Iterator["Launcher"]:
-    """Build the model that ``config`` names, cut its layers, and get ready to run plans of it; say if a run diverged.
+    """Build the model that ``config`` names, in a form, and get ready to run plans of it; say if a run diverged.
 
     Raises:
         InputError: Other ranks have built something else.
@@ -197,7 +198,7 @@ def launcher_of(
     from profiler.capture import captured_model
     from runtime.pipeline import Launcher
 
-    with Launcher(captured_model(config, slicing), pool, settings, watch, session) as launcher:
+    with Launcher(captured_model(config, form), pool, settings, watch, session) as launcher:
         agree_on_weights(launcher.session, launcher)
         yield launcher
     if launcher.diverged:
@@ -214,14 +215,12 @@ def launchers_of(
     *,
     session: "Session | None" = None,
     quiet: bool,
-) -> Iterator[dict[str, "Launcher"]]:
-    """Get ready to run ``plans``: yield a launcher for each slicing among them, as ``launcher_of`` does."""
+) -> Iterator[dict[Form, "Launcher"]]:
+    """Get ready to run ``plans``: yield a launcher for each form among them, as ``launcher_of`` does."""
     with ExitStack() as stack:
         yield {
-            slicing: stack.enter_context(
-                launcher_of(config, pool, settings, slicing=slicing, session=session, quiet=quiet)
-            )
-            for slicing in dict.fromkeys(plan.slicing for plan in plans)
+            form: stack.enter_context(launcher_of(config, pool, settings, form=form, session=session, quiet=quiet))
+            for form in dict.fromkeys(plan.form for plan in plans)
         }
 
 

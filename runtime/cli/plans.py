@@ -6,12 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizer.cli import NONE, is_explicit, refuse_odd_slicing, sliced_as
+from optimizer.cli import NONE, is_explicit, planner_in_form, refuse_odd_slicing
 from optimizer.plan import Plan
-from optimizer.planning import OPTIMIZED, SLICED, Schemes, load_schemes, partition_names, plans_for
-from profiler.cli import configs, fresh_profile, note
+from optimizer.planning import LOWERED, OPTIMIZED, SLICED, Schemes, load_schemes, partition_names, plans_for
+from profiler.cli import configs, fresh_profile, note, settled_precision
 from profiler.errors import ConfigError
 from profiler.files import read_json
+from profiler.profile import AUTO, BF16, FP32, float32_layers
 from profiler.report import counted
 from profiler.settings import Config
 from profiler.settings import config as configuration
@@ -32,8 +33,8 @@ def planner_of(
     Args:
         options: What was typed.
         config: The model, batch size and stages.
-        names: The partitions that are wanted; layers are cut inside if ``sliced`` is among them.
-        report: Told what was cut inside, if anything.
+        names: The partitions that are wanted; layers are cut inside if ``sliced`` or ``bf16`` is among them.
+        report: Told what was chosen of precision, and what was cut inside, if anything.
         quick: Whether a profile of few rounds will do.
 
     Raises:
@@ -53,22 +54,14 @@ def planner_of(
     profile = fresh_profile(config, core, quiet=options.common.quiet, budget_s=QUICK_BUDGET_S if quick else None)
     pace = options.schedule.pace(config.stages)
     plan_for = partial(Planner, stages=config.stages, minibatches=config.batches, pace=pace)
-    if SLICED not in names:
-        return plan_for(profile)
-    sliced = sliced_as(
-        config,
-        profile,
-        lambda tried: plan_for(tried).bottleneck_s,
-        core,
-        path_for(config),
-        stages=config.stages,
-        pace=pace,
-        quiet=options.common.quiet,
+    whole = config if {SLICED, LOWERED} & set(names) else replace(config, slice=NONE)
+    asked = whole if LOWERED in names or config.precision != AUTO else replace(whole, precision=FP32)
+    found = planner_in_form(
+        asked, profile, plan_for, core, path_for(config), pace=pace, names=names, quiet=options.common.quiet
     )
-    if sliced.inside:
-        report(f"{config.model}: {sliced.sentence}.")
-    inside = plan_for(sliced.inside) if sliced.inside else None
-    return plan_for(sliced.whole, inside=inside, why_whole=sliced.sentence)
+    for sentence in found.gains:
+        report(f"{config.model}: {sentence}.")
+    return found.planner
 
 
 def wanted_names(partitions: Sequence[str], config: Config, schemes: Schemes) -> list[str]:
@@ -80,6 +73,11 @@ def wanted_names(partitions: Sequence[str], config: Config, schemes: Schemes) ->
     """
     refuse_odd_slicing(config.slice)
     names = partition_names(partitions, schemes)
+    if config.precision != AUTO:
+        if LOWERED in partitions:
+            raise ConfigError(f"the partition {LOWERED} is the best split in whatever precision is the fastest; add "
+                              "--precision auto")  # fmt: skip
+        names = [name for name in names if name != LOWERED]
     if is_explicit(config.slice) and SLICED not in names:
         raise ConfigError(f"--slice {config.slice} is of the partition sliced, which is not among {', '.join(names)}; "
                           "name it, too, or leave --slice out")  # fmt: skip
@@ -99,6 +97,8 @@ def plans_of(planner: "Planner", names: list[str], schemes: Schemes, report: Cal
     """
     if names == [SLICED] and planner.inside is None:
         raise ConfigError(f"{planner.profile.model}: {planner.why_whole}; run the partition {OPTIMIZED}")
+    if names == [LOWERED] and planner.lower is None:
+        names = [SLICED if planner.inside else OPTIMIZED]
     plans = plans_for(names, planner, schemes, report)
     if not plans:
         raise ConfigError(f"{planner.profile.model} allows none of {', '.join(names)}; use fewer --stages")
@@ -134,7 +134,8 @@ def one_plan(options: RankOptions) -> tuple[Config, Plan]:
     wanted = configs(common)
     if len(wanted) > 1:
         raise ConfigError("run takes one model; compare takes several")
-    chosen = options.partition or (SLICED if is_explicit(wanted[0].slice) else OPTIMIZED)
+    usual = LOWERED if wanted[0].precision == AUTO else OPTIMIZED
+    chosen = options.partition or (SLICED if is_explicit(wanted[0].slice) else usual)
     if len(wanted_names([chosen], wanted[0], load_schemes())) > 1:
         raise ConfigError("run takes one partition; compare takes several")
     (plan,) = named_plans(options.running, wanted[0], [chosen]).values()
@@ -159,10 +160,10 @@ def refuse_without_plan(options: RankOptions) -> None:
 def _read(options: RankOptions, path: Path) -> tuple[Config, Plan]:
     common = options.running.common
     sizes = any((common.batch_size, common.image_size, common.sample_shape, common.vocabulary))
-    sizes |= common.slice is not None
+    sizes |= common.slice is not None or common.precision is not None
     if common.model or options.partition or sizes:
-        raise ConfigError("--plan names model, batch, split and slices; leave out --model, --partition, --slice and "
-                          "the sizes")  # fmt: skip
+        raise ConfigError("--plan names model, batch, split, slices and precision; leave out --model, --partition, "
+                          "--slice, --precision and the sizes")  # fmt: skip
     plan = read_json(path, Plan)
     if common.stages not in (None, len(plan.stages)):
         raise ConfigError(f"{path} has {counted(len(plan.stages), 'stage')}; leave out --stages {common.stages}")
@@ -171,12 +172,13 @@ def _read(options: RankOptions, path: Path) -> tuple[Config, Plan]:
         "sample_shape": plan.input_shape[1:],
         "vocabulary": plan.vocabulary or None,
         "slice": plan.slicing or NONE,
+        "precision": FP32 if float32_layers(plan.precision) is None else BF16,
         "stages": len(plan.stages),
         "batches": common.batches,
         "cores": common.cores,
     }
     named = configuration.load(common.config) if common.config else configuration.for_model(plan.model)
-    config = configuration.override(named, changes)
+    config = settled_precision(configuration.override(named, changes), quiet=common.quiet)
     if config.model != plan.model:
         raise ConfigError(f"{path} is for {plan.model} and {common.config} for {config.model}; name a plan of the same")
     if config.rule.momenta != plan.momenta:

@@ -72,7 +72,7 @@ def run(options: RunOptions) -> int:
         with (
             pool_of(running, cores, session) as pool,
             live_view(cores, quiet=quiet or session.distributed) as watch,
-            launcher_of(config, pool, settings, watch, slicing=plan.slicing, session=session, quiet=quiet) as launcher,
+            launcher_of(config, pool, settings, watch, form=plan.form, session=session, quiet=quiet) as launcher,
             launcher.loaded(plan, config.batches) as loaded,
         ):
             result = loaded.run().result

@@ -93,7 +93,7 @@ def _verified(
     ):
         for index in sorted(set(first)):
             name = names[index]
-            launcher = launchers[plans[name].slicing]
+            launcher = launchers[plans[name].form]
             parts[name] = verify(name, plans[name], launcher, minibatches, partial(advance, 1, name))
     verification = Verification(
         model=config.model,

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import msgspec
@@ -20,8 +20,9 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
 
 from profiler.capture import from_file, inputs_of, layer_name, models
-from profiler.execution import cross_entropy, heads
+from profiler.execution import autocasting, cross_entropy, heads
 from profiler.machine import pin, tie_to
+from profiler.profile import FP32
 from profiler.settings import UpdateRule
 from runtime.compare.baselines import Kind, Spec
 
@@ -111,10 +112,16 @@ def _loop(spec: Spec, model: nn.Module, made: Tensor, labels: Tensor) -> Callabl
         rule.zero_grad()
         for number in range(passes):
             with apart() if number < passes - 1 else nullcontext():
-                torch.autograd.backward(cross_entropy(heads(model(made)), labels) / passes)
+                with _precision(spec):
+                    outputs = heads(model(made))
+                torch.autograd.backward(cross_entropy(outputs, labels) / passes)
         rule.step()
 
     return step
+
+
+def _precision(spec: Spec) -> AbstractContextManager[Any]:
+    return nullcontext() if spec.precision == FP32 else autocasting()
 
 
 def _pipeline(spec: Spec) -> Update:
@@ -129,7 +136,10 @@ def _pipeline(spec: Spec) -> Update:
     own = getattr(split, f"submod_{spec.rank}")
     _out_of_place(own)
     last = spec.world_size - 1
-    stage = PipelineStage(_Handing(own) if spec.tuned else own, spec.rank, spec.world_size, torch.device("cpu"))
+    module: nn.Module = _Handing(own) if spec.tuned else own
+    if spec.precision != FP32:
+        module = _Lower(module)
+    stage = PipelineStage(module, spec.rank, spec.world_size, torch.device("cpu"))
     many = spec.update_every
     schedule = Schedule1F1B(stage, many, loss_fn=lambda output, target: cross_entropy(heads(output), target))
     rule = _rule(spec.config.rule, own, tuned=spec.tuned)
@@ -155,6 +165,19 @@ class _Handing(nn.Module):
         """Return what the stage gives, contiguous; so are the gradients of what it received."""
         given = self.inside(*[_Contiguous.apply(value) for value in received])
         return tree_map(lambda value: value.contiguous() if isinstance(value, Tensor) else value, given)
+
+
+class _Lower(nn.Module):
+    """A stage under autocast."""
+
+    def __init__(self, inside: nn.Module) -> None:
+        super().__init__()
+        self.inside = inside
+
+    def forward(self, *received: Tensor) -> Any:
+        """Return what the stage gives."""
+        with autocasting():
+            return self.inside(*received)
 
 
 class _Contiguous(torch.autograd.Function):

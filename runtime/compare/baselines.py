@@ -22,6 +22,7 @@ from optimizer.export import MICRO_BATCHES
 from optimizer.plan import Plan
 from profiler.capture import SEED
 from profiler.machine import uninterrupted
+from profiler.profile import FP32
 from profiler.settings import Config
 from runtime.compare.comparison import BaselineComparison
 from runtime.compare.request import BaselineChoice
@@ -44,6 +45,7 @@ class Spec:
         cores: Those of the whole baseline.
         update_every: Minibatches an update, those of all processes together.
         stages: The layers of each stage, for ``pipelining``.
+        precision: ``bf16`` under torch's autocast.
     """
 
     kind: Kind
@@ -58,6 +60,7 @@ class Spec:
     port: int = 0
     parent: int = 0
     stages: tuple[tuple[str, ...], ...] = ()
+    precision: str = FP32
 
 
 def baseline_rows(
@@ -106,15 +109,16 @@ def _kinds(count: int, update_every: int) -> dict[str, tuple[Kind, int, int]]:
 class Baselines:
     """Trains as the baselines of one comparison do."""
 
-    def __init__(self, config: Config, plan: Plan, cores: Sequence[int]) -> None:
+    def __init__(self, config: Config, plan: Plan, cores: Sequence[int], precision: str = FP32) -> None:
         """Prepare the baselines.
 
         Args:
             config: Model, minibatch, update rule, and the minibatches of a run.
             plan: Whose split torch's pipeline takes.
             cores: Where they run.
+            precision: ``fp32``, or ``bf16`` under torch's autocast.
         """
-        self._config, self._plan, self._cores = config, plan, tuple(cores)
+        self._config, self._plan, self._cores, self._precision = config, plan, tuple(cores), precision
 
     def run(self, baseline: BaselineComparison) -> tuple[float, float]:
         """Train as one baseline does, and return its samples per second, and 0 for the load that is not known.
@@ -136,6 +140,7 @@ class Baselines:
             port=_free_port() if world > 1 else 0,
             parent=os.getpid(),
             stages=self._plan.split,
+            precision=self._precision,
         )
         whole_s = sum(stage.total_s for stage in self._plan.stages) * (self._config.batches + 2 * MICRO_BATCHES) * world
         return _speed(baseline.row, spec, START_S + GENEROSITY * whole_s), 0.0

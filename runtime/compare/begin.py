@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from optimizer.plan import Plan
-from optimizer.planning import OPTIMIZED, SLICED, distinct
+from optimizer.planning import LOWERED, OPTIMIZED, SLICED, distinct
 from profiler.machine import this_machine
 from profiler.profile import Profile, profile_warnings
 from runtime.compare.audit import audit
@@ -25,7 +25,8 @@ def new_comparison(
     *,
     baselines: Sequence[BaselineComparison],
     left_out: Sequence[str],
-    sliced: str = "",
+    forms: str,
+    one_core: OneCore,
 ) -> Comparison:
     """Return a comparison in which nothing has run yet.
 
@@ -36,7 +37,8 @@ def new_comparison(
         profile: What they were planned with.
         baselines: What runs beside them.
         left_out: Why partitions and baselines that were asked for are not among them.
-        sliced: Which layers the partition ``sliced`` cuts inside, in a sentence.
+        forms: What was chosen of precision and slices, in sentences.
+        one_core: The whole model on one core, as yet only profiled.
     """
     names = list(plans)
     first = distinct(list(plans.values()))
@@ -53,18 +55,18 @@ def new_comparison(
         core_count=cores,
         comparable=comparable,
         left_out=tuple(left_out),
-        sliced=sliced,
-        reference=next((name for name in (SLICED, OPTIMIZED) if name in plans), names[0]),
+        forms=forms,
+        reference=next((name for name in (LOWERED, SLICED, OPTIMIZED) if name in plans), names[0]),
         machine=this_machine(),
         began_at=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command_line(),
         profile_warnings=tuple(profile_warnings(profile)),
         layers=tuple(replace(layer, forward=None, backward=None, update=None) for layer in profile.layers),
         partitions=partitions,
-        one_core=OneCore(profiled_s=profile.whole_step_s),
+        one_core=one_core,
         baselines=tuple(baselines),
         runs=(),
-        audit=audit(partitions, request.batch_size, {}, profile.whole_step_s, comparable=comparable),
+        audit=audit(partitions, request.batch_size, {}, one_core.profiled_s, comparable=comparable),
     )
 
 

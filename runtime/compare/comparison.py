@@ -11,13 +11,13 @@ from msgspec import Meta
 
 from optimizer.plan import Plan
 from optimizer.schedule import Schedule, schedule_of
-from profiler.profile import Layer, Machine
+from profiler.profile import FP32, Layer, Machine
 from profiler.shown import Shown
 from runtime.compare.records import RunRecord
 from runtime.compare.request import Request
 from runtime.results import Clock, StageMeasurement
 
-FORMAT_VERSION: Literal[7] = 7
+FORMAT_VERSION: Literal[8] = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +95,7 @@ class OneCore:
     """
 
     profiled_s: float
+    precision: str = FP32
     throughput_samples_per_s: Spread | None = None
     ratio: Spread | None = None
     drift: float | None = None
@@ -192,7 +193,7 @@ class Comparison(Shown):
         comparable: Whether the times are those of stages with a core each, so on the virtual clock, too; if not,
             timings between splits mean little.
         left_out: What does not run, and why: partitions that the model does not allow, baselines that want more cores.
-        sliced: Which layers the partition ``sliced`` cuts inside, in a sentence; nothing where it does not run.
+        forms: What was chosen of precision and slices, in sentences; nothing where nothing was.
         reference: The partition that ratios are about.
         profile_warnings: What casts doubt on the profile behind the predictions.
         command: What was typed.
@@ -205,7 +206,7 @@ class Comparison(Shown):
     core_count: int
     comparable: bool
     left_out: tuple[str, ...]
-    sliced: str = ""
+    forms: str = ""
     reference: str
     machine: Machine
     began_at: str
@@ -217,7 +218,7 @@ class Comparison(Shown):
     baselines: tuple[BaselineComparison, ...]
     runs: tuple[RunRecord, ...]
     audit: Audit
-    format_version: Literal[7] = FORMAT_VERSION
+    format_version: Literal[8] = FORMAT_VERSION
     table: ClassVar[str] = "runtime.report.comparison_table:show_comparison"
 
     @property

@@ -35,6 +35,7 @@ class Request:
     data: str
     loss: str = ""
     slice: str
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
     asked: tuple[str, ...]
     distinct_splits: int
     repeats: int

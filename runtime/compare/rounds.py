@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from optimizer.schedule import ONE_AT_A_TIME
 from profiler.errors import StageplanError
+from profiler.profile import Form
 from runtime.compare.comparison import Comparison
 from runtime.compare.records import RunRecord, Series, Span
 from runtime.compare.summary import summarised
@@ -36,7 +37,7 @@ class Step:
 
 def compare(
     comparison: Comparison,
-    launchers: Mapping[str, Launcher],
+    launchers: Mapping[Form, Launcher],
     others: Mapping[str, Callable[[], tuple[float, float]]],
     save: Callable[[Comparison], None],
     watch: Callable[[Comparison, Step | None], None],
@@ -45,7 +46,7 @@ def compare(
 
     Args:
         comparison: What is to be compared, and the runs so far.
-        launchers: What runs partitions, by the slicing of their plans.
+        launchers: What runs partitions, by the form of their plans.
         others: For each contender that is no partition, what runs it once and returns its samples per second, and the
             share of the time in which its core worked for others.
         save: Called with what is known after each run.
@@ -90,7 +91,7 @@ def _hopeless(runs: Sequence[RunRecord], step: Step) -> bool:
 def _attempt(
     step: Step,
     comparison: Comparison,
-    launchers: Mapping[str, Launcher],
+    launchers: Mapping[Form, Launcher],
     others: Mapping[str, Callable[[], tuple[float, float]]],
 ) -> RunRecord:
     """Run one contender once; a failure is a result, too."""
@@ -102,7 +103,7 @@ def _attempt(
         except StageplanError as error:
             return replace(blank, failure=str(error))
     plan = next(part.plan for part in comparison.partitions if part.name == step.name)
-    launcher, alone = launchers[plan.slicing], step.series == "alone"
+    launcher, alone = launchers[plan.form], step.series == "alone"
     minibatches = min(ALONE_MINIBATCHES, comparison.request.minibatches) if alone else comparison.request.minibatches
     try:
         result = launcher.run(plan, minibatches, ONE_AT_A_TIME if alone else None)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from optimizer.plan import Plan
 from profiler.execution import Captured, Segment, segment_of
-from profiler.profile import INPUT
+from profiler.profile import INPUT, precision_words
 from runtime.errors import InputError
 
 
@@ -51,6 +51,11 @@ def _refuse_others(captured: Captured, plan: Plan) -> None:
         raise InputError(
             f"the plan cuts '{plan.slicing}' inside and the model at hand '{captured.slicing}'; "
             "plan again with python -m optimizer"
+        )
+    if plan.precision != captured.precision:
+        raise InputError(
+            f"the plan is for {precision_words(plan.precision)} and {captured.name} was captured in "
+            f"{precision_words(captured.precision)}; plan again with python -m optimizer"
         )
     if plan.model_digest != captured.digest:
         raise InputError(

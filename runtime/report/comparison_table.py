@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from profiler.profile import FP32
 from profiler.report import counted, ms, new_table
 from runtime.compare import ONE_CORE, BaselineComparison, Comparison, OneCore, PartitionComparison, Spread
 from runtime.report.findings import called, fairness, own_splits, verdict
@@ -47,8 +48,9 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
         )
     table.add_section()
     one_core = comparison.one_core
+    plain = "the plain step" if one_core.precision == FP32 else f"the plain step, {one_core.precision}"
     table.add_row(
-        "", ONE_CORE, "the plain step", "", speed_of(one_core), interval_of(one_core.throughput_samples_per_s),
+        "", ONE_CORE, plain, "", speed_of(one_core), interval_of(one_core.throughput_samples_per_s),
         ratio_of(one_core.ratio), "", "",
     )  # fmt: skip
     for baseline in comparison.baselines:

@@ -21,7 +21,7 @@ def verdict(comparison: Comparison) -> list[str]:
         speed(comparison),
         worth(comparison),
         insight(comparison),
-        comparison.sliced,
+        comparison.forms,
         comparison.audit.verdict,
         memory(comparison),
         clock(comparison),

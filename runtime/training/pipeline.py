@@ -111,7 +111,7 @@ class Pipeline:
             refuse_unsendable(learning_rate, "the learning rate")
             if plan.layout.replicated:
                 raise InputError("replicas count updates of their own, so they take no learning rate that changes")
-        self._captured, self._plan, self._cores = captured_live(live, plan.slicing), plan, cores or ()
+        self._captured, self._plan, self._cores = captured_live(live, plan.form), plan, cores or ()
         own = self._captured.model
         self._kept: dict[str, Tensor] | None = {**dict(own.named_parameters()), **dict(own.named_buffers())}
         self._settings = Settings(

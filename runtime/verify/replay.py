@@ -147,9 +147,18 @@ class Replay:
         ]
         self._unused = {path: tensor for path, tensor in state.items() if path not in self._home}
         self._modules = {id(module): f"{path}." if path else "" for path, module in captured.model.named_modules()}
-        fused = whole(captured).placeable if recurrence.fused else ()
+        fused = self._in_float32(whole(captured).placeable) if recurrence.fused else ()
         self._fused = {path for path in fused if path in self._versions and state[path].nbytes >= LARGE_BYTES}
         self._products: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def _in_float32(self, weights: Sequence[str]) -> list[str]:
+        """Return those of some linear layers' weights whose layers do not run under autocast."""
+        under = {
+            self._modules[id(operation.target)] + "weight"
+            for operation in self.captured.operations
+            if operation.autocast == "on" and isinstance(operation.target, nn.Module)
+        }
+        return [path for path in weights if path not in under]
 
     def run(self, feed: Minibatches, seed: int, advance: Callable[[], None]) -> Trained:
         """Train for the recurrence's minibatches; ``advance`` is called after each."""
@@ -189,9 +198,10 @@ class Replay:
         sent: list[Values] = []
         for stage in range(stages):
             values = dict(received[stage])
-            for operation in self.captured.operations:
-                if self.stage_of[operation.name] == stage:
-                    self._call(operation, values, received[stage], leaves, place=(seed, minibatch))
+            with torch.autocast("cpu", torch.bfloat16, enabled=False):  # within which a weight is cast once
+                for operation in self.captured.operations:
+                    if self.stage_of[operation.name] == stage:
+                        self._call(operation, values, received[stage], leaves, place=(seed, minibatch))
             sent.append(values)
             if stage < stages - 1:
                 received[stage + 1] = {name: self._copied(values[name], name) for name in self._crossing(stage)}
@@ -227,6 +237,8 @@ class Replay:
             if isinstance(leaf, Ref):
                 value = values[leaf.layer]
                 foreign = overwritten == leaf.layer and self.captured.roots[leaf.layer] in received
+                lower = operation.autocast == "off" and getattr(value, "dtype", None) == torch.bfloat16
+                value = value.to(torch.float32) if lower else value
                 return value.clone() if foreign else value
             return self._bound(leaf.path, leaves, minibatch) if isinstance(leaf, Attribute) else leaf
 
@@ -234,6 +246,13 @@ class Replay:
         torch.manual_seed(layer_seed(seed, operation.index, minibatch))
         args: Any = map_aggregate(operation.args, fetch)
         kwargs: Any = map_aggregate(dict(operation.kwargs), fetch)
+        with torch.autocast("cpu", torch.bfloat16, enabled=operation.autocast == "on"):
+            values[operation.name] = self._output(operation, args, kwargs, leaves, minibatch)
+
+    def _output(
+        self, operation: Operation, args: Any, kwargs: Any, leaves: Mapping[str, Tensor], minibatch: int
+    ) -> Any:
+        """Return what a layer makes of its arguments with the weights of a minibatch."""
         target = operation.target
         if isinstance(target, nn.Module):
             own = {
@@ -244,13 +263,11 @@ class Replay:
             }  # fmt: skip
             weight = self._modules[id(target)] + "weight"
             if weight in self._fused and args[0].dim() == 2:
-                values[operation.name] = self._linear(weight, args[0], own)
-            else:
-                values[operation.name] = torch.func.functional_call(target, own, args, kwargs, tie_weights=False)
-        elif isinstance(target, str):
-            values[operation.name] = getattr(args[0], target)(*args[1:], **kwargs)
-        else:
-            values[operation.name] = target(*args, **kwargs)
+                return self._linear(weight, args[0], own)
+            return torch.func.functional_call(target, own, args, kwargs, tie_weights=False)
+        if isinstance(target, str):
+            return getattr(args[0], target)(*args[1:], **kwargs)
+        return target(*args, **kwargs)
 
     def _linear(self, path: str, inputs: Tensor, own: Mapping[str, Tensor]) -> Tensor:
         """Run a linear layer whose weight's gradient is a product that is made later, of what its backward receives."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from optimizer.schedule import KIND_NAMES, Action, Kind, actions_of
 from profiler.errors import StageplanError, one_line
+from profiler.execution import keeping_casts
 from profiler.machine import PeakMemory, affinity_variables, pin, release_memory, use_torch_once
 from runtime.channels import Channel, Direction
 from runtime.errors import InputError, NeighbourGone
@@ -45,13 +46,14 @@ def serve(control: Connection, core: int, status: StageStatus) -> None:
         pin(core)
         use_torch_once()
         send(control, Ready())
-        while True:
-            status.note(Phase.IDLE, "the wait for work")
-            try:
-                message = receive(control)
-            except EOFError:
-                return
-            worker.obey(message)
+        with keeping_casts():
+            while True:
+                status.note(Phase.IDLE, "the wait for work")
+                try:
+                    message = receive(control)
+                except EOFError:
+                    return
+                worker.obey(message)
     except Exception as error:  # noqa: BLE001 - whatever a stage raises has to reach the parent
         with contextlib.suppress(OSError):  # the parent may have gone
             send(control, failure(status.read().doing, error))

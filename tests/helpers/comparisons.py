@@ -10,7 +10,7 @@ from optimizer.plan import Plan
 from optimizer.planning import Planner, load_schemes, plan_for
 from profiler.profile import Profile
 from profiler.settings import UpdateRule
-from runtime.compare import ONE_CORE, BaselineComparison, Comparison, Request, RunRecord, new_comparison
+from runtime.compare import ONE_CORE, BaselineComparison, Comparison, OneCore, Request, RunRecord, new_comparison
 from runtime.compare.records import Series
 from runtime.compare.summary import summarised
 from runtime.results import Clock, StageMeasurement
@@ -49,7 +49,17 @@ def empty(
         patch("runtime.compare.begin.this_machine", lambda: MACHINE),
         patch("runtime.compare.begin.core_count", lambda cores: len(set(cores))),
     ):
-        found = new_comparison(wanted, clock, named, profile or chain([1, 1, 1, 9]), baselines=baselines, left_out=[])
+        own = profile or chain([1, 1, 1, 9])
+        found = new_comparison(
+            wanted,
+            clock,
+            named,
+            own,
+            baselines=baselines,
+            left_out=[],
+            forms="",
+            one_core=OneCore(profiled_s=own.whole_step_s),
+        )
     return replace(found, began_at="2026-01-01T00:00:00+00:00", command="python -m runtime compare")
 
 

@@ -30,8 +30,8 @@ def build(kind: Callable[[], nn.Module]) -> nn.Module:
     return kind().train()
 
 
-def captured_of(kind: Callable[[], nn.Module]) -> Captured:
-    return capture(build(kind), "model", laid_out(torch.zeros(SHAPE)))
+def captured_of(kind: Callable[[], nn.Module], precision: str = "fp32") -> Captured:
+    return capture(build(kind), "model", laid_out(torch.zeros(SHAPE)), precision=precision)
 
 
 def plan_of(captured: Captured, bounds: Sequence[int] | None, stages: int = 4) -> Plan:
@@ -42,6 +42,7 @@ def plan_of(captured: Captured, bounds: Sequence[int] | None, stages: int = 4) -
         plan,
         model_digest=captured.digest,
         slicing=captured.slicing,
+        precision=captured.precision,
         input_shape=SHAPE,
         batch_size=SHAPE[0],
     )

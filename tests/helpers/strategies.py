@@ -71,7 +71,7 @@ def profile(
         whole_step=Timing(median_s=1, low_s=1, high_s=1),
         closure_error=0.0,
         rounds=9,
-        precision=0.01,
+        uncertainty=0.01,
         drift=0.0,
         foreign_load=0.0,
         measured_at="2026-01-01T00:00:00+00:00",
@@ -108,6 +108,7 @@ def random_profiles(draw: st.DrawFn, most: int = 7, copy_cost: CopyCost = COPY_C
         )
         for one in layers
     ]
+    layers = [replace(one, cast_bytes=draw(st.sampled_from([0, one.saved_bytes // 2]))) for one in layers]
     edges = {(INPUT, names[0])}
     for index in range(1, count):
         sources = draw(st.lists(st.sampled_from([INPUT, *names[:index]]), min_size=1, max_size=3, unique=True))
@@ -129,7 +130,8 @@ def wide_profile(seed: int, count: int = 14) -> Profile:
             layer(name, [drawn.lognormvariate(0, 1) for _ in range(3)], (drawn.randrange(9000), drawn.randrange(9000))),
             parameter_bytes=5000,
             learning_bytes=drawn.randrange(5000),
-            saved_bytes=drawn.randrange(20_000),
+            saved_bytes=10_000 + drawn.randrange(20_000),
+            cast_bytes=drawn.randrange(10_000),
             transient_bytes=drawn.choice([0, 0, drawn.randrange(30_000)]),
             in_place_share=drawn.uniform(0.5, 1.1),
             accumulate_s=drawn.uniform(-1e-4, 1e-3),

@@ -76,9 +76,9 @@ def test_the_prediction_is_that_of_the_simulated_schedule() -> None:
 
 def test_names_of_partitions_are_spelled_out_once() -> None:
     schemes = load_schemes()
-    assert partition_names(["all"], schemes) == ["optimized", "sliced", *schemes]
+    assert partition_names(["all"], schemes) == ["optimized", "sliced", "bf16", *schemes]
     assert partition_names(["end-load", "all"], schemes)[0] == "end-load"
-    assert len(partition_names(["all", "optimized"], schemes)) == 2 + len(schemes)
+    assert len(partition_names(["all", "optimized"], schemes)) == 3 + len(schemes)
     with pytest.raises(PartitionError, match="did you mean 'optimized'"):
         partition_names(["optimised"], schemes)
 

@@ -8,17 +8,18 @@ from torch import nn
 
 from profiler.capture.layer_graph import capture
 from profiler.execution import whole
-from profiler.execution.linear import give_place, has_place, linear
+from profiler.execution.linear import GradientPlace, give_place, has_place, linear
 
 
 @pytest.fixture
-def layers() -> tuple[nn.Linear, nn.Linear, torch.Tensor]:
+def layers() -> tuple[nn.Linear, nn.Linear, GradientPlace]:
     """One with a place for its gradient, torch's own, and the place."""
     torch.manual_seed(1)
     own = nn.Linear(700, 500)
     theirs = copy.deepcopy(own)
-    place = torch.full_like(own.weight, torch.nan)
-    give_place(own.weight, place, fused=False)
+    place = GradientPlace(own.weight, fused=False)
+    assert isinstance(own.weight, nn.Parameter)
+    give_place(own.weight, place)
     return own, theirs, place
 
 
@@ -29,7 +30,7 @@ def same(first: torch.Tensor | None, other: torch.Tensor | None) -> bool:
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("rows", [1, 4, 16])
 def test_outputs_and_gradients_are_torchs_own_and_are_written_to_the_place(
-    layers: tuple[nn.Linear, nn.Linear, torch.Tensor],
+    layers: tuple[nn.Linear, nn.Linear, GradientPlace],
     rows: int,
     bias: bool,  # noqa: FBT001
 ) -> None:
@@ -47,21 +48,21 @@ def test_outputs_and_gradients_are_torchs_own_and_are_written_to_the_place(
         assert same(own.weight.grad, theirs.weight.grad)
         assert same(ours.grad, inputs.grad)
         assert own.weight.grad is not None
-        assert own.weight.grad.data_ptr() == place.data_ptr()
+        assert own.weight.grad.data_ptr() == place.whole.data_ptr()
         assert not bias or same(own.bias.grad, theirs.bias.grad)
 
 
 def test_a_fused_sum_is_one_product_of_all_rows_as_far_as_rounding_goes(
-    layers: tuple[nn.Linear, nn.Linear, torch.Tensor],
+    layers: tuple[nn.Linear, nn.Linear, GradientPlace],
 ) -> None:
     own, theirs, place = layers
-    give_place(own.weight, place, fused=True)
+    place.fused = True
     inputs, gradient = torch.randn(12, 700), torch.randn(12, 500)
     for rows in (slice(0, 4), slice(4, 5), slice(5, 12)):
         torch.autograd.backward(linear(own, inputs[rows]), gradient[rows])
     torch.autograd.backward(theirs(inputs), gradient)
     assert own.weight.grad is not None
-    assert own.weight.grad.data_ptr() == place.data_ptr()
+    assert own.weight.grad.data_ptr() == place.whole.data_ptr()
     torch.testing.assert_close(own.weight.grad, theirs.weight.grad)
     torch.testing.assert_close(own.bias.grad, theirs.bias.grad)
 
@@ -97,7 +98,7 @@ def test_only_weights_of_plain_layers_that_are_used_once_may_have_a_place() -> N
     assert placeable(hooked, torch.zeros(2, 8)) == ("2.weight",)
 
 
-def test_what_is_no_matrix_is_left_to_torch(layers: tuple[nn.Linear, nn.Linear, torch.Tensor]) -> None:
+def test_what_is_no_matrix_is_left_to_torch(layers: tuple[nn.Linear, nn.Linear, GradientPlace]) -> None:
     own, theirs, _ = layers
     assert not has_place(own, torch.zeros(2, 3, 700))
     assert not has_place(theirs, torch.zeros(2, 700)), "it has no place"

@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 
 from profiler.measure.stepper import Samples
-from profiler.measure.time_budget import ENOUGH_ROUNDS, LEAST_ROUNDS, precision, spend
+from profiler.measure.time_budget import ENOUGH_ROUNDS, LEAST_ROUNDS, spend, uncertainty
 from profiler.profile import MOST_ROUNDS
 
 
@@ -71,4 +71,4 @@ def test_only_the_costliest_layers_have_to_be_known() -> None:
 
     stepper, _ = run(times, 1000.0)
     assert len(stepper.samples.whole_step) == ENOUGH_ROUNDS
-    assert precision(stepper.samples) == 0.0
+    assert uncertainty(stepper.samples) == 0.0

@@ -9,7 +9,7 @@ from strategies import profile_of
 from optimizer.errors import PartitionError
 from optimizer.planning import Planner, load_schemes, partition_names, plan_for, plans_for
 from optimizer.planning.hand_tuned import hand_tuned_cuts
-from optimizer.planning.partitions import OPTIMIZED, SLICED, STUDY
+from optimizer.planning.partitions import LOWERED, OPTIMIZED, SLICED, STUDY
 from profiler.capture import captured_model
 from profiler.errors import ConfigError
 from profiler.settings import Config, configs_folder, load_all
@@ -33,7 +33,7 @@ def test_the_shipped_study_is_the_study() -> None:
     assert {(one.model, one.batches) for one in found} == {("alexnet", 128), ("resnet50", 16), ("vgg16", 32)}
     assert {one.repeats for one in found} == {5}
     assert {one.image_size for one in found} == {128}
-    assert partition_names(found[0].partitions, load_schemes()) == [OPTIMIZED, SLICED, *load_schemes(), STUDY]
+    assert partition_names(found[0].partitions, load_schemes()) == [OPTIMIZED, SLICED, LOWERED, *load_schemes(), STUDY]
 
 
 def test_a_single_models_file_is_a_study_of_one(tmp_path: Path) -> None:

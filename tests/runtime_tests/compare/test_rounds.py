@@ -10,6 +10,7 @@ from strategies import MACHINE
 from optimizer.plan import Plan, scheduled
 from optimizer.schedule import ScheduleName, schedule_of
 from profiler.files import from_json, to_json
+from profiler.profile import Form
 from profiler.settings import UpdateRule
 from runtime.compare import ONE_CORE, Comparison, Step, compare, steps
 from runtime.errors import InputError, RunError, TooLargeError
@@ -71,7 +72,8 @@ def ran(start: Comparison, fake: Fake, most: int | None = None) -> tuple[Compari
 
     launcher: Any = fake
     try:
-        return compare(start, {"": launcher}, {ONE_CORE: lambda: (10.0, 0.0)}, save, lambda _found, _step: None), saved
+        others = {ONE_CORE: lambda: (10.0, 0.0)}
+        return compare(start, {Form(): launcher}, others, save, lambda _found, _step: None), saved
     except KeyboardInterrupt:
         return saved[-1], saved
 

@@ -1,0 +1,37 @@
+"""Let layers of a captured model run under autocast, and see in which type its values then come."""
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from profiler.capture.probe import Probe
+from profiler.errors import ConfigError, suggest
+from profiler.execution import Captured
+from profiler.profile import float32_layers
+
+
+def lowered_model(captured: Captured, precision: str, sample: Tensor) -> Captured:
+    """Return the model in a precision; ``captured`` and its model are left as they are.
+
+    Args:
+        captured: As its model says, with no layer cut.
+        precision: As it is written.
+        sample: One minibatch, ``(N, …)``.
+
+    Raises:
+        ConfigError: A layer is not there.
+        CaptureError: A layer cannot run in that precision.
+    """
+    stay = float32_layers(precision)
+    if stay is None:
+        return captured
+    for name in sorted(stay.difference(captured.layer_names)):
+        raise ConfigError(
+            f"there is no layer '{name}' to keep in float32{suggest(name, captured.layer_names)}; plan again"
+        )
+    operations = tuple(
+        replace(operation, autocast="off" if operation.name in stay else "on") for operation in captured.operations
+    )
+    probe = Probe(captured.model, captured.name, operations, captured.outputs, sample)
+    probe.run()
+    return replace(captured, operations=operations, specs=probe.specs, precision=precision)

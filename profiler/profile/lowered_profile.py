@@ -1,0 +1,84 @@
+"""A profile in another precision: what each layer costs as it then runs, with the casts between layers.
+
+A layer reads a value in the type in which it was measured. Where the layer that made it runs in the other precision,
+and the value is of another type there, the reader casts it, and the gradient on its way back.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from profiler.errors import ConfigError
+from profiler.profile.precision import BF16, FP32, Form, float32_layers
+from profiler.profile.profile import INPUT, Layer, Profile
+from profiler.profile.slice_profile import sliced_profile
+
+
+def in_precision(profile: Profile, precision: str) -> Profile:
+    """Return the profile with its layers in a precision; it tells of no other.
+
+    Args:
+        profile: As it was measured, with no layer cut.
+        precision: As it is written.
+
+    Raises:
+        ConfigError: The profile does not say what layers cost in bfloat16, or a layer is not there.
+    """
+    stay = float32_layers(precision)
+    if stay is None:
+        return replace(profile, lowered=None, blocks=tuple(own for own in profile.blocks if not own.parts[0].autocast))
+    if profile.lowered is None:
+        raise ConfigError(
+            f"the profile of {profile.model} says nothing of {BF16}, which {precision[:60]!r} needs; profile again "
+            f"with --precision {BF16}"
+        )
+    for name in sorted(stay.difference(layer.name for layer in profile.layers)):
+        raise ConfigError(f"the profile of {profile.model} has no layer '{name}' to keep in {FP32}; plan again")
+    lowered = profile.lowered
+    layers = tuple(_layers(profile, stay))
+    autocast = {layer.name: layer.autocast for layer in layers}
+    return replace(
+        profile,
+        precision=precision,
+        lowered=None,
+        layers=layers,
+        blocks=tuple(own for own in profile.blocks if own.parts[0].autocast == autocast[own.layer]),
+        loss=lowered.loss if all(autocast[name] for name in profile.outputs) else profile.loss,
+        whole_step_s=lowered.whole_step_s,
+        whole_step=lowered.whole_step,
+        closure_error=lowered.closure_error,
+        peak_memory_bytes=lowered.peak_memory_bytes,
+    )
+
+
+def profile_in_form(profile: Profile, form: Form) -> Profile:
+    """Return the profile with its layers in a precision and cut into blocks.
+
+    Raises:
+        ConfigError: That was not measured.
+    """
+    return sliced_profile(in_precision(profile, form.precision), form.slicing)
+
+
+def cast_bytes(full: Layer, lower: Layer) -> int:
+    """Return the size in float32 of a layer's output if that is of another type under autocast; else 0."""
+    return full.output_bytes if lower.output_bytes < full.output_bytes else 0
+
+
+def _layers(profile: Profile, stay: frozenset[str]) -> Iterator[Layer]:
+    assert profile.lowered is not None
+    cast = {
+        full.name: cast_bytes(full, lower)
+        for full, lower in zip(profile.layers, profile.lowered.layers, strict=True)
+    }  # fmt: skip
+    for full, lower in zip(profile.layers, profile.lowered.layers, strict=True):
+        own = full if full.name in stay else lower
+        read = {edge.source for edge in profile.edges if edge.target == full.name and edge.kind == "data"} - {INPUT}
+        sizes = [cast[name] for name in read if (name in stay) != (full.name in stay)]
+        half_s = sum(map(profile.lowered.cast_cost.seconds, sizes)) / 2
+        made = sum(size if full.name in stay else size // 2 for size in sizes)
+        yield replace(
+            own,
+            forward_s=own.forward_s + half_s,
+            backward_s=own.backward_s + half_s,
+            saved_bytes=own.saved_bytes + made,
+        )

@@ -1,0 +1,192 @@
+"""A model whose layers run one by one under autocast trains as the whole model does under torch's, bit for bit."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import small_models
+import torch
+import torchvision
+from pipelines import RULE, SHAPE, captured_of
+from torch import Tensor, nn
+
+from profiler.capture.layer_graph import capture
+from profiler.errors import ConfigError
+from profiler.execution import Captured, WeightVersions, keeping_casts, whole
+from profiler.execution.weight_update import write_next
+from profiler.measure.counters import casts
+from profiler.profile import INPUT
+
+
+class Tied(nn.Module):
+    """One weight that two layers use; autocast casts it once, so both gradients are summed up in bfloat16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(768, 768), nn.Linear(768, 768)
+        self.second.weight = self.first.weight
+        self.norm, self.last = nn.LayerNorm(768), nn.Linear(768, small_models.CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.first(torch.flatten(x, 1)))
+        return self.last(torch.softmax(self.norm(self.second(x)), 1))  # type: ignore[no-any-return]
+
+
+class Wide(nn.Module):
+    """Layers whose weights are large enough for places of their own, one of them without a bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(768, 700), nn.Linear(700, 800, bias=False)
+        self.last = nn.Linear(800, small_models.CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.relu(self.second(torch.tanh(self.first(torch.flatten(x, 1))))))  # type: ignore[no-any-return]
+
+
+class Attention(nn.Module):
+    """Matrix products that are functions, between layers that autocast lowers and layers that it does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both, self.last = nn.Linear(48, 96), nn.Linear(16 * 48, small_models.CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key = self.both(torch.reshape(x, (-1, 16, 48))).chunk(2, -1)
+        weights = torch.softmax(torch.matmul(query, key.transpose(1, 2)), -1)
+        return self.last(torch.flatten(torch.matmul(weights, key), 1))  # type: ignore[no-any-return]
+
+
+class Uncut:
+    """The reference: torch's autocast around the model, its autograd, and the update rule on float32 gradients."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = copy.deepcopy(model)
+        self.moments = [torch.zeros_like(weight) for weight in self.model.parameters()]
+
+    def backward(self, inputs: Tensor, targets: Tensor) -> float:
+        with torch.autocast("cpu", torch.bfloat16):
+            outputs = self.model(inputs)
+        loss = nn.functional.cross_entropy(outputs.float(), targets)
+        torch.autograd.backward(loss)
+        return loss.item()
+
+    @torch.no_grad()
+    def update(self) -> None:
+        for weight, moment in zip(self.model.parameters(), self.moments, strict=True):
+            write_next(RULE, weight, weight.grad, [moment], count=1, out=weight)
+            weight.grad = None
+
+
+class Layered:
+    """The same model layer by layer, as a stage runs it."""
+
+    def __init__(self, captured: Captured, slots: int) -> None:
+        self.captured, self.segment = captured, whole(captured)
+        tensors = [*captured.model.named_parameters(), *captured.model.named_buffers()]
+        state = {path: tensor.detach().clone() for path, tensor in tensors}
+        self.versions = WeightVersions(self.segment.places, self.segment.parameters, state, slots, RULE)
+        self.versions.place_gradients(self.segment.placeable, fused=True)
+        self.used = 0
+
+    def backward(self, inputs: Tensor, targets: Tensor) -> float:
+        self.used = self.versions.bind()
+        values = {INPUT: inputs}
+        self.segment.forward(values, self.versions.attributes, 0, 0)
+        loss = self.captured.loss([values[name] for name in self.captured.outputs], targets)
+        torch.autograd.backward(loss)
+        return loss.item()
+
+    def update(self) -> None:
+        self.versions.update(self.used)
+
+
+def assert_equal(captured: Captured, inputs: list[Tensor], classes: int, *, slots: int, every: int) -> None:
+    """Train both for some updates, of so many minibatches each."""
+    uncut, layered = Uncut(captured.model), Layered(captured, slots)
+    with keeping_casts():
+        for number, images in enumerate(inputs):
+            targets = torch.arange(number, number + len(images)) % classes
+            assert layered.backward(images, targets) == uncut.backward(images, targets), f"loss {number}"
+            gradients = layered.versions.gradients(layered.used)
+            for name, weight in uncut.model.named_parameters():
+                assert weight.grad is not None
+                assert torch.equal(gradients[name], weight.grad), f"gradient of {name}, minibatch {number}"
+            if (number + 1) % every == 0:
+                layered.update()
+                uncut.update()
+    for name, weight in uncut.model.named_parameters():
+        assert torch.equal(layered.versions.tensors()[name], weight), name
+    for name, buffer in uncut.model.named_buffers():
+        assert torch.equal(layered.versions.constants[name], buffer), name
+
+
+@pytest.mark.usefixtures("pinned_process")
+@pytest.mark.parametrize("kind", [Tied, Wide, Attention, small_models.Plain])
+@pytest.mark.parametrize(("slots", "every"), [(2, 1), (1, 1), (1, 3)])
+def test_small_models_train_as_under_torchs_autocast(kind: Callable[[], nn.Module], slots: int, every: int) -> None:
+    torch.manual_seed(1)
+    inputs = [torch.randn(SHAPE) for _ in range(6)]
+    assert_equal(captured_of(kind, "bf16"), inputs, small_models.CLASSES, slots=slots, every=every)
+
+
+@pytest.mark.usefixtures("pinned_process")
+@pytest.mark.parametrize("name", ["alexnet", "resnet18"])
+def test_torchvisions_models_train_as_under_torchs_autocast(name: str) -> None:
+    torch.manual_seed(1)
+    model = getattr(torchvision.models, name)(num_classes=10)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0  # its masks are seeded by layer here, and by the whole model there
+    inputs = [torch.randn(2, 3, 64, 64).contiguous(memory_format=torch.channels_last) for _ in range(4)]
+    model = model.train().to(memory_format=torch.channels_last)
+    captured = capture(model, name, inputs[0], precision="bf16")
+    assert_equal(captured, inputs, 10, slots=2, every=1)
+
+
+@pytest.mark.usefixtures("pinned_process")
+def test_a_layer_that_stays_in_float32_takes_and_gives_float32_and_the_next_one_lowers_it_again() -> None:
+    captured = captured_of(small_models.Plain, "bf16 except layers.3")
+    kinds = {name: captured.specs[name].dtype for name in captured.layer_names}
+    assert kinds == {
+        "layers.0": torch.float32, "layers.1": torch.bfloat16, "layers.2": torch.bfloat16,
+        "layers.3": torch.float32, "layers.4": torch.float32, "layers.5": torch.bfloat16,
+    }  # fmt: skip
+    layered, mixed = Layered(captured, 1), copy.deepcopy(captured.model)
+    assert isinstance(mixed, small_models.Plain)
+    inputs, targets = torch.randn(SHAPE), torch.arange(4)
+    with torch.autocast("cpu", torch.bfloat16):
+        middle = mixed.layers[:3](inputs)
+        with torch.autocast("cpu", enabled=False):
+            middle = mixed.layers[3](middle.float())
+        outputs = mixed.layers[4:](middle)
+    torch.autograd.backward(nn.functional.cross_entropy(outputs.float(), targets))
+    layered.backward(inputs, targets)
+    for name, gradient in layered.versions.gradients(0).items():
+        assert torch.equal(gradient, mixed.get_parameter(name).grad), name  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("pinned_process")
+def test_a_version_is_cast_once_however_many_minibatches_run_on_it() -> None:
+    layered = Layered(captured_of(small_models.Plain, "bf16"), 1)
+    inputs, targets = torch.randn(SHAPE), torch.arange(4)
+    weights = {tensor.data_ptr() for tensor in layered.versions.tensors().values()}
+    counts = []
+    with keeping_casts():
+        for number in range(4):
+            with casts(torch.bfloat16) as addresses:
+                layered.backward(inputs, targets)
+            counts.append(len(weights.intersection(addresses)))
+            if number == 1:
+                layered.update()
+    assert counts == [6, 0, 6, 0], "three weights and three biases, for each of two versions"
+
+
+def test_the_digest_does_not_depend_on_the_precision() -> None:
+    digests = {captured_of(small_models.Residual, precision).digest for precision in ("fp32", "bf16", "bf16 except fc")}
+    assert len(digests) == 1
+
+
+def test_a_layer_that_is_not_there_cannot_stay_in_float32() -> None:
+    with pytest.raises(ConfigError, match=r"no layer 'fcc' to keep in float32 \(did you mean 'fc'\?\)"):
+        captured_of(small_models.Residual, "bf16 except fcc")

@@ -1,0 +1,51 @@
+"""How a precision is written, and what a profile costs in it."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from precisions import with_lower
+from strategies import chain
+
+from profiler.errors import ConfigError
+from profiler.profile import Form, float32_layers, in_precision, precision_text, precision_words, profile_in_form
+
+NAMES = ("a", "b.0", "c_1", "d")
+
+
+@given(st.sets(st.sampled_from(NAMES)))
+def test_what_is_written_is_read_again(stay: set[str]) -> None:
+    read = float32_layers(precision_text(NAMES, stay))
+    assert (set(NAMES) if read is None else read) == stay
+
+
+@pytest.mark.parametrize("text", ["", "fp16", "bf16 except ", "bf16 except a,,b", "bf16 but a", "except a"])
+def test_what_is_no_precision_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="is no precision; write fp32, bf16, or bf16 except"):
+        float32_layers(text)
+
+
+def test_words_count_the_layers_that_stay() -> None:
+    assert [precision_words(text) for text in ("fp32", "bf16", "bf16 except a", "bf16 except a,b")] == [
+        "fp32", "bf16", "bf16 with 1 layer in fp32", "bf16 with 2 layers in fp32",
+    ]  # fmt: skip
+
+
+def test_layers_cost_what_they_cost_in_their_precision_and_the_reader_pays_for_casts() -> None:
+    profile = with_lower(chain([4, 4, 4]), [1.0, 5.0, 1.0], cast_ms=0.5)
+    mixed = in_precision(profile, "bf16 except l1")
+    assert [layer.step_s * 1e3 for layer in mixed.layers] == pytest.approx([1.0, 4.5, 1.5])
+    assert [layer.autocast for layer in mixed.layers] == [True, False, True]
+    assert [layer.output_bytes for layer in mixed.layers] == [500, 1000, 500]
+    assert mixed.precision == "bf16 except l1"
+    assert mixed.lowered is None
+    assert in_precision(profile, "fp32") == replace(profile, lowered=None)
+    assert [layer.step_s * 1e3 for layer in in_precision(profile, "bf16").layers] == pytest.approx([1.0, 5.0, 1.0])
+
+
+def test_a_profile_without_bfloat16_and_one_without_the_layer_say_so() -> None:
+    with pytest.raises(ConfigError, match=r"says nothing of bf16.*profile again with --precision bf16"):
+        profile_in_form(chain([1, 2]), Form(precision="bf16"))
+    with pytest.raises(ConfigError, match="has no layer 'x' to keep in fp32"):
+        in_precision(with_lower(chain([1, 2]), [1.0, 1.0]), "bf16 except x")

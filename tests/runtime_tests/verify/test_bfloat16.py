@@ -1,0 +1,61 @@
+"""Pipelines in bfloat16, wholly or in part, train as one process does that autocasts, bit for bit."""
+
+from dataclasses import replace
+
+import pytest
+import small_models
+from pipelines import SETTINGS, captured_of, plan_of, random_bounds
+from test_2bw import wide
+
+from optimizer.schedule import SCHEDULES, ScheduleName, pace_of
+from profiler.capture import sliced_model
+from runtime.errors import InputError
+from runtime.pipeline import Launcher
+from runtime.pipeline.stage_segments import slices
+from runtime.results import CHANNELS, ChannelName
+from runtime.supervisor import WorkerPool
+from runtime.verify import verify
+
+STAGES = 4
+
+
+@pytest.mark.usefixtures("pinned_process")
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("precision", ["bf16", "bf16 except conv1,relu_1,fc"])
+def test_a_residual_block_cut_anywhere_is_replayed_bit_for_bit(
+    four_workers: WorkerPool, schedule: ScheduleName, precision: str
+) -> None:
+    captured = captured_of(small_models.Residual, precision)
+    settings = replace(SETTINGS, pace=pace_of(schedule, STAGES, None), record_digests=True)
+    with Launcher(captured, four_workers, settings) as launcher:
+        for seed in range(2):
+            plan = plan_of(captured, random_bounds(captured, seed))
+            assert verify("chosen", plan, launcher, 9, lambda: None).first_difference is None
+
+
+@pytest.mark.usefixtures("pinned_process")
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize("schedule", ["1f1b", "2bw", "1f1b-flush"])
+@pytest.mark.parametrize(("precision", "slicing"), [("bf16", ""), ("bf16 except 1,5", ""), ("bf16", "3=3")])
+def test_large_linear_layers_are_replayed_bit_for_bit(
+    four_workers: WorkerPool, channel: ChannelName, schedule: ScheduleName, precision: str, slicing: str
+) -> None:
+    captured = sliced_model(captured_of(wide, precision), slicing)
+    pace = pace_of(schedule, STAGES, None)
+    settings = replace(SETTINGS, channel=channel, pace=pace, record_digests=True)
+    with Launcher(captured, four_workers, settings) as launcher:
+        assert verify("optimized", plan_of(captured, None), launcher, 11, lambda: None).first_difference is None
+
+
+def test_half_the_bytes_cross_a_cut() -> None:
+    whole, lower = (captured_of(small_models.Plain, precision) for precision in ("fp32", "bf16"))
+    segments = [slices(captured, plan_of(captured, [0, 3, 15, 63], 3)) for captured in (whole, lower)]
+    sizes = [[sum(spec.bytes for spec in segment.sends) for segment in own] for own in segments]
+    assert sizes[0][:2] == [2 * size for size in sizes[1][:2]]
+
+
+def test_a_plan_of_another_precision_is_refused() -> None:
+    captured = captured_of(small_models.Plain)
+    plan = replace(plan_of(captured, None), precision="bf16")
+    with pytest.raises(InputError, match="the plan is for bf16 and model was captured in fp32; plan again"):
+        slices(captured, plan)
