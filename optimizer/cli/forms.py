@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optimizer.cli.precision import lowered_as
-from optimizer.cli.slicing import Sliced, sliced_as
-from optimizer.planning import LOWERED, SLICED
+from optimizer.cli.precision import precisions_of, verdict
+from optimizer.cli.slicing import AUTO, Sliced, sliced_as
+from optimizer.planning import LOWERED, SLICED, even_share_s
 from optimizer.schedule import Pace
 from profiler.files import to_json, write_whole
 from profiler.profile import Profile, SlicedLayer
@@ -39,6 +38,7 @@ def planner_in_form(
     core: int,
     kept: Path | None,
     *,
+    stages: int,
     pace: Pace,
     cut_after: Sequence[Sequence[str]] = (),
     names: Sequence[str] = (LOWERED,),
@@ -52,10 +52,11 @@ def planner_in_form(
         plan_for: Makes a planner of a profile, under all limits that the plan is to keep.
         core: Where blocks are measured.
         kept: Where the profile is kept, with what is measured now; None where nothing can be measured.
+        stages: How many stages there are to be.
         pace: The schedule that is planned for.
         cut_after: Forced cuts of the plan.
-        names: The partitions that are wanted: of those in float32, layers are cut inside if ``sliced`` is among them,
-            or no other precision is found.
+        names: The partitions that are wanted; without ``sliced``, nothing is said of what is cut in float32 where
+            another precision is faster.
         quiet: Whether to show no progress.
 
     Raises:
@@ -74,23 +75,35 @@ def planner_in_form(
     def bottleneck_s(tried: Profile) -> float | None:
         return plan_for(tried).bottleneck_s
 
+    def forced_s(tried: Profile) -> float | None:
+        return plan_for(tried, cut_after=cut_after).bottleneck_s if cut_after else bottleneck_s(tried)
+
+    def even_s(tried: Profile) -> float | None:
+        return even_share_s(tried, stages, pace)
+
     def cut(own: Profile) -> Sliced:
-        stages = plan_for(own).stages
         return sliced_as(config, own, bottleneck_s, core, keep if kept else None, stages=stages, pace=pace, quiet=quiet)
 
-    lowered = lowered_as(config, profile, bottleneck_s, pace)
-    lower = None
-    said = [(lowered.lower is not None, lowered.sentence)]
-    if lowered.lower is not None:
-        sliced = cut(lowered.lower)
-        lower = _planner(sliced, plan_for, cut_after)
-        said.append((sliced.inside is not None, sliced.sentence))
-    wanted = SLICED in names or lower is None
-    sliced = cut(lowered.full) if wanted else Sliced(lowered.full, None, "")
-    own = partial(plan_for, lower=lower, why_full=lowered.sentence)
-    said.append((sliced.inside is not None, sliced.sentence))
-    gains, reasons = (tuple(text for chosen, text in said if text and chosen is kind) for kind in (True, False))
-    return Prepared(_planner(sliced, own, cut_after), gains, reasons)
+    # Cuts inside layers come near an even share, so where they may be, that tells which precision is worth trying.
+    reachable = even_s if config.slice == AUTO and stages > 1 else forced_s
+    full, lower, why_full = precisions_of(config, profile, reachable, pace)
+    gains: list[str] = []
+    sliced, reasons = cut(full), [why_full]
+    planner, lower_planner = _planner(sliced, plan_for, cut_after), None
+    if lower:
+        lower_sliced = cut(lower)
+        lower_planner = _planner(lower_sliced, plan_for, cut_after)
+        slowest_s = planner.best_bottleneck_s, lower_planner.best_bottleneck_s
+        chosen, sentence = verdict(lower.precision, len(lower.layers), *slowest_s)
+        (gains if chosen else reasons).append(sentence)
+        if chosen:
+            (gains if lower_sliced.inside else reasons).append(lower_sliced.sentence)
+        else:
+            lower_planner, why_full = None, sentence
+    if lower_planner is None or SLICED in names:
+        (gains if sliced.inside else reasons).append(sliced.sentence)
+    planner.lower, planner.why_full = lower_planner, why_full
+    return Prepared(planner, tuple(filter(None, gains)), tuple(filter(None, reasons)))
 
 
 def _planner(sliced: Sliced, plan_for: "Callable[..., Planner]", cut_after: Sequence[Sequence[str]]) -> "Planner":

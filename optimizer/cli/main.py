@@ -35,7 +35,7 @@ from profiler.errors import ConfigError, suggest
 from profiler.files import read_json, refuse_unwritable, to_json, write_whole
 from profiler.machine import differences, this_machine, usable_cores
 from profiler.measure import path_for
-from profiler.profile import Profile, profile_warnings
+from profiler.profile import AUTO, FP32, Profile, profile_warnings
 from profiler.settings import Config
 from profiler.settings import config as configuration
 
@@ -286,6 +286,7 @@ def _jobs(options: PlanOptions) -> list[_Job]:
             planner,
             core,
             None if options.profile else path_for(config),
+            stages=stages,
             pace=pace,
             cut_after=options.cut_after,
             quiet=options.common.quiet,
@@ -295,7 +296,7 @@ def _jobs(options: PlanOptions) -> list[_Job]:
 
 
 def _sliceable(config: Config, options: PlanOptions) -> Config:
-    """Return the configuration without cuts inside layers where something else says how to cut, or cannot tell them.
+    """Return the configuration in float32 and without cuts inside where something else cuts, or cannot tell of them.
 
     Raises:
         ConfigError: They are wanted there.
@@ -306,6 +307,8 @@ def _sliceable(config: Config, options: PlanOptions) -> Config:
     }
     for flag in (flag for flag, given in others.items() if given and is_explicit(config.slice)):
         raise ConfigError(f"{flag} knows whole layers only, and --slice {config.slice} cuts some inside; leave one out")
+    if config.precision == AUTO and any(others.values()):
+        config = replace(config, precision=FP32)
     whole = any(others.values()) or (options.cut_after and not is_explicit(config.slice))
     return replace(config, slice=NONE) if whole else config
 

@@ -1,65 +1,66 @@
 """Run layers in bfloat16: what ``--precision`` says, and what it gains over float32."""
 
-from dataclasses import dataclass
+from math import inf
 
 from optimizer.costs import refuse_contradictions
-from optimizer.planning import Bottleneck, PrecisionChoice, choose_precision
+from optimizer.planning import Bottleneck, choose_precision, pays
 from optimizer.schedule import Pace
-from profiler.profile import AUTO, BF16, FP32, Profile, in_precision, precision_words
+from profiler.profile import AUTO, BF16, FP32, Profile, float32_layers, in_precision
 from profiler.settings import Config
 
 
-@dataclass(frozen=True, slots=True)
-class Lowered:
-    """A profile in float32, and in the precision that was chosen.
-
-    Attributes:
-        full: In float32, or in the one that is asked for.
-        lower: In a faster one; None where there is none, or nobody asked for one.
-        sentence: Which precision was chosen, what it gains, or why none is.
-    """
-
-    full: Profile
-    lower: Profile | None
-    sentence: str
-
-
-def lowered_as(config: Config, profile: Profile, bottleneck: Bottleneck, pace: Pace) -> Lowered:
-    """Put the layers of a profile in the precision that ``config`` asks for.
+def precisions_of(
+    config: Config, profile: Profile, bottleneck: Bottleneck, pace: Pace
+) -> tuple[Profile, Profile | None, str]:
+    """Return a profile in the precision that is asked for and, for ``auto``, in a lower one that may be faster.
 
     Args:
         config: What the profile is of.
         profile: As it was measured.
-        bottleneck: Plans for a profile, under all limits that the plan is to keep.
+        bottleneck: What tells how fast stages of a profile can be, under all limits that the plan is to keep.
         pace: The schedule that is planned for.
+
+    Returns:
+        The two profiles, and why there is no second one where one is asked for.
 
     Raises:
         ProfileError: The profile contradicts itself.
         ConfigError: It says nothing of bfloat16, which is asked for.
     """
     if config.precision == BF16:
-        return Lowered(in_precision(profile, BF16), None, "")
+        return in_precision(profile, BF16), None, ""
     full = in_precision(profile, FP32)
     if config.precision != AUTO:
-        return Lowered(full, None, "")
+        return full, None, ""
     if profile.lowered is None:
-        return Lowered(full, None, f"layers run in {FP32}, for the profile says nothing of {BF16}")
+        return full, None, f"layers run in {FP32}, for the profile says nothing of {BF16}"
     refuse_contradictions(full)
     refuse_contradictions(in_precision(profile, BF16))
-    choice = choose_precision(profile, bottleneck, pace)
-    if choice.precision == FP32:
-        return Lowered(full, None, _why_full(choice))
-    return Lowered(full, in_precision(profile, choice.precision), _gains(profile, choice))
+    chosen = choose_precision(profile, bottleneck, pace).precision
+    if chosen == FP32:
+        return full, None, NOTHING_GAINED
+    return full, in_precision(profile, chosen), ""
 
 
-def _why_full(choice: PrecisionChoice) -> str:
-    gain = choice.lower_gain
-    if gain is None:
-        return f"layers run in {FP32}, for {BF16} keeps no limit"
-    than = f"{gain:.0%} faster" if gain >= 0 else f"{-gain:.0%} slower"
-    return f"layers run in {FP32}: in {BF16} the slowest stage is {than}, casts of weights included"
+NOTHING_GAINED = f"layers run in {FP32}: no choice of layers in {BF16} makes the slowest stage 2% faster"
 
 
-def _gains(profile: Profile, choice: PrecisionChoice) -> str:
-    than = "no limit is kept in" if choice.gain is None else f"the slowest stage is {choice.gain:.0%} faster than in"
-    return f"layers run in {precision_words(choice.precision)}, of {len(profile.layers)}: {than} {FP32}"
+def verdict(precision: str, layers: int, full_s: float | None, lower_s: float | None) -> tuple[bool, str]:
+    """Say whether the slowest stage in a precision is enough faster than that in float32, and by how much.
+
+    Args:
+        precision: As it is written.
+        layers: How many layers the model has.
+        full_s: The slowest stage in float32; None where no split keeps the limits.
+        lower_s: Likewise in the precision.
+    """
+    full, lower = (inf if slowest_s is None else slowest_s for slowest_s in (full_s, lower_s))
+    if not pays(full, lower):
+        return False, NOTHING_GAINED
+    stay = float32_layers(precision) or ()
+    which = f"all {layers} layers run in {BF16}"
+    if stay:
+        which = f"{layers - len(stay)} of {layers} layers run in {BF16}, {len(stay)} in {FP32}"
+    if full == inf:
+        return True, f"{which}: in {FP32} no split keeps the limits"
+    return True, f"{which}: the slowest stage is {full / lower - 1:.0%} faster than in {FP32}"

@@ -103,11 +103,12 @@ def _measuring(config: Config, core: int, precision: str, *, quiet: bool) -> Mea
         from profiler.measure import measure_blocks
 
         layers = ", ".join(dict.fromkeys(layer.name for layer, _ in wanted))
+        alone = [(layer.casting_inputs(0.0, 0), pieces) for layer, pieces in wanted]
         note(f"{config.model}: measuring {layers} in blocks", quiet=quiet)
         try:
             with progress("blocks", 1, quiet=quiet) as advance:
                 return measure_blocks(
-                    config, wanted, core, until_s, lambda share: advance(share, config.model), precision=precision
+                    config, alone, core, until_s, lambda share: advance(share, config.model), precision=precision
                 )
         except ProfilerError as error:
             if explicit:

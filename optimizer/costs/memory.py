@@ -4,7 +4,7 @@ For ideals J ⊂ I and stage s with d_s minibatches in flight and w_s weight ver
 d_s = min(S − s, minibatches), w_s = d_s; 2bw: w_s = 2; with a flush: w_s = 1),
 
     memory(J, I, s) = Σ_{v ∈ I∖J} [frozen + learning · (w_s versions + gradient + momentum)
-                                   + (saved − casts) · d_s + casts · min(w_s, d_s)](v)
+                                   + (saved − casts) · d_s + casts · w_s](v)
                       + max_{v ∈ I∖J} transient(v) + slots(I) · d_s + slots(J) · d_{s−1}
 
 where slots(I) are the values that cross the cut behind I, down and up: the ring between two stages holds one slot for
@@ -49,7 +49,7 @@ def factors(pace: Pace, stage: int, stages: int, minibatches: int, momenta: int)
     return Factors(
         learning=versions + 1 + momenta,
         saved=ahead,
-        casts=min(versions, ahead),
+        casts=versions,
         behind=ahead if stage < stages - 1 else 0,
         before=pace.in_flight(layout, stage - 1, minibatches) if stage else 0,
     )

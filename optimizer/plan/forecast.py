@@ -39,7 +39,7 @@ def memory_bytes_of(
         sizes.frozen_bytes
         + learning
         + (sizes.saved_bytes - sizes.cast_bytes) * requirements.in_flight
-        + sizes.cast_bytes * min(requirements.versions, requirements.in_flight)
+        + sizes.cast_bytes * requirements.versions
         + sizes.transient_bytes
         + sum(before)
         + sum(behind)

@@ -18,8 +18,15 @@ if TYPE_CHECKING:
         plans_for,
     )
     from optimizer.planning.planner import Planner, digest_of
-    from optimizer.planning.precision_choice import PrecisionChoice, choose_precision
+    from optimizer.planning.precision_choice import PrecisionChoice, choose_precision, pays
     from optimizer.planning.schemes import Schemes, load_schemes
-    from optimizer.planning.slicing_choice import Bottleneck, Measure, choose_slicing, measured, slicing_sentence
+    from optimizer.planning.slicing_choice import (
+        Bottleneck,
+        Measure,
+        choose_slicing,
+        even_share_s,
+        measured,
+        slicing_sentence,
+    )
 else:
     __getattr__ = on_demand(__name__)

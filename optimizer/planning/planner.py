@@ -42,7 +42,12 @@ def digest_of(profile: Profile) -> str:
 
 
 class Planner:
-    """Plans for one profile and number of stages; what they share is worked out once."""
+    """Plans for one profile and number of stages; what they share is worked out once.
+
+    Attributes:
+        lower: What plans for the model in a precision that is faster, if there is one.
+        why_full: Why there is none, in a sentence.
+    """
 
     def __init__(
         self,
@@ -56,8 +61,6 @@ class Planner:
         network: NetworkProfile | None = None,
         inside: "Planner | None" = None,
         why_whole: str = "",
-        lower: "Planner | None" = None,
-        why_full: str = "",
     ) -> None:
         """Prepare to plan.
 
@@ -71,8 +74,6 @@ class Planner:
             network: The ranks that the stages are going to run on, and the links between them.
             inside: What plans for the same profile with layers cut inside, if any are.
             why_whole: Why none is, in a sentence.
-            lower: What plans for the model in a precision that is faster, if there is one.
-            why_full: Why there is none, in a sentence.
 
         Raises:
             ProfileError: The profile contradicts itself.
@@ -98,7 +99,8 @@ class Planner:
             )
         self._network_profile = network
         self.inside, self.why_whole = inside, why_whole
-        self.lower, self.why_full = lower, why_full
+        self.lower: Planner | None = None
+        self.why_full = ""
         if network and len(network.ranks) != stages:
             raise OptimizerError(
                 f"the network profile is of {len(network.ranks)} ranks and {stages} stages are wanted; use --stages "
@@ -130,6 +132,11 @@ class Planner:
             return self.problem.bottleneck_ns(self.best.bounds) / NANOSECONDS
         except InfeasibleError:
             return None
+
+    @property
+    def best_bottleneck_s(self) -> float | None:
+        """The slowest stage of the best split, with layers cut inside where some are."""
+        return (self.inside or self).bottleneck_s
 
     def optimized(self) -> Plan:
         """Return the best split over all legal cuts.

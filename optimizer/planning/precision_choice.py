@@ -36,34 +36,40 @@ class PrecisionChoice:
 
     Attributes:
         gain: By which share the slowest stage is faster than in float32; None where that keeps no limit.
-        lower_gain: Likewise of ``bf16``; below 0 where it is slower.
     """
 
     precision: str
     gain: float | None
-    lower_gain: float | None
 
 
 def choose_precision(profile: Profile, bottleneck: Bottleneck, pace: Pace) -> PrecisionChoice:
-    """Return the precision that makes the slowest stage the fastest.
+    """Return the precision that makes the slowest stage the fastest, float32 where none gains 2% over that.
 
     Args:
         profile: One with layers in both precisions.
         bottleneck: Plans for a profile, under the limits that the plan is to keep.
         pace: The schedule that the plans are for.
     """
-    slowest_s = {}
-    for precision in dict.fromkeys([FP32, BF16, fastest_on_one_core(profile, pace)]):
-        found_s = bottleneck(in_precision(profile, precision))
-        slowest_s[precision] = inf if found_s is None else found_s
-    best = min(slowest_s, key=slowest_s.__getitem__)
-    if slowest_s[FP32] < (1 + LEAST_GAIN) * slowest_s[best] or slowest_s[best] == inf:
-        best = FP32
-    return PrecisionChoice(best, _gain(slowest_s[FP32], slowest_s[best]), _gain(slowest_s[FP32], slowest_s[BF16]))
+    full_s = _slowest_s(profile, FP32, bottleneck)
+    others = {
+        precision: _slowest_s(profile, precision, bottleneck)
+        for precision in dict.fromkeys([BF16, fastest_on_one_core(profile, pace)])
+        if precision != FP32
+    }
+    best = min(others, key=others.__getitem__)
+    if not pays(full_s, others[best]):
+        return PrecisionChoice(FP32, 0.0)
+    return PrecisionChoice(best, None if full_s == inf else full_s / others[best] - 1)
 
 
-def _gain(full_s: float, other_s: float) -> float | None:
-    return None if inf in (full_s, other_s) else full_s / other_s - 1
+def pays(full_s: float, lower_s: float) -> bool:
+    """Say whether a slowest stage in a lower precision is enough faster than one in float32."""
+    return full_s >= (1 + LEAST_GAIN) * lower_s and lower_s != inf
+
+
+def _slowest_s(profile: Profile, precision: str, bottleneck: Bottleneck) -> float:
+    slowest_s = bottleneck(in_precision(profile, precision))
+    return inf if slowest_s is None else slowest_s
 
 
 def fastest_on_one_core(profile: Profile, pace: Pace) -> str:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from profiler.capture.probe import Probe
 from profiler.errors import ConfigError, suggest
-from profiler.execution import Captured
+from profiler.execution import Captured, OwnLoss
 from profiler.profile import float32_layers
 
 
@@ -34,4 +34,5 @@ def lowered_model(captured: Captured, precision: str, sample: Tensor) -> Capture
     )
     probe = Probe(captured.model, captured.name, operations, captured.outputs, sample)
     probe.run()
-    return replace(captured, operations=operations, specs=probe.specs, precision=precision)
+    loss = replace(captured.loss, lower=True) if isinstance(captured.loss, OwnLoss) else captured.loss
+    return replace(captured, operations=operations, specs=probe.specs, precision=precision, loss=loss)

@@ -70,13 +70,24 @@ class _Tracer(fx.Tracer):
 
     proxy_buffer_attributes = True
 
+    def __init__(self) -> None:
+        """Note in how many contexts of autocast the caller is."""
+        super().__init__()
+        self.contexts = _contexts_of_autocast()
+
     def create_node(self, kind: str, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
         """Make a node, unless it stands in a context that no node can hold."""
         if not torch.is_grad_enabled():
             raise CaptureError("it uses torch.no_grad in its forward; freeze parameters with requires_grad_(False)")
-        if torch.is_autocast_enabled("cpu"):
-            raise CaptureError("it uses torch.autocast in its forward; convert the model itself")
+        if _contexts_of_autocast() > self.contexts:
+            raise CaptureError("it uses torch.autocast in its forward; leave that to --precision")
         return super().create_node(kind, target, *args, **kwargs)
+
+
+def _contexts_of_autocast() -> int:
+    """Return how many contexts of autocast there are around, those that switch it off among them."""
+    torch.autocast_increment_nesting()
+    return int(torch.autocast_decrement_nesting())
 
 
 @contextmanager

@@ -33,4 +33,6 @@ def _missing() -> str:
     if not bfloat16_instructions():
         return NO_INSTRUCTIONS
     onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return "" if onednn else "this torch is built without oneDNN, whose products it takes"
+    if not onednn or not torch.ops.mkldnn._is_mkldnn_bf16_supported():  # noqa: SLF001 - nothing else tells
+        return "this torch has no products in bfloat16 for this core, for it lacks oneDNN or is told not to use it"
+    return ""

@@ -20,7 +20,7 @@ def autocasting() -> AbstractContextManager[Any]:
 
 
 def keeping_casts() -> AbstractContextManager[Any]:
-    """Return a context in which casts of weights are kept until ``forget_casts``, or its end."""
+    """Return a context that switches nothing on, and in which casts of weights are kept until ``forget_casts``."""
     return torch.autocast("cpu", LOWER, enabled=False)
 
 

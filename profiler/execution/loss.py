@@ -35,10 +35,12 @@ def cross_entropy(outputs: Sequence[Tensor], targets: Tensor) -> Tensor:
 class OwnLoss:
     """The user's own loss: ``function(output, targets)``, where a model with several heads gives a tuple of outputs.
 
-    Outputs in bfloat16 are given in float32.
+    Attributes:
+        lower: Whether the model runs under autocast: then outputs in bfloat16 are given in float32.
     """
 
     function: Callable[[Any, Tensor], Tensor]
+    lower: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a loss that learns itself: no stage would update it.
@@ -64,7 +66,7 @@ class OwnLoss:
             CaptureError: The function raises, or returns no number that a gradient flows back from.
         """
         try:
-            given = tuple(in_float32(output) for output in outputs)
+            given = tuple(map(in_float32, outputs) if self.lower else outputs)
             result = self.function(given[0] if len(given) == 1 else given, targets)
         except Exception as error:
             raise CaptureError(

@@ -15,7 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from profiler.execution.autocast import forget_casts
+from profiler.execution.autocast import forget_casts, in_float32
 from profiler.execution.linear import LARGE_BYTES, GradientPlace, cast_place, give_place, keep_cast
 from profiler.execution.segment import Place
 from profiler.execution.weight_update import write_next, write_next_and_cast
@@ -93,7 +93,7 @@ class WeightVersions:
         """
         for path in paths:
             weight = self._tensors[0].get(path)
-            if weight is not None and weight.nbytes >= LARGE_BYTES:
+            if weight is not None and weight.nbytes >= LARGE_BYTES and weight.dtype == torch.float32:
                 self._gradient_places[path] = GradientPlace(weight, fused=fused)
                 for parameters in self._ring:
                     give_place(parameters[path], self._gradient_places[path])
@@ -137,13 +137,13 @@ class WeightVersions:
             gradient = held[path].grad if place is None or place.lower is None else place.lower
             self._counts[path] += gradient is not None
             count, out, moments = self._counts[path], following[path], self._moments[path]
-            if place and place.autocast and gradient is not None:
+            if place and place.autocast and gradient is not None and out.is_contiguous():
                 parameter = self._ring[slot][path]
                 cast = cast_place(parameter)
                 write_next_and_cast(rule, current[path], gradient, moments, count=count, out=out, cast=cast)
                 keep_cast(parameter, cast)
             else:
-                write_next(rule, current[path], gradient, moments, count=count, out=out)
+                write_next(rule, current[path], in_float32(gradient), moments, count=count, out=out)
             self._drop(path, held[path])
 
     def advance(self) -> int:

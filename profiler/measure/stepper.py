@@ -170,15 +170,19 @@ class Stepper:
         return layers
 
     def weights_cast(self) -> list[list[Tensor]]:
-        """Return for each layer its weights that are cast in the forward; updates cast those that have a place."""
+        """Return for each layer its weights whose cast in the forward is kept for the version.
+
+        Updates cast those that have a place; the cast of one that does not learn is not kept.
+        """
         self.versions.bind()
-        by_address = {tensor.data_ptr(): tensor for tensor in (*self.versions.tensors().values(),
-                      *self.versions.constants.values())}  # fmt: skip
+        learning = {tensor.data_ptr(): tensor for tensor in self.versions.tensors().values()}
         values, layers = self.received(), []
-        for operation in self.segment.operations:
-            with casts(LOWER) as addresses:
-                run_layer(operation, values, self.versions.attributes, 0, self.minibatch)
-            layers.append([by_address[address] for address in dict.fromkeys(addresses) if address in by_address])
+        with keeping_casts():
+            for operation in self.segment.operations:
+                with casts(LOWER) as addresses:
+                    run_layer(operation, values, self.versions.attributes, 0, self.minibatch)
+                own = [learning[address] for address in dict.fromkeys(addresses) if address in learning]
+                layers.append(own if operation.autocast == "on" else [])
         return layers
 
     def _accumulating(self, operation: Operation, gradients: Mapping[str, Tensor]) -> tuple[list[Job], list[Job]]:
@@ -189,9 +193,7 @@ class Stepper:
         for path in (path for path in self._learning(operation) if path in gradients):
             gradient = gradients[path]
             if path == placed and operation.autocast == "on":
-                product = torch.randn(gradient.shape).to(LOWER)
-                anew.append(partial(gradient.copy_, product))
-                added.append(partial(gradient.add_, product))
+                added.append(partial(gradient.add_, torch.randn(gradient.shape).to(LOWER)))
             elif path == placed:
                 inputs, outputs = (
                     torch.randn(self.captured.specs[name].shape) for name in (operation.reads()[0], operation.name)

@@ -56,6 +56,7 @@ def _time(_connection: Connection, config: Config, core: int, precision: str) ->
     captured: Captured = captured_model(config, Form(precision=precision))
     with blaming(config.model):
         stepper = stepper_for(captured, minibatch(config, captured), replace(config.rule, lr=0.0), 2, Clocks())
+        stepper.versions.place_gradients(stepper.segment.placeable, fused=True)  # as the profile's step has it
         plain_steps(stepper, WARM_UP_STEPS, 0.0)
         cpu_s = stepper.cpu_clock()
         samples = plain_steps(stepper, LEAST_STEPS, BUDGET_S)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from profiler.errors import ConfigError
 from profiler.profile.precision import BF16, FP32, Form, float32_layers
-from profiler.profile.profile import INPUT, Layer, Profile
+from profiler.profile.profile import Layer, Lowered, Profile
 from profiler.profile.slice_profile import sliced_profile
 
 
@@ -34,20 +34,36 @@ def in_precision(profile: Profile, precision: str) -> Profile:
     for name in sorted(stay.difference(layer.name for layer in profile.layers)):
         raise ConfigError(f"the profile of {profile.model} has no layer '{name}' to keep in {FP32}; plan again")
     lowered = profile.lowered
-    layers = tuple(_layers(profile, stay))
+    _refuse_contradictions(profile, lowered)
+    layers = tuple(_layers(profile, lowered, stay))
     autocast = {layer.name: layer.autocast for layer in layers}
     return replace(
         profile,
         precision=precision,
         lowered=None,
         layers=layers,
-        blocks=tuple(own for own in profile.blocks if own.parts[0].autocast == autocast[own.layer]),
-        loss=lowered.loss if all(autocast[name] for name in profile.outputs) else profile.loss,
+        blocks=tuple(own for own in profile.blocks if own.parts[0].autocast == autocast.get(own.layer)),
+        loss=profile.loss if stay.intersection(profile.outputs) else lowered.loss,
         whole_step_s=lowered.whole_step_s,
         whole_step=lowered.whole_step,
         closure_error=lowered.closure_error,
         peak_memory_bytes=lowered.peak_memory_bytes,
     )
+
+
+def _refuse_contradictions(profile: Profile, lowered: Lowered) -> None:
+    named = [layer.name for layer in lowered.layers] == [layer.name for layer in profile.layers]
+    sizes = lowered.cast_cost.sizes_bytes
+    if not named or any(layer.autocast for layer in profile.layers) or not all(own.autocast for own in lowered.layers):
+        raise ConfigError(
+            f"the profile of {profile.model} does not tell of the same layers in {FP32} and {BF16}; profile the model "
+            "again"
+        )
+    if len(sizes) != len(lowered.cast_cost.copy_s) or list(sizes) != sorted({size for size in sizes if size > 0}):
+        raise ConfigError(
+            f"the costs of casts in the profile of {profile.model} do not give one time for each of ascending sizes; "
+            "profile the model again"
+        )
 
 
 def profile_in_form(profile: Profile, form: Form) -> Profile:
@@ -64,21 +80,16 @@ def cast_bytes(full: Layer, lower: Layer) -> int:
     return full.output_bytes if lower.output_bytes < full.output_bytes else 0
 
 
-def _layers(profile: Profile, stay: frozenset[str]) -> Iterator[Layer]:
-    assert profile.lowered is not None
-    cast = {
-        full.name: cast_bytes(full, lower)
-        for full, lower in zip(profile.layers, profile.lowered.layers, strict=True)
-    }  # fmt: skip
-    for full, lower in zip(profile.layers, profile.lowered.layers, strict=True):
-        own = full if full.name in stay else lower
-        read = {edge.source for edge in profile.edges if edge.target == full.name and edge.kind == "data"} - {INPUT}
-        sizes = [cast[name] for name in read if (name in stay) != (full.name in stay)]
-        half_s = sum(map(profile.lowered.cast_cost.seconds, sizes)) / 2
-        made = sum(size if full.name in stay else size // 2 for size in sizes)
-        yield replace(
-            own,
-            forward_s=own.forward_s + half_s,
-            backward_s=own.backward_s + half_s,
-            saved_bytes=own.saved_bytes + made,
-        )
+def _layers(profile: Profile, lowered: Lowered, stay: frozenset[str]) -> Iterator[Layer]:
+    pairs = list(zip(profile.layers, lowered.layers, strict=True))
+    cast = {full.name: cast_bytes(full, lower) for full, lower in pairs}
+    reads: dict[str, set[str]] = {full.name: set() for full, _ in pairs}
+    for edge in profile.edges:
+        if edge.kind == "data" and edge.source in cast and edge.target in reads:
+            reads[edge.target].add(edge.source)
+    for full, lower in pairs:
+        stays = full.name in stay
+        sizes = [cast[name] for name in reads[full.name] if (name in stay) != stays]
+        made = sum(size if stays else size // 2 for size in sizes)
+        own = full if stays else lower
+        yield own.casting_inputs(sum(map(lowered.cast_cost.seconds, sizes)), made)

@@ -58,8 +58,6 @@ def precision_text(layers: Iterable[str], in_float32: Iterable[str]) -> str:
 
 
 def precision_words(precision: str) -> str:
-    """Return a precision in words, its layers counted."""
+    """Return a precision in words, its exceptions counted."""
     stay = float32_layers(precision)
-    if not stay:
-        return precision
-    return f"{BF16} with {len(stay)} layer{'s' if len(stay) > 1 else ''} in {FP32}"
+    return f"{BF16} but for {len(stay)} in {FP32}" if stay else precision

@@ -4,7 +4,7 @@ Seconds and bytes throughout; ``input_shape`` includes the minibatch, ``(N, C, H
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
@@ -76,6 +76,8 @@ class Layer:
         autocast: Whether it ran under autocast.
         cast_s: What of its forward casts its weights to bfloat16, once for each weight version; ``cast_bytes``, what
             these casts take, which is in ``saved_bytes``.
+        input_cast_s: What of its times casts inputs that come in the other type, half of it in the backward for their
+            gradients; ``input_cast_bytes``, what of ``saved_bytes`` that is.
         loaded: Its times beside busy neighbours, where they were measured.
         forward: Samples and interval behind ``forward_s``; likewise ``backward`` and ``update``.
     """
@@ -104,6 +106,8 @@ class Layer:
     autocast: bool = False
     cast_s: Seconds = 0.0
     cast_bytes: Bytes = 0
+    input_cast_s: Seconds = 0.0
+    input_cast_bytes: Bytes = 0
     loaded: Loaded | None = None
     forward: Timing | None = None
     backward: Timing | None = None
@@ -118,6 +122,18 @@ class Layer:
     def label(self) -> str:
         """The layer's name, after the module whose forward calls it if it is a function: ``layer1.0 › add``."""
         return f"{self.module} › {self.name}" if self.module else self.name
+
+    def casting_inputs(self, time_s: float, size: int) -> "Layer":
+        """Return the layer as it is where it casts inputs; of a layer that does, with nothing, as it is where not."""
+        change_s, change = (time_s - self.input_cast_s) / 2, size - self.input_cast_bytes
+        return replace(
+            self,
+            forward_s=self.forward_s + change_s,
+            backward_s=self.backward_s + change_s,
+            saved_bytes=self.saved_bytes + change,
+            input_cast_s=time_s,
+            input_cast_bytes=size,
+        )
 
     @property
     def update_in_place_s(self) -> float:
@@ -184,6 +200,7 @@ class Lowered:
 
     Attributes:
         layers: In the order of the profile's.
+        whole_step_s: The uninstrumented step, its layers run as a stage runs them.
         whole_step_s: The plain step under autocast of the whole model.
         cast_cost: What a layer pays for an input of so many bytes of float32 that another layer left in the other type:
             a cast there, and one of its gradient back.

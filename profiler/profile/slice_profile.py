@@ -148,12 +148,13 @@ def _cut(profile: Profile, layer: str, pieces: Pieces) -> Profile:
         )
     names = [own.name for own in profile.layers]
     at = names.index(layer)
-    concat = named[-1]
+    whole, concat = profile.layers[at], named[-1]
+    blocks = [part.casting_inputs(whole.input_cast_s, whole.input_cast_bytes) for part in found[0].parts[:-1]]
     return replace(
         profile,
         slicing=",".join(filter(None, [profile.slicing, slicing_text({layer: pieces})])),
         uncut=(*profile.uncut, profile.layers[at]),
-        layers=(*profile.layers[:at], *found[0].parts, *profile.layers[at + 1 :]),
+        layers=(*profile.layers[:at], *blocks, found[0].parts[-1], *profile.layers[at + 1 :]),
         edges=cut_edges(profile.edges, names, layer, len(lengths)),
         inseparable=tuple(tuple(concat if name == layer else name for name in group) for group in profile.inseparable),
         outputs=tuple(concat if name == layer else name for name in profile.outputs),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optimizer.plan import Plan, scheduled
-from optimizer.planning import OPTIMIZED, SLICED, Schemes, load_schemes
+from optimizer.planning import LOWERED, OPTIMIZED, SLICED, Schemes, load_schemes
 from optimizer.schedule import schedule_of
 from profiler.cli import Parser, configs, emit_json, note, positive, stdout
 from profiler.errors import ConfigError
@@ -71,7 +71,7 @@ def add_arguments(command: Parser) -> None:
     """Add the command's own options."""
     command.add_argument(
         "--partitions", type=lambda text: tuple(text.split(",")), metavar="P,…",
-        help="optimized, sliced, schemes by name, study, or all (default: as configured)",
+        help="optimized, sliced, bf16, schemes by name, study, or all (default: as configured)",
     )  # fmt: skip
     command.add_argument("--repeats", type=positive, metavar="N", help="runs of each partition")
     command.add_argument(
@@ -167,7 +167,7 @@ def _request(options: CompareOptions, config: Config, schemes: Schemes) -> "Requ
         raise ConfigError("--baselines train for cross-entropy and clip no gradients; leave loss and clip out of the "
                           "configuration")  # fmt: skip
     asked = tuple(wanted_names(list(options.partitions or config.partitions), config, schemes))
-    if options.baselines == "all" and asked == (SLICED,):
+    if options.baselines == "all" and set(asked) <= {SLICED, LOWERED}:
         raise ConfigError("torch's pipeline cannot cut layers inside; add optimized to --partitions for --baselines")
     return Request(
         model=config.model,
@@ -270,9 +270,11 @@ def _one_core(planner: "Planner") -> "OneCore":
     )
 
 
-def _reference(plans: Mapping[str, Plan]) -> Plan:
-    """Return the split that torch's pipeline runs, which cannot cut layers inside."""
-    return plans.get(OPTIMIZED) or next(iter([plan for plan in plans.values() if not plan.slicing] or plans.values()))
+def _reference(plans: Mapping[str, Plan], precision: str) -> Plan:
+    """Return the split that torch's pipeline runs in a precision, which cannot cut layers inside."""
+    whole = {name: plan for name, plan in plans.items() if not plan.slicing}
+    usual = (LOWERED, OPTIMIZED) if precision == BF16 else (OPTIMIZED,)
+    return next((whole[name] for name in usual if name in whole), next(iter((whole or plans).values())))
 
 
 def _carry_out_all(jobs: list[_Job], options: CompareOptions) -> list[_Job]:
@@ -319,7 +321,7 @@ def _carry_out(job: _Job, pool: "WorkerPool", options: CompareOptions, later_s: 
     comparison = replace(comparison, command=command_line())
     plans = {part.name: part.plan for part in comparison.partitions}
     precision = comparison.one_core.precision
-    baselines = Baselines(config, _reference(plans), comparison.request.cores, precision)
+    baselines = Baselines(config, _reference(plans, precision), comparison.request.cores, precision)
     in_the_way = job.in_the_way
 
     def save(latest: "Comparison") -> None:

@@ -57,7 +57,15 @@ def planner_of(
     whole = config if {SLICED, LOWERED} & set(names) else replace(config, slice=NONE)
     asked = whole if LOWERED in names or config.precision != AUTO else replace(whole, precision=FP32)
     found = planner_in_form(
-        asked, profile, plan_for, core, path_for(config), pace=pace, names=names, quiet=options.common.quiet
+        asked,
+        profile,
+        plan_for,
+        core,
+        path_for(config),
+        stages=config.stages,
+        pace=pace,
+        names=names,
+        quiet=options.common.quiet,
     )
     for sentence in found.gains:
         report(f"{config.model}: {sentence}.")
@@ -75,10 +83,11 @@ def wanted_names(partitions: Sequence[str], config: Config, schemes: Schemes) ->
     names = partition_names(partitions, schemes)
     if config.precision != AUTO:
         if LOWERED in partitions:
-            raise ConfigError(f"the partition {LOWERED} is the best split in whatever precision is the fastest; add "
-                              "--precision auto")  # fmt: skip
+            raise ConfigError(f"the partition {LOWERED} is the best split in whatever precision is the fastest, which "
+                              "--precision auto looks for where a core multiplies bfloat16; add that, or leave the "
+                              "partition out")  # fmt: skip
         names = [name for name in names if name != LOWERED]
-    if is_explicit(config.slice) and SLICED not in names:
+    if is_explicit(config.slice) and not {SLICED, LOWERED} & set(names):
         raise ConfigError(f"--slice {config.slice} is of the partition sliced, which is not among {', '.join(names)}; "
                           "name it, too, or leave --slice out")  # fmt: skip
     if config.slice != NONE and config.stages > 1:
@@ -98,6 +107,7 @@ def plans_of(planner: "Planner", names: list[str], schemes: Schemes, report: Cal
     if names == [SLICED] and planner.inside is None:
         raise ConfigError(f"{planner.profile.model}: {planner.why_whole}; run the partition {OPTIMIZED}")
     if names == [LOWERED] and planner.lower is None:
+        report(f"{planner.profile.model}: {planner.why_full}")
         names = [SLICED if planner.inside else OPTIMIZED]
     plans = plans_for(names, planner, schemes, report)
     if not plans:
@@ -134,8 +144,8 @@ def one_plan(options: RankOptions) -> tuple[Config, Plan]:
     wanted = configs(common)
     if len(wanted) > 1:
         raise ConfigError("run takes one model; compare takes several")
-    usual = LOWERED if wanted[0].precision == AUTO else OPTIMIZED
-    chosen = options.partition or (SLICED if is_explicit(wanted[0].slice) else usual)
+    usual = SLICED if is_explicit(wanted[0].slice) else OPTIMIZED
+    chosen = options.partition or (LOWERED if wanted[0].precision == AUTO else usual)
     if len(wanted_names([chosen], wanted[0], load_schemes())) > 1:
         raise ConfigError("run takes one partition; compare takes several")
     (plan,) = named_plans(options.running, wanted[0], [chosen]).values()

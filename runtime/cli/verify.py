@@ -38,7 +38,7 @@ class VerifyOptions:
 
 def add_arguments(command: Parser) -> None:
     """Add the command's own options."""
-    add_ranks(command, "optimized, sliced, schemes by name, or all (default: all)", on_nan="warn")
+    add_ranks(command, "optimized, sliced, bf16, schemes by name, or all (default: all)", on_nan="warn")
 
 
 def verify_all(options: VerifyOptions) -> int:

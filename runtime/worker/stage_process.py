@@ -13,7 +13,7 @@ from torch import Tensor
 
 from optimizer.schedule import KIND_NAMES, Action, Kind, actions_of
 from profiler.errors import StageplanError, one_line
-from profiler.execution import keeping_casts
+from profiler.execution import forget_casts, keeping_casts
 from profiler.machine import PeakMemory, affinity_variables, pin, release_memory, use_torch_once
 from runtime.channels import Channel, Direction
 from runtime.errors import InputError, NeighbourGone
@@ -174,6 +174,7 @@ class _Worker:
         if self._turn:
             self._turn.close()
         self._channels, self._turn, self._stage = [], None, None
+        forget_casts()  # which hold the weights that they are of
         gc.collect()
         release_memory()
 

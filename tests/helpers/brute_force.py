@@ -102,7 +102,8 @@ def memory(
             if stage_of[layer.name] == stage:
                 total += layer.parameter_bytes - layer.learning_bytes
                 total += layer.learning_bytes * (versions[stage] + 1 + momentum)
-                total += layer.saved_bytes * ahead[stage]
+                total += (layer.saved_bytes - layer.cast_bytes) * ahead[stage]
+                total += layer.cast_bytes * versions[stage]
                 transient = max(transient, layer.transient_bytes)
         found.append(total + transient)
     sizes = {layer.name: layer.output_bytes + layer.gradient_bytes for layer in profile.layers}

@@ -150,7 +150,8 @@ class Formulation:
             for layer in self.profile.layers:
                 versions = {"1f1b": ahead[stage], "2bw": two}.get(self.pace.name, 1)
                 held = layer.parameter_bytes + layer.learning_bytes * (versions + momentum)
-                terms += self._in_stage(layer.name, stage, held + layer.saved_bytes * ahead[stage])
+                held += (layer.saved_bytes - layer.cast_bytes) * ahead[stage] + layer.cast_bytes * versions
+                terms += self._in_stage(layer.name, stage, held)
                 most = self._in_stage(layer.name, stage, -float(layer.transient_bytes))
                 self.programme.row([(transient, 1.0), *most], 0)
             for value, row in self.crossing.items():

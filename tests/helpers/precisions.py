@@ -23,7 +23,7 @@ def with_lower(
             output_bytes=layer.output_bytes // 2,
             gradient_bytes=layer.gradient_bytes // 2,
             autocast=True,
-            cast_bytes=50 if casting is None or layer.name in casting else 0,
+            cast_bytes=min(50, layer.saved_bytes) if casting is None or layer.name in casting else 0,
         )
         for layer, time in zip(profile.layers, forward_ms, strict=True)
     )

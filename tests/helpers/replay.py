@@ -34,9 +34,18 @@ def calls_of(graph: fx.Graph) -> list[fx.Node]:
 
 class Replay:
     def __init__(
-        self, model: nn.Module, stage_of: dict[str, int], seed: int, *, lr: float, momentum: float, pace: Pace
+        self,
+        model: nn.Module,
+        stage_of: dict[str, int],
+        seed: int,
+        *,
+        lr: float,
+        momentum: float,
+        pace: Pace,
+        precision: str = "fp32",
     ) -> None:
-        """``stage_of`` maps the fx node's name to its stage."""
+        """``stage_of`` maps the fx node's name to its stage; under ``bf16`` the whole forward runs under autocast."""
+        self.precision = precision
         self.model, self.stage_of, self.seed = copy.deepcopy(model), stage_of, seed
         self.lr, self.momentum = lr, momentum
         self.pace = pace
@@ -78,12 +87,13 @@ class Replay:
         weights = {name: self._version(name, minibatch, minibatches) for name in self.versions[0]}
         received: list[dict[fx.Node, Tensor]] = [{} for _ in range(self.stages)]
         made: dict[fx.Node, Any] = {}
-        for stage in range(self.stages):
-            self._forward(stage, minibatch, images, weights, received, made)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
+            for stage in range(self.stages):
+                self._forward(stage, minibatch, images, weights, received, made)
         out: Any = next(node for node in self.graph.nodes if node.op == "output").args[0]
         out = out.args if isinstance(out, fx.Node) and out.target is small_models.Three else out
         heads = [out] if isinstance(out, fx.Node) else [head for head in out if head is not None]
-        main, *auxiliary = [self._at_the_end(head, received, made) for head in heads]
+        main, *auxiliary = [self._at_the_end(head, received, made).float() for head in heads]
         loss = nn.functional.cross_entropy(main, labels)
         for head in auxiliary:
             loss = loss + 0.3 * nn.functional.cross_entropy(head, labels)

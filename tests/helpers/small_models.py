@@ -369,6 +369,12 @@ class Cast(Plain):
             return self.layers(x)
 
 
+class CastOff(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return self.layers(x)
+
+
 forked = itertools.count()
 
 

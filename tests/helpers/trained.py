@@ -27,8 +27,10 @@ def pairs(count: int, seed: int = 1, last: int = SHAPE[0]) -> Pairs:
     ]
 
 
-def plan_for(kind: Callable[[], nn.Module], stages: int, bounds: Sequence[int] | None = None) -> Plan:
-    return plan_of(captured_of(kind), bounds, stages)
+def plan_for(
+    kind: Callable[[], nn.Module], stages: int, bounds: Sequence[int] | None = None, precision: str = "fp32"
+) -> Plan:
+    return plan_of(captured_of(kind, precision), bounds, stages)
 
 
 def pipeline(kind: Callable[[], nn.Module], plan: Plan, **options: Any) -> Pipeline:
@@ -42,7 +44,7 @@ def replay_of(kind: Callable[[], nn.Module], plan: Plan, pace: Pace = PLAIN_1F1B
     stages = {order[layer]: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
     model: nn.Module = build(kind).to(memory_format=torch.channels_last)
     stage_of = {node.name: stages[index] for index, node in enumerate(calls_of(graph_of(model)))}
-    return Replay(model, stage_of, SEED, lr=RULE.lr, momentum=RULE.momentum, pace=pace)
+    return Replay(model, stage_of, SEED, lr=RULE.lr, momentum=RULE.momentum, pace=pace, precision=plan.precision)
 
 
 def as_fed(minibatches: Pairs) -> Pairs:

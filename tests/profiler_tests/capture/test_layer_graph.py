@@ -166,6 +166,7 @@ def test_the_layer_that_overwrote_the_result_made_it() -> None:
         (nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten()), "another number of channels: give --sample-shape 1,16,16"),
         (small_models.Quiet(), "uses torch.no_grad"),
         (small_models.Cast(), "uses torch.autocast"),
+        (small_models.CastOff(), "uses torch.autocast"),
         (small_models.Pair(), "for each head"),
         (nn.Conv2d(3, 4, 3), "returns a tensor of shape"),
         (nn.Sequential(), "no layers"),

@@ -9,7 +9,15 @@ from precisions import with_lower
 from strategies import chain
 
 from profiler.errors import ConfigError
-from profiler.profile import Form, float32_layers, in_precision, precision_text, precision_words, profile_in_form
+from profiler.profile import (
+    Form,
+    SlicedLayer,
+    float32_layers,
+    in_precision,
+    precision_text,
+    precision_words,
+    profile_in_form,
+)
 
 NAMES = ("a", "b.0", "c_1", "d")
 
@@ -28,7 +36,7 @@ def test_what_is_no_precision_is_refused(text: str) -> None:
 
 def test_words_count_the_layers_that_stay() -> None:
     assert [precision_words(text) for text in ("fp32", "bf16", "bf16 except a", "bf16 except a,b")] == [
-        "fp32", "bf16", "bf16 with 1 layer in fp32", "bf16 with 2 layers in fp32",
+        "fp32", "bf16", "bf16 but for 1 in fp32", "bf16 but for 2 in fp32",
     ]  # fmt: skip
 
 
@@ -42,6 +50,37 @@ def test_layers_cost_what_they_cost_in_their_precision_and_the_reader_pays_for_c
     assert mixed.lowered is None
     assert in_precision(profile, "fp32") == replace(profile, lowered=None)
     assert [layer.step_s * 1e3 for layer in in_precision(profile, "bf16").layers] == pytest.approx([1.0, 5.0, 1.0])
+
+
+def test_every_block_casts_what_the_whole_layer_cast() -> None:
+    profile = with_lower(chain([4, 4, 4]), [1.0, 5.0, 1.0], cast_ms=0.5)
+    part = replace(profile.layers[1], features=2, part_of="l1")
+    parts = (*(replace(part, name=f"l1.block{at}") for at in range(2)), replace(part, name="l1.concat", forward_s=0.0))
+    cuttable = replace(profile.layers[1], features=4)
+    profile = replace(
+        profile,
+        layers=(profile.layers[0], cuttable, profile.layers[2]),
+        blocks=(SlicedLayer(layer="l1", parts=parts),),
+    )
+    found = profile_in_form(profile, Form(slicing="l1=2", precision="bf16 except l1"))
+    assert [layer.step_s * 1e3 for layer in found.layers] == pytest.approx([1.0, 4.5, 4.5, 0.0, 1.5])
+    others = SlicedLayer(layer="l1", parts=tuple(replace(own, autocast=True) for own in parts))
+    lower = replace(profile, blocks=(others,))
+    assert not in_precision(lower, "bf16 except l1").blocks, "blocks that were measured under autocast are others"
+
+
+@pytest.mark.parametrize("odd", ["names", "autocast", "costs"])
+def test_a_profile_that_contradicts_itself_is_refused(odd: str) -> None:
+    profile = with_lower(chain([1, 2]), [1.0, 1.0])
+    assert profile.lowered is not None
+    layers, cost = profile.lowered.layers, profile.lowered.cast_cost
+    lowered = {
+        "names": replace(profile.lowered, layers=layers[:1]),
+        "autocast": replace(profile.lowered, layers=(layers[0], replace(layers[1], autocast=False))),
+        "costs": replace(profile.lowered, cast_cost=replace(cost, sizes_bytes=(2, 1))),
+    }[odd]
+    with pytest.raises(ConfigError, match="profile the model again"):
+        in_precision(replace(profile, lowered=lowered), "bf16")
 
 
 def test_a_profile_without_bfloat16_and_one_without_the_layer_say_so() -> None:

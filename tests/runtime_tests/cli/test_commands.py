@@ -17,6 +17,7 @@ import small_models
 import torch
 from commands import MODEL, OPTIMIZE, PROFILE, RUN, SMALL, Command, refusal
 from networks import network_for, weighted, with_all_reduces
+from precisions import with_lower
 from strategies import chain
 
 from optimizer.plan import Plan
@@ -185,7 +186,7 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (
             RUN,
             ["run", "--plan", "text.json", "--batch-size", "8"],
-            "leave out --model, --partition, --slice and the sizes",
+            "leave out --model, --partition, --slice, --precision and the sizes",
         ),
         (RUN, ["run", *SMALL, "--partition", "all"], "run takes one partition"),
         (RUN, ["run", "--model", "alexnet", "vgg16"], "run takes one model"),
@@ -225,6 +226,8 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (RUN, ["run", *SMALL, "--stall-timeout", "soon"], "'soon' is not a time above 0"),
         (RUN, ["run", *SMALL, "--on-nan", "cry"], "invalid choice: 'cry'"),
         (RUN, ["verify", *SMALL, "--partition", "optimised"], "did you mean 'optimized'"),
+        (RUN, ["run", *SMALL, "--precision", "bf17"], "precision cannot be 'bf17' (did you mean 'bf16'?)"),
+        (RUN, ["run", *SMALL, "--partition", "bf16"], "--precision auto looks for"),
         (RUN, ["dance"], "invalid choice: 'dance'"),
         (RUN, [], "required"),
     ],
@@ -357,6 +360,145 @@ def test_a_comparison_has_the_partition_with_layers_cut_inside(
     assert all(part.throughput_samples_per_s for part in comparison.partitions)
     assert "cut inside: conv1 into 2 blocks" in printed
     assert "conv1.block1" not in {layer.name for layer in comparison.layers}
+
+
+@pytest.fixture
+def lower_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A core that multiplies bfloat16, whatever this one does."""
+    monkeypatch.setattr("profiler.machine.bfloat16_instructions", lambda: "avx512_bf16")
+
+
+@pytest.fixture
+def plain_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A core that does not."""
+    monkeypatch.setattr("profiler.machine.bfloat16_instructions", lambda: "")
+
+
+LOWER = ["--model", "small_models:Residual", "--batch-size", "2", "--image-size", "16"]
+
+
+@pytest.mark.usefixtures("lower_core")
+def test_layers_run_in_bfloat16_as_asked_from_the_profile_to_the_comparison(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lower = [*LOWER, "--slice", "none", "--stages", "2", "--precision", "bf16"]
+    assert PROFILE([*LOWER, "--precision", "bf16", "--budget", "0.5s"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "bf16 ms" in printed
+    assert "In bf16 it takes" in printed
+    path = "profiles/small_models-Residual-b2-16.json"
+    profile = read_json(in_folder / path, Profile)
+    assert profile.lowered is not None
+    assert [layer.name for layer in profile.lowered.layers] == [layer.name for layer in profile.layers]
+    kinds = {layer.kind for layer in profile.lowered.layers if layer.cast_s}
+    assert kinds == {"Conv2d", "Linear"}, "what autocast casts weights of"
+
+    assert OPTIMIZE([*lower, "-o", "plan.json"]) == 0
+    assert "exact, bf16, 2 stages" in " ".join(capsys.readouterr().out.split())
+    plan = read_json(in_folder / "plan.json", Plan)
+    assert plan.precision == "bf16"
+    assert OPTIMIZE(["check", "plan.json", path]) == 0
+    assert RUN(["run", "--plan", "plan.json", "--batches", "4", "-o", "run.json"]) == 0
+    assert RUN(["verify", *lower, "--batches", "4", "--partition", "optimized,end-load"]) == 0
+    given = ["compare", *lower, "--partitions", "optimized,end-load", "--out", "."]
+    assert RUN([*given, "--batches", "4", "--repeats", "1"]) == 0
+    comparison = read_json(in_folder / "comparison.json", Comparison)
+    assert {part.plan.precision for part in comparison.partitions} == {"bf16"}
+    assert comparison.one_core.precision == "bf16"
+    assert "the plain step, bf16" in " ".join(capsys.readouterr().out.split())
+
+    for arguments, words in (
+        (["run", "--plan", "plan.json", "--precision", "fp32"], "leave out --model, --partition, --slice, --precision"),
+        (["run", "--plan", "odd.json"], "there is no layer 'fcc' to keep in float32 (did you mean 'fc'?)"),
+        (["run", "--plan", "none.json"], "'int8' is no precision; write fp32, bf16, or bf16 except"),
+    ):
+        write_whole(in_folder / "odd.json", to_json(replace(plan, precision="bf16 except fcc")))
+        write_whole(in_folder / "none.json", to_json(replace(plan, precision="int8")))
+        code, line = refusal(RUN, arguments, capsys)
+        assert code == 2
+        assert words in line
+    code, line = refusal(OPTIMIZE, ["export", "plan.json", "--to", "torch-pipelining"], capsys)
+    assert code == 2
+    assert "plan.json runs layers in bf16, and the script trains in fp32; plan with --precision fp32" in line
+
+
+@pytest.mark.usefixtures("lower_core")
+def test_auto_adds_what_is_faster_and_says_what_it_gains(profiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path("profiles/small_models-Residual-b4-16.json")
+    profile = read_json(path, Profile)
+    faster = [1e3 * layer.forward_s / 3 for layer in profile.layers]
+    write_whole(path, to_json(with_lower(profile, faster)))
+    given = ["compare", *SMALL, "--stages", "2", "--precision", "auto", "--partitions", "optimized,bf16"]
+    assert RUN([*given, "--batches", "4", "--repeats", "1", "--out", "."]) == 0
+    comparison = read_json(profiled / "comparison.json", Comparison)
+    assert [(part.name, part.plan.precision) for part in comparison.partitions] == [
+        ("optimized", "fp32"), ("bf16", "bf16"),
+    ]  # fmt: skip
+    assert comparison.reference == "bf16"
+    assert "all 14 layers run in bf16: the slowest stage is" in comparison.forms
+    assert OPTIMIZE([*SMALL, "--stages", "2", "--precision", "auto", "-o", "plan.json"]) == 0
+    assert read_json(profiled / "plan.json", Plan).precision == "bf16"
+    assert OPTIMIZE(["check", "plan.json", str(path)]) == 0
+
+    slower = [1e4 * layer.step_s for layer in profile.layers]
+    write_whole(path, to_json(with_lower(profile, slower)))
+    capsys.readouterr()
+    assert OPTIMIZE([*SMALL, "--stages", "2", "--precision", "auto", "-o", "plan.json"]) == 0
+    assert "no choice of layers in bf16 makes the slowest stage 2% faster" in " ".join(capsys.readouterr().out.split())
+    assert read_json(profiled / "plan.json", Plan).precision == "fp32"
+    assert RUN(["run", *SMALL, "--stages", "2", "--precision", "auto", "--batches", "3"]) == 0
+    assert "no choice of layers in bf16 makes" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("lower_core")
+def test_another_method_plans_in_float32_and_slices_are_kept_in_bfloat16(
+    profiled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path("profiles/small_models-Residual-b4-16.json")
+    profile = read_json(path, Profile)
+    write_whole(path, to_json(with_lower(profile, [1e3 * layer.forward_s / 9 for layer in profile.layers])))
+    given = [*MODEL, "--stages", "2", "--precision", "auto", "-o", "plan.json"]
+    assert OPTIMIZE([*given, "--method", "front-heavy"]) == 0
+    assert (plan := read_json(profiled / "plan.json", Plan)).method == "front-heavy"
+    assert plan.precision == "fp32"
+    assert OPTIMIZE([*given, "--slice", "conv1=2"]) == 0
+    plan = read_json(profiled / "plan.json", Plan)
+    assert (plan.slicing, plan.precision) == ("conv1=2", "bf16")
+    assert {own.parts[0].autocast for own in read_json(path, Profile).blocks} == {True, False}
+    assert OPTIMIZE(["check", "plan.json", str(path)]) == 0
+    assert RUN(["verify", "--plan", "plan.json", "--batches", "3"]) == 0
+    capsys.readouterr()
+    code, line = refusal(RUN, ["compare", *SMALL, "--precision", "auto", "--partitions", "bf16", "--baselines"], capsys)
+    assert code == 2
+    assert "torch's pipeline cannot cut layers inside" in line
+
+
+@pytest.mark.usefixtures("plain_core")
+def test_a_core_without_the_instructions_says_so_at_once(profiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command, arguments in ((OPTIMIZE, []), (RUN, ["run"]), (PROFILE, [])):
+        code, line = refusal(command, [*arguments, *MODEL, "--precision", "bf16"], capsys)
+        assert code == 2
+        assert "cannot run in bf16 here: this core has neither AMX nor AVX-512-BF16" in line
+        assert line.endswith("use --precision fp32")
+    assert OPTIMIZE([*SMALL, "--stages", "2", "--precision", "auto", "-o", "plan.json"]) == 0
+    assert "layers run in fp32: this core has neither AMX nor AVX-512-BF16" in capsys.readouterr().err
+    assert read_json(profiled / "plan.json", Plan).precision == "fp32"
+
+
+def test_a_profile_that_says_nothing_of_bfloat16_makes_no_such_plan(
+    profiled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = "profiles/small_models-Residual-b4-16.json"
+    code, line = refusal(OPTIMIZE, ["--profile", path, "--precision", "bf16", "--stages", "2"], capsys)
+    assert code == 2
+    assert "says nothing of bf16, which 'bf16' needs; profile again with --precision bf16" in line
+    assert OPTIMIZE(["--profile", path, "--stages", "2", "--slice", "none", "-o", "plan.json"]) == 0
+    plan = read_json(profiled / "plan.json", Plan)
+    write_whole(profiled / "plan.json", to_json(replace(plan, precision="bf16")))
+    capsys.readouterr()
+    code, line = refusal(OPTIMIZE, ["check", "plan.json", path], capsys)
+    assert code == 2
+    assert "says nothing of bf16" in line
 
 
 def test_the_tables_and_the_plot_are_files_on_demand(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

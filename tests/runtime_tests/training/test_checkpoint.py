@@ -26,7 +26,7 @@ SHARING: dict[ScheduleName, int | None] = {"1f1b": None, "2bw": 4, "1f1b-flush":
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("kind", [small_models.Residual, small_models.Tied])
-def test_going_on_under_any_split_schedule_and_channel_equals_the_replay_of_the_parts(
+def test_going_on_under_any_split_schedule_precision_and_channel_equals_the_replay_of_the_parts(
     tmp_path: Path, kind: Callable[[], nn.Module], seed: int
 ) -> None:
     drawn = random.Random(f"{kind.__name__} {seed}")  # noqa: S311 - any will do
@@ -35,7 +35,8 @@ def test_going_on_under_any_split_schedule_and_channel_equals_the_replay_of_the_
     for number in range(3):
         schedule = drawn.choice(list(SHARING))
         stages, count = drawn.randint(1, 4 if kind is small_models.Residual else 3), drawn.randint(1, 9)
-        plan, part = plan_for(kind, stages), pairs(count, seed=number, last=drawn.randint(1, SHAPE[0]))
+        plan = plan_for(kind, stages, precision=drawn.choice(["fp32", "bf16"]))
+        part = pairs(count, seed=number, last=drawn.randint(1, SHAPE[0]))
         options: dict[str, Any] = {"schedule": schedule, "update_every": SHARING[schedule]}
         options["channel"] = drawn.choice(["shm", "gloo"])
         replay_before, replay = replay, replay_of(kind, plan, pace_of(schedule, stages, SHARING[schedule]))
