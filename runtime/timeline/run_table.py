@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from optimizer.schedule import has_steady_state, semantics
+from profiler.profile import FP32, precision_words
 from profiler.report import counted, mib, ms, new_table
 from runtime.pipeline import sharing, taking_turns
 from runtime.results import RunResult
@@ -20,9 +21,10 @@ FOREIGN_LOAD_LIMIT = 0.05
 def show_run(result: RunResult, console: "Console") -> None:
     """Print one run stage by stage."""
     plan = result.plan
+    precision = "" if plan.precision == FP32 else f"{precision_words(plan.precision)}, "
     columns = ("core", "predicted ms", "busy ms", "waits ms", "sends ms", "faults", "predicted MiB", "peak MiB")
     table = new_table(
-        f"{plan.model}, {plan.method}, {counted(result.minibatches, 'minibatch')}, {plan.pace.words} "
+        f"{plan.model}, {plan.method}, {counted(result.minibatches, 'minibatch')}, {precision}{plan.pace.words} "
         f"({semantics(plan.schedule, plan.layout)}), {result.channel}, {result.rule.kind}, lr {result.rule.lr:g}",
         ("stage", "layers", *columns),
         words=("layers",),

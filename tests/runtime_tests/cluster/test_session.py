@@ -5,10 +5,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from strategies import chain
 
+from optimizer.planning import Planner
+from profiler.settings import Config, UpdateRule
 from runtime.channels import Rendezvous
 from runtime.cluster import RankSession, agree
 from runtime.cluster.meet_ranks import meet
@@ -16,6 +20,8 @@ from runtime.cluster.protocol import Connection, Hello, Member
 from runtime.cluster.rank_session import LEAD
 from runtime.cluster.torchrun import Placement
 from runtime.errors import InputError, NeighbourGone, RunError
+from runtime.pipeline import agree_on_plan
+from runtime.worker import Settings
 
 MEETING = Rendezvous(host="", port=0, prefix="", interface="")
 TIMEOUT_S = 20.0
@@ -75,6 +81,28 @@ def test_memory_of_all_ranks_is_put_together_in_the_first() -> None:
     first, *_ = run([deed] * 3)
     theirs = [part * 1_500_000 + b"." * 500_000 + part * 7 + b"." * 999_993 for part in (b"B", b"C")]
     assert first == b"A" * 3_000_000 + b"".join(theirs)
+
+
+@pytest.mark.parametrize(("precision", "refused"), [("bf16", True), ("fp32", False)])
+def test_ranks_that_multiply_bfloat16_with_other_instructions_are_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, precision: str, refused: bool  # noqa: FBT001
+) -> None:  # fmt: skip
+    here = threading.local()
+    monkeypatch.setattr("runtime.pipeline.plan_differences.bfloat16_instructions", lambda: here.instructions)
+    plan = replace(Planner(chain([1, 2, 3]), 3, 4).optimized(), precision=precision)
+    rule = UpdateRule(lr=0.1)
+
+    def deed(session: RankSession) -> None:
+        here.instructions = "avx512_bf16" if session.rank == 2 else "amx_bf16"
+        agree_on_plan(session, plan, Config(model="alexnet"), Settings(rule=rule, seed=0))
+
+    for error in run([deed] * 3):
+        if not refused:
+            assert error is None
+        else:
+            assert isinstance(error, InputError)
+            said = "rank 2 on h2 (127.0.0.1) has another set of instructions for bfloat16 (avx512_bf16) than rank 0 on"
+            assert said in str(error)
 
 
 def test_clocks_of_one_machine_agree_within_the_error_that_is_told() -> None:
