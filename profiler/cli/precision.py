@@ -26,13 +26,9 @@ def settled_precision(config: Config, *, quiet: bool) -> Config:
 
 
 def _missing() -> str:
-    import torch
-
+    from profiler.execution import onednn_lowers
     from profiler.machine import bfloat16_instructions
 
     if not bfloat16_instructions():
         return NO_INSTRUCTIONS
-    onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    if not onednn or not torch.ops.mkldnn._is_mkldnn_bf16_supported():  # noqa: SLF001 - nothing else tells
-        return "this torch has no products in bfloat16 for this core, for it lacks oneDNN or is told not to use it"
-    return ""
+    return "" if onednn_lowers() else "this torch multiplies without oneDNN, or oneDNN is told not to use bfloat16"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         spec_of,
     )
     from profiler.execution.layer import layer_seed, run_layer
-    from profiler.execution.linear import LARGE_BYTES, has_place, is_plain
+    from profiler.execution.linear import LARGE_BYTES, has_place, is_plain, onednn_lowers
     from profiler.execution.loss import AUXILIARY_WEIGHT, Loss, OwnLoss, cross_entropy, heads
     from profiler.execution.segment import Segment, segment_of, whole
     from profiler.execution.slots import ALIGNMENT_BYTES, fill, slot_bytes, slot_offsets, slot_tensors

@@ -10,6 +10,7 @@ writes while both are in the cache. That is what autocast computes, without grad
 forward.
 """
 
+from functools import cache
 from typing import Any, TypeGuard
 
 import torch
@@ -131,9 +132,17 @@ class _LowerLinear(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
         inputs, cast = context.saved_tensors
-        getattr(context.weight, _PLACE).add_lower(context.weight, gradient.t().contiguous(), inputs)
+        left = gradient.t().contiguous() if onednn_lowers() else gradient.t()  # half the time, and the same bits
+        getattr(context.weight, _PLACE).add_lower(context.weight, left, inputs)
         for_inputs, _, for_bias = context.needs_input_grad
         return gradient @ cast if for_inputs else None, None, gradient.sum(0).float() if for_bias else None
+
+
+@cache
+def onednn_lowers() -> bool:
+    """Say whether oneDNN makes products in bfloat16, whose bits do not depend on how their operands lie in memory."""
+    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return bool(available and torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - nothing else tells
 
 
 def cast_place(weight: nn.Parameter) -> Tensor:

@@ -131,6 +131,14 @@ def test_small_models_train_as_under_torchs_autocast(kind: Callable[[], nn.Modul
 
 
 @pytest.mark.usefixtures("pinned_process")
+@pytest.mark.parametrize("rows", [1, 16, 33])
+def test_products_have_the_same_bits_however_many_samples_there_are(rows: int) -> None:
+    torch.manual_seed(1)
+    inputs = [torch.randn(rows, *SHAPE[1:]) for _ in range(3)]
+    assert_equal(captured_of(Wide, "bf16"), inputs, small_models.CLASSES, slots=2, every=1)
+
+
+@pytest.mark.usefixtures("pinned_process")
 @pytest.mark.parametrize("name", ["alexnet", "resnet18"])
 def test_torchvisions_models_train_as_under_torchs_autocast(name: str) -> None:
     torch.manual_seed(1)
