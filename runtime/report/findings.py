@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from optimizer.plan import Plan
 from optimizer.planning import OPTIMIZED
+from profiler.profile import FP32
 from profiler.report import counted, mib
 from runtime.compare import BaselineComparison, Comparison, PartitionComparison, Spread, tied
 from runtime.pipeline import taking_turns
@@ -132,9 +133,12 @@ def fairness(comparison: Comparison) -> str:
     """Say of the baselines how fair it is to compare their throughput, with a blank before."""
     if not comparison.baselines:
         return ""
+    precision = comparison.one_core.precision
+    lower = "" if precision == FP32 else f" Baselines run under autocast, in {precision}."
     if all(baseline.update_every == comparison.request.update_every for baseline in comparison.baselines):
-        return " Baselines take as many samples an update."
-    return " Baselines update less or more often where they say so: there throughput alone is not a fair comparison."
+        return f" Baselines take as many samples an update.{lower}"
+    unfair = "there throughput alone is not a fair comparison."
+    return f" Baselines update less or more often where they say so: {unfair}{lower}"
 
 
 def _ahead_of(rows: Sequence[tuple[Spread, BaselineComparison]]) -> str:

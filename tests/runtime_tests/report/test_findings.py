@@ -142,6 +142,8 @@ def test_like_is_compared_with_like_and_what_updates_otherwise_is_named_beside()
     rarer = replace(found, baselines=tuple(replace(row, update_every=4) for row in found.baselines))
     assert "throughput alone is not a fair comparison" in fairness(rarer)
     assert not fairness(comparison())
+    lower = replace(found, one_core=replace(found.one_core, precision="bf16"))
+    assert fairness(lower) == " Baselines take as many samples an update. Baselines run under autocast, in bf16."
 
 
 def test_where_a_pipeline_does_not_pay_that_is_said_plainly() -> None:
