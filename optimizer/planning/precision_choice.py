@@ -14,20 +14,19 @@ Source: two-label energies by minimum cuts, after Kolmogorov and Zabih, "What en
 graph cuts?", PAMI 2004.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
 import networkx as nx
 
 from optimizer.costs import NANOSECONDS, layer_s
+from optimizer.planning.slicing_choice import Bottleneck
 from optimizer.schedule import Pace
 from profiler.profile import BF16, FP32, INPUT, Profile, cast_bytes, in_precision, precision_text
 
 LEAST_GAIN = 0.02
 """By which share of the slowest stage another precision has to pay."""
 _LOWER, _FULL = "under autocast", "in float32"
-Bottleneck = Callable[[Profile], float | None]
 
 
 @dataclass(frozen=True, slots=True)
