@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.cli import check as check_command
 from optimizer.cli import export as export_command
-from optimizer.cli.forms import planner_in_form
+from optimizer.cli.forms import Prepared, planner_in_form
 from optimizer.cli.schedule_options import ScheduleOptions, add_schedule
 from optimizer.cli.slicing import NONE, is_explicit, refuse_odd_slicing
 from optimizer.errors import OptimizerError
@@ -184,7 +184,7 @@ def _refuse_beside_replicate(limits: Mapping[str, object], options: PlanOptions)
         raise OptimizerError(f"a list of cuts says nothing of replicas; write {options.output} as .json")
 
 
-def _carry_out(job: "_Job", name: str, schemes: Schemes, options: PlanOptions) -> object:
+def _carry_out(job: Prepared, name: str, schemes: Schemes, options: PlanOptions) -> object:
     """Plan for one profile and show it; returns what ``--json`` prints."""
     from optimizer.explain import explain
 
@@ -219,7 +219,7 @@ def _carry_out(job: "_Job", name: str, schemes: Schemes, options: PlanOptions) -
         console = stdout()
         show_plan(plan, console)
         show_partitions(plans, best.profile, console)
-        for sentence in job.sentences:
+        for sentence in (*job.gains, *job.reasons):
             console.print(f"{plan.model}: {sentence}.")
         if explanation:
             show_explanation(plan, best.profile, explanation, console)
@@ -254,15 +254,7 @@ def _write(plan: Plan, planner: "Planner", options: PlanOptions) -> None:
         note(f"{plan.model}: drawing written to {options.plot}", quiet=options.common.quiet)
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """What plans, and what it says of precision and of the layers that it cuts inside."""
-
-    planner: "Planner"
-    sentences: tuple[str, ...]
-
-
-def _jobs(options: PlanOptions) -> list[_Job]:
+def _jobs(options: PlanOptions) -> list[Prepared]:
     """Return what is to be planned for, in the precision asked for and with layers cut inside."""
     from optimizer.planning import Planner
 
@@ -280,7 +272,7 @@ def _jobs(options: PlanOptions) -> list[_Job]:
             memory_limit_bytes=options.memory_limit_bytes,
             network=network,
         )
-        found = planner_in_form(
+        job = planner_in_form(
             config,
             profile,
             planner,
@@ -291,7 +283,7 @@ def _jobs(options: PlanOptions) -> list[_Job]:
             cut_after=options.cut_after,
             quiet=options.common.quiet,
         )
-        jobs.append(_Job(found.planner, (*found.gains, *found.reasons)))
+        jobs.append(job)
     return jobs
 
 

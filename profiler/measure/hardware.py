@@ -63,25 +63,25 @@ def measure_cast_cost(clock: Callable[[], float]) -> CopyCost:
     return CopyCost(sizes_bytes=SIZES_BYTES, copy_s=tuple(_cast_s(size, clock) for size in SIZES_BYTES))
 
 
-def _cast_s(size: int, clock: Callable[[], float]) -> float:
-    source, times = torch.zeros(size // torch.float32.itemsize), []
-    for _ in range(1 + COPIES):
-        source.add_(1.0)
-        start = clock()
-        source.to(LOWER).float()
-        times.append(clock() - start)
-    return statistics.median(times[1:])
+def _cast_s(size: int, clock: Clock) -> float:
+    source = torch.zeros(size // torch.float32.itemsize)
+    return _just_written_s(source, lambda: source.to(LOWER).float(), clock)
 
 
-def _copy_s(size: int, clock: Callable[[], float]) -> float:
+def _copy_s(size: int, clock: Clock) -> float:
     elements = size // torch.float32.itemsize
     spec = TensorSpec(name="probe", shape=(elements,), stride=(1,), dtype=torch.float32, gradient=False)
     source = torch.zeros(elements)
     slot = slot_tensors(mmap.mmap(-1, size), 0, [spec])
+    return _just_written_s(source, lambda: fill(slot, [source]), clock)
+
+
+def _just_written_s(source: torch.Tensor, work: Callable[[], object], clock: Clock) -> float:
+    """Return the median time of work on memory that was just written."""
     times = []
     for _ in range(1 + COPIES):
         source.add_(1.0)
         start = clock()
-        fill(slot, [source])
+        work()
         times.append(clock() - start)
     return statistics.median(times[1:])
