@@ -5,7 +5,8 @@ import sys
 if __name__ == "__main__":
     try:
         from runtime.cli.main import main
+        from runtime.cluster import exit_past_errands
 
-        sys.exit(main())
+        exit_past_errands(main())
     except KeyboardInterrupt:  # so early that nothing was begun
         sys.exit(130)

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +78,8 @@ def train(options: TrainOptions) -> int:
             for path in options.written.values():
                 refuse_unwritable(path)
         _refuse_without_data(options)
-        if options.resume:
+        options = replace(options, resume=_start(options, session))
+        if options.resume and session.leads:
             from runtime.training import read_checkpoint
 
             read_checkpoint(options.resume)
@@ -91,6 +92,14 @@ def train(options: TrainOptions) -> int:
             )
         agree_on_plan(session, plan, config, settings)
         return _trained(options, config, plan, session)
+
+
+def _start(options: TrainOptions, session: "Session") -> Path | None:
+    """Return the checkpoint to go on from: where the launcher has started all ranks anew, that which they have kept."""
+    if session.restarted and options.checkpoint:
+        kept = session.exchange("kept", session.leads and options.checkpoint.exists(), bool)[0]
+        return options.checkpoint if kept else options.resume
+    return options.resume
 
 
 def _refuse_without_data(options: TrainOptions) -> None:

@@ -4,12 +4,15 @@ Each rank is given the same command. All of them read the plan and build the mod
 process beside this one, and rank 0 alone prints and writes.
 """
 
+import json
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from profiler.errors import ConfigError
+from profiler.errors import ConfigError, StageplanError
 from runtime.cluster.torchrun import placement
 from runtime.errors import Ended
 
@@ -32,16 +35,18 @@ def joined(rank_timeout_s: float | None, stall_timeout_s: float | None) -> Itera
         InputError: Not all ranks have come in time, or one was given something that cannot be used.
         RunError: A rank has failed.
     """
-    from runtime.cluster.session import LocalSession
-
     place = placement()
+    if place:
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # what torch raises, it would print as well
+    from runtime.cluster.session import Session
+
     if place is None:
-        yield LocalSession()
+        yield Session()
         return
     from runtime.cluster.meet_ranks import meet
 
     timeout_s = rank_timeout_s or RANK_TIMEOUT_S
-    with _told_to_end():
+    with _told_to_end(), _told_to_torchrun():
         session = meet(place, timeout_s, stall_timeout_s or timeout_s)
         with session.ending_together():
             yield session
@@ -55,6 +60,17 @@ def refuse_ranks(command: str) -> None:
     """
     if placement() is not None:
         raise ConfigError(f"{command} starts its own processes; call it without torchrun, or use run or verify")
+
+
+@contextmanager
+def _told_to_torchrun() -> Iterator[None]:
+    """Leave what is said of a failure where torchrun looks for it, so that its own report says the same."""
+    try:
+        yield
+    except StageplanError as error:
+        if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+            Path(file).write_text(json.dumps({"message": str(error)}), encoding="utf-8")
+        raise
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from runtime.cluster.protocol import Member
+from runtime.cluster.messages import Member
 from runtime.cluster.session import Session
 from runtime.errors import InputError
 

@@ -1,8 +1,8 @@
 """The session of a rank among others: they exchange facts, watch each other, and end together.
 
-Every rank has a connection to rank 0. A thread serves the connections whatever the rank is at: it sends heartbeats,
-answers for the clock, and takes in what comes. Once a rank fails, or is silent for too long, the root cause that rank 0
-finds reaches everyone, and whatever a rank is waiting for ends with it.
+A thread of each rank gives heartbeats in the launcher's store and reads those of all others, whatever the rank is at.
+Each also waits for a message of the next rank over gloo, which raises at once when that one's process ends. Whoever
+finds a root cause settles it in the store, where the first one counts, and whatever a rank is waiting for ends with it.
 """
 
 import os
@@ -11,44 +11,36 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing.connection import wait
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from profiler.errors import StageplanError, one_line
 from runtime.channels import Rendezvous
-from runtime.cluster.protocol import (
-    Chunk,
-    Connection,
-    Contribution,
-    Doing,
-    Fault,
-    Gathered,
-    Heartbeat,
-    Member,
-    Message,
-    Ping,
-    Pong,
-    RootCause,
-)
+from runtime.cluster.errand import SLICE_S, Errand
+from runtime.cluster.messages import Fault, Heartbeat, Member, RootCause, decoded, encoded
 from runtime.cluster.root_cause import GRACE_S, RootCauseAnalysis, silence
+from runtime.cluster.session import Session
 from runtime.errors import Ended, InputError, NeighbourGone, RunError
-from runtime.worker import Progress
+from runtime.worker import Phase, Progress
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup, Store
 
 T = TypeVar("T")
+LEAD = 0
 BEAT_S = 0.25
 """How often a rank gives a heartbeat."""
-LEAD = 0
-CHUNK_BYTES = 1 << 20
-FINISH_S = 2.0
-"""How long the last messages may take to arrive."""
 PINGS = 30
-_GONE = (OSError, EOFError, msgspec.DecodeError, msgspec.ValidationError)
+ARRIVAL, HEARTBEAT, ROOT_CAUSE, LEFT = "arrival {}", "heartbeat {}", "root cause", "left"
+_WATCH, _CLOCK, _STATE = range(3)
+_FINISH_S, _POLL_S = 2.0, 0.002
+_PIECE_BYTES = 4 << 20
+"""The store takes no more than 8 MiB at once."""
 
 
-class RankSession:
-    """One rank's view of all ranks; a ``Session``."""
+class RankSession(Session):
+    """One rank's view of all ranks."""
 
     distributed = True
 
@@ -56,51 +48,37 @@ class RankSession:
         self,
         rank: int,
         members: Sequence[Member],
-        connections: dict[int, Connection],
+        store: "Store",
+        group: "ProcessGroup",
         rendezvous: Rendezvous,
         *,
         timeout_s: float,
         stall_s: float,
-        store: object = None,
     ) -> None:
-        """Start to serve the connections.
+        """Start to watch.
 
         Args:
             rank: This rank.
-            members: All ranks.
-            connections: To every other rank, on rank 0; elsewhere to rank 0.
+            members: All ranks, which have come.
+            store: In which only they write.
+            group: All ranks over gloo.
             rendezvous: Where the stages' processes meet.
             timeout_s: How long a rank may be silent.
             stall_s: How long all may wait for each other.
-            store: Where the stages' processes meet; held on to, for it ends with its last holder.
         """
-        self._store = store
-        self.rank, self.members = rank, tuple(members)
-        self.rendezvous: Rendezvous | None = rendezvous
-        self._connections, self._timeout_s = connections, timeout_s
-        self._analysis = RootCauseAnalysis(members, timeout_s, stall_s)
+        self.rank, self.members, self.rendezvous = rank, tuple(members), rendezvous
+        self.restarted = any(member.restarted for member in members)
+        self._store, self._group, self._timeout_s = store, group, timeout_s
+        self._analysis = RootCauseAnalysis(members, rank, timeout_s, stall_s)
         self._root_cause: RootCause | None = None
         self._told: StageplanError | None = None
-        self._changed = threading.Condition()
-        self._contributions: dict[str, dict[int, bytes]] = {}
-        self._gathered: dict[str, tuple[bytes, ...]] = {}
-        self._memory: memoryview | None = None
-        self._pongs: dict[int, tuple[float, float]] = {}
-        self._doing: dict[int, Doing] = {}
-        self._heard_s = dict.fromkeys(connections, time.perf_counter())
-        self._open, self._parent = True, os.getppid()
-        self._thread = threading.Thread(target=self._serve, name="stageplan-session", daemon=True)
-        self._thread.start()
-
-    @property
-    def size(self) -> int:
-        """The number of ranks."""
-        return len(self.members)
-
-    @property
-    def leads(self) -> bool:
-        """Whether this is rank 0."""
-        return self.rank == LEAD
+        self._own, self._parent = Heartbeat(), os.getppid()
+        self._asked_s: float | None = None
+        self._overdue: tuple[float, float] | None = None
+        self._exchanged = ""
+        self._wake, self._saying, self._open = threading.Event(), threading.Lock(), True
+        self._serving = Errand(self._serve)
+        self._watching = Errand(self._watch)
 
     @property
     def here(self) -> Member:
@@ -111,55 +89,90 @@ class RankSession:
         """Note what the stage that is here does, and end with the others if the run is over."""
         now_s = time.perf_counter()
         for one in progress:
-            self._doing[self.rank] = Doing(
-                int(one.phase), max(0.0, now_s - one.since_s), one.busy_s, one.done, one.total, one.doing
-            )
+            waits = one.phase == Phase.WAITING
+            self._say(waits_for=one.doing if waits else "", waits_s=max(0.0, now_s - one.since_s))
+        self._note_overdue(now_s)
         if self._root_cause:
             self._told = _error_of(self._root_cause)
             raise self._told
 
     def exchange(self, topic: str, value: T, kind: Any) -> list[T]:
         """Contribute to a topic, wait for all ranks to do so, and return what each has contributed."""
-        contribution = Contribution(topic, msgspec.msgpack.encode(value))
-        if self.leads:
-            self._take_contribution(self.rank, contribution)
-        else:
-            self._send(LEAD, contribution)
-        self._wait_for(lambda: topic in self._gathered)
-        return [msgspec.msgpack.decode(content, type=kind) for content in self._gathered[topic]]
+        content, ranks, began_s = msgspec.msgpack.encode(value), range(len(self.members)), time.perf_counter()
+
+        def gather() -> list[bytes]:
+            for start in range(0, len(content), _PIECE_BYTES):
+                self._store.append(f"{topic} of {self.rank}", content[start : start + _PIECE_BYTES])  # type: ignore[attr-defined]
+            self._store.add(topic, 1)
+            while self._store.add(topic, 0) < len(ranks):
+                if not self._open:
+                    return []  # nobody waits for it any more
+                time.sleep(min(BEAT_S, _POLL_S + (time.perf_counter() - began_s) / 8))
+            found = self._store.multi_get([f"{topic} of {rank}" for rank in ranks])
+            self._store.delete_key(f"{self._exchanged} of {self.rank}")  # which all have read by now
+            self._exchanged = topic
+            return found
+
+        return [msgspec.msgpack.decode(one, type=kind) for one in self._carry_out(gather)]
 
     def put_together(self, topic: str, memory: memoryview, regions: Sequence[tuple[int, int]]) -> None:
         """Send regions (offset, bytes) of ``memory`` to rank 0, or take in those of all others."""
-        if self.leads:
-            self._memory = memory
-        self.exchange(f"{topic}: room", None, type(None))
-        if not self.leads:
-            for offset, size in regions:
-                for start in range(offset, offset + size, CHUNK_BYTES):
-                    end = min(start + CHUNK_BYTES, offset + size)
-                    self.look()
-                    self._send(LEAD, Chunk(start, bytes(memory[start:end])))
-        self.exchange(f"{topic}: there", None, type(None))
-        self._memory = None
+        import torch
+
+        everyone = self.exchange(topic, list(regions), list[tuple[int, int]])
+        whole = torch.frombuffer(memory, dtype=torch.uint8)
+
+        def carry() -> None:
+            for rank, owned in enumerate(everyone[1:], 1):
+                for offset, size in owned:
+                    if self.leads:
+                        self._group.recv([whole[offset : offset + size]], rank, _STATE).wait()
+                    elif rank == self.rank:
+                        self._group.send([whole[offset : offset + size]], LEAD, _STATE).wait()
+
+        self._carry_out(carry)
+
+    def spread(self, topic: str, content: bytes) -> bytes:
+        """Return rank 0's ``content``, on every rank."""
+        import torch
+
+        size, *_ = self.exchange(topic, len(content), int)
+        if not size:
+            return b""
+        whole = torch.frombuffer(bytearray(content if self.leads else size), dtype=torch.uint8)
+        self._carry_out(lambda: self._group.broadcast(whole, LEAD).wait())
+        return whole.numpy().tobytes()
 
     def clock(self) -> tuple[float, float]:
-        """Compare this rank's clock with that of rank 0.
+        """Compare this rank's clock with that of rank 0, which answers one rank after the other.
 
         Of some round trips the quickest counts: rank 0 read its clock between sending and receiving (Cristian,
         "Probabilistic clock synchronization", 1989).
         """
-        if self.leads:
+        import torch
+
+        ping, shown = torch.zeros(2, 1, dtype=torch.float64)
+
+        def answer() -> tuple[float, float]:
+            for rank in range(1, len(self.members)):
+                for _ in range(PINGS):
+                    self._group.recv([ping], rank, _CLOCK).wait()
+                    self._group.send([shown.fill_(time.perf_counter())], rank, _CLOCK).wait()
             return 0.0, 0.0
-        best = (0.0, float("inf"))
-        for number in range(PINGS):
-            sent_s = time.perf_counter()
-            self._send(LEAD, Ping(number))
-            self._wait_for(lambda number=number: number in self._pongs)  # type: ignore[misc]
-            received_s, there_s = self._pongs.pop(number)
-            best = min(
-                best, (there_s - (sent_s + received_s) / 2, (received_s - sent_s) / 2), key=lambda reading: reading[1]
-            )
-        return best
+
+        def ask() -> tuple[float, float]:
+            best = (0.0, float("inf"))
+            for _ in range(PINGS):
+                answer = self._group.recv([shown], LEAD, _CLOCK)
+                sent_s = time.perf_counter()
+                self._group.send([ping], LEAD, _CLOCK).wait()
+                answer.wait()
+                received_s = time.perf_counter()
+                reading = float(shown) - (sent_s + received_s) / 2, (received_s - sent_s) / 2
+                best = min(best, reading, key=lambda reading: reading[1])
+            return best
+
+        return self._carry_out(answer if self.leads else ask)
 
     @contextmanager
     def ending_together(self) -> Iterator[None]:
@@ -177,21 +190,28 @@ class RankSession:
         finally:
             self._close()
 
+    def _carry_out(self, call: Callable[[], T]) -> T:
+        try:
+            return Errand(call).answer(self.look)
+        except RuntimeError as error:
+            raise NeighbourGone("another rank has gone") from error
+
+    def _say(self, **news: Any) -> None:
+        with self._saying:
+            self._own = msgspec.structs.replace(self._own, **news)
+
     def _told_everyone(self, error: BaseException) -> RootCause | None:
         """Tell the others what has happened here, and return what is said of it everywhere, if that comes in time."""
-        fault = self._fault(error)
-        if self.leads:
-            with self._changed:
-                self._analysis.hear(fault, time.perf_counter())
-        else:
-            self._send(LEAD, fault)
+        fault = self._own.fault or self._fault_of(error)
+        self._say(fault=fault)
+        self._wake.set()
         deadline = time.perf_counter() + (self._timeout_s if fault.cause == "neighbour" else 0) + 4 * GRACE_S
-        with self._changed:
-            while self._root_cause is None and time.perf_counter() < deadline:
-                self._changed.wait(BEAT_S)
-            return self._root_cause
+        while not self._root_cause and time.perf_counter() < deadline:
+            self._serving.join(SLICE_S / 10)
+            self._note_overdue(time.perf_counter())
+        return self._root_cause
 
-    def _fault(self, error: BaseException) -> Fault:
+    def _fault_of(self, error: BaseException) -> Fault:
         notes = tuple(getattr(error, "__notes__", ()))
         if isinstance(error, StageplanError):
             if error.exit_code == InputError.exit_code:
@@ -201,137 +221,97 @@ class RankSession:
         what = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {one_line(error)}"
         return Fault(self.rank, "stage", what, notes)
 
-    def _wait_for(self, arrived: Callable[[], bool]) -> None:
-        with self._changed:
-            while not arrived():
-                self.look()
-                self._changed.wait(BEAT_S)
+    def _watch(self) -> None:
+        """Note when the process of the next rank ends before it has said goodbye."""
+        import torch
 
-    def _send(self, rank: int, message: Message) -> None:
-        connection = self._connections.get(rank)
-        try:
-            if connection:
-                connection.send(message)
-        except _GONE:
-            if connection:
-                connection.break_off()
+        rank = (self.rank + 1) % len(self.members)
+        if rank != self.rank:
+            try:
+                self._group.recv([torch.zeros(1)], rank, _WATCH).wait()
+            except RuntimeError:
+                self._say(gone=rank)
+                self._wake.set()
 
     def _serve(self) -> None:
-        """Serve the connections until the session is closed; a bug in here ends the run, too."""
+        """Give heartbeats and listen until the session is closed; a store that is gone, or a bug, ends the run, too."""
         try:
-            self._serve_connections()
+            while self._open:
+                self._asked_s = time.perf_counter()
+                if os.getppid() != self._parent:  # the launcher has gone, and would leave this process behind
+                    self._parent = os.getppid()
+                    self._say(fault=self._own.fault or Fault(self.rank, "stage", "its launcher has ended"))
+                    os.kill(os.getpid(), signal.SIGTERM)
+                self._beat()
+                if not self._root_cause:
+                    self._listen()
+                self._asked_s = None
+                self._wake.wait(BEAT_S)
+                self._wake.clear()
+            self._beat(left=True)
+        except RuntimeError as error:
+            reason = f"its launcher's store has gone: that process, or its host, has ended ({one_line(error)})"
+            self._root_cause = self._root_cause or RootCause(f"{self.members[LEAD]}: {reason}")
         except Exception as error:  # noqa: BLE001 - a thread that dies quietly would leave every rank waiting
-            for connection in self._connections.values():
-                connection.break_off()
-            self._accept(RootCause(f"{self.here}: {type(error).__name__}: {one_line(error)}", (), 1))
+            self._root_cause = RootCause(f"{self.here}: {type(error).__name__}: {one_line(error)}")
 
-    def _serve_connections(self) -> None:
-        next_beat_s = 0.0
-        while self._open:
-            ranks = {connection.fileno(): rank for rank, connection in self._connections.items()}
-            for descriptor in wait(list(ranks), BEAT_S / 2):
-                self._receive(ranks[descriptor])  # type: ignore[index]  # what was given is what comes back
-            now_s = time.perf_counter()
-            if now_s >= next_beat_s:
-                next_beat_s = now_s + BEAT_S
-                for rank in list(self._connections):
-                    self._send(rank, Heartbeat(self._doing.get(self.rank)))
-            self._decide(now_s)
-            if os.getppid() != self._parent:  # the launcher has gone, and would leave this process behind
-                self._parent = os.getppid()
-                os.kill(os.getpid(), signal.SIGTERM)
+    def _beat(self, **news: Any) -> None:
+        self._say(number=self._own.number + 1, **news)
+        self._store.set(HEARTBEAT.format(self.rank), encoded(self._own))
 
-    def _receive(self, rank: int) -> None:
-        try:
-            message = self._connections[rank].receive()
-        except _GONE:
-            self._lost(rank)
-            return
+    def _listen(self) -> None:
+        """Take in what the ranks have to say, and settle the root cause once it is known."""
+        found = self._store.multi_get([HEARTBEAT.format(rank) for rank in range(len(self.members))])
         now_s = time.perf_counter()
-        self._heard_s[rank] = now_s
-        match message:
-            case Heartbeat(doing):
-                self._doing |= {rank: doing} if doing else {}
-            case Ping(number):
-                self._send(rank, Pong(number, time.perf_counter()))
-            case Contribution():
-                self._take_contribution(rank, message)
-            case Chunk(offset, content):
-                assert self._memory is not None
-                self._memory[offset : offset + len(content)] = content
-            case _:
-                self._note(message, now_s)
+        self._analysis.hear([decoded(content, Heartbeat) for content in found], now_s)
+        over, own = root_cause_in(self._store), self._analysis.root_cause(now_s)
+        if own and not over:
+            over = decoded(self._store.compare_set(ROOT_CAUSE, "", encoded(own)), RootCause)
+        self._root_cause = over
 
-    def _note(self, message: Message, now_s: float) -> None:
-        with self._changed:
-            match message:
-                case Gathered(topic, contents):
-                    self._gathered[topic] = contents
-                case Pong(number, at_s):
-                    self._pongs[number] = now_s, at_s
-                case Fault():
-                    self._analysis.hear(message, now_s)
-                case RootCause():
-                    self._root_cause = self._root_cause or message
-            self._changed.notify_all()
-
-    def _take_contribution(self, rank: int, part: Contribution) -> None:
-        with self._changed:
-            parts = self._contributions.setdefault(part.topic, {})
-            parts[rank] = part.content
-            if len(parts) < self.size:
-                return
-            whole = Gathered(part.topic, tuple(parts[rank] for rank in range(self.size)))
-        for other in list(self._connections):
-            self._send(other, whole)
-        with self._changed:
-            self._gathered[part.topic] = whole.contents
-            self._changed.notify_all()
-
-    def _lost(self, rank: int) -> None:
-        """Blame a rank whose connection broke, and close that."""
-        connection = self._connections.pop(rank)
-        fault = self._analysis.fault_of(rank, "its process has ended without a word, or the connection to it broke")
-        connection.close()
-        self._heard_s.pop(rank, None)
-        if self.leads:
-            with self._changed:
-                self._analysis.hear(fault, time.perf_counter())
-        else:
-            self._accept(RootCause(self._analysis.sentence_of(fault), (), 1))
-
-    def _decide(self, now_s: float) -> None:
-        """On rank 0, find the root cause and spread it; elsewhere, give rank 0 up if it is silent."""
-        if self._root_cause:
-            return
-        if self.leads:
-            with self._changed:
-                self._analysis.note_silence(self._heard_s, now_s)
-                self._analysis.note_standstill(self._doing, now_s)
-                root_cause = self._analysis.root_cause(now_s)
-            if root_cause:
-                for rank in list(self._connections):
-                    self._send(rank, root_cause)
-                self._accept(root_cause)
-        elif now_s - self._heard_s.get(LEAD, now_s) > self._timeout_s:
-            self._connections.pop(LEAD).close()
-            reason = silence(now_s - self._heard_s[LEAD])
-            self._accept(RootCause(f"{self.members[LEAD]}: {reason} (seen from {self.here})", (), 1))
-
-    def _accept(self, root_cause: RootCause) -> None:
-        with self._changed:
-            self._root_cause = self._root_cause or root_cause
-            self._changed.notify_all()
+    def _note_overdue(self, now_s: float) -> None:
+        """Give the store up where it does not answer; seen twice, for this process itself may have been stopped."""
+        asked_s = self._asked_s
+        if asked_s is None or now_s - asked_s < self._timeout_s:
+            self._overdue = None
+        elif self._overdue is None or self._overdue[0] != asked_s:
+            self._overdue = asked_s, now_s
+        elif now_s - self._overdue[1] > 2 * BEAT_S:
+            reason = f"{silence(now_s - asked_s)} (seen from {self.here}, which may be cut off itself)"
+            self._root_cause = self._root_cause or RootCause(f"{self.members[LEAD]}: {reason}")
 
     def _close(self) -> None:
+        """Leave, say goodbye to the rank that watches this one, and let a store that ends with rank 0 be read first."""
+        import torch
+
+        before = (self.rank - 1) % len(self.members)
+        awaited = len(self.members) - len(self._analysis.lost) if self.leads else 0
+
+        def goodbye() -> None:
+            self._serving.join()
+            if before != self.rank:
+                self._group.send([torch.zeros(1)], before, _WATCH).wait()
+
         self._open = False
-        self._thread.join()
-        deadline = time.monotonic() + FINISH_S
-        for connection in self._connections.values():
-            connection.finish()
-        for connection in self._connections.values():
-            connection.drain(deadline)
-            connection.close()
+        self._wake.set()
+        deadline = time.monotonic() + _FINISH_S
+        for last in (Errand(goodbye), self._watching, self._serving):
+            last.join(max(0.0, deadline - time.monotonic()))
+        if not self._serving.is_alive():
+            Errand(lambda: leave(self._store, awaited)).join(_FINISH_S)
+
+
+def root_cause_in(store: "Store") -> RootCause | None:
+    """Return the root cause that is settled in a run's store, if one is."""
+    return decoded(store.get(ROOT_CAUSE), RootCause) if store.check([ROOT_CAUSE]) else None
+
+
+def leave(store: "Store", ranks: int) -> None:
+    """Ask nothing more of a run's store, and wait a moment for others to do so: it may end with this process."""
+    store.add(LEFT, 1)
+    deadline = time.monotonic() + _FINISH_S
+    while store.add(LEFT, 0) < ranks and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
 
 
 def _error_of(root_cause: RootCause) -> RunError | InputError:

@@ -4,58 +4,62 @@ The first fault that is a rank's own counts; a stage that lost its neighbour is 
 consequences are known, a rank that has gone is about to be noticed by its silence, so they wait for that.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from runtime.cluster.protocol import Doing, Fault, Member, RootCause
+from runtime.cluster.messages import Fault, Heartbeat, Member, RootCause
 from runtime.errors import InputError
-from runtime.worker import Phase
 
 _CUT_OFF = "nothing heard of any other rank: the network of this host is down"
+_GONE = "its process has ended without a word, or the connection to it broke"
 GRACE_S = 0.5
 """How long others may still speak once a fault is known, so that the worst is told."""
 _ORDER = {"stage": 0, "input": 1, "neighbour": 2}
 
 
 class RootCauseAnalysis:
-    """Rank 0's judgement of all ranks."""
+    """One rank's judgement of all ranks."""
 
-    def __init__(self, members: Sequence[Member], timeout_s: float, stall_s: float) -> None:
+    def __init__(self, members: Sequence[Member], here: int, timeout_s: float, stall_s: float) -> None:
         """Begin.
 
         Args:
             members: All ranks.
+            here: Which of them judges.
             timeout_s: How long a rank may be silent.
             stall_s: How long all may wait for each other.
         """
-        self._members, self._timeout_s, self._stall_s = members, timeout_s, stall_s
+        self._members, self._here, self._timeout_s, self._stall_s = members, here, timeout_s, stall_s
         self._faults: dict[int, tuple[float, Fault]] = {}
+        self._heard: dict[int, tuple[int, float]] = {}
         self._silent: set[int] = set()
+        self._gone: set[int] = set()
 
-    def hear(self, fault: Fault, now_s: float) -> None:
-        """Take down a rank's fault; only its first counts."""
-        self._faults.setdefault(fault.rank, (now_s, fault))
+    @property
+    def lost(self) -> set[int]:
+        """The ranks of which nothing more is to be expected."""
+        return self._silent | self._gone
 
-    def note_silence(self, heard_s: Mapping[int, float], now_s: float) -> None:
-        """Blame the ranks that have been silent for too long; ``heard_s`` says when each was last heard."""
-        for rank, at_s in heard_s.items():
-            if now_s - at_s > self._timeout_s:
+    def hear(self, heartbeats: Sequence[Heartbeat], now_s: float) -> None:
+        """Take in the last heartbeat of every rank; of a rank's faults only the first counts."""
+        for rank, beat in enumerate(heartbeats):
+            if beat.left or self._heard.get(rank, (None, 0.0))[0] != beat.number:
+                self._heard[rank] = beat.number, now_s
+            if beat.fault:
+                self._blame(beat.fault, now_s)
+            if (silent_s := now_s - self._heard[rank][1]) > self._timeout_s:
                 self._silent.add(rank)
-                self.hear(self.fault_of(rank, silence(now_s - at_s)), now_s)
-
-    def note_standstill(self, doing: Mapping[int, Doing], now_s: float) -> None:
-        """Blame the rank that has waited longest, where all have waited for too long."""
-        everyone = len(doing) == len(self._members) and not self._faults
-        if everyone and all(state.phase == Phase.WAITING and state.for_s > self._stall_s for state in doing.values()):
-            rank = max(doing, key=lambda rank: doing[rank].for_s)
+                self._blame(Fault(rank, "stage", silence(silent_s)), now_s)
+        for beat in heartbeats:
+            if beat.gone is not None and not heartbeats[beat.gone].left:
+                self._gone.add(beat.gone)
+                self._blame(Fault(beat.gone, "stage", _GONE), now_s)
+        if not self._faults and all(beat.waits_for and beat.waits_s > self._stall_s for beat in heartbeats):
+            rank = max(range(len(heartbeats)), key=lambda rank: heartbeats[rank].waits_s)
             reason = (
-                f"{doing[rank].doing} has taken {doing[rank].for_s:.0f} s, and every other rank waits, too: the "
-                "network between this rank and a neighbour is down"
+                f"{heartbeats[rank].waits_for} has taken {heartbeats[rank].waits_s:.0f} s, and every other rank waits, "
+                "too: the network between this rank and a neighbour is down"
             )
-            self.hear(self.fault_of(rank, reason), now_s)
-
-    def fault_of(self, rank: int, reason: str) -> Fault:
-        """Return the fault of a rank that cannot speak for itself."""
-        return Fault(rank, "stage", reason)
+            self._blame(Fault(rank, "stage", reason), now_s)
 
     def root_cause(self, now_s: float) -> RootCause | None:
         """Return the root cause, once enough is known to tell it."""
@@ -66,17 +70,20 @@ class RootCauseAnalysis:
         if now_s < (min(own) + GRACE_S if own else min(at_s for at_s, _ in faults) + self._timeout_s + GRACE_S):
             return None
         if len(self._silent) == len(self._members) - 1 > 1:
-            return RootCause(self.sentence_of(self.fault_of(0, _CUT_OFF)), (), 1)
+            return RootCause(self._sentence(Fault(self._here, "stage", _CUT_OFF)))
         (_, first), *others = faults
         if first.cause == "input":
             everyone = len(faults) == len(self._members) and len({fault.reason for _, fault in faults}) == 1
-            return RootCause(first.reason if everyone else self.sentence_of(first), (), InputError.exit_code)
+            sentence = first.reason if everyone else self._sentence(first)
+            return RootCause(sentence, exit_code=InputError.exit_code)
         labels = {"neighbour": "a consequence"}
-        besides = [f"{labels.get(fault.cause, 'besides')}: {self.sentence_of(fault)}" for _, fault in others]
-        return RootCause(self.sentence_of(first), (*first.notes, *besides), 1)
+        besides = [f"{labels.get(fault.cause, 'besides')}: {self._sentence(fault)}" for _, fault in others]
+        return RootCause(self._sentence(first), (*first.notes, *besides))
 
-    def sentence_of(self, fault: Fault) -> str:
-        """Return a fault in words, with the rank and host that it is of."""
+    def _blame(self, fault: Fault, now_s: float) -> None:
+        self._faults.setdefault(fault.rank, (now_s, fault))
+
+    def _sentence(self, fault: Fault) -> str:
         return f"{self._members[fault.rank]}: {fault.reason}"
 
 

@@ -32,7 +32,7 @@ from profiler.execution import (
 from profiler.machine import physical_core, uninterrupted
 from profiler.profile import INPUT
 from runtime.channels import Rendezvous, SharedMemory
-from runtime.cluster import LocalSession, Session, all_reports, placed, reading
+from runtime.cluster import Session, all_reports, placed, reading
 from runtime.errors import InputError
 from runtime.pipeline.feed import Feed
 from runtime.pipeline.load_messages import loads
@@ -65,7 +65,7 @@ class Launcher:
     ) -> None:
         """Copy the model's parameters and buffers to shared memory; ``captured`` stays as it is."""
         self.pool, self.settings, self._watch = pool, settings, watch
-        self.session: Session = session or LocalSession()
+        self.session: Session = session or Session()
         self.diverged = False
         self._rounds = 0
         state: dict[str, Tensor] = {**dict(captured.model.named_parameters()), **dict(captured.model.named_buffers())}

@@ -1,5 +1,6 @@
 """A checkpoint: all that training goes on from, in the model's own keys, so that any split can go on from it."""
 
+import io
 import random
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -69,27 +70,27 @@ def write_tensors(path: Path, content: Any) -> None:
         raise unwritable(path, one_line(error), "make room, or give another place") from error
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint.
+def read_checkpoint(path: Path, content: bytes | None = None) -> Checkpoint:
+    """Read a checkpoint, from ``content`` where that is what the file holds on another host.
 
     Raises:
         FileError: There is none, it is torn, or of another format.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        found = torch.load(path if content is None else io.BytesIO(content), map_location="cpu", weights_only=True)
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise FileError(f"cannot read {path}: {error.strerror}; {_REMEDY}") from error
     except Exception as error:
         raise FileError(f"{path} is no whole checkpoint ({type(error).__name__}); {_REMEDY}") from error
     names = {field.name for field in fields(Checkpoint)}
-    if not isinstance(content, dict) or "format_version" not in content:
+    if not isinstance(found, dict) or "format_version" not in found:
         raise FileError(f"{path} is no checkpoint, though torch can read it; {_REMEDY}")
-    if content["format_version"] != FORMAT_VERSION or not names <= content.keys():
+    if found["format_version"] != FORMAT_VERSION or not names <= found.keys():
         raise FileError(
-            f"{path} is a checkpoint of format {content['format_version']}, and this version reads format "
+            f"{path} is a checkpoint of format {found['format_version']}, and this version reads format "
             f"{FORMAT_VERSION}; train anew"
         )
-    return Checkpoint(**{name: content[name] for name in names})
+    return Checkpoint(**{name: found[name] for name in names})
 
 
 def generators() -> dict[str, Any]:

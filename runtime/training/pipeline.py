@@ -29,7 +29,7 @@ from runtime.pipeline import (
 )
 from runtime.results import ChannelName, TrainingResult
 from runtime.supervisor import Watch, WorkerPool
-from runtime.training.checkpoint import generators, read_checkpoint, restore, write_checkpoint
+from runtime.training.checkpoint import Checkpoint, generators, read_checkpoint, restore, write_checkpoint
 from runtime.training.metrics import Metric, accuracy
 from runtime.training.model_state import ModelState
 from runtime.worker import OnNan, Settings
@@ -288,12 +288,14 @@ class Pipeline:
     def resume(self, path: str | Path) -> None:
         """Go on from a checkpoint: weights, momenta, counts, and the state of the generators that loaders draw from.
 
+        Where several ranks run the pipeline, the first reads it and hands it to the others.
+
         Raises:
             FileError: It cannot be read.
             InputError: It is of another model, or momenta are of another update rule.
         """
         with self._alone("resume"):
-            checkpoint = read_checkpoint(Path(path))
+            checkpoint = self._read(Path(path))
             tensors = self._model.resumed(checkpoint, Path(path))
             self.updates = checkpoint.updates
             self._go_on_from(tensors)
@@ -302,6 +304,15 @@ class Pipeline:
             if self._launcher:
                 agree_on_weights(self._launcher.session, self._launcher)
             restore(checkpoint.generators)
+
+    def _read(self, path: Path) -> Checkpoint:
+        session = self._session
+        if session is None or not session.distributed or self._launcher is None:
+            return read_checkpoint(path)
+        if session.leads:
+            read_checkpoint(path)
+        content = path.read_bytes() if session.leads else b""
+        return read_checkpoint(path, session.spread(self._launcher.topic("checkpoint"), content))
 
     def _weights(self) -> dict[str, Tensor]:
         """Return the parameters and buffers as they are now."""

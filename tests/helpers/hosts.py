@@ -35,10 +35,12 @@ class Hosts:
     ) -> subprocess.Popen[str]:
         """Start a command on a host; its output goes to files, for a pipe that nobody reads would hold it up."""
         name = self.names[host] = f"{host}-{len(list(self.folder.glob('*.out')))}"
+        known = self.folder / "etc-hosts"
+        known.write_text("127.0.0.1 localhost\n" + "".join(f"{address(one)} h{one}\n" for one in range(COUNT)))
+        begin = f'hostname h{host}; mount --bind {known} /etc/hosts; exec "$@"'
         with (self.folder / f"{name}.out").open("w") as out, (self.folder / f"{name}.err").open("w") as err:
             process = subprocess.Popen(
-                ["ip", "netns", "exec", _name(host), "unshare", "--uts", "sh", "-c", f'hostname h{host}; exec "$@"',
-                 "sh", *command],
+                ["ip", "netns", "exec", _name(host), "unshare", "--uts", "--mount", "sh", "-c", begin, "sh", *command],
                 cwd=self.folder, stdout=out, stderr=err, text=True, start_new_session=True,
                 env={**os.environ, "PYTHONPATH": f"{CHECKOUT}:{HELPERS}", "OMP_NUM_THREADS": "1",
                      **(environment or {})},
@@ -54,12 +56,15 @@ class Hosts:
         }  # fmt: skip
         return self.start(rank, [sys.executable, "-m", "runtime", *command], place | environment)
 
-    def start_torchrun(self, host: int, *command: str, **environment: str) -> subprocess.Popen[str]:
-        """Start ``torchrun -m runtime`` on a host."""
+    def start_torchrun(
+        self, host: int, *command: str, launch: Sequence[str] = (), **environment: str
+    ) -> subprocess.Popen[str]:
+        """Start ``torchrun -m runtime`` on a host; ``launch`` are more options of torchrun."""
         return self.start(
             host,
             [sys.executable, "-m", "torch.distributed.run", f"--nnodes={COUNT}", "--nproc-per-node=1",
-             f"--node-rank={host}", f"--master-addr={address(0)}", f"--master-port={PORT}", "-m", "runtime", *command],
+             f"--node-rank={host}", f"--master-addr={address(0)}", f"--master-port={PORT}",
+             f"--local-addr={address(host)}", *launch, "-m", "runtime", *command],
             environment,
         )  # fmt: skip
 

@@ -22,6 +22,12 @@ def dataset() -> torch.utils.data.DataLoader[Any]:
     return torch.utils.data.DataLoader(found, batch_size=4, shuffle=True)
 
 
+def in_pairs() -> torch.utils.data.DataLoader[Any]:
+    """Six shuffled samples in minibatches of two."""
+    found = torch.utils.data.TensorDataset(*samples(6))
+    return torch.utils.data.DataLoader(found, batch_size=2, shuffle=True)
+
+
 def several_processes() -> torch.utils.data.DataLoader[Any]:
     found = torch.utils.data.TensorDataset(*samples(11))
     return torch.utils.data.DataLoader(found, batch_size=4, num_workers=1)

@@ -1,94 +1,142 @@
 """Who is at fault, from what ranks have said and how long they have been silent; the clock is made up."""
 
+from collections.abc import Mapping, Sequence
+
 import pytest
 
-from runtime.cluster.protocol import Doing, Fault, Member
+from runtime.cluster.messages import Fault, Heartbeat, Member, RootCause
 from runtime.cluster.root_cause import GRACE_S, RootCauseAnalysis
-from runtime.worker import Phase
 
 MEMBERS = [Member(rank, f"h{rank}", f"10.0.0.{rank + 1}", "boot") for rank in range(4)]
 TIMEOUT_S, STALL_S = 10.0, 20.0
 
 
+class Listener:
+    """An analysis that hears every rank each second, except those that are silent."""
+
+    def __init__(self) -> None:
+        self.analysis, self.number = RootCauseAnalysis(MEMBERS, 0, TIMEOUT_S, STALL_S), 0
+        self.heartbeats = [Heartbeat() for _ in MEMBERS]
+        self.hear(0.0)
+
+    def hear(
+        self, now_s: float, news: Mapping[int, Heartbeat] | None = None, silent: Sequence[int] = ()
+    ) -> RootCause | None:
+        self.number += 1
+        for rank in set(range(4)) - set(silent):
+            beat = (news or {}).get(rank, Heartbeat())
+            self.heartbeats[rank] = Heartbeat(
+                self.number, beat.waits_for, beat.waits_s, beat.fault, beat.gone, beat.left
+            )
+        self.analysis.hear(self.heartbeats, now_s)
+        return self.analysis.root_cause(now_s)
+
+
 @pytest.fixture
-def analysis() -> RootCauseAnalysis:
-    return RootCauseAnalysis(MEMBERS, TIMEOUT_S, STALL_S)
+def ranks() -> Listener:
+    return Listener()
 
 
-def waiting(for_s: float) -> Doing:
-    return Doing(Phase.WAITING, for_s, 0.0, 1, 9, "the wait for activations of minibatch 3")
+def waiting(for_s: float) -> Heartbeat:
+    return Heartbeat(waits_for="the wait for activations of minibatch 3", waits_s=for_s)
 
 
-def test_without_a_fault_there_is_no_verdict(analysis: RootCauseAnalysis) -> None:
-    analysis.note_silence(dict.fromkeys(range(1, 4), 0.0), TIMEOUT_S)
-    analysis.note_standstill({rank: waiting(STALL_S) for rank in range(4)}, 0.0)
-    assert analysis.root_cause(1e9) is None
+def failed(rank: int, cause: str, reason: str, *notes: str) -> dict[int, Heartbeat]:
+    return {rank: Heartbeat(fault=Fault(rank, cause, reason, notes))}  # type: ignore[arg-type]
 
 
-def test_a_rank_s_own_fault_outweighs_consequences_that_came_before(analysis: RootCauseAnalysis) -> None:
-    analysis.hear(Fault(1, "neighbour", "a neighbouring stage has gone"), 5.0)
-    analysis.hear(Fault(2, "stage", "stage 2 raised", ("its stack",)), 5.2)
-    assert analysis.root_cause(5.2 + GRACE_S - 0.01) is None, "others may still speak"
-    found = analysis.root_cause(5.2 + GRACE_S)
+def test_without_a_fault_there_is_no_verdict(ranks: Listener) -> None:
+    assert ranks.hear(TIMEOUT_S, {rank: waiting(STALL_S) for rank in range(4)}) is None
+    assert ranks.hear(2 * TIMEOUT_S, silent=[1, 2, 3]) is None
+    assert ranks.analysis.root_cause(1e9) is None
+
+
+def test_a_rank_s_own_fault_outweighs_consequences_that_came_before(ranks: Listener) -> None:
+    news = failed(1, "neighbour", "a neighbouring stage has gone")
+    ranks.hear(5.0, news)
+    ranks.hear(5.2, {**news, **failed(2, "stage", "stage 2 raised", "its stack")})
+    assert ranks.analysis.root_cause(5.2 + GRACE_S - 0.01) is None, "others may still speak"
+    found = ranks.analysis.root_cause(5.2 + GRACE_S)
     assert found is not None
     assert found.sentence == "rank 2 on h2 (10.0.0.3): stage 2 raised"
     assert found.notes == ("its stack", "a consequence: rank 1 on h1 (10.0.0.2): a neighbouring stage has gone")
     assert found.exit_code == 1
 
 
-def test_consequences_wait_until_the_one_that_has_gone_is_noticed(analysis: RootCauseAnalysis) -> None:
-    analysis.hear(Fault(1, "neighbour", "a neighbouring stage has gone"), 5.0)
-    assert analysis.root_cause(5.0 + TIMEOUT_S) is None
-    analysis.note_silence({1: 12.0, 2: 3.0, 3: 12.0}, 13.1)
-    found = analysis.root_cause(13.1 + GRACE_S)
+def test_consequences_wait_until_the_one_that_has_gone_is_noticed(ranks: Listener) -> None:
+    news = failed(1, "neighbour", "a neighbouring stage has gone")
+    ranks.hear(3.0)
+    assert ranks.hear(5.0, news, silent=[2]) is None
+    assert ranks.hear(12.9, news, silent=[2]) is None
+    ranks.hear(13.1, news, silent=[2])
+    found = ranks.hear(13.1 + GRACE_S, news, silent=[2])
     assert found is not None
     assert found.sentence.startswith("rank 2 on h2 (10.0.0.3): nothing heard of it for 10 s")
 
 
-def test_consequences_alone_are_told_in_the_end(analysis: RootCauseAnalysis) -> None:
-    analysis.hear(Fault(3, "neighbour", "a neighbouring stage has gone"), 5.0)
-    found = analysis.root_cause(5.0 + TIMEOUT_S + GRACE_S)
+def test_consequences_alone_are_told_in_the_end(ranks: Listener) -> None:
+    news = failed(3, "neighbour", "a neighbouring stage has gone")
+    assert ranks.hear(5.0, news) is None
+    assert ranks.hear(10.0, news) is None
+    found = ranks.hear(5.0 + TIMEOUT_S + GRACE_S, news)
     assert found is not None
     assert found.sentence == "rank 3 on h3 (10.0.0.4): a neighbouring stage has gone"
 
 
-def test_only_a_rank_s_first_fault_counts(analysis: RootCauseAnalysis) -> None:
-    analysis.hear(Fault(1, "stage", "first"), 1.0)
-    analysis.hear(Fault(1, "stage", "second"), 0.5)
-    found = analysis.root_cause(2.0)
+def test_a_rank_whose_end_another_has_seen_is_lost_unless_it_has_left_in_order(ranks: Listener) -> None:
+    ranks.hear(1.0, {1: Heartbeat(gone=2), 2: Heartbeat(left=True)})
+    assert ranks.analysis.root_cause(5.0) is None
+    assert ranks.hear(2 * TIMEOUT_S, silent=[2]) is None, "and its silence is no fault"
+    ranks = Listener()
+    ranks.hear(1.0, {1: Heartbeat(gone=2)} | failed(3, "neighbour", "a neighbouring stage has gone"))
+    found = ranks.analysis.root_cause(1.0 + GRACE_S)
+    assert found is not None
+    assert found.sentence.startswith("rank 2 on h2 (10.0.0.3): its process has ended without a word")
+
+
+def test_what_a_rank_has_told_of_itself_outweighs_that_it_has_gone(ranks: Listener) -> None:
+    ranks.hear(1.0, {1: Heartbeat(gone=2)} | failed(2, "stage", "stage 2 raised"))
+    found = ranks.analysis.root_cause(2.0)
+    assert found is not None
+    assert found.sentence.endswith("stage 2 raised")
+
+
+def test_only_a_rank_s_first_fault_counts(ranks: Listener) -> None:
+    ranks.hear(1.0, failed(1, "stage", "first"))
+    ranks.hear(1.1, failed(1, "stage", "second"))
+    found = ranks.analysis.root_cause(2.0)
     assert found is not None
     assert found.sentence.endswith("first")
 
 
-def test_where_all_others_are_silent_it_is_this_host_that_is_cut_off(analysis: RootCauseAnalysis) -> None:
-    analysis.note_silence(dict.fromkeys(range(1, 4), 0.0), TIMEOUT_S + 0.1)
-    found = analysis.root_cause(TIMEOUT_S + 1)
+def test_where_all_others_are_silent_it_is_this_host_that_is_cut_off(ranks: Listener) -> None:
+    ranks.hear(TIMEOUT_S + 0.1, silent=[1, 2, 3])
+    found = ranks.analysis.root_cause(TIMEOUT_S + 1)
     assert found is not None
     assert found.sentence.startswith("rank 0 on h0 (10.0.0.1): nothing heard of any other rank")
 
 
-def test_one_that_works_is_no_standstill_and_all_that_wait_too_long_are(analysis: RootCauseAnalysis) -> None:
-    doing = {rank: waiting(STALL_S + rank) for rank in range(4)}
-    analysis.note_standstill(doing | {0: Doing(Phase.WORKING, 1.0, 0.0, 1, 9, "forward of minibatch 4")}, 0.0)
-    assert analysis.root_cause(1e9) is None
-    doing[0] = waiting(STALL_S + 0.5)
-    analysis.note_standstill({rank: doing[rank] for rank in range(3)}, 0.0)
-    assert analysis.root_cause(1e9) is None, "of one rank nothing is known"
-    analysis.note_standstill(doing, 0.0)
-    found = analysis.root_cause(GRACE_S)
+def test_one_that_works_is_no_standstill_and_all_that_wait_too_long_are(ranks: Listener) -> None:
+    waits = {rank: waiting(STALL_S + rank) for rank in range(4)}
+    assert ranks.hear(1.0, waits | {0: Heartbeat()}) is None
+    assert ranks.analysis.root_cause(1e9) is None
+    waits[0] = waiting(STALL_S + 0.5)
+    ranks.hear(2.0, waits)
+    found = ranks.analysis.root_cause(2.0 + GRACE_S)
     assert found is not None
     assert found.sentence.startswith("rank 3 on h3 (10.0.0.4): the wait for activations of minibatch 3 has taken 23 s")
     assert found.notes == ()
 
 
-def test_bad_input_names_its_rank_unless_all_were_given_the_same(analysis: RootCauseAnalysis) -> None:
-    analysis.hear(Fault(1, "input", "plan.json cannot be read"), 0.0)
-    found = analysis.root_cause(1.0)
+def test_bad_input_names_its_rank_unless_all_were_given_the_same(ranks: Listener) -> None:
+    ranks.hear(0.5, failed(1, "input", "plan.json cannot be read"))
+    found = ranks.analysis.root_cause(1.0)
     assert found is not None
     assert found.sentence == "rank 1 on h1 (10.0.0.2): plan.json cannot be read"
     assert found.exit_code == 2
+    everyone: dict[int, Heartbeat] = {}
     for rank in range(4):
-        analysis.hear(Fault(rank, "input", "plan.json cannot be read"), 0.1)
-    found = analysis.root_cause(1.0)
+        everyone |= failed(rank, "input", "plan.json cannot be read")
+    found = ranks.hear(1.0, everyone)
     assert found is not None
     assert found.sentence == "plan.json cannot be read"

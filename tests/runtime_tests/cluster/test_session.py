@@ -1,4 +1,4 @@
-"""Ranks as threads of this process, over real sockets: what they exchange, and how they end together."""
+"""Ranks as threads of this process, over a real store and gloo: what they exchange, and how they end together."""
 
 import socket
 import threading
@@ -6,18 +6,19 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from strategies import chain
+from torch.distributed import PrefixStore, ProcessGroupGloo, TCPStore
 
 from optimizer.planning import Planner
 from profiler.settings import Config, UpdateRule
 from runtime.channels import Rendezvous
 from runtime.cluster import RankSession, agree
 from runtime.cluster.meet_ranks import meet
-from runtime.cluster.protocol import Connection, Hello, Member
-from runtime.cluster.rank_session import LEAD
+from runtime.cluster.messages import Member
 from runtime.cluster.torchrun import Placement
 from runtime.errors import InputError, NeighbourGone, RunError
 from runtime.pipeline import agree_on_plan
@@ -31,15 +32,16 @@ Deed = Callable[[RankSession], Any]
 def run(deeds: Sequence[Deed], timeout_s: float = TIMEOUT_S, stall_s: float = 1e3) -> list[Any]:
     """Let a rank each do its deed; return what it gave or raised."""
     members = [Member(rank, f"h{rank}", "127.0.0.1", "boot") for rank in range(len(deeds))]
-    connections: list[dict[int, Connection]] = [{} for _ in deeds]
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        for rank in range(1, len(deeds)):
-            connections[rank][LEAD] = Connection(socket.create_connection(server.getsockname()), timeout_s)
-            connections[LEAD][rank] = Connection(server.accept()[0], timeout_s)
+    whole = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    stores = [TCPStore("127.0.0.1", whole.port, is_master=False) for _ in deeds]
     found: list[Any] = [None] * len(deeds)
 
     def be(rank: int) -> None:
-        session = RankSession(rank, members, connections[rank], MEETING, timeout_s=timeout_s, stall_s=stall_s)
+        stores[rank].set(f"heartbeat {rank}", "{}")
+        group = ProcessGroupGloo(PrefixStore("gloo", stores[rank]), rank, len(deeds), timedelta(seconds=100))
+        session = RankSession(
+            rank, members, stores[rank], group, MEETING, timeout_s=timeout_s, stall_s=stall_s  # type: ignore[arg-type]
+        )  # fmt: skip
         try:
             with session.ending_together():
                 found[rank] = deeds[rank](session)
@@ -113,6 +115,18 @@ def test_clocks_of_one_machine_agree_within_the_error_that_is_told() -> None:
         assert abs(offset_s) <= error_s
 
 
+def test_what_the_first_rank_has_is_spread_over_all() -> None:
+    content = bytes(range(256)) * 100_000
+    found = run([lambda session: session.spread("file", content if session.leads else b"")] * 3)
+    assert found == [content] * 3
+    assert run([lambda session: session.spread("nothing", b"")] * 2) == [b"", b""]
+
+
+def test_values_larger_than_the_store_takes_at_once_are_exchanged() -> None:
+    found = run([lambda session: session.exchange("long", "x" * (9_000_000 + session.rank), str)] * 2)
+    assert [list(map(len, values)) for values in found] == [[9_000_000, 9_000_001]] * 2
+
+
 def fails(error: BaseException) -> Deed:
     def deed(_: RankSession) -> None:
         raise error
@@ -147,26 +161,10 @@ def test_what_is_a_bug_stays_one_where_it_is_and_is_told_elsewhere() -> None:
     assert str(found[0]) == "rank 1 on h1 (127.0.0.1): ZeroDivisionError: by zero"
 
 
-@pytest.mark.parametrize("gone", [0, 1])
-def test_a_line_that_breaks_is_told_of_the_rank_behind_it(gone: int) -> None:
-    def leave(session: RankSession) -> None:
-        for connection in list(session._connections.values()):
-            connection.break_off()
-        waits(session)
-
-    deeds: list[Deed] = [waits] * 3
-    deeds[gone] = leave
-    found = run(deeds)
-    others = [str(one) for rank, one in enumerate(found) if rank != gone]
-    assert len(set(others)) == 1
-    assert others[0].startswith(f"rank {gone} on h{gone} (127.0.0.1): its process has ended without a word")
-
-
 @pytest.mark.parametrize("mute", [0, 1])
 def test_a_rank_that_falls_silent_is_given_up(mute: int) -> None:
     def fall_silent(session: RankSession) -> None:
-        session._open = False  # as a host whose cable was pulled: the connections stay up, and nothing comes
-        session._thread.join()
+        session._beat = lambda **_: time.sleep(4)  # type: ignore[method-assign]  # as a process that is stopped
         time.sleep(4)
         raise RunError("mute")
 
@@ -174,7 +172,8 @@ def test_a_rank_that_falls_silent_is_given_up(mute: int) -> None:
     deeds[mute] = fall_silent
     found = run(deeds, timeout_s=2.0)
     others = [str(one) for rank, one in enumerate(found) if rank != mute]
-    assert all(one.startswith(f"rank {mute} on h{mute} (127.0.0.1): nothing heard of it for 2 s") for one in others)
+    said = f"rank {mute} on h{mute} (127.0.0.1): nothing heard of it for 2"
+    assert [one.partition(" s:")[0] for one in others] == [said] * 2
 
 
 def test_facts_that_differ_name_the_rank_that_is_alone_with_its_own() -> None:
@@ -198,23 +197,25 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def place(rank: int, size: int, port: int) -> Placement:
+def place(rank: int, size: int, port: int, *, has_store: bool = False) -> Placement:
     return Placement(
         rank=rank, world_size=size, local_rank=rank, local_world_size=size, master="127.0.0.1", port=port, attempt=0,
-        has_store=False,
+        has_store=has_store,
     )  # fmt: skip
 
 
-def met(ranks: Sequence[int], size: int, timeout_s: float, port: int | None = None) -> list[Any]:
-    """Let some ranks meet; return each one's roster, or what it raised."""
+def met(
+    ranks: Sequence[int], size: int, timeout_s: float, port: int | None = None, *, has_store: bool = False
+) -> list[Any]:
+    """Let some ranks meet; return each one's view, or what it raised."""
     found: list[Any] = [None] * len(ranks)
     port = port or free_port()
 
     def be(at: int) -> None:
         try:
-            session = meet(place(ranks[at], size, port), timeout_s, 1e3)
+            session = meet(place(ranks[at], size, port, has_store=has_store), timeout_s, 1e3)
             with session.ending_together():
-                found[at] = (session.rank, session.members, session.rendezvous)
+                found[at] = (session.rank, session.members, session.rendezvous, session.restarted)
         except Exception as error:  # noqa: BLE001 - each rank's end is looked at
             found[at] = error
 
@@ -222,12 +223,17 @@ def met(ranks: Sequence[int], size: int, timeout_s: float, port: int | None = No
     return found
 
 
+def test_sixteen_ranks_meet() -> None:
+    found = met(range(16), 16, TIMEOUT_S)
+    assert [rank for rank, *_ in found] == list(range(16))
+
+
 def test_ranks_meet_and_know_each_other() -> None:
     found = met(range(3), 3, TIMEOUT_S)
-    assert [rank for rank, _, _ in found] == [0, 1, 2]
-    assert len({members for _, members, _ in found}) == 1
+    assert [rank for rank, *_ in found] == [0, 1, 2]
+    assert len({members for _, members, *_ in found}) == 1
     assert [one.rank for one in found[0][1]] == [0, 1, 2]
-    assert {rendezvous.interface for _, _, rendezvous in found} == {"lo"}
+    assert {(rendezvous.interface, restarted) for *_, rendezvous, restarted in found} == {("lo", False)}
 
 
 def test_a_missing_rank_is_named_on_all_that_have_come() -> None:
@@ -249,7 +255,7 @@ def test_a_rank_that_counts_others_is_told() -> None:
 
     together(be, 2)
     assert found[0] == found[1]
-    assert "counts 3 ranks and rank 0 on " in found[0]
+    assert "counts 3 ranks and rank 0 counts 2; start them with one torchrun command" in found[0]
 
 
 def test_two_of_a_rank_are_told() -> None:
@@ -271,33 +277,79 @@ def test_a_port_that_another_program_has_is_told_on_every_rank() -> None:
     assert all("the port is another program's" in str(one) for one in found)
 
 
-def test_a_stranger_at_the_line_does_no_harm() -> None:
-    port = free_port()
-    done = threading.Event()
-
-    def bother() -> None:
-        while not done.is_set():
-            for listening in ports():
-                with suppress(OSError, EOFError):
-                    connection = Connection(socket.create_connection(("127.0.0.1", listening), timeout=1), 1.0)
-                    connection.send(Hello(1, 3, "no token", "elsewhere", "", ""))
-                    connection.close()
-                    with socket.create_connection(("127.0.0.1", listening), timeout=1) as end:
-                        end.sendall(b"GET / HTTP/1.1\r\n\r\n")
-            time.sleep(0.05)
-
-    thread = threading.Thread(target=bother, daemon=True)
-    thread.start()
-    try:
-        found = met(range(3), 3, TIMEOUT_S, port)
-    finally:
-        done.set()
-        thread.join()
-    assert [rank for rank, _, _ in found] == [0, 1, 2]
+def test_ranks_that_a_launcher_starts_anew_meet_again_in_its_store_and_know_it() -> None:
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    first, second = (met(range(3), 3, TIMEOUT_S, store.port, has_store=True) for _ in range(2))
+    assert [rank for rank, *_ in second] == [0, 1, 2]
+    assert {restarted for *_, restarted in first} == {False}
+    assert {restarted for *_, restarted in second} == {True}
 
 
-def ports() -> set[int]:
-    import psutil
+def test_a_rank_that_is_earlier_than_the_first_of_a_new_attempt_waits_for_it() -> None:
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    met([0], 2, 0.5, store.port, has_store=True)
+    store.set("stageplan/run", "killed 2")  # and an attempt that had no time to say that it is over
+    store.set("stageplan/killed 2/heartbeat 0", "{}")
+    store.set("stageplan/killed 2/arrival 1", '{"rank":1,"host":"h","address":"","boot":""}')
+    found: list[Any] = []
+    early = threading.Thread(target=lambda: found.extend(met([1], 2, TIMEOUT_S, store.port, has_store=True)))
+    early.start()
+    time.sleep(1.5)
+    (lead,) = met([0], 2, TIMEOUT_S, store.port, has_store=True)
+    early.join()
+    assert [lead[0], found[0][0]] == [0, 1]
 
-    found = psutil.Process().net_connections(kind="inet")
-    return {one.laddr.port for one in found if one.status == psutil.CONN_LISTEN}
+
+def test_a_rank_that_is_there_twice_while_others_run_is_refused_alone() -> None:
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    run = threading.Thread(target=lambda: first.extend(met_and_wait(store.port)))
+    first: list[Any] = []
+    run.start()
+    time.sleep(1.0)
+    (second,) = met([1], 2, 3.0, store.port, has_store=True)
+    run.join()
+    assert isinstance(second, InputError)
+    assert str(second).startswith("there are two of a rank: rank 1 on ")
+    assert first == [None, None]
+
+
+def met_and_wait(port: int) -> list[Any]:
+    found: list[Any] = [None] * 2
+
+    def be(rank: int) -> None:
+        try:
+            with meet(place(rank, 2, port, has_store=True), TIMEOUT_S, 1e3).ending_together():
+                time.sleep(4.0)
+        except Exception as error:  # noqa: BLE001 - each rank's end is looked at
+            found[rank] = error
+
+    together(be, 2)
+    return found
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", bytes(range(256)) * 40])
+def test_what_answers_garbage_is_no_store(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    with server.accept()[0] as end:
+                        end.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        (found,) = met([1], 2, 1.0, server.getsockname()[1])
+    assert isinstance(found, InputError)
+    assert "the port is another program's" in str(found)
+
+
+@pytest.mark.parametrize("garbage", ["", "x", "{}", '{"rank":"one"}'])
+def test_keys_of_another_program_are_told(garbage: str) -> None:
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    store.set("stageplan/run", "key 2")
+    for key in ("arrival 1", "heartbeat 0", "root cause"):
+        store.set(f"stageplan/key 2/{key}", garbage)
+    (found,) = met([1], 2, 1.0, store.port, has_store=True)
+    assert isinstance(found, InputError)
+    assert str(found).startswith("rank 1 on ")
+    assert "the port is another program's" in str(found)

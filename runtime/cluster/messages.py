@@ -1,0 +1,75 @@
+"""What ranks tell each other in the launcher's store; what comes in is decoded as one of these, or refused."""
+
+from typing import TypeVar
+
+import msgspec
+
+from runtime.worker import Cause
+
+T = TypeVar("T")
+
+
+class Member(msgspec.Struct, frozen=True):
+    """One of the ranks.
+
+    Attributes:
+        boot: Which boot of which machine it runs on, which hosts in containers share.
+        nonce: What tells it from another process in its place.
+        restarted: Whether its launcher has started it before.
+    """
+
+    rank: int
+    host: str
+    address: str
+    boot: str
+    nonce: str = ""
+    restarted: bool = False
+
+    def __str__(self) -> str:
+        return f"rank {self.rank} on {self.host} ({self.address})"
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """The failure of a rank, told by itself or by another."""
+
+    rank: int
+    cause: Cause
+    reason: str
+    notes: tuple[str, ...] = ()
+
+
+class Heartbeat(msgspec.Struct, frozen=True):
+    """A rank's sign of life, with all that the others have to know of it.
+
+    Attributes:
+        number: How many there have been before.
+        waits_for: What its stage waits for, if it does, since ``waits_s`` seconds.
+        fault: What has befallen it.
+        gone: The rank whose process it has seen end.
+        left: Whether it has ended in order.
+    """
+
+    number: int = 0
+    waits_for: str = ""
+    waits_s: float = 0.0
+    fault: Fault | None = None
+    gone: int | None = None
+    left: bool = False
+
+
+class RootCause(msgspec.Struct, frozen=True):
+    """The run is over: what every rank says, and its exit code."""
+
+    sentence: str
+    notes: tuple[str, ...] = ()
+    exit_code: int = 1
+
+
+def encoded(message: msgspec.Struct) -> str:
+    """Return a message as the store takes it."""
+    return msgspec.json.encode(message).decode()
+
+
+def decoded(content: bytes, kind: type[T]) -> T:
+    """Return the message that was found in the store; raises ``msgspec.MsgspecError`` where it is none."""
+    return msgspec.json.decode(content, type=kind)
