@@ -13,7 +13,7 @@ from optimizer.cli import export as export_command
 from optimizer.cli.forms import Prepared, planner_in_form
 from optimizer.cli.schedule_options import ScheduleOptions, add_schedule
 from optimizer.cli.slicing import NONE, is_explicit, refuse_odd_slicing
-from optimizer.errors import OptimizerError
+from optimizer.errors import OptimizerError, PartitionError
 from optimizer.plan import EXACT, REPLICATED, NetworkProfile, Plan
 from optimizer.planning import LOWERED, OPTIMIZED, OTHER_PLANNERS, SLICED, Schemes, load_schemes, plan_for, plans_for
 from profiler.cli import (
@@ -173,9 +173,8 @@ def _refuse_beside_replicate(limits: Mapping[str, object], options: PlanOptions)
             "--replicate needs to know what an all-reduce between ranks takes; measure that with python -m runtime "
             "links under torchrun, and name the file with --links"
         )
-    for flag in ("--cut-after", "--memory-limit"):
-        if limits[flag]:
-            raise OptimizerError(f"{flag} is kept by plans without replicas only; leave out it or --replicate")
+    if limits["--cut-after"]:
+        raise OptimizerError("--cut-after is kept by plans without replicas only; leave out it or --replicate")
     if options.method != EXACT:
         raise OptimizerError(
             f"--replicate is of the best split and --method {options.method} of another; leave one out"
@@ -189,14 +188,8 @@ def _carry_out(job: Prepared, name: str, schemes: Schemes, options: PlanOptions)
     from optimizer.explain import explain
 
     planner = job.planner
-    plans = plans_for(
-        (OPTIMIZED, *schemes, *OTHER_PLANNERS),
-        planner,
-        schemes,
-        lambda sentence: note(sentence, quiet=options.common.quiet),
-    )
-    if options.links:
-        plans |= {LINK_BLIND: planner.link_blind()}
+
+    plans = _plans(planner, schemes, options)
     best = planner
     if planner.inside:
         best, name = planner.inside, SLICED
@@ -204,10 +197,11 @@ def _carry_out(job: Prepared, name: str, schemes: Schemes, options: PlanOptions)
     if planner.lower:
         best, name = planner.lower.inside or planner.lower, LOWERED
         plans = {LOWERED: planner.in_lower_precision()} | plans
-    plan = plans[name] if name in plans else plan_for(name, planner, schemes)  # which says why there is none
     if options.replicate:
         plans |= {REPLICATED: best.replicated()}
-        plan = _better(plans[REPLICATED], plan, quiet=options.common.quiet)
+        plan = _better(plans[REPLICATED], plans.get(name), quiet=options.common.quiet)
+    else:
+        plan = plans[name] if name in plans else plan_for(name, planner, schemes)  # which says why there is none
     others = {other: other_plan for other, other_plan in plans.items() if other_plan != plan}
     explanation = explain(best, plan, others) if options.explain else None
     _write(plan, best, options)
@@ -226,10 +220,28 @@ def _carry_out(job: Prepared, name: str, schemes: Schemes, options: PlanOptions)
     return None
 
 
-def _better(replicated: Plan, straight: Plan, *, quiet: bool) -> Plan:
+def _plans(planner: "Planner", schemes: Schemes, options: PlanOptions) -> dict[str, Plan]:
+    """Return the plans in float32 with whole layers and a rank for each stage; where replicas may do, perhaps none."""
+
+    def say(sentence: str) -> None:
+        note(sentence, quiet=options.common.quiet)
+
+    try:
+        plans = plans_for((OPTIMIZED, *schemes, *OTHER_PLANNERS), planner, schemes, say)
+    except PartitionError as error:
+        if not options.replicate:
+            raise
+        say(f"{planner.profile.model}: there is no plan without replicas: {error}")
+        return {}
+    return plans | {LINK_BLIND: planner.link_blind()} if options.links else plans
+
+
+def _better(replicated: Plan, straight: Plan | None, *, quiet: bool) -> Plan:
     """Return the plan that is predicted to be faster, and say which that is."""
     from optimizer.plan import long_run_throughput
 
+    if straight is None:
+        return replicated
     speeds = [long_run_throughput(plan) for plan in (replicated, straight)]
     pays = speeds[0] > speeds[1]
     layout = " + ".join(f"{stage.replicas}" for stage in replicated.stages)

@@ -15,7 +15,7 @@ from optimizer.costs import (
     prefixes,
     refuse_contradictions,
 )
-from optimizer.errors import InfeasibleError, OptimizerError, PartitionError
+from optimizer.errors import OptimizerError, PartitionError
 from optimizer.plan import BOUNDED, EXACT, REPLICATED, NetworkProfile, Plan
 from optimizer.planning.assemble_plan import plan_of, replicated_plan
 from optimizer.planning.schemes import scheme_cuts
@@ -27,6 +27,7 @@ from optimizer.search import (
     all_reduce_ns,
     along_captured_order,
     best_replicated,
+    best_replicated_within,
     even_share_ns,
     solve,
     space_of,
@@ -77,7 +78,8 @@ class Planner:
 
         Raises:
             ProfileError: The profile contradicts itself.
-            PartitionError: There are more stages than parts that a cut may separate, or a forced cut is not legal.
+            PartitionError: There are more stages than parts that a cut may separate, and no links between ranks of
+                which several could have one; or a forced cut is not legal.
             OptimizerError: The links were measured for something else, or the schedule knows none.
         """
         if network and pace != PLAIN_1F1B:
@@ -86,7 +88,7 @@ class Planner:
         refuse_contradictions(profile)
         self.costs: Costs = costs_of(profile, pace)
         most = len(self.costs.parts)
-        if stages > most:
+        if stages > most and not network:  # over links, replicas may take the ranks that no part is left for
             raise PartitionError(
                 f"{profile.model} cannot be cut into {stages} stages: it has {most} parts that a cut may separate; "
                 f"use --stages {most} or fewer"
@@ -130,7 +132,7 @@ class Planner:
         """The slowest stage of the best split; None where no split keeps to the limits."""
         try:
             return self.problem.bottleneck_ns(self.best.bounds) / NANOSECONDS
-        except InfeasibleError:
+        except PartitionError:
             return None
 
     @property
@@ -199,6 +201,7 @@ class Planner:
 
         Raises:
             OptimizerError: No links say what an all-reduce takes.
+            InfeasibleError: None keeps the limit on memory.
         """
         network = self.free.network
         if network is None or not self._network_profile:
@@ -212,8 +215,14 @@ class Planner:
         space = space_of(self.free)
         complete = space.complete and len(space.lattice) <= MOST
         searched = space.lattice if complete else along_captured_order(self.free)
-        best = best_replicated(self.free, network, searched)
-        problem = Problem(self.costs, len(best.replicas), self.minibatches, network=network.merged(best.replicas))
+        limit = self.problem.memory_limit_bytes
+        if limit is None:
+            best = best_replicated(self.free, network, searched)
+        else:
+            best = best_replicated_within(self.free, network, searched, limit, self.profile.model)
+        problem = replace(
+            self.free, stages=len(best.replicas), memory_limit_bytes=limit, network=network.merged(best.replicas)
+        )
         least_ns = None if complete else even_share_ns(self.free, network)
         solution = Solution(
             bounds=best.bounds,

@@ -66,7 +66,7 @@ def best_replicated(problem: Problem, network: Network, lattice: Lattice) -> Rep
         OptimizerError: There are too many ranks for 64-bit integers.
     """
     size = network.size
-    tables = _Tables(problem, network, lattice, math.lcm(*range(1, size + 1)))
+    tables = ReplicatedTables(problem, network, lattice)
     best: dict[_State, Integers] = {}
     origins: dict[_State, _Origin] = {}
     for used, own in ((total, last) for total in range(1, size + 1) for last in range(1, total + 1)):
@@ -137,11 +137,13 @@ def even_share_ns(problem: Problem, network: Network) -> int:
     return max(0, int(least / sum(1 / factor for factor in network.factors)) - 4 * len(costs.layers))
 
 
-class _Tables:
+class ReplicatedTables:
     """Paces of stages by pair of ideals ``[J, I]`` and of cuts by ideal, times ``scale``."""
 
-    def __init__(self, problem: Problem, network: Network, lattice: Lattice, scale: int) -> None:
-        self._problem, self._network, self._found, self.scale = problem, network, lattice, scale
+    def __init__(self, problem: Problem, network: Network, lattice: Lattice) -> None:
+        """Prepare; ``scale`` is the least common multiple of all numbers of ranks."""
+        self._problem, self._network, self._found = problem, network, lattice
+        self.scale = math.lcm(*range(1, network.size + 1))
         everything = np.arange(len(lattice))
         self._legal = comparable(lattice, everything, everything)
         learning = np.array([[layer.learning_bytes] for layer in problem.costs.layers], dtype=np.int64)

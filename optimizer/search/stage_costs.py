@@ -65,24 +65,27 @@ class StageCosts:
     def memory_bytes(self) -> list[Integers]:
         """Return what each stage needs, by pair; without meaning where J ⊂ I is not."""
         bound = memory_bound(self.problem, self.found, 0)
-        transients = np.array([layer.transient_bytes for layer in self.problem.costs.layers])
-        levels = np.unique(transients)
-        holds = (transients[:, None] >= levels[None, :]).astype(np.float32)
-        counts = [members(self.found, positions) @ holds for positions in self.bounds]
         needed = []
         for stage, (before, through) in enumerate(pairwise(self.bounds)):
             held = bound.key[stage][through][None, :] - bound.height[stage][before][:, None]
-            largest = np.zeros_like(held)
-            for number, level in enumerate(levels):
-                has = counts[stage + 1][:, number][None, :] > counts[stage][:, number][:, None]
-                largest[has] = level
-            needed.append(held + largest)
+            needed.append(held + largest_transients(self.problem, self.found, before, through))
         return needed
 
 
-def memory_bound(problem: Problem, lattice: Lattice, limit: int) -> Bound:
-    """Return the bound that no stage needs more than ``limit`` bytes, transients left out."""
-    layers = problem.costs.layers
+def largest_transients(problem: Problem, lattice: Lattice, before: Positions, through: Positions) -> Integers:
+    """Return the largest transient of the layers between two ideals, ``[before, through]``."""
+    transients = np.array([layer.transient_bytes for layer in problem.costs.layers])
+    levels = np.unique(transients)
+    holds = (transients[:, None] >= levels[None, :]).astype(np.float32)
+    inner, outer = (members(lattice, positions) @ holds for positions in (before, through))
+    largest = np.zeros((len(before), len(through)), dtype=np.int64)
+    for number, level in enumerate(levels):
+        largest[outer[:, number][None, :] > inner[:, number][:, None]] = level
+    return largest
+
+
+def held_bytes(problem: Problem, lattice: Lattice) -> Integers:
+    """Return what each ideal's layers hold: frozen, learning, saved but for casts, and casts, ``[ideal, kind]``."""
     weights = [
         [
             layer.parameter_bytes - layer.learning_bytes,
@@ -90,9 +93,14 @@ def memory_bound(problem: Problem, lattice: Lattice, limit: int) -> Bound:
             layer.saved_bytes - layer.cast_bytes,
             layer.cast_bytes,
         ]
-        for layer in layers
+        for layer in problem.costs.layers
     ]
-    held = sums(lattice, np.array(weights, dtype=np.int64))
+    return sums(lattice, np.array(weights, dtype=np.int64))
+
+
+def memory_bound(problem: Problem, lattice: Lattice, limit: int) -> Bound:
+    """Return the bound that no stage needs more than ``limit`` bytes, transients left out."""
+    held = held_bytes(problem, lattice)
     key, height = [], []
     for factor in problem.factors:
         whole = held @ np.array([1, factor.learning, factor.saved, factor.casts])
