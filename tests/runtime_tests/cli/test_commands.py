@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -218,7 +219,7 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (OPTIMIZE, [*MODEL, "--slice", "relu=2"], "relu cannot be sliced: only linear layers and convolutions"),
         (OPTIMIZE, [*SMALL, "--links", "text.json", "--explain"], "--explain knows equal cores only"),
         (OPTIMIZE, [*SMALL, "--replicate"], "name the file with --links"),
-        (OPTIMIZE, [*REPLICATE, "--memory-limit", "1GiB"], "--memory-limit is kept by plans without replicas only"),
+        (OPTIMIZE, [*REPLICATE, "--cut-after", "fc"], "--cut-after is kept by plans without replicas only"),
         (OPTIMIZE, [*REPLICATE, "--method", "uniform"], "--replicate is of the best split and --method uniform of"),
         (OPTIMIZE, [*REPLICATE, "-o", "cuts.txt"], "a list of cuts says nothing of replicas"),
         (RUN, ["run", *SMALL, "--trace", "run.png"], "ends in neither .json (for Perfetto) nor .svg"),
@@ -283,6 +284,30 @@ def test_replicated_stages_are_planned_where_they_pay_and_refused_where_they_are
     assert OPTIMIZE(["--profile", "even.json", "--links", "even-links.json", *sure, "-o", "plan.json"]) == 0
     assert "replicated stages do not pay, and the plan has none" in capsys.readouterr().err
     assert not read_json(in_folder / "plan.json", Plan).layout.replicated
+
+
+def test_replicas_take_the_ranks_that_a_model_has_no_parts_for_and_keep_a_limit_on_memory(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = weighted([12, 1], [100, 1 << 20])
+    write_whole(in_folder / "p.json", to_json(profile))
+    links = with_all_reduces(network_for(profile, [Fraction(1)] * 4, [(0, 0, 0)] * 3), 0, 10)
+    write_whole(in_folder / "links.json", to_json(links))
+    given = ["--profile", "p.json", "--links", "links.json", "--any-machine", "--batches", "100"]
+    code, line = refusal(OPTIMIZE, given, capsys)
+    assert code == 2
+    assert "cannot be cut into 4 stages; add --replicate, or measure links between fewer ranks" in line
+    assert OPTIMIZE([*given, "--replicate", "-o", "plan.json"]) == 0
+    assert "there is no plan without replicas: " in capsys.readouterr().err
+    plan = read_json(in_folder / "plan.json", Plan)
+    assert [stage.replicas for stage in plan.stages] == [3, 1]
+    code, line = refusal(OPTIMIZE, [*given, "--replicate", "--memory-limit", "1MiB"], capsys)
+    assert code == 3
+    least = re.search(r"use --memory-limit (\d+MiB) or more", line)
+    assert least
+    assert OPTIMIZE([*given, "--replicate", "--memory-limit", least[1], "-o", "plan.json"]) == 0
+    plan = read_json(in_folder / "plan.json", Plan)
+    assert max(stage.memory_bytes for stage in plan.stages) <= int(least[1][:-3]) << 20
 
 
 def test_layers_are_cut_inside_as_asked_and_the_plan_says_so(
