@@ -5,8 +5,8 @@ import sys
 if __name__ == "__main__":
     try:
         from runtime.cli.main import main
-        from runtime.cluster import exit_past_errands
+        from runtime.cluster import exit_with
 
-        exit_past_errands(main())
+        exit_with(main)
     except KeyboardInterrupt:  # so early that nothing was begun
         sys.exit(130)

@@ -198,8 +198,7 @@ def _carry_out(job: Prepared, name: str, schemes: Schemes, options: PlanOptions)
         best, name = planner.lower.inside or planner.lower, LOWERED
         plans = {LOWERED: planner.in_lower_precision()} | plans
     if options.replicate:
-        plans |= {REPLICATED: best.replicated()}
-        plan = _better(plans[REPLICATED], plans.get(name), quiet=options.common.quiet)
+        plan = _with_replicas(best, plans, name, quiet=options.common.quiet)
     else:
         plan = plans[name] if name in plans else plan_for(name, planner, schemes)  # which says why there is none
     others = {other: other_plan for other, other_plan in plans.items() if other_plan != plan}
@@ -231,17 +230,29 @@ def _plans(planner: "Planner", schemes: Schemes, options: PlanOptions) -> dict[s
     except PartitionError as error:
         if not options.replicate:
             raise
-        say(f"{planner.profile.model}: there is no plan without replicas: {error}")
+        say(f"{planner.profile.model}: there is no plan without replicas: {str(error).partition(';')[0]}")
         return {}
     return plans | {LINK_BLIND: planner.link_blind()} if options.links else plans
 
 
-def _better(replicated: Plan, straight: Plan | None, *, quiet: bool) -> Plan:
+def _with_replicas(planner: "Planner", plans: dict[str, Plan], name: str, *, quiet: bool) -> Plan:
+    """Add the plan with replicas to ``plans``, if there is one; return the faster of it and that called ``name``."""
+    from optimizer.errors import InfeasibleError
+
+    try:
+        plans[REPLICATED] = planner.replicated()
+    except InfeasibleError as error:
+        if name not in plans:
+            raise
+        note(f"{error}; the plan has none", quiet=quiet)
+        return plans[name]
+    return _better(plans[REPLICATED], plans[name], quiet=quiet) if name in plans else plans[REPLICATED]
+
+
+def _better(replicated: Plan, straight: Plan, *, quiet: bool) -> Plan:
     """Return the plan that is predicted to be faster, and say which that is."""
     from optimizer.plan import long_run_throughput
 
-    if straight is None:
-        return replicated
     speeds = [long_run_throughput(plan) for plan in (replicated, straight)]
     pays = speeds[0] > speeds[1]
     layout = " + ".join(f"{stage.replicas}" for stage in replicated.stages)

@@ -26,6 +26,7 @@ Source: Narayanan et al., "PipeDream", SOSP 2019, section 3.1, whose T takes the
 if one hid the other.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -152,6 +153,7 @@ class ReplicatedTables:
         self._bytes = [problem.crossing_bytes(ideal) for ideal in lattice.ideals]
         self._stages: dict[Fraction, Integers] = {}
 
+    @functools.cache  # noqa: B019 - as long as the tables are there
     def stage(self, first: int, ranks: int) -> Integers:
         """Return the times of stages on ``ranks`` ranks from ``first`` on."""
         factor = max(self._network.factors[first : first + ranks])
@@ -164,6 +166,7 @@ class ReplicatedTables:
             )
         return np.where(self._legal, whole * (self.scale // ranks), UNREACHABLE)
 
+    @functools.cache  # noqa: B019 - likewise
     def cut(self, used: int, before: int, behind: int) -> Integers:
         """Return the times of a cut behind ``used`` ranks, of which ``before`` have the stage before it."""
         first = used - before

@@ -24,6 +24,8 @@ from optimizer.search.replicated import Replicated, ReplicatedTables
 from optimizer.search.stage_costs import held_bytes, largest_transients
 
 MOST_RANKS = 8
+ENOUGH = 8
+"""What a schedule asks for does not grow with more than so many minibatches for each rank."""
 MEBIBYTE = 1 << 20
 
 
@@ -104,7 +106,8 @@ class _Memory:
     def needed(self, replicas: Sequence[int]) -> list[Integers]:
         """Return what a rank of each stage needs, averaging its gradients included."""
         problem = self._problem
-        schedule = schedule_of(ASYNCHRONOUS, tuple(replicas), problem.minibatches)
+        minibatches = min(problem.minibatches, ENOUGH * sum(replicas))
+        schedule = schedule_of(ASYNCHRONOUS, tuple(replicas), minibatches)
         found, before = [], np.zeros(len(self._held), dtype=np.int64)
         for own, wanted in zip(replicas, requirements_of(schedule), strict=True):
             learning = wanted.versions + 1 + problem.costs.momenta + (2 if own > 1 else 0)

@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from typing import NoReturn
 
 PACKAGES = {
     "profile": ("profiler", ()),
@@ -10,6 +11,13 @@ PACKAGES = {
     "export": ("optimizer", ("export",)),
 }
 """The package of a command that is not one of ``python -m runtime``, and what comes first in its arguments."""
+
+
+def program() -> NoReturn:
+    """Be ``stageplan``."""
+    from runtime.cluster import exit_with
+
+    exit_with(main)
 
 
 def main(argv: list[str] | None = None) -> int:

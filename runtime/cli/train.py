@@ -15,7 +15,7 @@ from profiler.report import counted
 from profiler.settings import Config
 from runtime.cli.options import RankOptions, add_ranks, cores_of, settings_of
 from runtime.cli.plans import one_plan, refuse_without_plan
-from runtime.cluster import joined
+from runtime.cluster import joined, written_since_launch
 from runtime.pipeline import agree_on_plan
 
 if TYPE_CHECKING:
@@ -95,11 +95,10 @@ def train(options: TrainOptions) -> int:
 
 
 def _start(options: TrainOptions, session: "Session") -> Path | None:
-    """Return the checkpoint to go on from: where the launcher has started all ranks anew, that which they have kept."""
-    if session.restarted and options.checkpoint:
-        kept = session.exchange("kept", session.leads and options.checkpoint.exists(), bool)[0]
-        return options.checkpoint if kept else options.resume
-    return options.resume
+    """Return the checkpoint to go on from: that of an attempt before this one, where torchrun has started it anew."""
+    path = options.checkpoint
+    kept = session.exchange("kept", session.leads and path is not None and written_since_launch(path), bool)[0]
+    return path if kept else options.resume
 
 
 def _refuse_without_data(options: TrainOptions) -> None:

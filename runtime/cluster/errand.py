@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Generic, NoReturn, TypeVar
@@ -38,8 +39,16 @@ class Errand(threading.Thread, Generic[T]):
         return self._answers[0]
 
 
-def exit_past_errands(code: int) -> NoReturn:
-    """End this process, at once where a call is under way: one that comes back while Python ends would abort it."""
+def exit_with(program: Callable[[], int]) -> NoReturn:
+    """Run a program and end this process with its exit code.
+
+    At once where a call is under way: one that comes back while Python ends would abort the process.
+    """
+    try:
+        code = program()
+    except Exception:  # noqa: BLE001 - a bug is told as Python does
+        traceback.print_exc()
+        code = 1
     if any(isinstance(thread, Errand) for thread in threading.enumerate()):
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, AttributeError):

@@ -8,15 +8,15 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast
 
-import msgspec
 import psutil
 
 from profiler.errors import one_line
-from runtime.channels import FOR_EVER, Rendezvous
+from runtime.channels import Rendezvous
 from runtime.cluster.errand import Errand
 from runtime.cluster.messages import Heartbeat, Member, RootCause, decoded, encoded
 from runtime.cluster.rank_session import (
@@ -35,8 +35,12 @@ from runtime.errors import InputError
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
-_KEY, _RUN, _ATTEMPTS = "stageplan", "run", "attempts"
+_KEY, _RUN, _MET = "stageplan", "run", "met"
 _POLL_S = 0.02
+_ALIVE_S = 3.0
+"""A rank that has come gives signs of life more often, even in a store that answers after 0.2 s."""
+_LIFELONG = timedelta(days=3650)
+"""Of gloo: a rank that watches another one waits for as long as the run lasts."""
 _ANSWER_S = 5.0
 """How long an answer may take once the time is up."""
 
@@ -60,7 +64,7 @@ def meet(place: Placement, timeout_s: float, stall_s: float) -> RankSession:
 
     try:
         return Errand(lambda: _Meeting(place, deadline).session(timeout_s, stall_s)).answer(in_time)
-    except (RuntimeError, OSError, msgspec.MsgspecError) as error:
+    except (RuntimeError, OSError, ValueError) as error:  # of torch, of the network, of keys that are another program's
         raise InputError(
             f"rank {place.rank} on {socket.gethostname()} cannot meet the others at {place.master}:{place.port} within "
             f"{timeout_s:.0f} s ({one_line(error)}); rank 0's host or the network to it is down, rank 0 has given up, "
@@ -75,7 +79,7 @@ class _Meeting:
         """Open the launcher's store; on rank 0 of a launcher that opens none, a new one."""
         from torch.distributed import PrefixStore, TCPStore
 
-        self._place, self._deadline = place, deadline
+        self._place, self._deadline, self._key = place, deadline, ""
         # Not torch's own way, which waits for all ranks and cannot say which is missing.
         store = TCPStore(
             place.master, place.port, is_master=place.rank == LEAD and not place.has_store, wait_for_workers=False,
@@ -84,60 +88,57 @@ class _Meeting:
         self._store = self._run = PrefixStore(_KEY, store)
         address = _own_address(place)
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        again = place.attempt > 0 or (place.rank == LEAD and self._store.add(_ATTEMPTS, 1) > 1)
-        self._here = Member(place.rank, socket.gethostname(), address, boot, secrets.token_hex(4), again)
+        self._here = Member(place.rank, socket.gethostname(), address, boot, secrets.token_hex(4))
+        self._heartbeats = [HEARTBEAT.format(rank) for rank in range(place.world_size)]
+        self._heard: dict[int, tuple[bytes, float]] = {}
         if interface := _interface(address):
             os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
 
     def session(self, timeout_s: float, stall_s: float) -> RankSession:
-        """Meet the others, connect, and return the session; arguments as of ``meet``."""
-        from torch.distributed import PrefixStore, ProcessGroupGloo
-
-        place = self._place
-        key, members = self._members()
-        # It has all methods of a process group, though the types that torch declares do not say so.
-        group = cast(
-            "ProcessGroup", ProcessGroupGloo(PrefixStore("ranks", self._run), place.rank, place.world_size, FOR_EVER)
-        )
+        """Meet the others, and return the session; arguments as of ``meet``."""
+        place, members = self._place, self._members()
         rendezvous = Rendezvous(
-            host=place.master, port=place.port, prefix=f"{_KEY}/{key}/stages",
+            host=place.master, port=place.port, prefix=f"{_KEY}/{self._key}/stages",
             interface=os.environ.get("GLOO_SOCKET_IFNAME", ""),
         )  # fmt: skip
-        return RankSession(place.rank, members, self._run, group, rendezvous, timeout_s=timeout_s, stall_s=stall_s)
+        return RankSession(
+            place, members, self._run, self._connected, rendezvous, timeout_s=timeout_s, stall_s=stall_s
+        )  # fmt: skip
 
-    def _members(self) -> tuple[str, list[Member]]:
-        """Wait until all have come to the run whose key rank 0 has drawn last; return the key, and who they are."""
+    def _connected(self) -> "ProcessGroup":
+        from torch.distributed import PrefixStore, ProcessGroupGloo
+
+        place, store = self._place, PrefixStore("ranks", self._run)
+        # It has all methods of a process group, though the types that torch declares do not say so.
+        return cast("ProcessGroup", ProcessGroupGloo(store, place.rank, place.world_size, _LIFELONG))
+
+    def _members(self) -> list[Member]:
+        """Wait until rank 0 has seen all come to the run whose key it has drawn last; return who they are."""
         from torch.distributed import PrefixStore
 
-        size, key = self._place.world_size, ""
-        came = [HEARTBEAT.format(rank) for rank in range(size)]
-        if self._place.rank == LEAD:
+        size, leads = self._place.world_size, self._place.rank == LEAD
+        if leads:
             self._store.set(_RUN, f"{secrets.token_hex(8)} {size}")
         against, polls = "rank 0 has not opened a run", 0
         while True:
-            polls += 1
             drawn = self._store.get(_RUN).decode() if self._store.check([_RUN]) else ""
-            if drawn != key:
-                key, self._run = drawn, PrefixStore(drawn, self._store)
+            if drawn != self._key:
+                self._key, self._run = drawn, PrefixStore(drawn, self._store)
                 against = self._come(int(drawn.partition(" ")[2]))
             if not against:
                 self._end_if_over()
-                self._run.set(HEARTBEAT.format(self._here.rank), encoded(Heartbeat(-polls)))
-                if self._run.check(came):
-                    found = self._run.multi_get([ARRIVAL.format(rank) for rank in range(size)])
-                    return key, [decoded(content, Member) for content in found]
-            if time.monotonic() > self._deadline:
-                if against:
-                    raise TimeoutError(against)
-                self._refuse(self._missing([self._run.check([one]) for one in came]))
+                polls += 1
+                self._run.set(self._heartbeats[self._place.rank], encoded(Heartbeat(-polls)))
+                present = self._present() if leads else []
+                if len(present) == size:
+                    self._run.set(_MET, "")
+                if self._run.check([_MET]):
+                    return self._arrivals(range(size))
+                if leads and time.monotonic() > self._deadline:
+                    self._refuse(self._missing(present))
+            elif time.monotonic() > self._deadline:
+                raise TimeoutError(against)
             time.sleep(_POLL_S)
-
-    def _missing(self, came: list[bool]) -> str:
-        missing = [str(rank) for rank, there in enumerate(came) if not there]
-        keys = [ARRIVAL.format(rank) for rank, there in enumerate(came) if there]
-        here = ", ".join(str(decoded(content, Member)) for content in self._run.multi_get(keys))
-        which = f"rank {missing[0]} has" if len(missing) == 1 else f"ranks {', '.join(missing)} have"
-        return f"{which} not come in time; here: {here}. Start the others, or allow more with --rank-timeout"
 
     def _come(self, size: int) -> str:
         """Come to a run; returns what is against it, where the run is an earlier attempt's and has ended."""
@@ -146,17 +147,37 @@ class _Meeting:
         if size == self._place.world_size:
             first = self._run.compare_set(ARRIVAL.format(self._here.rank), "", encoded(self._here))
             if first == encoded(self._here).encode():
-                self._run.set(HEARTBEAT.format(self._here.rank), encoded(Heartbeat()))
                 return ""
             sentence = f"there are two of a rank: {decoded(first, Member)} and {self._here}"
         else:
             counts = f"{self._here} counts {self._place.world_size} ranks and rank 0 counts {size}"
             sentence = f"{counts}; start them with one torchrun command"
-        before = self._run.get(HEARTBEAT.format(LEAD))
+        lead = [self._heartbeats[LEAD]]
+        before = self._run.multi_get(lead) if self._run.check(lead) else []
         time.sleep(4 * BEAT_S)
-        if self._run.get(HEARTBEAT.format(LEAD)) != before:  # rank 0 is alive, so the run is no earlier attempt's
+        alive = self._run.check(lead) and self._run.multi_get(lead) != before
+        if alive and not root_cause_in(self._run):
+            if self._run.check([_MET]):
+                raise InputError(f"{sentence}; the run has begun, and goes on without this one")
             self._refuse(sentence)
         return sentence
+
+    def _present(self) -> list[int]:
+        """Return the ranks that give signs of life."""
+        now_s = time.monotonic()
+        for rank, key in enumerate(self._heartbeats):
+            if self._run.check([key]) and (beat := self._run.get(key)) != self._heard.get(rank, (b"", 0.0))[0]:
+                self._heard[rank] = beat, now_s if rank in self._heard else now_s - _ALIVE_S
+        return [rank for rank, (_, at_s) in self._heard.items() if now_s - at_s < _ALIVE_S]
+
+    def _arrivals(self, ranks: Sequence[int]) -> list[Member]:
+        return [decoded(one, Member) for one in self._run.multi_get([ARRIVAL.format(rank) for rank in ranks])]
+
+    def _missing(self, present: Sequence[int]) -> str:
+        missing = [str(rank) for rank in range(self._place.world_size) if rank not in present]
+        here = ", ".join(map(str, self._arrivals(sorted(present))))
+        which = f"rank {missing[0]} has" if len(missing) == 1 else f"ranks {', '.join(missing)} have"
+        return f"{which} not come in time; here: {here}. Start the others, or allow more with --rank-timeout"
 
     def _refuse(self, sentence: str) -> NoReturn:
         """Let all that have come know that there will be no run."""
@@ -167,8 +188,7 @@ class _Meeting:
     def _end_if_over(self) -> None:
         over = root_cause_in(self._run)
         if over:
-            came = sum(self._run.check([HEARTBEAT.format(rank)]) for rank in range(self._place.world_size))
-            leave(self._run, came if self._place.rank == LEAD else 0)
+            leave(self._run, len(self._present()) if self._place.rank == LEAD else 0)
             raise InputError(over.sentence)
 
 

@@ -15,7 +15,6 @@ class Member(msgspec.Struct, frozen=True):
     Attributes:
         boot: Which boot of which machine it runs on, which hosts in containers share.
         nonce: What tells it from another process in its place.
-        restarted: Whether its launcher has started it before.
     """
 
     rank: int
@@ -23,7 +22,6 @@ class Member(msgspec.Struct, frozen=True):
     address: str
     boot: str
     nonce: str = ""
-    restarted: bool = False
 
     def __str__(self) -> str:
         return f"rank {self.rank} on {self.host} ({self.address})"

@@ -21,6 +21,7 @@ from runtime.cluster.errand import SLICE_S, Errand
 from runtime.cluster.messages import Fault, Heartbeat, Member, RootCause, decoded, encoded
 from runtime.cluster.root_cause import GRACE_S, RootCauseAnalysis, silence
 from runtime.cluster.session import Session
+from runtime.cluster.torchrun import Placement
 from runtime.errors import Ended, InputError, NeighbourGone, RunError
 from runtime.worker import Phase, Progress
 
@@ -46,10 +47,10 @@ class RankSession(Session):
 
     def __init__(
         self,
-        rank: int,
+        place: Placement,
         members: Sequence[Member],
         store: "Store",
-        group: "ProcessGroup",
+        connect: "Callable[[], ProcessGroup]",
         rendezvous: Rendezvous,
         *,
         timeout_s: float,
@@ -58,27 +59,26 @@ class RankSession(Session):
         """Start to watch.
 
         Args:
-            rank: This rank.
+            place: This rank's.
             members: All ranks, which have come.
             store: In which only they write.
-            group: All ranks over gloo.
+            connect: Connects all ranks over gloo.
             rendezvous: Where the stages' processes meet.
             timeout_s: How long a rank may be silent.
             stall_s: How long all may wait for each other.
         """
-        self.rank, self.members, self.rendezvous = rank, tuple(members), rendezvous
-        self.restarted = any(member.restarted for member in members)
-        self._store, self._group, self._timeout_s = store, group, timeout_s
-        self._analysis = RootCauseAnalysis(members, rank, timeout_s, stall_s)
+        self.rank, self.members, self.rendezvous = place.rank, tuple(members), rendezvous
+        self._store, self._connect, self._timeout_s = store, connect, timeout_s
+        self._analysis = RootCauseAnalysis(members, place.rank, timeout_s, stall_s)
         self._root_cause: RootCause | None = None
         self._told: StageplanError | None = None
-        self._own, self._parent = Heartbeat(), os.getppid()
+        self._own, self._launcher = Heartbeat(), place.launcher
         self._asked_s: float | None = None
         self._overdue: tuple[float, float] | None = None
         self._exchanged = ""
+        self._watching: Errand[None] | None = None
         self._wake, self._saying, self._open = threading.Event(), threading.Lock(), True
         self._serving = Errand(self._serve)
-        self._watching = Errand(self._watch)
 
     @property
     def here(self) -> Member:
@@ -178,6 +178,8 @@ class RankSession(Session):
     def ending_together(self) -> Iterator[None]:
         """End with the context on every rank alike: all are done, or all tell the same fault."""
         try:
+            self._group = self._carry_out(self._connect)
+            self._watching = Errand(self._watch)
             yield
             self.exchange("the end", None, type(None))
         except BaseException as error:
@@ -205,7 +207,7 @@ class RankSession(Session):
         fault = self._own.fault or self._fault_of(error)
         self._say(fault=fault)
         self._wake.set()
-        deadline = time.perf_counter() + (self._timeout_s if fault.cause == "neighbour" else 0) + 4 * GRACE_S
+        deadline = time.perf_counter() + (self._timeout_s if fault.cause == "neighbour" else 0) + 10 * GRACE_S
         while not self._root_cause and time.perf_counter() < deadline:
             self._serving.join(SLICE_S / 10)
             self._note_overdue(time.perf_counter())
@@ -238,8 +240,8 @@ class RankSession(Session):
         try:
             while self._open:
                 self._asked_s = time.perf_counter()
-                if os.getppid() != self._parent:  # the launcher has gone, and would leave this process behind
-                    self._parent = os.getppid()
+                if os.getppid() != self._launcher:  # which has gone, and would leave this process behind
+                    self._launcher = os.getppid()
                     self._say(fault=self._own.fault or Fault(self.rank, "stage", "its launcher has ended"))
                     os.kill(os.getpid(), signal.SIGTERM)
                 self._beat()
@@ -249,8 +251,8 @@ class RankSession(Session):
                 self._wake.wait(BEAT_S)
                 self._wake.clear()
             self._beat(left=True)
-        except RuntimeError as error:
-            reason = f"its launcher's store has gone: that process, or its host, has ended ({one_line(error)})"
+        except RuntimeError:
+            reason = "its launcher's store has gone: that process, or its host, has ended"
             self._root_cause = self._root_cause or RootCause(f"{self.members[LEAD]}: {reason}")
         except Exception as error:  # noqa: BLE001 - a thread that dies quietly would leave every rank waiting
             self._root_cause = RootCause(f"{self.here}: {type(error).__name__}: {one_line(error)}")
@@ -289,13 +291,14 @@ class RankSession(Session):
 
         def goodbye() -> None:
             self._serving.join()
-            if before != self.rank:
+            if before != self.rank and self._own.left:  # else it is to be noticed at once
                 self._group.send([torch.zeros(1)], before, _WATCH).wait()
 
         self._open = False
         self._wake.set()
         deadline = time.monotonic() + _FINISH_S
-        for last in (Errand(goodbye), self._watching, self._serving):
+        watched = [Errand(goodbye), self._watching] if self._watching else []
+        for last in (*watched, self._serving):
             last.join(max(0.0, deadline - time.monotonic()))
         if not self._serving.is_alive():
             Errand(lambda: leave(self._store, awaited)).join(_FINISH_S)

@@ -30,6 +30,7 @@ class RootCauseAnalysis:
         """
         self._members, self._here, self._timeout_s, self._stall_s = members, here, timeout_s, stall_s
         self._faults: dict[int, tuple[float, Fault]] = {}
+        self._last_s: float | None = None
         self._heard: dict[int, tuple[int, float]] = {}
         self._silent: set[int] = set()
         self._gone: set[int] = set()
@@ -40,7 +41,14 @@ class RootCauseAnalysis:
         return self._silent | self._gone
 
     def hear(self, heartbeats: Sequence[Heartbeat], now_s: float) -> None:
-        """Take in the last heartbeat of every rank; of a rank's faults only the first counts."""
+        """Take in the last heartbeat of every rank; of a rank's faults only the first counts.
+
+        Where this is called after a long time, this process itself has been stopped, and perhaps all have.
+        """
+        gap_s = 0.0 if self._last_s is None else now_s - self._last_s
+        if gap_s > self._timeout_s / 2:
+            self._heard = {rank: (number, at_s + gap_s) for rank, (number, at_s) in self._heard.items()}
+        self._last_s = now_s
         for rank, beat in enumerate(heartbeats):
             if beat.left or self._heard.get(rank, (None, 0.0))[0] != beat.number:
                 self._heard[rank] = beat.number, now_s

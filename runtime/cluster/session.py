@@ -23,13 +23,12 @@ class Session:
         members: All of them.
         rendezvous: Where the stages' processes meet for gloo; None where that is this process's to decide.
         distributed: Whether a launcher such as torchrun started them; else there is only this one, with all stages.
-        restarted: Whether the launcher has started them anew, after a failure.
     """
 
     rank = 0
     members: tuple[Member, ...] = (Member(0, socket.gethostname(), "", ""),)
     rendezvous: Rendezvous | None = None
-    distributed = restarted = False
+    distributed = False
 
     @property
     def leads(self) -> bool:

@@ -3,6 +3,9 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
 
 from runtime.errors import InputError
 
@@ -17,7 +20,7 @@ class Placement:
     Attributes:
         local_rank: Its number among the processes of its host; likewise ``local_world_size``.
         master: The host where the ranks meet, at ``port``.
-        attempt: How often torchrun has started all ranks anew.
+        launcher: The process that has started this one.
         has_store: Whether the launcher has opened a store there; else rank 0 has to.
     """
 
@@ -27,7 +30,7 @@ class Placement:
     local_world_size: int
     master: str
     port: int
-    attempt: int
+    launcher: int
     has_store: bool
 
 
@@ -46,7 +49,7 @@ def placement(environment: Mapping[str, str] = os.environ) -> Placement | None:
         local_world_size=_number(environment, "LOCAL_WORLD_SIZE", 1),
         master=environment.get("MASTER_ADDR", ""),
         port=_number(environment, "MASTER_PORT"),
-        attempt=_number(environment, "TORCHELASTIC_RESTART_COUNT", 0),
+        launcher=os.getppid(),
         has_store=environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
     )
     if not place.master or place.rank >= place.world_size:
@@ -55,6 +58,13 @@ def placement(environment: Mapping[str, str] = os.environ) -> Placement | None:
             f"MASTER_ADDR='{place.master}'; start the ranks with torchrun"
         )
     return place
+
+
+def written_since_launch(path: Path) -> bool:
+    """Say whether torchrun has started this process, and a file been written since torchrun itself was started."""
+    if _ELASTIC not in os.environ or not path.exists():
+        return False
+    return path.stat().st_mtime > psutil.Process(os.getppid()).create_time()
 
 
 def _number(environment: Mapping[str, str], name: str, default: int | None = None) -> int:

@@ -76,10 +76,9 @@ def read_checkpoint(path: Path, content: bytes | None = None) -> Checkpoint:
     Raises:
         FileError: There is none, it is torn, or of another format.
     """
+    whole = checkpoint_bytes(path) if content is None else content
     try:
-        found = torch.load(path if content is None else io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise FileError(f"cannot read {path}: {error.strerror}; {_REMEDY}") from error
+        found = torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)
     except Exception as error:
         raise FileError(f"{path} is no whole checkpoint ({type(error).__name__}); {_REMEDY}") from error
     names = {field.name for field in fields(Checkpoint)}
@@ -91,6 +90,18 @@ def read_checkpoint(path: Path, content: bytes | None = None) -> Checkpoint:
             f"{FORMAT_VERSION}; train anew"
         )
     return Checkpoint(**{name: found[name] for name in names})
+
+
+def checkpoint_bytes(path: Path) -> bytes:
+    """Return what a checkpoint's file holds.
+
+    Raises:
+        FileError: It cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror}; {_REMEDY}") from error
 
 
 def generators() -> dict[str, Any]:

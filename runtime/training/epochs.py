@@ -115,7 +115,8 @@ def train_epochs(
                 pipeline, loaders, limit=limit, checkpoint=checkpoint, every=every, began=began, report=report
             )
         except (KeyboardInterrupt, InputError) as error:
-            kept = checkpoint if checkpoint and pipeline.alive and pipeline.minibatches else None
+            alone = pipeline.alive and not pipeline.distributed  # where not, others are not about to save
+            kept = checkpoint if checkpoint and alone and pipeline.minibatches else None
             if kept:
                 pipeline.save(kept, began if pipeline.epoch == epoch else None)
             if isinstance(error, InputError):

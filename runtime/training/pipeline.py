@@ -29,7 +29,14 @@ from runtime.pipeline import (
 )
 from runtime.results import ChannelName, TrainingResult
 from runtime.supervisor import Watch, WorkerPool
-from runtime.training.checkpoint import Checkpoint, generators, read_checkpoint, restore, write_checkpoint
+from runtime.training.checkpoint import (
+    Checkpoint,
+    checkpoint_bytes,
+    generators,
+    read_checkpoint,
+    restore,
+    write_checkpoint,
+)
 from runtime.training.metrics import Metric, accuracy
 from runtime.training.model_state import ModelState
 from runtime.worker import OnNan, Settings
@@ -162,7 +169,7 @@ class Pipeline:
         """End the stage processes; the weights stay here, unless a stage has failed or ranks share them."""
         with self._stack, suppress(*((RunError,) if kind else ())):
             try:
-                if self.alive and not (self._session and self._session.distributed):
+                if self.alive and not self.distributed:
                     self._kept = self._state()
                     self._unload()
             finally:
@@ -309,9 +316,7 @@ class Pipeline:
         session = self._session
         if session is None or not session.distributed or self._launcher is None:
             return read_checkpoint(path)
-        if session.leads:
-            read_checkpoint(path)
-        content = path.read_bytes() if session.leads else b""
+        content = checkpoint_bytes(path) if session.leads else b""
         return read_checkpoint(path, session.spread(self._launcher.topic("checkpoint"), content))
 
     def _weights(self) -> dict[str, Tensor]:
@@ -357,6 +362,11 @@ class Pipeline:
         if self._loaded:
             loaded, self._loaded = self._loaded, None
             loaded[2].close()
+
+    @property
+    def distributed(self) -> bool:
+        """Whether other processes have some of the stages."""
+        return self._session is not None and self._session.distributed
 
     @property
     def alive(self) -> bool:

@@ -16,6 +16,7 @@ from optimizer.errors import InfeasibleError, OptimizerError, PartitionError
 from optimizer.plan import NetworkProfile, Plan, timeline
 from optimizer.planning import Planner
 from optimizer.schedule import requirements_of, schedule_of
+from optimizer.search.replicated_within import ENOUGH
 from profiler.profile import INPUT, Profile
 
 
@@ -170,6 +171,13 @@ def test_a_model_of_fewer_parts_than_ranks_gives_the_rest_to_replicas() -> None:
     assert planner.replicated().layout.size == 4
     with pytest.raises(PartitionError, match="cannot be cut into 4 stages"):
         planner.optimized()
+
+
+@pytest.mark.parametrize("ranks", range(2, 7))
+def test_what_a_schedule_asks_for_grows_no_more_after_enough_minibatches(ranks: int) -> None:
+    for replicas in compositions(ranks):
+        few, many = (requirements_of(schedule_of("1f1b", replicas, count * ranks)) for count in (ENOUGH, 4 * ENOUGH))
+        assert few == many
 
 
 def planned(times_ms: list[float], learning: list[int], slope_ns: int = 0) -> Plan:

@@ -308,6 +308,14 @@ def test_replicas_take_the_ranks_that_a_model_has_no_parts_for_and_keep_a_limit_
     assert OPTIMIZE([*given, "--replicate", "--memory-limit", least[1], "-o", "plan.json"]) == 0
     plan = read_json(in_folder / "plan.json", Plan)
     assert max(stage.memory_bytes for stage in plan.stages) <= int(least[1][:-3]) << 20
+    two = weighted([1, 1], [10 << 20, 10 << 20])
+    write_whole(in_folder / "p.json", to_json(two))
+    write_whole(
+        in_folder / "links.json", to_json(with_all_reduces(network_for(two, [Fraction(1)] * 2, [(0, 0, 0)]), 0, 0))
+    )
+    assert OPTIMIZE([*given, "--replicate", "--memory-limit", "75MiB", "-o", "plan.json"]) == 0
+    assert "ranks with replicas fits into 75.0 MiB a rank" in capsys.readouterr().err
+    assert not read_json(in_folder / "plan.json", Plan).layout.replicated
 
 
 def test_layers_are_cut_inside_as_asked_and_the_plan_says_so(

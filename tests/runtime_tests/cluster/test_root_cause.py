@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import pytest
+from msgspec import structs
 
 from runtime.cluster.messages import Fault, Heartbeat, Member, RootCause
 from runtime.cluster.root_cause import GRACE_S, RootCauseAnalysis
@@ -16,18 +17,22 @@ class Listener:
 
     def __init__(self) -> None:
         self.analysis, self.number = RootCauseAnalysis(MEMBERS, 0, TIMEOUT_S, STALL_S), 0
-        self.heartbeats = [Heartbeat() for _ in MEMBERS]
+        self.heartbeats, self.now_s = [Heartbeat() for _ in MEMBERS], 0.0
         self.hear(0.0)
 
     def hear(
         self, now_s: float, news: Mapping[int, Heartbeat] | None = None, silent: Sequence[int] = ()
     ) -> RootCause | None:
-        self.number += 1
-        for rank in set(range(4)) - set(silent):
+        heard = set(range(4)) - set(silent)
+        while (self.now_s + 1) < now_s:
+            self.now_s, self.number = self.now_s + 1, self.number + 1
+            for rank in heard:
+                self.heartbeats[rank] = structs.replace(self.heartbeats[rank], number=self.number)
+            self.analysis.hear(self.heartbeats, self.now_s)
+        self.now_s, self.number = now_s, self.number + 1
+        for rank in heard:
             beat = (news or {}).get(rank, Heartbeat())
-            self.heartbeats[rank] = Heartbeat(
-                self.number, beat.waits_for, beat.waits_s, beat.fault, beat.gone, beat.left
-            )
+            self.heartbeats[rank] = structs.replace(beat, number=self.number)
         self.analysis.hear(self.heartbeats, now_s)
         return self.analysis.root_cause(now_s)
 
@@ -47,8 +52,17 @@ def failed(rank: int, cause: str, reason: str, *notes: str) -> dict[int, Heartbe
 
 def test_without_a_fault_there_is_no_verdict(ranks: Listener) -> None:
     assert ranks.hear(TIMEOUT_S, {rank: waiting(STALL_S) for rank in range(4)}) is None
-    assert ranks.hear(2 * TIMEOUT_S, silent=[1, 2, 3]) is None
+    assert ranks.hear(2 * TIMEOUT_S - 0.1, silent=[1, 2, 3]) is None
     assert ranks.analysis.root_cause(1e9) is None
+
+
+def test_a_rank_that_was_stopped_itself_blames_nobody_for_the_time_of_that(ranks: Listener) -> None:
+    ranks.hear(3.0)
+    ranks.analysis.hear(ranks.heartbeats, 3.0 + 5 * TIMEOUT_S)
+    assert ranks.analysis.root_cause(1e9) is None
+    for second in range(12):
+        ranks.analysis.hear(ranks.heartbeats, 4.0 + 5 * TIMEOUT_S + second)
+    assert ranks.analysis.root_cause(1e9) is not None, "and all for what comes after it"
 
 
 def test_a_rank_s_own_fault_outweighs_consequences_that_came_before(ranks: Listener) -> None:

@@ -1,5 +1,6 @@
 """Ranks as threads of this process, over a real store and gloo: what they exchange, and how they end together."""
 
+import os
 import socket
 import threading
 import time
@@ -39,8 +40,9 @@ def run(deeds: Sequence[Deed], timeout_s: float = TIMEOUT_S, stall_s: float = 1e
     def be(rank: int) -> None:
         stores[rank].set(f"heartbeat {rank}", "{}")
         group = ProcessGroupGloo(PrefixStore("gloo", stores[rank]), rank, len(deeds), timedelta(seconds=100))
+        own = place(rank, len(deeds), whole.port)
         session = RankSession(
-            rank, members, stores[rank], group, MEETING, timeout_s=timeout_s, stall_s=stall_s  # type: ignore[arg-type]
+            own, members, stores[rank], lambda: group, MEETING, timeout_s=timeout_s, stall_s=stall_s  # type: ignore[arg-type, return-value]
         )  # fmt: skip
         try:
             with session.ending_together():
@@ -199,7 +201,8 @@ def free_port() -> int:
 
 def place(rank: int, size: int, port: int, *, has_store: bool = False) -> Placement:
     return Placement(
-        rank=rank, world_size=size, local_rank=rank, local_world_size=size, master="127.0.0.1", port=port, attempt=0,
+        rank=rank, world_size=size, local_rank=rank, local_world_size=size, master="127.0.0.1", port=port,
+        launcher=os.getppid(),
         has_store=has_store,
     )  # fmt: skip
 
@@ -215,7 +218,7 @@ def met(
         try:
             session = meet(place(ranks[at], size, port, has_store=has_store), timeout_s, 1e3)
             with session.ending_together():
-                found[at] = (session.rank, session.members, session.rendezvous, session.restarted)
+                found[at] = (session.rank, session.members, session.rendezvous)
         except Exception as error:  # noqa: BLE001 - each rank's end is looked at
             found[at] = error
 
@@ -233,7 +236,7 @@ def test_ranks_meet_and_know_each_other() -> None:
     assert [rank for rank, *_ in found] == [0, 1, 2]
     assert len({members for _, members, *_ in found}) == 1
     assert [one.rank for one in found[0][1]] == [0, 1, 2]
-    assert {(rendezvous.interface, restarted) for *_, rendezvous, restarted in found} == {("lo", False)}
+    assert {rendezvous.interface for *_, rendezvous in found} == {"lo"}
 
 
 def test_a_missing_rank_is_named_on_all_that_have_come() -> None:
@@ -277,12 +280,25 @@ def test_a_port_that_another_program_has_is_told_on_every_rank() -> None:
     assert all("the port is another program's" in str(one) for one in found)
 
 
-def test_ranks_that_a_launcher_starts_anew_meet_again_in_its_store_and_know_it() -> None:
+def test_ranks_that_a_launcher_starts_anew_meet_again_in_its_store() -> None:
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    first, second = (met(range(3), 3, TIMEOUT_S, store.port, has_store=True) for _ in range(2))
-    assert [rank for rank, *_ in second] == [0, 1, 2]
-    assert {restarted for *_, restarted in first} == {False}
-    assert {restarted for *_, restarted in second} == {True}
+    for _ in range(2):
+        found = met(range(3), 3, TIMEOUT_S, store.port, has_store=True)
+        assert [rank for rank, *_ in found] == [0, 1, 2]
+
+
+def test_a_rank_that_came_and_died_before_the_others_came_is_missing() -> None:
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    found: list[Any] = []
+    lead = threading.Thread(target=lambda: found.extend(met([0, 2], 3, 3.0, store.port, has_store=True)))
+    lead.start()
+    while not store.check(["stageplan/run"]):
+        time.sleep(0.01)
+    key = store.get("stageplan/run").decode()
+    store.set(f"stageplan/{key}/arrival 1", '{"rank":1,"host":"h","address":"","boot":""}')
+    store.set(f"stageplan/{key}/heartbeat 1", "{}")
+    lead.join()
+    assert {str(one).partition(";")[0] for one in found} == {"rank 1 has not come in time"}
 
 
 def test_a_rank_that_is_earlier_than_the_first_of_a_new_attempt_waits_for_it() -> None:
@@ -318,8 +334,11 @@ def met_and_wait(port: int) -> list[Any]:
 
     def be(rank: int) -> None:
         try:
-            with meet(place(rank, 2, port, has_store=True), TIMEOUT_S, 1e3).ending_together():
-                time.sleep(4.0)
+            session = meet(place(rank, 2, port, has_store=True), TIMEOUT_S, 1e3)
+            with session.ending_together():
+                for _ in range(40):
+                    session.look()
+                    time.sleep(0.1)
         except Exception as error:  # noqa: BLE001 - each rank's end is looked at
             found[rank] = error
 
@@ -346,7 +365,7 @@ def test_what_answers_garbage_is_no_store(answer: bytes) -> None:
 @pytest.mark.parametrize("garbage", ["", "x", "{}", '{"rank":"one"}'])
 def test_keys_of_another_program_are_told(garbage: str) -> None:
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    store.set("stageplan/run", "key 2")
+    store.set("stageplan/run", garbage if garbage == "x" else "key 2")
     for key in ("arrival 1", "heartbeat 0", "root cause"):
         store.set(f"stageplan/key 2/{key}", garbage)
     (found,) = met([1], 2, 1.0, store.port, has_store=True)

@@ -1,13 +1,16 @@
 """What a launcher's variables say, and what is refused of them."""
 
+import os
+from pathlib import Path
+
 import pytest
 
-from runtime.cluster import placement
+from runtime.cluster import placement, written_since_launch
 from runtime.errors import InputError
 
 OWN = {"RANK": "1", "WORLD_SIZE": "4", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"}
 ELASTIC = OWN | {
-    "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none", "TORCHELASTIC_RESTART_COUNT": "3",
+    "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none",
     "TORCHELASTIC_USE_AGENT_STORE": "True",
 }  # fmt: skip
 
@@ -21,10 +24,10 @@ def test_torchrun_and_other_launchers_are_understood() -> None:
     found = placement(ELASTIC)
     assert found is not None
     assert (found.rank, found.world_size, found.local_rank, found.local_world_size) == (1, 4, 1, 2)
-    assert (found.master, found.port, found.attempt, found.has_store) == ("10.0.0.1", 29500, 3, True)
+    assert (found.master, found.port, found.has_store) == ("10.0.0.1", 29500, True)
     by_hand = placement(OWN)
     assert by_hand is not None
-    assert (by_hand.local_rank, by_hand.attempt, by_hand.has_store) == (0, 0, False)
+    assert (by_hand.local_rank, by_hand.has_store) == (0, False)
 
 
 @pytest.mark.parametrize(
@@ -40,3 +43,17 @@ def test_torchrun_and_other_launchers_are_understood() -> None:
 def test_variables_that_make_no_sense_are_refused(change: dict[str, str], words: str) -> None:
     with pytest.raises(InputError, match=words):
         placement(ELASTIC | change)
+
+
+def test_only_what_was_written_since_torchrun_was_started_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    kept = tmp_path / "kept.pt"
+    kept.write_text("")
+    assert not written_since_launch(kept), "no launcher"
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "run")
+    assert written_since_launch(kept)
+    os.utime(kept, (1.0, 1.0))
+    assert not written_since_launch(kept), "of an earlier training"
+    assert not written_since_launch(tmp_path / "none.pt")
