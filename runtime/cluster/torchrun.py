@@ -11,6 +11,7 @@ from runtime.errors import InputError
 
 _NAMES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _ELASTIC = "TORCHELASTIC_RUN_ID"
+_COMMANDS = {"torchrun", "torch.distributed.run"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,9 @@ def written_since_launch(path: Path) -> bool:
     """Say whether torchrun has started this process, and a file been written since torchrun itself was started."""
     if _ELASTIC not in os.environ or not path.exists():
         return False
-    return path.stat().st_mtime > psutil.Process(os.getppid()).create_time()
+    above = psutil.Process().parents()
+    launcher = next((one for one in above if _COMMANDS & {Path(word).name for word in one.cmdline()}), above[0])
+    return path.stat().st_mtime > launcher.create_time()
 
 
 def _number(environment: Mapping[str, str], name: str, default: int | None = None) -> int:
