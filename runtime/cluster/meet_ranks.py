@@ -106,8 +106,15 @@ class _Meeting:
         )  # fmt: skip
 
     def _connected(self) -> "ProcessGroup":
-        from torch.distributed import PrefixStore, ProcessGroupGloo
+        try:
+            from torch.distributed import PrefixStore, ProcessGroupGloo
 
+            for name in filter(None, os.environ.get("GLOO_SOCKET_IFNAME", "").split(",")):
+                ProcessGroupGloo.create_device(interface=name)
+        except (ImportError, RuntimeError) as error:
+            raise InputError(
+                f"gloo cannot be used here: {one_line(error)}; check GLOO_SOCKET_IFNAME, or install a torch with gloo"
+            ) from error
         place, store = self._place, PrefixStore("ranks", self._run)
         # It has all methods of a process group, though the types that torch declares do not say so.
         return cast("ProcessGroup", ProcessGroupGloo(store, place.rank, place.world_size, _LIFELONG))

@@ -239,6 +239,24 @@ def test_ranks_meet_and_know_each_other() -> None:
     assert {rendezvous.interface for *_, rendezvous in found} == {"lo"}
 
 
+def test_an_interface_that_is_not_there_is_told_on_every_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "nope0")
+    found = met([0, 1], 2, TIMEOUT_S)
+    assert len({str(one) for one in found}) == 1
+    assert {one.exit_code for one in found} == {2}
+    assert "gloo cannot be used here: " in str(found[0])
+    assert "check GLOO_SOCKET_IFNAME" in str(found[0])
+
+
+def test_ranks_of_two_projects_on_one_port_are_told() -> None:
+    port = free_port()
+    found = met([0, 1, 0, 1], 3, TIMEOUT_S, port)  # the third of each is still to come
+    said = {str(one).partition(":")[0] for one in found if "two of a rank" in str(one)}
+    assert said == {"there are two of a rank"}
+    assert {one.exit_code for one in found} == {2}
+    assert sum("cannot meet the others" in str(one) for one in found) == 1, "the second project has no store of its own"
+
+
 def test_a_missing_rank_is_named_on_all_that_have_come() -> None:
     found = met([0, 1, 3], 4, 2.0)
     assert len({str(one) for one in found}) == 1
