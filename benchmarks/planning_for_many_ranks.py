@@ -21,7 +21,7 @@ from optimizer.planning import Planner
 from profiler.files import read_json
 from profiler.profile import Profile, Timing
 
-LAYERS, RANKS = (100, 200, 400, 800), (4, 8, 16, 32, 64)
+LAYERS, RANKS = (50, 100, 200, 400), (4, 8, 16, 32, 64)
 HOST_RANKS, SEED, REPEATS = 8, 7, 3
 SIZES = (64, 1 << 24)
 
