@@ -75,7 +75,7 @@ class RankSession(Session):
         self._own, self._launcher = Heartbeat(), place.launcher
         self._asked_s: float | None = None
         self._overdue: tuple[float, float] | None = None
-        self._exchanged = ""
+        self._exchanged, self._settled = "", False
         self._watching: Errand[None] | None = None
         self._wake, self._saying, self._open = threading.Event(), threading.Lock(), True
         self._serving = Errand(self._serve)
@@ -182,6 +182,7 @@ class RankSession(Session):
             self._watching = Errand(self._watch)
             yield
             self.exchange("the end", None, type(None))
+            self._settled = True
         except BaseException as error:
             if error is self._told:
                 raise
@@ -250,7 +251,7 @@ class RankSession(Session):
                 self._asked_s = None
                 self._wake.wait(BEAT_S)
                 self._wake.clear()
-            self._beat(left=True)
+            self._beat(left=self._settled)  # else its end is to be noticed
         except RuntimeError:
             reason = "its launcher's store has gone: that process, or its host, has ended"
             self._root_cause = self._root_cause or RootCause(f"{self.members[LEAD]}: {reason}")
@@ -269,7 +270,7 @@ class RankSession(Session):
         over, own = root_cause_in(self._store), self._analysis.root_cause(now_s)
         if own and not over:
             over = decoded(self._store.compare_set(ROOT_CAUSE, "", encoded(own)), RootCause)
-        self._root_cause = over
+        self._root_cause, self._settled = over or self._root_cause, over is not None
 
     def _note_overdue(self, now_s: float) -> None:
         """Give the store up where it does not answer; seen twice, for this process itself may have been stopped."""
@@ -291,7 +292,7 @@ class RankSession(Session):
 
         def goodbye() -> None:
             self._serving.join()
-            if before != self.rank and self._own.left:  # else it is to be noticed at once
+            if before != self.rank and self._own.left:
                 self._group.send([torch.zeros(1)], before, _WATCH).wait()
 
         self._open = False

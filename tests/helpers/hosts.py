@@ -43,7 +43,7 @@ class Hosts:
                 ["ip", "netns", "exec", _name(host), "unshare", "--uts", "--mount", "sh", "-c", begin, "sh", *command],
                 cwd=self.folder, stdout=out, stderr=err, text=True, start_new_session=True,
                 env={**os.environ, "PYTHONPATH": f"{CHECKOUT}:{HELPERS}", "OMP_NUM_THREADS": "1",
-                     **(environment or {})},
+                     "TMPDIR": str(self.folder), **(environment or {})},
             )  # fmt: skip
         self.processes[host] = process
         return process

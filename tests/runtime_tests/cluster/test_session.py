@@ -19,7 +19,7 @@ from profiler.settings import Config, UpdateRule
 from runtime.channels import Rendezvous
 from runtime.cluster import RankSession, agree
 from runtime.cluster.meet_ranks import meet
-from runtime.cluster.messages import Member
+from runtime.cluster.messages import Member, RootCause
 from runtime.cluster.torchrun import Placement
 from runtime.errors import InputError, NeighbourGone, RunError
 from runtime.pipeline import agree_on_plan
@@ -176,6 +176,16 @@ def test_a_rank_that_falls_silent_is_given_up(mute: int) -> None:
     others = [str(one) for rank, one in enumerate(found) if rank != mute]
     said = f"rank {mute} on h{mute} (127.0.0.1): nothing heard of it for 2"
     assert [one.partition(" s:")[0] for one in others] == [said] * 2
+
+
+def test_a_rank_that_gives_up_by_itself_is_missed_by_the_others() -> None:
+    def give_up(session: RankSession) -> None:
+        session._root_cause = RootCause("the store is silent")
+        session.look()
+
+    found = run([waits, give_up, waits], timeout_s=2.0)
+    said = "rank 1 on h1 (127.0.0.1): nothing heard of it for 2"
+    assert [str(one).partition(" s:")[0] for one in found] == [said, "the store is silent", said]
 
 
 def test_facts_that_differ_name_the_rank_that_is_alone_with_its_own() -> None:
