@@ -287,19 +287,21 @@ class RankSession(Session):
         """Leave, say goodbye to the rank that watches this one, and let a store that ends with rank 0 be read first."""
         import torch
 
-        before = (self.rank - 1) % len(self.members)
-        awaited = len(self.members) - len(self._analysis.lost) if self.leads else 0
+        before, lost = (self.rank - 1) % len(self.members), self._analysis.lost
+        awaited = len(self.members) - len(lost) if self.leads else 0
 
         def goodbye() -> None:
             self._serving.join()
-            if before != self.rank and self._own.left:
+            if before not in {self.rank, *lost} and self._own.left:
                 self._group.send([torch.zeros(1)], before, _WATCH).wait()
 
         self._open = False
         self._wake.set()
         deadline = time.monotonic() + _FINISH_S
-        watched = [Errand(goodbye), self._watching] if self._watching else []
-        for last in (*watched, self._serving):
+        last_words = [Errand(goodbye), self._watching] if self._watching else []
+        if (self.rank + 1) % len(self.members) in lost:  # which says nothing more
+            last_words = last_words[:1]
+        for last in (*last_words, self._serving):
             last.join(max(0.0, deadline - time.monotonic()))
         if not self._serving.is_alive():
             Errand(lambda: leave(self._store, awaited)).join(_FINISH_S)
