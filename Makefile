@@ -3,7 +3,7 @@
 # make study    the whole study: three models, four batch sizes, eight splits, five rounds (hours; goes on where it stopped)
 # make quick    a short version of it (about 4 minutes)
 # make check    everything that has to pass before a commit lands
-# make hosts    the tests on four hosts, made of network namespaces: needs root (about 5 minutes)
+# make hosts    the tests on four hosts, made of network namespaces: needs root (about 8 minutes)
 # Each sets up .venv first, once.
 
 PYTHON ?= python3
