@@ -14,7 +14,7 @@ import statistics
 import time
 from pathlib import Path
 
-from planning_time import chain_like
+from planning_time import chain_like, finished
 
 from optimizer.plan import Link, NetworkProfile, Plan, RankFacts
 from optimizer.planning import Planner
@@ -89,8 +89,6 @@ def two_tiers(profile: Profile, ranks: int) -> NetworkProfile:
 
 def growth(medians: dict[int, list[tuple[int, float]]]) -> bytes:
     """Return a plot of the time to plan for more and more ranks, a line for each number of layers."""
-    import io
-
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
@@ -101,11 +99,7 @@ def growth(medians: dict[int, list[tuple[int, float]]]) -> bytes:
     axes.axhline(10, color="grey", linewidth=0.8, linestyle="--")
     axes.set(xscale="log", yscale="log", xlabel="ranks", ylabel=f"planning, s (median of {REPEATS})")
     axes.set_xticks(RANKS, [str(rank) for rank in RANKS])
-    axes.grid(alpha=0.3, which="both")
-    axes.legend(frameon=False)
-    text = io.BytesIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
+    return finished(figure)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ draws how time grows with the layers and stages of such chains.
 """
 
 import argparse
+import io
 import random
 import resource
 import statistics
@@ -16,6 +17,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,6 +25,9 @@ from optimizer.plan import Plan
 from optimizer.planning import Planner
 from profiler.files import read_json
 from profiler.profile import INPUT, Edge, Profile
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 REPEATS, MOST_S = 20, 120.0
 LAYERS, STAGES = (50, 100, 200, 500, 1000, 2000), (2, 4, 16, 64)
@@ -99,8 +104,6 @@ def chain_like(profile: Profile, layers: int) -> Profile:
 
 def growth(profile: Profile) -> bytes:
     """Return a plot of the time to plan for chains of more and more layers, a line for each number of stages."""
-    import io
-
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
@@ -111,6 +114,12 @@ def growth(profile: Profile) -> bytes:
         axes.plot(layers, medians, marker="o", markersize=3, label=f"{stages} stages")
         print(f"{stages} stages: " + ", ".join(f"{a} layers {b:.0f} ms" for a, b in zip(layers, medians, strict=True)))
     axes.set(xscale="log", yscale="log", xlabel="layers of a chain", ylabel="planning, ms (median of 5)")
+    return finished(figure)
+
+
+def finished(figure: "Figure") -> bytes:
+    """Return a figure of one plot as SVG, with a grid and a legend."""
+    (axes,) = figure.axes
     axes.grid(alpha=0.3, which="both")
     axes.legend(frameon=False)
     text = io.BytesIO()

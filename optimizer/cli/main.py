@@ -13,7 +13,7 @@ from optimizer.cli import export as export_command
 from optimizer.cli.forms import Prepared, planner_in_form
 from optimizer.cli.schedule_options import ScheduleOptions, add_schedule
 from optimizer.cli.slicing import NONE, is_explicit, refuse_odd_slicing
-from optimizer.errors import OptimizerError, PartitionError
+from optimizer.errors import InfeasibleError, OptimizerError, PartitionError
 from optimizer.plan import EXACT, REPLICATED, NetworkProfile, Plan
 from optimizer.planning import LOWERED, OPTIMIZED, OTHER_PLANNERS, SLICED, Schemes, load_schemes, plan_for, plans_for
 from profiler.cli import (
@@ -188,7 +188,6 @@ def _carry_out(job: Prepared, name: str, schemes: Schemes, options: PlanOptions)
     from optimizer.explain import explain
 
     planner = job.planner
-
     plans = _plans(planner, schemes, options)
     best = planner
     if planner.inside:
@@ -237,8 +236,6 @@ def _plans(planner: "Planner", schemes: Schemes, options: PlanOptions) -> dict[s
 
 def _with_replicas(planner: "Planner", plans: dict[str, Plan], name: str, *, quiet: bool) -> Plan:
     """Add the plan with replicas to ``plans``, if there is one; return the faster of it and that called ``name``."""
-    from optimizer.errors import InfeasibleError
-
     try:
         plans[REPLICATED] = planner.replicated()
     except InfeasibleError as error:

@@ -22,11 +22,11 @@ from optimizer.search.lattice import Integers, Lattice
 from optimizer.search.over_links import UNREACHABLE
 from optimizer.search.replicated import Replicated, ReplicatedTables
 from optimizer.search.stage_costs import held_bytes, largest_transients
+from optimizer.search.why_infeasible import MEBIBYTE, mib
 
 MOST_RANKS = 8
 ENOUGH = 8
 """What a schedule asks for does not grow with more than so many minibatches for each rank."""
-MEBIBYTE = 1 << 20
 
 
 def best_replicated_within(
@@ -67,7 +67,7 @@ def best_replicated_within(
     if best is None:
         raise InfeasibleError(
             f"no split of {model} over {network.size} ranks with replicas fits into {limit_bytes / MEBIBYTE:.1f} MiB a "
-            f"rank; use --memory-limit {-(-least_bytes // MEBIBYTE)}MiB or more, or a smaller --batch-size"
+            f"rank; use --memory-limit {mib(least_bytes)} or more, or a smaller --batch-size"
         )
     time, replicas, places = best
     return Replicated(tuple(lattice.ideals[at] for at in places), replicas, Fraction(time, tables.scale))

@@ -25,7 +25,7 @@ def why_nothing_fits(problem: Problem, model: str) -> PartitionError:
     layer, alone = tightest(problem)
     return InfeasibleError(
         f"no split of {model} into {stages} stages was found that fits into {_size(limit)} a stage: the tightest "
-        f"layer, {layer}, takes {_mib(alone)} alone; use --memory-limit {_mib(needed)} or more, or a smaller "
+        f"layer, {layer}, takes {mib(alone)} alone; use --memory-limit {mib(needed)} or more, or a smaller "
         "--batch-size"
     )
 
@@ -71,9 +71,9 @@ def tightest(problem: Problem) -> tuple[str, int]:
 
 def _size(size: int) -> str:
     """Return a size in MiB if it is a whole number of these, else in bytes."""
-    return f"{size}B" if size % MEBIBYTE else _mib(size)
+    return f"{size}B" if size % MEBIBYTE else mib(size)
 
 
-def _mib(size: int) -> str:
+def mib(size: int) -> str:
     """Return a size as ``--memory-limit`` takes it, rounded up."""
     return f"{-(-size // MEBIBYTE)}MiB"

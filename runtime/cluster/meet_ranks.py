@@ -28,6 +28,7 @@ from runtime.cluster.rank_session import (
     RankSession,
     leave,
     root_cause_in,
+    settled,
 )
 from runtime.cluster.torchrun import Placement
 from runtime.errors import InputError
@@ -152,10 +153,10 @@ class _Meeting:
         if over := root_cause_in(self._run):
             return f"the last run there is over: {over.sentence}"
         if size == self._place.world_size:
-            first = self._run.compare_set(ARRIVAL.format(self._here.rank), "", encoded(self._here))
-            if first == encoded(self._here).encode():
+            first = settled(self._run, ARRIVAL.format(self._here.rank), self._here)
+            if first == self._here:
                 return ""
-            sentence = f"there are two of a rank: {decoded(first, Member)} and {self._here}"
+            sentence = f"there are two of a rank: {first} and {self._here}"
         else:
             counts = f"{self._here} counts {self._place.world_size} ranks and rank 0 counts {size}"
             sentence = f"{counts}; start them with one torchrun command"
@@ -188,7 +189,7 @@ class _Meeting:
 
     def _refuse(self, sentence: str) -> NoReturn:
         """Let all that have come know that there will be no run."""
-        self._run.compare_set(ROOT_CAUSE, "", encoded(RootCause(sentence, exit_code=InputError.exit_code)))
+        settled(self._run, ROOT_CAUSE, RootCause(sentence, exit_code=InputError.exit_code))
         self._end_if_over()
         raise AssertionError
 

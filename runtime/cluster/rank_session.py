@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup, Store
 
 T = TypeVar("T")
+M = TypeVar("M", bound=msgspec.Struct)
 LEAD = 0
 BEAT_S = 0.25
 """How often a rank gives a heartbeat."""
@@ -269,7 +270,7 @@ class RankSession(Session):
         self._analysis.hear([decoded(content, Heartbeat) for content in found], now_s)
         over, own = root_cause_in(self._store), self._analysis.root_cause(now_s)
         if own and not over:
-            over = decoded(self._store.compare_set(ROOT_CAUSE, "", encoded(own)), RootCause)
+            over = settled(self._store, ROOT_CAUSE, own)
         self._root_cause, self._settled = over or self._root_cause, over is not None
 
     def _note_overdue(self, now_s: float) -> None:
@@ -305,6 +306,11 @@ class RankSession(Session):
             last.join(max(0.0, deadline - time.monotonic()))
         if not self._serving.is_alive():
             Errand(lambda: leave(self._store, awaited)).join(_FINISH_S)
+
+
+def settled(store: "Store", key: str, message: M) -> M:
+    """Write a message, unless there is one, and return that which was first."""
+    return decoded(store.compare_set(key, "", encoded(message)), type(message))
 
 
 def root_cause_in(store: "Store") -> RootCause | None:

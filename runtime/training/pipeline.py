@@ -126,7 +126,7 @@ class Pipeline:
             learning_rate=learning_rate, vocabulary=plan.vocabulary,
         )  # fmt: skip
         self._model = ModelState(bare, self._captured, self._settings)
-        self._stall_timeout_s, self._watch, self._session = stall_timeout_s, watch, session
+        self._stall_timeout_s, self._watch, self._session = stall_timeout_s, watch, session or Session()
         self._stack, self._busy = ExitStack(), threading.Lock()
         self._loaded: tuple[LoadedPlan, TensorSpec, ExitStack] | None = None
         self._launcher: Launcher | None = None
@@ -145,7 +145,7 @@ class Pipeline:
             raise RunError("a pipeline is entered once; make another one, and give it the weights or a checkpoint")
         self._entered_before, kept, self._kept = True, self._kept, None
         cores = cores_for(self._plan.layout.size, usable_cores(self._cores))
-        distributed = self._session if self._session and self._session.distributed else None
+        distributed = self._session if self.distributed else None
         with ExitStack() as stack:
             pool = stack.enter_context(
                 WorkerPool(
@@ -232,7 +232,7 @@ class Pipeline:
             own = self._captured.loss
             chosen = metric or (own.function if isinstance(own, OwnLoss) else accuracy)
             tensors, session = self._weights(), self._session
-            value = self._evaluated(tensors, loader, chosen) if session is None or session.leads else 0.0
+            value = self._evaluated(tensors, loader, chosen) if session.leads else 0.0
             return value if self._launcher is None else self._launcher.share(value)
 
     def _evaluated(self, tensors: Mapping[str, Tensor], loader: Minibatches, metric: Metric) -> float:
@@ -285,7 +285,7 @@ class Pipeline:
         """
         with self._alone("save"):
             tensors = self._state()
-            if self._session is None or self._session.leads:
+            if self._session.leads:
                 checkpoint = self._model.checkpoint(
                     tensors, minibatches=self.minibatches, updates=self.updates, epoch=self.epoch,
                     position=self.position, generators=states or generators(),
@@ -313,11 +313,10 @@ class Pipeline:
             restore(checkpoint.generators)
 
     def _read(self, path: Path) -> Checkpoint:
-        session = self._session
-        if session is None or not session.distributed or self._launcher is None:
+        if self._launcher is None:
             return read_checkpoint(path)
-        content = checkpoint_bytes(path) if session.leads else b""
-        return read_checkpoint(path, session.spread(self._launcher.topic("checkpoint"), content))
+        content = checkpoint_bytes(path) if self._session.leads else b""
+        return read_checkpoint(path, self._session.spread(self._launcher.topic("checkpoint"), content))
 
     def _weights(self) -> dict[str, Tensor]:
         """Return the parameters and buffers as they are now."""
@@ -366,7 +365,7 @@ class Pipeline:
     @property
     def distributed(self) -> bool:
         """Whether other processes have some of the stages."""
-        return self._session is not None and self._session.distributed
+        return self._session.distributed
 
     @property
     def alive(self) -> bool:
