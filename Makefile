@@ -2,6 +2,7 @@
 # make test     the tests
 # make study    the whole study: three models, four batch sizes, eight splits, five rounds (hours; goes on where it stopped)
 # make quick    a short version of it (about 4 minutes)
+# make fuzz     20,000 mutated files against everything that reads one (about 10 minutes)
 # make check    everything that has to pass before a commit lands
 # make hosts    the tests on four hosts, made of network namespaces: needs root (about 8 minutes)
 # Each sets up .venv first, once.
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: compare study quick test hosts check setup lint types borders clean
+.PHONY: compare study quick test hosts fuzz check setup lint types borders clean
 
 compare: $(READY)
 	$(BIN)/python -m runtime compare --model alexnet vgg16 resnet50 --baselines threads --out results
@@ -27,6 +28,9 @@ test: $(READY)
 
 hosts: $(READY)
 	$(BIN)/python -m pytest -m hosts
+
+fuzz: $(READY)
+	$(BIN)/python -m pytest --hypothesis-profile=fuzz --timeout=0 tests/test_mutated_files.py
 
 check: lint types borders test
 

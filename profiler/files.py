@@ -3,17 +3,26 @@
 import contextlib
 import dataclasses
 import hashlib
+import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 import msgspec
 
 from profiler.errors import FileError
 
-T = TypeVar("T")
+
+class Kept(Protocol):
+    """What a file may hold: a frozen dataclass that can tell whether its values go together."""
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield, each in words, what of its values cannot all be so; nothing after the first need make sense."""
+
+
+T = TypeVar("T", bound=Kept)
 KINDS = {
     "Profile": ("profile", "whole_step_s", "python -m profiler"),
     "Plan": ("plan", "profile_digest", "python -m optimizer -o plan.json"),
@@ -123,11 +132,13 @@ def from_json(content: bytes, kind: type[T], origin: str) -> T:
     """Decode ``content`` as ``kind``; fields that ``kind`` does not know are passed over.
 
     Raises:
-        FileError: It is no JSON, another kind of file, of another format, or does not fit; the message says which.
+        FileError: It is no JSON, another kind of file, of another format, does not fit, or contradicts itself; the
+            message says which.
     """
     name, key, command = KINDS[kind.__name__]
     try:
-        return msgspec.json.decode(content, type=kind)
+        found = msgspec.json.decode(content, type=kind)
+        json.loads(content, object_pairs_hook=_once)
     except msgspec.ValidationError as error:
         keys = _keys(content)
         other = next((word for word, mark, _ in KINDS.values() if mark in keys and key not in keys), "")
@@ -142,11 +153,28 @@ def from_json(content: bytes, kind: type[T], origin: str) -> T:
         raise FileError(f"{origin} is not a {name}: {error}; make it anew with {command}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FileError(f"{origin} is not a {name}: it is no JSON ({error}); make it anew with {command}") from error
+    except _StandsTwiceError as error:
+        raise FileError(f"{origin} has the key '{error}' twice in one place; make it anew with {command}") from error
+    for contradiction in found.contradictions():
+        raise FileError(f"{origin} contradicts itself: {contradiction}; make it anew with {command}")
+    return found
+
+
+class _StandsTwiceError(Exception):
+    """A key that an object of JSON has twice."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _StandsTwiceError(next(key for key in keys if keys.count(key) > 1))
+    return found
 
 
 def _keys(content: bytes) -> dict[str, Any]:
     """Return the keys of a JSON file; none where it has no such."""
-    with contextlib.suppress(msgspec.MsgspecError):
+    with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         if isinstance(top := msgspec.json.decode(content), dict):
             return top
     return {}

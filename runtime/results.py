@@ -3,11 +3,12 @@
 Seconds, bytes and samples throughout; what is per stage is per minibatch.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from optimizer.plan import Plan, Stage
-from optimizer.schedule import Kind, ScheduleName
+from optimizer.schedule import Kind, ScheduleName, schedule_of
 from profiler.profile import Machine
 from profiler.settings import UpdateRule
 
@@ -17,6 +18,7 @@ Clock = Literal["wall", "virtual"]
 CLOCKS: tuple[Clock, ...] = ("wall", "virtual")
 
 FORMAT_VERSION: Literal[8] = 8
+_JITTER_S, _MOST_S = 1e-6, 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +149,27 @@ class RunResult:
     machine: Machine
     slowed_samples_per_s: float | None = None
     format_version: Literal[8] = FORMAT_VERSION
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield, each in words, what of its values cannot all be so."""
+        yield from self.plan.contradictions()
+        layout, plan = self.plan.layout, self.plan
+        if (self.batch_size, self.minibatches) != (plan.batch_size, plan.predicted.minibatches):
+            yield "batch size or number of minibatches are not those of its plan"
+        if len(self.losses) != self.minibatches:
+            yield f"{self.minibatches} minibatches ran, and it has {len(self.losses)} losses"
+        ranks = [(layout.stage_of(rank), layout.replica_of(rank)) for rank in range(layout.size)]
+        if [(own.stage, own.replica) for own in self.stages] != ranks:
+            yield f"its plan has {len(ranks)} ranks, and other ones ran"
+        schedule = schedule_of(plan.schedule, layout.replicas, self.minibatches, plan.update_every)
+        for own, row in zip(self.stages, schedule.rows, strict=True):
+            did = [(one.kind, one.minibatch) for one in own.actions]
+            if not row or did != [(one.kind, one.minibatch) for one in row]:
+                yield f"stage {own.stage} did something else than its schedule says"
+            ends_s = [one.end_s for one in own.actions]
+            for one, before_s in zip(own.actions, [own.actions[0].start_s, *ends_s], strict=False):
+                if not before_s - _JITTER_S <= one.start_s <= one.computed_s <= one.end_s <= _MOST_S:
+                    yield f"an action of stage {own.stage} ends before it starts, or before the one before it"
 
     def planned(self, run: StageRun) -> Stage:
         """Return the stage that a rank ran."""

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import __main__
 
@@ -14,6 +15,9 @@ sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
 from profiler.machine import pinned
 from runtime.supervisor import WorkerPool
+
+settings.register_profile("fuzz", max_examples=2500, print_blob=True)
+"""Of ``make fuzz``, for each kind of file."""
 
 # Processes that tests start would import pytest again, as the main module of their parent, and need nothing of it.
 __main__.__spec__ = None

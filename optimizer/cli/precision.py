@@ -2,7 +2,6 @@
 
 from math import inf
 
-from optimizer.costs import refuse_contradictions
 from optimizer.planning import Bottleneck, choose_precision, pays
 from optimizer.schedule import Pace
 from profiler.profile import AUTO, BF16, FP32, Profile, float32_layers, in_precision
@@ -24,7 +23,6 @@ def precisions_of(
         The two profiles, and why there is no second one where one is asked for.
 
     Raises:
-        ProfileError: The profile contradicts itself.
         ConfigError: It says nothing of bfloat16, which is asked for.
     """
     if config.precision == BF16:
@@ -34,8 +32,6 @@ def precisions_of(
         return full, None, ""
     if profile.lowered is None:
         return full, None, f"layers run in {FP32}, for the profile says nothing of {BF16}"
-    refuse_contradictions(full)
-    refuse_contradictions(in_precision(profile, BF16))
     chosen = choose_precision(profile, bottleneck, pace).precision
     if chosen == FP32:
         return full, None, NOTHING_GAINED

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from optimizer.costs import refuse_contradictions
 from optimizer.planning import Bottleneck, Measure, choose_slicing, measured, slicing_sentence
 from optimizer.schedule import Pace
 from profiler.cli import note, progress
@@ -72,10 +71,8 @@ def sliced_as(
         quiet: Whether to show no progress.
 
     Raises:
-        ProfileError: The profile contradicts itself.
         ConfigError: A layer is not there or cannot be cut like that, or was not measured and cannot be.
     """
-    refuse_contradictions(profile)
     if config.slice == NONE or stages == 1:
         return Sliced(profile, None, "")
     measure = _measuring(config, core, profile.precision, quiet=quiet) if keep else lambda _wanted: ()

@@ -11,6 +11,5 @@ if TYPE_CHECKING:
     from optimizer.costs.memory import factors, stage_bytes
     from optimizer.costs.network import NOTHING, Direction, Network, network_of
     from optimizer.costs.problem import Problem
-    from optimizer.costs.validate_profile import refuse_contradictions
 else:
     __getattr__ = on_demand(__name__)

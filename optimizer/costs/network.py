@@ -154,6 +154,10 @@ def network_of(measured: NetworkProfile, profile: Profile) -> Network:
 
 
 def _refuse_others(measured: NetworkProfile, profile: Profile) -> None:
+    for contradiction in measured.contradictions():
+        raise OptimizerError(
+            f"the network profile contradicts itself: {contradiction}; measure it again with python -m runtime links"
+        )
     for name in ("model", "model_digest", "batch_size", "input_shape"):
         theirs, ours = getattr(measured, name), getattr(profile, name)
         if theirs != ours:
@@ -161,25 +165,6 @@ def _refuse_others(measured: NetworkProfile, profile: Profile) -> None:
                 f"the links were measured for {name.replace('_', ' ')} {theirs} and the profile is of {ours}; measure "
                 "them again with python -m runtime links, for the same model and sizes"
             )
-    if len(measured.links) != len(measured.ranks) - 1:
-        raise OptimizerError(
-            f"the network profile has {len(measured.ranks)} ranks and {len(measured.links)} links, where there is one "
-            "between each two neighbours; measure it again with python -m runtime links"
-        )
-    timed = [(link.sizes_bytes, {len(link.down_s), len(link.up_s)}) for link in measured.links]
-    same = {sizes for sizes, _ in timed}
-    timed += [(all_reduce.sizes_bytes, {len(all_reduce.times_s)}) for all_reduce in measured.all_reduces]
-    for sizes, counts in timed:
-        if counts != {len(sizes)} or any(size >= other for size, other in pairwise(sizes)):
-            raise OptimizerError(
-                "a link of the network profile does not have a time for each of ascending sizes; measure it again with "
-                "python -m runtime links"
-            )
-    if len(same) > 1:
-        raise OptimizerError(
-            "the links of the network profile were measured at different sizes; measure it again with python -m "
-            "runtime links"
-        )
 
 
 def _slowest(ways: Sequence[Direction]) -> Direction:

@@ -3,7 +3,9 @@
 Seconds and bytes throughout. Ranks are in the order of the stages that are going to run on them.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -72,9 +74,29 @@ class NetworkProfile:
     model: str
     model_digest: str
     batch_size: Annotated[int, Meta(ge=1)]
-    input_shape: tuple[int, ...]
+    input_shape: Annotated[tuple[Annotated[int, Meta(ge=1, le=1 << 31)], ...], Meta(min_length=2)]
     ranks: Annotated[tuple[RankFacts, ...], Meta(min_length=2)]
     links: Annotated[tuple[Link, ...], Meta(min_length=1)]
     all_reduces: tuple[AllReduce, ...]
     measured_at: str
     format_version: Literal[3] = FORMAT_VERSION
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield, each in words, what of its values cannot all be so."""
+        if len(self.links) != len(self.ranks) - 1:
+            yield f"it has {len(self.ranks)} ranks and {len(self.links)} links, and one links each two neighbours"
+        if self.batch_size != self.input_shape[0]:
+            yield f"its batch size is {self.batch_size}, and its input has {self.input_shape[0]} samples"
+        timed = [(link.sizes_bytes, {len(link.down_s), len(link.up_s)}) for link in self.links]
+        if len({sizes for sizes, _ in timed}) > 1:
+            yield "its links were measured at different sizes"
+        timed += [(own.sizes_bytes, {len(own.times_s)}) for own in self.all_reduces]
+        for sizes, counts in timed:
+            if counts != {len(sizes)} or any(size >= other for size, other in pairwise(sizes)):
+                yield "a link does not have a time for each of ascending sizes"
+        groups = [(own.first, own.ranks) for own in self.all_reduces]
+        if len(set(groups)) < len(groups) or any(first + ranks > len(self.ranks) for first, ranks in groups):
+            yield "an all-reduce is over ranks that are not there, or stands in it twice"
+        for own in self.ranks:
+            if not 0 < own.step.low_s <= own.step.median_s <= own.step.high_s:
+                yield f"an interval of {own.host} does not hold its own median, or takes no time"

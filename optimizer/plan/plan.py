@@ -3,6 +3,7 @@
 Seconds and bytes throughout, per minibatch where it says nothing else.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -10,7 +11,7 @@ from msgspec import Meta
 
 from optimizer.plan.network import NetworkProfile
 from optimizer.schedule import Pace, RankLayout, ScheduleName
-from profiler.profile import FP32, Bytes, Count, Form, Seconds
+from profiler.profile import FP32, Bytes, Count, Form, Name, Seconds
 from profiler.shown import Shown
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -70,7 +71,7 @@ class Stage:
         slowdown: How many times as long its layers take beside busy neighbours; None where that was not measured.
     """
 
-    layers: Annotated[tuple[str, ...], Meta(min_length=1)]
+    layers: Annotated[tuple[Name, ...], Meta(min_length=1)]
     compute_s: Seconds
     forward_s: Seconds
     backward_s: Seconds
@@ -88,12 +89,12 @@ class Stage:
     latency_down_s: Seconds
     latency_up_s: Seconds
     send_bytes: Bytes
-    boundary: tuple[str, ...]
+    boundary: tuple[Name, ...]
     memory_bytes: Bytes
     sizes: StageBytes
     flops: Count
     slowdown: Annotated[float, Meta(gt=0)] | None = None
-    replicas: Annotated[int, Meta(ge=1)] = 1
+    replicas: Annotated[int, Meta(ge=1, le=1024)] = 1
     all_reduce_s: Seconds = 0.0
 
     @property
@@ -116,7 +117,7 @@ class Prediction:
         bubble_share: Of all stages' time from the first start to the last end, the share in which they wait.
     """
 
-    minibatches: int
+    minibatches: Annotated[int, Meta(ge=1, le=10_000)]
     throughput_samples_per_s: Seconds
     makespan_s: Seconds
     bubble_share: Share
@@ -160,7 +161,7 @@ class Plan(Shown):
         network: The ranks and links that the plan is for; None for equal cores that share memory.
     """
 
-    model: str
+    model: Name
     model_digest: str
     batch_size: Annotated[int, Meta(ge=1)]
     input_shape: Annotated[tuple[Annotated[int, Meta(ge=1, le=1 << 31)], ...], Meta(min_length=2)]
@@ -169,8 +170,8 @@ class Plan(Shown):
     slicing: str = ""
     precision: str = FP32
     profile_digest: str
-    num_stages: Annotated[int, Meta(ge=1)]
-    method: str
+    num_stages: Annotated[int, Meta(ge=1, le=10_000)]
+    method: Name
     schedule: ScheduleName
     update_every: Annotated[int, Meta(ge=1)] = 1
     planned_for: Pace
@@ -186,6 +187,12 @@ class Plan(Shown):
     network: NetworkProfile | None = None
     format_version: Literal[11] = FORMAT_VERSION
     table: ClassVar[str] = "optimizer.report.plan_table:show_plan"
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield, each in words, what of its values cannot all be so, as far as that can be told without the profile."""
+        from optimizer.plan.contradictions import odd_values
+
+        return odd_values(self)
 
     @property
     def cuts(self) -> tuple[str, ...]:

@@ -13,9 +13,8 @@ from optimizer.costs import (
     names_of,
     network_of,
     prefixes,
-    refuse_contradictions,
 )
-from optimizer.errors import OptimizerError, PartitionError
+from optimizer.errors import OptimizerError, PartitionError, ProfileError
 from optimizer.plan import BOUNDED, EXACT, REPLICATED, NetworkProfile, Plan
 from optimizer.planning.assemble_plan import plan_of, replicated_plan
 from optimizer.planning.schemes import scheme_cuts
@@ -85,7 +84,8 @@ class Planner:
         if network and pace != PLAIN_1F1B:
             raise OptimizerError(f"plans over links are for {ASYNCHRONOUS} only, not for {pace.words}; leave one out")
         self.profile, self.stages, self.minibatches = profile, stages, minibatches
-        refuse_contradictions(profile)
+        for contradiction in profile.contradictions():
+            raise ProfileError(f"the profile of {profile.model} contradicts itself: {contradiction}; profile it again")
         self.costs: Costs = costs_of(profile, pace)
         most = len(self.costs.parts)
         if stages > most and not network:  # over links, replicas may take the ranks that no part is left for

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Loss,
         Lowered,
         Machine,
+        Name,
         Peaks,
         Profile,
         Seconds,

@@ -34,7 +34,6 @@ def in_precision(profile: Profile, precision: str) -> Profile:
     for name in sorted(stay.difference(layer.name for layer in profile.layers)):
         raise ConfigError(f"the profile of {profile.model} has no layer '{name}' to keep in {FP32}; plan again")
     lowered = profile.lowered
-    _refuse_contradictions(profile, lowered)
     layers = tuple(_layers(profile, lowered, stay))
     autocast = {layer.name: layer.autocast for layer in layers}
     return replace(
@@ -49,21 +48,6 @@ def in_precision(profile: Profile, precision: str) -> Profile:
         closure_error=lowered.closure_error,
         peak_memory_bytes=lowered.peak_memory_bytes,
     )
-
-
-def _refuse_contradictions(profile: Profile, lowered: Lowered) -> None:
-    named = [layer.name for layer in lowered.layers] == [layer.name for layer in profile.layers]
-    sizes = lowered.cast_cost.sizes_bytes
-    if not named or any(layer.autocast for layer in profile.layers) or not all(own.autocast for own in lowered.layers):
-        raise ConfigError(
-            f"the profile of {profile.model} does not tell of the same layers in {FP32} and {BF16}; profile the model "
-            "again"
-        )
-    if len(sizes) != len(lowered.cast_cost.copy_s) or list(sizes) != sorted({size for size in sizes if size > 0}):
-        raise ConfigError(
-            f"the costs of casts in the profile of {profile.model} do not give one time for each of ascending sizes; "
-            "profile the model again"
-        )
 
 
 def profile_in_form(profile: Profile, form: Form) -> Profile:

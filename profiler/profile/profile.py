@@ -3,7 +3,7 @@
 Seconds and bytes throughout; ``input_shape`` includes the minibatch, ``(N, C, H, W)`` for images.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
@@ -17,6 +17,8 @@ FORMAT_VERSION: Literal[9] = 9
 Seconds = Annotated[float, Meta(ge=0, le=1e6)]
 Bytes = Annotated[int, Meta(ge=0, le=1 << 50)]
 Count = Annotated[int, Meta(ge=0, le=1 << 60)]
+Name = Annotated[str, Meta(max_length=200)]
+"""Of a model or layer: it has to fit into a table's column, and a picture's title."""
 
 INPUT = "input"
 """The name under which layers read the model's input; no layer carries it."""
@@ -82,9 +84,9 @@ class Layer:
         forward: Samples and interval behind ``forward_s``; likewise ``backward`` and ``update``.
     """
 
-    name: str
-    kind: str
-    module: str = ""
+    name: Name
+    kind: Name
+    module: Name = ""
     forward_s: Seconds
     backward_s: Seconds
     update_s: Seconds
@@ -278,7 +280,7 @@ class Profile(Shown):
         foreign_load: Share of the time in which the core worked for others.
     """
 
-    model: str
+    model: Name
     model_digest: str
     batch_size: Annotated[int, Meta(ge=1)]
     input_shape: Annotated[tuple[Annotated[int, Meta(ge=1, le=1 << 31)], ...], Meta(min_length=2)]
@@ -316,6 +318,12 @@ class Profile(Shown):
     measured_at: str
     format_version: Literal[9] = FORMAT_VERSION
     table: ClassVar[str] = "profiler.report.table:show_profile"
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield, each in words, what of its values cannot all be so, or is too large to plan for."""
+        from profiler.profile.contradictions import odd_values
+
+        return odd_values(self)
 
 
 def parts_s(layers: Iterable[Layer], loss: Loss) -> float:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from profiler.errors import FileError
 from profiler.files import from_json, read_bytes
 from profiler.profile.pipedream_graph import looks_like_graph, read_graph
 from profiler.profile.profile import Profile
@@ -18,5 +19,8 @@ def read_profile(path: Path) -> Profile:
     """
     content = read_bytes(path)
     if looks_like_graph(content[:HEAD_BYTES].decode(errors="replace")):
-        return read_graph(content.decode(errors="replace"), path)
+        found = read_graph(content.decode(errors="replace"), path)
+        for contradiction in found.contradictions():
+            raise FileError(f"{path} contradicts itself: {contradiction}; check the file")
+        return found
     return from_json(content, Profile, str(path))

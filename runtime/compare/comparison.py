@@ -4,6 +4,7 @@
 unfinished file says where to go on. Seconds, bytes and samples throughout; what is per stage is per minibatch.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -11,7 +12,7 @@ from msgspec import Meta
 
 from optimizer.plan import Plan
 from optimizer.schedule import Schedule, schedule_of
-from profiler.profile import FP32, Layer, Machine
+from profiler.profile import FP32, Layer, Machine, Name
 from profiler.shown import Shown
 from runtime.compare.records import RunRecord
 from runtime.compare.request import Request
@@ -64,7 +65,7 @@ class PartitionComparison:
         stages: Empty where no run of it came through.
     """
 
-    name: str
+    name: Name
     cuts: tuple[str, ...]
     plan: Plan
     same_as: str | None
@@ -113,7 +114,7 @@ class BaselineComparison:
         ratio: How many times as fast the reference ran, round by round.
     """
 
-    name: str
+    name: Name
     tuned: bool
     update_every: int
     throughput_samples_per_s: Spread | None = None
@@ -220,6 +221,12 @@ class Comparison(Shown):
     audit: Audit
     format_version: Literal[8] = FORMAT_VERSION
     table: ClassVar[str] = "runtime.report.comparison_table:show_comparison"
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield, each in words, what of its values cannot all be so."""
+        from runtime.compare.contradictions import odd_values
+
+        return odd_values(self)
 
     @property
     def rounds(self) -> int:

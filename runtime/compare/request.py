@@ -1,7 +1,9 @@
 """The request that a comparison answers."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from optimizer.schedule import ScheduleName
 from profiler.settings import UpdateRule
@@ -23,13 +25,13 @@ class Request:
     """
 
     model: str
-    batch_size: int
-    input_shape: tuple[int, ...]
-    minibatches: int
-    num_stages: int
+    batch_size: Annotated[int, Meta(ge=1)]
+    input_shape: Annotated[tuple[int, ...], Meta(min_length=2)]
+    minibatches: Annotated[int, Meta(ge=1)]
+    num_stages: Annotated[int, Meta(ge=1)]
     cores: tuple[int, ...]
     schedule: ScheduleName
-    update_every: int
+    update_every: Annotated[int, Meta(ge=1)]
     channel: ChannelName
     rule: UpdateRule
     data: str
@@ -37,6 +39,6 @@ class Request:
     slice: str
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     asked: tuple[str, ...]
-    distinct_splits: int
-    repeats: int
+    distinct_splits: Annotated[int, Meta(ge=0)]
+    repeats: Annotated[int, Meta(ge=1)]
     baselines: BaselineChoice

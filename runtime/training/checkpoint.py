@@ -2,6 +2,7 @@
 
 import io
 import random
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from profiler.errors import FileError, one_line
 from profiler.files import unwritable, write_whole
 
 FORMAT_VERSION = 1
+_MOST = 1 << 62
 _REMEDY = "name one that stageplan train --checkpoint, or Pipeline.save, has written"
 
 
@@ -82,14 +84,47 @@ def read_checkpoint(path: Path, content: bytes | None = None) -> Checkpoint:
     except Exception as error:
         raise FileError(f"{path} is no whole checkpoint ({type(error).__name__}); {_REMEDY}") from error
     names = {field.name for field in fields(Checkpoint)}
-    if not isinstance(found, dict) or "format_version" not in found:
+    if not isinstance(found, dict) or type(found.get("format_version")) is not int:
         raise FileError(f"{path} is no checkpoint, though torch can read it; {_REMEDY}")
-    if found["format_version"] != FORMAT_VERSION or not names <= found.keys():
+    if found["format_version"] != FORMAT_VERSION:
         raise FileError(
             f"{path} is a checkpoint of format {found['format_version']}, and this version reads format "
             f"{FORMAT_VERSION}; train anew"
         )
+    if missing := sorted(names - found.keys()):
+        raise FileError(f"{path} is a checkpoint without its {missing[0]}; {_REMEDY}")
+    for odd in _odd_values(found):
+        raise FileError(f"{path} is a checkpoint and {odd}; {_REMEDY}")
     return Checkpoint(**{name: found[name] for name in names})
+
+
+def _odd_values(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what in a checkpoint is not what it should be, or contradicts itself; the first may be the only one."""
+    numbers = ("seed", "minibatches", "updates", "epoch", "position")
+    for name in (name for name in numbers if type(found[name]) is not int or not 0 <= found[name] < _MOST):
+        yield f"its {name} is no whole number from 0 up"
+    if not all(isinstance(found[name], str) for name in ("digest", "rule")):
+        yield "its digest or update rule is no text"
+    sets = found["momenta"]
+    if not isinstance(sets, list) or not all(map(_is_tensors, (*sets, found["model"], found["buffers"]))):
+        yield "its weights, buffers or momenta are no tensors by name"
+    counts = found["counts"]
+    if not isinstance(counts, dict) or not all(type(count) is int and 0 <= count < _MOST for count in counts.values()):
+        yield "it does not count the updates of each parameter"
+    most = max(found["minibatches"], *counts.values(), 0)
+    if found["updates"] > most or max(found["epoch"], found["position"]) > most:
+        yield "it has more updates, or more epochs, than minibatches"
+    try:
+        _restored(found["generators"], torch.Generator(), random.Random(), np.random.RandomState())  # noqa: S311
+    except Exception as error:  # noqa: BLE001 - three libraries say in their own ways that they cannot read it
+        yield f"the state of its generators is none ({type(error).__name__})"
+
+
+def _is_tensors(found: object) -> bool:
+    return isinstance(found, dict) and all(
+        isinstance(key, str) and isinstance(value, Tensor) and not value.is_meta and value.layout == torch.strided
+        for key, value in found.items()
+    )
 
 
 def checkpoint_bytes(path: Path) -> bytes:
@@ -116,8 +151,13 @@ def generators() -> dict[str, Any]:
 
 def restore(states: dict[str, Any]) -> None:
     """Bring these generators into the states that ``generators`` returned."""
-    torch.set_rng_state(states["torch"])
+    _restored(states, torch.default_generator, random, np.random)
+
+
+def _restored(states: Mapping[str, Any], of_torch: torch.Generator, of_python: Any, of_numpy: Any) -> None:
+    """Bring some generators into these states; raises whatever they raise where one is none."""
+    of_torch.set_state(states["torch"])
     version, words, gauss = states["python"]
-    random.setstate((version, tuple(words), gauss))
+    of_python.setstate((version, tuple(words), gauss))
     name, keys, position, has_gauss, cached = states["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), int(position), int(has_gauss), cached))  # noqa: NPY002
+    of_numpy.set_state((name, keys.numpy().astype(np.uint32), int(position), int(has_gauss), cached))

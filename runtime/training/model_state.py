@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from profiler.errors import one_line
 from profiler.execution import Captured, count_name, moment_name
 from runtime.errors import InputError
 from runtime.pipeline import from_model_keys, own_key, to_model_keys, without_tensors
@@ -84,12 +85,37 @@ class ModelState:
         if checkpoint.seed != seed:
             raise InputError(f"{path} was trained with seed {checkpoint.seed} and this has {seed}; use the same")
         tensors = self.tensors_of(checkpoint.model, str(path)) | checkpoint.buffers
+        learning = self._captured.learning
         for number, momenta in enumerate(checkpoint.momenta):
-            moments = self._laid_out(from_model_keys(self._captured, momenta))
-            tensors |= {moment_name(name, number): moment for name, moment in moments.items()}
-        for name in self._captured.learning:
+            try:
+                moments = self._laid_out(from_model_keys(self._captured, momenta))
+            except (RuntimeError, TypeError, KeyError) as error:
+                raise InputError(f"{path} has momenta that do not fit its weights: {one_line(error)}") from error
+            tensors |= {moment_name(name, number): moments[name] for name in learning if name in moments}
+        for name in learning:
             tensors[count_name(name)] = torch.tensor(checkpoint.counts.get(own_key(self._captured, name), 0))
+        self._refuse_missing(checkpoint, tensors, path)
         return tensors
+
+    def _refuse_missing(self, checkpoint: Checkpoint, tensors: Tensors, path: Path) -> None:
+        """Refuse a checkpoint that lacks a tensor, or has one of another shape.
+
+        Raises:
+            InputError: It does.
+        """
+        own, learning = self._captured.model, self._captured.learning
+        wanted = {name: tensor.shape for name, tensor in (*own.named_parameters(), *own.named_buffers())}
+        momenta = self._settings.rule.momenta
+        if len(checkpoint.momenta) != (momenta if learning else 0):
+            raise InputError(f"{path} does not have the {momenta} momenta of its update rule; name another checkpoint")
+        wanted |= {moment_name(name, number): wanted[name] for name in learning for number in range(momenta)}
+        found = {name: tensor.shape for name, tensor in tensors.items() if name not in map(count_name, learning)}
+        for name in sorted(wanted.keys() | found.keys()):
+            if wanted.get(name) != found.get(name):
+                raise InputError(
+                    f"{path} has {name} of shape {list(found.get(name, ()))}, where {list(wanted.get(name, ()))} is "
+                    "wanted; name a checkpoint as it was written"
+                )
 
     def _laid_out(self, tensors: Mapping[str, Tensor]) -> Tensors:
         """Return tensors by path with the strides that stages have them in."""

@@ -93,6 +93,7 @@ def record(
     series: Series = "main",
     failure: str | None = None,
 ) -> RunRecord:
+    drawn = not failure and number == 1 and stages
     return RunRecord(
         series=series,
         round=number,
@@ -102,7 +103,7 @@ def record(
         makespan_s=0.0 if failure else 16 / speed,
         stages=() if failure else tuple(stages),
         failure=failure,
-        timeline=() if failure or number > 1 else ((("F", 0, 0.0, 0.5), ("B", 0, 1.0, 1.5)), (("F", 0, 0.5, 1.0),)),
+        timeline=((("F", 0, 0.0, 0.5), ("B", 0, 1.0, 1.5)), (("F", 0, 0.5, 1.0),)) if drawn else (),
     )
 
 

@@ -10,8 +10,9 @@ from strategies import profile_of
 from torch import nn
 
 from optimizer.costs import rank
-from optimizer.plan import Plan
+from optimizer.plan import Plan, scheduled
 from optimizer.planning import Planner
+from optimizer.schedule import schedule_of
 from profiler.capture import laid_out
 from profiler.capture.layer_graph import capture
 from profiler.execution import Captured
@@ -38,7 +39,7 @@ def plan_of(captured: Captured, bounds: Sequence[int] | None, stages: int = 4) -
     """A plan with the given ideals as cuts, or the best one for made-up times; made to fit the captured model."""
     planner = Planner(profile_of(captured, seed=5), stages, MINIBATCHES)
     plan = planner.optimized() if bounds is None else planner.unlimited("chosen", bounds)
-    return replace(
+    made = replace(
         plan,
         model_digest=captured.digest,
         slicing=captured.slicing,
@@ -46,6 +47,7 @@ def plan_of(captured: Captured, bounds: Sequence[int] | None, stages: int = 4) -
         input_shape=SHAPE,
         batch_size=SHAPE[0],
     )
+    return scheduled(made, schedule_of(plan.schedule, stages, MINIBATCHES))
 
 
 def random_bounds(captured: Captured, seed: int) -> list[int]:

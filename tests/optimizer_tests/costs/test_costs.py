@@ -3,9 +3,10 @@ from dataclasses import replace
 import pytest
 from strategies import COPY_COST, chain, layer, profile
 
-from optimizer.costs import costs_of, refuse_contradictions
+from optimizer.costs import costs_of
 from optimizer.costs.costs import copy_ns
 from optimizer.errors import ProfileError
+from optimizer.planning import Planner
 from profiler.profile import INPUT, CopyCost, Loss
 
 
@@ -65,7 +66,7 @@ def test_a_profile_that_contradicts_itself_is_refused(
     layers: list[str], edges: list[tuple[str, str]], words: str
 ) -> None:
     with pytest.raises(ProfileError, match=words):
-        refuse_contradictions(profile([layer(name) for name in layers], edges))
+        Planner(profile([layer(name) for name in layers], edges), 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -82,4 +83,4 @@ def test_a_profile_that_contradicts_itself_is_refused(
 )
 def test_a_profile_with_odd_costs_is_refused(change: dict[str, object], words: str) -> None:
     with pytest.raises(ProfileError, match=words):
-        refuse_contradictions(replace(chain([1]), **change))  # type: ignore[arg-type]
+        Planner(replace(chain([1]), **change), 1, 1)  # type: ignore[arg-type]

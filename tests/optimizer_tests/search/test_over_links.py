@@ -177,7 +177,7 @@ def test_a_core_that_cannot_be_told_from_the_profile_s_counts_as_equal() -> None
     ("change", "words"),
     [
         ({"model": "other"}, "measured for model other"),
-        ({"batch_size": 9}, "measured for batch size 9"),
+        ({"batch_size": 9}, "its batch size is 9, and its input has 2"),
         ({"model_digest": "x"}, "model digest"),
         ({"links": ()}, "2 ranks and 0 links"),
     ],

@@ -188,12 +188,13 @@ def test_bad_input_is_one_sentence_and_writes_nothing(
     assert sorted(in_folder.rglob("*")) == before
 
 
-def test_a_folder_of_comparisons_is_one_report(in_folder: Path, page: str) -> None:
-    for found in several():
-        write_whole(in_folder / f"{found.request.model}-{found.request.batch_size}" / "comparison.json", to_json(found))
+def test_a_folder_of_comparisons_is_one_report(in_folder: Path) -> None:
+    both = [one(), replace(one(), began_at="2026-01-02T00:00:00+00:00")]
+    for number, found in enumerate(both):
+        write_whole(in_folder / f"part-{number}" / "comparison.json", to_json(found))
     assert main(["report", str(in_folder), "-o", "all.md", "-o", "all.html", "--quiet"]) == 0
-    assert Path("all.md").read_text() == rendered(several(), ".md")
-    assert Path("all.html").read_text() == page
+    assert Path("all.md").read_text() == rendered(both, ".md")
+    assert Path("all.html").read_text() == rendered(both, ".html")
 
 
 PROBE = """

@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import small_models
 import torch
@@ -25,7 +26,6 @@ from optimizer.schedule import SCHEDULES, ScheduleName
 from profiler.capture import laid_out
 from profiler.capture.layer_graph import capture
 from profiler.execution import Captured, layer_seed
-from profiler.files import from_json
 from profiler.settings import UpdateRule
 from runtime.cli import main as cli
 from runtime.pipeline import Launcher
@@ -231,7 +231,7 @@ def test_the_command_says_that_all_partitions_are_bit_identical(
     assert cli.main(arguments) == 0
     printed = capsys.readouterr().out
     assert json.loads(printed)["partitions"][0]["identical"] is True
-    found = from_json(printed.encode(), Verification, "stdout")
+    found = msgspec.json.decode(printed, type=Verification)
     assert (found.schedule, found.update_every, found.minibatches) == ("gpipe", 8, 5)
     assert [part.name for part in found.partitions] == ["end-load"]
 

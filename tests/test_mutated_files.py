@@ -1,0 +1,471 @@
+"""Every file that is read, mutated: it is refused in one sentence, or answered; and never answered where it contradicts
+itself. ``make fuzz`` is the long form: more files, and other ones each time.
+"""
+
+import io
+import json
+import re
+import resource
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import mutations
+import psutil
+import pytest
+import small_models
+import torch
+from commands import OPTIMIZE, RUN, Command
+from comparisons import comparison
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from networks import network_for, with_all_reduces
+from pipelines import SETTINGS, build, captured_of, plan_of
+from places import TESTS
+from precisions import with_lower
+from runs import run_of
+from strategies import MACHINE, chain
+
+from optimizer.plan import NetworkProfile, Plan
+from optimizer.planning import Planner, load_schemes
+from profiler.errors import FileError, StageplanError
+from profiler.execution import count_name, moment_name
+from profiler.files import from_json, read_json, to_json
+from profiler.profile import Edge, Form, Profile, SlicedLayer, profile_in_form
+from profiler.settings import config, study
+from runtime.compare import Comparison
+from runtime.pipeline.stage_segments import slices
+from runtime.report.load import load
+from runtime.results import RunResult
+from runtime.timeline import bubbles_of, picture_of, trace_of
+from runtime.training.checkpoint import generators, read_checkpoint, restore
+from runtime.training.model_state import ModelState
+
+TOP = TESTS.parent
+Value = Any
+"""A JSON file, decoded."""
+
+
+def profile() -> Profile:
+    """A profile with a branch, a group, blocks of a layer, and times in bfloat16."""
+    made = chain([1, 2, 3, 9, 1])
+    layers = [replace(layer, features=4 if layer.name == "l3" else 0) for layer in made.layers]
+    names = [f"l3.block{number}" for number in range(2)]
+    parts = (*(replace(layers[3], name=name, features=2, part_of="l3") for name in names),
+             replace(layers[3], name="l3.concat", part_of="l3"))  # fmt: skip
+    whole = with_lower(
+        replace(
+            made, layers=tuple(layers), edges=(*made.edges, Edge(source="l0", target="l2")), machine=MACHINE,
+            inseparable=(("l0", "l1"),), outputs=("l4",), blocks=(SlicedLayer(layer="l3", parts=parts),),
+        ),
+        [1, 1, 2, 5, 1],
+    )  # fmt: skip
+    return from_json(to_json(whole), Profile, "profile.json")
+
+
+GRAPH = "\n".join(
+    [
+        "node1 -- Input0 -- forward_compute_time=9.0, backward_compute_time=0, activation_size=1, parameter_size=0",
+        *(
+            f"node{number} -- Conv2d({number}) -- forward_compute_time={number}.500, backward_compute_time=2.000, "
+            "activation_size=4096.000, parameter_size=64.000"
+            for number in range(2, 7)
+        ),
+        *(f"\tnode{number} -- node{number + 1}" for number in range(1, 6)),
+        "\tnode2 -- node5",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """A kind of file: one that is whole, what changes it, what reads it, and what has to be so where it is read.
+
+    Attributes:
+        content: The whole file.
+        mutated: Draws changed ones.
+        answers: Called with the file's path and a folder to write to; raise what commands tell as one sentence.
+        share: How many files of this kind are tried for one of another; fewer where answers take long.
+        odd: Tells from the decoded JSON what no answer may be given about; written on its own, against the raw values.
+    """
+
+    content: bytes
+    mutated: Callable[[bytes], st.SearchStrategy[bytes]]
+    answers: Sequence[Callable[[Path, Path], object]]
+    odd: Callable[[Value], bool] = lambda _value: False
+    share: float = 1.0
+
+
+class RefusedError(StageplanError):
+    """A command said in one sentence what is wrong."""
+
+
+def ran(command: Command, *arguments: str) -> Callable[[Path, Path], object]:
+    """A reader that calls a command; FILE and FOLDER stand for the file and a folder to write to."""
+
+    def answer(path: Path, folder: Path) -> None:
+        given_ = [one.replace("FILE", str(path)).replace("FOLDER", str(folder)) for one in arguments]
+        code = command(given_)
+        assert code in {0, 1, 2, 3}
+        if code:
+            raise RefusedError(str(code))
+
+    return answer
+
+
+def shown(path: Path, _folder: Path) -> None:
+    found = load(path)
+    if isinstance(found, RunResult):
+        assert bubbles_of(found)
+        assert picture_of(found)
+        assert trace_of(found)
+    else:
+        assert str(found)
+        assert found._repr_html_()
+
+
+def names_in(plan: Value) -> list[str]:
+    return [name for stage in plan["stages"] for name in stage["layers"]]
+
+
+def odd_profile(value: Value) -> bool:
+    names = [layer["name"] for layer in value["layers"]]
+    ends = [(edge["source"], edge["target"]) for edge in value["edges"]]
+    known = {name: at for at, name in enumerate(["input", *names])}
+    return (
+        len(set(names)) < len(names)
+        or any(a not in known or b not in known or known[a] >= known[b] for a, b in ends)
+        or any(name not in names for group in value["inseparable"] for name in group)
+        or value["batch_size"] != value["input_shape"][0]
+        or len(value["copy_cost"]["sizes_bytes"]) != len(value["copy_cost"]["copy_s"])
+    )
+
+
+def odd_plan(value: Value) -> bool:
+    names = names_in(value)
+    return (
+        len(value["stages"]) != value["num_stages"]
+        or len(set(names)) < len(names)
+        or value["batch_size"] != value["input_shape"][0]
+        or any(name not in names for group in value.get("cut_after", ()) for name in group)
+        or value["bottleneck_s"] < value["lower_bound_s"] * (1 - 1e-6)
+    )
+
+
+def odd_comparison(value: Value) -> bool:
+    names = [part["name"] for part in value["partitions"]]
+    runs = [run["name"] for run in value["runs"]]
+    known = [*names, "one core", *(f"{row['name']}, {'tuned' if row['tuned'] else 'as installed'}"
+                                  for row in value["baselines"])]  # fmt: skip
+    return (
+        value["reference"] not in names
+        or len(set(names)) < len(names)
+        or any(name not in known for name in runs)
+        or any(odd_plan(part["plan"]) for part in value["partitions"])
+        or any(part["plan"]["num_stages"] != value["request"]["num_stages"] for part in value["partitions"])
+        or any(part.get("same_as") not in {None, *names} for part in value["partitions"])
+    )
+
+
+def odd_network(value: Value) -> bool:
+    sizes = [link["sizes_bytes"] for link in value["links"]]
+    return (
+        len(value["links"]) != len(value["ranks"]) - 1
+        or any(one != sizes[0] or one != sorted(set(one)) for one in sizes)
+        or any(len(link["down_s"]) != len(link["sizes_bytes"]) for link in value["links"])
+        or any(own["first"] + own["ranks"] > len(value["ranks"]) for own in value["all_reduces"])
+    )
+
+
+def odd_run(value: Value) -> bool:
+    return (
+        odd_plan(value["plan"])
+        or len(value["losses"]) != value["minibatches"]
+        or len(value["stages"]) != len(value["plan"]["stages"])
+    )
+
+
+PLAN_IT = ("--profile", "FILE", "--stages", "2", "--any-machine", "--quiet")
+
+
+@cache
+def kinds() -> dict[str, FileKind]:
+    alone = replace(profile(), lowered=None)
+    residual = captured_of(small_models.Residual)
+    network = with_all_reduces(network_for(alone, [1, 2], [(1000, 1, 1)]), 1000, 1)  # type: ignore[list-item]
+    made = comparison({"optimized": (20.0, 40.0), "end-load": (10.0, None)}, baselines={"one process": (5.0, 6.0)})
+    json_ = mutations.mutated_json
+    lines = mutations.mutated_lines
+    return {
+        "profile": FileKind(
+            to_json(profile()), json_,
+            [ran(OPTIMIZE, *PLAN_IT, "--explain", "--slice", "auto"),
+             ran(OPTIMIZE, *PLAN_IT, "--precision", "auto", "-o", "FOLDER/plan.json"),
+             ran(OPTIMIZE, *PLAN_IT, "--slice", "l3=2", "--plot", "FOLDER/plan.svg"), shown],
+            odd_profile, 0.4,
+        ),
+        "plan": FileKind(
+            to_json(Planner(profile_in_form(profile(), Form()), 2, 8).optimized()), json_,
+            [shown, ran(OPTIMIZE, "check", "FILE", "FOLDER/profile.json"),
+             ran(OPTIMIZE, "export", "FILE", "--to", "torch-pipelining", "-o", "FOLDER/script.py")],
+            odd_plan,
+        ),
+        "plan to run": FileKind(
+            to_json(plan_of(residual, None, 2)), json_,
+            [lambda path, _folder: slices(residual, read_json(path, Plan))], odd_plan,
+        ),
+        "comparison": FileKind(
+            to_json(made), json_,
+            [ran(RUN, "report", "FILE", "-o", "FOLDER/report.html", "-o", "FOLDER/report.md", "--quiet"), shown],
+            odd_comparison, 0.2,
+        ),
+        "run": FileKind(to_json(run_of("1f1b", 3, [1.0, 2.0])), json_, [shown], odd_run, 0.5),
+        "links": FileKind(
+            to_json(network), json_,
+            [ran(OPTIMIZE, "--profile", "FOLDER/profile.json", "--any-machine", "--quiet", "--links", "FILE"),
+             ran(OPTIMIZE, "--profile", "FOLDER/profile.json", "--any-machine", "--quiet", "--links", "FILE",
+                 "--replicate")],
+            odd_network,
+        ),
+        "graph": FileKind(GRAPH.encode(), lines, [ran(OPTIMIZE, *PLAN_IT, "--explain")]),
+        "configuration": FileKind(
+            (TOP / "configs" / "alexnet.yaml").read_bytes(), lines,
+            [lambda path, _folder: config.load(path).rule],
+        ),
+        "study": FileKind(
+            (TOP / "configs" / "study.yaml").read_bytes(), lines, [lambda path, _folder: study.load_all(path)]
+        ),
+        "checkpoint": FileKind(checkpoint(), mutations.mutated_checkpoint, [resumed], share=0.4),
+        "schemes": FileKind(
+            (TOP / "configs" / "schemes.yaml").read_bytes(), lines, [lambda path, _folder: load_schemes(path)]
+        ),
+    }  # fmt: skip
+
+
+def checkpoint() -> bytes:
+    captured, file = captured_of(small_models.Residual), io.BytesIO()
+    own = {**dict(captured.model.named_parameters()), **dict(captured.model.named_buffers())}
+    tensors = {name: tensor.detach().clone() for name, tensor in own.items()}
+    tensors |= {moment_name(name, 0): torch.ones_like(own[name]) for name in captured.learning}
+    tensors |= {count_name(name): torch.tensor(5) for name in captured.learning}
+    state = ModelState(build(small_models.Residual), captured, SETTINGS)
+    progress = {"minibatches": 5, "updates": 5, "epoch": 1, "position": 2, "generators": generators()}
+    found = state.checkpoint(tensors, **progress)
+    torch.save({field.name: getattr(found, field.name) for field in fields(found)}, file)
+    return file.getvalue()
+
+
+def resumed(path: Path, _folder: Path) -> None:
+    state = ModelState(build(small_models.Residual), captured_of(small_models.Residual), SETTINGS)
+    before = generators()
+    try:
+        found = read_checkpoint(path)
+        tensors = state.resumed(found, path)
+        restore(found.generators)
+    finally:
+        restore(before)
+    assert all(tensor.dtype == torch.float32 for name, tensor in tensors.items() if tensor.dim())
+
+
+NAMES = (
+    "profile", "plan", "plan to run", "comparison", "run", "links", "graph", "configuration", "study", "schemes",
+    "checkpoint",
+)  # fmt: skip
+MOST_SECONDS, MOST_BYTES = 30, 4 << 30
+"""So long an answer may take, and so much more memory; a mutated file is small, so whatever takes more hangs."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder to read and write in, with a whole profile."""
+    made = tmp_path_factory.mktemp("mutated")
+    (made / "profile.json").write_bytes(to_json(profile()))
+    return made
+
+
+@contextmanager
+def limited() -> Iterator[None]:
+    """Raise where what is inside takes too long or too much memory."""
+
+    def ring(_number: int, _frame: object) -> None:
+        raise TimeoutError(f"no answer within {MOST_SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(MOST_SECONDS)
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + MOST_BYTES, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def answered(kind: FileKind, content: bytes, path: Path) -> bool:
+    """Whether anything that reads such a file gives an answer; all others refuse it in a sentence, or this raises."""
+    path.write_bytes(content)
+    any_ = False
+    sentences: list[str] = []
+    for answer in kind.answers:
+        with limited():
+            try:
+                answer(path, path.parent)
+                any_ = True
+            except StageplanError as error:
+                sentences.append(str(error))
+    assert not any("\n" in sentence for sentence in sentences)
+    return any_
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_whole_file_is_answered(name: str, folder: Path) -> None:
+    kind = kinds()[name]
+    path = folder / "whole.json"
+    path.write_bytes(kind.content)
+    for answer in kind.answers:
+        answer(path, folder)
+    if kind.content.startswith(b"{"):
+        assert not kind.odd(json.loads(kind.content))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_mutated_file_is_refused_in_a_sentence_or_answered_but_not_where_it_contradicts_itself(
+    name: str, folder: Path
+) -> None:
+    kind = kinds()[name]
+
+    files = round(settings().max_examples * kind.share)
+
+    @settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=files)
+    @given(mutations.mutated(kind.mutated(kind.content)))
+    def attack(mutated: mutations.Mutated) -> None:
+        content = mutated.content
+        if answered(kind, content, folder / f"mutated-{name}") and content.lstrip().startswith(b"{"):
+            assert not kind.odd(json.loads(content)), "a file that contradicts itself was answered"
+
+    attack()
+
+
+def doubled(items: list[Value], at: int = 0) -> None:
+    items.insert(at, items[at])
+
+
+CONTRADICTIONS: list[tuple[str, Callable[[Value], object], str]] = [
+    ("profile", lambda v: doubled(v["layers"]), "two of one name"),
+    ("profile", lambda v: v["edges"][1].update(source="nowhere"), "unknown layer 'nowhere'"),
+    ("profile", lambda v: v["edges"].reverse() or v["edges"][0].update(source="l4"), "against the order"),
+    ("profile", lambda v: v["inseparable"].append(["l0", "nowhere"]), "unknown layer 'nowhere'"),
+    ("profile", lambda v: v["copy_cost"]["copy_s"].pop(), "one time for each of ascending sizes"),
+    ("profile", lambda v: v["lowered"]["cast_cost"]["sizes_bytes"].reverse(), "one time for each of ascending sizes"),
+    ("profile", lambda v: v["lowered"]["layers"].pop(), "the same layers in float32 and bfloat16"),
+    ("profile", lambda v: v["blocks"][0].update(layer="nowhere"), "unknown layer 'nowhere'"),
+    ("profile", lambda v: v.update(precision="bf16 except nowhere"), "no layer 'nowhere'"),
+    ("profile", lambda v: v.update(slicing="l3=2"), "as they were whole"),
+    ("profile", lambda v: v.update(batch_size=3), "batch size is 3, and its input has 2"),
+    ("profile", lambda v: v["whole_step"].update(median_s=2.0), "its own median"),
+    ("profile", lambda v: v["layers"][0].update(learning_bytes=101), "learn than it has"),
+    ("profile", lambda v: v["layers"][0].update(flops=1 << 60), "operations"),
+    ("plan", lambda v: v.update(num_stages=3), "says 3 stages and lists 2"),
+    ("plan", lambda v: v["stages"].pop(), "says 2 stages and lists 1"),
+    ("plan", lambda v: doubled(v["stages"][0]["layers"]), "in it twice"),
+    ("plan", lambda v: v.update(cut_after=[["nowhere"]]), "'nowhere', which is in no stage"),
+    ("plan", lambda v: v.update(update_every=2), "has one for each"),
+    ("plan", lambda v: v.update(schedule="2bw"), "too often for 2bw"),
+    ("plan", lambda v: v.update(slicing="l3=2"), "in no stage"),
+    ("plan", lambda v: v.update(bottleneck_s=v["bottleneck_s"] * 2), "the slowest stage takes"),
+    ("plan", lambda v: v.update(lower_bound_s=v["lower_bound_s"] * 2), "below its lower bound"),
+    ("plan", lambda v: v.update(lower_bound_s=v["lower_bound_s"] / 2), "called optimal"),
+    ("plan", lambda v: v.update(memory_limit_bytes=1), "the limit is 1"),
+    ("plan", lambda v: v["stages"][0].update(forward_s=1.0), "is not its forward and backward"),
+    ("plan", lambda v: v["predicted"].update(makespan_s=1e3), "its stages give"),
+    ("plan", lambda v: v["predicted"].update(minibatches=9), "its stages give"),
+    ("comparison", lambda v: v["partitions"].pop(0), "no partition"),
+    ("comparison", lambda v: doubled(v["partitions"], 1), "stands in it twice"),
+    ("comparison", lambda v: v["partitions"][1].update(same_as="nowhere"), "'nowhere', which did not run"),
+    ("comparison", lambda v: v["partitions"][1].update(same_as="optimized"), "none of its contenders"),
+    ("comparison", lambda v: v["partitions"][0]["plan"]["stages"].pop(), "in optimized, it says 2 stages and lists 1"),
+    ("comparison", lambda v: v["partitions"][0].update(cuts=["l0", "l1"]), "are not those of the plan"),
+    ("comparison", lambda v: v["partitions"][0].update(rank=2), "another rank"),
+    ("comparison", lambda v: v["partitions"][0]["throughput_samples_per_s"].update(median=99.0), "another median"),
+    ("comparison", lambda v: v["audit"]["splits"].pop(), "another splits"),
+    ("comparison", lambda v: v["request"].update(num_stages=3), "3 stages on 2 cores"),
+    ("comparison", lambda v: v["request"].update(minibatches=9), "another model, size, schedule"),
+    ("comparison", lambda v: v["runs"][0].update(name="nowhere"), "none of its contenders"),
+    ("comparison", lambda v: v["runs"][0]["stages"].pop(), "there are 1 stages, where 2 ran"),
+    ("comparison", lambda v: doubled(v["runs"]), "stands in it twice"),
+    ("comparison", lambda v: v["layers"].pop(), "none of the model's layers"),
+    ("run", lambda v: v["losses"].pop(), "3 minibatches ran, and it has 2 losses"),
+    ("run", lambda v: v["stages"].pop(), "other ones ran"),
+    ("run", lambda v: v["stages"][0]["actions"].pop(), "something else than its schedule says"),
+    ("run", lambda v: v["stages"][0]["actions"][1].update(start_s=-5.0), "before the one before it"),
+    ("links", lambda v: v["links"].pop(), "length >= 1"),
+    ("links", lambda v: doubled(v["ranks"]), "3 ranks and 1 links"),
+    ("links", lambda v: v["links"][0]["down_s"].pop(), "a time for each of ascending sizes"),
+    ("links", lambda v: v["all_reduces"][0].update(ranks=3), "ranks that are not there"),
+    ("links", lambda v: v["ranks"][0]["step"].update(low_s=9.0), "its own median"),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "words"), CONTRADICTIONS)
+def test_a_contradiction_is_told_where_the_file_is_read(
+    name: str, change: Callable[[Value], object], words: str, folder: Path
+) -> None:
+    value = json.loads(kinds()[name].content)
+    change(value)
+    path = folder / "odd.json"
+    path.write_text(json.dumps(value))
+    with pytest.raises(FileError, match=re.escape(words)) as raised:
+        read_json(path, NetworkProfile) if name == "links" else load(path)
+    assert str(path) in str(raised.value)
+
+
+FOUND = {
+    "brackets in brackets": b"[" * 100_000,
+    "objects in objects": b'{"layers":' * 100_000,
+    "bytes that are no text": b'{"model\xff\xfe": 1, "layers": []}',
+    "a key twice": b'{"whole_step_s": 1, "whole_step_s": 2}',
+    "a number that is too large": b'{"whole_step_s": 1e999}',
+    "no number": b'{"whole_step_s": NaN}',
+    "nothing": b"",
+}
+"""Files on which something once broke, or might."""
+
+
+@pytest.mark.parametrize("content", FOUND.values(), ids=FOUND)
+@pytest.mark.parametrize("kind", [Profile, Plan, Comparison, RunResult, NetworkProfile])
+def test_a_file_that_once_broke_something_is_refused(content: bytes, kind: type[Any], tmp_path: Path) -> None:
+    path = tmp_path / "found.json"
+    path.write_bytes(content)
+    with pytest.raises(FileError, match=re.escape(str(path))):
+        read_json(path, kind)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda v: v.update(epoch=-1), "its epoch is no whole number from 0 up"),
+        (lambda v: v.update(updates=9), "more updates"),
+        (lambda v: v["model"].update({"fc.bias": [1.0]}), "no tensors by name"),
+        (lambda v: v["momenta"].pop(), "does not have the 1 momenta"),
+        (lambda v: v["momenta"][0].update({"fc.bias": torch.ones(1)}), "do not fit its weights"),
+        (lambda v: v["momenta"][0].pop("fc.bias"), "has fc.bias@0 of shape"),
+        (lambda v: v["buffers"].update({"stranger": torch.ones(1)}), "has stranger of shape"),
+        (lambda v: v["generators"].update(torch=torch.ones(3)), "state of its generators is none"),
+        (lambda v: v.update(format_version={"a": torch.ones(10_000)}), "is no checkpoint"),
+        (lambda v: v.pop("seed"), "without its seed"),
+    ],
+)
+def test_a_checkpoint_that_contradicts_itself_is_refused(
+    change: Callable[[Value], object], words: str, folder: Path
+) -> None:
+    found = torch.load(io.BytesIO(checkpoint()), weights_only=True)
+    change(found)
+    path = folder / "odd.ckpt"
+    torch.save(found, path)
+    with pytest.raises(StageplanError, match=re.escape(words)):
+        resumed(path, folder)
