@@ -5,13 +5,17 @@ Seconds, bytes and samples throughout; what is per stage is per minibatch.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from optimizer.plan import Plan, Stage
 from optimizer.schedule import Kind, ScheduleName, schedule_of
-from profiler.profile import Machine
+from profiler.profile import Bytes, Machine, Seconds
 from profiler.settings import UpdateRule
 
+SamplesPerS = Annotated[float, Meta(ge=0, le=1e12)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 ChannelName = Literal["shm", "gloo"]
 CHANNELS: tuple[ChannelName, ...] = ("shm", "gloo")
 Clock = Literal["wall", "virtual"]
@@ -80,13 +84,13 @@ class StageMeasurement:
         peak_rss_bytes: Peak resident size above the process before the stage came; None where the kernel keeps no peak.
     """
 
-    forward_s: float
-    backward_s: float
-    update_s: float
-    send_s: float
-    wait_s: float
-    foreign_load: float
-    peak_rss_bytes: int | None
+    forward_s: Seconds
+    backward_s: Seconds
+    update_s: Seconds
+    send_s: Seconds
+    wait_s: Annotated[float, Meta(ge=-1e6, le=1e6)]
+    foreign_load: Share
+    peak_rss_bytes: Bytes | None
 
     @property
     def work_s(self) -> float:
@@ -142,8 +146,8 @@ class RunResult:
     clock: Clock
     core_count: int
     comparable: bool
-    throughput_samples_per_s: float
-    makespan_s: float
+    throughput_samples_per_s: SamplesPerS
+    makespan_s: Seconds
     losses: tuple[float | None, ...]
     stages: tuple[StageRun, ...]
     machine: Machine

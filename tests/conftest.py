@@ -2,9 +2,10 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -40,18 +41,25 @@ def usable() -> tuple[int, ...]:
 
 
 @pytest.fixture(scope="session")
-def workers(usable: tuple[int, ...]) -> Iterator[Callable[[int], WorkerPool]]:
-    """Pools by their number of processes, each started when it is first wanted, and anew after a failure."""
-    pools: dict[int, WorkerPool] = {}
+def pools() -> Iterator[Callable[[Sequence[int]], WorkerPool]]:
+    """Pools by the cores of their processes, each started when it is first wanted, and anew after a failure."""
+    started: dict[tuple[int, ...], WorkerPool] = {}
 
-    def pool(count: int) -> WorkerPool:
-        if count not in pools or not len(pools[count]):
-            pools[count] = WorkerPool([usable[rank % len(usable)] for rank in range(count)])
-        return pools[count]
+    def pool(cores: Sequence[int]) -> WorkerPool:
+        key = tuple(cores)
+        if key not in started or not len(started[key]):
+            started[key] = WorkerPool(key)
+        return started[key]
 
     yield pool
-    for one in pools.values():
+    for one in started.values():
         one.close()
+
+
+@pytest.fixture(scope="session")
+def workers(usable: tuple[int, ...], pools: Callable[[Sequence[int]], WorkerPool]) -> Callable[[int], WorkerPool]:
+    """These pools by their number of processes."""
+    return lambda count: pools([usable[rank % len(usable)] for rank in range(count)])
 
 
 @pytest.fixture
@@ -60,11 +68,14 @@ def four_workers(workers: Callable[[int], WorkerPool]) -> WorkerPool:
 
 
 @pytest.fixture
-def kept_workers(workers: Callable[[int], WorkerPool], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let pipelines share the pools, whose processes take two seconds to start."""
-    monkeypatch.setattr(
-        "runtime.training.pipeline.WorkerPool", lambda cores, **_options: nullcontext(workers(len(cores)))
-    )
+def kept_workers(pools: Callable[[Sequence[int]], WorkerPool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pipelines and commands share the pools, whose processes take two seconds to start."""
+
+    def shared(cores: Sequence[int], **options: Any) -> AbstractContextManager[WorkerPool]:
+        return nullcontext(pools(cores)) if not any(options.values()) else WorkerPool(cores, **options)
+
+    for place in ("runtime.training.pipeline.WorkerPool", "runtime.supervisor.WorkerPool"):
+        monkeypatch.setattr(place, shared)
 
 
 @pytest.fixture

@@ -294,7 +294,7 @@ class Profile(Shown):
     affinity: tuple[Count, ...]
     layers: tuple[Layer, ...]
     edges: tuple[Edge, ...]
-    inseparable: tuple[tuple[str, ...], ...]
+    inseparable: tuple[Annotated[tuple[str, ...], Meta(min_length=1)], ...]
     outputs: tuple[str, ...] = ()
     blocks: tuple[SlicedLayer, ...] = ()
     slicing: str = ""

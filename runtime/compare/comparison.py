@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from optimizer.plan import Plan
 from optimizer.schedule import Schedule, schedule_of
-from profiler.profile import FP32, Layer, Machine, Name
+from profiler.profile import FP32, Layer, Machine, Name, Seconds
 from profiler.shown import Shown
 from runtime.compare.records import RunRecord
 from runtime.compare.request import Request
@@ -95,7 +95,7 @@ class OneCore:
         foreign_load: Share of the time in which the core worked for others, the largest of the rounds.
     """
 
-    profiled_s: float
+    profiled_s: Seconds
     precision: str = FP32
     throughput_samples_per_s: Spread | None = None
     ratio: Spread | None = None

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from optimizer.schedule import Kind
-from runtime.results import StageMeasurement
+from profiler.profile import Seconds
+from runtime.results import SamplesPerS, Share, StageMeasurement
 
 Series = Literal["alone", "main"]
 Span = tuple[Kind, int, float, float]
@@ -29,11 +30,11 @@ class RunRecord:
     series: Series
     round: int
     name: str
-    seconds: float
-    throughput_samples_per_s: float = 0.0
-    slowed_samples_per_s: float | None = None
-    foreign_load: float = 0.0
-    makespan_s: float = 0.0
+    seconds: Seconds
+    throughput_samples_per_s: SamplesPerS = 0.0
+    slowed_samples_per_s: SamplesPerS | None = None
+    foreign_load: Share = 0.0
+    makespan_s: Seconds = 0.0
     stages: tuple[StageMeasurement, ...] = ()
     failure: str | None = None
     timeline: tuple[tuple[Span, ...], ...] = ()

@@ -1,6 +1,7 @@
 """The log of a training run: a line of JSON for each minibatch and each epoch, written whenever stages have paused."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ class LogFile:
         self._path = path
         if path:
             self._write("", "a" if resumed else "w")
+            self._cut_off_torn_line(path)
 
     def write(self, record: Part | EpochRecord) -> None:
         """Add the lines of a part or an epoch.
@@ -29,6 +31,15 @@ class LogFile:
         """
         if self._path:
             self._write("".join(json.dumps(line) + "\n" for line in lines(record)), "a")
+
+    @staticmethod
+    def _cut_off_torn_line(path: Path) -> None:
+        """Cut off what a full disk, or a kill, has left of a line; its minibatch is trained on again."""
+        if path.is_file():
+            content = path.read_bytes()
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                os.truncate(path, whole)
 
     def _write(self, text: str, mode: str) -> None:
         assert self._path

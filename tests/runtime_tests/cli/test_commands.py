@@ -31,6 +31,7 @@ from runtime.cli.main import COMMANDS
 from runtime.compare import Comparison
 from runtime.results import CLOCKS, Clock, RunResult
 
+pytestmark = pytest.mark.usefixtures("kept_workers")
 REPLICATE = [*SMALL, "--links", "text.json", "--replicate"]
 
 
@@ -442,7 +443,7 @@ def test_layers_run_in_bfloat16_as_asked_from_the_profile_to_the_comparison(
 
     for arguments, words in (
         (["run", "--plan", "plan.json", "--precision", "fp32"], "leave out --model, --partition, --slice, --precision"),
-        (["run", "--plan", "odd.json"], "there is no layer 'fcc' to keep in float32 (did you mean 'fc'?)"),
+        (["run", "--plan", "odd.json"], "'fcc' is in its slicing or precision and in no stage"),
         (["run", "--plan", "none.json"], "'int8' is no precision; write fp32, bf16, or bf16 except"),
     ):
         write_whole(in_folder / "odd.json", to_json(replace(plan, precision="bf16 except fcc")))
@@ -571,7 +572,8 @@ def test_a_channel_that_cannot_be_opened_is_refused(
 ) -> None:
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "no-such-interface")
     arguments = ["run", *SMALL, "--stages", "2", "--channel", "gloo", "--batches", "3"]
-    code, line = refusal(RUN, arguments, capsys)
+    own_pool = ["--stall-timeout", "60s"]  # whose processes inherit the variable
+    code, line = refusal(RUN, [*arguments, *own_pool], capsys)
     assert code == 2
     assert "the gloo channel cannot be opened" in line
     assert line.endswith("check GLOO_SOCKET_IFNAME, or use --channel shm")

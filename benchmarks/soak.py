@@ -1,0 +1,316 @@
+"""Train for an hour while something goes wrong every few minutes; then hold it against training that nobody disturbed.
+
+    python benchmarks/soak.py --minutes 60
+
+Two stages train a small network under ``1f1b-flush``, whose updates no pause changes, with a checkpoint every so many
+minibatches. Faults come in turn: a stage is stopped for a while and goes on, a stage's core is busy with something
+else, Ctrl-C, a stage is killed, the disk is full (no file may grow), a stage is stopped for good. Whatever ends the
+run, it is started again with ``--resume``. Beside it the same training runs undisturbed; both have to have the same
+losses and weights, bit for bit. Memory is the resident size of all processes of an attempt, and descriptors are theirs,
+early in the longest attempt and at its end. After each attempt, what is left of it is looked for: processes, shared
+memory, unfinished files.
+"""
+
+import argparse
+import json
+import os
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+SHAPE, CLASSES, BATCH = (3, 24, 24), 10, 16
+MINIBATCHES = 200
+"""Of an epoch."""
+EVERY, FLUSH_EVERY = 40, 4
+STALL_S, PAUSE_S, QUIET_S = 20, 6, 45
+"""A stage counts as hung after the first; a disturbance lasts for the second; after the third an attempt is warm."""
+
+
+def network() -> nn.Module:
+    """Return the network that is trained."""
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(32 * 36, 64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, CLASSES),
+    )  # fmt: skip
+
+
+def samples() -> "torch.utils.data.DataLoader[tuple[Tensor, ...]]":
+    """Return shuffled samples, the same in every process."""
+    drawn = torch.Generator().manual_seed(1)
+    count = BATCH * MINIBATCHES
+    inputs, labels = torch.randn(count, *SHAPE, generator=drawn), torch.randint(CLASSES, (count,), generator=drawn)
+    return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(inputs, labels), batch_size=BATCH, shuffle=True)
+
+
+RUNTIME = (sys.executable, "-m", "runtime")
+
+
+@dataclass
+class Attempt:
+    """One start of the command.
+
+    Attributes:
+        fault: What ended it; nothing where it came to its end.
+        code: The exit code.
+        said: What it said went wrong.
+        named_s: From the fault until the command was over.
+        sizes: Seconds since its start, bytes and descriptors of all its processes.
+    """
+
+    fault: str = ""
+    code: int = 0
+    said: str = ""
+    named_s: float = 0.0
+    sizes: list[tuple[float, int, int]] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """How long it was watched."""
+        return self.sizes[-1][0] if self.sizes else 0.0
+
+
+def main() -> None:
+    """Print what happened, fault by fault, and whether the losses are the same."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--between", type=float, default=120.0, metavar="S", help="from one fault to the next")
+    parser.add_argument("--epochs", type=int, default=0, help="of both; none: as many as the time is for")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="soak-") as name:
+        folder = Path(name)
+        planned(folder)
+        epochs = options.epochs or epochs_in(options.minutes * 60, folder)
+        alone = started(folder / "undisturbed", epochs, resume=False)
+        try:
+            attempts = list(disturbed(folder / "disturbed", epochs, options.between))
+            alone.wait()
+        finally:
+            alone.kill()
+        report(attempts)
+        compared(folder / "undisturbed", folder / "disturbed")
+
+
+def command(folder: Path, epochs: int, *, resume: bool) -> list[str]:
+    """Return the command that trains in a folder."""
+    place = folder / "run.ckpt"
+    return [
+        *RUNTIME, "train", "--plan", str(folder.parent / "plan.json"), "--data", "soak:samples",
+        "--schedule", "1f1b-flush", "--flush-every", str(FLUSH_EVERY), "--epochs", str(epochs),
+        "--checkpoint", str(place), "--every", str(EVERY), "--log", str(folder / "run.jsonl"),
+        "--save", str(folder / "weights.pt"), "--stall-timeout", f"{STALL_S}s", "--quiet",
+        *(["--resume", str(place)] if resume else []),
+    ]  # fmt: skip
+
+
+def started(folder: Path, epochs: int, *, resume: bool) -> "subprocess.Popen[bytes]":
+    """Start the command; what it says is for who waits for it."""
+    folder.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        command(folder, epochs, resume=resume), cwd=folder, env=environment(), stderr=subprocess.PIPE
+    )
+
+
+def complaint(process: "subprocess.Popen[bytes]") -> str:
+    """Return what a command that is over said went wrong, without the remedy."""
+    assert process.stderr
+    lines = process.stderr.read().decode().splitlines()
+    errors = [line for line in lines if line.startswith("error: ")] or lines[-1:] or [""]
+    return errors[0].removeprefix("error: ").partition(";")[0]
+
+
+def environment() -> dict[str, str]:
+    """Return one in which this file, and the packages beside it, can be imported from any folder."""
+    here = Path(__file__).parent
+    return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (here, here.parent)))}
+
+
+def planned(folder: Path) -> None:
+    """Profile and plan, once for both."""
+    shape = ",".join(map(str, SHAPE))
+    subprocess.run(
+        [sys.executable, "-m", "optimizer", "--model", "soak:network", "--sample-shape", shape,
+         "--batch-size", str(BATCH), "--stages", "2", "--slice", "none", "--quiet", "-o", "plan.json"],
+        cwd=folder, env=environment(), check=True,
+    )  # fmt: skip
+
+
+def epochs_in(seconds: float, folder: Path) -> int:
+    """Return how many epochs both trainings get through in so much time, side by side."""
+    both = [started(folder / f"trial-{number}", 4, resume=False) for number in range(2)]
+    for process in both:
+        process.wait()
+    if both[0].returncode:
+        raise SystemExit(complaint(both[0]))
+    lines = [json.loads(line) for line in (folder / "trial-0" / "run.jsonl").read_text().splitlines()]
+    epoch_s: float = statistics.median(line["seconds"] for line in lines if "epoch" in line and "seconds" in line)
+    return max(4, round(0.75 * seconds / epoch_s))
+
+
+def disturbed(folder: Path, epochs: int, between_s: float) -> Iterator[Attempt]:
+    """Train, disturb, and start anew until all epochs are through."""
+    number = 0
+    while True:
+        process = started(folder, epochs, resume=(folder / "run.ckpt").exists())
+        attempt = Attempt()
+        number = watched(process, attempt, number, between_s)
+        attempt.code = process.returncode
+        attempt.said = complaint(process)
+        leftovers(folder)
+        print(f"# attempt: {attempt.fault or 'to the end'}, exit {attempt.code}, {attempt.seconds:.0f} s", flush=True)
+        yield attempt
+        if not attempt.code:
+            return
+
+
+def watched(process: "subprocess.Popen[bytes]", attempt: Attempt, number: int, between_s: float) -> int:
+    """Watch one attempt and strike it in turn; return the number of the next fault."""
+    start, due = time.monotonic(), between_s
+    while process.poll() is None:
+        since = time.monotonic() - start
+        if since > QUIET_S:
+            attempt.sizes.append((since, *size_of(process.pid)))
+        if since > due:
+            name, strike = FAULTS[number % len(FAULTS)]
+            number, due = number + 1, since + between_s
+            struck = time.monotonic()
+            print(f"# {since:.0f} s into it: {name}", flush=True)
+            strike(process)
+            if process.poll() is not None:
+                attempt.fault, attempt.named_s = name, time.monotonic() - struck
+        time.sleep(2)
+    return number
+
+
+def size_of(pid: int) -> tuple[int, int]:
+    """Return the resident bytes and the descriptors of a process and its children."""
+    try:
+        processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        return sum(one.memory_info().rss for one in processes), sum(one.num_fds() for one in processes)
+    except psutil.NoSuchProcess:
+        return 0, 0
+
+
+def stage_of(process: "subprocess.Popen[bytes]") -> psutil.Process:
+    """Return the process of the last stage."""
+    children = psutil.Process(process.pid).children()
+    return [one for one in children if "spawn_main" in " ".join(one.cmdline())][-1]
+
+
+def stop_for_a_while(process: "subprocess.Popen[bytes]") -> None:
+    """Stop a stage, and let it go on."""
+    stage = stage_of(process)
+    stage.suspend()
+    time.sleep(PAUSE_S)
+    stage.resume()
+
+
+def keep_the_core_busy(process: "subprocess.Popen[bytes]") -> None:
+    """Let something else work on a stage's core."""
+    cores = stage_of(process).cpu_affinity()
+    other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    psutil.Process(other.pid).cpu_affinity(cores)
+    time.sleep(PAUSE_S)
+    other.kill()
+    other.wait()
+
+
+def press_ctrl_c(process: "subprocess.Popen[bytes]") -> None:
+    """Interrupt the command as the terminal does."""
+    process.send_signal(signal.SIGINT)
+    process.wait()
+
+
+def kill_a_stage(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a stage."""
+    stage_of(process).kill()
+    process.wait()
+
+
+def fill_the_disk(process: "subprocess.Popen[bytes]") -> None:
+    """Let no file of the command grow."""
+    psutil.Process(process.pid).rlimit(resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))
+    process.wait()
+
+
+def stop_for_good(process: "subprocess.Popen[bytes]") -> None:
+    """Stop a stage, which counts as hung after the stall timeout."""
+    stage_of(process).suspend()
+    process.wait()
+
+
+FAULTS: list[tuple[str, Callable[["subprocess.Popen[bytes]"], None]]] = [
+    ("a stage stopped for a while", stop_for_a_while),
+    ("a stage's core busy", keep_the_core_busy),
+    ("a stage stopped for a while", stop_for_a_while),
+    ("a stage's core busy", keep_the_core_busy),
+    ("Ctrl-C", press_ctrl_c),
+    ("a stage killed", kill_a_stage),
+    ("the disk full", fill_the_disk),
+    ("a stage stopped for good", stop_for_good),
+]
+
+
+def leftovers(folder: Path) -> None:
+    """Say what an attempt has left behind.
+
+    Raises:
+        SystemExit: It has left something.
+    """
+    time.sleep(1)
+    found = [*folder.glob(".writing-*"), *Path("/dev/shm").glob("stageplan*")]  # noqa: S108 - where it would be
+    for one in psutil.process_iter(["cmdline"]):
+        words = " ".join(one.info["cmdline"] or ())
+        if str(folder) in words and one.pid != psutil.Process().pid:
+            found.append(Path(words[:80]))
+    if found:
+        raise SystemExit(f"left behind: {', '.join(map(str, found))}")
+
+
+def report(attempts: list[Attempt]) -> None:
+    """Print a line for each attempt, and how memory and descriptors went in the longest."""
+    print("\n| what ended it | exit code | over after, s | said |\n|---|---:|---:|---|")
+    for attempt in attempts:
+        print(f"| {attempt.fault or 'nothing'} | {attempt.code} | {attempt.named_s:.1f} | {attempt.said} |")
+    longest = max(attempts, key=lambda attempt: attempt.seconds)
+    tenth = len(longest.sizes) // 10
+    if not tenth:
+        return
+    print("\n| of the longest attempt | early | at its end | change |\n|---|---:|---:|---:|")
+    for name, at, unit in (("resident MiB", 1, 2**20), ("descriptors", 2, 1)):
+        early, late = (
+            statistics.median(row[at] for row in rows) / unit
+            for rows in (longest.sizes[:tenth], longest.sizes[-tenth - 1 : -1])
+        )
+        print(f"| {name}, {longest.seconds / 60:.0f} minutes | {early:.1f} | {late:.1f} | {late / early - 1:+.2%} |")
+
+
+def compared(alone: Path, struck: Path) -> None:
+    """Say whether two trainings have the same losses and weights, bit for bit."""
+    both = [losses_of(folder / "run.jsonl") for folder in (alone, struck)]
+    states = [torch.load(folder / "weights.pt", weights_only=True) for folder in (alone, struck)]
+    same = both[0] == both[1] and all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    print(f"\n{len(both[0])} minibatches; losses and weights are {'bit-identical' if same else 'NOT THE SAME'}")
+    if not same:
+        raise SystemExit(1)
+
+
+def losses_of(log: Path) -> dict[tuple[int, int], float]:
+    """Return the loss of each minibatch; of one that was trained on again after a fault, the last."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return {(line["epoch"], line["minibatch"]): line["loss"] for line in lines if "minibatch" in line}
+
+
+if __name__ == "__main__":
+    main()
