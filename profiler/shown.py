@@ -1,6 +1,7 @@
 """Results that show and keep themselves: ``str`` gives the table, a notebook its HTML, ``save`` the JSON file."""
 
 import io
+import shutil
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -10,7 +11,8 @@ from profiler.files import to_json, write_whole
 if TYPE_CHECKING:
     from rich.console import Console
 
-WIDTH = 170
+WIDE = 170
+"""What a notebook scrolls through; a terminal is as wide as it is."""
 
 
 class Shown:
@@ -32,15 +34,15 @@ class Shown:
         write_whole(Path(path), to_json(self))
 
     def __str__(self) -> str:
-        return self._printed().export_text().rstrip("\n")
+        return self._printed(shutil.get_terminal_size().columns).export_text().rstrip("\n")
 
     def _repr_html_(self) -> str:
-        return self._printed().export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+        return self._printed(WIDE).export_html(inline_styles=True, code_format="<pre>{code}</pre>")
 
-    def _printed(self) -> "Console":
+    def _printed(self, width: int) -> "Console":
         from rich.console import Console
 
-        console = Console(record=True, file=io.StringIO(), width=WIDTH, highlight=False, markup=False)
+        console = Console(record=True, file=io.StringIO(), width=width, highlight=False, markup=False)
         module, _, function = self.table.partition(":")
         getattr(import_module(module), function)(self, console)
         return console

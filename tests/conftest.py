@@ -17,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 from profiler.machine import pinned
 from runtime.supervisor import WorkerPool
 
+os.environ["COLUMNS"] = "240"
+"""Most tests look for words in a table, which a narrow terminal folds; ``test_narrow_terminals`` looks at 80."""
 settings.register_profile("fuzz", max_examples=2500, print_blob=True)
 """Of ``make fuzz``, for each kind of file."""
 

@@ -208,7 +208,7 @@ def _carry_out(job: Prepared, name: str, schemes: Schemes, options: PlanOptions)
     if not options.common.quiet:
         from optimizer.report import show_explanation, show_partitions, show_plan
 
-        console = stdout()
+        console = stdout(wide=options.common.wide)
         show_plan(plan, console)
         show_partitions(plans, best.profile, console)
         for sentence in (*job.gains, *job.reasons):

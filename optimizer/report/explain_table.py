@@ -8,7 +8,7 @@ from optimizer.plan import Plan, timeline
 from optimizer.report.gantt import gantt_rows
 from optimizer.schedule import makespan_s, schedule_of
 from profiler.profile import INPUT, Profile
-from profiler.report import counted, mib, new_table
+from profiler.report import ResultTable, counted, mib
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,6 +18,8 @@ Labels = Mapping[str, str]
 
 MINIBATCHES_SHOWN = 8
 COLUMNS_SHOWN = 140
+_STAGE_WIDTH = 12
+"""Of what stands before a stage's row, and behind it."""
 DOUBTFUL_SHOWN = 5
 POINTS_SHOWN = 12
 LEAST_REGRET = 0.0001
@@ -51,7 +53,7 @@ def show_explanation(plan: Plan, profile: Profile, explanation: Explanation, con
 
 def _show_timeline(plan: Plan, console: "Console") -> None:
     spans = timeline(plan.stages, schedule_of(plan.schedule, len(plan.stages), MINIBATCHES_SHOWN, plan.update_every))
-    column_s = makespan_s(spans) / COLUMNS_SHOWN
+    column_s = makespan_s(spans) / min(COLUMNS_SHOWN, console.width - _STAGE_WIDTH)
     if not column_s:
         return
     console.print(
@@ -140,7 +142,7 @@ def _or_tied(plan: Plan, explanation: Explanation) -> str:
 
 
 def _show_boundaries(plan: Plan, label: Labels, console: "Console") -> None:
-    table = new_table(
+    table = ResultTable(
         "What crosses each cut",
         ("cut", "tensors", "activations MiB", "gradients MiB"),
         words=("tensors",),
@@ -157,7 +159,7 @@ def _show_boundaries(plan: Plan, label: Labels, console: "Console") -> None:
 
 
 def _show_moves(explanation: Explanation, label: Labels, console: "Console") -> None:
-    table = new_table(
+    table = ResultTable(
         "Each cut moved by one legal place",
         ("cut", "moved", "layers that change stage", "bottleneck ms", "sent MiB"),
         words=WORDS,
@@ -173,7 +175,7 @@ def _show_moves(explanation: Explanation, label: Labels, console: "Console") -> 
 def _show_alternatives(title: str, alternatives: Sequence[Alternative], plan: Plan, console: "Console") -> None:
     if not alternatives:
         return
-    table = new_table(title, ("cuts behind", "bottleneck ms", "÷ plan", "sent MiB"), words=WORDS)
+    table = ResultTable(title, ("cuts behind", "bottleneck ms", "÷ plan", "sent MiB"), words=WORDS)
     for alternative in alternatives:
         table.add_row(
             " | ".join(", ".join(names) for names in alternative.cuts), f"{alternative.bottleneck_s * 1e3:.3f}",
@@ -183,7 +185,7 @@ def _show_alternatives(title: str, alternatives: Sequence[Alternative], plan: Pl
 
 
 def _show_losses(title: str, explanation: Explanation, console: "Console") -> None:
-    table = new_table(title, ("method", "slower by", "reason"), words=WORDS)
+    table = ResultTable(title, ("method", "slower by", "reason"), words=WORDS)
     for other in sorted(explanation.losses, key=lambda loss: loss.loss):
         table.add_row(other.method, f"{other.loss:.1%}", other.reason)
     console.print(table)

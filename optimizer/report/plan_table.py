@@ -1,5 +1,6 @@
 """Show a plan stage by stage, and beside the plans of the schemes."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -7,10 +8,14 @@ from optimizer.costs import layer_s
 from optimizer.plan import Plan
 from optimizer.planning import OPTIMIZED, OTHER_PLANNERS, distinct
 from profiler.profile import FP32, Profile, precision_words
-from profiler.report import counted, mib, ms, new_table
+from profiler.report import ResultTable, counted, mib, ms
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+_NAMES_WIDTH = 24
+"""Partitions of one split are listed beside each other up to there."""
 
 
 def show_plan(plan: Plan, console: "Console") -> None:
@@ -27,10 +32,11 @@ def show_plan(plan: Plan, console: "Console") -> None:
     shares = ("of layers", "of FLOPs", "of time")
     summed = ("add up ms",) if plan.update_every > 1 else ()
     times = ("compute ms", *summed, "update ms", "send ms", *links, *replicated, "total ms")
-    table = new_table(
+    table = ResultTable(
         f"{plan.model}, {plan.method}, {precision}{stages}, {plan.planned_for.words}: {proof}",
         ("stage", "layers", *shares, *times, "memory", "sent"),
         words=("layers",),
+        first_out=("of FLOPs", "send ms", "add up ms", "of layers", "compute ms", "update ms", *replicated),
     )
     layers = sum(len(stage.layers) for stage in plan.stages)
     flops = sum(stage.flops for stage in plan.stages) or 1
@@ -68,22 +74,26 @@ def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Conso
     first = next(iter(plans.values()))
     best, limit = min(plan.bottleneck_s for plan in plans.values()), first.memory_limit_bytes
     columns = ("of layers", "of FLOPs", "of time", "memory MiB", "sent MiB", "slowest ms", "÷ best", "samples/s")
-    table = new_table(
+    table = ResultTable(
         "All partitions, stage by stage: what counting layers promises, and what it costs",
         ("partition", *columns),
         words=("partition",),
-        caption="Shares in per cent, stage by stage. Memory: weights in all versions, gradients, momentum, saved "
-        "activations, slots and the largest transient. Sent: activations and gradients per minibatch. Samples/s: "
-        f"simulated over {first.predicted.minibatches} minibatches, with a core for every stage; short runs flatter "
-        "splits with a slow first stage, see --batches. Other planners on the same costs: "
+        first_out=("sent MiB", "of FLOPs", "of layers", "÷ best", "memory MiB"),
+        caption="Shares in per cent, stage by stage. Other planners on the same costs: "
         + ", ".join(name for name in plans if name in OTHER_PLANNERS)
-        + "."
-        + (f" An asterisk: above --memory-limit, which binds {OPTIMIZED} only." if limit else ""),
+        + ".",
+        explained={
+            "memory MiB": "Memory: weights in all versions, gradients, momentum, saved activations, slots and the "
+            "largest transient."
+            + (f" An asterisk: above --memory-limit, which binds {OPTIMIZED} only." if limit else ""),
+            "sent MiB": "Sent: activations and gradients per minibatch.",
+            "samples/s": f"Samples/s: simulated over {first.predicted.minibatches} minibatches, with a core for every "
+            "stage; short runs flatter splits with a slow first stage, see --batches.",
+        },
     )
-    table.columns[0].max_width = 32
     for names, plan in sorted(_together(plans), key=lambda item: item[1].bottleneck_s):
         table.add_row(
-            " = ".join(names),
+            textwrap.fill(" = ".join(names), _NAMES_WIDTH),
             _shares([len(stage.layers) for stage in plan.stages]),
             _shares([stage.flops for stage in plan.stages]),
             _shares([stage.stage_time_s for stage in plan.stages]),

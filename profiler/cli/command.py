@@ -1,6 +1,7 @@
 """Run a command: parse what was typed, and say what goes wrong in one sentence."""
 
 import argparse
+import codecs
 import io
 import signal
 import sys
@@ -35,6 +36,17 @@ class Parser(argparse.ArgumentParser):
         return options, unknown
 
 
+def _plainer(error: UnicodeError) -> tuple[str, int]:
+    """Put signs that every encoding has, each as wide, in the place of those that this one lacks."""
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(_PLAIN.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
+
+
+_PLAINER = "stageplan.plainer"
+_PLAIN = dict(zip("×±–—−…›÷·→↓↑≤≥⁹█•◇─│", "x~---~>/.>v^<>9#*o-|", strict=True))
+codecs.register_error(_PLAINER, _plainer)
+
+
 def execute(namespace: argparse.Namespace, kind: type[T], run: Callable[[T], int]) -> int:
     """Call ``run`` with what was parsed, as options of type ``kind``, and return the exit code.
 
@@ -42,7 +54,7 @@ def execute(namespace: argparse.Namespace, kind: type[T], run: Callable[[T], int
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a table has signs that not every encoding knows
+            stream.reconfigure(errors=_PLAINER)  # a table has signs that not every encoding knows
     try:
         with _one_ctrl_c():
             code = run(frozen(namespace, kind))

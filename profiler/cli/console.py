@@ -10,15 +10,22 @@ from profiler.files import to_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-WIDTH = 170
+WIDE = 240
+"""What holds every column of every table."""
 
 
-def stdout() -> "Console":
-    """Return the console for results; a table is never cut to fit, a narrow terminal wraps its lines."""
+def stdout(*, wide: bool = False) -> "Console":
+    """Return the console for results, as wide as the terminal, or 80 columns where there is none.
+
+    Args:
+        wide: Whether to take as much as all columns need; a narrower terminal wraps the lines.
+    """
     from rich.console import Console
 
-    console = Console()
-    return Console(width=max(console.width, WIDTH), highlight=False, markup=False)
+    console = Console(highlight=False, markup=False)
+    if wide:
+        console.width = max(console.width, WIDE)
+    return console
 
 
 @contextmanager

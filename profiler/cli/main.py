@@ -90,7 +90,7 @@ def profile_all(options: ProfileOptions) -> int:
             for warning in profile_warnings(profile) if common.json or common.quiet else []:  # else below the table
                 note(f"{config.model}: {warning}", quiet=False)
             if not common.json and not common.quiet:
-                show(rows(profile, options.sort, options.top, (options.view,)), stdout())
+                show(rows(profile, options.sort, options.top, (options.view,)), stdout(wide=common.wide))
             note(f"{config.model}: kept in {place.profile}", quiet=common.quiet)
     emit_json(profiles if common.json else [])
     return 0

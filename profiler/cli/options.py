@@ -31,6 +31,7 @@ class CommonOptions:
     precision: str | None = None
     cores: tuple[int, ...] | None = None
     profiles: str | None = None
+    wide: bool = False
     json: bool = False
     quiet: bool = False
 
@@ -52,6 +53,7 @@ def add_common(parser: Parser) -> None:
         "--cores", type=cores, metavar="0,1,…", help="cores to use (default: those this process may use)"
     )
     parser.add_argument("--profiles", metavar="DIR", help="folder of kept profiles (default: as configured, profiles/)")
+    parser.add_argument("--wide", action="store_true", help="all columns of a table, however narrow the terminal")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress and no tables")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")

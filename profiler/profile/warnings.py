@@ -1,4 +1,7 @@
-"""Say what casts doubt on a profile: the one closed list of its warnings, each with a cause and a remedy."""
+"""Say what casts doubt on a profile: the one closed list of its warnings.
+
+Each says first what it means for whoever plans with the profile, then the cause, then the remedy.
+"""
 
 from profiler.profile.profile import Layer, Profile
 from profiler.profile.roofline import bound, compute_s, of_roof
@@ -18,18 +21,18 @@ def profile_warnings(profile: Profile) -> list[str]:
     warnings = []
     if abs(profile.closure_error) > CLOSURE_LIMIT:
         warnings.append(
-            f"The parts add up to {more_or_less(profile.closure_error)} than the whole step, most likely because "
-            f"{_cause(profile)}."
+            f"Predictions may be off by {abs(profile.closure_error):.0%}: the parts add up to "
+            f"{more_or_less(profile.closure_error)} than the whole step, most likely because {_cause(profile)}."
         )
     if profile.foreign_load > FOREIGN_LOAD_LIMIT:
         warnings.append(
-            f"The core worked for others in {profile.foreign_load:.0%} of the time; end what runs there, or choose "
-            "another with --cores."
+            f"These times are too long by up to {profile.foreign_load:.0%}: the core worked for others in "
+            f"{profile.foreign_load:.0%} of the time; end what runs there, or choose another with --cores."
         )
     if abs(profile.drift) > DRIFT_LIMIT:
         warnings.append(
-            f"The last rounds took {more_or_less(profile.drift)} than the first, so the machine drifted; let it "
-            "settle and profile again."
+            f"Predictions may be off by {abs(profile.drift):.0%}: the machine drifted, and the last rounds took "
+            f"{more_or_less(profile.drift)} than the first; let it settle and profile again."
         )
     if profile.uncertainty > UNCERTAINTY_LIMIT:
         remedy = (
@@ -38,8 +41,8 @@ def profile_warnings(profile: Profile) -> list[str]:
             else "end what else runs on this machine"
         )
         warnings.append(
-            f"The costliest layers are known to ±{profile.uncertainty:.0%} only, after {profile.rounds} rounds; "
-            f"{remedy}."
+            f"Splits that differ by less than {profile.uncertainty:.0%} cannot be told apart: the costliest layers are "
+            f"known to ±{profile.uncertainty:.0%} only, after {profile.rounds} rounds; {remedy}."
         )
     above = [
         layer.name
@@ -48,7 +51,8 @@ def profile_warnings(profile: Profile) -> list[str]:
     ]
     if above:
         warnings.append(
-            f"The core's peak was measured while it was busy ({above[0]} exceeded it); profile again on an idle core."
+            "Shares of the roof are too high: the core's peak was measured while it was busy, for "
+            f"{above[0]} exceeded it; profile again on an idle core."
         )
     return warnings
 

@@ -2,18 +2,23 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from profiler.profile import Profile, more_or_less, parts_s, profile_warnings, ridge
 from profiler.report.columns import VIEWS, Column, View, columns, half_width, precise_ms
+from profiler.report.rich_table import ResultTable
 from profiler.report.text import mib
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 Order = Literal["order", "time"]
+_FIRST_OUT = (
+    "forward ±", "backward ±", "send ms", "forward GFLOP", "backward GFLOP", "momentum MiB", "gradients MiB", "GB/s",
+    "kind", "slowdown", "bf16 ms", "GFLOP/s", "GB touched", "params MiB", "output MiB", "update ms",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +29,9 @@ class Rows:
     names: tuple[str, ...]
     layers: tuple[tuple[str, ...], ...]
     total: tuple[str, ...]
-    notes: tuple[str, ...]
+    facts: str
+    explained: Mapping[str, str]
+    warnings: tuple[str, ...]
 
 
 def rows(profile: Profile, order: Order = "order", top: int | None = None, views: tuple[View, ...] = VIEWS) -> Rows:
@@ -50,7 +57,9 @@ def rows(profile: Profile, order: Order = "order", top: int | None = None, views
         names=("layer", "kind", *(column.name for column in chosen)),
         layers=tuple(body),
         total=("total", f"{len(profile.layers)} layers", *(column.total(profile) for column in chosen)),
-        notes=(_explanation(profile, chosen, views), *profile_warnings(profile)),
+        facts=" ".join(_FACTS[view](profile) for view in views),
+        explained={column.name: column.explanation for column in chosen if column.explanation},
+        warnings=tuple(profile_warnings(profile)),
     )
 
 
@@ -61,17 +70,20 @@ def show_profile(profile: Profile, console: "Console") -> None:
 
 def show(table_rows: Rows, console: "Console") -> None:
     """Print the rows as a table."""
-    from rich import box
-    from rich.table import Table
-
-    caption = "\n".join(table_rows.notes)
-    table = Table(title=table_rows.title, caption=caption, caption_justify="left", show_footer=True, box=box.SIMPLE)
-    for position, (name, total) in enumerate(zip(table_rows.names, table_rows.total, strict=True)):
-        heading = "±" if name.endswith("±") else name
-        table.add_column(heading, footer=total, justify="left" if position < 2 else "right", no_wrap=True)
+    table = ResultTable(
+        table_rows.title,
+        table_rows.names,
+        words=table_rows.names[:2],
+        first_out=_FIRST_OUT,
+        explained=table_rows.explained,
+        caption=table_rows.facts,
+        total=table_rows.total,
+    )
     for row in table_rows.layers:
         table.add_row(*row)
     console.print(table)
+    for warning in table_rows.warnings:
+        console.print(warning)
 
 
 def to_csv(table_rows: Rows) -> bytes:
@@ -90,7 +102,8 @@ def to_markdown(table_rows: Rows) -> bytes:
         _line(["---", "---", *["---:"] * (len(table_rows.names) - 2)]),
     ]
     lines += [_line(row) for row in (*table_rows.layers, table_rows.total)]
-    return "\n".join([*lines, "", *table_rows.notes, ""]).encode()
+    notes = [" ".join([table_rows.facts, *table_rows.explained.values()]), *table_rows.warnings]
+    return "\n".join([*lines, "", *notes, ""]).encode()
 
 
 def _loss(profile: Profile, chosen: Sequence[Column]) -> list[str]:
@@ -104,13 +117,6 @@ def _loss(profile: Profile, chosen: Sequence[Column]) -> list[str]:
         "slowdown": f"{loss.loaded.slowdown:.2f}" if loss.loaded else "",
     }
     return [cells.get(column.name, "") for column in chosen]
-
-
-def _explanation(profile: Profile, chosen: Sequence[Column], views: tuple[View, ...]) -> str:
-    facts = {"time": _time_facts, "memory": _memory_facts, "intensity": _intensity_facts}
-    return " ".join(
-        [*(facts[view](profile) for view in views), *(column.explanation for column in chosen if column.explanation)]
-    )
 
 
 def _time_facts(profile: Profile) -> str:
@@ -151,6 +157,13 @@ def _intensity_facts(profile: Profile) -> str:
         f"{ridge(profile.peaks):.1f} FLOP/byte and more are compute-bound, the others memory-bound; what fits a cache "
         "moves faster."
     )
+
+
+_FACTS: dict[View, Callable[[Profile], str]] = {
+    "time": _time_facts,
+    "memory": _memory_facts,
+    "intensity": _intensity_facts,
+}
 
 
 def _line(cells: Sequence[str]) -> str:

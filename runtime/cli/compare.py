@@ -362,7 +362,7 @@ def _conclude(jobs: list[_Job], reports: list[Path], options: CompareOptions) ->
         emit_json(comparisons)
     for job in jobs:
         if not options.running.common.json and not options.running.common.quiet:
-            show_comparison(job.comparison, stdout())
+            show_comparison(job.comparison, stdout(wide=options.running.common.wide))
         note(f"{job.config.model}: kept in {job.path}", quiet=options.running.common.quiet)
     write_reports(comparisons, reports)
     note(f"the report is {reports[0]}, and as text {reports[1]}", quiet=options.running.common.quiet)

@@ -8,7 +8,7 @@ from optimizer.plan import NetworkProfile
 from profiler.cli import CommonOptions, Parser, add_common, add_models, configs, emit_json, note, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
-from profiler.report import mib, ms, new_table
+from profiler.report import ResultTable, mib, ms
 from runtime.cli.options import add_rank_timeout, cores_of
 from runtime.cluster import RANK_TIMEOUT_S, joined, placement
 from runtime.links import measure_links
@@ -66,7 +66,7 @@ def _show(network: NetworkProfile, options: LinksOptions) -> None:
     if options.common.json:
         emit_json([network])
     elif not options.common.quiet:
-        _table(network, stdout())
+        show_links(network, stdout(wide=options.common.wide))
 
 
 def _megabits(bytes_per_s: float) -> str:
@@ -81,14 +81,19 @@ def _pair(network: NetworkProfile, first: int) -> str:
     return f"{ms(both.times_s[-1])} for {mib(both.sizes_bytes[-1], 1)} MiB"
 
 
-def _table(network: NetworkProfile, console: "Console") -> None:
+def show_links(network: NetworkProfile, console: "Console") -> None:
+    """Print the ranks and the links between neighbours."""
     figures = ("step ms", "latency ms", "bandwidth Mbit/s", "largest MiB", "takes ms", "all-reduce ms")
-    table = new_table(
+    table = ResultTable(
         f"{network.model}, batch {network.batch_size}: ranks, and the links between neighbours",
         ("rank", "host", "address", *figures),
         words=("rank", "host", "address"),
-        caption="Step: a whole training step of the model on the rank's core. Latency, bandwidth and the largest "
-        "message: to the next rank ↓ and back ↑. All-reduce: averaging the largest gradients with the next rank.",
+        first_out=("address", "largest MiB", "all-reduce ms", "takes ms"),
+        explained={
+            "step ms": "Step: a whole training step of the model on the rank's core.",
+            "latency ms": "Latency, bandwidth and the largest message: to the next rank ↓ and back ↑.",
+            "all-reduce ms": "All-reduce: averaging the largest gradients with the next rank.",
+        },
     )
     for number, rank in enumerate(network.ranks):
         row = [str(number), rank.host, rank.address, ms(rank.step.median_s)]

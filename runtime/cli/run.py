@@ -81,7 +81,7 @@ def run(options: RunOptions) -> int:
             if running.common.json:
                 emit_json([result])
             elif not quiet:
-                show_run(result, stdout())
+                show_run(result, stdout(wide=running.common.wide))
     return 0
 
 

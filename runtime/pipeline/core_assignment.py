@@ -30,9 +30,9 @@ def cores_for(stages: int, usable: Sequence[int]) -> tuple[int, ...]:
 def sharing(stages: int, cores: int) -> str:
     """Say what it means that stages share cores on the wall clock."""
     return (
-        f"NOT COMPARABLE: {stages} stages shared {counted(cores, 'core')}, so timings between splits mean little; "
-        f"predictions assume one core per stage, so they do not apply here. Use --stages {cores}, a machine with "
-        f"{stages} cores, or, in shared memory on one machine, --clock virtual."
+        "NOT COMPARABLE: timings between splits mean little here, and predictions do not apply: "
+        f"{stages} stages shared {counted(cores, 'core')}, and predictions assume one core per stage. Use --stages "
+        f"{cores}, a machine with {stages} cores, or, in shared memory on one machine, --clock virtual."
     )
 
 

@@ -3,13 +3,12 @@
 from typing import TYPE_CHECKING
 
 from profiler.profile import FP32
-from profiler.report import counted, ms, new_table
+from profiler.report import ResultTable, counted, ms
 from runtime.compare import ONE_CORE, BaselineComparison, Comparison, OneCore, PartitionComparison, Spread
 from runtime.report.findings import called, fairness, own_splits, verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 
 def show_comparison(comparison: Comparison, console: "Console") -> None:
@@ -19,19 +18,25 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
     slowed = any(part.slowed_samples_per_s is not None for part in comparison.partitions)
     shape = "×".join(map(str, comparison.request.input_shape))
     figures = ("predicted", "measured", "interval", "× as fast", "makespan s", "busy ms, stage by stage")
-    table = new_table(
+    table = ResultTable(
         f"{comparison.request.model}, input {shape}, "
         f"{counted(comparison.request.num_stages, 'stage')}, {counted(comparison.rounds, 'round')} of "
         f"{counted(comparison.request.minibatches, 'minibatch')}, "
         f"{comparison.partitions[0].plan.pace.words}, {comparison.request.channel}, {comparison.clock} clock",
         ("rank", "partition", "cuts after", *figures),
         words=("partition", "cuts after"),
-        caption="Samples per second in the steady state: predicted from the profile, and the median of the rounds with "
-        f"its 95% bootstrap interval. × as fast: how many times as fast {comparison.reference} ran, round by round. = "
-        "marks ranks that noise cannot tell apart. Makespan: one run from first to last action. Busy: processor time "
-        "per minibatch of each stage, predicted → measured."
-        + (" In brackets: at worst, with every stage as much slower again as beside busy neighbours." if slowed else "")
-        + fairness(comparison),
+        first_out=("busy ms, stage by stage", "makespan s", "cuts after", "interval"),
+        explained={
+            "rank": "= marks ranks that noise cannot tell apart.",
+            "predicted": "Samples per second in the steady state: predicted from the profile, and",
+            "measured": "the median of the rounds."
+            + (" In brackets: with every stage as much slower again as beside busy neighbours." if slowed else ""),
+            "interval": "Interval: 95%, bootstrapped.",
+            "× as fast": f"× as fast: how many times as fast {comparison.reference} ran, round by round."
+            + fairness(comparison),
+            "makespan s": "Makespan: one run from first to last action.",
+            "busy ms, stage by stage": "Busy: processor time per minibatch of each stage, predicted → measured.",
+        },
     )
     for part in by_speed(comparison):
         measured = part.throughput_samples_per_s
@@ -106,13 +111,14 @@ def ratio_of(ratio: Spread | None) -> str:
     return f"{ratio.median:.2f}" + (f" ({ratio.low:.2f} – {ratio.high:.2f})" if len(ratio.runs) > 1 else "")
 
 
-def _audit_table(comparison: Comparison) -> "Table":
+def _audit_table(comparison: Comparison) -> ResultTable:
     """Return how far off each prediction was, and what that is made of, in per cent of the predicted period."""
     parts = ("drift", "compute", "contention", "transfer", "schedule")
-    table = new_table(
+    table = ResultTable(
         "the audit: period of a minibatch, measured − predicted, % of the predicted",
         ("split", "error", "without drift", "predicted ms", "measured ms", "stage", *parts),
         words=("split",),
+        first_out=("predicted ms", "measured ms", "stage", "transfer", "error"),
         caption="Drift: one core's plain step now against when it was profiled. Of the stage that is busiest: its work "
         "alone, its work beside the others, its copies, its waits. Error of the throughput: above 0, too much was "
         "promised.",

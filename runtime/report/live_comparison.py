@@ -3,15 +3,11 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-from profiler.report import new_table
+from profiler.report import ResultTable
 from runtime.compare import ONE_CORE, Comparison, Step
 from runtime.compare.remaining_time import duration, left
 from runtime.report.findings import title
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 SHOWN = 5
 """So many of the last runs are shown."""
@@ -36,12 +32,12 @@ def live_progress(*, quiet: bool, later_s: float = 0.0) -> Iterator[Callable[[Co
         yield lambda comparison, step: live.update(rows(comparison, step, time.time(), later_s), refresh=True)
 
 
-def rows(comparison: Comparison, step: Step | None, now_s: float, later_s: float = 0.0) -> "Table":
+def rows(comparison: Comparison, step: Step | None, now_s: float, later_s: float = 0.0) -> ResultTable:
     """Return the table: what was predicted of each contender, its runs so far, and what is running."""
     left_s = left(comparison) + later_s
     clock = time.strftime("%H:%M", time.localtime(now_s + left_s))
     done = f"round {min(comparison.rounds + 1, comparison.request.repeats)} of {comparison.request.repeats}"
-    table = new_table(
+    table = ResultTable(
         f"{title(comparison)}: {done}, about {duration(left_s)} left, until {clock}",
         ("", "predicted", "samples/s, run by run", "median"),
         words=("", "samples/s, run by run"),

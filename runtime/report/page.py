@@ -154,7 +154,7 @@ def _pictures(comparisons: Sequence[Comparison]) -> dict[str, Any]:
         "layers_of": [
             []
             if detailed
-            else [charts.layers(comparison) for comparison in (group[:1] if len(group) == 1 else (group[0], group[-1]))]
+            else [svg for comparison in dict.fromkeys((group[0], group[-1])) if (svg := charts.layers(comparison))]
             for group in groups
         ],
         "timelines_of": [[] if detailed else _timelines(group[-1]) for group in groups],

@@ -1,4 +1,7 @@
-"""Say what casts doubt on a comparison: the one closed list of its warnings, each with a cause and a remedy."""
+"""Say what casts doubt on a comparison: the one closed list of its warnings.
+
+Each says first what it means for the figures, then the cause, then the remedy.
+"""
 
 from collections import defaultdict
 from statistics import median
@@ -21,19 +24,23 @@ def comparison_warnings(comparison: Comparison) -> list[str]:
     failed = [run for run in comparison.runs if run.failure is not None]
     if failed:
         first = failed[0]
-        more = f" and {len(failed) - 1} more" if failed[1:] else ""
-        warnings.append(f"FAILED: {first.name} in round {first.round}{more}: {first.failure}")
+        names = ", ".join(dict.fromkeys(run.name for run in failed))
+        runs = "a run" if len(failed) == 1 else f"{len(failed)} runs"
+        warnings.append(
+            f"FAILED: figures of {names} are of fewer rounds: {runs} failed, first {first.name} in round "
+            f"{first.round}: {first.failure}"
+        )
     if not comparison.complete:
         done = f"{comparison.rounds} of {comparison.request.repeats} rounds are done"
-        warnings.append(f"UNFINISHED: {done}; the same command goes on.")
+        warnings.append(f"UNFINISHED: medians may still move, for {done}; the same command goes on.")
     warnings += _noise(comparison)
     held = coverage(comparison.rounds)
     if comparison.rounds == 1:
-        warnings.append("ONE ROUND: nothing can be said about noise; add --repeats 5.")
+        warnings.append("ONE ROUND: no difference here can be told from noise, for it ran once; add --repeats 5.")
     elif 0 < held < COVERAGE_WANTED:
         warnings.append(
-            f"FEW ROUNDS: {comparison.rounds} runs are too few for a 95% interval ({held:.0%} at "
-            "best); add --repeats 6."
+            f"FEW ROUNDS: intervals hold the true median with {held:.0%} at best, not 95%, for {comparison.rounds} "
+            "runs are too few; add --repeats 6."
         )
     return [*warnings, *(f"PROFILE: {warning}" for warning in comparison.profile_warnings)]
 
@@ -59,21 +66,22 @@ def _noise(comparison: Comparison) -> list[str]:
     load, core = max([*loads, (comparison.one_core.foreign_load, comparison.request.cores[0])])
     if comparison.comparable and load > FOREIGN_LOAD_LIMIT:
         warnings.append(
-            f"NOISY: core {core} worked for others {load:.0%} of the time: these figures are not comparable; end what "
+            f"NOISY: these figures are not comparable: core {core} worked for others {load:.0%} of the time; end what "
             "else runs and compare again."
         )
     since = comparison.one_core.drift
     if since is not None and abs(since) > PROFILE_DRIFT_LIMIT:
         warnings.append(
-            f"PROFILE DRIFT: a plain step on one core takes {abs(since):.0%} {'longer' if since > 0 else 'less'} than "
-            "when the model was profiled, and predictions are off by as much; the errors without drift are not. "
-            f"To predict for the machine as it is, profile again with python -m profiler --model "
+            f"PROFILE DRIFT: predictions are off by {abs(since):.0%}, and the errors without drift are not: a plain "
+            f"step on one core takes so much {'longer' if since > 0 else 'less'} than when the model was profiled. To "
+            f"predict for the machine as it is, profile again with python -m profiler --model "
             f"{comparison.request.model} --batch-size {comparison.request.batch_size}, and compare with --fresh."
         )
     drifted = drift_of(comparison)
     if abs(drifted) > DRIFT_LIMIT:
         warnings.append(
-            f"DRIFT: the last rounds were {abs(drifted):.0%} {'slower' if drifted > 0 else 'faster'} than the first; "
-            "ratios are taken within rounds, medians are not; let the machine settle and compare again."
+            f"DRIFT: trust ratios, which are taken within rounds, before medians: the last rounds were "
+            f"{abs(drifted):.0%} {'slower' if drifted > 0 else 'faster'} than the first; let the machine settle and "
+            "compare again."
         )
     return warnings

@@ -3,14 +3,10 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-from profiler.report import new_table
+from profiler.report import ResultTable
 from runtime.supervisor import Watch
 from runtime.worker import Phase, Progress
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 _BAR = 24
 
@@ -29,10 +25,10 @@ def live_view(cores: Sequence[int], *, quiet: bool) -> Iterator[Watch | None]:
         yield lambda progress: live.update(rows(progress, cores, time.perf_counter()))
 
 
-def rows(progress: Sequence[Progress], cores: Sequence[int], now_s: float) -> "Table":
+def rows(progress: Sequence[Progress], cores: Sequence[int], now_s: float) -> ResultTable:
     """Return the table: how far each stage is, what it is doing, and for how long."""
     columns = ("stage", "core", "done", "", "doing", "for s", "busy s")
-    table = new_table("", columns, words=columns)
+    table = ResultTable("", columns, words=columns)
     for stage, (state, core) in enumerate(zip(progress, cores, strict=True)):
         full = round(_BAR * state.done / state.total) if state.total else 0
         style = "dim" if state.phase == Phase.WAITING else ""

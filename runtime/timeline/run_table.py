@@ -4,14 +4,13 @@ from typing import TYPE_CHECKING
 
 from optimizer.schedule import has_steady_state, semantics
 from profiler.profile import FP32, precision_words
-from profiler.report import counted, mib, ms, new_table
+from profiler.report import ResultTable, counted, mib, ms
 from runtime.pipeline import sharing, taking_turns
 from runtime.results import RunResult
 from runtime.timeline.bubbles import bubbles_of
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 
 FOREIGN_LOAD_LIMIT = 0.05
@@ -23,13 +22,20 @@ def show_run(result: RunResult, console: "Console") -> None:
     plan = result.plan
     precision = "" if plan.precision == FP32 else f"{precision_words(plan.precision)}, "
     columns = ("core", "predicted ms", "busy ms", "waits ms", "sends ms", "faults", "predicted MiB", "peak MiB")
-    table = new_table(
+    table = ResultTable(
         f"{plan.model}, {plan.method}, {counted(result.minibatches, 'minibatch')}, {precision}{plan.pace.words} "
         f"({semantics(plan.schedule, plan.layout)}), {result.channel}, {result.rule.kind}, lr {result.rule.lr:g}",
         ("stage", "layers", *columns),
         words=("layers",),
-        caption="Per minibatch. Busy: processor time; waits: for neighbours; sends: copies into the channel, part of "
-        "busy; faults: page faults, the median. Peak: resident memory above the empty process.",
+        first_out=("faults", "sends ms", "predicted MiB", "core", "peak MiB"),
+        caption="Per minibatch.",
+        explained={
+            "busy ms": "Busy: processor time.",
+            "waits ms": "Waits: for neighbours.",
+            "sends ms": "Sends: copies into the channel, part of busy.",
+            "faults": "Faults: page faults, the median.",
+            "peak MiB": "Peak: resident memory above the empty process.",
+        },
     )
     several = len({stage.host for stage in result.stages}) > 1
     for stage in result.stages:
@@ -46,7 +52,7 @@ def show_run(result: RunResult, console: "Console") -> None:
     load = busiest.measured.foreign_load
     if result.comparable and load > FOREIGN_LOAD_LIMIT:
         console.print(
-            f"NOISY: core {busiest.core} worked for others {load:.0%} of the time: these figures are not comparable; "
+            f"NOISY: these figures are not comparable: core {busiest.core} worked for others {load:.0%} of the time; "
             f"end what else runs, or choose other --cores. {result.makespan_s:.2f} s in all, by the {result.clock} "
             f"clock; {losses}"
         )
@@ -69,11 +75,12 @@ def show_run(result: RunResult, console: "Console") -> None:
         console.print(sharing(len(result.stages), result.core_count))
 
 
-def _bubble_table(result: RunResult) -> "Table":
+def _bubble_table(result: RunResult) -> ResultTable:
     """Return where the time of each stage went, in per cent of the makespan."""
-    table = new_table(
+    table = ResultTable(
         "where the time went, % of the makespan",
         ("stage", "busy", "warm-up", "starved", "blocked", "drain", "imbalance"),
+        first_out=("drain", "warm-up"),
         caption="Starved: waiting for activations; blocked: for gradients; of the two, imbalance: what the busiest "
         "stage has more to do.",
     )

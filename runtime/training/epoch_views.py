@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from profiler.report import drawing, new_table
+from profiler.report import ResultTable, drawing
 from runtime.training.epochs import EpochRecord
 
 if TYPE_CHECKING:
@@ -16,9 +16,10 @@ SHOWN = 20
 def show_epochs(model: str, records: Sequence[EpochRecord], console: "Console") -> None:
     """Print a table of epochs."""
     metric = records[-1].metric if records else "accuracy"
-    table = new_table(
+    table = ResultTable(
         f"{model}: the last {len(records[-SHOWN:])} epochs" if len(records) > SHOWN else f"{model}: epochs",
         ("epoch", "minibatches", "mean loss", f"validation {metric}", "samples/s", "s"),
+        first_out=("s", "minibatches"),
     )
     for record in records[-SHOWN:]:
         table.add_row(

@@ -14,11 +14,12 @@ def show_verification(verification: Verification, console: "Console") -> None:
     flush = f", an update every {verification.update_every}" if verification.update_every > 1 else ""
     console.print(
         f"{verification.model}, {counted(verification.num_stages, 'stage')}, {verification.schedule}{flush}, "
-        f"{verification.channel}: {counted(verification.minibatches, 'minibatch')} in the pipeline and in one process"
+        f"{verification.channel}: {counted(verification.minibatches, 'minibatch')} in the pipeline and in one process; "
+        "behind each, how the sha256 of the weights begins"
     )
     width = max(len(part.name) for part in verification.partitions)
     for part in verification.partitions:
         verdict = "bit-identical: losses, gradients, weights, buffers"
         if part.first_difference:
             verdict = f"DIFFERS: {part.first_difference}"
-        console.print(f"{part.name:{width}}  {verdict}  weights {part.digests.weights[:12]}", soft_wrap=True)
+        console.print(f"{part.name:{width}}  {verdict}  {part.digests.weights[:12]}", soft_wrap=True)

@@ -41,17 +41,17 @@ def test_the_intensity_view_says_what_each_layer_achieves() -> None:
     cells = dict(zip(found.names, found.layers[0], strict=True))
     assert cells["GFLOP/s"] == f"{10e6 / 3e-3 / 1e9:.1f}"
     assert cells["bound"] == "compute"
-    assert "100 GFLOP/s" in found.notes[0]
-    assert "layers of 10.0 FLOP/byte and more are compute-bound" in found.notes[0]
+    assert "100 GFLOP/s" in found.facts
+    assert "layers of 10.0 FLOP/byte and more are compute-bound" in found.facts
 
 
 def test_the_memory_view_sets_the_sum_beside_the_measured_peak() -> None:
     found = replace(both(), peak_memory_bytes=2000)
     parts = memory_parts(found)
     assert parts == (200, 200, 200, 400, 0)
-    assert "50.0% less than the 0.00 MiB that a whole step took" in rows(found, views=("memory",)).notes[0]
+    assert "50.0% less than the 0.00 MiB that a whole step took" in rows(found, views=("memory",)).facts
     assert memory_parts(replace(found, momenta=0))[2] == 0
-    assert "keeps no peak" in rows(replace(found, peak_memory_bytes=None), views=("memory",)).notes[0]
+    assert "keeps no peak" in rows(replace(found, peak_memory_bytes=None), views=("memory",)).facts
 
 
 def test_the_slowdown_is_shown_where_it_was_measured() -> None:

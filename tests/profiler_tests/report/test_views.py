@@ -79,4 +79,5 @@ def test_csv_and_markdown_hold_the_same_rows() -> None:
     lines = to_markdown(found).decode().splitlines()
     assert lines[0].startswith("# test")
     assert "| b\\|c | Test |" in lines[5], "a bar in a name does not end its cell"
-    assert all(note in lines for note in found.notes)
+    assert all(warning in lines for warning in found.warnings)
+    assert any(line.startswith(found.facts) for line in lines)

@@ -99,10 +99,11 @@ def test_the_same_file_gives_the_same_page(tmp_path: Path) -> None:
     assert paths[1].read_text() == rendered([found], ".md")
 
 
-def test_the_verdict_comes_first_and_everything_is_there() -> None:
+def test_a_picture_comes_first_then_the_verdict_and_everything_is_there() -> None:
     found = one()
     page = rendered([found], ".html")
-    assert page.index("optimized is the same split as the fastest scheme, front-load; it was 2.0") < page.index("<svg")
+    said = page.index("optimized is the same split as the fastest scheme, front-load; it was 2.0")
+    assert page.index("<svg") < said < page.index("<table")
     for text in ("The promise", "Why:", "to pipeline: ", "optimized = front-load", "one process, 2 threads, tuned",
                  "The audit", "Every stage of every split", MACHINE.cpu, "FEW ROUNDS"):  # fmt: skip
         assert text in page, text
@@ -129,7 +130,7 @@ def test_a_run_that_failed_is_said_and_the_rest_is_shown() -> None:
     page, text = rendered([found], ".html"), rendered([found], ".md")
     read(page)
     for content in (page, text):
-        assert "FAILED: end-load in round 1 and 2 more" in content
+        assert "FAILED: figures of end-load, middle-load are of fewer rounds: 3 runs failed" in content
         assert "stage 1 of middle-load was ended by SIGKILL" in content
         assert "20.5" in content
         assert "failed" in content
@@ -205,9 +206,12 @@ addEventListener("load", () => {
   const flat = [...document.querySelectorAll("svg")].filter(one => one.getBoundingClientRect().height < 40);
   const small = [...document.querySelectorAll("svg text")].map(
     one => one.getBoundingClientRect().height).filter(one => one > 0 && one < 6);
+  const empty = [...document.querySelectorAll("h2, h3, summary")].filter(
+    one => !one.nextElementSibling || /^H[123]$/.test(one.nextElementSibling.tagName)
+           || !(one.nextElementSibling.textContent.trim() || one.nextElementSibling.querySelector("svg")));
   parent.postMessage(JSON.stringify({inner: innerWidth, scroll: document.documentElement.scrollWidth,
     wide: wide.map(one => one.tagName), pictures: document.querySelectorAll("svg").length, flat: flat.length,
-    small: small.length}), "*");
+    small: small.length, empty: empty.map(one => one.textContent)}), "*");
 });
 </script>
 """
@@ -217,10 +221,14 @@ FRAME = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed; apt-get install chromium")
-@pytest.mark.parametrize("width", [NARROW, 1200])
-def test_a_browser_shows_the_page_without_errors_and_without_scrolling_sideways(
-    width: int, tmp_path: Path, page: str
+@pytest.mark.parametrize("width", [NARROW, 1280])
+@pytest.mark.parametrize("pages", ["one", "three models", "several sizes"])
+def test_a_browser_shows_the_page_without_errors_empty_sections_and_scrolling_sideways(
+    width: int, pages: str, tmp_path: Path, page: str
 ) -> None:
+    three = [asked(one(), model=model) for model in ("alexnet", "vgg16", "resnet50")]
+    if pages != "several sizes":
+        page = rendered([one()] if pages == "one" else three, ".html")
     (tmp_path / "page.html").write_text(page.replace("</body>", f"{PROBE}</body>"))
     (tmp_path / "frame.html").write_text(FRAME.replace("WIDTH", str(width)))
     done = subprocess.run(
@@ -238,3 +246,4 @@ def test_a_browser_shows_the_page_without_errors_and_without_scrolling_sideways(
     assert found["pictures"] == read(page).count
     assert found["flat"] == 0, "every picture is drawn"
     assert found["small"] == 0, "all its text can be read"
+    assert found["empty"] == [], "every heading has something below it"

@@ -1,0 +1,135 @@
+"""What each command's main table looks like in 80 columns, of made-up results; as a script, keep them all."""
+
+import io
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from comparisons import comparison
+from networks import network_for, with_all_reduces
+from places import TESTS
+from rich.console import Console
+from runs import run_of
+from strategies import MACHINE
+
+from optimizer.explain import explain
+from optimizer.plan import Plan
+from optimizer.planning import OPTIMIZED, Planner, load_schemes, plans_for
+from optimizer.report import show_explanation, show_partitions, show_plan
+from profiler.files import read_json
+from profiler.profile import CopyCost, Peaks, Profile
+from profiler.report import VIEWS, View, rows, show
+from runtime.cli.links import show_links
+from runtime.report import show_comparison
+from runtime.results import Digests, PartitionVerification, Verification
+from runtime.timeline import show_run
+from runtime.training import EpochRecord, show_epochs
+from runtime.verify import show_verification
+
+WIDTH = 80
+FOLDER = TESTS / "data" / "screens"
+
+
+def profile() -> Profile:
+    """PipeDream's VGG16 on a made-up core."""
+    found = read_json(TESTS / "data" / "pipedream-vgg16.json", Profile)
+    layers = tuple(
+        replace(layer, name=f"features.{at}", flops=10**9 * at, backward_flops=2 * 10**9 * at, touched_bytes=10**8)
+        for at, layer in enumerate(found.layers)
+    )
+    names = dict(zip((layer.name for layer in found.layers), (layer.name for layer in layers), strict=True))
+    edges = tuple(
+        replace(edge, source=names.get(edge.source, edge.source), target=names[edge.target]) for edge in found.edges
+    )
+    return replace(
+        found, layers=layers, edges=edges, machine=MACHINE, peaks=Peaks(flops_per_s=1e11, bytes_per_s=2e10),
+        copy_cost=CopyCost(sizes_bytes=(1000, 100_000), copy_s=(1e-6, 1e-5)),
+    )  # fmt: skip
+
+
+def plans() -> tuple[Planner, dict[str, Plan]]:
+    planner = Planner(profile(), 4, 12)
+    schemes = load_schemes()
+    return planner, plans_for((OPTIMIZED, *schemes, "uniform", "pipedream"), planner, schemes, lambda _said: None)
+
+
+def one_view(view: View, console: Console) -> None:
+    show(rows(profile(), "time", 4, (view,)), console)
+
+
+def optimizer(console: Console) -> None:
+    planner, found = plans()
+    show_plan(found[OPTIMIZED], console)
+    show_partitions(found, planner.profile, console)
+
+
+def explanation(console: Console) -> None:
+    planner, found = plans()
+    best = found.pop(OPTIMIZED)
+    show_explanation(best, planner.profile, explain(planner, best, found), console)
+
+
+def compare(console: Console) -> None:
+    speeds = {"optimized": (20.0, 40.0, 30.0), "end-load": (10.0, 15.0, 12.0), "front-heavy": (8.0, 9.0, None)}
+    baselines = {"one process, 2 threads": (5.0, 6.0, 5.5)}
+    show_comparison(comparison(speeds, baselines=baselines, distinct_splits=3), console)
+
+
+def links(console: Console) -> None:
+    network = with_all_reduces(network_for(profile(), [Fraction(1)] * 4, [(90_000, 8, 8)] * 3), 1000, 1)
+    show_links(network, console)
+
+
+def verify(console: Console) -> None:
+    digests = Digests(losses="0" * 64, weights="0123456789abcdef" * 4, buffers="0" * 64)
+    whole = PartitionVerification(
+        name="optimized", cuts=("a",), identical=True, first_difference=None, digests=digests, replay_digests=digests
+    )
+    odd = replace(whole, name="front-heavy", identical=False, first_difference="the loss of minibatch 3")
+    show_verification(
+        Verification(
+            model="vgg16", batch_size=4, input_shape=(4, 3, 64, 64), minibatches=8, num_stages=4, schedule="1f1b",
+            update_every=1, channel="shm", seed=0, partitions=(whole, odd),
+        ),
+        console,
+    )  # fmt: skip
+
+
+def train(console: Console) -> None:
+    one = EpochRecord(
+        epoch=0, minibatches=468, samples=29_952, seconds=61.2, loss=0.5, validation=0.98, metric="accuracy"
+    )
+    records = [replace(one, epoch=epoch) for epoch in range(3)]
+    show_epochs("vgg16", records, console)
+
+
+SCREENS: dict[str, Callable[[Console], None]] = {
+    **{f"profile-{view}": partial(one_view, view) for view in VIEWS},
+    "optimizer": optimizer,
+    "explain": explanation,
+    "compare": compare,
+    "run": lambda console: show_run(run_of("1f1b", 12, [1.0, 1.2, 1.0, 1.0]), console),
+    "links": links,
+    "verify": verify,
+    "train": train,
+}
+
+
+def screen(name: str) -> str:
+    """What a table looks like."""
+    console = Console(file=io.StringIO(), width=WIDTH, highlight=False, markup=False)
+    SCREENS[name](console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for each in SCREENS:
+        (FOLDER / f"{each}.txt").write_text(screen(each), encoding="utf-8")

@@ -1,0 +1,61 @@
+"""Every command's main table in 80 columns, without UTF-8, and in full with ``--wide``."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from places import CHECKOUT, TESTS
+from rich.cells import cell_len
+from rich.console import Console
+from screens import FOLDER, SCREENS, WIDTH, screen
+
+from profiler.cli.console import WIDE, stdout
+
+
+@pytest.mark.parametrize("name", SCREENS)
+def test_a_table_in_80_columns_is_as_it_was_kept(name: str) -> None:
+    found = screen(name)
+    assert max(map(cell_len, found.splitlines())) <= WIDTH
+    assert found == (FOLDER / f"{name}.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", SCREENS)
+def test_no_figure_is_cut_off(name: str) -> None:
+    assert not re.search(r"\d…|…\d", screen(name))
+
+
+def test_what_is_left_out_is_named_and_comes_back_when_it_is_wide() -> None:
+    left_out = [line for line in screen("compare").splitlines() if "add --wide" in line]
+    assert left_out
+    console = Console(file=None, width=WIDE, record=True, highlight=False, markup=False)
+    with console.capture() as printed:
+        SCREENS["compare"](console)
+    for heading in ("cuts after", "interval", "makespan s", "busy ms, stage by stage"):
+        assert heading in printed.get()
+    assert "--wide" not in printed.get()
+
+
+def test_the_console_is_as_wide_as_the_terminal_or_holds_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert stdout().width == 80
+    assert stdout(wide=True).width == WIDE
+
+
+def test_a_dumb_terminal_without_utf_8_gets_plain_signs_of_the_same_width() -> None:
+    plan = TESTS / "data" / "pipedream-vgg16.json"
+    arguments = ["--profile", str(plan), "--any-machine", "--explain"]
+    found = {
+        encoding: subprocess.run(
+            [sys.executable, "-m", "optimizer", *arguments],
+            env=os.environ | {"PYTHONIOENCODING": encoding, "TERM": "dumb", "COLUMNS": "80"},
+            cwd=CHECKOUT, capture_output=True, check=True,
+        ).stdout.decode(encoding)
+        for encoding in ("ascii", "utf-8")
+    }  # fmt: skip
+    plain, full = (found[encoding].splitlines() for encoding in ("ascii", "utf-8"))
+    assert [len(line) for line in plain] == [len(line) for line in full]
+    assert "?" not in found["ascii"]
+    assert "\x1b" not in found["utf-8"]
+    assert max(map(len, full)) <= WIDTH
