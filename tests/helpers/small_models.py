@@ -243,6 +243,11 @@ def strike(phase: str, how: str, after: int) -> None:
             torch.empty(1 << 50)
         case "slow":
             time.sleep(0.3)
+        case "group":  # a control group in which memory runs out
+            Path(os.environ["CONTROL_GROUP"], "cgroup.procs").write_text(str(os.getpid()))
+            held = []
+            while True:
+                held.append(bytearray(b"1" * (8 << 20)))
         case name:
             os.kill(os.getpid(), {"kill": signal.SIGKILL, "crash": signal.SIGSEGV, "stop": signal.SIGSTOP}[name])
 

@@ -18,6 +18,7 @@ import psutil
 import pytest
 import small_models
 import torch
+from control_group import small_group
 from pipelines import MINIBATCHES, RULE, SEED, SHAPE, captured_of, plan_of
 from places import HELPERS
 from strategies import profile_of
@@ -125,6 +126,20 @@ def test_a_stage_that_fails_ends_the_run_at_once_and_is_named(  # noqa: PLR0917
         assert "small_models.py" in notes[-1]
         notes = notes[:-1]
     assert all(note.startswith("a consequence: stage ") for note in notes if "was here" not in note)
+
+
+def test_a_control_group_that_runs_out_of_memory_ends_its_stage_and_that_is_said(
+    struck_at: Path, usable: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_group() as group:
+        if group is None:
+            pytest.skip("no control group can be made here; that takes root")
+        monkeypatch.setenv("CONTROL_GROUP", str(group))
+        with pytest.raises(
+            RunError, match=r"^stage 1 .* ended by SIGKILL, by hand or by the kernel because memory ran out"
+        ):
+            run(failing("group forward", RUN + 1), usable)
+        assert struck_at.exists()
 
 
 def test_an_update_that_raises_is_named(struck_at: Path, usable: tuple[int, ...]) -> None:

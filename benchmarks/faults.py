@@ -1,0 +1,134 @@
+"""How soon each fault of a stage is named, and what is left then: every fault under every channel and schedule.
+
+    python benchmarks/faults.py
+
+Three stages train a small network; the middle one fails at a call of its forward or backward, or the first one in an
+update, which notes no time. Seconds are from the fault until the run is over and its error is there; of a stage that is
+stopped, from the stall timeout on. The shortest of the sentences that were said is shown. A control group is the
+kernel's: in one that runs out of memory, the kernel kills the stage. Left are stages' processes, shared memory, ports.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
+
+import small_models
+from control_group import small_group
+from pipelines import RULE, SEED, captured_of, plan_of
+from strategies import profile_of
+
+from optimizer.plan import Plan
+from optimizer.planning import Planner
+from optimizer.schedule import SCHEDULES, ScheduleName, pace_of
+from profiler.capture.layer_graph import capture
+from profiler.execution import Captured
+from runtime.errors import RunError
+from runtime.pipeline import Launcher
+from runtime.results import CHANNELS, ChannelName
+from runtime.supervisor import WorkerPool
+from runtime.worker import Settings
+
+MINIBATCHES, AFTER, STALL_S = 40, 20, 3.0
+BOUNDS = (0, 0b00011, 0b01111, 0b11111)
+FAULTS = [
+    *(f"{how} {at}" for how in ("raise", "memory", "exit", "crash", "kill", "stop") for at in ("forward", "backward")),
+    "group forward",
+    "raise update",
+]
+WORDS = {
+    "raise": "raises",
+    "memory": "asks for more memory than there is",
+    "exit": "exits",
+    "crash": "crashes (SIGSEGV)",
+    "kill": "is killed (SIGKILL)",
+    "stop": "is stopped (SIGSTOP)",
+    "group": "runs out of its control group's memory",
+}
+
+
+def main() -> None:
+    """Print a line for each fault."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--schedules", nargs="+", default=list(SCHEDULES), choices=list(SCHEDULES))
+    parser.add_argument("--channels", nargs="+", default=list(CHANNELS), choices=CHANNELS)
+    options = parser.parse_args()
+    print("| a stage | runs | s until named: median | most | left | said |\n|---|---:|---:|---:|---|---|")
+    with small_group() as group:
+        os.environ["CONTROL_GROUP"] = str(group)
+        for fault in FAULTS:
+            if not fault.startswith("group") or group:
+                print(line(fault, options.channels, options.schedules), flush=True)
+
+
+def line(fault: str, channels: list[ChannelName], schedules: list[ScheduleName]) -> str:
+    """Let a fault happen under every channel and schedule; return the line of the table."""
+    times_s: list[float] = []
+    left, said, runs = set[str](), set[str](), 0
+    for channel in channels:
+        for schedule in schedules:
+            seconds, rest, sentence = struck(fault, channel, schedule)
+            times_s += [] if seconds is None else [seconds]
+            left |= rest
+            said.add(sentence)
+            runs += 1
+    how, phase = fault.split()
+    seconds_text = f"{statistics.median(times_s):.2f} | {max(times_s):.2f}" if times_s else "– | –"
+    return (
+        f"| {WORDS[how]} in {phase} | {runs} | {seconds_text} | {', '.join(sorted(left)) or 'nothing'} | "
+        f"{min(said, key=len)[:110]} |"
+    )
+
+
+def network_of(fault: str) -> tuple[Captured, Plan]:
+    """Return a network with a fault, and its plan in three stages."""
+    if not fault.endswith("update"):
+        captured = captured_of(lambda: small_models.Failing(fault, AFTER))
+        return captured, plan_of(captured, BOUNDS, stages=3)
+    captured = capture(small_models.SparseGradient().train(), "sparse", torch.zeros(4, 4, dtype=torch.int64))
+    plan = Planner(profile_of(captured, seed=5), 3, MINIBATCHES).unlimited("chosen", (0, 0b001, 0b011, 0b111))
+    return captured, replace(plan, model_digest=captured.digest, input_shape=(4, 4), batch_size=4, vocabulary=10)
+
+
+def struck(fault: str, channel: ChannelName, schedule: ScheduleName) -> tuple[float | None, set[str], str]:
+    """Let it happen once; return the seconds until it was named, what was left, and what was said."""
+    captured, plan = network_of(fault)
+    settings = Settings(rule=RULE, seed=SEED, channel=channel, pace=pace_of(schedule, 3), vocabulary=plan.vocabulary)
+    cores = sorted(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as folder:
+        mark = Path(folder) / "struck"
+        os.environ["STRUCK_AT"] = str(mark)
+        before, sentence = things(), "NOT NAMED"
+        try:
+            with (
+                WorkerPool([cores[stage % len(cores)] for stage in range(3)], stall_timeout_s=STALL_S) as pool,
+                Launcher(captured, pool, settings) as launcher,
+            ):
+                launcher.run(plan, MINIBATCHES)
+        except RunError as error:
+            sentence = str(error).partition(";")[0].partition(" failed in ")[2]
+        now = time.perf_counter()
+        stalled = STALL_S if fault.startswith("stop") else 0.0
+        seconds = now - float(mark.read_text()) - stalled if mark.exists() else None
+        return seconds, things() - before, sentence
+
+
+def things() -> set[str]:
+    """Return what could be left: stages' processes, shared memory, ports."""
+    found = {f"process {one.pid}" for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())}
+    found |= {f"shared memory {name}" for name in os.listdir("/dev/shm")}  # noqa: PTH208, S108
+    listening = psutil.Process().net_connections(kind="inet")
+    return found | {f"port {one.laddr.port}" for one in listening if one.status == psutil.CONN_LISTEN}
+
+
+if __name__ == "__main__":
+    main()
