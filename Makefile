@@ -1,9 +1,10 @@
 # make compare  the main job: profile, plan, run and compare AlexNet, VGG16 and ResNet50
-# make test     the tests
+# make test     the tests (about 6 minutes)
 # make study    the whole study: three models, four batch sizes, eight splits, five rounds (hours; goes on where it stopped)
 # make quick    a short version of it (about 4 minutes)
 # make fuzz     20,000 mutated files against everything that reads one (about 10 minutes)
 # make check    everything that has to pass before a commit lands
+# make slow     the tests that take long: whole commands, faults, the pages' examples (about 10 minutes)
 # make hosts    the tests on four hosts, made of network namespaces: needs root (about 8 minutes)
 # Each sets up .venv first, once.
 
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: compare study quick test hosts fuzz check setup lint types borders clean
+.PHONY: compare study quick test slow hosts fuzz check setup lint types borders clean
 
 compare: $(READY)
 	$(BIN)/python -m runtime compare --model alexnet vgg16 resnet50 --baselines threads --out results
@@ -25,6 +26,9 @@ quick: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+slow: $(READY)
+	$(BIN)/python -m pytest -m slow
 
 hosts: $(READY)
 	$(BIN)/python -m pytest -m hosts

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from places import CHECKOUT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("name", "words"),

@@ -38,6 +38,8 @@ WITH_A_CLASS = """
 import torch, stageplan
 from torch import nn
 
+pytestmark = pytest.mark.slow
+
 class Net(nn.Module):
     def __init__(self):
         super().__init__()

@@ -22,6 +22,8 @@ from profiler.execution import cross_entropy, heads
 from profiler.files import to_json, write_whole
 from profiler.settings import Config
 
+pytestmark = pytest.mark.slow
+
 STEPS = 3
 EXPORT = ("export", "plan.json", "--to", "torch-pipelining")
 

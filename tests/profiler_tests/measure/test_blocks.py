@@ -13,6 +13,8 @@ from profiler.measure import measure_blocks
 from profiler.profile import Layer, SlicedLayer, lengths_in, part_names
 from profiler.settings import Config
 
+pytestmark = pytest.mark.slow
+
 SMALL = Config(model="small_models:Residual", batch_size=4, image_size=16)
 FROZEN = Config(model="small_models:frozen_stem", batch_size=4, image_size=16)
 

@@ -15,6 +15,8 @@ from profiler.measure.neighbours import busy_neighbours
 from profiler.measure.time_budget import LEAST_ROUNDS
 from profiler.settings import Config
 
+pytestmark = pytest.mark.slow
+
 CONFIG = Config(model="small_models:Residual", batch_size=2, image_size=small_models.IMAGE_SIZE)
 
 

@@ -100,6 +100,7 @@ def test_the_virtual_clock_is_refused_under_torchrun(
     assert not list(in_folder.iterdir()), "nothing was measured before"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clock", CLOCKS)
 def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
     profiled: Path, capsys: pytest.CaptureFixture[str], usable: tuple[int, ...], clock: Clock
@@ -319,6 +320,7 @@ def test_replicas_take_the_ranks_that_a_model_has_no_parts_for_and_keep_a_limit_
     assert not read_json(in_folder / "plan.json", Plan).layout.replicated
 
 
+@pytest.mark.slow
 def test_layers_are_cut_inside_as_asked_and_the_plan_says_so(
     profiled: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -358,6 +360,7 @@ def test_layers_are_cut_inside_as_asked_and_the_plan_says_so(
     assert "does not place every layer" in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "slices"), [("Residual", "fc=2+3,conv1=2"), ("Tied", "inside=4"), ("Heads", "none")])
 @pytest.mark.usefixtures("in_folder")
 def test_the_trained_model_is_kept_in_its_own_keys(kind: str, slices: str) -> None:
@@ -381,6 +384,7 @@ def test_the_trained_model_is_kept_in_its_own_keys(kind: str, slices: str) -> No
     assert any(not torch.equal(tensor, before[key]) for key, tensor in trained["whole"].items()), "it has learned"
 
 
+@pytest.mark.slow
 def test_a_comparison_has_the_partition_with_layers_cut_inside(
     profiled: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -411,6 +415,7 @@ def plain_core(monkeypatch: pytest.MonkeyPatch) -> None:
 LOWER = ["--model", "small_models:Residual", "--batch-size", "2", "--image-size", "16"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("lower_core")
 def test_layers_run_in_bfloat16_as_asked_from_the_profile_to_the_comparison(
     in_folder: Path, capsys: pytest.CaptureFixture[str]
@@ -456,6 +461,7 @@ def test_layers_run_in_bfloat16_as_asked_from_the_profile_to_the_comparison(
     assert "plan.json runs layers in bf16, and the script trains in fp32; plan with --precision fp32" in line
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("lower_core")
 def test_auto_adds_what_is_faster_and_says_what_it_gains(profiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = Path("profiles/small_models-Residual-b4-16.json")
@@ -484,6 +490,7 @@ def test_auto_adds_what_is_faster_and_says_what_it_gains(profiled: Path, capsys:
     assert "no choice of layers in bf16 makes" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("lower_core")
 def test_another_method_plans_in_float32_and_slices_are_kept_in_bfloat16(
     profiled: Path, capsys: pytest.CaptureFixture[str]
@@ -695,6 +702,7 @@ def test_the_module_form_refuses_with_exit_code_2_and_one_line(in_folder: Path) 
     assert not done.stdout
 
 
+@pytest.mark.slow
 def test_an_interrupted_study_goes_on_and_a_finished_one_is_not_run_again(
     in_folder: Path, small_profile: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,8 @@ from runtime.compare.baseline_process import PREPARE
 from runtime.compare.baselines import Spec
 from runtime.errors import RunError
 
+pytestmark = pytest.mark.slow
+
 CONFIG = Config(model="small_models:Residual", batch_size=2, image_size=16, batches=4, lr=0.01)
 
 

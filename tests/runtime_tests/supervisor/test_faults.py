@@ -36,6 +36,8 @@ from runtime.results import ChannelName, Clock
 from runtime.supervisor import Watch, WorkerPool
 from runtime.worker import Settings
 
+pytestmark = pytest.mark.slow
+
 TOLD_WITHIN_S = 2.0
 BOUNDS = (0, 0b00011, 0b01111, 0b11111)
 """Three stages: flatten and first; fault and relu; last."""

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.usefixtures("pinned_process", "kept_workers")
 SHARING: dict[ScheduleName, int | None] = {"1f1b": None, "2bw": 4, "1f1b-flush": 2, "gpipe": 3, "sequential": None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("kind", [small_models.Residual, small_models.Tied])
 def test_going_on_under_any_split_schedule_precision_and_channel_equals_the_replay_of_the_parts(

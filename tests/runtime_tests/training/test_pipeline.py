@@ -103,6 +103,7 @@ def test_the_model_is_left_as_it_was_and_so_are_the_generators() -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["alexnet", "resnet18"])
 def test_plain_pytorch_loads_the_weights(name: str, tmp_path: Path) -> None:
     import stageplan
@@ -250,6 +251,7 @@ def test_a_loss_of_ones_own_trains_as_plain_torch_does() -> None:
         assert torch.allclose(trained.state_dict()[key], weight, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_losses_that_cannot_be_used_are_refused() -> None:
     kind = small_models.Plain
     plan = plan_for(kind, 2)
@@ -285,6 +287,7 @@ def every_third(update: int) -> float:
     return 0.2 if update % 3 == 2 else 0.01
 
 
+@pytest.mark.slow
 def test_learning_rates_and_clipping_train_as_plain_torch_does() -> None:
     """Over two parts, so that the count of updates goes on."""
     kind, part = small_models.Plain, pairs(7)

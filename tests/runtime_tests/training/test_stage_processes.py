@@ -14,7 +14,7 @@ from trained import as_fed, assert_same, pairs, pipeline, plan_for, replay_of
 
 from runtime.errors import RunError
 
-pytestmark = pytest.mark.usefixtures("pinned_process")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("pinned_process")]
 
 
 def stages() -> set[int]:

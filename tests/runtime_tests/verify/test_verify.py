@@ -50,6 +50,7 @@ def verified(
         return verify("chosen", plan_of(captured, random_bounds(captured, seed)), launcher, minibatches, nothing)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pinned_process")
 @settings(deadline=None, max_examples=16, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
@@ -135,6 +136,7 @@ def uncut(model: nn.Module, captured: Captured, shape: tuple[int, ...], minibatc
     return losses
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pinned_process")
 @pytest.mark.parametrize(
     ("name", "schedule"),
@@ -218,6 +220,7 @@ def test_the_first_difference_is_named(
     assert found.digests != found.replay_digests
 
 
+@pytest.mark.slow
 def test_the_command_says_that_all_partitions_are_bit_identical(
     in_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
