@@ -3,6 +3,7 @@
 # make study    the whole study: three models, four batch sizes, eight splits, five rounds (hours; goes on where it stopped)
 # make quick    a short version of it (about 4 minutes)
 # make fuzz     20,000 mutated files against everything that reads one (about 10 minutes)
+# make site     these pages as a site: build/site/index.html
 # make check    everything that has to pass before a commit lands
 # make slow     the tests that take long: whole commands, faults, the pages' examples (about 10 minutes)
 # make hosts    the tests on four hosts, made of network namespaces: needs root (about 8 minutes)
@@ -13,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: compare study quick test slow hosts fuzz check setup lint types borders clean
+.PHONY: compare study quick test slow hosts fuzz site check setup lint types borders clean
 
 compare: $(READY)
 	$(BIN)/python -m runtime compare --model alexnet vgg16 resnet50 --baselines threads --out results
@@ -35,6 +36,9 @@ hosts: $(READY)
 
 fuzz: $(READY)
 	$(BIN)/python -m pytest --hypothesis-profile=fuzz --timeout=0 tests/test_mutated_files.py
+
+site: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 check: lint types borders test
 

@@ -27,6 +27,7 @@ COMMANDS: dict[str, Command] = {"profiler": PROFILE, "optimizer": OPTIMIZE, "run
 LIKE = {
     "classifier.1=8": "fc=2",
     "profiles/resnet50-b4-128.json": "profiles/small_models-Residual-b4-16.json",
+    "profiles/vgg16-b4-128.json": "profiles/small_models-Residual-b4-16.json",
 }
 """What stands in the place of something that another model has."""
 
@@ -61,6 +62,12 @@ def smaller(words: list[str]) -> tuple[str, list[str]]:
         else:
             arguments += [flag, value]
     return package, arguments
+
+
+@pytest.mark.parametrize("folder", ["decisions", "results"])
+def test_every_page_of_a_folder_is_in_its_index(folder: str) -> None:
+    pages = {page.name for page in (CHECKOUT / "docs" / folder).glob("*.md")} - {"index.md"}
+    assert set(re.findall(r"\]\(([^)]+)\)", (CHECKOUT / "docs" / folder / "index.md").read_text())) == pages
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
