@@ -138,7 +138,7 @@ def from_json(content: bytes, kind: type[T], origin: str) -> T:
     name, key, command = KINDS[kind.__name__]
     try:
         found = msgspec.json.decode(content, type=kind)
-        json.loads(content, object_pairs_hook=_once)
+        json.loads(content, object_pairs_hook=_once, parse_int=str)  # only keys matter, and a number may be huge
     except msgspec.ValidationError as error:
         keys = _keys(content)
         other = next((word for word, mark, _ in KINDS.values() if mark in keys and key not in keys), "")

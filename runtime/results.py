@@ -156,7 +156,7 @@ class RunResult:
 
     def contradictions(self) -> Iterator[str]:
         """Yield, each in words, what of its values cannot all be so."""
-        yield from self.plan.contradictions()
+        yield from self.plan.contradictions(as_run=True)
         layout, plan = self.plan.layout, self.plan
         if (self.batch_size, self.minibatches) != (plan.batch_size, plan.predicted.minibatches):
             yield "batch size or number of minibatches are not those of its plan"

@@ -4,6 +4,7 @@ itself. ``make fuzz`` is the long form: more files, and other ones each time.
 
 import io
 import json
+import random
 import re
 import resource
 import signal
@@ -24,14 +25,16 @@ from comparisons import comparison
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from networks import network_for, with_all_reduces
+from paces import drawn_pace
 from pipelines import SETTINGS, build, captured_of, plan_of
 from places import TESTS
 from precisions import with_lower
 from runs import run_of
-from strategies import MACHINE, chain
+from strategies import MACHINE, chain, random_profiles
 
-from optimizer.plan import NetworkProfile, Plan
+from optimizer.plan import NetworkProfile, Plan, scheduled
 from optimizer.planning import Planner, load_schemes
+from optimizer.schedule import ScheduleName, pace_of, schedule_of
 from profiler.errors import FileError, StageplanError
 from profiler.execution import count_name, moment_name
 from profiler.files import from_json, read_json, to_json
@@ -375,9 +378,12 @@ CONTRADICTIONS: list[tuple[str, Callable[[Value], object], str]] = [
     ("plan", lambda v: doubled(v["stages"][0]["layers"]), "in it twice"),
     ("plan", lambda v: v.update(cut_after=[["nowhere"]]), "'nowhere', which is in no stage"),
     ("plan", lambda v: v.update(update_every=2), "has one for each"),
+    ("plan", lambda v: v.update(update_every=10**400), "is not a plan"),
+    ("plan", lambda v: v["planned_for"].update(update_every=-8), "is not a plan"),
+    ("plan", lambda v: (v["stages"][0].update(replicas=1024), v["predicted"].update(minibatches=2000)), "simulated"),
     ("plan", lambda v: v.update(schedule="2bw"), "too often for 2bw"),
     ("plan", lambda v: v.update(slicing="l3=2"), "in no stage"),
-    ("plan", lambda v: v.update(bottleneck_s=v["bottleneck_s"] * 2), "the slowest stage takes"),
+    ("plan", lambda v: v.update(bottleneck_s=v["bottleneck_s"] * 2, optimal=False), "the slowest stage takes"),
     ("plan", lambda v: v.update(lower_bound_s=v["lower_bound_s"] * 2), "below its lower bound"),
     ("plan", lambda v: v.update(lower_bound_s=v["lower_bound_s"] / 2), "called optimal"),
     ("plan", lambda v: v.update(memory_limit_bytes=1), "the limit is 1"),
@@ -431,6 +437,7 @@ FOUND = {
     "a key twice": b'{"whole_step_s": 1, "whole_step_s": 2}',
     "a number that is too large": b'{"whole_step_s": 1e999}',
     "no number": b'{"whole_step_s": NaN}',
+    "a number of five thousand digits": b'{"whole_step_s": 1, "stranger": ' + b"9" * 5000 + b"}",
     "nothing": b"",
 }
 """Files on which something once broke, or might."""
@@ -453,8 +460,8 @@ def test_a_file_that_once_broke_something_is_refused(content: bytes, kind: type[
         (lambda v: v["model"].update({"fc.bias": [1.0]}), "no tensors by name"),
         (lambda v: v["momenta"].pop(), "does not have the 1 momenta"),
         (lambda v: v["momenta"][0].update({"fc.bias": torch.ones(1)}), "do not fit its weights"),
-        (lambda v: v["momenta"][0].pop("fc.bias"), "has fc.bias@0 of shape"),
-        (lambda v: v["buffers"].update({"stranger": torch.ones(1)}), "has stranger of shape"),
+        (lambda v: v["momenta"][0].pop("fc.bias"), "has fc.bias@0 as nothing"),
+        (lambda v: v["buffers"].update({"stranger": torch.ones(1)}), "has stranger as torch.float32"),
         (lambda v: v["generators"].update(torch=torch.ones(3)), "state of its generators is none"),
         (lambda v: v.update(format_version={"a": torch.ones(10_000)}), "is no checkpoint"),
         (lambda v: v.pop("seed"), "without its seed"),
@@ -469,3 +476,46 @@ def test_a_checkpoint_that_contradicts_itself_is_refused(
     torch.save(found, path)
     with pytest.raises(StageplanError, match=re.escape(words)):
         resumed(path, folder)
+
+
+def test_a_checkpoint_of_what_was_not_trained_is_resumed(folder: Path) -> None:
+    found = torch.load(io.BytesIO(checkpoint()), weights_only=True)
+    path = folder / "untrained.ckpt"
+    for changes in ({"momenta": [], "counts": {}, "minibatches": 0, "updates": 0}, {"epoch": 90}, {"seed": -1}):
+        torch.save({**found, **changes}, path)
+        if "seed" in changes:
+            with pytest.raises(StageplanError, match="was trained with seed -1"):
+                resumed(path, folder)
+        else:
+            resumed(path, folder)
+    torch.save({**found, "counts": {**found["counts"], "stranger": 5}}, path)
+    with pytest.raises(StageplanError, match="does not count the updates"):
+        resumed(path, folder)
+
+
+@settings(deadline=None, max_examples=60)
+@given(random_profiles(), st.data())
+def test_what_the_optimizer_writes_and_what_ran_of_it_contradict_nothing(made: Profile, data: st.DataObject) -> None:
+    stages = data.draw(st.integers(1, 3))
+    pace, minibatches = drawn_pace(data, stages), data.draw(st.integers(1, 9))
+    try:
+        planner = Planner(made, stages, minibatches, pace=pace)
+        best = planner.optimized()
+        limit = max(stage.memory_bytes for stage in best.stages)
+        limited = Planner(made, stages, minibatches, pace=pace, memory_limit_bytes=limit).optimized()
+    except StageplanError:
+        return
+    for plan in (best, limited):
+        assert not list(plan.contradictions())
+        other = drawn_pace(data, stages)
+        for ran_pace in (pace, other):
+            schedule = schedule_of(ran_pace.name, stages, data.draw(st.integers(1, 20)), ran_pace.update_every)
+            assert not list(scheduled(plan, schedule).contradictions(as_run=True))
+
+
+@pytest.mark.parametrize("every", [3, 7])
+@pytest.mark.parametrize("name", ["2bw", "1f1b-flush"])
+def test_rounding_in_a_deep_model_is_no_contradiction(name: ScheduleName, every: int) -> None:
+    drawn = random.Random(every)  # noqa: S311 - any times will do
+    deep = chain([drawn.uniform(0.001, 0.1) for _ in range(600)])
+    assert not list(Planner(deep, 2, 30, pace=pace_of(name, 2, every)).optimized().contradictions())

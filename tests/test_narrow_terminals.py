@@ -27,7 +27,7 @@ def test_no_figure_is_cut_off(name: str) -> None:
 
 
 def test_what_is_left_out_is_named_and_comes_back_when_it_is_wide() -> None:
-    left_out = [line for line in screen("compare").splitlines() if "add --wide" in line]
+    left_out = [line for line in screen("compare").splitlines() if "Too narrow for" in line]
     assert left_out
     console = Console(file=None, width=WIDE, record=True, highlight=False, markup=False)
     with console.capture() as printed:

@@ -117,7 +117,7 @@ class Prediction:
         bubble_share: Of all stages' time from the first start to the last end, the share in which they wait.
     """
 
-    minibatches: Annotated[int, Meta(ge=1, le=10_000)]
+    minibatches: Annotated[int, Meta(ge=1, le=100_000)]
     throughput_samples_per_s: Seconds
     makespan_s: Seconds
     bubble_share: Share
@@ -173,7 +173,7 @@ class Plan(Shown):
     num_stages: Annotated[int, Meta(ge=1, le=10_000)]
     method: Name
     schedule: ScheduleName
-    update_every: Annotated[int, Meta(ge=1)] = 1
+    update_every: Annotated[int, Meta(ge=1, le=100_000)] = 1
     planned_for: Pace
     momenta: Count
     stages: Annotated[tuple[Stage, ...], Meta(min_length=1)]
@@ -188,11 +188,15 @@ class Plan(Shown):
     format_version: Literal[11] = FORMAT_VERSION
     table: ClassVar[str] = "optimizer.report.plan_table:show_plan"
 
-    def contradictions(self) -> Iterator[str]:
-        """Yield, each in words, what of its values cannot all be so, as far as that can be told without the profile."""
+    def contradictions(self, *, as_run: bool = False) -> Iterator[str]:
+        """Yield, each in words, what of its values cannot all be so, as far as that can be told without the profile.
+
+        Args:
+            as_run: Whether it tells of other minibatches than it was planned for, which change memory and updates.
+        """
         from optimizer.plan.contradictions import odd_values
 
-        return odd_values(self)
+        return odd_values(self, as_run=as_run)
 
     @property
     def cuts(self) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ def show_explanation(plan: Plan, profile: Profile, explanation: Explanation, con
 
 def _show_timeline(plan: Plan, console: "Console") -> None:
     spans = timeline(plan.stages, schedule_of(plan.schedule, len(plan.stages), MINIBATCHES_SHOWN, plan.update_every))
-    column_s = makespan_s(spans) / min(COLUMNS_SHOWN, console.width - _STAGE_WIDTH)
+    column_s = makespan_s(spans) / min(COLUMNS_SHOWN, max(1, console.width - _STAGE_WIDTH))
     if not column_s:
         return
     console.print(

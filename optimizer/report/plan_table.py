@@ -35,8 +35,18 @@ def show_plan(plan: Plan, console: "Console") -> None:
     table = ResultTable(
         f"{plan.model}, {plan.method}, {precision}{stages}, {plan.planned_for.words}: {proof}",
         ("stage", "layers", *shares, *times, "memory", "sent"),
-        words=("layers",),
-        first_out=("of FLOPs", "send ms", "add up ms", "of layers", "compute ms", "update ms", *replicated),
+        words=("stage", "layers") if links else ("layers",),
+        first_out=(
+            "of FLOPs",
+            "send ms",
+            "add up ms",
+            "of layers",
+            "compute ms",
+            "update ms",
+            "sent",
+            *links,
+            *replicated,
+        ),
     )
     layers = sum(len(stage.layers) for stage in plan.stages)
     flops = sum(stage.flops for stage in plan.stages) or 1

@@ -22,7 +22,9 @@ DNN training", ICML 2021 (PipeDream-2BW, PipeDream-Flush); Huang et al., "GPipe"
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from optimizer.schedule.layout import RankLayout
 from profiler.errors import ConfigError
@@ -95,7 +97,7 @@ class Pace:
     """A schedule and how many minibatches an update takes; of a replicated stage, one for each replica."""
 
     name: ScheduleName
-    update_every: int
+    update_every: Annotated[int, Meta(ge=1, le=1_000_000)]
 
     @property
     def flush_every(self) -> int | None:

@@ -43,7 +43,7 @@ def _plainer(error: UnicodeError) -> tuple[str, int]:
 
 
 _PLAINER = "stageplan.plainer"
-_PLAIN = dict(zip("×±–—−…›÷·→↓↑≤≥⁹█•◇─│", "x~---~>/.>v^<>9#*o-|", strict=True))
+_PLAIN = dict(zip("×±–—−…›÷·→↓↑◀≤≥⁹█•◇─│", "x~---~>/.>v^<<>9#*o-|", strict=True))
 codecs.register_error(_PLAINER, _plainer)
 
 

@@ -17,7 +17,7 @@ FORMAT_VERSION: Literal[9] = 9
 Seconds = Annotated[float, Meta(ge=0, le=1e6)]
 Bytes = Annotated[int, Meta(ge=0, le=1 << 50)]
 Count = Annotated[int, Meta(ge=0, le=1 << 60)]
-Name = Annotated[str, Meta(max_length=200)]
+Name = Annotated[str, Meta(max_length=500)]
 """Of a model or layer: it has to fit into a table's column, and a picture's title."""
 
 INPUT = "input"

@@ -83,7 +83,7 @@ class ResultTable:
 
         hidden = [name for name in self.columns if name not in shown]
         told = [self._caption, *(text for name, text in self._explained.items() if name in shown)]
-        told += [f"Too narrow for {', '.join(hidden)}: add --wide."] if hidden else []
+        told += [f"Too narrow for {', '.join(hidden)}: --wide, or COLUMNS=240, shows all."] if hidden else []
         table = Table(
             title=self.title or None,
             caption=" ".join(filter(None, told)) or None,

@@ -155,7 +155,7 @@ def _trained(options: TrainOptions, config: Config, plan: "Plan", session: "Sess
         elif not quiet:
             from runtime.training import show_epochs
 
-            show_epochs(plan.model, course.epochs, stdout())
+            show_epochs(plan.model, course.epochs, stdout(wide=options.ranks.running.common.wide))
     return 0
 
 

@@ -62,7 +62,7 @@ def _odd_names(comparison: Comparison) -> Iterator[str]:
 
 def _odd_partition(part: PartitionComparison, comparison: Comparison) -> Iterator[str]:
     plan, request = part.plan, comparison.request
-    yield from plan.contradictions()
+    yield from plan.contradictions(as_run=True)
     asked = (request.model, request.num_stages, request.batch_size, request.input_shape, request.minibatches)
     own = (plan.model, plan.num_stages, plan.batch_size, plan.input_shape, plan.predicted.minibatches)
     if own != asked or (plan.schedule, plan.update_every) != (request.schedule, request.update_every):

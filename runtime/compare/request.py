@@ -31,7 +31,7 @@ class Request:
     num_stages: Annotated[int, Meta(ge=1)]
     cores: tuple[int, ...]
     schedule: ScheduleName
-    update_every: Annotated[int, Meta(ge=1)]
+    update_every: Annotated[int, Meta(ge=1, le=100_000)]
     channel: ChannelName
     rule: UpdateRule
     data: str

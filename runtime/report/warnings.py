@@ -23,12 +23,15 @@ def comparison_warnings(comparison: Comparison) -> list[str]:
         warnings.append(sharing(comparison.request.num_stages, comparison.core_count))
     failed = [run for run in comparison.runs if run.failure is not None]
     if failed:
-        first = failed[0]
-        names = ", ".join(dict.fromkeys(run.name for run in failed))
-        runs = "a run" if len(failed) == 1 else f"{len(failed)} runs"
+        rounds = [run for run in failed if run.series == "main"]
+        told = rounds or failed
+        names = ", ".join(dict.fromkeys(run.name for run in told))
+        means = f"figures of {names} are of fewer rounds, or there are none"
+        if not rounds:
+            means = f"what {names} loses to contention is not known"
+        runs = "a run" if len(told) == 1 else f"{len(told)} runs"
         warnings.append(
-            f"FAILED: figures of {names} are of fewer rounds: {runs} failed, first {first.name} in round "
-            f"{first.round}: {first.failure}"
+            f"FAILED: {means}: {runs} failed, first {told[0].name} in round {told[0].round}: {told[0].failure}"
         )
     if not comparison.complete:
         done = f"{comparison.rounds} of {comparison.request.repeats} rounds are done"

@@ -104,17 +104,25 @@ class ModelState:
             InputError: It does.
         """
         own, learning = self._captured.model, self._captured.learning
-        wanted = {name: tensor.shape for name, tensor in (*own.named_parameters(), *own.named_buffers())}
-        momenta = self._settings.rule.momenta
-        if len(checkpoint.momenta) != (momenta if learning else 0):
+        untrained = not checkpoint.counts and not checkpoint.momenta
+        momenta = 0 if untrained or not learning else self._settings.rule.momenta
+        if len(checkpoint.momenta) != momenta:
             raise InputError(f"{path} does not have the {momenta} momenta of its update rule; name another checkpoint")
+        if not untrained and checkpoint.counts.keys() != {own_key(self._captured, name) for name in learning}:
+            raise InputError(
+                f"{path} does not count the updates of each parameter that learns; name another checkpoint"
+            )
+        wanted = {
+            name: (tensor.shape, tensor.dtype) for name, tensor in (*own.named_parameters(), *own.named_buffers())
+        }
         wanted |= {moment_name(name, number): wanted[name] for name in learning for number in range(momenta)}
-        found = {name: tensor.shape for name, tensor in tensors.items() if name not in map(count_name, learning)}
+        counts = set(map(count_name, learning))
+        found = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items() if name not in counts}
         for name in sorted(wanted.keys() | found.keys()):
             if wanted.get(name) != found.get(name):
                 raise InputError(
-                    f"{path} has {name} of shape {list(found.get(name, ()))}, where {list(wanted.get(name, ()))} is "
-                    "wanted; name a checkpoint as it was written"
+                    f"{path} has {name} as {_said(found.get(name))}, where {_said(wanted.get(name))} is wanted; name a "
+                    "checkpoint as it was written"
                 )
 
     def _laid_out(self, tensors: Mapping[str, Tensor]) -> Tensors:
@@ -123,6 +131,10 @@ class ModelState:
         like = {**dict(own.named_parameters()), **dict(own.named_buffers())}
         with torch.no_grad():
             return {path: torch.empty_like(like[path], device="cpu").copy_(tensor) for path, tensor in tensors.items()}
+
+
+def _said(kind: "tuple[torch.Size, torch.dtype] | None") -> str:
+    return "nothing" if kind is None else f"{kind[1]} of shape {list(kind[0])}"
 
 
 def _differences(error: Exception) -> str:
