@@ -15,6 +15,8 @@ import stageplan
 from profiler.cli import main as profiler_cli
 from profiler.errors import CaptureError, ConfigError, ModelError
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = """
 import torch
 from torch import nn
@@ -37,8 +39,6 @@ print("updates:", pipeline.updates)
 WITH_A_CLASS = """
 import torch, stageplan
 from torch import nn
-
-pytestmark = pytest.mark.slow
 
 class Net(nn.Module):
     def __init__(self):

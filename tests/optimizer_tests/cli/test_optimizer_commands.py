@@ -107,7 +107,7 @@ def test_other_planners_are_methods(in_folder: Path, method: str, capsys: pytest
 def test_a_plan_that_lies_is_found_out(in_folder: Path, kept: Profile, capsys: pytest.CaptureFixture[str]) -> None:
     assert OPTIMIZE(["--profile", "p.json", "--stages", "3", "-o", "plan.json", "--quiet"]) == 0
     plan = read_json(in_folder / "plan.json", Plan)
-    write_whole(in_folder / "lie.json", to_json(replace(plan, bottleneck_s=plan.bottleneck_s / 2)))
+    write_whole(in_folder / "lie.json", to_json(replace(plan, bottleneck_s=plan.bottleneck_s * 2, optimal=False)))
     code, line = refusal(OPTIMIZE, ["check", "lie.json", "p.json"], capsys)
     assert code == 2
     assert "lie.json contradicts itself: bottleneck_s is" in line
