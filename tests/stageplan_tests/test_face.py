@@ -14,6 +14,7 @@ from torch import nn
 import stageplan
 from profiler.cli import main as profiler_cli
 from profiler.errors import CaptureError, ConfigError, ModelError
+from profiler.shown import WIDE
 
 pytestmark = pytest.mark.slow
 
@@ -116,7 +117,8 @@ def test_results_print_as_tables_show_as_html_and_are_kept_and_read_again(tmp_pa
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed; apt-get install chromium")
-def test_a_notebook_shows_a_table_as_a_browser_lays_it_out(tmp_path: Path) -> None:
+def test_a_notebook_shows_a_table_as_a_browser_lays_it_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(WIDE))  # a terminal of that width prints what a notebook shows
     model = nn.Sequential(nn.Linear(6, 16), nn.Linear(16, 4))
     profile = stageplan.profile(model, torch.randn(4, 6), budget_s=0.1)
     page = f"<meta charset=utf-8><div id=cell>{profile._repr_html_()}</div><script>{MEASURED}</script>"

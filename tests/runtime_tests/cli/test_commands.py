@@ -113,7 +113,7 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
     assert comparison.clock == clock
     assert comparison.comparable == (clock == "virtual")
     assert bool(comparison.audit.splits) == (clock == "virtual")
-    assert ("NOT COMPARABLE: 2 stages shared 1 core" in printed) == (clock == "wall")
+    assert ("predictions do not apply: 2 stages shared 1 core" in printed) == (clock == "wall")
     assert printed.count("Virtual clock: 2 stages took turns on 1 core") == (clock == "virtual")
     assert comparison.one_core.throughput_samples_per_s
     assert "Baselines were left out" in comparison.left_out[0]
