@@ -23,8 +23,9 @@ from strategies import profile_of
 
 from optimizer.cli import check as optimizer_cli_check
 from optimizer.cli import main as optimizer_cli
-from optimizer.plan import Link, NetworkProfile, Plan, RankFacts
+from optimizer.plan import Link, NetworkProfile, Plan, RankFacts, scheduled
 from optimizer.planning import Planner
+from optimizer.schedule import schedule_of
 from profiler.capture import captured_model
 from profiler.cli import main as profiler_cli
 from profiler.files import from_json, read_json, to_json
@@ -60,7 +61,7 @@ def plan_file(folder: Path, model: str, seed: int = 5, replicas: tuple[int, ...]
     found = Planner(profile, len(replicas), 8).optimized()
     stages = tuple(replace(stage, replicas=own) for stage, own in zip(found.stages, replicas, strict=True))
     plan = replace(found, model=model, model_digest=captured.digest, batch_size=shape[0], input_shape=shape)
-    plan = replace(plan, stages=stages)
+    plan = scheduled(replace(plan, stages=stages), schedule_of("1f1b", replicas, 8))
     path = folder / f"{model.rpartition(':')[2]}-{seed}.json"
     path.write_bytes(to_json(plan))
     return path
