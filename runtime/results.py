@@ -9,13 +9,12 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from optimizer.plan import Plan, Stage
+from optimizer.plan import Plan, Share, Stage
 from optimizer.schedule import Kind, ScheduleName, schedule_of
 from profiler.profile import Bytes, Machine, Seconds
 from profiler.settings import UpdateRule
 
 SamplesPerS = Annotated[float, Meta(ge=0, le=1e12)]
-Share = Annotated[float, Meta(ge=0, le=1)]
 ChannelName = Literal["shm", "gloo"]
 CHANNELS: tuple[ChannelName, ...] = ("shm", "gloo")
 Clock = Literal["wall", "virtual"]

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from profiler.profile import Bytes, Count, Machine, Seconds, Timing
+from profiler.profile import Bytes, Count, Machine, Seconds, Shape, Timing
 
 FORMAT_VERSION: Literal[3] = 3
 
@@ -74,7 +74,7 @@ class NetworkProfile:
     model: str
     model_digest: str
     batch_size: Annotated[int, Meta(ge=1)]
-    input_shape: Annotated[tuple[Annotated[int, Meta(ge=1, le=1 << 31)], ...], Meta(min_length=2)]
+    input_shape: Shape
     ranks: Annotated[tuple[RankFacts, ...], Meta(min_length=2)]
     links: Annotated[tuple[Link, ...], Meta(min_length=1)]
     all_reduces: tuple[AllReduce, ...]

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from optimizer.plan.network import NetworkProfile
 from optimizer.schedule import Pace, RankLayout, ScheduleName
-from profiler.profile import FP32, Bytes, Count, Form, Name, Seconds
+from profiler.profile import FP32, Bytes, Count, Form, Name, Seconds, Shape
 from profiler.shown import Shown
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -164,7 +164,7 @@ class Plan(Shown):
     model: Name
     model_digest: str
     batch_size: Annotated[int, Meta(ge=1)]
-    input_shape: Annotated[tuple[Annotated[int, Meta(ge=1, le=1 << 31)], ...], Meta(min_length=2)]
+    input_shape: Shape
     classes: Count
     vocabulary: Count = 0
     slicing: str = ""

@@ -6,12 +6,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from profiler.files import to_json
+from profiler.report.rich_table import WIDE
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-WIDE = 240
-"""What holds every column of every table."""
 
 
 def stdout(*, wide: bool = False) -> "Console":

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Peaks,
         Profile,
         Seconds,
+        Shape,
         SlicedLayer,
         Timing,
         parts_s,

@@ -17,6 +17,8 @@ FORMAT_VERSION: Literal[9] = 9
 Seconds = Annotated[float, Meta(ge=0, le=1e6)]
 Bytes = Annotated[int, Meta(ge=0, le=1 << 50)]
 Count = Annotated[int, Meta(ge=0, le=1 << 60)]
+Shape = Annotated[tuple[Annotated[int, Meta(ge=1, le=1 << 31)], ...], Meta(min_length=2)]
+"""Of a minibatch, the number of samples first."""
 Name = Annotated[str, Meta(max_length=500)]
 """Of a model or layer: it has to fit into a table's column, and a picture's title."""
 
@@ -283,7 +285,7 @@ class Profile(Shown):
     model: Name
     model_digest: str
     batch_size: Annotated[int, Meta(ge=1)]
-    input_shape: Annotated[tuple[Annotated[int, Meta(ge=1, le=1 << 31)], ...], Meta(min_length=2)]
+    input_shape: Shape
     classes: Count
     vocabulary: Count = 0
     loss_name: str = ""

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
+WIDE = 240
+"""What holds every column of every table."""
 FOLDED = 14
 """Longer words, such as the names of layers, fold where the terminal is narrow."""
 _BETWEEN = 3
@@ -83,7 +85,7 @@ class ResultTable:
 
         hidden = [name for name in self.columns if name not in shown]
         told = [self._caption, *(text for name, text in self._explained.items() if name in shown)]
-        told += [f"Too narrow for {', '.join(hidden)}: --wide, or COLUMNS=240, shows all."] if hidden else []
+        told += [f"Too narrow for {', '.join(hidden)}: --wide, or COLUMNS={WIDE}, shows all."] if hidden else []
         table = Table(
             title=self.title or None,
             caption=" ".join(filter(None, told)) or None,

@@ -6,11 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from optimizer.schedule import pace_of
-from profiler.errors import ConfigError
 from runtime.compare.comparison import ONE_CORE, Comparison, PartitionComparison
 from runtime.compare.records import RunRecord
-from runtime.compare.request import Request
 from runtime.compare.summary import summarised
 
 RELATIVE = 1e-6
@@ -18,7 +15,9 @@ RELATIVE = 1e-6
 
 def odd_values(comparison: Comparison) -> Iterator[str]:
     """Yield what contradicts itself in a comparison, each in words; the first may be the only one."""
-    yield from _odd_request(comparison.request)
+    request = comparison.request  # whose sizes and schedule are held against those of plans, which are checked
+    if len(request.cores) != request.num_stages:
+        yield f"it has {request.num_stages} stages on {len(request.cores)} cores"
     yield from _odd_names(comparison)
     for part in comparison.partitions:
         yield from (f"in {part.name}, {odd}" for odd in _odd_partition(part, comparison))
@@ -26,18 +25,6 @@ def odd_values(comparison: Comparison) -> Iterator[str]:
         yield from (f"in a run of {run.name}, {odd}" for odd in _odd_run(run, comparison))
     if difference := _difference(comparison, summarised(comparison, comparison.runs), ""):
         yield f"its runs give another {difference}"
-
-
-def _odd_request(request: Request) -> Iterator[str]:
-    if request.batch_size != request.input_shape[0]:
-        yield f"its batch size is {request.batch_size}, and its input has {request.input_shape[0]} samples"
-    if len(request.cores) != request.num_stages:
-        yield f"it has {request.num_stages} stages on {len(request.cores)} cores"
-    try:
-        if pace_of(request.schedule, request.num_stages, request.update_every).update_every != request.update_every:
-            yield f"an update takes {request.update_every} minibatches, and {request.schedule} has one for each"
-    except ConfigError as error:
-        yield str(error)
 
 
 def _odd_names(comparison: Comparison) -> Iterator[str]:

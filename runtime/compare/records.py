@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from optimizer.plan import Share
 from optimizer.schedule import Kind
 from profiler.profile import Seconds
-from runtime.results import SamplesPerS, Share, StageMeasurement
+from runtime.results import SamplesPerS, StageMeasurement
 
 Series = Literal["alone", "main"]
 Span = tuple[Kind, int, float, float]

@@ -15,29 +15,7 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
     """Print the partitions, fastest first, the baselines, and what the comparison says."""
     from rich.text import Text
 
-    slowed = any(part.slowed_samples_per_s is not None for part in comparison.partitions)
-    shape = "×".join(map(str, comparison.request.input_shape))
-    figures = ("predicted", "measured", "interval", "× as fast", "makespan s", "busy ms, stage by stage")
-    table = ResultTable(
-        f"{comparison.request.model}, input {shape}, "
-        f"{counted(comparison.request.num_stages, 'stage')}, {counted(comparison.rounds, 'round')} of "
-        f"{counted(comparison.request.minibatches, 'minibatch')}, "
-        f"{comparison.partitions[0].plan.pace.words}, {comparison.request.channel}, {comparison.clock} clock",
-        ("rank", "partition", "cuts after", *figures),
-        words=("partition", "cuts after"),
-        first_out=("busy ms, stage by stage", "makespan s", "cuts after", "interval"),
-        explained={
-            "rank": "= marks ranks that noise cannot tell apart.",
-            "predicted": "Samples per second in the steady state: predicted from the profile, and",
-            "measured": "the median of the rounds."
-            + (" In brackets: with every stage as much slower again as beside busy neighbours." if slowed else ""),
-            "interval": "Interval: 95%, bootstrapped.",
-            "× as fast": f"× as fast: how many times as fast {comparison.reference} ran, round by round."
-            + fairness(comparison),
-            "makespan s": "Makespan: one run from first to last action.",
-            "busy ms, stage by stage": "Busy: processor time per minibatch of each stage, predicted → measured.",
-        },
-    )
+    table = _empty_table(comparison)
     for part in by_speed(comparison):
         measured = part.throughput_samples_per_s
         table.add_row(
@@ -68,6 +46,33 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
         console.print(_audit_table(comparison))
     for line in verdict(comparison):
         console.print(line)
+
+
+def _empty_table(comparison: Comparison) -> ResultTable:
+    """Return the table without its rows."""
+    slowed = any(part.slowed_samples_per_s is not None for part in comparison.partitions)
+    shape = "×".join(map(str, comparison.request.input_shape))
+    figures = ("predicted", "measured", "interval", "× as fast", "makespan s", "busy ms, stage by stage")
+    return ResultTable(
+        f"{comparison.request.model}, input {shape}, "
+        f"{counted(comparison.request.num_stages, 'stage')}, {counted(comparison.rounds, 'round')} of "
+        f"{counted(comparison.request.minibatches, 'minibatch')}, "
+        f"{comparison.partitions[0].plan.pace.words}, {comparison.request.channel}, {comparison.clock} clock",
+        ("rank", "partition", "cuts after", *figures),
+        words=("partition", "cuts after"),
+        first_out=("busy ms, stage by stage", "makespan s", "cuts after", "interval"),
+        explained={
+            "rank": "= marks ranks that noise cannot tell apart.",
+            "predicted": "Samples per second in the steady state: predicted from the profile, and",
+            "measured": "the median of the rounds."
+            + (" In brackets: with every stage as much slower again as beside busy neighbours." if slowed else ""),
+            "interval": "Interval: 95%, bootstrapped.",
+            "× as fast": f"× as fast: how many times as fast {comparison.reference} ran, round by round."
+            + fairness(comparison),
+            "makespan s": "Makespan: one run from first to last action.",
+            "busy ms, stage by stage": "Busy: processor time per minibatch of each stage, predicted → measured.",
+        },
+    )
 
 
 def by_speed(comparison: Comparison) -> list[PartitionComparison]:

@@ -17,6 +17,15 @@ FOREIGN_LOAD_LIMIT = 0.05
 """From this share of a stage's working time on, the wall clock tells of others."""
 
 
+_EXPLAINED = {
+    "busy ms": "Busy: processor time.",
+    "waits ms": "Waits: for neighbours.",
+    "sends ms": "Sends: copies into the channel, part of busy.",
+    "faults": "Faults: page faults, the median.",
+    "peak MiB": "Peak: resident memory above the empty process.",
+}
+
+
 def show_run(result: RunResult, console: "Console") -> None:
     """Print one run stage by stage."""
     plan = result.plan
@@ -29,13 +38,7 @@ def show_run(result: RunResult, console: "Console") -> None:
         words=("layers",),
         first_out=("faults", "sends ms", "predicted MiB", "core", "peak MiB"),
         caption="Per minibatch.",
-        explained={
-            "busy ms": "Busy: processor time.",
-            "waits ms": "Waits: for neighbours.",
-            "sends ms": "Sends: copies into the channel, part of busy.",
-            "faults": "Faults: page faults, the median.",
-            "peak MiB": "Peak: resident memory above the empty process.",
-        },
+        explained=_EXPLAINED,
     )
     several = len({stage.host for stage in result.stages}) > 1
     for stage in result.stages:
