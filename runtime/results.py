@@ -20,7 +20,7 @@ CHANNELS: tuple[ChannelName, ...] = ("shm", "gloo")
 Clock = Literal["wall", "virtual"]
 CLOCKS: tuple[Clock, ...] = ("wall", "virtual")
 
-FORMAT_VERSION: Literal[8] = 8
+FORMAT_VERSION: Literal[9] = 9
 _JITTER_S, _MOST_S = 1e-6, 1e9
 
 
@@ -102,11 +102,11 @@ class StageRun:
     """One rank's measurements in one run: a stage, or one replica of it.
 
     Attributes:
-        minibatches: How many it had.
+        minibatches: How many it had of those that are recorded.
         host: The name of the host that it ran on; ``core``, on which core there.
         clock_error_s: By how much its times may be off against those of the first stage; nothing on the same host.
         busy_s: Processor time per minibatch that it had, waits excluded.
-        measured: Medians over its minibatches, of ``wait_s`` the mean.
+        measured: Medians over these minibatches, of ``wait_s`` the mean.
         page_faults: Minor page faults per minibatch, the median.
     """
 
@@ -126,11 +126,16 @@ class StageRun:
 class RunResult:
     """One run of one plan, whose schedule is the one that ran; a loss that is no finite number is None.
 
+    Of a long run, actions and losses are those of its first minibatches, and so is what it says of each stage;
+    throughput and makespan are of the whole.
+
     Attributes:
+        recorded_minibatches: Of how many minibatches the actions and losses are kept: of all, if those are few.
         clock: ``wall``; or ``virtual`` where stages took turns on their cores and all times but processor times are
             those of a machine with a core for every stage, worked out from what each action took.
         core_count: How many physical cores the stages had.
         comparable: Whether the times are those of stages with a physical core each: always so on the virtual clock.
+        last_loss: That of the last minibatch of all.
         slowed_samples_per_s: The throughput with every stage as much slower as its layers were beside busy neighbours;
             on the virtual clock, where the profile has such times.
         stages: What each rank did, stage by stage.
@@ -140,6 +145,7 @@ class RunResult:
     plan: Plan
     batch_size: int
     minibatches: int
+    recorded_minibatches: int
     rule: UpdateRule
     channel: ChannelName
     clock: Clock
@@ -148,10 +154,11 @@ class RunResult:
     throughput_samples_per_s: SamplesPerS
     makespan_s: Seconds
     losses: tuple[float | None, ...]
+    last_loss: float | None
     stages: tuple[StageRun, ...]
     machine: Machine
     slowed_samples_per_s: float | None = None
-    format_version: Literal[8] = FORMAT_VERSION
+    format_version: Literal[9] = FORMAT_VERSION
 
     def contradictions(self) -> Iterator[str]:
         """Yield, each in words, what of its values cannot all be so."""
@@ -159,8 +166,12 @@ class RunResult:
         layout, plan = self.plan.layout, self.plan
         if (self.batch_size, self.minibatches) != (plan.batch_size, plan.predicted.minibatches):
             yield "batch size or number of minibatches are not those of its plan"
-        if len(self.losses) != self.minibatches:
-            yield f"{self.minibatches} minibatches ran, and it has {len(self.losses)} losses"
+        if self.recorded_minibatches != plan.pace.listed(layout, self.minibatches):
+            yield f"of {self.minibatches} minibatches, {self.recorded_minibatches} are not those that are recorded"
+        if len(self.losses) != self.recorded_minibatches:
+            yield f"{self.recorded_minibatches} minibatches are recorded, and it has {len(self.losses)} losses"
+        if self.recorded_minibatches == self.minibatches and self.losses[-1] != self.last_loss:
+            yield f"its last loss is {self.last_loss}, and that of its last minibatch is {self.losses[-1]}"
         ranks = [(layout.stage_of(rank), layout.replica_of(rank)) for rank in range(layout.size)]
         if [(own.stage, own.replica) for own in self.stages] != ranks:
             yield f"its plan has {len(ranks)} ranks, and other ones ran"
@@ -257,4 +268,4 @@ class Verification:
     channel: ChannelName
     seed: int
     partitions: tuple[PartitionVerification, ...]
-    format_version: Literal[8] = FORMAT_VERSION
+    format_version: Literal[9] = FORMAT_VERSION

@@ -1,8 +1,10 @@
 """Work out what a schedule gives for a plan's stages, with code that shares nothing with the simulator.
 
-Actions are the nodes of a graph and what they wait for its edges; when each ends is the longest path to it.
+Actions are the nodes of a graph and what they wait for its edges; when each ends is the longest path to it. Of a long
+run the graph holds the minibatches that its schedule lists; the others take the mean of the later rounds of these.
 """
 
+import math
 from itertools import pairwise
 
 import networkx as nx
@@ -15,11 +17,13 @@ Action = tuple[str, int, int]
 
 def predictions(plan: Plan) -> dict[str, float]:
     """Return throughput in samples/s, makespan in seconds and bubble share of a plan under its schedule."""
-    stages, minibatches, every = len(plan.stages), plan.predicted.minibatches, plan.update_every
+    stages, every = len(plan.stages), plan.update_every
+    minibatches = plan.pace.listed(plan.layout, plan.predicted.minibatches)
+    further = plan.predicted.minibatches - minibatches
     took: dict[Action, float] = {}
     graph: nx.DiGraph[Action] = nx.DiGraph()
     for number, stage in enumerate(plan.stages):
-        order = _order(plan, number)
+        order = _order(plan, number, minibatches)
         for action in order:
             took[action] = {
                 "F": stage.forward_s + stage.send_forward_s,
@@ -36,6 +40,12 @@ def predictions(plan: Plan) -> dict[str, float]:
     end: dict[Action, float] = {}
     for action in nx.topological_sort(graph):
         end[action] = took[action] + max((end[before] for before in graph.predecessors(action)), default=0.0)
+    further_s = 0.0
+    if further:
+        rhythms = (math.lcm(every, *range(2, stages + 1)), every)
+        counted = next(minibatches // 2 // rhythm * rhythm for rhythm in rhythms if rhythm <= minibatches // 2)
+        last = minibatches - 1
+        further_s = (end["B", stages - 1, last] - end["B", stages - 1, last - counted]) * further / counted
     makespan_s = max(end.values())
     begun, until = every if every > 1 else stages, minibatches
     if minibatches > begun:
@@ -44,16 +54,18 @@ def predictions(plan: Plan) -> dict[str, float]:
         count, steady_s = until - begun, end["B", stages - 1, until - 1] - end["B", stages - 1, begun - 1]
     else:
         count, steady_s = minibatches, makespan_s
+    steady_s, makespan_s = steady_s + further_s, makespan_s + further_s
+    busy_s += busy_s * further / minibatches
     return {
-        "throughput_samples_per_s": plan.batch_size * count / steady_s if steady_s else 0.0,
+        "throughput_samples_per_s": plan.batch_size * (count + further) / steady_s if steady_s else 0.0,
         "makespan_s": makespan_s,
         "bubble_share": 1 - busy_s / (stages * makespan_s) if makespan_s else 0.0,
     }
 
 
-def _order(plan: Plan, stage: int) -> list[Action]:
+def _order(plan: Plan, stage: int, minibatches: int) -> list[Action]:
     """Return a stage's actions: forwards as far as it may go ahead, then a backward before each further forward."""
-    minibatches, every = plan.predicted.minibatches, plan.update_every
+    every = plan.update_every
     ahead = every if plan.schedule == "gpipe" else len(plan.stages) - stage
     order: list[Action] = []
     ran = done = 0

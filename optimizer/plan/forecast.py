@@ -16,6 +16,7 @@ from optimizer.schedule import (
     durations_by_kind,
     makespan_s,
     requirements_of,
+    rest_s,
     schedule_of,
     simulate,
     throughput,
@@ -101,11 +102,12 @@ def averaging_bytes(stage: Stage) -> int:
 def predict(stages: Sequence[Stage], batch_size: int, schedule: Schedule) -> Prediction:
     """Simulate a schedule."""
     spans = timeline(stages, schedule)
+    unlisted_s = rest_s(schedule, spans)
     return Prediction(
         minibatches=schedule.minibatches,
-        throughput_samples_per_s=throughput(spans, batch_size, schedule.pace.update_every),
-        makespan_s=makespan_s(spans),
-        bubble_share=bubble_share(spans),
+        throughput_samples_per_s=throughput(schedule, spans, batch_size, unlisted_s),
+        makespan_s=makespan_s(spans) + unlisted_s,
+        bubble_share=bubble_share(schedule, spans),
     )
 
 

@@ -113,11 +113,13 @@ class Stage:
 class Prediction:
     """Throughput, makespan and idle share of the simulated schedule over ``minibatches`` minibatches.
 
+    Of a long run the first minibatches are simulated, and the others go on as those end.
+
     Attributes:
         bubble_share: Of all stages' time from the first start to the last end, the share in which they wait.
     """
 
-    minibatches: Annotated[int, Meta(ge=1, le=100_000)]
+    minibatches: Annotated[int, Meta(ge=1, le=1_000_000)]
     throughput_samples_per_s: Seconds
     makespan_s: Seconds
     bubble_share: Share

@@ -5,11 +5,19 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
+    from optimizer.schedule.figures import (
+        bubble_share,
+        has_steady_state,
+        makespan_s,
+        rest_s,
+        throughput,
+    )
     from optimizer.schedule.layout import RankLayout
     from optimizer.schedule.schedule import (
         ASYNCHRONOUS,
         FLUSH_EVERY,
         KIND_NAMES,
+        MOST_LISTED,
         ONE_AT_A_TIME,
         PLAIN_1F1B,
         SCHEDULES,
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
         ScheduleName,
         actions_of,
         groups,
+        in_full,
         pace_of,
         schedule_of,
         semantics,
@@ -28,12 +37,8 @@ if TYPE_CHECKING:
         Duration,
         Message,
         Span,
-        bubble_share,
         durations_by_kind,
-        has_steady_state,
-        makespan_s,
         simulate,
-        throughput,
     )
     from optimizer.schedule.stage_requirements import StageRequirements, requirements_of
 else:

@@ -12,16 +12,18 @@ the gradients of its minibatch and of all before it that no update has applied.
 gpipe       All M forwards, then all M backwards, then one update: synchronous SGD.
 sequential  One minibatch at a time through all stages, forth and back.
 
-How many slots and weight versions a schedule needs is worked out from its lists in
-``optimizer.schedule.stage_requirements``.
+The lists of a long run are those of its first minibatches, ``MOST_LISTED`` or a few more: what it needs does not change
+any more after that, and each further round of updates takes what those before it took. How many slots and weight
+versions a schedule needs is worked out from its lists in ``optimizer.schedule.stage_requirements``.
 
 Sources: Narayanan et al., "PipeDream", SOSP 2019, section 3.2; Narayanan et al., "Memory-efficient pipeline-parallel
 DNN training", ICML 2021 (PipeDream-2BW, PipeDream-Flush); Huang et al., "GPipe", NeurIPS 2019.
 """
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -33,6 +35,8 @@ Kind = Literal["F", "B", "U"]
 KIND_NAMES: dict[Kind, str] = {"F": "forward", "B": "backward", "U": "update"}
 FLUSH_EVERY = 8
 """Minibatches an update where a schedule flushes and nothing else is said."""
+MOST_LISTED = 1_000
+"""Minibatches up to which a schedule lists the actions of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,20 @@ class Pace:
             return 1 + (minibatches > self.update_every)
         return 1 if self.flush_every else in_flight
 
+    def listed(self, layout: RankLayout, minibatches: int) -> int:
+        """Return of how many leading minibatches, of so many in all, a schedule lists the actions.
+
+        Of all up to ``MOST_LISTED``; of more where three rounds of updates, or four times what is in flight, are more.
+        """
+        whole = self.round_of(layout)
+        in_flight = layout.depth(0, sys.maxsize) * layout.replicas[0]
+        enough = max(MOST_LISTED, 3 * whole, 4 * in_flight)
+        return min(minibatches, math.ceil(enough / whole) * whole)
+
+    def round_of(self, layout: RankLayout) -> int:
+        """Return after how many minibatches every rank does the same again."""
+        return math.lcm(self.update_every, *layout.replicas)
+
     def changed(self, name: ScheduleName | None, stages: int, update_every: int | None) -> "Pace":
         """Return the pace that is asked for; this one, as far as nothing is.
 
@@ -141,17 +159,19 @@ PLAIN_1F1B = Pace(ASYNCHRONOUS, 1)
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Every stage's actions in order.
+    """Every stage's actions in order; of a long run, those of its first minibatches.
 
     Attributes:
         pace: Which schedule it is.
         rows: The actions of each rank, which is a stage where none is replicated.
         replicas: How many ranks each stage has.
+        minibatches: How many go through in all.
     """
 
     pace: Pace
     rows: Rows
     replicas: tuple[int, ...]
+    minibatches: int
 
     @property
     def layout(self) -> RankLayout:
@@ -159,8 +179,8 @@ class Schedule:
         return RankLayout(self.replicas)
 
     @property
-    def minibatches(self) -> int:
-        """The number of minibatches."""
+    def listed(self) -> int:
+        """Of how many minibatches the actions are listed."""
         return sum(action.kind == "F" for row in self.rows for action in row if action.stage == 0)
 
 
@@ -178,10 +198,15 @@ def schedule_of(
     layout = RankLayout((1,) * stages if isinstance(stages, int) else tuple(stages))
     assert name == ASYNCHRONOUS or not layout.replicated
     pace = pace_of(name, layout.stages, update_every)
+    return replace(in_full(pace, layout, pace.listed(layout, minibatches)), minibatches=minibatches)
+
+
+def in_full(pace: Pace, layout: RankLayout, minibatches: int) -> Schedule:
+    """Return a schedule that lists the actions of all its minibatches, however many those are."""
     rows = tuple(
         tuple(actions_of(pace, layout, rank, lambda minibatch: minibatch < minibatches)) for rank in range(layout.size)
     )
-    return Schedule(pace, rows, layout.replicas)
+    return Schedule(pace, rows, layout.replicas, minibatches)
 
 
 def pace_of(name: ScheduleName, stages: int, update_every: int | None = None) -> Pace:

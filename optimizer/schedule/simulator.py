@@ -4,7 +4,7 @@ A rank runs its actions in order, each as soon as the rank is free and what it n
 previous stage's forward of that minibatch, a backward the next stage's backward, the update of a replicated stage all
 backwards that it averages. An action's duration includes copying its results to the neighbour. All predictions that are
 printed anywhere come from here, with a duration for each kind of action, and so does the virtual clock of runs whose
-stages share cores, with the measured duration of each. The runtime's measured spans go through the same two formulas.
+stages share cores, with the measured duration of each.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from optimizer.schedule.layout import RankLayout
-from optimizer.schedule.schedule import Action, Schedule, groups, needed_by
+from optimizer.schedule.schedule import Action, Schedule, needed_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def simulate(
     """
     arrived: dict[Action, float] = {}
     ended: dict[Action, float] = {}
-    layout, minibatches = schedule.layout, schedule.minibatches
+    layout, minibatches = schedule.layout, schedule.listed
     ways = {"F": _Ways(down, 0, layout), "B": _Ways(up, 1, layout)}
     spans: list[list[Span]] = [[] for _ in schedule.rows]
     moved = True
@@ -112,49 +112,3 @@ class _Ways:
         start_s = max(sent_s, free_s[way])
         free_s[way] = start_s + message.whole_s - message.latency_s
         return start_s + message.whole_s
-
-
-def makespan_s(spans: Sequence[Sequence[Span]]) -> float:
-    """Return the time from the first start to the last end."""
-    return max(span.end_s for row in spans for span in row) - min(span.start_s for row in spans for span in row)
-
-
-def bubble_share(spans: Sequence[Sequence[Span]]) -> float:
-    """Return the share of all stages' time, from the first start to the last end, in which they wait."""
-    whole_s = makespan_s(spans) * len(spans)
-    busy_s = sum(span.end_s - span.start_s for row in spans for span in row)
-    return min(1.0, max(0.0, 1 - busy_s / whole_s)) if whole_s else 0.0
-
-
-def has_steady_state(ranks: int, minibatches: int, update_every: int = 1) -> bool:
-    """Say whether so many minibatches outlast the warm-up and, where they share updates, the first of these."""
-    return minibatches > _begun(ranks, update_every)
-
-
-def throughput(spans: Sequence[Sequence[Span]], batch_size: int, update_every: int = 1) -> float:
-    """Return the steady-state throughput in samples/s.
-
-    The last stage neither warms up nor drains: it alternates forward and backward from first to last. Its first S
-    backwards still ride on the warm-up of the others, so the clock runs from the end of the S-th to the end of the
-    last; of a replicated stage the replicas' backwards count together, and S is the number of ranks. Where minibatches
-    share updates it runs from the end of the last backward before the first update, so that it sees whole rounds. With
-    S minibatches or fewer, or a single round, there is no steady state and the whole makespan counts. Where no time
-    passes at all, the throughput is 0.
-    """
-    last_stage = spans[-1][0].action.stage
-    backwards = (span for row in spans for span in row if span.action.kind == "B")
-    ends = sorted(span.end_s for span in backwards if span.action.stage == last_stage)
-    minibatches, begun = len(ends), _begun(len(spans), update_every)
-    if has_steady_state(len(spans), minibatches, update_every):
-        *_, last = groups(minibatches, update_every)
-        # An incomplete last round is all warm-up and drain.
-        until = minibatches if len(last) == update_every or last[0] == begun else last[0]
-        samples, time_s = batch_size * (until - begun), ends[until - 1] - ends[begun - 1]
-    else:
-        samples, time_s = batch_size * minibatches, makespan_s(spans)
-    return samples / time_s if time_s else 0.0
-
-
-def _begun(ranks: int, update_every: int) -> int:
-    """Return how many minibatches belong to the warm-up."""
-    return update_every if update_every > 1 else ranks

@@ -56,7 +56,7 @@ class Config:
     decay_factor: Annotated[float, Meta(gt=0, le=1)] = 0.1
     loss: str = ""
     data: str = ""
-    batches: Annotated[int, Meta(ge=1, le=10_000)] = 12
+    batches: Positive = 12
     repeats: Annotated[int, Meta(ge=1, le=1000)] = 3
     stages: Annotated[int, Meta(ge=1)] = 4
     partitions: tuple[str, ...] = ("all",)

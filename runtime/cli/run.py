@@ -42,7 +42,8 @@ def add_arguments(command: Parser) -> None:
     command.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the run's result here")
     command.add_argument(
         "--trace", type=Path, action="append", default=[], metavar="FILE",
-        help="write the timeline: .json for Perfetto, .svg for a picture; may be given twice",
+        help="write the timeline, of a long run that of its first minibatches: .json for Perfetto, .svg for a picture; "
+        "may be given twice",
     )  # fmt: skip
     add_clock(command)
     add_ranks(command, f"partition of --model (default: {OPTIMIZED})", on_nan="stop")
@@ -111,6 +112,8 @@ def _keep(result: RunResult, options: RunOptions) -> None:
 
     files: list[tuple[Path, bytes]] = [(options.output, to_json(result))] if options.output else []
     files += [(path, picture_of(result) if path.suffix == ".svg" else trace_of(result)) for path in options.trace]
+    recorded = result.recorded_minibatches
+    part = f": the first {recorded:,} minibatches one by one" if recorded < result.minibatches else ""
     for path, content in files:
         write_whole(path, content)
-        note(f"kept in {path}", quiet=options.ranks.running.common.quiet)
+        note(f"kept in {path}{part}", quiet=options.ranks.running.common.quiet)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from optimizer.plan import Plan
 from optimizer.planning import ALL, distinct
 from profiler.cli import Parser, configs, emit_json, progress, stdout
+from profiler.errors import ConfigError
 from profiler.settings import Config
 from runtime.cli.options import (
     RankOptions,
@@ -80,6 +81,10 @@ def _verified(
     settings = settings_of(running, config, next(iter(plans.values())).pace, record_digests=True)
     every = settings.pace.update_every
     minibatches = common.batches or max(MINIBATCHES, 2 * every + 1)
+    kept = settings.pace.listed(next(iter(plans.values())).layout, minibatches)
+    if minibatches > kept:
+        raise ConfigError(f"verify keeps what each minibatch leaves, and {minibatches} are too many for that; give "
+                          f"--batches {kept} or fewer")  # fmt: skip
     agree_on_plan(session, next(iter(plans.values())), replace(config, batches=minibatches), settings)
     names = list(plans)
     first = distinct(list(plans.values()))

@@ -336,13 +336,14 @@ class LoadedPlan:
         """
         launcher, minibatches = self._launcher, self._schedule.minibatches
         told = self._reader is not None and launcher.settings.channel == "shm"
+        go = Go(None if told else minibatches, recorded=self._schedule.listed)
         self._feed.begin(self._reader, minibatches, announced=told, exact=True)
         with redirect_stdout(sys.stderr):  # what user code prints is no result
-            reports = launcher.carry_out(self._plan, Go(None if told else minibatches), self._feed)
+            reports = launcher.carry_out(self._plan, go, self._feed)
         if self._feed.failure:
             raise self._feed.failure
         outcome = outcome_of(self._plan, self._schedule, reports, launcher.settings)
-        launcher.diverged |= any(loss is None for loss in outcome.result.losses)
+        launcher.diverged |= outcome.diverged
         return outcome
 
     def train(self, reader: Reader, limit: int | None, first: int) -> tuple[TrainingResult, InputError | None]:
@@ -365,7 +366,7 @@ class LoadedPlan:
         assert told or limit is not None
         feed.begin(reader, limit, announced=told, exact=not told)
         try:
-            reports = launcher.carry_out(self._plan, Go(None if told else limit, first, recorded=False), feed)
+            reports = launcher.carry_out(self._plan, Go(None if told else limit, first), feed)
             return training_result(self._plan.layout, reports, feed.samples), feed.failure
         finally:
             feed.begin(None)  # which lets go of the loader and its processes

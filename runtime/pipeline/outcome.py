@@ -11,9 +11,9 @@ from optimizer.plan import Plan
 from optimizer.schedule import KIND_NAMES, Kind, RankLayout, Schedule, Span, makespan_s, throughput
 from profiler.machine import this_machine
 from profiler.measure import foreign_load
-from runtime.pipeline.virtual_clock import on_virtual_clock
+from runtime.pipeline.virtual_clock import on_virtual_clock, unrecorded_s
 from runtime.results import ActionRecord, RunResult, StageMeasurement, StageRun, TrainingResult
-from runtime.worker import MinibatchDigests, Settings, StageReport
+from runtime.worker import MinibatchDigests, Report, Settings, StageReport
 
 T = TypeVar("T")
 
@@ -26,11 +26,13 @@ class Outcome:
         result: What is shown and kept of it.
         minibatch_digests: Those of each stage, if they were recorded.
         checksums: Of the minibatches, if they came from a loader.
+        diverged: Whether any loss was no finite number.
     """
 
     result: RunResult
     minibatch_digests: list[tuple[MinibatchDigests, ...]]
     checksums: tuple[int, ...]
+    diverged: bool
 
 
 def outcome_of(plan: Plan, schedule: Schedule, reports: Sequence[StageReport], settings: Settings) -> Outcome:
@@ -42,31 +44,36 @@ def outcome_of(plan: Plan, schedule: Schedule, reports: Sequence[StageReport], s
         reports: Those of the ranks.
         settings: How it ran.
     """
-    measured = [report.report.actions for report in reports]
+    own = [stamped.report for stamped in reports]
+    measured = [report.actions for report in own]
     virtual = settings.clock == "virtual"
     records = on_virtual_clock(schedule, measured) if virtual else measured
-    spans = _spans(schedule, records)
+    layout = schedule.layout
+    last = [own[rank] for rank in layout.ranks(layout.stages - 1)]
+    rest_s = unrecorded_s(schedule, own) if virtual else _ended_s(last) - max(one.actions[-1].end_s for one in last)
     cores = len({report.physical_core for report in reports})
     slowdowns = [stage.slowdown for stage in plan.stages if stage.slowdown is not None]
     missing = virtual and cores < len(plan.stages) == len(slowdowns)
-    beside = on_virtual_clock(schedule, measured, slowdowns) if missing else None
-    layout, own = schedule.layout, [stamped.report for stamped in reports]
-    losses = _in_turn([own[rank].losses for rank in layout.ranks(layout.stages - 1)])
+    slowed: float | None = None
+    if missing:
+        beside = _spans(schedule, on_virtual_clock(schedule, measured, slowdowns))
+        slowed = throughput(schedule, beside, plan.batch_size, unrecorded_s(schedule, own, slowdowns))
+    spans = _spans(schedule, records)
     result = RunResult(
         plan=plan,
         batch_size=plan.batch_size,
         minibatches=schedule.minibatches,
+        recorded_minibatches=schedule.listed,
         rule=settings.rule,
         channel=settings.channel,
         clock=settings.clock,
         core_count=cores,
         comparable=virtual or cores == len(reports),
-        throughput_samples_per_s=throughput(spans, plan.batch_size, schedule.pace.update_every),
-        slowed_samples_per_s=(
-            throughput(_spans(schedule, beside), plan.batch_size, schedule.pace.update_every) if beside else None
-        ),
-        makespan_s=makespan_s(spans),
-        losses=tuple(loss if math.isfinite(loss) else None for loss in losses),
+        throughput_samples_per_s=throughput(schedule, spans, plan.batch_size, rest_s),
+        slowed_samples_per_s=slowed,
+        makespan_s=makespan_s(spans) + rest_s if virtual else _seconds(own),
+        losses=_finite(_in_turn([report.losses for report in last])),
+        last_loss=_finite([last[(schedule.minibatches - 1) % len(last)].last_loss])[0],
         stages=tuple(
             _stage_run(layout, rank, report, actions)
             for rank, (report, actions) in enumerate(zip(reports, records, strict=True))
@@ -76,22 +83,34 @@ def outcome_of(plan: Plan, schedule: Schedule, reports: Sequence[StageReport], s
     digests = [
         tuple(_in_turn([own[rank].minibatch_digests for rank in layout.ranks(stage)])) for stage in range(layout.stages)
     ]
-    return Outcome(result, digests, max((report.checksums for report in own), key=len))
+    checksums = max((report.checksums for report in own), key=len)
+    return Outcome(result, digests, checksums, any(report.diverged for report in own))
 
 
 def training_result(layout: RankLayout, reports: Sequence[StageReport], samples: int) -> TrainingResult:
     """Return what training over ``samples`` samples gave."""
     own = [stamped.report for stamped in reports]
-    times = [report.times for report in own]
-    seconds = max(each.ended_s for each in times) - min(each.began_s for each in times)
     losses = _in_turn([own[rank].losses for rank in layout.ranks(layout.stages - 1)])
     return TrainingResult(
         minibatches=len(losses),
         samples=samples,
-        seconds=seconds,
-        losses=tuple(loss if math.isfinite(loss) else None for loss in losses),
-        stages=tuple(times),
+        seconds=_seconds(own),
+        losses=_finite(losses),
+        stages=tuple(report.times for report in own),
     )
+
+
+def _seconds(reports: Sequence[Report]) -> float:
+    """Return the time from the first action to the last."""
+    return _ended_s(reports) - min(report.times.began_s for report in reports)
+
+
+def _ended_s(reports: Sequence[Report]) -> float:
+    return max(report.times.ended_s for report in reports)
+
+
+def _finite(losses: Sequence[float]) -> tuple[float | None, ...]:
+    return tuple(loss if math.isfinite(loss) else None for loss in losses)
 
 
 def _spans(schedule: Schedule, records: Sequence[Sequence[ActionRecord]]) -> list[list[Span]]:

@@ -3,6 +3,8 @@
 What an action took while it had a core to itself is real. When it would have run is worked out: the simulator is given
 the measured duration of every action, and starts each as soon as its stage is free and what it needs is there.
 
+Of a long run the first minibatches are recorded; the others go on as the simulator ends with their mean durations.
+
 Left out is what stages do to each other that are busy at the same time: of C cores at most C stages share caches, the
 memory's bandwidth and the clock here, with a core for every stage all of them would.
 
@@ -10,11 +12,14 @@ Source: online simulation after Clauss et al., "Single node on-line simulation o
 2011: execute the real work, advance a simulated clock.
 """
 
+import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from optimizer.schedule import Schedule, Span, simulate
+from optimizer.schedule import Kind, Schedule, Span, rest_s, simulate
 from runtime.results import ActionRecord
+from runtime.worker import Report
 
 
 def on_virtual_clock(
@@ -34,6 +39,36 @@ def on_virtual_clock(
     ]
     spans = simulate(schedule, durations_s)
     return [tuple(_moved(records, row)) for records, row in zip(stages, spans, strict=True)]
+
+
+def unrecorded_s(schedule: Schedule, reports: Sequence[Report], slowdowns: Sequence[float] | None = None) -> float:
+    """Return what the minibatches that are not recorded would have taken with a core for every stage.
+
+    Args:
+        schedule: What ran.
+        reports: What each stage did.
+        slowdowns: As ``on_virtual_clock``.
+    """
+    if schedule.listed == schedule.minibatches:
+        return 0.0
+    factors = slowdowns or [1.0] * len(reports)
+    durations_s = [
+        [mean_s[action.kind] * factor for action in row]
+        for row, report, factor in zip(schedule.rows, reports, factors, strict=True)
+        for mean_s in [_mean_durations_s(schedule, report)]
+    ]
+    return rest_s(schedule, simulate(schedule, durations_s))
+
+
+def _mean_durations_s(schedule: Schedule, report: Report) -> dict[Kind, float]:
+    """Return what an action of each kind took in the minibatches that are not recorded."""
+    times, minibatches, every = report.times, schedule.minibatches, schedule.pace.update_every
+    whole_s: dict[Kind, float] = {"F": times.forward_s, "B": times.backward_s, "U": times.update_s}
+    done: dict[Kind, int] = {"F": minibatches, "B": minibatches, "U": math.ceil(minibatches / every)}
+    recorded = Counter(record.kind for record in report.actions)
+    for record in report.actions:
+        whole_s[record.kind] -= record.end_s - record.start_s
+    return {kind: max(0.0, whole_s[kind]) / (done[kind] - recorded[kind]) for kind in whole_s}
 
 
 def _moved(records: Sequence[ActionRecord], row: Sequence[Span]) -> Iterator[ActionRecord]:

@@ -6,6 +6,8 @@ starved     it waits for activations
 blocked     it waits for gradients, or for other replicas' backwards
 drain       it waits after its last forward (of a round, where the schedule flushes)
 
+Of a long run, it is the time of the minibatches that are recorded.
+
 Of starved and blocked, the *imbalance* is what no schedule could save: the busiest stage has that much more to do.
 """
 
@@ -37,7 +39,7 @@ def bubbles_of(result: RunResult) -> list[Bubbles]:
     """Return each stage's time of a run."""
     start_s = min(stage.actions[0].start_s for stage in result.stages)
     end_s = max(stage.actions[-1].end_s for stage in result.stages)
-    plan, minibatches = result.plan, result.minibatches
+    plan, minibatches = result.plan, result.recorded_minibatches
     flush_every = plan.pace.flush_every or minibatches
     every_stage = [_of_stage(stage.actions, start_s, end_s, minibatches, flush_every) for stage in result.stages]
     most_s = max(bubbles.busy_s for bubbles in every_stage)

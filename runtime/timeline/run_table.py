@@ -37,7 +37,7 @@ def show_run(result: RunResult, console: "Console") -> None:
         ("stage", "layers", *columns),
         words=("layers",),
         first_out=("faults", "sends ms", "predicted MiB", "core", "peak MiB"),
-        caption="Per minibatch.",
+        caption=f"Per minibatch{_of_the_first(result)}.",
         explained=_EXPLAINED,
     )
     several = len({stage.host for stage in result.stages}) > 1
@@ -50,7 +50,7 @@ def show_run(result: RunResult, console: "Console") -> None:
             f"{stage.page_faults:.0f}", mib(planned.memory_bytes), mib(stage.measured.peak_rss_bytes),
         )  # fmt: skip
     console.print(table)
-    losses = f"loss {_loss(result.losses[0])} at first, {_loss(result.losses[-1])} at last."
+    losses = f"loss {_loss(result.losses[0])} at first, {_loss(result.last_loss)} at last."
     busiest = max(result.stages, key=lambda stage: stage.measured.foreign_load)
     load = busiest.measured.foreign_load
     if result.comparable and load > FOREIGN_LOAD_LIMIT:
@@ -78,10 +78,16 @@ def show_run(result: RunResult, console: "Console") -> None:
         console.print(sharing(len(result.stages), result.core_count))
 
 
+def _of_the_first(result: RunResult) -> str:
+    """Return words that say of which minibatches a table is, where those are not all."""
+    recorded = result.recorded_minibatches
+    return f" of the first {recorded:,}" if recorded < result.minibatches else ""
+
+
 def _bubble_table(result: RunResult) -> ResultTable:
     """Return where the time of each stage went, in per cent of the makespan."""
     table = ResultTable(
-        "where the time went, % of the makespan",
+        f"where the time{_of_the_first(result)} went, % of the makespan",
         ("stage", "busy", "warm-up", "starved", "blocked", "drain", "imbalance"),
         first_out=("drain", "warm-up"),
         caption="Starved: waiting for activations; blocked: for gradients; of the two, imbalance: what the busiest "

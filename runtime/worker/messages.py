@@ -100,12 +100,13 @@ class Go:
     Attributes:
         minibatches: For how many; None: until the launcher's process has no more.
         first: How many have been trained on before, which seeds what is random in layers.
-        recorded: Whether to report every action, or times on the whole only.
+        recorded: Of how many of the minibatches to report every action and loss; None: the losses of all, and times on
+            the whole only.
     """
 
     minibatches: int | None
     first: int = 0
-    recorded: bool = True
+    recorded: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,10 @@ class Report:
     """A stage's actions, times and losses in one run.
 
     Attributes:
-        actions: Every action, if they were to be recorded.
+        actions: Those of the minibatches that were to be recorded; likewise ``losses``.
+        times: On the whole.
+        last_loss: That of its last minibatch; NaN where it has no loss.
+        diverged: Whether any loss was no finite number.
         minibatch_digests: One a minibatch, if asked for.
         checksums: One for each minibatch that the launcher's process read from a loader.
     """
@@ -154,6 +158,8 @@ class Report:
     actions: tuple[ActionRecord, ...]
     times: StageTimes
     losses: tuple[float, ...]
+    last_loss: float
+    diverged: bool
     minibatch_digests: tuple[MinibatchDigests, ...]
     checksums: tuple[int, ...] = ()
 

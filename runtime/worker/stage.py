@@ -40,6 +40,8 @@ class Stage:
     """The layers of one stage, their weight versions and their minibatches in flight.
 
     Attributes:
+        losses: Those that are kept; ``last_loss`` is the last of all, and NaN before there is one.
+        diverged: Whether any loss was no finite number.
         used: The weight version that the last backward ran on.
         averaging: What averages the gradients of its replicas; None where it has but one.
     """
@@ -72,6 +74,8 @@ class Stage:
         self.first = 0
         self.minibatches: int | None = None
         self.losses: list[float] = []
+        self.last_loss, self.diverged = math.nan, False
+        self._recorded: int | None = None
         self.minibatch_digests: list[MinibatchDigests] = []
         segment = load.segment
         own = {*segment.parameters, *segment.constants}
@@ -109,7 +113,7 @@ class Stage:
         if segment.outputs:
             targets, sharing = self._targets(minibatch)
             result = segment.loss([values[name] for name in segment.outputs], targets)
-            self.losses.append(float(result.detach()))
+            self._keep_loss(minibatch, float(result.detach()))
             seed = torch.full_like(result, 1 / sharing)
             roots = [get_gradient_edge(result)]
         else:
@@ -152,20 +156,33 @@ class Stage:
         Raises:
             RunError: It is not.
         """
-        if self.load.settings.on_nan == "stop" and self.losses and not math.isfinite(self.losses[-1]):
+        if self.load.settings.on_nan == "stop" and self.diverged:
             raise RunError(
-                f"the loss of minibatch {self.first + minibatch} is {self.losses[-1]}: training diverged, or data or "
+                f"the loss of minibatch {self.first + minibatch} is {self.last_loss}: training diverged, or data or "
                 "weights were not finite to begin with; lower lr in a configuration file, or go on with --on-nan warn"
             )
 
-    def begin(self, minibatches: int | None, first: int) -> None:
-        """Get ready for a run of so many minibatches, None if nobody knows yet, after ``first`` others."""
+    def begin(self, minibatches: int | None, first: int, recorded: int | None) -> None:
+        """Get ready for a run.
+
+        Args:
+            minibatches: Of how many; None if nobody knows yet.
+            first: How many there have been before.
+            recorded: Of how many to keep the losses; None: of all.
+        """
         self.minibatches, self.first, self._begun = minibatches, first, self.versions.newest
         self.losses.clear()
+        self.last_loss, self.diverged, self._recorded = math.nan, False, recorded
         self.minibatch_digests.clear()
         for channel in (self.before, self.behind):
             if channel:
                 channel.begin(minibatches)
+
+    def _keep_loss(self, minibatch: int, loss: float) -> None:
+        self.last_loss = loss
+        self.diverged |= not math.isfinite(loss)
+        if self._recorded is None or minibatch < self._recorded:
+            self.losses.append(loss)
 
     def release(self, minibatch: int) -> None:
         """Tell the launcher's process that inputs and targets of a minibatch are done with."""

@@ -153,18 +153,20 @@ class _Worker:
     def _run(self, go: Go) -> Report:
         assert self._stage is not None
         assert self._memory is not None
-        self._stage.begin(go.minibatches, go.first)
+        self._stage.begin(go.minibatches, go.first, go.recorded)
         run = _Run(self._stage, self.status, self._turn)
         load = self._stage.load
         records: list[ActionRecord] = []
         for action in actions_of(load.pace, load.layout, load.rank, run.exists):
             record = run.carry_out(action)
-            if go.recorded:
+            if action.minibatch // load.replicas * load.replicas < (go.recorded or 0):
                 records.append(record)
         return Report(
             actions=tuple(records),
             times=run.times(self._memory.growth_bytes()),
             losses=tuple(self._stage.losses),
+            last_loss=self._stage.last_loss,
+            diverged=self._stage.diverged,
             minibatch_digests=tuple(self._stage.minibatch_digests),
         )
 
@@ -318,9 +320,8 @@ class _Run:
         return None if received is None else (received, time.perf_counter() - asked)
 
     def _note(self, phase: Phase, doing: str) -> None:
-        losses = self._stage.losses
-        loss = losses[-1] if losses else math.nan
-        self._status.note(phase, doing, done=self._done, total=self._total(), busy_s=self._busy_s, loss=loss)
+        loss, total = self._stage.last_loss, self._total()
+        self._status.note(phase, doing, done=self._done, total=total, busy_s=self._busy_s, loss=loss)
 
     def _total(self) -> int:
         """Return how many actions there are; 0 where that is not known yet."""

@@ -10,13 +10,14 @@ import pytest
 from brute_force import legal_assignments, memory, objective
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from paces import drawn_pace
+from paces import drawn_pace, some_pace
 from strategies import chain, layer, profile, random_profiles
 
 from optimizer.check import check, holds
 from optimizer.errors import PartitionError
 from optimizer.plan import Plan
 from optimizer.planning import Planner
+from optimizer.schedule import SCHEDULES, ScheduleName
 from profiler.profile import INPUT, Profile
 
 
@@ -51,6 +52,15 @@ def test_forced_cuts_are_part_of_what_is_checked(found: Profile, stages: int, da
     except PartitionError:
         return
     assert holds(check(plan, found))
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_plan_for_a_long_run_is_checked_by_its_first_minibatches(name: ScheduleName) -> None:
+    found, pace = chain([3, 1, 4, 1, 5]), some_pace(name, 3, 7)
+    plan = Planner(found, 3, 1_000_000, pace=pace).optimized()
+    assert holds(check(plan, found))
+    longer = replace(plan.predicted, makespan_s=plan.predicted.makespan_s * 1.001)
+    assert any("makespan" in text for text in texts(replace(plan, predicted=longer), found))
 
 
 def test_forced_cuts_that_are_not_there_are_seen() -> None:

@@ -142,7 +142,9 @@ def test_an_update_waits_for_backwards_and_not_for_what_they_send() -> None:
 
 def test_a_stage_of_two_replicas_is_up_to_twice_as_fast() -> None:
     durations = [Duration(2, 4, 0), Duration(1, 2, 0)]
-    straight = throughput(simulated(schedule_of("1f1b", 2, 200), durations), 1)
-    both = throughput(simulated(schedule_of("1f1b", [2, 1], 200), durations), 1)
+    straight, both = (
+        throughput(schedule, simulated(schedule, durations), 1, 0.0)
+        for schedule in (schedule_of("1f1b", 2, 200), schedule_of("1f1b", [2, 1], 200))
+    )
     assert straight == pytest.approx(1 / 6)
     assert both == pytest.approx(1 / 3, rel=0.02)

@@ -36,9 +36,10 @@ def test_two_stages_by_hand() -> None:
 
 
 def test_one_stage_runs_at_its_own_pace() -> None:
-    spans = simulated(schedule_of("1f1b", 1, 10), [Duration(1, 2, 1)])
+    schedule = schedule_of("1f1b", 1, 10)
+    spans = simulated(schedule, [Duration(1, 2, 1)])
     assert makespan_s(spans) == 40
-    assert throughput(spans, batch_size=8) == pytest.approx(8 / 4)
+    assert throughput(schedule, spans, 8, 0.0) == pytest.approx(8 / 4)
 
 
 @settings(deadline=None)
@@ -49,9 +50,10 @@ def test_the_steady_throughput_is_that_of_the_slowest_stage(rows: list[Duration]
     and a long run never beats it.
     """
     minibatches = 60
-    spans = simulated(schedule_of("1f1b", len(rows), minibatches), rows)
+    schedule = schedule_of("1f1b", len(rows), minibatches)
+    spans = simulated(schedule, rows)
     slowest = max(row.forward_s + row.backward_s + row.update_s for row in rows)
-    assert throughput(spans, 1) <= 1 / slowest * (1 + 2 * len(rows) / minibatches)
+    assert throughput(schedule, spans, 1, 0.0) <= 1 / slowest * (1 + 2 * len(rows) / minibatches)
     assert makespan_s(spans) >= minibatches * slowest
 
 
@@ -71,7 +73,7 @@ def test_nothing_starts_before_what_it_needs(rows: list[Duration], minibatches: 
 
 
 def test_a_schedule_that_cannot_go_on_is_refused() -> None:
-    stuck = Schedule(PLAIN_1F1B, ((Action(0, "B", 0),), (Action(1, "F", 0), Action(1, "B", 0))), (1, 1))
+    stuck = Schedule(PLAIN_1F1B, ((Action(0, "B", 0),), (Action(1, "F", 0), Action(1, "B", 0))), (1, 1), 0)
     with pytest.raises(ValueError, match="0B0, 1F0 wait for each other"):
         simulated(stuck, [Duration(1, 1, 1)] * 2)
 

@@ -16,7 +16,7 @@ from optimizer.costs.costs import copy_ns
 from optimizer.errors import OptimizerError, PartitionError
 from optimizer.plan import NetworkProfile, Plan, timeline
 from optimizer.planning import Planner
-from optimizer.schedule import schedule_of
+from optimizer.schedule import PLAIN_1F1B, in_full, rest_s, schedule_of
 from profiler.profile import INPUT, Profile, Timing
 
 
@@ -94,7 +94,7 @@ MANY, CYCLES = 120, 48
 
 def period_s(plan: Plan, minibatches: int) -> float:
     """What a minibatch takes in the second half of a simulated run."""
-    spans = timeline(plan.stages, schedule_of("1f1b", plan.num_stages, minibatches))
+    spans = timeline(plan.stages, in_full(PLAIN_1F1B, plan.layout, minibatches))
     ends = [span.end_s for span in spans[-1] if span.action.kind == "B"]
     return (ends[minibatches // 2 + CYCLES] - ends[minibatches // 2]) / CYCLES
 
@@ -119,6 +119,8 @@ def test_a_period_of_messages_is_met_exactly_in_a_long_run() -> None:
     plan = Planner(profile, 3, 8, network=network).optimized()
     assert plan.bottleneck_s > max(stage.total_s for stage in plan.stages), "messages are what it waits for"
     assert period_s(plan, 2000) == pytest.approx(plan.bottleneck_s, rel=1e-6)
+    long = schedule_of("1f1b", plan.num_stages, 2000)
+    assert rest_s(long, timeline(plan.stages, long)) == pytest.approx(1000 * plan.bottleneck_s, rel=1e-6)
 
 
 def test_without_wires_and_slow_cores_it_is_the_same_plan_as_without_a_network() -> None:

@@ -197,6 +197,7 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (RUN, ["verify", *SMALL, "--cores", "4711"], "may not use core 4711"),
         (RUN, ["run", *SMALL, "--flush-every", "4"], "--flush-every says nothing to --schedule 1f1b"),
         (RUN, ["run", *SMALL, "--accumulate", "4"], "--accumulate says nothing to --schedule 1f1b; use 2bw"),
+        (RUN, ["verify", *SMALL, "--batches", "1001"], "1001 are too many for that; give --batches 1000 or fewer"),
         (RUN, ["verify", *SMALL, "--schedule", "2bw", "--stages", "3", "--accumulate", "2"], "use --accumulate 3 or"),
         (RUN, ["compare", *SMALL, "--schedule", "gpipe", "--accumulate", "4"], "says nothing to --schedule gpipe"),
         (RUN, ["run", *SMALL, "--clock", "virtual", "--channel", "gloo"], "leave out --channel gloo"),

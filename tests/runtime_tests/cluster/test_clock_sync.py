@@ -26,7 +26,7 @@ def test_a_clock_that_is_off_and_drifts_evenly_is_undone_exactly() -> None:
     readings = [Reading(here_s(there_s), there_s - here_s(there_s), 1e-4) for there_s in (10.0, 110.0)]
     true_s = [12.0, 57.0, 99.0]
     actions = tuple(record(here_s(start_s)) for start_s in true_s)
-    report = Report(actions=actions, losses=(), minibatch_digests=(), times=TIMES)
+    report = Report(actions=actions, losses=(), last_loss=1.0, diverged=False, minibatch_digests=(), times=TIMES)
     found = shifted(report, *readings)
     assert [one.start_s for one in found.actions] == pytest.approx(true_s, abs=1e-8)
     assert [one.end_s - one.start_s for one in found.actions] == pytest.approx([2 / (1 + 4e-5)] * 3, abs=1e-8)
@@ -35,7 +35,7 @@ def test_a_clock_that_is_off_and_drifts_evenly_is_undone_exactly() -> None:
 
 def test_readings_at_the_same_time_shift_alone() -> None:
     reading = Reading(5.0, -2.0, 0.0)
-    report = Report(actions=(record(7.0),), losses=(), minibatch_digests=(), times=TIMES)
+    report = Report(actions=(record(7.0),), losses=(), last_loss=1.0, diverged=False, minibatch_digests=(), times=TIMES)
     found = shifted(report, reading, reading)
     assert found.actions[0].start_s == found.times.began_s == 5.0
     assert found.times.ended_s == 7.0

@@ -33,7 +33,9 @@ def assert_equals_replay(
     stage_of = {node.name: stages[i] for i, node in enumerate(nodes)}
     replay = Replay(model, stage_of, SEED, lr=RULE.lr, momentum=RULE.momentum, pace=PLAIN_1F1B)
     replay.run(minibatches, SHAPE, small_models.CLASSES)
-    assert list(result.losses) == replay.losses
+    assert list(result.losses) == replay.losses[: result.recorded_minibatches]
+    assert result.last_loss == replay.losses[-1]
+    assert not list(result.contradictions())
     for name, weight in replay.versions[-1].items():
         assert torch.equal(state[name], weight), name
     for name, buffer in replay.model.named_buffers():
@@ -61,6 +63,28 @@ def test_any_chain_of_ideals_equals_the_replay(four_workers: WorkerPool, kind: t
 def test_fewer_minibatches_than_stages_equal_the_replay(four_workers: WorkerPool, minibatches: int) -> None:
     captured = captured_of(small_models.Residual)
     assert_equals_replay(small_models.Residual, plan_of(captured, None), four_workers, minibatches)
+
+
+@pytest.mark.usefixtures("pinned_process")
+def test_a_long_run_equals_the_replay_and_keeps_what_it_lists(
+    four_workers: WorkerPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optimizer.schedule.schedule.MOST_LISTED", 6)
+    captured = captured_of(small_models.Residual)
+    plan, minibatches = plan_of(captured, None), 40
+    listed = plan.pace.listed(plan.layout, minibatches)
+    assert listed == 16
+    assert_equals_replay(small_models.Residual, plan, four_workers, minibatches)
+    with Launcher(captured, four_workers, SETTINGS) as launcher:
+        result = launcher.run(plan, minibatches)
+    assert (result.minibatches, result.recorded_minibatches, len(result.losses)) == (minibatches, listed, listed)
+    for stage in result.stages:
+        assert [own.minibatch for own in stage.actions if own.kind == "B"] == list(range(listed))
+    recorded_s = max(stage.actions[-1].end_s for stage in result.stages) - result.stages[0].actions[0].start_s
+    last = [own.end_s for own in result.stages[-1].actions if own.kind == "B"]
+    steady_s = (minibatches - 4) * plan.batch_size / result.throughput_samples_per_s
+    assert recorded_s < result.makespan_s
+    assert last[-1] - last[3] < steady_s < result.makespan_s
 
 
 @pytest.mark.usefixtures("pinned_process")

@@ -47,6 +47,20 @@ def test_two_readings_that_differ_are_refused_at_the_first_difference() -> None:
         refuse_other_data("the data", first.checksums, second.checksums)
 
 
+def test_many_minibatches_leave_few_checksums_and_a_late_difference_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.pipeline.read_minibatches.MOST_LISTED", 2)
+    pairs = [(torch.full((4, 3, 16, 16), float(number)), torch.zeros(4, dtype=torch.int64)) for number in range(9)]
+    other = [*pairs[:7], pairs[8], pairs[7]]
+    readers = [Reader(own, INPUTS, 5, "the data") for own in (pairs, pairs, other)]
+    for source in readers:
+        assert len(read(source, 9)) == 9
+    first, again, late = (source.checksums for source in readers)
+    assert first == again
+    assert len(first) == 3
+    with pytest.raises(InputError, match="differ from one reading to the next at minibatch 2 or later"):
+        refuse_other_data("the data", first, late)
+
+
 def test_the_last_minibatch_may_have_fewer_samples_and_so_may_the_first() -> None:
     assert [len(inputs) for inputs, _ in read(reader("dataset"))] == [4, 4, 3]
     assert [len(targets) for _, targets in read(reader("fewer"))] == [3]

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from math import ceil
 
 import pytest
 import small_models
@@ -14,13 +15,24 @@ from pipelines import MINIBATCHES, RULE, SEED, captured_of, plan_of
 
 from optimizer.plan import Plan, scheduled
 from optimizer.plan.forecast import timeline
-from optimizer.schedule import SCHEDULES, Pace, Schedule, ScheduleName, makespan_s, schedule_of
+from optimizer.schedule import (
+    MOST_LISTED,
+    SCHEDULES,
+    Kind,
+    Pace,
+    Schedule,
+    ScheduleName,
+    makespan_s,
+    rest_s,
+    schedule_of,
+    simulate,
+)
 from profiler.execution import Captured
 from runtime.pipeline import Launcher
-from runtime.pipeline.virtual_clock import on_virtual_clock
-from runtime.results import ActionRecord, Clock, RunResult
+from runtime.pipeline.virtual_clock import on_virtual_clock, unrecorded_s
+from runtime.results import ActionRecord, Clock, RunResult, StageTimes
 from runtime.supervisor import WorkerPool
-from runtime.worker import Settings
+from runtime.worker import Report, Settings
 
 STAGES = 4
 
@@ -93,6 +105,45 @@ def test_durations_that_are_as_predicted_give_the_prediction(chosen: Plan, name:
         assert [span.start_s for span in row] == pytest.approx([record.start_s for record in own])
     whole_s = max(row[-1].end_s for row in moved)
     assert whole_s == pytest.approx(makespan_s(spans)) == pytest.approx(planned.predicted.makespan_s)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("slowdowns", [None, [1.0, 1.5, 1.0, 3.0]])
+def test_what_is_not_recorded_takes_what_its_durations_give(
+    chosen: Plan, name: ScheduleName, slowdowns: list[float] | None
+) -> None:
+    """The recorded minibatches are slow, the others as the plan predicts; only these count for what is not recorded."""
+    pace = some_pace(name, STAGES, 3)
+    whole = schedule_of(name, STAGES, 2 * MOST_LISTED, pace.update_every)
+    stages = scheduled(chosen, whole).stages
+    factors = slowdowns or [1.0] * STAGES
+    taken = [[span.end_s - span.start_s for span in row] for row in timeline(stages, whole)]
+    expected = simulate(whole, [[own * factor for own in row] for row, factor in zip(taken, factors, strict=True)])
+    once = [
+        {action.kind: own for action, own in zip(row, times, strict=True)}
+        for row, times in zip(whole.rows, taken, strict=True)
+    ]
+    slow = records(whole, [[7.0 * own for own in row] for row in taken])
+    further = whole.minibatches - whole.listed
+    updates = ceil(whole.minibatches / pace.update_every) - whole.listed // pace.update_every
+    reports = [
+        Report(
+            actions=tuple(row), losses=(), last_loss=1.0, diverged=False, minibatch_digests=(),
+            times=StageTimes(
+                minibatches=whole.minibatches, began_s=0.0, ended_s=1.0,
+                forward_s=spent_s(row, "F") + further * own["F"],
+                backward_s=spent_s(row, "B") + further * own["B"],
+                update_s=spent_s(row, "U") + updates * own["U"],
+                wait_s=0.0, peak_rss_bytes=None,
+            ),
+        )
+        for row, own in zip(slow, once, strict=True)
+    ]  # fmt: skip
+    assert unrecorded_s(whole, reports, slowdowns) == pytest.approx(rest_s(whole, expected), rel=1e-6)
+
+
+def spent_s(row: Sequence[ActionRecord], kind: Kind) -> float:
+    return sum(own.end_s - own.start_s for own in row if own.kind == kind)
 
 
 def test_a_slowdown_lengthens_the_actions_of_its_stage() -> None:

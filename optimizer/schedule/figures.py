@@ -1,0 +1,97 @@
+"""What the spans of a run come to: makespan, bubbles, throughput; and how a run goes on whose schedule lists a part.
+
+Predicted spans and measured ones go through the same formulas.
+
+Where every action of a kind takes the same, a schedule settles into a rhythm: some rounds of updates take as long as
+so many before them, for good. They are k rounds where k stages wait for each other's messages in a ring. So each
+minibatch that is not listed takes the mean of those at the end of the list: of half of it, or of a little less, so that
+they are whole rhythms whatever k is. Stages that are within a thousandth of each other settle later than that, and the
+mean is off by about as much as they differ.
+
+Source: Baccelli et al., "Synchronization and linearity", 1992, chapter 3 (max-plus linear systems).
+"""
+
+import math
+from collections.abc import Sequence
+
+from optimizer.schedule.schedule import Schedule, groups
+from optimizer.schedule.simulator import Span
+
+Spans = Sequence[Sequence[Span]]
+
+
+def makespan_s(spans: Spans) -> float:
+    """Return the time from the first start to the last end."""
+    return max(span.end_s for row in spans for span in row) - min(span.start_s for row in spans for span in row)
+
+
+def rest_s(schedule: Schedule, spans: Spans) -> float:
+    """Return what the minibatches take that a schedule does not list, at the pace that the listed ones end with.
+
+    Args:
+        schedule: What every rank does.
+        spans: When it does what is listed.
+    """
+    unlisted = schedule.minibatches - schedule.listed
+    if not unlisted:
+        return 0.0
+    ends_s = _ends_s(spans)
+    half, whole = len(ends_s) // 2, schedule.pace.round_of(schedule.layout)
+    rhythm = math.lcm(whole, *range(1, len(schedule.replicas) + 1))
+    counted = half // rhythm * rhythm or half // whole * whole
+    return unlisted * (ends_s[-1] - ends_s[-1 - counted]) / counted
+
+
+def bubble_share(schedule: Schedule, spans: Spans) -> float:
+    """Return the share of all stages' time, from the first start to the last end, in which they wait."""
+    whole_s = (makespan_s(spans) + rest_s(schedule, spans)) * len(spans)
+    busy_s = sum(span.end_s - span.start_s for row in spans for span in row)
+    busy_s *= schedule.minibatches / schedule.listed
+    return min(1.0, max(0.0, 1 - busy_s / whole_s)) if whole_s else 0.0
+
+
+def has_steady_state(ranks: int, minibatches: int, update_every: int = 1) -> bool:
+    """Say whether so many minibatches outlast the warm-up and, where they share updates, the first of these."""
+    return minibatches > _begun(ranks, update_every)
+
+
+def throughput(schedule: Schedule, spans: Spans, batch_size: int, unlisted_s: float) -> float:
+    """Return the steady-state throughput in samples/s.
+
+    The last stage neither warms up nor drains: it alternates forward and backward from first to last. Its first S
+    backwards still ride on the warm-up of the others, so the clock runs from the end of the S-th to the end of the
+    last; of a replicated stage the replicas' backwards count together, and S is the number of ranks. Where minibatches
+    share updates it runs from the end of the last backward before the first update, so that it sees whole rounds. With
+    S minibatches or fewer, or a single round, there is no steady state and the whole makespan counts. Where no time
+    passes at all, the throughput is 0.
+
+    Args:
+        schedule: What every rank does.
+        spans: When it does what is listed.
+        batch_size: Samples in a minibatch.
+        unlisted_s: What the minibatches take that are not listed; nothing where there are none.
+    """
+    ends_s, update_every = _ends_s(spans), schedule.pace.update_every
+    listed, begun = len(ends_s), _begun(len(spans), update_every)
+    if has_steady_state(len(spans), listed, update_every):
+        *_, last = groups(listed, update_every)
+        # An incomplete last round is all warm-up and drain.
+        until = listed if len(last) == update_every or last[0] == begun else last[0]
+        minibatches, time_s = until - begun, ends_s[until - 1] - ends_s[begun - 1]
+    else:
+        minibatches, time_s = listed, makespan_s(spans)
+    samples = batch_size * (minibatches + schedule.minibatches - schedule.listed)
+    whole_s = time_s + unlisted_s
+    return samples / whole_s if whole_s else 0.0
+
+
+def _ends_s(spans: Spans) -> list[float]:
+    """Return when the last stage's backwards end, those of its replicas together."""
+    last_stage = spans[-1][0].action.stage
+    backwards = (span for row in spans for span in row if span.action.kind == "B")
+    return sorted(span.end_s for span in backwards if span.action.stage == last_stage)
+
+
+def _begun(ranks: int, update_every: int) -> int:
+    """Return how many minibatches belong to the warm-up."""
+    return update_every if update_every > 1 else ranks
