@@ -6,6 +6,7 @@
 # make site     these pages as a site: build/site/index.html
 # make check    everything that has to pass before a commit lands
 # make slow     the tests that take long: whole commands, faults, the pages' examples (about 10 minutes)
+# make released wheel and sdist, each installed in a clean environment, where the main job has to run (about 5 minutes)
 # make hosts    the tests on four hosts, made of network namespaces: needs root (about 8 minutes)
 # Each sets up .venv first, once.
 
@@ -14,7 +15,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: compare study quick test slow hosts fuzz site check setup lint types borders clean
+# Of other versions: make released PYTHON=python3.13 TORCH='torch==2.9.0 torchvision==0.24.0'
+RELEASED := build/released
+
+.PHONY: compare study quick test slow released hosts fuzz site check setup lint types borders clean
 
 compare: $(READY)
 	$(BIN)/python -m runtime compare --model alexnet vgg16 resnet50 --baselines threads --out results
@@ -30,6 +34,18 @@ test: $(READY)
 
 slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+released: $(READY)
+	rm -rf build/dist $(RELEASED)
+	$(BIN)/python -m hatchling build -d build/dist
+	$(PYTHON) -m venv $(RELEASED)
+	$(RELEASED)/bin/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH),,--constraint constraints.txt) \
+		pytest $(TORCH) build/dist/*.whl
+	cd build && released/bin/python -m pytest --noconftest -c /dev/null -p no:cacheprovider ../tests/test_smoke.py
+	$(RELEASED)/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps build/dist/*.tar.gz
+	cd build && tar -xzf dist/*.tar.gz && \
+		released/bin/python -m pytest --noconftest -c /dev/null -p no:cacheprovider stageplan-*/tests/test_smoke.py
+	rm -rf $(RELEASED) build/stageplan-*
 
 hosts: $(READY)
 	$(BIN)/python -m pytest -m hosts

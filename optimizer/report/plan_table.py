@@ -47,6 +47,10 @@ def show_plan(plan: Plan, console: "Console") -> None:
             *links,
             *replicated,
         ),
+        explained={
+            "link ms": "Link: what a minibatch's messages take to the next stage ↓ and back ↑, which 1F1B hides as far "
+            "as it can."
+        },
     )
     layers = sum(len(stage.layers) for stage in plan.stages)
     flops = sum(stage.flops for stage in plan.stages) or 1
@@ -65,10 +69,6 @@ def show_plan(plan: Plan, console: "Console") -> None:
             f"{mib(stage.memory_bytes, 1)} MiB", f"{mib(stage.send_bytes, 1)} MiB",
         )  # fmt: skip
     console.print(table)
-    if plan.network:
-        console.print(
-            "Link: what a minibatch's messages take to the next stage ↓ and back ↑, which 1F1B hides as far as it can."
-        )
 
 
 def _place(plan: Plan, index: int) -> str:

@@ -14,6 +14,6 @@ def mib(size: float | None, digits: int = 0) -> str:
 
 
 def counted(number: int, word: str) -> str:
-    """Return ``1 run`` or ``2 runs``."""
+    """Return ``1 run``, ``2 runs`` or ``1,000 runs``."""
     plural = f"{word}es" if word.endswith("tch") else f"{word}s"
-    return f"{number} {word if number == 1 else plural}"
+    return f"{number:,} {word if number == 1 else plural}"

@@ -1,7 +1,8 @@
 """``stageplan``: every command under one name, which no folder of the directory that one works in can hide."""
 
+import platform
 import sys
-from importlib import import_module
+from importlib import import_module, metadata
 from typing import NoReturn
 
 PACKAGES = {
@@ -11,6 +12,22 @@ PACKAGES = {
     "export": ("optimizer", ("export",)),
 }
 """The package of a command that is not one of ``python -m runtime``, and what comes first in its arguments."""
+HELP = """\
+usage: stageplan COMMAND [options]
+
+  profile   measure what each layer of a model costs on one core
+  plan      find the best split into stages, one core each
+  check     verify a plan without the search that found it
+  export    write a plan as a program for another engine
+  compare   run the best split and others, and compare them
+  run       run one plan
+  train     train with a plan, and keep the weights
+  verify    hold a pipeline against one process, bit for bit
+  links     measure the links between hosts
+  report    show a comparison as a page
+
+stageplan COMMAND --help tells of its options; stageplan --version, of the version.
+"""
 
 
 def program() -> NoReturn:
@@ -24,9 +41,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run ``stageplan profile``, ``plan``, ``check``, ``export`` or a command of ``python -m runtime``."""
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("-h", "--help"):
-        sys.stdout.write(
-            "usage: stageplan profile | plan | check | export | compare | run | train | verify | links | report\n"
-        )
+        sys.stdout.write(HELP)
+        return 0
+    if name == "--version":
+        versions = ", ".join(f"{package} {metadata.version(package)}" for package in ("stageplan", "torch"))
+        sys.stdout.write(f"{versions}, Python {platform.python_version()}\n")
         return 0
     package, first = PACKAGES.get(name, ("runtime", (name,)))
     code: int = import_module(f"{package}.cli.main").main([*first, *rest])

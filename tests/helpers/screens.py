@@ -19,7 +19,7 @@ from runs import run_of
 from strategies import MACHINE
 
 from optimizer.explain import explain
-from optimizer.plan import Plan
+from optimizer.plan import NetworkProfile, Plan
 from optimizer.planning import OPTIMIZED, Planner, load_schemes, plans_for
 from optimizer.report import show_explanation, show_partitions, show_plan
 from profiler.files import read_json
@@ -81,9 +81,23 @@ def compare(console: Console) -> None:
     show_comparison(comparison(speeds, baselines=baselines, distinct_splits=3), console)
 
 
+def network() -> NetworkProfile:
+    return with_all_reduces(network_for(profile(), [Fraction(1)] * 4, [(90_000, 8, 8)] * 3), 1000, 1)
+
+
 def links(console: Console) -> None:
-    network = with_all_reduces(network_for(profile(), [Fraction(1)] * 4, [(90_000, 8, 8)] * 3), 1000, 1)
-    show_links(network, console)
+    show_links(network(), console)
+
+
+def over_links(console: Console) -> None:
+    planner = Planner(profile(), 4, 12, network=network())
+    show_plan(planner.optimized(), console)
+    show_plan(planner.replicated(), console)
+
+
+def long_run(console: Console) -> None:
+    found = run_of("1f1b", 12, [1.0, 1.2, 1.0, 1.0])
+    show_run(replace(found, minibatches=1_000_000, last_loss=0.25), console)
 
 
 def verify(console: Console) -> None:
@@ -115,7 +129,9 @@ SCREENS: dict[str, Callable[[Console], None]] = {
     "explain": explanation,
     "compare": compare,
     "run": lambda console: show_run(run_of("1f1b", 12, [1.0, 1.2, 1.0, 1.0]), console),
+    "run-long": long_run,
     "links": links,
+    "optimizer-links": over_links,
     "verify": verify,
     "train": train,
 }
