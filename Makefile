@@ -8,15 +8,16 @@
 # make slow     the tests that take long: whole commands, faults, the pages' examples (about 10 minutes)
 # make released wheel and sdist, each installed in a clean environment, where the main job has to run (about 5 minutes)
 # make hosts    the tests on four hosts, made of network namespaces: needs root (about 8 minutes)
+# Of other versions: make released PYTHON=python3.13 TORCH="torch==2.9.0 torchvision==0.24.0"
 # Each sets up .venv first, once.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RELEASED := build/released
+SMOKE := released/bin/python -m pytest --noconftest -c /dev/null -o markers=slow -p no:cacheprovider
 READY := $(VENV)/.ready
 
-# Of other versions: make released PYTHON=python3.13 TORCH='torch==2.9.0 torchvision==0.24.0'
-RELEASED := build/released
 
 .PHONY: compare study quick test slow released hosts fuzz site check setup lint types borders clean
 
@@ -41,10 +42,9 @@ released: $(READY)
 	$(PYTHON) -m venv $(RELEASED)
 	$(RELEASED)/bin/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH),,--constraint constraints.txt) \
 		pytest $(TORCH) build/dist/*.whl
-	cd build && released/bin/python -m pytest --noconftest -c /dev/null -p no:cacheprovider ../tests/test_smoke.py
+	cd build && $(SMOKE) ../tests/test_smoke.py
 	$(RELEASED)/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps build/dist/*.tar.gz
-	cd build && tar -xzf dist/*.tar.gz && \
-		released/bin/python -m pytest --noconftest -c /dev/null -p no:cacheprovider stageplan-*/tests/test_smoke.py
+	cd build && tar -xzf dist/*.tar.gz && $(SMOKE) stageplan-*/tests/test_smoke.py
 	rm -rf $(RELEASED) build/stageplan-*
 
 hosts: $(READY)

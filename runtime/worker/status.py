@@ -1,8 +1,10 @@
 """The status of a stage, in memory that its parent reads without asking: it outlives whatever befalls the stage.
 
 The stage writes a short record before and after each wait and each action; the parent reads it for its live view, to
-find a stage that no longer comes forward, and to say what a dead one was doing. Python's stacks go to a second piece:
-faulthandler writes them when a process crashes, or when the parent asks with SIGUSR1.
+find a stage that no longer comes forward, and to say what a dead one was doing. A stage may lose its core, or be
+stopped, halfway through a record: so there is room for two, written in turn, and a count that says which is whole.
+Python's stacks go to a second piece: faulthandler writes them when a process crashes, or when the parent asks with
+SIGUSR1.
 """
 
 import math
@@ -15,6 +17,7 @@ from enum import IntEnum
 from runtime.channels import SharedMemory
 
 _RECORD = struct.Struct("<dddBii80s")
+_COUNT_BYTES = 8
 
 
 class Phase(IntEnum):
@@ -52,11 +55,12 @@ class StageStatus:
     def __init__(self, record: SharedMemory, stacks: int) -> None:
         """Take over the memory of the record, and the descriptor of the stacks."""
         self._record, self._stacks, self._seen = record, stacks, 0
+        self._count = memoryview(record.memory)[:_COUNT_BYTES].cast("Q")
 
     @classmethod
     def create(cls) -> "StageStatus":
         """Return a new status, for a process that is about to start."""
-        status = cls(SharedMemory.create(_RECORD.size), os.memfd_create("stageplan", os.MFD_CLOEXEC))
+        status = cls(SharedMemory.create(_COUNT_BYTES + 2 * _RECORD.size), os.memfd_create("stageplan", os.MFD_CLOEXEC))
         status.note(Phase.WORKING, "start")
         return status
 
@@ -70,14 +74,19 @@ class StageStatus:
     ) -> None:
         """Write down what the stage is doing from now on."""
         words = doing.encode()[:80]
-        _RECORD.pack_into(self._record.memory, 0, time.perf_counter(), busy_s, loss, phase, done, total, words)
+        count = self._count[0] + 1
+        _RECORD.pack_into(
+            self._record.memory, _place(count), time.perf_counter(), busy_s, loss, phase, done, total, words
+        )
+        self._count[0] = count
 
     def read(self) -> Progress:
         """Return what was last written."""
-        seen, again = b"", bytes(self._record.memory)
-        while seen != again:  # the stage may be writing
-            seen, again = again, bytes(self._record.memory)
-        since_s, busy_s, loss, phase, done, total, words = _RECORD.unpack(again)
+        count, found = -1, b""
+        while count != self._count[0]:  # else the stage may have begun to write where we read
+            count = self._count[0]
+            found = bytes(self._record.memory[_place(count) : _place(count) + _RECORD.size])
+        since_s, busy_s, loss, phase, done, total, words = _RECORD.unpack(found)
         return Progress(since_s, busy_s, Phase(phase), done, total, words.rstrip(b"\0").decode(errors="replace"), loss)
 
     def stacks(self, patience_s: float = 0.0) -> str:
@@ -98,3 +107,8 @@ class StageStatus:
         """Let go of the memory."""
         self._record.close()
         os.close(self._stacks)
+
+
+def _place(count: int) -> int:
+    """Return where the record of that number lies."""
+    return _COUNT_BYTES + count % 2 * _RECORD.size
