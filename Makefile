@@ -15,9 +15,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RELEASED := build/released
-SMOKE := released/bin/python -m pytest --noconftest -c /dev/null -o markers=slow -p no:cacheprovider
+SMOKE := released/bin/python -m pytest --noconftest -c /dev/null -o markers=smoke -p no:cacheprovider
 READY := $(VENV)/.ready
-
 
 .PHONY: compare study quick test slow released hosts fuzz site check setup lint types borders clean
 
@@ -37,7 +36,7 @@ slow: $(READY)
 	$(BIN)/python -m pytest -m slow
 
 released: $(READY)
-	rm -rf build/dist $(RELEASED)
+	rm -rf build/dist build/stageplan-* $(RELEASED)
 	$(BIN)/python -m hatchling build -d build/dist
 	$(PYTHON) -m venv $(RELEASED)
 	$(RELEASED)/bin/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH),,--constraint constraints.txt) \

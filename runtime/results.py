@@ -57,6 +57,7 @@ class StageTimes:
         minibatches: How many it had.
         began_s: When its first action had all it needed, and ``ended_s``, when its last was done.
         forward_s: Time in forwards, copies included; likewise ``backward_s`` and ``update_s``.
+        cpu_s: Processor time in all of these.
         wait_s: Time spent waiting for neighbours and minibatches.
         peak_rss_bytes: Peak resident size above the process before the stage came; None where the kernel keeps no peak.
     """
@@ -67,6 +68,7 @@ class StageTimes:
     forward_s: float
     backward_s: float
     update_s: float
+    cpu_s: float
     wait_s: float
     peak_rss_bytes: int | None
 
@@ -79,7 +81,7 @@ class StageMeasurement:
         forward_s: Processor time, copies excluded; likewise ``backward_s`` and ``update_s``.
         send_s: Time spent copying into slots.
         wait_s: Time spent waiting for neighbours.
-        foreign_load: Share of its working time in which the core worked for others.
+        foreign_load: Share of its working time in which the core worked for others, in the whole of the run.
         peak_rss_bytes: Peak resident size above the process before the stage came; None where the kernel keeps no peak.
     """
 

@@ -1,7 +1,8 @@
 """Work out what a schedule gives for a plan's stages, with code that shares nothing with the simulator.
 
 Actions are the nodes of a graph and what they wait for its edges; when each ends is the longest path to it. Of a long
-run the graph holds the minibatches that its schedule lists; the others take the mean of the later rounds of these.
+run the graph holds as many whole rounds as its schedule lists, and its last one; that the others go on at the pace of
+those at the end of the list is taken over, and not checked here.
 """
 
 import math
@@ -19,6 +20,8 @@ def predictions(plan: Plan) -> dict[str, float]:
     """Return throughput in samples/s, makespan in seconds and bubble share of a plan under its schedule."""
     stages, every = len(plan.stages), plan.update_every
     minibatches = plan.pace.listed(plan.layout, plan.predicted.minibatches)
+    if minibatches < plan.predicted.minibatches:
+        minibatches += plan.predicted.minibatches % every
     further = plan.predicted.minibatches - minibatches
     took: dict[Action, float] = {}
     graph: nx.DiGraph[Action] = nx.DiGraph()
@@ -43,8 +46,9 @@ def predictions(plan: Plan) -> dict[str, float]:
     further_s = 0.0
     if further:
         rhythms = (math.lcm(every, *range(2, stages + 1)), every)
-        counted = next(minibatches // 2 // rhythm * rhythm for rhythm in rhythms if rhythm <= minibatches // 2)
-        last = minibatches - 1
+        whole = minibatches // every * every
+        counted = next(whole // 2 // rhythm * rhythm for rhythm in rhythms if rhythm <= whole // 2)
+        last = whole - 1
         further_s = (end["B", stages - 1, last] - end["B", stages - 1, last - counted]) * further / counted
     makespan_s = max(end.values())
     begun, until = every if every > 1 else stages, minibatches

@@ -11,8 +11,6 @@ from profiler.errors import ConfigError
 from profiler.profile import float32_layers, parse_slicing, part_names
 
 RELATIVE, ABSOLUTE_S = 1e-6, 1e-8
-MOST_SIMULATED = 1_000_000
-"""Minibatches that a schedule lists, times ranks."""
 
 
 def odd_values(plan: Plan, *, as_run: bool) -> Iterator[str]:
@@ -114,10 +112,12 @@ def _odd_network(plan: Plan) -> Iterator[str]:
 
 
 def _odd_predictions(plan: Plan) -> Iterator[str]:
-    said, layout = plan.predicted, plan.layout
-    if layout.size * plan.pace.listed(layout, said.minibatches) > MOST_SIMULATED:
-        yield f"{layout.size} ranks and {said.minibatches} minibatches are more than can be simulated"
-    schedule = schedule_of(plan.schedule, layout.replicas, said.minibatches, plan.update_every)
+    said = plan.predicted
+    try:
+        schedule = schedule_of(plan.schedule, plan.layout.replicas, said.minibatches, plan.update_every)
+    except ConfigError as error:
+        yield str(error)
+        return
     found = predict(plan.stages, plan.batch_size, schedule)
     for name in ("throughput_samples_per_s", "makespan_s", "bubble_share"):
         claim, value = getattr(said, name), getattr(found, name)

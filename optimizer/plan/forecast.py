@@ -14,12 +14,13 @@ from optimizer.schedule import (
     StageRequirements,
     bubble_share,
     durations_by_kind,
+    in_short,
     makespan_s,
     requirements_of,
-    rest_s,
     schedule_of,
     simulate,
     throughput,
+    unlisted_s,
 )
 
 
@@ -100,14 +101,15 @@ def averaging_bytes(stage: Stage) -> int:
 
 
 def predict(stages: Sequence[Stage], batch_size: int, schedule: Schedule) -> Prediction:
-    """Simulate a schedule."""
-    spans = timeline(stages, schedule)
-    unlisted_s = rest_s(schedule, spans)
+    """Simulate a schedule; of a long run, what stands for it."""
+    short = in_short(schedule)
+    spans = timeline(stages, short)
+    further_s = unlisted_s(short, spans)
     return Prediction(
         minibatches=schedule.minibatches,
-        throughput_samples_per_s=throughput(schedule, spans, batch_size, unlisted_s),
-        makespan_s=makespan_s(spans) + unlisted_s,
-        bubble_share=bubble_share(schedule, spans),
+        throughput_samples_per_s=throughput(short, spans, batch_size, further_s),
+        makespan_s=makespan_s(spans) + further_s,
+        bubble_share=bubble_share(short, spans, further_s),
     )
 
 

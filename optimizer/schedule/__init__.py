@@ -9,8 +9,8 @@ if TYPE_CHECKING:
         bubble_share,
         has_steady_state,
         makespan_s,
-        rest_s,
         throughput,
+        unlisted_s,
     )
     from optimizer.schedule.layout import RankLayout
     from optimizer.schedule.schedule import (
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         actions_of,
         groups,
         in_full,
+        in_short,
         pace_of,
         schedule_of,
         semantics,

@@ -5,8 +5,8 @@ Predicted spans and measured ones go through the same formulas.
 Where every action of a kind takes the same, a schedule settles into a rhythm: some rounds of updates take as long as
 so many before them, for good. They are k rounds where k stages wait for each other's messages in a ring. So each
 minibatch that is not listed takes the mean of those at the end of the list: of half of it, or of a little less, so that
-they are whole rhythms whatever k is. Stages that are within a thousandth of each other settle later than that, and the
-mean is off by about as much as they differ.
+they are whole rhythms whatever k is, up to seven stages; with more, the mean may be off by a thousandth. Stages that
+are within a thousandth of each other settle later than that, and it is off by about as much as they differ.
 
 Source: Baccelli et al., "Synchronization and linearity", 1992, chapter 3 (max-plus linear systems).
 """
@@ -25,8 +25,8 @@ def makespan_s(spans: Spans) -> float:
     return max(span.end_s for row in spans for span in row) - min(span.start_s for row in spans for span in row)
 
 
-def rest_s(schedule: Schedule, spans: Spans) -> float:
-    """Return what the minibatches take that a schedule does not list, at the pace that the listed ones end with.
+def unlisted_s(schedule: Schedule, spans: Spans) -> float:
+    """Return what the minibatches take that a schedule does not list, at the pace that its whole rounds end with.
 
     Args:
         schedule: What every rank does.
@@ -35,16 +35,23 @@ def rest_s(schedule: Schedule, spans: Spans) -> float:
     unlisted = schedule.minibatches - schedule.listed
     if not unlisted:
         return 0.0
-    ends_s = _ends_s(spans)
-    half, whole = len(ends_s) // 2, schedule.pace.round_of(schedule.layout)
+    whole = schedule.pace.round_of(schedule.layout)
+    ends_s = _ends_s(spans)[: schedule.listed // whole * whole]
+    half = len(ends_s) // 2
     rhythm = math.lcm(whole, *range(1, len(schedule.replicas) + 1))
     counted = half // rhythm * rhythm or half // whole * whole
     return unlisted * (ends_s[-1] - ends_s[-1 - counted]) / counted
 
 
-def bubble_share(schedule: Schedule, spans: Spans) -> float:
-    """Return the share of all stages' time, from the first start to the last end, in which they wait."""
-    whole_s = (makespan_s(spans) + rest_s(schedule, spans)) * len(spans)
+def bubble_share(schedule: Schedule, spans: Spans, further_s: float) -> float:
+    """Return the share of all stages' time, from the first start to the last end, in which they wait.
+
+    Args:
+        schedule: What every rank does.
+        spans: When it does what is listed.
+        further_s: What the minibatches take that are not listed; nothing where there are none.
+    """
+    whole_s = (makespan_s(spans) + further_s) * len(spans)
     busy_s = sum(span.end_s - span.start_s for row in spans for span in row)
     busy_s *= schedule.minibatches / schedule.listed
     return min(1.0, max(0.0, 1 - busy_s / whole_s)) if whole_s else 0.0
@@ -55,7 +62,7 @@ def has_steady_state(ranks: int, minibatches: int, update_every: int = 1) -> boo
     return minibatches > _begun(ranks, update_every)
 
 
-def throughput(schedule: Schedule, spans: Spans, batch_size: int, unlisted_s: float) -> float:
+def throughput(schedule: Schedule, spans: Spans, batch_size: int, further_s: float) -> float:
     """Return the steady-state throughput in samples/s.
 
     The last stage neither warms up nor drains: it alternates forward and backward from first to last. Its first S
@@ -69,7 +76,7 @@ def throughput(schedule: Schedule, spans: Spans, batch_size: int, unlisted_s: fl
         schedule: What every rank does.
         spans: When it does what is listed.
         batch_size: Samples in a minibatch.
-        unlisted_s: What the minibatches take that are not listed; nothing where there are none.
+        further_s: What the minibatches take that are not listed; nothing where there are none.
     """
     ends_s, update_every = _ends_s(spans), schedule.pace.update_every
     listed, begun = len(ends_s), _begun(len(spans), update_every)
@@ -81,7 +88,7 @@ def throughput(schedule: Schedule, spans: Spans, batch_size: int, unlisted_s: fl
     else:
         minibatches, time_s = listed, makespan_s(spans)
     samples = batch_size * (minibatches + schedule.minibatches - schedule.listed)
-    whole_s = time_s + unlisted_s
+    whole_s = time_s + further_s
     return samples / whole_s if whole_s else 0.0
 
 

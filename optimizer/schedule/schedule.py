@@ -37,6 +37,8 @@ FLUSH_EVERY = 8
 """Minibatches an update where a schedule flushes and nothing else is said."""
 MOST_LISTED = 1_000
 """Minibatches up to which a schedule lists the actions of all."""
+MOST_OF_ALL_RANKS = 1_000_000
+"""Listed minibatches times ranks: more would take minutes, and gigabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,11 +196,31 @@ def schedule_of(
         stages: How many stages there are, or how many ranks each stage has; several under 1F1B only.
         minibatches: How many go through.
         update_every: How many of them an update takes; None: as many as usual.
+
+    Raises:
+        ConfigError: The schedule cannot run with so few minibatches an update, or is too long a list with so many.
     """
     layout = RankLayout((1,) * stages if isinstance(stages, int) else tuple(stages))
     assert name == ASYNCHRONOUS or not layout.replicated
     pace = pace_of(name, layout.stages, update_every)
-    return replace(in_full(pace, layout, pace.listed(layout, minibatches)), minibatches=minibatches)
+    listed = pace.listed(layout, minibatches)
+    if layout.size * listed > MOST_OF_ALL_RANKS:
+        raise ConfigError(
+            f"{listed:,} minibatches on each of {layout.size} ranks are too many to work out what {pace.words} needs; "
+            "use fewer minibatches an update, or fewer in all"
+        )
+    return replace(in_full(pace, layout, listed), minibatches=minibatches)
+
+
+def in_short(schedule: Schedule) -> Schedule:
+    """Return what stands for a schedule in proofs and predictions.
+
+    It has as many whole rounds as are listed, and ends as the schedule does, with a last round that may not be full.
+    """
+    if schedule.listed == schedule.minibatches:
+        return schedule
+    left = schedule.minibatches % schedule.pace.round_of(schedule.layout)
+    return replace(in_full(schedule.pace, schedule.layout, schedule.listed + left), minibatches=schedule.minibatches)
 
 
 def in_full(pace: Pace, layout: RankLayout, minibatches: int) -> Schedule:

@@ -21,7 +21,7 @@ v − u + 1 slots, or one if none does, for then the update may write in place.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optimizer.schedule.schedule import Action, Kind, Pace, Schedule, in_full, needed_by, versions_used
+from optimizer.schedule.schedule import Action, Kind, Pace, Schedule, in_short, needed_by, versions_used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +44,12 @@ class StageRequirements:
 def requirements_of(schedule: Schedule) -> list[StageRequirements]:
     """Return what each stage needs; of a replicated one, each replica.
 
-    A run that is longer than its list needs what one does that has as many whole rounds as are listed, and ends alike.
+    Of a long run, by what stands for it (``in_short``).
 
     Raises:
         ValueError: The schedule cannot end: some actions wait for each other.
     """
-    if schedule.listed < schedule.minibatches:
-        over = schedule.minibatches % schedule.pace.round_of(schedule.layout)
-        schedule = in_full(schedule.pace, schedule.layout, schedule.listed + over)
+    schedule = in_short(schedule)
     reached = _reached(schedule)
     layout = schedule.layout
     rows = [

@@ -26,7 +26,7 @@ usage: stageplan COMMAND [options]
   links     measure the links between hosts
   report    show a comparison as a page
 
-stageplan COMMAND --help tells of its options; stageplan --version, of the version.
+stageplan COMMAND --help lists its options; stageplan --version prints the versions.
 """
 
 
@@ -44,9 +44,16 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.write(HELP)
         return 0
     if name == "--version":
-        versions = ", ".join(f"{package} {metadata.version(package)}" for package in ("stageplan", "torch"))
+        versions = ", ".join(f"{package} {_version(package)}" for package in ("stageplan", "torch"))
         sys.stdout.write(f"{versions}, Python {platform.python_version()}\n")
         return 0
     package, first = PACKAGES.get(name, ("runtime", (name,)))
     code: int = import_module(f"{package}.cli.main").main([*first, *rest])
     return code
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # such as a checkout on PYTHONPATH
+        return "(not installed)"

@@ -50,7 +50,8 @@ def outcome_of(plan: Plan, schedule: Schedule, reports: Sequence[StageReport], s
     records = on_virtual_clock(schedule, measured) if virtual else measured
     layout = schedule.layout
     last = [own[rank] for rank in layout.ranks(layout.stages - 1)]
-    rest_s = unrecorded_s(schedule, own) if virtual else _ended_s(last) - max(one.actions[-1].end_s for one in last)
+    recorded_s = max(report.actions[-1].end_s for report in last)
+    further_s = unrecorded_s(schedule, own) if virtual else _ended_s(last) - recorded_s
     cores = len({report.physical_core for report in reports})
     slowdowns = [stage.slowdown for stage in plan.stages if stage.slowdown is not None]
     missing = virtual and cores < len(plan.stages) == len(slowdowns)
@@ -69,9 +70,9 @@ def outcome_of(plan: Plan, schedule: Schedule, reports: Sequence[StageReport], s
         clock=settings.clock,
         core_count=cores,
         comparable=virtual or cores == len(reports),
-        throughput_samples_per_s=throughput(schedule, spans, plan.batch_size, rest_s),
+        throughput_samples_per_s=throughput(schedule, spans, plan.batch_size, further_s),
         slowed_samples_per_s=slowed,
-        makespan_s=makespan_s(spans) + rest_s if virtual else _seconds(own),
+        makespan_s=makespan_s(spans) + further_s if virtual else _seconds(own),
         losses=_finite(_in_turn([report.losses for report in last])),
         last_loss=_finite([last[(schedule.minibatches - 1) % len(last)].last_loss])[0],
         stages=tuple(
@@ -128,7 +129,7 @@ def _in_turn(by_replica: Sequence[Sequence[T]]) -> list[T]:
 
 
 def _stage_run(layout: RankLayout, rank: int, stamped: StageReport, actions: tuple[ActionRecord, ...]) -> StageRun:
-    report = stamped.report
+    whole = stamped.report.times
     minibatches = sum(record.kind == "F" for record in actions)
     work: dict[Kind, float] = {}
     busy_s = send_s = 0.0
@@ -158,10 +159,8 @@ def _stage_run(layout: RankLayout, rank: int, stamped: StageReport, actions: tup
             update_s=work["U"],
             send_s=send_s,
             wait_s=sum(record.wait_s for record in actions) / minibatches,
-            foreign_load=foreign_load(
-                [record.end_s - record.start_s for record in actions], [record.cpu_s for record in actions]
-            ),
-            peak_rss_bytes=report.times.peak_rss_bytes,
+            foreign_load=foreign_load([whole.forward_s, whole.backward_s, whole.update_s], [whole.cpu_s]),
+            peak_rss_bytes=whole.peak_rss_bytes,
         ),
         page_faults=median([faults[minibatch] for minibatch in sorted(faults)][minibatches // 2 :]),
         actions=actions,

@@ -20,8 +20,8 @@ class Reader:
     Attributes:
         name: What to call it, as in "the data of 'digits:train'".
         count: How many it has read.
-        checksums: If two readings are to be compared, one for each of the first ``MOST_LISTED`` minibatches and one for
-            all others.
+        checksums: If two readings are to be compared, one for each of the first ``MOST_LISTED`` minibatches; then one
+            whenever the number of minibatches has doubled, of all since those.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class Reader:
         self._inputs, self._classes, self.name, self._compared = inputs, classes, name, compared
         self.count = 0
         self.checksums: list[int] = []
+        self._later, self._full = 0, 2 * MOST_LISTED
         self._peeked: list[tuple[Tensor, Tensor] | None] = []
         self._target: TensorSpec | None = None
         try:
@@ -63,9 +64,7 @@ class Reader:
         try:
             inputs, targets = self._checked(next(self._iterator), f"{self.name} at minibatch {self.count}")
             if self._compared:
-                if self.count <= MOST_LISTED:
-                    self.checksums.append(0)
-                self.checksums[-1] = _checksum(inputs, targets, self.checksums[-1])
+                self._add_to_checksums(inputs, targets)
         except StopIteration:
             return None
         except StageplanError:
@@ -76,6 +75,15 @@ class Reader:
             ) from error
         self.count += 1
         return inputs, targets
+
+    def _add_to_checksums(self, inputs: Tensor, targets: Tensor) -> None:
+        if self.count < MOST_LISTED:
+            self.checksums.append(_checksum(inputs, targets, 0))
+            return
+        self._later = _checksum(inputs, targets, self._later)
+        if self.count + 1 == self._full:
+            self.checksums.append(self._later)
+            self._full *= 2
 
     def target_spec(self) -> TensorSpec:
         """Return what the targets of a whole minibatch look like, by the first minibatch, which is read for it.
@@ -138,11 +146,12 @@ def _refuse_labels(labels: Tensor, classes: int, where: str) -> None:
         )
 
 
-def _checksum(inputs: Tensor, targets: Tensor, found: int) -> int:
-    """Add targets and first sample to a checksum: what another order changes, at next to no cost."""
+def _checksum(inputs: Tensor, targets: Tensor, before: int) -> int:
+    """Add targets and first sample to the checksum ``before``: what another order changes, at next to no cost."""
+    checksum = before
     for tensor in (inputs[:1], targets):
-        found = zlib.crc32(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data, found)
-    return found
+        checksum = zlib.crc32(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data, checksum)
+    return checksum
 
 
 def refuse_other_data(name: str, ours: Sequence[int], theirs: Sequence[int]) -> None:
@@ -151,9 +160,10 @@ def refuse_other_data(name: str, ours: Sequence[int], theirs: Sequence[int]) -> 
     Raises:
         InputError: They were; the message names the first minibatch.
     """
-    for minibatch, (own, other) in enumerate(zip(ours, theirs, strict=False)):
+    for number, (own, other) in enumerate(zip(ours, theirs, strict=False)):
         if own != other:
-            which = f"{minibatch} or later" if minibatch == MOST_LISTED else str(minibatch)
+            doubled = MOST_LISTED << max(0, number - MOST_LISTED)
+            which = str(number) if number < MOST_LISTED else f"{doubled} or one of the {doubled - 1} behind it"
             raise InputError(
                 f"{name} differ from one reading to the next at minibatch {which}; shuffle only with the global "
                 "seeded generators of torch, Python or numpy"

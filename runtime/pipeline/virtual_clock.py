@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from optimizer.schedule import Kind, Schedule, Span, rest_s, simulate
+from optimizer.schedule import Kind, Schedule, Span, simulate, unlisted_s
 from runtime.results import ActionRecord
 from runtime.worker import Report
 
@@ -44,6 +44,8 @@ def on_virtual_clock(
 def unrecorded_s(schedule: Schedule, reports: Sequence[Report], slowdowns: Sequence[float] | None = None) -> float:
     """Return what the minibatches that are not recorded would have taken with a core for every stage.
 
+    A last round of updates that is not full counts as its share of a whole one.
+
     Args:
         schedule: What ran.
         reports: What each stage did.
@@ -57,7 +59,7 @@ def unrecorded_s(schedule: Schedule, reports: Sequence[Report], slowdowns: Seque
         for row, report, factor in zip(schedule.rows, reports, factors, strict=True)
         for mean_s in [_mean_durations_s(schedule, report)]
     ]
-    return rest_s(schedule, simulate(schedule, durations_s))
+    return unlisted_s(schedule, simulate(schedule, durations_s))
 
 
 def _mean_durations_s(schedule: Schedule, report: Report) -> dict[Kind, float]:

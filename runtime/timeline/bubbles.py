@@ -20,7 +20,7 @@ from runtime.results import ActionRecord, RunResult
 
 @dataclass(slots=True, kw_only=True)
 class Bubbles:
-    """One stage's time, in seconds; all but ``imbalance_s``, a part of two of them, add up to the makespan."""
+    """One stage's time, in seconds; all but ``imbalance_s``, a part of two of them, add up to the whole of it."""
 
     busy_s: float = 0.0
     warm_up_s: float = 0.0

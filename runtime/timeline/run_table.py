@@ -87,7 +87,7 @@ def _of_the_first(result: RunResult) -> str:
 def _bubble_table(result: RunResult) -> ResultTable:
     """Return where the time of each stage went, in per cent of the makespan."""
     table = ResultTable(
-        f"where the time{_of_the_first(result)} went, % of the makespan",
+        f"where the time{_of_the_first(result)} went, % of {'it' if _of_the_first(result) else 'the makespan'}",
         ("stage", "busy", "warm-up", "starved", "blocked", "drain", "imbalance"),
         first_out=("drain", "warm-up"),
         caption="Starved: waiting for activations; blocked: for gradients; of the two, imbalance: what the busiest "

@@ -152,7 +152,7 @@ class Report:
         last_loss: That of its last minibatch; NaN where it has no loss.
         diverged: Whether any loss was no finite number.
         minibatch_digests: One a minibatch, if asked for.
-        checksums: One for each minibatch that the launcher's process read from a loader.
+        checksums: Of the minibatches that the launcher's process read from a loader.
     """
 
     actions: tuple[ActionRecord, ...]

@@ -190,6 +190,7 @@ class _Run:
         self._taken: tuple[list[Tensor], float] | None = None
         self._next = 0
         self._spent_s: dict[Kind, float] = dict.fromkeys(KIND_NAMES, 0.0)
+        self._cpu_s = 0.0
         self._wait_s, self._began_s, self._ended_s, self._minibatches = 0.0, 0.0, 0.0, 0
 
     def exists(self, minibatch: int) -> bool:
@@ -217,6 +218,7 @@ class _Run:
             forward_s=self._spent_s["F"],
             backward_s=self._spent_s["B"],
             update_s=self._spent_s["U"],
+            cpu_s=self._cpu_s,
             wait_s=self._wait_s,
             peak_rss_bytes=peak_rss_bytes,
         )
@@ -242,6 +244,7 @@ class _Run:
         self._began_s = self._began_s or record.start_s
         self._ended_s = record.end_s
         self._wait_s += record.wait_s
+        self._cpu_s += record.cpu_s
         self._spent_s[record.kind] += record.end_s - record.start_s
         self._minibatches += record.kind == "F"
 

@@ -7,7 +7,7 @@ from runtime.results import ActionRecord, StageTimes
 from runtime.worker import Report
 
 TIMES = StageTimes(
-    minibatches=1, began_s=7.0, ended_s=9.0, forward_s=1.0, backward_s=0.0, update_s=0.0, wait_s=0.25,
+    minibatches=1, began_s=7.0, ended_s=9.0, forward_s=1.0, backward_s=0.0, update_s=0.0, cpu_s=1.0, wait_s=0.25,
     peak_rss_bytes=1,
 )  # fmt: skip
 

@@ -49,15 +49,16 @@ def test_two_readings_that_differ_are_refused_at_the_first_difference() -> None:
 
 def test_many_minibatches_leave_few_checksums_and_a_late_difference_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runtime.pipeline.read_minibatches.MOST_LISTED", 2)
-    pairs = [(torch.full((4, 3, 16, 16), float(number)), torch.zeros(4, dtype=torch.int64)) for number in range(9)]
-    other = [*pairs[:7], pairs[8], pairs[7]]
-    readers = [Reader(own, INPUTS, 5, "the data") for own in (pairs, pairs, other)]
-    for source in readers:
-        assert len(read(source, 9)) == 9
-    first, again, late = (source.checksums for source in readers)
+    pairs = [(torch.full((4, 3, 16, 16), float(number)), torch.zeros(4, dtype=torch.int64)) for number in range(15)]
+    other = [*pairs[:6], pairs[7], pairs[6], *pairs[8:]]
+    readers = [Reader(own, INPUTS, 5, "the data") for own in (pairs, pairs, other, pairs)]
+    for source, wanted in zip(readers, (15, 15, 15, 9), strict=True):
+        assert len(read(source, wanted)) == wanted
+    first, again, late, shorter = (source.checksums for source in readers)
     assert first == again
-    assert len(first) == 3
-    with pytest.raises(InputError, match="differ from one reading to the next at minibatch 2 or later"):
+    assert len(first) == 4, "of minibatches 0, 1, 2 to 3, 2 to 7"
+    refuse_other_data("the data", first, shorter)
+    with pytest.raises(InputError, match="to the next at minibatch 4 or one of the 3 behind it; shuffle"):
         refuse_other_data("the data", first, late)
 
 

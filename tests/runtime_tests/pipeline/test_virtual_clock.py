@@ -23,9 +23,9 @@ from optimizer.schedule import (
     Schedule,
     ScheduleName,
     makespan_s,
-    rest_s,
     schedule_of,
     simulate,
+    unlisted_s,
 )
 from profiler.execution import Captured
 from runtime.pipeline import Launcher
@@ -134,12 +134,12 @@ def test_what_is_not_recorded_takes_what_its_durations_give(
                 forward_s=spent_s(row, "F") + further * own["F"],
                 backward_s=spent_s(row, "B") + further * own["B"],
                 update_s=spent_s(row, "U") + updates * own["U"],
-                wait_s=0.0, peak_rss_bytes=None,
+                cpu_s=1.0, wait_s=0.0, peak_rss_bytes=None,
             ),
         )
         for row, own in zip(slow, once, strict=True)
     ]  # fmt: skip
-    assert unrecorded_s(whole, reports, slowdowns) == pytest.approx(rest_s(whole, expected), rel=1e-6)
+    assert unrecorded_s(whole, reports, slowdowns) == pytest.approx(unlisted_s(whole, expected), rel=1e-6)
 
 
 def spent_s(row: Sequence[ActionRecord], kind: Kind) -> float:
