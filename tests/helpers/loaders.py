@@ -52,6 +52,12 @@ def broken_from_the_third_on() -> Pairs:
         yield inputs * (float("nan") if minibatch >= 2 else 1.0), labels
 
 
+def broken_at_last() -> Pairs:
+    for minibatch in range(6):
+        inputs, labels = samples(4)
+        yield inputs * (float("nan") if minibatch == 5 else 1.0), labels
+
+
 def unseeded() -> Pairs:
     """In another order in every process."""
     drawn = np.random.default_rng()

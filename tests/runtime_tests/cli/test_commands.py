@@ -51,6 +51,7 @@ def profiled(in_folder: Path, small_profile: Path) -> Path:
     return in_folder
 
 
+@pytest.mark.slow
 def test_profile_plan_run_and_compare_work_together(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert PROFILE([*MODEL]) == 0
     printed = capsys.readouterr().out
@@ -575,6 +576,7 @@ def test_cuts_that_are_not_legal_are_refused(profiled: Path, capsys: pytest.Capt
     assert "which has to run first; plan again" in line
 
 
+@pytest.mark.slow
 def test_a_channel_that_cannot_be_opened_is_refused(
     profiled: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -588,6 +590,7 @@ def test_a_channel_that_cannot_be_opened_is_refused(
     assert {path.name for path in profiled.iterdir()} == {"profiles"}
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_a_run_or_is_said(profiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["run", *SMALL, "--stages", "2", "--batches", "5", "--data", "loaders:broken_from_the_third_on"]
     code, line = refusal(RUN, [*arguments, "-o", "run.json"], capsys)
@@ -619,6 +622,7 @@ def test_a_plan_runs_under_the_schedule_that_it_is_for(profiled: Path, capsys: p
     assert RUN(["verify", "--plan", "plan.json", "--channel", "gloo"]) == 0
 
 
+@pytest.mark.slow
 def test_a_run_is_traced_drawn_and_told(profiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["run", *SMALL, "--stages", "3", "--batches", "6", "--schedule", "1f1b-flush", "--flush-every", "3"]
     assert RUN([*arguments, "--channel", "gloo", "--trace", "run.json", "--trace", "run.svg"]) == 0
@@ -677,6 +681,7 @@ def test_a_folder_for_profiles_that_cannot_be_is_found_before_the_work(
     assert "work in a folder that you may write to" in line
 
 
+@pytest.mark.slow
 def test_an_interrupted_profile_leaves_nothing(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, line = refusal(PROFILE, ["--model", "small_models:presses_ctrl_c", "--image-size", "16"], capsys)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -685,6 +690,7 @@ def test_an_interrupted_profile_leaves_nothing(in_folder: Path, capsys: pytest.C
     assert not list(in_folder.iterdir())
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_in_a_sentence(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (in_folder / "full.json").symlink_to("/dev/full")
     code, line = refusal(PROFILE, [*MODEL, "--budget", "0.1s", "-o", "full.json", "--quiet"], capsys)

@@ -20,7 +20,7 @@ from runtime.cli import main as cli
 MODEL = ("--model", "small_models:Residual", "--sample-shape", "3,16,16", "--batch-size", "4", "--quiet")
 TRAIN = ("train", *MODEL, "--data", "loaders:training_and_validation", "--stages", "2")
 
-pytestmark = pytest.mark.usefixtures("kept_workers", "in_folder")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kept_workers", "in_folder")]
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,6 @@ def test_a_run_in_two_parts_is_the_whole_run(tmp_path: Path, every: list[str]) -
     assert_same(tmp_path / "whole.pt", tmp_path / "again.pt")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, INTERRUPTED)])
 def test_a_run_that_is_ended_goes_on_from_its_checkpoint(tmp_path: Path, number: int, code: int) -> None:
     common = [*TRAIN, "--checkpoint", "run.ckpt", "--every", "1", "--log", "run.jsonl"]
@@ -132,7 +131,6 @@ def test_a_loss_of_ones_own_is_profiled_on_the_data_and_validated_by(
     assert "using the profile" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_a_folder_with_modules_of_the_same_names_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / "profiler.py").write_text("raise SystemExit('the user has one')")
     (tmp_path / "optimizer").mkdir()
@@ -144,7 +142,6 @@ def test_a_folder_with_modules_of_the_same_names_is_no_obstacle(tmp_path: Path) 
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.slow
 def test_learning_rates_of_a_configuration_are_used(tmp_path: Path) -> None:
     lines = ["model: small_models:Plain", "sample_shape: [3, 16, 16]", "batch_size: 4", "stages: 2"]
     lines += ["data: loaders:dataset", "lr: 0.5", "warmup: 2", "decay: cosine", "decay_updates: 3", "clip: 0.01"]

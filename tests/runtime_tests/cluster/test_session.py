@@ -163,6 +163,8 @@ def test_what_is_a_bug_stays_one_where_it_is_and_is_told_elsewhere() -> None:
     assert str(found[0]) == "rank 1 on h1 (127.0.0.1): ZeroDivisionError: by zero"
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("mute", [0, 1])
 def test_a_rank_that_falls_silent_is_given_up(mute: int) -> None:
     def fall_silent(session: RankSession) -> None:
@@ -217,6 +219,7 @@ def place(rank: int, size: int, port: int, *, has_store: bool = False) -> Placem
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def met(
     ranks: Sequence[int], size: int, timeout_s: float, port: int | None = None, *, has_store: bool = False
 ) -> list[Any]:
@@ -258,6 +261,7 @@ def test_an_interface_that_is_not_there_is_told_on_every_rank(monkeypatch: pytes
     assert "check GLOO_SOCKET_IFNAME" in str(found[0])
 
 
+@pytest.mark.slow
 def test_ranks_of_two_projects_on_one_port_are_told() -> None:
     port = free_port()
     found = met([0, 1, 0, 1], 3, TIMEOUT_S, port)  # the third of each is still to come
@@ -294,6 +298,7 @@ def test_two_of_a_rank_are_told() -> None:
     assert {str(one).partition(":")[0] for one in found} == {"there are two of a rank"}
 
 
+@pytest.mark.slow
 def test_a_rank_whose_first_is_not_there_says_so() -> None:
     (found,) = met([1], 2, 1.0)
     assert isinstance(found, InputError)
@@ -329,6 +334,7 @@ def test_a_rank_that_came_and_died_before_the_others_came_is_missing() -> None:
     assert {str(one).partition(";")[0] for one in found} == {"rank 1 has not come in time"}
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_earlier_than_the_first_of_a_new_attempt_waits_for_it() -> None:
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     met([0], 2, 0.5, store.port, has_store=True)

@@ -87,6 +87,25 @@ def test_a_long_run_equals_the_replay_and_keeps_what_it_lists(
     assert last[-1] - last[3] < steady_s < result.makespan_s
 
 
+@pytest.mark.parametrize(("data", "breaks"), [("loaders:augmented", False), ("loaders:broken_at_last", True)])
+def test_a_long_run_on_a_loader_ends_as_if_all_were_kept(
+    workers: Callable[[int], WorkerPool], monkeypatch: pytest.MonkeyPatch, data: str, *, breaks: bool
+) -> None:
+    captured, chosen = captured_of(small_models.Residual), replace(SETTINGS, on_nan="warn", data=data)
+    plan, minibatches = plan_of(captured, None, stages=1), 6
+    with Launcher(captured, workers(1), chosen) as launcher:
+        whole, astray = launcher.run(plan, minibatches), launcher.diverged
+    assert astray == breaks == (whole.losses[-1] is None)
+    monkeypatch.setattr("optimizer.schedule.schedule.MOST_LISTED", 1)
+    with Launcher(captured, workers(1), chosen) as launcher:
+        long = launcher.run(plan, minibatches)
+        assert launcher.diverged == astray
+    assert (long.recorded_minibatches, len(long.losses)) == (4, 4)
+    assert None not in long.losses, "what is kept does not tell"
+    assert long.losses == whole.losses[:4]
+    assert long.last_loss == whole.last_loss == whole.losses[-1]
+
+
 @pytest.mark.usefixtures("pinned_process")
 def test_random_delays_never_change_a_bit(four_workers: WorkerPool) -> None:
     captured = captured_of(small_models.Delayed)

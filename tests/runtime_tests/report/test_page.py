@@ -222,6 +222,7 @@ FRAME = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <iframe src="page.html" style="width: WIDTHpx; height: 900px; border: 0"></iframe>"""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed; apt-get install chromium")
 @pytest.mark.parametrize("width", [NARROW, 1280])
 @pytest.mark.parametrize("pages", ["one", "three models", "several sizes"])

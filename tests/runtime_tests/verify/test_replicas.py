@@ -62,6 +62,26 @@ def test_a_replicated_pipeline_equals_its_replay_bit_for_bit(
 
 
 @pytest.mark.usefixtures("pinned_process")
+@pytest.mark.parametrize(("replicas", "minibatches"), [((1, 2), 41), ((3, 1), 64)])
+def test_a_long_run_with_replicas_ends_as_if_all_were_kept(
+    workers: Callable[[int], WorkerPool], monkeypatch: pytest.MonkeyPatch, replicas: tuple[int, ...], minibatches: int
+) -> None:
+    captured = captured_of(small_models.Residual)
+    plan = replicated(captured, replicas)
+    whole, state = trained(captured, plan, workers(sum(replicas)), minibatches)
+    monkeypatch.setattr("optimizer.schedule.schedule.MOST_LISTED", 1)
+    long, same = trained(captured, plan, workers(sum(replicas)), minibatches)
+    assert not list(long.contradictions())
+    assert long.recorded_minibatches < minibatches == long.minibatches
+    assert long.losses == whole.losses[: long.recorded_minibatches]
+    assert long.last_loss == whole.last_loss == whole.losses[-1]
+    assert all(torch.equal(state[path], same[path]) for path in state)
+    assert max(own.end_s for stage in long.stages for own in stage.actions) < long.makespan_s + min(
+        own.start_s for stage in long.stages for own in stage.actions
+    )
+
+
+@pytest.mark.usefixtures("pinned_process")
 def test_one_stage_on_several_ranks_is_training_with_averaged_gradients(
     workers: Callable[[int], WorkerPool],
 ) -> None:
