@@ -89,7 +89,7 @@ def across(comparisons: Sequence[Comparison]) -> str:
             axes.plot(*zip(*points, strict=True) if points else ([], []), "o", color=SERIES[number % len(SERIES)],
                       ms=5, mec=INK, mew=0.4, label=name)  # fmt: skip
         axes.set_yticks(range(len(rows)), rows)
-        axes.invert_yaxis()
+        axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlabel(f"speed beside {' or '.join(dict.fromkeys(own.reference for own in comparisons))} (the line)")
         drawn.figure.legend(loc="outside upper center", ncols=3)
     return drawn.svg.decode()
