@@ -60,8 +60,9 @@ def blaming(model: str) -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return what an exception says in one line, with its kind where it says nothing."""
-    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    """Return what an exception says in one line, of signs that can be printed, with its kind where it says nothing."""
+    line = next(iter(str(error).strip().splitlines()), "")
+    return "".join(sign if sign.isprintable() else " " for sign in line) or type(error).__name__
 
 
 def suggest(word: str, names: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,12 @@ class Kept(Protocol):
         """Yield, each in words, what of its values cannot all be so; nothing after the first need make sense."""
 
 
+MOST_BYTES = 256 << 20
+"""So large a file that is text may be."""
+_CONTROL_SIGN = re.compile(
+    rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\xc2[\x80-\x9f]"
+    rb"|(?<!\\)(?:\\\\)*\\(?:[bf]|u00(?:0[0-8bcefBCEF]|1[0-9a-fA-F]|7[fF]|[89][0-9a-fA-F]))"
+)
 T = TypeVar("T", bound=Kept)
 KINDS = {
     "Profile": ("profile", "whole_step_s", "python -m profiler"),
@@ -115,12 +122,26 @@ def read_bytes(path: Path) -> bytes:
     """Return what ``path`` holds.
 
     Raises:
-        FileError: There is no such file, or it cannot be read.
+        FileError: There is no such file, it cannot be read, or it is larger than any that is ours.
     """
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror}; check the path") from error
+    if len(content) > MOST_BYTES:
+        raise FileError(f"{path} is larger than {MOST_BYTES >> 20} MiB, which none of our files is; check the path")
+    return content
+
+
+def refuse_control_signs(content: bytes, origin: str, remedy: str) -> None:
+    """Refuse text with signs that steer a terminal, plain or escaped, for names are printed as they are.
+
+    Raises:
+        FileError: It has some.
+    """
+    if _CONTROL_SIGN.search(content):
+        raise FileError(f"{origin} holds a sign that steers a terminal, which no name has; {remedy}")
 
 
 def to_json(value: Any) -> bytes:
@@ -132,8 +153,8 @@ def from_json(content: bytes, kind: type[T], origin: str) -> T:
     """Decode ``content`` as ``kind``; fields that ``kind`` does not know are passed over.
 
     Raises:
-        FileError: It is no JSON, another kind of file, of another format, does not fit, or contradicts itself; the
-            message says which.
+        FileError: It is no JSON, another kind of file, of another format, does not fit, steers a terminal, or
+            contradicts itself; the message says which.
     """
     name, key, command = KINDS[kind.__name__]
     try:
@@ -155,6 +176,7 @@ def from_json(content: bytes, kind: type[T], origin: str) -> T:
         raise FileError(f"{origin} is not a {name}: it is no JSON ({error}); make it anew with {command}") from error
     except _StandsTwiceError as error:
         raise FileError(f"{origin} has the key '{error}' twice in one place; make it anew with {command}") from error
+    refuse_control_signs(content, origin, f"make it anew with {command}")
     for contradiction in found.contradictions():
         raise FileError(f"{origin} contradicts itself: {contradiction}; make it anew with {command}")
     return found

@@ -4,6 +4,7 @@ itself. ``make fuzz`` is the long form: more files, and other ones each time.
 
 import io
 import json
+import os
 import random
 import re
 import resource
@@ -11,7 +12,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,9 @@ from optimizer.planning import Planner, load_schemes
 from optimizer.schedule import ScheduleName, pace_of, schedule_of
 from profiler.errors import FileError, StageplanError
 from profiler.execution import count_name, moment_name
+from profiler.files import MOST_BYTES as LARGEST
 from profiler.files import from_json, read_json, to_json
-from profiler.profile import Edge, Form, Profile, SlicedLayer, profile_in_form
+from profiler.profile import Edge, Form, Profile, SlicedLayer, profile_in_form, read_profile
 from profiler.settings import config, study
 from runtime.compare import Comparison
 from runtime.pipeline.stage_segments import slices
@@ -456,6 +458,38 @@ def test_a_file_that_once_broke_something_is_refused(content: bytes, kind: type[
     path.write_bytes(content)
     with pytest.raises(FileError, match=re.escape(str(path))):
         read_json(path, kind)
+
+
+def test_a_file_that_is_larger_than_any_of_ours_is_refused_whatever_it_holds(tmp_path: Path) -> None:
+    """One of four gigabytes made the decoder crash."""
+    path = tmp_path / "large.json"
+    path.touch()
+    os.truncate(path, LARGEST + 1)
+    for read in (partial(read_json, kind=Plan), read_profile, load):
+        with pytest.raises(FileError, match=r"large\.json is larger than 256 MiB, which none of our files is"):
+            read(path)
+    with pytest.raises(FileError, match="/dev/zero is larger than 256 MiB"):
+        read_profile(Path("/dev/zero"))
+
+
+@pytest.mark.parametrize("sign", ["\x00", "\x07", "\x08", "\x0c", "\x1b", "\x7f", "\x9b", "\\\x1b"])
+@pytest.mark.parametrize("name", ["profile", "plan", "graph"])
+def test_names_that_steer_a_terminal_are_refused(name: str, sign: str, folder: Path) -> None:
+    content = kinds()[name].content
+    old = b"Conv2d(3)" if name == "graph" else b'"test"'
+    for escaped in {True, name == "graph"}:
+        new = sign.encode() if name == "graph" else json.dumps(f"a{sign}b", ensure_ascii=escaped).encode()
+        (folder / "steers").write_bytes(content.replace(old, new))
+        read = partial(read_json, kind=Plan) if name == "plan" else read_profile
+        with pytest.raises(FileError, match="holds a sign that steers a terminal, which no name has; "):
+            read(folder / "steers")
+
+
+@pytest.mark.parametrize("text", ["a\\u001b", "\\\\b", "a\nb", "a\tb", "ü ÷ ×", "\\\\u0008"])
+def test_what_only_looks_like_a_control_sign_is_read(text: str, folder: Path) -> None:
+    path = folder / "looks"
+    path.write_bytes(to_json(replace(profile(), model=text)))
+    assert read_profile(path).model == text
 
 
 @pytest.mark.parametrize(

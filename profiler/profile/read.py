@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from profiler.errors import FileError
-from profiler.files import from_json, read_bytes
+from profiler.files import from_json, read_bytes, refuse_control_signs
 from profiler.profile.pipedream_graph import looks_like_graph, read_graph
 from profiler.profile.profile import Profile
 
@@ -19,6 +19,7 @@ def read_profile(path: Path) -> Profile:
     """
     content = read_bytes(path)
     if looks_like_graph(content[:HEAD_BYTES].decode(errors="replace")):
+        refuse_control_signs(content, str(path), "check the file")
         found = read_graph(content.decode(errors="replace"), path)
         for contradiction in found.contradictions():
             raise FileError(f"{path} contradicts itself: {contradiction}; check the file")

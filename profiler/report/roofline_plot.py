@@ -36,6 +36,9 @@ def roofline_svg(profile: Profile) -> bytes:
             )
         _name(axes, sorted(drawn, key=compute_s)[-NAMED:], whole_s)
         axes.set(xscale="log", yscale="log", xlabel="FLOP per byte touched", ylabel="GFLOP/s achieved")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter("")
         axes.set_title(f"{profile.model}, batch {profile.batch_size}, one core of {profile.machine.cpu}")
         axes.legend(loc="lower right", markerscale=0.4, frameon=False)
         axes.grid(alpha=0.2, which="both")

@@ -112,6 +112,7 @@ def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
         "clock": clock(comparison),
         "memory": memory(comparison),
         "warnings": comparison_warnings(comparison),
+        "doubts": tuple(dict.fromkeys(line.partition(":")[0].lower() for line in comparison_warnings(comparison))),
         "winner": winner(comparison),
         "partitions": [
             {"part": part, "name": called(comparison, part), "rank": table.rank_of(part, comparison)}

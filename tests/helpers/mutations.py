@@ -17,7 +17,7 @@ ODD: list[Any] = [
 BYTES = [b"", b"\x00", b"\xff\xfe", b"NaN", b"Infinity", b"-", b"1e999", b'"', b"{", b"]", b"\n"]
 FACTORS = (-1, 0, 2, 10, 1000, 1e-9, 1e9, 1e300)
 MOST_ITEMS = 20_000
-"""How long a list gets that is blown up."""
+"""How long a list of numbers gets that is blown up; one of what is larger, as much shorter."""
 DEEP = 5_000
 """How many brackets deep a nest gets."""
 
@@ -116,7 +116,7 @@ def _swap(draw: st.DrawFn, holder: Any, key: Any) -> None:
 def _blow_up(draw: st.DrawFn, holder: Any, key: Any) -> None:
     inner = holder[key]
     if isinstance(inner, list) and len(inner) < MOST_ITEMS and draw(st.integers(0, 9)) == 0:
-        holder[key] = (inner or [0]) * (MOST_ITEMS // max(1, len(inner)))
+        holder[key] = (inner or [0]) * (MOST_ITEMS // max(1, len(json.dumps(inner)) // 8))
     elif isinstance(inner, str):
         holder[key] = inner * 1000
     else:

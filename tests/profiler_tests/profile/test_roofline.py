@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import pytest
@@ -80,3 +81,5 @@ def test_the_plot_names_the_layers_and_is_the_same_each_time() -> None:
     assert b"a, 50%" in drawn
     assert b"roof: 100 GFLOP/s, 10.0 GB/s" in drawn
     assert drawn == roofline_svg(both())
+    assert b"mathdefault" not in drawn
+    assert {b">1<", b">10<"} <= set(re.findall(rb">[\d.]+<", drawn)), "ticks are numbers"
