@@ -40,9 +40,10 @@ released: $(READY)
 	$(BIN)/python -m hatchling build -d build/dist
 	$(PYTHON) -m venv $(RELEASED)
 	$(RELEASED)/bin/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH),,--constraint constraints.txt) \
-		pytest $(TORCH) build/dist/*.whl
+		pytest hatchling $(TORCH) build/dist/*.whl
 	cd build && $(SMOKE) ../tests/test_smoke.py
-	$(RELEASED)/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps build/dist/*.tar.gz
+	$(RELEASED)/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps --no-build-isolation \
+		build/dist/*.tar.gz
 	cd build && tar -xzf dist/*.tar.gz && $(SMOKE) stageplan-*/tests/test_smoke.py
 	rm -rf $(RELEASED) build/stageplan-*
 
@@ -77,4 +78,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) results profiles .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build results profiles .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

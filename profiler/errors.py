@@ -61,8 +61,12 @@ def blaming(model: str) -> Iterator[None]:
 
 def one_line(error: BaseException) -> str:
     """Return what an exception says in one line, of signs that can be printed, with its kind where it says nothing."""
-    line = next(iter(str(error).strip().splitlines()), "")
-    return "".join(sign if sign.isprintable() else " " for sign in line) or type(error).__name__
+    return printable(next(iter(str(error).strip().splitlines()), "")).strip() or type(error).__name__
+
+
+def printable(text: str) -> str:
+    """Return text with a blank in the place of each sign that steers a terminal, the ends of lines left out."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else " " for sign in text)
 
 
 def suggest(word: str, names: Iterable[str]) -> str:

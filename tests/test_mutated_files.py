@@ -472,11 +472,13 @@ def test_a_file_that_is_larger_than_any_of_ours_is_refused_whatever_it_holds(tmp
         read_profile(Path("/dev/zero"))
 
 
-@pytest.mark.parametrize("sign", ["\x00", "\x07", "\x08", "\x0c", "\x1b", "\x7f", "\x9b", "\\\x1b"])
+@pytest.mark.parametrize("sign", ["\x00", "\x07", "\x08", "\x0c", "\r", "\x1b", "\x7f", "\x9b", "\\\x1b"])
 @pytest.mark.parametrize("name", ["profile", "plan", "graph"])
 def test_names_that_steer_a_terminal_are_refused(name: str, sign: str, folder: Path) -> None:
     content = kinds()[name].content
     old = b"Conv2d(3)" if name == "graph" else b'"test"'
+    if (name, sign) == ("graph", "\r"):
+        return  # which ends a line there
     for escaped in {True, name == "graph"}:
         new = sign.encode() if name == "graph" else json.dumps(f"a{sign}b", ensure_ascii=escaped).encode()
         (folder / "steers").write_bytes(content.replace(old, new))

@@ -49,7 +49,7 @@ def done(folder: Path, *command: str) -> str:
     """Run Python in a folder and return what it printed."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"COLUMNS": "120"}
     ran = subprocess.run(
-        [sys.executable, *command], cwd=folder, env=kept, capture_output=True, text=True, timeout=110, check=False
+        [sys.executable, *command], cwd=folder, env=kept, capture_output=True, text=True, timeout=600, check=False
     )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
@@ -81,6 +81,6 @@ def test_the_face_trains_a_model_that_is_in_memory(folder: Path) -> None:
 
 def test_it_says_its_version_and_knows_its_configurations(folder: Path) -> None:
     said = done(folder, "-c", "from runtime.cli.stageplan import main; main(['--version'])")
-    assert said.startswith(f"stageplan {metadata.version('stageplan')}, torch 2.")
+    assert said.startswith(f"stageplan {metadata.version('stageplan')}, torch {metadata.version('torch')}, Python 3.")
     found = done(folder, "-c", "from profiler.settings import config; print(config.for_model('vgg16').model)")
     assert found == "vgg16\n"

@@ -5,8 +5,9 @@ Predicted spans and measured ones go through the same formulas.
 Where every action of a kind takes the same, a schedule settles into a rhythm: some rounds of updates take as long as
 so many before them, for good. They are k rounds where k stages wait for each other's messages in a ring. So each
 minibatch that is not listed takes the mean of those at the end of the list: of half of it, or of a little less, so that
-they are whole rhythms whatever k is, up to seven stages; with more, the mean may be off by a thousandth. Stages that
-are within a thousandth of each other settle later than that, and it is off by about as much as they differ.
+they are whole rhythms whatever k is, where so many are no more than half of the list; else the mean may be off by some
+thousandths. Stages that are within a thousandth of each other settle later than that, and it is off by about as much as
+they differ.
 
 Source: Baccelli et al., "Synchronization and linearity", 1992, chapter 3 (max-plus linear systems).
 """

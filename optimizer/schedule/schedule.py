@@ -37,8 +37,8 @@ FLUSH_EVERY = 8
 """Minibatches an update where a schedule flushes and nothing else is said."""
 MOST_LISTED = 1_000
 """Minibatches up to which a schedule lists the actions of all."""
-MOST_OF_ALL_RANKS = 1_000_000
-"""Listed minibatches times ranks: more would take minutes, and gigabytes."""
+MOST_OF_ALL_RANKS = 250_000
+"""Listed minibatches times ranks; a run with more would have no file that is read again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import Any, NoReturn, TypeVar
 
-from profiler.errors import StageplanError, suggest
+from profiler.errors import StageplanError, printable, suggest
 
 T = TypeVar("T")
 INTERRUPTED = 130
@@ -62,9 +62,9 @@ def execute(namespace: argparse.Namespace, kind: type[T], run: Callable[[T], int
     except StageplanError as error:
         if namespace.debug:
             traceback.print_exc()
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(str(error))}\n")
         for added in getattr(error, "__notes__", ()):
-            sys.stderr.write(f"note: {added}\n")
+            sys.stderr.write(f"note: {printable(added)}\n")
         return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("error: interrupted; nothing is left running\n")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from optimizer.schedule import ONE_AT_A_TIME
-from profiler.errors import StageplanError
+from profiler.errors import StageplanError, printable
 from profiler.profile import Form
 from runtime.compare.comparison import Comparison
 from runtime.compare.records import RunRecord, Series, Span
@@ -101,17 +101,17 @@ def _attempt(
             speed, load = others[step.name]()
             return replace(blank, throughput_samples_per_s=speed, foreign_load=load)
         except StageplanError as error:
-            return replace(blank, failure=str(error))
+            return replace(blank, failure=printable(str(error)))
     plan = next(part.plan for part in comparison.partitions if part.name == step.name)
     launcher, alone = launchers[plan.form], step.series == "alone"
     minibatches = min(ALONE_MINIBATCHES, comparison.request.minibatches) if alone else comparison.request.minibatches
     try:
         result = launcher.run(plan, minibatches, ONE_AT_A_TIME if alone else None)
     except TooLargeError as error:
-        return replace(blank, failure=str(error))
+        return replace(blank, failure=printable(str(error)))
     except RunError as error:
         launcher.restart()
-        return replace(blank, failure=str(error))
+        return replace(blank, failure=printable(str(error)))
     drawn = alone or any(run.timeline for run in comparison.runs if run.name == step.name)
     return replace(
         blank,

@@ -19,7 +19,7 @@ from torch import Tensor
 from profiler.execution import TensorSpec
 from runtime.channels import Channel, Cut, shared_memory_channel
 from runtime.errors import InputError, NeighbourGone
-from runtime.pipeline.read_minibatches import Reader
+from runtime.pipeline.read_minibatches import Checksums, Reader
 from runtime.worker import CutEnd
 
 AHEAD = 2
@@ -107,9 +107,9 @@ class Feed:
         self._stopping = True
 
     @property
-    def checksums(self) -> tuple[int, ...]:
+    def checksums(self) -> Checksums:
         """Checksums of the minibatches that were read in this run; nothing where the stages make them."""
-        return tuple(self._reader.checksums) if self._reader else ()
+        return self._reader.checksums if self._reader else ()
 
     @property
     def name(self) -> str:

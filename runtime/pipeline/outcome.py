@@ -11,6 +11,7 @@ from optimizer.plan import Plan
 from optimizer.schedule import KIND_NAMES, Kind, RankLayout, Schedule, Span, makespan_s, throughput
 from profiler.machine import this_machine
 from profiler.measure import foreign_load
+from runtime.pipeline.read_minibatches import Checksums
 from runtime.pipeline.virtual_clock import on_virtual_clock, unrecorded_s
 from runtime.results import ActionRecord, RunResult, StageMeasurement, StageRun, TrainingResult
 from runtime.worker import MinibatchDigests, Report, Settings, StageReport
@@ -31,7 +32,7 @@ class Outcome:
 
     result: RunResult
     minibatch_digests: list[tuple[MinibatchDigests, ...]]
-    checksums: tuple[int, ...]
+    checksums: Checksums
     diverged: bool
 
 
@@ -84,7 +85,7 @@ def outcome_of(plan: Plan, schedule: Schedule, reports: Sequence[StageReport], s
     digests = [
         tuple(_in_turn([own[rank].minibatch_digests for rank in layout.ranks(stage)])) for stage in range(layout.stages)
     ]
-    checksums = max((report.checksums for report in own), key=len)
+    checksums = max((report.checksums for report in own), key=lambda own: own[-1][0] if own else 0)
     return Outcome(result, digests, checksums, any(report.diverged for report in own))
 
 

@@ -1,7 +1,7 @@
 """Read minibatches from any iterable of pairs (inputs, targets), and refuse what the model cannot be trained on."""
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -13,6 +13,8 @@ from profiler.errors import StageplanError, one_line
 from profiler.execution import TensorSpec, spec_of
 from runtime.errors import InputError
 
+Checksums = tuple[tuple[int, int], ...]
+
 
 class Reader:
     """Reads pairs from an iterable, checked as they come.
@@ -20,8 +22,6 @@ class Reader:
     Attributes:
         name: What to call it, as in "the data of 'digits:train'".
         count: How many it has read.
-        checksums: If two readings are to be compared, one for each of the first ``MOST_LISTED`` minibatches; then one
-            whenever the number of minibatches has doubled, of all since those.
     """
 
     def __init__(
@@ -41,8 +41,8 @@ class Reader:
         """
         self._inputs, self._classes, self.name, self._compared = inputs, classes, name, compared
         self.count = 0
-        self.checksums: list[int] = []
-        self._later, self._full = 0, 2 * MOST_LISTED
+        self._checksums: dict[int, int] = {}
+        self._later, self._doubled = 0, 2 * MOST_LISTED
         self._peeked: list[tuple[Tensor, Tensor] | None] = []
         self._target: TensorSpec | None = None
         try:
@@ -76,14 +76,25 @@ class Reader:
         self.count += 1
         return inputs, targets
 
+    @property
+    def checksums(self) -> Checksums:
+        """Checksums of what was read, each with the number of minibatches up to it, if two readings are to be compared.
+
+        One for each of the first ``MOST_LISTED``; then one whenever their number has doubled, and one at the end, of
+        all since those.
+        """
+        last = {self.count: self._later} if self._compared and self.count > MOST_LISTED else {}
+        return tuple((self._checksums | last).items())
+
     def _add_to_checksums(self, inputs: Tensor, targets: Tensor) -> None:
-        if self.count < MOST_LISTED:
-            self.checksums.append(_checksum(inputs, targets, 0))
+        number = self.count + 1
+        if number <= MOST_LISTED:
+            self._checksums[number] = _checksum(inputs, targets, 0)
             return
         self._later = _checksum(inputs, targets, self._later)
-        if self.count + 1 == self._full:
-            self.checksums.append(self._later)
-            self._full *= 2
+        if number == self._doubled:
+            self._checksums[number] = self._later
+            self._doubled *= 2
 
     def target_spec(self) -> TensorSpec:
         """Return what the targets of a whole minibatch look like, by the first minibatch, which is read for it.
@@ -154,16 +165,16 @@ def _checksum(inputs: Tensor, targets: Tensor, before: int) -> int:
     return checksum
 
 
-def refuse_other_data(name: str, ours: Sequence[int], theirs: Sequence[int]) -> None:
-    """Refuse data of which two readings were different.
+def refuse_other_data(name: str, ours: Checksums, theirs: Checksums) -> None:
+    """Refuse data of which two readings were different, as far as both have come.
 
     Raises:
         InputError: They were; the message names the first minibatch.
     """
-    for number, (own, other) in enumerate(zip(ours, theirs, strict=False)):
-        if own != other:
-            doubled = MOST_LISTED << max(0, number - MOST_LISTED)
-            which = str(number) if number < MOST_LISTED else f"{doubled} or one of the {doubled - 1} behind it"
+    others = dict(theirs)
+    for number, checksum in ours:
+        if others.get(number, checksum) != checksum:
+            which = str(number - 1) if number <= MOST_LISTED else f"{MOST_LISTED} or a later one, up to {number - 1}"
             raise InputError(
                 f"{name} differ from one reading to the next at minibatch {which}; shuffle only with the global "
                 "seeded generators of torch, Python or numpy"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from optimizer.plan import Plan
 from profiler.execution import Captured
-from runtime.pipeline import Launcher, Outcome, Reader, refuse_other_data
+from runtime.pipeline import Checksums, Launcher, Outcome, Reader, refuse_other_data
 from runtime.results import Digests, PartitionVerification
 from runtime.verify.replay import Recurrence, Replay, Trained
 from runtime.worker import Synthetic, digest_of_all, digests
@@ -57,7 +57,7 @@ def verify(
 
 
 def replayed(
-    plan: Plan, launcher: Launcher, minibatches: int, checksums: Sequence[int], advance: Callable[[], None]
+    plan: Plan, launcher: Launcher, minibatches: int, checksums: Checksums, advance: Callable[[], None]
 ) -> Trained:
     """Replay a plan as ``launcher`` would run it, on minibatches with these checksums."""
     settings = launcher.settings

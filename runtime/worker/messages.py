@@ -161,7 +161,7 @@ class Report:
     last_loss: float
     diverged: bool
     minibatch_digests: tuple[MinibatchDigests, ...]
-    checksums: tuple[int, ...] = ()
+    checksums: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 The stage writes a short record before and after each wait and each action; the parent reads it for its live view, to
 find a stage that no longer comes forward, and to say what a dead one was doing. A stage may lose its core, or be
 stopped, halfway through a record: so there is room for two, written in turn, and a count that says which is whole.
+(That holds where a processor shows another one its stores in their order, as those of x86 do.)
 Python's stacks go to a second piece: faulthandler writes them when a process crashes, or when the parent asks with
 SIGUSR1.
 """

@@ -164,7 +164,6 @@ def test_what_is_a_bug_stays_one_where_it_is_and_is_told_elsewhere() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize("mute", [0, 1])
 def test_a_rank_that_falls_silent_is_given_up(mute: int) -> None:
     def fall_silent(session: RankSession) -> None:
@@ -180,6 +179,7 @@ def test_a_rank_that_falls_silent_is_given_up(mute: int) -> None:
     assert [one.partition(" s:")[0] for one in others] == [said] * 2
 
 
+@pytest.mark.slow
 def test_a_rank_that_gives_up_by_itself_is_missed_by_the_others() -> None:
     def give_up(session: RankSession) -> None:
         session._root_cause = RootCause("the store is silent")
@@ -219,7 +219,6 @@ def place(rank: int, size: int, port: int, *, has_store: bool = False) -> Placem
     )  # fmt: skip
 
 
-@pytest.mark.slow
 def met(
     ranks: Sequence[int], size: int, timeout_s: float, port: int | None = None, *, has_store: bool = False
 ) -> list[Any]:
@@ -239,6 +238,7 @@ def met(
     return found
 
 
+@pytest.mark.slow
 def test_sixteen_ranks_meet() -> None:
     found = met(range(16), 16, TIMEOUT_S)
     assert [rank for rank, *_ in found] == list(range(16))
