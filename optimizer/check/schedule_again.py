@@ -2,7 +2,7 @@
 
 Actions are the nodes of a graph and what they wait for its edges; when each ends is the longest path to it. Of a long
 run the graph holds as many whole rounds as its schedule lists, and its last one; that the others go on at the pace of
-those at the end of the list is taken over, and not checked here.
+those at the end of the list, or of the busiest stage, is taken over, and not checked here.
 """
 
 import math
@@ -49,7 +49,9 @@ def predictions(plan: Plan) -> dict[str, float]:
         whole = minibatches // every * every
         counted = next(whole // 2 // rhythm * rhythm for rhythm in rhythms if rhythm <= whole // 2)
         last = whole - 1
-        further_s = (end["B", stages - 1, last] - end["B", stages - 1, last - counted]) * further / counted
+        mean_s = (end["B", stages - 1, last] - end["B", stages - 1, last - counted]) / counted
+        further_s = further * max(mean_s, *(took["F", one, 0] + took["B", one, 0] + took["U", one, every - 1] / every
+                                            for one in range(stages)))  # fmt: skip
     makespan_s = max(end.values())
     begun, until = every if every > 1 else stages, minibatches
     if minibatches > begun:

@@ -6,8 +6,8 @@ Where every action of a kind takes the same, a schedule settles into a rhythm: s
 so many before them, for good. They are k rounds where k stages wait for each other's messages in a ring. So each
 minibatch that is not listed takes the mean of those at the end of the list: of half of it, or of a little less, so that
 they are whole rhythms whatever k is, where so many are no more than half of the list; else the mean may be off by some
-thousandths. Stages that are within a thousandth of each other settle later than that, and it is off by about as much as
-they differ.
+thousandths. Or what it takes the busiest rank, if that is more: where another is nearly as slow, the list may end
+before what is in flight between them has run dry. So times are off by what is in flight, at the most.
 
 Source: Baccelli et al., "Synchronization and linearity", 1992, chapter 3 (max-plus linear systems).
 """
@@ -27,7 +27,7 @@ def makespan_s(spans: Spans) -> float:
 
 
 def unlisted_s(schedule: Schedule, spans: Spans) -> float:
-    """Return what the minibatches take that a schedule does not list, at the pace that its whole rounds end with.
+    """Return what the minibatches take that a schedule does not list, at the pace that its whole rounds come to.
 
     Args:
         schedule: What every rank does.
@@ -41,7 +41,7 @@ def unlisted_s(schedule: Schedule, spans: Spans) -> float:
     half = len(ends_s) // 2
     rhythm = math.lcm(whole, *range(1, len(schedule.replicas) + 1))
     counted = half // rhythm * rhythm or half // whole * whole
-    return unlisted * (ends_s[-1] - ends_s[-1 - counted]) / counted
+    return unlisted * max((ends_s[-1] - ends_s[-1 - counted]) / counted, _busiest_s(spans, len(ends_s)))
 
 
 def bubble_share(schedule: Schedule, spans: Spans, further_s: float) -> float:
@@ -98,6 +98,12 @@ def _ends_s(spans: Spans) -> list[float]:
     last_stage = spans[-1][0].action.stage
     backwards = (span for row in spans for span in row if span.action.kind == "B")
     return sorted(span.end_s for span in backwards if span.action.stage == last_stage)
+
+
+def _busiest_s(spans: Spans, minibatches: int) -> float:
+    """Return what each of the first minibatches takes the busiest rank, of a replicated stage its share."""
+    rows = ([span for span in row if span.action.minibatch < minibatches] for row in spans)
+    return max(sum(span.end_s - span.start_s for span in row) for row in rows) / minibatches
 
 
 def _begun(ranks: int, update_every: int) -> int:

@@ -116,8 +116,8 @@ def _swap(draw: st.DrawFn, holder: Any, key: Any) -> None:
 def _blow_up(draw: st.DrawFn, holder: Any, key: Any) -> None:
     inner = holder[key]
     if isinstance(inner, list) and len(inner) < MOST_ITEMS and draw(st.integers(0, 9)) == 0:
-        holder[key] = (inner or [0]) * (MOST_ITEMS // max(1, len(json.dumps(inner)) // 8))
-    elif isinstance(inner, str):
+        holder[key] = (inner or [0]) * (MOST_ITEMS // max(1, len(repr(inner)) // 8))
+    elif isinstance(inner, str) and len(inner) < MOST_ITEMS:
         holder[key] = inner * 1000
     else:
         _scale(draw, holder, key)

@@ -82,7 +82,8 @@ def test_a_long_run_of_many_stages_goes_on_so_too(data: st.DataObject, stages: i
 
 
 def assert_goes_on(data: st.DataObject, pace: Pace, layout: RankLayout, minibatches: int, *, rel: float) -> None:
-    """Figures by what stands for a run are those of its whole list, for drawn durations and messages."""
+    """Figures by what stands for a run are those of its whole list but for what is in flight, for drawn durations."""
+    rel += layout.depth(0, minibatches) * layout.replicas[0] / minibatches
     times = st.floats(0.1, 10)
     durations = [Duration(data.draw(times), data.draw(times), data.draw(times)) for _ in layout.replicas]
     rows = data.draw(st.lists(st.lists(times, min_size=layout.stages, max_size=layout.stages), max_size=2))
@@ -95,6 +96,18 @@ def assert_goes_on(data: st.DataObject, pace: Pace, layout: RankLayout, minibatc
     assert makespan_s(short_spans) + further_s == pytest.approx(makespan_s(spans), rel=rel)
     assert throughput(short, short_spans, 4, further_s) == pytest.approx(throughput(whole, spans, 4, 0), rel=rel)
     assert bubble_share(short, short_spans, further_s) == pytest.approx(bubble_share(whole, spans, 0), abs=2 * rel)
+
+
+def test_stages_that_are_nearly_as_slow_are_timed_by_the_slowest() -> None:
+    """The last stage is fed for longer than the list is from what is in flight before it."""
+    layout, minibatches = RankLayout((3, 1, 1, 3)), 100_001
+    durations = [Duration(4, 7, 10), Duration(1, 1, 1), Duration(1, 1, 1), Duration(5, 6, 9.5)]
+    short = in_short(schedule_of("1f1b", layout.replicas, minibatches))
+    spans = simulate(short, durations_by_kind(short, durations))
+    further_s = unlisted_s(short, spans)
+    assert further_s == pytest.approx((minibatches - short.listed) * 7)
+    assert makespan_s(spans) + further_s == pytest.approx(minibatches * 7, rel=1e-3)
+    assert throughput(short, spans, 1, further_s) == pytest.approx(1 / 7, rel=1e-3)
 
 
 @pytest.mark.parametrize("minibatches", [MOST_LISTED, MOST_LISTED + 1, 1_000_000])
