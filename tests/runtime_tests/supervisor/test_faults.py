@@ -69,9 +69,10 @@ def struck_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     monkeypatch.setenv("TMPDIR", str(rest))
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.chdir(rest)
-    before = ports(), shared_memory(), stage_processes(), threading.active_count()
+    before, threads = (ports(), shared_memory(), stage_processes()), set(threading.enumerate())
     yield marks / "struck"
-    assert (ports(), shared_memory(), stage_processes(), threading.active_count()) == before
+    assert (ports(), shared_memory(), stage_processes()) == before
+    assert not set(threading.enumerate()) - threads
     assert not list(rest.iterdir())
 
 
