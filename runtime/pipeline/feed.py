@@ -19,8 +19,8 @@ from torch import Tensor
 from profiler.execution import TensorSpec
 from runtime.channels import Channel, Cut, shared_memory_channel
 from runtime.errors import InputError, NeighbourGone
-from runtime.pipeline.read_minibatches import Checksums, Reader
-from runtime.worker import CutEnd
+from runtime.pipeline.read_minibatches import Reader
+from runtime.worker import Checksums, CutEnd
 
 AHEAD = 2
 """Slots beside those of the minibatches in flight, so that a stage need not wait for this process."""

@@ -11,10 +11,9 @@ from optimizer.plan import Plan
 from optimizer.schedule import KIND_NAMES, Kind, RankLayout, Schedule, Span, makespan_s, throughput
 from profiler.machine import this_machine
 from profiler.measure import foreign_load
-from runtime.pipeline.read_minibatches import Checksums
 from runtime.pipeline.virtual_clock import on_virtual_clock, unrecorded_s
 from runtime.results import ActionRecord, RunResult, StageMeasurement, StageRun, TrainingResult
-from runtime.worker import MinibatchDigests, Report, Settings, StageReport
+from runtime.worker import Checksums, MinibatchDigests, Report, Settings, StageReport
 
 T = TypeVar("T")
 

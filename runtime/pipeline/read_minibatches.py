@@ -12,8 +12,7 @@ from profiler.capture import laid_out
 from profiler.errors import StageplanError, one_line
 from profiler.execution import TensorSpec, spec_of
 from runtime.errors import InputError
-
-Checksums = tuple[tuple[int, int], ...]
+from runtime.worker import Checksums
 
 
 class Reader:

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from optimizer.plan import Plan
 from profiler.execution import Captured
-from runtime.pipeline import Checksums, Launcher, Outcome, Reader, refuse_other_data
+from runtime.pipeline import Launcher, Outcome, Reader, refuse_other_data
 from runtime.results import Digests, PartitionVerification
 from runtime.verify.replay import Recurrence, Replay, Trained
-from runtime.worker import Synthetic, digest_of_all, digests
+from runtime.worker import Checksums, Synthetic, digest_of_all, digests
 
 
 def verify(

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from runtime.worker.digest import digest_of_all, digests
     from runtime.worker.messages import (
         Cause,
+        Checksums,
         CutEnd,
         Export,
         Failed,

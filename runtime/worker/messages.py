@@ -22,6 +22,8 @@ from runtime.worker.settings import Settings
 
 Cause = Literal["stage", "input", "neighbour"]
 """Whose fault a failure is: the stage's own, what the user gave, or only the end of another stage."""
+Checksums = tuple[tuple[int, int], ...]
+"""Of minibatches that were read from a loader, each with the number of minibatches up to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +163,7 @@ class Report:
     last_loss: float
     diverged: bool
     minibatch_digests: tuple[MinibatchDigests, ...]
-    checksums: tuple[tuple[int, int], ...] = ()
+    checksums: Checksums = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
