@@ -63,9 +63,9 @@ def export_plan(options: ExportOptions) -> int:
         raise ConfigError(
             f"{options.plan} is for {plan.model} and {options.config} for {config.model}; name a plan of the same"
         )
-    if config.clip or config.loss:
-        raise ConfigError("the script trains for cross-entropy and clips no gradients; leave loss and clip out of the "
-                          "configuration")  # fmt: skip
+    if config.clip or config.clip_norm or config.loss:
+        raise ConfigError("the script trains for cross-entropy and clips no gradients; leave loss, clip and clip_norm "
+                          "out of the configuration")  # fmt: skip
     if options.output:
         refuse_unwritable(options.output)
     name = options.output.name if options.output else SCRIPT

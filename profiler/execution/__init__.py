@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from profiler.execution.loss import AUXILIARY_WEIGHT, Loss, OwnLoss, cross_entropy, heads
     from profiler.execution.segment import Segment, segment_of, whole
     from profiler.execution.slots import ALIGNMENT_BYTES, fill, slot_bytes, slot_offsets, slot_tensors
-    from profiler.execution.weight_update import write_next
+    from profiler.execution.weight_update import norm_scale, write_next
     from profiler.execution.weight_versions import WeightVersions, count_name, moment_name
 else:
     __getattr__ = on_demand(__name__)

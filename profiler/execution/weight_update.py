@@ -2,6 +2,7 @@
 
 SGD, as in torch.optim.SGD (dampening 0):
 
+    g ← min( 1, n ÷ (‖g of all weights‖ + 10⁻⁶) )·g        with a bounded norm, for every rule
     g ← min( max( g, −c ), c )        with clipping, for every rule
     g ← g + λ·w                       with weight decay
     m ← g + μ·m                       in place, with momentum
@@ -28,6 +29,17 @@ from profiler.settings import UpdateRule
 
 PIECE = 1 << 17
 """Elements of a weight that are written and cast at a time; a multiple of what any instruction works on."""
+
+
+def norm_scale(norms: Sequence[Tensor], bound: float) -> Tensor:
+    """Return what torch's clip_grad_norm_ multiplies every gradient by, bit for bit.
+
+    Args:
+        norms: The norm of each gradient, in the order of the model's parameters.
+        bound: The largest norm that all of them together may have.
+    """
+    total = torch.linalg.vector_norm(torch.stack(list(norms))) if norms else torch.zeros(())
+    return torch.clamp(bound / (total + 1e-6), max=1.0)
 
 
 def write_next(

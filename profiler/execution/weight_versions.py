@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from profiler.execution.autocast import forget_casts, in_float32
 from profiler.execution.linear import LARGE_BYTES, GradientPlace, cast_place, give_place, keep_cast
 from profiler.execution.segment import Place
-from profiler.execution.weight_update import write_next, write_next_and_cast
+from profiler.execution.weight_update import norm_scale, write_next, write_next_and_cast
 from profiler.settings import LearningRate, UpdateRule
 
 
@@ -109,32 +109,46 @@ class WeightVersions:
             self._attach(place, parameters[place.path])
         return bound
 
-    def update(self, used: int) -> int:
+    def update(self, used: int, scale: Tensor | None = None) -> int:
         """Write the next version from the newest one and the gradients of version ``used``, which are dropped.
+
+        Args:
+            used: On which version the gradients were computed.
+            scale: What to multiply them by; None: nothing, or by the norm of these where the rule bounds it.
 
         Returns:
             The number of the version that is now the newest.
         """
-        self.write(used, self._tensors[0])
+        self.write(used, self._tensors[0], scale)
         return self.advance()
 
     @torch.no_grad()
-    def write(self, used: int, paths: Iterable[str]) -> None:
+    def norms(self, used: int, paths: Iterable[str]) -> dict[str, Tensor]:
+        """Return the norms of the gradients of version ``used``, of those of ``paths`` that have one."""
+        gradients = self.gradients(used)
+        return {path: torch.linalg.vector_norm(gradients[path]) for path in paths if path in gradients}
+
+    @torch.no_grad()
+    def write(self, used: int, paths: Iterable[str], scale: Tensor | None = None) -> None:
         """Do the part of an update that belongs to the parameters ``paths``; ``advance`` follows the last part."""
-        self._write(used, paths, (self.newest + 1) % self.slots)
+        self._write(used, paths, (self.newest + 1) % self.slots, scale)
 
     @torch.no_grad()
     def overwrite(self, used: int, paths: Iterable[str]) -> None:
         """Do the part of an update that belongs to ``paths`` as a ring of one version does: in place."""
         self._write(used, paths, self.newest % self.slots)
 
-    def _write(self, used: int, paths: Iterable[str], slot: int) -> None:
+    def _write(self, used: int, paths: Iterable[str], slot: int, scale: Tensor | None = None) -> None:
+        if self.rule.clip_norm and scale is None:
+            scale = norm_scale(list(self.norms(used, paths).values()), self.rule.clip_norm)
         held, following = self._ring[used % self.slots], self._tensors[slot]
         current = self._tensors[self.newest % self.slots]
         rule = replace(self.rule, lr=self._learning_rate(self.newest)) if self._learning_rate else self.rule
         for path in paths:
             place = self._gradient_places.get(path)
             gradient = held[path].grad if place is None or place.lower is None else place.lower
+            if gradient is not None and scale is not None:
+                gradient = gradient.float() * scale
             self._counts[path] += gradient is not None
             count, out, moments = self._counts[path], following[path], self._moments[path]
             if place and place.autocast and gradient is not None and out.is_contiguous():

@@ -14,7 +14,7 @@ from msgspec import Meta
 from profiler.errors import ConfigError, suggest
 from profiler.files import is_file
 from profiler.settings.strict_yaml import Entry, configs_folder, convert, read_mapping
-from profiler.settings.update_rule import NORM_REFUSED, RuleName, UpdateRule
+from profiler.settings.update_rule import RuleName, UpdateRule
 
 Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
 RESERVED = ("schemes", "study", "study-figures", "hand-tuned")
@@ -27,15 +27,16 @@ class Config:
 
     Samples are images of ``image_size``, or tensors of ``sample_shape`` where that is given; with a ``vocabulary`` they
     hold whole numbers below it, as token ids, instead of normal floats. ``data`` names a factory of real samples,
-    ``loss`` a function of the model's output and the targets, as ``package.module:function`` (cross-entropy without).
-    ``update_rule``, ``lr``, ``momentum``, ``nesterov`` and ``weight_decay`` set the update rule, with the meanings of
-    torch.optim (``momentum`` is SGD's alone); ``clip`` bounds every element of a gradient. In training, ``lr`` is
-    reached over ``warmup`` updates, and then decays: in ``steps``, by ``decay_factor`` every ``decay_updates``, or by a
-    ``cosine`` to 0 over ``decay_updates`` in all. ``batches`` counts the minibatches of a run, ``repeats`` the runs of
-    a partition, ``stages`` the stages of its pipeline; ``partitions`` are those that ``compare`` runs. ``slice`` says
-    which layers may be cut inside: ``auto``, ``none``, or layers with their blocks, such as ``classifier.1=4``.
-    ``precision`` is ``fp32``, ``bf16`` (layers run under torch's autocast) or ``auto``: whatever is measured to be the
-    fastest. ``cores`` are those to use (all without), ``profiles`` is the folder where profiles are kept.
+    ``loss`` a function of the model's output and the targets, as ``package.module:function`` (cross-entropy
+    without). ``update_rule``, ``lr``, ``momentum``, ``nesterov`` and ``weight_decay`` set the update rule, with the
+    meanings of torch.optim (``momentum`` is SGD's alone); ``clip`` bounds every element of a gradient,
+    ``clip_norm`` the norm of all of them. In training, ``lr`` is reached over ``warmup`` updates, and then decays:
+    in ``steps``, by ``decay_factor`` every ``decay_updates``, or by a ``cosine`` to 0 over ``decay_updates`` in
+    all. ``batches`` counts the minibatches of a run, ``repeats`` the runs of a partition, ``stages`` the stages of
+    its pipeline; ``partitions`` are those that ``compare`` runs. ``slice`` says which layers may be cut inside:
+    ``auto``, ``none``, or layers with their blocks, such as ``classifier.1=4``. ``precision`` is ``fp32``, ``bf16``
+    (layers run under torch's autocast) or ``auto``: whatever is measured to be the fastest. ``cores`` are those to
+    use (all without), ``profiles`` is the folder where profiles are kept.
     """
 
     model: str
@@ -49,6 +50,7 @@ class Config:
     nesterov: bool = False
     weight_decay: Annotated[float, Meta(ge=0, le=1)] = 0.0
     clip: Annotated[float, Meta(ge=0)] = 0.0
+    clip_norm: Annotated[float, Meta(ge=0)] = 0.0
     update_rule: RuleName = "sgd"
     warmup: Annotated[int, Meta(ge=0)] = 0
     decay: Literal["none", "steps", "cosine"] = "none"
@@ -80,6 +82,7 @@ class Config:
             weight_decay=self.weight_decay,
             nesterov=self.nesterov,
             clip=self.clip,
+            clip_norm=self.clip_norm,
         )
 
     @property
@@ -115,8 +118,6 @@ def from_entries(entries: Mapping[str, Entry], path: Path) -> Config:
     keys = [field.name for field in dataclasses.fields(Config)]
     values = {}
     for key, entry in entries.items():
-        if key == "clip_norm":
-            raise ConfigError(f"{entry.key_place}: {NORM_REFUSED}")
         if key not in keys:
             raise ConfigError(
                 f"{entry.key_place}: unknown key '{key}'{suggest(key, keys)}; known keys: {', '.join(keys)}"

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from profiler.errors import ConfigError
-
 LearningRate = Callable[[int], float]
 """Returns the learning rate of an update, given how many there have been before it; on nothing else may it depend."""
 RuleName = Literal["sgd", "adam", "adamw"]
@@ -20,7 +18,8 @@ class UpdateRule:
         momentum: μ of SGD; Adam has ``betas`` instead.
         weight_decay: λ; a penalty in the gradient for SGD and Adam, decoupled for AdamW.
         nesterov: Whether SGD looks ahead along its momentum.
-        clip: Every element of a gradient is brought into [−clip, clip] first; 0: as it is.
+        clip_norm: All gradients together are scaled down to this norm where theirs is larger; 0: as they are.
+        clip: Every element of a gradient is brought into [−clip, clip] after that; 0: as it is.
         betas: Decay of Adam's two moments.
         eps: Added to Adam's denominator.
     """
@@ -31,6 +30,7 @@ class UpdateRule:
     weight_decay: float = 0.0
     nesterov: bool = False
     clip: float = 0.0
+    clip_norm: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
 
@@ -58,15 +58,10 @@ class UpdateRule:
     def kind(self) -> str:
         """The rule in words, as far as its cost depends on it: the numbers themselves cost nothing."""
         parts: dict[str, float] = {"momentum": self.momentum if self.name == "sgd" else 0, "Nesterov": self.nesterov}
-        parts |= {"weight decay": self.weight_decay, "clipping": self.clip}
+        parts |= {"weight decay": self.weight_decay, "clipping": self.clip, "a bounded norm": self.clip_norm}
         chosen = [word for word, present in parts.items() if present]
         return f"{self.name} with {' and '.join(chosen)}" if chosen else self.name
 
-
-NORM_REFUSED = (
-    "gradients are clipped element by element only, with clip: under an asynchronous schedule the stages are at "
-    "different minibatches, and a norm over all of them at one moment belongs to no minibatch's gradient"
-)
 
 DEFAULT_RULE = UpdateRule(lr=0.01, momentum=0.9)
 """The update rule where nothing else is said."""
@@ -76,41 +71,31 @@ def SGD(  # noqa: N802 - as torch.optim calls it
     *, lr: float = 0.01, momentum: float = 0.0, weight_decay: float = 0.0, nesterov: bool = False, clip: float = 0.0,
     clip_norm: float = 0.0,
 ) -> UpdateRule:  # fmt: skip
-    """Return SGD, with the meanings of torch.optim.SGD; ``clip`` bounds every element of a gradient.
+    """Return SGD, with the meanings of torch.optim.SGD.
 
-    Raises:
-        ConfigError: ``clip_norm`` is given: the norm of all gradients cannot be bounded.
+    ``clip`` bounds every element of a gradient, as clip_grad_value_ does; ``clip_norm`` the norm of all gradients, as
+    clip_grad_norm_, under synchronous schedules.
     """
-    _refuse_norm(clip_norm)
-    return UpdateRule(lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov, clip=clip)
+    return UpdateRule(
+        lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov, clip=clip, clip_norm=clip_norm
+    )
 
 
 def Adam(  # noqa: N802
     *, lr: float = 0.001, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.0,
     clip: float = 0.0, clip_norm: float = 0.0,
 ) -> UpdateRule:  # fmt: skip
-    """Return Adam, with the meanings of torch.optim.Adam; ``clip`` bounds every element of a gradient.
-
-    Raises:
-        ConfigError: ``clip_norm`` is given, as for SGD.
-    """
-    _refuse_norm(clip_norm)
-    return UpdateRule(name="adam", lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, clip=clip)
+    """Return Adam, with the meanings of torch.optim.Adam; ``clip`` and ``clip_norm`` as for SGD."""
+    return UpdateRule(
+        name="adam", lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, clip=clip, clip_norm=clip_norm
+    )
 
 
 def AdamW(  # noqa: N802
     *, lr: float = 0.001, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.01,
     clip: float = 0.0, clip_norm: float = 0.0,
 ) -> UpdateRule:  # fmt: skip
-    """Return AdamW, with the meanings of torch.optim.AdamW; ``clip`` bounds every element of a gradient.
-
-    Raises:
-        ConfigError: ``clip_norm`` is given, as for SGD.
-    """
-    _refuse_norm(clip_norm)
-    return UpdateRule(name="adamw", lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, clip=clip)
-
-
-def _refuse_norm(clip_norm: float) -> None:
-    if clip_norm:
-        raise ConfigError(NORM_REFUSED)
+    """Return AdamW, with the meanings of torch.optim.AdamW; ``clip`` and ``clip_norm`` as for SGD."""
+    return UpdateRule(
+        name="adamw", lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, clip=clip, clip_norm=clip_norm
+    )

@@ -163,9 +163,9 @@ def _request(options: CompareOptions, config: Config, schemes: Schemes) -> "Requ
     cores = cores_for(config.stages, usable_cores(config.cores))
     if options.baselines != "none" and settings.data:
         raise ConfigError("--baselines train on synthetic data; leave --data out")
-    if options.baselines != "none" and (config.clip or config.loss):
-        raise ConfigError("--baselines train for cross-entropy and clip no gradients; leave loss and clip out of the "
-                          "configuration")  # fmt: skip
+    if options.baselines != "none" and (config.clip or config.clip_norm or config.loss):
+        raise ConfigError("--baselines train for cross-entropy and clip no gradients; leave loss, clip and clip_norm "
+                          "out of the configuration")  # fmt: skip
     asked = tuple(wanted_names(list(options.partitions or config.partitions), config, schemes))
     if options.baselines == "all" and set(asked) <= {SLICED, LOWERED}:
         raise ConfigError("torch's pipeline cannot cut layers inside; add optimized to --partitions for --baselines")

@@ -16,7 +16,7 @@ from profiler.profile import AUTO, BF16, FP32, float32_layers
 from profiler.report import counted
 from profiler.settings import Config
 from profiler.settings import config as configuration
-from runtime.cli.options import RankOptions, RunningOptions
+from runtime.cli.options import RankOptions, RunningOptions, settings_of
 
 if TYPE_CHECKING:
     from optimizer.planning import Planner
@@ -144,6 +144,7 @@ def one_plan(options: RankOptions) -> tuple[Config, Plan]:
     wanted = configs(common)
     if len(wanted) > 1:
         raise ConfigError("run takes one model; compare takes several")
+    settings_of(options.running, wanted[0])  # before anything is measured
     usual = SLICED if is_explicit(wanted[0].slice) else OPTIMIZED
     chosen = options.partition or (LOWERED if wanted[0].precision == AUTO else usual)
     if len(wanted_names([chosen], wanted[0], load_schemes())) > 1:

@@ -278,7 +278,7 @@ class Launcher:
         return slot_tensors(self._weights.memory, 0, self._state)
 
     def _rendezvous(self) -> Rendezvous | None:
-        if self.settings.channel != "gloo":
+        if self.settings.channel != "gloo" and not self.settings.rule.clip_norm:
             return None
         return self.session.rendezvous or self.pool.rendezvous()
 

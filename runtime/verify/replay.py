@@ -174,6 +174,8 @@ class Replay:
             self._products.clear()
             losses.append(loss_value)
             minibatch_digests.append(self._minibatch_digests(record if replicated else sums, buffers))
+            if self.rule.clip_norm and minibatch == self.recurrence.round_of(0, minibatch)[-1]:
+                self._bound_norm(sums)
             for stage in range(self.recurrence.stages):
                 if minibatch == self.recurrence.round_of(stage, minibatch)[-1]:
                     self._update(stage, sums, minibatch)
@@ -324,6 +326,14 @@ class Replay:
             needed = self.recurrence.version(self._home[path], minibatch + 1)
             for old in [version for version in versions if version < needed]:
                 del versions[old]
+
+    def _bound_norm(self, sums: Mapping[str, Tensor]) -> None:
+        """Let torch bound the norm of all gradients, in the order of the model's parameters."""
+        holders = []
+        for path in (path for path, _ in self.captured.model.named_parameters() if path in sums):
+            holders.append(nn.Parameter(torch.empty_like(sums[path])))
+            holders[-1].grad = sums[path]
+        nn.utils.clip_grad_norm_(holders, self.rule.clip_norm)
 
     def _minibatch_digests(self, gradients: Mapping[str, Tensor], buffers: Mapping[str, str]) -> list[MinibatchDigests]:
         digest_of = digests(gradients)

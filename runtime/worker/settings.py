@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from optimizer.schedule import PLAIN_1F1B, Pace
+from optimizer.schedule import PLAIN_1F1B, SCHEDULES, Pace
+from profiler.errors import ConfigError
 from profiler.settings import LearningRate, UpdateRule
 from runtime.results import ChannelName, Clock
 
@@ -33,3 +34,16 @@ class Settings:
     vocabulary: int = 0
     on_nan: OnNan = "stop"
     record_digests: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse to bound a norm that no moment has.
+
+        Raises:
+            ConfigError: It is to be, under an asynchronous schedule.
+        """
+        if self.rule.clip_norm and self.pace.flush_every is None:
+            synchronous = " or ".join(name for name, rule in SCHEDULES.items() if rule.flushes)
+            raise ConfigError(
+                f"clip_norm bounds the norm of all gradients, and under {self.pace.name} stages are at different "
+                f"minibatches, so they have none in common; use clip, or the schedule {synchronous}"
+            )

@@ -23,7 +23,7 @@ from runtime.worker.messages import Load, MinibatchDigests
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
-    from runtime.channels import Averaging
+    from runtime.channels import Averaging, CommonNorm
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class Stage:
         diverged: Whether any loss was no finite number.
         used: The weight version that the last backward ran on.
         averaging: What averages the gradients of its replicas; None where it has but one.
+        common_norm: What tells the norm of all stages' gradients; None where the update rule does not bound it.
     """
 
     def __init__(
@@ -96,6 +97,9 @@ class Stage:
         self._synthetic = synthetic
         self.averaging: Averaging | None = None
         self._replicas = replicas
+        self.common_norm = _common_norm(load) if settings.rule.clip_norm else None
+        self._norms: dict[str, Tensor] = {}
+        self._scale: Tensor | None = None
 
     def forward(self, minibatch: int, received: list[Tensor]) -> list[Tensor]:
         """Run the forward and return what has to be sent; nothing in the last stage."""
@@ -148,7 +152,16 @@ class Stage:
             own = self.versions.gradients(self.used) if minibatch < self.minibatches else {}
             present = len(load.layout.round_of(load.stage, minibatch, self.minibatches))
             self.versions.give_gradients(self.used, self.averaging.average(own, present))
-        return self.versions.update(self.used)
+        return self.versions.update(self.used, self._scale)
+
+    def take_norms(self) -> None:
+        """Work out the norms of the gradients that the next update is made of."""
+        self._norms = self.versions.norms(self.used, self.load.segment.parameters)
+
+    def share_norms(self) -> None:
+        """Wait for the norms of all other stages, and so for their backwards; the next update is scaled by them all."""
+        assert self.common_norm
+        self._scale = self.common_norm.scale(self._norms)
 
     def refuse_divergence(self, minibatch: int) -> None:
         """Stop a run whose loss is no finite number, if that is wanted.
@@ -250,3 +263,10 @@ class Stage:
         every = self.load.pace.update_every
         assert self.minibatches is not None
         return self._synthetic.targets(minibatch), min(every, self.minibatches - minibatch // every * every)
+
+
+def _common_norm(load: Load) -> "CommonNorm":
+    from runtime.channels import CommonNorm
+
+    parameters = [spec.name for spec in load.state if "@" not in spec.name]
+    return CommonNorm(parameters, load.settings.rule.clip_norm)

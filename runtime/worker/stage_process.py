@@ -190,7 +190,7 @@ class _Run:
         self._taken: tuple[list[Tensor], float] | None = None
         self._next = 0
         self._spent_s: dict[Kind, float] = dict.fromkeys(KIND_NAMES, 0.0)
-        self._cpu_s = 0.0
+        self._cpu_s = self._norms_s = 0.0
         self._wait_s, self._began_s, self._ended_s, self._minibatches = 0.0, 0.0, 0.0, 0
 
     def exists(self, minibatch: int) -> bool:
@@ -252,7 +252,8 @@ class _Run:
         stage, minibatch = self._stage, action.minibatch
         self._note(Phase.WORKING, _words(action))
         faults = _page_faults()
-        start, cpu = time.perf_counter(), time.thread_time()
+        start, cpu = time.perf_counter() - self._norms_s, time.thread_time() - self._norms_s  # which were work, too
+        self._norms_s = 0.0
         results: list[Tensor] = []
         if action.kind == "F":
             version = stage.version(minibatch)
@@ -297,6 +298,8 @@ class _Run:
         """Return what the action needs from a neighbour, and for how long it waited."""
         stage = self._stage
         if action.kind == "U":
+            if stage.common_norm:
+                return [], self._norm_shared(action)
             if not stage.averaging:
                 return [], 0.0
             self._note(Phase.WAITING, f"the wait for the other replicas' backward before update {action.minibatch}")
@@ -308,6 +311,20 @@ class _Run:
         received = taken or self._awaited(action.kind, action.minibatch)
         assert received is not None
         return received
+
+    def _norm_shared(self, action: Action) -> float:
+        """Work out this stage's part of the norm of all gradients, and return how long it waited for the others'."""
+        stage = self._stage
+        self._note(Phase.WORKING, f"the norms of gradients before update {action.minibatch}")
+        with self._turn or contextlib.nullcontext():
+            begun = time.perf_counter()
+            stage.take_norms()
+            asked = time.perf_counter()
+        self._norms_s = asked - begun
+        self._note(Phase.WAITING, f"the wait for the other stages' backward before update {action.minibatch}")
+        asked = time.perf_counter()
+        stage.share_norms()
+        return time.perf_counter() - asked
 
     def _awaited(self, kind: Kind, minibatch: int) -> tuple[list[Tensor], float] | None:
         """Wait for what a forward or backward needs; return it, and for how long; None where nothing more comes."""

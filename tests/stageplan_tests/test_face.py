@@ -13,7 +13,7 @@ from torch import nn
 
 import stageplan
 from profiler.cli import main as profiler_cli
-from profiler.errors import CaptureError, ConfigError, ModelError
+from profiler.errors import CaptureError, ModelError
 from profiler.shown import WIDE
 
 pytestmark = pytest.mark.slow
@@ -160,10 +160,7 @@ def test_odd_samples_and_models_are_refused() -> None:
     assert profiler_cli.main(["--model", "net.stageplan-model"]) == 2
 
 
-def test_a_clip_by_the_norm_and_a_loss_that_learns_are_refused() -> None:
-    for rule in (stageplan.SGD, stageplan.Adam, stageplan.AdamW):
-        with pytest.raises(ConfigError, match=r"clipped element by element only, with clip: under an asynchronous"):
-            rule(lr=0.1, clip_norm=1.0)
+def test_a_loss_that_learns_is_refused() -> None:
     loss = nn.Sequential(nn.Linear(4, 1))
     with pytest.raises(CaptureError, match="the loss Sequential has parameters of its own that learn"):
         stageplan.profile(nn.Linear(6, 4), torch.zeros(2, 6), loss=loss)
