@@ -234,6 +234,10 @@ class Digests:
     buffers: str
 
 
+ROUNDING = 1e-3
+"""Largest relative difference that counts as rounding: a few updates multiply the 1e-7 of a single sum."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionVerification:
     """Whether one split trained what its replay trains.
@@ -242,6 +246,8 @@ class PartitionVerification:
         identical: Whether losses, gradients, weights and buffers agree in every bit.
         first_difference: Where they part, in words.
         digests: Of what the pipeline trained; likewise ``replay_digests``.
+        uncut_error: The largest relative difference of a loss, weight or buffer from what the model itself trains,
+            neither captured nor cut; None where a schedule, precision or slice trains something else.
     """
 
     name: str
@@ -250,6 +256,12 @@ class PartitionVerification:
     first_difference: str | None
     digests: Digests
     replay_digests: Digests
+    uncut_error: float | None = None
+
+    @property
+    def verified(self) -> bool:
+        """Whether the split trained what its replay trains and, within rounding, what the uncut model does."""
+        return self.identical and (self.uncut_error is None or self.uncut_error <= ROUNDING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,19 +1,18 @@
 """Capture a model as a graph of layers: trace it, run it once, and put together what every split has to respect."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import networkx as nx
-import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from profiler.capture.lower_model import lowered_model
 from profiler.capture.probe import Probe
 from profiler.capture.sendable import refuse_unsendable
-from profiler.capture.trace import trace
+from profiler.capture.trace import settings_text, trace
+from profiler.capture.undo import untouched
 from profiler.errors import CaptureError
 from profiler.execution import (
     Captured,
@@ -23,7 +22,6 @@ from profiler.execution import (
     TensorSpec,
     cross_entropy,
     fetch_attribute,
-    leaves,
 )
 from profiler.files import digest
 from profiler.profile import FP32, INPUT, Edge
@@ -58,10 +56,11 @@ def capture(
         raise CaptureError(
             f"model '{name}' has not been run yet: parameter '{lazy[0]}' has no shape; run it once in its factory"
         )
-    with _own_buffers(model):
+    with untouched(model):
         operations, outputs = trace(model, name)
-        if not operations:
-            raise CaptureError(f"model '{name}' has no layers; name a model that computes something")
+    if not operations:
+        raise CaptureError(f"model '{name}' has no layers; name a model that computes something")
+    with untouched(model):
         probe = Probe(model, name, operations, outputs, sample)
         probe.run()
     outputs = tuple(probe.outputs)
@@ -102,23 +101,8 @@ def capture(
         parameters=_parameters(model, operations),
         loss=loss,
     )
-    with _own_buffers(model):
+    with untouched(model):
         return lowered_model(captured, precision, sample)
-
-
-@contextmanager
-def _own_buffers(model: nn.Module) -> Iterator[None]:
-    """Let what happens to the model's buffers happen to copies of them."""
-    before = [(module, local, buffer) for module in model.modules() for local, buffer in module._buffers.items()]  # noqa: SLF001 - rebinding
-    copies = {id(buffer): buffer.clone() for _, _, buffer in before if buffer is not None}
-    try:
-        for module, local, buffer in before:
-            if buffer is not None:
-                module._buffers[local] = copies[id(buffer)]  # noqa: SLF001
-        yield
-    finally:
-        for module, local, buffer in before:
-            module._buffers[local] = buffer  # noqa: SLF001
 
 
 def _refuse_no_tensors(name: str, results: Sequence[Any]) -> None:
@@ -207,19 +191,11 @@ def _digest(
     inseparable: Iterable[tuple[str, ...]],
     model: nn.Module,
 ) -> str:
-    lines = [f"{op.name} {op.kind} {op.reads()} {_settings(op)} {_type(specs.get(op.name))}" for op in operations]
+    lines = [f"{op.name} {op.kind} {op.reads()} {settings_text(op)} {_type(specs.get(op.name))}" for op in operations]
     lines += [f"{edge.source}>{edge.target}:{edge.kind}" for edge in edges]
     lines += [" ".join(group) for group in inseparable]
     lines += [f"{path} {tuple(parameter.shape)} {parameter.dtype}" for path, parameter in model.named_parameters()]
     return digest("\n".join(lines).encode())
-
-
-def _settings(operation: Operation) -> str:
-    """Return what a layer is set to, in words that are the same in every process."""
-    plain = (bool, int, float, str, torch.dtype, type(None))
-    constants = [leaf for leaf in leaves((operation.args, operation.kwargs)) if isinstance(leaf, plain)]
-    own = operation.target.extra_repr() if isinstance(operation.target, nn.Module) else ""
-    return f"{own} {constants}"
 
 
 def _type(spec: TensorSpec | None) -> str:

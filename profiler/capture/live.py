@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from profiler.capture.layer_graph import capture
-from profiler.capture.sendable import refuse_unsendable
+from profiler.capture.sendable import refuse_parameter_hooks, refuse_unsendable
 from profiler.capture.slice_model import sliced_model
 from profiler.errors import ModelError, StageplanError, one_line
 from profiler.execution import Captured, Loss, OwnLoss, cross_entropy
@@ -69,6 +69,7 @@ def live_model(
     for tensor_name, tensor in [*model.named_parameters(), *model.named_buffers(), ("the sample", inputs)]:
         if tensor.device.type != "cpu":
             raise ModelError(f"{tensor_name} is on {tensor.device}; stages run on the CPU: use model.cpu()")
+    refuse_parameter_hooks(model)
     try:
         copied = copy.deepcopy(model).train()
     except Exception as error:
@@ -116,6 +117,7 @@ def as_file(live: LiveModel, rule: UpdateRule) -> Iterator[Config]:
             weight_decay=rule.weight_decay,
             update_rule=rule.name,
             clip=rule.clip,
+            clip_norm=rule.clip_norm,
         )
         try:
             yield config

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from profiler.capture.sendable import refuse_parameter_hooks
 from profiler.errors import ModelError, one_line, suggest
 
 
@@ -85,6 +86,7 @@ def _own(name: str, seed: int) -> nn.Module:
     model = made(name, seed)
     if not isinstance(model, nn.Module):
         raise ModelError(f"the factory '{name}' returned a {type(model).__name__}; it has to return a torch.nn.Module")
+    refuse_parameter_hooks(model)
     return model
 
 

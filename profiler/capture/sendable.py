@@ -5,7 +5,7 @@ import io
 import pickle
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from profiler.errors import CaptureError, one_line
 from profiler.machine import main_file
@@ -25,6 +25,20 @@ class _Sender(pickle.Pickler):
                 "put it into a file and import it"
             )
         return NotImplemented
+
+
+def refuse_parameter_hooks(model: nn.Module) -> None:
+    """Refuse hooks of parameters, which a copy of the model silently lacks, and so a stage.
+
+    Raises:
+        CaptureError: A parameter has one.
+    """
+    for path, parameter in model.named_parameters():
+        if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):  # noqa: SLF001
+            raise CaptureError(
+                f"the parameter '{path}' has a hook, which stages would not run; change gradients in a "
+                "torch.autograd.Function of the forward, or bound them with clip"
+            )
 
 
 def refuse_unsendable(thing: Any, what: str) -> None:

@@ -1,7 +1,8 @@
 """Trace a model with torch.fx into operations: what is called, in which order, and what reads what."""
 
+import inspect
 import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], tuple[str
     """
     try:
         with _functions_as_layers():
-            graph = _Tracer().trace(model)
+            graph = _Tracer(_input_name(model)).trace(model)
     except CaptureError as error:
         raise CaptureError(f"model '{name}' cannot be captured: {error}") from error
     except Exception as error:
@@ -37,7 +38,7 @@ def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], tuple[str
     output: Any = None
     for node in graph.nodes:
         if node.op == "placeholder":
-            names[node] = _placeholder(node, names, name)
+            names[node] = Ref(INPUT)
         elif node.op == "get_attr":
             names[node] = _attribute(model, str(node.target))
         elif node.op == "output":
@@ -70,10 +71,14 @@ class _Tracer(fx.Tracer):
 
     proxy_buffer_attributes = True
 
-    def __init__(self) -> None:
-        """Note in how many contexts of autocast the caller is."""
+    def __init__(self, input_name: str) -> None:
+        """Note what the model calls its input, and in how many contexts of autocast the caller is."""
         super().__init__()
-        self.contexts = _contexts_of_autocast()
+        self.input_name, self.contexts = input_name, _contexts_of_autocast()
+
+    def create_args_for_root(self, *_signature: Any, **_named: Any) -> tuple[Callable[..., Any], list[Any]]:
+        """Call the model as its users do, with its input alone: so Python binds every default, and its hooks run."""
+        return self.root._call_impl, [self.create_proxy("placeholder", self.input_name, (), {})]  # noqa: SLF001
 
     def create_node(self, kind: str, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
         """Make a node, unless it stands in a context that no node can hold."""
@@ -117,17 +122,26 @@ def _attribute(model: nn.Module, path: str) -> Any:
     thing: Any = model
     for part in path.split("."):
         thing = getattr(thing, part)
-    return thing.detach() if isinstance(thing, Tensor) else thing
+    return thing.detach().clone() if isinstance(thing, Tensor) else thing  # as every process has its own
 
 
-def _placeholder(node: fx.Node, names: dict[fx.Node, Any], name: str) -> Any:
-    if Ref(INPUT) not in names.values():
-        return Ref(INPUT)
-    if node.args:
-        return node.args[0]
-    raise CaptureError(
-        f"model '{name}' takes a second input '{node.target}' without a default; wrap it in a module with one input"
-    )
+def _input_name(model: nn.Module) -> str:
+    """Return what a model calls the one input that it takes.
+
+    Raises:
+        CaptureError: It takes none, or another one that has no default.
+    """
+    parameters = list(inspect.signature(model.forward).parameters.values())
+    passed = [own for own in parameters if own.kind not in {own.KEYWORD_ONLY, own.VAR_KEYWORD}]
+    if not passed:
+        raise CaptureError("its forward takes no input; let it take a minibatch (N, …)")
+    optional = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    for own in parameters:
+        if own is not passed[0] and own.default is own.empty and own.kind not in optional:
+            raise CaptureError(
+                f"its forward takes a second input '{own.name}' without a default; wrap it in a module with one input"
+            )
+    return passed[0].name
 
 
 def layer_name(node: fx.Node, taken: Collection[str]) -> str:
@@ -158,3 +172,11 @@ def _operation(model: nn.Module, node: fx.Node, index: int, names: dict[fx.Node,
     around = "" if node.op == "call_module" else next(reversed(node.meta.get("nn_module_stack", {"": ""})), "")
     module = around.partition("@")[0]  # which counts repeated calls
     return Operation(index=index, name=name, kind=kind, target=target, args=args, kwargs=kwargs, module=module)
+
+
+def settings_text(operation: Operation) -> str:
+    """Return what a layer is set to, in words that are the same in every process."""
+    plain = (bool, int, float, str, torch.dtype, type(None))
+    constants = [leaf for leaf in leaves((operation.args, operation.kwargs)) if isinstance(leaf, plain)]
+    own = operation.target.extra_repr() if isinstance(operation.target, nn.Module) else ""
+    return f"{own} {constants}"

@@ -60,14 +60,22 @@ class OwnLoss:
         return str(getattr(self.function, "__qualname__", type(self.function).__name__))
 
     def __call__(self, outputs: Sequence[Tensor], targets: Tensor) -> Tensor:
-        """Return the loss.
+        """Return the loss of all heads.
+
+        Raises:
+            CaptureError: The function raises, or returns no number that a gradient flows back from.
+        """
+        heads = tuple(map(in_float32, outputs) if self.lower else outputs)
+        return self.of(heads[0] if len(heads) == 1 else heads, targets)
+
+    def of(self, output: Any, targets: Tensor) -> Tensor:
+        """Return the loss of what the model itself returns.
 
         Raises:
             CaptureError: The function raises, or returns no number that a gradient flows back from.
         """
         try:
-            given = tuple(map(in_float32, outputs) if self.lower else outputs)
-            result = self.function(given[0] if len(given) == 1 else given, targets)
+            result = self.function(output, targets)
         except Exception as error:
             raise CaptureError(
                 f"the loss {self.name} raised {type(error).__name__}: {one_line(error)}; it is called with what the "

@@ -33,7 +33,10 @@ class LayerMeasurements:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """All that was measured of one model, with ``neighbours`` busy cores meanwhile in ``layers.loaded``."""
+    """All that was measured of one model, with ``neighbours`` busy cores meanwhile in ``layers.loaded``.
+
+    ``check_s`` is how long its layers were held against the model before.
+    """
 
     config: Config
     captured: Captured
@@ -44,6 +47,7 @@ class Measured:
     memory: Memory | None
     layers: LayerMeasurements
     neighbours: int
+    check_s: float
     lower: "MeasuredLower | None"
 
 
@@ -90,6 +94,7 @@ def profile_of(measured: Measured) -> Profile:
         whole_step_s=whole_step.median_s,
         whole_step=whole_step,
         neighbours=measured.neighbours,
+        check_s=measured.check_s,
         loaded_step=timing(loaded.whole_step) if loaded.whole_step else None,
         closure_error=(parts_s(layers, loss) - whole_step.median_s) / whole_step.median_s,
         rounds=len(samples.whole_step),

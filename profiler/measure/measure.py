@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 
-from profiler.capture import captured_model, minibatch
+from profiler.capture import captured_model, minibatch, refuse_unfaithful
 from profiler.errors import CaptureError, blaming
 from profiler.execution import Captured
 from profiler.machine import pinned
@@ -47,10 +47,11 @@ def measure_profile(
         clocks: Where times are read.
 
     Raises:
-        CaptureError: A layer raises in its backward.
+        CaptureError: A layer raises in its backward, or the layers do not compute what their model does.
         ProcessError: A helping process ended, most likely for want of memory.
     """
     core, *others = cores
+    check_s = _check(config, captured, core, clocks)
     affinity = tuple(sorted(os.sched_getaffinity(0)))
     memory = _memory(config, captured, core, FP32)
     lower_memory = _memory(config, captured, core, BF16) if config.precision != FP32 else None
@@ -75,6 +76,7 @@ def measure_profile(
         memory=memory,
         layers=full.measurements(memory, turns.loaded if turns else Samples()),
         neighbours=len(others),
+        check_s=check_s,
         lower=MeasuredLower(
             captured=lower.stepper.captured,
             memory=lower_memory,
@@ -85,6 +87,14 @@ def measure_profile(
         else None,
     )
     return profile_of(measured)
+
+
+def _check(config: Config, captured: Captured, core: int, clocks: Clocks) -> float:
+    """Hold the captured layers against their model, and return how long that took."""
+    begun_s = clocks.wall()
+    with pinned(core), blaming(config.model), redirect_stdout(sys.stderr):
+        refuse_unfaithful(captured, *minibatch(config, captured))
+    return clocks.wall() - begun_s
 
 
 def _memory(config: Config, captured: Captured, core: int, precision: str) -> Memory | None:

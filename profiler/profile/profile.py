@@ -12,7 +12,7 @@ from msgspec import Meta
 from profiler.profile.precision import FP32
 from profiler.shown import Shown
 
-FORMAT_VERSION: Literal[9] = 9
+FORMAT_VERSION: Literal[10] = 10
 
 Seconds = Annotated[float, Meta(ge=0, le=1e6)]
 Bytes = Annotated[int, Meta(ge=0, le=1 << 50)]
@@ -275,6 +275,7 @@ class Profile(Shown):
         peak_memory_bytes: Largest resident size of a process in whole steps, above an empty one; None where the kernel
             keeps no peak.
         neighbours: How many other cores trained the same model while ``loaded`` times and ``loaded_step`` were taken.
+        check_s: How long its layers were held against the model itself, before all else; 0 where nobody did.
         closure_error: (sum of the parts − whole step) ÷ whole step.
         rounds: How many samples stand behind each time.
         uncertainty: The largest half-width of an interval among the ten costliest layers, as a share of the median.
@@ -312,13 +313,14 @@ class Profile(Shown):
     whole_step: Timing
     neighbours: Count = 0
     loaded_step: Timing | None = None
+    check_s: Seconds = 0.0
     closure_error: float
     rounds: Count
     uncertainty: float
     drift: float
     foreign_load: float
     measured_at: str
-    format_version: Literal[9] = FORMAT_VERSION
+    format_version: Literal[10] = FORMAT_VERSION
     table: ClassVar[str] = "profiler.report.table:show_profile"
 
     def contradictions(self) -> Iterator[str]:

@@ -1,8 +1,9 @@
 """The options that running commands share, and what they stand for: settings, cores, processes."""
 
 import argparse
+import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -180,48 +181,39 @@ def pool_of(options: RunningOptions, cores: tuple[int, ...], session: "Session |
 
 
 @contextmanager
-def launcher_of(
-    config: Config,
-    pool: "WorkerPool",
-    settings: Settings,
-    watch: "Watch | None" = None,
-    *,
-    form: Form = Form(),  # noqa: B008 - it is frozen
-    session: "Session | None" = None,
-    quiet: bool,
-) -> Iterator["Launcher"]:
-    """Build the model that ``config`` names, in a form, and get ready to run plans of it; say if a run diverged.
-
-    Raises:
-        InputError: Other ranks have built something else.
-    """
-    from profiler.capture import captured_model
-    from runtime.pipeline import Launcher
-
-    with Launcher(captured_model(config, form), pool, settings, watch, session) as launcher:
-        agree_on_weights(launcher.session, launcher)
-        yield launcher
-    if launcher.diverged:
-        sentence = "the loss is no longer a finite number: training diverged; lower lr in a configuration file"
-        note(f"{config.model}: {sentence}", quiet=quiet)
-
-
-@contextmanager
 def launchers_of(
     config: Config,
     plans: Iterable[Plan],
     pool: "WorkerPool",
     settings: Settings,
+    watch: "Watch | None" = None,
     *,
     session: "Session | None" = None,
     quiet: bool,
 ) -> Iterator[dict[Form, "Launcher"]]:
-    """Get ready to run ``plans``: yield a launcher for each form among them, as ``launcher_of`` does."""
+    """Build the model that ``config`` names and yield what runs ``plans`` of it, by their forms; say if a run diverged.
+
+    Raises:
+        CaptureError: The captured layers do not compute what the model does.
+        InputError: Other ranks have built something else.
+    """
+    from profiler.capture import captured_model, minibatch, refuse_unfaithful_briefly
+    from runtime.pipeline import Launcher
+
+    whole = captured_model(config)
+    with redirect_stdout(sys.stderr):
+        refuse_unfaithful_briefly(whole, *minibatch(config, whole))
+    launchers: dict[Form, Launcher] = {}
     with ExitStack() as stack:
-        yield {
-            form: stack.enter_context(launcher_of(config, pool, settings, form=form, session=session, quiet=quiet))
-            for form in dict.fromkeys(plan.form for plan in plans)
-        }
+        for form in dict.fromkeys(plan.form for plan in plans):
+            captured = whole if form == Form() else captured_model(config, form)
+            launchers[form] = stack.enter_context(Launcher(captured, pool, settings, watch, session))
+            agree_on_weights(launchers[form].session, launchers[form])
+        del whole, captured
+        yield launchers
+    if any(launcher.diverged for launcher in launchers.values()):
+        sentence = "the loss is no longer a finite number: training diverged; lower lr in a configuration file"
+        note(f"{config.model}: {sentence}", quiet=quiet)
 
 
 def cores_of(config: Config, stages: int, *, quiet: bool) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from runtime.cli.options import (
     add_ranks,
     clock_of,
     cores_of,
-    launcher_of,
+    launchers_of,
     pool_of,
     refuse_clock,
     settings_of,
@@ -73,8 +73,8 @@ def run(options: RunOptions) -> int:
         with (
             pool_of(running, cores, session) as pool,
             live_view(cores, quiet=quiet or session.distributed) as watch,
-            launcher_of(config, pool, settings, watch, form=plan.form, session=session, quiet=quiet) as launcher,
-            launcher.loaded(plan, config.batches) as loaded,
+            launchers_of(config, [plan], pool, settings, watch, session=session, quiet=quiet) as launchers,
+            launchers[plan.form].loaded(plan, config.batches) as loaded,
         ):
             result = loaded.run().result
         if session.leads:

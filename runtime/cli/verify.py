@@ -54,7 +54,7 @@ def verify_all(options: VerifyOptions) -> int:
         verifications = [_verified(ranks, config, plans, cores, session) for config, plans in wanted]
         if running.common.json and session.leads:
             emit_json(verifications)
-    return 0 if all(part.identical for verification in verifications for part in verification.partitions) else FAILED
+    return 0 if all(part.verified for verification in verifications for part in verification.partitions) else FAILED
 
 
 def _wanted(ranks: RankOptions) -> list[tuple[Config, dict[str, Plan]]]:
@@ -74,7 +74,7 @@ def _verified(
     ranks: RankOptions, config: Config, plans: dict[str, Plan], cores: tuple[int, ...], session: "Session"
 ) -> Verification:
     from profiler.machine import pinned
-    from runtime.verify import show_verification, verify
+    from runtime.verify import Uncut, show_verification, verify
 
     running, common = ranks.running, ranks.running.common
     quiet = common.quiet or not session.leads
@@ -96,10 +96,13 @@ def _verified(
         progress(config.model, steps, quiet=quiet) as advance,
         pinned(cores[0]),
     ):
+        uncut = {form: Uncut(launcher, minibatches) for form, launcher in launchers.items()}
         for index in sorted(set(first)):
             name = names[index]
-            launcher = launchers[plans[name].form]
-            parts[name] = verify(name, plans[name], launcher, minibatches, partial(advance, 1, name))
+            form = plans[name].form
+            parts[name] = verify(
+                name, plans[name], launchers[form], minibatches, partial(advance, 1, name), uncut=uncut[form]
+            )
     verification = Verification(
         model=config.model,
         batch_size=config.batch_size,

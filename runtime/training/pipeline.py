@@ -13,10 +13,18 @@ from torch import Tensor, nn
 
 from optimizer.plan import Plan
 from optimizer.schedule import Pace, ScheduleName
-from profiler.capture import SEED, captured_live, inputs_of, live_model, refuse_unsendable
+from profiler.capture import (
+    SEED,
+    captured_live,
+    inputs_of,
+    live_model,
+    refuse_unfaithful_briefly,
+    refuse_unsendable,
+)
 from profiler.errors import StageplanError, one_line
 from profiler.execution import OwnLoss, TensorSpec
 from profiler.machine import refuse_reimport, usable_cores
+from profiler.profile import Form
 from profiler.settings import DEFAULT_RULE, LearningRate, UpdateRule
 from runtime.cluster import Session
 from runtime.errors import InputError, RunError
@@ -118,7 +126,10 @@ class Pipeline:
             refuse_unsendable(learning_rate, "the learning rate")
             if plan.layout.replicated:
                 raise InputError("replicas count updates of their own, so they take no learning rate that changes")
-        self._captured, self._plan, self._cores = captured_live(live, plan.form), plan, cores or ()
+        whole = captured_live(live)
+        refuse_unfaithful_briefly(whole, live.inputs)
+        self._captured = whole if plan.form == Form() else captured_live(live, plan.form)
+        self._plan, self._cores = plan, cores or ()
         own = self._captured.model
         self._kept: dict[str, Tensor] | None = {**dict(own.named_parameters()), **dict(own.named_buffers())}
         self._settings = Settings(

@@ -6,6 +6,7 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from runtime.verify.bit_identity import verify
+    from runtime.verify.uncut import Uncut
     from runtime.verify.verification_table import show_verification
 else:
     __getattr__ = on_demand(__name__)

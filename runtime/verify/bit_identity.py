@@ -1,4 +1,8 @@
-"""Hold what a pipeline trained against a single-process replay of the same recurrence, bit for bit."""
+"""Hold what a pipeline trained against a replay in one process, bit for bit, and against the uncut model.
+
+The replay runs the captured layers by the same recurrence, whatever the schedule. The model itself, neither captured
+nor cut, trains the same under synchronous schedules.
+"""
 
 import math
 import sys
@@ -10,14 +14,22 @@ from torch import Tensor
 
 from optimizer.plan import Plan
 from profiler.execution import Captured
-from runtime.pipeline import Launcher, Outcome, Reader, refuse_other_data
+from runtime.pipeline import Launcher, Outcome, refuse_other_data
 from runtime.results import Digests, PartitionVerification
+from runtime.verify.data_again import ReadAgain, feed_again
 from runtime.verify.replay import Recurrence, Replay, Trained
-from runtime.worker import Checksums, Synthetic, digest_of_all, digests
+from runtime.verify.uncut import Uncut
+from runtime.worker import Checksums, digest_of_all, digests
 
 
 def verify(
-    name: str, plan: Plan, launcher: Launcher, minibatches: int, advance: Callable[[], None]
+    name: str,
+    plan: Plan,
+    launcher: Launcher,
+    minibatches: int,
+    advance: Callable[[], None],
+    *,
+    uncut: Uncut | None = None,
 ) -> PartitionVerification:
     """Run a plan in the pipeline, replay it in this process, and compare.
 
@@ -29,6 +41,7 @@ def verify(
         launcher: What runs it.
         minibatches: How many.
         advance: Called ``minibatches + 1`` times in all.
+        uncut: What the uncut model trains, to be held against that, too.
 
     Raises:
         RunError: A stage failed.
@@ -50,6 +63,7 @@ def verify(
             first_difference=difference,
             digests=_digests(launcher.captured, outcome.result.losses, state),
             replay_digests=_digests(launcher.captured, trained.losses, trained.weights | trained.buffers),
+            uncut_error=uncut.error(outcome.result.losses, state) if uncut else None,
         )
     verification = launcher.session.exchange(launcher.topic("verified"), verification, PartitionVerification | None)[0]
     assert verification is not None
@@ -68,35 +82,10 @@ def replayed(
     )
     stage_of = {layer: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
     replay = Replay(launcher.captured, stage_of, launcher.initial_state(), settings.rule, recurrence)
-    if not settings.data:
-        return replay.run(Synthetic(launcher.data_spec(minibatches)), settings.seed, advance)
-    again = ReadAgain(launcher.reader(), minibatches)
-    refuse_other_data(launcher.data_name, checksums, again.reader.checksums)
-    return replay.run(again, settings.seed, advance)
-
-
-class ReadAgain:
-    """Minibatches of a loader, all read before the first is trained on: layers draw from the same generators."""
-
-    def __init__(self, reader: Reader, minibatches: int) -> None:
-        """Read so many.
-
-        Raises:
-            InputError: They cannot be used, or are fewer.
-        """
-        self.reader = reader
-        pairs = [pair for pair in (reader.read() for _ in range(minibatches)) if pair]
-        if len(pairs) < minibatches:
-            raise reader.too_few(minibatches)
-        self._pairs = pairs
-
-    def inputs(self, minibatch: int) -> Tensor:
-        """Return the inputs of a minibatch."""
-        return self._pairs[minibatch][0]
-
-    def targets(self, minibatch: int) -> Tensor:
-        """Return its targets."""
-        return self._pairs[minibatch][1]
+    feed = feed_again(launcher, minibatches)
+    if isinstance(feed, ReadAgain):
+        refuse_other_data(launcher.data_name, checksums, feed.reader.checksums)
+    return replay.run(feed, settings.seed, advance)
 
 
 def _differences(captured: Captured, outcome: Outcome, state: Mapping[str, Tensor], trained: Trained) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from profiler.report import counted
-from runtime.results import Verification
+from runtime.results import PartitionVerification, Verification
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,4 +22,15 @@ def show_verification(verification: Verification, console: "Console") -> None:
         verdict = "bit-identical: losses, gradients, weights, buffers"
         if part.first_difference:
             verdict = f"DIFFERS: {part.first_difference}"
+        verdict += _uncut_words(part)
         console.print(f"{part.name:{width}}  {verdict}  {part.digests.weights[:12]}", soft_wrap=True)
+
+
+def _uncut_words(part: PartitionVerification) -> str:
+    """Return how a split compares with the model itself; nothing where that trains something else."""
+    if part.uncut_error is None:
+        return ""
+    if part.uncut_error == 0:
+        return "; so is the uncut model"
+    word = "the uncut model agrees within rounding" if part.verified else "the uncut model DIFFERS"
+    return f"; {word} (by {part.uncut_error:.1g} at most)"

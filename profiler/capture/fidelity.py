@@ -1,0 +1,290 @@
+"""Hold a captured model against the model itself: both run on the same minibatches, and have to agree bit for bit.
+
+A trace sees what is called, and neither types nor values nor what Python keeps between two calls: so it may take
+another branch than the model does, and nothing that runs the captured layers alone can tell. Here the model's own
+forward and its captured layers start from the same buffers and generators, in the layout that stages use:
+
+    the sample              outputs, and buffers afterwards
+    another minibatch       the same, and by one backward the gradient of every parameter; with other values and of
+                            another size, as far as the model takes them
+    that in eval mode       outputs, where the model's forward has the same layers there (else nothing runs its layers)
+
+After each run the generators of torch, Python and numpy stand alike, for a branch may be taken by chance; and the model
+has changed no number, text or container in plain Python, for what it keeps there may decide a later forward.
+"""
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from profiler.capture.trace import settings_text, trace
+from profiler.capture.undo import own_buffers, plain_values, untouched
+from profiler.errors import CaptureError, blaming, one_line
+from profiler.execution import Captured, OwnLoss, fetch_attribute, heads, run_layer
+from profiler.profile import INPUT
+
+_SEED = 0
+_FEW = 2
+"""Samples of the other minibatch; one more than the sample has, where that has no more."""
+_CAUSE = (
+    "a trace sees no types, values, random numbers or counters, so leave out of forward what depends on them, such as "
+    "isinstance, try, or a number that is kept"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """A minibatch: inputs ``(N, …)``, and their targets if they are known."""
+
+    inputs: Tensor
+    targets: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What a forward left, and a backward if there was one.
+
+    Attributes:
+        outputs: One for each head.
+        state: Buffers by path, in words: ``buffer norm.running_mean``; then gradients.
+        drawn: Where the generators of torch, Python and numpy stand.
+    """
+
+    outputs: Sequence[Any]
+    state: Mapping[str, Tensor | None]
+    drawn: Mapping[str, bytes]
+
+
+Forward = Callable[[Captured, Tensor], tuple[list[Any], Any]]
+"""Runs a model or its layers on inputs; returns the heads, and what the user's own loss is called with."""
+
+
+def refuse_unfaithful(captured: Captured, inputs: Tensor, targets: Tensor | None = None) -> None:
+    """Refuse captured layers that do not compute what their model does.
+
+    Args:
+        captured: In float32, with no layer cut.
+        inputs: The sample, ``(N, …)``.
+        targets: Its targets; None: gradients are those of a sum over the heads where the loss is the user's own.
+
+    Raises:
+        CaptureError: They do not; the message names the first layer or tensor that differs, and the usual cause.
+    """
+    sample = _Batch(inputs, targets)
+    with untouched(captured.model), blaming(captured.name):
+        _refuse_difference(captured, sample, backward=False)
+        other = _another(captured, sample)
+        _refuse_difference(captured, other, backward=True)
+        _refuse_other_eval(captured, other)
+
+
+def refuse_unfaithful_briefly(captured: Captured, inputs: Tensor, targets: Tensor | None = None) -> None:
+    """Refuse, by one small minibatch, captured layers that do not compute what their model does.
+
+    For a model whose layers were held against it when it was profiled, perhaps in another version of its code.
+
+    Raises:
+        CaptureError: They do not.
+    """
+    with untouched(captured.model), blaming(captured.name):
+        _refuse_difference(captured, _another(captured, _Batch(inputs, targets)), backward=True)
+
+
+def _another(captured: Captured, sample: _Batch) -> _Batch:
+    """Return the minibatch, least like the sample, that the model itself takes."""
+    return next((batch for batch in _others(sample) if _takes(captured, batch)), sample)
+
+
+def _others(sample: _Batch) -> Iterator[_Batch]:
+    """Yield minibatches with other values or of another size, those that differ most first."""
+    inputs, samples = sample.inputs, len(sample.inputs)
+    changed = -0.5 * inputs if inputs.is_floating_point() else inputs.max() - inputs
+    for values in (changed, inputs):
+        for size in (_FEW if samples > _FEW else samples + 1, samples):
+            order = torch.arange(size).flip(0) % samples
+            targets = None if sample.targets is None else sample.targets[order]
+            chosen = values[order]
+            laid_out = torch.empty_like(chosen, memory_format=torch.preserve_format)
+            if inputs.dim() == 4 and inputs.is_contiguous(memory_format=torch.channels_last):
+                laid_out = torch.empty_like(chosen, memory_format=torch.channels_last)
+            yield _Batch(laid_out.copy_(chosen), targets)
+
+
+def _takes(captured: Captured, batch: _Batch) -> bool:
+    """Say whether the model itself can be run on a minibatch."""
+    try:
+        with own_buffers(captured.model):
+            _by_model(captured, batch.inputs.clone())
+    except Exception:  # noqa: BLE001 - whatever a model says of a minibatch that its user never gave it
+        return False
+    return True
+
+
+def _by_model(captured: Captured, inputs: Tensor) -> tuple[list[Any], Any]:
+    returned: Any = captured.model(inputs)
+    return heads(returned), returned
+
+
+def _by_layers(captured: Captured, inputs: Tensor) -> tuple[list[Any], Any]:
+    values = _values(captured, inputs)
+    outputs: list[Any] = [values[name] for name in captured.outputs]
+    return outputs, outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+
+def _values(
+    captured: Captured, inputs: Tensor, keep: Callable[[str, Any], None] = lambda _name, _value: None
+) -> dict[str, Any]:
+    """Run the captured layers in captured order, drawing from the generator as the model does; ``keep`` sees each."""
+    values: dict[str, Any] = {INPUT: inputs}
+    paths = {path for operation in captured.operations for path in operation.attributes()}
+    attributes = {path: fetch_attribute(captured.model, path) for path in paths}
+    for operation in captured.operations:
+        run_layer(replace(operation, uses_rng=False), values, attributes, 0, 0)
+        keep(operation.name, values[operation.name])
+    return values
+
+
+def _run(captured: Captured, batch: _Batch, forward: Forward, *, backward: bool) -> _Run:
+    model = captured.model
+    with own_buffers(model):
+        torch.manual_seed(_SEED)
+        random.seed(_SEED)
+        np.random.seed(_SEED)  # noqa: NPY002 - the generator that such code uses
+        outputs, returned = forward(captured, batch.inputs.clone())
+        drawn = {
+            "torch": torch.get_rng_state().numpy().tobytes(),
+            "Python": repr(random.getstate()).encode(),
+            "numpy": repr(np.random.get_state()).encode(),  # noqa: NPY002
+        }
+        state: dict[str, Tensor | None] = {f"buffer {path}": buffer for path, buffer in model.named_buffers()}
+        if backward:
+            learning = {path: own for path, own in model.named_parameters() if own.requires_grad}
+            loss = _loss(captured, outputs, returned, batch.targets)
+            gradients = torch.autograd.grad(loss, list(learning.values()), allow_unused=True)
+            state |= {"loss": loss.detach()}
+            state |= {f"gradient of {path}": own for path, own in zip(learning, gradients, strict=True)}
+        return _Run(outputs, state, drawn)
+
+
+def _loss(captured: Captured, outputs: Sequence[Tensor], returned: Any, targets: Tensor | None) -> Tensor:
+    """Return the loss, that of the user's own of what the model returns; without targets, a sum over all heads."""
+    if targets is None:
+        sums = [(head * torch.linspace(0.5, 1, head.numel()).view(head.shape)).sum() for head in outputs]
+        return torch.stack(sums).sum()
+    if isinstance(captured.loss, OwnLoss):
+        return captured.loss.of(returned, targets)
+    return captured.loss(outputs, targets)
+
+
+def _refuse_difference(captured: Captured, batch: _Batch, *, backward: bool) -> None:
+    kept = plain_values(captured.model)
+    plain = _run(captured, batch, _by_model, backward=backward)
+    changes = _changes(kept, plain_values(captured.model))
+    try:
+        layers = _run(captured, batch, _by_layers, backward=backward)
+    except Exception as error:
+        raise CaptureError(
+            f"model '{captured.name}' takes a minibatch of shape {tuple(batch.inputs.shape)}, and its captured layers "
+            f"do not: {one_line(error)}; {_CAUSE}"
+        ) from error
+    difference = next(_differences(captured, batch, plain, layers), "")
+    if changes and (difference or backward):  # what is made once, by the first forward, harms nobody
+        raise CaptureError(
+            f"model '{captured.name}': its forward changes {changes[0]}, which no captured layer does; keep it in a "
+            "buffer (register_buffer), or change it outside of forward"
+        )
+    if difference:
+        raise CaptureError(f"model '{captured.name}' {difference}")
+
+
+def _differences(captured: Captured, batch: _Batch, plain: _Run, layers: _Run) -> Iterator[str]:
+    """Yield in words how a model and its layers differ; the first is the one to tell."""
+    for generator, state in plain.drawn.items():
+        if layers.drawn[generator] != state:
+            yield (
+                f"draws other numbers from the generator of {generator} than its captured layers do; let a layer of "
+                "torch.nn, such as Dropout, draw them"
+            )
+    if not _same_heads(plain.outputs, layers.outputs):
+        where = _first_difference(captured, batch)
+        yield f"computes something else than its captured layers, first seen {where}; {_CAUSE}"
+    for name, tensor in plain.state.items():
+        if not _same(tensor, layers.state[name]):
+            yield f"has another {name} than its captured layers; {_CAUSE}"
+
+
+def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    changed = [name for name in after if before.get(name, after[name]) != after[name]]
+    return [f"{name} (from {before[name][:40]} to {after[name][:40]})" for name in changed]
+
+
+def _refuse_other_eval(captured: Captured, batch: _Batch) -> None:
+    """Hold layers against the model in eval mode, if its forward calls the same ones there."""
+    modes = [(module, module.training) for module in captured.model.modules()]
+    captured.model.eval()
+    try:
+        operations, outputs = trace(captured.model, captured.name)
+        here, there = ([(own.name, own.kind, settings_text(own)) for own in side]
+                       for side in (operations, captured.operations))  # fmt: skip
+        if here == there and len(outputs) == len(captured.outputs):
+            _refuse_difference(captured, batch, backward=False)
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _first_difference(captured: Captured, batch: _Batch) -> str:
+    """Return in words where the model and its layers part, by what each torch.nn module gives when it is called."""
+    made: dict[str, Any] = {}
+
+    def keep(name: str, value: Any) -> None:
+        made[name] = value.detach().clone() if isinstance(value, Tensor) else value
+
+    with own_buffers(captured.model):
+        torch.manual_seed(_SEED)
+        _values(captured, batch.inputs.clone(), keep)
+    calls: dict[nn.Module, list[str]] = {}
+    for operation in captured.operations:
+        if isinstance(operation.target, nn.Module):
+            calls.setdefault(operation.target, []).append(operation.name)
+    parted: list[str] = []
+    last = "its input"
+
+    def compare(module: nn.Module, _inputs: Any, output: Any) -> None:
+        nonlocal last
+        if module not in calls or parted:
+            return
+        name = calls[module].pop(0) if calls[module] else ""
+        if not name:
+            parted.append(f"behind {last}, where the model calls a layer that was not captured")
+        elif not _same(output, made[name]):
+            parted.append(f"in the output of layer '{name}' ({type(module).__name__}), which runs after {last}")
+        last = f"layer '{name}'"
+
+    handle = nn.modules.module.register_module_forward_hook(compare)
+    try:
+        with own_buffers(captured.model):
+            torch.manual_seed(_SEED)
+            _by_model(captured, batch.inputs.clone())
+    finally:
+        handle.remove()
+    return parted[0] if parted else f"behind {last}"
+
+
+def _same_heads(ours: Sequence[Any], theirs: Sequence[Any]) -> bool:
+    return len(ours) == len(theirs) and all(_same(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+def _same(first: Any, second: Any) -> bool:
+    """Say whether two values agree in every bit; of what is no tensor, whether they are equal."""
+    if not isinstance(first, Tensor) or not isinstance(second, Tensor):
+        return type(first) is type(second) and (isinstance(first, Tensor) or bool(first is second or first == second))
+    dense = [(own.to_dense() if own.is_sparse else own).detach().contiguous() for own in (first, second)]
+    if (first.shape, first.dtype) != (second.shape, second.dtype):
+        return False
+    return torch.equal(*(own.reshape(-1).view(torch.uint8) for own in dense)) if first.numel() else True

@@ -1,0 +1,144 @@
+"""Train the model itself, neither captured nor cut, as plain PyTorch does where a schedule is synchronous.
+
+The model's own forward and backward run in this process. Two things are the pipeline's: the arithmetic of the update
+rule, which tests hold against torch.optim, and the seed of each layer that draws random numbers, (run, layer,
+minibatch). For the latter, operators that draw are counted layer by layer; in the model's own forward, the generator is
+seeded before the first one of each layer.
+
+A sum of gradients may be taken in another order where a cut lies between its terms, so a split agrees with the uncut
+model in every bit or, for some models, within rounding.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from optimizer.schedule import groups
+from profiler.capture import untouched
+from profiler.execution import Captured, fetch_attribute, heads, layer_seed, run_layer, write_next
+from profiler.profile import FP32, INPUT
+from runtime.pipeline import Launcher
+from runtime.verify.data_again import feed_again
+from runtime.verify.replay import Trained
+
+
+class Uncut:
+    """What the uncut model trains, worked out when it is first asked for."""
+
+    def __init__(self, launcher: Launcher, minibatches: int) -> None:
+        """Train from the launcher's initial weights on so many of its minibatches."""
+        self._launcher, self._minibatches = launcher, minibatches
+
+    @property
+    def comparable(self) -> bool:
+        """Whether pipelines train what it does: under synchronous schedules, in float32, with no layer cut inside."""
+        captured = self._launcher.captured
+        flushes = self._launcher.settings.pace.flush_every is not None
+        return flushes and captured.precision == FP32 and not captured.slicing
+
+    @cached_property
+    def trained(self) -> Trained:
+        """The losses, and the weights and buffers at the end."""
+        settings, feed = self._launcher.settings, feed_again(self._launcher, self._minibatches)
+        captured = with_tensors(self._launcher.captured, self._launcher.initial_state())
+        model, rule = captured.model, settings.rule
+        learning = {path: own for path, own in model.named_parameters() if own.requires_grad}
+        moments = {path: [torch.zeros_like(own) for _ in range(rule.momenta)] for path, own in learning.items()}
+        counts = dict.fromkeys(learning, 0)
+        losses = []
+        seeds = _LayerSeeds(captured, feed.inputs(0), settings.seed)
+        for group in groups(self._minibatches, settings.pace.update_every):
+            for minibatch in group:
+                inputs = feed.inputs(minibatch).clone()  # which may be drawn now
+                with seeds.of(minibatch):
+                    outputs = heads(model(inputs))
+                loss = captured.loss(outputs, feed.targets(minibatch))
+                losses.append(float(loss.detach()))
+                torch.autograd.backward(loss, torch.full_like(loss, 1 / len(group)))
+            if rule.clip_norm:
+                nn.utils.clip_grad_norm_(model.parameters(), rule.clip_norm)
+            with torch.no_grad():
+                for path, weight in learning.items():
+                    counts[path] += weight.grad is not None
+                    write_next(rule, weight, weight.grad, moments[path], count=counts[path], out=weight)
+                    weight.grad = None
+        weights = {path: own.detach() for path, own in model.named_parameters()}
+        return Trained(losses=losses, weights=weights, buffers=dict(model.named_buffers()), minibatch_digests=[])
+
+    def error(self, losses: Sequence[float | None], state: Mapping[str, Tensor]) -> float | None:
+        """Return the largest relative difference of a pipeline's losses, weights and buffers; None: not comparable.
+
+        Args:
+            losses: One a minibatch; None for one that is no finite number.
+            state: The parameters and buffers at the end, by path.
+        """
+        if not self.comparable:
+            return None
+        ours, theirs = self.trained, torch.tensor([float("nan") if loss is None else loss for loss in losses])
+        pairs = [(theirs, torch.tensor(ours.losses))]
+        pairs += [(state[path], tensor) for path, tensor in (ours.weights | ours.buffers).items()]
+        return max(_difference(one, other) for one, other in pairs)
+
+
+def _difference(one: Tensor, other: Tensor) -> float:
+    """Return the largest difference of two tensors, relative to the largest element; elements that are NaN agree."""
+    if not one.numel():
+        return 0.0
+    first, second = (torch.nan_to_num(own.detach().double()) for own in (one, other))
+    return float((first - second).abs().max() / second.abs().max().clamp(min=1e-12))
+
+
+def with_tensors(captured: Captured, state: Mapping[str, Tensor]) -> Captured:
+    """Return a copy of a captured model that has shapes only, with the tensors in ``state`` in their place."""
+    tensors: dict[int, Any] = {}
+    for path, own in (*captured.model.named_parameters(), *captured.model.named_buffers()):
+        whole = state[path]
+        tensors[id(own)] = nn.Parameter(whole, own.requires_grad) if isinstance(own, nn.Parameter) else whole
+    return copy.deepcopy(captured, tensors)
+
+
+class _LayerSeeds:
+    """The seeds of the layers that draw, in the order in which the model's own forward comes to them."""
+
+    def __init__(self, captured: Captured, inputs: Tensor, seed: int) -> None:
+        """Count by one forward of the captured layers on ``inputs`` which of them draw how often."""
+        self._seed, self._layers = seed, list(_drawing(captured, inputs))
+
+    def of(self, minibatch: int) -> "_Seeding":
+        """Return the context that a minibatch's forward runs in."""
+        return _Seeding([layer_seed(self._seed, layer, minibatch) if first else None for layer, first in self._layers])
+
+
+def _drawing(captured: Captured, inputs: Tensor) -> Iterator[tuple[int, bool]]:
+    """Yield for each operator that draws the index of its layer, and whether it is the first of that."""
+    values: dict[str, Any] = {INPUT: inputs.clone()}
+    paths = {path for operation in captured.operations for path in operation.attributes()}
+    attributes = {path: fetch_attribute(captured.model, path) for path in paths}
+    with untouched(captured.model), torch.no_grad():
+        for operation in captured.operations:
+            with _Seeding([]) as draws:
+                run_layer(operation, values, attributes, 0, 0)
+            yield from ((operation.index, number == 0) for number in range(draws.count))
+
+
+class _Seeding(TorchDispatchMode):
+    """Counts operators that draw random numbers, and seeds torch's generator before some of them."""
+
+    def __init__(self, seeds: Sequence[int | None]) -> None:
+        """Before the operator of each place in ``seeds``, seed the generator if a seed stands there."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._seeds, self.count = seeds, 0
+
+    def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operator."""
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            seed = self._seeds[self.count] if self.count < len(self._seeds) else None
+            if seed is not None:
+                torch.default_generator.manual_seed(seed)
+            self.count += 1
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,370 @@
+"""Forwards that a trace can get wrong: each computes something that depends on more than the calls it makes."""
+
+import functools
+import math
+import random
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+WIDTH, CLASSES = 6, 3
+STATE = {"calls": 0}
+scale_now = 1.0
+
+
+class Base(nn.Module):
+    """Two linear layers; forwards put more between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.h = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, CLASSES)
+
+    def ends(self, x: Tensor) -> Tensor:
+        y: Tensor = self.h(torch.relu(x))
+        return y
+
+
+class OptionalTensor(Base):
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        if mask is not None:
+            x = x * 0
+        return self.ends(self.a(x))
+
+
+class KeywordOnly(Base):
+    def forward(self, x: Tensor, *, mask: Tensor | None = None, scale: float = 2.0) -> Tensor:
+        return self.ends(self.a(x) * scale if mask is None else x)
+
+
+class MoreArguments(Base):
+    def forward(self, x: Tensor, *rest: Tensor, **named: Any) -> Tensor:
+        x = self.a(x)
+        return self.ends(-x if rest or named else x)
+
+
+class Flag(Base):
+    def forward(self, x: Tensor, double: bool = True) -> Tensor:  # noqa: FBT001, FBT002
+        x = self.a(x)
+        return self.ends(x * 2 if double else x)
+
+
+class Decorated(Base):
+    @functools.cache  # noqa: B019 - as users do it
+    def twice(self) -> int:
+        return 2
+
+    def _wrap(function: Callable[..., Tensor]) -> Callable[..., Tensor]:  # noqa: N805
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Tensor:
+            return function(*args, **kwargs)
+
+        return wrapped
+
+    @_wrap
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return self.ends(self.a(x) * self.twice() if mask is None else x)
+
+
+class IsInstance(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        return self.ends(x * 2 if isinstance(x, Tensor) else x)
+
+
+class ExactType(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        return self.ends(x * 2 if type(x) is Tensor else x)
+
+
+class Attribute(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        return self.ends(x if hasattr(x, "no_such_thing") else x * 2)
+
+
+class Length(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ends(self.a(x) / len(x))
+
+
+class ShapeArithmetic(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        samples, width = x.shape
+        x = self.a(x).view(samples, width // 2, 2).sum(2).repeat(1, 2)
+        return self.ends(x / math.sqrt(x.shape[1]))
+
+
+class ShapeBranch(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ends(self.a(x) * 2 if x.shape[0] > 1 else self.a(x))
+
+
+class ShapeInTry(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        try:
+            size = int(x.shape[0])
+        except TypeError:
+            size = 1
+        return self.ends(self.a(x) * size)
+
+
+class Training(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        return self.ends(x * 2 if self.training else x)
+
+
+class Counter(Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.steps += 1
+        return self.ends(self.a(x) * (2 if self.steps > 100 else 1))
+
+
+class ClassCounter(Base):
+    steps = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        type(self).steps += 1
+        return self.ends(self.a(x) * (2 if self.steps > 100 else 1))
+
+
+class CounterInAList(Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = [0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.steps[0] += 1
+        return self.ends(self.a(x) * (2 if self.steps[0] > 100 else 1))
+
+
+class GlobalState(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        STATE["calls"] += 1
+        return self.ends(self.a(x) * (2 if STATE["calls"] > 100 else 1))
+
+
+class GlobalNumber(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        global scale_now  # noqa: PLW0603 - as users do it
+        scale_now *= 0.5
+        return self.ends(self.a(x) * scale_now)
+
+
+class DefaultDict(Base):
+    def forward(self, x: Tensor, seen: dict[str, int] = {}) -> Tensor:  # noqa: B006 - as users do it
+        seen["calls"] = seen.get("calls", 0) + 1
+        return self.ends(self.a(x) * (2 if seen["calls"] > 100 else 1))
+
+
+class OptionsInADict(Base):
+    def forward(self, x: Tensor, options: dict[str, float] = {"scale": 2.0}) -> Tensor:  # noqa: B006
+        return self.ends(self.a(x) * options["scale"])
+
+
+class Memory(Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        y = x if self.last is None else x + self.last.mean()
+        self.last = x.detach()
+        return self.ends(y)
+
+
+class PlainTensorInPlace(Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = torch.zeros(())
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen += 1
+        return self.ends(self.a(x) * self.seen)
+
+
+class BufferValue(Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("on", torch.tensor(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ends(self.a(x) * 2 if self.on else self.a(x))
+
+
+class BufferCounter(Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: Tensor
+        self.register_buffer("steps", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.steps += 1
+        return self.ends(self.a(x) * torch.where(self.steps > 2, 2.0, 1.0))
+
+
+class OwnNoise(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ends(self.a(x) + torch.rand(WIDTH))
+
+
+class NoiseLikeInput(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ends(self.a(x) + 0.1 * torch.rand_like(x))
+
+
+class PythonsRandom(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ends(self.a(x) * 2 if random.random() < 1e-9 else self.a(x))  # noqa: S311
+
+
+class RandomDepth(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(random.randint(1, 3)):  # noqa: S311
+            x = torch.relu(self.a(x))
+        return self.ends(x)
+
+
+class WherePythonNumbers(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        return self.ends(x * torch.where(x > 0, 1.0, 0.1))
+
+
+class DtypeTest(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ends(self.a(x) * 2 if x.dtype == torch.float32 else self.a(x))
+
+
+class FloatTest(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ends(self.a(x) * 2 if torch.is_floating_point(x) is True else self.a(x))
+
+
+class IsTensor(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        return self.ends(x * 2 if torch.is_tensor(x) else x)
+
+
+class ValueInTry(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        try:
+            positive = bool(x.sum() > 0)
+        except Exception:  # noqa: BLE001 - as users do it
+            positive = True
+        return self.ends(x if positive else x * 2)
+
+
+class Detached(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        return self.ends(x + x.detach())
+
+
+def double_output(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+    return output * 2
+
+
+def double_gradient(_module: nn.Module, gradients: tuple[Tensor, ...], _outputs: Any) -> tuple[Tensor, ...]:
+    return tuple(gradient * 2 for gradient in gradients)
+
+
+def halve(gradient: Tensor) -> Tensor:
+    return gradient / 2
+
+
+class Inner(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.fc(x))
+
+
+class WithInner(Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Inner()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ends(self.inner(self.a(x)))
+
+
+def hook_on_a_layer() -> nn.Module:
+    model = WithInner()
+    model.a.register_forward_hook(double_output)
+    return model
+
+
+def hook_on_a_container() -> nn.Module:
+    model = WithInner()
+    model.inner.register_forward_hook(double_output)
+    return model
+
+
+def hook_on_the_model() -> nn.Module:
+    model = WithInner()
+    model.register_forward_hook(double_output)
+    return model
+
+
+def gradient_hook_on_a_container() -> nn.Module:
+    model = WithInner()
+    model.inner.register_full_backward_hook(double_gradient)
+    return model
+
+
+def gradient_hook_on_a_layer() -> nn.Module:
+    model = WithInner()
+    model.h.register_full_backward_hook(double_gradient)
+    return model
+
+
+def gradient_hook_on_a_parameter() -> nn.Module:
+    model = WithInner()
+    model.a.weight.register_hook(halve)  # type: ignore[no-untyped-call]
+    return model
+
+
+class Named(NamedTuple):
+    main: Tensor
+    absent: None
+    aux: Tensor
+
+
+class HeadsWithAGap(Base):
+    def forward(self, x: Tensor) -> Named:
+        x = self.a(x)
+        return Named(self.ends(x), None, self.h(x))
+
+
+def patched_forward() -> nn.Module:
+    model = WithInner()
+    plain = model.forward
+
+    def doubled(x: Tensor) -> Tensor:
+        return plain(x) * 2
+
+    model.forward = doubled  # type: ignore[method-assign]
+    return model
+
+
+KINDS: tuple[Callable[[], nn.Module], ...] = (
+    OptionalTensor, KeywordOnly, MoreArguments, Flag, Decorated, IsInstance, ExactType, Attribute, Length,
+    ShapeArithmetic, ShapeBranch, ShapeInTry, Training, Counter, ClassCounter, CounterInAList, GlobalState,
+    GlobalNumber, DefaultDict, OptionsInADict, Memory, PlainTensorInPlace, BufferValue, BufferCounter, OwnNoise,
+    NoiseLikeInput, PythonsRandom, RandomDepth, WherePythonNumbers, DtypeTest, FloatTest, IsTensor, ValueInTry,
+    Detached, HeadsWithAGap, hook_on_a_layer, hook_on_a_container, hook_on_the_model, gradient_hook_on_a_container,
+    gradient_hook_on_a_layer, gradient_hook_on_a_parameter, patched_forward,
+)  # fmt: skip

@@ -1,0 +1,77 @@
+"""Forwards that a trace can get wrong: each is trained as plain PyTorch trains it, to the bit, or refused."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+
+import odd_forwards
+import pytest
+import torch
+from strategies import profile_of
+from torch import Tensor, nn
+
+from optimizer.plan import Plan, scheduled
+from optimizer.planning import Planner
+from optimizer.schedule import schedule_of
+from profiler.capture import live_model
+from profiler.capture.live import captured_live
+from profiler.errors import CaptureError, ModelError
+from profiler.settings import SGD
+from runtime.training import Pipeline
+
+SAMPLES, MINIBATCHES, LR = 4, 3, 0.1
+DRAWS = (odd_forwards.NoiseLikeInput,)
+"""Plain PyTorch draws from one generator, stages from one for each layer: held in ``verify``'s tests."""
+
+
+def minibatches() -> list[tuple[Tensor, Tensor]]:
+    drawn = torch.Generator().manual_seed(1)
+    return [
+        (torch.randn(SAMPLES, odd_forwards.WIDTH, generator=drawn),
+         torch.randint(odd_forwards.CLASSES, (SAMPLES,), generator=drawn))
+        for _ in range(MINIBATCHES)
+    ]  # fmt: skip
+
+
+def plan_of(model: nn.Module) -> Plan:
+    """Two stages, whatever the model's layers compute: the plan of somebody who did not hold them against it."""
+    captured = captured_live(live_model(model, torch.randn(SAMPLES, odd_forwards.WIDTH)))
+    plan = Planner(profile_of(captured, seed=5), 2, MINIBATCHES).optimized()
+    plan = replace(plan, model_digest=captured.digest, input_shape=(SAMPLES, odd_forwards.WIDTH), batch_size=SAMPLES)
+    return scheduled(plan, schedule_of("sequential", 2, MINIBATCHES))
+
+
+def trained_plainly(model: nn.Module) -> tuple[list[float], dict[str, Tensor]]:
+    """Losses and state_dict of the loop that anyone would write."""
+    model.train()
+    sgd = torch.optim.SGD(model.parameters(), lr=LR, foreach=False)
+    losses = []
+    for inputs, targets in minibatches():
+        output = model(inputs)
+        heads = [head for head in output if head is not None] if isinstance(output, tuple) else [output]
+        loss = nn.functional.cross_entropy(heads[0], targets)
+        for head in heads[1:]:
+            loss = loss + 0.3 * nn.functional.cross_entropy(head, targets)
+        losses.append(loss.item())
+        torch.autograd.backward(loss)
+        sgd.step()
+        sgd.zero_grad()
+    return losses, model.state_dict()
+
+
+@pytest.mark.filterwarnings("ignore:For backward hooks")
+@pytest.mark.usefixtures("kept_workers", "pinned_process")
+@pytest.mark.parametrize("kind", [kind for kind in odd_forwards.KINDS if kind not in DRAWS])
+def test_a_forward_is_trained_as_plain_pytorch_trains_it_or_refused(kind: Callable[[], nn.Module]) -> None:
+    torch.manual_seed(2)
+    model = kind()
+    try:
+        pipeline = Pipeline(model, plan_of(model), update=SGD(lr=LR), schedule="sequential")
+    except (CaptureError, ModelError):
+        return  # in which words is tested where models are held against their layers
+    with pipeline:
+        losses = pipeline.train(minibatches()).losses
+        state = pipeline.state_dict()
+    plain_losses, plain_state = trained_plainly(copy.deepcopy(model))
+    assert list(losses) == plain_losses
+    assert all(torch.equal(tensor, plain_state[name]) for name, tensor in state.items())
