@@ -43,7 +43,7 @@ def audit(
         batch_size: Samples per minibatch.
         rounds_by_name: The throughput of each split, and of one core, by round.
         profiled_s: The plain step on one core when the model was profiled.
-        comparable: Whether the times are those of stages with a core each; if not, there is nothing to audit.
+        comparable: As in ``Comparison``; if not, there is nothing to audit.
     """
     ran = [part for part in partitions if part.same_as is None and part.throughput_samples_per_s]
     if not comparable or not ran:

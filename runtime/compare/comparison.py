@@ -191,8 +191,8 @@ class Comparison(Shown):
         clock: ``virtual`` where stages took turns on the cores: then times of partitions are those of a machine with a
             core for every stage, worked out from what each action took.
         core_count: How many physical cores the stages had.
-        comparable: Whether the times are those of stages with a core each, so on the virtual clock, too; if not,
-            timings between splits mean little.
+        comparable: Whether every stage had a physical core of its own, or the virtual clock stood in for it; nothing
+            else.
         left_out: What does not run, and why: partitions that the model does not allow, baselines that want more cores.
         forms: What was chosen of precision and slices, in sentences; nothing where nothing was.
         reference: The partition that ratios are about.

@@ -8,8 +8,7 @@ from statistics import median
 
 from profiler.measure import drift
 from runtime.compare import Comparison, coverage
-from runtime.pipeline import sharing
-from runtime.timeline import FOREIGN_LOAD_LIMIT
+from runtime.pipeline import noisy, sharing
 
 DRIFT_LIMIT = 0.03
 PROFILE_DRIFT_LIMIT = 0.10
@@ -67,11 +66,8 @@ def _noise(comparison: Comparison) -> list[str]:
         for stage, core in zip(part.stages, comparison.request.cores, strict=False)
     ]
     load, core = max([*loads, (comparison.one_core.foreign_load, comparison.request.cores[0])])
-    if comparison.comparable and load > FOREIGN_LOAD_LIMIT:
-        warnings.append(
-            f"NOISY: these figures are not comparable: core {core} worked for others {load:.0%} of the time; end what "
-            "else runs and compare again."
-        )
+    if comparison.comparable and (doubt := noisy(core, load)):
+        warnings.append(doubt)
     since = comparison.one_core.drift
     if since is not None and abs(since) > PROFILE_DRIFT_LIMIT:
         warnings.append(
