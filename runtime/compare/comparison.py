@@ -18,7 +18,7 @@ from runtime.compare.records import RunRecord
 from runtime.compare.request import Request
 from runtime.results import Clock, StageMeasurement
 
-FORMAT_VERSION: Literal[8] = 8
+FORMAT_VERSION: Literal[9] = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +219,7 @@ class Comparison(Shown):
     baselines: tuple[BaselineComparison, ...]
     runs: tuple[RunRecord, ...]
     audit: Audit
-    format_version: Literal[8] = FORMAT_VERSION
+    format_version: Literal[9] = FORMAT_VERSION
     table: ClassVar[str] = "runtime.report.comparison_table:show_comparison"
 
     def contradictions(self) -> Iterator[str]:

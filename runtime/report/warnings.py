@@ -71,8 +71,8 @@ def _noise(comparison: Comparison) -> list[str]:
     since = comparison.one_core.drift
     if since is not None and abs(since) > PROFILE_DRIFT_LIMIT:
         warnings.append(
-            f"PROFILE DRIFT: predictions are off by {abs(since):.0%}, and the errors without drift are not: a plain "
-            f"step on one core takes so much {'longer' if since > 0 else 'less'} than when the model was profiled. To "
+            f"PROFILE DRIFT: the machine is {'slower' if since > 0 else 'faster'} than when it was profiled: a plain "
+            f"step on one core takes {abs(since):.0%} {'longer' if since > 0 else 'less'}. To "
             f"predict for the machine as it is, profile again with python -m profiler --model "
             f"{comparison.request.model} --batch-size {comparison.request.batch_size}, and compare with --fresh."
         )
