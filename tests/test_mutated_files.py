@@ -403,6 +403,7 @@ CONTRADICTIONS: list[tuple[str, Callable[[Value], object], str]] = [
     ("comparison", lambda v: v["partitions"][0]["plan"]["stages"].pop(), "in optimized, it says 2 stages and lists 1"),
     ("comparison", lambda v: v["partitions"][0].update(cuts=["l0", "l1"]), "are not those of the plan"),
     ("comparison", lambda v: v["partitions"][0].update(rank=2), "another rank"),
+    ("comparison", lambda v: v["order"].reverse(), "another order"),
     ("comparison", lambda v: v.update(comparable=False), "whether it is comparable is not what its clock and its"),
     ("run", lambda v: v.update(comparable=False), "whether it is comparable is not what its clock and its cores say"),
     ("comparison", lambda v: v["partitions"][0]["throughput_samples_per_s"].update(median=99.0), "another median"),

@@ -63,6 +63,7 @@ def new_comparison(
         profile_warnings=tuple(profile_warnings(profile)),
         layers=tuple(replace(layer, forward=None, backward=None, update=None) for layer in profile.layers),
         partitions=partitions,
+        order=tuple(part.name for part in partitions if part.same_as is None),
         one_core=one_core,
         baselines=tuple(baselines),
         runs=(),

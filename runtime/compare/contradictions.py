@@ -57,7 +57,7 @@ def _odd_partition(part: PartitionComparison, comparison: Comparison) -> Iterato
     own = (plan.model, plan.num_stages, plan.batch_size, plan.input_shape, plan.predicted.minibatches)
     if own != asked or (plan.schedule, plan.update_every) != (request.schedule, request.update_every):
         yield "the plan is for another model, size, schedule, or number of stages or minibatches than was asked for"
-    same = comparison.part(part.same_as or part.name)
+    same = comparison.part(part.ran_as)
     if same is None or same.plan.split != plan.split:
         yield f"the split is not that of {part.same_as}"
     predicted = (part.cuts, part.predicted_throughput_samples_per_s, part.predicted_makespan_s)

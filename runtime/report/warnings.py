@@ -13,6 +13,8 @@ from runtime.pipeline import noisy, sharing
 DRIFT_LIMIT = 0.03
 PROFILE_DRIFT_LIMIT = 0.10
 COVERAGE_WANTED = 0.9
+MARKED = ("NOT COMPARABLE", "NOISY")
+"""The doubts that stand beside every figure of a comparison, wherever it is shown."""
 
 
 def comparison_warnings(comparison: Comparison) -> list[str]:
@@ -36,15 +38,31 @@ def comparison_warnings(comparison: Comparison) -> list[str]:
         done = f"{comparison.rounds} of {comparison.request.repeats} rounds are done"
         warnings.append(f"UNFINISHED: medians may still move, for {done}; the same command goes on.")
     warnings += _noise(comparison)
-    held = coverage(comparison.rounds)
-    if comparison.rounds == 1:
-        warnings.append("ONE ROUND: no difference here can be told from noise, for it ran once; add --repeats 5.")
-    elif 0 < held < COVERAGE_WANTED:
-        warnings.append(
-            f"FEW ROUNDS: intervals hold the true median with {held:.0%} at best, not 95%, for {comparison.rounds} "
-            "runs are too few; add --repeats 6."
-        )
+    warnings += _few_rounds(comparison)
     return [*warnings, *(f"PROFILE: {warning}" for warning in comparison.profile_warnings)]
+
+
+def doubts(comparison: Comparison) -> list[str]:
+    """Return the names of the warnings that a comparison deserves."""
+    return list(dict.fromkeys(warning.partition(":")[0] for warning in comparison_warnings(comparison)))
+
+
+def mark(comparison: Comparison) -> str:
+    """Return what has to stand beside a comparison's figures, in brackets with a blank before."""
+    marked = [name for name in doubts(comparison) if name in MARKED]
+    return f" ({', '.join(marked)})" if marked else ""
+
+
+def _few_rounds(comparison: Comparison) -> list[str]:
+    """Return the warning that ranks and intervals rest on too few rounds, by the pairs of rounds they are made of."""
+    pairs = [(len(part.ratio.runs), part.rank) for part in comparison.partitions if part.ratio]
+    if max((rounds for rounds, _ in pairs), default=comparison.rounds) == 1:
+        return ["ONE ROUND: no difference here can be told from noise, for it ran once; add --repeats 5."]
+    fewest = min((rounds for rounds, rank in pairs if rank is not None), default=comparison.rounds)
+    if not 0 < coverage(fewest) < COVERAGE_WANTED:
+        return []
+    means = f"intervals hold the true median with {coverage(fewest):.0%} at best, not 95%"
+    return [f"FEW ROUNDS: {means}, for {fewest} runs are too few; add --repeats 6."]
 
 
 def drift_of(comparison: Comparison) -> float:
