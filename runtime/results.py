@@ -24,6 +24,11 @@ FORMAT_VERSION: Literal[9] = 9
 _JITTER_S, _MOST_S = 1e-6, 1e9
 
 
+def is_comparable(clock: Clock, core_count: int, stages: int) -> bool:
+    """Say whether every stage had a physical core of its own, or the virtual clock stood in for it."""
+    return clock == "virtual" or core_count >= stages
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionRecord:
     """One executed action; times are on one monotonic clock, that of the first stage's host, or on the virtual clock.
@@ -136,7 +141,7 @@ class RunResult:
         clock: ``wall``; or ``virtual`` where stages took turns on their cores and all times but processor times are
             those of a machine with a core for every stage, worked out from what each action took.
         core_count: How many physical cores the stages had.
-        comparable: Whether the times are those of stages with a physical core each: always so on the virtual clock.
+        comparable: Whether every stage had a physical core of its own, or the virtual clock stood in for it.
         last_loss: That of the last minibatch of all.
         slowed_samples_per_s: The throughput with every stage as much slower as its layers were beside busy neighbours;
             on the virtual clock, where the profile has such times.
@@ -170,6 +175,8 @@ class RunResult:
             yield "batch size or number of minibatches are not those of its plan"
         if self.recorded_minibatches != plan.pace.listed(layout, self.minibatches):
             yield f"of {self.minibatches} minibatches, {self.recorded_minibatches} are not those that are recorded"
+        if self.comparable != is_comparable(self.clock, self.core_count, len(self.stages)):
+            yield "whether it is comparable is not what its clock and its cores say"
         if len(self.losses) != self.recorded_minibatches:
             yield f"{self.recorded_minibatches} minibatches are recorded, and it has {len(self.losses)} losses"
         if self.recorded_minibatches == self.minibatches and self.losses[-1] != self.last_loss:
@@ -177,7 +184,12 @@ class RunResult:
         ranks = [(layout.stage_of(rank), layout.replica_of(rank)) for rank in range(layout.size)]
         if [(own.stage, own.replica) for own in self.stages] != ranks:
             yield f"its plan has {len(ranks)} ranks, and other ones ran"
-        schedule = schedule_of(plan.schedule, layout.replicas, self.minibatches, plan.update_every)
+        yield from self._odd_actions()
+
+    def _odd_actions(self) -> Iterator[str]:
+        """Yield what is not as its schedule says, or not in its order."""
+        replicas, plan = self.plan.layout.replicas, self.plan
+        schedule = schedule_of(plan.schedule, replicas, self.minibatches, plan.update_every)
         for own, row in zip(self.stages, schedule.rows, strict=True):
             did = [(one.kind, one.minibatch) for one in own.actions]
             if not row or did != [(one.kind, one.minibatch) for one in row]:

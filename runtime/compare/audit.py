@@ -24,7 +24,6 @@ from statistics import mean, median
 from runtime.compare.comparison import ONE_CORE, Audit, PartitionComparison, SplitAudit
 from runtime.compare.ranking import Rounds, spearman
 
-GOOD, FAIR = 0.05, 0.10
 ORDERED = 0.9
 
 
@@ -43,7 +42,7 @@ def audit(
         batch_size: Samples per minibatch.
         rounds_by_name: The throughput of each split, and of one core, by round.
         profiled_s: The plain step on one core when the model was profiled.
-        comparable: Whether the times are those of stages with a core each; if not, there is nothing to audit.
+        comparable: As in ``Comparison``; if not, there is nothing to audit.
     """
     ran = [part for part in partitions if part.same_as is None and part.throughput_samples_per_s]
     if not comparable or not ran:
@@ -110,35 +109,28 @@ def _split(part: PartitionComparison, batch_size: int, settled_s: float | None, 
 
 
 def _verdict(splits: Sequence[SplitAudit], order: float | None) -> str:
-    worst = max(splits, key=lambda split: abs(_own_error(split)))
-    off = mean(abs(_own_error(split)) for split in splits)
-    held = "held" if off <= GOOD else "held roughly" if off <= FAIR else "did not hold"
-    sentence = f"The promise {held}: throughput off by {off:.1%}"
+    """Say what happened: predicted against measured throughput as it was, and only then what drift explains."""
+    errors = [abs(split.error) for split in splits]
+    settled = [abs(split.error_without_drift) for split in splits if split.error_without_drift is not None]
+    kept = "" if order is None else f"order {'right' if order >= ORDERED else 'not right'} ({order:.2f}), "
+    sentence = f"Predictions: {kept}off by {mean(errors):.0%}"
     if len(splits) > 1:
-        sentence += f" on average over {len(splits)} splits (at most {abs(_own_error(worst)):.1%}, {worst.partition})"
-    if all(split.error_without_drift is not None for split in splits):
-        slower = mean(split.drift_s / split.predicted_s for split in splits)
-        with_it = mean(abs(split.error) for split in splits)
-        sentence += f", with the machine's drift since the profile ({slower:+.1%}) taken out, {with_it:.1%} with it"
-    if order is not None:
-        kept = "the order was kept" if order >= ORDERED else "the order was not kept"
-        sentence += f"; {kept} (Spearman {order:.2f})"
-    return f"{sentence}; {_largest_part(splits)}."
-
-
-def _own_error(split: SplitAudit) -> float:
-    """Return the error that is not the machine's drift."""
-    return split.error if split.error_without_drift is None else split.error_without_drift
+        worst = max(splits, key=lambda split: abs(split.error))
+        sentence += f" on average, {abs(worst.error):.0%} at most ({worst.partition})"
+    rest = mean(settled) if len(settled) == len(splits) else mean(errors)
+    if rest > mean(errors):
+        return f"{sentence}."  # nor what it is made of, which the same yardstick spoils
+    if f"{rest:.0%}" != f"{mean(errors):.0%}":
+        sentence += f"; had the machine been as fast as when it was profiled, {rest:.0%}"
+    return f"{sentence}." if f"{rest:.0%}" == "0%" else f"{sentence}; main source of error: {_largest_part(splits)}."
 
 
 def _largest_part(splits: Sequence[SplitAudit]) -> str:
-    shares = {
-        "compute": [split.compute_s / split.predicted_s for split in splits],
-        "contention": [(split.contention_s or 0.0) / split.predicted_s for split in splits],
-        "transfer": [split.transfer_s / split.predicted_s for split in splits],
-        "schedule": [split.schedule_s / split.predicted_s for split in splits],
+    """Return the name of the part that is largest on average, the machine's drift aside."""
+    sizes = {
+        "compute": mean(abs(split.compute_s / split.predicted_s) for split in splits),
+        "contention": mean(abs((split.contention_s or 0.0) / split.predicted_s) for split in splits),
+        "transfer": mean(abs(split.transfer_s / split.predicted_s) for split in splits),
+        "schedule": mean(abs(split.schedule_s / split.predicted_s) for split in splits),
     }
-    sizes = {name: mean(map(abs, values)) for name, values in shares.items()}
-    part = max(sizes, key=sizes.__getitem__)
-    net = mean(shares[part])
-    return f"main source of error: {part}, on average {sizes[part]:.1%} of a minibatch's time (signed: {net:+.1%})"
+    return max(sizes, key=sizes.__getitem__)

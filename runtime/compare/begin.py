@@ -14,7 +14,7 @@ from runtime.compare.audit import audit
 from runtime.compare.comparison import BaselineComparison, Comparison, OneCore, PartitionComparison
 from runtime.compare.request import Request
 from runtime.pipeline import core_count
-from runtime.results import Clock
+from runtime.results import Clock, is_comparable
 
 
 def new_comparison(
@@ -47,7 +47,7 @@ def new_comparison(
         for (name, plan), at in zip(plans.items(), first, strict=True)
     )
     cores = core_count(request.cores)
-    comparable = clock == "virtual" or cores == len(request.cores)
+    comparable = is_comparable(clock, cores, len(request.cores))
     return Comparison(
         request=request,
         model_digest=profile.model_digest,
@@ -63,6 +63,7 @@ def new_comparison(
         profile_warnings=tuple(profile_warnings(profile)),
         layers=tuple(replace(layer, forward=None, backward=None, update=None) for layer in profile.layers),
         partitions=partitions,
+        order=tuple(part.name for part in partitions if part.same_as is None),
         one_core=one_core,
         baselines=tuple(baselines),
         runs=(),

@@ -18,7 +18,7 @@ from runtime.compare.records import RunRecord
 from runtime.compare.request import Request
 from runtime.results import Clock, StageMeasurement
 
-FORMAT_VERSION: Literal[8] = 8
+FORMAT_VERSION: Literal[9] = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,8 @@ class PartitionComparison:
         slowed_samples_per_s: The throughput with every stage as much slower as its layers were beside busy neighbours
             in the profile; None where it has no such times, or on the wall clock.
         ratio: How many times as fast the reference ran, round by round; None where no round has both.
-        rank: 1 for the fastest; partitions that noise cannot tell apart share one.
+        rank: 1 for the fastest; partitions that noise cannot tell apart share one. None where noise, or too few rounds
+            with the reference, leave its place open. ``runtime.compare.ranking`` says how.
         failures: Of its runs, each in one sentence.
         stages: Empty where no run of it came through.
     """
@@ -78,6 +79,11 @@ class PartitionComparison:
     rank: int | None = None
     failures: tuple[str, ...] = ()
     stages: tuple[StageComparison, ...] = ()
+
+    @property
+    def ran_as(self) -> str:
+        """The partition whose runs these are."""
+        return self.same_as or self.name
 
 
 ONE_CORE = "one core"
@@ -191,11 +197,12 @@ class Comparison(Shown):
         clock: ``virtual`` where stages took turns on the cores: then times of partitions are those of a machine with a
             core for every stage, worked out from what each action took.
         core_count: How many physical cores the stages had.
-        comparable: Whether the times are those of stages with a core each, so on the virtual clock, too; if not,
-            timings between splits mean little.
+        comparable: Whether every stage had a physical core of its own, or the virtual clock stood in for it; nothing
+            else.
         left_out: What does not run, and why: partitions that the model does not allow, baselines that want more cores.
         forms: What was chosen of precision and slices, in sentences; nothing where nothing was.
         reference: The partition that ratios are about.
+        order: The distinct splits, fastest first, as ``runtime.compare.ranking`` puts them.
         profile_warnings: What casts doubt on the profile behind the predictions.
         command: What was typed.
         layers: As profiled, all whole, without the samples.
@@ -215,11 +222,12 @@ class Comparison(Shown):
     profile_warnings: tuple[str, ...]
     layers: tuple[Layer, ...]
     partitions: Annotated[tuple[PartitionComparison, ...], Meta(min_length=1)]
+    order: tuple[str, ...]
     one_core: OneCore
     baselines: tuple[BaselineComparison, ...]
     runs: tuple[RunRecord, ...]
     audit: Audit
-    format_version: Literal[8] = FORMAT_VERSION
+    format_version: Literal[9] = FORMAT_VERSION
     table: ClassVar[str] = "runtime.report.comparison_table:show_comparison"
 
     def contradictions(self) -> Iterator[str]:
@@ -261,6 +269,11 @@ class Comparison(Shown):
     def ours(self) -> PartitionComparison:
         """The partition that ratios are about."""
         return next(part for part in self.partitions if part.name == self.reference)
+
+    @property
+    def standing(self) -> tuple[PartitionComparison, ...]:
+        """The distinct splits, fastest first."""
+        return tuple(part for name in self.order if (part := self.part(name)))
 
     @property
     def complete(self) -> bool:

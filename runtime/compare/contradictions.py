@@ -9,6 +9,7 @@ from typing import Any
 from runtime.compare.comparison import ONE_CORE, Comparison, PartitionComparison
 from runtime.compare.records import RunRecord
 from runtime.compare.summary import summarised
+from runtime.results import is_comparable
 
 RELATIVE = 1e-6
 
@@ -18,6 +19,8 @@ def odd_values(comparison: Comparison) -> Iterator[str]:
     request = comparison.request  # whose sizes and schedule are held against those of plans, which are checked
     if len(request.cores) != request.num_stages:
         yield f"it has {request.num_stages} stages on {len(request.cores)} cores"
+    if comparison.comparable != is_comparable(comparison.clock, comparison.core_count, len(request.cores)):
+        yield "whether it is comparable is not what its clock and its cores say"
     yield from _odd_names(comparison)
     for part in comparison.partitions:
         yield from (f"in {part.name}, {odd}" for odd in _odd_partition(part, comparison))
@@ -54,7 +57,7 @@ def _odd_partition(part: PartitionComparison, comparison: Comparison) -> Iterato
     own = (plan.model, plan.num_stages, plan.batch_size, plan.input_shape, plan.predicted.minibatches)
     if own != asked or (plan.schedule, plan.update_every) != (request.schedule, request.update_every):
         yield "the plan is for another model, size, schedule, or number of stages or minibatches than was asked for"
-    same = comparison.part(part.same_as or part.name)
+    same = comparison.part(part.ran_as)
     if same is None or same.plan.split != plan.split:
         yield f"the split is not that of {part.same_as}"
     predicted = (part.cuts, part.predicted_throughput_samples_per_s, part.predicted_makespan_s)

@@ -1,6 +1,6 @@
 """Work a comparison out from its runs: medians, intervals, ratios, ranks and the audit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
@@ -14,24 +14,23 @@ from runtime.compare.comparison import (
     PartitionComparison,
     StageComparison,
 )
-from runtime.compare.ranking import Rounds, ranks_with_ties, ratio_of, rounds_of, spread_of
+from runtime.compare.ranking import Ranking, Rounds, ranking, ratio_of, rounds_of, spread_of
 from runtime.compare.records import RunRecord
 from runtime.results import StageMeasurement
 
 
 def summarised(comparison: Comparison, runs: Sequence[RunRecord]) -> Comparison:
     """Return the comparison with these runs, and everything that follows from them."""
-    ran = {part.name: part.same_as or part.name for part in comparison.partitions}
     main = {name: rounds_of(runs, name) for name in comparison.contenders}
-    one_core = _one_core(comparison, runs, main)
-    reference = ran[comparison.reference]
-    places = ranks_with_ties({name: main[name] for name in ran.values()})
-    partitions = tuple(_partition(part, runs, main[ran[part.name]], main[reference]) for part in comparison.partitions)
-    partitions = tuple(replace(part, rank=places.get(ran[part.name])) for part in partitions)
+    reference = comparison.ours.ran_as
+    one_core = _one_core(comparison, runs, main[ONE_CORE], main[reference])
+    ranked = ranking({name: main[name] for name in comparison.splits}, reference)
+    partitions = tuple(_partition(part, runs, main[part.ran_as], ranked) for part in comparison.partitions)
     return replace(
         comparison,
         runs=tuple(runs),
         partitions=partitions,
+        order=ranked.order,
         one_core=one_core,
         baselines=tuple(
             _baseline(baseline, runs, main[baseline.row], main[reference]) for baseline in comparison.baselines
@@ -46,14 +45,14 @@ def summarised(comparison: Comparison, runs: Sequence[RunRecord]) -> Comparison:
     )
 
 
-def _one_core(comparison: Comparison, runs: Sequence[RunRecord], main: Mapping[str, Rounds]) -> OneCore:
-    one_core, rounds = comparison.one_core, main[ONE_CORE]
+def _one_core(comparison: Comparison, runs: Sequence[RunRecord], rounds: Rounds, reference: Rounds) -> OneCore:
+    one_core = comparison.one_core
     usual = comparison.request.batch_size / one_core.profiled_s if one_core.profiled_s else 0.0
     drifts = [usual / speed - 1 for speed in rounds.values()]
     return replace(
         one_core,
         throughput_samples_per_s=spread_of(list(rounds.values())),
-        ratio=ratio_of(main[comparison.ours.same_as or comparison.reference], rounds),
+        ratio=ratio_of(reference, rounds),
         drift=median(drifts) if drifts else None,
         foreign_load=max((run.foreign_load for run in runs if run.name == ONE_CORE), default=0.0),
         failures=tuple(run.failure for run in runs if run.name == ONE_CORE and run.failure is not None),
@@ -61,9 +60,9 @@ def _one_core(comparison: Comparison, runs: Sequence[RunRecord], main: Mapping[s
 
 
 def _partition(
-    part: PartitionComparison, runs: Sequence[RunRecord], rounds: Rounds, reference: Rounds
+    part: PartitionComparison, runs: Sequence[RunRecord], rounds: Rounds, ranked: Ranking
 ) -> PartitionComparison:
-    name = part.same_as or part.name
+    name = part.ran_as
     measured = [run for run in runs if run.name == name and run.series == "main"]
     came_through = [run for run in measured if run.failure is None]
     slowed = [run.slowed_samples_per_s for run in came_through if run.slowed_samples_per_s is not None]
@@ -73,7 +72,8 @@ def _partition(
         throughput_samples_per_s=spread_of(list(rounds.values())),
         slowed_samples_per_s=median(slowed) if slowed else None,
         makespan_s=spread_of([run.makespan_s for run in came_through]),
-        ratio=ratio_of(reference, rounds),
+        ratio=ranked.ratios.get(name),
+        rank=ranked.ranks.get(name),
         failures=tuple(run.failure for run in measured if run.failure is not None),
         stages=tuple(
             _stage(

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from runtime.pipeline.core_assignment import core_count, cores_for, default_clock, own_cores, sharing, taking_turns
+    from runtime.pipeline.core_assignment import (
+        core_count,
+        cores_for,
+        default_clock,
+        noisy,
+        own_cores,
+        sharing,
+        taking_turns,
+    )
     from runtime.pipeline.launcher import Launcher, LoadedPlan
     from runtime.pipeline.model_keys import from_model_keys, own_key, to_model_keys, without_tensors
     from runtime.pipeline.outcome import Outcome

@@ -6,6 +6,9 @@ from profiler.machine import physical_core
 from profiler.report import counted
 from runtime.results import ChannelName, Clock
 
+FOREIGN_LOAD_LIMIT = 0.05
+"""From this share of a core's time on, the clock tells of others."""
+
 
 def core_count(cores: Sequence[int]) -> int:
     """Return how many physical cores these are; two threads of one core are not two cores."""
@@ -33,6 +36,16 @@ def sharing(stages: int, cores: int) -> str:
         "NOT COMPARABLE: timings between splits mean little here, and predictions do not apply: "
         f"{stages} stages shared {counted(cores, 'core')}, and predictions assume one core per stage. Use --stages "
         f"{cores}, a machine with {stages} cores, or, in shared memory on one machine, --clock virtual."
+    )
+
+
+def noisy(core: int, foreign_load: float) -> str:
+    """Say what it means that a core worked for others; nothing where that was too little to matter."""
+    if foreign_load <= FOREIGN_LOAD_LIMIT:
+        return ""
+    return (
+        f"NOISY: figures may be off by up to {foreign_load:.0%}: core {core} worked for others {foreign_load:.0%} of "
+        "the time; end what else runs there, or choose other cores, and measure again."
     )
 
 

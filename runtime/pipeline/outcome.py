@@ -12,7 +12,7 @@ from optimizer.schedule import KIND_NAMES, Kind, RankLayout, Schedule, Span, mak
 from profiler.machine import this_machine
 from profiler.measure import foreign_load
 from runtime.pipeline.virtual_clock import on_virtual_clock, unrecorded_s
-from runtime.results import ActionRecord, RunResult, StageMeasurement, StageRun, TrainingResult
+from runtime.results import ActionRecord, RunResult, StageMeasurement, StageRun, TrainingResult, is_comparable
 from runtime.worker import Checksums, MinibatchDigests, Report, Settings, StageReport
 
 T = TypeVar("T")
@@ -69,7 +69,7 @@ def outcome_of(plan: Plan, schedule: Schedule, reports: Sequence[StageReport], s
         channel=settings.channel,
         clock=settings.clock,
         core_count=cores,
-        comparable=virtual or cores == len(reports),
+        comparable=is_comparable(settings.clock, cores, len(reports)),
         throughput_samples_per_s=throughput(schedule, spans, plan.batch_size, further_s),
         slowed_samples_per_s=slowed,
         makespan_s=makespan_s(spans) + further_s if virtual else _seconds(own),

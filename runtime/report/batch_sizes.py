@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runtime.compare import Comparison, PartitionComparison
-from runtime.report.findings import SPACED
+from runtime.report.findings import SPACED, in_order, listed
+from runtime.report.warnings import mark
 
 MOVED = 0.05
 """By so much of a step the update's share has to move before it counts as a cause."""
@@ -20,6 +21,7 @@ class Winner:
 
     Attributes:
         names: The winner's, and those of whom noise cannot tell apart from it; none where nothing ran.
+        doubt: What has to stand beside that, in brackets with a blank before.
         runner_up: The fastest that is slower, or nothing.
         update_share: What share of a step the update is.
         speed: The winner's throughput, and ``predicted`` what was promised, in samples per second.
@@ -29,6 +31,7 @@ class Winner:
 
     batch_size: int
     names: tuple[str, ...]
+    doubt: str
     runner_up: str
     speed: float
     predicted: float
@@ -39,22 +42,25 @@ class Winner:
 
 
 def winner(comparison: Comparison) -> Winner:
-    """Return who won, by measurement, or where stages shared cores, by prediction."""
+    """Return who won, by rank, of the partitions that were asked for."""
     parts = [part for part in comparison.partitions if not part.name.startswith(SPACED)]
-    ordered = sorted(parts, key=lambda part: (-_speed(comparison, part), part.name))
-    ordered = [part for part in ordered if _speed(comparison, part) > 0]
-    first = [part for part in ordered if _as_fast(comparison, part, ordered[0])]
-    others = [part for part in ordered if part not in first]
+    ordered = [part for part in in_order(comparison, parts) if part.throughput_samples_per_s]
+    ranked = [part for part in ordered if part.rank is not None]
+    ordered = ranked or ordered
+    first = [part for part in ordered if part is ordered[0] or (ranked and part.rank == ordered[0].rank)]
+    others = ordered[len(first) :]
+    fastest = first[0].throughput_samples_per_s if first else None
     whole = sum(layer.step_s for layer in comparison.layers) or 1.0
     heaviest = max(comparison.layers, key=lambda layer: layer.step_s)
     return Winner(
         batch_size=comparison.request.batch_size,
-        names=tuple(part.name for part in first),
+        names=tuple(part.name for own in first for part in parts if part.ran_as == own.ran_as),
+        doubt=mark(comparison) or ("" if ranked else " (not ranked)"),
         runner_up=others[0].name if others else "",
         update_share=sum(layer.update_s for layer in comparison.layers) / whole,
         heaviest=heaviest.name,
         heaviest_share=heaviest.step_s / whole,
-        speed=_speed(comparison, first[0]) if first else 0.0,
+        speed=fastest.median if fastest else 0.0,
         predicted=first[0].predicted_throughput_samples_per_s if first else 0.0,
         reason=_reason(comparison, first[0], others[0] if others else None) if first else "nothing ran",
     )
@@ -65,6 +71,8 @@ def change(winners: Sequence[Winner]) -> str:
     winners = [won for won in winners if won.names]
     if len(winners) < 2:
         return ""
+    if any(won.doubt for won in winners):
+        return "Whether the winner changes, and why, cannot be said where a doubt stands beside it."
     first, last = winners[0], winners[-1]
     share = (
         f"updates, which cost the same whatever the batch, are {first.update_share:.0%} of a step at batch "
@@ -76,7 +84,7 @@ def change(winners: Sequence[Winner]) -> str:
     )
     kept = set.intersection(*(set(won.names) for won in winners))
     if kept:
-        return f"{_listed(sorted(kept))} wins at every size, alone or in a tie, although {share}{moved}."
+        return f"{listed(sorted(kept))} wins at every size, alone or in a tie, although {share}{moved}."
     if abs(first.update_share - last.update_share) < MOVED and first.heaviest == last.heaviest:
         return f"The winner changes and the costs do not say why, so most likely it is noise: {share}{moved}."
     return (
@@ -101,19 +109,3 @@ def _slowest(comparison: Comparison, part: PartitionComparison) -> str:
         f"slowest stage {number}, {times[number] * 1e3:.1f} ms ({update:.0%} of it update; {layer.name} "
         f"{layer.step_s * 1e3:.1f} ms)"
     )
-
-
-def _speed(comparison: Comparison, part: PartitionComparison) -> float:
-    if not comparison.comparable:
-        return part.predicted_throughput_samples_per_s
-    return part.throughput_samples_per_s.median if part.throughput_samples_per_s else 0.0
-
-
-def _as_fast(comparison: Comparison, part: PartitionComparison, best: PartitionComparison) -> bool:
-    if comparison.comparable:
-        return part is best or (part.rank is not None and part.rank == best.rank)
-    return _speed(comparison, part) == _speed(comparison, best)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

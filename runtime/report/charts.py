@@ -7,7 +7,7 @@ from optimizer.plan import timeline
 from optimizer.schedule import KIND_NAMES, Kind
 from profiler.report import MEBIBYTE
 from runtime.compare import BaselineComparison, Comparison, PartitionComparison, RunRecord
-from runtime.report.findings import SPACED, called, own_splits
+from runtime.report.findings import SPACED, called
 from runtime.report.svg import ACCENT, INK, MUTED, picture
 
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ _NAMED_LAYERS = 3
 
 def speeds(comparison: Comparison) -> str:
     """Return each contender's throughput with its interval, and what was predicted."""
-    parts = [part for part in own_splits(comparison) if part.throughput_samples_per_s]
-    rows = sorted(parts, key=lambda part: part.throughput_samples_per_s.median if part.throughput_samples_per_s else 0)
+    rows = [part for part in comparison.standing[::-1] if part.throughput_samples_per_s]
     others = [row for row in comparison.baselines if row.throughput_samples_per_s]
     with picture(
         f"throughput of each partition, {_about(comparison)}", 0.9 + 0.27 * (len(rows) + len(others))
@@ -34,7 +33,7 @@ def speeds(comparison: Comparison) -> str:
             spread = row.throughput_samples_per_s
             assert spread is not None
             named = isinstance(row, PartitionComparison)
-            colour = ACCENT if row.name == comparison.reference else MUTED
+            colour = ACCENT if row.name == comparison.ours.ran_as else MUTED
             axes.barh(place, spread.median, 0.62, color=colour, alpha=0.85 if named else 0.4)
             axes.plot([spread.low, spread.high], [place, place], color=INK, linewidth=1.4)
             if isinstance(row, PartitionComparison):
@@ -142,7 +141,7 @@ def _mark(axes: "Axes", text: str, x: float, y: float) -> None:
 
 def timelines(comparison: Comparison, part: PartitionComparison) -> str:
     """Return how the pipeline fills and runs: as predicted, and as it was in the first run; nothing if none ran."""
-    name = part.same_as or part.name
+    name = part.ran_as
     run = next((run for run in comparison.runs if run.name == name and run.timeline), None)
     if run is None:
         return ""
@@ -160,8 +159,7 @@ def timelines(comparison: Comparison, part: PartitionComparison) -> str:
 
 def _drawn_splits(comparison: Comparison) -> list[PartitionComparison]:
     """Return the splits with a name of their own that ran, fastest first."""
-    ran = [part for part in own_splits(comparison) if part.stages and not part.name.startswith(SPACED)]
-    ran.sort(key=lambda part: -part.throughput_samples_per_s.median if part.throughput_samples_per_s else 0)
+    ran = [part for part in comparison.standing if part.stages and not part.name.startswith(SPACED)]
     return ran[:_MOST_SPLITS]
 
 

@@ -7,6 +7,7 @@ from profiler.report import MEBIBYTE
 from runtime.compare import Comparison
 from runtime.report.findings import SPACED, own_splits, rivals
 from runtime.report.svg import ACCENT, INK, MUTED, RULE, picture
+from runtime.report.warnings import mark
 
 SERIES = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#9d755d", "#e45756", "#72b7b2", "#bab0ac")
 BAND = 0.1
@@ -63,7 +64,7 @@ def by_batch_size(comparisons: Sequence[Comparison]) -> str:
             }
             above.plot(range(len(sizes)), [_speed(comparison, name) for comparison in comparisons], label=name, **style)
             below.plot(range(len(sizes)), [peak_mib(comparison, name) for comparison in comparisons], **style)
-        below.set_xticks(range(len(sizes)), [str(size) for size in sizes])
+        below.set_xticks(range(len(sizes)), [f"{own.request.batch_size}{_dagger(own)}" for own in comparisons])
         below.set_xlabel("batch size")
         above.set_ylabel("samples/s")
         below.set_ylabel("largest stage, peak MiB")
@@ -76,8 +77,8 @@ def by_batch_size(comparisons: Sequence[Comparison]) -> str:
 def across(comparisons: Sequence[Comparison]) -> str:
     """Return how fast every other partition ran beside the reference, for all models and batch sizes."""
     names = sorted({part.name for comparison in comparisons for part in rivals(comparison)})
-    rows = [f"{comparison.request.model}, {comparison.request.batch_size}" for comparison in comparisons]
-    with picture("all models: every scheme beside the optimized split", 1.3 + 0.3 * len(rows)) as drawn:
+    rows = [f"{own.request.model}, {own.request.batch_size}{_dagger(own)}" for own in comparisons]
+    with picture(f"all models: every partition beside {references(comparisons)}", 1.3 + 0.3 * len(rows)) as drawn:
         axes = drawn.axes[0]
         axes.axvline(1, color=ACCENT, linewidth=2)
         for number, name in enumerate(names):
@@ -90,19 +91,20 @@ def across(comparisons: Sequence[Comparison]) -> str:
                       ms=5, mec=INK, mew=0.4, label=name)  # fmt: skip
         axes.set_yticks(range(len(rows)), rows)
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xlabel(f"speed beside {' or '.join(dict.fromkeys(own.reference for own in comparisons))} (the line)")
+        axes.set_xlabel(f"speed beside {references(comparisons)} (the line)")
         drawn.figure.legend(loc="outside upper center", ncols=3)
     return drawn.svg.decode()
 
 
+def references(comparisons: Sequence[Comparison]) -> str:
+    """Return the names of what the ratios of comparisons are about."""
+    return " or ".join(dict.fromkeys(comparison.reference for comparison in comparisons))
+
+
 def beside(comparison: Comparison, name: str) -> float | None:
-    """Return how fast a partition ran, the reference being 1; where stages shared cores, how fast it should run."""
+    """Return how fast a partition ran, the reference being 1."""
     part = comparison.part(name)
-    if part is None:
-        return None
-    if not comparison.comparable:
-        return part.predicted_throughput_samples_per_s / comparison.ours.predicted_throughput_samples_per_s
-    return 1 / part.ratio.median if part.ratio else None
+    return 1 / part.ratio.median if part and part.ratio else None
 
 
 def peak_mib(comparison: Comparison, name: str) -> float:
@@ -113,14 +115,15 @@ def peak_mib(comparison: Comparison, name: str) -> float:
     return max(measured) / MEBIBYTE if measured else float("nan")
 
 
+def _dagger(comparison: Comparison) -> str:
+    """Return the sign that stands where there is no room for the doubts themselves."""
+    return "†" if mark(comparison) else ""
+
+
 def _named(comparisons: Sequence[Comparison]) -> list[str]:
     return list(dict.fromkeys(part.name for comparison in comparisons for part in comparison.partitions))
 
 
 def _speed(comparison: Comparison, name: str) -> float:
     part = comparison.part(name)
-    if part is None:
-        return float("nan")
-    if not comparison.comparable:
-        return part.predicted_throughput_samples_per_s
-    return part.throughput_samples_per_s.median if part.throughput_samples_per_s else float("nan")
+    return part.throughput_samples_per_s.median if part and part.throughput_samples_per_s else float("nan")

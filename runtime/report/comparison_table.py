@@ -5,18 +5,22 @@ from typing import TYPE_CHECKING
 from profiler.profile import FP32
 from profiler.report import ResultTable, counted, ms
 from runtime.compare import ONE_CORE, BaselineComparison, Comparison, OneCore, PartitionComparison, Spread
-from runtime.report.findings import called, fairness, own_splits, verdict
+from runtime.report.findings import called, fairness, verdict
+from runtime.report.warnings import mark
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
+RANKS = "Rank: by × as fast; = marks what noise cannot tell apart, – what noise or a single round leaves open."
+
+
 def show_comparison(comparison: Comparison, console: "Console") -> None:
-    """Print the partitions, fastest first, the baselines, and what the comparison says."""
+    """Print the partitions in order, the baselines, and what the comparison says."""
     from rich.text import Text
 
     table = _empty_table(comparison)
-    for part in by_speed(comparison):
+    for part in comparison.standing:
         measured = part.throughput_samples_per_s
         table.add_row(
             rank_of(part, comparison),
@@ -52,22 +56,24 @@ def _empty_table(comparison: Comparison) -> ResultTable:
     """Return the table without its rows."""
     slowed = any(part.slowed_samples_per_s is not None for part in comparison.partitions)
     shape = "×".join(map(str, comparison.request.input_shape))
-    figures = ("predicted", "measured", "interval", "× as fast", "makespan s", "busy ms, stage by stage")
+    ratio = f"{comparison.reference} × as fast"
+    figures = ("predicted", "measured", "interval", ratio, "makespan s", "busy ms, stage by stage")
     return ResultTable(
         f"{comparison.request.model}, input {shape}, "
         f"{counted(comparison.request.num_stages, 'stage')}, {counted(comparison.rounds, 'round')} of "
         f"{counted(comparison.request.minibatches, 'minibatch')}, "
-        f"{comparison.partitions[0].plan.pace.words}, {comparison.request.channel}, {comparison.clock} clock",
+        f"{comparison.partitions[0].plan.pace.words}, {comparison.request.channel}, {comparison.clock} clock"
+        f"{mark(comparison)}",
         ("rank", "partition", "cuts after", *figures),
         words=("partition", "cuts after"),
         first_out=("busy ms, stage by stage", "makespan s", "cuts after", "interval"),
         explained={
-            "rank": "= marks ranks that noise cannot tell apart.",
+            "rank": RANKS,
             "predicted": "Samples per second in the steady state: predicted from the profile, and",
             "measured": "the median of the rounds."
             + (" In brackets: with every stage as much slower again as beside busy neighbours." if slowed else ""),
             "interval": "Interval: 95%, bootstrapped.",
-            "× as fast": f"× as fast: how many times as fast {comparison.reference} ran, round by round."
+            ratio: f"× as fast: how many times as fast {comparison.reference} ran, round by round."
             + fairness(comparison),
             "makespan s": "Makespan: one run from first to last action.",
             "busy ms, stage by stage": "Busy: processor time per minibatch of each stage, predicted → measured.",
@@ -75,19 +81,11 @@ def _empty_table(comparison: Comparison) -> ResultTable:
     )
 
 
-def by_speed(comparison: Comparison) -> list[PartitionComparison]:
-    """Return a partition for each split, fastest first; those that did not come through last."""
-    return sorted(
-        own_splits(comparison),
-        key=lambda part: -part.throughput_samples_per_s.median if part.throughput_samples_per_s else 1.0,
-    )
-
-
 def rank_of(part: PartitionComparison, comparison: Comparison) -> str:
     """Return a partition's rank as ``2`` or, where others share it, ``2=``."""
     if part.rank is None:
         return "–"
-    sharing_it = [other for other in own_splits(comparison) if other.rank == part.rank]
+    sharing_it = [other for other in comparison.standing if other.rank == part.rank]
     return f"{part.rank}=" if len(sharing_it) > 1 else str(part.rank)
 
 

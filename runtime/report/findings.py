@@ -8,11 +8,12 @@ from profiler.profile import FP32
 from profiler.report import counted, mib
 from runtime.compare import BaselineComparison, Comparison, PartitionComparison, Spread, tied
 from runtime.pipeline import taking_turns
-from runtime.report.warnings import comparison_warnings
+from runtime.report.warnings import comparison_warnings, mark
 
 SPACED = "spaced-"
 TIMES = 2.0
 """From this ratio on, speeds are told as times, not as per cent."""
+IN_ONE_ROUND = ", in one round"
 
 
 def verdict(comparison: Comparison) -> list[str]:
@@ -55,28 +56,49 @@ def called(comparison: Comparison, part: PartitionComparison) -> str:
 
 
 def speed(comparison: Comparison) -> str:
-    """Say how many times as fast the reference ran as the fastest and the slowest of the others."""
-    about, ours = title(comparison), comparison.reference
-    if not comparison.comparable:
-        about += ", on shared cores"
+    """Say how the reference fared against the fastest and the slowest of the others, as their ranks have it."""
+    about = f"{title(comparison)}{mark(comparison) if comparison.comparable else ', on shared cores'}"
     part = comparison.ours
     others = rivals(comparison)
     if not others:
         return f"{about}: {_alone(part)}."
-    if all(part.same_as is not None for part in others) and part.same_as is None:
+    if all(other.ran_as == part.ran_as for other in others):
         return f"{about}: all partitions are the same split."
-    ran = [part for part in others if part.throughput_samples_per_s and part.ratio]
-    if not ran or not part.throughput_samples_per_s:
-        return f"{about}: too few runs came through to compare {ours} with anything."
-    # Of partitions that are the same split, the one that ran is named.
-    best = min(ran, key=lambda part: (part.ratio.median if part.ratio else 0.0, part.same_as is not None))
-    worst = max(ran, key=lambda part: (part.ratio.median if part.ratio else 0.0, part.same_as is None))
-    word = "scheme" if ours == OPTIMIZED else "of the others"
-    if best.name == worst.name:
-        return f"{about}: {_against(ours, best, best.name)}.{_faster_still(comparison)}"
-    sentence = f"{about}: {_against(ours, best, f'the fastest {word}, {best.name}')}"
-    slowest = f"{_ahead(worst.ratio, f'the slowest, {worst.name}')}"
-    return f"{sentence}; it was {slowest}.{_faster_still(comparison)}"
+    ran = [other for other in in_order(comparison, others) if other.ratio]
+    ran = [other for other in ran if other.rank is not None] or ran
+    if not ran:
+        return f"{about}: too few runs came through to compare {comparison.reference} with anything."
+    return f"{about}: {comparison.reference} {_against(comparison, ran)}.{_faster_still(comparison)}"
+
+
+def in_order(comparison: Comparison, parts: Sequence[PartitionComparison]) -> list[PartitionComparison]:
+    """Return one partition of each split, fastest first; of several, the one that ran, if it is among them."""
+    first: dict[str, PartitionComparison] = {}
+    for part in parts:
+        first.setdefault(part.ran_as, part)
+    return [first[name] for name in comparison.order if name in first]
+
+
+def _against(comparison: Comparison, ran: Sequence[PartitionComparison]) -> str:
+    """Say how the reference fared against the first and the last of some partitions, which are in order."""
+    best, worst = ran[0], ran[-1]
+    if best is worst or (best.rank is not None and best.rank == worst.rank):
+        return _fared(comparison, best, best.name, ran)
+    word = "scheme" if comparison.reference == OPTIMIZED else "of the others"
+    spaced = any(part.name.startswith(SPACED) for part in comparison.partitions)
+    unranked = best.rank is not None and any(part.rank is None for part in rivals(comparison))
+    word += f"{' asked for' if spaced else ''}{' that has a rank' if unranked else ''}"
+    fastest = _fared(comparison, best, f"the fastest {word}, {best.name}", ran)
+    slowest = f"the slowest{' of these' if spaced or unranked else ''}, {worst.name}"
+    return f"{fastest}; it {_fared(comparison, worst, slowest, ran)}"
+
+
+def _fared(comparison: Comparison, part: PartitionComparison, called: str, ran: Sequence[PartitionComparison]) -> str:
+    """Say how the reference fared against a partition, and which of the others share its rank."""
+    ours = comparison.ours.ran_as
+    fared = f"is the same split as {called}" if part.ran_as == ours else _ahead(part.ratio, called)
+    tying = [other.name for other in ran if other is not part and other.rank == part.rank is not None]
+    return f"{fared}, with which {listed(tying)} {'ties' if len(tying) == 1 else 'tie'}" if tying else fared
 
 
 def insight(comparison: Comparison) -> str:
@@ -113,20 +135,27 @@ def worth(comparison: Comparison) -> str:
     ours, alone, stages = comparison.reference, comparison.one_core.ratio, comparison.request.num_stages
     if alone is None or not comparison.comparable or stages == 1:
         return ""
-    beside = f"{ours}, {counted(stages, 'stage')}, was {_ahead(alone, 'the plain step on one core')}"
+    beside = f"{ours}, {counted(stages, 'stage')}, {_ahead(alone, 'the plain step on one core')}"
     rows = [(baseline.ratio, baseline) for baseline in comparison.baselines if baseline.ratio]
     like = [row for row in rows if row[1].update_every == comparison.request.update_every]
     unlike = [row for row in rows if row not in like]
-    nearest = min([alone, *(ratio for ratio, _ in like or rows)], key=lambda ratio: ratio.median)
-    pays = "It is as fast" if tied(nearest) else "It pays" if nearest.median > 1 else "It does not pay"
-    sentence = f"{pays} to pipeline: {beside}"
+    sentence = f"{_pays([alone, *(ratio for ratio, _ in like or rows)])}: {beside}"
     if like:
         said = ", the fastest of what else updates as often" if unlike else ", the fastest of what else there is"
         sentence += f", and {_ahead_of(like)}{said}"
     if unlike:
-        otherwise = "Of what updates less or more often, it was" if like else "Nothing else updates as often; it was"
+        otherwise = "Of what updates less or more often, it" if like else "Nothing else updates as often; it"
         sentence += f". {otherwise} {_ahead_of(unlike)}, the fastest"
     return f"{sentence}."
+
+
+def _pays(ratios: Sequence[Spread]) -> str:
+    """Say whether it pays to pipeline, by how many times as fast the reference ran as each alternative."""
+    nearest = min(ratios, key=lambda ratio: ratio.median)
+    if len(nearest.runs) == 1:
+        return "One round cannot tell whether it pays to pipeline"
+    pays = "It is as fast" if tied(nearest) else "It pays" if nearest.median > 1 else "It does not pay"
+    return f"{pays} to pipeline"
 
 
 def fairness(comparison: Comparison) -> str:
@@ -175,39 +204,30 @@ def _alone(part: PartitionComparison) -> str:
     return f"{part.name} ran at {part.throughput_samples_per_s.median:.1f} samples/s"
 
 
-def _against(ours: str, best: PartitionComparison, called: str) -> str:
-    ratio = best.ratio
-    assert ratio is not None
-    if best.same_as == ours:
-        return f"{ours} is the same split as {called}"
-    if tied(ratio):
-        return f"{ours} ties with {called} ({_ahead(ratio, 'it')})"
-    return f"{ours} was {_ahead(ratio, called)}"
-
-
 def _faster_still(comparison: Comparison) -> str:
     """Say which evenly spaced split was faster than the reference, beyond noise, if one was."""
-    faster = [
-        part
-        for part in comparison.partitions
-        if part.name.startswith(SPACED) and part.ratio and len(part.ratio.runs) > 1 and part.ratio.high < 1
-    ]
-    if not faster:
+    best = next((part for part in comparison.standing if part.name.startswith(SPACED) and part.rank is not None), None)
+    if best is None or best.ratio is None or best.ratio.high >= 1:
         return ""
-    best = min(faster, key=lambda part: part.ratio.median if part.ratio else 1.0)
     ours = comparison.reference
-    return f" {best.name}, which nobody proposed, was faster still: {ours} was {_ahead(best.ratio, 'it')}."
+    return f" {best.name}, which nobody proposed, was faster still: {ours} {_ahead(best.ratio, 'it')}."
 
 
 def _ahead(ratio: Spread | None, other: str) -> str:
-    """Say what a ratio of speeds means: ``22% faster than x (95% interval 7–37%)``, or ``2.1 times as fast as x``."""
+    """Say what a ratio of speeds means: ``ties with x``, ``was 22% faster than x (95% interval 7–37%)``."""
     assert ratio is not None
+    if tied(ratio):
+        return f"ties with {other}"
     several = len(ratio.runs) > 1
     if ratio.median >= TIMES:
-        return f"{ratio.median:.1f} times as fast as {other}" + (
-            f" (95% interval {ratio.low:.1f}–{ratio.high:.1f})" if several else ""
+        return f"was {ratio.median:.1f} times as fast as {other}" + (
+            f" (95% interval {ratio.low:.1f}–{ratio.high:.1f})" if several else IN_ONE_ROUND
         )
-    faster = ratio.median >= 1
-    ends = [100 * (end - 1) * (1 if faster else -1) for end in (ratio.low, ratio.high)]
-    interval = f" (95% interval {min(ends):.0f}–{max(ends):.0f}%)".replace("-", "−") if several else ""
-    return f"{abs(ratio.median - 1):.0%} {'faster' if faster else 'slower'} than {other}{interval}"
+    ends = sorted(abs(100 * (end - 1)) for end in (ratio.low, ratio.high))
+    interval = f" (95% interval {ends[0]:.0f}–{ends[1]:.0f}%)" if several else IN_ONE_ROUND
+    return f"was {abs(ratio.median - 1):.0%} {'faster' if ratio.median >= 1 else 'slower'} than {other}{interval}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as ``a, b and c``."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from profiler.report import ResultTable
 from runtime.compare import ONE_CORE, Comparison, Step
 from runtime.compare.remaining_time import duration, left
+from runtime.report.comparison_table import rank_of
 from runtime.report.findings import title
 
 SHOWN = 5
@@ -39,24 +40,23 @@ def rows(comparison: Comparison, step: Step | None, now_s: float, later_s: float
     done = f"round {min(comparison.rounds + 1, comparison.request.repeats)} of {comparison.request.repeats}"
     table = ResultTable(
         f"{title(comparison)}: {done}, about {duration(left_s)} left, until {clock}",
-        ("", "predicted", "samples/s, run by run", "median"),
+        ("", "predicted", "samples/s, run by run", "median", "rank"),
         words=("", "samples/s, run by run"),
     )
-    predicted = {part.name: part.predicted_throughput_samples_per_s for part in comparison.partitions}
-    spreads = {part.name: part.throughput_samples_per_s for part in comparison.partitions}
-    spreads[ONE_CORE] = comparison.one_core.throughput_samples_per_s
-    spreads |= {baseline.row: baseline.throughput_samples_per_s for baseline in comparison.baselines}
-    for name in comparison.contenders:
+    splits = {part.name: part for part in comparison.standing}
+    others = {ONE_CORE: comparison.one_core} | {baseline.row: baseline for baseline in comparison.baselines}
+    for name, contender in (splits | others).items():
         runs = [run for run in comparison.runs if run.name == name and run.series == "main"]
         shown = "  ".join("failed" if run.failure else f"{run.throughput_samples_per_s:.1f}" for run in runs[-SHOWN:])
         running = step is not None and step.name == name
         waits = " alone …" if running and step is not None and step.series == "alone" else " …" if running else ""
-        spread = spreads[name]
+        spread, part = contender.throughput_samples_per_s, splits.get(name)
         table.add_row(
             name,
-            f"{predicted[name]:.1f}" if name in predicted else "",
+            f"{part.predicted_throughput_samples_per_s:.1f}" if part else "",
             f"{shown}{waits}",
             f"{spread.median:.1f}" if spread else "",
+            rank_of(part, comparison) if part else "",
             style="bold" if running else "",
         )
     return table

@@ -11,9 +11,9 @@ from profiler.report import counted, mib, ms
 from runtime.compare import Comparison
 from runtime.report import comparison_table as table
 from runtime.report.batch_sizes import change, winner
-from runtime.report.findings import called, clock, fairness, insight, memory, rivals, speed, title, worth
+from runtime.report.findings import called, clock, fairness, in_order, insight, memory, rivals, speed, title, worth
 from runtime.report.study_table import beside_the_study
-from runtime.report.warnings import comparison_warnings
+from runtime.report.warnings import comparison_warnings, doubts, mark
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -68,6 +68,7 @@ def _environment() -> "Environment":
         "speed": table.speed_of,
         "slowed": table.slowed_of,
         "fairness": fairness,
+        "mark": mark,
     }
     return made
 
@@ -77,6 +78,7 @@ def _facts(comparisons: Sequence[Comparison]) -> dict[str, Any]:
         "title": ", ".join(dict.fromkeys(comparison.request.model for comparison in comparisons)),
         "version": version("stageplan"),
         "several": len(comparisons) > 1,
+        "ranks": table.RANKS,
         "comparisons": [_about(comparison, f"comparison-{number}") for number, comparison in enumerate(comparisons, 1)],
         "models": [_model(group) for group in _groups(comparisons)],
         "machines": list(dict.fromkeys(comparison.machine for comparison in comparisons)),
@@ -112,11 +114,11 @@ def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
         "clock": clock(comparison),
         "memory": memory(comparison),
         "warnings": comparison_warnings(comparison),
-        "doubts": tuple(dict.fromkeys(line.partition(":")[0].lower() for line in comparison_warnings(comparison))),
+        "doubts": [name.lower() for name in doubts(comparison)],
         "winner": winner(comparison),
         "partitions": [
             {"part": part, "name": called(comparison, part), "rank": table.rank_of(part, comparison)}
-            for part in table.by_speed(comparison)
+            for part in comparison.standing
         ],
         "beside": beside_the_study(comparison),
         "failed": [run for run in comparison.runs if run.failure is not None],
@@ -151,6 +153,7 @@ def _pictures(comparisons: Sequence[Comparison]) -> dict[str, Any]:
         "pictures": own,
         "promise": charts_across.promise(comparisons),
         "across": charts_across.across(comparisons) if len(comparisons) > 1 else "",
+        "references": charts_across.references(comparisons),
         "by_batch_size": [charts_across.by_batch_size(group) if len(group) > 1 else "" for group in groups],
         "layers_of": [
             []
@@ -166,8 +169,8 @@ def _timelines(comparison: Comparison) -> list[tuple[str, str]]:
     """Return the names and pictures of the chosen splits: the reference, the fastest of the others and the slowest."""
     from runtime.report import charts
 
-    others = [part for part in rivals(comparison) if part.ratio and part.same_as != comparison.reference]
-    others.sort(key=lambda part: part.ratio.median if part.ratio else 0.0)
-    chosen = [comparison.part(part.same_as or part.name) for part in (comparison.ours, *others[:1], *others[-1:])]
+    ours = comparison.ours
+    others = [part for part in in_order(comparison, rivals(comparison)) if part.ratio and part.ran_as != ours.ran_as]
+    chosen = [comparison.part(part.ran_as) for part in (ours, *others[:1], *others[-1:])]
     drawn = {part.name: charts.timelines(comparison, part) for part in dict.fromkeys(chosen) if part is not None}
     return [(name, svg) for name, svg in drawn.items() if svg]

@@ -8,12 +8,13 @@ from statistics import median
 
 from profiler.measure import drift
 from runtime.compare import Comparison, coverage
-from runtime.pipeline import sharing
-from runtime.timeline import FOREIGN_LOAD_LIMIT
+from runtime.pipeline import noisy, sharing
 
 DRIFT_LIMIT = 0.03
 PROFILE_DRIFT_LIMIT = 0.10
 COVERAGE_WANTED = 0.9
+MARKED = ("NOT COMPARABLE", "NOISY")
+"""The doubts that stand beside every figure of a comparison, wherever it is shown."""
 
 
 def comparison_warnings(comparison: Comparison) -> list[str]:
@@ -37,15 +38,31 @@ def comparison_warnings(comparison: Comparison) -> list[str]:
         done = f"{comparison.rounds} of {comparison.request.repeats} rounds are done"
         warnings.append(f"UNFINISHED: medians may still move, for {done}; the same command goes on.")
     warnings += _noise(comparison)
-    held = coverage(comparison.rounds)
-    if comparison.rounds == 1:
-        warnings.append("ONE ROUND: no difference here can be told from noise, for it ran once; add --repeats 5.")
-    elif 0 < held < COVERAGE_WANTED:
-        warnings.append(
-            f"FEW ROUNDS: intervals hold the true median with {held:.0%} at best, not 95%, for {comparison.rounds} "
-            "runs are too few; add --repeats 6."
-        )
+    warnings += _few_rounds(comparison)
     return [*warnings, *(f"PROFILE: {warning}" for warning in comparison.profile_warnings)]
+
+
+def doubts(comparison: Comparison) -> list[str]:
+    """Return the names of the warnings that a comparison deserves."""
+    return list(dict.fromkeys(warning.partition(":")[0] for warning in comparison_warnings(comparison)))
+
+
+def mark(comparison: Comparison) -> str:
+    """Return what has to stand beside a comparison's figures, in brackets with a blank before."""
+    marked = [name for name in doubts(comparison) if name in MARKED]
+    return f" ({', '.join(marked)})" if marked else ""
+
+
+def _few_rounds(comparison: Comparison) -> list[str]:
+    """Return the warning that ranks and intervals rest on too few rounds, by the pairs of rounds they are made of."""
+    pairs = [(len(part.ratio.runs), part.rank) for part in comparison.partitions if part.ratio]
+    if max((rounds for rounds, _ in pairs), default=comparison.rounds) == 1:
+        return ["ONE ROUND: no difference here can be told from noise, for it ran once; add --repeats 5."]
+    fewest = min((rounds for rounds, rank in pairs if rank is not None), default=comparison.rounds)
+    if not 0 < coverage(fewest) < COVERAGE_WANTED:
+        return []
+    means = f"intervals hold the true median with {coverage(fewest):.0%} at best, not 95%"
+    return [f"FEW ROUNDS: {means}, for {fewest} runs are too few; add --repeats 6."]
 
 
 def drift_of(comparison: Comparison) -> float:
@@ -67,16 +84,13 @@ def _noise(comparison: Comparison) -> list[str]:
         for stage, core in zip(part.stages, comparison.request.cores, strict=False)
     ]
     load, core = max([*loads, (comparison.one_core.foreign_load, comparison.request.cores[0])])
-    if comparison.comparable and load > FOREIGN_LOAD_LIMIT:
-        warnings.append(
-            f"NOISY: these figures are not comparable: core {core} worked for others {load:.0%} of the time; end what "
-            "else runs and compare again."
-        )
+    if comparison.comparable and (doubt := noisy(core, load)):
+        warnings.append(doubt)
     since = comparison.one_core.drift
     if since is not None and abs(since) > PROFILE_DRIFT_LIMIT:
         warnings.append(
-            f"PROFILE DRIFT: predictions are off by {abs(since):.0%}, and the errors without drift are not: a plain "
-            f"step on one core takes so much {'longer' if since > 0 else 'less'} than when the model was profiled. To "
+            f"PROFILE DRIFT: the machine is {'slower' if since > 0 else 'faster'} than when it was profiled: a plain "
+            f"step on one core takes {abs(since):.0%} {'longer' if since > 0 else 'less'}. To "
             f"predict for the machine as it is, profile again with python -m profiler --model "
             f"{comparison.request.model} --batch-size {comparison.request.batch_size}, and compare with --fresh."
         )

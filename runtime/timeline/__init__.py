@@ -9,6 +9,6 @@ if TYPE_CHECKING:
     from runtime.timeline.chrome_trace import trace_of
     from runtime.timeline.live_run import live_view
     from runtime.timeline.run_picture import picture_of
-    from runtime.timeline.run_table import FOREIGN_LOAD_LIMIT, show_run
+    from runtime.timeline.run_table import show_run
 else:
     __getattr__ = on_demand(__name__)

@@ -5,16 +5,12 @@ from typing import TYPE_CHECKING
 from optimizer.schedule import has_steady_state, semantics
 from profiler.profile import FP32, precision_words
 from profiler.report import ResultTable, counted, mib, ms
-from runtime.pipeline import sharing, taking_turns
+from runtime.pipeline import noisy, sharing, taking_turns
 from runtime.results import RunResult
 from runtime.timeline.bubbles import bubbles_of
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-
-FOREIGN_LOAD_LIMIT = 0.05
-"""From this share of a stage's working time on, the wall clock tells of others."""
 
 
 _EXPLAINED = {
@@ -51,15 +47,6 @@ def show_run(result: RunResult, console: "Console") -> None:
         )  # fmt: skip
     console.print(table)
     losses = f"loss {_loss(result.losses[0])} at first, {_loss(result.last_loss)} at last."
-    busiest = max(result.stages, key=lambda stage: stage.measured.foreign_load)
-    load = busiest.measured.foreign_load
-    if result.comparable and load > FOREIGN_LOAD_LIMIT:
-        console.print(
-            f"NOISY: these figures are not comparable: core {busiest.core} worked for others {load:.0%} of the time; "
-            f"end what else runs, or choose other --cores. {result.makespan_s:.2f} s in all, by the {result.clock} "
-            f"clock; {losses}"
-        )
-        return
     console.print(_bubble_table(result))
     steadily = has_steady_state(len(result.stages), result.minibatches, plan.update_every)
     steady = "in the steady state" if steadily else "over the whole run"
@@ -74,8 +61,11 @@ def show_run(result: RunResult, console: "Console") -> None:
         )
     if result.clock == "virtual":
         console.print(taking_turns(len(result.stages), result.core_count))
-    elif not result.comparable:
+    busiest = max(result.stages, key=lambda stage: stage.measured.foreign_load)
+    if not result.comparable:
         console.print(sharing(len(result.stages), result.core_count))
+    elif doubt := noisy(busiest.core, busiest.measured.foreign_load):
+        console.print(doubt)
 
 
 def _of_the_first(result: RunResult) -> str:

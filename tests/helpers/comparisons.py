@@ -111,6 +111,7 @@ def comparison(
     speeds: Mapping[str, Sequence[float | None]] | None = None,
     *,
     named: Mapping[str, Plan] | None = None,
+    profile: Profile | None = None,
     baselines: Mapping[str, Sequence[float]] | None = None,
     one_core: Sequence[float] | None = None,
     slower: float = 1.0,
@@ -124,7 +125,7 @@ def comparison(
     speeds = speeds or {"optimized": (20.0, 40.0, 30.0), "end-load": (10.0, 15.0, 12.0)}
     named = named or plans(*speeds)
     rows = [replace(BASELINE, name=name) for name in baselines or {}]
-    begin = empty(named, None, rows, **{"repeats": len(next(iter(speeds.values()))), **changes})
+    begin = empty(named, profile, rows, **{"repeats": len(next(iter(speeds.values()))), **changes})
     runs = []
     for name, values in speeds.items():
         for number, speed in enumerate(values, 1):

@@ -61,7 +61,7 @@ def run_of(name: ScheduleName, minibatches: int, work: list[float], every: int =
     return RunResult(
         plan=plan, batch_size=plan.batch_size, minibatches=minibatches, recorded_minibatches=minibatches,
         rule=UpdateRule(lr=0.01), channel="shm",
-        clock="wall", core_count=2, comparable=True,
+        clock="wall", core_count=stages, comparable=True,
         throughput_samples_per_s=1.0, makespan_s=max(clocks) - 100.0, losses=(1.0,) * minibatches, last_loss=1.0,
         stages=runs,
         machine=MACHINE,

@@ -1,10 +1,13 @@
 """The audit: the parts of an error add up to it, and the verdict says what they mean."""
 
+import re
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from comparisons import comparison, empty, measured, planner, plans, record
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from strategies import chain
 
 from optimizer.planning import spaced_splits
@@ -39,8 +42,7 @@ def test_a_prediction_that_came_true_is_off_by_nothing() -> None:
     found = comparison(speeds, named=named).audit
     assert found.mean_absolute_error == pytest.approx(0.0)
     assert found.spearman == pytest.approx(1.0)
-    assert "The promise held: throughput off by 0.0%" in found.verdict
-    assert "the order was kept" in found.verdict
+    assert found.verdict == "Predictions: order right (1.00), off by 0% on average, 0% at most (optimized)."
 
 
 def test_an_order_that_came_out_the_other_way_is_said() -> None:
@@ -48,8 +50,9 @@ def test_an_order_that_came_out_the_other_way_is_said() -> None:
     speeds = {name: (1e5 / plan.predicted.throughput_samples_per_s,) * 2 for name, plan in named.items()}
     found = comparison(speeds, named=named).audit
     assert found.spearman == pytest.approx(-1.0)
-    assert "did not hold" in found.verdict
-    assert "the order was not kept" in found.verdict
+    assert found.verdict.startswith(
+        "Predictions: order not right (-1.00), off by 55% on average, 73% at most (end-load)"
+    )
 
 
 def test_equal_splits_count_once_and_shared_cores_not_at_all() -> None:
@@ -82,8 +85,46 @@ def test_drift_is_what_one_core_took_longer_and_is_taken_out_round_by_round() ->
         parts = split.drift_s + split.compute_s + split.transfer_s + split.schedule_s
         assert parts == pytest.approx(split.measured_s - split.predicted_s, abs=1e-12)
         assert split.compute_s == pytest.approx(0.0, abs=1e-9)
-    assert "The promise held: throughput off by 0.0%" in found.audit.verdict
-    assert "drift since the profile (+20.0%) taken out, 20.0% with it" in found.audit.verdict
+    assert found.audit.verdict == (
+        "Predictions: order right (1.00), off by 20% on average, 20% at most (optimized); had the machine been as fast "
+        "as when it was profiled, 0%."
+    )
+
+
+@given(
+    errors=st.lists(st.floats(0.2, 5.0), min_size=1, max_size=3),
+    slowness=st.lists(st.floats(0.2, 5.0), min_size=1, max_size=3),
+)
+@settings(deadline=None, max_examples=30)
+def test_the_verdict_leads_with_the_error_as_it_was_and_drift_may_only_make_it_smaller(
+    errors: list[float], slowness: list[float]
+) -> None:
+    """What a yardstick says of the machine's speed is no error of a prediction."""
+    named = plans(*NAMES[: len(errors)], profile=chain([3, 1, 4, 1, 5, 2]))
+    usual = 2 / comparison(named=named, speeds=dict.fromkeys(named, (1.0,))).one_core.profiled_s
+    speeds = {
+        name: [plan.predicted.throughput_samples_per_s / error] * len(slowness)
+        for (name, plan), error in zip(named.items(), errors, strict=True)
+    }
+    said = comparison(speeds, named=named, one_core=[usual / slower for slower in slowness]).audit.verdict
+    ran = [abs(error - 1) for error in errors]
+    first, _, then = said.partition("; ")
+    shown = [int(figure) for figure in re.findall(r"(\d+)%", first)]
+    assert shown[0] == pytest.approx(100 * sum(ran) / len(ran), abs=0.51)
+    assert shown[1:] == ([pytest.approx(100 * max(ran), abs=0.51)] if len(ran) > 1 else [])
+    corrected = [int(figure) for figure in re.findall(r"(\d+)%", then)]
+    assert len(corrected) == ("had the machine been as fast as when it was profiled" in then)
+    assert all(figure < shown[0] for figure in corrected)
+
+
+def test_a_yardstick_that_makes_an_error_larger_is_not_spoken_of() -> None:
+    """The one core ran 2.6 times as fast as when it was profiled, and the splits nearly as they were predicted."""
+    named = plans(*NAMES, profile=chain([3, 1, 4, 1, 5, 2]))
+    usual = comparison(named=named, speeds=dict.fromkeys(named, (1.0,))).one_core.profiled_s
+    speeds = {name: [plan.predicted.throughput_samples_per_s / 1.245] * 3 for name, plan in named.items()}
+    found = comparison(speeds, named=named, one_core=[2 / usual * 2.6] * 3).audit
+    assert found.mean_absolute_error_without_drift == pytest.approx(1.245 * 2.6 - 1)
+    assert re.fullmatch(r"Predictions: order .*, off by 2[45]% on average, 2[45]% at most \(.*\)\.", found.verdict)
 
 
 @pytest.mark.parametrize(("stages", "layers"), [(2, 30), (4, 30), (2, 11), (3, 4)])

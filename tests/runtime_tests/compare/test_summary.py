@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from profiler.files import from_json, to_json
 from runtime.compare import Comparison, coverage, tied
-from runtime.compare.ranking import ranks_with_ties, ratio_of, spread_of
+from runtime.compare.ranking import ratio_of, spread_of
 from runtime.compare.summary import summarised
 
 
@@ -106,15 +106,6 @@ def test_an_interval_lies_within_the_runs_around_their_median(ours: list[float],
     assert min(paired) <= found.low * (1 + 1e-12)
     assert found.low <= found.median <= found.high
     assert found.high <= max(paired) * (1 + 1e-12)
-
-
-def test_ranks_share_a_place_where_noise_cannot_tell_them_apart() -> None:
-    def rounds(*values: float) -> dict[int, float]:
-        return dict(enumerate(values))
-
-    found = {"a": rounds(10, 11, 10), "b": rounds(11, 10, 9), "c": rounds(5, 5.1, 5), "d": rounds(5, 5, 5.1), "e": {}}
-    assert ranks_with_ties(found) == {"a": 1, "b": 1, "c": 3, "d": 3}
-    assert ranks_with_ties({"a": rounds(10), "b": rounds(9.9)}) == {"a": 1, "b": 2}, "one round shows no noise"
 
 
 def test_few_runs_cannot_carry_95_per_cent() -> None:

@@ -104,7 +104,7 @@ def test_a_picture_comes_first_then_the_verdict_and_everything_is_there() -> Non
     page = rendered([found], ".html")
     said = page.index("optimized is the same split as the fastest scheme, front-load; it was 2.0")
     assert page.index("<svg") < said < page.index("<table")
-    for text in ("The promise", "Why:", "to pipeline: ", "optimized = front-load", "one process, 2 threads, tuned",
+    for text in ("Predictions: ", "Why:", "to pipeline: ", "optimized = front-load", "one process, 2 threads, tuned",
                  "The audit", "Every stage of every split", MACHINE.cpu, "FEW ROUNDS"):  # fmt: skip
         assert text in page, text
     assert read(page).count == 7, "speeds, layers, stages, the promise, three timelines"
@@ -170,7 +170,7 @@ def test_names_are_text_and_no_markup() -> None:
     ("arguments", "reason"),
     [
         (["missing.json"], "cannot read missing.json"),
-        (["old.json"], "old.json is a comparison of format 2, and this version reads format 8; make it anew"),
+        (["old.json"], "old.json is a comparison of format 2, and this version reads format 9; make it anew"),
         (["good.json", "-o", "report.pdf"], "ends in neither .html nor .md"),
         (["good.json", "-o", "good.json/report.html"], "cannot write"),
         (["empty"], "there is no comparison.json in empty"),

@@ -91,14 +91,16 @@ def test_the_picture_has_a_row_for_each_stage_and_a_number_for_each_minibatch() 
 
 
 @pytest.mark.parametrize(("load", "noisy"), [(0.0, False), (0.61, True)])
-def test_a_run_on_cores_that_worked_for_others_takes_nothing_from_the_clock(load: float, noisy: bool) -> None:  # noqa: FBT001
+def test_a_run_on_cores_that_worked_for_others_shows_its_figures_and_the_doubt(load: float, noisy: bool) -> None:  # noqa: FBT001
     result = run_of("1f1b", 12, [1.0, 1.0])
     measured = replace(result.stages[0].measured, foreign_load=load)
     stages = (replace(result.stages[0], measured=measured), *result.stages[1:])
     console = Console(file=io.StringIO(), width=300)
     show_run(replace(result, stages=stages, comparable=True), console)
     printed = console.file.getvalue()  # type: ignore[attr-defined]
-    assert ("NOISY: these figures are not comparable: core 0 worked for others 61% of the time" in printed) == noisy
-    assert ("samples/s" in printed) != noisy
-    assert ("where the time went" in printed) != noisy
+    doubt = "NOISY: figures may be off by up to 61%: core 0 worked for others 61% of the time; end what else runs there"
+    assert (doubt in printed) == noisy
+    assert "comparable" not in printed
+    assert "1.0 samples/s" in printed
+    assert "where the time went" in printed
     assert "s in all" in printed

@@ -1,0 +1,252 @@
+"""Tables, sentences and warnings of a comparison, read as a reader would: none may contradict another."""
+
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from unittest.mock import patch
+
+import pytest
+from comparisons import comparison, plans
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+from strategies import chain
+
+from optimizer.plan import Plan
+from profiler.files import from_json, to_json
+from runtime.compare import Comparison
+from runtime.compare.summary import summarised
+from runtime.report import show_comparison
+from runtime.report.batch_sizes import winner
+from runtime.report.findings import speed, worth
+from runtime.report.live_comparison import rows as live_rows
+from runtime.report.page import _environment, rendered
+from runtime.report.warnings import comparison_warnings
+
+ROUNDS = 6
+NO_PICTURES = {
+    "pictures": [{"speeds": "", "stages": "", "layers": "", "timelines": []}],
+    "promise": "", "across": "", "references": "", "by_batch_size": [""], "layers_of": [[]], "timelines_of": [[]],
+}  # fmt: skip
+ENVIRONMENT = cache(_environment)
+CLAUSE = re.compile(
+    r"(?P<verb>ties with|is the same split as|was [\d.]+%? (?:faster than|slower than|times as fast as)) "
+    r"(?:the (?P<most>fastest|slowest)(?: [a-z ]+)?, )?(?P<name>[a-z]+(?:-[a-z0-9]+)*)(?P<one_round>, in one round)?"
+    r"(?: \(95% interval [^)]*\))?(?:, with which (?P<tying>.*?) ties?(?=[;.]))?"
+)
+
+
+PROFILE = chain([3, 1, 4, 1, 5, 2, 6, 5, 3, 5, 8, 9])
+
+
+def splits() -> dict[str, Plan]:
+    """Three splits that have two names each, and two that nobody asked for."""
+    named = plans("optimized", "middle-load", "end-load", "front-load", "equal-load", "end-heavy", profile=PROFILE)
+    for number, weights in enumerate(([1, 1, 9, 1, 1, 1, 1, 1, 1, 1, 1, 1], [9, *[1] * 11]), 1):
+        named[f"spaced-{number}"] = plans("optimized", profile=chain(weights))["optimized"]
+    return named
+
+
+NAMED = splits()
+REFERENCES = {
+    "optimized": NAMED,
+    "sliced": NAMED | {"sliced": NAMED["optimized"]},
+    "middle-load": {name: plan for name, plan in NAMED.items() if name not in {"optimized", "front-load"}},
+}
+"""Partitions by the one that ratios are about; ``sliced`` has the split of ``optimized``, whose runs it shows."""
+RUN = st.sampled_from([None, 8.0, 9.0, 9.9, 10.0, 10.1, 11.0, 12.5, 30.0])
+"""Few figures, so that ties and equal medians are common; None is a run that failed."""
+
+
+@st.composite
+def comparisons(draw: st.DrawFn) -> Comparison:
+    """A comparison of up to six rounds, of which the last may have been cut off."""
+    named = REFERENCES[draw(st.sampled_from(list(REFERENCES)))]
+    own = [name for name, plan in named.items() if plan is next(p for p in named.values() if p.split == plan.split)]
+    rounds = draw(st.integers(1, ROUNDS))
+    speeds = {name: draw(st.lists(RUN, min_size=rounds, max_size=rounds)) for name in own if name != "sliced"}
+    alone = draw(st.lists(st.sampled_from([5.0, 9.9, 10.0, 10.1]), min_size=rounds, max_size=rounds))
+    whole = comparison(speeds, named=named, profile=PROFILE, one_core=alone, baselines={"threads": alone[::-1]})
+    kept = draw(st.sets(st.sampled_from([*speeds, "one core"])))
+    runs = [run for run in whole.runs if run.round < rounds or run.name in kept or rounds == 1]
+    return summarised(replace(whole, request=replace(whole.request, repeats=rounds)), runs)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table as it is printed."""
+
+    rank: str
+    names: str
+    ratio: str
+
+
+def markdown(text: str) -> Iterator[Row]:
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if re.fullmatch(r"\d+=?|–", cells[0]) and len(cells) == 8:
+            yield Row(cells[0], cells[1], cells[5])
+
+
+def page(text: str) -> Iterator[Row]:
+    for line in re.findall(r"<tr(?: class=\"ours\")?>(<td>(?:\d+=?|–)</td>.*?)</tr>", text):
+        cells = [html.unescape(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", line)]
+        if len(cells) == 8:
+            yield Row(cells[0], cells[1], cells[5])
+
+
+def printed(table: object) -> str:
+    console = Console(width=300, record=True, highlight=False, markup=False)
+    with console.capture() as text:
+        show_comparison(table, console) if isinstance(table, Comparison) else console.print(table)
+    return text.get()
+
+
+def terminal(text: str) -> Iterator[Row]:
+    for line in text.splitlines():
+        row = re.match(r" +(\d+=?|–) {2,}(\S.*?) {2,}.*?[\d.]+ {2,}(?:[\d.]+|failed|not run)(?: {2,}.*)?$", line)
+        if row:
+            ratio = re.search(
+                r"(?: {2,}|– [\d.]+ {2,}|one run {2,})(\d+\.\d\d(?: \([^)]*\))?) {2,}\d+\.\d\d {2,}", line
+            )
+            yield Row(row[1], row[2], ratio[1] if ratio else "")
+
+
+def median_of(ratio: str) -> float:
+    return float(ratio.partition(" ")[0])
+
+
+def holds_one(ratio: str) -> bool:
+    low, high = map(float, ratio.partition("(")[2].strip(")").split(" – "))
+    return low <= 1 <= high
+
+
+TIES: dict[str, tuple[float | None, ...]] = {
+    "optimized": (10.0, 10.0), "middle-load": (11.0, 9.0), "end-load": (9.9, 10.1), "spaced-1": (8.0, 8.0),
+    "spaced-2": (30.0, 9.0),
+}  # fmt: skip
+TOO_NOISY = TIES | {"middle-load": (9.0, 9.0), "end-load": (12.5, 5.0)}
+"""The last cannot be told from the first, and the one between them can."""
+
+
+@settings(deadline=None, max_examples=40)
+@given(comparisons())
+@example(comparison({name: own[:1] for name, own in TIES.items()}, named=NAMED, profile=PROFILE))
+@example(comparison(TIES, named=NAMED, profile=PROFILE))
+@example(comparison(TOO_NOISY, named=NAMED, profile=PROFILE))
+@example(comparison(dict.fromkeys(TIES, (10.0, 10.1, 9.9)), named=NAMED, profile=PROFILE))
+def test_whatever_the_rounds_were_what_is_shown_never_contradicts_itself(found: Comparison) -> None:
+    assert from_json(to_json(found), Comparison, "comparison.json") == found
+    with (
+        patch("runtime.report.page._pictures", lambda _comparisons: NO_PICTURES),
+        patch("runtime.report.page._environment", ENVIRONMENT),
+    ):
+        texts = [printed(found), rendered([found], ".md"), html.unescape(rendered([found], ".html"))]
+    tables = [list(read(text)) for read, text in zip((terminal, markdown, page), texts, strict=True)]
+    assert tables[0] == tables[1] == tables[2]
+    assert len(tables[0]) == len(found.splits)
+    the_table_agrees_with_itself(tables[0])
+    live = [line for line in printed(live_rows(found, None, 0.0)).splitlines() if re.search(r" (\d+=?|–) *$", line)]
+    assert [(line.split()[0], line.split()[-1]) for line in live] == [
+        (row.names.split(" = ")[0], row.rank) for row in tables[0]
+    ], "the table that fills while it runs has them likewise"
+    for text in texts:
+        assert f"{found.reference} × as fast" in text
+        assert f"how many times as fast {found.reference} ran" in " ".join(text.split())
+        assert speed(found) in " ".join(text.split())
+    rows = {name: row for row in tables[0] for name in row.names.split(" = ")}
+    the_sentence_agrees_with_the_table(found, rows)
+    the_warnings_agree_with_the_table(found, tables[0])
+    the_winner_is_that_of_the_table(found, rows)
+
+
+def the_table_agrees_with_itself(table: list[Row]) -> None:
+    ratios = [median_of(row.ratio) for row in table if row.ratio]
+    assert ratios == sorted(ratios)
+    assert all(row.ratio for row in table[: len(ratios)]), "what has none stands behind"
+    ranks = [int(row.rank.strip("=")) for row in table if row.rank != "–"]
+    assert ranks == [1 + sum(other < own for other in ranks) for own in ranks]
+    assert ranks == sorted(ranks)
+    for row in table:
+        if row.rank != "–":
+            assert row.rank.endswith("=") == (ranks.count(int(row.rank.strip("="))) > 1)
+            assert "(" in row.ratio, "a rank takes several rounds"
+
+
+def the_sentence_agrees_with_the_table(found: Comparison, rows: dict[str, Row]) -> None:
+    said = speed(found).partition(": ")[2]
+    ours = rows[found.reference]
+    if "too few runs" in said:
+        assert not any(rows[name].ratio for name in rows if not name.startswith("spaced-") and rows[name] != ours)
+        return
+    assert said.startswith(f"{found.reference} ")
+    clauses = list(CLAUSE.finditer(said))
+    assert clauses
+    assert not re.search(r"faster|slower|times as fast|ties with", CLAUSE.sub("", said).replace("faster still", ""))
+    asked_for = {row for name, row in rows.items() if not name.startswith("spaced-") and name != found.reference}
+    ranks = [int(row.rank.strip("=")) for row in asked_for if row.rank != "–"]
+    for clause in clauses:
+        if clause["name"] == "it":
+            continue
+        row = rows[clause["name"]]
+        if clause["verb"] == "is the same split as":
+            assert row == ours
+        elif clause["verb"] == "ties with":
+            assert row.rank == ours.rank != "–" or (row.rank == "–" and holds_one(row.ratio))
+        elif clause["one_round"]:
+            assert row.rank == "–"
+            assert "(" not in row.ratio
+        else:
+            slower = "slower" in clause["verb"]
+            assert row.rank != ours.rank
+            assert (int(row.rank.strip("=")) < int(ours.rank.strip("="))) == slower
+        for name in re.split(r", | and ", clause["tying"] or ""):
+            assert not name or rows[name].rank == row.rank != "–"
+        if clause["most"] and row.rank != "–":
+            assert int(row.rank.strip("=")) == (min if clause["most"] == "fastest" else max)(ranks)
+
+
+def the_warnings_agree_with_the_table(found: Comparison, table: list[Row]) -> None:
+    warnings = comparison_warnings(found)
+    ranked = [row for row in table if row.rank != "–"]
+    alone = any(warning.startswith("ONE ROUND: no difference here can be told from noise") for warning in warnings)
+    few = [re.search(r"for (\d+) runs are too few", warning) for warning in warnings if warning.startswith("FEW")]
+    if alone:
+        assert not ranked
+        assert not few
+        assert "ties" not in speed(found)
+        assert not worth(found) or worth(found).startswith("One round cannot tell whether it pays to pipeline")
+    elif ranked:
+        fewest = min(len(part.ratio.runs) for part in found.standing if part.ratio and part.rank is not None)
+        assert [int(own[1]) for own in few if own] == ([fewest] if fewest < 5 else [])
+
+
+def the_winner_is_that_of_the_table(found: Comparison, rows: dict[str, Row]) -> None:
+    won = winner(found)
+    ranked = {name: int(row.rank.strip("=")) for name, row in rows.items() if row.rank != "–" and "spaced-" not in name}
+    if ranked:
+        assert set(won.names) == {name for name, rank in ranked.items() if rank == min(ranked.values())}
+        assert not won.doubt
+    elif won.names:
+        assert won.doubt == " (not ranked)"
+
+
+@pytest.mark.parametrize(("load", "cores", "doubt"), [(0.3, (0, 1), "NOISY"), (0.0, (0, 0), "NOT COMPARABLE")])
+def test_figures_under_a_doubt_are_shown_and_marked_wherever_they_stand(
+    load: float, cores: tuple[int, ...], doubt: str
+) -> None:
+    speeds = {"optimized": (20.0, 21.0, 20.0), "end-load": (10.0, 10.5, 10.0)}
+    found = comparison(speeds, load=load, cores=cores)
+    other = replace(found, began_at="2026-01-02T00:00:00+00:00")
+    assert found.comparable == (doubt == "NOISY"), "of that alone the file speaks"
+    page_of_both = rendered([found, other], ".html")
+    for shown in (printed(found), rendered([found, other], ".md"), page_of_both):
+        text = " ".join(html.unescape(shown).split())
+        assert f"({doubt})" in text
+        assert "20.0" in text
+        assert "10.0" in text
+        assert ("comparable" in text.lower().replace("not comparable or noisy", "")) == (doubt == "NOT COMPARABLE")
+    assert "†" in re.sub(r"† marks", "", page_of_both), "where there is no room for the words"
+    assert "predictions." not in " ".join(re.findall(r"<figcaption>(.*?)</figcaption>", page_of_both))
