@@ -14,7 +14,7 @@ flight can hide it.
 Source: Baccelli et al., "Synchronization and Linearity", 1992, section 2.5 (the period is the largest mean of a cycle).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -23,7 +23,7 @@ from optimizer.costs.costs import Costs, nanoseconds
 from optimizer.errors import OptimizerError
 from optimizer.plan import AllReduce, Link, NetworkProfile
 from optimizer.schedule import RankLayout
-from profiler.profile import Profile
+from profiler.profile import BF16, FP32, Profile, Timing, precision_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def period_ns(works_ns: Sequence[int], updates_ns: Sequence[int], messages: Sequ
 
 
 def network_of(measured: NetworkProfile, profile: Profile) -> Network:
-    """Return the network, its cores set against the profile's.
+    """Return the network, its cores set against the profile's by steps in the precision of its layers.
 
     A core whose step lies within what is known of the profile's counts as equally fast.
 
@@ -139,9 +139,9 @@ def network_of(measured: NetworkProfile, profile: Profile) -> Network:
     _refuse_others(measured, profile)
     alone = profile.whole_step
     factors = []
-    for rank in measured.ranks:
-        alike = rank.step.low_s <= alone.high_s and alone.low_s <= rank.step.high_s
-        factors.append(Fraction(1) if alike else Fraction(nanoseconds(rank.step.median_s), nanoseconds(alone.median_s)))
+    for step in _steps(measured, profile):
+        alike = step.low_s <= alone.high_s and alone.low_s <= step.high_s
+        factors.append(Fraction(1) if alike else Fraction(nanoseconds(step.median_s), nanoseconds(alone.median_s)))
     return Network(
         factors=tuple(factors),
         down=tuple(_direction(link, link.down_s) for link in measured.links),
@@ -151,6 +151,19 @@ def network_of(measured: NetworkProfile, profile: Profile) -> Network:
             for all_reduce in measured.all_reduces
         },
     )
+
+
+def _steps(measured: NetworkProfile, profile: Profile) -> Iterator[Timing]:
+    """Yield the step of each rank in the precision of the profile's layers."""
+    for rank in measured.ranks:
+        step = rank.step if profile.precision == FP32 else rank.lower_step
+        if step is None:
+            raise OptimizerError(
+                f"the links say how fast cores are in {FP32} only, and layers are to run in "
+                f"{precision_words(profile.precision)}; measure them again with python -m runtime links --precision "
+                f"{BF16}, or plan with --precision {FP32}"
+            )
+        yield step
 
 
 def _refuse_others(measured: NetworkProfile, profile: Profile) -> None:

@@ -17,13 +17,19 @@ FORMAT_VERSION: Literal[3] = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankFacts:
-    """One rank: where it is, and what a whole training step of the model takes on its core."""
+    """One rank: where it is, and what a whole training step of the model takes on its core.
+
+    Attributes:
+        step: In float32.
+        lower_step: In bfloat16; None where that was not measured.
+    """
 
     host: str
     address: str
     core: Count
     machine: Machine
     step: Timing
+    lower_step: Timing | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,5 +104,6 @@ class NetworkProfile:
         if len(set(groups)) < len(groups) or any(first + ranks > len(self.ranks) for first, ranks in groups):
             yield "an all-reduce is over ranks that are not there, or stands in it twice"
         for own in self.ranks:
-            if not 0 < own.step.low_s <= own.step.median_s <= own.step.high_s:
+            steps = [step for step in (own.step, own.lower_step) if step]
+            if not all(0 < step.low_s <= step.median_s <= step.high_s for step in steps):
                 yield f"an interval of {own.host} does not hold its own median, or takes no time"

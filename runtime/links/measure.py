@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.plan import AllReduce, Link, NetworkProfile, RankFacts
 from profiler.files import to_json
+from profiler.profile import BF16, FP32, Form
 from profiler.settings import Config
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def measure_links(session: "Session", config: Config, core: int, timeout_s: floa
 
 def _ranks(session: "Session", config: Config, captured: "Captured", core: int) -> tuple[RankFacts, ...]:
     """Time the model's step on one rank after the other, for two may share a machine."""
+    from profiler.capture import captured_model
     from profiler.machine import this_machine
     from profiler.measure import measure_step
 
@@ -68,8 +70,15 @@ def _ranks(session: "Session", config: Config, captured: "Captured", core: int) 
     for rank, member in enumerate(session.members):
         facts: RankFacts | None = None
         if rank == session.rank:
-            step = measure_step(config, captured, core, STEP_BUDGET_S)
-            facts = RankFacts(host=member.host, address=member.address, core=core, machine=this_machine(), step=step)
+            lower = captured_model(config, Form(precision=BF16)) if config.precision != FP32 else None
+            facts = RankFacts(
+                host=member.host,
+                address=member.address,
+                core=core,
+                machine=this_machine(),
+                step=measure_step(config, captured, core, STEP_BUDGET_S),
+                lower_step=measure_step(config, lower, core, STEP_BUDGET_S) if lower else None,
+            )
         every_rank.append(session.exchange(f"step of {rank}", facts, RankFacts | None)[rank])
     return tuple(facts for facts in every_rank if facts)
 

@@ -10,14 +10,16 @@ from brute_force import legal_assignments, stage_map
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import network_for
+from precisions import with_lower
 from strategies import chain, random_profiles
 
+from optimizer.costs import network_of
 from optimizer.costs.costs import copy_ns
 from optimizer.errors import OptimizerError, PartitionError
 from optimizer.plan import NetworkProfile, Plan, timeline
 from optimizer.planning import Planner
 from optimizer.schedule import PLAIN_1F1B, in_full, schedule_of, unlisted_s
-from profiler.profile import INPUT, Profile, Timing
+from profiler.profile import BF16, FP32, INPUT, Profile, Timing, in_precision
 
 
 @st.composite
@@ -197,3 +199,18 @@ def test_links_of_another_number_of_ranks_or_without_order_are_refused() -> None
     link = replace(network.links[0], sizes_bytes=(5, 5, 6))
     with pytest.raises(OptimizerError, match="ascending sizes"):
         Planner(FOUND, 2, 8, network=replace(network, links=(link,)))
+
+
+def test_a_core_is_as_fast_as_it_is_in_the_precision_that_runs() -> None:
+    """The second core is as fast as the first in float32, and half as fast in bfloat16."""
+    profile = with_lower(FOUND, [1.0] * len(FOUND.layers))
+    equal = network_for(FOUND, [Fraction(1)] * 2, [(0, 0, 0)])
+    lower = in_precision(profile, BF16)
+    with pytest.raises(OptimizerError, match=r"in fp32 only, and layers are to run in bf16; .* links --precision bf16"):
+        Planner(lower, 2, 8, network=equal)
+    step_s = lower.whole_step.median_s
+    steps = [Timing(median_s=step_s * factor, low_s=step_s * factor, high_s=step_s * factor) for factor in (1, 2)]
+    ranks = tuple(replace(own, lower_step=step) for own, step in zip(equal.ranks, steps, strict=True))
+    both = replace(equal, ranks=ranks)
+    assert network_of(both, lower).factors == (Fraction(1), Fraction(2))
+    assert network_of(both, in_precision(profile, FP32)).factors == (Fraction(1), Fraction(1))
