@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from profiler.capture.models import build, find, made, refuse_unknown
     from profiler.capture.sendable import refuse_unsendable
     from profiler.capture.slice_model import sliceable, sliced_model
-    from profiler.capture.trace import layer_name
+    from profiler.capture.trace import AsCalled, layer_name
     from profiler.capture.undo import untouched
     from profiler.capture.workload import SEED, captured_model, minibatch
 else:

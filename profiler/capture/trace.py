@@ -24,7 +24,7 @@ def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], tuple[str
     """
     try:
         with _functions_as_layers():
-            graph = _Tracer(_input_name(model)).trace(model)
+            graph = _Tracer().trace(model)
     except CaptureError as error:
         raise CaptureError(f"model '{name}' cannot be captured: {error}") from error
     except Exception as error:
@@ -66,19 +66,23 @@ def _place_of(error: BaseException) -> str:
     return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno}: {frames[-1].line})" if frames else ""
 
 
-class _Tracer(fx.Tracer):
+class AsCalled(fx.Tracer):
+    """Traces a model as its users call it, with its input alone: so Python binds every default, and its hooks run."""
+
+    def create_args_for_root(self, *_signature: Any, **_named: Any) -> tuple[Callable[..., Any], list[Any]]:
+        """Return what is traced, and its arguments."""
+        return self.root._call_impl, [self.create_proxy("placeholder", _input_name(self.root), (), {})]  # noqa: SLF001
+
+
+class _Tracer(AsCalled):
     """Records what is done to buffers instead of doing it while tracing, and refuses what a trace would lose."""
 
     proxy_buffer_attributes = True
 
-    def __init__(self, input_name: str) -> None:
-        """Note what the model calls its input, and in how many contexts of autocast the caller is."""
+    def __init__(self) -> None:
+        """Note in how many contexts of autocast the caller is."""
         super().__init__()
-        self.input_name, self.contexts = input_name, _contexts_of_autocast()
-
-    def create_args_for_root(self, *_signature: Any, **_named: Any) -> tuple[Callable[..., Any], list[Any]]:
-        """Call the model as its users do, with its input alone: so Python binds every default, and its hooks run."""
-        return self.root._call_impl, [self.create_proxy("placeholder", self.input_name, (), {})]  # noqa: SLF001
+        self.contexts = _contexts_of_autocast()
 
     def create_node(self, kind: str, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
         """Make a node, unless it stands in a context that no node can hold."""

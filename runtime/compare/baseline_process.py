@@ -19,7 +19,7 @@ from torch import Tensor, fx, nn
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
 
-from profiler.capture import from_file, inputs_of, layer_name, models
+from profiler.capture import AsCalled, from_file, inputs_of, layer_name, models
 from profiler.execution import autocasting, cross_entropy, heads
 from profiler.machine import pin, tie_to
 from profiler.profile import FP32
@@ -129,7 +129,7 @@ def _pipeline(spec: Spec) -> Update:
     from torch.fx.passes.split_module import split_module
 
     model, made, labels = _built(spec)
-    whole = fx.symbolic_trace(model)
+    whole = fx.GraphModule(model, AsCalled().trace(model))
     home = {layer: number for number, layers in enumerate(spec.stages) for layer in layers}
     names = _layer_names(whole)
     split = split_module(whole, model, lambda node: home[names[node]])

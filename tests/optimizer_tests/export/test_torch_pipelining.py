@@ -54,6 +54,7 @@ def test_containers_stand_for_what_is_in_them_and_nothing_else() -> None:
     [
         ("resnet18", 64, (("layer1.1.conv1", "add"), ("layer2.0.conv1", "layer1.1.relu_1"))),  # one value crosses both
         ("small_models:Heads", 16, ()),
+        ("small_models:OptionalMask", 16, ()),
     ],
 )
 def test_the_script_trains_what_the_uncut_model_trains(
