@@ -152,7 +152,7 @@ def test_odd_samples_and_models_are_refused() -> None:
     for sample, words in (
         (torch.zeros(0, 6), r"the sample is a tensor of shape \(0, 6\); a minibatch of inputs"),
         (torch.zeros(6), r"the sample is a tensor of shape \(6,\)"),
-        ([1, 2], "the sample is int"),
+        ([1, 2], "sample has to be a torch.Tensor or a pair, each a torch.Tensor, and is .1, 2."),
         (torch.zeros(2, 6, dtype=torch.uint8), r"the sample is of torch.uint8; .* sample.float\(\)"),
     ):
         with pytest.raises(ModelError, match=words):

@@ -180,7 +180,7 @@ def test_a_pipeline_runs_the_schedule_of_its_plan_unless_told_otherwise() -> Non
     assert pipeline(kind, plan, schedule="1f1b")._settings.pace == Pace("1f1b", 1)
     with pytest.raises(InputError, match="update_every=3 says nothing to sequential, which updates after each minib"):
         pipeline(kind, plan, schedule="sequential", update_every=3)
-    with pytest.raises(ConfigError, match="use --accumulate 2 or more"):
+    with pytest.raises(ConfigError, match="use update_every=2 or more"):
         pipeline(kind, plan, update_every=1)
 
 
@@ -327,7 +327,7 @@ def test_models_that_cannot_be_used_are_refused_before_a_process_starts() -> Non
         pipeline(small_models.Residual, plan) as trained,
     ):
         trained.train(pairs(1))
-    with pytest.raises(ModelError, match=r"a torch.nn.Module is wanted, and this is a int"):
+    with pytest.raises(ModelError, match=r"model has to be a torch.nn.Module, and is 3"):
         Pipeline(3, plan)  # type: ignore[arg-type]
     with pytest.raises(CaptureError, match="cannot be sent to the process of a stage"):
         Pipeline(Hooked(), plan)
