@@ -189,7 +189,8 @@ class Pipeline:
         read is trained, and then ``KeyboardInterrupt`` is raised.
 
         Args:
-            loader: Yields pairs (inputs, targets); any minibatch may have fewer samples than planned.
+            loader: Yields pairs (inputs, targets); any minibatch may have fewer samples than planned, but
+                not a single one where a batch norm needs more.
             minibatches: How many at most; None: all there are. Over gloo, a loader without a length needs it.
 
         Returns:

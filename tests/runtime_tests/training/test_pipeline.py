@@ -235,14 +235,26 @@ def real_pairs(count: int) -> Pairs:
     return [(inputs, torch.randn(len(inputs), small_models.CLASSES)) for inputs, _ in pairs(count)]
 
 
-def test_a_loss_of_ones_own_trains_as_plain_torch_does() -> None:
-    kind, part = small_models.Plain, real_pairs(5)
-    with pipeline(kind, plan_for(kind, 2), loss=squared_error, schedule="sequential") as trained:
+def first_label_ignored(count: int) -> Pairs:
+    return [(inputs, torch.cat([torch.tensor([-100]), targets[1:]])) for inputs, targets in pairs(count)]
+
+
+@pytest.mark.parametrize(
+    ("own", "part"),
+    [
+        (squared_error, real_pairs(5)),
+        (nn.CrossEntropyLoss(label_smoothing=0.1), pairs(5)),
+        (nn.functional.cross_entropy, first_label_ignored(5)),
+    ],
+)
+def test_a_loss_of_ones_own_trains_as_plain_torch_does(own: Callable[[Tensor, Tensor], Tensor], part: Pairs) -> None:
+    kind = small_models.Plain
+    with pipeline(kind, plan_for(kind, 2), loss=own, schedule="sequential") as trained:
         losses = trained.train(part).losses
     model = build(kind)
     sgd = torch.optim.SGD(model.parameters(), lr=RULE.lr, momentum=RULE.momentum)
     for (inputs, targets), found in zip(part, losses, strict=True):
-        loss = squared_error(model(inputs), targets)
+        loss = own(model(inputs), targets)
         assert found == pytest.approx(float(loss.detach()), rel=1e-5)
         sgd.zero_grad()
         torch.autograd.backward(loss)
