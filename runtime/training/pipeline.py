@@ -308,11 +308,12 @@ class Pipeline:
     def resume(self, path: str | Path) -> None:
         """Go on from a checkpoint: weights, momenta, counts, and the state of the generators that loaders draw from.
 
+        The numbers of the update rule and the learning rate are those of this pipeline, whatever they were before.
         Where several ranks run the pipeline, the first reads it and hands it to the others.
 
         Raises:
             FileError: It cannot be read.
-            InputError: It is of another model, or momenta are of another update rule.
+            InputError: It is of another model, kind of update rule, or seed.
         """
         with self._alone("resume"):
             checkpoint = self._read(Path(path))
