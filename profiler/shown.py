@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from profiler.files import to_json, write_whole
+from profiler.python_arguments import python_face
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +26,7 @@ class Shown:
     __slots__ = ()
     table: ClassVar[str]
 
+    @python_face
     def save(self, path: str | Path) -> None:
         """Write the result as JSON, which ``stageplan.load`` and every command read.
 

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from optimizer.plan.network import NetworkProfile
 from optimizer.schedule import Pace, RankLayout, ScheduleName
-from profiler.profile import FP32, Bytes, Count, Form, Name, Seconds, Shape
+from profiler.profile import FP32, Bytes, Count, Form, Name, Seconds, Shape, Tie
 from profiler.shown import Shown
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -161,6 +161,7 @@ class Plan(Shown):
         memory_limit_bytes: What each stage may take; legal splits are those that keep it.
         cut_after: The cuts that were forced, each by the layers it stands directly behind; legal splits have them.
         network: The ranks and links that the plan is for; None for equal cores that share memory.
+        ties: Which layers share parameters or buffers, so no cut may separate them.
     """
 
     model: Name
@@ -187,6 +188,7 @@ class Plan(Shown):
     memory_limit_bytes: Bytes | None = None
     cut_after: tuple[tuple[str, ...], ...] = ()
     network: NetworkProfile | None = None
+    ties: tuple[Tie, ...] = ()
     format_version: Literal[11] = FORMAT_VERSION
     table: ClassVar[str] = "optimizer.report.plan_table:show_plan"
 

@@ -1,20 +1,24 @@
 """Plan for a profile that is in memory."""
 
+from typing import Annotated
+
 from optimizer.plan import Plan
 from optimizer.planning.planner import Planner
 from optimizer.planning.precision_choice import choose_precision
 from optimizer.schedule import ASYNCHRONOUS, ScheduleName, pace_of
 from profiler.profile import AUTO, FP32, PrecisionName, Profile, in_precision
+from profiler.python_arguments import Count, Hint, python_face
 
 
+@python_face
 def plan(
-    profile: Profile,
+    profile: Annotated[Profile, Hint("make one with stageplan.profile(model, sample)")],
     *,
-    stages: int = 4,
-    memory_limit_bytes: int | None = None,
-    minibatches: int = 12,
+    stages: Count = 4,
+    memory_limit_bytes: Annotated[Count, Hint("write memory_limit_bytes=2 << 30 for 2 GiB, say")] | None = None,
+    minibatches: Count = 12,
     schedule: ScheduleName = ASYNCHRONOUS,
-    update_every: int | None = None,
+    update_every: Count | None = None,
     precision: PrecisionName = "auto",
 ) -> Plan:
     """Return the best split of a model into ``stages`` stages, as ``python -m optimizer`` does for whole layers.
@@ -26,13 +30,13 @@ def plan(
         minibatches: How many the predictions are for.
         schedule: The order of the actions that is planned for.
         update_every: How many minibatches an update takes, where several share one; None: as many as usual.
-
         precision: ``fp32``, ``bf16``, or ``auto``: whatever the profile measured to be faster; without bfloat16 in it,
             float32.
 
     Raises:
         PartitionError: The model cannot be cut into so many stages.
-        ConfigError: The schedule cannot run with so few minibatches an update, or the profile says nothing of ``bf16``.
+        ConfigError: An argument cannot be what it is, the schedule cannot run with so few minibatches an update, or the
+            profile says nothing of ``bf16``.
         InfeasibleError: No split keeps the limit on memory.
     """
     pace = pace_of(schedule, stages, update_every)

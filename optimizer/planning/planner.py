@@ -34,6 +34,7 @@ from optimizer.search import (
 )
 from profiler.files import digest, to_json
 from profiler.profile import Profile
+from profiler.report import counted
 
 
 def digest_of(profile: Profile) -> str:
@@ -89,9 +90,11 @@ class Planner:
         self.costs: Costs = costs_of(profile, pace)
         most = len(self.costs.parts)
         if stages > most and not network:  # over links, replicas may take the ranks that no part is left for
+            why = f" ({'; '.join(tie.words for tie in profile.ties)})" if profile.ties else ""
+            fewer = " or fewer" if most > 1 else ""
             raise PartitionError(
-                f"{profile.model} cannot be cut into {stages} stages: it has {most} parts that a cut may separate; "
-                f"use --stages {most} or fewer"
+                f"{profile.model} cannot be cut into {stages} stages: it has {counted(most, 'part')} that a cut may "
+                f"separate{why}; use --stages {most}{fewer}"
             )
         forced = forced_cuts(self.costs, cut_after)
         if len(forced) >= stages:

@@ -1,7 +1,7 @@
 """Show a plan stage by stage, and beside the plans of the schemes."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.costs import layer_s
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+UNEVEN = 1.5
+"""Largest stage over mean stage, from which on it is said what keeps a plan from being even."""
 _NAMES_WIDTH = 24
 """Partitions of one split are listed beside each other up to there."""
 
@@ -69,6 +71,18 @@ def show_plan(plan: Plan, console: "Console") -> None:
             f"{mib(stage.memory_bytes, 1)} MiB", f"{mib(stage.send_bytes, 1)} MiB",
         )  # fmt: skip
     console.print(table)
+    if plan.imbalance > UNEVEN:
+        for sentence in _tied(plan):
+            console.print(sentence)
+
+
+def _tied(plan: Plan) -> Iterator[str]:
+    """Yield what keeps layers of the slowest stage together, if they share parameters."""
+    largest = max(plan.stages, key=lambda stage: stage.stage_time_s)
+    for tie in plan.ties:
+        if set(tie.layers) <= set(largest.layers):
+            where = f"stage {plan.stages.index(largest)} has all that lies there."
+            yield f"{tie.words}, so no cut may come between them, and {where}"
 
 
 def _place(plan: Plan, index: int) -> str:

@@ -118,9 +118,17 @@ def _refuse_outputs(name: str, results: Sequence[Any], batch_size: int) -> None:
     for result in results:
         fits = isinstance(result, Tensor) and result.ndim == 2 and len(result) == batch_size and result.shape[1] > 0
         if not fits or not result.is_floating_point() or result.shape != results[0].shape:
+            remedy = "wrap the model in a module that returns only that, or say with loss= what else it is trained for"
+            if isinstance(result, Tensor) and result.is_floating_point() and result.ndim > 2:
+                arguments = "output.flatten(0, 1), targets.flatten()" if result.ndim == 3 else "output, targets"
+                remedy = (
+                    "define one at the top of a file, def loss(output, targets): return torch.nn.functional."
+                    f"cross_entropy({arguments}), and write profile(model, (inputs, targets), loss=loss), and the same "
+                    "loss= for Pipeline; in a configuration file, loss: mypackage.losses:loss, and data"
+                )
             raise CaptureError(
-                f"model '{name}' returns {_describe(result)}; the loss needs one tensor (N, classes) of floats for "
-                "each head, so wrap the model in a module that returns only that"
+                f"model '{name}' returns {_describe(result)}, and the loss, where none is given, needs one tensor "
+                f"(N, classes) of floats for each head; {remedy}"
             )
     if not all(result.requires_grad for result in results):
         raise CaptureError(

@@ -6,12 +6,13 @@ the name is the path of a temporary file that holds it.
 
 import copy
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,9 +23,26 @@ from profiler.errors import ModelError, StageplanError, one_line
 from profiler.execution import Captured, Loss, OwnLoss, cross_entropy
 from profiler.files import is_file
 from profiler.profile import Form
+from profiler.python_arguments import Hint
 from profiler.settings import Config, UpdateRule
 
 SUFFIX = ".stageplan-model"
+
+
+def _sample_remedy(sample: Any) -> str:
+    parts = sample if isinstance(sample, (tuple, list)) else [sample]
+    if any(isinstance(part, np.ndarray) for part in parts):
+        return "turn arrays into tensors with torch.from_numpy"
+    if all(isinstance(part, Tensor) for part in parts):
+        return "a model takes one tensor of inputs, and a sample is that, or a pair of it and its targets"
+    return "of a loader, take one minibatch: next(iter(loader))"
+
+
+Model = Annotated[nn.Module, Hint("the model comes first: profile(model, sample), Pipeline(model, plan)", ModelError)]
+LossFunction = Annotated[Callable[[Any, Tensor], Tensor], Hint("write loss=torch.nn.functional.mse_loss, say")]
+Inputs = Annotated[Tensor, Hint(_sample_remedy, ModelError)]
+Sample = Annotated[Tensor | tuple[Tensor, Tensor], Hint(_sample_remedy, ModelError)]
+"""Annotations of arguments: a model, its loss, a minibatch of inputs (N, …), and one that may have targets with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +73,12 @@ def live_model(
         name: What to call the model; None: as its class.
 
     Raises:
-        ModelError: It is no model, elsewhere than on the CPU, or cannot be copied or sent to another process.
+        ModelError: It is elsewhere than on the CPU, or cannot be copied or sent to another process.
     """
-    if not isinstance(model, nn.Module):
-        raise ModelError(f"a torch.nn.Module is wanted, and this is a {type(model).__name__}")
     inputs, targets = sample if isinstance(sample, (tuple, list)) else (sample, None)
-    if not isinstance(inputs, Tensor) or inputs.dim() < 2 or not len(inputs):
-        what = f"a tensor of shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else type(inputs).__name__
-        raise ModelError(f"the sample is {what}; a minibatch of inputs (N, …) is wanted, as the model is called with")
+    if inputs.dim() < 2 or not len(inputs):
+        raise ModelError(f"the sample is a tensor of shape {tuple(inputs.shape)}; a minibatch of inputs (N, …) is "
+                         "wanted, as the model is called with")  # fmt: skip
     if inputs.dtype not in (torch.float32, torch.int64):
         raise ModelError(f"the sample is of {inputs.dtype}; a model is measured and trained on float32, or on int64 as "
                          "token ids are: use sample.float() or sample.long()")  # fmt: skip

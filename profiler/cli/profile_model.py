@@ -1,28 +1,27 @@
 """Profile a model that is in memory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
-from torch import Tensor, nn
-
-from profiler.capture import as_file, captured_model, live_model
+from profiler.capture import LossFunction, Model, Sample, as_file, captured_model, live_model
 from profiler.cli.precision import settled_precision
 from profiler.machine import refuse_reimport, usable_cores
 from profiler.measure import measure_profile
 from profiler.profile import PrecisionName, Profile
-from profiler.settings import DEFAULT_RULE, UpdateRule
+from profiler.python_arguments import AboveZero, Cores, python_face
+from profiler.settings import DEFAULT_RULE, Update
 
 
+@python_face
 def profile(
-    model: nn.Module,
-    sample: Tensor | tuple[Tensor, Tensor],
+    model: Model,
+    sample: Sample,
     *,
-    update: UpdateRule = DEFAULT_RULE,
-    loss: Callable[[Any, Tensor], Tensor] | None = None,
+    update: Update = DEFAULT_RULE,
+    loss: LossFunction | None = None,
     precision: PrecisionName = "fp32",
-    budget_s: float = 30.0,
-    cores: Sequence[int] = (),
+    budget_s: AboveZero = 30.0,
+    cores: Cores = (),
     advance: Callable[[float], None] = lambda _share: None,
 ) -> Profile:
     """Measure what each layer of ``model`` costs on one core, as ``python -m profiler`` does.
@@ -40,7 +39,7 @@ def profile(
 
     Raises:
         ModelError, CaptureError: The model cannot be captured.
-        ConfigError: ``bf16`` is asked for, and this core does not multiply it.
+        ConfigError: An argument cannot be what it is, or ``bf16`` is asked for, and this core does not multiply it.
         ProcessError: A helping process ended, most likely for want of memory.
     """
     refuse_reimport()

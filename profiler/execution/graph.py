@@ -9,7 +9,7 @@ from torch import nn
 from torch.fx.node import map_aggregate
 
 from profiler.execution.loss import Loss, cross_entropy
-from profiler.profile import FP32, Edge
+from profiler.profile import FP32, Edge, Tie
 
 Autocast = Literal["", "on", "off"]
 """Whether a layer runs under autocast, in float32 beside layers that do, or as its model says."""
@@ -152,6 +152,22 @@ class Captured:
     def layer_names(self) -> tuple[str, ...]:
         """Return the layers' names in captured order."""
         return tuple(operation.name for operation in self.operations)
+
+    @property
+    def ties(self) -> tuple[Tie, ...]:
+        """Return which layers share parameters or buffers."""
+        first = {id(tensor): path for path, tensor in (*self.model.named_parameters(), *self.model.named_buffers())}
+        users: dict[str, list[str]] = {}
+        for operation in self.operations:
+            own = [fetch_attribute(self.model, path) for path in operation.attributes()]
+            if isinstance(operation.target, nn.Module):
+                own += [*operation.target.parameters(), *operation.target.buffers()]
+            for path in {first[id(tensor)] for tensor in own}:
+                users.setdefault(path, []).append(operation.name)
+        shared: dict[tuple[str, ...], list[str]] = {}
+        for path, names in users.items():
+            shared.setdefault(tuple(names), []).append(path)
+        return tuple(Tie(layers=names, shared=tuple(sorted(paths))) for names, paths in shared.items() if names[1:])
 
     def parameter_bytes(self, layer: str) -> int:
         """Return the size of a layer's parameters."""

@@ -79,7 +79,7 @@ class OwnLoss:
         except Exception as error:
             raise CaptureError(
                 f"the loss {self.name} raised {type(error).__name__}: {one_line(error)}; it is called with what the "
-                "model returns and the targets"
+                "model returns and the targets, which come with the sample, (inputs, targets), or from data"
             ) from error
         if not isinstance(result, Tensor) or result.numel() != 1 or result.grad_fn is None:
             what = f"a tensor of shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__

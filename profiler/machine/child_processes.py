@@ -141,7 +141,7 @@ class Helper:
         except (EOFError, OSError) as error:
             self._process.join(_GRACE_S)
             if self._process.exitcode == UNGUARDED:
-                raise ProcessError(GUARD) from error
+                raise ProcessError(GUARD) from None
             raise ProcessError(
                 f"a process that helps to measure ended with {_how(self._process.exitcode)}; "
                 "if memory is short, use a smaller --batch-size"

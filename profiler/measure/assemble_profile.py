@@ -85,6 +85,7 @@ def profile_of(measured: Measured) -> Profile:
         lowered=_lowered(measured.lower) if measured.lower else None,
         edges=captured.edges,
         inseparable=captured.inseparable,
+        ties=captured.ties,
         outputs=captured.outputs,
         loss=loss,
         copy_cost=measured.copy_cost,

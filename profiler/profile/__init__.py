@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Seconds,
         Shape,
         SlicedLayer,
+        Tie,
         Timing,
         parts_s,
     )

@@ -166,6 +166,20 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tie:
+    """Layers that share parameters or buffers, so no cut may separate them; ``shared`` has the paths of these."""
+
+    layers: tuple[str, ...]
+    shared: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """What ties them, such as ``embedding and classifier share 'embedding.weight'``."""
+        *others, last = self.layers
+        return f"{', '.join(others)} and {last} share {', '.join(map(repr, self.shared))}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SlicedLayer:
     """What a layer costs cut into blocks of its output features.
 
@@ -262,6 +276,7 @@ class Profile(Shown):
         loss_name: The user's own loss; nothing for cross-entropy.
         layers: In captured order, which is a topological order of ``edges``.
         inseparable: Groups of layers that no cut may separate (they share a parameter, or hand over what is no tensor).
+        ties: Which layers share parameters or buffers, as the model has them whole.
         outputs: The layers whose outputs enter the loss, the main head first; the last stage needs them all.
         blocks: What layers cost in blocks, where that was measured.
         slicing: Which layers stand cut in ``layers``, such as ``classifier.1=4``; nothing where all are whole.
@@ -298,6 +313,7 @@ class Profile(Shown):
     layers: tuple[Layer, ...]
     edges: tuple[Edge, ...]
     inseparable: tuple[Annotated[tuple[str, ...], Meta(min_length=1)], ...]
+    ties: tuple[Tie, ...] = ()
     outputs: tuple[str, ...] = ()
     blocks: tuple[SlicedLayer, ...] = ()
     slicing: str = ""

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from profiler.errors import ConfigError
+from profiler.python_arguments import BelowOne, Hint, NotNegative, python_face
 
 LearningRate = Callable[[int], float]
 """Returns the learning rate of an update, given how many there have been before it; on nothing else may it depend."""
@@ -63,27 +66,36 @@ class UpdateRule:
         return f"{self.name} with {' and '.join(chosen)}" if chosen else self.name
 
 
+Update = Annotated[UpdateRule, Hint("write update=stageplan.SGD(lr=0.01, momentum=0.9), or stageplan's Adam or AdamW")]
+"""The annotation of an argument that takes an update rule."""
 DEFAULT_RULE = UpdateRule(lr=0.01, momentum=0.9)
 """The update rule where nothing else is said."""
 
 
+@python_face
 def SGD(  # noqa: N802 - as torch.optim calls it
-    *, lr: float = 0.01, momentum: float = 0.0, weight_decay: float = 0.0, nesterov: bool = False, clip: float = 0.0,
-    clip_norm: float = 0.0,
+    lr: NotNegative = 0.01, *, momentum: BelowOne = 0.0, weight_decay: NotNegative = 0.0, nesterov: bool = False,
+    clip: NotNegative = 0.0, clip_norm: NotNegative = 0.0,
 ) -> UpdateRule:  # fmt: skip
     """Return SGD, with the meanings of torch.optim.SGD.
 
     ``clip`` bounds every element of a gradient, as clip_grad_value_ does; ``clip_norm`` the norm of all gradients, as
     clip_grad_norm_, under synchronous schedules.
+
+    Raises:
+        ConfigError: A number is out of bounds.
     """
+    if nesterov and not momentum:
+        raise ConfigError("nesterov=True looks along SGD's momentum and there is none; add momentum=0.9, say")
     return UpdateRule(
         lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov, clip=clip, clip_norm=clip_norm
     )
 
 
+@python_face
 def Adam(  # noqa: N802
-    *, lr: float = 0.001, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.0,
-    clip: float = 0.0, clip_norm: float = 0.0,
+    lr: NotNegative = 0.001, *, betas: tuple[BelowOne, BelowOne] = (0.9, 0.999), eps: NotNegative = 1e-8,
+    weight_decay: NotNegative = 0.0, clip: NotNegative = 0.0, clip_norm: NotNegative = 0.0,
 ) -> UpdateRule:  # fmt: skip
     """Return Adam, with the meanings of torch.optim.Adam; ``clip`` and ``clip_norm`` as for SGD."""
     return UpdateRule(
@@ -91,9 +103,10 @@ def Adam(  # noqa: N802
     )
 
 
+@python_face
 def AdamW(  # noqa: N802
-    *, lr: float = 0.001, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.01,
-    clip: float = 0.0, clip_norm: float = 0.0,
+    lr: NotNegative = 0.001, *, betas: tuple[BelowOne, BelowOne] = (0.9, 0.999), eps: NotNegative = 1e-8,
+    weight_decay: NotNegative = 0.01, clip: NotNegative = 0.0, clip_norm: NotNegative = 0.0,
 ) -> UpdateRule:  # fmt: skip
     """Return AdamW, with the meanings of torch.optim.AdamW; ``clip`` and ``clip_norm`` as for SGD."""
     return UpdateRule(

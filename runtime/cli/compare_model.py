@@ -4,32 +4,33 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from torch import Tensor, nn
-
 from optimizer.cli import ScheduleOptions
-from profiler.capture import as_file, live_model
+from profiler.capture import Inputs, Model, as_file, live_model
 from profiler.cli import CommonOptions, settled_precision
 from profiler.machine import refuse_reimport
 from profiler.profile import PrecisionName
-from profiler.settings import DEFAULT_RULE, UpdateRule
+from profiler.python_arguments import Cores, Count, python_face
+from profiler.python_words import python_words
+from profiler.settings import DEFAULT_RULE, Update
 from runtime.cli.compare import FILE, CompareOptions, compare_one
 from runtime.cli.options import RunningOptions
 from runtime.compare import BaselineChoice, Comparison
 
 
+@python_face
 def compare(
-    model: nn.Module,
-    sample: Tensor,
+    model: Model,
+    sample: Inputs,
     *,
-    stages: int = 4,
+    stages: Count = 4,
     partitions: Sequence[str] = ("all",),
-    repeats: int = 3,
-    minibatches: int = 12,
-    update: UpdateRule = DEFAULT_RULE,
+    repeats: Count = 3,
+    minibatches: Count = 12,
+    update: Update = DEFAULT_RULE,
     precision: PrecisionName = "fp32",
     slice: str = "auto",  # noqa: A002 - as the command calls it
     baselines: BaselineChoice = "none",
-    cores: Sequence[int] = (),
+    cores: Cores = (),
     quiet: bool = False,
 ) -> Comparison:
     """Run splits of ``model`` in turn and compare them, as ``python -m runtime compare`` does, on synthetic labels.
@@ -75,6 +76,6 @@ def compare(
         request=replace(found.request, model=live.name),
         command=f"stageplan.compare({live.name}(…), …)",
         partitions=tuple(replace(part, plan=replace(part.plan, model=live.name)) for part in found.partitions),
-        left_out=tuple(sentence.replace(named.model, live.name) for sentence in found.left_out),
+        left_out=tuple(python_words(sentence.replace(named.model, live.name)) for sentence in found.left_out),
         forms=found.forms.replace(named.model, live.name),
     )

@@ -43,6 +43,7 @@ class RunningOptions:
     Attributes:
         stall_timeout_s: How long one action may take before its stage counts as hung; None: by its prediction.
         data: Where the user's own minibatches come from; ``on_nan``, what to do about a loss that is no number.
+        budget_s: How long to measure a profile, where none is kept that fits; None: for the usual time.
     """
 
     common: CommonOptions
@@ -51,6 +52,7 @@ class RunningOptions:
     data: str | None
     on_nan: OnNan
     stall_timeout_s: float | None
+    budget_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +82,10 @@ def add_running(command: Parser, *, on_nan: OnNan) -> None:
     command.add_argument(
         "--stall-timeout", dest="stall_timeout_s", type=duration, metavar="60s",
         help="how long one action may take before its stage has hung",
+    )  # fmt: skip
+    command.add_argument(
+        "--budget", dest="budget_s", type=duration, metavar="30s",
+        help="how long to measure a model, where no kept profile fits",
     )  # fmt: skip
     add_common(command)
 

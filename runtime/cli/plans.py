@@ -51,7 +51,8 @@ def planner_of(
     core = usable_cores(config.cores)[0]
     if quick:
         config = replace(config, profiles=str(Path(config.profiles) / "quick"))
-    profile = fresh_profile(config, core, quiet=options.common.quiet, budget_s=QUICK_BUDGET_S if quick else None)
+    budget_s = options.budget_s or (QUICK_BUDGET_S if quick else None)
+    profile = fresh_profile(config, core, quiet=options.common.quiet, budget_s=budget_s)
     pace = options.schedule.pace(config.stages)
     plan_for = partial(Planner, stages=config.stages, minibatches=config.batches, pace=pace)
     whole = config if {SLICED, LOWERED} & set(names) else replace(config, slice=NONE)
@@ -175,6 +176,8 @@ def _read(options: RankOptions, path: Path) -> tuple[Config, Plan]:
     if common.model or options.partition or sizes:
         raise ConfigError("--plan names model, batch, split, slices and precision; leave out --model, --partition, "
                           "--slice, --precision and the sizes")  # fmt: skip
+    if options.running.budget_s:
+        raise ConfigError("--budget is for measuring a profile, and --plan needs none; leave one of the two out")
     plan = read_json(path, Plan)
     if common.stages not in (None, len(plan.stages)):
         raise ConfigError(f"{path} has {counted(len(plan.stages), 'stage')}; leave out --stages {common.stages}")

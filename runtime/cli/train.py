@@ -287,6 +287,6 @@ def _line(record: "EpochRecord", epochs: int) -> str:
 
 def _say_where(options: TrainOptions, pipeline: "Pipeline", *, quiet: bool) -> None:
     where = f"{counted(pipeline.epoch, 'epoch')} and {counted(pipeline.position, 'minibatch')}"
-    note(f"going on from {options.resume}, after {where}", quiet=quiet)
+    note(f"going on from {options.resume}, after {where}; the learning rate is the one given now", quiet=quiet)
     if pipeline.epoch >= options.epochs:
         note(f"all {options.epochs} epochs are done; add --epochs {options.epochs + 1} to go on", quiet=quiet)

@@ -39,7 +39,7 @@ from runtime.pipeline.load_messages import loads
 from runtime.pipeline.memory_check import available_bytes, refuse_too_little_memory
 from runtime.pipeline.model_keys import without_tensors
 from runtime.pipeline.outcome import Outcome, outcome_of, training_result
-from runtime.pipeline.read_minibatches import Reader, refuse_other_data
+from runtime.pipeline.read_minibatches import Reader, batch_norm_of, refuse_other_data
 from runtime.pipeline.stage_segments import slices
 from runtime.results import RunResult, TrainingResult
 from runtime.supervisor import Watch, WorkerPool
@@ -258,7 +258,8 @@ class Launcher:
         """
         classes = None if isinstance(self.captured.loss, OwnLoss) else self.captured.classes
         compared |= self.session.distributed
-        return Reader(iterable, self.captured.specs[INPUT], classes, name, compared=compared)
+        batch_norm = batch_norm_of(self.captured)
+        return Reader(iterable, self.captured.specs[INPUT], classes, name, batch_norm=batch_norm, compared=compared)
 
     def share(self, value: float) -> float:
         """Return what the process that leads has for ``value``."""

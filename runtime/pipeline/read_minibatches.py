@@ -1,18 +1,25 @@
 """Read minibatches from any iterable of pairs (inputs, targets), and refuse what the model cannot be trained on."""
 
+import math
 import zlib
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from optimizer.schedule import MOST_LISTED
 from profiler.capture import laid_out
 from profiler.errors import StageplanError, one_line
-from profiler.execution import TensorSpec, spec_of
+from profiler.execution import Captured, TensorSpec, spec_of
+from profiler.report import counted
 from runtime.errors import InputError
 from runtime.worker import Checksums
+
+_OWN_LOSS = (
+    "loss=torch.nn.functional.cross_entropy, say, or loss: torch.nn.functional:cross_entropy in a configuration file"
+)
 
 
 class Reader:
@@ -24,8 +31,9 @@ class Reader:
     """
 
     def __init__(
-        self, iterable: Any, inputs: TensorSpec, classes: int | None, name: str, *, compared: bool = True
-    ) -> None:
+        self, iterable: Any, inputs: TensorSpec, classes: int | None, name: str, *, batch_norm: str = "",
+        compared: bool = True,
+    ) -> None:  # fmt: skip
         """Begin to iterate.
 
         Args:
@@ -33,12 +41,14 @@ class Reader:
             inputs: What inputs look like; a minibatch may have fewer samples.
             classes: Targets are whole numbers below it, one a sample; None: they may be any tensor.
             name: What to call it.
+            batch_norm: The layer that cannot be trained on a single sample; nothing where all can.
             compared: Whether to keep checksums.
 
         Raises:
             InputError: It cannot be iterated.
         """
         self._inputs, self._classes, self.name, self._compared = inputs, classes, name, compared
+        self._batch_norm = batch_norm
         self.count = 0
         self._checksums: dict[int, int] = {}
         self._later, self._doubled = 0, 2 * MOST_LISTED
@@ -116,19 +126,15 @@ class Reader:
 
     def _checked(self, pair: Any, where: str) -> tuple[Tensor, Tensor]:
         if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(part, Tensor) for part in pair)):
-            raise InputError(f"{where} are a {type(pair).__name__}; each has to be a pair of tensors (inputs, targets)")
+            raise InputError(f"{where} are {_told(pair)}")
         inputs, targets = pair
-        spec = self._inputs
-        fits = inputs.dim() == len(spec.shape) and inputs.shape[1:] == spec.shape[1:]
-        if not fits or not 1 <= inputs.shape[0] <= spec.shape[0] or inputs.dtype != spec.dtype:
+        for what, tensor in (("inputs", inputs), ("targets", targets)):
+            if tensor.device.type != "cpu":
+                raise InputError(f"{where} have {what} on {tensor.device}; stages run on the CPU: use {what}.cpu()")
+        self._refuse_inputs(inputs, where)
+        if targets.dim() < 1 or len(targets) != len(inputs):
             raise InputError(
-                f"{where} have inputs {tuple(inputs.shape)} of {inputs.dtype}, and the plan is for {spec.shape} of "
-                f"{spec.dtype} or fewer samples; plan for that shape, or change the data"
-            )
-        if targets.dim() < 1 or len(targets) != len(inputs) or {"cpu"} != {inputs.device.type, targets.device.type}:
-            raise InputError(
-                f"{where} have targets {tuple(targets.shape)} on {targets.device} for {len(inputs)} samples on "
-                f"{inputs.device}; as many are wanted, on the CPU"
+                f"{where} have targets {tuple(targets.shape)} for {counted(len(inputs), 'sample')}; give as many"
             )
         if self._classes is not None:
             _refuse_labels(targets, self._classes, where)
@@ -142,17 +148,61 @@ class Reader:
             )
         return laid_out(inputs.detach()), targets.detach()
 
+    def _refuse_inputs(self, inputs: Tensor, where: str) -> None:
+        """Refuse inputs that are not those of the plan, or too few.
+
+        Raises:
+            InputError: They are.
+        """
+        spec = self._inputs
+        if inputs.dim() and not len(inputs):
+            raise InputError(f"{where} have no sample; leave empty minibatches out")
+        fits = inputs.dim() == len(spec.shape) and inputs.shape[1:] == spec.shape[1:]
+        if not fits or len(inputs) > spec.shape[0] or inputs.dtype != spec.dtype:
+            raise InputError(
+                f"{where} have inputs {tuple(inputs.shape)} of {inputs.dtype}, and the plan is for {spec.shape} of "
+                f"{spec.dtype} or fewer samples; plan for that shape, or change the data"
+            )
+        if len(inputs) == 1 and self._batch_norm:
+            raise InputError(
+                f"{where} have a single sample, and the batch norm {self._batch_norm} needs more to train on; leave it "
+                "out, with drop_last=True in a DataLoader"
+            )
+
+
+def batch_norm_of(captured: Captured) -> str:
+    """Return a batch norm that has one value of each channel in a sample, so a single sample has no variance."""
+    for operation in captured.operations:
+        if isinstance(operation.target, nn.modules.batchnorm._BatchNorm) and operation.target.training:  # noqa: SLF001
+            samples, channels, *sides = captured.specs[operation.name].shape
+            if samples > 1 and math.prod(sides) == 1 and channels:
+                return operation.name
+    return ""
+
+
+def _told(minibatch: Any) -> str:
+    """Return what a minibatch is that is no pair of tensors, and what to do about it."""
+    kind, wanted = type(minibatch).__name__, "each has to be a pair of tensors (inputs, targets)"
+    if isinstance(minibatch, dict):
+        return f"a {kind}; {wanted}, as ((batch['x'], batch['y']) for batch in loader) yields them"
+    if not isinstance(minibatch, (tuple, list)):
+        return f"a {kind}; {wanted}"
+    if any(isinstance(part, np.ndarray) for part in minibatch):
+        return f"a {kind} of numpy arrays; {wanted}: use torch.from_numpy"
+    return f"a {kind} of {len(minibatch)}; {wanted}, as ((batch[0], batch[1]) for batch in loader) yields them"
+
 
 def _refuse_labels(labels: Tensor, classes: int, where: str) -> None:
     if labels.dim() != 1 or labels.dtype != torch.int64:
         raise InputError(
             f"{where} have labels {tuple(labels.shape)} of {labels.dtype}; whole numbers (torch.int64) of shape "
-            f"{(len(labels),)} are wanted"
+            f"{(len(labels),)} are wanted, or a loss of your own, which takes any targets: {_OWN_LOSS}"
         )
     if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        ignoring = f", or -100 with a loss that leaves such samples out: {_OWN_LOSS}" if -100 in labels else ""
         raise InputError(
             f"{where} have labels from {int(labels.min())} to {int(labels.max())}, and the model has {classes} "
-            f"classes; labels go from 0 to {classes - 1}"
+            f"classes; labels go from 0 to {classes - 1}{ignoring}"
         )
 
 

@@ -5,10 +5,12 @@ from pathlib import Path
 from optimizer.plan import Plan
 from profiler.files import read_kind
 from profiler.profile import Profile
+from profiler.python_arguments import python_face
 from runtime.compare import Comparison
 from runtime.results import RunResult
 
 
+@python_face
 def load(path: str | Path) -> Profile | Plan | Comparison | RunResult:
     """Read a profile, plan, comparison or run's result, as ``save`` or a command wrote it.
 

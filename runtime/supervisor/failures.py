@@ -97,7 +97,9 @@ def death(code: int | None, doing: str, at_s: float) -> Failed:
         how = f"the process was ended by {signals.get(-code, f'signal {-code}')}"
         how += ", by hand or by the kernel because memory ran out" if -code == signal.SIGKILL else ""
     else:
-        how = GUARD if code == UNGUARDED else f"the process exited with {code}"
+        how = f"the process exited with {code}"
+    if code == UNGUARDED:
+        return Failed(during=doing, reason=GUARD, stack="", cause="input", at_s=at_s)
     return Failed(during=doing, reason=how, stack="", cause="stage", at_s=at_s)
 
 

@@ -1,15 +1,35 @@
 """Learning rates as functions of how many updates there have been: constant, in steps, by a cosine; with a warm-up."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from profiler.capture import refuse_unsendable
+from profiler.errors import ConfigError, one_line
+from profiler.python_arguments import AboveZero, Count, Hint, NotNegative, fitting, refuse_odd_fields
+from profiler.settings import LearningRate
+
+_REMEDY = "write learning_rate=0.1, stageplan.Cosine(lr=0.1, updates=1000), or a function of the count of updates"
+Rates = Annotated[LearningRate | NotNegative | None, Hint(_REMEDY)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constant:
     """``lr``, reached from 0 in equal steps over the first ``warmup`` updates."""
 
-    lr: float
-    warmup: int = 0
+    lr: Annotated[NotNegative, Hint("write lr=0.1, say")] = field(kw_only=False)
+    warmup: Annotated[int, Meta(ge=0)] = 0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that are out of bounds.
+
+        Raises:
+            ConfigError: One is.
+        """
+        refuse_odd_fields(self)
 
     def __call__(self, updates: int) -> float:
         """Return the learning rate of the update after so many."""
@@ -20,8 +40,8 @@ class Constant:
 class Steps(Constant):
     """As ``Constant``, times ``factor`` once more after every ``every`` updates."""
 
-    every: int
-    factor: float = 0.1
+    every: Annotated[Count, Hint("write every=1000, say")]
+    factor: AboveZero = 0.1
 
     def __call__(self, updates: int) -> float:
         """Return the learning rate of the update after so many."""
@@ -35,9 +55,27 @@ class Cosine(Constant):
     Source: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, without restarts.
     """
 
-    updates: int
+    updates: Annotated[Count, Hint("write updates=1000, say")]
 
     def __call__(self, updates: int) -> float:
         """Return the learning rate of the update after so many."""
         share = (updates - self.warmup) / max(1, self.updates - self.warmup)
         return Constant.__call__(self, updates) * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, share))))
+
+
+def learning_rate_of(rates: Callable[[int], float] | float | None) -> LearningRate | None:
+    """Return learning rates as a function of how many updates there have been: a number is the same for all.
+
+    Raises:
+        ConfigError: The first one is no number from 0 up.
+        CaptureError: They cannot be sent to other processes.
+    """
+    if rates is None or not callable(rates):
+        return None if rates is None else Constant(rates)
+    refuse_unsendable(rates, "the learning rate")
+    try:
+        first: Any = rates(0)
+    except Exception as error:
+        raise ConfigError(f"learning_rate(0) raised {type(error).__name__}: {one_line(error)}; {_REMEDY}") from error
+    fitting("learning_rate(0)", first, Annotated[NotNegative, Hint("return such a number for every count of updates")])
+    return rates

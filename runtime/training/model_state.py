@@ -81,7 +81,8 @@ class ModelState:
         if checkpoint.digest != self._captured.digest:
             raise InputError(f"{path} is a checkpoint of another model than this {self._captured.name}; name one of it")
         if checkpoint.rule != rule:
-            raise InputError(f"{path} was trained with {checkpoint.rule} and this is {rule}; go on with the same rule")
+            raise InputError(f"{path} was trained with {checkpoint.rule} and this is {rule}; go on with "
+                             "the same kind of rule, whose numbers may be others")  # fmt: skip
         if checkpoint.seed != seed:
             raise InputError(f"{path} was trained with seed {checkpoint.seed} and this has {seed}; use the same")
         tensors = self.tensors_of(checkpoint.model, str(path)) | checkpoint.buffers

@@ -3,29 +3,31 @@
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from optimizer.plan import Plan
 from optimizer.schedule import Pace, ScheduleName
 from profiler.capture import (
     SEED,
+    LossFunction,
+    Model,
     captured_live,
     inputs_of,
     live_model,
     refuse_unfaithful_briefly,
-    refuse_unsendable,
 )
 from profiler.errors import StageplanError, one_line
 from profiler.execution import OwnLoss, TensorSpec
 from profiler.machine import refuse_reimport, usable_cores
 from profiler.profile import Form
-from profiler.settings import DEFAULT_RULE, LearningRate, UpdateRule
+from profiler.python_arguments import AboveZero, Cores, Count, Hint, python_face
+from profiler.settings import DEFAULT_RULE, Update
 from runtime.cluster import Session
 from runtime.errors import InputError, RunError
 from runtime.pipeline import (
@@ -45,6 +47,7 @@ from runtime.training.checkpoint import (
     restore,
     write_checkpoint,
 )
+from runtime.training.learning_rates import Rates, learning_rate_of
 from runtime.training.metrics import Metric, accuracy
 from runtime.training.model_state import ModelState
 from runtime.worker import OnNan, Settings
@@ -76,21 +79,22 @@ class Pipeline:
             on since ``position`` was last set to 0. Both are kept in checkpoints.
     """
 
+    @python_face
     def __init__(
         self,
-        model: nn.Module,
-        plan: Plan,
+        model: Model,
+        plan: Annotated[Plan, Hint("make one with stageplan.plan(profile, stages=4)")],
         *,
-        update: UpdateRule = DEFAULT_RULE,
-        learning_rate: LearningRate | None = None,
-        loss: Callable[[Any, Tensor], Tensor] | None = None,
+        update: Update = DEFAULT_RULE,
+        learning_rate: Rates = None,
+        loss: LossFunction | None = None,
         schedule: ScheduleName | None = None,
-        update_every: int | None = None,
+        update_every: Count | None = None,
         channel: ChannelName = "shm",
-        cores: Sequence[int] | None = None,
+        cores: Cores | None = None,
         seed: int = SEED,
         on_nan: OnNan = "stop",
-        stall_timeout_s: float | None = None,
+        stall_timeout_s: AboveZero | None = None,
         watch: Watch | None = None,
         session: Session | None = None,
     ) -> None:
@@ -100,8 +104,8 @@ class Pipeline:
             model: On the CPU, with any weights.
             plan: Where it is cut.
             update: The update rule.
-            learning_rate: The learning rate of each update, a function of how many there have been before; None: that
-                of ``update``, for all.
+            learning_rate: The learning rate of each update, a function of how many there have been before, or a number
+                for all; None: that of ``update``.
             loss: ``loss(output, targets)``, one number; None for cross-entropy.
             schedule: The order of the actions; None: as planned.
             update_every: How many minibatches an update takes, where several share one; None: as many as usual.
@@ -116,16 +120,18 @@ class Pipeline:
         Raises:
             ModelError, CaptureError: The model cannot be captured, or sent to other processes.
             InputError: Learning rates are given for replicated stages, or ``update_every`` to a schedule without.
-            ConfigError: The schedule cannot run with so few minibatches an update.
+            ConfigError: An argument cannot be what it is, or the schedule cannot run with so few minibatches an update.
+            ProcessError: This process may not use one of the cores.
         """
         refuse_reimport()
+        usable_cores(cores or ())
+        rate = learning_rate_of(learning_rate)
         sample = inputs_of(plan.input_shape, plan.vocabulary, torch.Generator().manual_seed(seed))
         live = live_model(model, sample, loss, plan.model)
         bare = without_tensors(live.model, [*live.model.parameters(), *live.model.buffers()])
-        if learning_rate is not None:
-            refuse_unsendable(learning_rate, "the learning rate")
-            if plan.layout.replicated:
-                raise InputError("replicas count updates of their own, so they take no learning rate that changes")
+        if rate and plan.layout.replicated:
+            raise InputError("replicas count updates of their own, so they take no learning rate that changes; leave "
+                             "learning_rate, warmup and decay out")  # fmt: skip
         whole = captured_live(live)
         refuse_unfaithful_briefly(whole, live.inputs)
         self._captured = whole if plan.form == Form() else captured_live(live, plan.form)
@@ -134,7 +140,7 @@ class Pipeline:
         self._kept: dict[str, Tensor] | None = {**dict(own.named_parameters()), **dict(own.named_buffers())}
         self._settings = Settings(
             rule=update, seed=seed, pace=_pace(plan, schedule, update_every), channel=channel, on_nan=on_nan,
-            learning_rate=learning_rate, vocabulary=plan.vocabulary,
+            learning_rate=rate, vocabulary=plan.vocabulary,
         )  # fmt: skip
         self._model = ModelState(bare, self._captured, self._settings)
         self._stall_timeout_s, self._watch, self._session = stall_timeout_s, watch, session or Session()
@@ -145,6 +151,7 @@ class Pipeline:
         self.minibatches = self.updates = self.epoch = self.position = 0
         self.last: TrainingResult | None = None
 
+    @python_face
     def __enter__(self) -> Self:
         """Start the stage processes.
 
@@ -186,14 +193,16 @@ class Pipeline:
             finally:
                 self._loaded = self._launcher = None
 
-    def train(self, loader: Minibatches, *, minibatches: int | None = None) -> TrainingResult:
+    @python_face
+    def train(self, loader: Minibatches, *, minibatches: Count | None = None) -> TrainingResult:
         """Train over a loader once, from the weights, momenta and update count that are there.
 
         It is read in this process, once, and fed to the first and the last stage. Ctrl-C reads no more: what has been
         read is trained, and then ``KeyboardInterrupt`` is raised.
 
         Args:
-            loader: Yields pairs (inputs, targets); any minibatch may have fewer samples than planned.
+            loader: Yields pairs (inputs, targets); any minibatch may have fewer samples than planned, but
+                not a single one where a batch norm needs more.
             minibatches: How many at most; None: all there are. Over gloo, a loader without a length needs it.
 
         Returns:
@@ -225,6 +234,7 @@ class Pipeline:
         """What ``evaluate`` returns where no metric is given: ``accuracy``, or ``loss`` where that is one's own."""
         return "loss" if isinstance(self._captured.loss, OwnLoss) else "accuracy"
 
+    @python_face
     def evaluate(self, loader: Minibatches, metric: Metric | None = None) -> float:
         """Return the mean of a metric over a loader's samples, with the weights as they are now.
 
@@ -267,6 +277,7 @@ class Pipeline:
             raise InputError("the loader holds no minibatch; nothing can be evaluated on it")
         return total / samples
 
+    @python_face
     def state_dict(self) -> dict[str, Tensor]:
         """Return what ``state_dict`` of the model would with the weights as they are now."""
         with self._alone("state_dict"):
@@ -274,6 +285,7 @@ class Pipeline:
                 key: tensor.detach() for key, tensor in self._model.plain_model(self._weights()).state_dict().items()
             }
 
+    @python_face
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Go on from the parameters and buffers in ``state``; momenta and counts stay.
 
@@ -284,6 +296,7 @@ class Pipeline:
             tensors = self._state()
             self._go_on_from(tensors | self._model.tensors_of(state, "the state_dict"))
 
+    @python_face
     def save(self, path: str | Path, states: dict[str, Any] | None = None) -> None:
         """Write a checkpoint, from which any split can go on.
 
@@ -303,14 +316,16 @@ class Pipeline:
                 )  # fmt: skip
                 write_checkpoint(Path(path), checkpoint)
 
+    @python_face
     def resume(self, path: str | Path) -> None:
         """Go on from a checkpoint: weights, momenta, counts, and the state of the generators that loaders draw from.
 
+        The numbers of the update rule and the learning rate are those of this pipeline, whatever they were before.
         Where several ranks run the pipeline, the first reads it and hands it to the others.
 
         Raises:
             FileError: It cannot be read.
-            InputError: It is of another model, or momenta are of another update rule.
+            InputError: It is of another model, kind of update rule, or seed.
         """
         with self._alone("resume"):
             checkpoint = self._read(Path(path))

@@ -33,7 +33,7 @@ def test_unknown_fields_are_passed_over() -> None:
         (
             b'"format_version": 10',
             b'"format_version": 4',
-            "of format 4, and this version reads format 10; make",
+            "of format 4, and this version reads format 10; make it anew",
         ),
         (b'"batch_size": 2', b'"batch_size": 0', "batch_size"),
         (b"}\n", b"", "no JSON"),

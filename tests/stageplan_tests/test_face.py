@@ -49,7 +49,9 @@ class Net(nn.Module):
         return self.b(self.a(x))
 
 {guard}
-    print(stageplan.profile(Net(), torch.randn(2, 4), budget_s=0.1).layers[0].name)
+    profile = stageplan.profile(Net(), torch.randn(2, 4), budget_s=0.1)
+    print(profile.layers[0].name)
+    stageplan.plan(profile, stages=2).save("plan.json")
 """
 
 MEASURED = """
@@ -83,9 +85,13 @@ def test_a_class_of_the_script_needs_a_guard_and_a_missing_one_is_told_in_a_sent
     (tmp_path / "unguarded.py").write_text(WITH_A_CLASS.format(guard="if True:"))
     done = python(tmp_path, "guarded.py")
     assert (done.returncode, done.stdout) == (0, "a\n"), done.stderr
-    done = python(tmp_path, "unguarded.py")
-    assert done.returncode == 1
-    assert 'put what it does under if __name__ == "__main__":' in done.stderr.splitlines()[-1]
+    head, _, _ = WITH_A_CLASS.partition("{guard}")
+    (tmp_path / "trains.py").write_text(f"{head}with stageplan.Pipeline(Net(), stageplan.load('plan.json')): pass")
+    for script in ("unguarded.py", "trains.py"):
+        done = python(tmp_path, script)
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1].endswith('put what it does under if __name__ == "__main__":')
+        assert done.stderr.count("Traceback") == 1, "that of the line in the script, and of no cause behind it"
 
 
 def test_a_class_made_at_a_prompt_is_refused_in_a_sentence(tmp_path: Path) -> None:
@@ -152,7 +158,7 @@ def test_odd_samples_and_models_are_refused() -> None:
     for sample, words in (
         (torch.zeros(0, 6), r"the sample is a tensor of shape \(0, 6\); a minibatch of inputs"),
         (torch.zeros(6), r"the sample is a tensor of shape \(6,\)"),
-        ([1, 2], "the sample is int"),
+        ([1, 2], "sample has to be a torch.Tensor or a pair, each a torch.Tensor, and is .1, 2."),
         (torch.zeros(2, 6, dtype=torch.uint8), r"the sample is of torch.uint8; .* sample.float\(\)"),
     ):
         with pytest.raises(ModelError, match=words):

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from optimizer.plan.forecast import predict
 from optimizer.planning import Planner, distinct, load_schemes, partition_names, plan_for
 from optimizer.schedule import schedule_of
 from profiler.files import from_json, to_json
-from profiler.profile import INPUT, Loaded, Profile
+from profiler.profile import INPUT, Edge, Loaded, Profile, Tie
 
 
 @settings(deadline=None, max_examples=60)
@@ -61,6 +62,26 @@ def test_a_stage_is_as_much_slower_as_its_layers_were_beside_neighbours() -> Non
     assert not holds(check(replace(plan, stages=wrong), replace(found, layers=layers, loss=loss)))
     without = Planner(replace(found, layers=layers), 3, 8).optimized()
     assert [stage.slowdown for stage in without.stages] == [pytest.approx(1.0), pytest.approx(1.75), None]
+
+
+def test_what_ties_layers_together_is_said_where_it_keeps_a_model_from_being_cut() -> None:
+    names = ("embedding", "block", "head")
+    tied = replace(
+        profile([layer(name) for name in names], pairwise((INPUT, *names)), [("embedding", "head")]),  # type: ignore[arg-type]
+        ties=(Tie(layers=("embedding", "head"), shared=("embedding.weight",)),),
+    )
+    words = r"it has 1 part that a cut may separate \(embedding and head share 'embedding.weight'\); use --stages 1$"
+    with pytest.raises(PartitionError, match=words):
+        Planner(tied, 2, 8)
+    before = replace(
+        tied,
+        layers=(layer("start", (0, 0, 0)), *tied.layers),
+        edges=(*tied.edges, Edge(source="start", target="embedding")),
+    )
+    shown = " ".join(str(Planner(before, 2, 8).optimized()).split())
+    assert "embedding and head share 'embedding.weight', so no cut may come between them, and stage 1 has all" in shown
+    even = Planner(replace(before, layers=(layer("start", (3, 3, 3)), *tied.layers)), 2, 8).optimized()
+    assert "share" not in str(even).replace("Share", "")
 
 
 def test_a_plan_survives_its_file() -> None:

@@ -87,6 +87,21 @@ def test_layers_that_share_a_parameter_stay_together() -> None:
     assert found.parameters["first"] == ("first.weight", "first.bias")
     assert found.parameters["second"] == ("second.bias",), "a shared parameter counts once"
     assert found.parameters["mul"] == ("scale",)
+    assert [tie.words for tie in found.ties] == ["first and second share 'first.weight'"]
+
+
+def test_outputs_for_every_position_are_told_to_need_a_loss() -> None:
+    for model, shape, arguments in (
+        (nn.Linear(3, 4), (2, 8, 3), r"output.flatten\(0, 1\), targets.flatten\(\)"),
+        (nn.Conv2d(3, 4, 1), (2, 3, 8, 8), "output, targets"),
+    ):
+        words = (
+            rf"def loss\(output, targets\): return torch.nn.functional.cross_entropy\({arguments}\), and write profile"
+        )
+        with pytest.raises(CaptureError, match=words):
+            capture(nn.Sequential(model, nn.ReLU()), "it", torch.zeros(shape))
+    with pytest.raises(CaptureError, match=r"wrap the model in a module .*, or say with loss= what else"):
+        capture(nn.Sequential(nn.Linear(3, 4), nn.Flatten(0)), "it", torch.zeros(2, 3))
 
 
 def test_a_number_never_crosses_a_cut() -> None:

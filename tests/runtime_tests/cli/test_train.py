@@ -15,7 +15,9 @@ from pipelines import build
 from places import CHECKOUT, HELPERS
 
 from profiler.cli import INTERRUPTED
+from profiler.profile import Profile
 from runtime.cli import main as cli
+from runtime.errors import RunError
 
 MODEL = ("--model", "small_models:Residual", "--sample-shape", "3,16,16", "--batch-size", "4", "--quiet")
 TRAIN = ("train", *MODEL, "--data", "loaders:training_and_validation", "--stages", "2")
@@ -37,6 +39,22 @@ def assert_same(first: Path, second: Path) -> None:
     ours, theirs = state(first), state(second)
     assert list(ours) == list(theirs)
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+@pytest.mark.parametrize("command", ["run", "train", "verify", "compare"])
+def test_a_command_that_profiles_takes_a_budget(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def budget(*_arguments: object, budget_s: float | None, **_options: object) -> Profile:
+        raise RunError(f"measured for {budget_s} s")
+
+    monkeypatch.setattr("runtime.cli.plans.fresh_profile", budget)
+    data = ["--data", "loaders:training_and_validation"] if command == "train" else []
+    assert cli.main([command, *MODEL, *data, "--stages", "2", "--budget", "2m"]) == 1
+    assert "measured for 120.0 s" in capsys.readouterr().err
+    if command != "compare":
+        assert cli.main([command, *data, "--plan", "plan.json", "--budget", "2m"]) == 2
+        assert "--budget is for measuring a profile, and --plan needs none" in capsys.readouterr().err
 
 
 def test_what_is_asked_for_is_written_and_plain_pytorch_loads_the_weights(

@@ -1,17 +1,20 @@
 """Reading minibatches of the user's own: as they come, or refused in one sentence where they cannot be used."""
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from loaders import samples
+from torch import nn
 
 from profiler.capture import made
+from profiler.capture.layer_graph import capture
 from profiler.errors import ModelError
 from profiler.execution import TensorSpec, spec_of
 from runtime.errors import InputError
-from runtime.pipeline import Reader, refuse_other_data
+from runtime.pipeline import Reader, batch_norm_of, refuse_other_data
 
 INPUTS: TensorSpec = spec_of("input", torch.empty(4, 3, 16, 16, device="meta"))
 Pairs = list[tuple[torch.Tensor, torch.Tensor]]
@@ -96,6 +99,52 @@ def test_images_are_laid_out_as_those_that_were_profiled() -> None:
 def test_data_that_cannot_be_trained_on_are_refused(factory: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         read(reader(factory))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda x, y: (x, y, y),
+            r"are a tuple of 3; each has to be .* \(\(batch\[0\], batch\[1\]\) for batch in",
+        ),
+        (lambda x, y: {"x": x, "y": y}, r"are a dict; each has to be a pair .*\(\(batch\['x'\], batch\['y'\]\) for"),
+        (lambda x, y: (x.numpy(), y.numpy()), r"are a tuple of numpy arrays; .*: use torch.from_numpy"),
+        (
+            lambda x, y: (x, torch.where(y == y[0], -100, y)),
+            r"have labels from -100 to .*: loss=torch.nn.functional",
+        ),
+        (lambda x, y: (x, y - 1 - y.max()), r"have labels from .*; labels go from 0 to 4$"),
+        (
+            lambda x, y: (x, torch.eye(5)[y]),
+            r"have labels \(4, 5\) of torch.float32; .*any targets: loss=torch",
+        ),
+        (lambda x, y: (x[:0], y[:0]), "have no sample; leave empty minibatches out"),
+        (lambda x, y: (x.to("meta"), y), r"have inputs on meta; stages run on the CPU: use inputs.cpu\(\)"),
+        (lambda x, y: (x, y.to("meta")), r"have targets on meta; stages run on the CPU: use targets.cpu\(\)"),
+        (lambda x, y: (x, y[:3]), r"have targets \(3,\) for 4 samples; give as many"),
+    ],
+)
+def test_a_minibatch_that_cannot_be_used_is_told_by_number_with_what_to_do(
+    change: Callable[[torch.Tensor, torch.Tensor], Any], words: str
+) -> None:
+    source = Reader([samples(4), change(*samples(4))], INPUTS, 5, "the data")
+    assert source.read()
+    with pytest.raises(InputError, match=f"^the data at minibatch 1 {words}"):
+        source.read()
+
+
+def test_a_single_sample_is_refused_where_a_batch_norm_would_have_one_value_a_channel() -> None:
+    captured = [
+        capture(nn.Sequential(nn.Flatten(), nn.Linear(768, 5), *norm), "it", samples(4)[0])
+        for norm in ([nn.BatchNorm1d(5)], [nn.LayerNorm(5)])
+    ]
+    images = capture(nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(768, 5)), "it", samples(4)[0])
+    assert [batch_norm_of(each) for each in (*captured, images)] == ["2", "", ""]
+    source = Reader([samples(2), samples(1)], INPUTS, 5, "the data", batch_norm="2")
+    assert source.read()
+    with pytest.raises(InputError, match=r"minibatch 1 have a single sample, and the batch norm 2 .*drop_last=True"):
+        source.read()
 
 
 def test_targets_of_a_loss_of_ones_own_may_be_any_tensor_but_always_of_one_kind() -> None:

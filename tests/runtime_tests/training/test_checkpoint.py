@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from optimizer.schedule import ScheduleName, pace_of
 from profiler.errors import FileError
 from profiler.settings import AdamW
 from runtime.errors import InputError
-from runtime.training import Pipeline
+from runtime.training import Pipeline, Steps
 
 pytestmark = pytest.mark.usefixtures("pinned_process", "kept_workers")
 
@@ -101,6 +102,21 @@ def test_a_sliced_model_goes_on_whole_and_the_other_way_round(tmp_path: Path) ->
         states.append(trained.state_dict())
     for key, tensor in states[0].items():
         assert torch.allclose(tensor, states[1][key], rtol=1e-4, atol=1e-6), key
+
+
+def test_a_run_goes_on_under_another_learning_rate_as_if_that_had_been_its_schedule(tmp_path: Path) -> None:
+    kind, path = small_models.Plain, tmp_path / "run.ckpt"
+    rates = Steps(RULE.lr, every=3, factor=0.2)
+    with pipeline(kind, plan_for(kind, 2), learning_rate=rates) as whole:
+        whole.train(pairs(3))
+        whole.train(pairs(2, seed=2))
+    with pipeline(kind, plan_for(kind, 2)) as first:
+        first.train(pairs(3))
+        first.save(path)
+    with pipeline(kind, plan_for(kind, 2), update=replace(RULE, lr=RULE.lr * 0.2)) as second:
+        second.resume(path)
+        second.train(pairs(2, seed=2))
+    assert all(torch.equal(tensor, second.state_dict()[key]) for key, tensor in whole.state_dict().items())
 
 
 def kept(path: Path, **options: Any) -> Path:

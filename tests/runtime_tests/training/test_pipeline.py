@@ -180,7 +180,7 @@ def test_a_pipeline_runs_the_schedule_of_its_plan_unless_told_otherwise() -> Non
     assert pipeline(kind, plan, schedule="1f1b")._settings.pace == Pace("1f1b", 1)
     with pytest.raises(InputError, match="update_every=3 says nothing to sequential, which updates after each minib"):
         pipeline(kind, plan, schedule="sequential", update_every=3)
-    with pytest.raises(ConfigError, match="use --accumulate 2 or more"):
+    with pytest.raises(ConfigError, match="use update_every=2 or more"):
         pipeline(kind, plan, update_every=1)
 
 
@@ -235,14 +235,26 @@ def real_pairs(count: int) -> Pairs:
     return [(inputs, torch.randn(len(inputs), small_models.CLASSES)) for inputs, _ in pairs(count)]
 
 
-def test_a_loss_of_ones_own_trains_as_plain_torch_does() -> None:
-    kind, part = small_models.Plain, real_pairs(5)
-    with pipeline(kind, plan_for(kind, 2), loss=squared_error, schedule="sequential") as trained:
+def first_label_ignored(count: int) -> Pairs:
+    return [(inputs, torch.cat([torch.tensor([-100]), targets[1:]])) for inputs, targets in pairs(count)]
+
+
+@pytest.mark.parametrize(
+    ("own", "part"),
+    [
+        (squared_error, real_pairs(5)),
+        (nn.CrossEntropyLoss(label_smoothing=0.1), pairs(5)),
+        (nn.functional.cross_entropy, first_label_ignored(5)),
+    ],
+)
+def test_a_loss_of_ones_own_trains_as_plain_torch_does(own: Callable[[Tensor, Tensor], Tensor], part: Pairs) -> None:
+    kind = small_models.Plain
+    with pipeline(kind, plan_for(kind, 2), loss=own, schedule="sequential") as trained:
         losses = trained.train(part).losses
     model = build(kind)
     sgd = torch.optim.SGD(model.parameters(), lr=RULE.lr, momentum=RULE.momentum)
     for (inputs, targets), found in zip(part, losses, strict=True):
-        loss = squared_error(model(inputs), targets)
+        loss = own(model(inputs), targets)
         assert found == pytest.approx(float(loss.detach()), rel=1e-5)
         sgd.zero_grad()
         torch.autograd.backward(loss)
@@ -327,7 +339,7 @@ def test_models_that_cannot_be_used_are_refused_before_a_process_starts() -> Non
         pipeline(small_models.Residual, plan) as trained,
     ):
         trained.train(pairs(1))
-    with pytest.raises(ModelError, match=r"a torch.nn.Module is wanted, and this is a int"):
+    with pytest.raises(ModelError, match=r"model has to be a torch.nn.Module, and is 3"):
         Pipeline(3, plan)  # type: ignore[arg-type]
     with pytest.raises(CaptureError, match="cannot be sent to the process of a stage"):
         Pipeline(Hooked(), plan)

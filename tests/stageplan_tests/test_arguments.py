@@ -1,0 +1,189 @@
+"""Arguments that cannot be meant are refused where they are given, in Python's words, before any process starts."""
+
+import math
+import re
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import small_models
+import strategies
+import torch
+from pipelines import SHAPE
+from places import CHECKOUT
+from torch import nn
+from trained import plan_for
+
+import stageplan
+from optimizer.cli import main as optimizer_cli
+from profiler.errors import StageplanError
+from profiler.python_words import python_words
+
+PROFILE = strategies.chain([1, 2, 3, 4])
+PLAN = plan_for(small_models.Plain, 2)
+MODEL = small_models.Plain()
+INPUTS, TARGETS = torch.zeros(SHAPE), torch.zeros(SHAPE[0], dtype=torch.int64)
+OPTIMIZER = torch.optim.SGD(MODEL.parameters(), lr=0.1)
+SCHEDULER = torch.optim.lr_scheduler.StepLR(OPTIMIZER, 3)
+face: Any = stageplan
+"""With no types, for most calls are wrong on purpose."""
+
+
+def not_finite(_updates: int) -> float:
+    return math.nan
+
+
+def not_a_number(_updates: int) -> Any:
+    return "0.1"
+
+
+def raising(_updates: int) -> float:
+    raise OSError("no such schedule")
+
+
+MISTAKES: list[tuple[Callable[[], Any], list[str]]] = [
+    (lambda: face.SGD(lr=-1), ["lr has to be a number of 0 or more, and is -1; write lr=0.01, say"]),
+    (lambda: face.SGD(None), ["lr", "and is None"]),
+    (lambda: face.SGD("0.1"), ["lr", "'0.1'; write lr=0.1"]),
+    (lambda: face.SGD(math.inf), ["lr", "inf"]),
+    (lambda: face.SGD(lr=True), ["lr", "True"]),
+    (lambda: face.SGD(0.1, momentum=1.5), ["momentum", "of 0 or more and below 1", "1.5", "write momentum="]),
+    (lambda: face.SGD(0.1, weight_decay=-0.1), ["weight_decay", "-0.1"]),
+    (lambda: face.SGD(0.1, nesterov=1, momentum=0.9), ["nesterov", "True or False", "1"]),
+    (lambda: face.SGD(0.1, nesterov=True), ["nesterov=True", "add momentum=0.9"]),
+    (lambda: face.SGD(0.1, clip=-1), ["clip", "-1"]),
+    (lambda: face.Adam(-0.1), ["lr", "-0.1", "write lr=0.001"]),
+    (lambda: face.Adam(betas=(0.9, 1.0)), ["betas", "a pair", "(0.9, 1.0)", "write betas=(0.9, 0.999)"]),
+    (lambda: face.Adam(betas=0.9), ["betas", "0.9"]),
+    (lambda: face.AdamW(0.1, eps=-1e-8), ["eps", "-1e-08"]),
+    (lambda: face.Constant(-1), ["lr", "-1", "write lr=0.1"]),
+    (lambda: face.Constant(0.1, warmup=-1), ["warmup", "-1", "write warmup=0"]),
+    (lambda: face.Steps(0.1, every=0), ["every", "of 1 or more, and is 0", "write every=1000"]),
+    (lambda: face.Steps(0.1, every=5, factor=0), ["factor", "above 0, and is 0", "write factor=0.1"]),
+    (lambda: face.Cosine(0.1, updates=2.5), ["updates", "2.5", "write updates=1000"]),
+    (lambda: face.plan(MODEL), ["profile has to be a Profile, and is a small_models.Plain", "stageplan.profile("]),
+    (lambda: face.plan(PROFILE, stages="2"), ["stages", "'2'; write stages=2"]),
+    (lambda: face.plan(PROFILE, stages=0), ["stages has to be a whole number of 1 or more, and is 0; write stages=4"]),
+    (lambda: face.plan(PROFILE, stages=2.0), ["stages", "2.0; write stages=2"]),
+    (lambda: face.plan(PROFILE, stages=True), ["stages", "True"]),
+    (lambda: face.plan(PROFILE, stages=9), ["cannot be cut into 9 stages", "use stages=4 or fewer"]),
+    (lambda: face.plan(PROFILE, stages=2, memory_limit_bytes=0), ["memory_limit_bytes", "0", "2 << 30"]),
+    (lambda: face.plan(PROFILE, stages=2, memory_limit_bytes=5), ["memory_limit_bytes=1048576", "smaller minibatch"]),
+    (lambda: face.plan(PROFILE, minibatches=-3), ["minibatches", "-3", "write minibatches=12"]),
+    (lambda: face.plan(PROFILE, update_every=0), ["update_every", "0", "leave update_every out"]),
+    (lambda: face.plan(PROFILE, stages=3, schedule="2bw", update_every=2), ["use update_every=3 or more"]),
+    (lambda: face.plan(PROFILE, schedule="1f1B"), ["schedule", "'1f1B'; write schedule='1f1b'"]),
+    (lambda: face.plan(PROFILE, precision="bf61"), ["precision", "'bf61'; write precision='bf16'"]),
+    (lambda: face.plan(PROFILE, precision="bf16"), ["bf16", 'profile again with precision="bf16"']),
+    (lambda: face.profile(MODEL, [(INPUTS, TARGETS)] * 4), ["sample", "a list", "next(iter(loader))"]),
+    (lambda: face.profile(MODEL, (INPUTS, TARGETS, TARGETS)), ["sample", "a tuple", "a pair of it"]),
+    (lambda: face.profile(MODEL, INPUTS.numpy()), ["sample", "a numpy.ndarray", "torch.from_numpy"]),
+    (lambda: face.profile(MODEL, (INPUTS.numpy(), TARGETS.numpy())), ["sample", "torch.from_numpy"]),
+    (lambda: face.profile(small_models.Plain, INPUTS), ["model", "the class small_models.Plain; write Plain()"]),
+    (lambda: face.profile(INPUTS, MODEL), ["model has to be a torch.nn.Module, and is a torch.Tensor", "comes first"]),
+    (lambda: face.profile(MODEL, INPUTS, update=OPTIMIZER), ["update", "a torch.optim.SGD", "update=stageplan.SGD("]),
+    (lambda: face.profile(MODEL, INPUTS, loss="mse"), ["loss", "'mse'", "write loss=torch.nn.functional.mse_loss"]),
+    (lambda: face.profile(MODEL, INPUTS, loss=nn.MSELoss), ["loss", "the class torch.nn.MSELoss; write MSELoss()"]),
+    (lambda: face.profile(MODEL, INPUTS, precision="f16"), ["precision", "'f16'"]),
+    (lambda: face.profile(MODEL, INPUTS, budget_s=0), ["budget_s", "above 0, and is 0", "write budget_s=30.0"]),
+    (lambda: face.profile(MODEL, INPUTS, cores=2), ["cores", "2; write cores=[2]"]),
+    (lambda: face.profile(MODEL, INPUTS, cores="0,1"), ["cores", "'0,1'; write cores=[0, 1]"]),
+    (lambda: face.profile(MODEL, INPUTS, cores=[4095]), ["may not use core 4095", "it may use cores=["]),
+    (lambda: face.profile(MODEL, INPUTS, cores=[-1]), ["cores", "[-1]"]),
+    (lambda: face.compare(MODEL, INPUTS, partitions="all"), ["partitions", "'all'; write partitions=['all']"]),
+    (lambda: face.compare(MODEL, INPUTS, partitions=["optimised"]), ["'optimised' (did you mean 'optimized'?)"]),
+    (lambda: face.compare(MODEL, INPUTS, partitions=["bf16"]), ["partition bf16", 'precision="auto"']),
+    (lambda: face.compare(MODEL, INPUTS, repeats=0), ["repeats", "0", "write repeats=3"]),
+    (lambda: face.compare(MODEL, INPUTS, baselines="thread"), ["baselines", "write baselines='threads'"]),
+    (lambda: face.compare(MODEL, INPUTS, baselines="all", update=face.SGD(0.1, clip=1)), ["leave loss and clip out"]),
+    (lambda: face.Pipeline(PLAN, MODEL), ["model has to be a torch.nn.Module, and is a Plan", "Pipeline(model, plan)"]),
+    (lambda: face.Pipeline(MODEL, PROFILE), ["plan has to be a Plan, and is a Profile", "stageplan.plan(profile"]),
+    (lambda: face.Pipeline(MODEL, PLAN, update=torch.optim.SGD), ["update", "class torch.optim.SGD", "stageplan.SGD"]),
+    (lambda: face.Pipeline(MODEL, PLAN, learning_rate="cosine"), ["learning_rate", "'cosine'", "stageplan.Cosine("]),
+    (lambda: face.Pipeline(MODEL, PLAN, learning_rate=SCHEDULER), ["learning_rate", "StepLR", "stageplan.Cosine("]),
+    (lambda: face.Pipeline(MODEL, PLAN, learning_rate=-0.1), ["learning_rate", "-0.1", "write learning_rate=0.1"]),
+    (lambda: face.Pipeline(MODEL, PLAN, learning_rate=not_finite), ["learning_rate(0)", "of 0 or more, and is nan"]),
+    (lambda: face.Pipeline(MODEL, PLAN, learning_rate=not_a_number), ["learning_rate(0)", "'0.1'"]),
+    (lambda: face.Pipeline(MODEL, PLAN, learning_rate=raising), ["learning_rate(0) raised OSError: no such schedule"]),
+    (lambda: face.Pipeline(MODEL, PLAN, schedule="gpip"), ["schedule", "write schedule='gpipe'"]),
+    (lambda: face.Pipeline(MODEL, PLAN, channel="shared"), ["channel", "one of 'shm', 'gloo'", "'shared'"]),
+    (lambda: face.Pipeline(MODEL, PLAN, cores=[0, 0]), ["a core stands twice in 0,0; name each once"]),
+    (lambda: face.Pipeline(MODEL, PLAN, cores=[4095]), ["may not use core 4095", "it may use cores=["]),
+    (lambda: face.Pipeline(MODEL, PLAN, seed="1"), ["seed", "'1'; write seed=1"]),
+    (lambda: face.Pipeline(MODEL, PLAN, on_nan="ignore"), ["on_nan", "one of 'stop', 'warn'", "'ignore'"]),
+    (lambda: face.Pipeline(MODEL, PLAN, stall_timeout_s=-1), ["stall_timeout_s", "-1", "leave stall_timeout_s out"]),
+    (lambda: face.Pipeline(MODEL, PLAN).train([], minibatches=0), ["minibatches", "0"]),
+    (lambda: face.Pipeline(MODEL, PLAN).evaluate([], "accuracy"), ["metric", "'accuracy'"]),
+    (lambda: face.Pipeline(MODEL, PLAN).resume("/proc/none"), ["/proc/none", "one that Pipeline.save has written"]),
+    (lambda: PLAN.save("/proc/none"), ["/proc/none", "give another path"]),
+    (lambda: face.load(3), ["path has to be a text or a pathlib.Path, and is 3"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("mistake", "words"), MISTAKES)
+def test_a_mistake_is_told_in_one_sentence_of_python_before_a_process_starts(
+    mistake: Callable[[], Any], words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BaseProcess, "start", lambda _process: pytest.fail("a process was started"))
+    with pytest.raises(StageplanError) as raised:
+        mistake()
+    said = str(raised.value)
+    assert all(word in said for word in words), said
+    assert "--" not in said
+    assert "\n" not in said
+    assert raised.value.exit_code in (2, 3)
+
+
+def test_numbers_of_numpy_and_what_torch_allows_are_taken() -> None:
+    assert face.SGD(np.float32(0.5)) == face.SGD(lr=0.5)
+    assert face.SGD(0) == face.SGD(lr=0.0)
+    assert face.Adam(1, betas=[0.5, 0.5]) == face.Adam(lr=1.0, betas=(0.5, 0.5))
+    assert face.plan(PROFILE, stages=np.int64(2)) == face.plan(PROFILE, stages=2)
+    assert face.Steps(0.1, every=2) == face.Steps(lr=0.1, every=2)
+    assert face.Cosine(0.1, updates=2) == face.Cosine(lr=0.1, updates=2)
+
+
+def test_a_learning_rate_that_is_a_number_is_a_constant() -> None:
+    given, constant = (face.Pipeline(MODEL, PLAN, learning_rate=rate) for rate in (0.25, face.Constant(0.25)))
+    assert given._settings == constant._settings
+
+
+def test_what_does_not_fit_a_signature_is_told_as_python_tells_it() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'stage'"):
+        face.plan(PROFILE, stage=2)
+
+
+def test_the_command_line_names_options_where_python_names_arguments(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    PROFILE.save(tmp_path / "profile.json")
+    command = ["--profile", str(tmp_path / "profile.json"), "--any-machine"]
+    assert optimizer_cli.main([*command, "--stages", "9"]) == 2
+    assert "use --stages 4 or fewer" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        optimizer_cli.main([*command, "--stages", "0"])
+    assert "--stages: '0' is not a whole number from 1 up" in capsys.readouterr().err
+
+
+OF_COMMANDS = {
+    "--batch-size", "--checkpoint", "--clock", "--cut-after", "--fresh", "--image-size", "--links", "--log", "--model",
+    "--neighbours", "--nnodes", "--node-rank", "--nproc-per-node", "--plan", "--profile", "--replicate",
+    "--sample-shape", "--vocabulary",
+}  # fmt: skip
+"""Options of what cannot be had from Python: cuts that are forced, links, ranks, data and models by name."""
+
+
+def test_every_option_in_a_sentence_that_python_can_show_has_words_there() -> None:
+    folders = [f"profiler/{name}" for name in ("capture", "execution", "machine", "measure", "profile")]
+    folders += [f"optimizer/{name}" for name in ("costs", "plan", "planning", "schedule", "search")]
+    folders += [f"runtime/{name}" for name in ("channels", "compare", "pipeline", "supervisor", "training", "worker")]
+    texts = [path.read_text() for folder in folders for path in (CHECKOUT / folder).glob("*.py")]
+    named = re.compile(r"(?:(?:another|smaller) )?(?:--batch-size or )?(?<![-\w])--[a-z][a-z-]*")
+    sentences = {words for text in texts for words in named.findall(re.sub(r'"\s*\n\s*f?"', "", text))}
+    assert {"--stages", "smaller --batch-size"} <= sentences
+    left = {words for words in sentences if "--" in python_words(words)}
+    assert left <= OF_COMMANDS
+    assert python_words("give --sample-shape 3,32,32") == "give a sample of shape (N, 3, 32, 32)"
