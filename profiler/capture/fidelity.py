@@ -214,7 +214,7 @@ def _differences(captured: Captured, batch: _Batch, plain: _Run, layers: _Run) -
         where = _first_difference(captured, batch)
         yield f"computes something else than its captured layers, first seen {where}; {_CAUSE}"
     for name, tensor in plain.state.items():
-        if not _same(tensor, layers.state[name]):
+        if not same_bits(tensor, layers.state[name]):
             yield f"has another {name} than its captured layers; {_CAUSE}"
 
 
@@ -262,7 +262,7 @@ def _first_difference(captured: Captured, batch: _Batch) -> str:
         name = calls[module].pop(0) if calls[module] else ""
         if not name:
             parted.append(f"behind {last}, where the model calls a layer that was not captured")
-        elif not _same(output, made[name]):
+        elif not same_bits(output, made[name]):
             parted.append(f"in the output of layer '{name}' ({type(module).__name__}), which runs after {last}")
         last = f"layer '{name}'"
 
@@ -277,10 +277,10 @@ def _first_difference(captured: Captured, batch: _Batch) -> str:
 
 
 def _same_heads(ours: Sequence[Any], theirs: Sequence[Any]) -> bool:
-    return len(ours) == len(theirs) and all(_same(one, other) for one, other in zip(ours, theirs, strict=True))
+    return len(ours) == len(theirs) and all(same_bits(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
-def _same(first: Any, second: Any) -> bool:
+def same_bits(first: Any, second: Any) -> bool:
     """Say whether two values agree in every bit; of what is no tensor, whether they are equal."""
     if not isinstance(first, Tensor) or not isinstance(second, Tensor):
         return type(first) is type(second) and (isinstance(first, Tensor) or bool(first is second or first == second))

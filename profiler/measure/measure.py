@@ -99,10 +99,11 @@ def _check(config: Config, captured: Captured, core: int, clocks: Clocks) -> flo
 
 def _memory(config: Config, captured: Captured, core: int, precision: str) -> Memory | None:
     memory = measure_memory(config, core, precision)
-    if memory and len(memory.transient_bytes) != len(captured.operations):
+    if memory and memory.digest != captured.digest:
         raise CaptureError(
-            f"model '{config.model}' has {len(captured.operations)} layers and, built again in another process, "
-            f"{len(memory.transient_bytes)}; let its factory build the same model each time"
+            f"model '{config.model}' has other layers when it is built again in another process "
+            f"({len(captured.operations)} here, {len(memory.transient_bytes)} there); let its factory build the same "
+            "model each time"
         )
     return memory
 

@@ -41,10 +41,12 @@ class Memory:
     Attributes:
         transient_bytes: Per layer, in captured order.
         peak_bytes: Of whole steps, above an empty process.
+        digest: Of the model, which that process has built anew.
     """
 
     transient_bytes: tuple[int, ...]
     peak_bytes: int
+    digest: str
 
 
 def measure_memory(config: Config, core: int, precision: str = FP32) -> Memory | None:
@@ -76,7 +78,7 @@ def _measure(_connection: Connection, config: Config, core: int, precision: str)
         memory.forget_peak()
         for _ in range(PLAIN_STEPS):
             stepper.plain_step()
-    return Memory(transient, memory.peak_bytes() - before)
+    return Memory(transient, memory.peak_bytes() - before, captured.digest)
 
 
 class _Peaks:

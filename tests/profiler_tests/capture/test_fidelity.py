@@ -178,3 +178,26 @@ def test_holding_a_model_leaves_no_mark() -> None:
     assert set(vars(model)) == attributes
     assert model.training
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+class Forgetful(small_models.Plain):
+    """Says itself how it is copied, and forgets a number on the way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = 3.0
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> nn.Module:
+        return type(self)()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layers(x) * self.scale
+        return y
+
+
+def test_a_copy_that_is_not_like_its_model_is_refused() -> None:
+    model = build(Forgetful)
+    assert isinstance(model, Forgetful)
+    model.scale = 2.0
+    with pytest.raises(ModelError, match="a copy of the model differs in the attribute 'scale'"):
+        live_model(model, torch.randn(SHAPE))
