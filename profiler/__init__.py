@@ -10,4 +10,5 @@
 #   machine/     this machine, cores, memory, helper processes
 #   profile/     the profile as data (a JSON file), and what follows from it: warnings, roofline
 #   settings/    configuration files and update rules
-#   files.py     read and write JSON files whole;  errors.py  what users are told
+#   files.py     read and write JSON files whole;  errors.py  what users are told, and
+#   commands.py  what our commands are called there

@@ -23,6 +23,7 @@ from optimizer.costs.costs import Costs, nanoseconds
 from optimizer.errors import OptimizerError
 from optimizer.plan import AllReduce, Link, NetworkProfile
 from optimizer.schedule import RankLayout
+from profiler.commands import command
 from profiler.profile import Profile
 
 
@@ -156,14 +157,14 @@ def network_of(measured: NetworkProfile, profile: Profile) -> Network:
 def _refuse_others(measured: NetworkProfile, profile: Profile) -> None:
     for contradiction in measured.contradictions():
         raise OptimizerError(
-            f"the network profile contradicts itself: {contradiction}; measure it again with python -m runtime links"
+            f"the network profile contradicts itself: {contradiction}; measure it again with {command('links')}"
         )
     for name in ("model", "model_digest", "batch_size", "input_shape"):
         theirs, ours = getattr(measured, name), getattr(profile, name)
         if theirs != ours:
             raise OptimizerError(
                 f"the links were measured for {name.replace('_', ' ')} {theirs} and the profile is of {ours}; measure "
-                "them again with python -m runtime links, for the same model and sizes"
+                f"them again with {command('links', *profile.typed)}, for the same model and sizes"
             )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+from profiler.commands import typed_as, typed_form
 from profiler.errors import ProcessError, StageplanError, one_line
 from profiler.files import is_file
 
@@ -83,7 +84,8 @@ def spawn(target: Callable[..., None], *arguments: Any, name: str) -> tuple[Spaw
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     with theirs, _ONE_AT_A_TIME, _without_a_script_that_defines_nothing():
-        process = context.Process(target=_begin, args=(theirs, os.getpid(), target, arguments), name=name, daemon=True)
+        given = (theirs, os.getpid(), typed_form(), target, arguments)
+        process = context.Process(target=_begin, args=given, name=name, daemon=True)
         process.start()
     return process, ours
 
@@ -170,13 +172,16 @@ def helper(function: Callable[..., Any], *arguments: Any) -> Iterator[Helper]:
             process.join()
 
 
-def _begin(connection: Connection, parent: int, target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _begin(
+    connection: Connection, parent: int, form: str, target: Callable[..., None], arguments: tuple[Any, ...]
+) -> None:
     """Tie this process's life to its parent's before anything slow is imported, and become what it is for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if tie_to(parent):
         os.dup2(2, 1)
-        target(connection, *arguments)
+        with typed_as(form):
+            target(connection, *arguments)
 
 
 def _answer(connection: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

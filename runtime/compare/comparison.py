@@ -197,7 +197,7 @@ class Comparison(Shown):
         forms: What was chosen of precision and slices, in sentences; nothing where nothing was.
         reference: The partition that ratios are about.
         profile_warnings: What casts doubt on the profile behind the predictions.
-        command: What was typed.
+        command: What was typed; ``typed``, the options in it that name the model and its minibatch.
         layers: As profiled, all whole, without the samples.
     """
 
@@ -212,6 +212,7 @@ class Comparison(Shown):
     machine: Machine
     began_at: str
     command: str
+    typed: tuple[str, ...] = ()
     profile_warnings: tuple[str, ...]
     layers: tuple[Layer, ...]
     partitions: Annotated[tuple[PartitionComparison, ...], Meta(min_length=1)]

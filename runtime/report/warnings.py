@@ -6,6 +6,7 @@ Each says first what it means for the figures, then the cause, then the remedy.
 from collections import defaultdict
 from statistics import median
 
+from profiler.commands import again
 from profiler.measure import drift
 from runtime.compare import Comparison, coverage
 from runtime.pipeline import sharing
@@ -77,8 +78,8 @@ def _noise(comparison: Comparison) -> list[str]:
         warnings.append(
             f"PROFILE DRIFT: predictions are off by {abs(since):.0%}, and the errors without drift are not: a plain "
             f"step on one core takes so much {'longer' if since > 0 else 'less'} than when the model was profiled. To "
-            f"predict for the machine as it is, profile again with python -m profiler --model "
-            f"{comparison.request.model} --batch-size {comparison.request.batch_size}, and compare with --fresh."
+            f"predict for the machine as it is, profile again with "
+            f"{again('profile', comparison.typed)}, and compare with --fresh."
         )
     drifted = drift_of(comparison)
     if abs(drifted) > DRIFT_LIMIT:
