@@ -66,6 +66,11 @@ def maker(name: str, **options: object) -> str:
     return command(name, **options) if typed_form() or name not in FUNCTIONS else FUNCTIONS[name]
 
 
+def smaller_minibatch() -> str:
+    """Return what to do where a minibatch takes too much memory."""
+    return "use a smaller --batch-size" if typed_form() else "use a smaller sample"
+
+
 def again(name: str, typed: Sequence[str], **options: object) -> str:
     """Return what treats the same model again: a command, or the function where nothing was ``typed`` that names it."""
     return command(name, *typed, **options) if typed else FUNCTIONS[name]

@@ -15,9 +15,10 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from profiler.commands import typed_as, typed_form
+from profiler.commands import smaller_minibatch, typed_as, typed_form
 from profiler.errors import ProcessError, StageplanError, one_line
 from profiler.files import is_file
+from profiler.machine.blame import shortage
 
 _GRACE_S = 2.0
 _ONE_AT_A_TIME = threading.Lock()
@@ -146,7 +147,7 @@ class Helper:
                 raise ProcessError(GUARD) from error
             raise ProcessError(
                 f"a process that helps to measure ended with {_how(self._process.exitcode)}; "
-                "if memory is short, use a smaller --batch-size"
+                f"if memory is short, {smaller_minibatch()}"
             ) from error
         if isinstance(message, StageplanError):
             raise message
@@ -191,7 +192,9 @@ def _answer(connection: Connection, function: Callable[..., Any], arguments: tup
         except StageplanError as error:
             message = error
         except Exception as error:  # noqa: BLE001 - whatever is raised has to reach the parent
-            message = ProcessError(f"a process that helps to measure failed: {type(error).__name__}: {one_line(error)}")
+            message = shortage(error, "a process that helps to measure") or ProcessError(
+                f"a process that helps to measure failed: {type(error).__name__}: {one_line(error)}"
+            )
     with contextlib.suppress(OSError):  # the parent may have gone
         connection.send(message)
 
