@@ -81,7 +81,7 @@ def profile_all(options: ProfileOptions) -> int:
         for config, place in zip(wanted, places, strict=True):
             profile = measure_profile(
                 config,
-                captured_model(config),
+                captured_model(config, trained=True),
                 cores,
                 lambda share, what=config.model: advance(share, what),  # type: ignore[misc]
                 budget_s=options.budget_s,

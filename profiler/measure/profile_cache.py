@@ -43,7 +43,7 @@ def profile_for(
 
     path = path_for(config)
     kept, difference = _kept(path)
-    captured = captured_model(config)
+    captured = captured_model(config, trained=kept is None)
     if kept:
         difference = misfit(kept, config)
     if kept and not difference and (others := differences(kept.machine, this_machine())):
