@@ -351,7 +351,7 @@ def test_layers_are_cut_inside_as_asked_and_the_plan_says_so(
         (
             OPTIMIZE,
             ["--profile", path, "--stages", "2", "--slice", "conv2=4"],
-            f"python -m optimizer {' '.join(MODEL)} --slice conv2=2+2+2+2",
+            f"python -m optimizer {' '.join(MODEL)} --stages 2 --slice conv2=2+2+2+2",
         ),
     ):
         code, line = refusal(command, arguments, capsys)
