@@ -10,5 +10,6 @@
 #   machine/     this machine, cores, memory, helper processes
 #   profile/     the profile as data (a JSON file), and what follows from it: warnings, roofline
 #   settings/    configuration files and update rules
-#   files.py     read and write JSON files whole;  errors.py  what users are told
+#   files.py     read and write JSON files whole;  errors.py  what users are told, and
+#   commands.py  what our commands are called there
 #   python_arguments.py, python_words.py  check what users give in Python, and word errors for them

@@ -1,8 +1,7 @@
 """Errors of the profiler; every message is a sentence for the person who typed the command."""
 
 import difflib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 
 class StageplanError(Exception):
@@ -39,24 +38,6 @@ class CaptureError(ProfilerError):
 
 class ProcessError(ProfilerError):
     """The process cannot be set as timing and running need it."""
-
-
-@contextmanager
-def blaming(model: str) -> Iterator[None]:
-    """Tell whatever a training step of ``model`` raises as an error of that model.
-
-    Raises:
-        CaptureError: Something was raised that is not an error of ours.
-    """
-    try:
-        yield
-    except StageplanError:
-        raise
-    except Exception as error:
-        raise CaptureError(
-            f"model '{model}' raised in its training step: {type(error).__name__}: {one_line(error)}; train it uncut "
-            "to find the cause"
-        ) from error
 
 
 def one_line(error: BaseException) -> str:

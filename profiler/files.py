@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Protocol, TypeVar
 
 import msgspec
 
+from profiler.commands import maker
 from profiler.errors import FileError
 
 
@@ -31,14 +32,14 @@ _CONTROL_SIGN = re.compile(
 )
 T = TypeVar("T", bound=Kept)
 KINDS = {
-    "Profile": ("profile", "whole_step_s", "python -m profiler"),
-    "Plan": ("plan", "profile_digest", "python -m optimizer -o plan.json"),
-    "RunResult": ("run's result", "losses", "python -m runtime run -o run.json"),
-    "Comparison": ("comparison", "left_out", "python -m runtime compare"),
-    "Verification": ("verification", "seed", "python -m runtime verify"),
-    "NetworkProfile": ("network profile", "all_reduces", "python -m runtime links, under torchrun"),
+    "Profile": ("profile", "whole_step_s", "profile", ""),
+    "Plan": ("plan", "profile_digest", "plan", "plan.json"),
+    "RunResult": ("run's result", "losses", "run", "run.json"),
+    "Comparison": ("comparison", "left_out", "compare", ""),
+    "Verification": ("verification", "seed", "verify", ""),
+    "NetworkProfile": ("network profile", "all_reduces", "links", ""),
 }
-"""The kinds of files: what each is called, a key that it alone has, and the command that makes one."""
+"""The kinds of files: what each is called, a key that it alone has, the command that makes one, and its usual name."""
 
 
 def write_whole(path: Path, content: bytes | Callable[[BinaryIO], None]) -> None:
@@ -156,13 +157,14 @@ def from_json(content: bytes, kind: type[T], origin: str) -> T:
         FileError: It is no JSON, another kind of file, of another format, does not fit, steers a terminal, or
             contradicts itself; the message says which.
     """
-    name, key, command = KINDS[kind.__name__]
+    name, key, maker_name, output = KINDS[kind.__name__]
+    command = maker(maker_name, o=output)
     try:
         found = msgspec.json.decode(content, type=kind)
         json.loads(content, object_pairs_hook=_once, parse_int=str)  # only keys matter, and a number may be huge
     except msgspec.ValidationError as error:
         keys = _keys(content)
-        other = next((word for word, mark, _ in KINDS.values() if mark in keys and key not in keys), "")
+        other = next((word for word, mark, *_ in KINDS.values() if mark in keys and key not in keys), "")
         if other:
             raise FileError(f"{origin} is a {other}, where a {name} is wanted; make one with {command}") from error
         version = next(field.default for field in dataclasses.fields(kind) if field.name == "format_version")  # type: ignore[arg-type]

@@ -6,11 +6,10 @@ Sentences are written for the command line. What users call from Python hands th
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 
+from profiler.commands import typed_form
 from profiler.errors import StageplanError
 
-_COMMANDING = ContextVar("commanding", default=False)
 _ARGUMENTS = {
     "--accumulate": "update_every", "--flush-every": "update_every", "--batches": "minibatches", "--budget": "budget_s",
     "--memory-limit": "memory_limit_bytes", "--on-nan": "on_nan", "--stall-timeout": "stall_timeout_s",
@@ -38,22 +37,12 @@ _UNITS = {"B": 0, "KiB": 10, "MiB": 20, "GiB": 30}
 
 
 @contextmanager
-def commanding() -> Iterator[None]:
-    """Leave errors as the command line words them, whatever a command calls meanwhile."""
-    token = _COMMANDING.set(True)
-    try:
-        yield
-    finally:
-        _COMMANDING.reset(token)
-
-
-@contextmanager
 def worded_for_python() -> Iterator[None]:
     """Word every error that leaves the context for Python, unless a command is running."""
     try:
         yield
     except StageplanError as error:
-        if not _COMMANDING.get():
+        if not typed_form():
             error.args = (python_words(str(error)),)
             if notes := getattr(error, "__notes__", None):
                 notes[:] = map(python_words, notes)

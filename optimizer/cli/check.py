@@ -4,7 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optimizer.errors import OptimizerError
+from optimizer.plan import Plan
+from optimizer.schedule import PLAIN_1F1B
 from profiler.cli import Parser, execute
+from profiler.commands import command
+from profiler.profile import AUTO, FP32
 
 SIGNS = {True: "ok", False: "WRONG", None: "unknown"}
 
@@ -21,7 +25,7 @@ class CheckOptions:
 
 def main(argv: list[str]) -> int:
     """Run the command and return its exit code: 0 if nothing was found wrong, 1 if something was."""
-    parser = Parser(prog="python -m optimizer check", description="Verify a plan without the search that found it.")
+    parser = Parser(prog=command("check"), description="Verify a plan without the search that found it.")
     parser.add_argument("plan", type=Path, metavar="PLAN", help="plan that python -m optimizer -o wrote")
     parser.add_argument("profile", type=Path, metavar="PROFILE", help="profile that it was made for")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
@@ -45,7 +49,7 @@ def check_plan(options: CheckOptions) -> int:
     if digest_of(profile) != plan.profile_digest:
         raise OptimizerError(
             f"{options.plan} was made for another profile than {options.profile}, whose digest differs; name that one, "
-            f"or plan anew with python -m optimizer --profile {options.profile}"
+            f"or plan anew with {_anew(plan, options)}"
         )
     findings = check(plan, profile)
     if options.json:
@@ -54,3 +58,14 @@ def check_plan(options: CheckOptions) -> int:
         for finding in findings:
             stdout().print(f"{SIGNS[finding.holds]:8} {finding.text}", soft_wrap=True)
     return 0 if holds(findings) else 1
+
+
+def _anew(plan: Plan, options: CheckOptions) -> str:
+    """Return the command that plans for the profile at hand what the plan was for."""
+    pace = plan.planned_for
+    shared = pace.update_every if pace.update_every > 1 else None
+    return command(
+        "plan", profile=options.profile, stages=len(plan.stages), schedule=pace.name if pace != PLAIN_1F1B else None,
+        flush_every=shared if pace.flush_every else None, accumulate=None if pace.flush_every else shared,
+        precision=None if plan.precision == FP32 else AUTO, o=options.plan,
+    )  # fmt: skip

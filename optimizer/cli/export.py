@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from profiler.cli import Parser, emit_json, execute, note
+from profiler.commands import command
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, write_whole
 from profiler.profile import FP32, precision_words
@@ -27,7 +28,7 @@ class ExportOptions:
 
 def main(argv: list[str]) -> int:
     """Run the command and return its exit code."""
-    parser = Parser(prog="python -m optimizer export", description="Write a plan as a program for another engine.")
+    parser = Parser(prog=command("export"), description="Write a plan as a program for another engine.")
     parser.add_argument("plan", type=Path, metavar="PLAN", help="plan that python -m optimizer -o wrote")
     parser.add_argument(
         "--to", required=True, choices=(TORCH_PIPELINING,), help="the engine: torch.distributed.pipelining"

@@ -31,6 +31,7 @@ from profiler.cli import (
     size,
     stdout,
 )
+from profiler.commands import MODULES, again, command, typed_as
 from profiler.errors import ConfigError, suggest
 from profiler.files import read_json, refuse_unwritable, to_json, write_whole
 from profiler.machine import differences, this_machine, usable_cores
@@ -75,6 +76,7 @@ class PlanOptions:
     output: Path | None
 
 
+@typed_as(MODULES)
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = sys.argv[1:] if argv is None else argv
@@ -82,10 +84,10 @@ def main(argv: list[str] | None = None) -> int:
     if other:
         return other(arguments[1:])
     parser = Parser(
-        prog="python -m optimizer",
+        prog=command("plan"),
         description="Find the best split of a model into pipeline stages.",
-        epilog="python -m optimizer check PLAN PROFILE verifies a plan without the search that found it; "
-        "python -m optimizer export PLAN --to torch-pipelining writes it as a script for that engine.",
+        epilog=f"{command('check', 'PLAN', 'PROFILE')} verifies a plan without the search that found it; "
+        f"{command('export', 'PLAN', to='torch-pipelining')} writes it as a script for that engine.",
     )
     add_models(parser, "torchvision model, or package.module:factory")
     parser.add_argument("--profile", type=Path, metavar="FILE", help="plan for this profile instead of a fresh one")
@@ -170,8 +172,8 @@ def _refuse_contradictions(options: PlanOptions) -> None:
 def _refuse_beside_replicate(limits: Mapping[str, object], options: PlanOptions) -> None:
     if not options.links:
         raise OptimizerError(
-            "--replicate needs to know what an all-reduce between ranks takes; measure that with python -m runtime "
-            "links under torchrun, and name the file with --links"
+            "--replicate needs to know what an all-reduce between ranks takes; measure that with "
+            f"{command('links')} under torchrun, and name the file with --links"
         )
     if limits["--cut-after"]:
         raise OptimizerError("--cut-after is kept by plans without replicas only; leave out it or --replicate")
@@ -357,7 +359,9 @@ def _refuse_elsewhere(profile: Profile, options: PlanOptions) -> None:
     differing = differences(profile.machine, this_machine()) if profile.machine.cpu != UNKNOWN else []
     said = f"{options.profile} was measured elsewhere: {'; '.join(differing)}"
     if differing and not options.any_machine:
-        raise OptimizerError(f"{said}; profile {profile.model} here, or add --any-machine")
+        kept = str(options.profile) if str(options.profile).endswith(".json") else None
+        here = again("profile", profile.typed, o=kept)
+        raise OptimizerError(f"{said}; profile {profile.model} here with {here}, or add --any-machine")
     if differing:
         note(said, quiet=options.common.quiet)
 

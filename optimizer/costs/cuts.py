@@ -10,6 +10,7 @@ from itertools import pairwise
 from optimizer.costs.costs import Costs
 from optimizer.costs.ideals import last_of, members_of
 from optimizer.errors import PartitionError
+from profiler.commands import command
 from profiler.errors import suggest
 
 
@@ -41,7 +42,7 @@ def cut_behind(costs: Costs, names: Sequence[str]) -> int:
     for name in names:
         if name not in position_of:
             raise PartitionError(
-                f"there is no layer '{name}'{suggest(name, position_of)}; see python -m profiler for all"
+                f"there is no layer '{name}'{suggest(name, position_of)}; see {command('profile')} for all"
             )
         at = position_of[name]
         members = next(members for members, _ in costs.parts if members >> at & 1)

@@ -23,6 +23,7 @@ from optimizer.costs.costs import Costs, nanoseconds
 from optimizer.errors import OptimizerError
 from optimizer.plan import AllReduce, Link, NetworkProfile
 from optimizer.schedule import RankLayout
+from profiler.commands import command
 from profiler.profile import BF16, FP32, Profile, Timing, precision_words
 
 
@@ -160,8 +161,8 @@ def _steps(measured: NetworkProfile, profile: Profile) -> Iterator[Timing]:
         if step is None:
             raise OptimizerError(
                 f"the links say how fast cores are in {FP32} only, and layers are to run in "
-                f"{precision_words(profile.precision)}; measure them again with python -m runtime links --precision "
-                f"{BF16}, or plan with --precision {FP32}"
+                f"{precision_words(profile.precision)}; measure them again with "
+                f"{command('links', precision=BF16)}, or plan with --precision {FP32}"
             )
         yield step
 
@@ -169,14 +170,14 @@ def _steps(measured: NetworkProfile, profile: Profile) -> Iterator[Timing]:
 def _refuse_others(measured: NetworkProfile, profile: Profile) -> None:
     for contradiction in measured.contradictions():
         raise OptimizerError(
-            f"the network profile contradicts itself: {contradiction}; measure it again with python -m runtime links"
+            f"the network profile contradicts itself: {contradiction}; measure it again with {command('links')}"
         )
     for name in ("model", "model_digest", "batch_size", "input_shape"):
         theirs, ours = getattr(measured, name), getattr(profile, name)
         if theirs != ours:
             raise OptimizerError(
                 f"the links were measured for {name.replace('_', ' ')} {theirs} and the profile is of {ours}; measure "
-                "them again with python -m runtime links, for the same model and sizes"
+                f"them again with {command('links', *profile.typed)}, for the same model and sizes"
             )
 
 

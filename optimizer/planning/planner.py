@@ -32,14 +32,15 @@ from optimizer.search import (
     space_of,
     why_nothing_fits,
 )
+from profiler.commands import command
 from profiler.files import digest, to_json
 from profiler.profile import Profile
 from profiler.report import counted
 
 
 def digest_of(profile: Profile) -> str:
-    """Return a profile's digest, whatever it tells of layers that are whole in it, cut into blocks."""
-    return digest(to_json(replace(profile, blocks=())))
+    """Return a profile's digest, whatever it tells of blocks of layers that are whole in it, or of what was typed."""
+    return digest(to_json(replace(profile, blocks=(), typed=())))
 
 
 class Planner:
@@ -213,7 +214,7 @@ class Planner:
         if set(network.all_reduces) != wanted:
             raise OptimizerError(
                 "the links do not have an all-reduce for each group of neighbouring ranks; measure them again with "
-                "python -m runtime links"
+                f"{command('links', *self.profile.typed)}"
             )
         space = space_of(self.free)
         complete = space.complete and len(space.lattice) <= MOST

@@ -24,8 +24,9 @@ from torch import Tensor, nn
 
 from profiler.capture.trace import settings_text, trace
 from profiler.capture.undo import own_buffers, plain_values, untouched
-from profiler.errors import CaptureError, blaming, one_line
+from profiler.errors import CaptureError, one_line
 from profiler.execution import Captured, OwnLoss, fetch_attribute, heads, run_layer
+from profiler.machine import blaming
 from profiler.profile import INPUT
 
 _SEED = 0

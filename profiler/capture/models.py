@@ -15,6 +15,9 @@ from torch import nn
 
 from profiler.capture.sendable import refuse_parameter_hooks
 from profiler.errors import ModelError, one_line, suggest
+from profiler.machine import shortage
+
+_MORE_ROOM = "end what else takes memory, or build less"
 
 
 def build(name: str, classes: int, seed: int) -> nn.Module:
@@ -34,7 +37,9 @@ def build(name: str, classes: int, seed: int) -> nn.Module:
         # A factory may hand out one module over and over; training must not go on where the last run ended.
         return copy.deepcopy(_own(name, seed)).train() if ":" in name else _torchvision(name, classes).train()
     except (RuntimeError, MemoryError, TypeError, OverflowError) as error:
-        raise ModelError(f"model '{name}' with {classes} classes cannot be built: {one_line(error)}") from error
+        raise shortage(error, f"model '{name}'", _MORE_ROOM) or ModelError(
+            f"model '{name}' with {classes} classes cannot be built: {one_line(error)}"
+        ) from error
 
 
 def _torchvision(name: str, classes: int) -> nn.Module:
@@ -105,7 +110,7 @@ def made(name: str, seed: int) -> Any:
     try:
         return made_by()
     except (Exception, SystemExit) as error:
-        raise ModelError(
+        raise shortage(error, f"the factory '{name}'", _MORE_ROOM) or ModelError(
             f"the factory '{name}' raised {type(error).__name__}: {one_line(error)}; it has to do its work when called "
             "without arguments"
         ) from error

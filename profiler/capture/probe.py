@@ -16,6 +16,7 @@ from torch.fx.node import map_aggregate
 from profiler.errors import CaptureError, one_line
 from profiler.execution import Operation, Ref, fetch_attribute, run_layer, spec_of
 from profiler.execution.graph import can_run_out_of_place
+from profiler.machine import shortage
 from profiler.profile import INPUT, Edge
 
 PROBE_SEED = 0
@@ -78,7 +79,7 @@ class Probe:
             run_layer(operation, self.values, attributes, PROBE_SEED, 0)
         except Exception as error:
             remedy = self._remedy(operation)
-            raise CaptureError(
+            raise shortage(error, f"layer '{operation.name}' of model '{self.name}'") or CaptureError(
                 f"model '{self.name}' rejects input of shape {tuple(self.sample.shape)}: layer '{operation.name}' "
                 f"({operation.kind}): {one_line(error)}; {remedy}"
             ) from error

@@ -4,13 +4,13 @@ import contextlib
 import math
 import sys
 
-import psutil
 import torch
 from torch import Tensor
 
 from profiler.capture import models
 from profiler.capture.inputs import inputs_of, laid_out
 from profiler.capture.layer_graph import capture
+from profiler.capture.least_memory import FEW, refuse_more_than_free, refuse_too_large
 from profiler.capture.live import captured_live, from_file
 from profiler.capture.slice_model import sliced_model
 from profiler.errors import ModelError, one_line
@@ -21,26 +21,37 @@ from profiler.settings import Config
 SEED = 0
 
 
-def captured_model(config: Config, form: Form = Form()) -> Captured:  # noqa: B008 - it is frozen
+def captured_model(
+    config: Config,
+    form: Form = Form(),  # noqa: B008 - it is frozen
+    *,
+    trained: bool = False,
+) -> Captured:
     """Build and capture the model that ``config`` names, in a form.
 
+    Args:
+        config: The model and its minibatch.
+        form: Which layers are cut inside, and which run in bfloat16.
+        trained: Whether the whole model is then trained in this process, whose memory has to hold a step.
+
     Raises:
-        ModelError: It cannot be built.
+        ModelError: It cannot be built, or memory does not hold it with its minibatch.
         ConfigError: It cannot be cut like that.
         CaptureError: It cannot be captured.
     """
     if live := from_file(config.model):
+        if trained:
+            refuse_too_large(live.model, live.inputs[:FEW], config)
         return captured_live(live, form)
-    needed, free = 4 * math.prod(config.input_shape), psutil.virtual_memory().available
-    if needed > free:
-        raise ModelError(
-            f"one minibatch of shape {config.input_shape} takes {needed >> 20} MiB and {free >> 20} MiB of memory are "
-            "free; use a smaller --batch-size or --image-size"
-        )
+    inputs_bytes = (8 if config.vocabulary else 4) * math.prod(config.input_shape)
+    refuse_more_than_free(f"one minibatch of shape {config.input_shape}", inputs_bytes)
     with contextlib.redirect_stdout(sys.stderr):
         model = models.build(config.model, config.classes, SEED)
         model.to(memory_format=torch.channels_last)  # of the weights of its convolutions; as ``laid_out`` does images
     with contextlib.redirect_stdout(sys.stderr):  # a model's own prints are no results
+        if trained:
+            few = inputs_of((FEW, *config.input_shape[1:]), config.vocabulary, torch.Generator())
+            refuse_too_large(model, few, config)
         loss: Loss = OwnLoss(models.find(config.loss)) if config.loss else cross_entropy
         sample = inputs_of(config.input_shape, config.vocabulary, torch.Generator())
         captured = capture(model, config.model, sample, loss, precision=form.precision)

@@ -13,7 +13,6 @@ from dataclasses import fields, is_dataclass
 from typing import Any, NoReturn, TypeVar
 
 from profiler.errors import StageplanError, printable, suggest
-from profiler.python_words import commanding
 
 T = TypeVar("T")
 INTERRUPTED = 130
@@ -57,7 +56,7 @@ def execute(namespace: argparse.Namespace, kind: type[T], run: Callable[[T], int
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_PLAINER)  # a table has signs that not every encoding knows
     try:
-        with _one_ctrl_c(), commanding():
+        with _one_ctrl_c():
             code = run(frozen(namespace, kind))
             sys.stdout.flush()
     except StageplanError as error:

@@ -7,6 +7,7 @@ from profiler.cli.arguments import duration, positive
 from profiler.cli.command import Parser, execute
 from profiler.cli.console import emit_json, note, progress, stdout
 from profiler.cli.options import CommonOptions, add_common, add_models, configs
+from profiler.commands import MODULES, command, typed_as
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
 from profiler.profile import Profile, profile_warnings
@@ -39,9 +40,10 @@ class ProfileOptions:
     neighbours: int
 
 
+@typed_as(MODULES)
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    parser = Parser(prog="python -m profiler", description="Measure what each layer of a model costs on one core.")
+    parser = Parser(prog=command("profile"), description="Measure what each layer of a model costs on one core.")
     add_models(parser, f"torchvision model, or package.module:factory (default: {', '.join(MODELS)})")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE_OR_DIR",
@@ -79,7 +81,7 @@ def profile_all(options: ProfileOptions) -> int:
         for config, place in zip(wanted, places, strict=True):
             profile = measure_profile(
                 config,
-                captured_model(config),
+                captured_model(config, trained=True),
                 cores,
                 lambda share, what=config.model: advance(share, what),  # type: ignore[misc]
                 budget_s=options.budget_s,

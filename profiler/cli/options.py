@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from profiler.cli.arguments import cores, positive, shape
 from profiler.cli.command import Parser
 from profiler.cli.console import note, progress
 from profiler.cli.precision import settled_precision
+from profiler.commands import option_words
 from profiler.errors import ConfigError
 from profiler.profile import Profile
 from profiler.settings import Config, config, load_all
@@ -90,7 +91,14 @@ def configs(options: CommonOptions, default: tuple[str, ...] = ()) -> list[Confi
             "precision", "cores", "profiles")  # fmt: skip
     changes = {key: getattr(options, key) for key in keys}
     overridden = dict.fromkeys(config.override(own, changes) for own in named)
-    return [settled_precision(own, quiet=options.quiet) for own in overridden]
+    return [settled_precision(_as_typed(own, options), quiet=options.quiet) for own in overridden]
+
+
+def _as_typed(own: Config, options: CommonOptions) -> Config:
+    """Return a configuration with the options that stand for it on the command line of any of our commands."""
+    keys = ("batch_size", "image_size", "sample_shape", "vocabulary", "precision", "stages", "cores", "profiles")
+    named = {"config": options.config} if options.config else {"model": own.model}
+    return replace(own, typed=option_words(**named, **{key: getattr(options, key) for key in keys}))
 
 
 def fresh_profile(

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
+    from profiler.machine.available_memory import available_bytes, free_to_this_process
+    from profiler.machine.blame import blaming, shortage
     from profiler.machine.child_processes import (
         GUARD,
         UNGUARDED,

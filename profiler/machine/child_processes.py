@@ -15,8 +15,10 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+from profiler.commands import smaller_minibatch, typed_as, typed_form
 from profiler.errors import ProcessError, StageplanError, one_line
 from profiler.files import is_file
+from profiler.machine.blame import shortage
 
 _GRACE_S = 2.0
 _ONE_AT_A_TIME = threading.Lock()
@@ -83,7 +85,8 @@ def spawn(target: Callable[..., None], *arguments: Any, name: str) -> tuple[Spaw
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     with theirs, _ONE_AT_A_TIME, _without_a_script_that_defines_nothing():
-        process = context.Process(target=_begin, args=(theirs, os.getpid(), target, arguments), name=name, daemon=True)
+        given = (theirs, os.getpid(), typed_form(), target, arguments)
+        process = context.Process(target=_begin, args=given, name=name, daemon=True)
         process.start()
     return process, ours
 
@@ -144,7 +147,7 @@ class Helper:
                 raise ProcessError(GUARD) from None
             raise ProcessError(
                 f"a process that helps to measure ended with {_how(self._process.exitcode)}; "
-                "if memory is short, use a smaller --batch-size"
+                f"if memory is short, {smaller_minibatch()}"
             ) from error
         if isinstance(message, StageplanError):
             raise message
@@ -170,13 +173,16 @@ def helper(function: Callable[..., Any], *arguments: Any) -> Iterator[Helper]:
             process.join()
 
 
-def _begin(connection: Connection, parent: int, target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _begin(
+    connection: Connection, parent: int, form: str, target: Callable[..., None], arguments: tuple[Any, ...]
+) -> None:
     """Tie this process's life to its parent's before anything slow is imported, and become what it is for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if tie_to(parent):
         os.dup2(2, 1)
-        target(connection, *arguments)
+        with typed_as(form):
+            target(connection, *arguments)
 
 
 def _answer(connection: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
@@ -186,7 +192,9 @@ def _answer(connection: Connection, function: Callable[..., Any], arguments: tup
         except StageplanError as error:
             message = error
         except Exception as error:  # noqa: BLE001 - whatever is raised has to reach the parent
-            message = ProcessError(f"a process that helps to measure failed: {type(error).__name__}: {one_line(error)}")
+            message = shortage(error, "a process that helps to measure") or ProcessError(
+                f"a process that helps to measure failed: {type(error).__name__}: {one_line(error)}"
+            )
     with contextlib.suppress(OSError):  # the parent may have gone
         connection.send(message)
 

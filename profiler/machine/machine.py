@@ -11,24 +11,9 @@ from typing import Any, TypeVar, cast
 
 import psutil
 
+from profiler.machine.environment import BINDING, settings_at_start
 from profiler.profile import Machine
 
-ENVIRONMENT = (
-    "LD_PRELOAD",
-    "GLIBC_",
-    "MALLOC_",
-    "OMP_",
-    "KMP_",
-    "GOMP_",
-    "MKL_",
-    "ONEDNN_",
-    "DNNL_",
-    "ATEN_",
-    "TORCH_",
-)
-"""Beginnings of the names of environment variables that change how fast layers run."""
-BINDING = ("GOMP_CPU_AFFINITY", "KMP_AFFINITY", "OMP_PROC_BIND", "OMP_PLACES")
-"""Environment variables with which a threading library binds threads, and with them the process, to cores."""
 KEEP_BYTES = 1 << 30
 """How much freed memory malloc keeps in a process that times or runs layers."""
 T = TypeVar("T")
@@ -50,9 +35,7 @@ def this_machine() -> Machine:
         torchvision=importlib.metadata.version("torchvision"),
         allocator=f"{' '.join(platform.libc_ver())} malloc, {KEEP_BYTES >> 20} MiB kept",
         settings="one core, one thread, denormals flushed, channels last",
-        environment=tuple(
-            f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(ENVIRONMENT)
-        ),
+        environment=settings_at_start(),
     )
 
 

@@ -103,6 +103,7 @@ def profile_of(measured: Measured) -> Profile:
         drift=drift(samples.whole_step),
         foreign_load=foreign_load(samples.whole_step, samples.whole_step_cpu),
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        typed=config.typed,
     )
 
 

@@ -17,10 +17,9 @@ import torch
 from torch import Tensor
 
 from profiler.capture import captured_model, sliced_model
-from profiler.errors import blaming
 from profiler.execution import Captured, TensorSpec, WeightVersions, segment_of
 from profiler.execution.layer import Values
-from profiler.machine import PeakMemory, helper, pin, return_memory_at_once, use_torch_once
+from profiler.machine import PeakMemory, blaming, helper, pin, return_memory_at_once, use_torch_once
 from profiler.measure.assemble_profile import LayerMeasurements, layer_records
 from profiler.measure.count_work import count_work
 from profiler.measure.memory import transient_bytes

@@ -7,9 +7,9 @@ from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 
 from profiler.capture import captured_model, minibatch, refuse_unfaithful
-from profiler.errors import CaptureError, blaming
+from profiler.errors import CaptureError
 from profiler.execution import Captured
-from profiler.machine import pinned
+from profiler.machine import blaming, pinned
 from profiler.measure.assemble_profile import LayerMeasurements, Measured, MeasuredLower, profile_of
 from profiler.measure.count_work import count_work, refuse_other_work
 from profiler.measure.hardware import measure_cast_cost, measure_copy_cost, measure_peaks

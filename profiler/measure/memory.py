@@ -23,10 +23,9 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from profiler.capture import captured_model, minibatch
-from profiler.errors import blaming
 from profiler.execution import Segment, WeightVersions, keeping_casts, leaves, run_layer
 from profiler.execution.layer import Values
-from profiler.machine import PeakMemory, helper, pin, return_memory_at_once, use_torch_once
+from profiler.machine import PeakMemory, blaming, helper, pin, return_memory_at_once, use_torch_once
 from profiler.measure.stepper import Clocks, Stepper, stepper_for
 from profiler.profile import FP32, Form
 from profiler.settings import Config

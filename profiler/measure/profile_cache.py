@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from profiler.errors import FileError
@@ -42,7 +43,7 @@ def profile_for(
 
     path = path_for(config)
     kept, difference = _kept(path)
-    captured = captured_model(config)
+    captured = captured_model(config, trained=kept is None)
     if kept:
         difference = misfit(kept, config)
     if kept and not difference and (others := differences(kept.machine, this_machine())):
@@ -51,7 +52,7 @@ def profile_for(
         difference = "the model has changed since"
     if kept and not difference:
         report(f"{config.model}: using the profile {path} of {kept.measured_at}")
-        return kept
+        return replace(kept, typed=config.typed)
     refuse_unwritable(path, "work in a folder that you may write to, or profile with -o and plan with --profile")
     report(f"{config.model}: measuring a profile for {path}: {difference}")
     with progress() as advance:

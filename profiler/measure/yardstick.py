@@ -8,9 +8,8 @@ from multiprocessing.connection import Connection
 from statistics import median
 
 from profiler.capture import captured_model, minibatch
-from profiler.errors import blaming
 from profiler.execution import Captured
-from profiler.machine import helper, pin
+from profiler.machine import blaming, helper, pin
 from profiler.measure.statistics import foreign_load
 from profiler.measure.stepper import Clocks, Stepper, stepper_for
 from profiler.profile import FP32, Form

@@ -296,6 +296,7 @@ class Profile(Shown):
         uncertainty: The largest half-width of an interval among the ten costliest layers, as a share of the median.
         drift: By how much the last third of the rounds was slower than the first, as a share.
         foreign_load: Share of the time in which the core worked for others.
+        typed: The options that name the model and its minibatch on a command line; none for one that was in memory.
     """
 
     model: Name
@@ -336,6 +337,7 @@ class Profile(Shown):
     drift: float
     foreign_load: float
     measured_at: str
+    typed: tuple[str, ...] = ()
     format_version: Literal[10] = FORMAT_VERSION
     table: ClassVar[str] = "profiler.report.table:show_profile"
 

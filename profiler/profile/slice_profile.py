@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+from profiler.commands import FUNCTIONS, command
 from profiler.errors import ConfigError, suggest
 from profiler.profile.profile import INPUT, Edge, Layer, Profile, SlicedLayer
 
@@ -141,10 +142,13 @@ def _cut(profile: Profile, layer: str, pieces: Pieces) -> Profile:
         if own.layer == layer and [part.name for part in own.parts] == named and lengths_in(own) == lengths
     ]
     if not found:
+        text = slicing_text({layer: lengths})
+        anew = f"{FUNCTIONS['compare']}(…, slice='{text}')"
+        if profile.typed:
+            anew = command("plan", *profile.typed, slice=text)
         raise ConfigError(
             f"the profile of {profile.model} does not say what {layer} costs in blocks of "
-            f"{', '.join(map(str, lengths))} features; measure that with python -m optimizer --model {profile.model} "
-            f"--slice {slicing_text({layer: lengths})}"
+            f"{', '.join(map(str, lengths))} features; measure that with {anew}"
         )
     names = [own.name for own in profile.layers]
     at = names.index(layer)

@@ -3,6 +3,7 @@
 Each says first what it means for whoever plans with the profile, then the cause, then the remedy.
 """
 
+from profiler.commands import maker, typed_form
 from profiler.profile.profile import Layer, Profile
 from profiler.profile.roofline import bound, compute_s, of_roof
 
@@ -36,7 +37,7 @@ def profile_warnings(profile: Profile) -> list[str]:
         )
     if profile.uncertainty > UNCERTAINTY_LIMIT:
         remedy = (
-            "give python -m profiler more time with --budget"
+            f"give {maker('profile')} more time with {'--budget' if typed_form() else 'budget_s'}"
             if profile.rounds < MOST_ROUNDS
             else "end what else runs on this machine"
         )

@@ -37,6 +37,8 @@ class Config:
     ``auto``, ``none``, or layers with their blocks, such as ``classifier.1=4``. ``precision`` is ``fp32``, ``bf16``
     (layers run under torch's autocast) or ``auto``: whatever is measured to be the fastest. ``cores`` are those to
     use (all without), ``profiles`` is the folder where profiles are kept.
+
+    ``typed`` is no key: the options of a command line that stand for the model and its minibatch, if there was one.
     """
 
     model: str
@@ -66,6 +68,7 @@ class Config:
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     cores: tuple[Annotated[int, Meta(ge=0)], ...] = ()
     profiles: str = "profiles"
+    typed: tuple[str, ...] = dataclasses.field(default=(), compare=False)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -115,7 +118,7 @@ def from_entries(entries: Mapping[str, Entry], path: Path) -> Config:
         ConfigError: A key or value is wrong; the message says where and what would do.
     """
     hints = get_type_hints(Config, include_extras=True)
-    keys = [field.name for field in dataclasses.fields(Config)]
+    keys = [field.name for field in dataclasses.fields(Config) if field.compare]
     values = {}
     for key, entry in entries.items():
         if key not in keys:

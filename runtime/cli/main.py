@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from profiler.cli import Parser, execute
+from profiler.commands import MODULES, command, typed_as
 from runtime.cli import compare, links, report, run, train, verify
 
 
@@ -40,14 +41,15 @@ COMMANDS = {
 }  # fmt: skip
 
 
+@typed_as(MODULES)
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    parser = Parser(prog="python -m runtime", description="Train a model in a pipeline of one-core stages.")
+    parser = Parser(prog=command(), description="Train a model in a pipeline of one-core stages.")
     commands = parser.add_subparsers(
         dest="command", required=True, metavar=" | ".join(COMMANDS), parser_class=Parser
     )  # fmt: skip
-    for name, command in COMMANDS.items():
-        command.add_arguments(commands.add_parser(name, help=command.help))
+    for name, own in COMMANDS.items():
+        own.add_arguments(commands.add_parser(name, help=own.help))
     namespace = parser.parse_args(argv)
     chosen = COMMANDS[namespace.command]
     return execute(namespace, chosen.options, chosen.run)

@@ -10,6 +10,7 @@ from optimizer.cli import NONE, is_explicit, planner_in_form, refuse_odd_slicing
 from optimizer.plan import Plan
 from optimizer.planning import LOWERED, OPTIMIZED, SLICED, Schemes, load_schemes, partition_names, plans_for
 from profiler.cli import configs, fresh_profile, note, settled_precision
+from profiler.commands import command
 from profiler.errors import ConfigError
 from profiler.files import read_json
 from profiler.profile import AUTO, BF16, FP32, float32_layers
@@ -50,7 +51,8 @@ def planner_of(
         config = replace(config, data=data)
     core = usable_cores(config.cores)[0]
     if quick:
-        config = replace(config, profiles=str(Path(config.profiles) / "quick"))
+        folder = str(Path(config.profiles) / "quick")
+        config = replace(config, profiles=folder, typed=(*config.typed, "--profiles", folder))
     budget_s = options.budget_s or (QUICK_BUDGET_S if quick else None)
     profile = fresh_profile(config, core, quiet=options.common.quiet, budget_s=budget_s)
     pace = options.schedule.pace(config.stages)
@@ -163,9 +165,11 @@ def refuse_without_plan(options: RankOptions) -> None:
     if options.running.channel == "shm":
         raise ConfigError("ranks of torchrun cannot meet in shared memory; leave out --channel shm")
     if not options.plan:
+        common = options.running.common
+        typed = configs(common)[0].typed if common.model or common.config else ()
         raise ConfigError(
-            "every rank of torchrun needs the same plan; make one with python -m optimizer -o plan.json, and name it "
-            "with --plan"
+            "every rank of torchrun needs the same plan; make one with "
+            f"{command('plan', '-o', 'plan.json', *typed)}, and name it with --plan"
         )
 
 

@@ -5,13 +5,8 @@ import sys
 from importlib import import_module, metadata
 from typing import NoReturn
 
-PACKAGES = {
-    "profile": ("profiler", ()),
-    "plan": ("optimizer", ()),
-    "check": ("optimizer", ("check",)),
-    "export": ("optimizer", ("export",)),
-}
-"""The package of a command that is not one of ``python -m runtime``, and what comes first in its arguments."""
+from profiler.commands import ONE_NAME, PACKAGES, typed_as
+
 HELP = """\
 usage: stageplan COMMAND [options]
 
@@ -37,6 +32,7 @@ def program() -> NoReturn:
     exit_with(main)
 
 
+@typed_as(ONE_NAME)
 def main(argv: list[str] | None = None) -> int:
     """Run ``stageplan profile``, ``plan``, ``check``, ``export`` or a command of ``python -m runtime``."""
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]

@@ -289,4 +289,8 @@ def _say_where(options: TrainOptions, pipeline: "Pipeline", *, quiet: bool) -> N
     where = f"{counted(pipeline.epoch, 'epoch')} and {counted(pipeline.position, 'minibatch')}"
     note(f"going on from {options.resume}, after {where}; the learning rate is the one given now", quiet=quiet)
     if pipeline.epoch >= options.epochs:
-        note(f"all {options.epochs} epochs are done; add --epochs {options.epochs + 1} to go on", quiet=quiet)
+        note(
+            f"nothing is left to do: {options.resume} has {counted(pipeline.epoch, 'epoch')} complete, and --epochs "
+            f"{options.epochs} counts those, too; add --epochs {pipeline.epoch + 1} or more to go on",
+            quiet=quiet,
+        )

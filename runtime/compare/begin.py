@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from optimizer.plan import Plan
 from optimizer.planning import LOWERED, OPTIMIZED, SLICED, distinct
+from profiler.commands import command
 from profiler.machine import this_machine
 from profiler.profile import Profile, profile_warnings
 from runtime.compare.audit import audit
@@ -60,6 +61,7 @@ def new_comparison(
         machine=this_machine(),
         began_at=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command_line(),
+        typed=profile.typed,
         profile_warnings=tuple(profile_warnings(profile)),
         layers=tuple(replace(layer, forward=None, backward=None, update=None) for layer in profile.layers),
         partitions=partitions,
@@ -73,7 +75,7 @@ def new_comparison(
 
 def command_line() -> str:
     """Return the command that was typed."""
-    return shlex.join(["python", "-m", "runtime", *sys.argv[1:]])
+    return f"{command()} {shlex.join(sys.argv[1:])}"
 
 
 def partition(name: str, plan: Plan, same_as: str | None) -> PartitionComparison:

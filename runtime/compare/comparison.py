@@ -204,7 +204,7 @@ class Comparison(Shown):
         reference: The partition that ratios are about.
         order: The distinct splits, fastest first, as ``runtime.compare.ranking`` puts them.
         profile_warnings: What casts doubt on the profile behind the predictions.
-        command: What was typed.
+        command: What was typed; ``typed``, the options in it that name the model and its minibatch.
         layers: As profiled, all whole, without the samples.
     """
 
@@ -219,6 +219,7 @@ class Comparison(Shown):
     machine: Machine
     began_at: str
     command: str
+    typed: tuple[str, ...] = ()
     profile_warnings: tuple[str, ...]
     layers: tuple[Layer, ...]
     partitions: Annotated[tuple[PartitionComparison, ...], Meta(min_length=1)]

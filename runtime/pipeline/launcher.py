@@ -29,14 +29,14 @@ from profiler.execution import (
     slot_tensors,
     spec_of,
 )
-from profiler.machine import physical_core, uninterrupted
+from profiler.machine import available_bytes, physical_core, uninterrupted
 from profiler.profile import INPUT
 from runtime.channels import Rendezvous, SharedMemory
 from runtime.cluster import Session, all_reports, placed, reading
 from runtime.errors import InputError
 from runtime.pipeline.feed import Feed
 from runtime.pipeline.load_messages import loads
-from runtime.pipeline.memory_check import available_bytes, refuse_too_little_memory
+from runtime.pipeline.memory_check import refuse_too_little_memory
 from runtime.pipeline.model_keys import without_tensors
 from runtime.pipeline.outcome import Outcome, outcome_of, training_result
 from runtime.pipeline.read_minibatches import Reader, batch_norm_of, refuse_other_data

@@ -7,6 +7,7 @@ runs as it says or is refused.
 from collections.abc import Mapping, Sequence
 
 from optimizer.plan import Plan
+from profiler.commands import maker
 from profiler.execution import Captured, Segment, segment_of
 from profiler.profile import INPUT, precision_words
 from runtime.errors import InputError
@@ -40,27 +41,27 @@ def _refuse_others(captured: Captured, plan: Plan) -> None:
     shape = captured.specs[INPUT].shape
     if plan.num_stages != len(plan.stages):
         raise InputError(
-            f"the plan says {plan.num_stages} stages and has {len(plan.stages)}; plan again with python -m optimizer"
+            f"the plan says {plan.num_stages} stages and has {len(plan.stages)}; plan again with {maker('plan')}"
         )
     if plan.input_shape != shape:
         raise InputError(
             f"the plan is for input {plan.input_shape} and {captured.name} was captured with {shape}; plan again with "
-            "python -m optimizer"
+            f"{maker('plan')}"
         )
     if plan.slicing != captured.slicing:
         raise InputError(
             f"the plan cuts '{plan.slicing}' inside and the model at hand '{captured.slicing}'; "
-            "plan again with python -m optimizer"
+            f"plan again with {maker('plan')}"
         )
     if plan.precision != captured.precision:
         raise InputError(
             f"the plan is for {precision_words(plan.precision)} and {captured.name} was captured in "
-            f"{precision_words(captured.precision)}; plan again with python -m optimizer"
+            f"{precision_words(captured.precision)}; plan again with {maker('plan')}"
         )
     if plan.model_digest != captured.digest:
         raise InputError(
             f"the plan is for {plan.model} as it was profiled, whose layers are not those of this {captured.name}; "
-            "plan again with python -m optimizer"
+            f"plan again with {maker('plan')}"
         )
 
 
@@ -71,7 +72,7 @@ def _stage_of(captured: Captured, plan: Plan) -> dict[str, int]:
         wrong = sorted(set(placed) ^ set(captured.layer_names) | twice)
         raise InputError(
             f"the plan does not place every layer of {captured.name} exactly once: see '{wrong[0]}'; "
-            "plan again with python -m optimizer"
+            f"plan again with {maker('plan')}"
         )
     return {INPUT: 0} | {layer: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
 
@@ -81,7 +82,7 @@ def _refuse_illegal(captured: Captured, stage_of: Mapping[str, int]) -> None:
         if stage_of[edge.source] > stage_of[edge.target]:
             raise InputError(
                 f"the plan puts '{edge.target}' into stage {stage_of[edge.target]}, before '{edge.source}' in stage "
-                f"{stage_of[edge.source]}, which has to run first; plan again with python -m optimizer"
+                f"{stage_of[edge.source]}, which has to run first; plan again with {maker('plan')}"
             )
     for group in captured.inseparable:
         _refuse_parting(group, stage_of)
@@ -91,5 +92,5 @@ def _refuse_parting(group: Sequence[str], stage_of: Mapping[str, int]) -> None:
     if len({stage_of[name] for name in group}) > 1:
         raise InputError(
             f"the plan parts '{group[0]}' and '{group[-1]}', which share a weight or hand over what is no tensor; "
-            "plan again with python -m optimizer"
+            f"plan again with {maker('plan')}"
         )

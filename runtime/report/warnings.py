@@ -6,6 +6,7 @@ Each says first what it means for the figures, then the cause, then the remedy.
 from collections import defaultdict
 from statistics import median
 
+from profiler.commands import again
 from profiler.measure import drift
 from runtime.compare import Comparison, coverage
 from runtime.pipeline import noisy, sharing
@@ -90,9 +91,8 @@ def _noise(comparison: Comparison) -> list[str]:
     if since is not None and abs(since) > PROFILE_DRIFT_LIMIT:
         warnings.append(
             f"PROFILE DRIFT: the machine is {'slower' if since > 0 else 'faster'} than when it was profiled: a plain "
-            f"step on one core takes {abs(since):.0%} {'longer' if since > 0 else 'less'}. To "
-            f"predict for the machine as it is, profile again with python -m profiler --model "
-            f"{comparison.request.model} --batch-size {comparison.request.batch_size}, and compare with --fresh."
+            f"step on one core takes {abs(since):.0%} {'longer' if since > 0 else 'less'}. To predict for the machine "
+            f"as it is, profile again with {again('profile', comparison.typed)}, and compare with --fresh."
         )
     drifted = drift_of(comparison)
     if abs(drifted) > DRIFT_LIMIT:

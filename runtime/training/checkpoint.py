@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from profiler.commands import command
 from profiler.errors import FileError, one_line
 from profiler.files import unwritable, write_whole
 
 FORMAT_VERSION = 1
 _MOST = 1 << 62
-_REMEDY = "name one that stageplan train --checkpoint, or Pipeline.save, has written"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +51,10 @@ class Checkpoint:
     format_version: int = FORMAT_VERSION
 
 
+def _remedy() -> str:
+    return f"name one that {command('train')} --checkpoint, or Pipeline.save, has written"
+
+
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write ``checkpoint`` so that ``path`` holds either all of it or what it held before.
 
@@ -82,19 +86,19 @@ def read_checkpoint(path: Path, content: bytes | None = None) -> Checkpoint:
     try:
         found = torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)
     except Exception as error:
-        raise FileError(f"{path} is no whole checkpoint ({type(error).__name__}); {_REMEDY}") from error
+        raise FileError(f"{path} is no whole checkpoint ({type(error).__name__}); {_remedy()}") from error
     names = {field.name for field in fields(Checkpoint)}
     if not isinstance(found, dict) or type(found.get("format_version")) is not int:
-        raise FileError(f"{path} is no checkpoint, though torch can read it; {_REMEDY}")
+        raise FileError(f"{path} is no checkpoint, though torch can read it; {_remedy()}")
     if found["format_version"] != FORMAT_VERSION:
         raise FileError(
             f"{path} is a checkpoint of format {found['format_version']}, and this version reads format "
             f"{FORMAT_VERSION}; train anew"
         )
     if missing := sorted(names - found.keys()):
-        raise FileError(f"{path} is a checkpoint without its {missing[0]}; {_REMEDY}")
+        raise FileError(f"{path} is a checkpoint without its {missing[0]}; {_remedy()}")
     for odd in _odd_values(found):
-        raise FileError(f"{path} is a checkpoint and {odd}; {_REMEDY}")
+        raise FileError(f"{path} is a checkpoint and {odd}; {_remedy()}")
     return Checkpoint(**{name: found[name] for name in names})
 
 
@@ -138,7 +142,7 @@ def checkpoint_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror}; {_REMEDY}") from error
+        raise FileError(f"cannot read {path}: {error.strerror}; {_remedy()}") from error
 
 
 def generators() -> dict[str, Any]:

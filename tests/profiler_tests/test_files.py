@@ -6,6 +6,7 @@ from strategies import chain
 
 from optimizer.plan import Plan
 from optimizer.planning import Planner
+from profiler.commands import MODULES, typed_as
 from profiler.errors import FileError
 from profiler.files import from_json, read_json, refuse_unwritable, to_json, write_whole
 from profiler.profile import Profile
@@ -42,7 +43,7 @@ def test_unknown_fields_are_passed_over() -> None:
 def test_a_wrong_file_is_refused_in_one_sentence(old: bytes, new: bytes, words: str) -> None:
     content = to_json(chain([1]))
     content = content.replace(old, new) if new else content[:-3]
-    with pytest.raises(FileError) as refused:
+    with typed_as(MODULES), pytest.raises(FileError) as refused:
         from_json(content, Profile, "p.json")
     assert words in str(refused.value)
     assert str(refused.value).startswith("p.json is ")
@@ -52,11 +53,15 @@ def test_a_wrong_file_is_refused_in_one_sentence(old: bytes, new: bytes, words: 
 
 def test_another_kind_of_file_is_called_what_it_is() -> None:
     plan = to_json(Planner(chain([1, 2, 3]), 2, 8).optimized())
-    with pytest.raises(
-        FileError, match=r"^it\.json is a plan, where a profile is wanted; make one with python -m profiler$"
+    with (
+        typed_as(MODULES),
+        pytest.raises(
+            FileError, match=r"^it\.json is a plan, where a profile is wanted; make one with python -m profiler$"
+        ),
     ):
         from_json(plan, Profile, "it.json")
-    with pytest.raises(FileError, match=r"^it\.json is a profile, where a plan is wanted; make one with python -m opt"):
+    said = r"^it\.json is a profile, where a plan is wanted; make one with python -m opt"
+    with typed_as(MODULES), pytest.raises(FileError, match=said):
         from_json(to_json(chain([1])), Plan, "it.json")
 
 

@@ -37,6 +37,16 @@ def test_a_profile_is_measured_once_and_then_kept(said: list[str], usable: tuple
     assert said[-1] == f"small_models:Plain: using the profile {path} of {first.measured_at}"
 
 
+def test_a_module_of_the_users_that_sets_variables_wears_no_profile_out(
+    said: list[str], usable: tuple[int, ...], fresh: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_whole(store.path_for(CONFIG), to_json(fresh))
+    for name in ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "MALLOC_ARENA_MAX"):
+        monkeypatch.setenv(name, "1")
+    assert ask(said, CONFIG, usable[0]) == fresh
+    assert "using the profile" in said[0]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

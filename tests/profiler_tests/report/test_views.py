@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from strategies import COPY_COST, chain, layer, profile
 
+from profiler.commands import MODULES, typed_as
 from profiler.measure import drift, foreign_load
 from profiler.measure.statistics import half_width
 from profiler.profile import INPUT, Peaks, Profile, profile_warnings
@@ -37,7 +38,8 @@ def test_a_good_profile_has_no_doubts() -> None:
     ],
 )
 def test_each_doubt_names_its_figure_and_a_remedy(change: dict[str, float], words: str) -> None:
-    text = " ".join(profile_warnings(replace(chain([1, 2]), **change)))  # type: ignore[arg-type]
+    with typed_as(MODULES):
+        text = " ".join(profile_warnings(replace(chain([1, 2]), **change)))  # type: ignore[arg-type]
     assert words in text
     assert any(remedy in text for remedy in ("profile again", "--cores", "--budget", "end what else", "leave that out"))
 

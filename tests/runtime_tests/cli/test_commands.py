@@ -24,6 +24,7 @@ from strategies import chain
 from optimizer.plan import Plan
 from optimizer.schedule import Pace
 from profiler.capture import SEED
+from profiler.commands import PACKAGES
 from profiler.files import read_json, to_json, write_whole
 from profiler.profile import Profile
 from runtime.cli import stageplan
@@ -81,6 +82,7 @@ def test_profile_plan_run_and_compare_work_together(in_folder: Path, capsys: pyt
     printed = capsys.readouterr().out
     comparison = read_json(in_folder / "found" / "comparison.json", Comparison)
     assert json.loads(printed)["request"]["model"] == "small_models:Residual"
+    assert comparison.typed == (*MODEL, "--stages", "2")
     assert comparison.partitions[0].name == "optimized"
     assert len(comparison.partitions) == 7
     spreads = [part.throughput_samples_per_s for part in comparison.partitions]
@@ -349,7 +351,7 @@ def test_layers_are_cut_inside_as_asked_and_the_plan_says_so(
         (
             OPTIMIZE,
             ["--profile", path, "--stages", "2", "--slice", "conv2=4"],
-            "python -m optimizer --model small_models:Residual --slice conv2=2+2+2+2",
+            f"python -m optimizer {' '.join(MODEL)} --stages 2 --slice conv2=2+2+2+2",
         ),
     ):
         code, line = refusal(command, arguments, capsys)
@@ -640,7 +642,7 @@ def test_a_run_is_traced_drawn_and_told(profiled: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["profile", "--neighbors", "1"], "did you mean '--neighbours'?); see python -m profiler --help"),
+        (["profile", "--neighbors", "1"], "did you mean '--neighbours'?); see stageplan profile --help"),
         (["plan", "--profile", "none.json"], "cannot read none.json"),
         (["check", "none.json", "p.json"], "cannot read none.json"),
         (["run", "--plan", "none.json"], "cannot read none.json"),
@@ -656,7 +658,7 @@ def test_one_command_leads_to_all(arguments: list[str], words: str, capsys: pyte
 
 def test_the_one_command_lists_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert stageplan.main([]) == 0
-    assert set(stageplan.PACKAGES) | set(COMMANDS) <= set(capsys.readouterr().out.split())
+    assert set(PACKAGES) | set(COMMANDS) <= set(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("package", ["profiler", "optimizer", "runtime"])

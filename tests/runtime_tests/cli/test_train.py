@@ -87,6 +87,42 @@ def test_a_run_in_two_parts_is_the_whole_run(tmp_path: Path, every: list[str]) -
     assert_same(tmp_path / "whole.pt", tmp_path / "again.pt")
 
 
+def test_epochs_that_are_complete_are_counted_and_the_number_named_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    common = [*(word for word in TRAIN if word != "--quiet"), "--checkpoint", "run.ckpt"]
+    assert cli.main([*common, "--epochs", "3"]) == 0
+    capsys.readouterr()
+    assert cli.main([*common, "--resume", "run.ckpt", "--epochs", "1"]) == 0
+    said = capsys.readouterr().err
+    assert "run.ckpt has 3 epochs complete, and --epochs 1 counts those, too; add --epochs 4 or more to go on" in said
+    assert cli.main([*common, "--resume", "run.ckpt", "--epochs", "4"]) == 0
+    said = capsys.readouterr().err
+    assert "epoch 4/4: mean loss" in said
+    assert "counts those" not in said
+
+
+def test_data_that_set_variables_leave_the_profile_as_good_as_it_was(tmp_path: Path) -> None:
+    """As scikit-learn does, whose import sets two of OpenMP's."""
+    lines = ["import os", "os.environ['KMP_DUPLICATE_LIB_OK'] = 'True'", "os.environ['KMP_INIT_AT_FORK'] = 'FALSE'"]
+    lines += ["os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'", "from loaders import dataset"]
+    (tmp_path / "setting.py").write_text("\n".join(lines))
+    model = [word for word in MODEL if word != "--quiet"]
+
+    def said_by(*command: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", *command], cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False,
+            env=os.environ | {"PYTHONPATH": f"{CHECKOUT}:{HELPERS}"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    said_by("profiler", *model, "--budget", "1s")
+    for _ in range(2):
+        said = said_by("runtime", "train", *model, "--stages", "2", "--data", "setting:dataset")
+        assert "using the profile" in said
+        assert "measuring" not in said
+        said_by("optimizer", "--profile", "profiles/small_models-Residual-b4-3x16x16.json", "--stages", "2")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, INTERRUPTED)])
 def test_a_run_that_is_ended_goes_on_from_its_checkpoint(tmp_path: Path, number: int, code: int) -> None:
     common = [*TRAIN, "--checkpoint", "run.ckpt", "--every", "1", "--log", "run.jsonl"]

@@ -13,6 +13,7 @@ from torch import nn
 
 from optimizer.plan import Plan
 from optimizer.schedule import PLAIN_1F1B
+from profiler.commands import MODULES, typed_as
 from runtime.errors import InputError
 from runtime.pipeline import Launcher
 from runtime.supervisor import WorkerPool
@@ -150,6 +151,7 @@ def test_what_does_not_fit_into_memory_never_starts(four_workers: WorkerPool, mo
     captured = captured_of(small_models.Residual)
     monkeypatch.setattr("runtime.pipeline.launcher.available_bytes", lambda: (1, "the machine"))
     with (
+        typed_as(MODULES),
         Launcher(captured, four_workers, SETTINGS) as launcher,
         pytest.raises(InputError, match="the machine has 0 MiB free; use a smaller --batch-size"),
     ):

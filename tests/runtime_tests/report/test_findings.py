@@ -6,6 +6,7 @@ import pytest
 from comparisons import asked, comparison, plans
 from strategies import chain
 
+from profiler.commands import MODULES, typed_as
 from runtime.report.batch_sizes import change, winner
 from runtime.report.findings import fairness, verdict
 from runtime.report.study_table import beside_the_study
@@ -61,8 +62,9 @@ def test_the_virtual_clock_is_said_once_with_what_it_leaves_out() -> None:
 def test_a_machine_that_is_not_what_it_was_when_profiled_is_said() -> None:
     usual = comparison().one_core.throughput_samples_per_s
     assert usual is not None
-    slower = comparison(one_core=(usual.median / 1.14,) * 3)
-    (said,) = [line for line in comparison_warnings(slower) if line.startswith("PROFILE DRIFT")]
+    slower = replace(comparison(one_core=(usual.median / 1.14,) * 3), typed=("--model", "test", "--batch-size", "2"))
+    with typed_as(MODULES):
+        (said,) = [line for line in comparison_warnings(slower) if line.startswith("PROFILE DRIFT")]
     assert said.startswith(
         "PROFILE DRIFT: the machine is slower than when it was profiled: a plain step on one core takes 14% longer. To "
     )
