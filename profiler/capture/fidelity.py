@@ -79,13 +79,12 @@ def refuse_unfaithful(captured: Captured, inputs: Tensor, targets: Tensor | None
     sample = _Batch(inputs, targets)
     with untouched(captured.model), blaming(captured.name):
         _refuse_difference(captured, sample, backward=False)
-        other = _another(captured, sample)
-        _refuse_difference(captured, other, backward=True)
+        other = _refuse_on_another(captured, sample, backward=True)
         _refuse_other_eval(captured, other)
 
 
 def refuse_unfaithful_briefly(captured: Captured, inputs: Tensor, targets: Tensor | None = None) -> None:
-    """Refuse, by one small minibatch, captured layers that do not compute what their model does.
+    """Refuse, by a small minibatch that runs twice, captured layers that do not compute what their model does.
 
     For a model whose layers were held against it when it was profiled, perhaps in another version of its code.
 
@@ -93,12 +92,22 @@ def refuse_unfaithful_briefly(captured: Captured, inputs: Tensor, targets: Tenso
         CaptureError: They do not.
     """
     with untouched(captured.model), blaming(captured.name):
-        _refuse_difference(captured, _another(captured, _Batch(inputs, targets)), backward=True)
+        for backward in (False, True):  # for what a first forward keeps may decide the second
+            _refuse_on_another(captured, _Batch(inputs, targets), backward=backward)
 
 
-def _another(captured: Captured, sample: _Batch) -> _Batch:
-    """Return the minibatch, least like the sample, that the model itself takes."""
-    return next((batch for batch in _others(sample) if _takes(captured, batch)), sample)
+def _refuse_on_another(captured: Captured, sample: _Batch, *, backward: bool) -> _Batch:
+    """Hold layers against their model on the minibatch, least like the sample, that it takes, and return that."""
+    for other in _others(sample):
+        kept = plain_values(captured.model)
+        try:
+            plain = _run(captured, other, _by_model, backward=backward)
+        except Exception:  # noqa: BLE001, S112 - whatever a model says of a minibatch that its user never gave it
+            continue
+        _refuse_parting(captured, other, plain, kept, backward=backward)
+        return other
+    _refuse_difference(captured, sample, backward=backward)
+    return sample
 
 
 def _others(sample: _Batch) -> Iterator[_Batch]:
@@ -114,16 +123,6 @@ def _others(sample: _Batch) -> Iterator[_Batch]:
             if inputs.dim() == 4 and inputs.is_contiguous(memory_format=torch.channels_last):
                 laid_out = torch.empty_like(chosen, memory_format=torch.channels_last)
             yield _Batch(laid_out.copy_(chosen), targets)
-
-
-def _takes(captured: Captured, batch: _Batch) -> bool:
-    """Say whether the model itself can be run on a minibatch."""
-    try:
-        with own_buffers(captured.model):
-            _by_model(captured, batch.inputs.clone())
-    except Exception:  # noqa: BLE001 - whatever a model says of a minibatch that its user never gave it
-        return False
-    return True
 
 
 def _by_model(captured: Captured, inputs: Tensor) -> tuple[list[Any], Any]:
@@ -185,6 +184,11 @@ def _loss(captured: Captured, outputs: Sequence[Tensor], returned: Any, targets:
 def _refuse_difference(captured: Captured, batch: _Batch, *, backward: bool) -> None:
     kept = plain_values(captured.model)
     plain = _run(captured, batch, _by_model, backward=backward)
+    _refuse_parting(captured, batch, plain, kept, backward=backward)
+
+
+def _refuse_parting(captured: Captured, batch: _Batch, plain: _Run, kept: Mapping[str, str], *, backward: bool) -> None:
+    """Refuse layers that part from what their model did, which began with ``kept`` in plain Python."""
     changes = _changes(kept, plain_values(captured.model))
     try:
         layers = _run(captured, batch, _by_layers, backward=backward)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.fx
+import torch.utils.checkpoint
 from torch import Tensor, nn
 
 IMAGE_SIZE = 16
@@ -404,6 +405,13 @@ class Forks(Plain):
 
 def forks() -> nn.Module:
     return Forks()
+
+
+class Recomputing(Plain):
+    """Computes what its layers do, and once more in the backward."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.utils.checkpoint.checkpoint(self.layers, x, use_reentrant=False)
 
 
 class Breaking(torch.autograd.Function):
