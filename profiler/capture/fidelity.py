@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from profiler.capture.trace import settings_text, trace
 from profiler.capture.undo import own_buffers, plain_values, untouched
 from profiler.errors import CaptureError, one_line
-from profiler.execution import Captured, OwnLoss, fetch_attribute, heads, run_layer
+from profiler.execution import Captured, OwnLoss, fetch_attribute, heads, run_layer, whole
 from profiler.machine import blaming
 from profiler.profile import INPUT
 
@@ -140,12 +140,15 @@ def _values(
     captured: Captured, inputs: Tensor, keep: Callable[[str, Any], None] = lambda _name, _value: None
 ) -> dict[str, Any]:
     """Run the captured layers in captured order, drawing from the generator as the model does; ``keep`` sees each."""
+    segment = whole(captured)
     values: dict[str, Any] = {INPUT: inputs}
-    paths = {path for operation in captured.operations for path in operation.attributes()}
+    paths = {path for operation in segment.operations for path in operation.attributes()}
     attributes = {path: fetch_attribute(captured.model, path) for path in paths}
-    for operation in captured.operations:
+    for operation, dead in zip(segment.operations, segment.drops, strict=True):
         run_layer(replace(operation, uses_rng=False), values, attributes, 0, 0)
         keep(operation.name, values[operation.name])
+        for name in dead:
+            del values[name]
     return values
 
 
@@ -168,7 +171,8 @@ def _run(captured: Captured, batch: _Batch, forward: Forward, *, backward: bool)
             gradients = torch.autograd.grad(loss, list(learning.values()), allow_unused=True)
             state |= {"loss": loss.detach()}
             state |= {f"gradient of {path}": own for path, own in zip(learning, gradients, strict=True)}
-        return _Run(outputs, state, drawn)
+        kept = [head.detach() if isinstance(head, Tensor) else head for head in outputs]  # which lets go of the graph
+        return _Run(kept, state, drawn)
 
 
 def _loss(captured: Captured, outputs: Sequence[Tensor], returned: Any, targets: Tensor | None) -> Tensor:

@@ -92,7 +92,6 @@ def tampered(captured: Captured, name: str, **changes: Any) -> Captured:
     [
         ("pool", {"target": nn.AdaptiveMaxPool2d(2)}, "in the output of layer 'fc' (Linear), which runs after"),
         ("drop", {"target": nn.Dropout(0.4)}, "in the output of layer 'conv2' (Conv2d), which runs after layer '"),
-        ("stem_norm", {"target": nn.BatchNorm2d(8, momentum=0.2)}, "another buffer stem_norm.running_mean"),
         ("flatten", {"kwargs": {"start_dim": 2}}, "do not: "),
     ],
 )
