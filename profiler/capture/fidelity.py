@@ -15,6 +15,7 @@ has changed no number, text or container in plain Python, for what it keeps ther
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -77,7 +78,7 @@ def refuse_unfaithful(captured: Captured, inputs: Tensor, targets: Tensor | None
         CaptureError: They do not; the message names the first layer or tensor that differs, and the usual cause.
     """
     sample = _Batch(inputs, targets)
-    with untouched(captured.model), blaming(captured.name):
+    with untouched(captured.model), _one_thread(), blaming(captured.name):
         _refuse_difference(captured, sample, backward=False)
         other = _refuse_on_another(captured, sample, backward=True)
         _refuse_other_eval(captured, other)
@@ -91,9 +92,20 @@ def refuse_unfaithful_briefly(captured: Captured, inputs: Tensor, targets: Tenso
     Raises:
         CaptureError: They do not.
     """
-    with untouched(captured.model), blaming(captured.name):
+    with untouched(captured.model), _one_thread(), blaming(captured.name):
         for backward in (False, True):  # for what a first forward keeps may decide the second
             _refuse_on_another(captured, _Batch(inputs, targets), backward=backward)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute in one thread, as stages do: several may add a sum up in another order each time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _refuse_on_another(captured: Captured, sample: _Batch, *, backward: bool) -> _Batch:
