@@ -5,7 +5,6 @@ list of whole numbers, and a ``Hint`` says what to write instead. A number of nu
 """
 
 import inspect
-import math
 import operator
 import sys
 import textwrap
@@ -111,7 +110,7 @@ def _converted(value: Any, kind: Any) -> Any:
     if kind in (int, float):
         fits = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
         number = kind(value) if fits and not isinstance(value, (int, float)) else value
-        return _if(fits and math.isfinite(number), number)
+        return _if(fits and (kind is int or -sys.float_info.max <= number <= sys.float_info.max), number)
     fits = isinstance(value, origin or kind) if isinstance(origin or kind, type) else True
     fits = isinstance(value, str) and value in inner if origin is Literal else fits
     return _if(origin is Iterable or (fits and not (origin is Callable and isinstance(value, type))), value)

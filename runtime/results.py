@@ -246,7 +246,7 @@ class Digests:
     buffers: str
 
 
-ROUNDING = 1e-3
+ROUNDING = 1e-4
 """Largest relative difference that counts as rounding: a few updates multiply the 1e-7 of a single sum."""
 
 

@@ -30,7 +30,10 @@ from profiler.execution import Captured, OwnLoss, fetch_attribute, heads, run_la
 from profiler.machine import blaming
 from profiler.profile import INPUT
 
-_SEED = 0
+_SEED = 202_611_283
+"""One that no forward sets by itself, or its own numbers would look like those of its layers."""
+_SHRUNK = 0.75
+"""What buffers, and about what parameters, are multiplied by for the other minibatch, so that no value is baked in."""
 _FEW = 2
 """Samples of the other minibatch; one more than the sample has, where that has no more."""
 _CAUSE = (
@@ -55,11 +58,13 @@ class _Run:
         outputs: One for each head.
         state: Buffers by path, in words: ``buffer norm.running_mean``; then gradients.
         drawn: Where the generators of torch, Python and numpy stand.
+        marks: Of what each parameter held before, by path.
     """
 
     outputs: Sequence[Any]
     state: Mapping[str, Tensor | None]
     drawn: Mapping[str, bytes]
+    marks: Mapping[str, str]
 
 
 Forward = Callable[[Captured, Tensor], tuple[list[Any], Any]]
@@ -108,12 +113,30 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def _mark(tensor: Tensor) -> str:
+    """Return what is another text, all but surely, once a tensor holds other values."""
+    return f"{float(tensor.detach().sum(dtype=torch.float64))} {float(torch.linalg.vector_norm(tensor.detach()))}"
+
+
+def _shrink_buffers(model: nn.Module) -> None:
+    for buffer in model.buffers():
+        if buffer.is_floating_point() and buffer.numel():
+            buffer.mul_(_SHRUNK)
+
+
 def _refuse_on_another(captured: Captured, sample: _Batch, *, backward: bool) -> _Batch:
     """Hold layers against their model on the minibatch, least like the sample, that it takes, and return that."""
+    if backward:
+        with torch.no_grad():
+            parameters = list(captured.model.parameters())
+            for index, parameter in enumerate(parameters):  # none by the same, for two may be alike at first
+                parameter.mul_(_SHRUNK + 0.1 * index / len(parameters))
     for other in _others(sample):
         kept = plain_values(captured.model)
         try:
             plain = _run(captured, other, _by_model, backward=backward)
+        except CaptureError:
+            raise
         except Exception:  # noqa: BLE001, S112 - whatever a model says of a minibatch that its user never gave it
             continue
         _refuse_parting(captured, other, plain, kept, backward=backward)
@@ -167,9 +190,12 @@ def _values(
 def _run(captured: Captured, batch: _Batch, forward: Forward, *, backward: bool) -> _Run:
     model = captured.model
     with own_buffers(model):
+        if backward:
+            _shrink_buffers(model)
         torch.manual_seed(_SEED)
         random.seed(_SEED)
         np.random.seed(_SEED)  # noqa: NPY002 - the generator that such code uses
+        marks = {path: _mark(own) for path, own in model.named_parameters()}
         outputs, returned = forward(captured, batch.inputs.clone())
         drawn = {
             "torch": torch.get_rng_state().numpy().tobytes(),
@@ -181,15 +207,21 @@ def _run(captured: Captured, batch: _Batch, forward: Forward, *, backward: bool)
             learning = {path: own for path, own in model.named_parameters() if own.requires_grad}
             loss = _loss(captured, outputs, returned, batch.targets)
             gradients = torch.autograd.grad(loss, list(learning.values()), allow_unused=True)
+            for path, gradient in zip(learning, gradients, strict=True):
+                if gradient is not None and gradient.is_sparse:
+                    raise CaptureError(
+                        f"model '{captured.name}': the gradient of {path} is sparse, which stages do not keep; leave "
+                        "sparse=True out"
+                    )
             state |= {"loss": loss.detach()}
             state |= {f"gradient of {path}": own for path, own in zip(learning, gradients, strict=True)}
         kept = [head.detach() if isinstance(head, Tensor) else head for head in outputs]  # which lets go of the graph
-        return _Run(kept, state, drawn)
+        return _Run(kept, state, drawn, marks)
 
 
 def _loss(captured: Captured, outputs: Sequence[Tensor], returned: Any, targets: Tensor | None) -> Tensor:
     """Return the loss, that of the user's own of what the model returns; without targets, a sum over all heads."""
-    if targets is None:
+    if targets is None or not isinstance(targets, Tensor):
         sums = [(head * torch.linspace(0.5, 1, head.numel()).view(head.shape)).sum() for head in outputs]
         return torch.stack(sums).sum()
     if isinstance(captured.loss, OwnLoss):
@@ -206,6 +238,12 @@ def _refuse_difference(captured: Captured, batch: _Batch, *, backward: bool) -> 
 def _refuse_parting(captured: Captured, batch: _Batch, plain: _Run, kept: Mapping[str, str], *, backward: bool) -> None:
     """Refuse layers that part from what their model did, which began with ``kept`` in plain Python."""
     changes = _changes(kept, plain_values(captured.model))
+    for path, parameter in captured.model.named_parameters():
+        if _mark(parameter) != plain.marks[path]:
+            raise CaptureError(
+                f"model '{captured.name}': its forward changes the parameter {path}, as max_norm does, and stages have "
+                "versions of it; change it outside of forward"
+            )
     try:
         layers = _run(captured, batch, _by_layers, backward=backward)
     except Exception as error:
@@ -217,7 +255,7 @@ def _refuse_parting(captured: Captured, batch: _Batch, plain: _Run, kept: Mappin
     if changes and (difference or backward):  # what is made once, by the first forward, harms nobody
         raise CaptureError(
             f"model '{captured.name}': its forward changes {changes[0]}, which no captured layer does; keep it in a "
-            "buffer (register_buffer), or change it outside of forward"
+            "buffer that is changed in place (self.steps.add_(1)), or change it outside of forward"
         )
     if difference:
         raise CaptureError(f"model '{captured.name}' {difference}")
@@ -249,7 +287,10 @@ def _refuse_other_eval(captured: Captured, batch: _Batch) -> None:
     modes = [(module, module.training) for module in captured.model.modules()]
     captured.model.eval()
     try:
-        operations, outputs = trace(captured.model, captured.name)
+        try:
+            operations, outputs = trace(captured.model, captured.name)
+        except CaptureError:  # as of what only training never does
+            return
         here, there = ([(own.name, own.kind, settings_text(own)) for own in side]
                        for side in (operations, captured.operations))  # fmt: skip
         if here == there and len(outputs) == len(captured.outputs):

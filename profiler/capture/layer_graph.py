@@ -60,6 +60,7 @@ def capture(
         operations, outputs = trace(model, name)
     if not operations:
         raise CaptureError(f"model '{name}' has no layers; name a model that computes something")
+    _refuse_late(model, name, operations)
     with untouched(model):
         probe = Probe(model, name, operations, outputs, sample)
         probe.run()
@@ -103,6 +104,15 @@ def capture(
     )
     with untouched(model):
         return lowered_model(captured, precision, sample)
+
+
+def _refuse_late(model: nn.Module, name: str, operations: Iterable[Operation]) -> None:
+    """Refuse a forward that reads what only a forward makes."""
+    for path in (path for operation in operations for path in operation.attributes()):
+        try:
+            fetch_attribute(model, path)
+        except AttributeError as error:
+            raise CaptureError(f"model '{name}': its forward makes '{path}'; register it in __init__") from error
 
 
 def _refuse_no_tensors(name: str, results: Sequence[Any]) -> None:

@@ -87,12 +87,17 @@ def live_model(
     for tensor_name, tensor in [*model.named_parameters(), *model.named_buffers(), ("the sample", inputs)]:
         if tensor.device.type != "cpu":
             raise ModelError(f"{tensor_name} is on {tensor.device}; stages run on the CPU: use model.cpu()")
+    if isinstance(model, torch.jit.ScriptModule) or hasattr(model, "_orig_mod"):
+        raise ModelError("the model is compiled or scripted, and stages run its layers one by one; give it as it was "
+                         "before torch.compile or torch.jit")  # fmt: skip
     refuse_parameter_hooks(model)
     try:
-        copied = copy.deepcopy(model).train()
+        copied = copy.deepcopy(model)
     except Exception as error:
         raise ModelError(f"the model cannot be copied: {type(error).__name__}: {one_line(error)}") from error
     _refuse_other_copy(model, copied)
+    if not copied.training:  # of a model in training, modules that are frozen in eval mode stay so
+        copied.train()
     refuse_unsendable(copied, "the model")
     if loss is not None:
         refuse_unsendable(loss, "the loss")

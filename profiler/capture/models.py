@@ -35,7 +35,8 @@ def build(name: str, classes: int, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     try:
         # A factory may hand out one module over and over; training must not go on where the last run ended.
-        return copy.deepcopy(_own(name, seed)).train() if ":" in name else _torchvision(name, classes).train()
+        model = copy.deepcopy(_own(name, seed)) if ":" in name else _torchvision(name, classes)
+        return model if model.training else model.train()  # modules that are frozen in eval mode stay so
     except (RuntimeError, MemoryError, TypeError, OverflowError) as error:
         raise shortage(error, f"model '{name}'", _MORE_ROOM) or ModelError(
             f"model '{name}' with {classes} classes cannot be built: {one_line(error)}"

@@ -148,7 +148,7 @@ class WeightVersions:
             place = self._gradient_places.get(path)
             gradient = held[path].grad if place is None or place.lower is None else place.lower
             if gradient is not None and scale is not None:
-                gradient = gradient.float() * scale
+                gradient = in_float32(gradient) * scale
             self._counts[path] += gradient is not None
             count, out, moments = self._counts[path], following[path], self._moments[path]
             if place and place.autocast and gradient is not None and out.is_contiguous():

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from optimizer.schedule import groups
 from profiler.capture import untouched
-from profiler.execution import Captured, fetch_attribute, heads, layer_seed, run_layer, write_next
+from profiler.execution import Captured, OwnLoss, fetch_attribute, heads, layer_seed, run_layer, write_next
 from profiler.profile import FP32, INPUT
 from runtime.pipeline import Launcher
 from runtime.verify.data_again import feed_again
@@ -56,8 +56,10 @@ class Uncut:
             for minibatch in group:
                 inputs = feed.inputs(minibatch).clone()  # which may be drawn now
                 with seeds.of(minibatch):
-                    outputs = heads(model(inputs))
-                loss = captured.loss(outputs, feed.targets(minibatch))
+                    returned = model(inputs)
+                targets = feed.targets(minibatch)
+                own = captured.loss
+                loss = own.of(returned, targets) if isinstance(own, OwnLoss) else own(heads(returned), targets)
                 losses.append(float(loss.detach()))
                 torch.autograd.backward(loss, torch.full_like(loss, 1 / len(group)))
             if rule.clip_norm:
@@ -71,7 +73,7 @@ class Uncut:
         return Trained(losses=losses, weights=weights, buffers=dict(model.named_buffers()), minibatch_digests=[])
 
     def error(self, losses: Sequence[float | None], state: Mapping[str, Tensor]) -> float | None:
-        """Return the largest relative difference of a pipeline's losses, weights and buffers; None: not comparable.
+        """Return the largest relative difference of a pipeline's losses, weights or buffers; None: not comparable.
 
         Args:
             losses: One a minibatch; None for one that is no finite number.
@@ -80,17 +82,22 @@ class Uncut:
         if not self.comparable:
             return None
         ours, theirs = self.trained, torch.tensor([float("nan") if loss is None else loss for loss in losses])
-        pairs = [(theirs, torch.tensor(ours.losses))]
-        pairs += [(state[path], tensor) for path, tensor in (ours.weights | ours.buffers).items()]
-        return max(_difference(one, other) for one, other in pairs)
+        kinds = [[(theirs, torch.tensor(ours.losses))]]
+        kinds += [[(state[path], tensor) for path, tensor in own.items()] for own in (ours.weights, ours.buffers)]
+        return max(_difference(pairs) for pairs in kinds)
 
 
-def _difference(one: Tensor, other: Tensor) -> float:
-    """Return the largest difference of two tensors, relative to the largest element; elements that are NaN agree."""
-    if not one.numel():
-        return 0.0
-    first, second = (torch.nan_to_num(own.detach().double()) for own in (one, other))
-    return float((first - second).abs().max() / second.abs().max().clamp(min=1e-12))
+def _difference(pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
+    """Return the largest difference within pairs, relative to the largest element of all; what is NaN in both agrees.
+
+    Relative to its own elements, a bias of rounding alone, as one before batch norm, would differ by all it has.
+    """
+    most = scale = 0.0
+    for one, other in pairs:
+        if one.numel():
+            first, second = (torch.nan_to_num(own.detach().double()) for own in (one, other))
+            most, scale = max(most, float((first - second).abs().max())), max(scale, float(second.abs().max()))
+    return most / scale if scale else most
 
 
 def with_tensors(captured: Captured, state: Mapping[str, Tensor]) -> Captured:

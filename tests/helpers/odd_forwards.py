@@ -1,11 +1,15 @@
 """Forwards that a trace can get wrong: each computes something that depends on more than the calls it makes."""
 
+import copy
 import functools
+import itertools
 import math
 import random
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -283,6 +287,106 @@ def halve(gradient: Tensor) -> Tensor:
     return gradient / 2
 
 
+class TensorCounter(Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = torch.zeros(())
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.steps += 1
+        return self.ends(self.a(x) * (2 if self.steps.item() > 100 else 1))
+
+
+class ArrayCounter(Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = np.zeros(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.steps[0] += 1
+        return self.ends(self.a(x) * (2 if self.steps[0] > 100 else 1))
+
+
+class NamespaceCounter(Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.options = SimpleNamespace(steps=0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.options.steps += 1
+        return self.ends(self.a(x) * (2 if self.options.steps > 100 else 1))
+
+
+class IteratorCounter(Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.counter = itertools.count()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ends(self.a(x) * (2 if next(self.counter) > 100 else 1))
+
+
+def counting() -> Callable[[], int]:
+    steps = [0]
+
+    def tick() -> int:
+        steps[0] += 1
+        return steps[0]
+
+    return tick
+
+
+tick = counting()
+
+
+class ClosureCounter(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ends(self.a(x) * (2 if tick() > 100 else 1))
+
+
+class MovingAverage(Base):
+    """Keeps an average of weights, which stands still while both are the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept = copy.deepcopy(self.a).requires_grad_(requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            for kept, learned in zip(self.kept.parameters(), self.a.parameters(), strict=True):
+                kept.mul_(0.5).add_(learned, alpha=0.5)
+        return self.ends(self.a(x) - 0.3 * self.kept(x))
+
+
+class WeightClamp(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        for parameter in self.parameters():
+            parameter.data.clamp_(-0.1, 0.1)
+        return self.ends(self.a(x))
+
+
+class NormOfAll(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            norm = max(float(parameter.abs().max()) for parameter in self.parameters())
+        return self.ends(self.a(x) / norm)
+
+
+class OwnSeed(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        torch.manual_seed(0)
+        return self.ends(self.a(x) + torch.rand_like(x))
+
+
+class Frozen(Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(WIDTH).eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ends(self.norm(self.a(x)))
+
+
 class Inner(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -366,5 +470,6 @@ KINDS: tuple[Callable[[], nn.Module], ...] = (
     GlobalNumber, DefaultDict, OptionsInADict, Memory, PlainTensorInPlace, BufferValue, BufferCounter, OwnNoise,
     NoiseLikeInput, PythonsRandom, RandomDepth, WherePythonNumbers, DtypeTest, FloatTest, IsTensor, ValueInTry,
     Detached, HeadsWithAGap, hook_on_a_layer, hook_on_a_container, hook_on_the_model, gradient_hook_on_a_container,
-    gradient_hook_on_a_layer, gradient_hook_on_a_parameter, patched_forward,
+    gradient_hook_on_a_layer, gradient_hook_on_a_parameter, patched_forward, TensorCounter, ArrayCounter,
+    NamespaceCounter, IteratorCounter, ClosureCounter, MovingAverage, WeightClamp, NormOfAll, OwnSeed, Frozen,
 )  # fmt: skip

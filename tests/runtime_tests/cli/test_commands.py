@@ -159,7 +159,7 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (PROFILE, ["--model", "alexnet", "--neighbours", "4711"], "4711 neighbours"),
         (PROFILE, ["--model", "alexnet", "--plot", "roof.png"], "does not end in .svg"),
         (PROFILE, ["--model", "alexnet", "vgg16", "--plot", "roof.svg"], "one file for 2 models"),
-        (PROFILE, ["--model", "small_models:forks", "--image-size", "16"], "something else than its captured layers"),
+        (PROFILE, ["--model", "small_models:forks", "--image-size", "16"], "the global name 'small_models.forked'"),
         (PROFILE, ["--model", "small_models:Recomputing", "--image-size", "16"], "something that a trace loses"),
         (PROFILE, ["--model", "alexnet", "--sample-shape", "16,x"], "'x' is not a whole number"),
         (PROFILE, ["--model", "alexnet", "--budget", "-3s"], "expected one argument"),

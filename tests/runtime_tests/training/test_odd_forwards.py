@@ -43,7 +43,6 @@ def plan_of(model: nn.Module) -> Plan:
 
 def trained_plainly(model: nn.Module) -> tuple[list[float], dict[str, Tensor]]:
     """Losses and state_dict of the loop that anyone would write."""
-    model.train()
     sgd = torch.optim.SGD(model.parameters(), lr=LR, foreach=False)
     losses = []
     for inputs, targets in minibatches():
