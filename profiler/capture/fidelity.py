@@ -58,7 +58,7 @@ class _Run:
         outputs: One for each head.
         state: Buffers by path, in words: ``buffer norm.running_mean``; then gradients.
         drawn: Where the generators of torch, Python and numpy stand.
-        marks: Of what each parameter held before, by path.
+        marks: Of what each parameter held before the model's own forward in training, by path.
     """
 
     outputs: Sequence[Any]
@@ -115,7 +115,8 @@ def _one_thread() -> Iterator[None]:
 
 def _mark(tensor: Tensor) -> str:
     """Return what is another text, all but surely, once a tensor holds other values."""
-    return f"{float(tensor.detach().sum(dtype=torch.float64))} {float(torch.linalg.vector_norm(tensor.detach()))}"
+    own = tensor.detach()
+    return f"{tensor._version} {float(own.sum())} {float(torch.linalg.vector_norm(own))}"  # noqa: SLF001 - no other
 
 
 def _shrink_buffers(model: nn.Module) -> None:
@@ -195,7 +196,8 @@ def _run(captured: Captured, batch: _Batch, forward: Forward, *, backward: bool)
         torch.manual_seed(_SEED)
         random.seed(_SEED)
         np.random.seed(_SEED)  # noqa: NPY002 - the generator that such code uses
-        marks = {path: _mark(own) for path, own in model.named_parameters()}
+        marked = model.named_parameters() if forward is _by_model and model.training else ()
+        marks = {path: _mark(own) for path, own in marked}
         outputs, returned = forward(captured, batch.inputs.clone())
         drawn = {
             "torch": torch.get_rng_state().numpy().tobytes(),
@@ -238,8 +240,8 @@ def _refuse_difference(captured: Captured, batch: _Batch, *, backward: bool) -> 
 def _refuse_parting(captured: Captured, batch: _Batch, plain: _Run, kept: Mapping[str, str], *, backward: bool) -> None:
     """Refuse layers that part from what their model did, which began with ``kept`` in plain Python."""
     changes = _changes(kept, plain_values(captured.model))
-    for path, parameter in captured.model.named_parameters():
-        if _mark(parameter) != plain.marks[path]:
+    for path, mark in plain.marks.items():
+        if _mark(captured.model.get_parameter(path)) != mark:
             raise CaptureError(
                 f"model '{captured.name}': its forward changes the parameter {path}, as max_norm does, and stages have "
                 "versions of it; change it outside of forward"

@@ -40,8 +40,8 @@ def untouched(model: nn.Module) -> Iterator[None]:
     before = [(module, dict(vars(module))) for module in model.modules()]
     values = [value for _, attributes in before for name, value in attributes.items() if name not in _OWN]
     copies = [(value, value.copy()) for value in values if isinstance(value, (list, dict, set))]
-    plain = [value for value in values if isinstance(value, Tensor)]
-    tensors = [(tensor, tensor.detach().clone()) for tensor in (*model.parameters(), *plain)]
+    plain = [(value, value.detach().clone()) for value in values if isinstance(value, Tensor)]
+    parameters = [(parameter, parameter.detach().clone()) for parameter in model.parameters()]
     drawn, chosen, sampled = torch.get_rng_state(), random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         with own_buffers(model):
@@ -57,7 +57,9 @@ def untouched(model: nn.Module) -> Iterator[None]:
             container.clear()
             container.extend(content) if isinstance(container, list) else container.update(content)
         with torch.no_grad():
-            for tensor, values_before in tensors:
+            for parameter, values_before in parameters:
+                parameter.copy_(values_before)
+            for tensor, values_before in plain:
                 if not torch.equal(tensor, values_before):  # one that was expanded cannot be written to
                     tensor.copy_(values_before)
 
