@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -378,6 +378,29 @@ class OwnSeed(Base):
         return self.ends(self.a(x) + torch.rand_like(x))
 
 
+class BufferInPlace(Base):
+    steps: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("steps", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ends(self.a(x) / self.steps.add_(1))
+
+
+class LateBuffer(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        if not hasattr(self, "ones"):
+            self.register_buffer("ones", torch.ones(WIDTH))
+        y: Tensor = self.ends(self.a(x) + self.ones)
+        return y
+
+
+def compiled() -> nn.Module:
+    return cast("nn.Module", torch.compile(Decorated()))
+
+
 class Frozen(Base):
     def __init__(self) -> None:
         super().__init__()
@@ -472,4 +495,5 @@ KINDS: tuple[Callable[[], nn.Module], ...] = (
     Detached, HeadsWithAGap, hook_on_a_layer, hook_on_a_container, hook_on_the_model, gradient_hook_on_a_container,
     gradient_hook_on_a_layer, gradient_hook_on_a_parameter, patched_forward, TensorCounter, ArrayCounter,
     NamespaceCounter, IteratorCounter, ClosureCounter, MovingAverage, WeightClamp, NormOfAll, OwnSeed, Frozen,
+    BufferInPlace, LateBuffer, compiled,
 )  # fmt: skip
