@@ -12,7 +12,7 @@ def usable_cores(wanted: Sequence[int] = ()) -> tuple[int, ...]:
     """Return the cores to use: ``wanted``, or all that this process may use, one thread of each physical core first.
 
     Raises:
-        ProcessError: A wanted core may not be used, or is named twice.
+        ProcessError: A wanted core may not be used.
     """
     allowed = sorted(os.sched_getaffinity(0))
     if not wanted:
@@ -24,8 +24,6 @@ def usable_cores(wanted: Sequence[int] = ()) -> tuple[int, ...]:
         bound = affinity_variables()
         cause = f"; the environment binds threads to cores{bound}" if bound else ""
         raise ProcessError(f"this process may not use core {refused[0]}; it may use --cores {listed}{cause}")
-    if len(set(wanted)) < len(wanted):
-        raise ProcessError(f"a core stands twice in {','.join(map(str, wanted))}; name each once")
     return tuple(wanted)
 
 

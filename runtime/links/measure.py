@@ -38,7 +38,7 @@ def measure_links(session: "Session", config: Config, core: int, timeout_s: floa
 
     captured = captured_model(config)
     versions = {name: importlib.metadata.version(name) for name in ("stageplan", "torch")}
-    alike = replace(config, cores=(), profiles="")  # which are each host's own
+    alike = replace(config, cores=(), typed=(), profiles="")  # which are each host's own
     agree(session, "what was given", versions | {"configuration": str(to_json(alike)), "model": captured.digest})
     ranks = _ranks(session, config, captured, core)
     with pinned(core), _joined(session):

@@ -110,7 +110,6 @@ MISTAKES: list[tuple[Callable[[], Any], list[str]]] = [
     (lambda: face.Pipeline(MODEL, PLAN, learning_rate=raising), ["learning_rate(0) raised OSError: no such schedule"]),
     (lambda: face.Pipeline(MODEL, PLAN, schedule="gpip"), ["schedule", "write schedule='gpipe'"]),
     (lambda: face.Pipeline(MODEL, PLAN, channel="shared"), ["channel", "one of 'shm', 'gloo'", "'shared'"]),
-    (lambda: face.Pipeline(MODEL, PLAN, cores=[0, 0]), ["a core stands twice in 0,0; name each once"]),
     (lambda: face.Pipeline(MODEL, PLAN, cores=[4095]), ["may not use core 4095", "it may use cores=["]),
     (lambda: face.Pipeline(MODEL, PLAN, seed="1"), ["seed", "'1'; write seed=1"]),
     (lambda: face.Pipeline(MODEL, PLAN, on_nan="ignore"), ["on_nan", "one of 'stop', 'warn'", "'ignore'"]),
