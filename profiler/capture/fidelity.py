@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from profiler.capture.inputs import laid_out
 from profiler.capture.trace import settings_text, trace
 from profiler.capture.undo import own_buffers, plain_values, untouched
 from profiler.errors import CaptureError, one_line
@@ -58,12 +59,18 @@ class _Run:
         outputs: One for each head.
         state: Buffers by path, in words: ``buffer norm.running_mean``; then gradients.
         drawn: Where the generators of torch, Python and numpy stand.
-        marks: Of what each parameter held before the model's own forward in training, by path.
     """
 
     outputs: Sequence[Any]
     state: Mapping[str, Tensor | None]
     drawn: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What a model held before its own forward: plain values by name, and a mark of each parameter by path."""
+
+    values: Mapping[str, str]
     marks: Mapping[str, str]
 
 
@@ -115,13 +122,23 @@ def _one_thread() -> Iterator[None]:
 
 def _mark(tensor: Tensor) -> str:
     """Return what is another text, all but surely, once a tensor holds other values."""
-    own = tensor.detach()
-    return f"{tensor._version} {float(own.sum())} {float(torch.linalg.vector_norm(own))}"  # noqa: SLF001 - no other
+    own = tensor.detach() if _is_continuous(tensor) else tensor.detach().double()
+    return f"{tensor._version} {own.sum().item()} {torch.linalg.vector_norm(own).item()}"  # noqa: SLF001 - no other
+
+
+def _before(model: nn.Module) -> _Before:
+    """Return what a model holds; without its parameters in eval mode, where only outputs are compared."""
+    marked = model.named_parameters() if model.training else ()
+    return _Before(plain_values(model), {path: _mark(own) for path, own in marked})
+
+
+def _is_continuous(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
 
 
 def _shrink_buffers(model: nn.Module) -> None:
     for buffer in model.buffers():
-        if buffer.is_floating_point() and buffer.numel():
+        if _is_continuous(buffer) and buffer.numel():
             buffer.mul_(_SHRUNK)
 
 
@@ -129,18 +146,18 @@ def _refuse_on_another(captured: Captured, sample: _Batch, *, backward: bool) ->
     """Hold layers against their model on the minibatch, least like the sample, that it takes, and return that."""
     if backward:
         with torch.no_grad():
-            parameters = list(captured.model.parameters())
+            parameters = list(filter(_is_continuous, captured.model.parameters()))
             for index, parameter in enumerate(parameters):  # none by the same, for two may be alike at first
                 parameter.mul_(_SHRUNK + 0.1 * index / len(parameters))
     for other in _others(sample):
-        kept = plain_values(captured.model)
+        before = _before(captured.model)
         try:
             plain = _run(captured, other, _by_model, backward=backward)
         except CaptureError:
             raise
         except Exception:  # noqa: BLE001, S112 - whatever a model says of a minibatch that its user never gave it
             continue
-        _refuse_parting(captured, other, plain, kept, backward=backward)
+        _refuse_parting(captured, other, plain, before, backward=backward)
         return other
     _refuse_difference(captured, sample, backward=backward)
     return sample
@@ -154,11 +171,7 @@ def _others(sample: _Batch) -> Iterator[_Batch]:
         for size in (_FEW if samples > _FEW else samples + 1, samples):
             order = torch.arange(size).flip(0) % samples
             targets = None if sample.targets is None else sample.targets[order]
-            chosen = values[order]
-            laid_out = torch.empty_like(chosen, memory_format=torch.preserve_format)
-            if inputs.dim() == 4 and inputs.is_contiguous(memory_format=torch.channels_last):
-                laid_out = torch.empty_like(chosen, memory_format=torch.channels_last)
-            yield _Batch(laid_out.copy_(chosen), targets)
+            yield _Batch(laid_out(values[order]), targets)
 
 
 def _by_model(captured: Captured, inputs: Tensor) -> tuple[list[Any], Any]:
@@ -196,8 +209,6 @@ def _run(captured: Captured, batch: _Batch, forward: Forward, *, backward: bool)
         torch.manual_seed(_SEED)
         random.seed(_SEED)
         np.random.seed(_SEED)  # noqa: NPY002 - the generator that such code uses
-        marked = model.named_parameters() if forward is _by_model and model.training else ()
-        marks = {path: _mark(own) for path, own in marked}
         outputs, returned = forward(captured, batch.inputs.clone())
         drawn = {
             "torch": torch.get_rng_state().numpy().tobytes(),
@@ -218,7 +229,7 @@ def _run(captured: Captured, batch: _Batch, forward: Forward, *, backward: bool)
             state |= {"loss": loss.detach()}
             state |= {f"gradient of {path}": own for path, own in zip(learning, gradients, strict=True)}
         kept = [head.detach() if isinstance(head, Tensor) else head for head in outputs]  # which lets go of the graph
-        return _Run(kept, state, drawn, marks)
+        return _Run(kept, state, drawn)
 
 
 def _loss(captured: Captured, outputs: Sequence[Tensor], returned: Any, targets: Tensor | None) -> Tensor:
@@ -232,15 +243,15 @@ def _loss(captured: Captured, outputs: Sequence[Tensor], returned: Any, targets:
 
 
 def _refuse_difference(captured: Captured, batch: _Batch, *, backward: bool) -> None:
-    kept = plain_values(captured.model)
+    before = _before(captured.model)
     plain = _run(captured, batch, _by_model, backward=backward)
-    _refuse_parting(captured, batch, plain, kept, backward=backward)
+    _refuse_parting(captured, batch, plain, before, backward=backward)
 
 
-def _refuse_parting(captured: Captured, batch: _Batch, plain: _Run, kept: Mapping[str, str], *, backward: bool) -> None:
-    """Refuse layers that part from what their model did, which began with ``kept`` in plain Python."""
-    changes = _changes(kept, plain_values(captured.model))
-    for path, mark in plain.marks.items():
+def _refuse_parting(captured: Captured, batch: _Batch, plain: _Run, before: _Before, *, backward: bool) -> None:
+    """Refuse layers that part from what their model did."""
+    changes = _changes(before.values, plain_values(captured.model))
+    for path, mark in before.marks.items():
         if _mark(captured.model.get_parameter(path)) != mark:
             raise CaptureError(
                 f"model '{captured.name}': its forward changes the parameter {path}, as max_norm does, and stages have "

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from profiler.capture.fidelity import same_bits
 from profiler.capture.layer_graph import capture
-from profiler.capture.sendable import refuse_parameter_hooks, refuse_unsendable
+from profiler.capture.sendable import refuse_unfit_parameters, refuse_unsendable
 from profiler.capture.slice_model import sliced_model
 from profiler.capture.undo import plain_values
 from profiler.errors import ModelError, StageplanError, one_line
@@ -90,7 +90,7 @@ def live_model(
     if isinstance(model, torch.jit.ScriptModule) or hasattr(model, "_orig_mod"):
         raise ModelError("the model is compiled or scripted, and stages run its layers one by one; give it as it was "
                          "before torch.compile or torch.jit")  # fmt: skip
-    refuse_parameter_hooks(model)
+    refuse_unfit_parameters(model)
     try:
         copied = copy.deepcopy(model)
     except Exception as error:

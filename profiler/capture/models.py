@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from profiler.capture.sendable import refuse_parameter_hooks
+from profiler.capture.sendable import refuse_unfit_parameters
 from profiler.errors import ModelError, one_line, suggest
 from profiler.machine import shortage
 
@@ -92,7 +92,7 @@ def _own(name: str, seed: int) -> nn.Module:
     model = made(name, seed)
     if not isinstance(model, nn.Module):
         raise ModelError(f"the factory '{name}' returned a {type(model).__name__}; it has to return a torch.nn.Module")
-    refuse_parameter_hooks(model)
+    refuse_unfit_parameters(model)
     return model
 
 

@@ -27,13 +27,15 @@ class _Sender(pickle.Pickler):
         return NotImplemented
 
 
-def refuse_parameter_hooks(model: nn.Module) -> None:
-    """Refuse hooks of parameters, which a copy of the model silently lacks, and so a stage.
+def refuse_unfit_parameters(model: nn.Module) -> None:
+    """Refuse parameters without values, and hooks of parameters, which a copy of the model silently lacks.
 
     Raises:
-        CaptureError: A parameter has one.
+        CaptureError: There is such a parameter.
     """
     for path, parameter in model.named_parameters():
+        if nn.parameter.is_lazy(parameter):
+            raise CaptureError(f"the parameter '{path}' has no values yet; call the model on one minibatch first")
         if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):  # noqa: SLF001
             raise CaptureError(
                 f"the parameter '{path}' has a hook, which stages would not run; change gradients in a "

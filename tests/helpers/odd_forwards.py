@@ -389,6 +389,25 @@ class BufferInPlace(Base):
         return self.ends(self.a(x) / self.steps.add_(1))
 
 
+class IntegersAndComplexes(Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.places = nn.Parameter(torch.arange(WIDTH), requires_grad=False)
+        self.phases = nn.Parameter(torch.ones(WIDTH, dtype=torch.complex64), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ends(self.a(x) + self.places + self.phases.abs())
+
+
+class Lazy(Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.LazyLinear(WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ends(self.a(x))
+
+
 class LateBuffer(Base):
     def forward(self, x: Tensor) -> Tensor:
         if not hasattr(self, "ones"):
@@ -495,5 +514,5 @@ KINDS: tuple[Callable[[], nn.Module], ...] = (
     Detached, HeadsWithAGap, hook_on_a_layer, hook_on_a_container, hook_on_the_model, gradient_hook_on_a_container,
     gradient_hook_on_a_layer, gradient_hook_on_a_parameter, patched_forward, TensorCounter, ArrayCounter,
     NamespaceCounter, IteratorCounter, ClosureCounter, MovingAverage, WeightClamp, NormOfAll, OwnSeed, Frozen,
-    BufferInPlace, LateBuffer, compiled,
+    BufferInPlace, IntegersAndComplexes, Lazy, LateBuffer, compiled,
 )  # fmt: skip

@@ -70,6 +70,7 @@ def held(model: nn.Module) -> Captured:
         (odd_forwards.MovingAverage, "changes the parameter kept.weight"),
         (odd_forwards.WeightClamp, "changes the parameter a.weight"),
         (odd_forwards.NormOfAll, "first seen in the output of layer 'h'"),
+        (odd_forwards.Lazy, "the parameter 'a.weight' has no values yet"),
         (odd_forwards.LateBuffer, "its forward makes 'ones'; register it in __init__"),
         (odd_forwards.compiled, "the model is compiled or scripted"),
         (odd_forwards.OwnSeed, "draws other numbers from the generator of torch"),
