@@ -433,10 +433,16 @@ def breaking(x: Tensor) -> Tensor:
 torch.fx.wrap("breaking")
 
 
+_presses = os.memfd_create("presses")
+
+
 def ctrl_c(x: Tensor) -> Tensor:
-    """Press Ctrl-C in the process that the user started, when it has measured for a few rounds."""
-    calls["ctrl-c"] = calls.get("ctrl-c", 0) + 1
-    if multiprocessing.parent_process() is None and calls["ctrl-c"] == 20:
+    """Press Ctrl-C in the process that the user started, when it has measured for a few rounds.
+
+    The system counts the calls: a model whose forward changes a number in Python is refused.
+    """
+    os.write(_presses, b".")
+    if multiprocessing.parent_process() is None and os.lseek(_presses, 0, os.SEEK_CUR) == 20:
         os.kill(os.getpid(), signal.SIGINT)
     return x * 1.0
 
@@ -468,7 +474,7 @@ def varying() -> nn.Module:
 
 
 def presses_ctrl_c() -> nn.Module:
-    calls.pop("ctrl-c", None)
+    os.lseek(_presses, 0, os.SEEK_SET)
     return PressesCtrlC()
 
 
