@@ -22,6 +22,10 @@ from pathlib import Path
 
 import psutil
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
+
+from processes import forked
+
 from runtime.cluster import joined
 
 FATES = ("stage killed", "rank killed", "rank 0 killed", "rank stopped")
@@ -115,7 +119,7 @@ def struck(fate: str, plan: Path) -> tuple[float, str]:
         ]  # fmt: skip
         wait_until_busy(ranks)
         process = psutil.Process(ranks[struck_rank].pid)
-        stage = next(one for one in process.children() if "spawn_main" in " ".join(one.cmdline()))
+        stage = forked(process)[0]
         start = time.perf_counter()
         os.kill(
             stage.pid if fate == "stage killed" else process.pid,
@@ -134,7 +138,7 @@ def struck(fate: str, plan: Path) -> tuple[float, str]:
 def wait_until_busy(ranks: list[subprocess.Popen[bytes]]) -> None:
     """Wait until every rank's stage has worked for some seconds."""
     while True:
-        stages = [one for rank in ranks for one in psutil.Process(rank.pid).children() if one.cpu_times().user > 4]
+        stages = [stage for rank in ranks for stage in forked(psutil.Process(rank.pid)) if stage.cpu_times().user > 4]
         if len(stages) == len(ranks):
             return
         time.sleep(0.2)

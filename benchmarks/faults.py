@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 import small_models
 from control_group import small_group
 from pipelines import RULE, SEED, captured_of, plan_of
+from processes import forked
 from strategies import profile_of
 
 from optimizer.plan import Plan
@@ -125,7 +126,7 @@ def struck(fault: str, channel: ChannelName, schedule: ScheduleName) -> tuple[fl
 
 def things() -> set[str]:
     """Return what could be left: stages' processes, shared memory, ports."""
-    found = {f"process {one.pid}" for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())}
+    found = {f"process {process.pid}" for process in forked(psutil.Process())}
     found |= {f"shared memory {name}" for name in os.listdir("/dev/shm")}  # noqa: PTH208, S108
     listening = psutil.Process().net_connections(kind="inet")
     return found | {f"port {one.laddr.port}" for one in listening if one.status == psutil.CONN_LISTEN}

@@ -29,6 +29,10 @@ import psutil
 import torch
 from torch import Tensor, nn
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
+
+from processes import forked
+
 SHAPE, CLASSES, BATCH = (3, 24, 24), 10, 16
 MINIBATCHES, EPOCHS = 200, 100_000
 """Of an epoch, and more of them than there is time for."""
@@ -190,8 +194,7 @@ def size_of(pid: int) -> tuple[int, int]:
 
 def stage_of(process: "subprocess.Popen[bytes]") -> psutil.Process:
     """Return the process of the last stage."""
-    children = psutil.Process(process.pid).children()
-    return [one for one in children if "spawn_main" in " ".join(one.cmdline())][-1]
+    return forked(psutil.Process(process.pid))[-1]
 
 
 def stop_for_a_while(process: "subprocess.Popen[bytes]") -> None:

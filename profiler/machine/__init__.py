@@ -11,11 +11,12 @@ if TYPE_CHECKING:
         GUARD,
         UNGUARDED,
         Helper,
+        await_template,
+        expect_processes,
         helper,
         main_file,
         refuse_reimport,
-        spawn,
-        tie_to,
+        start,
         uninterrupted,
     )
     from profiler.machine.cores import neighbouring_cores, physical_core, usable_cores
@@ -23,5 +24,7 @@ if TYPE_CHECKING:
     from profiler.machine.machine import affinity_variables, bfloat16_instructions, differences, this_machine
     from profiler.machine.memory import PeakMemory, release_memory, return_memory_at_once
     from profiler.machine.pinning import pin, pinned
+    from profiler.machine.template import ORPHANED
+    from profiler.machine.ties import tie_to
 else:
     __getattr__ = on_demand(__name__)

@@ -1,7 +1,7 @@
 """Start processes of our own: none outlives this one, none is lost when Ctrl-C comes halfway."""
 
 import contextlib
-import ctypes
+import functools
 import multiprocessing
 import os
 import signal
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -19,19 +20,16 @@ from profiler.commands import smaller_minibatch, typed_as, typed_form
 from profiler.errors import ProcessError, StageplanError, one_line
 from profiler.files import is_file
 from profiler.machine.blame import shortage
+from profiler.machine.template import CannotFork, ForkedProcess, template
+from profiler.machine.ties import tie_to
 
 _GRACE_S = 2.0
 _ONE_AT_A_TIME = threading.Lock()
 """Held while a process is started, for which our main script may be hidden."""
-_PR_SET_PDEATHSIG = 1
 
 
-def tie_to(parent: int) -> bool:
-    """Let this process end with ``parent``, which started it; say whether that is still there."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # which reaches even a process that is stopped
-    return os.getppid() == parent
-
-
+_LIBRARIES = ("torchvision.models",)
+"""Where models come from that are built in helpers, too."""
 UNGUARDED = 86
 """What a process of ours exits with whose parent's script starts it over and over."""
 
@@ -74,21 +72,61 @@ def uninterrupted() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
-def spawn(target: Callable[..., None], *arguments: Any, name: str) -> tuple[SpawnProcess, Connection]:
-    """Start ``target(connection, *arguments)`` in a fresh process; return that and the other end of the connection.
+def expect_processes(*modules: str) -> None:
+    """Begin, in the background, to import modules of ours in the template: once for all processes to come.
 
-    It ends with this process, leaves Ctrl-C to it, and what it prints goes to stderr. To be called ``uninterrupted``.
+    Whatever is in the way is said by what starts the first of them.
+    """
+    with contextlib.suppress(CannotFork, OSError, ProcessError), uninterrupted():
+        template().import_modules(modules)
+
+
+def await_template(*modules: str) -> None:
+    """Wait until the template has imported modules of ours, so that ``start`` takes no time in which Ctrl-C is put off.
+
+    Raises:
+        ProcessError: It does not answer, or has ended.
+    """
+    expect_processes(*modules)
+    with contextlib.suppress(CannotFork, OSError):
+        template().settle()
+
+
+def start(target: Callable[..., None], *arguments: Any, name: str) -> tuple[BaseProcess, Connection]:
+    """Start ``target(connection, *arguments)`` in a process; return that and the other end of the connection.
+
+    It ends with this thread, leaves Ctrl-C to us, and what it prints goes to stderr. It is forked from the template;
+    where that cannot be, it is spawned, and the reason is said once. To be called ``uninterrupted``.
 
     Raises:
         OSError: The system has no room for one more.
+        ProcessError: The template does not answer, or has ended.
     """
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
+    ours, theirs = multiprocessing.Pipe()
     with theirs, _ONE_AT_A_TIME, _without_a_script_that_defines_nothing():
-        given = (theirs, os.getpid(), typed_form(), target, arguments)
-        process = context.Process(target=_begin, args=given, name=name, daemon=True)
-        process.start()
+        try:
+            process: BaseProcess = _process(ForkedProcess, None, theirs, target, arguments, name)
+        except CannotFork as reason:
+            _say_once(str(reason))
+            process = _process(SpawnProcess, os.getpid(), theirs, target, arguments, name)
+        except BaseException:
+            ours.close()
+            raise
     return process, ours
+
+
+def _process(  # noqa: PLR0917
+    kind: type[ForkedProcess] | type[SpawnProcess], parent: int | None, line: Connection,
+    target: Callable[..., None], arguments: tuple[Any, ...], name: str,
+) -> BaseProcess:  # fmt: skip
+    process = kind(target=_begin, args=(line, parent, typed_form(), target, arguments), name=name, daemon=True)
+    process.start()
+    return process
+
+
+@functools.cache
+def _say_once(reason: str) -> None:
+    sys.stderr.write(f"processes start in seconds, not at once: {reason}\n")
 
 
 def main_file() -> Path | None:
@@ -123,7 +161,7 @@ def _without_a_script_that_defines_nothing() -> Iterator[None]:
 class Helper:
     """A process that runs one function for us."""
 
-    def __init__(self, process: SpawnProcess, connection: Connection) -> None:
+    def __init__(self, process: BaseProcess, connection: Connection) -> None:
         """Hold the process and our end of its connection."""
         self._process, self._connection = process, connection
 
@@ -162,8 +200,14 @@ class Helper:
 @contextmanager
 def helper(function: Callable[..., Any], *arguments: Any) -> Iterator[Helper]:
     """Run ``function(connection, *arguments)`` in a fresh process, which ends with the context whatever it does."""
+    await_template(function.__module__, *(library for library in _LIBRARIES if library in sys.modules))
     with uninterrupted():
-        process, connection = spawn(_answer, function, arguments, name="stageplan-helper")
+        try:
+            process, connection = start(_answer, function, arguments, name="stageplan-helper")
+        except OSError as error:
+            raise ProcessError(
+                f"a process that helps to measure cannot be started: {error.strerror}; look at the limits of ulimit -a"
+            ) from error
     try:
         yield Helper(process, connection)
     finally:
@@ -174,12 +218,12 @@ def helper(function: Callable[..., Any], *arguments: Any) -> Iterator[Helper]:
 
 
 def _begin(
-    connection: Connection, parent: int, form: str, target: Callable[..., None], arguments: tuple[Any, ...]
+    connection: Connection, parent: int | None, form: str, target: Callable[..., None], arguments: tuple[Any, ...]
 ) -> None:
     """Tie this process's life to its parent's before anything slow is imported, and become what it is for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    if tie_to(parent):
+    if parent is None or tie_to(parent):  # what is forked is tied already
         os.dup2(2, 1)
         with typed_as(form):
             target(connection, *arguments)

@@ -1,6 +1,7 @@
 """Let torch load and set up now what it puts off to first use, so that it is no layer's memory or time."""
 
 import torch
+import torch.fx.experimental.symbolic_shapes  # a backward from given gradients would, with 480 modules and 35 MiB
 from torch import nn
 
 _BATCH, _CLASSES = 2, 4
@@ -9,7 +10,7 @@ _BATCH, _CLASSES = 2, 4
 def use_torch_once() -> None:
     """Run a tiny network forwards and backwards: kernels, autograd, and the modules that a backward imports.
 
-    A backward from given gradients imports torch's symbolic shapes, 35 MiB; the pages of kernels are some 20 MiB.
+    The pages of kernels are some 20 MiB.
     """
     generator = torch.random.get_rng_state()
     network = nn.Sequential(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from profiler.capture import captured_model, minibatch, refuse_unfaithful
 from profiler.errors import CaptureError
 from profiler.execution import Captured
-from profiler.machine import blaming, pinned
+from profiler.machine import blaming, expect_processes, pinned
 from profiler.measure.assemble_profile import LayerMeasurements, Measured, MeasuredLower, profile_of
 from profiler.measure.count_work import count_work, refuse_other_work
 from profiler.measure.hardware import measure_cast_cost, measure_copy_cost, measure_peaks
@@ -51,6 +51,7 @@ def measure_profile(
         ProcessError: A helping process ended, most likely for want of memory.
     """
     core, *others = cores
+    expect_processes(measure_memory.__module__)
     check_s = _check(config, captured, core, clocks)
     affinity = tuple(sorted(os.sched_getaffinity(0)))
     memory = _memory(config, captured, core, FP32)

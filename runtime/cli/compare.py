@@ -112,8 +112,10 @@ def compare_all(options: CompareOptions) -> int:
     """Compare the partitions of every model and batch size that is named."""
     from profiler.capture import refuse_unknown
     from profiler.machine import usable_cores
+    from runtime.supervisor import expect_stages
 
     refuse_ranks("compare")
+    expect_stages()
     schemes = load_schemes()
     common = options.running.common
     wanted = _quick(configs(common), options) if options.quick else configs(common)

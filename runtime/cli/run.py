@@ -25,6 +25,7 @@ from runtime.cli.plans import one_plan, refuse_without_plan
 from runtime.cluster import joined
 from runtime.pipeline import agree_on_plan
 from runtime.results import Clock, RunResult
+from runtime.supervisor import expect_stages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,7 @@ def add_arguments(command: Parser) -> None:
 def run(options: RunOptions) -> int:
     """Run one plan, here or as one of several ranks, show what happened, and write what is asked for."""
     ranks, running = options.ranks, options.ranks.running
+    expect_stages()
     with joined(ranks.rank_timeout_s, running.stall_timeout_s) as session:
         quiet = running.common.quiet or not session.leads
         if session.distributed:

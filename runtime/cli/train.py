@@ -17,6 +17,7 @@ from runtime.cli.options import RankOptions, add_ranks, cores_of, settings_of
 from runtime.cli.plans import one_plan, refuse_without_plan
 from runtime.cluster import joined, written_since_launch
 from runtime.pipeline import agree_on_plan
+from runtime.supervisor import expect_stages
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,6 +72,7 @@ def train(options: TrainOptions) -> int:
     """Train over epochs, here or as one of several ranks; show what it came to, and write what is asked for."""
     ranks, running = options.ranks, options.ranks.running
     _refuse_odd(options)
+    expect_stages()
     with joined(ranks.rank_timeout_s, running.stall_timeout_s) as session:
         if session.distributed:
             refuse_without_plan(ranks)

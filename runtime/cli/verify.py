@@ -21,6 +21,7 @@ from runtime.cli.plans import named_plans, one_plan, refuse_without_plan
 from runtime.cluster import joined
 from runtime.pipeline import agree_on_plan
 from runtime.results import PartitionVerification, Verification
+from runtime.supervisor import expect_stages
 
 if TYPE_CHECKING:
     from runtime.cluster import Session
@@ -45,6 +46,7 @@ def add_arguments(command: Parser) -> None:
 def verify_all(options: VerifyOptions) -> int:
     """Verify the plan, or the partitions of every model that is named; exit code 1 says that one differs."""
     ranks, running = options.ranks, options.ranks.running
+    expect_stages()
     with joined(ranks.rank_timeout_s, running.stall_timeout_s) as session:
         if session.distributed:
             refuse_without_plan(ranks)

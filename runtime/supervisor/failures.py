@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from profiler.machine import GUARD, UNGUARDED
+from profiler.machine import GUARD, ORPHANED, UNGUARDED
 from runtime.errors import InputError, NeighbourGone, RunError
 from runtime.worker import Failed, Phase, Progress
 
@@ -96,6 +96,8 @@ def death(code: int | None, doing: str, at_s: float) -> Failed:
         signals = {number.value: number.name for number in signal.Signals}
         how = f"the process was ended by {signals.get(-code, f'signal {-code}')}"
         how += ", by hand or by the kernel because memory ran out" if -code == signal.SIGKILL else ""
+    elif code == ORPHANED:
+        how = "the process that stages are forked from ended, by hand or by the kernel because memory ran out"
     else:
         how = f"the process exited with {code}"
     if code == UNGUARDED:

@@ -10,7 +10,7 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from profiler.machine import uninterrupted
+from profiler.machine import await_template, uninterrupted
 from runtime.channels import Rendezvous
 from runtime.errors import RunError
 from runtime.supervisor.failures import (
@@ -25,7 +25,7 @@ from runtime.supervisor.failures import (
     patience_s,
     waiting,
 )
-from runtime.supervisor.process_handle import StageProcess, started
+from runtime.supervisor.process_handle import STAGE_MODULE, StageProcess, started
 from runtime.worker import Failed, Phase, Progress, Ready, receive, send
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class WorkerPool:
 
     def _start(self) -> None:
         resource_tracker.ensure_running()  # starting it later would lift the mask that stages inherit
+        await_template(STAGE_MODULE)
         try:
             for stage, core in zip(self.ranks, self.cores, strict=True):
                 with uninterrupted():

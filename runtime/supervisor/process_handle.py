@@ -7,19 +7,27 @@ import socket
 import struct
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import send_handle
 
-from profiler.machine import spawn
+from profiler.machine import expect_processes, start
 from runtime.errors import RunError
 from runtime.worker import StageStatus, entry
+
+STAGE_MODULE = "runtime.worker.stage_process"
+"""What a stage's process imports."""
+
+
+def expect_stages() -> None:
+    """Begin, in the background, to make stages' processes quick to start."""
+    expect_processes(STAGE_MODULE)
 
 
 @dataclass(frozen=True, slots=True)
 class StageProcess:
     """A stage's process."""
 
-    process: SpawnProcess
+    process: BaseProcess
     control: Connection
     core: int
     status: StageStatus
@@ -44,7 +52,7 @@ def started(stage: int, core: int, patience_s: float) -> StageProcess:
     """
     try:
         status = StageStatus.create()
-        process, ours = spawn(entry.main, core, name=f"stageplan-stage-{stage}")
+        process, ours = start(entry.main, core, name=f"stageplan-stage-{stage}")
     except OSError as error:
         raise RunError(
             f"the process of stage {stage} cannot be started: {error.strerror}; look at the limits of ulimit -a"

@@ -38,7 +38,7 @@ from runtime.pipeline import (
     without_tensors,
 )
 from runtime.results import ChannelName, TrainingResult
-from runtime.supervisor import Watch, WorkerPool
+from runtime.supervisor import Watch, WorkerPool, expect_stages
 from runtime.training.checkpoint import (
     Checkpoint,
     checkpoint_bytes,
@@ -124,6 +124,7 @@ class Pipeline:
             ProcessError: This process may not use one of the cores.
         """
         refuse_reimport()
+        expect_stages()
         usable_cores(cores or ())
         rate = learning_rate_of(learning_rate)
         sample = inputs_of(plan.input_shape, plan.vocabulary, torch.Generator().manual_seed(seed))

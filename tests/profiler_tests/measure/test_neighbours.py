@@ -6,6 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 import small_models
+from processes import forked
 
 from profiler.capture import captured_model
 from profiler.errors import ProcessError
@@ -21,7 +22,7 @@ CONFIG = Config(model="small_models:Residual", batch_size=2, image_size=small_mo
 
 
 def children() -> set[psutil.Process]:
-    return {one for one in psutil.Process().children() if "resource_tracker" not in " ".join(one.cmdline())}
+    return set(forked(psutil.Process()))
 
 
 def test_neighbours_work_when_told_and_rest_when_told(usable: tuple[int, ...]) -> None:

@@ -19,6 +19,7 @@ import torch
 from hosts import COUNT, PORT, Hosts, address, four_hosts
 from pipelines import SHAPE
 from places import HELPERS
+from processes import forked
 from strategies import profile_of
 
 from optimizer.cli import check as optimizer_cli_check
@@ -116,8 +117,7 @@ def test_a_host_or_rank_that_is_lost_in_mid_run_is_named_everywhere(hosts: Hosts
         hosts.cut_off(2)
     else:
         own = psutil.Process(hosts.processes[lost].pid)
-        stage = [one for one in own.children(recursive=True) if "spawn_main" in " ".join(one.cmdline())]
-        os.kill(stage[0].pid if fate == "stage killed" else own.pid, signal.SIGKILL)
+        os.kill(forked(own)[0].pid if fate == "stage killed" else own.pid, signal.SIGKILL)
     ended = hosts.ended(60)
     assert time.monotonic() - struck_s < (TIMEOUT_S if fate.startswith("cut off") else 0) + 8
     for rank, (code, out, err) in enumerate(ended):

@@ -21,6 +21,7 @@ import torch
 from control_group import small_group
 from pipelines import MINIBATCHES, RULE, SEED, SHAPE, captured_of, plan_of
 from places import HELPERS
+from processes import forked
 from strategies import profile_of
 
 from optimizer.planning import Planner
@@ -55,7 +56,7 @@ def shared_memory() -> set[str]:
 
 def stage_processes() -> set[int]:
     """The stages' processes among the children of this one."""
-    return {one.pid for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())}
+    return {process.pid for process in forked(psutil.Process())}
 
 
 @pytest.fixture
@@ -286,7 +287,7 @@ def stages_of(process: subprocess.Popen[bytes], mark: Path | None) -> list[psuti
     """The stages' processes, as soon as all are there, or as soon as one has been struck."""
     while process.poll() is None:
         with suppress(psutil.Error):
-            found = [one for one in psutil.Process(process.pid).children() if "spawn_main" in " ".join(one.cmdline())]
+            found = forked(psutil.Process(process.pid))
             if len(found) == 3 and (mark is None or mark.exists()):
                 return found
         time.sleep(0.02)

@@ -9,6 +9,7 @@ import psutil
 import pytest
 import small_models
 import torch
+from processes import forked
 from torch import Tensor
 from trained import as_fed, assert_same, pairs, pipeline, plan_for, replay_of
 
@@ -18,8 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("pinned_process")]
 
 
 def stages() -> set[int]:
-    children = psutil.Process().children(recursive=True)
-    return {child.pid for child in children if "spawn_main" in " ".join(child.cmdline())}
+    return {process.pid for process in forked(psutil.Process())}
 
 
 def test_two_pipelines_train_side_by_side_one_of_them_in_a_thread_and_leave_nothing_behind() -> None:

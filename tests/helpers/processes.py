@@ -1,0 +1,30 @@
+"""The processes that commands of ours have had forked."""
+
+from contextlib import suppress
+
+import psutil
+
+MARK = "profiler.machine.template_process"
+"""On the command line of a template, and so of all that are forked from it."""
+
+
+def templates(ancestor: psutil.Process) -> list[psutil.Process]:
+    """The templates among the descendants of a process."""
+    return [process for process in _marked(ancestor) if not _is_marked(process.parent())]
+
+
+def forked(ancestor: psutil.Process) -> list[psutil.Process]:
+    """What was forked from them, the first first."""
+    return sorted((process for process in _marked(ancestor) if _is_marked(process.parent())), key=lambda own: own.pid)
+
+
+def _marked(ancestor: psutil.Process) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        return [process for process in ancestor.children(recursive=True) if _is_marked(process)]
+    return []
+
+
+def _is_marked(process: psutil.Process | None) -> bool:
+    with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+        return process is not None and MARK in " ".join(process.cmdline())
+    return False
