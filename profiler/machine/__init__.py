@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from profiler.machine.machine import affinity_variables, bfloat16_instructions, differences, this_machine
     from profiler.machine.memory import PeakMemory, release_memory, return_memory_at_once
     from profiler.machine.pinning import pin, pinned
-    from profiler.machine.template import ORPHANED
+    from profiler.machine.template import ORPHANED, current_template
     from profiler.machine.ties import tie_to
 else:
     __getattr__ = on_demand(__name__)

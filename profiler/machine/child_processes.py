@@ -20,7 +20,7 @@ from profiler.commands import smaller_minibatch, typed_as, typed_form
 from profiler.errors import ProcessError, StageplanError, one_line
 from profiler.files import is_file
 from profiler.machine.blame import shortage
-from profiler.machine.template import CannotFork, ForkedProcess, template
+from profiler.machine.template import CannotFork, ForkedProcess, current_template
 from profiler.machine.ties import tie_to
 
 _GRACE_S = 2.0
@@ -78,7 +78,7 @@ def expect_processes(*modules: str) -> None:
     Whatever is in the way is said by what starts the first of them.
     """
     with contextlib.suppress(CannotFork, OSError, ProcessError), uninterrupted():
-        template().import_modules(modules)
+        current_template().import_modules(modules)
 
 
 def await_template(*modules: str) -> None:
@@ -89,7 +89,7 @@ def await_template(*modules: str) -> None:
     """
     expect_processes(*modules)
     with contextlib.suppress(CannotFork, OSError):
-        template().settle()
+        current_template().settle()
 
 
 def start(target: Callable[..., None], *arguments: Any, name: str) -> tuple[BaseProcess, Connection]:

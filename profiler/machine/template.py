@@ -181,7 +181,7 @@ _templates: dict[tuple[int, int], Template] = {}
 _forsaken: list[Template] = []
 
 
-def template() -> Template:
+def current_template() -> Template:
     """Return the template of this thread, which is started if there is none that can be used.
 
     Raises:
@@ -195,8 +195,10 @@ def template() -> Template:
         kept.forsake()
         _forsaken.append(_templates.pop(here))
     for there, other in list(_templates.items()):
-        if other.ended:  # with its thread
-            del _templates[there]
+        if there[0] != here[0]:  # our parent's, of which we are a fork
+            _templates.pop(there).forsake()
+        elif other.ended:  # with its thread
+            _templates.pop(there).close()
     _forsaken[:] = [other for other in _forsaken if not other.ended]
     _templates[here] = Template()
     return _templates[here]
@@ -228,7 +230,7 @@ class _Forked(popen_forkserver.Popen):
     method = "template"
 
     def _launch(self, process: BaseProcess) -> None:
-        source = template()
+        source = current_template()
         work = io.BytesIO()
         set_spawning_popen(self)
         try:

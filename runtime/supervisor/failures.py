@@ -90,16 +90,22 @@ def waiting(progress: Progress) -> Failed:
     )  # fmt: skip
 
 
+ORPHANS = (
+    "the process that stages are forked from ended, by hand or by the kernel because memory ran out, and all stages "
+    "with it; try again"
+)
+
+
 def death(code: int | None, doing: str, at_s: float) -> Failed:
     """Describe a stage whose process has ended without a word."""
     if code is not None and code < 0:
         signals = {number.value: number.name for number in signal.Signals}
         how = f"the process was ended by {signals.get(-code, f'signal {-code}')}"
         how += ", by hand or by the kernel because memory ran out" if -code == signal.SIGKILL else ""
-    elif code == ORPHANED:
-        how = "the process that stages are forked from ended, by hand or by the kernel because memory ran out"
     else:
         how = f"the process exited with {code}"
+    if code == ORPHANED:
+        return Failed(during=doing, reason=ORPHANS, stack="", cause="template", at_s=at_s)
     if code == UNGUARDED:
         return Failed(during=doing, reason=GUARD, stack="", cause="input", at_s=at_s)
     return Failed(during=doing, reason=how, stack="", cause="stage", at_s=at_s)
@@ -110,8 +116,10 @@ def error_of(suspects: Sequence[Suspect]) -> RunError | InputError:
 
     ``NeighbourGone`` says that whoever is at fault is not among the suspects.
     """
-    ranks = {"stage": 0, "input": 1, "neighbour": 2}
+    ranks = {"template": 0, "stage": 1, "input": 2, "neighbour": 3}
     first, *others = sorted(suspects, key=lambda suspect: (ranks[suspect.failed.cause], suspect.failed.at_s))
+    if first.failed.cause == "template":  # of which all stages die
+        return RunError(first.failed.reason)
     if first.failed.cause == "input":
         return InputError(first.failed.reason)
     kind = NeighbourGone if first.failed.cause == "neighbour" else RunError

@@ -20,8 +20,8 @@ from runtime.results import ActionRecord, StageTimes
 from runtime.worker.data import DataSpec
 from runtime.worker.settings import Settings
 
-Cause = Literal["stage", "input", "neighbour"]
-"""Whose fault a failure is: the stage's own, what the user gave, or only the end of another stage."""
+Cause = Literal["template", "stage", "input", "neighbour"]
+"""Whose fault a failure is: the template's, the stage's own, the user's input's, or only the end of another stage's."""
 Checksums = tuple[tuple[int, int], ...]
 """Of minibatches that were read from a loader, each with the number of minibatches up to it."""
 

@@ -1,26 +1,26 @@
-"""A control group of the kernel's with little memory, where this process may make one."""
+"""Control groups of the kernel's, where this process may make them."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
-LIMIT_BYTES = 64 << 20
 PLACES = {
-    Path("/sys/fs/cgroup/memory"): "memory.limit_in_bytes",
-    Path("/sys/fs/cgroup"): "memory.max",
+    "memory": {"memory": ("memory.limit_in_bytes", 64 << 20), "": ("memory.max", 64 << 20)},
+    "pids": {"pids": ("pids.max", 64), "": ("pids.max", 64)},
 }
-"""Where groups are made in the kernel's two versions of them, and which file has the limit."""
+"""Where groups are made in the kernel's two versions of them, which file has the limit, and that."""
 
 
 @contextmanager
-def small_group() -> Iterator[Path | None]:
-    """Yield the folder of a group whose processes may take little memory more; None where none can be made."""
-    for top, limit in PLACES.items():
-        group = top / f"stageplan-{os.getpid()}"
+def small_group(of: Literal["memory", "pids"] = "memory") -> Iterator[Path | None]:
+    """Yield the folder of a group that may have little memory, or few processes; None where none can be made."""
+    for controller, (limit, value) in PLACES[of].items():
+        group = Path("/sys/fs/cgroup", controller, f"stageplan-{os.getpid()}")
         try:
             group.mkdir()
-            (group / limit).write_text(str(LIMIT_BYTES))
+            (group / limit).write_text(str(value))
         except OSError:
             if group.is_dir():
                 group.rmdir()

@@ -259,8 +259,15 @@ def strike(phase: str, how: str, after: int) -> None:
             while True:
                 held.append(bytearray(b"1" * (8 << 20)))
         case name:
-            signals = {"kill": signal.SIGKILL, "crash": signal.SIGSEGV, "stop": signal.SIGSTOP, "note": 0}
-            os.kill(os.getpid(), signals[name])
+            send_signal(name)
+
+
+def send_signal(name: str) -> None:
+    signals = {"kill": signal.SIGKILL, "crash": signal.SIGSEGV, "stop": signal.SIGSTOP, "note": 0}
+    if name == "orphan":  # with what it was forked from, it ends itself
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+    os.kill(os.getpid(), signals[name])
 
 
 def fault(x: Tensor, how: str, after: int) -> Tensor:

@@ -19,6 +19,11 @@ def double(connection: Connection, number: int) -> int:
     return 2 * number
 
 
+def origin(_connection: Connection) -> tuple[int, bool, str]:
+    """The process that this one was made by; whether torch was there at once; and a variable."""
+    return os.getppid(), "torch" in sys.modules, os.environ.get("SOME_SETTING", "")
+
+
 def refuse(_connection: Connection) -> None:
     raise ConfigError("a sentence")
 

@@ -21,7 +21,7 @@ import torch
 from control_group import small_group
 from pipelines import MINIBATCHES, RULE, SEED, SHAPE, captured_of, plan_of
 from places import HELPERS
-from processes import forked
+from processes import forked, templates
 from strategies import profile_of
 
 from optimizer.planning import Planner
@@ -130,6 +130,15 @@ def test_a_stage_that_fails_ends_the_run_at_once_and_is_named(  # noqa: PLR0917
         assert "small_models.py" in notes[-1]
         notes = notes[:-1]
     assert all(note.startswith("a consequence: stage ") for note in notes if "was here" not in note)
+
+
+def test_a_template_that_is_killed_ends_all_stages_and_that_is_said(struck_at: Path, usable: tuple[int, ...]) -> None:
+    with pytest.raises(
+        RunError, match=r"^the process that stages are forked from ended, by hand .* try again$"
+    ) as caught:
+        run(failing("orphan forward", RUN + 1), usable)
+    assert time.perf_counter() - float(struck_at.read_text()) < TOLD_WITHIN_S
+    assert not getattr(caught.value, "__notes__", [])
 
 
 def test_a_control_group_that_runs_out_of_memory_ends_its_stage_and_that_is_said(
@@ -315,12 +324,14 @@ def test_the_command_tells_the_first_at_fault_then_what_followed_and_exits_with_
     assert "small_models.py" in said.decode()
 
 
-def test_stages_end_with_a_parent_that_is_killed(command: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("stopped", ["stage", "template", "parent"])
+def test_stages_end_with_a_parent_that_is_killed(command: list[str], tmp_path: Path, stopped: str) -> None:
     with started(command, tmp_path, stderr=subprocess.PIPE) as process:
         stages = stages_of(process, tmp_path / "struck")
-        stages[1].suspend()  # even one that is stopped
+        (source,) = templates(psutil.Process(process.pid))
+        {"stage": stages[1], "template": source, "parent": psutil.Process(process.pid)}[stopped].suspend()
         process.kill()
-        assert_gone(stages)
+        assert_gone([*stages, source])
 
 
 @pytest.mark.parametrize("presses", [1, 2])
