@@ -16,6 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RELEASED := build/released
 SMOKE := released/bin/python -m pytest --noconftest -c /dev/null -o markers=smoke -p no:cacheprovider
+TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 READY := $(VENV)/.ready
 
 .PHONY: compare study quick test slow released hosts fuzz site check setup lint types borders clean
@@ -30,10 +31,10 @@ quick: $(READY)
 	$(BIN)/python -m runtime compare --config configs/study.yaml --quick --fresh --out results/quick
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 slow: $(READY)
-	$(BIN)/python -m pytest -m slow
+	$(TESTS) -m slow
 
 released: $(READY)
 	rm -rf build/dist build/stageplan-* $(RELEASED)

@@ -21,7 +21,7 @@ from optimizer.planning import LOWERED, OPTIMIZED, SLICED
 from profiler.capture import SEED, captured_model
 from profiler.cli import CommonOptions, settled_precision
 from profiler.machine import bfloat16_instructions, this_machine, usable_cores
-from profiler.measure import time_step
+from profiler.measure import Yardstick
 from profiler.profile import BF16, FP32, precision_words
 from profiler.settings import Config
 from profiler.settings import config as configuration
@@ -64,10 +64,11 @@ def measure(config: Config, rounds: int) -> None:
     with WorkerPool(cores) as pool, ExitStack() as stack:
         settings = Settings(rule=config.rule, seed=SEED, clock=clock, on_nan="warn")
         launchers = [stack.enter_context(Launcher(captured_model(config, plan.form), pool, settings)) for plan in plans]
+        yardstick = stack.enter_context(Yardstick(config, cores[0]))
         for _ in range(rounds):
-            drifts.append(time_step(config, cores[0], PATIENCE_S).step_s / step_s)
+            drifts.append(yardstick.time(PATIENCE_S).step_s / step_s)
             for launcher, plan, own in zip(launchers, plans, results, strict=True):
-                own.append(launcher.run(plan, config.batches))
+                own.append(launcher.run(plan, config.minibatches))
             for baseline, threads in zip(baselines, tuned, strict=True):
                 threads.append(baseline.run(row)[0])
     title = f"{config.model}, batch {config.batch_size}, {config.stages} stages, {clock} clock"

@@ -21,7 +21,7 @@ from optimizer.schedule import ASYNCHRONOUS
 from profiler.capture import SEED, captured_model
 from profiler.cli import CommonOptions
 from profiler.machine import this_machine, usable_cores
-from profiler.measure import time_step
+from profiler.measure import Yardstick
 from profiler.settings import Config
 from profiler.settings import config as configuration
 from runtime.cli.options import RunningOptions
@@ -63,10 +63,11 @@ def measure(config: Config, rounds: int) -> None:
             )
             for plan in plans
         ]
+        yardstick = stack.enter_context(Yardstick(config, cores[0]))
         for _ in range(rounds):
-            drifts.append(time_step(config, cores[0], PATIENCE_S).step_s / steps[0])
+            drifts.append(yardstick.time(PATIENCE_S).step_s / steps[0])
             for launcher, plan, own in zip(launchers, plans, results, strict=True):
-                own.append(launcher.run(plan, config.batches))
+                own.append(launcher.run(plan, config.minibatches))
     title = f"{config.model}, batch {config.batch_size}, {config.stages} stages, {clock} clock"
     print(f"\n{title}, drift {median(drifts):.2f}")
     for plan, own in zip(plans, results, strict=True):

@@ -289,7 +289,7 @@ def _jobs(options: PlanOptions) -> list[Prepared]:
         planner = partial(
             Planner,
             stages=stages,
-            minibatches=config.batches,
+            minibatches=config.minibatches,
             pace=pace,
             memory_limit_bytes=options.memory_limit_bytes,
             network=network,

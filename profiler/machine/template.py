@@ -7,6 +7,7 @@ started afresh where it has ended, or where a variable has changed since that li
 import atexit
 import contextlib
 import io
+import json
 import os
 import pickle
 import select
@@ -35,6 +36,8 @@ _READ_AT_LOAD = (
     "OPENBLAS_", "PYTHON", "PYTORCH_", "TORCH",
 )  # fmt: skip
 """How the names of variables begin that the interpreter or a library reads once, as it is loaded."""
+_PATH = "STAGEPLAN_TEMPLATE_PATH"
+"""The variable in which a template, and nothing that is forked from it, finds its ``sys.path``."""
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 """numpy's OpenBLAS starts its threads when it is loaded, and what has threads cannot be forked."""
 
@@ -64,13 +67,13 @@ class Template:
         with theirs:
             path = [entry or os.getcwd() for entry in sys.path]  # noqa: PTH109 - as sys.path has it
             code = (
-                f"import sys; sys.path[:] = {path!r}\n"
+                f"import json, os, sys; sys.path[:] = json.loads(os.environ['{_PATH}']); "
                 f"from profiler.machine.template_process import main; main({theirs.fileno()}, {os.getpid()})"
             )
             flags: list[str] = util._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001 - as spawn
             self._process = subprocess.Popen(
                 [sys.executable, *flags, "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                env=os.environ | _ONE_THREAD, pass_fds=[theirs.fileno()],
+                env=os.environ | _ONE_THREAD | {_PATH: json.dumps(path)}, pass_fds=[theirs.fileno()],
             )  # fmt: skip
 
     @property

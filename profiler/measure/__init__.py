@@ -10,6 +10,6 @@ if TYPE_CHECKING:
     from profiler.measure.profile_cache import path_for, profile_for
     from profiler.measure.statistics import drift, foreign_load, interval
     from profiler.measure.stepper import Clocks, stepper_for
-    from profiler.measure.yardstick import StepTime, time_step
+    from profiler.measure.yardstick import StepTime, Yardstick
 else:
     __getattr__ = on_demand(__name__)

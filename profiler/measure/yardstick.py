@@ -1,15 +1,18 @@
 """A yardstick against the machine's drift: the plain step of a model on one core, as a profile's ``whole_step_s``.
 
-It is timed in a process of its own, which ends with it, so that it holds no memory while anything else is measured.
+It is timed in a process of its own, which stays between two timings, so that the model is built once.
 """
 
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from statistics import median
+from typing import Self
 
 from profiler.capture import captured_model, minibatch
+from profiler.errors import StageplanError
 from profiler.execution import Captured
-from profiler.machine import blaming, helper, pin
+from profiler.machine import Helper, blaming, helper, pin
 from profiler.measure.statistics import foreign_load
 from profiler.measure.stepper import Clocks, Stepper, stepper_for
 from profiler.profile import FP32, Form
@@ -29,16 +32,41 @@ class StepTime:
     foreign_load: float
 
 
-def time_step(config: Config, core: int, patience_s: float, precision: str = FP32) -> StepTime:
-    """Time the plain step of ``config`` on ``core``, in float32 or under autocast.
+class Yardstick:
+    """Times the plain step of a configuration on one core, in float32 or under autocast, whenever it is asked to.
 
-    Raises:
-        StageplanError: The process ended, most likely for want of memory, a layer failed, or it took longer than
-            ``patience_s``.
+    A context manager; its process is started when it is first asked, anew after a failure, and ends with the context.
     """
-    with helper(_time, config, core, precision) as process:
-        found: StepTime = process.receive(patience_s)
-        return found
+
+    def __init__(self, config: Config, core: int, precision: str = FP32) -> None:
+        """Say what is to be timed, and where."""
+        self._subject, self._stack = (config, core, precision), ExitStack()
+        self._process: Helper | None = None
+
+    def __enter__(self) -> Self:
+        """Return the yardstick."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """End its process."""
+        self._stack.close()
+
+    def time(self, patience_s: float) -> StepTime:
+        """Time the step.
+
+        Raises:
+            StageplanError: The process ended, most likely for want of memory, a layer failed, or it took longer than
+                ``patience_s``.
+        """
+        try:
+            process = self._process = self._process or self._stack.enter_context(helper(_time, *self._subject))
+            process.send("time")
+            step: StepTime = process.receive(patience_s)
+        except StageplanError:
+            self._process = None
+            self._stack.close()
+            raise
+        return step
 
 
 def plain_steps(stepper: Stepper, least: int, budget_s: float) -> list[float]:
@@ -50,14 +78,23 @@ def plain_steps(stepper: Stepper, least: int, budget_s: float) -> list[float]:
     return samples
 
 
-def _time(_connection: Connection, config: Config, core: int, precision: str) -> StepTime:
+def _time(connection: Connection, config: Config, core: int, precision: str) -> None:
     pin(core)
     captured: Captured = captured_model(config, Form(precision=precision))
     with blaming(config.model):
         stepper = stepper_for(captured, minibatch(config, captured), replace(config.rule, lr=0.0), 2, Clocks())
         stepper.versions.place_gradients(stepper.segment.placeable, fused=True)  # as the profile's step has it
-        plain_steps(stepper, WARM_UP_STEPS, 0.0)
-        cpu_s = stepper.cpu_clock()
-        samples = plain_steps(stepper, LEAST_STEPS, BUDGET_S)
-        cpu_s = stepper.cpu_clock() - cpu_s
-    return StepTime(median(samples), foreign_load(samples, [cpu_s]))
+        while _asked(connection):
+            plain_steps(stepper, WARM_UP_STEPS, 0.0)
+            cpu_s = stepper.cpu_clock()
+            samples = plain_steps(stepper, LEAST_STEPS, BUDGET_S)
+            cpu_s = stepper.cpu_clock() - cpu_s
+            connection.send(StepTime(median(samples), foreign_load(samples, [cpu_s])))
+
+
+def _asked(connection: Connection) -> bool:
+    """Wait until the parent asks again; it does not where it has gone."""
+    with suppress(EOFError, OSError):
+        connection.recv()
+        return True
+    return False

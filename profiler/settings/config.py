@@ -32,8 +32,9 @@ class Config:
     meanings of torch.optim (``momentum`` is SGD's alone); ``clip`` bounds every element of a gradient,
     ``clip_norm`` the norm of all of them. In training, ``lr`` is reached over ``warmup`` updates, and then decays:
     in ``steps``, by ``decay_factor`` every ``decay_updates``, or by a ``cosine`` to 0 over ``decay_updates`` in
-    all. ``batches`` counts the minibatches of a run, ``repeats`` the runs of a partition, ``stages`` the stages of
-    its pipeline; ``partitions`` are those that ``compare`` runs. ``slice`` says which layers may be cut inside:
+    all. ``batches`` counts the minibatches of a run (without, 12, and in ``compare`` as many as a few seconds take),
+    ``repeats`` the rounds of ``compare``, ``stages`` the stages of a pipeline; ``partitions`` are those that
+    ``compare`` runs, in every round if ``full``. ``slice`` says which layers may be cut inside:
     ``auto``, ``none``, or layers with their blocks, such as ``classifier.1=4``. ``precision`` is ``fp32``, ``bf16``
     (layers run under torch's autocast) or ``auto``: whatever is measured to be the fastest. ``cores`` are those to
     use (all without), ``profiles`` is the folder where profiles are kept.
@@ -60,10 +61,11 @@ class Config:
     decay_factor: Annotated[float, Meta(gt=0, le=1)] = 0.1
     loss: str = ""
     data: str = ""
-    batches: Positive = 12
+    batches: Positive | None = None
     repeats: Annotated[int, Meta(ge=1, le=1000)] = 3
     stages: Annotated[int, Meta(ge=1)] = 4
     partitions: tuple[str, ...] = ("all",)
+    full: bool = False
     slice: str = "auto"
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     cores: tuple[Annotated[int, Meta(ge=0)], ...] = ()
@@ -74,6 +76,11 @@ class Config:
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one minibatch, ``(N, C, H, W)`` for images."""
         return (self.batch_size, *(self.sample_shape or (3, self.image_size, self.image_size)))
+
+    @property
+    def minibatches(self) -> int:
+        """How many minibatches a run has where none are wanted in particular."""
+        return self.batches or 12
 
     @property
     def rule(self) -> UpdateRule:

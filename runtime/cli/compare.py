@@ -1,29 +1,24 @@
 """``python -m runtime compare``: run partitions in turn, keep each run, and report."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optimizer.plan import Plan, scheduled
-from optimizer.planning import LOWERED, OPTIMIZED, SLICED, Schemes, load_schemes
+from optimizer.planning import LOWERED, SLICED, Schemes, load_schemes
 from optimizer.schedule import schedule_of
 from profiler.cli import Parser, configs, emit_json, note, positive, stdout
 from profiler.errors import ConfigError
-from profiler.files import refuse_unwritable, to_json, write_whole
+from profiler.files import refuse_unwritable
 from profiler.measure import path_for
 from profiler.profile import BF16, FP32, float32_layers
-from profiler.report import counted
 from profiler.settings import Config
+from runtime.cli.carry_out import Job, carry_out, write
 from runtime.cli.options import (
     RunningOptions,
     add_clock,
     add_running,
     clock_of,
-    cores_of,
-    launchers_of,
-    pool_of,
     settings_of,
 )
 from runtime.cli.plans import planner_of, plans_of, wanted_names
@@ -34,15 +29,12 @@ from runtime.results import Clock
 if TYPE_CHECKING:
     from optimizer.planning import Planner
     from runtime.compare import Comparison, OneCore, Request
-    from runtime.supervisor import WorkerPool
 
 RESULTS = Path("results")
 FILE = "comparison.json"
 AUDITED_SPLITS = 10
 QUICK_BATCHES = 6
 FAILED = 1
-HELPER_START_S, GENEROSITY = 120.0, 200.0
-"""How long the timing of one core may take: to start, and times the step of the profile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +46,7 @@ class CompareOptions:
         out: The folder of what is written.
         clock: By which clock; None: the virtual one where stages share cores.
         baselines: Which of what one would run instead to run, too; ``audit``, whether to run evenly spaced splits.
+        full: Whether whoever cannot be the fastest any more runs on.
         quick: Whether a short version will do; ``fresh``, whether to measure what is there already.
     """
 
@@ -63,6 +56,7 @@ class CompareOptions:
     out: Path | None
     baselines: BaselineChoice
     audit: bool
+    full: bool
     quick: bool
     fresh: bool
 
@@ -73,7 +67,10 @@ def add_arguments(command: Parser) -> None:
         "--partitions", type=lambda text: tuple(text.split(",")), metavar="P,…",
         help="optimized, sliced, bf16, schemes by name, study, or all (default: as configured)",
     )  # fmt: skip
-    command.add_argument("--repeats", type=positive, metavar="N", help="runs of each partition")
+    command.add_argument(
+        "--repeats", type=positive, metavar="N", help="rounds: runs of each partition that may still be the fastest"
+    )
+    command.add_argument("--full", action="store_true", help="run every partition in every round")
     command.add_argument(
         "--out", type=Path, metavar="DIR",
         help="folder of comparison.json, report.html and report.md; each of several comparisons has one below it "
@@ -92,20 +89,6 @@ def add_arguments(command: Parser) -> None:
     add_clock(command)
     command.add_argument("--fresh", action="store_true", help="measure anew what is there already")
     add_running(command, on_nan="warn")
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """One comparison: what it is about, where to keep it, and what is known of it.
-
-    Attributes:
-        in_the_way: Why what lies in ``path`` is another comparison; nothing where that is not so.
-    """
-
-    config: Config
-    path: Path
-    comparison: "Comparison"
-    in_the_way: str
 
 
 def compare_all(options: CompareOptions) -> int:
@@ -130,16 +113,21 @@ def compare_all(options: CompareOptions) -> int:
         _job(options, config, request, path, schemes)
         for config, request, path in zip(wanted, requests, paths, strict=True)
     ]
-    jobs = _carry_out_all(jobs, options)
+    try:
+        carry_out(jobs, reports, options.running, fresh=options.fresh)
+    except KeyboardInterrupt:  # which leaves the best answer so far
+        if (begun := [job for job in jobs if job.comparison.rounds]) and not common.json:
+            _conclude(begun, reports, options)
+        raise
     return _conclude(jobs, reports, options)
 
 
 def compare_one(options: CompareOptions, config: Config, path: Path) -> "Comparison":
     """Make one comparison and return it; what is known so far is kept in ``path``."""
     schemes = load_schemes()
-    job = _job(options, config, _request(options, config, schemes), path, schemes)
-    (done,) = _carry_out_all([job], options)
-    return done.comparison
+    jobs = [_job(options, config, _request(options, config, schemes), path, schemes)]
+    carry_out(jobs, [], options.running, fresh=options.fresh)
+    return jobs[0].comparison
 
 
 def _quick(wanted: list[Config], options: CompareOptions) -> list[Config]:
@@ -148,7 +136,7 @@ def _quick(wanted: list[Config], options: CompareOptions) -> list[Config]:
     return [
         replace(
             config,
-            batches=options.running.common.batches or min(config.batches, QUICK_BATCHES),
+            batches=options.running.common.batches or min(config.minibatches, QUICK_BATCHES),
             repeats=options.running.common.repeats or 1,
         )
         for config in wanted
@@ -175,7 +163,7 @@ def _request(options: CompareOptions, config: Config, schemes: Schemes) -> "Requ
         model=config.model,
         batch_size=config.batch_size,
         input_shape=config.input_shape,
-        minibatches=config.batches,
+        minibatches=config.batches or 0,
         num_stages=config.stages,
         cores=cores,
         schedule=settings.pace.name,
@@ -189,6 +177,7 @@ def _request(options: CompareOptions, config: Config, schemes: Schemes) -> "Requ
         asked=asked,
         distinct_splits=AUDITED_SPLITS if options.audit else 0,
         repeats=config.repeats,
+        full=options.full or config.full,
         baselines=options.baselines,
     )
 
@@ -208,7 +197,7 @@ def _reports(options: CompareOptions, paths: list[Path]) -> list[Path]:
     return [folder / "report.html", folder / "report.md"]
 
 
-def _job(options: CompareOptions, config: Config, request: "Request", path: Path, schemes: Schemes) -> _Job:
+def _job(options: CompareOptions, config: Config, request: "Request", path: Path, schemes: Schemes) -> Job:
     """Take up the comparison that is kept, or begin one."""
     from profiler.capture import captured_model
     from runtime.compare import find_comparison
@@ -217,13 +206,13 @@ def _job(options: CompareOptions, config: Config, request: "Request", path: Path
     held = find_comparison(path, request, clock, fresh=options.fresh, digest=lambda: captured_model(config).digest)
     found = held.comparison
     if found is None:
-        return _Job(config, path, _begun(options, config, request, clock, schemes), held.reason)
+        return Job(config, path, _begun(options, config, request, clock, schemes), held.reason)
     if found.complete:
         text = f"{path} is that very comparison, of {found.began_at}; --fresh measures anew"
     else:
         text = f"going on with {path}: {found.rounds} of {found.request.repeats} rounds are done"
     note(text, quiet=options.running.common.quiet)
-    return _Job(config, path, found, "")
+    return Job(config, path, found, "")
 
 
 def _begun(options: CompareOptions, config: Config, request: "Request", clock: Clock, schemes: Schemes) -> "Comparison":
@@ -244,8 +233,7 @@ def _begun(options: CompareOptions, config: Config, request: "Request", clock: C
     plans = plans_of(planner, list(request.asked), schemes, report)
     splits = {plan.split for plan in plans.values()}
     plans |= spaced_splits(planner, request.distinct_splits, splits)
-    schedule = schedule_of(request.schedule, request.num_stages, request.minibatches, request.update_every)
-    plans = {name: scheduled(plan, schedule) for name, plan in plans.items()}
+    plans = {name: _scheduled(plan, request, clock) for name, plan in plans.items()}
     baselines, without = baseline_rows(request.baselines, request.cores, request.update_every)
     if without:
         report(without)
@@ -261,6 +249,16 @@ def _begun(options: CompareOptions, config: Config, request: "Request", clock: C
     )
 
 
+def _scheduled(plan: Plan, request: "Request", clock: Clock) -> Plan:
+    """Return a plan under the schedule of its runs, which last for as long as was asked for."""
+    from runtime.compare import run_length
+    from runtime.pipeline import core_count
+
+    every = request.update_every
+    minibatches = request.minibatches or run_length(plan, every, clock, core_count(request.cores))
+    return scheduled(plan, schedule_of(request.schedule, request.num_stages, minibatches, every))
+
+
 def _one_core(planner: "Planner") -> "OneCore":
     """Return the whole model on one core, as yet only profiled, in the faster precision of those that are known."""
     from runtime.compare import OneCore
@@ -272,92 +270,9 @@ def _one_core(planner: "Planner") -> "OneCore":
     )
 
 
-def _reference(plans: Mapping[str, Plan], precision: str) -> Plan:
-    """Return the split that torch's pipeline runs in a precision, which cannot cut layers inside."""
-    whole = {name: plan for name, plan in plans.items() if not plan.slicing}
-    usual = (LOWERED, OPTIMIZED) if precision == BF16 else (OPTIMIZED,)
-    return next((whole[name] for name in usual if name in whole), next(iter((whole or plans).values())))
-
-
-def _carry_out_all(jobs: list[_Job], options: CompareOptions) -> list[_Job]:
-    """Do what is missing, one comparison after the other."""
-    from runtime.compare import duration, left, steps
-
-    missing = sum(sum(1 for _ in steps(job.comparison)) for job in jobs)
-    if not missing:
-        return jobs
-    stages = max(job.config.stages for job in jobs)
-    cores = cores_of(jobs[0].config, stages, quiet=options.running.common.quiet)
-    about = duration(sum(left(job.comparison) for job in jobs))
-    note(
-        f"{counted(missing, 'run')} ({_composition(jobs)}) on cores {','.join(map(str, cores))}, about {about}; "
-        f"Ctrl-C pauses; to resume, repeat the command{' without --fresh' if options.fresh else ''}",
-        quiet=options.running.common.quiet,
-    )
-    with pool_of(options.running, cores) as pool:
-        return [
-            replace(job, comparison=_carry_out(job, pool, options, sum(left(later.comparison) for later in jobs[at:])))
-            for at, job in enumerate(jobs, 1)
-        ]
-
-
-def _composition(jobs: list[_Job]) -> str:
-    """Return what the missing runs are: ``4 contenders × 3 rounds + 4 alone``, or of how many comparisons."""
-    comparison = jobs[0].comparison
-    if len(jobs) > 1 or comparison.runs:
-        return f"of {counted(len(jobs), 'comparison')}"
-    rounds = counted(comparison.request.repeats, "round")
-    alone = f" + {len(comparison.splits)} alone" if comparison.comparable else ""
-    return f"{counted(len(comparison.contenders), 'contender')} × {rounds}{alone}"
-
-
-def _carry_out(job: _Job, pool: "WorkerPool", options: CompareOptions, later_s: float) -> "Comparison":
-    """Do what is missing of one comparison; others take about ``later_s`` after it."""
-    from profiler.measure import time_step
-    from runtime.compare import ONE_CORE, Baselines, command_line, compare, set_aside, steps
-    from runtime.report import live_progress
-
-    comparison, config = job.comparison, job.config
-    if not any(steps(comparison)):
-        return comparison
-    comparison = replace(comparison, command=command_line())
-    plans = {part.name: part.plan for part in comparison.partitions}
-    precision = comparison.one_core.precision
-    baselines = Baselines(config, _reference(plans, precision), comparison.request.cores, precision)
-    in_the_way = job.in_the_way
-
-    def save(latest: "Comparison") -> None:
-        nonlocal in_the_way
-        if in_the_way:
-            free = set_aside(job.path)
-            note(
-                f"the old results in {job.path} are renamed to {free.name}: {in_the_way}",
-                quiet=options.running.common.quiet,
-            )
-            in_the_way = ""
-        write_whole(job.path, to_json(latest))
-
-    settings = settings_of(options.running, config, clock=comparison.clock)
-
-    def one_core() -> tuple[float, float]:
-        patience_s = HELPER_START_S + GENEROSITY * comparison.one_core.profiled_s
-        found = time_step(config, comparison.request.cores[0], patience_s, precision)
-        return config.batch_size / found.step_s, found.foreign_load
-
-    with (
-        launchers_of(config, plans.values(), pool, settings, quiet=options.running.common.quiet) as launchers,
-        live_progress(quiet=options.running.common.quiet, later_s=later_s) as watch,
-    ):
-        if any(launcher.captured.digest != comparison.model_digest for launcher in launchers.values()):
-            raise ConfigError(f"{config.model} has changed since {job.path} was begun; measure it anew with --fresh")
-        others: dict[str, Callable[[], tuple[float, float]]] = {ONE_CORE: one_core}
-        others |= {baseline.row: partial(baselines.run, baseline) for baseline in comparison.baselines}
-        return compare(comparison, launchers, others, save, watch)
-
-
-def _conclude(jobs: list[_Job], reports: list[Path], options: CompareOptions) -> int:
+def _conclude(jobs: list[Job], reports: list[Path], options: CompareOptions) -> int:
     """Show and keep what was found."""
-    from runtime.report import show_comparison, write_reports
+    from runtime.report import show_comparison
 
     comparisons = [job.comparison for job in jobs]
     if options.running.common.json:
@@ -366,6 +281,6 @@ def _conclude(jobs: list[_Job], reports: list[Path], options: CompareOptions) ->
         if not options.running.common.json and not options.running.common.quiet:
             show_comparison(job.comparison, stdout(wide=options.running.common.wide))
         note(f"{job.config.model}: kept in {job.path}", quiet=options.running.common.quiet)
-    write_reports(comparisons, reports)
+    write(jobs, reports)
     note(f"the report is {reports[0]}, and as text {reports[1]}", quiet=options.running.common.quiet)
     return FAILED if any(run.failure is not None for job in jobs for run in job.comparison.runs) else 0

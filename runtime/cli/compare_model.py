@@ -25,7 +25,8 @@ def compare(
     stages: Count = 4,
     partitions: Sequence[str] = ("all",),
     repeats: Count = 3,
-    minibatches: Count = 12,
+    minibatches: Count | None = None,
+    full: bool = False,
     update: Update = DEFAULT_RULE,
     precision: PrecisionName = "fp32",
     slice: str = "auto",  # noqa: A002 - as the command calls it
@@ -41,7 +42,8 @@ def compare(
         stages: One a core, or on the virtual clock where cores are too few.
         partitions: Which to run, by name.
         repeats: How many rounds.
-        minibatches: How many a run trains on.
+        minibatches: How many a run trains on; None: as many as take a few seconds.
+        full: Whether every partition runs in every round; else only those that may still be the fastest.
         update: The update rule.
         precision: In which layers run: ``fp32``, ``bf16``, or ``auto``, with which the partition ``bf16`` joins.
         slice: Which layers may be cut inside: ``auto``, ``none``, or such as ``classifier.1=4``.
@@ -61,7 +63,7 @@ def compare(
             common=CommonOptions(quiet=quiet), schedule=ScheduleOptions(), channel=None, data=None,
             on_nan="warn", stall_timeout_s=None,
         ),
-        clock=None, partitions=None, out=None, baselines=baselines, audit=False, quick=False, fresh=True,
+        clock=None, partitions=None, out=None, baselines=baselines, audit=False, full=full, quick=False, fresh=True,
     )  # fmt: skip
     with as_file(live, update) as named:
         folder = Path(named.model).parent

@@ -56,7 +56,7 @@ def planner_of(
     budget_s = options.budget_s or (QUICK_BUDGET_S if quick else None)
     profile = fresh_profile(config, core, quiet=options.common.quiet, budget_s=budget_s)
     pace = options.schedule.pace(config.stages)
-    plan_for = partial(Planner, stages=config.stages, minibatches=config.batches, pace=pace)
+    plan_for = partial(Planner, stages=config.stages, minibatches=config.minibatches, pace=pace)
     whole = config if {SLICED, LOWERED} & set(names) else replace(config, slice=NONE)
     asked = whole if LOWERED in names or config.precision != AUTO else replace(whole, precision=FP32)
     found = planner_in_form(

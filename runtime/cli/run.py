@@ -67,7 +67,7 @@ def run(options: RunOptions) -> int:
         agree_on_plan(session, plan, config, settings)
         members = ", ".join(map(str, session.members))
         where = members if session.distributed else f"cores {','.join(map(str, cores))}"
-        work = f"{counted(config.batches, 'minibatch')} through {counted(len(plan.stages), 'stage')} on {where}"
+        work = f"{counted(config.minibatches, 'minibatch')} through {counted(len(plan.stages), 'stage')} on {where}"
         turns = ", which they take in turns" if settings.clock == "virtual" else ""
         note(f"{plan.model}: {work}{turns}, {settings.pace.words}{_other(plan, settings.pace)}", quiet=quiet)
         from runtime.timeline import live_view, show_run
@@ -76,7 +76,7 @@ def run(options: RunOptions) -> int:
             pool_of(running, cores, session) as pool,
             live_view(cores, quiet=quiet or session.distributed) as watch,
             launchers_of(config, [plan], pool, settings, watch, session=session, quiet=quiet) as launchers,
-            launchers[plan.form].loaded(plan, config.batches) as loaded,
+            launchers[plan.form].loaded(plan, config.minibatches) as loaded,
         ):
             result = loaded.run().result
         if session.leads:

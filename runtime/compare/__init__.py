@@ -6,7 +6,7 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from runtime.compare.baselines import Baselines, baseline_rows
-    from runtime.compare.begin import command_line, new_comparison
+    from runtime.compare.begin import command_line, new_comparison, run_length
     from runtime.compare.comparison import (
         ONE_CORE,
         BaselineComparison,

@@ -40,7 +40,7 @@ def main() -> None:
     if spec.world_size > 1:
         _meet(spec)
     step, minibatches = PREPARE[spec.kind](spec)
-    updates = max(1, round(spec.config.batches / minibatches))
+    updates = max(1, round(spec.config.minibatches / minibatches))
     for _ in range(WARM_UP_UPDATES):
         step()
     start_s = time.perf_counter()

@@ -142,7 +142,9 @@ class Baselines:
             stages=self._plan.split,
             precision=self._precision,
         )
-        whole_s = sum(stage.total_s for stage in self._plan.stages) * (self._config.batches + 2 * MICRO_BATCHES) * world
+        whole_s = (
+            sum(stage.total_s for stage in self._plan.stages) * (self._config.minibatches + 2 * MICRO_BATCHES) * world
+        )
         return _speed(baseline.row, spec, START_S + GENEROSITY * whole_s), 0.0
 
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from math import ceil
 
 from optimizer.plan import Plan
 from optimizer.planning import LOWERED, OPTIMIZED, SLICED, distinct
@@ -71,6 +72,28 @@ def new_comparison(
         runs=(),
         audit=audit(partitions, request.batch_size, {}, one_core.profiled_s, comparable=comparable),
     )
+
+
+STEADY_S = 3.0
+"""How long a run lasts in its steady state, where no number of minibatches is wanted."""
+LEAST_ROUNDS_OF_STAGES, MOST_MINIBATCHES = 3, 1000
+
+
+def run_length(plan: Plan, update_every: int, clock: Clock, cores: int) -> int:
+    """Return how many minibatches take a few seconds, of which the stages are filled several times, in whole updates.
+
+    Args:
+        plan: As predicted.
+        update_every: How many minibatches an update takes.
+        clock: Of the run.
+        cores: How many physical cores its stages have.
+    """
+    stages = len(plan.stages)
+    shared = clock == "virtual" or cores < stages
+    period_s = sum(stage.total_s for stage in plan.stages) / cores if shared else plan.bottleneck_s
+    wanted = stages + ceil(STEADY_S / period_s) if period_s else MOST_MINIBATCHES
+    least = LEAST_ROUNDS_OF_STAGES * max(stages, update_every)
+    return ceil(max(least, min(wanted, MOST_MINIBATCHES)) / update_every) * update_every
 
 
 def command_line() -> str:

@@ -14,11 +14,12 @@ from optimizer.plan import Plan
 from optimizer.schedule import Schedule, schedule_of
 from profiler.profile import FP32, Layer, Machine, Name, Seconds
 from profiler.shown import Shown
+from runtime.compare.race import dropped_after
 from runtime.compare.records import RunRecord
 from runtime.compare.request import Request
 from runtime.results import Clock, StageMeasurement
 
-FORMAT_VERSION: Literal[9] = 9
+FORMAT_VERSION: Literal[10] = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,17 @@ class PartitionComparison:
     rank: int | None = None
     failures: tuple[str, ...] = ()
     stages: tuple[StageComparison, ...] = ()
+
+    @property
+    def minibatches(self) -> int:
+        """Of each of its runs."""
+        return self.plan.predicted.minibatches
+
+    @property
+    def actions(self) -> Schedule:
+        """The schedule of each of its runs."""
+        plan = self.plan
+        return schedule_of(plan.schedule, plan.num_stages, self.minibatches, plan.update_every)
 
     @property
     def ran_as(self) -> str:
@@ -228,7 +240,7 @@ class Comparison(Shown):
     baselines: tuple[BaselineComparison, ...]
     runs: tuple[RunRecord, ...]
     audit: Audit
-    format_version: Literal[9] = FORMAT_VERSION
+    format_version: Literal[10] = FORMAT_VERSION
     table: ClassVar[str] = "runtime.report.comparison_table:show_comparison"
 
     def contradictions(self) -> Iterator[str]:
@@ -240,23 +252,48 @@ class Comparison(Shown):
     @property
     def rounds(self) -> int:
         """The number of rounds that are done."""
-        return min(self._runs_of(name) for name in self.contenders)
+        return self._race[0]
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Who is out of the race, each with the round after which it was."""
+        return self._race[1]
+
+    def racing(self, number: int) -> tuple[str, ...]:
+        """The contenders that run in a round, where those before it are done."""
+        dropped = self.dropped
+        return tuple(name for name in self.contenders if dropped.get(name, number) >= number)
+
+    @property
+    def _race(self) -> tuple[int, dict[str, int]]:
+        """How many rounds are done, and whom they have dropped."""
+        have = {(run.round, run.name) for run in self.runs if run.series == "main"}
+        done, dropped = 0, dict[str, int]()
+        while done < self.request.repeats and all(
+            (done + 1, name) in have for name in self.contenders if name not in dropped
+        ):
+            done += 1
+            dropped = {} if self.request.full else dropped_after(self._speeds, done)
+        return done, dropped
+
+    @property
+    def _speeds(self) -> dict[str, dict[int, float]]:
+        """The speeds that the race is decided by: of each contender but the yardstick, by round."""
+        speeds: dict[str, dict[int, float]] = {name: {} for name in self.contenders if name != ONE_CORE}
+        for run in self.runs:
+            if run.name in speeds and run.series == "main" and run.failure is None:
+                speeds[run.name][run.round] = run.throughput_samples_per_s
+        return speeds
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The partitions that run in every round: one for each distinct split."""
+        """The partitions that run: one for each distinct split."""
         return tuple(part.name for part in self.partitions if part.same_as is None)
 
     @property
     def contenders(self) -> tuple[str, ...]:
-        """The contenders of every round: the distinct splits, one core, and the baselines."""
+        """All contenders: the distinct splits, one core, and the baselines."""
         return (*self.splits, ONE_CORE, *(baseline.row for baseline in self.baselines))
-
-    @property
-    def actions(self) -> Schedule:
-        """The schedule of every run."""
-        asked = self.request
-        return schedule_of(asked.schedule, asked.num_stages, asked.minibatches, asked.update_every)
 
     def own_layer(self, name: str) -> str:
         """Return the model's own layer that a layer of a plan is, or is a block or the concat of."""
@@ -280,6 +317,3 @@ class Comparison(Shown):
     def complete(self) -> bool:
         """Whether every round that was asked for is done."""
         return self.rounds >= self.request.repeats
-
-    def _runs_of(self, name: str) -> int:
-        return sum(run.name == name and run.series == "main" for run in self.runs)

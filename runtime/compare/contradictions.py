@@ -26,6 +26,9 @@ def odd_values(comparison: Comparison) -> Iterator[str]:
         yield from (f"in {part.name}, {odd}" for odd in _odd_partition(part, comparison))
     for run in comparison.runs:
         yield from (f"in a run of {run.name}, {odd}" for odd in _odd_run(run, comparison))
+    for name, last in comparison.dropped.items():
+        if any(run.name == name and run.series == "main" and run.round > last for run in comparison.runs):
+            yield f"{name} ran on after round {last}, which had dropped it"
     if difference := _difference(comparison, summarised(comparison, comparison.runs), ""):
         yield f"its runs give another {difference}"
 
@@ -53,7 +56,8 @@ def _odd_names(comparison: Comparison) -> Iterator[str]:
 def _odd_partition(part: PartitionComparison, comparison: Comparison) -> Iterator[str]:
     plan, request = part.plan, comparison.request
     yield from plan.contradictions(as_run=True)
-    asked = (request.model, request.num_stages, request.batch_size, request.input_shape, request.minibatches)
+    minibatches = request.minibatches or plan.predicted.minibatches
+    asked = (request.model, request.num_stages, request.batch_size, request.input_shape, minibatches)
     own = (plan.model, plan.num_stages, plan.batch_size, plan.input_shape, plan.predicted.minibatches)
     if own != asked or (plan.schedule, plan.update_every) != (request.schedule, request.update_every):
         yield "the plan is for another model, size, schedule, or number of stages or minibatches than was asked for"

@@ -4,13 +4,18 @@ from runtime.compare.comparison import ONE_CORE, Comparison
 from runtime.compare.rounds import ALONE_MINIBATCHES, Step, steps
 
 
-def left(comparison: Comparison) -> float:
-    """Return about how many seconds the missing runs will take, by those that have run or by what is predicted."""
+def left(comparison: Comparison, rounds: int | None = None) -> float:
+    """Return about how many seconds the missing runs will take, by those that have run or by what is predicted.
+
+    Args:
+        comparison: With the runs so far.
+        rounds: Up to which; None: all, as if nobody more were dropped.
+    """
     durations: dict[tuple[bool, str], list[float]] = {}
     for run in comparison.runs:
         durations.setdefault((run.series == "alone", run.name), []).append(run.seconds)
     seconds = 0.0
-    for step in steps(comparison):
+    for step in steps(comparison, rounds):
         own = durations.get((step.series == "alone", step.name))
         seconds += sum(own) / len(own) if own else expected_s(comparison, step)
     return seconds
@@ -26,18 +31,19 @@ BASELINE_S = 8.0
 
 def expected_s(comparison: Comparison, step: Step) -> float:
     """Return about how long a run takes, going by the predictions."""
-    plans = {part.name: part.plan for part in comparison.partitions}
-    plan = plans.get(step.name, next(iter(plans.values())))
+    parts = {part.name: part for part in comparison.partitions}
+    part = parts.get(step.name, comparison.ours)
+    plan, minibatches = part.plan, part.minibatches
     step_s = sum(stage.total_s for stage in plan.stages)
     cores = len(set(comparison.request.cores))
     warm_up_s = step_s * (len(plan.stages) + 1) / cores
     if step.name == ONE_CORE:
         return ONE_CORE_S + comparison.one_core.profiled_s
-    if step.name not in plans:
-        return BASELINE_S + (comparison.request.minibatches + 2) * step_s / cores
+    if step.name not in parts:
+        return BASELINE_S + (minibatches + 2) * step_s / cores
     if step.series == "alone":
-        return HAND_OVER_S + step_s * min(ALONE_MINIBATCHES, comparison.request.minibatches) + warm_up_s
-    work_s = step_s * comparison.request.minibatches / cores
+        return HAND_OVER_S + step_s * min(ALONE_MINIBATCHES, minibatches) + warm_up_s
+    work_s = step_s * minibatches / cores
     return HAND_OVER_S + max(work_s, plan.predicted.makespan_s) + warm_up_s
 
 

@@ -20,14 +20,16 @@ class Request:
     Attributes:
         asked: The partitions, those that the model does not allow included.
         distinct_splits: Evenly spaced splits join the partitions until so many are distinct.
+        minibatches: Of each run; 0 for as many as a few seconds take.
         repeats: How many rounds; a comparison with fewer is gone on with.
+        full: Whether every contender runs in every round; else those only that may still be the fastest.
         baselines: Which of what a user would run instead run, too.
     """
 
     model: str
     batch_size: Annotated[int, Meta(ge=1)]
     input_shape: Annotated[tuple[int, ...], Meta(min_length=2)]
-    minibatches: Annotated[int, Meta(ge=1)]
+    minibatches: Annotated[int, Meta(ge=0)]
     num_stages: Annotated[int, Meta(ge=1)]
     cores: tuple[int, ...]
     schedule: ScheduleName
@@ -41,4 +43,5 @@ class Request:
     asked: tuple[str, ...]
     distinct_splits: Annotated[int, Meta(ge=0)]
     repeats: Annotated[int, Meta(ge=1)]
+    full: bool
     baselines: BaselineChoice

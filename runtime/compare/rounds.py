@@ -1,9 +1,10 @@
 """Compare partitions of one model: run them round after round, in random order, and keep what is known after each run.
 
-First every distinct split runs once with its stages one at a time (``alone``), where times are comparable. Then come
-the rounds, in each of which every contender runs once: the splits, the plain step on one core, the baselines. The order
-of a round is drawn from its number, so a comparison that is taken up again goes on as it would have. A run that fails
-is noted, and the others go on; a round in which every split failed is the last.
+For an audit, every distinct split first runs once with its stages one at a time (``alone``), where times are
+comparable. Then come the rounds, in each of which every contender that is still in the race runs once: the splits, the
+plain step on one core, the baselines. Who is follows from the runs so far, and the order of a round from its number, so
+a comparison that is taken up again goes on as it would have. A run that fails is noted, and the others go on; a round
+in which every split failed is the last.
 """
 
 import random
@@ -41,6 +42,8 @@ def compare(
     others: Mapping[str, Callable[[], tuple[float, float]]],
     save: Callable[[Comparison], None],
     watch: Callable[[Comparison, Step | None], None],
+    *,
+    rounds: int | None = None,
 ) -> Comparison:
     """Do the missing runs of a comparison, and return it with them.
 
@@ -51,12 +54,13 @@ def compare(
             share of the time in which its core worked for others.
         save: Called with what is known after each run.
         watch: Called before each run with what is known and what comes, and at the end.
+        rounds: Up to which; None: all that were asked for.
 
     Raises:
         InputError: The model or the user's data cannot be run at all.
     """
     before = len(comparison.runs)
-    for step in steps(comparison):
+    while step := next(steps(comparison, rounds), None):
         if _hopeless([run for run in comparison.runs[before:] if run.name in comparison.splits], step):
             break
         watch(comparison, step)
@@ -69,13 +73,19 @@ def compare(
     return comparison
 
 
-def steps(comparison: Comparison) -> Iterator[Step]:
-    """Yield the runs that are still to be done, in order."""
+def steps(comparison: Comparison, rounds: int | None = None) -> Iterator[Step]:
+    """Yield the runs that are still to be done, in order, as far as that is known: later rounds may have fewer.
+
+    Args:
+        comparison: With the runs so far.
+        rounds: Up to which; None: all that were asked for.
+    """
     done = {(run.series, run.round, run.name) for run in comparison.runs}
     series: list[tuple[Series, int, Sequence[str]]] = []
-    if comparison.comparable:
+    if comparison.comparable and comparison.request.distinct_splits:
         series.append(("alone", 1, comparison.splits))
-    series += [("main", number, comparison.contenders) for number in range(1, comparison.request.repeats + 1)]
+    last = comparison.request.repeats if rounds is None else min(rounds, comparison.request.repeats)
+    series += [("main", number, comparison.racing(number)) for number in range(1, last + 1)]
     for kind, number, names in series:
         order = list(names)
         random.Random(f"{kind} {number}").shuffle(order)  # noqa: S311 - an order, no secret
@@ -102,9 +112,10 @@ def _attempt(
             return replace(blank, throughput_samples_per_s=speed, foreign_load=load)
         except StageplanError as error:
             return replace(blank, failure=printable(str(error)))
-    plan = next(part.plan for part in comparison.partitions if part.name == step.name)
-    launcher, alone = launchers[plan.form], step.series == "alone"
-    minibatches = min(ALONE_MINIBATCHES, comparison.request.minibatches) if alone else comparison.request.minibatches
+    part = next(part for part in comparison.partitions if part.name == step.name)
+    plan, alone = part.plan, step.series == "alone"
+    launcher, minibatches = launchers[plan.form], part.minibatches
+    minibatches = min(ALONE_MINIBATCHES, minibatches) if alone else minibatches
     try:
         result = launcher.run(plan, minibatches, ONE_AT_A_TIME if alone else None)
     except TooLargeError as error:

@@ -37,7 +37,7 @@ def agree_on_plan(session: "Session", plan: Plan, config: Config, settings: "Set
     facts |= {name: importlib.metadata.version(name) for name in ("stageplan", "torch", "torchvision")}
     facts |= {
         "update rule": str(to_json(config.rule)),
-        "number of minibatches": str(config.batches),
+        "number of minibatches": str(config.minibatches),
         "schedule": settings.pace.words,
         "learning rate": f"{config.warmup} {config.decay} {config.decay_updates} {config.decay_factor}",
         "loss": config.loss or "cross-entropy",

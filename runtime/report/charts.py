@@ -149,7 +149,7 @@ def timelines(comparison: Comparison, part: PartitionComparison) -> str:
         f"timeline of {part.name}, {_about(comparison)}", 1.5 + 0.36 * comparison.request.num_stages, 2
     ) as drawn:
         predicted, measured = drawn.axes
-        _bars(predicted, _predicted(comparison, part, run), "predicted")
+        _bars(predicted, _predicted(part, run), "predicted")
         _bars(measured, run.timeline, "measured")
         measured.set_xlabel("seconds from the first action")
         measured.set_xlim(left=0)
@@ -163,9 +163,7 @@ def _drawn_splits(comparison: Comparison) -> list[PartitionComparison]:
     return ran[:_MOST_SPLITS]
 
 
-def _predicted(
-    comparison: Comparison, part: PartitionComparison, run: RunRecord
-) -> list[list[tuple[Kind, int, float, float]]]:
+def _predicted(part: PartitionComparison, run: RunRecord) -> list[list[tuple[Kind, int, float, float]]]:
     shown = 1 + max(span[1] for row in run.timeline for span in row)
     return [
         [
@@ -173,7 +171,7 @@ def _predicted(
             for span in row
             if span.action.minibatch < shown
         ]
-        for row in timeline(part.plan.stages, comparison.actions)
+        for row in timeline(part.plan.stages, part.actions)
     ]
 
 

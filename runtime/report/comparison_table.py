@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from profiler.profile import FP32
 from profiler.report import ResultTable, counted, ms
 from runtime.compare import ONE_CORE, BaselineComparison, Comparison, OneCore, PartitionComparison, Spread
-from runtime.report.findings import called, fairness, verdict
+from runtime.report.findings import called, fairness, length_of_run, verdict
 from runtime.report.warnings import mark
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _empty_table(comparison: Comparison) -> ResultTable:
     return ResultTable(
         f"{comparison.request.model}, input {shape}, "
         f"{counted(comparison.request.num_stages, 'stage')}, {counted(comparison.rounds, 'round')} of "
-        f"{counted(comparison.request.minibatches, 'minibatch')}, "
+        f"{length_of_run(comparison)}, "
         f"{comparison.partitions[0].plan.pace.words}, {comparison.request.channel}, {comparison.clock} clock"
         f"{mark(comparison)}",
         ("rank", "partition", "cuts after", *figures),

@@ -25,6 +25,7 @@ def verdict(comparison: Comparison) -> list[str]:
         insight(comparison),
         comparison.forms,
         comparison.audit.verdict,
+        race(comparison),
         memory(comparison),
         clock(comparison),
         " ".join(comparison.left_out),
@@ -69,6 +70,22 @@ def speed(comparison: Comparison) -> str:
     if not ran:
         return f"{about}: too few runs came through to compare {comparison.reference} with anything."
     return f"{about}: {comparison.reference} {_against(comparison, ran)}.{_faster_still(comparison)}"
+
+
+def leader(comparison: Comparison) -> str:
+    """Say in a line which partition is the fastest so far, and by how much."""
+    ran = [part for part in comparison.standing if part.throughput_samples_per_s]
+    if not ran:
+        return f"{title(comparison)}: no partition came through"
+    first, *others = ran
+    assert first.throughput_samples_per_s is not None
+    sentence = (
+        f"{title(comparison)}: {called(comparison, first)}, {first.throughput_samples_per_s.median:.1f} samples/s"
+    )
+    if others and others[0].throughput_samples_per_s:
+        ahead = first.throughput_samples_per_s.median / others[0].throughput_samples_per_s.median
+        sentence += f", {ahead:.2f} times as fast as the next, {others[0].name}"
+    return sentence
 
 
 def in_order(comparison: Comparison, parts: Sequence[PartitionComparison]) -> list[PartitionComparison]:
@@ -181,6 +198,21 @@ def clock(comparison: Comparison) -> str:
     if comparison.clock == "wall":
         return ""
     return taking_turns(comparison.request.num_stages, comparison.core_count)
+
+
+def race(comparison: Comparison) -> str:
+    """Say who has had its runs before the last round."""
+    out: dict[int, list[str]] = {}
+    for name, last in comparison.dropped.items():
+        out.setdefault(last, []).append(name)
+    told = "; ".join(f"after round {last}, {listed(names)}" for last, names in sorted(out.items()))
+    return f"Out of the race, as slower than the fastest beyond doubt: {told}. --full runs all of them." if told else ""
+
+
+def length_of_run(comparison: Comparison) -> str:
+    """Return how long a run is."""
+    minibatches = comparison.request.minibatches
+    return counted(minibatches, "minibatch") if minibatches else "a few seconds"
 
 
 def memory(comparison: Comparison) -> str:

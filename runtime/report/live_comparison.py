@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from profiler.report import ResultTable
 from runtime.compare import ONE_CORE, Comparison, Step
@@ -14,13 +15,26 @@ SHOWN = 5
 """So many of the last runs are shown."""
 
 
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """How long other comparisons take, beside what one of them has before it.
+
+    Attributes:
+        first_s: Until there is a first answer about all; None where there is one, or only one comparison.
+        last_s: Until all is done.
+    """
+
+    first_s: float | None = None
+    last_s: float = 0.0
+
+
 @contextmanager
-def live_progress(*, quiet: bool, later_s: float = 0.0) -> Iterator[Callable[[Comparison, Step | None], None]]:
+def live_progress(awaited: Awaited, *, quiet: bool) -> Iterator[Callable[[Comparison, Step | None], None]]:
     """Yield what has to be called before each run, with what is known and what comes; it shows nothing elsewhere.
 
     Args:
+        awaited: How long the other comparisons will take.
         quiet: Whether to show nothing at all.
-        later_s: How long the comparisons after this one will take.
     """
     from rich.console import Console
     from rich.live import Live
@@ -30,16 +44,19 @@ def live_progress(*, quiet: bool, later_s: float = 0.0) -> Iterator[Callable[[Co
         yield lambda _comparison, _step: None
         return
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        yield lambda comparison, step: live.update(rows(comparison, step, time.time(), later_s), refresh=True)
+        yield lambda comparison, step: live.update(rows(comparison, step, time.time(), awaited), refresh=True)
 
 
-def rows(comparison: Comparison, step: Step | None, now_s: float, later_s: float = 0.0) -> ResultTable:
+def rows(comparison: Comparison, step: Step | None, now_s: float, awaited: Awaited = Awaited()) -> ResultTable:
     """Return the table: what was predicted of each contender, its runs so far, and what is running."""
-    left_s = left(comparison) + later_s
-    clock = time.strftime("%H:%M", time.localtime(now_s + left_s))
+    left_s = left(comparison) + awaited.last_s
+    clock = _clock(now_s + left_s)
+    first = ""
+    if awaited.first_s is not None:
+        first = f"first answer {_clock(now_s + left(comparison, 1) + awaited.first_s)}, "
     done = f"round {min(comparison.rounds + 1, comparison.request.repeats)} of {comparison.request.repeats}"
     table = ResultTable(
-        f"{title(comparison)}: {done}, about {duration(left_s)} left, until {clock}",
+        f"{title(comparison)}: {done}, {first}about {duration(left_s)} left, until {clock}",
         ("", "predicted", "samples/s, run by run", "median", "rank"),
         words=("", "samples/s, run by run"),
     )
@@ -60,3 +77,7 @@ def rows(comparison: Comparison, step: Step | None, now_s: float, later_s: float
             style="bold" if running else "",
         )
     return table
+
+
+def _clock(at_s: float) -> str:
+    return time.strftime("%H:%M", time.localtime(at_s))

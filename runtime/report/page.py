@@ -11,7 +11,20 @@ from profiler.report import counted, mib, ms
 from runtime.compare import Comparison
 from runtime.report import comparison_table as table
 from runtime.report.batch_sizes import change, winner
-from runtime.report.findings import called, clock, fairness, in_order, insight, memory, rivals, speed, title, worth
+from runtime.report.findings import (
+    called,
+    clock,
+    fairness,
+    in_order,
+    insight,
+    length_of_run,
+    memory,
+    race,
+    rivals,
+    speed,
+    title,
+    worth,
+)
 from runtime.report.study_table import beside_the_study
 from runtime.report.warnings import comparison_warnings, doubts, mark
 
@@ -68,6 +81,7 @@ def _environment() -> "Environment":
         "speed": table.speed_of,
         "slowed": table.slowed_of,
         "fairness": fairness,
+        "length_of_run": length_of_run,
         "mark": mark,
     }
     return made
@@ -112,6 +126,7 @@ def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
         "audit": comparison.audit.verdict,
         "worth": worth(comparison),
         "clock": clock(comparison),
+        "race": race(comparison),
         "memory": memory(comparison),
         "warnings": comparison_warnings(comparison),
         "doubts": [name.lower() for name in doubts(comparison)],

@@ -37,7 +37,7 @@ def comparison_warnings(comparison: Comparison) -> list[str]:
         )
     if not comparison.complete:
         done = f"{comparison.rounds} of {comparison.request.repeats} rounds are done"
-        warnings.append(f"UNFINISHED: medians may still move, for {done}; the same command goes on.")
+        warnings.append(f"PROVISIONAL: medians may still move, for {done}; the same command goes on.")
     warnings += _noise(comparison)
     warnings += _few_rounds(comparison)
     return [*warnings, *(f"PROFILE: {warning}" for warning in comparison.profile_warnings)]

@@ -44,19 +44,25 @@ def result(plan: Plan, throughput: float) -> RunResult:
     )  # fmt: skip
 
 
+AUDITED = 3
+"""So many distinct splits are audited, which is as many as there are."""
+
+
 class Fake:
     """A launcher that notes what it is told to run."""
 
-    def __init__(self, fails: Any = None, error: Exception | None = None) -> None:
+    def __init__(self, fails: Any = None, error: Exception | None = None, speed: Any = None) -> None:
         self.order: list[tuple[str, ScheduleName | None]] = []
         self.restarts = 0
+        self._speed = speed
         self._fails, self._error = fails, error or RunError("a stage was ended by SIGKILL")
 
     def run(self, plan: Plan, minibatches: int, schedule: ScheduleName | None = None) -> RunResult:
         self.order.append((plan.method, schedule))
         if self._fails and self._fails(len(self.order), plan):
             raise self._error
-        return result(scheduled(plan, schedule_of("1f1b", 2, minibatches)), float(len(self.order)))
+        speed = self._speed(len(self.order), plan) if self._speed else float(len(self.order))
+        return result(scheduled(plan, schedule_of("1f1b", 2, minibatches)), speed)
 
     def restart(self) -> None:
         self.restarts += 1
@@ -80,7 +86,7 @@ def ran(start: Comparison, fake: Fake, most: int | None = None) -> tuple[Compari
 
 
 def test_alone_comes_first_and_then_every_split_once_a_round() -> None:
-    start = empty(plans(*NAMES), repeats=4)
+    start = empty(plans(*NAMES), distinct_splits=AUDITED, repeats=4)
     every = list(steps(start))
     assert Counter((step.series, step.round) for step in every[:3]) == {("alone", 1): 3}
     for number in range(1, 5):
@@ -93,12 +99,48 @@ def test_alone_comes_first_and_then_every_split_once_a_round() -> None:
 
 
 def test_stages_that_share_cores_are_not_run_alone_unless_they_take_turns() -> None:
-    assert {step.series for step in steps(empty(plans(*NAMES), cores=(0, 0)))} == {"main"}
-    assert {step.series for step in steps(empty(plans(*NAMES), cores=(0, 0), clock="virtual"))} == {"alone", "main"}
+    start = empty(plans(*NAMES), distinct_splits=AUDITED, cores=(0, 0))
+    assert {step.series for step in steps(start)} == {"main"}
+    start = empty(plans(*NAMES), distinct_splits=AUDITED, cores=(0, 0), clock="virtual")
+    assert {step.series for step in steps(start)} == {"alone", "main"}
+
+
+def test_nothing_runs_alone_where_no_audit_is_wanted() -> None:
+    assert {step.series for step in steps(empty(plans(*NAMES)))} == {"main"}
+
+
+def test_who_cannot_be_the_fastest_any_more_has_had_its_runs() -> None:
+    fake = Fake(
+        speed=lambda number, plan: {"end-load": 5.0, "middle-load": 9.95}.get(plan.method, 10.0) * 1.001**number
+    )
+    found, saved = ran(empty(plans(*NAMES), repeats=5, full=False), fake)
+    assert found.complete
+    assert found.dropped == {"end-load": 2}
+    assert Counter(run.name for run in found.runs) == {"optimized": 5, "end-load": 2, "middle-load": 5, ONE_CORE: 5}
+    part = found.part("end-load")
+    assert part is not None
+    assert part.ratio is not None
+    assert part.rank == 3, "of its two rounds"
+    for kept in saved:  # whoever takes it up goes on in the same order
+        rest, _ = ran(kept, Fake(speed=lambda _number, plan: 5.0 if plan.method == "end-load" else 10.0))
+        assert [run.name for run in rest.runs][: len(kept.runs)] == [run.name for run in kept.runs]
+    everything, _ = ran(empty(plans(*NAMES), repeats=5, full=True), fake)
+    assert not everything.dropped
+    assert len(everything.runs) == 20
+
+
+def test_a_race_may_stop_after_a_round_and_be_prolonged() -> None:
+    start = empty(plans(*NAMES), repeats=4, full=False)
+    launcher: Any = Fake()
+    others = {ONE_CORE: lambda: (10.0, 0.0)}
+    first = compare(start, {Form(): launcher}, others, lambda _found: None, lambda _found, _step: None, rounds=1)
+    assert first.rounds == 1
+    assert {run.round for run in first.runs} == {1}
+    assert compare(first, {Form(): launcher}, others, lambda _found: None, lambda _found, _step: None).complete
 
 
 def test_equal_splits_run_once() -> None:
-    start = empty(plans("optimized", "end-load", "equal-load", "front-heavy"), repeats=2)
+    start = empty(plans("optimized", "end-load", "equal-load", "front-heavy"), distinct_splits=AUDITED, repeats=2)
     assert {part.name: part.same_as for part in start.partitions}["front-heavy"] == "optimized"
     assert Counter(step.name for step in steps(start)) == {
         "optimized": 3, "end-load": 3, "equal-load": 3, ONE_CORE: 2,
@@ -107,7 +149,7 @@ def test_equal_splits_run_once() -> None:
 
 def test_every_run_is_saved_and_the_last_is_the_whole() -> None:
     fake = Fake()
-    found, saved = ran(empty(plans(*NAMES), repeats=2), fake)
+    found, saved = ran(empty(plans(*NAMES), distinct_splits=AUDITED, repeats=2), fake)
     assert [len(one.runs) for one in saved] == list(range(1, 12))
     assert saved[-1] == found
     assert found.complete
@@ -120,7 +162,7 @@ def test_every_run_is_saved_and_the_last_is_the_whole() -> None:
 
 @pytest.mark.parametrize("most", [1, 4, 5, 8])
 def test_an_interrupted_comparison_goes_on_and_ends_as_if_it_had_not_been(most: int) -> None:
-    start = empty(plans(*NAMES), repeats=2)
+    start = empty(plans(*NAMES), distinct_splits=AUDITED, repeats=2)
     whole, _ = ran(start, Fake())
     part, _ = ran(start, Fake(), most)
     kept = from_json(to_json(part), Comparison, "comparison.json")
@@ -139,7 +181,7 @@ def _without_times(found: Comparison) -> list[Any]:
 
 def test_a_run_that_fails_is_noted_and_the_others_go_on() -> None:
     fake = Fake(lambda number, _plan: number == 5)
-    found, _ = ran(empty(plans(*NAMES), repeats=2), fake)
+    found, _ = ran(empty(plans(*NAMES), distinct_splits=AUDITED, repeats=2), fake)
     assert found.complete
     assert fake.restarts == 1, "the stage processes went with the run"
     (failed,) = [run for run in found.runs if run.failure]
@@ -151,7 +193,7 @@ def test_a_run_that_fails_is_noted_and_the_others_go_on() -> None:
 
 def test_a_split_that_does_not_fit_into_memory_does_not_stop_the_others() -> None:
     fake = Fake(lambda _number, plan: plan.method == "end-load", TooLargeError("too large"))
-    found, _ = ran(empty(plans(*NAMES), repeats=2), fake)
+    found, _ = ran(empty(plans(*NAMES), distinct_splits=AUDITED, repeats=2), fake)
     assert found.complete
     assert fake.restarts == 0
     failed = next(part for part in found.partitions if part.name == "end-load")
@@ -162,11 +204,11 @@ def test_a_split_that_does_not_fit_into_memory_does_not_stop_the_others() -> Non
 
 def test_data_that_cannot_be_used_end_the_comparison() -> None:
     with pytest.raises(InputError, match="the loader"):
-        ran(empty(plans(*NAMES)), Fake(lambda *_: True, InputError("the loader raised")))
+        ran(empty(plans(*NAMES), distinct_splits=AUDITED), Fake(lambda *_: True, InputError("the loader raised")))
 
 
 def test_what_failed_before_is_no_reason_not_to_go_on() -> None:
-    failed, _ = ran(empty(plans(*NAMES), repeats=2), Fake(lambda number, _plan: number > 3))
+    failed, _ = ran(empty(plans(*NAMES), distinct_splits=AUDITED, repeats=2), Fake(lambda number, _plan: number > 3))
     assert failed.rounds == 1
     found, _ = ran(failed, Fake())
     assert found.complete
@@ -175,7 +217,7 @@ def test_what_failed_before_is_no_reason_not_to_go_on() -> None:
 
 def test_nothing_goes_on_after_a_round_in_which_everything_failed() -> None:
     fake = Fake(lambda number, _plan: number > 3)
-    found, _ = ran(empty(plans(*NAMES), repeats=9), fake)
+    found, _ = ran(empty(plans(*NAMES), distinct_splits=AUDITED, repeats=9), fake)
     assert len(fake.order) == 6
     assert found.rounds == 1
     assert all(part.throughput_samples_per_s is None for part in found.partitions)

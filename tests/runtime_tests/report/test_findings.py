@@ -96,7 +96,7 @@ def test_every_doubt_has_a_name_a_cause_and_a_remedy() -> None:
     assert "75% at best" in few
     assert "--repeats 6" in few
     unfinished = asked(quiet, repeats=9)
-    assert "UNFINISHED: medians may still move, for 6 of 9 rounds" in comparison_warnings(unfinished)[0]
+    assert "PROVISIONAL: medians may still move, for 6 of 9 rounds" in comparison_warnings(unfinished)[0]
     failed = comparison_warnings(comparison({"optimized": (2.0, None, None), "end-load": (1.0, 1.0, 1.0)}))
     assert failed[0].startswith(
         "FAILED: figures of optimized are of fewer rounds, or there are none: 2 runs failed, first optimized"

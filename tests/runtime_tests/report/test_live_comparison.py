@@ -1,5 +1,6 @@
 """The table that fills while a comparison runs."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,7 @@ from comparisons import asked, comparison
 from rich.console import Console
 
 from runtime.compare import Step, duration, left, steps
-from runtime.report import live_progress
+from runtime.report import Awaited, live_progress
 from runtime.report.live_comparison import rows
 
 
@@ -35,6 +36,14 @@ def test_the_table_shows_runs_as_they_end_and_what_is_running() -> None:
     assert "alone …" in shown(rows(found, Step("alone", 1, "end-load"), 0.0))
 
 
+def test_it_says_when_the_first_answer_comes_and_when_the_last() -> None:
+    found = comparison(cores=(0, 0), repeats=5)
+    assert "first answer 00:01, about 2 min left, until 00:02" in shown(
+        rows(found, None, -time.localtime(0).tm_gmtoff, Awaited(first_s=60.0, last_s=120.0))
+    )
+    assert "first answer" not in shown(rows(found, None, 0.0))
+
+
 def test_the_time_left_is_that_of_the_runs_so_far() -> None:
     found = comparison(cores=(0, 0), repeats=5)
     assert len(list(steps(found))) == 4
@@ -51,5 +60,5 @@ def test_a_time_in_words(seconds: float, words: str) -> None:
 
 
 def test_nothing_is_shown_where_nobody_looks() -> None:
-    with live_progress(quiet=True) as watch:
+    with live_progress(Awaited(), quiet=True) as watch:
         watch(comparison(), None)

@@ -1,0 +1,167 @@
+"""Carry comparisons out: the first round of each, then one after the other; keep runs and the report up to date."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optimizer.plan import Plan
+from optimizer.planning import LOWERED, OPTIMIZED
+from profiler.cli import note
+from profiler.errors import ConfigError
+from profiler.files import to_json, write_whole
+from profiler.profile import BF16
+from profiler.report import counted
+from profiler.settings import Config
+from runtime.cli.options import RunningOptions, cores_of, launchers_of, pool_of, settings_of
+
+if TYPE_CHECKING:
+    from runtime.compare import Comparison
+    from runtime.report import Awaited
+    from runtime.supervisor import WorkerPool
+
+HELPER_START_S, GENEROSITY = 120.0, 200.0
+"""How long the timing of one core may take: to start, and times the step of the profile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One comparison: what it is about, where to keep it, and what is known of it.
+
+    Attributes:
+        in_the_way: Why what lies in ``path`` is another comparison; nothing where that is not so.
+    """
+
+    config: Config
+    path: Path
+    comparison: "Comparison"
+    in_the_way: str
+
+
+def _reference(plans: Mapping[str, Plan], precision: str) -> Plan:
+    """Return the split that torch's pipeline runs in a precision, which cannot cut layers inside."""
+    whole = {name: plan for name, plan in plans.items() if not plan.slicing}
+    usual = (LOWERED, OPTIMIZED) if precision == BF16 else (OPTIMIZED,)
+    return next((whole[name] for name in usual if name in whole), next(iter((whole or plans).values())))
+
+
+def carry_out(jobs: list[Job], reports: list[Path], running: RunningOptions, *, fresh: bool) -> None:
+    """Do what is missing, and put it into ``jobs``: the first round of each comparison, and then one after the other.
+
+    The report is written anew with every round.
+    """
+    from runtime.compare import duration, left, steps
+
+    missing = sum(sum(1 for _ in steps(job.comparison)) for job in jobs)
+    if not missing:
+        return
+    stages = max(job.config.stages for job in jobs)
+    cores = cores_of(jobs[0].config, stages, quiet=running.common.quiet)
+    about = duration(sum(left(job.comparison) for job in jobs))
+    first = f", a first answer after {duration(sum(left(job.comparison, 1) for job in jobs))}" if len(jobs) > 1 else ""
+    note(
+        f"{'' if jobs[0].comparison.request.full else 'at most '}{counted(missing, 'run')} ({_composition(jobs)}) on "
+        f"cores {','.join(map(str, cores))}, about {about}{first}; "
+        f"Ctrl-C pauses; to resume, repeat the command{' without --fresh' if fresh else ''}",
+        quiet=running.common.quiet,
+    )
+
+    def keep(at: int, latest: "Comparison") -> None:
+        before, jobs[at] = jobs[at], replace(jobs[at], comparison=latest, in_the_way="")
+        if reports and latest.rounds > before.comparison.rounds:
+            write(jobs, reports)
+
+    with pool_of(running, cores) as pool:
+        for rounds in (1, None) if len(jobs) > 1 else (None,):
+            for at, job in enumerate(jobs):
+                _carry_out(job, pool, running, partial(keep, at), _awaited(jobs, at, rounds), rounds)
+            if rounds and any(not job.comparison.complete for job in jobs):
+                note(_so_far(jobs), quiet=running.common.quiet)
+
+
+def write(jobs: list[Job], reports: list[Path]) -> None:
+    """Write the report on what is known so far."""
+    from runtime.report import write_reports
+
+    write_reports([job.comparison for job in jobs if job.comparison.rounds], reports)
+
+
+def _awaited(jobs: list[Job], at: int, rounds: int | None) -> "Awaited":
+    """Return how long the other comparisons take: to a first answer about all, and to the last."""
+    from runtime.compare import left
+    from runtime.report import Awaited
+
+    others = [job.comparison for number, job in enumerate(jobs) if number != at]
+    later = [job.comparison for job in jobs[at + 1 :]]
+    first_s = sum(left(comparison, rounds) for comparison in later) if rounds else None
+    return Awaited(first_s, sum(left(comparison) for comparison in (others if rounds else later)))
+
+
+def _so_far(jobs: list[Job]) -> str:
+    """Say who leads after the first round of each comparison."""
+    from runtime.report import leader
+
+    lines = [f"  {leader(job.comparison)}" for job in jobs if job.comparison.rounds]
+    return "\n".join(["provisional, after one round of each (the report stands, and gets better):", *lines])
+
+
+def _composition(jobs: list[Job]) -> str:
+    """Return what the missing runs are: ``4 contenders × 3 rounds + 4 alone``, or of how many comparisons."""
+    comparison = jobs[0].comparison
+    if len(jobs) > 1 or comparison.runs:
+        return f"of {counted(len(jobs), 'comparison')}"
+    rounds = counted(comparison.request.repeats, "round")
+    audited = comparison.comparable and comparison.request.distinct_splits
+    alone = f" + {len(comparison.splits)} alone" if audited else ""
+    return f"{counted(len(comparison.contenders), 'contender')} × {rounds}{alone}"
+
+
+def _carry_out(  # noqa: PLR0917
+    job: Job, pool: "WorkerPool", running: RunningOptions, keep: "Callable[[Comparison], None]", awaited: "Awaited",
+    rounds: int | None,
+) -> None:  # fmt: skip
+    """Do what is missing of one comparison, up to so many rounds, and ``keep`` what is known after each run."""
+    from profiler.measure import Yardstick
+    from runtime.compare import ONE_CORE, Baselines, command_line, compare, set_aside, steps
+    from runtime.report import live_progress
+
+    comparison, config = job.comparison, job.config
+    if not any(steps(comparison, rounds)):
+        return
+    comparison = replace(comparison, command=command_line())
+    plans = {part.name: part.plan for part in comparison.partitions}
+    precision = comparison.one_core.precision
+    as_long = replace(config, batches=comparison.ours.minibatches)
+    baselines = Baselines(as_long, _reference(plans, precision), comparison.request.cores, precision)
+    in_the_way = job.in_the_way
+
+    def save(latest: "Comparison") -> None:
+        nonlocal in_the_way
+        if in_the_way:
+            free = set_aside(job.path)
+            note(
+                f"the old results in {job.path} are renamed to {free.name}: {in_the_way}",
+                quiet=running.common.quiet,
+            )
+            in_the_way = ""
+        write_whole(job.path, to_json(latest))
+        keep(latest)
+
+    settings = settings_of(running, config, clock=comparison.clock)
+
+    def one_core() -> tuple[float, float]:
+        patience_s = HELPER_START_S + GENEROSITY * comparison.one_core.profiled_s
+        step = yardstick.time(patience_s)
+        return config.batch_size / step.step_s, step.foreign_load
+
+    with (
+        launchers_of(config, plans.values(), pool, settings, quiet=running.common.quiet) as launchers,
+        Yardstick(config, comparison.request.cores[0], precision) as yardstick,
+        live_progress(awaited, quiet=running.common.quiet) as watch,
+    ):
+        if any(launcher.captured.digest != comparison.model_digest for launcher in launchers.values()):
+            raise ConfigError(f"{config.model} has changed since {job.path} was begun; measure it anew with --fresh")
+        others: dict[str, Callable[[], tuple[float, float]]] = {ONE_CORE: one_core}
+        others |= {baseline.row: partial(baselines.run, baseline) for baseline in comparison.baselines}
+        compare(comparison, launchers, others, save, watch, rounds=rounds)
