@@ -16,9 +16,8 @@ if TYPE_CHECKING:
         Spread,
     )
     from runtime.compare.ranking import coverage, spearman, tied
-    from runtime.compare.records import RunRecord
+    from runtime.compare.records import BaselineChoice, Request, RunRecord
     from runtime.compare.remaining_time import duration, left
-    from runtime.compare.request import BaselineChoice, Request
     from runtime.compare.resume import find_comparison, set_aside
     from runtime.compare.rounds import Step, compare, steps
 else:

@@ -128,7 +128,7 @@ def _verdict(splits: Sequence[SplitAudit], order: float | None) -> str:
 def _largest_part(splits: Sequence[SplitAudit]) -> str:
     """Return the name of the part that is largest on average, the machine's drift aside."""
     together = all(split.contention_s is None for split in splits)
-    work = "compute or contention (--audit tells them apart)" if together else "compute"
+    work = "compute or contention" if together else "compute"
     sizes = {
         work: mean(abs(split.compute_s / split.predicted_s) for split in splits),
         "contention": mean(abs((split.contention_s or 0.0) / split.predicted_s) for split in splits),

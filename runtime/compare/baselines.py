@@ -25,7 +25,7 @@ from profiler.machine import uninterrupted
 from profiler.profile import FP32
 from profiler.settings import Config
 from runtime.compare.comparison import BaselineComparison
-from runtime.compare.request import BaselineChoice
+from runtime.compare.records import BaselineChoice
 from runtime.errors import RunError
 from runtime.pipeline import own_cores
 

@@ -14,7 +14,7 @@ from profiler.machine import this_machine
 from profiler.profile import Profile, profile_warnings
 from runtime.compare.audit import audit
 from runtime.compare.comparison import BaselineComparison, Comparison, OneCore, PartitionComparison
-from runtime.compare.request import Request
+from runtime.compare.records import Request
 from runtime.pipeline import core_count
 from runtime.results import Clock, is_comparable
 

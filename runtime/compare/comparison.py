@@ -15,8 +15,7 @@ from optimizer.schedule import Schedule, schedule_of
 from profiler.profile import FP32, Layer, Machine, Name, Seconds
 from profiler.shown import Shown
 from runtime.compare.race import dropped_after
-from runtime.compare.records import RunRecord
-from runtime.compare.request import Request
+from runtime.compare.records import Request, RunRecord
 from runtime.results import Clock, StageMeasurement
 
 FORMAT_VERSION: Literal[10] = 10

@@ -1,12 +1,53 @@
-"""The records that a comparison is worked out from: the runs as they were measured."""
+"""The records that a comparison is worked out from: the request that it answers, and the runs as they were measured."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from optimizer.plan import Share
-from optimizer.schedule import Kind
+from optimizer.schedule import Kind, ScheduleName
 from profiler.profile import Seconds
-from runtime.results import SamplesPerS, StageMeasurement
+from profiler.settings import UpdateRule
+from runtime.results import ChannelName, SamplesPerS, StageMeasurement
+
+BaselineChoice = Literal["none", "threads", "all"]
+"""No baseline, one process with a thread for each stage, or all of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The request that a comparison answers.
+
+    Attributes:
+        asked: The partitions, those that the model does not allow included.
+        distinct_splits: Evenly spaced splits join the partitions until so many are distinct.
+        minibatches: Of each run; 0 for as many as a few seconds take.
+        repeats: How many rounds; a comparison with fewer is gone on with.
+        full: Whether every contender runs in every round; else those only that may still be the fastest.
+        baselines: Which of what a user would run instead run, too.
+    """
+
+    model: str
+    batch_size: Annotated[int, Meta(ge=1)]
+    input_shape: Annotated[tuple[int, ...], Meta(min_length=2)]
+    minibatches: Annotated[int, Meta(ge=0)]
+    num_stages: Annotated[int, Meta(ge=1)]
+    cores: tuple[int, ...]
+    schedule: ScheduleName
+    update_every: Annotated[int, Meta(ge=1, le=100_000)]
+    channel: ChannelName
+    rule: UpdateRule
+    data: str
+    loss: str = ""
+    slice: str
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    asked: tuple[str, ...]
+    distinct_splits: Annotated[int, Meta(ge=0)]
+    repeats: Annotated[int, Meta(ge=1)]
+    full: bool
+    baselines: BaselineChoice
+
 
 Series = Literal["alone", "main"]
 Span = tuple[Kind, int, float, float]
