@@ -11,7 +11,9 @@ shared memory, ports.
 
 import argparse
 import os
+import signal
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -26,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 import small_models
 from control_group import small_group
 from pipelines import RULE, SEED, captured_of, plan_of
-from processes import forked
+from processes import forked, templates
 from strategies import profile_of
 
 from optimizer.plan import Plan
@@ -45,6 +47,7 @@ BOUNDS = (0, 0b00011, 0b01111, 0b11111)
 FAULTS = [
     *(f"{how} {at}" for how in ("raise", "memory", "exit", "crash", "kill", "stop") for at in ("forward", "backward")),
     "group forward",
+    "orphan forward",
     "raise update",
 ]
 WORDS = {
@@ -55,6 +58,7 @@ WORDS = {
     "kill": "is killed (SIGKILL)",
     "stop": "is stopped (SIGSTOP)",
     "group": "runs out of its control group's memory",
+    "orphan": "loses the template that it was forked from (SIGKILL)",
 }
 
 
@@ -63,13 +67,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--schedules", nargs="+", default=list(SCHEDULES), choices=list(SCHEDULES))
     parser.add_argument("--channels", nargs="+", default=list(CHANNELS), choices=CHANNELS)
+    parser.add_argument("--endless", choices=CHANNELS, help="be the parent of a run that goes on until it is killed")
     options = parser.parse_args()
+    if options.endless:
+        struck("slow forward", options.endless, "1f1b", Path(os.environ["STRUCK_AT"]))
+        return
     print("| a stage | runs | s until named: median | most | left | said |\n|---|---:|---:|---:|---|---|")
     with small_group() as group:
         os.environ["CONTROL_GROUP"] = str(group)
         for fault in FAULTS:
             if not fault.startswith("group") or group:
                 print(line(fault, options.channels, options.schedules), flush=True)
+    for signals in ((signal.SIGKILL,), (signal.SIGSTOP, signal.SIGKILL)):
+        print(parent_line(options.channels, signals), flush=True)
 
 
 def line(fault: str, channels: list[ChannelName], schedules: list[ScheduleName]) -> str:
@@ -91,6 +101,32 @@ def line(fault: str, channels: list[ChannelName], schedules: list[ScheduleName])
     )
 
 
+def parent_line(channels: list[ChannelName], signals: tuple[signal.Signals, ...]) -> str:
+    """Kill the parent of a run under each channel; return the line of the table: when all that it had started was gone."""
+    times_s: list[float] = []
+    left: set[str] = set()
+    for channel in channels:
+        with tempfile.TemporaryDirectory() as folder:
+            mark = Path(folder) / "struck"
+            command = [sys.executable, __file__, "--endless", channel]
+            parent = subprocess.Popen(command, env=os.environ | {"STRUCK_AT": str(mark)}, stderr=subprocess.DEVNULL)
+            while not mark.exists():
+                time.sleep(0.01)
+            ours = psutil.Process(parent.pid)
+            started, before = [*templates(ours), *forked(ours)], time.perf_counter()
+            for number in signals:
+                parent.send_signal(number)
+            parent.wait()
+            _, alive = psutil.wait_procs(started, timeout=10)
+            times_s.append(time.perf_counter() - before)
+            left |= {f"process {process.pid}" for process in alive}
+    how = " and ".join(number.name for number in signals)
+    return (
+        f"| parent gets {how} | {len(times_s)} | {statistics.median(times_s):.2f} | {max(times_s):.2f} | "
+        f"{', '.join(sorted(left)) or 'nothing'} | (nobody is left to say it) |"
+    )
+
+
 def network_of(fault: str) -> tuple[Captured, Plan]:
     """Return a network with a fault, and its plan in three stages."""
     if not fault.endswith("update"):
@@ -101,13 +137,22 @@ def network_of(fault: str) -> tuple[Captured, Plan]:
     return captured, replace(plan, model_digest=captured.digest, input_shape=(4, 4), batch_size=4, vocabulary=10)
 
 
-def struck(fault: str, channel: ChannelName, schedule: ScheduleName) -> tuple[float | None, set[str], str]:
-    """Let it happen once; return the seconds until it was named, what was left, and what was said."""
+def struck(
+    fault: str, channel: ChannelName, schedule: ScheduleName, at: Path | None = None
+) -> tuple[float | None, set[str], str]:
+    """Let it happen once; return the seconds until it was named, what was left, and what was said.
+
+    Args:
+        fault: Which.
+        channel: How stages hand tensors on.
+        schedule: The order of their actions.
+        at: Where the stage that fails notes when.
+    """
     captured, plan = network_of(fault)
     settings = Settings(rule=RULE, seed=SEED, channel=channel, pace=pace_of(schedule, 3), vocabulary=plan.vocabulary)
     cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
-        mark = Path(folder) / "struck"
+        mark = at or Path(folder) / "struck"
         os.environ["STRUCK_AT"] = str(mark)
         before, sentence = things(), "NOT NAMED"
         try:
@@ -117,7 +162,8 @@ def struck(fault: str, channel: ChannelName, schedule: ScheduleName) -> tuple[fl
             ):
                 launcher.run(plan, MINIBATCHES)
         except RunError as error:
-            sentence = str(error).partition(";")[0].partition(" failed in ")[2]
+            said = str(error).partition(";")[0]
+            sentence = said.partition(" failed in ")[2] or said
         now = time.perf_counter()
         stalled = STALL_S if fault.startswith("stop") else 0.0
         seconds = now - float(mark.read_text()) - stalled if mark.exists() else None

@@ -38,6 +38,8 @@ _READ_AT_LOAD = (
 """How the names of variables begin that the interpreter or a library reads once, as it is loaded."""
 _PATH = "STAGEPLAN_TEMPLATE_PATH"
 """The variable in which a template, and nothing that is forked from it, finds its ``sys.path``."""
+_IMPORTED = ("profiler", "optimizer", "runtime", "torch", "torchvision")
+"""The packages that a template imports."""
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 """numpy's OpenBLAS starts its threads when it is loaded, and what has threads cannot be forked."""
 
@@ -87,8 +89,8 @@ class Template:
         return self.key == _key() and self._process.poll() is None
 
     def import_modules(self, modules: Sequence[str]) -> None:
-        """Let it import modules of ours, without waiting for that."""
-        wanted = [module for module in modules if module not in self._asked]
+        """Let it import those of the modules that are not the user's, without waiting for that."""
+        wanted = [module for module in modules if module.partition(".")[0] in _IMPORTED and module not in self._asked]
         if wanted:
             self._ask(Request(tuple(wanted)), [])
             self._asked.update(wanted)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -15,10 +16,21 @@ from test_child_processes import origin
 from profiler.errors import ProcessError
 from profiler.machine import await_template, current_template, helper, tie_to
 from profiler.machine.child_processes import _say_once
+from profiler.machine.template import close_templates
 from runtime.errors import RunError
 from runtime.supervisor import WorkerPool
 
 HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def _own_template(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A template for the test alone, for others' processes would end with it."""
+    with monkeypatch.context() as patch:
+        patch.setattr("profiler.machine.template._templates", {})
+        patch.setattr("profiler.machine.template._forsaken", [])
+        yield
+        close_templates()
 
 
 def test_a_process_is_forked_with_torch_and_in_the_environment_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,12 +77,13 @@ def test_a_template_that_is_stopped_is_given_up(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_one_with_threads_is_not_forked_and_that_is_said_once(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(HERE))  # a template of its own, which has a thread from here on
-    monkeypatch.syspath_prepend(str(HERE))
+    (tmp_path / "sitecustomize.py").write_text(
+        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     _say_once.cache_clear()
-    await_template("starts_a_thread")
     for _ in range(2):
         with helper(origin) as process:
             assert process.receive()[0] == os.getpid()  # spawned

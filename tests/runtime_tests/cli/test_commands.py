@@ -12,6 +12,7 @@ from contextlib import chdir
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 import small_models
@@ -29,7 +30,8 @@ from profiler.files import read_json, to_json, write_whole
 from profiler.profile import Profile
 from runtime.cli import stageplan
 from runtime.cli.main import COMMANDS
-from runtime.compare import Comparison
+from runtime.compare import Comparison, RunRecord, Step
+from runtime.compare.rounds import _attempt
 from runtime.results import CLOCKS, Clock, RunResult
 
 pytestmark = pytest.mark.usefixtures("kept_workers")
@@ -756,3 +758,32 @@ def test_an_interrupted_study_goes_on_and_a_finished_one_is_not_run_again(
     assert RUN(arguments) == 0
     assert capsys.readouterr().err.count("--fresh measures anew") == 2
     assert [path.read_bytes() for path in paths] == before
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("kept_workers")
+def test_first_rounds_come_first_and_ctrl_c_leaves_the_best_answer_so_far(
+    in_folder: Path, small_profile: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(small_profile, in_folder / "profiles")
+    (in_folder / "study.yaml").write_text(
+        "models: {'small_models:Residual': 5}\nbatch_sizes: [2, 4]\nimage_size: 16\npartitions: [optimized, end-load]\n"
+    )
+    attempts: list[tuple[int, int]] = []
+
+    def attempt(step: Step, comparison: Comparison, *others: Any) -> RunRecord:
+        if len(attempts) == 7:
+            raise KeyboardInterrupt
+        attempts.append((comparison.request.batch_size, step.round))
+        return _attempt(step, comparison, *others)
+
+    monkeypatch.setattr("runtime.compare.rounds._attempt", attempt)
+    assert RUN(["compare", "--config", "study.yaml", "--stages", "2", "--out", "found"]) == 130
+    assert attempts == [(2, 1)] * 3 + [(4, 1)] * 3 + [(2, 2)]
+    printed = capsys.readouterr()
+    assert "a first answer after" in printed.err
+    assert "provisional, after one round of each" in printed.err
+    assert printed.err.count("times as fast as the next") == 2
+    assert printed.out.count("PROVISIONAL: medians may still move, for 1 of 3 rounds are done") == 2
+    report = (in_folder / "found" / "report.md").read_text()
+    assert report.count("## small_models:Residual, batch") == 2
