@@ -102,7 +102,7 @@ def line(fault: str, channels: list[ChannelName], schedules: list[ScheduleName])
 
 
 def parent_line(channels: list[ChannelName], signals: tuple[signal.Signals, ...]) -> str:
-    """Kill the parent of a run under each channel; return the line of the table: when all that it had started was gone."""
+    """Kill the parent of a run under each channel; return the line of the table: when all it had started was gone."""
     times_s: list[float] = []
     left: set[str] = set()
     for channel in channels:
