@@ -17,14 +17,14 @@ if TYPE_CHECKING:
         main_file,
         refuse_reimport,
         start,
-        uninterrupted,
     )
     from profiler.machine.cores import neighbouring_cores, physical_core, usable_cores
     from profiler.machine.first_use import use_torch_once
+    from profiler.machine.interrupts import uninterrupted
     from profiler.machine.machine import affinity_variables, bfloat16_instructions, differences, this_machine
     from profiler.machine.memory import PeakMemory, release_memory, return_memory_at_once
     from profiler.machine.pinning import pin, pinned
-    from profiler.machine.template import ORPHANED, current_template
+    from profiler.machine.template import ORPHANED, ORPHANS, current_template
     from profiler.machine.ties import tie_to
 else:
     __getattr__ = on_demand(__name__)

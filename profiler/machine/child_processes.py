@@ -20,7 +20,8 @@ from profiler.commands import smaller_minibatch, typed_as, typed_form
 from profiler.errors import ProcessError, StageplanError, one_line
 from profiler.files import is_file
 from profiler.machine.blame import shortage
-from profiler.machine.template import CannotFork, ForkedProcess, current_template
+from profiler.machine.interrupts import uninterrupted
+from profiler.machine.template import ORPHANED, ORPHANS, CannotFork, ForkedProcess, current_template
 from profiler.machine.ties import tie_to
 
 _GRACE_S = 2.0
@@ -49,29 +50,6 @@ GUARD = (
 )
 
 
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Put Ctrl-C off to the end of the context.
-
-    A mask alone would not do: the kernel hands the signal to any thread that lets it through, and Python then runs its
-    handler in the main one. The mask is for the processes that are started meanwhile, which inherit it.
-    """
-    pressed: list[int] = []
-    in_charge = threading.current_thread() is threading.main_thread()  # no other thread is ever interrupted
-    handler = signal.getsignal(signal.SIGINT)
-    if in_charge and handler is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, lambda number, _frame: pressed.append(number))
-    masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
-        if in_charge:
-            signal.signal(signal.SIGINT, handler)
-        if pressed:
-            signal.raise_signal(signal.SIGINT)
-
-
 def expect_processes(*modules: str) -> None:
     """Begin, in the background, to import modules of ours in the template: once for all processes to come.
 
@@ -87,9 +65,11 @@ def await_template(*modules: str) -> None:
     Raises:
         ProcessError: It does not answer, or has ended.
     """
-    expect_processes(*modules)
     with contextlib.suppress(CannotFork, OSError):
-        current_template().settle()
+        with uninterrupted():
+            source = current_template()
+            source.import_modules(modules)
+        source.settle()
 
 
 def start(target: Callable[..., None], *arguments: Any, name: str) -> tuple[BaseProcess, Connection]:
@@ -183,6 +163,8 @@ class Helper:
             self._process.join(_GRACE_S)
             if self._process.exitcode == UNGUARDED:
                 raise ProcessError(GUARD) from None
+            if self._process.exitcode == ORPHANED:
+                raise ProcessError(f"{ORPHANS}; try again") from None
             raise ProcessError(
                 f"a process that helps to measure ended with {_how(self._process.exitcode)}; "
                 f"if memory is short, {smaller_minibatch()}"

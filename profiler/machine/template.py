@@ -6,11 +6,10 @@ started afresh where it has ended, or where a variable has changed since that li
 
 import atexit
 import contextlib
+import errno
 import io
-import json
 import os
 import pickle
-import select
 import signal
 import socket
 import subprocess
@@ -21,16 +20,21 @@ from multiprocessing import popen_forkserver, reduction, spawn, util
 from multiprocessing.connection import wait
 from multiprocessing.context import set_spawning_popen
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import ClassVar
 
 from profiler.errors import ProcessError
+from profiler.machine.interrupts import uninterrupted
 from profiler.machine.template_process import ANSWER, EXIT_CODE, HEADER, REFUSED, THREADED, Request
 
 ORPHANED = 87
 """What a process counts as having exited with whose template ended, which ends it."""
+ORPHANS = "the process that others are forked from ended, by hand or by the kernel because memory ran out"
 PATIENCE_S = 90.0
 """How long a template may take to answer, the import of torch included."""
 _REAPED_WITHIN_S = 1.0
+_EXIT_CODE_FIELD = 49
+"""Of ``/proc/N/stat``, counted behind the command's name."""
 _READ_AT_LOAD = (
     "ATEN", "BLIS_", "CUDA_", "DNNL_", "GLIBC_", "GOMP_", "KMP_", "LD_", "MALLOC_", "MKL_", "OMP_", "ONEDNN_",
     "OPENBLAS_", "PYTHON", "PYTORCH_", "TORCH",
@@ -64,18 +68,17 @@ class Template:
             raise CannotFork(f"the kernel gives no descriptors of processes ({error.strerror})") from error
         self.key = _key()
         self._asked: set[str] = set()
-        self._owed = 0
+        self._owed, self._given_up = 0, False
         self._line, theirs = socket.socketpair()
         with theirs:
-            path = [entry or os.getcwd() for entry in sys.path]  # noqa: PTH109 - as sys.path has it
-            code = (
-                f"import json, os, sys; sys.path[:] = json.loads(os.environ['{_PATH}']); "
+            code = (  # which imports nothing before the path is set
+                f"import os, sys; sys.path[:] = eval(os.environ['{_PATH}']); "
                 f"from profiler.machine.template_process import main; main({theirs.fileno()}, {os.getpid()})"
             )
             flags: list[str] = util._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001 - as spawn
             self._process = subprocess.Popen(
                 [sys.executable, *flags, "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                env=os.environ | _ONE_THREAD | {_PATH: json.dumps(path)}, pass_fds=[theirs.fileno()],
+                env=os.environ | _ONE_THREAD | {_PATH: repr(_import_path())}, pass_fds=[theirs.fileno()],
             )  # fmt: skip
 
     @property
@@ -86,7 +89,7 @@ class Template:
     @property
     def usable(self) -> bool:
         """Whether it is there, and is what would be started now."""
-        return self.key == _key() and self._process.poll() is None
+        return self.key == _key() and not self._given_up and not self.ended
 
     def import_modules(self, modules: Sequence[str]) -> None:
         """Let it import those of the modules that are not the user's, without waiting for that."""
@@ -112,7 +115,7 @@ class Template:
 
         Raises:
             CannotFork: It has more than one thread.
-            OSError: The system has no room for one more process.
+            OSError: The system has no room for one more process or descriptor.
             ProcessError: It does not answer.
         """
         self.settle()
@@ -122,6 +125,8 @@ class Template:
             raise OSError(detail, os.strerror(detail))
         if number == THREADED:
             raise CannotFork(f"importing torch started {detail - 1} more threads here")
+        if not own:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return number, own[0]
 
     def close(self) -> None:
@@ -148,19 +153,22 @@ class Template:
 
     def _answer(self) -> tuple[int, int, list[int]]:
         with self._talk():
-            if not select.select([self._line], [], [], PATIENCE_S)[0]:
-                raise ProcessError(f"the process that others are forked from was not done after {PATIENCE_S:.0f} s; "
-                                   "is it stopped? try again")  # fmt: skip
-            data, own, _, _ = socket.recv_fds(self._line, ANSWER.size, 1)
+            if not wait([self._line], PATIENCE_S):
+                raise ProcessError(
+                    f"the process that others are forked from was not done after {PATIENCE_S:.0f} s; is it stopped? "
+                    "try again"
+                )
+            with uninterrupted():  # or an answer would be lost
+                data, own, _, _ = socket.recv_fds(self._line, ANSWER.size, 1)
+                self._owed -= 1
             if not data:
                 raise BrokenPipeError
-            self._owed -= 1
         number, detail = ANSWER.unpack(data)
         return number, detail, own
 
     @contextlib.contextmanager
     def _talk(self) -> Iterator[None]:
-        """End it where it cannot be understood any more."""
+        """Fork no more of it where it cannot be understood any more; what was forked before goes on."""
         try:
             yield
         except (BrokenPipeError, ConnectionResetError):
@@ -171,9 +179,20 @@ class Template:
                 f"the process that others are forked from ended with {how}, by hand or because memory ran out; "
                 "try again"
             ) from None
-        except BaseException:
-            self.close()
+        except KeyboardInterrupt:
             raise
+        except BaseException:
+            self._given_up = True
+            raise
+
+
+def _import_path() -> list[str]:
+    """Return where modules are looked for, the current folder by its name."""
+    try:
+        here = str(Path.cwd())
+    except FileNotFoundError:  # it was deleted
+        here = ""
+    return [path for entry in sys.path if isinstance(entry, str) and (path := entry or here)]
 
 
 def _key() -> tuple[tuple[str, str], ...]:
@@ -184,6 +203,7 @@ def _key() -> tuple[tuple[str, str], ...]:
 _templates: dict[tuple[int, int], Template] = {}
 """By process, which may be a fork itself, and thread."""
 _forsaken: list[Template] = []
+_LOCK = threading.Lock()
 
 
 def current_template() -> Template:
@@ -193,20 +213,24 @@ def current_template() -> Template:
         OSError: The system has no room for one more process.
     """
     here = os.getpid(), threading.get_native_id()
-    kept = _templates.get(here)
-    if kept and kept.usable:
-        return kept
-    if kept:
-        kept.forsake()
-        _forsaken.append(_templates.pop(here))
-    for there, other in list(_templates.items()):
-        if there[0] != here[0]:  # our parent's, of which we are a fork
-            _templates.pop(there).forsake()
-        elif other.ended:  # with its thread
-            _templates.pop(there).close()
-    _forsaken[:] = [other for other in _forsaken if not other.ended]
-    _templates[here] = Template()
-    return _templates[here]
+    with _LOCK:
+        kept = _templates.get(here)
+        if kept and kept.usable:
+            return kept
+        if kept:
+            kept.forsake()
+            _forsaken.append(_templates.pop(here))
+        for there, other in list(_templates.items()):
+            if there[0] != here[0]:  # our parent's, of which we are a fork
+                _templates.pop(there).forsake()
+            elif other.ended:  # with its thread
+                _templates.pop(there).close()
+        _forsaken[:] = [other for other in _forsaken if not other.ended]
+        _templates[here] = Template()
+        return _templates[here]
+
+
+os.register_at_fork(after_in_child=lambda: globals().update(_LOCK=threading.Lock()))
 
 
 @atexit.register
@@ -243,35 +267,49 @@ class _Forked(popen_forkserver.Popen):
             reduction.dump(process, work)
         finally:
             set_spawning_popen(None)
-        read, write = os.pipe()
-        self.sentinel, told = os.pipe()
-        try:
-            self.pid, self._own = source.fork([read, told, 2, *self._fds])  # type: ignore[attr-defined]
-        except BaseException:
-            os.close(write)
-            os.close(self.sentinel)
-            raise
-        finally:
-            os.close(read)
-            os.close(told)
-        kept_open = os.dup(write)  # by which the process sees that its parent has gone
-        descriptors = (kept_open, self.sentinel, self._own)
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            self.sentinel, told = _pipe(ours, theirs)
+            parent_lives, kept_open = _pipe(theirs, ours)
+            self.pid, self._own = source.fork([parent_lives, told, 2, *self._fds])  # type: ignore[attr-defined]
+            ours.callback(os.close, self._own)
+            with open(os.dup(kept_open), "wb") as stream, contextlib.suppress(BrokenPipeError):  # noqa: PTH123
+                stream.write(work.getbuffer())
+            ours.pop_all()
+        # As long as the last is open, the process sees that its parent has not gone.
+        descriptors = (self.sentinel, self._own, kept_open)
         self.finalizer = util.Finalize(self, util.close_fds, descriptors)  # type: ignore[attr-defined]
-        with contextlib.suppress(BrokenPipeError), open(write, "wb") as stream:  # noqa: PTH123 - a descriptor
-            stream.write(work.getbuffer())
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         """Return its exit code if it has ended, or once it has."""
         if self.returncode is None:
-            ended = wait([self.sentinel, self._own], 0 if flag == os.WNOHANG else None)
-            if not ended:
+            if not wait([self.sentinel, self._own], 0 if flag == os.WNOHANG else None):
                 return None
             told = wait([self.sentinel], _REAPED_WITHIN_S)
-            data = os.read(self.sentinel, EXIT_CODE.size) if told else b""
-            self.returncode = EXIT_CODE.unpack(data)[0] if data else ORPHANED
+            code = None if told else _exit_code_of_zombie(self.pid)  # for the template is busy, or stopped
+            if code is None:
+                data = os.read(self.sentinel, EXIT_CODE.size)
+                code = EXIT_CODE.unpack(data)[0] if data else ORPHANED
+            self.returncode = code
         return self.returncode
 
     def _send_signal(self, number: int) -> None:
         if self.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._own, number)
+
+
+def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:
+    """Return a pipe's ends, which the two contexts close."""
+    read, write = os.pipe()
+    reader.callback(os.close, read)
+    writer.callback(os.close, write)
+    return read, write
+
+
+def _exit_code_of_zombie(number: int) -> int | None:
+    """Return what a process exited with whose end nobody has asked for yet; None where somebody has."""
+    try:
+        status = Path(f"/proc/{number}/stat").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    return os.waitstatus_to_exitcode(int(status.rpartition(")")[2].split()[_EXIT_CODE_FIELD]))

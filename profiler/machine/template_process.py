@@ -6,6 +6,7 @@ With one thread at the moment of the fork, and nothing run before it, a child la
 """
 
 import contextlib
+import errno
 import gc
 import importlib
 import os
@@ -83,7 +84,7 @@ class _Template:
 
     def _answer(self, line: socket.socket) -> bool:
         """Do what is asked for; return whether anything was."""
-        header, descriptors, _, _ = socket.recv_fds(line, HEADER.size, MOST)
+        header, descriptors, flags, _ = socket.recv_fds(line, HEADER.size, MOST)
         if not header:
             return False
         length = HEADER.unpack(header)[0]
@@ -96,28 +97,36 @@ class _Template:
             gc.freeze()  # no collection in a child touches, and so copies, what all share
             line.sendall(ANSWER.pack(0, 0))
             return True
-        threads = len(list(Path("/proc/self/task").iterdir()))
-        if threads > 1:
-            answer, own = ANSWER.pack(THREADED, threads), None
-        else:
-            answer, own = self._fork(request, descriptors)
-        for descriptor in descriptors if own is None else (descriptors[0], *descriptors[2:]):
-            os.close(descriptor)
+        try:
+            truncated = flags & socket.MSG_CTRUNC
+            answer, own = (ANSWER.pack(REFUSED, errno.EMFILE), None) if truncated else self._fork(request, descriptors)
+        except OSError as error:
+            answer, own = ANSWER.pack(REFUSED, error.errno or 0), None
+        told = None if own is None else descriptors[1]
+        for descriptor in descriptors:
+            if descriptor != told:
+                os.close(descriptor)
         socket.send_fds(line, [answer], [] if own is None else [own])
         return True
 
     def _fork(self, request: Request, descriptors: Sequence[int]) -> tuple[bytes, int | None]:
+        """Fork; return the answer, and the descriptor of the process."""
         assert self._line is not None
+        threads = len(list(Path("/proc/self/task").iterdir()))
+        if threads > 1:
+            return ANSWER.pack(THREADED, threads), None
         template = os.getpid()
-        try:
-            number = os.fork()
-        except OSError as error:
-            return ANSWER.pack(REFUSED, error.errno or 0), None
+        number = os.fork()
         if not number:
             strange = [self._line.fileno(), descriptors[1]]
             strange += [each for own, (_, told) in self._children.items() for each in (own, told)]
             _become(request, descriptors, strange, template)
-        own = os.pidfd_open(number)
+        try:
+            own = os.pidfd_open(number)
+        except OSError:
+            os.kill(number, signal.SIGKILL)
+            os.waitpid(number, 0)
+            raise
         self._children[own] = number, descriptors[1]
         return ANSWER.pack(number, 0), own
 

@@ -52,17 +52,20 @@ def carry_out(jobs: list[Job], reports: list[Path], running: RunningOptions, *, 
     The report is written anew with every round.
     """
     from runtime.compare import duration, left, steps
+    from runtime.report import show_leaders
 
     missing = sum(sum(1 for _ in steps(job.comparison)) for job in jobs)
     if not missing:
         return
     stages = max(job.config.stages for job in jobs)
     cores = cores_of(jobs[0].config, stages, quiet=running.common.quiet)
-    about = duration(sum(left(job.comparison) for job in jobs))
-    first = f", a first answer after {duration(sum(left(job.comparison, 1) for job in jobs))}" if len(jobs) > 1 else ""
+    first = len(jobs) > 1 and any(not job.comparison.rounds for job in jobs)
+    about = f"about {duration(sum(left(job.comparison) for job in jobs))}"
+    if first:
+        about += f", a first answer after {duration(sum(left(job.comparison, 1) for job in jobs))}"
+    most = "" if jobs[0].comparison.request.full else "at most "
     note(
-        f"{'' if jobs[0].comparison.request.full else 'at most '}{counted(missing, 'run')} ({_composition(jobs)}) on "
-        f"cores {','.join(map(str, cores))}, about {about}{first}; "
+        f"{most}{counted(missing, 'run')} ({_composition(jobs)}) on cores {','.join(map(str, cores))}, {about}; "
         f"Ctrl-C pauses; to resume, repeat the command{' without --fresh' if fresh else ''}",
         quiet=running.common.quiet,
     )
@@ -72,19 +75,36 @@ def carry_out(jobs: list[Job], reports: list[Path], running: RunningOptions, *, 
         if reports and latest.rounds > before.comparison.rounds:
             write(jobs, reports)
 
+    since = [len(job.comparison.runs) for job in jobs]
     with pool_of(running, cores) as pool:
-        for rounds in (1, None) if len(jobs) > 1 else (None,):
+        for rounds in (1, None) if first else (None,):
             for at, job in enumerate(jobs):
-                _carry_out(job, pool, running, partial(keep, at), _awaited(jobs, at, rounds), rounds)
-            if rounds and any(not job.comparison.complete for job in jobs):
-                note(_so_far(jobs), quiet=running.common.quiet)
+                part = _Part(rounds, since[at], _awaited(jobs, at, rounds))
+                _carry_out(job, pool, running, partial(keep, at), part)
+            if rounds and not running.common.quiet:
+                show_leaders([job.comparison for job in jobs])
 
 
 def write(jobs: list[Job], reports: list[Path]) -> None:
     """Write the report on what is known so far."""
     from runtime.report import write_reports
 
-    write_reports([job.comparison for job in jobs if job.comparison.rounds], reports)
+    write_reports([job.comparison for job in jobs if job.comparison.runs], reports)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What is to be done of one comparison.
+
+    Attributes:
+        rounds: Up to which round; None: all.
+        since: How many of its runs there were when the command began.
+        awaited: How long the other comparisons take.
+    """
+
+    rounds: int | None
+    since: int
+    awaited: "Awaited"
 
 
 def _awaited(jobs: list[Job], at: int, rounds: int | None) -> "Awaited":
@@ -98,14 +118,6 @@ def _awaited(jobs: list[Job], at: int, rounds: int | None) -> "Awaited":
     return Awaited(first_s, sum(left(comparison) for comparison in (others if rounds else later)))
 
 
-def _so_far(jobs: list[Job]) -> str:
-    """Say who leads after the first round of each comparison."""
-    from runtime.report import leader
-
-    lines = [f"  {leader(job.comparison)}" for job in jobs if job.comparison.rounds]
-    return "\n".join(["provisional, after one round of each (the report stands, and gets better):", *lines])
-
-
 def _composition(jobs: list[Job]) -> str:
     """Return what the missing runs are: ``4 contenders × 3 rounds + 4 alone``, or of how many comparisons."""
     comparison = jobs[0].comparison
@@ -117,20 +129,19 @@ def _composition(jobs: list[Job]) -> str:
     return f"{counted(len(comparison.contenders), 'contender')} × {rounds}{alone}"
 
 
-def _carry_out(  # noqa: PLR0917
-    job: Job, pool: "WorkerPool", running: RunningOptions, keep: "Callable[[Comparison], None]", awaited: "Awaited",
-    rounds: int | None,
-) -> None:  # fmt: skip
-    """Do what is missing of one comparison, up to so many rounds, and ``keep`` what is known after each run."""
+def _carry_out(
+    job: Job, pool: "WorkerPool", running: RunningOptions, keep: "Callable[[Comparison], None]", part: _Part
+) -> None:
+    """Do a part of one comparison, and ``keep`` what is known after each run."""
     from profiler.measure import Yardstick
     from runtime.compare import ONE_CORE, Baselines, command_line, compare, set_aside, steps
     from runtime.report import live_progress
 
     comparison, config = job.comparison, job.config
-    if not any(steps(comparison, rounds)):
+    if not any(steps(comparison, part.rounds)):
         return
     comparison = replace(comparison, command=command_line())
-    plans = {part.name: part.plan for part in comparison.partitions}
+    plans = {own.name: own.plan for own in comparison.partitions}
     precision = comparison.one_core.precision
     as_long = replace(config, batches=comparison.ours.minibatches)
     baselines = Baselines(as_long, _reference(plans, precision), comparison.request.cores, precision)
@@ -158,10 +169,10 @@ def _carry_out(  # noqa: PLR0917
     with (
         launchers_of(config, plans.values(), pool, settings, quiet=running.common.quiet) as launchers,
         Yardstick(config, comparison.request.cores[0], precision) as yardstick,
-        live_progress(awaited, quiet=running.common.quiet) as watch,
+        live_progress(part.awaited, quiet=running.common.quiet) as watch,
     ):
         if any(launcher.captured.digest != comparison.model_digest for launcher in launchers.values()):
             raise ConfigError(f"{config.model} has changed since {job.path} was begun; measure it anew with --fresh")
         others: dict[str, Callable[[], tuple[float, float]]] = {ONE_CORE: one_core}
         others |= {baseline.row: partial(baselines.run, baseline) for baseline in comparison.baselines}
-        compare(comparison, launchers, others, save, watch, rounds=rounds)
+        compare(comparison, launchers, others, save, watch, rounds=part.rounds, since=part.since)

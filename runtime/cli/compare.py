@@ -116,7 +116,7 @@ def compare_all(options: CompareOptions) -> int:
     try:
         carry_out(jobs, reports, options.running, fresh=options.fresh)
     except KeyboardInterrupt:  # which leaves the best answer so far
-        if (begun := [job for job in jobs if job.comparison.rounds]) and not common.json:
+        if (begun := [job for job in jobs if job.comparison.runs]) and not common.json:
             _conclude(begun, reports, options)
         raise
     return _conclude(jobs, reports, options)

@@ -4,7 +4,7 @@
 unfinished file says where to go on. Seconds, bytes and samples throughout; what is per stage is per minibatch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -14,7 +14,7 @@ from optimizer.plan import Plan
 from optimizer.schedule import Schedule, schedule_of
 from profiler.profile import FP32, Layer, Machine, Name, Seconds
 from profiler.shown import Shown
-from runtime.compare.race import dropped_after
+from runtime.compare.race import slower_than_the_leader
 from runtime.compare.records import Request, RunRecord
 from runtime.results import Clock, StageMeasurement
 
@@ -251,38 +251,40 @@ class Comparison(Shown):
     @property
     def rounds(self) -> int:
         """The number of rounds that are done."""
-        return self._race[0]
+        return self.race()[0]
 
     @property
     def dropped(self) -> dict[str, int]:
         """Who is out of the race, each with the round after which it was."""
-        return self._race[1]
+        return self.race()[1]
 
-    def racing(self, number: int) -> tuple[str, ...]:
-        """The contenders that run in a round, where those before it are done."""
-        dropped = self.dropped
-        return tuple(name for name in self.contenders if dropped.get(name, number) >= number)
+    def race(self) -> tuple[int, dict[str, int]]:
+        """Return how many rounds are done, and whom they have dropped, each with the round after which it was.
 
-    @property
-    def _race(self) -> tuple[int, dict[str, int]]:
-        """How many rounds are done, and whom they have dropped."""
+        Splits race against each other; a baseline races against all. The reference, which ratios are about, and the
+        yardstick run in every round.
+        """
         have = {(run.round, run.name) for run in self.runs if run.series == "main"}
         done, dropped = 0, dict[str, int]()
         while done < self.request.repeats and all(
             (done + 1, name) in have for name in self.contenders if name not in dropped
         ):
             done += 1
-            dropped = {} if self.request.full else dropped_after(self._speeds, done)
+            if not self.request.full:
+                dropped |= dict.fromkeys(self._slower_after(done, dropped), done)
         return done, dropped
 
-    @property
-    def _speeds(self) -> dict[str, dict[int, float]]:
-        """The speeds that the race is decided by: of each contender but the yardstick, by round."""
+    def _slower_after(self, done: int, dropped: Collection[str]) -> list[str]:
+        """Return whom one more round drops."""
         speeds: dict[str, dict[int, float]] = {name: {} for name in self.contenders if name != ONE_CORE}
         for run in self.runs:
-            if run.name in speeds and run.series == "main" and run.failure is None:
+            if run.name in speeds and run.series == "main" and run.failure is None and run.round <= done:
                 speeds[run.name][run.round] = run.throughput_samples_per_s
-        return speeds
+        racing = speeds.keys() - dropped
+        splits = {name: speeds[name] for name in self.splits}
+        slower = slower_than_the_leader(splits, racing & splits.keys(), done)
+        slower += set(slower_than_the_leader(speeds, racing, done)) - splits.keys()
+        return [name for name in slower if name != self.reference]
 
     @property
     def splits(self) -> tuple[str, ...]:

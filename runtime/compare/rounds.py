@@ -44,6 +44,7 @@ def compare(
     watch: Callable[[Comparison, Step | None], None],
     *,
     rounds: int | None = None,
+    since: int | None = None,
 ) -> Comparison:
     """Do the missing runs of a comparison, and return it with them.
 
@@ -55,13 +56,14 @@ def compare(
         save: Called with what is known after each run.
         watch: Called before each run with what is known and what comes, and at the end.
         rounds: Up to which; None: all that were asked for.
+        since: How many runs there were when this command began; None: as many as now.
 
     Raises:
         InputError: The model or the user's data cannot be run at all.
     """
-    before = len(comparison.runs)
+    before = len(comparison.runs) if since is None else since
     while step := next(steps(comparison, rounds), None):
-        if _hopeless([run for run in comparison.runs[before:] if run.name in comparison.splits], step):
+        if _hopeless([run for run in comparison.runs[before:] if run.name in comparison.splits], step, comparison):
             break
         watch(comparison, step)
         begun_s = time.perf_counter()
@@ -85,17 +87,20 @@ def steps(comparison: Comparison, rounds: int | None = None) -> Iterator[Step]:
     if comparison.comparable and comparison.request.distinct_splits:
         series.append(("alone", 1, comparison.splits))
     last = comparison.request.repeats if rounds is None else min(rounds, comparison.request.repeats)
-    series += [("main", number, comparison.racing(number)) for number in range(1, last + 1)]
+    _, dropped = comparison.race()
+    for number in range(1, last + 1):
+        racing = [name for name in comparison.contenders if dropped.get(name, number) >= number]
+        series.append(("main", number, racing))
     for kind, number, names in series:
         order = list(names)
         random.Random(f"{kind} {number}").shuffle(order)  # noqa: S311 - an order, no secret
         yield from (Step(kind, number, name) for name in order if (kind, number, name) not in done)
 
 
-def _hopeless(runs: Sequence[RunRecord], step: Step) -> bool:
-    """Say whether every split failed in the round before, which is one of this session's."""
+def _hopeless(runs: Sequence[RunRecord], step: Step, comparison: Comparison) -> bool:
+    """Say whether every split failed in the round before, if that was one of ``runs``, which are this session's."""
     before = [run for run in runs if (run.series, run.round) == (step.series, step.round - 1)]
-    return bool(before) and all(run.failure is not None for run in before)
+    return len(before) == len(comparison.splits) and all(run.failure is not None for run in before)
 
 
 def _attempt(

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from runtime.report.comparison_table import show_comparison
-    from runtime.report.findings import leader
+    from runtime.report.comparison_table import show_comparison, show_leaders
     from runtime.report.live_comparison import Awaited, live_progress
     from runtime.report.page import KINDS, write_reports
 else:

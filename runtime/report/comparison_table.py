@@ -1,11 +1,12 @@
 """Show a comparison, and a single run, as tables with prediction beside measurement."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from profiler.profile import FP32
 from profiler.report import ResultTable, counted, ms
 from runtime.compare import ONE_CORE, BaselineComparison, Comparison, OneCore, PartitionComparison, Spread
-from runtime.report.findings import called, fairness, length_of_run, verdict
+from runtime.report.findings import called, fairness, length_of_run, title, verdict
 from runtime.report.warnings import mark
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
             Text(speed_of(part) + slowed_of(part), style="bold"),
             interval_of(measured),
             ratio_of(part.ratio),
-            f"{part.makespan_s.median:.2f}" if part.makespan_s else "",
+            makespan_of(part, comparison),
             "  ".join(f"{ms(stage.predicted_s)}→{ms(stage.busy_s)}" for stage in part.stages),
         )
     table.add_section()
@@ -50,6 +51,30 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
         console.print(_audit_table(comparison))
     for line in verdict(comparison):
         console.print(line)
+
+
+def show_leaders(comparisons: Sequence[Comparison]) -> None:
+    """Print on stderr which split of each comparison is the fastest so far; more rounds are to come."""
+    from rich.console import Console
+
+    table = ResultTable(
+        "provisional, after a first round of each; the report stands, and gets better with every round",
+        ("", "fastest so far", "samples/s", "predicted", "× the next", "× one core"),
+        words=("", "fastest so far"),
+    )
+    for comparison in comparisons:
+        ran = [part for part in comparison.standing if part.throughput_samples_per_s]
+        speeds = [part.throughput_samples_per_s.median for part in ran if part.throughput_samples_per_s]
+        alone = comparison.one_core.throughput_samples_per_s
+        table.add_row(
+            title(comparison) + mark(comparison),
+            called(comparison, ran[0]) if ran else "none came through",
+            f"{speeds[0]:.1f}" if ran else "",
+            f"{ran[0].predicted_throughput_samples_per_s:.1f}" if ran else "",
+            f"{speeds[0] / speeds[1]:.2f}" if len(ran) > 1 else "",
+            f"{speeds[0] / alone.median:.2f}" if ran and alone else "",
+        )
+    Console(stderr=True, highlight=False, markup=False).print(table)
 
 
 def _empty_table(comparison: Comparison) -> ResultTable:
@@ -75,7 +100,7 @@ def _empty_table(comparison: Comparison) -> ResultTable:
             "interval": "Interval: 95%, bootstrapped.",
             ratio: f"× as fast: how many times as fast {comparison.reference} ran, round by round."
             + fairness(comparison),
-            "makespan s": "Makespan: one run from first to last action.",
+            "makespan s": "Makespan: one run from first to last action; – where runs differ in minibatches.",
             "busy ms, stage by stage": "Busy: processor time per minibatch of each stage, predicted → measured.",
         },
     )
@@ -87,6 +112,13 @@ def rank_of(part: PartitionComparison, comparison: Comparison) -> str:
         return "–"
     sharing_it = [other for other in comparison.standing if other.rank == part.rank]
     return f"{part.rank}=" if len(sharing_it) > 1 else str(part.rank)
+
+
+def makespan_of(part: PartitionComparison, comparison: Comparison) -> str:
+    """Return the median makespan where all runs are of as many minibatches."""
+    if not comparison.request.minibatches:
+        return "–"
+    return f"{part.makespan_s.median:.2f}" if part.makespan_s else ""
 
 
 def slowed_of(part: PartitionComparison) -> str:

@@ -72,22 +72,6 @@ def speed(comparison: Comparison) -> str:
     return f"{about}: {comparison.reference} {_against(comparison, ran)}.{_faster_still(comparison)}"
 
 
-def leader(comparison: Comparison) -> str:
-    """Say in a line which partition is the fastest so far, and by how much."""
-    ran = [part for part in comparison.standing if part.throughput_samples_per_s]
-    if not ran:
-        return f"{title(comparison)}: no partition came through"
-    first, *others = ran
-    assert first.throughput_samples_per_s is not None
-    sentence = (
-        f"{title(comparison)}: {called(comparison, first)}, {first.throughput_samples_per_s.median:.1f} samples/s"
-    )
-    if others and others[0].throughput_samples_per_s:
-        ahead = first.throughput_samples_per_s.median / others[0].throughput_samples_per_s.median
-        sentence += f", {ahead:.2f} times as fast as the next, {others[0].name}"
-    return sentence
-
-
 def in_order(comparison: Comparison, parts: Sequence[PartitionComparison]) -> list[PartitionComparison]:
     """Return one partition of each split, fastest first; of several, the one that ran, if it is among them."""
     first: dict[str, PartitionComparison] = {}
@@ -204,7 +188,8 @@ def race(comparison: Comparison) -> str:
     """Say who has had its runs before the last round."""
     out: dict[int, list[str]] = {}
     for name, last in comparison.dropped.items():
-        out.setdefault(last, []).append(name)
+        if last < comparison.rounds:
+            out.setdefault(last, []).append(name)
     told = "; ".join(f"after round {last}, {listed(names)}" for last, names in sorted(out.items()))
     return f"Out of the race, as slower than the fastest beyond doubt: {told}. --full runs all of them." if told else ""
 

@@ -82,6 +82,7 @@ def _environment() -> "Environment":
         "slowed": table.slowed_of,
         "fairness": fairness,
         "length_of_run": length_of_run,
+        "makespan": table.makespan_of,
         "mark": mark,
     }
     return made

@@ -44,7 +44,9 @@ class Beside:
 
 
 def beside_the_study(comparison: Comparison) -> Beside | None:
-    """Return the study's column beside the comparison; None where the study has none for it."""
+    """Return the study's column beside the comparison; None where it has none for it, or runs differ in length."""
+    if not comparison.request.minibatches:
+        return None
     theirs = _column(comparison)
     parts = {part.name: part for part in comparison.partitions}
     common = [name for name in theirs if name in parts]

@@ -56,7 +56,9 @@ def mark(comparison: Comparison) -> str:
 
 def _few_rounds(comparison: Comparison) -> list[str]:
     """Return the warning that ranks and intervals rest on too few rounds, by the pairs of rounds they are made of."""
-    pairs = [(len(part.ratio.runs), part.rank) for part in comparison.partitions if part.ratio]
+    early = comparison.dropped  # which more rounds would not help
+    racing = [part for part in comparison.partitions if part.ran_as not in early]
+    pairs = [(len(part.ratio.runs), part.rank) for part in racing if part.ratio]
     if max((rounds for rounds, _ in pairs), default=comparison.rounds) == 1:
         return ["ONE ROUND: no difference here can be told from noise, for it ran once; add --repeats 5."]
     fewest = min((rounds for rounds, rank in pairs if rank is not None), default=comparison.rounds)
@@ -69,7 +71,7 @@ def _few_rounds(comparison: Comparison) -> list[str]:
 def drift_of(comparison: Comparison) -> float:
     """Return by how much the last third of the rounds was slower than the first, as a share, over all contenders."""
     by_round: dict[int, list[float]] = defaultdict(list)
-    for name in comparison.contenders:
+    for name in (name for name in comparison.contenders if name not in comparison.dropped):
         runs = [run for run in comparison.runs if run.name == name and run.series == "main" and run.failure is None]
         usual = median(run.throughput_samples_per_s for run in runs) if runs else 0.0
         for run in runs:

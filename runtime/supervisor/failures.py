@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from profiler.machine import GUARD, ORPHANED, UNGUARDED
+from profiler.machine import GUARD, ORPHANED, ORPHANS, UNGUARDED
 from runtime.errors import InputError, NeighbourGone, RunError
 from runtime.worker import Failed, Phase, Progress
 
@@ -90,12 +90,6 @@ def waiting(progress: Progress) -> Failed:
     )  # fmt: skip
 
 
-ORPHANS = (
-    "the process that stages are forked from ended, by hand or by the kernel because memory ran out, and all stages "
-    "with it; try again"
-)
-
-
 def death(code: int | None, doing: str, at_s: float) -> Failed:
     """Describe a stage whose process has ended without a word."""
     if code is not None and code < 0:
@@ -105,7 +99,7 @@ def death(code: int | None, doing: str, at_s: float) -> Failed:
     else:
         how = f"the process exited with {code}"
     if code == ORPHANED:
-        return Failed(during=doing, reason=ORPHANS, stack="", cause="template", at_s=at_s)
+        return Failed(during=doing, reason=f"{ORPHANS}; try again", stack="", cause="template", at_s=at_s)
     if code == UNGUARDED:
         return Failed(during=doing, reason=GUARD, stack="", cause="input", at_s=at_s)
     return Failed(during=doing, reason=how, stack="", cause="stage", at_s=at_s)

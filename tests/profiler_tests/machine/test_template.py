@@ -1,36 +1,30 @@
 """The template that processes are forked from: what keeps it from being forked, and that none outlives its parent."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
 import pytest
 from control_group import small_group
-from test_child_processes import origin
+from places import CHECKOUT
+from test_child_processes import double, dream, origin
 
 from profiler.errors import ProcessError
 from profiler.machine import await_template, current_template, helper, tie_to
 from profiler.machine.child_processes import _say_once
-from profiler.machine.template import close_templates
 from runtime.errors import RunError
 from runtime.supervisor import WorkerPool
 
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(autouse=True)
-def _own_template(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A template for the test alone, for others' processes would end with it."""
-    with monkeypatch.context() as patch:
-        patch.setattr("profiler.machine.template._templates", {})
-        patch.setattr("profiler.machine.template._forsaken", [])
-        yield
-        close_templates()
+pytestmark = pytest.mark.usefixtures("own_template")
 
 
 def test_a_process_is_forked_with_torch_and_in_the_environment_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +67,7 @@ def test_a_template_that_is_stopped_is_given_up(monkeypatch: pytest.MonkeyPatch)
     os.kill(before.pid, signal.SIGSTOP)
     with pytest.raises(ProcessError, match="is it stopped"), helper(origin):
         pass
-    assert not psutil.pid_exists(before.pid)
+    assert current_template().pid != before.pid
 
 
 def test_one_with_threads_is_not_forked_and_that_is_said_once(
@@ -133,10 +127,74 @@ def test_what_a_thread_starts_ends_with_it() -> None:
     thread = threading.Thread(target=in_a_thread)
     thread.start()
     thread.join()
-    psutil.wait_procs([psutil.Process(number) for number in numbers if psutil.pid_exists(number)], 10)
-    assert len(numbers) == 1
+    (number,) = numbers
+    _, alive = psutil.wait_procs([psutil.Process(number)] if psutil.pid_exists(number) else [], 10)
+    assert not alive
     with helper(origin) as process:
         assert process.receive()[0] not in numbers
+
+
+def test_ctrl_c_while_it_is_awaited_ends_no_other_process() -> None:
+    with helper(double, 1) as process:
+        assert process.receive() == "half way"
+        threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
+        with pytest.raises(KeyboardInterrupt):
+            await_template("torch")
+        assert process.receive() == 2
+    with helper(origin) as process:
+        assert process.receive()[1], "what it was asked for is there"
+
+
+def test_how_a_process_ended_is_known_while_the_template_is_busy() -> None:
+    with helper(dream) as process:
+        number = process.receive()
+        os.kill(current_template().pid, signal.SIGSTOP)
+        os.kill(number, signal.SIGKILL)
+        with pytest.raises(ProcessError, match="ended with SIGKILL"):
+            process.receive()
+        os.kill(current_template().pid, signal.SIGCONT)
+
+
+def test_a_helper_whose_template_ends_says_so() -> None:
+    with helper(dream) as process:
+        process.receive()
+        os.kill(current_template().pid, signal.SIGKILL)
+        with pytest.raises(ProcessError, match=r"^the process that others are forked from ended, .*; try again$"):
+            process.receive()
+
+
+def test_nothing_of_the_current_folder_runs_in_it(tmp_path: Path) -> None:
+    for name in ("json", "pickle", "socket", "torch", "multiprocessing"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('mine')")
+    code = (
+        f"import os, sys; from pathlib import Path; sys.path.insert(0, {str(HERE)!r}); sys.path.append(Path('odd'))\n"
+        "from profiler.machine import helper, current_template; from test_child_processes import double\n"
+        f"os.chdir({str(tmp_path)!r}); sys.path = [entry for entry in sys.path if entry]\n"
+        "with helper(double, 4) as process: process.receive(); print(process.receive())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60, cwd=CHECKOUT
+    )
+    assert (done.stdout, done.stderr) == ("8\n", "")
+
+
+def test_a_thousand_open_files_are_no_obstacle_and_too_many_are_told_in_a_sentence() -> None:
+    await_template()
+    with ExitStack() as stack:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+        for descriptor in files:
+            stack.callback(os.close, descriptor)
+        with helper(double, 3) as process:
+            assert [process.receive(), process.receive()] == ["half way", 6]
+        before = os.listdir("/proc/self/fd")  # noqa: PTH208
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(before) + 3, hard))
+        with pytest.raises(ProcessError, match="cannot be started: Too many open files"):
+            helper(double, 3).__enter__()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+        assert len(os.listdir("/proc/self/fd")) == len(before)  # noqa: PTH208
 
 
 def test_only_a_child_of_the_parent_is_tied_to_it() -> None:

@@ -1,6 +1,7 @@
 """The order of a comparison's runs, with a launcher that only pretends: interleaved, resumable, undeterred."""
 
 from collections import Counter
+from math import sin
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from profiler.settings import UpdateRule
 from runtime.compare import ONE_CORE, Comparison, Step, compare, steps
 from runtime.errors import InputError, RunError, TooLargeError
 from runtime.pipeline import cores_for, own_cores
+from runtime.report.findings import race
 from runtime.results import ActionRecord, RunResult, StageMeasurement, StageRun
 
 NAMES = ("optimized", "end-load", "middle-load")
@@ -109,11 +111,21 @@ def test_nothing_runs_alone_where_no_audit_is_wanted() -> None:
     assert {step.series for step in steps(empty(plans(*NAMES)))} == {"main"}
 
 
+def by_round(kept: Comparison | None = None, fails: Any = None) -> Fake:
+    """Speeds that follow from the split and the number of its runs, however often the command is taken up."""
+    usual = {"exact": 10.0, "end-load": 5.0, "middle-load": 9.95}
+    counts = Counter({"optimized": "exact"}.get(run.name, run.name) for run in kept.runs) if kept else Counter[str]()
+
+    def speed(_number: int, plan: Plan) -> float:
+        counts[plan.method] += 1
+        return usual[plan.method] * (1 + 0.02 * sin(counts[plan.method] * usual[plan.method]))
+
+    return Fake(fails, speed=speed)
+
+
 def test_who_cannot_be_the_fastest_any_more_has_had_its_runs() -> None:
-    fake = Fake(
-        speed=lambda number, plan: {"end-load": 5.0, "middle-load": 9.95}.get(plan.method, 10.0) * 1.001**number
-    )
-    found, saved = ran(empty(plans(*NAMES), repeats=5, full=False), fake)
+    start = empty(plans(*NAMES), repeats=5, full=False)
+    found, saved = ran(start, by_round())
     assert found.complete
     assert found.dropped == {"end-load": 2}
     assert Counter(run.name for run in found.runs) == {"optimized": 5, "end-load": 2, "middle-load": 5, ONE_CORE: 5}
@@ -121,12 +133,28 @@ def test_who_cannot_be_the_fastest_any_more_has_had_its_runs() -> None:
     assert part is not None
     assert part.ratio is not None
     assert part.rank == 3, "of its two rounds"
-    for kept in saved:  # whoever takes it up goes on in the same order
-        rest, _ = ran(kept, Fake(speed=lambda _number, plan: 5.0 if plan.method == "end-load" else 10.0))
-        assert [run.name for run in rest.runs][: len(kept.runs)] == [run.name for run in kept.runs]
-    everything, _ = ran(empty(plans(*NAMES), repeats=5, full=True), fake)
+    assert race(found).endswith("beyond doubt: after round 2, end-load. --full runs all of them.")
+    for kept in [start, *saved]:
+        rest, _ = ran(kept, by_round(kept))
+        assert _without_times(rest) == _without_times(found), "whoever takes it up goes on in the same order"
+    everything, _ = ran(empty(plans(*NAMES), repeats=5, full=True), by_round())
     assert not everything.dropped
+    assert not race(everything)
     assert len(everything.runs) == 20
+
+
+def test_the_reference_runs_on_though_it_is_slower_and_a_baseline_drops_no_split() -> None:
+    speeds = {"optimized": (5.0, 5.1, 5.0), "end-load": (10.0, 10.1, 10.1), "middle-load": (3.0, 3.1)}
+    found = comparison(speeds, baselines={"fast": (90.0, 91.0, 90.0), "slow": (1.0, 1.01)}, full=False, repeats=3)
+    assert found.dropped == {"middle-load": 2, "slow, tuned": 2}
+    assert found.complete
+
+
+def test_one_failure_of_the_last_in_the_race_does_not_end_it() -> None:
+    start = empty(plans("optimized", "end-load"), repeats=6, full=False)
+    found, _ = ran(start, by_round(fails=lambda number, _plan: number == 7))
+    assert found.dropped == {"end-load": 2}
+    assert found.complete
 
 
 def test_a_race_may_stop_after_a_round_and_be_prolonged() -> None:
