@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
 from profiler.profile import Timing
 
@@ -20,6 +19,8 @@ def interval(samples: Sequence[float]) -> tuple[float, float, float]:
     median = float(np.median(samples))
     if len(samples) < 2 or min(samples) == max(samples):
         return median, median, median
+    from scipy import stats  # a second and more, which a run that measures nothing does without
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         result = stats.bootstrap(
