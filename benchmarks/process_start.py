@@ -2,10 +2,10 @@
 
     python benchmarks/process_start.py --model alexnet resnet50 vgg16 --stages 2 --pairs 5
 
-First pools of ``--processes`` processes, forked from the template and spawned in turn: seconds until all are ready (the
-template is warm), resident memory, and what each holds alone (USS). Then the optimized split of ``--stages`` stages, in
-a pool of either kind in turn: forked ÷ spawned throughput, pair by pair. Forked stages share one layout of addresses: the
-same buffers lie at the same places in each of them, which could alias in caches that they share.
+First pools of ``--processes`` processes, forked from the template and spawned in turn: seconds until all are ready
+(the template is warm), resident memory, and what each holds alone (USS). Then the optimized split of ``--stages``
+stages, in a pool of either kind in turn: forked ÷ spawned throughput, pair by pair. Forked stages share one layout of
+addresses: the same buffers lie at the same places in each of them, which could alias in caches that they share.
 
 Leave the machine alone meanwhile.
 """
