@@ -81,7 +81,7 @@ def carry_out(jobs: list[Job], reports: list[Path], running: RunningOptions, *, 
             for at, job in enumerate(jobs):
                 part = _Part(rounds, since[at], _awaited(jobs, at, rounds))
                 _carry_out(job, pool, running, partial(keep, at), part)
-            if rounds and not running.common.quiet:
+            if rounds and not running.common.quiet and not all(job.comparison.complete for job in jobs):
                 show_leaders([job.comparison for job in jobs])
 
 
