@@ -19,6 +19,7 @@ from unittest.mock import patch
 
 import psutil
 
+import __main__
 from optimizer.planning import Planner
 from profiler.capture import SEED, captured_model
 from profiler.machine import this_machine, usable_cores
@@ -30,6 +31,10 @@ from runtime.supervisor import WorkerPool
 from runtime.worker import Settings
 
 WAYS = ("forked", "spawned")
+
+# Processes would import this script, which takes a second, and need nothing of it; those of a command have none.
+__main__.__spec__ = None
+del __main__.__file__
 
 
 def main() -> None:
