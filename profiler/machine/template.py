@@ -272,7 +272,8 @@ class _Forked(popen_forkserver.Popen):
             parent_lives, kept_open = _pipe(theirs, ours)
             self.pid, self._own = source.fork([parent_lives, told, 2, *self._fds])  # type: ignore[attr-defined]
             ours.callback(os.close, self._own)
-            with open(os.dup(kept_open), "wb") as stream, contextlib.suppress(BrokenPipeError):  # noqa: PTH123
+            # A process that has died already is found by its end.
+            with contextlib.suppress(BrokenPipeError), open(os.dup(kept_open), "wb") as stream:  # noqa: PTH123
                 stream.write(work.getbuffer())
             ours.pop_all()
         # As long as the last is open, the process sees that its parent has not gone.
