@@ -8,6 +8,7 @@ import sys
 import threading
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 import pytest
@@ -134,11 +135,14 @@ def test_what_a_thread_starts_ends_with_it() -> None:
         assert process.receive()[0] not in numbers
 
 
-def test_ctrl_c_while_it_is_awaited_ends_no_other_process() -> None:
+def test_ctrl_c_while_it_is_awaited_ends_no_other_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pressed(*_waited: object) -> NoReturn:
+        raise KeyboardInterrupt
+
     with helper(double, 1) as process:
         assert process.receive() == "half way"
-        threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
-        with pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr("profiler.machine.template.wait", pressed)
             await_template("torch")
         assert process.receive() == 2
     with helper(origin) as process:
