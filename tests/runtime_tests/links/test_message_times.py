@@ -1,6 +1,5 @@
 """Messages between two ranks over gloo: which sizes are measured, and that a wire's delay is found."""
 
-import multiprocessing
 from multiprocessing.connection import Connection
 
 import pytest
@@ -10,6 +9,7 @@ from strategies import profile_of
 
 from optimizer.planning import Planner
 from profiler.capture import captured_model
+from profiler.machine import helper
 from profiler.measure import Clocks, measure_step
 from profiler.measure.measure import LEAST_STEPS
 from profiler.settings import config as configuration
@@ -34,31 +34,19 @@ def test_the_sizes_are_those_that_cuts_in_captured_order_produce(kind: type) -> 
     assert {min(wanted), max(wanted)} <= set(found)
 
 
-def measure(control: Connection, rank: int, rendezvous: Rendezvous) -> None:
+def measure(_connection: Connection, rank: int, rendezvous: Rendezvous) -> tuple[tuple[float, ...], int]:
     join(rendezvous, rank, 2)
-    looks = []
+    looks: list[int] = []
     if rank == 0:
-        times = time_messages(1, SIZES, 30.0, lambda: looks.append(1))
-        control.send((times, len(looks)))
-    else:
-        answer_messages(0, SIZES, 30.0, lambda: looks.append(1))
-        control.send(((), len(looks)))
+        return tuple(time_messages(1, SIZES, 30.0, lambda: looks.append(1))), len(looks)
+    answer_messages(0, SIZES, 30.0, lambda: looks.append(1))
+    return (), len(looks)
 
 
 def test_both_ends_agree_on_how_many_messages_there_are() -> None:
-    context = multiprocessing.get_context("spawn")
     store = open_store()
-    pipes = [context.Pipe() for _ in range(2)]
-    processes = [
-        context.Process(target=measure, args=(pipes[rank][1], rank, rendezvous_of(store)), daemon=True)
-        for rank in range(2)
-    ]
-    for process in processes:
-        process.start()
-    (times, sent), (_, answered) = (ours.recv() for ours, _ in pipes)
-    for process in processes:
-        process.join(20)
-        assert process.exitcode == 0
+    with helper(measure, 0, rendezvous_of(store)) as first, helper(measure, 1, rendezvous_of(store)) as other:
+        (times, sent), (_, answered) = first.receive(), other.receive()
     assert sent == answered
     assert len(times) == len(SIZES)
     assert all(0 < times[0] <= time_s for time_s in times)
