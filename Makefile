@@ -1,5 +1,5 @@
 # make compare  the main job: profile, plan, run and compare AlexNet, VGG16 and ResNet50
-# make test     the tests (about 5 minutes on two cores)
+# make test     the tests (about 6 minutes on two cores)
 # make study    the whole study: three models, four batch sizes, eight splits, five rounds (hours; goes on where it stopped)
 # make quick    a short version of it (about 6 minutes)
 # make fuzz     20,000 mutated files against everything that reads one (about 10 minutes)
