@@ -179,9 +179,7 @@ class Template:
                 f"the process that others are forked from ended with {how}, by hand or because memory ran out; "
                 "try again"
             ) from None
-        except KeyboardInterrupt:
-            raise
-        except BaseException:
+        except Exception:  # Ctrl-C leaves it as it is
             self._given_up = True
             raise
 

@@ -187,8 +187,9 @@ def clock(comparison: Comparison) -> str:
 def race(comparison: Comparison) -> str:
     """Say who has had its runs before the last round."""
     out: dict[int, list[str]] = {}
-    for name, last in comparison.dropped.items():
-        if last < comparison.rounds:
+    rounds, dropped = comparison.race()
+    for name, last in dropped.items():
+        if last < rounds:
             out.setdefault(last, []).append(name)
     told = "; ".join(f"after round {last}, {listed(names)}" for last, names in sorted(out.items()))
     return f"Out of the race, as slower than the fastest beyond doubt: {told}. --full runs all of them." if told else ""

@@ -71,7 +71,8 @@ def _few_rounds(comparison: Comparison) -> list[str]:
 def drift_of(comparison: Comparison) -> float:
     """Return by how much the last third of the rounds was slower than the first, as a share, over all contenders."""
     by_round: dict[int, list[float]] = defaultdict(list)
-    for name in (name for name in comparison.contenders if name not in comparison.dropped):
+    dropped = comparison.dropped
+    for name in (name for name in comparison.contenders if name not in dropped):
         runs = [run for run in comparison.runs if run.name == name and run.series == "main" and run.failure is None]
         usual = median(run.throughput_samples_per_s for run in runs) if runs else 0.0
         for run in runs:
