@@ -47,7 +47,7 @@ def _compare(model: str, given: argparse.Namespace) -> None:
     subprocess.run([sys.executable, "-m", "profiler", *sizes, "--quiet", "-o", "profile.json"], check=True)
     subprocess.run([*torchrun, *RUNTIME, "links", *sizes, "--quiet", "-o", "links.json"], check=True, stdout=sys.stderr)
     profile, links = read_json(Path("profile.json"), Profile), read_json(Path("links.json"), NetworkProfile)
-    planner = Planner(profile, given.ranks, given.batches, network=links)
+    planner = Planner(profile.costs(), given.ranks, given.batches, network=links)
     plans = {"straight": planner.optimized(), "replicated": planner.replicated()}
     measured: dict[str, list[float]] = {name: [] for name in plans}
     for name, plan in plans.items():

@@ -17,16 +17,16 @@ from statistics import median
 
 from optimizer.cli import ScheduleOptions
 from optimizer.plan import Plan
-from optimizer.planning import LOWERED, OPTIMIZED, SLICED
+from optimizer.planning import LOWERED, OPTIMIZED, SLICED, why_full
 from profiler.capture import SEED, captured_model
 from profiler.cli import CommonOptions, settled_precision
 from profiler.machine import bfloat16_instructions, this_machine, usable_cores
 from profiler.measure import Yardstick
-from profiler.profile import BF16, FP32, precision_words
+from profiler.profile import BF16, FP32
 from profiler.settings import Config
 from profiler.settings import config as configuration
 from runtime.cli.options import RunningOptions
-from runtime.cli.plans import planner_of
+from runtime.cli.plans import planned_forms
 from runtime.compare import BaselineComparison, Baselines
 from runtime.pipeline import Launcher, cores_for, default_clock, own_cores
 from runtime.results import RunResult
@@ -42,11 +42,11 @@ OPTIONS = RunningOptions(
 
 def plans_of(config: Config) -> tuple[list[Plan], float]:
     """Return the best plan in float32 and the one in whatever is faster, and what the profile says of a plain step."""
-    planner = planner_of(OPTIONS, config, (OPTIMIZED, SLICED, LOWERED), lambda sentence: print(f"({sentence})"))
-    full = planner.sliced() if planner.inside else planner.optimized()
-    if planner.lower is None:
-        print(f"({planner.why_full})")
-    return [full, planner.in_lower_precision() if planner.lower else full], planner.profile.whole_step_s
+    forms = planned_forms(OPTIONS, config, (OPTIMIZED, SLICED, LOWERED), lambda sentence: print(f"({sentence})"))
+    full = (forms.sliced or forms.whole).optimized()
+    if forms.precision and not forms.lowered:
+        print(f"({why_full(forms.precision)})")
+    return [full, forms.best.optimized()], forms.whole.profile.whole_step_s
 
 
 def measure(config: Config, rounds: int) -> None:
@@ -92,7 +92,7 @@ def report(plan: Plan, own: list[RunResult], drifts: list[float]) -> None:
     peaks = [max(result.stages[at].measured.peak_rss_bytes or 0 for result in own) for at in range(len(plan.stages))]
     at = max(range(len(peaks)), key=peaks.__getitem__)
     print(
-        f"  {precision_words(plan.precision)} ({plan.slicing or 'layers whole'}): {median(speeds):.1f} samples/s, "
+        f"  {plan.precision.words} ({plan.slicing or 'layers whole'}): {median(speeds):.1f} samples/s, "
         f"predicted {promised:.1f}, error without drift {median(errors):+.1%}; stage {at} peaked at "
         f"{peaks[at] / 2**20:.0f} MiB, predicted {plan.stages[at].memory_bytes / 2**20:.0f}"
     )

@@ -25,7 +25,7 @@ from profiler.measure import Yardstick
 from profiler.settings import Config
 from profiler.settings import config as configuration
 from runtime.cli.options import RunningOptions
-from runtime.cli.plans import planner_of
+from runtime.cli.plans import planned_forms
 from runtime.pipeline import Launcher, cores_for, default_clock
 from runtime.results import RunResult
 from runtime.supervisor import WorkerPool
@@ -41,8 +41,8 @@ def plan_of(config: Config, schedule: ScheduleOptions) -> tuple[Plan, float]:
         common=CommonOptions(quiet=True), schedule=schedule, channel=None, data=None, on_nan="warn",
         stall_timeout_s=None,
     )  # fmt: skip
-    planner = planner_of(options, config, (OPTIMIZED, SLICED), lambda sentence: print(f"({sentence})"))
-    return planner.sliced() if planner.inside else planner.optimized(), planner.profile.whole_step_s
+    forms = planned_forms(options, config, (OPTIMIZED, SLICED), lambda sentence: print(f"({sentence})"))
+    return forms.best.optimized(), forms.whole.profile.whole_step_s
 
 
 def measure(config: Config, rounds: int) -> None:

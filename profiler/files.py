@@ -8,21 +8,14 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
 from profiler.commands import maker
-from profiler.errors import FileError
-
-
-class Kept(Protocol):
-    """What a file may hold: a frozen dataclass that can tell whether its values go together."""
-
-    def contradictions(self) -> Iterator[str]:
-        """Yield, each in words, what of its values cannot all be so; nothing after the first need make sense."""
-
+from profiler.errors import FileError, StageplanError
 
 MOST_BYTES = 256 << 20
 """So large a file that is text may be."""
@@ -30,16 +23,37 @@ _CONTROL_SIGN = re.compile(
     rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\xc2[\x80-\x9f]"
     rb"|(?<!\\)(?:\\\\)*\\(?:[bfr]|u00(?:0[0-8b-fB-F]|1[0-9a-fA-F]|7[fF]|[89][0-9a-fA-F]))"
 )
-T = TypeVar("T", bound=Kept)
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of file: a frozen dataclass as JSON.
+
+    Attributes:
+        name: What it is called.
+        key: A key that it alone has.
+        maker: The command that makes one; ``usual_name``, where it puts it, if that is not the user's choice.
+        odd_values: What yields, each in words, which of its values cannot all be so: ``package.module:function``.
+            Nothing after the first need make sense.
+    """
+
+    name: str
+    key: str
+    maker: str
+    usual_name: str = ""
+    odd_values: str = ""
+
+
 KINDS = {
-    "Profile": ("profile", "whole_step_s", "profile", ""),
-    "Plan": ("plan", "profile_digest", "plan", "plan.json"),
-    "RunResult": ("run's result", "losses", "run", "run.json"),
-    "Comparison": ("comparison", "left_out", "compare", ""),
-    "Verification": ("verification", "seed", "verify", ""),
-    "NetworkProfile": ("network profile", "all_reduces", "links", ""),
+    "Profile": Kind("profile", "whole_step_s", "profile", "", "profiler.profile.contradictions:odd_values"),
+    "Plan": Kind("plan", "profile_digest", "plan", "plan.json", "optimizer.plan.contradictions:odd_values"),
+    "RunResult": Kind("run's result", "losses", "run", "run.json", "runtime.run_contradictions:odd_values"),
+    "Comparison": Kind("comparison", "left_out", "compare", "", "runtime.compare.contradictions:odd_values"),
+    "Verification": Kind("verification", "seed", "verify"),
+    "NetworkProfile": Kind("network profile", "all_reduces", "links", "", "optimizer.plan.network:odd_network"),
 }
-"""The kinds of files: what each is called, a key that it alone has, the command that makes one, and its usual name."""
+"""The kinds of files, by the name of their class."""
 
 
 def write_whole(path: Path, content: bytes | Callable[[BinaryIO], None]) -> None:
@@ -147,7 +161,31 @@ def refuse_control_signs(content: bytes, origin: str, remedy: str) -> None:
 
 def to_json(value: Any) -> bytes:
     """Encode a frozen dataclass as indented JSON with a last newline."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(value, enc_hook=_written), indent=1) + b"\n"
+
+
+def _written(value: object) -> str:
+    """Return what stands in a file for a kind of text of ours, such as a precision."""
+    if isinstance(value, str):
+        return str(value)
+    raise TypeError(f"a {type(value).__name__} cannot be written")
+
+
+def _as_text(kind: type[Any], value: object) -> Any:
+    """Return the text ``value`` as a kind of text of ours, which may refuse it."""
+    if not isinstance(value, str):
+        raise TypeError(f"Expected `str`, got `{type(value).__name__}`")
+    try:
+        return kind(value)
+    except StageplanError as error:
+        raise ValueError(str(error)) from error
+
+
+def contradictions(value: Any) -> Iterator[str]:
+    """Yield, each in words, what in a file cannot all be so; nothing after the first need make sense."""
+    module, _, function = KINDS[type(value).__name__].odd_values.partition(":")
+    if module:
+        yield from getattr(import_module(module), function)(value)
 
 
 def from_json(content: bytes, kind: type[T], origin: str) -> T:
@@ -157,18 +195,18 @@ def from_json(content: bytes, kind: type[T], origin: str) -> T:
         FileError: It is no JSON, another kind of file, of another format, does not fit, steers a terminal, or
             contradicts itself; the message says which.
     """
-    name, key, maker_name, output = KINDS[kind.__name__]
-    command = maker(maker_name, o=output)
+    about = KINDS[kind.__name__]
+    name, command = about.name, maker(about.maker, o=about.usual_name)
     try:
-        found = msgspec.json.decode(content, type=kind)
+        value = msgspec.json.decode(content, type=kind, dec_hook=_as_text)
         json.loads(content, object_pairs_hook=_once, parse_int=str)  # only keys matter, and a number may be huge
     except msgspec.ValidationError as error:
         keys = _keys(content)
-        other = next((word for word, mark, *_ in KINDS.values() if mark in keys and key not in keys), "")
+        other = next((each.name for each in KINDS.values() if each.key in keys and about.key not in keys), "")
         if other:
             raise FileError(f"{origin} is a {other}, where a {name} is wanted; make one with {command}") from error
         version = next(field.default for field in dataclasses.fields(kind) if field.name == "format_version")  # type: ignore[arg-type]
-        if key in keys and keys.get("format_version") != version:
+        if about.key in keys and keys.get("format_version") != version:
             raise FileError(
                 f"{origin} is a {name} of format {keys.get('format_version')}, and this version reads format "
                 f"{version}; make it anew with {command}"
@@ -179,9 +217,9 @@ def from_json(content: bytes, kind: type[T], origin: str) -> T:
     except _StandsTwiceError as error:
         raise FileError(f"{origin} has the key '{error}' twice in one place; make it anew with {command}") from error
     refuse_control_signs(content, origin, f"make it anew with {command}")
-    for contradiction in found.contradictions():
+    for contradiction in contradictions(value):
         raise FileError(f"{origin} contradicts itself: {contradiction}; make it anew with {command}")
-    return found
+    return value
 
 
 class _StandsTwiceError(Exception):
@@ -222,9 +260,9 @@ def read_kind(path: Path, kinds: Sequence[type[Any]]) -> Any:
     content = read_bytes(path)
     keys = _keys(content)
     for kind in kinds:
-        if KINDS[kind.__name__][1] in keys:
+        if KINDS[kind.__name__].key in keys:
             return from_json(content, kind, str(path))
-    names = [KINDS[kind.__name__][0] for kind in kinds]
+    names = [KINDS[kind.__name__].name for kind in kinds]
     raise FileError(f"{path} is none of these: {', '.join(names)}; name one of them")
 
 

@@ -3,14 +3,13 @@
 Seconds, bytes and samples throughout; what is per stage is per minibatch.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from optimizer.plan import Plan, Share, Stage
-from optimizer.schedule import Kind, ScheduleName, schedule_of
+from optimizer.schedule import Kind, ScheduleName
 from profiler.profile import Bytes, Machine, Seconds
 from profiler.settings import UpdateRule
 
@@ -21,7 +20,6 @@ Clock = Literal["wall", "virtual"]
 CLOCKS: tuple[Clock, ...] = ("wall", "virtual")
 
 FORMAT_VERSION: Literal[9] = 9
-_JITTER_S, _MOST_S = 1e-6, 1e9
 
 
 def is_comparable(clock: Clock, core_count: int, stages: int) -> bool:
@@ -166,38 +164,6 @@ class RunResult:
     machine: Machine
     slowed_samples_per_s: float | None = None
     format_version: Literal[9] = FORMAT_VERSION
-
-    def contradictions(self) -> Iterator[str]:
-        """Yield, each in words, what of its values cannot all be so."""
-        yield from self.plan.contradictions(as_run=True)
-        layout, plan = self.plan.layout, self.plan
-        if (self.batch_size, self.minibatches) != (plan.batch_size, plan.predicted.minibatches):
-            yield "batch size or number of minibatches are not those of its plan"
-        if self.recorded_minibatches != plan.pace.listed(layout, self.minibatches):
-            yield f"of {self.minibatches} minibatches, {self.recorded_minibatches} are not those that are recorded"
-        if self.comparable != is_comparable(self.clock, self.core_count, len(self.stages)):
-            yield "whether it is comparable is not what its clock and its cores say"
-        if len(self.losses) != self.recorded_minibatches:
-            yield f"{self.recorded_minibatches} minibatches are recorded, and it has {len(self.losses)} losses"
-        if self.recorded_minibatches == self.minibatches and self.losses[-1] != self.last_loss:
-            yield f"its last loss is {self.last_loss}, and that of its last minibatch is {self.losses[-1]}"
-        ranks = [(layout.stage_of(rank), layout.replica_of(rank)) for rank in range(layout.size)]
-        if [(own.stage, own.replica) for own in self.stages] != ranks:
-            yield f"its plan has {len(ranks)} ranks, and other ones ran"
-        yield from self._odd_actions()
-
-    def _odd_actions(self) -> Iterator[str]:
-        """Yield what is not as its schedule says, or not in its order."""
-        replicas, plan = self.plan.layout.replicas, self.plan
-        schedule = schedule_of(plan.schedule, replicas, self.minibatches, plan.update_every)
-        for own, row in zip(self.stages, schedule.rows, strict=True):
-            did = [(one.kind, one.minibatch) for one in own.actions]
-            if not row or did != [(one.kind, one.minibatch) for one in row]:
-                yield f"stage {own.stage} did something else than its schedule says"
-            ends_s = [one.end_s for one in own.actions]
-            for one, before_s in zip(own.actions, [own.actions[0].start_s, *ends_s], strict=False):
-                if not before_s - _JITTER_S <= one.start_s <= one.computed_s <= one.end_s <= _MOST_S:
-                    yield f"an action of stage {own.stage} ends before it starts, or before the one before it"
 
     def planned(self, run: StageRun) -> Stage:
         """Return the stage that a rank ran."""

@@ -95,7 +95,7 @@ class Downwards:
                 learning_bytes=sum(layer.learning_bytes for layer in layers.values()),
                 saved_bytes=sum(layer.saved_bytes for layer in layers.values()),
                 cast_bytes=sum(layer.cast_bytes for layer in layers.values()),
-                crossing=frozenset(self._words.profile.outputs),
+                crossing=frozenset(self._words.model.outputs),
             )
         }
         while level:

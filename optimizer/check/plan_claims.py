@@ -9,7 +9,7 @@ from optimizer.check.lower_bound import Downwards
 from optimizer.check.pricing import Words, nanoseconds
 from optimizer.check.schedule_again import predictions
 from optimizer.plan import Plan
-from profiler.profile import Profile
+from profiler.profile import ModelCosts
 
 TOLERANCE_S, RELATIVE = 2e-9, 1e-9
 
@@ -22,9 +22,9 @@ class Finding:
     text: str
 
 
-def check(plan: Plan, profile: Profile) -> list[Finding]:
-    """Return what a plan claims and whether it holds for ``profile``."""
-    words = Words(profile, plan.planned_for.name, plan.planned_for.update_every)
+def check(plan: Plan, model: ModelCosts) -> list[Finding]:
+    """Return what a plan claims and whether it holds for the model in its form."""
+    words = Words(model, plan.planned_for.name, plan.planned_for.update_every)
     faults = list(_infeasibilities(plan, words))
     if plan.pace != plan.planned_for:
         faults = [f"the plan was found for {plan.planned_for.words} and tells of {plan.pace.words}; plan for that anew"]
@@ -78,7 +78,7 @@ def _separations(plan: Plan, words: Words) -> Iterator[str]:
     for source, target in words.graph.edges:
         if home[source] > home[target]:
             yield f"{target} in stage {home[target]} needs {source} in stage {home[source]}"
-    for group in words.profile.inseparable:
+    for group in words.model.inseparable:
         if len({home[name] for name in group}) > 1:
             yield f"{', '.join(group)} have to stay together"
 
@@ -142,8 +142,8 @@ def _differences(plan: Plan, words: Words) -> Iterator[str]:
     bottleneck_s = max(totals_ns) / 1e9
     if abs(bottleneck_s - plan.bottleneck_s) > TOLERANCE_S:
         yield f"bottleneck_s is {bottleneck_s} by the profile and {plan.bottleneck_s} in the plan"
-    for name in ("model", "model_digest", "batch_size", "input_shape", "vocabulary", "slicing", "precision", "momenta"):
-        claim, price = getattr(plan, name), getattr(words.profile, name)
+    for name in ("model", "model_digest", "batch_size", "input_shape", "vocabulary", "momenta"):
+        claim, price = getattr(plan, name), getattr(words.model.profile, name)
         if claim != price:
             yield f"{name} is {price} in the profile and {claim} in the plan"
 

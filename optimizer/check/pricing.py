@@ -8,16 +8,16 @@ from collections.abc import Iterable
 import networkx as nx
 
 from optimizer.plan import Plan, StageBytes
-from profiler.profile import INPUT, Layer, Profile
+from profiler.profile import INPUT, Layer, ModelCosts
 
 
 class Words:
     """A profile's layers, edges and values, by name; times in nanoseconds."""
 
-    def __init__(self, profile: Profile, schedule: str, update_every: int) -> None:
-        """Read the profile, for a schedule with an update every so many minibatches."""
-        self.profile, self.schedule, self.update_every = profile, schedule, update_every
-        self.layers: dict[str, Layer] = {layer.name: layer for layer in profile.layers}
+    def __init__(self, model: ModelCosts, schedule: str, update_every: int) -> None:
+        """Read what the model costs in its form, for a schedule with an update every so many minibatches."""
+        self.model, self.schedule, self.update_every = model, schedule, update_every
+        self.layers: dict[str, Layer] = {layer.name: layer for layer in model.layers}
         self.forward_ns = {name: nanoseconds(layer.forward_s) for name, layer in self.layers.items()}
         self.compute_ns = {
             name: self.forward_ns[name] + nanoseconds(layer.backward_s) for name, layer in self.layers.items()
@@ -34,18 +34,18 @@ class Words:
         self.saving_ns = {
             name: self.beside_ns[name] - self.in_place_ns[name] if schedule == "1f1b" else 0 for name in self.layers
         }
-        self.loss_forward_ns = nanoseconds(profile.loss.forward_s)
-        self.loss_ns = self.loss_forward_ns + nanoseconds(profile.loss.backward_s)
+        self.loss_forward_ns = nanoseconds(model.loss.forward_s)
+        self.loss_ns = self.loss_forward_ns + nanoseconds(model.loss.backward_s)
         self.graph: nx.DiGraph[str] = nx.DiGraph()
         self.graph.add_nodes_from(self.layers)
-        self.graph.add_edges_from((edge.source, edge.target) for edge in profile.edges if edge.source != INPUT)
+        self.graph.add_edges_from((edge.source, edge.target) for edge in model.edges if edge.source != INPUT)
         self.readers: dict[str, set[str]] = {name: set() for name in [INPUT, *self.layers]}
-        for edge in profile.edges:
+        for edge in model.edges:
             if edge.kind == "data":
                 self.readers[edge.source].add(edge.target)
         names = [INPUT, *self.layers]
-        self.down_ns = {name: nanoseconds(profile.copy_cost.seconds(self.down_bytes(name))) for name in names}
-        self.up_ns = {name: nanoseconds(profile.copy_cost.seconds(self.up_bytes(name))) for name in names}
+        self.down_ns = {name: nanoseconds(model.profile.copy_cost.seconds(self.down_bytes(name))) for name in names}
+        self.up_ns = {name: nanoseconds(model.profile.copy_cost.seconds(self.up_bytes(name))) for name in names}
 
     def in_place(self, *, last: bool) -> bool:
         """Say whether a stage holds one weight version, so that it updates in place."""
@@ -61,13 +61,13 @@ class Words:
         """Return the values made in ``before``, or put in, and read outside it, the loss being outside."""
         if not before or len(before) == len(self.layers):
             return []
-        heads = set(self.profile.outputs)
+        heads = set(self.model.outputs)
         made = [INPUT, *(name for name in self.layers if name in before)]
         return [name for name in made if self.readers[name] - before or name in heads]
 
     def down_bytes(self, value: str) -> int:
         """Return the size of a value."""
-        return self.profile.input_bytes if value == INPUT else self.layers[value].output_bytes
+        return self.model.profile.input_bytes if value == INPUT else self.layers[value].output_bytes
 
     def up_bytes(self, value: str) -> int:
         """Return the size of the gradient that comes back for a value."""
@@ -88,11 +88,11 @@ class Words:
         versions = {"1f1b": flying[stage], "2bw": 2 if minibatches > every else 1}.get(self.schedule, 1)
         before = flying[stage - 1] if stage else 0
         behind = flying[stage] if stage < plan.num_stages - 1 else 0
-        return flying[stage], versions + self.profile.momenta, before, behind
+        return flying[stage], versions + self.model.profile.momenta, before, behind
 
     def shared(self, flying: int, copies: int) -> int:
         """Return by how many there are more minibatches in flight than weight versions."""
-        return flying - (copies - self.profile.momenta)
+        return flying - (copies - self.model.profile.momenta)
 
     def held(self, before: set[str], through: set[str]) -> StageBytes:
         """Return what the layers of a stage hold, counted once."""
@@ -115,8 +115,8 @@ class Words:
         alone_s = sum(layer.forward_s + layer.backward_s + layer.update_s for layer in own)
         beside = [layer.loaded for layer in own]
         if last:
-            alone_s += self.profile.loss.forward_s + self.profile.loss.backward_s
-            beside.append(self.profile.loss.loaded)
+            alone_s += self.model.loss.forward_s + self.model.loss.backward_s
+            beside.append(self.model.loss.loaded)
         if not alone_s or None in beside:
             return None
         return sum(times.forward_s + times.backward_s + times.update_s for times in beside if times) / alone_s or None
@@ -147,7 +147,7 @@ class Words:
     def glued(self) -> "nx.DiGraph[str]":
         """Return the graph with a cycle through each group that has to stay together."""
         graph = self.graph.copy()
-        for group in self.profile.inseparable:
+        for group in self.model.inseparable:
             nx.add_cycle(graph, group)
         return graph
 

@@ -40,18 +40,18 @@ def check_plan(options: CheckOptions) -> int:
     from optimizer.plan import unreplicated_plan
     from optimizer.planning import digest_of
     from profiler.cli import emit_json, stdout
-    from profiler.profile import profile_in_form, read_profile
+    from profiler.profile import read_profile
 
     plan = unreplicated_plan(options.plan, "check")
     if plan.network:
         raise OptimizerError(f"{options.plan} is for measured links, which check does not know; plan without --links")
-    profile = profile_in_form(read_profile(options.profile), plan.form)
-    if digest_of(profile) != plan.profile_digest:
+    model = read_profile(options.profile).costs(plan.form)
+    if digest_of(model) != plan.profile_digest:
         raise OptimizerError(
             f"{options.plan} was made for another profile than {options.profile}, whose digest differs; name that one, "
             f"or plan anew with {_anew(plan, options)}"
         )
-    findings = check(plan, profile)
+    findings = check(plan, model)
     if options.json:
         emit_json([findings])
     elif not options.quiet:

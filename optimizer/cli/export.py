@@ -7,7 +7,7 @@ from profiler.cli import Parser, emit_json, execute, note
 from profiler.commands import command
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, write_whole
-from profiler.profile import FP32, precision_words
+from profiler.profile import FP32
 from profiler.report import counted
 from profiler.settings import config as configuration
 
@@ -54,9 +54,9 @@ def export_plan(options: ExportOptions) -> int:
             f"{options.plan} cuts layers inside ({plan.slicing}), which torch.distributed.pipelining cannot; plan with "
             "--slice none"
         )
-    if plan.precision != FP32:
+    if plan.precision.lowered:
         raise ConfigError(
-            f"{options.plan} runs layers in {precision_words(plan.precision)}, and the script trains in {FP32}; plan "
+            f"{options.plan} runs layers in {plan.precision.words}, and the script trains in {FP32}; plan "
             f"with --precision {FP32}"
         )
     config = configuration.load(options.config) if options.config else configuration.for_model(plan.model)

@@ -2,20 +2,35 @@
 
 import argparse
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optimizer.cli import check as check_command
 from optimizer.cli import export as export_command
-from optimizer.cli.forms import Prepared, planner_in_form
+from optimizer.cli.measure_blocks import measuring_blocks
 from optimizer.cli.schedule_options import ScheduleOptions, add_schedule
-from optimizer.cli.slicing import NONE, is_explicit, refuse_odd_slicing
 from optimizer.errors import InfeasibleError, OptimizerError, PartitionError
 from optimizer.plan import EXACT, REPLICATED, NetworkProfile, Plan
-from optimizer.planning import LOWERED, OPTIMIZED, OTHER_PLANNERS, SLICED, Schemes, load_schemes, plan_for, plans_for
+from optimizer.planning import (
+    LOWERED,
+    OPTIMIZED,
+    OTHER_PLANNERS,
+    SLICED,
+    Forms,
+    Schemes,
+    form_request,
+    forms_of,
+    load_schemes,
+    partition_of,
+    plan_for,
+    plans_for,
+    refuse_limits,
+    slicing_named,
+)
 from profiler.cli import (
     CommonOptions,
     Parser,
@@ -32,11 +47,11 @@ from profiler.cli import (
     stdout,
 )
 from profiler.commands import MODULES, again, command, typed_as
-from profiler.errors import ConfigError, suggest
+from profiler.errors import ConfigError
 from profiler.files import read_json, refuse_unwritable, to_json, write_whole
 from profiler.machine import differences, this_machine, usable_cores
 from profiler.measure import path_for
-from profiler.profile import AUTO, FP32, Profile, profile_warnings
+from profiler.profile import Profile, profile_warnings
 from profiler.settings import Config
 from profiler.settings import config as configuration
 
@@ -135,10 +150,7 @@ def names(text: str) -> tuple[str, ...]:
 def plan_all(options: PlanOptions) -> int:
     """Plan for each model that is named, and show or write what is asked for."""
     schemes = load_schemes()
-    methods = {EXACT: OPTIMIZED} | {name: name for name in (*schemes, *OTHER_PLANNERS)}
-    if options.method not in methods:
-        hint = suggest(options.method, methods)
-        raise OptimizerError(f"there is no method '{options.method}'{hint}; known: {', '.join(methods)}")
+    partition = partition_of(options.method, schemes)
     _refuse_contradictions(options)
     for path in (options.output, options.plot):
         if path:
@@ -147,7 +159,7 @@ def plan_all(options: PlanOptions) -> int:
         raise OptimizerError(
             f"{options.plot} does not end in .svg, and the drawing is such a file; name one with --plot"
         )
-    printed = [_carry_out(job, methods[options.method], schemes, options) for job in _jobs(options)]
+    printed = [_carry_out(forms, partition, schemes, options) for forms in list(_forms(options))]
     emit_json([result for result in printed if result is not None])
     return 0
 
@@ -159,8 +171,7 @@ def _refuse_contradictions(options: PlanOptions) -> None:
         "--memory-limit": options.memory_limit_bytes,
         "--explain": options.explain,
     }
-    for flag in (flag for flag, value in limits.items() if value and options.method != EXACT):
-        raise OptimizerError(f"{flag} is of the best split and --method {options.method} of another; leave one out")
+    refuse_limits(options.method, limits)
     if options.links and options.explain:
         raise OptimizerError("--explain knows equal cores only, and --links has others; leave one out")
     if options.replicate:
@@ -185,55 +196,52 @@ def _refuse_beside_replicate(limits: Mapping[str, object], options: PlanOptions)
         raise OptimizerError(f"a list of cuts says nothing of replicas; write {options.output} as .json")
 
 
-def _carry_out(job: Prepared, name: str, schemes: Schemes, options: PlanOptions) -> object:
+def _carry_out(forms: Forms, name: str, schemes: Schemes, options: PlanOptions) -> object:
     """Plan for one profile and show it; returns what ``--json`` prints."""
     from optimizer.explain import explain
 
-    planner = job.planner
-    plans = _plans(planner, schemes, options)
-    best = planner
-    if planner.inside:
-        best, name = planner.inside, SLICED
-        plans = {SLICED: planner.sliced()} | plans
-    if planner.lower:
-        best, name = planner.lower.inside or planner.lower, LOWERED
-        plans = {LOWERED: planner.in_lower_precision()} | plans
+    plans, best = _plans(forms, schemes, options), forms.best
+    if forms.sliced:
+        plans = {SLICED: forms.sliced_plan()} | plans
+    if forms.lowered:
+        plans = {LOWERED: forms.lowered_plan()} | plans
+    name = name if best is forms.whole else forms.best_name
     if options.replicate:
         plan = _with_replicas(best, plans, name, quiet=options.common.quiet)
     else:
-        plan = plans[name] if name in plans else plan_for(name, planner, schemes)  # which says why there is none
+        plan = plans[name] if name in plans else plan_for(name, forms, schemes)  # which says why there is none
     others = {other: other_plan for other, other_plan in plans.items() if other_plan != plan}
     explanation = explain(best, plan, others) if options.explain else None
     _write(plan, best, options)
     if options.common.json:
         return {"plan": plan, "explanation": explanation} if explanation else plan
     if not options.common.quiet:
-        from optimizer.report import show_explanation, show_partitions, show_plan
+        from optimizer.report import form_sentences, show_explanation, show_partitions, show_plan
 
         console = stdout(wide=options.common.wide)
         show_plan(plan, console)
-        show_partitions(plans, best.profile, console)
-        for sentence in (*job.gains, *job.reasons):
+        show_partitions(plans, best.model, console)
+        for sentence in chain.from_iterable(form_sentences(forms)):
             console.print(f"{plan.model}: {sentence}.")
         if explanation:
-            show_explanation(plan, best.profile, explanation, console)
+            show_explanation(plan, best.model, explanation, console)
     return None
 
 
-def _plans(planner: "Planner", schemes: Schemes, options: PlanOptions) -> dict[str, Plan]:
+def _plans(forms: Forms, schemes: Schemes, options: PlanOptions) -> dict[str, Plan]:
     """Return the plans in float32 with whole layers and a rank for each stage; where replicas may do, perhaps none."""
 
     def say(sentence: str) -> None:
         note(sentence, quiet=options.common.quiet)
 
     try:
-        plans = plans_for((OPTIMIZED, *schemes, *OTHER_PLANNERS), planner, schemes, say)
+        plans = plans_for((OPTIMIZED, *schemes, *OTHER_PLANNERS), forms, schemes, say)
     except PartitionError as error:
         if not options.replicate:
             raise
-        say(f"{planner.profile.model}: there is no plan without replicas: {str(error).partition(';')[0]}")
+        say(f"{forms.whole.profile.model}: there is no plan without replicas: {str(error).partition(';')[0]}")
         return {}
-    return plans | {LINK_BLIND: planner.link_blind()} if options.links else plans
+    return plans | {LINK_BLIND: forms.whole.link_blind()} if options.links else plans
 
 
 def _with_replicas(planner: "Planner", plans: dict[str, Plan], name: str, *, quiet: bool) -> Plan:
@@ -272,20 +280,22 @@ def _write(plan: Plan, planner: "Planner", options: PlanOptions) -> None:
     if options.plot:
         from optimizer.report import plan_svg
 
-        write_whole(options.plot, plan_svg(plan, planner.profile))
+        write_whole(options.plot, plan_svg(plan, planner.model))
         note(f"{plan.model}: drawing written to {options.plot}", quiet=options.common.quiet)
 
 
-def _jobs(options: PlanOptions) -> list[Prepared]:
-    """Return what is to be planned for, in the precision asked for and with layers cut inside."""
+def _forms(options: PlanOptions) -> Iterator[Forms]:
+    """Yield what plans for each model in the forms that are asked for."""
     from optimizer.planning import Planner
 
     network = read_json(options.links, NetworkProfile) if options.links else None
-    jobs = []
-    for profile, asked in _profiles(options):
-        core = usable_cores(asked.cores)[0]
-        stages = options.common.stages or (len(network.ranks) if network else asked.stages)
-        config, pace = _sliceable(asked, options), options.schedule.pace(stages)
+    plain_only = "" if options.method == EXACT else f"--method {options.method}"
+    if options.output and options.output.suffix == LIST:
+        plain_only = plain_only or f"-o {options.output}, a list of layers,"
+    for profile, config in _profiles(options):
+        stages = options.common.stages or (len(network.ranks) if network else config.stages)
+        request = form_request(config.slice, config.precision, cut_after=options.cut_after, plain_only=plain_only)
+        core, quiet, pace = usable_cores(config.cores)[0], options.common.quiet, options.schedule.pace(stages)
         planner = partial(
             Planner,
             stages=stages,
@@ -294,37 +304,11 @@ def _jobs(options: PlanOptions) -> list[Prepared]:
             memory_limit_bytes=options.memory_limit_bytes,
             network=network,
         )
-        job = planner_in_form(
-            config,
-            profile,
-            planner,
-            core,
-            None if options.profile else path_for(config),
-            stages=stages,
-            pace=pace,
-            cut_after=options.cut_after,
-            quiet=options.common.quiet,
-        )
-        jobs.append(job)
-    return jobs
-
-
-def _sliceable(config: Config, options: PlanOptions) -> Config:
-    """Return the configuration in float32 and without cuts inside where something else cuts, or cannot tell of them.
-
-    Raises:
-        ConfigError: They are wanted there.
-    """
-    others = {
-        f"--method {options.method}": options.method != EXACT,
-        f"-o {options.output}, a list of layers,": bool(options.output and options.output.suffix == LIST),
-    }
-    for flag in (flag for flag, given in others.items() if given and is_explicit(config.slice)):
-        raise ConfigError(f"{flag} knows whole layers only, and --slice {config.slice} cuts some inside; leave one out")
-    if config.precision == AUTO and any(others.values()):
-        config = replace(config, precision=FP32)
-    whole = any(others.values()) or (options.cut_after and not is_explicit(config.slice))
-    return replace(config, slice=NONE) if whole else config
+        if options.profile:
+            yield forms_of(profile, planner, request, stages=stages, pace=pace)
+            continue
+        measure = measuring_blocks(config, profile, path_for(config), core, quiet=quiet)
+        yield forms_of(profile, planner, request, stages=stages, pace=pace, measure=measure)
 
 
 def _profiles(options: PlanOptions) -> list[tuple[Profile, Config]]:
@@ -336,7 +320,7 @@ def _profiles(options: PlanOptions) -> list[tuple[Profile, Config]]:
         changes = {"batches": common.batches, "slice": common.slice, "cores": common.cores,
                    "precision": common.precision}  # fmt: skip
         config = configuration.override(configuration.for_model(profile.model), changes)
-        refuse_odd_slicing(config.slice)
+        slicing_named(config.slice)
         _refuse_others(profile, options)
         for warning in profile_warnings(profile):
             note(f"{options.profile}: {warning}", quiet=options.common.quiet)
@@ -344,7 +328,7 @@ def _profiles(options: PlanOptions) -> list[tuple[Profile, Config]]:
         return [(profile, config)]
     wanted = configs(options.common)
     for config in wanted:
-        refuse_odd_slicing(config.slice)
+        slicing_named(config.slice)
     for flag, path in (("-o", options.output), ("--plot", options.plot)):
         if path and len(wanted) > 1:
             raise ConfigError(f"{path} is one file for {len(wanted)} plans; name one model, or give no {flag}")

@@ -21,10 +21,10 @@ from itertools import pairwise
 
 from optimizer.costs.costs import Costs, nanoseconds
 from optimizer.errors import OptimizerError
-from optimizer.plan import AllReduce, Link, NetworkProfile
+from optimizer.plan import AllReduce, Link, NetworkProfile, odd_network
 from optimizer.schedule import RankLayout
 from profiler.commands import command
-from profiler.profile import BF16, FP32, Profile, Timing, precision_words
+from profiler.profile import BF16, FP32, ModelCosts, Precision, Profile, Timing
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,18 +129,18 @@ def period_ns(works_ns: Sequence[int], updates_ns: Sequence[int], messages: Sequ
     return longest
 
 
-def network_of(measured: NetworkProfile, profile: Profile) -> Network:
-    """Return the network, its cores set against the profile's by steps in the precision of its layers.
+def network_of(measured: NetworkProfile, model: ModelCosts) -> Network:
+    """Return the network, its cores set against that of the profile by steps in the precision of its layers.
 
     A core whose step lies within what is known of the profile's counts as equally fast.
 
     Raises:
         OptimizerError: The links were measured for something else, or contradict themselves.
     """
-    _refuse_others(measured, profile)
-    alone = profile.whole_step
+    _refuse_others(measured, model.profile)
+    alone = model.whole_step
     factors = []
-    for step in _steps(measured, profile):
+    for step in _steps(measured, model.form.precision):
         alike = step.low_s <= alone.high_s and alone.low_s <= step.high_s
         factors.append(Fraction(1) if alike else Fraction(nanoseconds(step.median_s), nanoseconds(alone.median_s)))
     return Network(
@@ -154,21 +154,21 @@ def network_of(measured: NetworkProfile, profile: Profile) -> Network:
     )
 
 
-def _steps(measured: NetworkProfile, profile: Profile) -> Iterator[Timing]:
-    """Yield the step of each rank in the precision of the profile's layers."""
+def _steps(measured: NetworkProfile, precision: Precision) -> Iterator[Timing]:
+    """Yield the step of each rank in a precision."""
     for rank in measured.ranks:
-        step = rank.step if profile.precision == FP32 else rank.lower_step
+        step = rank.lower_step if precision.lowered else rank.step
         if step is None:
             raise OptimizerError(
                 f"the links say how fast cores are in {FP32} only, and layers are to run in "
-                f"{precision_words(profile.precision)}; measure them again with "
+                f"{precision.words}; measure them again with "
                 f"{command('links', precision=BF16)}, or plan with --precision {FP32}"
             )
         yield step
 
 
 def _refuse_others(measured: NetworkProfile, profile: Profile) -> None:
-    for contradiction in measured.contradictions():
+    for contradiction in odd_network(measured):
         raise OptimizerError(
             f"the network profile contradicts itself: {contradiction}; measure it again with {command('links')}"
         )

@@ -13,7 +13,7 @@ from optimizer.explain.uncertainty import Confidence, confidence
 from optimizer.plan import Plan
 from optimizer.planning import Planner
 from optimizer.search import FEW, Lattice, all_stage_costs, along_captured_order
-from profiler.profile import Profile, parts_s, whole_layers
+from profiler.profile import ModelCosts
 
 FILLERS = 3
 WEIGHTY = 0.05
@@ -108,34 +108,34 @@ def explain(planner: Planner, plan: Plan, others: Mapping[str, Plan]) -> Explana
     """Explain the planner's best plan; ``others`` are the plans of schemes and of other planners."""
     problem, bounds = planner.problem, planner.best.bounds
     slowest = max(range(len(plan.stages)), key=lambda number: plan.stages[number].total_s)
-    one_core_s = parts_s(whole_layers(planner.profile), planner.profile.loss)
+    one_core_s = planner.model.one_core_s
     largest_ns, layers = _largest(problem.costs)
     reasons = {
         layer.name: layer.uncuttable or ("" if layer.features else "its profile does not tell of features")
-        for layer in planner.profile.layers
+        for layer in planner.model.layers
     }
     every = planner.space.complete and len(planner.space.lattice) <= FEW
     lattice = planner.space.lattice if every else along_captured_order(problem)
     ranked, points = _others(problem, lattice)
     return Explanation(
         bottleneck_stage=slowest,
-        fillers=tuple(_fillers(plan, slowest, planner.profile)),
+        fillers=tuple(_fillers(plan, slowest, planner.model)),
         speed_up=one_core_s / plan.bottleneck_s if plan.bottleneck_s else 0.0,
         ceiling=one_core_s * NANOSECONDS / largest_ns,
         ceiling_layers=layers,
         ceiling_reason=reasons[layers[0]] if len(layers) == 1 else "they have to stay together",
-        whole_ceiling=_whole_ceiling(planner.profile, one_core_s, largest_ns / NANOSECONDS),
+        whole_ceiling=_whole_ceiling(planner.model, one_core_s, largest_ns / NANOSECONDS),
         whole=tuple(
             Whole(layer=layer.name, share=layer.step_s / one_core_s, reason=layer.uncuttable)
-            for layer in planner.profile.layers
+            for layer in planner.model.layers
             if layer.uncuttable and not layer.part_of and layer.step_s > WEIGHTY * one_core_s
         ),
         moves=tuple(_moves(problem, bounds)),
         runners_up=tuple(_alternative(problem.costs, split) for split in ranked if split.bounds != bounds)[:RUNNERS_UP],
         front=tuple(_alternative(problem.costs, point) for point in points),
         every_cut=every,
-        losses=tuple(_loss(name, plan, other, planner.profile) for name, other in others.items()),
-        confidence=confidence(problem, planner.space.lattice, bounds, planner.profile),
+        losses=tuple(_loss(name, plan, other, planner.model) for name, other in others.items()),
+        confidence=confidence(problem, planner.space.lattice, bounds, planner.model),
     )
 
 
@@ -146,9 +146,9 @@ def _others(problem: Problem, lattice: Lattice) -> tuple[list[Ranked], list[Rank
     return best_splits(stage_costs, RUNNERS_UP + 1), front(stage_costs)
 
 
-def _fillers(plan: Plan, stage: int, profile: Profile) -> Iterator[Filler]:
+def _fillers(plan: Plan, stage: int, model: ModelCosts) -> Iterator[Filler]:
     inside = set(plan.stages[stage].layers)
-    every = (*profile.layers, *profile.uncut)  # other plans may have layers whole that this one cuts
+    every = (*model.layers, *model.uncut)  # other plans may have layers whole that this one cuts
     costs_s = {layer.name: layer_s(layer, plan.pace) for layer in every if layer.name in inside}
     whole_s = plan.stages[stage].total_s or 1.0
     for name in sorted(costs_s, key=lambda name: -costs_s[name])[:FILLERS]:
@@ -162,9 +162,9 @@ def _largest(costs: Costs) -> tuple[int, tuple[str, ...]]:
     return sizes_ns[largest] or 1, tuple(costs.layers[at].name for at in members_of(costs.parts[largest][0]))
 
 
-def _whole_ceiling(profile: Profile, one_core_s: float, largest_s: float) -> float | None:
+def _whole_ceiling(model: ModelCosts, one_core_s: float, largest_s: float) -> float | None:
     """Return the ceiling with the layers whole that are cut, or None where none is."""
-    whole_s = max((layer.step_s for layer in profile.uncut), default=0.0)
+    whole_s = max((layer.step_s for layer in model.uncut), default=0.0)
     return one_core_s / max(whole_s, largest_s) if whole_s else None
 
 
@@ -221,13 +221,13 @@ def _alternative(costs: Costs, ranked: Ranked) -> Alternative:
     )
 
 
-def _loss(method: str, plan: Plan, other: Plan, profile: Profile) -> Loss:
+def _loss(method: str, plan: Plan, other: Plan, model: ModelCosts) -> Loss:
     """Return by how much another split is slower, and the reason in words."""
     loss = other.bottleneck_s / plan.bottleneck_s - 1 if plan.bottleneck_s else 0.0
     slowest = max(range(len(other.stages)), key=lambda number: other.stages[number].total_s)
     whole_s = sum(stage.total_s for stage in other.stages) or 1.0
     share = other.stages[slowest].total_s / whole_s
-    fillers = list(_fillers(other, slowest, profile))[:2]
+    fillers = list(_fillers(other, slowest, model))[:2]
     listed = " and ".join(f"{filler.layer} ({filler.share:.0%})" for filler in fillers)
     reason = (
         f"stage {slowest} has {len(other.stages[slowest].layers)} of {sum(map(len, other.split))} layers and "

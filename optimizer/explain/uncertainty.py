@@ -29,7 +29,7 @@ from optimizer.search import (
     sums,
     time_potentials,
 )
-from profiler.profile import Profile
+from profiler.profile import ModelCosts
 
 Floats = NDArray[np.float64]
 DRAWS, DRAWS_OF_MANY = 200, 40
@@ -67,7 +67,7 @@ class Confidence:
     layers: tuple[Doubtful, ...]
 
 
-def confidence(problem: Problem, lattice: Lattice, bounds: Sequence[int], profile: Profile) -> Confidence | None:
+def confidence(problem: Problem, lattice: Lattice, bounds: Sequence[int], model: ModelCosts) -> Confidence | None:
     """Return how sure the split ``bounds`` is, or None where the profile has no samples or ideals are too many.
 
     With many ideals, each draw takes a pass over all of them, so there are fewer draws; under a limit on memory such a
@@ -77,20 +77,20 @@ def confidence(problem: Problem, lattice: Lattice, bounds: Sequence[int], profil
     if not few and (len(lattice) > MOST_IDEALS or problem.memory_limit_bytes is not None):
         return None
     draws, examined = (DRAWS, EXAMINED) if few else (DRAWS_OF_MANY, EXAMINED_OF_MANY)
-    spread = _spread(profile, problem.costs, draws)
+    spread = _spread(model, problem.costs, draws)
     if spread is None:
         return None
     replan = _Replan(problem, lattice, bounds)
     drawn, widths_s, medians = spread
     regrets = replan.regrets(drawn)
-    order = sorted(range(len(profile.layers)), key=lambda at: -widths_s[at])[:examined]
+    order = sorted(range(len(model.layers)), key=lambda at: -widths_s[at])[:examined]
     ends = np.repeat(medians[:, None], 2 * len(order), axis=1)
     for number, at in enumerate(order):
         ends[at, 2 * number] = max(0.0, ends[at, 2 * number] - widths_s[at])
         ends[at, 2 * number + 1] += widths_s[at]
     alone = replan.regrets(ends).reshape(-1, 2).max(axis=1)
     layers = [
-        Doubtful(layer=profile.layers[at].name, half_width_s=float(widths_s[at]), regret=float(regret))
+        Doubtful(layer=model.layers[at].name, half_width_s=float(widths_s[at]), regret=float(regret))
         for at, regret in zip(order, alone, strict=True)
     ]
     return Confidence(
@@ -133,9 +133,9 @@ class _Replan:
         return own / best - 1 if best else 0.0
 
 
-def _spread(profile: Profile, costs: Costs, draws: int) -> tuple[Floats, Floats, Floats] | None:
+def _spread(model: ModelCosts, costs: Costs, draws: int) -> tuple[Floats, Floats, Floats] | None:
     """Return draws of the layers' times ``[layer, draw]``, half the widths of their intervals, and their medians."""
-    timings = [[layer.forward, layer.backward, layer.update] for layer in profile.layers]
+    timings = [[layer.forward, layer.backward, layer.update] for layer in model.layers]
     samples = [[np.array(timing.samples_s) if timing else np.array([0.0]) for timing in row] for row in timings]
     if not all(any(row) for row in timings):
         return None

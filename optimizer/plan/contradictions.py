@@ -5,15 +5,16 @@ from collections import Counter
 from collections.abc import Iterator
 
 from optimizer.plan.forecast import predict
+from optimizer.plan.network import odd_network
 from optimizer.plan.plan import Plan
 from optimizer.schedule import ASYNCHRONOUS, pace_of, schedule_of
 from profiler.errors import ConfigError
-from profiler.profile import float32_layers, parse_slicing, part_names
+from profiler.profile import part_names
 
 RELATIVE, ABSOLUTE_S = 1e-6, 1e-8
 
 
-def odd_values(plan: Plan, *, as_run: bool) -> Iterator[str]:
+def odd_values(plan: Plan, *, as_run: bool = False) -> Iterator[str]:
     """Yield what contradicts itself in a plan, each in words; the first may be the only one.
 
     Args:
@@ -73,13 +74,9 @@ def _odd_schedules(plan: Plan) -> Iterator[str]:
 
 def _odd_forms(plan: Plan) -> Iterator[str]:
     listed = {name for stage in plan.stages for name in stage.layers}
-    try:
-        stay, cut = float32_layers(plan.precision) or (), parse_slicing(plan.slicing)
-    except ConfigError as error:
-        yield str(error)
-        return
+    cut = plan.slicing.pieces
     parts = [name for layer, pieces in cut.items() for name in _parts(layer, pieces)]
-    for name in (name for name in (*parts, *sorted(set(stay) - set(cut))) if name not in listed):
+    for name in (name for name in (*parts, *sorted(plan.precision.in_float32 - set(cut))) if name not in listed):
         yield f"'{name}' is in its slicing or precision and in no stage"
 
 
@@ -101,13 +98,13 @@ def _odd_times(plan: Plan) -> Iterator[str]:
 
 
 def _odd_network(plan: Plan) -> Iterator[str]:
-    network = plan.network
-    assert network
-    yield from (f"in its network, {odd}" for odd in network.contradictions())
-    if len(network.ranks) != plan.layout.size:
-        yield f"its network has {len(network.ranks)} ranks, and its stages want {plan.layout.size}"
+    measured = plan.network
+    assert measured
+    yield from (f"in its network, {odd}" for odd in odd_network(measured))
+    if len(measured.ranks) != plan.layout.size:
+        yield f"its network has {len(measured.ranks)} ranks, and its stages want {plan.layout.size}"
     for name in ("model", "model_digest", "batch_size", "input_shape"):
-        if getattr(network, name) != getattr(plan, name):
+        if getattr(measured, name) != getattr(plan, name):
             yield f"its network was measured for another {name.replace('_', ' ')}"
 
 

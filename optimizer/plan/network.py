@@ -87,23 +87,24 @@ class NetworkProfile:
     measured_at: str
     format_version: Literal[3] = FORMAT_VERSION
 
-    def contradictions(self) -> Iterator[str]:
-        """Yield, each in words, what of its values cannot all be so."""
-        if len(self.links) != len(self.ranks) - 1:
-            yield f"it has {len(self.ranks)} ranks and {len(self.links)} links, and one links each two neighbours"
-        if self.batch_size != self.input_shape[0]:
-            yield f"its batch size is {self.batch_size}, and its input has {self.input_shape[0]} samples"
-        timed = [(link.sizes_bytes, {len(link.down_s), len(link.up_s)}) for link in self.links]
-        if len({sizes for sizes, _ in timed}) > 1:
-            yield "its links were measured at different sizes"
-        timed += [(own.sizes_bytes, {len(own.times_s)}) for own in self.all_reduces]
-        for sizes, counts in timed:
-            if counts != {len(sizes)} or any(size >= other for size, other in pairwise(sizes)):
-                yield "a link does not have a time for each of ascending sizes"
-        groups = [(own.first, own.ranks) for own in self.all_reduces]
-        if len(set(groups)) < len(groups) or any(first + ranks > len(self.ranks) for first, ranks in groups):
-            yield "an all-reduce is over ranks that are not there, or stands in it twice"
-        for own in self.ranks:
-            steps = [step for step in (own.step, own.lower_step) if step]
-            if not all(0 < step.low_s <= step.median_s <= step.high_s for step in steps):
-                yield f"an interval of {own.host} does not hold its own median, or takes no time"
+
+def odd_network(network: NetworkProfile) -> Iterator[str]:
+    """Yield, each in words, what of the values of a network profile cannot all be so."""
+    if len(network.links) != len(network.ranks) - 1:
+        yield f"it has {len(network.ranks)} ranks and {len(network.links)} links, and one links each two neighbours"
+    if network.batch_size != network.input_shape[0]:
+        yield f"its batch size is {network.batch_size}, and its input has {network.input_shape[0]} samples"
+    timed = [(link.sizes_bytes, {len(link.down_s), len(link.up_s)}) for link in network.links]
+    if len({sizes for sizes, _ in timed}) > 1:
+        yield "its links were measured at different sizes"
+    timed += [(own.sizes_bytes, {len(own.times_s)}) for own in network.all_reduces]
+    for sizes, counts in timed:
+        if counts != {len(sizes)} or any(size >= other for size, other in pairwise(sizes)):
+            yield "a link does not have a time for each of ascending sizes"
+    groups = [(own.first, own.ranks) for own in network.all_reduces]
+    if len(set(groups)) < len(groups) or any(first + ranks > len(network.ranks) for first, ranks in groups):
+        yield "an all-reduce is over ranks that are not there, or stands in it twice"
+    for own in network.ranks:
+        steps = [step for step in (own.step, own.lower_step) if step]
+        if not all(0 < step.low_s <= step.median_s <= step.high_s for step in steps):
+            yield f"an interval of {own.host} does not hold its own median, or takes no time"

@@ -3,7 +3,6 @@
 Seconds and bytes throughout, per minibatch where it says nothing else.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -11,7 +10,7 @@ from msgspec import Meta
 
 from optimizer.plan.network import NetworkProfile
 from optimizer.schedule import Pace, RankLayout, ScheduleName
-from profiler.profile import FP32, Bytes, Count, Form, Name, Seconds, Shape, Tie
+from profiler.profile import PLAIN_FORM, Bytes, Count, Form, Name, Precision, Seconds, Shape, Slicing, Tie
 from profiler.shown import Shown
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -146,8 +145,7 @@ class Plan(Shown):
     """A split of a model into stages.
 
     Attributes:
-        slicing: Which layers are cut into how many blocks, such as ``classifier.1=4``; nothing where all are whole.
-        precision: Which layers run in bfloat16: ``fp32``, ``bf16``, or ``bf16 except classifier.1``, say.
+        slicing: Which layers are cut inside; ``precision``, which run in bfloat16.
         method: How it was found: ``exact``, ``bounded`` (not proven), ``replicated``, a scheme's or a peer's name.
         schedule: What is predicted; ``update_every``, how many minibatches an update takes under it.
         planned_for: The schedule that the split was searched for, and that bottleneck and bound are about.
@@ -170,8 +168,8 @@ class Plan(Shown):
     input_shape: Shape
     classes: Count
     vocabulary: Count = 0
-    slicing: str = ""
-    precision: str = FP32
+    slicing: Slicing = PLAIN_FORM.slicing
+    precision: Precision = PLAIN_FORM.precision
     profile_digest: str
     num_stages: Annotated[int, Meta(ge=1, le=10_000)]
     method: Name
@@ -192,16 +190,6 @@ class Plan(Shown):
     format_version: Literal[11] = FORMAT_VERSION
     table: ClassVar[str] = "optimizer.report.plan_table:show_plan"
 
-    def contradictions(self, *, as_run: bool = False) -> Iterator[str]:
-        """Yield, each in words, what of its values cannot all be so, as far as that can be told without the profile.
-
-        Args:
-            as_run: Whether it tells of other minibatches than it was planned for, which change memory and updates.
-        """
-        from optimizer.plan.contradictions import odd_values
-
-        return odd_values(self, as_run=as_run)
-
     @property
     def cuts(self) -> tuple[str, ...]:
         """The last layer, in captured order, before each cut."""
@@ -215,7 +203,7 @@ class Plan(Shown):
     @property
     def form(self) -> Form:
         """The form in which the model runs."""
-        return Form(slicing=self.slicing, precision=self.precision)
+        return Form(self.slicing, self.precision)
 
     @property
     def split(self) -> tuple[tuple[str, ...], ...]:

@@ -6,27 +6,32 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from optimizer.planning.evenly_spaced import spaced_splits
-    from optimizer.planning.partitions import (
+    from optimizer.planning.form_words import why_full, why_whole
+    from optimizer.planning.forms import (
+        NONE,
+        Blocks,
+        FormRequest,
+        Forms,
+        MeasureBlocks,
+        form_request,
+        forms_of,
+        names_layers,
+        slicing_named,
+    )
+    from optimizer.planning.partition_names import (
         ALL,
         LOWERED,
         OPTIMIZED,
         OTHER_PLANNERS,
         SLICED,
-        distinct,
         partition_names,
-        plan_for,
-        plans_for,
+        partition_of,
+        refuse_limits,
     )
+    from optimizer.planning.partitions import distinct, plan_for, plans_for
     from optimizer.planning.planner import Planner, digest_of
-    from optimizer.planning.precision_choice import PrecisionChoice, choose_precision, pays
+    from optimizer.planning.precision_choice import PrecisionChoice, choose_precision
     from optimizer.planning.schemes import Schemes, load_schemes
-    from optimizer.planning.slicing_choice import (
-        Bottleneck,
-        Measure,
-        choose_slicing,
-        even_share_s,
-        measured,
-        slicing_sentence,
-    )
+    from optimizer.planning.slicing_choice import SlicingChoice, choose_slicing, even_share_s, measured
 else:
     __getattr__ = on_demand(__name__)

@@ -8,11 +8,11 @@ from optimizer.plan import NetworkProfile, Plan, Search, Stage, StageBytes
 from optimizer.plan.forecast import paced, predict, scheduled
 from optimizer.schedule import ASYNCHRONOUS, schedule_of
 from optimizer.search import Replicated, Solution
-from profiler.profile import Profile
+from profiler.profile import ModelCosts
 
 
 def plan_of(
-    profile: Profile,
+    model: ModelCosts,
     problem: Problem,
     bounds: Sequence[int],
     best: Solution,
@@ -24,7 +24,7 @@ def plan_of(
     """Return the plan of a split.
 
     Args:
-        profile: What the problem's costs come from.
+        model: What the problem's costs come from.
         problem: What had to be kept to.
         bounds: The split, both ends included.
         best: The best split of the same problem, which says how good this one is.
@@ -32,8 +32,9 @@ def plan_of(
         profile_digest: That of the profile's file.
         network: What the problem's network comes from.
     """
+    profile = model.profile
     needed, pace = problem.memory_bytes(bounds), problem.costs.pace
-    stages = tuple(_stage(profile, problem, index, bounds, needed[index]) for index in range(problem.stages))
+    stages = tuple(_stage(model, problem, index, bounds, needed[index]) for index in range(problem.stages))
     bottleneck_ns = problem.bottleneck_ns(bounds)
     return Plan(
         model=profile.model,
@@ -42,8 +43,8 @@ def plan_of(
         input_shape=profile.input_shape,
         classes=profile.classes,
         vocabulary=profile.vocabulary,
-        slicing=profile.slicing,
-        precision=profile.precision,
+        slicing=model.form.slicing,
+        precision=model.form.precision,
         profile_digest=profile_digest,
         num_stages=problem.stages,
         method=method,
@@ -89,18 +90,18 @@ def replicated_plan(plan: Plan, split: Replicated, all_reduces_ns: Sequence[int]
     return scheduled(changed, schedule_of(ASYNCHRONOUS, split.replicas, plan.predicted.minibatches))
 
 
-def _slowdown(profile: Profile, members: Sequence[int], *, last: bool) -> float | None:
+def _slowdown(model: ModelCosts, members: Sequence[int], *, last: bool) -> float | None:
     """Return how many times as long the layers at ``members`` take beside busy neighbours, if that was measured."""
-    parts = [profile.layers[at] for at in members]
+    parts = [model.layers[at] for at in members]
     alone_s, beside = sum(layer.step_s for layer in parts), [layer.loaded for layer in parts]
     if last:
-        alone_s += profile.loss.forward_s + profile.loss.backward_s
-        beside.append(profile.loss.loaded)
+        alone_s += model.loss.forward_s + model.loss.backward_s
+        beside.append(model.loss.loaded)
     beside_s = [times.step_s for times in beside if times is not None]
     return sum(beside_s) / alone_s if len(beside_s) == len(beside) and alone_s and sum(beside_s) else None
 
 
-def _stage(profile: Profile, problem: Problem, index: int, bounds: Sequence[int], memory_bytes: int) -> Stage:
+def _stage(model: ModelCosts, problem: Problem, index: int, bounds: Sequence[int], memory_bytes: int) -> Stage:
     before, through = bounds[index], bounds[index + 1]
     costs, members = problem.costs_at(index), members_of(through & ~before)
     last = index == problem.stages - 1
@@ -142,7 +143,7 @@ def _stage(profile: Profile, problem: Problem, index: int, bounds: Sequence[int]
             gradient_bytes=sum(value.gradient_bytes for value in down),
         ),
         flops=sum(costs.layers[at].flops for at in members),
-        slowdown=_slowdown(profile, members, last=last),
+        slowdown=_slowdown(model, members, last=last),
     )
     pace = costs.pace
     in_place = pace.flush_every is not None or (pace.name == ASYNCHRONOUS and last)

@@ -1,12 +1,17 @@
 """Plan for a profile that is in memory."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
-from optimizer.plan import Plan
+from optimizer.plan import EXACT, NetworkProfile, Plan
+from optimizer.planning.forms import form_request, forms_of
+from optimizer.planning.partition_names import partition_of, refuse_limits
+from optimizer.planning.partitions import plan_for
 from optimizer.planning.planner import Planner
-from optimizer.planning.precision_choice import choose_precision
+from optimizer.planning.schemes import load_schemes
 from optimizer.schedule import ASYNCHRONOUS, ScheduleName, pace_of
-from profiler.profile import AUTO, FP32, PrecisionName, Profile, in_precision
+from profiler.profile import PrecisionName, Profile
 from profiler.python_arguments import Count, Hint, python_face
 
 
@@ -15,38 +20,56 @@ def plan(
     profile: Annotated[Profile, Hint("make one with stageplan.profile(model, sample)")],
     *,
     stages: Count = 4,
+    method: str = EXACT,
     memory_limit_bytes: Annotated[Count, Hint("write memory_limit_bytes=2 << 30 for 2 GiB, say")] | None = None,
+    cut_after: Sequence[str] = (),
+    links: Annotated[NetworkProfile, Hint("load one with stageplan.load('links.json')")] | None = None,
     minibatches: Count = 12,
     schedule: ScheduleName = ASYNCHRONOUS,
     update_every: Count | None = None,
     precision: PrecisionName = "auto",
+    slice: str = "auto",  # noqa: A002 - as the command calls it
 ) -> Plan:
-    """Return the best split of a model into ``stages`` stages, as ``python -m optimizer`` does for whole layers.
+    """Return the best split of a model into ``stages`` stages, as ``python -m optimizer --profile`` does.
 
     Args:
         profile: What the layers cost.
         stages: One a core.
+        method: ``exact``, the name of a scheme, or of another planner.
         memory_limit_bytes: What each stage may take; None: any amount.
+        cut_after: Forced cuts, each by the layer that it stands directly behind, or by several as ``"a,b"``.
+        links: The ranks that the stages are going to run on, and the links between them; None: cores of one machine.
         minibatches: How many the predictions are for.
         schedule: The order of the actions that is planned for.
         update_every: How many minibatches an update takes, where several share one; None: as many as usual.
         precision: ``fp32``, ``bf16``, or ``auto``: whatever the profile measured to be faster; without bfloat16 in it,
             float32.
+        slice: Which layers to cut inside, as far as the profile says what they cost in blocks: ``auto``, ``none``, or
+            such as ``classifier.1=4``.
 
     Raises:
         PartitionError: The model cannot be cut into so many stages.
         ConfigError: An argument cannot be what it is, the schedule cannot run with so few minibatches an update, or the
-            profile says nothing of ``bf16``.
+            profile says nothing of ``bf16``, or of blocks that are named.
+        OptimizerError: There is no such method, it does not know the limits, or the links are of something else.
         InfeasibleError: No split keeps the limit on memory.
     """
-    pace = pace_of(schedule, stages, update_every)
-
-    def planner(own: Profile) -> Planner:
-        return Planner(own, stages, minibatches, pace=pace, memory_limit_bytes=memory_limit_bytes)
-
-    chosen: str = precision
-    if precision == AUTO:
-        chosen = FP32
-        if profile.lowered:
-            chosen = choose_precision(profile, lambda own: planner(own).bottleneck_s, pace).precision
-    return planner(in_precision(profile, chosen)).optimized()
+    schemes, pace = load_schemes(), pace_of(schedule, stages, update_every)
+    partition = partition_of(method, schemes)
+    groups = [tuple(name.strip() for name in names.split(",")) for names in cut_after]
+    refuse_limits(method, {"--cut-after": groups, "--memory-limit": memory_limit_bytes})
+    forms = forms_of(
+        profile,
+        partial(
+            Planner,
+            stages=stages,
+            minibatches=minibatches,
+            pace=pace,
+            memory_limit_bytes=memory_limit_bytes,
+            network=links,
+        ),
+        form_request(slice, precision, cut_after=groups, plain_only="" if method == EXACT else f"--method {method}"),
+        stages=stages,
+        pace=pace,
+    )
+    return forms.best.optimized() if method == EXACT else plan_for(partition, forms, schemes)

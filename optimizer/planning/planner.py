@@ -34,26 +34,32 @@ from optimizer.search import (
 )
 from profiler.commands import command
 from profiler.files import digest, to_json
-from profiler.profile import Profile
+from profiler.profile import ModelCosts, Profile, odd_values
 from profiler.report import counted
 
 
-def digest_of(profile: Profile) -> str:
-    """Return a profile's digest, whatever it tells of blocks of layers that are whole in it, or of what was typed."""
-    return digest(to_json(replace(profile, blocks=(), typed=())))
+def digest_of(model: ModelCosts) -> str:
+    """Return the digest of what a plan comes from, whatever else the profile tells of blocks, or of what was typed."""
+    measured = replace(model.profile, blocks=(), typed=(), lowered=None)
+    return digest(to_json([measured, model.form, model.layers, model.loss, model.whole_step]))
+
+
+def refuse_contradictions(profile: Profile) -> None:
+    """Refuse a profile whose values do not go together.
+
+    Raises:
+        ProfileError: They do not.
+    """
+    for contradiction in odd_values(profile):
+        raise ProfileError(f"the profile of {profile.model} contradicts itself: {contradiction}; profile it again")
 
 
 class Planner:
-    """Plans for one profile and number of stages; what they share is worked out once.
-
-    Attributes:
-        lower: What plans for the model in a precision that is faster, if there is one.
-        why_full: Why there is none, in a sentence.
-    """
+    """Plans for a model in one form and a number of stages; what the plans share is worked out once."""
 
     def __init__(
         self,
-        profile: Profile,
+        model: ModelCosts,
         stages: int,
         minibatches: int,
         *,
@@ -61,21 +67,17 @@ class Planner:
         memory_limit_bytes: int | None = None,
         cut_after: Sequence[Sequence[str]] = (),
         network: NetworkProfile | None = None,
-        inside: "Planner | None" = None,
-        why_whole: str = "",
     ) -> None:
         """Prepare to plan.
 
         Args:
-            profile: What the layers cost.
+            model: What it costs in its form.
             stages: Number of stages.
             minibatches: How many the predictions are for.
             pace: The schedule that they are for, and that the best split is searched for.
             memory_limit_bytes: What each stage of the best split may take.
             cut_after: The layers directly behind which the best split has to have a cut, a group for each cut.
             network: The ranks that the stages are going to run on, and the links between them.
-            inside: What plans for the same profile with layers cut inside, if any are.
-            why_whole: Why none is, in a sentence.
 
         Raises:
             ProfileError: The profile contradicts itself.
@@ -85,10 +87,10 @@ class Planner:
         """
         if network and pace != PLAIN_1F1B:
             raise OptimizerError(f"plans over links are for {ASYNCHRONOUS} only, not for {pace.words}; leave one out")
-        self.profile, self.stages, self.minibatches = profile, stages, minibatches
-        for contradiction in profile.contradictions():
-            raise ProfileError(f"the profile of {profile.model} contradicts itself: {contradiction}; profile it again")
-        self.costs: Costs = costs_of(profile, pace)
+        profile = model.profile
+        self.model, self.profile, self.stages, self.minibatches = model, profile, stages, minibatches
+        refuse_contradictions(profile)
+        self.costs: Costs = costs_of(model, pace)
         most = len(self.costs.parts)
         if stages > most and not network:  # over links, replicas may take the ranks that no part is left for
             why = f" ({'; '.join(tie.words for tie in profile.ties)})" if profile.ties else ""
@@ -104,18 +106,15 @@ class Planner:
                 "fewer --cut-after"
             )
         self._network_profile = network
-        self.inside, self.why_whole = inside, why_whole
-        self.lower: Planner | None = None
-        self.why_full = ""
         if network and len(network.ranks) != stages:
             raise OptimizerError(
                 f"the network profile is of {len(network.ranks)} ranks and {stages} stages are wanted; use --stages "
                 f"{len(network.ranks)}, or measure one of {stages} ranks"
             )
-        integers = network_of(network, profile) if network else None
+        integers = network_of(network, model) if network else None
         self.free = Problem(self.costs, stages, minibatches, network=integers)
         self.problem = replace(self.free, memory_limit_bytes=memory_limit_bytes, forced=forced)
-        self._profile_digest = digest_of(profile)
+        self._profile_digest = digest_of(model)
 
     @cached_property
     def space(self) -> Space:
@@ -139,11 +138,6 @@ class Planner:
         except PartitionError:
             return None
 
-    @property
-    def best_bottleneck_s(self) -> float | None:
-        """The slowest stage of the best split, with layers cut inside where some are."""
-        return (self.inside or self).bottleneck_s
-
     def optimized(self) -> Plan:
         """Return the best split over all legal cuts.
 
@@ -155,26 +149,6 @@ class Planner:
         """
         method = EXACT if self.best.proven else BOUNDED
         return self._plan(method, self.problem, self.best.bounds, self.best)
-
-    def sliced(self) -> Plan:
-        """Return the best split of the model with layers cut inside.
-
-        Raises:
-            PartitionError: None is.
-        """
-        if self.inside is None:
-            raise PartitionError(self.why_whole or "no layer is cut inside")
-        return self.inside.optimized()
-
-    def in_lower_precision(self) -> Plan:
-        """Return the best split in a precision that is faster, with layers cut inside where that pays.
-
-        Raises:
-            PartitionError: None is.
-        """
-        if self.lower is None:
-            raise PartitionError(self.why_full or "no other precision was measured")
-        return (self.lower.inside or self.lower).optimized()
 
     def scheme(self, name: str, shares: Sequence[int]) -> Plan:
         """Return the split of a scheme, which knows nothing of limits.
@@ -267,7 +241,7 @@ class Planner:
 
     def _plan(self, method: str, problem: Problem, bounds: Sequence[int], best: Solution) -> Plan:
         return plan_of(
-            self.profile,
+            self.model,
             problem,
             bounds,
             best,

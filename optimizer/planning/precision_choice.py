@@ -20,12 +20,10 @@ from math import inf
 import networkx as nx
 
 from optimizer.costs import NANOSECONDS, layer_s
-from optimizer.planning.slicing_choice import Bottleneck
+from optimizer.planning.slicing_choice import LEAST_GAIN, Bottleneck
 from optimizer.schedule import Pace
-from profiler.profile import BF16, FP32, INPUT, Profile, cast_bytes, in_precision, precision_text
+from profiler.profile import BF16_FORM, INPUT, PLAIN_FORM, Form, Precision, Profile, cast_bytes
 
-LEAST_GAIN = 0.02
-"""By which share of the slowest stage another precision has to pay."""
 _LOWER, _FULL = "under autocast", "in float32"
 
 
@@ -35,43 +33,52 @@ class PrecisionChoice:
 
     Attributes:
         gain: By which share the slowest stage is faster than in float32; None where that keeps no limit.
+        measured: Whether the profile knows what layers cost in bfloat16.
     """
 
-    precision: str
+    precision: Precision
     gain: float | None
+    measured: bool = True
 
 
 def choose_precision(profile: Profile, bottleneck: Bottleneck, pace: Pace) -> PrecisionChoice:
     """Return the precision that makes the slowest stage the fastest, float32 where none gains 2% over that.
 
     Args:
-        profile: One with layers in both precisions.
-        bottleneck: Plans for a profile, under the limits that the plan is to keep.
+        profile: One with layers in both precisions; of another, float32 is all that is known.
+        bottleneck: Plans for a model in a form, under the limits that the plan is to keep.
         pace: The schedule that the plans are for.
     """
-    full_s = _slowest_s(profile, FP32, bottleneck)
-    others = {
-        precision: _slowest_s(profile, precision, bottleneck)
-        for precision in dict.fromkeys([BF16, fastest_on_one_core(profile, pace)])
-        if precision != FP32
+    full = PLAIN_FORM.precision
+    if profile.lowered is None:
+        return PrecisionChoice(full, 0.0, measured=False)
+    slowest_s = {
+        precision: bottleneck(profile.costs(Form(precision=precision)))
+        for precision in dict.fromkeys([full, BF16_FORM.precision, fastest_on_one_core(profile, pace)])
     }
-    best = min(others, key=others.__getitem__)
-    if not pays(full_s, others[best]):
-        return PrecisionChoice(FP32, 0.0)
-    return PrecisionChoice(best, None if full_s == inf else full_s / others[best] - 1)
+    best = min((own for own in slowest_s if own.lowered), key=lambda own: _or_inf(slowest_s[own]))
+    return faster(best, slowest_s[full], slowest_s[best])
 
 
-def pays(full_s: float, lower_s: float) -> bool:
-    """Say whether a slowest stage in a lower precision is enough faster than one in float32."""
-    return full_s >= (1 + LEAST_GAIN) * lower_s and lower_s != inf
+def faster(precision: Precision, full_s: float | None, lower_s: float | None) -> PrecisionChoice:
+    """Return the choice between float32 and a precision, by the slowest stage of the best split in either.
+
+    Args:
+        precision: The other one.
+        full_s: The slowest stage in float32; None where no split keeps the limits.
+        lower_s: Likewise in the precision.
+    """
+    full, lower = _or_inf(full_s), _or_inf(lower_s)
+    if lower == inf or full < (1 + LEAST_GAIN) * lower:
+        return PrecisionChoice(PLAIN_FORM.precision, 0.0)
+    return PrecisionChoice(precision, None if full == inf else full / lower - 1)
 
 
-def _slowest_s(profile: Profile, precision: str, bottleneck: Bottleneck) -> float:
-    slowest_s = bottleneck(in_precision(profile, precision))
+def _or_inf(slowest_s: float | None) -> float:
     return inf if slowest_s is None else slowest_s
 
 
-def fastest_on_one_core(profile: Profile, pace: Pace) -> str:
+def fastest_on_one_core(profile: Profile, pace: Pace) -> Precision:
     """Return the precision that minimises a minibatch's time on one core."""
     assert profile.lowered is not None
     graph: nx.DiGraph[str] = nx.DiGraph()
@@ -95,7 +102,7 @@ def fastest_on_one_core(profile: Profile, pace: Pace) -> str:
         for first, other in zip(group, (*group[1:], group[0]), strict=True):
             graph[first][other].pop("capacity", None)
     _, (_, stay) = nx.minimum_cut(graph, _LOWER, _FULL)
-    return precision_text(pairs, stay - {_FULL})
+    return Precision.of(pairs, stay - {_FULL})
 
 
 def _nanoseconds(time_s: float) -> int:

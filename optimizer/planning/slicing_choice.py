@@ -16,23 +16,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from math import inf
+from typing import Literal
 
 from optimizer.costs import NANOSECONDS, Costs, costs_of
 from optimizer.schedule import PLAIN_1F1B, Pace
 from profiler.profile import (
+    PLAIN_FORM,
+    Form,
     Layer,
+    ModelCosts,
     Pieces,
+    Precision,
     Profile,
     SlicedLayer,
-    lengths_in,
+    Slicing,
     lengths_of,
-    parse_slicing,
-    sliced_profile,
-    slicing_text,
 )
 
 LEAST_GAIN = 0.02
-"""By which share of the slowest stage slicing has to pay."""
+"""By which share of the slowest stage another form has to pay."""
 NEAR = 0.01
 """How near to the best a smaller slicing has to stay, and how near to an even share is even."""
 TRIALS = 3
@@ -43,93 +45,111 @@ GRAIN = 16
 Cut = dict[str, Pieces]
 Measure = Callable[[Sequence[tuple[Layer, Pieces]]], Sequence[SlicedLayer]]
 """Measures layers as profiled, each in blocks of so many features; not all where time is short."""
-Bottleneck = Callable[[Profile], float | None]
-"""Returns the slowest stage of the best split of a profile in seconds, or None where no split keeps to the limits."""
+Bottleneck = Callable[[ModelCosts], float | None]
+"""Returns the slowest stage of the best split of a model in seconds, or None where no split keeps to the limits."""
+WhyWhole = Literal["even already", "none in the way", "not measured", "no gain"]
 
 
 @dataclass(frozen=True, slots=True)
-class Slicing:
-    """What was chosen: the profile with what was measured on the way, and the slicing.
+class SlicingChoice:
+    """The slicing that was chosen.
 
     Attributes:
-        text: The slicing; nothing where none is worth it.
-        gain: By which share the slowest stage is faster than with all layers whole; None where these fit nowhere.
-        reason: Why no layer is cut inside; nothing where one is.
+        profile: With what was measured on the way.
+        slicing: Which layers to cut inside; none where that is not worth it.
+        gain: By which share the slowest stage is faster than with all layers whole; None where these fit nowhere, or
+            where nobody asked.
+        why_whole: Why no layer is cut inside; None where one is.
+        unknown: The layers whose blocks would have been wanted and were not measured.
     """
 
     profile: Profile
-    text: str
+    slicing: Slicing
     gain: float | None
-    reason: str = ""
+    why_whole: WhyWhole | None = None
+    unknown: tuple[str, ...] = ()
 
 
-def measured(profile: Profile, cut: Mapping[str, Pieces], measure: Measure) -> Profile:
+def measured(
+    profile: Profile, cut: Mapping[str, Pieces], measure: Measure, precision: Precision = PLAIN_FORM.precision
+) -> Profile:
     """Return the profile with these layers measured in blocks; what it knows already is not measured again.
 
     Raises:
         ConfigError: A layer is not there, or cannot be cut like that.
     """
-    layers = {layer.name: layer for layer in profile.layers}
-    can = {layer.name: (layer.features, layer.uncuttable) for layer in profile.layers}
+    model = profile.costs(Form(precision=precision))
+    layers = {layer.name: layer for layer in model.layers}
+    can = {layer.name: (layer.features, layer.uncuttable) for layer in model.layers}
     wanted = [(name, lengths_of(name, pieces, can)) for name, pieces in cut.items()]
-    known = {(own.layer, lengths_in(own)) for own in profile.blocks}
+    known = {(own.layer, own.lengths) for own in model.blocks}
     missing = [(layers[name], lengths) for name, lengths in wanted if (name, lengths) not in known]
     return replace(profile, blocks=(*profile.blocks, *measure(missing))) if missing else profile
 
 
 def choose_slicing(
-    profile: Profile, stages: int, bottleneck: Bottleneck, measure: Measure, pace: Pace = PLAIN_1F1B
-) -> Slicing:
+    profile: Profile,
+    stages: int,
+    bottleneck: Bottleneck,
+    measure: Measure,
+    pace: Pace = PLAIN_1F1B,
+    *,
+    precision: Precision = PLAIN_FORM.precision,
+) -> SlicingChoice:
     """Return the slicing that serves ``stages`` stages best.
 
     Args:
-        profile: One in which all layers are whole.
+        profile: The measurement.
         stages: The number of stages.
-        bottleneck: Plans for a profile, under the limits and links that the plan is to keep.
+        bottleneck: Plans for a model in a form, under the limits and links that the plan is to keep.
         measure: Measures what is not known yet; nothing is asked for where the plan is even already.
         pace: The schedule that the plans are for.
+        precision: In which layers run.
     """
-    tried = {"": _slowest_s(profile, "", bottleneck)}
-    text, reason = "", "the split is even already"
+    whole, unknown = Slicing(), tuple[str, ...]()
+    why_whole: WhyWhole = "even already"
+    tried = {whole: _slowest_s(profile.costs(Form(whole, precision)), bottleneck)}
+    slicing = whole
     for _ in range(TRIALS):
-        sliced = sliced_profile(profile, text)
-        if tried[text] <= (1 + (NEAR if text else LEAST_GAIN)) * even_share_s(sliced, stages, pace):
+        model = profile.costs(Form(slicing, precision))
+        if tried[slicing] <= (1 + (NEAR if slicing else LEAST_GAIN)) * even_share_s(model, stages, pace):
             break
-        cut = _following(profile, sliced, stages, pace)
-        profile = measured(profile, cut, measure)
-        known = {(own.layer, lengths_in(own)) for own in profile.blocks}
-        text = slicing_text({layer: lengths for layer, lengths in cut.items() if (layer, lengths) in known})
-        reason = f"no slicing makes the slowest stage {LEAST_GAIN:.0%} faster"
+        cut = _following(model, stages, pace)
+        profile = measured(profile, cut, measure, precision)
+        known = {(own.layer, own.lengths) for own in profile.costs(Form(precision=precision)).blocks}
+        slicing = Slicing.of({layer: lengths for layer, lengths in cut.items() if (layer, lengths) in known})
+        why_whole, unknown = "no gain", ()
         if not cut:
-            reason = "no layer that can be cut is in the way of an even split"
-        elif not text:
-            reason = f"what {', '.join(cut)} would cost in blocks is not known"
-        if text in tried:
+            why_whole = "none in the way"
+        elif not slicing:
+            why_whole, unknown = "not measured", tuple(cut)
+        if slicing in tried:
             break
-        tried[text] = _slowest_s(profile, text, bottleneck)
-    return _smallest(profile, tried, bottleneck, reason)
+        tried[slicing] = _slowest_s(profile.costs(Form(slicing, precision)), bottleneck)
+    chosen = _smallest(profile, precision, tried, bottleneck)
+    return chosen if chosen.slicing else replace(chosen, why_whole=why_whole, unknown=unknown)
 
 
-def _slowest_s(profile: Profile, text: str, bottleneck: Bottleneck) -> float:
-    """Return the slowest stage with layers so cut; infinite where no split keeps to the limits."""
-    slowest_s = bottleneck(sliced_profile(profile, text))
+def _slowest_s(model: ModelCosts, bottleneck: Bottleneck) -> float:
+    """Return the slowest stage of a model in its form; infinite where no split keeps to the limits."""
+    slowest_s = bottleneck(model)
     return inf if slowest_s is None else slowest_s
 
 
-def even_share_s(profile: Profile, stages: int, pace: Pace = PLAIN_1F1B) -> float:
+def even_share_s(model: ModelCosts, stages: int, pace: Pace = PLAIN_1F1B) -> float:
     """Return what each stage would take if a split could cut anywhere."""
-    return _even(costs_of(profile, pace), stages)[0]
+    return _even(costs_of(model, pace), stages)[0]
 
 
-def even_places(profile: Profile, stages: int, pace: Pace = PLAIN_1F1B) -> list[tuple[Layer, float]]:
+def even_places(model: ModelCosts, stages: int, pace: Pace = PLAIN_1F1B) -> list[tuple[Layer, float]]:
     """Return the layer in which each cut of a perfectly even split lies, and which share of it stands before."""
-    costs = costs_of(profile, pace)
+    costs = costs_of(model, pace)
     (share_s, ends), weight_ns = _even(costs, stages), costs.weight_ns
     places = []
     for cut in range(1, stages):
         at = min(bisect_left(ends, cut * share_s), len(ends) - 1)
         own_s = weight_ns[at] / NANOSECONDS
-        places.append((profile.layers[at], 1 - (ends[at] - cut * share_s) / own_s if own_s else 1.0))
+        places.append((model.layers[at], 1 - (ends[at] - cut * share_s) / own_s if own_s else 1.0))
     return places
 
 
@@ -153,12 +173,12 @@ def _even(costs: Costs, stages: int) -> tuple[float, list[float]]:
     return high_s, ends
 
 
-def _following(profile: Profile, sliced: Profile, stages: int, pace: Pace) -> Cut:
+def _following(model: ModelCosts, stages: int, pace: Pace) -> Cut:
     """Return the cuts at the even split's places, as far as these lie in layers that can be cut."""
-    own = {layer.name: layer for layer in profile.layers}
-    starts = _starts(sliced)
+    own = {layer.name: layer for layer in model.profile.layers}
+    starts = _starts(model)
     places: dict[str, set[int]] = {}
-    for layer, share in even_places(sliced, stages, pace):
+    for layer, share in even_places(model, stages, pace):
         whole = own[layer.part_of or layer.name]
         if layer.features and not whole.uncuttable and whole.features > 1:
             grain = GRAIN if whole.features >= 4 * GRAIN else 1
@@ -172,51 +192,36 @@ def _following(profile: Profile, sliced: Profile, stages: int, pace: Pace) -> Cu
     }
 
 
-def _starts(sliced: Profile) -> dict[str, int]:
+def _starts(model: ModelCosts) -> dict[str, int]:
     """Return for each layer its first feature: of a block, within the layer that it is part of."""
     starts: dict[str, int] = {}
     before: dict[str, int] = {}
-    for layer in sliced.layers:
+    for layer in model.layers:
         starts[layer.name] = before.get(layer.part_of, 0) if layer.part_of else 0
         before[layer.part_of] = starts[layer.name] + layer.features
     return starts
 
 
-def _smallest(profile: Profile, tried: dict[str, float], bottleneck: Bottleneck, reason: str) -> Slicing:
+def _smallest(
+    profile: Profile, precision: Precision, tried: dict[Slicing, float], bottleneck: Bottleneck
+) -> SlicingChoice:
     """Return the best slicing that was tried, with the layers whole again that it can do without."""
-    text = min(tried, key=tried.__getitem__)
-    enough_s = (1 + NEAR) * tried[text]
-    while text:
-        for smaller in _with_one_whole(text):
+    slicing, whole = min(tried, key=tried.__getitem__), Slicing()
+    enough_s = (1 + NEAR) * tried[slicing]
+    while slicing:
+        for smaller in _with_one_whole(slicing):
             if smaller not in tried:
-                tried[smaller] = _slowest_s(profile, smaller, bottleneck)
-        smallest = min(_with_one_whole(text), key=tried.__getitem__)
+                tried[smaller] = _slowest_s(profile.costs(Form(smaller, precision)), bottleneck)
+        smallest = min(_with_one_whole(slicing), key=tried.__getitem__)
         if tried[smallest] > enough_s:
             break
-        text = smallest
-    whole_s = tried[""]
-    if not text or tried[text] == inf or whole_s < (1 + LEAST_GAIN) * tried[text]:
-        return Slicing(profile, "", 0.0, reason)
-    return Slicing(profile, text, None if whole_s == inf else whole_s / tried[text] - 1)
+        slicing = smallest
+    best_s, whole_s = tried[slicing], tried[whole]
+    if not slicing or best_s == inf or whole_s < (1 + LEAST_GAIN) * best_s:
+        return SlicingChoice(profile, whole, 0.0)
+    return SlicingChoice(profile, slicing, None if whole_s == inf else whole_s / best_s - 1)
 
 
-def _with_one_whole(text: str) -> list[str]:
-    cut = parse_slicing(text)
-    return [slicing_text({other: pieces for other, pieces in cut.items() if other != name}) for name in cut]
-
-
-def slicing_sentence(profile: Profile, gain: float | None) -> str:
-    """Say what a sliced profile's slicing gains, if that was worked out, and what it costs."""
-    cut = " and ".join(
-        f"{layer} into {pieces[0] if len(pieces) == 1 else len(pieces)} blocks"
-        for layer, pieces in parse_slicing(profile.slicing).items()
-    )
-    whole_s = sum(layer.step_s for layer in profile.uncut)
-    parts = [layer for layer in profile.layers if layer.part_of]
-    concat_s = sum(layer.step_s for layer in parts if layer.kind == "Concat")
-    narrower_s = sum(layer.step_s for layer in parts) - concat_s - whole_s
-    gains = "" if gain is None else f"the slowest stage is {gain:.0%} faster; "
-    return (
-        f"cut inside: {cut}; {gains}of {whole_s * 1e3:.1f} ms whole, the concat costs {concat_s * 1e3:+.1f} ms and "
-        f"narrower products {narrower_s * 1e3:+.1f} ms"
-    )
+def _with_one_whole(slicing: Slicing) -> list[Slicing]:
+    pieces = slicing.pieces
+    return [Slicing.of({other: own for other, own in pieces.items() if other != name}) for name in pieces]

@@ -7,7 +7,7 @@ from optimizer.explain import Alternative, Explanation
 from optimizer.plan import Plan, timeline
 from optimizer.report.gantt import gantt_rows
 from optimizer.schedule import makespan_s, schedule_of
-from profiler.profile import INPUT, Profile
+from profiler.profile import INPUT, ModelCosts
 from profiler.report import ResultTable, counted, mib
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ TIED = 0.00005
 WORDS = ("cut", "moved", "layers that change stage", "cuts behind", "method", "reason")
 
 
-def show_explanation(plan: Plan, profile: Profile, explanation: Explanation, console: "Console") -> None:
+def show_explanation(plan: Plan, model: ModelCosts, explanation: Explanation, console: "Console") -> None:
     """Print the explanation below the plan."""
-    label = {INPUT: "the input"} | {layer.name: layer.label for layer in profile.layers}
+    label = {INPUT: "the input"} | {layer.name: layer.label for layer in model.layers}
     console.print(
         "\n".join(["Why this plan:", *(f"- {sentence}" for sentence in paragraphs(plan, explanation, label))]),
         end="\n\n",

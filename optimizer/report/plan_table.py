@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from optimizer.costs import layer_s
 from optimizer.plan import Plan
 from optimizer.planning import OPTIMIZED, OTHER_PLANNERS, distinct
-from profiler.profile import FP32, Profile, precision_words
+from profiler.profile import ModelCosts
 from profiler.report import ResultTable, counted, mib, ms
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def show_plan(plan: Plan, console: "Console") -> None:
     proof = best if plan.optimal else f"a better one{plan.limits} is at most {plan.gap:.1%} faster"
     stages = counted(plan.num_stages, "stage")
     stages += "" if not plan.layout.replicated else f" on {plan.layout.size} ranks"
-    precision = "" if plan.precision == FP32 else f"{precision_words(plan.precision)}, "
+    precision = f"{plan.precision.words}, " if plan.precision.lowered else ""
     links = ("link ms",) if plan.network else ()
     replicated = ("all-reduce ms ÷ ranks",) if plan.layout.replicated else ()
     shares = ("of layers", "of FLOPs", "of time")
@@ -93,7 +93,7 @@ def _place(plan: Plan, index: int) -> str:
     return f"{index} on {', '.join(hosts)}"
 
 
-def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Console") -> None:
+def show_partitions(plans: Mapping[str, Plan], model: ModelCosts, console: "Console") -> None:
     """Print what each partition is predicted to give, best first, its stages' shares side by side."""
     first = next(iter(plans.values()))
     best, limit = min(plan.bottleneck_s for plan in plans.values()), first.memory_limit_bytes
@@ -129,7 +129,7 @@ def show_partitions(plans: Mapping[str, Plan], profile: Profile, console: "Conso
         )
     console.print(table)
     if all(not plan.layout.replicated for plan in plans.values()):
-        console.print(_ceiling(profile, first))
+        console.print(_ceiling(model, first))
 
 
 def _together(plans: Mapping[str, Plan]) -> list[tuple[list[str], Plan]]:
@@ -145,17 +145,17 @@ def _memory(size: int, limit: int | None) -> str:
     return f"{mib(size)}{'*' if limit is not None and size > limit else ''}"
 
 
-def _ceiling(profile: Profile, plan: Plan) -> str:
+def _ceiling(model: ModelCosts, plan: Plan) -> str:
     """Say how fast any split can be at best: the costliest layer cannot be cut."""
-    costs_s, stages = [layer_s(layer, plan.planned_for) for layer in profile.layers], plan.num_stages
-    largest = profile.layers[costs_s.index(max(costs_s))]
+    costs_s, stages = [layer_s(layer, plan.planned_for) for layer in model.layers], plan.num_stages
+    largest = model.layers[costs_s.index(max(costs_s))]
     share = max(costs_s) / (sum(costs_s) or 1.0)
     if share * stages <= 1:
         return (
             f"No layer is too large for {stages} stages: the costliest, {largest.name}, takes {share:.0%} of the step."
         )
     return (
-        f"The costliest of {len(profile.layers)} layers, {largest.name}, takes {share:.0%} of the step, so no split "
+        f"The costliest of {len(model.layers)} layers, {largest.name}, takes {share:.0%} of the step, so no split "
         f"is more than {1 / share:.1f} times as fast as one core."
     )
 

@@ -24,7 +24,7 @@ from profiler.execution import (
     fetch_attribute,
 )
 from profiler.files import digest
-from profiler.profile import FP32, INPUT, Edge
+from profiler.profile import INPUT, PLAIN_FORM, Edge, Precision
 
 
 def capture(
@@ -34,7 +34,7 @@ def capture(
     loss: Loss = cross_entropy,
     targets: Tensor | None = None,
     *,
-    precision: str = FP32,
+    precision: Precision = PLAIN_FORM.precision,
 ) -> Captured:
     """Return ``model`` as layers, each a graph node with torch.nn modules as leaves.
 
@@ -44,7 +44,7 @@ def capture(
         sample: One minibatch, ``(N, …)``.
         loss: What to train it for.
         targets: The sample's, which a loss of one's own is tried on, if they are given.
-        precision: In which it runs, as it is written.
+        precision: Which layers run in bfloat16.
 
     Raises:
         CaptureError: torch.fx cannot trace it, it rejects ``sample``, or the loss cannot be worked out of its heads,

@@ -24,7 +24,7 @@ from profiler.capture.undo import plain_values
 from profiler.errors import ModelError, StageplanError, one_line
 from profiler.execution import Captured, Loss, OwnLoss, cross_entropy
 from profiler.files import is_file
-from profiler.profile import Form
+from profiler.profile import PLAIN_FORM, Form
 from profiler.python_arguments import Hint
 from profiler.settings import Config, UpdateRule
 
@@ -126,7 +126,7 @@ def _hooks(module: nn.Module) -> list[int]:
     return [len(hooks) for hooks in kept]
 
 
-def captured_live(live: LiveModel, form: Form = Form()) -> Captured:  # noqa: B008 - it is frozen
+def captured_live(live: LiveModel, form: Form = PLAIN_FORM) -> Captured:
     """Capture a live model in a form, its weights laid out as stages run fastest on them.
 
     Raises:

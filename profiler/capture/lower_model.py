@@ -7,24 +7,24 @@ from torch import Tensor
 from profiler.capture.probe import Probe
 from profiler.errors import ConfigError, suggest
 from profiler.execution import Captured, OwnLoss
-from profiler.profile import float32_layers
+from profiler.profile import Precision
 
 
-def lowered_model(captured: Captured, precision: str, sample: Tensor) -> Captured:
+def lowered_model(captured: Captured, precision: Precision, sample: Tensor) -> Captured:
     """Return the model in a precision; ``captured`` and its model are left as they are.
 
     Args:
         captured: As its model says, with no layer cut.
-        precision: As it is written.
+        precision: Which layers run in bfloat16.
         sample: One minibatch, ``(N, …)``.
 
     Raises:
         ConfigError: A layer is not there.
         CaptureError: A layer cannot run in that precision.
     """
-    stay = float32_layers(precision)
-    if stay is None:
+    if not precision.lowered:
         return captured
+    stay = precision.in_float32
     for name in sorted(stay.difference(captured.layer_names)):
         raise ConfigError(
             f"there is no layer '{name}' to keep in float32{suggest(name, captured.layer_names)}; plan again"
@@ -35,4 +35,6 @@ def lowered_model(captured: Captured, precision: str, sample: Tensor) -> Capture
     probe = Probe(captured.model, captured.name, operations, captured.outputs, sample)
     probe.run()
     loss = replace(captured.loss, lower=True) if isinstance(captured.loss, OwnLoss) else captured.loss
-    return replace(captured, operations=operations, specs=probe.specs, precision=precision, loss=loss)
+    return replace(
+        captured, operations=operations, specs=probe.specs, form=replace(captured.form, precision=precision), loss=loss
+    )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.fx.node import map_aggregate
 
 from profiler.execution import Blocks, Captured, Operation, Ref, TensorSpec, feature_dim, is_plain, spec_of
-from profiler.profile import Pieces, cut_edges, lengths_of, parse_slicing, part_names
+from profiler.profile import Pieces, Slicing, cut_edges, lengths_of, part_names
 
 OTHER_KIND = "only linear layers and convolutions have output features of their own"
 
@@ -50,7 +50,7 @@ def _judged(
     return features, "" if features > 1 else "it has one output feature"
 
 
-def sliced_model(captured: Captured, slicing: str) -> Captured:
+def sliced_model(captured: Captured, slicing: Slicing) -> Captured:
     """Return the model with layers in blocks; ``captured`` and its model are left as they are.
 
     Parameters of a block are named below its layer, ``classifier.1.block0.weight``; ``state_dict`` of the model has the
@@ -59,9 +59,9 @@ def sliced_model(captured: Captured, slicing: str) -> Captured:
     Raises:
         ConfigError: A layer is not there, or cannot be cut like that.
     """
-    for layer, pieces in parse_slicing(slicing).items():
+    for layer, pieces in slicing.pieces.items():
         captured = _cut(captured, layer, lengths_of(layer, pieces, sliceable(captured)))
-    return replace(captured, slicing=slicing)
+    return replace(captured, form=replace(captured.form, slicing=slicing))
 
 
 def _cut(captured: Captured, layer: str, lengths: Pieces) -> Captured:

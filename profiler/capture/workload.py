@@ -15,7 +15,7 @@ from profiler.capture.live import captured_live, from_file
 from profiler.capture.slice_model import sliced_model
 from profiler.errors import ModelError, one_line
 from profiler.execution import Captured, Loss, OwnLoss, cross_entropy
-from profiler.profile import Form
+from profiler.profile import PLAIN_FORM, Form
 from profiler.settings import Config
 
 SEED = 0
@@ -23,7 +23,7 @@ SEED = 0
 
 def captured_model(
     config: Config,
-    form: Form = Form(),  # noqa: B008 - it is frozen
+    form: Form = PLAIN_FORM,
     *,
     trained: bool = False,
 ) -> Captured:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from profiler.profile.slice_profile import BLOCK, CONCAT
+from profiler.profile.sliced_graph import BLOCK, CONCAT
 
 
 class Concat(nn.Module):

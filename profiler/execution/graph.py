@@ -9,7 +9,7 @@ from torch import nn
 from torch.fx.node import map_aggregate
 
 from profiler.execution.loss import Loss, cross_entropy
-from profiler.profile import FP32, Edge, Tie
+from profiler.profile import PLAIN_FORM, Edge, Form, Tie
 
 Autocast = Literal["", "on", "off"]
 """Whether a layer runs under autocast, in float32 beside layers that do, or as its model says."""
@@ -124,9 +124,7 @@ class Captured:
         canonical: For each path of a parameter or buffer, its first path: tied ones have several.
         learning: First paths of the parameters that the update changes.
         parameters: First paths of the parameters of each layer; a shared one counts at the first layer that uses it.
-        slicing: Which layers are cut into which blocks of their output features, as it is written.
-        sliced: These layers.
-        precision: Which layers run in bfloat16, as it is written.
+        form: Which layers are cut inside, and which run in bfloat16; ``sliced`` are the former.
         loss: What the outputs are trained for.
     """
 
@@ -143,9 +141,8 @@ class Captured:
     canonical: Mapping[str, str]
     learning: frozenset[str]
     parameters: Mapping[str, tuple[str, ...]]
-    slicing: str = ""
+    form: Form = PLAIN_FORM
     sliced: frozenset[str] = frozenset()
-    precision: str = FP32
     loss: Loss = cross_entropy
 
     @property

@@ -25,7 +25,7 @@ from profiler.measure.count_work import count_work
 from profiler.measure.memory import transient_bytes
 from profiler.measure.stepper import Clock, Clocks, Samples, Stepper
 from profiler.measure.time_budget import spend
-from profiler.profile import FP32, Form, Layer, Pieces, SlicedLayer, slicing_text
+from profiler.profile import PLAIN_FORM, Form, Layer, Pieces, Precision, SlicedLayer, Slicing
 from profiler.settings import Config
 
 LEAST_ROUNDS = 3
@@ -42,7 +42,7 @@ def measure_blocks(
     until_s: float,
     advance: Callable[[float], None],
     *,
-    precision: str = FP32,
+    precision: Precision = PLAIN_FORM.precision,
 ) -> tuple[SlicedLayer, ...]:
     """Measure layers cut into blocks, each by itself.
 
@@ -71,7 +71,7 @@ def _measure(
     config: Config,
     wanted: tuple[tuple[Layer, Pieces], ...],
     core: int,
-    limits: tuple[float, str],
+    limits: tuple[float, Precision],
 ) -> None:
     until_s, precision = limits
     return_memory_at_once()
@@ -117,7 +117,7 @@ def _in_time(wanted: Sequence[tuple[Layer, Pieces]], until_s: float) -> list[tup
 
 def _stepper(captured: Captured, layer: str, pieces: Pieces, config: Config, slots: int) -> "BlockStepper":
     """Return a stepper for the blocks of one layer and their concat, or for the layer whole."""
-    cut = sliced_model(captured, slicing_text({layer: pieces})) if pieces else captured
+    cut = sliced_model(captured, Slicing.of({layer: pieces})) if pieces else captured
     names = [name for name in cut.layer_names if name == layer or name.rpartition(".")[0] == layer]
     (received,) = next(operation for operation in cut.operations if operation.name == names[0]).reads()
     segment = segment_of(cut, names, [received], [names[-1]])

@@ -19,7 +19,7 @@ from profiler.measure.statistics import timing
 from profiler.measure.stepper import Clocks, Samples, Stepper, stepper_for
 from profiler.measure.time_budget import spend
 from profiler.measure.yardstick import plain_steps
-from profiler.profile import BF16, FP32, Form, Profile, Timing
+from profiler.profile import BF16_FORM, FP32, PLAIN_FORM, Form, Profile, Timing
 from profiler.settings import Config
 
 BUDGET_S = 30.0
@@ -54,8 +54,8 @@ def measure_profile(
     expect_processes(measure_memory.__module__)
     check_s = _check(config, captured, core, clocks)
     affinity = tuple(sorted(os.sched_getaffinity(0)))
-    memory = _memory(config, captured, core, FP32)
-    lower_memory = _memory(config, captured, core, BF16) if config.precision != FP32 else None
+    memory = _memory(config, captured, core, PLAIN_FORM)
+    lower_memory = _memory(config, captured, core, BF16_FORM) if config.precision != FP32 else None
     beside_us = busy_neighbours(config, others) if others else nullcontext()
     with pinned(core), beside_us as beside, blaming(config.model), redirect_stdout(sys.stderr):
         copy_cost, peaks = measure_copy_cost(clocks.wall), measure_peaks(clocks.wall)
@@ -63,7 +63,7 @@ def measure_profile(
         turns = Turns(full.stepper, beside) if beside else None
         lower, cast_cost = None, None
         if config.precision != FP32:
-            lower = _Subject(config, captured_model(config, Form(precision=BF16)), clocks)
+            lower = _Subject(config, captured_model(config, BF16_FORM), clocks)
             cast_cost = measure_cast_cost(clocks.wall)
         rounds = _Rounds(turns or full.stepper, lower.stepper if lower else None)
         spend(rounds.take, full.stepper.samples, budget_s, clocks.wall, advance)
@@ -98,8 +98,8 @@ def _check(config: Config, captured: Captured, core: int, clocks: Clocks) -> flo
     return clocks.wall() - begun_s
 
 
-def _memory(config: Config, captured: Captured, core: int, precision: str) -> Memory | None:
-    memory = measure_memory(config, core, precision)
+def _memory(config: Config, captured: Captured, core: int, form: Form) -> Memory | None:
+    memory = measure_memory(config, core, form)
     if memory and memory.digest != captured.digest:
         raise CaptureError(
             f"model '{config.model}' has other layers when it is built again in another process "

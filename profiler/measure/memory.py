@@ -27,7 +27,7 @@ from profiler.execution import Segment, WeightVersions, keeping_casts, leaves, r
 from profiler.execution.layer import Values
 from profiler.machine import PeakMemory, blaming, helper, pin, return_memory_at_once, use_torch_once
 from profiler.measure.stepper import Clocks, Stepper, stepper_for
-from profiler.profile import FP32, Form
+from profiler.profile import PLAIN_FORM, Form
 from profiler.settings import Config
 
 PLAIN_STEPS = 3
@@ -48,22 +48,22 @@ class Memory:
     digest: str
 
 
-def measure_memory(config: Config, core: int, precision: str = FP32) -> Memory | None:
-    """Measure a model in a precision, in a process of its own on ``core``; None where the kernel keeps no peaks.
+def measure_memory(config: Config, core: int, form: Form = PLAIN_FORM) -> Memory | None:
+    """Measure a model in a form, in a process of its own on ``core``; None where the kernel keeps no peaks.
 
     Raises:
         ProcessError: The process was ended, most likely for want of memory.
     """
-    with helper(_measure, config, core, precision) as process:
+    with helper(_measure, config, core, form) as process:
         memory: Memory | None = process.receive()
         return memory
 
 
-def _measure(_connection: Connection, config: Config, core: int, precision: str) -> Memory | None:
+def _measure(_connection: Connection, config: Config, core: int, form: Form) -> Memory | None:
     return_memory_at_once()
     torch.set_num_threads(1)
     use_torch_once()
-    captured = captured_model(config, Form(precision=precision))
+    captured = captured_model(config, form)
     memory = PeakMemory()
     if not memory.forget_peak():
         return None

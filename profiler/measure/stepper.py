@@ -32,7 +32,7 @@ from profiler.execution import (
 )
 from profiler.execution.layer import Values
 from profiler.measure.counters import casts
-from profiler.profile import FP32, INPUT
+from profiler.profile import INPUT
 from profiler.settings import UpdateRule
 
 Clock = Callable[[], float]
@@ -287,7 +287,7 @@ class Stepper:
 
     def _outputs(self) -> list[Tensor]:
         """Return the heads of the model as it stands; in another precision, of its layers as a stage runs them."""
-        if self.captured.precision == FP32:
+        if not self.captured.form.precision.lowered:
             return heads(self.captured.model(self.inputs))
         values = self.received()
         self.segment.forward(values, self.versions.attributes, 0, self.minibatch)

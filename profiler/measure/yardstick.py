@@ -15,7 +15,7 @@ from profiler.execution import Captured
 from profiler.machine import Helper, blaming, helper, pin
 from profiler.measure.statistics import foreign_load
 from profiler.measure.stepper import Clocks, Stepper, stepper_for
-from profiler.profile import FP32, Form
+from profiler.profile import PLAIN_FORM, Form
 from profiler.settings import Config
 
 LEAST_STEPS, MOST_STEPS = 3, 60
@@ -38,9 +38,9 @@ class Yardstick:
     A context manager; its process is started when it is first asked, anew after a failure, and ends with the context.
     """
 
-    def __init__(self, config: Config, core: int, precision: str = FP32) -> None:
+    def __init__(self, config: Config, core: int, form: Form = PLAIN_FORM) -> None:
         """Say what is to be timed, and where."""
-        self._subject, self._stack = (config, core, precision), ExitStack()
+        self._subject, self._stack = (config, core, form), ExitStack()
         self._process: Helper | None = None
 
     def __enter__(self) -> Self:
@@ -78,9 +78,9 @@ def plain_steps(stepper: Stepper, least: int, budget_s: float) -> list[float]:
     return samples
 
 
-def _time(connection: Connection, config: Config, core: int, precision: str) -> None:
+def _time(connection: Connection, config: Config, core: int, form: Form) -> None:
     pin(core)
-    captured: Captured = captured_model(config, Form(precision=precision))
+    captured: Captured = captured_model(config, form)
     with blaming(config.model):
         stepper = stepper_for(captured, minibatch(config, captured), replace(config.rule, lr=0.0), 2, Clocks())
         stepper.versions.place_gradients(stepper.segment.placeable, fused=True)  # as the profile's step has it

@@ -5,19 +5,21 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from profiler.profile.lowered_profile import cast_bytes, in_precision, profile_in_form
-    from profiler.profile.pipedream_graph import UNKNOWN
-    from profiler.profile.precision import (
+    from profiler.profile.contradictions import odd_values
+    from profiler.profile.form import (
         AUTO,
         BF16,
+        BF16_FORM,
         FP32,
+        PLAIN_FORM,
         Form,
+        Pieces,
+        Precision,
         PrecisionName,
-        float32_layers,
-        precision_text,
-        precision_words,
+        Slicing,
+        lengths_of,
     )
-    from profiler.profile.profile import (
+    from profiler.profile.layers import (
         INPUT,
         Bytes,
         CopyCost,
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
         Machine,
         Name,
         Peaks,
-        Profile,
         Seconds,
         Shape,
         SlicedLayer,
@@ -38,19 +39,11 @@ if TYPE_CHECKING:
         Timing,
         parts_s,
     )
+    from profiler.profile.pipedream_graph import UNKNOWN
+    from profiler.profile.profile import ModelCosts, Profile, cast_bytes
     from profiler.profile.read import read_profile
     from profiler.profile.roofline import bound, compute_s, intensity, of_roof, operations, ridge, touched_bytes
-    from profiler.profile.slice_profile import (
-        Pieces,
-        cut_edges,
-        lengths_in,
-        lengths_of,
-        parse_slicing,
-        part_names,
-        sliced_profile,
-        slicing_text,
-        whole_layers,
-    )
+    from profiler.profile.sliced_graph import cut_edges, part_names
     from profiler.profile.warnings import MOST_ROUNDS, more_or_less, profile_warnings
 else:
     __getattr__ = on_demand(__name__)

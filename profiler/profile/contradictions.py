@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from profiler.errors import ConfigError
-from profiler.profile.precision import float32_layers
-from profiler.profile.profile import INPUT, CopyCost, Layer, Profile, Timing, parts_s
-from profiler.profile.slice_profile import parse_slicing
+from profiler.profile.layers import INPUT, CopyCost, Layer, Timing, parts_s
+from profiler.profile.profile import Profile
 
 MOST_LAYERS = 10_000
 MOST_SECONDS = 1e8
@@ -75,7 +73,7 @@ def _odd_sizes(profile: Profile) -> Iterator[str]:
 
 
 def _odd_times(profile: Profile) -> Iterator[str]:
-    parts = [*profile.layers, *profile.uncut, *(part for own in profile.blocks for part in own.parts)]
+    parts = [*profile.layers, *(part for own in profile.blocks for part in own.parts)]
     steps = [profile.whole_step, profile.loaded_step]
     losses = [profile.loss]
     if profile.lowered:
@@ -102,20 +100,11 @@ def _nanoseconds(time_s: float) -> int:
 
 
 def _odd_forms(profile: Profile) -> Iterator[str]:
-    """Yield what is wrong with cuts inside layers, and with what layers cost in bfloat16."""
-    whole = {layer.name for layer in (*profile.layers, *profile.uncut)}
+    """Yield what is wrong with what blocks of layers cost, and with what layers cost in bfloat16."""
+    whole = {layer.name for layer in profile.layers}
     for own in profile.blocks:
         if own.layer not in whole:
             yield f"it says what blocks of an unknown layer '{own.layer}' cost"
-    try:
-        stay, cut = float32_layers(profile.precision) or (), parse_slicing(profile.slicing)
-    except ConfigError as error:
-        yield str(error)
-        return
-    if set(cut) != {layer.name for layer in profile.uncut}:
-        yield f"it says that {', '.join(cut) or 'no layer'} is cut, and tells of others as they were whole"
-    for name in sorted(set(stay) - whole):
-        yield f"it has no layer '{name}' to keep in float32"
     if profile.lowered is None:
         return
     lowered = profile.lowered

@@ -13,7 +13,8 @@ from pathlib import Path
 import networkx as nx
 
 from profiler.errors import FileError
-from profiler.profile.profile import INPUT, CopyCost, Edge, Layer, Loss, Machine, Profile, Timing, parts_s
+from profiler.profile.layers import INPUT, CopyCost, Edge, Layer, Loss, Machine, Timing, parts_s
+from profiler.profile.profile import Profile
 
 UNKNOWN = "an unknown machine"
 MACHINE = Machine(

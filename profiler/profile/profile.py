@@ -1,270 +1,40 @@
 """The profile: what a model's layers cost on one core of one machine. A frozen dataclass that is a JSON file.
 
+What the model costs in one form, its layers cut inside or in bfloat16, is worked out from it (``Profile.costs``).
 Seconds and bytes throughout; ``input_shape`` includes the minibatch, ``(N, C, H, W)`` for images.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from profiler.profile.precision import FP32
+from profiler.commands import FUNCTIONS, command
+from profiler.errors import ConfigError
+from profiler.profile.form import BF16, FP32, PLAIN_FORM, Form, Pieces, Precision, Slicing, lengths_of
+from profiler.profile.layers import (
+    Bytes,
+    CopyCost,
+    Count,
+    Edge,
+    Layer,
+    Loss,
+    Lowered,
+    Machine,
+    Name,
+    Peaks,
+    Seconds,
+    Shape,
+    SlicedLayer,
+    Tie,
+    Timing,
+    parts_s,
+)
+from profiler.profile.sliced_graph import cut_edges, part_names
 from profiler.shown import Shown
 
-FORMAT_VERSION: Literal[10] = 10
-
-Seconds = Annotated[float, Meta(ge=0, le=1e6)]
-Bytes = Annotated[int, Meta(ge=0, le=1 << 50)]
-Count = Annotated[int, Meta(ge=0, le=1 << 60)]
-Shape = Annotated[tuple[Annotated[int, Meta(ge=1, le=1 << 31)], ...], Meta(min_length=2)]
-"""Of a minibatch, the number of samples first."""
-Name = Annotated[str, Meta(max_length=500)]
-"""Of a model or layer: it has to fit into a table's column, and a picture's title."""
-
-INPUT = "input"
-"""The name under which layers read the model's input; no layer carries it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """One measured time: the median of its samples with a 95% interval."""
-
-    median_s: Seconds
-    low_s: Seconds
-    high_s: Seconds
-    samples_s: tuple[Seconds, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
-    """Medians while other cores were busy; ``slowdown`` is their sum over that of the medians alone."""
-
-    forward_s: Seconds
-    backward_s: Seconds
-    update_s: Seconds
-    slowdown: Annotated[float, Meta(ge=0)]
-
-    @property
-    def step_s(self) -> float:
-        """Forward, backward and update."""
-        return self.forward_s + self.backward_s + self.update_s
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
-    """One captured graph node and what it costs per minibatch.
-
-    Attributes:
-        name: Module path, or the graph node's name for functions and methods.
-        kind: What it is: ``Conv2d``, ``add``, ``flatten``.
-        forward_s: Median time of the forward.
-        backward_s: Median time of the backward; includes the gradient of its input where anything upstream learns.
-        update_s: Median time of updating its parameters and writing their next version beside the current one.
-        in_place_share: What an update in place takes of that, which is how a stage with one weight version updates.
-        accumulate_s: What a minibatch takes more that shares its update with earlier ones: its backward adds to their
-            gradients instead of writing them anew, and its weights are cast already; below 0 where that is less.
-        output_bytes: Size of its output, hence what crosses a cut behind it.
-        gradient_bytes: Size of the gradient that comes back over such a cut; 0 where none flows.
-        parameter_bytes: Size of its parameters.
-        learning_bytes: Size of those that learn, hence of their gradients, and of each tensor that the rule keeps.
-        saved_bytes: What its forward keeps for the backward, parameters excluded.
-        transient_bytes: What it needs for a moment beyond parameters, gradients, momentum and all that is saved.
-        flops: Floating-point operations of the forward as ``work`` counts them (a multiply-add is two); likewise
-            ``backward_flops``.
-        touched_bytes: What the forward reads and writes; likewise ``backward_touched_bytes``.
-        module: The path of the module whose forward calls it, where it is a function.
-        features: How many output features it has, of a kind of layer that can be cut into blocks of them.
-        uncuttable: Why it cannot be cut into blocks of them; nothing where it can.
-        part_of: The model's own layer that it is a block or the concat of; nothing where it is one itself.
-        autocast: Whether it ran under autocast.
-        cast_s: What of its forward casts its weights to bfloat16, once for each weight version; ``cast_bytes``, what
-            these casts take, which is in ``saved_bytes``.
-        input_cast_s: What of its times casts inputs that come in the other type, half of it in the backward for their
-            gradients; ``input_cast_bytes``, what of ``saved_bytes`` that is.
-        loaded: Its times beside busy neighbours, where they were measured.
-        forward: Samples and interval behind ``forward_s``; likewise ``backward`` and ``update``.
-    """
-
-    name: Name
-    kind: Name
-    module: Name = ""
-    forward_s: Seconds
-    backward_s: Seconds
-    update_s: Seconds
-    output_bytes: Bytes
-    gradient_bytes: Bytes
-    parameter_bytes: Bytes
-    learning_bytes: Bytes
-    saved_bytes: Bytes
-    transient_bytes: Bytes
-    flops: Count
-    backward_flops: Count
-    touched_bytes: Bytes
-    backward_touched_bytes: Bytes
-    in_place_share: Annotated[float, Meta(ge=0, le=1000)] = 1.0
-    accumulate_s: Annotated[float, Meta(ge=-1e6, le=1e6)] = 0.0
-    features: Count = 0
-    uncuttable: str = ""
-    part_of: str = ""
-    autocast: bool = False
-    cast_s: Seconds = 0.0
-    cast_bytes: Bytes = 0
-    input_cast_s: Seconds = 0.0
-    input_cast_bytes: Bytes = 0
-    loaded: Loaded | None = None
-    forward: Timing | None = None
-    backward: Timing | None = None
-    update: Timing | None = None
-
-    @property
-    def step_s(self) -> float:
-        """Time of one minibatch in this layer: forward, backward and update."""
-        return self.forward_s + self.backward_s + self.update_s
-
-    @property
-    def label(self) -> str:
-        """The layer's name, after the module whose forward calls it if it is a function: ``layer1.0 › add``."""
-        return f"{self.module} › {self.name}" if self.module else self.name
-
-    def casting_inputs(self, time_s: float, size: int) -> "Layer":
-        """Return the layer as it is where it casts inputs; of a layer that does, with nothing, as it is where not."""
-        change_s, change = (time_s - self.input_cast_s) / 2, size - self.input_cast_bytes
-        return replace(
-            self,
-            forward_s=self.forward_s + change_s,
-            backward_s=self.backward_s + change_s,
-            saved_bytes=self.saved_bytes + change,
-            input_cast_s=time_s,
-            input_cast_bytes=size,
-        )
-
-    @property
-    def update_in_place_s(self) -> float:
-        """The time of an update that overwrites the weights."""
-        return self.update_s * self.in_place_share
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loss:
-    """The loss, which belongs to the last stage and is no layer."""
-
-    forward_s: Seconds
-    backward_s: Seconds
-    loaded: Loaded | None = None
-    forward: Timing | None = None
-    backward: Timing | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edge:
-    """``target`` runs after ``source``: it reads its output (``data``) or overwrites what it read (``order``)."""
-
-    source: str
-    target: str
-    kind: Literal["data", "order"] = "data"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tie:
-    """Layers that share parameters or buffers, so no cut may separate them; ``shared`` has the paths of these."""
-
-    layers: tuple[str, ...]
-    shared: tuple[str, ...]
-
-    @property
-    def words(self) -> str:
-        """What ties them, such as ``embedding and classifier share 'embedding.weight'``."""
-        *others, last = self.layers
-        return f"{', '.join(others)} and {last} share {', '.join(map(repr, self.shared))}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlicedLayer:
-    """What a layer costs cut into blocks of its output features.
-
-    Attributes:
-        parts: The blocks in order, and then the concat that puts their outputs together.
-    """
-
-    layer: str
-    parts: Annotated[tuple[Layer, ...], Meta(min_length=3)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CopyCost:
-    """The time that copying bytes into a neighbouring stage's slot costs the sender, as measured."""
-
-    sizes_bytes: tuple[Bytes, ...]
-    copy_s: tuple[Seconds, ...]
-
-    def seconds(self, size_bytes: int) -> float:
-        """Return the time to copy ``size_bytes`` into a slot: straight lines between and beyond the measured sizes.
-
-        Without measurements, copying costs nothing.
-        """
-        if size_bytes == 0 or not self.sizes_bytes:
-            return 0.0
-        import numpy as np  # here, for numpy takes as long to import as all else at start-up
-
-        if size_bytes > self.sizes_bytes[-1]:
-            return self.copy_s[-1] * size_bytes / self.sizes_bytes[-1]
-        return float(np.interp(size_bytes, np.array(self.sizes_bytes, dtype=float), np.array(self.copy_s)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lowered:
-    """What the same layers cost under autocast in bfloat16; rounds in either precision were taken in turn.
-
-    Attributes:
-        layers: In the order of the profile's.
-        whole_step_s: The uninstrumented step, its layers run as a stage runs them.
-        whole_step_s: The plain step under autocast of the whole model.
-        cast_cost: What a layer pays for an input of so many bytes of float32 that another layer left in the other type:
-            a cast there, and one of its gradient back.
-    """
-
-    layers: tuple[Layer, ...]
-    loss: Loss
-    cast_cost: CopyCost
-    whole_step_s: Seconds
-    whole_step: Timing
-    closure_error: float
-    peak_memory_bytes: Bytes | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peaks:
-    """The most operations and bytes per second of a core, in matrix products and in passes over large memory."""
-
-    flops_per_s: Annotated[float, Meta(gt=0)]
-    bytes_per_s: Annotated[float, Meta(gt=0)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """The machine, software and settings that times were measured with; equal machines may share profiles.
-
-    Attributes:
-        caches: Those that a core reaches, such as ``L2 1024K``.
-        instructions: The widest vector instructions, and those that multiply bfloat16.
-        torch_build: Commit and kind of the build.
-        environment: Variables that change how fast layers run, as ``NAME=value``.
-    """
-
-    cpu: str
-    physical_cores: Count
-    logical_cores: Count
-    instructions: str
-    caches: tuple[str, ...]
-    memory_bytes: Bytes
-    python: str
-    torch: str
-    torch_build: str
-    torchvision: str
-    allocator: str
-    settings: str
-    environment: tuple[str, ...]
+FORMAT_VERSION: Literal[11] = 11
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,10 +49,7 @@ class Profile(Shown):
         ties: Which layers share parameters or buffers, as the model has them whole.
         outputs: The layers whose outputs enter the loss, the main head first; the last stage needs them all.
         blocks: What layers cost in blocks, where that was measured.
-        slicing: Which layers stand cut in ``layers``, such as ``classifier.1=4``; nothing where all are whole.
-        uncut: Those layers as they were measured whole.
-        precision: In which precision ``layers`` run, as it is written.
-        lowered: What they cost in bfloat16, where that was measured.
+        lowered: What layers cost in bfloat16, where that was measured.
         whole_step_s: The plain, uninstrumented step, all layers whole: model, loss, backward, update.
         update_rule: The rule that was timed, in the words of ``UpdateRule.kind``.
         momenta: How many tensors it keeps for each parameter.
@@ -317,9 +84,6 @@ class Profile(Shown):
     ties: tuple[Tie, ...] = ()
     outputs: tuple[str, ...] = ()
     blocks: tuple[SlicedLayer, ...] = ()
-    slicing: str = ""
-    uncut: tuple[Layer, ...] = ()
-    precision: str = FP32
     lowered: Lowered | None = None
     loss: Loss
     copy_cost: CopyCost
@@ -338,16 +102,140 @@ class Profile(Shown):
     foreign_load: float
     measured_at: str
     typed: tuple[str, ...] = ()
-    format_version: Literal[10] = FORMAT_VERSION
+    format_version: Literal[11] = FORMAT_VERSION
     table: ClassVar[str] = "profiler.report.table:show_profile"
 
-    def contradictions(self) -> Iterator[str]:
-        """Yield, each in words, what of its values cannot all be so, or is too large to plan for."""
-        from profiler.profile.contradictions import odd_values
+    def costs(self, form: Form = PLAIN_FORM) -> "ModelCosts":
+        """Return what the model costs in a form; without one, with its layers whole and in float32.
 
-        return odd_values(self)
+        Raises:
+            ConfigError: The form cannot be had, or what it costs was not measured.
+        """
+        costs = _in_precision(self, form.precision)
+        for layer, pieces in form.slicing.pieces.items():
+            costs = _with_cut(costs, layer, pieces)
+        return replace(costs, form=form)
 
 
-def parts_s(layers: Iterable[Layer], loss: Loss) -> float:
-    """Return the sum of all parts of a step, the loss among them."""
-    return sum(layer.step_s for layer in layers) + loss.forward_s + loss.backward_s
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCosts:
+    """What a model costs on one core in one form: its layers as they then run, and the graph that they are in.
+
+    Attributes:
+        profile: The measurement.
+        layers: In captured order, blocks and concat in the place of a layer that is cut inside.
+        edges: As in ``Profile``, of these layers; likewise ``inseparable`` and ``outputs``.
+        uncut: The layers that are cut inside, as they are whole.
+        blocks: What whole layers cost in blocks, as far as it was measured in their precision.
+        whole_step_s: The plain step in the form's precision, all layers whole; likewise ``whole_step``.
+    """
+
+    profile: Profile
+    form: Form
+    layers: tuple[Layer, ...]
+    edges: tuple[Edge, ...]
+    inseparable: tuple[tuple[str, ...], ...]
+    outputs: tuple[str, ...]
+    uncut: tuple[Layer, ...]
+    blocks: tuple[SlicedLayer, ...]
+    loss: Loss
+    whole_step_s: float
+    whole_step: Timing
+
+    @property
+    def one_core_s(self) -> float:
+        """The sum of all parts of a step with the layers whole, the loss among them."""
+        whole = (*(layer for layer in self.layers if not layer.part_of), *self.uncut)
+        return parts_s(whole, self.loss)
+
+
+def cast_bytes(full: Layer, lower: Layer) -> int:
+    """Return the size in float32 of a layer's output if that is of another type under autocast; else 0."""
+    return full.output_bytes if lower.output_bytes < full.output_bytes else 0
+
+
+def _in_precision(profile: Profile, precision: Precision) -> ModelCosts:
+    """Return what whole layers cost in a precision."""
+    layers, loss, whole_step_s, whole_step = profile.layers, profile.loss, profile.whole_step_s, profile.whole_step
+    if precision.lowered:
+        if profile.lowered is None:
+            raise ConfigError(
+                f"the profile of {profile.model} says nothing of {BF16}, which {precision[:60]!r} needs; profile again "
+                f"with --precision {BF16}"
+            )
+        for name in sorted(precision.in_float32.difference(layer.name for layer in layers)):
+            raise ConfigError(f"the profile of {profile.model} has no layer '{name}' to keep in {FP32}; plan again")
+        lowered = profile.lowered
+        layers = tuple(_with_casts(profile, lowered, precision.in_float32))
+        loss = loss if precision.in_float32.intersection(profile.outputs) else lowered.loss
+        whole_step_s, whole_step = lowered.whole_step_s, lowered.whole_step
+    autocast = {layer.name: layer.autocast for layer in layers}
+    return ModelCosts(
+        profile=profile,
+        form=Form(precision=precision),
+        layers=layers,
+        edges=profile.edges,
+        inseparable=profile.inseparable,
+        outputs=profile.outputs,
+        uncut=(),
+        blocks=tuple(own for own in profile.blocks if own.parts[0].autocast == autocast.get(own.layer)),
+        loss=loss,
+        whole_step_s=whole_step_s,
+        whole_step=whole_step,
+    )
+
+
+def _with_casts(profile: Profile, lowered: Lowered, stay: frozenset[str]) -> Iterator[Layer]:
+    """Yield each layer in the precision in which it runs, with the casts between layers.
+
+    A layer reads a value in the type in which it was measured. Where the layer that made it runs in the other
+    precision, and the value is of another type there, the reader casts it, and the gradient on its way back.
+    """
+    pairs = list(zip(profile.layers, lowered.layers, strict=True))
+    cast = {full.name: cast_bytes(full, lower) for full, lower in pairs}
+    reads: dict[str, set[str]] = {full.name: set() for full, _ in pairs}
+    for edge in profile.edges:
+        if edge.kind == "data" and edge.source in cast and edge.target in reads:
+            reads[edge.target].add(edge.source)
+    for full, lower in pairs:
+        stays = full.name in stay
+        sizes = [cast[name] for name in reads[full.name] if (name in stay) != stays]
+        made = sum(size if stays else size // 2 for size in sizes)
+        own = full if stays else lower
+        yield own.casting_inputs(sum(map(lowered.cast_cost.seconds, sizes)), made)
+
+
+def _with_cut(costs: ModelCosts, layer: str, pieces: Pieces) -> ModelCosts:
+    """Return the costs with a layer cut inside, as its blocks were measured."""
+    lengths = lengths_of(layer, pieces, {own.name: (own.features, own.uncuttable) for own in costs.layers})
+    named = part_names(layer, len(lengths))
+    measured = [
+        own
+        for own in costs.blocks
+        if own.layer == layer and [part.name for part in own.parts] == named and own.lengths == lengths
+    ]
+    if not measured:
+        raise _not_measured(costs.profile, layer, lengths)
+    names = [own.name for own in costs.layers]
+    at = names.index(layer)
+    whole, concat = costs.layers[at], named[-1]
+    parts = [part.casting_inputs(whole.input_cast_s, whole.input_cast_bytes) for part in measured[0].parts[:-1]]
+    return replace(
+        costs,
+        uncut=(*costs.uncut, whole),
+        layers=(*costs.layers[:at], *parts, measured[0].parts[-1], *costs.layers[at + 1 :]),
+        edges=cut_edges(costs.edges, names, layer, len(lengths)),
+        inseparable=tuple(tuple(concat if name == layer else name for name in group) for group in costs.inseparable),
+        outputs=tuple(concat if name == layer else name for name in costs.outputs),
+    )
+
+
+def _not_measured(profile: Profile, layer: str, lengths: Pieces) -> ConfigError:
+    text = Slicing.of({layer: lengths})
+    anew = f"{FUNCTIONS['compare']}(…, slice='{text}')"
+    if profile.typed:
+        anew = command("plan", *profile.typed, slice=text)
+    return ConfigError(
+        f"the profile of {profile.model} does not say what {layer} costs in blocks of "
+        f"{', '.join(map(str, lengths))} features; measure that with {anew}"
+    )

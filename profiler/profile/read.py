@@ -4,6 +4,7 @@ from pathlib import Path
 
 from profiler.errors import FileError
 from profiler.files import from_json, read_bytes, refuse_control_signs
+from profiler.profile.contradictions import odd_values
 from profiler.profile.pipedream_graph import looks_like_graph, read_graph
 from profiler.profile.profile import Profile
 
@@ -20,8 +21,8 @@ def read_profile(path: Path) -> Profile:
     content = read_bytes(path)
     if looks_like_graph(content[:HEAD_BYTES].decode(errors="replace")):
         refuse_control_signs(content, str(path), "check the file")
-        found = read_graph(content.decode(errors="replace"), path)
-        for contradiction in found.contradictions():
+        profile = read_graph(content.decode(errors="replace"), path)
+        for contradiction in odd_values(profile):
             raise FileError(f"{path} contradicts itself: {contradiction}; check the file")
-        return found
+        return profile
     return from_json(content, Profile, str(path))

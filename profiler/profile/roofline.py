@@ -9,7 +9,7 @@ Source: Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009.
 
 from typing import Literal
 
-from profiler.profile.profile import Layer, Peaks
+from profiler.profile.layers import Layer, Peaks
 
 Bound = Literal["compute", "memory", ""]
 

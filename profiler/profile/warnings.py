@@ -4,7 +4,8 @@ Each says first what it means for whoever plans with the profile, then the cause
 """
 
 from profiler.commands import maker, typed_form
-from profiler.profile.profile import Layer, Profile
+from profiler.profile.layers import Layer
+from profiler.profile.profile import Profile
 from profiler.profile.roofline import bound, compute_s, of_roof
 
 CLOSURE_LIMIT = 0.05

@@ -11,7 +11,7 @@ from optimizer.planning import LOWERED, OPTIMIZED
 from profiler.cli import note
 from profiler.errors import ConfigError
 from profiler.files import to_json, write_whole
-from profiler.profile import BF16
+from profiler.profile import BF16, BF16_FORM, PLAIN_FORM
 from profiler.report import counted
 from profiler.settings import Config
 from runtime.cli.options import RunningOptions, cores_of, launchers_of, pool_of, settings_of
@@ -168,7 +168,7 @@ def _carry_out(
 
     with (
         launchers_of(config, plans.values(), pool, settings, quiet=running.common.quiet) as launchers,
-        Yardstick(config, comparison.request.cores[0], precision) as yardstick,
+        Yardstick(config, comparison.request.cores[0], BF16_FORM if precision == BF16 else PLAIN_FORM) as yardstick,
         live_progress(part.awaited, quiet=running.common.quiet) as watch,
     ):
         if any(launcher.captured.digest != comparison.model_digest for launcher in launchers.values()):

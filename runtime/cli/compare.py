@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optimizer.plan import Plan, scheduled
-from optimizer.planning import LOWERED, SLICED, Schemes, load_schemes
+from optimizer.planning import LOWERED, SLICED, Forms, Schemes, load_schemes
 from optimizer.schedule import schedule_of
 from profiler.cli import Parser, configs, emit_json, note, positive, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable
 from profiler.measure import path_for
-from profiler.profile import BF16, FP32, float32_layers
+from profiler.profile import BF16, FP32
 from profiler.settings import Config
 from runtime.cli.carry_out import Job, carry_out, write
 from runtime.cli.options import (
@@ -21,13 +21,12 @@ from runtime.cli.options import (
     clock_of,
     settings_of,
 )
-from runtime.cli.plans import planner_of, plans_of, wanted_names
+from runtime.cli.plans import planned_forms, plans_of, wanted_names
 from runtime.cluster import refuse_ranks
 from runtime.compare import BaselineChoice
 from runtime.results import Clock
 
 if TYPE_CHECKING:
-    from optimizer.planning import Planner
     from runtime.compare import Comparison, OneCore, Request
 
 RESULTS = Path("results")
@@ -227,12 +226,12 @@ def _begun(options: CompareOptions, config: Config, request: "Request", clock: C
         note(sentence, quiet=options.running.common.quiet)
 
     told: list[str] = []
-    planner = planner_of(options.running, config, request.asked, told.append, quick=options.quick)
+    forms = planned_forms(options.running, config, request.asked, told.append, quick=options.quick)
     for sentence in told:
         note(sentence, quiet=options.running.common.quiet)
-    plans = plans_of(planner, list(request.asked), schemes, report)
+    plans = plans_of(forms, list(request.asked), schemes, report)
     splits = {plan.split for plan in plans.values()}
-    plans |= spaced_splits(planner, request.distinct_splits, splits)
+    plans |= spaced_splits(forms.whole, request.distinct_splits, splits)
     plans = {name: _scheduled(plan, request, clock) for name, plan in plans.items()}
     baselines, without = baseline_rows(request.baselines, request.cores, request.update_every)
     if without:
@@ -241,11 +240,11 @@ def _begun(options: CompareOptions, config: Config, request: "Request", clock: C
         request,
         clock,
         plans,
-        planner.profile,
+        forms.whole.profile,
         baselines=baselines,
         left_out=left_out,
         forms=" ".join(told),
-        one_core=_one_core(planner),
+        one_core=_one_core(forms),
     )
 
 
@@ -259,15 +258,13 @@ def _scheduled(plan: Plan, request: "Request", clock: Clock) -> Plan:
     return scheduled(plan, schedule_of(request.schedule, request.num_stages, minibatches, every))
 
 
-def _one_core(planner: "Planner") -> "OneCore":
+def _one_core(forms: Forms) -> "OneCore":
     """Return the whole model on one core, as yet only profiled, in the faster precision of those that are known."""
     from runtime.compare import OneCore
 
-    profiles = [planner.profile, *([planner.lower.profile] if planner.lower else [])]
-    fastest = min(profiles, key=lambda profile: profile.whole_step_s)
-    return OneCore(
-        profiled_s=fastest.whole_step_s, precision=FP32 if float32_layers(fastest.precision) is None else BF16
-    )
+    models = [planner.model for planner in (forms.whole, forms.lowered) if planner]
+    fastest = min(models, key=lambda model: model.whole_step_s)
+    return OneCore(profiled_s=fastest.whole_step_s, precision=BF16 if fastest.form.precision.lowered else FP32)
 
 
 def _conclude(jobs: list[Job], reports: list[Path], options: CompareOptions) -> int:

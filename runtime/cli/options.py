@@ -22,7 +22,7 @@ from profiler.cli import (
     positive,
 )
 from profiler.errors import ConfigError
-from profiler.profile import Form
+from profiler.profile import PLAIN_FORM, Form
 from profiler.report import counted
 from profiler.settings import Config
 from runtime.cluster import placement
@@ -212,7 +212,7 @@ def launchers_of(
     launchers: dict[Form, Launcher] = {}
     with ExitStack() as stack:
         for form in dict.fromkeys(plan.form for plan in plans):
-            captured = whole if form == Form() else captured_model(config, form)
+            captured = whole if form == PLAIN_FORM else captured_model(config, form)
             launchers[form] = stack.enter_context(Launcher(captured, pool, settings, watch, session))
             agree_on_weights(launchers[form].session, launchers[form])
         del whole, captured

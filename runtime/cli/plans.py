@@ -4,31 +4,43 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from optimizer.cli import NONE, is_explicit, planner_in_form, refuse_odd_slicing
+from optimizer.cli import measuring_blocks
 from optimizer.plan import Plan
-from optimizer.planning import LOWERED, OPTIMIZED, SLICED, Schemes, load_schemes, partition_names, plans_for
+from optimizer.planning import (
+    LOWERED,
+    NONE,
+    OPTIMIZED,
+    SLICED,
+    Forms,
+    Schemes,
+    form_request,
+    forms_of,
+    load_schemes,
+    names_layers,
+    partition_names,
+    plans_for,
+    slicing_named,
+    why_full,
+    why_whole,
+)
 from profiler.cli import configs, fresh_profile, note, settled_precision
 from profiler.commands import command
 from profiler.errors import ConfigError
 from profiler.files import read_json
-from profiler.profile import AUTO, BF16, FP32, float32_layers
+from profiler.profile import AUTO, BF16, FP32
 from profiler.report import counted
 from profiler.settings import Config
 from profiler.settings import config as configuration
 from runtime.cli.options import RankOptions, RunningOptions, settings_of
 
-if TYPE_CHECKING:
-    from optimizer.planning import Planner
-
 QUICK_BUDGET_S = 3.0
 """How long a quick profile measures."""
 
 
-def planner_of(
+def planned_forms(
     options: RunningOptions, config: Config, names: Sequence[str], report: Callable[[str], None], *, quick: bool = False
-) -> "Planner":
+) -> Forms:
     """Return what plans ``config``, from the kept profile or one that is measured now, in short if ``quick``.
 
     Args:
@@ -42,6 +54,7 @@ def planner_of(
         ModelError: There is no such model, or no such data.
     """
     from optimizer.planning import Planner
+    from optimizer.report import form_sentences
     from profiler.capture import find
     from profiler.machine import usable_cores
     from profiler.measure import path_for
@@ -49,30 +62,26 @@ def planner_of(
     if data := options.data or config.data:
         find(data)  # before anything is measured
         config = replace(config, data=data)
-    core = usable_cores(config.cores)[0]
+    core, quiet = usable_cores(config.cores)[0], options.common.quiet
     if quick:
         folder = str(Path(config.profiles) / "quick")
         config = replace(config, profiles=folder, typed=(*config.typed, "--profiles", folder))
     budget_s = options.budget_s or (QUICK_BUDGET_S if quick else None)
-    profile = fresh_profile(config, core, quiet=options.common.quiet, budget_s=budget_s)
+    profile = fresh_profile(config, core, quiet=quiet, budget_s=budget_s)
     pace = options.schedule.pace(config.stages)
-    plan_for = partial(Planner, stages=config.stages, minibatches=config.minibatches, pace=pace)
-    whole = config if {SLICED, LOWERED} & set(names) else replace(config, slice=NONE)
-    asked = whole if LOWERED in names or config.precision != AUTO else replace(whole, precision=FP32)
-    found = planner_in_form(
-        asked,
+    slicing = config.slice if {SLICED, LOWERED} & set(names) else NONE
+    precision = config.precision if LOWERED in names or config.precision != AUTO else FP32
+    forms = forms_of(
         profile,
-        plan_for,
-        core,
-        path_for(config),
+        partial(Planner, stages=config.stages, minibatches=config.minibatches, pace=pace),
+        form_request(slicing, precision),
         stages=config.stages,
         pace=pace,
-        names=names,
-        quiet=options.common.quiet,
+        measure=measuring_blocks(config, profile, path_for(config), core, quiet=quiet),
     )
-    for sentence in found.gains:
+    for sentence in form_sentences(forms, names)[0]:
         report(f"{config.model}: {sentence}.")
-    return found.planner
+    return forms
 
 
 def wanted_names(partitions: Sequence[str], config: Config, schemes: Schemes) -> list[str]:
@@ -82,7 +91,7 @@ def wanted_names(partitions: Sequence[str], config: Config, schemes: Schemes) ->
         ConfigError: ``sliced`` is named and ``--slice none``, or ``--slice`` says what it cannot, or nobody listens.
         PartitionError: There is no such partition.
     """
-    refuse_odd_slicing(config.slice)
+    slicing_named(config.slice)
     names = partition_names(partitions, schemes)
     if config.precision != AUTO:
         if LOWERED in partitions:
@@ -90,7 +99,7 @@ def wanted_names(partitions: Sequence[str], config: Config, schemes: Schemes) ->
                               "--precision auto looks for where a core multiplies bfloat16; add that, or leave the "
                               "partition out")  # fmt: skip
         names = [name for name in names if name != LOWERED]
-    if is_explicit(config.slice) and not {SLICED, LOWERED} & set(names):
+    if names_layers(config.slice) and not {SLICED, LOWERED} & set(names):
         raise ConfigError(f"--slice {config.slice} is of the partition sliced, which is not among {', '.join(names)}; "
                           "name it, too, or leave --slice out")  # fmt: skip
     if config.slice != NONE and config.stages > 1:
@@ -101,20 +110,23 @@ def wanted_names(partitions: Sequence[str], config: Config, schemes: Schemes) ->
     return [name for name in names if name != SLICED]
 
 
-def plans_of(planner: "Planner", names: list[str], schemes: Schemes, report: Callable[[str], None]) -> dict[str, Plan]:
+def plans_of(forms: Forms, names: list[str], schemes: Schemes, report: Callable[[str], None]) -> dict[str, Plan]:
     """Return the plans of some partitions; what the model does not allow is told to ``report``.
 
     Raises:
         ConfigError: The model allows none of them.
     """
-    if names == [SLICED] and planner.inside is None:
-        raise ConfigError(f"{planner.profile.model}: {planner.why_whole}; run the partition {OPTIMIZED}")
-    if names == [LOWERED] and planner.lower is None:
-        report(f"{planner.profile.model}: {planner.why_full}")
-        names = [SLICED if planner.inside else OPTIMIZED]
-    plans = plans_for(names, planner, schemes, report)
+    model = forms.whole.profile.model
+    if names == [SLICED] and forms.sliced is None:
+        assert forms.slicing
+        raise ConfigError(f"{model}: {why_whole(forms.slicing)}; run the partition {OPTIMIZED}")
+    if names == [LOWERED] and forms.lowered is None:
+        assert forms.precision
+        report(f"{model}: {why_full(forms.precision)}")
+        names = [SLICED if forms.sliced else OPTIMIZED]
+    plans = plans_for(names, forms, schemes, report)
     if not plans:
-        raise ConfigError(f"{planner.profile.model} allows none of {', '.join(names)}; use fewer --stages")
+        raise ConfigError(f"{model} allows none of {', '.join(names)}; use fewer --stages")
     return plans
 
 
@@ -130,7 +142,7 @@ def named_plans(options: RunningOptions, config: Config, partitions: list[str]) 
     def report(sentence: str) -> None:
         note(sentence, quiet=options.common.quiet)
 
-    return plans_of(planner_of(options, config, names, report), names, schemes, report)
+    return plans_of(planned_forms(options, config, names, report), names, schemes, report)
 
 
 def one_plan(options: RankOptions) -> tuple[Config, Plan]:
@@ -148,7 +160,7 @@ def one_plan(options: RankOptions) -> tuple[Config, Plan]:
     if len(wanted) > 1:
         raise ConfigError("run takes one model; compare takes several")
     settings_of(options.running, wanted[0])  # before anything is measured
-    usual = SLICED if is_explicit(wanted[0].slice) else OPTIMIZED
+    usual = SLICED if names_layers(wanted[0].slice) else OPTIMIZED
     chosen = options.partition or (LOWERED if wanted[0].precision == AUTO else usual)
     if len(wanted_names([chosen], wanted[0], load_schemes())) > 1:
         raise ConfigError("run takes one partition; compare takes several")
@@ -190,7 +202,7 @@ def _read(options: RankOptions, path: Path) -> tuple[Config, Plan]:
         "sample_shape": plan.input_shape[1:],
         "vocabulary": plan.vocabulary or None,
         "slice": plan.slicing or NONE,
-        "precision": FP32 if float32_layers(plan.precision) is None else BF16,
+        "precision": BF16 if plan.precision.lowered else FP32,
         "stages": len(plan.stages),
         "batches": common.batches,
         "cores": common.cores,

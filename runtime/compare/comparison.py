@@ -4,7 +4,7 @@
 unfinished file says where to go on. Seconds, bytes and samples throughout; what is per stage is per minibatch.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -241,12 +241,6 @@ class Comparison(Shown):
     audit: Audit
     format_version: Literal[10] = FORMAT_VERSION
     table: ClassVar[str] = "runtime.report.comparison_table:show_comparison"
-
-    def contradictions(self) -> Iterator[str]:
-        """Yield, each in words, what of its values cannot all be so."""
-        from runtime.compare.contradictions import odd_values
-
-        return odd_values(self)
 
     @property
     def rounds(self) -> int:

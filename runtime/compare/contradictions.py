@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from optimizer.plan import contradictions
 from runtime.compare.comparison import ONE_CORE, Comparison, PartitionComparison
 from runtime.compare.records import RunRecord
 from runtime.compare.summary import summarised
@@ -55,7 +56,7 @@ def _odd_names(comparison: Comparison) -> Iterator[str]:
 
 def _odd_partition(part: PartitionComparison, comparison: Comparison) -> Iterator[str]:
     plan, request = part.plan, comparison.request
-    yield from plan.contradictions(as_run=True)
+    yield from contradictions.odd_values(plan, as_run=True)
     minibatches = request.minibatches or plan.predicted.minibatches
     asked = (request.model, request.num_stages, request.batch_size, request.input_shape, minibatches)
     own = (plan.model, plan.num_stages, plan.batch_size, plan.input_shape, plan.predicted.minibatches)

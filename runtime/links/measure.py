@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.plan import AllReduce, Link, NetworkProfile, RankFacts
 from profiler.files import to_json
-from profiler.profile import BF16, FP32, Form
+from profiler.profile import BF16_FORM, FP32
 from profiler.settings import Config
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _ranks(session: "Session", config: Config, captured: "Captured", core: int) 
     for rank, member in enumerate(session.members):
         facts: RankFacts | None = None
         if rank == session.rank:
-            lower = captured_model(config, Form(precision=BF16)) if config.precision != FP32 else None
+            lower = captured_model(config, BF16_FORM) if config.precision != FP32 else None
             facts = RankFacts(
                 host=member.host,
                 address=member.address,

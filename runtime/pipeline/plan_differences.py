@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from optimizer.plan import Plan
 from profiler.files import digest, to_json
 from profiler.machine import bfloat16_instructions
-from profiler.profile import FP32
 from profiler.settings import Config
 from runtime.errors import InputError
 
@@ -45,7 +44,7 @@ def agree_on_plan(session: "Session", plan: Plan, config: Config, settings: "Set
         "answer to a loss that is no number": settings.on_nan,
         "seed": str(settings.seed),
     }
-    if plan.precision != FP32:
+    if plan.precision.lowered:
         facts |= {"set of instructions for bfloat16": bfloat16_instructions() or "none"}
     agree(session, "what was given", facts)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from optimizer.plan import Plan
 from profiler.commands import maker
 from profiler.execution import Captured, Segment, segment_of
-from profiler.profile import INPUT, precision_words
+from profiler.profile import INPUT
 from runtime.errors import InputError
 
 
@@ -48,15 +48,15 @@ def _refuse_others(captured: Captured, plan: Plan) -> None:
             f"the plan is for input {plan.input_shape} and {captured.name} was captured with {shape}; plan again with "
             f"{maker('plan')}"
         )
-    if plan.slicing != captured.slicing:
+    if plan.slicing != captured.form.slicing:
         raise InputError(
-            f"the plan cuts '{plan.slicing}' inside and the model at hand '{captured.slicing}'; "
+            f"the plan cuts '{plan.slicing}' inside and the model at hand '{captured.form.slicing}'; "
             f"plan again with {maker('plan')}"
         )
-    if plan.precision != captured.precision:
+    if plan.precision != captured.form.precision:
         raise InputError(
-            f"the plan is for {precision_words(plan.precision)} and {captured.name} was captured in "
-            f"{precision_words(captured.precision)}; plan again with {maker('plan')}"
+            f"the plan is for {plan.precision.words} and {captured.name} was captured in "
+            f"{captured.form.precision.words}; plan again with {maker('plan')}"
         )
     if plan.model_digest != captured.digest:
         raise InputError(

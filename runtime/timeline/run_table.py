@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from optimizer.schedule import has_steady_state, semantics
-from profiler.profile import FP32, precision_words
 from profiler.report import ResultTable, counted, mib, ms
 from runtime.pipeline import noisy, sharing, taking_turns
 from runtime.results import RunResult
@@ -25,7 +24,7 @@ _EXPLAINED = {
 def show_run(result: RunResult, console: "Console") -> None:
     """Print one run stage by stage."""
     plan = result.plan
-    precision = "" if plan.precision == FP32 else f"{precision_words(plan.precision)}, "
+    precision = f"{plan.precision.words}, " if plan.precision.lowered else ""
     columns = ("core", "predicted ms", "busy ms", "waits ms", "sends ms", "faults", "predicted MiB", "peak MiB")
     table = ResultTable(
         f"{plan.model}, {plan.method}, {counted(result.minibatches, 'minibatch')}, {precision}{plan.pace.words} "

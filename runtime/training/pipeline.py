@@ -25,7 +25,7 @@ from profiler.capture import (
 from profiler.errors import StageplanError, one_line
 from profiler.execution import OwnLoss, TensorSpec
 from profiler.machine import refuse_reimport, usable_cores
-from profiler.profile import Form
+from profiler.profile import PLAIN_FORM
 from profiler.python_arguments import AboveZero, Cores, Count, Hint, python_face
 from profiler.settings import DEFAULT_RULE, Update
 from runtime.cluster import Session
@@ -135,7 +135,7 @@ class Pipeline:
                              "learning_rate, warmup and decay out")  # fmt: skip
         whole = captured_live(live)
         refuse_unfaithful_briefly(whole, live.inputs)
-        self._captured = whole if plan.form == Form() else captured_live(live, plan.form)
+        self._captured = whole if plan.form == PLAIN_FORM else captured_live(live, plan.form)
         self._plan, self._cores = plan, cores or ()
         own = self._captured.model
         self._kept: dict[str, Tensor] | None = {**dict(own.named_parameters()), **dict(own.named_buffers())}

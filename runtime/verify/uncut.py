@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from optimizer.schedule import groups
 from profiler.capture import untouched
 from profiler.execution import Captured, OwnLoss, fetch_attribute, heads, layer_seed, run_layer, write_next
-from profiler.profile import FP32, INPUT
+from profiler.profile import INPUT, PLAIN_FORM
 from runtime.pipeline import Launcher
 from runtime.verify.data_again import feed_again
 from runtime.verify.replay import Trained
@@ -39,7 +39,7 @@ class Uncut:
         """Whether pipelines train what it does: under synchronous schedules, in float32, with no layer cut inside."""
         captured = self._launcher.captured
         flushes = self._launcher.settings.pace.flush_every is not None
-        return flushes and captured.precision == FP32 and not captured.slicing
+        return flushes and captured.form == PLAIN_FORM
 
     @cached_property
     def trained(self) -> Trained:

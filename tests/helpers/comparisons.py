@@ -7,7 +7,7 @@ from unittest.mock import patch
 from strategies import MACHINE, chain
 
 from optimizer.plan import Plan
-from optimizer.planning import Planner, load_schemes, plan_for
+from optimizer.planning import Forms, Planner, load_schemes, plan_for
 from profiler.profile import Profile
 from profiler.settings import UpdateRule
 from runtime.compare import ONE_CORE, BaselineComparison, Comparison, OneCore, Request, RunRecord, new_comparison
@@ -20,11 +20,11 @@ BASELINE = BaselineComparison(name="one process, 2 threads", tuned=True, update_
 
 
 def planner(profile: Profile | None = None, stages: int = 2) -> Planner:
-    return Planner(profile or chain([1, 1, 1, 9]), stages, MINIBATCHES)
+    return Planner((profile or chain([1, 1, 1, 9])).costs(), stages, MINIBATCHES)
 
 
 def plans(*names: str, profile: Profile | None = None, stages: int = 2) -> dict[str, Plan]:
-    found = planner(profile, stages)
+    found = Forms(planner(profile, stages))
     return {name: plan_for(name, found, load_schemes()) for name in names}
 
 

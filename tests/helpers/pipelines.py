@@ -9,6 +9,7 @@ import torch
 from strategies import profile_of
 from torch import nn
 
+from profiler.profile import Precision
 from optimizer.costs import rank
 from optimizer.plan import Plan, scheduled
 from optimizer.planning import Planner
@@ -32,18 +33,18 @@ def build(kind: Callable[[], nn.Module]) -> nn.Module:
 
 
 def captured_of(kind: Callable[[], nn.Module], precision: str = "fp32") -> Captured:
-    return capture(build(kind), "model", laid_out(torch.zeros(SHAPE)), precision=precision)
+    return capture(build(kind), "model", laid_out(torch.zeros(SHAPE)), precision=Precision(precision))
 
 
 def plan_of(captured: Captured, bounds: Sequence[int] | None, stages: int = 4) -> Plan:
     """A plan with the given ideals as cuts, or the best one for made-up times; made to fit the captured model."""
-    planner = Planner(profile_of(captured, seed=5), stages, MINIBATCHES)
+    planner = Planner(profile_of(captured, seed=5).costs(), stages, MINIBATCHES)
     plan = planner.optimized() if bounds is None else planner.unlimited("chosen", bounds)
     made = replace(
         plan,
         model_digest=captured.digest,
-        slicing=captured.slicing,
-        precision=captured.precision,
+        slicing=captured.form.slicing,
+        precision=captured.form.precision,
         input_shape=SHAPE,
         batch_size=SHAPE[0],
     )
@@ -52,7 +53,7 @@ def plan_of(captured: Captured, bounds: Sequence[int] | None, stages: int = 4) -
 
 def random_bounds(captured: Captured, seed: int) -> list[int]:
     """Four stages cut at random ideals, most of them inside the residual block and out of captured order."""
-    planner = Planner(profile_of(captured, seed=5), 4, MINIBATCHES)
+    planner = Planner(profile_of(captured, seed=5).costs(), 4, MINIBATCHES)
     costs = planner.costs
     ideals = sorted(planner.space.lattice.ideals, key=rank)
     drawn = random.Random(seed)  # noqa: S311 - any chain will do

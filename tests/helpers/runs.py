@@ -13,7 +13,7 @@ from runtime.results import ActionRecord, RunResult, StageMeasurement, StageRun
 def run_of(name: ScheduleName, minibatches: int, work: list[float], every: int = 3) -> RunResult:
     """A run whose actions take what ``work`` says for each stage, each as early as what it needs is there."""
     stages = len(work)
-    plan = Planner(chain([1] * 4), stages, minibatches).optimized()
+    plan = Planner(chain([1] * 4).costs(), stages, minibatches).optimized()
     schedule = some_schedule(name, stages, minibatches, every)
     plan = scheduled(plan, schedule)
     ends: dict[tuple[int, str, int], float] = {}

@@ -18,9 +18,10 @@ from rich.console import Console
 from runs import run_of
 from strategies import MACHINE
 
+from profiler.files import contradictions
 from optimizer.explain import explain
 from optimizer.plan import NetworkProfile, Plan, scheduled
-from optimizer.planning import OPTIMIZED, Planner, load_schemes, plans_for
+from optimizer.planning import Forms, OPTIMIZED, Planner, load_schemes, plans_for
 from optimizer.report import show_explanation, show_partitions, show_plan
 from optimizer.schedule import MOST_LISTED, schedule_of
 from profiler.files import read_json
@@ -55,9 +56,9 @@ def profile() -> Profile:
 
 
 def plans() -> tuple[Planner, dict[str, Plan]]:
-    planner = Planner(profile(), 4, 12)
+    planner = Planner(profile().costs(), 4, 12)
     schemes = load_schemes()
-    return planner, plans_for((OPTIMIZED, *schemes, "uniform", "pipedream"), planner, schemes, lambda _said: None)
+    return planner, plans_for((OPTIMIZED, *schemes, "uniform", "pipedream"), Forms(planner), schemes, lambda _said: None)
 
 
 def one_view(view: View, console: Console) -> None:
@@ -67,13 +68,13 @@ def one_view(view: View, console: Console) -> None:
 def optimizer(console: Console) -> None:
     planner, found = plans()
     show_plan(found[OPTIMIZED], console)
-    show_partitions(found, planner.profile, console)
+    show_partitions(found, planner.model, console)
 
 
 def explanation(console: Console) -> None:
     planner, found = plans()
     best = found.pop(OPTIMIZED)
-    show_explanation(best, planner.profile, explain(planner, best, found), console)
+    show_explanation(best, planner.model, explain(planner, best, found), console)
 
 
 def compare(console: Console) -> None:
@@ -91,7 +92,7 @@ def links(console: Console) -> None:
 
 
 def over_links(console: Console) -> None:
-    planner = Planner(profile(), 4, 12, network=network())
+    planner = Planner(profile().costs(), 4, 12, network=network())
     show_plan(planner.optimized(), console)
     show_plan(planner.replicated(), console)
 
@@ -102,7 +103,7 @@ def long_run(console: Console) -> None:
         found, plan=scheduled(found.plan, schedule_of("1f1b", 4, minibatches)), minibatches=minibatches, last_loss=0.25,
         makespan_s=3e6,
     )  # fmt: skip
-    assert not list(whole.contradictions())
+    assert not list(contradictions(whole))
     show_run(whole, console)
 
 

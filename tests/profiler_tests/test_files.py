@@ -52,7 +52,7 @@ def test_a_wrong_file_is_refused_in_one_sentence(old: bytes, new: bytes, words: 
 
 
 def test_another_kind_of_file_is_called_what_it_is() -> None:
-    plan = to_json(Planner(chain([1, 2, 3]), 2, 8).optimized())
+    plan = to_json(Planner(chain([1, 2, 3]).costs(), 2, 8).optimized())
     with (
         typed_as(MODULES),
         pytest.raises(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from strategies import chain
 
+from profiler.profile import Form, Slicing
 from profiler.commands import MODULES, ONE_NAME, again, command, maker, typed_as
 from profiler.errors import ConfigError, FileError
 from profiler.files import from_json
@@ -51,7 +52,7 @@ def test_blocks_of_a_model_that_was_in_memory_are_measured_from_python() -> None
     profile = chain([1, 1])
     profile = replace(profile, layers=tuple(replace(layer, features=4) for layer in profile.layers))
     with typed_as(MODULES), pytest.raises(ConfigError, match=r"stageplan\.compare\(…, slice='l1=2\+2'\)"):
-        sliced_profile(profile, "l1=2")
+        profile.costs(Form(Slicing("l1=2")))
 
 
 def _said(_connection: Connection) -> str:

@@ -22,7 +22,7 @@ from profiler.profile import INPUT, Profile
 
 
 def texts(plan: Plan, found: Profile) -> list[str]:
-    return [finding.text for finding in check(plan, found) if finding.holds is False]
+    return [finding.text for finding in check(plan, found.costs()) if finding.holds is False]
 
 
 @settings(deadline=None, max_examples=150)
@@ -34,8 +34,8 @@ def test_a_plan_of_the_search_holds_and_a_higher_bound_does_not(
     assume(every)
     peaks = {max(memory(found, stage_of, stages, 8, pace)) for stage_of in every}
     limit = data.draw(st.sampled_from([None, *sorted(peaks)]))
-    plan = Planner(found, stages, 8, pace=pace, memory_limit_bytes=limit).optimized()
-    findings = check(plan, found)
+    plan = Planner(found.costs(), stages, 8, pace=pace, memory_limit_bytes=limit).optimized()
+    findings = check(plan, found.costs())
     assert [finding.text for finding in findings if finding.holds is not True] == []
     kept = [one for one in every if limit is None or max(memory(found, one, stages, 8, pace)) <= limit]
     smallest_ns = min(objective(found, one, stages, pace)[0] for one in kept)
@@ -48,24 +48,24 @@ def test_a_plan_of_the_search_holds_and_a_higher_bound_does_not(
 def test_forced_cuts_are_part_of_what_is_checked(found: Profile, stages: int, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from([layer.name for layer in found.layers]))
     try:
-        plan = Planner(found, stages, 8, cut_after=[[name]]).optimized()
+        plan = Planner(found.costs(), stages, 8, cut_after=[[name]]).optimized()
     except PartitionError:
         return
-    assert holds(check(plan, found))
+    assert holds(check(plan, found.costs()))
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_plan_for_a_long_run_is_checked_by_its_first_minibatches(name: ScheduleName) -> None:
     found, pace = chain([3, 1, 4, 1, 5]), some_pace(name, 3, 7)
-    plan = Planner(found, 3, 1_000_000, pace=pace).optimized()
-    assert holds(check(plan, found))
+    plan = Planner(found.costs(), 3, 1_000_000, pace=pace).optimized()
+    assert holds(check(plan, found.costs()))
     longer = replace(plan.predicted, makespan_s=plan.predicted.makespan_s * 1.001)
     assert any("makespan" in text for text in texts(replace(plan, predicted=longer), found))
 
 
 def test_forced_cuts_that_are_not_there_are_seen() -> None:
     found = chain([1, 1, 1, 1])
-    plan = Planner(found, 2, 8).optimized()
+    plan = Planner(found.costs(), 2, 8).optimized()
     assert any("no cut stands behind l0" in text for text in texts(replace(plan, cut_after=(("l0",),)), found))
 
 
@@ -111,21 +111,21 @@ def stage_changed(plan: Plan, number: int, **changes: Any) -> Plan:
     ],
 )  # fmt: skip
 def test_every_lie_is_seen(lie: Any, words: str) -> None:
-    plan = Planner(FOUND, 2, 8).optimized()
-    assert holds(check(plan, FOUND))
+    plan = Planner(FOUND.costs(), 2, 8).optimized()
+    assert holds(check(plan, FOUND.costs()))
     assert any(words in text for text in texts(lie(plan), FOUND))
 
 
 def test_layers_that_have_to_stay_together_are_seen_apart() -> None:
-    plan = Planner(FOUND, 2, 8).optimized()
+    plan = Planner(FOUND.costs(), 2, 8).optimized()
     last, first = plan.stages[0].layers[-1], plan.stages[1].layers[0]
     assert any("have to stay together" in text for text in texts(plan, replace(FOUND, inseparable=((last, first),))))
 
 
 def test_what_was_not_checked_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = Planner(FOUND, 2, 8).optimized()
+    plan = Planner(FOUND.costs(), 2, 8).optimized()
     monkeypatch.setattr("optimizer.check.lower_bound.MOST_IDEALS", 2)
-    findings = check(plan, FOUND)
+    findings = check(plan, FOUND.costs())
     assert [finding.holds for finding in findings] == [True, True, True, None]
     assert "was not checked" in findings[-1].text
 

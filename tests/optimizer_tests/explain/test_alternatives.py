@@ -13,7 +13,7 @@ from profiler.profile import Profile
 
 
 def grid_of(found: Profile, stages: int) -> StageCosts:
-    problem = Problem(costs_of(found), stages, 8)
+    problem = Problem(costs_of(found.costs()), stages, 8)
     every = lattice(problem)
     assert every is not None
     return all_stage_costs(problem, every)

@@ -11,7 +11,7 @@ from strategies import COPY_COST, chain, layer, profile, random_profiles
 from optimizer.errors import PartitionError
 from optimizer.explain import Explanation, explain
 from optimizer.plan import timeline
-from optimizer.planning import Planner, load_schemes, plans_for
+from optimizer.planning import Forms, Planner, load_schemes, plans_for
 from optimizer.report import plan_svg
 from optimizer.report.explain_table import paragraphs
 from optimizer.report.gantt import gantt_rows
@@ -22,9 +22,9 @@ FREE = CopyCost(sizes_bytes=(), copy_s=())
 
 
 def explained(found: Profile, stages: int, **limits: int) -> tuple[Planner, Explanation]:
-    planner = Planner(found, stages, 8, **limits)  # type: ignore[arg-type]
+    planner = Planner(found.costs(), stages, 8, **limits)  # type: ignore[arg-type]
     schemes = load_schemes()
-    others = plans_for(schemes, planner, schemes, lambda _sentence: None)
+    others = plans_for(schemes, Forms(planner), schemes, lambda _sentence: None)
     return planner, explain(planner, planner.optimized(), others)
 
 
@@ -89,7 +89,7 @@ def test_sentences_say_what_was_searched_and_what_is_not_known() -> None:
 
 def test_a_staircase_is_a_row_for_each_stage() -> None:
     rows = gantt_rows(
-        timeline(Planner(chain([2, 2], copy_cost=FREE), 2, 2).optimized().stages, schedule_of("1f1b", 2, 2)), 1e-3
+        timeline(Planner(chain([2, 2], copy_cost=FREE).costs(), 2, 2).optimized().stages, schedule_of("1f1b", 2, 2)), 1e-3
     )
     assert len(rows) == 2
     spans = [[Span(Action(0, "F", 0), 0, 2), Span(Action(0, "B", 0), 5, 6), Span(Action(0, "U", 0), 6, 7)]]
@@ -102,9 +102,9 @@ def test_the_drawing_has_every_stage_and_names_the_costliest_layers() -> None:
         [(INPUT, "a"), ("a", "b"), ("a", "c"), ("b", "d"), ("c", "d"), ("a", "d")],
         copy_cost=COPY_COST,
     )
-    plan = Planner(found, 2, 8).optimized()
-    text = plan_svg(plan, found).decode()
+    plan = Planner(found.costs(), 2, 8).optimized()
+    text = plan_svg(plan, found.costs()).decode()
     assert text.startswith("<?xml")
     assert all(f"stage {number}:" in text for number in range(2))
     assert "b, 27.0 ms" in text
-    assert plan_svg(plan, found).decode() == text, "the same plan gives the same drawing"
+    assert plan_svg(plan, found.costs()).decode() == text, "the same plan gives the same drawing"

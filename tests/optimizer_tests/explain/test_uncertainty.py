@@ -24,8 +24,8 @@ def with_samples(found: Profile, samples_s: Sequence[Sequence[float]]) -> Profil
 
 
 def sure(found: Profile, stages: int = 2) -> Confidence:
-    planner = Planner(found, stages, 8)
-    result = confidence(planner.problem, planner.space.lattice, planner.best.bounds, found)
+    planner = Planner(found.costs(), stages, 8)
+    result = confidence(planner.problem, planner.space.lattice, planner.best.bounds, planner.model)
     assert result is not None
     return result
 
@@ -56,5 +56,5 @@ def test_a_layer_on_the_fence_makes_the_plan_unsure_and_is_named() -> None:
 
 
 def test_without_samples_nothing_is_said() -> None:
-    planner = Planner(chain([1, 2]), 2, 8)
-    assert confidence(planner.problem, planner.space.lattice, planner.best.bounds, planner.profile) is None
+    planner = Planner(chain([1, 2]).costs(), 2, 8)
+    assert confidence(planner.problem, planner.space.lattice, planner.best.bounds, planner.model) is None

@@ -34,7 +34,7 @@ def plan_of(config: Config, stages: int, cuts: tuple[tuple[str, ...], ...] = ())
         profile_of(captured, 0),
         model=config.model, batch_size=config.batch_size, input_shape=config.input_shape, classes=captured.classes,
     )  # fmt: skip
-    return Planner(found, stages, 4, cut_after=cuts).optimized()
+    return Planner(found.costs(), stages, 4, cut_after=cuts).optimized()
 
 
 def test_containers_stand_for_what_is_in_them_and_nothing_else() -> None:
@@ -126,7 +126,7 @@ def test_the_script_is_a_program_whatever_the_update_rule_and_input(in_folder: P
 def test_bad_input_is_one_sentence(
     arguments: list[str], words: str, in_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_whole(in_folder / "plan.json", to_json(Planner(chain([1, 2, 3]), 2, 4).optimized()))
+    write_whole(in_folder / "plan.json", to_json(Planner(chain([1, 2, 3]).costs(), 2, 4).optimized()))
     (in_folder / "other.yaml").write_text("model: vgg16\n")
     code, said = refusal(OPTIMIZE, arguments, capsys)
     assert code == 2

@@ -10,7 +10,7 @@ from optimizer.check import check, holds
 from optimizer.errors import PartitionError
 from optimizer.plan import Plan
 from optimizer.plan.forecast import predict
-from optimizer.planning import Planner, distinct, load_schemes, partition_names, plan_for
+from optimizer.planning import Forms, Planner, distinct, load_schemes, partition_names, plan_for
 from optimizer.schedule import schedule_of
 from profiler.files import from_json, to_json
 from profiler.profile import INPUT, Edge, Loaded, Profile, Tie
@@ -20,7 +20,7 @@ from profiler.profile import INPUT, Edge, Loaded, Profile, Tie
 @given(found=random_profiles(), stages=st.integers(1, 3))
 def test_the_stages_add_up(found: Profile, stages: int) -> None:
     try:
-        plan = Planner(found, stages, 8).optimized()
+        plan = Planner(found.costs(), stages, 8).optimized()
     except PartitionError:
         return
     assert sorted(name for stage in plan.stages for name in stage.layers) == sorted(one.name for one in found.layers)
@@ -41,7 +41,7 @@ def test_memory_is_versions_gradients_momentum_activations_and_slots() -> None:
         [layer("a", sizes=(1000, 600)), layer("b", sizes=(500, 500)), layer("c")],
         [(INPUT, "a"), ("a", "b"), ("b", "c")],
     )
-    plan = Planner(found, 3, 8).scheme("one each", (34, 33, 33))
+    plan = Planner(found.costs(), 3, 8).scheme("one each", (34, 33, 33))
     # 100 bytes of parameters and 200 saved a layer; depths 3, 2, 1; the slots behind stage s are d_s of each kind.
     assert [stage.memory_bytes for stage in plan.stages] == [
         100 * (3 + 2) + 200 * 3 + 3 * 1600,
@@ -55,12 +55,12 @@ def test_a_stage_is_as_much_slower_as_its_layers_were_beside_neighbours() -> Non
     beside = [Loaded(forward_s=2e-3 * k, backward_s=1e-3 * k, update_s=1e-3, slowdown=9.0) for k in (1, 2, 3)]
     layers = tuple(replace(one, loaded=times) for one, times in zip(found.layers, beside, strict=True))
     loss = replace(found.loss, loaded=Loaded(forward_s=3e-4, backward_s=1e-4, update_s=0, slowdown=9.0))
-    plan = Planner(replace(found, layers=layers, loss=loss), 3, 8).optimized()
+    plan = Planner(replace(found, layers=layers, loss=loss).costs(), 3, 8).optimized()
     assert [stage.slowdown for stage in plan.stages] == pytest.approx([1.0, 7 / 4, 10.4 / 4.2])
-    assert holds(check(plan, replace(found, layers=layers, loss=loss)))
+    assert holds(check(plan, replace(found, layers=layers, loss=loss).costs()))
     wrong = (replace(plan.stages[0], slowdown=1.1), *plan.stages[1:])
-    assert not holds(check(replace(plan, stages=wrong), replace(found, layers=layers, loss=loss)))
-    without = Planner(replace(found, layers=layers), 3, 8).optimized()
+    assert not holds(check(replace(plan, stages=wrong), replace(found, layers=layers, loss=loss).costs()))
+    without = Planner(replace(found, layers=layers).costs(), 3, 8).optimized()
     assert [stage.slowdown for stage in without.stages] == [pytest.approx(1.0), pytest.approx(1.75), None]
 
 
@@ -72,25 +72,25 @@ def test_what_ties_layers_together_is_said_where_it_keeps_a_model_from_being_cut
     )
     words = r"it has 1 part that a cut may separate \(embedding and head share 'embedding.weight'\); use --stages 1$"
     with pytest.raises(PartitionError, match=words):
-        Planner(tied, 2, 8)
+        Planner(tied.costs(), 2, 8)
     before = replace(
         tied,
         layers=(layer("start", (0, 0, 0)), *tied.layers),
         edges=(*tied.edges, Edge(source="start", target="embedding")),
     )
-    shown = " ".join(str(Planner(before, 2, 8).optimized()).split())
+    shown = " ".join(str(Planner(before.costs(), 2, 8).optimized()).split())
     assert "embedding and head share 'embedding.weight', so no cut may come between them, and stage 1 has all" in shown
-    even = Planner(replace(before, layers=(layer("start", (3, 3, 3)), *tied.layers)), 2, 8).optimized()
+    even = Planner(replace(before, layers=(layer("start", (3, 3, 3)), *tied.layers)).costs(), 2, 8).optimized()
     assert "share" not in str(even).replace("Share", "")
 
 
 def test_a_plan_survives_its_file() -> None:
-    plan = Planner(chain([1, 2, 3, 4]), 2, 8).optimized()
+    plan = Planner(chain([1, 2, 3, 4]).costs(), 2, 8).optimized()
     assert from_json(to_json(plan), Plan, "plan.json") == plan
 
 
 def test_the_prediction_is_that_of_the_simulated_schedule() -> None:
-    plan = Planner(chain([2, 2]), 2, 100).optimized()
+    plan = Planner(chain([2, 2]).costs(), 2, 100).optimized()
     assert plan.predicted == predict(plan.stages, plan.batch_size, schedule_of("1f1b", len(plan.stages), 100))
     assert plan.predicted.throughput_samples_per_s == pytest.approx(plan.batch_size / plan.bottleneck_s, rel=0.02)
 
@@ -105,11 +105,11 @@ def test_names_of_partitions_are_spelled_out_once() -> None:
 
 
 def test_equal_splits_are_found() -> None:
-    planner = Planner(chain([1, 1, 1, 1]), 4, 8)
+    planner = Planner(chain([1, 1, 1, 1]).costs(), 4, 8)
     schemes = load_schemes()
-    plans = [plan_for(name, planner, schemes) for name in ("optimized", "equal-load", "front-heavy")]
+    plans = [plan_for(name, Forms(planner), schemes) for name in ("optimized", "equal-load", "front-heavy")]
     assert distinct(plans) == [0, 0, 0]
-    planner = Planner(chain([1, 1, 1, 9]), 2, 8)
-    plans = [plan_for(name, planner, schemes) for name in ("equal-load", "optimized", "end-load")]
+    planner = Planner(chain([1, 1, 1, 9]).costs(), 2, 8)
+    plans = [plan_for(name, Forms(planner), schemes) for name in ("equal-load", "optimized", "end-load")]
     assert distinct(plans) == [0, 1, 2]
     assert [len(plan.stages[0].layers) for plan in plans] == [2, 3, 1]

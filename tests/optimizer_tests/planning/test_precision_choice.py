@@ -9,18 +9,18 @@ from paces import drawn_pace
 from precisions import with_lower
 from strategies import chain, random_profiles
 
-from optimizer.cli.precision import verdict
 from optimizer.costs import layer_s
 from optimizer.planning import Planner, choose_precision
-from optimizer.planning.precision_choice import fastest_on_one_core
+from optimizer.planning.precision_choice import faster, fastest_on_one_core
+from optimizer.report.form_sentences import precision_words
 from optimizer.schedule import PLAIN_1F1B, Pace
-from profiler.profile import INPUT, Profile, float32_layers, in_precision, precision_text
+from profiler.profile import INPUT, Form, Precision, Profile
 
 
 def time_s(profile: Profile, stay: frozenset[str], pace: Pace) -> float:
     """What a minibatch takes on one core with these layers in float32."""
-    text = precision_text([layer.name for layer in profile.layers], stay)
-    return sum(layer_s(layer, pace) for layer in in_precision(profile, text).layers)
+    precision = Precision.of([layer.name for layer in profile.layers], stay)
+    return sum(layer_s(layer, pace) for layer in profile.costs(Form(precision=precision)).layers)
 
 
 def allowed(profile: Profile, stay: frozenset[str]) -> bool:
@@ -51,8 +51,7 @@ def test_no_other_choice_of_layers_is_faster_on_one_core(data: st.DataObject) ->
     choices = [frozenset(stay) for count in range(len(names) + 1) for stay in combinations(names, count)]
     best_s = min(time_s(profile, stay, pace) for stay in choices if allowed(profile, stay))
     found = fastest_on_one_core(profile, pace)
-    read = float32_layers(found)
-    stay = frozenset(names) if read is None else read
+    stay = found.in_float32 if found.lowered else frozenset(names)
     assert time_s(profile, stay, pace) == pytest.approx(best_s, abs=1e-8)
     assert allowed(profile, stay)
 
@@ -82,7 +81,7 @@ def test_where_bfloat16_loses_or_gains_too_little_float32_stays() -> None:
 
 def test_what_fits_in_bfloat16_only_is_taken() -> None:
     profile = with_lower(chain([4, 4, 4, 4]), [2.0, 2.0, 2.0, 2.0])
-    found = choose_precision(profile, lambda own: 1.0 if own.precision == "bf16" else None, PLAIN_1F1B)
+    found = choose_precision(profile, lambda own: 1.0 if own.form.precision == "bf16" else None, PLAIN_1F1B)
     assert (found.precision, found.gain) == ("bf16", None)
 
 
@@ -95,6 +94,6 @@ def test_what_fits_in_bfloat16_only_is_taken() -> None:
 def test_the_verdict_says_what_is_gained_over_what(
     full_s: float | None, lower_s: float | None, chosen: bool, words: str  # noqa: FBT001
 ) -> None:  # fmt: skip
-    found = verdict("bf16 except l1", 4, full_s, lower_s)
-    assert found[0] is chosen
-    assert words in found[1]
+    found = faster(Precision("bf16 except l1"), full_s, lower_s)
+    assert found.precision.lowered is chosen
+    assert words in precision_words(found, 4)

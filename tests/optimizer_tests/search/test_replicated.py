@@ -96,7 +96,7 @@ def brute_bottleneck_ns(
 @given(given_=over_ranks())
 def test_no_split_over_any_replicas_has_a_smaller_bottleneck(given_: tuple[Profile, NetworkProfile]) -> None:
     profile, network = given_
-    plan = Planner(profile, len(network.ranks), 12, network=network).replicated()
+    plan = Planner(profile.costs(), len(network.ranks), 12, network=network).replicated()
     every = [
         brute_bottleneck_ns(profile, network, stage_of, replicas)
         for replicas in compositions(len(network.ranks))
@@ -152,7 +152,7 @@ def test_no_split_that_fits_over_any_replicas_has_a_smaller_bottleneck(
     least, most = (limit(needed for needed, _, _ in every) for limit in (min, max))
     limit_bytes = int(least + share * (most - least))
     fitting = [one for one in every if one[0] <= limit_bytes]
-    planner = Planner(profile, len(network.ranks), 12, network=network, memory_limit_bytes=limit_bytes)
+    planner = Planner(profile.costs(), len(network.ranks), 12, network=network, memory_limit_bytes=limit_bytes)
     plan = planner.replicated()
     assert max(stage.memory_bytes for stage in plan.stages) <= limit_bytes
     found = min(brute_bottleneck_ns(profile, network, stage_of, replicas) for _, stage_of, replicas in fitting)
@@ -161,13 +161,13 @@ def test_no_split_that_fits_over_any_replicas_has_a_smaller_bottleneck(
     needed = brute_memory_bytes(profile, home, plan.layout.replicas)
     assert [stage.memory_bytes for stage in plan.stages] == needed
     with pytest.raises(InfeasibleError, match=r"over \d ranks with replicas fits into"):
-        Planner(profile, len(network.ranks), 12, network=network, memory_limit_bytes=least - 1).replicated()
+        Planner(profile.costs(), len(network.ranks), 12, network=network, memory_limit_bytes=least - 1).replicated()
 
 
 def test_a_model_of_fewer_parts_than_ranks_gives_the_rest_to_replicas() -> None:
     profile = weighted([12, 1], [100, 100])
     network = with_all_reduces(network_for(profile, [Fraction(1)] * 4, [(0, 0, 0)] * 3), 0, 0)
-    planner = Planner(profile, 4, 100, network=network)
+    planner = Planner(profile.costs(), 4, 100, network=network)
     assert planner.replicated().layout.size == 4
     with pytest.raises(PartitionError, match="cannot be cut into 4 stages"):
         planner.optimized()
@@ -183,7 +183,7 @@ def test_what_a_schedule_asks_for_grows_no_more_after_enough_minibatches(ranks: 
 def planned(times_ms: list[float], learning: list[int], slope_ns: int = 0) -> Plan:
     profile = weighted(times_ms, learning)
     network = with_all_reduces(network_for(profile, [Fraction(1)] * 4, [(0, 0, 0)] * 3), 0, slope_ns)
-    return Planner(profile, 4, 100, network=network).replicated()
+    return Planner(profile.costs(), 4, 100, network=network).replicated()
 
 
 def test_a_layer_too_large_for_one_rank_gets_several_where_its_weights_are_small() -> None:
@@ -215,4 +215,4 @@ def test_memory_counts_versions_in_flight_and_room_for_averaging() -> None:
 def test_links_that_say_nothing_of_all_reduces_are_refused() -> None:
     profile = chain([1, 2, 3, 4])
     with pytest.raises(OptimizerError, match="--links"):
-        Planner(profile, 2, 8).replicated()
+        Planner(profile.costs(), 2, 8).replicated()

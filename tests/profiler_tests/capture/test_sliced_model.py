@@ -13,6 +13,7 @@ from pipelines import SHAPE, build, captured_of
 from strategies import profile_of
 from torch import nn
 
+from profiler.profile import Form, Slicing
 from profiler.capture import laid_out, sliceable, sliced_model
 from profiler.capture.layer_graph import capture
 from profiler.errors import ConfigError
@@ -43,7 +44,7 @@ def test_a_sliced_model_computes_what_the_whole_one_does_and_has_its_state(
     chosen: tuple[Captured, dict[str, Pieces]],
 ) -> None:
     captured, counts = chosen
-    sliced = sliced_model(captured, slicing_text(counts))
+    sliced = sliced_model(captured, Slicing.of(counts))
     x = torch.randn(SHAPE)
     torch.manual_seed(0)
     before = captured.model.eval()(x)
@@ -71,7 +72,7 @@ def test_blocks_keep_every_dependence_and_stand_in_a_chain(
     chosen: tuple[Captured, dict[str, Pieces]],
 ) -> None:
     captured, counts = chosen
-    sliced = sliced_model(captured, slicing_text(counts))
+    sliced = sliced_model(captured, Slicing.of(counts))
     before, after = _graph(captured), _graph(sliced)
     assert nx.is_directed_acyclic_graph(after)
     for first in before:
@@ -97,7 +98,7 @@ def _graph(captured: Captured) -> "nx.DiGraph[str]":
 @given(slicings())
 def test_a_sliced_profile_has_the_graph_of_the_sliced_model(chosen: tuple[Captured, dict[str, Pieces]]) -> None:
     captured, counts = chosen
-    sliced = sliced_model(captured, slicing_text(counts))
+    sliced = sliced_model(captured, Slicing.of(counts))
     can, made = sliceable(captured), {layer.name: layer for layer in profile_of(sliced, seed=3).layers}
     profile = profile_of(captured, seed=3)
     profile = replace(
@@ -105,14 +106,14 @@ def test_a_sliced_profile_has_the_graph_of_the_sliced_model(chosen: tuple[Captur
         layers=tuple(replace(one, features=can[one.name][0], uncuttable=can[one.name][1]) for one in profile.layers),
         blocks=tuple(SlicedLayer(layer=layer, parts=_parts(layer, pieces, made)) for layer, pieces in counts.items()),
     )
-    found = sliced_profile(profile, slicing_text(counts))
+    found = profile.costs(Form(Slicing.of(counts)))
     assert tuple(layer.name for layer in found.layers) == sliced.layer_names
     assert set(found.edges) == set(sliced.edges)
     assert found.inseparable == sliced.inseparable
     assert found.outputs == sliced.outputs
     assert [layer.name for layer in found.uncut] == list(counts)
     with pytest.raises(ConfigError, match="does not say what"):
-        sliced_profile(replace(profile, blocks=()), slicing_text(counts))
+        replace(profile, blocks=()).costs(Form(Slicing.of(counts)))
 
 
 def _parts(layer: str, pieces: Pieces, made: dict[str, Layer]) -> tuple[Layer, ...]:
@@ -174,5 +175,5 @@ def test_every_layer_that_cannot_be_cut_says_why() -> None:
 def test_what_cannot_be_done_is_refused(slicing: str, words: str) -> None:
     captured = capture(build(Odd), "odd", laid_out(torch.zeros(SHAPE)))
     with pytest.raises(ConfigError) as caught:
-        sliced_model(captured, slicing)
+        sliced_model(captured, Slicing(slicing))
     assert words in str(caught.value)

@@ -10,6 +10,7 @@ import torchvision
 from pipelines import RULE, SHAPE, captured_of
 from torch import Tensor, nn
 
+from profiler.profile import Precision
 from profiler.capture.layer_graph import capture
 from profiler.errors import ConfigError
 from profiler.execution import Captured, WeightVersions, keeping_casts, whole
@@ -148,7 +149,7 @@ def test_torchvisions_models_train_as_under_torchs_autocast(name: str) -> None:
             module.p = 0.0  # its masks are seeded by layer here, and by the whole model there
     inputs = [torch.randn(2, 3, 64, 64).contiguous(memory_format=torch.channels_last) for _ in range(4)]
     model = model.train().to(memory_format=torch.channels_last)
-    captured = capture(model, name, inputs[0], precision="bf16")
+    captured = capture(model, name, inputs[0], precision=Precision("bf16"))
     assert_equal(captured, inputs, 10, slots=2, every=1)
 
 

@@ -38,7 +38,7 @@ def test_blocks_share_the_parameters_the_work_and_the_output(usable: tuple[int, 
     for own in found(SMALL, {"conv1": (3, 5), "stem": (1, 1, 6)}, usable[0]):
         *blocks, concat = own.parts
         assert [part.name for part in own.parts] == part_names(own.layer, len(blocks))
-        assert lengths_in(own) == ((3, 5) if own.layer == "conv1" else (1, 1, 6))
+        assert own.lengths == ((3, 5) if own.layer == "conv1" else (1, 1, 6))
         assert all(part.part_of == own.layer and part.uncuttable for part in own.parts)
         assert sum(part.learning_bytes for part in own.parts) == captured.learning_bytes(own.layer)
         assert sum(part.output_bytes for part in blocks) == concat.output_bytes == captured.specs[own.layer].bytes

@@ -59,7 +59,7 @@ def plan_file(folder: Path, model: str, seed: int = 5, replicas: tuple[int, ...]
     captured = captured_model(config)
     profile = profile_of(captured, seed)
     shape = (config.batch_size, *config.sample_shape) if config.sample_shape else (2, 3, *[config.image_size] * 2)
-    found = Planner(profile, len(replicas), 8).optimized()
+    found = Planner(profile.costs(), len(replicas), 8).optimized()
     stages = tuple(replace(stage, replicas=own) for stage, own in zip(found.stages, replicas, strict=True))
     plan = replace(found, model=model, model_digest=captured.digest, batch_size=shape[0], input_shape=shape)
     plan = scheduled(replace(plan, stages=stages), schedule_of("1f1b", replicas, 8))

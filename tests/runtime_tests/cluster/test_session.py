@@ -93,7 +93,7 @@ def test_ranks_that_multiply_bfloat16_with_other_instructions_are_refused_by_nam
 ) -> None:  # fmt: skip
     here = threading.local()
     monkeypatch.setattr("runtime.pipeline.plan_differences.bfloat16_instructions", lambda: here.instructions)
-    plan = replace(Planner(chain([1, 2, 3]), 3, 4).optimized(), precision=precision)
+    plan = replace(Planner(chain([1, 2, 3]).costs(), 3, 4).optimized(), precision=precision)
     rule = UpdateRule(lr=0.1)
 
     def deed(session: RankSession) -> None:

@@ -14,6 +14,7 @@ from replay import Replay
 from torch import nn
 from trained import as_fed, assert_same, pairs, pipeline, plan_for, replay_of
 
+from profiler.profile import Slicing
 from optimizer.schedule import ScheduleName, pace_of
 from profiler.errors import FileError
 from profiler.settings import AdamW
@@ -89,7 +90,7 @@ def test_a_sliced_model_goes_on_whole_and_the_other_way_round(tmp_path: Path) ->
 
     kind, path = small_models.Plain, tmp_path / "run.ckpt"
     captured = capture(build(kind), "model", laid_out(torch.zeros(SHAPE)))
-    inside = plan_of(sliced_model(captured, "layers.1=3+13"), None, 2)
+    inside = plan_of(sliced_model(captured, Slicing("layers.1=3+13")), None, 2)
     states = []
     for plans in ((inside, plan_for(kind, 2), inside), (plan_for(kind, 2),) * 3):
         path.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ import small_models
 from pipelines import SETTINGS, captured_of, plan_of, random_bounds
 from test_2bw import wide
 
+from profiler.profile import Slicing
 from optimizer.schedule import SCHEDULES, ScheduleName, pace_of
 from profiler.capture import sliced_model
 from runtime.errors import InputError
@@ -40,7 +41,7 @@ def test_a_residual_block_cut_anywhere_is_replayed_bit_for_bit(
 def test_large_linear_layers_are_replayed_bit_for_bit(
     four_workers: WorkerPool, channel: ChannelName, schedule: ScheduleName, precision: str, slicing: str
 ) -> None:
-    captured = sliced_model(captured_of(wide, precision), slicing)
+    captured = sliced_model(captured_of(wide, precision), Slicing(slicing))
     pace = pace_of(schedule, STAGES, None)
     settings = replace(SETTINGS, channel=channel, pace=pace, record_digests=True)
     with Launcher(captured, four_workers, settings) as launcher:

@@ -9,6 +9,7 @@ import torch
 from pipelines import MINIBATCHES, RULE, SEED, captured_of, plan_of
 from torch import Tensor, nn
 
+from profiler.files import contradictions
 from optimizer.plan import Plan
 from optimizer.schedule import Pace, pace_of
 from profiler.execution import Captured
@@ -71,7 +72,7 @@ def test_a_long_run_with_replicas_ends_as_if_all_were_kept(
     whole, state = trained(captured, plan, workers(sum(replicas)), minibatches)
     monkeypatch.setattr("optimizer.schedule.schedule.MOST_LISTED", 1)
     long, same = trained(captured, plan, workers(sum(replicas)), minibatches)
-    assert not list(long.contradictions())
+    assert not list(contradictions(long))
     assert long.recorded_minibatches < minibatches == long.minibatches
     assert long.losses == whole.losses[: long.recorded_minibatches]
     assert long.last_loss == whole.last_loss == whole.losses[-1]

@@ -13,6 +13,7 @@ from paces import some_pace
 from pipelines import MINIBATCHES, RULE, SEED, SETTINGS, captured_of, plan_of, random_bounds
 from torch import Tensor, nn
 
+from profiler.profile import Slicing
 from optimizer.schedule import SCHEDULES, Pace, ScheduleName
 from profiler.capture import laid_out, sliceable, sliced_model
 from profiler.capture.layer_graph import capture
@@ -34,7 +35,7 @@ def sliced_of(kind: type[nn.Module], draw: st.DataObject) -> Captured:
     can = {name: features for name, (features, reason) in sliceable(captured).items() if not reason}
     layers = draw.draw(st.lists(st.sampled_from(list(can)), min_size=1, max_size=2, unique=True))
     counts = {layer: draw.draw(st.integers(2, min(4, can[layer]))) for layer in layers}
-    return sliced_model(captured, ",".join(f"{layer}={count}" for layer, count in counts.items()))
+    return sliced_model(captured, Slicing(",".join(f"{layer}={count}" for layer, count in counts.items())))
 
 
 @pytest.mark.usefixtures("pinned_process")
@@ -78,7 +79,7 @@ def trained(
 @pytest.mark.usefixtures("pinned_process")
 @pytest.mark.parametrize("slicing", ["conv1=4", "shortcut=1+5+2,conv1=2", "fc=2,stem=4"])
 def test_every_split_of_one_sliced_model_trains_the_same_bits(four_workers: WorkerPool, slicing: str) -> None:
-    sliced = sliced_model(captured_of(small_models.Residual), slicing)
+    sliced = sliced_model(captured_of(small_models.Residual), Slicing(slicing))
     setting = replace(SETTINGS, pace=Pace("1f1b-flush", 2))
     first, weights = trained(sliced, four_workers, 0, setting)
     for seed in (1, 2, 3, 4):
@@ -108,7 +109,7 @@ def test_a_sliced_model_trains_what_the_uncut_one_does_within_rounding(
     captured = capture(model, name, laid_out(torch.zeros(2, 3, 64, 64)))
     setting = Settings(rule=UpdateRule(lr=0.001, momentum=0.9), seed=SEED, pace=Pace("1f1b-flush", 2))
     losses, weights = trained(captured, four_workers, None, setting)
-    sliced = sliced_model(captured, slicing)
+    sliced = sliced_model(captured, Slicing(slicing))
     others, rows = trained(sliced, four_workers, None, setting)
     assert others == pytest.approx(losses, rel=1e-4)
     for path, parameter in sliced.model.named_parameters():

@@ -1,0 +1,244 @@
+"""Decide in which forms a model is planned for: which layers are cut inside, and in which precision they run.
+
+Both are decided by the exact search's answer for each form, under all limits that the plan is to keep. What is asked
+for by name is taken; of ``auto``, what gains 2% in the slowest stage. Where another precision gains, the model is
+planned for in both, each with the cuts inside layers that serve it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from optimizer.errors import PartitionError
+from optimizer.plan import Plan
+from optimizer.planning.form_words import why_full, why_whole
+from optimizer.planning.partition_names import LOWERED, OPTIMIZED, SLICED
+from optimizer.planning.planner import Planner, refuse_contradictions
+from optimizer.planning.precision_choice import PrecisionChoice, choose_precision, faster
+from optimizer.planning.slicing_choice import SlicingChoice, choose_slicing, even_share_s, measured
+from optimizer.schedule import Pace
+from profiler.errors import ConfigError
+from profiler.profile import (
+    AUTO,
+    BF16,
+    BF16_FORM,
+    FP32,
+    PLAIN_FORM,
+    Form,
+    Layer,
+    ModelCosts,
+    Pieces,
+    Precision,
+    PrecisionName,
+    Profile,
+    SlicedLayer,
+    Slicing,
+)
+
+NONE = "none"
+Blocks = Sequence[SlicedLayer]
+MeasureBlocks = Callable[[Precision, Sequence[tuple[Layer, Pieces]]], Blocks]
+"""Measures layers in blocks of so many features each, in a precision; not all where time is short."""
+
+
+class PlannerFor(Protocol):
+    """Makes what plans for a model in a form, under all limits; with forced cuts, if any."""
+
+    def __call__(self, model: ModelCosts, /, *, cut_after: Sequence[Sequence[str]] = ()) -> Planner:
+        """Return the planner."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormRequest:
+    """The forms that are wanted.
+
+    Attributes:
+        slicing: Which layers to cut inside; ``auto``: those that serve.
+        precision: In which precision; ``auto``: float32, and whatever is faster.
+        cut_after: Forced cuts of the plan, which are cuts of the form that it comes to have.
+    """
+
+    slicing: Slicing | Literal["auto"] = AUTO
+    precision: PrecisionName = AUTO
+    cut_after: Sequence[Sequence[str]] = ()
+
+
+def slicing_named(text: str) -> Slicing | Literal["auto"]:
+    """Return the slicing that a text asks for: ``auto``, ``none``, or layers with their blocks.
+
+    Raises:
+        ConfigError: It is none of these.
+    """
+    if text == AUTO:
+        return AUTO
+    if not text:
+        raise ConfigError("the slicing is empty; write auto, none, or classifier.1=4, say")
+    return Slicing("" if text == NONE else text)
+
+
+def names_layers(slicing: str) -> bool:
+    """Say whether a text that asks for a slicing names layers."""
+    return slicing not in {AUTO, NONE}
+
+
+def form_request(
+    slicing: str, precision: PrecisionName, *, cut_after: Sequence[Sequence[str]] = (), plain_only: str = ""
+) -> FormRequest:
+    """Return the forms that are asked for, as far as they can be had.
+
+    Args:
+        slicing: ``auto``, ``none``, or layers with their blocks.
+        precision: As it is asked for.
+        cut_after: Forced cuts; they name whole layers, unless the slicing names layers, too.
+        plain_only: What knows whole layers in float32 only, such as ``--method uniform``; nothing where all else does.
+
+    Raises:
+        ConfigError: The slicing says what it cannot, or cuts layers inside where only whole ones are known.
+    """
+    wanted = slicing_named(slicing)
+    if plain_only and names_layers(slicing):
+        raise ConfigError(
+            f"{plain_only} knows whole layers only, and --slice {slicing} cuts some inside; leave one out"
+        )
+    if plain_only or (cut_after and wanted == AUTO):
+        wanted = Slicing()
+    if plain_only and precision == AUTO:
+        precision = FP32
+    return FormRequest(slicing=wanted, precision=precision, cut_after=cut_after)
+
+
+@dataclass(frozen=True, slots=True)
+class Forms:
+    """What plans for a model in each form that is worth it, and why not in others.
+
+    Attributes:
+        whole: All layers whole, in float32 or the precision that is asked for; ``sliced``, with layers cut inside.
+        lowered: In a precision that is faster, with layers cut inside where that pays.
+        slicing: How ``sliced`` was chosen; None where nobody asked. Likewise ``lowered_slicing``.
+        precision: How ``lowered`` was chosen; None where nobody asked.
+    """
+
+    whole: Planner
+    sliced: Planner | None = None
+    lowered: Planner | None = None
+    slicing: SlicingChoice | None = None
+    lowered_slicing: SlicingChoice | None = None
+    precision: PrecisionChoice | None = None
+
+    @property
+    def best(self) -> Planner:
+        """What plans for the best form."""
+        return self.lowered or self.sliced or self.whole
+
+    @property
+    def best_name(self) -> str:
+        """The partition that is the best form's best split."""
+        return LOWERED if self.lowered else SLICED if self.sliced else OPTIMIZED
+
+    def sliced_plan(self) -> Plan:
+        """Return the best split of the model with layers cut inside.
+
+        Raises:
+            PartitionError: None is.
+        """
+        if self.sliced is None:
+            raise PartitionError(why_whole(self.slicing) if self.slicing else "no layer is cut inside")
+        return self.sliced.optimized()
+
+    def lowered_plan(self) -> Plan:
+        """Return the best split in a precision that is faster, with layers cut inside where that pays.
+
+        Raises:
+            PartitionError: None is.
+        """
+        if self.lowered is None:
+            raise PartitionError(why_full(self.precision) if self.precision else "no other precision was measured")
+        return self.lowered.optimized()
+
+
+def forms_of(
+    profile: Profile,
+    planner_for: PlannerFor,
+    request: FormRequest,
+    *,
+    stages: int,
+    pace: Pace,
+    measure: MeasureBlocks = lambda _precision, _wanted: (),
+) -> Forms:
+    """Return what plans for a model in the forms that are asked for, and those that are found to be faster.
+
+    Args:
+        profile: As it was measured.
+        planner_for: Makes planners, under all limits that the plan is to keep.
+        request: What is asked for.
+        stages: How many stages there are to be.
+        pace: The schedule that is planned for.
+        measure: Measures blocks that the profile does not know; without, what it does not know stays whole.
+
+    Raises:
+        ProfileError: The profile contradicts itself.
+        ConfigError: The form cannot be had, or was not measured and cannot be.
+    """
+    refuse_contradictions(profile)
+    decision = _Decision(planner_for, request, stages, pace, measure)
+    full = (BF16_FORM if request.precision == BF16 else PLAIN_FORM).precision
+    tried = choose_precision(profile, decision.reachable_s, pace) if request.precision == AUTO else None
+    slicing = decision.slicing(profile, full)
+    whole, sliced = decision.planners(profile, full, slicing)
+    if tried is None or not tried.precision.lowered:
+        return Forms(whole, sliced, slicing=slicing, precision=tried)
+    known = slicing.profile if slicing else profile
+    lower_slicing = decision.slicing(known, tried.precision)
+    lower_whole, lower_sliced = decision.planners(known, tried.precision, lower_slicing)
+    lower = lower_sliced or lower_whole
+    verdict = faster(tried.precision, (sliced or whole).bottleneck_s, lower.bottleneck_s)
+    if not verdict.precision.lowered:
+        return Forms(whole, sliced, slicing=slicing, precision=verdict)
+    return Forms(whole, sliced, lower, slicing, lower_slicing, verdict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """What is decided with: as the arguments of ``forms_of``."""
+
+    planner_for: PlannerFor
+    request: FormRequest
+    stages: int
+    pace: Pace
+    measure: MeasureBlocks
+
+    def reachable_s(self, model: ModelCosts) -> float | None:
+        """Return how fast the slowest stage may become in a precision.
+
+        Cuts inside layers come near an even share, so where they may be, that tells which precision is worth trying.
+        """
+        if self.request.slicing == AUTO and self.stages > 1:
+            return even_share_s(model, self.stages, self.pace)
+        return self.planner_for(model, cut_after=self.request.cut_after).bottleneck_s
+
+    def slicing(self, profile: Profile, precision: Precision) -> SlicingChoice | None:
+        """Return which layers are cut inside in a precision; None where nobody asked."""
+
+        def blocks(wanted: Sequence[tuple[Layer, Pieces]]) -> Blocks:
+            return self.measure(precision, wanted)
+
+        def bottleneck_s(model: ModelCosts) -> float | None:
+            return self.planner_for(model).bottleneck_s
+
+        wanted = self.request.slicing
+        if not wanted or self.stages == 1:
+            return None
+        if wanted == AUTO:
+            return choose_slicing(profile, self.stages, bottleneck_s, blocks, self.pace, precision=precision)
+        slicing = Slicing(wanted)
+        return SlicingChoice(measured(profile, slicing.pieces, blocks, precision), slicing, None)
+
+    def planners(
+        self, profile: Profile, precision: Precision, choice: SlicingChoice | None
+    ) -> tuple[Planner, Planner | None]:
+        """Return what plans for the model whole, and with layers cut inside; forced cuts are of the latter if any is."""
+        known, slicing = (choice.profile, choice.slicing) if choice else (profile, PLAIN_FORM.slicing)
+        whole, forced = known.costs(Form(precision=precision)), self.request.cut_after
+        if not slicing:
+            return self.planner_for(whole, cut_after=forced), None
+        return self.planner_for(whole), self.planner_for(known.costs(Form(slicing, precision)), cut_after=forced)

@@ -1,0 +1,272 @@
+"""The layers of a model, the graph that they are in, and the machine that they were measured on: parts of a profile.
+
+Seconds and bytes throughout.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+Seconds = Annotated[float, Meta(ge=0, le=1e6)]
+Bytes = Annotated[int, Meta(ge=0, le=1 << 50)]
+Count = Annotated[int, Meta(ge=0, le=1 << 60)]
+Shape = Annotated[tuple[Annotated[int, Meta(ge=1, le=1 << 31)], ...], Meta(min_length=2)]
+"""Of a minibatch, the number of samples first."""
+Name = Annotated[str, Meta(max_length=500)]
+"""Of a model or layer: it has to fit into a table's column, and a picture's title."""
+
+INPUT = "input"
+"""The name under which layers read the model's input; no layer carries it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """One measured time: the median of its samples with a 95% interval."""
+
+    median_s: Seconds
+    low_s: Seconds
+    high_s: Seconds
+    samples_s: tuple[Seconds, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """Medians while other cores were busy; ``slowdown`` is their sum over that of the medians alone."""
+
+    forward_s: Seconds
+    backward_s: Seconds
+    update_s: Seconds
+    slowdown: Annotated[float, Meta(ge=0)]
+
+    @property
+    def step_s(self) -> float:
+        """Forward, backward and update."""
+        return self.forward_s + self.backward_s + self.update_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One captured graph node and what it costs per minibatch.
+
+    Attributes:
+        name: Module path, or the graph node's name for functions and methods.
+        kind: What it is: ``Conv2d``, ``add``, ``flatten``.
+        forward_s: Median time of the forward.
+        backward_s: Median time of the backward; includes the gradient of its input where anything upstream learns.
+        update_s: Median time of updating its parameters and writing their next version beside the current one.
+        in_place_share: What an update in place takes of that, which is how a stage with one weight version updates.
+        accumulate_s: What a minibatch takes more that shares its update with earlier ones: its backward adds to their
+            gradients instead of writing them anew, and its weights are cast already; below 0 where that is less.
+        output_bytes: Size of its output, hence what crosses a cut behind it.
+        gradient_bytes: Size of the gradient that comes back over such a cut; 0 where none flows.
+        parameter_bytes: Size of its parameters.
+        learning_bytes: Size of those that learn, hence of their gradients, and of each tensor that the rule keeps.
+        saved_bytes: What its forward keeps for the backward, parameters excluded.
+        transient_bytes: What it needs for a moment beyond parameters, gradients, momentum and all that is saved.
+        flops: Floating-point operations of the forward as ``work`` counts them (a multiply-add is two); likewise
+            ``backward_flops``.
+        touched_bytes: What the forward reads and writes; likewise ``backward_touched_bytes``.
+        module: The path of the module whose forward calls it, where it is a function.
+        features: How many output features it has, of a kind of layer that can be cut into blocks of them.
+        uncuttable: Why it cannot be cut into blocks of them; nothing where it can.
+        part_of: The model's own layer that it is a block or the concat of; nothing where it is one itself.
+        autocast: Whether it ran under autocast.
+        cast_s: What of its forward casts its weights to bfloat16, once for each weight version; ``cast_bytes``, what
+            these casts take, which is in ``saved_bytes``.
+        input_cast_s: What of its times casts inputs that come in the other type, half of it in the backward for their
+            gradients; ``input_cast_bytes``, what of ``saved_bytes`` that is.
+        loaded: Its times beside busy neighbours, where they were measured.
+        forward: Samples and interval behind ``forward_s``; likewise ``backward`` and ``update``.
+    """
+
+    name: Name
+    kind: Name
+    module: Name = ""
+    forward_s: Seconds
+    backward_s: Seconds
+    update_s: Seconds
+    output_bytes: Bytes
+    gradient_bytes: Bytes
+    parameter_bytes: Bytes
+    learning_bytes: Bytes
+    saved_bytes: Bytes
+    transient_bytes: Bytes
+    flops: Count
+    backward_flops: Count
+    touched_bytes: Bytes
+    backward_touched_bytes: Bytes
+    in_place_share: Annotated[float, Meta(ge=0, le=1000)] = 1.0
+    accumulate_s: Annotated[float, Meta(ge=-1e6, le=1e6)] = 0.0
+    features: Count = 0
+    uncuttable: str = ""
+    part_of: str = ""
+    autocast: bool = False
+    cast_s: Seconds = 0.0
+    cast_bytes: Bytes = 0
+    input_cast_s: Seconds = 0.0
+    input_cast_bytes: Bytes = 0
+    loaded: Loaded | None = None
+    forward: Timing | None = None
+    backward: Timing | None = None
+    update: Timing | None = None
+
+    @property
+    def step_s(self) -> float:
+        """Time of one minibatch in this layer: forward, backward and update."""
+        return self.forward_s + self.backward_s + self.update_s
+
+    @property
+    def label(self) -> str:
+        """The layer's name, after the module whose forward calls it if it is a function: ``layer1.0 › add``."""
+        return f"{self.module} › {self.name}" if self.module else self.name
+
+    def casting_inputs(self, time_s: float, size: int) -> "Layer":
+        """Return the layer as it is where it casts inputs; of a layer that does, with nothing, as it is where not."""
+        change_s, change = (time_s - self.input_cast_s) / 2, size - self.input_cast_bytes
+        return replace(
+            self,
+            forward_s=self.forward_s + change_s,
+            backward_s=self.backward_s + change_s,
+            saved_bytes=self.saved_bytes + change,
+            input_cast_s=time_s,
+            input_cast_bytes=size,
+        )
+
+    @property
+    def update_in_place_s(self) -> float:
+        """The time of an update that overwrites the weights."""
+        return self.update_s * self.in_place_share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """The loss, which belongs to the last stage and is no layer."""
+
+    forward_s: Seconds
+    backward_s: Seconds
+    loaded: Loaded | None = None
+    forward: Timing | None = None
+    backward: Timing | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """``target`` runs after ``source``: it reads its output (``data``) or overwrites what it read (``order``)."""
+
+    source: str
+    target: str
+    kind: Literal["data", "order"] = "data"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tie:
+    """Layers that share parameters or buffers, so no cut may separate them; ``shared`` has the paths of these."""
+
+    layers: tuple[str, ...]
+    shared: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """What ties them, such as ``embedding and classifier share 'embedding.weight'``."""
+        *others, last = self.layers
+        return f"{', '.join(others)} and {last} share {', '.join(map(repr, self.shared))}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlicedLayer:
+    """What a layer costs cut into blocks of its output features.
+
+    Attributes:
+        parts: The blocks in order, and then the concat that puts their outputs together.
+    """
+
+    layer: str
+    parts: Annotated[tuple[Layer, ...], Meta(min_length=3)]
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """How many features each block has."""
+        return tuple(part.features for part in self.parts[:-1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyCost:
+    """The time that copying bytes into a neighbouring stage's slot costs the sender, as measured."""
+
+    sizes_bytes: tuple[Bytes, ...]
+    copy_s: tuple[Seconds, ...]
+
+    def seconds(self, size_bytes: int) -> float:
+        """Return the time to copy ``size_bytes`` into a slot: straight lines between and beyond the measured sizes.
+
+        Without measurements, copying costs nothing.
+        """
+        if size_bytes == 0 or not self.sizes_bytes:
+            return 0.0
+        import numpy as np  # here, for numpy takes as long to import as all else at start-up
+
+        if size_bytes > self.sizes_bytes[-1]:
+            return self.copy_s[-1] * size_bytes / self.sizes_bytes[-1]
+        return float(np.interp(size_bytes, np.array(self.sizes_bytes, dtype=float), np.array(self.copy_s)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lowered:
+    """What the same layers cost under autocast in bfloat16; rounds in either precision were taken in turn.
+
+    Attributes:
+        layers: In the order of the profile's.
+        whole_step_s: The uninstrumented step, its layers run as a stage runs them.
+        whole_step_s: The plain step under autocast of the whole model.
+        cast_cost: What a layer pays for an input of so many bytes of float32 that another layer left in the other type:
+            a cast there, and one of its gradient back.
+    """
+
+    layers: tuple[Layer, ...]
+    loss: Loss
+    cast_cost: CopyCost
+    whole_step_s: Seconds
+    whole_step: Timing
+    closure_error: float
+    peak_memory_bytes: Bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peaks:
+    """The most operations and bytes per second of a core, in matrix products and in passes over large memory."""
+
+    flops_per_s: Annotated[float, Meta(gt=0)]
+    bytes_per_s: Annotated[float, Meta(gt=0)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """The machine, software and settings that times were measured with; equal machines may share profiles.
+
+    Attributes:
+        caches: Those that a core reaches, such as ``L2 1024K``.
+        instructions: The widest vector instructions, and those that multiply bfloat16.
+        torch_build: Commit and kind of the build.
+        environment: Variables that change how fast layers run, as ``NAME=value``.
+    """
+
+    cpu: str
+    physical_cores: Count
+    logical_cores: Count
+    instructions: str
+    caches: tuple[str, ...]
+    memory_bytes: Bytes
+    python: str
+    torch: str
+    torch_build: str
+    torchvision: str
+    allocator: str
+    settings: str
+    environment: tuple[str, ...]
+
+
+def parts_s(layers: Iterable[Layer], loss: Loss) -> float:
+    """Return the sum of all parts of a step, the loss among them."""
+    return sum(layer.step_s for layer in layers) + loss.forward_s + loss.backward_s
