@@ -22,7 +22,9 @@ def main() -> None:
     names = (OPTIMIZED, *OTHER_PLANNERS, *schemes)
     profiles = [read_profile(path) for path in options.profile]
     columns = [
-        plans_for(names, Forms(Planner(profile.costs(), options.stages, 16)), schemes, lambda sentence: print(f"({sentence})"))
+        plans_for(
+            names, Forms(Planner(profile.costs(), options.stages, 16)), schemes, lambda sentence: print(f"({sentence})")
+        )
         for profile in profiles
     ]
     heads = [f"{profile.model} b{profile.batch_size}" for profile in profiles]

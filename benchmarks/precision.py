@@ -25,9 +25,9 @@ from profiler.measure import Yardstick
 from profiler.profile import BF16, FP32
 from profiler.settings import Config
 from profiler.settings import config as configuration
+from runtime.baselines import Baseline, Baselines
 from runtime.cli.options import RunningOptions
 from runtime.cli.plans import planned_forms
-from runtime.compare import BaselineComparison, Baselines
 from runtime.pipeline import Launcher, cores_for, default_clock, own_cores
 from runtime.results import RunResult
 from runtime.supervisor import WorkerPool
@@ -57,7 +57,7 @@ def measure(config: Config, rounds: int) -> None:
     baselines = (
         [Baselines(config, plans[0], cores, precision) for precision in (FP32, BF16)] if own_cores(cores) else []
     )
-    row = BaselineComparison(name=f"one process, {config.stages} threads", tuned=True, update_every=1)
+    row = Baseline(name=f"one process, {config.stages} threads", tuned=True, update_every=1)
     results: list[list[RunResult]] = [[] for _ in plans]
     drifts: list[float] = []
     tuned: list[list[float]] = [[] for _ in baselines]

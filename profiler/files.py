@@ -160,8 +160,15 @@ def refuse_control_signs(content: bytes, origin: str, remedy: str) -> None:
 
 
 def to_json(value: Any) -> bytes:
-    """Encode a frozen dataclass as indented JSON with a last newline."""
+    """Encode a frozen dataclass as indented JSON with a last newline; one that works figures out, with these."""
+    if isinstance(value, list):
+        value = [_with_figures(each) for each in value]
+    value = _with_figures(value)
     return msgspec.json.format(msgspec.json.encode(value, enc_hook=_written), indent=1) + b"\n"
+
+
+def _with_figures(value: Any) -> Any:
+    return value.as_file() if hasattr(value, "as_file") else value
 
 
 def _written(value: object) -> str:

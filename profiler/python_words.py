@@ -12,10 +12,14 @@ from profiler.errors import StageplanError
 
 _ARGUMENTS = {
     "--accumulate": "update_every", "--flush-every": "update_every", "--batches": "minibatches", "--budget": "budget_s",
-    "--memory-limit": "memory_limit_bytes", "--on-nan": "on_nan", "--stall-timeout": "stall_timeout_s",
+    "--cut-after": "cut_after", "--memory-limit": "memory_limit_bytes", "--on-nan": "on_nan",
+    "--stall-timeout": "stall_timeout_s",
 } | {
     f"--{name}": name
-    for name in ("stages", "schedule", "channel", "cores", "precision", "slice", "partitions", "repeats", "baselines")
+    for name in (
+        "stages", "schedule", "channel", "cores", "precision", "slice", "partitions", "repeats", "baselines", "method",
+        "links",
+    )
 }  # fmt: skip
 """The argument that stands for an option."""
 _PHRASES = {

@@ -13,7 +13,7 @@ from optimizer.cli import check as check_command
 from optimizer.cli import export as export_command
 from optimizer.cli.measure_blocks import measuring_blocks
 from optimizer.cli.schedule_options import ScheduleOptions, add_schedule
-from optimizer.errors import InfeasibleError, OptimizerError, PartitionError
+from optimizer.errors import OptimizerError, PartitionError
 from optimizer.plan import EXACT, REPLICATED, NetworkProfile, Plan
 from optimizer.planning import (
     LOWERED,
@@ -186,8 +186,9 @@ def _refuse_beside_replicate(limits: Mapping[str, object], options: PlanOptions)
             "--replicate needs to know what an all-reduce between ranks takes; measure that with "
             f"{command('links')} under torchrun, and name the file with --links"
         )
-    if limits["--cut-after"]:
-        raise OptimizerError("--cut-after is kept by plans without replicas only; leave out it or --replicate")
+    for flag in ("--cut-after", "--memory-limit"):
+        if limits[flag]:
+            raise OptimizerError(f"{flag} is kept by plans without replicas only; leave out it or --replicate")
     if options.method != EXACT:
         raise OptimizerError(
             f"--replicate is of the best split and --method {options.method} of another; leave one out"
@@ -207,7 +208,9 @@ def _carry_out(forms: Forms, name: str, schemes: Schemes, options: PlanOptions) 
         plans = {LOWERED: forms.lowered_plan()} | plans
     name = name if best is forms.whole else forms.best_name
     if options.replicate:
-        plan = _with_replicas(best, plans, name, quiet=options.common.quiet)
+        plan = plans[REPLICATED] = best.replicated()
+        if name in plans:
+            plan = _better(plan, plans[name], quiet=options.common.quiet)
     else:
         plan = plans[name] if name in plans else plan_for(name, forms, schemes)  # which says why there is none
     others = {other: other_plan for other, other_plan in plans.items() if other_plan != plan}
@@ -242,18 +245,6 @@ def _plans(forms: Forms, schemes: Schemes, options: PlanOptions) -> dict[str, Pl
         say(f"{forms.whole.profile.model}: there is no plan without replicas: {str(error).partition(';')[0]}")
         return {}
     return plans | {LINK_BLIND: forms.whole.link_blind()} if options.links else plans
-
-
-def _with_replicas(planner: "Planner", plans: dict[str, Plan], name: str, *, quiet: bool) -> Plan:
-    """Add the plan with replicas to ``plans``, if there is one; return the faster of it and that called ``name``."""
-    try:
-        plans[REPLICATED] = planner.replicated()
-    except InfeasibleError as error:
-        if name not in plans:
-            raise
-        note(f"{error}; the plan has none", quiet=quiet)
-        return plans[name]
-    return _better(plans[REPLICATED], plans[name], quiet=quiet) if name in plans else plans[REPLICATED]
 
 
 def _better(replicated: Plan, straight: Plan, *, quiet: bool) -> Plan:

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from optimizer.plan.network import NetworkProfile
-from optimizer.schedule import Pace, RankLayout, ScheduleName
+from optimizer.schedule import Pace, RankLayout, Schedule, ScheduleName, schedule_of
 from profiler.profile import PLAIN_FORM, Bytes, Count, Form, Name, Precision, Seconds, Shape, Slicing, Tie
 from profiler.shown import Shown
 
@@ -214,6 +214,11 @@ class Plan(Shown):
     def pace(self) -> Pace:
         """The schedule that is predicted."""
         return Pace(self.schedule, self.update_every)
+
+    @property
+    def actions(self) -> Schedule:
+        """All actions of the minibatches that are predicted."""
+        return schedule_of(self.schedule, self.layout.replicas, self.predicted.minibatches, self.update_every)
 
     @property
     def limits(self) -> str:

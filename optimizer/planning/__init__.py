@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         names_layers,
         slicing_named,
     )
-    from optimizer.planning.partition_names import (
+    from optimizer.planning.naming import (
         ALL,
         LOWERED,
         OPTIMIZED,

@@ -6,13 +6,13 @@ planned for in both, each with the cuts inside layers that serve it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from optimizer.errors import PartitionError
 from optimizer.plan import Plan
 from optimizer.planning.form_words import why_full, why_whole
-from optimizer.planning.partition_names import LOWERED, OPTIMIZED, SLICED
+from optimizer.planning.naming import LOWERED, OPTIMIZED, SLICED
 from optimizer.planning.planner import Planner, refuse_contradictions
 from optimizer.planning.precision_choice import PrecisionChoice, choose_precision, faster
 from optimizer.planning.slicing_choice import SlicingChoice, choose_slicing, even_share_s, measured
@@ -199,13 +199,28 @@ def forms_of(
 
 @dataclass(frozen=True, slots=True)
 class _Decision:
-    """What is decided with: as the arguments of ``forms_of``."""
+    """What is decided with: as the arguments of ``forms_of``, and the planners of whole layers, each made once."""
 
     planner_for: PlannerFor
     request: FormRequest
     stages: int
     pace: Pace
     measure: MeasureBlocks
+    whole: dict[Precision, Planner] = field(default_factory=dict)
+
+    def planner(self, model: ModelCosts) -> Planner:
+        """Return what plans for a model without forced cuts."""
+        if model.form.slicing:
+            return self.planner_for(model)
+        precision = model.form.precision
+        if precision not in self.whole:
+            self.whole[precision] = self.planner_for(model)
+        return self.whole[precision]
+
+    def forced(self, model: ModelCosts) -> Planner:
+        """Return what plans for a model with the forced cuts, if there are any."""
+        cut_after = self.request.cut_after
+        return self.planner_for(model, cut_after=cut_after) if cut_after else self.planner(model)
 
     def reachable_s(self, model: ModelCosts) -> float | None:
         """Return how fast the slowest stage may become in a precision.
@@ -214,7 +229,7 @@ class _Decision:
         """
         if self.request.slicing == AUTO and self.stages > 1:
             return even_share_s(model, self.stages, self.pace)
-        return self.planner_for(model, cut_after=self.request.cut_after).bottleneck_s
+        return self.forced(model).bottleneck_s
 
     def slicing(self, profile: Profile, precision: Precision) -> SlicingChoice | None:
         """Return which layers are cut inside in a precision; None where nobody asked."""
@@ -223,7 +238,7 @@ class _Decision:
             return self.measure(precision, wanted)
 
         def bottleneck_s(model: ModelCosts) -> float | None:
-            return self.planner_for(model).bottleneck_s
+            return self.planner(model).bottleneck_s
 
         wanted = self.request.slicing
         if not wanted or self.stages == 1:
@@ -236,9 +251,9 @@ class _Decision:
     def planners(
         self, profile: Profile, precision: Precision, choice: SlicingChoice | None
     ) -> tuple[Planner, Planner | None]:
-        """Return what plans for the model whole, and with layers cut inside; forced cuts are of the latter if any is."""
+        """Return what plans for the model whole, and with layers cut inside; forced cuts are of the latter, if any."""
         known, slicing = (choice.profile, choice.slicing) if choice else (profile, PLAIN_FORM.slicing)
-        whole, forced = known.costs(Form(precision=precision)), self.request.cut_after
+        whole = known.costs(Form(precision=precision))
         if not slicing:
-            return self.planner_for(whole, cut_after=forced), None
-        return self.planner_for(whole), self.planner_for(known.costs(Form(slicing, precision)), cut_after=forced)
+            return self.forced(whole), None
+        return self.planner(whole), self.forced(known.costs(Form(slicing, precision)))

@@ -6,7 +6,7 @@ from optimizer.errors import PartitionError
 from optimizer.plan import Plan
 from optimizer.planning.forms import Forms
 from optimizer.planning.hand_tuned import hand_tuned_cuts
-from optimizer.planning.partition_names import LOWERED, OPTIMIZED, OTHER_PLANNERS, SLICED, STUDY
+from optimizer.planning.naming import LOWERED, OPTIMIZED, OTHER_PLANNERS, SLICED, STUDY
 from optimizer.planning.schemes import Schemes, shares_of
 
 

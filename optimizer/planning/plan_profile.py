@@ -6,7 +6,7 @@ from typing import Annotated
 
 from optimizer.plan import EXACT, NetworkProfile, Plan
 from optimizer.planning.forms import form_request, forms_of
-from optimizer.planning.partition_names import partition_of, refuse_limits
+from optimizer.planning.naming import partition_of, refuse_limits
 from optimizer.planning.partitions import plan_for
 from optimizer.planning.planner import Planner
 from optimizer.planning.schemes import load_schemes

@@ -26,7 +26,6 @@ from optimizer.search import (
     all_reduce_ns,
     along_captured_order,
     best_replicated,
-    best_replicated_within,
     even_share_ns,
     solve,
     space_of,
@@ -179,7 +178,6 @@ class Planner:
 
         Raises:
             OptimizerError: No links say what an all-reduce takes.
-            InfeasibleError: None keeps the limit on memory.
         """
         network = self.free.network
         if network is None or not self._network_profile:
@@ -193,14 +191,8 @@ class Planner:
         space = space_of(self.free)
         complete = space.complete and len(space.lattice) <= MOST
         searched = space.lattice if complete else along_captured_order(self.free)
-        limit = self.problem.memory_limit_bytes
-        if limit is None:
-            best = best_replicated(self.free, network, searched)
-        else:
-            best = best_replicated_within(self.free, network, searched, limit, self.profile.model)
-        problem = replace(
-            self.free, stages=len(best.replicas), memory_limit_bytes=limit, network=network.merged(best.replicas)
-        )
+        best = best_replicated(self.free, network, searched)
+        problem = replace(self.free, stages=len(best.replicas), network=network.merged(best.replicas))
         least_ns = None if complete else even_share_ns(self.free, network)
         solution = Solution(
             bounds=best.bounds,

@@ -27,6 +27,29 @@ Pieces = tuple[int, ...]
 _EXCEPT = f"{BF16} except "
 
 
+@lru_cache(maxsize=1024)
+def _pieces(text: str) -> Mapping[str, Pieces]:
+    cut: dict[str, Pieces] = {}
+    for part in text.split(",") if text else []:
+        layer, _, numbers = part.strip().rpartition("=")
+        pieces = numbers.split("+")
+        if layer in cut:
+            raise ConfigError(f"the slicing '{text}' names {layer} twice; leave one out")
+        if not layer or not all(map(str.isdecimal, pieces)):
+            raise ConfigError(
+                f"'{part}' in the slicing '{text}' is no layer with its blocks; write classifier.1=4, say, or "
+                "classifier.1=1024+3072 for the features of each"
+            )
+        cut[layer] = tuple(map(int, pieces))
+        if cut[layer] < (2,) if len(pieces) == 1 else min(cut[layer]) < 1:
+            raise ConfigError(f"{layer} cannot be cut into {numbers} blocks; name 2 or more, or leave it out")
+    return cut
+
+
+def _exceptions(text: str) -> list[str]:
+    return text.removeprefix(_EXCEPT).split(",")
+
+
 class Slicing(str):
     """Which layers are cut into blocks of output features, and how; false where all are whole."""
 
@@ -105,29 +128,6 @@ class Form:
 
 
 PLAIN_FORM, BF16_FORM = Form(), Form(precision=Precision(BF16))
-
-
-@lru_cache(maxsize=1024)
-def _pieces(text: str) -> Mapping[str, Pieces]:
-    cut: dict[str, Pieces] = {}
-    for part in text.split(",") if text else []:
-        layer, _, numbers = part.strip().rpartition("=")
-        pieces = numbers.split("+")
-        if layer in cut:
-            raise ConfigError(f"the slicing '{text}' names {layer} twice; leave one out")
-        if not layer or not all(map(str.isdecimal, pieces)):
-            raise ConfigError(
-                f"'{part}' in the slicing '{text}' is no layer with its blocks; write classifier.1=4, say, or "
-                "classifier.1=1024+3072 for the features of each"
-            )
-        cut[layer] = tuple(map(int, pieces))
-        if cut[layer] < (2,) if len(pieces) == 1 else min(cut[layer]) < 1:
-            raise ConfigError(f"{layer} cannot be cut into {numbers} blocks; name 2 or more, or leave it out")
-    return cut
-
-
-def _exceptions(text: str) -> list[str]:
-    return text.removeprefix(_EXCEPT).split(",")
 
 
 def lengths_of(layer: str, pieces: Pieces, layers: Mapping[str, tuple[int, str]]) -> Pieces:

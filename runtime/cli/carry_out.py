@@ -134,7 +134,8 @@ def _carry_out(
 ) -> None:
     """Do a part of one comparison, and ``keep`` what is known after each run."""
     from profiler.measure import Yardstick
-    from runtime.compare import ONE_CORE, Baselines, command_line, compare, set_aside, steps
+    from runtime.baselines import Baselines
+    from runtime.compare import ONE_CORE, command_line, compare, set_aside, steps
     from runtime.report import live_progress
 
     comparison, config = job.comparison, job.config
@@ -143,7 +144,7 @@ def _carry_out(
     comparison = replace(comparison, command=command_line())
     plans = {own.name: own.plan for own in comparison.partitions}
     precision = comparison.one_core.precision
-    as_long = replace(config, batches=comparison.ours.minibatches)
+    as_long = replace(config, batches=comparison.ours.plan.predicted.minibatches)
     baselines = Baselines(as_long, _reference(plans, precision), comparison.request.cores, precision)
     in_the_way = job.in_the_way
 

@@ -13,6 +13,7 @@ from profiler.files import refuse_unwritable
 from profiler.measure import path_for
 from profiler.profile import BF16, FP32
 from profiler.settings import Config
+from runtime.baselines import BaselineChoice
 from runtime.cli.carry_out import Job, carry_out, write
 from runtime.cli.options import (
     RunningOptions,
@@ -23,7 +24,6 @@ from runtime.cli.options import (
 )
 from runtime.cli.plans import planned_forms, plans_of, wanted_names
 from runtime.cluster import refuse_ranks
-from runtime.compare import BaselineChoice
 from runtime.results import Clock
 
 if TYPE_CHECKING:
@@ -217,7 +217,8 @@ def _job(options: CompareOptions, config: Config, request: "Request", path: Path
 def _begun(options: CompareOptions, config: Config, request: "Request", clock: Clock, schemes: Schemes) -> "Comparison":
     """Return a comparison in which nothing has run yet: plan all partitions."""
     from optimizer.planning import spaced_splits
-    from runtime.compare import baseline_rows, new_comparison
+    from runtime.baselines import baseline_rows
+    from runtime.compare import new_comparison
 
     left_out: list[str] = []
 

@@ -12,9 +12,10 @@ from profiler.profile import PrecisionName
 from profiler.python_arguments import Cores, Count, python_face
 from profiler.python_words import python_words
 from profiler.settings import DEFAULT_RULE, Update
+from runtime.baselines import BaselineChoice
 from runtime.cli.compare import FILE, CompareOptions, compare_one
 from runtime.cli.options import RunningOptions
-from runtime.compare import BaselineChoice, Comparison
+from runtime.compare import Comparison
 
 
 @python_face

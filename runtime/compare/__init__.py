@@ -5,18 +5,17 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from runtime.compare.baselines import Baselines, baseline_rows
     from runtime.compare.begin import command_line, new_comparison, run_length
-    from runtime.compare.comparison import (
-        ONE_CORE,
+    from runtime.compare.comparison import Comparison
+    from runtime.compare.outcome import (
         BaselineComparison,
-        Comparison,
-        OneCore,
+        OneCoreComparison,
         PartitionComparison,
         Spread,
+        Summary,
     )
     from runtime.compare.ranking import coverage, spearman, tied
-    from runtime.compare.records import BaselineChoice, Request, RunRecord
+    from runtime.compare.records import ONE_CORE, OneCore, Partition, Request, RunRecord
     from runtime.compare.remaining_time import duration, left
     from runtime.compare.resume import find_comparison, set_aside
     from runtime.compare.rounds import Step, compare, steps

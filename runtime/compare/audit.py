@@ -21,8 +21,9 @@ the stage before runs its backward while this one updates. So a little of the up
 from collections.abc import Mapping, Sequence
 from statistics import mean, median
 
-from runtime.compare.comparison import ONE_CORE, Audit, PartitionComparison, SplitAudit
+from runtime.compare.outcome import Audit, PartitionComparison, SplitAudit
 from runtime.compare.ranking import Rounds, spearman
+from runtime.compare.records import ONE_CORE
 
 ORDERED = 0.9
 

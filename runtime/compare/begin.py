@@ -12,11 +12,11 @@ from optimizer.planning import LOWERED, OPTIMIZED, SLICED, distinct
 from profiler.commands import command
 from profiler.machine import this_machine
 from profiler.profile import Profile, profile_warnings
-from runtime.compare.audit import audit
-from runtime.compare.comparison import BaselineComparison, Comparison, OneCore, PartitionComparison
-from runtime.compare.records import Request
+from runtime.baselines import Baseline
+from runtime.compare.comparison import Comparison
+from runtime.compare.records import OneCore, Partition, Request
 from runtime.pipeline import core_count
-from runtime.results import Clock, is_comparable
+from runtime.results import Clock
 
 
 def new_comparison(
@@ -25,7 +25,7 @@ def new_comparison(
     plans: Mapping[str, Plan],
     profile: Profile,
     *,
-    baselines: Sequence[BaselineComparison],
+    baselines: Sequence[Baseline],
     left_out: Sequence[str],
     forms: str,
     one_core: OneCore,
@@ -45,17 +45,14 @@ def new_comparison(
     names = list(plans)
     first = distinct(list(plans.values()))
     partitions = tuple(
-        partition(name, plan, None if names[at] == name else names[at])
+        Partition(name=name, plan=plan, same_as=None if names[at] == name else names[at])
         for (name, plan), at in zip(plans.items(), first, strict=True)
     )
-    cores = core_count(request.cores)
-    comparable = is_comparable(clock, cores, len(request.cores))
     return Comparison(
         request=request,
         model_digest=profile.model_digest,
         clock=clock,
-        core_count=cores,
-        comparable=comparable,
+        core_count=core_count(request.cores),
         left_out=tuple(left_out),
         forms=forms,
         reference=next((name for name in (LOWERED, SLICED, OPTIMIZED) if name in plans), names[0]),
@@ -66,11 +63,9 @@ def new_comparison(
         profile_warnings=tuple(profile_warnings(profile)),
         layers=tuple(replace(layer, forward=None, backward=None, update=None) for layer in profile.layers),
         partitions=partitions,
-        order=tuple(part.name for part in partitions if part.same_as is None),
         one_core=one_core,
         baselines=tuple(baselines),
         runs=(),
-        audit=audit(partitions, request.batch_size, {}, one_core.profiled_s, comparable=comparable),
     )
 
 
@@ -99,15 +94,3 @@ def run_length(plan: Plan, update_every: int, clock: Clock, cores: int) -> int:
 def command_line() -> str:
     """Return the command that was typed."""
     return f"{command()} {shlex.join(sys.argv[1:])}"
-
-
-def partition(name: str, plan: Plan, same_as: str | None) -> PartitionComparison:
-    """Return a partition that has not run yet."""
-    return PartitionComparison(
-        name=name,
-        cuts=plan.cuts,
-        plan=plan,
-        same_as=same_as,
-        predicted_throughput_samples_per_s=plan.predicted.throughput_samples_per_s,
-        predicted_makespan_s=plan.predicted.makespan_s,
-    )

@@ -1,18 +1,11 @@
-"""Tell whether the values of a comparison go together: what was run, and all that is worked out from it."""
+"""Tell whether the values of a comparison go together: its request, its partitions and its runs."""
 
-import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
-from typing import Any
+from collections.abc import Iterator
 
 from optimizer.plan import contradictions
-from runtime.compare.comparison import ONE_CORE, Comparison, PartitionComparison
-from runtime.compare.records import RunRecord
-from runtime.compare.summary import summarised
-from runtime.results import is_comparable
-
-RELATIVE = 1e-6
+from runtime.compare.comparison import Comparison
+from runtime.compare.records import ONE_CORE, Partition, RunRecord
 
 
 def odd_values(comparison: Comparison) -> Iterator[str]:
@@ -20,8 +13,6 @@ def odd_values(comparison: Comparison) -> Iterator[str]:
     request = comparison.request  # whose sizes and schedule are held against those of plans, which are checked
     if len(request.cores) != request.num_stages:
         yield f"it has {request.num_stages} stages on {len(request.cores)} cores"
-    if comparison.comparable != is_comparable(comparison.clock, comparison.core_count, len(request.cores)):
-        yield "whether it is comparable is not what its clock and its cores say"
     yield from _odd_names(comparison)
     for part in comparison.partitions:
         yield from (f"in {part.name}, {odd}" for odd in _odd_partition(part, comparison))
@@ -30,8 +21,6 @@ def odd_values(comparison: Comparison) -> Iterator[str]:
     for name, last in comparison.dropped.items():
         if any(run.name == name and run.series == "main" and run.round > last for run in comparison.runs):
             yield f"{name} ran on after round {last}, which had dropped it"
-    if difference := _difference(comparison, summarised(comparison, comparison.runs), ""):
-        yield f"its runs give another {difference}"
 
 
 def _odd_names(comparison: Comparison) -> Iterator[str]:
@@ -54,7 +43,7 @@ def _odd_names(comparison: Comparison) -> Iterator[str]:
         yield "it has no layers, or two of one name"
 
 
-def _odd_partition(part: PartitionComparison, comparison: Comparison) -> Iterator[str]:
+def _odd_partition(part: Partition, comparison: Comparison) -> Iterator[str]:
     plan, request = part.plan, comparison.request
     yield from contradictions.odd_values(plan, as_run=True)
     minibatches = request.minibatches or plan.predicted.minibatches
@@ -62,12 +51,9 @@ def _odd_partition(part: PartitionComparison, comparison: Comparison) -> Iterato
     own = (plan.model, plan.num_stages, plan.batch_size, plan.input_shape, plan.predicted.minibatches)
     if own != asked or (plan.schedule, plan.update_every) != (request.schedule, request.update_every):
         yield "the plan is for another model, size, schedule, or number of stages or minibatches than was asked for"
-    same = comparison.part(part.ran_as)
+    same = next((other for other in comparison.partitions if other.name == part.ran_as), None)
     if same is None or same.plan.split != plan.split:
         yield f"the split is not that of {part.same_as}"
-    predicted = (part.cuts, part.predicted_throughput_samples_per_s, part.predicted_makespan_s)
-    if predicted != (plan.cuts, plan.predicted.throughput_samples_per_s, plan.predicted.makespan_s):
-        yield "cuts and predictions are not those of the plan"
     known = {layer.name for layer in comparison.layers}
     for name in (name for stage in plan.stages for name in stage.layers if comparison.own_layer(name) not in known):
         yield f"'{name}' is none of the model's layers"
@@ -87,18 +73,3 @@ def _odd_run(run: RunRecord, comparison: Comparison) -> Iterator[str]:
         yield "an action ends before it starts"
     if run.name == ONE_CORE and run.series == "alone":
         yield "one core has no stages to run alone"
-
-
-def _difference(said: Any, found: Any, name: str) -> str:
-    """Return the name of the first value in which two results differ beyond rounding; nothing where none does."""
-    if is_dataclass(said) and type(said) is type(found):
-        pairs = [(getattr(said, own.name), getattr(found, own.name), own.name) for own in fields(said)]
-    elif isinstance(said, Sequence) and not isinstance(said, str) and type(said) is type(found):
-        if len(said) != len(found):
-            return name
-        pairs = [(one, other, name) for one, other in zip(said, found, strict=True)]
-    elif isinstance(said, float) and isinstance(found, float):
-        return "" if math.isclose(said, found, rel_tol=RELATIVE, abs_tol=1e-12) else name
-    else:
-        return "" if said == found else name
-    return next((odd for pair in pairs if (odd := _difference(*pair))), "")

@@ -23,7 +23,7 @@ from math import inf
 from statistics import median
 
 from profiler.measure import interval
-from runtime.compare.comparison import Spread
+from runtime.compare.outcome import Spread
 from runtime.compare.records import RunRecord
 
 FEWEST = 3

@@ -1,18 +1,19 @@
-"""The records that a comparison is worked out from: the request that it answers, and the runs as they were measured."""
+"""The records that a comparison is worked out from: its request, who takes part, and the runs as they were measured."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from optimizer.plan import Share
+from optimizer.plan import Plan, Share
 from optimizer.schedule import Kind, ScheduleName
-from profiler.profile import Seconds
+from profiler.profile import FP32, Name, Seconds
 from profiler.settings import UpdateRule
+from runtime.baselines import BaselineChoice
 from runtime.results import ChannelName, SamplesPerS, StageMeasurement
 
-BaselineChoice = Literal["none", "threads", "all"]
-"""No baseline, one process with a thread for each stage, or all of them."""
+ONE_CORE = "one core"
+"""The contender that is the model's plain step on one core."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,37 @@ class Request:
     repeats: Annotated[int, Meta(ge=1)]
     full: bool
     baselines: BaselineChoice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partition:
+    """One partition: its plan under the schedule that is to run.
+
+    Attributes:
+        same_as: The partition that has the same split and whose runs count for this one; None where it runs itself.
+    """
+
+    name: Name
+    plan: Plan
+    same_as: str | None
+
+    @property
+    def ran_as(self) -> str:
+        """The partition whose runs count."""
+        return self.same_as or self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneCore:
+    """The model's plain step on one core that does nothing else: what a pipeline has to beat, and the yardstick.
+
+    Attributes:
+        profiled_s: What the step took when the model was profiled.
+        precision: ``fp32``, or ``bf16`` under torch's autocast.
+    """
+
+    profiled_s: Seconds
+    precision: str = FP32
 
 
 Series = Literal["alone", "main"]

@@ -1,6 +1,7 @@
 """Estimate how long the runs that a comparison still lacks will take."""
 
-from runtime.compare.comparison import ONE_CORE, Comparison
+from runtime.compare.comparison import Comparison
+from runtime.compare.records import ONE_CORE
 from runtime.compare.rounds import ALONE_MINIBATCHES, Step, steps
 
 
@@ -33,7 +34,7 @@ def expected_s(comparison: Comparison, step: Step) -> float:
     """Return about how long a run takes, going by the predictions."""
     parts = {part.name: part for part in comparison.partitions}
     part = parts.get(step.name, comparison.ours)
-    plan, minibatches = part.plan, part.minibatches
+    plan, minibatches = part.plan, part.plan.predicted.minibatches
     step_s = sum(stage.total_s for stage in plan.stages)
     cores = len(set(comparison.request.cores))
     warm_up_s = step_s * (len(plan.stages) + 1) / cores

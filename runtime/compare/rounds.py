@@ -17,7 +17,6 @@ from profiler.errors import StageplanError, printable
 from profiler.profile import Form
 from runtime.compare.comparison import Comparison
 from runtime.compare.records import RunRecord, Series, Span
-from runtime.compare.summary import summarised
 from runtime.errors import RunError, TooLargeError
 from runtime.pipeline import Launcher
 from runtime.results import RunResult
@@ -69,7 +68,7 @@ def compare(
         begun_s = time.perf_counter()
         record = _attempt(step, comparison, launchers, others)
         record = replace(record, seconds=time.perf_counter() - begun_s)
-        comparison = summarised(comparison, (*comparison.runs, record))
+        comparison = replace(comparison, runs=(*comparison.runs, record))
         save(comparison)
     watch(comparison, None)
     return comparison
@@ -87,7 +86,7 @@ def steps(comparison: Comparison, rounds: int | None = None) -> Iterator[Step]:
     if comparison.comparable and comparison.request.distinct_splits:
         series.append(("alone", 1, comparison.splits))
     last = comparison.request.repeats if rounds is None else min(rounds, comparison.request.repeats)
-    _, dropped = comparison.race()
+    dropped = comparison.dropped
     for number in range(1, last + 1):
         racing = [name for name in comparison.contenders if dropped.get(name, number) >= number]
         series.append(("main", number, racing))
@@ -119,7 +118,7 @@ def _attempt(
             return replace(blank, failure=printable(str(error)))
     part = next(part for part in comparison.partitions if part.name == step.name)
     plan, alone = part.plan, step.series == "alone"
-    launcher, minibatches = launchers[plan.form], part.minibatches
+    launcher, minibatches = launchers[plan.form], plan.predicted.minibatches
     minibatches = min(ALONE_MINIBATCHES, minibatches) if alone else minibatches
     try:
         result = launcher.run(plan, minibatches, ONE_AT_A_TIME if alone else None)

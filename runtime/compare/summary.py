@@ -1,85 +1,84 @@
 """Work a comparison out from its runs: medians, intervals, ratios, ranks and the audit."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from statistics import median
 
 from optimizer.plan import Plan, Stage
+from runtime.baselines import Baseline
 from runtime.compare.audit import audit
-from runtime.compare.comparison import (
-    ONE_CORE,
+from runtime.compare.outcome import (
     BaselineComparison,
-    Comparison,
-    OneCore,
+    OneCoreComparison,
     PartitionComparison,
     StageComparison,
+    Summary,
 )
 from runtime.compare.ranking import Ranking, Rounds, ranking, ratio_of, rounds_of, spread_of
-from runtime.compare.records import RunRecord
+from runtime.compare.records import ONE_CORE, OneCore, Partition, RunRecord
 from runtime.results import StageMeasurement
 
 
-def summarised(comparison: Comparison, runs: Sequence[RunRecord]) -> Comparison:
-    """Return the comparison with these runs, and everything that follows from them."""
-    main = {name: rounds_of(runs, name) for name in comparison.contenders}
-    reference = comparison.ours.ran_as
-    one_core = _one_core(comparison, runs, main[ONE_CORE], main[reference])
-    ranked = ranking({name: main[name] for name in comparison.splits}, reference)
-    partitions = tuple(_partition(part, runs, main[part.ran_as], ranked) for part in comparison.partitions)
-    return replace(
-        comparison,
-        runs=tuple(runs),
-        partitions=partitions,
+def summary_of(
+    partitions: Sequence[Partition],
+    one_core: OneCore,
+    baselines: Sequence[Baseline],
+    runs: Sequence[RunRecord],
+    *,
+    reference: str,
+    batch_size: int,
+    comparable: bool,
+) -> Summary:
+    """Return what follows from the runs of a comparison, whose attributes these are."""
+    rounds = {name: rounds_of(runs, name) for name in dict.fromkeys(run.name for run in runs)}
+    splits = {part.name: rounds.get(part.name, {}) for part in partitions if part.same_as is None}
+    ran_as = next(part.ran_as for part in partitions if part.name == reference)
+    ours, ranked = splits[ran_as], ranking(splits, ran_as)
+    compared = tuple(_partition(part, runs, splits[part.ran_as], ranked) for part in partitions)
+    return Summary(
+        reference=reference,
+        partitions=compared,
         order=ranked.order,
-        one_core=one_core,
-        baselines=tuple(
-            _baseline(baseline, runs, main[baseline.row], main[reference]) for baseline in comparison.baselines
-        ),
-        audit=audit(
-            partitions,
-            comparison.request.batch_size,
-            main,
-            one_core.profiled_s,
-            comparable=comparison.comparable,
-        ),
+        one_core=_one_core(batch_size, one_core.profiled_s, runs, rounds.get(ONE_CORE, {}), ours),
+        baselines=tuple(_baseline(own, runs, rounds.get(own.row, {}), ours) for own in baselines),
+        audit=audit(compared, batch_size, rounds, one_core.profiled_s, comparable=comparable),
     )
 
 
-def _one_core(comparison: Comparison, runs: Sequence[RunRecord], rounds: Rounds, reference: Rounds) -> OneCore:
-    one_core = comparison.one_core
-    usual = comparison.request.batch_size / one_core.profiled_s if one_core.profiled_s else 0.0
+def _one_core(
+    batch_size: int, profiled_s: float, runs: Sequence[RunRecord], rounds: Rounds, reference: Rounds
+) -> OneCoreComparison:
+    usual = batch_size / profiled_s if profiled_s else 0.0
     drifts = [usual / speed - 1 for speed in rounds.values()]
-    return replace(
-        one_core,
+    return OneCoreComparison(
         throughput_samples_per_s=spread_of(list(rounds.values())),
         ratio=ratio_of(reference, rounds),
         drift=median(drifts) if drifts else None,
         foreign_load=max((run.foreign_load for run in runs if run.name == ONE_CORE), default=0.0),
-        failures=tuple(run.failure for run in runs if run.name == ONE_CORE and run.failure is not None),
+        failures=_failures(runs, ONE_CORE),
     )
 
 
-def _partition(
-    part: PartitionComparison, runs: Sequence[RunRecord], rounds: Rounds, ranked: Ranking
-) -> PartitionComparison:
-    name = part.ran_as
-    measured = [run for run in runs if run.name == name and run.series == "main"]
-    came_through = [run for run in measured if run.failure is None]
+def _partition(part: Partition, runs: Sequence[RunRecord], rounds: Rounds, ranked: Ranking) -> PartitionComparison:
+    name, plan = part.ran_as, part.plan
+    came_through = [run for run in runs if run.name == name and run.series == "main" and run.failure is None]
     slowed = [run.slowed_samples_per_s for run in came_through if run.slowed_samples_per_s is not None]
     alone = next((run for run in runs if run.name == name and run.series == "alone" and run.failure is None), None)
-    return replace(
-        part,
+    return PartitionComparison(
+        name=part.name,
+        cuts=plan.cuts,
+        plan=plan,
+        same_as=part.same_as,
+        predicted_throughput_samples_per_s=plan.predicted.throughput_samples_per_s,
+        predicted_makespan_s=plan.predicted.makespan_s,
         throughput_samples_per_s=spread_of(list(rounds.values())),
         slowed_samples_per_s=median(slowed) if slowed else None,
         makespan_s=spread_of([run.makespan_s for run in came_through]),
         ratio=ranked.ratios.get(name),
         rank=ranked.ranks.get(name),
-        failures=tuple(run.failure for run in measured if run.failure is not None),
+        failures=_failures(runs, name),
         stages=tuple(
-            _stage(
-                part.plan, index, [run.stages[index] for run in came_through], alone.stages[index] if alone else None
-            )
-            for index in range(len(part.plan.stages) if came_through else 0)
+            _stage(plan, index, [run.stages[index] for run in came_through], alone.stages[index] if alone else None)
+            for index in range(len(plan.stages) if came_through else 0)
         ),
     )
 
@@ -111,12 +110,14 @@ def _alone_s(plan: Plan, planned: Stage, alone: StageMeasurement) -> float:
     return alone.forward_s + alone.backward_s + planned.accumulate_s + alone.update_s / plan.update_every
 
 
-def _baseline(
-    baseline: BaselineComparison, runs: Sequence[RunRecord], rounds: Rounds, reference: Rounds
-) -> BaselineComparison:
-    return replace(
-        baseline,
+def _baseline(baseline: Baseline, runs: Sequence[RunRecord], rounds: Rounds, reference: Rounds) -> BaselineComparison:
+    return BaselineComparison(
+        baseline=baseline,
         throughput_samples_per_s=spread_of(list(rounds.values())),
         ratio=ratio_of(reference, rounds),
-        failures=tuple(run.failure for run in runs if run.name == baseline.row and run.failure is not None),
+        failures=_failures(runs, baseline.row),
     )
+
+
+def _failures(runs: Sequence[RunRecord], name: str) -> tuple[str, ...]:
+    return tuple(run.failure for run in runs if run.name == name and run.series == "main" and run.failure is not None)

@@ -43,7 +43,7 @@ class Winner:
 
 def winner(comparison: Comparison) -> Winner:
     """Return who won, by rank, of the partitions that were asked for."""
-    parts = [part for part in comparison.partitions if not part.name.startswith(SPACED)]
+    parts = [part for part in comparison.summary.partitions if not part.name.startswith(SPACED)]
     ordered = [part for part in in_order(comparison, parts) if part.throughput_samples_per_s]
     ranked = [part for part in ordered if part.rank is not None]
     ordered = ranked or ordered

@@ -21,8 +21,8 @@ _NAMED_LAYERS = 3
 
 def speeds(comparison: Comparison) -> str:
     """Return each contender's throughput with its interval, and what was predicted."""
-    rows = [part for part in comparison.standing[::-1] if part.throughput_samples_per_s]
-    others = [row for row in comparison.baselines if row.throughput_samples_per_s]
+    rows = [part for part in comparison.summary.standing[::-1] if part.throughput_samples_per_s]
+    others = [row for row in comparison.summary.baselines if row.throughput_samples_per_s]
     with picture(
         f"throughput of each partition, {_about(comparison)}", 0.9 + 0.27 * (len(rows) + len(others))
     ) as drawn:
@@ -32,13 +32,13 @@ def speeds(comparison: Comparison) -> str:
         for place, row in enumerate(contenders):
             spread = row.throughput_samples_per_s
             assert spread is not None
-            named = isinstance(row, PartitionComparison)
-            colour = ACCENT if row.name == comparison.ours.ran_as else MUTED
-            axes.barh(place, spread.median, 0.62, color=colour, alpha=0.85 if named else 0.4)
+            part = row if isinstance(row, PartitionComparison) else None
+            colour = ACCENT if part and part.name == comparison.summary.ours.ran_as else MUTED
+            axes.barh(place, spread.median, 0.62, color=colour, alpha=0.85 if part else 0.4)
             axes.plot([spread.low, spread.high], [place, place], color=INK, linewidth=1.4)
-            if isinstance(row, PartitionComparison):
-                axes.plot(row.predicted_throughput_samples_per_s, place, "D", color="none", mec=INK, ms=4.5, mew=1)
-            labels.append(called(comparison, row) if isinstance(row, PartitionComparison) else _short(row.row))
+            if part:
+                axes.plot(part.predicted_throughput_samples_per_s, place, "D", color="none", mec=INK, ms=4.5, mew=1)
+            labels.append(called(comparison, part) if part else _short(row.baseline.row))  # type: ignore[union-attr]
         axes.set_yticks(range(len(labels)), labels)
         axes.set_xlim(left=0)
         axes.set_xlabel("samples/s; ◇ predicted")
@@ -60,7 +60,7 @@ def layers(comparison: Comparison) -> str:
         axes.plot(share, gathered, color=ACCENT, linewidth=1.8, label="measured on one core")
         place_of = {layer.name: place for place, layer in enumerate(comparison.layers, 1)}
         marks = {comparison.reference: ("o", ACCENT), "equal-load": ("s", MUTED)}
-        for part in comparison.partitions:
+        for part in comparison.summary.partitions:
             if part.name in marks:
                 marker, colour = marks[part.name]
                 at = [
@@ -159,7 +159,7 @@ def timelines(comparison: Comparison, part: PartitionComparison) -> str:
 
 def _drawn_splits(comparison: Comparison) -> list[PartitionComparison]:
     """Return the splits with a name of their own that ran, fastest first."""
-    ran = [part for part in comparison.standing if part.stages and not part.name.startswith(SPACED)]
+    ran = [part for part in comparison.summary.standing if part.stages and not part.name.startswith(SPACED)]
     return ran[:_MOST_SPLITS]
 
 
@@ -171,7 +171,7 @@ def _predicted(part: PartitionComparison, run: RunRecord) -> list[list[tuple[Kin
             for span in row
             if span.action.minibatch < shown
         ]
-        for row in timeline(part.plan.stages, part.actions)
+        for row in timeline(part.plan.stages, part.plan.actions)
     ]
 
 

@@ -103,13 +103,13 @@ def references(comparisons: Sequence[Comparison]) -> str:
 
 def beside(comparison: Comparison, name: str) -> float | None:
     """Return how fast a partition ran, the reference being 1."""
-    part = comparison.part(name)
+    part = comparison.summary.part(name)
     return 1 / part.ratio.median if part and part.ratio else None
 
 
 def peak_mib(comparison: Comparison, name: str) -> float:
     """Return the peak of a partition's largest stage in MiB; not a number where it is not known."""
-    part = comparison.part(name)
+    part = comparison.summary.part(name)
     peaks = [stage.measured.peak_rss_bytes for stage in part.stages] if part else []
     measured = [peak for peak in peaks if peak is not None]
     return max(measured) / MEBIBYTE if measured else float("nan")
@@ -121,9 +121,9 @@ def _dagger(comparison: Comparison) -> str:
 
 
 def _named(comparisons: Sequence[Comparison]) -> list[str]:
-    return list(dict.fromkeys(part.name for comparison in comparisons for part in comparison.partitions))
+    return list(dict.fromkeys(part.name for comparison in comparisons for part in comparison.summary.partitions))
 
 
 def _speed(comparison: Comparison, name: str) -> float:
-    part = comparison.part(name)
+    part = comparison.summary.part(name)
     return part.throughput_samples_per_s.median if part and part.throughput_samples_per_s else float("nan")

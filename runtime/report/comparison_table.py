@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from profiler.profile import FP32
 from profiler.report import ResultTable, counted, ms
-from runtime.compare import ONE_CORE, BaselineComparison, Comparison, OneCore, PartitionComparison, Spread
+from runtime.compare import ONE_CORE, BaselineComparison, Comparison, OneCoreComparison, PartitionComparison, Spread
 from runtime.report.findings import called, fairness, length_of_run, title, verdict
 from runtime.report.warnings import mark
 
@@ -21,7 +21,7 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
     from rich.text import Text
 
     table = _empty_table(comparison)
-    for part in comparison.standing:
+    for part in comparison.summary.standing:
         measured = part.throughput_samples_per_s
         table.add_row(
             rank_of(part, comparison),
@@ -35,19 +35,17 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
             "  ".join(f"{ms(stage.predicted_s)}→{ms(stage.busy_s)}" for stage in part.stages),
         )
     table.add_section()
-    one_core = comparison.one_core
-    plain = "the plain step" if one_core.precision == FP32 else f"the plain step, {one_core.precision}"
+    one_core, precision = comparison.summary.one_core, comparison.one_core.precision
+    plain = "the plain step" if precision == FP32 else f"the plain step, {precision}"
     table.add_row(
         "", ONE_CORE, plain, "", speed_of(one_core), interval_of(one_core.throughput_samples_per_s),
         ratio_of(one_core.ratio), "", "",
     )  # fmt: skip
-    for baseline in comparison.baselines:
-        interval = interval_of(baseline.throughput_samples_per_s)
-        table.add_row(
-            "", baseline.row, baseline.semantics, "", speed_of(baseline), interval, ratio_of(baseline.ratio), "", ""
-        )
+    for own in comparison.summary.baselines:
+        interval, baseline = interval_of(own.throughput_samples_per_s), own.baseline
+        table.add_row("", baseline.row, baseline.semantics, "", speed_of(own), interval, ratio_of(own.ratio), "", "")
     console.print(table)
-    if comparison.request.distinct_splits and comparison.audit.splits:
+    if comparison.request.distinct_splits and comparison.summary.audit.splits:
         console.print(_audit_table(comparison))
     for line in verdict(comparison):
         console.print(line)
@@ -63,9 +61,9 @@ def show_leaders(comparisons: Sequence[Comparison]) -> None:
         words=("", "fastest so far"),
     )
     for comparison in comparisons:
-        ran = [part for part in comparison.standing if part.throughput_samples_per_s]
+        ran = [part for part in comparison.summary.standing if part.throughput_samples_per_s]
         speeds = [part.throughput_samples_per_s.median for part in ran if part.throughput_samples_per_s]
-        alone = comparison.one_core.throughput_samples_per_s
+        alone = comparison.summary.one_core.throughput_samples_per_s
         table.add_row(
             title(comparison) + mark(comparison),
             called(comparison, ran[0]) if ran else "none came through",
@@ -79,7 +77,7 @@ def show_leaders(comparisons: Sequence[Comparison]) -> None:
 
 def _empty_table(comparison: Comparison) -> ResultTable:
     """Return the table without its rows."""
-    slowed = any(part.slowed_samples_per_s is not None for part in comparison.partitions)
+    slowed = any(part.slowed_samples_per_s is not None for part in comparison.summary.partitions)
     shape = "×".join(map(str, comparison.request.input_shape))
     ratio = f"{comparison.reference} × as fast"
     figures = ("predicted", "measured", "interval", ratio, "makespan s", "busy ms, stage by stage")
@@ -110,7 +108,7 @@ def rank_of(part: PartitionComparison, comparison: Comparison) -> str:
     """Return a partition's rank as ``2`` or, where others share it, ``2=``."""
     if part.rank is None:
         return "–"
-    sharing_it = [other for other in comparison.standing if other.rank == part.rank]
+    sharing_it = [other for other in comparison.summary.standing if other.rank == part.rank]
     return f"{part.rank}=" if len(sharing_it) > 1 else str(part.rank)
 
 
@@ -126,7 +124,7 @@ def slowed_of(part: PartitionComparison) -> str:
     return "" if part.slowed_samples_per_s is None else f" ({part.slowed_samples_per_s:.1f})"
 
 
-def speed_of(contender: PartitionComparison | BaselineComparison | OneCore) -> str:
+def speed_of(contender: PartitionComparison | BaselineComparison | OneCoreComparison) -> str:
     """Return the median throughput, or why there is none."""
     spread = contender.throughput_samples_per_s
     return f"{spread.median:.1f}" if spread else "failed" if contender.failures else "not run"
@@ -158,7 +156,7 @@ def _audit_table(comparison: Comparison) -> ResultTable:
         "alone, its work beside the others, its copies, its waits. Error of the throughput: above 0, too much was "
         "promised.",
     )
-    for split in comparison.audit.splits:
+    for split in comparison.summary.audit.splits:
         errors_s = (split.drift_s, split.compute_s, split.contention_s, split.transfer_s, split.schedule_s)
         shares = ("–" if part is None else f"{part / split.predicted_s:+.1%}" for part in errors_s)
         table.add_row(

@@ -6,7 +6,8 @@ from optimizer.plan import Plan
 from optimizer.planning import OPTIMIZED
 from profiler.profile import FP32
 from profiler.report import counted, mib
-from runtime.compare import BaselineComparison, Comparison, PartitionComparison, Spread, tied
+from runtime.baselines import Baseline
+from runtime.compare import Comparison, PartitionComparison, Spread, tied
 from runtime.pipeline import taking_turns
 from runtime.report.warnings import comparison_warnings, mark
 
@@ -24,7 +25,7 @@ def verdict(comparison: Comparison) -> list[str]:
         worth(comparison),
         insight(comparison),
         comparison.forms,
-        comparison.audit.verdict,
+        comparison.summary.audit.verdict,
         race(comparison),
         memory(comparison),
         clock(comparison),
@@ -42,24 +43,26 @@ def title(comparison: Comparison) -> str:
 
 def rivals(comparison: Comparison) -> list[PartitionComparison]:
     """Return the partitions that the optimized one is compared with: the schemes, and whatever else has a name."""
-    named = [part for part in comparison.partitions if part.name != comparison.reference]
+    named = [part for part in comparison.summary.partitions if part.name != comparison.reference]
     return [part for part in named if not part.name.startswith(SPACED)] or named
 
 
 def own_splits(comparison: Comparison) -> list[PartitionComparison]:
     """Return the partitions that ran themselves."""
-    return [part for part in comparison.partitions if part.same_as is None]
+    return [part for part in comparison.summary.partitions if part.same_as is None]
 
 
 def called(comparison: Comparison, part: PartitionComparison) -> str:
     """Return a split's names: its own, and those of the partitions that have the same split."""
-    return " = ".join([part.name, *(other.name for other in comparison.partitions if other.same_as == part.name)])
+    return " = ".join(
+        [part.name, *(other.name for other in comparison.summary.partitions if other.same_as == part.name)]
+    )
 
 
 def speed(comparison: Comparison) -> str:
     """Say how the reference fared against the fastest and the slowest of the others, as their ranks have it."""
     about = f"{title(comparison)}{mark(comparison) if comparison.comparable else ', on shared cores'}"
-    part = comparison.ours
+    part = comparison.summary.ours
     others = rivals(comparison)
     if not others:
         return f"{about}: {_alone(part)}."
@@ -77,7 +80,7 @@ def in_order(comparison: Comparison, parts: Sequence[PartitionComparison]) -> li
     first: dict[str, PartitionComparison] = {}
     for part in parts:
         first.setdefault(part.ran_as, part)
-    return [first[name] for name in comparison.order if name in first]
+    return [first[name] for name in comparison.summary.order if name in first]
 
 
 def _against(comparison: Comparison, ran: Sequence[PartitionComparison]) -> str:
@@ -86,7 +89,7 @@ def _against(comparison: Comparison, ran: Sequence[PartitionComparison]) -> str:
     if best is worst or (best.rank is not None and best.rank == worst.rank):
         return _fared(comparison, best, best.name, ran)
     word = "scheme" if comparison.reference == OPTIMIZED else "of the others"
-    spaced = any(part.name.startswith(SPACED) for part in comparison.partitions)
+    spaced = any(part.name.startswith(SPACED) for part in comparison.summary.partitions)
     unranked = best.rank is not None and any(part.rank is None for part in rivals(comparison))
     word += f"{' asked for' if spaced else ''}{' that has a rank' if unranked else ''}"
     fastest = _fared(comparison, best, f"the fastest {word}, {best.name}", ran)
@@ -96,7 +99,7 @@ def _against(comparison: Comparison, ran: Sequence[PartitionComparison]) -> str:
 
 def _fared(comparison: Comparison, part: PartitionComparison, called: str, ran: Sequence[PartitionComparison]) -> str:
     """Say how the reference fared against a partition, and which of the others share its rank."""
-    ours = comparison.ours.ran_as
+    ours = comparison.summary.ours.ran_as
     fared = f"is the same split as {called}" if part.ran_as == ours else _ahead(part.ratio, called)
     tying = [other.name for other in ran if other is not part and other.rank == part.rank is not None]
     return f"{fared}, with which {listed(tying)} {'ties' if len(tying) == 1 else 'tie'}" if tying else fared
@@ -115,7 +118,7 @@ def insight(comparison: Comparison) -> str:
         return f"{sentence}."
     heaviest = max(slow.plan.stages, key=lambda stage: stage.total_s)
     number = slow.plan.stages.index(heaviest)
-    share, most = _largest_share(slow.plan), _largest_share(comparison.ours.plan)
+    share, most = _largest_share(slow.plan), _largest_share(comparison.summary.ours.plan)
     return (
         f"{sentence}; stage {number} of {slow.name} has {len(heaviest.layers) / len(costs):.0%} of the layers and "
         f"{share:.0%} of the time, and no stage of {comparison.reference} has more than {most:.0%} of it."
@@ -133,11 +136,11 @@ def worth(comparison: Comparison) -> str:
 
     It is held against what updates as often, if anything does; the fastest of all else is named beside.
     """
-    ours, alone, stages = comparison.reference, comparison.one_core.ratio, comparison.request.num_stages
+    ours, alone, stages = comparison.reference, comparison.summary.one_core.ratio, comparison.request.num_stages
     if alone is None or not comparison.comparable or stages == 1:
         return ""
     beside = f"{ours}, {counted(stages, 'stage')}, {_ahead(alone, 'the plain step on one core')}"
-    rows = [(baseline.ratio, baseline) for baseline in comparison.baselines if baseline.ratio]
+    rows = [(own.ratio, own.baseline) for own in comparison.summary.baselines if own.ratio]
     like = [row for row in rows if row[1].update_every == comparison.request.update_every]
     unlike = [row for row in rows if row not in like]
     sentence = f"{_pays([alone, *(ratio for ratio, _ in like or rows)])}: {beside}"
@@ -171,7 +174,7 @@ def fairness(comparison: Comparison) -> str:
     return f" Baselines update less or more often where they say so: {unfair}{lower}"
 
 
-def _ahead_of(rows: Sequence[tuple[Spread, BaselineComparison]]) -> str:
+def _ahead_of(rows: Sequence[tuple[Spread, Baseline]]) -> str:
     """Say how the reference fared against the fastest of some baselines."""
     ratio, baseline = min(rows, key=lambda row: row[0].median)
     return f"{_ahead(ratio, baseline.row)} ({baseline.semantics})"
@@ -187,7 +190,7 @@ def clock(comparison: Comparison) -> str:
 def race(comparison: Comparison) -> str:
     """Say who has had its runs before the last round."""
     out: dict[int, list[str]] = {}
-    rounds, dropped = comparison.race()
+    rounds, dropped = comparison.race
     for name, last in dropped.items():
         if last < rounds:
             out.setdefault(last, []).append(name)
@@ -203,7 +206,7 @@ def length_of_run(comparison: Comparison) -> str:
 
 def memory(comparison: Comparison) -> str:
     """Say what the reference's largest stage took."""
-    part = comparison.ours
+    part = comparison.summary.ours
     peaks = [(stage.measured.peak_rss_bytes, number) for number, stage in enumerate(part.stages)]
     measured = [(peak, number) for peak, number in peaks if peak is not None]
     if not measured:
@@ -224,7 +227,9 @@ def _alone(part: PartitionComparison) -> str:
 
 def _faster_still(comparison: Comparison) -> str:
     """Say which evenly spaced split was faster than the reference, beyond noise, if one was."""
-    best = next((part for part in comparison.standing if part.name.startswith(SPACED) and part.rank is not None), None)
+    best = next(
+        (part for part in comparison.summary.standing if part.name.startswith(SPACED) and part.rank is not None), None
+    )
     if best is None or best.ratio is None or best.ratio.high >= 1:
         return ""
     ours = comparison.reference

@@ -60,8 +60,8 @@ def rows(comparison: Comparison, step: Step | None, now_s: float, awaited: Await
         ("", "predicted", "samples/s, run by run", "median", "rank"),
         words=("", "samples/s, run by run"),
     )
-    splits = {part.name: part for part in comparison.standing}
-    others = {ONE_CORE: comparison.one_core} | {baseline.row: baseline for baseline in comparison.baselines}
+    splits = {part.name: part for part in comparison.summary.standing}
+    others = {ONE_CORE: comparison.summary.one_core} | {own.baseline.row: own for own in comparison.summary.baselines}
     for name, contender in (splits | others).items():
         runs = [run for run in comparison.runs if run.name == name and run.series == "main"]
         shown = "  ".join("failed" if run.failure else f"{run.throughput_samples_per_s:.1f}" for run in runs[-SHOWN:])

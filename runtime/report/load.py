@@ -2,20 +2,22 @@
 
 from pathlib import Path
 
-from optimizer.plan import Plan
+from optimizer.plan import NetworkProfile, Plan
 from profiler.files import read_kind
 from profiler.profile import Profile
 from profiler.python_arguments import python_face
 from runtime.compare import Comparison
 from runtime.results import RunResult
 
+Result = Profile | Plan | Comparison | RunResult | NetworkProfile
+
 
 @python_face
-def load(path: str | Path) -> Profile | Plan | Comparison | RunResult:
-    """Read a profile, plan, comparison or run's result, as ``save`` or a command wrote it.
+def load(path: str | Path) -> Result:
+    """Read a profile, plan, comparison, run's result or network profile, as ``save`` or a command wrote it.
 
     Raises:
         FileError: It cannot be read, or is none of them.
     """
-    found: Profile | Plan | Comparison | RunResult = read_kind(Path(path), (Profile, Plan, Comparison, RunResult))
-    return found
+    result: Result = read_kind(Path(path), (Profile, Plan, Comparison, RunResult, NetworkProfile))
+    return result

@@ -124,7 +124,7 @@ def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
         "anchor": anchor,
         "speed": speed(comparison),
         "insight": insight(comparison),
-        "audit": comparison.audit.verdict,
+        "audit": comparison.summary.audit.verdict,
         "worth": worth(comparison),
         "clock": clock(comparison),
         "race": race(comparison),
@@ -134,7 +134,7 @@ def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
         "winner": winner(comparison),
         "partitions": [
             {"part": part, "name": called(comparison, part), "rank": table.rank_of(part, comparison)}
-            for part in comparison.standing
+            for part in comparison.summary.standing
         ],
         "beside": beside_the_study(comparison),
         "failed": [run for run in comparison.runs if run.failure is not None],
@@ -185,8 +185,8 @@ def _timelines(comparison: Comparison) -> list[tuple[str, str]]:
     """Return the names and pictures of the chosen splits: the reference, the fastest of the others and the slowest."""
     from runtime.report import charts
 
-    ours = comparison.ours
+    ours = comparison.summary.ours
     others = [part for part in in_order(comparison, rivals(comparison)) if part.ratio and part.ran_as != ours.ran_as]
-    chosen = [comparison.part(part.ran_as) for part in (ours, *others[:1], *others[-1:])]
+    chosen = [comparison.summary.part(part.ran_as) for part in (ours, *others[:1], *others[-1:])]
     drawn = {part.name: charts.timelines(comparison, part) for part in dict.fromkeys(chosen) if part is not None}
     return [(name, svg) for name, svg in drawn.items() if svg]

@@ -48,7 +48,7 @@ def beside_the_study(comparison: Comparison) -> Beside | None:
     if not comparison.request.minibatches:
         return None
     theirs = _column(comparison)
-    parts = {part.name: part for part in comparison.partitions}
+    parts = {part.name: part for part in comparison.summary.partitions}
     common = [name for name in theirs if name in parts]
     if not common:
         return None

@@ -57,7 +57,7 @@ def mark(comparison: Comparison) -> str:
 def _few_rounds(comparison: Comparison) -> list[str]:
     """Return the warning that ranks and intervals rest on too few rounds, by the pairs of rounds they are made of."""
     early = comparison.dropped  # which more rounds would not help
-    racing = [part for part in comparison.partitions if part.ran_as not in early]
+    racing = [part for part in comparison.summary.partitions if part.ran_as not in early]
     pairs = [(len(part.ratio.runs), part.rank) for part in racing if part.ratio]
     if max((rounds for rounds, _ in pairs), default=comparison.rounds) == 1:
         return ["ONE ROUND: no difference here can be told from noise, for it ran once; add --repeats 5."]
@@ -84,13 +84,13 @@ def _noise(comparison: Comparison) -> list[str]:
     warnings = []
     loads = [
         (stage.measured.foreign_load, core)
-        for part in comparison.partitions
+        for part in comparison.summary.partitions
         for stage, core in zip(part.stages, comparison.request.cores, strict=False)
     ]
-    load, core = max([*loads, (comparison.one_core.foreign_load, comparison.request.cores[0])])
+    load, core = max([*loads, (comparison.summary.one_core.foreign_load, comparison.request.cores[0])])
     if comparison.comparable and (doubt := noisy(core, load)):
         warnings.append(doubt)
-    since = comparison.one_core.drift
+    since = comparison.summary.one_core.drift
     if since is not None and abs(since) > PROFILE_DRIFT_LIMIT:
         warnings.append(
             f"PROFILE DRIFT: the machine is {'slower' if since > 0 else 'faster'} than when it was profiled: a plain "

@@ -10,13 +10,13 @@ from optimizer.plan import Plan
 from optimizer.planning import Forms, Planner, load_schemes, plan_for
 from profiler.profile import Profile
 from profiler.settings import UpdateRule
-from runtime.compare import ONE_CORE, BaselineComparison, Comparison, OneCore, Request, RunRecord, new_comparison
+from runtime.baselines import Baseline
+from runtime.compare import ONE_CORE, Comparison, OneCore, Request, RunRecord, new_comparison
 from runtime.compare.records import Series
-from runtime.compare.summary import summarised
 from runtime.results import Clock, StageMeasurement
 
 MINIBATCHES = 8
-BASELINE = BaselineComparison(name="one process, 2 threads", tuned=True, update_every=1)
+BASELINE = Baseline(name="one process, 2 threads", tuned=True, update_every=1)
 
 
 def planner(profile: Profile | None = None, stages: int = 2) -> Planner:
@@ -40,7 +40,7 @@ def request(**changes: object) -> Request:
 def empty(
     named: Mapping[str, Plan],
     profile: Profile | None = None,
-    baselines: Sequence[BaselineComparison] = (),
+    baselines: Sequence[Baseline] = (),
     **changes: object,
 ) -> Comparison:
     clock: Clock = changes.pop("clock", "wall")  # type: ignore[assignment]
@@ -66,6 +66,11 @@ def empty(
 def asked(found: Comparison, **changes: object) -> Comparison:
     """The same comparison, had something else been asked for."""
     return replace(found, request=replace(found.request, **changes))  # type: ignore[arg-type]
+
+
+def with_runs(found: Comparison, runs: Sequence[RunRecord]) -> Comparison:
+    """The same comparison after these runs."""
+    return replace(found, runs=tuple(runs))
 
 
 def measured(plan: Plan, slower: float = 1.0, load: float = 0.0, peak: int | None = 1 << 20) -> list[StageMeasurement]:
@@ -137,4 +142,4 @@ def comparison(
     if one_core is None:
         one_core = (begin.request.batch_size / begin.one_core.profiled_s,) * begin.request.repeats
     runs += [record(ONE_CORE, number, speed) for number, speed in enumerate(one_core, 1)]
-    return summarised(begin, runs)
+    return replace(begin, runs=tuple(runs))

@@ -9,7 +9,6 @@ import torch
 from strategies import profile_of
 from torch import nn
 
-from profiler.profile import Precision
 from optimizer.costs import rank
 from optimizer.plan import Plan, scheduled
 from optimizer.planning import Planner
@@ -17,6 +16,7 @@ from optimizer.schedule import schedule_of
 from profiler.capture import laid_out
 from profiler.capture.layer_graph import capture
 from profiler.execution import Captured
+from profiler.profile import Precision
 from profiler.settings import UpdateRule
 from runtime.worker import Settings
 

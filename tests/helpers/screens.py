@@ -18,13 +18,12 @@ from rich.console import Console
 from runs import run_of
 from strategies import MACHINE
 
-from profiler.files import contradictions
 from optimizer.explain import explain
 from optimizer.plan import NetworkProfile, Plan, scheduled
-from optimizer.planning import Forms, OPTIMIZED, Planner, load_schemes, plans_for
+from optimizer.planning import OPTIMIZED, Forms, Planner, load_schemes, plans_for
 from optimizer.report import show_explanation, show_partitions, show_plan
 from optimizer.schedule import MOST_LISTED, schedule_of
-from profiler.files import read_json
+from profiler.files import contradictions, read_json
 from profiler.profile import CopyCost, Peaks, Profile
 from profiler.report import VIEWS, View, rows, show
 from runtime.cli.links import show_links
@@ -58,7 +57,9 @@ def profile() -> Profile:
 def plans() -> tuple[Planner, dict[str, Plan]]:
     planner = Planner(profile().costs(), 4, 12)
     schemes = load_schemes()
-    return planner, plans_for((OPTIMIZED, *schemes, "uniform", "pipedream"), Forms(planner), schemes, lambda _said: None)
+    return planner, plans_for(
+        (OPTIMIZED, *schemes, "uniform", "pipedream"), Forms(planner), schemes, lambda _said: None
+    )
 
 
 def one_view(view: View, console: Console) -> None:

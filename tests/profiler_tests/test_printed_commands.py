@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 from strategies import chain
 
-from profiler.profile import Form, Slicing
 from profiler.commands import MODULES, ONE_NAME, again, command, maker, typed_as
 from profiler.errors import ConfigError, FileError
 from profiler.files import from_json
 from profiler.machine import helper
-from profiler.profile import Profile, sliced_profile
+from profiler.profile import Form, Profile, Slicing
 
 
 def test_a_command_is_named_in_the_form_that_was_typed_first() -> None:

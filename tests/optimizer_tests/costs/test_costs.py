@@ -33,7 +33,9 @@ def test_a_value_that_is_read_far_downstream_crosses_every_cut_between() -> None
     layers = [
         layer(name, sizes=size) for name, size in [("a", (10, 1)), ("b", (20, 2)), ("c", (40, 4)), ("d", (80, 8))]
     ]
-    found = costs_of(profile(layers, [(INPUT, "a"), ("a", "b"), ("b", "c"), ("c", "d"), ("a", "d"), (INPUT, "c")]).costs())
+    found = costs_of(
+        profile(layers, [(INPUT, "a"), ("a", "b"), ("b", "c"), ("c", "d"), ("a", "d"), (INPUT, "c")]).costs()
+    )
     assert [value.name for value in found.crossing(0b0001)] == [INPUT, "a"]
     assert [value.name for value in found.crossing(0b0011)] == [INPUT, "a", "b"]
     assert [value.name for value in found.crossing(0b0111)] == ["a", "c"]

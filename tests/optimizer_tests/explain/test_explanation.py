@@ -89,7 +89,8 @@ def test_sentences_say_what_was_searched_and_what_is_not_known() -> None:
 
 def test_a_staircase_is_a_row_for_each_stage() -> None:
     rows = gantt_rows(
-        timeline(Planner(chain([2, 2], copy_cost=FREE).costs(), 2, 2).optimized().stages, schedule_of("1f1b", 2, 2)), 1e-3
+        timeline(Planner(chain([2, 2], copy_cost=FREE).costs(), 2, 2).optimized().stages, schedule_of("1f1b", 2, 2)),
+        1e-3,
     )
     assert len(rows) == 2
     spans = [[Span(Action(0, "F", 0), 0, 2), Span(Action(0, "B", 0), 5, 6), Span(Action(0, "U", 0), 6, 7)]]

@@ -12,7 +12,7 @@ from strategies import chain, random_profiles
 from optimizer.costs import layer_s
 from optimizer.planning import Planner, choose_precision
 from optimizer.planning.precision_choice import faster, fastest_on_one_core
-from optimizer.report.form_sentences import precision_words
+from optimizer.report.chosen_form import precision_words
 from optimizer.schedule import PLAIN_1F1B, Pace
 from profiler.profile import INPUT, Form, Precision, Profile
 

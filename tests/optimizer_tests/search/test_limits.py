@@ -170,7 +170,9 @@ def test_more_memory_never_makes_it_worse(found: Profile, stages: int, data: st.
     bottlenecks = []
     for limit in limits:
         try:
-            bottlenecks.append(Planner(found.costs(), stages, MINIBATCHES, memory_limit_bytes=limit).optimized().bottleneck_s)
+            bottlenecks.append(
+                Planner(found.costs(), stages, MINIBATCHES, memory_limit_bytes=limit).optimized().bottleneck_s
+            )
         except InfeasibleError:
             bottlenecks.append(float("inf"))
     assert [*bottlenecks, free.bottleneck_s] == sorted([*bottlenecks, free.bottleneck_s], reverse=True)
@@ -190,7 +192,9 @@ def test_the_smallest_limit_that_is_named_would_do() -> None:
     said = "the tightest layer, b, takes 65MiB alone; use --memory-limit 129MiB or more, or a smaller --batch-size"
     assert said in str(refused.value)
     assert tightest(planner.problem)[0] == "b"
-    assert max(stage.memory_bytes for stage in Planner(found.costs(), 3, 8, memory_limit_bytes=129 << 20).optimized().stages)
+    assert max(
+        stage.memory_bytes for stage in Planner(found.costs(), 3, 8, memory_limit_bytes=129 << 20).optimized().stages
+    )
 
 
 def test_forced_cuts_are_kept_and_the_rest_is_optimised_around_them() -> None:

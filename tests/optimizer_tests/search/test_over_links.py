@@ -13,14 +13,13 @@ from networks import network_for
 from precisions import with_lower
 from strategies import chain, random_profiles
 
-from profiler.profile import BF16_FORM
 from optimizer.costs import network_of
 from optimizer.costs.costs import copy_ns
 from optimizer.errors import OptimizerError, PartitionError
 from optimizer.plan import NetworkProfile, Plan, timeline
 from optimizer.planning import Planner
 from optimizer.schedule import PLAIN_1F1B, in_full, schedule_of, unlisted_s
-from profiler.profile import BF16, FP32, INPUT, Profile, Timing, in_precision
+from profiler.profile import BF16_FORM, INPUT, Profile, Timing
 
 
 @st.composite
@@ -165,7 +164,10 @@ def test_a_slow_wire_moves_the_cut_to_a_narrow_place() -> None:
 def test_a_slow_core_gets_less() -> None:
     slow_first = network_for(FOUND, [Fraction(2), Fraction(1)], [(0, 0, 0)])
     slow_last = network_for(FOUND, [Fraction(1), Fraction(2)], [(0, 0, 0)])
-    assert [len(stage.layers) for stage in Planner(FOUND.costs(), 2, 8, network=slow_first).optimized().stages] == [2, 4]
+    assert [len(stage.layers) for stage in Planner(FOUND.costs(), 2, 8, network=slow_first).optimized().stages] == [
+        2,
+        4,
+    ]
     assert [len(stage.layers) for stage in Planner(FOUND.costs(), 2, 8, network=slow_last).optimized().stages] == [4, 2]
 
 

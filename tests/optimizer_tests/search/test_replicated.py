@@ -12,11 +12,10 @@ from networks import SIZES, network_for, weighted, with_all_reduces
 from strategies import chain, random_profiles
 
 from optimizer.costs.costs import copy_ns
-from optimizer.errors import InfeasibleError, OptimizerError, PartitionError
+from optimizer.errors import OptimizerError, PartitionError
 from optimizer.plan import NetworkProfile, Plan, timeline
 from optimizer.planning import Planner
-from optimizer.schedule import requirements_of, schedule_of
-from optimizer.search.replicated_within import ENOUGH
+from optimizer.schedule import schedule_of
 from profiler.profile import INPUT, Profile
 
 
@@ -113,57 +112,6 @@ def test_no_split_over_any_replicas_has_a_smaller_bottleneck(given_: tuple[Profi
     assert max(stages_s) <= plan.bottleneck_s + 1e-12
 
 
-def brute_memory_bytes(profile: Profile, stage_of: dict[str, int], replicas: tuple[int, ...]) -> list[int]:
-    """What a rank of each stage holds, straight from the words of the model."""
-    wanted = requirements_of(schedule_of("1f1b", replicas, 12))
-    slots = [[0, 0] for _ in replicas]
-    sizes = {layer.name: (layer.output_bytes, layer.gradient_bytes) for layer in profile.layers}
-    for name, both in (sizes | {INPUT: (profile.input_bytes, 0)}).items():
-        readers = [stage_of[e.target] for e in profile.edges if e.source == name and e.kind == "data"]
-        readers += [len(replicas) - 1] if name in profile.outputs else []
-        home = 0 if name == INPUT else stage_of[name]
-        for cut in range(home, max(readers, default=home)):
-            slots[cut][0] += both[0] * wanted[cut].activation_slots
-            slots[cut][1] += both[1] * wanted[cut].gradient_slots
-    found = []
-    for stage, (own, needs) in enumerate(zip(replicas, wanted, strict=True)):
-        layers = [layer for layer in profile.layers if stage_of[layer.name] == stage]
-        copies = needs.versions + 1 + profile.momenta + (2 if own > 1 else 0)
-        held = sum(layer.parameter_bytes + layer.learning_bytes * (copies - 1) for layer in layers)
-        held += sum((layer.saved_bytes - layer.cast_bytes) * needs.in_flight for layer in layers)
-        held += sum(layer.cast_bytes * needs.versions for layer in layers)
-        found.append(held + max(layer.transient_bytes for layer in layers) + sum(slots[stage]))
-        found[-1] += sum(slots[stage - 1]) if stage else 0
-    return found
-
-
-@settings(deadline=None, max_examples=60)
-@given(given_=over_ranks(), share=st.floats(0, 1))
-def test_no_split_that_fits_over_any_replicas_has_a_smaller_bottleneck(
-    given_: tuple[Profile, NetworkProfile], share: float
-) -> None:
-    profile, network = given_
-    every = [
-        (max(brute_memory_bytes(profile, stage_of, replicas)), stage_of, replicas)
-        for replicas in compositions(len(network.ranks))
-        if max(replicas) > 1
-        for stage_of in legal_assignments(profile, len(replicas))
-    ]
-    least, most = (limit(needed for needed, _, _ in every) for limit in (min, max))
-    limit_bytes = int(least + share * (most - least))
-    fitting = [one for one in every if one[0] <= limit_bytes]
-    planner = Planner(profile.costs(), len(network.ranks), 12, network=network, memory_limit_bytes=limit_bytes)
-    plan = planner.replicated()
-    assert max(stage.memory_bytes for stage in plan.stages) <= limit_bytes
-    found = min(brute_bottleneck_ns(profile, network, stage_of, replicas) for _, stage_of, replicas in fitting)
-    assert plan.bottleneck_s == pytest.approx(float(found) / 1e9, abs=1e-12)
-    home = {layer: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
-    needed = brute_memory_bytes(profile, home, plan.layout.replicas)
-    assert [stage.memory_bytes for stage in plan.stages] == needed
-    with pytest.raises(InfeasibleError, match=r"over \d ranks with replicas fits into"):
-        Planner(profile.costs(), len(network.ranks), 12, network=network, memory_limit_bytes=least - 1).replicated()
-
-
 def test_a_model_of_fewer_parts_than_ranks_gives_the_rest_to_replicas() -> None:
     profile = weighted([12, 1], [100, 100])
     network = with_all_reduces(network_for(profile, [Fraction(1)] * 4, [(0, 0, 0)] * 3), 0, 0)
@@ -171,13 +119,6 @@ def test_a_model_of_fewer_parts_than_ranks_gives_the_rest_to_replicas() -> None:
     assert planner.replicated().layout.size == 4
     with pytest.raises(PartitionError, match="cannot be cut into 4 stages"):
         planner.optimized()
-
-
-@pytest.mark.parametrize("ranks", range(2, 7))
-def test_what_a_schedule_asks_for_grows_no_more_after_enough_minibatches(ranks: int) -> None:
-    for replicas in compositions(ranks):
-        few, many = (requirements_of(schedule_of("1f1b", replicas, count * ranks)) for count in (ENOUGH, 4 * ENOUGH))
-        assert few == many
 
 
 def planned(times_ms: list[float], learning: list[int], slope_ns: int = 0) -> Plan:

@@ -13,12 +13,11 @@ from pipelines import SHAPE, build, captured_of
 from strategies import profile_of
 from torch import nn
 
-from profiler.profile import Form, Slicing
 from profiler.capture import laid_out, sliceable, sliced_model
 from profiler.capture.layer_graph import capture
 from profiler.errors import ConfigError
 from profiler.execution import Captured
-from profiler.profile import INPUT, Layer, Pieces, SlicedLayer, part_names, sliced_profile, slicing_text
+from profiler.profile import INPUT, Form, Layer, Pieces, SlicedLayer, Slicing, part_names
 
 KINDS = [small_models.Residual, small_models.Plain, small_models.Tied, small_models.Heads, small_models.LastInPlace]
 

@@ -10,13 +10,12 @@ import torchvision
 from pipelines import RULE, SHAPE, captured_of
 from torch import Tensor, nn
 
-from profiler.profile import Precision
 from profiler.capture.layer_graph import capture
 from profiler.errors import ConfigError
 from profiler.execution import Captured, WeightVersions, keeping_casts, whole
 from profiler.execution.weight_update import write_next
 from profiler.measure.counters import casts
-from profiler.profile import INPUT
+from profiler.profile import INPUT, Precision
 
 
 class Tied(nn.Module):

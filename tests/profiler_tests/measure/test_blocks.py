@@ -10,7 +10,7 @@ from strategies import layer as made
 from profiler.capture import captured_model, sliceable
 from profiler.errors import ConfigError
 from profiler.measure import measure_blocks
-from profiler.profile import Layer, SlicedLayer, lengths_in, part_names
+from profiler.profile import Layer, SlicedLayer, part_names
 from profiler.settings import Config
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ from strategies import profile_of
 from optimizer.errors import PartitionError
 from optimizer.planning import Forms, Planner, load_schemes, partition_names, plan_for, plans_for
 from optimizer.planning.hand_tuned import hand_tuned_cuts
-from optimizer.planning.partition_names import LOWERED, OPTIMIZED, SLICED, STUDY
+from optimizer.planning.naming import LOWERED, OPTIMIZED, SLICED, STUDY
 from profiler.capture import captured_model
 from profiler.errors import ConfigError
 from profiler.settings import Config, configs_folder, load_all
@@ -91,5 +91,7 @@ def test_a_model_or_number_of_stages_without_hand_tuned_cuts_leaves_them_out() -
     with pytest.raises(PartitionError, match="has no cuts for it"):
         hand_tuned_cuts(Planner(replace(known, model="other").costs(), 4, 8))
     said: list[str] = []
-    assert list(plans_for(["optimized", STUDY], Forms(Planner(known.costs(), 2, 8)), load_schemes(), said.append)) == ["optimized"]
+    assert list(plans_for(["optimized", STUDY], Forms(Planner(known.costs(), 2, 8)), load_schemes(), said.append)) == [
+        "optimized"
+    ]
     assert "study is left out" in said[0]

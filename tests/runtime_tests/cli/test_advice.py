@@ -88,7 +88,7 @@ def test_every_advice_can_be_typed_as_it_stands(typed: tuple[str, list[str]], ad
     form, named = typed
     profile = read_json(Path(KEPT), Profile)
 
-    usual = comparison().one_core.throughput_samples_per_s
+    usual = comparison().summary.one_core.throughput_samples_per_s
     assert usual is not None
     drifted = replace(comparison(one_core=(usual.median / 1.14,) * 3), typed=profile.typed)
     with typed_as(form):

@@ -15,6 +15,7 @@ from strategies import chain
 from torch.distributed import PrefixStore, ProcessGroupGloo, TCPStore
 
 from optimizer.planning import Planner
+from profiler.profile import Precision
 from profiler.settings import Config, UpdateRule
 from runtime.channels import Rendezvous
 from runtime.cluster import RankSession, agree
@@ -93,7 +94,7 @@ def test_ranks_that_multiply_bfloat16_with_other_instructions_are_refused_by_nam
 ) -> None:  # fmt: skip
     here = threading.local()
     monkeypatch.setattr("runtime.pipeline.plan_differences.bfloat16_instructions", lambda: here.instructions)
-    plan = replace(Planner(chain([1, 2, 3]).costs(), 3, 4).optimized(), precision=precision)
+    plan = replace(Planner(chain([1, 2, 3]).costs(), 3, 4).optimized(), precision=Precision(precision))
     rule = UpdateRule(lr=0.1)
 
     def deed(session: RankSession) -> None:

@@ -5,14 +5,13 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from comparisons import comparison, empty, measured, planner, plans, record
+from comparisons import comparison, empty, measured, planner, plans, record, with_runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import chain
 
 from optimizer.planning import spaced_splits
 from runtime.compare.audit import audit
-from runtime.compare.summary import summarised
 
 NAMES = ("optimized", "end-load", "front-load")
 
@@ -23,7 +22,7 @@ def test_the_parts_add_up_to_the_error_of_the_period() -> None:
     for at, (name, plan) in enumerate(named.items()):
         runs.append(record(name, 1, 50.0, measured(plan, 0.9 + 0.1 * at), series="alone"))
         runs += [record(name, number, 40.0 + at + number, measured(plan, 1.1 + 0.1 * at)) for number in (1, 2, 3)]
-    found = summarised(empty(named), runs).audit
+    found = with_runs(empty(named), runs).summary.audit
     assert len(found.splits) == 3
     for split, plan in zip(found.splits, named.values(), strict=True):
         assert split.contention_s is not None
@@ -39,7 +38,7 @@ def test_the_parts_add_up_to_the_error_of_the_period() -> None:
 def test_a_prediction_that_came_true_is_off_by_nothing() -> None:
     named = plans(*NAMES, profile=chain([3, 1, 4, 1, 5, 2]))
     speeds = {name: (plan.predicted.throughput_samples_per_s,) * 3 for name, plan in named.items()}
-    found = comparison(speeds, named=named).audit
+    found = comparison(speeds, named=named).summary.audit
     assert found.mean_absolute_error == pytest.approx(0.0)
     assert found.spearman == pytest.approx(1.0)
     assert found.verdict == "Predictions: order right (1.00), off by 0% on average, 0% at most (optimized)."
@@ -48,7 +47,7 @@ def test_a_prediction_that_came_true_is_off_by_nothing() -> None:
 def test_an_order_that_came_out_the_other_way_is_said() -> None:
     named = plans(*NAMES, profile=chain([3, 1, 4, 1, 5, 2]))
     speeds = {name: (1e5 / plan.predicted.throughput_samples_per_s,) * 2 for name, plan in named.items()}
-    found = comparison(speeds, named=named).audit
+    found = comparison(speeds, named=named).summary.audit
     assert found.spearman == pytest.approx(-1.0)
     assert found.verdict.startswith(
         "Predictions: order not right (-1.00), off by 55% on average, 73% at most (end-load)"
@@ -58,12 +57,12 @@ def test_an_order_that_came_out_the_other_way_is_said() -> None:
 def test_equal_splits_count_once_and_shared_cores_not_at_all() -> None:
     named = plans("optimized", "end-load", "front-load")
     found = comparison({"optimized": (3.0, 3.0), "end-load": (1.0, 1.0)}, named=named)
-    assert [split.partition for split in found.audit.splits] == ["optimized", "end-load"]
-    assert found.audit.spearman is None, "two splits have no order to speak of"
-    shared = audit(found.partitions, 2, {}, 1.0, comparable=False)
+    assert [split.partition for split in found.summary.audit.splits] == ["optimized", "end-load"]
+    assert found.summary.audit.spearman is None, "two splits have no order to speak of"
+    shared = audit(found.summary.partitions, 2, {}, 1.0, comparable=False)
     assert (shared.mean_absolute_error, shared.spearman, shared.splits) == (None, None, ())
     assert "do not cover shared cores" in shared.verdict
-    silent = [replace(part, throughput_samples_per_s=None) for part in found.partitions]
+    silent = [replace(part, throughput_samples_per_s=None) for part in found.summary.partitions]
     nothing = audit(silent, 2, {}, 1.0, comparable=True)
     assert "no split ran" in nothing.verdict
 
@@ -77,15 +76,15 @@ def test_drift_is_what_one_core_took_longer_and_is_taken_out_round_by_round() ->
         name: [plan.predicted.throughput_samples_per_s / slower for slower in slowness] for name, plan in named.items()
     }
     found = comparison(speeds, named=named, one_core=[2 / usual / slower for slower in slowness], slower=1.2)
-    assert found.one_core.drift == pytest.approx(0.2)
-    assert found.audit.mean_absolute_error == pytest.approx(0.2)
-    assert found.audit.mean_absolute_error_without_drift == pytest.approx(0.0, abs=1e-9)
-    for split in found.audit.splits:
+    assert found.summary.one_core.drift == pytest.approx(0.2)
+    assert found.summary.audit.mean_absolute_error == pytest.approx(0.2)
+    assert found.summary.audit.mean_absolute_error_without_drift == pytest.approx(0.0, abs=1e-9)
+    for split in found.summary.audit.splits:
         assert split.drift_s == pytest.approx(0.2 * split.predicted_s)
         parts = split.drift_s + split.compute_s + split.transfer_s + split.schedule_s
         assert parts == pytest.approx(split.measured_s - split.predicted_s, abs=1e-12)
         assert split.compute_s == pytest.approx(0.0, abs=1e-9)
-    assert found.audit.verdict == (
+    assert found.summary.audit.verdict == (
         "Predictions: order right (1.00), off by 20% on average, 20% at most (optimized); had the machine been as fast "
         "as when it was profiled, 0%."
     )
@@ -106,7 +105,7 @@ def test_the_verdict_leads_with_the_error_as_it_was_and_drift_may_only_make_it_s
         name: [plan.predicted.throughput_samples_per_s / error] * len(slowness)
         for (name, plan), error in zip(named.items(), errors, strict=True)
     }
-    said = comparison(speeds, named=named, one_core=[usual / slower for slower in slowness]).audit.verdict
+    said = comparison(speeds, named=named, one_core=[usual / slower for slower in slowness]).summary.audit.verdict
     ran = [abs(error - 1) for error in errors]
     first, _, then = said.partition("; ")
     shown = [int(figure) for figure in re.findall(r"(\d+)%", first)]
@@ -122,7 +121,7 @@ def test_a_yardstick_that_makes_an_error_larger_is_not_spoken_of() -> None:
     named = plans(*NAMES, profile=chain([3, 1, 4, 1, 5, 2]))
     usual = comparison(named=named, speeds=dict.fromkeys(named, (1.0,))).one_core.profiled_s
     speeds = {name: [plan.predicted.throughput_samples_per_s / 1.245] * 3 for name, plan in named.items()}
-    found = comparison(speeds, named=named, one_core=[2 / usual * 2.6] * 3).audit
+    found = comparison(speeds, named=named, one_core=[2 / usual * 2.6] * 3).summary.audit
     assert found.mean_absolute_error_without_drift == pytest.approx(1.245 * 2.6 - 1)
     assert re.fullmatch(r"Predictions: order .*, off by 2[45]% on average, 2[45]% at most \(.*\)\.", found.verdict)
 

@@ -129,7 +129,7 @@ def test_who_cannot_be_the_fastest_any_more_has_had_its_runs() -> None:
     assert found.complete
     assert found.dropped == {"end-load": 2}
     assert Counter(run.name for run in found.runs) == {"optimized": 5, "end-load": 2, "middle-load": 5, ONE_CORE: 5}
-    part = found.part("end-load")
+    part = found.summary.part("end-load")
     assert part is not None
     assert part.ratio is not None
     assert part.rank == 3, "of its two rounds"
@@ -213,7 +213,7 @@ def test_a_run_that_fails_is_noted_and_the_others_go_on() -> None:
     assert found.complete
     assert fake.restarts == 1, "the stage processes went with the run"
     (failed,) = [run for run in found.runs if run.failure]
-    part = next(part for part in found.partitions if part.name == failed.name)
+    part = next(part for part in found.summary.partitions if part.name == failed.name)
     assert part.failures == ("a stage was ended by SIGKILL",)
     assert part.throughput_samples_per_s is not None
     assert len(part.throughput_samples_per_s.runs) == 1
@@ -224,7 +224,7 @@ def test_a_split_that_does_not_fit_into_memory_does_not_stop_the_others() -> Non
     found, _ = ran(empty(plans(*NAMES), distinct_splits=AUDITED, repeats=2), fake)
     assert found.complete
     assert fake.restarts == 0
-    failed = next(part for part in found.partitions if part.name == "end-load")
+    failed = next(part for part in found.summary.partitions if part.name == "end-load")
     assert failed.throughput_samples_per_s is None
     assert failed.rank is None
     assert not failed.stages
@@ -240,7 +240,7 @@ def test_what_failed_before_is_no_reason_not_to_go_on() -> None:
     assert failed.rounds == 1
     found, _ = ran(failed, Fake())
     assert found.complete
-    assert all(part.throughput_samples_per_s for part in found.partitions)
+    assert all(part.throughput_samples_per_s for part in found.summary.partitions)
 
 
 def test_nothing_goes_on_after_a_round_in_which_everything_failed() -> None:
@@ -248,7 +248,7 @@ def test_nothing_goes_on_after_a_round_in_which_everything_failed() -> None:
     found, _ = ran(empty(plans(*NAMES), distinct_splits=AUDITED, repeats=9), fake)
     assert len(fake.order) == 6
     assert found.rounds == 1
-    assert all(part.throughput_samples_per_s is None for part in found.partitions)
+    assert all(part.throughput_samples_per_s is None for part in found.summary.partitions)
 
 
 def test_cores_are_shared_in_turn_and_then_nothing_is_comparable() -> None:

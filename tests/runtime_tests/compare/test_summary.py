@@ -2,18 +2,17 @@
 
 import numpy as np
 import pytest
-from comparisons import comparison, empty, measured, plans, record
+from comparisons import comparison, empty, measured, plans, record, with_runs
 from hypothesis import given
 from hypothesis import strategies as st
 
 from profiler.files import from_json, to_json
 from runtime.compare import Comparison, coverage, tied
 from runtime.compare.ranking import ratio_of, spread_of
-from runtime.compare.summary import summarised
 
 
 def test_medians_and_intervals_of_the_runs() -> None:
-    found = {part.name: part for part in comparison().partitions}
+    found = {part.name: part for part in comparison().summary.partitions}
     ours = found["optimized"].throughput_samples_per_s
     assert ours is not None
     assert (ours.median, ours.runs) == (30.0, (20.0, 40.0, 30.0))
@@ -24,7 +23,7 @@ def test_medians_and_intervals_of_the_runs() -> None:
 
 
 def test_a_ratio_is_taken_round_by_round() -> None:
-    found = {part.name: part for part in comparison().partitions}
+    found = {part.name: part for part in comparison().summary.partitions}
     ratio = found["end-load"].ratio
     assert ratio is not None
     assert ratio.runs == pytest.approx((2.0, 40 / 15, 2.5))
@@ -36,7 +35,7 @@ def test_a_ratio_is_taken_round_by_round() -> None:
 
 def test_a_round_in_which_either_failed_gives_no_ratio() -> None:
     found = comparison({"optimized": (20.0, None, 30.0), "end-load": (10.0, 15.0, None)})
-    ratio = found.partitions[1].ratio
+    ratio = found.summary.partitions[1].ratio
     assert ratio is not None
     assert ratio.runs == (2.0,)
     assert not tied(ratio), "of a single round nothing can be said"
@@ -46,14 +45,14 @@ def test_a_round_in_which_either_failed_gives_no_ratio() -> None:
 def test_an_equal_split_shows_the_runs_of_the_one_that_ran() -> None:
     named = plans("optimized", "end-load", "front-load")
     found = comparison({"optimized": (3.0, 3.0), "end-load": (1.0, 1.0)}, named=named)
-    parts = {part.name: part for part in found.partitions}
+    parts = {part.name: part for part in found.summary.partitions}
     assert parts["front-load"].same_as == "optimized"
     assert parts["front-load"].throughput_samples_per_s == parts["optimized"].throughput_samples_per_s
     assert parts["front-load"].rank == parts["optimized"].rank == 1
 
 
 def test_prediction_stands_beside_measurement_stage_by_stage() -> None:
-    for part in comparison(slower=1.1).partitions:
+    for part in comparison(slower=1.1).summary.partitions:
         assert part.predicted_throughput_samples_per_s == part.plan.predicted.throughput_samples_per_s
         for stage, planned in zip(part.stages, part.plan.stages, strict=True):
             assert stage.predicted_s == pytest.approx(planned.total_s)
@@ -67,15 +66,20 @@ def test_the_peak_is_the_largest_of_all_runs_and_unknown_if_none_is_known() -> N
         for number, peak in enumerate((5, None, 7), 1)
     ]
     runs.append(record("end-load", 1, 1.0, measured(named["end-load"], peak=None)))
-    found = summarised(empty(named), runs)
-    assert [stage.measured.peak_rss_bytes for part in found.partitions for stage in part.stages] == [7, 7, None, None]
+    found = with_runs(empty(named), runs)
+    assert [stage.measured.peak_rss_bytes for part in found.summary.partitions for stage in part.stages] == [
+        7,
+        7,
+        None,
+        None,
+    ]
 
 
 def test_what_ran_alone_counts_for_itself() -> None:
     named = plans("optimized", "end-load")
     alone = record("optimized", 1, 99.0, measured(named["optimized"], 0.5), series="alone")
-    found = summarised(empty(named), [alone, record("optimized", 1, 2.0, measured(named["optimized"]))])
-    part = found.partitions[0]
+    found = with_runs(empty(named), [alone, record("optimized", 1, 2.0, measured(named["optimized"]))])
+    part = found.summary.partitions[0]
     assert part.throughput_samples_per_s is not None
     assert part.throughput_samples_per_s.runs == (2.0,)
     for stage, planned in zip(part.stages, part.plan.stages, strict=True):
@@ -89,7 +93,7 @@ def test_a_comparison_survives_its_file() -> None:
 
 def test_baselines_run_in_the_same_rounds() -> None:
     found = comparison({"optimized": (10.0, 20.0)}, baselines={"one process, 2 threads": (5.0, 5.0)})
-    (row,) = found.baselines
+    (row,) = found.summary.baselines
     assert row.ratio is not None
     assert row.ratio.runs == (2.0, 4.0)
 

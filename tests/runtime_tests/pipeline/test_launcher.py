@@ -11,10 +11,10 @@ from pipelines import MINIBATCHES, RULE, SEED, SETTINGS, SHAPE, build, captured_
 from replay import Replay, calls_of, graph_of
 from torch import nn
 
-from profiler.files import contradictions
 from optimizer.plan import Plan
 from optimizer.schedule import PLAIN_1F1B
 from profiler.commands import MODULES, typed_as
+from profiler.files import contradictions
 from runtime.errors import InputError
 from runtime.pipeline import Launcher
 from runtime.supervisor import WorkerPool

@@ -60,7 +60,7 @@ def test_the_virtual_clock_is_said_once_with_what_it_leaves_out() -> None:
 
 
 def test_a_machine_that_is_not_what_it_was_when_profiled_is_said() -> None:
-    usual = comparison().one_core.throughput_samples_per_s
+    usual = comparison().summary.one_core.throughput_samples_per_s
     assert usual is not None
     slower = replace(comparison(one_core=(usual.median / 1.14,) * 3), typed=("--model", "test", "--batch-size", "2"))
     with typed_as(MODULES):

@@ -8,7 +8,7 @@ from functools import cache
 from unittest.mock import patch
 
 import pytest
-from comparisons import comparison, plans
+from comparisons import comparison, plans, with_runs
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -17,7 +17,6 @@ from strategies import chain
 from optimizer.plan import Plan
 from profiler.files import from_json, to_json
 from runtime.compare import Comparison
-from runtime.compare.summary import summarised
 from runtime.report import show_comparison
 from runtime.report.batch_sizes import winner
 from runtime.report.findings import speed, worth
@@ -71,7 +70,7 @@ def comparisons(draw: st.DrawFn) -> Comparison:
     whole = comparison(speeds, named=named, profile=PROFILE, one_core=alone, baselines={"threads": alone[::-1]})
     kept = draw(st.sets(st.sampled_from([*speeds, "one core"])))
     runs = [run for run in whole.runs if run.round < rounds or run.name in kept or rounds == 1]
-    return summarised(replace(whole, request=replace(whole.request, repeats=rounds)), runs)
+    return with_runs(replace(whole, request=replace(whole.request, repeats=rounds)), runs)
 
 
 @dataclass(frozen=True)
@@ -219,7 +218,7 @@ def the_warnings_agree_with_the_table(found: Comparison, table: list[Row]) -> No
         assert "ties" not in speed(found)
         assert not worth(found) or worth(found).startswith("One round cannot tell whether it pays to pipeline")
     elif ranked:
-        fewest = min(len(part.ratio.runs) for part in found.standing if part.ratio and part.rank is not None)
+        fewest = min(len(part.ratio.runs) for part in found.summary.standing if part.ratio and part.rank is not None)
         assert [int(own[1]) for own in few if own] == ([fewest] if fewest < 5 else [])
 
 

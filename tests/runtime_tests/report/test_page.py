@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from comparisons import asked, comparison, plans
+from comparisons import asked, comparison, plans, with_runs
 from pages import CHROMIUM, FLAGS
 from strategies import MACHINE
 
@@ -151,9 +151,7 @@ def test_a_run_that_failed_is_said_and_the_rest_is_shown() -> None:
     ids=["one repeat", "all failed", "one split", "unfinished", "nothing ran", "shared cores"],
 )
 def test_a_meagre_comparison_is_rendered_all_the_same(found: Comparison) -> None:
-    from runtime.compare.summary import summarised
-
-    again = summarised(found, found.runs)
+    again = with_runs(found, found.runs)
     read(rendered([again], ".html"))
     assert rendered([again], ".md").startswith("# stageplan")
 

@@ -14,9 +14,9 @@ from replay import Replay
 from torch import nn
 from trained import as_fed, assert_same, pairs, pipeline, plan_for, replay_of
 
-from profiler.profile import Slicing
 from optimizer.schedule import ScheduleName, pace_of
 from profiler.errors import FileError
+from profiler.profile import Slicing
 from profiler.settings import AdamW
 from runtime.errors import InputError
 from runtime.training import Pipeline, Steps

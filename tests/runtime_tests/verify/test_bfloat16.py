@@ -7,9 +7,9 @@ import small_models
 from pipelines import SETTINGS, captured_of, plan_of, random_bounds
 from test_2bw import wide
 
-from profiler.profile import Slicing
 from optimizer.schedule import SCHEDULES, ScheduleName, pace_of
 from profiler.capture import sliced_model
+from profiler.profile import Precision, Slicing
 from runtime.errors import InputError
 from runtime.pipeline import Launcher
 from runtime.pipeline.stage_segments import slices
@@ -66,6 +66,6 @@ def test_half_the_bytes_cross_a_cut() -> None:
 
 def test_a_plan_of_another_precision_is_refused() -> None:
     captured = captured_of(small_models.Plain)
-    plan = replace(plan_of(captured, None), precision="bf16")
+    plan = replace(plan_of(captured, None), precision=Precision("bf16"))
     with pytest.raises(InputError, match="the plan is for bf16 and model was captured in fp32; plan again"):
         slices(captured, plan)

@@ -9,10 +9,10 @@ import torch
 from pipelines import MINIBATCHES, RULE, SEED, captured_of, plan_of
 from torch import Tensor, nn
 
-from profiler.files import contradictions
 from optimizer.plan import Plan
 from optimizer.schedule import Pace, pace_of
 from profiler.execution import Captured
+from profiler.files import contradictions
 from runtime.errors import InputError
 from runtime.pipeline import Launcher
 from runtime.results import RunResult

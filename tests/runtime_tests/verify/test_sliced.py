@@ -13,11 +13,11 @@ from paces import some_pace
 from pipelines import MINIBATCHES, RULE, SEED, SETTINGS, captured_of, plan_of, random_bounds
 from torch import Tensor, nn
 
-from profiler.profile import Slicing
 from optimizer.schedule import SCHEDULES, Pace, ScheduleName
 from profiler.capture import laid_out, sliceable, sliced_model
 from profiler.capture.layer_graph import capture
 from profiler.execution import Captured
+from profiler.profile import Slicing
 from profiler.settings import UpdateRule
 from runtime.pipeline import Launcher
 from runtime.results import CHANNELS, ChannelName

@@ -24,7 +24,7 @@ from profiler.execution import autocasting, cross_entropy, heads
 from profiler.machine import pin, tie_to
 from profiler.profile import FP32
 from profiler.settings import UpdateRule
-from runtime.compare.baselines import Kind, Spec
+from runtime.baselines.baselines import Kind, Spec
 
 WARM_UP_UPDATES = 2
 

@@ -22,18 +22,43 @@ from optimizer.export import MICRO_BATCHES
 from optimizer.plan import Plan
 from profiler.capture import SEED
 from profiler.machine import uninterrupted
-from profiler.profile import FP32
+from profiler.profile import FP32, Name
 from profiler.settings import Config
-from runtime.compare.comparison import BaselineComparison
-from runtime.compare.records import BaselineChoice
 from runtime.errors import RunError
 from runtime.pipeline import own_cores
 
+BaselineChoice = Literal["none", "threads", "all"]
+"""No baseline, one process with a thread for each stage, or all of them."""
 Kind = Literal["process", "ddp", "pipelining"]
 START_S = 120.0
 """How long starting and warming up may take where nothing is known."""
 GENEROSITY = 20.0
 TICK_S = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """A baseline, which runs on the same cores in the same rounds as the splits.
+
+    Attributes:
+        tuned: Whether it runs under our process settings; otherwise as installed.
+        update_every: How many minibatches an update takes.
+    """
+
+    name: Name
+    tuned: bool
+    update_every: int
+
+    @property
+    def semantics(self) -> str:
+        """What one update is."""
+        every = "a minibatch" if self.update_every == 1 else f"for {self.update_every} minibatches"
+        return f"synchronous, one update {every}"
+
+    @property
+    def row(self) -> str:
+        """The baseline's name, with how it was set up."""
+        return f"{self.name}, {'tuned' if self.tuned else 'as installed'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +90,7 @@ class Spec:
 
 def baseline_rows(
     choice: BaselineChoice, cores: Sequence[int], update_every: int = 1
-) -> tuple[tuple[BaselineComparison, ...], str]:
+) -> tuple[tuple[Baseline, ...], str]:
     """Return the baselines that are to run on ``cores``, none of which has yet, or why there are none.
 
     Each updates as often as a pipeline that does so every ``update_every`` minibatches, as far as it can.
@@ -85,7 +110,7 @@ def baseline_rows(
     kinds = _kinds(count, update_every)
     names = list(kinds)[:1] if choice == "threads" else list(kinds)
     rows = tuple(
-        BaselineComparison(name=name, tuned=tuned, update_every=kinds[name][2])
+        Baseline(name=name, tuned=tuned, update_every=kinds[name][2])
         for name in names
         for tuned in ((True,) if choice == "threads" else (False, True))
     )
@@ -120,7 +145,7 @@ class Baselines:
         """
         self._config, self._plan, self._cores, self._precision = config, plan, tuple(cores), precision
 
-    def run(self, baseline: BaselineComparison) -> tuple[float, float]:
+    def run(self, baseline: Baseline) -> tuple[float, float]:
         """Train as one baseline does, and return its samples per second, and 0 for the load that is not known.
 
         Raises:
@@ -156,7 +181,7 @@ def _free_port() -> int:
 
 def _speed(row: str, spec: Spec, patience_s: float) -> float:
     """Run all processes of a baseline; the first one says how fast it was."""
-    command = [sys.executable, "-m", "runtime.compare.baseline_process"]
+    command = [sys.executable, "-m", "runtime.baselines.process"]
     with ExitStack() as stack:
         said = [stack.enter_context(TemporaryFile("w+", errors="replace")) for _ in range(2 * spec.world_size)]
         processes: list[subprocess.Popen[bytes]] = []

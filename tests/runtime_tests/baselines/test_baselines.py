@@ -17,9 +17,9 @@ from optimizer.planning import Planner
 from profiler.capture import captured_model
 from profiler.settings import Config
 from profiler.settings.update_rule import RuleName
-from runtime.compare import Baselines, baseline_rows
-from runtime.compare.baseline_process import PREPARE
-from runtime.compare.baselines import Spec
+from runtime.baselines import Baselines, baseline_rows
+from runtime.baselines.baselines import Spec
+from runtime.baselines.process import PREPARE
 from runtime.errors import RunError
 
 pytestmark = pytest.mark.slow
@@ -35,7 +35,7 @@ def _models_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def left_behind() -> list[psutil.Process]:
-    return [one for one in psutil.Process().children() if "runtime.compare.baseline_process" in one.cmdline()]
+    return [one for one in psutil.Process().children() if "runtime.baselines.process" in one.cmdline()]
 
 
 def plan(stages: int = 2) -> Plan:
@@ -45,7 +45,7 @@ def plan(stages: int = 2) -> Plan:
 @pytest.fixture
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
     """Two cores that are two, whatever this machine has."""
-    monkeypatch.setattr("runtime.compare.baselines.own_cores", lambda cores: len(set(cores)) == len(cores))
+    monkeypatch.setattr("runtime.baselines.baselines.own_cores", lambda cores: len(set(cores)) == len(cores))
     return 0, 1
 
 
@@ -106,7 +106,7 @@ def test_one_process_trains_as_torch_does(
     ours = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
     theirs = copy.deepcopy(ours)
     made, labels = torch.randn(4, 3, 4), torch.randint(5, (4,))
-    monkeypatch.setattr("runtime.compare.baseline_process._built", lambda _spec: (ours, made, labels))
+    monkeypatch.setattr("runtime.baselines.process._built", lambda _spec: (ours, made, labels))
     config = replace(CONFIG, update_rule=name, weight_decay=0.1)
     step, minibatches = PREPARE["process"](
         Spec(kind="process", tuned=tuned, threads=1, config=config, seed=0, update_every=every, cores=(0,))

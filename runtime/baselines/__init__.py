@@ -1,0 +1,10 @@
+"""What one would run instead of a pipeline: one process with several threads, replicas, torch's own pipeline."""
+
+from typing import TYPE_CHECKING
+
+from profiler.public import on_demand
+
+if TYPE_CHECKING:
+    from runtime.baselines.baselines import Baseline, BaselineChoice, Baselines, baseline_rows
+else:
+    __getattr__ = on_demand(__name__)

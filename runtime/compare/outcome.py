@@ -1,0 +1,186 @@
+"""The figures that a comparison's runs give: frozen dataclasses, worked out when asked, and written when it is kept.
+
+Seconds, bytes and samples throughout; what is per stage is per minibatch.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
+
+from optimizer.plan import Plan
+from runtime.baselines import Baseline
+from runtime.results import StageMeasurement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """The median of some runs with a 95% bootstrap interval."""
+
+    median: float
+    low: float
+    high: float
+    runs: Annotated[tuple[float, ...], Meta(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageComparison:
+    """One stage of one partition: what was predicted, and what was measured.
+
+    Attributes:
+        predicted_s: What it is busy with in a minibatch.
+        busy_s: The same measured, the median over the runs.
+        measured: Medians over the runs, the largest of the peaks.
+        alone_s: Forward, backward and update while no other stage worked; None where that was not measured.
+    """
+
+    predicted_s: float
+    busy_s: float
+    measured: StageMeasurement
+    alone_s: float | None
+    predicted_memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionComparison:
+    """What was measured of one partition.
+
+    Attributes:
+        plan: The split under the schedule that ran.
+        same_as: The partition that has the same split and whose runs these are, or None where it ran itself.
+        throughput_samples_per_s: None where no run of it came through; likewise ``makespan_s``.
+        slowed_samples_per_s: The throughput with every stage as much slower as its layers were beside busy neighbours
+            in the profile; None where it has no such times, or on the wall clock.
+        ratio: How many times as fast the reference ran, round by round; None where no round has both.
+        rank: 1 for the fastest; partitions that noise cannot tell apart share one. None where noise, or too few rounds
+            with the reference, leave its place open. ``runtime.compare.ranking`` says how.
+        failures: Of its runs, each in one sentence.
+        stages: Empty where no run of it came through.
+    """
+
+    name: str
+    cuts: tuple[str, ...]
+    plan: Plan
+    same_as: str | None
+    predicted_throughput_samples_per_s: float
+    predicted_makespan_s: float
+    throughput_samples_per_s: Spread | None
+    slowed_samples_per_s: float | None
+    makespan_s: Spread | None
+    ratio: Spread | None
+    rank: int | None
+    failures: tuple[str, ...]
+    stages: tuple[StageComparison, ...]
+
+    @property
+    def ran_as(self) -> str:
+        """The partition whose runs these are."""
+        return self.same_as or self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneCoreComparison:
+    """What was measured of the plain step on one core.
+
+    Attributes:
+        throughput_samples_per_s: On the wall clock, once in every round.
+        ratio: How many times as fast the reference ran, round by round.
+        drift: The step now ÷ the step when it was profiled − 1, the median over the rounds; None where it never ran.
+        foreign_load: Share of the time in which the core worked for others, the largest of the rounds.
+    """
+
+    throughput_samples_per_s: Spread | None
+    ratio: Spread | None
+    drift: float | None
+    foreign_load: float
+    failures: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineComparison:
+    """What was measured of a baseline; ``ratio``: how many times as fast the reference ran, round by round."""
+
+    baseline: Baseline
+    throughput_samples_per_s: Spread | None
+    ratio: Spread | None
+    failures: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitAudit:
+    """Where the prediction of one split was wrong: ``measured_s`` − ``predicted_s`` is the sum of the five parts.
+
+    Attributes:
+        error: Predicted ÷ measured throughput − 1; above 0 it promised too much.
+        error_without_drift: The same, had the machine been as fast as when the model was profiled; None where no round
+            has the yardstick.
+        predicted_s: Seconds a minibatch in the steady state; likewise ``measured_s``.
+        stage: The stage that was busiest, which the parts are about.
+        drift_s: What the machine was slower than when the model was profiled; 0 without a yardstick.
+        compute_s: What it took longer alone than predicted.
+        contention_s: What it took longer beside the others than alone; None where that was not measured, and then part
+            of ``compute_s``.
+        transfer_s: What its copies took longer than predicted.
+        schedule_s: What it waited, or was kept from its core, longer than predicted.
+    """
+
+    partition: str
+    error: float
+    error_without_drift: float | None
+    predicted_s: float
+    measured_s: float
+    stage: int
+    drift_s: float
+    compute_s: float
+    contention_s: float | None
+    transfer_s: float
+    schedule_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """Prediction against measurement over the distinct splits that ran.
+
+    Attributes:
+        mean_absolute_error: Of the throughput, as a share; None where stages shared cores on the wall clock or nothing
+            ran. Likewise ``mean_absolute_error_without_drift``, which takes the yardstick, too.
+        spearman: Rank correlation of predicted and measured throughput; None for fewer than three splits, too.
+        verdict: What that says, in words.
+    """
+
+    mean_absolute_error: float | None
+    mean_absolute_error_without_drift: float | None
+    spearman: float | None
+    splits: tuple[SplitAudit, ...]
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """All that follows from a comparison's plans and runs.
+
+    Attributes:
+        reference: The partition that ratios are about.
+        order: The distinct splits, fastest first, as ``runtime.compare.ranking`` puts them.
+    """
+
+    reference: str
+    partitions: tuple[PartitionComparison, ...]
+    order: tuple[str, ...]
+    one_core: OneCoreComparison
+    baselines: tuple[BaselineComparison, ...]
+    audit: Audit
+
+    def part(self, name: str) -> PartitionComparison | None:
+        """Return the partition of that name, if there is one."""
+        return next((part for part in self.partitions if part.name == name), None)
+
+    @property
+    def ours(self) -> PartitionComparison:
+        """The partition that ratios are about."""
+        return next(part for part in self.partitions if part.name == self.reference)
+
+    @property
+    def standing(self) -> tuple[PartitionComparison, ...]:
+        """The distinct splits, fastest first."""
+        return tuple(part for name in self.order if (part := self.part(name)))
