@@ -2,7 +2,7 @@
 
     python benchmarks/control_plane.py --ranks 2 4 16 --idle 600 --plan plan.json
 
-All ranks are processes of this machine, started as a launcher of torch's kind would, without torchrun. A rank that is
+All ranks are processes of this machine, started as an execution of torch's kind would, without torchrun. A rank that is
 idle has met the others and does nothing but watch; the time of rank 0 has that of the store in it. ``--plan`` is of
 four stages: it is run for long, and struck. A time until named is from the signal to the moment when the last of the
 other ranks has said so; medians of three.
@@ -90,7 +90,7 @@ def idle_line(ranks: int, idle_s: float) -> str:
 
 
 def environments(ranks: int) -> list[dict[str, str]]:
-    """Return what a launcher would set for each rank."""
+    """Return what an execution would set for each rank."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     common = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}

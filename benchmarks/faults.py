@@ -37,7 +37,7 @@ from optimizer.schedule import SCHEDULES, ScheduleName, pace_of
 from profiler.capture.layer_graph import capture
 from profiler.execution import Captured
 from runtime.errors import RunError
-from runtime.pipeline import Launcher
+from runtime.pipeline import Execution
 from runtime.results import CHANNELS, ChannelName
 from runtime.supervisor import WorkerPool
 from runtime.worker import Settings
@@ -160,9 +160,9 @@ def struck(
         try:
             with (
                 WorkerPool([cores[stage % len(cores)] for stage in range(3)], stall_timeout_s=STALL_S) as pool,
-                Launcher(captured, pool, settings) as launcher,
+                Execution(captured, pool, settings) as execution,
             ):
-                launcher.run(plan, MINIBATCHES)
+                execution.run(plan, MINIBATCHES)
         except RunError as error:
             said = str(error).partition(";")[0]
             sentence = said.partition(" failed in ")[2] or said

@@ -13,7 +13,7 @@ from profiler.capture import SEED, build, captured_model
 from profiler.cli import fresh_profile
 from profiler.machine import usable_cores
 from profiler.settings import config as configuration
-from runtime.pipeline import Launcher, cores_for
+from runtime.pipeline import Execution, cores_for
 from runtime.supervisor import WorkerPool
 from runtime.training import Pipeline
 from runtime.worker import POOL, Settings
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=32)
     options = parser.parse_args()
     config = configuration.override(configuration.for_model(options.model), {"batch_size": options.batch_size})
-    profile = fresh_profile(config, usable_cores()[0], quiet=False)
+    profile = fresh_profile(config, usable_cores()[0])
     plan = Planner(profile.costs(), options.stages, options.batches).optimized()
     shape = config.input_shape
     pool = [(inputs(SEED, at, shape), targets(SEED, at, config.batch_size, config.classes)) for at in range(POOL)] * -(
@@ -40,8 +40,8 @@ def main() -> None:
     cores = cores_for(options.stages, usable_cores())
     settings = Settings(rule=config.rule, seed=SEED, on_nan="warn")
     for _ in range(options.rounds):
-        with WorkerPool(cores) as workers, Launcher(captured_model(config), workers, settings) as launcher:
-            own = launcher.run(plan, options.batches)
+        with WorkerPool(cores) as workers, Execution(captured_model(config), workers, settings) as execution:
+            own = execution.run(plan, options.batches)
         speeds = [own.batch_size * own.minibatches / own.makespan_s]
         peaks = [[stage.measured.peak_rss_bytes or 0 for stage in own.stages]]
         model = build(config.model, config.classes, SEED)

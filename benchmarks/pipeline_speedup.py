@@ -23,7 +23,7 @@ from profiler.machine import this_machine, usable_cores
 from profiler.measure import measure_profile
 from profiler.settings import Config
 from profiler.settings import config as configuration
-from runtime.pipeline import Launcher, cores_for, own_cores
+from runtime.pipeline import Execution, cores_for, own_cores
 from runtime.results import RunResult
 from runtime.supervisor import WorkerPool
 from runtime.worker import Settings
@@ -65,8 +65,8 @@ def compare(config: Config, cores: tuple[int, ...], repeats: int) -> str:
     with (
         WorkerPool(cores[:1]) as one,
         WorkerPool(cores) as several,
-        Launcher(captured_model(config), one, settings) as first,
-        Launcher(captured_model(config), several, settings) as second,
+        Execution(captured_model(config), one, settings) as first,
+        Execution(captured_model(config), several, settings) as second,
     ):
         for _ in range(repeats):
             alone.append(first.run(single, config.minibatches))

@@ -28,14 +28,14 @@ from profiler.settings import config as configuration
 from runtime.baselines import Baseline, Baselines
 from runtime.cli.options import RunningOptions
 from runtime.cli.plans import planned_forms
-from runtime.pipeline import Launcher, cores_for, default_clock, own_cores
+from runtime.pipeline import Execution, cores_for, default_clock, own_cores
 from runtime.results import RunResult
 from runtime.supervisor import WorkerPool
 from runtime.worker import Settings
 
 PATIENCE_S = 600.0
 OPTIONS = RunningOptions(
-    common=CommonOptions(quiet=True), schedule=ScheduleOptions(), channel=None, data=None, on_nan="warn",
+    common=CommonOptions(), schedule=ScheduleOptions(), channel=None, data=None, on_nan="warn",
     stall_timeout_s=None,
 )  # fmt: skip
 
@@ -63,12 +63,14 @@ def measure(config: Config, rounds: int) -> None:
     tuned: list[list[float]] = [[] for _ in baselines]
     with WorkerPool(cores) as pool, ExitStack() as stack:
         settings = Settings(rule=config.rule, seed=SEED, clock=clock, on_nan="warn")
-        launchers = [stack.enter_context(Launcher(captured_model(config, plan.form), pool, settings)) for plan in plans]
+        executions = [
+            stack.enter_context(Execution(captured_model(config, plan.form), pool, settings)) for plan in plans
+        ]
         yardstick = stack.enter_context(Yardstick(config, cores[0]))
         for _ in range(rounds):
             drifts.append(yardstick.time(PATIENCE_S).step_s / step_s)
-            for launcher, plan, own in zip(launchers, plans, results, strict=True):
-                own.append(launcher.run(plan, config.minibatches))
+            for execution, plan, own in zip(executions, plans, results, strict=True):
+                own.append(execution.run(plan, config.minibatches))
             for baseline, threads in zip(baselines, tuned, strict=True):
                 threads.append(baseline.run(row)[0])
     title = f"{config.model}, batch {config.batch_size}, {config.stages} stages, {clock} clock"
@@ -122,7 +124,7 @@ def main() -> None:
                 "batch_size": batch_size, "stages": options.stages, "batches": options.batches, "precision": "auto",
             }  # fmt: skip
             config = configuration.override(configuration.for_model(name), changes)
-            measure(settled_precision(config, quiet=False), options.rounds)
+            measure(settled_precision(config), options.rounds)
 
 
 if __name__ == "__main__":

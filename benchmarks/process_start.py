@@ -26,7 +26,7 @@ from profiler.machine import this_machine, usable_cores
 from profiler.machine.template import CannotFork
 from profiler.measure import measure_profile
 from profiler.settings import config as configuration
-from runtime.pipeline import Launcher, cores_for
+from runtime.pipeline import Execution, cores_for
 from runtime.supervisor import WorkerPool
 from runtime.worker import Settings
 
@@ -104,9 +104,9 @@ def ratios(name: str, options: argparse.Namespace) -> str:
         for way in WAYS if number % 2 else WAYS[::-1]:
             with (
                 started(way, cores) as pool,
-                Launcher(captured, pool, Settings(rule=config.rule, seed=SEED)) as launcher,
+                Execution(captured, pool, Settings(rule=config.rule, seed=SEED)) as execution,
             ):
-                speeds[way] = launcher.run(plan, config.minibatches).throughput_samples_per_s
+                speeds[way] = execution.run(plan, config.minibatches).throughput_samples_per_s
         pairs.append(speeds["forked"] / speeds["spawned"])
     shown = ", ".join(f"{pair:.3f}" for pair in pairs)
     return f"| {name} | {shown} | {statistics.median(pairs):.3f} |"

@@ -26,7 +26,7 @@ from profiler.settings import Config
 from profiler.settings import config as configuration
 from runtime.cli.options import RunningOptions
 from runtime.cli.plans import planned_forms
-from runtime.pipeline import Launcher, cores_for, default_clock
+from runtime.pipeline import Execution, cores_for, default_clock
 from runtime.results import RunResult
 from runtime.supervisor import WorkerPool
 from runtime.worker import Settings
@@ -38,7 +38,7 @@ WAYS = (ScheduleOptions(schedule=ASYNCHRONOUS), ScheduleOptions(schedule="2bw"))
 def plan_of(config: Config, schedule: ScheduleOptions) -> tuple[Plan, float]:
     """Return the best plan for a schedule, and what the profile says of the plain step."""
     options = RunningOptions(
-        common=CommonOptions(quiet=True), schedule=schedule, channel=None, data=None, on_nan="warn",
+        common=CommonOptions(), schedule=schedule, channel=None, data=None, on_nan="warn",
         stall_timeout_s=None,
     )  # fmt: skip
     forms = planned_forms(options, config, (OPTIMIZED, SLICED), lambda sentence: print(f"({sentence})"))
@@ -53,9 +53,9 @@ def measure(config: Config, rounds: int) -> None:
     results: list[list[RunResult]] = [[] for _ in WAYS]
     drifts: list[float] = []
     with WorkerPool(cores) as pool, ExitStack() as stack:
-        launchers = [
+        executions = [
             stack.enter_context(
-                Launcher(
+                Execution(
                     captured_model(config, plan.form),
                     pool,
                     Settings(rule=config.rule, seed=SEED, pace=plan.pace, clock=clock, on_nan="warn"),
@@ -66,8 +66,8 @@ def measure(config: Config, rounds: int) -> None:
         yardstick = stack.enter_context(Yardstick(config, cores[0]))
         for _ in range(rounds):
             drifts.append(yardstick.time(PATIENCE_S).step_s / steps[0])
-            for launcher, plan, own in zip(launchers, plans, results, strict=True):
-                own.append(launcher.run(plan, config.minibatches))
+            for execution, plan, own in zip(executions, plans, results, strict=True):
+                own.append(execution.run(plan, config.minibatches))
     title = f"{config.model}, batch {config.batch_size}, {config.stages} stages, {clock} clock"
     print(f"\n{title}, drift {median(drifts):.2f}")
     for plan, own in zip(plans, results, strict=True):

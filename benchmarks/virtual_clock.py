@@ -27,7 +27,7 @@ from profiler.measure import measure_profile
 from profiler.settings import Config
 from profiler.settings import config as configuration
 from runtime.compare import spearman
-from runtime.pipeline import Launcher
+from runtime.pipeline import Execution
 from runtime.results import Clock, RunResult
 from runtime.supervisor import WorkerPool
 from runtime.worker import Settings
@@ -98,9 +98,9 @@ def compare(
     with WorkerPool(few.cores) as crowded, WorkerPool(many.cores) as roomy:
         for _ in range(rounds):
             for place, pool in ((few, crowded), (many, roomy)):
-                with Launcher(captured, pool, Settings(rule=config.rule, seed=SEED, clock=place.clock)) as launcher:
+                with Execution(captured, pool, Settings(rule=config.rule, seed=SEED, clock=place.clock)) as execution:
                     for name, plan in plans:
-                        runs.setdefault((name, place), []).append(launcher.run(plan, minibatches))
+                        runs.setdefault((name, place), []).append(execution.run(plan, minibatches))
     print(f"{'split':14} {'fewer':>8} {'more':>8} {'difference':>11} {'busy':>6}")
     differences, speeds = [], []
     for name, _ in plans:

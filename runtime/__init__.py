@@ -7,7 +7,7 @@
 #   compare/     run partitions in turn, keep every run, work out medians, ranks and the audit
 #   timeline/    one run as a trace, a picture, a table;  verify/  a run against its replay, bit for bit
 #   links/       time the network between ranks
-#   pipeline/    the parent's side of a run: slices, memory guard, launcher, result
+#   pipeline/    the parent's side of a run: slices, memory guard, execution, result
 #   supervisor/  start, watch and end stage processes;  cluster/  several hosts under torchrun as one run
 #   worker/      what runs inside a stage's process
 #   channels/    move tensors between stages: shared-memory rings, gloo, all-reduce

@@ -11,7 +11,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from screens import FOLDER, SCREENS, WIDTH, screen
 
-from profiler.cli.console import WIDE, stdout
+from profiler.cli import Screen, on_screen, stdout
+from profiler.report.rich_table import WIDE
 
 
 @pytest.mark.parametrize("name", SCREENS)
@@ -40,7 +41,8 @@ def test_what_is_left_out_is_named_and_comes_back_when_it_is_wide() -> None:
 def test_the_console_is_as_wide_as_the_terminal_or_holds_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert stdout().width == 80
-    assert stdout(wide=True).width == WIDE
+    with on_screen(Screen(wide=True)):
+        assert stdout().width == WIDE
 
 
 def test_a_dumb_terminal_without_utf_8_gets_plain_signs_of_the_same_width() -> None:

@@ -20,7 +20,6 @@ class CheckOptions:
     plan: Path
     profile: Path
     json: bool
-    quiet: bool
 
 
 def main(argv: list[str]) -> int:
@@ -39,7 +38,7 @@ def check_plan(options: CheckOptions) -> int:
     from optimizer.check import check, holds
     from optimizer.plan import unreplicated_plan
     from optimizer.planning import digest_of
-    from profiler.cli import emit_json, stdout
+    from profiler.cli import emit_json, screen, stdout
     from profiler.profile import read_profile
 
     plan = unreplicated_plan(options.plan, "check")
@@ -54,7 +53,7 @@ def check_plan(options: CheckOptions) -> int:
     findings = check(plan, model)
     if options.json:
         emit_json([findings])
-    elif not options.quiet:
+    elif not screen().quiet:
         for finding in findings:
             stdout().print(f"{SIGNS[finding.holds]:8} {finding.text}", soft_wrap=True)
     return 0 if holds(findings) else 1

@@ -23,7 +23,6 @@ class ExportOptions:
     config: Path | None
     output: Path | None
     json: bool
-    quiet: bool
 
 
 def main(argv: list[str]) -> int:
@@ -72,12 +71,11 @@ def export_plan(options: ExportOptions) -> int:
     name = options.output.name if options.output else SCRIPT
     script = pipelining_script(plan, config, name, seed=SEED, auxiliary_weight=AUXILIARY_WEIGHT)
     modules = module_names(plan.split)
-    for number, (names, stage) in enumerate(zip(modules, plan.stages, strict=True)):
-        layers = counted(len(stage.layers), "layer")
-        note(f"stage {number} ({layers}): {', '.join(names)}", quiet=options.quiet or options.json)
+    for number, (names, stage) in enumerate(zip(modules, plan.stages, strict=True)) if not options.json else ():
+        note(f"stage {number} ({counted(len(stage.layers), 'layer')}): {', '.join(names)}")
     if options.output:
         write_whole(options.output, script.encode())
-        note(f"{plan.model}: written to {options.output}", quiet=options.quiet)
+        note(f"{plan.model}: written to {options.output}")
     if options.json:
         emit_json([{"stages": modules, "script": script}])
     elif not options.output:

@@ -43,6 +43,7 @@ from profiler.cli import (
     fresh_profile,
     note,
     positive,
+    screen,
     size,
     stdout,
 )
@@ -210,7 +211,7 @@ def _carry_out(forms: Forms, name: str, schemes: Schemes, options: PlanOptions) 
     if options.replicate:
         plan = plans[REPLICATED] = best.replicated()
         if name in plans:
-            plan = _better(plan, plans[name], quiet=options.common.quiet)
+            plan = _better(plan, plans[name])
     else:
         plan = plans[name] if name in plans else plan_for(name, forms, schemes)  # which says why there is none
     others = {other: other_plan for other, other_plan in plans.items() if other_plan != plan}
@@ -218,10 +219,10 @@ def _carry_out(forms: Forms, name: str, schemes: Schemes, options: PlanOptions) 
     _write(plan, best, options)
     if options.common.json:
         return {"plan": plan, "explanation": explanation} if explanation else plan
-    if not options.common.quiet:
+    if not screen().quiet:
         from optimizer.report import form_sentences, show_explanation, show_partitions, show_plan
 
-        console = stdout(wide=options.common.wide)
+        console = stdout()
         show_plan(plan, console)
         show_partitions(plans, best.model, console)
         for sentence in chain.from_iterable(form_sentences(forms)):
@@ -235,7 +236,7 @@ def _plans(forms: Forms, schemes: Schemes, options: PlanOptions) -> dict[str, Pl
     """Return the plans in float32 with whole layers and a rank for each stage; where replicas may do, perhaps none."""
 
     def say(sentence: str) -> None:
-        note(sentence, quiet=options.common.quiet)
+        note(sentence)
 
     try:
         plans = plans_for((OPTIMIZED, *schemes, *OTHER_PLANNERS), forms, schemes, say)
@@ -247,7 +248,7 @@ def _plans(forms: Forms, schemes: Schemes, options: PlanOptions) -> dict[str, Pl
     return plans | {LINK_BLIND: forms.whole.link_blind()} if options.links else plans
 
 
-def _better(replicated: Plan, straight: Plan, *, quiet: bool) -> Plan:
+def _better(replicated: Plan, straight: Plan) -> Plan:
     """Return the plan that is predicted to be faster, and say which that is."""
     from optimizer.plan import long_run_throughput
 
@@ -257,7 +258,7 @@ def _better(replicated: Plan, straight: Plan, *, quiet: bool) -> Plan:
     speeds_text = f"{speeds[0]:.1f} samples/s predicted in the long run with stages on {layout} ranks"
     speeds_text += f", {speeds[1]:.1f} with a rank each"
     verdict = "replicated stages pay" if pays else "replicated stages do not pay, and the plan has none"
-    note(f"{replicated.model}: {verdict}: {speeds_text}", quiet=quiet)
+    note(f"{replicated.model}: {verdict}: {speeds_text}")
     return replicated if pays else straight
 
 
@@ -267,12 +268,12 @@ def _write(plan: Plan, planner: "Planner", options: PlanOptions) -> None:
             write_whole(options.output, planner.cut_list(plan).encode())
         else:
             write_whole(options.output, to_json(plan))
-        note(f"{plan.model}: plan written to {options.output}", quiet=options.common.quiet)
+        note(f"{plan.model}: plan written to {options.output}")
     if options.plot:
         from optimizer.report import plan_svg
 
         write_whole(options.plot, plan_svg(plan, planner.model))
-        note(f"{plan.model}: drawing written to {options.plot}", quiet=options.common.quiet)
+        note(f"{plan.model}: drawing written to {options.plot}")
 
 
 def _forms(options: PlanOptions) -> Iterator[Forms]:
@@ -286,7 +287,7 @@ def _forms(options: PlanOptions) -> Iterator[Forms]:
     for profile, config in _profiles(options):
         stages = options.common.stages or (len(network.ranks) if network else config.stages)
         request = form_request(config.slice, config.precision, cut_after=options.cut_after, plain_only=plain_only)
-        core, quiet, pace = usable_cores(config.cores)[0], options.common.quiet, options.schedule.pace(stages)
+        core, pace = usable_cores(config.cores)[0], options.schedule.pace(stages)
         planner = partial(
             Planner,
             stages=stages,
@@ -298,7 +299,7 @@ def _forms(options: PlanOptions) -> Iterator[Forms]:
         if options.profile:
             yield forms_of(profile, planner, request, stages=stages, pace=pace)
             continue
-        measure = measuring_blocks(config, profile, path_for(config), core, quiet=quiet)
+        measure = measuring_blocks(config, profile, path_for(config), core)
         yield forms_of(profile, planner, request, stages=stages, pace=pace, measure=measure)
 
 
@@ -314,7 +315,7 @@ def _profiles(options: PlanOptions) -> list[tuple[Profile, Config]]:
         slicing_named(config.slice)
         _refuse_others(profile, options)
         for warning in profile_warnings(profile):
-            note(f"{options.profile}: {warning}", quiet=options.common.quiet)
+            note(f"{options.profile}: {warning}")
         _refuse_elsewhere(profile, options)
         return [(profile, config)]
     wanted = configs(options.common)
@@ -323,8 +324,7 @@ def _profiles(options: PlanOptions) -> list[tuple[Profile, Config]]:
     for flag, path in (("-o", options.output), ("--plot", options.plot)):
         if path and len(wanted) > 1:
             raise ConfigError(f"{path} is one file for {len(wanted)} plans; name one model, or give no {flag}")
-    quiet = options.common.quiet
-    return [(fresh_profile(config, usable_cores(config.cores)[0], quiet=quiet), config) for config in wanted]
+    return [(fresh_profile(config, usable_cores(config.cores)[0]), config) for config in wanted]
 
 
 def _refuse_elsewhere(profile: Profile, options: PlanOptions) -> None:
@@ -338,7 +338,7 @@ def _refuse_elsewhere(profile: Profile, options: PlanOptions) -> None:
         here = again("profile", profile.typed, o=kept)
         raise OptimizerError(f"{said}; profile {profile.model} here with {here}, or add --any-machine")
     if differing:
-        note(said, quiet=options.common.quiet)
+        note(said)
 
 
 def _refuse_others(profile: Profile, options: PlanOptions) -> None:

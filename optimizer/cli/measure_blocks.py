@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from optimizer.planning import Blocks, MeasureBlocks
-from profiler.cli import note, progress
+from profiler.cli import note, note_anyway, progress
 from profiler.errors import ProfilerError
 from profiler.files import to_json, write_whole
 from profiler.profile import AUTO, Layer, Pieces, Precision, Profile
@@ -17,7 +17,7 @@ BUDGET_S = 30.0
 """How long measuring blocks in a precision may take in all, where nobody has named them."""
 
 
-def measuring_blocks(config: Config, profile: Profile, kept: Path, core: int, *, quiet: bool) -> MeasureBlocks:
+def measuring_blocks(config: Config, profile: Profile, kept: Path, core: int) -> MeasureBlocks:
     """Return what measures blocks on ``core`` and keeps them in the file of the profile.
 
     All that an explicit slicing wants is measured; for ``auto``, as many as there is time for.
@@ -31,16 +31,16 @@ def measuring_blocks(config: Config, profile: Profile, kept: Path, core: int, *,
         deadline_s = until_s.setdefault(precision, time.monotonic() + budget_s)
         layers = ", ".join(dict.fromkeys(layer.name for layer, _ in wanted))
         alone = [(layer.casting_inputs(0.0, 0), pieces) for layer, pieces in wanted]
-        note(f"{config.model}: measuring {layers} in blocks", quiet=quiet)
+        note(f"{config.model}: measuring {layers} in blocks")
         try:
-            with progress("blocks", 1, quiet=quiet) as advance:
+            with progress("blocks", 1) as advance:
                 blocks = measure_blocks(
                     config, alone, core, deadline_s, lambda share: advance(share, config.model), precision=precision
                 )
         except ProfilerError as error:
             if explicit:
                 raise
-            note(f"{config.model}: {layers} cannot be measured in blocks and stay whole: {error}", quiet=False)
+            note_anyway(f"{config.model}: {layers} cannot be measured in blocks and stay whole: {error}")
             return ()
         latest[0] = replace(latest[0], blocks=(*latest[0].blocks, *blocks))
         write_whole(kept, to_json(latest[0]))

@@ -7,7 +7,17 @@ from profiler.public import on_demand
 if TYPE_CHECKING:
     from profiler.cli.arguments import duration, positive, size
     from profiler.cli.command import INTERRUPTED, Parser, execute
-    from profiler.cli.console import emit_json, note, progress, stdout
+    from profiler.cli.console import (
+        Screen,
+        emit_json,
+        live_console,
+        note,
+        note_anyway,
+        on_screen,
+        progress,
+        screen,
+        stdout,
+    )
     from profiler.cli.options import CommonOptions, add_common, add_models, add_slice, configs, fresh_profile
     from profiler.cli.precision import settled_precision
 else:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import Any, NoReturn, TypeVar
 
+from profiler.cli.console import Screen, on_screen
 from profiler.errors import StageplanError, printable, suggest
 
 T = TypeVar("T")
@@ -56,7 +57,8 @@ def execute(namespace: argparse.Namespace, kind: type[T], run: Callable[[T], int
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_PLAINER)  # a table has signs that not every encoding knows
     try:
-        with _one_ctrl_c():
+        wanted = Screen(quiet=getattr(namespace, "quiet", False), wide=getattr(namespace, "wide", False))
+        with _one_ctrl_c(), on_screen(wanted):
             code = run(frozen(namespace, kind))
             sys.stdout.flush()
     except StageplanError as error:

@@ -1,8 +1,13 @@
-"""Print what a command has to say: results on stdout, progress and notes on stderr."""
+"""The screen of a command: results on stdout, progress and notes on stderr, as far as anybody wants to see them.
+
+What is wanted is said once, where a command begins or a function of Python is called, and holds for all that it calls.
+"""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from profiler.files import to_json
@@ -12,29 +17,63 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def stdout(*, wide: bool = False) -> "Console":
-    """Return the console for results, as wide as the terminal, or 80 columns where there is none.
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What is to be seen.
 
-    Args:
-        wide: Whether to take as much as all columns need; a narrower terminal wraps the lines.
+    Attributes:
+        quiet: No progress, no notes and no tables.
+        wide: All columns of a table, whatever the terminal's width.
     """
+
+    quiet: bool = False
+    wide: bool = False
+
+
+_SCREEN: ContextVar[Screen] = ContextVar("screen")
+
+
+def screen() -> Screen:
+    """Return what is to be seen here: all, as wide as the terminal, where nothing else was said."""
+    return _SCREEN.get(Screen())
+
+
+@contextmanager
+def on_screen(wanted: Screen) -> Iterator[None]:
+    """Show what is ``wanted`` for as long as the context lasts."""
+    before = _SCREEN.set(wanted)
+    try:
+        yield
+    finally:
+        _SCREEN.reset(before)
+
+
+def stdout() -> "Console":
+    """Return the console for results, as wide as the terminal, or 80 columns where there is none."""
     from rich.console import Console
 
     console = Console(highlight=False, markup=False)
-    if wide:
+    if screen().wide:
         console.width = max(console.width, WIDE)
     return console
 
 
-@contextmanager
-def progress(title: str, total: float, *, quiet: bool) -> Iterator[Callable[[float, str], None]]:
-    """Show a bar with the time left on stderr if that is a terminal; yields ``advance(amount, what)``."""
+def live_console() -> "Console | None":
+    """Return the console for what moves, on stderr; None where nobody would see it."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
+    return console if console.is_terminal and not screen().quiet else None
+
+
+@contextmanager
+def progress(title: str, total: float) -> Iterator[Callable[[float, str], None]]:
+    """Show a bar with the time left on stderr if that is a terminal; yields ``advance(amount, what)``."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = live_console()
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
+    with Progress(*columns, console=console, disable=console is None, transient=True) as bar:
         task = bar.add_task(title, total=total)
 
         def advance(amount: float, what: str) -> None:
@@ -43,10 +82,15 @@ def progress(title: str, total: float, *, quiet: bool) -> Iterator[Callable[[flo
         yield advance
 
 
-def note(text: str, *, quiet: bool) -> None:
+def note(text: str) -> None:
     """Print one line about what is going on to stderr."""
-    if not quiet:
-        sys.stderr.write(f"{text}\n")
+    if not screen().quiet:
+        note_anyway(text)
+
+
+def note_anyway(text: str) -> None:
+    """Print one line to stderr that has to be read, however quiet a command is to be."""
+    sys.stderr.write(f"{text}\n")
 
 
 def emit_json(results: Sequence[Any]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from profiler.cli.arguments import duration, positive
 from profiler.cli.command import Parser, execute
-from profiler.cli.console import emit_json, note, progress, stdout
+from profiler.cli.console import emit_json, note, note_anyway, progress, screen, stdout
 from profiler.cli.options import CommonOptions, add_common, add_models, configs
 from profiler.commands import MODULES, command, typed_as
 from profiler.errors import ConfigError
@@ -77,7 +77,7 @@ def profile_all(options: ProfileOptions) -> int:
     from profiler.report import rows, show
 
     cores = neighbouring_cores(usable_cores(wanted[0].cores), options.neighbours)
-    with progress("profile", len(wanted), quiet=common.quiet) as advance:
+    with progress("profile", len(wanted)) as advance:
         for config, place in zip(wanted, places, strict=True):
             profile = measure_profile(
                 config,
@@ -89,11 +89,11 @@ def profile_all(options: ProfileOptions) -> int:
             write_whole(place.profile, to_json(profile))
             profiles.append(profile)
             _write_views(profile, place, options)
-            for warning in profile_warnings(profile) if common.json or common.quiet else []:  # else below the table
-                note(f"{config.model}: {warning}", quiet=False)
-            if not common.json and not common.quiet:
-                show(rows(profile, options.sort, options.top, (options.view,)), stdout(wide=common.wide))
-            note(f"{config.model}: kept in {place.profile}", quiet=common.quiet)
+            for warning in profile_warnings(profile) if common.json or screen().quiet else []:  # else below the table
+                note_anyway(f"{config.model}: {warning}")
+            if not common.json and not screen().quiet:
+                show(rows(profile, options.sort, options.top, (options.view,)), stdout())
+            note(f"{config.model}: kept in {place.profile}")
     emit_json(profiles if common.json else [])
     return 0
 
@@ -104,12 +104,12 @@ def _write_views(profile: Profile, place: "_Place", options: ProfileOptions) -> 
     if place.table:
         table = rows(profile, options.sort, options.top)
         write_whole(place.table, to_csv(table) if place.table.suffix == ".csv" else to_markdown(table))
-        note(f"{profile.model}: table written to {place.table}", quiet=options.common.quiet)
+        note(f"{profile.model}: table written to {place.table}")
     if place.plot:
         from profiler.report import roofline_svg
 
         write_whole(place.plot, roofline_svg(profile))
-        note(f"{profile.model}: roofline written to {place.plot}", quiet=options.common.quiet)
+        note(f"{profile.model}: roofline written to {place.plot}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,7 @@ class CommonOptions:
     precision: str | None = None
     cores: tuple[int, ...] | None = None
     profiles: str | None = None
-    wide: bool = False
     json: bool = False
-    quiet: bool = False
 
 
 def add_common(parser: Parser) -> None:
@@ -91,7 +89,7 @@ def configs(options: CommonOptions, default: tuple[str, ...] = ()) -> list[Confi
             "precision", "cores", "profiles")  # fmt: skip
     changes = {key: getattr(options, key) for key in keys}
     overridden = dict.fromkeys(config.override(own, changes) for own in named)
-    return [settled_precision(_as_typed(own, options), quiet=options.quiet) for own in overridden]
+    return [settled_precision(_as_typed(own, options)) for own in overridden]
 
 
 def _as_typed(own: Config, options: CommonOptions) -> Config:
@@ -105,7 +103,6 @@ def fresh_profile(
     config: Config,
     core: int,
     *,
-    quiet: bool,
     budget_s: float | None = None,
 ) -> Profile:
     """Return the kept profile that still fits, or measure one and keep it, with a progress bar.
@@ -117,13 +114,13 @@ def fresh_profile(
 
     @contextmanager
     def bar() -> Iterator[Callable[[float], None]]:
-        with progress("profile", 1, quiet=quiet) as advance:
+        with progress("profile", 1) as advance:
             yield lambda share: advance(share, config.model)
 
     return profile_for(
         config,
         core,
         bar,
-        lambda sentence: note(sentence, quiet=quiet),
+        note,
         budget_s=budget_s,
     )

@@ -10,7 +10,7 @@ from profiler.settings import Config
 NO_INSTRUCTIONS = "this core has neither AMX nor AVX-512-BF16, so bfloat16 takes it longer than float32"
 
 
-def settled_precision(config: Config, *, quiet: bool) -> Config:
+def settled_precision(config: Config) -> Config:
     """Return ``config`` in float32 where ``auto`` could find nothing faster.
 
     Raises:
@@ -20,7 +20,7 @@ def settled_precision(config: Config, *, quiet: bool) -> Config:
     if missing and config.precision == BF16:
         raise ConfigError(f"{config.model} cannot run in {BF16} here: {missing}; use --precision {FP32}")
     if missing and config.precision == AUTO:
-        note(f"{config.model}: layers run in {FP32}: {missing}", quiet=quiet)
+        note(f"{config.model}: layers run in {FP32}: {missing}")
         return replace(config, precision=FP32)
     return config
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from optimizer.plan import Plan
 from optimizer.planning import LOWERED, OPTIMIZED
-from profiler.cli import note
+from profiler.cli import note, screen
 from profiler.errors import ConfigError
 from profiler.files import to_json, write_whole
 from profiler.profile import BF16, BF16_FORM, PLAIN_FORM
 from profiler.report import counted
 from profiler.settings import Config
-from runtime.cli.options import RunningOptions, cores_of, launchers_of, pool_of, settings_of
+from runtime.cli.options import RunningOptions, cores_of, executions_of, pool_of, settings_of
 
 if TYPE_CHECKING:
     from runtime.compare import Comparison
@@ -58,7 +58,7 @@ def carry_out(jobs: list[Job], reports: list[Path], running: RunningOptions, *, 
     if not missing:
         return
     stages = max(job.config.stages for job in jobs)
-    cores = cores_of(jobs[0].config, stages, quiet=running.common.quiet)
+    cores = cores_of(jobs[0].config, stages)
     first = len(jobs) > 1 and any(not job.comparison.rounds for job in jobs)
     about = f"about {duration(sum(left(job.comparison) for job in jobs))}"
     if first:
@@ -67,7 +67,6 @@ def carry_out(jobs: list[Job], reports: list[Path], running: RunningOptions, *, 
     note(
         f"{most}{counted(missing, 'run')} ({_composition(jobs)}) on cores {','.join(map(str, cores))}, {about}; "
         f"Ctrl-C pauses; to resume, repeat the command{' without --fresh' if fresh else ''}",
-        quiet=running.common.quiet,
     )
 
     def keep(at: int, latest: "Comparison") -> None:
@@ -81,7 +80,7 @@ def carry_out(jobs: list[Job], reports: list[Path], running: RunningOptions, *, 
             for at, job in enumerate(jobs):
                 part = _Part(rounds, since[at], _awaited(jobs, at, rounds))
                 _carry_out(job, pool, running, partial(keep, at), part)
-            if rounds and not running.common.quiet and not all(job.comparison.complete for job in jobs):
+            if rounds and not screen().quiet and not all(job.comparison.complete for job in jobs):
                 show_leaders([job.comparison for job in jobs])
 
 
@@ -154,7 +153,6 @@ def _carry_out(
             free = set_aside(job.path)
             note(
                 f"the old results in {job.path} are renamed to {free.name}: {in_the_way}",
-                quiet=running.common.quiet,
             )
             in_the_way = ""
         write_whole(job.path, to_json(latest))
@@ -168,12 +166,12 @@ def _carry_out(
         return config.batch_size / step.step_s, step.foreign_load
 
     with (
-        launchers_of(config, plans.values(), pool, settings, quiet=running.common.quiet) as launchers,
+        executions_of(config, plans.values(), pool, settings) as executions,
         Yardstick(config, comparison.request.cores[0], BF16_FORM if precision == BF16 else PLAIN_FORM) as yardstick,
-        live_progress(part.awaited, quiet=running.common.quiet) as watch,
+        live_progress(part.awaited) as watch,
     ):
-        if any(launcher.captured.digest != comparison.model_digest for launcher in launchers.values()):
+        if any(execution.captured.digest != comparison.model_digest for execution in executions.values()):
             raise ConfigError(f"{config.model} has changed since {job.path} was begun; measure it anew with --fresh")
         others: dict[str, Callable[[], tuple[float, float]]] = {ONE_CORE: one_core}
         others |= {baseline.row: partial(baselines.run, baseline) for baseline in comparison.baselines}
-        compare(comparison, launchers, others, save, watch, rounds=part.rounds, since=part.since)
+        compare(comparison, executions, others, save, watch, rounds=part.rounds, since=part.since)

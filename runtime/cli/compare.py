@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from optimizer.plan import Plan, scheduled
 from optimizer.planning import LOWERED, SLICED, Forms, Schemes, load_schemes
 from optimizer.schedule import schedule_of
-from profiler.cli import Parser, configs, emit_json, note, positive, stdout
+from profiler.cli import Parser, configs, emit_json, note, positive, screen, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable
 from profiler.measure import path_for
@@ -210,7 +210,7 @@ def _job(options: CompareOptions, config: Config, request: "Request", path: Path
         text = f"{path} is that very comparison, of {found.began_at}; --fresh measures anew"
     else:
         text = f"going on with {path}: {found.rounds} of {found.request.repeats} rounds are done"
-    note(text, quiet=options.running.common.quiet)
+    note(text)
     return Job(config, path, found, "")
 
 
@@ -224,12 +224,12 @@ def _begun(options: CompareOptions, config: Config, request: "Request", clock: C
 
     def report(sentence: str) -> None:
         left_out.append(sentence)
-        note(sentence, quiet=options.running.common.quiet)
+        note(sentence)
 
     told: list[str] = []
     forms = planned_forms(options.running, config, request.asked, told.append, quick=options.quick)
     for sentence in told:
-        note(sentence, quiet=options.running.common.quiet)
+        note(sentence)
     plans = plans_of(forms, list(request.asked), schemes, report)
     splits = {plan.split for plan in plans.values()}
     plans |= spaced_splits(forms.whole, request.distinct_splits, splits)
@@ -276,9 +276,9 @@ def _conclude(jobs: list[Job], reports: list[Path], options: CompareOptions) -> 
     if options.running.common.json:
         emit_json(comparisons)
     for job in jobs:
-        if not options.running.common.json and not options.running.common.quiet:
-            show_comparison(job.comparison, stdout(wide=options.running.common.wide))
-        note(f"{job.config.model}: kept in {job.path}", quiet=options.running.common.quiet)
+        if not options.running.common.json and not screen().quiet:
+            show_comparison(job.comparison, stdout())
+        note(f"{job.config.model}: kept in {job.path}")
     write(jobs, reports)
-    note(f"the report is {reports[0]}, and as text {reports[1]}", quiet=options.running.common.quiet)
+    note(f"the report is {reports[0]}, and as text {reports[1]}")
     return FAILED if any(run.failure is not None for job in jobs for run in job.comparison.runs) else 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from optimizer.cli import ScheduleOptions
 from profiler.capture import Inputs, Model, as_file, live_model
-from profiler.cli import CommonOptions, settled_precision
+from profiler.cli import CommonOptions, Screen, on_screen, settled_precision
 from profiler.machine import refuse_reimport
 from profiler.profile import PrecisionName
 from profiler.python_arguments import Cores, Count, python_face
@@ -61,18 +61,18 @@ def compare(
     live = live_model(model, sample)
     options = CompareOptions(
         running=RunningOptions(
-            common=CommonOptions(quiet=quiet), schedule=ScheduleOptions(), channel=None, data=None,
+            common=CommonOptions(), schedule=ScheduleOptions(), channel=None, data=None,
             on_nan="warn", stall_timeout_s=None,
         ),
         clock=None, partitions=None, out=None, baselines=baselines, audit=False, full=full, quick=False, fresh=True,
     )  # fmt: skip
-    with as_file(live, update) as named:
+    with as_file(live, update) as named, on_screen(Screen(quiet=quiet)):
         folder = Path(named.model).parent
         config = replace(
             named, stages=stages, partitions=tuple(partitions), repeats=repeats, batches=minibatches, slice=slice,
             cores=tuple(cores), profiles=str(folder), precision=precision,
         )  # fmt: skip
-        config = settled_precision(config, quiet=quiet)
+        config = settled_precision(config)
         found = compare_one(options, config, folder / FILE)
     return replace(
         found,

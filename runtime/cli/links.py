@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optimizer.plan import NetworkProfile
-from profiler.cli import CommonOptions, Parser, add_common, add_models, configs, emit_json, note, stdout
+from profiler.cli import CommonOptions, Parser, add_common, add_models, configs, emit_json, note, screen, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
 from profiler.report import ResultTable, mib, ms
@@ -53,7 +53,7 @@ def links(options: LinksOptions) -> int:
             raise ConfigError("links takes one model, and messages have the sizes that its cuts produce")
         if len(session.members) < 2:
             raise ConfigError("there are no links within one rank; start two or more")
-        (core,) = cores_of(wanted[0], len(session.members), quiet=options.common.quiet)
+        (core,) = cores_of(wanted[0], len(session.members))
         measured = measure_links(session, wanted[0], core, options.rank_timeout_s or RANK_TIMEOUT_S)
         if session.leads:
             _show(measured, options)
@@ -62,11 +62,11 @@ def links(options: LinksOptions) -> int:
 
 def _show(network: NetworkProfile, options: LinksOptions) -> None:
     write_whole(options.output, to_json(network))
-    note(f"kept in {options.output}", quiet=options.common.quiet)
+    note(f"kept in {options.output}")
     if options.common.json:
         emit_json([network])
-    elif not options.common.quiet:
-        show_links(network, stdout(wide=options.common.wide))
+    elif not screen().quiet:
+        show_links(network, stdout())
 
 
 def _megabits(bytes_per_s: float) -> str:

@@ -32,7 +32,7 @@ from runtime.worker import OnNan, Settings
 
 if TYPE_CHECKING:
     from runtime.cluster import Session
-    from runtime.pipeline import Launcher
+    from runtime.pipeline import Execution
     from runtime.supervisor import Watch, WorkerPool
 
 
@@ -187,7 +187,7 @@ def pool_of(options: RunningOptions, cores: tuple[int, ...], session: "Session |
 
 
 @contextmanager
-def launchers_of(
+def executions_of(
     config: Config,
     plans: Iterable[Plan],
     pool: "WorkerPool",
@@ -195,8 +195,7 @@ def launchers_of(
     watch: "Watch | None" = None,
     *,
     session: "Session | None" = None,
-    quiet: bool,
-) -> Iterator[dict[Form, "Launcher"]]:
+) -> Iterator[dict[Form, "Execution"]]:
     """Build the model that ``config`` names and yield what runs ``plans`` of it, by their forms; say if a run diverged.
 
     Raises:
@@ -204,25 +203,25 @@ def launchers_of(
         InputError: Other ranks have built something else.
     """
     from profiler.capture import captured_model, minibatch, refuse_unfaithful_briefly
-    from runtime.pipeline import Launcher
+    from runtime.pipeline import Execution
 
     whole = captured_model(config)
     with redirect_stdout(sys.stderr):
         refuse_unfaithful_briefly(whole, *minibatch(config, whole))
-    launchers: dict[Form, Launcher] = {}
+    executions: dict[Form, Execution] = {}
     with ExitStack() as stack:
         for form in dict.fromkeys(plan.form for plan in plans):
             captured = whole if form == PLAIN_FORM else captured_model(config, form)
-            launchers[form] = stack.enter_context(Launcher(captured, pool, settings, watch, session))
-            agree_on_weights(launchers[form].session, launchers[form])
+            executions[form] = stack.enter_context(Execution(captured, pool, settings, watch, session))
+            agree_on_weights(executions[form].session, executions[form])
         del whole, captured
-        yield launchers
-    if any(launcher.diverged for launcher in launchers.values()):
+        yield executions
+    if any(execution.diverged for execution in executions.values()):
         sentence = "the loss is no longer a finite number: training diverged; lower lr in a configuration file"
-        note(f"{config.model}: {sentence}", quiet=quiet)
+        note(f"{config.model}: {sentence}")
 
 
-def cores_of(config: Config, stages: int, *, quiet: bool) -> tuple[int, ...]:
+def cores_of(config: Config, stages: int) -> tuple[int, ...]:
     """Return a core for each stage; under torchrun, that of this rank."""
     from profiler.machine import affinity_variables, usable_cores
     from runtime.pipeline import cores_for, own_cores
@@ -235,6 +234,5 @@ def cores_of(config: Config, stages: int, *, quiet: bool) -> tuple[int, ...]:
         note(
             f"{counted(len(cores), 'stage')} share {counted(len(set(cores)), 'core')}, for the environment binds "
             f"threads to cores{bound}",
-            quiet=quiet,
         )
     return cores

@@ -62,12 +62,12 @@ def planned_forms(
     if data := options.data or config.data:
         find(data)  # before anything is measured
         config = replace(config, data=data)
-    core, quiet = usable_cores(config.cores)[0], options.common.quiet
+    core = usable_cores(config.cores)[0]
     if quick:
         folder = str(Path(config.profiles) / "quick")
         config = replace(config, profiles=folder, typed=(*config.typed, "--profiles", folder))
     budget_s = options.budget_s or (QUICK_BUDGET_S if quick else None)
-    profile = fresh_profile(config, core, quiet=quiet, budget_s=budget_s)
+    profile = fresh_profile(config, core, budget_s=budget_s)
     pace = options.schedule.pace(config.stages)
     slicing = config.slice if {SLICED, LOWERED} & set(names) else NONE
     precision = config.precision if LOWERED in names or config.precision != AUTO else FP32
@@ -77,7 +77,7 @@ def planned_forms(
         form_request(slicing, precision),
         stages=config.stages,
         pace=pace,
-        measure=measuring_blocks(config, profile, path_for(config), core, quiet=quiet),
+        measure=measuring_blocks(config, profile, path_for(config), core),
     )
     for sentence in form_sentences(forms, names)[0]:
         report(f"{config.model}: {sentence}.")
@@ -140,7 +140,7 @@ def named_plans(options: RunningOptions, config: Config, partitions: list[str]) 
     names = wanted_names(partitions, config, schemes)
 
     def report(sentence: str) -> None:
-        note(sentence, quiet=options.common.quiet)
+        note(sentence)
 
     return plans_of(planned_forms(options, config, names, report), names, schemes, report)
 
@@ -208,7 +208,7 @@ def _read(options: RankOptions, path: Path) -> tuple[Config, Plan]:
         "cores": common.cores,
     }
     named = configuration.load(common.config) if common.config else configuration.for_model(plan.model)
-    config = settled_precision(configuration.override(named, changes), quiet=common.quiet)
+    config = settled_precision(configuration.override(named, changes))
     if config.model != plan.model:
         raise ConfigError(f"{path} is for {plan.model} and {common.config} for {config.model}; name a plan of the same")
     if config.rule.momenta != plan.momenta:

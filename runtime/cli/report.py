@@ -18,7 +18,6 @@ class ReportOptions:
 
     comparison: tuple[Path, ...]
     output: tuple[Path, ...]
-    quiet: bool
 
 
 def add_arguments(command: Parser) -> None:
@@ -45,7 +44,7 @@ def report_all(options: ReportOptions) -> int:
         refuse_unwritable(path)
     write_reports([read_json(path, Comparison) for path in dict.fromkeys(sources)], targets)
     for path in targets:
-        note(f"the report is {path}", quiet=options.quiet)
+        note(f"the report is {path}")
     return 0
 
 

@@ -1,12 +1,13 @@
 """``python -m runtime run``: run one plan."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from optimizer.plan import Plan
 from optimizer.planning import OPTIMIZED
 from optimizer.schedule import Pace
-from profiler.cli import Parser, emit_json, note, stdout
+from profiler.cli import Parser, emit_json, note, screen, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
 from profiler.report import counted
@@ -16,7 +17,7 @@ from runtime.cli.options import (
     add_ranks,
     clock_of,
     cores_of,
-    launchers_of,
+    executions_of,
     pool_of,
     refuse_clock,
     settings_of,
@@ -55,36 +56,35 @@ def run(options: RunOptions) -> int:
     ranks, running = options.ranks, options.ranks.running
     expect_stages()
     with joined(ranks.rank_timeout_s, running.stall_timeout_s) as session:
-        quiet = running.common.quiet or not session.leads
         if session.distributed:
             refuse_without_plan(ranks)
         refuse_clock(options.clock, running)
         if session.leads:
             _refuse_files(options)
         config, plan = one_plan(ranks)
-        cores = cores_of(config, plan.layout.size, quiet=running.common.quiet)
+        cores = cores_of(config, plan.layout.size)
         settings = settings_of(running, config, plan.pace, clock=clock_of(options.clock, running, cores))
         agree_on_plan(session, plan, config, settings)
         members = ", ".join(map(str, session.members))
         where = members if session.distributed else f"cores {','.join(map(str, cores))}"
         work = f"{counted(config.minibatches, 'minibatch')} through {counted(len(plan.stages), 'stage')} on {where}"
         turns = ", which they take in turns" if settings.clock == "virtual" else ""
-        note(f"{plan.model}: {work}{turns}, {settings.pace.words}{_other(plan, settings.pace)}", quiet=quiet)
+        note(f"{plan.model}: {work}{turns}, {settings.pace.words}{_other(plan, settings.pace)}")
         from runtime.timeline import live_view, show_run
 
         with (
             pool_of(running, cores, session) as pool,
-            live_view(cores, quiet=quiet or session.distributed) as watch,
-            launchers_of(config, [plan], pool, settings, watch, session=session, quiet=quiet) as launchers,
-            launchers[plan.form].loaded(plan, config.minibatches) as loaded,
+            nullcontext() if session.distributed else live_view(cores) as watch,
+            executions_of(config, [plan], pool, settings, watch, session=session) as executions,
+            executions[plan.form].loaded(plan, config.minibatches) as loaded,
         ):
-            result = loaded.run().result
+            result = loaded.run_loaded().result
         if session.leads:
             _keep(result, options)
             if running.common.json:
                 emit_json([result])
-            elif not quiet:
-                show_run(result, stdout(wide=running.common.wide))
+            elif not screen().quiet:
+                show_run(result, stdout())
     return 0
 
 
@@ -118,4 +118,4 @@ def _keep(result: RunResult, options: RunOptions) -> None:
     part = f": the first {recorded:,} minibatches one by one" if recorded < result.minibatches else ""
     for path, content in files:
         write_whole(path, content)
-        note(f"kept in {path}{part}", quiet=options.ranks.running.common.quiet)
+        note(f"kept in {path}{part}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optimizer.planning import OPTIMIZED
-from profiler.cli import INTERRUPTED, Parser, configs, emit_json, note, positive, stdout
+from profiler.cli import INTERRUPTED, Parser, configs, emit_json, note, note_anyway, positive, screen, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, write_whole
 from profiler.report import counted
@@ -128,7 +128,6 @@ def _refuse_odd(options: TrainOptions) -> None:
 def _trained(options: TrainOptions, config: Config, plan: "Plan", session: "Session") -> int:
     from runtime.training import LogFile, Paused, write_tensors
 
-    quiet = options.ranks.running.common.quiet or not session.leads
     course = _Course(options, LogFile(options.log if session.leads else None, resumed=options.resume is not None))
     try:
         with redirect_stdout(sys.stderr):  # what user code prints is no result
@@ -137,27 +136,26 @@ def _trained(options: TrainOptions, config: Config, plan: "Plan", session: "Sess
         if pause.kept is None:
             raise
         where = f"epoch {pause.epoch + FIRST_EPOCH} after {counted(pause.position, 'minibatch')}"
-        note(
-            f"interrupted in {where}; {pause.kept} has all of it: repeat the command with --resume {pause.kept}",
-            quiet=False,
+        note_anyway(
+            f"interrupted in {where}; {pause.kept} has all of it: repeat the command with --resume {pause.kept}"
         )
         return INTERRUPTED
     if session.leads:
         if options.save:
             write_tensors(options.save, state)
-            note(f"the trained weights are in {options.save}", quiet=quiet)
+            note(f"the trained weights are in {options.save}")
         if options.plot:
             from runtime.training import learning_curve
 
             curve = learning_curve(plan.model, course.losses, course.first, course.epochs, course.ends)
             write_whole(options.plot, curve)
-            note(f"the learning curve is in {options.plot}", quiet=quiet)
+            note(f"the learning curve is in {options.plot}")
         if options.ranks.running.common.json:
             emit_json(course.epochs)
-        elif not quiet:
+        elif not screen().quiet:
             from runtime.training import show_epochs
 
-            show_epochs(plan.model, course.epochs, stdout(wide=options.ranks.running.common.wide))
+            show_epochs(plan.model, course.epochs, stdout())
     return 0
 
 
@@ -186,7 +184,6 @@ def _course(
     from runtime.training import Part, Pipeline, train_epochs, training_progress
 
     running = options.ranks.running
-    quiet = running.common.quiet or not session.leads
     settings = settings_of(running, config, plan.pace)
     loaders = loaders_of(running.data or config.data)
     if session.distributed:
@@ -197,18 +194,18 @@ def _course(
     length = min([each for each in (loaders.length, limit) if each is not None], default=None)
     total = None if length is None else length * options.epochs
     with (
-        training_progress(total, plan.batch_size, quiet=quiet) as progress,
+        training_progress(total, plan.batch_size) as progress,
         Pipeline(
             build(config.model, config.classes, SEED), plan, update=config.rule, learning_rate=learning_rate(config),
             loss=find(config.loss) if config.loss else None, schedule=settings.pace.name,
             update_every=settings.pace.update_every, channel=settings.channel,
-            cores=cores_of(config, plan.layout.size, quiet=quiet), seed=SEED, on_nan=running.on_nan,
+            cores=cores_of(config, plan.layout.size), seed=SEED, on_nan=running.on_nan,
             stall_timeout_s=running.stall_timeout_s, watch=progress, session=session,
         ) as pipeline,
     ):  # fmt: skip
         if options.resume:
             pipeline.resume(options.resume)
-            _say_where(options, pipeline, quiet=quiet)
+            _say_where(options, pipeline)
         course.first = pipeline.minibatches
         progress.at(course.first, _epoch_words(pipeline.epoch, options.epochs))
 
@@ -219,7 +216,7 @@ def _course(
             else:
                 course.epochs.append(record)
                 course.ends.append(pipeline.minibatches)
-                note(_line(record, options.epochs), quiet=quiet)
+                note(_line(record, options.epochs))
             progress.at(pipeline.minibatches, _epoch_words(pipeline.epoch, options.epochs))
 
         train_epochs(
@@ -287,12 +284,11 @@ def _line(record: "EpochRecord", epochs: int) -> str:
     return f"{where}: mean loss {loss}{validation}, {record.samples_per_s:.1f} samples/s"
 
 
-def _say_where(options: TrainOptions, pipeline: "Pipeline", *, quiet: bool) -> None:
+def _say_where(options: TrainOptions, pipeline: "Pipeline") -> None:
     where = f"{counted(pipeline.epoch, 'epoch')} and {counted(pipeline.position, 'minibatch')}"
-    note(f"going on from {options.resume}, after {where}; the learning rate is the one given now", quiet=quiet)
+    note(f"going on from {options.resume}, after {where}; the learning rate is the one given now")
     if pipeline.epoch >= options.epochs:
         note(
             f"nothing is left to do: {options.resume} has {counted(pipeline.epoch, 'epoch')} complete, and --epochs "
             f"{options.epochs} counts those, too; add --epochs {pipeline.epoch + 1} or more to go on",
-            quiet=quiet,
         )

@@ -13,7 +13,7 @@ from runtime.cli.options import (
     RankOptions,
     add_ranks,
     cores_of,
-    launchers_of,
+    executions_of,
     pool_of,
     settings_of,
 )
@@ -52,7 +52,7 @@ def verify_all(options: VerifyOptions) -> int:
             refuse_without_plan(ranks)
         wanted = _wanted(ranks)
         config, plans = wanted[0]
-        cores = cores_of(config, next(iter(plans.values())).layout.size, quiet=running.common.quiet)
+        cores = cores_of(config, next(iter(plans.values())).layout.size)
         verifications = [_verified(ranks, config, plans, cores, session) for config, plans in wanted]
         if running.common.json and session.leads:
             emit_json(verifications)
@@ -79,7 +79,6 @@ def _verified(
     from runtime.verify import Uncut, show_verification, verify
 
     running, common = ranks.running, ranks.running.common
-    quiet = common.quiet or not session.leads
     settings = settings_of(running, config, next(iter(plans.values())).pace, record_digests=True)
     every = settings.pace.update_every
     minibatches = common.batches or max(MINIBATCHES, 2 * every + 1)
@@ -94,16 +93,16 @@ def _verified(
     parts: dict[str, PartitionVerification] = {}
     with (
         pool_of(running, cores, session) as pool,
-        launchers_of(config, plans.values(), pool, settings, session=session, quiet=quiet) as launchers,
-        progress(config.model, steps, quiet=quiet) as advance,
+        executions_of(config, plans.values(), pool, settings, session=session) as executions,
+        progress(config.model, steps) as advance,
         pinned(cores[0]),
     ):
-        uncut = {form: Uncut(launcher, minibatches) for form, launcher in launchers.items()}
+        uncut = {form: Uncut(execution, minibatches) for form, execution in executions.items()}
         for index in sorted(set(first)):
             name = names[index]
             form = plans[name].form
             parts[name] = verify(
-                name, plans[name], launchers[form], minibatches, partial(advance, 1, name), uncut=uncut[form]
+                name, plans[name], executions[form], minibatches, partial(advance, 1, name), uncut=uncut[form]
             )
     verification = Verification(
         model=config.model,

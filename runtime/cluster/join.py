@@ -9,9 +9,11 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from profiler.cli import on_screen, screen
 from profiler.errors import ConfigError, StageplanError
 from runtime.cluster.torchrun import placement
 from runtime.errors import Ended
@@ -48,7 +50,8 @@ def joined(rank_timeout_s: float | None, stall_timeout_s: float | None) -> Itera
     timeout_s = rank_timeout_s or RANK_TIMEOUT_S
     with _told_to_end(), _told_to_torchrun():
         session = meet(place, timeout_s, stall_timeout_s or timeout_s)
-        with session.ending_together():
+        seen = screen() if session.leads else replace(screen(), quiet=True)
+        with session.ending_together(), on_screen(seen):
             yield session
 
 

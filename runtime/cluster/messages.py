@@ -4,7 +4,7 @@ from typing import TypeVar
 
 import msgspec
 
-from runtime.worker import Cause
+from runtime.fault import Cause
 
 T = TypeVar("T")
 

@@ -23,6 +23,7 @@ from runtime.cluster.root_cause import GRACE_S, RootCauseAnalysis, silence
 from runtime.cluster.session import Session
 from runtime.cluster.torchrun import Placement
 from runtime.errors import Ended, InputError, NeighbourGone, RunError
+from runtime.fault import cause_of
 from runtime.worker import Phase, Progress
 
 if TYPE_CHECKING:
@@ -218,10 +219,8 @@ class RankSession(Session):
     def _fault_of(self, error: BaseException) -> Fault:
         notes = tuple(getattr(error, "__notes__", ()))
         if isinstance(error, StageplanError):
-            if error.exit_code == InputError.exit_code:
-                return Fault(self.rank, "input", str(error))
-            away = isinstance(error, (NeighbourGone, Ended))
-            return Fault(self.rank, "neighbour" if away else "stage", str(error), notes)
+            cause = "neighbour" if isinstance(error, Ended) else cause_of(error)
+            return Fault(self.rank, cause, str(error), () if cause == "input" else notes)
         what = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {one_line(error)}"
         return Fault(self.rank, "stage", what, notes)
 

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 from runtime.cluster.messages import Fault, Heartbeat, Member, RootCause
 from runtime.errors import InputError
+from runtime.fault import Accused, verdict
 
 _CUT_OFF = "nothing heard of any other rank: the network of this host is down"
 _GONE = "its process has ended without a word, or the connection to it broke"
 GRACE_S = 0.5
 """How long others may still speak once a fault is known, so that the worst is told."""
-_ORDER = {"stage": 0, "input": 1, "neighbour": 2}
 
 
 class RootCauseAnalysis:
@@ -73,20 +73,21 @@ class RootCauseAnalysis:
         """Return the root cause, once enough is known to tell it."""
         if not self._faults:
             return None
-        faults = sorted(self._faults.values(), key=lambda fault: (_ORDER[fault[1].cause], fault[0]))
+        faults = list(self._faults.values())
         own = [at_s for at_s, fault in faults if fault.cause != "neighbour"]
         if now_s < (min(own) + GRACE_S if own else min(at_s for at_s, _ in faults) + self._timeout_s + GRACE_S):
             return None
         if len(self._silent) == len(self._members) - 1 > 1:
             return RootCause(self._sentence(Fault(self._here, "stage", _CUT_OFF)))
-        (_, first), *others = faults
-        if first.cause == "input":
-            everyone = len(faults) == len(self._members) and len({fault.reason for _, fault in faults}) == 1
-            sentence = first.reason if everyone else self._sentence(first)
-            return RootCause(sentence, exit_code=InputError.exit_code)
-        labels = {"neighbour": "a consequence"}
-        besides = [f"{labels.get(fault.cause, 'besides')}: {self._sentence(fault)}" for _, fault in others]
-        return RootCause(self._sentence(first), (*first.notes, *besides))
+        error = verdict([self._accused(fault, at_s) for at_s, fault in faults])
+        reasons = {fault.reason for _, fault in faults}
+        if error.exit_code == InputError.exit_code and len(faults) == len(self._members) and len(reasons) == 1:
+            return RootCause(reasons.pop(), exit_code=error.exit_code)  # all say the same, so none is named
+        return RootCause(str(error), tuple(getattr(error, "__notes__", ())), error.exit_code)
+
+    def _accused(self, fault: Fault, at_s: float) -> Accused:
+        sentence = self._sentence(fault)
+        return Accused(sentence=sentence, beside=sentence, cause=fault.cause, at_s=at_s, notes=fault.notes)
 
     def _blame(self, fault: Fault, now_s: float) -> None:
         self._faults.setdefault(fault.rank, (now_s, fault))

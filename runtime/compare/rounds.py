@@ -18,7 +18,7 @@ from profiler.profile import Form
 from runtime.compare.comparison import Comparison
 from runtime.compare.records import RunRecord, Series, Span
 from runtime.errors import RunError, TooLargeError
-from runtime.pipeline import Launcher
+from runtime.pipeline import Execution
 from runtime.results import RunResult
 
 ALONE_MINIBATCHES = 6
@@ -37,7 +37,7 @@ class Step:
 
 def compare(
     comparison: Comparison,
-    launchers: Mapping[Form, Launcher],
+    executions: Mapping[Form, Execution],
     others: Mapping[str, Callable[[], tuple[float, float]]],
     save: Callable[[Comparison], None],
     watch: Callable[[Comparison, Step | None], None],
@@ -49,7 +49,7 @@ def compare(
 
     Args:
         comparison: What is to be compared, and the runs so far.
-        launchers: What runs partitions, by the form of their plans.
+        executions: What runs partitions, by the form of their plans.
         others: For each contender that is no partition, what runs it once and returns its samples per second, and the
             share of the time in which its core worked for others.
         save: Called with what is known after each run.
@@ -66,7 +66,7 @@ def compare(
             break
         watch(comparison, step)
         begun_s = time.perf_counter()
-        record = _attempt(step, comparison, launchers, others)
+        record = _attempt(step, comparison, executions, others)
         record = replace(record, seconds=time.perf_counter() - begun_s)
         comparison = replace(comparison, runs=(*comparison.runs, record))
         save(comparison)
@@ -105,7 +105,7 @@ def _hopeless(runs: Sequence[RunRecord], step: Step, comparison: Comparison) -> 
 def _attempt(
     step: Step,
     comparison: Comparison,
-    launchers: Mapping[Form, Launcher],
+    executions: Mapping[Form, Execution],
     others: Mapping[str, Callable[[], tuple[float, float]]],
 ) -> RunRecord:
     """Run one contender once; a failure is a result, too."""
@@ -118,14 +118,14 @@ def _attempt(
             return replace(blank, failure=printable(str(error)))
     part = next(part for part in comparison.partitions if part.name == step.name)
     plan, alone = part.plan, step.series == "alone"
-    launcher, minibatches = launchers[plan.form], plan.predicted.minibatches
+    execution, minibatches = executions[plan.form], plan.predicted.minibatches
     minibatches = min(ALONE_MINIBATCHES, minibatches) if alone else minibatches
     try:
-        result = launcher.run(plan, minibatches, ONE_AT_A_TIME if alone else None)
+        result = execution.run(plan, minibatches, ONE_AT_A_TIME if alone else None)
     except TooLargeError as error:
         return replace(blank, failure=printable(str(error)))
     except RunError as error:
-        launcher.restart()
+        execution.restart()
         return replace(blank, failure=printable(str(error)))
     drawn = alone or any(run.timeline for run in comparison.runs if run.name == step.name)
     return replace(

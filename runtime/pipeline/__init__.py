@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         sharing,
         taking_turns,
     )
-    from runtime.pipeline.launcher import Launcher, LoadedPlan
+    from runtime.pipeline.execution import Execution
     from runtime.pipeline.model_keys import from_model_keys, own_key, to_model_keys, without_tensors
     from runtime.pipeline.outcome import Outcome
     from runtime.pipeline.plan_differences import agree_on_plan, agree_on_weights

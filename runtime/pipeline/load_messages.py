@@ -4,27 +4,21 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 
-from optimizer.schedule import RankLayout, Schedule, StageRequirements
+from optimizer.schedule import RankLayout, StageRequirements
 from profiler.execution import Segment, TensorSpec
-from runtime.channels import Cut, Rendezvous, SharedMemory, channel_bytes, notification_sockets
+from runtime.channels import Cut, SharedMemory, channel_bytes, notification_sockets
 from runtime.pipeline.feed import FeedEnd, feed_cut, feed_end, target_specs
-from runtime.worker import CutEnd, DataSpec, Load, Settings
+from runtime.worker import Common, CutEnd, Load, Seat
 
 
 @contextmanager
 def loads(
+    common: Common,
     segments: Sequence[Segment],
-    schedule: Schedule,
     requirements: Sequence[StageRequirements],
-    weights: SharedMemory,
-    state: tuple[TensorSpec, ...],
-    *,
-    updates: int,
-    settings: Settings,
-    data: DataSpec,
     target: TensorSpec | None,
+    *,
     here: Sequence[int],
-    rendezvous: Rendezvous | None,
     taking_turns: Sequence[Hashable],
 ) -> Iterator[tuple[list[Load], list[FeedEnd]]]:
     """Yield what to tell each rank, and our ends of the rings of minibatches.
@@ -32,39 +26,28 @@ def loads(
     Our own ends of all else are closed at the end of the context: so a stage that dies is noticed by its neighbours.
 
     Args:
+        common: What all are told alike.
         segments: Of each stage.
-        schedule: What is going to run.
-        requirements: What that asks of each stage.
-        weights: The parameters and buffers of the whole model.
-        state: How they lie there.
-        updates: How many updates they have had.
-        settings: How to run.
-        data: What to train on, where stages make that themselves.
+        requirements: What the schedule asks of each stage.
         target: What targets look like where minibatches come from this process; None where stages make them.
         here: The ranks of this process.
-        rendezvous: Where the ranks meet, over gloo; None in shared memory.
         taking_turns: For each rank, on which core; those that name the same take turns. Nothing where none does.
     """
-    layout = schedule.layout
+    layout = common.layout
     cuts = [
         Cut(segment.sends, own.activation_slots, own.gradient_slots, following.in_flight)
         for segment, own, following in zip(segments, requirements, requirements[1:], strict=False)
     ]
-    ends = [_ends(cut, shared=settings.channel == "shm") for cut in cuts]
+    ends = [_ends(cut, shared=common.settings.channel == "shm") for cut in cuts]
     inputs, targets = _feeds(layout, segments[0].receives, target, here, requirements[0].in_flight)
     shared = [core for core, ranks in Counter(taking_turns).items() if ranks > 1]
     turns: dict[Hashable, SharedMemory] = {}
     try:
         turns |= {core: SharedMemory.create(0) for core in shared}
-        all_loads = [
-            Load(
+        seats = [
+            Seat(
                 rank=rank,
-                layout=layout,
                 segment=segments[stage],
-                pace=schedule.pace,
-                weights=weights,
-                state=state,
-                updates=updates,
                 versions=requirements[stage].versions,
                 in_flight=requirements[stage].in_flight,
                 before=ends[stage - 1][1] if stage else None,
@@ -72,15 +55,12 @@ def loads(
                 inputs=inputs[rank][1] if rank in inputs else None,
                 targets=targets[rank][1] if rank in targets else None,
                 turn=turns.get(taking_turns[rank]) if taking_turns else None,
-                rendezvous=rendezvous,
-                settings=settings,
-                data=data,
             )
             for rank in range(layout.size)
             for stage in [layout.stage_of(rank)]
         ]
         yield (
-            all_loads,
+            [Load(common, seat) for seat in seats],
             [
                 feed_end(own, targets=ends is targets, replica=layout.replica_of(rank), replicas=layout.replicas[stage])
                 for ends, stage in ((inputs, 0), (targets, layout.stages - 1))

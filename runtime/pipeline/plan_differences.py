@@ -11,7 +11,7 @@ from runtime.errors import InputError
 
 if TYPE_CHECKING:
     from runtime.cluster.session import Session
-    from runtime.pipeline.launcher import Launcher, Settings
+    from runtime.pipeline.execution import Execution, Settings
 
 
 def agree_on_plan(session: "Session", plan: Plan, config: Config, settings: "Settings") -> None:
@@ -60,7 +60,7 @@ def _refuse_other_hosts(session: "Session", plan: Plan) -> None:
             )
 
 
-def agree_on_weights(session: "Session", launcher: "Launcher") -> None:
+def agree_on_weights(session: "Session", execution: "Execution") -> None:
     """Refuse to go on unless every rank has built the same model with the same initial weights.
 
     Raises:
@@ -71,5 +71,5 @@ def agree_on_weights(session: "Session", launcher: "Launcher") -> None:
 
     if not session.distributed:
         return
-    weights = digest_of_all(launcher.initial_state().values())
-    agree(session, "what was built", {"model": launcher.captured.digest, "set of initial weights": weights})
+    weights = digest_of_all(execution.initial_state().values())
+    agree(session, "what was built", {"model": execution.captured.digest, "set of initial weights": weights})

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from profiler.cli import live_console
 from profiler.report import ResultTable
 from runtime.compare import ONE_CORE, Comparison, Step
 from runtime.compare.remaining_time import duration, left
@@ -29,18 +30,16 @@ class Awaited:
 
 
 @contextmanager
-def live_progress(awaited: Awaited, *, quiet: bool) -> Iterator[Callable[[Comparison, Step | None], None]]:
+def live_progress(awaited: Awaited) -> Iterator[Callable[[Comparison, Step | None], None]]:
     """Yield what has to be called before each run, with what is known and what comes; it shows nothing elsewhere.
 
     Args:
         awaited: How long the other comparisons will take.
-        quiet: Whether to show nothing at all.
     """
-    from rich.console import Console
     from rich.live import Live
 
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
+    console = live_console()
+    if console is None:
         yield lambda _comparison, _step: None
         return
     with Live(console=console, auto_refresh=False, transient=True) as live:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import psutil
 
 from profiler.machine import GUARD, ORPHANED, ORPHANS, UNGUARDED
-from runtime.errors import InputError, NeighbourGone, RunError
+from runtime.errors import InputError, RunError
+from runtime.fault import Accused, verdict
 from runtime.worker import Failed, Phase, Progress
 
 STALL_TIMEOUT_S = 60.0
@@ -106,24 +107,22 @@ def death(code: int | None, doing: str, at_s: float) -> Failed:
 
 
 def error_of(suspects: Sequence[Suspect]) -> RunError | InputError:
-    """Return the error that names the first at fault; notes tell what followed from it, and the stacks.
+    """Return the error that names the first stage at fault; notes tell what followed from it, and the stacks."""
+    return verdict([_accused(suspect) for suspect in suspects])
 
-    ``NeighbourGone`` says that whoever is at fault is not among the suspects.
-    """
-    ranks = {"template": 0, "stage": 1, "input": 2, "neighbour": 3}
-    first, *others = sorted(suspects, key=lambda suspect: (ranks[suspect.failed.cause], suspect.failed.at_s))
-    if first.failed.cause == "template":  # of which all stages die
-        return RunError(first.failed.reason)
-    if first.failed.cause == "input":
-        return InputError(first.failed.reason)
-    kind = NeighbourGone if first.failed.cause == "neighbour" else RunError
-    error = kind(f"{first.describe} on core {first.core} failed in {first.failed.during}: {first.failed.reason}")
-    for other in others:
-        label = "a consequence" if other.failed.cause == "neighbour" else "besides"
-        error.add_note(f"{label}: {other.describe} in {other.failed.during}: {other.failed.reason}")
-    if first.stack:
-        error.add_note(f"{first.describe} was here:\n{first.stack.rstrip()}")
-    return error
+
+def _accused(suspect: Suspect) -> Accused:
+    who, failed = suspect.describe, suspect.failed
+    whole = failed.reason
+    if failed.cause in {"stage", "neighbour"}:
+        whole = f"{who} on core {suspect.core} failed in {failed.during}: {failed.reason}"
+    return Accused(
+        sentence=whole,
+        beside=f"{who} in {failed.during}: {failed.reason}",
+        cause=failed.cause,
+        at_s=failed.at_s,
+        stack=(f"{who} was here:\n{suspect.stack.rstrip()}",) if suspect.stack else (),
+    )
 
 
 Watch = Callable[[Sequence[Progress]], None]

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from profiler.cli import live_console
 from profiler.report import ResultTable
 from runtime.supervisor import Watch
 from runtime.worker import Phase, Progress
@@ -12,13 +13,12 @@ _BAR = 24
 
 
 @contextmanager
-def live_view(cores: Sequence[int], *, quiet: bool) -> Iterator[Watch | None]:
+def live_view(cores: Sequence[int]) -> Iterator[Watch | None]:
     """Yield what has to be called with the progress of all stages, or None where nothing is shown."""
-    from rich.console import Console
     from rich.live import Live
 
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
+    console = live_console()
+    if console is None:
         yield None
         return
     with Live(console=console, refresh_per_second=4, transient=True) as live:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -31,8 +31,7 @@ from profiler.settings import DEFAULT_RULE, Update
 from runtime.cluster import Session
 from runtime.errors import InputError, RunError
 from runtime.pipeline import (
-    Launcher,
-    LoadedPlan,
+    Execution,
     agree_on_weights,
     cores_for,
     without_tensors,
@@ -138,7 +137,7 @@ class Pipeline:
         self._captured = whole if plan.form == PLAIN_FORM else captured_live(live, plan.form)
         self._plan, self._cores = plan, cores or ()
         own = self._captured.model
-        self._kept: dict[str, Tensor] | None = {**dict(own.named_parameters()), **dict(own.named_buffers())}
+        self._tensors: dict[str, Tensor] | None = {**dict(own.named_parameters()), **dict(own.named_buffers())}
         self._settings = Settings(
             rule=update, seed=seed, pace=_pace(plan, schedule, update_every), channel=channel, on_nan=on_nan,
             learning_rate=rate, vocabulary=plan.vocabulary,
@@ -146,9 +145,8 @@ class Pipeline:
         self._model = ModelState(bare, self._captured, self._settings)
         self._stall_timeout_s, self._watch, self._session = stall_timeout_s, watch, session or Session()
         self._stack, self._busy = ExitStack(), threading.Lock()
-        self._loaded: tuple[LoadedPlan, TensorSpec, ExitStack] | None = None
-        self._launcher: Launcher | None = None
-        self._entered_before = self._replaced = False
+        self._phase: Literal["new", "entered", "left"] = "new"
+        self._execution: Execution | None = None
         self.minibatches = self.updates = self.epoch = self.position = 0
         self.last: TrainingResult | None = None
 
@@ -160,9 +158,9 @@ class Pipeline:
             RunError: One does not start, or they have been started before.
             InputError: Other ranks have built something else.
         """
-        if self._entered_before:
+        if self._phase != "new":
             raise RunError("a pipeline is entered once; make another one, and give it the weights or a checkpoint")
-        self._entered_before, kept, self._kept = True, self._kept, None
+        self._phase, start, self._tensors = "entered", self._tensors, None
         cores = cores_for(self._plan.layout.size, usable_cores(self._cores))
         distributed = self._session if self.distributed else None
         with ExitStack() as stack:
@@ -174,13 +172,14 @@ class Pipeline:
                     look=distributed.look if distributed else None,
                 )
             )
-            self._launcher = stack.enter_context(
-                Launcher(self._captured, pool, self._settings, self._watch, self._session)
+            self._execution = stack.enter_context(
+                Execution(
+                    self._captured, pool, self._settings, self._watch, self._session, start=start, updates=self.updates
+                )
             )
-            self._captured = self._launcher.captured
-            if kept is not None and self._replaced:
-                self._launcher.start_from(kept, self.updates)
-            agree_on_weights(self._launcher.session, self._launcher)
+            del start
+            self._captured = self._execution.captured
+            agree_on_weights(self._execution.session, self._execution)
             self._stack = stack.pop_all()
         return self
 
@@ -188,11 +187,11 @@ class Pipeline:
         """End the stage processes; the weights stay here, unless a stage has failed or ranks share them."""
         with self._stack, suppress(*((RunError,) if kind else ())):
             try:
-                if self.alive and not self.distributed:
-                    self._kept = self._state()
-                    self._unload()
+                if self._execution and self.alive and not self.distributed:
+                    self._tensors = self._state()
+                    self._execution.unload()
             finally:
-                self._loaded = self._launcher = None
+                self._phase, self._execution = "left", None
 
     @python_face
     def train(self, loader: Minibatches, *, minibatches: Count | None = None) -> TrainingResult:
@@ -215,13 +214,13 @@ class Pipeline:
         """
         with self._alone("train"):
             self.last = None
-            launcher = self._entered("train")
+            execution = self._entered("train")
             if self._settings.channel == "gloo" and minibatches is None:
                 minibatches = _length(loader)
-            reader = launcher.read(loader, "the data of the loader")
-            loaded = self._loaded_for(reader.target_spec())
-            with _one_interrupt(loaded.stop):
-                self.last, failure = loaded.train(reader, minibatches, self.minibatches)
+            reader = execution.read(loader, "the data of the loader")
+            self._load(execution, reader.target_spec())
+            with _one_interrupt(execution.stop):
+                self.last, failure = execution.train(reader, minibatches, self.minibatches)
                 result = self.last
                 self.minibatches += result.minibatches
                 self.position += result.minibatches
@@ -255,7 +254,7 @@ class Pipeline:
             chosen = metric or (own.function if isinstance(own, OwnLoss) else accuracy)
             tensors, session = self._weights(), self._session
             value = self._evaluated(tensors, loader, chosen) if session.leads else 0.0
-            return value if self._launcher is None else self._launcher.share(value)
+            return value if self._execution is None else self._execution.share(value)
 
     def _evaluated(self, tensors: Mapping[str, Tensor], loader: Minibatches, metric: Metric) -> float:
         model, states = self._model.plain_model(tensors).eval(), generators()
@@ -335,19 +334,19 @@ class Pipeline:
             self._go_on_from(tensors)
             self.minibatches = checkpoint.minibatches
             self.epoch, self.position = checkpoint.epoch, checkpoint.position
-            if self._launcher:
-                agree_on_weights(self._launcher.session, self._launcher)
+            if self._execution:
+                agree_on_weights(self._execution.session, self._execution)
             restore(checkpoint.generators)
 
     def _read(self, path: Path) -> Checkpoint:
-        if self._launcher is None:
+        if self._execution is None:
             return read_checkpoint(path)
         content = checkpoint_bytes(path) if self._session.leads else b""
-        return read_checkpoint(path, self._session.spread(self._launcher.topic("checkpoint"), content))
+        return read_checkpoint(path, self._session.spread(self._execution.topic("checkpoint"), content))
 
     def _weights(self) -> dict[str, Tensor]:
         """Return the parameters and buffers as they are now."""
-        return self._loaded[0].state_dict() if self._loaded and self.alive else self._state()
+        return self._execution.state_dict() if self._execution and self.alive else self._state()
 
     def _state(self) -> dict[str, Tensor]:
         """Return all that training goes on from, as it is now.
@@ -355,39 +354,27 @@ class Pipeline:
         Raises:
             RunError: A stage has failed, and the weights are lost.
         """
-        if self._launcher and self.alive:
-            return self._loaded[0].training_state() if self._loaded else self._launcher.initial_state()
-        if self._kept is None:
+        if self._execution and self.alive:
+            return self._execution.training_state()
+        if self._tensors is None:
             raise RunError("the weights have gone with the stage processes; make a pipeline anew, and resume the last "
                            "checkpoint")  # fmt: skip
-        return self._kept
+        return self._tensors
 
     def _go_on_from(self, tensors: dict[str, Tensor]) -> None:
         """Let training go on from ``tensors``."""
-        if self._launcher:
-            self._entered("this")
-        self._unload()
-        if self._launcher:
-            self._launcher.start_from(tensors, self.updates)
+        if self._execution:
+            self._entered("this").start_from(tensors, self.updates)
         else:
-            self._kept, self._replaced = tensors, True
+            self._tensors = tensors
 
-    def _loaded_for(self, target: TensorSpec) -> LoadedPlan:
-        """Return the plan with its stages loaded, for targets that look like ``target``."""
-        launcher = self._entered("train")
-        if self._loaded and self._loaded[1] != target:
-            self._go_on_from(self._state())
-        if not self._loaded:
+    def _load(self, execution: Execution, target: TensorSpec) -> None:
+        """Have the stages loaded for targets that look like ``target``."""
+        if execution.target != target:
+            if execution.phase == "loaded":
+                execution.start_from(execution.training_state(), self.updates)
             enough = max(CLEARANCE * self._plan.layout.size, 3 * self._settings.pace.update_every)
-            with ExitStack() as stack:
-                loaded = stack.enter_context(launcher.loaded(self._plan, enough, target=target))
-                self._loaded = loaded, target, stack.pop_all()
-        return self._loaded[0]
-
-    def _unload(self) -> None:
-        if self._loaded:
-            loaded, self._loaded = self._loaded, None
-            loaded[2].close()
+            execution.load(self._plan, enough, target=target)
 
     @property
     def distributed(self) -> bool:
@@ -397,15 +384,15 @@ class Pipeline:
     @property
     def alive(self) -> bool:
         """Whether the stage processes are there."""
-        return self._launcher is not None and len(self._launcher.pool) > 0
+        return self._execution is not None and self._execution.phase != "ended"
 
-    def _entered(self, what: str) -> Launcher:
-        if self._launcher is None:
+    def _entered(self, what: str) -> Execution:
+        if self._execution is None:
             raise RunError(f"{what} needs the stage processes; use the pipeline in a with statement")
-        if not len(self._launcher.pool):
+        if self._execution.phase == "ended":
             raise RunError("the stage processes have ended with the failure before; make a pipeline anew, and resume "
                            "the last checkpoint")  # fmt: skip
-        return self._launcher
+        return self._execution
 
     @contextmanager
     def _alone(self, what: str) -> Iterator[None]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from profiler.cli import live_console
 from runtime.worker import Progress
 
 if TYPE_CHECKING:
@@ -41,13 +42,11 @@ class TrainingProgress:
 
 
 @contextmanager
-def training_progress(total: int | None, batch_size: int, *, quiet: bool) -> Iterator[TrainingProgress]:
+def training_progress(total: int | None, batch_size: int) -> Iterator[TrainingProgress]:
     """Yield what shows training over ``total`` minibatches, None if nobody knows; nothing where that is no terminal."""
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    console = live_console()
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    hidden = quiet or not console.is_terminal
-    with Progress(*columns, console=console, disable=hidden, transient=True, refresh_per_second=4) as bar:
+    with Progress(*columns, console=console, disable=console is None, transient=True, refresh_per_second=4) as bar:
         yield TrainingProgress(bar, bar.add_task("training", total=total), batch_size)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from optimizer.plan import Plan
 from profiler.execution import Captured
-from runtime.pipeline import Launcher, Outcome, refuse_other_data
+from runtime.pipeline import Execution, Outcome, refuse_other_data
 from runtime.results import Digests, PartitionVerification
 from runtime.verify.data_again import ReadAgain, feed_again
 from runtime.verify.replay import Recurrence, Replay, Trained
@@ -25,7 +25,7 @@ from runtime.worker import Checksums, digest_of_all, digests
 def verify(
     name: str,
     plan: Plan,
-    launcher: Launcher,
+    execution: Execution,
     minibatches: int,
     advance: Callable[[], None],
     *,
@@ -33,12 +33,12 @@ def verify(
 ) -> PartitionVerification:
     """Run a plan in the pipeline, replay it in this process, and compare.
 
-    This process has to be settled as a stage is, and the launcher has to keep digests.
+    This process has to be settled as a stage is, and the execution has to keep digests.
 
     Args:
         name: The partition's name.
         plan: What runs.
-        launcher: What runs it.
+        execution: What runs it.
         minibatches: How many.
         advance: Called ``minibatches + 1`` times in all.
         uncut: What the uncut model trains, to be held against that, too.
@@ -47,44 +47,46 @@ def verify(
         RunError: A stage failed.
         InputError: The user's data cannot be used.
     """
-    with launcher.loaded(plan, minibatches) as loaded:
-        outcome = loaded.run()
+    with execution.loaded(plan, minibatches) as loaded:
+        outcome = loaded.run_loaded()
         state = loaded.state_dict()
     advance()
     verification: PartitionVerification | None = None
-    if launcher.session.leads:  # where several ranks have run the plan, the first has what all have trained
+    if execution.session.leads:  # where several ranks have run the plan, the first has what all have trained
         with redirect_stdout(sys.stderr):  # what user code prints is no result
-            trained = replayed(plan, launcher, minibatches, outcome.checksums, advance)
-        difference = next(_differences(launcher.captured, outcome, state, trained), None)
+            trained = replayed(plan, execution, minibatches, outcome.checksums, advance)
+        difference = next(_differences(execution.captured, outcome, state, trained), None)
         verification = PartitionVerification(
             name=name,
             cuts=plan.cuts,
             identical=difference is None,
             first_difference=difference,
-            digests=_digests(launcher.captured, outcome.result.losses, state),
-            replay_digests=_digests(launcher.captured, trained.losses, trained.weights | trained.buffers),
+            digests=_digests(execution.captured, outcome.result.losses, state),
+            replay_digests=_digests(execution.captured, trained.losses, trained.weights | trained.buffers),
             uncut_error=uncut.error(outcome.result.losses, state) if uncut else None,
         )
-    verification = launcher.session.exchange(launcher.topic("verified"), verification, PartitionVerification | None)[0]
+    verification = execution.session.exchange(execution.topic("verified"), verification, PartitionVerification | None)[
+        0
+    ]
     assert verification is not None
     return verification
 
 
 def replayed(
-    plan: Plan, launcher: Launcher, minibatches: int, checksums: Checksums, advance: Callable[[], None]
+    plan: Plan, execution: Execution, minibatches: int, checksums: Checksums, advance: Callable[[], None]
 ) -> Trained:
-    """Replay a plan as ``launcher`` would run it, on minibatches with these checksums."""
-    settings = launcher.settings
+    """Replay a plan as ``execution`` would run it, on minibatches with these checksums."""
+    settings = execution.settings
     recurrence = Recurrence(
         pace=settings.pace,
         replicas=tuple(stage.replicas for stage in plan.stages),
         minibatches=minibatches,
     )
     stage_of = {layer: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
-    replay = Replay(launcher.captured, stage_of, launcher.initial_state(), settings.rule, recurrence)
-    feed = feed_again(launcher, minibatches)
+    replay = Replay(execution.captured, stage_of, execution.initial_state(), settings.rule, recurrence)
+    feed = feed_again(execution, minibatches)
     if isinstance(feed, ReadAgain):
-        refuse_other_data(launcher.data_name, checksums, feed.reader.checksums)
+        refuse_other_data(execution.data_name, checksums, feed.reader.checksums)
     return replay.run(feed, settings.seed, advance)
 
 

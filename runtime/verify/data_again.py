@@ -2,15 +2,15 @@
 
 from torch import Tensor
 
-from runtime.pipeline import Launcher, Reader
+from runtime.pipeline import Execution, Reader
 from runtime.worker import Synthetic
 
 
-def feed_again(launcher: Launcher, minibatches: int) -> "Synthetic | ReadAgain":
-    """Return the minibatches that a launcher's runs train on, from the beginning."""
-    if launcher.settings.data:
-        return ReadAgain(launcher.reader(), minibatches)
-    return Synthetic(launcher.data_spec(minibatches))
+def feed_again(execution: Execution, minibatches: int) -> "Synthetic | ReadAgain":
+    """Return the minibatches that an execution's runs train on, from the beginning."""
+    if execution.settings.data:
+        return ReadAgain(execution.reader(), minibatches)
+    return Synthetic(execution.data_spec(minibatches))
 
 
 class ReadAgain:

@@ -22,7 +22,7 @@ from optimizer.schedule import groups
 from profiler.capture import untouched
 from profiler.execution import Captured, OwnLoss, fetch_attribute, heads, layer_seed, run_layer, write_next
 from profiler.profile import INPUT, PLAIN_FORM
-from runtime.pipeline import Launcher
+from runtime.pipeline import Execution
 from runtime.verify.data_again import feed_again
 from runtime.verify.replay import Trained
 
@@ -30,22 +30,22 @@ from runtime.verify.replay import Trained
 class Uncut:
     """What the uncut model trains, worked out when it is first asked for."""
 
-    def __init__(self, launcher: Launcher, minibatches: int) -> None:
-        """Train from the launcher's initial weights on so many of its minibatches."""
-        self._launcher, self._minibatches = launcher, minibatches
+    def __init__(self, execution: Execution, minibatches: int) -> None:
+        """Train from the execution's initial weights on so many of its minibatches."""
+        self._execution, self._minibatches = execution, minibatches
 
     @property
     def comparable(self) -> bool:
         """Whether pipelines train what it does: under synchronous schedules, in float32, with no layer cut inside."""
-        captured = self._launcher.captured
-        flushes = self._launcher.settings.pace.flush_every is not None
+        captured = self._execution.captured
+        flushes = self._execution.settings.pace.flush_every is not None
         return flushes and captured.form == PLAIN_FORM
 
     @cached_property
     def trained(self) -> Trained:
         """The losses, and the weights and buffers at the end."""
-        settings, feed = self._launcher.settings, feed_again(self._launcher, self._minibatches)
-        captured = with_tensors(self._launcher.captured, self._launcher.initial_state())
+        settings, feed = self._execution.settings, feed_again(self._execution, self._minibatches)
+        captured = with_tensors(self._execution.captured, self._execution.initial_state())
         model, rule = captured.model, settings.rule
         learning = {path: own for path, own in model.named_parameters() if own.requires_grad}
         moments = {path: [torch.zeros_like(own) for _ in range(rule.momenta)] for path, own in learning.items()}

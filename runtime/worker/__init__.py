@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from runtime.worker.data import POOL, DataSpec, Synthetic
     from runtime.worker.digest import digest_of_all, digests
     from runtime.worker.messages import (
-        Cause,
         Checksums,
+        Common,
         CutEnd,
         Export,
         Failed,
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         MinibatchDigests,
         Ready,
         Report,
+        Seat,
         StageReport,
         Unload,
         receive,

@@ -1,6 +1,6 @@
 """The minibatches that stages make themselves: synthetic ones from a seed, before the clock starts.
 
-The first stage makes the inputs, the last one the targets. Minibatches of the user's own come from the launcher's
+The first stage makes the inputs, the last one the targets. Minibatches of the user's own come from the execution's
 process instead (``runtime.pipeline.feed``).
 """
 

@@ -10,18 +10,17 @@ import socket
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
-from typing import Any, Literal
+from typing import Any
 
 from optimizer.schedule import Pace, RankLayout
 from profiler.execution import Segment, TensorSpec
 from runtime.channels import Cut, SharedMemory
 from runtime.channels.rendezvous import Rendezvous
+from runtime.fault import Cause
 from runtime.results import ActionRecord, StageTimes
 from runtime.worker.data import DataSpec
 from runtime.worker.settings import Settings
 
-Cause = Literal["template", "stage", "input", "neighbour"]
-"""Whose fault a failure is: the template's, the stage's own, the user's input's, or only the end of another stage's."""
 Checksums = tuple[tuple[int, int], ...]
 """Of minibatches that were read from a loader, each with the number of minibatches up to it."""
 
@@ -42,32 +41,46 @@ class CutEnd:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
-    """Become a stage.
+class Common:
+    """What all stages of a run are told alike.
 
     Attributes:
-        rank: Which of the ``layout`` this is.
-        segment: What to run under ``pace``; its parameters and buffers are on the meta device.
+        layout: Which rank runs what.
+        pace: The schedule.
         weights: What training starts from, for the whole model, as ``state`` says it lies there: parameters, buffers,
             and where training goes on, momenta and counts.
         updates: The number of the newest weight version.
-        versions: Weight versions to hold.
-        in_flight: Minibatches between forward and backward.
-        before: The cut before the stage, None in the first; likewise ``behind``, None in the last.
-        inputs: Where the first stage gets minibatches from the launcher's process; None where it makes its own.
-        targets: Likewise, their targets in the last stage.
-        turn: What stages on the same core take turns by; None where each runs when it can.
         rendezvous: Where the ranks meet, over gloo; None in shared memory.
         data: Of minibatches that the stages make themselves.
     """
 
-    rank: int
     layout: RankLayout
-    segment: Segment
     pace: Pace
     weights: SharedMemory
     state: tuple[TensorSpec, ...]
     updates: int
+    rendezvous: Rendezvous | None
+    settings: Settings
+    data: DataSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """What one stage is told of its own.
+
+    Attributes:
+        rank: Which of the ranks this is.
+        segment: What to run; its parameters and buffers are on the meta device.
+        versions: Weight versions to hold.
+        in_flight: Minibatches between forward and backward.
+        before: The cut before the stage, None in the first; likewise ``behind``, None in the last.
+        inputs: Where the first stage gets minibatches from the parent process; None where it makes its own.
+        targets: Likewise, their targets in the last stage.
+        turn: What stages on the same core take turns by; None where each runs when it can.
+    """
+
+    rank: int
+    segment: Segment
     versions: int
     in_flight: int
     before: CutEnd | None
@@ -75,24 +88,29 @@ class Load:
     inputs: CutEnd | None
     targets: CutEnd | None
     turn: SharedMemory | None
-    rendezvous: Rendezvous | None
-    settings: Settings
-    data: DataSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Become a stage."""
+
+    common: Common
+    seat: Seat
 
     @property
     def stage(self) -> int:
         """Which stage to become."""
-        return self.layout.stage_of(self.rank)
+        return self.common.layout.stage_of(self.seat.rank)
 
     @property
     def replica(self) -> int:
         """The number of this replica of the stage."""
-        return self.layout.replica_of(self.rank)
+        return self.common.layout.replica_of(self.seat.rank)
 
     @property
     def replicas(self) -> int:
         """The number of replicas of the stage."""
-        return self.layout.replicas[self.stage]
+        return self.common.layout.replicas[self.stage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +118,7 @@ class Go:
     """Run the schedule, from the weights that are there.
 
     Attributes:
-        minibatches: For how many; None: until the launcher's process has no more.
+        minibatches: For how many; None: until the parent process has no more.
         first: How many have been trained on before, which seeds what is random in layers.
         recorded: Of how many of the minibatches to report every action and loss; None: the losses of all, and times on
             the whole only.
@@ -154,7 +172,7 @@ class Report:
         last_loss: That of its last minibatch; NaN where it has no loss.
         diverged: Whether any loss was no finite number.
         minibatch_digests: One a minibatch, if asked for.
-        checksums: Of the minibatches that the launcher's process read from a loader.
+        checksums: Of the minibatches that the parent process read from a loader.
     """
 
     actions: tuple[ActionRecord, ...]

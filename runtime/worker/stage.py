@@ -36,6 +36,27 @@ class InFlight:
     seed: Tensor | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channels:
+    """The channels of a stage; None where it has none.
+
+    Attributes:
+        before: To the stage before; likewise ``behind``.
+        inputs: Where inputs come from, in the first stage, unless it makes its own; likewise ``targets`` in the last.
+    """
+
+    before: Channel | None = None
+    behind: Channel | None = None
+    inputs: Channel | None = None
+    targets: Channel | None = None
+
+    def close(self) -> None:
+        """Let go of all of them."""
+        for channel in (self.before, self.behind, self.inputs, self.targets):
+            if channel:
+                channel.close()
+
+
 class Stage:
     """The layers of one stage, their weight versions and their minibatches in flight.
 
@@ -48,29 +69,19 @@ class Stage:
     """
 
     def __init__(
-        self,
-        load: Load,
-        before: Channel | None,
-        behind: Channel | None,
-        synthetic: Synthetic,
-        *,
-        replicas: "ProcessGroup | None" = None,
-        inputs: Channel | None = None,
-        targets: Channel | None = None,
+        self, load: Load, channels: Channels, synthetic: Synthetic, replicas: "ProcessGroup | None" = None
     ) -> None:
         """Copy this stage's slice out of all weights.
 
         Args:
             load: What the stage is told.
-            before: The channel to the stage before; None in the first.
-            behind: Likewise to the one behind.
+            channels: To its neighbours, and to where minibatches come from.
             synthetic: The minibatches that the first stage and the last one make themselves, if they do.
             replicas: All replicas of the stage, if there are several.
-            inputs: Where inputs come from, in the first stage; None where it makes its own.
-            targets: Likewise, targets in the last.
         """
-        self.load, self.before, self.behind = load, before, behind
-        self.inputs, self.targets = inputs, targets
+        self.load, self.channels = load, channels
+        self.before, self.behind = channels.before, channels.behind
+        self.inputs, self.targets = channels.inputs, channels.targets
         self._blank: Tensor | None = None
         self.first = 0
         self.minibatches: int | None = None
@@ -78,19 +89,19 @@ class Stage:
         self.last_loss, self.diverged = math.nan, False
         self._recorded: int | None = None
         self.minibatch_digests: list[MinibatchDigests] = []
-        segment = load.segment
+        segment = load.seat.segment
         own = {*segment.parameters, *segment.constants}
-        shared = zip(load.state, slot_tensors(load.weights.memory, 0, load.state), strict=True)
+        shared = zip(load.common.state, slot_tensors(load.common.weights.memory, 0, load.common.state), strict=True)
         state = {spec.name: tensor.clone() for spec, tensor in shared if spec.name.partition("@")[0] in own}
         self.constants = {path: state[path] for path in segment.constants}
-        settings = load.settings
+        settings = load.common.settings
         self.versions = WeightVersions(
-            segment.places, segment.parameters, state, load.versions, settings.rule,
-            newest=load.updates, learning_rate=settings.learning_rate,
+            segment.places, segment.parameters, state, load.seat.versions, settings.rule,
+            newest=load.common.updates, learning_rate=settings.learning_rate,
         )  # fmt: skip
         self._begun = self.versions.newest
         # A flush adds gradients up as torch does, bit for bit.
-        self.versions.place_gradients(segment.placeable, fused=load.pace.flush_every is None)
+        self.versions.place_gradients(segment.placeable, fused=load.common.pace.flush_every is None)
         self._in_flight: dict[int, InFlight] = {}
         self.used = 0
         self._buffers: dict[int, dict[str, str]] = {}
@@ -103,7 +114,7 @@ class Stage:
 
     def forward(self, minibatch: int, received: list[Tensor]) -> list[Tensor]:
         """Run the forward and return what has to be sent; nothing in the last stage."""
-        segment = self.load.segment
+        segment = self.load.seat.segment
         version = self.versions.bind(self.version(minibatch))
         if self.before is self.inputs is None:
             received = [self._synthetic.inputs(minibatch)]
@@ -112,7 +123,7 @@ class Stage:
             for spec, tensor in zip(segment.receives, received, strict=True)
         ]
         values = {spec.name: leaf for spec, leaf in zip(segment.receives, leaves, strict=True)}
-        segment.forward(values, self.versions.attributes, self.load.data.seed, self.first + minibatch)
+        segment.forward(values, self.versions.attributes, self.load.common.data.seed, self.first + minibatch)
         outputs, seed = [], None
         if segment.outputs:
             targets, sharing = self._targets(minibatch)
@@ -128,7 +139,7 @@ class Stage:
 
     def version(self, minibatch: int) -> int:
         """Return the weight version that a minibatch uses whose forward is next."""
-        return self._begun + self.load.pace.version(minibatch, self.versions.newest - self._begun)
+        return self._begun + self.load.common.pace.version(minibatch, self.versions.newest - self._begun)
 
     def backward(self, minibatch: int, received: list[Tensor]) -> list[Tensor]:
         """Run the backward from the gradients ``received`` and return those that have to be sent."""
@@ -136,7 +147,7 @@ class Stage:
         if flight.roots:
             torch.autograd.backward(flight.roots, received if flight.seed is None else [flight.seed])
         self.used = flight.version
-        if self.load.pace.update_every > 1:  # a gradient may be a view of what was received
+        if self.load.common.pace.update_every > 1:  # a gradient may be a view of what was received
             self.versions.keep_gradients(self.used, received)
         learning = [leaf for leaf in flight.leaves if leaf.requires_grad]
         return [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in learning]
@@ -150,13 +161,13 @@ class Stage:
             load = self.load
             assert self.minibatches is not None
             own = self.versions.gradients(self.used) if minibatch < self.minibatches else {}
-            present = len(load.layout.round_of(load.stage, minibatch, self.minibatches))
+            present = len(load.common.layout.round_of(load.stage, minibatch, self.minibatches))
             self.versions.give_gradients(self.used, self.averaging.average(own, present))
         return self.versions.update(self.used, self._scale)
 
     def take_norms(self) -> None:
         """Work out the norms of the gradients that the next update is made of."""
-        self._norms = self.versions.norms(self.used, self.load.segment.parameters)
+        self._norms = self.versions.norms(self.used, self.load.seat.segment.parameters)
 
     def share_norms(self) -> None:
         """Wait for the norms of all other stages, and so for their backwards; the next update is scaled by them all."""
@@ -169,7 +180,7 @@ class Stage:
         Raises:
             RunError: It is not.
         """
-        if self.load.settings.on_nan == "stop" and self.diverged:
+        if self.load.common.settings.on_nan == "stop" and self.diverged:
             raise RunError(
                 f"the loss of minibatch {self.first + minibatch} is {self.last_loss}: training diverged, or data or "
                 "weights were not finite to begin with; lower lr in a configuration file, or go on with --on-nan warn"
@@ -198,7 +209,7 @@ class Stage:
             self.losses.append(loss)
 
     def release(self, minibatch: int) -> None:
-        """Tell the launcher's process that inputs and targets of a minibatch are done with."""
+        """Tell the parent process that inputs and targets of a minibatch are done with."""
         for channel in (self.inputs, self.targets):
             if channel:
                 channel.gradients.announce(minibatch)
@@ -223,9 +234,9 @@ class Stage:
             self.before.gradients.blank()
         if self.behind:
             self.behind.activations.blank()
-        flights = [self._warm_forward(received) for _ in range(self.load.in_flight)]
+        flights = [self._warm_forward(received) for _ in range(self.load.seat.in_flight)]
         for flight in flights:
-            if self.load.pace.update_every == 1:
+            if self.load.common.pace.update_every == 1:
                 self.versions.drop_gradients()  # as the update does that is left out here
             self._in_flight[0] = flight
             self.backward(0, back)
@@ -254,13 +265,13 @@ class Stage:
     def _targets(self, minibatch: int) -> tuple[Tensor, int]:
         """Return a minibatch's targets, and how many minibatches share its update."""
         if self._blank is not None:
-            return self._blank, self.load.pace.update_every
+            return self._blank, self.load.common.pace.update_every
         if self.targets:
             received = self.targets.activations.receive(minibatch)
             assert received is not None
             targets, sharing = received
             return targets, int(sharing)
-        every = self.load.pace.update_every
+        every = self.load.common.pace.update_every
         assert self.minibatches is not None
         return self._synthetic.targets(minibatch), min(every, self.minibatches - minibatch // every * every)
 
@@ -268,5 +279,5 @@ class Stage:
 def _common_norm(load: Load) -> "CommonNorm":
     from runtime.channels import CommonNorm
 
-    parameters = [spec.name for spec in load.state if "@" not in spec.name]
-    return CommonNorm(parameters, load.settings.rule.clip_norm)
+    parameters = [spec.name for spec in load.common.state if "@" not in spec.name]
+    return CommonNorm(parameters, load.common.settings.rule.clip_norm)

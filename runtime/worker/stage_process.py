@@ -16,11 +16,11 @@ from profiler.errors import StageplanError, one_line
 from profiler.execution import forget_casts, keeping_casts
 from profiler.machine import PeakMemory, affinity_variables, pin, release_memory, use_torch_once
 from runtime.channels import Channel, Direction
-from runtime.errors import InputError, NeighbourGone
+from runtime.errors import InputError
+from runtime.fault import cause_of
 from runtime.results import ActionRecord, StageTimes
 from runtime.worker.data import Synthetic
 from runtime.worker.messages import (
-    Cause,
     CutEnd,
     Export,
     Failed,
@@ -32,7 +32,7 @@ from runtime.worker.messages import (
     receive,
     send,
 )
-from runtime.worker.stage import Stage
+from runtime.worker.stage import Channels, Stage
 from runtime.worker.status import Phase, StageStatus
 from runtime.worker.turn import Turn
 
@@ -63,16 +63,11 @@ def serve(control: Connection, core: int, status: StageStatus) -> None:
 def failure(during: str, error: Exception) -> Failed:
     """Put an exception into words for the parent."""
     ours = isinstance(error, StageplanError)
-    cause: Cause = "stage"
-    if isinstance(error, NeighbourGone):
-        cause = "neighbour"
-    elif getattr(error, "exit_code", None) == InputError.exit_code:
-        cause = "input"
     return Failed(
         during=during,
         reason=one_line(error) if ours else f"{type(error).__name__}: {one_line(error)}",
         stack="" if ours else traceback.format_exc(),
-        cause=cause,
+        cause=cause_of(error),
         at_s=time.perf_counter(),
     )
 
@@ -81,7 +76,7 @@ class _Worker:
     def __init__(self, control: Connection, core: int, status: StageStatus) -> None:
         self.control, self.core, self.status = control, core, status
         self._stage: Stage | None = None
-        self._channels: list[Channel] = []
+        self._channels = Channels()
         self._turn: Turn | None = None
         self._memory: PeakMemory | None = None
 
@@ -106,23 +101,26 @@ class _Worker:
                 send(self.control, Ready())
 
     def _load(self, load: Load) -> None:
-        synthetic = Synthetic(load.data)
-        synthetic.prepare(inputs=load.before is load.inputs is None, targets=load.behind is load.targets is None)
+        synthetic = Synthetic(load.common.data)
+        synthetic.prepare(
+            inputs=load.seat.before is load.seat.inputs is None, targets=load.seat.behind is load.seat.targets is None
+        )
         self._memory = PeakMemory()
         replicas = None
-        if load.rendezvous:
+        if load.common.rendezvous:
             from runtime.channels import join, replicas_of
 
-            join(load.rendezvous, load.rank, load.layout.size)
-            replicas = replicas_of(load.layout, load.rank)
-        before = self._channel(load, load.before, behind=False)
-        behind = self._channel(load, load.behind, behind=True)
-        inputs = self._channel(load, load.inputs, behind=False)
-        targets = self._channel(load, load.targets, behind=False)
-        self._channels = [channel for channel in (before, behind, inputs, targets) if channel]
-        self._turn = Turn(load.turn) if load.turn else None
-        self._stage = Stage(load, before, behind, synthetic, replicas=replicas, inputs=inputs, targets=targets)
-        load.weights.unmap()
+            join(load.common.rendezvous, load.seat.rank, load.common.layout.size)
+            replicas = replicas_of(load.common.layout, load.seat.rank)
+        self._channels = Channels(
+            before=self._channel(load, load.seat.before, behind=False),
+            behind=self._channel(load, load.seat.behind, behind=True),
+            inputs=self._channel(load, load.seat.inputs, behind=False),
+            targets=self._channel(load, load.seat.targets, behind=False),
+        )
+        self._turn = Turn(load.seat.turn) if load.seat.turn else None
+        self._stage = Stage(load, self._channels, synthetic, replicas)
+        load.common.weights.unmap()
         self._memory.forget_peak()
         self._stage.warm_up()
         self._refuse_moved_threads()
@@ -133,7 +131,7 @@ class _Worker:
         if end.memory is None or end.notifications is None:
             from runtime.channels import gloo_channel
 
-            peers = load.layout.ranks(load.stage + (1 if behind else -1))
+            peers = load.common.layout.ranks(load.stage + (1 if behind else -1))
             return gloo_channel(end.cut, peers, load.replica, load.replicas, behind=behind)
         from runtime.channels import shared_memory_channel
 
@@ -157,7 +155,7 @@ class _Worker:
         run = _Run(self._stage, self.status, self._turn)
         load = self._stage.load
         records: list[ActionRecord] = []
-        for action in actions_of(load.pace, load.layout, load.rank, run.exists):
+        for action in actions_of(load.common.pace, load.common.layout, load.seat.rank, run.exists):
             record = run.carry_out(action)
             if action.minibatch // load.replicas * load.replicas < (go.recorded or 0):
                 records.append(record)
@@ -171,11 +169,10 @@ class _Worker:
         )
 
     def _unload(self) -> None:
-        for channel in self._channels:
-            channel.close()
+        self._channels.close()
         if self._turn:
             self._turn.close()
-        self._channels, self._turn, self._stage = [], None, None
+        self._channels, self._turn, self._stage = Channels(), None, None
         forget_casts()  # which hold the weights that they are of
         gc.collect()
         release_memory()
@@ -230,7 +227,7 @@ class _Run:
             self._note(Phase.WAITING, f"the wait for its turn on the core, for {_words(action)}")
         with self._turn or contextlib.nullcontext():
             record = self._work(action, received, wait_s)
-            if self._stage.load.settings.record_digests:
+            if self._stage.load.common.settings.record_digests:
                 self._digest(action)
         if direction := self._way_out(action):
             self._note(Phase.WAITING, f"the wait to hand over the result of {_words(action)}")
@@ -347,7 +344,7 @@ class _Run:
         """Return how many actions there are; 0 where that is not known yet."""
         load, minibatches = self._stage.load, self._stage.minibatches or 0
         own = len(range(load.replica, minibatches, load.replicas))
-        return 2 * own + math.ceil(minibatches / max(load.pace.update_every, load.replicas))
+        return 2 * own + math.ceil(minibatches / max(load.common.pace.update_every, load.replicas))
 
     def _digest(self, action: Action) -> None:
         if action.kind == "F":

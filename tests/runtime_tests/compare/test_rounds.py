@@ -1,4 +1,4 @@
-"""The order of a comparison's runs, with a launcher that only pretends: interleaved, resumable, undeterred."""
+"""The order of a comparison's runs, with an execution that only pretends: interleaved, resumable, undeterred."""
 
 from collections import Counter
 from math import sin
@@ -51,7 +51,7 @@ AUDITED = 3
 
 
 class Fake:
-    """A launcher that notes what it is told to run."""
+    """An execution that notes what it is told to run."""
 
     def __init__(self, fails: Any = None, error: Exception | None = None, speed: Any = None) -> None:
         self.order: list[tuple[str, ScheduleName | None]] = []
@@ -79,10 +79,10 @@ def ran(start: Comparison, fake: Fake, most: int | None = None) -> tuple[Compari
         if len(saved) == most:
             raise KeyboardInterrupt
 
-    launcher: Any = fake
+    execution: Any = fake
     try:
         others = {ONE_CORE: lambda: (10.0, 0.0)}
-        return compare(start, {Form(): launcher}, others, save, lambda _found, _step: None), saved
+        return compare(start, {Form(): execution}, others, save, lambda _found, _step: None), saved
     except KeyboardInterrupt:
         return saved[-1], saved
 
@@ -159,12 +159,12 @@ def test_one_failure_of_the_last_in_the_race_does_not_end_it() -> None:
 
 def test_a_race_may_stop_after_a_round_and_be_prolonged() -> None:
     start = empty(plans(*NAMES), repeats=4, full=False)
-    launcher: Any = Fake()
+    execution: Any = Fake()
     others = {ONE_CORE: lambda: (10.0, 0.0)}
-    first = compare(start, {Form(): launcher}, others, lambda _found: None, lambda _found, _step: None, rounds=1)
+    first = compare(start, {Form(): execution}, others, lambda _found: None, lambda _found, _step: None, rounds=1)
     assert first.rounds == 1
     assert {run.round for run in first.runs} == {1}
-    assert compare(first, {Form(): launcher}, others, lambda _found: None, lambda _found, _step: None).complete
+    assert compare(first, {Form(): execution}, others, lambda _found: None, lambda _found, _step: None).complete
 
 
 def test_equal_splits_run_once() -> None:

@@ -28,7 +28,7 @@ from optimizer.schedule import (
     unlisted_s,
 )
 from profiler.execution import Captured
-from runtime.pipeline import Launcher
+from runtime.pipeline import Execution
 from runtime.pipeline.virtual_clock import on_virtual_clock, unrecorded_s
 from runtime.results import ActionRecord, Clock, RunResult, StageTimes
 from runtime.supervisor import WorkerPool
@@ -166,8 +166,8 @@ def trained(
     captured: Captured, plan: Plan, pool: WorkerPool, clock: Clock, schedule: ScheduleName
 ) -> tuple[RunResult, dict[str, torch.Tensor]]:
     chosen_settings = Settings(rule=RULE, seed=SEED, clock=clock, pace=some_pace(schedule, STAGES, 3))
-    with Launcher(captured, pool, chosen_settings) as launcher, launcher.loaded(plan, MINIBATCHES) as loaded:
-        return loaded.run().result, loaded.state_dict()
+    with Execution(captured, pool, chosen_settings) as execution, execution.loaded(plan, MINIBATCHES) as loaded:
+        return loaded.run_loaded().result, loaded.state_dict()
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -210,5 +210,5 @@ def test_hundreds_of_messages_ahead_cannot_lock_stages_that_take_turns(captured:
     core = min(os.sched_getaffinity(0))
     chosen_settings = Settings(rule=RULE, seed=SEED, clock="virtual", pace=Pace("gpipe", 400))
     plan = plan_of(captured, None, 2)
-    with WorkerPool([core] * 2) as processes, Launcher(captured, processes, chosen_settings) as launcher:
-        assert len(launcher.run(plan, 400).losses) == 400
+    with WorkerPool([core] * 2) as processes, Execution(captured, processes, chosen_settings) as execution:
+        assert len(execution.run(plan, 400).losses) == 400

@@ -59,5 +59,5 @@ def test_a_time_in_words(seconds: float, words: str) -> None:
 
 
 def test_nothing_is_shown_where_nobody_looks() -> None:
-    with live_progress(Awaited(), quiet=True) as watch:
+    with live_progress(Awaited()) as watch:
         watch(comparison(), None)

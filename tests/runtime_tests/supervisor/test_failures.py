@@ -3,8 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import InputError, RunError
+from runtime.fault import Cause
 from runtime.supervisor.failures import Suspect, death, error_of, hung, patience_s
-from runtime.worker import Cause, Failed, Phase, Progress, StageStatus
+from runtime.worker import Failed, Phase, Progress, StageStatus
 
 NOW = 1000.0
 

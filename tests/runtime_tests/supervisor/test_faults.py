@@ -32,7 +32,7 @@ from profiler.execution import Captured
 from profiler.files import to_json
 from profiler.settings import config as configuration
 from runtime.errors import InputError, RunError
-from runtime.pipeline import Launcher
+from runtime.pipeline import Execution
 from runtime.results import ChannelName, Clock
 from runtime.supervisor import Watch, WorkerPool
 from runtime.worker import Settings
@@ -91,9 +91,9 @@ def run(
     settings = Settings(rule=RULE, seed=SEED, channel=channel, clock=clock, data=data)
     with (
         WorkerPool(cores, stall_timeout_s=stall_timeout_s) as pool,
-        Launcher(captured, pool, settings, watch) as launcher,
+        Execution(captured, pool, settings, watch) as execution,
     ):
-        launcher.run(plan_of(captured, BOUNDS, stages=3), MINIBATCHES)
+        execution.run(plan_of(captured, BOUNDS, stages=3), MINIBATCHES)
 
 
 def failing(how: str, after: int) -> Captured:
@@ -166,7 +166,7 @@ def test_an_update_that_raises_is_named(struck_at: Path, usable: tuple[int, ...]
     fitting = replace(plan, model_digest=captured.digest, input_shape=(4, 4), batch_size=4, vocabulary=10)
     with (
         WorkerPool(cores) as pool,
-        Launcher(captured, pool, settings) as it,
+        Execution(captured, pool, settings) as it,
         pytest.raises(RunError, match=r"stage 0 \(words … fault\) .* failed in update of minibatch 0: RuntimeError"),
     ):
         it.run(fitting, MINIBATCHES)
@@ -204,9 +204,9 @@ def test_a_stage_that_is_slow_is_not_declared_dead(usable: tuple[int, ...]) -> N
     settings = Settings(rule=RULE, seed=SEED, pace=Pace("gpipe", MINIBATCHES))
     with (
         WorkerPool(cores, stall_timeout_s=1.5) as pool,
-        Launcher(captured, pool, settings) as launcher,
+        Execution(captured, pool, settings) as execution,
     ):
-        result = launcher.run(plan_of(captured, BOUNDS, stages=3), MINIBATCHES)
+        result = execution.run(plan_of(captured, BOUNDS, stages=3), MINIBATCHES)
     assert max(action.wait_s for action in result.stages[0].actions) > 1.5
     assert len(result.losses) == MINIBATCHES
 
@@ -229,7 +229,7 @@ def test_a_process_that_dies_outside_of_a_run_is_named(usable: tuple[int, ...], 
         killer.join()
         return
     captured = failing("raise never", 0)
-    with WorkerPool([usable[0]] * 3) as pool, Launcher(captured, pool, Settings(rule=RULE, seed=SEED)) as it:
+    with WorkerPool([usable[0]] * 3) as pool, Execution(captured, pool, Settings(rule=RULE, seed=SEED)) as it:
         os.kill(pool.pids[2], signal.SIGKILL)
         with pytest.raises(RunError, match=r"stage 2.* on core \d+ failed in .*SIGKILL"):
             it.run(plan_of(captured, BOUNDS, stages=3), MINIBATCHES)
@@ -240,14 +240,14 @@ def test_a_process_that_is_stopped_before_a_run_is_declared_hung(usable: tuple[i
     captured = failing("raise never", 0)
     with (
         WorkerPool([usable[0]] * 3, stall_timeout_s=2.0) as pool,
-        Launcher(captured, pool, Settings(rule=RULE, seed=SEED)) as launcher,
+        Execution(captured, pool, Settings(rule=RULE, seed=SEED)) as execution,
     ):
         plan = plan_of(captured, BOUNDS, stages=3)
 
         def run() -> None:
-            with launcher.loaded(plan, MINIBATCHES) as loaded:
+            with execution.loaded(plan, MINIBATCHES) as loaded:
                 os.kill(pool.pids[1], signal.SIGSTOP)
-                loaded.run()
+                loaded.run_loaded()
 
         with pytest.raises(RunError, match=r"stage 1 .*SIGSTOP"):
             run()

@@ -24,6 +24,6 @@ def test_each_stage_has_a_row_with_how_far_it_is_and_what_it_is_doing() -> None:
 
 
 def test_nothing_is_shown_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
-    with live_view((0, 1), quiet=False) as watch:
+    with live_view((0, 1)) as watch:
         assert watch is None, "stderr is no terminal here"
     assert capsys.readouterr().err == ""

@@ -15,7 +15,7 @@ from optimizer.schedule import SCHEDULES, ScheduleName
 from profiler.errors import ConfigError
 from profiler.execution import norm_scale
 from profiler.settings import SGD, AdamW, UpdateRule
-from runtime.pipeline import Launcher
+from runtime.pipeline import Execution
 from runtime.results import CHANNELS, ChannelName
 from runtime.supervisor import WorkerPool
 from runtime.verify import Uncut, verify
@@ -51,12 +51,12 @@ def test_stages_scale_their_gradients_by_the_norm_of_all(
         SETTINGS, rule=rule, record_digests=True, pace=some_pace(schedule, 4, 3), channel=channel
     )  # the last round is not full
     captured = captured_of(kind)
-    with Launcher(captured, four_workers, setting) as launcher:
+    with Execution(captured, four_workers, setting) as execution:
         plan = plan_of(captured, random_bounds(captured, 4))
-        found = verify("chosen", plan, launcher, 5, lambda: None, uncut=Uncut(launcher, 5))
-        unbounded = replace(launcher.settings, rule=replace(rule, clip_norm=0.0))
-        launcher.settings = unbounded
-        other = verify("chosen", plan, launcher, 5, lambda: None)
+        found = verify("chosen", plan, execution, 5, lambda: None, uncut=Uncut(execution, 5))
+        unbounded = replace(execution.settings, rule=replace(rule, clip_norm=0.0))
+        execution.settings = unbounded
+        other = verify("chosen", plan, execution, 5, lambda: None)
     assert found.first_difference is None
     assert found.uncut_error is not None
     assert found.uncut_error < 1e-5

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from optimizer.plan import Plan
 from optimizer.schedule import Pace
 from profiler.execution import Captured
-from runtime.pipeline import Launcher
+from runtime.pipeline import Execution
 from runtime.results import CHANNELS, ChannelName
 from runtime.supervisor import WorkerPool
 from runtime.verify import verify
@@ -31,8 +31,8 @@ def wide() -> nn.Module:
 def trained(
     captured: Captured, plan: Plan, pool: WorkerPool, settings: Settings, minibatches: int = MINIBATCHES
 ) -> tuple[tuple[float | None, ...], dict[str, Tensor]]:
-    with Launcher(captured, pool, settings) as launcher, launcher.loaded(plan, minibatches) as loaded:
-        return loaded.run().result.losses, loaded.state_dict()
+    with Execution(captured, pool, settings) as execution, execution.loaded(plan, minibatches) as loaded:
+        return loaded.run_loaded().result.losses, loaded.state_dict()
 
 
 @pytest.mark.usefixtures("pinned_process")
@@ -75,8 +75,8 @@ def test_sums_within_products_are_replayed_bit_for_bit_and_are_a_flushs_up_to_ro
 ) -> None:
     captured = captured_of(wide)
     plan, settings = plan_of(captured, None), replace(SETTINGS, channel=channel, record_digests=True)
-    with Launcher(captured, four_workers, replace(settings, pace=Pace("2bw", 4))) as launcher:
-        assert verify("optimized", plan, launcher, 11, lambda: None).first_difference is None
+    with Execution(captured, four_workers, replace(settings, pace=Pace("2bw", 4))) as execution:
+        assert verify("optimized", plan, execution, 11, lambda: None).first_difference is None
     _, state = trained(captured, plan, four_workers, replace(settings, pace=Pace("2bw", MINIBATCHES)))
     _, other = trained(captured, plan, four_workers, replace(settings, pace=Pace("1f1b-flush", MINIBATCHES)))
     for path, tensor in state.items():

@@ -11,7 +11,7 @@ from optimizer.schedule import SCHEDULES, ScheduleName, pace_of
 from profiler.capture import sliced_model
 from profiler.profile import Precision, Slicing
 from runtime.errors import InputError
-from runtime.pipeline import Launcher
+from runtime.pipeline import Execution
 from runtime.pipeline.stage_segments import slices
 from runtime.results import CHANNELS, ChannelName
 from runtime.supervisor import WorkerPool
@@ -28,10 +28,10 @@ def test_a_residual_block_cut_anywhere_is_replayed_bit_for_bit(
 ) -> None:
     captured = captured_of(small_models.Residual, precision)
     settings = replace(SETTINGS, pace=pace_of(schedule, STAGES, None), record_digests=True)
-    with Launcher(captured, four_workers, settings) as launcher:
+    with Execution(captured, four_workers, settings) as execution:
         for seed in range(2):
             plan = plan_of(captured, random_bounds(captured, seed))
-            assert verify("chosen", plan, launcher, 9, lambda: None).first_difference is None
+            assert verify("chosen", plan, execution, 9, lambda: None).first_difference is None
 
 
 @pytest.mark.usefixtures("pinned_process")
@@ -44,8 +44,8 @@ def test_large_linear_layers_are_replayed_bit_for_bit(
     captured = sliced_model(captured_of(wide, precision), Slicing(slicing))
     pace = pace_of(schedule, STAGES, None)
     settings = replace(SETTINGS, channel=channel, pace=pace, record_digests=True)
-    with Launcher(captured, four_workers, settings) as launcher:
-        assert verify("optimized", plan_of(captured, None), launcher, 11, lambda: None).first_difference is None
+    with Execution(captured, four_workers, settings) as execution:
+        assert verify("optimized", plan_of(captured, None), execution, 11, lambda: None).first_difference is None
 
 
 @pytest.mark.usefixtures("pinned_process")
@@ -53,8 +53,8 @@ def test_replicas_average_gradients_of_products_in_bfloat16(four_workers: Worker
     captured = captured_of(wide, "bf16")
     plan = plan_of(captured, None, 2)
     plan = replace(plan, stages=tuple(replace(stage, replicas=2) for stage in plan.stages))
-    with Launcher(captured, four_workers, replace(SETTINGS, channel="gloo", record_digests=True)) as launcher:
-        assert verify("optimized", plan, launcher, 9, lambda: None).first_difference is None
+    with Execution(captured, four_workers, replace(SETTINGS, channel="gloo", record_digests=True)) as execution:
+        assert verify("optimized", plan, execution, 9, lambda: None).first_difference is None
 
 
 def test_half_the_bytes_cross_a_cut() -> None:

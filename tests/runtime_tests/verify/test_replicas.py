@@ -14,7 +14,7 @@ from optimizer.schedule import Pace, pace_of
 from profiler.execution import Captured
 from profiler.files import contradictions
 from runtime.errors import InputError
-from runtime.pipeline import Launcher
+from runtime.pipeline import Execution
 from runtime.results import RunResult
 from runtime.supervisor import WorkerPool
 from runtime.verify import verify
@@ -32,8 +32,8 @@ def replicated(captured: Captured, replicas: tuple[int, ...]) -> Plan:
 def trained(
     captured: Captured, plan: Plan, pool: WorkerPool, minibatches: int, given: Settings = GLOO
 ) -> tuple[RunResult, dict[str, Tensor]]:
-    with Launcher(captured, pool, given) as launcher, launcher.loaded(plan, minibatches) as loaded:
-        result = loaded.run().result
+    with Execution(captured, pool, given) as execution, execution.loaded(plan, minibatches) as loaded:
+        result = loaded.run_loaded().result
         return result, loaded.state_dict()
 
 
@@ -56,8 +56,8 @@ def test_a_replicated_pipeline_equals_its_replay_bit_for_bit(
 ) -> None:
     captured = captured_of(kind)
     plan = replicated(captured, replicas)
-    with Launcher(captured, workers(sum(replicas)), GLOO) as launcher:
-        found = verify("it", plan, launcher, minibatches, lambda: None)
+    with Execution(captured, workers(sum(replicas)), GLOO) as execution:
+        found = verify("it", plan, execution, minibatches, lambda: None)
     assert found.first_difference is None
     assert found.digests == found.replay_digests
 
@@ -125,7 +125,7 @@ def test_what_replicas_cannot_do_is_refused(
 ) -> None:
     captured = captured_of(small_models.Plain)
     with (
-        Launcher(captured, workers(4), given) as launcher,
+        Execution(captured, workers(4), given) as execution,
         pytest.raises(InputError, match=words),
     ):
-        launcher.run(replicated(captured, (2, 1, 1)), minibatches)
+        execution.run(replicated(captured, (2, 1, 1)), minibatches)

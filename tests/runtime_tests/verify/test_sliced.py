@@ -19,7 +19,7 @@ from profiler.capture.layer_graph import capture
 from profiler.execution import Captured
 from profiler.profile import Slicing
 from profiler.settings import UpdateRule
-from runtime.pipeline import Launcher
+from runtime.pipeline import Execution
 from runtime.results import CHANNELS, ChannelName
 from runtime.supervisor import WorkerPool
 from runtime.verify import verify
@@ -59,8 +59,8 @@ def test_any_slicing_trains_what_its_replay_does_wherever_the_cuts_fall(  # noqa
 ) -> None:
     sliced = sliced_of(kind, draw)
     setting = replace(SETTINGS, record_digests=True, pace=some_pace(schedule, 4, 2), channel=channel, rule=rule)
-    with Launcher(sliced, four_workers, setting) as launcher:
-        found = verify("sliced", plan_of(sliced, random_bounds(sliced, seed)), launcher, MINIBATCHES, lambda: None)
+    with Execution(sliced, four_workers, setting) as execution:
+        found = verify("sliced", plan_of(sliced, random_bounds(sliced, seed)), execution, MINIBATCHES, lambda: None)
     assert found.first_difference is None
 
 
@@ -71,8 +71,8 @@ def trained(
     plan = plan_of(captured, None if seed is None else random_bounds(captured, seed))
     shape = captured.specs["input"].shape
     plan = replace(plan, input_shape=shape, batch_size=shape[0])
-    with Launcher(captured, pool, setting) as launcher, launcher.loaded(plan, 6) as loaded:
-        losses = [loss if loss is not None else math.nan for loss in loaded.run().result.losses]
+    with Execution(captured, pool, setting) as execution, execution.loaded(plan, 6) as loaded:
+        losses = [loss if loss is not None else math.nan for loss in loaded.run_loaded().result.losses]
         return losses, loaded.state_dict()
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from optimizer.schedule import SCHEDULES, ScheduleName
 from profiler.execution import Captured
 from runtime.cli import main as cli
-from runtime.pipeline import Launcher
+from runtime.pipeline import Execution
 from runtime.results import ROUNDING, PartitionVerification
 from runtime.supervisor import WorkerPool
 from runtime.verify import Uncut, verify
@@ -39,10 +39,10 @@ class Noisy(small_models.Plain):
 
 def verified(captured: Captured, pool: WorkerPool, schedule: ScheduleName) -> PartitionVerification:
     setting = replace(SETTINGS, record_digests=True, pace=some_pace(schedule, 4, 3))
-    with Launcher(captured, pool, setting) as launcher:
+    with Execution(captured, pool, setting) as execution:
         plan = plan_of(captured, random_bounds(captured, 4))
-        uncut = Uncut(launcher, MINIBATCHES)
-        return verify("chosen", plan, launcher, MINIBATCHES, lambda: None, uncut=uncut)
+        uncut = Uncut(execution, MINIBATCHES)
+        return verify("chosen", plan, execution, MINIBATCHES, lambda: None, uncut=uncut)
 
 
 @pytest.mark.usefixtures("pinned_process")

@@ -28,7 +28,7 @@ from profiler.capture.layer_graph import capture
 from profiler.execution import Captured, layer_seed
 from profiler.settings import UpdateRule
 from runtime.cli import main as cli
-from runtime.pipeline import Launcher
+from runtime.pipeline import Execution
 from runtime.results import CHANNELS, ChannelName, PartitionVerification, Verification
 from runtime.supervisor import WorkerPool
 from runtime.verify import bit_identity as verification
@@ -46,8 +46,8 @@ def nothing() -> None:
 def verified(
     captured: Captured, pool: WorkerPool, setting: Settings, seed: int = 0, minibatches: int = MINIBATCHES
 ) -> PartitionVerification:
-    with Launcher(captured, pool, setting) as launcher:
-        return verify("chosen", plan_of(captured, random_bounds(captured, seed)), launcher, minibatches, nothing)
+    with Execution(captured, pool, setting) as execution:
+        return verify("chosen", plan_of(captured, random_bounds(captured, seed)), execution, minibatches, nothing)
 
 
 @pytest.mark.slow
@@ -87,8 +87,8 @@ def test_a_second_replay_agrees_in_every_digest(
     captured = captured_of(small_models.Residual)
     plan = plan_of(captured, random_bounds(captured, 4))
     setting = replace(WITNESSED, pace=some_pace(schedule, 4, 3), channel=channel)
-    with Launcher(captured, four_workers, setting) as launcher:
-        found = verify("chosen", plan, launcher, MINIBATCHES, nothing)
+    with Execution(captured, four_workers, setting) as execution:
+        found = verify("chosen", plan, execution, MINIBATCHES, nothing)
     order = {name: index for index, name in enumerate(captured.layer_names)}
     stages = {order[layer]: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
     model = build(small_models.Residual)
@@ -155,8 +155,8 @@ def test_a_flush_trains_what_the_uncut_model_trains_bit_for_bit(
     captured = capture(made(), name, laid_out(torch.zeros(shape)))
     setting = Settings(rule=UpdateRule(lr=RULE.lr), seed=SEED, pace=some_pace(schedule, 4, 2))
     plan = replace(plan_of(captured, None), input_shape=shape, batch_size=2)
-    with Launcher(captured, four_workers, setting) as launcher, launcher.loaded(plan, 3) as loaded:
-        losses = loaded.run().result.losses
+    with Execution(captured, four_workers, setting) as execution, execution.loaded(plan, 3) as loaded:
+        losses = loaded.run_loaded().result.losses
         state = loaded.state_dict()
     model = made()
     assert list(losses) == uncut(model, captured, shape, 3, setting.pace.update_every)
@@ -176,8 +176,8 @@ def test_a_gradient_that_is_a_view_of_what_was_received_outlives_its_slot(
     plan = planner.unlimited("chosen", (0, 0b000111, 0b001111, 0b011111, 0b111111))
     plan = replace(plan, model_digest=captured.digest, input_shape=(1, *SHAPE[1:]), batch_size=1)
     setting = replace(WITNESSED, pace=some_pace(schedule, 4, 4), channel=channel)
-    with Launcher(captured, four_workers, setting) as launcher:
-        assert verify("chosen", plan, launcher, 9, nothing).first_difference is None
+    with Execution(captured, four_workers, setting) as execution:
+        assert verify("chosen", plan, execution, 9, nothing).first_difference is None
 
 
 @pytest.mark.usefixtures("pinned_process")

@@ -1,13 +1,42 @@
-"""Refuse a run that cannot fit into memory before it starts."""
+"""Refuse a plan that does not fit the processes, the schedule or the memory that there are, before it runs."""
 
 from collections.abc import Sequence
 
 from optimizer.plan import Plan
-from optimizer.schedule import StageRequirements
+from optimizer.schedule import ASYNCHRONOUS, RankLayout, StageRequirements
 from profiler.commands import smaller_minibatch, typed_form
 from profiler.report import mib
-from runtime.errors import TooLargeError
+from runtime.errors import InputError, TooLargeError
 from runtime.results import ChannelName
+from runtime.worker import Settings
+
+
+def refuse_other_layout(layout: RankLayout, minibatches: int, settings: Settings, processes: int) -> None:
+    """Refuse a plan for another number of processes, and replicated stages where they cannot run.
+
+    Args:
+        layout: Of the plan's ranks.
+        minibatches: How many are going to run.
+        settings: How.
+        processes: How many there are for it.
+
+    Raises:
+        InputError: It is one.
+    """
+    if layout.size != processes:
+        on_ranks = f" on {layout.size} ranks" if layout.replicated else ""
+        raise InputError(
+            f"the plan has {layout.stages} stages{on_ranks} for {processes} processes; set --stages to match"
+        )
+    if not layout.replicated:
+        return
+    most, schedule = max(layout.replicas), settings.pace.name
+    if schedule != ASYNCHRONOUS:
+        raise InputError(f"the plan has replicated stages, which --schedule {schedule} does not know; leave it out")
+    if settings.channel != "gloo":
+        raise InputError("the plan has replicated stages, which need messages between ranks; add --channel gloo")
+    if minibatches < most:
+        raise InputError(f"the plan has a stage on {most} ranks and there are {minibatches} minibatches; add some")
 
 
 def refuse_too_little_memory(

@@ -16,7 +16,7 @@ from optimizer.schedule import PLAIN_1F1B
 from profiler.commands import MODULES, typed_as
 from profiler.files import contradictions
 from runtime.errors import InputError
-from runtime.pipeline import Launcher
+from runtime.pipeline import Execution
 from runtime.supervisor import WorkerPool
 from runtime.worker import data
 
@@ -25,8 +25,8 @@ def assert_equals_replay(
     kind: Callable[[], nn.Module], plan: Plan, pool: WorkerPool, minibatches: int = MINIBATCHES
 ) -> None:
     captured = captured_of(kind)
-    with Launcher(captured, pool, SETTINGS) as launcher, launcher.loaded(plan, minibatches) as loaded:
-        result = loaded.run().result
+    with Execution(captured, pool, SETTINGS) as execution, execution.loaded(plan, minibatches) as loaded:
+        result = loaded.run_loaded().result
         state = loaded.state_dict()
     order = {name: index for index, name in enumerate(captured.layer_names)}
     stages = {order[layer]: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
@@ -77,8 +77,8 @@ def test_a_long_run_equals_the_replay_and_keeps_what_it_lists(
     listed = plan.pace.listed(plan.layout, minibatches)
     assert listed == 16
     assert_equals_replay(small_models.Residual, plan, four_workers, minibatches)
-    with Launcher(captured, four_workers, SETTINGS) as launcher:
-        result = launcher.run(plan, minibatches)
+    with Execution(captured, four_workers, SETTINGS) as execution:
+        result = execution.run(plan, minibatches)
     assert (result.minibatches, result.recorded_minibatches, len(result.losses)) == (minibatches, listed, listed)
     for stage in result.stages:
         assert [own.minibatch for own in stage.actions if own.kind == "B"] == list(range(listed))
@@ -95,13 +95,13 @@ def test_a_long_run_on_a_loader_ends_as_if_all_were_kept(
 ) -> None:
     captured, chosen = captured_of(small_models.Residual), replace(SETTINGS, on_nan="warn", data=data)
     plan, minibatches = plan_of(captured, None, stages=1), 6
-    with Launcher(captured, workers(1), chosen) as launcher:
-        whole, astray = launcher.run(plan, minibatches), launcher.diverged
+    with Execution(captured, workers(1), chosen) as execution:
+        whole, astray = execution.run(plan, minibatches), execution.diverged
     assert astray == breaks == (whole.losses[-1] is None)
     monkeypatch.setattr("optimizer.schedule.schedule.MOST_LISTED", 1)
-    with Launcher(captured, workers(1), chosen) as launcher:
-        long = launcher.run(plan, minibatches)
-        assert launcher.diverged == astray
+    with Execution(captured, workers(1), chosen) as execution:
+        long = execution.run(plan, minibatches)
+        assert execution.diverged == astray
     assert (long.recorded_minibatches, len(long.losses)) == (4, 4)
     assert None not in long.losses, "what is kept does not tell"
     assert long.losses == whole.losses[:4]
@@ -127,8 +127,8 @@ def test_odd_models_equal_the_replay(workers: Callable[[int], WorkerPool], kind:
     "kind", [small_models.Tied, small_models.Stateful, small_models.LastInPlace, small_models.StraightThrough]
 )
 def test_one_stage_trains_as_plain_torch_does(workers: Callable[[int], WorkerPool], kind: type[nn.Module]) -> None:
-    with Launcher(captured_of(kind), workers(1), SETTINGS) as launcher:
-        losses = launcher.run(plan_of(captured_of(kind), None, stages=1), MINIBATCHES).losses
+    with Execution(captured_of(kind), workers(1), SETTINGS) as execution:
+        losses = execution.run(plan_of(captured_of(kind), None, stages=1), MINIBATCHES).losses
     model = build(kind)
     sgd = torch.optim.SGD(model.parameters(), lr=RULE.lr, momentum=RULE.momentum)
     for minibatch in range(MINIBATCHES):
@@ -144,33 +144,33 @@ def test_the_same_losses_come_out_of_every_split_at_first(four_workers: WorkerPo
     """Before the first update all splits hold the same weights, data and dropout."""
     captured = captured_of(small_models.Residual)
     plans = [plan_of(captured, random_bounds(captured, seed)) for seed in range(3)]
-    with Launcher(captured, four_workers, SETTINGS) as launcher:
-        assert len({launcher.run(plan, 2).losses[0] for plan in plans}) == 1
+    with Execution(captured, four_workers, SETTINGS) as execution:
+        assert len({execution.run(plan, 2).losses[0] for plan in plans}) == 1
 
 
 def test_what_does_not_fit_into_memory_never_starts(four_workers: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
     captured = captured_of(small_models.Residual)
-    monkeypatch.setattr("runtime.pipeline.launcher.available_bytes", lambda: (1, "the machine"))
+    monkeypatch.setattr("runtime.pipeline.execution.available_bytes", lambda: (1, "the machine"))
     with (
         typed_as(MODULES),
-        Launcher(captured, four_workers, SETTINGS) as launcher,
+        Execution(captured, four_workers, SETTINGS) as execution,
         pytest.raises(InputError, match="the machine has 0 MiB free; use a smaller --batch-size"),
     ):
-        launcher.run(plan_of(captured, None), MINIBATCHES)
+        execution.run(plan_of(captured, None), MINIBATCHES)
 
 
 def test_what_users_code_prints_is_no_result(four_workers: WorkerPool, capfd: pytest.CaptureFixture[str]) -> None:
     captured = captured_of(small_models.Residual)
-    with Launcher(captured, four_workers, replace(SETTINGS, data="loaders:talkative")) as launcher:
-        launcher.run(plan_of(captured, None), MINIBATCHES)
+    with Execution(captured, four_workers, replace(SETTINGS, data="loaders:talkative")) as execution:
+        execution.run(plan_of(captured, None), MINIBATCHES)
     printed = capfd.readouterr()
     assert "loading" not in printed.out
 
 
 def test_a_result_says_what_every_stage_did(four_workers: WorkerPool) -> None:
     captured = captured_of(small_models.Residual)
-    with Launcher(captured, four_workers, SETTINGS) as launcher:
-        result = launcher.run(plan_of(captured, None), MINIBATCHES)
+    with Execution(captured, four_workers, SETTINGS) as execution:
+        result = execution.run(plan_of(captured, None), MINIBATCHES)
     assert len(result.losses) == MINIBATCHES
     assert result.throughput_samples_per_s > 0
     assert result.makespan_s > 0
@@ -194,11 +194,11 @@ def test_a_result_says_what_every_stage_did(four_workers: WorkerPool) -> None:
 def test_a_plan_for_something_else_is_refused(four_workers: WorkerPool, change: dict[str, object], words: str) -> None:
     captured = captured_of(small_models.Residual)
     plan = plan_of(captured, None)
-    with Launcher(captured, four_workers, SETTINGS) as launcher:
+    with Execution(captured, four_workers, SETTINGS) as execution:
         with pytest.raises(InputError, match=words):
-            launcher.run(replace(plan, **change), MINIBATCHES)  # type: ignore[arg-type]
+            execution.run(replace(plan, **change), MINIBATCHES)  # type: ignore[arg-type]
         with pytest.raises(InputError, match="3 stages for 4 processes"):
-            launcher.run(replace(plan, stages=plan.stages[:3], num_stages=3), MINIBATCHES)
+            execution.run(replace(plan, stages=plan.stages[:3], num_stages=3), MINIBATCHES)
         doubled = (plan.stages[0], plan.stages[0], *plan.stages[2:])
         with pytest.raises(InputError, match="exactly once"):
-            launcher.run(replace(plan, stages=doubled), MINIBATCHES)
+            execution.run(replace(plan, stages=doubled), MINIBATCHES)

@@ -8,7 +8,7 @@ from optimizer.planning import Planner
 from optimizer.schedule import requirements_of, schedule_of
 from profiler.commands import MODULES, typed_as
 from runtime.errors import InputError
-from runtime.pipeline.memory_check import refuse_too_little_memory
+from runtime.pipeline.plan_fit import refuse_too_little_memory
 
 MIB = 1 << 20
 NEEDS = requirements_of(schedule_of("1f1b", 2, 8))

@@ -1,0 +1,409 @@
+"""Execute plans: load one onto the stage processes, run or train it, hand out its state, unload it.
+
+An execution has one captured model and a pool of processes; other ranks may have the rest of the stages. The state that
+training starts from lies in one shared memory, so all partitions begin alike. Where it stands is one of
+
+    ready     the processes are there, and the state in shared memory is what the next run starts from
+    loaded    stages have their slices of a plan, and hold the state
+    ended     a stage has failed: the processes are gone, and the state that they held
+"""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
+
+from torch import Tensor
+
+from optimizer.plan import Plan, scheduled
+from optimizer.schedule import Schedule, ScheduleName, requirements_of, schedule_of
+from profiler.capture import made
+from profiler.execution import Captured, OwnLoss, Segment, TensorSpec, spec_of
+from profiler.machine import available_bytes, physical_core, uninterrupted
+from profiler.profile import INPUT
+from runtime.channels import Rendezvous
+from runtime.cluster import Session, all_reports, placed, reading
+from runtime.errors import InputError
+from runtime.pipeline.feed import Feed
+from runtime.pipeline.load_messages import loads
+from runtime.pipeline.model_keys import without_tensors
+from runtime.pipeline.outcome import Outcome, outcome_of, training_result
+from runtime.pipeline.plan_fit import refuse_other_layout, refuse_too_little_memory
+from runtime.pipeline.read_minibatches import Reader, batch_norm_of, refuse_other_data
+from runtime.pipeline.shared_state import SharedState, momenta_specs
+from runtime.pipeline.stage_segments import slices
+from runtime.results import RunResult, TrainingResult
+from runtime.supervisor import Watch, WorkerPool
+from runtime.worker import POOL, Common, DataSpec, Export, Go, Settings, StageReport, Unload
+
+Phase = Literal["ready", "loaded", "ended"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the stages have.
+
+    Attributes:
+        plan: Under the schedule that runs.
+        schedule: What runs.
+        segments: Of each stage.
+        target: What targets look like that this process feeds to them; None where stages make them.
+        feed: What hands out minibatches.
+        reader: What reads them, if the settings name data.
+    """
+
+    plan: Plan
+    schedule: Schedule
+    segments: Sequence[Segment]
+    target: TensorSpec | None
+    feed: Feed
+    reader: Reader | None
+
+
+class Execution:
+    """Runs plans of one captured model on a pool of stage processes; other ranks may have the rest of the stages.
+
+    Attributes:
+        captured: The model with the shapes of its parameters and buffers only.
+        session: With whom this process runs the plan.
+        diverged: Whether any run had a loss that was no finite number.
+    """
+
+    def __init__(
+        self,
+        captured: Captured,
+        pool: WorkerPool,
+        settings: Settings,
+        watch: Watch | None = None,
+        session: Session | None = None,
+        *,
+        start: Mapping[str, Tensor] | None = None,
+        updates: int = 0,
+    ) -> None:
+        """Copy what training starts from to shared memory; ``captured`` stays as it is.
+
+        Args:
+            captured: The model, with its initial parameters and buffers.
+            pool: The processes that stages run in.
+            settings: How to run.
+            watch: Called now and then with what every stage is doing.
+            session: With whom this process runs plans; None: alone.
+            start: Where every run starts from, by path, with momenta and counts if any; None: from the model's own.
+            updates: How many updates that had.
+        """
+        self.pool, self.settings, self._watch = pool, settings, watch
+        self.session: Session = session or Session()
+        self.diverged = False
+        self._exchanges, self._updates = 0, updates
+        state: dict[str, Tensor] = {**dict(captured.model.named_parameters()), **dict(captured.model.named_buffers())}
+        self.captured = without_tensors(captured, list(state.values()))
+        self._model = tuple(spec_of(path, tensor) for path, tensor in state.items())
+        self._start = SharedState.of(state if start is None else start)
+        self._loaded: Loaded | None = None
+
+    def __enter__(self) -> Self:
+        """Return the execution."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Let go of the state; the stages keep what they have until their processes end."""
+        self._let_go()
+        self._start.close()
+
+    @property
+    def phase(self) -> Phase:
+        """Where the execution stands."""
+        return "loaded" if self._loaded and len(self.pool) else "ready" if len(self.pool) else "ended"
+
+    @property
+    def target(self) -> TensorSpec | None:
+        """What targets look like that this process feeds to the stages; None where nothing is loaded for any."""
+        return self._loaded.target if self._loaded else None
+
+    def start_from(self, state: Mapping[str, Tensor], updates: int) -> None:
+        """Let every later run start from these parameters and buffers, by path, with momenta and counts if any."""
+        self.unload()
+        self._start.close()
+        self._start, self._updates = SharedState.of(state), updates
+
+    def load(
+        self,
+        plan: Plan,
+        minibatches: int,
+        schedule: ScheduleName | None = None,
+        target: TensorSpec | None = None,
+    ) -> None:
+        """Hand every stage its slice and warm it up.
+
+        Args:
+            plan: What to run.
+            minibatches: How many.
+            schedule: Under this schedule, with room for as many weight versions as the settings' needs; None for that.
+            target: What targets look like, if this process is going to read minibatches; None: as the settings' data.
+
+        Raises:
+            InputError: The plan is of another model, input or number of stages, or does not fit into memory; or the
+                user's data cannot be used.
+            RunError: A stage failed.
+        """
+        layout, settings = plan.layout, self.settings
+        assert self._loaded is None, "what is loaded is unloaded first"
+        processes = len(self.session.members) if self.session.distributed else len(self.pool)
+        refuse_other_layout(layout, minibatches, settings, processes)
+        segments = slices(self.captured, plan)
+        reader = self.reader() if settings.data and target is None else None
+        if reader:
+            with redirect_stdout(sys.stderr):
+                target = reader.target_spec()
+        pace = settings.pace
+        usual = schedule_of(pace.name, layout.replicas, minibatches, pace.update_every)
+        chosen = schedule_of(schedule, layout.replicas, minibatches) if schedule else usual
+        planned = scheduled(plan, chosen)
+        # Under another schedule the ring of versions stays as long, so that writing one costs the same.
+        requirements = [
+            replace(own, versions=max(own.versions, other.versions))
+            for own, other in zip(requirements_of(chosen), requirements_of(usual), strict=True)
+        ]
+        here = [layout.stage_of(rank) for rank in range(layout.size) if self._on_this_host(rank)]
+        refuse_too_little_memory(planned, requirements, settings.channel, *available_bytes(), stages=here)
+        self.pool.describe_with(lambda rank: _described(plan, rank))
+        self.session.exchange(self.topic("ready"), None, type(None))  # so that none waits long for another's process
+        common = Common(
+            layout=layout, pace=chosen.pace, weights=self._start.memory, state=self._start.specs, updates=self._updates,
+            rendezvous=self._rendezvous(), settings=settings, data=self.data_spec(minibatches),
+        )  # fmt: skip
+        turns = [physical_core(core) for core in self.pool.cores if settings.clock == "virtual"]
+        with loads(common, segments, requirements, target, here=self.pool.ranks, taking_turns=turns) as (
+            all_loads,
+            ends,
+        ):
+            for at, rank in enumerate(self.pool.ranks):
+                self.pool.tell(at, all_loads[rank])
+        self._loaded = Loaded(planned, chosen, segments, target, Feed(ends, chosen.pace.update_every), reader)
+        own = [(plan.stages[stage], requirements[stage]) for stage in map(layout.stage_of, self.pool.ranks)]
+        try:
+            self.pool.collect([stage.compute_s * (requirement.in_flight + 1) for stage, requirement in own])
+        except BaseException:
+            self._let_go()
+            raise
+
+    def unload(self) -> None:
+        """Give the stages' memory back, if they have a plan; what they hold is lost.
+
+        Raises:
+            RunError: A stage failed.
+        """
+        try:
+            if self.phase == "loaded":
+                self.pool.tell_all(Unload())
+                self.pool.collect()
+        finally:
+            self._let_go()
+
+    @contextmanager
+    def loaded(self, plan: Plan, minibatches: int, schedule: ScheduleName | None = None) -> Iterator[Self]:
+        """Load a plan for as long as the context lasts; arguments and errors as of ``load``."""
+        self.load(plan, minibatches, schedule)
+        try:
+            yield self
+            self.unload()
+        finally:
+            self._let_go()
+
+    def run(self, plan: Plan, minibatches: int, schedule: ScheduleName | None = None) -> RunResult:
+        """Train for ``minibatches`` minibatches from the initial weights, and give the stages' memory back.
+
+        Raises:
+            InputError, RunError: As ``load``.
+        """
+        with self.loaded(plan, minibatches, schedule):
+            return self.run_loaded().result
+
+    def run_loaded(self) -> Outcome:
+        """Train the plan that is loaded from the initial weights, and return what happened.
+
+        Raises:
+            RunError: A stage failed.
+            InputError: The user's data cannot be used.
+        """
+        loaded = self._now()
+        minibatches, feed = loaded.schedule.minibatches, loaded.feed
+        told = loaded.reader is not None and self.settings.channel == "shm"
+        feed.begin(loaded.reader, minibatches, announced=told, exact=True)
+        with redirect_stdout(sys.stderr):  # what user code prints is no result
+            reports = self._carry_out(loaded, Go(None if told else minibatches, recorded=loaded.schedule.listed))
+        if feed.failure:
+            raise feed.failure
+        outcome = outcome_of(loaded.plan, loaded.schedule, reports, self.settings)
+        self.diverged |= outcome.diverged
+        return outcome
+
+    def train(self, reader: Reader, limit: int | None, first: int) -> tuple[TrainingResult, InputError | None]:
+        """Train on from the weights that the stages have, until there are no more minibatches.
+
+        Returns:
+            What was trained, and why reading ended before it should have, if it did.
+
+        Args:
+            reader: What reads them.
+            limit: How many at most; None: all there are. Over gloo it has to be said, and to be right.
+            first: How many have been trained on before.
+
+        Raises:
+            RunError: A stage failed.
+            InputError: Over gloo, the data cannot be used.
+        """
+        loaded, told = self._now(), self.settings.channel == "shm"
+        assert told or limit is not None
+        feed = loaded.feed
+        feed.begin(reader, limit, announced=told, exact=not told)
+        try:
+            reports = self._carry_out(loaded, Go(None if told else limit, first))
+            return training_result(loaded.plan.layout, reports, feed.samples), feed.failure
+        finally:
+            feed.begin(None)  # which lets go of the loader and its processes
+
+    def stop(self) -> None:
+        """Read no more minibatches: what has been read is the last that is trained on.
+
+        Raises:
+            KeyboardInterrupt: The stages have been told how many there are.
+        """
+        self._now().feed.stop()
+
+    def initial_state(self) -> dict[str, Tensor]:
+        """Return copies of the parameters and buffers that every run starts from, by path."""
+        return self._start.copies()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the parameters and buffers by path, as they are now.
+
+        Where other ranks have stages, only rank 0 gets theirs; on the others those are as they were before training.
+        """
+        return self._export(self._model) if self.phase == "loaded" else self.initial_state()
+
+    def training_state(self) -> dict[str, Tensor]:
+        """Return all that training goes on from: as ``state_dict``, with momenta and counts beside the parameters."""
+        if self.phase != "loaded":
+            return self.initial_state()
+        momenta = momenta_specs(self._model, self.captured.learning, self.settings.rule.momenta)
+        return self._export((*self._model, *momenta))
+
+    def _export(self, specs: Sequence[TensorSpec]) -> dict[str, Tensor]:
+        """Return these tensors of the whole model as the stages have them."""
+        loaded, target, start = self._now(), SharedState(specs), self._start.tensors()
+        tensors, layout = target.tensors(), loaded.schedule.layout
+        for name in tensors.keys() & start.keys():
+            tensors[name].copy_(start[name])  # which no layer uses stays as it was
+        here = [loaded.segments[layout.stage_of(rank)] for rank in self.pool.ranks if layout.replica_of(rank) == 0]
+        own = {path for segment in here for path in (*segment.parameters, *segment.constants)}
+        try:
+            with uninterrupted():
+                self.pool.tell_all(Export(target.memory, target.specs))
+                self.pool.collect()
+            self.session.put_together(self.topic("state"), memoryview(target.memory.memory), target.regions(own))
+        finally:
+            target.close()
+        return tensors
+
+    def _carry_out(self, loaded: Loaded, go: Go) -> list[StageReport]:
+        """Run the plan that is loaded, feeding it meanwhile, and return what all stages report.
+
+        Raises:
+            RunError: A stage failed.
+            InputError: The user's data cannot be used.
+        """
+        before, plan, feed = reading(self.session), loaded.plan, loaded.feed
+        self.pool.tell_all(go)
+        own = [plan.stages[plan.layout.stage_of(rank)] for rank in self.pool.ranks]
+        longest = [max(stage.forward_s, stage.backward_s, stage.update_s + stage.all_reduce_s) for stage in own]
+        here = [answer.report for answer in self.pool.follow(longest, self._watch, feed) if answer.report]
+        here = [replace(report, checksums=feed.checksums) for report in here]
+        stamped = placed(self.session, self.pool.cores, here, before, reading(self.session))
+        reports = all_reports(self.session, self.topic("reports"), stamped)
+        for report in reports:
+            refuse_other_data(feed.name, feed.checksums, report.report.checksums)
+        return reports
+
+    def data_spec(self, minibatches: int) -> DataSpec:
+        """Return which data the stages of a run of so many minibatches make themselves."""
+        inputs = self.captured.specs[INPUT]
+        return DataSpec(
+            shape=inputs.shape,
+            dtype=inputs.dtype,
+            vocabulary=self.settings.vocabulary,
+            classes=self.captured.classes,
+            pool=min(POOL, minibatches),
+            seed=self.settings.seed,
+        )
+
+    @property
+    def data_name(self) -> str:
+        """What to call the data of the settings."""
+        return f"the data of '{self.settings.data}'"
+
+    def reader(self) -> Reader:
+        """Return what reads the data that the settings name, from the beginning.
+
+        Raises:
+            ModelError: The factory cannot be found or raises.
+            InputError: What it returns cannot be iterated.
+        """
+        with redirect_stdout(sys.stderr):
+            return self.read(made(self.settings.data, self.settings.seed), self.data_name, compared=True)
+
+    def read(self, iterable: Any, name: str, *, compared: bool = False) -> Reader:
+        """Return what reads minibatches of this model from ``iterable``, which is called ``name``.
+
+        Args:
+            iterable: What yields them.
+            name: What to call it in messages.
+            compared: Whether they are to be compared with those of another reading.
+
+        Raises:
+            InputError: It cannot be iterated.
+        """
+        classes = None if isinstance(self.captured.loss, OwnLoss) else self.captured.classes
+        compared |= self.session.distributed
+        batch_norm = batch_norm_of(self.captured)
+        return Reader(iterable, self.captured.specs[INPUT], classes, name, batch_norm=batch_norm, compared=compared)
+
+    def share(self, value: float) -> float:
+        """Return what the process that leads has for ``value``."""
+        return self.session.exchange(self.topic("value"), value, float)[0]
+
+    def restart(self) -> None:
+        """Start the stage processes anew, after a run that failed has ended them."""
+        self.pool.restart()
+
+    def topic(self, name: str) -> str:
+        """Return a name that no exchange of this session has had before."""
+        self._exchanges += 1
+        return f"{name} {self._exchanges}"
+
+    def _now(self) -> Loaded:
+        assert self._loaded, "a plan is loaded first"
+        return self._loaded
+
+    def _let_go(self) -> None:
+        """Forget the plan that is loaded."""
+        loaded, self._loaded = self._loaded, None
+        if loaded:
+            loaded.feed.close()
+
+    def _rendezvous(self) -> Rendezvous | None:
+        if self.settings.channel != "gloo" and not self.settings.rule.clip_norm:
+            return None
+        return self.session.rendezvous or self.pool.rendezvous()
+
+    def _on_this_host(self, rank: int) -> bool:
+        members = self.session.members
+        return not self.session.distributed or members[rank].boot == members[self.session.rank].boot
+
+
+def _described(plan: Plan, rank: int) -> str:
+    """Return what a rank runs, in words."""
+    stage = plan.stages[plan.layout.stage_of(rank)]
+    replica = f", replica {plan.layout.replica_of(rank)}" if stage.replicas > 1 else ""
+    return f"stage {plan.layout.stage_of(rank)}{replica} ({stage.layers[0]} … {stage.layers[-1]})"
