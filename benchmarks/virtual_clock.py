@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import mean, median
 
-from optimizer.plan import Plan
-from optimizer.planning import ALL, Forms, Planner, distinct, load_schemes, partition_names, plans_for, spaced_splits
+from optimizer.plan import Plan, distinct
+from optimizer.planning import ALL, Forms, Planner, load_schemes, partition_names, plans_for, spaced_splits
 from profiler.capture import SEED, captured_model
 from profiler.execution import Captured
 from profiler.machine import this_machine, usable_cores

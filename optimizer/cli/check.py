@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import optimizer.check
+import optimizer.plan
+import optimizer.planning
+import profiler.cli
+import profiler.profile
 from optimizer.errors import OptimizerError
 from optimizer.plan import Plan
 from optimizer.schedule import PLAIN_1F1B
@@ -35,28 +40,22 @@ def main(argv: list[str]) -> int:
 
 def check_plan(options: CheckOptions) -> int:
     """Check the plan and print what was found."""
-    from optimizer.check import check, holds
-    from optimizer.plan import unreplicated_plan
-    from optimizer.planning import digest_of
-    from profiler.cli import emit_json, screen, stdout
-    from profiler.profile import read_profile
-
-    plan = unreplicated_plan(options.plan, "check")
+    plan = optimizer.plan.unreplicated_plan(options.plan, "check")
     if plan.network:
         raise OptimizerError(f"{options.plan} is for measured links, which check does not know; plan without --links")
-    model = read_profile(options.profile).costs(plan.form)
-    if digest_of(model) != plan.profile_digest:
+    model = profiler.profile.read_profile(options.profile).costs(plan.form)
+    if optimizer.planning.digest_of(model) != plan.profile_digest:
         raise OptimizerError(
             f"{options.plan} was made for another profile than {options.profile}, whose digest differs; name that one, "
             f"or plan anew with {_anew(plan, options)}"
         )
-    findings = check(plan, model)
+    findings = optimizer.check.check(plan, model)
     if options.json:
-        emit_json([findings])
-    elif not screen().quiet:
+        profiler.cli.emit_json([findings])
+    elif not profiler.cli.screen().quiet:
         for finding in findings:
-            stdout().print(f"{SIGNS[finding.holds]:8} {finding.text}", soft_wrap=True)
-    return 0 if holds(findings) else 1
+            profiler.cli.stdout().print(f"{SIGNS[finding.holds]:8} {finding.text}", soft_wrap=True)
+    return 0 if optimizer.check.holds(findings) else 1
 
 
 def _anew(plan: Plan, options: CheckOptions) -> str:

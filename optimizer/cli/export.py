@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import optimizer.export
+import optimizer.plan
+import profiler.capture
+import profiler.execution
 from profiler.cli import Parser, emit_json, execute, note
 from profiler.commands import command
 from profiler.errors import ConfigError
@@ -42,12 +46,7 @@ def main(argv: list[str]) -> int:
 
 def export_plan(options: ExportOptions) -> int:
     """Write the plan as a program for the other engine."""
-    from optimizer.export import module_names, pipelining_script
-    from optimizer.plan import unreplicated_plan
-    from profiler.capture import SEED
-    from profiler.execution import AUXILIARY_WEIGHT
-
-    plan = unreplicated_plan(options.plan, "torch.distributed.pipelining")
+    plan = optimizer.plan.unreplicated_plan(options.plan, "torch.distributed.pipelining")
     if plan.slicing:
         raise ConfigError(
             f"{options.plan} cuts layers inside ({plan.slicing}), which torch.distributed.pipelining cannot; plan with "
@@ -69,8 +68,10 @@ def export_plan(options: ExportOptions) -> int:
     if options.output:
         refuse_unwritable(options.output)
     name = options.output.name if options.output else SCRIPT
-    script = pipelining_script(plan, config, name, seed=SEED, auxiliary_weight=AUXILIARY_WEIGHT)
-    modules = module_names(plan.split)
+    script = optimizer.export.pipelining_script(
+        plan, config, name, seed=profiler.capture.SEED, auxiliary_weight=profiler.execution.AUXILIARY_WEIGHT
+    )
+    modules = optimizer.export.module_names(plan.split)
     for number, (names, stage) in enumerate(zip(modules, plan.stages, strict=True)) if not options.json else ():
         note(f"stage {number} ({counted(len(stage.layers), 'layer')}): {', '.join(names)}")
     if options.output:

@@ -9,6 +9,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import optimizer.explain
+import optimizer.plan
+import optimizer.planning
+import optimizer.report
+import profiler.profile
 from optimizer.cli import check as check_command
 from optimizer.cli import export as export_command
 from optimizer.cli.measure_blocks import measuring_blocks
@@ -20,14 +25,11 @@ from optimizer.planning import (
     OPTIMIZED,
     OTHER_PLANNERS,
     SLICED,
-    Forms,
     Schemes,
+    cut_named,
     form_request,
-    forms_of,
     load_schemes,
     partition_of,
-    plan_for,
-    plans_for,
     refuse_limits,
     slicing_named,
 )
@@ -57,7 +59,7 @@ from profiler.settings import Config
 from profiler.settings import config as configuration
 
 if TYPE_CHECKING:
-    from optimizer.planning import Planner
+    from optimizer.planning import Forms, Planner
 
 LIST = ".txt"
 LINK_BLIND = "link-blind"
@@ -141,11 +143,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Parse layers such as ``layer2.0.add`` or, for a cut behind several branches, ``a,b``."""
-    layers = tuple(part.strip() for part in text.split(","))
-    if not all(layers):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a list of layers such as layer1.2.relu,layer2.0.conv1")
-    return layers
+    """Parse the layers of a forced cut."""
+    try:
+        return cut_named(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def plan_all(options: PlanOptions) -> int:
@@ -198,10 +200,8 @@ def _refuse_beside_replicate(limits: Mapping[str, object], options: PlanOptions)
         raise OptimizerError(f"a list of cuts says nothing of replicas; write {options.output} as .json")
 
 
-def _carry_out(forms: Forms, name: str, schemes: Schemes, options: PlanOptions) -> object:
+def _carry_out(forms: "Forms", name: str, schemes: Schemes, options: PlanOptions) -> object:
     """Plan for one profile and show it; returns what ``--json`` prints."""
-    from optimizer.explain import explain
-
     plans, best = _plans(forms, schemes, options), forms.best
     if forms.sliced:
         plans = {SLICED: forms.sliced_plan()} | plans
@@ -213,33 +213,31 @@ def _carry_out(forms: Forms, name: str, schemes: Schemes, options: PlanOptions) 
         if name in plans:
             plan = _better(plan, plans[name])
     else:
-        plan = plans[name] if name in plans else plan_for(name, forms, schemes)  # which says why there is none
+        plan = plans.get(name) or optimizer.planning.plan_for(name, forms, schemes)  # which says why there is none
     others = {other: other_plan for other, other_plan in plans.items() if other_plan != plan}
-    explanation = explain(best, plan, others) if options.explain else None
+    explanation = optimizer.explain.explain(best, plan, others) if options.explain else None
     _write(plan, best, options)
     if options.common.json:
         return {"plan": plan, "explanation": explanation} if explanation else plan
     if not screen().quiet:
-        from optimizer.report import form_sentences, show_explanation, show_partitions, show_plan
-
         console = stdout()
-        show_plan(plan, console)
-        show_partitions(plans, best.model, console)
-        for sentence in chain.from_iterable(form_sentences(forms)):
+        optimizer.report.show_plan(plan, console)
+        optimizer.report.show_partitions(plans, best.model, console)
+        for sentence in chain.from_iterable(optimizer.report.form_sentences(forms)):
             console.print(f"{plan.model}: {sentence}.")
         if explanation:
-            show_explanation(plan, best.model, explanation, console)
+            optimizer.report.show_explanation(plan, best.model, explanation, console)
     return None
 
 
-def _plans(forms: Forms, schemes: Schemes, options: PlanOptions) -> dict[str, Plan]:
+def _plans(forms: "Forms", schemes: Schemes, options: PlanOptions) -> dict[str, Plan]:
     """Return the plans in float32 with whole layers and a rank for each stage; where replicas may do, perhaps none."""
 
     def say(sentence: str) -> None:
         note(sentence)
 
     try:
-        plans = plans_for((OPTIMIZED, *schemes, *OTHER_PLANNERS), forms, schemes, say)
+        plans = optimizer.planning.plans_for((OPTIMIZED, *schemes, *OTHER_PLANNERS), forms, schemes, say)
     except PartitionError as error:
         if not options.replicate:
             raise
@@ -250,9 +248,7 @@ def _plans(forms: Forms, schemes: Schemes, options: PlanOptions) -> dict[str, Pl
 
 def _better(replicated: Plan, straight: Plan) -> Plan:
     """Return the plan that is predicted to be faster, and say which that is."""
-    from optimizer.plan import long_run_throughput
-
-    speeds = [long_run_throughput(plan) for plan in (replicated, straight)]
+    speeds = [optimizer.plan.long_run_throughput(plan) for plan in (replicated, straight)]
     pays = speeds[0] > speeds[1]
     layout = " + ".join(f"{stage.replicas}" for stage in replicated.stages)
     speeds_text = f"{speeds[0]:.1f} samples/s predicted in the long run with stages on {layout} ranks"
@@ -270,16 +266,12 @@ def _write(plan: Plan, planner: "Planner", options: PlanOptions) -> None:
             write_whole(options.output, to_json(plan))
         note(f"{plan.model}: plan written to {options.output}")
     if options.plot:
-        from optimizer.report import plan_svg
-
-        write_whole(options.plot, plan_svg(plan, planner.model))
+        write_whole(options.plot, optimizer.report.plan_svg(plan, planner.model))
         note(f"{plan.model}: drawing written to {options.plot}")
 
 
-def _forms(options: PlanOptions) -> Iterator[Forms]:
+def _forms(options: PlanOptions) -> "Iterator[Forms]":
     """Yield what plans for each model in the forms that are asked for."""
-    from optimizer.planning import Planner
-
     network = read_json(options.links, NetworkProfile) if options.links else None
     plain_only = "" if options.method == EXACT else f"--method {options.method}"
     if options.output and options.output.suffix == LIST:
@@ -289,7 +281,7 @@ def _forms(options: PlanOptions) -> Iterator[Forms]:
         request = form_request(config.slice, config.precision, cut_after=options.cut_after, plain_only=plain_only)
         core, pace = usable_cores(config.cores)[0], options.schedule.pace(stages)
         planner = partial(
-            Planner,
+            optimizer.planning.Planner,
             stages=stages,
             minibatches=config.minibatches,
             pace=pace,
@@ -297,17 +289,15 @@ def _forms(options: PlanOptions) -> Iterator[Forms]:
             network=network,
         )
         if options.profile:
-            yield forms_of(profile, planner, request, stages=stages, pace=pace)
+            yield optimizer.planning.forms_of(profile, planner, request, stages=stages, pace=pace)
             continue
         measure = measuring_blocks(config, profile, path_for(config), core)
-        yield forms_of(profile, planner, request, stages=stages, pace=pace, measure=measure)
+        yield optimizer.planning.forms_of(profile, planner, request, stages=stages, pace=pace, measure=measure)
 
 
 def _profiles(options: PlanOptions) -> list[tuple[Profile, Config]]:
     if options.profile:
-        from profiler.profile import read_profile
-
-        profile = read_profile(options.profile)
+        profile = profiler.profile.read_profile(options.profile)
         common = options.common
         changes = {"batches": common.batches, "slice": common.slice, "cores": common.cores,
                    "precision": common.precision}  # fmt: skip
@@ -329,9 +319,7 @@ def _profiles(options: PlanOptions) -> list[tuple[Profile, Config]]:
 
 def _refuse_elsewhere(profile: Profile, options: PlanOptions) -> None:
     """Refuse a profile whose times are not those of this machine unless told otherwise, and say what differs."""
-    from profiler.profile import UNKNOWN
-
-    differing = differences(profile.machine, this_machine()) if profile.machine.cpu != UNKNOWN else []
+    differing = differences(profile.machine, this_machine()) if profile.machine.cpu != profiler.profile.UNKNOWN else []
     said = f"{options.profile} was measured elsewhere: {'; '.join(differing)}"
     if differing and not options.any_machine:
         kept = str(options.profile) if str(options.profile).endswith(".json") else None

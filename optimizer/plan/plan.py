@@ -3,6 +3,7 @@
 Seconds and bytes throughout, per minibatch where it says nothing else.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -238,3 +239,9 @@ class Plan(Shown):
         """Largest stage over mean stage."""
         totals = [stage.stage_time_s for stage in self.stages]
         return max(totals) * len(totals) / sum(totals) if sum(totals) else 1.0
+
+
+def distinct(plans: Sequence[Plan]) -> list[int]:
+    """Return for each plan the index of the first plan that splits the layers, and runs them, in the same way."""
+    splits = [(plan.form, plan.split) for plan in plans]
+    return [splits.index(split) for split in splits]

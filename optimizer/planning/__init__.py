@@ -6,18 +6,7 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from optimizer.planning.evenly_spaced import spaced_splits
-    from optimizer.planning.form_words import why_full, why_whole
-    from optimizer.planning.forms import (
-        NONE,
-        Blocks,
-        FormRequest,
-        Forms,
-        MeasureBlocks,
-        form_request,
-        forms_of,
-        names_layers,
-        slicing_named,
-    )
+    from optimizer.planning.forms import Blocks, Forms, MeasureBlocks, forms_of
     from optimizer.planning.naming import (
         ALL,
         LOWERED,
@@ -28,10 +17,11 @@ if TYPE_CHECKING:
         partition_of,
         refuse_limits,
     )
-    from optimizer.planning.partitions import distinct, plan_for, plans_for
+    from optimizer.planning.partitions import plan_for, plans_for
     from optimizer.planning.planner import Planner, digest_of
-    from optimizer.planning.precision_choice import PrecisionChoice, choose_precision
+    from optimizer.planning.precision_choice import PrecisionChoice, choose_precision, why_full
     from optimizer.planning.schemes import Schemes, load_schemes
-    from optimizer.planning.slicing_choice import SlicingChoice, choose_slicing, even_share_s, measured
+    from optimizer.planning.slicing_choice import SlicingChoice, choose_slicing, even_share_s, measured, why_whole
+    from optimizer.planning.wanted_form import NONE, FormRequest, cut_named, form_request, names_layers, slicing_named
 else:
     __getattr__ = on_demand(__name__)

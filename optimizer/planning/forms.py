@@ -7,35 +7,32 @@ planned for in both, each with the cuts inside layers that serve it.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 from optimizer.errors import PartitionError
 from optimizer.plan import Plan
-from optimizer.planning.form_words import why_full, why_whole
 from optimizer.planning.naming import LOWERED, OPTIMIZED, SLICED
 from optimizer.planning.planner import Planner, refuse_contradictions
-from optimizer.planning.precision_choice import PrecisionChoice, choose_precision, faster
-from optimizer.planning.slicing_choice import SlicingChoice, choose_slicing, even_share_s, measured
+from optimizer.planning.precision_choice import PrecisionChoice, choose_precision, faster, why_full
+from optimizer.planning.slicing_choice import SlicingChoice, choose_slicing, even_share_s, measured, why_whole
+from optimizer.planning.wanted_form import FormRequest
 from optimizer.schedule import Pace
-from profiler.errors import ConfigError
 from profiler.profile import (
     AUTO,
     BF16,
     BF16_FORM,
-    FP32,
     PLAIN_FORM,
     Form,
     Layer,
     ModelCosts,
     Pieces,
     Precision,
-    PrecisionName,
     Profile,
     SlicedLayer,
     Slicing,
+    odd_values,
 )
 
-NONE = "none"
 Blocks = Sequence[SlicedLayer]
 MeasureBlocks = Callable[[Precision, Sequence[tuple[Layer, Pieces]]], Blocks]
 """Measures layers in blocks of so many features each, in a precision; not all where time is short."""
@@ -46,65 +43,6 @@ class PlannerFor(Protocol):
 
     def __call__(self, model: ModelCosts, /, *, cut_after: Sequence[Sequence[str]] = ()) -> Planner:
         """Return the planner."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FormRequest:
-    """The forms that are wanted.
-
-    Attributes:
-        slicing: Which layers to cut inside; ``auto``: those that serve.
-        precision: In which precision; ``auto``: float32, and whatever is faster.
-        cut_after: Forced cuts of the plan, which are cuts of the form that it comes to have.
-    """
-
-    slicing: Slicing | Literal["auto"] = AUTO
-    precision: PrecisionName = AUTO
-    cut_after: Sequence[Sequence[str]] = ()
-
-
-def slicing_named(text: str) -> Slicing | Literal["auto"]:
-    """Return the slicing that a text asks for: ``auto``, ``none``, or layers with their blocks.
-
-    Raises:
-        ConfigError: It is none of these.
-    """
-    if text == AUTO:
-        return AUTO
-    if not text:
-        raise ConfigError("the slicing is empty; write auto, none, or classifier.1=4, say")
-    return Slicing("" if text == NONE else text)
-
-
-def names_layers(slicing: str) -> bool:
-    """Say whether a text that asks for a slicing names layers."""
-    return slicing not in {AUTO, NONE}
-
-
-def form_request(
-    slicing: str, precision: PrecisionName, *, cut_after: Sequence[Sequence[str]] = (), plain_only: str = ""
-) -> FormRequest:
-    """Return the forms that are asked for, as far as they can be had.
-
-    Args:
-        slicing: ``auto``, ``none``, or layers with their blocks.
-        precision: As it is asked for.
-        cut_after: Forced cuts; they name whole layers, unless the slicing names layers, too.
-        plain_only: What knows whole layers in float32 only, such as ``--method uniform``; nothing where all else does.
-
-    Raises:
-        ConfigError: The slicing says what it cannot, or cuts layers inside where only whole ones are known.
-    """
-    wanted = slicing_named(slicing)
-    if plain_only and names_layers(slicing):
-        raise ConfigError(
-            f"{plain_only} knows whole layers only, and --slice {slicing} cuts some inside; leave one out"
-        )
-    if plain_only or (cut_after and wanted == AUTO):
-        wanted = Slicing()
-    if plain_only and precision == AUTO:
-        precision = FP32
-    return FormRequest(slicing=wanted, precision=precision, cut_after=cut_after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +101,7 @@ def forms_of(
     *,
     stages: int,
     pace: Pace,
-    measure: MeasureBlocks = lambda _precision, _wanted: (),
+    measure: MeasureBlocks | None = None,
 ) -> Forms:
     """Return what plans for a model in the forms that are asked for, and those that are found to be faster.
 
@@ -173,13 +111,13 @@ def forms_of(
         request: What is asked for.
         stages: How many stages there are to be.
         pace: The schedule that is planned for.
-        measure: Measures blocks that the profile does not know; without, what it does not know stays whole.
+        measure: Measures blocks that the profile does not know; None: what it does not know stays whole.
 
     Raises:
         ProfileError: The profile contradicts itself.
         ConfigError: The form cannot be had, or was not measured and cannot be.
     """
-    refuse_contradictions(profile)
+    refuse_contradictions(profile, odd_values(profile))
     decision = _Decision(planner_for, request, stages, pace, measure)
     full = (BF16_FORM if request.precision == BF16 else PLAIN_FORM).precision
     tried = choose_precision(profile, decision.reachable_s, pace) if request.precision == AUTO else None
@@ -205,7 +143,7 @@ class _Decision:
     request: FormRequest
     stages: int
     pace: Pace
-    measure: MeasureBlocks
+    measure: MeasureBlocks | None
     whole: dict[Precision, Planner] = field(default_factory=dict)
 
     def planner(self, model: ModelCosts) -> Planner:
@@ -227,7 +165,7 @@ class _Decision:
 
         Cuts inside layers come near an even share, so where they may be, that tells which precision is worth trying.
         """
-        if self.request.slicing == AUTO and self.stages > 1:
+        if self.request.slicing == AUTO and self.stages > 1 and (self.measure or model.profile.blocks):
             return even_share_s(model, self.stages, self.pace)
         return self.forced(model).bottleneck_s
 
@@ -235,7 +173,7 @@ class _Decision:
         """Return which layers are cut inside in a precision; None where nobody asked."""
 
         def blocks(wanted: Sequence[tuple[Layer, Pieces]]) -> Blocks:
-            return self.measure(precision, wanted)
+            return self.measure(precision, wanted) if self.measure else ()
 
         def bottleneck_s(model: ModelCosts) -> float | None:
             return self.planner(model).bottleneck_s

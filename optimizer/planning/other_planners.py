@@ -37,7 +37,7 @@ def other_plan(name: str, planner: Planner) -> Plan:
     Raises:
         PartitionError: The model has too few legal cuts for it, or too many to compare.
     """
-    return _PLANNERS[name](name, planner)
+    return PLANNERS[name](name, planner)
 
 
 def _uniform(name: str, planner: Planner) -> Plan:
@@ -79,7 +79,7 @@ def _pipedream_code(name: str, planner: Planner) -> Plan:
     return _balanced(name, planner, stage_costs, _compute_ns(planner))
 
 
-_PLANNERS: Mapping[str, Callable[[str, Planner], Plan]] = {
+PLANNERS: Mapping[str, Callable[[str, Planner], Plan]] = {
     "pipedream": _pipedream,
     "pipedream-code": _pipedream_code,
     "torchgpipe": _torchgpipe,

@@ -1,6 +1,6 @@
 """Turn the names of partitions into plans."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from optimizer.errors import PartitionError
 from optimizer.plan import Plan
@@ -45,9 +45,3 @@ def plans_for(names: Iterable[str], forms: Forms, schemes: Schemes, report: Call
                 raise
             report(f"{forms.whole.profile.model}: {name} is left out: {error}")
     return plans
-
-
-def distinct(plans: Sequence[Plan]) -> list[int]:
-    """Return for each plan the index of the first plan that splits the layers, and runs them, in the same way."""
-    splits = [(plan.form, plan.split) for plan in plans]
-    return [splits.index(split) for split in splits]

@@ -5,11 +5,12 @@ from functools import partial
 from typing import Annotated
 
 from optimizer.plan import EXACT, NetworkProfile, Plan
-from optimizer.planning.forms import form_request, forms_of
+from optimizer.planning.forms import forms_of
 from optimizer.planning.naming import partition_of, refuse_limits
 from optimizer.planning.partitions import plan_for
 from optimizer.planning.planner import Planner
 from optimizer.planning.schemes import load_schemes
+from optimizer.planning.wanted_form import cut_named, form_request
 from optimizer.schedule import ASYNCHRONOUS, ScheduleName, pace_of
 from profiler.profile import PrecisionName, Profile
 from profiler.python_arguments import Count, Hint, python_face
@@ -19,7 +20,7 @@ from profiler.python_arguments import Count, Hint, python_face
 def plan(
     profile: Annotated[Profile, Hint("make one with stageplan.profile(model, sample)")],
     *,
-    stages: Count = 4,
+    stages: Annotated[Count, Hint("write stages=4")] | None = None,
     method: str = EXACT,
     memory_limit_bytes: Annotated[Count, Hint("write memory_limit_bytes=2 << 30 for 2 GiB, say")] | None = None,
     cut_after: Sequence[str] = (),
@@ -32,9 +33,11 @@ def plan(
 ) -> Plan:
     """Return the best split of a model into ``stages`` stages, as ``python -m optimizer --profile`` does.
 
+    It is the plan that the command writes for the same wishes; without any, a faster precision is looked for, too.
+
     Args:
         profile: What the layers cost.
-        stages: One a core.
+        stages: One a core; None: as many as ranks in ``links``, or 4.
         method: ``exact``, the name of a scheme, or of another planner.
         memory_limit_bytes: What each stage may take; None: any amount.
         cut_after: Forced cuts, each by the layer that it stands directly behind, or by several as ``"a,b"``.
@@ -54,22 +57,23 @@ def plan(
         OptimizerError: There is no such method, it does not know the limits, or the links are of something else.
         InfeasibleError: No split keeps the limit on memory.
     """
-    schemes, pace = load_schemes(), pace_of(schedule, stages, update_every)
+    count = stages or (len(links.ranks) if links else 4)
+    schemes, pace = load_schemes(), pace_of(schedule, count, update_every)
     partition = partition_of(method, schemes)
-    groups = [tuple(name.strip() for name in names.split(",")) for names in cut_after]
+    groups = [cut_named(names) for names in cut_after]
     refuse_limits(method, {"--cut-after": groups, "--memory-limit": memory_limit_bytes})
     forms = forms_of(
         profile,
         partial(
             Planner,
-            stages=stages,
+            stages=count,
             minibatches=minibatches,
             pace=pace,
             memory_limit_bytes=memory_limit_bytes,
             network=links,
         ),
         form_request(slice, precision, cut_after=groups, plain_only="" if method == EXACT else f"--method {method}"),
-        stages=stages,
+        stages=count,
         pace=pace,
     )
     return forms.best.optimized() if method == EXACT else plan_for(partition, forms, schemes)

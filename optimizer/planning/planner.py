@@ -1,6 +1,6 @@
 """From a profile to plans: the best split, the splits of the schemes, each with what it is predicted to give."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -33,7 +33,7 @@ from optimizer.search import (
 )
 from profiler.commands import command
 from profiler.files import digest, to_json
-from profiler.profile import ModelCosts, Profile, odd_values
+from profiler.profile import ModelCosts, Profile, odd_costs
 from profiler.report import counted
 
 
@@ -43,13 +43,13 @@ def digest_of(model: ModelCosts) -> str:
     return digest(to_json([measured, model.form, model.layers, model.loss, model.whole_step]))
 
 
-def refuse_contradictions(profile: Profile) -> None:
+def refuse_contradictions(profile: Profile, contradictions: Iterator[str]) -> None:
     """Refuse a profile whose values do not go together.
 
     Raises:
-        ProfileError: They do not.
+        ProfileError: There are contradictions in it.
     """
-    for contradiction in odd_values(profile):
+    for contradiction in contradictions:
         raise ProfileError(f"the profile of {profile.model} contradicts itself: {contradiction}; profile it again")
 
 
@@ -88,7 +88,7 @@ class Planner:
             raise OptimizerError(f"plans over links are for {ASYNCHRONOUS} only, not for {pace.words}; leave one out")
         profile = model.profile
         self.model, self.profile, self.stages, self.minibatches = model, profile, stages, minibatches
-        refuse_contradictions(profile)
+        refuse_contradictions(profile, odd_costs(model))
         self.costs: Costs = costs_of(model, pace)
         most = len(self.costs.parts)
         if stages > most and not network:  # over links, replicas may take the ranks that no part is left for
@@ -113,7 +113,6 @@ class Planner:
         integers = network_of(network, model) if network else None
         self.free = Problem(self.costs, stages, minibatches, network=integers)
         self.problem = replace(self.free, memory_limit_bytes=memory_limit_bytes, forced=forced)
-        self._profile_digest = digest_of(model)
 
     @cached_property
     def space(self) -> Space:
@@ -180,6 +179,8 @@ class Planner:
             OptimizerError: No links say what an all-reduce takes.
         """
         network = self.free.network
+        if self.problem.memory_limit_bytes is not None:
+            raise OptimizerError("a limit on memory is kept by plans without replicas only; leave one of the two out")
         if network is None or not self._network_profile:
             raise OptimizerError("replicated stages need to know what an all-reduce takes; name links with --links")
         wanted = {(first, ranks) for ranks in range(2, network.size + 1) for first in range(network.size - ranks + 1)}
@@ -231,6 +232,10 @@ class Planner:
     def _best_of_all(self) -> Solution:
         return self.best if self.problem == self.free else self._solved(self.free, self.free_space)
 
+    @cached_property
+    def _digest(self) -> str:
+        return digest_of(self.model)
+
     def _plan(self, method: str, problem: Problem, bounds: Sequence[int], best: Solution) -> Plan:
         return plan_of(
             self.model,
@@ -238,7 +243,7 @@ class Planner:
             bounds,
             best,
             method=method,
-            profile_digest=self._profile_digest,
+            profile_digest=self._digest,
             network=self._network_profile,
         )
 

@@ -22,7 +22,7 @@ import networkx as nx
 from optimizer.costs import NANOSECONDS, layer_s
 from optimizer.planning.slicing_choice import LEAST_GAIN, Bottleneck
 from optimizer.schedule import Pace
-from profiler.profile import BF16_FORM, INPUT, PLAIN_FORM, Form, Precision, Profile, cast_bytes
+from profiler.profile import BF16, BF16_FORM, FP32, INPUT, PLAIN_FORM, Form, Precision, Profile, cast_bytes
 
 _LOWER, _FULL = "under autocast", "in float32"
 
@@ -107,3 +107,10 @@ def fastest_on_one_core(profile: Profile, pace: Pace) -> Precision:
 
 def _nanoseconds(time_s: float) -> int:
     return max(0, round(time_s * NANOSECONDS))
+
+
+def why_full(choice: PrecisionChoice) -> str:
+    """Return the reason why layers run in float32."""
+    if not choice.measured:
+        return f"layers run in {FP32}, for the profile says nothing of {BF16}"
+    return f"layers run in {FP32}: no choice of layers in {BF16} makes the slowest stage {LEAST_GAIN:.0%} faster"

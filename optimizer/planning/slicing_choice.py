@@ -225,3 +225,14 @@ def _smallest(
 def _with_one_whole(slicing: Slicing) -> list[Slicing]:
     pieces = slicing.pieces
     return [Slicing.of({other: own for other, own in pieces.items() if other != name}) for name in pieces]
+
+
+def why_whole(choice: SlicingChoice) -> str:
+    """Return the reason why no layer is cut inside."""
+    reasons = {
+        "even already": "the split is even already",
+        "none in the way": "no layer that can be cut is in the way of an even split",
+        "not measured": f"what {', '.join(choice.unknown)} would cost in blocks is not known",
+        "no gain": f"no slicing makes the slowest stage {LEAST_GAIN:.0%} faster",
+    }
+    return f"no layer is cut inside, for {reasons[choice.why_whole or 'no gain']}"

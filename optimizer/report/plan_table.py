@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.costs import layer_s
-from optimizer.plan import Plan
-from optimizer.planning import OPTIMIZED, OTHER_PLANNERS, distinct
+from optimizer.plan import Plan, distinct
+from optimizer.planning import OPTIMIZED, OTHER_PLANNERS
 from profiler.profile import ModelCosts
 from profiler.report import ResultTable, counted, mib, ms
 

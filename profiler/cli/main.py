@@ -3,6 +3,10 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import profiler.capture
+import profiler.machine
+import profiler.measure
+import profiler.report
 from profiler.cli.arguments import duration, positive
 from profiler.cli.command import Parser, execute
 from profiler.cli.console import emit_json, note, note_anyway, progress, screen, stdout
@@ -71,17 +75,13 @@ def profile_all(options: ProfileOptions) -> int:
         for path in (place.profile, place.table, place.plot):
             if path:
                 refuse_unwritable(path)
-    from profiler.capture import captured_model
-    from profiler.machine import neighbouring_cores, usable_cores
-    from profiler.measure import measure_profile
-    from profiler.report import rows, show
 
-    cores = neighbouring_cores(usable_cores(wanted[0].cores), options.neighbours)
+    cores = profiler.machine.neighbouring_cores(profiler.machine.usable_cores(wanted[0].cores), options.neighbours)
     with progress("profile", len(wanted)) as advance:
         for config, place in zip(wanted, places, strict=True):
-            profile = measure_profile(
+            profile = profiler.measure.measure_profile(
                 config,
-                captured_model(config, trained=True),
+                profiler.capture.captured_model(config, trained=True),
                 cores,
                 lambda share, what=config.model: advance(share, what),  # type: ignore[misc]
                 budget_s=options.budget_s,
@@ -92,23 +92,24 @@ def profile_all(options: ProfileOptions) -> int:
             for warning in profile_warnings(profile) if common.json or screen().quiet else []:  # else below the table
                 note_anyway(f"{config.model}: {warning}")
             if not common.json and not screen().quiet:
-                show(rows(profile, options.sort, options.top, (options.view,)), stdout())
+                profiler.report.show(
+                    profiler.report.rows(profile, options.sort, options.top, (options.view,)), stdout()
+                )
             note(f"{config.model}: kept in {place.profile}")
     emit_json(profiles if common.json else [])
     return 0
 
 
 def _write_views(profile: Profile, place: "_Place", options: ProfileOptions) -> None:
-    from profiler.report import rows, to_csv, to_markdown
-
     if place.table:
-        table = rows(profile, options.sort, options.top)
-        write_whole(place.table, to_csv(table) if place.table.suffix == ".csv" else to_markdown(table))
+        table = profiler.report.rows(profile, options.sort, options.top)
+        write_whole(
+            place.table,
+            profiler.report.to_csv(table) if place.table.suffix == ".csv" else profiler.report.to_markdown(table),
+        )
         note(f"{profile.model}: table written to {place.table}")
     if place.plot:
-        from profiler.report import roofline_svg
-
-        write_whole(place.plot, roofline_svg(profile))
+        write_whole(place.plot, profiler.report.roofline_svg(profile))
         note(f"{profile.model}: roofline written to {place.plot}")
 
 
@@ -131,14 +132,15 @@ def _places(wanted: list[Config], options: ProfileOptions) -> list[_Place]:
 
 
 def _files(wanted: list[Config], output: Path | None) -> list[_Place]:
-    from profiler.measure import path_for
-
     if output is None or output.is_dir() or not output.suffix:
-        return [_Place(path_for(replace(config, profiles=str(output or config.profiles)))) for config in wanted]
+        return [
+            _Place(profiler.measure.path_for(replace(config, profiles=str(output or config.profiles))))
+            for config in wanted
+        ]
     if output.suffix not in (".json", *TABLES):
         raise ConfigError(f"{output} ends in none of .json, .csv and .md; name such a file, or a folder, with -o")
     if len(wanted) > 1:
         raise ConfigError(f"{output} is one file for {len(wanted)} profiles; name a folder with -o")
     if output.suffix == ".json":
         return [_Place(output)]
-    return [_Place(path_for(wanted[0]), output)]
+    return [_Place(profiler.measure.path_for(wanted[0]), output)]

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+import profiler.measure
 from profiler.cli.arguments import cores, positive, shape
 from profiler.cli.command import Parser
 from profiler.cli.console import note, progress
@@ -17,7 +18,7 @@ from profiler.settings import Config, config, load_all
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommonOptions:
-    """The options of every command: models, samples, stages and cores, and how much to print."""
+    """The options of every command; those that are keys of a configuration stand for these."""
 
     model: tuple[str, ...] | None = None
     config: Path | None = None
@@ -85,8 +86,7 @@ def configs(options: CommonOptions, default: tuple[str, ...] = ()) -> list[Confi
     if not options.config and not names:
         raise ConfigError("no model is named; add --model resnet50, say")
     named = load_all(options.config) if options.config else [config.for_model(name) for name in dict.fromkeys(names)]
-    keys = ("batch_size", "image_size", "sample_shape", "vocabulary", "batches", "repeats", "stages", "slice",
-            "precision", "cores", "profiles")  # fmt: skip
+    keys = {field.name for field in fields(CommonOptions)} & {field.name for field in fields(Config)} - {"model"}
     changes = {key: getattr(options, key) for key in keys}
     overridden = dict.fromkeys(config.override(own, changes) for own in named)
     return [settled_precision(_as_typed(own, options)) for own in overridden]
@@ -110,14 +110,13 @@ def fresh_profile(
     Raises:
         ProfilerError: The model cannot be built or captured.
     """
-    from profiler.measure import profile_for
 
     @contextmanager
     def bar() -> Iterator[Callable[[float], None]]:
         with progress("profile", 1) as advance:
             yield lambda share: advance(share, config.model)
 
-    return profile_for(
+    return profiler.measure.profile_for(
         config,
         core,
         bar,

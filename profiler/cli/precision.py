@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import profiler.execution
+import profiler.machine
 from profiler.cli.console import note
 from profiler.errors import ConfigError
 from profiler.profile import AUTO, BF16, FP32
@@ -26,9 +28,10 @@ def settled_precision(config: Config) -> Config:
 
 
 def _missing() -> str:
-    from profiler.execution import onednn_lowers
-    from profiler.machine import bfloat16_instructions
-
-    if not bfloat16_instructions():
+    if not profiler.machine.bfloat16_instructions():
         return NO_INSTRUCTIONS
-    return "" if onednn_lowers() else "this torch multiplies without oneDNN, or oneDNN is told not to use bfloat16"
+    return (
+        ""
+        if profiler.execution.onednn_lowers()
+        else "this torch multiplies without oneDNN, or oneDNN is told not to use bfloat16"
+    )

@@ -5,6 +5,9 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
+import profiler.capture
+import profiler.execution
+import profiler.machine
 from profiler.errors import FileError
 from profiler.files import is_file, read_json, refuse_unwritable, to_json, write_whole
 from profiler.profile import BF16, FP32, Profile, profile_warnings
@@ -37,16 +40,18 @@ def profile_for(
     Raises:
         ProfilerError: The model cannot be built or captured, or a file cannot be read or written.
     """
-    from profiler.capture import captured_model
-    from profiler.machine import differences, this_machine
     from profiler.measure.measure import BUDGET_S, measure_profile
 
     path = path_for(config)
     kept, difference = _kept(path)
-    captured = captured_model(config, trained=kept is None)
+    captured = profiler.capture.captured_model(config, trained=kept is None)
     if kept:
         difference = misfit(kept, config)
-    if kept and not difference and (others := differences(kept.machine, this_machine())):
+    if (
+        kept
+        and not difference
+        and (others := profiler.machine.differences(kept.machine, profiler.machine.this_machine()))
+    ):
         difference = f"that one was measured elsewhere: {'; '.join(others)}"
     if kept and not difference and captured.digest != kept.model_digest:
         difference = "the model has changed since"
@@ -75,14 +80,15 @@ def _kept(path: Path) -> tuple[Profile | None, str]:
 
 def misfit(profile: Profile, config: Config) -> str:
     """Say in words why ``profile`` is not one of ``config``, or nothing."""
-    from profiler.capture import find
-    from profiler.execution import OwnLoss
-
     pairs = [
         ("model", profile.model, config.model),
         ("input", profile.input_shape, config.input_shape),
         ("vocabulary", profile.vocabulary, config.vocabulary),
-        ("loss", profile.loss_name, OwnLoss(find(config.loss)).name if config.loss else ""),
+        (
+            "loss",
+            profile.loss_name,
+            profiler.execution.OwnLoss(profiler.capture.find(config.loss)).name if config.loss else "",
+        ),
         ("update rule", profile.update_rule, config.rule.kind),
     ]
     if config.precision != FP32 and profile.lowered is None:

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
+from profiler.profile.form import BF16_FORM, PLAIN_FORM
 from profiler.profile.layers import INPUT, CopyCost, Layer, Timing, parts_s
-from profiler.profile.profile import Profile
+from profiler.profile.profile import ModelCosts, Profile
 
 MOST_LAYERS = 10_000
 MOST_SECONDS = 1e8
@@ -14,11 +15,24 @@ MOST_BYTES, MOST_OPERATIONS = 1 << 45, 1 << 60
 def odd_values(profile: Profile) -> Iterator[str]:
     """Yield what contradicts itself in a profile, or is too large, each in words; the first may be the only one."""
     yield from _odd_layers(profile.layers)
-    yield from _odd_edges(profile)
-    yield from _odd_copies("copying", profile.copy_cost)
-    yield from _odd_sizes(profile)
-    yield from _odd_times(profile)
-    yield from _odd_forms(profile)
+    yield from _odd_timings(profile)
+    yield from _odd_blocks(profile)
+    yield from _odd_lowered(profile)
+    for form in (PLAIN_FORM, BF16_FORM) if profile.lowered else (PLAIN_FORM,):
+        yield from odd_costs(profile.costs(form))
+
+
+def odd_costs(model: ModelCosts) -> Iterator[str]:
+    """Yield what contradicts itself in what a model costs in one form, or is too large; the first may be the only one.
+
+    Args:
+        model: Of a profile whose own values go together.
+    """
+    yield from _odd_layers(model.layers)
+    yield from _odd_edges(model)
+    yield from _odd_copies("copying", model.profile.copy_cost)
+    yield from _odd_sizes(model)
+    yield from _odd_times(model)
 
 
 def _odd_layers(layers: Sequence[Layer]) -> Iterator[str]:
@@ -36,11 +50,11 @@ def _odd_layers(layers: Sequence[Layer]) -> Iterator[str]:
             yield f"more parameters of {layer.name} learn than it has"
 
 
-def _odd_edges(profile: Profile) -> Iterator[str]:
-    position = {layer.name: index for index, layer in enumerate(profile.layers)}
-    edges = [edge for edge in profile.edges if edge.source != INPUT]
-    named = [*(edge.source for edge in edges), *(edge.target for edge in profile.edges), *profile.outputs]
-    named += [name for group in profile.inseparable for name in group]
+def _odd_edges(model: ModelCosts) -> Iterator[str]:
+    position = {layer.name: index for index, layer in enumerate(model.layers)}
+    edges = [edge for edge in model.edges if edge.source != INPUT]
+    named = [*(edge.source for edge in edges), *(edge.target for edge in model.edges), *model.outputs]
+    named += [name for group in model.inseparable for name in group]
     for name in named:
         if name not in position:
             yield f"it names an unknown layer '{name}'"
@@ -55,8 +69,8 @@ def _odd_copies(what: str, cost: CopyCost) -> Iterator[str]:
         yield f"what {what} costs is not one time for each of ascending sizes"
 
 
-def _odd_sizes(profile: Profile) -> Iterator[str]:
-    layers = profile.layers
+def _odd_sizes(model: ModelCosts) -> Iterator[str]:
+    layers, profile = model.layers, model.profile
     if profile.batch_size != profile.input_shape[0]:
         yield f"its batch size is {profile.batch_size}, and its input has {profile.input_shape[0]} samples"
     held = sum(
@@ -68,11 +82,19 @@ def _odd_sizes(profile: Profile) -> Iterator[str]:
     copies_s = sum(map(profile.copy_cost.seconds, sizes))
     if held + profile.input_bytes > MOST_BYTES or operations > MOST_OPERATIONS:
         yield f"its layers add up to more than {MOST_BYTES >> 40} TiB or {MOST_OPERATIONS:.0e} operations"
-    if max(parts_s(layers, profile.loss), copies_s) > MOST_SECONDS:
+    if max(parts_s(layers, model.loss), copies_s) > MOST_SECONDS:
         yield f"its layers, or the copies of what they make, take more than {MOST_SECONDS:.0e} s"
 
 
-def _odd_times(profile: Profile) -> Iterator[str]:
+def _odd_times(model: ModelCosts) -> Iterator[str]:
+    times_s = [time_s for layer in model.layers for time_s in (layer.forward_s, layer.backward_s, layer.update_s)]
+    if not any(_nanoseconds(time_s) for time_s in (*times_s, model.loss.forward_s, model.loss.backward_s)):
+        yield "nothing in it takes a nanosecond"
+    if not _nanoseconds(model.whole_step_s) or not _nanoseconds(model.whole_step.median_s):
+        yield "its whole step takes no time"
+
+
+def _odd_timings(profile: Profile) -> Iterator[str]:
     parts = [*profile.layers, *(part for own in profile.blocks for part in own.parts)]
     steps = [profile.whole_step, profile.loaded_step]
     losses = [profile.loss]
@@ -84,11 +106,6 @@ def _odd_times(profile: Profile) -> Iterator[str]:
     timings += [timing for part in parts for timing in (part.forward, part.backward, part.update)]
     if any(timing and not _holds_its_median(timing) for timing in timings):
         yield "an interval does not hold its own median"
-    times_s = [time_s for layer in profile.layers for time_s in (layer.forward_s, layer.backward_s, layer.update_s)]
-    if not any(_nanoseconds(time_s) for time_s in (*times_s, profile.loss.forward_s, profile.loss.backward_s)):
-        yield "nothing in it takes a nanosecond"
-    if not _nanoseconds(profile.whole_step_s) or not _nanoseconds(profile.whole_step.median_s):
-        yield "its whole step takes no time"
 
 
 def _holds_its_median(timing: Timing) -> bool:
@@ -99,17 +116,23 @@ def _nanoseconds(time_s: float) -> int:
     return round(time_s * 1e9)
 
 
-def _odd_forms(profile: Profile) -> Iterator[str]:
-    """Yield what is wrong with what blocks of layers cost, and with what layers cost in bfloat16."""
+def _odd_blocks(profile: Profile) -> Iterator[str]:
+    """Yield what is wrong with what blocks of layers cost."""
     whole = {layer.name for layer in profile.layers}
     for own in profile.blocks:
         if own.layer not in whole:
             yield f"it says what blocks of an unknown layer '{own.layer}' cost"
+        yield from _odd_layers(own.parts)
+        for name in sorted(whole.intersection(part.name for part in own.parts)):
+            yield f"'{name}' is a layer of it, and a block of {own.layer}"
+
+
+def _odd_lowered(profile: Profile) -> Iterator[str]:
+    """Yield what is wrong with what layers cost in bfloat16."""
     if profile.lowered is None:
         return
     lowered = profile.lowered
     named = [layer.name for layer in lowered.layers] == [layer.name for layer in profile.layers]
     if not named or any(layer.autocast for layer in profile.layers) or not all(own.autocast for own in lowered.layers):
         yield "it does not tell of the same layers in float32 and bfloat16"
-    yield from _odd_layers(lowered.layers)
     yield from _odd_copies("casting", lowered.cast_cost)

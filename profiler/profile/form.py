@@ -10,6 +10,7 @@ none. In a file, and on a screen, either part stands as it is written:
   casts inputs and weights of matrix products and convolutions, and leaves the rest in the type that it comes in.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +26,7 @@ AUTO: Literal["auto"] = "auto"
 Pieces = tuple[int, ...]
 """How a layer is cut: into so many even blocks, where it is one number; else the features of each block."""
 _EXCEPT = f"{BF16} except "
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 @lru_cache(maxsize=1024)
@@ -35,7 +37,7 @@ def _pieces(text: str) -> Mapping[str, Pieces]:
         pieces = numbers.split("+")
         if layer in cut:
             raise ConfigError(f"the slicing '{text}' names {layer} twice; leave one out")
-        if not layer or not all(map(str.isdecimal, pieces)):
+        if not layer or not all(map(_NUMBER.fullmatch, pieces)):
             raise ConfigError(
                 f"'{part}' in the slicing '{text}' is no layer with its blocks; write classifier.1=4, say, or "
                 "classifier.1=1024+3072 for the features of each"

@@ -127,7 +127,8 @@ class ModelCosts:
         edges: As in ``Profile``, of these layers; likewise ``inseparable`` and ``outputs``.
         uncut: The layers that are cut inside, as they are whole.
         blocks: What whole layers cost in blocks, as far as it was measured in their precision.
-        whole_step_s: The plain step in the form's precision, all layers whole; likewise ``whole_step``.
+        whole_step_s: The plain step in the form's precision, all layers whole; likewise ``whole_step`` and
+            ``closure_error``.
     """
 
     profile: Profile
@@ -141,6 +142,7 @@ class ModelCosts:
     loss: Loss
     whole_step_s: float
     whole_step: Timing
+    closure_error: float
 
     @property
     def one_core_s(self) -> float:
@@ -156,7 +158,8 @@ def cast_bytes(full: Layer, lower: Layer) -> int:
 
 def _in_precision(profile: Profile, precision: Precision) -> ModelCosts:
     """Return what whole layers cost in a precision."""
-    layers, loss, whole_step_s, whole_step = profile.layers, profile.loss, profile.whole_step_s, profile.whole_step
+    layers, loss = profile.layers, profile.loss
+    step: Profile | Lowered = profile
     if precision.lowered:
         if profile.lowered is None:
             raise ConfigError(
@@ -168,7 +171,7 @@ def _in_precision(profile: Profile, precision: Precision) -> ModelCosts:
         lowered = profile.lowered
         layers = tuple(_with_casts(profile, lowered, precision.in_float32))
         loss = loss if precision.in_float32.intersection(profile.outputs) else lowered.loss
-        whole_step_s, whole_step = lowered.whole_step_s, lowered.whole_step
+        step = lowered
     autocast = {layer.name: layer.autocast for layer in layers}
     return ModelCosts(
         profile=profile,
@@ -180,8 +183,9 @@ def _in_precision(profile: Profile, precision: Precision) -> ModelCosts:
         uncut=(),
         blocks=tuple(own for own in profile.blocks if own.parts[0].autocast == autocast.get(own.layer)),
         loss=loss,
-        whole_step_s=whole_step_s,
-        whole_step=whole_step,
+        whole_step_s=step.whole_step_s,
+        whole_step=step.whole_step,
+        closure_error=step.closure_error,
     )
 
 

@@ -4,8 +4,7 @@ Each says first what it means for whoever plans with the profile, then the cause
 """
 
 from profiler.commands import maker, typed_form
-from profiler.profile.layers import Layer
-from profiler.profile.profile import Profile
+from profiler.profile.profile import ModelCosts, Profile
 from profiler.profile.roofline import bound, compute_s, of_roof
 
 CLOSURE_LIMIT = 0.05
@@ -18,13 +17,18 @@ MOST_ROUNDS = 100
 """More rounds only average over the machine's drift."""
 
 
-def profile_warnings(profile: Profile) -> list[str]:
-    """Return the warnings that a profile deserves, as sentences; none for a good one."""
-    warnings = []
-    if abs(profile.closure_error) > CLOSURE_LIMIT:
+def profile_warnings(profile: Profile, model: ModelCosts | None = None) -> list[str]:
+    """Return the warnings that a profile deserves, as sentences; none for a good one.
+
+    Args:
+        profile: The measurement.
+        model: What of it is planned with, in its form; None: layers whole and in float32.
+    """
+    warnings, costs = [], model or profile
+    if abs(costs.closure_error) > CLOSURE_LIMIT:
         warnings.append(
-            f"Predictions may be off by {abs(profile.closure_error):.0%}: the parts add up to "
-            f"{more_or_less(profile.closure_error)} than the whole step, most likely because {_cause(profile)}."
+            f"Predictions may be off by {abs(costs.closure_error):.0%}: the parts add up to "
+            f"{more_or_less(costs.closure_error)} than the whole step, most likely because {_cause(profile, costs)}."
         )
     if profile.foreign_load > FOREIGN_LOAD_LIMIT:
         warnings.append(
@@ -48,8 +52,10 @@ def profile_warnings(profile: Profile) -> list[str]:
         )
     above = [
         layer.name
-        for layer in profile.layers
-        if of_roof(layer, profile.peaks) > ROOF_LIMIT and _matters(layer, profile)
+        for layer in costs.layers
+        if of_roof(layer, profile.peaks) > ROOF_LIMIT
+        and bound(layer, profile.peaks) == "compute"  # a cache may well beat the memory
+        and compute_s(layer) > costs.whole_step_s / 100
     ]
     if above:
         warnings.append(
@@ -59,11 +65,11 @@ def profile_warnings(profile: Profile) -> list[str]:
     return warnings
 
 
-def _cause(profile: Profile) -> str:
+def _cause(profile: Profile, costs: Profile | ModelCosts) -> str:
     """Return what most likely keeps the parts from adding up, and what to do about it."""
     if profile.foreign_load > FOREIGN_LOAD_LIMIT:
         return "this core worked for others in between; profile again on an idle core"
-    if abs(profile.closure_error) > OTHER_WORK_LIMIT:
+    if abs(costs.closure_error) > OTHER_WORK_LIMIT:
         return (
             "the model's forward does something beside its layers, such as checkpointing, a branch taken by chance or "
             "work in plain Python; leave that out"
@@ -77,8 +83,3 @@ def _cause(profile: Profile) -> str:
 def more_or_less(share: float) -> str:
     """Return a signed share in words, such as ``2.0% less``."""
     return f"{abs(share):.1%} {'less' if share < 0 else 'more'}"
-
-
-def _matters(layer: Layer, profile: Profile) -> bool:
-    """Say whether a layer is one of arithmetic and of some weight; a cache may well beat the memory."""
-    return bound(layer, profile.peaks) == "compute" and compute_s(layer) > profile.whole_step_s / 100

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from runtime.baselines.baselines import Baseline, BaselineChoice, Baselines, baseline_rows
+    from runtime.baselines.baseline import Baseline, BaselineChoice
+    from runtime.baselines.baselines import Baselines, baseline_rows
 else:
     __getattr__ = on_demand(__name__)

@@ -22,43 +22,18 @@ from optimizer.export import MICRO_BATCHES
 from optimizer.plan import Plan
 from profiler.capture import SEED
 from profiler.machine import uninterrupted
-from profiler.profile import FP32, Name
+from profiler.profile import FP32
 from profiler.settings import Config
+from runtime.baselines.baseline import Baseline, BaselineChoice
 from runtime.errors import RunError
 from runtime.pipeline import own_cores
 
-BaselineChoice = Literal["none", "threads", "all"]
-"""No baseline, one process with a thread for each stage, or all of them."""
 Kind = Literal["process", "ddp", "pipelining"]
+Precision = Literal["fp32", "bf16"]
 START_S = 120.0
 """How long starting and warming up may take where nothing is known."""
 GENEROSITY = 20.0
 TICK_S = 0.1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Baseline:
-    """A baseline, which runs on the same cores in the same rounds as the splits.
-
-    Attributes:
-        tuned: Whether it runs under our process settings; otherwise as installed.
-        update_every: How many minibatches an update takes.
-    """
-
-    name: Name
-    tuned: bool
-    update_every: int
-
-    @property
-    def semantics(self) -> str:
-        """What one update is."""
-        every = "a minibatch" if self.update_every == 1 else f"for {self.update_every} minibatches"
-        return f"synchronous, one update {every}"
-
-    @property
-    def row(self) -> str:
-        """The baseline's name, with how it was set up."""
-        return f"{self.name}, {'tuned' if self.tuned else 'as installed'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +60,7 @@ class Spec:
     port: int = 0
     parent: int = 0
     stages: tuple[tuple[str, ...], ...] = ()
-    precision: str = FP32
+    precision: Precision = FP32
 
 
 def baseline_rows(
@@ -134,7 +109,9 @@ def _kinds(count: int, update_every: int) -> dict[str, tuple[Kind, int, int]]:
 class Baselines:
     """Trains as the baselines of one comparison do."""
 
-    def __init__(self, config: Config, plan: Plan, cores: Sequence[int], precision: str = FP32) -> None:
+    def __init__(
+        self, config: Config, plan: Plan, cores: Sequence[int], precision: Literal["fp32", "bf16"] = FP32
+    ) -> None:
         """Prepare the baselines.
 
         Args:

@@ -6,6 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import profiler.measure
+import runtime.baselines
+import runtime.compare
+import runtime.report
 from optimizer.plan import Plan
 from optimizer.planning import LOWERED, OPTIMIZED
 from profiler.cli import note, screen
@@ -52,7 +56,6 @@ def carry_out(jobs: list[Job], reports: list[Path], running: RunningOptions, *, 
     The report is written anew with every round.
     """
     from runtime.compare import duration, left, steps
-    from runtime.report import show_leaders
 
     missing = sum(sum(1 for _ in steps(job.comparison)) for job in jobs)
     if not missing:
@@ -81,14 +84,12 @@ def carry_out(jobs: list[Job], reports: list[Path], running: RunningOptions, *, 
                 part = _Part(rounds, since[at], _awaited(jobs, at, rounds))
                 _carry_out(job, pool, running, partial(keep, at), part)
             if rounds and not screen().quiet and not all(job.comparison.complete for job in jobs):
-                show_leaders([job.comparison for job in jobs])
+                runtime.report.show_leaders([job.comparison for job in jobs])
 
 
 def write(jobs: list[Job], reports: list[Path]) -> None:
     """Write the report on what is known so far."""
-    from runtime.report import write_reports
-
-    write_reports([job.comparison for job in jobs if job.comparison.runs], reports)
+    runtime.report.write_reports([job.comparison for job in jobs if job.comparison.runs], reports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +109,12 @@ class _Part:
 
 def _awaited(jobs: list[Job], at: int, rounds: int | None) -> "Awaited":
     """Return how long the other comparisons take: to a first answer about all, and to the last."""
-    from runtime.compare import left
-    from runtime.report import Awaited
-
     others = [job.comparison for number, job in enumerate(jobs) if number != at]
     later = [job.comparison for job in jobs[at + 1 :]]
-    first_s = sum(left(comparison, rounds) for comparison in later) if rounds else None
-    return Awaited(first_s, sum(left(comparison) for comparison in (others if rounds else later)))
+    first_s = sum(runtime.compare.left(comparison, rounds) for comparison in later) if rounds else None
+    return runtime.report.Awaited(
+        first_s, sum(runtime.compare.left(comparison) for comparison in (others if rounds else later))
+    )
 
 
 def _composition(jobs: list[Job]) -> str:
@@ -132,25 +132,20 @@ def _carry_out(
     job: Job, pool: "WorkerPool", running: RunningOptions, keep: "Callable[[Comparison], None]", part: _Part
 ) -> None:
     """Do a part of one comparison, and ``keep`` what is known after each run."""
-    from profiler.measure import Yardstick
-    from runtime.baselines import Baselines
-    from runtime.compare import ONE_CORE, command_line, compare, set_aside, steps
-    from runtime.report import live_progress
-
     comparison, config = job.comparison, job.config
-    if not any(steps(comparison, part.rounds)):
+    if not any(runtime.compare.steps(comparison, part.rounds)):
         return
-    comparison = replace(comparison, command=command_line())
+    comparison = replace(comparison, command=runtime.compare.command_line())
     plans = {own.name: own.plan for own in comparison.partitions}
     precision = comparison.one_core.precision
     as_long = replace(config, batches=comparison.ours.plan.predicted.minibatches)
-    baselines = Baselines(as_long, _reference(plans, precision), comparison.request.cores, precision)
+    baselines = runtime.baselines.Baselines(as_long, _reference(plans, precision), comparison.request.cores, precision)
     in_the_way = job.in_the_way
 
     def save(latest: "Comparison") -> None:
         nonlocal in_the_way
         if in_the_way:
-            free = set_aside(job.path)
+            free = runtime.compare.set_aside(job.path)
             note(
                 f"the old results in {job.path} are renamed to {free.name}: {in_the_way}",
             )
@@ -167,11 +162,13 @@ def _carry_out(
 
     with (
         executions_of(config, plans.values(), pool, settings) as executions,
-        Yardstick(config, comparison.request.cores[0], BF16_FORM if precision == BF16 else PLAIN_FORM) as yardstick,
-        live_progress(part.awaited) as watch,
+        profiler.measure.Yardstick(
+            config, comparison.request.cores[0], BF16_FORM if precision == BF16 else PLAIN_FORM
+        ) as yardstick,
+        runtime.report.live_progress(part.awaited) as watch,
     ):
         if any(execution.captured.digest != comparison.model_digest for execution in executions.values()):
             raise ConfigError(f"{config.model} has changed since {job.path} was begun; measure it anew with --fresh")
-        others: dict[str, Callable[[], tuple[float, float]]] = {ONE_CORE: one_core}
+        others: dict[str, Callable[[], tuple[float, float]]] = {runtime.compare.ONE_CORE: one_core}
         others |= {baseline.row: partial(baselines.run, baseline) for baseline in comparison.baselines}
-        compare(comparison, executions, others, save, watch, rounds=part.rounds, since=part.since)
+        runtime.compare.compare(comparison, executions, others, save, watch, rounds=part.rounds, since=part.since)

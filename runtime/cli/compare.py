@@ -4,8 +4,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import optimizer.planning
+import profiler.capture
+import profiler.machine
+import runtime.baselines
+import runtime.compare
+import runtime.pipeline
+import runtime.report
+import runtime.supervisor
 from optimizer.plan import Plan, scheduled
-from optimizer.planning import LOWERED, SLICED, Forms, Schemes, load_schemes
+from optimizer.planning import LOWERED, SLICED, Schemes, load_schemes
 from optimizer.schedule import schedule_of
 from profiler.cli import Parser, configs, emit_json, note, positive, screen, stdout
 from profiler.errors import ConfigError
@@ -27,6 +35,7 @@ from runtime.cluster import refuse_ranks
 from runtime.results import Clock
 
 if TYPE_CHECKING:
+    from optimizer.planning import Forms
     from runtime.compare import Comparison, OneCore, Request
 
 RESULTS = Path("results")
@@ -92,18 +101,14 @@ def add_arguments(command: Parser) -> None:
 
 def compare_all(options: CompareOptions) -> int:
     """Compare the partitions of every model and batch size that is named."""
-    from profiler.capture import refuse_unknown
-    from profiler.machine import usable_cores
-    from runtime.supervisor import expect_stages
-
     refuse_ranks("compare")
-    expect_stages()
+    runtime.supervisor.expect_stages()
     schemes = load_schemes()
     common = options.running.common
     wanted = _quick(configs(common), options) if options.quick else configs(common)
     requests = [_request(options, config, schemes) for config in wanted]
-    refuse_unknown(dict.fromkeys(config.model for config in wanted))
-    usable_cores(wanted[0].cores)
+    profiler.capture.refuse_unknown(dict.fromkeys(config.model for config in wanted))
+    profiler.machine.usable_cores(wanted[0].cores)
     paths = [_place(options, config, len(wanted)) for config in wanted]
     reports = _reports(options, paths)
     for path in (*paths, *reports):
@@ -144,12 +149,8 @@ def _quick(wanted: list[Config], options: CompareOptions) -> list[Config]:
 
 
 def _request(options: CompareOptions, config: Config, schemes: Schemes) -> "Request":
-    from profiler.machine import usable_cores
-    from runtime.compare import Request
-    from runtime.pipeline import cores_for
-
     settings = settings_of(options.running, config)
-    cores = cores_for(config.stages, usable_cores(config.cores))
+    cores = runtime.pipeline.cores_for(config.stages, profiler.machine.usable_cores(config.cores))
     if options.baselines != "none" and settings.data:
         raise ConfigError("--baselines train on synthetic data; leave --data out")
     if options.baselines != "none" and (config.clip or config.clip_norm or config.loss):
@@ -158,7 +159,7 @@ def _request(options: CompareOptions, config: Config, schemes: Schemes) -> "Requ
     asked = tuple(wanted_names(list(options.partitions or config.partitions), config, schemes))
     if options.baselines == "all" and set(asked) <= {SLICED, LOWERED}:
         raise ConfigError("torch's pipeline cannot cut layers inside; add optimized to --partitions for --baselines")
-    return Request(
+    return runtime.compare.Request(
         model=config.model,
         batch_size=config.batch_size,
         input_shape=config.input_shape,
@@ -198,11 +199,10 @@ def _reports(options: CompareOptions, paths: list[Path]) -> list[Path]:
 
 def _job(options: CompareOptions, config: Config, request: "Request", path: Path, schemes: Schemes) -> Job:
     """Take up the comparison that is kept, or begin one."""
-    from profiler.capture import captured_model
-    from runtime.compare import find_comparison
-
     clock = clock_of(options.clock, options.running, request.cores)
-    held = find_comparison(path, request, clock, fresh=options.fresh, digest=lambda: captured_model(config).digest)
+    held = runtime.compare.find_comparison(
+        path, request, clock, fresh=options.fresh, digest=lambda: profiler.capture.captured_model(config).digest
+    )
     found = held.comparison
     if found is None:
         return Job(config, path, _begun(options, config, request, clock, schemes), held.reason)
@@ -216,10 +216,6 @@ def _job(options: CompareOptions, config: Config, request: "Request", path: Path
 
 def _begun(options: CompareOptions, config: Config, request: "Request", clock: Clock, schemes: Schemes) -> "Comparison":
     """Return a comparison in which nothing has run yet: plan all partitions."""
-    from optimizer.planning import spaced_splits
-    from runtime.baselines import baseline_rows
-    from runtime.compare import new_comparison
-
     left_out: list[str] = []
 
     def report(sentence: str) -> None:
@@ -232,16 +228,16 @@ def _begun(options: CompareOptions, config: Config, request: "Request", clock: C
         note(sentence)
     plans = plans_of(forms, list(request.asked), schemes, report)
     splits = {plan.split for plan in plans.values()}
-    plans |= spaced_splits(forms.whole, request.distinct_splits, splits)
+    plans |= optimizer.planning.spaced_splits(forms.whole, request.distinct_splits, splits)
     plans = {name: _scheduled(plan, request, clock) for name, plan in plans.items()}
-    baselines, without = baseline_rows(request.baselines, request.cores, request.update_every)
+    baselines, without = runtime.baselines.baseline_rows(request.baselines, request.cores, request.update_every)
     if without:
         report(without)
-    return new_comparison(
+    return runtime.compare.new_comparison(
         request,
         clock,
         plans,
-        forms.whole.profile,
+        forms.whole.model,
         baselines=baselines,
         left_out=left_out,
         forms=" ".join(told),
@@ -251,33 +247,30 @@ def _begun(options: CompareOptions, config: Config, request: "Request", clock: C
 
 def _scheduled(plan: Plan, request: "Request", clock: Clock) -> Plan:
     """Return a plan under the schedule of its runs, which last for as long as was asked for."""
-    from runtime.compare import run_length
-    from runtime.pipeline import core_count
-
     every = request.update_every
-    minibatches = request.minibatches or run_length(plan, every, clock, core_count(request.cores))
+    minibatches = request.minibatches or runtime.compare.run_length(
+        plan, every, clock, runtime.pipeline.core_count(request.cores)
+    )
     return scheduled(plan, schedule_of(request.schedule, request.num_stages, minibatches, every))
 
 
-def _one_core(forms: Forms) -> "OneCore":
+def _one_core(forms: "Forms") -> "OneCore":
     """Return the whole model on one core, as yet only profiled, in the faster precision of those that are known."""
-    from runtime.compare import OneCore
-
     models = [planner.model for planner in (forms.whole, forms.lowered) if planner]
     fastest = min(models, key=lambda model: model.whole_step_s)
-    return OneCore(profiled_s=fastest.whole_step_s, precision=BF16 if fastest.form.precision.lowered else FP32)
+    return runtime.compare.OneCore(
+        profiled_s=fastest.whole_step_s, precision=BF16 if fastest.form.precision.lowered else FP32
+    )
 
 
 def _conclude(jobs: list[Job], reports: list[Path], options: CompareOptions) -> int:
     """Show and keep what was found."""
-    from runtime.report import show_comparison
-
     comparisons = [job.comparison for job in jobs]
     if options.running.common.json:
         emit_json(comparisons)
     for job in jobs:
         if not options.running.common.json and not screen().quiet:
-            show_comparison(job.comparison, stdout())
+            runtime.report.show_comparison(job.comparison, stdout())
         note(f"{job.config.model}: kept in {job.path}")
     write(jobs, reports)
     note(f"the report is {reports[0]}, and as text {reports[1]}")

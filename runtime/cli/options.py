@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import profiler.capture
+import profiler.machine
+import runtime.pipeline
+import runtime.supervisor
 from optimizer.cli import ScheduleOptions, add_schedule
 from optimizer.plan import Plan
 from optimizer.schedule import PLAIN_1F1B, Pace
@@ -125,10 +129,8 @@ def add_clock(command: Parser) -> None:
 
 def clock_of(asked: Clock | None, options: RunningOptions, cores: Sequence[int]) -> Clock:
     """Return the clock that stages on ``cores`` run by."""
-    from runtime.pipeline import default_clock
-
     refuse_clock(asked, options)
-    return "wall" if placement() else asked or default_clock(cores, _channel_of(options))
+    return "wall" if placement() else asked or runtime.pipeline.default_clock(cores, _channel_of(options))
 
 
 def refuse_clock(asked: Clock | None, options: RunningOptions) -> None:
@@ -162,11 +164,9 @@ def settings_of(
     Raises:
         ConfigError: The schedule does not take so many minibatches an update.
     """
-    from profiler.capture import SEED
-
     return Settings(
         rule=config.rule,
-        seed=SEED,
+        seed=profiler.capture.SEED,
         pace=options.schedule.pace(config.stages, planned),
         channel=_channel_of(options),
         clock=clock,
@@ -179,11 +179,11 @@ def settings_of(
 
 def pool_of(options: RunningOptions, cores: tuple[int, ...], session: "Session | None" = None) -> "WorkerPool":
     """Start a process for each core: for every stage, or for that of this rank."""
-    from runtime.supervisor import WorkerPool
-
     if session and session.distributed:
-        return WorkerPool(cores, stall_timeout_s=options.stall_timeout_s, ranks=(session.rank,), look=session.look)
-    return WorkerPool(cores, stall_timeout_s=options.stall_timeout_s)
+        return runtime.supervisor.WorkerPool(
+            cores, stall_timeout_s=options.stall_timeout_s, ranks=(session.rank,), look=session.look
+        )
+    return runtime.supervisor.WorkerPool(cores, stall_timeout_s=options.stall_timeout_s)
 
 
 @contextmanager
@@ -202,17 +202,14 @@ def executions_of(
         CaptureError: The captured layers do not compute what the model does.
         InputError: Other ranks have built something else.
     """
-    from profiler.capture import captured_model, minibatch, refuse_unfaithful_briefly
-    from runtime.pipeline import Execution
-
-    whole = captured_model(config)
+    whole = profiler.capture.captured_model(config)
     with redirect_stdout(sys.stderr):
-        refuse_unfaithful_briefly(whole, *minibatch(config, whole))
-    executions: dict[Form, Execution] = {}
+        profiler.capture.refuse_unfaithful_briefly(whole, *profiler.capture.minibatch(config, whole))
+    executions: dict[Form, runtime.pipeline.Execution] = {}
     with ExitStack() as stack:
         for form in dict.fromkeys(plan.form for plan in plans):
-            captured = whole if form == PLAIN_FORM else captured_model(config, form)
-            executions[form] = stack.enter_context(Execution(captured, pool, settings, watch, session))
+            captured = whole if form == PLAIN_FORM else profiler.capture.captured_model(config, form)
+            executions[form] = stack.enter_context(runtime.pipeline.Execution(captured, pool, settings, watch, session))
             agree_on_weights(executions[form].session, executions[form])
         del whole, captured
         yield executions
@@ -223,14 +220,11 @@ def executions_of(
 
 def cores_of(config: Config, stages: int) -> tuple[int, ...]:
     """Return a core for each stage; under torchrun, that of this rank."""
-    from profiler.machine import affinity_variables, usable_cores
-    from runtime.pipeline import cores_for, own_cores
-
-    usable = usable_cores(config.cores)
+    usable = profiler.machine.usable_cores(config.cores)
     if place := placement():
         return (usable[place.local_rank % len(usable)],)
-    cores = cores_for(stages, usable)
-    if not own_cores(cores) and (bound := affinity_variables()):
+    cores = runtime.pipeline.cores_for(stages, usable)
+    if not runtime.pipeline.own_cores(cores) and (bound := profiler.machine.affinity_variables()):
         note(
             f"{counted(len(cores), 'stage')} share {counted(len(set(cores)), 'core')}, for the environment binds "
             f"threads to cores{bound}",

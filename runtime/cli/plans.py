@@ -4,7 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import optimizer.planning
+import optimizer.report
+import profiler.capture
+import profiler.machine
+import profiler.measure
 from optimizer.cli import measuring_blocks
 from optimizer.plan import Plan
 from optimizer.planning import (
@@ -12,17 +18,12 @@ from optimizer.planning import (
     NONE,
     OPTIMIZED,
     SLICED,
-    Forms,
     Schemes,
     form_request,
-    forms_of,
     load_schemes,
     names_layers,
     partition_names,
-    plans_for,
     slicing_named,
-    why_full,
-    why_whole,
 )
 from profiler.cli import configs, fresh_profile, note, settled_precision
 from profiler.commands import command
@@ -34,13 +35,17 @@ from profiler.settings import Config
 from profiler.settings import config as configuration
 from runtime.cli.options import RankOptions, RunningOptions, settings_of
 
+if TYPE_CHECKING:
+    from optimizer.planning import Forms
+
+
 QUICK_BUDGET_S = 3.0
 """How long a quick profile measures."""
 
 
 def planned_forms(
     options: RunningOptions, config: Config, names: Sequence[str], report: Callable[[str], None], *, quick: bool = False
-) -> Forms:
+) -> "Forms":
     """Return what plans ``config``, from the kept profile or one that is measured now, in short if ``quick``.
 
     Args:
@@ -53,16 +58,10 @@ def planned_forms(
     Raises:
         ModelError: There is no such model, or no such data.
     """
-    from optimizer.planning import Planner
-    from optimizer.report import form_sentences
-    from profiler.capture import find
-    from profiler.machine import usable_cores
-    from profiler.measure import path_for
-
     if data := options.data or config.data:
-        find(data)  # before anything is measured
+        profiler.capture.find(data)  # before anything is measured
         config = replace(config, data=data)
-    core = usable_cores(config.cores)[0]
+    core = profiler.machine.usable_cores(config.cores)[0]
     if quick:
         folder = str(Path(config.profiles) / "quick")
         config = replace(config, profiles=folder, typed=(*config.typed, "--profiles", folder))
@@ -71,15 +70,15 @@ def planned_forms(
     pace = options.schedule.pace(config.stages)
     slicing = config.slice if {SLICED, LOWERED} & set(names) else NONE
     precision = config.precision if LOWERED in names or config.precision != AUTO else FP32
-    forms = forms_of(
+    forms = optimizer.planning.forms_of(
         profile,
-        partial(Planner, stages=config.stages, minibatches=config.minibatches, pace=pace),
+        partial(optimizer.planning.Planner, stages=config.stages, minibatches=config.minibatches, pace=pace),
         form_request(slicing, precision),
         stages=config.stages,
         pace=pace,
-        measure=measuring_blocks(config, profile, path_for(config), core),
+        measure=measuring_blocks(config, profile, profiler.measure.path_for(config), core),
     )
-    for sentence in form_sentences(forms, names)[0]:
+    for sentence in optimizer.report.form_sentences(forms, names)[0]:
         report(f"{config.model}: {sentence}.")
     return forms
 
@@ -110,7 +109,7 @@ def wanted_names(partitions: Sequence[str], config: Config, schemes: Schemes) ->
     return [name for name in names if name != SLICED]
 
 
-def plans_of(forms: Forms, names: list[str], schemes: Schemes, report: Callable[[str], None]) -> dict[str, Plan]:
+def plans_of(forms: "Forms", names: list[str], schemes: Schemes, report: Callable[[str], None]) -> dict[str, Plan]:
     """Return the plans of some partitions; what the model does not allow is told to ``report``.
 
     Raises:
@@ -119,12 +118,12 @@ def plans_of(forms: Forms, names: list[str], schemes: Schemes, report: Callable[
     model = forms.whole.profile.model
     if names == [SLICED] and forms.sliced is None:
         assert forms.slicing
-        raise ConfigError(f"{model}: {why_whole(forms.slicing)}; run the partition {OPTIMIZED}")
+        raise ConfigError(f"{model}: {optimizer.planning.why_whole(forms.slicing)}; run the partition {OPTIMIZED}")
     if names == [LOWERED] and forms.lowered is None:
         assert forms.precision
-        report(f"{model}: {why_full(forms.precision)}")
+        report(f"{model}: {optimizer.planning.why_full(forms.precision)}")
         names = [SLICED if forms.sliced else OPTIMIZED]
-    plans = plans_for(names, forms, schemes, report)
+    plans = optimizer.planning.plans_for(names, forms, schemes, report)
     if not plans:
         raise ConfigError(f"{model} allows none of {', '.join(names)}; use fewer --stages")
     return plans
@@ -201,7 +200,7 @@ def _read(options: RankOptions, path: Path) -> tuple[Config, Plan]:
         "batch_size": plan.batch_size,
         "sample_shape": plan.input_shape[1:],
         "vocabulary": plan.vocabulary or None,
-        "slice": plan.slicing or NONE,
+        "slice": str(plan.slicing) or NONE,
         "precision": BF16 if plan.precision.lowered else FP32,
         "stages": len(plan.stages),
         "batches": common.batches,

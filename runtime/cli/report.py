@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import runtime.compare
+import runtime.report
 from profiler.cli import Parser, note
 from profiler.errors import ConfigError, FileError
 from profiler.files import read_json, refuse_unwritable
-from runtime.compare import Comparison
 
 FILE = "comparison.json"
 DEFAULT = Path("report.html")
@@ -34,15 +35,15 @@ def add_arguments(command: Parser) -> None:
 
 def report_all(options: ReportOptions) -> int:
     """Render all comparisons as one report in each place that is asked for."""
-    from runtime.report import KINDS, write_reports
-
     sources = [path for named in options.comparison for path in _files(named)]
     targets = options.output or (DEFAULT,)
     for path in targets:
-        if path.suffix not in KINDS:
+        if path.suffix not in runtime.report.KINDS:
             raise ConfigError(f"the report {path} ends in neither .html nor .md; name it report.html, say")
         refuse_unwritable(path)
-    write_reports([read_json(path, Comparison) for path in dict.fromkeys(sources)], targets)
+    runtime.report.write_reports(
+        [read_json(path, runtime.compare.Comparison) for path in dict.fromkeys(sources)], targets
+    )
     for path in targets:
         note(f"the report is {path}")
     return 0

@@ -4,6 +4,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import runtime.timeline
 from optimizer.plan import Plan
 from optimizer.planning import OPTIMIZED
 from optimizer.schedule import Pace
@@ -70,11 +71,10 @@ def run(options: RunOptions) -> int:
         work = f"{counted(config.minibatches, 'minibatch')} through {counted(len(plan.stages), 'stage')} on {where}"
         turns = ", which they take in turns" if settings.clock == "virtual" else ""
         note(f"{plan.model}: {work}{turns}, {settings.pace.words}{_other(plan, settings.pace)}")
-        from runtime.timeline import live_view, show_run
 
         with (
             pool_of(running, cores, session) as pool,
-            nullcontext() if session.distributed else live_view(cores) as watch,
+            nullcontext() if session.distributed else runtime.timeline.live_view(cores) as watch,
             executions_of(config, [plan], pool, settings, watch, session=session) as executions,
             executions[plan.form].loaded(plan, config.minibatches) as loaded,
         ):
@@ -84,7 +84,7 @@ def run(options: RunOptions) -> int:
             if running.common.json:
                 emit_json([result])
             elif not screen().quiet:
-                show_run(result, stdout())
+                runtime.timeline.show_run(result, stdout())
     return 0
 
 
@@ -110,10 +110,11 @@ def _refuse_files(options: RunOptions) -> None:
 
 
 def _keep(result: RunResult, options: RunOptions) -> None:
-    from runtime.timeline import picture_of, trace_of
-
     files: list[tuple[Path, bytes]] = [(options.output, to_json(result))] if options.output else []
-    files += [(path, picture_of(result) if path.suffix == ".svg" else trace_of(result)) for path in options.trace]
+    files += [
+        (path, runtime.timeline.picture_of(result) if path.suffix == ".svg" else runtime.timeline.trace_of(result))
+        for path in options.trace
+    ]
     recorded = result.recorded_minibatches
     part = f": the first {recorded:,} minibatches one by one" if recorded < result.minibatches else ""
     for path, content in files:

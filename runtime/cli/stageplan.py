@@ -5,6 +5,7 @@ import sys
 from importlib import import_module, metadata
 from typing import NoReturn
 
+import runtime.cluster
 from profiler.commands import ONE_NAME, PACKAGES, typed_as
 
 HELP = """\
@@ -27,9 +28,7 @@ stageplan COMMAND --help lists its options; stageplan --version prints the versi
 
 def program() -> NoReturn:
     """Be ``stageplan``."""
-    from runtime.cluster import exit_with
-
-    exit_with(main)
+    runtime.cluster.exit_with(main)
 
 
 @typed_as(ONE_NAME)

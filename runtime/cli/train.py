@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import profiler.capture
+import runtime.cluster
+import runtime.training
 from optimizer.planning import OPTIMIZED
 from profiler.cli import INTERRUPTED, Parser, configs, emit_json, note, note_anyway, positive, screen, stdout
 from profiler.errors import ConfigError
@@ -82,9 +85,7 @@ def train(options: TrainOptions) -> int:
         _refuse_without_data(options)
         options = replace(options, resume=_start(options, session))
         if options.resume and session.leads:
-            from runtime.training import read_checkpoint
-
-            read_checkpoint(options.resume)
+            runtime.training.read_checkpoint(options.resume)
         config, plan = one_plan(ranks)
         settings = settings_of(running, config, plan.pace)
         if options.every and options.every % settings.pace.update_every:
@@ -126,13 +127,13 @@ def _refuse_odd(options: TrainOptions) -> None:
 
 
 def _trained(options: TrainOptions, config: Config, plan: "Plan", session: "Session") -> int:
-    from runtime.training import LogFile, Paused, write_tensors
-
-    course = _Course(options, LogFile(options.log if session.leads else None, resumed=options.resume is not None))
+    course = _Course(
+        options, runtime.training.LogFile(options.log if session.leads else None, resumed=options.resume is not None)
+    )
     try:
         with redirect_stdout(sys.stderr):  # what user code prints is no result
             state = _course(options, config, plan, session, course)
-    except Paused as pause:
+    except runtime.training.Paused as pause:
         if pause.kept is None:
             raise
         where = f"epoch {pause.epoch + FIRST_EPOCH} after {counted(pause.position, 'minibatch')}"
@@ -142,20 +143,16 @@ def _trained(options: TrainOptions, config: Config, plan: "Plan", session: "Sess
         return INTERRUPTED
     if session.leads:
         if options.save:
-            write_tensors(options.save, state)
+            runtime.training.write_tensors(options.save, state)
             note(f"the trained weights are in {options.save}")
         if options.plot:
-            from runtime.training import learning_curve
-
-            curve = learning_curve(plan.model, course.losses, course.first, course.epochs, course.ends)
+            curve = runtime.training.learning_curve(plan.model, course.losses, course.first, course.epochs, course.ends)
             write_whole(options.plot, curve)
             note(f"the learning curve is in {options.plot}")
         if options.ranks.running.common.json:
             emit_json(course.epochs)
         elif not screen().quiet:
-            from runtime.training import show_epochs
-
-            show_epochs(plan.model, course.epochs, stdout())
+            runtime.training.show_epochs(plan.model, course.epochs, stdout())
     return 0
 
 
@@ -180,26 +177,22 @@ def _course(
     options: TrainOptions, config: Config, plan: "Plan", session: "Session", course: _Course
 ) -> "dict[str, Tensor] | None":
     """Train, and return the weights if they are to be saved."""
-    from profiler.capture import SEED, build, find
-    from runtime.training import Part, Pipeline, train_epochs, training_progress
-
     running = options.ranks.running
     settings = settings_of(running, config, plan.pace)
     loaders = loaders_of(running.data or config.data)
     if session.distributed:
-        from runtime.cluster import agree
-
-        agree(session, "what is asked for", _facts(options, loaders))
+        runtime.cluster.agree(session, "what is asked for", _facts(options, loaders))
     limit = running.common.batches
     length = min([each for each in (loaders.length, limit) if each is not None], default=None)
     total = None if length is None else length * options.epochs
     with (
-        training_progress(total, plan.batch_size) as progress,
-        Pipeline(
-            build(config.model, config.classes, SEED), plan, update=config.rule, learning_rate=learning_rate(config),
-            loss=find(config.loss) if config.loss else None, schedule=settings.pace.name,
+        runtime.training.training_progress(total, plan.batch_size) as progress,
+        runtime.training.Pipeline(
+            profiler.capture.build(config.model, config.classes, profiler.capture.SEED), plan, update=config.rule,
+            learning_rate=learning_rate(config),
+            loss=profiler.capture.find(config.loss) if config.loss else None, schedule=settings.pace.name,
             update_every=settings.pace.update_every, channel=settings.channel,
-            cores=cores_of(config, plan.layout.size), seed=SEED, on_nan=running.on_nan,
+            cores=cores_of(config, plan.layout.size), seed=profiler.capture.SEED, on_nan=running.on_nan,
             stall_timeout_s=running.stall_timeout_s, watch=progress, session=session,
         ) as pipeline,
     ):  # fmt: skip
@@ -211,7 +204,7 @@ def _course(
 
         def report(record: "Part | EpochRecord") -> None:
             course.log.write(record)
-            if isinstance(record, Part):
+            if isinstance(record, runtime.training.Part):
                 course.losses.extend(record.losses)
             else:
                 course.epochs.append(record)
@@ -219,7 +212,7 @@ def _course(
                 note(_line(record, options.epochs))
             progress.at(pipeline.minibatches, _epoch_words(pipeline.epoch, options.epochs))
 
-        train_epochs(
+        runtime.training.train_epochs(
             pipeline, loaders, options.epochs, limit=limit, checkpoint=options.checkpoint, every=options.every,
             report=report,
         )  # fmt: skip
@@ -245,28 +238,25 @@ def loaders_of(name: str) -> "Loaders":
         ModelError: It cannot be found or raises.
         ConfigError: It returns something else.
     """
-    from profiler.capture import SEED, made
-    from runtime.training import Loaders
-
-    found: Any = made(name, SEED)
+    found: Any = profiler.capture.made(name, profiler.capture.SEED)
     pair = found if isinstance(found, tuple) else (found, None)
     if len(pair) != 2 or not isinstance(pair[0], Iterable):
         raise ConfigError(
             f"the data factory '{name}' returned a {type(found).__name__}; it has to return a loader of pairs (inputs, "
             "targets), or two: one to train on, and one to validate on"
         )
-    return Loaders(training=pair[0], validation=pair[1])
+    return runtime.training.Loaders(training=pair[0], validation=pair[1])
 
 
 def learning_rate(config: Config) -> "Any":
     """Return the learning rates that a configuration asks for; None where there is but one."""
-    from runtime.training import Constant, Cosine, Steps
-
     if config.decay == "cosine":
-        return Cosine(lr=config.lr, warmup=config.warmup, updates=config.decay_updates)
+        return runtime.training.Cosine(lr=config.lr, warmup=config.warmup, updates=config.decay_updates)
     if config.decay == "steps":
-        return Steps(lr=config.lr, warmup=config.warmup, every=config.decay_updates, factor=config.decay_factor)
-    return Constant(lr=config.lr, warmup=config.warmup) if config.warmup else None
+        return runtime.training.Steps(
+            lr=config.lr, warmup=config.warmup, every=config.decay_updates, factor=config.decay_factor
+        )
+    return runtime.training.Constant(lr=config.lr, warmup=config.warmup) if config.warmup else None
 
 
 def _epoch_words(epoch: int, epochs: int) -> str:

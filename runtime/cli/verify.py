@@ -4,8 +4,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from optimizer.plan import Plan
-from optimizer.planning import ALL, distinct
+import profiler.machine
+import runtime.verify
+from optimizer.plan import Plan, distinct
+from optimizer.planning import ALL
 from profiler.cli import Parser, configs, emit_json, progress, stdout
 from profiler.errors import ConfigError
 from profiler.settings import Config
@@ -75,9 +77,6 @@ def _wanted(ranks: RankOptions) -> list[tuple[Config, dict[str, Plan]]]:
 def _verified(
     ranks: RankOptions, config: Config, plans: dict[str, Plan], cores: tuple[int, ...], session: "Session"
 ) -> Verification:
-    from profiler.machine import pinned
-    from runtime.verify import Uncut, show_verification, verify
-
     running, common = ranks.running, ranks.running.common
     settings = settings_of(running, config, next(iter(plans.values())).pace, record_digests=True)
     every = settings.pace.update_every
@@ -95,13 +94,13 @@ def _verified(
         pool_of(running, cores, session) as pool,
         executions_of(config, plans.values(), pool, settings, session=session) as executions,
         progress(config.model, steps) as advance,
-        pinned(cores[0]),
+        profiler.machine.pinned(cores[0]),
     ):
-        uncut = {form: Uncut(execution, minibatches) for form, execution in executions.items()}
+        uncut = {form: runtime.verify.Uncut(execution, minibatches) for form, execution in executions.items()}
         for index in sorted(set(first)):
             name = names[index]
             form = plans[name].form
-            parts[name] = verify(
+            parts[name] = runtime.verify.verify(
                 name, plans[name], executions[form], minibatches, partial(advance, 1, name), uncut=uncut[form]
             )
     verification = Verification(
@@ -117,5 +116,5 @@ def _verified(
         partitions=tuple(replace(parts[names[at]], name=name) for name, at in zip(names, first, strict=True)),
     )
     if session.leads and not common.json:
-        show_verification(verification, stdout())
+        runtime.verify.show_verification(verification, stdout())
     return verification

@@ -7,6 +7,8 @@ from optimizer.plan import contradictions
 from runtime.compare.comparison import Comparison
 from runtime.compare.records import ONE_CORE, Partition, RunRecord
 
+LEAST_SAMPLES_PER_S = 1e-9
+
 
 def odd_values(comparison: Comparison) -> Iterator[str]:
     """Yield what contradicts itself in a comparison, each in words; the first may be the only one."""
@@ -65,7 +67,7 @@ def _odd_run(run: RunRecord, comparison: Comparison) -> Iterator[str]:
         yield f"there are {len(run.stages)} stages, where {stages} ran"
     if len(run.timeline) not in {0, stages}:
         yield f"there is a timeline of {len(run.timeline)} stages, where {stages} ran"
-    if run.failure is None and run.series == "main" and not run.throughput_samples_per_s:
+    if run.failure is None and run.series == "main" and run.throughput_samples_per_s < LEAST_SAMPLES_PER_S:
         yield "nothing failed and nothing went through"
     if run.failure is not None and run.throughput_samples_per_s:
         yield "something failed and has a throughput"

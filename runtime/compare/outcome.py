@@ -105,6 +105,11 @@ class BaselineComparison:
     ratio: Spread | None
     failures: tuple[str, ...]
 
+    @property
+    def row(self) -> str:
+        """The baseline's name, with how it was set up."""
+        return self.baseline.row
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitAudit:

@@ -78,7 +78,7 @@ class OneCore:
     """
 
     profiled_s: Seconds
-    precision: str = FP32
+    precision: Literal["fp32", "bf16"] = FP32
 
 
 Series = Literal["alone", "main"]

@@ -6,6 +6,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import profiler.capture
+import profiler.machine
+import profiler.measure
+import profiler.profile
+import runtime.channels
+import runtime.cluster
 from optimizer.plan import AllReduce, Link, NetworkProfile, RankFacts
 from profiler.files import to_json
 from profiler.profile import BF16_FORM, FP32
@@ -32,27 +38,23 @@ def measure_links(session: "Session", config: Config, core: int, timeout_s: floa
         InputError: Ranks were given different models or have different versions.
         RunError: A rank has failed meanwhile.
     """
-    from profiler.capture import captured_model
-    from profiler.machine import pinned
-    from runtime.cluster import agree
-
-    captured = captured_model(config)
+    captured = profiler.capture.captured_model(config)
     versions = {name: importlib.metadata.version(name) for name in ("stageplan", "torch")}
     alike = replace(config, cores=(), typed=(), profiles="")  # which are each host's own
-    agree(session, "what was given", versions | {"configuration": str(to_json(alike)), "model": captured.digest})
+    runtime.cluster.agree(
+        session, "what was given", versions | {"configuration": str(to_json(alike)), "model": captured.digest}
+    )
     ranks = _ranks(session, config, captured, core)
-    with pinned(core), _joined(session):
+    with profiler.machine.pinned(core), _joined(session):
         links = _links(session, captured, timeout_s)
         all_reduces = _all_reduces(session, captured, timeout_s)
     from datetime import UTC, datetime
-
-    from profiler.profile import INPUT
 
     return NetworkProfile(
         model=config.model,
         model_digest=captured.digest,
         batch_size=config.batch_size,
-        input_shape=captured.specs[INPUT].shape,
+        input_shape=captured.specs[profiler.profile.INPUT].shape,
         ranks=ranks,
         links=links,
         all_reduces=all_reduces,
@@ -62,22 +64,18 @@ def measure_links(session: "Session", config: Config, core: int, timeout_s: floa
 
 def _ranks(session: "Session", config: Config, captured: "Captured", core: int) -> tuple[RankFacts, ...]:
     """Time the model's step on one rank after the other, for two may share a machine."""
-    from profiler.capture import captured_model
-    from profiler.machine import this_machine
-    from profiler.measure import measure_step
-
     every_rank = []
     for rank, member in enumerate(session.members):
         facts: RankFacts | None = None
         if rank == session.rank:
-            lower = captured_model(config, BF16_FORM) if config.precision != FP32 else None
+            lower = profiler.capture.captured_model(config, BF16_FORM) if config.precision != FP32 else None
             facts = RankFacts(
                 host=member.host,
                 address=member.address,
                 core=core,
-                machine=this_machine(),
-                step=measure_step(config, captured, core, STEP_BUDGET_S),
-                lower_step=measure_step(config, lower, core, STEP_BUDGET_S) if lower else None,
+                machine=profiler.machine.this_machine(),
+                step=profiler.measure.measure_step(config, captured, core, STEP_BUDGET_S),
+                lower_step=profiler.measure.measure_step(config, lower, core, STEP_BUDGET_S) if lower else None,
             )
         every_rank.append(session.exchange(f"step of {rank}", facts, RankFacts | None)[rank])
     return tuple(facts for facts in every_rank if facts)
@@ -88,10 +86,8 @@ def _joined(session: "Session") -> Iterator[None]:
     """Let the ranks themselves send messages, where their stages' processes do in a run."""
     import torch.distributed as dist
 
-    from runtime.channels import join
-
     assert session.rendezvous is not None
-    join(session.rendezvous, session.rank, len(session.members))
+    runtime.channels.join(session.rendezvous, session.rank, len(session.members))
     yield
     dist.destroy_process_group()
 

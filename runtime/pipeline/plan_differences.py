@@ -3,6 +3,7 @@
 import importlib.metadata
 from typing import TYPE_CHECKING
 
+import runtime.worker
 from optimizer.plan import Plan
 from profiler.files import digest, to_json
 from profiler.machine import bfloat16_instructions
@@ -67,9 +68,8 @@ def agree_on_weights(session: "Session", execution: "Execution") -> None:
         InputError: One has not; the same sentence on every rank.
     """
     from runtime.cluster.rank_differences import agree
-    from runtime.worker import digest_of_all
 
     if not session.distributed:
         return
-    weights = digest_of_all(execution.initial_state().values())
+    weights = runtime.worker.digest_of_all(execution.initial_state().values())
     agree(session, "what was built", {"model": execution.captured.digest, "set of initial weights": weights})

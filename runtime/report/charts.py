@@ -38,7 +38,7 @@ def speeds(comparison: Comparison) -> str:
             axes.plot([spread.low, spread.high], [place, place], color=INK, linewidth=1.4)
             if part:
                 axes.plot(part.predicted_throughput_samples_per_s, place, "D", color="none", mec=INK, ms=4.5, mew=1)
-            labels.append(called(comparison, part) if part else _short(row.baseline.row))  # type: ignore[union-attr]
+            labels.append(_short(row.row) if isinstance(row, BaselineComparison) else called(comparison, row))
         axes.set_yticks(range(len(labels)), labels)
         axes.set_xlim(left=0)
         axes.set_xlabel("samples/s; ◇ predicted")

@@ -10,6 +10,7 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+import runtime.channels
 from profiler.machine import await_template, uninterrupted
 from runtime.channels import Rendezvous
 from runtime.errors import RunError
@@ -132,10 +133,8 @@ class WorkerPool:
         Raises:
             InputError: No port can be opened.
         """
-        from runtime.channels import open_store, rendezvous_of
-
-        self._store = self._store or open_store()
-        return rendezvous_of(self._store)
+        self._store = self._store or runtime.channels.open_store()
+        return runtime.channels.rendezvous_of(self._store)
 
     def describe_with(self, describe: Callable[[int], str]) -> None:
         """Name ranks in errors as ``describe(rank)`` does; elsewhere, ``stage`` counts those that are here from 0."""

@@ -6,6 +6,8 @@ import signal
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
 
+import runtime.channels
+
 
 def main(control: Connection, core: int) -> None:
     """Become the stage process that ``control`` is the line to, on ``core``."""
@@ -13,8 +15,7 @@ def main(control: Connection, core: int) -> None:
     stacks, record = recv_handle(control), recv_handle(control)
     faulthandler.enable(stacks)
     faulthandler.register(signal.SIGUSR1, stacks)
-    from runtime.channels import SharedMemory
     from runtime.worker.stage_process import serve
     from runtime.worker.status import StageStatus
 
-    serve(control, core, StageStatus(SharedMemory(record), stacks))
+    serve(control, core, StageStatus(runtime.channels.SharedMemory(record), stacks))

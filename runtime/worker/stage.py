@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+import runtime.channels
 from profiler.execution import TensorSpec, WeightVersions, slot_tensors
 from runtime.channels import Channel, SharedMemory
 from runtime.errors import RunError
@@ -241,10 +242,8 @@ class Stage:
             self._in_flight[0] = flight
             self.backward(0, back)
         if self._replicas:
-            from runtime.channels import Averaging
-
             left = self.versions.gradients(self.versions.newest)
-            self.averaging = Averaging(self._replicas, self.load.replicas, left)
+            self.averaging = runtime.channels.Averaging(self._replicas, self.load.replicas, left)
             self.averaging.wait()
         self.versions.drop_gradients()
         self._blank = None
@@ -277,7 +276,5 @@ class Stage:
 
 
 def _common_norm(load: Load) -> "CommonNorm":
-    from runtime.channels import CommonNorm
-
     parameters = [spec.name for spec in load.common.state if "@" not in spec.name]
-    return CommonNorm(parameters, load.common.settings.rule.clip_norm)
+    return runtime.channels.CommonNorm(parameters, load.common.settings.rule.clip_norm)

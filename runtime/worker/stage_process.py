@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 
 from torch import Tensor
 
+import runtime.channels
 from optimizer.schedule import KIND_NAMES, Action, Kind, actions_of
 from profiler.errors import StageplanError, one_line
 from profiler.execution import forget_casts, keeping_casts
@@ -108,10 +109,8 @@ class _Worker:
         self._memory = PeakMemory()
         replicas = None
         if load.common.rendezvous:
-            from runtime.channels import join, replicas_of
-
-            join(load.common.rendezvous, load.seat.rank, load.common.layout.size)
-            replicas = replicas_of(load.common.layout, load.seat.rank)
+            runtime.channels.join(load.common.rendezvous, load.seat.rank, load.common.layout.size)
+            replicas = runtime.channels.replicas_of(load.common.layout, load.seat.rank)
         self._channels = Channels(
             before=self._channel(load, load.seat.before, behind=False),
             behind=self._channel(load, load.seat.behind, behind=True),
@@ -129,13 +128,10 @@ class _Worker:
         if end is None:
             return None
         if end.memory is None or end.notifications is None:
-            from runtime.channels import gloo_channel
-
             peers = load.common.layout.ranks(load.stage + (1 if behind else -1))
-            return gloo_channel(end.cut, peers, load.replica, load.replicas, behind=behind)
-        from runtime.channels import shared_memory_channel
+            return runtime.channels.gloo_channel(end.cut, peers, load.replica, load.replicas, behind=behind)
 
-        channel = shared_memory_channel(end.memory, end.cut, end.notifications)
+        channel = runtime.channels.shared_memory_channel(end.memory, end.cut, end.notifications)
         end.memory.close()
         return channel
 

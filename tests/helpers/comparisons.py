@@ -54,7 +54,7 @@ def empty(
             wanted,
             clock,
             named,
-            own,
+            own.costs(),
             baselines=baselines,
             left_out=[],
             forms="",

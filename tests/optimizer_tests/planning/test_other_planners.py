@@ -12,12 +12,12 @@ from strategies import chain, layer, profile, random_profiles
 from optimizer.costs.costs import copy_ns
 from optimizer.errors import PartitionError
 from optimizer.planning import OTHER_PLANNERS, Planner
-from optimizer.planning.other_planners import _PLANNERS, block_partition, other_plan
+from optimizer.planning.other_planners import PLANNERS, block_partition, other_plan
 from profiler.profile import INPUT, Profile
 
 
 def test_every_peer_has_a_name_and_every_name_a_peer() -> None:
-    assert tuple(_PLANNERS) == OTHER_PLANNERS
+    assert tuple(PLANNERS) == OTHER_PLANNERS
 
 
 @settings(deadline=None, max_examples=60)

@@ -64,7 +64,7 @@ def test_a_layer_that_is_too_large_is_cut_inside_from_python_too() -> None:
 def test_links_are_planned_for_from_python_too() -> None:
     own = replace(profile(), lowered=None)
     links = network_for(own, [Fraction(1), Fraction(3)], [(0, 0, 0)])
-    plan = stageplan.plan(own, stages=2, links=links, slice="none")
+    plan = stageplan.plan(own, links=links, slice="none")
     assert plan.network == links
     assert len(plan.stages[0].layers) > len(plan.stages[1].layers), "the slower rank has less"
 
@@ -79,6 +79,7 @@ def test_links_are_planned_for_from_python_too() -> None:
         ({"method": "uniform", "slice": "l3=2"}, "knows whole layers only"),
         ({"slice": "l3=4", "precision": "fp32"}, "does not say what l3 costs in blocks"),
         ({"cut_after": "l0"}, "cut_after has to be a list"),
+        ({"cut_after": ["l0,"]}, "'l0,' is not a list of layers"),
     ],
 )
 def test_wishes_that_cannot_be_had_are_refused(wishes: dict[str, Any], words: str) -> None:

@@ -8,9 +8,9 @@ from strategies import chain, layer, profile, random_profiles
 
 from optimizer.check import check, holds
 from optimizer.errors import PartitionError
-from optimizer.plan import Plan
+from optimizer.plan import Plan, distinct
 from optimizer.plan.forecast import predict
-from optimizer.planning import Forms, Planner, distinct, load_schemes, partition_names, plan_for
+from optimizer.planning import Forms, Planner, load_schemes, partition_names, plan_for
 from optimizer.schedule import schedule_of
 from profiler.files import from_json, to_json
 from profiler.profile import INPUT, Edge, Loaded, Profile, Tie

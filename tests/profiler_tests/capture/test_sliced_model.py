@@ -167,6 +167,8 @@ def test_every_layer_that_cannot_be_cut_says_why() -> None:
         ("stem=2,stem=4", "names stem twice"),
         ("stem=x", "is no layer with its blocks"),
         ("stem=2+", "is no layer with its blocks"),
+        (f"stem={'9' * 5000}", "is no layer with its blocks"),
+        ("stem=٣", "is no layer with its blocks"),
         ("stem=4+0", "stem cannot be cut into 4+0 blocks"),
         ("stem=3+2", "stem has 4 output features, and its blocks 5; make them equal"),
     ],

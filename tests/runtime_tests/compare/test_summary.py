@@ -1,13 +1,20 @@
 """What is worked out from runs: medians, intervals, ratios, ranks and ties, against numpy and by hand."""
 
+from dataclasses import replace
+from unittest.mock import patch
+
 import numpy as np
 import pytest
-from comparisons import comparison, empty, measured, plans, record, with_runs
+from comparisons import MINIBATCHES, comparison, empty, measured, plans, record, request, with_runs
 from hypothesis import given
 from hypothesis import strategies as st
+from precisions import with_lower
+from strategies import MACHINE, chain
 
+from optimizer.planning import Planner
 from profiler.files import from_json, to_json
-from runtime.compare import Comparison, coverage, tied
+from profiler.profile import BF16_FORM
+from runtime.compare import Comparison, OneCore, coverage, new_comparison, tied
 from runtime.compare.ranking import ratio_of, spread_of
 
 
@@ -120,3 +127,18 @@ def test_few_runs_cannot_carry_95_per_cent() -> None:
         assert coverage(runs) == pytest.approx(held, abs=0.02)
     assert coverage(5) < 0.95 < coverage(6)
     assert spread_of([]) is None
+
+
+def test_a_comparison_tells_of_the_layers_and_doubts_of_the_precision_that_runs() -> None:
+    profile = with_lower(chain([1, 1, 1, 9]), [1.0, 1.0, 1.0, 2.0])
+    assert profile.lowered is not None
+    profile = replace(profile, lowered=replace(profile.lowered, closure_error=0.3))
+    lower = profile.costs(BF16_FORM)
+    named = {"optimized": Planner(lower, 2, MINIBATCHES).optimized()}
+    with patch("runtime.compare.begin.this_machine", lambda: MACHINE):
+        found = new_comparison(
+            request(asked=("optimized",)), "wall", named, lower, baselines=[], left_out=[], forms="",
+            one_core=OneCore(profiled_s=1.0, precision="bf16"),
+        )  # fmt: skip
+    assert [layer.step_s for layer in found.layers] == [layer.step_s for layer in lower.layers]
+    assert any("off by 30%" in warning for warning in found.profile_warnings)
