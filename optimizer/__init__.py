@@ -5,7 +5,7 @@
 #   cli/         python -m optimizer, check, export
 #   report/      a plan as tables, a drawing, a Gantt chart
 #   explain/     why a plan is what it is, what else there is, how sure it is
-#   planning/    plans by name: optimized, the six schemes, other planners
+#   planning/    the forms to plan for, and plans by name: optimized, the six schemes, other planners
 #   search/      the exact search: lattice of legal cuts, bisection, dynamic program
 #   costs/       a profile as integers, cuts and limits: the problem to solve
 #   check/       verify a plan without the search;  export/  a plan as a script for another engine

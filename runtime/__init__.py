@@ -7,8 +7,10 @@
 #   compare/     run partitions in turn, keep every run, work out medians, ranks and the audit
 #   timeline/    one run as a trace, a picture, a table;  verify/  a run against its replay, bit for bit
 #   links/       time the network between ranks
+#   baselines/   what one would run instead, in processes of its own
 #   pipeline/    the parent's side of a run: slices, memory guard, execution, result
 #   supervisor/  start, watch and end stage processes;  cluster/  several hosts under torchrun as one run
 #   worker/      what runs inside a stage's process
 #   channels/    move tensors between stages: shared-memory rings, gloo, all-reduce
-#   results.py   the files of runs and verifications;  errors.py  what users are told
+#   results.py   the files of runs and verifications, and run_contradictions.py, what in a run cannot be so
+#   fault.py     whose fault a failure is;  errors.py  what users are told

@@ -58,11 +58,11 @@ def export_plan(options: ExportOptions) -> int:
             f"with --precision {FP32}"
         )
     config = configuration.load(options.config) if options.config else configuration.for_model(plan.model)
-    if config.model != plan.model:
+    if config.name != plan.model:
         raise ConfigError(
-            f"{options.plan} is for {plan.model} and {options.config} for {config.model}; name a plan of the same"
+            f"{options.plan} is for {plan.model} and {options.config} for {config.name}; name a plan of the same"
         )
-    if config.clip or config.clip_norm or config.loss:
+    if config.rule.clip or config.rule.clip_norm or config.loss:
         raise ConfigError("the script trains for cross-entropy and clips no gradients; leave loss, clip and clip_norm "
                           "out of the configuration")  # fmt: skip
     if options.output:

@@ -33,16 +33,16 @@ def measuring_blocks(config: Config, profile: Profile, kept: Path, core: int) ->
         deadline_s = until_s.setdefault(precision, time.monotonic() + budget_s)
         layers = ", ".join(dict.fromkeys(layer.name for layer, _ in wanted))
         alone = [(layer.casting_inputs(0.0, 0), pieces) for layer, pieces in wanted]
-        note(f"{config.model}: measuring {layers} in blocks")
+        note(f"{config.name}: measuring {layers} in blocks")
         try:
             with progress("blocks", 1) as advance:
                 blocks = profiler.measure.measure_blocks(
-                    config, alone, core, deadline_s, lambda share: advance(share, config.model), precision=precision
+                    config, alone, core, deadline_s, lambda share: advance(share, config.name), precision=precision
                 )
         except ProfilerError as error:
             if explicit:
                 raise
-            note_anyway(f"{config.model}: {layers} cannot be measured in blocks and stay whole: {error}")
+            note_anyway(f"{config.name}: {layers} cannot be measured in blocks and stay whole: {error}")
             return ()
         if blocks:
             latest[0] = replace(latest[0], blocks=(*latest[0].blocks, *blocks))

@@ -46,7 +46,7 @@ def refuse_too_large(model: nn.Module, few: Tensor, config: Config) -> None:
     """
     learning = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
     least = learning * (config.rule.momenta + 2) + _least_of_samples(model, few, config.batch_size)
-    refuse_more_than_free(f"a training step of model '{config.model}' on {config.batch_size} samples", least)
+    refuse_more_than_free(f"a training step of model '{config.name}' on {config.batch_size} samples", least)
 
 
 def _least_of_samples(model: nn.Module, few: Tensor, batch_size: int) -> int:

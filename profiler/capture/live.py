@@ -21,14 +21,12 @@ from profiler.capture.layer_graph import capture
 from profiler.capture.sendable import refuse_unfit_parameters, refuse_unsendable
 from profiler.capture.slice_model import sliced_model
 from profiler.capture.undo import plain_values
-from profiler.errors import ModelError, StageplanError, one_line
+from profiler.errors import ModelError, one_line
 from profiler.execution import Captured, Loss, OwnLoss, cross_entropy
 from profiler.files import is_file
 from profiler.profile import PLAIN_FORM, Form
 from profiler.python_arguments import Hint
-from profiler.settings import Config, UpdateRule
-
-SUFFIX = ".stageplan-model"
+from profiler.settings import LIVE_SUFFIX, Config, UpdateRule
 
 
 def _sample_remedy(sample: Any) -> str:
@@ -142,7 +140,7 @@ def captured_live(live: LiveModel, form: Form = PLAIN_FORM) -> Captured:
 def as_file(live: LiveModel, rule: UpdateRule) -> Iterator[Config]:
     """Keep a live model in a temporary file; yield a configuration that names it, for as long as the context lasts."""
     with tempfile.TemporaryDirectory(prefix="stageplan-") as folder:
-        path = Path(folder) / f"{live.name}{SUFFIX}"
+        path = Path(folder) / f"{live.name}{LIVE_SUFFIX}"
         try:
             torch.save(live, path)
         except (OSError, RuntimeError) as error:
@@ -151,29 +149,18 @@ def as_file(live: LiveModel, rule: UpdateRule) -> Iterator[Config]:
                 "with room for it"
             ) from error
         whole = not live.inputs.is_floating_point()
-        config = Config(
+        yield Config(
             model=str(path),
             batch_size=len(live.inputs),
             sample_shape=tuple(live.inputs.shape[1:]),
             vocabulary=int(live.inputs.max()) + 1 if whole else 0,
-            lr=rule.lr,
-            momentum=rule.momentum,
-            nesterov=rule.nesterov,
-            weight_decay=rule.weight_decay,
-            update_rule=rule.name,
-            clip=rule.clip,
-            clip_norm=rule.clip_norm,
+            own_rule=rule,
         )
-        try:
-            yield config
-        except StageplanError as error:
-            error.args = (str(error).replace(config.model, live.name),)
-            raise
 
 
 def from_file(name: str) -> LiveModel | None:
     """Return the live model that is kept in the file ``name``; None where that is the name of something else."""
-    if not (name.endswith(SUFFIX) and is_file(Path(name))):
+    if not (name.endswith(LIVE_SUFFIX) and is_file(Path(name))):
         return None
     live: LiveModel = torch.load(name, weights_only=False)
     return live

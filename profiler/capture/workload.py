@@ -54,7 +54,7 @@ def captured_model(
             refuse_too_large(model, few, config)
         loss: Loss = OwnLoss(models.find(config.loss)) if config.loss else cross_entropy
         sample = inputs_of(config.input_shape, config.vocabulary, torch.Generator())
-        captured = capture(model, config.model, sample, loss, precision=form.precision)
+        captured = capture(model, config.name, sample, loss, precision=form.precision)
     return sliced_model(captured, form.slicing)
 
 

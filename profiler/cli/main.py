@@ -83,19 +83,19 @@ def profile_all(options: ProfileOptions) -> int:
                 config,
                 profiler.capture.captured_model(config, trained=True),
                 cores,
-                lambda share, what=config.model: advance(share, what),  # type: ignore[misc]
+                lambda share, what=config.name: advance(share, what),  # type: ignore[misc]
                 budget_s=options.budget_s,
             )
             write_whole(place.profile, to_json(profile))
             profiles.append(profile)
             _write_views(profile, place, options)
             for warning in profile_warnings(profile) if common.json or screen().quiet else []:  # else below the table
-                note_anyway(f"{config.model}: {warning}")
+                note_anyway(f"{config.name}: {warning}")
             if not common.json and not screen().quiet:
                 profiler.report.show(
                     profiler.report.rows(profile, options.sort, options.top, (options.view,)), stdout()
                 )
-            note(f"{config.model}: kept in {place.profile}")
+            note(f"{config.name}: kept in {place.profile}")
     emit_json(profiles if common.json else [])
     return 0
 

@@ -114,7 +114,7 @@ def fresh_profile(
     @contextmanager
     def bar() -> Iterator[Callable[[float], None]]:
         with progress("profile", 1) as advance:
-            yield lambda share: advance(share, config.model)
+            yield lambda share: advance(share, config.name)
 
     return profiler.measure.profile_for(
         config,

@@ -20,9 +20,9 @@ def settled_precision(config: Config) -> Config:
     """
     missing = "" if config.precision == FP32 else _missing()
     if missing and config.precision == BF16:
-        raise ConfigError(f"{config.model} cannot run in {BF16} here: {missing}; use --precision {FP32}")
+        raise ConfigError(f"{config.name} cannot run in {BF16} here: {missing}; use --precision {FP32}")
     if missing and config.precision == AUTO:
-        note(f"{config.model}: layers run in {FP32}: {missing}")
+        note(f"{config.name}: layers run in {FP32}: {missing}")
         return replace(config, precision=FP32)
     return config
 

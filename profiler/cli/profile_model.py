@@ -47,5 +47,4 @@ def profile(
     with as_file(live, update) as named:
         config = settled_precision(replace(named, precision=precision))
         core = usable_cores(cores)[0]
-        measured = measure_profile(config, captured_model(config, trained=True), [core], advance, budget_s=budget_s)
-    return replace(measured, model=live.name)
+        return measure_profile(config, captured_model(config, trained=True), [core], advance, budget_s=budget_s)

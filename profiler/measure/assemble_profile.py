@@ -69,7 +69,7 @@ def profile_of(measured: Measured) -> Profile:
     loss = _loss(measured.layers)
     whole_step = timing(samples.whole_step)
     return Profile(
-        model=config.model,
+        model=config.name,
         model_digest=captured.digest,
         batch_size=config.batch_size,
         input_shape=config.input_shape,

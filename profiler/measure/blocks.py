@@ -80,7 +80,7 @@ def _measure(
     captured, memory = captured_model(config, Form(precision=precision)), PeakMemory()
     begun = _in_time(wanted, until_s)
     transients: list[tuple[int, ...] | None] = []
-    with blaming(config.model):
+    with blaming(config.name):
         for layer, pieces in begun:
             stepper = _stepper(captured, layer.name, pieces, config, slots=1)
             transients.append(transient_bytes(stepper, memory) if memory.forget_peak() else None)

@@ -57,7 +57,7 @@ def measure_profile(
     memory = _memory(config, captured, core, PLAIN_FORM)
     lower_memory = _memory(config, captured, core, BF16_FORM) if config.precision != FP32 else None
     beside_us = busy_neighbours(config, others) if others else nullcontext()
-    with pinned(core), beside_us as beside, blaming(config.model), redirect_stdout(sys.stderr):
+    with pinned(core), beside_us as beside, blaming(config.name), redirect_stdout(sys.stderr):
         copy_cost, peaks = measure_copy_cost(clocks.wall), measure_peaks(clocks.wall)
         full = _Subject(config, captured, clocks)
         turns = Turns(full.stepper, beside) if beside else None
@@ -93,7 +93,7 @@ def measure_profile(
 def _check(config: Config, captured: Captured, core: int, clocks: Clocks) -> float:
     """Hold the captured layers against their model, and return how long that took."""
     begun_s = clocks.wall()
-    with pinned(core), blaming(config.model), redirect_stdout(sys.stderr):
+    with pinned(core), blaming(config.name), redirect_stdout(sys.stderr):
         refuse_unfaithful(captured, *minibatch(config, captured))
     return clocks.wall() - begun_s
 
@@ -102,7 +102,7 @@ def _memory(config: Config, captured: Captured, core: int, form: Form) -> Memory
     memory = measure_memory(config, core, form)
     if memory and memory.digest != captured.digest:
         raise CaptureError(
-            f"model '{config.model}' has other layers when it is built again in another process "
+            f"model '{config.name}' has other layers when it is built again in another process "
             f"({len(captured.operations)} here, {len(memory.transient_bytes)} there); let its factory build the same "
             "model each time"
         )
@@ -172,7 +172,7 @@ def measure_step(
     Raises:
         CaptureError: A layer raises in its backward.
     """
-    with pinned(core), blaming(config.model), redirect_stdout(sys.stderr):
+    with pinned(core), blaming(config.name), redirect_stdout(sys.stderr):
         stepper = stepper_for(captured, minibatch(config, captured), replace(config.rule, lr=0.0), 2, clocks)
         stepper.warm_up()
         return timing(plain_steps(stepper, LEAST_STEPS, budget_s))

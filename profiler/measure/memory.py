@@ -71,7 +71,7 @@ def _measure(_connection: Connection, config: Config, core: int, form: Form) -> 
     before = memory.resident_bytes() - sum(tensor.nbytes for tensor in state)
     batch = minibatch(config, captured)
     stepper = stepper_for(captured, batch, config.rule, slots=1, clocks=Clocks())
-    with blaming(config.model):
+    with blaming(config.name):
         transient = transient_bytes(stepper, memory)
         pin(core)
         memory.forget_peak()

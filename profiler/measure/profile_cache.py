@@ -16,7 +16,7 @@ from profiler.settings import Config
 
 def path_for(config: Config) -> Path:
     """Return where the profile of ``config`` is kept: ``<model>-b<N>-<size>.json`` in its folder."""
-    model = config.model.replace(":", "-").replace("/", "-")
+    model = config.name.replace(":", "-").replace("/", "-")
     return Path(config.profiles) / f"{model}-b{config.batch_size}-{config.size_name}.json"
 
 
@@ -56,15 +56,15 @@ def profile_for(
     if kept and not difference and captured.digest != kept.model_digest:
         difference = "the model has changed since"
     if kept and not difference:
-        report(f"{config.model}: using the profile {path} of {kept.measured_at}")
+        report(f"{config.name}: using the profile {path} of {kept.measured_at}")
         return replace(kept, typed=config.typed)
     refuse_unwritable(path, "work in a folder that you may write to, or profile with -o and plan with --profile")
-    report(f"{config.model}: measuring a profile for {path}: {difference}")
+    report(f"{config.name}: measuring a profile for {path}: {difference}")
     with progress() as advance:
         profile = measure_profile(config, captured, [core], advance, budget_s=budget_s or BUDGET_S)
     write_whole(path, to_json(profile))
     for warning in profile_warnings(profile):
-        report(f"{config.model}: {warning}")
+        report(f"{config.name}: {warning}")
     return profile
 
 
@@ -81,7 +81,7 @@ def _kept(path: Path) -> tuple[Profile | None, str]:
 def misfit(profile: Profile, config: Config) -> str:
     """Say in words why ``profile`` is not one of ``config``, or nothing."""
     pairs = [
-        ("model", profile.model, config.model),
+        ("model", profile.model, config.name),
         ("input", profile.input_shape, config.input_shape),
         ("vocabulary", profile.vocabulary, config.vocabulary),
         (

@@ -81,7 +81,7 @@ def plain_steps(stepper: Stepper, least: int, budget_s: float) -> list[float]:
 def _time(connection: Connection, config: Config, core: int, form: Form) -> None:
     pin(core)
     captured: Captured = captured_model(config, form)
-    with blaming(config.model):
+    with blaming(config.name):
         stepper = stepper_for(captured, minibatch(config, captured), replace(config.rule, lr=0.0), 2, Clocks())
         stepper.versions.place_gradients(stepper.segment.placeable, fused=True)  # as the profile's step has it
         while _asked(connection):

@@ -17,6 +17,8 @@ from profiler.settings.strict_yaml import Entry, configs_folder, convert, read_m
 from profiler.settings.update_rule import RuleName, UpdateRule
 
 Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
+LIVE_SUFFIX = ".stageplan-model"
+"""How the name of a file ends that holds a model which was in memory."""
 RESERVED = ("schemes", "study", "study-figures", "hand-tuned")
 """Files in ``configs/`` that are no model's."""
 
@@ -39,7 +41,8 @@ class Config:
     (layers run under torch's autocast) or ``auto``: whatever is measured to be the fastest. ``cores`` are those to
     use (all without), ``profiles`` is the folder where profiles are kept.
 
-    ``typed`` is no key: the options of a command line that stand for the model and its minibatch, if there was one.
+    Two are no keys: ``typed``, the options of a command line that stand for the model and its minibatch, if there was
+    one; ``own_rule``, an update rule that was made in Python.
     """
 
     model: str
@@ -71,6 +74,12 @@ class Config:
     cores: tuple[Annotated[int, Meta(ge=0)], ...] = ()
     profiles: str = "profiles"
     typed: tuple[str, ...] = dataclasses.field(default=(), compare=False)
+    own_rule: UpdateRule | None = dataclasses.field(default=None, compare=False)
+
+    @property
+    def name(self) -> str:
+        """What to call the model: of one that is kept in a file, the name that it has there."""
+        return Path(self.model).name.removesuffix(LIVE_SUFFIX) if self.model.endswith(LIVE_SUFFIX) else self.model
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -85,7 +94,7 @@ class Config:
     @property
     def rule(self) -> UpdateRule:
         """The update rule."""
-        return UpdateRule(
+        return self.own_rule or UpdateRule(
             name=self.update_rule,
             lr=self.lr,
             momentum=self.momentum if self.update_rule == "sgd" else 0.0,

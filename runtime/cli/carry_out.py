@@ -168,7 +168,7 @@ def _carry_out(
         runtime.report.live_progress(part.awaited) as watch,
     ):
         if any(execution.captured.digest != comparison.model_digest for execution in executions.values()):
-            raise ConfigError(f"{config.model} has changed since {job.path} was begun; measure it anew with --fresh")
+            raise ConfigError(f"{config.name} has changed since {job.path} was begun; measure it anew with --fresh")
         others: dict[str, Callable[[], tuple[float, float]]] = {runtime.compare.ONE_CORE: one_core}
         others |= {baseline.row: partial(baselines.run, baseline) for baseline in comparison.baselines}
         runtime.compare.compare(comparison, executions, others, save, watch, rounds=part.rounds, since=part.since)

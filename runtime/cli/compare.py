@@ -136,7 +136,7 @@ def compare_one(options: CompareOptions, config: Config, path: Path) -> "Compari
 
 def _quick(wanted: list[Config], options: CompareOptions) -> list[Config]:
     """Return a short version: each model's smallest batch size, a round of few minibatches, or what is typed."""
-    smallest = {config.model: config.batch_size for config in sorted(wanted, key=lambda config: -config.batch_size)}
+    smallest = {config.name: config.batch_size for config in sorted(wanted, key=lambda config: -config.batch_size)}
     return [
         replace(
             config,
@@ -144,7 +144,7 @@ def _quick(wanted: list[Config], options: CompareOptions) -> list[Config]:
             repeats=options.running.common.repeats or 1,
         )
         for config in wanted
-        if config.batch_size == smallest[config.model]
+        if config.batch_size == smallest[config.name]
     ]
 
 
@@ -153,14 +153,14 @@ def _request(options: CompareOptions, config: Config, schemes: Schemes) -> "Requ
     cores = runtime.pipeline.cores_for(config.stages, profiler.machine.usable_cores(config.cores))
     if options.baselines != "none" and settings.data:
         raise ConfigError("--baselines train on synthetic data; leave --data out")
-    if options.baselines != "none" and (config.clip or config.clip_norm or config.loss):
+    if options.baselines != "none" and (config.rule.clip or config.rule.clip_norm or config.loss):
         raise ConfigError("--baselines train for cross-entropy and clip no gradients; leave loss, clip and clip_norm "
                           "out of the configuration")  # fmt: skip
     asked = tuple(wanted_names(list(options.partitions or config.partitions), config, schemes))
     if options.baselines == "all" and set(asked) <= {SLICED, LOWERED}:
         raise ConfigError("torch's pipeline cannot cut layers inside; add optimized to --partitions for --baselines")
     return runtime.compare.Request(
-        model=config.model,
+        model=config.name,
         batch_size=config.batch_size,
         input_shape=config.input_shape,
         minibatches=config.batches or 0,
@@ -271,7 +271,7 @@ def _conclude(jobs: list[Job], reports: list[Path], options: CompareOptions) -> 
     for job in jobs:
         if not options.running.common.json and not screen().quiet:
             runtime.report.show_comparison(job.comparison, stdout())
-        note(f"{job.config.model}: kept in {job.path}")
+        note(f"{job.config.name}: kept in {job.path}")
     write(jobs, reports)
     note(f"the report is {reports[0]}, and as text {reports[1]}")
     return FAILED if any(run.failure is not None for job in jobs for run in job.comparison.runs) else 0

@@ -76,9 +76,6 @@ def compare(
         found = compare_one(options, config, folder / FILE)
     return replace(
         found,
-        request=replace(found.request, model=live.name),
         command=f"stageplan.compare({live.name}(…), …)",
-        partitions=tuple(replace(part, plan=replace(part.plan, model=live.name)) for part in found.partitions),
-        left_out=tuple(python_words(sentence.replace(named.model, live.name)) for sentence in found.left_out),
-        forms=found.forms.replace(named.model, live.name),
+        left_out=tuple(map(python_words, found.left_out)),
     )

@@ -215,7 +215,7 @@ def executions_of(
         yield executions
     if any(execution.diverged for execution in executions.values()):
         sentence = "the loss is no longer a finite number: training diverged; lower lr in a configuration file"
-        note(f"{config.model}: {sentence}")
+        note(f"{config.name}: {sentence}")
 
 
 def cores_of(config: Config, stages: int) -> tuple[int, ...]:

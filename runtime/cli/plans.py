@@ -79,7 +79,7 @@ def planned_forms(
         measure=measuring_blocks(config, profile, profiler.measure.path_for(config), core),
     )
     for sentence in optimizer.report.form_sentences(forms, names)[0]:
-        report(f"{config.model}: {sentence}.")
+        report(f"{config.name}: {sentence}.")
     return forms
 
 
@@ -208,8 +208,8 @@ def _read(options: RankOptions, path: Path) -> tuple[Config, Plan]:
     }
     named = configuration.load(common.config) if common.config else configuration.for_model(plan.model)
     config = settled_precision(configuration.override(named, changes))
-    if config.model != plan.model:
-        raise ConfigError(f"{path} is for {plan.model} and {common.config} for {config.model}; name a plan of the same")
+    if config.name != plan.model:
+        raise ConfigError(f"{path} is for {plan.model} and {common.config} for {config.name}; name a plan of the same")
     if config.rule.momenta != plan.momenta:
         raise ConfigError(
             f"{path} was planned for an update rule that keeps {counted(plan.momenta, 'tensor')} for each weight, "

@@ -93,7 +93,7 @@ def _verified(
     with (
         pool_of(running, cores, session) as pool,
         executions_of(config, plans.values(), pool, settings, session=session) as executions,
-        progress(config.model, steps) as advance,
+        progress(config.name, steps) as advance,
         profiler.machine.pinned(cores[0]),
     ):
         uncut = {form: runtime.verify.Uncut(execution, minibatches) for form, execution in executions.items()}
@@ -104,7 +104,7 @@ def _verified(
                 name, plans[name], executions[form], minibatches, partial(advance, 1, name), uncut=uncut[form]
             )
     verification = Verification(
-        model=config.model,
+        model=config.name,
         batch_size=config.batch_size,
         input_shape=config.input_shape,
         minibatches=minibatches,

@@ -51,7 +51,7 @@ def measure_links(session: "Session", config: Config, core: int, timeout_s: floa
     from datetime import UTC, datetime
 
     return NetworkProfile(
-        model=config.model,
+        model=config.name,
         model_digest=captured.digest,
         batch_size=config.batch_size,
         input_shape=captured.specs[profiler.profile.INPUT].shape,
