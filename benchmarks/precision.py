@@ -15,34 +15,29 @@ import argparse
 from contextlib import ExitStack
 from statistics import median
 
-from optimizer.cli import ScheduleOptions
+from optimizer.cli import planned_forms
 from optimizer.plan import Plan
 from optimizer.planning import LOWERED, OPTIMIZED, SLICED, why_full
+from optimizer.schedule import PLAIN_1F1B
 from profiler.capture import SEED, captured_model
-from profiler.cli import CommonOptions, settled_precision
+from profiler.cli import settled_precision
 from profiler.machine import bfloat16_instructions, this_machine, usable_cores
 from profiler.measure import Yardstick
 from profiler.profile import BF16, FP32
 from profiler.settings import Config
 from profiler.settings import config as configuration
 from runtime.baselines import Baseline, Baselines
-from runtime.cli.options import RunningOptions
-from runtime.cli.plans import planned_forms
 from runtime.pipeline import Execution, cores_for, default_clock, own_cores
 from runtime.results import RunResult
 from runtime.supervisor import WorkerPool
 from runtime.worker import Settings
 
 PATIENCE_S = 600.0
-OPTIONS = RunningOptions(
-    common=CommonOptions(), schedule=ScheduleOptions(), channel=None, data=None, on_nan="warn",
-    stall_timeout_s=None,
-)  # fmt: skip
 
 
 def plans_of(config: Config) -> tuple[list[Plan], float]:
     """Return the best plan in float32 and the one in whatever is faster, and what the profile says of a plain step."""
-    forms = planned_forms(OPTIONS, config, (OPTIMIZED, SLICED, LOWERED), lambda sentence: print(f"({sentence})"))
+    forms = planned_forms(config, PLAIN_1F1B, (OPTIMIZED, SLICED, LOWERED), lambda sentence: print(f"({sentence})"))
     full = (forms.sliced or forms.whole).optimized()
     if forms.precision and not forms.lowered:
         print(f"({why_full(forms.precision)})")

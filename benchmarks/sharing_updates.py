@@ -14,18 +14,15 @@ import argparse
 from contextlib import ExitStack
 from statistics import median
 
-from optimizer.cli import ScheduleOptions
+from optimizer.cli import ScheduleOptions, planned_forms
 from optimizer.plan import Plan
 from optimizer.planning import OPTIMIZED, SLICED
 from optimizer.schedule import ASYNCHRONOUS
 from profiler.capture import SEED, captured_model
-from profiler.cli import CommonOptions
 from profiler.machine import this_machine, usable_cores
 from profiler.measure import Yardstick
 from profiler.settings import Config
 from profiler.settings import config as configuration
-from runtime.cli.options import RunningOptions
-from runtime.cli.plans import planned_forms
 from runtime.pipeline import Execution, cores_for, default_clock
 from runtime.results import RunResult
 from runtime.supervisor import WorkerPool
@@ -37,11 +34,8 @@ WAYS = (ScheduleOptions(schedule=ASYNCHRONOUS), ScheduleOptions(schedule="2bw"))
 
 def plan_of(config: Config, schedule: ScheduleOptions) -> tuple[Plan, float]:
     """Return the best plan for a schedule, and what the profile says of the plain step."""
-    options = RunningOptions(
-        common=CommonOptions(), schedule=schedule, channel=None, data=None, on_nan="warn",
-        stall_timeout_s=None,
-    )  # fmt: skip
-    forms = planned_forms(options, config, (OPTIMIZED, SLICED), lambda sentence: print(f"({sentence})"))
+    pace = schedule.pace(config.stages)
+    forms = planned_forms(config, pace, (OPTIMIZED, SLICED), lambda sentence: print(f"({sentence})"))
     return forms.best.optimized(), forms.whole.profile.whole_step_s
 
 

@@ -3,6 +3,7 @@
 # General layout. A folder imports only from those below it.
 #
 #   cli/         python -m runtime: run, compare, verify, links, report
+#   comparing/   make comparisons: a wish, taken up or begun, carried out
 #   report/      a comparison in words, tables, charts, as one HTML page
 #   compare/     run partitions in turn, keep every run, work out medians, ranks and the audit
 #   timeline/    one run as a trace, a picture, a table;  verify/  a run against its replay, bit for bit

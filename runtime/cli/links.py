@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import runtime.pipeline
 from optimizer.plan import NetworkProfile
 from profiler.cli import CommonOptions, Parser, add_common, add_models, configs, emit_json, note, screen, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
 from profiler.report import ResultTable, mib, ms
-from runtime.cli.options import add_rank_timeout, cores_of
+from runtime.cli.options import add_rank_timeout
 from runtime.cluster import RANK_TIMEOUT_S, joined, placement
 from runtime.links import measure_links
 
@@ -53,7 +54,7 @@ def links(options: LinksOptions) -> int:
             raise ConfigError("links takes one model, and messages have the sizes that its cuts produce")
         if len(session.members) < 2:
             raise ConfigError("there are no links within one rank; start two or more")
-        (core,) = cores_of(wanted[0], len(session.members))
+        (core,) = runtime.pipeline.cores_of(wanted[0], len(session.members))
         measured = measure_links(session, wanted[0], core, options.rank_timeout_s or RANK_TIMEOUT_S)
         if session.leads:
             _show(measured, options)

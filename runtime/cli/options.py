@@ -1,19 +1,15 @@
 """The options that running commands share, and what they stand for: settings, cores, processes."""
 
 import argparse
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import profiler.capture
 import profiler.machine
 import runtime.pipeline
 import runtime.supervisor
 from optimizer.cli import ScheduleOptions, add_schedule
-from optimizer.plan import Plan
 from optimizer.schedule import PLAIN_1F1B, Pace
 from profiler.cli import (
     CommonOptions,
@@ -22,22 +18,13 @@ from profiler.cli import (
     add_models,
     add_slice,
     duration,
-    note,
     positive,
 )
 from profiler.errors import ConfigError
-from profiler.profile import PLAIN_FORM, Form
-from profiler.report import counted
 from profiler.settings import Config
 from runtime.cluster import placement
-from runtime.pipeline import agree_on_weights
 from runtime.results import CHANNELS, CLOCKS, ChannelName, Clock
 from runtime.worker import OnNan, Settings
-
-if TYPE_CHECKING:
-    from runtime.cluster import Session
-    from runtime.pipeline import Execution
-    from runtime.supervisor import Watch, WorkerPool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,58 +162,3 @@ def settings_of(
         on_nan=options.on_nan,
         record_digests=record_digests,
     )
-
-
-def pool_of(options: RunningOptions, cores: tuple[int, ...], session: "Session | None" = None) -> "WorkerPool":
-    """Start a process for each core: for every stage, or for that of this rank."""
-    if session and session.distributed:
-        return runtime.supervisor.WorkerPool(
-            cores, stall_timeout_s=options.stall_timeout_s, ranks=(session.rank,), look=session.look
-        )
-    return runtime.supervisor.WorkerPool(cores, stall_timeout_s=options.stall_timeout_s)
-
-
-@contextmanager
-def executions_of(
-    config: Config,
-    plans: Iterable[Plan],
-    pool: "WorkerPool",
-    settings: Settings,
-    watch: "Watch | None" = None,
-    *,
-    session: "Session | None" = None,
-) -> Iterator[dict[Form, "Execution"]]:
-    """Build the model that ``config`` names and yield what runs ``plans`` of it, by their forms; say if a run diverged.
-
-    Raises:
-        CaptureError: The captured layers do not compute what the model does.
-        InputError: Other ranks have built something else.
-    """
-    whole = profiler.capture.captured_model(config)
-    with redirect_stdout(sys.stderr):
-        profiler.capture.refuse_unfaithful_briefly(whole, *profiler.capture.minibatch(config, whole))
-    executions: dict[Form, runtime.pipeline.Execution] = {}
-    with ExitStack() as stack:
-        for form in dict.fromkeys(plan.form for plan in plans):
-            captured = whole if form == PLAIN_FORM else profiler.capture.captured_model(config, form)
-            executions[form] = stack.enter_context(runtime.pipeline.Execution(captured, pool, settings, watch, session))
-            agree_on_weights(executions[form].session, executions[form])
-        del whole, captured
-        yield executions
-    if any(execution.diverged for execution in executions.values()):
-        sentence = "the loss is no longer a finite number: training diverged; lower lr in a configuration file"
-        note(f"{config.name}: {sentence}")
-
-
-def cores_of(config: Config, stages: int) -> tuple[int, ...]:
-    """Return a core for each stage; under torchrun, that of this rank."""
-    usable = profiler.machine.usable_cores(config.cores)
-    if place := placement():
-        return (usable[place.local_rank % len(usable)],)
-    cores = runtime.pipeline.cores_for(stages, usable)
-    if not runtime.pipeline.own_cores(cores) and (bound := profiler.machine.affinity_variables()):
-        note(
-            f"{counted(len(cores), 'stage')} share {counted(len(set(cores)), 'core')}, for the environment binds "
-            f"threads to cores{bound}",
-        )
-    return cores

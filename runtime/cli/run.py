@@ -4,6 +4,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import runtime.pipeline
 import runtime.timeline
 from optimizer.plan import Plan
 from optimizer.planning import OPTIMIZED
@@ -17,9 +18,6 @@ from runtime.cli.options import (
     add_clock,
     add_ranks,
     clock_of,
-    cores_of,
-    executions_of,
-    pool_of,
     refuse_clock,
     settings_of,
 )
@@ -63,7 +61,7 @@ def run(options: RunOptions) -> int:
         if session.leads:
             _refuse_files(options)
         config, plan = one_plan(ranks)
-        cores = cores_of(config, plan.layout.size)
+        cores = runtime.pipeline.cores_of(config, plan.layout.size)
         settings = settings_of(running, config, plan.pace, clock=clock_of(options.clock, running, cores))
         agree_on_plan(session, plan, config, settings)
         members = ", ".join(map(str, session.members))
@@ -73,9 +71,9 @@ def run(options: RunOptions) -> int:
         note(f"{plan.model}: {work}{turns}, {settings.pace.words}{_other(plan, settings.pace)}")
 
         with (
-            pool_of(running, cores, session) as pool,
+            runtime.pipeline.pool_of(cores, running.stall_timeout_s, session) as pool,
             nullcontext() if session.distributed else runtime.timeline.live_view(cores) as watch,
-            executions_of(config, [plan], pool, settings, watch, session=session) as executions,
+            runtime.pipeline.executions_of(config, [plan], pool, settings, watch, session=session) as executions,
             executions[plan.form].loaded(plan, config.minibatches) as loaded,
         ):
             result = loaded.run_loaded().result

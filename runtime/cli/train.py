@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import profiler.capture
 import runtime.cluster
+import runtime.pipeline
 import runtime.training
 from optimizer.planning import OPTIMIZED
 from profiler.cli import INTERRUPTED, Parser, configs, emit_json, note, note_anyway, positive, screen, stdout
@@ -16,7 +17,7 @@ from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, write_whole
 from profiler.report import counted
 from profiler.settings import Config
-from runtime.cli.options import RankOptions, add_ranks, cores_of, settings_of
+from runtime.cli.options import RankOptions, add_ranks, settings_of
 from runtime.cli.plans import one_plan, refuse_without_plan
 from runtime.cluster import joined, written_since_launch
 from runtime.pipeline import agree_on_plan
@@ -192,8 +193,8 @@ def _course(
             learning_rate=learning_rate(config),
             loss=profiler.capture.find(config.loss) if config.loss else None, schedule=settings.pace.name,
             update_every=settings.pace.update_every, channel=settings.channel,
-            cores=cores_of(config, plan.layout.size), seed=profiler.capture.SEED, on_nan=running.on_nan,
-            stall_timeout_s=running.stall_timeout_s, watch=progress, session=session,
+            cores=runtime.pipeline.cores_of(config, plan.layout.size), seed=profiler.capture.SEED,
+            on_nan=running.on_nan, stall_timeout_s=running.stall_timeout_s, watch=progress, session=session,
         ) as pipeline,
     ):  # fmt: skip
         if options.resume:

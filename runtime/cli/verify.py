@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import profiler.machine
+import runtime.pipeline
 import runtime.verify
 from optimizer.plan import Plan, distinct
 from optimizer.planning import ALL
@@ -14,9 +15,6 @@ from profiler.settings import Config
 from runtime.cli.options import (
     RankOptions,
     add_ranks,
-    cores_of,
-    executions_of,
-    pool_of,
     settings_of,
 )
 from runtime.cli.plans import named_plans, one_plan, refuse_without_plan
@@ -54,7 +52,7 @@ def verify_all(options: VerifyOptions) -> int:
             refuse_without_plan(ranks)
         wanted = _wanted(ranks)
         config, plans = wanted[0]
-        cores = cores_of(config, next(iter(plans.values())).layout.size)
+        cores = runtime.pipeline.cores_of(config, next(iter(plans.values())).layout.size)
         verifications = [_verified(ranks, config, plans, cores, session) for config, plans in wanted]
         if running.common.json and session.leads:
             emit_json(verifications)
@@ -91,8 +89,8 @@ def _verified(
     steps = len(set(first)) * (minibatches + 1)
     parts: dict[str, PartitionVerification] = {}
     with (
-        pool_of(running, cores, session) as pool,
-        executions_of(config, plans.values(), pool, settings, session=session) as executions,
+        runtime.pipeline.pool_of(cores, running.stall_timeout_s, session) as pool,
+        runtime.pipeline.executions_of(config, plans.values(), pool, settings, session=session) as executions,
         progress(config.name, steps) as advance,
         profiler.machine.pinned(cores[0]),
     ):

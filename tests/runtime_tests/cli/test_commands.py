@@ -447,7 +447,7 @@ def test_layers_run_in_bfloat16_as_asked_from_the_profile_to_the_comparison(
         (["run", "--plan", "none.json"], "'int8' is no precision; write fp32, bf16, or bf16 except"),
     ):
         write_whole(in_folder / "odd.json", to_json(replace(plan, precision=Precision("bf16 except fcc"))))
-        write_whole(in_folder / "none.json", to_json(plan).replace(b'"precision": "fp32"', b'"precision": "int8"'))
+        write_whole(in_folder / "none.json", to_json(plan).replace(b'"precision": "bf16"', b'"precision": "int8"'))
         code, line = refusal(RUN, arguments, capsys)
         assert code == 2
         assert words in line

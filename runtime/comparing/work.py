@@ -4,43 +4,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import profiler.measure
-import runtime.baselines
-import runtime.compare
-import runtime.report
 from optimizer.plan import Plan
 from optimizer.planning import LOWERED, OPTIMIZED
 from profiler.cli import note, screen
 from profiler.errors import ConfigError
 from profiler.files import to_json, write_whole
+from profiler.measure import Yardstick
 from profiler.profile import BF16, BF16_FORM, PLAIN_FORM
 from profiler.report import counted
-from profiler.settings import Config
-from runtime.cli.options import RunningOptions, cores_of, executions_of, pool_of, settings_of
-
-if TYPE_CHECKING:
-    from runtime.compare import Comparison
-    from runtime.report import Awaited
-    from runtime.supervisor import WorkerPool
+from runtime.baselines import Baselines
+from runtime.compare import ONE_CORE, Comparison, command_line, compare, duration, left, set_aside, steps
+from runtime.comparing.job import Job
+from runtime.pipeline import cores_of, executions_of, pool_of
+from runtime.report import Awaited, live_progress, show_leaders, write_reports
+from runtime.supervisor import WorkerPool
 
 HELPER_START_S, GENEROSITY = 120.0, 200.0
 """How long the timing of one core may take: to start, and times the step of the profile."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One comparison: what it is about, where to keep it, and what is known of it.
-
-    Attributes:
-        in_the_way: Why what lies in ``path`` is another comparison; nothing where that is not so.
-    """
-
-    config: Config
-    path: Path
-    comparison: "Comparison"
-    in_the_way: str
 
 
 def _reference(plans: Mapping[str, Plan], precision: str) -> Plan:
@@ -50,13 +31,11 @@ def _reference(plans: Mapping[str, Plan], precision: str) -> Plan:
     return next((whole[name] for name in usual if name in whole), next(iter((whole or plans).values())))
 
 
-def carry_out(jobs: list[Job], reports: list[Path], running: RunningOptions, *, fresh: bool) -> None:
+def carry_out(jobs: list[Job], reports: list[Path], stall_timeout_s: float | None, *, fresh: bool) -> None:
     """Do what is missing, and put it into ``jobs``: the first round of each comparison, and then one after the other.
 
     The report is written anew with every round.
     """
-    from runtime.compare import duration, left, steps
-
     missing = sum(sum(1 for _ in steps(job.comparison)) for job in jobs)
     if not missing:
         return
@@ -72,24 +51,24 @@ def carry_out(jobs: list[Job], reports: list[Path], running: RunningOptions, *, 
         f"Ctrl-C pauses; to resume, repeat the command{' without --fresh' if fresh else ''}",
     )
 
-    def keep(at: int, latest: "Comparison") -> None:
+    def keep(at: int, latest: Comparison) -> None:
         before, jobs[at] = jobs[at], replace(jobs[at], comparison=latest, in_the_way="")
         if reports and latest.rounds > before.comparison.rounds:
             write(jobs, reports)
 
     since = [len(job.comparison.runs) for job in jobs]
-    with pool_of(running, cores) as pool:
+    with pool_of(cores, stall_timeout_s) as pool:
         for rounds in (1, None) if first else (None,):
             for at, job in enumerate(jobs):
                 part = _Part(rounds, since[at], _awaited(jobs, at, rounds))
-                _carry_out(job, pool, running, partial(keep, at), part)
+                _carry_out(job, pool, partial(keep, at), part)
             if rounds and not screen().quiet and not all(job.comparison.complete for job in jobs):
-                runtime.report.show_leaders([job.comparison for job in jobs])
+                show_leaders([job.comparison for job in jobs])
 
 
 def write(jobs: list[Job], reports: list[Path]) -> None:
     """Write the report on what is known so far."""
-    runtime.report.write_reports([job.comparison for job in jobs if job.comparison.runs], reports)
+    write_reports([job.comparison for job in jobs if job.comparison.runs], reports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +83,15 @@ class _Part:
 
     rounds: int | None
     since: int
-    awaited: "Awaited"
+    awaited: Awaited
 
 
-def _awaited(jobs: list[Job], at: int, rounds: int | None) -> "Awaited":
+def _awaited(jobs: list[Job], at: int, rounds: int | None) -> Awaited:
     """Return how long the other comparisons take: to a first answer about all, and to the last."""
     others = [job.comparison for number, job in enumerate(jobs) if number != at]
     later = [job.comparison for job in jobs[at + 1 :]]
-    first_s = sum(runtime.compare.left(comparison, rounds) for comparison in later) if rounds else None
-    return runtime.report.Awaited(
-        first_s, sum(runtime.compare.left(comparison) for comparison in (others if rounds else later))
-    )
+    first_s = sum(left(comparison, rounds) for comparison in later) if rounds else None
+    return Awaited(first_s, sum(left(comparison) for comparison in (others if rounds else later)))
 
 
 def _composition(jobs: list[Job]) -> str:
@@ -128,24 +105,22 @@ def _composition(jobs: list[Job]) -> str:
     return f"{counted(len(comparison.contenders), 'contender')} × {rounds}{alone}"
 
 
-def _carry_out(
-    job: Job, pool: "WorkerPool", running: RunningOptions, keep: "Callable[[Comparison], None]", part: _Part
-) -> None:
+def _carry_out(job: Job, pool: WorkerPool, keep: Callable[[Comparison], None], part: _Part) -> None:
     """Do a part of one comparison, and ``keep`` what is known after each run."""
     comparison, config = job.comparison, job.config
-    if not any(runtime.compare.steps(comparison, part.rounds)):
+    if not any(steps(comparison, part.rounds)):
         return
-    comparison = replace(comparison, command=runtime.compare.command_line())
+    comparison = replace(comparison, command=command_line())
     plans = {own.name: own.plan for own in comparison.partitions}
     precision = comparison.one_core.precision
     as_long = replace(config, batches=comparison.ours.plan.predicted.minibatches)
-    baselines = runtime.baselines.Baselines(as_long, _reference(plans, precision), comparison.request.cores, precision)
+    baselines = Baselines(as_long, _reference(plans, precision), comparison.request.cores, precision)
     in_the_way = job.in_the_way
 
-    def save(latest: "Comparison") -> None:
+    def save(latest: Comparison) -> None:
         nonlocal in_the_way
         if in_the_way:
-            free = runtime.compare.set_aside(job.path)
+            free = set_aside(job.path)
             note(
                 f"the old results in {job.path} are renamed to {free.name}: {in_the_way}",
             )
@@ -153,22 +128,18 @@ def _carry_out(
         write_whole(job.path, to_json(latest))
         keep(latest)
 
-    settings = settings_of(running, config, clock=comparison.clock)
-
     def one_core() -> tuple[float, float]:
         patience_s = HELPER_START_S + GENEROSITY * comparison.one_core.profiled_s
         step = yardstick.time(patience_s)
         return config.batch_size / step.step_s, step.foreign_load
 
     with (
-        executions_of(config, plans.values(), pool, settings) as executions,
-        profiler.measure.Yardstick(
-            config, comparison.request.cores[0], BF16_FORM if precision == BF16 else PLAIN_FORM
-        ) as yardstick,
-        runtime.report.live_progress(part.awaited) as watch,
+        executions_of(config, plans.values(), pool, job.settings) as executions,
+        Yardstick(config, comparison.request.cores[0], BF16_FORM if precision == BF16 else PLAIN_FORM) as yardstick,
+        live_progress(part.awaited) as watch,
     ):
         if any(execution.captured.digest != comparison.model_digest for execution in executions.values()):
             raise ConfigError(f"{config.name} has changed since {job.path} was begun; measure it anew with --fresh")
-        others: dict[str, Callable[[], tuple[float, float]]] = {runtime.compare.ONE_CORE: one_core}
+        others: dict[str, Callable[[], tuple[float, float]]] = {ONE_CORE: one_core}
         others |= {baseline.row: partial(baselines.run, baseline) for baseline in comparison.baselines}
-        runtime.compare.compare(comparison, executions, others, save, watch, rounds=part.rounds, since=part.since)
+        compare(comparison, executions, others, save, watch, rounds=part.rounds, since=part.since)

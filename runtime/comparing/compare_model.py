@@ -4,18 +4,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from optimizer.cli import ScheduleOptions
-from profiler.capture import Inputs, Model, as_file, live_model
-from profiler.cli import CommonOptions, Screen, on_screen, settled_precision
+from optimizer.planning import load_schemes
+from optimizer.schedule import ASYNCHRONOUS, pace_of
+from profiler.capture import SEED, Inputs, Model, as_file, live_model
+from profiler.cli import Screen, on_screen, settled_precision
 from profiler.machine import refuse_reimport
 from profiler.profile import PrecisionName
 from profiler.python_arguments import Cores, Count, python_face
 from profiler.python_words import python_words
 from profiler.settings import DEFAULT_RULE, Update
 from runtime.baselines import BaselineChoice
-from runtime.cli.compare import FILE, CompareOptions, compare_one
-from runtime.cli.options import RunningOptions
 from runtime.compare import Comparison
+from runtime.comparing.job import job_of
+from runtime.comparing.wish import Wish, request_of
+from runtime.comparing.work import carry_out
+from runtime.worker import Settings
 
 
 @python_face
@@ -58,22 +61,21 @@ def compare(
         RunError: A stage did not start.
     """
     refuse_reimport()
-    live = live_model(model, sample)
-    options = CompareOptions(
-        running=RunningOptions(
-            common=CommonOptions(), schedule=ScheduleOptions(), channel=None, data=None,
-            on_nan="warn", stall_timeout_s=None,
-        ),
-        clock=None, partitions=None, out=None, baselines=baselines, audit=False, full=full, quick=False, fresh=True,
-    )  # fmt: skip
+    live, schemes = live_model(model, sample), load_schemes()
     with as_file(live, update) as named, on_screen(Screen(quiet=quiet)):
         folder = Path(named.model).parent
         config = replace(
             named, stages=stages, partitions=tuple(partitions), repeats=repeats, batches=minibatches, slice=slice,
-            cores=tuple(cores), profiles=str(folder), precision=precision,
+            cores=tuple(cores), profiles=str(folder), precision=precision, full=full,
         )  # fmt: skip
         config = settled_precision(config)
-        found = compare_one(options, config, folder / FILE)
+        settings = Settings(
+            rule=config.rule, seed=SEED, pace=pace_of(ASYNCHRONOUS, stages), vocabulary=config.vocabulary, on_nan="warn"
+        )
+        wish = Wish(config=config, settings=settings, path=folder / "comparison.json", baselines=baselines)
+        jobs = [job_of(wish, request_of(wish, schemes), schemes)]
+        carry_out(jobs, [], None, fresh=True)
+    found = jobs[0].comparison
     return replace(
         found,
         command=f"stageplan.compare({live.name}(…), …)",

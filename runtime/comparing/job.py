@@ -1,0 +1,105 @@
+"""One comparison that is carried out: taken up where it is kept, or begun."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from optimizer.cli import planned_forms, plans_of
+from optimizer.plan import Plan, scheduled
+from optimizer.planning import Forms, Schemes, spaced_splits
+from optimizer.schedule import schedule_of
+from profiler.capture import captured_model
+from profiler.cli import note
+from profiler.profile import BF16, FP32
+from profiler.settings import Config
+from runtime.baselines import baseline_rows
+from runtime.compare import Comparison, OneCore, Request, find_comparison, new_comparison, run_length
+from runtime.comparing.wish import Wish
+from runtime.pipeline import core_count, default_clock
+from runtime.results import Clock
+from runtime.worker import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One comparison: what it is about, where to keep it, and what is known of it.
+
+    Attributes:
+        settings: How splits run.
+        in_the_way: Why what lies in ``path`` is another comparison; nothing where that is not so.
+    """
+
+    config: Config
+    settings: Settings
+    path: Path
+    comparison: Comparison
+    in_the_way: str
+
+
+def job_of(wish: Wish, request: Request, schemes: Schemes) -> Job:
+    """Take up the comparison that is kept, or begin one.
+
+    Raises:
+        ModelError: There is no such model, or no such data.
+        ConfigError: The model allows none of the partitions.
+    """
+    config, path = wish.config, wish.path
+    clock = wish.clock or default_clock(request.cores, request.channel)
+    settings = replace(wish.settings, clock=clock)
+    held = find_comparison(path, request, clock, fresh=wish.fresh, digest=lambda: captured_model(config).digest)
+    found = held.comparison
+    if found is None:
+        return Job(config, settings, path, _begun(wish, request, clock, schemes), held.reason)
+    if found.complete:
+        text = f"{path} is that very comparison, of {found.began_at}; --fresh measures anew"
+    else:
+        text = f"going on with {path}: {found.rounds} of {found.request.repeats} rounds are done"
+    note(text)
+    return Job(config, settings, path, found, "")
+
+
+def _begun(wish: Wish, request: Request, clock: Clock, schemes: Schemes) -> Comparison:
+    """Return a comparison in which nothing has run yet: plan all partitions."""
+    left_out: list[str] = []
+
+    def report(sentence: str) -> None:
+        left_out.append(sentence)
+        note(sentence)
+
+    told: list[str] = []
+    config = replace(wish.config, data=request.data)
+    forms = planned_forms(
+        config, wish.settings.pace, request.asked, told.append, budget_s=wish.budget_s, quick=wish.quick
+    )
+    for sentence in told:
+        note(sentence)
+    plans = plans_of(forms, list(request.asked), schemes, report)
+    splits = {plan.split for plan in plans.values()}
+    plans |= spaced_splits(forms.whole, request.distinct_splits, splits)
+    plans = {name: _scheduled(plan, request, clock) for name, plan in plans.items()}
+    baselines, without = baseline_rows(request.baselines, request.cores, request.update_every)
+    if without:
+        report(without)
+    return new_comparison(
+        request,
+        clock,
+        plans,
+        forms.whole.model,
+        baselines=baselines,
+        left_out=left_out,
+        forms=" ".join(told),
+        one_core=_one_core(forms),
+    )
+
+
+def _scheduled(plan: Plan, request: Request, clock: Clock) -> Plan:
+    """Return a plan under the schedule of its runs, which last for as long as was asked for."""
+    every = request.update_every
+    minibatches = request.minibatches or run_length(plan, every, clock, core_count(request.cores))
+    return scheduled(plan, schedule_of(request.schedule, request.num_stages, minibatches, every))
+
+
+def _one_core(forms: Forms) -> OneCore:
+    """Return the whole model on one core, as yet only profiled, in the faster precision of those that are known."""
+    models = [planner.model for planner in (forms.whole, forms.lowered) if planner]
+    fastest = min(models, key=lambda model: model.whole_step_s)
+    return OneCore(profiled_s=fastest.whole_step_s, precision=BF16 if fastest.form.precision.lowered else FP32)

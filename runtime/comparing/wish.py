@@ -1,0 +1,84 @@
+"""A comparison that is wanted, and the request that it comes to."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from optimizer.cli import wanted_names
+from optimizer.planning import LOWERED, SLICED, Schemes
+from profiler.errors import ConfigError
+from profiler.machine import usable_cores
+from profiler.settings import Config
+from runtime.baselines import BaselineChoice
+from runtime.compare import Request
+from runtime.pipeline import cores_for
+from runtime.results import Clock
+from runtime.worker import Settings
+
+AUDITED_SPLITS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """A comparison that is wanted.
+
+    Attributes:
+        config: The model, its minibatch, the rounds, the partitions.
+        settings: How splits run.
+        path: Where the comparison is kept.
+        clock: By which they run; None: as their cores allow.
+        baselines: Which of what one would run instead to run, too.
+        audit: Whether to run evenly spaced splits.
+        full: Whether every contender runs in every round.
+        fresh: Whether to measure anew what is there already.
+        quick: Whether a profile of few rounds will do.
+        budget_s: How long to measure a profile, where none is kept that fits; None: for the usual time.
+    """
+
+    config: Config
+    settings: Settings
+    path: Path
+    clock: Clock | None = None
+    baselines: BaselineChoice = "none"
+    audit: bool = False
+    full: bool = False
+    fresh: bool = False
+    quick: bool = False
+    budget_s: float | None = None
+
+
+def request_of(wish: Wish, schemes: Schemes) -> Request:
+    """Return what is asked for.
+
+    Raises:
+        ConfigError: It cannot be had together, or there is no such partition.
+    """
+    config, settings = wish.config, wish.settings
+    if wish.baselines != "none" and settings.data:
+        raise ConfigError("--baselines train on synthetic data; leave --data out")
+    if wish.baselines != "none" and (config.rule.clip or config.rule.clip_norm or config.loss):
+        raise ConfigError("--baselines train for cross-entropy and clip no gradients; leave loss, clip and clip_norm "
+                          "out of the configuration")  # fmt: skip
+    asked = tuple(wanted_names(list(config.partitions), config, schemes))
+    if wish.baselines == "all" and set(asked) <= {SLICED, LOWERED}:
+        raise ConfigError("torch's pipeline cannot cut layers inside; add optimized to --partitions for --baselines")
+    return Request(
+        model=config.name,
+        batch_size=config.batch_size,
+        input_shape=config.input_shape,
+        minibatches=config.batches or 0,
+        num_stages=config.stages,
+        cores=cores_for(config.stages, usable_cores(config.cores)),
+        schedule=settings.pace.name,
+        update_every=settings.pace.update_every,
+        channel=settings.channel,
+        rule=settings.rule,
+        data=settings.data,
+        loss=config.loss,
+        slice=config.slice,
+        precision=config.precision,
+        asked=asked,
+        distinct_splits=AUDITED_SPLITS if wish.audit else 0,
+        repeats=config.repeats,
+        full=wish.full or config.full,
+        baselines=wish.baselines,
+    )
