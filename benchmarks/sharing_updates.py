@@ -14,10 +14,10 @@ import argparse
 from contextlib import ExitStack
 from statistics import median
 
-from optimizer.cli import ScheduleOptions, planned_forms
+from optimizer.cli import planned_forms
 from optimizer.plan import Plan
 from optimizer.planning import OPTIMIZED, SLICED
-from optimizer.schedule import ASYNCHRONOUS
+from optimizer.schedule import ASYNCHRONOUS, ScheduleName, pace_of
 from profiler.capture import SEED, captured_model
 from profiler.machine import this_machine, usable_cores
 from profiler.measure import Yardstick
@@ -29,13 +29,14 @@ from runtime.supervisor import WorkerPool
 from runtime.worker import Settings
 
 PATIENCE_S = 600.0
-WAYS = (ScheduleOptions(schedule=ASYNCHRONOUS), ScheduleOptions(schedule="2bw"))
+WAYS: tuple[ScheduleName, ...] = (ASYNCHRONOUS, "2bw")
 
 
-def plan_of(config: Config, schedule: ScheduleOptions) -> tuple[Plan, float]:
+def plan_of(config: Config, schedule: ScheduleName) -> tuple[Plan, float]:
     """Return the best plan for a schedule, and what the profile says of the plain step."""
-    pace = schedule.pace(config.stages)
-    forms = planned_forms(config, pace, (OPTIMIZED, SLICED), lambda sentence: print(f"({sentence})"))
+    forms = planned_forms(
+        config, pace_of(schedule, config.stages), (OPTIMIZED, SLICED), lambda sentence: print(f"({sentence})")
+    )
     return forms.best.optimized(), forms.whole.profile.whole_step_s
 
 

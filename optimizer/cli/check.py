@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import optimizer.check
 import optimizer.plan
@@ -11,7 +12,7 @@ import profiler.profile
 from optimizer.errors import OptimizerError
 from optimizer.plan import Plan
 from optimizer.schedule import PLAIN_1F1B
-from profiler.cli import Parser, execute
+from profiler.cli import Options, Parser, add_options, argument, execute, switch
 from profiler.commands import command
 from profiler.profile import AUTO, FP32
 
@@ -19,22 +20,18 @@ SIGNS = {True: "ok", False: "WRONG", None: "unknown"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckOptions:
+class CheckOptions(Options):
     """The options of ``python -m optimizer check``."""
 
-    plan: Path
-    profile: Path
-    json: bool
+    plan: Annotated[Path, argument("plan that python -m optimizer -o wrote", type=Path, metavar="PLAN")]
+    profile: Annotated[Path, argument("profile that it was made for", type=Path, metavar="PROFILE")]
+    json: Annotated[bool, switch("print the findings as JSON")] = False
 
 
 def main(argv: list[str]) -> int:
     """Run the command and return its exit code: 0 if nothing was found wrong, 1 if something was."""
     parser = Parser(prog=command("check"), description="Verify a plan without the search that found it.")
-    parser.add_argument("plan", type=Path, metavar="PLAN", help="plan that python -m optimizer -o wrote")
-    parser.add_argument("profile", type=Path, metavar="PROFILE", help="profile that it was made for")
-    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
-    parser.add_argument("--quiet", action="store_true", help="print nothing; the exit code says it")
-    parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    add_options(parser, CheckOptions)
     return execute(parser.parse_args(argv), CheckOptions, check_plan)
 
 

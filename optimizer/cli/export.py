@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import optimizer.export
 import optimizer.plan
 import profiler.capture
 import profiler.execution
-from profiler.cli import Parser, emit_json, execute, note
+from profiler.cli import Options, Parser, add_options, argument, emit_json, execute, note, option, switch
 from profiler.commands import command
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, write_whole
@@ -20,27 +21,22 @@ SCRIPT = "train.py"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExportOptions:
+class ExportOptions(Options):
     """The options of ``python -m optimizer export``."""
 
-    plan: Path
-    config: Path | None
-    output: Path | None
-    json: bool
+    plan: Annotated[Path, argument("plan that python -m optimizer -o wrote", type=Path, metavar="PLAN")]
+    to: Annotated[str, option("the engine: torch.distributed.pipelining", required=True, choices=(TORCH_PIPELINING,))]
+    config: Annotated[Path | None, option("configuration with the update rule", type=Path, metavar="FILE")] = None
+    output: Annotated[
+        Path | None, option("write the script here instead of to stdout", "-o", "--output", type=Path, metavar="FILE")
+    ] = None
+    json: Annotated[bool, switch("print the module names of each stage, and the script")] = False
 
 
 def main(argv: list[str]) -> int:
     """Run the command and return its exit code."""
     parser = Parser(prog=command("export"), description="Write a plan as a program for another engine.")
-    parser.add_argument("plan", type=Path, metavar="PLAN", help="plan that python -m optimizer -o wrote")
-    parser.add_argument(
-        "--to", required=True, choices=(TORCH_PIPELINING,), help="the engine: torch.distributed.pipelining"
-    )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration with the update rule")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the script here instead of to stdout")
-    parser.add_argument("--json", action="store_true", help="print the module names of each stage, and the script")
-    parser.add_argument("--quiet", action="store_true", help="say nothing about the modules")
-    parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    add_options(parser, ExportOptions)
     return execute(parser.parse_args(argv), ExportOptions, export_plan)
 
 

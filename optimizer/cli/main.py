@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import optimizer.explain
 import optimizer.plan
@@ -17,7 +17,7 @@ import profiler.profile
 from optimizer.cli import check as check_command
 from optimizer.cli import export as export_command
 from optimizer.cli.measure_blocks import measuring_blocks
-from optimizer.cli.schedule_options import ScheduleOptions, add_schedule
+from optimizer.cli.planning_options import PlanningOptions
 from optimizer.errors import OptimizerError, PartitionError
 from optimizer.plan import EXACT, REPLICATED, NetworkProfile, Plan
 from optimizer.planning import (
@@ -34,20 +34,19 @@ from optimizer.planning import (
     slicing_named,
 )
 from profiler.cli import (
-    CommonOptions,
     Parser,
-    add_common,
-    add_models,
-    add_slice,
+    add_options,
     configs,
     emit_json,
     execute,
     fresh_profile,
     note,
+    option,
     positive,
     screen,
     size,
     stdout,
+    switch,
 )
 from profiler.commands import MODULES, again, command, typed_as
 from profiler.errors import ConfigError
@@ -65,33 +64,60 @@ LIST = ".txt"
 LINK_BLIND = "link-blind"
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Parse the layers of a forced cut."""
+    try:
+        return cut_named(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanOptions:
-    """The options of ``python -m optimizer``.
+class PlanOptions(PlanningOptions):
+    """The options of ``python -m optimizer``."""
 
-    Attributes:
-        profile: Plan for this profile instead of a fresh one, wherever it was measured with ``any_machine``.
-        method: How to find the split.
-        cut_after: Forced cuts, each by the layers it stands directly behind.
-        memory_limit_bytes: What each stage may take.
-        schedule: What to plan for.
-        links: The network profile to plan for; ``replicate`` lets stages have several of its ranks.
-        explain: Whether to say why.
-        plot: Where to draw the layer graph; ``output``, where to write the plan.
-    """
-
-    common: CommonOptions
-    profile: Path | None
-    method: str
-    cut_after: tuple[tuple[str, ...], ...]
-    memory_limit_bytes: int | None
-    schedule: ScheduleOptions
-    links: Path | None
-    replicate: bool
-    explain: bool
-    plot: Path | None
-    any_machine: bool
-    output: Path | None
+    profile: Annotated[
+        Path | None, option("plan for this profile instead of a fresh one", type=Path, metavar="FILE")
+    ] = None
+    method: Annotated[
+        str,
+        option(
+            f"{EXACT}, the name of a scheme, or another planner: {', '.join(OTHER_PLANNERS)} (default: {EXACT})",
+            metavar="M",
+        ),
+    ] = EXACT
+    cut_after: Annotated[
+        tuple[tuple[str, ...], ...],
+        option(
+            "force a cut directly behind these layers; once for each cut",
+            action="append",
+            type=names,
+            metavar="NAME[,NAME]",
+        ),
+    ] = ()
+    memory_limit_bytes: Annotated[
+        int | None, option("what each stage may take", "--memory-limit", type=size, metavar="2GiB")
+    ] = None
+    links: Annotated[
+        Path | None, option("plan for the ranks that python -m runtime links saw", type=Path, metavar="FILE")
+    ] = None
+    replicate: Annotated[bool, switch("let stages have several of the ranks in --links, where that pays")] = False
+    explain: Annotated[bool, switch("say why, what else there is, and how sure it is")] = False
+    plot: Annotated[Path | None, option("draw the layer graph with its stages", type=Path, metavar="FILE.svg")] = None
+    any_machine: Annotated[bool, switch("plan for --profile wherever it was measured")] = False
+    batches: Annotated[int | None, option("minibatches that the predictions are for", type=positive, metavar="N")] = (
+        None
+    )
+    output: Annotated[
+        Path | None,
+        option(
+            f"write the plan here, as JSON or, to a file that ends in {LIST}, as a list of layers to cut behind",
+            "-o",
+            "--output",
+            type=Path,
+            metavar="FILE",
+        ),
+    ] = None
 
 
 @typed_as(MODULES)
@@ -107,47 +133,8 @@ def main(argv: list[str] | None = None) -> int:
         epilog=f"{command('check', 'PLAN', 'PROFILE')} verifies a plan without the search that found it; "
         f"{command('export', 'PLAN', to='torch-pipelining')} writes it as a script for that engine.",
     )
-    add_models(parser, "torchvision model, or package.module:factory")
-    parser.add_argument("--profile", type=Path, metavar="FILE", help="plan for this profile instead of a fresh one")
-    parser.add_argument(
-        "--method",
-        default=EXACT,
-        metavar="M",
-        help=f"{EXACT}, the name of a scheme, or another planner: {', '.join(OTHER_PLANNERS)} (default: {EXACT})",
-    )
-    parser.add_argument(
-        "--cut-after", action="append", type=names, default=[], metavar="NAME[,NAME]",
-        help="force a cut directly behind these layers; once for each cut",
-    )  # fmt: skip
-    parser.add_argument(
-        "--memory-limit", dest="memory_limit_bytes", type=size, metavar="2GiB", help="what each stage may take"
-    )
-    parser.add_argument(
-        "--links", type=Path, metavar="FILE", help="plan for the ranks that python -m runtime links saw"
-    )
-    parser.add_argument(
-        "--replicate", action="store_true", help="let stages have several of the ranks in --links, where that pays"
-    )
-    parser.add_argument("--explain", action="store_true", help="say why, what else there is, and how sure it is")
-    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the layer graph with its stages")
-    parser.add_argument("--any-machine", action="store_true", help="plan for --profile wherever it was measured")
-    parser.add_argument("--batches", type=positive, metavar="N", help="minibatches that the predictions are for")
-    parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE",
-        help=f"write the plan here, as JSON or, to a file that ends in {LIST}, as a list of layers to cut behind",
-    )  # fmt: skip
-    add_schedule(parser)
-    add_slice(parser)
-    add_common(parser)
+    add_options(parser, PlanOptions)
     return execute(parser.parse_args(argv), PlanOptions, plan_all)
-
-
-def names(text: str) -> tuple[str, ...]:
-    """Parse the layers of a forced cut."""
-    try:
-        return cut_named(text)
-    except ConfigError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def plan_all(options: PlanOptions) -> int:
@@ -217,7 +204,7 @@ def _carry_out(forms: "Forms", name: str, schemes: Schemes, options: PlanOptions
     others = {other: other_plan for other, other_plan in plans.items() if other_plan != plan}
     explanation = optimizer.explain.explain(best, plan, others) if options.explain else None
     _write(plan, best, options)
-    if options.common.json:
+    if options.json:
         return {"plan": plan, "explanation": explanation} if explanation else plan
     if not screen().quiet:
         console = stdout()
@@ -277,9 +264,9 @@ def _forms(options: PlanOptions) -> "Iterator[Forms]":
     if options.output and options.output.suffix == LIST:
         plain_only = plain_only or f"-o {options.output}, a list of layers,"
     for profile, config in _profiles(options):
-        stages = options.common.stages or (len(network.ranks) if network else config.stages)
+        stages = options.stages or (len(network.ranks) if network else config.stages)
         request = form_request(config.slice, config.precision, cut_after=options.cut_after, plain_only=plain_only)
-        core, pace = usable_cores(config.cores)[0], options.schedule.pace(stages)
+        core, pace = usable_cores(config.cores)[0], options.pace(stages)
         planner = partial(
             optimizer.planning.Planner,
             stages=stages,
@@ -298,9 +285,7 @@ def _forms(options: PlanOptions) -> "Iterator[Forms]":
 def _profiles(options: PlanOptions) -> list[tuple[Profile, Config]]:
     if options.profile:
         profile = profiler.profile.read_profile(options.profile)
-        common = options.common
-        changes = {"batches": common.batches, "slice": common.slice, "cores": common.cores,
-                   "precision": common.precision}  # fmt: skip
+        changes = {key: getattr(options, key) for key in ("batches", "slice", "cores", "precision")}
         config = configuration.override(configuration.for_model(profile.model), changes)
         slicing_named(config.slice)
         _refuse_others(profile, options)
@@ -308,7 +293,7 @@ def _profiles(options: PlanOptions) -> list[tuple[Profile, Config]]:
             note(f"{options.profile}: {warning}")
         _refuse_elsewhere(profile, options)
         return [(profile, config)]
-    wanted = configs(options.common)
+    wanted = configs(options)
     for config in wanted:
         slicing_named(config.slice)
     for flag, path in (("-o", options.output), ("--plot", options.plot)):
@@ -331,17 +316,15 @@ def _refuse_elsewhere(profile: Profile, options: PlanOptions) -> None:
 
 def _refuse_others(profile: Profile, options: PlanOptions) -> None:
     """Refuse options that contradict the profile that was named."""
-    if options.common.config:
+    if options.config:
         raise ConfigError("--profile and --config cannot stand together; the profile is of one model and batch")
-    if options.common.model and options.common.model != (profile.model,):
-        raise OptimizerError(
-            f"{options.profile} is a profile of {profile.model}; leave out --model {options.common.model[0]}"
-        )
+    if options.model and options.model != (profile.model,):
+        raise OptimizerError(f"{options.profile} is a profile of {profile.model}; leave out --model {options.model[0]}")
     sizes = (
-        ("--batch-size", options.common.batch_size, profile.batch_size),
-        ("--image-size", options.common.image_size, profile.input_shape[-1]),
-        ("--sample-shape", options.common.sample_shape, profile.input_shape[1:]),
-        ("--vocabulary", options.common.vocabulary, profile.vocabulary),
+        ("--batch-size", options.batch_size, profile.batch_size),
+        ("--image-size", options.image_size, profile.input_shape[-1]),
+        ("--sample-shape", options.sample_shape, profile.input_shape[1:]),
+        ("--vocabulary", options.vocabulary, profile.vocabulary),
     )
     for flag, wanted, own in sizes:
         if wanted is not None and wanted != own:

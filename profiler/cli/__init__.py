@@ -18,7 +18,8 @@ if TYPE_CHECKING:
         screen,
         stdout,
     )
-    from profiler.cli.options import CommonOptions, add_common, add_models, add_slice, configs, fresh_profile
+    from profiler.cli.declare import Options, add_options, argument, option, switch
+    from profiler.cli.options import CommonOptions, configs, fresh_profile
     from profiler.cli.precision import settled_precision
 else:
     __getattr__ = on_demand(__name__)

@@ -44,7 +44,7 @@ def size(text: str) -> int:
     return int(count)
 
 
-def cores(text: str) -> tuple[int, ...]:
+def core_list(text: str) -> tuple[int, ...]:
     """Parse a list of distinct cores such as ``0,1,2``."""
     try:
         numbers = tuple(int(part) for part in text.split(","))

@@ -9,13 +9,12 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from profiler.cli.console import Screen, on_screen
+from profiler.cli.declare import OptionsT, parsed
 from profiler.errors import StageplanError, printable, suggest
 
-T = TypeVar("T")
 INTERRUPTED = 130
 
 
@@ -48,7 +47,7 @@ _PLAIN = dict(zip("×±–—−…›÷·→↓↑◀≤≥⁹█•◇─│",
 codecs.register_error(_PLAINER, _plainer)
 
 
-def execute(namespace: argparse.Namespace, kind: type[T], run: Callable[[T], int]) -> int:
+def execute(namespace: argparse.Namespace, kind: type[OptionsT], run: Callable[[OptionsT], int]) -> int:
     """Call ``run`` with what was parsed, as options of type ``kind``, and return the exit code.
 
     An expected error is printed as one sentence.
@@ -56,13 +55,13 @@ def execute(namespace: argparse.Namespace, kind: type[T], run: Callable[[T], int
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_PLAINER)  # a table has signs that not every encoding knows
+    options = parsed(namespace, kind)
     try:
-        wanted = Screen(quiet=getattr(namespace, "quiet", False), wide=getattr(namespace, "wide", False))
-        with _one_ctrl_c(), on_screen(wanted):
-            code = run(frozen(namespace, kind))
+        with _one_ctrl_c(), on_screen(Screen(quiet=options.quiet, wide=options.wide)):
+            code = run(options)
             sys.stdout.flush()
     except StageplanError as error:
-        if namespace.debug:
+        if options.debug:
             traceback.print_exc()
         sys.stderr.write(f"error: {printable(str(error))}\n")
         for added in getattr(error, "__notes__", ()):
@@ -78,19 +77,6 @@ def execute(namespace: argparse.Namespace, kind: type[T], run: Callable[[T], int
             sys.stderr.write(f"error: the output cannot be written: {error.strerror}; give it another place\n")
         return 1
     return code
-
-
-def frozen(namespace: argparse.Namespace, kind: type[T]) -> T:
-    """Return what was parsed as a dataclass: its fields, and those of dataclasses in it, are the options' names."""
-    assert is_dataclass(kind)
-    values: dict[str, Any] = {}
-    for field in fields(kind):
-        if isinstance(field.type, type) and is_dataclass(field.type):
-            values[field.name] = frozen(namespace, field.type)
-        elif field.name in namespace:
-            value = getattr(namespace, field.name)
-            values[field.name] = tuple(value) if isinstance(value, list) else value
-    return kind(**values)
 
 
 @contextmanager

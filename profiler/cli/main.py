@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import profiler.capture
 import profiler.machine
@@ -10,7 +11,8 @@ import profiler.report
 from profiler.cli.arguments import duration, positive
 from profiler.cli.command import Parser, execute
 from profiler.cli.console import emit_json, note, note_anyway, progress, screen, stdout
-from profiler.cli.options import CommonOptions, add_common, add_models, configs
+from profiler.cli.declare import add_options, option
+from profiler.cli.options import CommonOptions, configs
 from profiler.commands import MODULES, command, typed_as
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
@@ -23,53 +25,49 @@ TABLES = (".csv", ".md")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProfileOptions:
-    """The options of ``python -m profiler``.
+class ProfileOptions(CommonOptions):
+    """The options of ``python -m profiler``."""
 
-    Attributes:
-        output: A folder, a profile, or a table.
-        budget_s: How long to measure a model at most.
-        view: Which columns to print; ``sort`` and ``top``, which layers, in which order.
-        plot: Where to draw the roofline.
-        neighbours: How many other cores to keep busy.
-    """
-
-    common: CommonOptions
-    output: Path | None
-    budget_s: float
-    view: View
-    sort: Order
-    top: int | None
-    plot: Path | None
-    neighbours: int
+    model: Annotated[
+        tuple[str, ...] | None,
+        option(
+            f"torchvision model, or package.module:factory (default: {', '.join(MODELS)})",
+            nargs="+",
+            action="extend",
+            metavar="NAME",
+        ),
+    ] = None
+    output: Annotated[
+        Path | None,
+        option(
+            "folder of the profiles (default: profiles/), a profile x.json, or the table as x.csv or x.md",
+            "-o",
+            "--output",
+            type=Path,
+            metavar="FILE_OR_DIR",
+        ),
+    ] = None
+    budget_s: Annotated[
+        float, option("longest time to measure a model (default: 30s)", "--budget", type=duration, metavar="30s")
+    ] = 30.0
+    view: Annotated[View, option("columns of the printed table (default: time)", choices=VIEWS)] = "time"
+    sort: Annotated[Order, option("as captured, or costliest first", choices=("order", "time"))] = "order"
+    top: Annotated[int | None, option("show only so many layers", type=positive, metavar="K")] = None
+    plot: Annotated[Path | None, option("draw the roofline of one model", type=Path, metavar="FILE.svg")] = None
+    neighbours: Annotated[int, option("measure beside N busy cores, too", type=positive, metavar="N")] = 0
 
 
 @typed_as(MODULES)
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = Parser(prog=command("profile"), description="Measure what each layer of a model costs on one core.")
-    add_models(parser, f"torchvision model, or package.module:factory (default: {', '.join(MODELS)})")
-    parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE_OR_DIR",
-        help="folder of the profiles (default: profiles/), a profile x.json, or the table as x.csv or x.md",
-    )  # fmt: skip
-    parser.add_argument(
-        "--budget", dest="budget_s", type=duration, default=30.0, metavar="30s",
-        help="longest time to measure a model (default: 30s)",
-    )  # fmt: skip
-    parser.add_argument("--view", choices=VIEWS, default="time", help="columns of the printed table (default: time)")
-    parser.add_argument("--sort", choices=("order", "time"), default="order", help="as captured, or costliest first")
-    parser.add_argument("--top", type=positive, metavar="K", help="show only so many layers")
-    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the roofline of one model")
-    parser.add_argument("--neighbours", type=positive, metavar="N", default=0, help="measure beside N busy cores, too")
-    add_common(parser)
+    add_options(parser, ProfileOptions)
     return execute(parser.parse_args(argv), ProfileOptions, profile_all)
 
 
 def profile_all(options: ProfileOptions) -> int:
     """Measure each model, keep its profile, and show or write what is asked for."""
-    common = options.common
-    wanted = configs(common, MODELS)
+    wanted = configs(options, MODELS)
     places, profiles = _places(wanted, options), []
     for place in places:
         for path in (place.profile, place.table, place.plot):
@@ -89,14 +87,14 @@ def profile_all(options: ProfileOptions) -> int:
             write_whole(place.profile, to_json(profile))
             profiles.append(profile)
             _write_views(profile, place, options)
-            for warning in profile_warnings(profile) if common.json or screen().quiet else []:  # else below the table
+            for warning in profile_warnings(profile) if options.json or screen().quiet else []:  # else below the table
                 note_anyway(f"{config.name}: {warning}")
-            if not common.json and not screen().quiet:
+            if not options.json and not screen().quiet:
                 profiler.report.show(
                     profiler.report.rows(profile, options.sort, options.top, (options.view,)), stdout()
                 )
             note(f"{config.name}: kept in {place.profile}")
-    emit_json(profiles if common.json else [])
+    emit_json(profiles if options.json else [])
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import profiler.capture
 import profiler.machine
@@ -12,14 +12,14 @@ import runtime.pipeline
 import runtime.report
 import runtime.supervisor
 from optimizer.planning import load_schemes
-from profiler.cli import Parser, configs, emit_json, note, positive, screen, stdout
+from profiler.cli import configs, emit_json, note, option, positive, screen, stdout, switch
 from profiler.files import refuse_unwritable
 from profiler.measure import path_for
 from profiler.settings import Config
 from runtime.baselines import BaselineChoice
-from runtime.cli.options import RunningOptions, add_clock, add_running, refuse_clock, settings_of
+from runtime.cli.options import ClockOption, RunningOptions, refuse_clock, settings_of
 from runtime.cluster import refuse_ranks
-from runtime.results import Clock
+from runtime.worker import OnNan
 
 if TYPE_CHECKING:
     from runtime.comparing import Job, Wish
@@ -31,57 +31,44 @@ FAILED = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CompareOptions:
-    """The options of ``compare``.
+class CompareOptions(RunningOptions):
+    """The options of ``compare``."""
 
-    Attributes:
-        partitions: Which to run; None: as configured.
-        out: The folder of what is written.
-        clock: By which clock; None: the virtual one where stages share cores.
-        baselines: Which of what one would run instead to run, too; ``audit``, whether to run evenly spaced splits.
-        full: Whether whoever cannot be the fastest any more runs on.
-        quick: Whether a short version will do; ``fresh``, whether to measure what is there already.
-    """
-
-    running: RunningOptions
-    clock: Clock | None
-    partitions: tuple[str, ...] | None
-    out: Path | None
-    baselines: BaselineChoice
-    audit: bool
-    full: bool
-    quick: bool
-    fresh: bool
-
-
-def add_arguments(command: Parser) -> None:
-    """Add the command's own options."""
-    command.add_argument(
-        "--partitions", type=lambda text: tuple(text.split(",")), metavar="P,…",
-        help="optimized, sliced, bf16, schemes by name, study, or all (default: as configured)",
-    )  # fmt: skip
-    command.add_argument(
-        "--repeats", type=positive, metavar="N", help="rounds: runs of each partition that may still be the fastest"
-    )
-    command.add_argument("--full", action="store_true", help="run every partition in every round")
-    command.add_argument(
-        "--out", type=Path, metavar="DIR",
-        help="folder of comparison.json, report.html and report.md; each of several comparisons has one below it "
-        "(default: results/)",
-    )  # fmt: skip
-    command.add_argument(
-        "--baselines", nargs="?", choices=("threads", "all"), const="all", default="none",
-        help="run what one would run instead, too: one process with threads, or all there is (default: all)",
-    )  # fmt: skip
-    command.add_argument(
-        "--audit", action="store_true", help="let evenly spaced splits join until there are ten distinct ones"
-    )
-    command.add_argument(
-        "--quick", action="store_true", help="a short version: one round of few minibatches at the smallest batch size"
-    )
-    add_clock(command)
-    command.add_argument("--fresh", action="store_true", help="measure anew what is there already")
-    add_running(command, on_nan="warn")
+    partitions: Annotated[
+        tuple[str, ...] | None,
+        option(
+            "optimized, sliced, bf16, schemes by name, study, or all (default: as configured)",
+            type=lambda text: tuple(text.split(",")),
+            metavar="P,…",
+        ),
+    ] = None
+    repeats: Annotated[
+        int | None, option("rounds: runs of each partition that may still be the fastest", type=positive, metavar="N")
+    ] = None
+    full: Annotated[bool | None, option("run every partition in every round", action="store_true")] = None
+    out: Annotated[
+        Path | None,
+        option(
+            "folder of comparison.json, report.html and report.md; each of several comparisons has one below it "
+            "(default: results/)",
+            type=Path,
+            metavar="DIR",
+        ),
+    ] = None
+    baselines: Annotated[
+        BaselineChoice,
+        option(
+            "run what one would run instead, too: one process with threads, or all there is (default: all)",
+            nargs="?",
+            choices=("threads", "all"),
+            const="all",
+        ),
+    ] = "none"
+    audit: Annotated[bool, switch("let evenly spaced splits join until there are ten distinct ones")] = False
+    quick: Annotated[bool, switch("a short version: one round of few minibatches at the smallest batch size")] = False
+    clock: ClockOption = None
+    fresh: Annotated[bool, switch("measure anew what is there already")] = False
+    on_nan: Annotated[OnNan, option("a loss that is no number (default: warn)", choices=("stop", "warn"))] = "warn"
 
 
 def compare_all(options: CompareOptions) -> int:
@@ -89,8 +76,7 @@ def compare_all(options: CompareOptions) -> int:
     refuse_ranks("compare")
     runtime.supervisor.expect_stages()
     schemes = load_schemes()
-    common = options.running.common
-    wanted = _quick(configs(common), options) if options.quick else configs(common)
+    wanted = _quick(configs(options), options) if options.quick else configs(options)
     wishes = [_wish(options, config, _place(options, config, len(wanted))) for config in wanted]
     requests = [runtime.comparing.request_of(wish, schemes) for wish in wishes]
     profiler.capture.refuse_unknown(dict.fromkeys(config.model for config in wanted))
@@ -100,9 +86,9 @@ def compare_all(options: CompareOptions) -> int:
     pairs = zip(wishes, requests, strict=True)
     jobs = [runtime.comparing.job_of(wish, request, schemes) for wish, request in pairs]
     try:
-        runtime.comparing.carry_out(jobs, reports, options.running.stall_timeout_s, fresh=options.fresh)
+        runtime.comparing.carry_out(jobs, reports, options.stall_timeout_s, fresh=options.fresh)
     except KeyboardInterrupt:  # which leaves the best answer so far
-        if (begun := [job for job in jobs if job.comparison.runs]) and not common.json:
+        if (begun := [job for job in jobs if job.comparison.runs]) and not options.json:
             _conclude(begun, reports, options)
         raise
     return _conclude(jobs, reports, options)
@@ -110,18 +96,17 @@ def compare_all(options: CompareOptions) -> int:
 
 def _wish(options: CompareOptions, config: Config, path: Path) -> "Wish":
     """Return the comparison that is wanted of a model."""
-    refuse_clock(options.clock, options.running)
+    refuse_clock(options.clock, options)
     return runtime.comparing.Wish(
-        config=replace(config, partitions=options.partitions or config.partitions),
-        settings=settings_of(options.running, config),
+        config=config,
+        settings=settings_of(options, config),
         path=path,
         clock=options.clock,
         baselines=options.baselines,
         audit=options.audit,
-        full=options.full,
         fresh=options.fresh,
         quick=options.quick,
-        budget_s=options.running.budget_s,
+        budget_s=options.budget_s,
     )
 
 
@@ -131,8 +116,8 @@ def _quick(wanted: list[Config], options: CompareOptions) -> list[Config]:
     return [
         replace(
             config,
-            batches=options.running.common.batches or min(config.minibatches, QUICK_BATCHES),
-            repeats=options.running.common.repeats or 1,
+            batches=options.batches or min(config.minibatches, QUICK_BATCHES),
+            repeats=options.repeats or 1,
         )
         for config in wanted
         if config.batch_size == smallest[config.name]
@@ -157,10 +142,10 @@ def _reports(options: CompareOptions, paths: list[Path]) -> list[Path]:
 def _conclude(jobs: "list[Job]", reports: list[Path], options: CompareOptions) -> int:
     """Show and keep what was found."""
     comparisons = [job.comparison for job in jobs]
-    if options.running.common.json:
+    if options.json:
         emit_json(comparisons)
     for job in jobs:
-        if not options.running.common.json and not screen().quiet:
+        if not options.json and not screen().quiet:
             runtime.report.show_comparison(job.comparison, stdout())
         note(f"{job.config.name}: kept in {job.path}")
     runtime.comparing.write(jobs, reports)

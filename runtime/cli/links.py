@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import runtime.pipeline
 from optimizer.plan import NetworkProfile
-from profiler.cli import CommonOptions, Parser, add_common, add_models, configs, emit_json, note, screen, stdout
+from profiler.cli import CommonOptions, configs, emit_json, note, option, screen, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
 from profiler.report import ResultTable, mib, ms
-from runtime.cli.options import add_rank_timeout
+from runtime.cli.options import RankTimeout
 from runtime.cluster import RANK_TIMEOUT_S, joined, placement
 from runtime.links import measure_links
 
@@ -21,22 +21,13 @@ _BEYOND_MEASURE = 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LinksOptions:
-    """The options of ``links``: which model's messages to send, where to write, how long a rank may be silent."""
+class LinksOptions(CommonOptions):
+    """The options of ``links``."""
 
-    common: CommonOptions
-    output: Path
-    rank_timeout_s: float | None
-
-
-def add_arguments(command: Parser) -> None:
-    """Add the command's own options."""
-    add_models(command, "torchvision model, or package.module:factory")
-    add_rank_timeout(command)
-    command.add_argument(
-        "-o", "--output", type=Path, default=Path("links.json"), metavar="FILE", help="where to (default: links.json)"
+    rank_timeout_s: RankTimeout = None
+    output: Annotated[Path, option("where to (default: links.json)", "-o", "--output", type=Path, metavar="FILE")] = (
+        Path("links.json")
     )
-    add_common(command)
 
 
 def links(options: LinksOptions) -> int:
@@ -49,7 +40,7 @@ def links(options: LinksOptions) -> int:
     with joined(options.rank_timeout_s, None) as session:
         if session.leads:
             refuse_unwritable(options.output)
-        wanted = configs(options.common)
+        wanted = configs(options)
         if len(wanted) > 1:
             raise ConfigError("links takes one model, and messages have the sizes that its cuts produce")
         if len(session.members) < 2:
@@ -64,7 +55,7 @@ def links(options: LinksOptions) -> int:
 def _show(network: NetworkProfile, options: LinksOptions) -> None:
     write_whole(options.output, to_json(network))
     note(f"kept in {options.output}")
-    if options.common.json:
+    if options.json:
         emit_json([network])
     elif not screen().quiet:
         show_links(network, stdout())

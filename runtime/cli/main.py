@@ -4,41 +4,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from profiler.cli import Parser, execute
+from profiler.cli import Parser, add_options, execute
 from profiler.commands import MODULES, command, typed_as
 from runtime.cli import compare, links, report, run, train, verify
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command: what it is for, its options, the type that they become, and what carries it out."""
+    """One command: what it is for, its options, and what carries it out."""
 
     help: str
-    add_arguments: Callable[[Parser], None]
     options: type[Any]
     run: Callable[[Any], int]
 
 
 COMMANDS = {
-    "compare": Command(
-        "run partitions in turn and compare them", compare.add_arguments, compare.CompareOptions, compare.compare_all
-    ),
-    "run": Command("run one plan", run.add_arguments, run.RunOptions, run.run),
-    "train": Command(
-        "train a model over epochs, and keep its weights", train.add_arguments, train.TrainOptions, train.train
-    ),
+    "compare": Command("run partitions in turn and compare them", compare.CompareOptions, compare.compare_all),
+    "run": Command("run one plan", run.RunOptions, run.run),
+    "train": Command("train a model over epochs, and keep its weights", train.TrainOptions, train.train),
     "verify": Command(
-        "hold pipelines against a single-process replay, bit for bit",
-        verify.add_arguments, verify.VerifyOptions, verify.verify_all,
+        "hold pipelines against a single-process replay, bit for bit", verify.VerifyOptions, verify.verify_all
     ),
-    "links": Command(
-        "measure ranks and the network between them, under torchrun",
-        links.add_arguments, links.LinksOptions, links.links,
-    ),
-    "report": Command(
-        "render comparisons as one page, again and again", report.add_arguments, report.ReportOptions, report.report_all
-    ),
-}  # fmt: skip
+    "links": Command("measure ranks and the network between them, under torchrun", links.LinksOptions, links.links),
+    "report": Command("render comparisons as one page, again and again", report.ReportOptions, report.report_all),
+}
 
 
 @typed_as(MODULES)
@@ -49,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         dest="command", required=True, metavar=" | ".join(COMMANDS), parser_class=Parser
     )  # fmt: skip
     for name, own in COMMANDS.items():
-        own.add_arguments(commands.add_parser(name, help=own.help))
+        add_options(commands.add_parser(name, help=own.help), own.options)
     namespace = parser.parse_args(argv)
     chosen = COMMANDS[namespace.command]
     return execute(namespace, chosen.options, chosen.run)

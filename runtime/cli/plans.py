@@ -1,6 +1,5 @@
 """What is to be run: from options to a profile, with layers cut inside, and to the plans of the named partitions."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from optimizer.cli import planned_forms, plans_of, wanted_names
@@ -32,10 +31,7 @@ def named_plans(options: RunningOptions, config: Config, partitions: list[str]) 
     """
     schemes = load_schemes()
     names = wanted_names(partitions, config, schemes)
-
-    if data := options.data:
-        config = replace(config, data=data)
-    pace = options.schedule.pace(config.stages)
+    pace = options.pace(config.stages)
     forms = planned_forms(config, pace, names, note, budget_s=options.budget_s)
     return plans_of(forms, names, schemes, note)
 
@@ -46,20 +42,19 @@ def one_plan(options: RankOptions) -> tuple[Config, Plan]:
     Raises:
         ConfigError: Not exactly one plan is named.
     """
-    common = options.running.common
     if options.plan:
         return _read(options, options.plan)
-    if not common.model and not common.config:
+    if not options.model and not options.config:
         raise ConfigError("nothing to run is named; add --plan plan.json, or --model resnet50, say")
-    wanted = configs(common)
+    wanted = configs(options)
     if len(wanted) > 1:
         raise ConfigError("run takes one model; compare takes several")
-    settings_of(options.running, wanted[0])  # before anything is measured
+    settings_of(options, wanted[0])  # before anything is measured
     usual = SLICED if names_layers(wanted[0].slice) else OPTIMIZED
     chosen = options.partition or (LOWERED if wanted[0].precision == AUTO else usual)
     if len(wanted_names([chosen], wanted[0], load_schemes())) > 1:
         raise ConfigError("run takes one partition; compare takes several")
-    (plan,) = named_plans(options.running, wanted[0], [chosen]).values()
+    (plan,) = named_plans(options, wanted[0], [chosen]).values()
     return wanted[0], plan
 
 
@@ -69,11 +64,10 @@ def refuse_without_plan(options: RankOptions) -> None:
     Raises:
         ConfigError: They would.
     """
-    if options.running.channel == "shm":
+    if options.channel == "shm":
         raise ConfigError("ranks of torchrun cannot meet in shared memory; leave out --channel shm")
     if not options.plan:
-        common = options.running.common
-        typed = configs(common)[0].typed if common.model or common.config else ()
+        typed = configs(options)[0].typed if options.model or options.config else ()
         raise ConfigError(
             "every rank of torchrun needs the same plan; make one with "
             f"{command('plan', '-o', 'plan.json', *typed)}, and name it with --plan"
@@ -81,17 +75,16 @@ def refuse_without_plan(options: RankOptions) -> None:
 
 
 def _read(options: RankOptions, path: Path) -> tuple[Config, Plan]:
-    common = options.running.common
-    sizes = any((common.batch_size, common.image_size, common.sample_shape, common.vocabulary))
-    sizes |= common.slice is not None or common.precision is not None
-    if common.model or options.partition or sizes:
+    sizes = any((options.batch_size, options.image_size, options.sample_shape, options.vocabulary))
+    sizes |= options.slice is not None or options.precision is not None
+    if options.model or options.partition or sizes:
         raise ConfigError("--plan names model, batch, split, slices and precision; leave out --model, --partition, "
                           "--slice, --precision and the sizes")  # fmt: skip
-    if options.running.budget_s:
+    if options.budget_s:
         raise ConfigError("--budget is for measuring a profile, and --plan needs none; leave one of the two out")
     plan = read_json(path, Plan)
-    if common.stages not in (None, len(plan.stages)):
-        raise ConfigError(f"{path} has {counted(len(plan.stages), 'stage')}; leave out --stages {common.stages}")
+    if options.stages not in (None, len(plan.stages)):
+        raise ConfigError(f"{path} has {counted(len(plan.stages), 'stage')}; leave out --stages {options.stages}")
     changes = {
         "batch_size": plan.batch_size,
         "sample_shape": plan.input_shape[1:],
@@ -99,13 +92,14 @@ def _read(options: RankOptions, path: Path) -> tuple[Config, Plan]:
         "slice": str(plan.slicing) or NONE,
         "precision": BF16 if plan.precision.lowered else FP32,
         "stages": len(plan.stages),
-        "batches": common.batches,
-        "cores": common.cores,
+        "batches": options.batches,
+        "cores": options.cores,
+        "data": options.data,
     }
-    named = configuration.load(common.config) if common.config else configuration.for_model(plan.model)
+    named = configuration.load(options.config) if options.config else configuration.for_model(plan.model)
     config = settled_precision(configuration.override(named, changes))
     if config.name != plan.model:
-        raise ConfigError(f"{path} is for {plan.model} and {common.config} for {config.name}; name a plan of the same")
+        raise ConfigError(f"{path} is for {plan.model} and {options.config} for {config.name}; name a plan of the same")
     if config.rule.momenta != plan.momenta:
         raise ConfigError(
             f"{path} was planned for an update rule that keeps {counted(plan.momenta, 'tensor')} for each weight, "

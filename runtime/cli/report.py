@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import runtime.compare
 import runtime.report
-from profiler.cli import Parser, note
+from profiler.cli import Options, argument, note, option
 from profiler.errors import ConfigError, FileError
 from profiler.files import read_json, refuse_unwritable
 
@@ -14,23 +15,16 @@ DEFAULT = Path("report.html")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReportOptions:
-    """The options of ``report``: comparisons or folders of them, and where to write the page."""
+class ReportOptions(Options):
+    """The options of ``report``."""
 
-    comparison: tuple[Path, ...]
-    output: tuple[Path, ...]
-
-
-def add_arguments(command: Parser) -> None:
-    """Add the command's own options."""
-    command.add_argument(
-        "comparison", type=Path, nargs="+", metavar="FILE_OR_DIR", help="comparison.json, or a folder of them"
-    )
-    command.add_argument(
-        "-o", "--output", type=Path, action="append", default=[], metavar="FILE", help="report.html, or report.md"
-    )
-    command.add_argument("--quiet", action="store_true", help="print nothing")
-    command.add_argument("--debug", action="store_true", help="show where an error came from")
+    comparison: Annotated[
+        tuple[Path, ...], argument("comparison.json, or a folder of them", type=Path, nargs="+", metavar="FILE_OR_DIR")
+    ]
+    output: Annotated[
+        tuple[Path, ...],
+        option("report.html, or report.md", "-o", "--output", type=Path, action="append", metavar="FILE"),
+    ] = ()
 
 
 def report_all(options: ReportOptions) -> int:

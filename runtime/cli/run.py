@@ -3,66 +3,56 @@
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import runtime.pipeline
 import runtime.timeline
 from optimizer.plan import Plan
-from optimizer.planning import OPTIMIZED
 from optimizer.schedule import Pace
-from profiler.cli import Parser, emit_json, note, screen, stdout
+from profiler.cli import emit_json, note, option, screen, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
 from profiler.report import counted
-from runtime.cli.options import (
-    RankOptions,
-    add_clock,
-    add_ranks,
-    clock_of,
-    refuse_clock,
-    settings_of,
-)
+from runtime.cli.options import ClockOption, RankOptions, clock_of, refuse_clock, settings_of
 from runtime.cli.plans import one_plan, refuse_without_plan
 from runtime.cluster import joined
 from runtime.pipeline import agree_on_plan
-from runtime.results import Clock, RunResult
+from runtime.results import RunResult
 from runtime.supervisor import expect_stages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """The options of ``run``: what to run, by which clock, and where to write result and timeline."""
+class RunOptions(RankOptions):
+    """The options of ``run``."""
 
-    ranks: RankOptions
-    clock: Clock | None
-    output: Path | None
-    trace: tuple[Path, ...]
-
-
-def add_arguments(command: Parser) -> None:
-    """Add the command's own options."""
-    command.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the run's result here")
-    command.add_argument(
-        "--trace", type=Path, action="append", default=[], metavar="FILE",
-        help="write the timeline, of a long run that of its first minibatches: .json for Perfetto, .svg for a picture; "
-        "may be given twice",
-    )  # fmt: skip
-    add_clock(command)
-    add_ranks(command, f"partition of --model (default: {OPTIMIZED})", on_nan="stop")
+    clock: ClockOption = None
+    output: Annotated[
+        Path | None, option("write the run's result here", "-o", "--output", type=Path, metavar="FILE")
+    ] = None
+    trace: Annotated[
+        tuple[Path, ...],
+        option(
+            "write the timeline, of a long run that of its first minibatches: .json for Perfetto, .svg for a picture; "
+            "may be given twice",
+            type=Path,
+            action="append",
+            metavar="FILE",
+        ),
+    ] = ()
 
 
 def run(options: RunOptions) -> int:
     """Run one plan, here or as one of several ranks, show what happened, and write what is asked for."""
-    ranks, running = options.ranks, options.ranks.running
     expect_stages()
-    with joined(ranks.rank_timeout_s, running.stall_timeout_s) as session:
+    with joined(options.rank_timeout_s, options.stall_timeout_s) as session:
         if session.distributed:
-            refuse_without_plan(ranks)
-        refuse_clock(options.clock, running)
+            refuse_without_plan(options)
+        refuse_clock(options.clock, options)
         if session.leads:
             _refuse_files(options)
-        config, plan = one_plan(ranks)
+        config, plan = one_plan(options)
         cores = runtime.pipeline.cores_of(config, plan.layout.size)
-        settings = settings_of(running, config, plan.pace, clock=clock_of(options.clock, running, cores))
+        settings = settings_of(options, config, plan.pace, clock=clock_of(options.clock, options, cores))
         agree_on_plan(session, plan, config, settings)
         members = ", ".join(map(str, session.members))
         where = members if session.distributed else f"cores {','.join(map(str, cores))}"
@@ -71,7 +61,7 @@ def run(options: RunOptions) -> int:
         note(f"{plan.model}: {work}{turns}, {settings.pace.words}{_other(plan, settings.pace)}")
 
         with (
-            runtime.pipeline.pool_of(cores, running.stall_timeout_s, session) as pool,
+            runtime.pipeline.pool_of(cores, options.stall_timeout_s, session) as pool,
             nullcontext() if session.distributed else runtime.timeline.live_view(cores) as watch,
             runtime.pipeline.executions_of(config, [plan], pool, settings, watch, session=session) as executions,
             executions[plan.form].loaded(plan, config.minibatches) as loaded,
@@ -79,7 +69,7 @@ def run(options: RunOptions) -> int:
             result = loaded.run_loaded().result
         if session.leads:
             _keep(result, options)
-            if running.common.json:
+            if options.json:
                 emit_json([result])
             elif not screen().quiet:
                 runtime.timeline.show_run(result, stdout())
@@ -93,7 +83,7 @@ def _other(plan: Plan, pace: Pace) -> str:
 
 def _refuse_files(options: RunOptions) -> None:
     """Refuse what cannot be written, or would replace the plan."""
-    plan = options.ranks.plan
+    plan = options.plan
     files = [path for path in (options.output, *options.trace) if path]
     for path in files:
         refuse_unwritable(path)

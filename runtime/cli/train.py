@@ -5,19 +5,18 @@ from collections.abc import Iterable
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import profiler.capture
 import runtime.cluster
 import runtime.pipeline
 import runtime.training
-from optimizer.planning import OPTIMIZED
-from profiler.cli import INTERRUPTED, Parser, configs, emit_json, note, note_anyway, positive, screen, stdout
+from profiler.cli import INTERRUPTED, configs, emit_json, note, note_anyway, option, positive, screen, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, write_whole
 from profiler.report import counted
 from profiler.settings import Config
-from runtime.cli.options import RankOptions, add_ranks, settings_of
+from runtime.cli.options import RankOptions, settings_of
 from runtime.cli.plans import one_plan, refuse_without_plan
 from runtime.cluster import joined, written_since_launch
 from runtime.pipeline import agree_on_plan
@@ -35,23 +34,22 @@ FIRST_EPOCH = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainOptions:
-    """The options of ``train``.
+class TrainOptions(RankOptions):
+    """The options of ``train``."""
 
-    Attributes:
-        save: Where the trained weights go; ``checkpoint``, where checkpoints go, after every epoch and every ``every``
-            minibatches; ``resume``, the one to go on from.
-        log: A file with a line a minibatch and an epoch; ``plot``, the learning curve.
-    """
-
-    ranks: RankOptions
-    epochs: int
-    save: Path | None
-    checkpoint: Path | None
-    every: int | None
-    resume: Path | None
-    log: Path | None
-    plot: Path | None
+    epochs: Annotated[int, option("epochs in all (default: 1)", type=positive, metavar="N")] = 1
+    save: Annotated[Path | None, option("write the trained model's state_dict here", type=Path, metavar="FILE.pt")] = (
+        None
+    )
+    checkpoint: Annotated[
+        Path | None, option("write a checkpoint here after every epoch", type=Path, metavar="FILE")
+    ] = None
+    every: Annotated[int | None, option("write it after every N minibatches, too", type=positive, metavar="N")] = None
+    resume: Annotated[Path | None, option("go on from this checkpoint", type=Path, metavar="FILE")] = None
+    log: Annotated[
+        Path | None, option("write a line for each minibatch and epoch", type=Path, metavar="FILE.jsonl")
+    ] = None
+    plot: Annotated[Path | None, option("draw the learning curve", type=Path, metavar="FILE.svg")] = None
 
     @property
     def written(self) -> dict[str, Path]:
@@ -60,26 +58,13 @@ class TrainOptions:
         return {flag: path for flag, path in files.items() if path}
 
 
-def add_arguments(command: Parser) -> None:
-    """Add the command's own options."""
-    command.add_argument("--epochs", type=positive, default=1, metavar="N", help="epochs in all (default: 1)")
-    command.add_argument("--save", type=Path, metavar="FILE.pt", help="write the trained model's state_dict here")
-    command.add_argument("--checkpoint", type=Path, metavar="FILE", help="write a checkpoint here after every epoch")
-    command.add_argument("--every", type=positive, metavar="N", help="write it after every N minibatches, too")
-    command.add_argument("--resume", type=Path, metavar="FILE", help="go on from this checkpoint")
-    command.add_argument("--log", type=Path, metavar="FILE.jsonl", help="write a line for each minibatch and epoch")
-    command.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the learning curve")
-    add_ranks(command, f"partition of --model (default: {OPTIMIZED})", on_nan="stop")
-
-
 def train(options: TrainOptions) -> int:
     """Train over epochs, here or as one of several ranks; show what it came to, and write what is asked for."""
-    ranks, running = options.ranks, options.ranks.running
     _refuse_odd(options)
     expect_stages()
-    with joined(ranks.rank_timeout_s, running.stall_timeout_s) as session:
+    with joined(options.rank_timeout_s, options.stall_timeout_s) as session:
         if session.distributed:
-            refuse_without_plan(ranks)
+            refuse_without_plan(options)
         if session.leads:
             for path in options.written.values():
                 refuse_unwritable(path)
@@ -87,8 +72,8 @@ def train(options: TrainOptions) -> int:
         options = replace(options, resume=_start(options, session))
         if options.resume and session.leads:
             runtime.training.read_checkpoint(options.resume)
-        config, plan = one_plan(ranks)
-        settings = settings_of(running, config, plan.pace)
+        config, plan = one_plan(options)
+        settings = settings_of(options, config, plan.pace)
         if options.every and options.every % settings.pace.update_every:
             raise ConfigError(
                 f"--every {options.every} would stop in the middle of an update of {settings.pace.update_every} "
@@ -106,9 +91,8 @@ def _start(options: TrainOptions, session: "Session") -> Path | None:
 
 
 def _refuse_without_data(options: TrainOptions) -> None:
-    ranks, common = options.ranks, options.ranks.running.common
-    named = configs(common) if common.config or not ranks.plan else []
-    if not (ranks.running.data or any(config.data for config in named)):
+    named = configs(options) if options.config or not options.plan else []
+    if not (options.data or any(config.data for config in named)):
         raise ConfigError("there is nothing to train on; name a factory of a loader with --data package.module:factory")
 
 
@@ -119,7 +103,7 @@ def _refuse_odd(options: TrainOptions) -> None:
     if options.plot and options.plot.suffix != ".svg":
         raise ConfigError(f"{options.plot} does not end in .svg; --plot draws that format only")
     files = {flag: path.resolve() for flag, path in options.written.items()}
-    read = {"--plan": options.ranks.plan, "--resume": options.resume}
+    read = {"--plan": options.plan, "--resume": options.resume}
     files |= {flag: path.resolve() for flag, path in read.items() if path}
     for flag, path in files.items():
         for other, same in files.items():
@@ -150,7 +134,7 @@ def _trained(options: TrainOptions, config: Config, plan: "Plan", session: "Sess
             curve = runtime.training.learning_curve(plan.model, course.losses, course.first, course.epochs, course.ends)
             write_whole(options.plot, curve)
             note(f"the learning curve is in {options.plot}")
-        if options.ranks.running.common.json:
+        if options.json:
             emit_json(course.epochs)
         elif not screen().quiet:
             runtime.training.show_epochs(plan.model, course.epochs, stdout())
@@ -178,12 +162,11 @@ def _course(
     options: TrainOptions, config: Config, plan: "Plan", session: "Session", course: _Course
 ) -> "dict[str, Tensor] | None":
     """Train, and return the weights if they are to be saved."""
-    running = options.ranks.running
-    settings = settings_of(running, config, plan.pace)
-    loaders = loaders_of(running.data or config.data)
+    settings = settings_of(options, config, plan.pace)
+    loaders = loaders_of(config.data)
     if session.distributed:
         runtime.cluster.agree(session, "what is asked for", _facts(options, loaders))
-    limit = running.common.batches
+    limit = options.batches
     length = min([each for each in (loaders.length, limit) if each is not None], default=None)
     total = None if length is None else length * options.epochs
     with (
@@ -194,7 +177,7 @@ def _course(
             loss=profiler.capture.find(config.loss) if config.loss else None, schedule=settings.pace.name,
             update_every=settings.pace.update_every, channel=settings.channel,
             cores=runtime.pipeline.cores_of(config, plan.layout.size), seed=profiler.capture.SEED,
-            on_nan=running.on_nan, stall_timeout_s=running.stall_timeout_s, watch=progress, session=session,
+            on_nan=options.on_nan, stall_timeout_s=options.stall_timeout_s, watch=progress, session=session,
         ) as pipeline,
     ):  # fmt: skip
         if options.resume:
@@ -225,7 +208,7 @@ def _facts(options: TrainOptions, loaders: "Loaders") -> dict[str, str]:
     given = (("--save", options.save), ("--checkpoint", options.checkpoint), ("--resume", options.resume))
     return {
         "number of epochs": str(options.epochs),
-        "number of minibatches an epoch": f"{loaders.length} {options.ranks.running.common.batches}",
+        "number of minibatches an epoch": f"{loaders.length} {options.batches}",
         "--every": str(options.every),
         "set of files": " ".join(flag for flag, path in given if path),
         "validation": str(loaders.validation is not None),

@@ -2,26 +2,23 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import profiler.machine
 import runtime.pipeline
 import runtime.verify
 from optimizer.plan import Plan, distinct
 from optimizer.planning import ALL
-from profiler.cli import Parser, configs, emit_json, progress, stdout
+from profiler.cli import configs, emit_json, option, progress, stdout
 from profiler.errors import ConfigError
 from profiler.settings import Config
-from runtime.cli.options import (
-    RankOptions,
-    add_ranks,
-    settings_of,
-)
+from runtime.cli.options import RankOptions, settings_of
 from runtime.cli.plans import named_plans, one_plan, refuse_without_plan
 from runtime.cluster import joined
 from runtime.pipeline import agree_on_plan
 from runtime.results import PartitionVerification, Verification
 from runtime.supervisor import expect_stages
+from runtime.worker import OnNan
 
 if TYPE_CHECKING:
     from runtime.cluster import Session
@@ -32,53 +29,49 @@ FAILED = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyOptions:
+class VerifyOptions(RankOptions):
     """The options of ``verify``."""
 
-    ranks: RankOptions
-
-
-def add_arguments(command: Parser) -> None:
-    """Add the command's own options."""
-    add_ranks(command, "optimized, sliced, bf16, schemes by name, or all (default: all)", on_nan="warn")
+    partition: Annotated[
+        str | None, option("optimized, sliced, bf16, schemes by name, or all (default: all)", metavar="P")
+    ] = None
+    on_nan: Annotated[OnNan, option("a loss that is no number (default: warn)", choices=("stop", "warn"))] = "warn"
 
 
 def verify_all(options: VerifyOptions) -> int:
     """Verify the plan, or the partitions of every model that is named; exit code 1 says that one differs."""
-    ranks, running = options.ranks, options.ranks.running
     expect_stages()
-    with joined(ranks.rank_timeout_s, running.stall_timeout_s) as session:
+    with joined(options.rank_timeout_s, options.stall_timeout_s) as session:
         if session.distributed:
-            refuse_without_plan(ranks)
-        wanted = _wanted(ranks)
+            refuse_without_plan(options)
+        wanted = _wanted(options)
         config, plans = wanted[0]
         cores = runtime.pipeline.cores_of(config, next(iter(plans.values())).layout.size)
-        verifications = [_verified(ranks, config, plans, cores, session) for config, plans in wanted]
-        if running.common.json and session.leads:
+        verifications = [_verified(options, config, plans, cores, session) for config, plans in wanted]
+        if options.json and session.leads:
             emit_json(verifications)
     return 0 if all(part.verified for verification in verifications for part in verification.partitions) else FAILED
 
 
-def _wanted(ranks: RankOptions) -> list[tuple[Config, dict[str, Plan]]]:
+def _wanted(options: VerifyOptions) -> list[tuple[Config, dict[str, Plan]]]:
     """Return what is to be verified, each with its configuration: the plan that is named, or partitions by name."""
-    if ranks.plan:
-        config, plan = one_plan(ranks)
-        settings_of(ranks.running, config, plan.pace)
+    if options.plan:
+        config, plan = one_plan(options)
+        settings_of(options, config, plan.pace)
         return [(config, {plan.method: plan})]
-    wanted = configs(ranks.running.common)
+    wanted = configs(options)
     for config in wanted:
-        settings_of(ranks.running, config)
-    names = (ranks.partition or ALL).split(",")
-    return [(config, named_plans(ranks.running, config, names)) for config in wanted]
+        settings_of(options, config)
+    names = (options.partition or ALL).split(",")
+    return [(config, named_plans(options, config, names)) for config in wanted]
 
 
 def _verified(
-    ranks: RankOptions, config: Config, plans: dict[str, Plan], cores: tuple[int, ...], session: "Session"
+    options: VerifyOptions, config: Config, plans: dict[str, Plan], cores: tuple[int, ...], session: "Session"
 ) -> Verification:
-    running, common = ranks.running, ranks.running.common
-    settings = settings_of(running, config, next(iter(plans.values())).pace, record_digests=True)
+    settings = settings_of(options, config, next(iter(plans.values())).pace, record_digests=True)
     every = settings.pace.update_every
-    minibatches = common.batches or max(MINIBATCHES, 2 * every + 1)
+    minibatches = options.batches or max(MINIBATCHES, 2 * every + 1)
     kept = settings.pace.listed(next(iter(plans.values())).layout, minibatches)
     if minibatches > kept:
         raise ConfigError(f"verify keeps what each minibatch leaves, and {minibatches} are too many for that; give "
@@ -89,7 +82,7 @@ def _verified(
     steps = len(set(first)) * (minibatches + 1)
     parts: dict[str, PartitionVerification] = {}
     with (
-        runtime.pipeline.pool_of(cores, running.stall_timeout_s, session) as pool,
+        runtime.pipeline.pool_of(cores, options.stall_timeout_s, session) as pool,
         runtime.pipeline.executions_of(config, plans.values(), pool, settings, session=session) as executions,
         progress(config.name, steps) as advance,
         profiler.machine.pinned(cores[0]),
@@ -113,6 +106,6 @@ def _verified(
         seed=settings.seed,
         partitions=tuple(replace(parts[names[at]], name=name) for name, at in zip(names, first, strict=True)),
     )
-    if session.leads and not common.json:
+    if session.leads and not options.json:
         runtime.verify.show_verification(verification, stdout())
     return verification

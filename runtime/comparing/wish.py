@@ -28,7 +28,6 @@ class Wish:
         clock: By which they run; None: as their cores allow.
         baselines: Which of what one would run instead to run, too.
         audit: Whether to run evenly spaced splits.
-        full: Whether every contender runs in every round.
         fresh: Whether to measure anew what is there already.
         quick: Whether a profile of few rounds will do.
         budget_s: How long to measure a profile, where none is kept that fits; None: for the usual time.
@@ -40,7 +39,6 @@ class Wish:
     clock: Clock | None = None
     baselines: BaselineChoice = "none"
     audit: bool = False
-    full: bool = False
     fresh: bool = False
     quick: bool = False
     budget_s: float | None = None
@@ -79,6 +77,6 @@ def request_of(wish: Wish, schemes: Schemes) -> Request:
         asked=asked,
         distinct_splits=AUDITED_SPLITS if wish.audit else 0,
         repeats=config.repeats,
-        full=wish.full or config.full,
+        full=config.full,
         baselines=wish.baselines,
     )

@@ -48,7 +48,7 @@ def test_a_command_that_profiles_takes_a_budget(
     def budget(*_arguments: object, budget_s: float | None, **_options: object) -> Profile:
         raise RunError(f"measured for {budget_s} s")
 
-    monkeypatch.setattr("runtime.cli.plans.fresh_profile", budget)
+    monkeypatch.setattr("optimizer.cli.planned.fresh_profile", budget)
     data = ["--data", "loaders:training_and_validation"] if command == "train" else []
     assert cli.main([command, *MODEL, *data, "--stages", "2", "--budget", "2m"]) == 1
     assert "measured for 120.0 s" in capsys.readouterr().err

@@ -1,0 +1,48 @@
+"""The options of every command that plans: a schedule, and which layers may be cut inside."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from optimizer.schedule import FLUSH_EVERY, PLAIN_1F1B, SCHEDULES, Pace, ScheduleName
+from profiler.cli import CommonOptions, option, positive
+from profiler.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanningOptions(CommonOptions):
+    """The options of every command that plans, or that runs a plan."""
+
+    TITLE: ClassVar[str] = "the pipeline"
+
+    batches: Annotated[int | None, option("minibatches of a run", type=positive, metavar="N")] = None
+    schedule: Annotated[
+        ScheduleName | None, option(f"order of the actions (default: the plan's, {PLAIN_1F1B.name})", choices=SCHEDULES)
+    ] = None
+    accumulate: Annotated[
+        int | None, option("minibatches an update under 2bw (default: one for each stage)", type=positive, metavar="M")
+    ] = None
+    flush_every: Annotated[
+        int | None, option(f"minibatches an update in a flush (default: {FLUSH_EVERY})", type=positive, metavar="M")
+    ] = None
+    slice: Annotated[
+        str | None,
+        option(
+            "cut layers inside, into K even blocks of output features, or blocks of so many each, 1024+3072 "
+            "(default: as configured, auto: where that pays)",
+            metavar="auto|none|LAYER=K,…",
+        ),
+    ] = None
+
+    def pace(self, stages: int, planned: Pace = PLAIN_1F1B) -> Pace:
+        """Return the pace of a pipeline of so many stages; where nothing is said, the one that was ``planned``.
+
+        Raises:
+            ConfigError: The schedule does not take the option, or not so few minibatches an update.
+        """
+        name = self.schedule or planned.name
+        said = (("--accumulate", self.accumulate, False), ("--flush-every", self.flush_every, True))
+        for flag, value, flushes in said:
+            takes = [other for other, rule in SCHEDULES.items() if rule.usual and rule.flushes == flushes]
+            if value and name not in takes:
+                raise ConfigError(f"{flag} says nothing to --schedule {name}; use {' or '.join(takes)}")
+        return planned.changed(self.schedule, stages, self.accumulate or self.flush_every)

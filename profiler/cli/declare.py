@@ -1,0 +1,95 @@
+"""Declare a command's options once: as the annotated fields of the dataclass that they are parsed into."""
+
+import argparse
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from inspect import get_annotations
+from typing import Annotated, Any, ClassVar, TypeVar, get_origin, get_type_hints
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """How a field is typed on a command line.
+
+    Attributes:
+        words: The option, ``-o`` and ``--output``; nothing where it is written as its field is named: ``--batch-size``.
+        by_place: Whether it is an argument that is known by its place, and has to be given.
+        how: Further keywords of argparse's ``add_argument``.
+    """
+
+    words: tuple[str, ...]
+    by_place: bool
+    how: Mapping[str, Any]
+
+
+def option(text: str, *words: str, **how: Any) -> Declared:
+    """Declare what is typed to set a field, and what it means.
+
+    A field is ``stages: Annotated[int, option("pipeline stages", type=int)] = 4``.
+
+    Args:
+        text: What ``--help`` says about it.
+        words: How it is written; without any, as the field is named.
+        how: Further keywords of argparse's ``add_argument``: ``metavar``, ``choices``, ``nargs``, ``action``, ``type``;
+            its function must not be called as the field is, whose default would stand in its place.
+    """
+    return Declared(words, by_place=False, how={"help": text, **how})
+
+
+def switch(text: str) -> Declared:
+    """Declare a field that is true where the option of its name is given."""
+    return option(text, action="store_true")
+
+
+def argument(text: str, **how: Any) -> Declared:
+    """Declare a field for an argument that is known by its place, and has to be given."""
+    return Declared((), by_place=True, how={"help": text, **how})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options of every command.
+
+    Attributes:
+        TITLE: What a class's own options are about, as a heading in ``--help``; nothing for those of one command.
+    """
+
+    TITLE: ClassVar[str] = "what is printed"
+
+    quiet: Annotated[bool, switch("no progress and no tables")] = False
+    debug: Annotated[bool, switch("show where an error came from")] = False
+    wide: bool = False
+
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+def add_options(parser: argparse.ArgumentParser, kind: type[Options]) -> None:
+    """Add the options that ``kind`` declares: its own first, and then those of its bases."""
+    groups: dict[str, argparse._ActionsContainer] = {"": parser}
+    for owner, declared in _by_class(kind):
+        title = owner.__dict__.get("TITLE", "")
+        group = groups.get(title) or groups.setdefault(title, parser.add_argument_group(title))
+        for name, each in declared.items():
+            if each.by_place:
+                group.add_argument(name, **each.how)
+            else:
+                words = each.words or (f"--{name.replace('_', '-')}",)
+                group.add_argument(*words, dest=name, **{"default": None, **each.how})
+
+
+def _by_class(kind: type[Options]) -> Iterator[tuple[type[Any], dict[str, Declared]]]:
+    """Yield each class with what it declares, without what has been declared anew."""
+    hints = get_type_hints(kind, include_extras=True)
+    left = {name: hint.__metadata__[0] for name, hint in hints.items() if get_origin(hint) is Annotated}
+    for owner in kind.__mro__:
+        yield owner, {name: left.pop(name) for name in get_annotations(owner) if name in left}
+
+
+def parsed(namespace: argparse.Namespace, kind: type[OptionsT]) -> OptionsT:
+    """Return what was parsed as options of type ``kind``: lists as tuples; what was not given has its default."""
+    given = ((each.name, getattr(namespace, each.name, None)) for each in fields(kind))
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in given if value is not None
+    }
+    return kind(**values)
