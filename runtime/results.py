@@ -18,6 +18,8 @@ ChannelName = Literal["shm", "gloo"]
 CHANNELS: tuple[ChannelName, ...] = ("shm", "gloo")
 Clock = Literal["wall", "virtual"]
 CLOCKS: tuple[Clock, ...] = ("wall", "virtual")
+Bar = tuple[Kind, int, float, float]
+"""An action in a timeline: its kind, its minibatch, and when it started and ended, in seconds from the first start."""
 
 FORMAT_VERSION: Literal[9] = 9
 
@@ -164,6 +166,18 @@ class RunResult:
     machine: Machine
     slowed_samples_per_s: float | None = None
     format_version: Literal[9] = FORMAT_VERSION
+
+    def timeline(self, minibatches: int) -> tuple[tuple[Bar, ...], ...]:
+        """Return what each rank did with the first so many minibatches that are recorded, to the microsecond."""
+        zero_s = min(stage.actions[0].start_s for stage in self.stages if stage.actions)
+        return tuple(
+            tuple(
+                (record.kind, record.minibatch, round(record.start_s - zero_s, 6), round(record.end_s - zero_s, 6))
+                for record in stage.actions
+                if record.minibatch < minibatches
+            )
+            for stage in self.stages
+        )
 
     def planned(self, run: StageRun) -> Stage:
         """Return the stage that a rank ran."""

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from optimizer.plan import Plan, Share
-from optimizer.schedule import Kind, ScheduleName
+from optimizer.schedule import ScheduleName
 from profiler.profile import FP32, Name, Seconds
 from profiler.settings import UpdateRule
 from runtime.baselines import BaselineChoice
-from runtime.results import ChannelName, SamplesPerS, StageMeasurement
+from runtime.results import Bar, ChannelName, SamplesPerS, StageMeasurement
 
 ONE_CORE = "one core"
 """The contender that is the model's plain step on one core."""
@@ -82,8 +82,6 @@ class OneCore:
 
 
 Series = Literal["alone", "main"]
-Span = tuple[Kind, int, float, float]
-"""An action: its kind, its minibatch, and when it started and ended, in seconds from the run's first start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,4 +109,4 @@ class RunRecord:
     makespan_s: Seconds = 0.0
     stages: tuple[StageMeasurement, ...] = ()
     failure: str | None = None
-    timeline: tuple[tuple[Span, ...], ...] = ()
+    timeline: tuple[tuple[Bar, ...], ...] = ()

@@ -16,10 +16,9 @@ from optimizer.schedule import ONE_AT_A_TIME
 from profiler.errors import StageplanError, printable
 from profiler.profile import Form
 from runtime.compare.comparison import Comparison
-from runtime.compare.records import RunRecord, Series, Span
+from runtime.compare.records import RunRecord, Series
 from runtime.errors import RunError, TooLargeError
 from runtime.pipeline import Execution
-from runtime.results import RunResult
 
 ALONE_MINIBATCHES = 6
 TIMELINE_MINIBATCHES = 16
@@ -134,17 +133,5 @@ def _attempt(
         slowed_samples_per_s=result.slowed_samples_per_s,
         makespan_s=result.makespan_s,
         stages=tuple(stage.measured for stage in result.stages),
-        timeline=() if drawn else _timeline(result),
-    )
-
-
-def _timeline(result: RunResult) -> tuple[tuple[Span, ...], ...]:
-    zero_s = min(record.start_s for stage in result.stages for record in stage.actions[:1])
-    return tuple(
-        tuple(
-            (record.kind, record.minibatch, round(record.start_s - zero_s, 6), round(record.end_s - zero_s, 6))
-            for record in stage.actions
-            if record.minibatch < TIMELINE_MINIBATCHES
-        )
-        for stage in result.stages
+        timeline=() if drawn else result.timeline(TIMELINE_MINIBATCHES),
     )

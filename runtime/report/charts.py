@@ -1,20 +1,21 @@
 """Draw one comparison: speeds, layers' cost against their count, stages, memory, timelines."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.plan import timeline
-from optimizer.schedule import KIND_NAMES, Kind
+from optimizer.schedule import KIND_NAMES
 from profiler.report import MEBIBYTE
 from runtime.compare import BaselineComparison, Comparison, PartitionComparison, RunRecord
 from runtime.report.findings import SPACED, called
 from runtime.report.svg import ACCENT, INK, MUTED, picture
+from runtime.results import Bar
+from runtime.timeline import COLOURS, colour_key, draw_bars
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS: dict[str, str] = {"F": "#4c78a8", "B": "#54a24b", "U": "#f58518", "send": "#b279a2"}
 _MOST_SPLITS = 9
 _NAMED_LAYERS = 3
 
@@ -109,7 +110,7 @@ def stages(comparison: Comparison) -> str:
             axes.set_xlim(left=0)
             axes.set_xlabel(f"{unit}; | predicted")
             axes.grid(visible=False, axis="y")
-        _legend(drawn.figure, {"forward": "F", "backward": "B", "update": "U", "send": "send"})
+        _legend(drawn.figure, COLOURS)
     return drawn.svg.decode()
 
 
@@ -153,7 +154,7 @@ def timelines(comparison: Comparison, part: PartitionComparison) -> str:
         _bars(measured, run.timeline, "measured")
         measured.set_xlabel("seconds from the first action")
         measured.set_xlim(left=0)
-        _legend(drawn.figure, {"forward": "F", "backward": "B", "update": "U"})
+        _legend(drawn.figure, KIND_NAMES)
     return drawn.svg.decode()
 
 
@@ -163,7 +164,7 @@ def _drawn_splits(comparison: Comparison) -> list[PartitionComparison]:
     return ran[:_MOST_SPLITS]
 
 
-def _predicted(part: PartitionComparison, run: RunRecord) -> list[list[tuple[Kind, int, float, float]]]:
+def _predicted(part: PartitionComparison, run: RunRecord) -> list[list[Bar]]:
     shown = 1 + max(span[1] for row in run.timeline for span in row)
     return [
         [
@@ -175,21 +176,14 @@ def _predicted(part: PartitionComparison, run: RunRecord) -> list[list[tuple[Kin
     ]
 
 
-def _bars(axes: "Axes", rows: Sequence[Sequence[tuple[Kind, int, float, float]]], label: str) -> None:
-    for stage, row in enumerate(rows):
-        for kind in KIND_NAMES:
-            spans = [(start_s, end_s - start_s) for own, _, start_s, end_s in row if own == kind]
-            axes.broken_barh(spans, (stage - 0.42, 0.84), facecolors=COLOURS[kind], edgecolor="none")
-    axes.set_yticks(range(len(rows)), [str(stage) for stage in range(len(rows))])
-    axes.invert_yaxis()
+def _bars(axes: "Axes", rows: Sequence[Sequence[Bar]], label: str) -> None:
+    draw_bars(axes, rows, [str(stage) for stage in range(len(rows))])
     axes.set_title(label, loc="left", fontsize=10)
     axes.grid(visible=False)
 
 
-def _legend(figure: "Figure", kinds: dict[str, str]) -> None:
-    from matplotlib.patches import Patch
-
-    handles = [Patch(color=COLOURS[kind], label=label) for label, kind in kinds.items()]
+def _legend(figure: "Figure", kinds: Iterable[str]) -> None:
+    handles = colour_key(kinds)
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
 
 
