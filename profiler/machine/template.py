@@ -131,9 +131,9 @@ class Template:
 
     def close(self) -> None:
         """End it, and with it all that were forked from it."""
-        self._line.close()
         self._process.kill()
         self._process.wait()
+        self._line.close()
 
     def forsake(self) -> None:
         """Fork no more of it: it ends with the last of its children."""

@@ -83,7 +83,13 @@ class _Template:
         os.close(descriptor)
 
     def _answer(self, line: socket.socket) -> bool:
-        """Do what is asked for; return whether anything was."""
+        """Do what is asked for; return whether anything was, and somebody is there to hear of it."""
+        try:
+            return self._done(line)
+        except (BrokenPipeError, ConnectionResetError):  # the parent closed it with answers that it had not read
+            return False
+
+    def _done(self, line: socket.socket) -> bool:
         header, descriptors, flags, _ = socket.recv_fds(line, HEADER.size, MOST)
         if not header:
             return False

@@ -46,18 +46,11 @@ def profile_for(
     kept, difference = _kept(path)
     captured = profiler.capture.captured_model(config, trained=kept is None)
     if kept:
-        difference = misfit(kept, config)
-    if (
-        kept
-        and not difference
-        and (others := profiler.machine.differences(kept.machine, profiler.machine.this_machine()))
-    ):
-        difference = f"that one was measured elsewhere: {'; '.join(others)}"
-    if kept and not difference and captured.digest != kept.model_digest:
-        difference = "the model has changed since"
-    if kept and not difference:
-        report(f"{config.name}: using the profile {path} of {kept.measured_at}")
-        return replace(kept, typed=config.typed)
+        changed = "the model has changed since" if captured.digest != kept.model_digest else ""
+        difference = misfit(kept, config) or _elsewhere(kept) or changed
+        if not difference:
+            report(f"{config.name}: using the profile {path} of {kept.measured_at}")
+            return replace(kept, typed=config.typed)
     refuse_unwritable(path, "work in a folder that you may write to, or profile with -o and plan with --profile")
     report(f"{config.name}: measuring a profile for {path}: {difference}")
     with progress() as advance:
@@ -78,17 +71,20 @@ def _kept(path: Path) -> tuple[Profile | None, str]:
         return None, str(error)
 
 
+def _elsewhere(profile: Profile) -> str:
+    """Say in words what differs between the machine of ``profile`` and this one, or nothing."""
+    others = profiler.machine.differences(profile.machine, profiler.machine.this_machine())
+    return f"that one was measured elsewhere: {'; '.join(others)}" if others else ""
+
+
 def misfit(profile: Profile, config: Config) -> str:
     """Say in words why ``profile`` is not one of ``config``, or nothing."""
+    loss = profiler.execution.OwnLoss(profiler.capture.find(config.loss)).name if config.loss else ""
     pairs = [
         ("model", profile.model, config.name),
         ("input", profile.input_shape, config.input_shape),
         ("vocabulary", profile.vocabulary, config.vocabulary),
-        (
-            "loss",
-            profile.loss_name,
-            profiler.execution.OwnLoss(profiler.capture.find(config.loss)).name if config.loss else "",
-        ),
+        ("loss", profile.loss_name, loss),
         ("update rule", profile.update_rule, config.rule.kind),
     ]
     if config.precision != FP32 and profile.lowered is None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from contextlib import ExitStack
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import NoReturn
 
@@ -69,6 +70,19 @@ def test_a_template_that_is_stopped_is_given_up(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ProcessError, match="is it stopped"), helper(origin):
         pass
     assert current_template().pid != before.pid
+
+
+def test_one_that_is_forsaken_with_an_answer_unread_ends_with_its_last_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    with helper(dream) as process:
+        number, source = process.receive(), current_template()
+        source.import_modules(["profiler.python_words"])
+        assert wait([source._line], 30)
+        monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+        assert current_template() is not source
+        os.kill(number, signal.SIGKILL)
+        with pytest.raises(ProcessError, match="ended with SIGKILL"):
+            process.receive()
+    assert source._process.wait(30) == 0
 
 
 def test_one_with_threads_is_not_forked_and_that_is_said_once(
