@@ -207,7 +207,7 @@ class TrainingResult:
 
     @property
     def samples_per_s(self) -> float:
-        """The throughput."""
+        """How many samples were trained on in a second."""
         return self.samples / self.seconds if self.seconds else 0.0
 
 

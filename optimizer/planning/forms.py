@@ -42,7 +42,7 @@ class PlannerFor(Protocol):
     """Makes what plans for a model in a form, under all limits; with forced cuts, if any."""
 
     def __call__(self, model: ModelCosts, /, *, cut_after: Sequence[Sequence[str]] = ()) -> Planner:
-        """Return the planner."""
+        """Return what plans for the model, with a cut directly behind each group of layers in ``cut_after``."""
 
 
 @dataclass(frozen=True, slots=True)

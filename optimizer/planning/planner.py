@@ -67,7 +67,7 @@ class Planner:
         cut_after: Sequence[Sequence[str]] = (),
         network: NetworkProfile | None = None,
     ) -> None:
-        """Prepare to plan.
+        """Check the model's costs, and fix what all its plans have in common.
 
         Args:
             model: What it costs in its form.

@@ -62,7 +62,7 @@ class MeasuredLower:
 
 
 def profile_of(measured: Measured) -> Profile:
-    """Return the profile."""
+    """Return the profile of a model: each layer's times as medians with their spread, bytes, operations and memory."""
     config, captured = measured.config, measured.captured
     samples, loaded = measured.layers.samples, measured.layers.loaded
     layers = layer_records(captured, captured.operations, measured.layers)

@@ -142,7 +142,7 @@ class _Pair:
     blocks: "BlockStepper"
 
     def take(self) -> None:
-        """Take one round of each."""
+        """Time one training step of the layer whole and one of its blocks."""
         self.whole.round()
         self.blocks.round()
 
@@ -165,7 +165,7 @@ def _shares(blocks: dict[int, list[float]], whole: Sequence[float], profiled_s: 
 
 
 def _like(spec: TensorSpec, generator: torch.Generator) -> Tensor:
-    """Return a tensor laid out as ``spec`` says, of normal values."""
+    """Return a tensor of the shape, strides and type of ``spec``, filled with normally distributed values."""
     return torch.empty_strided(spec.shape, spec.stride, dtype=spec.dtype).normal_(generator=generator)
 
 
@@ -173,7 +173,7 @@ class BlockStepper(Stepper):
     """Runs training steps of one layer's blocks; ``labels`` is the gradient that comes back to their concat."""
 
     def take(self, samples: Samples) -> None:
-        """Run one instrumented step and put its times into ``samples``."""
+        """Run one step with a clock around every layer, and put its times into ``samples``."""
         self.keep(self.instrumented_step(self.clock), samples)
 
     def received(self) -> Values:

@@ -25,7 +25,7 @@ class Counts:
 
 
 def count_work(stepper: Stepper) -> Counts:
-    """Count operations and bytes in one step each."""
+    """Return each layer's floating-point operations and bytes touched, counted while two training steps run."""
     work = Work()
     layers = range(len(stepper.segment.operations))
     with work.counting():

@@ -42,7 +42,7 @@ class Neighbours:
 
 @contextmanager
 def busy_neighbours(config: Config, cores: Sequence[int]) -> Iterator[Neighbours]:
-    """Start one process on each of ``cores``, and end them all.
+    """Let a process on each of ``cores`` train the model whenever it is told to; they end with the context.
 
     Raises:
         ProcessError: One ended, most likely for want of memory.
@@ -60,7 +60,7 @@ class Turns:
         self.samples, self.loaded = stepper.samples, Samples()
 
     def round(self) -> None:
-        """Take one round of each kind."""
+        """Time one training step while the other cores rest, and one while they train."""
         self._stepper.round()
         self._beside.run()
         self._stepper.take(self.loaded)

@@ -39,7 +39,7 @@ class Yardstick:
     """
 
     def __init__(self, config: Config, core: int, form: Form = PLAIN_FORM) -> None:
-        """Say what is to be timed, and where."""
+        """Prepare to time the plain training step of ``config``, in ``form``, on ``core``."""
         self._subject, self._stack = (config, core, form), ExitStack()
         self._process: Helper | None = None
 
@@ -52,7 +52,7 @@ class Yardstick:
         self._stack.close()
 
     def time(self, patience_s: float) -> StepTime:
-        """Time the step.
+        """Run the plain training step several times; return the median, and how busy others kept the core.
 
         Raises:
             StageplanError: The process ended, most likely for want of memory, a layer failed, or it took longer than

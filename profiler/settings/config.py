@@ -93,7 +93,7 @@ class Config:
 
     @property
     def rule(self) -> UpdateRule:
-        """The update rule."""
+        """The update rule that the keys name, or the one that was made in Python."""
         return self.own_rule or UpdateRule(
             name=self.update_rule,
             lr=self.lr,

@@ -140,7 +140,7 @@ def _reports(options: CompareOptions, paths: list[Path]) -> list[Path]:
 
 
 def _conclude(jobs: "list[Job]", reports: list[Path], options: CompareOptions) -> int:
-    """Show and keep what was found."""
+    """Print the comparisons, write the report, and return the exit code: 1 where a run failed."""
     comparisons = [job.comparison for job in jobs]
     if options.json:
         emit_json(comparisons)

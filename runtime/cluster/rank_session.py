@@ -84,7 +84,7 @@ class RankSession(Session):
 
     @property
     def here(self) -> Member:
-        """This rank."""
+        """The number, host and address of the rank that this process is."""
         return self.members[self.rank]
 
     def look(self, progress: Sequence[Progress] = ()) -> None:

@@ -43,7 +43,7 @@ class Uncut:
 
     @cached_property
     def trained(self) -> Trained:
-        """The losses, and the weights and buffers at the end."""
+        """The losses of the uncut model, one a minibatch, and its weights and buffers at the end."""
         settings, feed = self._execution.settings, feed_again(self._execution, self._minibatches)
         captured = with_tensors(self._execution.captured, self._execution.initial_state())
         model, rule = captured.model, settings.rule
