@@ -4,6 +4,7 @@ Rank 0 draws a key for the run, so that what an earlier attempt has left in the 
 missing, late, or there twice is named on every rank that can be reached.
 """
 
+import importlib
 import os
 import secrets
 import socket
@@ -57,6 +58,7 @@ def meet(place: Placement, timeout_s: float, stall_s: float) -> RankSession:
     Raises:
         InputError: Not all ranks have come in time, or rank 0 cannot be reached.
     """
+    importlib.import_module("torch.distributed")  # which takes seconds, before they count
     deadline = time.monotonic() + timeout_s
 
     def in_time() -> None:
