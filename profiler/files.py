@@ -189,7 +189,10 @@ def _as_text(kind: type[Any], value: object) -> Any:
 
 
 def contradictions(value: Any) -> Iterator[str]:
-    """Yield, each in words, what in a file cannot all be so; nothing after the first need make sense."""
+    """Yield, each in words, what cannot all be so in ``value``, which is of a type in ``KINDS``, such as ``Plan``.
+
+    What follows the first may follow from it.
+    """
     module, _, function = KINDS[type(value).__name__].odd_values.partition(":")
     if module:
         yield from getattr(import_module(module), function)(value)

@@ -168,6 +168,7 @@ def _steps(measured: NetworkProfile, precision: Precision) -> Iterator[Timing]:
 
 
 def _refuse_others(measured: NetworkProfile, profile: Profile) -> None:
+    """Refuse links that were measured for another model or other sizes than the profile has."""
     for contradiction in odd_network(measured):
         raise OptimizerError(
             f"the network profile contradicts itself: {contradiction}; measure it again with {command('links')}"
@@ -187,6 +188,7 @@ def _slowest(ways: Sequence[Direction]) -> Direction:
 
 
 def _direction(link: Link | AllReduce, times_s: Sequence[float]) -> Direction:
+    """Return what messages take one way, given times by the link's sizes; a larger one never takes less."""
     rising = [nanoseconds(time_s) for time_s in times_s]
     return Direction(link.sizes_bytes, tuple(max(rising[: at + 1]) for at in range(len(rising))))
 

@@ -140,6 +140,7 @@ def explain(planner: Planner, plan: Plan, others: Mapping[str, Plan]) -> Explana
 
 
 def _others(problem: Problem, lattice: Lattice) -> tuple[list[Ranked], list[Ranked]]:
+    """Return the best splits, and those that none beats in both speed and bytes; neither of a graph with too many."""
     if len(lattice) > FEW:
         return [], []
     stage_costs = all_stage_costs(problem, lattice)

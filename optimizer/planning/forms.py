@@ -189,7 +189,10 @@ class _Decision:
     def planners(
         self, profile: Profile, precision: Precision, choice: SlicingChoice | None
     ) -> tuple[Planner, Planner | None]:
-        """Return what plans for the model whole, and with layers cut inside; forced cuts are of the latter, if any."""
+        """Return what plans for the model with its layers whole, and what plans with those of ``choice`` cut inside.
+
+        Without a choice, or where it cuts none, the second is None. Forced cuts bind the second, or else the first.
+        """
         known, slicing = (choice.profile, choice.slicing) if choice else (profile, PLAIN_FORM.slicing)
         whole = known.costs(Form(precision=precision))
         if not slicing:

@@ -89,6 +89,7 @@ def _remedy(name: str) -> str:
 
 
 def _own(name: str, seed: int) -> nn.Module:
+    """Return the model that the user's factory ``package.module:factory`` makes."""
     model = made(name, seed)
     if not isinstance(model, nn.Module):
         raise ModelError(f"the factory '{name}' returned a {type(model).__name__}; it has to return a torch.nn.Module")

@@ -57,6 +57,7 @@ def _cpu_model() -> str:
 
 
 def _cpu_says(*words: str) -> str:
+    """Return the value of the first line of /proc/cpuinfo that begins with one of ``words``; nothing without any."""
     for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
         if line.startswith(words):
             return line.partition(":")[2].strip()

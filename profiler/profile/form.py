@@ -58,7 +58,7 @@ class Slicing(str):
     __slots__ = ()
 
     def __new__(cls, text: str = "") -> Self:
-        """Take a slicing as it is written.
+        """Take a slicing as it is written: ``classifier.1=1024+3072,classifier.4=512+512``; empty where none is cut.
 
         Raises:
             ConfigError: It is not written as one, names a layer twice, or wants fewer than two blocks, or empty ones.

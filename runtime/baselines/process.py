@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _set(spec: Spec) -> None:
-    """Take the cores: all of them as installed, with the stages' process settings when tuned."""
+    """Take the cores and threads: with the process settings of our stages if ``tuned``, else as torch has them."""
     if spec.tuned:
         pin(*(spec.cores if spec.kind == "process" else spec.cores[spec.rank : spec.rank + 1]))
         return

@@ -62,7 +62,7 @@ def _show(network: NetworkProfile, options: LinksOptions) -> None:
 
 
 def _megabits(bytes_per_s: float) -> str:
-    """Return a bandwidth; none where a large message took no longer than a short one."""
+    """Return a bandwidth in Mbit/s; a dash beyond measure, where a large message took no longer than a short one."""
     speed = bytes_per_s * 8e-6
     return f"{speed:,.0f}" if speed < _BEYOND_MEASURE else "–"
 

@@ -196,6 +196,7 @@ class RankSession(Session):
             self._close()
 
     def _carry_out(self, call: Callable[[], T]) -> T:
+        """Make a call that waits for other ranks in a thread of its own, and watch them meanwhile."""
         try:
             return Errand(call).answer(self.look)
         except RuntimeError as error:

@@ -75,7 +75,16 @@ def audit(
 
 
 def _settled(speeds: Rounds, one_core: Rounds, profiled_s: float, batch_size: int) -> tuple[float | None, float]:
-    """Return the settled period of a split and k, from the rounds that have the yardstick."""
+    """Return a split's period on a machine at rest, and by what factor it is measured to be slower.
+
+    Args:
+        speeds: Of the split, in samples/s, round by round.
+        one_core: Of the plain step on one core, likewise.
+        profiled_s: What that step took in the profile, when the machine was at rest.
+        batch_size: Samples in a minibatch.
+
+    Without a round that has both, there is no period, and the factor is 1.
+    """
     both = [number for number in speeds if number in one_core]
     if not both or not profiled_s:
         return None, 1.0

@@ -183,6 +183,7 @@ class Feed:
                 self._read += 1
 
     def _end(self) -> None:
+        """Tell the stages that no minibatch follows, or raise why none came."""
         self._ended = True
         if self.failure and not self._announced:
             raise self.failure

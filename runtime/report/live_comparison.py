@@ -47,7 +47,14 @@ def live_progress(awaited: Awaited) -> Iterator[Callable[[Comparison, Step | Non
 
 
 def rows(comparison: Comparison, step: Step | None, now_s: float, awaited: Awaited = Awaited()) -> ResultTable:
-    """Return the table: what was predicted of each contender, its runs so far, and what is running."""
+    """Return a table of the contenders: what was predicted of each, its runs so far, its rank, and what runs now.
+
+    Args:
+        comparison: What is known so far.
+        step: The run that is under way; None between two runs.
+        now_s: The time, in seconds since the epoch.
+        awaited: How long other comparisons of the same command take.
+    """
     left_s = left(comparison) + awaited.last_s
     clock = _clock(now_s + left_s)
     first = ""

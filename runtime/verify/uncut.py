@@ -145,7 +145,7 @@ class _Seeding(TorchDispatchMode):
         self._seeds, self.count = seeds, 0
 
     def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operator."""
+        """Run an operator; if it draws random numbers, count it, and first seed the generator where a seed is given."""
         if torch.Tag.nondeterministic_seeded in func.tags:
             seed = self._seeds[self.count] if self.count < len(self._seeds) else None
             if seed is not None:
