@@ -75,12 +75,12 @@ def audit(
 
 
 def _settled(speeds: Rounds, one_core: Rounds, profiled_s: float, batch_size: int) -> tuple[float | None, float]:
-    """Return a split's period on a machine at rest, and by what factor it is measured to be slower.
+    """Return a split's period on the machine as it was when profiled, and by what factor it is slower now.
 
     Args:
         speeds: Of the split, in samples/s, round by round.
         one_core: Of the plain step on one core, likewise.
-        profiled_s: What that step took in the profile, when the machine was at rest.
+        profiled_s: What that step took in the profile.
         batch_size: Samples in a minibatch.
 
     Without a round that has both, there is no period, and the factor is 1.
