@@ -219,16 +219,12 @@ def _carry_out(forms: "Forms", name: str, schemes: Schemes, options: PlanOptions
 
 def _plans(forms: "Forms", schemes: Schemes, options: PlanOptions) -> dict[str, Plan]:
     """Return the plans in float32 with whole layers and a rank for each stage; where replicas may do, perhaps none."""
-
-    def say(sentence: str) -> None:
-        note(sentence)
-
     try:
-        plans = optimizer.planning.plans_for((OPTIMIZED, *schemes, *OTHER_PLANNERS), forms, schemes, say)
+        plans = optimizer.planning.plans_for((OPTIMIZED, *schemes, *OTHER_PLANNERS), forms, schemes, note)
     except PartitionError as error:
         if not options.replicate:
             raise
-        say(f"{forms.whole.profile.model}: there is no plan without replicas: {str(error).partition(';')[0]}")
+        note(f"{forms.whole.profile.model}: there is no plan without replicas: {str(error).partition(';')[0]}")
         return {}
     return plans | {LINK_BLIND: forms.whole.link_blind()} if options.links else plans
 

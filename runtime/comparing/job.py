@@ -66,9 +66,8 @@ def _begun(wish: Wish, request: Request, clock: Clock, schemes: Schemes) -> Comp
         note(sentence)
 
     told: list[str] = []
-    config = replace(wish.config, data=request.data)
     forms = planned_forms(
-        config, wish.settings.pace, request.asked, told.append, budget_s=wish.budget_s, quick=wish.quick
+        wish.config, wish.settings.pace, request.asked, told.append, budget_s=wish.budget_s, quick=wish.quick
     )
     for sentence in told:
         note(sentence)
