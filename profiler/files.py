@@ -167,6 +167,11 @@ def to_json(value: Any) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value, enc_hook=_written), indent=1) + b"\n"
 
 
+def values_of(record: Any, but: str = "") -> dict[str, Any]:
+    """Return the fields of a dataclass as they are, all ``but`` one."""
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record) if field.name != but}
+
+
 def _with_figures(value: Any) -> Any:
     return value.as_file() if hasattr(value, "as_file") else value
 
@@ -237,11 +242,11 @@ class _StandsTwiceError(Exception):
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    members = dict(pairs)
+    if len(members) < len(pairs):
         keys = [key for key, _ in pairs]
         raise _StandsTwiceError(next(key for key in keys if keys.count(key) > 1))
-    return found
+    return members
 
 
 def _keys(content: bytes) -> dict[str, Any]:

@@ -4,14 +4,16 @@ Seconds, bytes and samples throughout; what is per stage is per minibatch.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from optimizer.plan import Plan, Share, Stage
+from optimizer.plan import Plan, Stage
 from optimizer.schedule import Kind, ScheduleName
-from profiler.profile import Bytes, Machine, Seconds
+from profiler.files import values_of
+from profiler.profile import Machine, Seconds
 from profiler.settings import UpdateRule
+from runtime.stage_run import StageRun, StageTimes
 
 SamplesPerS = Annotated[float, Meta(ge=0, le=1e12)]
 ChannelName = Literal["shm", "gloo"]
@@ -21,112 +23,13 @@ CLOCKS: tuple[Clock, ...] = ("wall", "virtual")
 Bar = tuple[Kind, int, float, float]
 """An action in a timeline: its kind, its minibatch, and when it started and ended, in seconds from the first start."""
 
-FORMAT_VERSION: Literal[9] = 9
+RUN_FORMAT_VERSION: Literal[10] = 10
+VERIFICATION_FORMAT_VERSION: Literal[9] = 9
 
 
 def is_comparable(clock: Clock, core_count: int, stages: int) -> bool:
     """Say whether every stage had a physical core of its own, or the virtual clock stood in for it."""
     return clock == "virtual" or core_count >= stages
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActionRecord:
-    """One executed action; times are on one monotonic clock, that of the first stage's host, or on the virtual clock.
-
-    Attributes:
-        version: The weight version that it used, or that it wrote (``U``).
-        wait_s: Time spent waiting for a neighbour before it started; never for a turn on the core.
-        start_s: When it had all it needed; ``computed_s`` when it began to send, ``end_s`` when it was done.
-        cpu_s: Processor time between start and end.
-        sent_bytes: What it sent to a neighbour.
-        page_faults: Minor page faults meanwhile.
-    """
-
-    kind: Kind
-    minibatch: int
-    version: int
-    wait_s: float
-    start_s: float
-    computed_s: float
-    end_s: float
-    cpu_s: float
-    sent_bytes: int
-    page_faults: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageTimes:
-    """What one stage did in the whole of a run: its times, and its peak memory.
-
-    Attributes:
-        minibatches: How many it had.
-        began_s: When its first action had all it needed, and ``ended_s``, when its last was done.
-        forward_s: Time in forwards, copies included; likewise ``backward_s`` and ``update_s``.
-        cpu_s: Processor time in all of these.
-        wait_s: Time spent waiting for neighbours and minibatches.
-        peak_rss_bytes: Peak resident size above the process before the stage came; None where the kernel keeps no peak.
-    """
-
-    minibatches: int
-    began_s: float
-    ended_s: float
-    forward_s: float
-    backward_s: float
-    update_s: float
-    cpu_s: float
-    wait_s: float
-    peak_rss_bytes: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageMeasurement:
-    """One stage's times per minibatch, foreign load and peak memory in a run.
-
-    Attributes:
-        forward_s: Processor time, copies excluded; likewise ``backward_s`` and ``update_s``.
-        send_s: Time spent copying into slots.
-        wait_s: Time spent waiting for neighbours.
-        foreign_load: Share of its working time in which the core worked for others, in the whole of the run.
-        peak_rss_bytes: Peak resident size above the process before the stage came; None where the kernel keeps no peak.
-    """
-
-    forward_s: Seconds
-    backward_s: Seconds
-    update_s: Seconds
-    send_s: Seconds
-    wait_s: Annotated[float, Meta(ge=-1e6, le=1e6)]
-    foreign_load: Share
-    peak_rss_bytes: Bytes | None
-
-    @property
-    def work_s(self) -> float:
-        """Forward, backward and update."""
-        return self.forward_s + self.backward_s + self.update_s
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageRun:
-    """One rank's measurements in one run: a stage, or one replica of it.
-
-    Attributes:
-        minibatches: How many it had of those that are recorded.
-        host: The name of the host that it ran on; ``core``, on which core there.
-        clock_error_s: By how much its times may be off against those of the first stage; nothing on the same host.
-        busy_s: Processor time per minibatch that it had, waits excluded.
-        measured: Medians over these minibatches, of ``wait_s`` the mean.
-        page_faults: Minor page faults per minibatch, the median.
-    """
-
-    stage: int
-    replica: int
-    minibatches: int
-    host: str
-    core: int
-    clock_error_s: float
-    busy_s: float
-    measured: StageMeasurement
-    page_faults: float
-    actions: tuple[ActionRecord, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +68,11 @@ class RunResult:
     stages: tuple[StageRun, ...]
     machine: Machine
     slowed_samples_per_s: float | None = None
-    format_version: Literal[9] = FORMAT_VERSION
+    format_version: Literal[10] = RUN_FORMAT_VERSION
+
+    def as_file(self) -> dict[str, Any]:
+        """Return what is kept: itself, and beside what each stage did, its figures."""
+        return values_of(self) | {"stages": [stage.as_file() for stage in self.stages]}
 
     def timeline(self, minibatches: int) -> tuple[tuple[Bar, ...], ...]:
         """Return what each rank did with the first so many minibatches that are recorded, to the microsecond."""
@@ -274,4 +181,4 @@ class Verification:
     channel: ChannelName
     seed: int
     partitions: tuple[PartitionVerification, ...]
-    format_version: Literal[9] = FORMAT_VERSION
+    format_version: Literal[9] = VERIFICATION_FORMAT_VERSION

@@ -34,10 +34,10 @@ def _odd_actions(run: RunResult) -> Iterator[str]:
     replicas, plan = run.plan.layout.replicas, run.plan
     schedule = schedule_of(plan.schedule, replicas, run.minibatches, plan.update_every)
     for own, row in zip(run.stages, schedule.rows, strict=True):
-        did = [(one.kind, one.minibatch) for one in own.actions]
-        if not row or did != [(one.kind, one.minibatch) for one in row]:
+        did = [(record.kind, record.minibatch) for record in own.actions]
+        if not row or did != [(record.kind, record.minibatch) for record in row]:
             yield f"stage {own.stage} did something else than its schedule says"
-        ends_s = [one.end_s for one in own.actions]
-        for one, before_s in zip(own.actions, [own.actions[0].start_s, *ends_s], strict=False):
-            if not before_s - _JITTER_S <= one.start_s <= one.computed_s <= one.end_s <= _MOST_S:
+        ends_s = [record.end_s for record in own.actions]
+        for record, before_s in zip(own.actions, [own.actions[0].start_s, *ends_s], strict=False):
+            if not before_s - _JITTER_S <= record.start_s <= record.computed_s <= record.end_s <= _MOST_S:
                 yield f"an action of stage {own.stage} ends before it starts, or before the one before it"

@@ -50,8 +50,10 @@ def predictions(plan: Plan) -> dict[str, float]:
         counted = next(whole // 2 // rhythm * rhythm for rhythm in rhythms if rhythm <= whole // 2)
         last = whole - 1
         mean_s = (end["B", stages - 1, last] - end["B", stages - 1, last - counted]) / counted
-        further_s = further * max(mean_s, *(took["F", one, 0] + took["B", one, 0] + took["U", one, every - 1] / every
-                                            for one in range(stages)))  # fmt: skip
+        busiest_s = max(
+            took["F", stage, 0] + took["B", stage, 0] + took["U", stage, every - 1] / every for stage in range(stages)
+        )
+        further_s = further * max(mean_s, busiest_s)
     makespan_s = max(end.values())
     begun, until = every if every > 1 else stages, minibatches
     if minibatches > begun:

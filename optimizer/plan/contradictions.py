@@ -115,9 +115,9 @@ def _odd_predictions(plan: Plan) -> Iterator[str]:
     except ConfigError as error:
         yield str(error)
         return
-    found = predict(plan.stages, plan.batch_size, schedule)
+    again = predict(plan.stages, plan.batch_size, schedule)
     for name in ("throughput_samples_per_s", "makespan_s", "bubble_share"):
-        claim, value = getattr(said, name), getattr(found, name)
+        claim, value = getattr(said, name), getattr(again, name)
         if not _near(claim, value):
             yield f"{name} is {claim}, and its stages give {value}"
 

@@ -65,7 +65,7 @@ def _flops(name: str, planner: Planner) -> Plan:
 
 def _pipedream(name: str, planner: Planner) -> Plan:
     stage_costs = _stage_costs_in_captured_order(planner)
-    transfer_ns = stage_costs.found.down_ns + stage_costs.found.up_ns
+    transfer_ns = stage_costs.lattice.down_ns + stage_costs.lattice.up_ns
     return _balanced(name, planner, stage_costs, _compute_ns(planner), transfer_ns)
 
 
@@ -108,7 +108,7 @@ def _balanced(
     name: str, planner: Planner, stage_costs: StageCosts, weights: list[int], beside: Integers | None = None
 ) -> Plan:
     """Return the split whose largest stage by ``weights``, or cut by ``beside``, is smallest."""
-    total = sums(stage_costs.found, np.array(weights, dtype=np.int64)[:, None])[:, 0]
+    total = sums(stage_costs.lattice, np.array(weights, dtype=np.int64)[:, None])[:, 0]
     stages = stage_costs.problem.stages
     costs_ns = stage_costs.differences([total] * stages, [total] * stages)
     if beside is not None:

@@ -143,7 +143,7 @@ class ReplicatedTables:
 
     def __init__(self, problem: Problem, network: Network, lattice: Lattice) -> None:
         """Prepare; ``scale`` is the least common multiple of all numbers of ranks."""
-        self._problem, self._network, self._found = problem, network, lattice
+        self._problem, self._network, self._lattice = problem, network, lattice
         self.scale = math.lcm(*range(1, network.size + 1))
         everything = np.arange(len(lattice))
         self._legal = comparable(lattice, everything, everything)
@@ -179,8 +179,8 @@ class ReplicatedTables:
         """Return cost(J, I) on a rank, by pair of ideals."""
         if factor not in self._stages:
             costs = self._network.costs_at(rank, self._problem.costs)
-            work, saving = sums(self._found, np.array([costs.weight_ns, costs.saving_ns], dtype=np.int64).T).T
-            crossing = [costs.crossing(ideal) for ideal in self._found.ideals]
+            work, saving = sums(self._lattice, np.array([costs.weight_ns, costs.saving_ns], dtype=np.int64).T).T
+            crossing = [costs.crossing(ideal) for ideal in self._lattice.ideals]
             down = np.array([sum(value.copy_output_ns for value in values) for values in crossing])
             up = np.array([sum(value.copy_gradient_ns for value in values) for values in crossing])
             whole = (work + down)[None, :] - (work - up)[:, None]

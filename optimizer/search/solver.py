@@ -60,7 +60,7 @@ class Solution:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _SearchResult:
     """A split, or that there is none, and what is known of all others: no bottleneck is below ``low_ns``."""
 
     bounds: tuple[int, ...] | None
@@ -118,16 +118,16 @@ def all_stage_costs(problem: Problem, lattice: Lattice) -> StageCosts:
     return StageCosts(problem, lattice, [_ranked(lattice, np.arange(1, len(lattice) - 1))] * (problem.stages - 1))
 
 
-def _search(problem: Problem, lattice: Lattice) -> _Found:
+def _search(problem: Problem, lattice: Lattice) -> _SearchResult:
     if len(lattice) <= FEW and not lattice.is_chain:
         bounds = _best(all_stage_costs(problem, lattice))
-        return _Found(bounds, problem.bottleneck_ns(bounds) if bounds else 0, settled=True)
+        return _SearchResult(bounds, problem.bottleneck_ns(bounds) if bounds else 0, settled=True)
     ceiling_ns = _ceiling_ns(lattice)
     limit = problem.memory_limit_bytes
     others = [] if limit is None else [memory_bound(problem, lattice, limit)]
     low_ns = smallest(lattice, time_bound(lattice, problem.stages, ceiling_ns), problem.simple_bound_ns, others)
     if low_ns is None:
-        return _Found(None, ceiling_ns, settled=True)
+        return _SearchResult(None, ceiling_ns, settled=True)
     if others:
         return _raised(problem, lattice, others, low_ns, ceiling_ns)
     left = reachable(lattice, [time_bound(lattice, problem.stages, low_ns)])
@@ -136,10 +136,10 @@ def _search(problem: Problem, lattice: Lattice) -> _Found:
     bounds = (
         _best(_stage_costs(problem, lattice, cuts)) if settled else _any_chain(lattice, left, problem.stages, low_ns)
     )
-    return _Found(bounds, low_ns, settled=settled)
+    return _SearchResult(bounds, low_ns, settled=settled)
 
 
-def _raised(problem: Problem, lattice: Lattice, others: Sequence[Bound], low_ns: int, ceiling_ns: int) -> _Found:
+def _raised(problem: Problem, lattice: Lattice, others: Sequence[Bound], low_ns: int, ceiling_ns: int) -> _SearchResult:
     """Raise the bottleneck until a split keeps it and the limit on memory.
 
     Below ``low_ns`` there is no split. What is tried goes up in growing steps, but never above the best split that is
@@ -154,12 +154,12 @@ def _raised(problem: Problem, lattice: Lattice, others: Sequence[Bound], low_ns:
         else:
             best = _better(problem, _best(_stage_costs(problem, lattice, cuts)), best)
             if best and problem.bottleneck_ns(best) <= high_ns:
-                return _Found(best, problem.bottleneck_ns(best), settled=True)
+                return _SearchResult(best, problem.bottleneck_ns(best), settled=True)
             if high_ns >= ceiling_ns and not crowded:
-                return _Found(None, ceiling_ns, settled=True)
+                return _SearchResult(None, ceiling_ns, settled=True)
             low_ns = high_ns + 1
         if crowded and ceiling_ns - low_ns <= low_ns // NARROW:
-            return _Found(_thinned_out(problem, lattice, others, ceiling_ns, best), low_ns, settled=False)
+            return _SearchResult(_thinned_out(problem, lattice, others, ceiling_ns, best), low_ns, settled=False)
         if crowded:
             high_ns = (low_ns + ceiling_ns) // 2
         else:

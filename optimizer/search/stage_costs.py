@@ -24,7 +24,7 @@ class StageCosts:
 
     def __init__(self, problem: Problem, lattice: Lattice, cuts: Sequence[Positions]) -> None:
         """Compare the candidates ``cuts``, in rank order, in pairs; the ends are ∅ and V."""
-        self.found, self.problem, self.cuts = lattice, problem, cuts
+        self.lattice, self.problem, self.cuts = lattice, problem, cuts
         ends = np.array([0]), np.array([len(lattice) - 1])
         self.bounds: Sequence[Positions] = [ends[0], *cuts, ends[1]]
         compared: dict[tuple[int, int], Booleans] = {}
@@ -42,7 +42,7 @@ class StageCosts:
 
     def costs_ns(self) -> list[Integers]:
         """Return each stage's costs; ``NEVER`` where there may be no such stage."""
-        return self.differences(*time_potentials(self.found, self.problem.stages, self.found.work_ns))
+        return self.differences(*time_potentials(self.lattice, self.problem.stages, self.lattice.work_ns))
 
     def differences(self, keys: Sequence[Integers], heights: Sequence[Integers]) -> list[Integers]:
         """Return ``key(I) − height(J)`` for each stage's pairs; ``NEVER`` where there may be no such stage."""
@@ -55,20 +55,20 @@ class StageCosts:
 
     def bounds_at(self, places: Sequence[int]) -> tuple[int, ...]:
         """Return the split whose cuts are the candidates at ``places``, with both ends."""
-        inner = [self.found.ideals[cut[place]] for cut, place in zip(self.cuts, places, strict=True)]
-        return 0, *inner, self.found.ideals[-1]
+        inner = [self.lattice.ideals[cut[place]] for cut, place in zip(self.cuts, places, strict=True)]
+        return 0, *inner, self.lattice.ideals[-1]
 
     def cut_bytes(self) -> list[Integers]:
         """Return what crosses each cut, by candidate."""
-        return [self.found.cut_bytes[cut] for cut in self.cuts]
+        return [self.lattice.cut_bytes[cut] for cut in self.cuts]
 
     def memory_bytes(self) -> list[Integers]:
         """Return what each stage needs, by pair; without meaning where J ⊂ I is not."""
-        bound = memory_bound(self.problem, self.found, 0)
+        bound = memory_bound(self.problem, self.lattice, 0)
         needed = []
         for stage, (before, through) in enumerate(pairwise(self.bounds)):
             held = bound.key[stage][through][None, :] - bound.height[stage][before][:, None]
-            needed.append(held + largest_transients(self.problem, self.found, before, through))
+            needed.append(held + largest_transients(self.problem, self.lattice, before, through))
         return needed
 
 

@@ -79,9 +79,9 @@ def _first_pair(config: Config) -> tuple[Tensor, Tensor]:
     Raises:
         ModelError: There is none of the size that is to be measured.
     """
-    found = models.made(config.data, SEED)
+    source = models.made(config.data, SEED)
     try:
-        inputs, targets = next(iter(found[0] if isinstance(found, tuple) else found))
+        inputs, targets = next(iter(source[0] if isinstance(source, tuple) else source))
         fits = tuple(inputs.shape) == config.input_shape
     except Exception as error:
         raise ModelError(

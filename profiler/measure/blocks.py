@@ -58,12 +58,12 @@ def measure_blocks(
         ConfigError: A layer cannot be cut like that.
         ProcessError: The process ended, most likely for want of memory.
     """
-    found: list[SlicedLayer] = []
+    sliced: list[SlicedLayer] = []
     with helper(_measure, config, tuple(wanted), core, (until_s, precision)) as process:
         while (measured := process.receive()) is not None:
-            found.append(measured)
+            sliced.append(measured)
             advance(1 / len(wanted))
-    return tuple(found)
+    return tuple(sliced)
 
 
 def _measure(

@@ -222,11 +222,11 @@ def loaders_of(name: str) -> "Loaders":
         ModelError: It cannot be found or raises.
         ConfigError: It returns something else.
     """
-    found: Any = profiler.capture.made(name, profiler.capture.SEED)
-    pair = found if isinstance(found, tuple) else (found, None)
+    made: Any = profiler.capture.made(name, profiler.capture.SEED)
+    pair = made if isinstance(made, tuple) else (made, None)
     if len(pair) != 2 or not isinstance(pair[0], Iterable):
         raise ConfigError(
-            f"the data factory '{name}' returned a {type(found).__name__}; it has to return a loader of pairs (inputs, "
+            f"the data factory '{name}' returned a {type(made).__name__}; it has to return a loader of pairs (inputs, "
             "targets), or two: one to train on, and one to validate on"
         )
     return runtime.training.Loaders(training=pair[0], validation=pair[1])

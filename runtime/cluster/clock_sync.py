@@ -4,14 +4,14 @@ Clocks of two hosts differ by an offset that drifts, by some millionths. It is r
 taken to change evenly in between.
 """
 
-import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from profiler.machine import physical_core
 from runtime.cluster.session import Session
-from runtime.worker import Report, StageReport
+from runtime.stage_run import StageRun
+from runtime.worker import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ def reading(session: Session) -> Reading:
     return Reading(time.perf_counter(), offset_s, error_s)
 
 
-def shifted(report: Report, before: Reading, after: Reading) -> Report:
-    """Return the report with its times as the other clock would have shown them."""
+def shifted(run: StageRun, before: Reading, after: Reading) -> StageRun:
+    """Return what a stage did with its times as the other clock would have shown them."""
     span_s = after.at_s - before.at_s
     rate = (after.offset_s - before.offset_s) / span_s if span_s else 0.0
 
@@ -41,30 +41,25 @@ def shifted(report: Report, before: Reading, after: Reading) -> Report:
         replace(
             record, start_s=there_s(record.start_s), computed_s=there_s(record.computed_s), end_s=there_s(record.end_s)
         )
-        for record in report.actions
+        for record in run.actions
     )
-    times = report.times
-    times = replace(times, began_s=there_s(times.began_s), ended_s=there_s(times.ended_s))
-    return replace(report, actions=actions, times=times)
+    whole = replace(run.whole, began_s=there_s(run.whole.began_s), ended_s=there_s(run.whole.ended_s))
+    return replace(run, actions=actions, whole=whole, clock_error_s=max(before.error_s, after.error_s))
 
 
-def placed(
-    session: Session, cores: Sequence[int], reports: Sequence[Report], before: Reading, after: Reading
-) -> list[StageReport]:
-    """Say where the reports of the stages that are here come from, and put their times on the common clock."""
+def placed(session: Session, reports: Sequence[Report], before: Reading, after: Reading) -> list[Report]:
+    """Say which core the reports of the stages that are here come from, and put their times on the common clock."""
     boot = session.members[session.rank].boot
     return [
-        StageReport(
-            report=shifted(report, before, after),
-            host=socket.gethostname(),
-            core=core,
-            physical_core=(boot, *physical_core(core)),
-            clock_error_s=max(before.error_s, after.error_s),
+        replace(
+            report,
+            run=shifted(report.run, before, after),
+            physical_core=(boot, *physical_core(report.run.core)),
         )
-        for report, core in zip(reports, cores, strict=True)
+        for report in reports
     ]
 
 
-def all_reports(session: Session, topic: str, here: Sequence[StageReport]) -> list[StageReport]:
+def all_reports(session: Session, topic: str, here: Sequence[Report]) -> list[Report]:
     """Return the reports of all stages in their order, on every rank."""
-    return [report for reports in session.exchange(topic, list(here), list[StageReport]) for report in reports]
+    return [report for reports in session.exchange(topic, list(here), list[Report]) for report in reports]

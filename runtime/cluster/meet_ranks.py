@@ -181,7 +181,7 @@ class _Meeting:
         return [rank for rank, (_, at_s) in self._heard.items() if now_s - at_s < _ALIVE_S]
 
     def _arrivals(self, ranks: Sequence[int]) -> list[Member]:
-        return [decoded(one, Member) for one in self._run.multi_get([ARRIVAL.format(rank) for rank in ranks])]
+        return [decoded(content, Member) for content in self._run.multi_get([ARRIVAL.format(rank) for rank in ranks])]
 
     def _missing(self, present: Sequence[int]) -> str:
         missing = [str(rank) for rank in range(self._place.world_size) if rank not in present]

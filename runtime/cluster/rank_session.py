@@ -90,9 +90,9 @@ class RankSession(Session):
     def look(self, progress: Sequence[Progress] = ()) -> None:
         """Note what the stage that is here does, and end with the others if the run is over."""
         now_s = time.perf_counter()
-        for one in progress:
-            waits = one.phase == Phase.WAITING
-            self._say(waits_for=one.doing if waits else "", waits_s=max(0.0, now_s - one.since_s))
+        for stage in progress:
+            waits = stage.phase == Phase.WAITING
+            self._say(waits_for=stage.doing if waits else "", waits_s=max(0.0, now_s - stage.since_s))
         self._note_overdue(now_s)
         if self._root_cause:
             self._told = _error_of(self._root_cause)
@@ -110,12 +110,12 @@ class RankSession(Session):
                 if not self._open:
                     return []  # nobody waits for it any more
                 time.sleep(min(BEAT_S, _POLL_S + (time.perf_counter() - began_s) / 8))
-            found = self._store.multi_get([f"{topic} of {rank}" for rank in ranks])
+            contents = self._store.multi_get([f"{topic} of {rank}" for rank in ranks])
             self._store.delete_key(f"{self._exchanged} of {self.rank}")  # which all have read by now
             self._exchanged = topic
-            return found
+            return contents
 
-        return [msgspec.msgpack.decode(one, type=kind) for one in self._carry_out(gather)]
+        return [msgspec.msgpack.decode(content, type=kind) for content in self._carry_out(gather)]
 
     def put_together(self, topic: str, memory: memoryview, regions: Sequence[tuple[int, int]]) -> None:
         """Send regions (offset, bytes) of ``memory`` to rank 0, or take in those of all others."""
@@ -265,9 +265,9 @@ class RankSession(Session):
 
     def _listen(self) -> None:
         """Take in what the ranks have to say, and settle the root cause once it is known."""
-        found = self._store.multi_get([HEARTBEAT.format(rank) for rank in range(len(self.members))])
+        heartbeats = self._store.multi_get([HEARTBEAT.format(rank) for rank in range(len(self.members))])
         now_s = time.perf_counter()
-        self._analysis.hear([decoded(content, Heartbeat) for content in found], now_s)
+        self._analysis.hear([decoded(content, Heartbeat) for content in heartbeats], now_s)
         over, own = root_cause_in(self._store), self._analysis.root_cause(now_s)
         if own and not over:
             over = settled(self._store, ROOT_CAUSE, own)

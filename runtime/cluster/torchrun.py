@@ -66,7 +66,9 @@ def written_since_launch(path: Path) -> bool:
     if _ELASTIC not in os.environ or not path.exists():
         return False
     above = psutil.Process().parents()
-    launcher = next((one for one in above if _COMMANDS & {Path(word).name for word in one.cmdline()}), above[0])
+    launcher = next(
+        (process for process in above if _COMMANDS & {Path(word).name for word in process.cmdline()}), above[0]
+    )
     return path.stat().st_mtime > launcher.create_time()
 
 

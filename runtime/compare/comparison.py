@@ -5,12 +5,13 @@ All else is worked out when asked, and written beside when it is kept: a reader 
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta
 
+from profiler.files import values_of
 from profiler.profile import Layer, Machine
 from profiler.shown import Shown
 from runtime.baselines import Baseline
@@ -72,13 +73,13 @@ class Comparison(Shown):
     def as_file(self) -> dict[str, Any]:
         """Return what is kept: itself, and beside it what follows."""
         summary = self.summary
-        return _values(self) | {
+        return values_of(self) | {
             "comparable": self.comparable,
             "partitions": summary.partitions,
             "order": summary.order,
-            "one_core": _values(self.one_core) | _values(summary.one_core),
+            "one_core": values_of(self.one_core) | values_of(summary.one_core),
             "baselines": [
-                _values(baseline) | _values(own, but="baseline")
+                values_of(baseline) | values_of(own, but="baseline")
                 for baseline, own in zip(self.baselines, summary.baselines, strict=True)
             ],
             "audit": summary.audit,
@@ -151,7 +152,3 @@ class Comparison(Shown):
     def complete(self) -> bool:
         """Whether every round that was asked for is done."""
         return self.rounds >= self.request.repeats
-
-
-def _values(record: Any, but: str = "") -> dict[str, Any]:
-    return {field.name: getattr(record, field.name) for field in fields(record) if field.name != but}

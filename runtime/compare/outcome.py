@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from optimizer.plan import Plan
 from runtime.baselines import Baseline
-from runtime.results import StageMeasurement
+from runtime.stage_run import StageMeasurement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,8 @@ from optimizer.schedule import ScheduleName
 from profiler.profile import FP32, Name, Seconds
 from profiler.settings import UpdateRule
 from runtime.baselines import BaselineChoice
-from runtime.results import Bar, ChannelName, SamplesPerS, StageMeasurement
+from runtime.results import Bar, ChannelName, SamplesPerS
+from runtime.stage_run import StageMeasurement
 
 ONE_CORE = "one core"
 """The contender that is the model's plain step on one core."""

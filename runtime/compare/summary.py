@@ -15,7 +15,7 @@ from runtime.compare.outcome import (
 )
 from runtime.compare.ranking import Ranking, Rounds, ranking, ratio_of, rounds_of, spread_of
 from runtime.compare.records import ONE_CORE, OneCore, Partition, RunRecord
-from runtime.results import StageMeasurement
+from runtime.stage_run import StageMeasurement
 
 
 def summary_of(

@@ -75,9 +75,9 @@ def compare(
         wish = Wish(config=config, settings=settings, path=folder / "comparison.json", baselines=baselines)
         jobs = [job_of(wish, request_of(wish, schemes), schemes)]
         carry_out(jobs, [], None, fresh=True)
-    found = jobs[0].comparison
+    comparison = jobs[0].comparison
     return replace(
-        found,
+        comparison,
         command=f"stageplan.compare({live.name}(…), …)",
-        left_out=tuple(map(python_words, found.left_out)),
+        left_out=tuple(map(python_words, comparison.left_out)),
     )

@@ -46,15 +46,15 @@ def job_of(wish: Wish, request: Request, schemes: Schemes) -> Job:
     clock = wish.clock or default_clock(request.cores, request.channel)
     settings = replace(wish.settings, clock=clock)
     held = find_comparison(path, request, clock, fresh=wish.fresh, digest=lambda: captured_model(config).digest)
-    found = held.comparison
-    if found is None:
+    comparison = held.comparison
+    if comparison is None:
         return Job(config, settings, path, _begun(wish, request, clock, schemes), held.reason)
-    if found.complete:
-        text = f"{path} is that very comparison, of {found.began_at}; --fresh measures anew"
+    if comparison.complete:
+        text = f"{path} is that very comparison, of {comparison.began_at}; --fresh measures anew"
     else:
-        text = f"going on with {path}: {found.rounds} of {found.request.repeats} rounds are done"
+        text = f"going on with {path}: {comparison.rounds} of {comparison.request.repeats} rounds are done"
     note(text)
-    return Job(config, settings, path, found, "")
+    return Job(config, settings, path, comparison, "")
 
 
 def _begun(wish: Wish, request: Request, clock: Clock, schemes: Schemes) -> Comparison:

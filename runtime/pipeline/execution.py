@@ -35,7 +35,7 @@ from runtime.pipeline.shared_state import SharedState, momenta_specs
 from runtime.pipeline.stage_segments import slices
 from runtime.results import RunResult, TrainingResult
 from runtime.supervisor import Watch, WorkerPool
-from runtime.worker import POOL, Common, DataSpec, Export, Go, Settings, StageReport, Unload
+from runtime.worker import POOL, Common, DataSpec, Export, Go, Report, Settings, Unload
 
 Phase = Literal["ready", "loaded", "ended"]
 
@@ -307,7 +307,7 @@ class Execution:
             target.close()
         return tensors
 
-    def _carry_out(self, loaded: Loaded, go: Go) -> list[StageReport]:
+    def _carry_out(self, loaded: Loaded, go: Go) -> list[Report]:
         """Run the plan that is loaded, feeding it meanwhile, and return what all stages report.
 
         Raises:
@@ -320,10 +320,10 @@ class Execution:
         longest = [max(stage.forward_s, stage.backward_s, stage.update_s + stage.all_reduce_s) for stage in own]
         here = [answer.report for answer in self.pool.follow(longest, self._watch, feed) if answer.report]
         here = [replace(report, checksums=feed.checksums) for report in here]
-        stamped = placed(self.session, self.pool.cores, here, before, reading(self.session))
+        stamped = placed(self.session, here, before, reading(self.session))
         reports = all_reports(self.session, self.topic("reports"), stamped)
         for report in reports:
-            refuse_other_data(feed.name, feed.checksums, report.report.checksums)
+            refuse_other_data(feed.name, feed.checksums, report.checksums)
         return reports
 
     def data_spec(self, minibatches: int) -> DataSpec:

@@ -27,10 +27,10 @@ def to_model_keys(captured: Captured, tensors: Mapping[str, Tensor]) -> dict[str
         prefix = f"{path}." if path else ""
         for own in (module._parameters, module._buffers):  # noqa: SLF001 - filled
             for local, tensor in own.items():
-                found = None if tensor is None else tensors.get(captured.canonical[prefix + local])
-                if found is not None:
+                value = None if tensor is None else tensors.get(captured.canonical[prefix + local])
+                if value is not None:
                     parameter = isinstance(tensor, nn.Parameter)
-                    own[local] = nn.Parameter(found, requires_grad=False) if parameter else found
+                    own[local] = nn.Parameter(value, requires_grad=False) if parameter else value
     return {key: tensor.detach() for key, tensor in model.state_dict().items() if not tensor.is_meta}
 
 
@@ -39,11 +39,11 @@ def from_model_keys(captured: Captured, state: Mapping[str, Tensor]) -> dict[str
     model = without_tensors(captured.model, [*captured.model.parameters(), *captured.model.buffers()])
     model.load_state_dict(dict(state), strict=False, assign=True)
     named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-    found: dict[str, Tensor] = {}
+    by_path: dict[str, Tensor] = {}
     for path, tensor in named:
         if not tensor.is_meta:
-            found.setdefault(captured.canonical[path], tensor.detach())
-    return found
+            by_path.setdefault(captured.canonical[path], tensor.detach())
+    return by_path
 
 
 def own_key(captured: Captured, path: str) -> str:

@@ -18,8 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from optimizer.schedule import Kind, Schedule, Span, simulate, unlisted_s
-from runtime.results import ActionRecord
-from runtime.worker import Report
+from runtime.stage_run import ActionRecord, StageRun
 
 
 def on_virtual_clock(
@@ -41,34 +40,34 @@ def on_virtual_clock(
     return [tuple(_moved(records, row)) for records, row in zip(stages, spans, strict=True)]
 
 
-def unrecorded_s(schedule: Schedule, reports: Sequence[Report], slowdowns: Sequence[float] | None = None) -> float:
+def unrecorded_s(schedule: Schedule, runs: Sequence[StageRun], slowdowns: Sequence[float] | None = None) -> float:
     """Return what the minibatches that are not recorded would have taken with a core for every stage.
 
     A last round of updates that is not full counts as its share of a whole one.
 
     Args:
         schedule: What ran.
-        reports: What each stage did.
+        runs: What each stage did.
         slowdowns: As ``on_virtual_clock``.
     """
     if schedule.listed == schedule.minibatches:
         return 0.0
-    factors = slowdowns or [1.0] * len(reports)
+    factors = slowdowns or [1.0] * len(runs)
     durations_s = [
         [mean_s[action.kind] * factor for action in row]
-        for row, report, factor in zip(schedule.rows, reports, factors, strict=True)
-        for mean_s in [_mean_durations_s(schedule, report)]
+        for row, run, factor in zip(schedule.rows, runs, factors, strict=True)
+        for mean_s in [_mean_durations_s(schedule, run)]
     ]
     return unlisted_s(schedule, simulate(schedule, durations_s))
 
 
-def _mean_durations_s(schedule: Schedule, report: Report) -> dict[Kind, float]:
+def _mean_durations_s(schedule: Schedule, run: StageRun) -> dict[Kind, float]:
     """Return what an action of each kind took in the minibatches that are not recorded."""
-    times, minibatches, every = report.times, schedule.minibatches, schedule.pace.update_every
+    times, minibatches, every = run.whole, schedule.minibatches, schedule.pace.update_every
     whole_s: dict[Kind, float] = {"F": times.forward_s, "B": times.backward_s, "U": times.update_s}
     done: dict[Kind, int] = {"F": minibatches, "B": minibatches, "U": math.ceil(minibatches / every)}
-    recorded = Counter(record.kind for record in report.actions)
-    for record in report.actions:
+    recorded = Counter(record.kind for record in run.actions)
+    for record in run.actions:
         whole_s[record.kind] -= record.end_s - record.start_s
     return {kind: max(0.0, whole_s[kind]) / (done[kind] - recorded[kind]) for kind in whole_s}
 

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from optimizer.schedule import groups
-from runtime.results import ActionRecord, RunResult
+from runtime.results import RunResult
+from runtime.stage_run import ActionRecord
 
 
 @dataclass(slots=True, kw_only=True)

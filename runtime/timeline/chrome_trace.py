@@ -15,7 +15,8 @@ from typing import Any
 
 from optimizer.schedule import KIND_NAMES
 from runtime.pipeline import taking_turns
-from runtime.results import ActionRecord, RunResult
+from runtime.results import RunResult
+from runtime.stage_run import ActionRecord
 
 _WORK, _WAIT = 0, 1
 

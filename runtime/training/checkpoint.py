@@ -84,52 +84,52 @@ def read_checkpoint(path: Path, content: bytes | None = None) -> Checkpoint:
     """
     whole = checkpoint_bytes(path) if content is None else content
     try:
-        found = torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)
+        values = torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)
     except Exception as error:
         raise FileError(f"{path} is no whole checkpoint ({type(error).__name__}); {_remedy()}") from error
     names = {field.name for field in fields(Checkpoint)}
-    if not isinstance(found, dict) or type(found.get("format_version")) is not int:
+    if not isinstance(values, dict) or type(values.get("format_version")) is not int:
         raise FileError(f"{path} is no checkpoint, though torch can read it; {_remedy()}")
-    if found["format_version"] != FORMAT_VERSION:
+    if values["format_version"] != FORMAT_VERSION:
         raise FileError(
-            f"{path} is a checkpoint of format {found['format_version']}, and this version reads format "
+            f"{path} is a checkpoint of format {values['format_version']}, and this version reads format "
             f"{FORMAT_VERSION}; train anew"
         )
-    if missing := sorted(names - found.keys()):
+    if missing := sorted(names - values.keys()):
         raise FileError(f"{path} is a checkpoint without its {missing[0]}; {_remedy()}")
-    for odd in _odd_values(found):
+    for odd in _odd_values(values):
         raise FileError(f"{path} is a checkpoint and {odd}; {_remedy()}")
-    return Checkpoint(**{name: found[name] for name in names})
+    return Checkpoint(**{name: values[name] for name in names})
 
 
-def _odd_values(found: Mapping[str, Any]) -> Iterator[str]:
+def _odd_values(values: Mapping[str, Any]) -> Iterator[str]:
     """Yield what in a checkpoint is not what it should be, or contradicts itself; the first may be the only one."""
     numbers = ("minibatches", "updates", "epoch", "position")
-    if type(found["seed"]) is not int:
+    if type(values["seed"]) is not int:
         yield "its seed is no whole number"
-    for name in (name for name in numbers if type(found[name]) is not int or not 0 <= found[name] < _MOST):
+    for name in (name for name in numbers if type(values[name]) is not int or not 0 <= values[name] < _MOST):
         yield f"its {name} is no whole number from 0 up"
-    if not all(isinstance(found[name], str) for name in ("digest", "rule")):
+    if not all(isinstance(values[name], str) for name in ("digest", "rule")):
         yield "its digest or update rule is no text"
-    sets = found["momenta"]
-    if not isinstance(sets, list) or not all(map(_is_tensors, (*sets, found["model"], found["buffers"]))):
+    sets = values["momenta"]
+    if not isinstance(sets, list) or not all(map(_is_tensors, (*sets, values["model"], values["buffers"]))):
         yield "its weights, buffers or momenta are no tensors by name"
-    counts = found["counts"]
+    counts = values["counts"]
     if not isinstance(counts, dict) or not all(type(count) is int and 0 <= count < _MOST for count in counts.values()):
         yield "it does not count the updates of each parameter"
-    most = max(found["minibatches"], *counts.values(), 0)
-    if found["updates"] > most:
+    most = max(values["minibatches"], *counts.values(), 0)
+    if values["updates"] > most:
         yield "it has more updates than minibatches"
     try:
-        _restored(found["generators"], torch.Generator(), random.Random(), np.random.RandomState())  # noqa: S311
+        _restored(values["generators"], torch.Generator(), random.Random(), np.random.RandomState())  # noqa: S311
     except Exception as error:  # noqa: BLE001 - three libraries say in their own ways that they cannot read it
         yield f"the state of its generators is none ({type(error).__name__})"
 
 
-def _is_tensors(found: object) -> bool:
-    return isinstance(found, dict) and all(
-        isinstance(key, str) and isinstance(value, Tensor) and not value.is_meta and value.layout == torch.strided
-        for key, value in found.items()
+def _is_tensors(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(key, str) and isinstance(tensor, Tensor) and not tensor.is_meta and tensor.layout == torch.strided
+        for key, tensor in value.items()
     )
 
 

@@ -119,11 +119,11 @@ class ModelState:
         }
         wanted |= {moment_name(name, number): wanted[name] for name in learning for number in range(momenta)}
         counts = set(map(count_name, learning))
-        found = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items() if name not in counts}
-        for name in sorted(wanted.keys() | found.keys()):
-            if wanted.get(name) != found.get(name):
+        given = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items() if name not in counts}
+        for name in sorted(wanted.keys() | given.keys()):
+            if wanted.get(name) != given.get(name):
                 raise InputError(
-                    f"{path} has {name} as {_said(found.get(name))}, where {_said(wanted.get(name))} is wanted; name a "
+                    f"{path} has {name} as {_said(given.get(name))}, where {_said(wanted.get(name))} is wanted; name a "
                     "checkpoint as it was written"
                 )
 

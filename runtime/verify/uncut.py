@@ -93,9 +93,9 @@ def _difference(pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
     Relative to its own elements, a bias of rounding alone, as one before batch norm, would differ by all it has.
     """
     most = scale = 0.0
-    for one, other in pairs:
-        if one.numel():
-            first, second = (own.detach().double() for own in (one, other))
+    for tensor, other in pairs:
+        if tensor.numel():
+            first, second = (own.detach().double() for own in (tensor, other))
             agree = (first == second) | (first.isnan() & second.isnan())
             gaps = (first - second).abs().masked_fill(agree, 0).nan_to_num(nan=float("inf"), posinf=float("inf"))
             finite = second.nan_to_num(posinf=0, neginf=0)

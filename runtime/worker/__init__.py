@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         Ready,
         Report,
         Seat,
-        StageReport,
         Unload,
         receive,
         send,

@@ -17,7 +17,7 @@ from profiler.execution import Segment, TensorSpec
 from runtime.channels import Cut, SharedMemory
 from runtime.channels.rendezvous import Rendezvous
 from runtime.fault import Cause
-from runtime.results import ActionRecord, StageTimes
+from runtime.stage_run import StageRun
 from runtime.worker.data import DataSpec
 from runtime.worker.settings import Settings
 
@@ -164,41 +164,26 @@ class MinibatchDigests:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A stage's actions, times and losses in one run.
+    """What a stage did in one run, and what came of it.
 
     Attributes:
-        actions: Those of the minibatches that were to be recorded; likewise ``losses``.
-        times: On the whole.
+        run: Its times are on the clock of its host, until they are put on that of the first stage's.
+        losses: Those of the minibatches that were to be recorded.
         last_loss: That of its last minibatch; NaN where it has no loss.
         diverged: Whether any loss was no finite number.
         minibatch_digests: One a minibatch, if asked for.
         checksums: Of the minibatches that the parent process read from a loader.
+        physical_core: The host's boot, the package and the physical core that ``core`` belongs to: two stages that
+            name the same share it.
     """
 
-    actions: tuple[ActionRecord, ...]
-    times: StageTimes
+    run: StageRun
     losses: tuple[float, ...]
     last_loss: float
     diverged: bool
     minibatch_digests: tuple[MinibatchDigests, ...]
     checksums: Checksums = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageReport:
-    """A stage's report with its host and core.
-
-    Attributes:
-        physical_core: The host's boot, the package and the physical core that ``core`` belongs to: two stages that
-            name the same share it.
-        clock_error_s: By how much the report's times may be off against the first stage's.
-    """
-
-    report: Report
-    host: str
-    core: int
-    physical_core: tuple[str, ...]
-    clock_error_s: float
+    physical_core: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

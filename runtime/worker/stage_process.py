@@ -5,6 +5,7 @@ import gc
 import math
 import os
 import resource
+import socket
 import time
 import traceback
 from multiprocessing.connection import Connection
@@ -19,7 +20,7 @@ from profiler.machine import PeakMemory, affinity_variables, pin, release_memory
 from runtime.channels import Channel, Direction
 from runtime.errors import InputError
 from runtime.fault import cause_of
-from runtime.results import ActionRecord, StageTimes
+from runtime.stage_run import ActionRecord, StageRun, StageTimes
 from runtime.worker.data import Synthetic
 from runtime.worker.messages import (
     CutEnd,
@@ -156,8 +157,14 @@ class _Worker:
             if action.minibatch // load.replicas * load.replicas < (go.recorded or 0):
                 records.append(record)
         return Report(
-            actions=tuple(records),
-            times=run.times(self._memory.growth_bytes()),
+            run=StageRun(
+                stage=load.stage,
+                replica=load.replica,
+                host=socket.gethostname(),
+                core=self.core,
+                whole=run.times(self._memory.growth_bytes()),
+                actions=tuple(records),
+            ),
             losses=tuple(self._stage.losses),
             last_loss=self._stage.last_loss,
             diverged=self._stage.diverged,

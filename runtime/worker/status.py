@@ -83,11 +83,11 @@ class StageStatus:
 
     def read(self) -> Progress:
         """Return what was last written."""
-        count, found = -1, b""
+        count, content = -1, b""
         while count != self._count[0]:  # else the stage may have begun to write where we read
             count = self._count[0]
-            found = bytes(self._record.memory[_place(count) : _place(count) + _RECORD.size])
-        since_s, busy_s, loss, phase, done, total, words = _RECORD.unpack(found)
+            content = bytes(self._record.memory[_place(count) : _place(count) + _RECORD.size])
+        since_s, busy_s, loss, phase, done, total, words = _RECORD.unpack(content)
         return Progress(since_s, busy_s, Phase(phase), done, total, words.rstrip(b"\0").decode(errors="replace"), loss)
 
     def stacks(self, patience_s: float = 0.0) -> str:

@@ -13,7 +13,8 @@ from profiler.settings import UpdateRule
 from runtime.baselines import Baseline
 from runtime.compare import ONE_CORE, Comparison, OneCore, Request, RunRecord, new_comparison
 from runtime.compare.records import Series
-from runtime.results import Clock, StageMeasurement
+from runtime.results import Clock
+from runtime.stage_run import StageMeasurement
 
 MINIBATCHES = 8
 BASELINE = Baseline(name="one process, 2 threads", tuned=True, update_every=1)

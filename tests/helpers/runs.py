@@ -7,7 +7,8 @@ from optimizer.plan import scheduled
 from optimizer.planning import Planner
 from optimizer.schedule import ScheduleName
 from profiler.settings import UpdateRule
-from runtime.results import ActionRecord, RunResult, StageMeasurement, StageRun
+from runtime.results import RunResult
+from runtime.stage_run import ActionRecord, StageRun, StageTimes
 
 
 def run_of(name: ScheduleName, minibatches: int, work: list[float], every: int = 3) -> RunResult:
@@ -45,19 +46,16 @@ def run_of(name: ScheduleName, minibatches: int, work: list[float], every: int =
         StageRun(
             stage=stage,
             replica=0,
-            minibatches=minibatches,
             host="here",
-            clock_error_s=0.0,
             core=0,
-            busy_s=1,
-            measured=StageMeasurement(
-                forward_s=1, backward_s=0, update_s=0, wait_s=0, send_s=0, foreign_load=0, peak_rss_bytes=None
+            whole=StageTimes(
+                minibatches=minibatches, began_s=100.0, ended_s=clocks[stage], forward_s=1, backward_s=1, update_s=1,
+                cpu_s=3, wait_s=0, peak_rss_bytes=None,
             ),
-            page_faults=0,
             actions=tuple(row),
         )
         for stage, row in enumerate(rows)
-    )
+    )  # fmt: skip
     return RunResult(
         plan=plan, batch_size=plan.batch_size, minibatches=minibatches, recorded_minibatches=minibatches,
         rule=UpdateRule(lr=0.01), channel="shm",

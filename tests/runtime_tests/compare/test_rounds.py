@@ -17,7 +17,8 @@ from runtime.compare import ONE_CORE, Comparison, Step, compare, steps
 from runtime.errors import InputError, RunError, TooLargeError
 from runtime.pipeline import cores_for, own_cores
 from runtime.report.findings import race
-from runtime.results import ActionRecord, RunResult, StageMeasurement, StageRun
+from runtime.results import RunResult
+from runtime.stage_run import ActionRecord, StageRun, StageTimes
 
 NAMES = ("optimized", "end-load", "middle-load")
 
@@ -31,11 +32,14 @@ def action(kind: Any, minibatch: int, start_s: float) -> ActionRecord:
 
 def result(plan: Plan, throughput: float) -> RunResult:
     stage = StageRun(
-        stage=0, replica=0, minibatches=20, host="here", core=0, clock_error_s=0.0, busy_s=4.0, page_faults=0,
-        measured=StageMeasurement(
-            forward_s=1.0, backward_s=2.0, update_s=0.5, wait_s=0.1, send_s=0.5, foreign_load=0.0, peak_rss_bytes=5
+        stage=0, replica=0, host="here", core=0,
+        whole=StageTimes(
+            minibatches=20, began_s=10.0, ended_s=72.0, forward_s=20.0, backward_s=20.0, update_s=20.0, cpu_s=60.0,
+            wait_s=0.0, peak_rss_bytes=5,
         ),
-        actions=tuple(action("F", number, 10.0 + number) for number in range(20)),
+        actions=tuple(
+            action(kind, number, 10.0 + 3 * number + place) for number in range(20) for place, kind in enumerate("FBU")
+        ),
     )  # fmt: skip
     return RunResult(
         plan=plan, batch_size=2, minibatches=20, recorded_minibatches=20, rule=UpdateRule(lr=0.01), channel="shm",
@@ -184,7 +188,9 @@ def test_every_run_is_saved_and_the_last_is_the_whole() -> None:
     assert [schedule for _, schedule in fake.order] == ["sequential"] * 3 + [None] * 6
     first = next(run for run in found.runs if run.name == "optimized" and run.series == "main")
     assert first.timeline[0][0] == ("F", 0, 0.0, 1.0), "times count from the run's first start"
-    assert len(first.timeline[0]) == 16
+    assert [(kind, number) for kind, number, _, _ in first.timeline[0]] == [
+        (kind, n) for n in range(16) for kind in "FBU"
+    ]
     assert sum(bool(run.timeline) for run in found.runs) == 3, "one timeline a split"
 
 

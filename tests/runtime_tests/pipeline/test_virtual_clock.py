@@ -30,9 +30,10 @@ from optimizer.schedule import (
 from profiler.execution import Captured
 from runtime.pipeline import Execution
 from runtime.pipeline.virtual_clock import on_virtual_clock, unrecorded_s
-from runtime.results import ActionRecord, Clock, RunResult, StageTimes
+from runtime.results import Clock, RunResult
+from runtime.stage_run import ActionRecord, StageRun, StageTimes
 from runtime.supervisor import WorkerPool
-from runtime.worker import Report, Settings
+from runtime.worker import Settings
 
 STAGES = 4
 
@@ -126,10 +127,10 @@ def test_what_is_not_recorded_takes_what_its_durations_give(
     slow = records(whole, [[7.0 * own for own in row] for row in taken])
     further = whole.minibatches - whole.listed
     updates = ceil(whole.minibatches / pace.update_every) - whole.listed // pace.update_every
-    reports = [
-        Report(
-            actions=tuple(row), losses=(), last_loss=1.0, diverged=False, minibatch_digests=(),
-            times=StageTimes(
+    runs = [
+        StageRun(
+            stage=stage, replica=0, host="here", core=0, actions=tuple(row),
+            whole=StageTimes(
                 minibatches=whole.minibatches, began_s=0.0, ended_s=1.0,
                 forward_s=spent_s(row, "F") + further * own["F"],
                 backward_s=spent_s(row, "B") + further * own["B"],
@@ -137,9 +138,9 @@ def test_what_is_not_recorded_takes_what_its_durations_give(
                 cpu_s=1.0, wait_s=0.0, peak_rss_bytes=None,
             ),
         )
-        for row, own in zip(slow, once, strict=True)
+        for stage, (row, own) in enumerate(zip(slow, once, strict=True))
     ]  # fmt: skip
-    assert unrecorded_s(whole, reports, slowdowns) == pytest.approx(unlisted_s(whole, expected), rel=1e-6)
+    assert unrecorded_s(whole, runs, slowdowns) == pytest.approx(unlisted_s(whole, expected), rel=1e-6)
 
 
 def spent_s(row: Sequence[ActionRecord], kind: Kind) -> float:

@@ -93,8 +93,9 @@ def test_the_picture_has_a_row_for_each_stage_and_a_number_for_each_minibatch() 
 @pytest.mark.parametrize(("load", "noisy"), [(0.0, False), (0.61, True)])
 def test_a_run_on_cores_that_worked_for_others_shows_its_figures_and_the_doubt(load: float, noisy: bool) -> None:  # noqa: FBT001
     result = run_of("1f1b", 12, [1.0, 1.0])
-    measured = replace(result.stages[0].measured, foreign_load=load)
-    stages = (replace(result.stages[0], measured=measured), *result.stages[1:])
+    whole = result.stages[0].whole
+    whole = replace(whole, cpu_s=(1 - load) * (whole.forward_s + whole.backward_s + whole.update_s))
+    stages = (replace(result.stages[0], whole=whole), *result.stages[1:])
     console = Console(file=io.StringIO(), width=300)
     show_run(replace(result, stages=stages, comparable=True), console)
     printed = console.file.getvalue()  # type: ignore[attr-defined]
