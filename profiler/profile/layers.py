@@ -218,7 +218,6 @@ class Lowered:
 
     Attributes:
         layers: In the order of the profile's.
-        whole_step_s: The uninstrumented step, its layers run as a stage runs them.
         whole_step_s: The plain step under autocast of the whole model.
         cast_cost: What a layer pays for an input of so many bytes of float32 that another layer left in the other type:
             a cast there, and one of its gradient back.
