@@ -11,7 +11,7 @@ from optimizer.check.schedule_again import predictions
 from optimizer.plan import Plan
 from profiler.profile import ModelCosts
 
-TOLERANCE_S, RELATIVE = 2e-9, 1e-9
+TOLERANCE_S, RELATIVE, ROUNDED = 2e-9, 1e-9, 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,10 +133,12 @@ def _differences(plan: Plan, words: Words) -> Iterator[str]:
             "sizes": words.held(before, through),
             "boundary": tuple(down),
             "slowdown": words.slowdown(stage.layers, last=last),
+            "noise": words.noise(stage.layers, last=last),
         }
         for name, price in priced.items():
             claim = getattr(stage, name)
             near = isinstance(claim, float) and isinstance(price, float) and abs(claim - price) <= TOLERANCE_S
+            near = near or (name == "noise" and _alike(claim, price))
             if not near and claim != price:
                 yield f"stage {number}: {name} is {price} by the profile and {claim} in the plan"
     bottleneck_s = max(totals_ns) / 1e9
@@ -146,6 +148,13 @@ def _differences(plan: Plan, words: Words) -> Iterator[str]:
         claim, price = getattr(plan, name), getattr(words.model.profile, name)
         if claim != price:
             yield f"{name} is {price} in the profile and {claim} in the plan"
+
+
+def _alike(claimed: Sequence[float], priced: Sequence[float]) -> bool:
+    """Say whether factors are the same, as they are rounded in a plan."""
+    return len(claimed) == len(priced) and all(
+        abs(claim - price) <= ROUNDED for claim, price in zip(claimed, priced, strict=True)
+    )
 
 
 def _broken_predictions(plan: Plan) -> Iterator[str]:

@@ -4,11 +4,12 @@ Nothing here is shared with the search; ``costs`` and ``memory`` state the same 
 """
 
 from collections.abc import Iterable
+from statistics import median
 
 import networkx as nx
 
 from optimizer.plan import Plan, StageBytes
-from profiler.profile import INPUT, Layer, ModelCosts
+from profiler.profile import INPUT, Layer, ModelCosts, Timing
 
 
 class Words:
@@ -121,6 +122,28 @@ class Words:
             return None
         return sum(times.forward_s + times.backward_s + times.update_s for times in beside if times) / alone_s or None
 
+    def noise(self, layers: Iterable[str], *, last: bool) -> list[float]:
+        """Return by what factor a stage took longer in each round than its layers are taken to, a drift aside."""
+        whole = {layer.name: layer for layer in (*self.model.layers, *self.model.uncut) if not layer.part_of}
+        rounds = {name: _rounds_s(layer.forward, layer.backward, layer.update) for name, layer in whole.items()}
+        loss = _rounds_s(self.model.loss.forward, self.model.loss.backward)
+        count = len(loss)
+        if count < 2 or any(len(own) != count for own in rounds.values()):
+            return []
+        totals = [loss[at] + sum(own[at] for own in rounds.values()) for at in range(count)]
+        usual_s = sum(map(_step_s, whole.values())) + self.loss_ns / 1e9
+        cost_s, took = (self.loss_ns / 1e9, loss) if last else (0.0, [0.0] * count)
+        for layer in map(self.layers.__getitem__, layers):
+            cost_s += _step_s(layer)
+            source = whole[layer.part_of or layer.name]
+            if _step_s(source):
+                share = _step_s(layer) / _step_s(source)
+                took = [before + share * more for before, more in zip(took, rounds[source.name], strict=True)]
+        if not cost_s:
+            return [1.0] * count
+        near = [median(totals[max(0, at - 3) : at + 4]) for at in range(count)]
+        return [own * usual_s / (cost_s * pace) for own, pace in zip(took, near, strict=True)]
+
     def memory_bytes(self, plan: Plan, stage: int, before: set[str], through: set[str]) -> int:
         """Return what a stage needs: w versions and the gradient of what learns come to w beside the weights."""
         flying, copies, slots_before, slots_behind = self.counts(plan, stage)
@@ -150,6 +173,16 @@ class Words:
         for group in self.model.inseparable:
             nx.add_cycle(graph, group)
         return graph
+
+
+def _step_s(layer: Layer) -> float:
+    return layer.forward_s + layer.backward_s + layer.update_s
+
+
+def _rounds_s(*timings: Timing | None) -> list[float]:
+    """Return what some times were together, round by round; nothing where they are not kept."""
+    kept = [timing.samples_s for timing in timings if timing]
+    return [sum(times) for times in zip(*kept, strict=True)] if kept else []
 
 
 def nanoseconds(seconds: float) -> int:

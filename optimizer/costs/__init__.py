@@ -11,5 +11,6 @@ if TYPE_CHECKING:
     from optimizer.costs.memory import factors, stage_bytes
     from optimizer.costs.network import NOTHING, Direction, Network, network_of
     from optimizer.costs.problem import Problem
+    from optimizer.costs.rounds import Rounds
 else:
     __getattr__ = on_demand(__name__)

@@ -7,7 +7,18 @@ from profiler.public import on_demand
 if TYPE_CHECKING:
     from optimizer.plan.forecast import long_run_throughput, scheduled, timeline
     from optimizer.plan.network import AllReduce, Link, NetworkProfile, RankFacts, odd_network
-    from optimizer.plan.plan import BOUNDED, EXACT, REPLICATED, Plan, Search, Share, Stage, StageBytes, distinct
+    from optimizer.plan.plan import (
+        BOUNDED,
+        EXACT,
+        REPLICATED,
+        Expected,
+        Plan,
+        Search,
+        Share,
+        Stage,
+        StageBytes,
+        distinct,
+    )
     from optimizer.plan.read import unreplicated_plan
 else:
     __getattr__ = on_demand(__name__)

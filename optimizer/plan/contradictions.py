@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from optimizer.plan.forecast import predict
 from optimizer.plan.network import odd_network
-from optimizer.plan.plan import Plan
+from optimizer.plan.plan import Expected, Plan
 from optimizer.schedule import ASYNCHRONOUS, pace_of, schedule_of
 from profiler.errors import ConfigError
 from profiler.profile import part_names
@@ -120,6 +120,14 @@ def _odd_predictions(plan: Plan) -> Iterator[str]:
         claim, value = getattr(said, name), getattr(again, name)
         if not _near(claim, value):
             yield f"{name} is {claim}, and its stages give {value}"
+    if not _same(said.expected, again.expected):
+        yield f"{said.expected} is expected, and its stages give {again.expected}"
+
+
+def _same(said: Expected | None, again: Expected | None) -> bool:
+    if said is None or again is None:
+        return said is again
+    return all(_near(getattr(said, name), getattr(again, name)) for name in ("samples_per_s", "low", "high"))
 
 
 def _near(one: float, other: float, rounding_s: float = 0.0) -> bool:

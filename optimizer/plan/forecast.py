@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from optimizer.plan.noise import relative_throughput, scaled
 from optimizer.plan.plan import Plan, Prediction, Stage, StageBytes
 from optimizer.schedule import (
     ASYNCHRONOUS,
@@ -92,7 +93,7 @@ def long_run_throughput(plan: Plan) -> float:
     in_flight = layout.depth(0, LONG_RUN) * layout.replicas[0]
     return scheduled(
         plan, schedule_of(ASYNCHRONOUS, layout.replicas, LONG_RUN * in_flight)
-    ).predicted.throughput_samples_per_s
+    ).predicted.promised_samples_per_s
 
 
 def averaging_bytes(stage: Stage) -> int:
@@ -105,17 +106,24 @@ def predict(stages: Sequence[Stage], batch_size: int, schedule: Schedule) -> Pre
     short = in_short(schedule)
     spans = timeline(stages, short)
     further_s = unlisted_s(short, spans)
+    steady = throughput(short, spans, batch_size, further_s)
+    durations = [(own.forward_s, own.backward_s, own.update_s) for own in _durations(stages, schedule)]
     return Prediction(
         minibatches=schedule.minibatches,
-        throughput_samples_per_s=throughput(short, spans, batch_size, further_s),
+        throughput_samples_per_s=steady,
         makespan_s=makespan_s(spans) + further_s,
         bubble_share=bubble_share(short, spans, further_s),
+        expected=scaled(relative_throughput(stages, schedule, durations, _messages(stages)), steady),
     )
 
 
 def timeline(stages: Sequence[Stage], schedule: Schedule) -> list[list[Span]]:
     """Return when each rank does what, in stages that are priced for the schedule; all backwards of one take alike."""
-    durations = [
+    return simulate(schedule, durations_by_kind(schedule, _durations(stages, schedule)), *_messages(stages))
+
+
+def _durations(stages: Sequence[Stage], schedule: Schedule) -> list[Duration]:
+    return [
         Duration(
             stage.forward_s + stage.send_forward_s,
             stage.backward_s + stage.accumulate_s + stage.send_backward_s,
@@ -123,6 +131,11 @@ def timeline(stages: Sequence[Stage], schedule: Schedule) -> list[list[Span]]:
         )
         for stage in stages
     ]
-    down = [Message(stage.message_down_s, stage.latency_down_s) for stage in stages]
-    up = [Message(stage.message_up_s, stage.latency_up_s) for stage in stages]
-    return simulate(schedule, durations_by_kind(schedule, durations), down, up)
+
+
+def _messages(stages: Sequence[Stage]) -> tuple[list[Message], list[Message]]:
+    """Return what messages take down to the next stage, and up from it."""
+    return (
+        [Message(stage.message_down_s, stage.latency_down_s) for stage in stages],
+        [Message(stage.message_up_s, stage.latency_up_s) for stage in stages],
+    )

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from optimizer.plan.network import NetworkProfile
 from optimizer.schedule import Pace, RankLayout, Schedule, ScheduleName, schedule_of
-from profiler.profile import PLAIN_FORM, Bytes, Count, Form, Name, Precision, Seconds, Shape, Slicing, Tie
+from profiler.profile import MOST_ROUNDS, PLAIN_FORM, Bytes, Count, Form, Name, Precision, Seconds, Shape, Slicing, Tie
 from profiler.shown import Shown
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -21,7 +21,7 @@ EXACT, BOUNDED = "exact", "bounded"
 """Methods of the best split: proven, or not."""
 REPLICATED = "replicated"
 """The method of the best split over stages that may have several ranks."""
-FORMAT_VERSION: Literal[11] = 11
+FORMAT_VERSION: Literal[12] = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +69,8 @@ class Stage:
         memory_bytes: Predicted peak above an empty process.
         sizes: The bytes of what is in it, counted once.
         slowdown: How many times as long its layers take beside busy neighbours; None where that was not measured.
+        noise: By what factor its layers took longer than they are taken to in each round of the profile, a drift of the
+            machine aside; nothing where the profile keeps no rounds.
     """
 
     layers: Annotated[tuple[Name, ...], Meta(min_length=1)]
@@ -94,6 +96,7 @@ class Stage:
     sizes: StageBytes
     flops: Count
     slowdown: Annotated[float, Meta(gt=0)] | None = None
+    noise: Annotated[tuple[Annotated[float, Meta(ge=0, le=1e6)], ...], Meta(max_length=MOST_ROUNDS)] = ()
     replicas: Annotated[int, Meta(ge=1, le=1024)] = 1
     all_reduce_s: Seconds = 0.0
 
@@ -110,12 +113,23 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """The throughput that is to be expected of stages that are unsteady, and between what 90% of runs lie."""
+
+    samples_per_s: Seconds
+    low: Seconds
+    high: Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """Throughput, makespan and idle share of the simulated schedule over ``minibatches`` minibatches.
 
     Of a long run the first minibatches are simulated, and the others go on as those end.
 
     Attributes:
+        throughput_samples_per_s: Of steady stages; likewise ``makespan_s``.
+        expected: Of stages as unsteady as they were in the profile; None where that is not known.
         bubble_share: Of all stages' time from the first start to the last end, the share in which they wait.
     """
 
@@ -123,6 +137,12 @@ class Prediction:
     throughput_samples_per_s: Seconds
     makespan_s: Seconds
     bubble_share: Share
+    expected: Expected | None = None
+
+    @property
+    def promised_samples_per_s(self) -> float:
+        """The throughput that is to be expected; of steady stages, where nothing says how unsteady they are."""
+        return self.expected.samples_per_s if self.expected else self.throughput_samples_per_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +208,7 @@ class Plan(Shown):
     cut_after: tuple[tuple[str, ...], ...] = ()
     network: NetworkProfile | None = None
     ties: tuple[Tie, ...] = ()
-    format_version: Literal[11] = FORMAT_VERSION
+    format_version: Literal[12] = FORMAT_VERSION
     table: ClassVar[str] = "optimizer.report.plan_table:show_plan"
 
     @property

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
-from optimizer.costs import NANOSECONDS, NOTHING, Problem, members_of, names_of
+from optimizer.costs import NANOSECONDS, NOTHING, Problem, Rounds, members_of, names_of
 from optimizer.plan import NetworkProfile, Plan, Search, Stage, StageBytes
 from optimizer.plan.forecast import paced, predict, scheduled
 from optimizer.schedule import ASYNCHRONOUS, schedule_of
@@ -19,6 +20,7 @@ def plan_of(
     *,
     method: str,
     profile_digest: str,
+    rounds: Rounds,
     network: NetworkProfile | None = None,
 ) -> Plan:
     """Return the plan of a split.
@@ -30,11 +32,16 @@ def plan_of(
         best: The best split of the same problem, which says how good this one is.
         method: How the split was found.
         profile_digest: That of the profile's file.
+        rounds: How unsteady the model's layers were.
         network: What the problem's network comes from.
     """
     profile = model.profile
     needed, pace = problem.memory_bytes(bounds), problem.costs.pace
-    stages = tuple(_stage(model, problem, index, bounds, needed[index]) for index in range(problem.stages))
+    stages = tuple(_stage(model, problem, index, ends, needed[index]) for index, ends in enumerate(pairwise(bounds)))
+    stages = tuple(
+        replace(stage, noise=rounds.factors(stage.layers, last=index == problem.stages - 1))
+        for index, stage in enumerate(stages)
+    )
     bottleneck_ns = problem.bottleneck_ns(bounds)
     return Plan(
         model=profile.model,
@@ -101,8 +108,8 @@ def _slowdown(model: ModelCosts, members: Sequence[int], *, last: bool) -> float
     return sum(beside_s) / alone_s if len(beside_s) == len(beside) and alone_s and sum(beside_s) else None
 
 
-def _stage(model: ModelCosts, problem: Problem, index: int, bounds: Sequence[int], memory_bytes: int) -> Stage:
-    before, through = bounds[index], bounds[index + 1]
+def _stage(model: ModelCosts, problem: Problem, index: int, ends: tuple[int, int], memory_bytes: int) -> Stage:
+    before, through = ends
     costs, members = problem.costs_at(index), members_of(through & ~before)
     last = index == problem.stages - 1
     forward_ns = sum(costs.forward_ns[at] for at in members) + (costs.loss_forward_ns if last else 0)

@@ -8,6 +8,7 @@ from optimizer.costs import (
     NANOSECONDS,
     Costs,
     Problem,
+    Rounds,
     costs_of,
     forced_cuts,
     names_of,
@@ -236,6 +237,10 @@ class Planner:
     def _digest(self) -> str:
         return digest_of(self.model)
 
+    @cached_property
+    def _rounds(self) -> Rounds:
+        return Rounds(self.model)
+
     def _plan(self, method: str, problem: Problem, bounds: Sequence[int], best: Solution) -> Plan:
         return plan_of(
             self.model,
@@ -244,6 +249,7 @@ class Planner:
             best,
             method=method,
             profile_digest=self._digest,
+            rounds=self._rounds,
             network=self._network_profile,
         )
 

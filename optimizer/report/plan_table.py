@@ -125,7 +125,7 @@ def show_partitions(plans: Mapping[str, Plan], model: ModelCosts, console: "Cons
             " ".join(mib(stage.send_bytes, 1) for stage in plan.stages),
             ms(plan.bottleneck_s),
             f"{plan.bottleneck_s / best:.2f}",
-            f"{plan.predicted.throughput_samples_per_s:.1f}",
+            f"{plan.predicted.promised_samples_per_s:.1f}",
         )
     console.print(table)
     if all(not plan.layout.replicated for plan in plans.values()):

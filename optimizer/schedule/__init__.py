@@ -9,6 +9,7 @@ if TYPE_CHECKING:
         bubble_share,
         has_steady_state,
         makespan_s,
+        steady_minibatches,
         throughput,
         unlisted_s,
     )

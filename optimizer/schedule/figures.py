@@ -63,6 +63,22 @@ def has_steady_state(ranks: int, minibatches: int, update_every: int = 1) -> boo
     return minibatches > _begun(ranks, update_every)
 
 
+def steady_minibatches(schedule: Schedule, listed: int) -> tuple[int, int]:
+    """Return between the ends of which backwards of the last stage throughput counts; from 0 on without a steady state.
+
+    Args:
+        schedule: What every rank does.
+        listed: How many minibatches are simulated.
+    """
+    ranks, update_every = len(schedule.rows), schedule.pace.update_every
+    begun = _begun(ranks, update_every)
+    if not has_steady_state(ranks, listed, update_every):
+        return 0, listed
+    *_, last = groups(listed, update_every)
+    # An incomplete last round is all warm-up and drain.
+    return begun, listed if len(last) == update_every or last[0] == begun else last[0]
+
+
 def throughput(schedule: Schedule, spans: Spans, batch_size: int, further_s: float) -> float:
     """Return the steady-state throughput in samples/s.
 
@@ -79,15 +95,10 @@ def throughput(schedule: Schedule, spans: Spans, batch_size: int, further_s: flo
         batch_size: Samples in a minibatch.
         further_s: What the minibatches take that are not listed; nothing where there are none.
     """
-    ends_s, update_every = _ends_s(spans), schedule.pace.update_every
-    listed, begun = len(ends_s), _begun(len(spans), update_every)
-    if has_steady_state(len(spans), listed, update_every):
-        *_, last = groups(listed, update_every)
-        # An incomplete last round is all warm-up and drain.
-        until = listed if len(last) == update_every or last[0] == begun else last[0]
-        minibatches, time_s = until - begun, ends_s[until - 1] - ends_s[begun - 1]
-    else:
-        minibatches, time_s = listed, makespan_s(spans)
+    ends_s = _ends_s(spans)
+    begun, until = steady_minibatches(schedule, len(ends_s))
+    minibatches = until - begun
+    time_s = ends_s[until - 1] - ends_s[begun - 1] if begun else makespan_s(spans)
     samples = batch_size * (minibatches + schedule.minibatches - schedule.listed)
     whole_s = time_s + further_s
     return samples / whole_s if whole_s else 0.0

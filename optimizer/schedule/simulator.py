@@ -7,9 +7,10 @@ printed anywhere come from here, with a duration for each kind of action, and so
 stages share cores, with the measured duration of each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from optimizer.schedule.layout import RankLayout
 from optimizer.schedule.schedule import Action, Schedule, needed_by
@@ -43,18 +44,21 @@ class Message:
 
 def simulate(
     schedule: Schedule,
-    durations_s: Sequence[Sequence[float]],
+    durations_s: Sequence[Sequence[Any]],
     down: Sequence[Message] = (),
     up: Sequence[Message] = (),
+    *,
+    latest: Callable[[Sequence[Any]], Any] = max,
 ) -> list[list[Span]]:
     """Return each rank's spans; time starts at 0.
 
     Args:
         schedule: What every rank does.
         durations_s: What each of these actions takes, rank by rank; ``durations_by_kind`` where all of a kind take the
-            same in a stage.
+            same in a stage. Each a number; or an array, of what it takes in each of many draws.
         down: For each stage, what its activations take to the next one; nothing where stages share memory.
         up: For each stage, what gradients take to it from the next one.
+        latest: Of some times, the latest; of arrays, the latest in each draw.
 
     Raises:
         ValueError: The schedule cannot make progress: an action waits for one that never comes.
@@ -62,7 +66,7 @@ def simulate(
     arrived: dict[Action, float] = {}
     ended: dict[Action, float] = {}
     layout, minibatches = schedule.layout, schedule.listed
-    ways = {"F": _Ways(down, 0, layout), "B": _Ways(up, 1, layout)}
+    ways = {"F": _Ways(down, 0, layout, latest), "B": _Ways(up, 1, layout, latest)}
     spans: list[list[Span]] = [[] for _ in schedule.rows]
     moved = True
     while moved:
@@ -74,7 +78,7 @@ def simulate(
                 if not all(need in arrived for need in needs):
                     break
                 available = ended if action.kind == "U" else arrived  # an update needs no message
-                start = max([done[-1].end_s if done else 0.0, *(available[need] for need in needs)])
+                start = latest([done[-1].end_s if done else 0.0, *(available[need] for need in needs)])
                 span = Span(action, start, start + own_s[len(done)])
                 ended[action] = span.end_s
                 arrived[action] = ways[action.kind].arrival_s(action, span.end_s) if action.kind != "U" else span.end_s
@@ -98,8 +102,10 @@ class _Ways:
     A cut has as many as the smaller of the two stages has ranks.
     """
 
-    def __init__(self, messages: Sequence[Message], back: int, layout: RankLayout) -> None:
-        self._messages, self._back = messages, back
+    def __init__(
+        self, messages: Sequence[Message], back: int, layout: RankLayout, latest: Callable[[Sequence[Any]], Any]
+    ) -> None:
+        self._messages, self._back, self._latest = messages, back, latest
         self._free_s = [[0.0] * min(pair) for pair in pairwise(layout.replicas)]
 
     def arrival_s(self, action: Action, sent_s: float) -> float:
@@ -109,6 +115,6 @@ class _Ways:
             return sent_s
         message, free_s = self._messages[cut], self._free_s[cut]
         way = action.minibatch % len(free_s)
-        start_s = max(sent_s, free_s[way])
+        start_s: float = self._latest([sent_s, free_s[way]])
         free_s[way] = start_s + message.whole_s - message.latency_s
         return start_s + message.whole_s

@@ -68,7 +68,7 @@ def _partition(part: Partition, runs: Sequence[RunRecord], rounds: Rounds, ranke
         cuts=plan.cuts,
         plan=plan,
         same_as=part.same_as,
-        predicted_throughput_samples_per_s=plan.predicted.throughput_samples_per_s,
+        predicted_throughput_samples_per_s=plan.predicted.promised_samples_per_s,
         predicted_makespan_s=plan.predicted.makespan_s,
         throughput_samples_per_s=spread_of(list(rounds.values())),
         slowed_samples_per_s=median(slowed) if slowed else None,

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from optimizer.plan import Plan
 from optimizer.schedule import has_steady_state, semantics
 from profiler.report import ResultTable, counted, mib, ms
 from runtime.pipeline import noisy, sharing, taking_turns
@@ -51,7 +52,7 @@ def show_run(result: RunResult, console: "Console") -> None:
     steady = "in the steady state" if steadily else "over the whole run"
     console.print(
         f"{result.throughput_samples_per_s:.1f} samples/s {steady}, predicted "
-        f"{plan.predicted.throughput_samples_per_s:.1f}; {result.makespan_s:.2f} s in all; {losses}"
+        f"{_promised(plan)}; {result.makespan_s:.2f} s in all; {losses}"
     )
     if result.slowed_samples_per_s is not None:
         console.print(
@@ -65,6 +66,16 @@ def show_run(result: RunResult, console: "Console") -> None:
         console.print(sharing(len(result.stages), result.core_count))
     elif doubt := noisy(busiest.core, busiest.measured.foreign_load):
         console.print(doubt)
+
+
+def _promised(plan: Plan) -> str:
+    """Return what a plan promises, with the interval where it has one."""
+    expected = plan.predicted.expected
+    return (
+        f"{expected.samples_per_s:.1f} ({expected.low:.1f} to {expected.high:.1f})"
+        if expected
+        else f"{plan.predicted.throughput_samples_per_s:.1f}"
+    )
 
 
 def _of_the_first(result: RunResult) -> str:

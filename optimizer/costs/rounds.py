@@ -1,0 +1,73 @@
+"""How unsteady a stage is: by what factor its layers took longer or shorter in each round of the profile.
+
+A round is one training step, timed layer by layer. With t_l(r) what layer l took in round r, c_l what it is taken to
+cost, T(r) = Σ t_l(r) over all layers, and T̃(r) the median of T over the rounds around r,
+
+    factor(stage, r) = Σ_{l in stage} t_l(r) ÷ (Σ_{l in stage} c_l · T̃(r) ÷ Σ_l c_l)
+
+so a drift of the machine, which every stage would share, is taken out, and what comes and goes within a few rounds is
+kept. A block of a layer that is cut inside is as unsteady as the layer was whole.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from profiler.profile import Layer, Loss, ModelCosts
+
+Floats = NDArray[np.float64]
+AROUND = 3
+"""So many rounds before and after one tell how fast the machine was in it."""
+DIGITS = 4
+
+
+class Rounds:
+    """What each layer of a model took in each round of its profile, in one form."""
+
+    def __init__(self, model: ModelCosts) -> None:
+        """Take the rounds from a model's costs; a profile that keeps none has no factors."""
+        self._costs_s = {layer.name: layer.step_s for layer in model.layers}
+        self._loss_s = model.loss.forward_s + model.loss.backward_s
+        whole = {layer.name: layer for layer in (*model.layers, *model.uncut) if not layer.part_of}
+        parts: list[Layer | Loss] = [*whole.values(), model.loss]
+        counts = set(map(_rounds, parts))
+        self.count = counts.pop() if len(counts) == 1 else 0
+        if self.count < 2:
+            self.count = 0
+            return
+        rows = {name: _samples(layer, self.count) for name, layer in whole.items()}
+        self._loss = _samples(model.loss, self.count)
+        total = np.sum([*rows.values(), self._loss], axis=0)
+        around = [total[max(0, at - AROUND) : at + AROUND + 1] for at in range(self.count)]
+        self._pace = np.array([np.median(near) for near in around]) / (model.one_core_s or 1.0)
+        self._rows: Mapping[str, Floats] = rows | {
+            layer.name: rows[layer.part_of] * (layer.step_s / whole[layer.part_of].step_s)
+            for layer in model.layers
+            if layer.part_of and whole[layer.part_of].step_s
+        }
+
+    def factors(self, layers: Sequence[str], *, last: bool) -> tuple[float, ...]:
+        """Return by what factor a stage took longer than it is taken to, round by round; nothing without rounds.
+
+        Args:
+            layers: The stage's.
+            last: Whether the loss is in it.
+        """
+        cost_s = sum(self._costs_s[name] for name in layers) + (self._loss_s if last else 0.0)
+        if not self.count or not cost_s:
+            return (1.0,) * self.count
+        took_s = np.sum([self._rows.get(name, np.zeros(self.count)) for name in layers], axis=0)
+        took_s = took_s + self._loss if last else took_s
+        return tuple(round(float(factor), DIGITS) for factor in took_s / (cost_s * self._pace))
+
+
+def _rounds(part: Layer | Loss) -> int:
+    """Return in how many rounds a layer, or the loss, was timed; 0 where its times are not kept."""
+    return len(part.forward.samples_s) if part.forward else 0
+
+
+def _samples(part: Layer | Loss, count: int) -> Floats:
+    timings = [part.forward, part.backward, part.update if isinstance(part, Layer) else None]
+    rows = [timing.samples_s for timing in timings if timing and len(timing.samples_s) == count]
+    return np.asarray(np.sum([np.array(row) for row in rows], axis=0))

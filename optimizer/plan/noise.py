@@ -1,0 +1,111 @@
+"""What a pipeline gives whose stages are unsteady: a prediction as an expectation with an interval.
+
+Even stages wait for whichever happens to be slow: the period of a pipeline is the mean of a maximum, and that is more
+than the maximum of means. So a prediction draws: each minibatch takes each stage as much longer or shorter as it did in
+some round of the profile (``Stage.noise``). In each of ``DRAWS`` draws
+
+    the profile's rounds are resampled, the same rounds for all stages: what is not known for lack of rounds
+    every minibatch of every rank draws one of these: what comes and goes while the pipeline runs
+
+and the schedule is simulated. Of the throughputs that this gives, relative to that of steady stages, the mean is what
+is to be expected, and between the quantiles lie 90% of runs. A long run is taken to be as unsteady as its first
+``MOST`` minibatches.
+
+Source: Efron and Tibshirani, "An introduction to the bootstrap", 1993, chapters 6 and 13.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from optimizer.plan.plan import Expected, Stage
+from optimizer.schedule import Message, Schedule, Span, in_full, simulate, steady_minibatches
+
+DRAWS = 100
+MOST = 48
+TAILS = 0.05, 0.95
+
+
+def relative_throughput(
+    stages: Sequence[Stage],
+    schedule: Schedule,
+    durations_s: Sequence[Sequence[float]],
+    ways: tuple[Sequence[Message], Sequence[Message]],
+) -> Expected | None:
+    """Return the throughput of unsteady stages over that of steady ones; None where nothing says how unsteady they are.
+
+    Args:
+        stages: With their noise.
+        schedule: What runs.
+        durations_s: What each kind of action takes in each stage: forward, backward, update.
+        ways: What messages take, down and up.
+    """
+    rounds = {len(stage.noise) for stage in stages}
+    if rounds == {0} or len(rounds) > 1:
+        return None
+    short = in_full(schedule.pace, schedule.layout, min(schedule.minibatches, _most(schedule)))
+    factors = _factors(stages, short, rounds.pop())
+    kinds = {kind: at for at, kind in enumerate("FBU")}
+    steady = [[durations_s[action.stage][kinds[action.kind]] for action in row] for row in short.rows]
+    drawn = [
+        [time_s * own[:, action.minibatch] for time_s, action in zip(row, actions, strict=True)]
+        for row, actions, own in zip(steady, short.rows, factors, strict=True)
+    ]
+    down, up = ways
+    usual_s = _period(short, simulate(short, steady, down, up))
+    if not usual_s:
+        return None
+    speeds = usual_s / _period(short, simulate(short, drawn, down, up, latest=_latest))
+    low, high = np.quantile(speeds, TAILS)
+    return Expected(samples_per_s=float(np.mean(speeds)), low=float(low), high=float(high))
+
+
+def scaled(expected: Expected | None, throughput_samples_per_s: float) -> Expected | None:
+    """Return an expectation that was relative to a throughput."""
+    if expected is None:
+        return None
+    values = {name: getattr(expected, name) * throughput_samples_per_s for name in ("samples_per_s", "low", "high")}
+    return replace(expected, **values)
+
+
+def _latest(times_s: Sequence[Any]) -> Any:
+    """Return the latest of some times in each draw; some are the same in all."""
+    return reduce(np.maximum, times_s)
+
+
+def _most(schedule: Schedule) -> int:
+    """Return how many minibatches are simulated: whole rounds of updates, and three times what is in flight."""
+    whole = schedule.pace.round_of(schedule.layout)
+    enough = max(MOST, 3 * whole, 3 * len(schedule.rows))
+    return -(-enough // whole) * whole
+
+
+def _factors(stages: Sequence[Stage], schedule: Schedule, rounds: int) -> list[np.ndarray]:
+    """Return by what factor each minibatch takes longer on each rank, ``[draw, minibatch]``.
+
+    The numbers are the same for all splits, which makes them comparable.
+    """
+    drawing = random.Random(0)  # noqa: S311 - no secret; its numbers are the same in every version of Python
+    layout = schedule.layout
+    noise = [np.array(stages[layout.stage_of(rank)].noise) for rank in range(layout.size)]
+    chosen = np.empty((DRAWS, layout.size, schedule.minibatches), dtype=np.int64)
+    for draw in range(DRAWS):
+        resampled = [int(drawing.random() * rounds) for _ in range(rounds)]
+        for rank in range(layout.size):
+            chosen[draw, rank] = [resampled[int(drawing.random() * rounds)] for _ in range(schedule.minibatches)]
+    return [own[chosen[:, rank]] for rank, own in enumerate(noise)]
+
+
+def _period(schedule: Schedule, spans: Sequence[Sequence[Span]]) -> np.ndarray:
+    """Return what the minibatches take that throughput counts, in each draw."""
+    last = schedule.layout.stages - 1
+    backwards = [span.end_s for row in spans for span in row if span.action.kind == "B" and span.action.stage == last]
+    ends_s = np.sort(np.array(backwards), axis=0)
+    begun, until = steady_minibatches(schedule, len(ends_s))
+    if begun:
+        return np.asarray(ends_s[until - 1] - ends_s[begun - 1])
+    return np.asarray(np.max([np.max(np.array([span.end_s for span in row]), axis=0) for row in spans], axis=0))

@@ -1,0 +1,176 @@
+"""What unsteady stages give, against algebra, a recursion written anew, and the simulator draw by draw."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial, reduce
+from statistics import mean
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from paces import drawn_pace, some_schedule
+from rounds import with_rounds
+from strategies import chain, layer, random_profiles
+from strategies import profile as made_up
+
+from optimizer.check import check, holds
+from optimizer.costs import Rounds
+from optimizer.plan import Plan, scheduled
+from optimizer.planning import Planner
+from optimizer.schedule import SCHEDULES, ScheduleName, simulate
+from profiler.errors import FileError
+from profiler.files import from_json, to_json
+from profiler.profile import INPUT, Loss, Profile
+
+ROUNDS = 20
+
+
+def noisy(count: int, spread: float, seed: int = 1) -> list[list[float]]:
+    """For each layer factors evenly spread around 1, in an order of its own."""
+    drawing = random.Random(seed)  # noqa: S311 - a test
+    evenly = [1 + spread * (2 * at / (ROUNDS - 1) - 1) for at in range(ROUNDS)]
+    return [drawing.sample(evenly, ROUNDS) for _ in range(count)]
+
+
+def planned(found: Profile, stages: int, minibatches: int = 40) -> Plan:
+    return Planner(found.costs(), stages, minibatches).optimized()
+
+
+def even(count: int) -> Profile:
+    """So many layers of 10 ms, and next to no loss."""
+    return replace(chain([10.0] * count), loss=Loss(forward_s=1e-9, backward_s=1e-9))
+
+
+def expected_period_s(noise: Sequence[Sequence[float]], work_s: float, minibatches: int, draws: int) -> float:
+    """1F1B as a recursion: when each forward and backward ends, stage by stage, each minibatch with a factor."""
+    drawing = random.Random(99)  # noqa: S311 - a test
+    stages = len(noise)
+    periods = []
+    for _ in range(draws):
+        factors = [[drawing.choice(own) for _ in range(minibatches)] for own in noise]
+        free = [0.0] * stages
+        forward: dict[tuple[int, int], float] = {}
+        backward: dict[tuple[int, int], float] = {}
+        queues = [_order(stages - stage, minibatches) for stage in range(stages)]
+        while any(queues):
+            for stage, queue in enumerate(queues):
+                while queue:
+                    kind, number = queue[0]
+                    ends, other = (forward, stage - 1) if kind == "F" else (backward, stage + 1)
+                    if 0 <= other < stages and (other, number) not in ends:
+                        break
+                    start = max(free[stage], ends.get((other, number), 0.0))
+                    free[stage] = start + (work_s * factors[stage][number] if kind == "F" else 0.0)
+                    ends[stage, number] = free[stage]
+                    queue.pop(0)
+        last = stages - 1
+        begun = (backward if stages > 1 else forward)[last, stages - 1]
+        periods.append((backward[last, minibatches - 1] - begun) / (minibatches - stages))
+    return 1 / mean(1 / period for period in periods)
+
+
+def _order(depth: int, minibatches: int) -> list[tuple[str, int]]:
+    order = [("F", number) for number in range(depth)]
+    for number in range(minibatches):
+        order += [("B", number)] + ([("F", number + depth)] if number + depth < minibatches else [])
+    return order
+
+
+@pytest.mark.parametrize("stages", [2, 3, 4])
+def test_what_is_expected_is_what_a_recursion_gives_that_draws_for_itself(stages: int) -> None:
+    plan = planned(with_rounds(even(stages), noisy(stages, 0.4)), stages, 48)
+    assert plan.predicted.expected
+    period_s = expected_period_s([stage.noise for stage in plan.stages], plan.stages[0].total_s, 48, 400)
+    assert plan.predicted.expected.samples_per_s == pytest.approx(plan.batch_size / period_s, rel=0.04)
+    assert plan.predicted.expected.low < plan.batch_size / period_s < plan.predicted.expected.high
+
+
+def test_even_stages_lose_to_noise_what_one_slow_stage_does_not() -> None:
+    """Of even stages whichever happens to be slow holds all up; beside one slow stage the others have time to spare."""
+    shapes = {"even": [10.0, 10.0, 10.0], "one slow": [10.0, 30.0, 10.0]}
+    lost = {}
+    for name, times in shapes.items():
+        found = replace(chain(times), loss=Loss(forward_s=1e-9, backward_s=1e-9))
+        predicted = planned(with_rounds(found, noisy(3, 0.4)), 3).predicted
+        assert predicted.expected
+        lost[name] = 1 - predicted.expected.samples_per_s / predicted.throughput_samples_per_s
+    assert lost["even"] > 0.1
+    assert abs(lost["one slow"]) < 0.05
+
+
+def test_steady_stages_are_expected_to_give_what_they_give() -> None:
+    predicted = planned(with_rounds(even(4), [[1.0] * ROUNDS] * 4), 2).predicted
+    assert predicted.expected
+    everything = (predicted.expected.low, predicted.expected.samples_per_s, predicted.expected.high)
+    assert everything == pytest.approx((predicted.throughput_samples_per_s,) * 3, rel=1e-3)
+
+
+def test_a_profile_without_rounds_promises_without_an_interval() -> None:
+    predicted = planned(even(4), 2).predicted
+    assert predicted.expected is None
+    assert predicted.promised_samples_per_s == predicted.throughput_samples_per_s
+
+
+def test_a_drift_that_all_layers_share_is_no_noise() -> None:
+    drift = [1 + 0.5 * at / ROUNDS for at in range(ROUNDS)]
+    model = with_rounds(even(4), [drift] * 4)
+    rounds = Rounds(replace(model, loss=replace(model.loss, forward=model.layers[0].update)).costs())
+    assert rounds.count == ROUNDS
+    usual = drift[ROUNDS // 2]
+    inside = [factor * usual / drift[ROUNDS // 2] for factor in rounds.factors(["l0", "l1"], last=False)[4:-4]]
+    assert max(inside) / min(inside) == pytest.approx(1.0, abs=0.01)
+
+
+def test_what_comes_and_goes_within_a_round_is_noise_of_the_stage_that_has_it() -> None:
+    factors = [[1.0] * ROUNDS for _ in range(4)]
+    factors[2][9] = 3.0
+    rounds = Rounds(with_rounds(even(4), factors).costs())
+    first, second = rounds.factors(["l0", "l1"], last=False), rounds.factors(["l2", "l3"], last=False)
+    assert set(first) == {1.0}
+    assert second[9] == 2.0, "one of its two layers took three times as long"
+    assert set(second[:9] + second[10:]) == {1.0}
+
+
+@settings(deadline=None, max_examples=30)
+@given(found=random_profiles(), data=st.data())
+def test_what_a_plan_expects_is_checked_where_it_is_read_and_by_the_check(found: Profile, data: st.DataObject) -> None:
+    model = with_rounds(found, noisy(len(found.layers), 0.3))
+    plan = Planner(model.costs(), 1, 12, pace=drawn_pace(data, 1)).optimized()
+    assert all(len(stage.noise) == ROUNDS for stage in plan.stages)
+    assert [finding.text for finding in check(plan, model.costs()) if finding.holds is False] == []
+    assert from_json(to_json(plan), Plan, "here") == plan
+    other = (plan.stages[0].noise[0] + 0.5, *plan.stages[0].noise[1:])
+    lying = replace(plan, stages=(replace(plan.stages[0], noise=other), *plan.stages[1:]))
+    if sum(stage.total_s for stage in plan.stages):
+        with pytest.raises(FileError, match="is expected"):
+            from_json(to_json(lying), Plan, "here")
+    assert not holds(check(lying, model.costs()))
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_many_draws_at_once_are_each_what_the_simulator_gives_alone(name: ScheduleName) -> None:
+    schedule = some_schedule(name, 3, 8, 4)
+    drawing = np.random.default_rng(5)
+    drawn = [[drawing.random(7) for _ in row] for row in schedule.rows]
+    together = simulate(schedule, drawn, latest=partial(reduce, np.maximum))
+    for draw in range(7):
+        alone = simulate(schedule, [[float(own[draw]) for own in row] for row in drawn])
+        for one, other in zip(together, alone, strict=True):
+            assert [float(span.end_s[draw]) for span in one] == [span.end_s for span in other]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_another_schedule_expects_anew_from_the_same_noise(name: ScheduleName) -> None:
+    plan = planned(with_rounds(even(6), noisy(6, 0.3)), 3)
+    other = scheduled(plan, some_schedule(name, 3, 24, 6))
+    assert other.predicted.expected
+    assert other.predicted.expected.low < other.predicted.expected.samples_per_s < other.predicted.expected.high
+    assert [stage.noise for stage in other.stages] == [stage.noise for stage in plan.stages]
+
+
+def test_layers_of_no_time_are_steady() -> None:
+    found = made_up([layer("l0", (0, 0, 0)), layer("l1", (5, 0, 0))], [(INPUT, "l0"), ("l0", "l1")])
+    rounds = Rounds(with_rounds(found, noisy(2, 0.3)).costs())
+    assert set(rounds.factors(["l0"], last=False)) == {1.0}
