@@ -48,8 +48,14 @@ class ProfileOptions(CommonOptions):
         ),
     ] = None
     budget_s: Annotated[
-        float, option("longest time to measure a model (default: 30s)", "--budget", type=duration, metavar="30s")
-    ] = 30.0
+        float | None,
+        option(
+            "longest time to measure a model (default: 30s, and as long as 15 rounds take)",
+            "--budget",
+            type=duration,
+            metavar="30s",
+        ),
+    ] = None
     view: Annotated[View, option("columns of the printed table (default: time)", choices=VIEWS)] = "time"
     sort: Annotated[Order, option("as captured, or costliest first", choices=("order", "time"))] = "order"
     top: Annotated[int | None, option("show only so many layers", type=positive, metavar="K")] = None

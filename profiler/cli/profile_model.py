@@ -20,7 +20,7 @@ def profile(
     update: Update = DEFAULT_RULE,
     loss: LossFunction | None = None,
     precision: PrecisionName = "fp32",
-    budget_s: AboveZero = 30.0,
+    budget_s: AboveZero | None = None,
     cores: Cores = (),
     advance: Callable[[float], None] = lambda _share: None,
 ) -> Profile:
@@ -33,7 +33,7 @@ def profile(
         update: The update rule that is timed.
         loss: ``loss(output, targets)``, one number; None for cross-entropy.
         precision: Layers are measured in bfloat16, too, where this is not ``fp32`` and the core multiplies it.
-        budget_s: How long to measure at most, in seconds.
+        budget_s: How long to measure at most, in seconds; None: 30 s, and as long as 15 rounds take.
         cores: The first is measured on; those that this process may use, without any.
         advance: Called with shares of the work done that add up to 1, for a progress bar.
 

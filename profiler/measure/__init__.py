@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from profiler.measure.blocks import measure_blocks
     from profiler.measure.measure import measure_profile, measure_step
     from profiler.measure.profile_cache import path_for, profile_for
-    from profiler.measure.statistics import drift, foreign_load, interval
     from profiler.measure.stepper import Clocks, stepper_for
     from profiler.measure.yardstick import StepTime, Yardstick
 else:

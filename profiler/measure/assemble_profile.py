@@ -4,18 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-import numpy as np
-
 from profiler.capture import sliceable
 from profiler.execution import Captured, Operation, OwnLoss
 from profiler.machine import this_machine
 from profiler.measure.count_work import Counts
 from profiler.measure.memory import Memory
-from profiler.measure.statistics import drift, foreign_load, timing
-from profiler.measure.stepper import LOSS, Samples
-from profiler.measure.time_budget import uncertainty
-from profiler.profile import INPUT, CopyCost, Layer, Loaded, Loss, Lowered, Peaks, Profile, parts_s
+from profiler.profile import INPUT, CopyCost, Layer, Loaded, Loss, Lowered, Peaks, Profile
+from profiler.rounds import LOSS, Samples
+from profiler.rounds.shares import StepShares, closure_error, step_shares
+from profiler.rounds.statistics import drift, foreign_load, timing
+from profiler.rounds.time_budget import uncertainty
 from profiler.settings import Config
+
+KINDS = ("forward", "backward", "update")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +66,7 @@ def profile_of(measured: Measured) -> Profile:
     """Return the profile of a model: each layer's times as medians with their spread, bytes, operations and memory."""
     config, captured = measured.config, measured.captured
     samples, loaded = measured.layers.samples, measured.layers.loaded
-    layers = layer_records(captured, captured.operations, measured.layers)
-    loss = _loss(measured.layers)
+    layers, loss = _records(captured, measured.layers)
     whole_step = timing(samples.whole_step)
     return Profile(
         model=config.name,
@@ -97,7 +97,7 @@ def profile_of(measured: Measured) -> Profile:
         neighbours=measured.neighbours,
         check_s=measured.check_s,
         loaded_step=timing(loaded.whole_step) if loaded.whole_step else None,
-        closure_error=(parts_s(layers, loss) - whole_step.median_s) / whole_step.median_s,
+        closure_error=closure_error(samples),
         rounds=len(samples.whole_step),
         uncertainty=uncertainty(samples),
         drift=drift(samples.whole_step),
@@ -108,39 +108,75 @@ def profile_of(measured: Measured) -> Profile:
 
 
 def _lowered(measured: MeasuredLower) -> Lowered:
-    layers = layer_records(measured.captured, measured.captured.operations, measured.layers)
-    loss, whole_step = _loss(measured.layers), timing(measured.layers.samples.whole_step)
+    layers, loss = _records(measured.captured, measured.layers)
+    whole_step = timing(measured.layers.samples.whole_step)
     return Lowered(
         layers=layers,
         loss=loss,
         cast_cost=measured.cast_cost,
         whole_step_s=whole_step.median_s,
         whole_step=whole_step,
-        closure_error=(parts_s(layers, loss) - whole_step.median_s) / whole_step.median_s,
+        closure_error=closure_error(measured.layers.samples),
         peak_memory_bytes=measured.memory.peak_bytes if measured.memory else None,
     )
+
+
+def _records(captured: Captured, measured: LayerMeasurements) -> tuple[tuple[Layer, ...], Loss]:
+    """Return what was measured of all layers of a model, and of its loss."""
+    alone, beside = _shares(captured, captured.operations, measured)
+    return _layers(captured, captured.operations, measured, (alone, beside)), _loss(alone, beside)
 
 
 def layer_records(
     captured: Captured, operations: Sequence[Operation], measured: LayerMeasurements
 ) -> tuple[Layer, ...]:
     """Return what was measured of some layers, in the order of ``operations``."""
-    can, samples, counts, transient = sliceable(captured), measured.samples, measured.counts, measured.transient_bytes
+    return _layers(captured, operations, measured, _shares(captured, operations, measured))
+
+
+def _shares(
+    captured: Captured, operations: Sequence[Operation], measured: LayerMeasurements
+) -> tuple[StepShares, StepShares | None]:
+    """Return what each part of a step takes alone, and beside neighbours where that was measured."""
+    counts = measured.counts
+    alike = [
+        (
+            operation.kind,
+            captured.parameter_bytes(operation.name),
+            captured.specs[operation.name].bytes if operation.name in captured.specs else 0,
+            counts.saved_bytes[position],
+            counts.flops[position],
+            counts.backward_flops[position],
+            counts.touched_bytes[position],
+            counts.backward_touched_bytes[position],
+        )
+        for position, operation in enumerate(operations)
+    ]
+    beside = step_shares(measured.loaded, alike) if measured.loaded.whole_step else None
+    return step_shares(measured.samples, alike), beside
+
+
+def _layers(
+    captured: Captured,
+    operations: Sequence[Operation],
+    measured: LayerMeasurements,
+    shares: tuple[StepShares, StepShares | None],
+) -> tuple[Layer, ...]:
+    can, counts, transient = sliceable(captured), measured.counts, measured.transient_bytes
+    alone, beside = shares
     records = []
     for position, operation in enumerate(operations):
         spec = captured.specs.get(operation.name)
-        forward, backward, update = (
-            timing(store[position]) for store in (samples.forward, samples.backward, samples.update)
-        )
+        forward_s, backward_s, update_s = (alone.costs_s[kind, position] for kind in KINDS)
         owner = operation.name.rpartition(".")[0]
         records.append(
             Layer(
                 name=operation.name,
                 kind=operation.kind,
                 module=operation.module,
-                forward_s=forward.median_s,
-                backward_s=backward.median_s,
-                update_s=update.median_s,
+                forward_s=forward_s,
+                backward_s=backward_s,
+                update_s=update_s,
                 output_bytes=spec.bytes if spec else 0,
                 gradient_bytes=spec.bytes if spec and spec.gradient else 0,
                 parameter_bytes=captured.parameter_bytes(operation.name),
@@ -159,35 +195,31 @@ def layer_records(
                 features=can[operation.name][0],
                 uncuttable=can[operation.name][1],
                 part_of=owner if owner in captured.sliced else "",
-                loaded=_loaded(
-                    measured.loaded, position, alone_s=forward.median_s + backward.median_s + update.median_s
-                ),
-                forward=forward,
-                backward=backward,
-                update=update,
+                loaded=_loaded(beside, position, alone_s=forward_s + backward_s + update_s),
+                forward=alone.timings["forward", position],
+                backward=alone.timings["backward", position],
+                update=alone.timings["update", position],
             )
         )
     return tuple(records)
 
 
-def _loss(measured: LayerMeasurements) -> Loss:
-    samples = measured.samples
-    forward, backward = (timing(store[LOSS]) for store in (samples.forward, samples.backward))
+def _loss(alone: StepShares, beside: StepShares | None) -> Loss:
+    forward_s, backward_s = alone.costs_s["forward", LOSS], alone.costs_s["backward", LOSS]
     return Loss(
-        forward_s=forward.median_s,
-        backward_s=backward.median_s,
-        loaded=_loaded(measured.loaded, LOSS, alone_s=forward.median_s + backward.median_s),
-        forward=forward,
-        backward=backward,
+        forward_s=forward_s,
+        backward_s=backward_s,
+        loaded=_loaded(beside, LOSS, alone_s=forward_s + backward_s),
+        forward=alone.timings["forward", LOSS],
+        backward=alone.timings["backward", LOSS],
     )
 
 
-def _loaded(samples: Samples, position: int, alone_s: float) -> Loaded | None:
-    """Return the medians beside neighbours; the loss has no update."""
-    if not samples.whole_step:
+def _loaded(beside: StepShares | None, position: int, alone_s: float) -> Loaded | None:
+    """Return the times beside neighbours; the loss has no update."""
+    if beside is None:
         return None
-    stores = (samples.forward, samples.backward, samples.update)
-    forward_s, backward_s, update_s = (float(np.median(store.get(position, [0.0]))) for store in stores)
+    forward_s, backward_s, update_s = (beside.costs_s.get((kind, position), 0.0) for kind in KINDS)
     beside_s = forward_s + backward_s + update_s
     return Loaded(
         forward_s=forward_s,

@@ -23,9 +23,10 @@ from profiler.machine import PeakMemory, blaming, helper, pin, return_memory_at_
 from profiler.measure.assemble_profile import LayerMeasurements, layer_records
 from profiler.measure.count_work import count_work
 from profiler.measure.memory import transient_bytes
-from profiler.measure.stepper import Clock, Clocks, Samples, Stepper
-from profiler.measure.time_budget import spend
+from profiler.measure.stepper import Clocks, Stepper
 from profiler.profile import PLAIN_FORM, Form, Layer, Pieces, Precision, SlicedLayer, Slicing
+from profiler.rounds import Clock, Samples
+from profiler.rounds.time_budget import spend
 from profiler.settings import Config
 
 LEAST_ROUNDS = 3
@@ -91,7 +92,10 @@ def _measure(
             accumulation_s, casting_s = stepper.accumulation_s(), stepper.casting_s()
             whole.instrumented_step(whole.clock)
             rounds = _Pair(whole, stepper)
-            spend(rounds.take, stepper.samples, LONGEST_S, stepper.clock, lambda _share: None, least=LEAST_ROUNDS)
+            spend(
+                rounds.take, stepper.samples, LONGEST_S, stepper.clock, lambda _share: None,
+                stages=len(pieces), least=LEAST_ROUNDS,
+            )  # fmt: skip
             measured = LayerMeasurements(
                 samples=_as_profiled(stepper.samples, whole.samples, layer),
                 counts=counts,

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 
 from profiler.execution import LOWER, TensorSpec, fill, slot_tensors
-from profiler.measure.stepper import Clock
 from profiler.profile import CopyCost, Peaks
+from profiler.rounds import Clock
 
 PRODUCTS = (512, 1024, 2048)
 """Sizes of the square matrix products that are tried; the quickest counts."""

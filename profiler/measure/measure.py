@@ -15,15 +15,13 @@ from profiler.measure.count_work import count_work, refuse_other_work
 from profiler.measure.hardware import measure_cast_cost, measure_copy_cost, measure_peaks
 from profiler.measure.memory import Memory, measure_memory
 from profiler.measure.neighbours import Turns, busy_neighbours
-from profiler.measure.statistics import timing
-from profiler.measure.stepper import Clocks, Samples, Stepper, stepper_for
-from profiler.measure.time_budget import spend
+from profiler.measure.stepper import Clocks, Stepper, stepper_for
 from profiler.measure.yardstick import plain_steps
 from profiler.profile import BF16_FORM, FP32, PLAIN_FORM, Form, Profile, Timing
+from profiler.rounds import Samples
+from profiler.rounds.statistics import timing
+from profiler.rounds.time_budget import spend
 from profiler.settings import Config
-
-BUDGET_S = 30.0
-"""How long rounds are run where nothing else is said."""
 
 
 def measure_profile(
@@ -32,7 +30,7 @@ def measure_profile(
     cores: Sequence[int],
     advance: Callable[[float], None],
     *,
-    budget_s: float = BUDGET_S,
+    budget_s: float | None = None,
     clocks: Clocks = Clocks(),  # noqa: B008 - it is frozen
 ) -> Profile:
     """Profile a captured model.
@@ -43,7 +41,7 @@ def measure_profile(
         captured: The model in float32, as ``captured_model`` gives it.
         cores: The core to measure on, and those on which neighbours train meanwhile.
         advance: Called with shares of the work done that add up to 1, for a progress bar.
-        budget_s: How long to run rounds.
+        budget_s: How long to run rounds; None: for the usual time, and until there are enough of them.
         clocks: Where times are read.
 
     Raises:
@@ -66,7 +64,7 @@ def measure_profile(
             lower = _Subject(config, captured_model(config, BF16_FORM), clocks)
             cast_cost = measure_cast_cost(clocks.wall)
         rounds = _Rounds(turns or full.stepper, lower.stepper if lower else None)
-        spend(rounds.take, full.stepper.samples, budget_s, clocks.wall, advance)
+        spend(rounds.take, full.stepper.samples, budget_s, clocks.wall, advance, stages=config.stages)
     measured = Measured(
         config=config,
         captured=captured,

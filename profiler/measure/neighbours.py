@@ -10,7 +10,8 @@ from multiprocessing.connection import Connection
 
 from profiler.capture import captured_model, minibatch
 from profiler.machine import Helper, helper, pin
-from profiler.measure.stepper import Clocks, Samples, Stepper, stepper_for
+from profiler.measure.stepper import Clocks, Stepper, stepper_for
+from profiler.rounds import Samples
 from profiler.settings import Config
 
 

@@ -40,7 +40,7 @@ def profile_for(
     Raises:
         ProfilerError: The model cannot be built or captured, or a file cannot be read or written.
     """
-    from profiler.measure.measure import BUDGET_S, measure_profile
+    from profiler.measure.measure import measure_profile
 
     path = path_for(config)
     kept, difference = _kept(path)
@@ -54,7 +54,7 @@ def profile_for(
     refuse_unwritable(path, "work in a folder that you may write to, or profile with -o and plan with --profile")
     report(f"{config.name}: measuring a profile for {path}: {difference}")
     with progress() as advance:
-        profile = measure_profile(config, captured, [core], advance, budget_s=budget_s or BUDGET_S)
+        profile = measure_profile(config, captured, [core], advance, budget_s=budget_s)
     write_whole(path, to_json(profile))
     for warning in profile_warnings(profile):
         report(f"{config.name}: {warning}")

@@ -7,7 +7,7 @@ of the backward belongs to the layer it started with, gradient accumulation incl
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from statistics import median
@@ -33,9 +33,9 @@ from profiler.execution import (
 from profiler.execution.layer import Values
 from profiler.measure.counters import casts
 from profiler.profile import INPUT
+from profiler.rounds import LOSS, Clock, Samples
 from profiler.settings import UpdateRule
 
-Clock = Callable[[], float]
 Job = Callable[[], Any]
 
 
@@ -49,22 +49,6 @@ class Clocks:
 
 WARM_UP_ROUNDS = 2
 IN_PLACE_PASSES = 7
-LOSS = -1
-"""Where the loss stands among the layers' positions."""
-
-
-@dataclass(slots=True)
-class Samples:
-    """One time a round, in seconds; ``forward[LOSS]`` and ``backward[LOSS]`` are the loss's.
-
-    ``whole_step_cpu`` is the processor time of the plain step: what is missing to ``whole_step`` went to others.
-    """
-
-    whole_step: list[float] = field(default_factory=list)
-    whole_step_cpu: list[float] = field(default_factory=list)
-    forward: dict[int, list[float]] = field(default_factory=dict)
-    backward: dict[int, list[float]] = field(default_factory=dict)
-    update: dict[int, list[float]] = field(default_factory=dict)
 
 
 def stepper_for(

@@ -13,9 +13,9 @@ from profiler.capture import captured_model, minibatch
 from profiler.errors import StageplanError
 from profiler.execution import Captured
 from profiler.machine import Helper, blaming, helper, pin
-from profiler.measure.statistics import foreign_load
 from profiler.measure.stepper import Clocks, Stepper, stepper_for
 from profiler.profile import PLAIN_FORM, Form
+from profiler.rounds.statistics import foreign_load
 from profiler.settings import Config
 
 LEAST_STEPS, MOST_STEPS = 3, 60

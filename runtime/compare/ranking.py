@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from math import inf
 from statistics import median
 
-from profiler.measure import interval
+from profiler.rounds import interval
 from runtime.compare.outcome import Spread
 from runtime.compare.records import RunRecord
 

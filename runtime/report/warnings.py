@@ -7,7 +7,7 @@ from collections import defaultdict
 from statistics import median
 
 from profiler.commands import again
-from profiler.measure import drift
+from profiler.rounds import drift
 from runtime.compare import Comparison, coverage
 from runtime.pipeline import noisy, sharing
 

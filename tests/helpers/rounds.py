@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from profiler.measure.statistics import timing
 from profiler.profile import Profile, Timing
+from profiler.rounds.statistics import timing
 
 
 def with_rounds(found: Profile, factors: Sequence[Sequence[float]]) -> Profile:

@@ -14,8 +14,8 @@ from strategies import MACHINE, chain, layer, profile
 from optimizer.plan import Plan
 from profiler.files import read_json, to_json, write_whole
 from profiler.machine import this_machine
-from profiler.measure.statistics import timing
 from profiler.profile import INPUT, Profile
+from profiler.rounds.statistics import timing
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from strategies import chain
 
 from optimizer.explain.uncertainty import Confidence, confidence
 from optimizer.planning import Planner
-from profiler.measure.statistics import timing
 from profiler.profile import Profile
+from profiler.rounds.statistics import timing
 
 
 def with_samples(found: Profile, samples_s: Sequence[Sequence[float]]) -> Profile:

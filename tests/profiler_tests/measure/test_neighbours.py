@@ -13,7 +13,7 @@ from profiler.errors import ProcessError
 from profiler.machine import neighbouring_cores
 from profiler.measure import measure_profile
 from profiler.measure.neighbours import busy_neighbours
-from profiler.measure.time_budget import LEAST_ROUNDS
+from profiler.rounds.time_budget import LEAST_ROUNDS
 from profiler.settings import Config
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,8 @@ from torch import nn
 
 from profiler.capture.layer_graph import capture
 from profiler.measure import Clocks, stepper_for
-from profiler.measure.stepper import LOSS, WARM_UP_ROUNDS, Stepper
+from profiler.measure.stepper import WARM_UP_ROUNDS, Stepper
+from profiler.rounds import LOSS
 from profiler.settings import UpdateRule
 
 SHAPE = (2, 3, small_models.IMAGE_SIZE, small_models.IMAGE_SIZE)

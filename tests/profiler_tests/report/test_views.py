@@ -8,10 +8,10 @@ import pytest
 from strategies import COPY_COST, chain, layer, profile
 
 from profiler.commands import MODULES, typed_as
-from profiler.measure import drift, foreign_load
-from profiler.measure.statistics import half_width
 from profiler.profile import INPUT, Peaks, Profile, profile_warnings
 from profiler.report import rows, to_csv, to_markdown
+from profiler.rounds import drift, foreign_load
+from profiler.rounds.statistics import half_width
 
 
 def three() -> Profile:

@@ -1,7 +1,7 @@
 import random
 
-from profiler.measure import interval
-from profiler.measure.statistics import timing
+from profiler.rounds import interval
+from profiler.rounds.statistics import timing
 
 
 def test_the_interval_holds_the_median_and_lies_within_the_samples() -> None:

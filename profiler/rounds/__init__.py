@@ -1,0 +1,13 @@
+"""What rounds of steps say: each part's share of a step, how sure that is, and when there have been enough."""
+
+from typing import TYPE_CHECKING
+
+from profiler.public import on_demand
+
+if TYPE_CHECKING:
+    from profiler.rounds.samples import LOSS, Clock, Samples
+    from profiler.rounds.shares import StepShares, closure_error, step_shares
+    from profiler.rounds.statistics import drift, foreign_load, interval, timing
+    from profiler.rounds.time_budget import spend, uncertainty
+else:
+    __getattr__ = on_demand(__name__)

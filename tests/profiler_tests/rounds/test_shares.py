@@ -1,0 +1,163 @@
+"""What a step's parts take, on simulated machines whose shares are known: with drift, bursts, jitter, preemption."""
+
+import random
+from collections.abc import Callable, Sequence
+from itertools import combinations, pairwise
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from profiler.rounds import LOSS, Samples
+from profiler.rounds.plan_doubt import largest_stage, plan_doubt
+from profiler.rounds.shares import closure_error, layer_times, shares_of, step_shares
+
+TRUE = [0.05, 0.2, 0.1, 0.3, 0.15, 0.2]
+ROUNDS = 30
+Machine = Callable[[random.Random, int, int], float]
+"""By what factor a part takes longer, given its round and its place in the step."""
+
+
+def drifts(_drawing: random.Random, at: int, _part: int) -> float:
+    return 1 + at / ROUNDS
+
+
+def jitters(drawing: random.Random, _at: int, _part: int) -> float:
+    return 1 + 0.05 * drawing.random()
+
+
+def is_shared_by_turns(_drawing: random.Random, at: int, _part: int) -> float:
+    return 2.0 if at // 4 % 2 else 1.0
+
+
+def bursts(drawing: random.Random, _at: int, _part: int) -> float:
+    """One part in four takes up to three times as long, whichever it is."""
+    return 1 + 2 * drawing.random() if drawing.random() < 0.25 else 1.0
+
+
+MACHINES = {"drift": drifts, "jitter": jitters, "turns": is_shared_by_turns, "bursts": bursts}
+
+
+def rounds_on(machines: Sequence[Machine], seed: int = 0, parts: Sequence[float] = TRUE) -> Samples:
+    """Forwards that take ``parts`` seconds; backwards and updates take nothing, nor does the loss."""
+    drawing, samples = random.Random(seed), Samples()  # noqa: S311 - a test
+    for at in range(ROUNDS):
+        times = []
+        for part, share in enumerate(parts):
+            times.append(share)
+            for machine in machines:
+                times[-1] *= machine(drawing, at, part)
+        for part, time_s in enumerate(times):
+            samples.forward.setdefault(part, []).append(time_s)
+            samples.backward.setdefault(part, []).append(0.0)
+            samples.update.setdefault(part, []).append(0.0)
+        samples.forward.setdefault(LOSS, []).append(0.0)
+        samples.backward.setdefault(LOSS, []).append(0.0)
+        samples.whole_step.append(sum(times))
+    return samples
+
+
+def differ(shares: Sequence[float], other: Sequence[float] = TRUE) -> float:
+    """Total variation: what share of the step is put on the wrong part."""
+    return sum(abs(one - two) for one, two in zip(shares, other, strict=True)) / 2
+
+
+def estimated(samples: Samples, alike: Sequence[int] = range(len(TRUE))) -> list[float]:
+    costs = step_shares(samples, list(alike)).costs_s
+    whole_s = sum(costs.values())
+    return [costs["forward", part] / whole_s for part in range(len(alike))]
+
+
+def medians(samples: Samples) -> list[float]:
+    found = [float(np.median(samples.forward[part])) for part in range(len(TRUE))]
+    return [own / sum(found) for own in found]
+
+
+@pytest.mark.parametrize("names", [names for count in (1, 2, 3, 4) for names in combinations(MACHINES, count)])
+def test_shares_are_found_whatever_the_machine_does(names: tuple[str, ...]) -> None:
+    machines = [MACHINES[name] for name in names]
+    errors = [differ(estimated(rounds_on(machines, seed))) for seed in range(20)]
+    assert max(errors) < 0.06
+    assert sum(errors) / len(errors) < 0.01
+
+
+def test_bursts_mislead_medians_more() -> None:
+    ours, theirs = zip(
+        *(
+            (differ(estimated(samples)), differ(medians(samples)))
+            for samples in (rounds_on([bursts, is_shared_by_turns], seed) for seed in range(20))
+        ),
+        strict=True,
+    )
+    assert sum(ours) < 0.6 * sum(theirs)
+
+
+def test_layers_alike_help_each_other_as_far_as_they_are_alike() -> None:
+    """Six layers that are the same, timed with much jitter; and six that differ by more than it."""
+
+    def noisy(drawing: random.Random, _at: int, _part: int) -> float:
+        return drawing.lognormvariate(0.0, 0.5)
+
+    same = [1 / 6] * 6
+    pooled = [differ(estimated(rounds_on([noisy], seed, same), [0] * 6), same) for seed in range(20)]
+    apart = [differ(estimated(rounds_on([noisy], seed, same)), same) for seed in range(20)]
+    assert sum(pooled) < 0.6 * sum(apart)
+    unlike = differ(estimated(rounds_on([jitters]), [0] * 6))
+    assert unlike < 0.01, "what differs by more than noise is not drawn together"
+
+
+def test_costs_add_up_to_the_usual_step_and_keep_their_sum_where_layers_are_alike() -> None:
+    samples = rounds_on([drifts, bursts])
+    usual_s = float(np.median(samples.whole_step))
+    for alike in (range(6), [0] * 6):
+        assert sum(step_shares(samples, list(alike)).costs_s.values()) == pytest.approx(usual_s)
+
+
+def test_an_interval_holds_its_cost_and_the_samples_are_what_was_timed() -> None:
+    samples = rounds_on([jitters, bursts])
+    timing = step_shares(samples, range(6)).timings["forward", 3]
+    assert timing.low_s < timing.median_s < timing.high_s
+    assert list(timing.samples_s) == samples.forward[3]
+
+
+def test_the_plain_steps_on_both_sides_take_a_steady_drift_out() -> None:
+    """Plain and instrumented steps take turns on a machine that slows down by 2% from each to the next."""
+    samples = rounds_on([])
+    pace = [1.02**step for step in range(2 * ROUNDS)]
+    samples.whole_step = pace[0::2]
+    for part, share in enumerate(TRUE):
+        samples.forward[part] = [1.05 * share * own for own in pace[1::2]]
+    assert closure_error(samples) == pytest.approx(0.05, abs=0.001)
+
+
+def test_layer_times_are_all_that_a_layer_does_and_the_loss_is_the_last_ones() -> None:
+    samples = rounds_on([])
+    samples.backward[1] = [1.0] * ROUNDS
+    samples.forward[LOSS] = [2.0] * ROUNDS
+    times_s = layer_times(samples)
+    assert times_s[1, 0] == pytest.approx(TRUE[1] + 1.0)
+    assert times_s[-1, 0] == pytest.approx(TRUE[-1] + 2.0)
+
+
+@settings(deadline=None, max_examples=60)
+@given(costs=st.lists(st.integers(0, 9), min_size=1, max_size=8), stages=st.integers(1, 4))
+def test_the_largest_stage_is_that_of_the_best_of_all_cuts(costs: list[int], stages: int) -> None:
+    ends = range(len(costs) + 1)
+    assume(sum(costs))
+    best = min(
+        max(sum(costs[a:b]) for a, b in pairwise((0, *cuts, len(costs))))
+        for cuts in combinations([end for end in ends for _ in range(stages)], stages - 1)
+    )
+    found = largest_stage(np.array(costs, dtype=float), stages)
+    assert found * sum(costs) == pytest.approx(best, abs=1e-6)
+
+
+def test_a_plan_is_not_in_doubt_where_rounds_differ_in_pace_alone_and_is_where_layers_do() -> None:
+    steady = layer_times(rounds_on([drifts]))
+    assert plan_doubt(steady, 3) < 1e-9
+    assert plan_doubt(layer_times(rounds_on([bursts])), 3) > 0.0
+
+
+def test_shares_of_what_takes_no_time_are_nothing() -> None:
+    assert shares_of(np.zeros((3, 5))).tolist() == [0.0, 0.0, 0.0]
