@@ -46,8 +46,6 @@ class RunResult:
         core_count: How many physical cores the stages had.
         comparable: Whether every stage had a physical core of its own, or the virtual clock stood in for it.
         last_loss: That of the last minibatch of all.
-        slowed_samples_per_s: The throughput with every stage as much slower as its layers were beside busy neighbours;
-            on the virtual clock, where the profile has such times.
         stages: What each rank did, stage by stage.
         machine: The first stage's.
     """
@@ -67,7 +65,6 @@ class RunResult:
     last_loss: float | None
     stages: tuple[StageRun, ...]
     machine: Machine
-    slowed_samples_per_s: float | None = None
     format_version: Literal[10] = RUN_FORMAT_VERSION
 
     def as_file(self) -> dict[str, Any]:

@@ -132,7 +132,6 @@ def _differences(plan: Plan, words: Words) -> Iterator[str]:
             "send_bytes": sum(map(words.down_bytes, down)) + sum(map(words.up_bytes, up)),
             "sizes": words.held(before, through),
             "boundary": tuple(down),
-            "slowdown": words.slowdown(stage.layers, last=last),
             "noise": words.noise(stage.layers, last=last),
         }
         for name, price in priced.items():
@@ -144,7 +143,7 @@ def _differences(plan: Plan, words: Words) -> Iterator[str]:
     bottleneck_s = max(totals_ns) / 1e9
     if abs(bottleneck_s - plan.bottleneck_s) > TOLERANCE_S:
         yield f"bottleneck_s is {bottleneck_s} by the profile and {plan.bottleneck_s} in the plan"
-    for name in ("model", "model_digest", "batch_size", "input_shape", "vocabulary", "momenta"):
+    for name in ("model", "model_digest", "batch_size", "input_shape", "vocabulary", "momenta", "crowding"):
         claim, price = getattr(plan, name), getattr(words.model.profile, name)
         if claim != price:
             yield f"{name} is {price} in the profile and {claim} in the plan"

@@ -110,18 +110,6 @@ class Words:
             gradient_bytes=sum(map(self.up_bytes, down)),
         )
 
-    def slowdown(self, layers: Iterable[str], *, last: bool) -> float | None:
-        """Return what a stage's layers took beside neighbours ÷ what they took alone; None if that is not known."""
-        own = [self.layers[name] for name in layers]
-        alone_s = sum(layer.forward_s + layer.backward_s + layer.update_s for layer in own)
-        beside = [layer.loaded for layer in own]
-        if last:
-            alone_s += self.model.loss.forward_s + self.model.loss.backward_s
-            beside.append(self.model.loss.loaded)
-        if not alone_s or None in beside:
-            return None
-        return sum(times.forward_s + times.backward_s + times.update_s for times in beside if times) / alone_s or None
-
     def noise(self, layers: Iterable[str], *, last: bool) -> list[float]:
         """Return by what factor a stage took longer in each round than its layers are taken to, a drift aside."""
         whole = {layer.name: layer for layer in (*self.model.layers, *self.model.uncut) if not layer.part_of}

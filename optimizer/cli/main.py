@@ -295,7 +295,7 @@ def _profiles(options: PlanOptions) -> list[tuple[Profile, Config]]:
     for flag, path in (("-o", options.output), ("--plot", options.plot)):
         if path and len(wanted) > 1:
             raise ConfigError(f"{path} is one file for {len(wanted)} plans; name one model, or give no {flag}")
-    return [(fresh_profile(config, usable_cores(config.cores)[0]), config) for config in wanted]
+    return [(fresh_profile(config), config) for config in wanted]
 
 
 def _refuse_elsewhere(profile: Profile, options: PlanOptions) -> None:

@@ -65,7 +65,7 @@ def planned_forms(
     if quick:
         folder = str(Path(config.profiles) / "quick")
         config = replace(config, profiles=folder, typed=(*config.typed, "--profiles", folder))
-    profile = fresh_profile(config, core, budget_s=budget_s or (QUICK_BUDGET_S if quick else None))
+    profile = fresh_profile(config, budget_s=budget_s or (QUICK_BUDGET_S if quick else None))
     slicing = config.slice if {SLICED, LOWERED} & set(names) else NONE
     precision = config.precision if LOWERED in names or config.precision != AUTO else FP32
     forms = optimizer.planning.forms_of(

@@ -68,7 +68,6 @@ class Stage:
         boundary: The values that cross the cut behind this stage, relayed ones included.
         memory_bytes: Predicted peak above an empty process.
         sizes: The bytes of what is in it, counted once.
-        slowdown: How many times as long its layers take beside busy neighbours; None where that was not measured.
         noise: By what factor its layers took longer than they are taken to in each round of the profile, a drift of the
             machine aside; nothing where the profile keeps no rounds.
     """
@@ -95,7 +94,6 @@ class Stage:
     memory_bytes: Bytes
     sizes: StageBytes
     flops: Count
-    slowdown: Annotated[float, Meta(gt=0)] | None = None
     noise: Annotated[tuple[Annotated[float, Meta(ge=0, le=1e6)], ...], Meta(max_length=MOST_ROUNDS)] = ()
     replicas: Annotated[int, Meta(ge=1, le=1024)] = 1
     all_reduce_s: Seconds = 0.0
@@ -181,6 +179,7 @@ class Plan(Shown):
         cut_after: The cuts that were forced, each by the layers it stands directly behind; legal splits have them.
         network: The ranks and links that the plan is for; None for equal cores that share memory.
         ties: Which layers share parameters or buffers, so no cut may separate them.
+        crowding: As the profile has it: how many times as long a step takes beside no busy core, beside one, and so on.
     """
 
     model: Name
@@ -208,6 +207,7 @@ class Plan(Shown):
     cut_after: tuple[tuple[str, ...], ...] = ()
     network: NetworkProfile | None = None
     ties: tuple[Tie, ...] = ()
+    crowding: Annotated[tuple[Annotated[float, Meta(gt=0, le=1e6)], ...], Meta(min_length=1)] = (1.0,)
     format_version: Literal[12] = FORMAT_VERSION
     table: ClassVar[str] = "optimizer.report.plan_table:show_plan"
 
@@ -253,6 +253,24 @@ class Plan(Shown):
     def gap(self) -> float:
         """By how much a better split could at most be faster, as a share: bottleneck over lower bound, less one."""
         return self.bottleneck_s / self.lower_bound_s - 1 if self.lower_bound_s else float("inf")
+
+    def crowded(self, cores: int) -> float | None:
+        """Return how many times as slow stages may be if each has a core of its own, where they shared fewer.
+
+        As many stages were busy at once as there were cores. Each further one is taken to slow the others down by as
+        much as the last did that was measured.
+
+        Args:
+            cores: How many the stages shared.
+
+        Returns:
+            The factor; None where no stage shared a core, or where the profile was not taken beside busy cores.
+        """
+        if self.num_stages <= cores or len(self.crowding) < 2:
+            return None
+        each = max(0.0, self.crowding[-1] - self.crowding[-2])
+        most = self.crowding[-1] + each * max(0, self.num_stages - len(self.crowding))
+        return max(1.0, most / self.crowding[min(cores, len(self.crowding)) - 1])
 
     @property
     def imbalance(self) -> float:

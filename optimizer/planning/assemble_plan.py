@@ -37,7 +37,7 @@ def plan_of(
     """
     profile = model.profile
     needed, pace = problem.memory_bytes(bounds), problem.costs.pace
-    stages = tuple(_stage(model, problem, index, ends, needed[index]) for index, ends in enumerate(pairwise(bounds)))
+    stages = tuple(_stage(problem, index, ends, needed[index]) for index, ends in enumerate(pairwise(bounds)))
     stages = tuple(
         replace(stage, noise=rounds.factors(stage.layers, last=index == problem.stages - 1))
         for index, stage in enumerate(stages)
@@ -73,6 +73,7 @@ def plan_of(
         cut_after=tuple(tuple(names_of(problem.costs, ideal)) for ideal in problem.forced),
         network=network,
         ties=profile.ties,
+        crowding=profile.crowding,
     )
 
 
@@ -97,18 +98,7 @@ def replicated_plan(plan: Plan, split: Replicated, all_reduces_ns: Sequence[int]
     return scheduled(changed, schedule_of(ASYNCHRONOUS, split.replicas, plan.predicted.minibatches))
 
 
-def _slowdown(model: ModelCosts, members: Sequence[int], *, last: bool) -> float | None:
-    """Return how many times as long the layers at ``members`` take beside busy neighbours, if that was measured."""
-    parts = [model.layers[at] for at in members]
-    alone_s, beside = sum(layer.step_s for layer in parts), [layer.loaded for layer in parts]
-    if last:
-        alone_s += model.loss.forward_s + model.loss.backward_s
-        beside.append(model.loss.loaded)
-    beside_s = [times.step_s for times in beside if times is not None]
-    return sum(beside_s) / alone_s if len(beside_s) == len(beside) and alone_s and sum(beside_s) else None
-
-
-def _stage(model: ModelCosts, problem: Problem, index: int, ends: tuple[int, int], memory_bytes: int) -> Stage:
+def _stage(problem: Problem, index: int, ends: tuple[int, int], memory_bytes: int) -> Stage:
     before, through = ends
     costs, members = problem.costs_at(index), members_of(through & ~before)
     last = index == problem.stages - 1
@@ -150,7 +140,6 @@ def _stage(model: ModelCosts, problem: Problem, index: int, ends: tuple[int, int
             gradient_bytes=sum(value.gradient_bytes for value in down),
         ),
         flops=sum(costs.layers[at].flops for at in members),
-        slowdown=_slowdown(model, members, last=last),
     )
     pace = costs.pace
     in_place = pace.flush_every is not None or (pace.name == ASYNCHRONOUS and last)

@@ -25,6 +25,7 @@ from optimizer.costs import Problem, last_of, members_of, prefixes
 
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
+Floats = NDArray[np.float32]
 Positions = NDArray[np.int64]
 LIMIT = 600_000
 """So many ideals are enumerated at most: about half a gigabyte, and half a minute."""
@@ -233,7 +234,7 @@ class _Growth:
 def comparable(lattice: Lattice, before: Positions, through: Positions) -> Booleans:
     """Return for each pair of ideals, ``[before, through]``, whether J ⊂ I and no forced cut lies in between."""
     inner, outer = members(lattice, before), members(lattice, through)
-    outside = inner @ (1 - outer).T  # small whole numbers, exact in floats, and quick to multiply
+    outside = product(inner, (1 - outer).T)
     sizes = inner.sum(axis=1)[:, None] < outer.sum(axis=1)[None, :]
     passed = (
         np.searchsorted(lattice.forced, through, side="left"),
@@ -243,7 +244,16 @@ def comparable(lattice: Lattice, before: Positions, through: Positions) -> Boole
     return legal
 
 
-def members(lattice: Lattice, positions: Positions) -> NDArray[np.float32]:
+def product(first: Floats, second: Floats) -> Floats:
+    """Return the matrix product of small whole numbers, which is exact in floats, and quick.
+
+    Some kernels of BLAS compute lanes that nobody reads, and warn of what is in them.
+    """
+    with np.errstate(all="ignore"):
+        return np.asarray(first @ second)
+
+
+def members(lattice: Lattice, positions: Positions) -> Floats:
     """Return a row of zeros and ones for each ideal."""
     width = -(-lattice.ideals[-1].bit_length() // 8)
     packed = b"".join(lattice.ideals[at].to_bytes(width, "little") for at in positions)

@@ -13,7 +13,7 @@ import numpy as np
 
 from optimizer.costs import Problem
 from optimizer.search.bisection import Bound, time_potentials
-from optimizer.search.lattice import Booleans, Integers, Lattice, Positions, comparable, members, sums
+from optimizer.search.lattice import Booleans, Integers, Lattice, Positions, comparable, members, product, sums
 
 NEVER = np.int64(1) << 62
 """Larger than any cost, and small enough that two of it do not overflow when one is added to a cost."""
@@ -77,7 +77,7 @@ def largest_transients(problem: Problem, lattice: Lattice, before: Positions, th
     transients = np.array([layer.transient_bytes for layer in problem.costs.layers])
     levels = np.unique(transients)
     holds = (transients[:, None] >= levels[None, :]).astype(np.float32)
-    inner, outer = (members(lattice, positions) @ holds for positions in (before, through))
+    inner, outer = (product(members(lattice, positions), holds) for positions in (before, through))
     largest = np.zeros((len(before), len(through)), dtype=np.int64)
     for number, level in enumerate(levels):
         largest[outer[:, number][None, :] > inner[:, number][:, None]] = level

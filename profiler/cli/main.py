@@ -8,7 +8,7 @@ import profiler.capture
 import profiler.machine
 import profiler.measure
 import profiler.report
-from profiler.cli.arguments import duration, positive
+from profiler.cli.arguments import count, duration, positive
 from profiler.cli.command import Parser, execute
 from profiler.cli.console import emit_json, note, note_anyway, progress, screen, stdout
 from profiler.cli.declare import add_options, option
@@ -60,7 +60,10 @@ class ProfileOptions(CommonOptions):
     sort: Annotated[Order, option("as captured, or costliest first", choices=("order", "time"))] = "order"
     top: Annotated[int | None, option("show only so many layers", type=positive, metavar="K")] = None
     plot: Annotated[Path | None, option("draw the roofline of one model", type=Path, metavar="FILE.svg")] = None
-    neighbours: Annotated[int, option("measure beside N busy cores, too", type=positive, metavar="N")] = 0
+    neighbours: Annotated[
+        int | None,
+        option("measure beside N busy cores (default: as many as run the other --stages)", type=count, metavar="N"),
+    ] = None
 
 
 @typed_as(MODULES)
@@ -80,7 +83,9 @@ def profile_all(options: ProfileOptions) -> int:
             if path:
                 refuse_unwritable(path)
 
-    cores = profiler.machine.neighbouring_cores(profiler.machine.usable_cores(wanted[0].cores), options.neighbours)
+    cores = profiler.machine.neighbouring_cores(
+        profiler.machine.usable_cores(wanted[0].cores), wanted[0].stages, options.neighbours
+    )
     with progress("profile", len(wanted)) as advance:
         for config, place in zip(wanted, places, strict=True):
             profile = profiler.measure.measure_profile(

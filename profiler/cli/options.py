@@ -94,13 +94,10 @@ def _as_typed(own: Config, options: CommonOptions) -> Config:
     return replace(own, typed=option_words(**named, **{key: getattr(options, key) for key in keys}))
 
 
-def fresh_profile(
-    config: Config,
-    core: int,
-    *,
-    budget_s: float | None = None,
-) -> Profile:
+def fresh_profile(config: Config, *, budget_s: float | None = None) -> Profile:
     """Return the kept profile that still fits, or measure one and keep it, with a progress bar.
+
+    It is measured beside as many busy cores as will run the other stages.
 
     Raises:
         ProfilerError: The model cannot be built or captured.
@@ -111,10 +108,5 @@ def fresh_profile(
         with progress("profile", 1) as advance:
             yield lambda share: advance(share, config.name)
 
-    return profiler.measure.profile_for(
-        config,
-        core,
-        bar,
-        note,
-        budget_s=budget_s,
-    )
+    cores = profiler.machine.neighbouring_cores(profiler.machine.usable_cores(config.cores), config.stages)
+    return profiler.measure.profile_for(config, cores, bar, note, budget_s=budget_s)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from profiler.capture import LossFunction, Model, Sample, as_file, captured_model, live_model
 from profiler.cli.precision import settled_precision
-from profiler.machine import refuse_reimport, usable_cores
+from profiler.machine import neighbouring_cores, refuse_reimport, usable_cores
 from profiler.measure import measure_profile
 from profiler.profile import PrecisionName, Profile
 from profiler.python_arguments import AboveZero, Cores, python_face
@@ -34,7 +34,8 @@ def profile(
         loss: ``loss(output, targets)``, one number; None for cross-entropy.
         precision: Layers are measured in bfloat16, too, where this is not ``fp32`` and the core multiplies it.
         budget_s: How long to measure at most, in seconds; None: 30 s, and as long as 15 rounds take.
-        cores: The first is measured on; those that this process may use, without any.
+        cores: The first is measured on, while up to three others train the model, too, as stages would; those that
+            this process may use, without any.
         advance: Called with shares of the work done that add up to 1, for a progress bar.
 
     Raises:
@@ -46,5 +47,5 @@ def profile(
     live = live_model(model, sample, loss)
     with as_file(live, update) as named:
         config = settled_precision(replace(named, precision=precision))
-        core = usable_cores(cores)[0]
-        return measure_profile(config, captured_model(config, trained=True), [core], advance, budget_s=budget_s)
+        beside = neighbouring_cores(usable_cores(cores), config.stages)
+        return measure_profile(config, captured_model(config, trained=True), beside, advance, budget_s=budget_s)

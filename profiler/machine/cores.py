@@ -27,12 +27,19 @@ def usable_cores(wanted: Sequence[int] = ()) -> tuple[int, ...]:
     return tuple(wanted)
 
 
-def neighbouring_cores(usable: Sequence[int], neighbours: int) -> tuple[int, ...]:
-    """Return the core to measure on and those of its neighbours.
+def neighbouring_cores(usable: Sequence[int], stages: int, neighbours: int | None = None) -> tuple[int, ...]:
+    """Return the core to measure on and those of its neighbours: as many as are busy when ``stages`` run.
+
+    Args:
+        usable: The cores that may be used.
+        stages: How many stages are planned for.
+        neighbours: How many neighbours are wanted, if it is not one for each other stage that has a physical core.
 
     Raises:
         ProcessError: There are not so many cores.
     """
+    if neighbours is None:
+        return tuple(usable[: min(stages, len(set(map(physical_core, usable))))])
     if neighbours >= len(usable):
         raise ProcessError(
             f"{neighbours} neighbours and the core that is measured need {neighbours + 1} cores and this process may "

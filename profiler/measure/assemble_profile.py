@@ -1,15 +1,17 @@
 """Put what was measured together into a profile."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import numpy as np
 
 from profiler.capture import sliceable
 from profiler.execution import Captured, Operation, OwnLoss
 from profiler.machine import this_machine
 from profiler.measure.count_work import Counts
 from profiler.measure.memory import Memory
-from profiler.profile import INPUT, CopyCost, Layer, Loaded, Loss, Lowered, Peaks, Profile
+from profiler.profile import INPUT, CopyCost, Layer, Loss, Lowered, Peaks, Profile
 from profiler.rounds import LOSS, Samples
 from profiler.rounds.shares import StepShares, closure_error, step_shares
 from profiler.rounds.statistics import drift, foreign_load, timing
@@ -21,7 +23,7 @@ KINDS = ("forward", "backward", "update")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerMeasurements:
-    """What was measured of some layers, in order; ``loaded`` are the rounds beside busy cores, if any."""
+    """What was measured of some layers, in order."""
 
     samples: Samples
     counts: Counts
@@ -29,15 +31,40 @@ class LayerMeasurements:
     accumulation_s: Sequence[float]
     casting_s: Sequence[float]
     transient_bytes: Sequence[int] | None
-    loaded: Samples = field(default_factory=Samples)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainSteps:
+    """Plain steps, in seconds: beside no busy core, beside one, … (``fewer_s``); and in the rounds, beside them all.
+
+    The former were taken in turn, before some of the rounds.
+    """
+
+    fewer_s: Sequence[list[float]]
+    all_s: Sequence[float]
+
+    @property
+    def alone_s(self) -> Sequence[float]:
+        """What the steps took beside none."""
+        return self.fewer_s[0] if self.fewer_s else self.all_s
+
+    def beside_s(self, every: int) -> tuple[float, ...]:
+        """Return what a step takes beside one, beside two, … and all: by the median of its ratio to one beside none.
+
+        Args:
+            every: Before every so many rounds others were taken.
+        """
+        usual_s = float(np.median(self.alone_s))
+        rows = [*self.fewer_s[1:], list(self.all_s)[::every]] if self.fewer_s else []
+        return tuple(
+            usual_s * float(np.median([beside / alone for beside, alone in zip(row, self.alone_s, strict=True)]))
+            for row in rows
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """All that was measured of one model, with ``neighbours`` busy cores meanwhile in ``layers.loaded``.
-
-    ``check_s`` is how long its layers were held against the model before.
-    """
+    """All that was measured of one model; ``check_s`` is how long its layers were held against the model before."""
 
     config: Config
     captured: Captured
@@ -47,7 +74,8 @@ class Measured:
     peaks: Peaks
     memory: Memory | None
     layers: LayerMeasurements
-    neighbours: int
+    plain: PlainSteps
+    rest_every: int
     check_s: float
     lower: "MeasuredLower | None"
 
@@ -59,15 +87,16 @@ class MeasuredLower:
     captured: Captured
     memory: Memory | None
     layers: LayerMeasurements
+    plain_s: Sequence[float]
     cast_cost: CopyCost
 
 
 def profile_of(measured: Measured) -> Profile:
     """Return the profile of a model: each layer's times as medians with their spread, bytes, operations and memory."""
     config, captured = measured.config, measured.captured
-    samples, loaded = measured.layers.samples, measured.layers.loaded
+    samples = measured.layers.samples
     layers, loss = _records(captured, measured.layers)
-    whole_step = timing(samples.whole_step)
+    whole_step = timing(measured.plain.alone_s)
     return Profile(
         model=config.name,
         model_digest=captured.digest,
@@ -94,9 +123,9 @@ def profile_of(measured: Measured) -> Profile:
         peak_memory_bytes=measured.memory.peak_bytes if measured.memory else None,
         whole_step_s=whole_step.median_s,
         whole_step=whole_step,
-        neighbours=measured.neighbours,
+        neighbours=len(measured.plain.fewer_s),
+        beside_s=measured.plain.beside_s(measured.rest_every),
         check_s=measured.check_s,
-        loaded_step=timing(loaded.whole_step) if loaded.whole_step else None,
         closure_error=closure_error(samples),
         rounds=len(samples.whole_step),
         uncertainty=uncertainty(samples),
@@ -109,7 +138,7 @@ def profile_of(measured: Measured) -> Profile:
 
 def _lowered(measured: MeasuredLower) -> Lowered:
     layers, loss = _records(measured.captured, measured.layers)
-    whole_step = timing(measured.layers.samples.whole_step)
+    whole_step = timing(measured.plain_s)
     return Lowered(
         layers=layers,
         loss=loss,
@@ -123,8 +152,8 @@ def _lowered(measured: MeasuredLower) -> Lowered:
 
 def _records(captured: Captured, measured: LayerMeasurements) -> tuple[tuple[Layer, ...], Loss]:
     """Return what was measured of all layers of a model, and of its loss."""
-    alone, beside = _shares(captured, captured.operations, measured)
-    return _layers(captured, captured.operations, measured, (alone, beside)), _loss(alone, beside)
+    shares = _shares(captured, captured.operations, measured)
+    return _layers(captured, captured.operations, measured, shares), _loss(shares)
 
 
 def layer_records(
@@ -134,10 +163,7 @@ def layer_records(
     return _layers(captured, operations, measured, _shares(captured, operations, measured))
 
 
-def _shares(
-    captured: Captured, operations: Sequence[Operation], measured: LayerMeasurements
-) -> tuple[StepShares, StepShares | None]:
-    """Return what each part of a step takes alone, and beside neighbours where that was measured."""
+def _shares(captured: Captured, operations: Sequence[Operation], measured: LayerMeasurements) -> StepShares:
     counts = measured.counts
     alike = [
         (
@@ -152,22 +178,20 @@ def _shares(
         )
         for position, operation in enumerate(operations)
     ]
-    beside = step_shares(measured.loaded, alike) if measured.loaded.whole_step else None
-    return step_shares(measured.samples, alike), beside
+    return step_shares(measured.samples, alike)
 
 
 def _layers(
     captured: Captured,
     operations: Sequence[Operation],
     measured: LayerMeasurements,
-    shares: tuple[StepShares, StepShares | None],
+    shares: StepShares,
 ) -> tuple[Layer, ...]:
     can, counts, transient = sliceable(captured), measured.counts, measured.transient_bytes
-    alone, beside = shares
     records = []
     for position, operation in enumerate(operations):
         spec = captured.specs.get(operation.name)
-        forward_s, backward_s, update_s = (alone.costs_s[kind, position] for kind in KINDS)
+        forward_s, backward_s, update_s = (shares.costs_s[kind, position] for kind in KINDS)
         owner = operation.name.rpartition(".")[0]
         records.append(
             Layer(
@@ -195,35 +219,18 @@ def _layers(
                 features=can[operation.name][0],
                 uncuttable=can[operation.name][1],
                 part_of=owner if owner in captured.sliced else "",
-                loaded=_loaded(beside, position, alone_s=forward_s + backward_s + update_s),
-                forward=alone.timings["forward", position],
-                backward=alone.timings["backward", position],
-                update=alone.timings["update", position],
+                forward=shares.timings["forward", position],
+                backward=shares.timings["backward", position],
+                update=shares.timings["update", position],
             )
         )
     return tuple(records)
 
 
-def _loss(alone: StepShares, beside: StepShares | None) -> Loss:
-    forward_s, backward_s = alone.costs_s["forward", LOSS], alone.costs_s["backward", LOSS]
+def _loss(shares: StepShares) -> Loss:
     return Loss(
-        forward_s=forward_s,
-        backward_s=backward_s,
-        loaded=_loaded(beside, LOSS, alone_s=forward_s + backward_s),
-        forward=alone.timings["forward", LOSS],
-        backward=alone.timings["backward", LOSS],
-    )
-
-
-def _loaded(beside: StepShares | None, position: int, alone_s: float) -> Loaded | None:
-    """Return the times beside neighbours; the loss has no update."""
-    if beside is None:
-        return None
-    forward_s, backward_s, update_s = (beside.costs_s.get((kind, position), 0.0) for kind in KINDS)
-    beside_s = forward_s + backward_s + update_s
-    return Loaded(
-        forward_s=forward_s,
-        backward_s=backward_s,
-        update_s=update_s,
-        slowdown=beside_s / alone_s if alone_s else 1.0,
+        forward_s=shares.costs_s["forward", LOSS],
+        backward_s=shares.costs_s["backward", LOSS],
+        forward=shares.timings["forward", LOSS],
+        backward=shares.timings["backward", LOSS],
     )

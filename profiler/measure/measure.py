@@ -4,24 +4,27 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from profiler.capture import captured_model, minibatch, refuse_unfaithful
 from profiler.errors import CaptureError
 from profiler.execution import Captured
 from profiler.machine import blaming, expect_processes, pinned
-from profiler.measure.assemble_profile import LayerMeasurements, Measured, MeasuredLower, profile_of
+from profiler.measure.assemble_profile import LayerMeasurements, Measured, MeasuredLower, PlainSteps, profile_of
 from profiler.measure.count_work import count_work, refuse_other_work
 from profiler.measure.hardware import measure_cast_cost, measure_copy_cost, measure_peaks
 from profiler.measure.memory import Memory, measure_memory
-from profiler.measure.neighbours import Turns, busy_neighbours
+from profiler.measure.neighbours import Neighbours, busy_neighbours
 from profiler.measure.stepper import Clocks, Stepper, stepper_for
 from profiler.measure.yardstick import plain_steps
 from profiler.profile import BF16_FORM, FP32, PLAIN_FORM, Form, Profile, Timing
-from profiler.rounds import Samples
 from profiler.rounds.statistics import timing
 from profiler.rounds.time_budget import spend
 from profiler.settings import Config
+
+LEAST_STEPS = 7
+REST_EVERY = 3
+"""Before every so many rounds neighbours rest."""
 
 
 def measure_profile(
@@ -56,14 +59,15 @@ def measure_profile(
     lower_memory = _memory(config, captured, core, BF16_FORM) if config.precision != FP32 else None
     beside_us = busy_neighbours(config, others) if others else nullcontext()
     with pinned(core), beside_us as beside, blaming(config.name), redirect_stdout(sys.stderr):
-        copy_cost, peaks = measure_copy_cost(clocks.wall), measure_peaks(clocks.wall)
-        full = _Subject(config, captured, clocks)
-        turns = Turns(full.stepper, beside) if beside else None
+        peaks = measure_peaks(clocks.wall)
+        if beside:
+            beside.run(len(beside))
+        copy_cost, full = measure_copy_cost(clocks.wall), _Subject(config, captured, clocks)
         lower, cast_cost = None, None
         if config.precision != FP32:
             lower = _Subject(config, captured_model(config, BF16_FORM), clocks)
             cast_cost = measure_cast_cost(clocks.wall)
-        rounds = _Rounds(turns or full.stepper, lower.stepper if lower else None)
+        rounds = _Rounds(full.stepper, lower.stepper if lower else None, beside)
         spend(rounds.take, full.stepper.samples, budget_s, clocks.wall, advance, stages=config.stages)
     measured = Measured(
         config=config,
@@ -73,13 +77,15 @@ def measure_profile(
         copy_cost=copy_cost,
         peaks=peaks,
         memory=memory,
-        layers=full.measurements(memory, turns.loaded if turns else Samples()),
-        neighbours=len(others),
+        layers=full.measurements(memory),
+        plain=rounds.plain,
+        rest_every=REST_EVERY,
         check_s=check_s,
         lower=MeasuredLower(
             captured=lower.stepper.captured,
             memory=lower_memory,
-            layers=lower.measurements(lower_memory, Samples()),
+            layers=lower.measurements(lower_memory),
+            plain_s=rounds.lower_plain_s,
             cast_cost=cast_cost,
         )
         if lower and cast_cost
@@ -123,7 +129,7 @@ class _Subject:
         self._in_place_shares, self._accumulation_s = self.stepper.in_place_shares(), self.stepper.accumulation_s()
         self._casting_s = self.stepper.casting_s()
 
-    def measurements(self, memory: Memory | None, loaded: Samples) -> LayerMeasurements:
+    def measurements(self, memory: Memory | None) -> LayerMeasurements:
         return LayerMeasurements(
             samples=self.stepper.samples,
             counts=self._counts,
@@ -131,24 +137,34 @@ class _Subject:
             accumulation_s=self._accumulation_s,
             casting_s=self._casting_s,
             transient_bytes=memory.transient_bytes if memory else None,
-            loaded=loaded,
         )
 
 
-@dataclass(frozen=True, slots=True)
 class _Rounds:
-    """Rounds of a model in float32 and, if it is there, in bfloat16 in turn, so that a drift meets both."""
+    """Rounds of a model in float32 and, if it is there, in bfloat16 in turn, so that a drift meets both.
 
-    full: Stepper | Turns
-    lower: Stepper | None
+    They are taken beside all neighbours; before some, these rest for plain steps beside none, beside one, and so on.
+    """
+
+    def __init__(self, full: Stepper, lower: Stepper | None, beside: Neighbours | None) -> None:
+        self._full, self._lower, self._beside = full, lower, beside
+        self.plain = PlainSteps([[] for _ in range(len(beside))] if beside else [], full.samples.whole_step)
+        self.lower_plain_s: list[float] = [] if beside or not lower else lower.samples.whole_step
 
     def take(self) -> None:
-        self.full.round()
-        if self.lower:
-            self.lower.round()
+        if self._beside and len(self._full.samples.whole_step) % REST_EVERY == 0:
+            self._rest(self._beside)
+        self._full.round()
+        if self._lower:
+            self._lower.round()
 
-
-LEAST_STEPS = 7
+    def _rest(self, beside: Neighbours) -> None:
+        for count, times_s in enumerate(self.plain.fewer_s):
+            beside.run(count)
+            times_s.append(self._full.plain_step())
+            if self._lower and not count:
+                self.lower_plain_s.append(self._lower.plain_step())
+        beside.run(len(beside))
 
 
 def measure_step(

@@ -1,7 +1,7 @@
-"""Measure next to busy neighbours: other cores run the same training step while the rounds are taken.
+"""Let other cores train the same model while rounds are taken, as they do when a pipeline runs.
 
-A round alone and a round beside the neighbours take turns, so that a drift of the machine meets both. A lone core is
-optimistic: cores share the last cache, the memory's bandwidth and the clock.
+A lone core is optimistic: cores share the last cache, the memory's bandwidth and the clock. So the parts of a step are
+timed beside busy neighbours, and now and then they rest for a plain step, or all but some do.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,8 +10,7 @@ from multiprocessing.connection import Connection
 
 from profiler.capture import captured_model, minibatch
 from profiler.machine import Helper, helper, pin
-from profiler.measure.stepper import Clocks, Stepper, stepper_for
-from profiler.rounds import Samples
+from profiler.measure.stepper import Clocks, stepper_for
 from profiler.settings import Config
 
 
@@ -23,17 +22,14 @@ class Neighbours:
         self._processes = processes
         self._answers()
 
-    def run(self) -> None:
-        """Let the neighbours run, and return when all of them do."""
-        self._tell("run")
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._processes)
 
-    def rest(self) -> None:
-        """Let the neighbours rest, and return when all of them do."""
-        self._tell("rest")
-
-    def _tell(self, word: str) -> None:
-        for process in self._processes:
-            process.send(word)
+    def run(self, count: int) -> None:
+        """Let the first so many neighbours run and the others rest, and return when all of them do."""
+        for number, process in enumerate(self._processes):
+            process.send("run" if number < count else "rest")
         self._answers()
 
     def _answers(self) -> None:
@@ -50,22 +46,6 @@ def busy_neighbours(config: Config, cores: Sequence[int]) -> Iterator[Neighbours
     """
     with ExitStack() as stack:
         yield Neighbours([stack.enter_context(helper(_train, config, core)) for core in cores])
-
-
-class Turns:
-    """Rounds alone and rounds beside the neighbours in turn; the former decide how many are needed."""
-
-    def __init__(self, stepper: Stepper, beside: Neighbours) -> None:
-        """Prepare to take both kinds of rounds with ``stepper``."""
-        self._stepper, self._beside = stepper, beside
-        self.samples, self.loaded = stepper.samples, Samples()
-
-    def round(self) -> None:
-        """Time one training step while the other cores rest, and one while they train."""
-        self._stepper.round()
-        self._beside.run()
-        self._stepper.take(self.loaded)
-        self._beside.rest()
 
 
 def _train(connection: Connection, config: Config, core: int) -> None:

@@ -1,6 +1,6 @@
 """Keep profiles in a folder and find one that still fits: same model, minibatch and machine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +8,7 @@ from pathlib import Path
 import profiler.capture
 import profiler.execution
 import profiler.machine
+from profiler.commands import again
 from profiler.errors import FileError
 from profiler.files import is_file, read_json, refuse_unwritable, to_json, write_whole
 from profiler.profile import BF16, FP32, Profile, profile_warnings
@@ -22,17 +23,17 @@ def path_for(config: Config) -> Path:
 
 def profile_for(
     config: Config,
-    core: int,
+    cores: Sequence[int],
     progress: Callable[[], AbstractContextManager[Callable[[float], None]]],
     report: Callable[[str], None],
     *,
     budget_s: float | None = None,
 ) -> Profile:
-    """Return the kept profile that fits ``config`` on this machine, or measure one on ``core`` and keep it.
+    """Return the kept profile that fits ``config`` on this machine, or measure one on ``cores`` and keep it.
 
     Args:
         config: Model, batch size and image size.
-        core: Where to measure.
+        cores: The core to measure on, and those that are busy meanwhile.
         progress: Gives, while measuring, what is called with shares of the work done that add up to 1.
         report: Called with sentences on what is used and what casts doubt on it.
         budget_s: How long to measure, if it has to be; None for the usual time.
@@ -49,12 +50,18 @@ def profile_for(
         changed = "the model has changed since" if captured.digest != kept.model_digest else ""
         difference = misfit(kept, config) or _elsewhere(kept) or changed
         if not difference:
-            report(f"{config.name}: using the profile {path} of {kept.measured_at}")
+            beside = ""
+            if kept.neighbours != len(cores) - 1:
+                beside = (
+                    f", which was measured beside {kept.neighbours} busy cores where {len(cores) - 1} will be; "
+                    f"{again('profile', config.typed)} measures it anew"
+                )
+            report(f"{config.name}: using the profile {path} of {kept.measured_at}{beside}")
             return replace(kept, typed=config.typed)
     refuse_unwritable(path, "work in a folder that you may write to, or profile with -o and plan with --profile")
     report(f"{config.name}: measuring a profile for {path}: {difference}")
     with progress() as advance:
-        profile = measure_profile(config, captured, [core], advance, budget_s=budget_s)
+        profile = measure_profile(config, captured, cores, advance, budget_s=budget_s)
     write_whole(path, to_json(profile))
     for warning in profile_warnings(profile):
         report(f"{config.name}: {warning}")

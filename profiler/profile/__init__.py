@@ -26,7 +26,6 @@ if TYPE_CHECKING:
         Count,
         Edge,
         Layer,
-        Loaded,
         Loss,
         Lowered,
         Machine,

@@ -96,7 +96,9 @@ def _odd_times(model: ModelCosts) -> Iterator[str]:
 
 def _odd_timings(profile: Profile) -> Iterator[str]:
     parts = [*profile.layers, *(part for own in profile.blocks for part in own.parts)]
-    steps = [profile.whole_step, profile.loaded_step]
+    if len(profile.beside_s) != profile.neighbours:
+        yield f"it was measured beside {profile.neighbours} busy cores, and tells of {len(profile.beside_s)}"
+    steps = [profile.whole_step]
     losses = [profile.loss]
     if profile.lowered:
         parts += profile.lowered.layers

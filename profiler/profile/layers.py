@@ -32,21 +32,6 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
-    """Medians while other cores were busy; ``slowdown`` is their sum over that of the medians alone."""
-
-    forward_s: Seconds
-    backward_s: Seconds
-    update_s: Seconds
-    slowdown: Annotated[float, Meta(ge=0)]
-
-    @property
-    def step_s(self) -> float:
-        """Forward, backward and update."""
-        return self.forward_s + self.backward_s + self.update_s
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """One captured graph node and what it costs per minibatch.
 
@@ -77,7 +62,6 @@ class Layer:
             these casts take, which is in ``saved_bytes``.
         input_cast_s: What of its times casts inputs that come in the other type, half of it in the backward for their
             gradients; ``input_cast_bytes``, what of ``saved_bytes`` that is.
-        loaded: Its times beside busy neighbours, where they were measured.
         forward: Samples and interval behind ``forward_s``; likewise ``backward`` and ``update``.
     """
 
@@ -107,7 +91,6 @@ class Layer:
     cast_bytes: Bytes = 0
     input_cast_s: Seconds = 0.0
     input_cast_bytes: Bytes = 0
-    loaded: Loaded | None = None
     forward: Timing | None = None
     backward: Timing | None = None
     update: Timing | None = None
@@ -146,7 +129,6 @@ class Loss:
 
     forward_s: Seconds
     backward_s: Seconds
-    loaded: Loaded | None = None
     forward: Timing | None = None
     backward: Timing | None = None
 
@@ -218,7 +200,7 @@ class Lowered:
 
     Attributes:
         layers: In the order of the profile's.
-        whole_step_s: The plain step under autocast of the whole model.
+        whole_step_s: The plain step under autocast of the whole model, while no other core is busy.
         cast_cost: What a layer pays for an input of so many bytes of float32 that another layer left in the other type:
             a cast there, and one of its gradient back.
     """

@@ -34,7 +34,7 @@ from profiler.profile.layers import (
 from profiler.profile.sliced_graph import cut_edges, part_names
 from profiler.shown import Shown
 
-FORMAT_VERSION: Literal[11] = 11
+FORMAT_VERSION: Literal[12] = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,15 +50,16 @@ class Profile(Shown):
         outputs: The layers whose outputs enter the loss, the main head first; the last stage needs them all.
         blocks: What layers cost in blocks, where that was measured.
         lowered: What layers cost in bfloat16, where that was measured.
-        whole_step_s: The plain, uninstrumented step, all layers whole: model, loss, backward, update.
+        whole_step_s: The plain step, all layers whole, beside no busy core: model, loss, backward, update.
         update_rule: The rule that was timed, in the words of ``UpdateRule.kind``.
         momenta: How many tensors it keeps for each parameter.
         core: Where it was measured, of the cores in ``affinity``.
         peak_memory_bytes: Largest resident size of a process in whole steps, above an empty one; None where the kernel
             keeps no peak.
-        neighbours: How many other cores trained the same model while ``loaded`` times and ``loaded_step`` were taken.
+        neighbours: How many other cores trained the same model while all else was timed.
+        beside_s: What the plain step takes beside one busy core, beside two, and so on to ``neighbours``.
         check_s: How long its layers were held against the model itself, before all else; 0 where nobody did.
-        closure_error: (sum of the parts − whole step) ÷ whole step.
+        closure_error: By how much the parts of a step are more than the plain steps before and after it, as a share.
         rounds: How many samples stand behind each time.
         uncertainty: The largest half-width of an interval among the ten costliest layers, as a share of the median.
         drift: By how much the last third of the rounds was slower than the first, as a share.
@@ -93,7 +94,7 @@ class Profile(Shown):
     whole_step_s: Seconds
     whole_step: Timing
     neighbours: Count = 0
-    loaded_step: Timing | None = None
+    beside_s: tuple[Seconds, ...] = ()
     check_s: Seconds = 0.0
     closure_error: float
     rounds: Count
@@ -102,8 +103,13 @@ class Profile(Shown):
     foreign_load: float
     measured_at: str
     typed: tuple[str, ...] = ()
-    format_version: Literal[11] = FORMAT_VERSION
+    format_version: Literal[12] = FORMAT_VERSION
     table: ClassVar[str] = "profiler.report.table:show_profile"
+
+    @property
+    def crowding(self) -> tuple[float, ...]:
+        """How many times as long a step takes beside no busy core, beside one, and so on."""
+        return (1.0, *(time_s / self.whole_step_s for time_s in self.beside_s))
 
     def costs(self, form: Form = PLAIN_FORM) -> "ModelCosts":
         """Return what the model costs in a form; without one, with its layers whole and in float32.

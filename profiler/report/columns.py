@@ -41,13 +41,6 @@ class Column:
     explanation: str = ""
 
 
-def slowdown(profile: Profile) -> float:
-    """Return what all parts take beside busy neighbours, over what they take alone; 1 where that was not measured."""
-    loaded = [layer.loaded for layer in profile.layers if layer.loaded]
-    loaded += [profile.loss.loaded] if profile.loss.loaded else []
-    return sum(times.step_s for times in loaded) / parts_s(profile.layers, profile.loss) if loaded else 1.0
-
-
 def precise_ms(seconds: float) -> str:
     """Return milliseconds with the digits that mean something."""
     return f"{seconds * 1e3:.3f}" if seconds < 0.01 else f"{seconds * 1e3:.1f}"
@@ -138,13 +131,6 @@ COLUMNS = (
         lambda profile: precise_ms(sum(layer.step_s for layer in _lower(profile).values())),
         "bf16: forward, backward and update under autocast, casts of weights included.",
     ),
-    Column(
-        "time",
-        "slowdown",
-        lambda _profile, layer: f"{layer.loaded.slowdown:.2f}" if layer.loaded else "",
-        lambda profile: f"{slowdown(profile):.2f}" if profile.loaded_step else "",
-        "Slowdown: with busy neighbours, over alone (--neighbours).",
-    ),
     _bytes("output MiB", lambda _profile, layer: layer.output_bytes),
     _bytes("params MiB", lambda _profile, layer: layer.parameter_bytes),
     _bytes("gradients MiB", lambda _profile, layer: layer.learning_bytes),
@@ -195,6 +181,5 @@ COLUMNS = (
 
 def columns(profile: Profile, views: tuple[View, ...]) -> list[Column]:
     """Return the columns of ``views`` that this profile can fill."""
-    empty = {"slowdown"} if not profile.loaded_step else set()
-    empty |= {"bf16 ms"} if not profile.lowered else set()
+    empty = set() if profile.lowered else {"bf16 ms"}
     return [column for column in COLUMNS if column.view in views and column.name not in empty]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from profiler.profile import Profile, more_or_less, parts_s, profile_warnings, ridge
 from profiler.report.columns import VIEWS, Column, View, columns, half_width, precise_ms
 from profiler.report.rich_table import ResultTable
-from profiler.report.text import mib
+from profiler.report.text import counted, mib
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Order = Literal["order", "time"]
 _FIRST_OUT = (
     "forward ±", "backward ±", "send ms", "forward GFLOP", "backward GFLOP", "momentum MiB", "gradients MiB", "GB/s",
-    "kind", "slowdown", "bf16 ms", "GFLOP/s", "GB touched", "params MiB", "output MiB", "update ms",
+    "kind", "bf16 ms", "GFLOP/s", "GB touched", "params MiB", "output MiB", "update ms",
 )  # fmt: skip
 
 
@@ -114,16 +114,21 @@ def _loss(profile: Profile, chosen: Sequence[Column]) -> list[str]:
         "backward ms": precise_ms(loss.backward_s),
         "backward ±": half_width(loss.backward),
         "share": f"{(loss.forward_s + loss.backward_s) / parts_s(profile.layers, profile.loss):.1%}",
-        "slowdown": f"{loss.loaded.slowdown:.2f}" if loss.loaded else "",
     }
     return [cells.get(column.name, "") for column in chosen]
 
 
 def _time_facts(profile: Profile) -> str:
     lower = f" In bf16 it takes {precise_ms(profile.lowered.whole_step_s)} ms." if profile.lowered else ""
+    beside = ""
+    if profile.neighbours:
+        beside = (
+            f", and {profile.crowding[-1]:.2f} times as long beside {counted(profile.neighbours, 'busy core')}, where "
+            "the parts were timed"
+        )
     return (
-        f"A whole step without clocks in between takes {precise_ms(profile.whole_step_s)} ms; the parts add up to "
-        f"{more_or_less(profile.closure_error)} than that. {profile.rounds} rounds.{lower}"
+        f"A whole step without clocks in between takes {precise_ms(profile.whole_step_s)} ms{beside}; the parts add up "
+        f"to {more_or_less(profile.closure_error)} than such steps around them. {profile.rounds} rounds.{lower}"
     )
 
 

@@ -49,8 +49,6 @@ class PartitionComparison:
         plan: The split under the schedule that ran.
         same_as: The partition that has the same split and whose runs these are, or None where it ran itself.
         throughput_samples_per_s: None where no run of it came through; likewise ``makespan_s``.
-        slowed_samples_per_s: The throughput with every stage as much slower as its layers were beside busy neighbours
-            in the profile; None where it has no such times, or on the wall clock.
         ratio: How many times as fast the reference ran, round by round; None where no round has both.
         rank: 1 for the fastest; partitions that noise cannot tell apart share one. None where noise, or too few rounds
             with the reference, leave its place open. ``runtime.compare.ranking`` says how.
@@ -65,7 +63,6 @@ class PartitionComparison:
     predicted_throughput_samples_per_s: float
     predicted_makespan_s: float
     throughput_samples_per_s: Spread | None
-    slowed_samples_per_s: float | None
     makespan_s: Spread | None
     ratio: Spread | None
     rank: int | None

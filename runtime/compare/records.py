@@ -93,7 +93,6 @@ class RunRecord:
         series: ``main`` are the interleaved rounds; ``alone`` ran the stages one at a time.
         round: Which one of the series, from 1.
         seconds: How long it took, warm-up included.
-        slowed_samples_per_s: As in ``RunResult``.
         foreign_load: Share of the time in which the core of ``one core`` worked for others; a partition's stages have
             theirs.
         failure: Why there is nothing else, in one sentence; None where it ran.
@@ -105,7 +104,6 @@ class RunRecord:
     name: str
     seconds: Seconds
     throughput_samples_per_s: SamplesPerS = 0.0
-    slowed_samples_per_s: SamplesPerS | None = None
     foreign_load: Share = 0.0
     makespan_s: Seconds = 0.0
     stages: tuple[StageMeasurement, ...] = ()

@@ -130,7 +130,6 @@ def _attempt(
     return replace(
         blank,
         throughput_samples_per_s=result.throughput_samples_per_s,
-        slowed_samples_per_s=result.slowed_samples_per_s,
         makespan_s=result.makespan_s,
         stages=tuple(stage.measured for stage in result.stages),
         timeline=() if drawn else result.timeline(TIMELINE_MINIBATCHES),

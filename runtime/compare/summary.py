@@ -61,7 +61,6 @@ def _one_core(
 def _partition(part: Partition, runs: Sequence[RunRecord], rounds: Rounds, ranked: Ranking) -> PartitionComparison:
     name, plan = part.ran_as, part.plan
     came_through = [run for run in runs if run.name == name and run.series == "main" and run.failure is None]
-    slowed = [run.slowed_samples_per_s for run in came_through if run.slowed_samples_per_s is not None]
     alone = next((run for run in runs if run.name == name and run.series == "alone" and run.failure is None), None)
     return PartitionComparison(
         name=part.name,
@@ -71,7 +70,6 @@ def _partition(part: Partition, runs: Sequence[RunRecord], rounds: Rounds, ranke
         predicted_throughput_samples_per_s=plan.predicted.promised_samples_per_s,
         predicted_makespan_s=plan.predicted.makespan_s,
         throughput_samples_per_s=spread_of(list(rounds.values())),
-        slowed_samples_per_s=median(slowed) if slowed else None,
         makespan_s=spread_of([run.makespan_s for run in came_through]),
         ratio=ranked.ratios.get(name),
         rank=ranked.ranks.get(name),

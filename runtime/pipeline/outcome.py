@@ -51,12 +51,6 @@ def outcome_of(plan: Plan, schedule: Schedule, reports: Sequence[Report], settin
     recorded_s = max(report.run.actions[-1].end_s for report in last)
     further_s = unrecorded_s(schedule, runs) if virtual else _ended_s(last) - recorded_s
     cores = len({report.physical_core for report in reports})
-    slowdowns = [stage.slowdown for stage in plan.stages if stage.slowdown is not None]
-    missing = virtual and cores < len(plan.stages) == len(slowdowns)
-    slowed: float | None = None
-    if missing:
-        beside = _spans(schedule, on_virtual_clock(schedule, measured, slowdowns))
-        slowed = throughput(schedule, beside, plan.batch_size, unrecorded_s(schedule, runs, slowdowns))
     spans = _spans(schedule, records)
     result = RunResult(
         plan=plan,
@@ -69,7 +63,6 @@ def outcome_of(plan: Plan, schedule: Schedule, reports: Sequence[Report], settin
         core_count=cores,
         comparable=is_comparable(settings.clock, cores, len(reports)),
         throughput_samples_per_s=throughput(schedule, spans, plan.batch_size, further_s),
-        slowed_samples_per_s=slowed,
         makespan_s=makespan_s(spans) + further_s if virtual else _seconds(reports),
         losses=_finite(_in_turn([report.losses for report in last])),
         last_loss=_finite([last[(schedule.minibatches - 1) % len(last)].last_loss])[0],

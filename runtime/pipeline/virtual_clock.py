@@ -21,26 +21,19 @@ from optimizer.schedule import Kind, Schedule, Span, simulate, unlisted_s
 from runtime.stage_run import ActionRecord, StageRun
 
 
-def on_virtual_clock(
-    schedule: Schedule, stages: Sequence[Sequence[ActionRecord]], slowdowns: Sequence[float] | None = None
-) -> list[tuple[ActionRecord, ...]]:
+def on_virtual_clock(schedule: Schedule, stages: Sequence[Sequence[ActionRecord]]) -> list[tuple[ActionRecord, ...]]:
     """Return the actions of each stage as they would have run with a core for every stage; time starts at 0.
 
     Args:
         schedule: What ran.
         stages: The actions of each stage as measured, each alone on its core.
-        slowdowns: By which factor to lengthen the actions of each stage; None: by none.
     """
-    factors = slowdowns or [1.0] * len(stages)
-    durations_s = [
-        [(record.end_s - record.start_s) * factor for record in records]
-        for records, factor in zip(stages, factors, strict=True)
-    ]
+    durations_s = [[record.end_s - record.start_s for record in records] for records in stages]
     spans = simulate(schedule, durations_s)
     return [tuple(_moved(records, row)) for records, row in zip(stages, spans, strict=True)]
 
 
-def unrecorded_s(schedule: Schedule, runs: Sequence[StageRun], slowdowns: Sequence[float] | None = None) -> float:
+def unrecorded_s(schedule: Schedule, runs: Sequence[StageRun]) -> float:
     """Return what the minibatches that are not recorded would have taken with a core for every stage.
 
     A last round of updates that is not full counts as its share of a whole one.
@@ -48,14 +41,12 @@ def unrecorded_s(schedule: Schedule, runs: Sequence[StageRun], slowdowns: Sequen
     Args:
         schedule: What ran.
         runs: What each stage did.
-        slowdowns: As ``on_virtual_clock``.
     """
     if schedule.listed == schedule.minibatches:
         return 0.0
-    factors = slowdowns or [1.0] * len(runs)
     durations_s = [
-        [mean_s[action.kind] * factor for action in row]
-        for row, run, factor in zip(schedule.rows, runs, factors, strict=True)
+        [mean_s[action.kind] for action in row]
+        for row, run in zip(schedule.rows, runs, strict=True)
         for mean_s in [_mean_durations_s(schedule, run)]
     ]
     return unlisted_s(schedule, simulate(schedule, durations_s))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from profiler.profile import FP32
 from profiler.report import ResultTable, counted, ms
 from runtime.compare import ONE_CORE, BaselineComparison, Comparison, OneCoreComparison, PartitionComparison, Spread
+from runtime.pipeline import LEAST
 from runtime.report.findings import called, fairness, length_of_run, title, verdict
 from runtime.report.warnings import mark
 
@@ -28,7 +29,7 @@ def show_comparison(comparison: Comparison, console: "Console") -> None:
             called(comparison, part),
             ", ".join(part.cuts),
             f"{part.predicted_throughput_samples_per_s:.1f}",
-            Text(speed_of(part) + slowed_of(part), style="bold"),
+            Text(speed_of(part) + least_of(part, comparison), style="bold"),
             interval_of(measured),
             ratio_of(part.ratio),
             makespan_of(part, comparison),
@@ -77,7 +78,7 @@ def show_leaders(comparisons: Sequence[Comparison]) -> None:
 
 def _empty_table(comparison: Comparison) -> ResultTable:
     """Return the table without its rows."""
-    slowed = any(part.slowed_samples_per_s is not None for part in comparison.summary.partitions)
+    least = any(least_of(part, comparison) for part in comparison.summary.partitions)
     shape = "×".join(map(str, comparison.request.input_shape))
     ratio = f"{comparison.reference} × as fast"
     figures = ("predicted", "measured", "interval", ratio, "makespan s", "busy ms, stage by stage")
@@ -93,8 +94,7 @@ def _empty_table(comparison: Comparison) -> ResultTable:
         explained={
             "rank": RANKS,
             "predicted": "Samples per second in the steady state: predicted from the profile, and",
-            "measured": "the median of the rounds."
-            + (" In brackets: with every stage as much slower again as beside busy neighbours." if slowed else ""),
+            "measured": "the median of the rounds." + (f" In brackets: {LEAST}." if least else ""),
             "interval": "Interval: 95%, bootstrapped.",
             ratio: f"× as fast: how many times as fast {comparison.reference} ran, round by round."
             + fairness(comparison),
@@ -119,9 +119,11 @@ def makespan_of(part: PartitionComparison, comparison: Comparison) -> str:
     return f"{part.makespan_s.median:.2f}" if part.makespan_s else ""
 
 
-def slowed_of(part: PartitionComparison) -> str:
-    """Return the throughput beside busy neighbours in brackets, where the profile tells of them."""
-    return "" if part.slowed_samples_per_s is None else f" ({part.slowed_samples_per_s:.1f})"
+def least_of(part: PartitionComparison, comparison: Comparison) -> str:
+    """Return in brackets what is left at worst with a core for every stage, where they took turns on fewer."""
+    crowded = part.plan.crowded(comparison.core_count) if comparison.clock == "virtual" else None
+    speed = part.throughput_samples_per_s
+    return f" ({speed.median / crowded:.1f})" if crowded and speed else ""
 
 
 def speed_of(contender: PartitionComparison | BaselineComparison | OneCoreComparison) -> str:

@@ -79,7 +79,7 @@ def _environment() -> "Environment":
         "interval": table.interval_of,
         "ratio": table.ratio_of,
         "speed": table.speed_of,
-        "slowed": table.slowed_of,
+        "least": table.least_of,
         "fairness": fairness,
         "length_of_run": length_of_run,
         "makespan": table.makespan_of,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from optimizer.plan import Plan
 from optimizer.schedule import has_steady_state, semantics
 from profiler.report import ResultTable, counted, mib, ms
-from runtime.pipeline import noisy, sharing, taking_turns
+from runtime.pipeline import LEAST, noisy, sharing, taking_turns
 from runtime.results import RunResult
 from runtime.timeline.bubbles import bubbles_of
 
@@ -54,12 +54,9 @@ def show_run(result: RunResult, console: "Console") -> None:
         f"{result.throughput_samples_per_s:.1f} samples/s {steady}, predicted "
         f"{_promised(plan)}; {result.makespan_s:.2f} s in all; {losses}"
     )
-    if result.slowed_samples_per_s is not None:
-        console.print(
-            f"At worst {result.slowed_samples_per_s:.1f} samples/s: with every stage as much slower again as its "
-            "layers were beside busy neighbours in the profile."
-        )
     if result.clock == "virtual":
+        if crowded := plan.crowded(result.core_count):
+            console.print(f"At worst {result.throughput_samples_per_s / crowded:.1f} samples/s, {LEAST}.")
         console.print(taking_turns(len(result.stages), result.core_count))
     busiest = max(result.stages, key=lambda stage: stage.measured.foreign_load)
     if not result.comparable:

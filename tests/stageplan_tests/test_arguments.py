@@ -88,7 +88,7 @@ MISTAKES: list[tuple[Callable[[], Any], list[str]]] = [
     (lambda: face.profile(MODEL, INPUTS, loss="mse"), ["loss", "'mse'", "write loss=torch.nn.functional.mse_loss"]),
     (lambda: face.profile(MODEL, INPUTS, loss=nn.MSELoss), ["loss", "the class torch.nn.MSELoss; write MSELoss()"]),
     (lambda: face.profile(MODEL, INPUTS, precision="f16"), ["precision", "'f16'"]),
-    (lambda: face.profile(MODEL, INPUTS, budget_s=0), ["budget_s", "above 0, and is 0", "write budget_s=30.0"]),
+    (lambda: face.profile(MODEL, INPUTS, budget_s=0), ["budget_s", "above 0, and is 0", "leave budget_s out"]),
     (lambda: face.profile(MODEL, INPUTS, cores=2), ["cores", "2; write cores=[2]"]),
     (lambda: face.profile(MODEL, INPUTS, cores="0,1"), ["cores", "'0,1'; write cores=[0, 1]"]),
     (lambda: face.profile(MODEL, INPUTS, cores=[4095]), ["may not use core 4095", "it may use cores=["]),

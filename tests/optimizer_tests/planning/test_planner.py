@@ -13,7 +13,7 @@ from optimizer.plan.forecast import predict
 from optimizer.planning import Forms, Planner, load_schemes, partition_names, plan_for
 from optimizer.schedule import schedule_of
 from profiler.files import from_json, to_json
-from profiler.profile import INPUT, Edge, Loaded, Profile, Tie
+from profiler.profile import INPUT, Edge, Profile, Tie
 
 
 @settings(deadline=None, max_examples=60)
@@ -50,18 +50,30 @@ def test_memory_is_versions_gradients_momentum_activations_and_slots() -> None:
     ]
 
 
-def test_a_stage_is_as_much_slower_as_its_layers_were_beside_neighbours() -> None:
-    found = profile([layer(name, (2, 1, 1)) for name in "abc"], [(INPUT, "a"), ("a", "b"), ("b", "c")])
-    beside = [Loaded(forward_s=2e-3 * k, backward_s=1e-3 * k, update_s=1e-3, slowdown=9.0) for k in (1, 2, 3)]
-    layers = tuple(replace(one, loaded=times) for one, times in zip(found.layers, beside, strict=True))
-    loss = replace(found.loss, loaded=Loaded(forward_s=3e-4, backward_s=1e-4, update_s=0, slowdown=9.0))
-    plan = Planner(replace(found, layers=layers, loss=loss).costs(), 3, 8).optimized()
-    assert [stage.slowdown for stage in plan.stages] == pytest.approx([1.0, 7 / 4, 10.4 / 4.2])
-    assert holds(check(plan, replace(found, layers=layers, loss=loss).costs()))
-    wrong = (replace(plan.stages[0], slowdown=1.1), *plan.stages[1:])
-    assert not holds(check(replace(plan, stages=wrong), replace(found, layers=layers, loss=loss).costs()))
-    without = Planner(replace(found, layers=layers).costs(), 3, 8).optimized()
-    assert [stage.slowdown for stage in without.stages] == [pytest.approx(1.0), pytest.approx(1.75), None]
+@pytest.mark.parametrize(
+    ("crowding", "cores", "factor"),
+    [
+        ((1.0, 1.1), 2, 1.3 / 1.1),  # a tenth for each of three neighbours, and one was there
+        ((1.0, 1.2, 1.3, 1.5), 2, 1.5 / 1.2),
+        ((1.0, 1.2, 1.1), 2, 1.0),
+        ((1.0, 1.1), 4, None),
+        ((1.0,), 2, None),
+    ],
+)
+def test_what_more_busy_cores_cost_goes_on_as_measured(
+    crowding: tuple[float, ...], cores: int, factor: float | None
+) -> None:
+    plan = replace(Planner(chain([1, 2, 3, 4]).costs(), 4, 8).optimized(), crowding=crowding)
+    found = plan.crowded(cores)
+    assert found == (None if factor is None else pytest.approx(factor))
+
+
+def test_a_plan_that_tells_of_other_busy_cores_than_its_profile_does_not_hold() -> None:
+    found = replace(chain([1, 2, 3, 4]), neighbours=1, beside_s=(1.25,), whole_step_s=1.0)
+    plan = Planner(found.costs(), 2, 8).optimized()
+    assert plan.crowding == (1.0, 1.25)
+    assert holds(check(plan, found.costs()))
+    assert not holds(check(replace(plan, crowding=(1.0, 1.1)), found.costs()))
 
 
 def test_what_ties_layers_together_is_said_where_it_keeps_a_model_from_being_cut() -> None:

@@ -1,7 +1,6 @@
 """Rounds beside busy neighbours, taken in turn with rounds alone."""
 
 import os
-from pathlib import Path
 
 import psutil
 import pytest
@@ -12,6 +11,8 @@ from profiler.capture import captured_model
 from profiler.errors import ProcessError
 from profiler.machine import neighbouring_cores
 from profiler.measure import measure_profile
+from profiler.measure.assemble_profile import PlainSteps
+from profiler.measure.measure import REST_EVERY
 from profiler.measure.neighbours import busy_neighbours
 from profiler.rounds.time_budget import LEAST_ROUNDS
 from profiler.settings import Config
@@ -33,32 +34,47 @@ def test_neighbours_work_when_told_and_rest_when_told(usable: tuple[int, ...]) -
         def worked_s() -> float:
             return float(sum(neighbour.cpu_times()[:2]))
 
-        beside.run()
+        beside.run(1)
         before = worked_s()
         while worked_s() < before + 0.05:
             pass
-        beside.rest()
+        beside.run(0)
         resting = worked_s()
         os.sched_yield()
         assert worked_s() == resting
     assert children() == others
 
 
-def test_a_profile_beside_neighbours_holds_both_kinds_of_times(usable: tuple[int, ...], in_folder: Path) -> None:  # noqa: ARG001
-    cores, others = [usable[0], usable[-1]], children()
+def test_parts_are_timed_beside_neighbours_and_some_plain_steps_beside_fewer(usable: tuple[int, ...]) -> None:
+    cores, others = [usable[0], usable[-1], usable[-1]], children()
     found = measure_profile(CONFIG, captured_model(CONFIG), cores, lambda _share: None, budget_s=0.1)
-    assert found.neighbours == 1
-    assert found.loaded_step is not None
-    assert len(found.loaded_step.samples_s) == found.rounds >= LEAST_ROUNDS
-    for layer in found.layers:
-        assert layer.loaded is not None
-        beside_s = layer.loaded.forward_s + layer.loaded.backward_s + layer.loaded.update_s
-        alone_s = layer.forward_s + layer.backward_s + layer.update_s
-        assert layer.loaded.slowdown == pytest.approx(beside_s / alone_s)
+    assert found.neighbours == len(found.beside_s) == 2
+    assert found.rounds >= LEAST_ROUNDS
+    assert len(found.whole_step.samples_s) == -(-found.rounds // REST_EVERY)
+    assert found.crowding == (1.0, *(beside_s / found.whole_step_s for beside_s in found.beside_s))
     assert children() == others
 
 
+def test_without_neighbours_every_plain_step_is_one_beside_none(usable: tuple[int, ...]) -> None:
+    found = measure_profile(CONFIG, captured_model(CONFIG), usable[:1], lambda _share: None, budget_s=0.1)
+    assert (found.neighbours, found.crowding) == (0, (1.0,))
+    assert len(found.whole_step.samples_s) == found.rounds
+
+
+def test_what_steps_take_beside_others_is_relative_to_those_just_before() -> None:
+    """A machine that slows down all the time, where one neighbour costs a tenth and two cost half."""
+    pace = [1.0, 2.0, 4.0]
+    plain = PlainSteps([[3.0 * own for own in pace], [3.3 * own for own in pace]], [4.5, 9, 9, 9.0, 9, 9, 18.0, 9])
+    assert plain.beside_s(3) == pytest.approx((6.6, 9.0))
+
+
 def test_more_neighbours_than_cores_are_refused() -> None:
-    assert neighbouring_cores([3, 5, 7], 1) == (3, 5)
+    assert neighbouring_cores([3, 5, 7], 4, 1) == (3, 5)
     with pytest.raises(ProcessError, match="use --neighbours 2 or fewer"):
-        neighbouring_cores([3, 5, 7], 3)
+        neighbouring_cores([3, 5, 7], 4, 3)
+
+
+def test_as_many_cores_are_busy_as_will_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three cores on two physical ones."""
+    monkeypatch.setattr("profiler.machine.cores.physical_core", lambda core: ("", str(core % 2)))
+    assert [neighbouring_cores([0, 1, 2], stages) for stages in (1, 2, 4)] == [(0,), (0, 1), (0, 1)]

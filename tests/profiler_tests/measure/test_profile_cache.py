@@ -20,7 +20,7 @@ def said(in_folder: Path) -> list[str]:  # noqa: ARG001 - to be in an empty fold
 
 
 def ask(said: list[str], config: Config, core: int) -> Profile:
-    return store.profile_for(config, core, lambda: nullcontext(lambda _share: None), said.append)
+    return store.profile_for(config, [core], lambda: nullcontext(lambda _share: None), said.append)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from strategies import layer, profile
 
-from profiler.profile import INPUT, Layer, Loaded, Peaks, Profile, Timing, bound, intensity, of_roof, ridge
+from profiler.profile import INPUT, Layer, Peaks, Profile, bound, intensity, of_roof, ridge
 from profiler.report import memory_parts, roofline_svg, rows
 from profiler.report.columns import columns
 
@@ -55,17 +55,11 @@ def test_the_memory_view_sets_the_sum_beside_the_measured_peak() -> None:
     assert "keeps no peak" in rows(replace(found, peak_memory_bytes=None), views=("memory",)).facts
 
 
-def test_the_slowdown_is_shown_where_it_was_measured() -> None:
+def test_busy_neighbours_are_told_of_below_the_table() -> None:
     alone = both()
-    assert "slowdown" not in rows(alone).names
-    loaded = Loaded(forward_s=0.002, backward_s=0.004, update_s=0, slowdown=2.0)
-    layers = tuple(replace(one, loaded=loaded) for one in alone.layers)
-    beside = replace(alone, layers=layers, loaded_step=Timing(median_s=1.5, low_s=1, high_s=2))
-    found = rows(beside)
-    assert dict(zip(found.names, found.layers[0], strict=True))["slowdown"] == "2.00"
-    assert dict(zip(found.names, found.total, strict=True))["slowdown"] == f"{12 / 6.2:.2f}", (
-        "of all parts, the loss's 0.2 ms among them"
-    )
+    assert "busy" not in rows(alone).facts
+    beside = replace(alone, neighbours=2, beside_s=(1.1, 1.25), whole_step_s=1.0)
+    assert "1.25 times as long beside 2 busy cores" in rows(beside).facts
 
 
 @pytest.mark.parametrize("view", ["time", "memory", "intensity"])
