@@ -70,10 +70,14 @@ class StageTimes:
     peak_rss_bytes: Bytes | None
 
     @property
+    def work_s(self) -> float:
+        """Time in forwards, backwards and updates."""
+        return self.forward_s + self.backward_s + self.update_s
+
+    @property
     def foreign_load(self) -> float:
         """The share of its working time in which the core worked for others."""
-        work_s = self.forward_s + self.backward_s + self.update_s
-        return max(0.0, 1 - self.cpu_s / work_s) if work_s else 0.0
+        return max(0.0, 1 - self.cpu_s / self.work_s) if self.work_s else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +87,7 @@ class StageMeasurement:
     Attributes:
         forward_s: Processor time, copies excluded; likewise ``backward_s`` and ``update_s``.
         send_s: Time spent copying into slots.
+        took_s: Time in all of these as a clock on the wall has it, the mean over the whole of the run.
         wait_s: Time spent waiting for neighbours.
         foreign_load: Share of its working time in which the core worked for others, in the whole of the run.
         peak_rss_bytes: Peak resident size above the process before the stage came; None where the kernel keeps no peak.
@@ -92,6 +97,7 @@ class StageMeasurement:
     backward_s: Seconds
     update_s: Seconds
     send_s: Seconds
+    took_s: Seconds
     wait_s: Annotated[float, Meta(ge=-1e6, le=1e6)]
     foreign_load: Share
     peak_rss_bytes: Bytes | None
@@ -156,6 +162,7 @@ class StageRun:
             send_s=sum(
                 self._often(records) * median([record.copy_s for record in records]) for records in by_kind.values()
             ),
+            took_s=self.whole.work_s / self.whole.minibatches,
             wait_s=sum(record.wait_s for record in self.actions) / self.minibatches,
             foreign_load=self.whole.foreign_load,
             peak_rss_bytes=self.whole.peak_rss_bytes,

@@ -1,38 +1,41 @@
-"""Hold what was promised against what happened: how far off each split's prediction was, and why.
+"""Hold what was promised against what happened: how far off each split's prediction was, and whose that is.
 
-Every round times the plain step on one core, the yardstick. From the rounds in which both that and the split ran,
+What a second is worth changes by the minute and is nobody's error. All splits have the same layers, so what all stages
+of a run take together, over what they are taken to cost, is the machine's pace then; a run's pace is the median of that
+over the runs around it, its own among them. With a split's period = batch size ÷ throughput, run by run,
 
-    settled period = median over the rounds of (period ÷ step now) · step when profiled
-    k              = period of the same rounds ÷ settled period, how many times as slow the machine was; else 1
+    settled period   median over its runs of period ÷ pace
+    k                median period ÷ settled period
 
-Of a split, the stage that was busiest is the bottleneck. With period = batch size ÷ throughput and that stage's times,
+Of a split, the stage that took longest is the bottleneck, and
 
-    measured period − predicted period = drift + compute + contention + transfer + schedule
-    drift        (k − 1) · predicted period
-    compute      its work (forward, backward, update) alone      − k · its work as predicted
-    contention   its work beside the other stages                − its work alone
-    transfer     its copies                                      − k · its copies as predicted
-    schedule     what the period has beyond that stage's work and copies, measured − k · predicted
+    measured period − predicted period = scale + shape + schedule
+    scale       (k − 1) · predicted period
+    shape       what the bottleneck took           − k · what it is taken to cost
+    schedule    what the period has beyond that    − k · what it was predicted to have beyond that
 
-Alone means under the ``sequential`` schedule, with as many weight versions as in rounds: no other stage works, but that
-the stage before runs its backward while this one updates. So a little of the update's contention counts as compute.
+A promise was kept if the settled throughput lies in its interval.
 """
 
 from collections.abc import Mapping, Sequence
 from statistics import mean, median
 
+from optimizer.plan import Stage
 from runtime.compare.outcome import Audit, PartitionComparison, SplitAudit
-from runtime.compare.ranking import Rounds, spearman
-from runtime.compare.records import ONE_CORE
+from runtime.compare.ranking import spearman
+from runtime.compare.records import Partition, RunRecord
 
 ORDERED = 0.9
+AROUND = 2
+"""So many runs before and after one tell the machine's pace in it."""
+Paces = Mapping[tuple[str, int], float]
+"""The machine's pace, by split and round."""
 
 
 def audit(
     partitions: Sequence[PartitionComparison],
     batch_size: int,
-    rounds_by_name: Mapping[str, Rounds],
-    profiled_s: float,
+    runs: Sequence[RunRecord],
     *,
     comparable: bool,
 ) -> Audit:
@@ -41,108 +44,98 @@ def audit(
     Args:
         partitions: Those with ``same_as`` are left out, for a split counts once.
         batch_size: Samples per minibatch.
-        rounds_by_name: The throughput of each split, and of one core, by round.
-        profiled_s: The plain step on one core when the model was profiled.
+        runs: Of all contenders, in the order in which they ran.
         comparable: As in ``Comparison``; if not, there is nothing to audit.
     """
     ran = [part for part in partitions if part.same_as is None and part.throughput_samples_per_s]
     if not comparable or not ran:
         why = "no split ran" if comparable else "they do not cover shared cores"
         return Audit(
-            mean_absolute_error=None,
-            mean_absolute_error_without_drift=None,
-            spearman=None,
-            splits=(),
+            mean_absolute_error=None, mean_absolute_error_settled=None, spearman=None, pace=None, splits=(),
             verdict=f"Predictions not checked: {why}.",
-        )
-    one_core = rounds_by_name.get(ONE_CORE, {})
-    splits = tuple(
-        _split(part, batch_size, *_settled(rounds_by_name.get(part.name, {}), one_core, profiled_s, batch_size))
-        for part in ran
-    )
-    settled = [abs(split.error_without_drift) for split in splits if split.error_without_drift is not None]
+        )  # fmt: skip
+    paces = _paces(partitions, runs)
+    splits = tuple(_split(part, batch_size, runs, paces) for part in ran)
     order = spearman(
         [part.predicted_throughput_samples_per_s for part in ran],
-        [part.throughput_samples_per_s.median for part in ran if part.throughput_samples_per_s],
+        [batch_size / split.settled_s for split in splits],
     )
+    pace = median(paces.values())
     return Audit(
         mean_absolute_error=mean(abs(split.error) for split in splits),
-        mean_absolute_error_without_drift=mean(settled) if len(settled) == len(splits) else None,
+        mean_absolute_error_settled=mean(abs(split.settled_error) for split in splits),
         spearman=order,
+        pace=pace,
         splits=splits,
-        verdict=_verdict(splits, order),
+        verdict=_verdict(splits, order, pace),
     )
 
 
-def _settled(speeds: Rounds, one_core: Rounds, profiled_s: float, batch_size: int) -> tuple[float | None, float]:
-    """Return a split's period on the machine as it was when profiled, and by what factor it is slower now.
-
-    Args:
-        speeds: Of the split, in samples/s, round by round.
-        one_core: Of the plain step on one core, likewise.
-        profiled_s: What that step took in the profile.
-        batch_size: Samples in a minibatch.
-
-    Without a round that has both, there is no period, and the factor is 1.
-    """
-    both = [number for number in speeds if number in one_core]
-    if not both or not profiled_s:
-        return None, 1.0
-    settled_s = profiled_s * median(one_core[number] / speeds[number] for number in both)
-    return settled_s, median(batch_size / speeds[number] for number in both) / settled_s
+def expected_s(stage: Stage) -> float:
+    """Return what a minibatch is expected to take a stage, which is as unsteady as it was in the profile."""
+    return stage.total_s * (mean(stage.noise) if stage.noise else 1.0)
 
 
-def _split(part: PartitionComparison, batch_size: int, settled_s: float | None, slower: float) -> SplitAudit:
-    assert part.throughput_samples_per_s is not None
-    measured_s = batch_size / part.throughput_samples_per_s.median
-    predicted_s = batch_size / part.predicted_throughput_samples_per_s
-    works = [stage.measured.work_s for stage in part.stages]
-    totals = [work_s + stage.measured.send_s for work_s, stage in zip(works, part.stages, strict=True)]
-    slowest = max(range(len(totals)), key=totals.__getitem__)
-    stage, planned = part.stages[slowest], part.plan.stages[slowest]
-    copies_s = planned.send_s + planned.receive_s
-    promised_s = stage.predicted_s - copies_s
-    alone_s = stage.alone_s
+def _paces(partitions: Sequence[Partition | PartitionComparison], runs: Sequence[RunRecord]) -> Paces:
+    """Return how many times as slow the machine was in each run of a split as when the model was profiled."""
+    plans = {part.name: part.plan for part in partitions}
+    own = {
+        (run.name, run.round): sum(stage.took_s for stage in run.stages) / usual_s
+        for run in runs
+        if run.name in plans and run.failure is None
+        for usual_s in [sum(map(expected_s, plans[run.name].stages))]
+        if usual_s
+    }
+    paces = list(own.values())
+    return {key: median(paces[max(0, at - AROUND) : at + AROUND + 1]) or 1.0 for at, key in enumerate(own)}
+
+
+def _split(part: PartitionComparison, batch_size: int, runs: Sequence[RunRecord], paces: Paces) -> SplitAudit:
+    own = [run for run in runs if run.name == part.name and run.failure is None]
+    periods_s = [batch_size / run.throughput_samples_per_s for run in own]
+    measured_s = median(periods_s)
+    settled_s = median(
+        period_s / paces.get((part.name, run.round), 1.0) for period_s, run in zip(periods_s, own, strict=True)
+    )
+    predicted_s, slower = batch_size / part.predicted_throughput_samples_per_s, measured_s / settled_s
+    took_s = [stage.measured.took_s for stage in part.stages]
+    slowest = max(range(len(took_s)), key=took_s.__getitem__)
+    usual_s = expected_s(part.plan.stages[slowest])
+    expected = part.plan.predicted.expected
     return SplitAudit(
         partition=part.name,
         error=measured_s / predicted_s - 1,
-        error_without_drift=settled_s / predicted_s - 1 if settled_s else None,
+        settled_error=settled_s / predicted_s - 1,
+        kept=expected.low <= batch_size / settled_s <= expected.high if expected else None,
         predicted_s=predicted_s,
         measured_s=measured_s,
+        settled_s=settled_s,
         stage=slowest,
-        drift_s=(slower - 1) * predicted_s,
-        compute_s=(works[slowest] if alone_s is None else alone_s) - slower * promised_s,
-        contention_s=None if alone_s is None else works[slowest] - alone_s,
-        transfer_s=stage.measured.send_s - slower * copies_s,
-        schedule_s=(measured_s - totals[slowest]) - slower * (predicted_s - stage.predicted_s),
+        scale_s=(slower - 1) * predicted_s,
+        shape_s=took_s[slowest] - slower * usual_s,
+        schedule_s=(measured_s - took_s[slowest]) - slower * (predicted_s - usual_s),
     )
 
 
-def _verdict(splits: Sequence[SplitAudit], order: float | None) -> str:
-    """Say what happened: predicted against measured throughput as it was, and only then what drift explains."""
-    errors = [abs(split.error) for split in splits]
-    settled = [abs(split.error_without_drift) for split in splits if split.error_without_drift is not None]
+def _verdict(splits: Sequence[SplitAudit], order: float | None, pace: float) -> str:
+    """Say how well the promises were kept, what the machine's pace was, and what the error is made of."""
+    errors = [abs(split.settled_error) for split in splits]
     kept = "" if order is None else f"order {'right' if order >= ORDERED else 'not right'} ({order:.2f}), "
     sentence = f"Predictions: {kept}off by {mean(errors):.0%}"
     if len(splits) > 1:
-        worst = max(splits, key=lambda split: abs(split.error))
-        sentence += f" on average, {abs(worst.error):.0%} at most ({worst.partition})"
-    rest = mean(settled) if len(settled) == len(splits) else mean(errors)
-    if rest > mean(errors):
-        return f"{sentence}."  # nor what it is made of, which the same yardstick spoils
-    if f"{rest:.0%}" != f"{mean(errors):.0%}":
-        sentence += f"; had the machine been as fast as when it was profiled, {rest:.0%}"
-    return f"{sentence}." if f"{rest:.0%}" == "0%" else f"{sentence}; main source of error: {_largest_part(splits)}."
-
-
-def _largest_part(splits: Sequence[SplitAudit]) -> str:
-    """Return the name of the part that is largest on average, the machine's drift aside."""
-    together = all(split.contention_s is None for split in splits)
-    work = "compute or contention" if together else "compute"
-    sizes = {
-        work: mean(abs(split.compute_s / split.predicted_s) for split in splits),
-        "contention": mean(abs((split.contention_s or 0.0) / split.predicted_s) for split in splits),
-        "transfer": mean(abs(split.transfer_s / split.predicted_s) for split in splits),
-        "schedule": mean(abs(split.schedule_s / split.predicted_s) for split in splits),
-    }
-    return max(sizes, key=sizes.__getitem__)
+        worst = max(splits, key=lambda split: abs(split.settled_error))
+        sentence += f" on average, {abs(worst.settled_error):.0%} at most ({worst.partition})"
+    inside = [split.kept for split in splits if split.kept is not None]
+    if inside:
+        sentence += f", {sum(inside)} of {len(inside)} within their intervals"
+    if f"{abs(pace - 1):.0%}" != "0%":
+        slower = "slower" if pace > 1 else "faster"
+        sentence += f"; the machine was {abs(pace - 1):.0%} {slower} than when it was profiled, which is taken out"
+    if f"{mean(errors):.0%}" == "0%":
+        return f"{sentence}."
+    shape, schedule = (
+        mean(abs(part_s) / split.predicted_s for part_s, split in zip(parts_s, splits, strict=True))
+        for parts_s in ([split.shape_s for split in splits], [split.schedule_s for split in splits])
+    )
+    source = "the shares of the stages" if shape >= schedule else "waits between stages"
+    return f"{sentence}; most of the error: {source}."

@@ -21,7 +21,7 @@ from runtime.compare.records import ONE_CORE, OneCore, Partition, Request, RunRe
 from runtime.compare.summary import summary_of
 from runtime.results import Clock, is_comparable
 
-FORMAT_VERSION: Literal[10] = 10
+FORMAT_VERSION: Literal[11] = 11
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +59,14 @@ class Comparison(Shown):
     one_core: OneCore
     baselines: tuple[Baseline, ...]
     runs: tuple[RunRecord, ...]
-    format_version: Literal[10] = FORMAT_VERSION
+    format_version: Literal[11] = FORMAT_VERSION
     table: ClassVar[str] = "runtime.report.comparison_table:show_comparison"
 
     @cached_property
     def summary(self) -> Summary:
         """All that follows from the runs."""
         return summary_of(
-            self.partitions, self.one_core, self.baselines, self.runs,
+            self.partitions, self.baselines, self.runs,
             reference=self.reference, batch_size=self.request.batch_size, comparable=self.comparable,
         )  # fmt: skip
 
@@ -112,7 +112,7 @@ class Comparison(Shown):
         Splits race against each other; a baseline races against all. The reference, which ratios are about, and the
         yardstick run in every round.
         """
-        have = {(run.round, run.name) for run in self.runs if run.series == "main"}
+        have = {(run.round, run.name) for run in self.runs}
         done, dropped = 0, dict[str, int]()
         while done < self.request.repeats and all(
             (done + 1, name) in have for name in self.contenders if name not in dropped
@@ -126,7 +126,7 @@ class Comparison(Shown):
         """Return whom one more round drops."""
         speeds: dict[str, dict[int, float]] = {name: {} for name in self.contenders if name != ONE_CORE}
         for run in self.runs:
-            if run.name in speeds and run.series == "main" and run.failure is None and run.round <= done:
+            if run.name in speeds and run.failure is None and run.round <= done:
                 speeds[run.name][run.round] = run.throughput_samples_per_s
         racing = speeds.keys() - dropped
         splits = {name: speeds[name] for name in self.splits}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from optimizer.plan import contradictions
 from runtime.compare.comparison import Comparison
-from runtime.compare.records import ONE_CORE, Partition, RunRecord
+from runtime.compare.records import Partition, RunRecord
 
 LEAST_SAMPLES_PER_S = 1e-9
 
@@ -21,7 +21,7 @@ def odd_values(comparison: Comparison) -> Iterator[str]:
     for run in comparison.runs:
         yield from (f"in a run of {run.name}, {odd}" for odd in _odd_run(run, comparison))
     for name, last in comparison.dropped.items():
-        if any(run.name == name and run.series == "main" and run.round > last for run in comparison.runs):
+        if any(run.name == name and run.round > last for run in comparison.runs):
             yield f"{name} ran on after round {last}, which had dropped it"
 
 
@@ -37,8 +37,8 @@ def _odd_names(comparison: Comparison) -> Iterator[str]:
             yield f"{part.name} is to be the same as '{part.same_as}', which did not run"
     for name in {run.name for run in comparison.runs}.difference(comparison.contenders):
         yield f"'{name}' ran, and is none of its contenders"
-    runs = Counter((run.series, run.round, run.name) for run in comparison.runs)
-    for _, number, name in (run for run, times in runs.items() if times > 1):
+    runs = Counter((run.round, run.name) for run in comparison.runs)
+    for number, name in (run for run, times in runs.items() if times > 1):
         yield f"round {number} of {name} stands in it twice"
     layers = [layer.name for layer in comparison.layers]
     if len(set(layers)) < len(layers) or not layers:
@@ -67,11 +67,9 @@ def _odd_run(run: RunRecord, comparison: Comparison) -> Iterator[str]:
         yield f"there are {len(run.stages)} stages, where {stages} ran"
     if len(run.timeline) not in {0, stages}:
         yield f"there is a timeline of {len(run.timeline)} stages, where {stages} ran"
-    if run.failure is None and run.series == "main" and run.throughput_samples_per_s < LEAST_SAMPLES_PER_S:
+    if run.failure is None and run.throughput_samples_per_s < LEAST_SAMPLES_PER_S:
         yield "nothing failed and nothing went through"
     if run.failure is not None and run.throughput_samples_per_s:
         yield "something failed and has a throughput"
     if any(start_s > end_s for row in run.timeline for _, _, start_s, end_s in row):
         yield "an action ends before it starts"
-    if run.name == ONE_CORE and run.series == "alone":
-        yield "one core has no stages to run alone"

@@ -31,13 +31,11 @@ class StageComparison:
         predicted_s: What it is busy with in a minibatch.
         busy_s: The same measured, the median over the runs.
         measured: Medians over the runs, the largest of the peaks.
-        alone_s: Forward, backward and update while no other stage worked; None where that was not measured.
     """
 
     predicted_s: float
     busy_s: float
     measured: StageMeasurement
-    alone_s: float | None
     predicted_memory_bytes: int
 
 
@@ -82,13 +80,11 @@ class OneCoreComparison:
     Attributes:
         throughput_samples_per_s: On the wall clock, once in every round.
         ratio: How many times as fast the reference ran, round by round.
-        drift: The step now ÷ the step when it was profiled − 1, the median over the rounds; None where it never ran.
         foreign_load: Share of the time in which the core worked for others, the largest of the rounds.
     """
 
     throughput_samples_per_s: Spread | None
     ratio: Spread | None
-    drift: float | None
     foreign_load: float
     failures: tuple[str, ...]
 
@@ -110,32 +106,29 @@ class BaselineComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitAudit:
-    """Where the prediction of one split was wrong: ``measured_s`` − ``predicted_s`` is the sum of the five parts.
+    """Where the prediction of one split was wrong: ``measured_s`` − ``predicted_s`` is the sum of the three parts.
 
     Attributes:
         error: Predicted ÷ measured throughput − 1; above 0 it promised too much.
-        error_without_drift: The same, had the machine been as fast as when the model was profiled; None where no round
-            has the yardstick.
-        predicted_s: Seconds a minibatch in the steady state; likewise ``measured_s``.
-        stage: The stage that was busiest, which the parts are about.
-        drift_s: What the machine was slower than when the model was profiled; 0 without a yardstick.
-        compute_s: What it took longer alone than predicted.
-        contention_s: What it took longer beside the others than alone; None where that was not measured, and then part
-            of ``compute_s``.
-        transfer_s: What its copies took longer than predicted.
-        schedule_s: What it waited, or was kept from its core, longer than predicted.
+        settled_error: The same, had the machine been as fast in each run as when the model was profiled.
+        kept: Whether that throughput lies in the interval that was promised; None where there is none.
+        predicted_s: Seconds a minibatch in the steady state; likewise ``measured_s`` and ``settled_s``.
+        stage: The stage that took longest, which the parts are about.
+        scale_s: What the machine was slower than when the model was profiled.
+        shape_s: What that stage took longer than its share.
+        schedule_s: What it waited longer than predicted.
     """
 
     partition: str
     error: float
-    error_without_drift: float | None
+    settled_error: float
+    kept: bool | None
     predicted_s: float
     measured_s: float
+    settled_s: float
     stage: int
-    drift_s: float
-    compute_s: float
-    contention_s: float | None
-    transfer_s: float
+    scale_s: float
+    shape_s: float
     schedule_s: float
 
 
@@ -145,14 +138,16 @@ class Audit:
 
     Attributes:
         mean_absolute_error: Of the throughput, as a share; None where stages shared cores on the wall clock or nothing
-            ran. Likewise ``mean_absolute_error_without_drift``, which takes the yardstick, too.
-        spearman: Rank correlation of predicted and measured throughput; None for fewer than three splits, too.
+            ran. Likewise ``mean_absolute_error_settled``, with the machine's pace taken out.
+        spearman: Rank correlation of predicted and settled throughput; None for fewer than three splits, too.
+        pace: How many times as slow the machine was as when the model was profiled, the median over the runs.
         verdict: What that says, in words.
     """
 
     mean_absolute_error: float | None
-    mean_absolute_error_without_drift: float | None
+    mean_absolute_error_settled: float | None
     spearman: float | None
+    pace: float | None
     splits: tuple[SplitAudit, ...]
     verdict: str
 

@@ -34,11 +34,7 @@ Rounds = Mapping[int, float]
 
 def rounds_of(runs: Sequence[RunRecord], name: str) -> Rounds:
     """Return the throughput of each interleaved round in which ``name`` ran."""
-    return {
-        run.round: run.throughput_samples_per_s
-        for run in runs
-        if run.name == name and run.failure is None and run.series == "main"
-    }
+    return {run.round: run.throughput_samples_per_s for run in runs if run.name == name and run.failure is None}
 
 
 def spread_of(values: Sequence[float]) -> Spread | None:

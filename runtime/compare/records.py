@@ -82,16 +82,12 @@ class OneCore:
     precision: Literal["fp32", "bf16"] = FP32
 
 
-Series = Literal["alone", "main"]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """One run of one partition or baseline.
 
     Attributes:
-        series: ``main`` are the interleaved rounds; ``alone`` ran the stages one at a time.
-        round: Which one of the series, from 1.
+        round: Which one, from 1.
         seconds: How long it took, warm-up included.
         foreign_load: Share of the time in which the core of ``one core`` worked for others; a partition's stages have
             theirs.
@@ -99,7 +95,6 @@ class RunRecord:
         timeline: For each stage its first actions; kept of a partition's first run only.
     """
 
-    series: Series
     round: int
     name: str
     seconds: Seconds

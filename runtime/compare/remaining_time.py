@@ -2,7 +2,7 @@
 
 from runtime.compare.comparison import Comparison
 from runtime.compare.records import ONE_CORE
-from runtime.compare.rounds import ALONE_MINIBATCHES, Step, steps
+from runtime.compare.rounds import Step, steps
 
 
 def left(comparison: Comparison, rounds: int | None = None) -> float:
@@ -12,12 +12,12 @@ def left(comparison: Comparison, rounds: int | None = None) -> float:
         comparison: With the runs so far.
         rounds: Up to which; None: all, as if nobody more were dropped.
     """
-    durations: dict[tuple[bool, str], list[float]] = {}
+    durations: dict[str, list[float]] = {}
     for run in comparison.runs:
-        durations.setdefault((run.series == "alone", run.name), []).append(run.seconds)
+        durations.setdefault(run.name, []).append(run.seconds)
     seconds = 0.0
     for step in steps(comparison, rounds):
-        own = durations.get((step.series == "alone", step.name))
+        own = durations.get(step.name)
         seconds += sum(own) / len(own) if own else expected_s(comparison, step)
     return seconds
 
@@ -42,8 +42,6 @@ def expected_s(comparison: Comparison, step: Step) -> float:
         return ONE_CORE_S + comparison.one_core.profiled_s
     if step.name not in parts:
         return BASELINE_S + (minibatches + 2) * step_s / cores
-    if step.series == "alone":
-        return HAND_OVER_S + step_s * min(ALONE_MINIBATCHES, minibatches) + warm_up_s
     work_s = step_s * minibatches / cores
     return HAND_OVER_S + max(work_s, plan.predicted.makespan_s) + warm_up_s
 

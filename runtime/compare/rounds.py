@@ -1,10 +1,9 @@
 """Compare partitions of one model: run them round after round, in random order, and keep what is known after each run.
 
-For an audit, every distinct split first runs once with its stages one at a time (``alone``), where times are
-comparable. Then come the rounds, in each of which every contender that is still in the race runs once: the splits, the
-plain step on one core, the baselines. Who is follows from the runs so far, and the order of a round from its number, so
-a comparison that is taken up again goes on as it would have. A run that fails is noted, and the others go on; a round
-in which every split failed is the last.
+In each round every contender that is still in the race runs once: the splits, the plain step on one core, the
+baselines. Who is follows from the runs so far, and the order of a round from its number, so a comparison that is taken
+up again goes on as it would have. A run that fails is noted, and the others go on; a round in which every split failed
+is the last.
 """
 
 import random
@@ -12,15 +11,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from optimizer.schedule import ONE_AT_A_TIME
 from profiler.errors import StageplanError, printable
 from profiler.profile import Form
 from runtime.compare.comparison import Comparison
-from runtime.compare.records import RunRecord, Series
+from runtime.compare.records import RunRecord
 from runtime.errors import RunError, TooLargeError
 from runtime.pipeline import Execution
 
-ALONE_MINIBATCHES = 6
 TIMELINE_MINIBATCHES = 16
 """How many minibatches of a timeline are kept: the warm-up, and some of the steady state."""
 
@@ -29,7 +26,6 @@ TIMELINE_MINIBATCHES = 16
 class Step:
     """One run that is still to be done."""
 
-    series: Series
     round: int
     name: str
 
@@ -80,24 +76,18 @@ def steps(comparison: Comparison, rounds: int | None = None) -> Iterator[Step]:
         comparison: With the runs so far.
         rounds: Up to which; None: all that were asked for.
     """
-    done = {(run.series, run.round, run.name) for run in comparison.runs}
-    series: list[tuple[Series, int, Sequence[str]]] = []
-    if comparison.comparable and comparison.request.distinct_splits:
-        series.append(("alone", 1, comparison.splits))
+    done = {(run.round, run.name) for run in comparison.runs}
     last = comparison.request.repeats if rounds is None else min(rounds, comparison.request.repeats)
     dropped = comparison.dropped
     for number in range(1, last + 1):
-        racing = [name for name in comparison.contenders if dropped.get(name, number) >= number]
-        series.append(("main", number, racing))
-    for kind, number, names in series:
-        order = list(names)
-        random.Random(f"{kind} {number}").shuffle(order)  # noqa: S311 - an order, no secret
-        yield from (Step(kind, number, name) for name in order if (kind, number, name) not in done)
+        order = [name for name in comparison.contenders if dropped.get(name, number) >= number]
+        random.Random(f"main {number}").shuffle(order)  # noqa: S311 - an order, no secret
+        yield from (Step(number, name) for name in order if (number, name) not in done)
 
 
 def _hopeless(runs: Sequence[RunRecord], step: Step, comparison: Comparison) -> bool:
     """Say whether every split failed in the round before, if that was one of ``runs``, which are this session's."""
-    before = [run for run in runs if (run.series, run.round) == (step.series, step.round - 1)]
+    before = [run for run in runs if run.round == step.round - 1]
     return len(before) == len(comparison.splits) and all(run.failure is not None for run in before)
 
 
@@ -108,7 +98,7 @@ def _attempt(
     others: Mapping[str, Callable[[], tuple[float, float]]],
 ) -> RunRecord:
     """Run one contender once; a failure is a result, too."""
-    blank = RunRecord(series=step.series, round=step.round, name=step.name, seconds=0.0)
+    blank = RunRecord(round=step.round, name=step.name, seconds=0.0)
     if step.name in others:
         try:
             speed, load = others[step.name]()
@@ -116,17 +106,16 @@ def _attempt(
         except StageplanError as error:
             return replace(blank, failure=printable(str(error)))
     part = next(part for part in comparison.partitions if part.name == step.name)
-    plan, alone = part.plan, step.series == "alone"
-    execution, minibatches = executions[plan.form], plan.predicted.minibatches
-    minibatches = min(ALONE_MINIBATCHES, minibatches) if alone else minibatches
+    plan = part.plan
+    execution = executions[plan.form]
     try:
-        result = execution.run(plan, minibatches, ONE_AT_A_TIME if alone else None)
+        result = execution.run(plan, plan.predicted.minibatches)
     except TooLargeError as error:
         return replace(blank, failure=printable(str(error)))
     except RunError as error:
         execution.restart()
         return replace(blank, failure=printable(str(error)))
-    drawn = alone or any(run.timeline for run in comparison.runs if run.name == step.name)
+    drawn = any(run.timeline for run in comparison.runs if run.name == step.name)
     return replace(
         blank,
         throughput_samples_per_s=result.throughput_samples_per_s,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import median
 
-from optimizer.plan import Plan, Stage
+from optimizer.plan import Plan
 from runtime.baselines import Baseline
 from runtime.compare.audit import audit
 from runtime.compare.outcome import (
@@ -14,13 +14,12 @@ from runtime.compare.outcome import (
     Summary,
 )
 from runtime.compare.ranking import Ranking, Rounds, ranking, ratio_of, rounds_of, spread_of
-from runtime.compare.records import ONE_CORE, OneCore, Partition, RunRecord
+from runtime.compare.records import ONE_CORE, Partition, RunRecord
 from runtime.stage_run import StageMeasurement
 
 
 def summary_of(
     partitions: Sequence[Partition],
-    one_core: OneCore,
     baselines: Sequence[Baseline],
     runs: Sequence[RunRecord],
     *,
@@ -38,21 +37,16 @@ def summary_of(
         reference=reference,
         partitions=compared,
         order=ranked.order,
-        one_core=_one_core(batch_size, one_core.profiled_s, runs, rounds.get(ONE_CORE, {}), ours),
+        one_core=_one_core(runs, rounds.get(ONE_CORE, {}), ours),
         baselines=tuple(_baseline(own, runs, rounds.get(own.row, {}), ours) for own in baselines),
-        audit=audit(compared, batch_size, rounds, one_core.profiled_s, comparable=comparable),
+        audit=audit(compared, batch_size, runs, comparable=comparable),
     )
 
 
-def _one_core(
-    batch_size: int, profiled_s: float, runs: Sequence[RunRecord], rounds: Rounds, reference: Rounds
-) -> OneCoreComparison:
-    usual = batch_size / profiled_s if profiled_s else 0.0
-    drifts = [usual / speed - 1 for speed in rounds.values()]
+def _one_core(runs: Sequence[RunRecord], rounds: Rounds, reference: Rounds) -> OneCoreComparison:
     return OneCoreComparison(
         throughput_samples_per_s=spread_of(list(rounds.values())),
         ratio=ratio_of(reference, rounds),
-        drift=median(drifts) if drifts else None,
         foreign_load=max((run.foreign_load for run in runs if run.name == ONE_CORE), default=0.0),
         failures=_failures(runs, ONE_CORE),
     )
@@ -60,8 +54,7 @@ def _one_core(
 
 def _partition(part: Partition, runs: Sequence[RunRecord], rounds: Rounds, ranked: Ranking) -> PartitionComparison:
     name, plan = part.ran_as, part.plan
-    came_through = [run for run in runs if run.name == name and run.series == "main" and run.failure is None]
-    alone = next((run for run in runs if run.name == name and run.series == "alone" and run.failure is None), None)
+    came_through = [run for run in runs if run.name == name and run.failure is None]
     return PartitionComparison(
         name=part.name,
         cuts=plan.cuts,
@@ -75,15 +68,13 @@ def _partition(part: Partition, runs: Sequence[RunRecord], rounds: Rounds, ranke
         rank=ranked.ranks.get(name),
         failures=_failures(runs, name),
         stages=tuple(
-            _stage(plan, index, [run.stages[index] for run in came_through], alone.stages[index] if alone else None)
+            _stage(plan, index, [run.stages[index] for run in came_through])
             for index in range(len(plan.stages) if came_through else 0)
         ),
     )
 
 
-def _stage(
-    plan: Plan, index: int, measurements: Sequence[StageMeasurement], alone: StageMeasurement | None
-) -> StageComparison:
+def _stage(plan: Plan, index: int, measurements: Sequence[StageMeasurement]) -> StageComparison:
     planned = plan.stages[index]
     peaks = [own.peak_rss_bytes for own in measurements if own.peak_rss_bytes is not None]
     return StageComparison(
@@ -94,18 +85,13 @@ def _stage(
             backward_s=median(own.backward_s for own in measurements),
             update_s=median(own.update_s for own in measurements),
             send_s=median(own.send_s for own in measurements),
+            took_s=median(own.took_s for own in measurements),
             wait_s=median(own.wait_s for own in measurements),
             foreign_load=median(own.foreign_load for own in measurements),
             peak_rss_bytes=max(peaks) if peaks else None,
         ),
-        alone_s=None if alone is None else _alone_s(plan, planned, alone),
         predicted_memory_bytes=planned.memory_bytes,
     )
-
-
-def _alone_s(plan: Plan, planned: Stage, alone: StageMeasurement) -> float:
-    """Return what a stage takes alone, where it updates after each minibatch, as if it did so as the plan does."""
-    return alone.forward_s + alone.backward_s + planned.accumulate_s + alone.update_s / plan.update_every
 
 
 def _baseline(baseline: Baseline, runs: Sequence[RunRecord], rounds: Rounds, reference: Rounds) -> BaselineComparison:
@@ -118,4 +104,4 @@ def _baseline(baseline: Baseline, runs: Sequence[RunRecord], rounds: Rounds, ref
 
 
 def _failures(runs: Sequence[RunRecord], name: str) -> tuple[str, ...]:
-    return tuple(run.failure for run in runs if run.name == name and run.series == "main" and run.failure is not None)
+    return tuple(run.failure for run in runs if run.name == name and run.failure is not None)

@@ -95,14 +95,12 @@ def _awaited(jobs: list[Job], at: int, rounds: int | None) -> Awaited:
 
 
 def _composition(jobs: list[Job]) -> str:
-    """Return what the missing runs are: ``4 contenders × 3 rounds + 4 alone``, or of how many comparisons."""
+    """Return what the missing runs are: ``4 contenders × 3 rounds``, or of how many comparisons."""
     comparison = jobs[0].comparison
     if len(jobs) > 1 or comparison.runs:
         return f"of {counted(len(jobs), 'comparison')}"
     rounds = counted(comparison.request.repeats, "round")
-    audited = comparison.comparable and comparison.request.distinct_splits
-    alone = f" + {len(comparison.splits)} alone" if audited else ""
-    return f"{counted(len(comparison.contenders), 'contender')} × {rounds}{alone}"
+    return f"{counted(len(comparison.contenders), 'contender')} × {rounds}"
 
 
 def _carry_out(job: Job, pool: WorkerPool, keep: Callable[[Comparison], None], part: _Part) -> None:

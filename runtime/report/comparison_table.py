@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+KEPT = {True: "yes", False: "no", None: "–"}
 RANKS = "Rank: by × as fast; = marks what noise cannot tell apart, – what noise or a single round leaves open."
 
 
@@ -148,26 +149,26 @@ def ratio_of(ratio: Spread | None) -> str:
 
 def _audit_table(comparison: Comparison) -> ResultTable:
     """Return how far off each prediction was, and what that is made of, in per cent of the predicted period."""
-    parts = ("drift", "compute", "contention", "transfer", "schedule")
+    parts = ("scale", "shape", "schedule")
     table = ResultTable(
         "the audit: period of a minibatch, measured − predicted, % of the predicted",
-        ("split", "error", "without drift", "predicted ms", "measured ms", "stage", *parts),
+        ("split", "error", "as it was", "kept", "predicted ms", "measured ms", "stage", *parts),
         words=("split",),
-        first_out=("predicted ms", "measured ms", "stage", "transfer", "error"),
-        caption="Drift: one core's plain step now against when it was profiled. Of the stage that is busiest: its work "
-        "alone, its work beside the others, its copies, its waits. Error of the throughput: above 0, too much was "
-        "promised.",
+        first_out=("stage", "predicted ms", "measured ms", "as it was"),
+        caption="Error of the throughput, above 0 where too much was promised: with the machine's pace taken out, and "
+        "as it was. Kept: within the promised interval. Scale: the machine's pace since the profile, which is no "
+        "error. Of the stage that took longest: its share, its waits.",
     )
     for split in comparison.summary.audit.splits:
-        errors_s = (split.drift_s, split.compute_s, split.contention_s, split.transfer_s, split.schedule_s)
-        shares = ("–" if part is None else f"{part / split.predicted_s:+.1%}" for part in errors_s)
+        errors_s = (split.scale_s, split.shape_s, split.schedule_s)
         table.add_row(
             split.partition,
+            f"{split.settled_error:+.1%}",
             f"{split.error:+.1%}",
-            "–" if split.error_without_drift is None else f"{split.error_without_drift:+.1%}",
+            KEPT[split.kept],
             ms(split.predicted_s),
             ms(split.measured_s),
             str(split.stage),
-            *shares,
+            *(f"{part_s / split.predicted_s:+.1%}" for part_s in errors_s),
         )
     return table

@@ -69,10 +69,10 @@ def rows(comparison: Comparison, step: Step | None, now_s: float, awaited: Await
     splits = {part.name: part for part in comparison.summary.standing}
     others = {ONE_CORE: comparison.summary.one_core} | {own.baseline.row: own for own in comparison.summary.baselines}
     for name, contender in (splits | others).items():
-        runs = [run for run in comparison.runs if run.name == name and run.series == "main"]
+        runs = [run for run in comparison.runs if run.name == name]
         shown = "  ".join("failed" if run.failure else f"{run.throughput_samples_per_s:.1f}" for run in runs[-SHOWN:])
         running = step is not None and step.name == name
-        waits = " alone …" if running and step is not None and step.series == "alone" else " …" if running else ""
+        waits = " …" if running else ""
         spread, part = contender.throughput_samples_per_s, splits.get(name)
         table.add_row(
             name,

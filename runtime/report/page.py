@@ -94,6 +94,7 @@ def _facts(comparisons: Sequence[Comparison]) -> dict[str, Any]:
         "version": version("stageplan"),
         "several": len(comparisons) > 1,
         "ranks": table.RANKS,
+        "kept": table.KEPT,
         "comparisons": [_about(comparison, f"comparison-{number}") for number, comparison in enumerate(comparisons, 1)],
         "models": [_model(group) for group in _groups(comparisons)],
         "machines": list(dict.fromkeys(comparison.machine for comparison in comparisons)),

@@ -6,13 +6,11 @@ Each says first what it means for the figures, then the cause, then the remedy.
 from collections import defaultdict
 from statistics import median
 
-from profiler.commands import again
 from profiler.rounds import drift
 from runtime.compare import Comparison, coverage
 from runtime.pipeline import noisy, sharing
 
 DRIFT_LIMIT = 0.03
-PROFILE_DRIFT_LIMIT = 0.10
 COVERAGE_WANTED = 0.9
 MARKED = ("NOT COMPARABLE", "NOISY")
 """The doubts that stand beside every figure of a comparison, wherever it is shown."""
@@ -25,15 +23,11 @@ def comparison_warnings(comparison: Comparison) -> list[str]:
         warnings.append(sharing(comparison.request.num_stages, comparison.core_count))
     failed = [run for run in comparison.runs if run.failure is not None]
     if failed:
-        rounds = [run for run in failed if run.series == "main"]
-        told = rounds or failed
-        names = ", ".join(dict.fromkeys(run.name for run in told))
-        means = f"figures of {names} are of fewer rounds, or there are none"
-        if not rounds:
-            means = f"what {names} loses to contention is not known"
-        runs = "a run" if len(told) == 1 else f"{len(told)} runs"
+        names = ", ".join(dict.fromkeys(run.name for run in failed))
+        runs = "a run" if len(failed) == 1 else f"{len(failed)} runs"
         warnings.append(
-            f"FAILED: {means}: {runs} failed, first {told[0].name} in round {told[0].round}: {told[0].failure}"
+            f"FAILED: figures of {names} are of fewer rounds, or there are none: {runs} failed, first "
+            f"{failed[0].name} in round {failed[0].round}: {failed[0].failure}"
         )
     if not comparison.complete:
         done = f"{comparison.rounds} of {comparison.request.repeats} rounds are done"
@@ -73,7 +67,7 @@ def drift_of(comparison: Comparison) -> float:
     by_round: dict[int, list[float]] = defaultdict(list)
     dropped = comparison.dropped
     for name in (name for name in comparison.contenders if name not in dropped):
-        runs = [run for run in comparison.runs if run.name == name and run.series == "main" and run.failure is None]
+        runs = [run for run in comparison.runs if run.name == name and run.failure is None]
         usual = median(run.throughput_samples_per_s for run in runs) if runs else 0.0
         for run in runs:
             by_round[run.round].append(usual / run.throughput_samples_per_s)
@@ -90,13 +84,6 @@ def _noise(comparison: Comparison) -> list[str]:
     load, core = max([*loads, (comparison.summary.one_core.foreign_load, comparison.request.cores[0])])
     if comparison.comparable and (doubt := noisy(core, load)):
         warnings.append(doubt)
-    since = comparison.summary.one_core.drift
-    if since is not None and abs(since) > PROFILE_DRIFT_LIMIT:
-        warnings.append(
-            f"PROFILE DRIFT: the machine is {'slower' if since > 0 else 'faster'} than when it was profiled: a plain "
-            f"step on one core takes {abs(since):.0%} {'longer' if since > 0 else 'less'}. To predict for the machine "
-            f"as it is, profile again with {again('profile', comparison.typed)}, and compare with --fresh."
-        )
     drifted = drift_of(comparison)
     if abs(drifted) > DRIFT_LIMIT:
         warnings.append(

@@ -12,7 +12,6 @@ from profiler.profile import Profile
 from profiler.settings import UpdateRule
 from runtime.baselines import Baseline
 from runtime.compare import ONE_CORE, Comparison, OneCore, Request, RunRecord, new_comparison
-from runtime.compare.records import Series
 from runtime.results import Clock
 from runtime.stage_run import StageMeasurement
 
@@ -82,6 +81,7 @@ def measured(plan: Plan, slower: float = 1.0, load: float = 0.0, peak: int | Non
             backward_s=stage.backward_s * slower,
             update_s=stage.update_s * slower,
             send_s=stage.send_s,
+            took_s=(stage.compute_s + stage.accumulate_s + stage.update_s) * slower + stage.send_s,
             wait_s=0.0,
             foreign_load=load,
             peak_rss_bytes=peak,
@@ -96,12 +96,10 @@ def record(
     speed: float,
     stages: Sequence[StageMeasurement] = (),
     *,
-    series: Series = "main",
     failure: str | None = None,
 ) -> RunRecord:
     drawn = not failure and number == 1 and stages
     return RunRecord(
-        series=series,
         round=number,
         name=name,
         seconds=1.0,

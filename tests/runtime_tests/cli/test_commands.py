@@ -736,7 +736,7 @@ def test_an_interrupted_study_goes_on_and_a_finished_one_is_not_run_again(
     found = [read_json(path, Comparison) for path in paths]
     assert found[0].runs[: len(begun.runs)] == begun.runs, "what had run stays"
     assert all(one.complete for one in found)
-    orders = [[(run.series, run.round, run.name) for run in one.runs] for one in found]
+    orders = [[(run.round, run.name) for run in one.runs] for one in found]
     assert orders[0] == orders[1], "the one that was interrupted is as the one that was not"
     report = (in_folder / "found" / "report.md").read_text()
     assert report.count("## small_models:Residual, batch") == 2

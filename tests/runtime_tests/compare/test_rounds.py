@@ -91,28 +91,15 @@ def ran(start: Comparison, fake: Fake, most: int | None = None) -> tuple[Compari
         return saved[-1], saved
 
 
-def test_alone_comes_first_and_then_every_split_once_a_round() -> None:
+def test_every_contender_runs_once_a_round_in_an_order_of_the_rounds_own() -> None:
     start = empty(plans(*NAMES), distinct_splits=AUDITED, repeats=4)
     every = list(steps(start))
-    assert Counter((step.series, step.round) for step in every[:3]) == {("alone", 1): 3}
-    for number in range(1, 5):
-        block = every[4 * number - 1 : 4 * number + 3]
+    blocks = [every[at : at + 4] for at in range(0, 16, 4)]
+    for number, block in enumerate(blocks, 1):
         assert {step.name for step in block} == {*NAMES, ONE_CORE}
-        assert {(step.series, step.round) for step in block} == {("main", number)}
-    orders = {tuple(step.name for step in every[4 * number - 1 : 4 * number + 3]) for number in range(1, 5)}
-    assert len(orders) > 1, "each round has an order of its own"
+        assert {step.round for step in block} == {number}
+    assert len({tuple(step.name for step in block) for block in blocks}) > 1, "each round has an order of its own"
     assert every == list(steps(start)), "which is the same every time"
-
-
-def test_stages_that_share_cores_are_not_run_alone_unless_they_take_turns() -> None:
-    start = empty(plans(*NAMES), distinct_splits=AUDITED, cores=(0, 0))
-    assert {step.series for step in steps(start)} == {"main"}
-    start = empty(plans(*NAMES), distinct_splits=AUDITED, cores=(0, 0), clock="virtual")
-    assert {step.series for step in steps(start)} == {"alone", "main"}
-
-
-def test_nothing_runs_alone_where_no_audit_is_wanted() -> None:
-    assert {step.series for step in steps(empty(plans(*NAMES)))} == {"main"}
 
 
 def by_round(kept: Comparison | None = None, fails: Any = None) -> Fake:
@@ -175,18 +162,17 @@ def test_equal_splits_run_once() -> None:
     start = empty(plans("optimized", "end-load", "equal-load", "front-heavy"), distinct_splits=AUDITED, repeats=2)
     assert {part.name: part.same_as for part in start.partitions}["front-heavy"] == "optimized"
     assert Counter(step.name for step in steps(start)) == {
-        "optimized": 3, "end-load": 3, "equal-load": 3, ONE_CORE: 2,
+        "optimized": 2, "end-load": 2, "equal-load": 2, ONE_CORE: 2,
     }  # fmt: skip
 
 
 def test_every_run_is_saved_and_the_last_is_the_whole() -> None:
     fake = Fake()
     found, saved = ran(empty(plans(*NAMES), distinct_splits=AUDITED, repeats=2), fake)
-    assert [len(one.runs) for one in saved] == list(range(1, 12))
+    assert [len(one.runs) for one in saved] == list(range(1, 9))
     assert saved[-1] == found
     assert found.complete
-    assert [schedule for _, schedule in fake.order] == ["sequential"] * 3 + [None] * 6
-    first = next(run for run in found.runs if run.name == "optimized" and run.series == "main")
+    first = next(run for run in found.runs if run.name == "optimized")
     assert first.timeline[0][0] == ("F", 0, 0.0, 1.0), "times count from the run's first start"
     assert [(kind, number) for kind, number, _, _ in first.timeline[0]] == [
         (kind, n) for n in range(16) for kind in "FBU"
@@ -194,7 +180,7 @@ def test_every_run_is_saved_and_the_last_is_the_whole() -> None:
     assert sum(bool(run.timeline) for run in found.runs) == 3, "one timeline a split"
 
 
-@pytest.mark.parametrize("most", [1, 4, 5, 8])
+@pytest.mark.parametrize("most", [1, 4, 5, 7])
 def test_an_interrupted_comparison_goes_on_and_ends_as_if_it_had_not_been(most: int) -> None:
     start = empty(plans(*NAMES), distinct_splits=AUDITED, repeats=2)
     whole, _ = ran(start, Fake())
@@ -202,13 +188,13 @@ def test_an_interrupted_comparison_goes_on_and_ends_as_if_it_had_not_been(most: 
     kept = from_json(to_json(part), Comparison, "comparison.json")
     assert kept == part
     rest, saved = ran(kept, Fake())
-    assert len(saved) == 11 - most
+    assert len(saved) == 8 - most
     assert _without_times(rest) == _without_times(whole)
 
 
 def _without_times(found: Comparison) -> list[Any]:
     return [
-        (run.series, run.round, run.name, run.failure, run.stages, [[span[:2] for span in row] for row in run.timeline])
+        (run.round, run.name, run.failure, run.stages, [[span[:2] for span in row] for row in run.timeline])
         for run in found.runs
     ]
 
@@ -242,7 +228,7 @@ def test_data_that_cannot_be_used_end_the_comparison() -> None:
 
 
 def test_what_failed_before_is_no_reason_not_to_go_on() -> None:
-    failed, _ = ran(empty(plans(*NAMES), distinct_splits=AUDITED, repeats=2), Fake(lambda number, _plan: number > 3))
+    failed, _ = ran(empty(plans(*NAMES), distinct_splits=AUDITED, repeats=2), Fake(lambda _number, _plan: True))
     assert failed.rounds == 1
     found, _ = ran(failed, Fake())
     assert found.complete
@@ -250,9 +236,9 @@ def test_what_failed_before_is_no_reason_not_to_go_on() -> None:
 
 
 def test_nothing_goes_on_after_a_round_in_which_everything_failed() -> None:
-    fake = Fake(lambda number, _plan: number > 3)
+    fake = Fake(lambda _number, _plan: True)
     found, _ = ran(empty(plans(*NAMES), distinct_splits=AUDITED, repeats=9), fake)
-    assert len(fake.order) == 6
+    assert len(fake.order) == 3
     assert found.rounds == 1
     assert all(part.throughput_samples_per_s is None for part in found.summary.partitions)
 
@@ -267,5 +253,5 @@ def test_the_steps_of_a_finished_comparison_are_none() -> None:
     found = comparison({"optimized": (1.0, 2.0), "end-load": (1.0, 2.0)}, cores=(0, 0))
     assert list(steps(found)) == []
     more = list(steps(asked(found, repeats=3)))
-    assert {(step.round, step.series) for step in more} == {(3, "main")}
-    assert Step("main", 3, "optimized") in more
+    assert {step.round for step in more} == {3}
+    assert Step(3, "optimized") in more

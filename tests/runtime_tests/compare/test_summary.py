@@ -82,17 +82,6 @@ def test_the_peak_is_the_largest_of_all_runs_and_unknown_if_none_is_known() -> N
     ]
 
 
-def test_what_ran_alone_counts_for_itself() -> None:
-    named = plans("optimized", "end-load")
-    alone = record("optimized", 1, 99.0, measured(named["optimized"], 0.5), series="alone")
-    found = with_runs(empty(named), [alone, record("optimized", 1, 2.0, measured(named["optimized"]))])
-    part = found.summary.partitions[0]
-    assert part.throughput_samples_per_s is not None
-    assert part.throughput_samples_per_s.runs == (2.0,)
-    for stage, planned in zip(part.stages, part.plan.stages, strict=True):
-        assert stage.alone_s == pytest.approx(0.5 * (planned.compute_s + planned.update_s))
-
-
 def test_a_comparison_survives_its_file() -> None:
     found = comparison(baselines={"one process, 2 threads": (5.0, 6.0, 7.0)})
     assert from_json(to_json(found), Comparison, "comparison.json") == found

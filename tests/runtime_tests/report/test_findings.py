@@ -6,7 +6,6 @@ import pytest
 from comparisons import asked, comparison, plans
 from strategies import chain
 
-from profiler.commands import MODULES, typed_as
 from runtime.report.batch_sizes import change, winner
 from runtime.report.findings import fairness, verdict
 from runtime.report.study_table import beside_the_study
@@ -57,21 +56,6 @@ def test_the_virtual_clock_is_said_once_with_what_it_leaves_out() -> None:
     assert "2 stages took turns on 1 core" in said
     assert "Left out: stages that are busy at once slow each other down" in said
     assert any(line.startswith("Predictions: ") for line in found), "there is something to audit"
-
-
-def test_a_machine_that_is_not_what_it_was_when_profiled_is_said() -> None:
-    usual = comparison().summary.one_core.throughput_samples_per_s
-    assert usual is not None
-    slower = replace(comparison(one_core=(usual.median / 1.14,) * 3), typed=("--model", "test", "--batch-size", "2"))
-    with typed_as(MODULES):
-        (said,) = [line for line in comparison_warnings(slower) if line.startswith("PROFILE DRIFT")]
-    assert said.startswith(
-        "PROFILE DRIFT: the machine is slower than when it was profiled: a plain step on one core takes 14% longer. To "
-    )
-    assert "profile again with python -m profiler --model test --batch-size 2, and compare with --fresh" in said
-    assert not any(
-        "PROFILE DRIFT" in line for line in comparison_warnings(comparison(one_core=(usual.median / 1.09,) * 3))
-    )
 
 
 def test_a_comparison_without_the_optimized_split_has_a_reference_all_the_same() -> None:

@@ -23,7 +23,7 @@ def shown(table: object) -> str:
 def test_the_table_shows_runs_as_they_end_and_what_is_running() -> None:
     found = comparison({"optimized": (20.0, 40.0), "end-load": (None, 15.0)}, baselines={"one process": (5.0, 6.0)})
     found = asked(found, repeats=4)
-    text = shown(rows(found, Step("main", 3, "end-load"), 0.0))
+    text = shown(rows(found, Step(3, "end-load"), 0.0))
     assert "round 3 of 4" in text
     ours, theirs, baseline = (
         next(line for line in text.splitlines() if line.strip().startswith(name))
@@ -33,7 +33,6 @@ def test_the_table_shows_runs_as_they_end_and_what_is_running() -> None:
     assert "30.0" in ours
     assert "failed  15.0 …" in theirs
     assert "5.0  6.0" in baseline
-    assert "alone …" in shown(rows(found, Step("alone", 1, "end-load"), 0.0))
 
 
 def test_it_says_when_the_first_answer_comes_and_when_the_last() -> None:
