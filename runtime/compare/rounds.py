@@ -108,12 +108,10 @@ def _attempt(
     part = next(part for part in comparison.partitions if part.name == step.name)
     plan = part.plan
     execution = executions[plan.form]
+    execution.renew()
     try:
         result = execution.run(plan, plan.predicted.minibatches)
-    except TooLargeError as error:
-        return replace(blank, failure=printable(str(error)))
-    except RunError as error:
-        execution.restart()
+    except (TooLargeError, RunError) as error:
         return replace(blank, failure=printable(str(error)))
     drawn = any(run.timeline for run in comparison.runs if run.name == step.name)
     return replace(

@@ -373,9 +373,9 @@ class Execution:
         """Return what the process that leads has for ``value``."""
         return self.session.exchange(self.topic("value"), value, float)[0]
 
-    def restart(self) -> None:
-        """Start the stage processes anew, after a run that failed has ended them."""
-        self.pool.restart()
+    def renew(self) -> None:
+        """Start the stage processes anew, if they have run anything: nothing that they ran is left in their memory."""
+        self.pool.renew()
 
     def topic(self, name: str) -> str:
         """Return a name that no exchange of this session has had before."""

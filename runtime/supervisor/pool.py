@@ -94,6 +94,7 @@ class WorkerPool:
         self._workers: list[StageProcess] = []
         self.cores = tuple(cores)
         self._store: TCPStore | None = None
+        self._told = False
         self._start()
 
     def _start(self) -> None:
@@ -108,6 +109,7 @@ class WorkerPool:
         except BaseException:
             self.close()
             raise
+        self._told = False
 
     def __enter__(self) -> Self:
         """Return the pool."""
@@ -146,7 +148,7 @@ class WorkerPool:
         Raises:
             RunError: The process has gone, or cannot be reached.
         """
-        worker = self._workers[stage]
+        worker, self._told = self._workers[stage], True
         try:
             send(worker.control, message, worker.pid)
         except OSError as error:
@@ -233,14 +235,17 @@ class WorkerPool:
             raise error
         return [answers[stage] for stage in range(len(self))]
 
-    def restart(self) -> None:
-        """End all processes and start them anew.
+    def renew(self) -> None:
+        """End all processes and start them anew, unless none has been told anything yet.
+
+        A process keeps the shape of what it ran before in its heap.
 
         Raises:
             RunError: A process did not start.
         """
-        self.close()
-        self._start()
+        if self._told:
+            self.close()
+            self._start()
 
     def close(self) -> None:
         """End all processes; they own nothing that outlives them, so none is asked."""
