@@ -97,6 +97,7 @@ def _broken_limits(plan: Plan, words: Words) -> Iterator[str]:
 
 def _differences(plan: Plan, words: Words) -> Iterator[str]:
     totals_ns = []
+    eases = words.eases(plan)
     for number, (stage, (before, through)) in enumerate(zip(plan.stages, pairwise(_befores(plan)), strict=True)):
         last = number == plan.num_stages - 1
         down, up = words.crossing(through), words.crossing(before)
@@ -132,6 +133,7 @@ def _differences(plan: Plan, words: Words) -> Iterator[str]:
             "send_bytes": sum(map(words.down_bytes, down)) + sum(map(words.up_bytes, up)),
             "sizes": words.held(before, through),
             "boundary": tuple(down),
+            "ease": eases[number],
             "noise": words.noise(stage.layers, last=last),
         }
         for name, price in priced.items():

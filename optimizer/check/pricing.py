@@ -132,6 +132,46 @@ class Words:
         near = [median(totals[max(0, at - 3) : at + 4]) for at in range(count)]
         return [own * usual_s / (cost_s * pace) for own, pace in zip(took, near, strict=True)]
 
+    def eases(self, plan: Plan) -> list[float]:
+        """Return what each stage takes over what it costs, for its neighbours are stages, and not the whole model."""
+        model, stages = self.model, range(plan.num_stages)
+        whole = {layer.name: layer for layer in (*model.layers, *model.uncut) if not layer.part_of}
+        known = all(layer.alone_s is not None for layer in whole.values()) and model.loss.alone_s is not None
+        neighbours = model.profile.neighbours
+        if plan.network or not known or not neighbours or plan.num_stages == 1:
+            return [1.0 for _ in stages]
+
+        def excess(times: Iterable[tuple[float, float]]) -> float:
+            beside, alone = (sum(own) for own in zip(*times, strict=True))
+            return max(0.0, beside / alone - 1) if alone else 0.0
+
+        def pair(name: str) -> tuple[float, float]:
+            layer = self.layers[name]
+            source = whole[layer.part_of or name]
+            beside = _step_s(layer)
+            return beside, beside * (source.alone_s or 0.0) / _step_s(source) if _step_s(source) else beside
+
+        loss = (model.loss.forward_s + model.loss.backward_s, model.loss.alone_s or 0.0)
+        everything = excess([(_step_s(layer), layer.alone_s or 0.0) for layer in whole.values()] + [loss])
+        if not everything or not any(stage.total_s for stage in plan.stages):
+            return [1.0 for _ in stages]
+        last = [loss]
+        slower = [
+            excess([*map(pair, stage.layers), *(last if number == plan.num_stages - 1 else [])])
+            for number, stage in enumerate(plan.stages)
+        ]
+        eases = [1.0 for _ in stages]
+        for _ in range(20):
+            took = [stage.total_s * ease for stage, ease in zip(plan.stages, eases, strict=True)]
+            eases = []
+            for own in stages:
+                others = [at for at in stages if at != own]
+                weighed = sum(took[at] * slower[at] for at in others)
+                divisor = max(took) * len(others) if len(others) <= neighbours else sum(took[at] for at in others)
+                beside = weighed / (divisor or 1.0) / everything
+                eases.append((1 + slower[own] * beside) / (1 + slower[own]))
+        return eases
+
     def memory_bytes(self, plan: Plan, stage: int, before: set[str], through: set[str]) -> int:
         """Return what a stage needs: w versions and the gradient of what learns come to w beside the weights."""
         flying, copies, slots_before, slots_behind = self.counts(plan, stage)

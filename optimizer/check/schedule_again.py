@@ -29,9 +29,9 @@ def predictions(plan: Plan) -> dict[str, float]:
         order = _order(plan, number, minibatches)
         for action in order:
             took[action] = {
-                "F": stage.forward_s + stage.send_forward_s,
-                "B": stage.backward_s + stage.accumulate_s + stage.send_backward_s,
-                "U": stage.update_s * every,
+                "F": (stage.forward_s + stage.send_forward_s) * stage.ease,
+                "B": (stage.backward_s + stage.accumulate_s + stage.send_backward_s) * stage.ease,
+                "U": stage.update_s * every * stage.ease,
             }[action[0]]
         graph.add_nodes_from(order)
         graph.add_edges_from(pairwise(order))

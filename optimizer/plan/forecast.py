@@ -125,9 +125,9 @@ def timeline(stages: Sequence[Stage], schedule: Schedule) -> list[list[Span]]:
 def _durations(stages: Sequence[Stage], schedule: Schedule) -> list[Duration]:
     return [
         Duration(
-            stage.forward_s + stage.send_forward_s,
-            stage.backward_s + stage.accumulate_s + stage.send_backward_s,
-            stage.all_reduce_s + stage.update_s * schedule.pace.update_every,
+            (stage.forward_s + stage.send_forward_s) * stage.ease,
+            (stage.backward_s + stage.accumulate_s + stage.send_backward_s) * stage.ease,
+            stage.all_reduce_s + stage.update_s * schedule.pace.update_every * stage.ease,
         )
         for stage in stages
     ]

@@ -68,6 +68,7 @@ class Stage:
         boundary: The values that cross the cut behind this stage, relayed ones included.
         memory_bytes: Predicted peak above an empty process.
         sizes: The bytes of what is in it, counted once.
+        ease: What it takes over what it costs, for other stages are not always busy, nor with the whole model.
         noise: By what factor its layers took longer than they are taken to in each round of the profile, a drift of the
             machine aside; nothing where the profile keeps no rounds.
     """
@@ -94,6 +95,7 @@ class Stage:
     memory_bytes: Bytes
     sizes: StageBytes
     flops: Count
+    ease: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
     noise: Annotated[tuple[Annotated[float, Meta(ge=0, le=1e6)], ...], Meta(max_length=MOST_ROUNDS)] = ()
     replicas: Annotated[int, Meta(ge=1, le=1024)] = 1
     all_reduce_s: Seconds = 0.0
@@ -103,6 +105,11 @@ class Stage:
         """Time that one replica is busy with a minibatch in the steady state."""
         own_s = self.compute_s + self.accumulate_s + self.update_s
         return own_s + self.all_reduce_s + self.send_s + self.receive_s
+
+    @property
+    def expected_s(self) -> float:
+        """Time that one replica is expected to be busy with a minibatch, as unsteady as it is."""
+        return self.total_s * self.ease * (sum(self.noise) / len(self.noise) if self.noise else 1.0)
 
     @property
     def stage_time_s(self) -> float:

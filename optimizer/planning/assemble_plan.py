@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from optimizer.costs import NANOSECONDS, NOTHING, Problem, Rounds, members_of, names_of
+from optimizer.costs import NANOSECONDS, NOTHING, Crowding, Problem, Rounds, members_of, names_of
 from optimizer.plan import NetworkProfile, Plan, Search, Stage, StageBytes
 from optimizer.plan.forecast import paced, predict, scheduled
 from optimizer.schedule import ASYNCHRONOUS, schedule_of
@@ -21,6 +21,7 @@ def plan_of(
     method: str,
     profile_digest: str,
     rounds: Rounds,
+    crowding: Crowding,
     network: NetworkProfile | None = None,
 ) -> Plan:
     """Return the plan of a split.
@@ -33,14 +34,15 @@ def plan_of(
         method: How the split was found.
         profile_digest: That of the profile's file.
         rounds: How unsteady the model's layers were.
+        crowding: What they take beside busy cores, and beside none.
         network: What the problem's network comes from.
     """
     profile = model.profile
     needed, pace = problem.memory_bytes(bounds), problem.costs.pace
     stages = tuple(_stage(problem, index, ends, needed[index]) for index, ends in enumerate(pairwise(bounds)))
     stages = tuple(
-        replace(stage, noise=rounds.factors(stage.layers, last=index == problem.stages - 1))
-        for index, stage in enumerate(stages)
+        replace(stage, ease=ease, noise=rounds.factors(stage.layers, last=index == problem.stages - 1))
+        for index, (stage, ease) in enumerate(zip(stages, _eases(crowding, stages, network), strict=True))
     )
     bottleneck_ns = problem.bottleneck_ns(bounds)
     return Plan(
@@ -75,6 +77,13 @@ def plan_of(
         ties=profile.ties,
         crowding=profile.crowding,
     )
+
+
+def _eases(crowding: Crowding, stages: Sequence[Stage], network: NetworkProfile | None) -> Sequence[float]:
+    """Return the ease of each stage; over links, ranks may have machines of their own, and nothing is eased."""
+    if network:
+        return [1.0] * len(stages)
+    return crowding.eases([stage.layers for stage in stages], [stage.total_s for stage in stages])
 
 
 def replicated_plan(plan: Plan, split: Replicated, all_reduces_ns: Sequence[int], lower_bound_ns: int | None) -> Plan:

@@ -7,6 +7,7 @@ from functools import cached_property
 from optimizer.costs import (
     NANOSECONDS,
     Costs,
+    Crowding,
     Problem,
     Rounds,
     costs_of,
@@ -238,6 +239,10 @@ class Planner:
         return digest_of(self.model)
 
     @cached_property
+    def _crowding(self) -> Crowding:
+        return Crowding(self.model)
+
+    @cached_property
     def _rounds(self) -> Rounds:
         return Rounds(self.model)
 
@@ -250,6 +255,7 @@ class Planner:
             method=method,
             profile_digest=self._digest,
             rounds=self._rounds,
+            crowding=self._crowding,
             network=self._network_profile,
         )
 

@@ -11,11 +11,20 @@ from profiler.execution import Captured, Operation, OwnLoss
 from profiler.machine import this_machine
 from profiler.measure.count_work import Counts
 from profiler.measure.memory import Memory
+from profiler.measure.neighbours import REST_EVERY
 from profiler.profile import INPUT, CopyCost, Layer, Loss, Lowered, Peaks, Profile
-from profiler.rounds import LOSS, Samples
-from profiler.rounds.shares import StepShares, closure_error, step_shares
-from profiler.rounds.statistics import drift, foreign_load, timing
-from profiler.rounds.time_budget import uncertainty
+from profiler.rounds import (
+    LOSS,
+    Samples,
+    StepShares,
+    closure_error,
+    drift,
+    foreign_load,
+    step_shares,
+    step_totals,
+    timing,
+    uncertainty,
+)
 from profiler.settings import Config
 
 KINDS = ("forward", "backward", "update")
@@ -23,9 +32,10 @@ KINDS = ("forward", "backward", "update")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerMeasurements:
-    """What was measured of some layers, in order."""
+    """What was measured of some layers, in order; ``alone``, in rounds beside no busy core, if others were."""
 
     samples: Samples
+    alone: Samples
     counts: Counts
     in_place_shares: Sequence[float]
     accumulation_s: Sequence[float]
@@ -48,14 +58,10 @@ class PlainSteps:
         """What the steps took beside none."""
         return self.fewer_s[0] if self.fewer_s else self.all_s
 
-    def beside_s(self, every: int) -> tuple[float, ...]:
-        """Return what a step takes beside one, beside two, … and all: by the median of its ratio to one beside none.
-
-        Args:
-            every: Before every so many rounds others were taken.
-        """
+    def beside_s(self) -> tuple[float, ...]:
+        """Return what a step takes beside one, beside two, … and all: by the median of its ratio to one beside none."""
         usual_s = float(np.median(self.alone_s))
-        rows = [*self.fewer_s[1:], list(self.all_s)[::every]] if self.fewer_s else []
+        rows = [*self.fewer_s[1:], list(self.all_s)[::REST_EVERY]] if self.fewer_s else []
         return tuple(
             usual_s * float(np.median([beside / alone for beside, alone in zip(row, self.alone_s, strict=True)]))
             for row in rows
@@ -75,7 +81,6 @@ class Measured:
     memory: Memory | None
     layers: LayerMeasurements
     plain: PlainSteps
-    rest_every: int
     check_s: float
     lower: "MeasuredLower | None"
 
@@ -124,7 +129,7 @@ def profile_of(measured: Measured) -> Profile:
         whole_step_s=whole_step.median_s,
         whole_step=whole_step,
         neighbours=len(measured.plain.fewer_s),
-        beside_s=measured.plain.beside_s(measured.rest_every),
+        beside_s=measured.plain.beside_s(),
         check_s=measured.check_s,
         closure_error=closure_error(samples),
         rounds=len(samples.whole_step),
@@ -163,7 +168,10 @@ def layer_records(
     return _layers(captured, operations, measured, _shares(captured, operations, measured))
 
 
-def _shares(captured: Captured, operations: Sequence[Operation], measured: LayerMeasurements) -> StepShares:
+def _shares(
+    captured: Captured, operations: Sequence[Operation], measured: LayerMeasurements
+) -> tuple[StepShares, StepShares | None]:
+    """Return what each part of a step takes, and what it takes beside no busy core where that is something else."""
     counts = measured.counts
     alike = [
         (
@@ -178,16 +186,22 @@ def _shares(captured: Captured, operations: Sequence[Operation], measured: Layer
         )
         for position, operation in enumerate(operations)
     ]
-    return step_shares(measured.samples, alike)
+    shares = step_shares(measured.samples, alike)
+    if not measured.alone.forward:
+        return shares, None
+    pairs = zip(step_totals(measured.alone), step_totals(measured.samples)[::REST_EVERY], strict=True)
+    faster = float(np.median([alone_s / beside_s if beside_s else 1.0 for alone_s, beside_s in pairs]))
+    return shares, step_shares(measured.alone, alike, scale_s=faster * sum(shares.costs_s.values()))
 
 
 def _layers(
     captured: Captured,
     operations: Sequence[Operation],
     measured: LayerMeasurements,
-    shares: StepShares,
+    found: tuple[StepShares, StepShares | None],
 ) -> tuple[Layer, ...]:
     can, counts, transient = sliceable(captured), measured.counts, measured.transient_bytes
+    shares, alone = found
     records = []
     for position, operation in enumerate(operations):
         spec = captured.specs.get(operation.name)
@@ -219,6 +233,7 @@ def _layers(
                 features=can[operation.name][0],
                 uncuttable=can[operation.name][1],
                 part_of=owner if owner in captured.sliced else "",
+                alone_s=alone.layer_s(position) if alone else None,
                 forward=shares.timings["forward", position],
                 backward=shares.timings["backward", position],
                 update=shares.timings["update", position],
@@ -227,8 +242,10 @@ def _layers(
     return tuple(records)
 
 
-def _loss(shares: StepShares) -> Loss:
+def _loss(found: tuple[StepShares, StepShares | None]) -> Loss:
+    shares, alone = found
     return Loss(
+        alone_s=alone.layer_s(LOSS) if alone else None,
         forward_s=shares.costs_s["forward", LOSS],
         backward_s=shares.costs_s["backward", LOSS],
         forward=shares.timings["forward", LOSS],

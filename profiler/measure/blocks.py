@@ -98,6 +98,7 @@ def _measure(
             )  # fmt: skip
             measured = LayerMeasurements(
                 samples=_as_profiled(stepper.samples, whole.samples, layer),
+                alone=Samples(),
                 counts=counts,
                 in_place_shares=shares,
                 accumulation_s=accumulation_s,

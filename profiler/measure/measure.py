@@ -14,17 +14,14 @@ from profiler.measure.assemble_profile import LayerMeasurements, Measured, Measu
 from profiler.measure.count_work import count_work, refuse_other_work
 from profiler.measure.hardware import measure_cast_cost, measure_copy_cost, measure_peaks
 from profiler.measure.memory import Memory, measure_memory
-from profiler.measure.neighbours import Neighbours, busy_neighbours
+from profiler.measure.neighbours import REST_EVERY, Neighbours, busy_neighbours
 from profiler.measure.stepper import Clocks, Stepper, stepper_for
 from profiler.measure.yardstick import plain_steps
 from profiler.profile import BF16_FORM, FP32, PLAIN_FORM, Form, Profile, Timing
-from profiler.rounds.statistics import timing
-from profiler.rounds.time_budget import spend
+from profiler.rounds import Samples, spend, timing
 from profiler.settings import Config
 
 LEAST_STEPS = 7
-REST_EVERY = 3
-"""Before every so many rounds neighbours rest."""
 
 
 def measure_profile(
@@ -77,14 +74,13 @@ def measure_profile(
         copy_cost=copy_cost,
         peaks=peaks,
         memory=memory,
-        layers=full.measurements(memory),
+        layers=full.measurements(memory, rounds.alone),
         plain=rounds.plain,
-        rest_every=REST_EVERY,
         check_s=check_s,
         lower=MeasuredLower(
             captured=lower.stepper.captured,
             memory=lower_memory,
-            layers=lower.measurements(lower_memory),
+            layers=lower.measurements(lower_memory, rounds.lower_alone),
             plain_s=rounds.lower_plain_s,
             cast_cost=cast_cost,
         )
@@ -129,9 +125,10 @@ class _Subject:
         self._in_place_shares, self._accumulation_s = self.stepper.in_place_shares(), self.stepper.accumulation_s()
         self._casting_s = self.stepper.casting_s()
 
-    def measurements(self, memory: Memory | None) -> LayerMeasurements:
+    def measurements(self, memory: Memory | None, alone: Samples) -> LayerMeasurements:
         return LayerMeasurements(
             samples=self.stepper.samples,
+            alone=alone,
             counts=self._counts,
             in_place_shares=self._in_place_shares,
             accumulation_s=self._accumulation_s,
@@ -143,11 +140,13 @@ class _Subject:
 class _Rounds:
     """Rounds of a model in float32 and, if it is there, in bfloat16 in turn, so that a drift meets both.
 
-    They are taken beside all neighbours; before some, these rest for plain steps beside none, beside one, and so on.
+    They are taken beside all neighbours; before some, these rest for a round beside none, and for plain steps beside
+    one of them, beside two, and so on.
     """
 
     def __init__(self, full: Stepper, lower: Stepper | None, beside: Neighbours | None) -> None:
         self._full, self._lower, self._beside = full, lower, beside
+        self.alone, self.lower_alone = Samples(), Samples()
         self.plain = PlainSteps([[] for _ in range(len(beside))] if beside else [], full.samples.whole_step)
         self.lower_plain_s: list[float] = [] if beside or not lower else lower.samples.whole_step
 
@@ -161,9 +160,14 @@ class _Rounds:
     def _rest(self, beside: Neighbours) -> None:
         for count, times_s in enumerate(self.plain.fewer_s):
             beside.run(count)
-            times_s.append(self._full.plain_step())
-            if self._lower and not count:
-                self.lower_plain_s.append(self._lower.plain_step())
+            if count:
+                times_s.append(self._full.plain_step())
+                continue
+            self._full.take(self.alone)
+            times_s.append(self.alone.whole_step[-1])
+            if self._lower:
+                self._lower.take(self.lower_alone)
+                self.lower_plain_s.append(self.lower_alone.whole_step[-1])
         beside.run(len(beside))
 
 

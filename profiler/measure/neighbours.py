@@ -13,6 +13,9 @@ from profiler.machine import Helper, helper, pin
 from profiler.measure.stepper import Clocks, stepper_for
 from profiler.settings import Config
 
+REST_EVERY = 2
+"""Before every so many rounds neighbours rest."""
+
 
 class Neighbours:
     """Processes on other cores that train the same model, or rest."""

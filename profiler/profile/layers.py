@@ -58,6 +58,7 @@ class Layer:
         uncuttable: Why it cannot be cut into blocks of them; nothing where it can.
         part_of: The model's own layer that it is a block or the concat of; nothing where it is one itself.
         autocast: Whether it ran under autocast.
+        alone_s: What all of it takes beside no busy core; None where no core was busy anyhow.
         cast_s: What of its forward casts its weights to bfloat16, once for each weight version; ``cast_bytes``, what
             these casts take, which is in ``saved_bytes``.
         input_cast_s: What of its times casts inputs that come in the other type, half of it in the backward for their
@@ -91,6 +92,7 @@ class Layer:
     cast_bytes: Bytes = 0
     input_cast_s: Seconds = 0.0
     input_cast_bytes: Bytes = 0
+    alone_s: Seconds | None = None
     forward: Timing | None = None
     backward: Timing | None = None
     update: Timing | None = None
@@ -115,6 +117,7 @@ class Layer:
             saved_bytes=self.saved_bytes + change,
             input_cast_s=time_s,
             input_cast_bytes=size,
+            alone_s=None if self.alone_s is None else max(0.0, self.alone_s + 2 * change_s),
         )
 
     @property
@@ -125,12 +128,18 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """The loss, which belongs to the last stage and is no layer."""
+    """The loss, which belongs to the last stage and is no layer; ``alone_s`` as of a layer."""
 
     forward_s: Seconds
     backward_s: Seconds
+    alone_s: Seconds | None = None
     forward: Timing | None = None
     backward: Timing | None = None
+
+    @property
+    def step_s(self) -> float:
+        """Forward and backward."""
+        return self.forward_s + self.backward_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from profiler.rounds.samples import LOSS, Clock, Samples
-    from profiler.rounds.shares import StepShares, closure_error, step_shares
+    from profiler.rounds.shares import StepShares, closure_error, step_shares, step_totals
     from profiler.rounds.statistics import drift, foreign_load, interval, timing
     from profiler.rounds.time_budget import spend, uncertainty
 else:

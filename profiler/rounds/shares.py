@@ -59,17 +59,22 @@ class StepShares:
     costs_s: Mapping[Part, float]
     timings: Mapping[Part, Timing]
 
+    def layer_s(self, position: int) -> float:
+        """Return what a layer costs: its forward, backward and update."""
+        return sum(cost_s for (_, at), cost_s in self.costs_s.items() if at == position)
 
-def step_shares(samples: Samples, alike: Sequence[Hashable]) -> StepShares:
+
+def step_shares(samples: Samples, alike: Sequence[Hashable], scale_s: float | None = None) -> StepShares:
     """Estimate what each part of a step takes from rounds.
 
     Args:
         samples: The rounds.
         alike: For each layer what it has in common with those that take much the same.
+        scale_s: What a step takes, if not the median of the rounds.
     """
     rows = _rows(samples)
     times_s = np.array(list(rows.values()))
-    scale_s = float(np.median(times_s.sum(axis=0)))
+    scale_s = float(np.median(times_s.sum(axis=0))) if scale_s is None else scale_s
     steady_s = steadied(times_s)
     own, drawn = shares_of(steady_s), shares_drawn(steady_s)
     groups: dict[Hashable, list[int]] = {}
@@ -135,7 +140,12 @@ def closure_error(samples: Samples) -> float:
     """Return by how much the parts of a step are more than plain steps just before and after, as a share."""
     plain = np.array(samples.whole_step)
     around = np.append((plain[:-1] + plain[1:]) / 2, plain[-1])
-    return float(np.median(np.sum(list(_rows(samples).values()), axis=0) / around)) - 1
+    return float(np.median(step_totals(samples) / around)) - 1
+
+
+def step_totals(samples: Samples) -> Floats:
+    """Return what all parts of a step took together in each round."""
+    return np.asarray(np.sum(list(_rows(samples).values()), axis=0))
 
 
 def layer_times(samples: Samples) -> Floats:

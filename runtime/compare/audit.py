@@ -20,7 +20,6 @@ A promise was kept if the settled throughput lies in its interval.
 from collections.abc import Mapping, Sequence
 from statistics import mean, median
 
-from optimizer.plan import Stage
 from runtime.compare.outcome import Audit, PartitionComparison, SplitAudit
 from runtime.compare.ranking import spearman
 from runtime.compare.records import Partition, RunRecord
@@ -71,11 +70,6 @@ def audit(
     )
 
 
-def expected_s(stage: Stage) -> float:
-    """Return what a minibatch is expected to take a stage, which is as unsteady as it was in the profile."""
-    return stage.total_s * (mean(stage.noise) if stage.noise else 1.0)
-
-
 def _paces(partitions: Sequence[Partition | PartitionComparison], runs: Sequence[RunRecord]) -> Paces:
     """Return how many times as slow the machine was in each run of a split as when the model was profiled."""
     plans = {part.name: part.plan for part in partitions}
@@ -83,7 +77,7 @@ def _paces(partitions: Sequence[Partition | PartitionComparison], runs: Sequence
         (run.name, run.round): sum(stage.took_s for stage in run.stages) / usual_s
         for run in runs
         if run.name in plans and run.failure is None
-        for usual_s in [sum(map(expected_s, plans[run.name].stages))]
+        for usual_s in [sum(stage.expected_s for stage in plans[run.name].stages)]
         if usual_s
     }
     paces = list(own.values())
@@ -100,7 +94,7 @@ def _split(part: PartitionComparison, batch_size: int, runs: Sequence[RunRecord]
     predicted_s, slower = batch_size / part.predicted_throughput_samples_per_s, measured_s / settled_s
     took_s = [stage.measured.took_s for stage in part.stages]
     slowest = max(range(len(took_s)), key=took_s.__getitem__)
-    usual_s = expected_s(part.plan.stages[slowest])
+    usual_s = part.plan.stages[slowest].expected_s
     expected = part.plan.predicted.expected
     return SplitAudit(
         partition=part.name,

@@ -78,7 +78,7 @@ def _stage(plan: Plan, index: int, measurements: Sequence[StageMeasurement]) -> 
     planned = plan.stages[index]
     peaks = [own.peak_rss_bytes for own in measurements if own.peak_rss_bytes is not None]
     return StageComparison(
-        predicted_s=planned.total_s,
+        predicted_s=planned.total_s * planned.ease,
         busy_s=median(own.work_s + own.send_s for own in measurements),
         measured=StageMeasurement(
             forward_s=median(own.forward_s for own in measurements),

@@ -42,7 +42,7 @@ def show_run(result: RunResult, console: "Console") -> None:
         table.add_row(
             result.name_of(stage), f"{planned.layers[0]} … {planned.layers[-1]}",
             f"{stage.host}: {stage.core}" if several else str(stage.core),
-            ms(planned.total_s), ms(stage.busy_s), ms(stage.measured.wait_s), ms(stage.measured.send_s),
+            ms(planned.total_s * planned.ease), ms(stage.busy_s), ms(stage.measured.wait_s), ms(stage.measured.send_s),
             f"{stage.page_faults:.0f}", mib(planned.memory_bytes), mib(stage.measured.peak_rss_bytes),
         )  # fmt: skip
     console.print(table)

@@ -12,8 +12,7 @@ from profiler.errors import ProcessError
 from profiler.machine import neighbouring_cores
 from profiler.measure import measure_profile
 from profiler.measure.assemble_profile import PlainSteps
-from profiler.measure.measure import REST_EVERY
-from profiler.measure.neighbours import busy_neighbours
+from profiler.measure.neighbours import REST_EVERY, busy_neighbours
 from profiler.rounds.time_budget import LEAST_ROUNDS
 from profiler.settings import Config
 
@@ -51,6 +50,8 @@ def test_parts_are_timed_beside_neighbours_and_some_plain_steps_beside_fewer(usa
     assert found.neighbours == len(found.beside_s) == 2
     assert found.rounds >= LEAST_ROUNDS
     assert len(found.whole_step.samples_s) == -(-found.rounds // REST_EVERY)
+    assert all(layer.alone_s is not None for layer in found.layers)
+    assert found.loss.alone_s is not None
     assert found.crowding == (1.0, *(beside_s / found.whole_step_s for beside_s in found.beside_s))
     assert children() == others
 
@@ -58,14 +59,15 @@ def test_parts_are_timed_beside_neighbours_and_some_plain_steps_beside_fewer(usa
 def test_without_neighbours_every_plain_step_is_one_beside_none(usable: tuple[int, ...]) -> None:
     found = measure_profile(CONFIG, captured_model(CONFIG), usable[:1], lambda _share: None, budget_s=0.1)
     assert (found.neighbours, found.crowding) == (0, (1.0,))
+    assert all(layer.alone_s is None for layer in found.layers)
     assert len(found.whole_step.samples_s) == found.rounds
 
 
 def test_what_steps_take_beside_others_is_relative_to_those_just_before() -> None:
     """A machine that slows down all the time, where one neighbour costs a tenth and two cost half."""
     pace = [1.0, 2.0, 4.0]
-    plain = PlainSteps([[3.0 * own for own in pace], [3.3 * own for own in pace]], [4.5, 9, 9, 9.0, 9, 9, 18.0, 9])
-    assert plain.beside_s(3) == pytest.approx((6.6, 9.0))
+    plain = PlainSteps([[3.0 * own for own in pace], [3.3 * own for own in pace]], [4.5, 9.0, 9.0, 9.0, 18.0])
+    assert plain.beside_s() == pytest.approx((6.6, 9.0))
 
 
 def test_more_neighbours_than_cores_are_refused() -> None:

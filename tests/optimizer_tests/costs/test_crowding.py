@@ -1,0 +1,96 @@
+"""What stages take beside each other, against what the model says where it is simple."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import mean
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import chain, random_profiles
+
+from optimizer.check import check, holds
+from optimizer.costs import Crowding
+from optimizer.planning import Planner
+from profiler.profile import Loss, Profile
+
+
+def beside(times_ms: Sequence[float], slower: Sequence[float], neighbours: int = 1) -> Profile:
+    """A chain whose layers take so many times as long beside busy cores as beside none, and next to no loss."""
+    found = chain(times_ms)
+    layers = tuple(
+        replace(layer, alone_s=layer.step_s / factor) for layer, factor in zip(found.layers, slower, strict=True)
+    )
+    loss = Loss(forward_s=1e-12, backward_s=0.0, alone_s=1e-12)
+    return replace(found, layers=layers, loss=loss, neighbours=neighbours, beside_s=(1.0,) * neighbours)
+
+
+def eases(found: Profile, stages: Sequence[Sequence[str]]) -> tuple[float, ...]:
+    costs_s = {layer.name: layer.step_s for layer in found.layers}
+    return Crowding(found.costs()).eases(stages, [sum(costs_s[name] for name in names) for names in stages])
+
+
+def test_even_stages_of_like_layers_meet_what_the_profile_met() -> None:
+    found = beside([1, 1, 1, 1], [1.2] * 4, neighbours=3)
+    assert eases(found, [["l0"], ["l1"], ["l2"], ["l3"]]) == pytest.approx((1.0,) * 4)
+
+
+def test_a_stage_whose_neighbour_is_busy_for_a_tenth_is_slowed_down_for_a_tenth() -> None:
+    first, second = eases(beside([10, 1], [1.2, 1.2]), [["l0"], ["l1"]])
+    busy = 1 / (10 * first)
+    assert first == pytest.approx((1 + 0.2 * busy) / 1.2)
+    assert second == pytest.approx(1.0), "its neighbour is always busy"
+
+
+def test_layers_that_are_slowed_down_most_slow_others_down_most() -> None:
+    """One stage computes in its cache, the other moves memory; the whole is a tenth slower."""
+    found = beside([1, 1], [1.0, 1 / (2 / 1.1 - 1)])
+    computing, moving = eases(found, [["l0"], ["l1"]])
+    assert computing == 1.0, "nothing slows it down"
+    assert moving == pytest.approx(2 / 1.1 - 1), "it has nothing beside it that uses the memory"
+
+
+def test_what_takes_turns_has_always_something_beside_it() -> None:
+    found = beside([4, 1, 1, 2], [1.3, 1.1, 1.2, 1.1])
+    stages = [["l0"], ["l1"], ["l2"], ["l3"]]
+    whole = sum(layer.step_s for layer in found.layers) / sum(layer.alone_s or 0.0 for layer in found.layers) - 1
+    found_eases = eases(found, stages)
+    took = [layer.step_s * ease for layer, ease in zip(found.layers, found_eases, strict=True)]
+    mix = (took[1] * 0.1 + took[2] * 0.2 + took[3] * 0.1) / sum(took[1:])
+    assert found_eases[0] == pytest.approx((1 + 0.3 * mix / whole) / 1.3)
+
+
+@pytest.mark.parametrize("change", [{"neighbours": 0, "beside_s": ()}, {"loss": Loss(forward_s=0.0, backward_s=1e-6)}])
+def test_a_profile_that_does_not_tell_eases_nothing(change: dict[str, object]) -> None:
+    found = replace(beside([10, 1], [1.2, 1.2]), **change)  # type: ignore[arg-type]
+    assert eases(found, [["l0"], ["l1"]]) == (1.0, 1.0)
+
+
+def test_one_stage_has_nothing_beside_it_that_a_plan_could_ease() -> None:
+    assert eases(beside([10, 1], [1.2, 1.2]), [["l0", "l1"]]) == (1.0,)
+
+
+@settings(deadline=None, max_examples=60)
+@given(found=random_profiles(), stages=st.integers(1, 4), neighbours=st.integers(1, 3), data=st.data())
+def test_the_check_works_the_ease_out_for_itself(
+    found: Profile, stages: int, neighbours: int, data: st.DataObject
+) -> None:
+    factors = st.floats(0.8, 2.0)
+    layers = tuple(replace(layer, alone_s=layer.step_s / data.draw(factors)) for layer in found.layers)
+    loss = replace(found.loss, alone_s=found.loss.step_s / data.draw(factors))
+    known = replace(found, layers=layers, loss=loss, neighbours=neighbours, beside_s=(1.0,) * neighbours)
+    model = known.costs()
+    plan = Planner(model, min(stages, len(Planner(model, 1, 8).costs.parts)), 8).optimized()
+    assert [finding.text for finding in check(plan, model) if finding.holds is False] == []
+    wrong = (replace(plan.stages[0], ease=plan.stages[0].ease * 1.1), *plan.stages[1:])
+    assert not holds(check(replace(plan, stages=wrong), model))
+
+
+def test_a_lighter_neighbour_makes_a_promise_larger() -> None:
+    crowded = beside([10, 1], [1.5, 1.5])
+    eased, full = (
+        Planner(found.costs(), 2, 12).optimized().predicted.throughput_samples_per_s
+        for found in (crowded, replace(crowded, neighbours=0, beside_s=()))
+    )
+    assert eased > 1.2 * full
+    assert mean(eases(crowded, [["l0"], ["l1"]])) < 1.0
