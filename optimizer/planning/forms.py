@@ -1,12 +1,13 @@
 """Decide in which forms a model is planned for: which layers are cut inside, and in which precision they run.
 
 Both are decided by the exact search's answer for each form, under all limits that the plan is to keep. What is asked
-for by name is taken; of ``auto``, what gains 2% in the slowest stage. Where another precision gains, the model is
-planned for in both, each with the cuts inside layers that serve it.
+for by name is taken; of ``auto``, what gains 2% in the slowest stage, and still does as unsteady as stages are: a gain
+that noise eats is none. Where another precision gains, the model is planned for in both, each with the cuts inside
+layers that serve it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from optimizer.errors import PartitionError
@@ -14,7 +15,7 @@ from optimizer.plan import Plan
 from optimizer.planning.naming import LOWERED, OPTIMIZED, SLICED
 from optimizer.planning.planner import Planner, refuse_contradictions
 from optimizer.planning.precision_choice import PrecisionChoice, choose_precision, faster, why_full
-from optimizer.planning.slicing_choice import SlicingChoice, choose_slicing, even_share_s, measured, why_whole
+from optimizer.planning.slicing_choice import SlicingChoice, choose_slicing, even_share_s, gains, measured, why_whole
 from optimizer.planning.wanted_form import FormRequest
 from optimizer.schedule import Pace
 from profiler.profile import (
@@ -121,15 +122,13 @@ def forms_of(
     decision = _Decision(planner_for, request, stages, pace, measure)
     full = (BF16_FORM if request.precision == BF16 else PLAIN_FORM).precision
     tried = choose_precision(profile, decision.reachable_s, pace) if request.precision == AUTO else None
-    slicing = decision.slicing(profile, full)
-    whole, sliced = decision.planners(profile, full, slicing)
+    slicing, whole, sliced = decision.settled(profile, full)
     if tried is None or not tried.precision.lowered:
         return Forms(whole, sliced, slicing=slicing, precision=tried)
     known = slicing.profile if slicing else profile
-    lower_slicing = decision.slicing(known, tried.precision)
-    lower_whole, lower_sliced = decision.planners(known, tried.precision, lower_slicing)
+    lower_slicing, lower_whole, lower_sliced = decision.settled(known, tried.precision)
     lower = lower_sliced or lower_whole
-    verdict = faster(tried.precision, (sliced or whole).bottleneck_s, lower.bottleneck_s)
+    verdict = faster(tried.precision, (sliced or whole).expected_s, lower.expected_s)
     if not verdict.precision.lowered:
         return Forms(whole, sliced, slicing=slicing, precision=verdict)
     return Forms(whole, sliced, lower, slicing, lower_slicing, verdict)
@@ -169,6 +168,18 @@ class _Decision:
             return even_share_s(model, self.stages, self.pace)
         return self.forced(model).bottleneck_s
 
+    def settled(self, profile: Profile, precision: Precision) -> tuple[SlicingChoice | None, Planner, Planner | None]:
+        """Return how layers are cut inside in a precision, and what plans with all whole and with those cut.
+
+        A choice that does not gain enough as unsteady as stages are is taken back.
+        """
+        choice = self.slicing(profile, precision)
+        whole, sliced = self.planners(profile, precision, choice)
+        if choice and sliced and self.request.slicing == AUTO and not gains(whole.expected_s, sliced.expected_s):
+            choice = replace(choice, slicing=PLAIN_FORM.slicing, gain=0.0, why_whole="no gain")
+            whole, sliced = self.planners(profile, precision, choice)
+        return choice, whole, sliced
+
     def slicing(self, profile: Profile, precision: Precision) -> SlicingChoice | None:
         """Return which layers are cut inside in a precision; None where nobody asked."""
 
@@ -181,6 +192,8 @@ class _Decision:
         wanted = self.request.slicing
         if not wanted or self.stages == 1:
             return None
+        if wanted == AUTO and profile.loud:
+            return SlicingChoice(profile, PLAIN_FORM.slicing, 0.0, "too loud")
         if wanted == AUTO:
             return choose_slicing(profile, self.stages, bottleneck_s, blocks, self.pace, precision=precision)
         slicing = Slicing(wanted)

@@ -138,6 +138,20 @@ class Planner:
         except PartitionError:
             return None
 
+    @property
+    def expected_s(self) -> float | None:
+        """What the slowest stage of the best split is expected to hold the others up; None where no split keeps limits.
+
+        As unsteady as stages are, and as busy as their neighbours are then.
+        """
+        try:
+            plan = self.optimized()
+        except PartitionError:
+            return None
+        slowest_s = max(stage.stage_time_s * stage.ease for stage in plan.stages)
+        promised = plan.predicted.promised_samples_per_s
+        return slowest_s * plan.predicted.throughput_samples_per_s / promised if promised else slowest_s
+
     def optimized(self) -> Plan:
         """Return the best split over all legal cuts.
 

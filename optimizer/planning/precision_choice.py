@@ -16,11 +16,12 @@ graph cuts?", PAMI 2004.
 
 from dataclasses import dataclass
 from math import inf
+from typing import Literal
 
 import networkx as nx
 
 from optimizer.costs import NANOSECONDS, layer_s
-from optimizer.planning.slicing_choice import LEAST_GAIN, Bottleneck
+from optimizer.planning.slicing_choice import LEAST_GAIN, Bottleneck, gains
 from optimizer.schedule import Pace
 from profiler.profile import BF16, BF16_FORM, FP32, INPUT, PLAIN_FORM, Form, Precision, Profile, cast_bytes
 
@@ -33,12 +34,12 @@ class PrecisionChoice:
 
     Attributes:
         gain: By which share the slowest stage is faster than in float32; None where that keeps no limit.
-        measured: Whether the profile knows what layers cost in bfloat16.
+        why_full: Why layers run in float32, where they do.
     """
 
     precision: Precision
     gain: float | None
-    measured: bool = True
+    why_full: Literal["no gain", "not measured", "too loud"] = "no gain"
 
 
 def choose_precision(profile: Profile, bottleneck: Bottleneck, pace: Pace) -> PrecisionChoice:
@@ -50,8 +51,10 @@ def choose_precision(profile: Profile, bottleneck: Bottleneck, pace: Pace) -> Pr
         pace: The schedule that the plans are for.
     """
     full = PLAIN_FORM.precision
+    if profile.loud:
+        return PrecisionChoice(full, 0.0, "too loud")
     if profile.lowered is None:
-        return PrecisionChoice(full, 0.0, measured=False)
+        return PrecisionChoice(full, 0.0, "not measured")
     slowest_s = {
         precision: bottleneck(profile.costs(Form(precision=precision)))
         for precision in dict.fromkeys([full, BF16_FORM.precision, fastest_on_one_core(profile, pace)])
@@ -68,10 +71,9 @@ def faster(precision: Precision, full_s: float | None, lower_s: float | None) ->
         full_s: The slowest stage in float32; None where no split keeps the limits.
         lower_s: Likewise in the precision.
     """
-    full, lower = _or_inf(full_s), _or_inf(lower_s)
-    if lower == inf or full < (1 + LEAST_GAIN) * lower:
+    if lower_s is None or not gains(full_s, lower_s):
         return PrecisionChoice(PLAIN_FORM.precision, 0.0)
-    return PrecisionChoice(precision, None if full == inf else full / lower - 1)
+    return PrecisionChoice(precision, None if full_s is None else full_s / lower_s - 1)
 
 
 def _or_inf(slowest_s: float | None) -> float:
@@ -111,6 +113,9 @@ def _nanoseconds(time_s: float) -> int:
 
 def why_full(choice: PrecisionChoice) -> str:
     """Return the reason why layers run in float32."""
-    if not choice.measured:
-        return f"layers run in {FP32}, for the profile says nothing of {BF16}"
-    return f"layers run in {FP32}: no choice of layers in {BF16} makes the slowest stage {LEAST_GAIN:.0%} faster"
+    reasons = {
+        "no gain": f"no choice of layers in {BF16} makes the slowest stage {LEAST_GAIN:.0%} faster",
+        "not measured": f"the profile says nothing of {BF16}",
+        "too loud": "the machine was too loud to tell whether another pays",
+    }
+    return f"layers run in {FP32}, for {reasons[choice.why_full]}"

@@ -47,7 +47,7 @@ Measure = Callable[[Sequence[tuple[Layer, Pieces]]], Sequence[SlicedLayer]]
 """Measures layers as profiled, each in blocks of so many features; not all where time is short."""
 Bottleneck = Callable[[ModelCosts], float | None]
 """Returns the slowest stage of the best split of a model in seconds, or None where no split keeps to the limits."""
-WhyWhole = Literal["even already", "none in the way", "not measured", "no gain"]
+WhyWhole = Literal["even already", "none in the way", "not measured", "no gain", "too loud"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +217,15 @@ def _smallest(
             break
         slicing = smallest
     best_s, whole_s = tried[slicing], tried[whole]
-    if not slicing or best_s == inf or whole_s < (1 + LEAST_GAIN) * best_s:
+    if not slicing or not gains(whole_s, best_s):
         return SlicingChoice(profile, whole, 0.0)
     return SlicingChoice(profile, slicing, None if whole_s == inf else whole_s / best_s - 1)
+
+
+def gains(slow_s: float | None, fast_s: float | None) -> bool:
+    """Say whether another form is worth it; None stands for one in which no split keeps the limits."""
+    slow, fast = (inf if time_s is None else time_s for time_s in (slow_s, fast_s))
+    return fast != inf and slow >= (1 + LEAST_GAIN) * fast
 
 
 def _with_one_whole(slicing: Slicing) -> list[Slicing]:
@@ -234,5 +240,6 @@ def why_whole(choice: SlicingChoice) -> str:
         "none in the way": "no layer that can be cut is in the way of an even split",
         "not measured": f"what {', '.join(choice.unknown)} would cost in blocks is not known",
         "no gain": f"no slicing makes the slowest stage {LEAST_GAIN:.0%} faster",
+        "too loud": "the machine was too loud to tell whether that pays",
     }
     return f"no layer is cut inside, for {reasons[choice.why_whole or 'no gain']}"

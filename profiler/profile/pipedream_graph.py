@@ -77,7 +77,6 @@ def read_graph(text: str, path: Path) -> Profile:
         closure_error=0.0,
         rounds=0,
         uncertainty=0.0,
-        drift=0.0,
         foreign_load=0.0,
         measured_at="",
     )

@@ -35,6 +35,8 @@ from profiler.profile.sliced_graph import cut_edges, part_names
 from profiler.shown import Shown
 
 FORMAT_VERSION: Literal[12] = 12
+LOUD = 0.2
+"""From which uncertainty on nothing can be said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,6 @@ class Profile(Shown):
         closure_error: By how much the parts of a step are more than the plain steps before and after it, as a share.
         rounds: How many samples stand behind each time.
         uncertainty: The largest half-width of an interval among the ten costliest layers, as a share of the median.
-        drift: By how much the last third of the rounds was slower than the first, as a share.
         foreign_load: Share of the time in which the core worked for others.
         typed: The options that name the model and its minibatch on a command line; none for one that was in memory.
     """
@@ -99,12 +100,16 @@ class Profile(Shown):
     closure_error: float
     rounds: Count
     uncertainty: float
-    drift: float
     foreign_load: float
     measured_at: str
     typed: tuple[str, ...] = ()
     format_version: Literal[12] = FORMAT_VERSION
     table: ClassVar[str] = "profiler.report.table:show_profile"
+
+    @property
+    def loud(self) -> bool:
+        """Whether the machine was so loud that one split cannot be told from another."""
+        return self.uncertainty > LOUD
 
     @property
     def crowding(self) -> tuple[float, ...]:

@@ -9,7 +9,6 @@ from profiler.profile.roofline import bound, compute_s, of_roof
 
 CLOSURE_LIMIT = 0.05
 OTHER_WORK_LIMIT = 0.3
-DRIFT_LIMIT = 0.05
 FOREIGN_LOAD_LIMIT = 0.03
 UNCERTAINTY_LIMIT = 0.04
 ROOF_LIMIT = 1.15
@@ -35,21 +34,16 @@ def profile_warnings(profile: Profile, model: ModelCosts | None = None) -> list[
             f"These times are too long by up to {profile.foreign_load:.0%}: the core worked for others in "
             f"{profile.foreign_load:.0%} of the time; end what runs there, or choose another with --cores."
         )
-    if abs(profile.drift) > DRIFT_LIMIT:
-        warnings.append(
-            f"Predictions may be off by {abs(profile.drift):.0%}: the machine drifted, and the last rounds took "
-            f"{more_or_less(profile.drift)} than the first; let it settle and profile again."
-        )
     if profile.uncertainty > UNCERTAINTY_LIMIT:
-        remedy = (
-            f"give {maker('profile')} more time with {'--budget' if typed_form() else 'budget_s'}"
-            if profile.rounds < MOST_ROUNDS
-            else "end what else runs on this machine"
-        )
-        warnings.append(
-            f"Splits that differ by less than {profile.uncertainty:.0%} cannot be told apart: the costliest layers are "
-            f"known to ±{profile.uncertainty:.0%} only, after {profile.rounds} rounds; {remedy}."
-        )
+        longer = f"{'--budget' if typed_form() else 'budget_s'} of {maker('profile')}"
+        more = f"four times as many would halve that, with {longer}"
+        if profile.rounds >= MOST_ROUNDS:
+            more = "end what else runs on this machine"
+        means = f"Splits that differ by less than {profile.uncertainty:.0%} cannot be told apart"
+        if profile.loud:
+            means = "Splits cannot be told apart on so loud a machine, and layers stay whole and in float32 unless told"
+        known = f"the costliest layers are known to ±{profile.uncertainty:.0%} only, after {profile.rounds} rounds"
+        warnings.append(f"{means}: {known}; {more}.")
     above = [
         layer.name
         for layer in costs.layers

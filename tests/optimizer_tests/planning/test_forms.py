@@ -1,5 +1,6 @@
 """The one decision about forms: what is asked of measuring, what is tried, what is kept."""
 
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from precisions import with_lower
+from rounds import with_rounds
 from strategies import chain, layer
 
 from optimizer.cli import measuring_blocks
-from optimizer.planning import Blocks, Planner, form_request, forms_of
+from optimizer.planning import Blocks, Planner, form_request, forms_of, why_full, why_whole
 from optimizer.planning.precision_choice import fastest_on_one_core
 from optimizer.schedule import PLAIN_1F1B
 from profiler.errors import ModelError
@@ -122,3 +124,40 @@ def test_what_cannot_be_measured_stays_whole_unless_it_was_named(
     assert "l2 cannot be measured in blocks and stay whole: it is too large" in capsys.readouterr().err
     with pytest.raises(ModelError):
         measuring_blocks(Config(model="test", slice="l2=2"), lopsided(), kept, 0)(PLAIN_FORM.precision, wanted)
+
+
+@pytest.mark.parametrize(("spread", "cut"), [(0.0, True), (0.6, False)])
+def test_a_gain_that_noise_eats_is_none(spread: float, cut: bool) -> None:  # noqa: FBT001
+    """Cut inside, two stages are even, 4% better than whole; where both are unsteady, even stages lose that again."""
+    made = chain([7.1, 7.4])
+    layers = tuple(replace(own, features=1024 if own.name == "l1" else 0) for own in made.layers)
+    drawing = random.Random(3)  # noqa: S311 - a test
+    evenly = [1 + spread * (2 * at / 19 - 1) for at in range(20)]
+    profile = with_rounds(replace(made, layers=layers), [drawing.sample(evenly, 20) for _ in range(2)])
+
+    def measure(_precision: Precision, wanted: Sequence[tuple[Layer, Pieces]]) -> Blocks:
+        return in_blocks(wanted)
+
+    planner = partial(Planner, stages=2, minibatches=40)
+    forms = forms_of(profile, planner, form_request("auto", "fp32"), stages=2, pace=PLAIN_1F1B, measure=measure)
+    assert forms.slicing
+    assert (forms.sliced is not None) == cut
+    assert (forms.slicing.why_whole == "no gain") != cut
+
+
+def test_a_machine_too_loud_to_tell_keeps_layers_whole_and_in_float32_unless_told() -> None:
+    """What would be cut inside, and lowered, on a quiet one."""
+
+    def measure(_precision: Precision, wanted: Sequence[tuple[Layer, Pieces]]) -> Blocks:
+        return in_blocks(wanted)
+
+    loud = replace(with_lower(lopsided(), [0.4, 0.4, 6.0, 0.4]), uncertainty=0.25)
+    forms = forms_of(loud, PLANNER, form_request("auto", "auto"), stages=2, pace=PLAIN_1F1B, measure=measure)
+    assert forms.best.model.form == PLAIN_FORM
+    assert forms.slicing
+    assert forms.precision
+    assert "too loud" in why_whole(forms.slicing)
+    assert "too loud" in why_full(forms.precision)
+    told = forms_of(loud, PLANNER, form_request("l2=2", "bf16"), stages=2, pace=PLAIN_1F1B, measure=measure)
+    assert told.best.model.form.slicing.pieces.keys() == {"l2"}
+    assert told.best.model.form.precision == "bf16"
