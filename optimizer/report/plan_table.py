@@ -71,9 +71,24 @@ def show_plan(plan: Plan, console: "Console") -> None:
             f"{mib(stage.memory_bytes, 1)} MiB", f"{mib(stage.send_bytes, 1)} MiB",
         )  # fmt: skip
     console.print(table)
+    console.print(expectation(plan))
     if plan.imbalance > UNEVEN:
         for sentence in _tied(plan):
             console.print(sentence)
+
+
+def expectation(plan: Plan) -> str:
+    """Return what a plan is expected to give, and how sure that is."""
+    predicted = plan.predicted
+    start = (
+        f"Expected: {predicted.promised_samples_per_s:.1f} samples/s over {counted(predicted.minibatches, 'minibatch')}"
+    )
+    if expected := predicted.expected:
+        return (
+            f"{start}, in 9 of 10 runs between {expected.low:.1f} and {expected.high:.1f}, at the machine's pace in "
+            "the profile."
+        )
+    return f"{start}, of steady stages: the profile keeps no rounds, so how unsteady they are is not known."
 
 
 def _tied(plan: Plan) -> Iterator[str]:

@@ -44,6 +44,17 @@ def test_neighbours_work_when_told_and_rest_when_told(usable: tuple[int, ...]) -
     assert children() == others
 
 
+def test_a_neighbour_that_dies_is_told_and_nothing_is_left(usable: tuple[int, ...]) -> None:
+    others = children()
+    with busy_neighbours(CONFIG, usable[-1:]) as beside:
+        beside.run(1)
+        (neighbour,) = children() - others
+        neighbour.kill()
+        with pytest.raises(ProcessError, match="ended"):
+            beside.run(0)
+    assert children() == others
+
+
 def test_parts_are_timed_beside_neighbours_and_some_plain_steps_beside_fewer(usable: tuple[int, ...]) -> None:
     cores, others = [usable[0], usable[-1], usable[-1]], children()
     found = measure_profile(CONFIG, captured_model(CONFIG), cores, lambda _share: None, budget_s=0.1)
