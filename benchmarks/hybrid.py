@@ -64,14 +64,14 @@ def _compare(model: str, given: argparse.Namespace) -> None:
 
 def _row(plans: dict[str, Plan], measured: dict[str, list[float]], name: str) -> str:
     plan = plans[name]
-    promised = plan.predicted.throughput_samples_per_s
+    promised = plan.predicted.promised_samples_per_s
     ratios = [one / other for one, other in zip(measured[name], measured["straight"], strict=True)]
     cells = [
         " + ".join(str(stage.replicas) for stage in plan.stages),
         ", ".join(plan.cuts) or "–",
         f"{promised:.1f}",
         _median(measured[name], 1),
-        f"{promised / plans['straight'].predicted.throughput_samples_per_s:.2f}",
+        f"{promised / plans['straight'].predicted.promised_samples_per_s:.2f}",
         _median(ratios, 2),
     ]
     return " | ".join(cells)

@@ -84,7 +84,7 @@ def compare(config: Config, cores: tuple[int, ...], repeats: int) -> str:
     faults = max(statistics.median(run.stages[at].page_faults for run in piped) for at in range(len(cores)))
     speeds = [statistics.median(run.throughput_samples_per_s for run in runs) for runs in (alone, piped)]
     return (
-        f"{config.model:10} {speeds[0]:19.1f} {speeds[1]:9.1f} {split.predicted.throughput_samples_per_s:11.1f}   "
+        f"{config.model:10} {speeds[0]:19.1f} {speeds[1]:9.1f} {split.predicted.promised_samples_per_s:11.1f}   "
         f"{spread(ratios)}   {spread(possible)}   {spread(busiest)} {faults:8.0f} "
         f"{max(recording(run) for run in piped):10.2%}"
     )

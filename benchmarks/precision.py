@@ -73,7 +73,7 @@ def measure(config: Config, rounds: int) -> None:
     for plan, own in zip(plans, results, strict=True):
         report(plan, own, drifts)
     speeds = [[result.throughput_samples_per_s for result in own] for own in results]
-    predicted = [plan.predicted.throughput_samples_per_s for plan in plans]
+    predicted = [plan.predicted.promised_samples_per_s for plan in plans]
     print(f"  auto ÷ fp32: {ratio(speeds[1], speeds[0])}, predicted {predicted[1] / predicted[0]:.2f}")
     if tuned:
         best = max(tuned, key=median)
@@ -84,7 +84,7 @@ def measure(config: Config, rounds: int) -> None:
 def report(plan: Plan, own: list[RunResult], drifts: list[float]) -> None:
     """Print what one plan promised and gave."""
     speeds = [result.throughput_samples_per_s for result in own]
-    promised = plan.predicted.throughput_samples_per_s
+    promised = plan.predicted.promised_samples_per_s
     errors = [promised / drift / speed - 1 for drift, speed in zip(drifts, speeds, strict=True)]
     peaks = [max(result.stages[at].measured.peak_rss_bytes or 0 for result in own) for at in range(len(plan.stages))]
     at = max(range(len(peaks)), key=peaks.__getitem__)

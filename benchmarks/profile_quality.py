@@ -19,7 +19,7 @@ from itertools import combinations, product
 
 from profiler.files import from_json
 from profiler.machine import this_machine
-from profiler.profile import Profile
+from profiler.profile import Profile, parts_s
 from profiler.report import memory_parts
 
 LARGEST_LAYERS = 10
@@ -78,7 +78,7 @@ def difference(first: Profile, second: Profile) -> float:
     """Return the largest difference of a share among the costliest layers, over the smaller of its two shares."""
     order = sorted(range(len(first.layers)), key=lambda at: first.layers[at].step_s, reverse=True)
     shares = [
-        [profile.layers[at].step_s / profile.whole_step_s for profile in (first, second)]
+        [profile.layers[at].step_s / parts_s(profile.layers, profile.loss) for profile in (first, second)]
         for at in order[:LARGEST_LAYERS]
     ]
     return max(max(pair) / min(pair) - 1 for pair in shares)

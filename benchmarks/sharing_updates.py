@@ -67,7 +67,7 @@ def measure(config: Config, rounds: int) -> None:
     print(f"\n{title}, drift {median(drifts):.2f}")
     for plan, own in zip(plans, results, strict=True):
         speeds = [result.throughput_samples_per_s for result in own]
-        promised = own[0].plan.predicted.throughput_samples_per_s
+        promised = own[0].plan.predicted.promised_samples_per_s
         errors = [promised / drift / speed - 1 for drift, speed in zip(drifts, speeds, strict=True)]
         peak = max(result.stages[0].measured.peak_rss_bytes or 0 for result in own)
         print(
@@ -78,7 +78,7 @@ def measure(config: Config, rounds: int) -> None:
     ratios = [
         ours.throughput_samples_per_s / theirs.throughput_samples_per_s for theirs, ours in zip(*results, strict=True)
     ]
-    predicted = [own[0].plan.predicted.throughput_samples_per_s for own in results]
+    predicted = [own[0].plan.predicted.promised_samples_per_s for own in results]
     print(
         f"  2bw ÷ 1f1b: {median(ratios):.2f} ({min(ratios):.2f} – {max(ratios):.2f}), predicted "
         f"{predicted[1] / predicted[0]:.2f}",

@@ -4,6 +4,7 @@
 #
 #   cli/         python -m profiler: options, what is printed
 #   measure/     time and count a training step layer by layer → Profile
+#   rounds/      what rounds of steps say: shares, how sure they are, when there have been enough
 #   report/      tables and the roofline of a profile; text, tables and figures that all packages share
 #   capture/     nn.Module → the layer graph (torch.fx), with what no cut may separate
 #   execution/   the one way to run layers, weight versions, slots and update rules

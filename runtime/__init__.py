@@ -9,6 +9,7 @@
 #   timeline/    one run as a trace, a picture, a table;  verify/  a run against its replay, bit for bit
 #   links/       time the network between ranks
 #   baselines/   what one would run instead, in processes of its own
+#   stage_run.py what a stage did;  results.py  what a run and a verification came to
 #   pipeline/    the parent's side of a run: slices, memory guard, execution, result
 #   supervisor/  start, watch and end stage processes;  cluster/  several hosts under torchrun as one run
 #   worker/      what runs inside a stage's process

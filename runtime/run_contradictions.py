@@ -37,6 +37,8 @@ def _odd_actions(run: RunResult) -> Iterator[str]:
         did = [(record.kind, record.minibatch) for record in own.actions]
         if not row or did != [(record.kind, record.minibatch) for record in row]:
             yield f"stage {own.stage} did something else than its schedule says"
+        if own.whole.minibatches < max(1, own.minibatches):
+            yield f"stage {own.stage} had fewer minibatches in all than are recorded"
         ends_s = [record.end_s for record in own.actions]
         for record, before_s in zip(own.actions, [own.actions[0].start_s, *ends_s], strict=False):
             if not before_s - _JITTER_S <= record.start_s <= record.computed_s <= record.end_s <= _MOST_S:

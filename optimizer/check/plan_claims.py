@@ -133,7 +133,8 @@ def _differences(plan: Plan, words: Words) -> Iterator[str]:
             "send_bytes": sum(map(words.down_bytes, down)) + sum(map(words.up_bytes, up)),
             "sizes": words.held(before, through),
             "boundary": tuple(down),
-            "ease": eases[number],
+            "ease": eases[number][0],
+            "doubt": eases[number][1],
             "noise": words.noise(stage.layers, last=last),
         }
         for name, price in priced.items():

@@ -113,14 +113,20 @@ class Words:
     def noise(self, layers: Iterable[str], *, last: bool) -> list[float]:
         """Return by what factor a stage took longer in each round than its layers are taken to, a drift aside."""
         whole = {layer.name: layer for layer in (*self.model.layers, *self.model.uncut) if not layer.part_of}
-        rounds = {name: _rounds_s(layer.forward, layer.backward, layer.update) for name, layer in whole.items()}
-        loss = _rounds_s(self.model.loss.forward, self.model.loss.backward)
+        rounds = {
+            name: _rounds_s(
+                (layer.forward, layer.forward_s), (layer.backward, layer.backward_s), (layer.update, layer.update_s)
+            )
+            for name, layer in whole.items()
+        }
+        own = self.model.loss
+        loss = _rounds_s((own.forward, own.forward_s), (own.backward, own.backward_s))
         count = len(loss)
         if count < 2 or any(len(own) != count for own in rounds.values()):
             return []
         totals = [loss[at] + sum(own[at] for own in rounds.values()) for at in range(count)]
-        usual_s = sum(map(_step_s, whole.values())) + self.loss_ns / 1e9
-        cost_s, took = (self.loss_ns / 1e9, loss) if last else (0.0, [0.0] * count)
+        usual_s = sum(map(_step_s, whole.values())) + own.step_s
+        cost_s, took = (own.step_s, loss) if last else (0.0, [0.0] * count)
         for layer in map(self.layers.__getitem__, layers):
             cost_s += _step_s(layer)
             source = whole[layer.part_of or layer.name]
@@ -132,18 +138,14 @@ class Words:
         near = [median(totals[max(0, at - 3) : at + 4]) for at in range(count)]
         return [own * usual_s / (cost_s * pace) for own, pace in zip(took, near, strict=True)]
 
-    def eases(self, plan: Plan) -> list[float]:
-        """Return what each stage takes over what it costs, for its neighbours are stages, and not the whole model."""
+    def eases(self, plan: Plan) -> list[tuple[float, float]]:
+        """Return what each stage takes over what it costs, with the doubt: its neighbours are stages."""
         model, stages = self.model, range(plan.num_stages)
         whole = {layer.name: layer for layer in (*model.layers, *model.uncut) if not layer.part_of}
         known = all(layer.alone_s is not None for layer in whole.values()) and model.loss.alone_s is not None
         neighbours = model.profile.neighbours
-        if plan.network or not known or not neighbours or plan.num_stages == 1:
-            return [1.0 for _ in stages]
-
-        def excess(times: Iterable[tuple[float, float]]) -> float:
-            beside, alone = (sum(own) for own in zip(*times, strict=True))
-            return max(0.0, beside / alone - 1) if alone else 0.0
+        if not known or not neighbours or not any(stage.total_s for stage in plan.stages):
+            return [(1.0, 0.0) for _ in stages]
 
         def pair(name: str) -> tuple[float, float]:
             layer = self.layers[name]
@@ -151,26 +153,27 @@ class Words:
             beside = _step_s(layer)
             return beside, beside * (source.alone_s or 0.0) / _step_s(source) if _step_s(source) else beside
 
-        loss = (model.loss.forward_s + model.loss.backward_s, model.loss.alone_s or 0.0)
-        everything = excess([(_step_s(layer), layer.alone_s or 0.0) for layer in whole.values()] + [loss])
-        if not everything or not any(stage.total_s for stage in plan.stages):
-            return [1.0 for _ in stages]
-        last = [loss]
-        slower = [
-            excess([*map(pair, stage.layers), *(last if number == plan.num_stages - 1 else [])])
-            for number, stage in enumerate(plan.stages)
-        ]
+        slower = []
+        for number, stage in enumerate(plan.stages):
+            times = [pair(name) for name in stage.layers]
+            if number == plan.num_stages - 1:
+                times.append((model.loss.step_s, model.loss.alone_s or 0.0))
+            beside, alone = (sum(own) for own in zip(*times, strict=True))
+            slower.append(max(0.0, beside / alone - 1) if alone else 0.0)
         eases = [1.0 for _ in stages]
         for _ in range(20):
             took = [stage.total_s * ease for stage, ease in zip(plan.stages, eases, strict=True)]
+            mean = sum(time * own for time, own in zip(took, slower, strict=True)) / sum(took)
             eases = []
             for own in stages:
                 others = [at for at in stages if at != own]
-                weighed = sum(took[at] * slower[at] for at in others)
-                divisor = max(took) * len(others) if len(others) <= neighbours else sum(took[at] for at in others)
-                beside = weighed / (divisor or 1.0) / everything
-                eases.append((1 + slower[own] * beside) / (1 + slower[own]))
-        return eases
+                beside = sum(took[at] * slower[at] for at in others)
+                if len(others) > neighbours:
+                    beside /= sum(took[at] for at in others) or 1.0
+                else:
+                    beside /= max(took) * neighbours
+                eases.append((1 + slower[own] * (beside / mean if mean else 0.0)) / (1 + slower[own]))
+        return [(ease, (1 - 1 / (1 + own)) / 2) for ease, own in zip(eases, slower, strict=True)]
 
     def memory_bytes(self, plan: Plan, stage: int, before: set[str], through: set[str]) -> int:
         """Return what a stage needs: w versions and the gradient of what learns come to w beside the weights."""
@@ -207,10 +210,14 @@ def _step_s(layer: Layer) -> float:
     return layer.forward_s + layer.backward_s + layer.update_s
 
 
-def _rounds_s(*timings: Timing | None) -> list[float]:
-    """Return what some times were together, round by round; nothing where they are not kept."""
-    kept = [timing.samples_s for timing in timings if timing]
-    return [sum(times) for times in zip(*kept, strict=True)] if kept else []
+def _rounds_s(*timings: tuple[Timing | None, float]) -> list[float]:
+    """Return what some times were together, round by round, each with its cost in the middle; if they are kept."""
+    rows = [
+        [time_s * (cost_s / timing.median_s if timing.median_s else 1.0) for time_s in timing.samples_s]
+        for timing, cost_s in timings
+        if timing
+    ]
+    return [sum(times) for times in zip(*rows, strict=True)] if rows else []
 
 
 def nanoseconds(seconds: float) -> int:

@@ -41,6 +41,9 @@ class Rounds:
         total = np.sum([*rows.values(), self._loss], axis=0)
         around = [total[max(0, at - AROUND) : at + AROUND + 1] for at in range(self.count)]
         self._pace = np.array([np.median(near) for near in around]) / (model.one_core_s or 1.0)
+        if not self._pace.all():
+            self.count = 0
+            return
         self._rows: Mapping[str, Floats] = rows | {
             layer.name: rows[layer.part_of] * (layer.step_s / whole[layer.part_of].step_s)
             for layer in model.layers
@@ -68,6 +71,11 @@ def _rounds(part: Layer | Loss) -> int:
 
 
 def _samples(part: Layer | Loss, count: int) -> Floats:
-    timings = [part.forward, part.backward, part.update if isinstance(part, Layer) else None]
-    rows = [timing.samples_s for timing in timings if timing and len(timing.samples_s) == count]
-    return np.asarray(np.sum([np.array(row) for row in rows], axis=0))
+    """Return what a part took in each round, as if its costs lay in the middle: pooled, and with casts of its own."""
+    timed = [(part.forward, part.forward_s), (part.backward, part.backward_s)]
+    timed += [(part.update, part.update_s)] if isinstance(part, Layer) else []
+    took_s = np.zeros(count)
+    for timing, cost_s in timed:
+        if timing and len(timing.samples_s) == count:
+            took_s += np.array(timing.samples_s) * (cost_s / timing.median_s if timing.median_s else 1.0)
+    return took_s

@@ -108,7 +108,7 @@ def explain(planner: Planner, plan: Plan, others: Mapping[str, Plan]) -> Explana
     """Explain the planner's best plan; ``others`` are the plans of schemes and of other planners."""
     problem, bounds = planner.problem, planner.best.bounds
     slowest = max(range(len(plan.stages)), key=lambda number: plan.stages[number].total_s)
-    one_core_s = planner.model.one_core_s
+    one_core_s, lone_s = planner.model.one_core_s, planner.model.lone_core_s
     largest_ns, layers = _largest(problem.costs)
     reasons = {
         layer.name: layer.uncuttable or ("" if layer.features else "its profile does not tell of features")
@@ -120,11 +120,11 @@ def explain(planner: Planner, plan: Plan, others: Mapping[str, Plan]) -> Explana
     return Explanation(
         bottleneck_stage=slowest,
         fillers=tuple(_fillers(plan, slowest, planner.model)),
-        speed_up=one_core_s / plan.bottleneck_s if plan.bottleneck_s else 0.0,
-        ceiling=one_core_s * NANOSECONDS / largest_ns,
+        speed_up=lone_s / plan.bottleneck_s if plan.bottleneck_s else 0.0,
+        ceiling=lone_s * NANOSECONDS / largest_ns,
         ceiling_layers=layers,
         ceiling_reason=reasons[layers[0]] if len(layers) == 1 else "they have to stay together",
-        whole_ceiling=_whole_ceiling(planner.model, one_core_s, largest_ns / NANOSECONDS),
+        whole_ceiling=_whole_ceiling(planner.model, lone_s, largest_ns / NANOSECONDS),
         whole=tuple(
             Whole(layer=layer.name, share=layer.step_s / one_core_s, reason=layer.uncuttable)
             for layer in planner.model.layers

@@ -29,7 +29,7 @@ from optimizer.search import (
     sums,
     time_potentials,
 )
-from profiler.profile import ModelCosts
+from profiler.profile import ModelCosts, Timing
 
 Floats = NDArray[np.float64]
 DRAWS, DRAWS_OF_MANY = 200, 40
@@ -136,7 +136,11 @@ class _Replan:
 def _spread(model: ModelCosts, costs: Costs, draws: int) -> tuple[Floats, Floats, Floats] | None:
     """Return draws of the layers' times ``[layer, draw]``, half the widths of their intervals, and their medians."""
     timings = [[layer.forward, layer.backward, layer.update] for layer in model.layers]
-    samples = [[np.array(timing.samples_s) if timing else np.array([0.0]) for timing in row] for row in timings]
+    costs_s = [[layer.forward_s, layer.backward_s, layer.update_s] for layer in model.layers]
+    samples = [
+        [_around(timing, cost_s) for timing, cost_s in zip(row, own, strict=True)]
+        for row, own in zip(timings, costs_s, strict=True)
+    ]
     if not all(any(row) for row in timings):
         return None
     medians = np.array(costs.weight_ns) / NANOSECONDS
@@ -158,3 +162,10 @@ def _spread(model: ModelCosts, costs: Costs, draws: int) -> tuple[Floats, Floats
     drawn += np.array(costs.accumulate_ns)[:, None] / NANOSECONDS
     low, high = np.quantile(drawn, [0.025, 0.975], axis=1)
     return drawn, (high - low) / 2, medians
+
+
+def _around(timing: Timing | None, cost_s: float) -> Floats:
+    """Return the samples of a time with its cost, which is estimated from shares, as their median."""
+    samples = np.array(timing.samples_s) if timing else np.array([0.0])
+    middle = float(np.median(samples)) if len(samples) else 0.0
+    return samples * (cost_s / middle) if middle else samples

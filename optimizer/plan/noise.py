@@ -5,6 +5,7 @@ than the maximum of means. So a prediction draws: each minibatch takes each stag
 some round of the profile (``Stage.noise``). In each of ``DRAWS`` draws
 
     the profile's rounds are resampled, the same rounds for all stages: what is not known for lack of rounds
+    every rank draws by how much its ease is off: what is not known of its neighbours (``Stage.doubt``)
     every minibatch of every rank draws one of these: what comes and goes while the pipeline runs
 
 and the schedule is simulated. Of the throughputs that this gives, relative to that of steady stages, the mean is what
@@ -25,7 +26,9 @@ import numpy as np
 from optimizer.plan.plan import Expected, Stage
 from optimizer.schedule import Message, Schedule, Span, in_full, simulate, steady_minibatches
 
-DRAWS = 100
+DRAWS, FEWEST = 100, 10
+MOST_DRAWN = 500_000
+"""Minibatches of all ranks in all draws at most, but for the fewest draws."""
 MOST = 48
 TAILS = 0.05, 0.95
 
@@ -92,12 +95,19 @@ def _factors(stages: Sequence[Stage], schedule: Schedule, rounds: int) -> list[n
     drawing = random.Random(0)  # noqa: S311 - no secret; its numbers are the same in every version of Python
     layout = schedule.layout
     noise = [np.array(stages[layout.stage_of(rank)].noise) for rank in range(layout.size)]
-    chosen = np.empty((DRAWS, layout.size, schedule.minibatches), dtype=np.int64)
-    for draw in range(DRAWS):
+    draws = min(DRAWS, max(FEWEST, MOST_DRAWN // (layout.size * schedule.minibatches)))
+    chosen = np.empty((draws, layout.size, schedule.minibatches), dtype=np.int64)
+    for draw in range(draws):
         resampled = [int(drawing.random() * rounds) for _ in range(rounds)]
         for rank in range(layout.size):
             chosen[draw, rank] = [resampled[int(drawing.random() * rounds)] for _ in range(schedule.minibatches)]
-    return [own[chosen[:, rank]] for rank, own in enumerate(noise)]
+    doubting = random.Random(1)  # noqa: S311 - likewise
+    off = np.array([[2 * doubting.random() - 1 for _ in range(layout.size)] for _ in range(draws)])
+    own_stages = [stages[layout.stage_of(rank)] for rank in range(layout.size)]
+    return [
+        own[chosen[:, rank]] * (1 + off[:, rank, None] * stage.doubt / stage.ease)
+        for rank, (own, stage) in enumerate(zip(noise, own_stages, strict=True))
+    ]
 
 
 def _period(schedule: Schedule, spans: Sequence[Sequence[Span]]) -> np.ndarray:

@@ -69,6 +69,7 @@ class Stage:
         memory_bytes: Predicted peak above an empty process.
         sizes: The bytes of what is in it, counted once.
         ease: What it takes over what it costs, for other stages are not always busy, nor with the whole model.
+        doubt: By how much that may be off either way: what neighbours do to it is not known well.
         noise: By what factor its layers took longer than they are taken to in each round of the profile, a drift of the
             machine aside; nothing where the profile keeps no rounds.
     """
@@ -96,6 +97,7 @@ class Stage:
     sizes: StageBytes
     flops: Count
     ease: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
+    doubt: Annotated[float, Meta(ge=0, le=1)] = 0.0
     noise: Annotated[tuple[Annotated[float, Meta(ge=0, le=1e6)], ...], Meta(max_length=MOST_ROUNDS)] = ()
     replicas: Annotated[int, Meta(ge=1, le=1024)] = 1
     all_reduce_s: Seconds = 0.0
@@ -276,7 +278,8 @@ class Plan(Shown):
         if self.num_stages <= cores or len(self.crowding) < 2:
             return None
         each = max(0.0, self.crowding[-1] - self.crowding[-2])
-        most = self.crowding[-1] + each * max(0, self.num_stages - len(self.crowding))
+        known = min(self.num_stages, len(self.crowding))
+        most = self.crowding[known - 1] + each * (self.num_stages - known)
         return max(1.0, most / self.crowding[min(cores, len(self.crowding)) - 1])
 
     @property

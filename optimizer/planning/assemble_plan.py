@@ -41,8 +41,8 @@ def plan_of(
     needed, pace = problem.memory_bytes(bounds), problem.costs.pace
     stages = tuple(_stage(problem, index, ends, needed[index]) for index, ends in enumerate(pairwise(bounds)))
     stages = tuple(
-        replace(stage, ease=ease, noise=rounds.factors(stage.layers, last=index == problem.stages - 1))
-        for index, (stage, ease) in enumerate(zip(stages, _eases(crowding, stages, network), strict=True))
+        replace(stage, ease=ease, doubt=doubt, noise=rounds.factors(stage.layers, last=index == problem.stages - 1))
+        for index, (stage, (ease, doubt)) in enumerate(zip(stages, _eases(crowding, stages, network), strict=True))
     )
     bottleneck_ns = problem.bottleneck_ns(bounds)
     return Plan(
@@ -79,10 +79,12 @@ def plan_of(
     )
 
 
-def _eases(crowding: Crowding, stages: Sequence[Stage], network: NetworkProfile | None) -> Sequence[float]:
-    """Return the ease of each stage; over links, ranks may have machines of their own, and nothing is eased."""
+def _eases(
+    crowding: Crowding, stages: Sequence[Stage], network: NetworkProfile | None
+) -> Sequence[tuple[float, float]]:
+    """Return the ease of each stage, and its doubt; over links, where ranks have machines of their own, none."""
     if network:
-        return [1.0] * len(stages)
+        return [(1.0, 0.0)] * len(stages)
     return crowding.eases([stage.layers for stage in stages], [stage.total_s for stage in stages])
 
 

@@ -175,10 +175,13 @@ class _Decision:
         """
         choice = self.slicing(profile, precision)
         whole, sliced = self.planners(profile, precision, choice)
-        if choice and sliced and self.request.slicing == AUTO and not gains(whole.expected_s, sliced.expected_s):
-            choice = replace(choice, slicing=PLAIN_FORM.slicing, gain=0.0, why_whole="no gain")
-            whole, sliced = self.planners(profile, precision, choice)
-        return choice, whole, sliced
+        if not choice or not sliced or self.request.slicing != AUTO:
+            return choice, whole, sliced
+        slow_s, fast_s = whole.expected_s, sliced.expected_s
+        if fast_s is not None and gains(slow_s, fast_s):
+            return replace(choice, gain=None if slow_s is None else slow_s / fast_s - 1), whole, sliced
+        choice = replace(choice, slicing=PLAIN_FORM.slicing, gain=0.0, why_whole="no gain")
+        return choice, *self.planners(profile, precision, choice)
 
     def slicing(self, profile: Profile, precision: Precision) -> SlicingChoice | None:
         """Return which layers are cut inside in a precision; None where nobody asked."""

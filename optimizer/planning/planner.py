@@ -138,7 +138,7 @@ class Planner:
         except PartitionError:
             return None
 
-    @property
+    @cached_property
     def expected_s(self) -> float | None:
         """What the slowest stage of the best split is expected to hold the others up; None where no split keeps limits.
 
@@ -149,6 +149,7 @@ class Planner:
         except PartitionError:
             return None
         slowest_s = max(stage.stage_time_s * stage.ease for stage in plan.stages)
+        slowest_s = plan.bottleneck_s if plan.network else slowest_s  # which knows of messages
         promised = plan.predicted.promised_samples_per_s
         return slowest_s * plan.predicted.throughput_samples_per_s / promised if promised else slowest_s
 

@@ -50,8 +50,11 @@ def show_plan(plan: Plan, console: "Console") -> None:
             *replicated,
         ),
         explained={
+            "total ms": "Total: beside other cores that are always busy; expected is with how busy they are."
+            if any(stage.ease != 1.0 for stage in plan.stages)
+            else "",
             "link ms": "Link: what a minibatch's messages take to the next stage ↓ and back ↑, which 1F1B hides as far "
-            "as it can."
+            "as it can.",
         },
     )
     layers = sum(len(stage.layers) for stage in plan.stages)
@@ -126,7 +129,7 @@ def show_partitions(plans: Mapping[str, Plan], model: ModelCosts, console: "Cons
             "largest transient."
             + (f" An asterisk: above --memory-limit, which binds {OPTIMIZED} only." if limit else ""),
             "sent MiB": "Sent: activations and gradients per minibatch.",
-            "samples/s": f"Samples/s: simulated over {first.predicted.minibatches} minibatches, with a core for every "
+            "samples/s": f"Samples/s: expected over {first.predicted.minibatches} minibatches, with a core for every "
             "stage; short runs flatter splits with a slow first stage, see --batches.",
         },
     )

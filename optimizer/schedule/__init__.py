@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         FLUSH_EVERY,
         KIND_NAMES,
         MOST_LISTED,
-        ONE_AT_A_TIME,
         PLAIN_1F1B,
         SCHEDULES,
         Action,

@@ -58,7 +58,6 @@ Rows = tuple[tuple[Action, ...], ...]
 
 ScheduleName = Literal["1f1b", "2bw", "1f1b-flush", "gpipe", "sequential"]
 ASYNCHRONOUS: ScheduleName = "1f1b"
-ONE_AT_A_TIME: ScheduleName = "sequential"
 
 
 @dataclass(frozen=True, slots=True)

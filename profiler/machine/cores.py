@@ -39,7 +39,8 @@ def neighbouring_cores(usable: Sequence[int], stages: int, neighbours: int | Non
         ProcessError: There are not so many cores.
     """
     if neighbours is None:
-        return tuple(usable[: min(stages, len(set(map(physical_core, usable))))])
+        first = {physical_core(core): core for core in reversed(usable)}
+        return tuple(core for core in usable if first[physical_core(core)] == core)[:stages]
     if neighbours >= len(usable):
         raise ProcessError(
             f"{neighbours} neighbours and the core that is measured need {neighbours + 1} cores and this process may "

@@ -96,7 +96,7 @@ class MeasuredLower:
 
 
 def profile_of(measured: Measured) -> Profile:
-    """Return the profile of a model: each layer's times as medians with their spread, bytes, operations and memory."""
+    """Return the profile of a model: each layer's times with their spread, bytes, operations and memory."""
     config, captured = measured.config, measured.captured
     samples = measured.layers.samples
     layers, loss = _records(captured, measured.layers)

@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 
 from profiler.capture import captured_model, minibatch
+from profiler.commands import typed_form
+from profiler.errors import ProcessError
 from profiler.machine import Helper, helper, pin
 from profiler.measure.stepper import Clocks, stepper_for
 from profiler.settings import Config
@@ -48,7 +50,12 @@ def busy_neighbours(config: Config, cores: Sequence[int]) -> Iterator[Neighbours
         ProcessError: One ended, most likely for want of memory.
     """
     with ExitStack() as stack:
-        yield Neighbours([stack.enter_context(helper(_train, config, core)) for core in cores])
+        try:
+            beside = Neighbours([stack.enter_context(helper(_train, config, core)) for core in cores])
+        except ProcessError as error:
+            fewer = "--neighbours 0 of python -m profiler" if typed_form() else "cores=(0,)"
+            raise ProcessError(f"{error} Or profile beside no busy core, with {fewer}.") from error
+        yield beside
 
 
 def _train(connection: Connection, config: Config, core: int) -> None:

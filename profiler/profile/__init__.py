@@ -43,6 +43,6 @@ if TYPE_CHECKING:
     from profiler.profile.read import read_profile
     from profiler.profile.roofline import bound, compute_s, intensity, of_roof, operations, ridge, touched_bytes
     from profiler.profile.sliced_graph import cut_edges, part_names
-    from profiler.profile.warnings import MOST_ROUNDS, more_or_less, profile_warnings
+    from profiler.profile.warnings import MOST_ROUNDS, UNCERTAINTY_LIMIT, more_or_less, profile_warnings
 else:
     __getattr__ = on_demand(__name__)

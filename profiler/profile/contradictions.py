@@ -8,6 +8,7 @@ from profiler.profile.profile import ModelCosts, Profile
 
 MOST_LAYERS = 10_000
 MOST_SECONDS = 1e8
+MOST_CROWDED = 1_000
 MOST_BYTES, MOST_OPERATIONS = 1 << 45, 1 << 60
 """Of all layers together; with stages and weight versions counted in, more would not fit into 64 bits."""
 
@@ -16,6 +17,7 @@ def odd_values(profile: Profile) -> Iterator[str]:
     """Yield what contradicts itself in a profile, or is too large, each in words; the first may be the only one."""
     yield from _odd_layers(profile.layers)
     yield from _odd_timings(profile)
+    yield from _odd_rounds(profile)
     yield from _odd_blocks(profile)
     yield from _odd_lowered(profile)
     for form in (PLAIN_FORM, BF16_FORM) if profile.lowered else (PLAIN_FORM,):
@@ -96,8 +98,6 @@ def _odd_times(model: ModelCosts) -> Iterator[str]:
 
 def _odd_timings(profile: Profile) -> Iterator[str]:
     parts = [*profile.layers, *(part for own in profile.blocks for part in own.parts)]
-    if len(profile.beside_s) != profile.neighbours:
-        yield f"it was measured beside {profile.neighbours} busy cores, and tells of {len(profile.beside_s)}"
     steps = [profile.whole_step]
     losses = [profile.loss]
     if profile.lowered:
@@ -108,6 +108,27 @@ def _odd_timings(profile: Profile) -> Iterator[str]:
     timings += [timing for part in parts for timing in (part.forward, part.backward, part.update)]
     if any(timing and not _holds_its_median(timing) for timing in timings):
         yield "an interval does not hold its own median"
+
+
+def _odd_rounds(profile: Profile) -> Iterator[str]:
+    """Yield what is wrong with rounds, and with what was timed beside busy cores."""
+    if len(profile.beside_s) != profile.neighbours:
+        yield f"it was measured beside {profile.neighbours} busy cores, and tells of {len(profile.beside_s)}"
+    layers = [*profile.layers, *(profile.lowered.layers if profile.lowered else ())]
+    for layer in (*layers, *(part for own in profile.blocks for part in own.parts)):
+        timings = [timing for timing in (layer.forward, layer.backward, layer.update) if timing]
+        if len({len(timing.samples_s) for timing in timings}) > 1:
+            yield f"forward, backward and update of {layer.name} were timed in other rounds"
+        if any(timing.median_s and timing.samples_s and not any(timing.samples_s) for timing in timings):
+            yield f"{layer.name} took nothing in each round, and takes something"
+    for layer in layers:
+        if layer.part_of:
+            yield f"{layer.name} is a part of {layer.part_of}, and stands for a whole layer"
+        if layer.alone_s is not None and layer.alone_s * MOST_CROWDED < layer.step_s:
+            yield f"{layer.name} takes more than {MOST_CROWDED} times as long beside busy cores as beside none"
+    ratios = [time_s / (profile.whole_step_s or 1.0) for time_s in profile.beside_s]
+    if not all(1 / MOST_CROWDED <= ratio <= MOST_CROWDED for ratio in ratios):
+        yield "what a step takes beside busy cores has nothing to do with what it takes beside none"
 
 
 def _holds_its_median(timing: Timing) -> bool:

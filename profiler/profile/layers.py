@@ -23,7 +23,10 @@ INPUT = "input"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """One measured time: the median of its samples with a 95% interval."""
+    """One measured time with its 95% interval, and the samples as they were timed.
+
+    Of a part of a step it is the part's share of the usual step; of anything else, the median of the samples.
+    """
 
     median_s: Seconds
     low_s: Seconds
@@ -38,9 +41,9 @@ class Layer:
     Attributes:
         name: Module path, or the graph node's name for functions and methods.
         kind: What it is: ``Conv2d``, ``add``, ``flatten``.
-        forward_s: Median time of the forward.
-        backward_s: Median time of the backward; includes the gradient of its input where anything upstream learns.
-        update_s: Median time of updating its parameters and writing their next version beside the current one.
+        forward_s: Time of the forward.
+        backward_s: Time of the backward; includes the gradient of its input where anything upstream learns.
+        update_s: Time of updating its parameters and writing their next version beside the current one.
         in_place_share: What an update in place takes of that, which is how a stage with one weight version updates.
         accumulate_s: What a minibatch takes more that shares its update with earlier ones: its backward adds to their
             gradients instead of writing them anew, and its weights are cast already; below 0 where that is less.

@@ -63,7 +63,7 @@ class Profile(Shown):
         check_s: How long its layers were held against the model itself, before all else; 0 where nobody did.
         closure_error: By how much the parts of a step are more than the plain steps before and after it, as a share.
         rounds: How many samples stand behind each time.
-        uncertainty: The largest half-width of an interval among the ten costliest layers, as a share of the median.
+        uncertainty: The largest half-width of an interval among the ten costliest layers, as a share of its cost.
         foreign_load: Share of the time in which the core worked for others.
         typed: The options that name the model and its minibatch on a command line; none for one that was in memory.
     """
@@ -160,6 +160,14 @@ class ModelCosts:
         """The sum of all parts of a step with the layers whole, the loss among them."""
         whole = (*(layer for layer in self.layers if not layer.part_of), *self.uncut)
         return parts_s(whole, self.loss)
+
+    @property
+    def lone_core_s(self) -> float:
+        """The same while no other core is busy, as far as that is known."""
+        whole = (*(layer for layer in self.layers if not layer.part_of), *self.uncut)
+        alone_s = [*(layer.alone_s for layer in whole), self.loss.alone_s]
+        known = [time_s for time_s in alone_s if time_s is not None]
+        return sum(known) if len(known) == len(alone_s) else self.one_core_s
 
 
 def cast_bytes(full: Layer, lower: Layer) -> int:

@@ -109,7 +109,7 @@ COLUMNS = (
     _time("forward"),
     _interval("forward"),
     _time("backward"),
-    _interval("backward", "±: half the 95% interval of the median."),
+    _interval("backward", "±: half the 95% interval."),
     _time("update", "Update: with the write of the next weight version."),
     Column(
         "time",

@@ -35,12 +35,6 @@ def timing(samples: Sequence[float]) -> Timing:
     return Timing(median_s=median, low_s=low, high_s=high, samples_s=tuple(samples))
 
 
-def half_width(samples: Sequence[float]) -> float:
-    """Return half the width of the interval as a share of the median; infinite where the median is 0."""
-    median, low, high = interval(samples)
-    return (high - low) / 2 / median if median else float("inf")
-
-
 def drift(samples: Sequence[float]) -> float:
     """Return by how much the last third of the samples is slower than the first, as a share; 0 for fewer than three."""
     third = len(samples) // 3

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from profiler.profile import MOST_ROUNDS
+from profiler.profile import MOST_ROUNDS, UNCERTAINTY_LIMIT
 from profiler.rounds.plan_doubt import plan_doubt
 from profiler.rounds.samples import Clock, Samples
 from profiler.rounds.shares import WITHIN, layer_times, shares_drawn, shares_of
@@ -29,6 +29,8 @@ def spend(
 ) -> None:
     """Run rounds until a plan from them stands to within ``KNOWN``, or the budget is spent.
 
+    Whoever gives a budget wants to know the layers, too, to within ``UNCERTAINTY_LIMIT``.
+
     At least ``LEAST_ROUNDS`` are run, whatever the budget, for fewer have no interval, and ``ENOUGH_ROUNDS`` where no
     budget is given, however long a step takes. Before so many no plan is taken to stand, for of a few samples draws
     differ too little; more than ``MOST_ROUNDS`` only average over what the machine does.
@@ -50,7 +52,8 @@ def spend(
         if count >= least and spent >= 1:
             break
         if count == check:
-            if plan_doubt(layer_times(samples), stages) <= KNOWN:
+            stands = plan_doubt(layer_times(samples), stages) <= KNOWN
+            if stands and (budget_s is None or uncertainty(samples) <= UNCERTAINTY_LIMIT):
                 break
             check = -(-count * 4 // 3)  # doubt falls slowly, and working it out takes time
         done = max(min(spent, count / least), count / MOST_ROUNDS)

@@ -1,8 +1,9 @@
 """Hold what was promised against what happened: how far off each split's prediction was, and whose that is.
 
-What a second is worth changes by the minute and is nobody's error. All splits have the same layers, so what all stages
-of a run take together, over what they are taken to cost, is the machine's pace then; a run's pace is the median of that
-over the runs around it, its own among them. With a split's period = batch size ÷ throughput, run by run,
+What a second is worth changes by the minute and is nobody's error: it is what all splits of that time have in common.
+So a run's pace is a median over splits, itself and the four that ran nearest to it: of what the stage that took longest
+took, over what it is expected to. What one split alone takes longer is outvoted there, and stays its error. Where one
+split ran, there is no pace to tell. With a split's period = batch size ÷ throughput, run by run,
 
     settled period   median over its runs of period ÷ pace
     k                median period ÷ settled period
@@ -20,13 +21,14 @@ A promise was kept if the settled throughput lies in its interval.
 from collections.abc import Mapping, Sequence
 from statistics import mean, median
 
+from optimizer.plan import Plan
 from runtime.compare.outcome import Audit, PartitionComparison, SplitAudit
 from runtime.compare.ranking import spearman
 from runtime.compare.records import Partition, RunRecord
 
 ORDERED = 0.9
-AROUND = 2
-"""So many runs before and after one tell the machine's pace in it."""
+VOTES, WITHIN = 5, 100
+"""So many splits tell the pace in a run, each with the run of it that is nearest, of so many on either side."""
 Paces = Mapping[tuple[str, int], float]
 """The machine's pace, by split and round."""
 
@@ -59,7 +61,7 @@ def audit(
         [part.predicted_throughput_samples_per_s for part in ran],
         [batch_size / split.settled_s for split in splits],
     )
-    pace = median(paces.values())
+    pace = median(paces.values()) if len(ran) > 1 else None
     return Audit(
         mean_absolute_error=mean(abs(split.error) for split in splits),
         mean_absolute_error_settled=mean(abs(split.settled_error) for split in splits),
@@ -74,14 +76,29 @@ def _paces(partitions: Sequence[Partition | PartitionComparison], runs: Sequence
     """Return how many times as slow the machine was in each run of a split as when the model was profiled."""
     plans = {part.name: part.plan for part in partitions}
     own = {
-        (run.name, run.round): sum(stage.took_s for stage in run.stages) / usual_s
+        (run.name, run.round): _longest(run, plans[run.name])
         for run in runs
         if run.name in plans and run.failure is None
-        for usual_s in [sum(stage.expected_s for stage in plans[run.name].stages)]
-        if usual_s
     }
-    paces = list(own.values())
-    return {key: median(paces[max(0, at - AROUND) : at + AROUND + 1]) or 1.0 for at, key in enumerate(own)}
+    names = {name for name, _ in own}
+    return {key: _pace(list(own.items()), at) if len(names) > 1 else 1.0 for at, key in enumerate(own)}
+
+
+def _pace(runs: Sequence[tuple[tuple[str, int], float]], at: int) -> float:
+    """Return the median over the splits that ran nearest to a run."""
+    votes: dict[str, float] = {}
+    near = range(max(0, at - WITHIN), min(len(runs), at + WITHIN + 1))
+    for other in sorted(near, key=lambda place: abs(place - at)):
+        (name, _), pace = runs[other]
+        if len(votes) < VOTES:
+            votes.setdefault(name, pace)
+    return median(votes.values()) or 1.0
+
+
+def _longest(run: RunRecord, plan: Plan) -> float:
+    """Return what the stage that took longest took, over what it is expected to."""
+    took_s, usual_s = max((own.took_s, stage.expected_s) for own, stage in zip(run.stages, plan.stages, strict=True))
+    return took_s / usual_s if usual_s else 1.0
 
 
 def _split(part: PartitionComparison, batch_size: int, runs: Sequence[RunRecord], paces: Paces) -> SplitAudit:
@@ -111,7 +128,7 @@ def _split(part: PartitionComparison, batch_size: int, runs: Sequence[RunRecord]
     )
 
 
-def _verdict(splits: Sequence[SplitAudit], order: float | None, pace: float) -> str:
+def _verdict(splits: Sequence[SplitAudit], order: float | None, pace: float | None) -> str:
     """Say how well the promises were kept, what the machine's pace was, and what the error is made of."""
     errors = [abs(split.settled_error) for split in splits]
     kept = "" if order is None else f"order {'right' if order >= ORDERED else 'not right'} ({order:.2f}), "
@@ -122,7 +139,7 @@ def _verdict(splits: Sequence[SplitAudit], order: float | None, pace: float) -> 
     inside = [split.kept for split in splits if split.kept is not None]
     if inside:
         sentence += f", {sum(inside)} of {len(inside)} within their intervals"
-    if f"{abs(pace - 1):.0%}" != "0%":
+    if pace and f"{abs(pace - 1):.0%}" != "0%":
         slower = "slower" if pace > 1 else "faster"
         sentence += f"; the machine was {abs(pace - 1):.0%} {slower} than when it was profiled, which is taken out"
     if f"{mean(errors):.0%}" == "0%":

@@ -110,7 +110,7 @@ class Comparison(Shown):
         """How many rounds are done, and whom they have dropped, each with the round after which it was.
 
         Splits race against each other; a baseline races against all. The reference, which ratios are about, and the
-        yardstick run in every round.
+        plain step run in every round.
         """
         have = {(run.round, run.name) for run in self.runs}
         done, dropped = 0, dict[str, int]()

@@ -140,7 +140,8 @@ class Audit:
         mean_absolute_error: Of the throughput, as a share; None where stages shared cores on the wall clock or nothing
             ran. Likewise ``mean_absolute_error_settled``, with the machine's pace taken out.
         spearman: Rank correlation of predicted and settled throughput; None for fewer than three splits, too.
-        pace: How many times as slow the machine was as when the model was profiled, the median over the runs.
+        pace: How many times as slow the machine was as when the model was profiled, the median over the runs; None
+            where a single split ran.
         verdict: What that says, in words.
     """
 

@@ -71,7 +71,7 @@ class Partition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneCore:
-    """The model's plain step on one core that does nothing else: what a pipeline has to beat, and the yardstick.
+    """The model's plain step on one core that does nothing else: what a pipeline has to beat.
 
     Attributes:
         profiled_s: What the step took when the model was profiled.

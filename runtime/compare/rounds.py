@@ -108,8 +108,8 @@ def _attempt(
     part = next(part for part in comparison.partitions if part.name == step.name)
     plan = part.plan
     execution = executions[plan.form]
-    execution.renew()
     try:
+        execution.renew()
         result = execution.run(plan, plan.predicted.minibatches)
     except (TooLargeError, RunError) as error:
         return replace(blank, failure=printable(str(error)))

@@ -17,7 +17,7 @@ from typing import Any, Literal, Self
 from torch import Tensor
 
 from optimizer.plan import Plan, scheduled
-from optimizer.schedule import Schedule, ScheduleName, requirements_of, schedule_of
+from optimizer.schedule import Schedule, requirements_of, schedule_of
 from profiler.capture import made
 from profiler.execution import Captured, OwnLoss, Segment, TensorSpec, spec_of
 from profiler.machine import available_bytes, physical_core, uninterrupted
@@ -131,7 +131,6 @@ class Execution:
         self,
         plan: Plan,
         minibatches: int,
-        schedule: ScheduleName | None = None,
         target: TensorSpec | None = None,
     ) -> None:
         """Hand every stage its slice and warm it up.
@@ -139,7 +138,6 @@ class Execution:
         Args:
             plan: What to run.
             minibatches: How many.
-            schedule: Under this schedule, with room for as many weight versions as the settings' needs; None for that.
             target: What targets look like, if this process is going to read minibatches; None: as the settings' data.
 
         Raises:
@@ -157,14 +155,8 @@ class Execution:
             with redirect_stdout(sys.stderr):
                 target = reader.target_spec()
         pace = settings.pace
-        usual = schedule_of(pace.name, layout.replicas, minibatches, pace.update_every)
-        chosen = schedule_of(schedule, layout.replicas, minibatches) if schedule else usual
-        planned = scheduled(plan, chosen)
-        # Under another schedule the ring of versions stays as long, so that writing one costs the same.
-        requirements = [
-            replace(own, versions=max(own.versions, other.versions))
-            for own, other in zip(requirements_of(chosen), requirements_of(usual), strict=True)
-        ]
+        chosen = schedule_of(pace.name, layout.replicas, minibatches, pace.update_every)
+        planned, requirements = scheduled(plan, chosen), requirements_of(chosen)
         here = [layout.stage_of(rank) for rank in range(layout.size) if self._on_this_host(rank)]
         refuse_too_little_memory(planned, requirements, settings.channel, *available_bytes(), stages=here)
         self.pool.describe_with(lambda rank: _described(plan, rank))
@@ -202,22 +194,22 @@ class Execution:
             self._let_go()
 
     @contextmanager
-    def loaded(self, plan: Plan, minibatches: int, schedule: ScheduleName | None = None) -> Iterator[Self]:
+    def loaded(self, plan: Plan, minibatches: int) -> Iterator[Self]:
         """Load a plan for as long as the context lasts; arguments and errors as of ``load``."""
-        self.load(plan, minibatches, schedule)
+        self.load(plan, minibatches)
         try:
             yield self
             self.unload()
         finally:
             self._let_go()
 
-    def run(self, plan: Plan, minibatches: int, schedule: ScheduleName | None = None) -> RunResult:
+    def run(self, plan: Plan, minibatches: int) -> RunResult:
         """Train for ``minibatches`` minibatches from the initial weights, and give the stages' memory back.
 
         Raises:
             InputError, RunError: As ``load``.
         """
-        with self.loaded(plan, minibatches, schedule):
+        with self.loaded(plan, minibatches):
             return self.run_loaded().result
 
     def run_loaded(self) -> Outcome:

@@ -11,7 +11,6 @@ from profiler.commands import MODULES, typed_as
 from profiler.profile import INPUT, Peaks, Profile, profile_warnings
 from profiler.report import rows, to_csv, to_markdown
 from profiler.rounds import drift, foreign_load
-from profiler.rounds.statistics import half_width
 
 
 def three() -> Profile:
@@ -53,11 +52,6 @@ def test_drift_compares_the_last_third_with_the_first() -> None:
 def test_foreign_load_is_what_the_core_did_for_others() -> None:
     assert foreign_load([2.0, 2.0], [1.0, 2.0]) == 0.25
     assert foreign_load([1.0], [1.5]) == 0.0
-
-
-def test_a_half_width_is_relative_to_the_median() -> None:
-    assert half_width([2.0, 2.0, 2.0]) == 0.0
-    assert half_width([0.0, 0.0]) == float("inf")
 
 
 def test_rows_are_in_captured_order_or_costliest_first() -> None:

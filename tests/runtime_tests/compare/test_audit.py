@@ -114,6 +114,26 @@ def test_what_one_split_alone_takes_longer_is_its_error_and_not_the_machines_pac
     assert "most of the error: the shares of the stages" in found.verdict
 
 
+def test_a_leader_that_runs_on_alone_is_not_excused_by_its_own_runs() -> None:
+    """Its rivals had their last runs in the second of ten rounds."""
+    named = plans(*NAMES, profile=chain([3, 1, 4, 1, 5, 2], copy_cost=CopyCost(sizes_bytes=(), copy_s=())))
+    runs = [*promised(named, (1.0, 1.0), optimized=1.3).runs]
+    leader = named["optimized"]
+    speed = leader.predicted.throughput_samples_per_s / 1.3
+    runs += [record("optimized", number, speed, measured(leader, 1.3)) for number in range(3, 11)]
+    found = with_runs(empty(named, repeats=10, full=False), runs).summary.audit
+    (ours,) = [split for split in found.splits if split.partition == "optimized"]
+    assert ours.settled_error == pytest.approx(0.3)
+
+
+def test_a_split_that_ran_alone_has_no_pace_to_hide_its_error_behind() -> None:
+    named = plans("optimized", profile=chain([3, 1, 4, 1, 5, 2]))
+    found = promised(named, (1.0, 1.0, 1.0), optimized=1.25).summary.audit
+    assert found.pace is None
+    assert found.splits[0].settled_error == pytest.approx(0.25)
+    assert "the machine was" not in found.verdict
+
+
 @pytest.mark.parametrize(("slowness", "kept"), [(1.0, True), (1.5, False)])
 def test_a_promise_is_kept_where_the_settled_throughput_lies_in_its_interval(slowness: float, kept: bool) -> None:  # noqa: FBT001
     """What only the waits take longer is no pace of the machine."""

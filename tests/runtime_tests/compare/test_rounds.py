@@ -9,7 +9,7 @@ from comparisons import asked, comparison, empty, plans
 from strategies import MACHINE
 
 from optimizer.plan import Plan, scheduled
-from optimizer.schedule import ScheduleName, schedule_of
+from optimizer.schedule import schedule_of
 from profiler.files import from_json, to_json
 from profiler.profile import Form
 from profiler.settings import UpdateRule
@@ -58,13 +58,13 @@ class Fake:
     """An execution that notes what it is told to run."""
 
     def __init__(self, fails: Any = None, error: Exception | None = None, speed: Any = None) -> None:
-        self.order: list[tuple[str, ScheduleName | None]] = []
+        self.order: list[str] = []
         self.renewals = 0
         self._speed = speed
         self._fails, self._error = fails, error or RunError("a stage was ended by SIGKILL")
 
-    def run(self, plan: Plan, minibatches: int, schedule: ScheduleName | None = None) -> RunResult:
-        self.order.append((plan.method, schedule))
+    def run(self, plan: Plan, minibatches: int) -> RunResult:
+        self.order.append(plan.method)
         if self._fails and self._fails(len(self.order), plan):
             raise self._error
         speed = self._speed(len(self.order), plan) if self._speed else float(len(self.order))
