@@ -119,14 +119,14 @@ class Words:
             )
             for name, layer in whole.items()
         }
-        own = self.model.loss
-        loss = _rounds_s((own.forward, own.forward_s), (own.backward, own.backward_s))
+        part = self.model.loss
+        loss = _rounds_s((part.forward, part.forward_s), (part.backward, part.backward_s))
         count = len(loss)
         if count < 2 or any(len(own) != count for own in rounds.values()):
             return []
         totals = [loss[at] + sum(own[at] for own in rounds.values()) for at in range(count)]
-        usual_s = sum(map(_step_s, whole.values())) + own.step_s
-        cost_s, took = (own.step_s, loss) if last else (0.0, [0.0] * count)
+        usual_s = sum(map(_step_s, whole.values())) + part.step_s
+        cost_s, took = (part.step_s, loss) if last else (0.0, [0.0] * count)
         for layer in map(self.layers.__getitem__, layers):
             cost_s += _step_s(layer)
             source = whole[layer.part_of or layer.name]

@@ -60,9 +60,10 @@ def relative_throughput(
     ]
     down, up = ways
     usual_s = _period(short, simulate(short, steady, down, up))
-    if not usual_s:
+    drawn_s = _period(short, simulate(short, drawn, down, up, latest=_latest))
+    if not usual_s or not drawn_s.all():
         return None
-    speeds = usual_s / _period(short, simulate(short, drawn, down, up, latest=_latest))
+    speeds = usual_s / drawn_s
     low, high = np.quantile(speeds, TAILS)
     return Expected(samples_per_s=float(np.mean(speeds)), low=float(low), high=float(high))
 
@@ -105,7 +106,7 @@ def _factors(stages: Sequence[Stage], schedule: Schedule, rounds: int) -> list[n
     off = np.array([[2 * doubting.random() - 1 for _ in range(layout.size)] for _ in range(draws)])
     own_stages = [stages[layout.stage_of(rank)] for rank in range(layout.size)]
     return [
-        own[chosen[:, rank]] * (1 + off[:, rank, None] * stage.doubt / stage.ease)
+        own[chosen[:, rank]] * np.maximum(0.0, 1 + off[:, rank, None] * stage.doubt / stage.ease)
         for rank, (own, stage) in enumerate(zip(noise, own_stages, strict=True))
     ]
 

@@ -96,7 +96,7 @@ class Stage:
     memory_bytes: Bytes
     sizes: StageBytes
     flops: Count
-    ease: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
+    ease: Annotated[float, Meta(ge=1e-6, le=1e6)] = 1.0
     doubt: Annotated[float, Meta(ge=0, le=1)] = 0.0
     noise: Annotated[tuple[Annotated[float, Meta(ge=0, le=1e6)], ...], Meta(max_length=MOST_ROUNDS)] = ()
     replicas: Annotated[int, Meta(ge=1, le=1024)] = 1

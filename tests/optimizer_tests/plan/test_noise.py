@@ -174,3 +174,17 @@ def test_layers_of_no_time_are_steady() -> None:
     found = made_up([layer("l0", (0, 0, 0)), layer("l1", (5, 0, 0))], [(INPUT, "l0"), ("l0", "l1")])
     rounds = Rounds(with_rounds(found, noisy(2, 0.3)).costs())
     assert set(rounds.factors(["l0"], last=False)) == {1.0}
+
+
+def test_noise_that_leaves_no_time_expects_nothing() -> None:
+    plan = planned(with_rounds(even(2), [[1.0] * ROUNDS] * 2), 2)
+    schedule = some_schedule("1f1b", 2, 12, 1)
+    still = replace(plan, stages=tuple(replace(stage, noise=(0.0,) * ROUNDS) for stage in plan.stages))
+    assert scheduled(still, schedule).predicted.expected is None
+
+
+def test_a_doubt_larger_than_a_stage_takes_no_time_away_that_it_has_not() -> None:
+    plan = planned(with_rounds(even(2), [[1.0] * ROUNDS] * 2), 2)
+    doubtful = replace(plan, stages=tuple(replace(stage, ease=1e-6, doubt=1.0) for stage in plan.stages))
+    expected = scheduled(doubtful, some_schedule("1f1b", 2, 12, 1)).predicted.expected
+    assert expected is None or 0 < expected.low <= expected.high
