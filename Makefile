@@ -1,11 +1,11 @@
 # make compare  the main job: profile, plan, run and compare AlexNet, VGG16 and ResNet50
-# make test     the tests (about 6 minutes on two cores)
+# make test     the tests (3 to 6 minutes on two cores)
 # make study    the whole study: three models, four batch sizes, eight splits, five rounds (hours; goes on where it stopped)
 # make quick    a short version of it (about 6 minutes)
 # make fuzz     20,000 mutated files against everything that reads one (about 10 minutes)
 # make site     these pages as a site: build/site/index.html
 # make check    everything that has to pass before a commit lands
-# make slow     the tests that take long: whole commands, faults, the pages' examples (about 9 minutes on two cores)
+# make slow     the tests that take long: whole commands, faults, the pages' examples (5 to 9 minutes on two cores)
 # make released wheel and sdist, each installed in a clean environment, where the main job has to run (about 5 minutes)
 # make hosts    the tests on four hosts, made of network namespaces: needs root (about 9 minutes)
 # Of other versions: make released PYTHON=python3.13 TORCH="torch==2.9.0 torchvision==0.24.0"
