@@ -19,6 +19,7 @@ class Words:
         """Read what the model costs in its form, for a schedule with an update every so many minibatches."""
         self.model, self.schedule, self.update_every = model, schedule, update_every
         self.layers: dict[str, Layer] = {layer.name: layer for layer in model.layers}
+        self.whole = {layer.name: layer for layer in model.whole}
         self.forward_ns = {name: nanoseconds(layer.forward_s) for name, layer in self.layers.items()}
         self.compute_ns = {
             name: self.forward_ns[name] + nanoseconds(layer.backward_s) for name, layer in self.layers.items()
@@ -112,12 +113,11 @@ class Words:
 
     def noise(self, layers: Iterable[str], *, last: bool) -> list[float]:
         """Return by what factor a stage took longer in each round than its layers are taken to, a drift aside."""
-        whole = {layer.name: layer for layer in (*self.model.layers, *self.model.uncut) if not layer.part_of}
         rounds = {
             name: _rounds_s(
                 (layer.forward, layer.forward_s), (layer.backward, layer.backward_s), (layer.update, layer.update_s)
             )
-            for name, layer in whole.items()
+            for name, layer in self.whole.items()
         }
         part = self.model.loss
         loss = _rounds_s((part.forward, part.forward_s), (part.backward, part.backward_s))
@@ -125,11 +125,11 @@ class Words:
         if count < 2 or any(len(own) != count for own in rounds.values()):
             return []
         totals = [loss[at] + sum(own[at] for own in rounds.values()) for at in range(count)]
-        usual_s = sum(map(_step_s, whole.values())) + part.step_s
+        usual_s = sum(map(_step_s, self.whole.values())) + part.step_s
         cost_s, took = (part.step_s, loss) if last else (0.0, [0.0] * count)
         for layer in map(self.layers.__getitem__, layers):
             cost_s += _step_s(layer)
-            source = whole[layer.part_of or layer.name]
+            source = self.whole[layer.part_of or layer.name]
             if _step_s(source):
                 share = _step_s(layer) / _step_s(source)
                 took = [before + share * more for before, more in zip(took, rounds[source.name], strict=True)]
@@ -141,15 +141,14 @@ class Words:
     def eases(self, plan: Plan) -> list[tuple[float, float]]:
         """Return what each stage takes over what it costs, with the doubt: its neighbours are stages."""
         model, stages = self.model, range(plan.num_stages)
-        whole = {layer.name: layer for layer in (*model.layers, *model.uncut) if not layer.part_of}
-        known = all(layer.alone_s is not None for layer in whole.values()) and model.loss.alone_s is not None
+        known = all(layer.alone_s is not None for layer in self.whole.values()) and model.loss.alone_s is not None
         neighbours = model.profile.neighbours
         if not known or not neighbours or not any(stage.total_s for stage in plan.stages):
             return [(1.0, 0.0) for _ in stages]
 
         def pair(name: str) -> tuple[float, float]:
             layer = self.layers[name]
-            source = whole[layer.part_of or name]
+            source = self.whole[layer.part_of or name]
             beside = _step_s(layer)
             return beside, beside * (source.alone_s or 0.0) / _step_s(source) if _step_s(source) else beside
 

@@ -30,7 +30,7 @@ class Crowding:
 
     def __init__(self, model: ModelCosts) -> None:
         """Take the times from a model's costs; where some are not known, nothing is eased."""
-        whole = {layer.name: layer for layer in (*model.layers, *model.uncut) if not layer.part_of}
+        whole = {layer.name: layer for layer in model.whole}
         self._neighbours = model.profile.neighbours
         parts: list[Layer | Loss] = [*whole.values(), model.loss]
         self.known = bool(self._neighbours) and all(part.alone_s is not None for part in parts)

@@ -28,8 +28,8 @@ class Rounds:
     def __init__(self, model: ModelCosts) -> None:
         """Take the rounds from a model's costs; a profile that keeps none has no factors."""
         self._costs_s = {layer.name: layer.step_s for layer in model.layers}
-        self._loss_s = model.loss.forward_s + model.loss.backward_s
-        whole = {layer.name: layer for layer in (*model.layers, *model.uncut) if not layer.part_of}
+        self._loss_s = model.loss.step_s
+        whole = {layer.name: layer for layer in model.whole}
         parts: list[Layer | Loss] = [*whole.values(), model.loss]
         counts = set(map(_rounds, parts))
         self.count = counts.pop() if len(counts) == 1 else 0

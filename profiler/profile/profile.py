@@ -156,16 +156,19 @@ class ModelCosts:
     closure_error: float
 
     @property
+    def whole(self) -> tuple[Layer, ...]:
+        """The model's own layers, those that are cut inside last."""
+        return (*(layer for layer in self.layers if not layer.part_of), *self.uncut)
+
+    @property
     def one_core_s(self) -> float:
         """The sum of all parts of a step with the layers whole, the loss among them."""
-        whole = (*(layer for layer in self.layers if not layer.part_of), *self.uncut)
-        return parts_s(whole, self.loss)
+        return parts_s(self.whole, self.loss)
 
     @property
     def lone_core_s(self) -> float:
         """The same while no other core is busy, as far as that is known."""
-        whole = (*(layer for layer in self.layers if not layer.part_of), *self.uncut)
-        alone_s = [*(layer.alone_s for layer in whole), self.loss.alone_s]
+        alone_s = [*(layer.alone_s for layer in self.whole), self.loss.alone_s]
         known = [time_s for time_s in alone_s if time_s is not None]
         return sum(known) if len(known) == len(alone_s) else self.one_core_s
 
