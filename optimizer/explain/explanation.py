@@ -106,7 +106,7 @@ class Explanation:
 
 def explain(planner: Planner, plan: Plan, others: Mapping[str, Plan]) -> Explanation:
     """Explain the planner's best plan; ``others`` are the plans of schemes and of other planners."""
-    problem, bounds = planner.problem, planner.best.bounds
+    problem, bounds = planner.problem, planner.bounds
     slowest = max(range(len(plan.stages)), key=lambda number: plan.stages[number].total_s)
     one_core_s, lone_s = planner.model.one_core_s, planner.model.lone_core_s
     largest_ns, layers = _largest(problem.costs)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         BOUNDED,
         EXACT,
         REPLICATED,
+        STEADIEST,
         Expected,
         Plan,
         Search,

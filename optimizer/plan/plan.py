@@ -19,6 +19,8 @@ Difference = Annotated[float, Meta(ge=-1e6, le=1e6)]
 """Seconds, below 0 where something takes less."""
 EXACT, BOUNDED = "exact", "bounded"
 """Methods of the best split: proven, or not."""
+STEADIEST = "steadiest"
+"""The method of a split that is nearly the best, and promises more where stages are unsteady."""
 REPLICATED = "replicated"
 """The method of the best split over stages that may have several ranks."""
 FORMAT_VERSION: Literal[12] = 12
@@ -174,7 +176,7 @@ class Plan(Shown):
 
     Attributes:
         slicing: Which layers are cut inside; ``precision``, which run in bfloat16.
-        method: How it was found: ``exact``, ``bounded`` (not proven), ``replicated``, a scheme's or a peer's name.
+        method: How it was found: ``exact``, ``bounded`` (not proven), ``steadiest``, ``replicated``, a scheme's or a peer's name.
         schedule: What is predicted; ``update_every``, how many minibatches an update takes under it.
         planned_for: The schedule that the split was searched for, and that bottleneck and bound are about.
         classes: How many the model tells apart.

@@ -17,7 +17,7 @@ from optimizer.costs import (
     prefixes,
 )
 from optimizer.errors import OptimizerError, PartitionError, ProfileError
-from optimizer.plan import BOUNDED, EXACT, REPLICATED, NetworkProfile, Plan
+from optimizer.plan import BOUNDED, EXACT, REPLICATED, STEADIEST, NetworkProfile, Plan
 from optimizer.planning.assemble_plan import plan_of, replicated_plan
 from optimizer.planning.schemes import scheme_cuts
 from optimizer.schedule import ASYNCHRONOUS, PLAIN_1F1B, Pace
@@ -29,6 +29,7 @@ from optimizer.search import (
     along_captured_order,
     best_replicated,
     even_share_ns,
+    near_best,
     solve,
     space_of,
     why_nothing_fits,
@@ -53,6 +54,10 @@ def refuse_contradictions(profile: Profile, contradictions: Iterator[str]) -> No
     """
     for contradiction in contradictions:
         raise ProfileError(f"the profile of {profile.model} contradicts itself: {contradiction}; profile it again")
+
+
+TELLING = 0.01
+"""From which share on the promise of a split that is nearly the best has to be above the best one's to be taken."""
 
 
 class Planner:
@@ -106,7 +111,7 @@ class Planner:
                 f"{len(forced)} forced cuts need {len(forced) + 1} stages; use --stages {len(forced) + 1} or more, or "
                 "fewer --cut-after"
             )
-        self._network_profile = network
+        self._network_profile, self._cut_after = network, cut_after
         if network and len(network.ranks) != stages:
             raise OptimizerError(
                 f"the network profile is of {len(network.ranks)} ranks and {stages} stages are wanted; use --stages "
@@ -154,7 +159,7 @@ class Planner:
         return slowest_s * plan.predicted.throughput_samples_per_s / promised if promised else slowest_s
 
     def optimized(self) -> Plan:
-        """Return the best split over all legal cuts.
+        """Return the best split over all legal cuts, or one that is nearly as good and promises more.
 
         Where the graph has too many ideals, the plan says that it is not proven optimal, and gives a lower bound.
 
@@ -162,8 +167,12 @@ class Planner:
             PartitionError: There are not as many legal cuts as the stages need.
             InfeasibleError: None of the splits keeps the limit on memory.
         """
-        method = EXACT if self.best.proven else BOUNDED
-        return self._plan(method, self.problem, self.best.bounds, self.best)
+        return self._optimized[0]
+
+    @property
+    def bounds(self) -> tuple[int, ...]:
+        """The split of ``optimized``, both ends included."""
+        return self._optimized[1]
 
     def scheme(self, name: str, shares: Sequence[int]) -> Plan:
         """Return the split of a scheme, which knows nothing of limits.
@@ -240,10 +249,41 @@ class Planner:
             lines.append(",".join(names_of(self.costs, ideal)))
         return "".join(f"{line}\n" for line in lines)
 
+    def with_stages(self, stages: int) -> "Planner":
+        """Return what plans for another number of stages, with the same limits.
+
+        Raises:
+            PartitionError: The model cannot be cut into so many.
+        """
+        limit = self.problem.memory_limit_bytes
+        return Planner(
+            self.model,
+            stages,
+            self.minibatches,
+            pace=self.costs.pace,
+            memory_limit_bytes=limit,
+            cut_after=self._cut_after,
+        )
+
     @cached_property
     def free_space(self) -> Space:
         """The ideals that are searched where nothing is forced."""
         return space_of(self.free) if self.problem.forced else self.space
+
+    @cached_property
+    def _optimized(self) -> tuple[Plan, tuple[int, ...]]:
+        """The split that is planned, as a plan and as bounds: the best one unless stages are unsteady."""
+        bounds = self.best.bounds
+        plan = self._plan(EXACT if self.best.proven else BOUNDED, self.problem, bounds, self.best)
+        if self.problem.network or self.profile.loud or not plan.predicted.expected:
+            return plan, bounds
+        others = [
+            (self._plan(STEADIEST, self.problem, other, self.best), other)
+            for other in near_best(self.problem, self.space, bounds)
+        ]
+        steadiest = max(others, key=lambda own: own[0].predicted.promised_samples_per_s, default=(plan, bounds))
+        enough = (1 + TELLING) * plan.predicted.promised_samples_per_s
+        return steadiest if steadiest[0].predicted.promised_samples_per_s >= enough else (plan, bounds)
 
     @cached_property
     def _best_of_all(self) -> Solution:

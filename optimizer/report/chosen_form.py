@@ -2,12 +2,23 @@
 
 from collections.abc import Iterable
 
-from optimizer.planning import LOWERED, SLICED, Forms, PrecisionChoice, SlicingChoice, why_full, why_whole
+from optimizer.planning import (
+    LOWERED,
+    SLICED,
+    Forms,
+    PrecisionChoice,
+    SlicingChoice,
+    fewer_stages,
+    why_full,
+    why_whole,
+)
 from profiler.profile import BF16, FP32, Form, Precision
 
 
 def form_sentences(forms: Forms, names: Iterable[str] = (LOWERED,)) -> tuple[list[str], list[str]]:
-    """Return what was chosen of precision and slices, and why nothing was, in sentences without a full stop.
+    """Return what was chosen of precision and slices, or pays of fewer stages, and why nothing was chosen.
+
+    These are sentences without a full stop.
 
     Args:
         forms: What plans for the model.
@@ -25,6 +36,10 @@ def form_sentences(forms: Forms, names: Iterable[str] = (LOWERED,)) -> tuple[lis
     if forms.slicing and (not forms.lowered or SLICED in names):
         words = slicing_words(forms.slicing, forms.whole.model.form.precision)
         (gains if forms.slicing.slicing else reasons).append(words)
+    fewer = fewer_stages(forms.best)
+    if fewer:
+        less = "one core without a pipeline promises" if fewer.stages == 1 else f"{fewer.stages} stages promise"
+        gains.append(f"{less} {fewer.gain:.0%} more than {forms.best.stages} stages; use --stages {fewer.stages}")
     return gains, reasons
 
 

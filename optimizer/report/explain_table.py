@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.explain import Alternative, Explanation
-from optimizer.plan import Plan, timeline
+from optimizer.plan import STEADIEST, Plan, timeline
 from optimizer.report.gantt import gantt_rows
 from optimizer.schedule import makespan_s, schedule_of
 from profiler.profile import INPUT, ModelCosts
@@ -99,6 +99,9 @@ def _whole(explanation: Explanation, label: Labels) -> list[str]:
 def _proof(plan: Plan) -> str:
     searched = f"{plan.search.ideals:,} legal cuts ({plan.search.states:,} states) were searched"
     bound = f"no split{plan.limits} is below {plan.lower_bound_s * 1e3:.3f} ms"
+    if plan.method == STEADIEST:
+        above = f"this one's is {plan.gap:.1%} above that, and its other stages hold up less, so it is expected to"
+        return f"{searched}: {bound}; {above} give more."
     if not plan.optimal:
         return f"{searched}, and that proves no more than that {bound}: a better one is at most {plan.gap:.1%} faster."
     ties = "" if plan.search.ties_settled else " Of the splits as quick, there may be one that sends less."

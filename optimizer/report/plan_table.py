@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.costs import layer_s
-from optimizer.plan import Plan, distinct
+from optimizer.plan import STEADIEST, Plan, distinct
 from optimizer.planning import OPTIMIZED, OTHER_PLANNERS
 from profiler.profile import ModelCosts
 from profiler.report import ResultTable, counted, mib, ms
@@ -26,6 +26,8 @@ def show_plan(plan: Plan, console: "Console") -> None:
 
     best = f"proven optimal{' of the splits' if plan.limits else ''}{plan.limits}"
     proof = best if plan.optimal else f"a better one{plan.limits} is at most {plan.gap:.1%} faster"
+    if plan.method == STEADIEST:
+        proof = f"slowest stage within {plan.gap:.1%} of the smallest{plan.limits}, and expected to give more"
     stages = counted(plan.num_stages, "stage")
     stages += "" if not plan.layout.replicated else f" on {plan.layout.size} ranks"
     precision = f"{plan.precision.words}, " if plan.precision.lowered else ""

@@ -118,6 +118,22 @@ def all_stage_costs(problem: Problem, lattice: Lattice) -> StageCosts:
     return StageCosts(problem, lattice, [_ranked(lattice, np.arange(1, len(lattice) - 1))] * (problem.stages - 1))
 
 
+def stage_costs_within(problem: Problem, space: Space, limit_ns: int) -> StageCosts | None:
+    """Return the candidates for every cut of all splits whose stages cost at most ``limit_ns``, and some more.
+
+    None where candidates are too many to compare in pairs, or not all legal cuts are searched.
+    """
+    lattice, limit = space.lattice, problem.memory_limit_bytes
+    if not space.complete:
+        return None
+    if len(lattice) <= FEW:
+        return all_stage_costs(problem, lattice)
+    bounds = [time_bound(lattice, problem.stages, limit_ns)]
+    bounds += [] if limit is None else [memory_bound(problem, lattice, limit)]
+    cuts = _candidates(problem, reachable(lattice, bounds))
+    return _stage_costs(problem, lattice, cuts) if _pairs(cuts) <= MOST_PAIRS else None
+
+
 def _search(problem: Problem, lattice: Lattice) -> _SearchResult:
     if len(lattice) <= FEW and not lattice.is_chain:
         bounds = _best(all_stage_costs(problem, lattice))

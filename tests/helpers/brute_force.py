@@ -24,8 +24,10 @@ def work_ns(layer: Layer, pace: Pace, *, last: bool) -> int:
     return forward + backward + round(max(adding, -backward) * (every - 1) / every) + round(update / every)
 
 
-def objective(profile: Profile, stage_of: dict[str, int], stages: int, pace: Pace = PLAIN_1F1B) -> Objective:
-    """Bottleneck, bytes sent, second-worst stage, and where the cuts are, straight from the cost model's words."""
+def stage_costs(
+    profile: Profile, stage_of: dict[str, int], stages: int, pace: Pace = PLAIN_1F1B
+) -> tuple[list[int], int]:
+    """What each stage costs a minibatch, and the bytes sent, straight from the cost model's words."""
     costs = [0] * stages
     for layer in profile.layers:
         stage = stage_of[layer.name]
@@ -42,6 +44,12 @@ def objective(profile: Profile, stage_of: dict[str, int], stages: int, pace: Pac
             costs[stage] += copy_ns(profile.copy_cost, output)
             costs[stage + 1] += copy_ns(profile.copy_cost, gradient)
             sent += output + gradient
+    return costs, sent
+
+
+def objective(profile: Profile, stage_of: dict[str, int], stages: int, pace: Pace = PLAIN_1F1B) -> Objective:
+    """Bottleneck, bytes sent, second-worst stage, and where the cuts are."""
+    costs, sent = stage_costs(profile, stage_of, stages, pace)
     order = [layer.name for layer in profile.layers]
     cuts = []
     for cut in range(stages - 1):
