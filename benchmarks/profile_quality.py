@@ -20,7 +20,6 @@ from itertools import combinations, product
 from profiler.files import from_json
 from profiler.machine import this_machine
 from profiler.profile import Profile, parts_s
-from profiler.report import memory_parts
 
 LARGEST_LAYERS = 10
 
@@ -63,7 +62,7 @@ def profiled(model: str, batch_size: int, budget_s: float) -> Profile:
 def line_of(profiles: Sequence[Profile]) -> str:
     """Return the line of one model at one batch size."""
     closures = [profile.closure_error for profile in profiles]
-    parts = statistics.median(sum(memory_parts(profile)) for profile in profiles)
+    parts = statistics.median(sum(profile.memory_parts) for profile in profiles)
     peak = statistics.median(profile.peak_memory_bytes or 1 for profile in profiles)
     step_ms = statistics.median(profile.whole_step_s for profile in profiles) * 1e3
     worst = max((difference(*pair) for pair in combinations(profiles, 2)), default=0.0)

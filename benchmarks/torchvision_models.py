@@ -19,7 +19,7 @@ import torchvision
 from profiler.files import from_json
 from profiler.machine import this_machine
 from profiler.profile import Layer, Profile
-from profiler.report import memory_parts, mib
+from profiler.report import mib
 
 SIZES = (128, 224, 299)
 BATCH = 2
@@ -82,7 +82,7 @@ def row(profile: Profile, size: int) -> str:
     peak = profile.peak_memory_bytes or 1
     cells = (
         profile.model, size, len(profile.layers), len(profile.outputs), f"{parameters:.1f}", f"{flops:.2f}",
-        mib(peak), f"{sum(memory_parts(profile)) / peak - 1:+.0%}", sum(map(without_time, profile.layers)),
+        mib(peak), f"{sum(profile.memory_parts) / peak - 1:+.0%}", sum(map(without_time, profile.layers)),
     )  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |"
 

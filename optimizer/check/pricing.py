@@ -106,7 +106,7 @@ class Words:
             learning_bytes=learning,
             saved_bytes=sum(layer.saved_bytes for layer in own),
             cast_bytes=sum(layer.cast_bytes for layer in own),
-            transient_bytes=max(layer.transient_bytes for layer in own),
+            transient_bytes=max(layer.transient_bytes for layer in own) + self.model.profile.heap_bytes,
             activation_bytes=sum(map(self.down_bytes, down)),
             gradient_bytes=sum(map(self.up_bytes, down)),
         )
@@ -184,7 +184,7 @@ class Words:
         needed -= sum(layer.cast_bytes for layer in layers) * self.shared(flying, copies)
         needed += sum(map(self.slot_bytes, self.crossing(before))) * slots_before
         needed += sum(map(self.slot_bytes, self.crossing(through))) * slots_behind
-        return needed + max(layer.transient_bytes for layer in layers)
+        return needed + max(layer.transient_bytes for layer in layers) + self.model.profile.heap_bytes
 
     def needed(self, names: Iterable[str]) -> set[str]:
         """Return the smallest set that holds ``names``, what they need, and no part of a group."""

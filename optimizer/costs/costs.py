@@ -57,6 +57,7 @@ class Costs:
         loss_forward_ns: The loss's forward; likewise ``loss_backward_ns``.
         values: What cuts can carry, the model's input first.
         momenta: How many tensors the update rule keeps for each parameter that learns.
+        heap_bytes: What a stage's heap holds beyond what its layers need.
     """
 
     layers: tuple[Layer, ...]
@@ -74,6 +75,7 @@ class Costs:
     loss_backward_ns: int
     values: tuple[Value, ...]
     momenta: int
+    heap_bytes: int
 
     @property
     def weight_ns(self) -> list[int]:
@@ -149,6 +151,7 @@ def costs_of(model: ModelCosts, pace: Pace = PLAIN_1F1B) -> Costs:
         loss_backward_ns=nanoseconds(model.loss.backward_s),
         values=_values(model, position),
         momenta=model.profile.momenta,
+        heap_bytes=model.profile.heap_bytes,
     )
 
 

@@ -5,12 +5,13 @@ d_s = min(S − s, minibatches), w_s = d_s; 2bw: w_s = 2; with a flush: w_s = 1)
 
     memory(J, I, s) = Σ_{v ∈ I∖J} [frozen + learning · (w_s versions + gradient + momentum)
                                    + (saved − casts) · d_s + casts · w_s](v)
-                      + max_{v ∈ I∖J} transient(v) + slots(I) · d_s + slots(J) · d_{s−1}
+                      + max_{v ∈ I∖J} transient(v) + heap + slots(I) · d_s + slots(J) · d_{s−1}
 
-where slots(I) are the values that cross the cut behind I, down and up: the ring between two stages holds one slot for
+where heap is what a whole step was measured to take beyond its parts, for a heap has holes and kernels keep memory of
+their own, and slots(I) are the values that cross the cut behind I, down and up: the ring between two stages holds one slot for
 each minibatch that the upper one has in flight, and both map it. Casts are weights in bfloat16, which minibatches on
-the same version share. The last stage counts as any other. All but the
-transient is a difference of two prefix sums and one term for either cut, as the time of a stage is.
+the same version share. The last stage counts as any other. All but the transient and the heap is a difference of two
+prefix sums and one term for either cut, as the time of a stage is.
 
 Source: weight versions and minibatches in flight of PipeDream's 1F1B (SOSP 2019, section 3.3).
 """
@@ -66,4 +67,4 @@ def stage_bytes(costs: Costs, factor: Factors, before: int, through: int) -> int
         for layer in layers
     )  # fmt: skip
     slots = costs.cut_bytes(through) * factor.behind + costs.cut_bytes(before) * factor.before
-    return held + slots + max(layer.transient_bytes for layer in layers)
+    return held + slots + max(layer.transient_bytes for layer in layers) + costs.heap_bytes

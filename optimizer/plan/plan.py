@@ -35,7 +35,7 @@ class StageBytes:
         learning_bytes: Of those that do.
         saved_bytes: What one minibatch keeps for its backward.
         cast_bytes: What of that are casts of weights, which minibatches on the same version share.
-        transient_bytes: The largest that a layer needs for a moment.
+        transient_bytes: The largest that a layer needs for a moment, and what the heap holds beyond all this.
         activation_bytes: What crosses the cut behind the stage for one minibatch; likewise ``gradient_bytes`` back.
     """
 

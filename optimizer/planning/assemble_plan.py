@@ -146,7 +146,7 @@ def _stage(problem: Problem, index: int, ends: tuple[int, int], memory_bytes: in
             learning_bytes=sum(costs.layers[at].learning_bytes for at in members),
             saved_bytes=sum(costs.layers[at].saved_bytes for at in members),
             cast_bytes=sum(costs.layers[at].cast_bytes for at in members),
-            transient_bytes=max(costs.layers[at].transient_bytes for at in members),
+            transient_bytes=max(costs.layers[at].transient_bytes for at in members) + costs.heap_bytes,
             activation_bytes=sum(value.output_bytes for value in down),
             gradient_bytes=sum(value.gradient_bytes for value in down),
         ),

@@ -68,7 +68,8 @@ class StageCosts:
         needed = []
         for stage, (before, through) in enumerate(pairwise(self.bounds)):
             held = bound.key[stage][through][None, :] - bound.height[stage][before][:, None]
-            needed.append(held + largest_transients(self.problem, self.lattice, before, through))
+            transients = largest_transients(self.problem, self.lattice, before, through)
+            needed.append(held + transients + self.problem.costs.heap_bytes)
         return needed
 
 

@@ -1,22 +1,23 @@
-"""Measure memory in a fresh process: the peak of whole training steps, and what each layer needs for a moment.
+"""Measure memory in fresh processes: what each layer needs for a moment, and the peak of whole training steps.
 
-The process first returns all memory that it frees to the kernel at once, so its resident size is what is alive. It runs
+The first process returns all memory that it frees to the kernel at once, so its resident size is what is alive. It runs
 a step layer by layer and reads, at every border, the peak since the last one. What lies above
 
     rest + Σ saved(u), u up to the layer + (in the backward) Σ parameter gradients(u), u from the layer on
 
-is the layer's transient: scratch of its kernels, and values and gradients on their way. Then the process is settled as
-a stage is, and the peak of plain steps is read: parameters + gradients + momentum + saved + largest transient should
-come near it, although the largest transient need not meet with all the rest and a heap has holes.
+is the layer's transient: scratch of its kernels, and values and gradients on their way. The second one is settled as a
+stage is before it trains, and the peak of plain steps is read. That is parameters + gradients + momentum + saved +
+largest transient and, beyond them, holes of the heap and what kernels keep, which a stage's heap has, too.
 
 What a layer saves for its backward is read off autograd in one untimed forward. A storage counts once, at the layer
 that produced it, whichever layer saves it; parameters and the model's input do not count.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from multiprocessing.connection import Connection
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ from profiler.profile import PLAIN_FORM, Form
 from profiler.settings import Config
 
 PLAIN_STEPS = 3
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +51,32 @@ class Memory:
 
 
 def measure_memory(config: Config, core: int, form: Form = PLAIN_FORM) -> Memory | None:
-    """Measure a model in a form, in a process of its own on ``core``; None where the kernel keeps no peaks.
+    """Measure a model in a form, in processes of their own on ``core``; None where the kernel keeps no peaks.
 
     Raises:
-        ProcessError: The process was ended, most likely for want of memory.
+        ProcessError: A process was ended, most likely for want of memory.
     """
-    with helper(_measure, config, core, form) as process:
-        memory: Memory | None = process.receive()
-        return memory
+    transient = _measured(_transients, config, core, form)
+    if transient is None:
+        return None
+    peak = _measured(_peak, config, core, form)
+    return Memory(transient[0], peak[0], peak[1]) if peak else None
 
 
-def _measure(_connection: Connection, config: Config, core: int, form: Form) -> Memory | None:
+def _measured(work: "Callable[[Stepper, PeakMemory, int], Found]", *arguments: Any) -> tuple[Found, str] | None:
+    """Carry out some work in a fresh process; returns its result and the digest of the model that was built there."""
+    with helper(_prepared, work, *arguments) as process:
+        measured: tuple[Found, str] | None = process.receive()
+        return measured
+
+
+def _prepared(
+    _connection: Connection,
+    work: "Callable[[Stepper, PeakMemory, int], Found]",
+    config: Config,
+    core: int,
+    form: Form,
+) -> tuple[Found, str] | None:
     return_memory_at_once()
     torch.set_num_threads(1)
     use_torch_once()
@@ -67,17 +84,27 @@ def _measure(_connection: Connection, config: Config, core: int, form: Form) -> 
     memory = PeakMemory()
     if not memory.forget_peak():
         return None
-    state = [*captured.model.parameters(), *captured.model.buffers()]
-    before = memory.resident_bytes() - sum(tensor.nbytes for tensor in state)
     batch = minibatch(config, captured)
     stepper = stepper_for(captured, batch, config.rule, slots=1, clocks=Clocks())
     with blaming(config.name):
-        transient = transient_bytes(stepper, memory)
-        pin(core)
-        memory.forget_peak()
-        for _ in range(PLAIN_STEPS):
-            stepper.plain_step()
-    return Memory(transient, memory.peak_bytes() - before, captured.digest)
+        return work(stepper, memory, core), captured.digest
+
+
+def _transients(stepper: Stepper, memory: PeakMemory, _core: int) -> tuple[int, ...]:
+    return transient_bytes(stepper, memory)
+
+
+def _peak(stepper: Stepper, memory: PeakMemory, core: int) -> int:
+    """Return the peak of plain steps above a process without the model, its heap as a stage's is."""
+    model = stepper.captured.model
+    state = [*model.parameters(), *model.buffers()]
+    before = memory.resident_bytes() - sum(tensor.nbytes for tensor in state)
+    pin(core)
+    stepper.versions.place_gradients(stepper.segment.placeable, fused=True)  # as a stage does
+    memory.forget_peak()
+    for _ in range(PLAIN_STEPS):
+        stepper.plain_step()
+    return memory.peak_bytes() - before
 
 
 class _Peaks:

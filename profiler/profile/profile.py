@@ -112,6 +112,26 @@ class Profile(Shown):
         return self.uncertainty > LOUD
 
     @property
+    def memory_parts(self) -> tuple[int, int, int, int, int]:
+        """The bytes of all parameters, gradients, momentum and saved tensors, and the largest transient."""
+        learning = sum(layer.learning_bytes for layer in self.layers)
+        return (
+            sum(layer.parameter_bytes for layer in self.layers),
+            learning,
+            learning * self.momenta,
+            sum(layer.saved_bytes for layer in self.layers),
+            max(layer.transient_bytes for layer in self.layers),
+        )
+
+    @property
+    def heap_bytes(self) -> int:
+        """What a whole step took beyond its parts: holes in the heap, and what kernels keep; 0 where that is unknown.
+
+        A stage's heap holds about as much beyond its parts.
+        """
+        return max(0, (self.peak_memory_bytes or 0) - sum(self.memory_parts))
+
+    @property
     def crowding(self) -> tuple[float, ...]:
         """How many times as long a step takes beside no busy core, beside one, and so on."""
         return (1.0, *(time_s / self.whole_step_s for time_s in self.beside_s))

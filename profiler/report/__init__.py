@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from profiler.report.figure import Drawing, drawing
     from profiler.report.rich_table import ResultTable
     from profiler.report.roofline_plot import roofline_svg
-    from profiler.report.table import Order, memory_parts, rows, show, to_csv, to_markdown
+    from profiler.report.table import Order, rows, show, to_csv, to_markdown
     from profiler.report.text import MEBIBYTE, counted, mib, ms
 else:
     __getattr__ = on_demand(__name__)

@@ -133,23 +133,14 @@ def _time_facts(profile: Profile) -> str:
 
 
 def _memory_facts(profile: Profile) -> str:
-    parts = memory_parts(profile)
-    said = f"Parameters, gradients, momentum, saved and the largest transient: {mib(sum(parts), 2)} MiB"
+    parts = sum(profile.memory_parts)
+    said = f"Parameters, gradients, momentum, saved and the largest transient: {mib(parts, 2)} MiB"
     if not profile.peak_memory_bytes:
         return f"{said}; this kernel keeps no peak to check it with."
-    share = sum(parts) / profile.peak_memory_bytes - 1
-    return f"{said}, {more_or_less(share)} than the {mib(profile.peak_memory_bytes, 2)} MiB that a whole step took."
-
-
-def memory_parts(profile: Profile) -> tuple[int, int, int, int, int]:
-    """Return the bytes of all parameters, gradients, momentum and saved tensors, and the largest transient."""
-    learning = sum(layer.learning_bytes for layer in profile.layers)
+    share = parts / profile.peak_memory_bytes - 1
     return (
-        sum(layer.parameter_bytes for layer in profile.layers),
-        learning,
-        learning * profile.momenta,
-        sum(layer.saved_bytes for layer in profile.layers),
-        max(layer.transient_bytes for layer in profile.layers),
+        f"{said}, {more_or_less(share)} than the {mib(profile.peak_memory_bytes, 2)} MiB that a whole step took; what "
+        "that held beyond them, holes in the heap and what kernels keep, is added to each stage."
     )
 
 

@@ -113,7 +113,7 @@ def memory(
                 total += (layer.saved_bytes - layer.cast_bytes) * ahead[stage]
                 total += layer.cast_bytes * versions[stage]
                 transient = max(transient, layer.transient_bytes)
-        found.append(total + transient)
+        found.append(total + transient + profile.heap_bytes)
     sizes = {layer.name: layer.output_bytes + layer.gradient_bytes for layer in profile.layers}
     sizes[INPUT] = profile.input_bytes
     for name, size in sizes.items():

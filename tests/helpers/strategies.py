@@ -66,7 +66,7 @@ def profile(
         copy_cost=copy_cost,
         peaks=Peaks(flops_per_s=1e9, bytes_per_s=1e9),
         input_bytes=384,
-        peak_memory_bytes=1000,
+        peak_memory_bytes=None,
         whole_step_s=1.0,
         whole_step=Timing(median_s=1, low_s=1, high_s=1),
         closure_error=0.0,

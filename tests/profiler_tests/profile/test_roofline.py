@@ -5,7 +5,7 @@ import pytest
 from strategies import layer, profile
 
 from profiler.profile import INPUT, Layer, Peaks, Profile, bound, intensity, of_roof, ridge
-from profiler.report import memory_parts, roofline_svg, rows
+from profiler.report import roofline_svg, rows
 from profiler.report.columns import columns
 
 PEAKS = Peaks(flops_per_s=100e9, bytes_per_s=10e9)
@@ -48,10 +48,11 @@ def test_the_intensity_view_says_what_each_layer_achieves() -> None:
 
 def test_the_memory_view_sets_the_sum_beside_the_measured_peak() -> None:
     found = replace(both(), peak_memory_bytes=2000)
-    parts = memory_parts(found)
+    parts = found.memory_parts
     assert parts == (200, 200, 200, 400, 0)
     assert "50.0% less than the 0.00 MiB that a whole step took" in rows(found, views=("memory",)).facts
-    assert memory_parts(replace(found, momenta=0))[2] == 0
+    assert replace(found, momenta=0).memory_parts[2] == 0
+    assert (found.heap_bytes, replace(found, peak_memory_bytes=900).heap_bytes) == (1000, 0)
     assert "keeps no peak" in rows(replace(found, peak_memory_bytes=None), views=("memory",)).facts
 
 
