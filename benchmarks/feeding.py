@@ -33,9 +33,9 @@ def main() -> None:
     profile = fresh_profile(config)
     plan = Planner(profile.costs(), options.stages, options.batches).optimized()
     shape = config.input_shape
-    pool = [(inputs(SEED, at, shape), targets(SEED, at, config.batch_size, config.classes)) for at in range(POOL)] * -(
-        -options.batches // POOL
-    )
+    pool = [
+        (inputs(SEED, at, shape), targets(SEED, at, (config.batch_size,), config.classes)) for at in range(POOL)
+    ] * -(-options.batches // POOL)
     loader, ratios = pool[: options.batches], []
     cores = cores_for(options.stages, usable_cores())
     settings = Settings(rule=config.rule, seed=SEED, on_nan="warn")

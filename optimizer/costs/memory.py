@@ -8,10 +8,10 @@ d_s = min(S − s, minibatches), w_s = d_s; 2bw: w_s = 2; with a flush: w_s = 1)
                       + max_{v ∈ I∖J} transient(v) + heap + slots(I) · d_s + slots(J) · d_{s−1}
 
 where heap is what a whole step was measured to take beyond its parts, for a heap has holes and kernels keep memory of
-their own, and slots(I) are the values that cross the cut behind I, down and up: the ring between two stages holds one slot for
-each minibatch that the upper one has in flight, and both map it. Casts are weights in bfloat16, which minibatches on
-the same version share. The last stage counts as any other. All but the transient and the heap is a difference of two
-prefix sums and one term for either cut, as the time of a stage is.
+their own, and slots(I) are the values that cross the cut behind I, down and up: the ring between two stages holds one
+slot for each minibatch that the upper one has in flight, and both map it. Casts are weights in bfloat16, which
+minibatches on the same version share. The last stage counts as any other. All but the transient and the heap is a
+difference of two prefix sums and one term for either cut, as the time of a stage is.
 
 Source: weight versions and minibatches in flight of PipeDream's 1F1B (SOSP 2019, section 3.3).
 """

@@ -176,7 +176,8 @@ class Plan(Shown):
 
     Attributes:
         slicing: Which layers are cut inside; ``precision``, which run in bfloat16.
-        method: How it was found: ``exact``, ``bounded`` (not proven), ``steadiest``, ``replicated``, a scheme's or a peer's name.
+        method: How it was found: ``exact``, ``bounded`` (not proven), ``steadiest``, ``replicated``, a scheme's or a
+            peer's name.
         schedule: What is predicted; ``update_every``, how many minibatches an update takes under it.
         planned_for: The schedule that the split was searched for, and that bottleneck and bound are about.
         classes: How many the model tells apart.

@@ -24,10 +24,11 @@ import torch
 from torch import Tensor, nn
 
 from profiler.capture.inputs import laid_out
-from profiler.capture.trace import settings_text, trace
+from profiler.capture.layer_graph import layers_of
+from profiler.capture.trace import settings_text
 from profiler.capture.undo import own_buffers, plain_values, untouched
 from profiler.errors import CaptureError, one_line
-from profiler.execution import Captured, OwnLoss, fetch_attribute, heads, run_layer, whole
+from profiler.execution import Captured, fetch_attribute, run_layer, whole
 from profiler.machine import blaming
 from profiler.profile import INPUT
 
@@ -75,7 +76,7 @@ class _Before:
 
 
 Forward = Callable[[Captured, Tensor], tuple[list[Any], Any]]
-"""Runs a model or its layers on inputs; returns the heads, and what the user's own loss is called with."""
+"""Runs a model or its layers on inputs; returns the heads, and what the model returned; None of layers."""
 
 
 def refuse_unfaithful(captured: Captured, inputs: Tensor, targets: Tensor | None = None) -> None:
@@ -149,7 +150,7 @@ def _refuse_on_another(captured: Captured, sample: _Batch, *, backward: bool) ->
             parameters = list(filter(_is_continuous, captured.model.parameters()))
             for index, parameter in enumerate(parameters):  # none by the same, for two may be alike at first
                 parameter.mul_(_SHRUNK + 0.1 * index / len(parameters))
-    for other in _others(sample):
+    for other in _others(captured, sample):
         before = _before(captured.model)
         try:
             plain = _run(captured, other, _by_model, backward=backward)
@@ -163,11 +164,10 @@ def _refuse_on_another(captured: Captured, sample: _Batch, *, backward: bool) ->
     return sample
 
 
-def _others(sample: _Batch) -> Iterator[_Batch]:
+def _others(captured: Captured, sample: _Batch) -> Iterator[_Batch]:
     """Yield minibatches with other values or of another size, those that differ most first."""
     inputs, samples = sample.inputs, len(sample.inputs)
-    changed = -0.5 * inputs if inputs.is_floating_point() else inputs.max() - inputs
-    for values in (changed, inputs):
+    for values in (captured.inputs.mirrored(inputs), inputs):
         for size in (_FEW if samples > _FEW else samples + 1, samples):
             order = torch.arange(size).flip(0) % samples
             targets = None if sample.targets is None else sample.targets[order]
@@ -175,14 +175,14 @@ def _others(sample: _Batch) -> Iterator[_Batch]:
 
 
 def _by_model(captured: Captured, inputs: Tensor) -> tuple[list[Any], Any]:
-    returned: Any = captured.model(inputs)
-    return heads(returned), returned
+    returned: Any = captured.run(inputs)
+    return captured.loss.heads(returned), returned
 
 
 def _by_layers(captured: Captured, inputs: Tensor) -> tuple[list[Any], Any]:
     values = _values(captured, inputs)
     outputs: list[Any] = [values[name] for name in captured.outputs]
-    return outputs, outputs[0] if len(outputs) == 1 else tuple(outputs)
+    return outputs, None
 
 
 def _values(
@@ -233,13 +233,11 @@ def _run(captured: Captured, batch: _Batch, forward: Forward, *, backward: bool)
 
 
 def _loss(captured: Captured, outputs: Sequence[Tensor], returned: Any, targets: Tensor | None) -> Tensor:
-    """Return the loss, that of the user's own of what the model returns; without targets, a sum over all heads."""
+    """Return the loss, of what the model returned where it did; without targets, a sum over all heads."""
     if targets is None or not isinstance(targets, Tensor):
         sums = [(head * torch.linspace(0.5, 1, head.numel()).view(head.shape)).sum() for head in outputs]
         return torch.stack(sums).sum()
-    if isinstance(captured.loss, OwnLoss):
-        return captured.loss.of(returned, targets)
-    return captured.loss(outputs, targets)
+    return captured.loss(outputs, targets) if returned is None else captured.loss.of(returned, targets)
 
 
 def _refuse_difference(captured: Captured, batch: _Batch, *, backward: bool) -> None:
@@ -301,7 +299,8 @@ def _refuse_other_eval(captured: Captured, batch: _Batch) -> None:
     captured.model.eval()
     try:
         try:
-            operations, outputs = trace(captured.model, captured.name)
+            operations, returned, _ = layers_of(captured.model, captured.name, captured.inputs, batch.inputs)
+            outputs = captured.loss.heads(returned)
         except CaptureError:  # as of what only training never does
             return
         here, there = ([(own.name, own.kind, settings_text(own)) for own in side]

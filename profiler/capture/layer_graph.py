@@ -8,20 +8,26 @@ import networkx as nx
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from profiler.capture.following import follow
 from profiler.capture.lower_model import lowered_model
 from profiler.capture.probe import Probe
-from profiler.capture.sendable import refuse_unsendable
+from profiler.capture.sendable import make_sendable, refuse_unsendable
 from profiler.capture.trace import settings_text, trace
 from profiler.capture.undo import untouched
 from profiler.errors import CaptureError
 from profiler.execution import (
+    HEAD,
+    ONE_TENSOR,
     Captured,
+    Inputs,
     Loss,
     Operation,
     OwnLoss,
+    Ref,
     TensorSpec,
     cross_entropy,
     fetch_attribute,
+    map_tree,
 )
 from profiler.files import digest
 from profiler.profile import INPUT, PLAIN_FORM, Edge, Precision
@@ -35,6 +41,7 @@ def capture(
     targets: Tensor | None = None,
     *,
     precision: Precision = PLAIN_FORM.precision,
+    inputs: Inputs = ONE_TENSOR,
 ) -> Captured:
     """Return ``model`` as layers, each a graph node with torch.nn modules as leaves.
 
@@ -45,10 +52,11 @@ def capture(
         loss: What to train it for.
         targets: The sample's, which a loss of one's own is tried on, if they are given.
         precision: Which layers run in bfloat16.
+        inputs: How the model is called with a minibatch.
 
     Raises:
-        CaptureError: torch.fx cannot trace it, it rejects ``sample``, or the loss cannot be worked out of its heads,
-            which for cross-entropy are tensors ``(N, classes)``.
+        CaptureError: It can neither be traced nor followed, it rejects ``sample``, or the loss cannot be worked out of
+            its heads, which for cross-entropy are tensors ``(N, …, classes)``.
         ConfigError: A layer that the precision names is not there.
     """
     lazy = [path for path, parameter in model.named_parameters() if is_lazy(parameter)]
@@ -57,7 +65,8 @@ def capture(
             f"model '{name}' has not been run yet: parameter '{lazy[0]}' has no shape; run it once in its factory"
         )
     with untouched(model):
-        operations, outputs = trace(model, name)
+        operations, returned, inputs = layers_of(model, name, inputs, sample)
+    loss, outputs = _losing(name, loss, returned)
     if not operations:
         raise CaptureError(f"model '{name}' has no layers; name a model that computes something")
     _refuse_late(model, name, operations)
@@ -72,6 +81,7 @@ def capture(
             loss(results, targets)
     else:
         _refuse_outputs(name, results, len(sample))
+    make_sendable(model)
     for operation in probe.operations:
         refuse_unsendable(operation, f"model '{name}': layer '{operation.name}' ({operation.kind})")
     operations = tuple(
@@ -101,9 +111,47 @@ def capture(
         learning=frozenset(path for path, parameter in model.named_parameters() if parameter.requires_grad),
         parameters=_parameters(model, operations),
         loss=loss,
+        inputs=inputs,
     )
     with untouched(model):
         return lowered_model(captured, precision, sample)
+
+
+def layers_of(model: nn.Module, name: str, inputs: Inputs, sample: Tensor) -> tuple[tuple[Operation, ...], Any, Inputs]:
+    """Return a model's operations in captured order, what it returns with a ``Ref`` for each tensor, and its inputs.
+
+    A symbolic trace holds for minibatches of any size and needs no run, so it comes first; what it cannot trace, with
+    several inputs, or with an ``if`` that depends on a shape, is followed as it runs.
+
+    Raises:
+        CaptureError: It can neither be traced nor followed.
+    """
+    symbolic: CaptureError | None = None
+    if not inputs.packed:
+        try:
+            return *trace(model, name), inputs
+        except CaptureError as error:
+            symbolic = error
+    try:
+        return follow(model, name, inputs, sample)
+    except CaptureError as error:
+        raise error from symbolic
+
+
+def _losing(name: str, loss: Loss, returned: Any) -> tuple[Loss, tuple[str, ...]]:
+    """Return the loss as it takes what a model returns, and the layers whose outputs enter it."""
+    heads = loss.heads(returned)
+    if isinstance(loss, OwnLoss) and not isinstance(returned, Ref):
+        tree = map_tree(lambda leaf: HEAD if isinstance(leaf, Ref) else leaf, returned)
+        loss = dataclasses.replace(loss, tree=tree)
+        heads = [head for head in heads if isinstance(head, Ref)]
+    if not heads or not all(isinstance(head, Ref) for head in heads):
+        raise CaptureError(
+            f"model '{name}' returns {type(returned).__name__ if heads else 'nothing'}; the loss needs one tensor "
+            "(N, classes), or a tuple of them, the main head first; wrap the model in a module that returns that, or "
+            "say with loss= what it is trained for"
+        )
+    return loss, tuple(head.layer for head in heads)
 
 
 def _refuse_late(model: nn.Module, name: str, operations: Iterable[Operation]) -> None:
@@ -126,19 +174,12 @@ def _refuse_no_tensors(name: str, results: Sequence[Any]) -> None:
 
 def _refuse_outputs(name: str, results: Sequence[Any], batch_size: int) -> None:
     for result in results:
-        fits = isinstance(result, Tensor) and result.ndim == 2 and len(result) == batch_size and result.shape[1] > 0
+        fits = isinstance(result, Tensor) and result.ndim > 1 and len(result) == batch_size and result.shape[-1] > 0
         if not fits or not result.is_floating_point() or result.shape != results[0].shape:
-            remedy = "wrap the model in a module that returns only that, or say with loss= what else it is trained for"
-            if isinstance(result, Tensor) and result.is_floating_point() and result.ndim > 2:
-                arguments = "output.flatten(0, 1), targets.flatten()" if result.ndim == 3 else "output, targets"
-                remedy = (
-                    "define one at the top of a file, def loss(output, targets): return torch.nn.functional."
-                    f"cross_entropy({arguments}), and write profile(model, (inputs, targets), loss=loss), and the same "
-                    "loss= for Pipeline; in a configuration file, loss: mypackage.losses:loss, and data"
-                )
             raise CaptureError(
                 f"model '{name}' returns {_describe(result)}, and the loss, where none is given, needs one tensor "
-                f"(N, classes) of floats for each head; {remedy}"
+                "(N, …, classes) of floats for each head; wrap the model in a module that returns only that, or say "
+                "with loss= what else it is trained for"
             )
     if not all(result.requires_grad for result in results):
         raise CaptureError(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -18,11 +18,21 @@ from torch import Tensor, nn
 
 from profiler.capture.fidelity import same_bits
 from profiler.capture.layer_graph import capture
-from profiler.capture.sendable import refuse_unfit_parameters, refuse_unsendable
+from profiler.capture.sendable import make_sendable, refuse_unfit_parameters, refuse_unsendable
 from profiler.capture.slice_model import sliced_model
 from profiler.capture.undo import plain_values
 from profiler.errors import ModelError, one_line
-from profiler.execution import Captured, Loss, OwnLoss, cross_entropy
+from profiler.execution import (
+    ONE_TENSOR,
+    Captured,
+    Inputs,
+    Loss,
+    OwnLoss,
+    cross_entropy,
+    inputs_like,
+    model_loss,
+    tree_leaves,
+)
 from profiler.files import is_file
 from profiler.profile import PLAIN_FORM, Form
 from profiler.python_arguments import Hint
@@ -33,16 +43,18 @@ def _sample_remedy(sample: Any) -> str:
     parts = sample if isinstance(sample, (tuple, list)) else [sample]
     if any(isinstance(part, np.ndarray) for part in parts):
         return "turn arrays into tensors with torch.from_numpy"
-    if all(isinstance(part, Tensor) for part in parts):
-        return "a model takes one tensor of inputs, and a sample is that, or a pair of it and its targets"
     return "of a loader, take one minibatch: next(iter(loader))"
 
 
 Model = Annotated[nn.Module, Hint("the model comes first: profile(model, sample), Pipeline(model, plan)", ModelError)]
-LossFunction = Annotated[Callable[[Any, Tensor], Tensor], Hint("write loss=torch.nn.functional.mse_loss, say")]
-Inputs = Annotated[Tensor, Hint(_sample_remedy, ModelError)]
-Sample = Annotated[Tensor | tuple[Tensor, Tensor], Hint(_sample_remedy, ModelError)]
+LossFunction = Annotated[
+    Callable[[Any, Tensor], Tensor] | Literal["model"], Hint("write loss=torch.nn.functional.mse_loss, say")
+]
+OneInput = Annotated[Tensor, Hint(_sample_remedy, ModelError)]
+Sample = Annotated[object, Hint("")]
 """Annotations of arguments: a model, its loss, a minibatch of inputs (N, …), and one that may have targets with it."""
+MODEL_LOSS = "model"
+"""The loss that a model returns itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +63,8 @@ class LiveModel:
 
     Attributes:
         model: A copy of the user's, in training mode.
-        inputs: ``(N, …)``; ``targets``, those of these samples.
+        inputs: ``(N, …)``, packed where there are several; ``targets``, those of these samples.
+        called: How the model is called with them.
     """
 
     name: str
@@ -59,33 +72,42 @@ class LiveModel:
     inputs: Tensor
     targets: Tensor | None
     loss: Loss
+    called: Inputs = ONE_TENSOR
 
 
-def live_model(
-    model: nn.Module, sample: Tensor | tuple[Tensor, Tensor], loss: Any = None, name: str | None = None
-) -> LiveModel:
+def live_model(model: nn.Module, sample: Any, loss: Any = None, name: str | None = None) -> LiveModel:
     """Return a copy of ``model`` that can be measured and trained.
 
     Args:
         model: On the CPU; it is left as it is.
-        sample: A minibatch of inputs, or a pair of inputs and targets, which a loss of one's own needs.
-        loss: ``function(output, targets)``; None for cross-entropy.
+        sample: A minibatch of inputs, or a pair of inputs and targets, which a loss of one's own needs. Inputs are a
+            tensor, or several by name or in order.
+        loss: ``function(output, targets)``; None for cross-entropy; ``model`` for what the model returns as its loss.
         name: What to call the model; None: as its class.
 
     Raises:
         ModelError: It is elsewhere than on the CPU, or cannot be copied or sent to another process.
     """
-    inputs, targets = sample if isinstance(sample, (tuple, list)) else (sample, None)
+    given, targets = pair_of(sample)
+    if not any(isinstance(leaf, Tensor) for _, leaf in tree_leaves(given)):
+        raise ModelError(f"the sample is a {type(sample).__name__} without a tensor to call the model with; "
+                         f"{_sample_remedy(sample)}")  # fmt: skip
+    called = inputs_like(model, given)
+    inputs = called.pack(given)
     if inputs.dim() < 2 or not len(inputs):
         raise ModelError(f"the sample is a tensor of shape {tuple(inputs.shape)}; a minibatch of inputs (N, …) is "
                          "wanted, as the model is called with")  # fmt: skip
-    if inputs.dtype not in (torch.float32, torch.int64):
+    if not called.packed and inputs.dtype not in (torch.float32, torch.int64):
         raise ModelError(f"the sample is of {inputs.dtype}; a model is measured and trained on float32, or on int64 as "
                          "token ids are: use sample.float() or sample.long()")  # fmt: skip
     for tensor_name, tensor in [*model.named_parameters(), *model.named_buffers(), ("the sample", inputs)]:
         if tensor.device.type != "cpu":
             raise ModelError(f"{tensor_name} is on {tensor.device}; stages run on the CPU: use model.cpu()")
-    if isinstance(model, torch.jit.ScriptModule) or hasattr(model, "_orig_mod"):
+    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        raise ModelError(
+            f"the model is wrapped in {type(model).__name__}, and stages train one copy; give model.module"
+        )
+    if any(isinstance(own, torch.jit.ScriptModule) or hasattr(own, "_orig_mod") for own in model.modules()):
         raise ModelError("the model is compiled or scripted, and stages run its layers one by one; give it as it was "
                          "before torch.compile or torch.jit")  # fmt: skip
     refuse_unfit_parameters(model)
@@ -96,11 +118,41 @@ def live_model(
     _refuse_other_copy(model, copied)
     if not copied.training:  # of a model in training, modules that are frozen in eval mode stay so
         copied.train()
+    make_sendable(copied)
     refuse_unsendable(copied, "the model")
-    if loss is not None:
-        refuse_unsendable(loss, "the loss")
-    own: Loss = cross_entropy if loss is None else OwnLoss(loss)
-    return LiveModel(name=name or type(model).__name__, model=copied, inputs=inputs.detach(), targets=targets, loss=own)
+    return LiveModel(
+        name=name or type(model).__name__,
+        model=copied,
+        inputs=inputs.detach(),
+        targets=targets,
+        loss=_loss_of(loss),
+        called=called,
+    )
+
+
+def pair_of(batch: Any) -> tuple[Any, Tensor | None]:
+    """Return the inputs and the targets of a minibatch; what has names, as a dict, is inputs, its labels among them.
+
+    Raises:
+        ModelError: It is several tensors in a row, of which nothing says what is what.
+    """
+    if not isinstance(batch, (tuple, list)) or hasattr(batch, "_fields"):
+        return batch, None
+    if len(batch) == 2 and (isinstance(batch[1], Tensor) or batch[1] is None):
+        return batch[0], batch[1]
+    raise ModelError(
+        f"the sample is a {type(batch).__name__} of {len(batch)}; say which are inputs and which the targets, as in "
+        "((a, b), targets), or give the inputs by name: {'a': a, 'b': b}"
+    )
+
+
+def _loss_of(loss: Any) -> Loss:
+    if loss is None:
+        return cross_entropy
+    if loss == MODEL_LOSS:
+        return OwnLoss(model_loss)
+    refuse_unsendable(loss, "the loss")
+    return OwnLoss(loss)
 
 
 def _refuse_other_copy(model: nn.Module, copied: nn.Module) -> None:
@@ -132,7 +184,9 @@ def captured_live(live: LiveModel, form: Form = PLAIN_FORM) -> Captured:
         ConfigError: It cannot be cut like that.
     """
     model = live.model.to(memory_format=torch.channels_last)
-    captured = capture(model, live.name, live.inputs, live.loss, live.targets, precision=form.precision)
+    captured = capture(
+        model, live.name, live.inputs, live.loss, live.targets, precision=form.precision, inputs=live.called
+    )
     return sliced_model(captured, form.slicing)
 
 
@@ -148,7 +202,7 @@ def as_file(live: LiveModel, rule: UpdateRule) -> Iterator[Config]:
                 f"the model cannot be kept in {folder} while it is measured: {one_line(error)}; set TMPDIR to a folder "
                 "with room for it"
             ) from error
-        whole = not live.inputs.is_floating_point()
+        whole = live.inputs.dtype == torch.int64
         yield Config(
             model=str(path),
             batch_size=len(live.inputs),

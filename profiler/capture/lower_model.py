@@ -30,7 +30,8 @@ def lowered_model(captured: Captured, precision: Precision, sample: Tensor) -> C
             f"there is no layer '{name}' to keep in float32{suggest(name, captured.layer_names)}; plan again"
         )
     operations = tuple(
-        replace(operation, autocast="off" if operation.name in stay else "on") for operation in captured.operations
+        replace(operation, autocast="off" if operation.name in stay else operation.autocast or "on")
+        for operation in captured.operations
     )
     probe = Probe(captured.model, captured.name, operations, captured.outputs, sample)
     probe.run()

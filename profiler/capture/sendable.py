@@ -6,6 +6,7 @@ import pickle
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from profiler.errors import CaptureError, one_line
 from profiler.machine import main_file
@@ -25,6 +26,48 @@ class _Sender(pickle.Pickler):
                 "put it into a file and import it"
             )
         return NotImplemented
+
+
+def make_sendable(model: nn.Module) -> None:
+    """Let modules with parametrizations, such as a weight norm, be pickled, which torch leaves to ``state_dict``.
+
+    Each has a class of its own, which no other process finds; there it is made again.
+    """
+    for module in model.modules():
+        if parametrize.is_parametrized(module):
+            kind: Any = type(module)
+            kind.__reduce_ex__ = _reduced
+            kind.__getstate__ = vars
+
+
+def _reduced(module: nn.Module, _protocol: object) -> tuple[Any, ...]:
+    """Reduce a module, without what torch hooks into its loading for checkpoints of before parametrizations."""
+    hooks = module._load_state_dict_pre_hooks  # noqa: SLF001 - torch has no other name for it
+    kept = {
+        key: hook
+        for key, hook in hooks.items()
+        if not getattr(getattr(hook, "hook", hook), "__module__", "").startswith("torch.")
+    }
+    state = vars(module) | {"_load_state_dict_pre_hooks": type(hooks)(kept)}
+    return _parametrized, (type(module).__bases__[0],), state
+
+
+def _parametrized(kind: type[nn.Module]) -> nn.Module:
+    """Return a module of ``kind`` without attributes, which gets its own class as soon as it has them."""
+    bare: nn.Module = kind.__new__(kind)
+
+    class Own(kind):  # type: ignore[valid-type, misc]
+        def __setstate__(self, state: dict[str, Any]) -> None:
+            own: dict[str, Any] = self.__dict__
+            own.update(state)
+            self.__class__ = kind  # type: ignore[assignment]
+            parametrize._inject_new_class(self)  # noqa: SLF001 - as torch's register_parametrization does
+            for name in self.parametrizations:
+                parametrize._inject_property(self, name)  # noqa: SLF001
+            make_sendable(self)
+
+    bare.__class__ = Own
+    return bare
 
 
 def refuse_unfit_parameters(model: nn.Module) -> None:

@@ -12,15 +12,15 @@ from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 
 from profiler.errors import CaptureError, one_line
-from profiler.execution import Applied, Attribute, Functional, Operation, Ref, heads, leaves
+from profiler.execution import Applied, Attribute, Functional, Operation, Ref, leaves
 from profiler.profile import INPUT
 
 
-def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], tuple[str, ...]]:
-    """Return the model's operations in captured order and the names of those whose outputs are the model's heads.
+def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], Any]:
+    """Return the model's operations in captured order, and what it returns with a ``Ref`` for each tensor.
 
     Raises:
-        CaptureError: torch.fx cannot trace the model, it has several inputs, or it returns something but its heads.
+        CaptureError: torch.fx cannot trace the model, or it has several inputs.
     """
     try:
         with _functions_as_layers():
@@ -32,6 +32,8 @@ def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], tuple[str
             f"model '{name}' cannot be captured: {one_line(error)}{_place_of(error)}; torch.fx needs a forward without "
             "an if or a loop that depends on the input or its shape: compute what they decide in __init__"
         ) from error
+    state = {path for path, _ in model.named_parameters(remove_duplicate=False)}
+    state |= {path for path, _ in model.named_buffers(remove_duplicate=False)}
     names: dict[fx.Node, Any] = {}
     operations: list[Operation] = []
     taken: set[str] = {INPUT}
@@ -40,7 +42,7 @@ def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], tuple[str
         if node.op == "placeholder":
             names[node] = Ref(INPUT)
         elif node.op == "get_attr":
-            names[node] = _attribute(model, str(node.target))
+            names[node] = _attribute(model, str(node.target), state)
         elif node.op == "output":
             output = map_aggregate(node.args[0], lambda leaf: names.get(leaf, leaf))  # type: ignore[arg-type]
         elif isinstance(node.target, type) and issubclass(node.target, tuple):
@@ -50,13 +52,7 @@ def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], tuple[str
             operation = _operation(model, node, len(operations), names, taken)
             names[node] = Ref(operation.name)
             operations.append(operation)
-    returned = heads(output)
-    if not returned or not all(isinstance(head, Ref) for head in returned):
-        raise CaptureError(
-            f"model '{name}' returns {type(output).__name__ if returned else 'nothing'}; the loss needs one tensor "
-            "(N, classes), or a tuple of them, the main head first; wrap the model in a module that returns that"
-        )
-    return tuple(operations), tuple(head.layer for head in returned)
+    return tuple(operations), output
 
 
 def _place_of(error: BaseException) -> str:
@@ -117,10 +113,8 @@ def _functions_as_layers() -> Iterator[None]:
         torch.autograd.Function.apply = own
 
 
-def _attribute(model: nn.Module, path: str) -> Any:
+def _attribute(model: nn.Module, path: str, state: Collection[str]) -> Any:
     """Return how a layer refers to something that the model holds: by path if it is state, else the thing itself."""
-    state = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    state |= {name for name, _ in model.named_buffers(remove_duplicate=False)}
     if path in state:
         return Attribute(path)
     thing: Any = model

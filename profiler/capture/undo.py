@@ -4,7 +4,7 @@ import inspect
 import itertools
 import random
 import sys
-from collections import deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import FunctionType, SimpleNamespace
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 _OWN = frozenset(vars(nn.Module()))
 """Names that every module has, such as ``training``."""
+_PLAIN_DICTS = (dict, OrderedDict, defaultdict, Counter)
 _MOST_ITEMS, _MOST_ELEMENTS, _DEEPEST = 1_000, 8, 4
 
 
@@ -74,7 +75,7 @@ def plain_values(model: nn.Module) -> dict[str, str]:
     values: dict[str, str] = {}
     classes = (kind for module in model.modules() for kind in type(module).__mro__)
     kinds = list(dict.fromkeys(kind for kind in classes if not _of_torch(kind.__module__)))
-    text = _Text({kind.__module__.partition(".")[0] for kind in kinds} - {"torchvision", "timm"})
+    text = _Text({kind.__module__.partition(".")[0] for kind in kinds} - {"torchvision", "timm", "transformers"})
     for path, module in model.named_modules():
         own = {name: value for name, value in vars(module).items() if name not in _OWN}
         values |= text.of_names(own, f"the attribute '{path}{'.' if path else ''}", "'")
@@ -122,7 +123,9 @@ class _Text:
             return repr(value.tolist()) if small and not getattr(value, "is_meta", False) else self._kind(value)
         if depth == _DEEPEST:
             return self._kind(value)
-        if isinstance(value, dict) and len(value) <= _MOST_ITEMS:
+        if (
+            type(value) in _PLAIN_DICTS and len(value) <= _MOST_ITEMS
+        ):  # a class of its own may load much when it is read
             items = (f"{self.of(key, depth + 1)}: {self.of(item, depth + 1)}" for key, item in value.items())
             return f"{{{', '.join(items)}}}"
         if isinstance(value, (list, tuple, set, frozenset, deque)) and len(value) <= _MOST_ITEMS:

@@ -69,7 +69,7 @@ def minibatch(config: Config, captured: Captured) -> tuple[Tensor, Tensor]:
     else:
         inputs, targets = inputs_of(config.input_shape, config.vocabulary, generator), None
     if targets is None:
-        targets = torch.randint(captured.classes, (config.batch_size,), generator=generator)
+        targets = torch.randint(captured.classes, captured.labels, generator=generator)
     return inputs, targets
 
 

@@ -14,16 +14,29 @@ if TYPE_CHECKING:
         Functional,
         Operation,
         Ref,
+        Size,
         TensorSpec,
         fetch_attribute,
         leaves,
         spec_of,
     )
+    from profiler.execution.inputs import ONE_TENSOR, Inputs, Taken, called_with, inputs_like, samples_in
     from profiler.execution.layer import layer_seed, run_layer
     from profiler.execution.linear import LARGE_BYTES, has_place, is_plain, onednn_lowers
-    from profiler.execution.loss import AUXILIARY_WEIGHT, Loss, OwnLoss, cross_entropy, heads
+    from profiler.execution.loss import (
+        AUXILIARY_WEIGHT,
+        HEAD,
+        IGNORED,
+        CrossEntropy,
+        Loss,
+        OwnLoss,
+        cross_entropy,
+        heads,
+        model_loss,
+    )
     from profiler.execution.segment import Segment, segment_of, whole
     from profiler.execution.slots import ALIGNMENT_BYTES, fill, slot_bytes, slot_offsets, slot_tensors
+    from profiler.execution.trees import map_named, map_tree, tree_leaves
     from profiler.execution.weight_update import norm_scale, write_next
     from profiler.execution.weight_versions import WeightVersions, count_name, moment_name
 else:

@@ -8,18 +8,39 @@ import torch
 from torch import nn
 from torch.fx.node import map_aggregate
 
-from profiler.execution.loss import Loss, cross_entropy
-from profiler.profile import PLAIN_FORM, Edge, Form, Tie
+from profiler.execution.inputs import ONE_TENSOR, Inputs
+from profiler.execution.loss import CrossEntropy, Loss, cross_entropy
+from profiler.execution.trees import Leaf
+from profiler.profile import INPUT, PLAIN_FORM, Edge, Form, Tie
 
 Autocast = Literal["", "on", "off"]
 """Whether a layer runs under autocast, in float32 beside layers that do, or as its model says."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ref:
+class Ref(Leaf):
     """Stands in an argument list for the output of a layer, or for the model's input."""
 
     layer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Stands in an argument list for a number that follows the size of the minibatch.
+
+    Attributes:
+        layer: The value whose size it is; ``dim``, along which dimension.
+        times: What that is multiplied by; ``over``, what it is divided by.
+    """
+
+    layer: str
+    dim: int
+    times: int = 1
+    over: int = 1
+
+    def of(self, tensor: torch.Tensor) -> int:
+        """Return the number."""
+        return tensor.shape[self.dim] * self.times // self.over
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +82,7 @@ class Operation:
         module: The path of the module whose forward calls it, where it is a function.
         uses_rng: Whether it takes random numbers.
         autocast: In which precision it runs.
+        opaque: Why nobody looks inside of it, where it is a module of others that a run could not be followed in.
     """
 
     index: int
@@ -72,10 +94,11 @@ class Operation:
     module: str = ""
     uses_rng: bool = False
     autocast: Autocast = ""
+    opaque: str = ""
 
     def reads(self) -> list[str]:
         """Return the values it reads, each once, in argument order."""
-        names = dict.fromkeys(leaf.layer for leaf in leaves((self.args, self.kwargs)) if isinstance(leaf, Ref))
+        names = dict.fromkeys(leaf.layer for leaf in leaves((self.args, self.kwargs)) if isinstance(leaf, (Ref, Size)))
         return list(names)
 
     def attributes(self) -> list[str]:
@@ -126,6 +149,7 @@ class Captured:
         parameters: First paths of the parameters of each layer; a shared one counts at the first layer that uses it.
         form: Which layers are cut inside, and which run in bfloat16; ``sliced`` are the former.
         loss: What the outputs are trained for.
+        inputs: How the model is called with a minibatch.
     """
 
     name: str
@@ -144,11 +168,16 @@ class Captured:
     form: Form = PLAIN_FORM
     sliced: frozenset[str] = frozenset()
     loss: Loss = cross_entropy
+    inputs: Inputs = ONE_TENSOR
 
     @property
     def layer_names(self) -> tuple[str, ...]:
         """Return the layers' names in captured order."""
         return tuple(operation.name for operation in self.operations)
+
+    def run(self, minibatch: torch.Tensor) -> Any:
+        """Return what the model itself makes of a minibatch."""
+        return self.inputs.call(self.model, minibatch)
 
     @property
     def ties(self) -> tuple[Tie, ...]:
@@ -178,7 +207,14 @@ class Captured:
     @property
     def classes(self) -> int:
         """Return how many classes a head tells apart; of one that is no classifier's, how long its last side is."""
-        return self.specs[self.outputs[0]].shape[-1]
+        shape = self.specs[self.outputs[0]].shape
+        return shape[-1] if shape else 1
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Return the shape of a minibatch's labels: a class for each vector of scores, or for each sample."""
+        shape = self.specs[self.outputs[0]].shape
+        return shape[:-1] if isinstance(self.loss, CrossEntropy) else (self.specs[INPUT].shape[0],)
 
 
 def leaves(value: Any) -> Iterator[Any]:

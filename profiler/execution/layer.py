@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.fx.node import map_aggregate
 
 from profiler.execution.autocast import autocasting, in_float32
-from profiler.execution.graph import Attribute, Operation, Ref
+from profiler.execution.graph import Attribute, Operation, Ref, Size
 from profiler.execution.linear import has_place, linear
 
 Values = dict[str, Any]
@@ -30,6 +30,8 @@ def run_layer(
         if isinstance(leaf, Ref):
             value = values[leaf.layer]
             return in_float32(value) if operation.autocast == "off" else value
+        if isinstance(leaf, Size):
+            return leaf.of(values[leaf.layer])
         return attributes[leaf.path] if isinstance(leaf, Attribute) else leaf
 
     args: Any = map_aggregate(operation.args, fetch)

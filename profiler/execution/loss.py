@@ -1,6 +1,9 @@
-"""The loss: cross-entropy over all heads of a model, or the user's own function of its output and the targets."""
+"""The loss: cross-entropy over all heads of a model, the user's own function, or what the model itself returns as it.
 
-from collections.abc import Callable, Sequence
+A loss says which of the tensors that a model returns enter it, its heads, and makes one number of them and the targets.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,39 +11,85 @@ from torch import Tensor, nn
 
 from profiler.errors import CaptureError, one_line
 from profiler.execution.autocast import in_float32
-
-Loss = Callable[[Sequence[Tensor], Tensor], Tensor]
-"""Returns one number for the outputs of all heads, the main one first, and the targets."""
+from profiler.execution.trees import map_tree, tree_leaves
 
 AUXILIARY_WEIGHT = 0.3
 """What an auxiliary head's loss counts beside the main one's: Szegedy et al., "Going deeper", CVPR 2015, section 5."""
+LOGITS, LOSS = "logits", "loss"
+"""What models that return a mapping or a dataclass call scores, and their own loss."""
 
 
-def cross_entropy(outputs: Sequence[Tensor], targets: Tensor) -> Tensor:
-    """Return the mean cross-entropy of the main head, plus ``AUXILIARY_WEIGHT`` times that of each further one.
+@dataclass(frozen=True, slots=True)
+class CrossEntropy:
+    """The mean cross-entropy of the main head, plus ``AUXILIARY_WEIGHT`` times that of each further one.
 
-    Outputs in bfloat16 are taken in float32.
-
-    Args:
-        outputs: One tensor ``(N, classes)`` a head, the main one first.
-        targets: ``(N,)``, whole numbers below ``classes``.
+    Outputs in bfloat16 are taken in float32. Targets below 0, -100 say, are left out.
     """
-    result = nn.functional.cross_entropy(in_float32(outputs[0]), targets)
-    for output in outputs[1:]:
-        result = result + AUXILIARY_WEIGHT * nn.functional.cross_entropy(in_float32(output), targets)
-    return result
+
+    name = "cross-entropy"
+
+    def heads(self, returned: Any) -> list[Any]:
+        """Return the heads of what a model returns: its ``logits`` where that has names, else all that is not None."""
+        logits = _named(returned, LOGITS)
+        return heads(returned if logits is None else logits)
+
+    def __call__(self, outputs: Sequence[Tensor], targets: Tensor) -> Tensor:
+        """Return the loss.
+
+        Args:
+            outputs: One tensor ``(N, …, classes)`` a head, the main one first.
+            targets: ``(N, …)``, whole numbers below ``classes``.
+        """
+        result = _cross_entropy(outputs[0], targets)
+        for output in outputs[1:]:
+            result = result + AUXILIARY_WEIGHT * _cross_entropy(output, targets)
+        return result
+
+    def of(self, returned: Any, targets: Tensor) -> Tensor:
+        """Return the loss of what a model returns."""
+        return self(self.heads(returned), targets)
+
+
+def _cross_entropy(output: Tensor, targets: Tensor) -> Tensor:
+    scores = in_float32(output)
+    if scores.dim() > 2:
+        scores, targets = scores.flatten(0, -2), targets.flatten()
+    return nn.functional.cross_entropy(scores, targets, ignore_index=IGNORED)
+
+
+IGNORED = -100
+"""The target of a sample that does not count."""
+HEAD = "head"
+"""Stands in a tree for a tensor that enters the loss."""
+cross_entropy = CrossEntropy()
+
+
+def _named(returned: Any, name: str) -> Any:
+    """Return what a model calls ``name`` of what it returns; None where it names nothing so."""
+    if isinstance(returned, tuple):  # of heads, whatever they are called
+        return None
+    return returned.get(name) if isinstance(returned, Mapping) else getattr(returned, name, None)
+
+
+def model_loss(returned: Any, _targets: Any) -> Tensor:
+    """Return the loss that a model returns itself, its targets being among its inputs."""
+    loss: Tensor = _named(returned, LOSS)
+    return loss
 
 
 @dataclass(frozen=True, slots=True)
 class OwnLoss:
-    """The user's own loss: ``function(output, targets)``, where a model with several heads gives a tuple of outputs.
+    """The user's own loss, ``function(output, targets)`` of what the model returns; or the model's own.
 
     Attributes:
         lower: Whether the model runs under autocast: then outputs in bfloat16 are given in float32.
+        tree: What the model returns, with something else in the place of each tensor that enters the loss; None where
+            that is one tensor, or a tuple of them.
     """
 
     function: Callable[[Any, Tensor], Tensor]
     lower: bool = False
+    tree: Any = None
 
     def __post_init__(self) -> None:
         """Refuse a loss that learns itself: no stage would update it.
@@ -65,8 +114,29 @@ class OwnLoss:
         Raises:
             CaptureError: The function raises, or returns no number that a gradient flows back from.
         """
-        heads = tuple(map(in_float32, outputs) if self.lower else outputs)
-        return self.of(heads[0] if len(heads) == 1 else heads, targets)
+        heads = list(map(in_float32, outputs) if self.lower else outputs)
+        if self.function is model_loss:
+            return self.of({LOSS: heads[0]}, targets)
+        if self.tree is not None:
+            left = iter(heads)
+            return self.of(map_tree(lambda leaf: next(left) if leaf is HEAD else None, self.tree), targets)
+        return self.of(heads[0] if len(heads) == 1 else tuple(heads), targets)
+
+    def heads(self, returned: Any) -> list[Any]:
+        """Return the tensors that enter the loss: all that the model returns, or the loss that it returns.
+
+        Raises:
+            CaptureError: It returns no loss.
+        """
+        if self.function is not model_loss:
+            return [leaf for _, leaf in tree_leaves(returned) if leaf is not None]
+        loss = _named(returned, LOSS)
+        if loss is None:
+            raise CaptureError(
+                f'loss="model" takes the loss that the model returns, and it returned {type(returned).__name__} '
+                "without one; give it the labels that it wants among its inputs, or another loss"
+            )
+        return [loss]
 
     def of(self, output: Any, targets: Tensor) -> Tensor:
         """Return the loss of what the model itself returns.
@@ -93,3 +163,7 @@ class OwnLoss:
 def heads(returned: Any) -> list[Any]:
     """Return what a model returns as a list of its heads: the main one, then the auxiliary ones that it trains."""
     return [leaf for leaf in returned if leaf is not None] if isinstance(returned, (tuple, list)) else [returned]
+
+
+Loss = CrossEntropy | OwnLoss
+"""Returns one number for the outputs of all heads, the main one first, and the targets."""

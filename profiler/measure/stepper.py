@@ -24,7 +24,6 @@ from profiler.execution import (
     Segment,
     WeightVersions,
     has_place,
-    heads,
     keeping_casts,
     leaves,
     run_layer,
@@ -272,7 +271,7 @@ class Stepper:
     def _outputs(self) -> list[Tensor]:
         """Return the heads of the model as it stands; in another precision, of its layers as a stage runs them."""
         if not self.captured.form.precision.lowered:
-            return heads(self.captured.model(self.inputs))
+            return self.captured.loss.heads(self.captured.run(self.inputs))
         values = self.received()
         self.segment.forward(values, self.versions.attributes, 0, self.minibatch)
         return [values[name] for name in self.captured.outputs]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from optimizer.planning import load_schemes
 from optimizer.schedule import ASYNCHRONOUS, pace_of
-from profiler.capture import SEED, Inputs, Model, as_file, live_model
+from profiler.capture import SEED, Model, OneInput, as_file, live_model
 from profiler.cli import Screen, on_screen, settled_precision
 from profiler.machine import refuse_reimport
 from profiler.profile import PrecisionName
@@ -24,7 +24,7 @@ from runtime.worker import Settings
 @python_face
 def compare(
     model: Model,
-    sample: Inputs,
+    sample: OneInput,
     *,
     stages: Count = 4,
     partitions: Sequence[str] = ("all",),

@@ -19,7 +19,7 @@ from torch import Tensor
 from optimizer.plan import Plan, scheduled
 from optimizer.schedule import Schedule, requirements_of, schedule_of
 from profiler.capture import made
-from profiler.execution import Captured, OwnLoss, Segment, TensorSpec, spec_of
+from profiler.execution import Captured, Segment, TensorSpec, spec_of
 from profiler.machine import available_bytes, physical_core, uninterrupted
 from profiler.profile import INPUT
 from runtime.channels import Rendezvous
@@ -30,7 +30,7 @@ from runtime.pipeline.load_messages import loads
 from runtime.pipeline.model_keys import without_tensors
 from runtime.pipeline.outcome import Outcome, outcome_of, training_result
 from runtime.pipeline.plan_fit import refuse_other_layout, refuse_too_little_memory
-from runtime.pipeline.read_minibatches import Reader, batch_norm_of, refuse_other_data
+from runtime.pipeline.read_minibatches import Reader, Wanted, refuse_other_data
 from runtime.pipeline.shared_state import SharedState, momenta_specs
 from runtime.pipeline.stage_segments import slices
 from runtime.results import RunResult, TrainingResult
@@ -326,6 +326,7 @@ class Execution:
             dtype=inputs.dtype,
             vocabulary=self.settings.vocabulary,
             classes=self.captured.classes,
+            labels=self.captured.labels,
             pool=min(POOL, minibatches),
             seed=self.settings.seed,
         )
@@ -356,10 +357,7 @@ class Execution:
         Raises:
             InputError: It cannot be iterated.
         """
-        classes = None if isinstance(self.captured.loss, OwnLoss) else self.captured.classes
-        compared |= self.session.distributed
-        batch_norm = batch_norm_of(self.captured)
-        return Reader(iterable, self.captured.specs[INPUT], classes, name, batch_norm=batch_norm, compared=compared)
+        return Reader(iterable, Wanted.of(self.captured), name, compared=compared or self.session.distributed)
 
     def share(self, value: float) -> float:
         """Return what the process that leads has for ``value``."""

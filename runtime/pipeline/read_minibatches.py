@@ -3,6 +3,7 @@
 import math
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from optimizer.schedule import MOST_LISTED
-from profiler.capture import laid_out
-from profiler.errors import StageplanError, one_line
-from profiler.execution import Captured, TensorSpec, spec_of
+from profiler.capture import laid_out, pair_of
+from profiler.errors import ModelError, StageplanError, one_line
+from profiler.execution import (
+    IGNORED,
+    ONE_TENSOR,
+    Captured,
+    CrossEntropy,
+    Inputs,
+    OwnLoss,
+    TensorSpec,
+    model_loss,
+    spec_of,
+)
+from profiler.profile import INPUT
 from profiler.report import counted
 from runtime.errors import InputError
 from runtime.worker import Checksums
@@ -22,33 +34,59 @@ _OWN_LOSS = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a model is trained on.
+
+    Attributes:
+        inputs: What the inputs of a minibatch look like as they travel; a minibatch may have fewer samples.
+        called: How the model is called with them.
+        labels: The shape of a minibatch's targets, which are whole numbers below ``classes``; None: any tensor.
+        own_loss: Whether the model returns its loss, its targets being among its inputs.
+        batch_norm: The layer that cannot be trained on a single sample; nothing where all can.
+    """
+
+    inputs: TensorSpec
+    called: Inputs = ONE_TENSOR
+    labels: tuple[int, ...] | None = None
+    classes: int = 0
+    own_loss: bool = False
+    batch_norm: str = ""
+
+    @classmethod
+    def of(cls, captured: Captured) -> "Wanted":
+        """Return what a captured model is trained on."""
+        return cls(
+            inputs=captured.specs[INPUT],
+            called=captured.inputs,
+            labels=captured.labels if isinstance(captured.loss, CrossEntropy) else None,
+            classes=captured.classes,
+            own_loss=isinstance(captured.loss, OwnLoss) and captured.loss.function is model_loss,
+            batch_norm=_batch_norm_of(captured),
+        )
+
+
 class Reader:
-    """Reads pairs from an iterable, checked as they come.
+    """Reads minibatches from an iterable, checked as they come.
 
     Attributes:
         name: What to call it, as in "the data of 'digits:train'".
         count: How many it has read.
     """
 
-    def __init__(
-        self, iterable: Any, inputs: TensorSpec, classes: int | None, name: str, *, batch_norm: str = "",
-        compared: bool = True,
-    ) -> None:  # fmt: skip
+    def __init__(self, iterable: Any, wanted: Wanted, name: str, *, compared: bool = True) -> None:
         """Begin to iterate.
 
         Args:
-            iterable: What yields the pairs, such as a DataLoader.
-            inputs: What inputs look like; a minibatch may have fewer samples.
-            classes: Targets are whole numbers below it, one a sample; None: they may be any tensor.
+            iterable: What yields the minibatches, such as a DataLoader.
+            wanted: What they have to be.
             name: What to call it.
-            batch_norm: The layer that cannot be trained on a single sample; nothing where all can.
             compared: Whether to keep checksums.
 
         Raises:
             InputError: It cannot be iterated.
         """
-        self._inputs, self._classes, self.name, self._compared = inputs, classes, name, compared
-        self._batch_norm = batch_norm
+        self._wanted, self.name, self._compared = wanted, name, compared
         self.count = 0
         self._checksums: dict[int, int] = {}
         self._later, self._doubled = 0, 2 * MOST_LISTED
@@ -115,7 +153,7 @@ class Reader:
         if pair is None:
             raise InputError(f"{self.name} hold no minibatch; nothing can be trained on them")
         self._peeked.append(pair)
-        whole = torch.empty((self._inputs.shape[0], *pair[1].shape[1:]), dtype=pair[1].dtype, device="meta")
+        whole = torch.empty((self._wanted.inputs.shape[0], *pair[1].shape[1:]), dtype=pair[1].dtype, device="meta")
         return spec_of("targets", whole)
 
     def too_few(self, wanted: int) -> InputError:
@@ -124,10 +162,31 @@ class Reader:
             f"{self.name} end after {self.count} of {wanted} minibatches; give fewer --batches, or more data"
         )
 
-    def _checked(self, pair: Any, where: str) -> tuple[Tensor, Tensor]:
-        if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(part, Tensor) for part in pair)):
-            raise InputError(f"{where} are {_told(pair)}")
-        inputs, targets = pair
+    def _pair(self, batch: Any, where: str) -> tuple[Tensor, Tensor]:
+        """Return a minibatch's inputs as they travel, and its targets.
+
+        Raises:
+            InputError: It is something else than the model is trained on.
+        """
+        wanted = self._wanted
+        if not wanted.called.packed:
+            if not (isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(x, Tensor) for x in batch)):
+                raise InputError(f"{where} are {_told(batch)}")
+            return batch[0], batch[1]
+        try:
+            given, targets = pair_of(batch)
+            inputs = wanted.called.pack(given)
+        except ModelError as error:
+            raise InputError(f"{where}: {error}") from error
+        if targets is None and not wanted.own_loss:
+            raise InputError(
+                f"{where} have no targets; give pairs (inputs, targets), or train on the loss that the model returns: "
+                'loss="model"'
+            )
+        return inputs, torch.zeros(len(inputs), dtype=torch.int64) if targets is None else targets
+
+    def _checked(self, batch: Any, where: str) -> tuple[Tensor, Tensor]:
+        inputs, targets = self._pair(batch, where)
         for what, tensor in (("inputs", inputs), ("targets", targets)):
             if tensor.device.type != "cpu":
                 raise InputError(f"{where} have {what} on {tensor.device}; stages run on the CPU: use {what}.cpu()")
@@ -136,8 +195,8 @@ class Reader:
             raise InputError(
                 f"{where} have targets {tuple(targets.shape)} for {counted(len(inputs), 'sample')}; give as many"
             )
-        if self._classes is not None:
-            _refuse_labels(targets, self._classes, where)
+        if self._wanted.labels is not None:
+            _refuse_labels(targets, (len(inputs), *self._wanted.labels[1:]), self._wanted.classes, where)
         like = targets[:0]
         if self._target is None:
             self._target = spec_of("targets", like)
@@ -154,7 +213,7 @@ class Reader:
         Raises:
             InputError: They are.
         """
-        spec = self._inputs
+        spec = self._wanted.inputs
         if inputs.dim() and not len(inputs):
             raise InputError(f"{where} have no sample; leave empty minibatches out")
         fits = inputs.dim() == len(spec.shape) and inputs.shape[1:] == spec.shape[1:]
@@ -163,14 +222,14 @@ class Reader:
                 f"{where} have inputs {tuple(inputs.shape)} of {inputs.dtype}, and the plan is for {spec.shape} of "
                 f"{spec.dtype} or fewer samples; plan for that shape, or change the data"
             )
-        if len(inputs) == 1 and self._batch_norm:
+        if len(inputs) == 1 and self._wanted.batch_norm:
             raise InputError(
-                f"{where} have a single sample, and the batch norm {self._batch_norm} needs more to train on; leave it "
-                "out, with drop_last=True in a DataLoader"
+                f"{where} have a single sample, and the batch norm {self._wanted.batch_norm} needs more to train on; "
+                "leave it out, with drop_last=True in a DataLoader"
             )
 
 
-def batch_norm_of(captured: Captured) -> str:
+def _batch_norm_of(captured: Captured) -> str:
     """Return a batch norm that has one value of each channel in a sample, so a single sample has no variance."""
     for operation in captured.operations:
         if isinstance(operation.target, nn.modules.batchnorm._BatchNorm) and operation.target.training:  # noqa: SLF001
@@ -192,17 +251,17 @@ def _told(minibatch: Any) -> str:
     return f"a {kind} of {len(minibatch)}; {wanted}, as ((batch[0], batch[1]) for batch in loader) yields them"
 
 
-def _refuse_labels(labels: Tensor, classes: int, where: str) -> None:
-    if labels.dim() != 1 or labels.dtype != torch.int64:
+def _refuse_labels(labels: Tensor, shape: tuple[int, ...], classes: int, where: str) -> None:
+    if tuple(labels.shape) != shape or labels.dtype != torch.int64:
         raise InputError(
             f"{where} have labels {tuple(labels.shape)} of {labels.dtype}; whole numbers (torch.int64) of shape "
-            f"{(len(labels),)} are wanted, or a loss of your own, which takes any targets: {_OWN_LOSS}"
+            f"{shape} are wanted, or a loss of your own, which takes any targets: {_OWN_LOSS}"
         )
-    if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-        ignoring = f", or -100 with a loss that leaves such samples out: {_OWN_LOSS}" if -100 in labels else ""
+    counting = labels[labels != IGNORED]
+    if len(counting) and not 0 <= int(counting.min()) <= int(counting.max()) < classes:
         raise InputError(
-            f"{where} have labels from {int(labels.min())} to {int(labels.max())}, and the model has {classes} "
-            f"classes; labels go from 0 to {classes - 1}{ignoring}"
+            f"{where} have labels from {int(counting.min())} to {int(counting.max())}, and the model has {classes} "
+            f"classes; labels go from 0 to {classes - 1}, and {IGNORED} leaves one out"
         )
 
 

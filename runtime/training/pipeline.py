@@ -17,13 +17,15 @@ from profiler.capture import (
     SEED,
     LossFunction,
     Model,
+    Sample,
     captured_live,
     inputs_of,
     live_model,
+    pair_of,
     refuse_unfaithful_briefly,
 )
 from profiler.errors import StageplanError, one_line
-from profiler.execution import OwnLoss, TensorSpec
+from profiler.execution import OwnLoss, TensorSpec, called_with, samples_in
 from profiler.machine import refuse_reimport, usable_cores
 from profiler.profile import PLAIN_FORM
 from profiler.python_arguments import AboveZero, Cores, Count, Hint, python_face
@@ -51,7 +53,8 @@ from runtime.training.metrics import Metric, accuracy
 from runtime.training.model_state import ModelState
 from runtime.worker import OnNan, Settings
 
-Minibatches = Iterable[tuple[Tensor, Tensor]]
+Minibatches = Iterable[Any]
+"""Pairs (inputs, targets), or, where the model returns its loss, inputs by name."""
 CLEARANCE = 4
 """So many times as many minibatches as stages: what a schedule needs does not grow with more."""
 
@@ -86,6 +89,7 @@ class Pipeline:
         *,
         update: Update = DEFAULT_RULE,
         learning_rate: Rates = None,
+        sample: Sample | None = None,
         loss: LossFunction | None = None,
         schedule: ScheduleName | None = None,
         update_every: Count | None = None,
@@ -105,7 +109,8 @@ class Pipeline:
             update: The update rule.
             learning_rate: The learning rate of each update, a function of how many there have been before, or a number
                 for all; None: that of ``update``.
-            loss: ``loss(output, targets)``, one number; None for cross-entropy.
+            sample: A minibatch as the model was profiled on, where it takes several inputs, by name or in order.
+            loss: ``loss(output, targets)``, one number; None for cross-entropy; ``model`` for what the model returns.
             schedule: The order of the actions; None: as planned.
             update_every: How many minibatches an update takes, where several share one; None: as many as usual.
             channel: How stages hand tensors on.
@@ -126,8 +131,11 @@ class Pipeline:
         expect_stages()
         usable_cores(cores or ())
         rate = learning_rate_of(learning_rate)
-        sample = inputs_of(plan.input_shape, plan.vocabulary, torch.Generator().manual_seed(seed))
-        live = live_model(model, sample, loss, plan.model)
+        drawn = inputs_of(plan.input_shape, plan.vocabulary, torch.Generator().manual_seed(seed))
+        live = live_model(model, drawn if sample is None else sample, loss, plan.model)
+        if tuple(live.inputs.shape) != plan.input_shape:
+            raise InputError(f"the sample is of another size than the plan is for ({live.called.words(live.inputs)}); "
+                             "give a minibatch like the one that was profiled")  # fmt: skip
         bare = without_tensors(live.model, [*live.model.parameters(), *live.model.buffers()])
         if rate and plan.layout.replicated:
             raise InputError("replicas count updates of their own, so they take no learning rate that changes; leave "
@@ -261,10 +269,11 @@ class Pipeline:
         total, samples = 0.0, 0
         try:
             with torch.inference_mode():
-                for inputs, targets in loader:
-                    value = torch.as_tensor(metric(model(inputs), targets), dtype=torch.float64)
-                    total += float(value.mean()) * len(inputs)
-                    samples += len(inputs)
+                for batch in loader:
+                    inputs, targets = pair_of(batch)
+                    value = torch.as_tensor(metric(called_with(model, inputs), targets), dtype=torch.float64)
+                    total += float(value.mean()) * samples_in(inputs)
+                    samples += samples_in(inputs)
         except StageplanError:
             raise
         except Exception as error:

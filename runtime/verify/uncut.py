@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from optimizer.schedule import groups
 from profiler.capture import untouched
-from profiler.execution import Captured, OwnLoss, fetch_attribute, heads, layer_seed, run_layer, write_next
+from profiler.execution import Captured, fetch_attribute, layer_seed, run_layer, write_next
 from profiler.profile import INPUT, PLAIN_FORM
 from runtime.pipeline import Execution
 from runtime.verify.data_again import feed_again
@@ -56,10 +56,9 @@ class Uncut:
             for minibatch in group:
                 inputs = feed.inputs(minibatch).clone()  # which may be drawn now
                 with seeds.of(minibatch):
-                    returned = model(inputs)
+                    returned = captured.inputs.call(model, inputs)
                 targets = feed.targets(minibatch)
-                own = captured.loss
-                loss = own.of(returned, targets) if isinstance(own, OwnLoss) else own(heads(returned), targets)
+                loss = captured.loss.of(returned, targets)
                 losses.append(float(loss.detach()))
                 torch.autograd.backward(loss, torch.full_like(loss, 1 / len(group)))
             if rule.clip_norm:

@@ -26,6 +26,7 @@ class DataSpec:
         shape: Of a minibatch's inputs, the minibatch included.
         dtype: Of its inputs.
         vocabulary: Inputs are whole numbers below it; 0 for floats.
+        labels: The shape of a minibatch's targets, which are whole numbers below ``classes``.
         pool: How many different ones are going to be asked for, at most ``POOL``.
         seed: What they are drawn from.
     """
@@ -34,6 +35,7 @@ class DataSpec:
     dtype: torch.dtype
     vocabulary: int
     classes: int
+    labels: tuple[int, ...]
     pool: int
     seed: int
 
@@ -63,11 +65,11 @@ class Synthetic:
         return self._made[key]
 
     def targets(self, minibatch: int) -> Tensor:
-        """Return the targets of a minibatch, ``(N,)``."""
+        """Return the targets of a minibatch, ``(N, …)``."""
         spec = self._spec
         key = minibatch % POOL, _TARGETS
         if key not in self._made:
-            self._made[key] = targets(spec.seed, minibatch, spec.shape[0], spec.classes)
+            self._made[key] = targets(spec.seed, minibatch, spec.labels, spec.classes)
         return self._made[key]
 
 
@@ -76,9 +78,9 @@ def inputs(seed: int, minibatch: int, shape: Sequence[int], vocabulary: int = 0)
     return inputs_of(shape, vocabulary, _generator(seed, minibatch, _INPUTS))
 
 
-def targets(seed: int, minibatch: int, batch_size: int, classes: int) -> Tensor:
-    """Return the synthetic targets of a minibatch, ``(N,)``."""
-    return torch.randint(classes, (batch_size,), generator=_generator(seed, minibatch, _TARGETS))
+def targets(seed: int, minibatch: int, shape: Sequence[int], classes: int) -> Tensor:
+    """Return the synthetic targets of a minibatch, ``(N, …)``."""
+    return torch.randint(classes, tuple(shape), generator=_generator(seed, minibatch, _TARGETS))
 
 
 def _generator(seed: int, minibatch: int, what: int) -> torch.Generator:

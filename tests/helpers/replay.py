@@ -80,7 +80,7 @@ class Replay:
     def run(self, minibatches: int, shape: tuple[int, ...], classes: int) -> None:
         for minibatch in range(minibatches):
             images = data.inputs(self.seed, minibatch, shape)
-            labels = data.targets(self.seed, minibatch, shape[0], classes)
+            labels = data.targets(self.seed, minibatch, shape[:1], classes)
             self.step(minibatch, minibatches, images, labels)
 
     def step(self, minibatch: int, minibatches: int, images: Tensor, labels: Tensor) -> None:

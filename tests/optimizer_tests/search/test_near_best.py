@@ -31,7 +31,7 @@ def assignment(problem: Problem, bounds: tuple[int, ...]) -> dict[str, int]:
 @settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(profile=random_profiles(), stages=st.integers(2, 4), few=st.booleans(), limited=st.booleans())
 def test_they_have_the_smallest_sums_of_powers_of_all_legal_splits_near_the_best(
-    monkeypatch: pytest.MonkeyPatch, profile: Profile, stages: int, few: bool, limited: bool
+    monkeypatch: pytest.MonkeyPatch, profile: Profile, stages: int, *, few: bool, limited: bool
 ) -> None:
     problem = Problem(costs_of(profile.costs()), stages, 8, memory_limit_bytes=4000 if limited else None)
     space = space_of(problem)

@@ -133,7 +133,7 @@ def test_one_stage_trains_as_plain_torch_does(workers: Callable[[int], WorkerPoo
     sgd = torch.optim.SGD(model.parameters(), lr=RULE.lr, momentum=RULE.momentum)
     for minibatch in range(MINIBATCHES):
         sgd.zero_grad()
-        labels = data.targets(SEED, minibatch, SHAPE[0], small_models.CLASSES)
+        labels = data.targets(SEED, minibatch, SHAPE[:1], small_models.CLASSES)
         loss = nn.functional.cross_entropy(model(data.inputs(SEED, minibatch, SHAPE)), labels)
         assert losses[minibatch] == pytest.approx(loss.item(), rel=1e-5)
         torch.autograd.backward(loss)

@@ -14,14 +14,15 @@ from profiler.capture.layer_graph import capture
 from profiler.errors import ModelError
 from profiler.execution import TensorSpec, spec_of
 from runtime.errors import InputError
-from runtime.pipeline import Reader, batch_norm_of, refuse_other_data
+from runtime.pipeline import Reader, Wanted, refuse_other_data
 
 INPUTS: TensorSpec = spec_of("input", torch.empty(4, 3, 16, 16, device="meta"))
+WANTED = Wanted(inputs=INPUTS, labels=(4,), classes=5)
 Pairs = list[tuple[torch.Tensor, torch.Tensor]]
 
 
-def reader(factory: str, classes: int | None = 5) -> Reader:
-    return Reader(made(f"loaders:{factory}", 3), INPUTS, classes, "the data")
+def reader(factory: str, wanted: Wanted = WANTED) -> Reader:
+    return Reader(made(f"loaders:{factory}", 3), wanted, "the data")
 
 
 def read(source: Reader, most: int = 7) -> Pairs:
@@ -57,7 +58,7 @@ def test_many_minibatches_leave_few_checksums_and_a_late_difference_is_seen(monk
     readings = {}
     for name, own, wanted in (("first", pairs, 15), ("again", pairs, 15), ("shorter", pairs, 9), ("late", late, 15),
                               ("last", last, 15)):  # fmt: skip
-        source = Reader(own, INPUTS, 5, "the data")
+        source = Reader(own, WANTED, "the data")
         assert len(read(source, wanted)) == wanted
         readings[name] = source.checksums
     assert readings["first"] == readings["again"]
@@ -110,11 +111,7 @@ def test_data_that_cannot_be_trained_on_are_refused(factory: str, words: str) ->
         ),
         (lambda x, y: {"x": x, "y": y}, r"are a dict; each has to be a pair .*\(\(batch\['x'\], batch\['y'\]\) for"),
         (lambda x, y: (x.numpy(), y.numpy()), r"are a tuple of numpy arrays; .*: use torch.from_numpy"),
-        (
-            lambda x, y: (x, torch.where(y == y[0], -100, y)),
-            r"have labels from -100 to .*: loss=torch.nn.functional",
-        ),
-        (lambda x, y: (x, y - 1 - y.max()), r"have labels from .*; labels go from 0 to 4$"),
+        (lambda x, y: (x, y - 1 - y.max()), r"have labels from .*; labels go from 0 to 4, and -100 leaves one out$"),
         (
             lambda x, y: (x, torch.eye(5)[y]),
             r"have labels \(4, 5\) of torch.float32; .*any targets: loss=torch",
@@ -128,7 +125,7 @@ def test_data_that_cannot_be_trained_on_are_refused(factory: str, words: str) ->
 def test_a_minibatch_that_cannot_be_used_is_told_by_number_with_what_to_do(
     change: Callable[[torch.Tensor, torch.Tensor], Any], words: str
 ) -> None:
-    source = Reader([samples(4), change(*samples(4))], INPUTS, 5, "the data")
+    source = Reader([samples(4), change(*samples(4))], WANTED, "the data")
     assert source.read()
     with pytest.raises(InputError, match=f"^the data at minibatch 1 {words}"):
         source.read()
@@ -140,23 +137,29 @@ def test_a_single_sample_is_refused_where_a_batch_norm_would_have_one_value_a_ch
         for norm in ([nn.BatchNorm1d(5)], [nn.LayerNorm(5)])
     ]
     images = capture(nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(768, 5)), "it", samples(4)[0])
-    assert [batch_norm_of(each) for each in (*captured, images)] == ["2", "", ""]
-    source = Reader([samples(2), samples(1)], INPUTS, 5, "the data", batch_norm="2")
+    assert [Wanted.of(each).batch_norm for each in (*captured, images)] == ["2", "", ""]
+    source = Reader([samples(2), samples(1)], Wanted.of(captured[0]), "the data")
     assert source.read()
     with pytest.raises(InputError, match=r"minibatch 1 have a single sample, and the batch norm 2 .*drop_last=True"):
         source.read()
 
 
 def test_targets_of_a_loss_of_ones_own_may_be_any_tensor_but_always_of_one_kind() -> None:
-    assert len(read(reader("real_labels", None))) == 1
+    assert len(read(reader("real_labels", Wanted(inputs=INPUTS)))) == 1
     source: Any = [(samples(4)[0], torch.zeros(4, 2)), (samples(4)[0], torch.zeros(4, 3))]
     with pytest.raises(InputError, match=r"at minibatch 1 have targets \(4, 3\) of torch.float32, unlike those before"):
-        read(Reader(source, INPUTS, None, "the data"))
+        read(Reader(source, Wanted(inputs=INPUTS), "the data"))
+
+
+def test_a_label_may_be_left_out() -> None:
+    inputs, labels = samples(4)
+    source = Reader([(inputs, torch.where(labels == labels[0], -100, labels))], WANTED, "the data")
+    assert source.read()
 
 
 def test_data_without_a_minibatch_are_refused() -> None:
     with pytest.raises(InputError, match="hold no minibatch"):
-        Reader([], INPUTS, 5, "the data").target_spec()
+        Reader([], WANTED, "the data").target_spec()
 
 
 def test_a_factory_that_is_missing_is_refused() -> None:

@@ -58,7 +58,7 @@ def test_one_stage_that_updates_each_time_is_plain_torch_with_weights_one_update
     for minibatch in range(MINIBATCHES):
         held = {name: weight.clone().requires_grad_() for name, weight in versions[max(0, minibatch - 1)].items()}
         output = torch.func.functional_call(model, held, (data.inputs(SEED, minibatch, SHAPE),))
-        loss = nn.functional.cross_entropy(output, data.targets(SEED, minibatch, SHAPE[0], small_models.CLASSES))
+        loss = nn.functional.cross_entropy(output, data.targets(SEED, minibatch, SHAPE[:1], small_models.CLASSES))
         expected.append(loss.item())
         gradients = dict(zip(held, torch.autograd.grad(loss, list(held.values())), strict=True))
         moments = {name: gradients[name] + RULE.momentum * moment for name, moment in moments.items()}

@@ -126,7 +126,7 @@ def uncut(model: nn.Module, captured: Captured, shape: tuple[int, ...], minibatc
     for minibatch in range(minibatches):
         first = minibatch // every * every
         share = 1 / len(range(first, min(first + every, minibatches)))
-        labels = data.targets(SEED, minibatch, shape[0], captured.classes)
+        labels = data.targets(SEED, minibatch, shape[:1], captured.classes)
         loss = nn.functional.cross_entropy(model(data.inputs(SEED, minibatch, shape)), labels)
         losses.append(loss.item())
         torch.autograd.backward(loss, torch.tensor(share))

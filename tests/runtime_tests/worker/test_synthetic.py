@@ -4,7 +4,7 @@ import torch
 
 from runtime.worker import POOL, DataSpec, Synthetic
 
-SPEC = DataSpec(shape=(4, 3, 16, 16), dtype=torch.float32, vocabulary=0, classes=5, pool=POOL, seed=3)
+SPEC = DataSpec(shape=(4, 3, 16, 16), dtype=torch.float32, vocabulary=0, classes=5, labels=(4,), pool=POOL, seed=3)
 
 
 def test_every_stage_that_makes_them_has_the_same_minibatches() -> None:

@@ -1,0 +1,145 @@
+"""Follow a run of a model: learn what it calls from real forwards, and return that as operations.
+
+Two forwards are recorded, on two samples, and on one of other values, or three where one does not do. What a record
+cannot promise is refused with the line that does it, unless a submodule can be one layer instead: then nobody looks
+inside. Calls whose result depends on nothing but constants are worked out once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx.node import map_aggregate
+
+from profiler.capture.following.recorder import Call, Recorder, UnfollowableError
+from profiler.capture.following.sizes import PartingError, with_sizes
+from profiler.capture.inputs import laid_out
+from profiler.errors import CaptureError, one_line
+from profiler.execution import Inputs, Operation, Ref, Size, leaves, map_tree, tree_leaves
+from profiler.machine import shortage
+
+SEED = 0
+
+
+def follow(model: nn.Module, name: str, inputs: Inputs, sample: Tensor) -> tuple[tuple[Operation, ...], Any, Inputs]:
+    """Return the model's operations in captured order, what it returns with a ``Ref`` for each tensor, and its inputs.
+
+    Args:
+        model: Its buffers may be changed.
+        name: What to call it in messages.
+        inputs: How it is called with a minibatch; where values decide in its forward, it is told that it is traced.
+        sample: A minibatch, of which a few samples are run.
+
+    Raises:
+        CaptureError: It cannot be followed.
+    """
+    opaque: dict[str, str] = {}
+    warm, sizes = False, {path: buffer.shape for path, buffer in model.named_buffers()}
+    few, other = laid_out(_rows(sample, 2)), laid_out(_rows(inputs.mirrored(sample), 1))
+    while True:
+        try:
+            calls, returned = _recorded(model, name, inputs, few, opaque)
+            try:
+                again, _ = _recorded(model, name, inputs, other, opaque)
+            except CaptureError:  # as of a batch norm, which a single sample does not train
+                other = laid_out(_rows(inputs.mirrored(sample), 3))
+                again, _ = _recorded(model, name, inputs, other, opaque)
+            sized = with_sizes(calls, again, (len(few), len(other)))
+            _refuse_made_anew(model, name, sizes)
+            return tuple(_operations(sized, returned)), returned, inputs
+        except UnfollowableError as error:
+            if error.values and not inputs.told:
+                inputs, opaque = replace(inputs, told=True), {}
+            elif error.path:
+                opaque[error.path] = str(error)
+            else:
+                raise CaptureError(
+                    f"model '{name}' cannot be captured: {error}; compute that in __init__, or put it into a submodule "
+                    "of its own, which then is one layer"
+                ) from error
+        except PartingError as error:
+            if warm:
+                raise CaptureError(
+                    f"model '{name}' cannot be captured: {error}; let its forward call the same layers for each "
+                    "minibatch"
+                ) from error
+            warm = True  # by the run so far: what a first forward makes and keeps, the next ones read
+
+
+def _rows(sample: Tensor, count: int) -> Tensor:
+    return sample[torch.arange(count).flip(0) % len(sample)]
+
+
+def _refuse_made_anew(model: nn.Module, name: str, sizes: Mapping[str, torch.Size]) -> None:
+    """Refuse a model whose first forward makes a buffer that others read; stages would have the one of before."""
+    for path, buffer in model.named_buffers():
+        if sizes.get(path, buffer.shape) != buffer.shape:
+            raise CaptureError(
+                f"model '{name}': its first forward makes the buffer '{path}' anew, {tuple(buffer.shape)} for "
+                f"{tuple(sizes[path])}; call the model on one minibatch before you give it"
+            )
+
+
+def _recorded(
+    model: nn.Module, name: str, inputs: Inputs, sample: Tensor, opaque: dict[str, str]
+) -> tuple[list[Call], Any]:
+    """Return the calls of a forward, and what it returns with a ``Ref`` for each tensor."""
+    recorder = Recorder(model, opaque)
+    torch.manual_seed(SEED)
+    received = sample.clone()
+    recorder.received(received)
+    tensors = {own.name: recorder.taken(own, received) for own in inputs.taken}
+    args, kwargs = inputs.arguments(received, tensors)
+    try:
+        with inputs.telling(), recorder.recording():
+            returned = model(*args, **kwargs)
+        recorder.settle()
+        return recorder.calls, map_tree(recorder.result, returned)
+    except UnfollowableError:
+        raise
+    except Exception as error:
+        raise shortage(error, f"model '{name}'") or CaptureError(
+            f"model '{name}' rejects {inputs.words(sample)}: {type(error).__name__}: {one_line(error)}"
+        ) from error
+
+
+def _operations(calls: Sequence[Call], returned: Any) -> list[Operation]:
+    """Return calls as operations: without those that make constants, or what nobody reads of a tuple."""
+    constants: dict[str, Any] = {}
+    for call in calls:
+        if call.constant and all(isinstance(leaf, Ref) and leaf.layer in constants for leaf in _standing(call)):
+            constants[call.name] = call.value
+
+    def stand(leaf: Any) -> Any:
+        return constants[leaf.layer] if isinstance(leaf, Ref) and leaf.layer in constants else leaf
+
+    left = [call for call in calls if call.name not in constants]
+    read = {leaf.layer for _, leaf in tree_leaves(returned) if isinstance(leaf, Ref)}
+    kept: list[Call] = []
+    for call in reversed(left):
+        if call.name in read or call.effects:
+            if call.lost:
+                raise call.lost
+            kept.append(call)
+            read |= {leaf.layer for leaf in _standing(call)}
+    return [
+        Operation(
+            index=index,
+            name=call.name,
+            kind=call.kind,
+            target=call.target,
+            args=map_aggregate(call.args, stand),
+            kwargs=map_aggregate(call.kwargs, stand),
+            module=call.module,
+            opaque=call.reason,
+            autocast="off" if call.in_float32 else "",
+        )
+        for index, call in enumerate(reversed(kept))
+    ]
+
+
+def _standing(call: Call) -> list[Ref | Size]:
+    """Return what stands in a call's arguments for values of other calls, or for their sizes."""
+    return [leaf for leaf in leaves((call.args, call.kwargs)) if isinstance(leaf, (Ref, Size))]
