@@ -6,5 +6,6 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from optimizer.explain.explanation import Alternative, Explanation, explain
+    from optimizer.explain.stage_counts import fewer_stages
 else:
     __getattr__ = on_demand(__name__)

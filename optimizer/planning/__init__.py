@@ -21,8 +21,14 @@ if TYPE_CHECKING:
     from optimizer.planning.planner import Planner, digest_of
     from optimizer.planning.precision_choice import PrecisionChoice, choose_precision, why_full
     from optimizer.planning.schemes import Schemes, load_schemes
-    from optimizer.planning.slicing_choice import SlicingChoice, choose_slicing, even_share_s, measured, why_whole
-    from optimizer.planning.stage_counts import fewer_stages
+    from optimizer.planning.slicing_choice import (
+        LEAST_GAIN,
+        SlicingChoice,
+        choose_slicing,
+        even_share_s,
+        measured,
+        why_whole,
+    )
     from optimizer.planning.wanted_form import NONE, FormRequest, cut_named, form_request, names_layers, slicing_named
 else:
     __getattr__ = on_demand(__name__)

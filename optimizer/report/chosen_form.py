@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 
+from optimizer.explain import fewer_stages
 from optimizer.planning import (
     LOWERED,
     SLICED,
     Forms,
     PrecisionChoice,
     SlicingChoice,
-    fewer_stages,
     why_full,
     why_whole,
 )

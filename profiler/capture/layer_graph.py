@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from profiler.capture.following import follow
-from profiler.capture.lower_model import lowered_model
+from profiler.capture.forms import lowered_model, with_lent_weights
 from profiler.capture.probe import Probe
 from profiler.capture.sendable import make_sendable, refuse_unsendable
 from profiler.capture.trace import settings_text, trace
@@ -70,6 +70,7 @@ def capture(
     if not operations:
         raise CaptureError(f"model '{name}' has no layers; name a model that computes something")
     _refuse_late(model, name, operations)
+    operations = with_lent_weights(model, operations)
     with untouched(model):
         probe = Probe(model, name, operations, outputs, sample)
         probe.run()

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from profiler.capture.fidelity import same_bits
+from profiler.capture.forms import sliced_model
 from profiler.capture.layer_graph import capture
 from profiler.capture.sendable import make_sendable, refuse_unfit_parameters, refuse_unsendable
-from profiler.capture.slice_model import sliced_model
 from profiler.capture.undo import plain_values
 from profiler.errors import ModelError, one_line
 from profiler.execution import (
@@ -140,10 +140,13 @@ def pair_of(batch: Any) -> tuple[Any, Tensor | None]:
         return batch, None
     if len(batch) == 2 and (isinstance(batch[1], Tensor) or batch[1] is None):
         return batch[0], batch[1]
-    raise ModelError(
-        f"the sample is a {type(batch).__name__} of {len(batch)}; say which are inputs and which the targets, as in "
-        "((a, b), targets), or give the inputs by name: {'a': a, 'b': b}"
+    remedy = (
+        "say which are inputs and which the targets, as in ((a, b), targets), or give the inputs by name: "
+        "{'a': a, 'b': b}"
     )
+    if not all(isinstance(part, Tensor) for part in batch):
+        remedy = _sample_remedy(batch)
+    raise ModelError(f"the sample is a {type(batch).__name__} of {len(batch)}; {remedy}")
 
 
 def _loss_of(loss: Any) -> Loss:

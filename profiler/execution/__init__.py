@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from profiler.execution.autocast import LOWER, autocasting, forget_casts, in_float32, keeping_casts
     from profiler.execution.blocks import Blocks, feature_dim
     from profiler.execution.graph import (
+        LENT,
         Applied,
         Attribute,
         Captured,

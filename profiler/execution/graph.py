@@ -13,6 +13,8 @@ from profiler.execution.loss import CrossEntropy, Loss, cross_entropy
 from profiler.execution.trees import Leaf
 from profiler.profile import INPUT, PLAIN_FORM, Edge, Form, Tie
 
+LENT = "Lent"
+"""The kind of a layer that hands a weight on to other layers, as a value."""
 Autocast = Literal["", "on", "off"]
 """Whether a layer runs under autocast, in float32 beside layers that do, or as its model says."""
 
@@ -181,10 +183,10 @@ class Captured:
 
     @property
     def ties(self) -> tuple[Tie, ...]:
-        """Return which layers share parameters or buffers."""
+        """Return which layers share parameters or buffers; one that lends a weight is none of them."""
         first = {id(tensor): path for path, tensor in (*self.model.named_parameters(), *self.model.named_buffers())}
         users: dict[str, list[str]] = {}
-        for operation in self.operations:
+        for operation in (own for own in self.operations if own.kind != LENT):
             own = [fetch_attribute(self.model, path) for path in operation.attributes()]
             if isinstance(operation.target, nn.Module):
                 own += [*operation.target.parameters(), *operation.target.buffers()]

@@ -278,10 +278,11 @@ class Stepper:
 
     def _bind_attributes(self) -> None:
         """Let the model's own forward, too, read the bound version of what it reads directly."""
-        for path, tensor in self.versions.attributes.items():
-            if isinstance(tensor, nn.Parameter):
-                owner, _, local = path.rpartition(".")
-                setattr(self.captured.model.get_submodule(owner), local, tensor)
+        canonical = self.captured.canonical
+        bound = {canonical[path]: tensor for path, tensor in self.versions.attributes.items()}
+        for path in (path for path, first in canonical.items() if isinstance(bound.get(first), nn.Parameter)):
+            owner, _, local = path.rpartition(".")
+            setattr(self.captured.model.get_submodule(owner), local, bound[canonical[path]])
 
     def _backward(
         self, root: Tensor, gradient: Tensor | None, events: list[tuple[float, int]], clock: Clock

@@ -158,7 +158,7 @@ def test_odd_samples_and_models_are_refused() -> None:
     for sample, words in (
         (torch.zeros(0, 6), r"the sample is a tensor of shape \(0, 6\); a minibatch of inputs"),
         (torch.zeros(6), r"the sample is a tensor of shape \(6,\)"),
-        ([1, 2], "the sample is a list of 2; say which are inputs and which the targets"),
+        ([1, 2], "the sample is a list of 2; of a loader, take one minibatch"),
         ({"a": 1}, r"the sample is a dict without a tensor to call the model with; .*next\(iter\(loader\)\)"),
         (torch.zeros(2, 6, dtype=torch.uint8), r"the sample is of torch.uint8; .* sample.float\(\)"),
     ):

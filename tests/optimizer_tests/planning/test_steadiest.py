@@ -9,8 +9,9 @@ from rounds import with_rounds
 from strategies import chain
 
 from optimizer.check import check, holds
+from optimizer.explain import fewer_stages
 from optimizer.plan import EXACT, STEADIEST, Plan
-from optimizer.planning import Planner, fewer_stages
+from optimizer.planning import Planner
 from profiler.files import from_json, to_json
 from profiler.profile import CopyCost, Loss, Profile
 

@@ -80,14 +80,32 @@ def test_an_in_place_method_stays_with_the_layer_that_made_its_input() -> None:
     assert captured(Adding()).inseparable == (("add_", "conv"),)
 
 
-def test_layers_that_share_a_parameter_stay_together() -> None:
+class SharedConvolution(small_models.Plain):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+        self.other.weight = self.one.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.other(self.one(x).relu()))
+
+
+def test_convolutions_that_share_a_parameter_stay_together() -> None:
+    found = captured(SharedConvolution())
+    assert ("one", "other") in found.inseparable
+    assert [tie.words for tie in found.ties] == ["one and other share 'one.weight'"]
+
+
+def test_a_weight_that_linear_layers_share_is_lent_by_the_first() -> None:
     found = captured(small_models.Tied())
-    assert ("first", "second") in found.inseparable
+    assert found.inseparable == (("first", "first.weight"),)
+    readers = [operation.name for operation in found.operations if "first.weight" in operation.reads()]
+    assert readers == ["second"]
+    assert not found.ties
     assert found.canonical["second.weight"] == "first.weight"
     assert found.parameters["first"] == ("first.weight", "first.bias")
     assert found.parameters["second"] == ("second.bias",), "a shared parameter counts once"
     assert found.parameters["mul"] == ("scale",)
-    assert [tie.words for tie in found.ties] == ["first and second share 'first.weight'"]
 
 
 def test_outputs_for_every_position_have_a_label_each() -> None:

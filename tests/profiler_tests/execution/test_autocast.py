@@ -19,7 +19,7 @@ from profiler.profile import INPUT, Precision
 
 
 class Tied(nn.Module):
-    """One weight that two layers use; autocast casts it once, so both gradients are summed up in bfloat16."""
+    """One weight that two layers use: it is lent, so each cast has a gradient of its own; they add up in float32."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,17 +58,35 @@ class Attention(nn.Module):
 
 
 class Uncut:
-    """The reference: torch's autocast around the model, its autograd, and the update rule on float32 gradients."""
+    """The reference: torch's autocast around the model, its autograd, and the update rule on float32 gradients.
 
-    def __init__(self, model: nn.Module) -> None:
-        self.model = copy.deepcopy(model)
+    A weight that several layers share is one of its own in each, all kept the same.
+    """
+
+    def __init__(self, captured: Captured) -> None:
+        self.model = copy.deepcopy(captured.model)
+        self.copies: dict[str, tuple[nn.Parameter, nn.Parameter]] = {}
+        for path, first in captured.canonical.items():
+            if path != first:
+                owner, _, local = path.rpartition(".")
+                own = nn.Parameter(self.model.get_parameter(first).detach().clone())
+                setattr(self.model.get_submodule(owner), local, own)
+                self.copies[path] = own, self.model.get_parameter(first)
         self.moments = [torch.zeros_like(weight) for weight in self.model.parameters()]
 
     def backward(self, inputs: Tensor, targets: Tensor) -> float:
         with torch.autocast("cpu", torch.bfloat16):
             outputs = self.model(inputs)
         loss = nn.functional.cross_entropy(outputs.float(), targets)
+        earlier = {}
+        for path, (_, first) in self.copies.items():
+            earlier[path], first.grad = first.grad, None
         torch.autograd.backward(loss)
+        for path, (own, first) in self.copies.items():
+            assert own.grad is not None
+            assert first.grad is not None
+            both, before = first.grad + own.grad, earlier[path]
+            first.grad, own.grad = both if before is None else before + both, None
         return loss.item()
 
     @torch.no_grad()
@@ -76,6 +94,8 @@ class Uncut:
         for weight, moment in zip(self.model.parameters(), self.moments, strict=True):
             write_next(RULE, weight, weight.grad, [moment], count=1, out=weight)
             weight.grad = None
+        for own, first in self.copies.values():
+            own.copy_(first)
 
 
 class Layered:
@@ -103,20 +123,22 @@ class Layered:
 
 def assert_equal(captured: Captured, inputs: list[Tensor], classes: int, *, slots: int, every: int) -> None:
     """Train both for some updates, of so many minibatches each."""
-    uncut, layered = Uncut(captured.model), Layered(captured, slots)
+    uncut, layered = Uncut(captured), Layered(captured, slots)
     with keeping_casts():
         for number, images in enumerate(inputs):
             targets = torch.arange(number, number + len(images)) % classes
             assert layered.backward(images, targets) == uncut.backward(images, targets), f"loss {number}"
             gradients = layered.versions.gradients(layered.used)
             for name, weight in uncut.model.named_parameters():
+                if name in uncut.copies:
+                    continue
                 assert weight.grad is not None
                 assert torch.equal(gradients[name], weight.grad), f"gradient of {name}, minibatch {number}"
             if (number + 1) % every == 0:
                 layered.update()
                 uncut.update()
     for name, weight in uncut.model.named_parameters():
-        assert torch.equal(layered.versions.tensors()[name], weight), name
+        assert torch.equal(layered.versions.tensors()[captured.canonical[name]], weight), name
     for name, buffer in uncut.model.named_buffers():
         assert torch.equal(layered.versions.constants[name], buffer), name
 

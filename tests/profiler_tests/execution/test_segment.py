@@ -64,7 +64,7 @@ def test_a_segment_survives_pickling_with_its_places() -> None:
     assert "norm1.running_mean" in part.constants
 
 
-def test_tied_weights_are_bound_in_both_layers() -> None:
+def test_a_lent_weight_is_bound_where_it_is_lent() -> None:
     found = capture(small_models.Tied().train(), "tied", torch.zeros(SHAPE))
     part = whole(found)
     state = dict(found.model.named_parameters())
@@ -72,5 +72,5 @@ def test_tied_weights_are_bound_in_both_layers() -> None:
     versions.bind()
     model = found.model
     assert isinstance(model, small_models.Tied)
-    assert model.first.weight is model.second.weight
-    assert set(versions.attributes) == {"scale"}
+    assert model.first.weight is versions.attributes["first.weight"]
+    assert set(versions.attributes) == {"scale", "first.weight", "second.bias"}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.node import map_aggregate
 
-from profiler.execution import Blocks, Captured, Operation, Ref, TensorSpec, feature_dim, is_plain, spec_of
+from profiler.execution import Blocks, Captured, Functional, Operation, Ref, TensorSpec, feature_dim, is_plain, spec_of
 from profiler.profile import Pieces, Slicing, cut_edges, lengths_of, part_names
 
 OTHER_KIND = "only linear layers and convolutions have output features of their own"
@@ -36,8 +36,7 @@ def _judged(
         features = len(layer.weight) if isinstance(layer, (nn.Linear, nn.Conv2d)) else 0
         return features, "it is part of a layer that is cut already"
     if not is_plain(layer, nn.Linear, nn.Conv2d):
-        kinds = isinstance(layer, (nn.Linear, nn.Conv2d))
-        return 0, "it is not torch's own, or has hooks or a parametrization" if kinds else OTHER_KIND
+        return 0, _why_other(operation)
     assert isinstance(layer, (nn.Linear, nn.Conv2d))
     if {name for name, _ in layer.named_parameters()} - {"weight", "bias"} or list(layer.buffers()):
         return 0, "it holds more than a weight and a bias"
@@ -48,6 +47,14 @@ def _judged(
         return 0, "its parameters are shared"
     features = len(layer.weight)
     return features, "" if features > 1 else "it has one output feature"
+
+
+def _why_other(operation: Operation) -> str:
+    """Return why a layer cannot be cut that is no plain linear layer or convolution."""
+    if isinstance(operation.target, (nn.Linear, nn.Conv2d)):
+        return "it is not torch's own, or has hooks or a parametrization"
+    lent = isinstance(operation.target, Functional) and operation.kind == nn.Linear.__name__
+    return "its parameters are shared" if lent else OTHER_KIND
 
 
 def sliced_model(captured: Captured, slicing: Slicing) -> Captured:

@@ -8,8 +8,7 @@ no search.
 from dataclasses import dataclass
 
 from optimizer.errors import PartitionError
-from optimizer.planning.planner import Planner
-from optimizer.planning.slicing_choice import LEAST_GAIN
+from optimizer.planning import LEAST_GAIN, Planner
 
 
 @dataclass(frozen=True, slots=True)
