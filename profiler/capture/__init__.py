@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from profiler.capture.live import (
         LossFunction,
         Model,
-        OneInput,
         Sample,
         as_file,
         captured_live,

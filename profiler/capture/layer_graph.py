@@ -113,6 +113,7 @@ def capture(
         parameters=_parameters(model, operations),
         loss=loss,
         inputs=inputs,
+        sample=sample if inputs.packed else None,
     )
     with untouched(model):
         return lowered_model(captured, precision, sample)

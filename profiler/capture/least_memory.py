@@ -13,6 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from profiler.capture.undo import untouched
 from profiler.commands import smaller_minibatch
 from profiler.errors import ModelError
+from profiler.execution import ONE_TENSOR, Inputs
 from profiler.machine import free_to_this_process
 from profiler.settings import Config
 
@@ -33,34 +34,35 @@ def refuse_more_than_free(what: str, least_bytes: int) -> None:
         )
 
 
-def refuse_too_large(model: nn.Module, few: Tensor, config: Config) -> None:
+def refuse_too_large(model: nn.Module, few: Tensor, config: Config, called: Inputs = ONE_TENSOR) -> None:
     """Refuse to train a whole model in this process on more samples than its memory holds.
 
     Args:
         model: In training mode; its buffers and torch's generator are left as they were.
         few: ``FEW`` of its samples.
         config: The model's name, batch size and update rule.
+        called: How it is called with them.
 
     Raises:
         ModelError: They take more, for all that two small forwards tell.
     """
     learning = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
-    least = learning * (config.rule.momenta + 2) + _least_of_samples(model, few, config.batch_size)
+    least = learning * (config.rule.momenta + 2) + _least_of_samples(model, few, config.batch_size, called)
     refuse_more_than_free(f"a training step of model '{config.name}' on {config.batch_size} samples", least)
 
 
-def _least_of_samples(model: nn.Module, few: Tensor, batch_size: int) -> int:
+def _least_of_samples(model: nn.Module, few: Tensor, batch_size: int, called: Inputs) -> int:
     """Return what inputs and saved values take at least; 0 where the model does not run on few samples."""
     if batch_size <= FEW:
         return 0
     try:
-        fewer, more = _saved_bytes(model, few[:-1]), _saved_bytes(model, few)
+        fewer, more = _saved_bytes(model, few[:-1], called), _saved_bytes(model, few, called)
     except Exception:  # noqa: BLE001 - what is wrong with the model is told when it is captured
         return 0
     return more + (batch_size - FEW) * max(0, more - fewer) + few[:1].nbytes * batch_size
 
 
-def _saved_bytes(model: nn.Module, inputs: Tensor) -> int:
+def _saved_bytes(model: nn.Module, inputs: Tensor, called: Inputs = ONE_TENSOR) -> int:
     """Return what autograd keeps of a forward for its backward, the model's own tensors and ``inputs`` aside."""
     storages = {}  # which are held, so that no address is used twice
 
@@ -70,7 +72,7 @@ def _saved_bytes(model: nn.Module, inputs: Tensor) -> int:
 
     with untouched(model), saved_tensors_hooks(keep, lambda tensor: tensor):
         own = {_key(tensor) for tensor in (inputs, *model.parameters(), *model.buffers())}
-        model(inputs)
+        called.call(model, inputs)
     return sum(storage.nbytes() for key, storage in storages.items() if key not in own)
 
 

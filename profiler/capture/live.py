@@ -50,7 +50,6 @@ Model = Annotated[nn.Module, Hint("the model comes first: profile(model, sample)
 LossFunction = Annotated[
     Callable[[Any, Tensor], Tensor] | Literal["model"], Hint("write loss=torch.nn.functional.mse_loss, say")
 ]
-OneInput = Annotated[Tensor, Hint(_sample_remedy, ModelError)]
 Sample = Annotated[object, Hint("")]
 """Annotations of arguments: a model, its loss, a minibatch of inputs (N, …), and one that may have targets with it."""
 MODEL_LOSS = "model"

@@ -41,7 +41,7 @@ def captured_model(
     """
     if live := from_file(config.model):
         if trained:
-            refuse_too_large(live.model, live.inputs[:FEW], config)
+            refuse_too_large(live.model, live.inputs[:FEW], config, live.called)
         return captured_live(live, form)
     inputs_bytes = (8 if config.vocabulary else 4) * math.prod(config.input_shape)
     refuse_more_than_free(f"one minibatch of shape {config.input_shape}", inputs_bytes)

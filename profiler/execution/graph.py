@@ -152,6 +152,8 @@ class Captured:
         form: Which layers are cut inside, and which run in bfloat16; ``sliced`` are the former.
         loss: What the outputs are trained for.
         inputs: How the model is called with a minibatch.
+        sample: The minibatch that it was captured on, where it has several inputs, from which synthetic ones are made;
+            else None.
     """
 
     name: str
@@ -171,6 +173,7 @@ class Captured:
     sliced: frozenset[str] = frozenset()
     loss: Loss = cross_entropy
     inputs: Inputs = ONE_TENSOR
+    sample: torch.Tensor | None = None
 
     @property
     def layer_names(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
 
 from profiler.capture import AsCalled, from_file, inputs_of, layer_name, models
-from profiler.execution import autocasting, cross_entropy, heads
+from profiler.execution import ONE_TENSOR, CrossEntropy, Inputs, Loss, autocasting, cross_entropy, heads
 from profiler.machine import pin, tie_to
 from profiler.profile import FP32
 from profiler.settings import UpdateRule
@@ -66,8 +67,19 @@ def _meet(spec: Spec) -> None:
     dist.init_process_group("gloo", rank=spec.rank, world_size=spec.world_size)
 
 
-def _built(spec: Spec) -> tuple[nn.Module, Tensor, Tensor]:
-    """Return the model and a minibatch; images and convolutions have their channels last when tuned."""
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A model, a minibatch, how it is called with that, and its loss."""
+
+    model: nn.Module
+    made: Tensor
+    labels: Tensor
+    called: Inputs
+    loss: Loss
+
+
+def _built(spec: Spec) -> _Work:
+    """Return what is trained; images and convolutions have their channels last when tuned."""
     config = spec.config
     live = from_file(config.model)
     model = live.model if live else models.build(config.model, config.classes, spec.seed)
@@ -77,9 +89,14 @@ def _built(spec: Spec) -> tuple[nn.Module, Tensor, Tensor]:
         model.to(memory_format=torch.channels_last)
     else:
         made = made.contiguous()
+    called, loss = (live.called, live.loss) if live else (ONE_TENSOR, cross_entropy)
+    if called.packed and live:
+        made = live.inputs
     with torch.no_grad():
-        classes = heads(model(made))[0].shape[1]
-    return model, made, torch.randint(classes, (config.batch_size,), generator=generator)
+        shape = loss.heads(called.call(model, made))[0].shape
+    labels = shape[:-1] if isinstance(loss, CrossEntropy) else (config.batch_size,)
+    drawn = torch.randint(shape[-1] if shape else 2, tuple(labels), generator=generator)
+    return _Work(model, made, drawn, called, loss)
 
 
 def _rule(rule: UpdateRule, model: nn.Module, *, tuned: bool) -> Optimizer:
@@ -94,16 +111,16 @@ Update = tuple[Callable[[], None], int]
 
 
 def _plain(spec: Spec) -> Update:
-    model, made, labels = _built(spec)
-    return _loop(spec, model, made, labels), spec.update_every
+    return _loop(spec, _built(spec)), spec.update_every
 
 
 def _replicas(spec: Spec) -> Update:
-    model, made, labels = _built(spec)
-    return _loop(spec, nn.parallel.DistributedDataParallel(model), made, labels), spec.update_every
+    work = _built(spec)
+    return _loop(spec, replace(work, model=nn.parallel.DistributedDataParallel(work.model))), spec.update_every
 
 
-def _loop(spec: Spec, model: nn.Module, made: Tensor, labels: Tensor) -> Callable[[], None]:
+def _loop(spec: Spec, work: _Work) -> Callable[[], None]:
+    model = work.model
     rule = _rule(spec.config.rule, model, tuned=spec.tuned)
     passes = spec.update_every // spec.world_size
     apart = model.no_sync if isinstance(model, nn.parallel.DistributedDataParallel) else nullcontext
@@ -113,8 +130,8 @@ def _loop(spec: Spec, model: nn.Module, made: Tensor, labels: Tensor) -> Callabl
         for number in range(passes):
             with apart() if number < passes - 1 else nullcontext():
                 with _precision(spec):
-                    outputs = heads(model(made))
-                torch.autograd.backward(cross_entropy(outputs, labels) / passes)
+                    returned = work.called.call(model, work.made)
+                torch.autograd.backward(work.loss.of(returned, work.labels) / passes)
         rule.step()
 
     return step
@@ -128,7 +145,8 @@ def _pipeline(spec: Spec) -> Update:
     from torch.distributed.pipelining import PipelineStage, Schedule1F1B
     from torch.fx.passes.split_module import split_module
 
-    model, made, labels = _built(spec)
+    work = _built(spec)
+    model, made, labels = work.model, work.made, work.labels
     whole = fx.GraphModule(model, AsCalled().trace(model))
     home = {layer: number for number, layers in enumerate(spec.stages) for layer in layers}
     names = _layer_names(whole)

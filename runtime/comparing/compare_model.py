@@ -6,7 +6,7 @@ from pathlib import Path
 
 from optimizer.planning import load_schemes
 from optimizer.schedule import ASYNCHRONOUS, pace_of
-from profiler.capture import SEED, Model, OneInput, as_file, live_model
+from profiler.capture import SEED, LossFunction, Model, Sample, as_file, live_model
 from profiler.cli import Screen, on_screen, settled_precision
 from profiler.machine import refuse_reimport
 from profiler.profile import PrecisionName
@@ -24,8 +24,9 @@ from runtime.worker import Settings
 @python_face
 def compare(
     model: Model,
-    sample: OneInput,
+    sample: Sample,
     *,
+    loss: LossFunction | None = None,
     stages: Count = 4,
     partitions: Sequence[str] = ("all",),
     repeats: Count = 3,
@@ -41,8 +42,10 @@ def compare(
     """Run splits of ``model`` in turn and compare them, as ``python -m runtime compare`` does, on synthetic labels.
 
     Args:
-        model: A classifier on the CPU; it is left as it is.
-        sample: One minibatch of inputs (N, …), as the model is called with.
+        model: On the CPU; it is left as it is.
+        sample: One minibatch of inputs (N, …), as the model is called with. Of several inputs, these samples are what
+            all minibatches are made of.
+        loss: What it is trained for; None for cross-entropy; ``model`` for the loss that the model returns.
         stages: One a core, or on the virtual clock where cores are too few.
         partitions: Which to run, by name.
         repeats: How many rounds.
@@ -61,7 +64,7 @@ def compare(
         RunError: A stage did not start.
     """
     refuse_reimport()
-    live, schemes = live_model(model, sample), load_schemes()
+    live, schemes = live_model(model, sample, loss), load_schemes()
     with as_file(live, update) as named, on_screen(Screen(quiet=quiet)):
         folder = Path(named.model).parent
         config = replace(

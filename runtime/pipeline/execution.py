@@ -329,6 +329,7 @@ class Execution:
             labels=self.captured.labels,
             pool=min(POOL, minibatches),
             seed=self.settings.seed,
+            sample=self.captured.sample,
         )
 
     @property

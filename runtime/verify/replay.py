@@ -32,6 +32,7 @@ from profiler.execution import (
     Captured,
     Operation,
     Ref,
+    Size,
     layer_seed,
     whole,
     write_next,
@@ -242,6 +243,8 @@ class Replay:
                 lower = operation.autocast == "off" and getattr(value, "dtype", None) == torch.bfloat16
                 value = value.to(torch.float32) if lower else value
                 return value.clone() if foreign else value
+            if isinstance(leaf, Size):
+                return leaf.of(values[leaf.layer])
             return self._bound(leaf.path, leaves, minibatch) if isinstance(leaf, Attribute) else leaf
 
         seed, minibatch = place

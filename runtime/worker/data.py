@@ -29,6 +29,7 @@ class DataSpec:
         labels: The shape of a minibatch's targets, which are whole numbers below ``classes``.
         pool: How many different ones are going to be asked for, at most ``POOL``.
         seed: What they are drawn from.
+        sample: Inputs whose samples are handed out in turn, where a model has several; None: inputs are drawn.
     """
 
     shape: tuple[int, ...]
@@ -38,6 +39,7 @@ class DataSpec:
     labels: tuple[int, ...]
     pool: int
     seed: int
+    sample: Tensor | None = None
 
 
 class Synthetic:
@@ -61,7 +63,11 @@ class Synthetic:
         spec = self._spec
         key = minibatch % POOL, _INPUTS
         if key not in self._made:
-            self._made[key] = inputs(spec.seed, minibatch, spec.shape, spec.vocabulary)
+            self._made[key] = (
+                inputs(spec.seed, minibatch, spec.shape, spec.vocabulary)
+                if spec.sample is None
+                else spec.sample.roll(minibatch % POOL, 0)
+            )
         return self._made[key]
 
     def targets(self, minibatch: int) -> Tensor:

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 
+from optimizer.plan import Plan
 from optimizer.schedule import Pace
-from profiler.execution import layer_seed
+from profiler.execution import LENT, Captured, layer_seed
 from runtime.worker import data
 
 
@@ -30,6 +31,13 @@ def graph_of(model: nn.Module) -> fx.Graph:
 def calls_of(graph: fx.Graph) -> list[fx.Node]:
     """What computes; a named tuple does not."""
     return [node for node in graph.nodes if node.op.startswith("call") and node.target is not small_models.Three]
+
+
+def stages_of_calls(captured: Captured, plan: Plan, model: nn.Module) -> dict[str, int]:
+    """The stage of each fx node; a layer that only lends a weight is none."""
+    homes = {layer: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
+    layers = [operation.name for operation in captured.operations if operation.kind != LENT]
+    return {node.name: homes[name] for node, name in zip(calls_of(graph_of(model)), layers, strict=True)}
 
 
 class Replay:

@@ -6,7 +6,7 @@ from typing import Any
 import small_models
 import torch
 from pipelines import RULE, SEED, SHAPE, build, captured_of, plan_of
-from replay import Replay, calls_of, graph_of
+from replay import Replay, stages_of_calls
 from torch import Tensor, nn
 
 from optimizer.plan import Plan
@@ -40,10 +40,8 @@ def pipeline(kind: Callable[[], nn.Module], plan: Plan, **options: Any) -> Pipel
 def replay_of(kind: Callable[[], nn.Module], plan: Plan, pace: Pace = PLAIN_1F1B) -> Replay:
     """The replay of a split, whose weights are laid out as stages have them."""
     captured = captured_of(kind)
-    order = {name: index for index, name in enumerate(captured.layer_names)}
-    stages = {order[layer]: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
     model: nn.Module = build(kind).to(memory_format=torch.channels_last)
-    stage_of = {node.name: stages[index] for index, node in enumerate(calls_of(graph_of(model)))}
+    stage_of = stages_of_calls(captured, plan, model)
     return Replay(model, stage_of, SEED, lr=RULE.lr, momentum=RULE.momentum, pace=pace, precision=plan.precision)
 
 

@@ -21,6 +21,10 @@ from profiler.execution import Inputs, Operation, Ref, Size, leaves, map_tree, t
 from profiler.machine import shortage
 
 SEED = 0
+_SEVERAL = (
+    "; a model of several inputs is given from Python, with a sample that names them: "
+    "stageplan.profile(model, {'a': a, 'b': b})"
+)
 
 
 def follow(model: nn.Module, name: str, inputs: Inputs, sample: Tensor) -> tuple[tuple[Operation, ...], Any, Inputs]:
@@ -102,6 +106,7 @@ def _recorded(
     except Exception as error:
         raise shortage(error, f"model '{name}'") or CaptureError(
             f"model '{name}' rejects {inputs.words(sample)}: {type(error).__name__}: {one_line(error)}"
+            + ("" if inputs.packed else _SEVERAL)
         ) from error
 
 

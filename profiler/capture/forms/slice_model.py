@@ -9,7 +9,18 @@ import torch
 from torch import Tensor, nn
 from torch.fx.node import map_aggregate
 
-from profiler.execution import Blocks, Captured, Functional, Operation, Ref, TensorSpec, feature_dim, is_plain, spec_of
+from profiler.execution import (
+    Blocks,
+    Captured,
+    Functional,
+    Operation,
+    Ref,
+    Size,
+    TensorSpec,
+    feature_dim,
+    is_plain,
+    spec_of,
+)
 from profiler.profile import Pieces, Slicing, cut_edges, lengths_of, part_names
 
 OTHER_KIND = "only linear layers and convolutions have output features of their own"
@@ -120,6 +131,8 @@ def _operations(operation: Operation, names: Sequence[str], blocks: Blocks) -> I
 
 def _reading(operation: Operation, renamed: Mapping[str, str]) -> Operation:
     def rename(leaf: object) -> object:
+        if isinstance(leaf, Size):
+            return replace(leaf, layer=renamed.get(leaf.layer, leaf.layer))
         return Ref(renamed.get(leaf.layer, leaf.layer)) if isinstance(leaf, Ref) else leaf
 
     if not set(operation.reads()) & set(renamed):

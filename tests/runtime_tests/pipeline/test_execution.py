@@ -8,7 +8,7 @@ import pytest
 import small_models
 import torch
 from pipelines import MINIBATCHES, RULE, SEED, SETTINGS, SHAPE, build, captured_of, plan_of, random_bounds
-from replay import Replay, calls_of, graph_of
+from replay import Replay, stages_of_calls
 from torch import nn
 
 from optimizer.plan import Plan
@@ -28,11 +28,8 @@ def assert_equals_replay(
     with Execution(captured, pool, SETTINGS) as execution, execution.loaded(plan, minibatches) as loaded:
         result = loaded.run_loaded().result
         state = loaded.state_dict()
-    order = {name: index for index, name in enumerate(captured.layer_names)}
-    stages = {order[layer]: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
     model = build(kind)
-    nodes = calls_of(graph_of(model))
-    stage_of = {node.name: stages[i] for i, node in enumerate(nodes)}
+    stage_of = stages_of_calls(captured, plan, model)
     replay = Replay(model, stage_of, SEED, lr=RULE.lr, momentum=RULE.momentum, pace=PLAIN_1F1B)
     replay.run(minibatches, SHAPE, small_models.CLASSES)
     assert list(result.losses) == replay.losses[: result.recorded_minibatches]

@@ -67,6 +67,6 @@ def test_a_plan_against_the_order_is_refused() -> None:
 def test_a_plan_that_parts_shared_weights_is_refused() -> None:
     captured, plan = planned(small_models.Tied(), 2)
     names = captured.layer_names
-    at = names.index("second")
-    with pytest.raises(InputError, match="parts 'first' and 'second'"):
+    at = names.index("first.weight")
+    with pytest.raises(InputError, match=r"parts 'first' and 'first.weight'"):
         slices(captured, with_layers(plan, names[:at], names[at:]))

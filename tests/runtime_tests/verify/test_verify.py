@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from paces import some_pace
 from pipelines import MINIBATCHES, RULE, SEED, SETTINGS, SHAPE, build, captured_of, plan_of, random_bounds
-from replay import Replay, calls_of, graph_of
+from replay import Replay, stages_of_calls
 from strategies import profile_of
 from torch import Tensor, nn
 
@@ -89,10 +89,8 @@ def test_a_second_replay_agrees_in_every_digest(
     setting = replace(WITNESSED, pace=some_pace(schedule, 4, 3), channel=channel)
     with Execution(captured, four_workers, setting) as execution:
         found = verify("chosen", plan, execution, MINIBATCHES, nothing)
-    order = {name: index for index, name in enumerate(captured.layer_names)}
-    stages = {order[layer]: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
     model = build(small_models.Residual)
-    stage_of = {node.name: stages[at] for at, node in enumerate(calls_of(graph_of(model)))}
+    stage_of = stages_of_calls(captured, plan, model)
     second = Replay(model, stage_of, SEED, lr=RULE.lr, momentum=RULE.momentum, pace=setting.pace)
     second.run(MINIBATCHES, SHAPE, small_models.CLASSES)
     weights = second.versions[-1]
