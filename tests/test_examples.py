@@ -17,6 +17,9 @@ pytestmark = pytest.mark.slow
         ("where_to_cut", "exact, 2 stages, 1f1b: proven optimal"),
         ("train_and_keep", "plain PyTorch, with these weights: "),
         ("compare_two_splits", "equal-load"),
+        ("language_model", "the head is the embedding: True"),
+        ("two_towers", "loss over all, in eval mode: 0."),
+        ("recurrent", "sums right: "),
     ],
 )
 def test_an_example_runs_as_it_stands(name: str, words: str, tmp_path: Path) -> None:

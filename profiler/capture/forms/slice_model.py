@@ -62,6 +62,8 @@ def _judged(
 
 def _why_other(operation: Operation) -> str:
     """Return why a layer cannot be cut that is no plain linear layer or convolution."""
+    if operation.opaque:
+        return operation.opaque
     if isinstance(operation.target, (nn.Linear, nn.Conv2d)):
         return "it is not torch's own, or has hooks or a parametrization"
     lent = isinstance(operation.target, Functional) and operation.kind == nn.Linear.__name__
