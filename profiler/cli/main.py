@@ -11,7 +11,7 @@ import profiler.report
 from profiler.cli.arguments import count, duration, positive
 from profiler.cli.command import Parser, execute
 from profiler.cli.console import emit_json, note, note_anyway, progress, screen, stdout
-from profiler.cli.declare import add_options, option
+from profiler.cli.declare import add_options, option, switch
 from profiler.cli.options import CommonOptions, configs
 from profiler.commands import MODULES, command, typed_as
 from profiler.errors import ConfigError
@@ -59,6 +59,7 @@ class ProfileOptions(CommonOptions):
     view: Annotated[View, option("columns of the printed table (default: time)", choices=VIEWS)] = "time"
     sort: Annotated[Order, option("as captured, or costliest first", choices=("order", "time"))] = "order"
     top: Annotated[int | None, option("show only so many layers", type=positive, metavar="K")] = None
+    all: Annotated[bool, switch("show all layers, not the modules that they lie in")] = False
     plot: Annotated[Path | None, option("draw the roofline of one model", type=Path, metavar="FILE.svg")] = None
     neighbours: Annotated[
         int | None,
@@ -101,8 +102,9 @@ def profile_all(options: ProfileOptions) -> int:
             for warning in profile_warnings(profile) if options.json or screen().quiet else []:  # else below the table
                 note_anyway(f"{config.name}: {warning}")
             if not options.json and not screen().quiet:
+                fold = not options.all and options.top is None and options.sort == "order"
                 profiler.report.show(
-                    profiler.report.rows(profile, options.sort, options.top, (options.view,)), stdout()
+                    profiler.report.rows(profile, options.sort, options.top, (options.view,), fold=fold), stdout()
                 )
             note(f"{config.name}: kept in {place.profile}")
     emit_json(profiles if options.json else [])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from profiler.profile import Profile, more_or_less, parts_s, profile_warnings, ridge
 from profiler.report.columns import VIEWS, Column, View, columns, half_width, precise_ms
+from profiler.report.fold import folded
 from profiler.report.rich_table import ResultTable
 from profiler.report.text import counted, mib
 
@@ -34,7 +35,14 @@ class Rows:
     warnings: tuple[str, ...]
 
 
-def rows(profile: Profile, order: Order = "order", top: int | None = None, views: tuple[View, ...] = VIEWS) -> Rows:
+def rows(
+    profile: Profile,
+    order: Order = "order",
+    top: int | None = None,
+    views: tuple[View, ...] = VIEWS,
+    *,
+    fold: bool = False,
+) -> Rows:
     """Return the rows of a profile.
 
     Args:
@@ -42,13 +50,13 @@ def rows(profile: Profile, order: Order = "order", top: int | None = None, views
         order: ``order`` as captured, ``time`` costliest first.
         top: Only so many layers.
         views: Which groups of columns.
+        fold: Whether many layers are shown by the modules that they lie in.
     """
     chosen = columns(profile, views)
-    shown = (
-        sorted(profile.layers, key=lambda layer: layer.step_s, reverse=True)
-        if order == "time"
-        else list(profile.layers)
-    )
+    shown = folded(profile.layers) if fold else list(profile.layers)
+    if order == "time":
+        shown.sort(key=lambda layer: layer.step_s, reverse=True)
+    by_module = "" if len(shown) == len(profile.layers) else " Rows are modules of so many layers each; --all has all."
     body = [(layer.name, layer.kind, *(column.cell(profile, layer) for column in chosen)) for layer in shown[:top]]
     if "time" in views:
         body.append(("loss", profile.loss_name or "cross-entropy", *_loss(profile, chosen)))
@@ -57,7 +65,7 @@ def rows(profile: Profile, order: Order = "order", top: int | None = None, views
         names=("layer", "kind", *(column.name for column in chosen)),
         layers=tuple(body),
         total=("total", f"{len(profile.layers)} layers", *(column.total(profile) for column in chosen)),
-        facts=" ".join(_FACTS[view](profile) for view in views),
+        facts=" ".join(_FACTS[view](profile) for view in views) + by_module,
         explained={column.name: column.explanation for column in chosen if column.explanation},
         warnings=tuple(profile_warnings(profile)),
     )
@@ -65,7 +73,7 @@ def rows(profile: Profile, order: Order = "order", top: int | None = None, views
 
 def show_profile(profile: Profile, console: "Console") -> None:
     """Print a profile's times as a table."""
-    show(rows(profile, views=("time",)), console)
+    show(rows(profile, views=("time",), fold=True), console)
 
 
 def show(table_rows: Rows, console: "Console") -> None:

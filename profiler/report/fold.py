@@ -1,0 +1,56 @@
+"""Fold a model's layers into the modules that they belong to, so a table of hundreds of operations can be read.
+
+Layers that follow each other and lie in one module make a row: ``transformer.h.3``. The modules are those of the
+deepest level of nesting that leaves few enough rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
+
+from profiler.profile import Layer
+
+MOST = 40
+"""So many rows are shown as they are."""
+_SUMMED = (
+    "forward_s", "backward_s", "update_s", "parameter_bytes", "learning_bytes", "saved_bytes", "flops",
+    "backward_flops", "touched_bytes", "backward_touched_bytes",
+)  # fmt: skip
+
+
+def folded(layers: Sequence[Layer], most: int = MOST) -> list[Layer]:
+    """Return a row for each layer, or for each module where layers are more than ``most``; in captured order."""
+    rows = list(layers)
+    deepest = max((_home(layer).count(".") + 1 for layer in layers), default=0)
+    for depth in range(deepest, 0, -1):
+        if len(rows) <= most:
+            break
+        rows = [_together(name, list(own)) for name, own in groupby(layers, lambda layer: _module(layer, depth))]  # noqa: B023
+    return rows
+
+
+def _home(layer: Layer) -> str:
+    """Return the path of the module that a layer is, or whose forward calls it."""
+    return layer.module or (layer.name if layer.kind[:1].isupper() else "")
+
+
+def _module(layer: Layer, depth: int) -> str:
+    return ".".join(_home(layer).split(".")[:depth])
+
+
+def _together(name: str, layers: Sequence[Layer]) -> Layer:
+    """Return some layers as if they were one, which hands on what the last of them does."""
+    if len(layers) == 1:
+        return layers[0]
+    sums = {field: sum(getattr(layer, field) for layer in layers) for field in _SUMMED}
+    return replace(
+        layers[-1],
+        name=name or f"{layers[0].name} … {layers[-1].name}",
+        kind=f"{len(layers)} layers",
+        module="",
+        transient_bytes=max(layer.transient_bytes for layer in layers),
+        forward=None,
+        backward=None,
+        update=None,
+        **sums,
+    )

@@ -1,0 +1,54 @@
+"""Tables of hundreds of layers: rows are modules, and what they say adds up to what the layers say."""
+
+from dataclasses import replace
+
+import pytest
+from strategies import layer, profile
+
+from profiler.profile import INPUT, Profile
+from profiler.report import folded, rows
+
+
+def deep(blocks: int) -> Profile:
+    """Layers as a transformer has them: an embedding, blocks of three layers and a function, and a head."""
+    made = [replace(layer("tokens"), kind="Embedding")]
+    for number in range(blocks):
+        made += [
+            replace(layer(f"h.{number}.attention.qkv", (1, 2, 1)), kind="Linear"),
+            replace(layer(f"h.{number}.attention.view", (0, 0, 0)), kind="view", module=f"h.{number}.attention"),
+            replace(layer(f"h.{number}.mlp", (3, 4, 1)), kind="Linear", transient_bytes=number),
+            replace(layer(f"add_{number}", (1, 0, 0)), kind="add", module=f"h.{number}"),
+        ]
+    made.append(replace(layer("head"), kind="Linear"))
+    return profile(made, [(INPUT, "tokens")])
+
+
+def test_few_layers_are_shown_as_they_are() -> None:
+    found = deep(3)
+    assert folded(found.layers) == list(found.layers)
+
+
+@pytest.mark.parametrize(("blocks", "names"), [(12, 38), (30, 32), (60, 3)])
+def test_many_layers_are_shown_by_the_deepest_modules_that_are_few_enough(blocks: int, names: int) -> None:
+    found = deep(blocks)
+    shown = folded(found.layers)
+    assert len(shown) == names
+    if blocks == 12:
+        assert [own.name for own in shown][:4] == ["tokens", "h.0.attention", "h.0.mlp", "add_0"]
+        assert shown[1].kind == "2 layers"
+    elif blocks == 30:
+        assert [own.name for own in shown][:3] == ["tokens", "h.0", "h.1"]
+        assert shown[1].kind == "4 layers"
+        assert shown[1].step_s == pytest.approx(sum(own.step_s for own in found.layers[1:5]))
+        assert shown[2].transient_bytes == 1
+    else:
+        assert [own.name for own in shown] == ["tokens", "h", "head"]
+    assert sum(own.step_s for own in shown) == pytest.approx(sum(own.step_s for own in found.layers))
+    assert sum(own.flops for own in shown) == sum(own.flops for own in found.layers)
+
+
+def test_a_printed_table_is_folded_and_a_file_is_not() -> None:
+    found = deep(12)
+    assert len(rows(found, fold=True).layers) == 38 + 1
+    assert len(rows(found).layers) == 50 + 1
+    assert rows(found, fold=True).total == rows(found).total
