@@ -68,7 +68,7 @@ def _meet(spec: Spec) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class Work:
     """A model, a minibatch, how it is called with that, and its loss."""
 
     model: nn.Module
@@ -78,7 +78,7 @@ class _Work:
     loss: Loss
 
 
-def _built(spec: Spec) -> _Work:
+def _built(spec: Spec) -> Work:
     """Return what is trained; images and convolutions have their channels last when tuned."""
     config = spec.config
     live = from_file(config.model)
@@ -96,7 +96,7 @@ def _built(spec: Spec) -> _Work:
         shape = loss.heads(called.call(model, made))[0].shape
     labels = shape[:-1] if isinstance(loss, CrossEntropy) else (config.batch_size,)
     drawn = torch.randint(shape[-1] if shape else 2, tuple(labels), generator=generator)
-    return _Work(model, made, drawn, called, loss)
+    return Work(model, made, drawn, called, loss)
 
 
 def _rule(rule: UpdateRule, model: nn.Module, *, tuned: bool) -> Optimizer:
@@ -119,7 +119,7 @@ def _replicas(spec: Spec) -> Update:
     return _loop(spec, replace(work, model=nn.parallel.DistributedDataParallel(work.model))), spec.update_every
 
 
-def _loop(spec: Spec, work: _Work) -> Callable[[], None]:
+def _loop(spec: Spec, work: Work) -> Callable[[], None]:
     model = work.model
     rule = _rule(spec.config.rule, model, tuned=spec.tuned)
     passes = spec.update_every // spec.world_size

@@ -15,11 +15,12 @@ from torch import nn
 from optimizer.plan import Plan
 from optimizer.planning import Planner
 from profiler.capture import captured_model
+from profiler.execution import ONE_TENSOR, cross_entropy
 from profiler.settings import Config
 from profiler.settings.update_rule import RuleName
 from runtime.baselines import Baselines, baseline_rows
 from runtime.baselines.baselines import Spec
-from runtime.baselines.process import PREPARE
+from runtime.baselines.process import PREPARE, Work
 from runtime.errors import RunError
 
 pytestmark = pytest.mark.slow
@@ -106,7 +107,8 @@ def test_one_process_trains_as_torch_does(
     ours = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
     theirs = copy.deepcopy(ours)
     made, labels = torch.randn(4, 3, 4), torch.randint(5, (4,))
-    monkeypatch.setattr("runtime.baselines.process._built", lambda _spec: (ours, made, labels))
+    work = Work(ours, made, labels, ONE_TENSOR, cross_entropy)
+    monkeypatch.setattr("runtime.baselines.process._built", lambda _spec: work)
     config = replace(CONFIG, update_rule=name, weight_decay=0.1)
     step, minibatches = PREPARE["process"](
         Spec(kind="process", tuned=tuned, threads=1, config=config, seed=0, update_every=every, cores=(0,))
