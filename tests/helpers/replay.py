@@ -134,6 +134,11 @@ class Replay:
         at_the_end: Tensor = received[-1].get(head, made[head])
         return at_the_end
 
+    def _held(self, weights: dict[str, Tensor], path: str) -> Tensor:
+        """A layer's weight; one that another layer lends it is a value, of which autocast makes a cast of its own."""
+        weight = weights[self.canonical[path]]
+        return weight if self.canonical[path] == path else weight.view_as(weight)
+
     def _version(self, name: str, minibatch: int, minibatches: int) -> Tensor:
         owner, _, _ = name.rpartition(".")
         users = [node for node in self.calls if node.op == "call_module" and node.target == owner]
@@ -187,7 +192,7 @@ class Replay:
                 if getattr(module, "inplace", False) and any(arg in received[stage] for arg in node.all_input_nodes):
                     args = (args[0].clone(), *args[1:])
                 own = {
-                    local: weights[self.canonical[f"{node.target}.{local}"]] for local, _ in module.named_parameters()
+                    local: self._held(weights, f"{node.target}.{local}") for local, _ in module.named_parameters()
                 }
                 made[node] = torch.func.functional_call(module, own, args, kwargs)
             elif node.op == "call_method":
