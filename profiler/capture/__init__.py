@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from profiler.capture.forms import sliceable, sliced_model
     from profiler.capture.inputs import inputs_of, laid_out
     from profiler.capture.live import (
+        MODEL_LOSS,
         LossFunction,
         Model,
         Sample,
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     from profiler.capture.sendable import refuse_unsendable
     from profiler.capture.trace import AsCalled, layer_name
     from profiler.capture.undo import untouched
-    from profiler.capture.workload import SEED, captured_model, minibatch
+    from profiler.capture.workload import (
+        SEED,
+        as_fed,
+        captured_model,
+        first_batch,
+        loss_of,
+        minibatch,
+        several_inputs,
+    )
 else:
     __getattr__ = on_demand(__name__)

@@ -1,20 +1,23 @@
 """Build what is measured and trained: the model that a configuration names, captured, and its minibatch."""
 
 import contextlib
+import inspect
 import math
 import sys
+from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from profiler.capture import models
 from profiler.capture.forms import sliced_model
 from profiler.capture.inputs import inputs_of, laid_out
 from profiler.capture.layer_graph import capture
 from profiler.capture.least_memory import FEW, refuse_more_than_free, refuse_too_large
-from profiler.capture.live import captured_live, from_file
+from profiler.capture.live import MODEL_LOSS, captured_live, from_file, pair_of
 from profiler.errors import ModelError, one_line
-from profiler.execution import Captured, Loss, OwnLoss, cross_entropy
+from profiler.execution import ONE_TENSOR, Captured, Inputs, Loss, OwnLoss, cross_entropy, inputs_like, model_loss
 from profiler.profile import PLAIN_FORM, Form
 from profiler.settings import Config
 
@@ -49,13 +52,75 @@ def captured_model(
         model = models.build(config.model, config.classes, SEED)
         model.to(memory_format=torch.channels_last)  # of the weights of its convolutions; as ``laid_out`` does images
     with contextlib.redirect_stdout(sys.stderr):  # a model's own prints are no results
+        called, sample, _ = several_inputs(config, model) or (ONE_TENSOR, None, None)
+        if sample is None:
+            sample = inputs_of(config.input_shape, config.vocabulary, torch.Generator())
         if trained:
-            few = inputs_of((FEW, *config.input_shape[1:]), config.vocabulary, torch.Generator())
-            refuse_too_large(model, few, config)
-        loss: Loss = OwnLoss(models.find(config.loss)) if config.loss else cross_entropy
-        sample = inputs_of(config.input_shape, config.vocabulary, torch.Generator())
-        captured = capture(model, config.name, sample, loss, precision=form.precision)
+            refuse_too_large(model, sample[torch.arange(FEW) % len(sample)], config, called)
+        captured = capture(model, config.name, sample, loss_of(config), precision=form.precision, inputs=called)
     return sliced_model(captured, form.slicing)
+
+
+def loss_of(config: Config) -> Loss:
+    """Return what a configuration's model is trained for.
+
+    Raises:
+        ModelError: Its loss cannot be found.
+    """
+    if config.loss == MODEL_LOSS:
+        return OwnLoss(model_loss)
+    return OwnLoss(models.find(config.loss)) if config.loss else cross_entropy
+
+
+def as_fed(config: Config) -> Config:
+    """Return a configuration with the samples that its data have, where its model takes several inputs.
+
+    Raises:
+        ModelError: The model cannot be built, or the data hold no minibatch for it.
+    """
+    if not config.data or ":" not in config.model:
+        return config
+    with contextlib.redirect_stdout(sys.stderr):
+        several = several_inputs(config, models.build(config.model, config.classes, SEED))
+    return replace(config, sample_shape=tuple(several[1].shape[1:]), vocabulary=0) if several else config
+
+
+def first_batch(config: Config) -> Any:
+    """Return the first minibatch of the user's data.
+
+    Raises:
+        ModelError: There is none.
+    """
+    source = models.made(config.data, SEED)
+    try:
+        return next(iter(source[0] if isinstance(source, tuple) else source))
+    except Exception as error:
+        raise ModelError(
+            f"the data of '{config.data}' have no first minibatch to measure with: {type(error).__name__}: "
+            f"{one_line(error)}"
+        ) from error
+
+
+def several_inputs(config: Config, model: nn.Module) -> tuple[Inputs, Tensor, Tensor | None] | None:
+    """Return how a model is called with the user's data, the first minibatch, and its targets; None with one tensor.
+
+    Raises:
+        ModelError: The minibatch is not one that the model takes, or of another size.
+    """
+    takes = inspect.signature(model.forward).parameters
+    if not config.data or (len(takes) == 1 and config.loss != MODEL_LOSS):
+        return None
+    given, targets = pair_of(first_batch(config))
+    if isinstance(given, Tensor):
+        return None
+    called = inputs_like(model, given)
+    sample = called.pack(given)
+    if len(sample) != config.batch_size:
+        raise ModelError(
+            f"the first minibatch of '{config.data}' has {len(sample)} samples and {config.batch_size} are to be "
+            "measured; set --batch-size to match"
+        )
+    return called, sample, targets
 
 
 def minibatch(config: Config, captured: Captured) -> tuple[Tensor, Tensor]:
@@ -64,6 +129,9 @@ def minibatch(config: Config, captured: Captured) -> tuple[Tensor, Tensor]:
     live = from_file(config.model)
     if live:
         inputs, targets = laid_out(live.inputs), live.targets
+    elif captured.sample is not None:
+        several = several_inputs(config, captured.model)
+        inputs, targets = captured.sample, several[2] if several else None
     elif config.loss and config.data:
         inputs, targets = _first_pair(config)
     else:
@@ -79,10 +147,11 @@ def _first_pair(config: Config) -> tuple[Tensor, Tensor]:
     Raises:
         ModelError: There is none of the size that is to be measured.
     """
-    source = models.made(config.data, SEED)
     try:
-        inputs, targets = next(iter(source[0] if isinstance(source, tuple) else source))
+        inputs, targets = first_batch(config)
         fits = tuple(inputs.shape) == config.input_shape
+    except ModelError:
+        raise
     except Exception as error:
         raise ModelError(
             f"the data of '{config.data}' have no first pair of tensors to measure with: {type(error).__name__}: "

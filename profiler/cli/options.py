@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, ClassVar
 
+import profiler.capture
 import profiler.measure
 from profiler.cli.arguments import core_list, positive, shape
 from profiler.cli.console import note, progress
@@ -84,7 +85,7 @@ def configs(options: CommonOptions, default: tuple[str, ...] = ()) -> list[Confi
     keys = {field.name for field in fields(options)} & {field.name for field in fields(Config)} - {"model"}
     changes = {key: getattr(options, key) for key in keys}
     overridden = dict.fromkeys(config.override(own, changes) for own in named)
-    return [settled_precision(_as_typed(own, options)) for own in overridden]
+    return [settled_precision(profiler.capture.as_fed(_as_typed(own, options))) for own in overridden]
 
 
 def _as_typed(own: Config, options: CommonOptions) -> Config:

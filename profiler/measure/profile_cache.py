@@ -86,7 +86,7 @@ def _elsewhere(profile: Profile) -> str:
 
 def misfit(profile: Profile, config: Config) -> str:
     """Say in words why ``profile`` is not one of ``config``, or nothing."""
-    loss = profiler.execution.OwnLoss(profiler.capture.find(config.loss)).name if config.loss else ""
+    loss = profiler.capture.loss_of(config).name if config.loss else ""
     pairs = [
         ("model", profile.model, config.name),
         ("input", profile.input_shape, config.input_shape),

@@ -28,18 +28,19 @@ class Config:
     """A configuration file; the keys of a configuration file.
 
     Samples are images of ``image_size``, or tensors of ``sample_shape`` where that is given; with a ``vocabulary`` they
-    hold whole numbers below it, as token ids, instead of normal floats. ``data`` names a factory of real samples,
-    ``loss`` a function of the model's output and the targets, as ``package.module:function`` (cross-entropy
-    without). ``update_rule``, ``lr``, ``momentum``, ``nesterov`` and ``weight_decay`` set the update rule, with the
-    meanings of torch.optim (``momentum`` is SGD's alone); ``clip`` bounds every element of a gradient,
-    ``clip_norm`` the norm of all of them. In training, ``lr`` is reached over ``warmup`` updates, and then decays:
-    in ``steps``, by ``decay_factor`` every ``decay_updates``, or by a ``cosine`` to 0 over ``decay_updates`` in
-    all. ``batches`` counts the minibatches of a run (without, 12, and in ``compare`` as many as a few seconds take),
-    ``repeats`` the rounds of ``compare``, ``stages`` the stages of a pipeline; ``partitions`` are those that
-    ``compare`` runs, in every round if ``full``. ``slice`` says which layers may be cut inside:
-    ``auto``, ``none``, or layers with their blocks, such as ``classifier.1=4``. ``precision`` is ``fp32``, ``bf16``
-    (layers run under torch's autocast) or ``auto``: whatever is measured to be the fastest. ``cores`` are those to
-    use (all without), ``profiles`` is the folder where profiles are kept.
+    hold whole numbers below it, as token ids, instead of normal floats. ``data`` names a factory of real samples, of
+    which the first minibatch is measured on where the model takes several inputs; ``loss`` a function of the model's
+    output and the targets, as ``package.module:function`` (cross-entropy without), or ``model``: what it returns.
+    ``update_rule``, ``lr``, ``momentum``, ``nesterov`` and ``weight_decay`` set the update rule, with the meanings of
+    torch.optim (``momentum`` is SGD's alone); ``clip`` bounds every element of a gradient, ``clip_norm`` the norm of
+    all of them. In training, ``lr`` is reached over ``warmup`` updates, and then decays: in ``steps``, by
+    ``decay_factor`` every ``decay_updates``, or by a ``cosine`` to 0 over ``decay_updates`` in all. ``batches`` counts
+    the minibatches of a run (without, 12, and in ``compare`` as many as a few seconds take), ``repeats`` the rounds of
+    ``compare``, ``stages`` the stages of a pipeline; ``partitions`` are those that ``compare`` runs, in every round if
+    ``full``. ``slice`` says which layers may be cut inside: ``auto``, ``none``, or layers with their blocks, such as
+    ``classifier.1=4``. ``precision`` is ``fp32``, ``bf16`` (layers run under torch's autocast) or ``auto``: whatever is
+    measured to be the fastest. ``cores`` are those to use (all without), ``profiles`` is the folder where profiles are
+    kept.
 
     Two are no keys: ``typed``, the options of a command line that stand for the model and its minibatch, if there was
     one; ``own_rule``, an update rule that was made in Python.

@@ -169,12 +169,16 @@ def _course(
     limit = options.batches
     length = min([each for each in (loaders.length, limit) if each is not None], default=None)
     total = None if length is None else length * options.epochs
+    model = profiler.capture.build(config.model, config.classes, profiler.capture.SEED)
+    several = profiler.capture.several_inputs(config, model)
+    modelled = config.loss == profiler.capture.MODEL_LOSS
     with (
         runtime.training.training_progress(total, plan.batch_size) as progress,
         runtime.training.Pipeline(
-            profiler.capture.build(config.model, config.classes, profiler.capture.SEED), plan, update=config.rule,
-            learning_rate=learning_rate(config),
-            loss=profiler.capture.find(config.loss) if config.loss else None, schedule=settings.pace.name,
+            model, plan, update=config.rule, learning_rate=learning_rate(config),
+            sample=profiler.capture.first_batch(config) if several else None,
+            loss="model" if modelled else profiler.capture.find(config.loss) if config.loss else None,
+            schedule=settings.pace.name,
             update_every=settings.pace.update_every, channel=settings.channel,
             cores=runtime.pipeline.cores_of(config, plan.layout.size), seed=profiler.capture.SEED,
             on_nan=options.on_nan, stall_timeout_s=options.stall_timeout_s, watch=progress, session=session,

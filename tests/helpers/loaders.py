@@ -126,3 +126,22 @@ def regression() -> tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor
 
 def squared_error(output: Tensor, targets: Tensor) -> Tensor:
     return (output - targets).square().mean()
+
+
+def batch_of_two_inputs(size: int, seed: int) -> dict[str, Tensor]:
+    drawn = torch.Generator().manual_seed(seed)
+    return {
+        "ids": torch.randint(10, (size, 6), generator=drawn),
+        "table": torch.randn(size, 3, generator=drawn),
+        "mask": torch.rand(size, 6, generator=drawn) > 0.3,
+        "labels": torch.randint(5, (size,), generator=drawn),
+    }
+
+
+def two_inputs() -> list[dict[str, Tensor]]:
+    """Minibatches as collators of hubs make them, of which the last is smaller."""
+    return [batch_of_two_inputs(4 if number < 5 else 3, number) for number in range(6)]
+
+
+def two_inputs_and_targets() -> list[tuple[dict[str, Tensor], Tensor]]:
+    return [(own, own.pop("labels")) for own in two_inputs()]

@@ -191,9 +191,7 @@ class Replay:
                 module = self.model.get_submodule(str(node.target))
                 if getattr(module, "inplace", False) and any(arg in received[stage] for arg in node.all_input_nodes):
                     args = (args[0].clone(), *args[1:])
-                own = {
-                    local: self._held(weights, f"{node.target}.{local}") for local, _ in module.named_parameters()
-                }
+                own = {local: self._held(weights, f"{node.target}.{local}") for local, _ in module.named_parameters()}
                 made[node] = torch.func.functional_call(module, own, args, kwargs)
             elif node.op == "call_method":
                 made[node] = getattr(args[0], str(node.target))(*args[1:], **kwargs)

@@ -115,6 +115,23 @@ class Sizes(nn.Module):
         return self.fc(x.reshape(x.size(0), -1))
 
 
+class TwoInputs(nn.Module):
+    """Token ids with a mask that may hide some, and a table; its loss, where labels are given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens, self.table = nn.Embedding(10, 8), nn.Linear(3, 8)
+        self.middle, self.head = nn.Linear(16, 16), nn.Linear(16, CLASSES)
+
+    def forward(
+        self, ids: Tensor, table: Tensor, mask: Tensor | None = None, labels: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        embedded = self.tokens(ids)
+        hidden = embedded if mask is None else embedded * mask[..., None]
+        logits = self.head(torch.tanh(self.middle(torch.cat([hidden.sum(1), self.table(table)], 1))))
+        return {"logits": logits} | ({} if labels is None else {"loss": nn.functional.cross_entropy(logits, labels)})
+
+
 class Branching(nn.Module):
     """Its control flow depends on the data, which cannot be captured."""
 

@@ -22,8 +22,8 @@ from profiler.machine import shortage
 
 SEED = 0
 _SEVERAL = (
-    "; a model of several inputs is given from Python, with a sample that names them: "
-    "stageplan.profile(model, {'a': a, 'b': b})"
+    "; a model of several inputs needs a sample that names them: stageplan.profile(model, {'a': a, 'b': b}), or data "
+    "in a configuration file"
 )
 
 
