@@ -28,10 +28,12 @@ def profile(
 
     Args:
         model: On the CPU; it is left as it is.
-        sample: One minibatch of inputs (N, …), as the model is called with; or a pair of that and its targets, which a
-            loss of one's own needs.
+        sample: One minibatch of inputs (N, …), as the model is called with: a tensor; several by name, in a dict or a
+            dataclass; or a pair of inputs, of which some may be in order, in a tuple, and their targets, which a loss
+            of one's own needs.
         update: The update rule that is timed.
-        loss: ``loss(output, targets)``, one number; None for cross-entropy.
+        loss: ``loss(output, targets)``, one number; None for cross-entropy; ``model`` for the loss that the model
+            returns, whose labels are among its inputs.
         precision: Layers are measured in bfloat16, too, where this is not ``fp32`` and the core multiplies it.
         budget_s: How long to measure at most, in seconds; None: 30 s, and as long as 15 rounds take.
         cores: The first is measured on, while up to three others train the model, too, as stages would; those that

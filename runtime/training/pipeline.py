@@ -209,8 +209,8 @@ class Pipeline:
         read is trained, and then ``KeyboardInterrupt`` is raised.
 
         Args:
-            loader: Yields pairs (inputs, targets); any minibatch may have fewer samples than planned, but
-                not a single one where a batch norm needs more.
+            loader: Yields pairs (inputs, targets), or inputs alone where the model returns its loss; any minibatch may
+                have fewer samples than planned, but not a single one where a batch norm needs more.
             minibatches: How many at most; None: all there are. Over gloo, a loader without a length needs it.
 
         Returns:
@@ -250,7 +250,7 @@ class Pipeline:
         would have been without.
 
         Args:
-            loader: Yields pairs (inputs, targets).
+            loader: Yields pairs (inputs, targets), or inputs alone where the model returns its loss.
             metric: ``metric(output, targets)``: a number for the minibatch, or one for each of its samples. None: the
                 share of samples whose class scores highest, or the loss where that is one's own.
 
