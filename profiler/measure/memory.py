@@ -6,8 +6,9 @@ a step layer by layer and reads, at every border, the peak since the last one. W
     rest + Σ saved(u), u up to the layer + (in the backward) Σ parameter gradients(u), u from the layer on
 
 is the layer's transient: scratch of its kernels, and values and gradients on their way. The second one is settled as a
-stage is before it trains, and the peak of plain steps is read. That is parameters + gradients + momentum + saved +
-largest transient and, beyond them, holes of the heap and what kernels keep, which a stage's heap has, too.
+stage is before it trains, and the peak of whole steps is read, layer by layer as a stage runs them. That is parameters
++ gradients + momentum + saved + largest transient and, beyond them, holes of the heap and what kernels keep, which a
+stage's heap has, too.
 
 What a layer saves for its backward is read off autograd in one untimed forward. A storage counts once, at the layer
 that produced it, whichever layer saves it; parameters and the model's input do not count.
@@ -31,8 +32,10 @@ from profiler.measure.stepper import Clocks, Stepper, stepper_for
 from profiler.profile import PLAIN_FORM, Form
 from profiler.settings import Config
 
-PLAIN_STEPS = 3
+STEPS = 3
 Found = TypeVar("Found")
+Work = Callable[[Stepper, PeakMemory, int], Found]
+"""Reads memory off steps, given the size of the process without the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def measure_memory(config: Config, core: int, form: Form = PLAIN_FORM) -> Memory
     return Memory(transient[0], peak[0], peak[1]) if peak else None
 
 
-def _measured(work: "Callable[[Stepper, PeakMemory, int], Found]", *arguments: Any) -> tuple[Found, str] | None:
+def _measured(work: Work[Found], *arguments: Any) -> tuple[Found, str] | None:
     """Carry out some work in a fresh process; returns its result and the digest of the model that was built there."""
     with helper(_prepared, work, *arguments) as process:
         measured: tuple[Found, str] | None = process.receive()
@@ -72,7 +75,7 @@ def _measured(work: "Callable[[Stepper, PeakMemory, int], Found]", *arguments: A
 
 def _prepared(
     _connection: Connection,
-    work: "Callable[[Stepper, PeakMemory, int], Found]",
+    work: Work[Found],
     config: Config,
     core: int,
     form: Form,
@@ -84,27 +87,27 @@ def _prepared(
     memory = PeakMemory()
     if not memory.forget_peak():
         return None
+    if work is _peak:
+        pin(core)  # before anything is made that a stage would make
+    state = [*captured.model.parameters(), *captured.model.buffers()]
+    empty = memory.resident_bytes() - sum(tensor.nbytes for tensor in state)
     batch = minibatch(config, captured)
     stepper = stepper_for(captured, batch, config.rule, slots=1, clocks=Clocks())
     with blaming(config.name):
-        return work(stepper, memory, core), captured.digest
+        return work(stepper, memory, empty), captured.digest
 
 
-def _transients(stepper: Stepper, memory: PeakMemory, _core: int) -> tuple[int, ...]:
+def _transients(stepper: Stepper, memory: PeakMemory, _empty: int) -> tuple[int, ...]:
     return transient_bytes(stepper, memory)
 
 
-def _peak(stepper: Stepper, memory: PeakMemory, core: int) -> int:
-    """Return the peak of plain steps above a process without the model, its heap as a stage's is."""
-    model = stepper.captured.model
-    state = [*model.parameters(), *model.buffers()]
-    before = memory.resident_bytes() - sum(tensor.nbytes for tensor in state)
-    pin(core)
+def _peak(stepper: Stepper, memory: PeakMemory, empty: int) -> int:
+    """Return the peak of whole steps above a process without the model, its heap as a stage's is."""
     stepper.versions.place_gradients(stepper.segment.placeable, fused=True)  # as a stage does
     memory.forget_peak()
-    for _ in range(PLAIN_STEPS):
-        stepper.plain_step()
-    return memory.peak_bytes() - before
+    for _ in range(STEPS):
+        stepper.instrumented_step(stepper.clock)
+    return memory.peak_bytes() - empty
 
 
 class _Peaks:

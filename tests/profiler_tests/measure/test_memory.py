@@ -19,6 +19,15 @@ def test_the_peak_and_the_transients_are_what_the_shapes_say(usable: tuple[int, 
     assert max(found.transient_bytes) < 16 * MIB, "gradients of weights are no transients"
 
 
+def test_the_peak_has_momenta_of_weights_with_their_channels_last(usable: tuple[int, ...]) -> None:
+    """These are filled when they are made, and a peak that is read from then on would lack them."""
+    found = measure_memory(Config(model="small_models:wide_convolution", batch_size=4, image_size=16), usable[0])
+    if found is None:
+        pytest.skip("this kernel keeps no peak of the resident size")
+    weights = 512 * 1024 * 9 * 4
+    assert 3 * weights <= found.peak_bytes <= 5 * weights, "weights, gradients, momentum, and what kernels keep"
+
+
 def test_what_passes_through_is_a_transient(usable: tuple[int, ...]) -> None:
     """A 32 MiB product that no layer saves lives between two layers only."""
     found = measure_memory(Config(model="small_models:passing", batch_size=4, image_size=64), usable[0])
