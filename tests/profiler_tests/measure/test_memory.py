@@ -24,8 +24,8 @@ def test_the_peak_has_momenta_of_weights_with_their_channels_last(usable: tuple[
     found = measure_memory(Config(model="small_models:wide_convolution", batch_size=4, image_size=16), usable[0])
     if found is None:
         pytest.skip("this kernel keeps no peak of the resident size")
-    weights = 512 * 1024 * 9 * 4
-    assert 3 * weights <= found.peak_bytes <= 5 * weights, "weights, gradients, momentum, and what kernels keep"
+    weights, moment = 512 * 1024 * 9 * 4, max(found.transient_bytes)
+    assert 3 * weights + moment / 2 <= found.peak_bytes <= 3 * weights + 2 * moment, "weights, gradients, momentum"
 
 
 def test_what_passes_through_is_a_transient(usable: tuple[int, ...]) -> None:
