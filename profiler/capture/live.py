@@ -102,6 +102,10 @@ def live_model(model: nn.Module, sample: Any, loss: Any = None, name: str | None
     for tensor_name, tensor in [*model.named_parameters(), *model.named_buffers(), ("the sample", inputs)]:
         if tensor.device.type != "cpu":
             raise ModelError(f"{tensor_name} is on {tensor.device}; stages run on the CPU: use model.cpu()")
+    for path, parameter in model.named_parameters():
+        if parameter.dtype in (torch.float16, torch.bfloat16):
+            raise ModelError(f"the parameter '{path}' is of {parameter.dtype}; give the model in float32, with "
+                             "model.float(): --precision chooses layers that run in less")  # fmt: skip
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         raise ModelError(
             f"the model is wrapped in {type(model).__name__}, and stages train one copy; give model.module"

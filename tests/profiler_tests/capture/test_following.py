@@ -406,6 +406,12 @@ def test_odd_samples_are_refused_in_one_sentence(sample: Any, loss: Any, words: 
     assert "\n" not in str(refused.value)
 
 
+def test_models_in_half_precision_are_refused() -> None:
+    for model in (TwoTowers().bfloat16(), TwoTowers().half()):
+        with pytest.raises(ModelError, match=r"'tokens.weight' is of torch\.\w+; give the model in float32"):
+            live_model(model, batch(labels=TARGETS), "model")
+
+
 def test_minibatches_of_another_length_are_refused() -> None:
     called = live_model(TwoTowers(), (batch(), TARGETS)).called
     short = batch() | {"ids": torch.zeros(SAMPLES, LENGTH - 1, dtype=torch.int64)}
