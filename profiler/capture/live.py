@@ -93,26 +93,8 @@ def live_model(model: nn.Module, sample: Any, loss: Any = None, name: str | None
                          f"{_sample_remedy(sample)}")  # fmt: skip
     called = inputs_like(model, given)
     inputs = called.pack(given)
-    if inputs.dim() < 2 or not len(inputs):
-        raise ModelError(f"the sample is a tensor of shape {tuple(inputs.shape)}; a minibatch of inputs (N, …) is "
-                         "wanted, as the model is called with")  # fmt: skip
-    if not called.packed and inputs.dtype not in (torch.float32, torch.int64):
-        raise ModelError(f"the sample is of {inputs.dtype}; a model is measured and trained on float32, or on int64 as "
-                         "token ids are: use sample.float() or sample.long()")  # fmt: skip
-    for tensor_name, tensor in [*model.named_parameters(), *model.named_buffers(), ("the sample", inputs)]:
-        if tensor.device.type != "cpu":
-            raise ModelError(f"{tensor_name} is on {tensor.device}; stages run on the CPU: use model.cpu()")
-    for path, parameter in model.named_parameters():
-        if parameter.dtype in (torch.float16, torch.bfloat16):
-            raise ModelError(f"the parameter '{path}' is of {parameter.dtype}; give the model in float32, with "
-                             "model.float(): --precision chooses layers that run in less")  # fmt: skip
-    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        raise ModelError(
-            f"the model is wrapped in {type(model).__name__}, and stages train one copy; give model.module"
-        )
-    if any(isinstance(own, torch.jit.ScriptModule) or hasattr(own, "_orig_mod") for own in model.modules()):
-        raise ModelError("the model is compiled or scripted, and stages run its layers one by one; give it as it was "
-                         "before torch.compile or torch.jit")  # fmt: skip
+    _refuse_other_sample(inputs, called)
+    _refuse_other_model(model)
     refuse_unfit_parameters(model)
     try:
         copied = copy.deepcopy(model)
@@ -131,6 +113,44 @@ def live_model(model: nn.Module, sample: Any, loss: Any = None, name: str | None
         loss=_loss_of(loss),
         called=called,
     )
+
+
+def _refuse_other_sample(inputs: Tensor, called: Inputs) -> None:
+    """Refuse a minibatch that nothing is measured on.
+
+    Raises:
+        ModelError: It has no samples, or is of another type or elsewhere than on the CPU.
+    """
+    if inputs.dim() < 2 or not len(inputs):
+        raise ModelError(f"the sample is a tensor of shape {tuple(inputs.shape)}; a minibatch of inputs (N, …) is "
+                         "wanted, as the model is called with")  # fmt: skip
+    if not called.packed and inputs.dtype not in (torch.float32, torch.int64):
+        raise ModelError(f"the sample is of {inputs.dtype}; a model is measured and trained on float32, or on int64 as "
+                         "token ids are: use sample.float() or sample.long()")  # fmt: skip
+    if inputs.device.type != "cpu":
+        raise ModelError(f"the sample is on {inputs.device}; stages run on the CPU: use sample.cpu()")
+
+
+def _refuse_other_model(model: nn.Module) -> None:
+    """Refuse a model that is not on the CPU, in float32 and by itself.
+
+    Raises:
+        ModelError: It is not.
+    """
+    for tensor_name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if tensor.device.type != "cpu":
+            raise ModelError(f"{tensor_name} is on {tensor.device}; stages run on the CPU: use model.cpu()")
+    for path, parameter in model.named_parameters():
+        if parameter.dtype in (torch.float16, torch.bfloat16):
+            raise ModelError(f"the parameter '{path}' is of {parameter.dtype}; give the model in float32, with "
+                             "model.float(): --precision chooses layers that run in less")  # fmt: skip
+    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        raise ModelError(
+            f"the model is wrapped in {type(model).__name__}, and stages train one copy; give model.module"
+        )
+    if any(isinstance(own, torch.jit.ScriptModule) or hasattr(own, "_orig_mod") for own in model.modules()):
+        raise ModelError("the model is compiled or scripted, and stages run its layers one by one; give it as it was "
+                         "before torch.compile or torch.jit")  # fmt: skip
 
 
 def pair_of(batch: Any) -> tuple[Any, Tensor | None]:
