@@ -69,10 +69,10 @@ def minibatches(count: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
 if __name__ == "__main__":
     torch.manual_seed(0)
     model, sample = LanguageModel(), next(minibatches(1, seed=1))
-    plan = stageplan.plan(stageplan.profile(model, sample, budget_s=5), stages=2)
+    plan = stageplan.plan(stageplan.profile(model, sample, budget_s=3), stages=2)
     print(plan)
     with stageplan.Pipeline(model, plan, update=stageplan.AdamW(lr=3e-3)) as pipeline:
-        for epoch in range(5):
+        for epoch in range(3):
             result = pipeline.train(minibatches(40, seed=epoch))
             print(f"epoch {epoch + 1}: loss {result.losses[-1]:.2f}, {result.samples_per_s:,.0f} samples/s")
     model.load_state_dict(pipeline.state_dict())
