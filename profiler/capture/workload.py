@@ -147,11 +147,10 @@ def _first_pair(config: Config) -> tuple[Tensor, Tensor]:
     Raises:
         ModelError: There is none of the size that is to be measured.
     """
+    batch = first_batch(config)
     try:
-        inputs, targets = first_batch(config)
+        inputs, targets = batch
         fits = tuple(inputs.shape) == config.input_shape
-    except ModelError:
-        raise
     except Exception as error:
         raise ModelError(
             f"the data of '{config.data}' have no first pair of tensors to measure with: {type(error).__name__}: "

@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.fx.node import map_aggregate
 
-from profiler.execution import LENT, Attribute, Functional, Operation, Ref, is_plain
+from profiler.execution import LENT, Attribute, Functional, Operation, Ref, fetch_attribute, is_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def with_lent_weights(model: nn.Module, operations: Sequence[Operation]) -> tupl
     paths = {id(module): f"{path}." if path else "" for path, module in model.named_modules()}
     users: dict[str, list[int]] = {}
     for at, operation in enumerate(operations):
-        for own in {id(own) for own in _weights(model, operation, paths)}:
+        for own in dict.fromkeys(map(id, _weights(model, operation, paths))):  # in an order that all processes have
             if own in first:
                 users.setdefault(first[own], []).append(at)
     made: list[Operation] = list(operations)
@@ -65,8 +65,7 @@ def with_lent_weights(model: nn.Module, operations: Sequence[Operation]) -> tupl
 def _weights(model: nn.Module, operation: Operation, paths: dict[int, str]) -> Iterator[Tensor]:
     """Yield the parameters that a layer uses."""
     for path in operation.attributes():
-        owner, _, local = path.rpartition(".")
-        yield getattr(model.get_submodule(owner), local)
+        yield fetch_attribute(model, path)
     if isinstance(operation.target, nn.Module) and id(operation.target) in paths:
         yield from operation.target.parameters()
 
@@ -78,13 +77,18 @@ def _borrowing(operation: Operation, path: str, name: str, model: nn.Module, fir
     if not isinstance(target, nn.Module):
 
         def lent(leaf: Any) -> Any:
-            own = isinstance(leaf, Attribute) and first.get(id(_parameter(model, leaf.path))) == path
+            own = isinstance(leaf, Attribute) and first.get(id(fetch_attribute(model, leaf.path))) == path
             return Ref(name) if own else leaf
 
         args: Any = map_aggregate(operation.args, lent)
         kwargs: Any = map_aggregate(operation.kwargs, lent)
         return replace(operation, args=args, kwargs=kwargs)
-    if prefix is None or operation.kwargs or len(operation.args) != 1 or first.get(id(target.weight)) != path:
+    if (
+        prefix is None
+        or operation.kwargs
+        or len(operation.args) != 1
+        or first.get(id(getattr(target, "weight", None))) != path
+    ):
         return None
     if is_plain(target, nn.Linear):
         bias = Attribute(f"{prefix}.bias") if target.bias is not None else None
@@ -93,8 +97,3 @@ def _borrowing(operation: Operation, path: str, name: str, model: nn.Module, fir
         settings = {"padding_idx": target.padding_idx, "scale_grad_by_freq": target.scale_grad_by_freq}
         return replace(operation, target=Functional("embedding"), args=(*operation.args, Ref(name)), kwargs=settings)
     return None
-
-
-def _parameter(model: nn.Module, path: str) -> Any:
-    owner, _, local = path.rpartition(".")
-    return getattr(model.get_submodule(owner), local, None)

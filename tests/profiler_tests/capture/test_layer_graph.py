@@ -96,6 +96,33 @@ def test_convolutions_that_share_a_parameter_stay_together() -> None:
     assert [tie.words for tie in found.ties] == ["one and other share 'one.weight'"]
 
 
+class CalledTwice(nn.Module):
+    """One module that is called twice, and so shares all that it has."""
+
+    def __init__(self, shared: nn.Module) -> None:
+        super().__init__()
+        self.flatten, self.narrow, self.shared, self.head = nn.Flatten(), nn.Linear(768, 8), shared, nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = self.narrow(self.flatten(x))
+        for _ in range(2):
+            made = self.shared(made)
+            made = made[0] if isinstance(self.shared, nn.LSTM) else made
+        scores: Tensor = self.head(made)
+        return scores
+
+
+def test_a_linear_layer_that_is_called_twice_lends_weight_and_bias_in_their_order() -> None:
+    found = captured(CalledTwice(nn.Linear(8, 8)))
+    assert found.layer_names[2:] == ("shared", "shared.weight", "shared.bias", "shared_1", "head")
+    assert not found.ties
+
+
+def test_a_recurrent_layer_that_is_called_twice_stays_together() -> None:
+    found = captured(CalledTwice(nn.LSTM(8, 8)))
+    assert any({"shared", "shared_1"} <= set(group) for group in found.inseparable)
+
+
 def test_a_weight_that_linear_layers_share_is_lent_by_the_first() -> None:
     found = captured(small_models.Tied())
     assert found.inseparable == (("first", "first.weight"),)
