@@ -23,6 +23,16 @@ pytestmark = pytest.mark.slow
     ],
 )
 def test_an_example_runs_as_it_stands(name: str, words: str, tmp_path: Path) -> None:
+    run(name, words, tmp_path)
+
+
+@pytest.mark.parametrize(("name", "package"), [("bert", "transformers"), ("vision_transformer", "timm")])
+def test_an_example_of_another_package_runs_where_that_is_installed(name: str, package: str, tmp_path: Path) -> None:
+    pytest.importorskip(package)
+    run(name, "<All keys matched successfully>", tmp_path)
+
+
+def run(name: str, words: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(CHECKOUT / "examples" / f"{name}.py")],
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(CHECKOUT)}, capture_output=True, text=True, timeout=100,

@@ -80,6 +80,7 @@ class Explanation:
         ceiling_reason: Why it cannot be cut inside, if it is one layer; nothing where it can.
         whole_ceiling: What the ceiling was with all layers whole; None where they are.
         whole: The layers of weight that cannot be cut inside.
+        whole_gain: By which share of its time the slowest stage would be shorter, at most, could these be cut anywhere.
         moves: Each cut moved by one legal place, towards either end.
         runners_up: The next best splits.
         front: The splits that no other one beats in both bottleneck and bytes sent, the quickest first.
@@ -96,6 +97,7 @@ class Explanation:
     ceiling_reason: str
     whole_ceiling: float | None
     whole: tuple[Whole, ...]
+    whole_gain: float
     moves: tuple[Move, ...]
     runners_up: tuple[Alternative, ...]
     front: tuple[Alternative, ...]
@@ -117,6 +119,11 @@ def explain(planner: Planner, plan: Plan, others: Mapping[str, Plan]) -> Explana
     every = planner.space.complete and len(planner.space.lattice) <= FEW
     lattice = planner.space.lattice if every else along_captured_order(problem)
     ranked, points = _others(problem, lattice)
+    whole = tuple(
+        Whole(layer=layer.name, share=layer.step_s / one_core_s, reason=layer.uncuttable)
+        for layer in planner.model.layers
+        if layer.uncuttable and not layer.part_of and layer.step_s > WEIGHTY * one_core_s
+    )
     return Explanation(
         bottleneck_stage=slowest,
         fillers=tuple(_fillers(plan, slowest, planner.model)),
@@ -125,11 +132,8 @@ def explain(planner: Planner, plan: Plan, others: Mapping[str, Plan]) -> Explana
         ceiling_layers=layers,
         ceiling_reason=reasons[layers[0]] if len(layers) == 1 else "they have to stay together",
         whole_ceiling=_whole_ceiling(planner.model, lone_s, largest_ns / NANOSECONDS),
-        whole=tuple(
-            Whole(layer=layer.name, share=layer.step_s / one_core_s, reason=layer.uncuttable)
-            for layer in planner.model.layers
-            if layer.uncuttable and not layer.part_of and layer.step_s > WEIGHTY * one_core_s
-        ),
+        whole=whole,
+        whole_gain=_gain(problem, bounds, {own.layer for own in whole}),
         moves=tuple(_moves(problem, bounds)),
         runners_up=tuple(_alternative(problem.costs, split) for split in ranked if split.bounds != bounds)[:RUNNERS_UP],
         front=tuple(_alternative(problem.costs, point) for point in points),
@@ -161,6 +165,21 @@ def _largest(costs: Costs) -> tuple[int, tuple[str, ...]]:
     sizes_ns = costs.parts_ns
     largest = max(range(len(sizes_ns)), key=sizes_ns.__getitem__)
     return sizes_ns[largest] or 1, tuple(costs.layers[at].name for at in members_of(costs.parts[largest][0]))
+
+
+def _gain(problem: Problem, bounds: Sequence[int], whole: set[str]) -> float:
+    """Return how much shorter the slowest stage could be, as a share, were the layers ``whole`` cut anywhere, at most.
+
+    It has to be an even share of all at least, and as long as the largest block that has none of them.
+    """
+    costs, bottleneck_ns = problem.costs, problem.bottleneck_ns(bounds)
+    rest = [
+        size_ns
+        for size_ns, (members, _) in zip(costs.parts_ns, costs.parts, strict=True)
+        if whole.isdisjoint(costs.layers[at].name for at in members_of(members))
+    ]
+    least_ns = max([*rest, sum(costs.parts_ns) / (len(bounds) - 1)])
+    return max(0.0, 1 - least_ns / bottleneck_ns) if whole and bottleneck_ns else 0.0
 
 
 def _whole_ceiling(model: ModelCosts, one_core_s: float, largest_s: float) -> float | None:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
         SEED,
         as_fed,
         captured_model,
-        first_batch,
         loss_of,
         minibatch,
         several_inputs,

@@ -4,7 +4,7 @@ import contextlib
 import inspect
 import math
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,6 +22,23 @@ from profiler.profile import PLAIN_FORM, Form
 from profiler.settings import Config
 
 SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FirstBatch:
+    """The first minibatch of data for a model of several inputs.
+
+    Attributes:
+        called: How the model is called with it.
+        sample: Its inputs, packed, ``(N, bytes)``.
+        targets: None where they are among the inputs.
+        given: As the data have it.
+    """
+
+    called: Inputs
+    sample: Tensor
+    targets: Tensor | None
+    given: Any
 
 
 def captured_model(
@@ -52,9 +69,9 @@ def captured_model(
         model = models.build(config.model, config.classes, SEED)
         model.to(memory_format=torch.channels_last)  # of the weights of its convolutions; as ``laid_out`` does images
     with contextlib.redirect_stdout(sys.stderr):  # a model's own prints are no results
-        called, sample, _ = several_inputs(config, model) or (ONE_TENSOR, None, None)
-        if sample is None:
-            sample = inputs_of(config.input_shape, config.vocabulary, torch.Generator())
+        first = several_inputs(config, model)
+        called = first.called if first else ONE_TENSOR
+        sample = first.sample if first else inputs_of(config.input_shape, config.vocabulary, torch.Generator())
         if trained:
             refuse_too_large(model, sample[torch.arange(FEW) % len(sample)], config, called)
         captured = capture(model, config.name, sample, loss_of(config), precision=form.precision, inputs=called)
@@ -81,11 +98,11 @@ def as_fed(config: Config) -> Config:
     if not config.data or ":" not in config.model:
         return config
     with contextlib.redirect_stdout(sys.stderr):
-        several = several_inputs(config, models.build(config.model, config.classes, SEED))
-    return replace(config, sample_shape=tuple(several[1].shape[1:]), vocabulary=0) if several else config
+        first = several_inputs(config, models.build(config.model, config.classes, SEED))
+    return replace(config, sample_shape=tuple(first.sample.shape[1:]), vocabulary=0) if first else config
 
 
-def first_batch(config: Config) -> Any:
+def _first_batch(config: Config) -> Any:
     """Return the first minibatch of the user's data.
 
     Raises:
@@ -101,8 +118,8 @@ def first_batch(config: Config) -> Any:
         ) from error
 
 
-def several_inputs(config: Config, model: nn.Module) -> tuple[Inputs, Tensor, Tensor | None] | None:
-    """Return how a model is called with the user's data, the first minibatch, and its targets; None with one tensor.
+def several_inputs(config: Config, model: nn.Module) -> FirstBatch | None:
+    """Return the first minibatch of the user's data where the model takes several inputs; None with one tensor.
 
     Raises:
         ModelError: The minibatch is not one that the model takes, or of another size.
@@ -110,7 +127,8 @@ def several_inputs(config: Config, model: nn.Module) -> tuple[Inputs, Tensor, Te
     takes = inspect.signature(model.forward).parameters
     if not config.data or (len(takes) == 1 and config.loss != MODEL_LOSS):
         return None
-    given, targets = pair_of(first_batch(config))
+    batch = _first_batch(config)
+    given, targets = pair_of(batch)
     if isinstance(given, Tensor):
         return None
     called = inputs_like(model, given)
@@ -120,7 +138,7 @@ def several_inputs(config: Config, model: nn.Module) -> tuple[Inputs, Tensor, Te
             f"the first minibatch of '{config.data}' has {len(sample)} samples and {config.batch_size} are to be "
             "measured; set --batch-size to match"
         )
-    return called, sample, targets
+    return FirstBatch(called, sample, targets, batch)
 
 
 def minibatch(config: Config, captured: Captured) -> tuple[Tensor, Tensor]:
@@ -130,8 +148,8 @@ def minibatch(config: Config, captured: Captured) -> tuple[Tensor, Tensor]:
     if live:
         inputs, targets = laid_out(live.inputs), live.targets
     elif captured.sample is not None:
-        several = several_inputs(config, captured.model)
-        inputs, targets = captured.sample, several[2] if several else None
+        first = several_inputs(config, captured.model)
+        inputs, targets = captured.sample, first.targets if first else None
     elif config.loss and config.data:
         inputs, targets = _first_pair(config)
     else:
@@ -147,7 +165,7 @@ def _first_pair(config: Config) -> tuple[Tensor, Tensor]:
     Raises:
         ModelError: There is none of the size that is to be measured.
     """
-    batch = first_batch(config)
+    batch = _first_batch(config)
     try:
         inputs, targets = batch
         fits = tuple(inputs.shape) == config.input_shape

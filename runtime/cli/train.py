@@ -170,13 +170,13 @@ def _course(
     length = min([each for each in (loaders.length, limit) if each is not None], default=None)
     total = None if length is None else length * options.epochs
     model = profiler.capture.build(config.model, config.classes, profiler.capture.SEED)
-    several = profiler.capture.several_inputs(config, model)
+    first = profiler.capture.several_inputs(config, model)
     modelled = config.loss == profiler.capture.MODEL_LOSS
     with (
         runtime.training.training_progress(total, plan.batch_size) as progress,
         runtime.training.Pipeline(
             model, plan, update=config.rule, learning_rate=learning_rate(config),
-            sample=profiler.capture.first_batch(config) if several else None,
+            sample=first.given if first else None,
             loss="model" if modelled else profiler.capture.find(config.loss) if config.loss else None,
             schedule=settings.pace.name,
             update_every=settings.pace.update_every, channel=settings.channel,

@@ -51,6 +51,17 @@ def test_the_reason_of_a_loss_names_the_stage_and_its_layers() -> None:
     assert "l4" in losses["end-heavy"].reason
 
 
+def test_what_a_layer_that_cannot_be_cut_costs_in_balance_is_said() -> None:
+    plain = chain([1, 10, 1], copy_cost=FREE)
+    layers = tuple(replace(own, uncuttable="values decide") if own.name == "l1" else own for own in plain.layers)
+    planner, found = explained(replace(plain, layers=layers), 2)
+    assert [own.layer for own in found.whole] == ["l1"]
+    assert found.whole_gain == pytest.approx(1 - 12 / 2 / 11), "an even share of 12 ms for the 11 of the slowest"
+    said = paragraphs(planner.optimized(), found, {own.name: own.label for own in layers})
+    assert "could they be, the slowest stage would be at most 45% shorter" in " ".join(said)
+    assert explained(plain, 2)[1].whole_gain == 0
+
+
 def test_a_scheme_over_the_limit_is_called_that() -> None:
     layers = [replace(one, saved_bytes=1 << 20) for one in chain([1, 1, 1, 1, 1, 1]).layers]
     found = replace(chain([1, 1, 1, 1, 1, 1]), layers=tuple(layers))
