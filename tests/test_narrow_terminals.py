@@ -12,6 +12,7 @@ from rich.console import Console
 from screens import FOLDER, SCREENS, WIDTH, screen
 
 from profiler.cli import Screen, on_screen, stdout
+from profiler.report import VIEWS
 from profiler.report.rich_table import WIDE
 
 
@@ -28,13 +29,23 @@ def test_no_figure_is_cut_off(name: str) -> None:
 
 
 def test_what_is_left_out_is_named_and_comes_back_when_it_is_wide() -> None:
-    assert "Too narrow for" in " ".join(screen("compare").split())
+    headings = ("of layers", "of FLOPs", "memory MiB", "sent MiB", "÷ best")
+    assert f"Hidden: {', '.join(headings)} (--wide shows them)" in " ".join(screen("optimizer-all").split())
     console = Console(file=None, width=WIDE, record=True, highlight=False, markup=False)
     with console.capture() as printed:
-        SCREENS["compare"](console)
-    for heading in ("cuts after", "interval", "makespan s", "busy ms, stage by stage"):
+        SCREENS["optimizer-all"](console)
+    for heading in headings:
         assert heading in printed.get()
     assert "--wide" not in printed.get()
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"), [("compare", 25), ("optimizer", 20), *((f"profile-{view}", 18) for view in VIEWS)]
+)
+def test_an_answer_is_one_screen_and_says_nothing_twice(name: str, lines: int) -> None:
+    shown = [line for line in screen(name).splitlines() if line]
+    assert len(screen(name).splitlines()) <= lines
+    assert len(set(shown)) == len(shown)
 
 
 def test_the_console_is_as_wide_as_the_terminal_or_holds_everything(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,12 +25,15 @@ class CheckOptions(Options):
 
     plan: Annotated[Path, argument("plan that python -m optimizer -o wrote", type=Path, metavar="PLAN")]
     profile: Annotated[Path, argument("profile that it was made for", type=Path, metavar="PROFILE")]
-    json: Annotated[bool, switch("print the findings as JSON")] = False
+    json: Annotated[bool, switch("print the findings as JSON", under="output")] = False
 
 
 def main(argv: list[str]) -> int:
     """Run the command and return its exit code: 0 if nothing was found wrong, 1 if something was."""
-    parser = Parser(prog=command("check"), description="Verify a plan without the search that found it.")
+    parser = Parser(
+        prog=command("check"), description="Verify a plan without the search that found it.",
+        examples=("plan.json profiles/resnet50-b4-128.json",),
+    )  # fmt: skip
     add_options(parser, CheckOptions)
     return execute(parser.parse_args(argv), CheckOptions, check_plan)
 

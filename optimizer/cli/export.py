@@ -28,14 +28,18 @@ class ExportOptions(Options):
     to: Annotated[str, option("the engine: torch.distributed.pipelining", required=True, choices=(TORCH_PIPELINING,))]
     config: Annotated[Path | None, option("configuration with the update rule", type=Path, metavar="FILE")] = None
     output: Annotated[
-        Path | None, option("write the script here instead of to stdout", "-o", "--output", type=Path, metavar="FILE")
+        Path | None,
+        option("write the script here (stdout)", "-o", "--output", under="output", type=Path, metavar="FILE"),
     ] = None
-    json: Annotated[bool, switch("print the module names of each stage, and the script")] = False
+    json: Annotated[bool, switch("print each stage's modules, and the script", under="output")] = False
 
 
 def main(argv: list[str]) -> int:
     """Run the command and return its exit code."""
-    parser = Parser(prog=command("export"), description="Write a plan as a program for another engine.")
+    parser = Parser(
+        prog=command("export"), description="Write a plan as a program for another engine.",
+        examples=(f"plan.json --to {TORCH_PIPELINING} -o train.py",),
+    )  # fmt: skip
     add_options(parser, ExportOptions)
     return execute(parser.parse_args(argv), ExportOptions, export_plan)
 

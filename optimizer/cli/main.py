@@ -77,46 +77,35 @@ class PlanOptions(PlanningOptions):
     """The options of ``python -m optimizer``."""
 
     profile: Annotated[
-        Path | None, option("plan for this profile instead of a fresh one", type=Path, metavar="FILE")
+        Path | None, option("plan for this profile, not a fresh one", under="model and data", type=Path, metavar="FILE")
     ] = None
     method: Annotated[
-        str,
-        option(
-            f"{EXACT}, the name of a scheme, or another planner: {', '.join(OTHER_PLANNERS)} (default: {EXACT})",
-            metavar="M",
-        ),
+        str, option(f"{EXACT}, a scheme, {', '.join(OTHER_PLANNERS)} ({EXACT})", under="split", metavar="M")
     ] = EXACT
     cut_after: Annotated[
         tuple[tuple[str, ...], ...],
         option(
-            "force a cut directly behind these layers; once for each cut",
-            action="append",
-            type=names,
-            metavar="NAME[,NAME]",
+            "force a cut behind these; once for each cut", under="split", action="append", type=names, metavar="NAME,…"
         ),
     ] = ()
     memory_limit_bytes: Annotated[
-        int | None, option("what each stage may take", "--memory-limit", type=size, metavar="2GiB")
+        int | None, option("what a stage may take", "--memory-limit", under="split", type=size, metavar="2GiB")
     ] = None
     links: Annotated[
-        Path | None, option("plan for the ranks that python -m runtime links saw", type=Path, metavar="FILE")
+        Path | None,
+        option("plan for the ranks that links measured", under="more", type=Path, metavar="FILE"),
     ] = None
-    replicate: Annotated[bool, switch("let stages have several of the ranks in --links, where that pays")] = False
-    explain: Annotated[bool, switch("say why, what else there is, and how sure it is")] = False
-    plot: Annotated[Path | None, option("draw the layer graph with its stages", type=Path, metavar="FILE.svg")] = None
-    any_machine: Annotated[bool, switch("plan for --profile wherever it was measured")] = False
-    batches: Annotated[int | None, option("minibatches that the predictions are for", type=positive, metavar="N")] = (
-        None
-    )
+    replicate: Annotated[bool, switch("several ranks of --links a stage, where that pays", under="more")] = False
+    batches: Annotated[int | None, option("minibatches that predictions are for", type=positive, metavar="N")] = None
+    any_machine: Annotated[bool, switch("take --profile wherever it was measured", under="more")] = False
+    all: Annotated[bool, switch("each scheme and planner beside it", under="output")] = False
+    explain: Annotated[bool, switch("why, what else there is, and how sure", under="output")] = False
+    plot: Annotated[
+        Path | None, option("draw the graph with its stages", under="output", type=Path, metavar="FILE.svg")
+    ] = None
     output: Annotated[
         Path | None,
-        option(
-            f"write the plan here, as JSON or, to a file that ends in {LIST}, as a list of layers to cut behind",
-            "-o",
-            "--output",
-            type=Path,
-            metavar="FILE",
-        ),
+        option(f"write the plan, or its cuts as x{LIST}", "-o", "--output", under="output", type=Path, metavar="FILE"),
     ] = None
 
 
@@ -128,11 +117,9 @@ def main(argv: list[str] | None = None) -> int:
     if other:
         return other(arguments[1:])
     parser = Parser(
-        prog=command("plan"),
-        description="Find the best split of a model into pipeline stages.",
-        epilog=f"{command('check', 'PLAN', 'PROFILE')} verifies a plan without the search that found it; "
-        f"{command('export', 'PLAN', to='torch-pipelining')} writes it as a script for that engine.",
-    )
+        prog=command("plan"), description="Find the best split of a model into pipeline stages.",
+        examples=("--model resnet50", "--model alexnet --stages 2 --explain -o plan.json"),
+    )  # fmt: skip
     add_options(parser, PlanOptions)
     return execute(parser.parse_args(argv), PlanOptions, plan_all)
 
@@ -208,12 +195,14 @@ def _carry_out(forms: "Forms", name: str, schemes: Schemes, options: PlanOptions
         return {"plan": plan, "explanation": explanation} if explanation else plan
     if not screen().quiet:
         console = stdout()
-        optimizer.report.show_plan(plan, console)
-        optimizer.report.show_partitions(plans, best.model, console)
+        optimizer.report.show_plan(plan, console, best.model.profile)
+        optimizer.report.show_gain(plan, plans, schemes, best.model, console)
         for sentence in chain.from_iterable(optimizer.report.form_sentences(forms)):
-            console.print(f"{plan.model}: {sentence}.")
+            console.print(f"{sentence[0].upper()}{sentence[1:]}.")
         if explanation:
             optimizer.report.show_explanation(plan, best.model, explanation, console)
+        if options.all:
+            optimizer.report.show_partitions(plans, console)
     return None
 
 

@@ -12,25 +12,24 @@ from profiler.errors import ConfigError
 class PlanningOptions(CommonOptions):
     """The options of every command that plans, or that runs a plan."""
 
-    TITLE: ClassVar[str] = "the pipeline"
+    HEADING: ClassVar[str] = "how to run"
 
     batches: Annotated[int | None, option("minibatches of a run", type=positive, metavar="N")] = None
     schedule: Annotated[
-        ScheduleName | None, option(f"order of the actions (default: the plan's, {PLAIN_1F1B.name})", choices=SCHEDULES)
+        ScheduleName | None,
+        option(f"{', '.join(SCHEDULES)} ({PLAIN_1F1B.name})", choices=SCHEDULES, metavar="NAME"),
     ] = None
     accumulate: Annotated[
-        int | None, option("minibatches an update under 2bw (default: one for each stage)", type=positive, metavar="M")
+        int | None,
+        option("minibatches an update of 2bw (one a stage)", under="more", type=positive, metavar="M"),
     ] = None
     flush_every: Annotated[
-        int | None, option(f"minibatches an update in a flush (default: {FLUSH_EVERY})", type=positive, metavar="M")
+        int | None,
+        option(f"minibatches an update in a flush ({FLUSH_EVERY})", under="more", type=positive, metavar="M"),
     ] = None
     slice: Annotated[
         str | None,
-        option(
-            "cut layers inside, into K even blocks of output features, or blocks of so many each, 1024+3072 "
-            "(default: as configured, auto: where that pays)",
-            metavar="auto|none|LAYER=K,…",
-        ),
+        option("cut layers inside: none, LAYER=K, or auto (auto)", under="split", metavar="HOW"),
     ] = None
 
     def pace(self, stages: int, planned: Pace = PLAIN_1F1B) -> Pace:

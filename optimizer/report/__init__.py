@@ -8,6 +8,6 @@ if TYPE_CHECKING:
     from optimizer.report.chosen_form import form_sentences
     from optimizer.report.drawing import plan_svg
     from optimizer.report.explain_table import show_explanation
-    from optimizer.report.plan_table import show_partitions, show_plan
+    from optimizer.report.plan_table import show_gain, show_partitions, show_plan
 else:
     __getattr__ = on_demand(__name__)

@@ -1,64 +1,54 @@
 """Show a plan stage by stage, and beside the plans of the schemes."""
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.costs import layer_s
 from optimizer.plan import STEADIEST, Plan, distinct
 from optimizer.planning import OPTIMIZED, OTHER_PLANNERS
-from profiler.profile import ModelCosts
+from profiler.profile import ModelCosts, Profile
 from profiler.report import ResultTable, counted, mib, ms
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
+_SHARES = ("of layers", "of FLOPs", "of time")
+_TOTALS = ("total ms", "MiB", "sent MiB")
 UNEVEN = 1.5
 """Largest stage over mean stage, from which on it is said what keeps a plan from being even."""
 _NAMES_WIDTH = 24
 """Partitions of one split are listed beside each other up to there."""
 
 
-def show_plan(plan: Plan, console: "Console") -> None:
-    """Print the stages of a plan: shares of layers, of FLOPs and of time side by side, memory and bytes sent."""
+def show_plan(plan: Plan, console: "Console", profile: Profile | None = None) -> None:
+    """Print the stages of a plan, and what it is expected to give.
+
+    Args:
+        plan: The plan.
+        console: Where to.
+        profile: The profile that it was made for, if that is at hand: says how well costs are known.
+    """
     from rich.text import Text
 
-    best = f"proven optimal{' of the splits' if plan.limits else ''}{plan.limits}"
-    proof = best if plan.optimal else f"a better one{plan.limits} is at most {plan.gap:.1%} faster"
-    if plan.method == STEADIEST:
-        proof = f"slowest stage within {plan.gap:.1%} of the smallest{plan.limits}, and expected to give more"
     stages = counted(plan.num_stages, "stage")
     stages += "" if not plan.layout.replicated else f" on {plan.layout.size} ranks"
     precision = f"{plan.precision.words}, " if plan.precision.lowered else ""
+    what = f"{plan.model}, batch {plan.batch_size}, {precision}{stages}, {plan.planned_for.words}"
+    console.print(f"{what}: {_claim(plan, profile)}.")
     links = ("link ms",) if plan.network else ()
     replicated = ("all-reduce ms ÷ ranks",) if plan.layout.replicated else ()
-    shares = ("of layers", "of FLOPs", "of time")
     summed = ("add up ms",) if plan.update_every > 1 else ()
-    times = ("compute ms", *summed, "update ms", "send ms", *links, *replicated, "total ms")
     table = ResultTable(
-        f"{plan.model}, {plan.method}, {precision}{stages}, {plan.planned_for.words}: {proof}",
-        ("stage", "layers", *shares, *times, "memory", "sent"),
+        "",
+        ("stage", "layers", *_SHARES, "compute ms", *summed, "update ms", "send ms", *links, *replicated, *_TOTALS),
         words=("stage", "layers") if links else ("layers",),
         first_out=(
-            "of FLOPs",
-            "send ms",
-            "add up ms",
-            "of layers",
-            "compute ms",
-            "update ms",
-            "sent",
-            *links,
-            *replicated,
+            "of FLOPs", "send ms", "add up ms", "of layers", "compute ms", "update ms", "sent MiB", *links, *replicated
         ),
-        explained={
-            "total ms": "Total: beside other cores that are always busy; expected is with how busy they are."
-            if any(stage.ease != 1.0 for stage in plan.stages)
-            else "",
-            "link ms": "Link: what a minibatch's messages take to the next stage ↓ and back ↑, which 1F1B hides as far "
-            "as it can.",
-        },
-    )
+        compact=True,
+    )  # fmt: skip
     layers = sum(len(stage.layers) for stage in plan.stages)
     flops = sum(stage.flops for stage in plan.stages) or 1
     total_s = sum(stage.stage_time_s for stage in plan.stages) or 1.0
@@ -73,27 +63,55 @@ def show_plan(plan: Plan, console: "Console") -> None:
             *((f"{ms(stage.message_down_s)} ↓ {ms(stage.message_up_s)} ↑",) if links else ()),
             *((f"{ms(stage.all_reduce_s)} ÷ {stage.replicas}",) if replicated else ()),
             Text(ms(stage.stage_time_s), style="bold" if slowest else ""),
-            f"{mib(stage.memory_bytes, 1)} MiB", f"{mib(stage.send_bytes, 1)} MiB",
+            mib(stage.memory_bytes, 1), mib(stage.send_bytes, 1),
         )  # fmt: skip
-    console.print(table)
+    console.print("", table, "", sep="\n")
     console.print(expectation(plan))
     if plan.imbalance > UNEVEN:
         for sentence in _tied(plan):
             console.print(sentence)
 
 
+def _claim(plan: Plan, profile: Profile | None) -> str:
+    """Say how good the split is, for the profile that it was made for, and how well that one is known."""
+    known = f" (known to ±{profile.uncertainty:.0%})" if profile and profile.uncertainty else ""
+    if plan.method == STEADIEST:
+        return (
+            f"of the splits{plan.limits} whose slowest stage is within {plan.gap:.1%} of the best for this "
+            f"profile{known}, the one that should give most"
+        )
+    if plan.optimal:
+        return f"the best split{plan.limits} for this profile{known}"
+    return f"{plan.method}, at most {plan.gap:.1%} slower than the best split{plan.limits} for this profile{known}"
+
+
 def expectation(plan: Plan) -> str:
     """Return what a plan is expected to give, and how sure that is."""
     predicted = plan.predicted
     start = (
-        f"Expected: {predicted.promised_samples_per_s:.1f} samples/s over {counted(predicted.minibatches, 'minibatch')}"
+        f"Expected over {counted(predicted.minibatches, 'minibatch')}: {predicted.promised_samples_per_s:.1f} samples/s"
     )
     if expected := predicted.expected:
         return (
-            f"{start}, in 9 of 10 runs between {expected.low:.1f} and {expected.high:.1f}, at the machine's pace in "
-            "the profile."
+            f"{start}, {expected.low:.1f} to {expected.high:.1f} in 9 of 10 runs, at the machine's pace in the profile."
         )
     return f"{start}, of steady stages: the profile keeps no rounds, so how unsteady they are is not known."
+
+
+def show_gain(
+    plan: Plan, plans: Mapping[str, Plan], schemes: Iterable[str], model: ModelCosts, console: "Console"
+) -> None:
+    """Print how a plan compares with one core and with the best of the schemes, and what bounds any split."""
+    promised = plan.predicted.promised_samples_per_s
+    said = [f"{promised * model.lone_core_s / plan.batch_size:.2f} times one core"] if model.lone_core_s else []
+    rivals = {name: plans[name].predicted.promised_samples_per_s for name in schemes if name in plans}
+    if rivals:
+        best = max(rivals, key=rivals.__getitem__)
+        said.append(f"{promised / rivals[best]:.2f} times {best}, the best of {counted(len(rivals), 'scheme')}")
+    if said:
+        console.print(f"That is {' and '.join(said)}; --all shows each.")
+    if all(not own.layout.replicated for own in plans.values()):
+        console.print(_ceiling(model, plan))
 
 
 def _tied(plan: Plan) -> Iterator[str]:
@@ -113,7 +131,7 @@ def _place(plan: Plan, index: int) -> str:
     return f"{index} on {', '.join(hosts)}"
 
 
-def show_partitions(plans: Mapping[str, Plan], model: ModelCosts, console: "Console") -> None:
+def show_partitions(plans: Mapping[str, Plan], console: "Console") -> None:
     """Print what each partition is predicted to give, best first, its stages' shares side by side."""
     first = next(iter(plans.values()))
     best, limit = min(plan.bottleneck_s for plan in plans.values()), first.memory_limit_bytes
@@ -148,8 +166,6 @@ def show_partitions(plans: Mapping[str, Plan], model: ModelCosts, console: "Cons
             f"{plan.predicted.promised_samples_per_s:.1f}",
         )
     console.print(table)
-    if all(not plan.layout.replicated for plan in plans.values()):
-        console.print(_ceiling(model, first))
 
 
 def _together(plans: Mapping[str, Plan]) -> list[tuple[list[str], Plan]]:

@@ -6,7 +6,7 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from profiler.cli.arguments import duration, positive, size
-    from profiler.cli.command import INTERRUPTED, Parser, execute
+    from profiler.cli.command import INTERRUPTED, execute
     from profiler.cli.console import (
         Screen,
         emit_json,
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
         on_screen,
         progress,
         screen,
+        stderr,
         stdout,
     )
     from profiler.cli.declare import Options, add_options, argument, option, switch
     from profiler.cli.options import CommonOptions, configs, fresh_profile
+    from profiler.cli.parser import Parser
     from profiler.cli.precision import settled_precision
 else:
     __getattr__ = on_demand(__name__)

@@ -1,4 +1,4 @@
-"""Run a command: parse what was typed, and say what goes wrong in one sentence."""
+"""Run a command with what was typed, and say what goes wrong in one sentence."""
 
 import argparse
 import codecs
@@ -7,33 +7,15 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from profiler.cli.console import Screen, on_screen
 from profiler.cli.declare import OptionsT, parsed
-from profiler.errors import StageplanError, printable, suggest
+from profiler.errors import StageplanError, printable
 
 INTERRUPTED = 130
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaint is one sentence."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the complaint and exit with 2."""
-        self.exit(2, f"error: {message}; see {self.prog} --help\n")
-
-    def parse_known_args(  # type: ignore[override]
-        self, args: Sequence[str] | None = None, namespace: Any = None
-    ) -> tuple[Any, list[str]]:
-        """Parse, and refuse what is not known, with a near match."""
-        options, unknown = super().parse_known_args(args, namespace)
-        if unknown:
-            flag = unknown[0].partition("=")[0]
-            self.error(f"unrecognized arguments: {' '.join(unknown)}{suggest(flag, self._option_string_actions)}")
-        return options, unknown
 
 
 def _plainer(error: UnicodeError) -> tuple[str, int]:

@@ -58,6 +58,13 @@ def stdout() -> "Console":
     return console
 
 
+def stderr() -> "Console":
+    """Return the console for tables that are no results."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, markup=False)
+
+
 def live_console() -> "Console | None":
     """Return the console for what moves, on stderr; None where nobody would see it."""
     from rich.console import Console

@@ -1,10 +1,13 @@
 """Declare a command's options once: as the annotated fields of the dataclass that they are parsed into."""
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from inspect import get_annotations
 from typing import Annotated, Any, ClassVar, TypeVar, get_origin, get_type_hints
+
+from profiler.cli.help import HEADINGS, Listed
+from profiler.cli.parser import Parser
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,14 +18,16 @@ class Declared:
         words: The option, ``-o`` and ``--output``; nothing where it is written as its field is named: ``--batch-size``.
         by_place: Whether it is an argument that is known by its place, and has to be given.
         how: Further keywords of argparse's ``add_argument``.
+        under: The heading of ``--help`` that it stands under; nothing for that of its class.
     """
 
     words: tuple[str, ...]
     by_place: bool
     how: Mapping[str, Any]
+    under: str = ""
 
 
-def option(text: str, *words: str, **how: Any) -> Declared:
+def option(text: str, *words: str, under: str = "", **how: Any) -> Declared:
     """Declare what is typed to set a field, and what it means.
 
     A field is ``stages: Annotated[int, option("pipeline stages", type=int)] = 4``.
@@ -30,15 +35,16 @@ def option(text: str, *words: str, **how: Any) -> Declared:
     Args:
         text: What ``--help`` says about it.
         words: How it is written; without any, as the field is named.
+        under: The heading of ``--help`` that it stands under; nothing for that of its class.
         how: Further keywords of argparse's ``add_argument``: ``metavar``, ``choices``, ``nargs``, ``action``, ``type``;
             its function must not be called as the field is, whose default would stand in its place.
     """
-    return Declared(words, by_place=False, how={"help": text, **how})
+    return Declared(words, by_place=False, how={"help": text, **how}, under=under)
 
 
-def switch(text: str) -> Declared:
+def switch(text: str, under: str = "") -> Declared:
     """Declare a field that is true where the option of its name is given."""
-    return option(text, action="store_true")
+    return option(text, action="store_true", under=under)
 
 
 def argument(text: str, **how: Any) -> Declared:
@@ -51,31 +57,48 @@ class Options:
     """The options of every command.
 
     Attributes:
-        TITLE: What a class's own options are about, as a heading in ``--help``; nothing for those of one command.
+        HEADING: The heading of ``--help`` for a class's own options.
     """
 
-    TITLE: ClassVar[str] = "what is printed"
+    HEADING: ClassVar[str] = "more"
 
-    quiet: Annotated[bool, switch("no progress and no tables")] = False
+    quiet: Annotated[bool, switch("no progress, notes or tables")] = False
     debug: Annotated[bool, switch("show where an error came from")] = False
     wide: bool = False
+
+    @classmethod
+    def settings(cls) -> Sequence[str]:
+        """Return what only a configuration file sets."""
+        return ()
 
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 
 
-def add_options(parser: argparse.ArgumentParser, kind: type[Options]) -> None:
+def add_options(parser: Parser, kind: type[Options]) -> None:
     """Add the options that ``kind`` declares: its own first, and then those of its bases."""
-    groups: dict[str, argparse._ActionsContainer] = {"": parser}
     for owner, declared in _by_class(kind):
-        title = owner.__dict__.get("TITLE", "")
-        group = groups.get(title) or groups.setdefault(title, parser.add_argument_group(title))
         for name, each in declared.items():
             if each.by_place:
-                group.add_argument(name, **each.how)
+                action = parser.add_argument(name, **each.how)
+                parser.places.append(_value(action) or name)
             else:
                 words = each.words or (f"--{name.replace('_', '-')}",)
-                group.add_argument(*words, dest=name, **{"default": None, **each.how})
+                action = parser.add_argument(*words, dest=name, **{"default": None, **each.how})
+                heading = each.under or owner.__dict__.get("HEADING", HEADINGS[2])
+                parser.listed.append(Listed(heading, _flags(words, action), each.how["help"]))
+    parser.settings = kind.settings()
+
+
+def _flags(words: Sequence[str], action: argparse.Action) -> str:
+    """Return how an option is typed: ``-o, --output FILE``."""
+    return f"{', '.join(words)} {_value(action)}".rstrip()
+
+
+def _value(action: argparse.Action) -> str:
+    """Return what stands for an option's value, or for an argument."""
+    value = str(action.metavar or "|".join(map(str, action.choices or ())))
+    return f"[{value}]" if action.nargs == "?" else f"{value} …" if action.nargs == "+" else value
 
 
 def _by_class(kind: type[Options]) -> Iterator[tuple[type[Any], dict[str, Declared]]]:

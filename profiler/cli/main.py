@@ -9,15 +9,16 @@ import profiler.machine
 import profiler.measure
 import profiler.report
 from profiler.cli.arguments import count, duration, positive
-from profiler.cli.command import Parser, execute
+from profiler.cli.command import execute
 from profiler.cli.console import emit_json, note, note_anyway, progress, screen, stdout
 from profiler.cli.declare import add_options, option, switch
 from profiler.cli.options import CommonOptions, configs
+from profiler.cli.parser import Parser
 from profiler.commands import MODULES, command, typed_as
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
 from profiler.profile import Profile, profile_warnings
-from profiler.report import VIEWS, Order, View
+from profiler.report import VIEWS, View
 from profiler.settings import Config
 
 MODELS = ("alexnet", "vgg16", "resnet50")
@@ -31,46 +32,39 @@ class ProfileOptions(CommonOptions):
     model: Annotated[
         tuple[str, ...] | None,
         option(
-            f"torchvision model, or package.module:factory (default: {', '.join(MODELS)})",
+            f"of torchvision, or package.module:factory (default: {', '.join(MODELS)})",
+            under="model and data",
             nargs="+",
             action="extend",
             metavar="NAME",
         ),
     ] = None
+    budget_s: Annotated[
+        float | None,
+        option("longest time a model (30s, and 15 rounds)", "--budget", type=duration, metavar="30s"),
+    ] = None
+    neighbours: Annotated[int | None, option("busy cores beside (--stages less one)", type=count, metavar="N")] = None
     output: Annotated[
         Path | None,
         option(
-            "folder of the profiles (default: profiles/), a profile x.json, or the table as x.csv or x.md",
-            "-o",
-            "--output",
-            type=Path,
-            metavar="FILE_OR_DIR",
+            "folder, profile x.json, or table x.csv, x.md", "-o", "--output", under="output", type=Path, metavar="PATH"
         ),
     ] = None
-    budget_s: Annotated[
-        float | None,
-        option(
-            "longest time to measure a model (default: 30s, and as long as 15 rounds take)",
-            "--budget",
-            type=duration,
-            metavar="30s",
-        ),
-    ] = None
-    view: Annotated[View, option("columns of the printed table (default: time)", choices=VIEWS)] = "time"
-    sort: Annotated[Order, option("as captured, or costliest first", choices=("order", "time"))] = "order"
-    top: Annotated[int | None, option("show only so many layers", type=positive, metavar="K")] = None
-    all: Annotated[bool, switch("show all layers, not the modules that they lie in")] = False
-    plot: Annotated[Path | None, option("draw the roofline of one model", type=Path, metavar="FILE.svg")] = None
-    neighbours: Annotated[
-        int | None,
-        option("measure beside N busy cores (default: as many as run the other --stages)", type=count, metavar="N"),
+    view: Annotated[View, option("which columns (time)", under="output", choices=VIEWS)] = "time"
+    top: Annotated[int, option("how many layers, the costliest (10)", under="output", type=positive, metavar="K")] = 10
+    all: Annotated[bool, switch("all layers, as captured", under="output")] = False
+    plot: Annotated[
+        Path | None, option("draw the roofline of one model", under="output", type=Path, metavar="FILE.svg")
     ] = None
 
 
 @typed_as(MODULES)
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    parser = Parser(prog=command("profile"), description="Measure what each layer of a model costs on one core.")
+    parser = Parser(
+        prog=command("profile"), description="Measure what each layer of a model costs on one core.",
+        examples=("--model resnet50", "--model mypackage.models:build --all"),
+    )  # fmt: skip
     add_options(parser, ProfileOptions)
     return execute(parser.parse_args(argv), ProfileOptions, profile_all)
 
@@ -98,22 +92,20 @@ def profile_all(options: ProfileOptions) -> int:
             )
             write_whole(place.profile, to_json(profile))
             profiles.append(profile)
-            _write_views(profile, place, options)
+            _write_views(profile, place)
             for warning in profile_warnings(profile) if options.json or screen().quiet else []:  # else below the table
                 note_anyway(f"{config.name}: {warning}")
             if not options.json and not screen().quiet:
-                fold = not options.all and options.top is None and options.sort == "order"
-                profiler.report.show(
-                    profiler.report.rows(profile, options.sort, options.top, (options.view,), fold=fold), stdout()
-                )
+                every = profiler.report.rows(profile, (options.view,)) if options.all else None
+                profiler.report.show(every or profiler.report.costliest(profile, options.view, options.top), stdout())
             note(f"{config.name}: kept in {place.profile}")
     emit_json(profiles if options.json else [])
     return 0
 
 
-def _write_views(profile: Profile, place: "_Place", options: ProfileOptions) -> None:
+def _write_views(profile: Profile, place: "_Place") -> None:
     if place.table:
-        table = profiler.report.rows(profile, options.sort, options.top)
+        table = profiler.report.rows(profile)
         write_whole(
             place.table,
             profiler.report.to_csv(table) if place.table.suffix == ".csv" else profiler.report.to_markdown(table),

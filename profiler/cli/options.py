@@ -22,51 +22,44 @@ from profiler.settings import Config, config, load_all
 class ResultOptions(Options):
     """The options of every command with a result that is a table."""
 
-    TITLE: ClassVar[str] = Options.TITLE
+    HEADING: ClassVar[str] = "output"
 
     json: Annotated[bool, switch("print the result as JSON")] = False
-    wide: Annotated[bool, switch("all columns of a table, however narrow the terminal")] = False
+    wide: Annotated[bool, switch("all columns, however narrow the terminal", under="more")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommonOptions(ResultOptions):
     """The options of every command that is about a model; those that are keys of a configuration stand for these."""
 
-    TITLE: ClassVar[str] = "the model and the machine"
+    HEADING: ClassVar[str] = "model and data"
 
     model: Annotated[
         tuple[str, ...] | None,
-        option("torchvision model, or package.module:factory", nargs="+", action="extend", metavar="NAME"),
+        option("of torchvision, or package.module:factory", nargs="+", action="extend", metavar="NAME"),
     ] = None
-    config: Annotated[Path | None, option("configuration file instead of --model", type=Path, metavar="FILE")] = None
-    batch_size: Annotated[int | None, option("samples per minibatch", type=positive, metavar="N")] = None
-    image_size: Annotated[
-        int | None, option("height and width of the images in pixels", type=positive, metavar="N")
-    ] = None
+    config: Annotated[Path | None, option("a configuration file, for --model", type=Path, metavar="FILE")] = None
+    batch_size: Annotated[int | None, option("samples a minibatch (4)", type=positive, metavar="N")] = None
+    image_size: Annotated[int | None, option("height and width in pixels (128)", type=positive, metavar="N")] = None
     sample_shape: Annotated[
-        tuple[int, ...] | None, option("shape of a sample that is no image", type=shape, metavar="16,32")
+        tuple[int, ...] | None, option("of a sample that is no image", type=shape, metavar="16,32")
     ] = None
-    vocabulary: Annotated[
-        int | None, option("samples hold whole numbers below N: token ids", type=positive, metavar="N")
-    ] = None
+    vocabulary: Annotated[int | None, option("samples are token ids below N", type=positive, metavar="N")] = None
     precision: Annotated[
-        str | None,
-        option(
-            "float32, bfloat16 under torch's autocast, or by layer what is measured to be faster "
-            "(default: as configured, fp32)",
-            metavar="fp32|bf16|auto",
-        ),
+        str | None, option("fp32, bf16, or by layer: auto (fp32)", under="how to run", metavar="P")
     ] = None
-    stages: Annotated[int | None, option("pipeline stages (default: as configured, 4)", type=positive, metavar="N")] = (
-        None
-    )
+    stages: Annotated[int | None, option("pipeline stages (4)", under="split", type=positive, metavar="N")] = None
     cores: Annotated[
         tuple[int, ...] | None,
-        option("cores to use (default: those this process may use)", type=core_list, metavar="0,1,…"),
+        option("cores to use (all that may be used)", under="more", type=core_list, metavar="0,1,…"),
     ] = None
-    profiles: Annotated[
-        str | None, option("folder of kept profiles (default: as configured, profiles/)", metavar="DIR")
-    ] = None
+    profiles: Annotated[str | None, option("folder of kept profiles (profiles/)", under="more", metavar="DIR")] = None
+
+    @classmethod
+    def settings(cls) -> list[str]:
+        """Return the keys of a configuration file that no option stands for."""
+        ours = {field.name for field in fields(cls)} | {"typed", "own_rule"}
+        return [field.name for field in fields(Config) if field.name not in ours]
 
 
 def configs(options: CommonOptions, default: tuple[str, ...] = ()) -> list[Config]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from profiler.report.fold import folded
     from profiler.report.rich_table import ResultTable
     from profiler.report.roofline_plot import roofline_svg
-    from profiler.report.table import Order, rows, show, to_csv, to_markdown
+    from profiler.report.table import costliest, rows, show, to_csv, to_markdown
     from profiler.report.text import MEBIBYTE, counted, mib, ms
 else:
     __getattr__ = on_demand(__name__)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 WIDE = 240
 """What holds every column of every table."""
-FOLDED = 14
+FOLDED = 26
 """Longer words, such as the names of layers, fold where the terminal is narrow."""
 _BETWEEN = 3
 """What stands between two columns."""
@@ -34,6 +34,7 @@ class ResultTable:
         explained: Mapping[str, str] | None = None,
         caption: str = "",
         total: Sequence[str] = (),
+        compact: bool = False,
     ) -> None:
         """Make a table without rows.
 
@@ -46,10 +47,11 @@ class ResultTable:
             explained: What columns mean; said below the table of those that are shown.
             caption: What else is said below it, first.
             total: The last row, set apart; none where it is empty.
+            compact: Whether to leave out blank lines, and what columns a narrow terminal has no room for.
         """
         self.title, self.columns, self.words, self.total = title, tuple(columns), words, tuple(total)
         self._first_out = [name for name in first_out if name in self.columns]
-        self._explained, self._caption = dict(explained or {}), caption
+        self._explained, self._caption, self._compact = dict(explained or {}), caption, compact
         self._rows: list[tuple[tuple[str | Text, ...], str]] = []
         self._sections: set[int] = set()
 
@@ -85,13 +87,14 @@ class ResultTable:
 
         hidden = [name for name in self.columns if name not in shown]
         told = [self._caption, *(text for name, text in self._explained.items() if name in shown)]
-        told += [f"Too narrow for {', '.join(hidden)}: --wide, or COLUMNS={WIDE}, shows all."] if hidden else []
+        told += [f"Hidden: {', '.join(hidden)} (--wide shows them)."] if hidden and not self._compact else []
         table = Table(
             title=self.title or None,
             caption=" ".join(filter(None, told)) or None,
             caption_justify="left",
             box=box.SIMPLE,
             show_footer=bool(self.total),
+            show_edge=not self._compact,
         )
         places = [self.columns.index(name) for name in shown]
         for name, place in zip(shown, places, strict=True):

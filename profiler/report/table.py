@@ -4,9 +4,9 @@ import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from profiler.profile import Profile, more_or_less, parts_s, profile_warnings, ridge
+from profiler.profile import Layer, Profile, more_or_less, parts_s, profile_warnings, ridge
 from profiler.report.columns import VIEWS, Column, View, columns, half_width, precise_ms
 from profiler.report.fold import folded
 from profiler.report.rich_table import ResultTable
@@ -15,16 +15,19 @@ from profiler.report.text import counted, mib
 if TYPE_CHECKING:
     from rich.console import Console
 
-Order = Literal["order", "time"]
 _FIRST_OUT = (
     "forward ±", "backward ±", "send ms", "forward GFLOP", "backward GFLOP", "momentum MiB", "gradients MiB", "GB/s",
     "kind", "bf16 ms", "GFLOP/s", "GB touched", "params MiB", "output MiB", "update ms",
 )  # fmt: skip
 
 
+SHOWN = 10
+"""So many layers fit on a screen with what is said of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A profile as text: one row a layer, the loss, and the totals of all layers, shown or not."""
+    """A profile as text: one row a layer, and the totals of all; what is said below, and what columns mean."""
 
     title: str
     names: tuple[str, ...]
@@ -35,45 +38,53 @@ class Rows:
     warnings: tuple[str, ...]
 
 
-def rows(
-    profile: Profile,
-    order: Order = "order",
-    top: int | None = None,
-    views: tuple[View, ...] = VIEWS,
-    *,
-    fold: bool = False,
-) -> Rows:
-    """Return the rows of a profile.
-
-    Args:
-        profile: What to show.
-        order: ``order`` as captured, ``time`` costliest first.
-        top: Only so many layers.
-        views: Which groups of columns.
-        fold: Whether many layers are shown by the modules that they lie in.
-    """
+def rows(profile: Profile, views: tuple[View, ...] = VIEWS) -> Rows:
+    """Return a row for each layer, as captured, with all columns of some ``views``, the loss, and the totals."""
     chosen = columns(profile, views)
-    shown = folded(profile.layers) if fold else list(profile.layers)
-    if order == "time":
-        shown.sort(key=lambda layer: layer.step_s, reverse=True)
-    by_module = "" if len(shown) == len(profile.layers) else " Rows are modules of so many layers each; --all has all."
-    body = [(layer.name, layer.kind, *(column.cell(profile, layer) for column in chosen)) for layer in shown[:top]]
+    body = _rows_of(profile.layers, profile, chosen)
     if "time" in views:
         body.append(("loss", profile.loss_name or "cross-entropy", *_loss(profile, chosen)))
     return Rows(
-        title=f"{profile.model}, input {'×'.join(map(str, profile.input_shape))}, one core of {profile.machine.cpu}",
+        title=_title(profile),
         names=("layer", "kind", *(column.name for column in chosen)),
         layers=tuple(body),
         total=("total", f"{len(profile.layers)} layers", *(column.total(profile) for column in chosen)),
-        facts=" ".join(_FACTS[view](profile) for view in views) + by_module,
+        facts=" ".join(_FACTS[view](profile) for view in views),
         explained={column.name: column.explanation for column in chosen if column.explanation},
         warnings=tuple(profile_warnings(profile)),
     )
 
 
+def costliest(profile: Profile, view: View = "time", top: int = SHOWN) -> Rows:
+    """Return rows of the costliest layers only, or modules where layers are many: what one screen has room for."""
+    chosen = columns(profile, (view,))
+    modules = folded(profile.layers)
+    shown = sorted(modules, key=lambda layer: layer.step_s, reverse=True)[:top]
+    share = sum(layer.step_s for layer in shown) / (sum(layer.step_s for layer in modules) or 1.0)
+    what = "layers" if len(modules) == len(profile.layers) else f"modules of {len(profile.layers)} layers"
+    rest = f" The costliest {len(shown)} of {len(modules)} {what}, {share:.0%} of a step; --all shows every layer."
+    return Rows(
+        title=_title(profile),
+        names=("layer", "kind", *(column.name for column in chosen)),
+        layers=tuple(_rows_of(shown, profile, chosen)),
+        total=(),
+        facts=_FACTS[view](profile) + (rest if len(shown) < len(profile.layers) else ""),
+        explained={},
+        warnings=tuple(profile_warnings(profile)),
+    )
+
+
+def _rows_of(layers: Sequence[Layer], profile: Profile, chosen: Sequence[Column]) -> list[tuple[str, ...]]:
+    return [(layer.name, layer.kind, *(column.cell(profile, layer) for column in chosen)) for layer in layers]
+
+
+def _title(profile: Profile) -> str:
+    return f"{profile.model}, input {'×'.join(map(str, profile.input_shape))}, one core of {profile.machine.cpu}"
+
+
 def show_profile(profile: Profile, console: "Console") -> None:
-    """Print a profile's times as a table."""
-    show(rows(profile, views=("time",), fold=True), console)
+    """Print the costliest layers of a profile."""
+    show(costliest(profile), console)
 
 
 def show(table_rows: Rows, console: "Console") -> None:
@@ -86,6 +97,7 @@ def show(table_rows: Rows, console: "Console") -> None:
         explained=table_rows.explained,
         caption=table_rows.facts,
         total=table_rows.total,
+        compact=not table_rows.total,
     )
     for row in table_rows.layers:
         table.add_row(*row)
@@ -127,16 +139,14 @@ def _loss(profile: Profile, chosen: Sequence[Column]) -> list[str]:
 
 
 def _time_facts(profile: Profile) -> str:
-    lower = f" In bf16 it takes {precise_ms(profile.lowered.whole_step_s)} ms." if profile.lowered else ""
+    lower = f"; in bf16 {precise_ms(profile.lowered.whole_step_s)} ms" if profile.lowered else ""
     beside = ""
     if profile.neighbours:
-        beside = (
-            f", and {profile.crowding[-1]:.2f} times as long beside {counted(profile.neighbours, 'busy core')}, where "
-            "the parts were timed"
-        )
+        beside = f", {profile.crowding[-1]:.2f} times that beside {counted(profile.neighbours, 'busy core')}"
+    known = f", the costliest layers known to ±{profile.uncertainty:.0%}" if profile.uncertainty else ""
     return (
-        f"A whole step without clocks in between takes {precise_ms(profile.whole_step_s)} ms{beside}; the parts add up "
-        f"to {more_or_less(profile.closure_error)} than such steps around them. {profile.rounds} rounds.{lower}"
+        f"A step takes {precise_ms(profile.whole_step_s)} ms{beside}{lower}; its parts add up to "
+        f"{more_or_less(profile.closure_error)}. {counted(profile.rounds, 'round')}{known}."
     )
 
 
@@ -157,9 +167,8 @@ def _intensity_facts(profile: Profile) -> str:
         return "What the core does at best is not known."
     flops, moved = profile.peaks.flops_per_s / 1e9, profile.peaks.bytes_per_s / 1e9
     return (
-        f"At best this core does {flops:.0f} GFLOP/s and moves {moved:.1f} GB/s to and from memory: layers of "
-        f"{ridge(profile.peaks):.1f} FLOP/byte and more are compute-bound, the others memory-bound; what fits a cache "
-        "moves faster."
+        f"At best this core does {flops:.0f} GFLOP/s and moves {moved:.1f} GB/s: layers of "
+        f"{ridge(profile.peaks):.1f} FLOP/byte and more are compute-bound, the others memory-bound."
     )
 
 

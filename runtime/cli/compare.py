@@ -12,8 +12,9 @@ import runtime.pipeline
 import runtime.report
 import runtime.supervisor
 from optimizer.planning import load_schemes
-from profiler.cli import configs, emit_json, note, option, positive, screen, stdout, switch
-from profiler.files import refuse_unwritable
+from profiler.cli import configs, emit_json, option, positive, screen, stdout, switch
+from profiler.commands import command
+from profiler.files import refuse_unwritable, to_json, write_whole
 from profiler.measure import path_for
 from profiler.settings import Config
 from runtime.baselines import BaselineChoice
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from runtime.comparing import Job, Wish
 
 RESULTS = Path("results")
-FILE = "comparison.json"
+FILE, PLAN = "comparison.json", "plan.json"
 QUICK_BATCHES = 6
 FAILED = 1
 
@@ -37,38 +38,28 @@ class CompareOptions(RunningOptions):
     partitions: Annotated[
         tuple[str, ...] | None,
         option(
-            "optimized, sliced, bf16, schemes by name, study, or all (default: as configured)",
+            "optimized, sliced, bf16, study, all, or schemes (all)",
+            under="split",
             type=lambda text: tuple(text.split(",")),
             metavar="P,…",
         ),
     ] = None
-    repeats: Annotated[
-        int | None, option("rounds: runs of each partition that may still be the fastest", type=positive, metavar="N")
-    ] = None
-    full: Annotated[bool | None, option("run every partition in every round", action="store_true")] = None
+    repeats: Annotated[int | None, option("rounds, of what may still win (3)", type=positive, metavar="N")] = None
+    full: Annotated[bool | None, option("run every split in every round", action="store_true")] = None
     out: Annotated[
-        Path | None,
-        option(
-            "folder of comparison.json, report.html and report.md; each of several comparisons has one below it "
-            "(default: results/)",
-            type=Path,
-            metavar="DIR",
-        ),
+        Path | None, option("folder of the results (results/)", under="output", type=Path, metavar="DIR")
     ] = None
     baselines: Annotated[
         BaselineChoice,
-        option(
-            "run what one would run instead, too: one process with threads, or all there is (default: all)",
-            nargs="?",
-            choices=("threads", "all"),
-            const="all",
-        ),
+        option("run what one would run instead, too (all)", nargs="?", choices=("threads", "all"), const="all"),
     ] = "none"
-    audit: Annotated[bool, switch("let evenly spaced splits join until there are ten distinct ones")] = False
-    quick: Annotated[bool, switch("a short version: one round of few minibatches at the smallest batch size")] = False
+    audit: Annotated[bool, switch("run evenly spaced splits, too: ten in all")] = False
+    quick: Annotated[bool, switch("one short round at the smallest batch size")] = False
     clock: ClockOption = None
     fresh: Annotated[bool, switch("measure anew what is there already")] = False
-    on_nan: Annotated[OnNan, option("a loss that is no number (default: warn)", choices=("stop", "warn"))] = "warn"
+    on_nan: Annotated[OnNan, option("at a loss that is no number (warn)", under="more", choices=("stop", "warn"))] = (
+        "warn"
+    )
 
 
 def compare_all(options: CompareOptions) -> int:
@@ -92,6 +83,19 @@ def compare_all(options: CompareOptions) -> int:
             _conclude(begun, reports, options)
         raise
     return _conclude(jobs, reports, options)
+
+
+def _train(job: "Job") -> list[str]:
+    """Keep the plan of the fastest split beside its comparison, and return the line that says how to train with it."""
+    best = next(iter(runtime.report.came_through(job.comparison)), None)
+    if best is None:
+        return []
+    path = job.path.with_name(PLAN)
+    write_whole(path, to_json(best.plan))
+    typed = job.comparison.typed
+    config = typed[typed.index("--config") + 1] if "--config" in typed else None
+    data = None if config and job.config.data else job.config.data or "package.module:loader"
+    return [f"Train with it: {command('train', plan=path, config=config, data=data)}"]
 
 
 def _wish(options: CompareOptions, config: Config, path: Path) -> "Wish":
@@ -142,12 +146,14 @@ def _reports(options: CompareOptions, paths: list[Path]) -> list[Path]:
 def _conclude(jobs: "list[Job]", reports: list[Path], options: CompareOptions) -> int:
     """Print the comparisons, write the report, and return the exit code: 1 where a run failed."""
     comparisons = [job.comparison for job in jobs]
+    runtime.comparing.write(jobs, reports)
+    details, training = f"Details: {reports[0]}", [_train(job) for job in jobs]
     if options.json:
         emit_json(comparisons)
-    for job in jobs:
-        if not options.json and not screen().quiet:
-            runtime.report.show_comparison(job.comparison, stdout())
-        note(f"{job.config.name}: kept in {job.path}")
-    runtime.comparing.write(jobs, reports)
-    note(f"the report is {reports[0]}, and as text {reports[1]}")
+    elif not screen().quiet:
+        for job, then in zip(jobs, training, strict=True):
+            runtime.report.show_comparison(job.comparison, stdout(), [*([] if len(jobs) > 1 else [details]), *then])
+        if len(jobs) > 1:
+            runtime.report.show_leaders(comparisons, stdout())
+            stdout().print(details)
     return FAILED if any(run.failure is not None for job in jobs for run in job.comparison.runs) else 0

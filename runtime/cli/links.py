@@ -25,9 +25,9 @@ class LinksOptions(CommonOptions):
     """The options of ``links``."""
 
     rank_timeout_s: RankTimeout = None
-    output: Annotated[Path, option("where to (default: links.json)", "-o", "--output", type=Path, metavar="FILE")] = (
-        Path("links.json")
-    )
+    output: Annotated[
+        Path, option("where to (links.json)", "-o", "--output", under="output", type=Path, metavar="FILE")
+    ] = Path("links.json")
 
 
 def links(options: LinksOptions) -> int:

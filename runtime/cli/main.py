@@ -11,23 +11,39 @@ from runtime.cli import compare, links, report, run, train, verify
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command: what it is for, its options, and what carries it out."""
+    """One command: what it is for, its options, what carries it out, and examples of what could be typed."""
 
     help: str
     options: type[Any]
     run: Callable[[Any], int]
+    examples: tuple[str, ...]
 
 
 COMMANDS = {
-    "compare": Command("run partitions in turn and compare them", compare.CompareOptions, compare.compare_all),
-    "run": Command("run one plan", run.RunOptions, run.run),
-    "train": Command("train a model over epochs, and keep its weights", train.TrainOptions, train.train),
-    "verify": Command(
-        "hold pipelines against a single-process replay, bit for bit", verify.VerifyOptions, verify.verify_all
+    "compare": Command(
+        "run the best split and others in turn, and compare them", compare.CompareOptions, compare.compare_all,
+        ("--model resnet50", "--model alexnet vgg16 --stages 2 --repeats 6"),
     ),
-    "links": Command("measure ranks and the network between them, under torchrun", links.LinksOptions, links.links),
-    "report": Command("render comparisons as one page, again and again", report.ReportOptions, report.report_all),
-}
+    "run": Command(
+        "run one plan", run.RunOptions, run.run, ("--model resnet50", "--plan plan.json --trace timeline.svg"),
+    ),
+    "train": Command(
+        "train a model over epochs, and keep its weights", train.TrainOptions, train.train,
+        ("--plan plan.json --data mypackage.data:loader", "--config mine.yaml --epochs 10"),
+    ),
+    "verify": Command(
+        "hold pipelines against a single-process replay, bit for bit", verify.VerifyOptions, verify.verify_all,
+        ("--model alexnet --stages 2", "--plan plan.json"),
+    ),
+    "links": Command(
+        "measure ranks and the network between them, under torchrun", links.LinksOptions, links.links,
+        ("--model resnet50 -o links.json",),
+    ),
+    "report": Command(
+        "render comparisons as one page, again and again", report.ReportOptions, report.report_all,
+        ("results", "results/resnet50-b4-128-s4 -o report.md"),
+    ),
+}  # fmt: skip
 
 
 @typed_as(MODULES)
@@ -38,7 +54,8 @@ def main(argv: list[str] | None = None) -> int:
         dest="command", required=True, metavar=" | ".join(COMMANDS), parser_class=Parser
     )  # fmt: skip
     for name, own in COMMANDS.items():
-        add_options(commands.add_parser(name, help=own.help), own.options)
+        about = f"{own.help[0].upper()}{own.help[1:]}."
+        add_options(commands.add_parser(name, help=own.help, description=about, examples=own.examples), own.options)
     namespace = parser.parse_args(argv)
     chosen = COMMANDS[namespace.command]
     return execute(namespace, chosen.options, chosen.run)

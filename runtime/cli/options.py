@@ -34,40 +34,58 @@ def channel_named(text: str) -> ChannelName:
 class RunningOptions(PlanningOptions):
     """The options of every command that runs a pipeline."""
 
-    TITLE: ClassVar[str] = "the run"
+    HEADING: ClassVar[str] = "how to run"
 
     channel: Annotated[
         ChannelName | None,
         option(
-            "shared memory, or gloo's messages (default: shm, and gloo under torchrun)",
+            "shared memory, or gloo's messages (shm; under torchrun gloo)",
+            under="more",
             type=channel_named,
             metavar="|".join(CHANNELS),
         ),
     ] = None
-    data: Annotated[str | None, option("package.module:factory of pairs (inputs, labels)", metavar="P.M:F")] = None
-    on_nan: Annotated[OnNan, option("a loss that is no number (default: stop)", choices=("stop", "warn"))] = "stop"
+    data: Annotated[
+        str | None, option("package.module:factory of minibatches", under="model and data", metavar="P.M:F")
+    ] = None
+    on_nan: Annotated[OnNan, option("at a loss that is no number (stop)", under="more", choices=("stop", "warn"))] = (
+        "stop"
+    )
     stall_timeout_s: Annotated[
         float | None,
         option(
-            "how long one action may take before its stage has hung", "--stall-timeout", type=duration, metavar="60s"
+            "how long an action may take before its stage has hung",
+            "--stall-timeout",
+            under="more",
+            type=duration,
+            metavar="60s",
         ),
     ] = None
     budget_s: Annotated[
         float | None,
-        option("how long to measure a model, where no kept profile fits", "--budget", type=duration, metavar="30s"),
+        option(
+            "how long to measure where no kept profile fits (30s)",
+            "--budget",
+            under="more",
+            type=duration,
+            metavar="30s",
+        ),
     ] = None
 
 
 RankTimeout = Annotated[
     float | None,
-    option("how long a rank of torchrun may be late or silent", "--rank-timeout", type=duration, metavar="60s"),
+    option(
+        "how long a rank of torchrun may be late or silent",
+        "--rank-timeout",
+        under="more",
+        type=duration,
+        metavar="60s",
+    ),
 ]
 ClockOption = Annotated[
     Clock | None,
-    option(
-        "where stages share cores, virtual lets them take turns and works out what a core for every stage would give "
-        "(default: virtual there, else wall)", choices=CLOCKS,
-    ),
+    option("virtual: stages take turns on the cores (if too few)", choices=CLOCKS),
 ]  # fmt: skip
 
 
@@ -75,10 +93,10 @@ ClockOption = Annotated[
 class RankOptions(RunningOptions):
     """The options of commands that torchrun may start as several ranks."""
 
-    TITLE: ClassVar[str] = "the plan and the ranks"
+    HEADING: ClassVar[str] = "split"
 
-    plan: Annotated[Path | None, option("plan that python -m optimizer -o wrote", type=Path, metavar="FILE")] = None
-    partition: Annotated[str | None, option(f"partition of --model (default: {OPTIMIZED})", metavar="P")] = None
+    plan: Annotated[Path | None, option("a plan, as plan -o writes it", type=Path, metavar="FILE")] = None
+    partition: Annotated[str | None, option(f"a split of --model by name ({OPTIMIZED})", metavar="P")] = None
     rank_timeout_s: RankTimeout = None
 
 

@@ -23,7 +23,15 @@ class ReportOptions(Options):
     ]
     output: Annotated[
         tuple[Path, ...],
-        option("report.html, or report.md", "-o", "--output", type=Path, action="append", metavar="FILE"),
+        option(
+            "report.html, or report.md (report.html)",
+            "-o",
+            "--output",
+            under="output",
+            type=Path,
+            action="append",
+            metavar="FILE",
+        ),
     ] = ()
 
 

@@ -27,16 +27,13 @@ class RunOptions(RankOptions):
 
     clock: ClockOption = None
     output: Annotated[
-        Path | None, option("write the run's result here", "-o", "--output", type=Path, metavar="FILE")
+        Path | None,
+        option("write the run's result here", "-o", "--output", under="output", type=Path, metavar="FILE"),
     ] = None
     trace: Annotated[
         tuple[Path, ...],
         option(
-            "write the timeline, of a long run that of its first minibatches: .json for Perfetto, .svg for a picture; "
-            "may be given twice",
-            type=Path,
-            action="append",
-            metavar="FILE",
+            "write the timeline: .json (Perfetto) or .svg", under="output", type=Path, action="append", metavar="FILE"
         ),
     ] = ()
 

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import runtime.cluster
 from profiler.commands import ONE_NAME, PACKAGES, typed_as
+from profiler.errors import suggest
 
 HELP = """\
 usage: stageplan COMMAND [options]
@@ -42,6 +43,10 @@ def main(argv: list[str] | None = None) -> int:
         versions = ", ".join(f"{package} {_version(package)}" for package in ("stageplan", "torch"))
         sys.stdout.write(f"{versions}, Python {platform.python_version()}\n")
         return 0
+    names = [line.split()[0] for line in HELP.splitlines() if line.startswith("  ")]
+    if name not in names:
+        sys.stderr.write(f"error: there is no command '{name}'{suggest(name, names)}; see stageplan --help\n")
+        return 2
     package, first = PACKAGES.get(name, ("runtime", (name,)))
     code: int = import_module(f"{package}.cli.main").main([*first, *rest])
     return code

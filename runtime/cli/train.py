@@ -37,19 +37,23 @@ FIRST_EPOCH = 1
 class TrainOptions(RankOptions):
     """The options of ``train``."""
 
-    epochs: Annotated[int, option("epochs in all (default: 1)", type=positive, metavar="N")] = 1
-    save: Annotated[Path | None, option("write the trained model's state_dict here", type=Path, metavar="FILE.pt")] = (
+    epochs: Annotated[int, option("epochs in all (1)", type=positive, metavar="N")] = 1
+    resume: Annotated[Path | None, option("go on from this checkpoint", type=Path, metavar="FILE")] = None
+    checkpoint: Annotated[
+        Path | None, option("write one here after every epoch", under="output", type=Path, metavar="FILE")
+    ] = None
+    every: Annotated[
+        int | None, option("and after every N minibatches", under="output", type=positive, metavar="N")
+    ] = None
+    save: Annotated[
+        Path | None, option("write the trained state_dict here", under="output", type=Path, metavar="FILE.pt")
+    ] = None
+    log: Annotated[
+        Path | None, option("write a line a minibatch and epoch", under="output", type=Path, metavar="FILE.jsonl")
+    ] = None
+    plot: Annotated[Path | None, option("draw the learning curve", under="output", type=Path, metavar="FILE.svg")] = (
         None
     )
-    checkpoint: Annotated[
-        Path | None, option("write a checkpoint here after every epoch", type=Path, metavar="FILE")
-    ] = None
-    every: Annotated[int | None, option("write it after every N minibatches, too", type=positive, metavar="N")] = None
-    resume: Annotated[Path | None, option("go on from this checkpoint", type=Path, metavar="FILE")] = None
-    log: Annotated[
-        Path | None, option("write a line for each minibatch and epoch", type=Path, metavar="FILE.jsonl")
-    ] = None
-    plot: Annotated[Path | None, option("draw the learning curve", type=Path, metavar="FILE.svg")] = None
 
     @property
     def written(self) -> dict[str, Path]:

@@ -33,9 +33,11 @@ class VerifyOptions(RankOptions):
     """The options of ``verify``."""
 
     partition: Annotated[
-        str | None, option("optimized, sliced, bf16, schemes by name, or all (default: all)", metavar="P")
+        str | None, option("optimized, sliced, bf16, a scheme, or all (all)", under="split", metavar="P")
     ] = None
-    on_nan: Annotated[OnNan, option("a loss that is no number (default: warn)", choices=("stop", "warn"))] = "warn"
+    on_nan: Annotated[OnNan, option("at a loss that is no number (warn)", under="more", choices=("stop", "warn"))] = (
+        "warn"
+    )
 
 
 def verify_all(options: VerifyOptions) -> int:

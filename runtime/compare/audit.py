@@ -53,7 +53,7 @@ def audit(
         why = "no split ran" if comparable else "they do not cover shared cores"
         return Audit(
             mean_absolute_error=None, mean_absolute_error_settled=None, spearman=None, pace=None, splits=(),
-            verdict=f"Predictions not checked: {why}.",
+            verdict=f"Predictions not checked: {why}.", cause="",
         )  # fmt: skip
     paces = _paces(partitions, runs)
     splits = tuple(_split(part, batch_size, runs, paces) for part in ran)
@@ -68,7 +68,8 @@ def audit(
         spearman=order,
         pace=pace,
         splits=splits,
-        verdict=_verdict(splits, order, pace),
+        verdict=_verdict(splits, order),
+        cause=_cause(splits, pace),
     )
 
 
@@ -128,8 +129,8 @@ def _split(part: PartitionComparison, batch_size: int, runs: Sequence[RunRecord]
     )
 
 
-def _verdict(splits: Sequence[SplitAudit], order: float | None, pace: float | None) -> str:
-    """Say how well the promises were kept, what the machine's pace was, and what the error is made of."""
+def _verdict(splits: Sequence[SplitAudit], order: float | None) -> str:
+    """Say how well the promises were kept."""
     errors = [abs(split.settled_error) for split in splits]
     kept = "" if order is None else f"order {'right' if order >= ORDERED else 'not right'} ({order:.2f}), "
     sentence = f"Predictions: {kept}off by {mean(errors):.0%}"
@@ -138,15 +139,21 @@ def _verdict(splits: Sequence[SplitAudit], order: float | None, pace: float | No
         sentence += f" on average, {abs(worst.settled_error):.0%} at most ({worst.partition})"
     inside = [split.kept for split in splits if split.kept is not None]
     if inside:
-        sentence += f", {sum(inside)} of {len(inside)} within their intervals"
+        sentence += f", {sum(inside)} of {len(inside)} in range"
+    return f"{sentence}."
+
+
+def _cause(splits: Sequence[SplitAudit], pace: float | None) -> str:
+    """Say what the machine's pace was, and what the error is made of; nothing where neither is worth a word."""
+    said = ""
     if pace and f"{abs(pace - 1):.0%}" != "0%":
         slower = "slower" if pace > 1 else "faster"
-        sentence += f"; the machine was {abs(pace - 1):.0%} {slower} than when it was profiled, which is taken out"
-    if f"{mean(errors):.0%}" == "0%":
-        return f"{sentence}."
+        said = f"The machine was {abs(pace - 1):.0%} {slower} than when it was profiled, which is taken out. "
+    if f"{mean(abs(split.settled_error) for split in splits):.0%}" == "0%":
+        return said.strip()
     shape, schedule = (
         mean(abs(part_s) / split.predicted_s for part_s, split in zip(parts_s, splits, strict=True))
         for parts_s in ([split.shape_s for split in splits], [split.schedule_s for split in splits])
     )
     source = "the shares of the stages" if shape >= schedule else "waits between stages"
-    return f"{sentence}; most of the error: {source}."
+    return f"{said}Most of the error of predictions: {source}."

@@ -15,8 +15,9 @@ from profiler.files import values_of
 from profiler.profile import Layer, Machine
 from profiler.shown import Shown
 from runtime.baselines import Baseline
-from runtime.compare.outcome import Summary
+from runtime.compare.outcome import Spread, Summary
 from runtime.compare.race import slower_than_the_leader
+from runtime.compare.ranking import ratio_of, rounds_of
 from runtime.compare.records import ONE_CORE, OneCore, Partition, Request, RunRecord
 from runtime.compare.summary import summary_of
 from runtime.results import Clock, is_comparable
@@ -124,15 +125,34 @@ class Comparison(Shown):
 
     def _slower_after(self, done: int, dropped: Collection[str]) -> list[str]:
         """Return whom one more round drops."""
+        speeds = self._speeds(done)
+        slower = self._slower_splits(done, dropped)
+        slower += set(slower_than_the_leader(speeds, speeds.keys() - dropped, done)) - set(self.splits)
+        return [name for name in slower if name != self.reference]
+
+    def _slower_splits(self, done: int, dropped: Collection[str]) -> list[str]:
+        """Return which splits that are still in the race are slower than the fastest beyond doubt."""
+        speeds = self._speeds(done)
+        splits = {name: speeds[name] for name in self.splits}
+        return slower_than_the_leader(splits, splits.keys() - dropped, done)
+
+    def _speeds(self, done: int) -> dict[str, dict[int, float]]:
+        """Return the throughput of splits and baselines by round, of those that are done."""
         speeds: dict[str, dict[int, float]] = {name: {} for name in self.contenders if name != ONE_CORE}
         for run in self.runs:
             if run.name in speeds and run.failure is None and run.round <= done:
                 speeds[run.name][run.round] = run.throughput_samples_per_s
-        racing = speeds.keys() - dropped
-        splits = {name: speeds[name] for name in self.splits}
-        slower = slower_than_the_leader(splits, racing & splits.keys(), done)
-        slower += set(slower_than_the_leader(speeds, racing, done)) - splits.keys()
-        return [name for name in slower if name != self.reference]
+        return speeds
+
+    @cached_property
+    def beaten(self) -> frozenset[str]:
+        """The splits that are slower than the fastest one beyond doubt, be they in the race or not."""
+        dropped = {name for name in self.splits if name in self.dropped}
+        return frozenset(dropped | set(self._slower_splits(self.rounds, dropped)))
+
+    def between(self, one: str, other: str) -> Spread | None:
+        """Return how many times as fast one contender ran as another, round by round; None where no round has both."""
+        return ratio_of(rounds_of(self.runs, one), rounds_of(self.runs, other))
 
     @property
     def splits(self) -> tuple[str, ...]:

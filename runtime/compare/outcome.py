@@ -142,7 +142,7 @@ class Audit:
         spearman: Rank correlation of predicted and settled throughput; None for fewer than three splits, too.
         pace: How many times as slow the machine was as when the model was profiled, the median over the runs; None
             where a single split ran.
-        verdict: What that says, in words.
+        verdict: How well promises were kept, in words; ``cause``, what the error is made of.
     """
 
     mean_absolute_error: float | None
@@ -151,6 +151,7 @@ class Audit:
     pace: float | None
     splits: tuple[SplitAudit, ...]
     verdict: str
+    cause: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from optimizer.plan import Plan
 from optimizer.planning import LOWERED, OPTIMIZED
-from profiler.cli import note, screen
+from profiler.cli import note, screen, stderr
 from profiler.errors import ConfigError
 from profiler.files import to_json, write_whole
 from profiler.measure import Yardstick
@@ -63,7 +63,11 @@ def carry_out(jobs: list[Job], reports: list[Path], stall_timeout_s: float | Non
                 part = _Part(rounds, since[at], _awaited(jobs, at, rounds))
                 _carry_out(job, pool, partial(keep, at), part)
             if rounds and not screen().quiet and not all(job.comparison.complete for job in jobs):
-                show_leaders([job.comparison for job in jobs])
+                show_leaders(
+                    [job.comparison for job in jobs],
+                    stderr(),
+                    "provisional, after a first round of each; the report stands, and gets better with every round",
+                )
 
 
 def write(jobs: list[Job], reports: list[Path]) -> None:

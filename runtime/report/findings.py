@@ -1,38 +1,17 @@
-"""Say in a few sentences what a comparison shows: who won and by how much, why, and whether the planner knew."""
+"""Say in a few sentences what a comparison shows: who is fastest and by how much, why, and what it is worth."""
 
 from collections.abc import Sequence
 
 from optimizer.plan import Plan
-from optimizer.planning import OPTIMIZED
 from profiler.profile import FP32
 from profiler.report import counted, mib
 from runtime.baselines import Baseline
-from runtime.compare import Comparison, PartitionComparison, Spread, tied
+from runtime.compare import ONE_CORE, Comparison, PartitionComparison, Spread, tied
 from runtime.pipeline import taking_turns
-from runtime.report.warnings import comparison_warnings, mark
 
 SPACED = "spaced-"
 TIMES = 2.0
 """From this ratio on, speeds are told as times, not as per cent."""
-IN_ONE_ROUND = ", in one round"
-
-
-def verdict(comparison: Comparison) -> list[str]:
-    """Return the lines that say it all: speed, its worth, why, the promise, memory, the clock, and all doubts."""
-    doubts = comparison_warnings(comparison) or ["Nothing casts doubt on these figures."]
-    lines = [
-        speed(comparison),
-        worth(comparison),
-        insight(comparison),
-        comparison.forms,
-        comparison.summary.audit.verdict,
-        race(comparison),
-        memory(comparison),
-        clock(comparison),
-        " ".join(comparison.left_out),
-        " ".join(doubts),
-    ]
-    return [line for line in lines if line]
 
 
 def title(comparison: Comparison) -> str:
@@ -59,20 +38,42 @@ def called(comparison: Comparison, part: PartitionComparison) -> str:
     )
 
 
-def speed(comparison: Comparison) -> str:
-    """Say how the reference fared against the fastest and the slowest of the others, as their ranks have it."""
-    about = f"{title(comparison)}{mark(comparison) if comparison.comparable else ', on shared cores'}"
-    part = comparison.summary.ours
-    others = rivals(comparison)
+def came_through(comparison: Comparison) -> list[PartitionComparison]:
+    """Return the distinct splits of which a run came through, fastest first."""
+    return [part for part in comparison.summary.standing if part.throughput_samples_per_s]
+
+
+def answer(comparison: Comparison) -> str:
+    """Say which split is the fastest, and by how much, as the ranks have it."""
+    splits = came_through(comparison)
+    if not splits:
+        return "No split came through."
+    best, *others = splits
     if not others:
-        return f"{about}: {_alone(part)}."
-    if all(other.ran_as == part.ran_as for other in others):
-        return f"{about}: all partitions are the same split."
-    ran = [other for other in in_order(comparison, others) if other.ratio]
-    ran = [other for other in ran if other.rank is not None] or ran
-    if not ran:
-        return f"{about}: too few runs came through to compare {comparison.reference} with anything."
-    return f"{about}: {comparison.reference} {_against(comparison, ran)}.{_faster_still(comparison)}"
+        only = "" if len(comparison.summary.standing) > 1 else ", the only split"
+        return f"{called(comparison, best)}{only}: {samples_per_s(best):.1f} samples/s."
+    ties = [part for part in others if part.rank == best.rank is not None]
+    slower = [part for part in others if part.rank != best.rank is not None and part.rank is not None]
+    names = listed([called(comparison, part) for part in (best, *ties)])
+    if best.rank is None:
+        single = comparison.rounds < 2
+        return f"{names} ran fastest{'' if single else ', but noise leaves its place open'}{_next(comparison, others)}."
+    if not slower:
+        return f"{names} {'tie: noise cannot tell them apart' if ties else 'is the fastest'}."
+    return f"{names} {'tie as' if ties else 'is'} the fastest{_next(comparison, slower)}, the next."
+
+
+def _next(comparison: Comparison, slower: Sequence[PartitionComparison]) -> str:
+    """Say by how much the fastest split is ahead of the first of those behind it, if they share a round."""
+    first = slower[0].name
+    ratio = comparison.between(came_through(comparison)[0].name, first)
+    return f": {ahead(ratio, first)}" if ratio else f", ahead of {first}"
+
+
+def samples_per_s(part: PartitionComparison) -> float:
+    """Return the median throughput of a split that came through."""
+    assert part.throughput_samples_per_s
+    return part.throughput_samples_per_s.median
 
 
 def in_order(comparison: Comparison, parts: Sequence[PartitionComparison]) -> list[PartitionComparison]:
@@ -81,28 +82,6 @@ def in_order(comparison: Comparison, parts: Sequence[PartitionComparison]) -> li
     for part in parts:
         first.setdefault(part.ran_as, part)
     return [first[name] for name in comparison.summary.order if name in first]
-
-
-def _against(comparison: Comparison, ran: Sequence[PartitionComparison]) -> str:
-    """Say how the reference fared against the first and the last of some partitions, which are in order."""
-    best, worst = ran[0], ran[-1]
-    if best is worst or (best.rank is not None and best.rank == worst.rank):
-        return _fared(comparison, best, best.name, ran)
-    word = "scheme" if comparison.reference == OPTIMIZED else "of the others"
-    spaced = any(part.name.startswith(SPACED) for part in comparison.summary.partitions)
-    unranked = best.rank is not None and any(part.rank is None for part in rivals(comparison))
-    word += f"{' asked for' if spaced else ''}{' that has a rank' if unranked else ''}"
-    fastest = _fared(comparison, best, f"the fastest {word}, {best.name}", ran)
-    slowest = f"the slowest{' of these' if spaced or unranked else ''}, {worst.name}"
-    return f"{fastest}; it {_fared(comparison, worst, slowest, ran)}"
-
-
-def _fared(comparison: Comparison, part: PartitionComparison, called: str, ran: Sequence[PartitionComparison]) -> str:
-    """Say how the reference fared against a partition, and which of the others share its rank."""
-    ours = comparison.summary.ours.ran_as
-    fared = f"is the same split as {called}" if part.ran_as == ours else _ahead(part.ratio, called)
-    tying = [other.name for other in ran if other is not part and other.rank == part.rank is not None]
-    return f"{fared}, with which {listed(tying)} {'ties' if len(tying) == 1 else 'tie'}" if tying else fared
 
 
 def insight(comparison: Comparison) -> str:
@@ -121,7 +100,7 @@ def insight(comparison: Comparison) -> str:
     share, most = _largest_share(slow.plan), _largest_share(comparison.summary.ours.plan)
     return (
         f"{sentence}; stage {number} of {slow.name} has {len(heaviest.layers) / len(costs):.0%} of the layers and "
-        f"{share:.0%} of the time, and no stage of {comparison.reference} has more than {most:.0%} of it."
+        f"{share:.0%} of the time, no stage of {comparison.reference} more than {most:.0%}."
     )
 
 
@@ -132,29 +111,36 @@ def _largest_share(plan: Plan) -> float:
 
 
 def worth(comparison: Comparison) -> str:
-    """Say whether to pipeline at all: how the reference fared against one core and what a user would run instead.
+    """Say whether to pipeline at all: how the fastest split fared against one core and what a user would run instead.
 
     It is held against what updates as often, if anything does; the fastest of all else is named beside.
     """
-    ours, alone, stages = comparison.reference, comparison.summary.one_core.ratio, comparison.request.num_stages
-    if alone is None or not comparison.comparable or stages == 1:
+    splits = came_through(comparison)
+    if not splits or not comparison.comparable or comparison.request.num_stages == 1:
         return ""
-    beside = f"{ours}, {counted(stages, 'stage')}, {_ahead(alone, 'the plain step on one core')}"
-    rows = [(own.ratio, own.baseline) for own in comparison.summary.baselines if own.ratio]
+    best = splits[0]
+    alone = comparison.between(best.name, ONE_CORE)
+    if alone is None:
+        return ""
+    rows = [
+        (ratio, baseline)
+        for baseline in comparison.baselines
+        if (ratio := comparison.between(best.name, baseline.row)) is not None
+    ]
     like = [row for row in rows if row[1].update_every == comparison.request.update_every]
     unlike = [row for row in rows if row not in like]
-    sentence = f"{_pays([alone, *(ratio for ratio, _ in like or rows)])}: {beside}"
+    sentence = f"{_pays([alone, *(ratio for ratio, _ in like or rows)])}: {best.name} {_is(alone, 'one core')}"
     if like:
         said = ", the fastest of what else updates as often" if unlike else ", the fastest of what else there is"
-        sentence += f", and {_ahead_of(like)}{said}"
+        sentence += f", and {_is_of(like)}{said}"
     if unlike:
         otherwise = "Of what updates less or more often, it" if like else "Nothing else updates as often; it"
-        sentence += f". {otherwise} {_ahead_of(unlike)}, the fastest"
+        sentence += f". {otherwise} {_is_of(unlike)}, the fastest"
     return f"{sentence}."
 
 
 def _pays(ratios: Sequence[Spread]) -> str:
-    """Say whether it pays to pipeline, by how many times as fast the reference ran as each alternative."""
+    """Say whether it pays to pipeline, by how many times as fast the best split ran as each alternative."""
     nearest = min(ratios, key=lambda ratio: ratio.median)
     if len(nearest.runs) == 1:
         return "One round cannot tell whether it pays to pipeline"
@@ -174,10 +160,10 @@ def fairness(comparison: Comparison) -> str:
     return f" Baselines update less or more often where they say so: {unfair}{lower}"
 
 
-def _ahead_of(rows: Sequence[tuple[Spread, Baseline]]) -> str:
-    """Say how the reference fared against the fastest of some baselines."""
+def _is_of(rows: Sequence[tuple[Spread, Baseline]]) -> str:
+    """Say how the best split fared against the fastest of some baselines."""
     ratio, baseline = min(rows, key=lambda row: row[0].median)
-    return f"{_ahead(ratio, baseline.row)} ({baseline.semantics})"
+    return _is(ratio, baseline.row)
 
 
 def clock(comparison: Comparison) -> str:
@@ -205,50 +191,34 @@ def length_of_run(comparison: Comparison) -> str:
 
 
 def memory(comparison: Comparison) -> str:
-    """Say what the reference's largest stage took."""
-    part = comparison.summary.ours
-    peaks = [(stage.measured.peak_rss_bytes, number) for number, stage in enumerate(part.stages)]
+    """Say what the largest stage of the fastest split took."""
+    best = next(iter(came_through(comparison)), None)
+    stages = best.stages if best else ()
+    peaks = [(stage.measured.peak_rss_bytes, number) for number, stage in enumerate(stages)]
     measured = [(peak, number) for peak, number in peaks if peak is not None]
-    if not measured:
+    if not best or not measured:
         return ""
     peak, number = max(measured)
-    planned = part.stages[number].predicted_memory_bytes
-    return (
-        f"Memory: the largest stage of {part.name}, stage {number}, peaked at {mib(peak)} MiB, "
-        f"{peak / planned - 1:+.0%} against the {mib(planned)} MiB that were predicted."
-    )
+    planned = stages[number].predicted_memory_bytes
+    return f"Memory: stage {number} of {best.name}, the largest, took {mib(peak)} MiB, {mib(planned)} predicted."
 
 
-def _alone(part: PartitionComparison) -> str:
-    if part.throughput_samples_per_s is None:
-        return f"{part.name} did not come through"
-    return f"{part.name} ran at {part.throughput_samples_per_s.median:.1f} samples/s"
-
-
-def _faster_still(comparison: Comparison) -> str:
-    """Say which evenly spaced split was faster than the reference, beyond noise, if one was."""
-    best = next(
-        (part for part in comparison.summary.standing if part.name.startswith(SPACED) and part.rank is not None), None
-    )
-    if best is None or best.ratio is None or best.ratio.high >= 1:
-        return ""
-    ours = comparison.reference
-    return f" {best.name}, which nobody proposed, was faster still: {ours} {_ahead(best.ratio, 'it')}."
-
-
-def _ahead(ratio: Spread | None, other: str) -> str:
-    """Say what a ratio of speeds means: ``ties with x``, ``was 22% faster than x (95% interval 7–37%)``."""
-    assert ratio is not None
-    if tied(ratio):
-        return f"ties with {other}"
-    several = len(ratio.runs) > 1
+def ahead(ratio: Spread, other: str) -> str:
+    """Say what a ratio of speeds means: ``22% faster than x (range 7–37%)``, ``2.1 times as fast as x``."""
     if ratio.median >= TIMES:
-        return f"was {ratio.median:.1f} times as fast as {other}" + (
-            f" (95% interval {ratio.low:.1f}–{ratio.high:.1f})" if several else IN_ONE_ROUND
-        )
-    ends = sorted(abs(100 * (end - 1)) for end in (ratio.low, ratio.high))
-    interval = f" (95% interval {ends[0]:.0f}–{ends[1]:.0f}%)" if several else IN_ONE_ROUND
-    return f"was {abs(ratio.median - 1):.0%} {'faster' if ratio.median >= 1 else 'slower'} than {other}{interval}"
+        return f"{ratio.median:.1f} times as fast as {other}{_range(ratio, f'{ratio.low:.1f}–{ratio.high:.1f}')}"
+    ends = [100 * (end - 1) * (1 if ratio.median >= 1 else -1) for end in (ratio.low, ratio.high)]
+    interval = f"{min(ends):.0f}–{max(ends):.0f}%" if min(ends) >= 0 else f"{min(ends):.0f} to {max(ends):.0f}%"
+    way = "faster" if ratio.median >= 1 else "slower"
+    return f"{abs(ratio.median - 1):.0%} {way} than {other}{_range(ratio, interval)}"
+
+
+def _range(ratio: Spread, interval: str) -> str:
+    return f" (range {interval})" if len(ratio.runs) > 1 else ", in one round"
+
+
+def _is(ratio: Spread, other: str) -> str:
+    return f"ties with {other}" if tied(ratio) else f"is {ahead(ratio, other)}"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from runtime.compare import Comparison
 from runtime.report import comparison_table as table
 from runtime.report.batch_sizes import change, winner
 from runtime.report.findings import (
+    answer,
     called,
     clock,
     fairness,
@@ -21,12 +22,11 @@ from runtime.report.findings import (
     memory,
     race,
     rivals,
-    speed,
     title,
     worth,
 )
 from runtime.report.study_table import beside_the_study
-from runtime.report.warnings import comparison_warnings, doubts, mark
+from runtime.report.warnings import comparison_warnings, doubts, firmness, mark
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -123,13 +123,22 @@ def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
         "data": comparison,
         "title": title(comparison),
         "anchor": anchor,
-        "speed": speed(comparison),
-        "insight": insight(comparison),
-        "audit": comparison.summary.audit.verdict,
-        "worth": worth(comparison),
-        "clock": clock(comparison),
-        "race": race(comparison),
-        "memory": memory(comparison),
+        "firmness": firmness(comparison),
+        "lines": [
+            line
+            for line in (
+                answer(comparison),
+                worth(comparison),
+                insight(comparison),
+                comparison.summary.audit.verdict,
+                comparison.summary.audit.cause,
+                memory(comparison),
+                comparison.forms,
+                race(comparison),
+                clock(comparison),
+            )
+            if line
+        ],
         "warnings": comparison_warnings(comparison),
         "doubts": [name.lower() for name in doubts(comparison)],
         "winner": winner(comparison),

@@ -1,9 +1,11 @@
-"""Say what casts doubt on a comparison: the one closed list of its warnings.
+"""Say what casts doubt on a comparison: the one closed list of its warnings, and whether its answer is firm.
 
 Each says first what it means for the figures, then the cause, then the remedy.
 """
 
+import shlex
 from collections import defaultdict
+from dataclasses import dataclass
 from statistics import median
 
 from profiler.rounds import drift
@@ -14,32 +16,89 @@ DRIFT_LIMIT = 0.03
 COVERAGE_WANTED = 0.9
 MARKED = ("NOT COMPARABLE", "NOISY")
 """The doubts that stand beside every figure of a comparison, wherever it is shown."""
+FIRM = "FIRM."
+_MORE = ("--repeats", "6")
 
 
-def comparison_warnings(comparison: Comparison) -> list[str]:
-    """Return the warnings that a comparison deserves, as sentences; none for a good one."""
-    warnings = []
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What casts doubt on a comparison.
+
+    Attributes:
+        name: In capitals: ``NOISY``.
+        sentence: What it means, why, and what to do.
+        cause: Why the answer is not firm, in a few words; nothing where it is, be the other figures as they may.
+        remedy: The options with which the same command makes it firm.
+    """
+
+    name: str
+    sentence: str
+    cause: str = ""
+    remedy: tuple[str, ...] = ()
+
+
+def comparison_doubts(comparison: Comparison) -> list[Doubt]:
+    """Return what casts doubt on a comparison, the worst first; nothing for a good one."""
+    found = []
+    request = comparison.request
     if not comparison.comparable:
-        warnings.append(sharing(comparison.request.num_stages, comparison.core_count))
+        remedy = ("--clock", "virtual") if request.channel == "shm" else ("--stages", str(comparison.core_count))
+        cause = f"{request.num_stages} stages shared cores, which no prediction is about"
+        found.append(_named(sharing(request.num_stages, comparison.core_count), cause, remedy))
     failed = [run for run in comparison.runs if run.failure is not None]
     if failed:
         names = ", ".join(dict.fromkeys(run.name for run in failed))
         runs = "a run" if len(failed) == 1 else f"{len(failed)} runs"
-        warnings.append(
-            f"FAILED: figures of {names} are of fewer rounds, or there are none: {runs} failed, first "
-            f"{failed[0].name} in round {failed[0].round}: {failed[0].failure}"
+        first = f"first {failed[0].name} in round {failed[0].round}: {failed[0].failure}"
+        found.append(
+            Doubt(
+                "FAILED",
+                f"figures of {names} are of fewer rounds, or there are none: {runs} failed, {first}",
+                f"{failed[0].failure}",
+                ("--fresh",),
+            )
         )
     if not comparison.complete:
-        done = f"{comparison.rounds} of {comparison.request.repeats} rounds are done"
-        warnings.append(f"PROVISIONAL: medians may still move, for {done}; the same command goes on.")
-    warnings += _noise(comparison)
-    warnings += _few_rounds(comparison)
-    return [*warnings, *(f"PROFILE: {warning}" for warning in comparison.profile_warnings)]
+        done = f"{comparison.rounds} of {request.repeats} rounds are done"
+        found.append(
+            Doubt("PROVISIONAL", f"medians may still move, for {done}; the same command goes on.", f"only {done}")
+        )
+    found += _noise(comparison)
+    found += _few_rounds(comparison)
+    return [*found, *(Doubt("PROFILE", warning) for warning in comparison.profile_warnings)]
+
+
+def comparison_warnings(comparison: Comparison) -> list[str]:
+    """Return the warnings that a comparison deserves, as sentences; none for a good one."""
+    return [f"{doubt.name}: {doubt.sentence}" for doubt in comparison_doubts(comparison)]
 
 
 def doubts(comparison: Comparison) -> list[str]:
     """Return the names of the warnings that a comparison deserves."""
-    return list(dict.fromkeys(warning.partition(":")[0] for warning in comparison_warnings(comparison)))
+    return list(dict.fromkeys(doubt.name for doubt in comparison_doubts(comparison)))
+
+
+def firmness(comparison: Comparison) -> str:
+    """Return ``FIRM``, or ``NOT FIRM``, the one cause that weighs most, and the command that makes it firm."""
+    doubt = next((doubt for doubt in comparison_doubts(comparison) if doubt.cause), None)
+    if doubt is None:
+        return FIRM
+    return f"NOT FIRM: {doubt.cause.rstrip('.')}. To make it firm: {repeated(comparison.command, doubt.remedy)}"
+
+
+def repeated(command: str, options: tuple[str, ...]) -> str:
+    """Return the command that made a comparison with other options: such as have a value stand in it once."""
+    if command.startswith("stageplan.compare("):
+        pairs = zip(options[::2], options[1::2], strict=False)
+        given = "".join(f", {flag.removeprefix('--')}={value}" for flag, value in pairs)
+        return command.replace(", …)", f", …{given})")
+    words = [word for word in shlex.split(command) if word != "--fresh"]
+    for flag in options[:1]:
+        words = [word for word in words if not word.startswith(f"{flag}=")]
+        while flag in words:
+            at = words.index(flag)
+            del words[at : at + len(options)]
+    return shlex.join([*words, *options])
 
 
 def mark(comparison: Comparison) -> str:
@@ -48,18 +107,36 @@ def mark(comparison: Comparison) -> str:
     return f" ({', '.join(marked)})" if marked else ""
 
 
-def _few_rounds(comparison: Comparison) -> list[str]:
-    """Return the warning that ranks and intervals rest on too few rounds, by the pairs of rounds they are made of."""
-    early = comparison.dropped  # which more rounds would not help
-    racing = [part for part in comparison.summary.partitions if part.ran_as not in early]
-    pairs = [(len(part.ratio.runs), part.rank) for part in racing if part.ratio]
-    if max((rounds for rounds, _ in pairs), default=comparison.rounds) == 1:
-        return ["ONE ROUND: no difference here can be told from noise, for it ran once; add --repeats 5."]
-    fewest = min((rounds for rounds, rank in pairs if rank is not None), default=comparison.rounds)
-    if not 0 < coverage(fewest) < COVERAGE_WANTED:
+def _named(warning: str, cause: str, remedy: tuple[str, ...]) -> Doubt:
+    """Return the doubt of a warning that begins with its name."""
+    name, _, sentence = warning.partition(": ")
+    return Doubt(name, sentence, cause, remedy)
+
+
+def _few_rounds(comparison: Comparison) -> list[Doubt]:
+    """Return the doubt that rests on too few rounds: the answer's, while somebody may still be faster than the first.
+
+    Who is slower beyond doubt is told by the test of the race, which keeps its promise from the second round on.
+    """
+    standing = [part for part in comparison.summary.standing if part.throughput_samples_per_s]
+    runs = {part.name: len(part.ratio.runs) for part in standing if part.ratio}
+    if max(runs.values(), default=comparison.rounds) == 1:
+        return [Doubt("ONE ROUND", "no difference here can be told from noise, for it ran once; add --repeats 6.",
+                      "each split ran once", _MORE)]  # fmt: skip
+    open_ = [part.name for part in standing[1:] if part.name not in comparison.beaten]
+    fewest = min((runs[name] for name in runs if name not in comparison.beaten), default=0)
+    if not open_ or coverage(fewest) >= COVERAGE_WANTED:
         return []
-    means = f"intervals hold the true median with {coverage(fewest):.0%} at best, not 95%"
-    return [f"FEW ROUNDS: {means}, for {fewest} runs are too few; add --repeats 6."]
+    means = f"whether {standing[0].name} or {open_[0]} is faster"
+    return [
+        Doubt(
+            "FEW ROUNDS",
+            f"noise leaves open {means}: {fewest} rounds hold the true median with {coverage(fewest):.0%} at best, "
+            "not 95%; add --repeats 6.",
+            f"{fewest} rounds leave open {means}",
+            _MORE,
+        )
+    ]
 
 
 def drift_of(comparison: Comparison) -> float:
@@ -74,8 +151,8 @@ def drift_of(comparison: Comparison) -> float:
     return drift([median(slowness) for _, slowness in sorted(by_round.items())])
 
 
-def _noise(comparison: Comparison) -> list[str]:
-    warnings = []
+def _noise(comparison: Comparison) -> list[Doubt]:
+    found = []
     loads = [
         (stage.measured.foreign_load, core)
         for part in comparison.summary.partitions
@@ -83,12 +160,15 @@ def _noise(comparison: Comparison) -> list[str]:
     ]
     load, core = max([*loads, (comparison.summary.one_core.foreign_load, comparison.request.cores[0])])
     if comparison.comparable and (doubt := noisy(core, load)):
-        warnings.append(doubt)
+        found.append(_named(doubt, f"core {core} worked for others {load:.0%} of the time", ("--fresh",)))
     drifted = drift_of(comparison)
     if abs(drifted) > DRIFT_LIMIT:
-        warnings.append(
-            f"DRIFT: trust ratios, which are taken within rounds, before medians: the last rounds were "
-            f"{abs(drifted):.0%} {'slower' if drifted > 0 else 'faster'} than the first; let the machine settle and "
-            "compare again."
+        found.append(
+            Doubt(
+                "DRIFT",
+                f"trust ratios, which are taken within rounds, before medians: the last rounds were "
+                f"{abs(drifted):.0%} {'slower' if drifted > 0 else 'faster'} than the first; let the machine settle "
+                "and compare again.",
+            )
         )
-    return warnings
+    return found

@@ -23,8 +23,11 @@ _EXPLAINED = {
 
 
 def show_run(result: RunResult, console: "Console") -> None:
-    """Print one run stage by stage."""
+    """Print what a run gave, marked where that is doubtful, and then stage by stage."""
     plan = result.plan
+    console.print(f"{_gave(result)}; loss {_loss(result.losses[0])} at first, {_loss(result.last_loss)} at last.")
+    for line in _doubts(result):
+        console.print(line)
     precision = f"{plan.precision.words}, " if plan.precision.lowered else ""
     columns = ("core", "predicted ms", "busy ms", "waits ms", "sends ms", "faults", "predicted MiB", "peak MiB")
     table = ResultTable(
@@ -46,23 +49,35 @@ def show_run(result: RunResult, console: "Console") -> None:
             f"{stage.page_faults:.0f}", mib(planned.memory_bytes), mib(stage.measured.peak_rss_bytes),
         )  # fmt: skip
     console.print(table)
-    losses = f"loss {_loss(result.losses[0])} at first, {_loss(result.last_loss)} at last."
     console.print(_bubble_table(result))
+
+
+def _gave(result: RunResult) -> str:
+    """Return the throughput, with what casts doubt on it in brackets, and what was predicted."""
+    plan = result.plan
     steadily = has_steady_state(len(result.stages), result.minibatches, plan.update_every)
     steady = "in the steady state" if steadily else "over the whole run"
-    console.print(
-        f"{result.throughput_samples_per_s:.1f} samples/s {steady}, predicted "
-        f"{_promised(plan)}; {result.makespan_s:.2f} s in all; {losses}"
+    names = [line.partition(":")[0] for line in _doubts(result) if line.partition(":")[0].isupper()]
+    mark = f" ({', '.join(names)})" if names else ""
+    return (
+        f"{plan.model}: {result.throughput_samples_per_s:.1f} samples/s{mark} {steady}, predicted {_promised(plan)}; "
+        f"{result.makespan_s:.2f} s in all"
     )
+
+
+def _doubts(result: RunResult) -> list[str]:
+    """Return what casts doubt on a run, and what its clock leaves out."""
+    said = []
     if result.clock == "virtual":
-        if crowded := plan.crowded(result.core_count):
-            console.print(f"At worst {result.throughput_samples_per_s / crowded:.1f} samples/s, {LEAST}.")
-        console.print(taking_turns(len(result.stages), result.core_count))
+        if crowded := result.plan.crowded(result.core_count):
+            said.append(f"At worst {result.throughput_samples_per_s / crowded:.1f} samples/s, {LEAST}.")
+        said.append(taking_turns(len(result.stages), result.core_count))
     busiest = max(result.stages, key=lambda stage: stage.measured.foreign_load)
     if not result.comparable:
-        console.print(sharing(len(result.stages), result.core_count))
+        said.append(sharing(len(result.stages), result.core_count))
     elif doubt := noisy(busiest.core, busiest.measured.foreign_load):
-        console.print(doubt)
+        said.append(doubt)
+    return said
 
 
 def _promised(plan: Plan) -> str:

@@ -21,11 +21,11 @@ from strategies import MACHINE
 from optimizer.explain import explain
 from optimizer.plan import NetworkProfile, Plan, scheduled
 from optimizer.planning import OPTIMIZED, Forms, Planner, load_schemes, plans_for
-from optimizer.report import show_explanation, show_partitions, show_plan
+from optimizer.report import show_explanation, show_gain, show_partitions, show_plan
 from optimizer.schedule import MOST_LISTED, schedule_of
 from profiler.files import contradictions, read_json
 from profiler.profile import CopyCost, Peaks, Profile
-from profiler.report import VIEWS, View, rows, show
+from profiler.report import VIEWS, View, costliest, show
 from runtime.cli.links import show_links
 from runtime.report import show_comparison
 from runtime.results import Digests, PartitionVerification, Verification
@@ -63,13 +63,17 @@ def plans() -> tuple[Planner, dict[str, Plan]]:
 
 
 def one_view(view: View, console: Console) -> None:
-    show(rows(profile(), "time", 4, (view,)), console)
+    show(costliest(profile(), view), console)
 
 
 def optimizer(console: Console) -> None:
     planner, found = plans()
-    show_plan(found[OPTIMIZED], console)
-    show_partitions(found, planner.model, console)
+    show_plan(found[OPTIMIZED], console, planner.model.profile)
+    show_gain(found[OPTIMIZED], found, load_schemes(), planner.model, console)
+
+
+def every_planner(console: Console) -> None:
+    show_partitions(plans()[1], console)
 
 
 def explanation(console: Console) -> None:
@@ -134,6 +138,7 @@ def train(console: Console) -> None:
 SCREENS: dict[str, Callable[[Console], None]] = {
     **{f"profile-{view}": partial(one_view, view) for view in VIEWS},
     "optimizer": optimizer,
+    "optimizer-all": every_planner,
     "explain": explanation,
     "compare": compare,
     "run": lambda console: show_run(run_of("1f1b", 12, [1.0, 1.2, 1.0, 1.0]), console),

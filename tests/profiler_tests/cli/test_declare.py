@@ -13,12 +13,13 @@ from optimizer.cli.export import ExportOptions
 from optimizer.cli.main import PlanOptions
 from profiler.cli.declare import Declared, Options, add_options, argument, option, parsed, switch
 from profiler.cli.main import ProfileOptions
+from profiler.cli.parser import Parser
 from runtime.cli.main import COMMANDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base(Options):
-    TITLE: ClassVar[str] = "base"
+    HEADING: ClassVar[str] = "split"
 
     how_many: Annotated[int, option("some", type=int)] = 4
     out: Annotated[tuple[str, ...], option("where to", "-o", "--output", action="append")] = ()
@@ -51,18 +52,32 @@ WORDS = st.lists(
 @given(WORDS)
 def test_what_is_declared_parses_as_what_is_written_by_hand(words: list[list[str]]) -> None:
     typed = ["here", *(word for pair in words for word in pair)]
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     add_options(parser, Own)
     assert parsed(parser.parse_args(typed), Own) == by_hand(typed)
 
 
 def test_what_is_declared_anew_stands_once_and_under_its_own_heading() -> None:
-    parser = argparse.ArgumentParser()
+    parser = Parser(prog="it", description="Does it.", examples=["here", "there --loud"])
     add_options(parser, Own)
-    shown = parser.format_help()
-    assert "at least" in shown
-    assert "some" not in shown
-    assert shown.index("at least") < shown.index("base:") < shown.index("--output") < shown.index("what is printed:")
+    assert parser.format_help().splitlines() == [
+        "usage: it place [options]",
+        "Does it.",
+        "",
+        "split:",
+        "  -o, --output             where to",
+        "",
+        "how to run:",
+        "  --loud                   whether",
+        "  --how-many               at least",
+        "",
+        "more (--help-all explains): --quiet, --debug",
+        "",
+        "example: it here",
+        "example: it there --loud",
+    ]
+    every = parser.format_help(everything=True)
+    assert "  --quiet                  no progress, notes or tables\n" in every
 
 
 @pytest.mark.parametrize(

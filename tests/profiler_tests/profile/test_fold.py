@@ -6,7 +6,7 @@ import pytest
 from strategies import layer, profile
 
 from profiler.profile import INPUT, Profile
-from profiler.report import folded, rows
+from profiler.report import costliest, folded, rows
 
 
 def deep(blocks: int) -> Profile:
@@ -47,8 +47,11 @@ def test_many_layers_are_shown_by_the_deepest_modules_that_are_few_enough(blocks
     assert sum(own.flops for own in shown) == sum(own.flops for own in found.layers)
 
 
-def test_a_printed_table_is_folded_and_a_file_is_not() -> None:
+def test_a_printed_table_has_the_costliest_modules_and_a_file_every_layer() -> None:
     found = deep(12)
-    assert len(rows(found, fold=True).layers) == 38 + 1
+    shown = costliest(found, top=5)
+    largest = sorted(folded(found.layers), key=lambda layer: -layer.step_s)[:5]
+    assert [row[0] for row in shown.layers] == [layer.name for layer in largest]
+    assert "The costliest 5 of 38 modules of 50 layers" in shown.facts
+    assert "--all shows every layer" in shown.facts
     assert len(rows(found).layers) == 50 + 1
-    assert rows(found, fold=True).total == rows(found).total

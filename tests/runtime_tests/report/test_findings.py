@@ -1,82 +1,119 @@
 """What is said of a comparison in words: who won, whether it is noise, and what casts doubt on it."""
 
+import random
 from dataclasses import replace
 
 import pytest
 from comparisons import asked, comparison, plans
 from strategies import chain
 
+from runtime.compare import Comparison
 from runtime.report.batch_sizes import change, winner
-from runtime.report.findings import fairness, verdict
+from runtime.report.findings import answer, clock, fairness, insight, memory, worth
 from runtime.report.study_table import beside_the_study
-from runtime.report.warnings import comparison_warnings, drift_of
+from runtime.report.warnings import FIRM, comparison_warnings, drift_of, firmness, repeated
 
 
-def first(**speeds: tuple[float | None, ...]) -> str:
-    return verdict(comparison({name.replace("_", "-"): values for name, values in speeds.items()}))[0]
+def said_of(**speeds: tuple[float | None, ...]) -> str:
+    return answer(comparison({name.replace("_", "-"): values for name, values in speeds.items()}))
 
 
-def test_the_speed_beside_the_fastest_and_the_slowest_of_the_others() -> None:
-    said = first(optimized=(30.0, 30.0, 30.3), middle_load=(20.0, 20.0, 20.0), end_load=(10.0, 10.0, 10.0))
-    assert said == (
-        "test, batch 2, 2 stages: optimized was 50% faster than the fastest scheme, middle-load (95% interval 50–52%); "
-        "it was 3.0 times as fast as the slowest, end-load (95% interval 3.0–3.0)."
-    )
-    assert "was 2.0 times as fast as end-load (95% interval 2.0–2.0)." in first(
-        optimized=(2.0, 2.0), end_load=(1.0, 1.0)
-    )
-    assert "was 2.0 times as fast as end-load, in one round." in first(optimized=(2.0,), end_load=(1.0,))
+def measured(seed: int, **speeds: float) -> Comparison:
+    """Six rounds each, of 1% noise."""
+    numbers = random.Random(seed)  # noqa: S311 - no secret
+    return comparison({name.replace("_", "-"): [speed * numbers.gauss(1, 0.01) for _ in range(6)]
+                       for name, speed in speeds.items()})  # fmt: skip
+
+
+def test_the_answer_is_the_fastest_and_how_far_it_is_ahead_of_the_next() -> None:
+    said = said_of(optimized=(30.0, 30.0, 30.3), middle_load=(20.0, 20.0, 20.0), end_load=(10.0, 10.0, 10.0))
+    assert said == "optimized is the fastest: 50% faster than middle-load (range 50–52%), the next."
+    twice = said_of(optimized=(2.0, 2.0), end_load=(1.0, 1.0))
+    assert twice == "optimized is the fastest: 2.0 times as fast as end-load (range 2.0–2.0), the next."
+    once = said_of(optimized=(2.0,), end_load=(1.0,))
+    assert once == "optimized ran fastest: 2.0 times as fast as end-load, in one round."
 
 
 def test_a_tie_is_no_victory_and_a_defeat_is_said() -> None:
-    assert "optimized ties with end-load" in first(optimized=(10.0, 11.0, 10.0), end_load=(10.5, 10.5, 10.5))
-    assert "optimized was 50% slower than end-load" in first(optimized=(1.0, 1.0), end_load=(2.0, 2.0))
+    tie = said_of(optimized=(10.0, 11.0, 10.0), end_load=(10.5, 10.5, 10.5))
+    assert tie == "end-load and optimized tie: noise cannot tell them apart."
+    lost = said_of(optimized=(1.0, 1.0), end_load=(2.0, 2.0))
+    assert lost == "end-load is the fastest: 2.0 times as fast as optimized (range 2.0–2.0), the next."
 
 
 def test_equal_splits_are_not_compared() -> None:
     named = plans("optimized", "front-load")
-    assert "all partitions are the same split" in verdict(comparison({"optimized": (3.0, 3.0)}, named=named))[0]
+    alone = answer(comparison({"optimized": (3.0, 3.0)}, named=named))
+    assert alone == "optimized = front-load, the only split: 3.0 samples/s."
     named = plans("optimized", "front-load", "end-load")
-    said = verdict(comparison({"optimized": (3.0, 3.0), "end-load": (1.0, 1.0)}, named=named))[0]
-    assert "optimized is the same split as the fastest scheme, front-load" in said
+    said = answer(comparison({"optimized": (3.0, 3.0), "end-load": (1.0, 1.0)}, named=named))
+    assert said.startswith("optimized = front-load is the fastest: 3.0 times as fast as end-load")
 
 
 def test_stages_that_shared_cores_on_the_wall_clock_are_not_comparable() -> None:
-    found = verdict(comparison(cores=(0, 0)))
-    assert "on shared cores: optimized was 2.5 times as fast as end-load" in found[0]
-    assert found[-1].startswith("NOT COMPARABLE: timings between splits mean little")
-    assert not any("to pipeline" in line for line in found)
-    assert any("Predictions not checked: they do not cover shared cores" in line for line in found)
+    found = comparison(cores=(0, 0))
+    assert firmness(found) == (
+        "NOT FIRM: 2 stages shared cores, which no prediction is about. To make it firm: python -m runtime compare "
+        "--clock virtual"
+    )
+    assert "timings between splits mean little" in comparison_warnings(found)[0]
+    assert not worth(found)
+    assert "Predictions not checked: they do not cover shared cores" in found.summary.audit.verdict
 
 
 def test_the_virtual_clock_is_said_once_with_what_it_leaves_out() -> None:
-    found = verdict(comparison(cores=(0, 0), clock="virtual"))
-    assert found[0].startswith("test, batch 2, 2 stages: optimized was 2.5 times as fast as end-load")
-    (said,) = [line for line in found if "irtual clock" in line]
-    assert "2 stages took turns on 1 core" in said
-    assert "Left out: stages that are busy at once slow each other down" in said
-    assert any(line.startswith("Predictions: ") for line in found), "there is something to audit"
+    found = comparison(cores=(0, 0), clock="virtual")
+    assert "2 stages took turns on 1 core" in clock(found)
+    assert "Left out: stages that are busy at once slow each other down" in clock(found)
+    assert found.summary.audit.verdict.startswith("Predictions: "), "there is something to audit"
+    assert not clock(comparison())
 
 
-def test_a_comparison_without_the_optimized_split_has_a_reference_all_the_same() -> None:
-    said = first(end_load=(2.0, 2.0), middle_load=(1.0, 1.0))
-    assert "end-load was 2.0 times as fast as middle-load" in said
-    assert "end-load ran at 2.0 samples/s" in first(end_load=(2.0, 2.0))
-    assert "end-load did not come through" in first(end_load=(None,))
-    assert "too few runs came through" in first(optimized=(None,), end_load=(1.0,))
+def test_a_comparison_without_the_optimized_split_has_an_answer_all_the_same() -> None:
+    said = said_of(end_load=(2.0, 2.0), middle_load=(1.0, 1.0))
+    assert said == "end-load is the fastest: 2.0 times as fast as middle-load (range 2.0–2.0), the next."
+    assert said_of(end_load=(2.0, 2.0)) == "end-load, the only split: 2.0 samples/s."
+    assert said_of(end_load=(None,)) == "No split came through."
+    assert said_of(optimized=(None,), end_load=(1.0,)) == "end-load: 1.0 samples/s."
+
+
+def test_an_answer_is_firm_where_all_others_are_slower_beyond_doubt() -> None:
+    assert firmness(measured(1, optimized=20.0, end_load=10.0)) == FIRM
+    few = comparison({"optimized": (20.0, 20.1, 19.9), "end-load": (10.0, 10.1, 10.0)})
+    assert firmness(few) == FIRM, "three rounds are enough for the test of the race"
+    near = comparison({"optimized": (10.0, 11.0, 10.2), "end-load": (10.5, 10.4, 10.1)}, repeats=3)
+    assert firmness(near) == (
+        "NOT FIRM: 3 rounds leave open whether optimized or end-load is faster. To make it firm: python -m runtime "
+        "compare --repeats 6"
+    )
+    assert firmness(measured(2, optimized=10.0, end_load=10.0)) == FIRM, "that noise cannot tell them apart is firm"
+    assert firmness(comparison(load=0.3)) == (
+        "NOT FIRM: core 1 worked for others 30% of the time. To make it firm: python -m runtime compare --fresh"
+    )
+
+
+def test_the_command_that_makes_it_firm_has_each_option_once() -> None:
+    more = ("--repeats", "6")
+    assert repeated("python -m runtime compare --model a --repeats 3 --fresh", more) == (
+        "python -m runtime compare --model a --repeats 6"
+    )
+    assert (
+        repeated("stageplan compare --repeats=3 --model 'a b'", more) == "stageplan compare --model 'a b' --repeats 6"
+    )
+    assert repeated("stageplan compare --fresh --model a", ("--fresh",)) == "stageplan compare --model a --fresh"
+    assert repeated("stageplan compare --model a", ()) == "stageplan compare --model a"
+    assert repeated("stageplan.compare(Net(…), …)", more) == "stageplan.compare(Net(…), …, repeats=6)"
 
 
 def test_every_doubt_has_a_name_a_cause_and_a_remedy() -> None:
     quiet = comparison({"optimized": (2.0,) * 6, "end-load": (1.0,) * 6})
     assert comparison_warnings(quiet) == []
-    assert verdict(quiet)[-1] == "Nothing casts doubt on these figures."
-    assert comparison_warnings(comparison(load=0.3))[0].startswith("NOISY: ")
     noisy = comparison(load=0.3)
-    assert "figures may be off by up to 30%: core 1 worked for others 30% of the time" in comparison_warnings(noisy)[0]
+    assert comparison_warnings(noisy)[0].startswith("NOISY: figures may be off by up to 30%: core 1 worked for others")
     assert noisy.comparable, "which says of the cores that every stage had one, and nothing of what else ran there"
-    assert "comparable" not in " ".join(verdict(noisy)).lower()
     assert any(line.startswith("ONE ROUND") for line in comparison_warnings(comparison({"optimized": (2.0,)})))
-    few = next(line for line in comparison_warnings(comparison()) if line.startswith("FEW ROUNDS"))
+    near = comparison({"optimized": (10.0, 11.0, 10.2), "end-load": (10.5, 10.4, 10.1)})
+    few = next(line for line in comparison_warnings(near) if line.startswith("FEW ROUNDS"))
     assert "75% at best" in few
     assert "--repeats 6" in few
     unfinished = asked(quiet, repeats=9)
@@ -86,6 +123,7 @@ def test_every_doubt_has_a_name_a_cause_and_a_remedy() -> None:
         "FAILED: figures of optimized are of fewer rounds, or there are none: 2 runs failed, first optimized"
     )
     assert "PROFILE: It drifted." in comparison_warnings(replace(quiet, profile_warnings=("It drifted.",)))
+    assert firmness(replace(quiet, profile_warnings=("It drifted.",))) == FIRM, "predictions are in doubt, no runs"
 
 
 @pytest.mark.parametrize(("factor", "word"), [(0.9, "slower"), (1.1, "faster")])
@@ -97,19 +135,17 @@ def test_drift_is_what_all_contenders_have_in_common(factor: float, word: str) -
 
 
 def test_why_counting_layers_misleads() -> None:
-    said = next(line for line in verdict(comparison()) if line.startswith("Why"))
-    assert "l3, one of 4 layers, takes 75% of a step" in said
+    said = insight(comparison())
+    assert said.startswith("Why: l3, one of 4 layers, takes 75% of a step")
     assert "stage 1 of end-load has 75% of the layers and 92% of the time" in said
-    assert "no stage of optimized has more than 75% of it" in said
+    assert "no stage of optimized more than 75%" in said
 
 
 def test_what_one_would_run_instead_is_set_beside() -> None:
-    found = comparison({"optimized": (10.0, 10.0)}, baselines={"a": (5.0, 5.0), "b": (8.0, 8.0)})
-    said = next(line for line in verdict(found) if "to pipeline" in line)
-    assert said.startswith("It pays to pipeline: optimized, 2 stages, was ")
-    assert "the plain step on one core" in said
-    assert "and was 25% faster than b, tuned (95% interval 25–25%) (synchronous, one update a minibatch)" in said
-    assert said.endswith(", the fastest of what else there is.")
+    said = worth(comparison({"optimized": (10.0, 10.0)}, baselines={"a": (5.0, 5.0), "b": (8.0, 8.0)}))
+    assert said.startswith("It pays to pipeline: optimized is ")
+    assert "one core" in said
+    assert said.endswith(", and is 25% faster than b, tuned (range 25–25%), the fastest of what else there is.")
 
 
 def test_like_is_compared_with_like_and_what_updates_otherwise_is_named_beside() -> None:
@@ -119,16 +155,16 @@ def test_like_is_compared_with_like_and_what_updates_otherwise_is_named_beside()
         chosen = {name: speeds[name] for name in names}
         found = comparison({"optimized": (10.0, 10.0)}, one_core=(5.0, 5.0), baselines=chosen)
         rows = tuple(replace(row, update_every=every[row.name]) for row in found.baselines)
-        return next(line for line in verdict(replace(found, baselines=rows)) if "to pipeline" in line)
+        return worth(replace(found, baselines=rows))
 
     both = said("as often", "rarely")
     assert both.startswith("It pays to pipeline: "), "though something that updates otherwise was faster"
     assert "25% faster than as often, tuned" in both
     assert (
-        "the fastest of what else updates as often. Of what updates less or more often, it was 50% slower than" in both
+        "the fastest of what else updates as often. Of what updates less or more often, it is 50% slower than" in both
     )
-    assert "(synchronous, one update for 4 minibatches), the fastest." in both
-    assert "Nothing else updates as often; it was 50% slower than rarely" in said("rarely")
+    assert both.endswith("rarely, tuned (range 50–50%), the fastest.")
+    assert "Nothing else updates as often; it is 50% slower than rarely" in said("rarely")
     assert said("rarely").startswith("It does not pay to pipeline: ")
     found = comparison({"optimized": (10.0, 10.0)}, baselines={"a": (5.0, 5.0)})
     assert fairness(found) == " Baselines take as many samples an update."
@@ -140,27 +176,22 @@ def test_like_is_compared_with_like_and_what_updates_otherwise_is_named_beside()
 
 
 def test_where_a_pipeline_does_not_pay_that_is_said_plainly() -> None:
-    def said(**speeds: tuple[float, ...]) -> str:
-        found = comparison({"optimized": (10.0, 10.0)}, one_core=(6.0, 6.0), baselines={"threads": speeds["threads"]})
-        return next(line for line in verdict(found) if "to pipeline" in line)
+    def said(*threads: float) -> str:
+        return worth(comparison({"optimized": (10.0, 10.0)}, one_core=(6.0, 6.0), baselines={"threads": threads}))
 
-    assert said(threads=(12.5, 12.5)).startswith(
-        "It does not pay to pipeline: optimized, 2 stages, was 67% faster than"
-    )
-    assert "20% slower than threads, tuned" in said(threads=(12.5, 12.5))
-    assert said(threads=(9.0, 11.0)).startswith("It is as fast to pipeline")
-    alone = comparison({"optimized": (10.0, 10.0)}, one_core=(20.0, 20.0))
-    assert any(line.startswith("It does not pay to pipeline: ") for line in verdict(alone))
-    slow_threads = comparison({"optimized": (10.0, 10.0)}, one_core=(20.0, 20.0), baselines={"threads": (9.0, 9.0)})
-    assert any(line.startswith("It does not pay to pipeline: ") for line in verdict(slow_threads))
-    even = comparison({"optimized": (10.0, 10.0)}, one_core=(9.9, 10.1))
-    assert any(line.startswith("It is as fast to pipeline: ") for line in verdict(even))
+    assert said(12.5, 12.5).startswith("It does not pay to pipeline: optimized is 67% faster than one core")
+    assert "20% slower than threads, tuned" in said(12.5, 12.5)
+    assert said(9.0, 11.0).startswith("It is as fast to pipeline")
+    slow = {"optimized": (10.0, 10.0)}
+    assert worth(comparison(slow, one_core=(20.0, 20.0))).startswith("It does not pay to pipeline: ")
+    threads = comparison(slow, one_core=(20.0, 20.0), baselines={"threads": (9.0, 9.0)})
+    assert worth(threads).startswith("It does not pay to pipeline: ")
+    assert worth(comparison(slow, one_core=(9.9, 10.1))).startswith("It is as fast to pipeline: ")
 
 
-def test_memory_is_said_where_there_are_no_baselines() -> None:
-    said = next(line for line in verdict(comparison()) if line.startswith("Memory"))
-    assert "peaked at 1 MiB, " in said
-    assert "MiB that were predicted" in said
+def test_memory_is_said_of_the_largest_stage() -> None:
+    assert memory(comparison()).startswith("Memory: stage 1 of optimized, the largest, took 1 MiB, ")
+    assert not memory(comparison({"optimized": (None,)}))
 
 
 def test_the_winner_at_a_batch_size_has_a_reason() -> None:
@@ -185,11 +216,8 @@ def test_an_evenly_spaced_split_that_won_is_not_passed_over() -> None:
     moved = plans("middle-load", profile=chain([1, 1, 9, 1]))["middle-load"]
     named = plans("optimized", "end-load") | {"spaced-1": moved}
     speeds = {"optimized": (10.0, 10.0), "end-load": (5.0, 5.0)}
-    said = verdict(comparison(speeds | {"spaced-1": (11.0, 11.0)}, named=named))[0]
-    assert said.endswith(
-        "spaced-1, which nobody proposed, was faster still: optimized was 9% slower than it (95% interval 9–9%)."
-    )
-    assert "spaced-1" not in verdict(comparison(speeds | {"spaced-1": (9.0, 11.0)}, named=named))[0]
+    said = answer(comparison(speeds | {"spaced-1": (11.0, 11.0)}, named=named))
+    assert said == "spaced-1 is the fastest: 10% faster than optimized (range 10–10%), the next."
 
 
 def test_where_nothing_ran_nobody_won() -> None:
@@ -200,11 +228,6 @@ def test_where_nothing_ran_nobody_won() -> None:
     assert change([one, nothing]) == ""
     other = replace(one, batch_size=16, names=("end-load",))
     assert "most likely it is noise" in change([one, other]), "the costs have not moved"
-
-
-def test_baselines_say_nothing_of_speed_where_stages_shared_cores() -> None:
-    found = comparison({"optimized": (10.0, 10.0)}, baselines={"a": (5.0, 5.0)}, cores=(0, 0))
-    assert not any("Instead" in line for line in verdict(found))
 
 
 def test_why_the_winner_changes_with_the_batch_size() -> None:
