@@ -13,6 +13,7 @@ import optimizer.explain
 import optimizer.plan
 import optimizer.planning
 import optimizer.report
+import optimizer.what_if
 import profiler.profile
 from optimizer.cli import check as check_command
 from optimizer.cli import export as export_command
@@ -58,9 +59,9 @@ from profiler.settings import Config
 from profiler.settings import config as configuration
 
 if TYPE_CHECKING:
-    from optimizer.planning import Forms, Planner
+    from optimizer.planning import Forms
 
-LIST = ".txt"
+LIST, DRAWING, PAGE = ".txt", ".svg", ".html"
 LINK_BLIND = "link-blind"
 
 
@@ -101,7 +102,7 @@ class PlanOptions(PlanningOptions):
     all: Annotated[bool, switch("each scheme and planner beside it", under="output")] = False
     explain: Annotated[bool, switch("why, what else there is, and how sure", under="output")] = False
     plot: Annotated[
-        Path | None, option("draw the graph with its stages", under="output", type=Path, metavar="FILE.svg")
+        Path | None, option("the graph as .svg; cuts to move as .html", under="output", type=Path, metavar="FILE")
     ] = None
     output: Annotated[
         Path | None,
@@ -132,10 +133,13 @@ def plan_all(options: PlanOptions) -> int:
     for path in (options.output, options.plot):
         if path:
             refuse_unwritable(path)
-    if options.plot and options.plot.suffix != ".svg":
+    if options.plot and options.plot.suffix not in (DRAWING, PAGE):
         raise OptimizerError(
-            f"{options.plot} does not end in .svg, and the drawing is such a file; name one with --plot"
+            f"{options.plot} ends in neither {DRAWING} (the graph with its stages) nor {PAGE} (cuts to move by hand); "
+            "name such a file with --plot"
         )
+    if options.plot and options.plot.suffix == PAGE and options.links:
+        raise OptimizerError(f"the page {options.plot} knows equal cores only, and --links has others; leave one out")
     printed = [_carry_out(forms, partition, schemes, options) for forms in list(_forms(options))]
     emit_json([result for result in printed if result is not None])
     return 0
@@ -190,7 +194,7 @@ def _carry_out(forms: "Forms", name: str, schemes: Schemes, options: PlanOptions
         plan = plans.get(name) or optimizer.planning.plan_for(name, forms, schemes)  # which says why there is none
     others = {other: other_plan for other, other_plan in plans.items() if other_plan != plan}
     explanation = optimizer.explain.explain(best, plan, others) if options.explain else None
-    _write(plan, best, options)
+    _write(plan, forms, schemes, options)
     if options.json:
         return {"plan": plan, "explanation": explanation} if explanation else plan
     if not screen().quiet:
@@ -230,15 +234,19 @@ def _better(replicated: Plan, straight: Plan) -> Plan:
     return replicated if pays else straight
 
 
-def _write(plan: Plan, planner: "Planner", options: PlanOptions) -> None:
+def _write(plan: Plan, forms: "Forms", schemes: Schemes, options: PlanOptions) -> None:
     if options.output:
         if options.output.suffix == LIST:
-            write_whole(options.output, planner.cut_list(plan).encode())
+            write_whole(options.output, forms.best.cut_list(plan).encode())
         else:
             write_whole(options.output, to_json(plan))
         note(f"{plan.model}: plan written to {options.output}")
-    if options.plot:
-        write_whole(options.plot, optimizer.report.plan_svg(plan, planner.model))
+    if options.plot and options.plot.suffix == PAGE:
+        chain = optimizer.what_if.chain_of(forms.whole, schemes)
+        write_whole(options.plot, optimizer.what_if.what_if_page(chain, optimizer.what_if.cuts_of(chain, plan.split)))
+        note(f"{plan.model}: cuts to move are in {options.plot}; open it in a browser")
+    elif options.plot:
+        write_whole(options.plot, optimizer.report.plan_svg(plan, forms.best.model))
         note(f"{plan.model}: drawing written to {options.plot}")
 
 

@@ -26,7 +26,12 @@ TURNS = 20
 
 
 class Crowding:
-    """What each layer of a model takes beside busy neighbours and beside none, in one form."""
+    """What each layer of a model takes beside busy neighbours and beside none, in one form.
+
+    Attributes:
+        known: Whether the profile tells.
+        loss_alone_s: What the loss takes beside none.
+    """
 
     def __init__(self, model: ModelCosts) -> None:
         """Take the times from a model's costs; where some are not known, nothing is eased."""
@@ -38,7 +43,12 @@ class Crowding:
         self._alone_s = {
             layer.name: layer.step_s * _share(whole.get(layer.part_of or layer.name)) for layer in model.layers
         }
-        self._loss_s = (model.loss.step_s, model.loss.alone_s or 0.0)
+        self.loss_alone_s = model.loss.alone_s or 0.0
+        self._loss_s = (model.loss.step_s, self.loss_alone_s)
+
+    def alone_s(self, layer: str) -> float:
+        """Return what a layer takes beside no busy core."""
+        return self._alone_s[layer]
 
     def eases(self, stages: Sequence[Sequence[str]], costs_s: Sequence[float]) -> tuple[tuple[float, float], ...]:
         """Return the ease of each stage, and its doubt; 1 and 0 for all where the profile does not tell.

@@ -23,12 +23,18 @@ DIGITS = 4
 
 
 class Rounds:
-    """What each layer of a model took in each round of its profile, in one form."""
+    """What each layer of a model took in each round of its profile, in one form.
+
+    Attributes:
+        count: How many rounds there are; 0 where they are not kept.
+        loss_s: What the loss took in each of them; ``pace``, T̃ over what a step is taken to cost.
+    """
 
     def __init__(self, model: ModelCosts) -> None:
         """Take the rounds from a model's costs; a profile that keeps none has no factors."""
+        self.loss_s = self.pace = np.zeros(0)
         self._costs_s = {layer.name: layer.step_s for layer in model.layers}
-        self._loss_s = model.loss.step_s
+        self._loss_cost_s = model.loss.step_s
         whole = {layer.name: layer for layer in model.whole}
         parts: list[Layer | Loss] = [*whole.values(), model.loss]
         counts = set(map(_rounds, parts))
@@ -37,13 +43,14 @@ class Rounds:
             self.count = 0
             return
         rows = {name: _samples(layer, self.count) for name, layer in whole.items()}
-        self._loss = _samples(model.loss, self.count)
-        total = np.sum([*rows.values(), self._loss], axis=0)
+        loss_s = _samples(model.loss, self.count)
+        total = np.sum([*rows.values(), loss_s], axis=0)
         around = [total[max(0, at - AROUND) : at + AROUND + 1] for at in range(self.count)]
-        self._pace = np.array([np.median(near) for near in around]) / (model.one_core_s or 1.0)
-        if not self._pace.all():
+        pace = np.array([np.median(near) for near in around]) / (model.one_core_s or 1.0)
+        if not pace.all():
             self.count = 0
             return
+        self.loss_s, self.pace = loss_s, pace
         self._rows: Mapping[str, Floats] = rows | {
             layer.name: rows[layer.part_of] * (layer.step_s / whole[layer.part_of].step_s)
             for layer in model.layers
@@ -57,12 +64,18 @@ class Rounds:
             layers: The stage's.
             last: Whether the loss is in it.
         """
-        cost_s = sum(self._costs_s[name] for name in layers) + (self._loss_s if last else 0.0)
+        cost_s = sum(self._costs_s[name] for name in layers) + (self._loss_cost_s if last else 0.0)
         if not self.count or not cost_s:
             return (1.0,) * self.count
-        took_s = np.sum([self._rows.get(name, np.zeros(self.count)) for name in layers], axis=0)
-        took_s = took_s + self._loss if last else took_s
-        return tuple(round(float(factor), DIGITS) for factor in took_s / (cost_s * self._pace))
+        took_s = self.took_s(layers)
+        took_s = took_s + self.loss_s if last else took_s
+        return tuple(round(float(factor), DIGITS) for factor in took_s / (cost_s * self.pace))
+
+    def took_s(self, layers: Sequence[str]) -> Floats:
+        """Return what some layers took together, round by round; nothing without rounds."""
+        if not self.count:
+            return np.zeros(0)
+        return np.asarray(np.sum([self._rows.get(name, np.zeros(self.count)) for name in layers], axis=0))
 
 
 def _rounds(part: Layer | Loss) -> int:

@@ -9,6 +9,7 @@ from math import ceil
 
 from optimizer.plan import Plan, distinct
 from optimizer.planning import LOWERED, OPTIMIZED, SLICED
+from optimizer.what_if import Chain
 from profiler.commands import command
 from profiler.machine import this_machine
 from profiler.profile import ModelCosts, profile_warnings
@@ -29,6 +30,7 @@ def new_comparison(
     left_out: Sequence[str],
     forms: str,
     one_core: OneCore,
+    chain: Chain | None = None,
 ) -> Comparison:
     """Return a comparison in which nothing has run yet.
 
@@ -41,6 +43,7 @@ def new_comparison(
         left_out: Why partitions and baselines that were asked for are not among them.
         forms: What was chosen of precision and slices, in sentences.
         one_core: The whole model on one core, as yet only profiled.
+        chain: What its layers cost along their captured order.
     """
     names = list(plans)
     first = distinct(list(plans.values()))
@@ -62,6 +65,7 @@ def new_comparison(
         typed=model.profile.typed,
         profile_warnings=tuple(profile_warnings(model.profile, model)),
         layers=tuple(replace(layer, forward=None, backward=None, update=None) for layer in model.layers),
+        chain=chain,
         partitions=partitions,
         one_core=one_core,
         baselines=tuple(baselines),

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta
 
+from optimizer.what_if import Chain
 from profiler.files import values_of
 from profiler.profile import Layer, Machine
 from profiler.shown import Shown
@@ -22,7 +23,7 @@ from runtime.compare.records import ONE_CORE, OneCore, Partition, Request, RunRe
 from runtime.compare.summary import summary_of
 from runtime.results import Clock, is_comparable
 
-FORMAT_VERSION: Literal[11] = 11
+FORMAT_VERSION: Literal[12] = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,7 @@ class Comparison(Shown):
         profile_warnings: What casts doubt on the profile behind the predictions.
         command: What was typed; ``typed``, the options in it that name the model and its minibatch.
         layers: As profiled, all whole, without the samples.
+        chain: What they cost along their captured order, for a page in which cuts are moved.
         summary: All that follows from the runs.
     """
 
@@ -56,11 +58,12 @@ class Comparison(Shown):
     typed: tuple[str, ...] = ()
     profile_warnings: tuple[str, ...]
     layers: tuple[Layer, ...]
+    chain: Chain | None = None
     partitions: Annotated[tuple[Partition, ...], Meta(min_length=1)]
     one_core: OneCore
     baselines: tuple[Baseline, ...]
     runs: tuple[RunRecord, ...]
-    format_version: Literal[11] = FORMAT_VERSION
+    format_version: Literal[12] = FORMAT_VERSION
     table: ClassVar[str] = "runtime.report.comparison_table:show_comparison"
 
     @cached_property

@@ -7,6 +7,7 @@ from optimizer.cli import planned_forms, plans_of
 from optimizer.plan import Plan, scheduled
 from optimizer.planning import Forms, Schemes, spaced_splits
 from optimizer.schedule import schedule_of
+from optimizer.what_if import chain_of
 from profiler.capture import captured_model
 from profiler.cli import note
 from profiler.profile import BF16, FP32
@@ -87,6 +88,7 @@ def _begun(wish: Wish, request: Request, clock: Clock, schemes: Schemes) -> Comp
         left_out=left_out,
         forms=" ".join(told),
         one_core=_one_core(forms),
+        chain=chain_of(forms.whole, schemes) if request.num_stages > 1 else None,
     )
 
 

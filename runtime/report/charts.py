@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING
 from optimizer.plan import timeline
 from optimizer.schedule import KIND_NAMES
 from profiler.report import MEBIBYTE
-from runtime.compare import BaselineComparison, Comparison, PartitionComparison, RunRecord
-from runtime.report.findings import SPACED, called
+from runtime.compare import (
+    ONE_CORE,
+    BaselineComparison,
+    Comparison,
+    OneCoreComparison,
+    PartitionComparison,
+    RunRecord,
+)
+from runtime.report.findings import SPACED, called, came_through, own_splits
 from runtime.report.svg import ACCENT, INK, MUTED, picture
 from runtime.results import Bar
 from runtime.timeline import COLOURS, colour_key, draw_bars
@@ -22,27 +29,31 @@ _NAMED_LAYERS = 3
 
 def speeds(comparison: Comparison) -> str:
     """Return each contender's throughput with its interval, and what was predicted."""
-    rows = [part for part in comparison.summary.standing[::-1] if part.throughput_samples_per_s]
-    others = [row for row in comparison.summary.baselines if row.throughput_samples_per_s]
+    rows = came_through(comparison)[::-1]
+    others: list[OneCoreComparison | BaselineComparison] = [
+        row for row in (comparison.summary.one_core, *comparison.summary.baselines) if row.throughput_samples_per_s
+    ]
     with picture(
         f"throughput of each partition, {_about(comparison)}", 0.9 + 0.27 * (len(rows) + len(others))
     ) as drawn:
         axes = drawn.axes[0]
         labels = []
-        contenders: list[PartitionComparison | BaselineComparison] = [*others[::-1], *rows]
+        contenders: list[PartitionComparison | OneCoreComparison | BaselineComparison] = [*others[::-1], *rows]
         for place, row in enumerate(contenders):
             spread = row.throughput_samples_per_s
             assert spread is not None
             part = row if isinstance(row, PartitionComparison) else None
-            colour = ACCENT if part and part.name == comparison.summary.ours.ran_as else MUTED
-            axes.barh(place, spread.median, 0.62, color=colour, alpha=0.85 if part else 0.4)
+            axes.barh(place, spread.median, 0.62, color=MUTED, alpha=0.85 if part else 0.4)
             axes.plot([spread.low, spread.high], [place, place], color=INK, linewidth=1.4)
             if part:
                 axes.plot(part.predicted_throughput_samples_per_s, place, "D", color="none", mec=INK, ms=4.5, mew=1)
-            labels.append(_short(row.row) if isinstance(row, BaselineComparison) else called(comparison, row))
+            if part and row is contenders[-1]:
+                _mark(axes, "◀ fastest", max(spread.high, part.predicted_throughput_samples_per_s), place)
+            labels.append(called(comparison, row) if isinstance(row, PartitionComparison) else _short(row))
         axes.set_yticks(range(len(labels)), labels)
+        axes.margins(x=0.18)
         axes.set_xlim(left=0)
-        axes.set_xlabel("samples/s; ◇ predicted")
+        axes.set_xlabel("samples/s; — range, ◇ predicted")
         axes.grid(visible=False, axis="y")
     return drawn.svg.decode()
 
@@ -57,10 +68,10 @@ def layers(comparison: Comparison) -> str:
     share = [place / count for place in range(count + 1)]
     with picture(f"time against layer count, {_about(comparison)}", 3.7) as drawn:
         axes = drawn.axes[0]
-        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="if every layer cost the same")
-        axes.plot(share, gathered, color=ACCENT, linewidth=1.8, label="measured on one core")
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--")
+        axes.plot(share, gathered, color=ACCENT, linewidth=1.8)
         place_of = {layer.name: place for place, layer in enumerate(comparison.layers, 1)}
-        marks = {comparison.reference: ("o", ACCENT), "equal-load": ("s", MUTED)}
+        marks = {comparison.reference: ("o", INK), "equal-load": ("s", MUTED)}
         for part in comparison.summary.partitions:
             if part.name in marks:
                 marker, colour = marks[part.name]
@@ -72,8 +83,8 @@ def layers(comparison: Comparison) -> str:
                     )
                     for cut in range(len(part.cuts))
                 ]
-                axes.plot([share[k] for k in at], [gathered[k] for k in at], marker, color=colour, mec=INK,
-                          ms=6, label=f"cuts of {part.name}", linestyle="none")  # fmt: skip
+                axes.plot([share[k] for k in at], [gathered[k] for k in at], marker, color=colour, mec=INK, ms=6,
+                          linestyle="none")  # fmt: skip
         for place in sorted(range(count), key=lambda layer: -costs[layer])[:_NAMED_LAYERS]:
             if costs[place] / whole > 0.04:
                 middle = (gathered[place] + gathered[place + 1]) / 2
@@ -83,10 +94,10 @@ def layers(comparison: Comparison) -> str:
                     xytext=(-14 if left else 8, 0), textcoords="offset points", va="center",
                     ha="right" if left else "left", fontsize=10,
                 )  # fmt: skip
-        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of the layers, front to back", ylabel="share of a step's time")
+        axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="share of a step's time",
+                 xlabel=f"share of the layers; ● cuts of {comparison.reference}, ■ of equal-load")  # fmt: skip
         axes.xaxis.set_major_formatter("{x:.0%}")
         axes.yaxis.set_major_formatter("{x:.0%}")
-        drawn.figure.legend(loc="outside upper center", ncols=2)
     return drawn.svg.decode()
 
 
@@ -103,8 +114,11 @@ def stages(comparison: Comparison) -> str:
             if with_memory:
                 _peaks(drawn.axes[1], part, base)
         for axes, unit in zip(drawn.axes, ("ms a minibatch", "peak MiB"), strict=False):
-            centres = [number * (count + 0.8) + (count - 1) / 2 for number in range(len(parts))]
-            axes.set_yticks(centres, [called(comparison, part) for part in parts])
+            bars = [(number * (count + 0.8) + stage, stage) for number in range(len(parts)) for stage in range(count)]
+            axes.set_yticks([at for at, _ in bars], [
+                f"{called(comparison, parts[place // count])}  {stage}" if not stage else str(stage)
+                for place, (_, stage) in enumerate(bars)
+            ], fontsize=9)  # fmt: skip
             axes.invert_yaxis()
             axes.margins(x=0.2)
             axes.set_xlim(left=0)
@@ -132,18 +146,32 @@ def _peaks(axes: "Axes", part: PartitionComparison, base: float) -> None:
     peaks = [(stage.measured.peak_rss_bytes or 0) / MEBIBYTE for stage in part.stages]
     for at, (peak, stage) in enumerate(zip(peaks, part.stages, strict=True)):
         predicted = stage.predicted_memory_bytes / MEBIBYTE
-        axes.barh(base + at, peak, 0.85, color=ACCENT if peak == max(peaks) else MUTED)
+        axes.barh(base + at, peak, 0.85, color=MUTED)
         axes.plot(predicted, base + at, "|", color=INK, ms=6, mew=1.4)
+        if peak == max(peaks):
+            _mark(axes, "◀ largest", max(peak, predicted), base + at)
 
 
 def _mark(axes: "Axes", text: str, x: float, y: float) -> None:
     axes.annotate(text, (x, y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=9)
 
 
-def timelines(comparison: Comparison, part: PartitionComparison) -> str:
-    """Return how the pipeline fills and runs: as predicted, and as it was in the first run; nothing if none ran."""
-    name = part.ran_as
-    run = next((run for run in comparison.runs if run.name == name and run.timeline), None)
+def timeline_s(comparison: Comparison, part: PartitionComparison) -> float:
+    """Return how long the recorded part of a split's first run lasted, or was to last; 0 where none ran."""
+    run = _recorded(comparison, part)
+    rows = [*run.timeline, *_predicted(part, run)] if run else []
+    return max((bar[3] for row in rows for bar in row), default=0.0)
+
+
+def timelines(comparison: Comparison, part: PartitionComparison, longest_s: float) -> str:
+    """Return how the pipeline fills and runs: as predicted, and as it was in the first run; nothing if none ran.
+
+    Args:
+        comparison: What ran.
+        part: The split.
+        longest_s: Where the axis ends, for it to be that of the others.
+    """
+    run = _recorded(comparison, part)
     if run is None:
         return ""
     with picture(
@@ -153,15 +181,20 @@ def timelines(comparison: Comparison, part: PartitionComparison) -> str:
         _bars(predicted, _predicted(part, run), "predicted")
         _bars(measured, run.timeline, "measured")
         measured.set_xlabel("seconds from the first action")
-        measured.set_xlim(left=0)
+        measured.set_xlim(0, longest_s)
         _legend(drawn.figure, KIND_NAMES)
     return drawn.svg.decode()
 
 
+def _recorded(comparison: Comparison, part: PartitionComparison) -> RunRecord | None:
+    """Return a run of a split whose timeline was kept."""
+    return next((run for run in comparison.runs if run.name == part.ran_as and run.timeline), None)
+
+
 def _drawn_splits(comparison: Comparison) -> list[PartitionComparison]:
-    """Return the splits with a name of their own that ran, fastest first."""
-    ran = [part for part in comparison.summary.standing if part.stages and not part.name.startswith(SPACED)]
-    return ran[:_MOST_SPLITS]
+    """Return the splits with a name of their own that ran, in their order: the schemes from front to end."""
+    parts = own_splits(comparison)
+    return [part for part in parts if part.stages and not part.name.startswith(SPACED)][:_MOST_SPLITS]
 
 
 def _predicted(part: PartitionComparison, run: RunRecord) -> list[list[Bar]]:
@@ -187,9 +220,11 @@ def _legend(figure: "Figure", kinds: Iterable[str]) -> None:
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
 
 
-def _short(row: str) -> str:
+def _short(own: OneCoreComparison | BaselineComparison) -> str:
+    if isinstance(own, OneCoreComparison):
+        return ONE_CORE
     return (
-        row.replace("DistributedDataParallel", "DDP")
+        own.row.replace("DistributedDataParallel", "DDP")
         .replace("torch.distributed.pipelining", "torch")
         .replace("one process, ", "")
         .replace("as installed", "inst.")

@@ -1,16 +1,19 @@
-"""Draw several comparisons together: promise against measurement, batch sizes, models."""
+"""Draw several comparisons together: promise against measurement, and batch sizes."""
 
 from collections.abc import Sequence
-from typing import Any
+from math import isnan
 
 from profiler.report import MEBIBYTE
 from runtime.compare import Comparison
-from runtime.report.findings import SPACED, own_splits, rivals
-from runtime.report.svg import ACCENT, INK, MUTED, RULE, picture
+from runtime.report.findings import SPACED, own_splits
+from runtime.report.svg import INK, MUTED, RULE, picture
 from runtime.report.warnings import mark
 
-SERIES = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#9d755d", "#e45756", "#72b7b2", "#bab0ac")
+MARKERS = "osD^vP*X"
+"""Series are told apart by their marks and names: colours are those of forward, backward and update."""
 BAND = 0.1
+ROOM_FOR_NAMES, BETWEEN_NAMES = 1.45, 0.075
+"""Shares of an axis that names beside the ends of lines take."""
 
 
 def promise(comparisons: Sequence[Comparison]) -> str:
@@ -28,11 +31,13 @@ def promise(comparisons: Sequence[Comparison]) -> str:
                 if part.throughput_samples_per_s
             ]
             everything += [value for point in points for value in point]
-            axes.plot(*zip(*points, strict=True) if points else ([], []), "o", color=SERIES[number % len(SERIES)],
-                      mec=INK, mew=0.5, ms=5, label=model)  # fmt: skip
+            if points:
+                marker = MARKERS[number % len(MARKERS)]
+                axes.plot(*zip(*points, strict=True), marker, color=MUTED, mec=INK, mew=0.7, ms=6, linestyle="none")
+                axes.annotate(model, max(points), xytext=(-8, 4), textcoords="offset points", ha="right", fontsize=10)
         low, high = min(everything, default=1) / 1.15, max(everything, default=1) * 1.15
         axes.fill_between([low, high], [low * (1 - BAND), high * (1 - BAND)], [low * (1 + BAND), high * (1 + BAND)],
-                          color=RULE, alpha=0.5, linewidth=0, label="within 10%")  # fmt: skip
+                          color=RULE, alpha=0.5, linewidth=0)  # fmt: skip
         axes.plot([low, high], [low, high], color=MUTED, linewidth=1)
         if high > 4 * low:
             from matplotlib.ticker import LogLocator
@@ -42,8 +47,8 @@ def promise(comparisons: Sequence[Comparison]) -> str:
                 axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 axis.set_major_formatter("{x:g}")
                 axis.set_minor_formatter("")
-        axes.set(xlim=(low, high), ylim=(low, high), xlabel="predicted samples/s", ylabel="measured samples/s")
-        axes.legend(loc="upper left")
+        axes.set(xlim=(low, high), ylim=(low, high), ylabel="measured samples/s",
+                 xlabel="predicted samples/s; grey: within 10%")  # fmt: skip
     return drawn.svg.decode()
 
 
@@ -51,60 +56,37 @@ def by_batch_size(comparisons: Sequence[Comparison]) -> str:
     """Return throughput and the largest stage's peak memory of every scheme against the batch size, of one model."""
     sizes = [comparison.request.batch_size for comparison in comparisons]
     names = [name for name in _named(comparisons) if not name.startswith(SPACED)]
-    with picture(f"throughput and memory against batch size, {comparisons[0].request.model}", 5.2, 2) as drawn:
-        above, below = drawn.axes
-        for number, name in enumerate(names):
-            ours = name == comparisons[0].reference
-            colour = ACCENT if ours else SERIES[number % len(SERIES)]
-            style: dict[str, Any] = {
-                "color": colour,
-                "linewidth": 2.4 if ours else 1.2,
-                "marker": "o",
-                "ms": 4 if ours else 3,
-            }
-            above.plot(range(len(sizes)), [_speed(comparison, name) for comparison in comparisons], label=name, **style)
-            below.plot(range(len(sizes)), [peak_mib(comparison, name) for comparison in comparisons], **style)
-        below.set_xticks(range(len(sizes)), [f"{own.request.batch_size}{_dagger(own)}" for own in comparisons])
-        below.set_xlabel("batch size")
-        above.set_ylabel("samples/s")
-        below.set_ylabel("largest stage, peak MiB")
-        for axes in drawn.axes:
+    places = range(len(sizes))
+    with picture(f"throughput and memory against batch size, {comparisons[0].request.model}", 5.6, 2) as drawn:
+        for axes, value, label in zip(
+            drawn.axes, (_speed, peak_mib), ("samples/s", "largest stage, peak MiB"), strict=True
+        ):
+            ends: list[tuple[float, str]] = []
+            for number, name in enumerate(names):
+                ours = name == comparisons[0].reference
+                values = [value(comparison, name) for comparison in comparisons]
+                axes.plot(places, values, color=INK if ours else MUTED, linewidth=2.2 if ours else 1.1, ms=4,
+                          marker=MARKERS[number % len(MARKERS)])  # fmt: skip
+                if not isnan(values[-1]):
+                    ends.append((values[-1], name))
             axes.set_ylim(bottom=0)
-        drawn.figure.legend(loc="outside upper center", ncols=3)
+            axes.set_xlim(-0.1, (len(sizes) - 1) * ROOM_FOR_NAMES)
+            axes.set_ylabel(label)
+            for place, name in _apart(ends, axes.get_ylim()[1] * BETWEEN_NAMES):
+                weight = "bold" if name == comparisons[0].reference else "normal"
+                axes.annotate(name, (len(sizes) - 1, place), xytext=(7, 0), textcoords="offset points", va="center",
+                              fontsize=9, fontweight=weight)  # fmt: skip
+        drawn.axes[1].set_xticks(places, [f"{own.request.batch_size}{_dagger(own)}" for own in comparisons])
+        drawn.axes[1].set_xlabel("batch size")
     return drawn.svg.decode()
 
 
-def across(comparisons: Sequence[Comparison]) -> str:
-    """Return how fast every other partition ran beside the reference, for all models and batch sizes."""
-    names = sorted({part.name for comparison in comparisons for part in rivals(comparison)})
-    rows = [f"{own.request.model}, {own.request.batch_size}{_dagger(own)}" for own in comparisons]
-    with picture(f"all models: every partition beside {references(comparisons)}", 1.3 + 0.3 * len(rows)) as drawn:
-        axes = drawn.axes[0]
-        axes.axvline(1, color=ACCENT, linewidth=2)
-        for number, name in enumerate(names):
-            points = [
-                (speed, row)
-                for row, comparison in enumerate(comparisons)
-                if (speed := beside(comparison, name)) is not None
-            ]
-            axes.plot(*zip(*points, strict=True) if points else ([], []), "o", color=SERIES[number % len(SERIES)],
-                      ms=5, mec=INK, mew=0.4, label=name)  # fmt: skip
-        axes.set_yticks(range(len(rows)), rows)
-        axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xlabel(f"speed beside {references(comparisons)} (the line)")
-        drawn.figure.legend(loc="outside upper center", ncols=3)
-    return drawn.svg.decode()
-
-
-def references(comparisons: Sequence[Comparison]) -> str:
-    """Return the names of what the ratios of comparisons are about."""
-    return " or ".join(dict.fromkeys(comparison.reference for comparison in comparisons))
-
-
-def beside(comparison: Comparison, name: str) -> float | None:
-    """Return how fast a partition ran, the reference being 1."""
-    part = comparison.summary.part(name)
-    return 1 / part.ratio.median if part and part.ratio else None
+def _apart(ends: Sequence[tuple[float, str]], least: float) -> list[tuple[float, str]]:
+    """Return labels with their places, moved up where the one below is nearer than ``least``."""
+    moved: list[tuple[float, str]] = []
+    for place, name in sorted(ends):
+        moved.append((max(place, moved[-1][0] + least) if moved else place, name))
+    return moved
 
 
 def peak_mib(comparison: Comparison, name: str) -> float:

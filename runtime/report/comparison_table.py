@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from profiler.profile import FP32
 from profiler.report import ResultTable, counted
 from runtime.compare import (
     ONE_CORE,
@@ -45,7 +46,7 @@ def show_comparison(comparison: Comparison, console: "Console", then: Sequence[s
     console.print(_table(comparison))
     hidden = len(comparison.summary.standing) - MOST_ROWS
     for line in (
-        f"{counted(hidden, 'split')} more in the report." if hidden > 0 else "",
+        f"{counted(hidden, 'more split')} in the report." if hidden > 0 else "",
         comparison.forms,
         comparison.summary.audit.verdict,
         memory(comparison),
@@ -76,7 +77,9 @@ def _table(comparison: Comparison) -> ResultTable:
             f"{part.predicted_throughput_samples_per_s:.1f}",
         )
     table.add_section()
-    beside: list[tuple[str, OneCoreComparison | BaselineComparison]] = [(ONE_CORE, comparison.summary.one_core)]
+    precision = comparison.one_core.precision
+    alone = ONE_CORE if precision == FP32 else f"{ONE_CORE}, {precision}"
+    beside: list[tuple[str, OneCoreComparison | BaselineComparison]] = [(alone, comparison.summary.one_core)]
     others = [own for own in comparison.summary.baselines if own.ratio]
     if others:
         fastest = min(others, key=lambda own: own.ratio.median if own.ratio else 0.0)

@@ -6,9 +6,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optimizer.what_if import cuts_of, script, style, what_if_part
 from profiler.files import write_whole
 from profiler.report import counted, mib, ms
-from runtime.compare import Comparison
+from runtime.compare import ONE_CORE, Comparison
 from runtime.report import comparison_table as table
 from runtime.report.batch_sizes import change, winner
 from runtime.report.findings import (
@@ -26,13 +27,15 @@ from runtime.report.findings import (
     worth,
 )
 from runtime.report.study_table import beside_the_study
-from runtime.report.warnings import comparison_warnings, doubts, firmness, mark
+from runtime.report.warnings import FIRM, comparison_warnings, doubts, firmness, mark
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 KINDS = (".html", ".md")
+SAID = ("FEW ROUNDS", "ONE ROUND", "PROVISIONAL")
+"""Doubts of which the line that says whether the answer is firm says all there is to say."""
 _MOST_DETAILED = 4
 """So many comparisons have all their pictures in one page; of more, each has those that differ most."""
 
@@ -97,6 +100,7 @@ def _facts(comparisons: Sequence[Comparison]) -> dict[str, Any]:
         "kept": table.KEPT,
         "comparisons": [_about(comparison, f"comparison-{number}") for number, comparison in enumerate(comparisons, 1)],
         "models": [_model(group) for group in _groups(comparisons)],
+        "names": list(dict.fromkeys(part.name for own in comparisons for part in rivals(own))),
         "machines": list(dict.fromkeys(comparison.machine for comparison in comparisons)),
         "commands": list(dict.fromkeys(comparison.command for comparison in comparisons)),
     }
@@ -139,9 +143,11 @@ def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
             )
             if line
         ],
-        "warnings": comparison_warnings(comparison),
+        "warnings": [line for line in comparison_warnings(comparison) if line.partition(":")[0] not in SAID],
         "doubts": [name.lower() for name in doubts(comparison)],
         "winner": winner(comparison),
+        "beside_ours": _beside_ours(comparison),
+        "firm": firmness(comparison) == FIRM,
         "partitions": [
             {"part": part, "name": called(comparison, part), "rank": table.rank_of(part, comparison)}
             for part in comparison.summary.standing
@@ -149,6 +155,13 @@ def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
         "beside": beside_the_study(comparison),
         "failed": [run for run in comparison.runs if run.failure is not None],
     }
+
+
+def _beside_ours(comparison: Comparison) -> dict[str, float]:
+    """Return how fast each partition, and one core, ran beside the reference, which is 1."""
+    parts = [*comparison.summary.partitions]
+    ratios = {part.name: part.ratio for part in parts} | {ONE_CORE: comparison.summary.one_core.ratio}
+    return {name: 1 / ratio.median for name, ratio in ratios.items() if ratio}
 
 
 def _model(comparisons: Sequence[Comparison]) -> dict[str, Any]:
@@ -170,16 +183,18 @@ def _pictures(comparisons: Sequence[Comparison]) -> dict[str, Any]:
             "speeds": charts.speeds(comparison),
             "stages": charts.stages(comparison),
             "layers": charts.layers(comparison) if detailed else "",
+            "what_if": _what_if(comparison) if detailed else "",
             "timelines": _timelines(comparison) if detailed else [],
         }
         for comparison in comparisons
     ]
     groups = _groups(comparisons)
+    moving = any(each["what_if"] for each in own)
     return {
         "pictures": own,
+        "style": style() if moving else "",
+        "script": script() if moving else "",
         "promise": charts_across.promise(comparisons),
-        "across": charts_across.across(comparisons) if len(comparisons) > 1 else "",
-        "references": charts_across.references(comparisons),
         "by_batch_size": [charts_across.by_batch_size(group) if len(group) > 1 else "" for group in groups],
         "layers_of": [
             []
@@ -191,12 +206,25 @@ def _pictures(comparisons: Sequence[Comparison]) -> dict[str, Any]:
     }
 
 
+def _what_if(comparison: Comparison) -> str:
+    """Return the picture in which cuts can be moved; nothing where its costs are not kept."""
+    from runtime.report import charts
+
+    chain = comparison.chain
+    if chain is None:
+        return ""
+    cuts = cuts_of(chain, comparison.summary.ours.plan.split)
+    return what_if_part(chain, cuts, f"<figure>{charts.layers(comparison)}</figure>")
+
+
 def _timelines(comparison: Comparison) -> list[tuple[str, str]]:
     """Return the names and pictures of the chosen splits: the reference, the fastest of the others and the slowest."""
     from runtime.report import charts
 
     ours = comparison.summary.ours
     others = [part for part in in_order(comparison, rivals(comparison)) if part.ratio and part.ran_as != ours.ran_as]
-    chosen = [comparison.summary.part(part.ran_as) for part in (ours, *others[:1], *others[-1:])]
-    drawn = {part.name: charts.timelines(comparison, part) for part in dict.fromkeys(chosen) if part is not None}
+    named = dict.fromkeys(comparison.summary.part(part.ran_as) for part in (ours, *others[:1], *others[-1:]))
+    chosen = [part for part in named if part is not None]
+    longest_s = max(charts.timeline_s(comparison, part) for part in chosen)
+    drawn = {part.name: charts.timelines(comparison, part, longest_s) for part in chosen}
     return [(name, svg) for name, svg in drawn.items() if svg]

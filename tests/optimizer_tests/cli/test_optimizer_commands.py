@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -40,19 +41,28 @@ def kept(in_folder: Path) -> Profile:
 @pytest.mark.usefixtures("kept")
 def test_a_plan_is_written_explained_drawn_and_checked(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--profile", "p.json", "--stages", "3", "--explain", "--plot", "plan.svg", "-o", "plan.json"]
-    assert OPTIMIZE(arguments) == 0
+    assert OPTIMIZE([*arguments, "--all"]) == 0
     printed = capsys.readouterr().out
     for words in (
-        "proven optimal", "is the slowest", "legal cuts", "Re-planned with 200 resampled measurements",
+        "the best split for this profile", "is the slowest", "legal cuts", "Re-planned with 200 resampled measurements",
         "moved by one legal place", "What crosses each cut", "next best splits", "What other methods lose, and why",
         "digits run forward", "pipedream-code", "torchgpipe",
     ):  # fmt: skip
         assert words in printed
     assert (in_folder / "plan.svg").read_bytes().startswith(b"<?xml")
+    assert OPTIMIZE(["--profile", "p.json", "--stages", "3", "--plot", "what-if.html", "--quiet"]) == 0
+    page = (in_folder / "what-if.html").read_text()
+    assert f'"cuts":{list(cuts_of_plan(in_folder))}'.replace(" ", "") in page
     assert OPTIMIZE(["check", "plan.json", "p.json"]) == 0
     assert capsys.readouterr().out.count("ok ") == 4
     assert OPTIMIZE(["check", "plan.json", "p.json", "--json"]) == 0
     assert all(finding["holds"] for finding in json.loads(capsys.readouterr().out))
+
+
+def cuts_of_plan(folder: Path) -> list[int]:
+    """How many layers stand before each cut, where each layer may be cut off."""
+    stages = read_json(folder / "plan.json", Plan).stages
+    return list(accumulate(len(stage.layers) for stage in stages[:-1]))
 
 
 @pytest.mark.usefixtures("kept")
@@ -176,7 +186,7 @@ def test_a_truncated_file_is_refused(in_folder: Path, capsys: pytest.CaptureFixt
         (["--explain", "--method", "end-load"], "--explain is of the best split"),
         (["--plot", "one.svg", "-o", "one.svg"], "one file for the plan and the drawing"),
         (["--method", "pipedreams"], "did you mean 'pipedream'"),
-        (["--plot", "plan.png"], "does not end in .svg"),
+        (["--plot", "plan.png"], "ends in neither .svg (the graph with its stages) nor .html (cuts to move by hand)"),
     ],
 )
 @pytest.mark.usefixtures("kept")

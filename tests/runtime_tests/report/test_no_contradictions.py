@@ -26,7 +26,7 @@ from runtime.report.warnings import comparison_warnings
 
 ROUNDS = 6
 NO_PICTURES = {
-    "pictures": [{"speeds": "", "stages": "", "layers": "", "timelines": []}],
+    "pictures": [{"speeds": "", "stages": "", "layers": "", "what_if": "", "timelines": []}], "style": "", "script": "",
     "promise": "", "across": "", "references": "", "by_batch_size": [""], "layers_of": [[]], "timelines_of": [[]],
 }  # fmt: skip
 ENVIRONMENT = cache(_environment)

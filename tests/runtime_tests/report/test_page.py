@@ -11,10 +11,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from comparisons import asked, comparison, plans, with_runs
+from comparisons import asked, comparison, planner, plans, with_runs
 from pages import CHROMIUM, FLAGS
 from strategies import MACHINE
 
+from optimizer.planning import load_schemes
+from optimizer.what_if import chain_of
 from profiler.files import from_json, to_json, write_whole
 from runtime.cli.main import main
 from runtime.compare import Comparison
@@ -32,6 +34,11 @@ def one(**changes: object) -> Comparison:
         baselines={"one process, 2 threads": (9.0, 9.1, 9.0)},
         **changes,  # type: ignore[arg-type]
     )
+
+
+def movable() -> Comparison:
+    """One with the costs that cuts can be moved with."""
+    return replace(one(), chain=chain_of(planner(), load_schemes()))
 
 
 def several() -> list[Comparison]:
@@ -83,7 +90,7 @@ def test_the_page_needs_nothing_else_and_is_small(page: str) -> None:
     assert "url(http" not in page
     assert not re.search(r"(src|href)=\"https?:", page)
     assert len(page.encode()) < 2_000_000
-    assert reader.count >= 2 + 4 * 2 + 2 * 2
+    assert reader.count >= 1 + 4 * 2 + 2 * 2
     assert len(set(reader.ids)) == len(reader.ids), "no two pictures share a name"
     assert "prefers-color-scheme: dark" in page
     assert "@media print" in page
@@ -156,6 +163,17 @@ def test_a_meagre_comparison_is_rendered_all_the_same(found: Comparison) -> None
     assert rendered([again], ".md").startswith("# stageplan")
 
 
+def test_cuts_can_be_moved_where_costs_are_kept_and_a_page_without_javascript_has_the_picture() -> None:
+    found = movable()
+    assert from_json(to_json(found), Comparison, "comparison.json") == found
+    page = rendered([found], ".html")
+    assert page.count('<div class="what-if"><figure><svg') == 1
+    assert page.count("const whatIf") == 1
+    assert not re.search(r"(src|href)=\"(?!#|data:)", page)
+    assert read(page).count == read(rendered([one()], ".html")).count
+    assert "<script" not in rendered([one()], ".html")
+
+
 def test_names_are_text_and_no_markup() -> None:
     found = replace(one(model="<b>&:x"), command="python -m runtime compare --model '<i>'")
     page = rendered([found], ".html")
@@ -168,7 +186,7 @@ def test_names_are_text_and_no_markup() -> None:
     ("arguments", "reason"),
     [
         (["missing.json"], "cannot read missing.json"),
-        (["old.json"], "old.json is a comparison of format 2, and this version reads format 11; make it anew"),
+        (["old.json"], "old.json is a comparison of format 2, and this version reads format 12; make it anew"),
         (["good.json", "-o", "report.pdf"], "ends in neither .html nor .md"),
         (["good.json", "-o", "good.json/report.html"], "cannot write"),
         (["empty"], "there is no comparison.json in empty"),
@@ -223,13 +241,13 @@ FRAME = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed; apt-get install chromium")
 @pytest.mark.parametrize("width", [NARROW, 1280])
-@pytest.mark.parametrize("pages", ["one", "three models", "several sizes"])
+@pytest.mark.parametrize("pages", ["one", "cuts to move", "three models", "several sizes"])
 def test_a_browser_shows_the_page_without_errors_empty_sections_and_scrolling_sideways(
     width: int, pages: str, tmp_path: Path, page: str
 ) -> None:
     three = [asked(one(), model=model) for model in ("alexnet", "vgg16", "resnet50")]
     if pages != "several sizes":
-        page = rendered([one()] if pages == "one" else three, ".html")
+        page = rendered({"one": [one()], "cuts to move": [movable()]}.get(pages, three), ".html")
     (tmp_path / "page.html").write_text(page.replace("</body>", f"{PROBE}</body>"))
     (tmp_path / "frame.html").write_text(FRAME.replace("WIDTH", str(width)))
     done = subprocess.run(
@@ -244,7 +262,7 @@ def test_a_browser_shows_the_page_without_errors_empty_sections_and_scrolling_si
     assert found["inner"] == width
     assert found["scroll"] <= width, f"wider than the screen: {found['wide']}"
     assert found["wide"] == []
-    assert found["pictures"] == read(page).count
+    assert found["pictures"] == read(page).count, "the picture of cuts stands in the place of another"
     assert found["flat"] == 0, "every picture is drawn"
     assert found["small"] == 0, "all its text can be read"
     assert found["empty"] == [], "every heading has something below it"

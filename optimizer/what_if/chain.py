@@ -1,0 +1,248 @@
+"""What a model costs between the legal cuts of its captured order: all that a split along it can be priced with.
+
+Costs are whole nanoseconds and bytes, as ``optimizer.costs`` has them, with layers whole; so whoever adds them up gets
+what the planner does, to the last digit of a float. A page does that in a browser.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from optimizer.costs import Costs, Crowding, Problem, Rounds, factors, members_of, nanoseconds, prefixes
+from optimizer.errors import PartitionError
+from optimizer.planning import Planner, Schemes, scheme_cuts
+from optimizer.schedule import ASYNCHRONOUS, SCHEDULES, RankLayout, in_full, steady_minibatches
+from optimizer.search import Space, along_captured_order, solve
+from profiler.profile import Layer
+from profiler.report import folded
+
+FEWEST, MOST = 2, 8
+"""Stages."""
+MOST_MINIBATCHES = 48
+BEST = "best"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """The layers between two neighbouring legal cuts.
+
+    Attributes:
+        name: Of the last of them, behind which the cut stands; ``layers``, how many they are.
+        border: Whether a module ends there.
+        step_ns: Forward, backward and update, beside busy cores as profiled; ``alone_ns``, beside none.
+        adding_ns: What adding to a gradient takes more than writing it.
+        beside_ns: The update beside the current version; ``in_place_ns``, in place.
+        frozen_bytes: Parameters that do not learn; ``learning_bytes``, those that do.
+        saved_bytes: Kept for the backward, ``cast_bytes`` of it once a weight version.
+        rounds_ns: A step of them in each round of the profile.
+    """
+
+    name: str
+    layers: int
+    border: bool
+    step_ns: int
+    alone_ns: int
+    forward_ns: int
+    backward_ns: int
+    adding_ns: int
+    beside_ns: int
+    in_place_ns: int
+    frozen_bytes: int
+    learning_bytes: int
+    saved_bytes: int
+    cast_bytes: int
+    transient_bytes: int
+    rounds_ns: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """What crosses a cut, down and up: what copying it takes, and its size."""
+
+    down_ns: int
+    up_ns: int
+    down_bytes: int
+    up_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """A number of stages.
+
+    Attributes:
+        rows: The actions of each stage: ``F0 F1 B0 U0``.
+        begun: Throughput counts from the end of that backward of the last stage on; ``until``, to the end of that one.
+        held: How often each stage holds learning bytes, saved ones, casts, and what crosses behind and before it.
+        splits: By name, the stretches before each cut.
+    """
+
+    rows: tuple[str, ...]
+    begun: int
+    until: int
+    held: tuple[tuple[int, int, int, int, int], ...]
+    splits: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """A model along its captured order, and pipelines of two to eight stages for it.
+
+    Attributes:
+        schedule: In words; ``update_every``, minibatches an update; ``in_place``, which stages update in place:
+            ``all``, ``last`` or none.
+        stretches: One more than ``cuts``.
+        pace: How slow the machine was in each round, over the rounds around it, as a share of the usual.
+        neighbours: Beside how many busy cores it was profiled; 0 where nothing tells how much less others disturb.
+        pipelines: By number of stages.
+    """
+
+    model: str
+    batch_size: int
+    minibatches: int
+    schedule: str
+    update_every: int
+    in_place: str
+    stretches: tuple[Stretch, ...]
+    cuts: tuple[Cut, ...]
+    loss_forward_ns: int
+    loss_backward_ns: int
+    loss_step_ns: int
+    loss_alone_ns: int
+    loss_rounds_ns: tuple[int, ...]
+    pace: tuple[float, ...]
+    heap_bytes: int
+    neighbours: int
+    one_core_s: float
+    pipelines: Mapping[str, Pipeline]
+
+
+def cuts_of(chain: Chain, splits: Sequence[Sequence[str]]) -> tuple[int, ...] | None:
+    """Return a split as counts of stretches before each cut; None where it does not lie along the captured order.
+
+    Args:
+        chain: What the model costs.
+        splits: The names of the layers of each stage.
+    """
+    cuts, at, seen = [], 0, 0
+    for layers in splits[:-1]:
+        seen += len(layers)
+        while at < len(chain.stretches) and sum(own.layers for own in chain.stretches[:at]) < seen:
+            at += 1
+        if sum(own.layers for own in chain.stretches[:at]) != seen or chain.stretches[at - 1].name not in layers:
+            return None
+        cuts.append(at)
+    return tuple(cuts)
+
+
+def chain_of(planner: Planner, schemes: Schemes) -> Chain:
+    """Return the chain of a model, with the best splits along it and those of the schemes.
+
+    Args:
+        planner: Plans for it with whole layers; the limits that it has are not kept here.
+        schemes: By name.
+    """
+    costs, model = planner.costs, planner.model
+    bounds = prefixes(costs.parts, len(costs.layers))
+    stretches = [members_of(after & ~before) for before, after in pairwise(bounds)]
+    rounds, crowding = Rounds(model), Crowding(model)
+    minibatches = min(planner.minibatches, MOST_MINIBATCHES)
+    pace = costs.pace
+    in_place = "all" if pace.flush_every is not None else "last" if pace.name == ASYNCHRONOUS else ""
+    borders = _borders(costs.layers)
+    return Chain(
+        model=model.profile.model,
+        batch_size=model.profile.batch_size,
+        minibatches=minibatches,
+        schedule=pace.words,
+        update_every=pace.update_every,
+        in_place=in_place,
+        stretches=tuple(_stretch(costs, members, borders, rounds, crowding) for members in stretches),
+        cuts=tuple(_cut(costs, ideal) for ideal in bounds[1:-1]),
+        loss_forward_ns=costs.loss_forward_ns,
+        loss_backward_ns=costs.loss_backward_ns,
+        loss_step_ns=nanoseconds(model.loss.step_s),
+        loss_alone_ns=nanoseconds(crowding.loss_alone_s),
+        loss_rounds_ns=tuple(map(nanoseconds, rounds.loss_s)),
+        pace=tuple(map(float, rounds.pace)),
+        heap_bytes=costs.heap_bytes,
+        neighbours=model.profile.neighbours if crowding.known else 0,
+        one_core_s=model.lone_core_s,
+        pipelines={
+            str(stages): _pipeline(planner, stages, minibatches, bounds, schemes)
+            for stages in range(FEWEST, min(MOST, len(bounds) - 1) + 1)
+            if not SCHEDULES[pace.name].delayed or pace.update_every >= stages
+        },
+    )
+
+
+def _borders(layers: Sequence[Layer]) -> set[str]:
+    """Return the layers behind which a module ends, of the deepest nesting that leaves few enough."""
+    ends, at = set(), 0
+    for row in folded(layers):
+        first = layers[at]
+        at += int(row.kind.split()[0]) if row.kind.endswith(" layers") and row != first else 1
+        ends.add(layers[at - 1].name)
+    return ends
+
+
+def _stretch(costs: Costs, members: Sequence[int], borders: set[str], rounds: Rounds, crowding: Crowding) -> Stretch:
+    layers = [costs.layers[at] for at in members]
+
+    def summed(times: Iterable[int]) -> int:
+        every = list(times)
+        return sum(every[at] for at in members)
+
+    return Stretch(
+        name=layers[-1].name,
+        layers=len(layers),
+        border=layers[-1].name in borders,
+        step_ns=sum(nanoseconds(layer.step_s) for layer in layers),
+        alone_ns=sum(nanoseconds(crowding.alone_s(layer.name)) for layer in layers),
+        forward_ns=summed(costs.forward_ns),
+        backward_ns=summed(costs.backward_ns),
+        adding_ns=summed(costs.adding_ns),
+        beside_ns=summed(costs.beside_ns),
+        in_place_ns=summed(costs.in_place_ns),
+        frozen_bytes=sum(layer.parameter_bytes - layer.learning_bytes for layer in layers),
+        learning_bytes=sum(layer.learning_bytes for layer in layers),
+        saved_bytes=sum(layer.saved_bytes for layer in layers),
+        cast_bytes=sum(layer.cast_bytes for layer in layers),
+        transient_bytes=max(layer.transient_bytes for layer in layers),
+        rounds_ns=tuple(map(nanoseconds, rounds.took_s([layer.name for layer in layers]))),
+    )
+
+
+def _cut(costs: Costs, ideal: int) -> Cut:
+    crossing = costs.crossing(ideal)
+    return Cut(
+        down_ns=sum(value.copy_output_ns for value in crossing),
+        up_ns=sum(value.copy_gradient_ns for value in crossing),
+        down_bytes=sum(value.output_bytes for value in crossing),
+        up_bytes=sum(value.gradient_bytes for value in crossing),
+    )
+
+
+def _pipeline(planner: Planner, stages: int, minibatches: int, bounds: Sequence[int], schemes: Schemes) -> Pipeline:
+    costs = planner.costs
+    layout = RankLayout((1,) * stages)
+    schedule = in_full(costs.pace, layout, minibatches)
+    begun, until = steady_minibatches(schedule, minibatches)
+    problem = Problem(costs, stages, minibatches)
+    place_of = {ideal.bit_count(): at for at, ideal in enumerate(bounds)}
+    best = solve(problem, Space(along_captured_order(problem), complete=False))
+    splits = {BEST: tuple(place_of[ideal.bit_count()] for ideal in best.bounds[1:-1])} if best else {}
+    legal = [ideal.bit_count() for ideal in bounds[1:-1]]
+    for name, shares in schemes.items():
+        try:
+            cuts = scheme_cuts(shares, len(costs.layers), legal, stages)
+        except PartitionError:
+            continue
+        splits[name] = tuple(place_of[cut] for cut in cuts)
+    every = [factors(costs.pace, stage, stages, minibatches, costs.momenta) for stage in range(stages)]
+    return Pipeline(
+        rows=tuple(" ".join(f"{action.kind}{action.minibatch}" for action in row) for row in schedule.rows),
+        begun=begun,
+        until=until,
+        held=tuple((own.learning, own.saved, own.casts, own.behind, own.before) for own in every),
+        splits=splits,
+    )

@@ -1,0 +1,289 @@
+// The arithmetic of the planner on a chain of costs (optimizer/what_if/chain.py), and a picture to move cuts in.
+// Formulas: optimizer/costs/costs.py and memory.py (what a stage costs and holds), crowding.py (ease and doubt),
+// rounds.py (noise), optimizer/schedule/simulator.py and optimizer/plan/noise.py (throughput and its range).
+"use strict";
+const whatIf = (() => {
+  const NS = 1e9, TURNS = 20, DRAWS = 100, FEWEST = 10, MOST_DRAWN = 500000, TAILS = [0.05, 0.95];
+
+  // The Mersenne Twister of Python's random.Random(seed) (Matsumoto and Nishimura, 1998), for a seed of one word.
+  function twister(seed) {
+    const state = new Uint32Array(624);
+    let at = 624;
+    state[0] = 19650218;
+    for (let i = 1; i < 624; i++) {
+      state[i] = Math.imul(1812433253, state[i - 1] ^ (state[i - 1] >>> 30)) + i;
+    }
+    let i = 1;
+    const turn = () => { if (++i >= 624) { state[0] = state[623]; i = 1; } };
+    for (let k = 0; k < 624; k++, turn()) {
+      state[i] = (state[i] ^ Math.imul(state[i - 1] ^ (state[i - 1] >>> 30), 1664525)) + seed;
+    }
+    for (let k = 0; k < 623; k++, turn()) {
+      state[i] = (state[i] ^ Math.imul(state[i - 1] ^ (state[i - 1] >>> 30), 1566083941)) - i;
+    }
+    state[0] = 0x80000000;
+    function word() {
+      if (at >= 624) {
+        for (let k = 0; k < 624; k++) {
+          const y = (state[k] & 0x80000000) | (state[(k + 1) % 624] & 0x7fffffff);
+          state[k] = state[(k + 397) % 624] ^ (y >>> 1) ^ (y & 1 ? 0x9908b0df : 0);
+        }
+        at = 0;
+      }
+      let y = state[at++];
+      y ^= y >>> 11; y ^= (y << 7) & 0x9d2c5680; y ^= (y << 15) & 0xefc60000; y ^= y >>> 18;
+      return y >>> 0;
+    }
+    return () => ((word() >>> 5) * 67108864 + (word() >>> 6)) / 9007199254740992;
+  }
+
+  const sum = (items, of) => items.reduce((total, item) => total + of(item), 0);
+
+  // What each stage costs and holds; cuts are counts of stretches before them.
+  function stagesOf(chain, cuts) {
+    const bounds = [0, ...cuts, chain.stretches.length], count = bounds.length - 1, every = chain.update_every;
+    const none = {down_ns: 0, up_ns: 0, down_bytes: 0, up_bytes: 0};
+    const cutAt = place => chain.cuts[place - 1] || none;
+    return Array.from({length: count}, (_, stage) => {
+      const own = chain.stretches.slice(bounds[stage], bounds[stage + 1]), last = stage === count - 1;
+      const behind = last ? none : cutAt(bounds[stage + 1]), before = stage ? cutAt(bounds[stage]) : none;
+      const inPlace = chain.in_place === "all" || (chain.in_place === "last" && last);
+      const held = chain.pipelines[count].held[stage];
+      const forward = sum(own, each => each.forward_ns) + last * chain.loss_forward_ns;
+      const backward = sum(own, each => each.backward_ns) + last * chain.loss_backward_ns;
+      const update = sum(own, each => inPlace ? each.in_place_ns : each.beside_ns) / NS / every;
+      const accumulate = sum(own, each => each.adding_ns) / NS * (every - 1) / every;
+      const step = sum(own, each => each.step_ns) + last * chain.loss_step_ns;
+      const alone = sum(own, each => each.alone_ns) + last * chain.loss_alone_ns;
+      return {
+        layers: sum(own, each => each.layers),
+        last: own[own.length - 1].name,
+        forward_s: (forward + behind.down_ns) / NS,
+        backward_s: (backward + before.up_ns) / NS + accumulate,
+        update_s: update,
+        total_s: (forward + backward + behind.down_ns + before.up_ns) / NS + accumulate + update,
+        sent_bytes: behind.down_bytes + before.up_bytes,
+        memory_bytes: sum(own, each => each.frozen_bytes + each.learning_bytes * held[0]
+            + (each.saved_bytes - each.cast_bytes) * held[1] + each.cast_bytes * held[2])
+          + (behind.down_bytes + behind.up_bytes) * held[3] + (before.down_bytes + before.up_bytes) * held[4]
+          + Math.max(...own.map(each => each.transient_bytes)) + chain.heap_bytes,
+        slower: alone ? Math.max(0, step / alone - 1) : 0,
+        noise: chain.pace.map((pace, round) => step ? Math.round(
+          (sum(own, each => each.rounds_ns[round]) + last * chain.loss_rounds_ns[round]) / (step * pace) * 1e4) / 1e4 : 1),
+      };
+    });
+  }
+
+  // By how much less than beside busy cores a stage takes, for its neighbours are other stages; and the doubt about it.
+  function ease(chain, stages) {
+    for (const own of stages) { own.ease = 1; own.doubt = 0; }
+    if (!chain.neighbours || !Math.max(...stages.map(own => own.total_s))) return;
+    for (let turn = 0; turn < TURNS; turn++) {
+      const took = stages.map(own => own.total_s * own.ease), whole = sum(took, time => time);
+      const excess = stages.map((own, at) => took[at] * own.slower), all = sum(excess, time => time);
+      const usual = all / whole, slowest = Math.max(...took);
+      stages.forEach((own, at) => {
+        const others = whole - took[at], theirs = all - excess[at];
+        const busy = stages.length - 1 > chain.neighbours ? (others ? theirs / others : 0)
+          : theirs / slowest / chain.neighbours;
+        own.ease = (1 + own.slower * (usual ? busy / usual : 0)) / (1 + own.slower);
+      });
+    }
+    for (const own of stages) own.doubt = own.slower / (1 + own.slower) / 2;
+  }
+
+  // When the last stage's backwards end; an action waits for its stage, and for its neighbour's.
+  function ends(rows, duration) {
+    const done = rows.map(() => 0), free = rows.map(() => 0), last = rows.length - 1, ended = [];
+    const arrived = rows.map(() => ({F: [], B: []}));
+    let latest = 0;
+    for (let moved = true; moved;) {
+      moved = false;
+      rows.forEach((row, stage) => {
+        for (; done[stage] < row.length; done[stage]++) {
+          const [kind, minibatch] = row[done[stage]];
+          let start = free[stage];
+          if (kind === "F" && stage) {
+            const need = arrived[stage - 1].F[minibatch];
+            if (need === undefined) return;
+            start = Math.max(start, need);
+          } else if (kind === "B" && stage < last) {
+            const need = arrived[stage + 1].B[minibatch];
+            if (need === undefined) return;
+            start = Math.max(start, need);
+          }
+          free[stage] = start + duration(stage, kind, minibatch);
+          if (kind !== "U") arrived[stage][kind][minibatch] = free[stage];
+          if (kind === "B" && stage === last) ended.push(free[stage]);
+          latest = Math.max(latest, free[stage]);
+          moved = true;
+        }
+      });
+    }
+    return [ended.sort((one, other) => one - other), latest];
+  }
+
+  function quantile(values, share) {
+    const sorted = [...values].sort((one, other) => one - other), at = (sorted.length - 1) * share, low = Math.floor(at);
+    return sorted[low] + (at - low) * ((sorted[low + 1] ?? sorted[low]) - sorted[low]);
+  }
+
+  // What a split costs, holds, and is expected to give.
+  function evaluate(chain, cuts) {
+    const stages = stagesOf(chain, cuts), count = stages.length, pipeline = chain.pipelines[count];
+    ease(chain, stages);
+    const rows = pipeline.rows.map(row => row.split(" ").map(word => [word[0], Number(word.slice(1))]));
+    const usual = stages.map(own => ({
+      F: own.forward_s * own.ease, B: own.backward_s * own.ease, U: own.update_s * chain.update_every * own.ease,
+    }));
+    const {begun, until} = pipeline;
+    const period = duration => {
+      const [ended, latest] = ends(rows, duration);
+      return begun ? ended[until - 1] - ended[begun - 1] : latest;
+    };
+    const steady = period((stage, kind) => usual[stage][kind]);
+    const speed = steady ? chain.batch_size * (until - begun) / steady : 0;
+    const found = {stages, samples_per_s: speed, low: null, high: null};
+    const rounds = chain.pace.length;
+    if (!rounds || !steady) return found;
+    const drawing = twister(0), doubting = twister(1), speeds = [];
+    const draws = Math.min(DRAWS, Math.max(FEWEST, Math.floor(MOST_DRAWN / (count * chain.minibatches))));
+    for (let draw = 0; draw < draws; draw++) {
+      const resampled = Array.from({length: rounds}, () => Math.floor(drawing() * rounds));
+      const factor = stages.map(own => Array.from(
+        {length: chain.minibatches}, () => own.noise[resampled[Math.floor(drawing() * rounds)]]));
+      const off = stages.map(own => Math.max(0, 1 + (2 * doubting() - 1) * own.doubt / own.ease));
+      speeds.push(steady / period((stage, kind, minibatch) => usual[stage][kind] * (factor[stage][minibatch] * off[stage])));
+    }
+    found.samples_per_s = speed * sum(speeds, each => each) / draws;
+    found.low = speed * quantile(speeds, TAILS[0]);
+    found.high = speed * quantile(speeds, TAILS[1]);
+    return found;
+  }
+
+  const make = (name, attributes = {}, ...inside) => {
+    const made = name.startsWith("svg:") ? document.createElementNS("http://www.w3.org/2000/svg", name.slice(4))
+      : document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    made.append(...inside);
+    return made;
+  };
+  const mib = bytes => (bytes / 2 ** 20).toLocaleString("en", {maximumFractionDigits: bytes < 1e8 ? 1 : 0});
+  const range = found => found.low === null ? "" : ` (${found.low.toFixed(1)} to ${found.high.toFixed(1)})`;
+
+  const W = 480, H = 270, LEFT = 44, TOP = 12, RIGHT = W - 12, BOTTOM = H - 46;
+
+  function show(place, chain, cutsNow) {
+    const counts = Object.keys(chain.pipelines), end = chain.stretches.length;
+    const times = chain.stretches.map(each => each.step_ns), whole = sum(times, time => time) || 1;
+    const layers = sum(chain.stretches, each => each.layers);
+    const xs = [0], ys = [0];
+    chain.stretches.forEach((each, at) => {
+      xs.push(xs[at] + each.layers / layers);
+      ys.push(ys[at] + times[at] / whole);
+    });
+    const X = place_ => LEFT + xs[place_] * (RIGHT - LEFT), Y = place_ => BOTTOM - ys[place_] * (BOTTOM - TOP);
+    let cuts = cutsNow && chain.pipelines[cutsNow.length + 1] ? cutsNow
+      : chain.pipelines[counts.includes("4") ? "4" : counts[0]].splits.best;
+
+    const stages = make("select", {"aria-label": "stages"}, ...counts.map(n => make("option", {value: n}, `${n} stages`)));
+    const borders = make("input", {type: "checkbox"});
+    const said = make("p", {class: "what-if-said", "aria-live": "polite"});
+    const picture = make("svg:svg", {viewBox: `0 0 ${W} ${H}`, class: "what-if-curve", role: "group",
+                                     "aria-label": "cumulative time; each cut is a slider"});
+    const body = make("tbody"), rivals = make("tbody");
+    const head = words => make("thead", {}, make("tr", {}, ...words.map(word => make("th", {}, word))));
+    place.replaceChildren(
+      make("div", {class: "what-if-bar"}, stages, make("label", {}, borders, " cuts at module borders only")),
+      said, picture,
+      make("div", {class: "scroll"}, make("table", {class: "what-if-stages"},
+        head(["stage", "up to", "layers", "of time", "ms", "MiB", "sends MiB"]), body)),
+      make("div", {class: "scroll"}, make("table", {class: "what-if-splits"},
+        head(["split", "samples/s", "range", "slowest ms", ""]), rivals)));
+
+    const line = (x1, y1, x2, y2, kind) => make("svg:line", {x1, y1, x2, y2, class: kind});
+    const text = (x, y, words, anchor = "middle") => make("svg:text", {x, y, "text-anchor": anchor}, words);
+    picture.append(line(LEFT, BOTTOM, RIGHT, BOTTOM, "axis"), line(LEFT, TOP, LEFT, BOTTOM, "axis"),
+      line(LEFT, BOTTOM, RIGHT, TOP, "even"), text(LEFT - 6, TOP + 8, "100%", "end"), text(LEFT - 6, BOTTOM, "0%", "end"),
+      text((LEFT + RIGHT) / 2, H - 6, "layers, front to back; upwards: time"),
+      make("svg:path", {class: "curve", d: xs.map((_, at) => `${at ? "L" : "M"}${X(at).toFixed(1)} ${Y(at).toFixed(1)}`).join("")}));
+    const handles = make("svg:g");
+    picture.append(handles);
+
+    const legal = at => !borders.checked || chain.stretches[at - 1].border;
+    const between = number => [(cuts[number - 1] ?? 0) + 1, (cuts[number + 1] ?? end) - 1];
+    function move(number, to, way) {
+      const [least, most] = between(number);
+      const places = Array.from({length: Math.max(0, most - least + 1)}, (_, at) => least + at).filter(legal);
+      if (!places.length) return;
+      const near = way ? places.filter(each => (each - cuts[number]) * way > 0) : places;
+      const target = way ? (way > 0 ? near[Math.min(near.length - 1, to)] : near[Math.max(0, near.length - 1 - to)])
+        : near.reduce((best, each) => Math.abs(X(each) - to) < Math.abs(X(best) - to) ? each : best);
+      if (target !== undefined && target !== cuts[number]) { cuts = cuts.with(number, target); draw(); }
+    }
+    function keys(number, event) {
+      const far = event.shiftKey ? 9 : 0, [least, most] = between(number);
+      const ways = {ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1};
+      if (ways[event.key]) move(number, far, ways[event.key]);
+      else if (event.key === "Home") move(number, X(least));
+      else if (event.key === "End") move(number, X(most));
+      else return;
+      event.preventDefault();
+      handles.children[number].focus();
+    }
+    function handle(number) {
+      const at = cuts[number], [least, most] = between(number);
+      const made = make("svg:g", {class: "handle", tabindex: 0, role: "slider", "aria-label": `cut ${number + 1}`,
+        "aria-valuemin": least, "aria-valuemax": most, "aria-valuenow": at,
+        "aria-valuetext": `behind ${chain.stretches[at - 1].name}`},
+        line(X(at), TOP, X(at), BOTTOM, "cut"), make("svg:circle", {cx: X(at), cy: Y(at), r: 9}),
+        text(X(at), BOTTOM + 16, `cut ${number + 1}`));
+      made.addEventListener("keydown", event => keys(number, event));
+      made.addEventListener("pointerdown", event => {
+        event.preventDefault();
+        made.focus();
+        const follow = moved => {
+          const box = picture.getBoundingClientRect();
+          move(number, (moved.clientX - box.left) / box.width * W);
+        };
+        const stop = () => { removeEventListener("pointermove", follow); removeEventListener("pointerup", stop); };
+        addEventListener("pointermove", follow);
+        addEventListener("pointerup", stop);
+      });
+      return made;
+    }
+    function draw() {
+      const count = String(cuts.length + 1), found = evaluate(chain, cuts), splits = chain.pipelines[count].splits;
+      const others = Object.entries(splits).map(([name, own]) => [name, own, evaluate(chain, own)]);
+      const best = others.find(([name]) => name === "best")?.[2];
+      stages.value = count;
+      const slowest = Math.max(...found.stages.map(own => own.total_s)), all = sum(found.stages, own => own.total_s);
+      const one = chain.one_core_s ? ` · ${(found.samples_per_s * chain.one_core_s / chain.batch_size).toFixed(2)} × one core` : "";
+      said.textContent = `${found.samples_per_s.toFixed(1)} samples/s${range(found)}`
+        + (best ? ` · ${(100 * found.samples_per_s / best.samples_per_s).toFixed(0)}% of the best split` : "") + one;
+      handles.replaceChildren(...cuts.map((_, number) => handle(number)));
+      body.replaceChildren(...found.stages.map((own, stage) => make("tr", own.total_s === slowest ? {class: "slowest"} : {},
+        ...[stage, own.last, own.layers, `${(100 * own.total_s / all).toFixed(0)}%`, (own.total_s * 1e3).toFixed(1),
+            mib(own.memory_bytes), mib(own.sent_bytes)].map(cell => make("td", {}, String(cell))))));
+      rivals.replaceChildren(...[["this one", cuts, found], ...others].map(([name, own, its], at) => {
+        const row = make("tr", at ? {} : {class: "ours"}, ...[name, its.samples_per_s.toFixed(1),
+          its.low === null ? "–" : `${its.low.toFixed(1)} – ${its.high.toFixed(1)}`,
+          (1e3 * Math.max(...its.stages.map(each => each.total_s))).toFixed(1)].map(cell => make("td", {}, cell)));
+        const take = make("button", {type: "button"}, "show");
+        take.addEventListener("click", () => { cuts = own; draw(); });
+        row.append(make("td", {}, ...(at ? [take] : [])));
+        return row;
+      }));
+    }
+    stages.addEventListener("change", () => { cuts = chain.pipelines[stages.value].splits.best; draw(); });
+    draw();
+  }
+
+  addEventListener("DOMContentLoaded", () => {
+    for (const place of document.querySelectorAll(".what-if")) {
+      const {chain, cuts} = JSON.parse(place.querySelector("script").textContent);
+      show(place, chain, cuts);
+    }
+  });
+  return {evaluate};
+})();

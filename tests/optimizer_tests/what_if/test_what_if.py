@@ -1,0 +1,210 @@
+"""The page in which cuts are moved: its numbers are the planner's, and a browser can drag and type."""
+
+import html
+import json
+import os
+import random
+import re
+import subprocess
+from dataclasses import replace
+from itertools import accumulate
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pages import CHROMIUM, FLAGS
+from places import TESTS
+from rounds import with_rounds
+from strategies import random_profiles
+
+from optimizer.plan import Plan
+from optimizer.planning import Planner, load_schemes
+from optimizer.schedule import ASYNCHRONOUS, SCHEDULES, Pace, pace_of
+from optimizer.what_if import Chain, chain_of, cuts_of, what_if_page
+from profiler.files import read_json, to_json
+from profiler.profile import Profile
+
+PACES = [pace_of(name, 4) for name in SCHEDULES]
+MINIBATCHES = 12
+
+
+def plan_at(planner: Planner, chain: Chain, cuts: tuple[int, ...]) -> Plan:
+    """The planner's own plan of a split along the captured order."""
+    layers = [0, *accumulate(own.layers for own in chain.stretches)]
+    return planner.in_captured_order("by hand", [layers[cut] for cut in cuts])
+
+
+def unsteady(seed: int) -> Profile:
+    """PipeDream's VGG16 with thirty rounds, and times beside no busy core."""
+    numbers = random.Random(seed)  # noqa: S311 - no secret
+    found = read_json(TESTS / "data" / "pipedream-vgg16.json", Profile)
+    layers = tuple(replace(own, alone_s=own.step_s * numbers.uniform(0.6, 1.0)) for own in found.layers)
+    found = replace(found, layers=layers, loss=replace(found.loss, alone_s=found.loss.step_s), neighbours=2,
+                    beside_s=(1.1, 1.25))  # fmt: skip
+    found = replace(found, peak_memory_bytes=sum(found.memory_parts) + 12_345)
+    return with_rounds(found, [[numbers.lognormvariate(0, 0.1) for _ in range(30)] for _ in layers])
+
+
+@settings(deadline=None, max_examples=60)
+@given(random_profiles(), st.sampled_from(PACES), st.data())
+def test_stretches_and_cuts_add_up_to_what_the_planner_has(found: Profile, pace: Pace, data: st.DataObject) -> None:
+    chain = chain_of(Planner(found.costs(), 1, MINIBATCHES, pace=pace), load_schemes())
+    legal = range(1, len(chain.stretches))
+    if not legal:
+        assert chain.pipelines == {}
+        return
+    cut = data.draw(st.sampled_from(legal))
+    plan = plan_at(Planner(found.costs(), 2, MINIBATCHES, pace=pace), chain, (cut,))
+    assert cuts_of(chain, plan.split) == (cut,)
+    pipeline = chain.pipelines["2"]
+    for stage, own in enumerate(plan.stages):
+        members = chain.stretches[cut:] if stage else chain.stretches[:cut]
+        down, up = (0, chain.cuts[cut - 1].up_ns) if stage else (chain.cuts[cut - 1].down_ns, 0)
+        every = chain.update_every
+        in_place = chain.in_place == "all" or (chain.in_place == "last" and stage == 1)
+        time_ns = sum(each.forward_ns + each.backward_ns for each in members) + down + up
+        time_ns += (chain.loss_forward_ns + chain.loss_backward_ns) * stage
+        update_ns = sum(each.in_place_ns if in_place else each.beside_ns for each in members) / every
+        adding_ns = sum(each.adding_ns for each in members) * (every - 1) / every
+        assert own.total_s == pytest.approx((time_ns + update_ns + adding_ns) / 1e9)
+        learning, saved, casts, behind, before = pipeline.held[stage]
+        crossing = chain.cuts[cut - 1].down_bytes + chain.cuts[cut - 1].up_bytes
+        memory = sum(each.frozen_bytes + each.learning_bytes * learning for each in members)
+        memory += sum((each.saved_bytes - each.cast_bytes) * saved + each.cast_bytes * casts for each in members)
+        memory += crossing * (before if stage else behind) + max(each.transient_bytes for each in members)
+        assert own.memory_bytes == memory + chain.heap_bytes
+
+
+def test_the_best_split_and_the_schemes_are_those_of_the_planner() -> None:
+    planner = Planner(read_json(TESTS / "data" / "pipedream-vgg16.json", Profile).costs(), 4, MINIBATCHES)
+    chain, schemes = chain_of(planner, load_schemes()), load_schemes()
+    assert set(chain.pipelines) == {str(stages) for stages in range(2, 9)}
+    best = plan_at(planner, chain, chain.pipelines["4"].splits["best"])
+    assert best.bottleneck_s == planner.optimized().bottleneck_s, "a chain has no other cuts"
+    for name, shares in schemes.items():
+        assert cuts_of(chain, planner.scheme(name, shares).split) == chain.pipelines["4"].splits[name]
+
+
+def test_two_weight_buffers_need_as_many_minibatches_an_update_as_stages() -> None:
+    planner = Planner(
+        read_json(TESTS / "data" / "pipedream-vgg16.json", Profile).costs(), 4, 12, pace=pace_of("2bw", 4)
+    )
+    assert set(chain_of(planner, load_schemes()).pipelines) == {"2", "3", "4"}
+
+
+def test_the_page_needs_nothing_else_and_has_no_markup_of_the_models() -> None:
+    found = replace(read_json(TESTS / "data" / "pipedream-alexnet.json", Profile), model="</script><b>")
+    page = what_if_page(chain_of(Planner(found.costs(), 4, MINIBATCHES), load_schemes())).decode()
+    assert not re.search(r"(src|href)=\"(?!data:)|url\(|@import|fetch\(|import\(", page)
+    assert "<b>" not in page
+    assert page.count("</script>") == 2
+    assert len(page) < 300_000
+
+
+PROBE = """
+<script>
+addEventListener("DOMContentLoaded", () => {
+  const {chain} = CHAIN;
+  document.body.dataset.found = JSON.stringify(SPLITS.map(cuts => {
+    const found = whatIf.evaluate(chain, cuts);
+    const stages = found.stages.map(own => [own.total_s, own.memory_bytes, own.sent_bytes]);
+    return [found.samples_per_s, found.low, found.high, stages];
+  }));
+});
+</script>
+"""
+DRIVE = """
+<script>
+addEventListener("DOMContentLoaded", () => {
+  const said = () => document.querySelector(".what-if-said").textContent;
+  const now = () => [...document.querySelectorAll(".handle")].map(own => Number(own.getAttribute("aria-valuenow")));
+  const steps = [[now(), said()]];
+  const key = (number, name) => {
+    document.querySelectorAll(".handle")[number].dispatchEvent(new KeyboardEvent("keydown", {key: name}));
+    steps.push([now(), said()]);
+  };
+  key(0, "ArrowRight"); key(0, "ArrowLeft"); key(2, "End"); key(0, "Home"); key(0, "ArrowLeft");
+  const picture = document.querySelector(".what-if-curve").getBoundingClientRect();
+  const handle = document.querySelectorAll(".handle")[1];
+  handle.dispatchEvent(new PointerEvent("pointerdown", {bubbles: true}));
+  dispatchEvent(new PointerEvent("pointermove", {clientX: picture.left + picture.width * 0.45}));
+  dispatchEvent(new PointerEvent("pointerup"));
+  dispatchEvent(new PointerEvent("pointermove", {clientX: picture.left}));
+  steps.push([now(), said()]);
+  const stages = document.querySelector("select");
+  stages.value = "2";
+  stages.dispatchEvent(new Event("change"));
+  steps.push([now(), said()]);
+  document.querySelectorAll(".what-if-splits button")[1].click();
+  steps.push([now(), said()]);
+  document.body.dataset.found = JSON.stringify(steps);
+});
+</script>
+"""
+
+
+def in_browser(page: str, folder: Path) -> list[object]:
+    """What a page leaves in the ``data-found`` of its body."""
+    (folder / "page.html").write_text(page)
+    done = subprocess.run(
+        [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder / 'browser'}", "--window-size=1000,900",
+         "--virtual-time-budget=20000", "--dump-dom", (folder / "page.html").as_uri()],
+        capture_output=True, text=True, timeout=100, check=True, env={**os.environ, "HOME": str(folder)},
+    )  # fmt: skip
+    assert "CONSOLE" not in done.stderr, done.stderr
+    said = re.search(r'data-found="([^"]*)"', done.stdout)
+    assert said, done.stdout[-2000:]
+    found: list[object] = json.loads(html.unescape(said[1]))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed; apt-get install chromium")
+@pytest.mark.parametrize("pace", [pace_of(ASYNCHRONOUS, 4), pace_of("2bw", 8)])
+def test_a_browser_works_out_what_the_planner_does_for_a_hundred_splits(pace: Pace, tmp_path: Path) -> None:
+    numbers = random.Random(7)  # noqa: S311 - no secret
+    planner = Planner(unsteady(3).costs(), 4, 24, pace=pace)
+    chain = chain_of(planner, load_schemes())
+    splits = []
+    for _ in range(100):
+        stages = numbers.randint(2, 8)
+        splits.append(sorted(numbers.sample(range(1, len(chain.stretches)), stages - 1)))
+    probe = PROBE.replace("SPLITS", json.dumps(splits)).replace(
+        "CHAIN", json.dumps({"chain": json.loads(to_json(chain))})
+    )
+    found = in_browser(what_if_page(chain).decode().replace("</body>", f"{probe}</body>"), tmp_path)
+    assert len(found) == 100
+    for cuts, (speed, low, high, stages) in zip(splits, found, strict=True):  # type: ignore[misc]
+        other = Planner(planner.model, len(cuts) + 1, 24, pace=pace)
+        plan = plan_at(other, chain, tuple(cuts))
+        assert [tuple(own) for own in stages] == [
+            (pytest.approx(own.total_s, rel=1e-9), own.memory_bytes, sent) for own, sent in
+            zip(plan.stages, [own.send_bytes for own in plan.stages], strict=True)
+        ]  # fmt: skip
+        expected = plan.predicted.expected
+        assert expected
+        assert (speed, low, high) == pytest.approx((expected.samples_per_s, expected.low, expected.high), rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed; apt-get install chromium")
+def test_cuts_move_by_keys_and_by_dragging_and_stay_in_order(tmp_path: Path) -> None:
+    planner = Planner(unsteady(3).costs(), 4, MINIBATCHES)
+    chain = chain_of(planner, load_schemes())
+    page = what_if_page(chain).decode().replace("</body>", f"{DRIVE}</body>")
+    start, right, back, end, home, stuck, dragged, two, scheme = in_browser(page, tmp_path)  # type: ignore[misc]
+    best = list(chain.pipelines["4"].splits["best"])
+    assert start[0] == best  # type: ignore[index]
+    assert "100% of the best split" in start[1]  # type: ignore[index]
+    assert right[0] == [best[0] + 1, *best[1:]]  # type: ignore[index]
+    assert right[1] != start[1]  # type: ignore[index]
+    assert back == start
+    assert end[0] == [*best[:2], len(chain.stretches) - 1]  # type: ignore[index]
+    assert home[0][0] == 1  # type: ignore[index]
+    assert stuck == home, "there is nothing to the left of the first place"
+    assert dragged[0][0] == 1  # type: ignore[index]
+    assert 1 < dragged[0][1] < dragged[0][2]  # type: ignore[index]
+    assert dragged[0][1] != best[1]  # type: ignore[index]
+    assert two[0] == list(chain.pipelines["2"].splits["best"])  # type: ignore[index]
+    assert scheme[0] == list(list(chain.pipelines["2"].splits.values())[1])  # type: ignore[index]
