@@ -57,7 +57,6 @@ if __name__ == "__main__":
     with stageplan.Pipeline(model, plan, sample=sample, loss="model", update=update) as pipeline:
         for epoch in range(3):
             result = pipeline.train(minibatches(epoch))
-            mean = statistics.mean(result.losses)
-            print(f"epoch {epoch + 1}: mean loss {mean:.2f}, {result.samples_per_s:,.0f} samples/s")
+            print(f"epoch {epoch + 1}: loss {result.losses[-1]:.2f}, {result.samples_per_s:,.0f} samples/s")
         state = pipeline.state_dict()
     print(BertForSequenceClassification(config).load_state_dict(state))

@@ -6,7 +6,7 @@ python examples/vision_transformer.py
 
 from collections.abc import Iterator
 
-import timm  # type: ignore[import-not-found]
+import timm
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.costs import layer_s
-from optimizer.plan import STEADIEST, Plan, distinct
+from optimizer.plan import BOUNDED, EXACT, STEADIEST, Plan, distinct
 from optimizer.planning import OPTIMIZED, OTHER_PLANNERS
 from profiler.profile import ModelCosts, Profile
 from profiler.report import ResultTable, counted, mib, ms
@@ -35,6 +35,7 @@ def show_plan(plan: Plan, console: "Console", profile: Profile | None = None) ->
     stages = counted(plan.num_stages, "stage")
     stages += "" if not plan.layout.replicated else f" on {plan.layout.size} ranks"
     precision = f"{plan.precision.words}, " if plan.precision.lowered else ""
+    stages += "" if plan.method in (EXACT, BOUNDED, STEADIEST) else f" by {plan.method}"
     what = f"{plan.model}, batch {plan.batch_size}, {precision}{stages}, {plan.planned_for.words}"
     console.print(f"{what}: {_claim(plan, profile)}.")
     links = ("link ms",) if plan.network else ()
@@ -82,7 +83,7 @@ def _claim(plan: Plan, profile: Profile | None) -> str:
         )
     if plan.optimal:
         return f"the best split{plan.limits} for this profile{known}"
-    return f"{plan.method}, at most {plan.gap:.1%} slower than the best split{plan.limits} for this profile{known}"
+    return f"at most {plan.gap:.1%} slower than the best split{plan.limits} for this profile{known}"
 
 
 def expectation(plan: Plan) -> str:

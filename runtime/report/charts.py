@@ -30,9 +30,11 @@ _NAMED_LAYERS = 3
 def speeds(comparison: Comparison) -> str:
     """Return each contender's throughput with its interval, and what was predicted."""
     rows = came_through(comparison)[::-1]
-    others: list[OneCoreComparison | BaselineComparison] = [
-        row for row in (comparison.summary.one_core, *comparison.summary.baselines) if row.throughput_samples_per_s
+    beside: list[OneCoreComparison | BaselineComparison] = [
+        comparison.summary.one_core,
+        *comparison.summary.baselines,
     ]
+    others = [row for row in beside if row.throughput_samples_per_s]
     with picture(
         f"throughput of each partition, {_about(comparison)}", 0.9 + 0.27 * (len(rows) + len(others))
     ) as drawn:

@@ -9,6 +9,7 @@ import subprocess
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -144,7 +145,7 @@ addEventListener("DOMContentLoaded", () => {
 """
 
 
-def in_browser(page: str, folder: Path) -> list[object]:
+def in_browser(page: str, folder: Path) -> Any:
     """What a page leaves in the ``data-found`` of its body."""
     (folder / "page.html").write_text(page)
     done = subprocess.run(
@@ -155,8 +156,7 @@ def in_browser(page: str, folder: Path) -> list[object]:
     assert "CONSOLE" not in done.stderr, done.stderr
     said = re.search(r'data-found="([^"]*)"', done.stdout)
     assert said, done.stdout[-2000:]
-    found: list[object] = json.loads(html.unescape(said[1]))
-    return found
+    return json.loads(html.unescape(said[1]))
 
 
 @pytest.mark.slow
@@ -175,7 +175,7 @@ def test_a_browser_works_out_what_the_planner_does_for_a_hundred_splits(pace: Pa
     )
     found = in_browser(what_if_page(chain).decode().replace("</body>", f"{probe}</body>"), tmp_path)
     assert len(found) == 100
-    for cuts, (speed, low, high, stages) in zip(splits, found, strict=True):  # type: ignore[misc]
+    for cuts, (speed, low, high, stages) in zip(splits, found, strict=True):
         other = Planner(planner.model, len(cuts) + 1, 24, pace=pace)
         plan = plan_at(other, chain, tuple(cuts))
         assert [tuple(own) for own in stages] == [
@@ -193,18 +193,18 @@ def test_cuts_move_by_keys_and_by_dragging_and_stay_in_order(tmp_path: Path) -> 
     planner = Planner(unsteady(3).costs(), 4, MINIBATCHES)
     chain = chain_of(planner, load_schemes())
     page = what_if_page(chain).decode().replace("</body>", f"{DRIVE}</body>")
-    start, right, back, end, home, stuck, dragged, two, scheme = in_browser(page, tmp_path)  # type: ignore[misc]
+    start, right, back, end, home, stuck, dragged, two, scheme = in_browser(page, tmp_path)
     best = list(chain.pipelines["4"].splits["best"])
-    assert start[0] == best  # type: ignore[index]
-    assert "100% of the best split" in start[1]  # type: ignore[index]
-    assert right[0] == [best[0] + 1, *best[1:]]  # type: ignore[index]
-    assert right[1] != start[1]  # type: ignore[index]
+    assert start[0] == best
+    assert "100% of the best split" in start[1]
+    assert right[0] == [best[0] + 1, *best[1:]]
+    assert right[1] != start[1]
     assert back == start
-    assert end[0] == [*best[:2], len(chain.stretches) - 1]  # type: ignore[index]
-    assert home[0][0] == 1  # type: ignore[index]
+    assert end[0] == [*best[:2], len(chain.stretches) - 1]
+    assert home[0][0] == 1
     assert stuck == home, "there is nothing to the left of the first place"
-    assert dragged[0][0] == 1  # type: ignore[index]
-    assert 1 < dragged[0][1] < dragged[0][2]  # type: ignore[index]
-    assert dragged[0][1] != best[1]  # type: ignore[index]
-    assert two[0] == list(chain.pipelines["2"].splits["best"])  # type: ignore[index]
-    assert scheme[0] == list(list(chain.pipelines["2"].splits.values())[1])  # type: ignore[index]
+    assert dragged[0][0] == 1
+    assert 1 < dragged[0][1] < dragged[0][2]
+    assert dragged[0][1] != best[1]
+    assert two[0] == list(chain.pipelines["2"].splits["best"])
+    assert scheme[0] == list(list(chain.pipelines["2"].splits.values())[1])

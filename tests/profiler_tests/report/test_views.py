@@ -9,7 +9,7 @@ from strategies import COPY_COST, chain, layer, profile
 
 from profiler.commands import MODULES, typed_as
 from profiler.profile import INPUT, Peaks, Profile, profile_warnings
-from profiler.report import rows, to_csv, to_markdown
+from profiler.report import costliest, rows, to_csv, to_markdown
 from profiler.rounds import drift, foreign_load
 
 
@@ -54,11 +54,12 @@ def test_foreign_load_is_what_the_core_did_for_others() -> None:
     assert foreign_load([1.0], [1.5]) == 0.0
 
 
-def test_rows_are_in_captured_order_or_costliest_first() -> None:
+def test_rows_are_in_captured_order_or_the_costliest_first() -> None:
     assert [row[0] for row in rows(three()).layers] == ["a", "b|c", "d", "loss"]
-    assert [row[0] for row in rows(three(), "time").layers] == ["b|c", "d", "a", "loss"]
-    assert [row[0] for row in rows(three(), "time", top=1).layers] == ["b|c", "loss"]
-    assert rows(three(), top=1).total == rows(three()).total, "totals are of all layers"
+    assert [row[0] for row in costliest(three()).layers] == ["b|c", "d", "a"]
+    assert [row[0] for row in costliest(three(), top=1).layers] == ["b|c"]
+    assert "The costliest 1 of 3 layers" in costliest(three(), top=1).facts
+    assert "--all" not in costliest(three()).facts, "which has them all"
 
 
 def test_a_row_holds_every_cost_that_a_stage_pays() -> None:
