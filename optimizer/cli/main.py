@@ -207,6 +207,9 @@ def _carry_out(forms: "Forms", name: str, schemes: Schemes, options: PlanOptions
             optimizer.report.show_explanation(plan, best.model, explanation, console)
         if options.all:
             optimizer.report.show_partitions(plans, console)
+        then = command("run", plan=options.output) if options.output and options.output.suffix != LIST else ""
+        then = then or again("compare", best.model.profile.typed)
+        console.print(f"Next: {then}", soft_wrap=True)
     return None
 
 

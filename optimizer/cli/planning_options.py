@@ -14,7 +14,7 @@ class PlanningOptions(CommonOptions):
 
     HEADING: ClassVar[str] = "how to run"
 
-    batches: Annotated[int | None, option("minibatches of a run", type=positive, metavar="N")] = None
+    batches: Annotated[int | None, option("minibatches per run", type=positive, metavar="N")] = None
     schedule: Annotated[
         ScheduleName | None,
         option(f"{', '.join(SCHEDULES)} ({PLAIN_1F1B.name})", choices=SCHEDULES, metavar="NAME"),
@@ -29,7 +29,7 @@ class PlanningOptions(CommonOptions):
     ] = None
     slice: Annotated[
         str | None,
-        option("cut layers inside: none, LAYER=K, or auto (auto)", under="split", metavar="HOW"),
+        option("cut single layers: none, LAYER=PARTS, auto (auto)", under="split", metavar="HOW"),
     ] = None
 
     def pace(self, stages: int, planned: Pace = PLAIN_1F1B) -> Pace:

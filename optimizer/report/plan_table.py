@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 _SHARES = ("of layers", "of FLOPs", "of time")
-_TOTALS = ("total ms", "MiB", "sent MiB")
+_TOTALS = ("total ms", "RAM MiB", "sent MiB")
 UNEVEN = 1.5
 """Largest stage over mean stage, from which on it is said what keeps a plan from being even."""
 _NAMES_WIDTH = 24
@@ -89,13 +89,11 @@ def _claim(plan: Plan, profile: Profile | None) -> str:
 def expectation(plan: Plan) -> str:
     """Return what a plan is expected to give, and how sure that is."""
     predicted = plan.predicted
-    start = (
-        f"Expected over {counted(predicted.minibatches, 'minibatch')}: {predicted.promised_samples_per_s:.1f} samples/s"
-    )
+    start = f"Expected over {counted(predicted.minibatches, 'minibatch')}: "
+    start += f"{predicted.promised_samples_per_s:.1f} samples/s"
     if expected := predicted.expected:
-        return (
-            f"{start}, {expected.low:.1f} to {expected.high:.1f} in 9 of 10 runs, at the machine's pace in the profile."
-        )
+        between = f"{expected.low:.1f} to {expected.high:.1f} in 90% of runs"
+        return f"{start} ({between}), if the machine is as fast as when profiled."
     return f"{start}, of steady stages: the profile keeps no rounds, so how unsteady they are is not known."
 
 
@@ -108,9 +106,10 @@ def show_gain(
     rivals = {name: plans[name].predicted.promised_samples_per_s for name in schemes if name in plans}
     if rivals:
         best = max(rivals, key=rivals.__getitem__)
-        said.append(f"{promised / rivals[best]:.2f} times {best}, the best of {counted(len(rivals), 'scheme')}")
+        rules = counted(len(rivals), "rule") + " of thumb"
+        said.append(f"{promised / rivals[best]:.2f} times the best of {rules} ({best})")
     if said:
-        console.print(f"That is {' and '.join(said)}; --all shows each.")
+        console.print(f"That is {' and '.join(said)}; --all lists each.")
     if all(not own.layout.replicated for own in plans.values()):
         console.print(_ceiling(model, plan))
 
@@ -188,9 +187,7 @@ def _ceiling(model: ModelCosts, plan: Plan) -> str:
     largest = model.layers[costs_s.index(max(costs_s))]
     share = max(costs_s) / (sum(costs_s) or 1.0)
     if share * stages <= 1:
-        return (
-            f"No layer is too large for {stages} stages: the costliest, {largest.name}, takes {share:.0%} of the step."
-        )
+        return f"No layer exceeds an even share, 1/{stages} of a step: the largest, {largest.name}, has {share:.0%}."
     return (
         f"The costliest of {len(model.layers)} layers, {largest.name}, takes {share:.0%} of the step, so no split "
         f"is more than {1 / share:.1f} times as fast as one core."

@@ -48,7 +48,7 @@ def help_text(
         elif own:
             lines += ["", f"{heading}:", *(line for each in own for line in _lines(each))]
     if settings:
-        lines += ["", *textwrap.wrap(f"only in a --config FILE: {', '.join(settings)}", WIDTH)]
+        lines += ["", *textwrap.wrap(f"more settings, in a --config FILE only: {', '.join(settings)}", WIDTH)]
     lines += ["", *(f"example: {example}" for example in examples)]
     return "\n".join(lines).rstrip() + "\n"
 

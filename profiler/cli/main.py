@@ -14,7 +14,7 @@ from profiler.cli.console import emit_json, note, note_anyway, progress, screen,
 from profiler.cli.declare import add_options, option, switch
 from profiler.cli.options import CommonOptions, configs
 from profiler.cli.parser import Parser
-from profiler.commands import MODULES, command, typed_as
+from profiler.commands import MODULES, again, command, typed_as
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, to_json, write_whole
 from profiler.profile import Profile, profile_warnings
@@ -32,7 +32,7 @@ class ProfileOptions(CommonOptions):
     model: Annotated[
         tuple[str, ...] | None,
         option(
-            f"of torchvision, or package.module:factory (default: {', '.join(MODELS)})",
+            f"of torchvision, or package.module:function (default: {', '.join(MODELS)})",
             under="model and data",
             nargs="+",
             action="extend",
@@ -98,6 +98,7 @@ def profile_all(options: ProfileOptions) -> int:
             if not options.json and not screen().quiet:
                 every = profiler.report.rows(profile, (options.view,)) if options.all else None
                 profiler.report.show(every or profiler.report.costliest(profile, options.view, options.top), stdout())
+                stdout().print(f"Next: {again('plan', profile.typed)}", soft_wrap=True)
             note(f"{config.name}: kept in {place.profile}")
     emit_json(profiles if options.json else [])
     return 0

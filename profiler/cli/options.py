@@ -36,17 +36,17 @@ class CommonOptions(ResultOptions):
 
     model: Annotated[
         tuple[str, ...] | None,
-        option("of torchvision, or package.module:factory", nargs="+", action="extend", metavar="NAME"),
+        option("of torchvision, or package.module:function", nargs="+", action="extend", metavar="NAME"),
     ] = None
-    config: Annotated[Path | None, option("a configuration file, for --model", type=Path, metavar="FILE")] = None
-    batch_size: Annotated[int | None, option("samples a minibatch (4)", type=positive, metavar="N")] = None
+    config: Annotated[Path | None, option("a configuration file, instead of --model", type=Path, metavar="FILE")] = None
+    batch_size: Annotated[int | None, option("samples per minibatch (4)", type=positive, metavar="N")] = None
     image_size: Annotated[int | None, option("height and width in pixels (128)", type=positive, metavar="N")] = None
     sample_shape: Annotated[
-        tuple[int, ...] | None, option("of a sample that is no image", type=shape, metavar="16,32")
+        tuple[int, ...] | None, option("shape of a sample that is no image", type=shape, metavar="16,32")
     ] = None
-    vocabulary: Annotated[int | None, option("samples are token ids below N", type=positive, metavar="N")] = None
+    vocabulary: Annotated[int | None, option("token ids as input, below N", type=positive, metavar="N")] = None
     precision: Annotated[
-        str | None, option("fp32, bf16, or by layer: auto (fp32)", under="how to run", metavar="P")
+        str | None, option("fp32, bf16, or auto: by layer (fp32)", under="how to run", metavar="P")
     ] = None
     stages: Annotated[int | None, option("pipeline stages (4)", under="split", type=positive, metavar="N")] = None
     cores: Annotated[

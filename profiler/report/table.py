@@ -62,7 +62,7 @@ def costliest(profile: Profile, view: View = "time", top: int = SHOWN) -> Rows:
     shown = sorted(modules, key=lambda layer: layer.step_s, reverse=True)[:top]
     share = sum(layer.step_s for layer in shown) / (sum(layer.step_s for layer in modules) or 1.0)
     what = "layers" if len(modules) == len(profile.layers) else f"modules of {len(profile.layers)} layers"
-    rest = f" The costliest {len(shown)} of {len(modules)} {what}, {share:.0%} of a step; --all shows every layer."
+    rest = f" Shown: the top {len(shown)} of {len(modules)} {what}, {share:.0%} of a step; --all lists every layer."
     return Rows(
         title=_title(profile),
         names=("layer", "kind", *(column.name for column in chosen)),
@@ -79,7 +79,8 @@ def _rows_of(layers: Sequence[Layer], profile: Profile, chosen: Sequence[Column]
 
 
 def _title(profile: Profile) -> str:
-    return f"{profile.model}, input {'×'.join(map(str, profile.input_shape))}, one core of {profile.machine.cpu}"
+    batch, *sample = profile.input_shape
+    return f"{profile.model}, batch {batch} of {'×'.join(map(str, sample))}, one core of {profile.machine.cpu}"
 
 
 def show_profile(profile: Profile, console: "Console") -> None:
@@ -95,13 +96,15 @@ def show(table_rows: Rows, console: "Console") -> None:
         words=table_rows.names[:2],
         first_out=_FIRST_OUT,
         explained=table_rows.explained,
-        caption=table_rows.facts,
+        caption=table_rows.facts if table_rows.total else "",
         total=table_rows.total,
         compact=not table_rows.total,
     )
     for row in table_rows.layers:
         table.add_row(*row)
     console.print(table)
+    if not table_rows.total:
+        console.print(table_rows.facts)
     for warning in table_rows.warnings:
         console.print(warning)
 
@@ -139,13 +142,16 @@ def _loss(profile: Profile, chosen: Sequence[Column]) -> list[str]:
 
 
 def _time_facts(profile: Profile) -> str:
-    lower = f"; in bf16 {precise_ms(profile.lowered.whole_step_s)} ms" if profile.lowered else ""
-    beside = ""
+    step_s = profile.whole_step_s
+    lower = f", in bf16 {precise_ms(profile.lowered.whole_step_s)} ms" if profile.lowered else ""
+    busy = ""
     if profile.neighbours:
-        beside = f", {profile.crowding[-1]:.2f} times that beside {counted(profile.neighbours, 'busy core')}"
+        times = profile.crowding[-1]
+        cores = counted(profile.neighbours, "other core")
+        busy = f" ({precise_ms(step_s * times)} ms with {cores} busy, as timed here)"
     known = f", the costliest layers known to ±{profile.uncertainty:.0%}" if profile.uncertainty else ""
     return (
-        f"A step takes {precise_ms(profile.whole_step_s)} ms{beside}{lower}; its parts add up to "
+        f"One training step: {precise_ms(step_s)} ms{busy}{lower}; its layers sum up to "
         f"{more_or_less(profile.closure_error)}. {counted(profile.rounds, 'round')}{known}."
     )
 

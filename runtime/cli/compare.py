@@ -38,25 +38,27 @@ class CompareOptions(RunningOptions):
     partitions: Annotated[
         tuple[str, ...] | None,
         option(
-            "optimized, sliced, bf16, study, all, or schemes (all)",
+            "which splits: all, optimized, or by name (all)",
             under="split",
             type=lambda text: tuple(text.split(",")),
             metavar="P,…",
         ),
     ] = None
-    repeats: Annotated[int | None, option("rounds, of what may still win (3)", type=positive, metavar="N")] = None
-    full: Annotated[bool | None, option("run every split in every round", action="store_true")] = None
+    repeats: Annotated[int | None, option("rounds; clear losers drop out (3)", type=positive, metavar="N")] = None
+    full: Annotated[bool | None, option("keep clear losers in every round", action="store_true")] = None
     out: Annotated[
         Path | None, option("folder of the results (results/)", under="output", type=Path, metavar="DIR")
     ] = None
     baselines: Annotated[
         BaselineChoice,
-        option("run what one would run instead, too (all)", nargs="?", choices=("threads", "all"), const="all"),
+        option(
+            "also run plain PyTorch, in threads or all ways (all)", nargs="?", choices=("threads", "all"), const="all"
+        ),
     ] = "none"
-    audit: Annotated[bool, switch("run evenly spaced splits, too: ten in all")] = False
-    quick: Annotated[bool, switch("one short round at the smallest batch size")] = False
+    audit: Annotated[bool, switch("test predictions on ten splits")] = False
+    quick: Annotated[bool, switch("one short round, of the smallest batch size")] = False
     clock: ClockOption = None
-    fresh: Annotated[bool, switch("measure anew what is there already")] = False
+    fresh: Annotated[bool, switch("ignore what was measured before")] = False
     on_nan: Annotated[OnNan, option("at a loss that is no number (warn)", under="more", choices=("stop", "warn"))] = (
         "warn"
     )
@@ -94,8 +96,8 @@ def _train(job: "Job") -> list[str]:
     write_whole(path, to_json(best.plan))
     typed = job.comparison.typed
     config = typed[typed.index("--config") + 1] if "--config" in typed else None
-    data = None if config and job.config.data else job.config.data or "package.module:loader"
-    return [f"Train with it: {command('train', plan=path, config=config, data=data)}"]
+    data = None if config and job.config.data else job.config.data or "mypackage.data:loader"
+    return [f"Train with {best.name}: {command('train', plan=path, config=config, data=data)}"]
 
 
 def _wish(options: CompareOptions, config: Config, path: Path) -> "Wish":

@@ -21,8 +21,8 @@ class Command:
 
 COMMANDS = {
     "compare": Command(
-        "run the best split and others in turn, and compare them", compare.CompareOptions, compare.compare_all,
-        ("--model resnet50", "--model alexnet vgg16 --stages 2 --repeats 6"),
+        "time the best split against others", compare.CompareOptions, compare.compare_all,
+        ("--model resnet50 --quick", "--model alexnet vgg16 --stages 2 --repeats 6"),
     ),
     "run": Command(
         "run one plan", run.RunOptions, run.run, ("--model resnet50", "--plan plan.json --trace timeline.svg"),

@@ -46,7 +46,8 @@ class RunningOptions(PlanningOptions):
         ),
     ] = None
     data: Annotated[
-        str | None, option("package.module:factory of minibatches", under="model and data", metavar="P.M:F")
+        str | None,
+        option("package.module:function of your minibatches (random)", under="model and data", metavar="P.M:F"),
     ] = None
     on_nan: Annotated[OnNan, option("at a loss that is no number (stop)", under="more", choices=("stop", "warn"))] = (
         "stop"
@@ -85,7 +86,7 @@ RankTimeout = Annotated[
 ]
 ClockOption = Annotated[
     Clock | None,
-    option("virtual: stages take turns on the cores (if too few)", choices=CLOCKS),
+    option("virtual: work out missing cores (where too few)", choices=CLOCKS),
 ]  # fmt: skip
 
 

@@ -68,8 +68,8 @@ def audit(
         spearman=order,
         pace=pace,
         splits=splits,
-        verdict=_verdict(splits, order),
-        cause=_cause(splits, pace),
+        verdict=_verdict(splits, order, pace),
+        cause=_cause(splits),
     )
 
 
@@ -129,11 +129,15 @@ def _split(part: PartitionComparison, batch_size: int, runs: Sequence[RunRecord]
     )
 
 
-def _verdict(splits: Sequence[SplitAudit], order: float | None) -> str:
-    """Say how well the promises were kept."""
+def _verdict(splits: Sequence[SplitAudit], order: float | None, pace: float | None) -> str:
+    """Say how well the promises were kept, and what the machine's pace was."""
     errors = [abs(split.settled_error) for split in splits]
     kept = "" if order is None else f"order {'right' if order >= ORDERED else 'not right'} ({order:.2f}), "
-    sentence = f"Predictions: {kept}off by {mean(errors):.0%}"
+    taken_out = ""
+    if pace and f"{abs(pace - 1):.0%}" != "0%":
+        slower = "slower" if pace > 1 else "faster"
+        taken_out = f"with the machine, {abs(pace - 1):.0%} {slower} than when profiled, taken out, "
+    sentence = f"Predictions: {kept}{taken_out}off by {mean(errors):.0%}"
     if len(splits) > 1:
         worst = max(splits, key=lambda split: abs(split.settled_error))
         sentence += f" on average, {abs(worst.settled_error):.0%} at most ({worst.partition})"
@@ -143,17 +147,13 @@ def _verdict(splits: Sequence[SplitAudit], order: float | None) -> str:
     return f"{sentence}."
 
 
-def _cause(splits: Sequence[SplitAudit], pace: float | None) -> str:
-    """Say what the machine's pace was, and what the error is made of; nothing where neither is worth a word."""
-    said = ""
-    if pace and f"{abs(pace - 1):.0%}" != "0%":
-        slower = "slower" if pace > 1 else "faster"
-        said = f"The machine was {abs(pace - 1):.0%} {slower} than when it was profiled, which is taken out. "
+def _cause(splits: Sequence[SplitAudit]) -> str:
+    """Say what the error is made of; nothing where there is none to speak of."""
     if f"{mean(abs(split.settled_error) for split in splits):.0%}" == "0%":
-        return said.strip()
+        return ""
     shape, schedule = (
         mean(abs(part_s) / split.predicted_s for part_s, split in zip(parts_s, splits, strict=True))
         for parts_s in ([split.shape_s for split in splits], [split.schedule_s for split in splits])
     )
     source = "the shares of the stages" if shape >= schedule else "waits between stages"
-    return f"{said}Most of the error of predictions: {source}."
+    return f"Most of the error of predictions: {source}."

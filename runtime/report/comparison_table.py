@@ -15,7 +15,7 @@ from runtime.compare import (
     coverage,
 )
 from runtime.report.findings import answer, called, came_through, insight, memory, samples_per_s, title, worth
-from runtime.report.warnings import FIRM, firmness, mark
+from runtime.report.warnings import FIRM, REMEDY, firmness, mark
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,10 +36,11 @@ def show_comparison(comparison: Comparison, console: "Console", then: Sequence[s
         console: Where to.
         then: Lines at the end: where the details are, what to type next.
     """
-    console.print(
-        f"{title(comparison)}, {comparison.partitions[0].plan.pace.words}, {comparison.clock} clock: "
-        f"{firmness(comparison)}"
-    )
+    pace = comparison.partitions[0].plan.pace.words
+    firm, _, remedy = firmness(comparison).partition(REMEDY)
+    console.print(f"{title(comparison)}, {pace}, {comparison.clock} clock: {firm}")
+    if remedy:
+        console.print(f"{REMEDY.strip()} {remedy}", soft_wrap=True)
     for line in (answer(comparison), worth(comparison), insight(comparison)):
         if line:
             console.print(line)
@@ -50,10 +51,11 @@ def show_comparison(comparison: Comparison, console: "Console", then: Sequence[s
         comparison.forms,
         comparison.summary.audit.verdict,
         memory(comparison),
-        *then,
     ):
         if line:
             console.print(line)
+    for line in then:
+        console.print(line, soft_wrap=True)
 
 
 def _table(comparison: Comparison) -> ResultTable:
@@ -73,7 +75,7 @@ def _table(comparison: Comparison) -> ResultTable:
             rank_of(part, comparison),
             called(comparison, part),
             Text(speed_of(part), style="bold"),
-            interval_of(part.throughput_samples_per_s) if dropped >= last else f"out after round {dropped}",
+            interval_of(part.throughput_samples_per_s) if dropped >= last else f"slower, {dropped} rounds",
             f"{part.predicted_throughput_samples_per_s:.1f}",
         )
     table.add_section()

@@ -58,9 +58,10 @@ def answer(comparison: Comparison) -> str:
     if best.rank is None:
         single = comparison.rounds < 2
         return f"{names} ran fastest{'' if single else ', but noise leaves its place open'}{_next(comparison, others)}."
-    if not slower:
-        return f"{names} {'tie: noise cannot tell them apart' if ties else 'is the fastest'}."
-    return f"{names} {'tie as' if ties else 'is'} the fastest{_next(comparison, slower)}, the next."
+    if not ties:
+        return f"{names} is the fastest{f'{_next(comparison, slower)}, the next' if slower else ''}."
+    ahead_of = f"; {best.name} is {_next(comparison, slower).removeprefix(': ')}, the next" if slower else ""
+    return f"{names} are too close to tell apart{ahead_of}."
 
 
 def _next(comparison: Comparison, slower: Sequence[PartitionComparison]) -> str:
@@ -91,17 +92,15 @@ def insight(comparison: Comparison) -> str:
     if not whole:
         return ""
     largest = max(costs, key=costs.__getitem__)
-    sentence = f"Why: {largest}, one of {counted(len(costs), 'layer')}, takes {costs[largest] / whole:.0%} of a step"
+    layer = f"the costliest of {counted(len(costs), 'layer')}, {largest}, takes {costs[largest] / whole:.0%} of a step"
     slow = min(rivals(comparison), key=lambda part: part.predicted_throughput_samples_per_s, default=None)
     if slow is None or slow.same_as == comparison.reference:
-        return f"{sentence}."
+        return f"Why: {layer}."
     heaviest = max(slow.plan.stages, key=lambda stage: stage.total_s)
-    number = slow.plan.stages.index(heaviest)
     share, most = _largest_share(slow.plan), _largest_share(comparison.summary.ours.plan)
-    return (
-        f"{sentence}; stage {number} of {slow.name} has {len(heaviest.layers) / len(costs):.0%} of the layers and "
-        f"{share:.0%} of the time, no stage of {comparison.reference} more than {most:.0%}."
-    )
+    ours = f"{most:.0%} of the time in {comparison.reference}"
+    theirs = f"{share:.0%} in {slow.name}, with {len(heaviest.layers) / len(costs):.0%} of the layers"
+    return f"Why: the slowest stage sets the pace. It has {ours} and {theirs}; {layer}."
 
 
 def _largest_share(plan: Plan) -> float:
@@ -200,7 +199,7 @@ def memory(comparison: Comparison) -> str:
         return ""
     peak, number = max(measured)
     planned = stages[number].predicted_memory_bytes
-    return f"Memory: stage {number} of {best.name}, the largest, took {mib(peak)} MiB, {mib(planned)} predicted."
+    return f"Memory: the largest stage, {number} of {best.name}, took {mib(peak)} MiB ({mib(planned)} predicted)."
 
 
 def ahead(ratio: Spread, other: str) -> str:

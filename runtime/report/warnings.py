@@ -16,7 +16,7 @@ DRIFT_LIMIT = 0.03
 COVERAGE_WANTED = 0.9
 MARKED = ("NOT COMPARABLE", "NOISY")
 """The doubts that stand beside every figure of a comparison, wherever it is shown."""
-FIRM = "FIRM."
+FIRM, REMEDY = "FIRM.", " To make it firm: "
 _MORE = ("--repeats", "6")
 
 
@@ -83,7 +83,7 @@ def firmness(comparison: Comparison) -> str:
     doubt = next((doubt for doubt in comparison_doubts(comparison) if doubt.cause), None)
     if doubt is None:
         return FIRM
-    return f"NOT FIRM: {doubt.cause.rstrip('.')}. To make it firm: {repeated(comparison.command, doubt.remedy)}"
+    return f"NOT FIRM: {doubt.cause.rstrip('.')}.{REMEDY}{repeated(comparison.command, doubt.remedy)}"
 
 
 def repeated(command: str, options: tuple[str, ...]) -> str:

@@ -52,6 +52,6 @@ def test_a_printed_table_has_the_costliest_modules_and_a_file_every_layer() -> N
     shown = costliest(found, top=5)
     largest = sorted(folded(found.layers), key=lambda layer: -layer.step_s)[:5]
     assert [row[0] for row in shown.layers] == [layer.name for layer in largest]
-    assert "The costliest 5 of 38 modules of 50 layers" in shown.facts
-    assert "--all shows every layer" in shown.facts
+    assert "Shown: the top 5 of 38 modules of 50 layers" in shown.facts
+    assert "--all lists every layer" in shown.facts
     assert len(rows(found).layers) == 50 + 1

@@ -60,7 +60,7 @@ def test_busy_neighbours_are_told_of_below_the_table() -> None:
     alone = both()
     assert "busy" not in rows(alone).facts
     beside = replace(alone, neighbours=2, beside_s=(1.1, 1.25), whole_step_s=1.0)
-    assert "1.25 times that beside 2 busy cores" in rows(beside).facts
+    assert "(1250.0 ms with 2 other cores busy, as timed here)" in rows(beside).facts
 
 
 @pytest.mark.parametrize("view", ["time", "memory", "intensity"])

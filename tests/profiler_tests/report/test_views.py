@@ -58,7 +58,7 @@ def test_rows_are_in_captured_order_or_the_costliest_first() -> None:
     assert [row[0] for row in rows(three()).layers] == ["a", "b|c", "d", "loss"]
     assert [row[0] for row in costliest(three()).layers] == ["b|c", "d", "a"]
     assert [row[0] for row in costliest(three(), top=1).layers] == ["b|c"]
-    assert "The costliest 1 of 3 layers" in costliest(three(), top=1).facts
+    assert "Shown: the top 1 of 3 layers" in costliest(three(), top=1).facts
     assert "--all" not in costliest(three()).facts, "which has them all"
 
 

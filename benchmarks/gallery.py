@@ -1,0 +1,145 @@
+"""Make every picture of the documentation anew, and the page that shows each beside its command.
+
+    python benchmarks/gallery.py            # all of them: a few minutes, on an idle machine
+    python benchmarks/gallery.py plan.svg   # some of them
+
+The report is that of ``results/``, as ``make compare`` leaves it; pictures of pages need chromium.
+"""
+
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+TOP = Path(__file__).parent.parent
+DOCS = TOP / "docs"
+PROFILE = "--profile tests/data/pipedream-resnet50.json --any-machine"
+SHOT = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=6000")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture.
+
+    Attributes:
+        file: In ``docs/``.
+        command: What writes it, or the page that is photographed for it.
+        text: What it shows.
+        same: Whether the command writes the same bytes each time.
+        page: The page that the command writes, where the picture is of one; ``size``, how much of it.
+        folder: Where the command runs.
+    """
+
+    file: str
+    title: str
+    command: str
+    text: str
+    same: bool = False
+    page: str = ""
+    size: tuple[int, int] = (1100, 1000)
+    folder: str = "."
+
+
+PICTURES = (
+    Picture(
+        "report.png", "The report of a comparison", "python -m runtime report results -o build/report.html",
+        "One file, nothing fetched; `make compare` writes it, too.", page="build/report.html", size=(1100, 1500),
+    ),
+    Picture(
+        "what-if.png", "What if I cut here?", f"python -m optimizer {PROFILE} --plot build/what-if.html",
+        "The layer graph that PipeDream published of ResNet50. Cuts are dragged, and the numbers follow.",
+        page="build/what-if.html", size=(960, 1000),
+    ),
+    Picture(
+        "plan.svg", "A plan", f"python -m optimizer {PROFILE} --plot docs/plan.svg",
+        "The same graph, a colour for each of four stages, area by time.", same=True,
+    ),
+    Picture(
+        "timeline.svg", "A run",
+        "python -m runtime run --model alexnet --batches 10 --slice none --trace docs/timeline.svg",
+        "Four stages, 1F1B, batch 4. Stage 2 has the large linear layers, and their update; it never waits, and the "
+        "others wait for it. (`--trace run.json` is the same for ui.perfetto.dev.)",
+    ),
+    Picture(
+        "roofline.svg", "A roofline", "python -m profiler --model resnet50 --view intensity --plot docs/roofline.svg",
+        "What each layer achieves, under what the core could do.",
+    ),
+    Picture(
+        "learning-curve.svg", "A learning curve",
+        "python -m runtime train --model digits:network --data digits:loaders --sample-shape 1,8,8 --batch-size 16 "
+        "--stages 2 --epochs 8 --plot ../docs/learning-curve.svg",
+        "Loss of each minibatch, and accuracy on the validation images after each epoch.", folder="examples",
+    ),
+)  # fmt: skip
+OTHERS = """
+## Accuracy against time
+```console not run by the tests: it takes half an hour
+python benchmarks/time_to_accuracy.py
+```
+Each schedule beside one plain process, five seeds ([table](results/2026-11-26-sharing-updates.md#does-it-learn)).
+
+![Validation accuracy against samples and against seconds](time-to-accuracy.svg)
+
+## Planning time
+```console not run by the tests: it takes minutes
+python benchmarks/planning_time.py
+python benchmarks/planning_for_many_ranks.py
+```
+How long the exact search takes ([tables](results/2026-11-24-planner.md)).
+
+![Planning time against the number of layers](results/planning-time.svg)
+![Planning time for many ranks](results/many-ranks.svg)
+"""
+
+
+def page() -> str:
+    """Return ``docs/gallery.md``."""
+    parts = ["# Pictures\nEach beside the command that wrote it; `make gallery` writes them all anew.\n"]
+    for picture in PICTURES:
+        where = f" In `{picture.folder}/`." if picture.folder != "." else ""
+        parts.append(
+            f"\n## {picture.title}\n```console not run by the tests: it is made anew with make gallery\n"
+            f"$ {picture.command}\n```\n{picture.text}{where}\n\n![{picture.title}]({picture.file})\n"
+        )
+    return "".join([*parts, OTHERS])
+
+
+def make(picture: Picture) -> None:
+    """Write one picture."""
+    words = shlex.split(picture.command)
+    (TOP / "build").mkdir(exist_ok=True)
+    subprocess.run([sys.executable, *words[1:], *(["--quiet"] if "report" not in words else [])],
+                   cwd=TOP / picture.folder, check=True)  # fmt: skip
+    if picture.page:
+        photograph(TOP / picture.page, DOCS / picture.file, picture.size)
+
+
+def photograph(source: Path, target: Path, size: tuple[int, int]) -> None:
+    """Write how a browser shows a page."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if browser is None:
+        sys.exit("chromium is not installed, and a page is to be photographed; apt-get install chromium")
+    width, height = size
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            [browser, *SHOT, f"--user-data-dir={folder}", f"--window-size={width},{height}", f"--screenshot={target}",
+             source.as_uri()],
+            check=True, capture_output=True,
+        )  # fmt: skip
+
+
+def main() -> None:
+    """Write the pictures that are named, or all, and the page."""
+    wanted = sys.argv[1:]
+    for picture in PICTURES:
+        if not wanted or picture.file in wanted:
+            make(picture)
+            print(f"docs/{picture.file}", flush=True)
+    (DOCS / "gallery.md").write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
