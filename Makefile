@@ -3,6 +3,7 @@
 # make study    the whole study: three models, four batch sizes, eight splits, five rounds (hours; goes on where it stopped)
 # make quick    a short version of it (about 6 minutes)
 # make fuzz     20,000 mutated files against everything that reads one (about 10 minutes)
+# make gallery  every picture of the documentation anew (a few minutes; needs chromium)
 # make site     these pages as a site: build/site/index.html
 # make check    everything that has to pass before a commit lands
 # make slow     the tests that take long: whole commands, faults, the pages' examples (5 to 9 minutes on two cores)
@@ -19,7 +20,7 @@ SMOKE := released/bin/python -m pytest --noconftest -c /dev/null -o markers=smok
 TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 READY := $(VENV)/.ready
 
-.PHONY: compare study quick test slow released hosts fuzz site check setup lint types borders clean
+.PHONY: gallery compare study quick test slow released hosts fuzz site check setup lint types borders clean
 
 compare: $(READY)
 	$(BIN)/python -m runtime compare --model alexnet vgg16 resnet50 --baselines threads --out results
@@ -53,6 +54,9 @@ hosts: $(READY)
 
 fuzz: $(READY)
 	$(BIN)/python -m pytest --hypothesis-profile=fuzz --timeout=0 tests/test_mutated_files.py
+
+gallery: $(READY)
+	$(BIN)/python benchmarks/gallery.py
 
 site: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
