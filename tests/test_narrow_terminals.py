@@ -4,13 +4,15 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from places import CHECKOUT, TESTS
 from rich.cells import cell_len
 from rich.console import Console
-from screens import FOLDER, SCREENS, WIDTH, screen
+from screens import FOLDER, SCREENS, WIDTH, plans, screen
 
+from optimizer.report import show_plan
 from profiler.cli import Screen, on_screen, stdout
 from profiler.report import VIEWS
 from profiler.report.rich_table import WIDE
@@ -26,6 +28,24 @@ def test_a_table_in_80_columns_is_as_it_was_kept(name: str) -> None:
 @pytest.mark.parametrize("name", SCREENS)
 def test_no_figure_is_cut_off(name: str) -> None:
     assert not re.search(r"\d…|…\d", screen(name))
+
+
+@pytest.mark.parametrize("name", SCREENS)
+def test_a_terminal_of_60_columns_gets_whole_figures_and_no_longer_lines(name: str) -> None:
+    found = screen(name, 60)
+    assert max(map(cell_len, found.splitlines())) <= 60 or name == "verify", "whose lines are to be copied"
+    assert not re.search(r"\d…|…\d", found)
+
+
+def test_names_of_200_characters_fold() -> None:
+    planner, found = plans()
+    best = found["optimized"]
+    long = [replace(stage, layers=tuple(f"{'block.' * 33}{name}" for name in stage.layers)) for stage in best.stages]
+    console = Console(file=None, width=WIDTH, record=True, highlight=False, markup=False)
+    with console.capture() as printed:
+        show_plan(replace(best, stages=tuple(long)), console, planner.model.profile)
+    assert max(map(cell_len, printed.get().splitlines())) <= WIDTH
+    assert f"{best.stages[0].total_s * 1e3:.1f}" in printed.get()
 
 
 def test_what_is_left_out_is_named_and_comes_back_when_it_is_wide() -> None:

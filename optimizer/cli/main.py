@@ -246,6 +246,10 @@ def _write(plan: Plan, forms: "Forms", schemes: Schemes, options: PlanOptions) -
         note(f"{plan.model}: plan written to {options.output}")
     if options.plot and options.plot.suffix == PAGE:
         chain = optimizer.what_if.chain_of(forms.whole, schemes)
+        if not chain.pipelines:
+            raise OptimizerError(
+                f"{plan.model} has no place for a cut, and {options.plot} is for moving cuts; leave it out"
+            )
         write_whole(options.plot, optimizer.what_if.what_if_page(chain, optimizer.what_if.cuts_of(chain, plan.split)))
         note(f"{plan.model}: cuts to move are in {options.plot}; open it in a browser")
     elif options.plot:

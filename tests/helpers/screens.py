@@ -150,9 +150,9 @@ SCREENS: dict[str, Callable[[Console], None]] = {
 }
 
 
-def screen(name: str) -> str:
+def screen(name: str, width: int = WIDTH) -> str:
     """What a table looks like."""
-    console = Console(file=io.StringIO(), width=WIDTH, highlight=False, markup=False)
+    console = Console(file=io.StringIO(), width=width, highlight=False, markup=False)
     SCREENS[name](console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
