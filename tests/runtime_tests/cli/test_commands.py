@@ -325,7 +325,7 @@ def test_layers_are_cut_inside_as_asked_and_the_plan_says_so(
 ) -> None:
     path = "profiles/small_models-Residual-b4-16.json"
     given = [*MODEL, "--stages", "2", "--slice", "fc=2,conv1=4", "-o", "plan.json"]
-    assert OPTIMIZE([*given, "--explain"]) == 0
+    assert OPTIMIZE([*given, "--explain", "--all"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "Cut inside: fc into 2 blocks and conv1 into 4 blocks" in printed
     assert "with all layers whole" in printed
