@@ -134,6 +134,9 @@ def photograph(source: Path, target: Path, size: tuple[int, int]) -> None:
 def main() -> None:
     """Write the pictures that are named, or all, and the page."""
     wanted = sys.argv[1:]
+    if unknown := set(wanted) - {picture.file for picture in PICTURES}:
+        known = ", ".join(picture.file for picture in PICTURES)
+        sys.exit(f"there is no picture {', '.join(sorted(unknown))}; there are {known}")
     for picture in PICTURES:
         if not wanted or picture.file in wanted:
             make(picture)

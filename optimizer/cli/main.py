@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -34,6 +34,7 @@ from optimizer.planning import (
     refuse_limits,
     slicing_named,
 )
+from optimizer.schedule import PLAIN_1F1B
 from profiler.cli import (
     Parser,
     add_options,
@@ -198,19 +199,23 @@ def _carry_out(forms: "Forms", name: str, schemes: Schemes, options: PlanOptions
     if options.json:
         return {"plan": plan, "explanation": explanation} if explanation else plan
     if not screen().quiet:
-        console = stdout()
-        optimizer.report.show_plan(plan, console, best.model.profile)
-        optimizer.report.show_gain(plan, plans, schemes, best.model, console)
-        for sentence in chain.from_iterable(optimizer.report.form_sentences(forms)):
-            console.print(f"{sentence[0].upper()}{sentence[1:]}.")
+        _show(plan, plans, forms, schemes)
         if explanation:
-            optimizer.report.show_explanation(plan, best.model, explanation, console)
+            optimizer.report.show_explanation(plan, best.model, explanation, stdout())
         if options.all:
-            optimizer.report.show_partitions(plans, console)
-        then = command("run", plan=options.output) if options.output and options.output.suffix != LIST else ""
-        then = then or again("compare", best.model.profile.typed)
-        console.print(f"Next: {then}", soft_wrap=True)
+            optimizer.report.show_partitions(plans, stdout())
+        if not options.links:
+            stdout().print(f"Next: {_next(plan, options, best.model.profile.typed)}", soft_wrap=True)
     return None
+
+
+def _show(plan: Plan, plans: Mapping[str, Plan], forms: "Forms", schemes: Schemes) -> None:
+    """Print a plan, what it gives, and what was chosen."""
+    console, model = stdout(), forms.best.model
+    optimizer.report.show_plan(plan, console, model.profile)
+    optimizer.report.show_gain(plan, plans, schemes, model, console)
+    for sentence in chain.from_iterable(optimizer.report.form_sentences(forms)):
+        console.print(f"{sentence[0].upper()}{sentence[1:]}.")
 
 
 def _plans(forms: "Forms", schemes: Schemes, options: PlanOptions) -> dict[str, Plan]:
@@ -238,23 +243,41 @@ def _better(replicated: Plan, straight: Plan) -> Plan:
 
 
 def _write(plan: Plan, forms: "Forms", schemes: Schemes, options: PlanOptions) -> None:
+    drawn = _drawn(plan, forms, schemes, options.plot) if options.plot else b""
     if options.output:
         if options.output.suffix == LIST:
             write_whole(options.output, forms.best.cut_list(plan).encode())
         else:
             write_whole(options.output, to_json(plan))
         note(f"{plan.model}: plan written to {options.output}")
-    if options.plot and options.plot.suffix == PAGE:
-        chain = optimizer.what_if.chain_of(forms.whole, schemes)
-        if not chain.pipelines:
-            raise OptimizerError(
-                f"{plan.model} has no place for a cut, and {options.plot} is for moving cuts; leave it out"
-            )
-        write_whole(options.plot, optimizer.what_if.what_if_page(chain, optimizer.what_if.cuts_of(chain, plan.split)))
-        note(f"{plan.model}: cuts to move are in {options.plot}; open it in a browser")
-    elif options.plot:
-        write_whole(options.plot, optimizer.report.plan_svg(plan, forms.best.model))
+    if options.plot:
+        write_whole(options.plot, drawn)
         note(f"{plan.model}: drawing written to {options.plot}")
+
+
+def _drawn(plan: Plan, forms: "Forms", schemes: Schemes, path: Path) -> bytes:
+    """Return a plan's drawing, or the page in which its cuts can be moved.
+
+    Raises:
+        OptimizerError: There is nothing to move.
+    """
+    if path.suffix == DRAWING:
+        return optimizer.report.plan_svg(plan, forms.best.model)
+    costs = optimizer.what_if.chain_of(forms.whole, schemes)
+    if not costs.pipelines:
+        raise OptimizerError(
+            f"{plan.model} has no split of two to eight stages under {plan.planned_for.words} with cuts in captured "
+            f"order, and in {path} such cuts are moved; leave it out"
+        )
+    return optimizer.what_if.what_if_page(costs, *optimizer.what_if.shown_first(costs, plan))
+
+
+def _next(plan: Plan, options: PlanOptions, typed: Sequence[str]) -> str:
+    """Return what to type next: to run the plan where it was kept, else to compare splits."""
+    if options.output and options.output.suffix != LIST:
+        return command("run", plan=options.output, config=options.config)
+    schedule = plan.planned_for.name if plan.planned_for.name != PLAIN_1F1B.name else None
+    return again("compare", typed, schedule=schedule, slice=options.slice)
 
 
 def _forms(options: PlanOptions) -> "Iterator[Forms]":

@@ -173,12 +173,13 @@ def _gain(problem: Problem, bounds: Sequence[int], whole: set[str]) -> float:
     It has to be an even share of all at least, and as long as the largest block that has none of them.
     """
     costs, bottleneck_ns = problem.costs, problem.bottleneck_ns(bounds)
-    rest = [
-        size_ns
-        for size_ns, (members, _) in zip(costs.parts_ns, costs.parts, strict=True)
+    cheapest_ns = [work - max(0, saving) for work, saving in zip(costs.weight_ns, costs.saving_ns, strict=True)]
+    rest_ns = [
+        sum(cheapest_ns[at] for at in members_of(members))
+        for members, _ in costs.parts
         if whole.isdisjoint(costs.layers[at].name for at in members_of(members))
     ]
-    least_ns = max([*rest, sum(costs.parts_ns) / (len(bounds) - 1)])
+    least_ns = max([*rest_ns, sum(cheapest_ns) / (len(bounds) - 1)])
     return max(0.0, 1 - least_ns / bottleneck_ns) if whole and bottleneck_ns else 0.0
 
 

@@ -7,6 +7,7 @@ from profiler.public import on_demand
 if TYPE_CHECKING:
     from optimizer.plan.forecast import long_run_throughput, scheduled, timeline
     from optimizer.plan.network import AllReduce, Link, NetworkProfile, RankFacts, odd_network
+    from optimizer.plan.noise import most_drawn
     from optimizer.plan.plan import (
         BOUNDED,
         EXACT,

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from optimizer.plan.plan import Expected, Stage
-from optimizer.schedule import Message, Schedule, Span, in_full, simulate, steady_minibatches
+from optimizer.schedule import Message, Pace, RankLayout, Schedule, Span, in_full, simulate, steady_minibatches
 
 DRAWS, FEWEST = 100, 10
 MOST_DRAWN = 500_000
@@ -50,7 +50,8 @@ def relative_throughput(
     rounds = {len(stage.noise) for stage in stages}
     if rounds == {0} or len(rounds) > 1:
         return None
-    short = in_full(schedule.pace, schedule.layout, min(schedule.minibatches, _most(schedule)))
+    most = most_drawn(schedule.pace, schedule.layout)
+    short = in_full(schedule.pace, schedule.layout, min(schedule.minibatches, most))
     factors = _factors(stages, short, rounds.pop())
     kinds = {kind: at for at, kind in enumerate("FBU")}
     steady = [[durations_s[action.stage][kinds[action.kind]] for action in row] for row in short.rows]
@@ -81,10 +82,10 @@ def _latest(times_s: Sequence[Any]) -> Any:
     return reduce(np.maximum, times_s)
 
 
-def _most(schedule: Schedule) -> int:
-    """Return how many minibatches are simulated: whole rounds of updates, and three times what is in flight."""
-    whole = schedule.pace.round_of(schedule.layout)
-    enough = max(MOST, 3 * whole, 3 * len(schedule.rows))
+def most_drawn(pace: Pace, layout: RankLayout) -> int:
+    """Return how many minibatches are simulated at most: whole rounds of updates, three times what is in flight."""
+    whole = pace.round_of(layout)
+    enough = max(MOST, 3 * whole, 3 * layout.size)
     return -(-enough // whole) * whole
 
 

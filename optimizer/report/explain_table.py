@@ -93,7 +93,8 @@ def paragraphs(plan: Plan, explanation: Explanation, label: Labels) -> list[str]
 
 def _whole(explanation: Explanation, label: Labels) -> list[str]:
     listed = [f"{label[own.layer]} ({own.share:.0%}: {own.reason})" for own in explanation.whole]
-    gain = f"; could they be, the slowest stage would be at most {explanation.whole_gain:.0%} shorter"
+    gain = f"{explanation.whole_gain:.0%}"
+    gain = "" if gain == "0%" else f"; could they be, the slowest stage would be at most {gain} shorter"
     return [f"Cannot be cut inside: {', '.join(listed)}{gain}."] if listed else []
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.costs import layer_s
-from optimizer.plan import BOUNDED, EXACT, STEADIEST, Plan, distinct
+from optimizer.plan import BOUNDED, EXACT, REPLICATED, STEADIEST, Plan, distinct
 from optimizer.planning import OPTIMIZED, OTHER_PLANNERS
 from profiler.profile import ModelCosts, Profile
 from profiler.report import ResultTable, counted, mib, ms
@@ -35,7 +35,7 @@ def show_plan(plan: Plan, console: "Console", profile: Profile | None = None) ->
     stages = counted(plan.num_stages, "stage")
     stages += "" if not plan.layout.replicated else f" on {plan.layout.size} ranks"
     precision = f"{plan.precision.words}, " if plan.precision.lowered else ""
-    stages += "" if plan.method in (EXACT, BOUNDED, STEADIEST) else f" by {plan.method}"
+    stages += "" if plan.method in (EXACT, BOUNDED, STEADIEST, REPLICATED) else f" by {plan.method}"
     what = f"{plan.model}, batch {plan.batch_size}, {precision}{stages}, {plan.planned_for.words}"
     console.print(f"{what}: {_claim(plan, profile)}.")
     links = ("link ms",) if plan.network else ()
@@ -101,6 +101,8 @@ def show_gain(
     plan: Plan, plans: Mapping[str, Plan], schemes: Iterable[str], model: ModelCosts, console: "Console"
 ) -> None:
     """Print how a plan compares with one core and with the best of the schemes, and what bounds any split."""
+    if plan.num_stages == 1:
+        return
     promised = plan.predicted.promised_samples_per_s
     said = [f"{promised * model.lone_core_s / plan.batch_size:.2f} times one core"] if model.lone_core_s else []
     rivals = {name: plans[name].predicted.promised_samples_per_s for name in schemes if name in plans}

@@ -1,24 +1,25 @@
 """What a model costs between the legal cuts of its captured order: all that a split along it can be priced with.
 
-Costs are whole nanoseconds and bytes, as ``optimizer.costs`` has them, with layers whole; so whoever adds them up gets
-what the planner does, to the last digit of a float. A page does that in a browser.
+Costs are whole nanoseconds and bytes, as ``optimizer.costs`` has them, with layers whole and in one precision; so
+whoever adds them up, and simulates the schedule, gets what the planner does. A page does that in a browser.
 """
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from optimizer.costs import Costs, Crowding, Problem, Rounds, factors, members_of, nanoseconds, prefixes
 from optimizer.errors import PartitionError
+from optimizer.plan import Plan, most_drawn
 from optimizer.planning import Planner, Schemes, scheme_cuts
 from optimizer.schedule import ASYNCHRONOUS, SCHEDULES, RankLayout, in_full, steady_minibatches
 from optimizer.search import Space, along_captured_order, solve
-from profiler.profile import Layer
-from profiler.report import folded
+from profiler.profile import PLAIN_FORM
+from profiler.report import counted, groups
 
 FEWEST, MOST = 2, 8
 """Stages."""
-MOST_MINIBATCHES = 48
 BEST = "best"
 
 
@@ -27,7 +28,7 @@ class Stretch:
     """The layers between two neighbouring legal cuts.
 
     Attributes:
-        name: Of the last of them, behind which the cut stands; ``layers``, how many they are.
+        layers: Their names; the cut stands behind the last.
         border: Whether a module ends there.
         step_ns: Forward, backward and update, beside busy cores as profiled; ``alone_ns``, beside none.
         adding_ns: What adding to a gradient takes more than writing it.
@@ -37,8 +38,7 @@ class Stretch:
         rounds_ns: A step of them in each round of the profile.
     """
 
-    name: str
-    layers: int
+    layers: tuple[str, ...]
     border: bool
     step_ns: int
     alone_ns: int
@@ -70,15 +70,18 @@ class Pipeline:
     """A number of stages.
 
     Attributes:
-        rows: The actions of each stage: ``F0 F1 B0 U0``.
-        begun: Throughput counts from the end of that backward of the last stage on; ``until``, to the end of that one.
+        depths: How many minibatches each stage runs forward before its first backward.
+        steady: Between the ends of which backwards of the last stage throughput counts; from 0 on where nothing is
+            steady.
+        drawn: How many minibatches of unsteady stages are simulated; ``drawn_steady``, as ``steady``, of these.
         held: How often each stage holds learning bytes, saved ones, casts, and what crosses behind and before it.
         splits: By name, the stretches before each cut.
     """
 
-    rows: tuple[str, ...]
-    begun: int
-    until: int
+    depths: tuple[int, ...]
+    steady: tuple[int, int]
+    drawn: int
+    drawn_steady: tuple[int, int]
     held: tuple[tuple[int, int, int, int, int], ...]
     splits: Mapping[str, tuple[int, ...]]
 
@@ -88,8 +91,9 @@ class Chain:
     """A model along its captured order, and pipelines of two to eight stages for it.
 
     Attributes:
-        schedule: In words; ``update_every``, minibatches an update; ``in_place``, which stages update in place:
-            ``all``, ``last`` or none.
+        minibatches: Of a run, as far as its schedule is listed.
+        schedule: In words, with the precision; ``update_every``, minibatches an update; ``flush_every``, between two
+            flushes, if there are any; ``in_place``, which stages update in place: ``all``, ``last`` or none.
         stretches: One more than ``cuts``.
         pace: How slow the machine was in each round, over the rounds around it, as a share of the usual.
         neighbours: Beside how many busy cores it was profiled; 0 where nothing tells how much less others disturb.
@@ -101,6 +105,7 @@ class Chain:
     minibatches: int
     schedule: str
     update_every: int
+    flush_every: int | None
     in_place: str
     stretches: tuple[Stretch, ...]
     cuts: tuple[Cut, ...]
@@ -116,45 +121,45 @@ class Chain:
     pipelines: Mapping[str, Pipeline]
 
 
-def cuts_of(chain: Chain, splits: Sequence[Sequence[str]]) -> tuple[int, ...] | None:
-    """Return a split as counts of stretches before each cut; None where it does not lie along the captured order.
+def shown_first(chain: Chain, plan: Plan) -> tuple[tuple[int, ...] | None, str]:
+    """Return a plan's split as counts of stretches before each cut, or None, and why it cannot be shown."""
+    if plan.form != PLAIN_FORM:
+        return None, "The plan cuts layers inside, or runs some in bfloat16, and here layers are whole and in float32."
+    if str(plan.num_stages) not in chain.pipelines:
+        return None, f"The plan has {counted(plan.num_stages, 'stage')}, and here are {' or '.join(chain.pipelines)}."
+    inside: set[str] = set()
+    ends = {frozenset(): 0} | {
+        frozenset(inside := inside | set(own.layers)): at for at, own in enumerate(chain.stretches, 1)
+    }
+    seen: set[str] = set()
+    cuts = [ends.get(frozenset(seen := seen | set(layers))) for layers in plan.split[:-1]]
+    if None in cuts:
+        return None, "The plan's cuts do not lie along the captured order, and here all do."
+    return tuple(cut for cut in cuts if cut is not None), ""
 
-    Args:
-        chain: What the model costs.
-        splits: The names of the layers of each stage.
-    """
-    cuts, at, seen = [], 0, 0
-    for layers in splits[:-1]:
-        seen += len(layers)
-        while at < len(chain.stretches) and sum(own.layers for own in chain.stretches[:at]) < seen:
-            at += 1
-        if sum(own.layers for own in chain.stretches[:at]) != seen or chain.stretches[at - 1].name not in layers:
-            return None
-        cuts.append(at)
-    return tuple(cuts)
 
-
-def chain_of(planner: Planner, schemes: Schemes) -> Chain:
+def chain_of(planner: Planner, schemes: Schemes, minibatches: int | None = None) -> Chain:
     """Return the chain of a model, with the best splits along it and those of the schemes.
 
     Args:
         planner: Plans for it with whole layers; the limits that it has are not kept here.
         schemes: By name.
+        minibatches: Of a run; None: as the planner's.
     """
     costs, model = planner.costs, planner.model
     bounds = prefixes(costs.parts, len(costs.layers))
     stretches = [members_of(after & ~before) for before, after in pairwise(bounds)]
     rounds, crowding = Rounds(model), Crowding(model)
-    minibatches = min(planner.minibatches, MOST_MINIBATCHES)
-    pace = costs.pace
+    pace, wanted = costs.pace, minibatches or planner.minibatches
     in_place = "all" if pace.flush_every is not None else "last" if pace.name == ASYNCHRONOUS else ""
-    borders = _borders(costs.layers)
+    borders = {group[-1].name for group in groups(costs.layers)}
     return Chain(
         model=model.profile.model,
         batch_size=model.profile.batch_size,
-        minibatches=minibatches,
+        minibatches=pace.listed(RankLayout((1,) * planner.stages), wanted),
         schedule=pace.words,
         update_every=pace.update_every,
+        flush_every=pace.flush_every,
         in_place=in_place,
         stretches=tuple(_stretch(costs, members, borders, rounds, crowding) for members in stretches),
         cuts=tuple(_cut(costs, ideal) for ideal in bounds[1:-1]),
@@ -168,21 +173,11 @@ def chain_of(planner: Planner, schemes: Schemes) -> Chain:
         neighbours=model.profile.neighbours if crowding.known else 0,
         one_core_s=model.lone_core_s,
         pipelines={
-            str(stages): _pipeline(planner, stages, minibatches, bounds, schemes)
+            str(stages): _pipeline(planner, stages, wanted, bounds, schemes)
             for stages in range(FEWEST, min(MOST, len(bounds) - 1) + 1)
             if not SCHEDULES[pace.name].delayed or pace.update_every >= stages
         },
     )
-
-
-def _borders(layers: Sequence[Layer]) -> set[str]:
-    """Return the layers behind which a module ends, of the deepest nesting that leaves few enough."""
-    ends, at = set(), 0
-    for row in folded(layers):
-        first = layers[at]
-        at += int(row.kind.split()[0]) if row.kind.endswith(" layers") and row != first else 1
-        ends.add(layers[at - 1].name)
-    return ends
 
 
 def _stretch(costs: Costs, members: Sequence[int], borders: set[str], rounds: Rounds, crowding: Crowding) -> Stretch:
@@ -193,8 +188,7 @@ def _stretch(costs: Costs, members: Sequence[int], borders: set[str], rounds: Ro
         return sum(every[at] for at in members)
 
     return Stretch(
-        name=layers[-1].name,
-        layers=len(layers),
+        layers=tuple(layer.name for layer in layers),
         border=layers[-1].name in borders,
         step_ns=sum(nanoseconds(layer.step_s) for layer in layers),
         alone_ns=sum(nanoseconds(crowding.alone_s(layer.name)) for layer in layers),
@@ -223,10 +217,10 @@ def _cut(costs: Costs, ideal: int) -> Cut:
 
 
 def _pipeline(planner: Planner, stages: int, minibatches: int, bounds: Sequence[int], schemes: Schemes) -> Pipeline:
-    costs = planner.costs
+    costs, pace = planner.costs, planner.costs.pace
     layout = RankLayout((1,) * stages)
-    schedule = in_full(costs.pace, layout, minibatches)
-    begun, until = steady_minibatches(schedule, minibatches)
+    listed, drawn = pace.listed(layout, minibatches), min(minibatches, most_drawn(pace, layout))
+    rule, width = SCHEDULES[pace.name], pace.flush_every or sys.maxsize
     problem = Problem(costs, stages, minibatches)
     place_of = {ideal.bit_count(): at for at, ideal in enumerate(bounds)}
     best = solve(problem, Space(along_captured_order(problem), complete=False))
@@ -240,9 +234,10 @@ def _pipeline(planner: Planner, stages: int, minibatches: int, bounds: Sequence[
         splits[name] = tuple(place_of[cut] for cut in cuts)
     every = [factors(costs.pace, stage, stages, minibatches, costs.momenta) for stage in range(stages)]
     return Pipeline(
-        rows=tuple(" ".join(f"{action.kind}{action.minibatch}" for action in row) for row in schedule.rows),
-        begun=begun,
-        until=until,
+        depths=tuple(rule.depth(layout, stage, width) for stage in range(stages)),
+        steady=steady_minibatches(in_full(pace, layout, listed), listed),
+        drawn=drawn,
+        drawn_steady=steady_minibatches(in_full(pace, layout, drawn), drawn),
         held=tuple((own.learning, own.saved, own.casts, own.behind, own.before) for own in every),
         splits=splits,
     )

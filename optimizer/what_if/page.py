@@ -10,12 +10,13 @@ from optimizer.what_if.chain import Chain
 _FOLDER = Path(__file__).parent
 
 
-def what_if_page(chain: Chain, cuts: Sequence[int] | None = None) -> bytes:
+def what_if_page(chain: Chain, cuts: Sequence[int] | None = None, note: str = "") -> bytes:
     """Return the page of a model.
 
     Args:
         chain: What it costs.
         cuts: The split that it shows first, as counts of stretches before each cut; None: the best of four stages.
+        note: Why it is not the one that is looked for.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
@@ -30,22 +31,23 @@ def what_if_page(chain: Chain, cuts: Sequence[int] | None = None) -> bytes:
             schedule=chain.schedule,
             batch=chain.batch_size,
             minibatches=chain.minibatches,
-            part=what_if_part(chain, cuts),
+            part=what_if_part(chain, cuts, note),
             script=script(),
         )
         .encode()
     )
 
 
-def what_if_part(chain: Chain, cuts: Sequence[int] | None = None, instead: str = "") -> str:
+def what_if_part(chain: Chain, cuts: Sequence[int] | None = None, note: str = "", instead: str = "") -> str:
     """Return what stands in a page that has ``style`` and ``script``, once for each model.
 
     Args:
         chain: What the model costs.
         cuts: As above.
+        note: As above.
         instead: What is shown without JavaScript, as HTML.
     """
-    data = {"chain": asdict(chain), "cuts": list(cuts) if cuts else None}
+    data = {"chain": asdict(chain), "cuts": list(cuts) if cuts else None, "note": note}
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     without = instead or "<p>This page moves cuts with JavaScript, which is switched off.</p>"
     return f'<div class="what-if">{without}<script type="application/json">{text}</script></div>'

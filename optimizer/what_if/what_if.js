@@ -37,6 +37,7 @@ const whatIf = (() => {
     return () => ((word() >>> 5) * 67108864 + (word() >>> 6)) / 9007199254740992;
   }
 
+  const lastOf = stretch => stretch.layers[stretch.layers.length - 1];
   const sum = (items, of) => items.reduce((total, item) => total + of(item), 0);
 
   // What each stage costs and holds; cuts are counts of stretches before them.
@@ -56,8 +57,8 @@ const whatIf = (() => {
       const step = sum(own, each => each.step_ns) + last * chain.loss_step_ns;
       const alone = sum(own, each => each.alone_ns) + last * chain.loss_alone_ns;
       return {
-        layers: sum(own, each => each.layers),
-        last: own[own.length - 1].name,
+        layers: sum(own, each => each.layers.length),
+        last: lastOf(own[own.length - 1]),
         forward_s: (forward + behind.down_ns) / NS,
         backward_s: (backward + before.up_ns) / NS + accumulate,
         update_s: update,
@@ -90,6 +91,24 @@ const whatIf = (() => {
       });
     }
     for (const own of stages) own.doubt = own.slower / (1 + own.slower) / 2;
+  }
+
+  // The actions of each stage (optimizer/schedule/schedule.py, actions_of, of stages without replicas).
+  function rowsOf(chain, depths, minibatches) {
+    const width = chain.flush_every || minibatches;
+    return depths.map(depth => {
+      const row = [];
+      for (let first = 0; first < minibatches; first += width) {
+        const end = Math.min(first + width, minibatches);
+        for (let own = first; own < Math.min(end, first + depth); own++) row.push(["F", own]);
+        for (let own = first; own < end; own++) {
+          row.push(["B", own]);
+          if ((own + 1) % chain.update_every === 0 || own + 1 === minibatches) row.push(["U", own]);
+          if (own + depth < end) row.push(["F", own + depth]);
+        }
+      }
+      return row;
+    });
   }
 
   // When the last stage's backwards end; an action waits for its stage, and for its neighbour's.
@@ -132,28 +151,29 @@ const whatIf = (() => {
   function evaluate(chain, cuts) {
     const stages = stagesOf(chain, cuts), count = stages.length, pipeline = chain.pipelines[count];
     ease(chain, stages);
-    const rows = pipeline.rows.map(row => row.split(" ").map(word => [word[0], Number(word.slice(1))]));
     const usual = stages.map(own => ({
       F: own.forward_s * own.ease, B: own.backward_s * own.ease, U: own.update_s * chain.update_every * own.ease,
     }));
-    const {begun, until} = pipeline;
-    const period = duration => {
+    const period = (rows, [begun, until], duration) => {
       const [ended, latest] = ends(rows, duration);
       return begun ? ended[until - 1] - ended[begun - 1] : latest;
     };
-    const steady = period((stage, kind) => usual[stage][kind]);
-    const speed = steady ? chain.batch_size * (until - begun) / steady : 0;
+    const plain = (stage, kind) => usual[stage][kind], [begun, until] = pipeline.steady;
+    const whole = period(rowsOf(chain, pipeline.depths, chain.minibatches), pipeline.steady, plain);
+    const speed = whole ? chain.batch_size * (until - begun) / whole : 0;
     const found = {stages, samples_per_s: speed, low: null, high: null};
     const rounds = chain.pace.length;
-    if (!rounds || !steady) return found;
+    const rows = rowsOf(chain, pipeline.depths, pipeline.drawn), steady = period(rows, pipeline.drawn_steady, plain);
+    if (!rounds || !whole || !steady) return found;
     const drawing = twister(0), doubting = twister(1), speeds = [];
-    const draws = Math.min(DRAWS, Math.max(FEWEST, Math.floor(MOST_DRAWN / (count * chain.minibatches))));
+    const draws = Math.min(DRAWS, Math.max(FEWEST, Math.floor(MOST_DRAWN / (count * pipeline.drawn))));
     for (let draw = 0; draw < draws; draw++) {
       const resampled = Array.from({length: rounds}, () => Math.floor(drawing() * rounds));
       const factor = stages.map(own => Array.from(
-        {length: chain.minibatches}, () => own.noise[resampled[Math.floor(drawing() * rounds)]]));
+        {length: pipeline.drawn}, () => own.noise[resampled[Math.floor(drawing() * rounds)]]));
       const off = stages.map(own => Math.max(0, 1 + (2 * doubting() - 1) * own.doubt / own.ease));
-      speeds.push(steady / period((stage, kind, minibatch) => usual[stage][kind] * (factor[stage][minibatch] * off[stage])));
+      speeds.push(steady / period(rows, pipeline.drawn_steady,
+        (stage, kind, minibatch) => usual[stage][kind] * (factor[stage][minibatch] * off[stage])));
     }
     found.samples_per_s = speed * sum(speeds, each => each) / draws;
     found.low = speed * quantile(speeds, TAILS[0]);
@@ -173,13 +193,14 @@ const whatIf = (() => {
 
   const W = 480, H = 270, LEFT = 44, TOP = 12, RIGHT = W - 12, BOTTOM = H - 46;
 
-  function show(place, chain, cutsNow) {
+  function show(place, chain, cutsNow, note) {
     const counts = Object.keys(chain.pipelines), end = chain.stretches.length;
+    if (!counts.length) return;
     const times = chain.stretches.map(each => each.step_ns), whole = sum(times, time => time) || 1;
-    const layers = sum(chain.stretches, each => each.layers);
+    const layers = sum(chain.stretches, each => each.layers.length);
     const xs = [0], ys = [0];
     chain.stretches.forEach((each, at) => {
-      xs.push(xs[at] + each.layers / layers);
+      xs.push(xs[at] + each.layers.length / layers);
       ys.push(ys[at] + times[at] / whole);
     });
     const X = place_ => LEFT + xs[place_] * (RIGHT - LEFT), Y = place_ => BOTTOM - ys[place_] * (BOTTOM - TOP);
@@ -193,9 +214,11 @@ const whatIf = (() => {
                                      "aria-label": "cumulative time; each cut is a slider"});
     const body = make("tbody"), rivals = make("tbody");
     const head = words => make("thead", {}, make("tr", {}, ...words.map(word => make("th", {}, word))));
+    const everywhere = chain.stretches.every(each => each.border);
     place.replaceChildren(
-      make("div", {class: "what-if-bar"}, stages, make("label", {}, borders, " cuts at module borders only")),
-      said, picture,
+      make("div", {class: "what-if-bar"}, stages,
+        ...(everywhere ? [] : [make("label", {}, borders, " cuts at module borders only")])),
+      ...(note ? [make("p", {class: "soft"}, note)] : []), said, picture,
       make("div", {class: "scroll"}, make("table", {class: "what-if-stages"},
         head(["stage", "up to", "layers", "of time", "ms", "MiB", "sends MiB"]), body)),
       make("div", {class: "scroll"}, make("table", {class: "what-if-splits"},
@@ -235,7 +258,7 @@ const whatIf = (() => {
       const at = cuts[number], [least, most] = between(number);
       const made = make("svg:g", {class: "handle", tabindex: 0, role: "slider", "aria-label": `cut ${number + 1}`,
         "aria-valuemin": least, "aria-valuemax": most, "aria-valuenow": at,
-        "aria-valuetext": `behind ${chain.stretches[at - 1].name}`},
+        "aria-valuetext": `behind ${lastOf(chain.stretches[at - 1])}`},
         line(X(at), TOP, X(at), BOTTOM, "cut"), make("svg:circle", {cx: X(at), cy: Y(at), r: 9}),
         text(X(at), BOTTOM + 16, `cut ${number + 1}`));
       made.addEventListener("keydown", event => keys(number, event));
@@ -246,21 +269,26 @@ const whatIf = (() => {
           const box = picture.getBoundingClientRect();
           move(number, (moved.clientX - box.left) / box.width * W);
         };
-        const stop = () => { removeEventListener("pointermove", follow); removeEventListener("pointerup", stop); };
-        addEventListener("pointermove", follow);
-        addEventListener("pointerup", stop);
+        const ways = [["pointermove", follow], ["pointerup", stop], ["pointercancel", stop]];
+        function stop() {
+          for (const [name, way] of ways) removeEventListener(name, way);
+          handles.children[number].focus();
+        }
+        for (const [name, way] of ways) addEventListener(name, way);
       });
       return made;
     }
+    const known = {};
     function draw() {
-      const count = String(cuts.length + 1), found = evaluate(chain, cuts), splits = chain.pipelines[count].splits;
-      const others = Object.entries(splits).map(([name, own]) => [name, own, evaluate(chain, own)]);
-      const best = others.find(([name]) => name === "best")?.[2];
+      const count = String(cuts.length + 1), found = evaluate(chain, cuts);
+      const others = known[count] ??= Object.entries(chain.pipelines[count].splits).map(
+        ([name, own]) => [name, own, evaluate(chain, own)]);
+      const best = Math.max(...others.map(([, , its]) => its.samples_per_s));
       stages.value = count;
       const slowest = Math.max(...found.stages.map(own => own.total_s)), all = sum(found.stages, own => own.total_s);
       const one = chain.one_core_s ? ` · ${(found.samples_per_s * chain.one_core_s / chain.batch_size).toFixed(2)} × one core` : "";
       said.textContent = `${found.samples_per_s.toFixed(1)} samples/s${range(found)}`
-        + (best ? ` · ${(100 * found.samples_per_s / best.samples_per_s).toFixed(0)}% of the best split` : "") + one;
+        + (best ? ` · ${(100 * found.samples_per_s / best).toFixed(0)}% of the best below` : "") + one;
       handles.replaceChildren(...cuts.map((_, number) => handle(number)));
       body.replaceChildren(...found.stages.map((own, stage) => make("tr", own.total_s === slowest ? {class: "slowest"} : {},
         ...[stage, own.last, own.layers, `${(100 * own.total_s / all).toFixed(0)}%`, (own.total_s * 1e3).toFixed(1),
@@ -281,8 +309,8 @@ const whatIf = (() => {
 
   addEventListener("DOMContentLoaded", () => {
     for (const place of document.querySelectorAll(".what-if")) {
-      const {chain, cuts} = JSON.parse(place.querySelector("script").textContent);
-      show(place, chain, cuts);
+      const {chain, cuts, note} = JSON.parse(place.querySelector("script").textContent);
+      show(place, chain, cuts, note);
     }
   });
   return {evaluate};

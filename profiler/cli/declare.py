@@ -80,8 +80,9 @@ def add_options(parser: Parser, kind: type[Options]) -> None:
     for owner, declared in _by_class(kind):
         for name, each in declared.items():
             if each.by_place:
-                action = parser.add_argument(name, **each.how)
-                parser.places.append(_value(action) or name)
+                value = _value(parser.add_argument(name, **each.how)) or name
+                parser.places.append(value)
+                parser.listed.append(Listed(HEADINGS[0], value, each.how["help"]))
             else:
                 words = each.words or (f"--{name.replace('_', '-')}",)
                 action = parser.add_argument(*words, dest=name, **{"default": None, **each.how})

@@ -58,7 +58,8 @@ class CommonOptions(ResultOptions):
     @classmethod
     def settings(cls) -> list[str]:
         """Return the keys of a configuration file that no option stands for."""
-        ours = {field.name for field in fields(cls)} | {"typed", "own_rule"}
+        elsewhere = {"typed", "own_rule", "data", "batches", "repeats", "partitions", "full", "slice"}
+        ours = {field.name for field in fields(cls)} | elsewhere  # or options of other commands
         return [field.name for field in fields(Config) if field.name not in ours]
 
 

@@ -7,7 +7,7 @@ from profiler.public import on_demand
 if TYPE_CHECKING:
     from profiler.report.columns import VIEWS, View
     from profiler.report.figure import Drawing, drawing
-    from profiler.report.fold import folded
+    from profiler.report.fold import folded, groups
     from profiler.report.rich_table import ResultTable
     from profiler.report.roofline_plot import roofline_svg
     from profiler.report.table import costliest, rows, show, to_csv, to_markdown

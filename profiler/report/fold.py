@@ -20,13 +20,24 @@ _SUMMED = (
 
 def folded(layers: Sequence[Layer], most: int = MOST) -> list[Layer]:
     """Return a row for each layer, or for each module where layers are more than ``most``; in captured order."""
-    rows = list(layers)
-    deepest = max((_home(layer).count(".") + 1 for layer in layers), default=0)
-    for depth in range(deepest, 0, -1):
-        if len(rows) <= most:
-            break
-        rows = [_together(name, list(own)) for name, own in groupby(layers, lambda layer: _module(layer, depth))]  # noqa: B023
-    return rows
+    return [_together(_module(group[0], _depth(layers, most)), group) for group in groups(layers, most)]
+
+
+def groups(layers: Sequence[Layer], most: int = MOST) -> list[list[Layer]]:
+    """Return the layers of each of these rows."""
+    depth = _depth(layers, most)
+    return [list(own) for _, own in groupby(layers, lambda layer: _module(layer, depth) if depth else layer.name)]
+
+
+def _depth(layers: Sequence[Layer], most: int) -> int:
+    """Return the deepest level of nesting that leaves few enough modules; 0 where layers are few enough, or 1."""
+    if len(layers) <= most:
+        return 0
+    deepest = max((_home(layer).count(".") + 1 for layer in layers), default=1)
+    for depth in range(deepest, 1, -1):
+        if sum(1 for _ in groupby(layers, lambda layer: _module(layer, depth))) <= most:  # noqa: B023
+            return depth
+    return 1
 
 
 def _home(layer: Layer) -> str:

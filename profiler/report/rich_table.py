@@ -47,7 +47,7 @@ class ResultTable:
             explained: What columns mean; said below the table of those that are shown.
             caption: What else is said below it, first.
             total: The last row, set apart; none where it is empty.
-            compact: Whether to leave out blank lines, and what columns a narrow terminal has no room for.
+            compact: Whether to leave out blank lines, and the names of columns for which a terminal is too narrow.
         """
         self.title, self.columns, self.words, self.total = title, tuple(columns), words, tuple(total)
         self._first_out = [name for name in first_out if name in self.columns]
@@ -89,7 +89,7 @@ class ResultTable:
         told = [self._caption, *(text for name, text in self._explained.items() if name in shown)]
         told += [f"Hidden: {', '.join(hidden)} (--wide shows them)."] if hidden and not self._compact else []
         table = Table(
-            title=self.title or None,
+            title=f"{self.title} (--wide has more)" if hidden and self._compact and self.title else self.title or None,
             caption=" ".join(filter(None, told)) or None,
             caption_justify="left",
             box=box.SIMPLE,

@@ -151,8 +151,8 @@ def _time_facts(profile: Profile) -> str:
         busy = f" ({precise_ms(step_s * times)} ms with {cores} busy, as timed here)"
     known = f", the costliest layers known to ±{profile.uncertainty:.0%}" if profile.uncertainty else ""
     return (
-        f"One training step: {precise_ms(step_s)} ms{busy}{lower}; its layers sum up to "
-        f"{more_or_less(profile.closure_error)}. {counted(profile.rounds, 'round')}{known}."
+        f"One training step: {precise_ms(step_s)} ms{busy}{lower}; timed one by one, its "
+        f"layers take {more_or_less(profile.closure_error)}. {counted(profile.rounds, 'round')}{known}."
     )
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from runtime.comparing import Job, Wish
 
 RESULTS = Path("results")
-FILE, PLAN = "comparison.json", "plan.json"
+FILE, PLAN = "comparison.json", "fastest-plan.json"
 QUICK_BATCHES = 6
 FAILED = 1
 
@@ -38,7 +38,7 @@ class CompareOptions(RunningOptions):
     partitions: Annotated[
         tuple[str, ...] | None,
         option(
-            "which splits: all, optimized, or by name (all)",
+            "optimized, sliced, bf16, study, a scheme, … (all)",
             under="split",
             type=lambda text: tuple(text.split(",")),
             metavar="P,…",
@@ -51,9 +51,7 @@ class CompareOptions(RunningOptions):
     ] = None
     baselines: Annotated[
         BaselineChoice,
-        option(
-            "also run plain PyTorch, in threads or all ways (all)", nargs="?", choices=("threads", "all"), const="all"
-        ),
+        option("also run plain PyTorch: threads, or all ways", nargs="?", choices=("threads", "all"), const="all"),
     ] = "none"
     audit: Annotated[bool, switch("test predictions on ten splits")] = False
     quick: Annotated[bool, switch("one short round, of the smallest batch size")] = False
@@ -74,7 +72,7 @@ def compare_all(options: CompareOptions) -> int:
     requests = [runtime.comparing.request_of(wish, schemes) for wish in wishes]
     profiler.capture.refuse_unknown(dict.fromkeys(config.model for config in wanted))
     reports = _reports(options, [wish.path for wish in wishes])
-    for path in (*(wish.path for wish in wishes), *reports):
+    for path in (*(path for wish in wishes for path in (wish.path, wish.path.with_name(PLAN))), *reports):
         refuse_unwritable(path)
     pairs = zip(wishes, requests, strict=True)
     jobs = [runtime.comparing.job_of(wish, request, schemes) for wish, request in pairs]
@@ -96,7 +94,7 @@ def _train(job: "Job") -> list[str]:
     write_whole(path, to_json(best.plan))
     typed = job.comparison.typed
     config = typed[typed.index("--config") + 1] if "--config" in typed else None
-    data = None if config and job.config.data else job.config.data or "mypackage.data:loader"
+    data = None if config and job.config.data else job.config.data or "YOUR.MODULE:LOADER"
     return [f"Train with {best.name}: {command('train', plan=path, config=config, data=data)}"]
 
 

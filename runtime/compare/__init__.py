@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from runtime.compare.begin import command_line, new_comparison, run_length
+    from runtime.compare.begin import command_line, new_comparison, reference_of, run_length
     from runtime.compare.comparison import Comparison
     from runtime.compare.outcome import (
         BaselineComparison,

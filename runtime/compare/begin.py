@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import ceil
@@ -58,7 +58,7 @@ def new_comparison(
         core_count=core_count(request.cores),
         left_out=tuple(left_out),
         forms=forms,
-        reference=next((name for name in (LOWERED, SLICED, OPTIMIZED) if name in plans), names[0]),
+        reference=reference_of(names),
         machine=this_machine(),
         began_at=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command_line(),
@@ -71,6 +71,12 @@ def new_comparison(
         baselines=tuple(baselines),
         runs=(),
     )
+
+
+def reference_of(names: Iterable[str]) -> str:
+    """Return the partition that ratios are about."""
+    every = list(names)
+    return next((name for name in (LOWERED, SLICED, OPTIMIZED) if name in every), every[0])
 
 
 STEADY_S = 3.0

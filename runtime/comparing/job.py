@@ -13,7 +13,15 @@ from profiler.cli import note
 from profiler.profile import BF16, FP32
 from profiler.settings import Config
 from runtime.baselines import baseline_rows
-from runtime.compare import Comparison, OneCore, Request, find_comparison, new_comparison, run_length
+from runtime.compare import (
+    Comparison,
+    OneCore,
+    Request,
+    find_comparison,
+    new_comparison,
+    reference_of,
+    run_length,
+)
 from runtime.comparing.wish import Wish
 from runtime.pipeline import core_count, default_clock
 from runtime.results import Clock
@@ -76,6 +84,7 @@ def _begun(wish: Wish, request: Request, clock: Clock, schemes: Schemes) -> Comp
     splits = {plan.split for plan in plans.values()}
     plans |= spaced_splits(forms.whole, request.distinct_splits, splits)
     plans = {name: _scheduled(plan, request, clock) for name, plan in plans.items()}
+    minibatches = plans[reference_of(plans)].predicted.minibatches
     baselines, without = baseline_rows(request.baselines, request.cores, request.update_every)
     if without:
         report(without)
@@ -88,7 +97,7 @@ def _begun(wish: Wish, request: Request, clock: Clock, schemes: Schemes) -> Comp
         left_out=left_out,
         forms=" ".join(told),
         one_core=_one_core(forms),
-        chain=chain_of(forms.whole, schemes) if request.num_stages > 1 else None,
+        chain=chain_of(forms.whole, schemes, minibatches) if request.num_stages > 1 else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Show a comparison, and a single run, as tables with prediction beside measurement."""
+"""Show a comparison on one screen, or several in a row each; and how figures are written, there and in the report."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,16 +14,15 @@ from runtime.compare import (
     Spread,
     coverage,
 )
-from runtime.report.findings import answer, called, came_through, insight, memory, samples_per_s, title, worth
-from runtime.report.warnings import FIRM, REMEDY, firmness, mark
+from runtime.report.findings import USUAL, answer, called, came_through, insight, memory, samples_per_s, title, worth
+from runtime.report.warnings import FIRM, REMEDY, firmness, left_to_say, mark
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-MOST_ROWS = 9
+MOST_ROWS = 7
 """Splits that a screen has room for; the report has all."""
-USUAL = 0.95
 KEPT = {True: "yes", False: "no", None: "–"}
 RANKS = "Rank: by × as fast; = marks what noise cannot tell apart, – what noise or a single round leaves open."
 
@@ -45,17 +44,19 @@ def show_comparison(comparison: Comparison, console: "Console", then: Sequence[s
         if line:
             console.print(line)
     console.print(_table(comparison))
-    hidden = len(comparison.summary.standing) - MOST_ROWS
-    for line in (
-        f"{counted(hidden, 'more split')} in the report." if hidden > 0 else "",
-        comparison.forms,
-        comparison.summary.audit.verdict,
-        memory(comparison),
-    ):
+    for line in (comparison.summary.audit.verdict, memory(comparison), _in_report(comparison)):
         if line:
             console.print(line)
     for line in then:
         console.print(line, soft_wrap=True)
+
+
+def _in_report(comparison: Comparison) -> str:
+    """Say what only the report has: splits for which there is no room, and other doubts."""
+    hidden = len(comparison.summary.standing) - MOST_ROWS
+    names = dict.fromkeys(doubt.name for doubt in left_to_say(comparison))
+    parts = [counted(hidden, "more split")] if hidden > 0 else []
+    return f"In the report: {', '.join([*parts, *names])}." if parts or names else ""
 
 
 def _table(comparison: Comparison) -> ResultTable:
@@ -67,7 +68,8 @@ def _table(comparison: Comparison) -> ResultTable:
     runs = len(best.ratio.runs) if best and best.ratio else comparison.rounds
     spread = f"{min(USUAL, coverage(runs)):.0%} range" if runs > 1 else "range"
     speed = f"samples/s{mark(comparison)}"
-    table = ResultTable("", ("rank", "split", speed, spread, "predicted"), words=("split",), first_out=("rank", spread))
+    columns = ("rank", "split", speed, spread, "predicted")
+    table = ResultTable("", columns, words=("split",), first_out=("rank", spread), compact=True)
     last, out = comparison.rounds, comparison.dropped
     for part in splits:
         dropped = out.get(part.name, last)
@@ -78,7 +80,6 @@ def _table(comparison: Comparison) -> ResultTable:
             interval_of(part.throughput_samples_per_s) if dropped >= last else f"slower, {dropped} rounds",
             f"{part.predicted_throughput_samples_per_s:.1f}",
         )
-    table.add_section()
     precision = comparison.one_core.precision
     alone = ONE_CORE if precision == FP32 else f"{ONE_CORE}, {precision}"
     beside: list[tuple[str, OneCoreComparison | BaselineComparison]] = [(alone, comparison.summary.one_core)]

@@ -6,10 +6,12 @@ from optimizer.plan import Plan
 from profiler.profile import FP32
 from profiler.report import counted, mib
 from runtime.baselines import Baseline
-from runtime.compare import ONE_CORE, Comparison, PartitionComparison, Spread, tied
+from runtime.compare import ONE_CORE, Comparison, PartitionComparison, Spread, coverage, tied
 from runtime.pipeline import taking_turns
 
 SPACED = "spaced-"
+USUAL = 0.95
+"""What an interval claims where there are rounds enough."""
 TIMES = 2.0
 """From this ratio on, speeds are told as times, not as per cent."""
 
@@ -56,19 +58,17 @@ def answer(comparison: Comparison) -> str:
     slower = [part for part in others if part.rank != best.rank is not None and part.rank is not None]
     names = listed([called(comparison, part) for part in (best, *ties)])
     if best.rank is None:
-        single = comparison.rounds < 2
-        return f"{names} ran fastest{'' if single else ', but noise leaves its place open'}{_next(comparison, others)}."
-    if not ties:
-        return f"{names} is the fastest{f'{_next(comparison, slower)}, the next' if slower else ''}."
-    ahead_of = f"; {best.name} is {_next(comparison, slower).removeprefix(': ')}, the next" if slower else ""
-    return f"{names} are too close to tell apart{ahead_of}."
+        said = f"{names} ran fastest{'' if comparison.rounds < 2 else ', but noise leaves its place open'}"
+        return f"{said}: {_ahead_of(comparison, best, others)}."
+    said = f"{names} are too close to tell apart" if ties else f"{names} is the fastest"
+    who = f"; {best.name} is " if ties else ": "
+    return f"{said}{f'{who}{_ahead_of(comparison, best, slower)}, the next' if slower else ''}."
 
 
-def _next(comparison: Comparison, slower: Sequence[PartitionComparison]) -> str:
+def _ahead_of(comparison: Comparison, best: PartitionComparison, slower: Sequence[PartitionComparison]) -> str:
     """Say by how much the fastest split is ahead of the first of those behind it, if they share a round."""
-    first = slower[0].name
-    ratio = comparison.between(came_through(comparison)[0].name, first)
-    return f": {ahead(ratio, first)}" if ratio else f", ahead of {first}"
+    ratio = comparison.between(best.name, slower[0].name)
+    return ahead(ratio, slower[0].name) if ratio else f"ahead of {slower[0].name}"
 
 
 def samples_per_s(part: PartitionComparison) -> float:
@@ -86,27 +86,29 @@ def in_order(comparison: Comparison, parts: Sequence[PartitionComparison]) -> li
 
 
 def insight(comparison: Comparison) -> str:
-    """Say why counting layers misleads for this model."""
+    """Say why a split is fast: its slowest stage sets the pace."""
+    ours = f"Why: the slowest stage has {_largest_share(comparison.summary.ours.plan):.0%} of the time in "
+    ours += comparison.reference
+    slow = min(rivals(comparison), key=lambda part: part.predicted_throughput_samples_per_s, default=None)
+    if slow is None or slow.ran_as == comparison.summary.ours.ran_as:
+        return f"{ours}."
+    return f"{ours}, {_largest_share(slow.plan):.0%} in {slow.name}."
+
+
+def largest_layer(comparison: Comparison) -> str:
+    """Say which layer is the costliest, for counting layers takes all for alike."""
     costs = {layer.name: layer.step_s for layer in comparison.layers}
     whole = sum(costs.values())
     if not whole:
         return ""
     largest = max(costs, key=costs.__getitem__)
-    layer = f"the costliest of {counted(len(costs), 'layer')}, {largest}, takes {costs[largest] / whole:.0%} of a step"
-    slow = min(rivals(comparison), key=lambda part: part.predicted_throughput_samples_per_s, default=None)
-    if slow is None or slow.same_as == comparison.reference:
-        return f"Why: {layer}."
-    heaviest = max(slow.plan.stages, key=lambda stage: stage.total_s)
-    share, most = _largest_share(slow.plan), _largest_share(comparison.summary.ours.plan)
-    ours = f"{most:.0%} of the time in {comparison.reference}"
-    theirs = f"{share:.0%} in {slow.name}, with {len(heaviest.layers) / len(costs):.0%} of the layers"
-    return f"Why: the slowest stage sets the pace. It has {ours} and {theirs}; {layer}."
+    return f"The costliest of {counted(len(costs), 'layer')}, {largest}, takes {costs[largest] / whole:.0%} of a step."
 
 
 def _largest_share(plan: Plan) -> float:
     """Return the share of a step that the slowest stage has."""
     times = [stage.total_s for stage in plan.stages]
-    return max(times) / sum(times)
+    return max(times) / (sum(times) or 1.0)
 
 
 def worth(comparison: Comparison) -> str:
@@ -181,6 +183,18 @@ def race(comparison: Comparison) -> str:
             out.setdefault(last, []).append(name)
     told = "; ".join(f"after round {last}, {listed(names)}" for last, names in sorted(out.items()))
     return f"Out of the race, as slower than the fastest beyond doubt: {told}. --full runs all of them." if told else ""
+
+
+def held(comparison: Comparison) -> str:
+    """Say what an interval is worth after so many rounds."""
+    rounds = max((len(own) for part in came_through(comparison) if (own := _runs(part))), default=comparison.rounds)
+    return (
+        f"hold the true median with {min(USUAL, coverage(rounds)):.0%}{'' if coverage(rounds) >= USUAL else ' at best'}"
+    )
+
+
+def _runs(part: PartitionComparison) -> Sequence[float]:
+    return part.throughput_samples_per_s.runs if part.throughput_samples_per_s else ()
 
 
 def length_of_run(comparison: Comparison) -> str:

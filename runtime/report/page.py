@@ -6,8 +6,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optimizer.what_if import cuts_of, script, style, what_if_part
+from optimizer.what_if import script, shown_first, style, what_if_part
 from profiler.files import write_whole
+from profiler.profile import PLAIN_FORM
 from profiler.report import counted, mib, ms
 from runtime.compare import ONE_CORE, Comparison
 from runtime.report import comparison_table as table
@@ -17,8 +18,10 @@ from runtime.report.findings import (
     called,
     clock,
     fairness,
+    held,
     in_order,
     insight,
+    largest_layer,
     length_of_run,
     memory,
     race,
@@ -27,15 +30,13 @@ from runtime.report.findings import (
     worth,
 )
 from runtime.report.study_table import beside_the_study
-from runtime.report.warnings import FIRM, comparison_warnings, doubts, firmness, mark
+from runtime.report.warnings import FIRM, doubts, firmness, left_to_say, mark
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 KINDS = (".html", ".md")
-SAID = ("FEW ROUNDS", "ONE ROUND", "PROVISIONAL")
-"""Doubts of which the line that says whether the answer is firm says all there is to say."""
 _MOST_DETAILED = 4
 """So many comparisons have all their pictures in one page; of more, each has those that differ most."""
 
@@ -84,6 +85,7 @@ def _environment() -> "Environment":
         "speed": table.speed_of,
         "least": table.least_of,
         "fairness": fairness,
+        "held": held,
         "length_of_run": length_of_run,
         "makespan": table.makespan_of,
         "mark": mark,
@@ -134,6 +136,7 @@ def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
                 answer(comparison),
                 worth(comparison),
                 insight(comparison),
+                largest_layer(comparison),
                 comparison.summary.audit.verdict,
                 comparison.summary.audit.cause,
                 memory(comparison),
@@ -143,7 +146,7 @@ def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
             )
             if line
         ],
-        "warnings": [line for line in comparison_warnings(comparison) if line.partition(":")[0] not in SAID],
+        "warnings": [f"{doubt.name}: {doubt.sentence}" for doubt in left_to_say(comparison)],
         "doubts": [name.lower() for name in doubts(comparison)],
         "winner": winner(comparison),
         "beside_ours": _beside_ours(comparison),
@@ -211,10 +214,11 @@ def _what_if(comparison: Comparison) -> str:
     from runtime.report import charts
 
     chain = comparison.chain
-    if chain is None:
+    if chain is None or not chain.pipelines:
         return ""
-    cuts = cuts_of(chain, comparison.summary.ours.plan.split)
-    return what_if_part(chain, cuts, f"<figure>{charts.layers(comparison)}</figure>")
+    plans = [comparison.ours.plan, *(part.plan for part in comparison.partitions)]
+    plain = next((plan for plan in plans if plan.form == PLAIN_FORM), plans[0])
+    return what_if_part(chain, *shown_first(chain, plain), f"<figure>{charts.layers(comparison)}</figure>")
 
 
 def _timelines(comparison: Comparison) -> list[tuple[str, str]]:

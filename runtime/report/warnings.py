@@ -13,7 +13,8 @@ from runtime.compare import Comparison, coverage
 from runtime.pipeline import noisy, sharing
 
 DRIFT_LIMIT = 0.03
-COVERAGE_WANTED = 0.9
+COVERAGE_WANTED = 0.95
+SAID = ("FEW ROUNDS", "ONE ROUND", "PROVISIONAL")
 MARKED = ("NOT COMPARABLE", "NOISY")
 """The doubts that stand beside every figure of a comparison, wherever it is shown."""
 FIRM, REMEDY = "FIRM.", " To make it firm: "
@@ -28,13 +29,13 @@ class Doubt:
         name: In capitals: ``NOISY``.
         sentence: What it means, why, and what to do.
         cause: Why the answer is not firm, in a few words; nothing where it is, be the other figures as they may.
-        remedy: The options with which the same command makes it firm.
+        remedy: The options with which the same command makes it firm; None where none does.
     """
 
     name: str
     sentence: str
     cause: str = ""
-    remedy: tuple[str, ...] = ()
+    remedy: tuple[str, ...] | None = ()
 
 
 def comparison_doubts(comparison: Comparison) -> list[Doubt]:
@@ -50,14 +51,8 @@ def comparison_doubts(comparison: Comparison) -> list[Doubt]:
         names = ", ".join(dict.fromkeys(run.name for run in failed))
         runs = "a run" if len(failed) == 1 else f"{len(failed)} runs"
         first = f"first {failed[0].name} in round {failed[0].round}: {failed[0].failure}"
-        found.append(
-            Doubt(
-                "FAILED",
-                f"figures of {names} are of fewer rounds, or there are none: {runs} failed, {first}",
-                f"{failed[0].failure}",
-                ("--fresh",),
-            )
-        )
+        sentence = f"figures of {names} are of fewer rounds, or there are none: {runs} failed, {first}"
+        found.append(Doubt("FAILED", sentence, *_failed(comparison)))
     if not comparison.complete:
         done = f"{comparison.rounds} of {request.repeats} rounds are done"
         found.append(
@@ -80,17 +75,37 @@ def doubts(comparison: Comparison) -> list[str]:
 
 def firmness(comparison: Comparison) -> str:
     """Return ``FIRM``, or ``NOT FIRM``, the one cause that weighs most, and the command that makes it firm."""
-    doubt = next((doubt for doubt in comparison_doubts(comparison) if doubt.cause), None)
+    doubt = _weightiest(comparison)
     if doubt is None:
         return FIRM
-    return f"NOT FIRM: {doubt.cause.rstrip('.')}.{REMEDY}{repeated(comparison.command, doubt.remedy)}"
+    remedy = "" if doubt.remedy is None else f"{REMEDY}{repeated(comparison.command, doubt.remedy)}"
+    return f"NOT FIRM: {doubt.cause}.{remedy}"
+
+
+def left_to_say(comparison: Comparison) -> list[Doubt]:
+    """Return the doubts of which ``firmness`` does not say all there is to say."""
+    said = _weightiest(comparison)
+    return [doubt for doubt in comparison_doubts(comparison) if doubt != said or doubt.name not in SAID]
+
+
+def _weightiest(comparison: Comparison) -> Doubt | None:
+    return next((doubt for doubt in comparison_doubts(comparison) if doubt.cause), None)
+
+
+def _failed(comparison: Comparison) -> tuple[str, tuple[str, ...] | None]:
+    """Return why failures leave the answer open, if they do, and what to do: a split failed that may be the fastest."""
+    names = [run.name for run in comparison.runs if run.failure is not None and run.name in comparison.splits]
+    hurt = [name for name in dict.fromkeys(names) if name not in comparison.beaten]
+    if not hurt:
+        return "", ()
+    ran = {run.name for run in comparison.runs if run.failure is None}
+    return f"runs of {hurt[0]} failed", ("--fresh",) if hurt[0] in ran else None
 
 
 def repeated(command: str, options: tuple[str, ...]) -> str:
     """Return the command that made a comparison with other options: such as have a value stand in it once."""
     if command.startswith("stageplan.compare("):
-        pairs = zip(options[::2], options[1::2], strict=False)
-        given = "".join(f", {flag.removeprefix('--')}={value}" for flag, value in pairs)
+        given = "".join(f", {flag[2:]}={value}" for flag, value in zip(options[::2], options[1::2], strict=False))
         return command.replace(", …)", f", …{given})")
     words = [word for word in shlex.split(command) if word != "--fresh"]
     for flag in options[:1]:
@@ -125,7 +140,7 @@ def _few_rounds(comparison: Comparison) -> list[Doubt]:
                       "each split ran once", _MORE)]  # fmt: skip
     open_ = [part.name for part in standing[1:] if part.name not in comparison.beaten]
     fewest = min((runs[name] for name in runs if name not in comparison.beaten), default=0)
-    if not open_ or coverage(fewest) >= COVERAGE_WANTED:
+    if not open_ or (coverage(fewest) >= COVERAGE_WANTED and standing[0].rank is not None):
         return []
     means = f"whether {standing[0].name} or {open_[0]} is faster"
     return [

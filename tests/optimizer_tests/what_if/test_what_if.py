@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from pages import CHROMIUM, FLAGS
 from places import TESTS
 from rounds import with_rounds
-from strategies import random_profiles
+from strategies import layer, profile, random_profiles
 
 from optimizer.plan import Plan
 from optimizer.planning import Planner, load_schemes
 from optimizer.schedule import ASYNCHRONOUS, SCHEDULES, Pace, pace_of
-from optimizer.what_if import Chain, chain_of, cuts_of, what_if_page
+from optimizer.what_if import Chain, chain_of, shown_first, what_if_page
 from profiler.files import read_json, to_json
-from profiler.profile import Profile
+from profiler.profile import INPUT, Profile, Slicing
 
 PACES = [pace_of(name, 4) for name in SCHEDULES]
 MINIBATCHES = 12
@@ -32,14 +32,14 @@ MINIBATCHES = 12
 
 def plan_at(planner: Planner, chain: Chain, cuts: tuple[int, ...]) -> Plan:
     """The planner's own plan of a split along the captured order."""
-    layers = [0, *accumulate(own.layers for own in chain.stretches)]
+    layers = [0, *accumulate(len(own.layers) for own in chain.stretches)]
     return planner.in_captured_order("by hand", [layers[cut] for cut in cuts])
 
 
-def unsteady(seed: int) -> Profile:
-    """PipeDream's VGG16 with thirty rounds, and times beside no busy core."""
+def unsteady(seed: int, model: str = "vgg16") -> Profile:
+    """A graph of PipeDream's with thirty rounds, and times beside no busy core."""
     numbers = random.Random(seed)  # noqa: S311 - no secret
-    found = read_json(TESTS / "data" / "pipedream-vgg16.json", Profile)
+    found = read_json(TESTS / "data" / f"pipedream-{model}.json", Profile)
     layers = tuple(replace(own, alone_s=own.step_s * numbers.uniform(0.6, 1.0)) for own in found.layers)
     found = replace(found, layers=layers, loss=replace(found.loss, alone_s=found.loss.step_s), neighbours=2,
                     beside_s=(1.1, 1.25))  # fmt: skip
@@ -57,7 +57,7 @@ def test_stretches_and_cuts_add_up_to_what_the_planner_has(found: Profile, pace:
         return
     cut = data.draw(st.sampled_from(legal))
     plan = plan_at(Planner(found.costs(), 2, MINIBATCHES, pace=pace), chain, (cut,))
-    assert cuts_of(chain, plan.split) == (cut,)
+    assert shown_first(chain, plan) == ((cut,), "")
     pipeline = chain.pipelines["2"]
     for stage, own in enumerate(plan.stages):
         members = chain.stretches[cut:] if stage else chain.stretches[:cut]
@@ -84,7 +84,23 @@ def test_the_best_split_and_the_schemes_are_those_of_the_planner() -> None:
     best = plan_at(planner, chain, chain.pipelines["4"].splits["best"])
     assert best.bottleneck_s == planner.optimized().bottleneck_s, "a chain has no other cuts"
     for name, shares in schemes.items():
-        assert cuts_of(chain, planner.scheme(name, shares).split) == chain.pipelines["4"].splits[name]
+        assert shown_first(chain, planner.scheme(name, shares)) == (chain.pipelines["4"].splits[name], "")
+
+
+def test_a_plan_that_cannot_be_shown_is_said_and_not_taken_for_another() -> None:
+    """Of two branches side by side, a cut behind one of them has as many layers before it as one in captured order."""
+    names = ["stem", "a0", "a1", "b0", "b1", "sum"]
+    edges = [(INPUT, "stem"), ("stem", "a0"), ("a0", "a1"), ("stem", "b0"), ("b0", "b1"), ("a1", "sum"), ("b1", "sum")]
+    planner = Planner(profile([layer(name) for name in names], edges).costs(), 2, MINIBATCHES)
+    chain = chain_of(planner, load_schemes())
+    ideal = sum(1 << names.index(name) for name in ("stem", "a0", "b0"))
+    beside = planner.unlimited("by hand", (0, ideal, (1 << len(names)) - 1))
+    assert shown_first(chain, beside) == (None, "The plan's cuts do not lie along the captured order, and here all do.")
+    whole = planner.with_stages(1).optimized()
+    assert shown_first(chain, whole) == (None, "The plan has 1 stage, and here are 2 or 3 or 4 or 5 or 6.")
+    sliced = replace(beside, slicing=Slicing("stem=2"))
+    assert shown_first(chain, sliced)[1].startswith("The plan cuts layers inside")
+    assert '"note":"The plan has 1 stage' in what_if_page(chain, *shown_first(chain, whole)).decode()
 
 
 def test_two_weight_buffers_need_as_many_minibatches_an_update_as_stages() -> None:
@@ -161,11 +177,24 @@ def in_browser(page: str, folder: Path) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed; apt-get install chromium")
-@pytest.mark.parametrize("pace", [pace_of(ASYNCHRONOUS, 4), pace_of("2bw", 8)])
-def test_a_browser_works_out_what_the_planner_does_for_a_hundred_splits(pace: Pace, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "pace", "minibatches"),
+    [
+        ("vgg16", pace_of(ASYNCHRONOUS, 4), 24),
+        ("resnet50", pace_of(ASYNCHRONOUS, 4), 150),
+        ("vgg16", pace_of("2bw", 8), 24),
+        ("alexnet", pace_of("gpipe", 4, 16), 50),
+        ("vgg16", pace_of("1f1b-flush", 4), 30),
+        ("alexnet", pace_of("2bw", 8, 64), 200),
+    ],
+    ids=lambda value: value.words if isinstance(value, Pace) else str(value),
+)
+def test_a_browser_works_out_what_the_planner_does_for_a_hundred_splits(
+    model: str, pace: Pace, minibatches: int, tmp_path: Path
+) -> None:
     numbers = random.Random(7)  # noqa: S311 - no secret
-    planner = Planner(unsteady(3).costs(), 4, 24, pace=pace)
-    chain = chain_of(planner, load_schemes())
+    planner = Planner(unsteady(3, model).costs(), 4, 12, pace=pace)
+    chain = chain_of(planner, load_schemes(), minibatches)
     splits = []
     for _ in range(100):
         stages = numbers.randint(2, 8)
@@ -176,7 +205,7 @@ def test_a_browser_works_out_what_the_planner_does_for_a_hundred_splits(pace: Pa
     found = in_browser(what_if_page(chain).decode().replace("</body>", f"{probe}</body>"), tmp_path)
     assert len(found) == 100
     for cuts, (speed, low, high, stages) in zip(splits, found, strict=True):
-        other = Planner(planner.model, len(cuts) + 1, 24, pace=pace)
+        other = Planner(planner.model, len(cuts) + 1, minibatches, pace=pace)
         plan = plan_at(other, chain, tuple(cuts))
         assert [tuple(own) for own in stages] == [
             (pytest.approx(own.total_s, rel=1e-9), own.memory_bytes, sent) for own, sent in
@@ -196,7 +225,7 @@ def test_cuts_move_by_keys_and_by_dragging_and_stay_in_order(tmp_path: Path) -> 
     start, right, back, end, home, stuck, dragged, two, scheme = in_browser(page, tmp_path)
     best = list(chain.pipelines["4"].splits["best"])
     assert start[0] == best
-    assert "100% of the best split" in start[1]
+    assert "100% of the best below" in start[1]
     assert right[0] == [best[0] + 1, *best[1:]]
     assert right[1] != start[1]
     assert back == start

@@ -779,7 +779,7 @@ def test_first_rounds_come_first_and_ctrl_c_leaves_the_best_answer_so_far(
     assert printed.out.count("NOT FIRM: only 1 of 3 rounds are done.") == 2
     assert printed.out.count("To make it firm: ") == 2
     assert len(re.findall(r"Train with [a-z-]+: ", printed.out)) == 2
-    plans = [read_json(path, Plan) for path in (in_folder / "found").rglob("plan.json")]
+    plans = [read_json(path, Plan) for path in (in_folder / "found").rglob("fastest-plan.json")]
     assert [len(plan.stages) for plan in plans] == [2, 2]
     report = (in_folder / "found" / "report.md").read_text()
     assert report.count("## small_models:Residual, batch") == 2
