@@ -127,12 +127,11 @@ def shown_first(chain: Chain, plan: Plan) -> tuple[tuple[int, ...] | None, str]:
         return None, "The plan cuts layers inside, or runs some in bfloat16, and here layers are whole and in float32."
     if str(plan.num_stages) not in chain.pipelines:
         return None, f"The plan has {counted(plan.num_stages, 'stage')}, and here are {' or '.join(chain.pipelines)}."
-    inside: set[str] = set()
-    ends = {frozenset(): 0} | {
-        frozenset(inside := inside | set(own.layers)): at for at, own in enumerate(chain.stretches, 1)
-    }
-    seen: set[str] = set()
-    cuts = [ends.get(frozenset(seen := seen | set(layers))) for layers in plan.split[:-1]]
+    inside, seen = frozenset[str](), frozenset[str]()
+    ends = {inside: 0}
+    for at, own in enumerate(chain.stretches, 1):
+        ends[inside := inside | set(own.layers)] = at
+    cuts = [ends.get(seen := seen | set(layers)) for layers in plan.split[:-1]]
     if None in cuts:
         return None, "The plan's cuts do not lie along the captured order, and here all do."
     return tuple(cut for cut in cuts if cut is not None), ""

@@ -153,6 +153,12 @@ class Comparison(Shown):
         dropped = {name for name in self.splits if name in self.dropped}
         return frozenset(dropped | set(self._slower_splits(self.rounds, dropped)))
 
+    @property
+    def open(self) -> tuple[str, ...]:
+        """The splits that may still be faster than the one that ran fastest, in their order."""
+        ran = [name for name in self.summary.order if name in {run.name for run in self.runs if run.failure is None}]
+        return tuple(name for name in ran[1:] if name not in self.beaten)
+
     def between(self, one: str, other: str) -> Spread | None:
         """Return how many times as fast one contender ran as another, round by round; None where no round has both."""
         return ratio_of(rounds_of(self.runs, one), rounds_of(self.runs, other))

@@ -60,7 +60,8 @@ def answer(comparison: Comparison) -> str:
     if best.rank is None:
         said = f"{names} ran fastest{'' if comparison.rounds < 2 else ', but noise leaves its place open'}"
         return f"{said}: {_ahead_of(comparison, best, others)}."
-    said = f"{names} are too close to tell apart" if ties else f"{names} is the fastest"
+    leads = comparison.open and coverage(min(map(len, map(_runs, splits[:2])))) < USUAL
+    said = f"{names} are too close to tell apart" if ties else f"{names} {'leads' if leads else 'is the fastest'}"
     who = f"; {best.name} is " if ties else ": "
     return f"{said}{f'{who}{_ahead_of(comparison, best, slower)}, the next' if slower else ''}."
 

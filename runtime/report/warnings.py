@@ -138,7 +138,7 @@ def _few_rounds(comparison: Comparison) -> list[Doubt]:
     if max(runs.values(), default=comparison.rounds) == 1:
         return [Doubt("ONE ROUND", "no difference here can be told from noise, for it ran once; add --repeats 6.",
                       "each split ran once", _MORE)]  # fmt: skip
-    open_ = [part.name for part in standing[1:] if part.name not in comparison.beaten]
+    open_ = comparison.open
     fewest = min((runs[name] for name in runs if name not in comparison.beaten), default=0)
     if not open_ or (coverage(fewest) >= COVERAGE_WANTED and standing[0].rank is not None):
         return []

@@ -9,7 +9,7 @@ from strategies import chain
 
 from runtime.compare import Comparison
 from runtime.report.batch_sizes import change, winner
-from runtime.report.findings import answer, clock, fairness, insight, memory, worth
+from runtime.report.findings import answer, clock, fairness, insight, largest_layer, memory, worth
 from runtime.report.study_table import beside_the_study
 from runtime.report.warnings import FIRM, comparison_warnings, drift_of, firmness, repeated
 
@@ -37,6 +37,8 @@ def test_the_answer_is_the_fastest_and_how_far_it_is_ahead_of_the_next() -> None
 def test_a_tie_is_no_victory_and_a_defeat_is_said() -> None:
     tie = said_of(optimized=(10.0, 11.0, 10.0), end_load=(10.5, 10.5, 10.5))
     assert tie == "end-load and optimized are too close to tell apart."
+    near = said_of(optimized=(10.0, 10.6), end_load=(9.9, 9.9))
+    assert near == "optimized leads: 4% faster than end-load (range 1–7%), the next.", "two rounds leave it open"
     lost = said_of(optimized=(1.0, 1.0), end_load=(2.0, 2.0))
     assert lost == "end-load is the fastest: 2.0 times as fast as optimized (range 2.0–2.0), the next."
 
@@ -87,6 +89,10 @@ def test_an_answer_is_firm_where_all_others_are_slower_beyond_doubt() -> None:
         "compare --repeats 6"
     )
     assert firmness(measured(2, optimized=10.0, end_load=10.0)) == FIRM, "that noise cannot tell them apart is firm"
+    lost = {"optimized": (20.0, 20.0, 20.1), "end-load": (10.0, 10.1, None)}
+    assert firmness(comparison(lost)) == FIRM, "a split failed that is slower beyond doubt"
+    hurt = comparison({"optimized": (20.0, 20.0, 20.1), "end-load": (None, None, None)})
+    assert firmness(hurt) == "NOT FIRM: runs of end-load failed.", "and nothing says that it ever comes through"
     assert firmness(comparison(load=0.3)) == (
         "NOT FIRM: core 1 worked for others 30% of the time. To make it firm: python -m runtime compare --fresh"
     )
@@ -135,11 +141,10 @@ def test_drift_is_what_all_contenders_have_in_common(factor: float, word: str) -
 
 
 def test_why_counting_layers_misleads() -> None:
-    said = insight(comparison())
-    assert said == (
-        "Why: the slowest stage sets the pace. It has 75% of the time in optimized and 92% in end-load, with 75% of "
-        "the layers; the costliest of 4 layers, l3, takes 75% of a step."
-    )
+    found = comparison()
+    assert insight(found) == "Why: the slowest stage has 75% of the time in optimized, 92% in end-load."
+    assert largest_layer(found) == "The costliest of 4 layers, l3, takes 75% of a step."
+    assert insight(comparison({"optimized": (2.0, 2.0)})) == "Why: the slowest stage has 75% of the time in optimized."
 
 
 def test_what_one_would_run_instead_is_set_beside() -> None:
