@@ -228,7 +228,7 @@ const whatIf = (() => {
     const text = (x, y, words, anchor = "middle") => make("svg:text", {x, y, "text-anchor": anchor}, words);
     picture.append(line(LEFT, BOTTOM, RIGHT, BOTTOM, "axis"), line(LEFT, TOP, LEFT, BOTTOM, "axis"),
       line(LEFT, BOTTOM, RIGHT, TOP, "even"), text(LEFT - 6, TOP + 8, "100%", "end"), text(LEFT - 6, BOTTOM, "0%", "end"),
-      text((LEFT + RIGHT) / 2, H - 6, "layers, front to back; upwards: time"),
+      text((LEFT + RIGHT) / 2, H - 6, "cuts, layers front to back; upwards: time"),
       make("svg:path", {class: "curve", d: xs.map((_, at) => `${at ? "L" : "M"}${X(at).toFixed(1)} ${Y(at).toFixed(1)}`).join("")}));
     const handles = make("svg:g");
     picture.append(handles);
@@ -260,7 +260,7 @@ const whatIf = (() => {
         "aria-valuemin": least, "aria-valuemax": most, "aria-valuenow": at,
         "aria-valuetext": `behind ${lastOf(chain.stretches[at - 1])}`},
         line(X(at), TOP, X(at), BOTTOM, "cut"), make("svg:circle", {cx: X(at), cy: Y(at), r: 9}),
-        text(X(at), BOTTOM + 16, `cut ${number + 1}`));
+        text(X(at), BOTTOM + 16, String(number + 1)));
       made.addEventListener("keydown", event => keys(number, event));
       made.addEventListener("pointerdown", event => {
         event.preventDefault();
