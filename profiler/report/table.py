@@ -150,10 +150,7 @@ def _time_facts(profile: Profile) -> str:
         cores = counted(profile.neighbours, "other core")
         busy = f" ({precise_ms(step_s * times)} ms with {cores} busy, as timed here)"
     known = f", the costliest layers known to ±{profile.uncertainty:.0%}" if profile.uncertainty else ""
-    return (
-        f"One training step: {precise_ms(step_s)} ms{busy}{lower}; timed one by one, its "
-        f"layers take {more_or_less(profile.closure_error)}. {counted(profile.rounds, 'round')}{known}."
-    )
+    return f"One training step: {precise_ms(step_s)} ms{busy}{lower}. {counted(profile.rounds, 'round')}{known}."
 
 
 def _memory_facts(profile: Profile) -> str:

@@ -77,7 +77,7 @@ def _table(comparison: Comparison) -> ResultTable:
             rank_of(part, comparison),
             called(comparison, part),
             Text(speed_of(part), style="bold"),
-            interval_of(part.throughput_samples_per_s) if dropped >= last else f"slower, {dropped} rounds",
+            interval_of(part.throughput_samples_per_s) if dropped >= last else f"dropped after {dropped}",
             f"{part.predicted_throughput_samples_per_s:.1f}",
         )
     precision = comparison.one_core.precision
