@@ -8,6 +8,7 @@ from profiler.report import counted, mib
 from runtime.baselines import Baseline
 from runtime.compare import ONE_CORE, Comparison, PartitionComparison, Spread, coverage, tied
 from runtime.pipeline import taking_turns
+from runtime.report.warnings import undecided
 
 SPACED = "spaced-"
 USUAL = 0.95
@@ -60,8 +61,8 @@ def answer(comparison: Comparison) -> str:
     if best.rank is None:
         said = f"{names} ran fastest{'' if comparison.rounds < 2 else ', but noise leaves its place open'}"
         return f"{said}: {_ahead_of(comparison, best, others)}."
-    leads = comparison.open and coverage(min(map(len, map(_runs, splits[:2])))) < USUAL
-    said = f"{names} are too close to tell apart" if ties else f"{names} {'leads' if leads else 'is the fastest'}"
+    single = f"{names} leads" if undecided(comparison) else f"{names} is the fastest"
+    said = f"{names} are too close to tell apart" if ties else single
     who = f"; {best.name} is " if ties else ": "
     return f"{said}{f'{who}{_ahead_of(comparison, best, slower)}, the next' if slower else ''}."
 

@@ -8,6 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from statistics import median
 
+from profiler.report import counted
 from profiler.rounds import drift
 from runtime.compare import Comparison, coverage
 from runtime.pipeline import noisy, sharing
@@ -128,30 +129,33 @@ def _named(warning: str, cause: str, remedy: tuple[str, ...]) -> Doubt:
     return Doubt(name, sentence, cause, remedy)
 
 
-def _few_rounds(comparison: Comparison) -> list[Doubt]:
-    """Return the doubt that rests on too few rounds: the answer's, while somebody may still be faster than the first.
+def undecided(comparison: Comparison) -> tuple[str, int] | None:
+    """Return who may still be faster than the first, and the fewest rounds of those of whom that is so; None: nobody.
 
-    Who is slower beyond doubt is told by the test of the race, which keeps its promise from the second round on.
+    Who is slower beyond doubt is told by the test of the race, which keeps its promise from the second round on. Once
+    rounds are enough, what they cannot tell apart is a tie, and that is an answer, too.
     """
     standing = [part for part in comparison.summary.standing if part.throughput_samples_per_s]
-    runs = {part.name: len(part.ratio.runs) for part in standing if part.ratio}
-    if max(runs.values(), default=comparison.rounds) == 1:
+    rounds = [len(part.ratio.runs) for part in standing if part.ratio and part.name not in comparison.beaten]
+    fewest = min(rounds, default=0)
+    if not comparison.open or (coverage(fewest) >= COVERAGE_WANTED and standing[0].rank is not None):
+        return None
+    return comparison.open[0], fewest
+
+
+def _few_rounds(comparison: Comparison) -> list[Doubt]:
+    """Return the doubt that rests on too few rounds, while somebody may still be faster than the first."""
+    standing = [part for part in comparison.summary.standing if part.throughput_samples_per_s]
+    if max((len(part.ratio.runs) for part in standing if part.ratio), default=comparison.rounds) == 1:
         return [Doubt("ONE ROUND", "no difference here can be told from noise, for it ran once; add --repeats 6.",
                       "each split ran once", _MORE)]  # fmt: skip
-    open_ = comparison.open
-    fewest = min((runs[name] for name in runs if name not in comparison.beaten), default=0)
-    if not open_ or (coverage(fewest) >= COVERAGE_WANTED and standing[0].rank is not None):
+    if (rival := undecided(comparison)) is None:
         return []
-    means = f"whether {standing[0].name} or {open_[0]} is faster"
-    return [
-        Doubt(
-            "FEW ROUNDS",
-            f"noise leaves open {means}: {fewest} rounds hold the true median with {coverage(fewest):.0%} at best, "
-            "not 95%; add --repeats 6.",
-            f"{fewest} rounds leave open {means}",
-            _MORE,
-        )
-    ]
+    name, fewest = rival
+    means, rounds = f"whether {standing[0].name} or {name} is faster", counted(fewest, "round")
+    known = f"the median of {rounds} is known with {coverage(fewest):.0%} at best, not 95%"
+    cause = f"{rounds} {'leaves' if fewest == 1 else 'leave'} open {means}"
+    return [Doubt("FEW ROUNDS", f"noise leaves open {means}: {known}; add --repeats 6.", cause, _MORE)]
 
 
 def drift_of(comparison: Comparison) -> float:
