@@ -153,5 +153,4 @@ def _stage(problem: Problem, index: int, ends: tuple[int, int], memory_bytes: in
         flops=sum(costs.layers[at].flops for at in members),
     )
     pace = costs.pace
-    in_place = pace.flush_every is not None or (pace.name == ASYNCHRONOUS and last)
-    return paced(stage, pace, in_place=in_place)
+    return paced(stage, pace, in_place=pace.updates_in_place(last=last))

@@ -109,6 +109,10 @@ class Pace:
         """How many minibatches go between two flushes; None where there is none."""
         return self.update_every if SCHEDULES[self.name].flushes else None
 
+    def updates_in_place(self, *, last: bool) -> bool:
+        """Say whether a stage, the ``last`` or another, updates the one version of its weights that it holds."""
+        return self.flush_every is not None or (self.name == ASYNCHRONOUS and last)
+
     def version(self, minibatch: int, newest: int) -> int:
         """Return the weight version that a minibatch uses, counted from the run's first, and the newest there is."""
         return max(0, minibatch // self.update_every - 1) if SCHEDULES[self.name].delayed else newest

@@ -5,7 +5,7 @@ whoever adds them up, and simulates the schedule, gets what the planner does. A 
 """
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,7 +13,7 @@ from optimizer.costs import Costs, Crowding, Problem, Rounds, factors, members_o
 from optimizer.errors import PartitionError
 from optimizer.plan import Plan, most_drawn
 from optimizer.planning import Planner, Schemes, scheme_cuts
-from optimizer.schedule import ASYNCHRONOUS, SCHEDULES, RankLayout, in_full, steady_minibatches
+from optimizer.schedule import SCHEDULES, RankLayout, in_full, steady_minibatches
 from optimizer.search import Space, along_captured_order, solve
 from profiler.profile import PLAIN_FORM
 from profiler.report import counted, groups
@@ -92,7 +92,7 @@ class Chain:
 
     Attributes:
         minibatches: Of a run, as far as its schedule is listed.
-        schedule: In words, with the precision; ``update_every``, minibatches an update; ``flush_every``, between two
+        schedule: In words; ``update_every``, minibatches an update; ``flush_every``, between two
             flushes, if there are any; ``in_place``, which stages update in place: ``all``, ``last`` or none.
         stretches: One more than ``cuts``.
         pace: How slow the machine was in each round, over the rounds around it, as a share of the usual.
@@ -150,7 +150,7 @@ def chain_of(planner: Planner, schemes: Schemes, minibatches: int | None = None)
     stretches = [members_of(after & ~before) for before, after in pairwise(bounds)]
     rounds, crowding = Rounds(model), Crowding(model)
     pace, wanted = costs.pace, minibatches or planner.minibatches
-    in_place = "all" if pace.flush_every is not None else "last" if pace.name == ASYNCHRONOUS else ""
+    in_place = "all" if pace.updates_in_place(last=False) else "last" if pace.updates_in_place(last=True) else ""
     borders = {group[-1].name for group in groups(costs.layers)}
     return Chain(
         model=model.profile.model,
@@ -182,9 +182,8 @@ def chain_of(planner: Planner, schemes: Schemes, minibatches: int | None = None)
 def _stretch(costs: Costs, members: Sequence[int], borders: set[str], rounds: Rounds, crowding: Crowding) -> Stretch:
     layers = [costs.layers[at] for at in members]
 
-    def summed(times: Iterable[int]) -> int:
-        every = list(times)
-        return sum(every[at] for at in members)
+    def summed(times: Sequence[int]) -> int:
+        return sum(times[at] for at in members)
 
     return Stretch(
         layers=tuple(layer.name for layer in layers),

@@ -87,7 +87,7 @@ def compare_all(options: CompareOptions) -> int:
 
 def _train(job: "Job") -> list[str]:
     """Keep the plan of the fastest split beside its comparison, and return the line that says how to train with it."""
-    best = next(iter(runtime.report.came_through(job.comparison)), None)
+    best = next(iter(job.comparison.summary.came_through), None)
     if best is None:
         return []
     path = job.path.with_name(PLAN)

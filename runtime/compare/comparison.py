@@ -156,8 +156,7 @@ class Comparison(Shown):
     @property
     def open(self) -> tuple[str, ...]:
         """The splits that may still be faster than the one that ran fastest, in their order."""
-        ran = [name for name in self.summary.order if name in {run.name for run in self.runs if run.failure is None}]
-        return tuple(name for name in ran[1:] if name not in self.beaten)
+        return tuple(part.name for part in self.summary.came_through[1:] if part.name not in self.beaten)
 
     def between(self, one: str, other: str) -> Spread | None:
         """Return how many times as fast one contender ran as another, round by round; None where no round has both."""

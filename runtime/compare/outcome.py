@@ -180,6 +180,11 @@ class Summary:
         return next(part for part in self.partitions if part.name == self.reference)
 
     @property
+    def came_through(self) -> tuple[PartitionComparison, ...]:
+        """The distinct splits of which a run came through, fastest first."""
+        return tuple(part for part in self.standing if part.throughput_samples_per_s)
+
+    @property
     def standing(self) -> tuple[PartitionComparison, ...]:
         """The distinct splits, fastest first."""
         return tuple(part for name in self.order if (part := self.part(name)))

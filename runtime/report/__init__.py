@@ -6,7 +6,6 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from runtime.report.comparison_table import show_comparison, show_leaders
-    from runtime.report.findings import came_through
     from runtime.report.live_comparison import Awaited, live_progress
     from runtime.report.page import KINDS, write_reports
 else:

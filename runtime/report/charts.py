@@ -14,7 +14,7 @@ from runtime.compare import (
     PartitionComparison,
     RunRecord,
 )
-from runtime.report.findings import SPACED, called, came_through, own_splits
+from runtime.report.findings import SPACED, called, own_splits
 from runtime.report.svg import ACCENT, INK, MUTED, picture
 from runtime.results import Bar
 from runtime.timeline import COLOURS, colour_key, draw_bars
@@ -29,7 +29,7 @@ _NAMED_LAYERS = 3
 
 def speeds(comparison: Comparison) -> str:
     """Return each contender's throughput with its interval, and what was predicted."""
-    rows = came_through(comparison)[::-1]
+    rows = comparison.summary.came_through[::-1]
     beside: list[OneCoreComparison | BaselineComparison] = [
         comparison.summary.one_core,
         *comparison.summary.baselines,

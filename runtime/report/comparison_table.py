@@ -14,8 +14,8 @@ from runtime.compare import (
     Spread,
     coverage,
 )
-from runtime.report.findings import USUAL, answer, called, came_through, insight, memory, samples_per_s, title, worth
-from runtime.report.warnings import FIRM, REMEDY, firmness, left_to_say, mark
+from runtime.report.findings import answer, called, insight, memory, samples_per_s, title, worth
+from runtime.report.warnings import COVERAGE_WANTED, FIRM, REMEDY, firmness, left_to_say, mark
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,7 +66,7 @@ def _table(comparison: Comparison) -> ResultTable:
     splits = comparison.summary.standing[:MOST_ROWS]
     best = next((part for part in splits if part.ratio), None)
     runs = len(best.ratio.runs) if best and best.ratio else comparison.rounds
-    spread = f"{min(USUAL, coverage(runs)):.0%} range" if runs > 1 else "range"
+    spread = f"{min(COVERAGE_WANTED, coverage(runs)):.0%} range" if runs > 1 else "range"
     speed = f"samples/s{mark(comparison)}"
     columns = ("rank", "split", speed, spread, "predicted")
     table = ResultTable("", columns, words=("split",), first_out=("rank", spread), compact=True)
@@ -101,7 +101,7 @@ def show_leaders(comparisons: Sequence[Comparison], console: "Console", heading:
         first_out=("predicted", "samples/s"),
     )
     for comparison in comparisons:
-        ran = came_through(comparison)
+        ran = comparison.summary.came_through
         ratios = [
             comparison.between(ran[0].name, other) if ran else None
             for other in (ran[1].name if len(ran) > 1 else "", ONE_CORE)

@@ -8,11 +8,9 @@ from profiler.report import counted, mib
 from runtime.baselines import Baseline
 from runtime.compare import ONE_CORE, Comparison, PartitionComparison, Spread, coverage, tied
 from runtime.pipeline import taking_turns
-from runtime.report.warnings import undecided
+from runtime.report.warnings import COVERAGE_WANTED, undecided
 
 SPACED = "spaced-"
-USUAL = 0.95
-"""What an interval claims where there are rounds enough."""
 TIMES = 2.0
 """From this ratio on, speeds are told as times, not as per cent."""
 
@@ -41,14 +39,9 @@ def called(comparison: Comparison, part: PartitionComparison) -> str:
     )
 
 
-def came_through(comparison: Comparison) -> list[PartitionComparison]:
-    """Return the distinct splits of which a run came through, fastest first."""
-    return [part for part in comparison.summary.standing if part.throughput_samples_per_s]
-
-
 def answer(comparison: Comparison) -> str:
     """Say which split is the fastest, and by how much, as the ranks have it."""
-    splits = came_through(comparison)
+    splits = comparison.summary.came_through
     if not splits:
         return "No split came through."
     best, *others = splits
@@ -118,7 +111,7 @@ def worth(comparison: Comparison) -> str:
 
     It is held against what updates as often, if anything does; the fastest of all else is named beside.
     """
-    splits = came_through(comparison)
+    splits = comparison.summary.came_through
     if not splits or not comparison.comparable or comparison.request.num_stages == 1:
         return ""
     best = splits[0]
@@ -189,14 +182,10 @@ def race(comparison: Comparison) -> str:
 
 def held(comparison: Comparison) -> str:
     """Say what an interval is worth after so many rounds."""
-    rounds = max((len(own) for part in came_through(comparison) if (own := _runs(part))), default=comparison.rounds)
-    return (
-        f"hold the true median with {min(USUAL, coverage(rounds)):.0%}{'' if coverage(rounds) >= USUAL else ' at best'}"
-    )
-
-
-def _runs(part: PartitionComparison) -> Sequence[float]:
-    return part.throughput_samples_per_s.runs if part.throughput_samples_per_s else ()
+    spreads = [part.throughput_samples_per_s for part in comparison.summary.came_through]
+    rounds = max((len(spread.runs) for spread in spreads if spread), default=comparison.rounds)
+    at_best = "" if coverage(rounds) >= COVERAGE_WANTED else " at best"
+    return f"hold the true median with {min(COVERAGE_WANTED, coverage(rounds)):.0%}{at_best}"
 
 
 def length_of_run(comparison: Comparison) -> str:
@@ -207,7 +196,7 @@ def length_of_run(comparison: Comparison) -> str:
 
 def memory(comparison: Comparison) -> str:
     """Say what the largest stage of the fastest split took."""
-    best = next(iter(came_through(comparison)), None)
+    best = next(iter(comparison.summary.came_through), None)
     stages = best.stages if best else ()
     peaks = [(stage.measured.peak_rss_bytes, number) for number, stage in enumerate(stages)]
     measured = [(peak, number) for peak, number in peaks if peak is not None]

@@ -125,11 +125,12 @@ def _groups(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:
 
 
 def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
+    firm = firmness(comparison)
     return {
         "data": comparison,
         "title": title(comparison),
         "anchor": anchor,
-        "firmness": firmness(comparison),
+        "firmness": firm,
         "lines": [
             line
             for line in (
@@ -150,7 +151,7 @@ def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
         "doubts": [name.lower() for name in doubts(comparison)],
         "winner": winner(comparison),
         "beside_ours": _beside_ours(comparison),
-        "firm": firmness(comparison) == FIRM,
+        "firm": firm == FIRM,
         "partitions": [
             {"part": part, "name": called(comparison, part), "rank": table.rank_of(part, comparison)}
             for part in comparison.summary.standing
@@ -162,8 +163,9 @@ def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
 
 def _beside_ours(comparison: Comparison) -> dict[str, float]:
     """Return how fast each partition, and one core, ran beside the reference, which is 1."""
-    parts = [*comparison.summary.partitions]
-    ratios = {part.name: part.ratio for part in parts} | {ONE_CORE: comparison.summary.one_core.ratio}
+    ratios = {part.name: part.ratio for part in comparison.summary.partitions} | {
+        ONE_CORE: comparison.summary.one_core.ratio
+    }
     return {name: 1 / ratio.median for name, ratio in ratios.items() if ratio}
 
 

@@ -15,6 +15,7 @@ from runtime.pipeline import noisy, sharing
 
 DRIFT_LIMIT = 0.03
 COVERAGE_WANTED = 0.95
+"""What an interval claims where there are rounds enough."""
 SAID = ("FEW ROUNDS", "ONE ROUND", "PROVISIONAL")
 MARKED = ("NOT COMPARABLE", "NOISY")
 """The doubts that stand beside every figure of a comparison, wherever it is shown."""
@@ -135,7 +136,7 @@ def undecided(comparison: Comparison) -> tuple[str, int] | None:
     Who is slower beyond doubt is told by the test of the race, which keeps its promise from the second round on. Once
     rounds are enough, what they cannot tell apart is a tie, and that is an answer, too.
     """
-    standing = [part for part in comparison.summary.standing if part.throughput_samples_per_s]
+    standing = comparison.summary.came_through
     rounds = [len(part.ratio.runs) for part in standing if part.ratio and part.name not in comparison.beaten]
     fewest = min(rounds, default=0)
     if not comparison.open or (coverage(fewest) >= COVERAGE_WANTED and standing[0].rank is not None):
@@ -145,7 +146,7 @@ def undecided(comparison: Comparison) -> tuple[str, int] | None:
 
 def _few_rounds(comparison: Comparison) -> list[Doubt]:
     """Return the doubt that rests on too few rounds, while somebody may still be faster than the first."""
-    standing = [part for part in comparison.summary.standing if part.throughput_samples_per_s]
+    standing = comparison.summary.came_through
     if max((len(part.ratio.runs) for part in standing if part.ratio), default=comparison.rounds) == 1:
         return [Doubt("ONE ROUND", "no difference here can be told from noise, for it ran once; add --repeats 6.",
                       "each split ran once", _MORE)]  # fmt: skip
