@@ -4,7 +4,8 @@ Forward binds the version that the schedule says; backward uses the tensors that
 the version that its forward ran on. An update reads the newest version and the gradients of its minibatches and writes
 the next version into the next slot of the ring. How large the ring has to be follows from the schedule alone
 (``optimizer.schedule.stage_requirements``): a slot may be written again when no minibatch in flight holds what is in
-it. With one slot the update writes in place.
+it. With one slot the update writes in place. In a ring of several, gradients are as many updates stale as there are
+slots beside the newest, and the rule is corrected for that.
 
 Source: weight stashing after Narayanan et al., "PipeDream", SOSP 2019, section 3.3.
 """
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from profiler.execution.autocast import forget_casts, in_float32
 from profiler.execution.linear import LARGE_BYTES, GradientPlace, cast_place, give_place, keep_cast
 from profiler.execution.segment import Place
+from profiler.execution.stale_update import Correction, RunningNorm, correction, write_corrected
 from profiler.execution.weight_update import norm_scale, write_next, write_next_and_cast
 from profiler.settings import LearningRate, UpdateRule
 
@@ -30,6 +32,11 @@ def moment_name(path: str, number: int) -> str:
 def count_name(path: str) -> str:
     """Return the name of the number of updates that a parameter has had."""
     return f"{path}@count"
+
+
+def norm_name(path: str) -> str:
+    """Return the name of the running norm of the gradients of the stage that a parameter is in."""
+    return f"{path}@norm"
 
 
 class WeightVersions:
@@ -64,6 +71,7 @@ class WeightVersions:
         self._bound: int | None = None
         self._gradient_places: dict[str, GradientPlace] = {}
         self._learning_rate = learning_rate
+        self._correction = correction(rule, slots - 1)
         self.attributes: dict[str, Tensor] = {}
         self._places = [place for place in places if place.path in set(learning)]
         self._tensors = [
@@ -79,6 +87,8 @@ class WeightVersions:
             for path in learning
         }
         self._counts = {path: int(initial.get(count_name(path), 0)) for path in learning}
+        before = (float(initial.get(norm_name(path), 0)) for path in learning)
+        self._norm = RunningNorm(norm for norm in before if norm)
         self.constants = {place.path: initial[place.path] for place in places if place.path not in set(learning)}
         for place in places:
             if place.path in self.constants:
@@ -131,34 +141,46 @@ class WeightVersions:
     @torch.no_grad()
     def write(self, used: int, paths: Iterable[str], scale: Tensor | None = None) -> None:
         """Do the part of an update that belongs to the parameters ``paths``; ``advance`` follows the last part."""
-        self._write(used, paths, (self.newest + 1) % self.slots, scale)
+        self._write(used, paths, (self.newest + 1) % self.slots, self._correction, scale)
 
     @torch.no_grad()
     def overwrite(self, used: int, paths: Iterable[str]) -> None:
         """Do the part of an update that belongs to ``paths`` as a ring of one version does: in place."""
-        self._write(used, paths, self.newest % self.slots)
+        self._write(used, paths, self.newest % self.slots, None)
 
-    def _write(self, used: int, paths: Iterable[str], slot: int, scale: Tensor | None = None) -> None:
+    def _write(
+        self, used: int, paths: Iterable[str], slot: int, correct: Correction | None, scale: Tensor | None = None
+    ) -> None:
         if self.rule.clip_norm and scale is None:
             scale = norm_scale(list(self.norms(used, paths).values()), self.rule.clip_norm)
         held, following = self._ring[used % self.slots], self._tensors[slot]
         current = self._tensors[self.newest % self.slots]
         rule = replace(self.rule, lr=self._learning_rate(self.newest)) if self._learning_rate else self.rule
-        for path in paths:
+        gradients = {path: self._gradient(path, held[path]) for path in paths}
+        present = [gradient for gradient in gradients.values() if gradient is not None]
+        factor = self._norm.scale(present) if correct and rule.name == "sgd" else 1.0
+        for path, given in gradients.items():
             place = self._gradient_places.get(path)
-            gradient = held[path].grad if place is None or place.lower is None else place.lower
-            if gradient is not None and scale is not None:
-                gradient = in_float32(gradient) * scale
+            gradient = given if given is None or scale is None else in_float32(given) * scale
             self._counts[path] += gradient is not None
             count, out, moments = self._counts[path], following[path], self._moments[path]
-            if place and place.autocast and gradient is not None and out.is_contiguous():
-                parameter = self._ring[slot][path]
-                cast = cast_place(parameter)
+            parameter = self._ring[slot][path]
+            cast = cast_place(parameter) if place and place.autocast and out.is_contiguous() else None
+            if correct and gradient is not None:
+                write_corrected(
+                    rule, correct, current[path], gradient, moments, count=count, scale=factor, out=out, cast=cast
+                )
+            elif cast is not None and gradient is not None:
                 write_next_and_cast(rule, current[path], gradient, moments, count=count, out=out, cast=cast)
-                keep_cast(parameter, cast)
             else:
                 write_next(rule, current[path], in_float32(gradient), moments, count=count, out=out)
+            if cast is not None and gradient is not None:
+                keep_cast(parameter, cast)
             self._drop(path, held[path])
+
+    def _gradient(self, path: str, parameter: nn.Parameter) -> Tensor | None:
+        place = self._gradient_places.get(path)
+        return parameter.grad if place is None or place.lower is None else place.lower
 
     def advance(self) -> int:
         """Let what was written be the newest version, and return its number."""
@@ -200,14 +222,15 @@ class WeightVersions:
         return self._tensors[self.newest % self.slots]
 
     def state(self) -> dict[str, Tensor]:
-        """Return all that training goes on from: parameters of the newest version, buffers, moments and counts."""
+        """Return all that training goes on from: parameters of the newest version, buffers, moments, counts, norms."""
         moments = {
             moment_name(path, number): moment
             for path, own in self._moments.items()
             for number, moment in enumerate(own)
         }
         counts = {count_name(path): torch.tensor(count) for path, count in self._counts.items()}
-        return dict(self.tensors()) | self.constants | moments | counts
+        norms = {norm_name(path): torch.tensor(self._norm.value, dtype=torch.float64) for path in self._counts}
+        return dict(self.tensors()) | self.constants | moments | counts | norms
 
     def _attach(self, place: Place, tensor: Tensor) -> None:
         if place.module is None:

@@ -25,6 +25,7 @@ class UpdateRule:
         clip: Every element of a gradient is brought into [−clip, clip] after that; 0: as it is.
         betas: Decay of Adam's two moments.
         eps: Added to Adam's denominator.
+        correct_staleness: Whether the rule is corrected where gradients are of older weights (docs/learning.md).
     """
 
     name: RuleName = "sgd"
@@ -36,6 +37,7 @@ class UpdateRule:
     clip_norm: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+    correct_staleness: bool = True
 
     @property
     def momenta(self) -> int:
@@ -59,11 +61,16 @@ class UpdateRule:
 
     @property
     def kind(self) -> str:
-        """The rule in words, as far as its cost depends on it: the numbers themselves cost nothing."""
+        """The rule in words, as far as what it keeps and costs depends on it: the numbers themselves cost nothing."""
         parts: dict[str, float] = {"momentum": self.momentum if self.name == "sgd" else 0, "Nesterov": self.nesterov}
         parts |= {"weight decay": self.weight_decay, "clipping": self.clip, "a bounded norm": self.clip_norm}
         chosen = [word for word, present in parts.items() if present]
         return f"{self.name} with {' and '.join(chosen)}" if chosen else self.name
+
+    @property
+    def timed(self) -> str:
+        """The rule in words, with its correction, which costs time and keeps nothing for a parameter."""
+        return f"{self.kind}, corrected for staleness" if self.correct_staleness else self.kind
 
 
 Update = Annotated[UpdateRule, Hint("write update=stageplan.SGD(lr=0.01, momentum=0.9), or stageplan's Adam or AdamW")]
@@ -75,12 +82,13 @@ DEFAULT_RULE = UpdateRule(lr=0.01, momentum=0.9)
 @python_face
 def SGD(  # noqa: N802 - as torch.optim calls it
     lr: NotNegative = 0.01, *, momentum: BelowOne = 0.0, weight_decay: NotNegative = 0.0, nesterov: bool = False,
-    clip: NotNegative = 0.0, clip_norm: NotNegative = 0.0,
+    clip: NotNegative = 0.0, clip_norm: NotNegative = 0.0, correct_staleness: bool = True,
 ) -> UpdateRule:  # fmt: skip
     """Return SGD, with the meanings of torch.optim.SGD.
 
     ``clip`` bounds every element of a gradient, as clip_grad_value_ does; ``clip_norm`` the norm of all gradients, as
-    clip_grad_norm_, under synchronous schedules.
+    clip_grad_norm_, under synchronous schedules. Where a schedule computes gradients on older weights, the rule is
+    corrected for that, unless ``correct_staleness`` is False (docs/learning.md).
 
     Raises:
         ConfigError: A number is out of bounds.
@@ -88,27 +96,32 @@ def SGD(  # noqa: N802 - as torch.optim calls it
     if nesterov and not momentum:
         raise ConfigError("nesterov=True looks along SGD's momentum and there is none; add momentum=0.9, say")
     return UpdateRule(
-        lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov, clip=clip, clip_norm=clip_norm
-    )
+        lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov, clip=clip, clip_norm=clip_norm,
+        correct_staleness=correct_staleness,
+    )  # fmt: skip
 
 
 @python_face
 def Adam(  # noqa: N802
     lr: NotNegative = 0.001, *, betas: tuple[BelowOne, BelowOne] = (0.9, 0.999), eps: NotNegative = 1e-8,
     weight_decay: NotNegative = 0.0, clip: NotNegative = 0.0, clip_norm: NotNegative = 0.0,
+    correct_staleness: bool = True,
 ) -> UpdateRule:  # fmt: skip
-    """Return Adam, with the meanings of torch.optim.Adam; ``clip`` and ``clip_norm`` as for SGD."""
+    """Return Adam, with the meanings of torch.optim.Adam; the last three as for SGD."""
     return UpdateRule(
-        name="adam", lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, clip=clip, clip_norm=clip_norm
-    )
+        name="adam", lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, clip=clip, clip_norm=clip_norm,
+        correct_staleness=correct_staleness,
+    )  # fmt: skip
 
 
 @python_face
 def AdamW(  # noqa: N802
     lr: NotNegative = 0.001, *, betas: tuple[BelowOne, BelowOne] = (0.9, 0.999), eps: NotNegative = 1e-8,
     weight_decay: NotNegative = 0.01, clip: NotNegative = 0.0, clip_norm: NotNegative = 0.0,
+    correct_staleness: bool = True,
 ) -> UpdateRule:  # fmt: skip
-    """Return AdamW, with the meanings of torch.optim.AdamW; ``clip`` and ``clip_norm`` as for SGD."""
+    """Return AdamW, with the meanings of torch.optim.AdamW; the last three as for SGD."""
     return UpdateRule(
-        name="adamw", lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, clip=clip, clip_norm=clip_norm
-    )
+        name="adamw", lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, clip=clip, clip_norm=clip_norm,
+        correct_staleness=correct_staleness,
+    )  # fmt: skip

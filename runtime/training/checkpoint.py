@@ -1,6 +1,7 @@
 """A checkpoint: all that training goes on from, in the model's own keys, so that any split can go on from it."""
 
 import io
+import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -15,7 +16,9 @@ from profiler.commands import command
 from profiler.errors import FileError, one_line
 from profiler.files import unwritable, write_whole
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+BEFORE_NORMS = 1
+"""The format before stages kept the norms that their gradients had; it is read as one without any."""
 _MOST = 1 << 62
 
 
@@ -29,6 +32,7 @@ class Checkpoint:
         buffers: Buffers that are not in it, by path.
         momenta: The tensors that the update rule keeps, each set by the keys of the parameters.
         counts: How many updates each parameter has had.
+        norms: By the path of each parameter the running norm of the gradients of its stage; none before there was one.
         rule: The kind of update rule.
         seed: What is random in layers is drawn from.
         minibatches: How many have been trained on; ``updates``, how many updates that were.
@@ -41,6 +45,7 @@ class Checkpoint:
     buffers: dict[str, Tensor]
     momenta: list[dict[str, Tensor]]
     counts: dict[str, int]
+    norms: dict[str, float]
     rule: str
     seed: int
     minibatches: int
@@ -90,7 +95,9 @@ def read_checkpoint(path: Path, content: bytes | None = None) -> Checkpoint:
     names = {field.name for field in fields(Checkpoint)}
     if not isinstance(values, dict) or type(values.get("format_version")) is not int:
         raise FileError(f"{path} is no checkpoint, though torch can read it; {_remedy()}")
-    if values["format_version"] != FORMAT_VERSION:
+    if values["format_version"] == BEFORE_NORMS:
+        values |= {"norms": {}}
+    elif values["format_version"] != FORMAT_VERSION:
         raise FileError(
             f"{path} is a checkpoint of format {values['format_version']}, and this version reads format "
             f"{FORMAT_VERSION}; train anew"
@@ -117,6 +124,9 @@ def _odd_values(values: Mapping[str, Any]) -> Iterator[str]:
     counts = values["counts"]
     if not isinstance(counts, dict) or not all(type(count) is int and 0 <= count < _MOST for count in counts.values()):
         yield "it does not count the updates of each parameter"
+    norms = values["norms"]
+    if not isinstance(norms, dict) or not all(type(norm) is float and 0 <= norm < math.inf for norm in norms.values()):
+        yield "the norms of its gradients are no numbers from 0 up"
     most = max(values["minibatches"], *counts.values(), 0)
     if values["updates"] > most:
         yield "it has more updates than minibatches"

@@ -13,7 +13,10 @@ an update, the mean of theirs) make the next version from the newest one:
 Every version is a tensor of its own that is never written again; a layer is called through ``torch.func`` on fresh
 leaves; what crosses a cut is copied into fresh memory. The formulas stand here on their own: the pipeline finds its
 versions by walking its schedule. Layer execution with its seeds, the update rule's arithmetic, the loss and the data
-are shared with the pipeline, for they define what is trained.
+are shared with the pipeline, for they define what is trained: so is the correction of an update whose gradients are
+stale (``profiler.execution.stale_update``), by as many updates as a stage's minibatches are behind once all are full,
+
+    1f1b  τ_s = d_s − 1        2bw  τ_s = 1 if B > m, else 0        flushed  τ_s = 0
 """
 
 import math
@@ -32,9 +35,12 @@ from profiler.execution import (
     Captured,
     Operation,
     Ref,
+    RunningNorm,
     Size,
+    correction,
     layer_seed,
     whole,
+    write_corrected,
     write_next,
 )
 from profiler.profile import INPUT
@@ -84,9 +90,20 @@ class Recurrence:
             return group
         if self.pace.name == "2bw":
             return max(0, group - 1)
+        return max(0, minibatch // self.replicas[stage] - self._depth(stage) + 1)
+
+    def staleness(self, stage: int) -> int:
+        """Return τ_s."""
+        if self.pace.flush_every:
+            return 0
+        if self.pace.name == "2bw":
+            return int(self.minibatches > self.pace.update_every)
+        return self._depth(stage) - 1
+
+    def _depth(self, stage: int) -> int:
+        """Return d_s, in rounds of its replicas."""
         own = self.replicas[stage]
-        depth = min(math.ceil(self._in_flight(stage) / own), math.ceil(self.minibatches / own))
-        return max(0, minibatch // own - depth + 1)
+        return min(math.ceil(self._in_flight(stage) / own), math.ceil(self.minibatches / own))
 
     def _in_flight(self, stage: int) -> int:
         """Return n_s."""
@@ -140,6 +157,7 @@ class Replay:
             path: [torch.zeros_like(state[path]) for _ in range(rule.momenta)] for path in learning
         }  # fmt: skip
         self._counts = dict.fromkeys(learning, 0)
+        self._norms = [RunningNorm() for _ in range(recurrence.stages)]
         constants = {path: state[path] for path in self._home if path not in captured.learning}
         copies = max(recurrence.replicas) - 1  # each replica has buffers of its own
         self._buffers = [
@@ -314,17 +332,22 @@ class Replay:
     def _update(self, stage: int, sums: dict[str, Tensor], minibatch: int) -> None:
         """Make a stage's next version, and begin new sums for it."""
         averaged = len(self.recurrence.round_of(stage, minibatch)) if self.recurrence.replicas[stage] > 1 else 1
-        for path, versions in self._versions.items():
-            if self._home[path] != stage:
-                continue
+        own = [path for path in self._versions if self._home[path] == stage]
+        gradients = {path: sums.pop(path) for path in own if path in sums}
+        if averaged > 1:
+            gradients = {path: gradient * (1 / averaged) for path, gradient in gradients.items()}
+        correct = correction(self.rule, self.recurrence.staleness(stage))
+        scale = self._norms[stage].scale(gradients.values()) if correct and self.rule.name == "sgd" else 1.0
+        for path in own:
+            versions, gradient = self._versions[path], gradients.get(path)
             newest = max(versions)
-            gradient = sums.pop(path, None)
-            if gradient is not None and averaged > 1:
-                gradient = gradient * (1 / averaged)
             self._counts[path] += gradient is not None
             following = torch.empty_like(versions[newest])
-            count = self._counts[path]
-            write_next(self.rule, versions[newest], gradient, self._moments[path], count=count, out=following)
+            weight, moments, count = versions[newest], self._moments[path], self._counts[path]
+            if correct and gradient is not None:
+                write_corrected(self.rule, correct, weight, gradient, moments, count=count, scale=scale, out=following)
+            else:
+                write_next(self.rule, weight, gradient, moments, count=count, out=following)
             versions[newest + 1] = following
             needed = self.recurrence.version(self._home[path], minibatch + 1)
             for old in [version for version in versions if version < needed]:

@@ -4,9 +4,13 @@ Minibatch b runs stage s, forward and backward, on that stage's version max(0, b
 gradients make version b + 1 from version b. With a flush every m minibatches, b runs on version ⌊b ÷ m⌋ everywhere, and
 the mean of their gradients makes the next one; under 2BW on max(0, ⌊b ÷ m⌋ − 1). It walks the torch.fx graph itself and
 calls modules through torch.func.functional_call, so it shares with the runtime only the seeds and the data.
+
+A stage that is t updates behind remembers momentum 1 + t times as long, does t ÷ (1 + t) of a gradient at once, and
+bounds the norm of its gradients, of which there are fewer than a million, by a running one.
 """
 
 import copy
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -51,9 +55,12 @@ class Replay:
         momentum: float,
         pace: Pace,
         precision: str = "fp32",
+        correct: bool = True,
     ) -> None:
         """``stage_of`` maps the fx node's name to its stage; under ``bf16`` the whole forward runs under autocast."""
-        self.precision = precision
+        self.precision, self.correct = precision, correct
+        self.norms: dict[str, float] = {}
+        self.endless = False
         self.model, self.stage_of, self.seed = copy.deepcopy(model), stage_of, seed
         self.lr, self.momentum = lr, momentum
         self.pace = pace
@@ -72,7 +79,7 @@ class Replay:
 
     def part(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
         """Train on these minibatches, after which the pipeline drains."""
-        self.base = len(self.versions) - 1
+        self.base, self.endless = len(self.versions) - 1, True
         for minibatch, (images, labels) in enumerate(pairs):
             self.step(minibatch, len(pairs), images, labels)
         self.before += len(pairs)
@@ -80,6 +87,7 @@ class Replay:
     def go_on_from(self, other: "Replay") -> None:
         """Go on, under this split, from what another has trained."""
         self.versions, self.moments, self.losses = [other.versions[-1]], other.moments, list(other.losses)
+        self.norms = dict(other.norms)
         self.before = other.before
         with torch.no_grad():
             for own, held in zip(self.model.buffers(), other.model.buffers(), strict=True):
@@ -121,13 +129,47 @@ class Replay:
             return
         found, self.sums = self.sums, {}
         following = {}
+        scales = {stage: self._scale(stage, found, minibatches) for stage in range(self.stages)}
         for name, weight in self.versions[-1].items():
             if name not in found:  # nothing depends on it
                 following[name] = weight
                 continue
+            stage = self._stage(name)
+            late = self._late(stage, minibatches)
+            if late:
+                longer, scale = 1 - (1 - self.momentum) / (1 + late), scales[stage]
+                share = min(1.0, late * (1 - longer))
+                grown = scale * (1 - longer) / (1 - self.momentum)
+                direct = self.lr * scale * share / (1 - self.momentum)
+                if self.momentum:
+                    self.moments[name] = torch.add(self.moments[name] * longer, found[name], alpha=grown)
+                    weight = torch.add(weight, self.moments[name], alpha=-self.lr * (1 - share))  # noqa: PLW2901
+                following[name] = torch.add(weight, found[name], alpha=-direct)
+                continue
             self.moments[name] = torch.add(found[name], self.moments[name], alpha=self.momentum)
             following[name] = torch.add(weight, self.moments[name], alpha=-self.lr)
         self.versions.append(following)
+
+    def _late(self, stage: int, minibatches: int) -> int:
+        """By how many updates the gradients of a stage are behind, once the pipeline is full."""
+        if not self.correct or self.pace.name not in {"1f1b", "2bw"}:
+            return 0
+        if self.pace.name == "2bw":
+            return int(self.endless or minibatches > self.pace.update_every)
+        return (self.stages - stage if self.endless else min(self.stages - stage, minibatches)) - 1
+
+    def _scale(self, stage: int, found: dict[str, Tensor], minibatches: int) -> float:
+        """Bound the norm of a stage's gradients by the running one, and let that run on."""
+        own = [name for name in self.versions[0] if self._stage(name) == stage]
+        squares = [float(torch.linalg.vector_norm(found[name])) ** 2 for name in own if name in found]
+        norm = math.sqrt(math.fsum(squares))
+        if not self._late(stage, minibatches):
+            return 1.0
+        before = math.hypot(*{self.norms[name] for name in own if self.norms.get(name)})
+        scale = min(1.0, before / norm) if before and norm else 1.0
+        after = 0.9 * before + (1 - 0.9) * min(norm, 1.1 * before) if before else norm
+        self.norms |= dict.fromkeys(own, after)
+        return scale
 
     def _at_the_end(self, head: fx.Node, received: list[dict[fx.Node, Tensor]], made: dict[fx.Node, Any]) -> Tensor:
         """The head as the last stage has it."""
@@ -139,12 +181,15 @@ class Replay:
         weight = weights[self.canonical[path]]
         return weight if self.canonical[path] == path else weight.view_as(weight)
 
-    def _version(self, name: str, minibatch: int, minibatches: int) -> Tensor:
+    def _stage(self, name: str) -> int:
         owner, _, _ = name.rpartition(".")
         users = [node for node in self.calls if node.op == "call_module" and node.target == owner]
         readers = [user for node in self.graph.nodes if node.op == "get_attr" and node.target == name
                    for user in node.users]  # fmt: skip
-        stage = self.stage_of[(users or readers)[0].name]
+        return self.stage_of[(users or readers)[0].name]
+
+    def _version(self, name: str, minibatch: int, minibatches: int) -> Tensor:
+        stage = self._stage(name)
         depth = min(self.stages - stage, minibatches)
         group = minibatch // self.pace.update_every
         due = {"1f1b": max(0, minibatch - depth + 1), "2bw": max(0, group - 1)}.get(self.pace.name, group)

@@ -1,5 +1,6 @@
 """Update rules against torch.optim, and the ring of weight versions against the rule that names each version."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ RULES: list[tuple[UpdateRule, Any, dict[str, Any]]] = [
 def versions_of(layer: nn.Linear, slots: int, rule: UpdateRule) -> WeightVersions:
     places = [Place(layer, "weight", "weight"), Place(layer, "bias", "bias")]
     state = {k: v.clone() for k, v in layer.state_dict().items()}
-    return WeightVersions(places, ["weight", "bias"], state, slots, rule)
+    return WeightVersions(places, ["weight", "bias"], state, slots, replace(rule, correct_staleness=False))
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3])
@@ -73,7 +74,9 @@ def test_gradients_that_share_storage_are_not_changed_for_each_other() -> None:
     holder.register_parameter("a", nn.Parameter(a.clone()))
     holder.register_parameter("b", nn.Parameter(b.clone()))
     places = [Place(holder, "a", "a"), Place(holder, "b", "b")]
-    versions = WeightVersions(places, ["a", "b"], {"a": a, "b": b}, 2, UpdateRule(lr=1.0, weight_decay=0.5))
+    versions = WeightVersions(
+        places, ["a", "b"], {"a": a, "b": b}, 2, UpdateRule(lr=1.0, weight_decay=0.5, correct_staleness=False)
+    )
     used = versions.bind()
     torch.autograd.backward((holder.get_parameter("a").view(2, 2) + holder.get_parameter("b").view(2, 2)).sum())
     versions.update(used)
@@ -97,7 +100,7 @@ def test_every_minibatch_computes_with_the_version_that_it_is_due(
         layer = nn.Linear(1, 1, bias=False)
         nn.init.zeros_(layer.weight)
         initial = {"weight": layer.weight.detach().clone()}
-        rule = UpdateRule(lr=1.0)
+        rule = UpdateRule(lr=1.0, correct_staleness=False)
         versions = WeightVersions([Place(layer, "weight", "weight")], ["weight"], initial, needs.versions, rule)
         x = torch.ones(1, 1, requires_grad=True)
         outputs: dict[int, tuple[int, torch.Tensor]] = {}

@@ -50,8 +50,9 @@ def test_one_update_for_all_minibatches_is_a_flush_of_one_round(four_workers: Wo
 def test_one_stage_that_updates_each_time_is_plain_torch_with_weights_one_update_old(usable: tuple[int, ...]) -> None:
     kind = small_models.Plain
     captured, model = captured_of(kind), build(kind).to(memory_format=torch.channels_last)
+    setting = replace(SETTINGS, pace=Pace("2bw", 1), rule=replace(RULE, correct_staleness=False))
     with WorkerPool(usable[:1]) as pool:
-        losses, state = trained(captured, plan_of(captured, None, 1), pool, replace(SETTINGS, pace=Pace("2bw", 1)))
+        losses, state = trained(captured, plan_of(captured, None, 1), pool, setting)
     versions = [{name: weight.detach().clone() for name, weight in model.named_parameters()}]
     moments = {name: torch.zeros_like(weight) for name, weight in versions[0].items()}
     expected = []

@@ -1,0 +1,179 @@
+"""The update of a weight whose gradients are stale: computed on a version that is τ updates older than the newest.
+
+The gradient's momentum is remembered longer, and what the gradient would have done in the τ updates that it missed is
+done at once. In total a gradient moves a weight as far as without staleness, so learning rates mean what they mean in
+one process. SGD with momentum μ, for τ > 0:
+
+    μ' = 1 − (1 − μ) ÷ (1 + τ)                        momentum remembers for 1 + τ times as long
+    r = min( 1, (τ + k)(1 − μ') )                     the share that counts at once; k: 1 with Nesterov's, else 0
+    g ← min( 1, n ÷ ‖g‖ )·g                           ‖g‖ and n over all weights of the stage
+    m ← μ'·m + (1 − μ') ÷ (1 − μ) · g
+    w' ← w − η·( (1 − r)·m + r ÷ (1 − μ) · g )
+
+n is the norm that gradients had so far, and may grow by a hundredth with an update:
+
+    n ← 0.9·n + 0.1·min( ‖g‖, 1.1·n ),  at first ‖g‖
+
+Without momentum only the norm is bounded. Adam and AdamW, whose step has a bound of its own, with β' made of β₁ as μ'
+of μ, and their second moment as it was:
+
+    m ← m + (1 − β')(g − m)
+    w' ← w − η·( (1 − r)·m ÷ (1 − β'ᵗ) + r·g ) ÷ ( √(v ÷ (1 − β₂ᵗ)) + ε )
+
+With τ = 0 all of this is the plain rule. The norm is that of the first ``SAMPLED`` elements of each gradient: over all
+of them it would take a quarter of an update.
+
+That a late gradient does at once what it missed is spike compensation, and in the terms of the weights that the next
+minibatch sees so is weight prediction; a longer memory with less of each gradient is Nesterov's method for delays.
+Constants were chosen by measuring (docs/decisions/0050-correct-staleness-in-momentum.md).
+
+Sources: Kosson et al., "Pipelined backpropagation at scale", MLSys 2021 (spike compensation); Chen et al., "SpecTrain",
+2018, and Guan et al., "PipeOptim", arXiv 2312.00839 (prediction); Ajanthan et al., "Nesterov method for asynchronous
+pipeline parallel optimization", ICML 2025.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from profiler.settings import UpdateRule
+
+PIECE = 1 << 18
+"""Elements of a weight that are worked on at a time, so that they stay in the cache from pass to pass."""
+SAMPLED = 1 << 20
+NORM_GROWTH, NORM_DECAY = 1.1, 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """The numbers of a correction: ``momentum`` is μ', ``share`` is r."""
+
+    momentum: float
+    share: float
+
+
+def correction(rule: UpdateRule, staleness: int) -> Correction | None:
+    """Return how a rule is corrected for gradients that are so many updates old; None where it is not."""
+    if not (rule.correct_staleness and staleness):
+        return None
+    own = rule.momentum if rule.name == "sgd" else rule.betas[0]
+    momentum = 1 - (1 - own) / (1 + staleness) if rule.momenta else 0.0
+    return Correction(momentum, min(1.0, (staleness + rule.nesterov) * (1 - momentum)))
+
+
+class RunningNorm:
+    """The norm n that gradients of a stage had so far; 0 before the first."""
+
+    def __init__(self, before: Iterable[float] = ()) -> None:
+        """Go on from the norms that the stages had which the weights come from."""
+        self.value = math.hypot(*set(before))
+
+    def scale(self, gradients: Iterable[Tensor]) -> float:
+        """Take the gradients of an update into account, and return what to multiply them by."""
+        norm = math.sqrt(math.fsum(_sampled_norm(gradient) ** 2 for gradient in gradients))
+        if not (self.value and math.isfinite(norm)):
+            self.value = self.value or (norm if math.isfinite(norm) else 0.0)
+            return 1.0
+        scale = min(1.0, self.value / norm) if norm else 1.0
+        self.value = NORM_DECAY * self.value + (1 - NORM_DECAY) * min(norm, NORM_GROWTH * self.value)
+        return scale
+
+
+def write_corrected(
+    rule: UpdateRule,
+    correct: Correction,
+    weight: Tensor,
+    gradient: Tensor,
+    moments: Sequence[Tensor],
+    *,
+    count: int,
+    scale: float,
+    out: Tensor,
+    cast: Tensor | None = None,
+) -> None:
+    """Write the next version of ``weight`` to ``out``, which is another tensor.
+
+    Args:
+        rule: The update rule.
+        correct: How it is corrected.
+        weight: The newest version.
+        gradient: In whichever type; it is only read.
+        moments: ``rule.momenta`` tensors like ``weight``, changed in place.
+        count: How many updates this weight has had, this one included.
+        scale: What the gradient is multiplied by.
+        out: Buffer of the next version.
+        cast: Buffer of its cast to another type, if it has one.
+    """
+    if gradient.stride() != weight.stride():
+        gradient = torch.empty_like(weight).copy_(gradient)
+    write = _sgd if rule.name == "sgd" else _adam
+    tensors = [weight, gradient, out, *moments, *([] if cast is None else [cast])]
+    for old, slope, new, *rest in zip(*(torch.split(_flat(tensor), PIECE) for tensor in tensors), strict=True):
+        slope, factor = slope.to(old.dtype), scale  # noqa: PLW2901 - a gradient may be another weight's, too
+        if rule.clip or rule.weight_decay:
+            slope, factor = slope * scale, 1.0  # noqa: PLW2901
+        if rule.clip:
+            slope.clamp_(-rule.clip, rule.clip)
+        if rule.weight_decay and rule.name != "adamw":
+            slope.add_(old, alpha=rule.weight_decay)
+        write(rule, correct, old, slope, rest, count=count, scale=factor, out=new)
+        if cast is not None:
+            rest[-1].copy_(new)
+
+
+def _sgd(
+    rule: UpdateRule,
+    correct: Correction,
+    weight: Tensor,
+    gradient: Tensor,
+    rest: Sequence[Tensor],
+    *,
+    count: int,  # noqa: ARG001 - every update is alike
+    scale: float,
+    out: Tensor,
+) -> None:
+    for momentum in rest[: rule.momenta]:
+        momentum.mul_(correct.momentum).add_(gradient, alpha=scale * (1 - correct.momentum) / (1 - rule.momentum))
+        weight = torch.add(weight, momentum, alpha=-rule.lr * (1 - correct.share), out=out)
+    torch.add(weight, gradient, alpha=-rule.lr * scale * correct.share / (1 - rule.momentum), out=out)
+
+
+def _adam(
+    rule: UpdateRule,
+    correct: Correction,
+    weight: Tensor,
+    gradient: Tensor,
+    rest: Sequence[Tensor],
+    *,
+    count: int,
+    scale: float,
+    out: Tensor,
+) -> None:
+    mean, square = rest[:2]
+    if scale != 1.0:
+        gradient = gradient * scale
+    beta_square = rule.betas[1]
+    mean.lerp_(gradient, 1 - correct.momentum)
+    square.mul_(beta_square).addcmul_(gradient, gradient, value=1 - beta_square)
+    divisor = torch.sqrt(square, out=out).div_((1 - beta_square**count) ** 0.5).add_(rule.eps)
+    step = torch.mul(mean, (1 - correct.share) / (1 - correct.momentum**count)).add_(gradient, alpha=correct.share)
+    step.div_(divisor)
+    kept = 1 - rule.lr * rule.weight_decay if rule.name == "adamw" else 1.0
+    torch.mul(weight, kept, out=out).add_(step, alpha=-rule.lr)
+
+
+def _sampled_norm(gradient: Tensor) -> float:
+    sample = _flat(gradient)[:SAMPLED] if _is_dense(gradient) else gradient
+    return float(torch.linalg.vector_norm(sample.to(torch.promote_types(gradient.dtype, torch.float32))))
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    return tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes() or tensor.is_contiguous()
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    """Return a view of a dense tensor's elements as they lie."""
+    return tensor.view(-1) if tensor.is_contiguous() else tensor.as_strided((tensor.numel(),), (1,))

@@ -1,0 +1,187 @@
+"""The correction of updates for staleness against algebra: what a gradient does in all, and when a delay is borne."""
+
+import math
+from collections import deque
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from profiler.execution import RunningNorm, WeightVersions, correction, write_corrected
+from profiler.execution.segment import Place
+from profiler.execution.stale_update import SAMPLED, Correction
+from profiler.settings import UpdateRule
+
+SGD = UpdateRule(lr=0.1, momentum=0.9)
+RULES = [
+    SGD, replace(SGD, nesterov=True), replace(SGD, weight_decay=0.1), replace(SGD, momentum=0), replace(SGD, clip=0.5),
+    UpdateRule(name="adam", lr=0.1, weight_decay=0.1), UpdateRule(name="adamw", lr=0.1, weight_decay=0.1),
+]  # fmt: skip
+
+
+def corrected(rule: UpdateRule, staleness: int) -> Correction:
+    found = correction(rule, staleness)
+    assert found
+    return found
+
+
+def written(rule: UpdateRule, staleness: int, gradients: list[Tensor], weight: Tensor, **options: Any) -> Tensor:
+    """What some gradients make of a weight, one after the other."""
+    moments = [torch.zeros_like(weight) for _ in range(rule.momenta)]
+    for count, gradient in enumerate(gradients, 1):
+        out = torch.empty_like(weight)
+        write_corrected(
+            rule, corrected(rule, staleness), weight, gradient, moments, count=count, scale=1.0, out=out, **options
+        )
+        weight = out
+    return weight
+
+
+def test_nothing_is_corrected_where_nothing_is_stale_or_nobody_wants_it() -> None:
+    assert correction(SGD, 0) is None
+    assert correction(replace(SGD, correct_staleness=False), 3) is None
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("staleness", [1, 3, 7])
+def test_a_gradient_moves_a_weight_as_far_as_without_staleness(staleness: int, *, nesterov: bool) -> None:
+    """As far in all, η ÷ (1 − μ) times itself, and nearly as far at once."""
+    impulse, nothing = torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    rule = replace(SGD, nesterov=nesterov)
+    moved = written(rule, staleness, [impulse, *[nothing] * 2000], nothing)
+    assert float(moved) == pytest.approx(-0.1 / (1 - 0.9))
+    at_once = -float(written(rule, staleness, [impulse], nothing)) / 0.1
+    assert 0.8 < at_once <= 2
+
+
+def converges(rule: UpdateRule, staleness: int, curvature: float) -> bool:
+    """Whether gradient descent on curvature · w² ÷ 2 ends at 0 where gradients are so many updates old."""
+    weight, moments = torch.ones((), dtype=torch.float64), [torch.zeros((), dtype=torch.float64)]
+    older = deque([weight] * (staleness + 1), maxlen=staleness + 1)
+    for _ in range(3000):
+        out = torch.empty_like(weight)
+        correct = correction(rule, staleness) or Correction(rule.momentum, 0.0)
+        write_corrected(rule, correct, weight, curvature * older[0], moments, count=1, scale=1.0, out=out)
+        weight = out
+        older.append(weight)
+        if abs(float(weight)) > 1e6:
+            return False
+    return abs(float(weight)) < 1e-3
+
+
+@pytest.mark.parametrize(("staleness", "borne", "plainly"), [(1, 3.0, 0.9), (3, 0.8, 0.3), (7, 0.35, 0.15)])
+def test_steeper_valleys_are_borne_than_plainly(staleness: int, borne: float, plainly: float) -> None:
+    """``borne`` and ``plainly`` are η · curvature ÷ (1 − μ); the plain limit is that of the characteristic polynomial.
+
+    With z^(τ+2) − (1 + μ) z^(τ+1) + μ z^τ + η·curvature = 0 for the plain rule.
+    """
+    polynomial = np.zeros(staleness + 3)
+    polynomial[:3] = 1, -1.9, 0.9
+    for limit in (plainly, borne):
+        polynomial[-1] = 0
+        polynomial[-2] += limit * (1 - 0.9)
+        inside = bool(np.all(np.abs(np.roots(polynomial[:-1])) < 1))
+        polynomial[-2] -= limit * (1 - 0.9)
+        curvature = limit * (1 - 0.9) / 0.1
+        assert converges(replace(SGD, correct_staleness=False), staleness, curvature) is inside is (limit == plainly)
+        assert converges(SGD, staleness, curvature)
+
+
+@pytest.mark.parametrize("staleness", [1, 4])
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.kind)
+def test_the_formulas_in_numpy_give_the_same(rule: UpdateRule, staleness: int) -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(3, 2, dtype=torch.float64)
+    gradients = [torch.randn(3, 2, dtype=torch.float64) for _ in range(5)]
+    found = written(rule, staleness, gradients, weight)
+    w, first, second = weight.numpy(), np.zeros((3, 2)), np.zeros((3, 2))
+    own = rule.momentum if rule.name == "sgd" else rule.betas[0]
+    longer = (own + staleness) / (1 + staleness) if own else 0.0
+    share = min(1.0, (staleness + rule.nesterov) * (1 - longer))
+    for count, gradient in enumerate(gradients, 1):
+        g = gradient.numpy()
+        g = np.clip(g, -rule.clip, rule.clip) if rule.clip else g
+        g = g + rule.weight_decay * w if rule.name != "adamw" else g
+        if rule.name == "sgd":
+            first = longer * first + g * (1 - longer) / (1 - own)
+            w = w - rule.lr * ((1 - share) * first * (own > 0) + share / (1 - own) * g)
+            continue
+        first, second = first + (1 - longer) * (g - first), 0.999 * second + 0.001 * g * g
+        step = (1 - share) * first / (1 - longer**count) + share * g
+        w = w * (1 - rule.lr * rule.weight_decay * (rule.name == "adamw"))
+        w = w - rule.lr * step / (np.sqrt(second / (1 - 0.999**count)) + rule.eps)
+    np.testing.assert_allclose(found.numpy(), w, rtol=1e-9)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.kind)
+def test_how_a_weight_lies_in_memory_and_its_cast_change_no_bit(rule: UpdateRule) -> None:
+    torch.manual_seed(0)
+    weight, gradients = torch.randn(5, 4, 3, 3), [torch.randn(5, 4, 3, 3) for _ in range(3)]
+    expected = written(rule, 2, gradients, weight)
+    last = weight.to(memory_format=torch.channels_last)
+    assert torch.equal(written(rule, 2, gradients, last), expected), "gradients lie otherwise than the weight"
+    theirs = [gradient.to(memory_format=torch.channels_last) for gradient in gradients]
+    cast = torch.empty_like(last, dtype=torch.bfloat16)
+    assert torch.equal(written(rule, 2, theirs, last, cast=cast), expected)
+    assert torch.equal(cast, expected.to(torch.bfloat16))
+    lower = [gradient.to(torch.bfloat16) for gradient in gradients]
+    higher = written(rule, 2, [gradient.float() for gradient in lower], weight)
+    assert torch.equal(written(rule, 2, lower, weight), higher)
+
+
+@given(norms=st.lists(st.floats(0.01, 100), min_size=2, max_size=50))
+def test_the_norm_of_gradients_is_bounded_by_one_that_grows_slowly(norms: list[float]) -> None:
+    running, before = RunningNorm(), math.inf
+    for norm in norms:
+        scale = running.scale([torch.tensor([0.6 * norm]), torch.tensor([[0.8 * norm]])])
+        assert scale <= 1
+        assert scale * norm <= before * (1 + 1e-6)
+        assert before == math.inf or running.value <= before * 1.01 * (1 + 1e-9)
+        before = running.value
+
+
+def test_a_running_norm_begins_at_the_first_that_is_a_number_and_goes_on_whatever_comes() -> None:
+    running = RunningNorm()
+    for first in (torch.zeros(3), torch.full((3,), math.nan)):
+        assert running.scale([first]) == 1.0
+        assert running.value == 0
+    assert running.scale([torch.tensor([3.0, 4.0])]) == 1.0
+    assert running.value == 5
+    assert running.scale([torch.full((3,), math.inf)]) == 1.0
+    assert running.value == 5
+    assert running.scale([torch.zeros(3)]) == 1.0
+    assert running.value == 4.5
+    assert RunningNorm([4.5, 4.5]).value == 4.5, "of one stage's weights"
+    assert RunningNorm([3.0, 4.0]).value == 5, "of two stages' weights that are in one now"
+
+
+def test_of_a_large_gradient_the_norm_of_its_first_part_is_taken() -> None:
+    running = RunningNorm()
+    running.scale([torch.cat([torch.tensor([3.0, 4.0]), torch.zeros(SAMPLED), torch.ones(5)])])
+    assert running.value == 5
+
+
+def test_an_update_in_place_is_the_plain_rule() -> None:
+    """As in stages that hold one version of their weights, whose gradients are never stale."""
+    torch.manual_seed(0)
+    layer, other = nn.Linear(3, 2), nn.Linear(3, 2)
+    other.load_state_dict(layer.state_dict())
+    places = [Place(layer, "weight", "weight"), Place(layer, "bias", "bias")]
+    state = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
+    versions = WeightVersions(places, ["weight", "bias"], state, 1, SGD)
+    peer = torch.optim.SGD(other.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(4):
+        inputs = torch.randn(4, 3)
+        used = versions.bind()
+        torch.autograd.backward(layer(inputs).square().sum())
+        versions.update(used)
+        peer.zero_grad()
+        torch.autograd.backward(other(inputs).square().sum())
+        peer.step()
+    for name, weight in other.named_parameters():
+        torch.testing.assert_close(versions.tensors()[name], weight.detach())
