@@ -17,6 +17,10 @@ class TooLargeError(InputError):
     """A plan does not fit into memory; others of the same model may."""
 
 
+class TrainingWarning(UserWarning):
+    """Training goes on, and whoever trains should know something about it."""
+
+
 class Ended(RunError):  # noqa: N818 - it names what happened
     """This process was told to end, by SIGTERM."""
 

@@ -1,11 +1,12 @@
 """``python -m runtime train``: train a model over epochs in a pipeline, keep checkpoints, and write its weights."""
 
 import sys
-from collections.abc import Iterable
-from contextlib import redirect_stdout
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import profiler.capture
 import runtime.cluster
@@ -19,6 +20,7 @@ from profiler.settings import Config
 from runtime.cli.options import RankOptions, settings_of
 from runtime.cli.plans import one_plan, refuse_without_plan
 from runtime.cluster import joined, written_since_launch
+from runtime.errors import TrainingWarning
 from runtime.pipeline import agree_on_plan
 from runtime.supervisor import expect_stages
 
@@ -51,6 +53,10 @@ class TrainOptions(RankOptions):
     log: Annotated[
         Path | None, option("write a line a minibatch and epoch", under="output", type=Path, metavar="FILE.jsonl")
     ] = None
+    against: Annotated[
+        Literal["plain"] | None,
+        option("train the same in one process, too: plain", choices=("plain",)),
+    ] = None
     plot: Annotated[Path | None, option("draw the learning curve", under="output", type=Path, metavar="FILE.svg")] = (
         None
     )
@@ -69,6 +75,10 @@ def train(options: TrainOptions) -> int:
     with joined(options.rank_timeout_s, options.stall_timeout_s) as session:
         if session.distributed:
             refuse_without_plan(options)
+            if options.against:
+                raise ConfigError(
+                    "--against plain trains in one process, too, and here several ranks run; leave it out"
+                )
         if session.leads:
             for path in options.written.values():
                 refuse_unwritable(path)
@@ -109,6 +119,9 @@ def _refuse_odd(options: TrainOptions) -> None:
     files = {flag: path.resolve() for flag, path in options.written.items()}
     read = {"--plan": options.plan, "--resume": options.resume}
     files |= {flag: path.resolve() for flag, path in read.items() if path}
+    if options.against and (options.resume or options.checkpoint):
+        raise ConfigError("--against plain trains both from the start, and keeps no checkpoint of one process; leave "
+                          "--resume and --checkpoint out")  # fmt: skip
     for flag, path in files.items():
         for other, same in files.items():
             if flag < other and path == same and (flag, other) != ("--checkpoint", "--resume"):
@@ -119,9 +132,15 @@ def _trained(options: TrainOptions, config: Config, plan: "Plan", session: "Sess
     course = _Course(
         options, runtime.training.LogFile(options.log if session.leads else None, resumed=options.resume is not None)
     )
+    plain: list[Part | EpochRecord] = []
     try:
-        with redirect_stdout(sys.stderr):  # what user code prints is no result
+        with redirect_stdout(sys.stderr), _warnings_as_notes():  # what user code prints is no result
+            drawn = runtime.training.generators()
             state = _course(options, config, plan, session, course)
+            if options.against:
+                runtime.training.restore(drawn)
+                note("now the same in one process")
+                _plainly(options, config, plan, plain)
     except runtime.training.Paused as pause:
         if pause.kept is None:
             raise
@@ -135,14 +154,62 @@ def _trained(options: TrainOptions, config: Config, plan: "Plan", session: "Sess
             runtime.training.write_tensors(options.save, state)
             note(f"the trained weights are in {options.save}")
         if options.plot:
-            curve = runtime.training.learning_curve(plan.model, course.losses, course.first, course.epochs, course.ends)
+            curve = (
+                runtime.training.learning_curves(plan.model, course.losses, _losses(plain))
+                if options.against
+                else runtime.training.learning_curve(
+                    plan.model, course.losses, course.first, course.epochs, course.ends
+                )
+            )
             write_whole(options.plot, curve)
             note(f"the learning curve is in {options.plot}")
+        both = runtime.training.beside(course.epochs, plain)
         if options.json:
-            emit_json(course.epochs)
+            emit_json(both if options.against else course.epochs)
+        elif options.against:
+            runtime.training.show_against(plan.model, both, stdout())
         elif not screen().quiet:
             runtime.training.show_epochs(plan.model, course.epochs, stdout())
     return 0
+
+
+def _losses(records: "Sequence[Part | EpochRecord]") -> "list[float | None]":
+    parts = [record for record in records if isinstance(record, runtime.training.Part)]
+    return [loss for part in parts for loss in part.losses]
+
+
+@contextmanager
+def _warnings_as_notes() -> Iterator[None]:
+    """Say what training warns of as we say things; all else that warns does as it did."""
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **named: Any) -> None:
+        if issubclass(category, TrainingWarning):
+            note_anyway(str(message))
+        else:
+            usual(message, category, *rest, **named)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+def _plainly(options: TrainOptions, config: Config, plan: "Plan", records: "list[Part | EpochRecord]") -> None:
+    """Train the same model on the same data in this process."""
+    settings, rate = settings_of(options, config, plan.pace), learning_rate(config)
+    model = profiler.capture.build(config.model, config.classes, profiler.capture.SEED)
+    loss = profiler.capture.loss_of(config)
+    training = runtime.training.PlainTraining(model, loss, config.rule, settings.pace.update_every, rate)
+
+    def report(record: "Part | EpochRecord") -> None:
+        records.append(record)
+        if isinstance(record, runtime.training.EpochRecord):
+            note(_line(record, options.epochs))
+
+    runtime.training.train_epochs(
+        training, loaders_of(config.data), options.epochs, limit=options.batches, checkpoint=None, every=None,
+        report=report,
+    )  # fmt: skip
 
 
 @dataclass(slots=True)

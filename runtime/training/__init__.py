@@ -5,13 +5,20 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from runtime.training.checkpoint import read_checkpoint, write_tensors
-    from runtime.training.epoch_views import learning_curve, show_epochs, validation_words
-    from runtime.training.epochs import EpochRecord, Loaders, Part, Paused, train_epochs
+    from runtime.training.checkpoint import generators, read_checkpoint, restore, write_tensors
+    from runtime.training.epoch_views import (
+        learning_curve,
+        learning_curves,
+        show_against,
+        show_epochs,
+        validation_words,
+    )
+    from runtime.training.epochs import EpochRecord, Loaders, Part, Paused, beside, train_epochs
     from runtime.training.learning_rates import Constant, Cosine, Steps
     from runtime.training.log_file import LogFile
     from runtime.training.metrics import accuracy
     from runtime.training.pipeline import Pipeline
+    from runtime.training.plain_training import PlainTraining
     from runtime.training.progress_bar import training_progress
 else:
     __getattr__ = on_demand(__name__)

@@ -1,18 +1,48 @@
 """Train over epochs: with validation, checkpoints, and a way to go on where a run ended."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from profiler.errors import StageplanError, one_line
 from runtime.errors import InputError
 from runtime.results import TrainingResult
 from runtime.training.checkpoint import generators
-from runtime.training.pipeline import Minibatches, Pipeline
+from runtime.training.pipeline import Minibatches
 
 T = TypeVar("T")
+
+
+class Trainer(Protocol):
+    """What trains: a ``Pipeline``, or one process without any."""
+
+    minibatches: int
+    epoch: int
+    position: int
+    last: TrainingResult | None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can go on."""
+
+    @property
+    def distributed(self) -> bool:
+        """Whether several processes were started to share the work."""
+
+    @property
+    def metric_name(self) -> str:
+        """What ``evaluate`` returns."""
+
+    def train(self, loader: Minibatches, *, minibatches: int | None = None) -> TrainingResult:
+        """Train over a loader once."""
+
+    def evaluate(self, loader: Minibatches) -> float:
+        """Return the mean of its metric over a loader's samples."""
+
+    def save(self, path: Path, states: dict[str, Any] | None = None) -> None:
+        """Write a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,20 +100,34 @@ class EpochRecord:
         return self.samples / self.seconds if self.seconds else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """An epoch in a pipeline, and in one process."""
+
+    pipeline: EpochRecord
+    plain: EpochRecord
+
+
+def beside(pipeline: Sequence[EpochRecord], plain: Sequence["Part | EpochRecord"]) -> list[Beside]:
+    """Return the epochs of both, as far as there are."""
+    others = [record for record in plain if isinstance(record, EpochRecord)]
+    return [Beside(own, other) for own, other in zip(pipeline, others, strict=False)]
+
+
 Report = Callable[[Part | EpochRecord], None]
 
 
 class Paused(KeyboardInterrupt):
     """Ctrl-C came; what had been read was trained, and ``kept`` says where the checkpoint is, if there is one."""
 
-    def __init__(self, pipeline: Pipeline, kept: Path | None) -> None:
+    def __init__(self, pipeline: Trainer, kept: Path | None) -> None:
         """Remember how far it came."""
         super().__init__()
         self.epoch, self.position, self.kept = pipeline.epoch, pipeline.position, kept
 
 
 def train_epochs(
-    pipeline: Pipeline,
+    pipeline: Trainer,
     loaders: Loaders,
     epochs: int,
     *,
@@ -127,7 +171,7 @@ def train_epochs(
 
 
 def _epoch(
-    pipeline: Pipeline,
+    pipeline: Trainer,
     loaders: Loaders,
     *,
     limit: int | None,

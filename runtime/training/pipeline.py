@@ -3,7 +3,8 @@
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -21,17 +22,15 @@ from profiler.capture import (
     captured_live,
     inputs_of,
     live_model,
-    pair_of,
     refuse_unfaithful_briefly,
 )
-from profiler.errors import StageplanError, one_line
-from profiler.execution import OwnLoss, TensorSpec, called_with, samples_in
+from profiler.execution import TensorSpec
 from profiler.machine import refuse_reimport, usable_cores
 from profiler.profile import PLAIN_FORM
 from profiler.python_arguments import AboveZero, Cores, Count, Hint, python_face
 from profiler.settings import DEFAULT_RULE, Update
 from runtime.cluster import Session
-from runtime.errors import InputError, RunError
+from runtime.errors import InputError, RunError, TrainingWarning
 from runtime.pipeline import (
     Execution,
     agree_on_weights,
@@ -48,10 +47,11 @@ from runtime.training.checkpoint import (
     restore,
     write_checkpoint,
 )
+from runtime.training.evaluate import evaluated, metric_of
 from runtime.training.learning_rates import Rates, learning_rate_of
-from runtime.training.metrics import Metric, accuracy
+from runtime.training.metrics import Metric
 from runtime.training.model_state import ModelState
-from runtime.worker import OnNan, Settings
+from runtime.worker import LossWatch, OnNan, Settings
 
 Minibatches = Iterable[Any]
 """Pairs (inputs, targets), or, where the model returns its loss, inputs by name."""
@@ -157,6 +157,7 @@ class Pipeline:
         self._execution: Execution | None = None
         self.minibatches = self.updates = self.epoch = self.position = 0
         self.last: TrainingResult | None = None
+        self._losses = LossWatch()
 
     @python_face
     def __enter__(self) -> Self:
@@ -233,14 +234,23 @@ class Pipeline:
                 self.minibatches += result.minibatches
                 self.position += result.minibatches
                 self.updates += math.ceil(result.minibatches / self._settings.pace.update_every)
+                self._warn_of_losses(result)
                 if failure:
                     raise failure
             return result
 
+    def _warn_of_losses(self, result: TrainingResult) -> None:
+        """Warn, once, where a loss leaves its spread; where that stops training, it has."""
+        known = self._losses.left
+        for number, loss in enumerate(result.losses, self.minibatches - result.minibatches):
+            self._losses.take(number, math.nan if loss is None else loss)
+        if self._losses.left and not known:
+            warnings.warn(self._losses.left.words, TrainingWarning, stacklevel=4)
+
     @property
     def metric_name(self) -> str:
         """What ``evaluate`` returns where no metric is given: ``accuracy``, or ``loss`` where that is one's own."""
-        return "loss" if isinstance(self._captured.loss, OwnLoss) else "accuracy"
+        return metric_of(self._captured.loss)[0]
 
     @python_face
     def evaluate(self, loader: Minibatches, metric: Metric | None = None) -> float:
@@ -258,33 +268,10 @@ class Pipeline:
             InputError: The loader holds nothing, or the model cannot be run on it.
         """
         with self._alone("evaluate"):
-            own = self._captured.loss
-            chosen = metric or (own.function if isinstance(own, OwnLoss) else accuracy)
-            tensors, session = self._weights(), self._session
-            value = self._evaluated(tensors, loader, chosen) if session.leads else 0.0
+            tensors, value = self._weights(), 0.0
+            if self._session.leads:
+                value = evaluated(self._model.plain_model(tensors), loader, metric or metric_of(self._captured.loss)[1])
             return value if self._execution is None else self._execution.share(value)
-
-    def _evaluated(self, tensors: Mapping[str, Tensor], loader: Minibatches, metric: Metric) -> float:
-        model, states = self._model.plain_model(tensors).eval(), generators()
-        total, samples = 0.0, 0
-        try:
-            with torch.inference_mode():
-                for batch in loader:
-                    inputs, targets = pair_of(batch)
-                    value = torch.as_tensor(metric(called_with(model, inputs), targets), dtype=torch.float64)
-                    total += float(value.mean()) * samples_in(inputs)
-                    samples += samples_in(inputs)
-        except StageplanError:
-            raise
-        except Exception as error:
-            raise InputError(
-                f"the model cannot be evaluated on the loader: {type(error).__name__}: {one_line(error)}"
-            ) from error
-        finally:
-            restore(states)
-        if not samples:
-            raise InputError("the loader holds no minibatch; nothing can be evaluated on it")
-        return total / samples
 
     @python_face
     def state_dict(self) -> dict[str, Tensor]:
@@ -346,6 +333,12 @@ class Pipeline:
             if self._execution:
                 agree_on_weights(self._execution.session, self._execution)
             restore(checkpoint.generators)
+            uncorrected = checkpoint.counts and not checkpoint.norms
+            if uncorrected and self._settings.rule.correct_staleness and self._settings.pace.flush_every is None:
+                warnings.warn(
+                    f"{path} was trained before updates were corrected for staleness, and from here on they are; go on "
+                    "as before with correct_staleness=False", TrainingWarning, stacklevel=3,
+                )  # fmt: skip
 
     def _read(self, path: Path) -> Checkpoint:
         if self._execution is None:

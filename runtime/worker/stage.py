@@ -19,6 +19,7 @@ from runtime.channels import Channel, SharedMemory
 from runtime.errors import RunError
 from runtime.worker.data import Synthetic
 from runtime.worker.digest import digests
+from runtime.worker.loss_watch import LossWatch
 from runtime.worker.messages import Load, MinibatchDigests
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class Stage:
         self.averaging: Averaging | None = None
         self._replicas = replicas
         self.common_norm = _common_norm(load) if settings.rule.clip_norm else None
+        self._watch = LossWatch()
         self._norms: dict[str, Tensor] = {}
         self._scale: Tensor | None = None
 
@@ -176,12 +178,16 @@ class Stage:
         self._scale = self.common_norm.scale(self._norms)
 
     def refuse_divergence(self, minibatch: int) -> None:
-        """Stop a run whose loss is no finite number, if that is wanted.
+        """Stop a run whose loss is no finite number, or training whose loss leaves, if that is wanted.
 
         Raises:
-            RunError: It is not.
+            RunError: It is not, or does.
         """
-        if self.load.common.settings.on_nan == "stop" and self.diverged:
+        if self.load.common.settings.on_nan == "warn":
+            return
+        if self._watch.left:
+            raise RunError(f"{self._watch.left.words}; or go on with --on-nan warn")
+        if self.diverged:
             raise RunError(
                 f"the loss of minibatch {self.first + minibatch} is {self.last_loss}: training diverged, or data or "
                 "weights were not finite to begin with; lower lr in a configuration file, or go on with --on-nan warn"
@@ -206,6 +212,8 @@ class Stage:
     def _keep_loss(self, minibatch: int, loss: float) -> None:
         self.last_loss = loss
         self.diverged |= not math.isfinite(loss)
+        if self.targets:  # which come from data, and not from nowhere
+            self._watch.take(self.first + minibatch, loss)
         if self._recorded is None or minibatch < self._recorded:
             self.losses.append(loss)
 

@@ -234,3 +234,18 @@ def test_what_cannot_be_done_is_refused_in_a_sentence(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert words in line
+
+
+def test_a_pipeline_is_trained_against_one_process(capsys: pytest.CaptureFixture[str], in_folder: Path) -> None:
+    against = (*TRAIN, "--epochs", "2", "--against", "plain")
+    assert cli.main([*against, "--plot", "curves.svg"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "a pipeline against one process" in out
+    assert "After the last epoch" in out
+    assert b"one process" in (in_folder / "curves.svg").read_bytes()
+    assert cli.main([*against, "--json"]) == 0
+    epochs = json.loads(capsys.readouterr().out)
+    assert [set(epoch) for epoch in epochs] == [{"pipeline", "plain"}] * 2
+    assert epochs[1]["plain"]["minibatches"] == epochs[1]["pipeline"]["minibatches"] > 0
+    assert cli.main([*against, "--checkpoint", "kept.pt"]) == 2
+    assert "--against plain trains both from the start" in capsys.readouterr().err
