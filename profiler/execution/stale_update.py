@@ -14,9 +14,10 @@ n is the norm that gradients had so far, and may grow by a hundredth with an upd
 
     n ← 0.9·n + 0.1·min( ‖g‖, 1.1·n ),  at first ‖g‖
 
-Without momentum only the norm is bounded. Adam and AdamW, whose step has a bound of its own, with β' made of β₁ as μ'
-of μ, and their second moment as it was:
+Without momentum only the norm is bounded. Adam and AdamW, whose step has a bound of its own, and their second moment as
+it was:
 
+    β' = 1 − (1 − β₁) ÷ √(1 + τ),   r = min( 1, 3/2·τ(1 − β') )
     m ← m + (1 − β')(g − m)
     w' ← w − η·( (1 − r)·m ÷ (1 − β'ᵗ) + r·g ) ÷ ( √(v ÷ (1 − β₂ᵗ)) + ε )
 
@@ -59,9 +60,11 @@ def correction(rule: UpdateRule, staleness: int) -> Correction | None:
     """Return how a rule is corrected for gradients that are so many updates old; None where it is not."""
     if not (rule.correct_staleness and staleness):
         return None
-    own = rule.momentum if rule.name == "sgd" else rule.betas[0]
-    momentum = 1 - (1 - own) / (1 + staleness) if rule.momenta else 0.0
-    return Correction(momentum, min(1.0, (staleness + rule.nesterov) * (1 - momentum)))
+    if rule.name == "sgd":
+        momentum = 1 - (1 - rule.momentum) / (1 + staleness) if rule.momenta else 0.0
+        return Correction(momentum, min(1.0, (staleness + rule.nesterov) * (1 - momentum)))
+    momentum = 1 - (1 - rule.betas[0]) / math.sqrt(1 + staleness)
+    return Correction(momentum, min(1.0, 1.5 * staleness * (1 - momentum)))
 
 
 class RunningNorm:

@@ -116,7 +116,7 @@ class Pipeline:
             channel: How stages hand tensors on.
             cores: Which cores to use; None: those that this process may use.
             seed: What is random in layers, such as dropout, is drawn from.
-            on_nan: What to do about a loss that is no number: ``stop`` or ``warn``.
+            on_nan: What to do about a loss that is no number, or rises out of its spread: ``stop`` or ``warn``.
             stall_timeout_s: How long one action may take before its stage counts as hung; None: by its prediction.
             watch: Called now and then during training with what every stage is doing.
             session: With whom this process runs the plan; None: alone.

@@ -100,9 +100,12 @@ def test_the_formulas_in_numpy_give_the_same(rule: UpdateRule, staleness: int) -
     gradients = [torch.randn(3, 2, dtype=torch.float64) for _ in range(5)]
     found = written(rule, staleness, gradients, weight)
     w, first, second = weight.numpy(), np.zeros((3, 2)), np.zeros((3, 2))
-    own = rule.momentum if rule.name == "sgd" else rule.betas[0]
+    own = rule.momentum
     longer = (own + staleness) / (1 + staleness) if own else 0.0
     share = min(1.0, (staleness + rule.nesterov) * (1 - longer))
+    if rule.name != "sgd":
+        longer = 1 - 0.1 / math.sqrt(1 + staleness)
+        share = min(1.0, 1.5 * staleness * 0.1 / math.sqrt(1 + staleness))
     for count, gradient in enumerate(gradients, 1):
         g = gradient.numpy()
         g = np.clip(g, -rule.clip, rule.clip) if rule.clip else g
