@@ -44,7 +44,7 @@ from profiler.settings import UpdateRule
 
 PIECE = 1 << 18
 """Elements of a weight that are worked on at a time, so that they stay in the cache from pass to pass."""
-SAMPLED = 1 << 20
+SAMPLED = 1 << 17
 NORM_GROWTH, NORM_DECAY = 1.1, 0.9
 
 
@@ -114,7 +114,10 @@ def write_corrected(
         gradient = torch.empty_like(weight).copy_(gradient)
     write = _sgd if rule.name == "sgd" else _adam
     tensors = [weight, gradient, out, *moments, *([] if cast is None else [cast])]
-    for old, slope, new, *rest in zip(*(torch.split(_flat(tensor), PIECE) for tensor in tensors), strict=True):
+    pieces: Iterable[Sequence[Tensor]] = [tensors]
+    if weight.numel() > PIECE:
+        pieces = zip(*(torch.split(_flat(tensor), PIECE) for tensor in tensors), strict=True)
+    for old, slope, new, *rest in pieces:
         slope, factor = slope.to(old.dtype), scale  # noqa: PLW2901 - a gradient may be another weight's, too
         if rule.clip or rule.weight_decay:
             slope, factor = slope * scale, 1.0  # noqa: PLW2901

@@ -35,7 +35,7 @@ def show_against(model: str, epochs: Sequence[Beside], console: "Console") -> No
     metric = epochs[-1].pipeline.metric
     table = ResultTable(
         f"{model}: a pipeline against one process",
-        ("epoch", "mean loss", "one process", metric, "one process"),
+        ("epoch", "mean loss", "in one process", metric, f"{metric} in one"),
     )
     for each in epochs[-SHOWN:]:
         losses = ("–" if own.loss is None else f"{own.loss:.4f}" for own in (each.pipeline, each.plain))

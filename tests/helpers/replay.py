@@ -6,7 +6,7 @@ the mean of their gradients makes the next one; under 2BW on max(0, ⌊b ÷ m⌋
 calls modules through torch.func.functional_call, so it shares with the runtime only the seeds and the data.
 
 A stage that is t updates behind remembers momentum 1 + t times as long, does t ÷ (1 + t) of a gradient at once, and
-bounds the norm of its gradients, of which there are fewer than a million, by a running one.
+bounds the norm of its gradients, each of fewer than 2¹⁷ elements, by a running one.
 """
 
 import copy

@@ -241,7 +241,8 @@ def test_a_pipeline_is_trained_against_one_process(capsys: pytest.CaptureFixture
     assert cli.main([*against, "--plot", "curves.svg"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "a pipeline against one process" in out
-    assert "After the last epoch" in out
+    assert "mean loss in one process" in out
+    assert out.count("%") == 2 * 2 + 2, "an accuracy an epoch and way, and the last ones in a sentence"
     assert b"one process" in (in_folder / "curves.svg").read_bytes()
     assert cli.main([*against, "--json"]) == 0
     epochs = json.loads(capsys.readouterr().out)
