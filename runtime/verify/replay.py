@@ -222,7 +222,7 @@ class Replay:
             with torch.autocast("cpu", torch.bfloat16, enabled=False):  # within which a weight is cast once
                 for operation in self.captured.operations:
                     if self.stage_of[operation.name] == stage:
-                        self._call(operation, values, received[stage], leaves, place=(seed, minibatch))
+                        self._call(operation, values, leaves, place=(seed, minibatch))
             sent.append(values)
             if stage < stages - 1:
                 received[stage + 1] = {name: self._copied(values[name], name) for name in self._crossing(stage)}
@@ -246,18 +246,17 @@ class Replay:
         self,
         operation: Operation,
         values: Values,
-        received: Values,
         leaves: Mapping[str, Tensor],
         *,
         place: tuple[int, int],
     ) -> None:
-        """Run one layer; one that overwrites what was received works on a copy."""
-        overwritten = self.captured.overwrites.get(operation.name)
+        """Run one layer; one that overwrites what another stage made works on a copy."""
+        overwritten, stage = self.captured.overwrites.get(operation.name), self.stage_of[operation.name]
 
         def fetch(leaf: Any) -> Any:
             if isinstance(leaf, Ref):
                 value = values[leaf.layer]
-                foreign = overwritten == leaf.layer and self.captured.roots[leaf.layer] in received
+                foreign = overwritten == leaf.layer and self.stage_of.get(self.captured.roots[leaf.layer]) != stage
                 lower = operation.autocast == "off" and getattr(value, "dtype", None) == torch.bfloat16
                 value = value.to(torch.float32) if lower else value
                 return value.clone() if foreign else value

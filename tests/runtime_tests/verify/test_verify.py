@@ -100,6 +100,32 @@ def test_a_second_replay_agrees_in_every_digest(
     assert found.digests.buffers == sha256([buffer for _, buffer in second.model.named_buffers()])
 
 
+class Renamed(nn.Module):
+    """What is overwritten has another name since it was made: a cut may lie between the two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.same, self.act = nn.Conv2d(3, 4, 3), nn.Identity(), nn.ReLU(inplace=True)
+        self.flat, self.last = nn.Flatten(), nn.Linear(4 * 14 * 14, small_models.CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.last(self.flat(self.act(self.same(self.first(images)))))
+        return scores
+
+
+@pytest.mark.usefixtures("pinned_process")
+@pytest.mark.parametrize("cut", range(1, 5))
+def test_what_another_stage_made_is_overwritten_in_a_copy_whatever_its_name(
+    workers: Callable[[int], WorkerPool], cut: int
+) -> None:
+    captured = captured_of(Renamed)
+    plan = plan_of(captured, [0, (1 << cut) - 1, (1 << len(captured.layer_names)) - 1], 2)
+    with Execution(captured, workers(2), WITNESSED) as execution:
+        found = verify("chosen", plan, execution, MINIBATCHES, nothing)
+    assert found.first_difference is None
+    assert found.identical
+
+
 def sha256(tensors: list[Tensor]) -> str:
     """As another program works it out: row-major elements, one tensor after the other."""
     return hashlib.sha256(b"".join(tensor.contiguous().numpy().tobytes() for tensor in tensors)).hexdigest()
