@@ -713,7 +713,7 @@ def test_an_interrupted_study_goes_on_and_a_finished_one_is_not_run_again(
     shutil.copytree(small_profile, in_folder / "profiles")
     (in_folder / "study.yaml").write_text(
         "models: {'small_models:Residual': 5}\nbatch_sizes: [2, 4]\nimage_size: 16\nrepeats: 2\n"
-        "partitions: [optimized, end-load]\n"
+        "partitions: [optimized, front-heavy]\n"
     )
     command = [sys.executable, "-m", "runtime", "compare", "--config", "study.yaml", "--stages", "2"]
     command += ["--out", "found"]
@@ -759,7 +759,7 @@ def test_first_rounds_come_first_and_ctrl_c_leaves_the_best_answer_so_far(
 ) -> None:
     shutil.copytree(small_profile, in_folder / "profiles")
     (in_folder / "study.yaml").write_text(
-        "models: {'small_models:Residual': 5}\nbatch_sizes: [2, 4]\nimage_size: 16\npartitions: [optimized, end-load]\n"
+        "models: {'small_models:Residual': 5}\nbatch_sizes: [2, 4]\nimage_size: 16\npartitions: [optimized, front-heavy]\n"
     )
     attempts: list[tuple[int, int]] = []
 
