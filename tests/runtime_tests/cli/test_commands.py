@@ -759,7 +759,8 @@ def test_first_rounds_come_first_and_ctrl_c_leaves_the_best_answer_so_far(
 ) -> None:
     shutil.copytree(small_profile, in_folder / "profiles")
     (in_folder / "study.yaml").write_text(
-        "models: {'small_models:Residual': 5}\nbatch_sizes: [2, 4]\nimage_size: 16\npartitions: [optimized, front-heavy]\n"
+        "models: {'small_models:Residual': 5}\nbatch_sizes: [2, 4]\nimage_size: 16\n"
+        "partitions: [optimized, front-heavy]\n"
     )
     attempts: list[tuple[int, int]] = []
 
