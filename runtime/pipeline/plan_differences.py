@@ -71,5 +71,5 @@ def agree_on_weights(session: "Session", execution: "Execution") -> None:
 
     if not session.distributed:
         return
-    weights = runtime.worker.digest_of_all(execution.initial_state().values())
+    weights = runtime.worker.digest_of_state(execution.initial_state())
     agree(session, "what was built", {"model": execution.captured.digest, "set of initial weights": weights})

@@ -93,7 +93,6 @@ class ModelState:
                 moments = self._laid_out(from_model_keys(self._captured, momenta))
             except (RuntimeError, TypeError, KeyError) as error:
                 raise InputError(f"{path} has momenta that do not fit its weights: {one_line(error)}") from error
-            # In the order of the file, for ranks compare what they hold tensor by tensor.
             tensors |= {moment_name(name, number): one for name, one in moments.items() if name in learning}
         for name in learning:
             tensors[count_name(name)] = torch.tensor(checkpoint.counts.get(own_key(self._captured, name), 0))

@@ -20,6 +20,11 @@ def digest_of_all(tensors: Iterable[Tensor]) -> str:
     return total.hexdigest()
 
 
+def digest_of_state(tensors: Mapping[str, Tensor]) -> str:
+    """Return the sha256 of all elements of named tensors, in the order of their names, whatever order they are in."""
+    return digest_of_all(tensors[name] for name in sorted(tensors))
+
+
 def digests(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """Return the digest of each tensor."""
     return {name: digest(tensor) for name, tensor in tensors.items()}
