@@ -53,6 +53,7 @@ class Late:
     moments: list[Tensor]
     held: list[Tensor] = field(default_factory=list)
     step: Tensor | None = None
+    unit: float = 1.0
 
     def begin(self, seen: Tensor) -> None:
         """Begin an epoch: all that is in flight first sees the same version."""
@@ -78,7 +79,9 @@ def updated(  # noqa: PLR0917 - all that an update reads
     tau, out, weight = late.staleness, torch.empty_like(late.weight), late.weight
     correct = correction(rule, tau)
     if candidate == "ours" and correct:
-        write_corrected(rule, correct, weight, gradient, late.moments, count=count, scale=scale, out=out)
+        late.unit = write_corrected(
+            rule, correct, weight, gradient, late.moments, count=count, scale=scale, unit=late.unit, out=out
+        )
         return out
     if candidate == "nesterov" and tau:
         before = late.weight if late.step is None else late.step

@@ -22,7 +22,13 @@ it was:
     w' ← w − η·( (1 − r)·m ÷ (1 − β'ᵗ) + r·g ) ÷ ( √(v ÷ (1 − β₂ᵗ)) + ε )
 
 With τ = 0 all of this is the plain rule. The norm is that of the first ``SAMPLED`` elements of each gradient: over all
-of them it would take a quarter of an update.
+of them it would take a quarter of an update. With s = min( 1, n ÷ ‖g‖ ), what is kept of the momentum is m ÷ u, in the
+unit u of the newest gradient, for that takes one pass less over the weights:
+
+    u' = s·(1 − μ') ÷ (1 − μ),   m' ÷ u' = g + μ'·(u ÷ u')·(m ÷ u)
+
+Under τ = 1 without Nesterov's momentum and without the bound this is the plain rule with Nesterov's momentum μ' and
+half the learning rate.
 
 That a late gradient does at once what it missed is spike compensation, and in the terms of the weights that the next
 minibatch sees so is weight prediction; a longer memory with less of each gradient is Nesterov's method for delays.
@@ -44,7 +50,7 @@ from profiler.settings import UpdateRule
 
 PIECE = 1 << 18
 """Elements of a weight that are worked on at a time, so that they stay in the cache from pass to pass."""
-SAMPLED = 1 << 17
+SAMPLED = 1 << 15
 NORM_GROWTH, NORM_DECAY = 1.1, 0.9
 
 
@@ -94,9 +100,10 @@ def write_corrected(
     *,
     count: int,
     scale: float,
+    unit: float,
     out: Tensor,
     cast: Tensor | None = None,
-) -> None:
+) -> float:
     """Write the next version of ``weight`` to ``out``, which is another tensor.
 
     Args:
@@ -106,28 +113,35 @@ def write_corrected(
         gradient: In whichever type; it is only read.
         moments: ``rule.momenta`` tensors like ``weight``, changed in place.
         count: How many updates this weight has had, this one included.
-        scale: What the gradient is multiplied by.
+        scale: What the gradient is multiplied by; 1 for Adam and AdamW.
+        unit: What the momentum in ``moments`` is to be multiplied by.
         out: Buffer of the next version.
         cast: Buffer of its cast to another type, if it has one.
+
+    Returns:
+        The unit of the momentum from now on.
     """
     if gradient.stride() != weight.stride():
         gradient = torch.empty_like(weight).copy_(gradient)
-    write = _sgd if rule.name == "sgd" else _adam
+    has_unit = rule.name == "sgd" and rule.momenta
+    grown = scale * (1 - correct.momentum) / (1 - rule.momentum) if has_unit else unit
     tensors = [weight, gradient, out, *moments, *([] if cast is None else [cast])]
     pieces: Iterable[Sequence[Tensor]] = [tensors]
     if weight.numel() > PIECE:
         pieces = zip(*(torch.split(_flat(tensor), PIECE) for tensor in tensors), strict=True)
     for old, slope, new, *rest in pieces:
-        slope, factor = slope.to(old.dtype), scale  # noqa: PLW2901 - a gradient may be another weight's, too
-        if rule.clip or rule.weight_decay:
-            slope, factor = slope * scale, 1.0  # noqa: PLW2901
+        slope = slope.to(old.dtype)  # noqa: PLW2901 - a gradient may be another weight's, too, and is not changed
         if rule.clip:
-            slope.clamp_(-rule.clip, rule.clip)
+            slope = slope.clamp(-rule.clip / scale, rule.clip / scale)  # noqa: PLW2901
         if rule.weight_decay and rule.name != "adamw":
-            slope.add_(old, alpha=rule.weight_decay)
-        write(rule, correct, old, slope, rest, count=count, scale=factor, out=new)
+            slope = torch.add(slope, old, alpha=rule.weight_decay / scale)  # noqa: PLW2901
+        if rule.name == "sgd":
+            _sgd(rule, correct, old, slope, rest, scale=scale, units=(unit, grown), out=new)
+        else:
+            _adam(rule, correct, old, slope, rest, count=count, out=new)
         if cast is not None:
             rest[-1].copy_(new)
+    return grown
 
 
 def _sgd(
@@ -137,13 +151,14 @@ def _sgd(
     gradient: Tensor,
     rest: Sequence[Tensor],
     *,
-    count: int,  # noqa: ARG001 - every update is alike
     scale: float,
+    units: tuple[float, float],
     out: Tensor,
 ) -> None:
+    before, now = units
     for momentum in rest[: rule.momenta]:
-        momentum.mul_(correct.momentum).add_(gradient, alpha=scale * (1 - correct.momentum) / (1 - rule.momentum))
-        weight = torch.add(weight, momentum, alpha=-rule.lr * (1 - correct.share), out=out)
+        torch.add(gradient, momentum, alpha=correct.momentum * before / now, out=momentum)
+        weight = torch.add(weight, momentum, alpha=-rule.lr * (1 - correct.share) * now, out=out)
     torch.add(weight, gradient, alpha=-rule.lr * scale * correct.share / (1 - rule.momentum), out=out)
 
 
@@ -155,12 +170,9 @@ def _adam(
     rest: Sequence[Tensor],
     *,
     count: int,
-    scale: float,
     out: Tensor,
 ) -> None:
     mean, square = rest[:2]
-    if scale != 1.0:
-        gradient = gradient * scale
     beta_square = rule.betas[1]
     mean.lerp_(gradient, 1 - correct.momentum)
     square.mul_(beta_square).addcmul_(gradient, gradient, value=1 - beta_square)

@@ -34,9 +34,12 @@ def count_name(path: str) -> str:
     return f"{path}@count"
 
 
-def norm_name(path: str) -> str:
-    """Return the name of the running norm of the gradients of the stage that a parameter is in."""
-    return f"{path}@norm"
+def correction_name(path: str) -> str:
+    """Return the name of what a parameter's correction for staleness goes on from.
+
+    That is two numbers: the running norm of the gradients of its stage, and the unit of its momentum.
+    """
+    return f"{path}@correction"
 
 
 class WeightVersions:
@@ -60,8 +63,8 @@ class WeightVersions:
         Args:
             places: Where parameters and buffers are bound.
             learning: Paths of the parameters that learn; all others are bound once and for all.
-            initial: Parameters and buffers by path; where training goes on, moments and counts by ``moment_name`` and
-                ``count_name``.
+            initial: Parameters and buffers by path; where training goes on, moments, counts and corrections by
+                ``moment_name``, ``count_name`` and ``correction_name``.
             slots: How many versions the ring holds.
             rule: The update rule.
             newest: How many updates there have been.
@@ -87,8 +90,9 @@ class WeightVersions:
             for path in learning
         }
         self._counts = {path: int(initial.get(count_name(path), 0)) for path in learning}
-        before = (float(initial.get(norm_name(path), 0)) for path in learning)
-        self._norm = RunningNorm(norm for norm in before if norm)
+        before = {path: initial.get(correction_name(path), torch.tensor([0.0, 1.0])).tolist() for path in learning}
+        self._norm = RunningNorm(norm for norm, _ in before.values() if norm)
+        self._units = {path: unit for path, (_, unit) in before.items()}
         self.constants = {place.path: initial[place.path] for place in places if place.path not in set(learning)}
         for place in places:
             if place.path in self.constants:
@@ -160,6 +164,8 @@ class WeightVersions:
         present = [gradient for gradient in gradients.values() if gradient is not None]
         factor = self._norm.scale(present) if correct and rule.name == "sgd" else 1.0
         for path, given in gradients.items():
+            if not correct:
+                self._use_plain_unit(path)
             place = self._gradient_places.get(path)
             gradient = given if given is None or scale is None else in_float32(given) * scale
             self._counts[path] += gradient is not None
@@ -167,9 +173,10 @@ class WeightVersions:
             parameter = self._ring[slot][path]
             cast = cast_place(parameter) if place and place.autocast and out.is_contiguous() else None
             if correct and gradient is not None:
-                write_corrected(
-                    rule, correct, current[path], gradient, moments, count=count, scale=factor, out=out, cast=cast
-                )
+                self._units[path] = write_corrected(
+                    rule, correct, current[path], gradient, moments,
+                    count=count, scale=factor, unit=self._units[path], out=out, cast=cast,
+                )  # fmt: skip
             elif cast is not None and gradient is not None:
                 write_next_and_cast(rule, current[path], gradient, moments, count=count, out=out, cast=cast)
             else:
@@ -177,6 +184,12 @@ class WeightVersions:
             if cast is not None and gradient is not None:
                 keep_cast(parameter, cast)
             self._drop(path, held[path])
+
+    def _use_plain_unit(self, path: str) -> None:
+        if self._units[path] != 1:
+            for moment in self._moments[path]:
+                moment.mul_(self._units[path])
+            self._units[path] = 1.0
 
     def _gradient(self, path: str, parameter: nn.Parameter) -> Tensor | None:
         place = self._gradient_places.get(path)
@@ -222,15 +235,18 @@ class WeightVersions:
         return self._tensors[self.newest % self.slots]
 
     def state(self) -> dict[str, Tensor]:
-        """Return all that training goes on from: parameters of the newest version, buffers, moments, counts, norms."""
+        """Return all that training goes on from: newest parameters, buffers, moments, counts, corrections."""
         moments = {
             moment_name(path, number): moment
             for path, own in self._moments.items()
             for number, moment in enumerate(own)
         }
         counts = {count_name(path): torch.tensor(count) for path, count in self._counts.items()}
-        norms = {norm_name(path): torch.tensor(self._norm.value, dtype=torch.float64) for path in self._counts}
-        return dict(self.tensors()) | self.constants | moments | counts | norms
+        corrections = {
+            correction_name(path): torch.tensor([self._norm.value, unit], dtype=torch.float64)
+            for path, unit in self._units.items()
+        }
+        return dict(self.tensors()) | self.constants | moments | counts | corrections
 
     def _attach(self, place: Place, tensor: Tensor) -> None:
         if place.module is None:

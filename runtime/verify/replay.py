@@ -158,6 +158,7 @@ class Replay:
         }  # fmt: skip
         self._counts = dict.fromkeys(learning, 0)
         self._norms = [RunningNorm() for _ in range(recurrence.stages)]
+        self._units = dict.fromkeys(learning, 1.0)
         constants = {path: state[path] for path in self._home if path not in captured.learning}
         copies = max(recurrence.replicas) - 1  # each replica has buffers of its own
         self._buffers = [
@@ -344,7 +345,10 @@ class Replay:
             following = torch.empty_like(versions[newest])
             weight, moments, count = versions[newest], self._moments[path], self._counts[path]
             if correct and gradient is not None:
-                write_corrected(self.rule, correct, weight, gradient, moments, count=count, scale=scale, out=following)
+                self._units[path] = write_corrected(
+                    self.rule, correct, weight, gradient, moments,
+                    count=count, scale=scale, unit=self._units[path], out=following,
+                )  # fmt: skip
             else:
                 write_next(self.rule, weight, gradient, moments, count=count, out=following)
             versions[newest + 1] = following

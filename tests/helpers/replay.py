@@ -6,7 +6,8 @@ the mean of their gradients makes the next one; under 2BW on max(0, ⌊b ÷ m⌋
 calls modules through torch.func.functional_call, so it shares with the runtime only the seeds and the data.
 
 A stage that is t updates behind remembers momentum 1 + t times as long, does t ÷ (1 + t) of a gradient at once, and
-bounds the norm of its gradients, each of fewer than 2¹⁷ elements, by a running one.
+bounds the norm of its gradients, each of fewer than 2¹⁵ elements, by a running one. Momentum is kept in the unit of the
+newest gradient.
 """
 
 import copy
@@ -60,6 +61,7 @@ class Replay:
         """``stage_of`` maps the fx node's name to its stage; under ``bf16`` the whole forward runs under autocast."""
         self.precision, self.correct = precision, correct
         self.norms: dict[str, float] = {}
+        self.units: dict[str, float] = {}
         self.endless = False
         self.model, self.stage_of, self.seed = copy.deepcopy(model), stage_of, seed
         self.lr, self.momentum = lr, momentum
@@ -87,7 +89,7 @@ class Replay:
     def go_on_from(self, other: "Replay") -> None:
         """Go on, under this split, from what another has trained."""
         self.versions, self.moments, self.losses = [other.versions[-1]], other.moments, list(other.losses)
-        self.norms = dict(other.norms)
+        self.norms, self.units = dict(other.norms), dict(other.units)
         self.before = other.before
         with torch.no_grad():
             for own, held in zip(self.model.buffers(), other.model.buffers(), strict=True):
@@ -142,10 +144,13 @@ class Replay:
                 grown = scale * (1 - longer) / (1 - self.momentum)
                 direct = self.lr * scale * share / (1 - self.momentum)
                 if self.momentum:
-                    self.moments[name] = torch.add(self.moments[name] * longer, found[name], alpha=grown)
-                    weight = torch.add(weight, self.moments[name], alpha=-self.lr * (1 - share))  # noqa: PLW2901
+                    kept = longer * self.units.get(name, 1.0) / grown
+                    self.moments[name], self.units[name] = torch.add(found[name], self.moments[name], alpha=kept), grown
+                    part = self.lr * (1 - share) * grown
+                    weight = torch.add(weight, self.moments[name], alpha=-part)  # noqa: PLW2901
                 following[name] = torch.add(weight, found[name], alpha=-direct)
                 continue
+            self.moments[name] = self.moments[name] * self.units.pop(name, 1.0)
             self.moments[name] = torch.add(found[name], self.moments[name], alpha=self.momentum)
             following[name] = torch.add(weight, self.moments[name], alpha=-self.lr)
         self.versions.append(following)

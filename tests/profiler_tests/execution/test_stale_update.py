@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,13 +31,21 @@ def corrected(rule: UpdateRule, staleness: int) -> Correction:
     return found
 
 
-def written(rule: UpdateRule, staleness: int, gradients: list[Tensor], weight: Tensor, **options: Any) -> Tensor:
+def written(
+    rule: UpdateRule,
+    staleness: int,
+    gradients: list[Tensor],
+    weight: Tensor,
+    scales: Sequence[float] = (),
+    **options: Any,
+) -> Tensor:
     """What some gradients make of a weight, one after the other."""
-    moments = [torch.zeros_like(weight) for _ in range(rule.momenta)]
-    for count, gradient in enumerate(gradients, 1):
+    moments, unit = [torch.zeros_like(weight) for _ in range(rule.momenta)], 1.0
+    correct = corrected(rule, staleness)
+    for count, (gradient, scale) in enumerate(zip(gradients, scales or [1.0] * len(gradients), strict=True), 1):
         out = torch.empty_like(weight)
-        write_corrected(
-            rule, corrected(rule, staleness), weight, gradient, moments, count=count, scale=1.0, out=out, **options
+        unit = write_corrected(
+            rule, correct, weight, gradient, moments, count=count, scale=scale, unit=unit, out=out, **options
         )
         weight = out
     return weight
@@ -62,11 +71,12 @@ def test_a_gradient_moves_a_weight_as_far_as_without_staleness(staleness: int, *
 def converges(rule: UpdateRule, staleness: int, curvature: float) -> bool:
     """Whether gradient descent on curvature · w² ÷ 2 ends at 0 where gradients are so many updates old."""
     weight, moments = torch.ones((), dtype=torch.float64), [torch.zeros((), dtype=torch.float64)]
-    older = deque([weight] * (staleness + 1), maxlen=staleness + 1)
+    older, unit = deque([weight] * (staleness + 1), maxlen=staleness + 1), 1.0
     for _ in range(3000):
         out = torch.empty_like(weight)
         correct = correction(rule, staleness) or Correction(rule.momentum, 0.0)
-        write_corrected(rule, correct, weight, curvature * older[0], moments, count=1, scale=1.0, out=out)
+        slope = curvature * older[0]
+        unit = write_corrected(rule, correct, weight, slope, moments, count=1, scale=1.0, unit=unit, out=out)
         weight = out
         older.append(weight)
         if abs(float(weight)) > 1e6:
@@ -98,7 +108,8 @@ def test_the_formulas_in_numpy_give_the_same(rule: UpdateRule, staleness: int) -
     torch.manual_seed(0)
     weight = torch.randn(3, 2, dtype=torch.float64)
     gradients = [torch.randn(3, 2, dtype=torch.float64) for _ in range(5)]
-    found = written(rule, staleness, gradients, weight)
+    scales = [1.0, 0.5, 1.0, 1e-6, 0.7] if rule.name == "sgd" else [1.0] * 5
+    found = written(rule, staleness, gradients, weight, scales)
     w, first, second = weight.numpy(), np.zeros((3, 2)), np.zeros((3, 2))
     own = rule.momentum
     longer = (own + staleness) / (1 + staleness) if own else 0.0
@@ -106,8 +117,8 @@ def test_the_formulas_in_numpy_give_the_same(rule: UpdateRule, staleness: int) -
     if rule.name != "sgd":
         longer = 1 - 0.1 / math.sqrt(1 + staleness)
         share = min(1.0, 1.5 * staleness * 0.1 / math.sqrt(1 + staleness))
-    for count, gradient in enumerate(gradients, 1):
-        g = gradient.numpy()
+    for count, (gradient, scale) in enumerate(zip(gradients, scales, strict=True), 1):
+        g = scale * gradient.numpy()
         g = np.clip(g, -rule.clip, rule.clip) if rule.clip else g
         g = g + rule.weight_decay * w if rule.name != "adamw" else g
         if rule.name == "sgd":
