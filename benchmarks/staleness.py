@@ -25,6 +25,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
@@ -168,8 +169,8 @@ def digits_score(kind: str, candidate: str, lr: float, seed: int) -> float:
     return 100 * float((outputs.argmax(1) == validation.tensors[1]).float().mean()) if found else 10.0
 
 
-def text_score(kind: str, candidate: str, lr: float, seed: int) -> float:
-    """Return the loss on held-out text after 400 updates, in nats a character."""
+def text_score(kind: str, candidate: str, lr: float, seed: int, *, updates: int) -> float:
+    """Return the loss on held-out text after so many updates, in nats a character."""
     words = "".join(path.read_text() for path in sorted((Path(__file__).parent.parent / "docs").glob("*.md")))
     text = torch.tensor(list(words.encode("ascii", "replace")))
     drawn, cut = torch.Generator().manual_seed(seed), len(text) * 9 // 10
@@ -184,7 +185,7 @@ def text_score(kind: str, candidate: str, lr: float, seed: int) -> float:
 
     torch.manual_seed(seed)
     network, rule = language_model.LanguageModel(), UpdateRule(name="adamw", lr=lr, weight_decay=0.01)
-    found = trained(network, loss, pieces(text[:cut], 16 * 80), 16, 5, kind, candidate, rule)
+    found = trained(network, loss, pieces(text[:cut], 16 * 80), 16, updates // 80, kind, candidate, rule)
     inputs, targets = pieces(text[cut:], 64)
     with torch.inference_mode():
         return float(loss(torch.func.functional_call(network, found, (inputs,)), targets)) if found else math.inf
@@ -198,10 +199,11 @@ def main() -> None:
     parser.add_argument("--kind", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--candidate", nargs="+", choices=CANDIDATES, default=CANDIDATES)
     parser.add_argument("--text", action="store_true")
+    parser.add_argument("--updates", type=int, default=400, help="of the language model, a multiple of 80")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    score = text_score if options.text else digits_score
+    score = partial(text_score, updates=options.updates) if options.text else digits_score
     for lr in options.lr:
         for kind in ("plain", *options.kind):
             for candidate in ("none",) if kind == "plain" else options.candidate:

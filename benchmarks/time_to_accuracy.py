@@ -10,7 +10,8 @@ also run without the correction for staleness; with --bf16, each way runs in flo
 
 For each way of training: the accuracy on what it did not see, after the last epoch, mean and range over the seeds; how
 many fall short of the target; when it was reached, median and range. A pipeline's time is that of training alone, as
-the plain process's is; where stages share cores it is the samples by the plan's predicted throughput.
+the plain process's is; where stages share cores it is the samples by what the plan gives on the virtual clock. Ways
+take turns, seed by seed.
 """
 
 import argparse
@@ -30,9 +31,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import stageplan
 from optimizer.schedule import ScheduleName
+from profiler.capture import captured_live, live_model
 from profiler.machine import pin, this_machine, usable_cores
 from profiler.profile import PrecisionName
 from profiler.settings import UpdateRule
+from runtime.pipeline import Execution, cores_for
+from runtime.supervisor import WorkerPool
+from runtime.worker import Settings
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 import language_model
@@ -51,6 +56,14 @@ class Point:
     samples: int
     seconds: float
     accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan, and what it gives on the virtual clock where there are fewer cores than stages."""
+
+    plan: stageplan.Plan
+    virtual_samples_per_s: float | None
 
 
 Curve = list[Point]
@@ -221,34 +234,41 @@ def plain(way: Way, network: Network, data: Data, epochs: int, lr: float) -> Cur
     return curve
 
 
-def pipelined(way: Way, network: Network, data: Data, epochs: int, lr: float, *, plan: stageplan.Plan) -> Curve:
+def pipelined(way: Way, network: Network, data: Data, epochs: int, lr: float, *, planned: Planned) -> Curve:
     """Train in a pipeline."""
     size, shared = way.pace(network.samples)
     curve: Curve = []
     seconds, samples = 0.0, 0
     with stageplan.Pipeline(
-        network.build(), plan, update=network.rule(lr, correct=way.correct), schedule=way.schedule,
+        network.build(), planned.plan, update=network.rule(lr, correct=way.correct), schedule=way.schedule,
         update_every=shared if shared > 1 else None, on_nan="warn",
     ) as pipeline:  # fmt: skip
         loader, validation = batches(data[0], size), DataLoader(data[1], batch_size=256)
         for _ in range(epochs):
             start = time.perf_counter()
             trained = pipeline.train(loader).samples
-            predicted_s = trained / plan.predicted.throughput_samples_per_s
-            seconds += predicted_s if way.stages > len(usable_cores()) else time.perf_counter() - start
+            virtual = planned.virtual_samples_per_s
+            seconds += trained / virtual if virtual else time.perf_counter() - start
             samples += trained
             curve.append(Point(samples, seconds, pipeline.evaluate(validation)))
     return curve
 
 
-def plan_for(way: Way, network: Network, sample: tuple[Tensor, ...]) -> stageplan.Plan:
+def plan_for(way: Way, network: Network, lr: float, sample: tuple[Tensor, ...]) -> Planned:
     """Return the plan of a network; where minibatches share an update, for 2bw."""
     size, shared = way.pace(network.samples)
     pace: dict[str, Any] = {"schedule": "2bw", "update_every": shared} if shared > 1 else {}
     profile = stageplan.profile(
         network.build(), tuple(tensor[:size] for tensor in sample), budget_s=5, precision=way.precision
     )
-    return stageplan.plan(profile, stages=way.stages, precision=way.precision, **pace)
+    plan, cores = stageplan.plan(profile, stages=way.stages, precision=way.precision, **pace), usable_cores()
+    if way.stages <= len(cores):
+        return Planned(plan, None)
+    whole = captured_live(live_model(network.build(), tuple(tensor[:size] for tensor in sample), None), plan.form)
+    settings = Settings(rule=network.rule(lr, correct=True), seed=0, pace=plan.pace, clock="virtual", on_nan="warn")
+    with WorkerPool(cores_for(way.stages, cores)) as pool, Execution(whole, pool, settings) as execution:
+        runs = [execution.run(plan, 64).throughput_samples_per_s for _ in range(3)]
+    return Planned(plan, median(runs))
 
 
 def line_of(curves: Sequence[Curve]) -> str:
@@ -318,19 +338,20 @@ def main() -> None:
         ways = [way for way in ways if way.name.startswith(tuple(options.way))]
     drawn = DATA[options.data](0)[0].tensors
     kinds = {way.form: way for way in ways if way.schedule}
-    plans = {form: plan_for(way, network, drawn) for form, way in kinds.items()}
+    plans = {form: plan_for(way, network, min(options.lr), drawn) for form, way in kinds.items()}
     for lr in options.lr:
         curves: dict[str, list[Curve]] = {}
-        for way in ways:
-            for seed in range(options.seeds):
+        for seed in range(options.seeds):
+            for way in ways:
                 torch.manual_seed(seed)
                 data = DATA[options.data](seed)
                 if way.schedule:
-                    found = pipelined(way, network, data, options.epochs, lr, plan=plans[way.form])
+                    found = pipelined(way, network, data, options.epochs, lr, planned=plans[way.form])
                 else:
                     found = plain(way, network, data, options.epochs, lr)
                 curves.setdefault(way.name, []).append(found)
-            print(f"| {options.network} | {lr:g} | {way.name} | {line_of(curves[way.name])} |", flush=True)
+        for name, own in curves.items():
+            print(f"| {options.network} | {options.data} | {lr:g} | {name} | {line_of(own)} |", flush=True)
         if options.plot and lr == min(options.lr):
             picture(curves, f"{options.network} on {options.data}, lr {lr:g}", options.plot)
 
