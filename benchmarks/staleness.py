@@ -185,7 +185,7 @@ def text_score(kind: str, candidate: str, lr: float, seed: int, *, updates: int)
 
     torch.manual_seed(seed)
     network, rule = language_model.LanguageModel(), UpdateRule(name="adamw", lr=lr, weight_decay=0.01)
-    found = trained(network, loss, pieces(text[:cut], 16 * 80), 16, updates // 80, kind, candidate, rule)
+    found = trained(network, loss, pieces(text[:cut], 16 * updates), 16, 1, kind, candidate, rule)
     inputs, targets = pieces(text[cut:], 64)
     with torch.inference_mode():
         return float(loss(torch.func.functional_call(network, found, (inputs,)), targets)) if found else math.inf
@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument("--kind", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--candidate", nargs="+", choices=CANDIDATES, default=CANDIDATES)
     parser.add_argument("--text", action="store_true")
-    parser.add_argument("--updates", type=int, default=400, help="of the language model, a multiple of 80")
+    parser.add_argument("--updates", type=int, default=400, help="of the language model")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
