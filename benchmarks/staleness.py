@@ -171,7 +171,7 @@ def digits_score(kind: str, candidate: str, lr: float, seed: int) -> float:
 
 def text_score(kind: str, candidate: str, lr: float, seed: int, *, updates: int) -> float:
     """Return the loss on held-out text after so many updates, in nats a character."""
-    words = "".join(path.read_text() for path in sorted((Path(__file__).parent.parent / "docs").glob("*.md")))
+    words = "".join(path.read_text() for path in sorted((Path(__file__).parent.parent / "docs").rglob("*.md")))
     text = torch.tensor(list(words.encode("ascii", "replace")))
     drawn, cut = torch.Generator().manual_seed(seed), len(text) * 9 // 10
 

@@ -179,7 +179,7 @@ def mnist(seed: int) -> Data:
 
 def documentation(seed: int) -> Data:
     """Return pieces of this project's documentation, each with the same a character later."""
-    pages = sorted((Path(__file__).parent.parent / "docs").glob("*.md"))
+    pages = sorted((Path(__file__).parent.parent / "docs").rglob("*.md"))
     text = torch.tensor(list("".join(page.read_text() for page in pages).encode("ascii", "replace")))
     drawn, cut = torch.Generator().manual_seed(seed), len(text) * 9 // 10
 
@@ -188,7 +188,7 @@ def documentation(seed: int) -> Data:
         chosen = part[starts + torch.arange(language_model.LENGTH + 1)]
         return TensorDataset(chosen[:, :-1].contiguous(), chosen[:, 1:].contiguous())
 
-    return pieces(text[:cut], 1280), pieces(text[cut:], 256)
+    return pieces(text[:cut], 6400), pieces(text[cut:], 256)
 
 
 DATA: dict[str, Callable[[int], Data]] = {"digits": digits, "mnist": mnist, "docs": documentation}
