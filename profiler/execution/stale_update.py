@@ -6,26 +6,29 @@ one process. SGD with momentum μ, for τ > 0:
 
     μ' = 1 − (1 − μ) ÷ (1 + τ)                        momentum remembers for 1 + τ times as long
     r = min( 1, (τ + k)(1 − μ') )                     the share that counts at once; k: 1 with Nesterov's, else 0
-    g ← min( 1, n ÷ ‖g‖ )·g                           ‖g‖ and n over all weights of the stage
+    g ← s·g,  s = min( 1, n ÷ ‖g‖ )                   ‖g‖ and n over all weights of the stage
     m ← μ'·m + (1 − μ') ÷ (1 − μ) · g
     w' ← w − η·( (1 − r)·m + r ÷ (1 − μ) · g )
 
-n is the norm that gradients had so far, and may grow by a hundredth with an update:
+n is the norm that gradients had so far, and moves by at most a hundredth with an update; a gradient of nothing but
+zeros moves nothing:
 
-    n ← 0.9·n + 0.1·min( ‖g‖, 1.1·n ),  at first ‖g‖
+    n ← 0.9·n + 0.1·min( max( ‖g‖, n ÷ 1.1 ), 1.1·n ),  at first ‖g‖
 
-Without momentum only the norm is bounded. Adam and AdamW, whose step has a bound of its own, and their second moment as
-it was:
+Clipping and weight decay follow the bound. Without momentum only the norm is bounded. Adam and AdamW, whose steps the
+second moment bounds, which is as it was:
 
     β' = 1 − (1 − β₁) ÷ √(1 + τ),   r = min( 1, 3/2·τ(1 − β') )
     m ← m + (1 − β')(g − m)
     w' ← w − η·( (1 − r)·m ÷ (1 − β'ᵗ) + r·g ) ÷ ( √(v ÷ (1 − β₂ᵗ)) + ε )
 
-With τ = 0 all of this is the plain rule. The norm is that of the first ``SAMPLED`` elements of each gradient: over all
-of them it would take a quarter of an update. With s = min( 1, n ÷ ‖g‖ ), what is kept of the momentum is m ÷ u, in the
-unit u of the newest gradient, for that takes one pass less over the weights:
+With τ = 0 all of this is the plain rule. The norm is that of the first rows of each gradient, about ``SAMPLED``
+elements: over all of them it would take a quarter of an update. From one update to the next the momentum is kept as
+m ÷ u, in the unit u of the newest gradient h before the bound, for that takes one pass less over the weights:
 
-    u' = s·(1 − μ') ÷ (1 − μ),   m' ÷ u' = g + μ'·(u ÷ u')·(m ÷ u)
+    u' = s·(1 − μ') ÷ (1 − μ),   m' ÷ u' = h + μ'·(u ÷ u')·(m ÷ u)
+
+Whenever a pipeline has drained, it is m again.
 
 Under τ = 1 without Nesterov's momentum and without the bound this is the plain rule with Nesterov's momentum μ' and
 half the learning rate.
@@ -51,7 +54,8 @@ from profiler.settings import UpdateRule
 PIECE = 1 << 18
 """Elements of a weight that are worked on at a time, so that they stay in the cache from pass to pass."""
 SAMPLED = 1 << 15
-NORM_GROWTH, NORM_DECAY = 1.1, 0.9
+"""Elements of a gradient that its norm is taken of, but at least a row."""
+NORM_DECAY, NORM_STEP, LEAST_SCALE = 0.9, 1.1, 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +81,21 @@ class RunningNorm:
     """The norm n that gradients of a stage had so far; 0 before the first."""
 
     def __init__(self, before: Iterable[float] = ()) -> None:
-        """Go on from the norms that the stages had which the weights come from."""
-        self.value = math.hypot(*set(before))
+        """Go on from the norms that the stages had which the weights come from; anew where one had none."""
+        norms = set(before)
+        self.value = 0.0 if 0 in norms else math.hypot(*norms)
 
     def scale(self, gradients: Iterable[Tensor]) -> float:
         """Take the gradients of an update into account, and return what to multiply them by."""
         norm = math.sqrt(math.fsum(_sampled_norm(gradient) ** 2 for gradient in gradients))
-        if not (self.value and math.isfinite(norm)):
-            self.value = self.value or (norm if math.isfinite(norm) else 0.0)
+        if not norm > 0:  # nothing to bound, or no number
             return 1.0
-        scale = min(1.0, self.value / norm) if norm else 1.0
-        self.value = NORM_DECAY * self.value + (1 - NORM_DECAY) * min(norm, NORM_GROWTH * self.value)
+        if not self.value:
+            self.value = norm if math.isfinite(norm) else 0.0
+            return 1.0
+        scale = max(LEAST_SCALE, min(1.0, self.value / norm))
+        near = min(max(norm, self.value / NORM_STEP), NORM_STEP * self.value)
+        self.value = NORM_DECAY * self.value + (1 - NORM_DECAY) * near
         return scale
 
 
@@ -123,8 +131,8 @@ def write_corrected(
     """
     if gradient.stride() != weight.stride():
         gradient = torch.empty_like(weight).copy_(gradient)
-    has_unit = rule.name == "sgd" and rule.momenta
-    grown = scale * (1 - correct.momentum) / (1 - rule.momentum) if has_unit else unit
+    has_unit = rule.name == "sgd" and rule.momenta > 0
+    unit_now = scale * (1 - correct.momentum) / (1 - rule.momentum) if has_unit else unit
     tensors = [weight, gradient, out, *moments, *([] if cast is None else [cast])]
     pieces: Iterable[Sequence[Tensor]] = [tensors]
     if weight.numel() > PIECE:
@@ -136,12 +144,12 @@ def write_corrected(
         if rule.weight_decay and rule.name != "adamw":
             slope = torch.add(slope, old, alpha=rule.weight_decay / scale)  # noqa: PLW2901
         if rule.name == "sgd":
-            _sgd(rule, correct, old, slope, rest, scale=scale, units=(unit, grown), out=new)
+            _sgd(rule, correct, old, slope, rest, scale=scale, units=(unit, unit_now), out=new)
         else:
             _adam(rule, correct, old, slope, rest, count=count, out=new)
         if cast is not None:
             rest[-1].copy_(new)
-    return grown
+    return unit_now
 
 
 def _sgd(
@@ -184,12 +192,10 @@ def _adam(
 
 
 def _sampled_norm(gradient: Tensor) -> float:
-    sample = _flat(gradient)[:SAMPLED] if _is_dense(gradient) else gradient
-    return float(torch.linalg.vector_norm(sample.to(torch.promote_types(gradient.dtype, torch.float32))))
-
-
-def _is_dense(tensor: Tensor) -> bool:
-    return tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes() or tensor.is_contiguous()
+    """Return the norm of the first rows, however they lie in memory, so that it has the same bits everywhere."""
+    if gradient.numel() > SAMPLED:
+        gradient = gradient[: max(1, SAMPLED * len(gradient) // gradient.numel())].contiguous()
+    return float(torch.linalg.vector_norm(gradient.to(torch.promote_types(gradient.dtype, torch.float32))))
 
 
 def _flat(tensor: Tensor) -> Tensor:

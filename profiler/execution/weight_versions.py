@@ -34,12 +34,9 @@ def count_name(path: str) -> str:
     return f"{path}@count"
 
 
-def correction_name(path: str) -> str:
-    """Return the name of what a parameter's correction for staleness goes on from.
-
-    That is two numbers: the running norm of the gradients of its stage, and the unit of its momentum.
-    """
-    return f"{path}@correction"
+def norm_name(path: str) -> str:
+    """Return the name of the running norm of the gradients of a parameter's stage; it is 0 where none is kept."""
+    return f"{path}@norm"
 
 
 class WeightVersions:
@@ -63,8 +60,8 @@ class WeightVersions:
         Args:
             places: Where parameters and buffers are bound.
             learning: Paths of the parameters that learn; all others are bound once and for all.
-            initial: Parameters and buffers by path; where training goes on, moments, counts and corrections by
-                ``moment_name``, ``count_name`` and ``correction_name``.
+            initial: Parameters and buffers by path; where training goes on, moments, counts and norms by
+                ``moment_name``, ``count_name`` and ``norm_name``.
             slots: How many versions the ring holds.
             rule: The update rule.
             newest: How many updates there have been.
@@ -90,9 +87,9 @@ class WeightVersions:
             for path in learning
         }
         self._counts = {path: int(initial.get(count_name(path), 0)) for path in learning}
-        before = {path: initial.get(correction_name(path), torch.tensor([0.0, 1.0])).tolist() for path in learning}
-        self._norm = RunningNorm(norm for norm, _ in before.values() if norm)
-        self._units = {path: unit for path, (_, unit) in before.items()}
+        self._norms_before = {path: float(initial.get(norm_name(path), 0)) for path in learning}
+        self._norms: dict[tuple[str, ...], RunningNorm] = {}
+        self._units = dict.fromkeys(learning, 1.0)
         self.constants = {place.path: initial[place.path] for place in places if place.path not in set(learning)}
         for place in places:
             if place.path in self.constants:
@@ -162,10 +159,8 @@ class WeightVersions:
         rule = replace(self.rule, lr=self._learning_rate(self.newest)) if self._learning_rate else self.rule
         gradients = {path: self._gradient(path, held[path]) for path in paths}
         present = [gradient for gradient in gradients.values() if gradient is not None]
-        factor = self._norm.scale(present) if correct and rule.name == "sgd" else 1.0
+        bound = self._norm_of(gradients).scale(present) if correct and rule.name == "sgd" else 1.0
         for path, given in gradients.items():
-            if not correct:
-                self._use_plain_unit(path)
             place = self._gradient_places.get(path)
             gradient = given if given is None or scale is None else in_float32(given) * scale
             self._counts[path] += gradient is not None
@@ -175,7 +170,7 @@ class WeightVersions:
             if correct and gradient is not None:
                 self._units[path] = write_corrected(
                     rule, correct, current[path], gradient, moments,
-                    count=count, scale=factor, unit=self._units[path], out=out, cast=cast,
+                    count=count, scale=bound, unit=self._units[path], out=out, cast=cast,
                 )  # fmt: skip
             elif cast is not None and gradient is not None:
                 write_next_and_cast(rule, current[path], gradient, moments, count=count, out=out, cast=cast)
@@ -185,11 +180,21 @@ class WeightVersions:
                 keep_cast(parameter, cast)
             self._drop(path, held[path])
 
-    def _use_plain_unit(self, path: str) -> None:
-        if self._units[path] != 1:
-            for moment in self._moments[path]:
-                moment.mul_(self._units[path])
-            self._units[path] = 1.0
+    def _norm_of(self, paths: Iterable[str]) -> RunningNorm:
+        """Return the running norm of parameters that are updated together: in a stage, all of them."""
+        together = tuple(paths)
+        if together not in self._norms:
+            self._norms[together] = RunningNorm(self._norms_before[path] for path in together)
+        return self._norms[together]
+
+    @torch.no_grad()
+    def use_plain_units(self) -> None:
+        """Keep momenta as the plain rule does, until the next corrected update."""
+        for path, unit in self._units.items():
+            if unit != 1:  # which only a momentum of SGD has
+                for moment in self._moments[path]:
+                    moment.mul_(unit)
+        self._units = dict.fromkeys(self._units, 1.0)
 
     def _gradient(self, path: str, parameter: nn.Parameter) -> Tensor | None:
         place = self._gradient_places.get(path)
@@ -235,18 +240,18 @@ class WeightVersions:
         return self._tensors[self.newest % self.slots]
 
     def state(self) -> dict[str, Tensor]:
-        """Return all that training goes on from: newest parameters, buffers, moments, counts, corrections."""
+        """Return all that training goes on from: parameters of the newest version, buffers, moments, counts, norms."""
+        self.use_plain_units()
         moments = {
             moment_name(path, number): moment
             for path, own in self._moments.items()
             for number, moment in enumerate(own)
         }
         counts = {count_name(path): torch.tensor(count) for path, count in self._counts.items()}
-        corrections = {
-            correction_name(path): torch.tensor([self._norm.value, unit], dtype=torch.float64)
-            for path, unit in self._units.items()
-        }
-        return dict(self.tensors()) | self.constants | moments | counts | corrections
+        values = self._norms_before if self._correction else dict.fromkeys(self._norms_before, 0.0)
+        values = values | {path: norm.value for together, norm in self._norms.items() for path in together}
+        norms = {norm_name(path): torch.tensor(value, dtype=torch.float64) for path, value in values.items()}
+        return dict(self.tensors()) | self.constants | moments | counts | norms
 
     def _attach(self, place: Place, tensor: Tensor) -> None:
         if place.module is None:

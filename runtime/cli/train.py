@@ -15,6 +15,7 @@ import runtime.training
 from profiler.cli import INTERRUPTED, configs, emit_json, note, note_anyway, option, positive, screen, stdout
 from profiler.errors import ConfigError
 from profiler.files import refuse_unwritable, write_whole
+from profiler.profile import FP32
 from profiler.report import counted
 from profiler.settings import Config
 from runtime.cli.options import RankOptions, settings_of
@@ -87,6 +88,11 @@ def train(options: TrainOptions) -> int:
         if options.resume and session.leads:
             runtime.training.read_checkpoint(options.resume)
         config, plan = one_plan(options)
+        if options.against and plan.layout.replicated:
+            raise ConfigError(
+                "replicated stages update from the mean of several minibatches, as no one process does; leave "
+                "--against plain out, or plan without replicas"
+            )
         settings = settings_of(options, config, plan.pace)
         if options.every and options.every % settings.pace.update_every:
             raise ConfigError(
@@ -135,12 +141,14 @@ def _trained(options: TrainOptions, config: Config, plan: "Plan", session: "Sess
     plain: list[Part | EpochRecord] = []
     try:
         with redirect_stdout(sys.stderr), _warnings_as_notes():  # what user code prints is no result
-            drawn = runtime.training.generators()
             state = _course(options, config, plan, session, course)
+            if session.leads and options.save:
+                runtime.training.write_tensors(options.save, state)
+                note(f"the trained weights are in {options.save}")
             if options.against:
-                runtime.training.restore(drawn)
-                note("now the same in one process")
-                _plainly(options, config, plan, plain)
+                lower = "" if plan.precision == FP32 else ", all of it in float32"
+                note(f"now the same in one process{lower}")
+                _plainly(options, config, plan, course.drawn, plain)
     except runtime.training.Paused as pause:
         if pause.kept is None:
             raise
@@ -150,27 +158,27 @@ def _trained(options: TrainOptions, config: Config, plan: "Plan", session: "Sess
         )
         return INTERRUPTED
     if session.leads:
-        if options.save:
-            runtime.training.write_tensors(options.save, state)
-            note(f"the trained weights are in {options.save}")
-        if options.plot:
-            curve = (
-                runtime.training.learning_curves(plan.model, course.losses, _losses(plain))
-                if options.against
-                else runtime.training.learning_curve(
-                    plan.model, course.losses, course.first, course.epochs, course.ends
-                )
-            )
-            write_whole(options.plot, curve)
-            note(f"the learning curve is in {options.plot}")
-        both = runtime.training.beside(course.epochs, plain)
-        if options.json:
-            emit_json(both if options.against else course.epochs)
-        elif options.against:
-            runtime.training.show_against(plan.model, both, stdout())
-        elif not screen().quiet:
-            runtime.training.show_epochs(plan.model, course.epochs, stdout())
+        _show(options, plan.model, course, plain)
     return 0
+
+
+def _show(options: TrainOptions, model: str, course: "_Course", plain: "Sequence[Part | EpochRecord]") -> None:
+    """Draw and print what training came to."""
+    if options.plot:
+        curve = (
+            runtime.training.learning_curves(model, course.losses, _losses(plain))
+            if options.against
+            else runtime.training.learning_curve(model, course.losses, course.first, course.epochs, course.ends)
+        )
+        write_whole(options.plot, curve)
+        note(f"the learning curve is in {options.plot}")
+    both = runtime.training.beside(course.epochs, plain)
+    if options.json:
+        emit_json(both if options.against else course.epochs)
+    elif options.against:
+        runtime.training.show_against(model, both, stdout())
+    elif not screen().quiet:
+        runtime.training.show_epochs(model, course.epochs, stdout())
 
 
 def _losses(records: "Sequence[Part | EpochRecord]") -> "list[float | None]":
@@ -194,12 +202,16 @@ def _warnings_as_notes() -> Iterator[None]:
         yield
 
 
-def _plainly(options: TrainOptions, config: Config, plan: "Plan", records: "list[Part | EpochRecord]") -> None:
-    """Train the same model on the same data in this process."""
+def _plainly(
+    options: TrainOptions, config: Config, plan: "Plan", drawn: dict[str, Any], records: "list[Part | EpochRecord]"
+) -> None:
+    """Train the same model in this process, on the same data in the same order: ``drawn`` is where loaders draw on."""
     settings, rate = settings_of(options, config, plan.pace), learning_rate(config)
     model = profiler.capture.build(config.model, config.classes, profiler.capture.SEED)
     loss = profiler.capture.loss_of(config)
     training = runtime.training.PlainTraining(model, loss, config.rule, settings.pace.update_every, rate)
+    loaders = loaders_of(config.data)
+    runtime.training.restore(drawn)
 
     def report(record: "Part | EpochRecord") -> None:
         records.append(record)
@@ -207,7 +219,7 @@ def _plainly(options: TrainOptions, config: Config, plan: "Plan", records: "list
             note(_line(record, options.epochs))
 
     runtime.training.train_epochs(
-        training, loaders_of(config.data), options.epochs, limit=options.batches, checkpoint=None, every=None,
+        training, loaders, options.epochs, limit=options.batches, checkpoint=None, every=None,
         report=report,
     )  # fmt: skip
 
@@ -219,6 +231,7 @@ class _Course:
     Attributes:
         first: How many minibatches had been trained on before.
         ends: After how many each of ``epochs`` ended.
+        drawn: The state of the generators that loaders draw from, when training begins.
     """
 
     options: TrainOptions
@@ -227,6 +240,7 @@ class _Course:
     losses: "list[float | None]" = field(default_factory=list)
     epochs: "list[EpochRecord]" = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
+    drawn: dict[str, Any] = field(default_factory=dict)
 
 
 def _course(
@@ -271,6 +285,7 @@ def _course(
                 note(_line(record, options.epochs))
             progress.at(pipeline.minibatches, _epoch_words(pipeline.epoch, options.epochs))
 
+        course.drawn = runtime.training.generators()
         runtime.training.train_epochs(
             pipeline, loaders, options.epochs, limit=limit, checkpoint=options.checkpoint, every=options.every,
             report=report,

@@ -1,4 +1,4 @@
-"""The state that training starts from, in one shared memory: parameters, buffers, momenta and counts, by path."""
+"""The state that training starts from, in one shared memory: parameters, buffers, momenta, counts, norms, by path."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -8,10 +8,10 @@ from torch import Tensor
 
 from profiler.execution import (
     TensorSpec,
-    correction_name,
     count_name,
     fill,
     moment_name,
+    norm_name,
     slot_bytes,
     slot_offsets,
     slot_tensors,
@@ -60,7 +60,7 @@ class SharedState:
 
 
 def momenta_specs(model: Sequence[TensorSpec], learning: frozenset[str], momenta: int) -> Iterator[TensorSpec]:
-    """Yield what momenta, counts and corrections of a model's parameters look like.
+    """Yield what momenta, counts and norms of a model's parameters look like.
 
     Args:
         model: Its parameters and buffers.
@@ -72,4 +72,4 @@ def momenta_specs(model: Sequence[TensorSpec], learning: frozenset[str], momenta
             for number in range(momenta):
                 yield replace(spec, name=moment_name(spec.name, number))
             yield spec_of(count_name(spec.name), torch.tensor(0))
-            yield spec_of(correction_name(spec.name), torch.zeros(2, dtype=torch.float64))
+            yield spec_of(norm_name(spec.name), torch.tensor(0.0, dtype=torch.float64))

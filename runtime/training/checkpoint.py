@@ -17,8 +17,8 @@ from profiler.errors import FileError, one_line
 from profiler.files import unwritable, write_whole
 
 FORMAT_VERSION = 2
-BEFORE_CORRECTIONS = 1
-"""The format before updates were corrected for staleness; it is read as one without any correction."""
+BEFORE_NORMS = 1
+"""The format before updates were corrected for staleness; it is read as one without any norms."""
 _MOST = 1 << 62
 
 
@@ -32,8 +32,8 @@ class Checkpoint:
         buffers: Buffers that are not in it, by path.
         momenta: The tensors that the update rule keeps, each set by the keys of the parameters.
         counts: How many updates each parameter has had.
-        corrections: By the path of each parameter the running norm of the gradients of its stage, and what its momentum
-            is to be multiplied by; none before updates were corrected.
+        norms: By each parameter's path in the stages the running norm of its stage's gradients, 0 where none is kept;
+            empty before updates were corrected for staleness.
         rule: The kind of update rule.
         seed: What is random in layers is drawn from.
         minibatches: How many have been trained on; ``updates``, how many updates that were.
@@ -46,7 +46,7 @@ class Checkpoint:
     buffers: dict[str, Tensor]
     momenta: list[dict[str, Tensor]]
     counts: dict[str, int]
-    corrections: dict[str, list[float]]
+    norms: dict[str, float]
     rule: str
     seed: int
     minibatches: int
@@ -96,8 +96,8 @@ def read_checkpoint(path: Path, content: bytes | None = None) -> Checkpoint:
     names = {field.name for field in fields(Checkpoint)}
     if not isinstance(values, dict) or type(values.get("format_version")) is not int:
         raise FileError(f"{path} is no checkpoint, though torch can read it; {_remedy()}")
-    if values["format_version"] == BEFORE_CORRECTIONS:
-        values |= {"corrections": {}}
+    if values["format_version"] == BEFORE_NORMS:
+        values |= {"norms": {}}
     elif values["format_version"] != FORMAT_VERSION:
         raise FileError(
             f"{path} is a checkpoint of format {values['format_version']}, and this version reads format "
@@ -125,9 +125,9 @@ def _odd_values(values: Mapping[str, Any]) -> Iterator[str]:
     counts = values["counts"]
     if not isinstance(counts, dict) or not all(type(count) is int and 0 <= count < _MOST for count in counts.values()):
         yield "it does not count the updates of each parameter"
-    corrections = values["corrections"]
-    if not isinstance(corrections, dict) or not all(map(_is_correction, corrections.values())):
-        yield "its corrections are not two numbers from 0 up for each parameter"
+    norms = values["norms"]
+    if not isinstance(norms, dict) or not all(type(norm) is float and 0 <= norm < math.inf for norm in norms.values()):
+        yield "the norms of its gradients are no numbers from 0 up"
     most = max(values["minibatches"], *counts.values(), 0)
     if values["updates"] > most:
         yield "it has more updates than minibatches"
@@ -135,12 +135,6 @@ def _odd_values(values: Mapping[str, Any]) -> Iterator[str]:
         _restored(values["generators"], torch.Generator(), random.Random(), np.random.RandomState())  # noqa: S311
     except Exception as error:  # noqa: BLE001 - three libraries say in their own ways that they cannot read it
         yield f"the state of its generators is none ({type(error).__name__})"
-
-
-def _is_correction(value: object) -> bool:
-    return (
-        isinstance(value, list) and len(value) == 2 and all(type(one) is float and 0 <= one < math.inf for one in value)
-    )
 
 
 def _is_tensors(value: object) -> bool:

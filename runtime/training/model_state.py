@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from profiler.errors import one_line
-from profiler.execution import Captured, correction_name, count_name, moment_name
+from profiler.execution import Captured, count_name, moment_name, norm_name
 from runtime.errors import InputError
 from runtime.pipeline import from_model_keys, own_key, to_model_keys, without_tensors
 from runtime.training.checkpoint import Checkpoint
@@ -66,7 +66,7 @@ class ModelState:
                 for number in range(self._settings.rule.momenta if learning else 0)
             ],
             counts={own_key(captured, path): int(tensors[count_name(path)]) for path in learning},
-            corrections={path: tensors[correction_name(path)].tolist() for path in learning},
+            norms={path: float(tensors[norm_name(path)]) for path in learning},
             rule=self._settings.rule.kind,
             seed=self._settings.seed,
             **progress,
@@ -96,8 +96,8 @@ class ModelState:
             tensors |= {moment_name(name, number): one for name, one in moments.items() if name in learning}
         for name in learning:
             tensors[count_name(name)] = torch.tensor(checkpoint.counts.get(own_key(self._captured, name), 0))
-            norm_and_unit = checkpoint.corrections.get(name, [0.0, 1.0])
-            tensors[correction_name(name)] = torch.tensor(norm_and_unit, dtype=torch.float64)
+            # Of blocks of a layer that was cut otherwise there is none.
+            tensors[norm_name(name)] = torch.tensor(checkpoint.norms.get(name, 0.0), dtype=torch.float64)
         self._refuse_missing(checkpoint, tensors, path)
         return tensors
 
@@ -120,7 +120,7 @@ class ModelState:
             name: (tensor.shape, tensor.dtype) for name, tensor in (*own.named_parameters(), *own.named_buffers())
         }
         wanted |= {moment_name(name, number): wanted[name] for name in learning for number in range(momenta)}
-        scalars = {*map(count_name, learning), *map(correction_name, learning)}
+        scalars = {*map(count_name, learning), *map(norm_name, learning)}
         given = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items() if name not in scalars}
         for name in sorted(wanted.keys() | given.keys()):
             if wanted.get(name) != given.get(name):

@@ -24,7 +24,7 @@ from profiler.capture import (
     live_model,
     refuse_unfaithful_briefly,
 )
-from profiler.execution import TensorSpec
+from profiler.execution import TensorSpec, norm_name
 from profiler.machine import refuse_reimport, usable_cores
 from profiler.profile import PLAIN_FORM
 from profiler.python_arguments import AboveZero, Cores, Count, Hint, python_face
@@ -283,14 +283,15 @@ class Pipeline:
 
     @python_face
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from the parameters and buffers in ``state``; momenta and counts stay.
+        """Go on from the parameters and buffers in ``state``; momenta and counts stay, the norms of gradients do not.
 
         Raises:
             InputError: It is not of this model.
         """
         with self._alone("load_state_dict"):
             tensors = self._state()
-            self._go_on_from(tensors | self._model.tensors_of(state, "the state_dict"))
+            norms = {name: torch.zeros_like(tensors[name]) for name in map(norm_name, tensors) if name in tensors}
+            self._go_on_from(tensors | norms | self._model.tensors_of(state, "the state_dict"))
 
     @python_face
     def save(self, path: str | Path, states: dict[str, Any] | None = None) -> None:
@@ -333,7 +334,7 @@ class Pipeline:
             if self._execution:
                 agree_on_weights(self._execution.session, self._execution)
             restore(checkpoint.generators)
-            uncorrected = checkpoint.counts and not checkpoint.corrections
+            uncorrected = checkpoint.counts and not checkpoint.norms
             if uncorrected and self._settings.rule.correct_staleness and self._settings.pace.flush_every is None:
                 warnings.warn(
                     f"{path} was trained before updates were corrected for staleness, and from here on they are; go on "
@@ -365,6 +366,7 @@ class Pipeline:
 
     def _go_on_from(self, tensors: dict[str, Tensor]) -> None:
         """Let training go on from ``tensors``."""
+        self._losses = LossWatch()
         if self._execution:
             self._entered("this").start_from(tensors, self.updates)
         else:

@@ -60,7 +60,10 @@ class PlainTraining:
             self._optimizer.zero_grad()
             for batch in group:
                 inputs, targets = pair_of(batch)
-                loss = self._loss.of(called_with(self._model, inputs), targets)  # type: ignore[arg-type]
+                with torch.random.fork_rng(devices=[]):  # so that loaders draw as beside a pipeline
+                    torch.manual_seed(self.minibatches + len(losses))
+                    outputs = called_with(self._model, inputs)
+                loss = self._loss.of(outputs, targets)  # type: ignore[arg-type]
                 torch.autograd.backward(loss / len(group))
                 losses.append(float(loss.detach()))
                 samples += samples_in(inputs)

@@ -202,6 +202,7 @@ class Stage:
             recorded: Of how many to keep the losses; None: of all.
         """
         self.minibatches, self.first, self._begun = minibatches, first, self.versions.newest
+        self.versions.use_plain_units()
         self.losses.clear()
         self.last_loss, self.diverged, self._recorded = math.nan, False, recorded
         self.minibatch_digests.clear()
@@ -212,7 +213,7 @@ class Stage:
     def _keep_loss(self, minibatch: int, loss: float) -> None:
         self.last_loss = loss
         self.diverged |= not math.isfinite(loss)
-        if self.targets:  # which come from data, and not from nowhere
+        if self.targets and self._blank is None:  # which come from data, and not from nowhere
             self._watch.take(self.first + minibatch, loss)
         if self._recorded is None or minibatch < self._recorded:
             self.losses.append(loss)

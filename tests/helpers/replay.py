@@ -82,14 +82,15 @@ class Replay:
     def part(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
         """Train on these minibatches, after which the pipeline drains."""
         self.base, self.endless = len(self.versions) - 1, True
+        self.moments = {name: moment * self.units.pop(name, 1.0) for name, moment in self.moments.items()}
         for minibatch, (images, labels) in enumerate(pairs):
             self.step(minibatch, len(pairs), images, labels)
         self.before += len(pairs)
 
     def go_on_from(self, other: "Replay") -> None:
         """Go on, under this split, from what another has trained."""
-        self.versions, self.moments, self.losses = [other.versions[-1]], other.moments, list(other.losses)
-        self.norms, self.units = dict(other.norms), dict(other.units)
+        self.versions, self.losses = [other.versions[-1]], list(other.losses)
+        self.moments, self.units, self.norms = other.moments, dict(other.units), dict(other.norms)
         self.before = other.before
         with torch.no_grad():
             for own, held in zip(self.model.buffers(), other.model.buffers(), strict=True):
@@ -150,7 +151,6 @@ class Replay:
                     weight = torch.add(weight, self.moments[name], alpha=-part)  # noqa: PLW2901
                 following[name] = torch.add(weight, found[name], alpha=-direct)
                 continue
-            self.moments[name] = self.moments[name] * self.units.pop(name, 1.0)
             self.moments[name] = torch.add(found[name], self.moments[name], alpha=self.momentum)
             following[name] = torch.add(weight, self.moments[name], alpha=-self.lr)
         self.versions.append(following)
@@ -168,13 +168,16 @@ class Replay:
         own = [name for name in self.versions[0] if self._stage(name) == stage]
         squares = [float(torch.linalg.vector_norm(found[name])) ** 2 for name in own if name in found]
         norm = math.sqrt(math.fsum(squares))
+        known = {self.norms.get(name, 0.0) for name in own}
+        before = 0.0 if 0 in known else math.hypot(*known)
         if not self._late(stage, minibatches):
+            self.norms |= dict.fromkeys(own, 0.0)
             return 1.0
-        before = math.hypot(*{self.norms[name] for name in own if self.norms.get(name)})
-        scale = min(1.0, before / norm) if before and norm else 1.0
-        after = 0.9 * before + (1 - 0.9) * min(norm, 1.1 * before) if before else norm
-        self.norms |= dict.fromkeys(own, after)
-        return scale
+        if not norm:
+            return 1.0
+        near = min(max(norm, before / 1.1), 1.1 * before)
+        self.norms |= dict.fromkeys(own, 0.9 * before + (1 - 0.9) * near if before else norm)
+        return max(1e-6, min(1.0, before / norm)) if before else 1.0
 
     def _at_the_end(self, head: fx.Node, received: list[dict[fx.Node, Tensor]], made: dict[fx.Node, Any]) -> Tensor:
         """The head as the last stage has it."""

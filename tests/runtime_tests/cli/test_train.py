@@ -236,6 +236,31 @@ def test_what_cannot_be_done_is_refused_in_a_sentence(
     assert words in line
 
 
+def test_one_process_sees_what_the_pipeline_saw(in_folder: Path) -> None:
+    """Though what its dropout draws comes between, and the trained weights are written before."""
+    import loaders
+
+    loaders.SEEN.clear()
+    batch = [*MODEL[:-2], "2", "--quiet"]
+    arguments = [
+        "train",
+        *batch,
+        "--data",
+        "loaders:remembered",
+        "--stages",
+        "2",
+        "--epochs",
+        "3",
+        "--against",
+        "plain",
+    ]
+    assert cli.main([*arguments, "--save", "model.pt"]) == 0
+    half = len(loaders.SEEN) // 2
+    assert loaders.SEEN[:half] == loaders.SEEN[half:]
+    assert loaders.SEEN[: half // 3] != loaders.SEEN[half // 3 : 2 * half // 3], "in another order each epoch"
+    assert (in_folder / "model.pt").exists()
+
+
 def test_a_pipeline_is_trained_against_one_process(capsys: pytest.CaptureFixture[str], in_folder: Path) -> None:
     against = (*TRAIN, "--epochs", "2", "--against", "plain")
     assert cli.main([*against, "--plot", "curves.svg"]) == 0

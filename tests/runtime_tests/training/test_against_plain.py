@@ -89,7 +89,7 @@ def test_a_checkpoint_from_before_the_correction_is_gone_on_from_and_that_is_sai
         first.train(pairs(6))
         first.save(path)
     values = torch.load(path, weights_only=True)
-    assert values.pop("corrections")
+    assert values.pop("norms")
     torch.save(values | {"format_version": 1}, path)
     with pipeline(small_models.Plain, plan) as second:
         with pytest.warns(TrainingWarning, match="before updates were corrected for staleness"):

@@ -40,6 +40,20 @@ def test_a_loss_that_blows_up_is_seen_before_it_is_no_number(seed: int) -> None:
     assert losses[found] < 100
 
 
+@pytest.mark.parametrize("share", [0.02, 0.05, 0.1])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_loss_with_a_few_hard_samples_does_not_leave(seed: int, share: float) -> None:
+    """As with minibatches of one sample, of a model that has nearly all of them right."""
+    drawn = torch.Generator().manual_seed(seed)
+    hard, sizes = torch.rand(3000, generator=drawn) < share, torch.rand(3000, generator=drawn)
+    assert left(torch.where(hard, 2.5 + sizes, sizes / 200).tolist()) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_loss_with_a_long_tail_does_not_leave(seed: int) -> None:
+    assert left(torch.randn(3000, generator=torch.Generator().manual_seed(seed)).exp().tolist()) is None
+
+
 def test_a_loss_that_returns_to_where_it_began_has_left() -> None:
     found = left([*falling(300, 0.1, 0), *[2.3] * 20])
     assert found is not None
