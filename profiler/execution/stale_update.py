@@ -1,8 +1,8 @@
 """The update of a weight whose gradients are stale: computed on a version that is τ updates older than the newest.
 
 The gradient's momentum is remembered longer, and what the gradient would have done in the τ updates that it missed is
-done at once. In total a gradient moves a weight as far as without staleness, so learning rates mean what they mean in
-one process. SGD with momentum μ, for τ > 0:
+done at once. But for a bound of its norm, a gradient in total moves a weight as far as without staleness, so learning
+rates mean what they mean in one process. SGD with momentum μ, for τ > 0:
 
     μ' = 1 − (1 − μ) ÷ (1 + τ)                        momentum remembers for 1 + τ times as long
     r = min( 1, (τ + k)(1 − μ') )                     the share that counts at once; k: 1 with Nesterov's, else 0

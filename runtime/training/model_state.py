@@ -16,7 +16,7 @@ from runtime.training.checkpoint import Checkpoint
 from runtime.worker import Settings
 
 Tensors = dict[str, Tensor]
-"""What stages hold, by path: parameters and buffers, and where training goes on from them, momenta and counts."""
+"""What stages hold, by path: parameters and buffers, and where training goes on, momenta, counts and norms."""
 
 
 class ModelState:

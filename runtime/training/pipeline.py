@@ -334,7 +334,7 @@ class Pipeline:
             if self._execution:
                 agree_on_weights(self._execution.session, self._execution)
             restore(checkpoint.generators)
-            uncorrected = checkpoint.counts and not checkpoint.norms
+            uncorrected = checkpoint.counts and not checkpoint.norms and len(self._plan.stages) > 1
             if uncorrected and self._settings.rule.correct_staleness and self._settings.pace.flush_every is None:
                 warnings.warn(
                     f"{path} was trained before updates were corrected for staleness, and from here on they are; go on "
