@@ -67,7 +67,7 @@ def test_profile_plan_run_and_compare_work_together(in_folder: Path, capsys: pyt
 
     assert OPTIMIZE([*SMALL, "--stages", "2", "-o", "plan.json"]) == 0
     printed = capsys.readouterr().out
-    assert "the best split for this profile" in printed
+    assert "2 stages, 1f1b: " in printed
     assert "the best of 6 rules of thumb" in printed
     assert "Next: python -m runtime run --plan plan.json" in printed
     plan = read_json(in_folder / "plan.json", Plan)

@@ -164,7 +164,7 @@ def test_an_update_that_raises_is_named(struck_at: Path, usable: tuple[int, ...]
     cores = [usable[0]] * 3
     settings = Settings(rule=RULE, seed=SEED, vocabulary=10)
     fitting = replace(plan, model_digest=captured.digest, input_shape=(4, 4), batch_size=4, vocabulary=10)
-    words = r"stage 0 \(words … fault\) .* failed in update of minibatch 0: NotImplementedError"
+    words = r"stage 0 \(words … fault\) .* failed in update of minibatch 0: RuntimeError"
     with (
         WorkerPool(cores) as pool,
         Execution(captured, pool, settings) as it,
@@ -305,7 +305,8 @@ def stages_of(process: subprocess.Popen[bytes], mark: Path | None) -> list[psuti
     raise AssertionError(process.returncode)
 
 
-def assert_gone(processes: list[psutil.Process], within_s: float = TOLD_WITHIN_S) -> None:
+def assert_gone(processes: list[psutil.Process], within_s: float = 20.0) -> None:
+    """Soon, and on a busy machine in the end; what is said in time is another matter."""
     _, alive = psutil.wait_procs(processes, timeout=within_s)
     assert not [one for one in alive if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
