@@ -2,16 +2,16 @@
 
 Of the losses so far two running means are kept, one of about thirty minibatches, with the mean distance from it, and
 one of about three. The loss is out where the short mean lies more than ``FAR`` of these distances above the long one,
-which then stands still, and has left where it is out for ``LASTING`` minibatches on end. A single loss counts as at
-most ``MOST`` distances, so that few outliers are not enough; and of a loss that hardly moves, a hundredth of it counts
-as its spread.
+which then stands still, and has left where it is out for ``LASTING`` minibatches on end and not far below where it
+began: what was all but nothing, and still is little, does no damage. A single loss counts as at most ``MOST``
+distances, so that few outliers are not enough; and of a loss that hardly moves, a hundredth of it counts as its spread.
 """
 
 import math
 from dataclasses import dataclass
 
 WARM_UP, SHORT, LONG = 20, 0.3, 0.03
-FAR, MOST, LASTING, LEAST_SPREAD = 3.0, 6.0, 5, 0.01
+FAR, MOST, LASTING, LEAST_SPREAD, LITTLE = 3.0, 6.0, 5, 0.01, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class LossWatch:
     def __init__(self) -> None:
         """Begin before the first loss."""
         self.left: Departure | None = None
-        self._count, self._out = 0, 0
-        self._usual, self._spread, self._recent = 0.0, 0.0, 0.0
+        self._count, self._out, self._risen = 0, 0, 0.0
+        self._begun, self._usual, self._spread, self._recent = 0.0, 0.0, 0.0, 0.0
 
     def take(self, minibatch: int, loss: float) -> None:
         """Take the loss of a minibatch into account."""
@@ -52,15 +52,19 @@ class LossWatch:
             return
         self._count += 1
         spread = max(self._spread, LEAST_SPREAD * abs(self._usual))
+        risen = min(loss, self._begun)
         if self._count > WARM_UP:
             loss = min(loss, self._usual + MOST * spread)
         self._recent += max(SHORT, 1 / self._count) * (loss - self._recent)
         if self._count > WARM_UP and self._recent > self._usual + FAR * spread:
             self._out += 1
-            if self._out == LASTING and self.left is None:
+            self._risen += (risen - self._risen) / self._out
+            if self._out >= LASTING and self.left is None and self._risen > LITTLE * self._begun:
                 self.left = Departure(minibatch, self._recent, self._usual, spread)
             return
-        self._out = 0
+        self._out, self._risen = 0, 0.0
+        if self._count <= WARM_UP:
+            self._begun += (loss - self._begun) / self._count
         share = max(LONG, 1 / self._count)
         self._spread += share * (abs(loss - self._usual) - self._spread) if self._count > 1 else 0.0
         self._usual += share * (loss - self._usual)

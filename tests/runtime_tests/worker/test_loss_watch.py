@@ -54,6 +54,12 @@ def test_a_loss_with_a_long_tail_does_not_leave(seed: int) -> None:
     assert left(torch.randn(3000, generator=torch.Generator().manual_seed(seed)).exp().tolist()) is None
 
 
+def test_a_loss_that_was_all_but_nothing_may_rise_a_little() -> None:
+    losses = [*falling(300, 0.1, 3), *[0.01] * 200]
+    assert left([*losses, *[0.2] * 30]) is None
+    assert left([*losses, *[1.0] * 30]) is not None
+
+
 def test_a_loss_that_returns_to_where_it_began_has_left() -> None:
     found = left([*falling(300, 0.1, 0), *[2.3] * 20])
     assert found is not None
