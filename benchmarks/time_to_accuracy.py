@@ -286,7 +286,10 @@ def plan_for(way: Way, network: Network, lr: float, sample: tuple[Tensor, ...]) 
     if way.stages <= len(cores):
         return Planned(plan, None)
     whole = captured_live(live_model(network.build(), tuple(tensor[:size] for tensor in sample), None), plan.form)
-    settings = Settings(rule=network.rule(lr, correct=True), seed=0, pace=plan.pace, clock="virtual", on_nan="warn")
+    settings = Settings(
+        rule=network.rule(lr, correct=True), seed=0, pace=plan.pace, clock="virtual", on_nan="warn",
+        vocabulary=plan.vocabulary,
+    )  # fmt: skip
     with WorkerPool(cores_for(way.stages, cores)) as pool, Execution(whole, pool, settings) as execution:
         runs = [execution.run(plan, 64).throughput_samples_per_s for _ in range(3)]
     return Planned(plan, median(runs))
