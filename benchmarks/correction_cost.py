@@ -8,6 +8,7 @@ second times in two stages: the last stage of 1f1b is never late, and under 2bw 
 """
 
 import argparse
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from statistics import median
@@ -27,6 +28,16 @@ RULES = {"sgd": UpdateRule(lr=0.0, momentum=0.9), "adamw": UpdateRule(name="adam
 STAGES, MINIBATCHES = 2, 48
 
 
+def in_turn(seconds_of: Callable[[bool], float], pairs: int) -> tuple[list[float], list[float]]:
+    """Time without the correction and with it, in turn: the seconds without, and how much longer it takes with it."""
+    shares, plain_s = [], []
+    for number in range(pairs):
+        times_s = {correct: seconds_of(correct) for correct in ((False, True) if number % 2 else (True, False))}
+        shares.append(times_s[True] / times_s[False] - 1)
+        plain_s.append(times_s[False])
+    return plain_s, shares
+
+
 def shares_of_steps(config: Config, rule: UpdateRule, pairs: int) -> tuple[list[float], list[float]]:
     """Return the seconds of plain steps on one core, and for each how much longer a corrected one takes."""
     pin(usable_cores()[-1])
@@ -34,16 +45,13 @@ def shares_of_steps(config: Config, rule: UpdateRule, pairs: int) -> tuple[list[
     stepper = stepper_for(captured, minibatch(config, captured), rule, 2, Clocks())
     stepper.versions.place_gradients(stepper.segment.placeable, fused=True)
     stepper.warm_up()
-    shares, plain_s = [], []
-    for number in range(pairs):
-        times_s = {}
-        for correct in (False, True) if number % 2 else (True, False):
-            own = correction(replace(rule, correct_staleness=correct), 1)
-            stepper.versions._correction = own  # noqa: SLF001 - the same weights, in the same memory
-            times_s[correct] = stepper.plain_step()
-        shares.append(times_s[True] / times_s[False] - 1)
-        plain_s.append(times_s[False])
-    return plain_s, shares
+
+    def seconds_of(correct: bool) -> float:  # noqa: FBT001
+        own = correction(replace(rule, correct_staleness=correct), 1)
+        stepper.versions._correction = own  # noqa: SLF001 - the same weights, in the same memory
+        return stepper.plain_step()
+
+    return in_turn(seconds_of, pairs)
 
 
 def shares_of_pipelines(config: Config, rule: UpdateRule, schedule: Any, pairs: int) -> tuple[list[float], list[float]]:
@@ -53,7 +61,6 @@ def shares_of_pipelines(config: Config, rule: UpdateRule, schedule: Any, pairs: 
     sharing = {"schedule": schedule, "update_every": 4} if schedule == "2bw" else {}
     plan = stageplan.plan(stageplan.profile(captured.model, batch[0], budget_s=20), stages=STAGES, **sharing)
     whole = captured_live(live_model(captured.model, batch[0], None), plan.form)
-    shares, plain_s = [], []
     with WorkerPool(cores_for(STAGES, usable_cores())) as pool, ExitStack() as stack:
         executions = {
             correct: stack.enter_context(
@@ -64,14 +71,11 @@ def shares_of_pipelines(config: Config, rule: UpdateRule, schedule: Any, pairs: 
             )
             for correct in (False, True)
         }  # fmt: skip
-        for number in range(pairs):
-            times_s = {}
-            for correct in (False, True) if number % 2 else (True, False):
-                speed = executions[correct].run(plan, MINIBATCHES).throughput_samples_per_s
-                times_s[correct] = config.batch_size / speed
-            shares.append(times_s[True] / times_s[False] - 1)
-            plain_s.append(times_s[False])
-    return plain_s, shares
+
+        def seconds_of(correct: bool) -> float:  # noqa: FBT001
+            return config.batch_size / executions[correct].run(plan, MINIBATCHES).throughput_samples_per_s
+
+        return in_turn(seconds_of, pairs)
 
 
 def main() -> None:
