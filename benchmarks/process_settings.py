@@ -76,7 +76,7 @@ def denormals() -> None:
     """Print what an update costs whose momenta have decayed to denormals, as those of idle weights do."""
     import torch
 
-    from profiler.execution import write_next
+    from profiler.execution import Moments, write_next
     from profiler.settings import UpdateRule
 
     rule = UpdateRule(lr=0.01, momentum=0.9)
@@ -85,9 +85,9 @@ def denormals() -> None:
     for _ in range(9):
         for flush, found in times.items():
             torch.set_flush_denormal(flush)
-            momentum = torch.full_like(weight, 1e-39)
+            momenta = Moments((torch.full_like(weight, 1e-39),))
             start = time.perf_counter()
-            write_next(rule, weight, gradient, [momentum], count=1, out=out)
+            write_next(rule, weight, gradient, momenta, out=out)
             found.append((time.perf_counter() - start) * 1e3)
     kept, flushed = statistics.median(times[False]), statistics.median(times[True])
     print(f"\nupdate of 4 Mi weights with denormal momenta: {kept:.1f} ms kept, {flushed:.1f} ms flushed")

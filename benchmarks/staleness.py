@@ -33,7 +33,7 @@ import torch
 from time_to_accuracy import DATA, NETWORKS
 from torch import Tensor, nn
 
-from profiler.execution import RunningNorm, correction, write_corrected, write_next
+from profiler.execution import Moments, RunningNorm, correction, write_corrected, write_next
 from profiler.settings import UpdateRule
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
@@ -51,10 +51,9 @@ class Late:
 
     staleness: int
     weight: Tensor
-    moments: list[Tensor]
+    moments: Moments
     held: list[Tensor] = field(default_factory=list)
     step: Tensor | None = None
-    unit: float = 1.0
 
     def begin(self, seen: Tensor) -> None:
         """Begin an epoch: all that is in flight first sees the same version."""
@@ -74,15 +73,13 @@ def stalenesses(names: list[str], kind: str) -> dict[str, int]:
 
 
 def updated(  # noqa: PLR0917 - all that an update reads
-    rule: UpdateRule, candidate: str, late: Late, gradient: Tensor, used: Tensor, count: int, scale: float
+    rule: UpdateRule, candidate: str, late: Late, gradient: Tensor, used: Tensor, scale: float
 ) -> Tensor:
     """Return the next version of a weight under a candidate."""
     tau, out, weight = late.staleness, torch.empty_like(late.weight), late.weight
     correct = correction(rule, tau)
     if candidate == "ours" and correct:
-        late.unit = write_corrected(
-            rule, correct, weight, gradient, late.moments, count=count, scale=scale, unit=late.unit, out=out
-        )
+        write_corrected(rule, correct, weight, gradient, late.moments, scale=scale, out=out)
         return out
     if candidate == "nesterov" and tau:
         before = late.weight if late.step is None else late.step
@@ -91,11 +88,11 @@ def updated(  # noqa: PLR0917 - all that an update reads
     gradient = gradient * scale
     if candidate == "compensation":
         gradient = gradient + gradient * gradient * (weight - used) / 25
-    write_next(rule, weight, gradient, late.moments, count=count, out=out)
+    write_next(rule, weight, gradient, late.moments, out=out)
     step = weight - out
     if candidate == "spike" and rule.name == "sgd":
         kept = rule.momentum**tau
-        step = rule.lr * (kept * late.moments[0] + (1 - kept) / (1 - rule.momentum) * gradient)
+        step = rule.lr * (kept * late.moments.tensors[0] + (1 - kept) / (1 - rule.momentum) * gradient)
     if candidate == "feedback" and tau:
         last = torch.zeros_like(step) if late.step is None else late.step
         late.step, step = step, (1 + tau) * step - tau * last
@@ -120,10 +117,7 @@ def trained(  # noqa: PLR0917 - a whole training
     """Train in minibatches of ``size`` and return the weights; empty where a loss was no number."""
     start = {name: weight.detach().clone() for name, weight in network.named_parameters()}
     taus = stalenesses(list(start), kind)
-    weights = {
-        name: Late(taus[name], weight, [torch.zeros_like(weight) for _ in range(rule.momenta)])
-        for name, weight in start.items()
-    }
+    weights = {name: Late(taus[name], weight, Moments.before_any(rule, weight)) for name, weight in start.items()}
     # Stages of 2bw, which all are one update late: halves of the model.
     halves = {name: int(kind == "2bw" and 2 * number >= len(taus)) for number, name in enumerate(taus)}
     stages = {name: (tau, halves[name]) for name, tau in taus.items()}
@@ -152,7 +146,7 @@ def trained(  # noqa: PLR0917 - a whole training
                 tau = late.staleness
                 power = {"slower": 1.0, "rescheduling": 1 - min(4 * count / total, 1.0)}.get(candidate, 0.0)
                 own = replace(rule, lr=rule.lr / (1 + tau) ** power)
-                found = updated(own, candidate, late, gradients[name], used[name].detach(), count, scales[stages[name]])
+                found = updated(own, candidate, late, gradients[name], used[name].detach(), scales[stages[name]])
                 late.weight = found.detach()
                 late.held = [*late.held, seen(candidate, late)][-1 - tau :]
     return {name: late.weight for name, late in weights.items()}

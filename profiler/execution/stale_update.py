@@ -49,10 +49,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from profiler.execution.weight_update import Moments, pieces
 from profiler.settings import UpdateRule
 
-PIECE = 1 << 18
-"""Elements of a weight that are worked on at a time, so that they stay in the cache from pass to pass."""
 SAMPLED = 1 << 15
 """Elements of a gradient that its norm is taken of, but at least a row."""
 NORM_DECAY, NORM_STEP, LEAST_SCALE = 0.9, 1.1, 1e-6
@@ -104,14 +103,12 @@ def write_corrected(
     correct: Correction,
     weight: Tensor,
     gradient: Tensor,
-    moments: Sequence[Tensor],
+    moments: Moments,
     *,
-    count: int,
     scale: float,
-    unit: float,
     out: Tensor,
     cast: Tensor | None = None,
-) -> float:
+) -> None:
     """Write the next version of ``weight`` to ``out``, which is another tensor.
 
     Args:
@@ -119,37 +116,28 @@ def write_corrected(
         correct: How it is corrected.
         weight: The newest version.
         gradient: In whichever type; it is only read.
-        moments: ``rule.momenta`` tensors like ``weight``, changed in place.
-        count: How many updates this weight has had, this one included.
+        moments: Changed in place.
         scale: What the gradient is multiplied by; 1 for Adam and AdamW.
-        unit: What the momentum in ``moments`` is to be multiplied by.
         out: Buffer of the next version.
         cast: Buffer of its cast to another type, if it has one.
-
-    Returns:
-        The unit of the momentum from now on.
     """
-    if gradient.stride() != weight.stride():
-        gradient = torch.empty_like(weight).copy_(gradient)
+    moments.count += 1
     has_unit = rule.name == "sgd" and rule.momenta > 0
-    unit_now = scale * (1 - correct.momentum) / (1 - rule.momentum) if has_unit else unit
-    tensors = [weight, gradient, out, *moments, *([] if cast is None else [cast])]
-    pieces: Iterable[Sequence[Tensor]] = [tensors]
-    if weight.numel() > PIECE:
-        pieces = zip(*(torch.split(_flat(tensor), PIECE) for tensor in tensors), strict=True)
-    for old, slope, new, *rest in pieces:
+    unit = scale * (1 - correct.momentum) / (1 - rule.momentum) if has_unit else moments.unit
+    casts = [] if cast is None else [cast]
+    for old, slope, new, *rest in pieces(weight, gradient, out, *moments.tensors, *casts):
         slope = slope.to(old.dtype)  # noqa: PLW2901 - a gradient may be another weight's, too, and is not changed
         if rule.clip:
             slope = slope.clamp(-rule.clip / scale, rule.clip / scale)  # noqa: PLW2901
         if rule.weight_decay and rule.name != "adamw":
             slope = torch.add(slope, old, alpha=rule.weight_decay / scale)  # noqa: PLW2901
         if rule.name == "sgd":
-            _sgd(rule, correct, old, slope, rest, scale=scale, units=(unit, unit_now), out=new)
+            _sgd(rule, correct, old, slope, rest, scale=scale, units=(moments.unit, unit), out=new)
         else:
-            _adam(rule, correct, old, slope, rest, count=count, out=new)
+            _adam(rule, correct, old, slope, rest, count=moments.count, out=new)
         if cast is not None:
             rest[-1].copy_(new)
-    return unit_now
+    moments.unit = unit
 
 
 def _sgd(
@@ -196,8 +184,3 @@ def _sampled_norm(gradient: Tensor) -> float:
     if gradient.numel() > SAMPLED:
         gradient = gradient[: max(1, SAMPLED * len(gradient) // gradient.numel())].contiguous()
     return float(torch.linalg.vector_norm(gradient.to(torch.promote_types(gradient.dtype, torch.float32))))
-
-
-def _flat(tensor: Tensor) -> Tensor:
-    """Return a view of a dense tensor's elements as they lie."""
-    return tensor.view(-1) if tensor.is_contiguous() else tensor.as_strided((tensor.numel(),), (1,))

@@ -20,15 +20,44 @@ torch's fused rule does in place, so keeping versions is nearly free; the profil
 Sources: Kingma and Ba, "Adam", ICLR 2015; Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from profiler.settings import UpdateRule
 
-PIECE = 1 << 17
-"""Elements of a weight that are written and cast at a time; a multiple of what any instruction works on."""
+PIECE = 1 << 18
+"""Elements of a weight that are worked on at a time, so that they stay in the cache from pass to pass."""
+
+
+@dataclass(slots=True)
+class Moments:
+    """What a rule remembers of one weight from update to update.
+
+    Attributes:
+        tensors: As many as the rule has momenta, like the weight.
+        count: How many updates the weight has had.
+        unit: What the momentum of SGD is to be multiplied by: 1, but from one corrected update to the next.
+    """
+
+    tensors: tuple[Tensor, ...]
+    count: int = 0
+    unit: float = 1.0
+
+    @classmethod
+    def before_any(cls, rule: UpdateRule, weight: Tensor) -> "Moments":
+        """Return those of a weight that has had no update."""
+        return cls(tuple(torch.zeros_like(weight) for _ in range(rule.momenta)))
+
+    @torch.no_grad()
+    def use_plain_unit(self) -> None:
+        """Be what the plain rule goes on from."""
+        if self.unit != 1:
+            for tensor in self.tensors:
+                tensor.mul_(self.unit)
+            self.unit = 1.0
 
 
 def norm_scale(norms: Sequence[Tensor], bound: float) -> Tensor:
@@ -42,8 +71,30 @@ def norm_scale(norms: Sequence[Tensor], bound: float) -> Tensor:
     return torch.clamp(bound / (total + 1e-6), max=1.0)
 
 
+def pieces(weight: Tensor, gradient: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Yield a weight, its gradient and dense tensors that lie as the weight does, piece by piece; small ones whole."""
+    if gradient.stride() != weight.stride():
+        gradient = torch.empty_like(weight).copy_(gradient)
+    tensors = (weight, gradient, *others)
+    if weight.numel() <= PIECE:
+        yield tensors
+    else:
+        yield from zip(*(torch.split(_flat(tensor), PIECE) for tensor in tensors), strict=True)
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    """Return a view of a dense tensor's elements as they lie."""
+    return tensor.view(-1) if tensor.is_contiguous() else tensor.as_strided((tensor.numel(),), (1,))
+
+
 def write_next(
-    rule: UpdateRule, weight: Tensor, gradient: Tensor | None, moments: Sequence[Tensor], *, count: int, out: Tensor
+    rule: UpdateRule,
+    weight: Tensor,
+    gradient: Tensor | None,
+    moments: Moments,
+    *,
+    out: Tensor,
+    cast: Tensor | None = None,
 ) -> None:
     """Write the next version of ``weight`` to ``out``, which may be ``weight`` itself.
 
@@ -52,15 +103,28 @@ def write_next(
     Args:
         rule: The update rule.
         weight: The current version.
-        gradient: Its gradient, or None where the loss does not depend on it; it is only read.
-        moments: ``rule.momenta`` tensors like ``weight``, changed in place.
-        count: How many updates this weight has had, this one included.
+        gradient: Its gradient, in whichever type, or None where the loss does not depend on it; it is only read.
+        moments: Changed in place.
         out: Buffer of the next version.
+        cast: Buffer of its cast to another type, if it has one, which is written while a piece is in the cache.
     """
     if gradient is None:
         if out is not weight:
             out.copy_(weight)
         return
+    moments.count += 1
+    if cast is None:
+        _write(rule, weight, gradient, moments.tensors, count=moments.count, out=out)
+        return
+    for old, slope, new, lower, *own in pieces(weight, gradient, out, cast, *moments.tensors):
+        _write(rule, old, slope, own, count=moments.count, out=old if out is weight else new)
+        lower.copy_(new)
+
+
+def _write(
+    rule: UpdateRule, weight: Tensor, gradient: Tensor, moments: Sequence[Tensor], *, count: int, out: Tensor
+) -> None:
+    gradient = gradient.to(weight.dtype)
     if rule.clip:
         gradient = gradient.clamp(-rule.clip, rule.clip)  # of a gradient that may be another weight's, too
     scratch = out
@@ -70,35 +134,6 @@ def write_next(
         # A gradient may share its storage with another weight's, so it is never changed.
         gradient = torch.add(gradient, weight, alpha=rule.weight_decay, out=scratch)
     _WRITERS[rule.name](rule, weight, gradient, moments, count=count, scratch=scratch, out=out)
-
-
-def write_next_and_cast(
-    rule: UpdateRule,
-    weight: Tensor,
-    gradient: Tensor,
-    moments: Sequence[Tensor],
-    *,
-    count: int,
-    out: Tensor,
-    cast: Tensor,
-) -> None:
-    """Write the next version of ``weight`` to ``out`` and its cast to ``cast``, a piece at a time while it is cached.
-
-    Args:
-        rule: The update rule.
-        weight: The current version; as all tensors here, dense.
-        gradient: Its gradient, in whichever type.
-        moments: As ``write_next`` has them; likewise ``count`` and ``out``.
-        count: How many updates this weight has had.
-        out: Buffer of the next version.
-        cast: Buffer of its cast.
-    """
-    tensors = (weight, gradient, out, cast, *moments)
-    scratch = torch.empty(PIECE, dtype=weight.dtype)
-    for old, slope, new, lower, *own in zip(*(torch.split(tensor.view(-1), PIECE) for tensor in tensors), strict=True):
-        full = slope if slope.dtype == weight.dtype else scratch[: len(slope)].copy_(slope)
-        write_next(rule, old, full, own, count=count, out=old if out is weight else new)
-        lower.copy_(new)
 
 
 def _sgd(

@@ -20,7 +20,7 @@ from profiler.execution.autocast import forget_casts, in_float32
 from profiler.execution.linear import LARGE_BYTES, GradientPlace, cast_place, give_place, keep_cast
 from profiler.execution.segment import Place
 from profiler.execution.stale_update import Correction, RunningNorm, correction, write_corrected
-from profiler.execution.weight_update import norm_scale, write_next, write_next_and_cast
+from profiler.execution.weight_update import Moments, norm_scale, write_next
 from profiler.settings import LearningRate, UpdateRule
 
 
@@ -79,17 +79,9 @@ class WeightVersions:
             for held in (slot == newest % slots for slot in range(slots))
         ]
         self._ring = [{path: nn.Parameter(tensor) for path, tensor in tensors.items()} for tensors in self._tensors]
-        self._moments = {
-            path: tuple(
-                torch.zeros_like(initial[path]) if moment is None else moment
-                for moment in (initial.get(moment_name(path, number)) for number in range(rule.momenta))
-            )
-            for path in learning
-        }
-        self._counts = {path: int(initial.get(count_name(path), 0)) for path in learning}
+        self._moments = {path: _moments_in(initial, path, rule) for path in learning}
         self._norms_before = {path: float(initial.get(norm_name(path), 0)) for path in learning}
         self._norms: dict[tuple[str, ...], RunningNorm] = {}
-        self._units = dict.fromkeys(learning, 1.0)
         self.constants = {place.path: initial[place.path] for place in places if place.path not in set(learning)}
         for place in places:
             if place.path in self.constants:
@@ -163,19 +155,12 @@ class WeightVersions:
         for path, given in gradients.items():
             place = self._gradient_places.get(path)
             gradient = given if given is None or scale is None else in_float32(given) * scale
-            self._counts[path] += gradient is not None
-            count, out, moments = self._counts[path], following[path], self._moments[path]
-            parameter = self._ring[slot][path]
+            out, moments, parameter = following[path], self._moments[path], self._ring[slot][path]
             cast = cast_place(parameter) if place and place.autocast and out.is_contiguous() else None
             if correct and gradient is not None:
-                self._units[path] = write_corrected(
-                    rule, correct, current[path], gradient, moments,
-                    count=count, scale=bound, unit=self._units[path], out=out, cast=cast,
-                )  # fmt: skip
-            elif cast is not None and gradient is not None:
-                write_next_and_cast(rule, current[path], gradient, moments, count=count, out=out, cast=cast)
+                write_corrected(rule, correct, current[path], gradient, moments, scale=bound, out=out, cast=cast)
             else:
-                write_next(rule, current[path], in_float32(gradient), moments, count=count, out=out)
+                write_next(rule, current[path], gradient, moments, out=out, cast=cast)
             if cast is not None and gradient is not None:
                 keep_cast(parameter, cast)
             self._drop(path, held[path])
@@ -187,14 +172,10 @@ class WeightVersions:
             self._norms[together] = RunningNorm(self._norms_before[path] for path in together)
         return self._norms[together]
 
-    @torch.no_grad()
     def use_plain_units(self) -> None:
         """Keep momenta as the plain rule does, until the next corrected update."""
-        for path, unit in self._units.items():
-            if unit != 1:  # which only a momentum of SGD has
-                for moment in self._moments[path]:
-                    moment.mul_(unit)
-        self._units = dict.fromkeys(self._units, 1.0)
+        for moments in self._moments.values():
+            moments.use_plain_unit()
 
     def _gradient(self, path: str, parameter: nn.Parameter) -> Tensor | None:
         place = self._gradient_places.get(path)
@@ -245,9 +226,9 @@ class WeightVersions:
         moments = {
             moment_name(path, number): moment
             for path, own in self._moments.items()
-            for number, moment in enumerate(own)
+            for number, moment in enumerate(own.tensors)
         }
-        counts = {count_name(path): torch.tensor(count) for path, count in self._counts.items()}
+        counts = {count_name(path): torch.tensor(own.count) for path, own in self._moments.items()}
         values = self._norms_before if self._correction else dict.fromkeys(self._norms_before, 0.0)
         values = values | {path: norm.value for together, norm in self._norms.items() for path in together}
         norms = {norm_name(path): torch.tensor(value, dtype=torch.float64) for path, value in values.items()}
@@ -262,3 +243,10 @@ class WeightVersions:
             place.module._buffers[place.local] = tensor  # noqa: SLF001
         else:
             place.module._parameters[place.local] = nn.Parameter(tensor, requires_grad=False)  # noqa: SLF001
+
+
+def _moments_in(initial: Mapping[str, Tensor], path: str, rule: UpdateRule) -> Moments:
+    """Return the moments that training goes on from, as far as there are any."""
+    moments = Moments.before_any(rule, initial[path])
+    kept = (initial.get(moment_name(path, number), fresh) for number, fresh in enumerate(moments.tensors))
+    return Moments(tuple(kept), int(initial.get(count_name(path), 0)))

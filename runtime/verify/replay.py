@@ -33,6 +33,7 @@ from profiler.execution import (
     LARGE_BYTES,
     Attribute,
     Captured,
+    Moments,
     Operation,
     Ref,
     RunningNorm,
@@ -153,12 +154,8 @@ class Replay:
         self._home = dict(_homes(captured, stage_of))
         learning = [path for path in self._home if path in captured.learning]
         self._versions: dict[str, dict[int, Tensor]] = {path: {0: state[path]} for path in learning}
-        self._moments = {
-            path: [torch.zeros_like(state[path]) for _ in range(rule.momenta)] for path in learning
-        }  # fmt: skip
-        self._counts = dict.fromkeys(learning, 0)
+        self._moments = {path: Moments.before_any(rule, state[path]) for path in learning}
         self._norms = [RunningNorm() for _ in range(recurrence.stages)]
-        self._units = dict.fromkeys(learning, 1.0)
         constants = {path: state[path] for path in self._home if path not in captured.learning}
         copies = max(recurrence.replicas) - 1  # each replica has buffers of its own
         self._buffers = [
@@ -341,16 +338,11 @@ class Replay:
         for path in own:
             versions, gradient = self._versions[path], gradients.get(path)
             newest = max(versions)
-            self._counts[path] += gradient is not None
-            following = torch.empty_like(versions[newest])
-            weight, moments, count = versions[newest], self._moments[path], self._counts[path]
+            weight, moments, following = versions[newest], self._moments[path], torch.empty_like(versions[newest])
             if correct and gradient is not None:
-                self._units[path] = write_corrected(
-                    self.rule, correct, weight, gradient, moments,
-                    count=count, scale=scale, unit=self._units[path], out=following,
-                )  # fmt: skip
+                write_corrected(self.rule, correct, weight, gradient, moments, scale=scale, out=following)
             else:
-                write_next(self.rule, weight, gradient, moments, count=count, out=following)
+                write_next(self.rule, weight, gradient, moments, out=following)
             versions[newest + 1] = following
             needed = self.recurrence.version(self._home[path], minibatch + 1)
             for old in [version for version in versions if version < needed]:

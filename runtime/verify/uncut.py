@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from optimizer.schedule import groups
 from profiler.capture import untouched
-from profiler.execution import Captured, fetch_attribute, layer_seed, run_layer, write_next
+from profiler.execution import Captured, Moments, fetch_attribute, layer_seed, run_layer, write_next
 from profiler.profile import INPUT, PLAIN_FORM
 from runtime.pipeline import Execution
 from runtime.verify.data_again import feed_again
@@ -48,8 +48,7 @@ class Uncut:
         captured = with_tensors(self._execution.captured, self._execution.initial_state())
         model, rule = captured.model, settings.rule
         learning = {path: own for path, own in model.named_parameters() if own.requires_grad}
-        moments = {path: [torch.zeros_like(own) for _ in range(rule.momenta)] for path, own in learning.items()}
-        counts = dict.fromkeys(learning, 0)
+        moments = {path: Moments.before_any(rule, own) for path, own in learning.items()}
         losses = []
         seeds = _LayerSeeds(captured, feed.inputs(0), settings.seed)
         for group in groups(self._minibatches, settings.pace.update_every):
@@ -65,8 +64,7 @@ class Uncut:
                 nn.utils.clip_grad_norm_(model.parameters(), rule.clip_norm)
             with torch.no_grad():
                 for path, weight in learning.items():
-                    counts[path] += weight.grad is not None
-                    write_next(rule, weight, weight.grad, moments[path], count=counts[path], out=weight)
+                    write_next(rule, weight, weight.grad, moments[path], out=weight)
                     weight.grad = None
         weights = {path: own.detach() for path, own in model.named_parameters()}
         return Trained(losses=losses, weights=weights, buffers=dict(model.named_buffers()), minibatch_digests=[])

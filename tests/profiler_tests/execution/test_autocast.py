@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from profiler.capture.layer_graph import capture
 from profiler.errors import ConfigError
 from profiler.execution import Captured, WeightVersions, keeping_casts, whole
-from profiler.execution.weight_update import write_next
+from profiler.execution.weight_update import Moments, write_next
 from profiler.measure.counters import casts
 from profiler.profile import INPUT, Precision
 
@@ -73,7 +73,7 @@ class Uncut:
                 own = nn.Parameter(self.model.get_parameter(first).detach().clone())
                 setattr(self.model.get_submodule(owner), local, own)
                 self.copies[path] = own, self.model.get_parameter(first)
-        self.moments = [torch.zeros_like(weight) for weight in self.model.parameters()]
+        self.moments = [Moments.before_any(RULE, weight) for weight in self.model.parameters()]
 
     def backward(self, inputs: Tensor, targets: Tensor) -> float:
         with torch.autocast("cpu", torch.bfloat16):
@@ -93,7 +93,7 @@ class Uncut:
     @torch.no_grad()
     def update(self) -> None:
         for weight, moment in zip(self.model.parameters(), self.moments, strict=True):
-            write_next(RULE, weight, weight.grad, [moment], count=1, out=weight)
+            write_next(RULE, weight, weight.grad, moment, out=weight)
             weight.grad = None
         for own, first in self.copies.values():
             own.copy_(first)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from profiler.execution import RunningNorm, WeightVersions, correction, write_corrected
+from profiler.execution import Moments, RunningNorm, WeightVersions, correction, write_corrected
 from profiler.execution.segment import Place
 from profiler.execution.stale_update import SAMPLED, Correction
 from profiler.settings import UpdateRule
@@ -40,13 +40,10 @@ def written(
     **options: Any,
 ) -> Tensor:
     """What some gradients make of a weight, one after the other."""
-    moments, unit = [torch.zeros_like(weight) for _ in range(rule.momenta)], 1.0
-    correct = corrected(rule, staleness)
-    for count, (gradient, scale) in enumerate(zip(gradients, scales or [1.0] * len(gradients), strict=True), 1):
+    moments, correct = Moments.before_any(rule, weight), corrected(rule, staleness)
+    for gradient, scale in zip(gradients, scales or [1.0] * len(gradients), strict=True):
         out = torch.empty_like(weight)
-        unit = write_corrected(
-            rule, correct, weight, gradient, moments, count=count, scale=scale, unit=unit, out=out, **options
-        )
+        write_corrected(rule, correct, weight, gradient, moments, scale=scale, out=out, **options)
         weight = out
     return weight
 
@@ -70,13 +67,13 @@ def test_a_gradient_moves_a_weight_as_far_as_without_staleness(staleness: int, *
 
 def converges(rule: UpdateRule, staleness: int, curvature: float) -> bool:
     """Whether gradient descent on curvature · w² ÷ 2 ends at 0 where gradients are so many updates old."""
-    weight, moments = torch.ones((), dtype=torch.float64), [torch.zeros((), dtype=torch.float64)]
-    older, unit = deque([weight] * (staleness + 1), maxlen=staleness + 1), 1.0
+    weight = torch.ones((), dtype=torch.float64)
+    older, moments = deque([weight] * (staleness + 1), maxlen=staleness + 1), Moments.before_any(rule, weight)
     for _ in range(3000):
         out = torch.empty_like(weight)
         correct = correction(rule, staleness) or Correction(rule.momentum, 0.0)
         slope = curvature * older[0]
-        unit = write_corrected(rule, correct, weight, slope, moments, count=1, scale=1.0, unit=unit, out=out)
+        write_corrected(rule, correct, weight, slope, moments, scale=1.0, out=out)
         weight = out
         older.append(weight)
         if abs(float(weight)) > 1e6:
