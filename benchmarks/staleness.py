@@ -16,7 +16,7 @@ language model of ``examples/language_model.py`` on this project's documentation
     slower        η ÷ (1 + τ) throughout
     compensation  g + g²·(w − w of then)÷25 (delay compensation of asynchronous SGD)
     nesterov      momentum 0.99, looking ahead along it, gradients discounted (Ajanthan et al., 2025)
-    bound         the plain rule, the norm of gradients bounded by the running one
+    bound         the plain rule, gradients bounded as ours are
     ours          ``profiler.execution.stale_update``: longer memory, what was missed at once, and the bound
 """
 
@@ -33,7 +33,7 @@ import torch
 from time_to_accuracy import DATA, NETWORKS
 from torch import Tensor, nn
 
-from profiler.execution import Moments, RunningNorm, correction, write_corrected, write_next
+from profiler.execution import Moments, correction, write_corrected, write_next
 from profiler.settings import UpdateRule
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
@@ -72,20 +72,19 @@ def stalenesses(names: list[str], kind: str) -> dict[str, int]:
     return {name: stages - 1 - layers.index(name.rpartition(".")[0]) * stages // len(layers) for name in names}
 
 
-def updated(  # noqa: PLR0917 - all that an update reads
-    rule: UpdateRule, candidate: str, late: Late, gradient: Tensor, used: Tensor, scale: float
-) -> Tensor:
+def updated(rule: UpdateRule, candidate: str, late: Late, gradient: Tensor, used: Tensor) -> Tensor:
     """Return the next version of a weight under a candidate."""
     tau, out, weight = late.staleness, torch.empty_like(late.weight), late.weight
     correct = correction(rule, tau)
-    if candidate == "ours" and correct:
-        write_corrected(rule, correct, weight, gradient, late.moments, scale=scale, out=out)
+    if candidate == "bound" and correct:
+        correct = replace(correct, momentum=rule.momentum, share=0.0)
+    if candidate in {"ours", "bound"} and correct:
+        write_corrected(rule, correct, weight, gradient, late.moments, out=out)
         return out
     if candidate == "nesterov" and tau:
         before = late.weight if late.step is None else late.step
         late.step = weight
         return weight + 0.99 * (weight - before) - rule.lr / (1 - rule.momentum) * (1 - 0.99) * gradient
-    gradient = gradient * scale
     if candidate == "compensation":
         gradient = gradient + gradient * gradient * (weight - used) / 25
     write_next(rule, weight, gradient, late.moments, out=out)
@@ -118,10 +117,6 @@ def trained(  # noqa: PLR0917 - a whole training
     start = {name: weight.detach().clone() for name, weight in network.named_parameters()}
     taus = stalenesses(list(start), kind)
     weights = {name: Late(taus[name], weight, Moments.before_any(rule, weight)) for name, weight in start.items()}
-    # Stages of 2bw, which all are one update late: halves of the model.
-    halves = {name: int(kind == "2bw" and 2 * number >= len(taus)) for number, name in enumerate(taus)}
-    stages = {name: (tau, halves[name]) for name, tau in taus.items()}
-    norms = {stage: RunningNorm() for stage in stages.values()}
     count, total = 0, epochs * (len(pairs[0]) // size)
     for _ in range(epochs):
         order = torch.randperm(len(pairs[0]))
@@ -136,17 +131,11 @@ def trained(  # noqa: PLR0917 - a whole training
             torch.autograd.backward(value)
             count += 1
             gradients = {name: weight.grad for name, weight in used.items() if weight.grad is not None}
-            bounded = candidate == "bound" or (candidate == "ours" and rule.name == "sgd")
-            scales = {
-                stage: norm.scale(gradients[name] for name in gradients if stages[name] == stage)
-                if bounded and stage[0] else 1.0
-                for stage, norm in norms.items()
-            }  # fmt: skip
             for name, late in weights.items():
                 tau = late.staleness
                 power = {"slower": 1.0, "rescheduling": 1 - min(4 * count / total, 1.0)}.get(candidate, 0.0)
                 own = replace(rule, lr=rule.lr / (1 + tau) ** power)
-                found = updated(own, candidate, late, gradients[name], used[name].detach(), scales[stages[name]])
+                found = updated(own, candidate, late, gradients[name], used[name].detach())
                 late.weight = found.detach()
                 late.held = [*late.held, seen(candidate, late)][-1 - tau :]
     return {name: late.weight for name, late in weights.items()}

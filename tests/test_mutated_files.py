@@ -38,7 +38,7 @@ from optimizer.plan.contradictions import odd_values
 from optimizer.planning import Planner, load_schemes
 from optimizer.schedule import ScheduleName, pace_of, schedule_of
 from profiler.errors import FileError, StageplanError
-from profiler.execution import count_name, moment_name, norm_name
+from profiler.execution import count_name, moment_name
 from profiler.files import MOST_BYTES as LARGEST
 from profiler.files import contradictions, from_json, read_json, to_json
 from profiler.profile import Edge, Profile, SlicedLayer, read_profile
@@ -258,7 +258,6 @@ def checkpoint() -> bytes:
     tensors = {name: tensor.detach().clone() for name, tensor in own.items()}
     tensors |= {moment_name(name, 0): torch.ones_like(own[name]) for name in captured.learning}
     tensors |= {count_name(name): torch.tensor(5) for name in captured.learning}
-    tensors |= {norm_name(name): torch.tensor(0.5) for name in captured.learning}
     state = ModelState(build(small_models.Residual), captured, SETTINGS)
     progress = {"minibatches": 5, "updates": 5, "epoch": 1, "position": 2, "generators": generators()}
     found = state.checkpoint(tensors, **progress)

@@ -1,37 +1,31 @@
 """The update of a weight whose gradients are stale: computed on a version that is τ updates older than the newest.
 
 The gradient's momentum is remembered longer, and what the gradient would have done in the τ updates that it missed is
-done at once. But for a bound of its norm, a gradient in total moves a weight as far as without staleness, so learning
-rates mean what they mean in one process. SGD with momentum μ, for τ > 0:
+done at once. But for a bound, a gradient in total moves a weight as far as without staleness, so learning rates mean
+what they mean in one process. SGD with momentum μ, for τ > 0:
 
     μ' = 1 − (1 − μ) ÷ (1 + τ)                        momentum remembers for 1 + τ times as long
     r = min( 1, (τ + k)(1 − μ') )                     the share that counts at once; k: 1 with Nesterov's, else 0
-    g ← s·g,  s = min( 1, n ÷ ‖g‖ )                   ‖g‖ and n over all weights of the stage
+    g ← s·g,  s = min( 1, (κ ÷ τ)·‖w‖ ÷ ( η ÷ (1 − μ)·‖g‖ ) )
     m ← μ'·m + (1 − μ') ÷ (1 − μ) · g
     w' ← w − η·( (1 − r)·m + r ÷ (1 − μ) · g )
 
-n is the norm that gradients had so far, and moves by at most a hundredth with an update; a gradient of nothing but
-zeros moves nothing:
-
-    n ← 0.9·n + 0.1·min( max( ‖g‖, n ÷ 1.1 ), 1.1·n ),  at first ‖g‖
-
-Clipping and weight decay follow the bound. Without momentum only the norm is bounded. Adam and AdamW, whose steps the
-second moment bounds, which is as it was:
+The bound s says that the τ gradients under way move a weight by at most κ, a fifth, of its norm: beyond that, none of
+them knows where it would go. It is the adaptive clipping of Brock et al., with the learning rate and the staleness in
+it. ‖w‖ is at least 0.01 for each element in the mean, so that zeros can move. Clipping and weight decay follow the
+bound. Adam and AdamW, whose steps the second moment bounds, which is as it was:
 
     β' = 1 − (1 − β₁) ÷ √(1 + τ),   r = min( 1, 3/2·τ(1 − β') )
     m ← m + (1 − β')(g − m)
     w' ← w − η·( (1 − r)·m ÷ (1 − β'ᵗ) + r·g ) ÷ ( √(v ÷ (1 − β₂ᵗ)) + ε )
 
-With τ = 0 all of this is the plain rule. The norm is that of the first rows of each gradient, about ``SAMPLED``
-elements: over all of them it would take a quarter of an update. From one update to the next the momentum is kept as
-m ÷ u, in the unit u of the newest gradient h before the bound, for that takes one pass less over the weights:
+With τ = 0 all of this is the plain rule. Norms are of rows that lie evenly in the tensor, about ``SAMPLED`` elements:
+over all of them they would take a quarter of an update. From one update to the next the momentum is kept as m ÷ u, in
+the unit u of the newest gradient h before the bound, for that takes one pass less over the weights:
 
     u' = s·(1 − μ') ÷ (1 − μ),   m' ÷ u' = h + μ'·(u ÷ u')·(m ÷ u)
 
 Whenever a pipeline has drained, it is m again.
-
-Under τ = 1 without Nesterov's momentum and without the bound this is the plain rule with Nesterov's momentum μ' and
-half the learning rate.
 
 That a late gradient does at once what it missed is spike compensation, and in the terms of the weights that the next
 minibatch sees so is weight prediction; a longer memory with less of each gradient is Nesterov's method for delays.
@@ -39,11 +33,13 @@ Constants were chosen by measuring (docs/decisions/0050-correct-staleness-in-mom
 
 Sources: Kosson et al., "Pipelined backpropagation at scale", MLSys 2021 (spike compensation); Chen et al., "SpecTrain",
 2018, and Guan et al., "PipeOptim", arXiv 2312.00839 (prediction); Ajanthan et al., "Nesterov method for asynchronous
-pipeline parallel optimization", ICML 2025.
+pipeline parallel optimization", ICML 2025; Brock et al., "High-performance large-scale image recognition without
+normalization", ICML 2021 (adaptive clipping); You et al., "Large batch training of convolutional networks", arXiv
+1708.03888 (steps in proportion to a weight's norm).
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -53,16 +49,17 @@ from profiler.execution.weight_update import Moments, pieces
 from profiler.settings import UpdateRule
 
 SAMPLED = 1 << 15
-"""Elements of a gradient that its norm is taken of, but at least a row."""
-NORM_DECAY, NORM_STEP, LEAST_SCALE = 0.9, 1.1, 1e-6
+"""Elements of a weight that its norm is taken of, but at least a row."""
+REACH, LEAST_ELEMENT = 0.2, 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """The numbers of a correction: ``momentum`` is μ', ``share`` is r."""
+    """The numbers of a correction: ``momentum`` is μ', ``share`` is r, ``reach`` is κ ÷ τ, infinite without a bound."""
 
     momentum: float
     share: float
+    reach: float = math.inf
 
 
 def correction(rule: UpdateRule, staleness: int) -> Correction | None:
@@ -71,31 +68,9 @@ def correction(rule: UpdateRule, staleness: int) -> Correction | None:
         return None
     if rule.name == "sgd":
         momentum = 1 - (1 - rule.momentum) / (1 + staleness) if rule.momenta else 0.0
-        return Correction(momentum, min(1.0, (staleness + rule.nesterov) * (1 - momentum)))
+        return Correction(momentum, min(1.0, (staleness + rule.nesterov) * (1 - momentum)), REACH / staleness)
     momentum = 1 - (1 - rule.betas[0]) / math.sqrt(1 + staleness)
     return Correction(momentum, min(1.0, 1.5 * staleness * (1 - momentum)))
-
-
-class RunningNorm:
-    """The norm n that gradients of a stage had so far; 0 before the first."""
-
-    def __init__(self, before: Iterable[float] = ()) -> None:
-        """Go on from the norms that the stages had which the weights come from; anew where one had none."""
-        norms = set(before)
-        self.value = 0.0 if 0 in norms else math.hypot(*norms)
-
-    def scale(self, gradients: Iterable[Tensor]) -> float:
-        """Take the gradients of an update into account, and return what to multiply them by."""
-        norm = math.sqrt(math.fsum(_sampled_norm(gradient) ** 2 for gradient in gradients))
-        if not norm > 0:  # nothing to bound, or no number
-            return 1.0
-        if not self.value:
-            self.value = norm if math.isfinite(norm) else 0.0
-            return 1.0
-        scale = max(LEAST_SCALE, min(1.0, self.value / norm))
-        near = min(max(norm, self.value / NORM_STEP), NORM_STEP * self.value)
-        self.value = NORM_DECAY * self.value + (1 - NORM_DECAY) * near
-        return scale
 
 
 def write_corrected(
@@ -105,7 +80,6 @@ def write_corrected(
     gradient: Tensor,
     moments: Moments,
     *,
-    scale: float,
     out: Tensor,
     cast: Tensor | None = None,
 ) -> None:
@@ -117,11 +91,11 @@ def write_corrected(
         weight: The newest version.
         gradient: In whichever type; it is only read.
         moments: Changed in place.
-        scale: What the gradient is multiplied by; 1 for Adam and AdamW.
         out: Buffer of the next version.
         cast: Buffer of its cast to another type, if it has one.
     """
     moments.count += 1
+    scale = _scale(rule, correct, weight, gradient)
     has_unit = rule.name == "sgd" and rule.momenta > 0
     unit = scale * (1 - correct.momentum) / (1 - rule.momentum) if has_unit else moments.unit
     casts = [] if cast is None else [cast]
@@ -179,8 +153,22 @@ def _adam(
     torch.mul(weight, kept, out=out).add_(step, alpha=-rule.lr)
 
 
-def _sampled_norm(gradient: Tensor) -> float:
-    """Return the norm of the first rows, however they lie in memory, so that it has the same bits everywhere."""
-    if gradient.numel() > SAMPLED:
-        gradient = gradient[: max(1, SAMPLED * len(gradient) // gradient.numel())].contiguous()
-    return float(torch.linalg.vector_norm(gradient.to(torch.promote_types(gradient.dtype, torch.float32))))
+def _scale(rule: UpdateRule, correct: Correction, weight: Tensor, gradient: Tensor) -> float:
+    """Return s; of a gradient that is nothing or no number, 1."""
+    if math.isinf(correct.reach) or not rule.lr:
+        return 1.0
+    rows, slopes = _sample(weight), _sample(gradient)
+    length = max(_norm(rows), LEAST_ELEMENT * math.sqrt(rows.numel()))
+    step = rule.lr / (1 - rule.momentum) * _norm(slopes)
+    return min(1.0, correct.reach * length / step) if 0 < step < math.inf else 1.0
+
+
+def _sample(tensor: Tensor) -> Tensor:
+    """Return some rows, in one order however they lie in memory, so that their norm has the same bits everywhere."""
+    if tensor.numel() > SAMPLED:
+        tensor = tensor[:: math.ceil(tensor.numel() / SAMPLED)]
+    return tensor.contiguous().to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def _norm(tensor: Tensor) -> float:
+    return float(torch.linalg.vector_norm(tensor))

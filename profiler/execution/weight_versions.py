@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from profiler.execution.autocast import forget_casts, in_float32
 from profiler.execution.linear import LARGE_BYTES, GradientPlace, cast_place, give_place, keep_cast
 from profiler.execution.segment import Place
-from profiler.execution.stale_update import Correction, RunningNorm, correction, write_corrected
+from profiler.execution.stale_update import Correction, correction, write_corrected
 from profiler.execution.weight_update import Moments, norm_scale, write_next
 from profiler.settings import LearningRate, UpdateRule
 
@@ -32,11 +32,6 @@ def moment_name(path: str, number: int) -> str:
 def count_name(path: str) -> str:
     """Return the name of the number of updates that a parameter has had."""
     return f"{path}@count"
-
-
-def norm_name(path: str) -> str:
-    """Return the name of the running norm of the gradients of a parameter's stage; it is 0 where none is kept."""
-    return f"{path}@norm"
 
 
 class WeightVersions:
@@ -60,8 +55,8 @@ class WeightVersions:
         Args:
             places: Where parameters and buffers are bound.
             learning: Paths of the parameters that learn; all others are bound once and for all.
-            initial: Parameters and buffers by path; where training goes on, moments, counts and norms by
-                ``moment_name``, ``count_name`` and ``norm_name``.
+            initial: Parameters and buffers by path; where training goes on, moments and counts by
+                ``moment_name`` and ``count_name``.
             slots: How many versions the ring holds.
             rule: The update rule.
             newest: How many updates there have been.
@@ -80,8 +75,6 @@ class WeightVersions:
         ]
         self._ring = [{path: nn.Parameter(tensor) for path, tensor in tensors.items()} for tensors in self._tensors]
         self._moments = {path: _moments_in(initial, path, rule) for path in learning}
-        self._norms_before = {path: float(initial.get(norm_name(path), 0)) for path in learning}
-        self._norms: dict[tuple[str, ...], RunningNorm] = {}
         self.constants = {place.path: initial[place.path] for place in places if place.path not in set(learning)}
         for place in places:
             if place.path in self.constants:
@@ -150,27 +143,18 @@ class WeightVersions:
         current = self._tensors[self.newest % self.slots]
         rule = replace(self.rule, lr=self._learning_rate(self.newest)) if self._learning_rate else self.rule
         gradients = {path: self._gradient(path, held[path]) for path in paths}
-        present = [gradient for gradient in gradients.values() if gradient is not None]
-        bound = self._norm_of(gradients).scale(present) if correct and rule.name == "sgd" else 1.0
         for path, given in gradients.items():
             place = self._gradient_places.get(path)
             gradient = given if given is None or scale is None else in_float32(given) * scale
             out, moments, parameter = following[path], self._moments[path], self._ring[slot][path]
             cast = cast_place(parameter) if place and place.autocast and out.is_contiguous() else None
             if correct and gradient is not None:
-                write_corrected(rule, correct, current[path], gradient, moments, scale=bound, out=out, cast=cast)
+                write_corrected(rule, correct, current[path], gradient, moments, out=out, cast=cast)
             else:
                 write_next(rule, current[path], gradient, moments, out=out, cast=cast)
             if cast is not None and gradient is not None:
                 keep_cast(parameter, cast)
             self._drop(path, held[path])
-
-    def _norm_of(self, paths: Iterable[str]) -> RunningNorm:
-        """Return the running norm of parameters that are updated together: in a stage, all of them."""
-        together = tuple(paths)
-        if together not in self._norms:
-            self._norms[together] = RunningNorm(self._norms_before[path] for path in together)
-        return self._norms[together]
 
     def use_plain_units(self) -> None:
         """Keep momenta as the plain rule does, until the next corrected update."""
@@ -221,7 +205,7 @@ class WeightVersions:
         return self._tensors[self.newest % self.slots]
 
     def state(self) -> dict[str, Tensor]:
-        """Return all that training goes on from: parameters of the newest version, buffers, moments, counts, norms."""
+        """Return all that training goes on from: parameters of the newest version, buffers, moments and counts."""
         self.use_plain_units()
         moments = {
             moment_name(path, number): moment
@@ -229,10 +213,7 @@ class WeightVersions:
             for number, moment in enumerate(own.tensors)
         }
         counts = {count_name(path): torch.tensor(own.count) for path, own in self._moments.items()}
-        values = self._norms_before if self._correction else dict.fromkeys(self._norms_before, 0.0)
-        values = values | {path: norm.value for together, norm in self._norms.items() for path in together}
-        norms = {norm_name(path): torch.tensor(value, dtype=torch.float64) for path, value in values.items()}
-        return dict(self.tensors()) | self.constants | moments | counts | norms
+        return dict(self.tensors()) | self.constants | moments | counts
 
     def _attach(self, place: Place, tensor: Tensor) -> None:
         if place.module is None:

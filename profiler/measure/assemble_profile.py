@@ -109,7 +109,7 @@ def profile_of(measured: Measured) -> Profile:
         classes=captured.classes,
         vocabulary=config.vocabulary,
         loss_name=captured.loss.name if isinstance(captured.loss, OwnLoss) else "",
-        update_rule=config.rule.timed,
+        update_rule=config.rule.words,
         momenta=config.rule.momenta,
         machine=this_machine(),
         core=measured.core,

@@ -92,7 +92,7 @@ def misfit(profile: Profile, config: Config) -> str:
         ("input", profile.input_shape, config.input_shape),
         ("vocabulary", profile.vocabulary, config.vocabulary),
         ("loss", profile.loss_name, loss),
-        ("update rule", profile.update_rule, config.rule.timed),
+        ("update rule", profile.update_rule, config.rule.words),
     ]
     if config.precision != FP32 and profile.lowered is None:
         return f"that one says nothing of {BF16}"

@@ -53,7 +53,7 @@ class Profile(Shown):
         blocks: What layers cost in blocks, where that was measured.
         lowered: What layers cost in bfloat16, where that was measured.
         whole_step_s: The plain step, all layers whole, beside no busy core: model, loss, backward, update.
-        update_rule: The rule that was timed, in the words of ``UpdateRule.timed``.
+        update_rule: The rule that was timed, in the words of ``UpdateRule.words``.
         momenta: How many tensors it keeps for each parameter.
         core: Where it was measured, of the cores in ``affinity``.
         peak_memory_bytes: Largest resident size of a process in whole steps, above an empty one; None where the kernel

@@ -8,6 +8,15 @@ if TYPE_CHECKING:
     from profiler.settings.config import LIVE_SUFFIX, Config
     from profiler.settings.strict_yaml import configs_folder, convert, read_mapping
     from profiler.settings.study import load_all
-    from profiler.settings.update_rule import DEFAULT_RULE, SGD, Adam, AdamW, LearningRate, Update, UpdateRule
+    from profiler.settings.update_rule import (
+        CORRECTED,
+        DEFAULT_RULE,
+        SGD,
+        Adam,
+        AdamW,
+        LearningRate,
+        Update,
+        UpdateRule,
+    )
 else:
     __getattr__ = on_demand(__name__)

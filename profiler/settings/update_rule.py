@@ -10,6 +10,8 @@ from profiler.python_arguments import BelowOne, Hint, NotNegative, python_face
 LearningRate = Callable[[int], float]
 """Returns the learning rate of an update, given how many there have been before it; on nothing else may it depend."""
 RuleName = Literal["sgd", "adam", "adamw"]
+CORRECTED = ", corrected for staleness"
+"""What the words of a rule end with that is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +70,9 @@ class UpdateRule:
         return f"{self.name} with {' and '.join(chosen)}" if chosen else self.name
 
     @property
-    def timed(self) -> str:
-        """The rule in words, with its correction, which costs time and keeps nothing for a parameter."""
-        return f"{self.kind}, corrected for staleness" if self.correct_staleness else self.kind
+    def words(self) -> str:
+        """Its kind and its correction, which costs time and keeps nothing for a parameter."""
+        return self.kind + CORRECTED if self.correct_staleness else self.kind
 
 
 Update = Annotated[UpdateRule, Hint("write update=stageplan.SGD(lr=0.01, momentum=0.9), or stageplan's Adam or AdamW")]

@@ -11,7 +11,6 @@ from profiler.execution import (
     count_name,
     fill,
     moment_name,
-    norm_name,
     slot_bytes,
     slot_offsets,
     slot_tensors,
@@ -60,7 +59,7 @@ class SharedState:
 
 
 def momenta_specs(model: Sequence[TensorSpec], learning: frozenset[str], momenta: int) -> Iterator[TensorSpec]:
-    """Yield what momenta, counts and norms of a model's parameters look like.
+    """Yield what momenta and counts of a model's parameters look like.
 
     Args:
         model: Its parameters and buffers.
@@ -72,4 +71,3 @@ def momenta_specs(model: Sequence[TensorSpec], learning: frozenset[str], momenta
             for number in range(momenta):
                 yield replace(spec, name=moment_name(spec.name, number))
             yield spec_of(count_name(spec.name), torch.tensor(0))
-            yield spec_of(norm_name(spec.name), torch.tensor(0.0, dtype=torch.float64))

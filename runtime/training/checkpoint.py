@@ -1,7 +1,6 @@
 """A checkpoint: all that training goes on from, in the model's own keys, so that any split can go on from it."""
 
 import io
-import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -15,10 +14,9 @@ from torch import Tensor
 from profiler.commands import command
 from profiler.errors import FileError, one_line
 from profiler.files import unwritable, write_whole
+from profiler.settings import CORRECTED
 
-FORMAT_VERSION = 2
-BEFORE_NORMS = 1
-"""The format before updates were corrected for staleness; it is read as one without any norms."""
+FORMAT_VERSION = 1
 _MOST = 1 << 62
 
 
@@ -32,9 +30,7 @@ class Checkpoint:
         buffers: Buffers that are not in it, by path.
         momenta: The tensors that the update rule keeps, each set by the keys of the parameters.
         counts: How many updates each parameter has had.
-        norms: By each parameter's path in the stages the running norm of its stage's gradients, 0 where none is kept;
-            empty before updates were corrected for staleness.
-        rule: The kind of update rule.
+        rule: The update rule, in the words of ``UpdateRule.words``.
         seed: What is random in layers is drawn from.
         minibatches: How many have been trained on; ``updates``, how many updates that were.
         epoch: How many epochs are complete, and ``position``, how many minibatches of the next one are trained.
@@ -46,7 +42,6 @@ class Checkpoint:
     buffers: dict[str, Tensor]
     momenta: list[dict[str, Tensor]]
     counts: dict[str, int]
-    norms: dict[str, float]
     rule: str
     seed: int
     minibatches: int
@@ -55,6 +50,11 @@ class Checkpoint:
     position: int
     generators: dict[str, Any]
     format_version: int = FORMAT_VERSION
+
+    @property
+    def kind(self) -> str:
+        """The kind of the update rule, however it was corrected."""
+        return self.rule.removesuffix(CORRECTED)
 
 
 def _remedy() -> str:
@@ -96,9 +96,7 @@ def read_checkpoint(path: Path, content: bytes | None = None) -> Checkpoint:
     names = {field.name for field in fields(Checkpoint)}
     if not isinstance(values, dict) or type(values.get("format_version")) is not int:
         raise FileError(f"{path} is no checkpoint, though torch can read it; {_remedy()}")
-    if values["format_version"] == BEFORE_NORMS:
-        values |= {"norms": {}}
-    elif values["format_version"] != FORMAT_VERSION:
+    if values["format_version"] != FORMAT_VERSION:
         raise FileError(
             f"{path} is a checkpoint of format {values['format_version']}, and this version reads format "
             f"{FORMAT_VERSION}; train anew"
@@ -125,9 +123,6 @@ def _odd_values(values: Mapping[str, Any]) -> Iterator[str]:
     counts = values["counts"]
     if not isinstance(counts, dict) or not all(type(count) is int and 0 <= count < _MOST for count in counts.values()):
         yield "it does not count the updates of each parameter"
-    norms = values["norms"]
-    if not isinstance(norms, dict) or not all(type(norm) is float and 0 <= norm < math.inf for norm in norms.values()):
-        yield "the norms of its gradients are no numbers from 0 up"
     most = max(values["minibatches"], *counts.values(), 0)
     if values["updates"] > most:
         yield "it has more updates than minibatches"

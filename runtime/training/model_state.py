@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from profiler.errors import one_line
-from profiler.execution import Captured, count_name, moment_name, norm_name
+from profiler.execution import Captured, count_name, moment_name
 from runtime.errors import InputError
 from runtime.pipeline import from_model_keys, own_key, to_model_keys, without_tensors
 from runtime.training.checkpoint import Checkpoint
 from runtime.worker import Settings
 
 Tensors = dict[str, Tensor]
-"""What stages hold, by path: parameters and buffers, and where training goes on, momenta, counts and norms."""
+"""What stages hold, by path: parameters and buffers, and where training goes on, momenta and counts."""
 
 
 class ModelState:
@@ -66,8 +66,7 @@ class ModelState:
                 for number in range(self._settings.rule.momenta if learning else 0)
             ],
             counts={own_key(captured, path): int(tensors[count_name(path)]) for path in learning},
-            norms={path: float(tensors[norm_name(path)]) for path in learning},
-            rule=self._settings.rule.kind,
+            rule=self._settings.rule.words,
             seed=self._settings.seed,
             **progress,
         )
@@ -78,11 +77,11 @@ class ModelState:
         Raises:
             InputError: It is of another model, or was trained with another update rule or seed.
         """
-        rule, seed = self._settings.rule.kind, self._settings.seed
+        rule, seed = self._settings.rule, self._settings.seed
         if checkpoint.digest != self._captured.digest:
             raise InputError(f"{path} is a checkpoint of another model than this {self._captured.name}; name one of it")
-        if checkpoint.rule != rule:
-            raise InputError(f"{path} was trained with {checkpoint.rule} and this is {rule}; go on with "
+        if checkpoint.kind != rule.kind:
+            raise InputError(f"{path} was trained with {checkpoint.kind} and this is {rule.kind}; go on with "
                              "the same kind of rule, whose numbers may be others")  # fmt: skip
         if checkpoint.seed != seed:
             raise InputError(f"{path} was trained with seed {checkpoint.seed} and this has {seed}; use the same")
@@ -96,8 +95,6 @@ class ModelState:
             tensors |= {moment_name(name, number): one for name, one in moments.items() if name in learning}
         for name in learning:
             tensors[count_name(name)] = torch.tensor(checkpoint.counts.get(own_key(self._captured, name), 0))
-            # Of blocks of a layer that was cut otherwise there is none.
-            tensors[norm_name(name)] = torch.tensor(checkpoint.norms.get(name, 0.0), dtype=torch.float64)
         self._refuse_missing(checkpoint, tensors, path)
         return tensors
 
@@ -120,8 +117,8 @@ class ModelState:
             name: (tensor.shape, tensor.dtype) for name, tensor in (*own.named_parameters(), *own.named_buffers())
         }
         wanted |= {moment_name(name, number): wanted[name] for name in learning for number in range(momenta)}
-        scalars = {*map(count_name, learning), *map(norm_name, learning)}
-        given = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items() if name not in scalars}
+        counts = {*map(count_name, learning)}
+        given = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items() if name not in counts}
         for name in sorted(wanted.keys() | given.keys()):
             if wanted.get(name) != given.get(name):
                 raise InputError(

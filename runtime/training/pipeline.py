@@ -24,7 +24,7 @@ from profiler.capture import (
     live_model,
     refuse_unfaithful_briefly,
 )
-from profiler.execution import TensorSpec, norm_name
+from profiler.execution import TensorSpec
 from profiler.machine import refuse_reimport, usable_cores
 from profiler.profile import PLAIN_FORM
 from profiler.python_arguments import AboveZero, Cores, Count, Hint, python_face
@@ -283,15 +283,13 @@ class Pipeline:
 
     @python_face
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from the parameters and buffers in ``state``; momenta and counts stay, the norms of gradients do not.
+        """Go on from the parameters and buffers in ``state``; momenta and counts stay.
 
         Raises:
             InputError: It is not of this model.
         """
         with self._alone("load_state_dict"):
-            tensors = self._state()
-            norms = {name: torch.zeros_like(tensors[name]) for name in map(norm_name, tensors) if name in tensors}
-            self._go_on_from(tensors | norms | self._model.tensors_of(state, "the state_dict"))
+            self._go_on_from(self._state() | self._model.tensors_of(state, "the state_dict"))
 
     @python_face
     def save(self, path: str | Path, states: dict[str, Any] | None = None) -> None:
@@ -334,12 +332,17 @@ class Pipeline:
             if self._execution:
                 agree_on_weights(self._execution.session, self._execution)
             restore(checkpoint.generators)
-            uncorrected = checkpoint.counts and not checkpoint.norms and len(self._plan.stages) > 1
-            if uncorrected and self._settings.rule.correct_staleness and self._settings.pace.flush_every is None:
-                warnings.warn(
-                    f"{path} was trained before updates were corrected for staleness, and from here on they are; go on "
-                    "as before with correct_staleness=False", TrainingWarning, stacklevel=3,
-                )  # fmt: skip
+            self._say_what_changes(checkpoint, path)
+
+    def _say_what_changes(self, checkpoint: Checkpoint, path: str | Path) -> None:
+        """Warn where updates are corrected for staleness from here on, and were not before, or the other way round."""
+        correct, stale = self._settings.rule.correct_staleness, self._settings.pace.flush_every is None
+        if checkpoint.counts and len(self._plan.stages) > 1 and stale and checkpoint.rule != self._settings.rule.words:
+            were, are = ("were not", "are") if correct else ("were", "are not")
+            warnings.warn(
+                f"in {path} updates {were} corrected for staleness, and from here on they {are}; go on as before with "
+                f"correct_staleness={not correct}", TrainingWarning, stacklevel=4,
+            )  # fmt: skip
 
     def _read(self, path: Path) -> Checkpoint:
         if self._execution is None:

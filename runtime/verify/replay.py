@@ -36,7 +36,6 @@ from profiler.execution import (
     Moments,
     Operation,
     Ref,
-    RunningNorm,
     Size,
     correction,
     layer_seed,
@@ -155,7 +154,6 @@ class Replay:
         learning = [path for path in self._home if path in captured.learning]
         self._versions: dict[str, dict[int, Tensor]] = {path: {0: state[path]} for path in learning}
         self._moments = {path: Moments.before_any(rule, state[path]) for path in learning}
-        self._norms = [RunningNorm() for _ in range(recurrence.stages)]
         constants = {path: state[path] for path in self._home if path not in captured.learning}
         copies = max(recurrence.replicas) - 1  # each replica has buffers of its own
         self._buffers = [
@@ -334,13 +332,12 @@ class Replay:
         if averaged > 1:
             gradients = {path: gradient * (1 / averaged) for path, gradient in gradients.items()}
         correct = correction(self.rule, self.recurrence.staleness(stage))
-        scale = self._norms[stage].scale(gradients.values()) if correct and self.rule.name == "sgd" else 1.0
         for path in own:
             versions, gradient = self._versions[path], gradients.get(path)
             newest = max(versions)
             weight, moments, following = versions[newest], self._moments[path], torch.empty_like(versions[newest])
             if correct and gradient is not None:
-                write_corrected(self.rule, correct, weight, gradient, moments, scale=scale, out=following)
+                write_corrected(self.rule, correct, weight, gradient, moments, out=following)
             else:
                 write_next(self.rule, weight, gradient, moments, out=following)
             versions[newest + 1] = following

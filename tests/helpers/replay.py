@@ -6,8 +6,8 @@ the mean of their gradients makes the next one; under 2BW on max(0, ⌊b ÷ m⌋
 calls modules through torch.func.functional_call, so it shares with the runtime only the seeds and the data.
 
 A stage that is t updates behind remembers momentum 1 + t times as long, does t ÷ (1 + t) of a gradient at once, and
-bounds the norm of its gradients, each of fewer than 2¹⁵ elements, by a running one. Momentum is kept in the unit of the
-newest gradient.
+lets none move its weight, of fewer than 2¹⁵ elements, by more than a fifth of its norm, divided by t. Momentum is kept
+in the unit of the newest gradient.
 """
 
 import copy
@@ -60,7 +60,6 @@ class Replay:
     ) -> None:
         """``stage_of`` maps the fx node's name to its stage; under ``bf16`` the whole forward runs under autocast."""
         self.precision, self.correct = precision, correct
-        self.norms: dict[str, float] = {}
         self.units: dict[str, float] = {}
         self.endless = False
         self.model, self.stage_of, self.seed = copy.deepcopy(model), stage_of, seed
@@ -90,7 +89,7 @@ class Replay:
     def go_on_from(self, other: "Replay") -> None:
         """Go on, under this split, from what another has trained."""
         self.versions, self.losses = [other.versions[-1]], list(other.losses)
-        self.moments, self.units, self.norms = other.moments, dict(other.units), dict(other.norms)
+        self.moments, self.units = other.moments, dict(other.units)
         self.before = other.before
         with torch.no_grad():
             for own, held in zip(self.model.buffers(), other.model.buffers(), strict=True):
@@ -132,15 +131,13 @@ class Replay:
             return
         found, self.sums = self.sums, {}
         following = {}
-        scales = {stage: self._scale(stage, found, minibatches) for stage in range(self.stages)}
         for name, weight in self.versions[-1].items():
             if name not in found:  # nothing depends on it
                 following[name] = weight
                 continue
-            stage = self._stage(name)
-            late = self._late(stage, minibatches)
+            late = self._late(self._stage(name), minibatches)
             if late:
-                longer, scale = 1 - (1 - self.momentum) / (1 + late), scales[stage]
+                longer, scale = 1 - (1 - self.momentum) / (1 + late), self._scale(weight, found[name], late)
                 share = min(1.0, late * (1 - longer))
                 grown = scale * (1 - longer) / (1 - self.momentum)
                 direct = self.lr * scale * share / (1 - self.momentum)
@@ -163,21 +160,13 @@ class Replay:
             return int(self.endless or minibatches > self.pace.update_every)
         return (self.stages - stage if self.endless else min(self.stages - stage, minibatches)) - 1
 
-    def _scale(self, stage: int, found: dict[str, Tensor], minibatches: int) -> float:
-        """Bound the norm of a stage's gradients by the running one, and let that run on."""
-        own = [name for name in self.versions[0] if self._stage(name) == stage]
-        squares = [float(torch.linalg.vector_norm(found[name])) ** 2 for name in own if name in found]
-        norm = math.sqrt(math.fsum(squares))
-        known = {self.norms.get(name, 0.0) for name in own}
-        before = 0.0 if 0 in known else math.hypot(*known)
-        if not self._late(stage, minibatches):
-            self.norms |= dict.fromkeys(own, 0.0)
+    def _scale(self, weight: Tensor, gradient: Tensor, late: int) -> float:
+        """What bounds how far a gradient moves its weight."""
+        slope, length = (float(torch.linalg.vector_norm(tensor.contiguous())) for tensor in (gradient, weight))
+        if not (self.lr and slope):
             return 1.0
-        if not norm:
-            return 1.0
-        near = min(max(norm, before / 1.1), 1.1 * before)
-        self.norms |= dict.fromkeys(own, 0.9 * before + (1 - 0.9) * near if before else norm)
-        return max(1e-6, min(1.0, before / norm)) if before else 1.0
+        step = self.lr / (1 - self.momentum) * slope
+        return min(1.0, 0.2 / late * max(length, 0.01 * math.sqrt(weight.numel())) / step)
 
     def _at_the_end(self, head: fx.Node, received: list[dict[fx.Node, Tensor]], made: dict[fx.Node, Any]) -> Tensor:
         """The head as the last stage has it."""

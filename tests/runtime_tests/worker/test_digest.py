@@ -4,7 +4,7 @@ import torch
 
 from runtime.worker import digest_of_state
 
-STATE = {"b": torch.tensor([1.0]), "a": torch.tensor([2.0]), "a@norm": torch.tensor(3.0)}
+STATE = {"b": torch.tensor([1.0]), "a": torch.tensor([2.0]), "a@count": torch.tensor(3)}
 
 
 def test_the_digest_of_a_state_does_not_follow_the_order_of_its_tensors() -> None:
@@ -12,6 +12,6 @@ def test_the_digest_of_a_state_does_not_follow_the_order_of_its_tensors() -> Non
 
 
 def test_the_digest_of_a_state_changes_with_an_element_and_with_whose_it_is() -> None:
-    changed = STATE | {"a@norm": torch.tensor(3.5)}
+    changed = STATE | {"a@count": torch.tensor(4)}
     exchanged = STATE | {"a": STATE["b"], "b": STATE["a"]}
     assert len({digest_of_state(state) for state in (STATE, changed, exchanged)}) == 3
