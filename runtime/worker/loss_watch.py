@@ -2,9 +2,9 @@
 
 Of the losses so far two running means are kept, one of about thirty minibatches, with the mean distance from it, and
 one of about three. The loss is out where the short mean lies more than ``FAR`` of these distances above the long one,
-which then stands still, and has left where it is out for ``LASTING`` minibatches on end and not far below where it
-began: what was all but nothing, and still is little, does no damage. A single loss counts as at most ``MOST``
-distances, so that few outliers are not enough; and of a loss that hardly moves, a hundredth of it counts as its spread.
+which then stands still, and has left where it is out for ``LASTING`` minibatches on end and has given up a fifth of
+what it had fallen: a loss of all but nothing may rise a little. A single loss counts as at most ``MOST`` distances, so
+that few outliers are not enough; and of a loss that hardly moves, a hundredth of it counts as its spread.
 """
 
 import math
@@ -52,16 +52,18 @@ class LossWatch:
             return
         self._count += 1
         spread = max(self._spread, LEAST_SPREAD * abs(self._usual))
-        risen = min(loss, self._begun)
+        risen = min(loss, max(self._begun, self._usual + FAR * spread))
         if self._count > WARM_UP:
             loss = min(loss, self._usual + MOST * spread)
         self._recent += max(SHORT, 1 / self._count) * (loss - self._recent)
         if self._count > WARM_UP and self._recent > self._usual + FAR * spread:
             self._out += 1
             self._risen += (risen - self._risen) / self._out
-            if self._out >= LASTING and self.left is None and self._risen > LITTLE * self._begun:
+            little = self._risen - self._usual <= LITTLE * (self._begun - self._usual)
+            if self._out >= LASTING and self.left is None and not little:
                 self.left = Departure(minibatch, self._recent, self._usual, spread)
-            return
+            if self._out < LASTING or not little:
+                return
         self._out, self._risen = 0, 0.0
         if self._count <= WARM_UP:
             self._begun += (loss - self._begun) / self._count

@@ -58,6 +58,18 @@ def test_a_loss_that_was_all_but_nothing_may_rise_a_little() -> None:
     losses = [*falling(300, 0.1, 3), *[0.01] * 200]
     assert left([*losses, *[0.2] * 30]) is None
     assert left([*losses, *[1.0] * 30]) is not None
+    assert left([*losses, *[0.2] * 300, *[0.4] * 30]) is None, "that little is what it was by then"
+
+
+@given(st.floats(-100, 100))
+def test_where_the_zero_of_a_loss_lies_is_nothing_to_it(shift: float) -> None:
+    """As of a likelihood, whose loss may be negative from the start; a hundredth of it is noise here."""
+    drawn = torch.Generator().manual_seed(4)
+    fallen = [200 * math.exp(-number / 50) + 10 * float(torch.randn((), generator=drawn)) for number in range(300)]
+    assert left([shift + loss for loss in [*fallen, *[5.0] * 30]]) is None
+    found = left([shift + loss for loss in [*fallen, *[120.0] * 30]])
+    assert found is not None
+    assert 300 <= found < 320
 
 
 def test_a_loss_that_returns_to_where_it_began_has_left() -> None:
