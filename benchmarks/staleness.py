@@ -4,9 +4,9 @@
 
 A layer's gradients are computed on the weights that it had τ updates before: 2bw, 1 everywhere; 1f1b with S stages,
 S − 1 in the first and 0 in the last, layers spread evenly. As in training, each epoch begins with a pipeline that is
-empty. No pipeline runs, so this says what is learnt and nothing about time. The network is the small CNN of
-``time_to_accuracy.py`` on scikit-learn's digits, SGD with momentum 0.9, 64 samples an update; with ``--text`` the
-language model of ``examples/language_model.py`` on this project's documentation, AdamW.
+empty. No pipeline runs, so this says what is learnt and nothing about time. The network is one of
+``time_to_accuracy.py``, SGD with momentum 0.9, 64 samples an update; with ``--text`` the language model of
+``examples/language_model.py`` on this project's documentation, AdamW.
 
     none          the plain rule
     spike         a late gradient does at once what it missed (Kosson et al., 2021)
@@ -141,13 +141,14 @@ def trained(  # noqa: PLR0917 - a whole training
     return {name: late.weight for name, late in weights.items()}
 
 
-def digits_score(kind: str, candidate: str, lr: float, seed: int) -> float:
-    """Return the accuracy after 20 epochs, in percent."""
-    training, validation = DATA["digits"](seed)
+def image_score(kind: str, candidate: str, lr: float, seed: int, *, network_name: str, data: str, epochs: int) -> float:
+    """Return the accuracy after the last epoch, in percent."""
+    training, validation = DATA[data](seed)
     torch.manual_seed(seed)
-    network, rule = NETWORKS["small CNN"].build(), UpdateRule(lr=lr, momentum=0.9)
+    network, rule = NETWORKS[network_name].build(), UpdateRule(lr=lr, momentum=0.9)
     inputs, targets = training.tensors
-    found = trained(network, nn.functional.cross_entropy, (inputs, targets), 64, 20, kind, candidate, rule)
+    found = trained(network, nn.functional.cross_entropy, (inputs, targets), 64, epochs, kind, candidate, rule)
+    network.eval()
     outputs = torch.func.functional_call(network, found, (validation.tensors[0],)) if found else torch.zeros(1, 1)
     return 100 * float((outputs.argmax(1) == validation.tensors[1]).float().mean()) if found else 10.0
 
@@ -181,12 +182,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--kind", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--candidate", nargs="+", choices=CANDIDATES, default=CANDIDATES)
+    parser.add_argument("--network", choices=["small CNN", "thin ResNet"], default="small CNN")
+    parser.add_argument("--data", choices=["digits", "mnist"], default="digits")
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--text", action="store_true")
     parser.add_argument("--updates", type=int, default=400, help="of the language model")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    score = partial(text_score, updates=options.updates) if options.text else digits_score
+    image = partial(image_score, network_name=options.network, data=options.data, epochs=options.epochs)
+    score = partial(text_score, updates=options.updates) if options.text else image
     for lr in options.lr:
         for kind in ("plain", *options.kind):
             for candidate in ("none",) if kind == "plain" else options.candidate:
