@@ -10,10 +10,11 @@ what they mean in one process. SGD with momentum μ, for τ > 0:
     m ← μ'·m + (1 − μ') ÷ (1 − μ) · g
     w' ← w − η·( (1 − r)·m + r ÷ (1 − μ) · g )
 
-The bound s says that the τ gradients under way move a weight by at most κ, a fifth, of its norm: beyond that, none of
-them knows where it would go. It is the adaptive clipping of Brock et al., with the learning rate and the staleness in
-it. ‖w‖ is at least 0.01 for each element in the mean, so that zeros can move. Clipping and weight decay follow the
-bound. Adam and AdamW, whose steps the second moment bounds, which is as it was:
+The bound s lets a gradient move a weight by no more than κ ÷ τ of its norm in all, and so the τ that are under way by
+no more than κ, a fifth: further away, they say nothing of where to go. It is the adaptive clipping of Brock et al.,
+with the learning rate and the staleness in it. The root mean square of w counts as 0.01 at least, so that zeros can
+move. Clipping and weight decay follow the bound. Adam and AdamW, whose steps the second moment bounds, which is as it
+was:
 
     β' = 1 − (1 − β₁) ÷ √(1 + τ),   r = min( 1, 3/2·τ(1 − β') )
     m ← m + (1 − β')(g − m)

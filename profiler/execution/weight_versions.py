@@ -142,9 +142,8 @@ class WeightVersions:
         held, following = self._ring[used % self.slots], self._tensors[slot]
         current = self._tensors[self.newest % self.slots]
         rule = replace(self.rule, lr=self._learning_rate(self.newest)) if self._learning_rate else self.rule
-        gradients = {path: self._gradient(path, held[path]) for path in paths}
-        for path, given in gradients.items():
-            place = self._gradient_places.get(path)
+        for path in paths:
+            given, place = self._gradient(path, held[path]), self._gradient_places.get(path)
             gradient = given if given is None or scale is None else in_float32(given) * scale
             out, moments, parameter = following[path], self._moments[path], self._ring[slot][path]
             cast = cast_place(parameter) if place and place.autocast and out.is_contiguous() else None
