@@ -77,7 +77,7 @@ def updated(rule: UpdateRule, candidate: str, late: Late, gradient: Tensor, used
     tau, out, weight = late.staleness, torch.empty_like(late.weight), late.weight
     correct = correction(rule, tau)
     if candidate == "bound" and correct:
-        correct = replace(correct, momentum=rule.momentum, share=0.0)
+        correct = replace(correct, momentum=rule.momentum if rule.name == "sgd" else rule.betas[0], share=0.0)
     if candidate in {"ours", "bound"} and correct:
         write_corrected(rule, correct, weight, gradient, late.moments, out=out)
         return out

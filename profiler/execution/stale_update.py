@@ -13,15 +13,16 @@ what they mean in one process. SGD with momentum μ, for τ > 0:
 The bound s lets a gradient move a weight by no more than κ ÷ τ of its norm in all, and so the τ that are under way by
 no more than κ, a fifth: further away, they say nothing of where to go. It is the adaptive clipping of Brock et al.,
 with the learning rate and the staleness in it. The root mean square of w counts as 0.01 at least, so that zeros can
-move. Clipping and weight decay follow the bound. Adam and AdamW, whose steps the second moment bounds, which is as it
-was:
+move. Clipping and weight decay follow the bound. Where the learning rate has risen since the last update, the momentum
+does not rise with it: μ'·m ÷ (η ÷ η_before). Adam and AdamW, whose steps the second moment bounds, which is as it was:
 
     β' = 1 − (1 − β₁) ÷ √(1 + τ),   r = min( 1, 3/2·τ(1 − β') )
     m ← m + (1 − β')(g − m)
     w' ← w − η·( (1 − r)·m ÷ (1 − β'ᵗ) + r·g ) ÷ ( √(v ÷ (1 − β₂ᵗ)) + ε )
 
-With τ = 0 all of this is the plain rule. Norms are of rows that lie evenly in the tensor, about ``SAMPLED`` elements:
-over all of them they would take a quarter of an update. From one update to the next the momentum is kept as m ÷ u, in
+With τ = 0 all of this is the plain rule. Norms are of rows that lie evenly in the tensor, about ``SAMPLED`` elements,
+from update to update others; of all rows only where the gradient of these is nothing, as of an embedding's may be. Over
+all of them they would take a quarter of an update. From one update to the next the momentum is kept as m ÷ u, in
 the unit u of the newest gradient h before the bound, for that takes one pass less over the weights:
 
     u' = s·(1 − μ') ÷ (1 − μ),   m' ÷ u' = h + μ'·(u ÷ u')·(m ÷ u)
@@ -83,6 +84,7 @@ def write_corrected(
     *,
     out: Tensor,
     cast: Tensor | None = None,
+    rise: float = 1.0,
 ) -> None:
     """Write the next version of ``weight`` to ``out``, which is another tensor.
 
@@ -94,9 +96,10 @@ def write_corrected(
         moments: Changed in place.
         out: Buffer of the next version.
         cast: Buffer of its cast to another type, if it has one.
+        rise: How many times the learning rate is what it was at the last update, if it has risen.
     """
     moments.count += 1
-    scale = _scale(rule, correct, weight, gradient)
+    scale = 1.0 if math.isinf(correct.reach) else _scale(rule, correct, weight, gradient, moments.count)
     has_unit = rule.name == "sgd" and rule.momenta > 0
     unit = scale * (1 - correct.momentum) / (1 - rule.momentum) if has_unit else moments.unit
     casts = [] if cast is None else [cast]
@@ -107,7 +110,7 @@ def write_corrected(
         if rule.weight_decay and rule.name != "adamw":
             slope = torch.add(slope, old, alpha=rule.weight_decay / scale)  # noqa: PLW2901
         if rule.name == "sgd":
-            _sgd(rule, correct, old, slope, rest, scale=scale, units=(moments.unit, unit), out=new)
+            _sgd(rule, correct, old, slope, rest, scale=scale, units=(moments.unit / rise, unit), out=new)
         else:
             _adam(rule, correct, old, slope, rest, count=moments.count, out=new)
         if cast is not None:
@@ -154,22 +157,24 @@ def _adam(
     torch.mul(weight, kept, out=out).add_(step, alpha=-rule.lr)
 
 
-def _scale(rule: UpdateRule, correct: Correction, weight: Tensor, gradient: Tensor) -> float:
-    """Return s; of a gradient that is nothing or no number, 1."""
-    if math.isinf(correct.reach) or not rule.lr:
-        return 1.0
-    rows, slopes = _sample(weight), _sample(gradient)
+def _scale(rule: UpdateRule, correct: Correction, weight: Tensor, gradient: Tensor, number: int) -> float:
+    """Return s; 1 for a gradient that is nothing, or no number."""
+    rows, slopes = _sample(weight, number), _sample(gradient, number)
+    slope = _norm(slopes)
+    if not slope and len(rows) < len(weight):
+        rows, slope = weight, _norm(gradient)
     length = max(_norm(rows), LEAST_ELEMENT * math.sqrt(rows.numel()))
-    step = rule.lr / (1 - rule.momentum) * _norm(slopes)
+    step = rule.lr / (1 - rule.momentum) * slope
     return min(1.0, correct.reach * length / step) if 0 < step < math.inf else 1.0
 
 
-def _sample(tensor: Tensor) -> Tensor:
-    """Return some rows, in one order however they lie in memory, so that their norm has the same bits everywhere."""
-    if tensor.numel() > SAMPLED:
-        tensor = tensor[:: math.ceil(tensor.numel() / SAMPLED)]
-    return tensor.contiguous().to(torch.promote_types(tensor.dtype, torch.float32))
+def _sample(tensor: Tensor, number: int) -> Tensor:
+    """Return every so manieth row of a large tensor, from another one with each number."""
+    stride = math.ceil(tensor.numel() / SAMPLED)
+    return tensor[number % min(stride, len(tensor)) :: stride] if stride > 1 else tensor
 
 
 def _norm(tensor: Tensor) -> float:
-    return float(torch.linalg.vector_norm(tensor))
+    """Return a norm that has the same bits however the tensor lies in memory."""
+    together = tensor.contiguous()
+    return float(torch.linalg.vector_norm(together.to(torch.promote_types(tensor.dtype, torch.float32))))

@@ -10,6 +10,7 @@ slots beside the newest, and the rule is corrected for that.
 Source: weight stashing after Narayanan et al., "PipeDream", SOSP 2019, section 3.3.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -141,19 +142,26 @@ class WeightVersions:
             scale = norm_scale(list(self.norms(used, paths).values()), self.rule.clip_norm)
         held, following = self._ring[used % self.slots], self._tensors[slot]
         current = self._tensors[self.newest % self.slots]
-        rule = replace(self.rule, lr=self._learning_rate(self.newest)) if self._learning_rate else self.rule
+        rule, rise = self._rule_now()
         for path in paths:
             given, place = self._gradient(path, held[path]), self._gradient_places.get(path)
             gradient = given if given is None or scale is None else in_float32(given) * scale
             out, moments, parameter = following[path], self._moments[path], self._ring[slot][path]
             cast = cast_place(parameter) if place and place.autocast and out.is_contiguous() else None
             if correct and gradient is not None:
-                write_corrected(rule, correct, current[path], gradient, moments, out=out, cast=cast)
+                write_corrected(rule, correct, current[path], gradient, moments, out=out, cast=cast, rise=rise)
             else:
                 write_next(rule, current[path], gradient, moments, out=out, cast=cast)
             if cast is not None and gradient is not None:
                 keep_cast(parameter, cast)
             self._drop(path, held[path])
+
+    def _rule_now(self) -> tuple[UpdateRule, float]:
+        """Return the rule of the next update, and how many times its learning rate is the last one's, if it rises."""
+        if self._learning_rate is None:
+            return self.rule, 1.0
+        before, now = self._learning_rate(max(0, self.newest - 1)), self._learning_rate(self.newest)
+        return replace(self.rule, lr=now), max(1.0, now / before if before else math.inf)
 
     def use_plain_units(self) -> None:
         """Keep momenta as the plain rule does, until the next corrected update."""
@@ -227,6 +235,6 @@ class WeightVersions:
 
 def _moments_in(initial: Mapping[str, Tensor], path: str, rule: UpdateRule) -> Moments:
     """Return the moments that training goes on from, as far as there are any."""
-    moments = Moments.before_any(rule, initial[path])
-    kept = (initial.get(moment_name(path, number), fresh) for number, fresh in enumerate(moments.tensors))
-    return Moments(tuple(kept), int(initial.get(count_name(path), 0)))
+    names = [moment_name(path, number) for number in range(rule.momenta)]
+    tensors = tuple(initial[name] if name in initial else torch.zeros_like(initial[path]) for name in names)
+    return Moments(tensors, int(initial.get(count_name(path), 0)))

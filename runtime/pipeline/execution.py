@@ -89,7 +89,7 @@ class Execution:
             settings: How to run.
             watch: Called now and then with what every stage is doing.
             session: With whom this process runs plans; None: alone.
-            start: What every run starts from, with momenta, counts and norms if any; None: the model's own.
+            start: What every run starts from, with momenta and counts if any; None: the model's own.
             updates: How many updates that had.
         """
         self.pool, self.settings, self._watch = pool, settings, watch
@@ -122,7 +122,7 @@ class Execution:
         return self._loaded.target if self._loaded else None
 
     def start_from(self, state: Mapping[str, Tensor], updates: int) -> None:
-        """Let later runs start from these parameters and buffers, by path, with momenta, counts and norms if any."""
+        """Let later runs start from these parameters and buffers, by path, with momenta and counts if any."""
         self.unload()
         self._start.close()
         self._start, self._updates = SharedState.of(state), updates
@@ -276,7 +276,7 @@ class Execution:
         return self._export(self._model) if self.phase == "loaded" else self.initial_state()
 
     def training_state(self) -> dict[str, Tensor]:
-        """Return all that training goes on from: as ``state_dict``, with momenta, counts and norms beside."""
+        """Return all that training goes on from: as ``state_dict``, with momenta and counts beside."""
         if self.phase != "loaded":
             return self.initial_state()
         momenta = momenta_specs(self._model, self.captured.learning, self.settings.rule.momenta)

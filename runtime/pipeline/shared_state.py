@@ -1,4 +1,4 @@
-"""The state that training starts from, in one shared memory: parameters, buffers, momenta, counts, norms, by path."""
+"""The state that training starts from, in one shared memory: parameters, buffers, momenta and counts, by path."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace

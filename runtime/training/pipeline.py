@@ -335,13 +335,13 @@ class Pipeline:
             self._say_what_changes(checkpoint, path)
 
     def _say_what_changes(self, checkpoint: Checkpoint, path: str | Path) -> None:
-        """Warn where updates are corrected for staleness from here on, and were not before, or the other way round."""
+        """Warn where updates will be corrected for staleness, and were not to be before, or the other way round."""
         correct, stale = self._settings.rule.correct_staleness, self._settings.pace.flush_every is None
-        if checkpoint.counts and len(self._plan.stages) > 1 and stale and checkpoint.rule != self._settings.rule.words:
-            were, are = ("were not", "are") if correct else ("were", "are not")
+        if checkpoint.updates and len(self._plan.stages) > 1 and stale and checkpoint.rule != self._settings.rule.words:
+            without, are = ("without", "are") if correct else ("with", "are not")
             warnings.warn(
-                f"in {path} updates {were} corrected for staleness, and from here on they {are}; go on as before with "
-                f"correct_staleness={not correct}", TrainingWarning, stacklevel=4,
+                f"{path} was trained {without} the correction for staleness, and from here on updates {are} corrected; "
+                f"go on as before with correct_staleness={not correct}", TrainingWarning, stacklevel=4,
             )  # fmt: skip
 
     def _read(self, path: Path) -> Checkpoint:

@@ -131,10 +131,12 @@ def test_the_formulas_in_numpy_give_the_same(rule: UpdateRule, staleness: int) -
     np.testing.assert_allclose(found.numpy(), w, rtol=1e-9)
 
 
+@pytest.mark.parametrize("shape", [(5, 4, 3, 3), (600, 50, 3, 3)])
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.kind)
-def test_how_a_weight_lies_in_memory_and_its_cast_change_no_bit(rule: UpdateRule) -> None:
+def test_how_a_weight_lies_in_memory_and_its_cast_change_no_bit(rule: UpdateRule, shape: tuple[int, ...]) -> None:
+    """The larger one is worked on in pieces."""
     torch.manual_seed(0)
-    weight, gradients = torch.randn(5, 4, 3, 3), [torch.randn(5, 4, 3, 3) for _ in range(3)]
+    weight, gradients = torch.randn(shape), [torch.randn(shape) for _ in range(3)]
     expected = written(rule, 2, gradients, weight)
     last = weight.to(memory_format=torch.channels_last)
     assert torch.equal(written(rule, 2, gradients, last), expected), "gradients lie otherwise than the weight"
@@ -147,11 +149,9 @@ def test_how_a_weight_lies_in_memory_and_its_cast_change_no_bit(rule: UpdateRule
     assert torch.equal(written(rule, 2, lower, weight), higher)
 
 
-def held(layer: nn.Linear, slots: int, rule: UpdateRule = SGD) -> WeightVersions:
-    places = [Place(layer, "weight", "weight"), Place(layer, "bias", "bias")]
-    return WeightVersions(
-        places, ["weight", "bias"], {k: v.clone() for k, v in layer.state_dict().items()}, slots, rule
-    )
+def held(layer: nn.Linear, slots: int, **options: Any) -> WeightVersions:
+    state = {path: tensor.clone() for path, tensor in layer.state_dict().items()}
+    return WeightVersions([Place(layer, path, path) for path in state], list(state), state, slots, SGD, **options)
 
 
 def test_a_drained_stage_hands_on_the_momentum_itself() -> None:
@@ -199,14 +199,36 @@ def test_what_is_nothing_or_no_number_is_not_bounded(odd: float) -> None:
 
 
 def test_of_a_large_weight_and_its_gradient_some_rows_tell_the_norm_however_they_lie() -> None:
-    """Of 4 · 2¹⁵ elements every fourth row, which is the first here: the others could be anything."""
-    weight, gradient = torch.full((4, SAMPLED), 7.0), torch.full((4, SAMPLED), 1e9)
-    weight[0], gradient[0] = 0.0, 0.0
-    weight[0, 0], gradient[0, :2] = 6.0, torch.tensor([30.0, 40.0])
+    """Of 4 · 2¹⁵ elements in 16 rows every fourth, from the second: the others could be anything."""
+    weight, gradient = torch.full((16, SAMPLED // 4), 7.0), torch.full((16, SAMPLED // 4), 1e9)
+    weight[1::4], gradient[1::4] = 0.0, 0.0
+    weight[5, 0], gradient[9, :2] = 6.0, torch.tensor([30.0, 40.0])
     rule = replace(SGD, momentum=0, lr=1.0)
     expected = weight - 0.2 * 6 / 50 * gradient
     for own in (gradient, gradient.t().contiguous().t()):
         torch.testing.assert_close(written(rule, 1, [own], weight), expected)
+
+
+def test_of_a_gradient_that_few_rows_have_all_tell_the_norm() -> None:
+    """As of an embedding of a large vocabulary."""
+    weight, gradient = torch.ones(SAMPLED, 8), torch.zeros(SAMPLED, 8)
+    gradient[16, :2] = torch.tensor([3000.0, 4000.0])
+    moved = weight - written(replace(SGD, momentum=0, lr=1.0), 1, [gradient], weight)
+    assert float(moved.norm()) == pytest.approx(0.2 * float(weight.norm()))
+
+
+def test_a_gradient_that_a_low_learning_rate_let_through_moves_no_weight_further_when_it_rises() -> None:
+    """As it does at the beginning of training, where gradients are largest."""
+    layer = nn.Linear(2, 2, bias=False)
+    before = layer.weight.detach().clone()
+    rates = [0.0, 0.001, 0.01, *[0.1] * 500]
+    versions = held(layer, 3, learning_rate=rates.__getitem__)
+    for number in range(500):
+        used = versions.bind()
+        torch.autograd.backward((1000.0 if number < 3 else 0.0) * layer(torch.ones(1, 2)).sum())
+        versions.update(used)
+    moved = float((versions.tensors()["weight"] - before).norm())
+    assert 0 < moved <= 0.2 / 2 * (1 + 1.1) * float(before.norm()), "the first does nothing, two a tenth each"
 
 
 def test_an_update_in_place_is_the_plain_rule() -> None:

@@ -93,11 +93,16 @@ def test_a_checkpoint_from_before_the_correction_is_gone_on_from_and_that_is_sai
     torch.save(values | {"rule": "sgd with momentum"}, path)
     with pipeline(small_models.Plain, plan) as second:
         with pytest.warns(
-            TrainingWarning, match="were not corrected for staleness, and from here on they are; .*=False"
+            TrainingWarning, match="without the correction for staleness, .* updates are corrected; .*=False"
         ):
             second.resume(path)
         assert len(second.train(pairs(3)).losses) == 3
-    plainly = pipeline(small_models.Plain, plan, update=UpdateRule(lr=0.05, momentum=0.9, correct_staleness=False))
+        second.save(path)
+    plainly = UpdateRule(lr=0.05, momentum=0.9, correct_staleness=False)
+    with pytest.warns(TrainingWarning, match="trained with the correction .* are not corrected; .*=True"):
+        pipeline(small_models.Plain, plan, update=plainly).resume(path)
+    torch.save(values | {"rule": "sgd with momentum"}, path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plainly.resume(path)
+        pipeline(small_models.Plain, plan, update=plainly).resume(path)
+        pipeline(small_models.Plain, plan, schedule="1f1b-flush").resume(path)
