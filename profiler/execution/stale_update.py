@@ -11,7 +11,7 @@ what they mean in one process. SGD with momentum μ, for τ > 0:
     w' ← w − η·( (1 − r)·m + r ÷ (1 − μ) · g )
 
 The bound s lets a gradient move a weight by no more than κ ÷ τ of its norm in all, and so the τ that are under way by
-no more than κ, a fifth: further away, they say nothing of where to go. It is the adaptive clipping of Brock et al.,
+no more than κ, 15%: further away, they say nothing of where to go. It is the adaptive clipping of Brock et al.,
 with the learning rate and the staleness in it. The root mean square of w counts as 0.01 at least, so that zeros can
 move. Clipping and weight decay follow the bound. Where the learning rate has risen since the last update, the momentum
 does not rise with it: μ'·m ÷ (η ÷ η_before). Adam and AdamW, whose steps the second moment bounds, which is as it was:
@@ -52,7 +52,7 @@ from profiler.settings import UpdateRule
 
 SAMPLED = 1 << 15
 """Elements of a weight that its norm is taken of, but at least a row."""
-REACH, LEAST_ELEMENT = 0.2, 0.01
+REACH, LEAST_ELEMENT = 0.15, 0.01
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ the mean of their gradients makes the next one; under 2BW on max(0, ⌊b ÷ m⌋
 calls modules through torch.func.functional_call, so it shares with the runtime only the seeds and the data.
 
 A stage that is t updates behind remembers momentum 1 + t times as long, does t ÷ (1 + t) of a gradient at once, and
-lets none move its weight, of fewer than 2¹⁵ elements, by more than a fifth of its norm, divided by t. Momentum is kept
+lets none move its weight, of fewer than 2¹⁵ elements, by more than 15% of its norm, divided by t. Momentum is kept
 in the unit of the newest gradient.
 """
 
@@ -166,7 +166,7 @@ class Replay:
         if not (self.lr and slope):
             return 1.0
         step = self.lr / (1 - self.momentum) * slope
-        return min(1.0, 0.2 / late * max(length, 0.01 * math.sqrt(weight.numel())) / step)
+        return min(1.0, 0.15 / late * max(length, 0.01 * math.sqrt(weight.numel())) / step)
 
     def _at_the_end(self, head: fx.Node, received: list[dict[fx.Node, Tensor]], made: dict[fx.Node, Any]) -> Tensor:
         """The head as the last stage has it."""
