@@ -13,8 +13,9 @@ what they mean in one process. SGD with momentum μ, for τ > 0:
 The bound s lets a gradient move a weight by no more than κ ÷ τ of its norm in all, and so the τ that are under way by
 no more than κ, 15%: further away, they say nothing of where to go. It is the adaptive clipping of Brock et al.,
 with the learning rate and the staleness in it. The root mean square of w counts as 0.01 at least, so that zeros can
-move. Clipping and weight decay follow the bound. Where the learning rate has risen since the last update, the momentum
-does not rise with it: μ'·m ÷ (η ÷ η_before). Adam and AdamW, whose steps the second moment bounds, which is as it was:
+move, and a block of a layer that is cut inside as a weight. Clipping and weight decay follow the bound. Where the
+learning rate has risen since the last update, the momentum does not rise with it: μ'·m ÷ (η ÷ η_before). Adam and
+AdamW, whose steps the second moment bounds, which is as it was:
 
     β' = 1 − (1 − β₁) ÷ √(1 + τ),   r = min( 1, 3/2·τ(1 − β') )
     m ← m + (1 − β')(g − m)

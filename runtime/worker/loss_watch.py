@@ -3,8 +3,9 @@
 Of the losses so far two running means are kept, one of about thirty minibatches, with the mean distance from it, and
 one of about three. The loss is out where the short mean lies more than ``FAR`` of these distances above the long one,
 which then stands still, and has left where it is out for ``LASTING`` minibatches on end and has given up a fifth of
-what it had fallen: a loss of all but nothing may rise a little. A single loss counts as at most ``MOST`` distances, so
-that few outliers are not enough; and of a loss that hardly moves, a hundredth of it counts as its spread.
+what it had fallen: a loss of all but nothing may rise a little, which slowly becomes what is usual. A single loss
+counts as at most ``MOST`` distances, so that few outliers are not enough; and of a loss that hardly moves, a hundredth
+of it counts as its spread.
 """
 
 import math
