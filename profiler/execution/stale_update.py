@@ -21,9 +21,9 @@ AdamW, whose steps the second moment bounds, which is as it was:
     m ← m + (1 − β')(g − m)
     w' ← w − η·( (1 − r)·m ÷ (1 − β'ᵗ) + r·g ) ÷ ( √(v ÷ (1 − β₂ᵗ)) + ε )
 
-With τ = 0 all of this is the plain rule. Norms are of rows that lie evenly in the tensor, about ``SAMPLED`` elements,
-from update to update others; of all rows only where the gradient of these is nothing, as of an embedding's may be. Over
-all of them they would take a quarter of an update. From one update to the next the momentum is kept as m ÷ u, in
+With τ = 0 all of this is the plain rule. Norms are of elements that lie evenly in the tensor, about ``SAMPLED``, from
+update to update others; of all only where the gradient of these is nothing, as of an embedding's may be. Over all of
+them they would take a quarter of an update. From one update to the next the momentum is kept as m ÷ u, in
 the unit u of the newest gradient h before the bound, for that takes one pass less over the weights:
 
     u' = s·(1 − μ') ÷ (1 − μ),   m' ÷ u' = h + μ'·(u ÷ u')·(m ÷ u)
@@ -51,8 +51,8 @@ from torch import Tensor
 from profiler.execution.weight_update import Moments, pieces
 from profiler.settings import UpdateRule
 
-SAMPLED = 1 << 15
-"""Elements of a weight that its norm is taken of, but at least a row."""
+SAMPLED, RUN = 1 << 13, 1 << 6
+"""Elements of a large weight that its norm is taken of, and how many of these follow each other."""
 REACH, LEAST_ELEMENT = 0.15, 0.01
 
 
@@ -160,19 +160,22 @@ def _adam(
 
 def _scale(rule: UpdateRule, correct: Correction, weight: Tensor, gradient: Tensor, number: int) -> float:
     """Return s; 1 for a gradient that is nothing, or no number."""
-    rows, slopes = _sample(weight, number), _sample(gradient, number)
+    elements, slopes = _sample(weight, number), _sample(gradient, number)
     slope = _norm(slopes)
-    if not slope and len(rows) < len(weight):
-        rows, slope = weight, _norm(gradient)
-    length = max(_norm(rows), LEAST_ELEMENT * math.sqrt(rows.numel()))
+    if not slope and elements.numel() < weight.numel():
+        elements, slope = weight, _norm(gradient)
+    length = max(_norm(elements), LEAST_ELEMENT * math.sqrt(elements.numel()))
     step = rule.lr / (1 - rule.momentum) * slope
     return min(1.0, correct.reach * length / step) if 0 < step < math.inf else 1.0
 
 
 def _sample(tensor: Tensor, number: int) -> Tensor:
-    """Return every so manieth row of a large tensor, from another one with each number."""
-    stride = math.ceil(tensor.numel() / SAMPLED)
-    return tensor[number % min(stride, len(tensor)) :: stride] if stride > 1 else tensor
+    """Return some elements of a large tensor, ``(…, RUN)``, with each number others."""
+    if tensor.numel() <= SAMPLED:
+        return tensor
+    distance = tensor.numel() * RUN // SAMPLED
+    first = number * RUN % (distance - RUN + 1)
+    return tensor.contiguous().view(-1)[first:].unfold(0, RUN, distance)
 
 
 def _norm(tensor: Tensor) -> float:
