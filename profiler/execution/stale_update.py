@@ -51,8 +51,8 @@ from torch import Tensor
 from profiler.execution.weight_update import Moments, pieces
 from profiler.settings import UpdateRule
 
-SAMPLED, RUN = 1 << 13, 1 << 6
-"""Elements of a large weight that its norm is taken of, and how many of these follow each other."""
+SAMPLED, ROWS = 1 << 13, 1 << 7
+"""Elements of a large weight that its norm is taken of, and at least how many rows these lie in."""
 REACH, LEAST_ELEMENT = 0.15, 0.01
 
 
@@ -170,12 +170,18 @@ def _scale(rule: UpdateRule, correct: Correction, weight: Tensor, gradient: Tens
 
 
 def _sample(tensor: Tensor, number: int) -> Tensor:
-    """Return some elements of a large tensor, ``(…, RUN)``, with each number others."""
+    """Return some elements of a large tensor, with each number others: of every so manieth row some that lie together.
+
+    However it lies in memory, no more than these are read.
+    """
     if tensor.numel() <= SAMPLED:
         return tensor
-    distance = tensor.numel() * RUN // SAMPLED
-    first = number * RUN % (distance - RUN + 1)
-    return tensor.contiguous().view(-1)[first:].unfold(0, RUN, distance)
+    stride = math.ceil(len(tensor) / max(ROWS, SAMPLED * len(tensor) // tensor.numel()))
+    rows = tensor[number % stride :: stride]
+    if rows.numel() <= SAMPLED:
+        return rows
+    width = max(1, SAMPLED * rows.shape[1] // rows.numel())
+    return rows.narrow(1, number * width % (rows.shape[1] - width + 1), width)
 
 
 def _norm(tensor: Tensor) -> float:
