@@ -176,7 +176,7 @@ def test_a_drained_stage_hands_on_the_momentum_itself() -> None:
     slope=st.floats(1e-3, 1e6),
     length=st.floats(0, 100),
     staleness=st.integers(1, 7),
-    momentum=st.sampled_from([0, 0.9]),
+    momentum=st.sampled_from([0, 0.5]),
 )
 def test_gradients_under_way_move_a_weight_by_a_share_of_its_norm_at_most(
     slope: float, length: float, staleness: int, momentum: float
@@ -184,7 +184,7 @@ def test_gradients_under_way_move_a_weight_by_a_share_of_its_norm_at_most(
     """In all, however large they are, and just as far as without the bound where that is less."""
     direction = torch.tensor([0.6, 0.8], dtype=torch.float64)
     rule, weight, still = replace(SGD, momentum=momentum), length * direction, torch.zeros_like(direction)
-    moved = written(rule, staleness, [slope * direction, *[still] * 3000], weight) - weight
+    moved = written(rule, staleness, [slope * direction, *[still] * 300], weight) - weight
     most = 0.15 / staleness * max(length, 0.01 * math.sqrt(2))
     assert float(moved.norm()) == pytest.approx(min(most, slope * 0.1 / (1 - momentum)), rel=1e-6)
 
