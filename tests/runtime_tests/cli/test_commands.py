@@ -467,7 +467,7 @@ def test_layers_run_in_bfloat16_as_asked_from_the_profile_to_the_comparison(
 @pytest.mark.usefixtures("lower_core")
 def test_auto_adds_what_is_faster_and_says_what_it_gains(profiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = Path("profiles/small_models-Residual-b4-16.json")
-    profile = read_json(path, Profile)
+    profile = replace(read_json(path, Profile), uncertainty=0.0)  # however loud the machine was
     faster = [1e3 * layer.forward_s / 3 for layer in profile.layers]
     write_whole(path, to_json(with_lower(profile, faster)))
     given = ["compare", *SMALL, "--stages", "2", "--precision", "auto", "--partitions", "optimized,bf16"]
@@ -498,7 +498,7 @@ def test_another_method_plans_in_float32_and_slices_are_kept_in_bfloat16(
     profiled: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = Path("profiles/small_models-Residual-b4-16.json")
-    profile = read_json(path, Profile)
+    profile = replace(read_json(path, Profile), uncertainty=0.0)  # however loud the machine was
     write_whole(path, to_json(with_lower(profile, [1e3 * layer.forward_s / 9 for layer in profile.layers])))
     given = [*MODEL, "--stages", "2", "--precision", "auto", "-o", "plan.json"]
     assert OPTIMIZE([*given, "--method", "front-heavy"]) == 0
