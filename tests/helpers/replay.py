@@ -6,13 +6,14 @@ the mean of their gradients makes the next one; under 2BW on max(0, ⌊b ÷ m⌋
 calls modules through torch.func.functional_call, so it shares with the runtime only the seeds and the data.
 
 A stage that is t updates behind remembers momentum 1 + t times as long, does t ÷ (1 + t) of a gradient at once, and
-lets none move its weight, of fewer than 2¹⁵ elements, by more than 15% of its norm, divided by t. Momentum is kept
-in the unit of the newest gradient.
+lets none move its weight by more than 15% of its norm, divided by t. Norms of more than 2¹³ elements are of some, with
+each update of others. Momentum is kept in the unit of the newest gradient.
 """
 
 import copy
 import math
 import operator
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,6 +46,21 @@ def stages_of_calls(captured: Captured, plan: Plan, model: nn.Module) -> dict[st
     return {node.name: homes[name] for node, name in zip(calls_of(graph_of(model)), layers, strict=True)}
 
 
+def some_of(tensor: Tensor, update: int) -> Tensor:
+    """What the norm of a large weight is of: every so manieth row, and of long rows, what lies together."""
+    most = 1 << 13
+    if tensor.numel() > most:
+        rows = len(tensor)
+        apart = math.ceil(rows / max(1 << 7, most // (tensor.numel() // rows)))
+        tensor = tensor[[row for row in range(rows) if row % apart == update % apart]]
+    if tensor.numel() > most:
+        columns = tensor.shape[1]
+        wide = most * columns // tensor.numel()
+        first = update * wide % (columns - wide + 1)
+        tensor = tensor[:, list(range(first, first + wide))]
+    return tensor
+
+
 class Replay:
     def __init__(
         self,
@@ -61,6 +77,7 @@ class Replay:
         """``stage_of`` maps the fx node's name to its stage; under ``bf16`` the whole forward runs under autocast."""
         self.precision, self.correct = precision, correct
         self.units: dict[str, float] = {}
+        self.updates: Counter[str] = Counter()
         self.endless = False
         self.model, self.stage_of, self.seed = copy.deepcopy(model), stage_of, seed
         self.lr, self.momentum = lr, momentum
@@ -89,7 +106,7 @@ class Replay:
     def go_on_from(self, other: "Replay") -> None:
         """Go on, under this split, from what another has trained."""
         self.versions, self.losses = [other.versions[-1]], list(other.losses)
-        self.moments, self.units = other.moments, dict(other.units)
+        self.moments, self.units, self.updates = other.moments, dict(other.units), Counter(other.updates)
         self.before = other.before
         with torch.no_grad():
             for own, held in zip(self.model.buffers(), other.model.buffers(), strict=True):
@@ -136,8 +153,10 @@ class Replay:
                 following[name] = weight
                 continue
             late = self._late(self._stage(name), minibatches)
+            self.updates[name] += 1
             if late:
-                longer, scale = 1 - (1 - self.momentum) / (1 + late), self._scale(weight, found[name], late)
+                scale = self._scale(weight, found[name], late, self.updates[name])
+                longer = 1 - (1 - self.momentum) / (1 + late)
                 share = min(1.0, late * (1 - longer))
                 grown = scale * (1 - longer) / (1 - self.momentum)
                 direct = self.lr * scale * share / (1 - self.momentum)
@@ -160,13 +179,14 @@ class Replay:
             return int(self.endless or minibatches > self.pace.update_every)
         return (self.stages - stage if self.endless else min(self.stages - stage, minibatches)) - 1
 
-    def _scale(self, weight: Tensor, gradient: Tensor, late: int) -> float:
+    def _scale(self, weight: Tensor, gradient: Tensor, late: int, update: int) -> float:
         """What bounds how far a gradient moves its weight."""
-        slope, length = (float(torch.linalg.vector_norm(tensor.contiguous())) for tensor in (gradient, weight))
+        measured = [some_of(tensor, update).contiguous() for tensor in (gradient, weight)]
+        slope, length = (float(torch.linalg.vector_norm(tensor)) for tensor in measured)
         if not (self.lr and slope):
             return 1.0
         step = self.lr / (1 - self.momentum) * slope
-        return min(1.0, 0.15 / late * max(length, 0.01 * math.sqrt(weight.numel())) / step)
+        return min(1.0, 0.15 / late * max(length, 0.01 * math.sqrt(measured[1].numel())) / step)
 
     def _at_the_end(self, head: fx.Node, received: list[dict[fx.Node, Tensor]], made: dict[fx.Node, Any]) -> Tensor:
         """The head as the last stage has it."""
