@@ -33,7 +33,7 @@ import torch
 from time_to_accuracy import DATA, NETWORKS
 from torch import Tensor, nn
 
-from profiler.execution import Moments, correction, write_corrected, write_next
+from profiler.execution import Moments, correction, write_next, write_version
 from profiler.settings import UpdateRule
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
@@ -79,7 +79,7 @@ def updated(rule: UpdateRule, candidate: str, late: Late, gradient: Tensor, used
     if candidate == "bound" and correct:
         correct = replace(correct, momentum=rule.momentum if rule.name == "sgd" else rule.betas[0], share=0.0)
     if candidate in {"ours", "bound"} and correct:
-        write_corrected(rule, correct, weight, gradient, late.moments, out=out)
+        write_version(rule, correct, weight, gradient, late.moments, out=out)
         return out
     if candidate == "nesterov" and tau:
         before = late.weight if late.step is None else late.step

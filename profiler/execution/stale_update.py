@@ -48,7 +48,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from profiler.execution.weight_update import Moments, pieces
+from profiler.execution.weight_update import Moments, pieces, write_next
 from profiler.settings import UpdateRule
 
 SAMPLED, ROWS = 1 << 13, 1 << 7
@@ -76,29 +76,32 @@ def correction(rule: UpdateRule, staleness: int) -> Correction | None:
     return Correction(momentum, min(1.0, 1.5 * staleness * (1 - momentum)))
 
 
-def write_corrected(
+def write_version(
     rule: UpdateRule,
-    correct: Correction,
+    correct: Correction | None,
     weight: Tensor,
-    gradient: Tensor,
+    gradient: Tensor | None,
     moments: Moments,
     *,
     out: Tensor,
     cast: Tensor | None = None,
     rise: float = 1.0,
 ) -> None:
-    """Write the next version of ``weight`` to ``out``, which is another tensor.
+    """Write the next version of ``weight`` to ``out``; without a correction, or a gradient, as ``write_next`` does.
 
     Args:
         rule: The update rule.
-        correct: How it is corrected.
+        correct: How it is corrected, if at all.
         weight: The newest version.
-        gradient: In whichever type; it is only read.
+        gradient: Its gradient, in whichever type, if it has one; it is only read.
         moments: Changed in place.
-        out: Buffer of the next version.
+        out: Buffer of the next version; a corrected one needs one of its own.
         cast: Buffer of its cast to another type, if it has one.
         rise: How many times the learning rate is what it was at the last update, if it has risen.
     """
+    if correct is None or gradient is None:
+        write_next(rule, weight, gradient, moments, out=out, cast=cast)
+        return
     moments.count += 1
     scale = 1.0 if math.isinf(correct.reach) else _scale(rule, correct, weight, gradient, moments.count)
     has_unit = rule.name == "sgd" and rule.momenta > 0

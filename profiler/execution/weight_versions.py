@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from profiler.execution.autocast import forget_casts, in_float32
 from profiler.execution.linear import LARGE_BYTES, GradientPlace, cast_place, give_place, keep_cast
 from profiler.execution.segment import Place
-from profiler.execution.stale_update import Correction, correction, write_corrected
-from profiler.execution.weight_update import Moments, norm_scale, write_next
+from profiler.execution.stale_update import Correction, correction, write_version
+from profiler.execution.weight_update import Moments, norm_scale
 from profiler.settings import LearningRate, UpdateRule
 
 
@@ -148,10 +148,7 @@ class WeightVersions:
             gradient = given if given is None or scale is None else in_float32(given) * scale
             out, moments, parameter = following[path], self._moments[path], self._ring[slot][path]
             cast = cast_place(parameter) if place and place.autocast and out.is_contiguous() else None
-            if correct and gradient is not None:
-                write_corrected(rule, correct, current[path], gradient, moments, out=out, cast=cast, rise=rise)
-            else:
-                write_next(rule, current[path], gradient, moments, out=out, cast=cast)
+            write_version(rule, correct, current[path], gradient, moments, out=out, cast=cast, rise=rise)
             if cast is not None and gradient is not None:
                 keep_cast(parameter, cast)
             self._drop(path, held[path])

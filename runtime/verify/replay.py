@@ -40,8 +40,7 @@ from profiler.execution import (
     correction,
     layer_seed,
     whole,
-    write_corrected,
-    write_next,
+    write_version,
 )
 from profiler.profile import INPUT
 from profiler.settings import UpdateRule
@@ -336,10 +335,7 @@ class Replay:
             versions, gradient = self._versions[path], gradients.get(path)
             newest = max(versions)
             weight, moments, following = versions[newest], self._moments[path], torch.empty_like(versions[newest])
-            if correct and gradient is not None:
-                write_corrected(self.rule, correct, weight, gradient, moments, out=following)
-            else:
-                write_next(self.rule, weight, gradient, moments, out=following)
+            write_version(self.rule, correct, weight, gradient, moments, out=following)
             versions[newest + 1] = following
             needed = self.recurrence.version(self._home[path], minibatch + 1)
             for old in [version for version in versions if version < needed]:

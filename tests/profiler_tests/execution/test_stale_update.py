@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from profiler.execution import Moments, WeightVersions, correction, write_corrected
+from profiler.execution import Moments, WeightVersions, correction, write_version
 from profiler.execution.segment import Place
 from profiler.execution.stale_update import ROWS, SAMPLED, Correction, _sample
 from profiler.settings import UpdateRule
@@ -44,7 +44,7 @@ def written(
     correct = correct if bounded else replace(correct, reach=math.inf)
     for gradient in gradients:
         out = torch.empty_like(weight)
-        write_corrected(rule, correct, weight, gradient, moments, out=out, **options)
+        write_version(rule, correct, weight, gradient, moments, out=out, **options)
         weight = out
     return weight
 
@@ -73,7 +73,7 @@ def converges(rule: UpdateRule, staleness: int, curvature: float) -> bool:
     for _ in range(3000):
         out = torch.empty_like(weight)
         correct = replace(correction(rule, staleness) or Correction(rule.momentum, 0.0), reach=math.inf)
-        write_corrected(rule, correct, weight, curvature * older[0], moments, out=out)
+        write_version(rule, correct, weight, curvature * older[0], moments, out=out)
         weight = out
         older.append(weight)
         if abs(float(weight)) > 1e6:
