@@ -15,11 +15,11 @@ no more than κ, 15%: further away, they say nothing of where to go. It is the a
 with the learning rate and the staleness in it. The root mean square of w counts as 0.01 at least, so that zeros can
 move, and a block of a layer that is cut inside as a weight. Clipping and weight decay follow the bound. Where the
 learning rate has risen since the last update, the momentum does not rise with it: μ'·m ÷ (η ÷ η_before). Adam and
-AdamW, whose steps the second moment bounds, which is as it was:
+AdamW, whose steps the second moment bounds, which is as it was, go slowly instead, as long as it is of few gradients:
 
-    β' = 1 − (1 − β₁) ÷ √(1 + τ),   r = min( 1, 3/2·τ(1 − β') )
+    β' = 1 − (1 − β₁) ÷ √(1 + τ),   r = min( 1, 3/2·τ(1 − β') ),   η' = min( 1, t(1 − β₁) ÷ 5τ )·η
     m ← m + (1 − β')(g − m)
-    w' ← w − η·( (1 − r)·m ÷ (1 − β'ᵗ) + r·g ) ÷ ( √(v ÷ (1 − β₂ᵗ)) + ε )
+    w' ← w − η'·( (1 − r)·m ÷ (1 − β'ᵗ) + r·g ) ÷ ( √(v ÷ (1 − β₂ᵗ)) + ε )
 
 With τ = 0 all of this is the plain rule. Norms are of elements that lie evenly in the tensor, about ``SAMPLED``, from
 update to update others; of all only where the gradient of these is nothing, as of an embedding's may be. Over all of
@@ -38,7 +38,8 @@ Sources: Kosson et al., "Pipelined backpropagation at scale", MLSys 2021 (spike 
 2018, and Guan et al., "PipeOptim", arXiv 2312.00839 (prediction); Ajanthan et al., "Nesterov method for asynchronous
 pipeline parallel optimization", ICML 2025; Brock et al., "High-performance large-scale image recognition without
 normalization", ICML 2021 (adaptive clipping); You et al., "Large batch training of convolutional networks", arXiv
-1708.03888 (steps in proportion to a weight's norm).
+1708.03888 (steps in proportion to a weight's norm); Ma and Yarats, "On the adequacy of untuned warmup for adaptive
+optimization", AAAI 2021 (going slowly at first).
 """
 
 import math
@@ -54,15 +55,25 @@ from profiler.settings import UpdateRule
 SAMPLED, ROWS = 1 << 13, 1 << 7
 """Elements of a large weight that its norm is taken of, and at least how many rows these lie in."""
 REACH, LEAST_ELEMENT = 0.15, 0.01
+SLOW = 5
+"""For how many memories of its first moment Adam goes slowly, for each update that gradients are late."""
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """The numbers of a correction: ``momentum`` is μ', ``share`` is r, ``reach`` is κ ÷ τ, infinite without a bound."""
+    """The numbers of a correction.
+
+    Attributes:
+        momentum: μ', or β'.
+        share: r.
+        reach: κ ÷ τ; infinite without a bound.
+        slow: For how many updates Adam goes slowly, 5τ ÷ (1 − β₁).
+    """
 
     momentum: float
     share: float
     reach: float = math.inf
+    slow: float = 0.0
 
 
 def correction(rule: UpdateRule, staleness: int) -> Correction | None:
@@ -73,7 +84,8 @@ def correction(rule: UpdateRule, staleness: int) -> Correction | None:
         momentum = 1 - (1 - rule.momentum) / (1 + staleness) if rule.momenta else 0.0
         return Correction(momentum, min(1.0, (staleness + rule.nesterov) * (1 - momentum)), REACH / staleness)
     momentum = 1 - (1 - rule.betas[0]) / math.sqrt(1 + staleness)
-    return Correction(momentum, min(1.0, 1.5 * staleness * (1 - momentum)))
+    slow = SLOW * staleness / (1 - rule.betas[0])
+    return Correction(momentum, min(1.0, 1.5 * staleness * (1 - momentum)), slow=slow)
 
 
 def write_version(
@@ -152,13 +164,14 @@ def _adam(
 ) -> None:
     mean, square = rest[:2]
     beta_square = rule.betas[1]
+    lr = rule.lr if count >= correct.slow else rule.lr * count / correct.slow
     mean.lerp_(gradient, 1 - correct.momentum)
     square.mul_(beta_square).addcmul_(gradient, gradient, value=1 - beta_square)
     divisor = torch.sqrt(square, out=out).div_((1 - beta_square**count) ** 0.5).add_(rule.eps)
     step = torch.mul(mean, (1 - correct.share) / (1 - correct.momentum**count)).add_(gradient, alpha=correct.share)
     step.div_(divisor)
-    kept = 1 - rule.lr * rule.weight_decay if rule.name == "adamw" else 1.0
-    torch.mul(weight, kept, out=out).add_(step, alpha=-rule.lr)
+    kept = 1 - lr * rule.weight_decay if rule.name == "adamw" else 1.0
+    torch.mul(weight, kept, out=out).add_(step, alpha=-lr)
 
 
 def _scale(rule: UpdateRule, correct: Correction, weight: Tensor, gradient: Tensor, number: int) -> float:

@@ -126,9 +126,24 @@ def test_the_formulas_in_numpy_give_the_same(rule: UpdateRule, staleness: int) -
             continue
         first, second = first + (1 - longer) * (g - first), 0.999 * second + 0.001 * g * g
         step = (1 - share) * first / (1 - longer**count) + share * g
-        w = w * (1 - rule.lr * rule.weight_decay * (rule.name == "adamw"))
-        w = w - rule.lr * step / (np.sqrt(second / (1 - 0.999**count)) + rule.eps)
+        lr = rule.lr * min(1.0, count / (50 * staleness))
+        w = w * (1 - lr * rule.weight_decay * (rule.name == "adamw"))
+        w = w - lr * step / (np.sqrt(second / (1 - 0.999**count)) + rule.eps)
     np.testing.assert_allclose(found.numpy(), w, rtol=1e-9)
+
+
+@pytest.mark.parametrize("staleness", [1, 2])
+def test_adam_goes_slowly_until_it_has_seen_some_gradients(staleness: int) -> None:
+    """Of gradients that are all alike each step is the learning rate, but for the first of them."""
+    rule, weight = UpdateRule(name="adam", lr=0.1), torch.zeros((), dtype=torch.float64)
+    moments, correct, steps = Moments.before_any(rule, weight), corrected(rule, staleness), []
+    for _ in range(120):
+        out = torch.empty_like(weight)
+        write_version(rule, correct, weight, torch.ones_like(weight), moments, out=out)
+        steps.append(float(weight - out))
+        weight = out
+    whole = 50 * staleness
+    np.testing.assert_allclose(steps, 0.1 * np.minimum(1, np.arange(1, 121) / whole), rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(5, 4, 3, 3), (600, 50, 3, 3)])
