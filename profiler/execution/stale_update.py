@@ -15,11 +15,14 @@ no more than κ, 15%: further away, they say nothing of where to go. It is the a
 with the learning rate and the staleness in it. The root mean square of w counts as 0.01 at least, so that zeros can
 move, and a block of a layer that is cut inside as a weight. Clipping and weight decay follow the bound. Where the
 learning rate has risen since the last update, the momentum does not rise with it: μ'·m ÷ (η ÷ η_before). Adam and
-AdamW, whose steps the second moment bounds, which is as it was, go slowly instead, as long as it is of few gradients:
+AdamW, whose steps the second moment bounds, which is as it was:
 
-    β' = 1 − (1 − β₁) ÷ √(1 + τ),   r = min( 1, 3/2·τ(1 − β') ),   η' = min( 1, t(1 − β₁) ÷ 5τ )·η
+    β' = 1 − (1 − β₁) ÷ √(1 + τ),   r = min( 1, 3/2·τ(1 − β') )
     m ← m + (1 − β')(g − m)
-    w' ← w − η'·( (1 − r)·m ÷ (1 − β'ᵗ) + r·g ) ÷ ( √(v ÷ (1 − β₂ᵗ)) + ε )
+    w' ← w − η·( (1 − r)·m ÷ (1 − β'ᵗ) + r·g ) ÷ ( √(v ÷ (1 − β₂ᵗ)) + ε )
+
+As long as that moment is of few gradients, they go slowly: η is multiplied by min( 1, t(1 − β₁) ÷ 5τ ), in all stages
+of a pipeline by that of the latest stage's τ, for layers that learn at different speeds hinder each other.
 
 With τ = 0 all of this is the plain rule. Norms are of elements that lie evenly in the tensor, about ``SAMPLED``, from
 update to update others; of all only where the gradient of these is nothing, as of an embedding's may be. Over all of
@@ -50,7 +53,7 @@ import torch
 from torch import Tensor
 
 from profiler.execution.weight_update import Moments, pieces, write_next
-from profiler.settings import UpdateRule
+from profiler.settings import LearningRate, UpdateRule
 
 SAMPLED, ROWS = 1 << 13, 1 << 7
 """Elements of a large weight that its norm is taken of, and at least how many rows these lie in."""
@@ -61,19 +64,24 @@ SLOW = 5
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """The numbers of a correction.
-
-    Attributes:
-        momentum: μ', or β'.
-        share: r.
-        reach: κ ÷ τ; infinite without a bound.
-        slow: For how many updates Adam goes slowly, 5τ ÷ (1 − β₁).
-    """
+    """The numbers of a correction: ``momentum`` is μ', ``share`` is r, ``reach`` is κ ÷ τ, infinite without a bound."""
 
     momentum: float
     share: float
     reach: float = math.inf
-    slow: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SlowStart:
+    """A learning rate that rises from nothing to what it would be, over the first ``updates``."""
+
+    rate: LearningRate | float
+    updates: float
+
+    def __call__(self, number: int) -> float:
+        """Return the learning rate of the update before which there have been ``number``."""
+        rate = self.rate(number) if callable(self.rate) else self.rate
+        return rate * min(1.0, (number + 1) / self.updates)
 
 
 def correction(rule: UpdateRule, staleness: int) -> Correction | None:
@@ -84,8 +92,20 @@ def correction(rule: UpdateRule, staleness: int) -> Correction | None:
         momentum = 1 - (1 - rule.momentum) / (1 + staleness) if rule.momenta else 0.0
         return Correction(momentum, min(1.0, (staleness + rule.nesterov) * (1 - momentum)), REACH / staleness)
     momentum = 1 - (1 - rule.betas[0]) / math.sqrt(1 + staleness)
-    slow = SLOW * staleness / (1 - rule.betas[0])
-    return Correction(momentum, min(1.0, 1.5 * staleness * (1 - momentum)), slow=slow)
+    return Correction(momentum, min(1.0, 1.5 * staleness * (1 - momentum)))
+
+
+def slow_start(rule: UpdateRule, staleness: int, rate: LearningRate | None = None) -> LearningRate | None:
+    """Return the learning rate of each update of a pipeline; None where it is the rule's for all.
+
+    Args:
+        rule: The update rule.
+        staleness: By how many updates its latest stage is late.
+        rate: The learning rate of each update without staleness; None: the rule's.
+    """
+    if rule.name == "sgd" or not (rule.correct_staleness and staleness):
+        return rate
+    return SlowStart(rule.lr if rate is None else rate, SLOW * staleness / (1 - rule.betas[0]))
 
 
 def write_version(
@@ -164,14 +184,13 @@ def _adam(
 ) -> None:
     mean, square = rest[:2]
     beta_square = rule.betas[1]
-    lr = rule.lr if count >= correct.slow else rule.lr * count / correct.slow
     mean.lerp_(gradient, 1 - correct.momentum)
     square.mul_(beta_square).addcmul_(gradient, gradient, value=1 - beta_square)
     divisor = torch.sqrt(square, out=out).div_((1 - beta_square**count) ** 0.5).add_(rule.eps)
     step = torch.mul(mean, (1 - correct.share) / (1 - correct.momentum**count)).add_(gradient, alpha=correct.share)
     step.div_(divisor)
-    kept = 1 - lr * rule.weight_decay if rule.name == "adamw" else 1.0
-    torch.mul(weight, kept, out=out).add_(step, alpha=-lr)
+    kept = 1 - rule.lr * rule.weight_decay if rule.name == "adamw" else 1.0
+    torch.mul(weight, kept, out=out).add_(step, alpha=-rule.lr)
 
 
 def _scale(rule: UpdateRule, correct: Correction, weight: Tensor, gradient: Tensor, number: int) -> float:

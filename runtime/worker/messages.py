@@ -48,7 +48,7 @@ class Common:
         layout: Which rank runs what.
         pace: The schedule.
         weights: What training starts from, for the whole model, as ``state`` says it lies there: parameters, buffers,
-            and where training goes on, momenta, counts and norms.
+            and where training goes on, momenta and counts.
         updates: The number of the newest weight version.
         rendezvous: Where the ranks meet, over gloo; None in shared memory.
         data: Of minibatches that the stages make themselves.
@@ -131,7 +131,7 @@ class Go:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """Write what ``state`` names to ``target``: parameters, buffers, momenta, counts and norms."""
+    """Write what ``state`` names to ``target``: parameters, buffers, momenta and counts."""
 
     target: SharedMemory
     state: tuple[TensorSpec, ...]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from profiler.execution import Moments, WeightVersions, correction, write_version
+from profiler.execution import Moments, WeightVersions, correction, slow_start, write_version
 from profiler.execution.segment import Place
 from profiler.execution.stale_update import ROWS, SAMPLED, Correction, _sample
 from profiler.settings import UpdateRule
@@ -126,24 +126,30 @@ def test_the_formulas_in_numpy_give_the_same(rule: UpdateRule, staleness: int) -
             continue
         first, second = first + (1 - longer) * (g - first), 0.999 * second + 0.001 * g * g
         step = (1 - share) * first / (1 - longer**count) + share * g
-        lr = rule.lr * min(1.0, count / (50 * staleness))
-        w = w * (1 - lr * rule.weight_decay * (rule.name == "adamw"))
-        w = w - lr * step / (np.sqrt(second / (1 - 0.999**count)) + rule.eps)
+        w = w * (1 - rule.lr * rule.weight_decay * (rule.name == "adamw"))
+        w = w - rule.lr * step / (np.sqrt(second / (1 - 0.999**count)) + rule.eps)
     np.testing.assert_allclose(found.numpy(), w, rtol=1e-9)
 
 
-@pytest.mark.parametrize("staleness", [1, 2])
-def test_adam_goes_slowly_until_it_has_seen_some_gradients(staleness: int) -> None:
+@pytest.mark.parametrize(("slots", "latest"), [(1, 2), (2, 1), (3, 2)])
+def test_adam_goes_slowly_in_all_stages_until_it_has_seen_some_gradients(slots: int, latest: int) -> None:
     """Of gradients that are all alike each step is the learning rate, but for the first of them."""
-    rule, weight = UpdateRule(name="adam", lr=0.1), torch.zeros((), dtype=torch.float64)
-    moments, correct, steps = Moments.before_any(rule, weight), corrected(rule, staleness), []
+    rule, layer = UpdateRule(name="adam", lr=0.1), nn.Linear(1, 1, bias=False).double()
+    versions, steps = held(layer, slots, rule=rule, learning_rate=slow_start(rule, latest)), []
     for _ in range(120):
-        out = torch.empty_like(weight)
-        write_version(rule, correct, weight, torch.ones_like(weight), moments, out=out)
-        steps.append(float(weight - out))
-        weight = out
-    whole = 50 * staleness
-    np.testing.assert_allclose(steps, 0.1 * np.minimum(1, np.arange(1, 121) / whole), rtol=1e-6)
+        used, before = versions.bind(), float(versions.tensors()["weight"])
+        torch.autograd.backward(layer(torch.ones(1, 1, dtype=torch.float64)).sum())
+        versions.update(used)
+        steps.append(before - float(versions.tensors()["weight"]))
+    np.testing.assert_allclose(steps, 0.1 * np.minimum(1, np.arange(1, 121) / (50 * latest)), rtol=1e-6)
+
+
+def test_only_adam_goes_slowly_only_where_gradients_are_late_and_along_with_a_schedule() -> None:
+    adam = UpdateRule(name="adamw", lr=0.1, betas=(0.5, 0.9))
+    halved = slow_start(adam, 3, lambda number: 0.5**number)
+    assert halved
+    assert [halved(number) for number in (0, 1, 29, 30)] == [1 / 30, 0.5 * 2 / 30, 0.5**29, 0.5**30]
+    assert slow_start(adam, 0) is slow_start(SGD, 3) is slow_start(replace(adam, correct_staleness=False), 3) is None
 
 
 @pytest.mark.parametrize("shape", [(5, 4, 3, 3), (600, 50, 3, 3)])
@@ -164,9 +170,9 @@ def test_how_a_weight_lies_in_memory_and_its_cast_change_no_bit(rule: UpdateRule
     assert torch.equal(written(rule, 2, lower, weight), higher)
 
 
-def held(layer: nn.Linear, slots: int, **options: Any) -> WeightVersions:
+def held(layer: nn.Linear, slots: int, rule: UpdateRule = SGD, **options: Any) -> WeightVersions:
     state = {path: tensor.clone() for path, tensor in layer.state_dict().items()}
-    return WeightVersions([Place(layer, path, path) for path in state], list(state), state, slots, SGD, **options)
+    return WeightVersions([Place(layer, path, path) for path in state], list(state), state, slots, rule, **options)
 
 
 def test_a_drained_stage_hands_on_the_momentum_itself() -> None:
