@@ -21,8 +21,9 @@ AdamW, whose steps the second moment bounds, which is as it was:
     m ← m + (1 − β')(g − m)
     w' ← w − η·( (1 − r)·m ÷ (1 − β'ᵗ) + r·g ) ÷ ( √(v ÷ (1 − β₂ᵗ)) + ε )
 
-As long as that moment is of few gradients, they go slowly: η is multiplied by min( 1, t(1 − β₁) ÷ 5τ ), in all stages
-of a pipeline by that of the latest stage's τ, for layers that learn at different speeds hinder each other.
+As long as that moment is of few gradients, they go slowly: η is multiplied by min( 1, t(1 − β₁) ÷ min( 5τ, 15 ) ), in
+all stages of a pipeline with the τ of its latest, for layers that learn at different speeds hinder each other. Longer,
+and weights settle where it is too steep for the whole rate.
 
 With τ = 0 all of this is the plain rule. Norms are of elements that lie evenly in the tensor, about ``SAMPLED``, from
 update to update others; of all only where the gradient of these is nothing, as of an embedding's may be. Over all of
@@ -58,8 +59,8 @@ from profiler.settings import LearningRate, UpdateRule
 SAMPLED, ROWS = 1 << 13, 1 << 7
 """Elements of a large weight that its norm is taken of, and at least how many rows these lie in."""
 REACH, LEAST_ELEMENT = 0.15, 0.01
-SLOW = 5
-"""For how many memories of its first moment Adam goes slowly, for each update that gradients are late."""
+SLOW, SLOW_AT_MOST = 5, 15
+"""For how many memories of its first moment Adam goes slowly, for each update that gradients are late, and in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,8 @@ def slow_start(rule: UpdateRule, staleness: int, rate: LearningRate | None = Non
     """
     if rule.name == "sgd" or not (rule.correct_staleness and staleness):
         return rate
-    return SlowStart(rule.lr if rate is None else rate, SLOW * staleness / (1 - rule.betas[0]))
+    updates = min(SLOW * staleness, SLOW_AT_MOST) / (1 - rule.betas[0])
+    return SlowStart(rule.lr if rate is None else rate, updates)
 
 
 def write_version(

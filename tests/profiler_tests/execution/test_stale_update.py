@@ -149,6 +149,9 @@ def test_only_adam_goes_slowly_only_where_gradients_are_late_and_along_with_a_sc
     halved = slow_start(adam, 3, lambda number: 0.5**number)
     assert halved
     assert [halved(number) for number in (0, 1, 29, 30)] == [1 / 30, 0.5 * 2 / 30, 0.5**29, 0.5**30]
+    longest = slow_start(adam, 7)
+    assert longest
+    assert [longest(number) for number in (0, 14, 29, 30)] == pytest.approx([0.1 / 30, 0.05, 0.1, 0.1])
     assert slow_start(adam, 0) is slow_start(SGD, 3) is slow_start(replace(adam, correct_staleness=False), 3) is None
 
 

@@ -13,6 +13,7 @@ from optimizer.plan import Plan
 from optimizer.schedule import Pace, pace_of
 from profiler.execution import Captured
 from profiler.files import contradictions
+from profiler.settings import UpdateRule
 from runtime.errors import InputError
 from runtime.pipeline import Execution
 from runtime.results import RunResult
@@ -54,10 +55,24 @@ def trained(
 def test_a_replicated_pipeline_equals_its_replay_bit_for_bit(
     workers: Callable[[int], WorkerPool], kind: Callable[[], nn.Module], replicas: tuple[int, ...], minibatches: int
 ) -> None:
-    captured = captured_of(kind)
+    assert_equals_its_replay(captured_of(kind), replicas, workers, GLOO, minibatches)
+
+
+@pytest.mark.usefixtures("pinned_process")
+@pytest.mark.parametrize("replicas", [(2, 1, 1), (1, 2)])
+def test_so_does_one_under_adam_which_goes_slowly_at_first(
+    workers: Callable[[int], WorkerPool], replicas: tuple[int, ...]
+) -> None:
+    given = replace(GLOO, rule=UpdateRule(name="adamw", lr=0.01))
+    assert_equals_its_replay(captured_of(small_models.Residual), replicas, workers, given, 8)
+
+
+def assert_equals_its_replay(
+    captured: Captured, replicas: tuple[int, ...], workers: Callable[[int], WorkerPool], given: Settings, count: int
+) -> None:
     plan = replicated(captured, replicas)
-    with Execution(captured, workers(sum(replicas)), GLOO) as execution:
-        found = verify("it", plan, execution, minibatches, lambda: None)
+    with Execution(captured, workers(sum(replicas)), given) as execution:
+        found = verify("it", plan, execution, count, lambda: None)
     assert found.first_difference is None
     assert found.digests == found.replay_digests
 
