@@ -16,7 +16,7 @@ empty. No pipeline runs, so this says what is learnt and nothing about time. The
     slower        η ÷ (1 + τ) throughout
     compensation  g + g²·(w − w of then)÷25 (delay compensation of asynchronous SGD)
     nesterov      momentum 0.99, looking ahead along it, gradients discounted (Ajanthan et al., 2025)
-    bound         the plain rule, gradients bounded as ours are; for the language model, a slow start alone
+    bound         the plain rule, gradients bounded as ours are
     ours          ``profiler.execution.stale_update``: longer memory, what was missed at once, and the bound
 """
 
@@ -33,7 +33,7 @@ import torch
 from time_to_accuracy import DATA, NETWORKS
 from torch import Tensor, nn
 
-from profiler.execution import Moments, correction, slow_start, write_next, write_version
+from profiler.execution import Moments, correction, write_next, write_version
 from profiler.settings import UpdateRule
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
@@ -133,9 +133,8 @@ def trained(  # noqa: PLR0917 - a whole training
             gradients = {name: weight.grad for name, weight in used.items() if weight.grad is not None}
             for name, late in weights.items():
                 tau = late.staleness
-                rate = slow_start(rule, max(taus.values())) if candidate in {"ours", "bound"} else None
                 power = {"slower": 1.0, "rescheduling": 1 - min(4 * count / total, 1.0)}.get(candidate, 0.0)
-                own = replace(rule, lr=rate(count - 1) if rate else rule.lr / (1 + tau) ** power)
+                own = replace(rule, lr=rule.lr / (1 + tau) ** power)
                 found = updated(own, candidate, late, gradients[name], used[name].detach())
                 late.weight = found.detach()
                 late.held = [*late.held, seen(candidate, late)][-1 - tau :]

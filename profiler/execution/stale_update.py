@@ -14,16 +14,15 @@ The bound s lets a gradient move a weight by no more than κ ÷ τ of its norm i
 no more than κ, 15%: further away, they say nothing of where to go. It is the adaptive clipping of Brock et al.,
 with the learning rate and the staleness in it. The root mean square of w counts as 0.01 at least, so that zeros can
 move, and a block of a layer that is cut inside as a weight. Clipping and weight decay follow the bound. Where the
-learning rate has risen since the last update, the momentum does not rise with it: μ'·m ÷ (η ÷ η_before). Adam and
-AdamW, whose steps the second moment bounds, which is as it was:
+learning rate has risen since the last update, the momentum does not rise with it: μ'·m ÷ (η ÷ η_before). Steps of
+Adam and AdamW are bounded by their second moment, which a gradient much larger than those before raises at once:
 
     β' = 1 − (1 − β₁) ÷ √(1 + τ),   r = min( 1, 3/2·τ(1 − β') )
     m ← m + (1 − β')(g − m)
+    v ← max( β₂·v + (1 − β₂)·g², min( 1, 0.03τ )·g² )
     w' ← w − η·( (1 − r)·m ÷ (1 − β'ᵗ) + r·g ) ÷ ( √(v ÷ (1 − β₂ᵗ)) + ε )
 
-As long as that moment is of few gradients, they go slowly: η is multiplied by min( 1, t(1 − β₁) ÷ min( 5τ, 15 ) ), in
-all stages of a pipeline with the τ of its latest, for layers that learn at different speeds hinder each other. Longer,
-and weights settle where it is too steep for the whole rate.
+v's bias is taken off as if it were a mean: so the first 30τ updates, while v is of few gradients, are smaller, too.
 
 With τ = 0 all of this is the plain rule. Norms are of elements that lie evenly in the tensor, about ``SAMPLED``, from
 update to update others; of all only where the gradient of these is nothing, as of an embedding's may be. Over all of
@@ -42,8 +41,7 @@ Sources: Kosson et al., "Pipelined backpropagation at scale", MLSys 2021 (spike 
 2018, and Guan et al., "PipeOptim", arXiv 2312.00839 (prediction); Ajanthan et al., "Nesterov method for asynchronous
 pipeline parallel optimization", ICML 2025; Brock et al., "High-performance large-scale image recognition without
 normalization", ICML 2021 (adaptive clipping); You et al., "Large batch training of convolutional networks", arXiv
-1708.03888 (steps in proportion to a weight's norm); Ma and Yarats, "On the adequacy of untuned warmup for adaptive
-optimization", AAAI 2021 (going slowly at first).
+1708.03888 (steps in proportion to a weight's norm).
 """
 
 import math
@@ -54,35 +52,28 @@ import torch
 from torch import Tensor
 
 from profiler.execution.weight_update import Moments, pieces, write_next
-from profiler.settings import LearningRate, UpdateRule
+from profiler.settings import UpdateRule
 
 SAMPLED, ROWS = 1 << 13, 1 << 7
 """Elements of a large weight that its norm is taken of, and at least how many rows these lie in."""
-REACH, LEAST_ELEMENT = 0.15, 0.01
-SLOW, SLOW_AT_MOST = 5, 15
-"""For how many memories of its first moment Adam goes slowly, for each update that gradients are late, and in all."""
+REACH, LEAST_ELEMENT, LEAST_SQUARE = 0.15, 0.01, 0.03
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """The numbers of a correction: ``momentum`` is μ', ``share`` is r, ``reach`` is κ ÷ τ, infinite without a bound."""
+    """The numbers of a correction.
+
+    Attributes:
+        momentum: μ', or β'.
+        share: r.
+        reach: κ ÷ τ of SGD; infinite without a bound.
+        least: Which share of g² Adam's second moment is at least.
+    """
 
     momentum: float
     share: float
     reach: float = math.inf
-
-
-@dataclass(frozen=True, slots=True)
-class SlowStart:
-    """A learning rate that rises from nothing to what it would be, over the first ``updates``."""
-
-    rate: LearningRate | float
-    updates: float
-
-    def __call__(self, number: int) -> float:
-        """Return the learning rate of the update before which there have been ``number``."""
-        rate = self.rate(number) if callable(self.rate) else self.rate
-        return rate * min(1.0, (number + 1) / self.updates)
+    least: float = 0.0
 
 
 def correction(rule: UpdateRule, staleness: int) -> Correction | None:
@@ -93,21 +84,8 @@ def correction(rule: UpdateRule, staleness: int) -> Correction | None:
         momentum = 1 - (1 - rule.momentum) / (1 + staleness) if rule.momenta else 0.0
         return Correction(momentum, min(1.0, (staleness + rule.nesterov) * (1 - momentum)), REACH / staleness)
     momentum = 1 - (1 - rule.betas[0]) / math.sqrt(1 + staleness)
-    return Correction(momentum, min(1.0, 1.5 * staleness * (1 - momentum)))
-
-
-def slow_start(rule: UpdateRule, staleness: int, rate: LearningRate | None = None) -> LearningRate | None:
-    """Return the learning rate of each update of a pipeline; None where it is the rule's for all.
-
-    Args:
-        rule: The update rule.
-        staleness: By how many updates its latest stage is late.
-        rate: The learning rate of each update without staleness; None: the rule's.
-    """
-    if rule.name == "sgd" or not (rule.correct_staleness and staleness):
-        return rate
-    updates = min(SLOW * staleness, SLOW_AT_MOST) / (1 - rule.betas[0])
-    return SlowStart(rule.lr if rate is None else rate, updates)
+    least = min(1.0, LEAST_SQUARE * staleness)
+    return Correction(momentum, min(1.0, 1.5 * staleness * (1 - momentum)), least=least)
 
 
 def write_version(
@@ -187,7 +165,9 @@ def _adam(
     mean, square = rest[:2]
     beta_square = rule.betas[1]
     mean.lerp_(gradient, 1 - correct.momentum)
-    square.mul_(beta_square).addcmul_(gradient, gradient, value=1 - beta_square)
+    torch.mul(gradient, gradient, out=out)
+    square.mul_(beta_square).add_(out, alpha=1 - beta_square)
+    torch.maximum(square, out.mul_(correct.least), out=square)
     divisor = torch.sqrt(square, out=out).div_((1 - beta_square**count) ** 0.5).add_(rule.eps)
     step = torch.mul(mean, (1 - correct.share) / (1 - correct.momentum**count)).add_(gradient, alpha=correct.share)
     step.div_(divisor)

@@ -19,7 +19,7 @@ from torch import Tensor
 from optimizer.plan import Plan, scheduled
 from optimizer.schedule import Schedule, requirements_of, schedule_of
 from profiler.capture import made
-from profiler.execution import Captured, Segment, TensorSpec, slow_start, spec_of
+from profiler.execution import Captured, Segment, TensorSpec, spec_of
 from profiler.machine import available_bytes, physical_core, uninterrupted
 from profiler.profile import INPUT
 from runtime.channels import Rendezvous
@@ -161,12 +161,9 @@ class Execution:
         refuse_too_little_memory(planned, requirements, settings.channel, *available_bytes(), stages=here)
         self.pool.describe_with(lambda rank: _described(plan, rank))
         self.session.exchange(self.topic("ready"), None, type(None))  # so that none waits long for another's process
-        latest = max(requirement.versions for requirement in requirements) - 1
-        rate = slow_start(settings.rule, latest, settings.learning_rate)
         common = Common(
             layout=layout, pace=chosen.pace, weights=self._start.memory, state=self._start.specs, updates=self._updates,
-            rendezvous=self._rendezvous(), settings=replace(settings, learning_rate=rate),
-            data=self.data_spec(minibatches),
+            rendezvous=self._rendezvous(), settings=settings, data=self.data_spec(minibatches),
         )  # fmt: skip
         turns = [physical_core(core) for core in self.pool.cores if settings.clock == "virtual"]
         with loads(common, segments, requirements, target, here=self.pool.ranks, taking_turns=turns) as (

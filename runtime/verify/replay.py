@@ -17,13 +17,11 @@ are shared with the pipeline, for they define what is trained: so is the correct
 stale (``profiler.execution.stale_update``), by as many updates as a stage's minibatches are behind once all are full,
 
     1f1b  τ_s = d_s − 1        2bw  τ_s = 1 if B > m, else 0        flushed  τ_s = 0
-
-and Adam's slow start, by the largest τ_s.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -41,7 +39,6 @@ from profiler.execution import (
     Size,
     correction,
     layer_seed,
-    slow_start,
     whole,
     write_version,
 )
@@ -334,13 +331,11 @@ class Replay:
         if averaged > 1:
             gradients = {path: gradient * (1 / averaged) for path, gradient in gradients.items()}
         correct = correction(self.rule, self.recurrence.staleness(stage))
-        rate = slow_start(self.rule, max(map(self.recurrence.staleness, range(self.recurrence.stages))))
         for path in own:
             versions, gradient = self._versions[path], gradients.get(path)
             newest = max(versions)
             weight, moments, following = versions[newest], self._moments[path], torch.empty_like(versions[newest])
-            rule = self.rule if rate is None else replace(self.rule, lr=rate(newest))
-            write_version(rule, correct, weight, gradient, moments, out=following)
+            write_version(self.rule, correct, weight, gradient, moments, out=following)
             versions[newest + 1] = following
             needed = self.recurrence.version(self._home[path], minibatch + 1)
             for old in [version for version in versions if version < needed]:

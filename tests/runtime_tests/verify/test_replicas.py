@@ -60,9 +60,7 @@ def test_a_replicated_pipeline_equals_its_replay_bit_for_bit(
 
 @pytest.mark.usefixtures("pinned_process")
 @pytest.mark.parametrize("replicas", [(2, 1, 1), (1, 2)])
-def test_so_does_one_under_adam_which_goes_slowly_at_first(
-    workers: Callable[[int], WorkerPool], replicas: tuple[int, ...]
-) -> None:
+def test_so_does_one_under_adam(workers: Callable[[int], WorkerPool], replicas: tuple[int, ...]) -> None:
     given = replace(GLOO, rule=UpdateRule(name="adamw", lr=0.01))
     assert_equals_its_replay(captured_of(small_models.Residual), replicas, workers, given, 8)
 
