@@ -5,8 +5,8 @@
 A layer's gradients are computed on the weights that it had τ updates before: 2bw, 1 everywhere; 1f1b with S stages,
 S − 1 in the first and 0 in the last, layers spread evenly. As in training, each epoch begins with a pipeline that is
 empty. No pipeline runs, so this says what is learnt and nothing about time. The network is one of
-``time_to_accuracy.py``, SGD with momentum 0.9, 64 samples an update; with ``--text`` the language model of
-``examples/language_model.py`` on this project's documentation, AdamW.
+``time_to_accuracy.py``, SGD with momentum 0.9 or, with ``--adamw``, AdamW, 64 samples an update; with ``--text`` the
+language model of ``examples/language_model.py`` on this project's documentation, AdamW.
 
     none          the plain rule
     spike         a late gradient does at once what it missed (Kosson et al., 2021)
@@ -42,6 +42,7 @@ import language_model
 CANDIDATES = ("none", "spike", "prediction", "feedback", "rescheduling", "slower", "compensation", "nesterov", "bound",
               "ours")  # fmt: skip
 KINDS = {"2bw": 1, "1f1b, 2 stages": 2, "1f1b, 4 stages": 4, "1f1b, 8 stages": 8}
+ADAMW = UpdateRule(name="adamw", lr=0.0, weight_decay=0.01)
 Weights = dict[str, Tensor]
 
 
@@ -141,11 +142,13 @@ def trained(  # noqa: PLR0917 - a whole training
     return {name: late.weight for name, late in weights.items()}
 
 
-def image_score(kind: str, candidate: str, lr: float, seed: int, *, network_name: str, data: str, epochs: int) -> float:
+def image_score(
+    kind: str, candidate: str, lr: float, seed: int, *, rule: UpdateRule, network_name: str, data: str, epochs: int
+) -> float:
     """Return the accuracy after the last epoch, in percent."""
     training, validation = DATA[data](seed)
     torch.manual_seed(seed)
-    network, rule = NETWORKS[network_name].build(), UpdateRule(lr=lr, momentum=0.9)
+    network, rule = NETWORKS[network_name].build(), replace(rule, lr=lr)
     inputs, targets = training.tensors
     found = trained(network, nn.functional.cross_entropy, (inputs, targets), 64, epochs, kind, candidate, rule)
     network.eval()
@@ -168,7 +171,7 @@ def text_score(kind: str, candidate: str, lr: float, seed: int, *, updates: int)
         return nn.functional.cross_entropy(outputs.flatten(0, 1), targets.flatten())
 
     torch.manual_seed(seed)
-    network, rule = language_model.LanguageModel(), UpdateRule(name="adamw", lr=lr, weight_decay=0.01)
+    network, rule = language_model.LanguageModel(), replace(ADAMW, lr=lr)
     found = trained(network, loss, pieces(text[:cut], 16 * updates), 16, 1, kind, candidate, rule)
     inputs, targets = pieces(text[cut:], 64)
     with torch.inference_mode():
@@ -185,12 +188,14 @@ def main() -> None:
     parser.add_argument("--network", choices=["small CNN", "thin ResNet"], default="small CNN")
     parser.add_argument("--data", choices=["digits", "mnist"], default="digits")
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--adamw", action="store_true", help="for networks on images, too")
     parser.add_argument("--text", action="store_true")
     parser.add_argument("--updates", type=int, default=400, help="of the language model")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    image = partial(image_score, network_name=options.network, data=options.data, epochs=options.epochs)
+    rule = ADAMW if options.adamw else UpdateRule(lr=0.0, momentum=0.9)
+    image = partial(image_score, rule=rule, network_name=options.network, data=options.data, epochs=options.epochs)
     score = partial(text_score, updates=options.updates) if options.text else image
     for lr in options.lr:
         for kind in ("plain", *options.kind):
