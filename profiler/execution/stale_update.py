@@ -164,15 +164,15 @@ def _adam(
 ) -> None:
     mean, square = rest[:2]
     beta_square = rule.betas[1]
+    bias = (1 - beta_square**count) ** 0.5
     mean.lerp_(gradient, 1 - correct.momentum)
     torch.mul(gradient, gradient, out=out)
-    square.mul_(beta_square).add_(out, alpha=1 - beta_square)
+    square.lerp_(out, 1 - beta_square)
     torch.maximum(square, out.mul_(correct.least), out=square)
-    divisor = torch.sqrt(square, out=out).div_((1 - beta_square**count) ** 0.5).add_(rule.eps)
-    step = torch.mul(mean, (1 - correct.share) / (1 - correct.momentum**count)).add_(gradient, alpha=correct.share)
-    step.div_(divisor)
-    kept = 1 - rule.lr * rule.weight_decay if rule.name == "adamw" else 1.0
-    torch.mul(weight, kept, out=out).add_(step, alpha=-rule.lr)
+    divisor = torch.sqrt(square).add_(rule.eps * bias)
+    torch.add(gradient, mean, alpha=(1 - correct.share) / (1 - correct.momentum**count) / correct.share, out=out)
+    kept = weight * (1 - rule.lr * rule.weight_decay) if rule.name == "adamw" and rule.weight_decay else weight
+    torch.addcdiv(kept, out, divisor, value=-rule.lr * correct.share * bias, out=out)
 
 
 def _scale(rule: UpdateRule, correct: Correction, weight: Tensor, gradient: Tensor, number: int) -> float:
