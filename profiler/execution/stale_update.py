@@ -170,9 +170,9 @@ def _adam(
     square.lerp_(out, 1 - beta_square)
     torch.maximum(square, out.mul_(correct.least), out=square)
     divisor = torch.sqrt(square).add_(rule.eps * bias)
-    torch.add(gradient, mean, alpha=(1 - correct.share) / (1 - correct.momentum**count) / correct.share, out=out)
+    torch.mul(mean, (1 - correct.share) / (1 - correct.momentum**count), out=out).add_(gradient, alpha=correct.share)
     kept = weight * (1 - rule.lr * rule.weight_decay) if rule.name == "adamw" and rule.weight_decay else weight
-    torch.addcdiv(kept, out, divisor, value=-rule.lr * correct.share * bias, out=out)
+    torch.addcdiv(kept, out, divisor, value=-rule.lr * bias, out=out)
 
 
 def _scale(rule: UpdateRule, correct: Correction, weight: Tensor, gradient: Tensor, number: int) -> float:
