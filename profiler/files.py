@@ -101,25 +101,6 @@ def _fill(file: BinaryIO, content: bytes | Callable[[BinaryIO], None]) -> None:
         content(file)
 
 
-def refuse_unwritable(path: Path, remedy: str = "give another place with -o or --out") -> None:
-    """Find out before the work whether ``path`` can be written after it; nothing is made.
-
-    Raises:
-        FileError: It cannot; the message ends with ``remedy``.
-    """
-    try:
-        if path.is_dir():
-            raise unwritable(path, "it is a folder", remedy)
-        folder = path.resolve().parent
-        while not folder.exists():
-            folder = folder.parent
-        usable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
-    except OSError as error:
-        raise unwritable(path, error.strerror or str(error), remedy) from error
-    if not usable:
-        raise unwritable(path, f"{folder} is no folder that may be written to", remedy)
-
-
 def is_file(path: Path) -> bool:
     """Say whether there is such a file; a name that no file can have is none."""
     try:
@@ -216,7 +197,7 @@ def from_json(content: bytes, kind: type[T], origin: str) -> T:
         value = msgspec.json.decode(content, type=kind, dec_hook=_as_text)
         json.loads(content, object_pairs_hook=_once, parse_int=str)  # only keys matter, and a number may be huge
     except msgspec.ValidationError as error:
-        keys = _keys(content)
+        keys = json_keys(content)
         other = next((each.name for each in KINDS.values() if each.key in keys and about.key not in keys), "")
         if other:
             raise FileError(f"{origin} is a {other}, where a {name} is wanted; make one with {command}") from error
@@ -249,7 +230,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _keys(content: bytes) -> dict[str, Any]:
+def json_keys(content: bytes) -> dict[str, Any]:
     """Return the keys of a JSON file; none where it has no such."""
     with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         if isinstance(top := msgspec.json.decode(content), dict):
@@ -273,7 +254,7 @@ def read_kind(path: Path, kinds: Sequence[type[Any]]) -> Any:
         FileError: It cannot be read, or is none of them.
     """
     content = read_bytes(path)
-    keys = _keys(content)
+    keys = json_keys(content)
     for kind in kinds:
         if KINDS[kind.__name__].key in keys:
             return from_json(content, kind, str(path))

@@ -13,6 +13,10 @@ class InputError(StageplanError):
     exit_code = 2
 
 
+class NoMinibatchError(InputError):
+    """A loader yields no minibatch, or no more."""
+
+
 class TooLargeError(InputError):
     """A plan does not fit into memory; others of the same model may."""
 

@@ -11,7 +11,8 @@ import profiler.execution
 from profiler.cli import Options, Parser, add_options, argument, emit_json, execute, note, option, switch
 from profiler.commands import command
 from profiler.errors import ConfigError
-from profiler.files import refuse_unwritable, write_whole
+from profiler.files import write_whole
+from profiler.output_files import refuse_unwritable
 from profiler.profile import FP32
 from profiler.report import counted
 from profiler.settings import config as configuration
@@ -66,7 +67,7 @@ def export_plan(options: ExportOptions) -> int:
         raise ConfigError("the script trains for cross-entropy and clips no gradients; leave loss, clip and clip_norm "
                           "out of the configuration")  # fmt: skip
     if options.output:
-        refuse_unwritable(options.output)
+        refuse_unwritable(options.output, "text", "-o")
     name = options.output.name if options.output else SCRIPT
     script = optimizer.export.pipelining_script(
         plan, config, name, seed=profiler.capture.SEED, auxiliary_weight=profiler.execution.AUXILIARY_WEIGHT

@@ -52,9 +52,10 @@ from profiler.cli import (
 )
 from profiler.commands import MODULES, again, command, typed_as
 from profiler.errors import ConfigError
-from profiler.files import read_json, refuse_unwritable, to_json, write_whole
+from profiler.files import read_json, to_json, write_whole
 from profiler.machine import differences, this_machine, usable_cores
 from profiler.measure import path_for
+from profiler.output_files import refuse_unwritable
 from profiler.profile import Profile, profile_warnings
 from profiler.settings import Config
 from profiler.settings import config as configuration
@@ -131,9 +132,10 @@ def plan_all(options: PlanOptions) -> int:
     schemes = load_schemes()
     partition = partition_of(options.method, schemes)
     _refuse_contradictions(options)
-    for path in (options.output, options.plot):
-        if path:
-            refuse_unwritable(path)
+    if options.output:
+        refuse_unwritable(options.output, "text" if options.output.suffix == LIST else "plan", "-o")
+    if options.plot:
+        refuse_unwritable(options.plot, "page" if options.plot.suffix == PAGE else "drawing", "--plot")
     if options.plot and options.plot.suffix not in (DRAWING, PAGE):
         raise OptimizerError(
             f"{options.plot} ends in neither {DRAWING} (the graph with its stages) nor {PAGE} (cuts to move by hand); "

@@ -157,6 +157,14 @@ class Pace:
         """The schedule in words, such as ``1f1b-flush every 8``."""
         return f"{self.name} every {self.update_every}" if self.update_every > 1 else self.name
 
+    def update_words(self, batch_size: int) -> str:
+        """Say how many samples an update takes, of minibatches of ``batch_size`` samples."""
+        if self.update_every == 1:
+            return f"an update takes one minibatch, {batch_size} samples"
+        return (
+            f"an update takes {self.update_every * batch_size} samples: {self.update_every} minibatches of {batch_size}"
+        )
+
 
 PLAIN_1F1B = Pace(ASYNCHRONOUS, 1)
 """What runs where nothing else is said."""

@@ -5,17 +5,16 @@ import codecs
 import io
 import signal
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import NoReturn
+from collections.abc import Callable
 
 from profiler.cli.console import Screen, on_screen
 from profiler.cli.declare import OptionsT, parsed
 from profiler.errors import StageplanError, printable
+from profiler.machine import ending_in_order
 
-INTERRUPTED = 130
+SIGNALLED = 128
+"""What a command exits with that a signal has ended, less the number of the signal: 130 after Ctrl-C."""
 
 
 def _plainer(error: UnicodeError) -> tuple[str, int]:
@@ -39,7 +38,7 @@ def execute(namespace: argparse.Namespace, kind: type[OptionsT], run: Callable[[
             stream.reconfigure(errors=_PLAINER)  # a table has signs that not every encoding knows
     options = parsed(namespace, kind)
     try:
-        with _one_ctrl_c(), on_screen(Screen(quiet=options.quiet, wide=options.wide)):
+        with ending_in_order(), on_screen(Screen(quiet=options.quiet, wide=options.wide)):
             code = run(options)
             sys.stdout.flush()
     except StageplanError as error:
@@ -49,9 +48,11 @@ def execute(namespace: argparse.Namespace, kind: type[OptionsT], run: Callable[[
         for added in getattr(error, "__notes__", ()):
             sys.stderr.write(f"note: {printable(added)}\n")
         return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("error: interrupted; nothing is left running\n")
-        return INTERRUPTED
+    except KeyboardInterrupt as interrupt:
+        number = next((own for own in interrupt.args if isinstance(own, int)), signal.SIGINT)
+        said = next(iter(getattr(interrupt, "__notes__", ())), "interrupted; nothing is left running")
+        sys.stderr.write(f"{printable(said)}\n")
+        return SIGNALLED + number
     except OSError as error:
         # Nobody takes our output any more; Python would complain once more when it flushes stdout.
         sys.stdout = None
@@ -59,23 +60,3 @@ def execute(namespace: argparse.Namespace, kind: type[OptionsT], run: Callable[[
             sys.stderr.write(f"error: the output cannot be written: {error.strerror}; give it another place\n")
         return 1
     return code
-
-
-@contextmanager
-def _one_ctrl_c() -> Iterator[None]:
-    """Take the first Ctrl-C; while what was started is ended, and after that, another one has nothing to do."""
-
-    def interrupt(number: int, _frame: object) -> NoReturn:
-        signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
-        yield  # as a job in the background, or as somebody's thread: not ours to handle
-        return
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGINT) is interrupt:
-            signal.signal(signal.SIGINT, before)

@@ -16,7 +16,8 @@ from profiler.cli.options import CommonOptions, configs
 from profiler.cli.parser import Parser
 from profiler.commands import MODULES, again, command, typed_as
 from profiler.errors import ConfigError
-from profiler.files import refuse_unwritable, to_json, write_whole
+from profiler.files import to_json, write_whole
+from profiler.output_files import OutputKind, refuse_unwritable
 from profiler.profile import Profile, profile_warnings
 from profiler.report import VIEWS, View
 from profiler.settings import Config
@@ -74,9 +75,12 @@ def profile_all(options: ProfileOptions) -> int:
     wanted = configs(options, MODELS)
     places, profiles = _places(wanted, options), []
     for place in places:
-        for path in (place.profile, place.table, place.plot):
+        outputs: list[tuple[Path | None, OutputKind, str]] = [
+            (place.profile, "profile", "-o"), (place.table, "text", "-o"), (place.plot, "drawing", "--plot"),
+        ]  # fmt: skip
+        for path, kind, flag in outputs:
             if path:
-                refuse_unwritable(path)
+                refuse_unwritable(path, kind, flag)
 
     cores = profiler.machine.neighbouring_cores(
         profiler.machine.usable_cores(wanted[0].cores), wanted[0].stages, options.neighbours

@@ -20,7 +20,7 @@ from profiler.commands import smaller_minibatch, typed_as, typed_form
 from profiler.errors import ProcessError, StageplanError, one_line
 from profiler.files import is_file
 from profiler.machine.blame import shortage
-from profiler.machine.interrupts import uninterrupted
+from profiler.machine.interrupts import left_to_parent, uninterrupted
 from profiler.machine.template import ORPHANED, ORPHANS, CannotFork, ForkedProcess, current_template
 from profiler.machine.ties import tie_to
 
@@ -203,8 +203,7 @@ def _begin(
     connection: Connection, parent: int | None, form: str, target: Callable[..., None], arguments: tuple[Any, ...]
 ) -> None:
     """Tie this process's life to its parent's before anything slow is imported, and become what it is for."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    left_to_parent()
     if parent is None or tie_to(parent):  # what is forked is tied already
         os.dup2(2, 1)
         with typed_as(form):

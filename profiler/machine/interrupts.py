@@ -1,29 +1,120 @@
-"""Put Ctrl-C off while something is under way that must not be cut in two."""
+"""Take Ctrl-C, and SIGTERM where a command runs: put them off while something must not be cut in two, or end in order.
+
+Whoever wants them gives a *taker*, which is called with the signal's number; the innermost one has it. SIGTERM does
+what Ctrl-C does from ``ending_in_order`` on; a program of the user's, which calls us from Python, keeps its own.
+"""
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+Taker = Callable[[int], None]
+_takers: list[Taker] = []
+
+
+def _take(number: int, _frame: object) -> None:
+    _takers[-1](number)
+
+
+def _interrupt(number: int) -> NoReturn:
+    raise KeyboardInterrupt(number)
+
+
+@contextmanager
+def taking(taker: Taker) -> Iterator[None]:
+    """Let ``taker`` have Ctrl-C, and SIGTERM where that is taken, for as long as the context lasts.
+
+    In another thread than the main one, which no signal reaches, and where Ctrl-C is ignored, it has nothing of it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    ours = callable(before) and before is not _take
+    _takers.append(taker)
+    if ours:
+        signal.signal(signal.SIGINT, _take)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, before)
+        _takers.remove(taker)
+
+
+@contextmanager
+def ending_in_order() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM alike raise ``KeyboardInterrupt``, with the signal's number, the first time.
+
+    While what was started is ended, and after that, another one has nothing to do. SIGTERM comes also to a job in the
+    background, whose Ctrl-C is ignored.
+    """
+    raised: list[int] = []
+
+    def once(number: int) -> None:
+        if not raised:
+            raised.append(number)
+            _interrupt(number)
+
+    before = signal.getsignal(signal.SIGTERM)
+    takes = threading.current_thread() is threading.main_thread() and before is signal.SIG_DFL
+    with taking(once):
+        if takes:
+            signal.signal(signal.SIGTERM, _take)
+        try:
+            yield
+        finally:
+            if takes:
+                signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def draining(stop: Callable[[], None]) -> Iterator[list[int]]:
+    """Let the first Ctrl-C or SIGTERM ``stop`` what runs, and be raised again when it has ended; a second ends at once.
+
+    Yields the numbers of the signals that have come.
+    """
+    pressed: list[int] = []
+
+    def first(number: int) -> None:
+        pressed.append(number)
+        if len(pressed) == 1:
+            stop()
+            return
+        at = _takers.index(first)
+        (_takers[at - 1] if at else _interrupt)(number)
+
+    with taking(first):
+        yield pressed
+    if pressed:
+        signal.raise_signal(pressed[0])
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Put Ctrl-C off to the end of the context.
+    """Put Ctrl-C, and SIGTERM where it is taken, off to the end of the context.
 
-    A mask alone would not do: the kernel hands the signal to any thread that lets it through, and Python then runs its
+    A mask alone would not do: the kernel hands a signal to any thread that lets it through, and Python then runs its
     handler in the main one. The mask is for the processes that are started meanwhile, which inherit it.
     """
     pressed: list[int] = []
-    in_charge = threading.current_thread() is threading.main_thread()  # no other thread is ever interrupted
-    handler = signal.getsignal(signal.SIGINT)
-    if in_charge and handler is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, lambda number, _frame: pressed.append(number))
-    masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        yield
+        with taking(pressed.append):
+            masked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+            try:
+                yield
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, masked)
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
-        if in_charge:
-            signal.signal(signal.SIGINT, handler)
         if pressed:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(pressed[0])
+
+
+def left_to_parent() -> None:
+    """Leave Ctrl-C and SIGTERM, which may come to a whole group of processes, to the parent: this one ends with it."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from multiprocessing import forkserver, spawn
 from pathlib import Path
 
+from profiler.machine.interrupts import left_to_parent
 from profiler.machine.ties import tie_to
 
 HEADER = struct.Struct("q")
@@ -50,8 +51,7 @@ class Request:
 
 def main(number: int, parent: int) -> None:
     """Serve the socket of that number until the parent closes it and no child is left."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    left_to_parent()
     if tie_to(parent):
         with socket.socket(fileno=number) as line:
             _Template(line).serve()

@@ -10,7 +10,8 @@ import profiler.execution
 import profiler.machine
 from profiler.commands import again
 from profiler.errors import FileError
-from profiler.files import is_file, read_json, refuse_unwritable, to_json, write_whole
+from profiler.files import is_file, read_json, to_json, write_whole
+from profiler.output_files import refuse_unwritable
 from profiler.profile import BF16, FP32, Profile, profile_warnings
 from profiler.settings import Config
 
@@ -58,7 +59,7 @@ def profile_for(
                 )
             report(f"{config.name}: using the profile {path} of {kept.measured_at}{beside}")
             return replace(kept, typed=config.typed)
-    refuse_unwritable(path, "work in a folder that you may write to, or profile with -o and plan with --profile")
+    refuse_unwritable(path, None, "profile -o, and plan with --profile")
     report(f"{config.name}: measuring a profile for {path}: {difference}")
     with progress() as advance:
         profile = measure_profile(config, captured, cores, advance, budget_s=budget_s)

@@ -38,14 +38,17 @@ class Cut:
 class Direction(Protocol):
     """One direction over a cut, activations down or gradients up: one stage sends, the other receives."""
 
-    def put(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
-        """Copy a minibatch's tensors to where they are handed over."""
+    def put(self, minibatch: int, tensors: Sequence[Tensor] | None) -> None:
+        """Copy a minibatch's tensors to where they are handed over; None where it is void: trained on no more."""
 
     def announce(self, minibatch: int) -> None:
         """Hand over what was put there; waits only for a neighbour that is hundreds of minibatches behind."""
 
     def receive(self, minibatch: int) -> list[Tensor] | None:
         """Wait until the neighbour has sent a minibatch's tensors, and return them; None if it says there are none."""
+
+    def is_void(self, minibatch: int) -> bool:
+        """Say whether the minibatch that was received last is void."""
 
     def end(self) -> None:
         """Tell the neighbour that there are no more minibatches, where it does not know how many there are."""

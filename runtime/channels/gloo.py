@@ -117,7 +117,10 @@ class _Messages:
         self._under_way: dict[int, dist.Work] = {}
         self.blank = self._ring.blank
 
-    def put(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
+    def is_void(self, minibatch: int) -> bool:
+        return self._ring.is_void(self.own.index(minibatch))
+
+    def put(self, minibatch: int, tensors: Sequence[Tensor] | None) -> None:
         place = self.own.index(minibatch)
         with blaming_the_neighbour():
             self._finish(place - self._ring.slots)

@@ -43,7 +43,7 @@ class _Notified:
 
     def __init__(self, ring: Ring, notifications: socket.socket) -> None:
         self._ring, self._notifications = ring, notifications
-        self.put, self.blank = ring.put, ring.blank
+        self.put, self.blank, self.is_void = ring.put, ring.blank, ring.is_void
 
     def announce(self, minibatch: int) -> None:
         try:

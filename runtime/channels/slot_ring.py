@@ -2,7 +2,8 @@
 
 A slot begins with a header and holds one tensor for each value that crosses. Nearly always the tensors look as they did
 when the model was captured, and the header is one zero. An uneven last minibatch has other shapes; then the header says
-which, and the tensors take less of the slot. Type and memory format are kept in either case.
+which, and the tensors take less of the slot. Type and memory format are kept in either case. A minibatch that is not
+trained on any more, for its loss or that of one before it is no number, is void: its slot has nothing but a header.
 """
 
 import math
@@ -15,7 +16,7 @@ from torch import Tensor
 from profiler.execution import ALIGNMENT_BYTES, TensorSpec, fill, slot_bytes, slot_offsets, slot_tensors
 from runtime.errors import RunError
 
-_AS_CAPTURED, _OTHERWISE = 0, 1
+_AS_CAPTURED, _OTHERWISE, _VOID = 0, 1, 2
 _WORD_BYTES = 8
 
 
@@ -41,13 +42,16 @@ class Ring:
         self._flags = [header.numpy() for header in self._headers]
         self._tensors = [slot_tensors(buffer, first, specs) for first in self._first]
 
-    def put(self, minibatch: int, tensors: Sequence[Tensor]) -> None:
-        """Copy a minibatch's tensors into its slot.
+    def put(self, minibatch: int, tensors: Sequence[Tensor] | None) -> None:
+        """Copy a minibatch's tensors into its slot; None where it is void.
 
         Raises:
             RunError: A tensor is larger than, or of another type than, the captured one.
         """
         slot = minibatch % self.slots
+        if tensors is None:
+            self._flags[slot][0] = _VOID
+            return
         as_captured = all(
             tensor.shape == spec.shape and tensor.dtype == spec.dtype
             for tensor, spec in zip(tensors, self.specs, strict=True)
@@ -63,9 +67,13 @@ class Ring:
         fill(self._shaped(slot), tensors)
 
     def get(self, minibatch: int) -> list[Tensor]:
-        """Return a minibatch's tensors, which live in its slot."""
+        """Return a minibatch's tensors, which live in its slot; those of a void one mean nothing."""
         slot = minibatch % self.slots
-        return self._tensors[slot] if self._flags[slot][0] == _AS_CAPTURED else self._shaped(slot)
+        return self._shaped(slot) if self._flags[slot][0] == _OTHERWISE else self._tensors[slot]
+
+    def is_void(self, minibatch: int) -> bool:
+        """Say whether the minibatch in the slot is void."""
+        return bool(self._flags[minibatch % self.slots][0] == _VOID)
 
     def message(self, minibatch: int) -> Tensor:
         """Return a minibatch's whole slot as bytes, ``(slot_bytes,)``."""

@@ -14,8 +14,9 @@ import runtime.supervisor
 from optimizer.planning import load_schemes
 from profiler.cli import configs, emit_json, option, positive, screen, stdout, switch
 from profiler.commands import command
-from profiler.files import refuse_unwritable, to_json, write_whole
+from profiler.files import to_json, write_whole
 from profiler.measure import path_for
+from profiler.output_files import OutputKind, refuse_unwritable
 from profiler.settings import Config
 from runtime.baselines import BaselineChoice
 from runtime.cli.options import ClockOption, RunningOptions, refuse_clock, settings_of
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 RESULTS = Path("results")
 FILE, PLAN = "comparison.json", "fastest-plan.json"
 QUICK_BATCHES = 6
+REPORT_KINDS: tuple[OutputKind, ...] = ("page", "text")
+"""Of ``report.html`` and ``report.md``."""
 FAILED = 1
 
 
@@ -72,15 +75,19 @@ def compare_all(options: CompareOptions) -> int:
     requests = [runtime.comparing.request_of(wish, schemes) for wish in wishes]
     profiler.capture.refuse_unknown(dict.fromkeys(config.model for config in wanted))
     reports = _reports(options, [wish.path for wish in wishes])
-    for path in (*(path for wish in wishes for path in (wish.path, wish.path.with_name(PLAN))), *reports):
-        refuse_unwritable(path)
+    for wish in wishes:
+        refuse_unwritable(wish.path, None, "--out")  # what is there is set aside
+        refuse_unwritable(wish.path.with_name(PLAN), "plan", "--out")
+    for path, kind in zip(reports, REPORT_KINDS, strict=True):
+        refuse_unwritable(path, kind, "--out")
     pairs = zip(wishes, requests, strict=True)
     jobs = [runtime.comparing.job_of(wish, request, schemes) for wish, request in pairs]
     try:
         runtime.comparing.carry_out(jobs, reports, options.stall_timeout_s, fresh=options.fresh)
-    except KeyboardInterrupt:  # which leaves the best answer so far
+    except KeyboardInterrupt as interrupt:  # which leaves the best answer so far
         if (begun := [job for job in jobs if job.comparison.runs]) and not options.json:
             _conclude(begun, reports, options)
+        interrupt.add_note("paused, and nothing is left running; to resume, repeat the command without --fresh")
         raise
     return _conclude(jobs, reports, options)
 

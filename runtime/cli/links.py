@@ -8,7 +8,8 @@ import runtime.pipeline
 from optimizer.plan import NetworkProfile
 from profiler.cli import CommonOptions, configs, emit_json, note, option, screen, stdout
 from profiler.errors import ConfigError
-from profiler.files import refuse_unwritable, to_json, write_whole
+from profiler.files import to_json, write_whole
+from profiler.output_files import refuse_unwritable
 from profiler.report import ResultTable, mib, ms
 from runtime.cli.options import RankTimeout
 from runtime.cluster import RANK_TIMEOUT_S, joined, placement
@@ -39,7 +40,7 @@ def links(options: LinksOptions) -> int:
         )
     with joined(options.rank_timeout_s, None) as session:
         if session.leads:
-            refuse_unwritable(options.output)
+            refuse_unwritable(options.output, "network profile", "-o")
         wanted = configs(options)
         if len(wanted) > 1:
             raise ConfigError("links takes one model, and messages have the sizes that its cuts produce")

@@ -8,7 +8,8 @@ import runtime.compare
 import runtime.report
 from profiler.cli import Options, argument, note, option
 from profiler.errors import ConfigError, FileError
-from profiler.files import read_json, refuse_unwritable
+from profiler.files import read_json
+from profiler.output_files import refuse_unwritable
 
 FILE = "comparison.json"
 DEFAULT = Path("report.html")
@@ -42,7 +43,7 @@ def report_all(options: ReportOptions) -> int:
     for path in targets:
         if path.suffix not in runtime.report.KINDS:
             raise ConfigError(f"the report {path} ends in neither .html nor .md; name it report.html, say")
-        refuse_unwritable(path)
+        refuse_unwritable(path, "page" if path.suffix == ".html" else "text", "-o")
     runtime.report.write_reports(
         [read_json(path, runtime.compare.Comparison) for path in dict.fromkeys(sources)], targets
     )

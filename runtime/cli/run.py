@@ -11,7 +11,8 @@ from optimizer.plan import Plan
 from optimizer.schedule import Pace
 from profiler.cli import emit_json, note, option, screen, stdout
 from profiler.errors import ConfigError
-from profiler.files import refuse_unwritable, to_json, write_whole
+from profiler.files import to_json, write_whole
+from profiler.output_files import refuse_unwritable
 from profiler.report import counted
 from runtime.cli.options import ClockOption, RankOptions, clock_of, refuse_clock, settings_of
 from runtime.cli.plans import one_plan, refuse_without_plan
@@ -55,7 +56,8 @@ def run(options: RunOptions) -> int:
         where = members if session.distributed else f"cores {','.join(map(str, cores))}"
         work = f"{counted(config.minibatches, 'minibatch')} through {counted(len(plan.stages), 'stage')} on {where}"
         turns = ", which they take in turns" if settings.clock == "virtual" else ""
-        note(f"{plan.model}: {work}{turns}, {settings.pace.words}{_other(plan, settings.pace)}")
+        note(f"{plan.model}: {work}{turns}, {settings.pace.words}{_other(plan, settings.pace)}; "
+             f"{settings.pace.update_words(plan.batch_size)}")  # fmt: skip
 
         with (
             runtime.pipeline.pool_of(cores, options.stall_timeout_s, session) as pool,
@@ -82,8 +84,10 @@ def _refuse_files(options: RunOptions) -> None:
     """Refuse what cannot be written, or would replace the plan."""
     plan = options.plan
     files = [path for path in (options.output, *options.trace) if path]
-    for path in files:
-        refuse_unwritable(path)
+    if options.output:
+        refuse_unwritable(options.output, "run's result", "-o")
+    for path in options.trace:
+        refuse_unwritable(path, "drawing" if path.suffix == ".svg" else "trace", "--trace")
     for path in files:
         if plan and path.resolve() == plan.resolve():
             raise ConfigError(f"{path} would replace the plan; give it another name")

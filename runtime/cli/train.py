@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,9 +13,10 @@ import profiler.capture
 import runtime.cluster
 import runtime.pipeline
 import runtime.training
-from profiler.cli import INTERRUPTED, configs, emit_json, note, note_anyway, option, positive, screen, stdout
-from profiler.errors import ConfigError
-from profiler.files import refuse_unwritable, write_whole
+from profiler.cli import configs, emit_json, note, note_anyway, option, positive, screen, stdout
+from profiler.errors import ConfigError, FileError
+from profiler.files import is_file, write_whole
+from profiler.output_files import OutputKind, refuse_no_room, refuse_unwritable
 from profiler.profile import FP32
 from profiler.report import counted
 from profiler.settings import Config
@@ -30,8 +32,16 @@ if TYPE_CHECKING:
 
     from optimizer.plan import Plan
     from runtime.cluster import Session
-    from runtime.training import EpochRecord, Loaders, LogFile, Part, Pipeline
+    from runtime.training import EpochRecord, Loaders, LogFile, Part, Paused, Pipeline
 
+WRITTEN: dict[str, OutputKind] = {
+    "--save": "weights",
+    "--checkpoint": "checkpoint",
+    "--log": "log",
+    "--plot": "drawing",
+}
+"""What is written to the file that an option names."""
+FAILED = 1
 FIRST_EPOCH = 1
 """People count epochs from 1; files count them from 0, as programs do."""
 
@@ -81,8 +91,8 @@ def train(options: TrainOptions) -> int:
                     "--against plain trains in one process, too, and here several ranks run; leave it out"
                 )
         if session.leads:
-            for path in options.written.values():
-                refuse_unwritable(path)
+            for flag, path in options.written.items():
+                refuse_unwritable(path, WRITTEN[flag], flag)
         _refuse_without_data(options)
         options = replace(options, resume=_start(options, session))
         if options.resume and session.leads:
@@ -139,27 +149,36 @@ def _trained(options: TrainOptions, config: Config, plan: "Plan", session: "Sess
         options, runtime.training.LogFile(options.log if session.leads else None, resumed=options.resume is not None)
     )
     plain: list[Part | EpochRecord] = []
+    elsewhere = False
     try:
         with redirect_stdout(sys.stderr), _warnings_as_notes():  # what user code prints is no result
             state = _course(options, config, plan, session, course)
             if session.leads and options.save:
-                runtime.training.write_tensors(options.save, state)
-                note(f"the trained weights are in {options.save}")
+                write = partial(runtime.training.write_tensors, content=state)
+                place = runtime.training.written_anywhere(options.save, write)
+                note(f"the trained weights are in {place}")
+                elsewhere = place != options.save
             if options.against:
                 lower = "" if plan.precision == FP32 else ", all of it in float32"
                 note(f"now the same in one process{lower}")
                 _plainly(options, config, plan, course.drawn, plain)
     except runtime.training.Paused as pause:
-        if pause.kept is None:
-            raise
-        where = f"epoch {pause.epoch + FIRST_EPOCH} after {counted(pause.position, 'minibatch')}"
-        note_anyway(
-            f"interrupted in {where}; {pause.kept} has all of it: repeat the command with --resume {pause.kept}"
-        )
-        return INTERRUPTED
+        pause.add_note(_pause_words(pause, pause.checkpoint or options.resume))
+        raise
     if session.leads:
         _show(options, plan.model, course, plain)
-    return 0
+    if course.unwritten:
+        raise course.unwritten
+    return FAILED if elsewhere else 0
+
+
+def _pause_words(pause: "Paused", checkpoint: Path | None) -> str:
+    """Say how far training came, and how it goes on."""
+    where = f"interrupted in epoch {pause.epoch + FIRST_EPOCH} after {counted(pause.position, 'minibatch')}"
+    if checkpoint is None:
+        return f"{where}; nothing of it is kept: name a --checkpoint to go on from"
+    kept = f"{checkpoint} has all of it" if pause.whole else f"what came since {checkpoint} was written is lost"
+    return f"{where}; {kept}: to go on, repeat the command with --resume {checkpoint}"
 
 
 def _show(options: TrainOptions, model: str, course: "_Course", plain: "Sequence[Part | EpochRecord]") -> None:
@@ -198,6 +217,7 @@ def _warnings_as_notes() -> Iterator[None]:
             usual(message, category, *rest, **named)
 
     with warnings.catch_warnings():
+        warnings.simplefilter("always", TrainingWarning)
         warnings.showwarning = show
         yield
 
@@ -232,6 +252,7 @@ class _Course:
         first: How many minibatches had been trained on before.
         ends: After how many each of ``epochs`` ended.
         drawn: The state of the generators that loaders draw from, when training begins.
+        unwritten: Why the last checkpoint could not be written; None where it was.
     """
 
     options: TrainOptions
@@ -241,6 +262,7 @@ class _Course:
     epochs: "list[EpochRecord]" = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     drawn: dict[str, Any] = field(default_factory=dict)
+    unwritten: FileError | None = None
 
 
 def _course(
@@ -285,12 +307,31 @@ def _course(
                 note(_line(record, options.epochs))
             progress.at(pipeline.minibatches, _epoch_words(pipeline.epoch, options.epochs))
 
+        if session.leads:
+            _refuse_no_room(options, pipeline)
+        note(f"{plan.model}: {settings.pace.update_words(plan.batch_size)}")
         course.drawn = runtime.training.generators()
-        runtime.training.train_epochs(
-            pipeline, loaders, options.epochs, limit=limit, checkpoint=options.checkpoint, every=options.every,
-            report=report,
-        )  # fmt: skip
+        try:
+            runtime.training.train_epochs(
+                pipeline, loaders, options.epochs, limit=limit, checkpoint=options.checkpoint, every=options.every,
+                report=report,
+            )  # fmt: skip
+        except FileError as error:  # after which there is still --save
+            course.unwritten = error
         return pipeline.state_dict() if options.save else None
+
+
+def _refuse_no_room(options: TrainOptions, pipeline: "Pipeline") -> None:
+    """Refuse to train what there is no room to keep; a checkpoint is written beside the one before.
+
+    Raises:
+        FileError: There is none.
+    """
+    files = [] if options.save is None else [("--save", options.save, pipeline.weight_bytes)]
+    if options.checkpoint:
+        once = pipeline.checkpoint_bytes
+        files.append(("--checkpoint", options.checkpoint, once if is_file(options.checkpoint) else 2 * once))
+    refuse_no_room(files)
 
 
 def _facts(options: TrainOptions, loaders: "Loaders") -> dict[str, str]:

@@ -6,7 +6,7 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from runtime.cluster.clock_sync import all_reports, placed, reading
-    from runtime.cluster.errand import exit_with
+    from runtime.cluster.errand import Errand, exit_with
     from runtime.cluster.join import RANK_TIMEOUT_S, joined, refuse_ranks
     from runtime.cluster.rank_differences import agree
     from runtime.cluster.rank_session import RankSession

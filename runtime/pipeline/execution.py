@@ -24,13 +24,13 @@ from profiler.machine import available_bytes, physical_core, uninterrupted
 from profiler.profile import INPUT
 from runtime.channels import Rendezvous
 from runtime.cluster import Session, all_reports, placed, reading
-from runtime.errors import InputError
+from runtime.errors import InputError, RunError
 from runtime.pipeline.feed import Feed
 from runtime.pipeline.load_messages import loads
 from runtime.pipeline.model_keys import without_tensors
 from runtime.pipeline.outcome import Outcome, outcome_of, training_result
 from runtime.pipeline.plan_fit import refuse_other_layout, refuse_too_little_memory
-from runtime.pipeline.read_minibatches import Reader, Wanted, refuse_other_data
+from runtime.pipeline.read_minibatches import PATIENCE_S, Reader, Wanted, refuse_other_data
 from runtime.pipeline.shared_state import SharedState, momenta_specs
 from runtime.pipeline.stage_segments import slices
 from runtime.results import RunResult, TrainingResult
@@ -231,11 +231,13 @@ class Execution:
         self.diverged |= outcome.diverged
         return outcome
 
-    def train(self, reader: Reader, limit: int | None, first: int) -> tuple[TrainingResult, InputError | None]:
+    def train(
+        self, reader: Reader, limit: int | None, first: int
+    ) -> tuple[TrainingResult, InputError | RunError | None]:
         """Train on from the weights that the stages have, until there are no more minibatches.
 
         Returns:
-            What was trained, and why reading ended before it should have, if it did.
+            What was trained, and why it ended before it should have, if it did: reading failed, or a loss is no number.
 
         Args:
             reader: What reads them.
@@ -252,7 +254,9 @@ class Execution:
         feed.begin(reader, limit, announced=told, exact=not told)
         try:
             reports = self._carry_out(loaded, Go(None if told else limit, first))
-            return training_result(loaded.plan.layout, reports, feed.samples), feed.failure
+            stopped = reports[-1].stopped
+            failure = RunError(stopped.reason) if stopped else feed.failure
+            return training_result(loaded.plan.layout, reports, feed), failure
         finally:
             feed.begin(None)  # which lets go of the loader and its processes
 
@@ -342,7 +346,6 @@ class Execution:
 
         Raises:
             ModelError: The factory cannot be found or raises.
-            InputError: What it returns cannot be iterated.
         """
         with redirect_stdout(sys.stderr):
             return self.read(made(self.settings.data, self.settings.seed), self.data_name, compared=True)
@@ -354,11 +357,11 @@ class Execution:
             iterable: What yields them.
             name: What to call it in messages.
             compared: Whether they are to be compared with those of another reading.
-
-        Raises:
-            InputError: It cannot be iterated.
         """
-        return Reader(iterable, Wanted.of(self.captured), name, compared=compared or self.session.distributed)
+        return Reader(
+            iterable, Wanted.of(self.captured), name, compared=compared or self.session.distributed,
+            patience_s=self.pool.stall_timeout_s or PATIENCE_S,
+        )  # fmt: skip
 
     def share(self, value: float) -> float:
         """Return what the process that leads has for ``value``."""

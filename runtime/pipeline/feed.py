@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,8 @@ from runtime.worker import Checksums, CutEnd
 
 AHEAD = 2
 """Slots beside those of the minibatches in flight, so that a stage need not wait for this process."""
+STOPPING_S = 2.0
+"""How long a minibatch may take that completes an update, once reading is to stop."""
 
 
 @dataclass(slots=True)
@@ -68,13 +71,13 @@ class Feed:
 
     Attributes:
         fed: How many it has handed out in this run.
-        samples: How many samples those had.
         failure: What reading raised; there are no more minibatches after it.
     """
 
     def __init__(self, ends: Sequence[FeedEnd], update_every: int) -> None:
         """Hand out over ``ends``; targets say how many minibatches share an update, which takes ``update_every``."""
         self._ends, self._update_every = ends, update_every
+        self._reader: Reader | None = None
         self.begin(None)
 
     def begin(
@@ -88,11 +91,16 @@ class Feed:
             announced: Whether to tell the stages the end, which do not know how many there are.
             exact: Whether fewer than ``limit`` are too few.
         """
+        if self._reader:
+            self._reader.close()
+        with contextlib.suppress(NeighbourGone):
+            self._take_releases()  # of the run before
         self._exact, self._stopping = exact, False
         self._reader, self._limit, self._announced = reader, limit, announced
         self._ahead: deque[tuple[Tensor, Tensor]] = deque()
         self._read, self._exhausted, self._ended = 0, reader is None, reader is None or not self._ends
-        self.fed, self.samples = 0, 0
+        self.fed = 0
+        self._samples: list[int] = []
         self.failure: InputError | None = None
         self.active_s = -math.inf
 
@@ -111,15 +119,22 @@ class Feed:
         """Checksums of the minibatches that were read in this run; nothing where the stages make them."""
         return self._reader.checksums if self._reader else ()
 
+    def samples_in(self, minibatches: int) -> int:
+        """Return how many samples the first ``minibatches`` had that it handed out in this run."""
+        return sum(self._samples[:minibatches])
+
     @property
     def name(self) -> str:
         """What to call the minibatches."""
         return self._reader.name if self._reader else "synthetic data"
 
     @property
-    def sources(self) -> list[socket.socket]:
-        """What is to be waited for until there may be room."""
-        return [end.notifications for end in self._ends if end.held] if not self._ended else []
+    def sources(self) -> list[Any]:
+        """What is to be waited for until there may be room, or the minibatch there is room for."""
+        if self._ended:
+            return []
+        awaited = [self._reader.thread] if self._reader and self._reader.thread.asked_s is not None else []
+        return [end.notifications for end in self._ends if end.held] + awaited
 
     def supply(self) -> bool:
         """Read and hand out one minibatch if there is room; say whether there may be room for another at once.
@@ -135,14 +150,14 @@ class Feed:
         return False
 
     def _supply(self) -> bool:
-        for end in self._ends:
-            while end.held and wait([end.notifications], 0):
-                end.channel.gradients.receive(end.held[0])
-                end.held.popleft()
+        if self._take_releases() and self._announced:  # of a void minibatch, as all are that follow
+            self._exhausted = True
+            self._ahead.clear()
         own = [end for end in self._ends if self.fed % end.replicas == end.replica]
         if any(len(end.held) >= end.slots for end in own):
             return False
-        self._read_ahead()
+        if not self._read_ahead():
+            return False
         if not self._ahead:
             self._end()
             return False
@@ -153,27 +168,40 @@ class Feed:
             end.held.append(self.fed)
             end.channel.activations.announce(self.fed)
         self.fed += 1
-        self.samples += len(inputs)
+        self._samples.append(len(inputs))
         return True
+
+    def _take_releases(self) -> bool:
+        """Make room where the stages are done with minibatches; say whether one was void."""
+        void = False
+        for end in self._ends:
+            while end.held and wait([end.notifications], 0):
+                minibatch = end.held.popleft()
+                end.channel.gradients.receive(minibatch)
+                void |= end.channel.gradients.is_void(minibatch)
+        return void
 
     def _sharing(self) -> int:
         """Return how many minibatches share the update of the one that is handed out next."""
         first = self.fed // self._update_every * self._update_every
         return min(self._update_every, self._read - first)
 
-    def _read_ahead(self) -> None:
-        """Read as far as it takes to know how many minibatches share the next update."""
+    def _read_ahead(self) -> bool:
+        """Read as far as it takes to know how many minibatches share the next update; say whether that is done."""
         wanted = (self.fed // self._update_every + 1) * self._update_every
         while self._read < wanted and not self._exhausted:
-            if self._read == self._limit or (self._stopping and self._read % self._update_every == 0):
+            assert self._reader is not None
+            complete = self._stopping and self._read % self._update_every == 0 and self._reader.thread.asked_s is None
+            if self._read == self._limit or complete:
                 self._exhausted = True
                 break
-            assert self._reader is not None
+            self.active_s = time.perf_counter()  # so that no stage is blamed for the loader
             try:
+                if not self._reader.ready(STOPPING_S if self._stopping else math.inf):
+                    return False
                 pair = self._reader.read()
             except InputError as error:
-                self.failure, pair = error, None
-            self.active_s = time.perf_counter()
+                self.failure, pair = None if self._stopping else error, None
             if pair is None:
                 self._exhausted = True
                 if self.failure is None and self._exact and self._limit is not None:
@@ -181,6 +209,7 @@ class Feed:
             else:
                 self._ahead.append(pair)
                 self._read += 1
+        return True
 
     def _end(self) -> None:
         """Tell the stages that no minibatch follows, or raise why none came."""
@@ -192,6 +221,8 @@ class Feed:
                 end.channel.activations.end()
 
     def close(self) -> None:
-        """Let go of all rings."""
+        """Let go of all rings, and of what is read."""
+        if self._reader:
+            self._reader.close()
         for end in self._ends:
             end.channel.close()

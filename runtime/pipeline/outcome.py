@@ -8,6 +8,7 @@ from typing import TypeVar
 from optimizer.plan import Plan
 from optimizer.schedule import RankLayout, Schedule, Span, makespan_s, throughput
 from profiler.machine import this_machine
+from runtime.pipeline.feed import Feed
 from runtime.pipeline.virtual_clock import on_virtual_clock, unrecorded_s
 from runtime.results import RunResult, TrainingResult, is_comparable
 from runtime.stage_run import ActionRecord
@@ -77,12 +78,14 @@ def outcome_of(plan: Plan, schedule: Schedule, reports: Sequence[Report], settin
     return Outcome(result, digests, checksums, any(report.diverged for report in reports))
 
 
-def training_result(layout: RankLayout, reports: Sequence[Report], samples: int) -> TrainingResult:
-    """Return what training over ``samples`` samples gave."""
+def training_result(layout: RankLayout, reports: Sequence[Report], feed: Feed) -> TrainingResult:
+    """Return what training on what ``feed`` handed out gave, as far as it was trained on."""
     losses = _in_turn([reports[rank].losses for rank in layout.ranks(layout.stages - 1)])
+    if stopped := reports[-1].stopped:
+        losses = losses[: stopped.trained]
     return TrainingResult(
         minibatches=len(losses),
-        samples=samples,
+        samples=feed.samples_in(len(losses)),
         seconds=_seconds(reports),
         losses=_finite(losses),
         stages=tuple(report.run.whole for report in reports),

@@ -1,6 +1,7 @@
 """Read minibatches from any iterable of pairs (inputs, targets), and refuse what the model cannot be trained on."""
 
 import math
+import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,12 +27,15 @@ from profiler.execution import (
 )
 from profiler.profile import INPUT
 from profiler.report import counted
-from runtime.errors import InputError
+from runtime.errors import InputError, NoMinibatchError
+from runtime.pipeline.reader_thread import ReaderThread
 from runtime.worker import Checksums
 
 _OWN_LOSS = (
     "loss=torch.nn.functional.cross_entropy, say, or loss: torch.nn.functional:cross_entropy in a configuration file"
 )
+PATIENCE_S = 300.0
+"""How long a loader may take for a minibatch where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,24 +71,24 @@ class Wanted:
 
 
 class Reader:
-    """Reads minibatches from an iterable, checked as they come.
+    """Reads minibatches from an iterable, checked as they come, in a thread of its own.
 
     Attributes:
         name: What to call it, as in "the data of 'digits:train'".
         count: How many it has read.
     """
 
-    def __init__(self, iterable: Any, wanted: Wanted, name: str, *, compared: bool = True) -> None:
-        """Begin to iterate.
+    def __init__(
+        self, iterable: Any, wanted: Wanted, name: str, *, compared: bool = True, patience_s: float = PATIENCE_S
+    ) -> None:
+        """Prepare to iterate, which begins with the first minibatch that is wanted.
 
         Args:
             iterable: What yields the minibatches, such as a DataLoader.
             wanted: What they have to be.
             name: What to call it.
             compared: Whether to keep checksums.
-
-        Raises:
-            InputError: It cannot be iterated.
+            patience_s: How long a minibatch may take.
         """
         self._wanted, self.name, self._compared = wanted, name, compared
         self.count = 0
@@ -92,22 +96,68 @@ class Reader:
         self._later, self._doubled = 0, 2 * MOST_LISTED
         self._peeked: list[tuple[Tensor, Tensor] | None] = []
         self._target: TensorSpec | None = None
-        try:
-            self._iterator: Iterator[Any] = iter(iterable)
-        except Exception as error:
-            raise InputError(
-                f"{name} are a {type(iterable).__name__}, which cannot be iterated ({type(error).__name__}: "
-                f"{one_line(error)}); pairs (inputs, targets) are wanted, as a DataLoader yields them"
-            ) from error
+        self._iterable, self._patience_s = iterable, patience_s
+        self._iterator: Iterator[Any] | None = None
+        self.thread = ReaderThread(self._next)
+
+    def ready(self, longest_s: float = math.inf) -> bool:
+        """Say whether the next pair can be read without waiting; it is asked for, if it has not been.
+
+        Raises:
+            InputError: It takes longer than it may, or than ``longest_s``.
+        """
+        if self._peeked:
+            return True
+        self.thread.ask()
+        if self.thread.answered():
+            return True
+        self._refuse_to_wait(min(longest_s, self._patience_s))
+        return False
 
     def read(self) -> tuple[Tensor, Tensor] | None:
         """Return the next pair, the inputs laid out as layers run fastest on them; None at the end.
 
         Raises:
-            InputError: The iterable raises, or yields what cannot be trained on.
+            InputError: The iterable cannot be iterated, raises, takes too long, or yields what cannot be trained on.
         """
         if self._peeked:
             return self._peeked.pop()
+        self.thread.ask()
+        while not self.thread.answered(self._patience_s):
+            self._refuse_to_wait(self._patience_s)
+        return self.thread.take()
+
+    def close(self) -> None:
+        """Let go of the iterable, and end the thread."""
+        self.thread.close()
+
+    def _refuse_to_wait(self, longest_s: float) -> None:
+        """Refuse to wait for a minibatch that was asked for ``longest_s`` ago, or before.
+
+        Raises:
+            InputError: That is so.
+        """
+        asked_s = self.thread.asked_s
+        if asked_s is not None and time.perf_counter() - asked_s >= longest_s:
+            raise InputError(
+                f"{self.name} gave no minibatch {self.count} within {longest_s:.0f} s: the loader hangs, or is slow; "
+                "end what it waits for, or allow more with --stall-timeout"
+            )
+
+    def _begun(self) -> Iterator[Any]:
+        try:
+            return iter(self._iterable)
+        except StageplanError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"{self.name} are a {type(self._iterable).__name__}, which cannot be iterated ({type(error).__name__}: "
+                f"{one_line(error)}); pairs (inputs, targets) are wanted, as a DataLoader yields them"
+            ) from error
+
+    def _next(self) -> tuple[Tensor, Tensor] | None:
+        if self._iterator is None:
+            self._iterator = self._begun()
         try:
             inputs, targets = self._checked(next(self._iterator), f"{self.name} at minibatch {self.count}")
             if self._compared:
@@ -151,7 +201,7 @@ class Reader:
         """
         pair = self.read()
         if pair is None:
-            raise InputError(f"{self.name} hold no minibatch; nothing can be trained on them")
+            raise NoMinibatchError(f"{self.name} hold no minibatch; nothing can be trained on them")
         self._peeked.append(pair)
         whole = torch.empty((self._wanted.inputs.shape[0], *pair[1].shape[1:]), dtype=pair[1].dtype, device="meta")
         return spec_of("targets", whole)

@@ -63,6 +63,7 @@ class WorkerPool:
     Attributes:
         cores: The core of each stage that is here.
         ranks: Which ranks are here, ascending; a rank is a stage where none is replicated.
+        stall_timeout_s: How long a stage may be at one action, or a loader at one minibatch; None: as usual.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class WorkerPool:
             RunError: A process did not start.
         """
         self._describe: Callable[[int], str] = lambda rank: f"stage {rank}"
-        self._stall_timeout_s, self._look = stall_timeout_s, look
+        self.stall_timeout_s, self._look = stall_timeout_s, look
         self.ranks = tuple(range(len(cores)) if ranks is None else ranks)
         self._alone = ranks is None
         self._workers: list[StageProcess] = []
@@ -103,7 +104,7 @@ class WorkerPool:
         try:
             for stage, core in zip(self.ranks, self.cores, strict=True):
                 with uninterrupted():
-                    self._workers.append(started(stage, core, max(self._stall_timeout_s or 0.0, STALL_TIMEOUT_S)))
+                    self._workers.append(started(stage, core, max(self.stall_timeout_s or 0.0, STALL_TIMEOUT_S)))
                 self._workers[-1].hand_over()
             self.collect()
         except BaseException:
@@ -176,7 +177,7 @@ class WorkerPool:
             RunError: A stage raised, died or hangs; the message names the first at fault and the pool is closed.
             InputError: A stage refused what the user gave.
         """
-        least_s = self._stall_timeout_s or 0.0  # which is about actions, and must not cut short what is none
+        least_s = self.stall_timeout_s or 0.0  # which is about actions, and must not cut short what is none
         wanted_s = expected_s or [0.0] * len(self)
         return self._collect([max(least_s, patience_s(None, work_s)) for work_s in wanted_s])
 
@@ -192,7 +193,7 @@ class WorkerPool:
             RunError: A stage raised, died or hangs, as above.
             InputError: A stage refused what the user gave.
         """
-        return self._collect([patience_s(self._stall_timeout_s, work_s) for work_s in expected_s], watch, supplier)
+        return self._collect([patience_s(self.stall_timeout_s, work_s) for work_s in expected_s], watch, supplier)
 
     def _collect(
         self, patience: Sequence[float], watch: Watch | None = None, supplier: "Supplier | None" = None

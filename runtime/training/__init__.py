@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from runtime.training.checkpoint import generators, read_checkpoint, restore, write_tensors
+    from runtime.training.checkpoint import (
+        generators,
+        read_checkpoint,
+        restore,
+        write_tensors,
+        written_anywhere,
+    )
     from runtime.training.epoch_views import (
         learning_curve,
         learning_curves,

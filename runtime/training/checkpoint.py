@@ -2,19 +2,23 @@
 
 import io
 import random
-from collections.abc import Iterator, Mapping
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from profiler.commands import command
-from profiler.errors import FileError, one_line
-from profiler.files import unwritable, write_whole
+from profiler.errors import FileError
+from profiler.files import write_whole
 from profiler.settings import CORRECTED
+from runtime.errors import TrainingWarning
 
 FORMAT_VERSION = 1
 _MOST = 1 << 62
@@ -76,10 +80,57 @@ def write_tensors(path: Path, content: Any) -> None:
     Raises:
         FileError: They cannot be written.
     """
+    write_whole(path, lambda file: _save_to(file, content))
+
+
+class _Sink:
+    """A file that torch writes to, which tells of a full disk in words of its own.
+
+    Attributes:
+        error: What the file raised first.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _save_to(file: BinaryIO, content: Any) -> None:
+    sink = _Sink(file)
     try:
-        write_whole(path, lambda file: torch.save(content, file))
-    except RuntimeError as error:  # as torch tells of a disk that is full
-        raise unwritable(path, one_line(error), "make room, or give another place") from error
+        torch.save(content, cast("BinaryIO", sink))  # which needs nothing else of a file
+    except RuntimeError as error:
+        raise sink.error or error from error
+
+
+def written_anywhere(path: Path, write: Callable[[Path], None]) -> Path:
+    """Write what must not be lost to ``path`` or, with a warning, to a new folder of temporary files; return where.
+
+    Raises:
+        FileError: It cannot be written anywhere.
+    """
+    try:
+        write(path)
+    except FileError as error:
+        other = Path(tempfile.mkdtemp(prefix="stageplan-")) / path.name
+        try:
+            write(other)
+        except FileError:
+            shutil.rmtree(other.parent, ignore_errors=True)
+            raise error from None
+        warnings.warn(f"{error}; it is in {other} for now", TrainingWarning, stacklevel=2)
+        return other
+    return path
 
 
 def read_checkpoint(path: Path, content: bytes | None = None) -> Checkpoint:

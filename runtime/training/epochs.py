@@ -1,18 +1,17 @@
 """Train over epochs: with validation, checkpoints, and a way to go on where a run ended."""
 
 import itertools
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from profiler.errors import StageplanError, one_line
-from runtime.errors import InputError
+from profiler.errors import FileError
+from runtime.errors import InputError, NoMinibatchError, RunError, TrainingWarning
 from runtime.results import TrainingResult
-from runtime.training.checkpoint import generators
+from runtime.training.checkpoint import generators, written_anywhere
 from runtime.training.pipeline import Minibatches
-
-T = TypeVar("T")
 
 
 class Trainer(Protocol):
@@ -118,12 +117,57 @@ Report = Callable[[Part | EpochRecord], None]
 
 
 class Paused(KeyboardInterrupt):
-    """Ctrl-C came; what had been read was trained, and ``kept`` says where the checkpoint is, if there is one."""
+    """Ctrl-C or SIGTERM came, and what had been read was trained, unless a second one ended that.
 
-    def __init__(self, pipeline: Trainer, kept: Path | None) -> None:
-        """Remember how far it came."""
-        super().__init__()
-        self.epoch, self.position, self.kept = pipeline.epoch, pipeline.position, kept
+    Attributes:
+        epoch: How far training came, with ``position``.
+        checkpoint: The last one that was written, if any; ``whole``, whether it has all that was trained.
+    """
+
+    def __init__(
+        self, interrupt: KeyboardInterrupt, pipeline: Trainer, checkpoint: Path | None, *, whole: bool
+    ) -> None:
+        """Remember how far it came; its arguments are those of the interrupt."""
+        super().__init__(*interrupt.args)
+        self.epoch, self.position = pipeline.epoch, pipeline.position
+        self.checkpoint, self.whole = checkpoint, whole
+
+
+class _Checkpoints:
+    """Writes checkpoints of a training, which goes on where one cannot be written.
+
+    Attributes:
+        last: The one that was written last.
+        failure: Why the last was not written; None where it was.
+    """
+
+    def __init__(self, pipeline: Trainer, path: Path | None) -> None:
+        """Write them to ``path``; nowhere where that is None."""
+        self._pipeline, self._path = pipeline, path
+        self.last: Path | None = None
+        self.failure: FileError | None = None
+
+    def write(self, states: dict[str, Any] | None = None) -> None:
+        """Write one, or warn that it cannot be written; ``states`` is as of ``Pipeline.save``."""
+        if self._path:
+            try:
+                self._pipeline.save(self._path, states)
+                self.last, self.failure = self._path, None
+            except FileError as error:
+                self.failure = error
+                warnings.warn(f"{error}; training goes on", TrainingWarning, stacklevel=2)
+
+    def write_anywhere(self, states: dict[str, Any] | None) -> bool:
+        """Write the last one before training ends, to another folder where need be; return whether it is written."""
+        alone = self._pipeline.alive and not self._pipeline.distributed  # where not, others are not about to save
+        if not (self._path and alone and self._pipeline.minibatches):
+            return False
+        try:
+            self.last = written_anywhere(self._path, lambda path: self._pipeline.save(path, states))
+        except FileError as error:
+            warnings.warn(str(error), TrainingWarning, stacklevel=2)
+            return False
+        return True
 
 
 def train_epochs(
@@ -149,24 +193,27 @@ def train_epochs(
 
     Raises:
         Paused: Ctrl-C came.
-        InputError, RunError, FileError: As ``Pipeline.train`` and ``Pipeline.save``.
+        InputError, RunError: As ``Pipeline.train``.
+        FileError: All is trained, and the last checkpoint could not be written.
     """
-    records = []
+    records, checkpoints = [], _Checkpoints(pipeline, checkpoint)
     while pipeline.epoch < epochs:
         began, epoch = generators(), pipeline.epoch
         try:
             record = _epoch(
-                pipeline, loaders, limit=limit, checkpoint=checkpoint, every=every, began=began, report=report
+                pipeline, loaders, limit=limit, checkpoints=checkpoints, every=every, began=began, report=report
             )
-        except (KeyboardInterrupt, InputError) as error:
-            alone = pipeline.alive and not pipeline.distributed  # where not, others are not about to save
-            kept = checkpoint if checkpoint and alone and pipeline.minibatches else None
-            if kept:
-                pipeline.save(kept, began if pipeline.epoch == epoch else None)
-            if isinstance(error, InputError):
-                raise
-            raise Paused(pipeline, kept) from None
+        except (KeyboardInterrupt, InputError, RunError) as error:
+            whole = checkpoints.write_anywhere(began if pipeline.epoch == epoch else None)
+            if isinstance(error, KeyboardInterrupt):
+                raise Paused(error, pipeline, checkpoints.last, whole=whole) from None
+            if checkpoints.last:
+                much = "all" if whole else "a part of what"
+                error.add_note(f"{checkpoints.last} has {much} that was trained before; resume it to go on")
+            raise
         records.append(record)
+    if checkpoints.failure:
+        raise checkpoints.failure
     return records
 
 
@@ -175,28 +222,35 @@ def _epoch(
     loaders: Loaders,
     *,
     limit: int | None,
-    checkpoint: Path | None,
+    checkpoints: _Checkpoints,
     every: int | None,
     began: dict[str, Any],
     report: Report,
 ) -> EpochRecord:
     results: list[TrainingResult] = []
     epoch, before = pipeline.epoch, pipeline.position
-    for part, count in _parts(loaders, before, limit, every):
+    left, length = _from(loaders.training, before), loaders.length
+    end = limit if length is None else min(length, limit or length)
+    while end is None or pipeline.position < end:
+        count = every if end is None else min(every or end, end - pipeline.position)
         first = pipeline.position
         try:
-            results.append(pipeline.train(part, minibatches=count))
+            results.append(pipeline.train(left, minibatches=count))
+        except NoMinibatchError:  # whatever length the loader says that it has
+            break
         finally:
             if pipeline.last is not None:
                 report(Part(epoch=epoch, first=first, losses=pipeline.last.losses))
-        if checkpoint and every and results[-1].minibatches == every:
-            pipeline.save(checkpoint, began)
-    if not results and not before:
+        trained = results[-1].minibatches
+        if every and trained == every:
+            checkpoints.write(began)
+        if count is None or trained < count:
+            break
+    if not before and not any(result.minibatches for result in results):
         raise InputError("the data hold no minibatch, or can be gone through only once; give a loader, such as a "
                          "DataLoader, that starts anew for each epoch")  # fmt: skip
     pipeline.epoch, pipeline.position = epoch + 1, 0
-    if checkpoint:
-        pipeline.save(checkpoint)
+    checkpoints.write()
     losses = [loss for result in results for loss in result.losses]
     numbers = [loss for loss in losses if loss is not None]
     record = EpochRecord(
@@ -212,41 +266,15 @@ def _epoch(
     return record
 
 
-def _parts(
-    loaders: Loaders, position: int, limit: int | None, every: int | None
-) -> Iterator[tuple[Minibatches, int | None]]:
-    """Yield the parts of an epoch from the minibatch ``position`` on: what to read, and how many at most."""
-    iterator = _tried(lambda: iter(loaders.training))
-    skipped = _tried(lambda: sum(1 for _ in itertools.islice(iterator, position)))
+def _from(loader: Minibatches, position: int) -> Iterator[Any]:
+    """Yield a loader's minibatches from number ``position`` on; it is iterated where the first is asked for.
+
+    Raises:
+        InputError: There are fewer.
+    """
+    minibatches = iter(loader)
+    skipped = sum(1 for _ in itertools.islice(minibatches, position))
     if skipped < position:
         raise InputError(f"the checkpoint is {position} minibatches into an epoch, and the data have {skipped}; go on "
                          "with the data that it was trained on")  # fmt: skip
-    length = loaders.length
-    end = limit if length is None else min(length, limit or length)
-    while end is None or position < end:
-        count = every if end is None else min(every or end, end - position)
-        if length is None:  # then there may be no more
-            ahead = _tried(lambda: list(itertools.islice(iterator, 1)))
-            if not ahead:
-                return
-            yield itertools.chain(ahead, iterator), count
-            if count is None:
-                return
-        else:
-            yield iterator, count
-        assert count is not None
-        position += count
-
-
-def _tried(step: Callable[[], T]) -> T:
-    """Return what ``step`` gives, which runs a loader's own code.
-
-    Raises:
-        InputError: It raises.
-    """
-    try:
-        return step()
-    except StageplanError:
-        raise
-    except Exception as error:
-        raise InputError(f"the data of the loader raised {type(error).__name__}: {one_line(error)}") from error
+    yield from minibatches

@@ -2,10 +2,11 @@
 
 import json
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from profiler.files import unwritable
+from runtime.errors import TrainingWarning
 from runtime.training.epochs import EpochRecord, Part
 
 
@@ -13,24 +14,38 @@ class LogFile:
     """Writes parts and epochs to a file; nowhere without a path."""
 
     def __init__(self, path: Path | None, *, resumed: bool) -> None:
-        """Begin the file, or go on with what a resumed run finds there.
-
-        Raises:
-            FileError: It cannot be written.
-        """
-        self._path = path
-        if path:
-            self._write("", "a" if resumed else "w")
-            self._cut_off_torn_line(path)
+        """Prepare to begin the file, or to go on with what a resumed run finds there: with the first record."""
+        self._path, self._begun, self._goes_on = path, resumed, resumed
+        self._pending, self._failing = "", False
 
     def write(self, record: Part | EpochRecord) -> None:
-        """Add the lines of a part or an epoch.
-
-        Raises:
-            FileError: They cannot be written.
-        """
+        """Add the lines of a part or an epoch; where they cannot be written, warn, and try again with the next."""
         if self._path:
-            self._write("".join(json.dumps(line) + "\n" for line in lines(record)), "a")
+            self._pending += "".join(json.dumps(line) + "\n" for line in lines(record))
+            try:
+                self._add_pending(self._path)
+                self._failing = False
+            except OSError as error:
+                if not self._failing:
+                    words = f"cannot write {self._path}: {error.strerror or error}; training goes on, and tries again"
+                    warnings.warn(words, TrainingWarning, stacklevel=2)
+                self._failing = True
+
+    def _add_pending(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mode = "a" if self._begun else "w"
+        if self._goes_on:
+            self._cut_off_torn_line(path)
+            self._goes_on = False
+        size = path.stat().st_size if mode == "a" and path.is_file() else 0
+        try:
+            with path.open(mode, encoding="utf-8") as file:
+                file.write(self._pending)
+        except OSError:
+            if path.is_file():
+                os.truncate(path, size)
+            raise
+        self._begun, self._pending = True, ""
 
     @staticmethod
     def _cut_off_torn_line(path: Path) -> None:
@@ -40,15 +55,6 @@ class LogFile:
             whole = content.rfind(b"\n") + 1
             if whole < len(content):
                 os.truncate(path, whole)
-
-    def _write(self, text: str, mode: str) -> None:
-        assert self._path
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open(mode, encoding="utf-8") as file:
-                file.write(text)
-        except OSError as error:
-            raise unwritable(self._path, error.strerror or str(error), "give another place with --log") from error
 
 
 def lines(record: Part | EpochRecord) -> Iterator[dict[str, object]]:

@@ -1,10 +1,9 @@
 """A pipeline that trains a model which is in memory, watches it learn, and hands its weights back."""
 
 import math
-import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -25,7 +24,7 @@ from profiler.capture import (
     refuse_unfaithful_briefly,
 )
 from profiler.execution import TensorSpec
-from profiler.machine import refuse_reimport, usable_cores
+from profiler.machine import draining, refuse_reimport, usable_cores
 from profiler.profile import PLAIN_FORM
 from profiler.python_arguments import AboveZero, Cores, Count, Hint, python_face
 from profiler.settings import DEFAULT_RULE, Update
@@ -117,7 +116,8 @@ class Pipeline:
             cores: Which cores to use; None: those that this process may use.
             seed: What is random in layers, such as dropout, is drawn from.
             on_nan: What to do about a loss that is no number, or rises out of its spread: ``stop`` or ``warn``.
-            stall_timeout_s: How long one action may take before its stage counts as hung; None: by its prediction.
+            stall_timeout_s: How long one action may take before its stage counts as hung, and the loader for a
+                minibatch; None: by its prediction, and five minutes.
             watch: Called now and then during training with what every stage is doing.
             session: With whom this process runs the plan; None: alone.
 
@@ -206,8 +206,8 @@ class Pipeline:
     def train(self, loader: Minibatches, *, minibatches: Count | None = None) -> TrainingResult:
         """Train over a loader once, from the weights, momenta and update count that are there.
 
-        It is read in this process, once, and fed to the first and the last stage. Ctrl-C reads no more: what has been
-        read is trained, and then ``KeyboardInterrupt`` is raised.
+        It is read in this process, in a thread of its own, once, and fed to the first and the last stage. Ctrl-C reads
+        no more: what has been read is trained, and then ``KeyboardInterrupt`` is raised.
 
         Args:
             loader: Yields pairs (inputs, targets), or inputs alone where the model returns its loss; any minibatch may
@@ -218,8 +218,9 @@ class Pipeline:
             Losses, throughput and times of the stages.
 
         Raises:
-            InputError: The data cannot be used; what came before is trained.
-            RunError: A stage failed; what was trained since the last checkpoint is lost.
+            InputError: The data cannot be used, or do not come; what came before is trained.
+            RunError: A loss is no number, and nothing is trained on it; or a stage failed, and what was trained since
+                the last checkpoint is lost.
         """
         with self._alone("train"):
             self.last = None
@@ -227,16 +228,20 @@ class Pipeline:
             if self._settings.channel == "gloo" and minibatches is None:
                 minibatches = _length(loader)
             reader = execution.read(loader, "the data of the loader")
-            self._load(execution, reader.target_spec())
-            with _one_interrupt(execution.stop):
-                self.last, failure = execution.train(reader, minibatches, self.minibatches)
-                result = self.last
-                self.minibatches += result.minibatches
-                self.position += result.minibatches
-                self.updates += math.ceil(result.minibatches / self._settings.pace.update_every)
-                self._warn_of_losses(result)
-                if failure:
-                    raise failure
+            try:
+                self._load(execution, reader.target_spec())
+                with draining(execution.stop) as pressed:
+                    self.last, failure = execution.train(reader, minibatches, self.minibatches)
+                    result = self.last
+                    self.minibatches += result.minibatches
+                    self.position += result.minibatches
+                    self.updates += math.ceil(result.minibatches / self._settings.pace.update_every)
+                    self._warn_of_losses(result)
+                    # Ctrl-C ends the processes of a DataLoader, too, which then raises.
+                    if failure and not (pressed and isinstance(failure, InputError)):
+                        raise failure
+            finally:
+                reader.close()
             return result
 
     def _warn_of_losses(self, result: TrainingResult) -> None:
@@ -384,6 +389,16 @@ class Pipeline:
             execution.load(self._plan, enough, target=target)
 
     @property
+    def weight_bytes(self) -> int:
+        """How large a file of its ``state_dict`` is, about."""
+        return self._model.weight_bytes
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """How large a checkpoint is, about."""
+        return self._model.checkpoint_bytes
+
+    @property
     def distributed(self) -> bool:
         """Whether other processes have some of the stages."""
         return self._session.distributed
@@ -430,29 +445,3 @@ def _length(loader: Minibatches) -> int:
             "over gloo every rank has to know how many minibatches there are, and the loader has no length; say it "
             "with minibatches=…"
         ) from error
-
-
-@contextmanager
-def _one_interrupt(stop: Callable[[], None]) -> Iterator[None]:
-    """Let the first Ctrl-C ``stop`` what runs, and be raised when it has ended; a second one is raised at once."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before in {None, signal.SIG_IGN}:
-        yield  # in a thread, or as a job in the background: nobody presses Ctrl-C
-        return
-    pressed: list[int] = []
-
-    def interrupt(number: int, _frame: object) -> None:
-        signal.signal(number, before)
-        pressed.append(number)
-        stop()
-
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    except InputError:  # such as that of a DataLoader whose processes Ctrl-C has ended
-        if not pressed:
-            raise
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if pressed:
-        raise KeyboardInterrupt

@@ -171,6 +171,7 @@ class Report:
         losses: Those of the minibatches that were to be recorded.
         last_loss: That of its last minibatch; NaN where it has no loss.
         diverged: Whether any loss was no finite number.
+        stopped: Why the run's later minibatches were not trained on; None where all were.
         minibatch_digests: One a minibatch, if asked for.
         checksums: Of the minibatches that the parent process read from a loader.
         physical_core: The host's boot, the package and the physical core that ``core`` belongs to: two stages that
@@ -181,9 +182,23 @@ class Report:
     losses: tuple[float, ...]
     last_loss: float
     diverged: bool
+    stopped: "Stopped | None"
     minibatch_digests: tuple[MinibatchDigests, ...]
     checksums: Checksums = ()
     physical_core: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Training stopped before an update that would have taken in a loss that is no number.
+
+    Attributes:
+        trained: On how many minibatches of the run it trained: those of the updates before.
+        reason: Why, in a sentence; nothing in a stage that only heard of it.
+    """
+
+    trained: int
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,13 +14,15 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 import runtime.channels
+from optimizer.schedule import Action
 from profiler.execution import TensorSpec, WeightVersions, slot_tensors
 from runtime.channels import Channel, SharedMemory
 from runtime.errors import RunError
 from runtime.worker.data import Synthetic
 from runtime.worker.digest import digests
+from runtime.worker.kept_buffers import KeptBuffers
 from runtime.worker.loss_watch import LossWatch
-from runtime.worker.messages import Load, MinibatchDigests
+from runtime.worker.messages import Load, MinibatchDigests, Stopped
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -66,6 +68,7 @@ class Stage:
         losses: Those that are kept; ``last_loss`` is the last of all, and NaN before there is one.
         diverged: Whether any loss was no finite number.
         used: The weight version that the last backward ran on.
+        stopped: From which minibatch on nothing is trained, and why; None while all are.
         averaging: What averages the gradients of its replicas; None where it has but one.
         common_norm: What tells the norm of all stages' gradients; None where the update rule does not bound it.
     """
@@ -110,14 +113,19 @@ class Stage:
         self._synthetic = synthetic
         self.averaging: Averaging | None = None
         self._replicas = replicas
+        self._replicated = load.common.layout.replicated
         self.common_norm = _common_norm(load) if settings.rule.clip_norm else None
         self._watch = LossWatch()
+        self.stopped: Stopped | None = None
+        self._kept = KeptBuffers(segment.places, self.constants)
         self._norms: dict[str, Tensor] = {}
         self._scale: Tensor | None = None
 
     def forward(self, minibatch: int, received: list[Tensor]) -> list[Tensor]:
         """Run the forward and return what has to be sent; nothing in the last stage."""
         segment = self.load.seat.segment
+        if self._undoes and self._blank is None and self._update_of(minibatch) == minibatch:
+            self._kept.keep(minibatch)
         version = self.versions.bind(self.version(minibatch))
         if self.before is self.inputs is None:
             received = [self._synthetic.inputs(minibatch)]
@@ -166,7 +174,34 @@ class Stage:
             own = self.versions.gradients(self.used) if minibatch < self.minibatches else {}
             present = len(load.common.layout.round_of(load.stage, minibatch, self.minibatches))
             self.versions.give_gradients(self.used, self.averaging.average(own, present))
+        if self._undoes:
+            self._kept.forget(self._update_of(minibatch))
         return self.versions.update(self.used, self._scale)
+
+    def stop(self, minibatch: int, reason: str = "") -> None:
+        """Train on no minibatch of the update of this one, nor on any after; what they have left is undone."""
+        if self.stopped is None:
+            first = self._update_of(minibatch)
+            self.stopped = Stopped(first, reason)
+            self._kept.take_back(first)
+            self.versions.drop_gradients()
+
+    def pass_over(self, action: Action) -> None:
+        """Do of an action what is left of it in a stage that has stopped."""
+        if action.kind == "F" and self.targets:
+            self.targets.activations.receive(action.minibatch)
+        elif action.kind == "B":
+            self._in_flight.pop(action.minibatch, None)
+
+    def _update_of(self, minibatch: int) -> int:
+        """Return the first of the minibatches that share this one's update."""
+        every = self.load.common.pace.update_every
+        return minibatch // every * every
+
+    @property
+    def _undoes(self) -> bool:
+        """Whether the stage trains, and stops at a loss that is no number; replicas, which update together, cannot."""
+        return self._recorded is None and self.load.common.settings.on_nan == "stop" and not self._replicated
 
     def take_norms(self) -> None:
         """Work out the norms of the gradients that the next update is made of."""
@@ -177,21 +212,24 @@ class Stage:
         assert self.common_norm
         self._scale = self.common_norm.scale(self._norms)
 
-    def refuse_divergence(self, minibatch: int) -> None:
-        """Stop a run whose loss is no finite number, or training whose loss leaves, if that is wanted.
+    def stop_at_divergence(self, minibatch: int) -> None:
+        """Stop where the loss of a minibatch is no finite number, or leaves, if that is wanted.
 
         Raises:
-            RunError: It is not, or does.
+            RunError: It is not, or does, and nothing can be undone.
         """
-        if self.load.common.settings.on_nan == "warn":
+        if self.load.common.settings.on_nan == "warn" or not (self._watch.left or self.diverged):
             return
-        if self._watch.left:
-            raise RunError(f"{self._watch.left.words}; or go on with --on-nan warn")
-        if self.diverged:
-            raise RunError(
-                f"the loss of minibatch {self.first + minibatch} is {self.last_loss}: training diverged, or data or "
-                "weights were not finite to begin with; lower lr in a configuration file, or go on with --on-nan warn"
-            )
+        reason = (
+            f"{self._watch.left.words}; or go on with --on-nan warn"
+            if self._watch.left
+            else f"the loss of minibatch {self.first + minibatch} is no number ({self.last_loss}): training diverged, "
+            "or data or weights were not finite to begin with; lower lr in a configuration file, or go on with "
+            "--on-nan warn"
+        )
+        if not self._undoes:
+            raise RunError(reason)
+        self.stop(minibatch, reason)
 
     def begin(self, minibatches: int | None, first: int, recorded: int | None) -> None:
         """Get ready for a run.
@@ -204,6 +242,7 @@ class Stage:
         self.minibatches, self.first, self._begun = minibatches, first, self.versions.newest
         self.versions.use_plain_units()
         self.losses.clear()
+        self.stopped = None
         self.last_loss, self.diverged, self._recorded = math.nan, False, recorded
         self.minibatch_digests.clear()
         for channel in (self.before, self.behind):
@@ -219,9 +258,10 @@ class Stage:
             self.losses.append(loss)
 
     def release(self, minibatch: int) -> None:
-        """Tell the parent process that inputs and targets of a minibatch are done with."""
+        """Tell the parent process that inputs and targets of a minibatch are done with, and whether for good."""
         for channel in (self.inputs, self.targets):
             if channel:
+                channel.gradients.put(minibatch, None if self.stopped else [])
                 channel.gradients.announce(minibatch)
 
     def digest_buffers(self, minibatch: int) -> None:

@@ -168,6 +168,7 @@ class _Worker:
             losses=tuple(self._stage.losses),
             last_loss=self._stage.last_loss,
             diverged=self._stage.diverged,
+            stopped=self._stage.stopped,
             minibatch_digests=tuple(self._stage.minibatch_digests),
         )
 
@@ -254,12 +255,17 @@ class _Run:
         faults = _page_faults()
         start, cpu = time.perf_counter() - self._norms_s, time.thread_time() - self._norms_s  # which were work, too
         self._norms_s = 0.0
-        results: list[Tensor] = []
-        if action.kind == "F":
+        results: list[Tensor] | None = []
+        if action.kind == "B" and stage.behind and stage.behind.gradients.is_void(minibatch):
+            stage.stop(minibatch)
+        if stage.stopped:
+            stage.pass_over(action)
+            results, version = None, stage.used
+        elif action.kind == "F":
             version = stage.version(minibatch)
             results = stage.forward(minibatch, received)
             if stage.behind is None:
-                stage.refuse_divergence(minibatch)
+                stage.stop_at_divergence(minibatch)
         elif action.kind == "B":
             results = stage.backward(minibatch, received)
             version = stage.used
@@ -283,7 +289,7 @@ class _Run:
             computed_s=computed,
             end_s=end,
             cpu_s=time.thread_time() - cpu,
-            sent_bytes=sum(tensor.nbytes for tensor in results) if direction else 0,
+            sent_bytes=sum(tensor.nbytes for tensor in results or ()) if direction else 0,
             page_faults=_page_faults() - faults,
         )
 
@@ -298,6 +304,8 @@ class _Run:
         """Return what the action needs from a neighbour, and for how long it waited."""
         stage = self._stage
         if action.kind == "U":
+            if stage.stopped:
+                return [], 0.0
             if stage.common_norm:
                 return [], self._norm_shared(action)
             if not stage.averaging:

@@ -1,6 +1,7 @@
 """Data of the user's own, as ``--data loaders:name`` finds them: one that works, and one for each thing to refuse."""
 
 import random
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -131,6 +132,24 @@ def training_and_validation() -> tuple[torch.utils.data.DataLoader[Any], list[tu
 
 def once() -> tuple[Pairs, list[tuple[Tensor, Tensor]]]:
     return iter([samples(4), samples(4)]), [samples(5)]
+
+
+class StuckAfterAnEpoch:
+    """Hangs in its second epoch."""
+
+    def __init__(self) -> None:
+        self.epochs = 0
+
+    def __iter__(self) -> Pairs:
+        self.epochs += 1
+        for _ in range(3):
+            yield samples(4)
+        if self.epochs > 1:
+            threading.Event().wait()
+
+
+def stuck_after_an_epoch() -> StuckAfterAnEpoch:
+    return StuckAfterAnEpoch()
 
 
 def regression() -> tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]]:

@@ -8,7 +8,7 @@ from optimizer.plan import Plan
 from optimizer.planning import Planner
 from profiler.commands import MODULES, typed_as
 from profiler.errors import FileError
-from profiler.files import from_json, read_json, refuse_unwritable, to_json, write_whole
+from profiler.files import from_json, read_json, to_json, write_whole
 from profiler.profile import Profile
 
 
@@ -97,17 +97,3 @@ def test_links_and_pipes_stay_what_they_are(tmp_path: Path) -> None:
     write_whole(tmp_path / "pipe", b"through")
     assert os.read(descriptor, 7) == b"through"
     os.close(descriptor)
-
-
-def test_what_cannot_be_written_is_known_before_the_work(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    for path in (
-        tmp_path,
-        tmp_path / "file" / "deep" / "p.json",
-        Path("/dev/null/p.json"),
-        tmp_path / ("x" * 300) / "p",
-    ):
-        with pytest.raises(FileError, match="cannot write"):
-            refuse_unwritable(path)
-    refuse_unwritable(tmp_path / "new" / "deep" / "p.json")
-    assert not (tmp_path / "new").exists()

@@ -14,7 +14,6 @@ import torch
 from pipelines import build
 from places import CHECKOUT, HELPERS
 
-from profiler.cli import INTERRUPTED
 from profiler.profile import Profile
 from runtime.cli import main as cli
 from runtime.errors import RunError
@@ -123,7 +122,9 @@ def test_data_that_set_variables_leave_the_profile_as_good_as_it_was(tmp_path: P
         said_by("optimizer", "--profile", "profiles/small_models-Residual-b4-3x16x16.json", "--stages", "2")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, INTERRUPTED)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
 def test_a_run_that_is_ended_goes_on_from_its_checkpoint(tmp_path: Path, number: int, code: int) -> None:
     common = [*TRAIN, "--checkpoint", "run.ckpt", "--every", "1", "--log", "run.jsonl"]
     assert cli.main([*common, "--epochs", "1"]) == 0  # which keeps the profile
@@ -142,8 +143,9 @@ def test_a_run_that_is_ended_goes_on_from_its_checkpoint(tmp_path: Path, number:
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == code, said
-    if number == signal.SIGINT:
-        assert "run.ckpt has all of it: repeat the command with --resume run.ckpt" in said
+    if number != signal.SIGKILL:
+        assert "run.ckpt has all of it: to go on, repeat the command with --resume run.ckpt" in said
+        assert "error" not in said
     epochs = str(torch.load(tmp_path / "run.ckpt", weights_only=True)["epoch"] + 2)
     assert cli.main([*common, "--epochs", epochs, "--resume", "run.ckpt", "--save", "parts.pt"]) == 0
     assert cli.main([*common, "--epochs", epochs, "--save", "whole.pt"]) == 0
@@ -275,3 +277,91 @@ def test_a_pipeline_is_trained_against_one_process(capsys: pytest.CaptureFixture
     assert epochs[1]["plain"]["minibatches"] == epochs[1]["pipeline"]["minibatches"] > 0
     assert cli.main([*against, "--checkpoint", "kept.pt"]) == 2
     assert "--against plain trains both from the start" in capsys.readouterr().err
+
+
+def test_sigterm_to_all_processes_of_a_job_in_the_background_drains_and_keeps(tmp_path: Path) -> None:
+    """As a batch system ends a job: every process of the group hears of it, and Ctrl-C is ignored."""
+    common = [*TRAIN, "--checkpoint", "run.ckpt", "--log", "run.jsonl", "--every", "300"]
+    assert cli.main([*TRAIN]) == 0  # which keeps the profile
+    process = subprocess.Popen(
+        ["sh", "-c", 'trap "" INT; exec "$0" "$@"', sys.executable, "-m", "runtime", *common, "--epochs", "100000"],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": f"{CHECKOUT}:{HELPERS}"}, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    log, until = tmp_path / "run.jsonl", time.monotonic() + 90
+    while not (log.exists() and log.read_text().count("mean_loss") >= 2):
+        assert time.monotonic() < until
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None
+    os.killpg(process.pid, signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143, said
+    assert "run.ckpt has all of it" in said
+    logged = sum("loss" in json.loads(line) for line in log.read_text().splitlines())
+    assert torch.load(tmp_path / "run.ckpt", weights_only=True)["minibatches"] == logged
+
+
+def test_a_second_ctrl_c_names_the_last_checkpoint(tmp_path: Path) -> None:
+    common = [*TRAIN[:-4], "--data", "loaders:stuck_after_an_epoch", "--stages", "2", "--checkpoint", "run.ckpt"]
+    assert cli.main([*TRAIN]) == 0  # which keeps the profile
+    process = subprocess.Popen(
+        [sys.executable, "-m", "runtime", *common, "--epochs", "2"], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": f"{CHECKOUT}:{HELPERS}"}, start_new_session=True,
+    )  # fmt: skip
+    until = time.monotonic() + 90
+    while not (tmp_path / "run.ckpt").exists():
+        assert time.monotonic() < until
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.5)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "what came since run.ckpt was written is lost: to go on, repeat the command with --resume run.ckpt" in said
+    assert torch.load(tmp_path / "run.ckpt", weights_only=True)["epoch"] == 1
+
+
+def test_weights_that_cannot_be_written_are_kept_elsewhere_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "model.pt").symlink_to("/dev/full")
+    assert cli.main([*TRAIN, "--save", "model.pt"]) == 1
+    said = capsys.readouterr().err
+    assert "cannot write /dev/full: No space left on device" in said
+    (kept,) = tmp_path.glob("stageplan-*/model.pt")
+    assert f"it is in {kept}" in said
+    build(small_models.Residual).load_state_dict(state(kept), strict=True)
+
+
+def test_a_disk_without_room_is_told_before_training(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Room:
+        f_bavail, f_frsize = 1, 16
+
+    monkeypatch.setattr("os.statvfs", lambda _path: Room)
+    for option, file in (("--save", "model.pt"), ("--checkpoint", "run.ckpt")):
+        assert cli.main([*TRAIN, option, file, "--epochs", "100000"]) == 2
+        said = capsys.readouterr().err
+        assert f"cannot write {file}: that takes" in said
+        assert f"has room for 0.0; make room, or give another place with {option}" in said
+
+
+def test_a_log_is_not_emptied_before_the_model_is_known_to_work(tmp_path: Path) -> None:
+    (tmp_path / "run.jsonl").write_text('{"epoch": 0, "minibatch": 0, "loss": 1.0}\n')
+    assert cli.main([*TRAIN[:-4], "--data", "loaders:wider", "--stages", "3000", "--log", "run.jsonl"]) > 0
+    assert (tmp_path / "run.jsonl").read_text().startswith('{"epoch": 0')
+
+
+def test_what_runs_says_how_many_samples_an_update_has_before_it_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([word for word in (*TRAIN, "--schedule", "1f1b-flush") if word != "--quiet"]) == 0
+    said = capsys.readouterr().err
+    assert said.index("an update takes 32 samples: 8 minibatches of 4") < said.index("epoch 1/1")
+    assert cli.main([word for word in ("run", *MODEL, "--stages", "2", "--batches", "4") if word != "--quiet"]) == 0
+    assert "an update takes one minibatch, 4 samples" in capsys.readouterr().err

@@ -337,17 +337,23 @@ def test_stages_end_with_a_parent_that_is_killed(command: list[str], tmp_path: P
         assert_gone([*stages, source])
 
 
-@pytest.mark.parametrize("presses", [1, 2])
+@pytest.mark.parametrize(("number", "presses"), [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 1)])
 @pytest.mark.parametrize("running", [False, True])
-def test_ctrl_c_ends_everything(command: list[str], tmp_path: Path, presses: int, running: bool) -> None:  # noqa: FBT001
+def test_ctrl_c_and_sigterm_end_everything(
+    command: list[str],
+    tmp_path: Path,
+    number: int,
+    presses: int,
+    running: bool,  # noqa: FBT001
+) -> None:
     with started(command, tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         stages = stages_of(process, tmp_path / "struck" if running else None)
         for _ in range(presses):
-            os.killpg(process.pid, signal.SIGINT)
+            os.killpg(process.pid, number)
             time.sleep(0.05)
         _, said = process.communicate(timeout=10)
-        assert process.returncode == 130
-        assert said.decode().splitlines()[-1] == "error: interrupted; nothing is left running"
+        assert process.returncode == 128 + number
+        assert said.decode().splitlines()[-1] == "interrupted; nothing is left running"
         assert "Traceback" not in said.decode(), said.decode()
         assert_gone(stages)
 

@@ -270,10 +270,9 @@ def test_losses_that_cannot_be_used_are_refused() -> None:
     with pytest.raises(CaptureError, match=r"the loss cannot be sent to the process of a stage: .*lambda"):
         pipeline(kind, plan, loss=lambda output, _: output.mean())
     with pipeline(kind, plan, loss=not_a_number) as trained:
-        with pytest.raises(RunError, match="the loss of minibatch 0 is nan"):
-            trained.train(real_pairs(3))
-        with pytest.raises(RunError, match=r"the stage processes have ended .* resume the last checkpoint"):
-            trained.train(real_pairs(3))
+        for _ in range(2):
+            with pytest.raises(RunError, match=r"^the loss of minibatch 0 is no number \(nan\)"):
+                trained.train(real_pairs(3))
     with (
         pipeline(kind, plan, loss=per_sample) as trained,
         pytest.raises(InputError, match=r"per_sample returned a tensor of shape \(4,\); it has to return one number"),

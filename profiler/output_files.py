@@ -1,0 +1,120 @@
+"""Refuse before the work what could not be written after it, or would replace a file of another kind."""
+
+import os
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from profiler.errors import FileError
+from profiler.files import KINDS, is_file, json_keys, unwritable
+
+OutputKind = Literal[
+    "profile", "plan", "run's result", "comparison", "network profile", "weights", "checkpoint", "log", "trace",
+    "drawing", "page", "text",
+]  # fmt: skip
+"""What a file of ours holds."""
+_BEGINNING_BYTES = 4096
+_PICKLED = "data.pkl"
+"""What torch calls the part of its files that has the names."""
+
+
+def refuse_unwritable(path: Path, kind: OutputKind | None, option: str) -> None:
+    """Refuse a file that cannot be written, or that exists and holds something else; nothing is changed.
+
+    Args:
+        path: Where something is going to be written.
+        kind: What; None where whatever is there may be replaced.
+        option: The option that names it, for the remedy.
+
+    Raises:
+        FileError: It cannot, or does.
+    """
+    remedy = f"give another place with {option}"
+    try:
+        if path.is_dir():
+            raise unwritable(path, "it is a folder", remedy)
+        folder = _existing_folder(path)
+        if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+            raise unwritable(path, f"{folder} is no folder that may be written to", remedy)
+        with tempfile.TemporaryFile(dir=folder):  # which has no name
+            pass
+        held = kind_of(path) if kind and is_file(path) else kind
+    except OSError as error:
+        raise unwritable(path, error.strerror or str(error), remedy) from error
+    if held not in {kind, ""}:
+        raise FileError(
+            f"{path} exists and holds {_named(held)}, which {_named(kind)} would replace; {remedy}, or delete it"
+        )
+
+
+def refuse_no_room(files: Sequence[tuple[str, Path, int]]) -> None:
+    """Refuse files for which the disks have no room.
+
+    Args:
+        files: The option that names each file, its path, and how many bytes it takes.
+
+    Raises:
+        FileError: There is none.
+    """
+    taken: dict[int, int] = {}
+    for option, path, size in files:
+        if path.exists() and not path.is_file():  # a device
+            continue
+        folder = _existing_folder(path)
+        disk, room = folder.stat().st_dev, os.statvfs(folder)
+        taken[disk] = taken.get(disk, 0) + size
+        free = room.f_bavail * room.f_frsize
+        if taken[disk] > free:
+            raise unwritable(
+                path, f"that takes {taken[disk] / (1 << 20):.1f} MiB and {folder} has room for {free / (1 << 20):.1f}",
+                f"make room, or give another place with {option}",
+            )  # fmt: skip
+
+
+def kind_of(path: Path) -> str:
+    """Return the kind of a file, as ``OutputKind`` calls those of ours; nothing of an empty one.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        beginning = file.read(_BEGINNING_BYTES)
+    start = beginning.lstrip().lower()
+    if not start or beginning.startswith(b"PK\3\4"):
+        return _torch_kind(path) if start else ""
+    if start.startswith((b"<?xml", b"<svg")):
+        return "drawing"
+    if start.startswith(b"<!doctype html"):
+        return "page"
+    if start.startswith(b'{"epoch":'):
+        return "log"
+    if start.startswith((b"{", b"[")):
+        keys = json_keys(path.read_bytes())
+        ours = next((kind.name for kind in KINDS.values() if kind.key in keys), "")
+        return ours or ("trace" if "traceEvents" in keys else "JSON of another kind")
+    return "something else" if b"\0" in beginning else "text"
+
+
+def _torch_kind(path: Path) -> str:
+    """Return what a file holds that torch, or something else, has written as a zip archive."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            (name,) = (name for name in archive.namelist() if name.rpartition("/")[2] == _PICKLED)
+            return "checkpoint" if b"format_version" in archive.read(name) else "weights"
+    except (zipfile.BadZipFile, ValueError):
+        return "an archive"
+
+
+def _named(kind: str | None) -> str:
+    plain = kind in {"weights", "text", "something else", "an archive", "JSON of another kind"}
+    return str(kind) if plain else f"a {kind}"
+
+
+def _existing_folder(path: Path) -> Path:
+    """Return the folder of a file, or the nearest above it that exists."""
+    folder = path.resolve().parent
+    while not folder.exists():
+        folder = folder.parent
+    return folder

@@ -1,0 +1,216 @@
+"""What befalls a training while it runs ends it with a sentence, and what was trained before is there."""
+
+import os
+import resource
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_models
+import torch
+from torch import Tensor
+from trained import Pairs, as_fed, assert_same, pairs, pipeline, plan_for, replay_of
+
+from optimizer.schedule import ScheduleName, pace_of
+from profiler.errors import FileError
+from runtime.errors import InputError, RunError, TrainingWarning
+from runtime.training import EpochRecord, Loaders, Part, Paused, train_epochs
+
+pytestmark = pytest.mark.usefixtures("pinned_process", "kept_workers")
+KIND = small_models.Residual
+
+
+def spoilt(part: Pairs, at: int) -> Pairs:
+    """The minibatches with one whose inputs are no numbers."""
+    return [
+        (inputs * float("nan") if number == at else inputs, targets) for number, (inputs, targets) in enumerate(part)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "every", "stages", "before", "channel"),
+    [
+        ("1f1b", None, 4, 5, "shm"), ("1f1b-flush", 3, 2, 3, "shm"), ("gpipe", 3, 3, 3, "shm"), ("2bw", 3, 3, 3, "shm"),
+        ("sequential", None, 2, 5, "shm"), ("1f1b", None, 3, 5, "gloo"),
+    ],
+)  # fmt: skip
+def test_a_loss_that_is_no_number_stops_before_its_update_and_the_pipeline_goes_on(
+    schedule: ScheduleName, every: int | None, stages: int, before: int, channel: str
+) -> None:
+    plan, part = plan_for(KIND, stages), pairs(12)
+    replay = replay_of(KIND, plan, pace_of(schedule, stages, every))
+    with pipeline(KIND, plan, schedule=schedule, update_every=every, channel=channel) as trained:
+        with pytest.raises(
+            RunError, match=r"^the loss of minibatch 5 is no number \(nan\): training diverged, or data"
+        ) as raised:
+            trained.train(spoilt(part, 5))
+        assert "failed in" not in str(raised.value)
+        assert trained.minibatches == trained.position == before
+        assert trained.last is not None
+        assert trained.last.samples == 4 * before
+        replay.part(as_fed(part[:before]))
+        assert list(trained.last.losses) == replay.losses
+        assert_same(trained.state_dict(), replay)  # running means included
+        trained.train(part[6:9])
+        replay.part(as_fed(part[6:9]))
+        assert_same(trained.state_dict(), replay)
+
+
+def test_training_over_losses_that_are_no_numbers_goes_on_where_it_is_told_to() -> None:
+    with pipeline(KIND, plan_for(KIND, 2), on_nan="warn") as trained:
+        assert trained.train(spoilt(pairs(4), 2)).losses[2:] == (None, None)
+
+
+def hanging(part: Pairs, at: int) -> Iterator[tuple[Tensor, Tensor]]:
+    yield from part[:at]
+    threading.Event().wait()
+
+
+@pytest.mark.parametrize(("schedule", "trained_on"), [("1f1b", 4), ("2bw", 4), ("1f1b-flush", 4)])
+def test_a_loader_that_hangs_is_named_and_what_came_before_is_trained(schedule: ScheduleName, trained_on: int) -> None:
+    plan, part = plan_for(KIND, 2), pairs(6)
+    every = None if schedule == "1f1b" else 3
+    replay = replay_of(KIND, plan, pace_of(schedule, 2, every))
+    with pipeline(KIND, plan, schedule=schedule, update_every=every, stall_timeout_s=1.0) as trained:
+        begun_s = time.monotonic()
+        with pytest.raises(
+            InputError, match=r"the data of the loader gave no minibatch 4 within 1 s: the loader hangs"
+        ):
+            trained.train(hanging(part, 4))
+        assert time.monotonic() - begun_s < 20
+        assert trained.minibatches == trained_on
+        replay.part(as_fed(part[:4]))
+        assert_same(trained.state_dict(), replay)
+        with pytest.raises(InputError, match="gave no minibatch 0 within 1 s"):
+            trained.train(hanging(part, 0))
+
+
+def test_ctrl_c_ends_a_loader_that_hangs_and_keeps_what_came_before() -> None:
+    plan, part = plan_for(KIND, 2), pairs(6)
+    replay = replay_of(KIND, plan)
+
+    def pressed() -> Iterator[tuple[Tensor, Tensor]]:
+        yield from part[:4]
+        time.sleep(0.5)  # until the fourth is trained
+        os.kill(os.getpid(), signal.SIGINT)
+        threading.Event().wait()
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pipeline(KIND, plan) as trained:
+            begun_s = time.monotonic()
+            with pytest.raises(KeyboardInterrupt):
+                trained.train(pressed())
+            assert time.monotonic() - begun_s < 20
+            assert trained.minibatches == 4
+            replay.part(as_fed(part[:4]))
+            assert_same(trained.state_dict(), replay)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class Lengthy:
+    """A loader that says that it has more minibatches than it yields."""
+
+    def __init__(self, part: Pairs) -> None:
+        self.part = part
+
+    def __len__(self) -> int:
+        return len(self.part) + 5
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return iter(self.part)
+
+
+def nothing(_record: "Part | EpochRecord") -> None:
+    """Report nothing."""
+
+
+@pytest.mark.parametrize("every", [2, 3, 4, None])
+def test_an_epoch_ends_with_the_data_whatever_length_the_loader_says(every: int | None, tmp_path: Path) -> None:
+    plan, part, kept = plan_for(KIND, 2), pairs(6), tmp_path / "run.ckpt"
+    with pipeline(KIND, plan) as trained:
+        for epochs in (2, 3):
+            loaders = Loaders(training=Lengthy(part))
+            records = train_epochs(trained, loaders, epochs, limit=None, checkpoint=kept, every=every, report=nothing)
+            assert [record.minibatches for record in records] == [6] * (2 if epochs == 2 else 1)
+            assert (trained.epoch, trained.position, trained.minibatches) == (epochs, 0, 6 * epochs)
+            trained.resume(kept)
+            assert (trained.epoch, trained.position, trained.minibatches) == (epochs, 0, 6 * epochs)
+
+
+def test_a_checkpoint_is_written_where_a_loss_is_no_number_and_a_resumed_run_goes_on_from_it(tmp_path: Path) -> None:
+    plan, part, kept = plan_for(KIND, 3), pairs(6), tmp_path / "run.ckpt"
+    with pipeline(KIND, plan) as trained, pytest.raises(RunError, match="minibatch 4 is no number"):
+        train_epochs(
+            trained, Loaders(training=spoilt(part, 4)), 1, limit=None, checkpoint=kept, every=None, report=nothing
+        )  # fmt: skip
+    with pipeline(KIND, plan) as resumed:
+        resumed.resume(kept)
+        assert (resumed.epoch, resumed.position) == (0, 4)
+        train_epochs(resumed, Loaders(training=part), 1, limit=None, checkpoint=None, every=None, report=nothing)
+        replay = replay_of(KIND, plan)
+        replay.part(as_fed(part[:4]))
+        replay.part(as_fed(part[4:]))
+        assert_same(resumed.state_dict(), replay)
+
+
+@pytest.fixture
+def full_disk() -> Iterator[Callable[[], Any]]:
+    """What lets files grow no further, as a disk that fills up does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, ignored)
+
+
+def test_a_checkpoint_that_cannot_be_written_does_not_end_training_and_leaves_the_last_one(
+    tmp_path: Path, full_disk: Callable[[], Any]
+) -> None:
+    kept, part = tmp_path / "run.ckpt", pairs(3)
+    with pipeline(KIND, plan_for(KIND, 2)) as trained:
+        train_epochs(trained, Loaders(training=part), 1, limit=None, checkpoint=kept, every=None, report=nothing)
+        content = kept.read_bytes()
+        full_disk()
+        with (
+            pytest.warns(TrainingWarning, match=r"cannot write .*run.ckpt: File too large.*; training goes on"),
+            pytest.raises(FileError, match=r"cannot write .*run.ckpt: File too large"),
+        ):
+            train_epochs(trained, Loaders(training=part), 3, limit=None, checkpoint=kept, every=None, report=nothing)
+        assert (trained.epoch, trained.minibatches) == (3, 9)
+        assert kept.read_bytes() == content
+        assert os.listdir(tmp_path) == ["run.ckpt"]  # noqa: PTH208
+
+
+def test_what_cannot_be_kept_where_it_should_be_is_kept_elsewhere_when_training_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
+
+    def interrupted() -> Iterator[tuple[Tensor, Tensor]]:
+        yield from pairs(2)
+        os.kill(os.getpid(), signal.SIGINT)
+        yield from pairs(9)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    loaders = Loaders(training=interrupted())
+    try:
+        with pipeline(KIND, plan_for(KIND, 2)) as trained, warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            with pytest.raises(Paused) as paused:
+                train_epochs(trained, loaders, 1, limit=None, checkpoint=Path("/dev/full"), every=None, report=nothing)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert paused.value.whole
+    assert paused.value.checkpoint is not None
+    assert paused.value.checkpoint.parent.parent == elsewhere
+    assert torch.load(paused.value.checkpoint, weights_only=True)["minibatches"] == trained.minibatches
+    assert any(f"it is in {paused.value.checkpoint} for now" in str(each.message) for each in said)
