@@ -4,8 +4,9 @@
 
 Two stages train a small network under ``1f1b-flush``, whose updates no pause changes, with a checkpoint every so many
 minibatches. Faults come in turn: a stage is stopped for a while and goes on, a stage's core is busy with something
-else, Ctrl-C, a stage is killed, the disk is full (no file may grow), a stage is stopped for good. Whatever ends the
-run, it is started again with ``--resume``. Beside it the same training runs undisturbed; when the time is over both are
+else, the disk is full for a while (as root, who can give it a small disk of its own), Ctrl-C, SIGTERM, a stage is
+killed, the loader hangs, a stage is stopped for good. Whatever ends the run, it is started again with ``--resume``.
+Beside it the same training runs undisturbed; when the time is over both are
 interrupted, and have to have had the same losses, bit for bit. Memory is the resident size of all processes of an
 attempt, and descriptors are theirs, early in the longest attempt and at its end. After each attempt, what is left of it
 is looked for: processes, shared memory, unfinished files.
@@ -14,7 +15,6 @@ is looked for: processes, shared memory, unfinished files.
 import argparse
 import json
 import os
-import resource
 import signal
 import statistics
 import subprocess
@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,6 +40,7 @@ MINIBATCHES, EPOCHS = 200, 100_000
 EVERY, FLUSH_EVERY = 40, 4
 STALL_S, PAUSE_S, QUIET_S = 20, 6, 45
 """A stage counts as hung after the first; a disturbance lasts for the second; after the third an attempt is warm."""
+HANG, FILLER, DISK = "hang", "filler", "64m"
 
 
 def network() -> nn.Module:
@@ -50,12 +52,30 @@ def network() -> nn.Module:
     )  # fmt: skip
 
 
-def samples() -> "torch.utils.data.DataLoader[tuple[Tensor, ...]]":
+class Hanging:
+    """A loader that hangs as long as a file of the name ``HANG`` is in the folder."""
+
+    def __init__(self, loader: "torch.utils.data.DataLoader[tuple[Tensor, ...]]") -> None:
+        """Yield what ``loader`` does."""
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        for minibatch in self.loader:
+            while Path(HANG).exists():
+                time.sleep(0.1)
+            yield minibatch
+
+
+def samples() -> Hanging:
     """Return shuffled samples, the same in every process."""
     drawn = torch.Generator().manual_seed(1)
     count = BATCH * MINIBATCHES
     inputs, labels = torch.randn(count, *SHAPE, generator=drawn), torch.randint(CLASSES, (count,), generator=drawn)
-    return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(inputs, labels), batch_size=BATCH, shuffle=True)
+    data = torch.utils.data.TensorDataset(inputs, labels)
+    return Hanging(torch.utils.data.DataLoader(data, batch_size=BATCH, shuffle=True))
 
 
 RUNTIME = (sys.executable, "-m", "runtime")
@@ -97,11 +117,13 @@ def main() -> None:
         until_s = time.monotonic() + 60 * options.minutes
         alone = started(folder / "undisturbed", resume=False)
         try:
-            attempts = list(disturbed(folder / "disturbed", options.between, until_s))
+            with small_disk(folder / "disturbed"):
+                attempts = list(disturbed(folder / "disturbed", options.between, until_s))
+                compared(folder / "undisturbed", folder / "disturbed", alone)
         finally:
-            press_ctrl_c(alone)
+            if alone.poll() is None:
+                press_ctrl_c(alone)
         report(attempts)
-        compared(folder / "undisturbed", folder / "disturbed")
 
 
 def command(folder: Path, *, resume: bool) -> list[str]:
@@ -126,8 +148,9 @@ def complaint(process: "subprocess.Popen[bytes]") -> str:
     """Return what a command that is over said went wrong, without the remedy."""
     assert process.stderr
     lines = process.stderr.read().decode().splitlines()
-    errors = [line for line in lines if line.startswith("error: ")] or lines[-1:] or [""]
-    return errors[0].removeprefix("error: ").partition(";")[0]
+    told = [line for line in lines if line.startswith("error: ")] or lines[-1:] or [""]
+    warned = next((f"{line.partition(';')[0]}; then: " for line in lines if "training goes on" in line), "")
+    return warned + told[0].removeprefix("error: ").partition(";")[0]
 
 
 def environment() -> dict[str, str]:
@@ -227,10 +250,43 @@ def kill_a_stage(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def fill_the_disk(process: "subprocess.Popen[bytes]") -> None:
-    """Let no file of the command grow."""
-    psutil.Process(process.pid).rlimit(resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))
+def sigterm(process: "subprocess.Popen[bytes]") -> None:
+    """Tell the command to end, as a batch system does."""
+    process.terminate()
     process.wait()
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """Give the folder a disk of its own, where that can be."""
+    folder.mkdir()
+    mount = ["/bin/mount", "-t", "tmpfs", "-o", f"size={DISK}", "soak", str(folder)]
+    mounted = subprocess.run(mount, check=False, capture_output=True)
+    try:
+        yield
+    finally:
+        if mounted.returncode == 0:
+            subprocess.run(["/bin/umount", str(folder)], check=True)
+
+
+def fill_the_disk(process: "subprocess.Popen[bytes]") -> None:
+    """Leave no room for a checkpoint, where the folder has a disk of its own, and then make room."""
+    folder = Path(psutil.Process(process.pid).cwd())
+    if not folder.is_mount():
+        return
+    with suppress(OSError), (folder / FILLER).open("wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(1 << 16))
+    time.sleep(PAUSE_S)
+    (folder / FILLER).unlink()
+
+
+def hang_the_loader(process: "subprocess.Popen[bytes]") -> None:
+    """Let the loader hang until the command has ended."""
+    file = Path(psutil.Process(process.pid).cwd()) / HANG
+    file.touch()
+    process.wait()
+    file.unlink()
 
 
 def stop_for_good(process: "subprocess.Popen[bytes]") -> None:
@@ -242,11 +298,11 @@ def stop_for_good(process: "subprocess.Popen[bytes]") -> None:
 FAULTS: list[tuple[str, Callable[["subprocess.Popen[bytes]"], None]]] = [
     ("a stage stopped for a while", stop_for_a_while),
     ("a stage's core busy", keep_the_core_busy),
-    ("a stage stopped for a while", stop_for_a_while),
-    ("a stage's core busy", keep_the_core_busy),
+    ("the disk full for a while", fill_the_disk),
     ("Ctrl-C", press_ctrl_c),
+    ("SIGTERM", sigterm),
     ("a stage killed", kill_a_stage),
-    ("the disk full", fill_the_disk),
+    ("the loader hangs", hang_the_loader),
     ("a stage stopped for good", stop_for_good),
 ]
 
@@ -258,7 +314,7 @@ def leftovers(folder: Path) -> None:
         SystemExit: It has left something.
     """
     time.sleep(1)
-    found = [*folder.glob(".writing-*"), *Path("/dev/shm").glob("stageplan*")]  # noqa: S108 - where it would be
+    found = [*folder.glob(".*writing*"), *Path("/dev/shm").glob("stageplan*")]  # noqa: S108 - where it would be
     for one in psutil.process_iter(["cmdline"]):
         words = " ".join(one.info["cmdline"] or ())
         if str(folder) in words and one.pid != psutil.Process().pid:
@@ -285,8 +341,9 @@ def report(attempts: list[Attempt]) -> None:
         print(f"| {name}, {longest.seconds / 60:.0f} minutes | {early:.1f} | {late:.1f} | {late / early - 1:+.2%} |")
 
 
-def compared(alone: Path, struck: Path) -> None:
-    """Say whether two trainings have the same losses, bit for bit, as far as both have come."""
+def compared(alone: Path, struck: Path, process: "subprocess.Popen[bytes]") -> None:
+    """End the undisturbed training; say whether both have the same losses, bit for bit, as far as both have come."""
+    press_ctrl_c(process)
     both = [losses_of(folder / "run.jsonl") for folder in (alone, struck)]
     common = both[0].keys() & both[1].keys()
     same = bool(common) and all(both[0][key] == both[1][key] for key in common)
