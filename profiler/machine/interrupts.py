@@ -45,6 +45,12 @@ def taking(taker: Taker) -> Iterator[None]:
         _takers.remove(taker)
 
 
+def pass_on(taker: Taker, number: int) -> None:
+    """Let a signal that came to ``taker`` have the one around it, or raise ``KeyboardInterrupt`` where none is."""
+    at = _takers.index(taker)
+    (_takers[at - 1] if at else _interrupt)(number)
+
+
 @contextmanager
 def ending_in_order() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM alike raise ``KeyboardInterrupt``, with the signal's number, the first time.
@@ -83,9 +89,8 @@ def draining(stop: Callable[[], None]) -> Iterator[list[int]]:
         pressed.append(number)
         if len(pressed) == 1:
             stop()
-            return
-        at = _takers.index(first)
-        (_takers[at - 1] if at else _interrupt)(number)
+        else:
+            pass_on(first, number)
 
     with taking(first):
         yield pressed

@@ -26,6 +26,8 @@ HOST, LOOPBACK = "127.0.0.1", "lo"
 FOR_EVER = timedelta(days=7)
 """Gloo's own patience; a neighbour that hangs is noticed by the supervising parent long before."""
 OPENING_S = 30.0
+_ENDLESS = 1 << 62
+"""More minibatches than there ever are, where nobody knows yet how many."""
 
 
 def open_store() -> TCPStore:
@@ -100,9 +102,11 @@ def gloo_channel(cut: Cut, peers: Sequence[int], replica: int, replicas: int, *,
         gradients.finish()
 
     def begin(minibatches: int | None) -> None:
-        assert minibatches is not None
+        assert minibatches is not None or replicas == len(peers) == 1
         finish()
-        activations.own = gradients.own = range(replica, minibatches, replicas)
+        own = range(replica, _ENDLESS if minibatches is None else minibatches, replicas)
+        activations.begin(own)
+        gradients.begin(own)
 
     return Channel(activations, gradients, begin, finish)
 
@@ -114,8 +118,13 @@ class _Messages:
         size = ring_bytes(specs, slots)
         self._ring = Ring(torch.zeros(size, dtype=torch.uint8).numpy(), 0, specs, slots)
         self._peers, self._direction, self.own = peers, direction, range(0)
+        self._next = 0
         self._under_way: dict[int, dist.Work] = {}
         self.blank = self._ring.blank
+
+    def begin(self, own: range) -> None:
+        """Get ready for a run of the minibatches ``own``, of which there may turn out to be fewer."""
+        self.own, self._next = own, 0
 
     def is_void(self, minibatch: int) -> bool:
         return self._ring.is_void(self.own.index(minibatch))
@@ -127,20 +136,35 @@ class _Messages:
         self._ring.put(place, tensors)
 
     def announce(self, minibatch: int) -> None:
+        place = self.own.index(minibatch)
+        self._next = place + 1
         with blaming_the_neighbour():
-            self._start(dist.isend, self.own.index(minibatch))
+            self._start(dist.isend, place)
 
-    def receive(self, minibatch: int) -> list[Tensor]:
+    def receive(self, minibatch: int) -> list[Tensor] | None:
         place = self.own.index(minibatch)
         with blaming_the_neighbour():
-            for wanted in (place, place + 1):
-                if wanted not in self._under_way and wanted < len(self.own):
-                    self._start(dist.irecv, wanted)
+            self._post(place)
+            if len(self.own) < _ENDLESS:
+                self._post(place + 1)
             self._finish(place)
+            if self._ring.is_end(place):
+                return None
+            if self._direction == 0:  # of gradients, it may be that none follows
+                self._post(place + 1)
         return self._ring.get(place)
 
     def end(self) -> None:
-        """Do nothing: over gloo every rank knows how many minibatches there are."""
+        """Send that none follows in the place of the next minibatch."""
+        place = self._next
+        with blaming_the_neighbour():
+            self._finish(place - self._ring.slots)
+            self._ring.put_end(place)
+            self._start(dist.isend, place)
+
+    def _post(self, place: int) -> None:
+        if place not in self._under_way and place < len(self.own):
+            self._start(dist.irecv, place)
 
     def finish(self) -> None:
         """Wait until what was sent has been taken."""

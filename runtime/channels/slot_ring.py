@@ -16,7 +16,7 @@ from torch import Tensor
 from profiler.execution import ALIGNMENT_BYTES, TensorSpec, fill, slot_bytes, slot_offsets, slot_tensors
 from runtime.errors import RunError
 
-_AS_CAPTURED, _OTHERWISE, _VOID = 0, 1, 2
+_AS_CAPTURED, _OTHERWISE, _VOID, _END = 0, 1, 2, 3
 _WORD_BYTES = 8
 
 
@@ -74,6 +74,14 @@ class Ring:
     def is_void(self, minibatch: int) -> bool:
         """Say whether the minibatch in the slot is void."""
         return bool(self._flags[minibatch % self.slots][0] == _VOID)
+
+    def put_end(self, minibatch: int) -> None:
+        """Say in a minibatch's slot that there is none, nor any after."""
+        self._flags[minibatch % self.slots][0] = _END
+
+    def is_end(self, minibatch: int) -> bool:
+        """Say whether the slot says that there is no such minibatch."""
+        return bool(self._flags[minibatch % self.slots][0] == _END)
 
     def message(self, minibatch: int) -> Tensor:
         """Return a minibatch's whole slot as bytes, ``(slot_bytes,)``."""

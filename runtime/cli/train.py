@@ -3,7 +3,7 @@
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ import runtime.training
 from profiler.cli import configs, emit_json, note, note_anyway, option, positive, screen, stdout
 from profiler.errors import ConfigError, FileError
 from profiler.files import is_file, write_whole
+from profiler.machine import draining
 from profiler.output_files import OutputKind, refuse_no_room, refuse_unwritable
 from profiler.profile import FP32
 from profiler.report import counted
@@ -312,10 +313,11 @@ def _course(
         note(f"{plan.model}: {settings.pace.update_words(plan.batch_size)}")
         course.drawn = runtime.training.generators()
         try:
-            runtime.training.train_epochs(
-                pipeline, loaders, options.epochs, limit=limit, checkpoint=options.checkpoint, every=options.every,
-                report=report,
-            )  # fmt: skip
+            with draining(session.stop) if session.distributed else nullcontext():  # between calls of train, too
+                runtime.training.train_epochs(
+                    pipeline, loaders, options.epochs, limit=limit, checkpoint=options.checkpoint, every=options.every,
+                    report=report,
+                )  # fmt: skip
         except FileError as error:  # after which there is still --save
             course.unwritten = error
         return pipeline.state_dict() if options.save else None

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from profiler.cli import on_screen, screen
 from profiler.errors import ConfigError, StageplanError
+from profiler.machine import pass_on, taking
 from runtime.cluster.torchrun import placement
 from runtime.errors import Ended
 
@@ -78,14 +79,15 @@ def _told_to_torchrun() -> Iterator[None]:
 
 @contextmanager
 def _told_to_end() -> Iterator[None]:
-    """Let SIGTERM, with which torchrun ends the ranks of a host, end this process in order."""
+    """Let SIGTERM, with which torchrun ends the ranks of a host, end this process in order where nothing drains."""
+    told: list[int] = []
 
-    def end(number: int, _frame: object) -> NoReturn:
-        signal.signal(number, signal.SIG_IGN)
-        raise Ended("told to end, by SIGTERM: the launcher ends all ranks of a host when one fails")
+    def end(number: int) -> None:
+        if number != signal.SIGTERM:
+            pass_on(end, number)
+        elif not told:
+            told.append(number)
+            raise Ended("told to end, by SIGTERM: the launcher ends all ranks of a host when one fails")
 
-    before = signal.signal(signal.SIGTERM, end)
-    try:
+    with taking(end):
         yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

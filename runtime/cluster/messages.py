@@ -45,6 +45,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
         fault: What has befallen it.
         gone: The rank whose process it has seen end.
         left: Whether it has ended in order.
+        stopping: Whether it was told to end, so that all train what has been read, and no more.
     """
 
     number: int = 0
@@ -53,6 +54,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
     fault: Fault | None = None
     gone: int | None = None
     left: bool = False
+    stopping: bool = False
 
 
 class RootCause(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ from runtime.cluster.messages import Fault, Heartbeat, Member, RootCause, decode
 from runtime.cluster.root_cause import GRACE_S, RootCauseAnalysis, silence
 from runtime.cluster.session import Session
 from runtime.cluster.torchrun import Placement
-from runtime.errors import Ended, InputError, NeighbourGone, RunError
+from runtime.errors import Drained, Ended, InputError, NeighbourGone, RunError
 from runtime.fault import cause_of
 from runtime.worker import Phase, Progress
 
@@ -77,7 +77,7 @@ class RankSession(Session):
         self._own, self._launcher = Heartbeat(), place.launcher
         self._asked_s: float | None = None
         self._overdue: tuple[float, float] | None = None
-        self._exchanged, self._settled = "", False
+        self._exchanged, self._settled, self._stopping = "", False, False
         self._watching: Errand[None] | None = None
         self._wake, self._saying, self._open = threading.Event(), threading.Lock(), True
         self._serving = Errand(self._serve)
@@ -97,6 +97,17 @@ class RankSession(Session):
         if self._root_cause:
             self._told = _error_of(self._root_cause)
             raise self._told
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a rank has asked all to ``stop``."""
+        return self._stopping
+
+    def stop(self) -> None:
+        """Ask all ranks to train what has been read, and no more."""
+        self._say(stopping=True)
+        self._stopping = True
+        self._wake.set()
 
     def exchange(self, topic: str, value: T, kind: Any) -> list[T]:
         """Contribute to a topic, wait for all ranks to do so, and return what each has contributed."""
@@ -183,8 +194,10 @@ class RankSession(Session):
             self._group = self._carry_out(self._connect)
             self._watching = Errand(self._watch)
             yield
-            self.exchange("the end", None, type(None))
-            self._settled = True
+            self._agree_on_the_end()
+        except Drained:  # as on all ranks
+            self._agree_on_the_end()
+            raise
         except BaseException as error:
             if error is self._told:
                 raise
@@ -194,6 +207,10 @@ class RankSession(Session):
             raise
         finally:
             self._close()
+
+    def _agree_on_the_end(self) -> None:
+        self.exchange("the end", None, type(None))
+        self._settled = True
 
     def _carry_out(self, call: Callable[[], T]) -> T:
         """Make a call that waits for other ranks in a thread of its own, and watch them meanwhile."""
@@ -267,7 +284,9 @@ class RankSession(Session):
         """Take in what the ranks have to say, and settle the root cause once it is known."""
         heartbeats = self._store.multi_get([HEARTBEAT.format(rank) for rank in range(len(self.members))])
         now_s = time.perf_counter()
-        self._analysis.hear([decoded(content, Heartbeat) for content in heartbeats], now_s)
+        heard = [decoded(content, Heartbeat) for content in heartbeats]
+        self._stopping |= any(heartbeat.stopping for heartbeat in heard)
+        self._analysis.hear(heard, now_s)
         over, own = root_cause_in(self._store), self._analysis.root_cause(now_s)
         if own and not over:
             over = settled(self._store, ROOT_CAUSE, own)

@@ -38,6 +38,14 @@ class Session:
     def look(self, progress: Sequence[Progress] = ()) -> None:
         """Note what the stages that are here do, and end with the others if the run is over."""
 
+    @property
+    def stopping(self) -> bool:
+        """Whether a rank has asked all to ``stop``."""
+        return False
+
+    def stop(self) -> None:
+        """Ask all ranks to train what has been read, and no more."""
+
     def exchange(self, topic: str, value: T, kind: Any) -> list[T]:  # noqa: ARG002
         """Return every rank's ``value``, of type ``kind``, in their order; a topic is used once."""
         return [value]

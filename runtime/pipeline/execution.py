@@ -8,6 +8,7 @@ training starts from lies in one shared memory, so all partitions begin alike. W
     ended     a stage has failed: the processes are gone, and the state that they held
 """
 
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -24,7 +25,7 @@ from profiler.machine import available_bytes, physical_core, uninterrupted
 from profiler.profile import INPUT
 from runtime.channels import Rendezvous
 from runtime.cluster import Session, all_reports, placed, reading
-from runtime.errors import InputError, RunError
+from runtime.errors import DivergedError, Drained, InputError, RunError
 from runtime.pipeline.feed import Feed
 from runtime.pipeline.load_messages import loads
 from runtime.pipeline.model_keys import without_tensors
@@ -172,7 +173,8 @@ class Execution:
         ):
             for at, rank in enumerate(self.pool.ranks):
                 self.pool.tell(at, all_loads[rank])
-        self._loaded = Loaded(planned, chosen, segments, target, Feed(ends, chosen.pace.update_every), reader)
+        feed = Feed(ends, chosen.pace.update_every, lambda: self.session.stopping)
+        self._loaded = Loaded(planned, chosen, segments, target, feed, reader)
         own = [(plan.stages[stage], requirements[stage]) for stage in map(layout.stage_of, self.pool.ranks)]
         try:
             self.pool.collect([stage.compute_s * (requirement.in_flight + 1) for stage, requirement in own])
@@ -233,40 +235,46 @@ class Execution:
 
     def train(
         self, reader: Reader, limit: int | None, first: int
-    ) -> tuple[TrainingResult, InputError | RunError | None]:
+    ) -> tuple[TrainingResult, InputError | RunError | Drained | None]:
         """Train on from the weights that the stages have, until there are no more minibatches.
 
         Returns:
-            What was trained, and why it ended before it should have, if it did: reading failed, or a loss is no number.
+            What was trained, and why it ended before it should have, if it did: reading failed, a loss is no number, or
+            a rank was told to end.
 
         Args:
             reader: What reads them.
-            limit: How many at most; None: all there are. Over gloo it has to be said, and to be right.
+            limit: How many at most; None: all there are. With replicas it has to be said, and to be right.
             first: How many have been trained on before.
 
         Raises:
             RunError: A stage failed.
-            InputError: Over gloo, the data cannot be used.
+            InputError: With replicas, the data cannot be used.
         """
-        loaded, told = self._now(), self.settings.channel == "shm"
+        loaded = self._now()
+        told = not loaded.plan.layout.replicated
         assert told or limit is not None
         feed = loaded.feed
         feed.begin(reader, limit, announced=told, exact=not told)
         try:
-            reports = self._carry_out(loaded, Go(None if told else limit, first))
-            stopped = reports[-1].stopped
-            failure = RunError(stopped.reason) if stopped else feed.failure
+            reports = self._carry_out(loaded, Go(None if told else limit, first, unread=feed.take_unread()))
+            failure: InputError | RunError | Drained | None = feed.failure
+            if stopped := reports[-1].stopped:
+                failure = DivergedError(stopped.reason)
+            elif any(report.stopping for report in reports):
+                failure = Drained(signal.SIGTERM)
             return training_result(loaded.plan.layout, reports, feed), failure
         finally:
             feed.begin(None)  # which lets go of the loader and its processes
 
     def stop(self) -> None:
-        """Read no more minibatches: what has been read is the last that is trained on.
+        """Read no more minibatches, on any rank: what has been read is the last that is trained on.
 
         Raises:
             KeyboardInterrupt: The stages have been told how many there are.
         """
         self._now().feed.stop()
+        self.session.stop()
 
     def initial_state(self) -> dict[str, Tensor]:
         """Return copies of the parameters and buffers that every run starts from, by path."""
@@ -315,7 +323,8 @@ class Execution:
         own = [plan.stages[plan.layout.stage_of(rank)] for rank in self.pool.ranks]
         longest = [max(stage.forward_s, stage.backward_s, stage.update_s + stage.all_reduce_s) for stage in own]
         here = [answer.report for answer in self.pool.follow(longest, self._watch, feed) if answer.report]
-        here = [replace(report, checksums=feed.checksums) for report in here]
+        stopping = self.session.stopping
+        here = [replace(report, checksums=feed.checksums, stopping=stopping) for report in here]
         stamped = placed(self.session, here, before, reading(self.session))
         reports = all_reports(self.session, self.topic("reports"), stamped)
         for report in reports:

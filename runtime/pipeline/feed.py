@@ -9,7 +9,7 @@ import math
 import socket
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from typing import Any
@@ -36,6 +36,7 @@ class FeedEnd:
     Attributes:
         targets: Whether it holds targets, each with the number of minibatches that share its update; else inputs.
         replica: Which of ``replicas`` of the stage it belongs to, which has every ``replicas``-th minibatch.
+        ended: Whether it was told that there are no more minibatches.
     """
 
     channel: Channel
@@ -45,6 +46,14 @@ class FeedEnd:
     replica: int
     replicas: int
     held: deque[int] = field(default_factory=deque)
+    ended: bool = False
+
+    def left(self) -> list[int]:
+        """Return what was announced here that nobody has taken, now that the run is over, and forget it."""
+        left = [*self.held, *([-1] if self.ended and self.targets else [])]
+        self.held.clear()
+        self.ended = False
+        return left
 
 
 def feed_cut(specs: Sequence[TensorSpec], in_flight: int) -> Cut:
@@ -74,10 +83,18 @@ class Feed:
         failure: What reading raised; there are no more minibatches after it.
     """
 
-    def __init__(self, ends: Sequence[FeedEnd], update_every: int) -> None:
-        """Hand out over ``ends``; targets say how many minibatches share an update, which takes ``update_every``."""
-        self._ends, self._update_every = ends, update_every
+    def __init__(self, ends: Sequence[FeedEnd], update_every: int, asked_to_stop: Callable[[], bool]) -> None:
+        """Hand out over ``ends``.
+
+        Args:
+            ends: The rings of the stages that are here.
+            update_every: How many minibatches an update takes; targets say how many share one.
+            asked_to_stop: Says whether to read no more than the update takes that has been begun.
+        """
+        self._ends, self._update_every, self._asked_to_stop = ends, update_every, asked_to_stop
+        self._leads = any(not end.targets for end in ends)
         self._reader: Reader | None = None
+        self._unread: list[int] = []
         self.begin(None)
 
     def begin(
@@ -95,6 +112,7 @@ class Feed:
             self._reader.close()
         with contextlib.suppress(NeighbourGone):
             self._take_releases()  # of the run before
+        self._unread += [minibatch for end in self._ends for minibatch in end.left() if end.targets]
         self._exact, self._stopping = exact, False
         self._reader, self._limit, self._announced = reader, limit, announced
         self._ahead: deque[tuple[Tensor, Tensor]] = deque()
@@ -112,7 +130,12 @@ class Feed:
         """
         if not self._announced:
             raise KeyboardInterrupt
-        self._stopping = True
+        self._stopping = self._leads
+
+    def take_unread(self) -> tuple[int, ...]:
+        """Return the minibatches of the runs before whose targets nobody has taken, once."""
+        unread, self._unread = tuple(self._unread), []
+        return unread
 
     @property
     def checksums(self) -> Checksums:
@@ -189,6 +212,7 @@ class Feed:
     def _read_ahead(self) -> bool:
         """Read as far as it takes to know how many minibatches share the next update; say whether that is done."""
         wanted = (self.fed // self._update_every + 1) * self._update_every
+        self._stopping |= self._leads and self._asked_to_stop()
         while self._read < wanted and not self._exhausted:
             assert self._reader is not None
             complete = self._stopping and self._read % self._update_every == 0 and self._reader.thread.asked_s is None
@@ -216,9 +240,11 @@ class Feed:
         self._ended = True
         if self.failure and not self._announced:
             raise self.failure
-        for end in self._ends:
-            if self._announced and not end.targets:
+        for end in self._ends if self._announced else ():
+            # Where one process feeds both, the last stage hears of the end from the first.
+            if not end.targets or len(self._ends) == 1:
                 end.channel.activations.end()
+                end.ended = True
 
     def close(self) -> None:
         """Let go of all rings, and of what is read."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from profiler.errors import FileError
-from runtime.errors import InputError, NoMinibatchError, RunError, TrainingWarning
+from runtime.errors import DivergedError, Drained, InputError, NoMinibatchError, RunError, TrainingWarning
 from runtime.results import TrainingResult
 from runtime.training.checkpoint import generators, written_anywhere
 from runtime.training.pipeline import Minibatches
@@ -116,7 +116,7 @@ def beside(pipeline: Sequence[EpochRecord], plain: Sequence["Part | EpochRecord"
 Report = Callable[[Part | EpochRecord], None]
 
 
-class Paused(KeyboardInterrupt):
+class Paused(Drained):
     """Ctrl-C or SIGTERM came, and what had been read was trained, unless a second one ended that.
 
     Attributes:
@@ -157,15 +157,15 @@ class _Checkpoints:
                 self.failure = error
                 warnings.warn(f"{error}; training goes on", TrainingWarning, stacklevel=2)
 
-    def write_anywhere(self, states: dict[str, Any] | None) -> bool:
-        """Write the last one before training ends, to another folder where need be; return whether it is written."""
-        alone = self._pipeline.alive and not self._pipeline.distributed  # where not, others are not about to save
-        if not (self._path and alone and self._pipeline.minibatches):
+    def write_anywhere(self, states: dict[str, Any] | None, error: BaseException) -> bool:
+        """Write the last one before training ends with an error, to another folder where need be; say whether it is."""
+        together = not self._pipeline.distributed or isinstance(error, (Drained, DivergedError))  # else others do not
+        if not (self._path and self._pipeline.alive and together and self._pipeline.minibatches):
             return False
         try:
             self.last = written_anywhere(self._path, lambda path: self._pipeline.save(path, states))
-        except FileError as error:
-            warnings.warn(str(error), TrainingWarning, stacklevel=2)
+        except FileError as unwritten:
+            warnings.warn(str(unwritten), TrainingWarning, stacklevel=2)
             return False
         return True
 
@@ -204,8 +204,8 @@ def train_epochs(
                 pipeline, loaders, limit=limit, checkpoints=checkpoints, every=every, began=began, report=report
             )
         except (KeyboardInterrupt, InputError, RunError) as error:
-            whole = checkpoints.write_anywhere(began if pipeline.epoch == epoch else None)
-            if isinstance(error, KeyboardInterrupt):
+            whole = checkpoints.write_anywhere(began if pipeline.epoch == epoch else None, error)
+            if isinstance(error, Drained) or (isinstance(error, KeyboardInterrupt) and not pipeline.distributed):
                 raise Paused(error, pipeline, checkpoints.last, whole=whole) from None
             if checkpoints.last:
                 much = "all" if whole else "a part of what"
@@ -246,6 +246,8 @@ def _epoch(
             checkpoints.write(began)
         if count is None or trained < count:
             break
+    if before and not results:
+        _begun(loaders.training, before)  # for what that draws, the next epoch has to draw after
     if not before and not any(result.minibatches for result in results):
         raise InputError("the data hold no minibatch, or can be gone through only once; give a loader, such as a "
                          "DataLoader, that starts anew for each epoch")  # fmt: skip
@@ -267,7 +269,12 @@ def _epoch(
 
 
 def _from(loader: Minibatches, position: int) -> Iterator[Any]:
-    """Yield a loader's minibatches from number ``position`` on; it is iterated where the first is asked for.
+    """Yield a loader's minibatches from number ``position`` on; it is iterated where the first is asked for."""
+    yield from _begun(loader, position)
+
+
+def _begun(loader: Minibatches, position: int) -> Iterator[Any]:
+    """Return an iterator over a loader that has come to minibatch ``position``.
 
     Raises:
         InputError: There are fewer.
@@ -277,4 +284,4 @@ def _from(loader: Minibatches, position: int) -> Iterator[Any]:
     if skipped < position:
         raise InputError(f"the checkpoint is {position} minibatches into an epoch, and the data have {skipped}; go on "
                          "with the data that it was trained on")  # fmt: skip
-    yield from minibatches
+    return minibatches

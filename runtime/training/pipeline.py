@@ -212,7 +212,7 @@ class Pipeline:
         Args:
             loader: Yields pairs (inputs, targets), or inputs alone where the model returns its loss; any minibatch may
                 have fewer samples than planned, but not a single one where a batch norm needs more.
-            minibatches: How many at most; None: all there are. Over gloo, a loader without a length needs it.
+            minibatches: How many at most; None: all there are. With replicas, a loader without a length needs it.
 
         Returns:
             Losses, throughput and times of the stages.
@@ -225,7 +225,7 @@ class Pipeline:
         with self._alone("train"):
             self.last = None
             execution = self._entered("train")
-            if self._settings.channel == "gloo" and minibatches is None:
+            if self._plan.layout.replicated and minibatches is None:
                 minibatches = _length(loader)
             reader = execution.read(loader, "the data of the loader")
             try:
@@ -442,6 +442,6 @@ def _length(loader: Minibatches) -> int:
         return len(loader)  # type: ignore[arg-type]
     except TypeError as error:
         raise InputError(
-            "over gloo every rank has to know how many minibatches there are, and the loader has no length; say it "
+            "with replicas every rank has to know how many minibatches there are, and the loader has no length; say it "
             "with minibatches=…"
         ) from error

@@ -122,11 +122,13 @@ class Go:
         first: How many have been trained on before, which seeds what is random in layers.
         recorded: Of how many of the minibatches to report every action and loss; None: the losses of all, and times on
             the whole only.
+        unread: The minibatches of the run before whose targets nobody has taken, for it ended at the first stage.
     """
 
     minibatches: int | None
     first: int = 0
     recorded: int | None = None
+    unread: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,7 @@ class Report:
         losses: Those of the minibatches that were to be recorded.
         last_loss: That of its last minibatch; NaN where it has no loss.
         diverged: Whether any loss was no finite number.
+        stopping: Whether the rank was asked to end.
         stopped: Why the run's later minibatches were not trained on; None where all were.
         minibatch_digests: One a minibatch, if asked for.
         checksums: Of the minibatches that the parent process read from a loader.
@@ -185,6 +188,7 @@ class Report:
     stopped: "Stopped | None"
     minibatch_digests: tuple[MinibatchDigests, ...]
     checksums: Checksums = ()
+    stopping: bool = False
     physical_core: tuple[str, ...] = ()
 
 

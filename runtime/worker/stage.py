@@ -17,12 +17,12 @@ import runtime.channels
 from optimizer.schedule import Action
 from profiler.execution import TensorSpec, WeightVersions, slot_tensors
 from runtime.channels import Channel, SharedMemory
-from runtime.errors import RunError
+from runtime.errors import InputError, RunError
 from runtime.worker.data import Synthetic
 from runtime.worker.digest import digests
 from runtime.worker.kept_buffers import KeptBuffers
 from runtime.worker.loss_watch import LossWatch
-from runtime.worker.messages import Load, MinibatchDigests, Stopped
+from runtime.worker.messages import Go, Load, MinibatchDigests, Stopped
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -231,23 +231,20 @@ class Stage:
             raise RunError(reason)
         self.stop(minibatch, reason)
 
-    def begin(self, minibatches: int | None, first: int, recorded: int | None) -> None:
-        """Get ready for a run.
-
-        Args:
-            minibatches: Of how many; None if nobody knows yet.
-            first: How many there have been before.
-            recorded: Of how many to keep the losses; None: of all.
-        """
-        self.minibatches, self.first, self._begun = minibatches, first, self.versions.newest
+    def begin(self, go: Go) -> None:
+        """Get ready for a run."""
+        self.minibatches, self.first, self._begun = go.minibatches, go.first, self.versions.newest
+        if self.targets:
+            for minibatch in go.unread:
+                self.targets.activations.receive(minibatch)
         self.versions.use_plain_units()
         self.losses.clear()
         self.stopped = None
-        self.last_loss, self.diverged, self._recorded = math.nan, False, recorded
+        self.last_loss, self.diverged, self._recorded = math.nan, False, go.recorded
         self.minibatch_digests.clear()
         for channel in (self.before, self.behind):
             if channel:
-                channel.begin(minibatches)
+                channel.begin(go.minibatches)
 
     def _keep_loss(self, minibatch: int, loss: float) -> None:
         self.last_loss = loss
@@ -316,7 +313,11 @@ class Stage:
             return self._blank, self.load.common.pace.update_every
         if self.targets:
             received = self.targets.activations.receive(minibatch)
-            assert received is not None
+            if received is None:
+                raise InputError(
+                    f"the data of the last rank end after {minibatch} minibatches, and those of the first go on; let "
+                    "all ranks read the same"
+                )
             targets, sharing = received
             return targets, int(sharing)
         every = self.load.common.pace.update_every

@@ -148,7 +148,7 @@ class _Worker:
     def _run(self, go: Go) -> Report:
         assert self._stage is not None
         assert self._memory is not None
-        self._stage.begin(go.minibatches, go.first, go.recorded)
+        self._stage.begin(go)
         run = _Run(self._stage, self.status, self._turn)
         load = self._stage.load
         records: list[ActionRecord] = []

@@ -197,6 +197,42 @@ def test_training_that_torchrun_starts_anew_goes_on_from_its_checkpoint(hosts: H
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
 
 
+@pytest.mark.parametrize("told", [0, 2])
+def test_sigterm_to_one_rank_drains_all_and_a_resumed_run_goes_on(hosts: Hosts, told: int) -> None:
+    plan = plan_file(hosts.folder, "small_models:Residual", image_size=SHAPE[-1])
+    kept, saved = hosts.folder / "kept.pt", hosts.folder / "saved.pt"
+    given = [
+        "train",
+        "--plan",
+        str(plan),
+        "--data",
+        "loaders:in_pairs",
+        "--schedule",
+        "1f1b-flush",
+        "--flush-every",
+        "1",
+    ]
+    for host in range(COUNT):
+        hosts.start_rank(host, *given, "--epochs", "100000", "--checkpoint", str(kept))
+    deadline = time.monotonic() + 60
+    while not kept.exists():
+        assert time.monotonic() < deadline, hosts.said(0)
+        time.sleep(0.05)
+    hosts.processes[told].terminate()
+    ended = hosts.ended(60)
+    assert [code for code, _, _ in ended] == [143] * COUNT, ended
+    assert all(f"{kept} has all of it: to go on, repeat the command with --resume" in err for _, _, err in ended)
+    assert not any("error" in err for _, _, err in ended)
+    epochs = str(torch.load(kept, weights_only=True)["epoch"] + 2)
+    for host in range(COUNT):
+        hosts.start_rank(host, *given, "--epochs", epochs, "--resume", str(kept), "--save", str(saved))
+    assert [code for code, _, _ in hosts.ended(120)] == [0] * COUNT, hosts.said(0)
+    other = hosts.folder / "undisturbed.pt"
+    assert cli.main([*given, "--epochs", epochs, "--save", str(other), "--quiet"]) == 0
+    states = [torch.load(path, weights_only=True) for path in (saved, other)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
+
+
 def wait_for_training(mark: Path, hosts: Hosts) -> None:
     seen: set[str] = set()
     deadline = time.monotonic() + 90

@@ -214,3 +214,22 @@ def test_what_cannot_be_kept_where_it_should_be_is_kept_elsewhere_when_training_
     assert paused.value.checkpoint.parent.parent == elsewhere
     assert torch.load(paused.value.checkpoint, weights_only=True)["minibatches"] == trained.minibatches
     assert any(f"it is in {paused.value.checkpoint} for now" in str(each.message) for each in said)
+
+
+def test_a_run_that_ended_with_the_last_minibatch_of_an_epoch_goes_on_as_the_whole_run_does(tmp_path: Path) -> None:
+    inputs, targets = (torch.cat(parts) for parts in zip(*pairs(3), strict=True))
+    data = torch.utils.data.TensorDataset(inputs, targets)
+    kept, states = tmp_path / "run.ckpt", []
+    for ended_at in (None, 3):
+        with pipeline(KIND, plan_for(KIND, 2), schedule="sequential") as trained:
+            torch.manual_seed(7)
+            loaders = Loaders(training=torch.utils.data.DataLoader(data, batch_size=4, shuffle=True))
+            if ended_at:
+                trained.train(loaders.training)
+                torch.manual_seed(7)
+                trained.save(kept)  # as where a signal comes before the epoch is counted
+                trained.resume(kept)
+                assert (trained.epoch, trained.position) == (0, 3)
+            train_epochs(trained, loaders, 2, limit=None, checkpoint=None, every=None, report=nothing)
+            states.append(trained.state_dict())
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
