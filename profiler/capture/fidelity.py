@@ -28,7 +28,7 @@ from profiler.capture.layer_graph import layers_of
 from profiler.capture.trace import settings_text
 from profiler.capture.undo import own_buffers, plain_values, untouched
 from profiler.errors import CaptureError, one_line
-from profiler.execution import Captured, fetch_attribute, run_layer, whole
+from profiler.execution import Captured, Ref, fetch_attribute, run_layer, whole
 from profiler.machine import blaming
 from profiler.profile import INPUT
 
@@ -76,7 +76,7 @@ class _Before:
 
 
 Forward = Callable[[Captured, Tensor], tuple[list[Any], Any]]
-"""Runs a model or its layers on inputs; returns the heads, and what the model returned; None of layers."""
+"""Runs a model or its layers on inputs; returns the heads, and what the model returns."""
 
 
 def refuse_unfaithful(captured: Captured, inputs: Tensor, targets: Tensor | None = None) -> None:
@@ -181,8 +181,8 @@ def _by_model(captured: Captured, inputs: Tensor) -> tuple[list[Any], Any]:
 
 def _by_layers(captured: Captured, inputs: Tensor) -> tuple[list[Any], Any]:
     values = _values(captured, inputs)
-    outputs: list[Any] = [values[name] for name in captured.outputs]
-    return outputs, None
+    returned = captured.loss.returned([values[name] for name in captured.outputs])
+    return captured.loss.heads(returned), returned
 
 
 def _values(
@@ -232,12 +232,13 @@ def _run(captured: Captured, batch: _Batch, forward: Forward, *, backward: bool)
         return _Run(kept, state, drawn)
 
 
-def _loss(captured: Captured, outputs: Sequence[Tensor], returned: Any, targets: Tensor | None) -> Tensor:
-    """Return the loss, of what the model returned where it did; without targets, a sum over all heads."""
+def _loss(captured: Captured, outputs: Sequence[Any], returned: Any, targets: Tensor | None) -> Tensor:
+    """Return the loss of what the model returns; without targets, a sum over all heads that learn."""
     if targets is None or not isinstance(targets, Tensor):
-        sums = [(head * torch.linspace(0.5, 1, head.numel()).view(head.shape)).sum() for head in outputs]
+        heads = [head for head in outputs if isinstance(head, Tensor) and head.requires_grad]
+        sums = [(head * torch.linspace(0.5, 1, head.numel()).view(head.shape)).sum() for head in heads]
         return torch.stack(sums).sum()
-    return captured.loss(outputs, targets) if returned is None else captured.loss.of(returned, targets)
+    return captured.loss.of(returned, targets)
 
 
 def _refuse_difference(captured: Captured, batch: _Batch, *, backward: bool) -> None:
@@ -300,7 +301,7 @@ def _refuse_other_eval(captured: Captured, batch: _Batch) -> None:
     try:
         try:
             operations, returned, _ = layers_of(captured.model, captured.name, captured.inputs, batch.inputs)
-            outputs = captured.loss.heads(returned)
+            outputs = [head for head in captured.loss.heads(returned) if isinstance(head, Ref)]
         except CaptureError:  # as of what only training never does
             return
         here, there = ([(own.name, own.kind, settings_text(own)) for own in side]

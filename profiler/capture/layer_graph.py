@@ -16,8 +16,8 @@ from profiler.capture.trace import settings_text, trace
 from profiler.capture.undo import untouched
 from profiler.errors import CaptureError
 from profiler.execution import (
-    HEAD,
     ONE_TENSOR,
+    Attribute,
     Captured,
     Inputs,
     Loss,
@@ -27,7 +27,7 @@ from profiler.execution import (
     TensorSpec,
     cross_entropy,
     fetch_attribute,
-    map_tree,
+    tree_leaves,
 )
 from profiler.files import digest
 from profiler.profile import INPUT, PLAIN_FORM, Edge, Precision
@@ -77,7 +77,7 @@ def capture(
     outputs = tuple(probe.outputs)
     results = [probe.values[output] for output in outputs]
     if isinstance(loss, OwnLoss):
-        _refuse_no_tensors(name, results)
+        _refuse_unlearnable(name, results)
         if targets is not None:
             loss(results, targets)
     else:
@@ -143,9 +143,12 @@ def layers_of(model: nn.Module, name: str, inputs: Inputs, sample: Tensor) -> tu
 def _losing(name: str, loss: Loss, returned: Any) -> tuple[Loss, tuple[str, ...]]:
     """Return the loss as it takes what a model returns, and the layers whose outputs enter it."""
     heads = loss.heads(returned)
-    if isinstance(loss, OwnLoss) and not isinstance(returned, Ref):
-        tree = map_tree(lambda leaf: HEAD if isinstance(leaf, Ref) else leaf, returned)
-        loss = dataclasses.replace(loss, tree=tree)
+    if isinstance(loss, OwnLoss):
+        loss = loss.of_model(returned)
+        for _, leaf in tree_leaves(loss.tree):
+            if isinstance(leaf, Attribute) or leaf == Ref(INPUT):
+                what = leaf.path if isinstance(leaf, Attribute) else INPUT
+                raise CaptureError(f"model '{name}' returns its own '{what}' as it is; return {what} * 1, say")
         heads = [head for head in heads if isinstance(head, Ref)]
     if not heads or not all(isinstance(head, Ref) for head in heads):
         raise CaptureError(
@@ -165,9 +168,10 @@ def _refuse_late(model: nn.Module, name: str, operations: Iterable[Operation]) -
             raise CaptureError(f"model '{name}': its forward makes '{path}'; register it in __init__") from error
 
 
-def _refuse_no_tensors(name: str, results: Sequence[Any]) -> None:
+def _refuse_unlearnable(name: str, results: Sequence[Any]) -> None:
+    learning = [result for result in results if isinstance(result, Tensor) and result.requires_grad]
     for result in results:
-        if not isinstance(result, Tensor) or not result.requires_grad:
+        if not learning or not isinstance(result, Tensor):
             raise CaptureError(
                 f"model '{name}' returns {_describe(result)} that no gradient flows back from; wrap it in a module "
                 "that returns only what the loss needs"

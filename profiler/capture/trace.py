@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 
+from profiler.capture.following.recorder import PLAIN
 from profiler.errors import CaptureError, one_line
-from profiler.execution import Applied, Attribute, Functional, Operation, Ref, leaves
+from profiler.execution import Applied, Attribute, Functional, Operation, Ref, leaves, map_tree
 from profiler.profile import INPUT
 
 
@@ -24,7 +25,8 @@ def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], Any]:
     """
     try:
         with _functions_as_layers():
-            graph = _Tracer().trace(model)
+            tracer = _Tracer()
+            graph = tracer.trace(model)
     except CaptureError as error:
         raise CaptureError(f"model '{name}' cannot be captured: {error}") from error
     except Exception as error:
@@ -44,15 +46,23 @@ def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], Any]:
         elif node.op == "get_attr":
             names[node] = _attribute(model, str(node.target), state)
         elif node.op == "output":
-            output = map_aggregate(node.args[0], lambda leaf: names.get(leaf, leaf))  # type: ignore[arg-type]
-        elif isinstance(node.target, type) and issubclass(node.target, tuple):
-            values: Any = map_aggregate((*node.args, *node.kwargs.values()), lambda leaf: names.get(leaf, leaf))  # type: ignore[arg-type]
-            names[node] = values  # a named tuple puts values together and computes nothing
+            output = map_tree(lambda leaf: _result(leaf, names), tracer.returned)
         else:
             operation = _operation(model, node, len(operations), names, taken)
             names[node] = Ref(operation.name)
             operations.append(operation)
     return tuple(operations), output
+
+
+def _result(leaf: Any, names: dict[fx.Node, Any]) -> Any:
+    """Return a leaf of what the model returns as it stands in the tree of results."""
+    if isinstance(leaf, fx.Proxy):
+        return names[leaf.node]
+    if isinstance(leaf, Tensor):
+        return leaf.detach().clone()  # as every process has its own
+    if leaf is None or isinstance(leaf, PLAIN):
+        return leaf
+    raise CaptureError(f"it returns a {type(leaf).__name__}")
 
 
 def _place_of(error: BaseException) -> str:
@@ -71,14 +81,27 @@ class AsCalled(fx.Tracer):
 
 
 class _Tracer(AsCalled):
-    """Records what is done to buffers instead of doing it while tracing, and refuses what a trace would lose."""
+    """Records what is done to buffers instead of doing it while tracing, and refuses what a trace would lose.
+
+    Attributes:
+        returned: What the model returned, with a proxy in the place of each tensor; a graph has no classes of trees.
+    """
 
     proxy_buffer_attributes = True
 
     def __init__(self) -> None:
         """Note in how many contexts of autocast the caller is."""
         super().__init__()
-        self.contexts = _contexts_of_autocast()
+        self.contexts, self.returned = _contexts_of_autocast(), None
+
+    def create_args_for_root(self, *signature: Any, **named: Any) -> tuple[Callable[..., Any], list[Any]]:
+        """Return what is traced, and its arguments."""
+        call, arguments = super().create_args_for_root(*signature, **named)
+
+        def kept(*given: Any) -> None:
+            self.returned = call(*given)
+
+        return kept, arguments
 
     def create_node(self, kind: str, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
         """Make a node, unless it stands in a context that no node can hold."""

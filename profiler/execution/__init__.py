@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from profiler.execution.linear import LARGE_BYTES, has_place, is_plain, onednn_lowers
     from profiler.execution.loss import (
         AUXILIARY_WEIGHT,
-        HEAD,
         IGNORED,
         CrossEntropy,
         Loss,

@@ -46,7 +46,7 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(Leaf):
     """Stands in an argument list for a parameter or buffer that the model reads directly."""
 
     path: str

@@ -4,14 +4,14 @@ A loss says which of the tensors that a model returns enter it, its heads, and m
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from profiler.errors import CaptureError, one_line
 from profiler.execution.autocast import in_float32
-from profiler.execution.trees import map_tree, tree_leaves
+from profiler.execution.trees import Leaf, map_tree, tree_leaves
 
 AUXILIARY_WEIGHT = 0.3
 """What an auxiliary head's loss counts beside the main one's: Szegedy et al., "Going deeper", CVPR 2015, section 5."""
@@ -32,6 +32,10 @@ class CrossEntropy:
         """Return the heads of what a model returns: its ``logits`` where that has names, else all that is not None."""
         logits = _named(returned, LOGITS)
         return heads(returned if logits is None else logits)
+
+    def returned(self, outputs: Sequence[Tensor]) -> Any:
+        """Return a model's heads as a model that has nothing else returns them."""
+        return tuple(outputs)
 
     def __call__(self, outputs: Sequence[Tensor], targets: Tensor) -> Tensor:
         """Return the loss.
@@ -59,8 +63,6 @@ def _cross_entropy(output: Tensor, targets: Tensor) -> Tensor:
 
 IGNORED = -100
 """The target of a sample that does not count."""
-HEAD = "head"
-"""Stands in a tree for a tensor that enters the loss."""
 cross_entropy = CrossEntropy()
 
 
@@ -83,13 +85,12 @@ class OwnLoss:
 
     Attributes:
         lower: Whether the model runs under autocast: then outputs in bfloat16 are given in float32.
-        tree: What the model returns, with something else in the place of each tensor that enters the loss; None where
-            that is one tensor, or a tuple of them.
+        tree: What the model returns, with a ``Leaf`` in the place of each of its heads.
     """
 
     function: Callable[[Any, Tensor], Tensor]
     lower: bool = False
-    tree: Any = None
+    tree: Any = field(default_factory=Leaf)
 
     def __post_init__(self) -> None:
         """Refuse a loss that learns itself: no stage would update it.
@@ -114,16 +115,19 @@ class OwnLoss:
         Raises:
             CaptureError: The function raises, or returns no number that a gradient flows back from.
         """
-        heads = list(map(in_float32, outputs) if self.lower else outputs)
-        if self.function is model_loss:
-            return self.of({LOSS: heads[0]}, targets)
-        if self.tree is not None:
-            left = iter(heads)
-            return self.of(map_tree(lambda leaf: next(left) if leaf is HEAD else None, self.tree), targets)
-        return self.of(heads[0] if len(heads) == 1 else tuple(heads), targets)
+        return self.of(self.returned(outputs), targets)
+
+    def of_model(self, returned: Any) -> "OwnLoss":
+        """Return the loss of a model that returns such a tree, with a ``Leaf`` in the place of each tensor."""
+        return replace(self, tree={LOSS: self.heads(returned)[0]} if self.function is model_loss else returned)
+
+    def returned(self, outputs: Sequence[Tensor]) -> Any:
+        """Return what the model returns, given its heads in order."""
+        left = iter(map(in_float32, outputs) if self.lower else outputs)
+        return map_tree(lambda leaf: next(left) if isinstance(leaf, Leaf) else leaf, self.tree)
 
     def heads(self, returned: Any) -> list[Any]:
-        """Return the tensors that enter the loss: all that the model returns, or the loss that it returns.
+        """Return what enters the loss: all that the model returns but None, or the loss that it returns.
 
         Raises:
             CaptureError: It returns no loss.

@@ -1,7 +1,8 @@
 """Trees of values: what models take and return, in tuples, lists, mappings and dataclasses."""
 
+import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 
@@ -12,9 +13,9 @@ class Leaf:
 
 
 def map_tree(function: Callable[[Any], Any], tree: Any) -> Any:
-    """Return a tree of the same shape with what ``function`` makes of each leaf; mappings become dicts.
+    """Return a tree of the same shape and classes with what ``function`` makes of each leaf.
 
-    A dataclass becomes a new one of its class, a named tuple likewise.
+    Mappings and dataclasses are copies of what they were, whose items and fields are set anew.
     """
     return map_named(lambda _name, leaf: function(leaf), tree)
 
@@ -25,9 +26,16 @@ def map_named(function: Callable[[str, Any], Any], tree: Any, name: str = "") ->
     def within(key: Any, item: Any) -> Any:
         return map_named(function, item, f"{name}.{key}" if name else str(key))
 
+    if isinstance(tree, MutableMapping):  # before dataclasses, for some of transformers are both, and keep in step
+        mapping = copy.copy(tree)
+        for key, item in tree.items():
+            mapping[key] = within(key, item)
+        return mapping
     if dataclasses.is_dataclass(tree) and not isinstance(tree, (type, Leaf)):
-        fields = [field.name for field in dataclasses.fields(tree)]
-        return type(tree)(**{field: within(field, getattr(tree, field, None)) for field in fields})
+        record = copy.copy(tree)
+        for field in dataclasses.fields(tree):
+            object.__setattr__(record, field.name, within(field.name, getattr(tree, field.name, None)))
+        return record
     if isinstance(tree, Mapping):
         return {key: within(key, item) for key, item in tree.items()}
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):

@@ -265,16 +265,16 @@ class Stepper:
         """Run model, loss and backward on the newest version, and return its number."""
         used = self.versions.bind()
         self._bind_attributes()
-        self.captured.loss(self._outputs(), self.labels).backward()  # type: ignore[no-untyped-call]
+        self._plain_loss().backward()  # type: ignore[no-untyped-call]
         return used
 
-    def _outputs(self) -> list[Tensor]:
-        """Return the heads of the model as it stands; in another precision, of its layers as a stage runs them."""
+    def _plain_loss(self) -> Tensor:
+        """Return the loss of the model as it stands; in another precision, of its layers as a stage runs them."""
         if not self.captured.form.precision.lowered:
-            return self.captured.loss.heads(self.captured.run(self.inputs))
+            return self.captured.loss.of(self.captured.run(self.inputs), self.labels)
         values = self.received()
         self.segment.forward(values, self.versions.attributes, 0, self.minibatch)
-        return [values[name] for name in self.captured.outputs]
+        return self.captured.loss([values[name] for name in self.captured.outputs], self.labels)
 
     def _bind_attributes(self) -> None:
         """Let the model's own forward, too, read the bound version of what it reads directly."""

@@ -52,7 +52,7 @@ def follow(model: nn.Module, name: str, inputs: Inputs, sample: Tensor) -> tuple
                 again, _ = _recorded(model, name, inputs, other, opaque)
             sized = with_sizes(calls, again, (len(few), len(other)))
             _refuse_made_anew(model, name, sizes)
-            return tuple(_operations(sized, returned)), returned, inputs
+            return *_operations(sized, returned), inputs
         except UnfollowableError as error:
             if error.values and not inputs.told:
                 inputs, opaque = replace(inputs, told=True), {}
@@ -110,8 +110,8 @@ def _recorded(
         ) from error
 
 
-def _operations(calls: Sequence[Call], returned: Any) -> list[Operation]:
-    """Return calls as operations: without those that make constants, or what nobody reads of a tuple."""
+def _operations(calls: Sequence[Call], returned: Any) -> tuple[tuple[Operation, ...], Any]:
+    """Return calls as operations, without those that make constants or that nobody reads, and the tree of results."""
     constants: dict[str, Any] = {}
     for call in calls:
         if call.constant and all(isinstance(leaf, Ref) and leaf.layer in constants for leaf in _standing(call)):
@@ -121,7 +121,8 @@ def _operations(calls: Sequence[Call], returned: Any) -> list[Operation]:
         return constants[leaf.layer] if isinstance(leaf, Ref) and leaf.layer in constants else leaf
 
     left = [call for call in calls if call.name not in constants]
-    read = {leaf.layer for _, leaf in tree_leaves(returned) if isinstance(leaf, Ref)}
+    results = map_tree(stand, returned)
+    read = {leaf.layer for _, leaf in tree_leaves(results) if isinstance(leaf, Ref)}
     kept: list[Call] = []
     for call in reversed(left):
         if call.name in read or call.effects:
@@ -129,7 +130,7 @@ def _operations(calls: Sequence[Call], returned: Any) -> list[Operation]:
                 raise call.lost
             kept.append(call)
             read |= {leaf.layer for leaf in _standing(call)}
-    return [
+    operations = tuple(
         Operation(
             index=index,
             name=call.name,
@@ -142,7 +143,8 @@ def _operations(calls: Sequence[Call], returned: Any) -> list[Operation]:
             autocast="off" if call.in_float32 else "",
         )
         for index, call in enumerate(reversed(kept))
-    ]
+    )
+    return operations, results
 
 
 def _standing(call: Call) -> list[Ref | Size]:

@@ -20,6 +20,7 @@ from profiler.capture.layer_graph import capture
 from profiler.capture.live import captured_live
 from profiler.errors import CaptureError, ModelError
 from profiler.execution import Captured, OwnLoss
+from profiler.execution.trees import Leaf
 
 TARGETS = torch.tensor([0, 1, 2, 0])
 
@@ -174,9 +175,41 @@ def test_a_loss_of_ones_own_gets_what_the_model_itself_returns() -> None:
     refuse_unfaithful(captured, torch.randn(4, odd_forwards.WIDTH), TARGETS)
     assert len(captured.outputs) == 2
     assert isinstance(captured.loss, OwnLoss)
-    other = replace(captured, loss=replace(captured.loss, tree=None))
+    other = replace(captured, loss=replace(captured.loss, tree=(Leaf(), Leaf())))
     with pytest.raises(CaptureError, match="another loss than its captured layers"):
         refuse_unfaithful(other, torch.randn(4, odd_forwards.WIDTH), TARGETS)
+
+
+class ReturnsBeside(odd_forwards.Base):
+    """Returns scores, and something beside them."""
+
+    def __init__(self, beside: str) -> None:
+        super().__init__()
+        self.beside = beside
+
+    def forward(self, x: Tensor) -> dict[str, Any]:
+        beside = {"own": self.a.bias, "input": x, "number": x.shape[0], "nothing": None}
+        scores = self.ends(self.a(x))
+        return {"scores": scores.detach() if self.beside == "nothing" else scores, "beside": beside[self.beside]}
+
+
+def scores_loss(output: dict[str, Any], targets: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(output["scores"], targets)
+
+
+@pytest.mark.parametrize(
+    ("beside", "words"),
+    [
+        ("own", "returns its own 'a.bias' as it is; return a.bias [*] 1, say"),
+        ("input", "returns its own 'input' as it is"),
+        ("number", "returns a int that no gradient flows back from"),
+        ("nothing", r"returns a tensor of shape \(4, 3\) and type torch.float32 that no gradient flows back from"),
+    ],
+)
+def test_what_no_loss_of_ones_own_can_get_is_refused(beside: str, words: str) -> None:
+    with pytest.raises(CaptureError, match=words):
+        capture(ReturnsBeside(beside).train(), "beside", torch.randn(4, odd_forwards.WIDTH), OwnLoss(scores_loss),
+                TARGETS)  # fmt: skip
 
 
 def test_holding_a_model_leaves_no_mark() -> None:
