@@ -1,4 +1,4 @@
-"""Evaluate a model as it stands: the mean of a metric over the samples of a loader."""
+"""Evaluate a model as it stands: the mean of a metric over the samples or labels of a loader."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,7 +8,7 @@ from torch import nn
 
 from profiler.capture import pair_of
 from profiler.errors import StageplanError, one_line
-from profiler.execution import Loss, OwnLoss, called_with, samples_in
+from profiler.execution import IGNORED, Loss, OwnLoss, called_with, samples_in
 from runtime.errors import InputError
 from runtime.training.checkpoint import generators, restore
 from runtime.training.metrics import Metric, accuracy
@@ -20,26 +20,26 @@ def metric_of(loss: Loss) -> tuple[str, Metric]:
 
 
 def evaluated(model: nn.Module, loader: Iterable[Any], metric: Metric) -> float:
-    """Return the mean of a metric over a loader's samples; what is drawn afterwards is what it would have been.
+    """Return the mean of a metric over all that it counts; what is drawn afterwards is what it would have been.
 
     Args:
         model: It is brought into eval mode.
         loader: As for training.
-        metric: Given what the model returns, and the targets.
+        metric: Given what the model returns, and the targets. A single number weighs as many as there are samples.
 
     Raises:
-        InputError: The loader holds nothing, or the model cannot be run on it.
+        InputError: The loader holds nothing that counts, or the model cannot be run on it.
     """
     states = generators()
     model.eval()
-    total, samples = 0.0, 0
+    total, counted, minibatches = 0.0, 0, 0
     try:
         with torch.inference_mode():
             for batch in loader:
                 inputs, targets = pair_of(batch)
-                value = torch.as_tensor(metric(called_with(model, inputs), targets), dtype=torch.float64)
-                total += float(value.mean()) * samples_in(inputs)
-                samples += samples_in(inputs)
+                values = torch.as_tensor(metric(called_with(model, inputs), targets), dtype=torch.float64)
+                values = values if values.dim() else values.expand(samples_in(inputs))
+                total, counted, minibatches = total + float(values.sum()), counted + values.numel(), minibatches + 1
     except StageplanError:
         raise
     except Exception as error:
@@ -48,6 +48,8 @@ def evaluated(model: nn.Module, loader: Iterable[Any], metric: Metric) -> float:
         ) from error
     finally:
         restore(states)
-    if not samples:
+    if not minibatches:
         raise InputError("the loader holds no minibatch; nothing can be evaluated on it")
-    return total / samples
+    if not counted:
+        raise InputError(f"the metric counts nothing in the loader, as where all labels are {IGNORED}; give others")
+    return total / counted

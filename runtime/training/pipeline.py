@@ -259,18 +259,19 @@ class Pipeline:
 
     @python_face
     def evaluate(self, loader: Minibatches, metric: Metric | None = None) -> float:
-        """Return the mean of a metric over a loader's samples, with the weights as they are now.
+        """Return the mean of a metric over a loader's samples or labels, with the weights as they are now.
 
         The plain model runs in this process, in eval mode, on minibatches of any size; training afterwards is what it
         would have been without.
 
         Args:
             loader: Yields pairs (inputs, targets), or inputs alone where the model returns its loss.
-            metric: ``metric(output, targets)``: a number for the minibatch, or one for each of its samples. None: the
-                share of samples whose class scores highest, or the loss where that is one's own.
+            metric: ``metric(output, targets)``: a number for the minibatch, which weighs as many as that has samples,
+                or one for each of what it counts, samples or labels. None: the share of labels whose class scores
+                highest, or the loss where that is one's own.
 
         Raises:
-            InputError: The loader holds nothing, or the model cannot be run on it.
+            InputError: The loader holds nothing that counts, or the model cannot be run on it.
         """
         with self._alone("evaluate"):
             tensors, value = self._weights(), 0.0
