@@ -23,7 +23,7 @@ LOGITS, LOSS = "logits", "loss"
 class CrossEntropy:
     """The mean cross-entropy of the main head, plus ``AUXILIARY_WEIGHT`` times that of each further one.
 
-    Outputs in bfloat16 are taken in float32. Targets below 0, -100 say, are left out.
+    Outputs in bfloat16 are taken in float32. Targets of -100 are left out; where all are, the loss is 0.
     """
 
     name = "cross-entropy"
@@ -42,7 +42,7 @@ class CrossEntropy:
 
         Args:
             outputs: One tensor ``(N, …, classes)`` a head, the main one first.
-            targets: ``(N, …)``, whole numbers below ``classes``.
+            targets: ``(N, …)``, whole numbers from 0 and below ``classes``, or -100.
         """
         result = _cross_entropy(outputs[0], targets)
         for output in outputs[1:]:
@@ -58,7 +58,8 @@ def _cross_entropy(output: Tensor, targets: Tensor) -> Tensor:
     scores = in_float32(output)
     if scores.dim() > 2:
         scores, targets = scores.flatten(0, -2), targets.flatten()
-    return nn.functional.cross_entropy(scores, targets, ignore_index=IGNORED)
+    reduction = "mean" if (targets != IGNORED).any() else "sum"  # a mean over no label is no number
+    return nn.functional.cross_entropy(scores, targets, ignore_index=IGNORED, reduction=reduction)
 
 
 IGNORED = -100

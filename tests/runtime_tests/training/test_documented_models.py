@@ -222,11 +222,11 @@ def called(model: nn.Module, batch: Any) -> tuple[Any, Any]:
     return model(*inputs) if isinstance(inputs, tuple) else model(inputs), targets
 
 
-def trained_plainly(row: Row) -> tuple[list[float], nn.Module]:
+def trained_plainly(row: Row, batches: Batches) -> tuple[list[float], nn.Module]:
     """Losses and the model, of the loop that anyone would write."""
     model = built(row)
     optimizer, losses = row.optimizer(model.parameters()), []
-    for update, batch in enumerate(minibatches(row.batch)):
+    for update, batch in enumerate(batches):
         if row.rates:
             optimizer.param_groups[0]["lr"] = row.rates[update]
         optimizer.zero_grad()
@@ -241,12 +241,26 @@ def trained_plainly(row: Row) -> tuple[list[float], nn.Module]:
 @pytest.mark.parametrize("name", ROWS)
 def test_a_row_of_the_documents_is_trained_in_two_stages_as_in_plain_pytorch(name: str) -> None:
     row = ROWS[name]
+    batches = minibatches(row.batch)
     with pipeline_of(row) as pipeline:
-        losses = pipeline.train(minibatches(row.batch)).losses
-    plain_losses, model = trained_plainly(row)
+        losses = pipeline.train(batches).losses
+    plain_losses, model = trained_plainly(row, batches)
     tolerance = {"rtol": 1e-5, "atol": 1e-7} if row.rounded else {"rtol": 0, "atol": 0}
     torch.testing.assert_close(torch.tensor(losses), torch.tensor(plain_losses), **tolerance)
     torch.testing.assert_close(pipeline.state_dict(), model.state_dict(), **tolerance)
+
+
+@pytest.mark.parametrize("name", ["Adam", "a tuple of heads", "scores of each position, some left out"])
+def test_a_minibatch_in_which_no_label_counts_has_a_loss_of_0_and_trains_as_in_plain_pytorch(name: str) -> None:
+    row = ROWS[name]
+    batches = minibatches(row.batch)
+    batches[1:3] = [(inputs, torch.full_like(targets, -100)) for inputs, targets in batches[1:3]]
+    with pipeline_of(row) as pipeline:
+        losses = pipeline.train(batches).losses
+    plain_losses, model = trained_plainly(row, batches)
+    assert [math.isnan(loss) for loss in plain_losses] == [False, True, True, False]
+    assert list(losses) == [plain_losses[0], 0, 0, plain_losses[3]]
+    torch.testing.assert_close(pipeline.state_dict(), model.state_dict(), rtol=0, atol=0)
 
 
 def right(output: Any, targets: Tensor) -> Tensor:
@@ -269,10 +283,11 @@ def right(output: Any, targets: Tensor) -> Tensor:
 )
 def test_a_row_of_the_documents_is_evaluated_as_in_plain_pytorch(name: str, metric: Any, plain: Any) -> None:
     row = ROWS[name]
+    batches = minibatches(row.batch)
     with pipeline_of(row) as pipeline:
-        pipeline.train(minibatches(row.batch))
-        value = pipeline.evaluate(minibatches(row.batch), metric)
-    model = trained_plainly(row)[1].eval()
+        pipeline.train(batches)
+        value = pipeline.evaluate(batches, metric)
+    model = trained_plainly(row, batches)[1].eval()
     with torch.inference_mode():
-        values = [plain(*called(model, batch)).reshape(-1) for batch in minibatches(row.batch)]
+        values = [plain(*called(model, batch)).reshape(-1) for batch in batches]
     assert value == pytest.approx(torch.cat(values).double().mean().item(), rel=1e-12)
