@@ -213,9 +213,9 @@ def _carry_out(forms: "Forms", name: str, schemes: Schemes, options: PlanOptions
 
 def _show(plan: Plan, plans: Mapping[str, Plan], forms: "Forms", schemes: Schemes) -> None:
     """Print a plan, what it gives, and what was chosen."""
-    console, model = stdout(), forms.best.model
-    optimizer.report.show_plan(plan, console, model.profile)
-    optimizer.report.show_gain(plan, plans, schemes, model, console)
+    console, planner = stdout(), forms.best
+    optimizer.report.show_plan(plan, console, planner.model.profile)
+    optimizer.report.show_gain(plan, plans, schemes, planner, console)
     for sentence in chain.from_iterable(optimizer.report.form_sentences(forms)):
         console.print(f"{sentence[0].upper()}{sentence[1:]}.")
 

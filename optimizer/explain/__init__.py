@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
+    from optimizer.explain.ceiling import ceiling_of, times_one_core
     from optimizer.explain.explanation import Alternative, Explanation, explain
     from optimizer.explain.stage_counts import fewer_stages
 else:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from optimizer.costs import NANOSECONDS, Costs, Problem, layer_s, members_of, names_of
 from optimizer.explain.alternatives import Ranked, best_splits, front
+from optimizer.explain.ceiling import ceiling_of, times_one_core
 from optimizer.explain.uncertainty import Confidence, confidence
 from optimizer.plan import Plan
 from optimizer.planning import Planner
@@ -110,8 +111,8 @@ def explain(planner: Planner, plan: Plan, others: Mapping[str, Plan]) -> Explana
     """Explain the planner's best plan; ``others`` are the plans of schemes and of other planners."""
     problem, bounds = planner.problem, planner.bounds
     slowest = max(range(len(plan.stages)), key=lambda number: plan.stages[number].total_s)
-    one_core_s, lone_s = planner.model.one_core_s, planner.model.lone_core_s
-    largest_ns, layers = _largest(problem.costs)
+    one_core_s = planner.model.one_core_s
+    ceiling = ceiling_of(planner)
     reasons = {
         layer.name: layer.uncuttable or ("" if layer.features else "its profile does not tell of features")
         for layer in planner.model.layers
@@ -127,11 +128,11 @@ def explain(planner: Planner, plan: Plan, others: Mapping[str, Plan]) -> Explana
     return Explanation(
         bottleneck_stage=slowest,
         fillers=tuple(_fillers(plan, slowest, planner.model)),
-        speed_up=lone_s / plan.bottleneck_s if plan.bottleneck_s else 0.0,
-        ceiling=lone_s * NANOSECONDS / largest_ns,
-        ceiling_layers=layers,
-        ceiling_reason=reasons[layers[0]] if len(layers) == 1 else "they have to stay together",
-        whole_ceiling=_whole_ceiling(planner.model, lone_s, largest_ns / NANOSECONDS),
+        speed_up=times_one_core(planner, plan),
+        ceiling=ceiling.times,
+        ceiling_layers=ceiling.layers,
+        ceiling_reason=reasons[ceiling.layers[0]] if len(ceiling.layers) == 1 else "they have to stay together",
+        whole_ceiling=_whole_ceiling(planner.model, ceiling.times),
         whole=whole,
         whole_gain=_gain(problem, bounds, {own.layer for own in whole}),
         moves=tuple(_moves(problem, bounds)),
@@ -160,13 +161,6 @@ def _fillers(plan: Plan, stage: int, model: ModelCosts) -> Iterator[Filler]:
         yield Filler(layer=name, step_s=costs_s[name], share=costs_s[name] / whole_s)
 
 
-def _largest(costs: Costs) -> tuple[int, tuple[str, ...]]:
-    """Return the largest block's time: a stage holds at least one block, and the slowest stage is the bottleneck."""
-    sizes_ns = costs.parts_ns
-    largest = max(range(len(sizes_ns)), key=sizes_ns.__getitem__)
-    return sizes_ns[largest] or 1, tuple(costs.layers[at].name for at in members_of(costs.parts[largest][0]))
-
-
 def _gain(problem: Problem, bounds: Sequence[int], whole: set[str]) -> float:
     """Return how much shorter the slowest stage could be, as a share, were the layers ``whole`` cut anywhere, at most.
 
@@ -183,10 +177,10 @@ def _gain(problem: Problem, bounds: Sequence[int], whole: set[str]) -> float:
     return max(0.0, 1 - least_ns / bottleneck_ns) if whole and bottleneck_ns else 0.0
 
 
-def _whole_ceiling(model: ModelCosts, one_core_s: float, largest_s: float) -> float | None:
+def _whole_ceiling(model: ModelCosts, ceiling: float) -> float | None:
     """Return the ceiling with the layers whole that are cut, or None where none is."""
-    whole_s = max((layer.step_s for layer in model.uncut), default=0.0)
-    return one_core_s / max(whole_s, largest_s) if whole_s else None
+    whole_s = max((layer.alone_s or layer.step_s for layer in model.uncut), default=0.0)
+    return min(ceiling, model.lone_core_s / whole_s) if whole_s else None
 
 
 def _moves(problem: Problem, bounds: Sequence[int]) -> Iterator[Move]:

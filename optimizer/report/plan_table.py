@@ -4,14 +4,17 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from optimizer.costs import layer_s
+from optimizer.explain import ceiling_of, times_one_core
 from optimizer.plan import BOUNDED, EXACT, REPLICATED, STEADIEST, Plan, distinct
 from optimizer.planning import OPTIMIZED, OTHER_PLANNERS
-from profiler.profile import ModelCosts, Profile
+from profiler.profile import Profile
 from profiler.report import ResultTable, counted, mib, ms
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from optimizer.explain.ceiling import Ceiling
+    from optimizer.planning import Planner
 
 
 _SHARES = ("of layers", "of FLOPs", "of time")
@@ -98,13 +101,14 @@ def expectation(plan: Plan) -> str:
 
 
 def show_gain(
-    plan: Plan, plans: Mapping[str, Plan], schemes: Iterable[str], model: ModelCosts, console: "Console"
+    plan: Plan, plans: Mapping[str, Plan], schemes: Iterable[str], planner: "Planner", console: "Console"
 ) -> None:
     """Print how a plan compares with one core and with the best of the schemes, and what bounds any split."""
     if plan.num_stages == 1:
         return
     promised = plan.predicted.promised_samples_per_s
-    said = [f"{promised * model.lone_core_s / plan.batch_size:.2f} times one core"] if model.lone_core_s else []
+    times = times_one_core(planner, plan)
+    said = [f"{times:.2f} times one core"] if times else []
     rivals = {name: plans[name].predicted.promised_samples_per_s for name in schemes if name in plans}
     if rivals:
         best = max(rivals, key=rivals.__getitem__)
@@ -112,8 +116,8 @@ def show_gain(
         said.append(f"{promised / rivals[best]:.2f} times the best of {rules} ({best})")
     if said:
         console.print(f"That is {' and '.join(said)}; --all lists each.")
-    if all(not own.layout.replicated for own in plans.values()):
-        console.print(_ceiling(model, plan))
+    if not plan.network:
+        console.print(_ceiling(ceiling_of(planner), plan.num_stages))
 
 
 def _tied(plan: Plan) -> Iterator[str]:
@@ -183,16 +187,14 @@ def _memory(size: int, limit: int | None) -> str:
     return f"{mib(size)}{'*' if limit is not None and size > limit else ''}"
 
 
-def _ceiling(model: ModelCosts, plan: Plan) -> str:
-    """Say how fast any split can be at best: the costliest layer cannot be cut."""
-    costs_s, stages = [layer_s(layer, plan.planned_for) for layer in model.layers], plan.num_stages
-    largest = model.layers[costs_s.index(max(costs_s))]
-    share = max(costs_s) / (sum(costs_s) or 1.0)
+def _ceiling(ceiling: "Ceiling", stages: int) -> str:
+    """Say how fast any split can be at best: the costliest part cannot be cut."""
+    largest, share = " with ".join(ceiling.layers[:2]), 1 / ceiling.times if ceiling.times else 1.0
     if share * stages <= 1:
-        return f"No layer exceeds an even share, 1/{stages} of a step: the largest, {largest.name}, has {share:.0%}."
+        return f"No layer exceeds an even share, 1/{stages} of a step: the largest, {largest}, has {share:.0%}."
     return (
-        f"The costliest of {len(model.layers)} layers, {largest.name}, takes {share:.0%} of the step, so no split "
-        f"is more than {1 / share:.1f} times as fast as one core."
+        f"The costliest, {largest}, takes {share:.0%} of one core's step, so no split is more than "
+        f"{ceiling.times:.2f} times as fast as one core."
     )
 
 

@@ -70,7 +70,7 @@ def one_view(view: View, console: Console) -> None:
 def optimizer(console: Console) -> None:
     planner, found = plans()
     show_plan(found[OPTIMIZED], console, planner.model.profile)
-    show_gain(found[OPTIMIZED], found, load_schemes(), planner.model, console)
+    show_gain(found[OPTIMIZED], found, load_schemes(), planner, console)
 
 
 def every_planner(console: Console) -> None:

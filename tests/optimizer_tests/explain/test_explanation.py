@@ -1,18 +1,21 @@
 """Explanations of plans small enough to work out by hand, and what every explanation has to keep to."""
 
+import io
+import re
 from dataclasses import replace
 
 import pytest
 from brute_force import stage_map
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from strategies import COPY_COST, chain, layer, profile, random_profiles
 
 from optimizer.errors import PartitionError
 from optimizer.explain import Explanation, explain
 from optimizer.plan import timeline
 from optimizer.planning import Forms, Planner, load_schemes, plans_for
-from optimizer.report import plan_svg
+from optimizer.report import plan_svg, show_explanation, show_gain
 from optimizer.report.explain_table import paragraphs
 from optimizer.report.gantt import gantt_rows
 from optimizer.schedule import Action, Span, schedule_of
@@ -89,6 +92,42 @@ def test_moves_are_legal_and_never_pay(found: Profile, stages: int) -> None:
         assert len(other.cuts) == stages - 1
     assert explanation.ceiling >= 1
     assert all(loss.loss >= 0 for loss in explanation.losses)
+
+
+@settings(deadline=None, max_examples=100)
+@given(found=random_profiles(), minibatches=st.integers(2, 30), stages=st.integers(2, 4), data=st.data())
+def test_no_screen_promises_more_than_any_split_can_give(
+    found: Profile, minibatches: int, stages: int, data: st.DataObject
+) -> None:
+    shares = st.floats(0.5, 1.2)
+    layers = tuple(replace(own, alone_s=own.step_s * data.draw(shares)) for own in found.layers)
+    loss = replace(found.loss, alone_s=found.loss.step_s)
+    try:
+        planner = Planner(replace(found, layers=layers, loss=loss, neighbours=3).costs(), stages, minibatches)
+        plan = planner.optimized()
+    except PartitionError:
+        return
+    screen = io.StringIO()
+    console = Console(file=screen, width=300)
+    show_gain(plan, {}, [], planner, console)
+    explanation = explain(planner, plan, {})
+    show_explanation(plan, planner.model, explanation, console)
+    said = screen.getvalue()
+    promises = [float(number) for number in re.findall(r"(?:That|The plan) is ([\d.]+) times", said)]
+    ceilings = [float(number) for number in re.findall(r"is more than ([\d.]+) times", said)]
+    assert len(set(promises)) == 1, "one promise, wherever it stands"
+    assert len(set(ceilings)) == 1, "one ceiling, too"
+    assert promises[0] <= ceilings[0]
+
+
+def test_the_ceiling_is_of_layers_beside_no_busy_core() -> None:
+    plain = chain([3, 5, 2, 4], copy_cost=FREE)
+    alone_s = dict(zip(["l0", "l1", "l2", "l3"], [3e-3, 2.5e-3, 2e-3, 4e-3], strict=True))
+    layers = tuple(replace(own, alone_s=alone_s[own.name]) for own in plain.layers)
+    loss = replace(plain.loss, alone_s=plain.loss.step_s)
+    _, found = explained(replace(plain, layers=layers, loss=loss, neighbours=1), 2)
+    assert found.ceiling == pytest.approx((3 + 2.5 + 2 + 4 + 0.2) / 4), "l1 is slow beside a busy core only"
+    assert found.ceiling_layers == ("l3",)
 
 
 def test_sentences_say_what_was_searched_and_what_is_not_known() -> None:
