@@ -63,6 +63,28 @@ class Cosine(Constant):
         return Constant.__call__(self, updates) * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, share))))
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A user's function of the learning rate, each of whose values is checked where an update asks for it."""
+
+    rates: Callable[[int], Any]
+
+    def __call__(self, updates: int) -> float:
+        """Return the learning rate of the update after so many.
+
+        Raises:
+            ConfigError: The function raises, or returns no number from 0 up.
+        """
+        called = f"{getattr(self.rates, '__name__', type(self.rates).__name__)}({updates})"
+        name = f"{called}, the learning rate of update {updates},"
+        try:
+            rate = self.rates(updates)
+        except Exception as error:
+            raise ConfigError(f"{name} raised {type(error).__name__}: {one_line(error)}; {_REMEDY}") from error
+        hint = Hint("return such a number for every count of updates")
+        return float(fitting(name, rate, Annotated[NotNegative, hint]))
+
+
 def learning_rate_of(rates: Callable[[int], float] | float | None) -> LearningRate | None:
     """Return learning rates as a function of how many updates there have been: a number is the same for all.
 
@@ -70,12 +92,9 @@ def learning_rate_of(rates: Callable[[int], float] | float | None) -> LearningRa
         ConfigError: The first one is no number from 0 up.
         CaptureError: They cannot be sent to other processes.
     """
-    if rates is None or not callable(rates):
-        return None if rates is None else Constant(rates)
-    refuse_unsendable(rates, "the learning rate")
-    try:
-        first: Any = rates(0)
-    except Exception as error:
-        raise ConfigError(f"learning_rate(0) raised {type(error).__name__}: {one_line(error)}; {_REMEDY}") from error
-    fitting("learning_rate(0)", first, Annotated[NotNegative, Hint("return such a number for every count of updates")])
-    return rates
+    if rates is None:
+        return None
+    checked = Checked(rates if callable(rates) else Constant(rates))
+    refuse_unsendable(checked.rates, "the learning rate")
+    checked(0)
+    return checked

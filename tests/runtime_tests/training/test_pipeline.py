@@ -299,6 +299,42 @@ def every_third(update: int) -> float:
 
 
 @pytest.mark.slow
+def raises_late(updates: int) -> float:
+    return [0.1, 0.1, 0.1][updates]
+
+
+def nothing_late(updates: int) -> float | None:
+    return 0.1 if updates < 3 else None
+
+
+def tensor_late(updates: int) -> Any:
+    return 0.1 if updates < 3 else torch.tensor(0.1)
+
+
+def negative_late(updates: int) -> float:
+    return 0.1 if updates < 3 else -0.1
+
+
+@pytest.mark.parametrize(
+    ("rates", "value"),
+    [
+        (raises_late, "raised IndexError: list index out of range"),
+        (nothing_late, "is None"),
+        (tensor_late, "is a torch.Tensor"),
+        (negative_late, "is -0.1"),
+    ],
+)
+def test_a_learning_rate_that_is_none_later_ends_training_with_one_sentence(rates: Any, value: str) -> None:
+    kind = small_models.Residual
+    with pipeline(kind, plan_for(kind, 2), learning_rate=rates) as trained, pytest.raises(InputError) as refused:
+        trained.train(pairs(6))
+    said = str(refused.value)
+    assert said.startswith(f"{rates.__name__}(3), the learning rate of update 3, ")
+    assert value in said
+    assert "stage " not in said
+    assert not getattr(refused.value, "__notes__", [])
+
+
 def test_learning_rates_and_clipping_train_as_plain_torch_does() -> None:
     """Over two parts, so that the count of updates goes on."""
     kind, part = small_models.Plain, pairs(7)
