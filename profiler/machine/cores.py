@@ -12,12 +12,15 @@ def usable_cores(wanted: Sequence[int] = ()) -> tuple[int, ...]:
     """Return the cores to use: ``wanted``, or all that this process may use, one thread of each physical core first.
 
     Raises:
-        ProcessError: A wanted core may not be used.
+        ProcessError: A wanted core may not be used, or is named twice.
     """
     allowed = sorted(os.sched_getaffinity(0))
     if not wanted:
         first = {physical_core(core): core for core in reversed(allowed)}
         return tuple(sorted(allowed, key=lambda core: (first[physical_core(core)] != core, core)))
+    if twice := [core for core in wanted if wanted.count(core) > 1]:
+        given, distinct = (",".join(map(str, cores)) for cores in (wanted, dict.fromkeys(wanted)))
+        raise ProcessError(f"--cores {given} names core {twice[0]} more than once; write --cores {distinct}")
     refused = [core for core in wanted if core not in allowed]
     if refused:
         listed = ",".join(map(str, allowed))
