@@ -67,7 +67,11 @@ def planned_forms(
         config = replace(config, profiles=folder, typed=(*config.typed, "--profiles", folder))
     profile = fresh_profile(config, budget_s=budget_s or (QUICK_BUDGET_S if quick else None))
     slicing = config.slice if {SLICED, LOWERED} & set(names) else NONE
-    precision = config.precision if LOWERED in names or config.precision != AUTO else FP32
+    precision = config.precision
+    if precision == AUTO and LOWERED not in names:
+        precision = FP32
+        report(f"{config.name}: layers run in {FP32}: of --precision {AUTO}, only the partition {LOWERED} chooses, "
+               f"which is not among {', '.join(names)}; name it, too.")  # fmt: skip
     forms = optimizer.planning.forms_of(
         profile,
         partial(optimizer.planning.Planner, stages=config.stages, minibatches=config.minibatches, pace=pace),

@@ -12,7 +12,7 @@ from optimizer.planning.planner import Planner
 from optimizer.planning.schemes import load_schemes
 from optimizer.planning.wanted_form import cut_named, form_request
 from optimizer.schedule import ASYNCHRONOUS, ScheduleName, pace_of
-from profiler.profile import PrecisionName, Profile
+from profiler.profile import FP32, PrecisionName, Profile
 from profiler.python_arguments import Count, Hint, python_face
 
 
@@ -28,12 +28,12 @@ def plan(
     minibatches: Count = 12,
     schedule: ScheduleName = ASYNCHRONOUS,
     update_every: Count | None = None,
-    precision: PrecisionName = "auto",
+    precision: PrecisionName = FP32,
     slice: str = "auto",  # noqa: A002 - as the command calls it
 ) -> Plan:
     """Return the best split of a model into ``stages`` stages, as ``python -m optimizer --profile`` does.
 
-    It is the plan that the command writes for the same wishes; without any, a faster precision is looked for, too.
+    It is the plan that the command writes for the same wishes.
 
     Args:
         profile: What the layers cost.
@@ -45,8 +45,8 @@ def plan(
         minibatches: How many the predictions are for.
         schedule: The order of the actions that is planned for.
         update_every: How many minibatches an update takes, where several share one; None: as many as usual.
-        precision: ``fp32``, ``bf16``, or ``auto``: whatever the profile measured to be faster; without bfloat16 in it,
-            float32.
+        precision: ``fp32``, ``bf16``, or ``auto``: by layer, whatever the profile measured to be faster; without
+            bfloat16 in it, float32.
         slice: Which layers to cut inside, as far as the profile says what they cost in blocks: ``auto``, ``none``, or
             such as ``classifier.1=4``.
 

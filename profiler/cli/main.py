@@ -42,7 +42,7 @@ class ProfileOptions(CommonOptions):
     ] = None
     budget_s: Annotated[
         float | None,
-        option("longest time a model (30s, and 15 rounds)", "--budget", type=duration, metavar="30s"),
+        option("time for rounds, 5 at least (30s, 15 rounds)", "--budget", type=duration, metavar="30s"),
     ] = None
     neighbours: Annotated[int | None, option("busy cores beside (--stages less one)", type=count, metavar="N")] = None
     output: Annotated[

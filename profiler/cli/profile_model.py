@@ -35,7 +35,8 @@ def profile(
         loss: ``loss(output, targets)``, one number; None for cross-entropy; ``model`` for the loss that the model
             returns, whose labels are among its inputs.
         precision: Layers are measured in bfloat16, too, where this is not ``fp32`` and the core multiplies it.
-        budget_s: How long to measure at most, in seconds; None: 30 s, and as long as 15 rounds take.
+        budget_s: For how many seconds to run rounds, of which five are run in any case; None: 30 s, and as long as 15
+            rounds take. Capture, checks, memory and warm-up come on top: a few steps, and a few seconds.
         cores: The first is measured on, while up to three others train the model, too, as stages would; those that
             this process may use, without any.
         advance: Called with shares of the work done that add up to 1, for a progress bar.

@@ -65,7 +65,7 @@ class RunningOptions(PlanningOptions):
     budget_s: Annotated[
         float | None,
         option(
-            "how long to measure where no kept profile fits (30s)",
+            "time for rounds where no kept profile fits (30s)",
             "--budget",
             under="more",
             type=duration,

@@ -11,11 +11,15 @@ from precisions import with_lower
 from strategies import chain, layer
 
 import stageplan
+from optimizer.cli import planned_forms
 from optimizer.cli.main import main
 from optimizer.errors import OptimizerError
+from optimizer.planning import LOWERED, OPTIMIZED
+from optimizer.schedule import PLAIN_1F1B
 from profiler.errors import ConfigError
 from profiler.files import from_json, to_json, write_whole
 from profiler.profile import Profile, SlicedLayer
+from profiler.settings import Config
 
 
 def profile() -> Profile:
@@ -32,6 +36,7 @@ def profile() -> Profile:
 WISHES: list[tuple[dict[str, Any], list[str]]] = [
     ({}, []),
     ({"precision": "fp32"}, ["--precision", "fp32"]),
+    ({"precision": "auto"}, ["--precision", "auto"]),
     ({"precision": "bf16", "slice": "none"}, ["--precision", "bf16", "--slice", "none"]),
     ({"precision": "fp32", "slice": "l3=2"}, ["--precision", "fp32", "--slice", "l3=2"]),
     ({"precision": "fp32", "cut_after": ["l0"]}, ["--precision", "fp32", "--cut-after", "l0"]),
@@ -45,11 +50,22 @@ WISHES: list[tuple[dict[str, Any], list[str]]] = [
 @pytest.mark.parametrize(("wishes", "flags"), WISHES)
 def test_python_and_the_command_write_the_same_plan(wishes: dict[str, Any], flags: list[str]) -> None:
     write_whole(Path("p.json"), to_json(profile()))
-    default = [] if "--precision" in flags else ["--precision", "auto"]
     given = ["--profile", "p.json", "--stages", "2", "--any-machine", "--quiet", "-o", "plan.json"]
-    assert main([*given, *default, *flags]) == 0
+    assert main([*given, *flags]) == 0
     plan = stageplan.plan(profile(), stages=2, **wishes)
     assert to_json(plan) == Path("plan.json").read_bytes()
+
+
+@pytest.mark.parametrize(("names", "said"), [([OPTIMIZED, "uniform"], 1), ([OPTIMIZED, LOWERED], 0)])
+def test_it_is_said_where_no_partition_chooses_bfloat16(
+    names: list[str], said: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optimizer.cli.planned.fresh_profile", lambda *_asked, **_options: profile())
+    told: list[str] = []
+    config = Config(model="test", stages=2, precision="auto", slice="none")
+    assert bool(planned_forms(config, PLAIN_1F1B, names, told.append).lowered) != bool(said)
+    left_out = [sentence for sentence in told if "is not among optimized, uniform; name it, too" in sentence]
+    assert len(left_out) == said
 
 
 def test_a_layer_that_is_too_large_is_cut_inside_from_python_too() -> None:
