@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+NEAR = 0.7
+"""How alike a word and a name have to be, of 1, for the name to be offered."""
+
 
 class StageplanError(Exception):
     """The root of all errors that are told as one sentence.
@@ -51,10 +54,10 @@ def printable(text: str) -> str:
 
 
 def suggest(word: str, names: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` where a name is near ``word``, else nothing."""
-    choices = list(names)
-    exact = [word.lower()] if word.lower() in choices else []
-    near = (
-        exact or difflib.get_close_matches(word, choices, n=1) or difflib.get_close_matches(word.lower(), choices, n=1)
-    )
-    return f" (did you mean '{near[0]}'?)" if near else ""
+    """Return `` (did you mean 'x'?)`` where a name is near ``word``, else nothing; dashes in front do not count."""
+    choices = {name.lstrip("-"): name for name in names}
+    bare, lower = word.lstrip("-"), word.lower().lstrip("-")
+    near = [lower] if lower in choices else [
+        name for typed in (bare, lower) for name in difflib.get_close_matches(typed, choices, n=1, cutoff=NEAR)
+    ]  # fmt: skip
+    return f" (did you mean '{choices[near[0]]}'?)" if near else ""

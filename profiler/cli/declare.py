@@ -58,9 +58,11 @@ class Options:
 
     Attributes:
         HEADING: The heading of ``--help`` for a class's own options.
+        INSTEAD: What to do in the place of options that are looked for, and are not there.
     """
 
     HEADING: ClassVar[str] = "more"
+    INSTEAD: ClassVar[Mapping[str, str]] = {}
 
     quiet: Annotated[bool, switch("no progress, notes or tables")] = False
     debug: Annotated[bool, switch("show where an error came from")] = False
@@ -88,7 +90,7 @@ def add_options(parser: Parser, kind: type[Options]) -> None:
                 action = parser.add_argument(*words, dest=name, **{"default": None, **each.how})
                 heading = each.under or owner.__dict__.get("HEADING", HEADINGS[2])
                 parser.listed.append(Listed(heading, _flags(words, action), each.how["help"]))
-    parser.settings = kind.settings()
+    parser.settings, parser.instead = kind.settings(), kind.INSTEAD
 
 
 def _flags(words: Sequence[str], action: argparse.Action) -> str:

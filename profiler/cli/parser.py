@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from profiler.cli.help import Listed, help_text
@@ -17,6 +17,7 @@ class Parser(argparse.ArgumentParser):
         places: The arguments that are known by their place, as ``--help`` calls them.
         listed: The options as ``--help`` lists them.
         settings: What only a configuration file sets.
+        instead: What to do in the place of options that there are not.
     """
 
     def __init__(self, *, examples: Sequence[str] = (), **how: Any) -> None:
@@ -26,6 +27,7 @@ class Parser(argparse.ArgumentParser):
         self.places: list[str] = []
         self.listed: list[Listed] = []
         self.settings: Sequence[str] = ()
+        self.instead: Mapping[str, str] = {}
         if examples:
             self.add_argument("--help-all", action=_HelpAll, nargs=0)
 
@@ -48,7 +50,8 @@ class Parser(argparse.ArgumentParser):
         options, unknown = super().parse_known_args(args, namespace)
         if unknown:
             flag = unknown[0].partition("=")[0]
-            self.error(f"unrecognized arguments: {' '.join(unknown)}{suggest(flag, self._option_string_actions)}")
+            instead = f"; {self.instead[flag]}" if flag in self.instead else suggest(flag, self._option_string_actions)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{instead}")
         return options, unknown
 
 

@@ -1,8 +1,9 @@
 """``python -m runtime compare``: run partitions in turn, keep each run, and report."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import profiler.capture
 import profiler.machine
@@ -37,6 +38,8 @@ FAILED = 1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareOptions(RunningOptions):
     """The options of ``compare``."""
+
+    INSTEAD: ClassVar[Mapping[str, str]] = {"--resume": "to resume, repeat the command without --fresh"}
 
     partitions: Annotated[
         tuple[str, ...] | None,

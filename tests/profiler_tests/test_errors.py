@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from commands import OPTIMIZE
 
-from profiler.errors import one_line, printable
+from profiler.errors import one_line, printable, suggest
 
 RED = "\x1b[31mred\x1b[0m"
 
@@ -21,6 +21,37 @@ def test_an_exception_is_one_line_of_signs_that_can_be_printed(said: str, line: 
 
 def test_lines_stay_lines() -> None:
     assert printable("one\ntwo\r\x1b") == "one\ntwo  "
+
+
+FLAGS = ["--model", "--batch-size", "--fresh", "--quiet", "--stages", "--precision", "--plan", "--epochs", "-o"]
+
+
+@pytest.mark.parametrize(
+    ("word", "names", "near"),
+    [
+        ("--modle", FLAGS, "--model"),
+        ("--bacth-size", FLAGS, "--batch-size"),
+        ("--batchsize", FLAGS, "--batch-size"),
+        ("-model", FLAGS, "--model"),
+        ("--Model", FLAGS, "--model"),
+        ("--stage", FLAGS, "--stages"),
+        ("--epoch", FLAGS, "--epochs"),
+        ("reznet50", ["alexnet", "resnet18", "resnet50"], "resnet50"),
+        ("ResNet50", ["alexnet", "resnet50"], "resnet50"),
+        ("alexnt", ["alexnet", "resnet50"], "alexnet"),
+        ("optimised", ["optimized", "end-heavy"], "optimized"),
+        ("--resume", FLAGS, None),
+        ("--budget", FLAGS, None),
+        ("--lr", FLAGS, None),
+        ("--optimizer", FLAGS, None),
+        ("--depth", FLAGS, None),
+        ("gpt2", ["alexnet", "resnet50"], None),
+        ("mixer", ["alexnet", "resnet50"], None),
+        ("--", FLAGS, None),
+    ],
+)
+def test_a_name_is_offered_only_where_it_is_near(word: str, names: list[str], near: str | None) -> None:
+    assert suggest(word, names) == (f" (did you mean '{near}'?)" if near else "")
 
 
 @pytest.mark.parametrize("value", [{"format_version": RED}, {"schedule": RED}, {RED: 1}])
