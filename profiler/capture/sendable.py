@@ -1,8 +1,11 @@
 """Refuse what cannot be sent to the process of a stage, before one is started."""
 
+import ast
 import inspect
 import io
 import pickle
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,6 +13,8 @@ from torch.nn.utils import parametrize
 
 from profiler.errors import CaptureError, one_line
 from profiler.machine import main_file
+
+_DEFINITIONS = (ast.ClassDef, ast.FunctionDef)
 
 
 class _Sender(pickle.Pickler):
@@ -19,13 +24,27 @@ class _Sender(pickle.Pickler):
         return "tensor" if isinstance(thing, Tensor) else None
 
     def reducer_override(self, thing: Any) -> Any:
-        named = isinstance(thing, type) or inspect.isfunction(thing)
-        if named and thing.__module__ == "__main__" and main_file() is None:
-            raise pickle.PicklingError(
-                f"{thing.__qualname__} was defined in a notebook or at a prompt, where no other process can find it; "
-                "put it into a file and import it"
-            )
+        if (isinstance(thing, type) or inspect.isfunction(thing)) and thing.__module__ == "__main__":
+            script = main_file()
+            if script is None:
+                raise pickle.PicklingError(
+                    f"{thing.__qualname__} was defined in a notebook or at a prompt, where no other process can find "
+                    "it; put it into a file and import it"
+                )
+            if thing.__qualname__.partition(".")[0] in _guarded(script):
+                raise pickle.PicklingError(
+                    f"{thing.__qualname__} is defined under the 'if __name__ == \"__main__\":' of {script.name}, which "
+                    "other processes pass over"
+                )
         return NotImplemented
+
+
+@cache
+def _guarded(script: Path) -> frozenset[str]:
+    """Return the classes and functions that a script defines only where it is the main one."""
+    statements = ast.parse(script.read_bytes()).body
+    guards = [own for own in statements if isinstance(own, ast.If) and "__name__" in ast.unparse(own.test)]
+    return frozenset(own.name for guard in guards for own in guard.body if isinstance(own, _DEFINITIONS))
 
 
 def make_sendable(model: nn.Module) -> None:

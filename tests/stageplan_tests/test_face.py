@@ -94,6 +94,21 @@ def test_a_class_of_the_script_needs_a_guard_and_a_missing_one_is_told_in_a_sent
         assert done.stderr.count("Traceback") == 1, "that of the line in the script, and of no cause behind it"
 
 
+@pytest.mark.parametrize("guard", ['if __name__ == "__main__":', "def main():"])
+def test_a_class_that_other_processes_do_not_find_is_refused_in_a_sentence(guard: str, tmp_path: Path) -> None:
+    head, _, body = WITH_A_CLASS.partition("class Net")
+    inside = "".join(f"    {line}\n" for line in f"class Net{body.partition('{guard}')[0]}".splitlines())
+    last = "" if guard.startswith("if") else '\nif __name__ == "__main__":\n    main()\n'
+    script = f"{head}{guard}\n{inside}    stageplan.profile(Net(), torch.randn(2, 4), budget_s=0.1)\n{last}"
+    (tmp_path / "script.py").write_text(script)
+    done = python(tmp_path, "script.py")
+    assert done.returncode == 1
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith("profiler.errors.CaptureError: the model cannot be sent to the process of a stage: ")
+    assert "Net" in said
+    assert said.endswith("define classes and functions at the top of a file")
+
+
 def test_a_class_made_at_a_prompt_is_refused_in_a_sentence(tmp_path: Path) -> None:
     done = python(tmp_path, "-", stdin=WITH_A_CLASS.format(guard="if True:"))
     assert done.returncode == 1
