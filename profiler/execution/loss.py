@@ -136,6 +136,12 @@ class OwnLoss:
         if self.function is not model_loss:
             return [leaf for _, leaf in tree_leaves(returned) if leaf is not None]
         loss = _named(returned, LOSS)
+        if isinstance(returned, (tuple, list)):
+            raise CaptureError(
+                f'loss="model" takes what the model returns by the name `{LOSS}`, and it returned a '
+                f"{type(returned).__name__} of {len(returned)}; return a dict or a dataclass that calls the loss "
+                f"`{LOSS}`, or give loss=function(output, targets)"
+            )
         if loss is None:
             raise CaptureError(
                 f'loss="model" takes the loss that the model returns, and it returned {type(returned).__name__} '

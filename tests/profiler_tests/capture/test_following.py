@@ -406,6 +406,26 @@ def test_odd_samples_are_refused_in_one_sentence(sample: Any, loss: Any, words: 
     assert "\n" not in str(refused.value)
 
 
+class Pair(nn.Module):
+    """Returns its scores and its loss in a tuple, as many scripts do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.linear(inputs)
+        return logits, functional.cross_entropy(logits, labels)
+
+
+def test_a_loss_in_a_tuple_is_refused_with_the_name_that_it_has_to_have() -> None:
+    sample = {"inputs": torch.zeros(4, WIDTH), "labels": torch.zeros(4, dtype=torch.int64)}
+    with pytest.raises(CaptureError) as refused:
+        captured_live(live_model(Pair(), sample, "model"))
+    assert "it returned a tuple of 2; return a dict or a dataclass that calls the loss `loss`" in str(refused.value)
+    assert "or give loss=function(output, targets)" in str(refused.value)
+
+
 def test_models_in_half_precision_are_refused() -> None:
     for model in (TwoTowers().bfloat16(), TwoTowers().half()):
         with pytest.raises(ModelError, match=r"'tokens.weight' is of torch\.\w+; give the model in float32"):
