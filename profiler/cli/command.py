@@ -6,11 +6,13 @@ import io
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import Any, TextIO
 
 from profiler.cli.console import Screen, on_screen
 from profiler.cli.declare import OptionsT, parsed
-from profiler.errors import StageplanError, printable
+from profiler.errors import StageplanError, one_line, printable
 from profiler.machine import ending_in_order
 
 SIGNALLED = 128
@@ -38,7 +40,11 @@ def execute(namespace: argparse.Namespace, kind: type[OptionsT], run: Callable[[
             stream.reconfigure(errors=_PLAINER)  # a table has signs that not every encoding knows
     options = parsed(namespace, kind)
     try:
-        with ending_in_order(), on_screen(Screen(quiet=options.quiet, wide=options.wide)):
+        with (
+            ending_in_order(),
+            redirect_stdout(_Stdout(sys.stdout)),
+            on_screen(Screen(quiet=options.quiet, wide=options.wide)),
+        ):
             code = run(options)
             sys.stdout.flush()
     except StageplanError as error:
@@ -53,10 +59,57 @@ def execute(namespace: argparse.Namespace, kind: type[OptionsT], run: Callable[[
         said = next(iter(getattr(interrupt, "__notes__", ())), "interrupted; nothing is left running")
         sys.stderr.write(f"{printable(said)}\n")
         return SIGNALLED + number
-    except OSError as error:
+    except (_UnwrittenError, OSError) as error:
+        return _ended(error, debug=options.debug)
+    return code
+
+
+def _ended(error: "_UnwrittenError | OSError", *, debug: bool) -> int:
+    """Say why the system ended a command, and return the exit code."""
+    if isinstance(error, _UnwrittenError):
         # Nobody takes our output any more; Python would complain once more when it flushes stdout.
         sys.stdout = None
-        if not isinstance(error, BrokenPipeError):
-            sys.stderr.write(f"error: the output cannot be written: {error.strerror}; give it another place\n")
+        if not isinstance(error.cause, BrokenPipeError):
+            sys.stderr.write(f"error: the output cannot be written: {error.cause.strerror}; give it another place\n")
         return 1
-    return code
+    if debug:
+        traceback.print_exc()
+    said = f"{type(error).__name__}: {one_line(error)}"
+    sys.stderr.write(f"error: the command was ended by {said}; add --debug to see where it came from\n")
+    return 1
+
+
+class _UnwrittenError(Exception):
+    """What was printed could not be written, for ``cause``."""
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+class _Stdout:
+    """Standard output, whose failures are told from those of all other files and of sockets."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write ``text``."""
+        with _telling():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        """Hand on what was written."""
+        with _telling():
+            self._stream.flush()
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _UnwrittenError(error) from error
