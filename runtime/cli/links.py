@@ -35,8 +35,8 @@ def links(options: LinksOptions) -> int:
     """Measure ranks and links, show them, and write the file."""
     if placement() is None:
         raise ConfigError(
-            "links are measured between ranks, and no launcher has started this process as one; start it with torchrun "
-            "on every host, as in the README"
+            "links are measured between ranks, and no launcher has started this process as one; start it "
+            "with torchrun on every host: torchrun … -m runtime links …"
         )
     with joined(options.rank_timeout_s, None) as session:
         if session.leads:

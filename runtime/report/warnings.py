@@ -20,6 +20,8 @@ SAID = ("FEW ROUNDS", "ONE ROUND", "PROVISIONAL")
 MARKED = ("NOT COMPARABLE", "NOISY")
 """The doubts that stand beside every figure of a comparison, wherever it is shown."""
 FIRM, REMEDY = "FIRM.", " To make it firm: "
+CALLED = "stageplan.compare("
+"""How the command of a comparison begins that was called from Python."""
 _MORE = ("--repeats", "6")
 
 
@@ -80,7 +82,10 @@ def firmness(comparison: Comparison) -> str:
     doubt = _weightiest(comparison)
     if doubt is None:
         return FIRM
-    remedy = "" if doubt.remedy is None else f"{REMEDY}{repeated(comparison.command, doubt.remedy)}"
+    options, called = doubt.remedy, comparison.command.startswith(CALLED)
+    if called and options is not None and len(options) < 2:  # for the call itself measures anew
+        options = ("--repeats", str(max(int(_MORE[1]), 2 * comparison.request.repeats)))
+    remedy = "" if options is None else f"{REMEDY}{repeated(comparison.command, options)}"
     return f"NOT FIRM: {doubt.cause}.{remedy}"
 
 
@@ -106,7 +111,7 @@ def _failed(comparison: Comparison) -> tuple[str, tuple[str, ...] | None]:
 
 def repeated(command: str, options: tuple[str, ...]) -> str:
     """Return the command that made a comparison with other options: such as have a value stand in it once."""
-    if command.startswith("stageplan.compare("):
+    if command.startswith(CALLED):
         given = "".join(f", {flag[2:]}={value}" for flag, value in zip(options[::2], options[1::2], strict=False))
         return command.replace(", …)", f", …{given})")
     words = [word for word in shlex.split(command) if word != "--fresh"]

@@ -98,6 +98,13 @@ def test_an_answer_is_firm_where_all_others_are_slower_beyond_doubt() -> None:
     )
 
 
+def test_what_makes_a_comparison_firm_that_was_called_from_python_changes_the_call() -> None:
+    noisy = replace(comparison(load=0.3), command="stageplan.compare(Net(…), …)")
+    assert firmness(noisy).endswith("To make it firm: stageplan.compare(Net(…), …, repeats=6)")
+    longer = replace(comparison({"optimized": (2.0,) * 6}, load=0.3), command="stageplan.compare(Net(…), …)")
+    assert firmness(longer).endswith("To make it firm: stageplan.compare(Net(…), …, repeats=12)")
+
+
 def test_the_command_that_makes_it_firm_has_each_option_once() -> None:
     more = ("--repeats", "6")
     assert repeated("python -m runtime compare --model a --repeats 3 --fresh", more) == (
