@@ -7,7 +7,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -36,6 +36,7 @@ class Kind:
         maker: The command that makes one; ``usual_name``, where it puts it, if that is not the user's choice.
         odd_values: What yields, each in words, which of its values cannot all be so: ``package.module:function``.
             Nothing after the first need make sense.
+        option: What names it to the commands that read one.
     """
 
     name: str
@@ -43,15 +44,20 @@ class Kind:
     maker: str
     usual_name: str = ""
     odd_values: str = ""
+    option: str = ""
 
 
 KINDS = {
-    "Profile": Kind("profile", "whole_step_s", "profile", "", "profiler.profile.contradictions:odd_values"),
-    "Plan": Kind("plan", "profile_digest", "plan", "plan.json", "optimizer.plan.contradictions:odd_values"),
+    "Profile": Kind(
+        "profile", "whole_step_s", "profile", "", "profiler.profile.contradictions:odd_values", "--profile"
+    ),
+    "Plan": Kind("plan", "profile_digest", "plan", "plan.json", "optimizer.plan.contradictions:odd_values", "--plan"),
     "RunResult": Kind("run's result", "losses", "run", "run.json", "runtime.run_contradictions:odd_values"),
     "Comparison": Kind("comparison", "left_out", "compare", "", "runtime.compare.contradictions:odd_values"),
     "Verification": Kind("verification", "seed", "verify"),
-    "NetworkProfile": Kind("network profile", "all_reduces", "links", "", "optimizer.plan.network:odd_network"),
+    "NetworkProfile": Kind(
+        "network profile", "all_reduces", "links", "", "optimizer.plan.network:odd_network", "--links"
+    ),
 }
 """The kinds of files, by the name of their class."""
 
@@ -260,6 +266,18 @@ def read_kind(path: Path, kinds: Sequence[type[Any]]) -> Any:
             return from_json(content, kind, str(path))
     names = [KINDS[kind.__name__].name for kind in kinds]
     raise FileError(f"{path} is none of these: {', '.join(names)}; name one of them")
+
+
+def refuse_other_kind(keys: Collection[str], path: Path, wanted: str) -> None:
+    """Refuse the keys of one of our own files where something else is ``wanted``.
+
+    Raises:
+        FileError: They are such.
+    """
+    for kind in KINDS.values():
+        if kind.key in keys and "format_version" in keys:
+            remedy = f"use {kind.option}" if kind.option else "name another file"
+            raise FileError(f"{path} is a {kind.name}, not {wanted}; {remedy}")
 
 
 def digest(content: bytes) -> str:

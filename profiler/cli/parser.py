@@ -1,6 +1,7 @@
 """Parse what was typed: a complaint is one sentence with a near match, and help is one screen."""
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -23,6 +24,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *, examples: Sequence[str] = (), **how: Any) -> None:
         """Make a parser without options."""
         super().__init__(**how)
+        self._negative_number_matcher = re.compile(r"-\.?\d")  # -3s, too, is a value, and is refused as one
         self.examples = examples
         self.places: list[str] = []
         self.listed: list[Listed] = []

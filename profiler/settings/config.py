@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 from msgspec import Meta
 
 from profiler.errors import ConfigError, suggest
-from profiler.files import is_file
+from profiler.files import is_file, refuse_other_kind
 from profiler.settings.strict_yaml import Entry, configs_folder, convert, read_mapping
 from profiler.settings.update_rule import RuleName, UpdateRule
 
@@ -142,6 +142,7 @@ def from_entries(entries: Mapping[str, Entry], path: Path) -> Config:
     values = {}
     for key, entry in entries.items():
         if key not in keys:
+            refuse_other_kind(entries, path, "a configuration")
             raise ConfigError(
                 f"{entry.key_place}: unknown key '{key}'{suggest(key, keys)}; known keys: {', '.join(keys)}"
             )

@@ -23,6 +23,7 @@ from precisions import with_lower
 from strategies import chain
 
 from optimizer.plan import Plan
+from optimizer.planning import Planner
 from optimizer.schedule import Pace
 from profiler.capture import SEED
 from profiler.commands import PACKAGES
@@ -171,7 +172,7 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (PROFILE, ["--model", "small_models:forks", "--image-size", "16"], "the global name 'small_models.forked'"),
         (PROFILE, ["--model", "small_models:Recomputing", "--image-size", "16"], "something that a trace loses"),
         (PROFILE, ["--model", "alexnet", "--sample-shape", "16,x"], "'x' is not a whole number"),
-        (PROFILE, ["--model", "alexnet", "--budget", "-3s"], "expected one argument"),
+        (PROFILE, ["--model", "alexnet", "--budget", "-3s"], "--budget: '-3s' is not a time above 0"),
         (OPTIMIZE, [*SMALL, "--batches", "2000000"], "--batches: batches cannot be 2000000"),
         (OPTIMIZE, [*SMALL, "--stages", "20000000"], "use --stages 14 or fewer"),
         (OPTIMIZE, [*SMALL, "--method", "all"], "there is no method 'all'"),
@@ -185,6 +186,9 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (PROFILE, ["--colour"], "unrecognized arguments: --colour"),
         (OPTIMIZE, [*SMALL, "--budget", "1s"], "unrecognized arguments: --budget 1s; see"),
         (RUN, ["compare", *SMALL, "--resume"], "--resume; to resume, repeat the command without --fresh; see"),
+        (OPTIMIZE, [*SMALL, "--cores", "-1,0"], "'-1,0' is not a list of distinct cores"),
+        (RUN, ["run", "--config", "kept/plan.json"], "kept/plan.json is a plan, not a configuration; use --plan"),
+        (RUN, ["run", "--config", "kept/p.json"], "kept/p.json is a profile, not a configuration; use --profile"),
         (OPTIMIZE, [], "no model is named"),
         (OPTIMIZE, ["--profile", "none.json"], "No such file"),
         (OPTIMIZE, ["--profile", "text.json"], "is not a profile"),
@@ -255,6 +259,9 @@ def test_bad_input_is_refused_in_one_sentence_and_leaves_nothing(
     profiled: Path, capsys: pytest.CaptureFixture[str], command: Command, arguments: list[str], words: str
 ) -> None:
     (profiled / "text.json").write_text("hello")
+    (profiled / "kept").mkdir()
+    write_whole(profiled / "kept" / "p.json", to_json(chain([1, 2])))
+    write_whole(profiled / "kept" / "plan.json", to_json(Planner(chain([1, 2]).costs(), 2, 4).optimized()))
     (profiled / "study.yaml").write_text("models: {alexnet: 4, alexnot: 4}\nbatch_sizes: [1]\n")
     (profiled / "report.html").mkdir()
     (profiled / "wrong.yaml").write_text("model: alexnet\nbatch: 4\n")
@@ -263,7 +270,7 @@ def test_bad_input_is_refused_in_one_sentence_and_leaves_nothing(
     assert code == 2
     assert line.startswith("error: ")
     assert words in line
-    given = {"text.json", "wrong.yaml", "scheme.yaml", "study.yaml", "report.html", "profiles"}
+    given = {"text.json", "wrong.yaml", "scheme.yaml", "study.yaml", "report.html", "profiles", "kept"}
     assert not {path.name for path in profiled.iterdir()} - given
 
 
