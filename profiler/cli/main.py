@@ -20,10 +20,13 @@ from profiler.files import to_json, write_whole
 from profiler.output_files import OutputKind, refuse_unwritable
 from profiler.profile import Profile, profile_warnings
 from profiler.report import VIEWS, View
+from profiler.rounds import BUDGET_S
 from profiler.settings import Config
 
 MODELS = ("alexnet", "vgg16", "resnet50")
 TABLES = (".csv", ".md")
+PREPARATION_S = 5.0
+"""What it takes to build, check and warm up a small model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +89,10 @@ def profile_all(options: ProfileOptions) -> int:
         profiler.machine.usable_cores(wanted[0].cores), wanted[0].stages, options.neighbours
     )
     with progress("profile", len(wanted)) as advance:
-        for config, place in zip(wanted, places, strict=True):
+        for number, (config, place) in enumerate(zip(wanted, places, strict=True), 1):
+            about_s = (options.budget_s or BUDGET_S) + PREPARATION_S
+            which = f"model {number} of {len(wanted)}"
+            note(f"{config.name}: measuring, {which}: about {about_s:.0f} s, or longer where a step takes long")
             profile = profiler.measure.measure_profile(
                 config,
                 profiler.capture.captured_model(config, trained=True),
