@@ -707,6 +707,18 @@ def test_a_full_disk_is_told_in_a_sentence(in_folder: Path, capsys: pytest.Captu
     assert [path.name for path in in_folder.iterdir()] == ["full.json"]
 
 
+def test_the_package_is_the_one_command(in_folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "stageplan", "plan"], cwd=in_folder, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: no model is named; add --model resnet50, say\n"
+    helped = subprocess.run(
+        [sys.executable, "-m", "stageplan", "plan", "--help"], cwd=in_folder, capture_output=True, text=True, check=True
+    )
+    assert helped.stdout.startswith("usage: stageplan plan [options]")
+
+
 def test_the_module_form_refuses_with_exit_code_2_and_one_line(in_folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "optimizer", "--profile", "none.json"],
