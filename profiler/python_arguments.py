@@ -6,6 +6,7 @@ list of whole numbers, and a ``Hint`` says what to write instead. A number of nu
 
 import inspect
 import operator
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +29,7 @@ NotNegative = Annotated[float, Meta(ge=0)]
 BelowOne = Annotated[float, Meta(ge=0, lt=1)]
 Count = Annotated[int, Meta(ge=1)]
 Cores = Sequence[Annotated[int, Meta(ge=0)]]
+_UNSAID = re.compile(r"(?:\w+\.)+(?=\w)|(?<=None)Type")
 _OURS = ("builtins", "__main__", "profiler", "optimizer", "runtime")
 _BOUNDS = {
     "ge": (operator.ge, "of {} or more"), "gt": (operator.gt, "above {}"), "le": (operator.le, "at most {}"),
@@ -61,7 +63,27 @@ def python_face(function: Callable[P, T]) -> Callable[P, T]:
                     bound.arguments[name] = fitting(name, value, kinds[name], default)
             return function(*bound.args, **bound.kwargs)
 
+    show_plainly(call)
     return call
+
+
+def show_plainly(function: Callable[..., Any]) -> None:
+    """Let ``help`` show a function's signature with plain names of types, without what stands beside them."""
+    signature, kinds = inspect.signature(function), get_type_hints(function)
+    shown = {name: _PlainName(_UNSAID.sub("", inspect.formatannotation(kind))) for name, kind in kinds.items()}
+    empty = inspect.Parameter.empty
+    parameters = [own.replace(annotation=shown.get(own.name, empty)) for own in signature.parameters.values()]
+    plain = signature.replace(parameters=parameters, return_annotation=shown.get("return", empty))
+    function.__signature__ = plain  # type: ignore[attr-defined]
+
+
+class _PlainName(str):
+    """The name of a type, which a signature shows as it is."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def refuse_odd_fields(record: Any) -> None:

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from profiler.capture import refuse_unsendable
 from profiler.errors import ConfigError, one_line
-from profiler.python_arguments import AboveZero, Count, Hint, NotNegative, fitting, refuse_odd_fields
+from profiler.python_arguments import AboveZero, Count, Hint, NotNegative, fitting, refuse_odd_fields, show_plainly
 from profiler.settings import LearningRate
 
 _REMEDY = "write learning_rate=0.1, stageplan.Cosine(lr=0.1, updates=1000), or a function of the count of updates"
@@ -61,6 +61,10 @@ class Cosine(Constant):
         """Return the learning rate of the update after so many."""
         share = (updates - self.warmup) / max(1, self.updates - self.warmup)
         return Constant.__call__(self, updates) * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, share))))
+
+
+for _rates in (Constant, Steps, Cosine):
+    show_plainly(_rates.__init__)
 
 
 @dataclass(frozen=True, slots=True)

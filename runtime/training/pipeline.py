@@ -27,6 +27,7 @@ from profiler.execution import TensorSpec
 from profiler.machine import draining, refuse_reimport, usable_cores
 from profiler.profile import PLAIN_FORM
 from profiler.python_arguments import AboveZero, Cores, Count, Hint, python_face
+from profiler.report import counted
 from profiler.settings import DEFAULT_RULE, Update
 from runtime.cluster import Session
 from runtime.errors import InputError, RunError, TrainingWarning
@@ -158,6 +159,13 @@ class Pipeline:
         self.minibatches = self.updates = self.epoch = self.position = 0
         self.last: TrainingResult | None = None
         self._losses = LossWatch()
+
+    def __repr__(self) -> str:
+        """Return in one line what is trained, how far, and whether its processes run."""
+        stages, pace = counted(len(self._plan.stages), "stage"), self._settings.pace.words
+        trained = f"{counted(self.minibatches, 'minibatch')} and {counted(self.updates, 'update')} trained"
+        processes = {"new": "not started", "left": "ended"}.get(self._phase, "running" if self.alive else "failed")
+        return f"<Pipeline of {self._plan.model}: {stages}, {pace}; {trained}; processes {processes}>"
 
     @python_face
     def __enter__(self) -> Self:

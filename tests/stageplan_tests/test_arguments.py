@@ -1,5 +1,6 @@
 """Arguments that cannot be meant are refused where they are given, in Python's words, before any process starts."""
 
+import inspect
 import math
 import re
 from collections.abc import Callable
@@ -151,6 +152,17 @@ def test_numbers_of_numpy_and_what_torch_allows_are_taken() -> None:
 def test_a_learning_rate_that_is_a_number_is_a_constant() -> None:
     given, constant = (face.Pipeline(MODEL, PLAN, learning_rate=rate) for rate in (0.25, face.Constant(0.25)))
     assert given._settings == constant._settings
+
+
+@pytest.mark.parametrize("name", ["profile", "plan", "compare", "load", "Pipeline", "SGD", "AdamW", "Steps", "Cosine"])
+def test_help_shows_types_by_their_plain_names(name: str) -> None:
+    shown = str(inspect.signature(getattr(face, name)))
+    assert not re.search(r"Annotated|Meta\(|Hint\(|NoneType|[a-z]\.[A-Z]", shown)
+    first = {
+        "SGD": "(lr: float = 0.01, *, momentum: float = 0.0",
+        "plan": "(profile: Profile, *, stages: ",
+    }
+    assert shown.startswith(first.get(name, "("))
 
 
 def test_what_does_not_fit_a_signature_is_told_as_python_tells_it() -> None:
