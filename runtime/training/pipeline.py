@@ -119,7 +119,7 @@ class Pipeline:
             on_nan: What to do about a loss that is no number, or rises out of its spread: ``stop`` or ``warn``.
             stall_timeout_s: How long one action may take before its stage counts as hung, and the loader for a
                 minibatch; None: by its prediction, and five minutes.
-            watch: Called now and then during training with what every stage is doing.
+            watch: Called now and then during training with what every stage is doing; the last one has the last loss.
             session: With whom this process runs the plan; None: alone.
 
         Raises:

@@ -1,5 +1,6 @@
 """A pipeline over a model in memory: it trains what a single-process replay trains, and hands the weights back."""
 
+import math
 import os
 import random
 import signal
@@ -308,6 +309,15 @@ def test_a_pipeline_says_in_one_line_what_it_is_how_far_and_whether_it_runs() ->
         trained.train(pairs(3))
         assert repr(trained) == f"{head}3 minibatches and 2 updates trained; processes running>"
     assert repr(trained) == f"{head}3 minibatches and 2 updates trained; processes ended>"
+
+
+def test_who_watches_sees_losses_that_were() -> None:
+    kind, seen = small_models.Residual, list[float]()
+    with pipeline(kind, plan_for(kind, 2), watch=lambda stages: seen.append(stages[-1].loss)) as trained:
+        losses = trained.train(pairs(9)).losses
+    known = [loss for loss in seen if not math.isnan(loss)]
+    assert seen, "it was called"
+    assert known == sorted(known, key=losses.index), "in their order, and no others"
 
 
 def raises_late(updates: int) -> float:
