@@ -314,7 +314,7 @@ def leftovers(folder: Path) -> None:
         SystemExit: It has left something.
     """
     time.sleep(1)
-    found = [*folder.glob(".*writing*"), *Path("/dev/shm").glob("stageplan*")]  # noqa: S108 - where it would be
+    found = [*folder.glob(".*.writing"), *Path("/dev/shm").glob("stageplan*")]  # noqa: S108 - where it would be
     for one in psutil.process_iter(["cmdline"]):
         words = " ".join(one.info["cmdline"] or ())
         if str(folder) in words and one.pid != psutil.Process().pid:

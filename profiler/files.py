@@ -2,11 +2,11 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +19,7 @@ from profiler.errors import FileError, StageplanError
 
 MOST_BYTES = 256 << 20
 """So large a file that is text may be."""
+_LONGEST_NAME_BYTES = 255
 _CONTROL_SIGN = re.compile(
     rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\xc2[\x80-\x9f]"
     rb"|(?<!\\)(?:\\\\)*\\(?:[bfr]|u00(?:0[0-8b-fB-F]|1[0-9a-fA-F]|7[fF]|[89][0-9a-fA-F]))"
@@ -74,7 +75,6 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], None]) -> None
     Raises:
         FileError: The folder or the file cannot be written.
     """
-    temporary: str | None = None
     try:
         path = path.resolve()
         if path.exists() and not (path.is_file() or path.is_dir()):
@@ -82,22 +82,55 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], None]) -> None
                 _fill(device, content)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-        with os.fdopen(descriptor, "wb") as file:
-            _fill(file, content)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)
-        Path(temporary).replace(path)
-        temporary = None
+        temporary = _temporary(path)
+        with _alone(temporary) as file:
+            try:
+                file.truncate(0)
+                _fill(file, content)
+                file.flush()
+                os.fsync(file.fileno())
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+        _keep_names(path.parent)
     except OSError as error:
         raise unwritable(path, error.strerror or str(error)) from error
+
+
+def _temporary(path: Path) -> Path:
+    """Return the file in which what ``path`` is to hold is written: always the same, so a kill leaves no second one."""
+    name = f".{path.name}.writing"
+    short = len(os.fsencode(name)) <= _LONGEST_NAME_BYTES
+    return path.with_name(name if short else f".{digest(os.fsencode(path.name))}.writing")
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[BinaryIO]:
+    """Open ``path`` for writing, and let nobody else do so meanwhile."""
+    while True:
+        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_at(path, file.fileno()):
+                yield file
+                return
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Say whether ``path`` still is the name of an open file, which another writer may have given its own."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _keep_names(folder: Path) -> None:
+    """Let the names in a folder outlast a crash of the machine."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
     finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
+        os.close(descriptor)
 
 
 def _fill(file: BinaryIO, content: bytes | Callable[[BinaryIO], None]) -> None:

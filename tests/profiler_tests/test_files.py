@@ -1,7 +1,14 @@
 import os
+import signal
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
+from places import CHECKOUT
 from strategies import chain
 
 from optimizer.plan import Plan
@@ -77,6 +84,73 @@ def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path, monkeypatc
         write_whole(path, b"new")
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["p.json"]  # noqa: PTH208
+
+
+def test_what_a_kill_leaves_is_one_file_that_the_next_write_reuses(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path; from profiler.files import write_whole\n"
+        "def halfway(file): file.write(b'x' * 1000); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "write_whole(Path(sys.argv[1]), halfway)"
+    )
+    path = tmp_path / "p.json"
+    write_whole(path, b"old")
+    for _ in range(3):
+        ended = subprocess.run([sys.executable, "-c", code, path], cwd=CHECKOUT, check=False)
+        assert ended.returncode == -signal.SIGKILL
+        assert path.read_bytes() == b"old"
+        assert len(os.listdir(tmp_path)) == 2  # noqa: PTH208
+    write_whole(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["p.json"]  # noqa: PTH208
+
+
+def test_writers_of_one_file_wait_for_each_other(tmp_path: Path) -> None:
+    path, size = tmp_path / "p", 100_000
+
+    def write(number: int) -> bytes:
+        def content(file: BinaryIO) -> None:
+            file.writelines(bytes([number]) for _ in range(size))
+
+        write_whole(path, content)
+        return path.read_bytes()
+
+    with ThreadPoolExecutor(8) as threads:
+        for content in threads.map(write, range(32)):
+            assert len(content) == size
+            assert len(set(content)) == 1
+    assert os.listdir(tmp_path) == ["p"]  # noqa: PTH208
+
+
+def test_the_new_name_is_on_the_disk_before_a_write_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, synced = tmp_path / "p.json", []
+
+    def note(descriptor: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        synced.append((is_folder, path.read_bytes() if is_folder else b""))
+
+    monkeypatch.setattr(os, "fsync", note)
+    write_whole(path, b"new")
+    assert synced == [(False, b""), (True, b"new")]
+
+
+def test_a_file_has_the_mode_that_new_files_have_and_the_mask_stays_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = os.umask(0o027)
+    try:
+        with monkeypatch.context() as patch:
+            patch.delattr(os, "umask")
+            write_whole(tmp_path / "p.json", b"x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "p.json").stat().st_mode) == 0o640
+
+
+def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+    for name in ("x" * 255, "ä" * 127):
+        write_whole(tmp_path / name, b"x")
+        assert (tmp_path / name).read_bytes() == b"x"
+    assert len(os.listdir(tmp_path)) == 2  # noqa: PTH208
 
 
 def test_a_folder_in_the_way_is_refused(tmp_path: Path) -> None:
