@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from multiprocessing.process import BaseProcess
@@ -83,15 +83,14 @@ def start(target: Callable[..., None], *arguments: Any, name: str) -> tuple[Base
         ProcessError: The template does not answer, or has ended.
     """
     ours, theirs = multiprocessing.Pipe()
-    with theirs, _ONE_AT_A_TIME, _without_a_script_that_defines_nothing():
+    with ExitStack() as until_started, theirs, _ONE_AT_A_TIME, _without_a_script_that_defines_nothing():
+        until_started.callback(ours.close)
         try:
             process: BaseProcess = _process(ForkedProcess, None, theirs, target, arguments, name)
         except CannotFork as reason:
             _say_once(str(reason))
             process = _process(SpawnProcess, os.getpid(), theirs, target, arguments, name)
-        except BaseException:
-            ours.close()
-            raise
+        until_started.pop_all()
     return process, ours
 
 

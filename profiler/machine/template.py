@@ -70,7 +70,8 @@ class Template:
         self._asked: set[str] = set()
         self._owed, self._given_up = 0, False
         self._line, theirs = socket.socketpair()
-        with theirs:
+        with contextlib.ExitStack() as until_started, theirs:
+            until_started.callback(self._line.close)
             code = (  # which imports nothing before the path is set
                 f"import os, sys; sys.path[:] = eval(os.environ['{_PATH}']); "
                 f"from profiler.machine.template_process import main; main({theirs.fileno()}, {os.getpid()})"
@@ -80,6 +81,7 @@ class Template:
                 [sys.executable, *flags, "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 env=os.environ | _ONE_THREAD | {_PATH: repr(_import_path())}, pass_fds=[theirs.fileno()],
             )  # fmt: skip
+            until_started.pop_all()
 
     @property
     def pid(self) -> int:

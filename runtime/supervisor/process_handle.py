@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import os
 import socket
 import struct
 from dataclasses import dataclass
@@ -52,12 +51,17 @@ def started(stage: int, core: int, patience_s: float) -> StageProcess:
     """
     try:
         status = StageStatus.create()
-        process, ours = start(entry.main, core, name=f"stageplan-stage-{stage}")
+        try:
+            process, ours = start(entry.main, core, name=f"stageplan-stage-{stage}")
+        except BaseException:
+            status.close()
+            raise
     except OSError as error:
         raise RunError(
             f"the process of stage {stage} cannot be started: {error.strerror}; look at the limits of ulimit -a"
         ) from error
-    with socket.socket(fileno=os.dup(ours.fileno())) as line:
-        for direction in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
-            line.setsockopt(socket.SOL_SOCKET, direction, struct.pack("@ll", math.ceil(patience_s), 0))
+    line = socket.socket(fileno=ours.fileno())
+    for direction in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+        line.setsockopt(socket.SOL_SOCKET, direction, struct.pack("@ll", math.ceil(patience_s), 0))
+    line.detach()
     return StageProcess(process, ours, core, status)

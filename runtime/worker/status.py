@@ -61,7 +61,12 @@ class StageStatus:
     @classmethod
     def create(cls) -> "StageStatus":
         """Return a new status, for a process that is about to start."""
-        status = cls(SharedMemory.create(_COUNT_BYTES + 2 * _RECORD.size), os.memfd_create("stageplan", os.MFD_CLOEXEC))
+        record = SharedMemory.create(_COUNT_BYTES + 2 * _RECORD.size)
+        try:
+            status = cls(record, os.memfd_create("stageplan", os.MFD_CLOEXEC))
+        except OSError:
+            record.close()
+            raise
         status.note(Phase.WORKING, "start")
         return status
 

@@ -1,27 +1,33 @@
 """The template that processes are forked from: what keeps it from being forked, and that none outlives its parent."""
 
+import errno
+import gc
 import os
 import resource
 import signal
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from multiprocessing.connection import wait
+from multiprocessing.resource_tracker import ensure_running
 from pathlib import Path
 from typing import NoReturn
 
 import psutil
 import pytest
 from control_group import small_group
+from descriptors import few_descriptors, open_descriptors
 from places import CHECKOUT
 from test_child_processes import double, dream, origin
 
 from profiler.errors import ProcessError
 from profiler.machine import await_template, current_template, helper, tie_to
 from profiler.machine.child_processes import _say_once
+from profiler.machine.template import CannotFork
 from runtime.errors import RunError
 from runtime.supervisor import WorkerPool
+from runtime.supervisor.process_handle import started
 
 HERE = Path(__file__).parent
 
@@ -214,6 +220,37 @@ def test_a_thousand_open_files_are_no_obstacle_and_too_many_are_told_in_a_senten
             helper(double, 3).__enter__()
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
         assert len(os.listdir("/proc/self/fd")) == len(before)  # noqa: PTH208
+
+
+@pytest.mark.parametrize("way", ["forked", "spawned", "no template can be started", "the template ends"])
+def test_a_start_that_fails_leaves_no_descriptor_open(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_arguments: object, **_options: object) -> NoReturn:
+        raise CannotFork("a test says so") if way == "spawned" else OSError(errno.EAGAIN, "no room")
+
+    gc.collect()
+    ensure_running()
+    if way == "forked":
+        await_template()
+    elif way == "the template ends":
+        monkeypatch.setattr("profiler.machine.template._key", lambda: ())
+        monkeypatch.setattr("profiler.machine.template.sys.executable", "/bin/false")
+    else:
+        monkeypatch.setattr("profiler.machine.template.subprocess.Popen", refused)
+    failures, spares = 0, iter([*range(30), 1000] if way in {"forked", "spawned"} else [0, 1, 2, 1000, 1000])
+    for spare in spares:
+        before, stage = open_descriptors(), None
+        with suppress(RunError, ProcessError), few_descriptors(spare):
+            stage = started(0, 0, 1.0)
+        if stage:
+            stage.control.close()
+            stage.process.join()
+            stage.process.close()
+            stage.status.close()
+            break
+        failures += 1
+        assert open_descriptors() == before
+    assert failures > 2
+    assert bool(list(spares)) == (way in {"forked", "spawned"})
 
 
 def test_only_a_child_of_the_parent_is_tied_to_it() -> None:
