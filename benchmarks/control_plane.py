@@ -12,7 +12,6 @@ import argparse
 import os
 import resource
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 
+from ports import reserved_port
 from processes import forked
 
 from runtime.cluster import joined
@@ -74,13 +74,14 @@ def used_s() -> float:
 
 def idle_line(ranks: int, idle_s: float) -> str:
     """Let ranks idle together, and return the line of the table."""
-    started = [
-        subprocess.Popen(
-            [sys.executable, __file__, "--one", str(idle_s)], env=environment, stdout=subprocess.PIPE, text=True
-        )
-        for environment in environments(ranks)
-    ]
-    found = [list(map(float, process.communicate()[0].split())) for process in started]
+    with reserved_port() as port:
+        started = [
+            subprocess.Popen(
+                [sys.executable, __file__, "--one", str(idle_s)], env=environment, stdout=subprocess.PIPE, text=True
+            )
+            for environment in environments(ranks, port)
+        ]
+        found = [list(map(float, process.communicate()[0].split())) for process in started]
     shares = [share * 100 for _, share in found]
     others = shares[1:]
     return (
@@ -89,10 +90,8 @@ def idle_line(ranks: int, idle_s: float) -> str:
     )
 
 
-def environments(ranks: int) -> list[dict[str, str]]:
+def environments(ranks: int, port: int) -> list[dict[str, str]]:
     """Return what an execution would set for each rank."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
     common = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
     return [os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(ranks)]
 
@@ -108,14 +107,14 @@ def struck(fate: str, plan: Path) -> tuple[float, str]:
     """Strike one run; return how long it took until all others had said so, and what the last one said."""
     struck_rank = 0 if fate == "rank 0 killed" else 2
     command = [sys.executable, "-m", "runtime", "run", "--plan", str(plan), "--batches", "3000"]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, reserved_port() as port:
         said = [Path(folder) / f"{rank}.err" for rank in range(4)]
         ranks = [
             subprocess.Popen(
                 [*command, "--rank-timeout", f"{TIMEOUT_S}s"], env=environment, stderr=path.open("w"),
                 stdout=subprocess.DEVNULL,
             )
-            for path, environment in zip(said, environments(4), strict=True)
+            for path, environment in zip(said, environments(4, port), strict=True)
         ]  # fmt: skip
         wait_until_busy(ranks)
         process = psutil.Process(ranks[struck_rank].pid)

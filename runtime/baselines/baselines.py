@@ -6,7 +6,6 @@ another's memory.
 """
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import IO, Literal
 
 import msgspec
 
+import runtime.channels
 from optimizer.export import MICRO_BATCHES
 from optimizer.plan import Plan
 from profiler.capture import SEED
@@ -25,6 +25,7 @@ from profiler.machine import uninterrupted
 from profiler.profile import FP32
 from profiler.settings import Config
 from runtime.baselines.baseline import Baseline, BaselineChoice
+from runtime.channels import Rendezvous
 from runtime.errors import RunError
 from runtime.pipeline import own_cores
 
@@ -46,6 +47,7 @@ class Spec:
         update_every: Minibatches an update, those of all processes together.
         stages: The layers of each stage, for ``pipelining``.
         precision: ``bf16`` under torch's autocast.
+        rendezvous: Where its processes meet, if it has several.
     """
 
     kind: Kind
@@ -57,7 +59,7 @@ class Spec:
     cores: tuple[int, ...]
     rank: int = 0
     world_size: int = 1
-    port: int = 0
+    rendezvous: Rendezvous | None = None
     parent: int = 0
     stages: tuple[tuple[str, ...], ...] = ()
     precision: Precision = FP32
@@ -130,6 +132,7 @@ class Baselines:
         """
         kind, threads, _ = _kinds(len(self._cores), baseline.update_every)[baseline.name]
         world = 1 if kind == "process" else len(self._cores)
+        store = runtime.channels.open_store() if world > 1 else None  # which lasts as long as they run
         spec = Spec(
             kind=kind,
             tuned=baseline.tuned,
@@ -139,7 +142,7 @@ class Baselines:
             update_every=baseline.update_every,
             cores=self._cores,
             world_size=world,
-            port=_free_port() if world > 1 else 0,
+            rendezvous=runtime.channels.rendezvous_of(store) if store else None,
             parent=os.getpid(),
             stages=self._plan.split,
             precision=self._precision,
@@ -148,12 +151,6 @@ class Baselines:
             sum(stage.total_s for stage in self._plan.stages) * (self._config.minibatches + 2 * MICRO_BATCHES) * world
         )
         return _speed(baseline.row, spec, START_S + GENEROSITY * whole_s), 0.0
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def _speed(row: str, spec: Spec, patience_s: float) -> float:

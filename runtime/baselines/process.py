@@ -26,6 +26,7 @@ from profiler.machine import pin, tie_to
 from profiler.profile import FP32
 from profiler.settings import UpdateRule
 from runtime.baselines.baselines import Kind, Spec
+from runtime.channels import join
 
 WARM_UP_UPDATES = 2
 
@@ -38,8 +39,8 @@ def main() -> None:
     results = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what user code prints is no result
     _set(spec)
-    if spec.world_size > 1:
-        _meet(spec)
+    if spec.rendezvous:
+        join(spec.rendezvous, spec.rank, spec.world_size)
     step, minibatches = PREPARE[spec.kind](spec)
     updates = max(1, round(spec.config.minibatches / minibatches))
     for _ in range(WARM_UP_UPDATES):
@@ -60,11 +61,6 @@ def _set(spec: Spec) -> None:
         return
     os.sched_setaffinity(0, spec.cores)
     torch.set_num_threads(spec.threads)
-
-
-def _meet(spec: Spec) -> None:
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(spec.port), "GLOO_SOCKET_IFNAME": "lo"}
-    dist.init_process_group("gloo", rank=spec.rank, world_size=spec.world_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +147,22 @@ def _pipeline(spec: Spec) -> Update:
     home = {layer: number for number, layers in enumerate(spec.stages) for layer in layers}
     names = _layer_names(whole)
     split = split_module(whole, model, lambda node: home[names[node]])
-    own = getattr(split, f"submod_{spec.rank}")
+    name = f"submod_{spec.rank}"
+    own = getattr(split, name)
     _out_of_place(own)
+    seen = _Boundaries(split)
+    with _precision(spec):
+        seen.run(made)
+    received, given = seen.of[name]
+    if spec.tuned:
+        received, given = _contiguous(received), _contiguous(given)
     last = spec.world_size - 1
     module: nn.Module = _Handing(own) if spec.tuned else own
     if spec.precision != FP32:
         module = _Lower(module)
-    stage = PipelineStage(module, spec.rank, spec.world_size, torch.device("cpu"))
+    device = torch.device("cpu")
+    # Without both, torch's stages pickle for each other what their tensors are like.
+    stage = PipelineStage(module, spec.rank, spec.world_size, device, input_args=received, output_args=given)
     many = spec.update_every
     schedule = Schedule1F1B(stage, many, loss_fn=lambda output, target: cross_entropy(heads(output), target))
     rule = _rule(spec.config.rule, own, tuned=spec.tuned)
@@ -172,6 +177,24 @@ def _pipeline(spec: Spec) -> Update:
     return step, many
 
 
+class _Boundaries(fx.Interpreter):
+    """Runs a split model, and keeps what each part takes and gives."""
+
+    def __init__(self, split: fx.GraphModule) -> None:
+        super().__init__(split)
+        self.of: dict[str, tuple[Any, Any]] = {}
+
+    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return what a part gives."""
+        given = super().call_module(target, args, kwargs)
+        self.of[target] = args, given
+        return given
+
+
+def _contiguous(values: Any) -> Any:
+    return tree_map(lambda value: value.contiguous() if isinstance(value, Tensor) else value, values)
+
+
 class _Handing(nn.Module):
     """A stage with its channels last inside and first at its ends, for gloo sends contiguous tensors only."""
 
@@ -182,7 +205,7 @@ class _Handing(nn.Module):
     def forward(self, *received: Tensor) -> Any:
         """Return what the stage gives, contiguous; so are the gradients of what it received."""
         given = self.inside(*[_Contiguous.apply(value) for value in received])
-        return tree_map(lambda value: value.contiguous() if isinstance(value, Tensor) else value, given)
+        return _contiguous(given)
 
 
 class _Lower(nn.Module):

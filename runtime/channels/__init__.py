@@ -8,7 +8,15 @@ if TYPE_CHECKING:
     from runtime.channels.all_reduce import Averaging
     from runtime.channels.channel import Channel, Cut, Direction
     from runtime.channels.common_norm import CommonNorm
-    from runtime.channels.gloo import blaming_the_neighbour, gloo_channel, join, open_store, rendezvous_of, replicas_of
+    from runtime.channels.gloo import (
+        blaming_the_neighbour,
+        gloo_channel,
+        join,
+        listening_store,
+        open_store,
+        rendezvous_of,
+        replicas_of,
+    )
     from runtime.channels.memory_segment import SharedMemory
     from runtime.channels.rendezvous import Rendezvous
     from runtime.channels.shm_channel import channel_bytes, notification_sockets, shared_memory_channel

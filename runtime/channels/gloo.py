@@ -7,6 +7,7 @@ into a slot whose minibatch is done with; a send waits for an earlier one only w
 import contextlib
 import functools
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
@@ -31,15 +32,36 @@ _ENDLESS = 1 << 62
 
 
 def open_store() -> TCPStore:
-    """Return the store where the ranks meet, on a free port of this machine; it ends with the last reference to it.
+    """Return the store where the ranks of this machine meet, which no other one reaches.
+
+    It ends with the last reference to it.
 
     Raises:
         InputError: No port can be opened.
     """
     try:
-        return TCPStore(HOST, 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=OPENING_S))
-    except (RuntimeError, ValueError) as error:
+        return listening_store(HOST, 0, OPENING_S)
+    except (OSError, RuntimeError, ValueError) as error:
         raise _unopened(error) from error
+
+
+def listening_store(host: str, port: int, timeout_s: float) -> TCPStore:
+    """Return a store that listens at one address of this machine, where torch's own would listen at all of them.
+
+    Args:
+        host: The address, or a name of it.
+        port: Which port; 0 for any that is free.
+        timeout_s: How long what is asked of it may take.
+
+    Raises:
+        OSError: The address is not this machine's, or the port is another program's.
+    """
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    server = socket.create_server(address, family=family)
+    return TCPStore(
+        host, server.getsockname()[1], is_master=True, wait_for_workers=False, timeout=timedelta(seconds=timeout_s),
+        master_listen_fd=server.detach(),
+    )  # fmt: skip
 
 
 def rendezvous_of(store: TCPStore) -> Rendezvous:
@@ -56,7 +78,7 @@ def join(rendezvous: Rendezvous, rank: int, world_size: int) -> None:
     if dist.is_initialized():
         return
     if rendezvous.interface:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", rendezvous.interface)
+        os.environ["GLOO_SOCKET_IFNAME"] = rendezvous.interface
     try:
         met = TCPStore(rendezvous.host, rendezvous.port, is_master=False, timeout=timedelta(seconds=OPENING_S))
         store = PrefixStore(rendezvous.prefix, met)

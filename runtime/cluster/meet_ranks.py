@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn, cast
 
 import psutil
 
+import runtime.channels
 from profiler.errors import one_line
 from runtime.channels import Rendezvous
 from runtime.cluster.errand import Errand
@@ -84,10 +85,11 @@ class _Meeting:
 
         self._place, self._deadline, self._key = place, deadline, ""
         # Not torch's own way, which waits for all ranks and cannot say which is missing.
-        store = TCPStore(
-            place.master, place.port, is_master=place.rank == LEAD and not place.has_store, wait_for_workers=False,
-            timeout=timedelta(seconds=max(1.0, deadline - time.monotonic())),
-        )  # fmt: skip
+        patience_s = max(1.0, deadline - time.monotonic())
+        if place.rank == LEAD and not place.has_store:
+            store = runtime.channels.listening_store(place.master, place.port, patience_s)
+        else:
+            store = TCPStore(place.master, place.port, is_master=False, timeout=timedelta(seconds=patience_s))
         self._store = self._run = PrefixStore(_KEY, store)
         address = _own_address(place)
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -4,6 +4,7 @@ import copy
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from typing import Any
 
 import psutil
@@ -16,11 +17,13 @@ from optimizer.plan import Plan
 from optimizer.planning import Planner
 from profiler.capture import captured_model
 from profiler.execution import ONE_TENSOR, cross_entropy
+from profiler.machine import helper
 from profiler.settings import Config
 from profiler.settings.update_rule import RuleName
 from runtime.baselines import Baselines, baseline_rows
-from runtime.baselines.baselines import Spec
+from runtime.baselines.baselines import Kind, Precision, Spec
 from runtime.baselines.process import PREPARE, Work
+from runtime.channels import join, open_store, rendezvous_of
 from runtime.errors import RunError
 
 pytestmark = pytest.mark.slow
@@ -93,6 +96,37 @@ def test_processes_train_together_as_replicas_and_as_a_pipeline(
     assert baselines.run(rows[5])[0] > 0, "tuned, too, whose convolutions have their channels last"
     assert baselines.run(baseline_rows("all", two_cores, 4)[0][3])[0] > 0, "replicas that add up before they average"
     assert not left_behind()
+
+
+def train_without_pickles(_connection: Connection, spec: Spec) -> int:
+    assert spec.rendezvous
+    join(spec.rendezvous, spec.rank, spec.world_size)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr("torch.distributed.distributed_c10d._pickler")
+        patch.delattr("torch.distributed.distributed_c10d._unpickler")
+        step, minibatches = PREPARE[spec.kind](spec)
+        step()
+        torch.distributed.barrier()
+    return minibatches
+
+
+@pytest.mark.parametrize(
+    ("kind", "tuned", "precision"),
+    [("ddp", False, "fp32"), ("pipelining", False, "fp32"), ("pipelining", True, "bf16")],
+)
+def test_nothing_that_processes_send_each_other_is_unpickled(
+    kind: Kind, tuned: bool, precision: Precision  # noqa: FBT001
+) -> None:  # fmt: skip
+    store = open_store()
+    first = Spec(
+        kind=kind, tuned=tuned, threads=1, config=CONFIG, seed=0, update_every=2, cores=(0, 0), world_size=2,
+        rendezvous=rendezvous_of(store), stages=plan().split, precision=precision,
+    )  # fmt: skip
+    with (
+        helper(train_without_pickles, first) as one,
+        helper(train_without_pickles, replace(first, rank=1)) as other,
+    ):
+        assert [one.receive(), other.receive()] == [2, 2]
 
 
 @pytest.mark.parametrize("tuned", [False, True])

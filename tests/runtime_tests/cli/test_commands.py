@@ -589,9 +589,9 @@ def test_cuts_that_are_not_legal_are_refused(profiled: Path, capsys: pytest.Capt
 def test_a_channel_that_cannot_be_opened_is_refused(
     profiled: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "no-such-interface")
+    monkeypatch.setattr("runtime.channels.gloo.LOOPBACK", "no-such-interface")
     arguments = ["run", *SMALL, "--stages", "2", "--channel", "gloo", "--batches", "3"]
-    own_pool = ["--stall-timeout", "60s"]  # whose processes inherit the variable
+    own_pool = ["--stall-timeout", "60s"]  # whose processes have not met before
     code, line = refusal(RUN, [*arguments, *own_pool], capsys)
     assert code == 2
     assert "the gloo channel cannot be opened" in line

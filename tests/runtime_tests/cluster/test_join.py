@@ -1,9 +1,10 @@
 """What one rank of torchrun refuses, alone in its session, before anything is started."""
 
 import re
-import socket
+from collections.abc import Iterator
 
 import pytest
+from ports import reserved_port
 
 from runtime.cli import main as cli
 
@@ -11,12 +12,12 @@ SMALL = ["--model", "alexnet", "--batch-size", "2", "--image-size", "64"]
 
 
 @pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    place = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    for name, value in place.items():
-        monkeypatch.setenv(name, value)
+def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with reserved_port() as port:
+        place = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        for name, value in place.items():
+            monkeypatch.setenv(name, value)
+        yield
 
 
 @pytest.mark.parametrize(

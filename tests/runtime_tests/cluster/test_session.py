@@ -4,13 +4,16 @@ import os
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import psutil
 import pytest
+from ports import reserved_port
 from strategies import chain
 from torch.distributed import PrefixStore, ProcessGroupGloo, TCPStore
 
@@ -207,11 +210,6 @@ def test_facts_that_differ_name_the_rank_that_is_alone_with_its_own() -> None:
         assert {one.exit_code for one in found} == {2}
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 def place(rank: int, size: int, port: int, *, has_store: bool = False) -> Placement:
     return Placement(
         rank=rank, world_size=size, local_rank=rank, local_world_size=size, master="127.0.0.1", port=port,
@@ -225,17 +223,17 @@ def met(
 ) -> list[Any]:
     """Let some ranks meet; return each one's view, or what it raised."""
     found: list[Any] = [None] * len(ranks)
-    port = port or free_port()
 
     def be(at: int) -> None:
         try:
-            session = meet(place(ranks[at], size, port, has_store=has_store), timeout_s, 1e3)
+            session = meet(place(ranks[at], size, port or free, has_store=has_store), timeout_s, 1e3)
             with session.ending_together():
                 found[at] = (session.rank, session.members, session.rendezvous)
         except Exception as error:  # noqa: BLE001 - each rank's end is looked at
             found[at] = error
 
-    together(be, len(ranks))
+    with reserved_port() as free:
+        together(be, len(ranks))
     return found
 
 
@@ -253,6 +251,24 @@ def test_ranks_meet_and_know_each_other() -> None:
     assert {rendezvous.interface for *_, rendezvous in found} == {"lo"}
 
 
+def test_ranks_listen_at_the_master_address_only() -> None:
+    def listening() -> list[str]:
+        sockets = psutil.Process().net_connections("inet")
+        return [one.laddr.ip for one in sockets if one.status == psutil.CONN_LISTEN]
+
+    others = Counter(listening())
+    found: list[Any] = [None] * 2
+    with reserved_port() as port:
+
+        def be(rank: int) -> None:
+            session = meet(place(rank, 2, port), TIMEOUT_S, 1e3)
+            with session.ending_together():
+                found[rank] = listening()
+
+        together(be, 2)
+    assert [set(Counter(addresses) - others) for addresses in found] == [{"127.0.0.1"}] * 2
+
+
 def test_an_interface_that_is_not_there_is_told_on_every_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "nope0")
     found = met([0, 1], 2, TIMEOUT_S)
@@ -264,8 +280,7 @@ def test_an_interface_that_is_not_there_is_told_on_every_rank(monkeypatch: pytes
 
 @pytest.mark.slow
 def test_ranks_of_two_projects_on_one_port_are_told() -> None:
-    port = free_port()
-    found = met([0, 1, 0, 1], 3, TIMEOUT_S, port)  # the third of each is still to come
+    found = met([0, 1, 0, 1], 3, TIMEOUT_S)  # the third of each is still to come
     said = {str(one).partition(":")[0] for one in found if "two of a rank" in str(one)}
     assert said == {"there are two of a rank"}
     assert {one.exit_code for one in found} == {2}
@@ -280,16 +295,16 @@ def test_a_missing_rank_is_named_on_all_that_have_come() -> None:
 
 
 def test_a_rank_that_counts_others_is_told() -> None:
-    port = free_port()
     found: list[Any] = [None] * 2
+    with reserved_port() as port:
 
-    def be(rank: int) -> None:
-        try:
-            meet(place(rank, 2 + rank, port), TIMEOUT_S, 1e3)
-        except InputError as error:
-            found[rank] = str(error)
+        def be(rank: int) -> None:
+            try:
+                meet(place(rank, 2 + rank, port), TIMEOUT_S, 1e3)
+            except InputError as error:
+                found[rank] = str(error)
 
-    together(be, 2)
+        together(be, 2)
     assert found[0] == found[1]
     assert "counts 3 ranks and rank 0 counts 2; start them with one torchrun command" in found[0]
 
