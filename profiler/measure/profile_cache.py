@@ -46,20 +46,22 @@ def profile_for(
 
     path = path_for(config)
     kept, difference = _kept(path)
-    captured = profiler.capture.captured_model(config, trained=kept is None)
     if kept:
-        changed = "the model has changed since" if captured.digest != kept.model_digest else ""
-        difference = misfit(kept, config) or _elsewhere(kept) or changed
-        if not difference:
-            beside = ""
-            if kept.neighbours != len(cores) - 1:
-                beside = (
-                    f", which was measured beside {kept.neighbours} busy cores where {len(cores) - 1} will be; "
-                    f"{again('profile', config.typed)} measures it anew"
-                )
-            report(f"{config.name}: using the profile {path} of {kept.measured_at}{beside}")
-            return replace(kept, typed=config.typed)
-    refuse_unwritable(path, None, "profile -o, and plan with --profile")
+        difference = misfit(kept, config) or _elsewhere(kept)
+    captured = profiler.capture.captured_model(config, trained=bool(difference))
+    if kept and not difference and captured.digest != kept.model_digest:
+        difference = "the model has changed since"
+        captured = profiler.capture.captured_model(config, trained=True)
+    if kept and not difference:
+        beside = ""
+        if kept.neighbours != len(cores) - 1:
+            beside = (
+                f", which was measured beside {kept.neighbours} busy cores where {len(cores) - 1} will be; "
+                f"{again('profile', config.typed)} measures it anew"
+            )
+        report(f"{config.name}: using the profile {path} of {kept.measured_at}{beside}")
+        return replace(kept, typed=config.typed)
+    refuse_unwritable(path, None, "profile -o and plan with --profile, or work in a folder that you may write to")
     report(f"{config.name}: measuring a profile for {path}: {difference}")
     with progress() as advance:
         profile = measure_profile(config, captured, cores, advance, budget_s=budget_s)

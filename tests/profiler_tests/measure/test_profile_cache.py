@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from profiler.capture import captured_model
+from profiler.errors import ModelError
 from profiler.files import read_json, to_json, write_whole
 from profiler.measure import measure_profile
 from profiler.measure import profile_cache as store
@@ -74,6 +75,21 @@ def test_a_profile_that_no_longer_fits_is_measured_again(  # noqa: PLR0917
     assert any(words in sentence for sentence in said)
     assert again == newer
     assert read_json(store.path_for(CONFIG), Profile) == newer
+
+
+@pytest.mark.parametrize("change", [{"model_digest": "0"}, {"update_rule": "adam"}])
+def test_where_a_kept_profile_does_not_fit_a_minibatch_that_memory_cannot_hold_is_refused(
+    said: list[str], usable: tuple[int, ...], fresh: Profile, change: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(CONFIG, batch_size=256)
+    kept = replace(fresh, batch_size=config.batch_size, input_shape=config.input_shape, **change)  # type: ignore[arg-type]
+    write_whole(store.path_for(config), to_json(kept))
+    monkeypatch.setattr(
+        "profiler.measure.measure.measure_profile", lambda *_given, **_named: pytest.fail("it is measured")
+    )
+    monkeypatch.setattr("profiler.capture.least_memory.free_to_this_process", lambda: (1 << 20, "the machine"))
+    with pytest.raises(ModelError, match="a training step of model 'small_models:Plain' on 256 samples takes"):
+        ask(said, config, usable[0])
 
 
 def test_a_broken_profile_is_measured_again(said: list[str], usable: tuple[int, ...]) -> None:
