@@ -2,8 +2,8 @@
 
 The stage writes a short record before and after each wait and each action; the parent reads it for its live view, to
 find a stage that no longer comes forward, and to say what a dead one was doing. A stage may lose its core, or be
-stopped, halfway through a record: so there is room for two, written in turn, and a count that says which is whole.
-(That holds where a processor shows another one its stores in their order, as those of x86 do.)
+stopped, halfway through a record: so there is room for two, written in turn, each with its number and a checksum. The
+newest whose checksum fits is the last that is whole, in whatever order a processor shows another one its stores.
 Python's stacks go to a second piece: faulthandler writes them when a process crashes, or when the parent asks with
 SIGUSR1.
 """
@@ -12,13 +12,15 @@ import math
 import os
 import struct
 import time
+import zlib
 from dataclasses import dataclass
 from enum import IntEnum
 
 from runtime.channels import SharedMemory
 
-_RECORD = struct.Struct("<dddBii80s")
-_COUNT_BYTES = 8
+_RECORD = struct.Struct("<QdddBii80s")
+_CHECKSUM = struct.Struct("<I")
+_SLOT_BYTES = _RECORD.size + _CHECKSUM.size
 
 
 class Phase(IntEnum):
@@ -56,12 +58,13 @@ class StageStatus:
     def __init__(self, record: SharedMemory, stacks: int) -> None:
         """Take over the memory of the record, and the descriptor of the stacks."""
         self._record, self._stacks, self._seen = record, stacks, 0
-        self._count = memoryview(record.memory)[:_COUNT_BYTES].cast("Q")
+        self._count, self._newest = 0, b""
+        self._look()
 
     @classmethod
     def create(cls) -> "StageStatus":
         """Return a new status, for a process that is about to start."""
-        record = SharedMemory.create(_COUNT_BYTES + 2 * _RECORD.size)
+        record = SharedMemory.create(2 * _SLOT_BYTES)
         try:
             status = cls(record, os.memfd_create("stageplan", os.MFD_CLOEXEC))
         except OSError:
@@ -80,20 +83,24 @@ class StageStatus:
     ) -> None:
         """Write down what the stage is doing from now on."""
         words = doing.encode()[:80]
-        count = self._count[0] + 1
-        _RECORD.pack_into(
-            self._record.memory, _place(count), time.perf_counter(), busy_s, loss, phase, done, total, words
-        )
-        self._count[0] = count
+        self._count += 1
+        self._newest = _RECORD.pack(self._count, time.perf_counter(), busy_s, loss, phase, done, total, words)
+        start = self._count % 2 * _SLOT_BYTES
+        self._record.memory[start : start + _SLOT_BYTES] = self._newest + _checksum(self._newest)
 
     def read(self) -> Progress:
         """Return what was last written."""
-        count, content = -1, b""
-        while count != self._count[0]:  # else the stage may have begun to write where we read
-            count = self._count[0]
-            content = bytes(self._record.memory[_place(count) : _place(count) + _RECORD.size])
-        since_s, busy_s, loss, phase, done, total, words = _RECORD.unpack(content)
+        self._look()
+        _, since_s, busy_s, loss, phase, done, total, words = _RECORD.unpack(self._newest)
         return Progress(since_s, busy_s, Phase(phase), done, total, words.rstrip(b"\0").decode(errors="replace"), loss)
+
+    def _look(self) -> None:
+        """Take in the newest record that is whole; while both are being written, keep the one before."""
+        memory = bytes(self._record.memory)
+        for start in (0, _SLOT_BYTES):
+            record, end = memory[start : start + _RECORD.size], start + _SLOT_BYTES
+            if _checksum(record) == memory[start + _RECORD.size : end] and _RECORD.unpack(record)[0] > self._count:
+                self._count, self._newest = _RECORD.unpack(record)[0], record
 
     def stacks(self, patience_s: float = 0.0) -> str:
         """Return the stacks that were written since they were last read, waiting up to ``patience_s`` for some."""
@@ -115,6 +122,5 @@ class StageStatus:
         os.close(self._stacks)
 
 
-def _place(count: int) -> int:
-    """Return where the record of that number lies."""
-    return _COUNT_BYTES + count % 2 * _RECORD.size
+def _checksum(record: bytes) -> bytes:
+    return _CHECKSUM.pack(zlib.crc32(record))

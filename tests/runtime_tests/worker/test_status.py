@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 from places import CHECKOUT
 
+from runtime.channels import SharedMemory
 from runtime.worker.status import Phase, StageStatus
 
 WRITER = """
@@ -65,3 +66,32 @@ def test_a_status_is_whole_while_the_stage_goes_on(writer: tuple[int, StageStatu
         numbers += [(found.done, found.doing) for found in (status.read() for _ in range(1000))]
     assert all(doing == str(done) for done, doing in numbers)
     assert [done for done, _ in numbers] == sorted(done for done, _ in numbers)
+
+
+@pytest.mark.parametrize("order", ["front to back", "back to front", "any"])
+def test_whichever_bytes_of_a_record_are_written_first_the_one_before_it_can_be_read(order: str) -> None:
+    """Stores may be seen in another order than they were made, and a writer may be killed between any two."""
+    status = StageStatus.create()
+    memory = status._record.memory
+    for number in (1, 2):
+        status.note(Phase.WORKING, f"{number}" * 70, done=number, total=number, busy_s=number, loss=number)
+    before = bytes(memory)
+    status.note(Phase.WAITING, "3" * 70, done=3, total=3, busy_s=3, loss=3)
+    after = bytes(memory)
+    changed = [place for place in range(len(after)) if after[place] != before[place]]
+    if order == "back to front":
+        changed.reverse()
+    elif order == "any":
+        random.Random(3).shuffle(changed)  # noqa: S311 - any order will do
+    for count in range(len(changed) + 1):
+        memory[:] = before
+        for place in changed[:count]:
+            memory[place] = after[place]
+        reader = StageStatus(SharedMemory(os.dup(status.descriptors[1])), os.dup(status.descriptors[0]))
+        seen = reader.read()
+        number = 3 if count == len(changed) else 2
+        assert seen.doing == f"{number}" * 70
+        assert (seen.done, seen.total, seen.busy_s, seen.loss) == (number,) * 4
+        assert seen.phase == (Phase.WAITING if number == 3 else Phase.WORKING)
+        reader.close()
+    status.close()
