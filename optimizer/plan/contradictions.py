@@ -4,9 +4,8 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 
-from optimizer.plan.forecast import predict
 from optimizer.plan.network import odd_network
-from optimizer.plan.plan import Expected, Plan
+from optimizer.plan.plan import Plan
 from optimizer.schedule import ASYNCHRONOUS, pace_of, schedule_of
 from profiler.errors import ConfigError
 from profiler.profile import part_names
@@ -30,7 +29,6 @@ def odd_values(plan: Plan, *, as_run: bool = False) -> Iterator[str]:
         yield from _odd_promises(plan)
     if plan.network:
         yield from _odd_network(plan)
-    yield from _odd_predictions(plan)
 
 
 def _odd_stages(plan: Plan) -> Iterator[str]:
@@ -70,6 +68,10 @@ def _odd_schedules(plan: Plan) -> Iterator[str]:
             yield str(error)
         if plan.layout.replicated and pace.name != ASYNCHRONOUS:
             yield f"stages have several ranks, and {pace.name} knows none such"
+    try:
+        schedule_of(plan.schedule, plan.layout.replicas, plan.predicted.minibatches, plan.update_every)
+    except ConfigError as error:
+        yield str(error)
 
 
 def _odd_forms(plan: Plan) -> Iterator[str]:
@@ -106,28 +108,6 @@ def _odd_network(plan: Plan) -> Iterator[str]:
     for name in ("model", "model_digest", "batch_size", "input_shape"):
         if getattr(measured, name) != getattr(plan, name):
             yield f"its network was measured for another {name.replace('_', ' ')}"
-
-
-def _odd_predictions(plan: Plan) -> Iterator[str]:
-    said = plan.predicted
-    try:
-        schedule = schedule_of(plan.schedule, plan.layout.replicas, said.minibatches, plan.update_every)
-    except ConfigError as error:
-        yield str(error)
-        return
-    again = predict(plan.stages, plan.batch_size, schedule)
-    for name in ("throughput_samples_per_s", "makespan_s", "bubble_share"):
-        claim, value = getattr(said, name), getattr(again, name)
-        if not _near(claim, value):
-            yield f"{name} is {claim}, and its stages give {value}"
-    if not _same(said.expected, again.expected):
-        yield f"{said.expected} is expected, and its stages give {again.expected}"
-
-
-def _same(said: Expected | None, again: Expected | None) -> bool:
-    if said is None or again is None:
-        return said is again
-    return all(_near(getattr(said, name), getattr(again, name)) for name in ("samples_per_s", "low", "high"))
 
 
 def _near(one: float, other: float, rounding_s: float = 0.0) -> bool:

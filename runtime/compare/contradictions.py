@@ -20,9 +20,6 @@ def odd_values(comparison: Comparison) -> Iterator[str]:
         yield from (f"in {part.name}, {odd}" for odd in _odd_partition(part, comparison))
     for run in comparison.runs:
         yield from (f"in a run of {run.name}, {odd}" for odd in _odd_run(run, comparison))
-    for name, last in comparison.dropped.items():
-        if any(run.name == name and run.round > last for run in comparison.runs):
-            yield f"{name} ran on after round {last}, which had dropped it"
 
 
 def _odd_names(comparison: Comparison) -> Iterator[str]:

@@ -20,7 +20,6 @@ from optimizer.costs import Rounds
 from optimizer.plan import Plan, scheduled
 from optimizer.planning import Planner
 from optimizer.schedule import SCHEDULES, ScheduleName, simulate
-from profiler.errors import FileError
 from profiler.files import from_json, to_json
 from profiler.profile import INPUT, Loss, Profile
 
@@ -135,7 +134,7 @@ def test_what_comes_and_goes_within_a_round_is_noise_of_the_stage_that_has_it() 
 
 @settings(deadline=None, max_examples=30)
 @given(found=random_profiles(), data=st.data())
-def test_what_a_plan_expects_is_checked_where_it_is_read_and_by_the_check(found: Profile, data: st.DataObject) -> None:
+def test_what_a_plan_expects_is_checked_by_the_check(found: Profile, data: st.DataObject) -> None:
     model = with_rounds(found, noisy(len(found.layers), 0.3))
     plan = Planner(model.costs(), 1, 12, pace=drawn_pace(data, 1)).optimized()
     assert all(len(stage.noise) == ROUNDS for stage in plan.stages)
@@ -143,9 +142,6 @@ def test_what_a_plan_expects_is_checked_where_it_is_read_and_by_the_check(found:
     assert from_json(to_json(plan), Plan, "here") == plan
     other = (plan.stages[0].noise[0] + 0.5, *plan.stages[0].noise[1:])
     lying = replace(plan, stages=(replace(plan.stages[0], noise=other), *plan.stages[1:]))
-    if sum(stage.total_s for stage in plan.stages):
-        with pytest.raises(FileError, match="is expected"):
-            from_json(to_json(lying), Plan, "here")
     assert not holds(check(lying, model.costs()))
 
 
