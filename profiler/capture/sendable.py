@@ -50,13 +50,14 @@ def _guarded(script: Path) -> frozenset[str]:
 def make_sendable(model: nn.Module) -> None:
     """Let modules with parametrizations, such as a weight norm, be pickled, which torch leaves to ``state_dict``.
 
-    Each has a class of its own, which no other process finds; there it is made again.
+    Each has a class of its own, which no other process finds; there it is made again. A copy of a model shares that
+    class with it, so what is changed is a copy of the class.
     """
     for module in model.modules():
         if parametrize.is_parametrized(module):
-            kind: Any = type(module)
-            kind.__reduce_ex__ = _reduced
-            kind.__getstate__ = vars
+            kind = type(module)
+            own = dict(vars(kind)) | {"__reduce_ex__": _reduced, "__getstate__": vars}
+            module.__class__ = type(kind.__name__, kind.__bases__, own)
 
 
 def _reduced(module: nn.Module, _protocol: object) -> tuple[Any, ...]:

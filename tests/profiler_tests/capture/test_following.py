@@ -1,5 +1,6 @@
 """Models that are followed as they run: what a symbolic trace cannot see, several inputs, outputs of any shape."""
 
+import copy
 import dataclasses
 import pickle
 import random
@@ -451,3 +452,22 @@ def test_modules_with_parametrizations_can_be_sent() -> None:
     inputs = torch.randn(SAMPLES, WIDTH)
     assert torch.equal(sent(inputs), layer(inputs))
     assert sent.state_dict().keys() == layer.state_dict().keys()
+
+
+def test_a_copy_of_a_module_with_parametrizations_leaves_the_class_of_the_users_as_it_was() -> None:
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(WIDTH, WIDTH))
+    kind, names = type(layer), vars(type(layer)).keys() | {"__slotnames__"}  # in which Python notes what it has seen
+    captured = live_model(layer, (torch.randn(SAMPLES, WIDTH), torch.zeros(SAMPLES, dtype=torch.int64))).model
+    assert type(layer) is kind
+    assert vars(kind).keys() | {"__slotnames__"} == names
+    with pytest.raises(RuntimeError, match="state_dict"):
+        pickle.dumps(layer)
+    copied = copy.deepcopy(captured)
+    inputs = torch.randn(SAMPLES, WIDTH)
+    for own in (captured, copied, pickle.loads(pickle.dumps(captured)), pickle.loads(pickle.dumps(copied))):
+        assert torch.equal(own(inputs), layer(inputs))
+        assert isinstance(own, nn.Linear)
+        assert nn.utils.parametrize.type_before_parametrizations(own) is nn.Linear
+    nn.utils.parametrize.remove_parametrizations(captured, "weight")
+    assert type(captured) is nn.Linear
+    assert torch.equal(captured(inputs), layer(inputs))
