@@ -5,7 +5,7 @@ import itertools
 import random
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import FunctionType, SimpleNamespace
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from profiler.machine import only_thread
 
 _OWN = frozenset(vars(nn.Module()))
 """Names that every module has, such as ``training``."""
@@ -37,16 +39,25 @@ def own_buffers(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """Undo what happens to a model's tensors and its modules' plain attributes, and what generators have drawn."""
+    """Undo what happens to a model's tensors and its modules' plain attributes, and what generators have drawn.
+
+    Raises:
+        ProcessError: Another thread measures or captures a model.
+    """
+    with only_thread(), _undone(model), own_buffers(model):
+        yield
+
+
+@contextmanager
+def _undone(model: nn.Module) -> Iterator[None]:
     before = [(module, dict(vars(module))) for module in model.modules()]
     values = [value for _, attributes in before for name, value in attributes.items() if name not in _OWN]
-    copies = [(value, value.copy()) for value in values if isinstance(value, (list, dict, set))]
-    plain = [(value, value.detach().clone()) for value in values if isinstance(value, Tensor)]
-    parameters = [(parameter, parameter.detach().clone()) for parameter in model.parameters()]
+    kept = list(_within([*values, *model.parameters()]))
+    containers = [(value, value.copy()) for value in kept if isinstance(value, (list, dict, set, deque))]
+    tensors = [(value, value.detach().clone()) for value in kept if isinstance(value, Tensor)]
     drawn, chosen, sampled = torch.get_rng_state(), random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
-        with own_buffers(model):
-            yield
+        yield
     finally:
         torch.set_rng_state(drawn)
         random.setstate(chosen)
@@ -54,15 +65,27 @@ def untouched(model: nn.Module) -> Iterator[None]:
         for module, attributes in before:
             vars(module).clear()
             vars(module).update(attributes)
-        for container, content in copies:
+        for container, content in containers:
             container.clear()
-            container.extend(content) if isinstance(container, list) else container.update(content)
+            container.extend(content) if isinstance(container, (list, deque)) else container.update(content)
         with torch.no_grad():
-            for parameter, values_before in parameters:
-                parameter.copy_(values_before)
-            for tensor, values_before in plain:
+            for tensor, values_before in tensors:
                 if not torch.equal(tensor, values_before):  # one that was expanded cannot be written to
                     tensor.copy_(values_before)
+
+
+def _within(values: Iterable[Any]) -> Iterator[Any]:
+    """Yield the containers and tensors among ``values`` and in the containers among them, each once."""
+    seen: dict[int, Any] = {}
+    pending = list(values)
+    while pending:
+        value = pending.pop()
+        if id(value) in seen or not isinstance(value, (list, tuple, dict, set, deque, Tensor)):
+            continue
+        seen[id(value)] = value
+        yield value
+        if not isinstance(value, Tensor):
+            pending.extend(value.values() if isinstance(value, dict) else value)
 
 
 def plain_values(model: nn.Module) -> dict[str, str]:

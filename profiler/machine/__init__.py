@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from profiler.machine.interrupts import draining, ending_in_order, pass_on, taking, uninterrupted
     from profiler.machine.machine import affinity_variables, bfloat16_instructions, differences, this_machine
     from profiler.machine.memory import PeakMemory, release_memory, return_memory_at_once
-    from profiler.machine.pinning import pin, pinned
+    from profiler.machine.pinning import only_thread, pin, pinned
     from profiler.machine.template import ORPHANED, ORPHANS, current_template
     from profiler.machine.ties import tie_to
 else:

@@ -9,6 +9,11 @@ from profiler.errors import ProcessError
 
 SMALL_BYTES = 1 << 16
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_kept_bytes = 32 << 20
+"""What malloc keeps at present: to where glibc raises its own thresholds, by and by, in a process that frees tensors.
+
+Once they are set, glibc no longer raises them by itself, and nothing tells where they are.
+"""
 
 
 def release_memory() -> None:
@@ -58,12 +63,13 @@ def return_memory_at_once() -> None:
     set_malloc(SMALL_BYTES)
 
 
-def set_malloc(threshold_bytes: int) -> None:
-    """Let malloc keep freed memory up to a threshold.
+def set_malloc(threshold_bytes: int) -> int:
+    """Let malloc keep freed memory up to a threshold; return the one before.
 
     Raises:
         ProcessError: The C library has no such settings.
     """
+    global _kept_bytes
     libc = ctypes.CDLL(None)
     try:
         accepted = libc.mallopt(_M_MMAP_THRESHOLD, threshold_bytes) and libc.mallopt(_M_TRIM_THRESHOLD, threshold_bytes)
@@ -74,3 +80,5 @@ def set_malloc(threshold_bytes: int) -> None:
             f"the C library refuses malloc thresholds of {threshold_bytes >> 10} KiB, which timing and running depend "
             "on; use Linux with glibc 2.35 or newer"
         )
+    before, _kept_bytes = _kept_bytes, threshold_bytes
+    return before

@@ -4,6 +4,7 @@ Profiling and running under different settings makes every prediction wrong, so 
 """
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -33,19 +34,50 @@ def pin(*cores: int) -> None:
     set_malloc(KEEP_BYTES)
 
 
+_IN_CHARGE = threading.RLock()
+
+
+@contextmanager
+def only_thread() -> Iterator[None]:
+    """Refuse another thread that measures or captures meanwhile: each changes settings that all threads share.
+
+    Raises:
+        ProcessError: Another thread does.
+    """
+    if not _IN_CHARGE.acquire(blocking=False):
+        raise ProcessError(
+            "another thread of this process measures or captures a model, which changes settings of all threads; do "
+            "one after the other, or each in a process of its own"
+        )
+    try:
+        yield
+    finally:
+        _IN_CHARGE.release()
+
+
 @contextmanager
 def pinned(core: int) -> Iterator[None]:
     """Pin this process for a while; then cores, threads and denormals are as before and freed memory is given back.
 
+    malloc's thresholds go to where glibc raises its own. It does not tell them, so any that were set otherwise are
+    lost; and it no longer raises them by itself.
+
     Raises:
-        ProcessError: As ``pin``.
+        ProcessError: As ``pin``; or another thread measures or captures a model.
     """
-    allowed, threads = os.sched_getaffinity(0), torch.get_num_threads()
-    pin(core)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, allowed)
-        torch.set_num_threads(threads)
-        torch.set_flush_denormal(False)  # torch's default, as far as it tells
-        release_memory()
+    with only_thread():
+        allowed, threads, flushed = os.sched_getaffinity(0), torch.get_num_threads(), _flushes_denormals()
+        kept_bytes = set_malloc(KEEP_BYTES)
+        try:
+            pin(core)
+            yield
+        finally:
+            os.sched_setaffinity(0, allowed)
+            torch.set_num_threads(threads)
+            torch.set_flush_denormal(flushed)
+            set_malloc(kept_bytes)
+            release_memory()
+
+
+def _flushes_denormals() -> bool:
+    return not (torch.tensor([1e-310], dtype=torch.float64) * 1).item()
