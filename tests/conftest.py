@@ -38,6 +38,14 @@ def _short_peaks() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_claims() -> Iterator[None]:
+    """Tests that run beside others claim the same cores, and that interests none of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("profiler.machine.cores.CLAIM", f"\0stageplan-test-{os.getpid()}-{{}}")
+        yield
+
+
 @pytest.fixture(scope="session")
 def usable() -> tuple[int, ...]:
     return tuple(sorted(os.sched_getaffinity(0)))

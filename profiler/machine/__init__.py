@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         refuse_reimport,
         start,
     )
-    from profiler.machine.cores import neighbouring_cores, physical_core, usable_cores
+    from profiler.machine.cores import claimed, neighbouring_cores, physical_core, usable_cores
     from profiler.machine.first_use import use_torch_once
     from profiler.machine.interrupts import draining, ending_in_order, pass_on, taking, uninterrupted
     from profiler.machine.machine import affinity_variables, bfloat16_instructions, differences, this_machine

@@ -9,7 +9,7 @@ from dataclasses import replace
 from profiler.capture import captured_model, minibatch, refuse_unfaithful
 from profiler.errors import CaptureError
 from profiler.execution import Captured
-from profiler.machine import blaming, expect_processes, pinned
+from profiler.machine import blaming, claimed, expect_processes, pinned
 from profiler.measure.assemble_profile import LayerMeasurements, Measured, MeasuredLower, PlainSteps, profile_of
 from profiler.measure.count_work import count_work, refuse_other_work
 from profiler.measure.hardware import measure_cast_cost, measure_copy_cost, measure_peaks
@@ -55,7 +55,7 @@ def measure_profile(
     memory = _memory(config, captured, core, PLAIN_FORM)
     lower_memory = _memory(config, captured, core, BF16_FORM) if config.precision != FP32 else None
     beside_us = busy_neighbours(config, others) if others else nullcontext()
-    with pinned(core), beside_us as beside, blaming(config.name), redirect_stdout(sys.stderr):
+    with claimed(cores), pinned(core), beside_us as beside, blaming(config.name), redirect_stdout(sys.stderr):
         peaks = measure_peaks(clocks.wall)
         if beside:
             beside.run(len(beside))

@@ -83,16 +83,17 @@ def compare_all(options: CompareOptions) -> int:
         refuse_unwritable(wish.path.with_name(PLAN), "plan", "--out")
     for path, kind in zip(reports, REPORT_KINDS, strict=True):
         refuse_unwritable(path, kind, "--out")
-    pairs = zip(wishes, requests, strict=True)
-    jobs = [runtime.comparing.job_of(wish, request, schemes) for wish, request in pairs]
-    try:
-        runtime.comparing.carry_out(jobs, reports, options.stall_timeout_s, fresh=options.fresh)
-    except KeyboardInterrupt as interrupt:  # which leaves the best answer so far
-        if (begun := [job for job in jobs if job.comparison.runs]) and not options.json:
-            _conclude(begun, reports, options)
-        interrupt.add_note("paused, and nothing is left running; to resume, repeat the command without --fresh")
-        raise
-    return _conclude(jobs, reports, options)
+    with runtime.comparing.locked(path.parent for path in (*(wish.path for wish in wishes), *reports)):
+        pairs = zip(wishes, requests, strict=True)
+        jobs = [runtime.comparing.job_of(wish, request, schemes) for wish, request in pairs]
+        try:
+            runtime.comparing.carry_out(jobs, reports, options.stall_timeout_s, fresh=options.fresh)
+        except KeyboardInterrupt as interrupt:  # which leaves the best answer so far
+            if (begun := [job for job in jobs if job.comparison.runs]) and not options.json:
+                _conclude(begun, reports, options)
+            interrupt.add_note("paused, and nothing is left running; to resume, repeat the command without --fresh")
+            raise
+        return _conclude(jobs, reports, options)
 
 
 def _train(job: "Job") -> list[str]:

@@ -12,6 +12,7 @@ from optimizer.schedule import Pace
 from profiler.cli import emit_json, note, option, screen, stdout
 from profiler.errors import ConfigError
 from profiler.files import to_json, write_whole
+from profiler.machine import claimed
 from profiler.output_files import refuse_unwritable
 from profiler.report import counted
 from runtime.cli.options import ClockOption, RankOptions, clock_of, refuse_clock, settings_of
@@ -60,6 +61,7 @@ def run(options: RunOptions) -> int:
              f"{settings.pace.update_words(plan.batch_size)}")  # fmt: skip
 
         with (
+            claimed(cores),
             runtime.pipeline.pool_of(cores, options.stall_timeout_s, session) as pool,
             nullcontext() if session.distributed else runtime.timeline.live_view(cores) as watch,
             runtime.pipeline.executions_of(config, [plan], pool, settings, watch, session=session) as executions,

@@ -10,6 +10,7 @@ from optimizer.planning import LOWERED, OPTIMIZED
 from profiler.cli import note, screen, stderr
 from profiler.errors import ConfigError
 from profiler.files import to_json, write_whole
+from profiler.machine import claimed
 from profiler.measure import Yardstick
 from profiler.profile import BF16, BF16_FORM, PLAIN_FORM
 from profiler.report import counted
@@ -57,7 +58,7 @@ def carry_out(jobs: list[Job], reports: list[Path], stall_timeout_s: float | Non
             write(jobs, reports)
 
     since = [len(job.comparison.runs) for job in jobs]
-    with pool_of(cores, stall_timeout_s) as pool:
+    with claimed(cores), pool_of(cores, stall_timeout_s) as pool:
         for rounds in (1, None) if first else (None,):
             for at, job in enumerate(jobs):
                 part = _Part(rounds, since[at], _awaited(jobs, at, rounds))

@@ -12,12 +12,13 @@ from contextlib import chdir
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import small_models
 import torch
 from commands import MODEL, OPTIMIZE, PROFILE, RUN, SMALL, Command, refusal
+from core_claims import another_process
 from networks import network_for, weighted, with_all_reduces
 from precisions import with_lower
 from strategies import chain
@@ -27,6 +28,7 @@ from optimizer.planning import Planner
 from optimizer.schedule import Pace
 from profiler.capture import SEED
 from profiler.commands import PACKAGES
+from profiler.errors import ConfigError
 from profiler.files import read_json, to_json, write_whole
 from profiler.profile import Precision, Profile
 from runtime.cli import stageplan
@@ -807,3 +809,38 @@ def test_first_rounds_come_first_and_ctrl_c_leaves_the_best_answer_so_far(
     assert [len(plan.stages) for plan in plans] == [2, 2]
     report = (in_folder / "found" / "report.md").read_text()
     assert report.count("## small_models:Residual, batch") == 2
+
+
+def test_a_second_comparison_in_a_folder_is_refused_while_the_first_is_carried_out(
+    in_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[tuple[int, str]] = []
+    arguments = ["compare", *SMALL, "--stages", "2", "--out"]
+
+    def meanwhile(*_given: object) -> NoReturn:
+        refused.append(refusal(RUN, [*arguments, "found"], capsys))
+        raise ConfigError("the first ends here")
+
+    monkeypatch.setattr("runtime.comparing.job_of", meanwhile)
+    assert RUN([*arguments, "found"]) == 2
+    assert not list(in_folder.iterdir()), "nothing is left of a folder in which nothing was written"
+    remedy = "wait until it is done, or give another folder with --out"
+    assert refused == [(2, f"error: another comparison is being made in {in_folder / 'found'}; {remedy}")]
+
+
+@pytest.mark.slow
+def test_whoever_measures_on_a_core_of_another_process_says_so(
+    profiled: Path, capsys: pytest.CaptureFixture[str], usable: tuple[int, ...]
+) -> None:
+    said = f"another stageplan measures on core {usable[0]} at the same moment"
+    options = [*SMALL, "--cores", str(usable[0])]
+    commands = [
+        (PROFILE, [*MODEL, "--cores", str(usable[0]), "--budget", "1s", "-o", "again.json"]),
+        (RUN, ["run", *options, "--stages", "1", "--batches", "3"]),
+        (RUN, ["compare", *options, "--stages", "1", "--batches", "3", "--repeats", "1", "--partitions", "optimized"]),
+    ]
+    with another_process(usable[0]):
+        for command, arguments in commands:
+            assert command(arguments) == 0
+            assert capsys.readouterr().err.count(said) == 1
+    assert (profiled / "again.json").exists()
