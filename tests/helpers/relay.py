@@ -1,4 +1,4 @@
-"""Pass on what arrives at a port to another one, some time later: ``relay.py FROM TO DELAY_S``.
+"""Pass on what arrives at a port to an address, some time later: ``relay.py FROM HOST TO DELAY_S``.
 
 A network with a long way, in place of ``tc … netem delay``, which not every kernel has.
 """
@@ -38,13 +38,13 @@ def pass_on(source: socket.socket, target: socket.socket, delay_s: float) -> Non
             return
 
 
-def main(own: int, other: int, delay_s: float) -> None:
+def main(own: int, host: str, other: int, delay_s: float) -> None:
     """Relay until this process is ended."""
     with socket.create_server(("", own), backlog=64) as server:
         while True:
             near, _ = server.accept()
             try:
-                far = socket.create_connection(("127.0.0.1", other))
+                far = socket.create_connection((host, other))
             except OSError:  # nobody listens there yet
                 near.close()
                 continue
@@ -55,4 +55,4 @@ def main(own: int, other: int, delay_s: float) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
+    main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))

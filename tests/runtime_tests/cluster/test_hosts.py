@@ -151,7 +151,8 @@ def test_a_rank_that_is_stopped_for_a_while_goes_on_with_the_others(hosts: Hosts
 def test_a_store_that_answers_late_is_no_failure_and_hides_none(hosts: Hosts) -> None:
     mark = hosts.folder / "struck"
     plan = plan_file(hosts.folder, "small_models:slow_for_ever", image_size=SHAPE[-1])
-    relay = hosts.start(0, [sys.executable, str(HELPERS / "relay.py"), str(PORT + 1), str(PORT), "0.1"])
+    words = [str(PORT + 1), address(0), str(PORT), "0.1"]
+    relay = hosts.start(0, [sys.executable, str(HELPERS / "relay.py"), *words])
     for rank in range(COUNT):
         hosts.start_rank(
             rank, "run", "--plan", str(plan), "--batches", "500", "--rank-timeout", f"{TIMEOUT_S}s",
