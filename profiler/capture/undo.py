@@ -70,8 +70,13 @@ def _undone(model: nn.Module) -> Iterator[None]:
             container.extend(content) if isinstance(container, (list, deque)) else container.update(content)
         with torch.no_grad():
             for tensor, values_before in tensors:
-                if not torch.equal(tensor, values_before):  # one that was expanded cannot be written to
+                if not _is_equal(tensor, values_before):  # one that was expanded cannot be written to
                     tensor.copy_(values_before)
+
+
+def _is_equal(tensor: Tensor, other: Tensor) -> bool:
+    """Say whether two tensors hold the same; torch compares no sparse ones, and none without values."""
+    return tensor.layout == torch.strided and not tensor.is_meta and torch.equal(tensor, other)
 
 
 def _within(values: Iterable[Any]) -> Iterator[Any]:

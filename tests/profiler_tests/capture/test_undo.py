@@ -79,3 +79,10 @@ def test_a_container_that_holds_itself_is_no_obstacle() -> None:
         own.kept.clear()
     assert own.kept[0] == 1
     assert own.kept[1] is own.kept
+
+
+def test_tensors_that_cannot_be_compared_are_restored_too() -> None:
+    own = Keeps([torch.eye(2).to_sparse(), torch.empty(2, device="meta")])
+    with untouched(own):
+        own.kept[0].mul_(2)
+    assert torch.equal(own.kept[0].to_dense(), torch.eye(2))
