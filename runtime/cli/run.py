@@ -17,8 +17,7 @@ from profiler.output_files import refuse_unwritable
 from profiler.report import counted
 from runtime.cli.options import ClockOption, RankOptions, clock_of, refuse_clock, settings_of
 from runtime.cli.plans import one_plan, refuse_without_plan
-from runtime.cluster import joined
-from runtime.pipeline import agree_on_plan
+from runtime.cluster import agree_on_plan, joined
 from runtime.results import RunResult
 from runtime.supervisor import expect_stages
 
@@ -86,13 +85,13 @@ def _refuse_files(options: RunOptions) -> None:
     """Refuse what cannot be written, or would replace the plan."""
     plan = options.plan
     files = [path for path in (options.output, *options.trace) if path]
+    for path in files:
+        if plan and path.resolve() == plan.resolve():
+            raise ConfigError(f"{path} would replace the plan; give it another name")
     if options.output:
         refuse_unwritable(options.output, "run's result", "-o")
     for path in options.trace:
         refuse_unwritable(path, "drawing" if path.suffix == ".svg" else "trace", "--trace")
-    for path in files:
-        if plan and path.resolve() == plan.resolve():
-            raise ConfigError(f"{path} would replace the plan; give it another name")
     if len({path.resolve() for path in files}) < len(files):
         raise ConfigError(f"{files[0]} would hold two things; give every file a name of its own")
     for path in options.trace:

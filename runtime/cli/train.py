@@ -23,9 +23,8 @@ from profiler.report import counted
 from profiler.settings import Config
 from runtime.cli.options import RankOptions, settings_of
 from runtime.cli.plans import one_plan, refuse_without_plan
-from runtime.cluster import joined, written_since_launch
+from runtime.cluster import agree_on_plan, joined, written_since_launch
 from runtime.errors import TrainingWarning
-from runtime.pipeline import agree_on_plan
 from runtime.supervisor import expect_stages
 
 if TYPE_CHECKING:

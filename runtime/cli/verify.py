@@ -14,8 +14,7 @@ from profiler.errors import ConfigError
 from profiler.settings import Config
 from runtime.cli.options import RankOptions, settings_of
 from runtime.cli.plans import named_plans, one_plan, refuse_without_plan
-from runtime.cluster import joined
-from runtime.pipeline import agree_on_plan
+from runtime.cluster import agree_on_plan, joined
 from runtime.results import PartitionVerification, Verification
 from runtime.supervisor import expect_stages
 from runtime.worker import OnNan

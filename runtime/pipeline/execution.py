@@ -24,7 +24,7 @@ from profiler.execution import Captured, Segment, TensorSpec, spec_of
 from profiler.machine import available_bytes, physical_core, uninterrupted
 from profiler.profile import INPUT
 from runtime.channels import Rendezvous
-from runtime.cluster import Session, all_reports, placed, reading
+from runtime.cluster import Session, agree_on_weights, all_reports, placed, reading
 from runtime.errors import DivergedError, Drained, InputError, RunError
 from runtime.pipeline.feed import Feed
 from runtime.pipeline.load_messages import loads
@@ -375,6 +375,14 @@ class Execution:
     def share(self, value: float) -> float:
         """Return what the process that leads has for ``value``."""
         return self.session.exchange(self.topic("value"), value, float)[0]
+
+    def agree_on_weights(self) -> None:
+        """Refuse to go on unless every rank has built the same model with the same initial weights.
+
+        Raises:
+            InputError: One has not; the same sentence on every rank.
+        """
+        agree_on_weights(self.session, self.captured.digest, self.initial_state())
 
     def renew(self) -> None:
         """Start the stage processes anew, if they have run anything: nothing that they ran is left in their memory."""

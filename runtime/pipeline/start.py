@@ -14,7 +14,6 @@ from profiler.settings import Config
 from runtime.cluster import Session, placement
 from runtime.pipeline.core_assignment import cores_for, own_cores
 from runtime.pipeline.execution import Execution
-from runtime.pipeline.plan_differences import agree_on_weights
 from runtime.supervisor import Watch, WorkerPool
 from runtime.worker import Settings
 
@@ -56,7 +55,7 @@ def executions_of(
         for form in dict.fromkeys(plan.form for plan in plans):
             captured = whole if form == PLAIN_FORM else captured_model(config, form)
             executions[form] = stack.enter_context(Execution(captured, pool, settings, watch, session))
-            agree_on_weights(executions[form].session, executions[form])
+            executions[form].agree_on_weights()
         del whole, captured
         yield executions
     if any(execution.diverged for execution in executions.values()):

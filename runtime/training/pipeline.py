@@ -33,7 +33,6 @@ from runtime.cluster import Session
 from runtime.errors import InputError, RunError, TrainingWarning
 from runtime.pipeline import (
     Execution,
-    agree_on_weights,
     cores_for,
     without_tensors,
 )
@@ -196,7 +195,7 @@ class Pipeline:
             )
             del start
             self._captured = self._execution.captured
-            agree_on_weights(self._execution.session, self._execution)
+            self._execution.agree_on_weights()
             self._stack = stack.pop_all()
         return self
 
@@ -344,7 +343,7 @@ class Pipeline:
             self.minibatches = checkpoint.minibatches
             self.epoch, self.position = checkpoint.epoch, checkpoint.position
             if self._execution:
-                agree_on_weights(self._execution.session, self._execution)
+                self._execution.agree_on_weights()
             restore(checkpoint.generators)
             self._say_what_changes(checkpoint, path)
 

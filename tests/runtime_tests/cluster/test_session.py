@@ -21,12 +21,11 @@ from optimizer.planning import Planner
 from profiler.profile import Precision
 from profiler.settings import Config, UpdateRule
 from runtime.channels import Rendezvous
-from runtime.cluster import RankSession, agree
+from runtime.cluster import RankSession, agree, agree_on_plan
 from runtime.cluster.meet_ranks import meet
 from runtime.cluster.messages import Member, RootCause
 from runtime.cluster.torchrun import Placement
 from runtime.errors import InputError, NeighbourGone, RunError
-from runtime.pipeline import agree_on_plan
 from runtime.worker import Settings
 
 MEETING = Rendezvous(host="", port=0, prefix="", interface="")
@@ -96,7 +95,7 @@ def test_ranks_that_multiply_bfloat16_with_other_instructions_are_refused_by_nam
     monkeypatch: pytest.MonkeyPatch, precision: str, refused: bool  # noqa: FBT001
 ) -> None:  # fmt: skip
     here = threading.local()
-    monkeypatch.setattr("runtime.pipeline.plan_differences.bfloat16_instructions", lambda: here.instructions)
+    monkeypatch.setattr("runtime.cluster.plan_differences.bfloat16_instructions", lambda: here.instructions)
     plan = replace(Planner(chain([1, 2, 3]).costs(), 3, 4).optimized(), precision=Precision(precision))
     rule = UpdateRule(lr=0.1)
 

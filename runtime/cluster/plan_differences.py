@@ -1,6 +1,7 @@
 """Refuse to run a plan unless every rank has been given the same, on the same software."""
 
 import importlib.metadata
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import runtime.worker
@@ -8,21 +9,21 @@ from optimizer.plan import Plan
 from profiler.files import digest, to_json
 from profiler.machine import bfloat16_instructions
 from profiler.settings import Config
+from runtime.cluster.rank_differences import agree
+from runtime.cluster.session import Session
 from runtime.errors import InputError
+from runtime.worker import Settings
 
 if TYPE_CHECKING:
-    from runtime.cluster.session import Session
-    from runtime.pipeline.execution import Execution, Settings
+    from torch import Tensor
 
 
-def agree_on_plan(session: "Session", plan: Plan, config: Config, settings: "Settings") -> None:
+def agree_on_plan(session: Session, plan: Plan, config: Config, settings: Settings) -> None:
     """Refuse to go on unless every rank of a distributed session has been given the same, on the same software.
 
     Raises:
         InputError: One has not; the same sentence on every rank. Or there are not as many ranks as stages.
     """
-    from runtime.cluster.rank_differences import agree
-
     if not session.distributed:
         return
     ranks = len(session.members)
@@ -50,7 +51,7 @@ def agree_on_plan(session: "Session", plan: Plan, config: Config, settings: "Set
     agree(session, "what was given", facts)
 
 
-def _refuse_other_hosts(session: "Session", plan: Plan) -> None:
+def _refuse_other_hosts(session: Session, plan: Plan) -> None:
     """Refuse a plan that was made for the links between other hosts, or for these in another order."""
     for member, wanted in zip(session.members, plan.network.ranks if plan.network else (), strict=False):
         if member.host != wanted.host:
@@ -61,15 +62,13 @@ def _refuse_other_hosts(session: "Session", plan: Plan) -> None:
             )
 
 
-def agree_on_weights(session: "Session", execution: "Execution") -> None:
-    """Refuse to go on unless every rank has built the same model with the same initial weights.
+def agree_on_weights(session: Session, model_digest: str, initial: "Mapping[str, Tensor]") -> None:
+    """Refuse to go on unless every rank has built the same model with the same ``initial`` weights.
 
     Raises:
         InputError: One has not; the same sentence on every rank.
     """
-    from runtime.cluster.rank_differences import agree
-
     if not session.distributed:
         return
-    weights = runtime.worker.digest_of_state(execution.initial_state())
-    agree(session, "what was built", {"model": execution.captured.digest, "set of initial weights": weights})
+    weights = runtime.worker.digest_of_state(initial)
+    agree(session, "what was built", {"model": model_digest, "set of initial weights": weights})
