@@ -7,6 +7,10 @@ update, whose time is that of the backward before it. Seconds are from the fault
 there; of a stage that is stopped, from the stall timeout on. The shortest of the sentences that were said is shown. A
 control group is the kernel's: in one that runs out of memory, the kernel kills the stage. Left are stages' processes,
 shared memory, ports.
+
+Then what befalls ``python -m runtime train``, as in ``soak.py``: SIGTERM, a loader that hangs, a disk that is full when
+SIGTERM comes (as root, who can make a small one), a stage that is stopped. Lost is what was trained and is in no
+checkpoint.
 """
 
 import argparse
@@ -17,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +31,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 
 import small_models
+import soak
 from control_group import small_group
 from pipelines import RULE, SEED, captured_of, plan_of
 from processes import forked, templates
@@ -80,6 +86,10 @@ def main() -> None:
                 print(line(fault, options.channels, options.schedules), flush=True)
     for signals in ((signal.SIGKILL,), (signal.SIGSTOP, signal.SIGKILL)):
         print(parent_line(options.channels, signals), flush=True)
+    print("\n| while it trains | s until over | exit code | minibatches kept | lost | left | said |")
+    print("|---|---:|---:|---:|---:|---|---|")
+    for name, strike in TRAINING:
+        print(training_line(name, strike), flush=True)
 
 
 def line(fault: str, channels: list[ChannelName], schedules: list[ScheduleName]) -> str:
@@ -124,6 +134,44 @@ def parent_line(channels: list[ChannelName], signals: tuple[signal.Signals, ...]
     return (
         f"| parent gets {how} | {len(times_s)} | {statistics.median(times_s):.2f} | {max(times_s):.2f} | "
         f"{', '.join(sorted(left)) or 'nothing'} | (nobody is left to say it) |"
+    )
+
+
+def fill_the_disk_and_end(process: "subprocess.Popen[bytes]") -> None:
+    """Leave no room for a checkpoint, and tell the command to end."""
+    soak.fill_the_disk(process, for_good=True)
+    soak.sigterm(process)
+
+
+TRAINING: list[tuple[str, Callable[["subprocess.Popen[bytes]"], None]]] = [
+    ("SIGTERM", soak.sigterm),
+    ("the loader hangs", soak.hang_the_loader),
+    ("the disk is full, then SIGTERM", fill_the_disk_and_end),
+    ("a stage is stopped (SIGSTOP)", soak.stop_for_good),
+]
+
+
+def training_line(name: str, strike: Callable[["subprocess.Popen[bytes]"], None]) -> str:
+    """Let something befall a training once it has written a checkpoint; return the line of the table."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "run"
+        soak.planned(folder.parent)
+        with soak.small_disk(folder):
+            process = soak.started(folder, resume=False, stall_s=STALL_S)
+            while not (folder / "run.ckpt").exists():
+                time.sleep(0.01)
+            time.sleep(1.0)
+            before = time.perf_counter()
+            strike(process)
+            seconds, said = time.perf_counter() - before, soak.complaint(process)
+            trained = len(soak.losses_of(folder / "run.jsonl"))
+            elsewhere = [Path(word) for word in said.replace(";", " ").split() if word.endswith("/run.ckpt")]
+            kept = max(torch.load(path, weights_only=True)["minibatches"] for path in (folder / "run.ckpt", *elsewhere))
+            left = soak.leftovers(folder)
+        said = said.replace(str(folder), "…")
+    return (
+        f"| {name} | {seconds:.1f} | {process.returncode} | {kept} | {max(0, trained - kept)} | "
+        f"{', '.join(left) or 'nothing'} | {said[:160]} |"
     )
 
 

@@ -126,22 +126,23 @@ def main() -> None:
         report(attempts)
 
 
-def command(folder: Path, *, resume: bool) -> list[str]:
+def command(folder: Path, *, resume: bool, stall_s: float) -> list[str]:
     """Return the command that trains in a folder."""
     place = folder / "run.ckpt"
     return [
         *RUNTIME, "train", "--plan", str(folder.parent / "plan.json"), "--data", "soak:samples",
         "--schedule", "1f1b-flush", "--flush-every", str(FLUSH_EVERY), "--epochs", str(EPOCHS),
         "--checkpoint", str(place), "--every", str(EVERY), "--log", str(folder / "run.jsonl"),
-        "--stall-timeout", f"{STALL_S}s", "--quiet",
+        "--stall-timeout", f"{stall_s}s", "--quiet",
         *(["--resume", str(place)] if resume else []),
     ]  # fmt: skip
 
 
-def started(folder: Path, *, resume: bool) -> "subprocess.Popen[bytes]":
+def started(folder: Path, *, resume: bool, stall_s: float = STALL_S) -> "subprocess.Popen[bytes]":
     """Start the command; what it says is for who waits for it."""
     folder.mkdir(exist_ok=True)
-    return subprocess.Popen(command(folder, resume=resume), cwd=folder, env=environment(), stderr=subprocess.PIPE)
+    words = command(folder, resume=resume, stall_s=stall_s)
+    return subprocess.Popen(words, cwd=folder, env=environment(), stderr=subprocess.PIPE)
 
 
 def complaint(process: "subprocess.Popen[bytes]") -> str:
@@ -178,7 +179,8 @@ def disturbed(folder: Path, between_s: float, until_s: float) -> Iterator[Attemp
         number = watched(process, attempt, number, between_s, until_s)
         attempt.code = process.returncode
         attempt.said = complaint(process)
-        leftovers(folder)
+        if left := leftovers(folder):
+            raise SystemExit(f"left behind: {', '.join(left)}")
         print(f"# attempt: {attempt.fault or 'time is over'}, exit {attempt.code}, {attempt.seconds:.0f} s", flush=True)
         yield attempt
         if time.monotonic() > until_s:
@@ -269,7 +271,7 @@ def small_disk(folder: Path) -> Iterator[None]:
             subprocess.run(["/bin/umount", str(folder)], check=True)
 
 
-def fill_the_disk(process: "subprocess.Popen[bytes]") -> None:
+def fill_the_disk(process: "subprocess.Popen[bytes]", *, for_good: bool = False) -> None:
     """Leave no room for a checkpoint, where the folder has a disk of its own, and then make room."""
     folder = Path(psutil.Process(process.pid).cwd())
     if not folder.is_mount():
@@ -277,8 +279,9 @@ def fill_the_disk(process: "subprocess.Popen[bytes]") -> None:
     with suppress(OSError), (folder / FILLER).open("wb", buffering=0) as filler:
         while True:
             filler.write(bytes(1 << 16))
-    time.sleep(PAUSE_S)
-    (folder / FILLER).unlink()
+    if not for_good:
+        time.sleep(PAUSE_S)
+        (folder / FILLER).unlink()
 
 
 def hang_the_loader(process: "subprocess.Popen[bytes]") -> None:
@@ -307,20 +310,15 @@ FAULTS: list[tuple[str, Callable[["subprocess.Popen[bytes]"], None]]] = [
 ]
 
 
-def leftovers(folder: Path) -> None:
-    """Say what an attempt has left behind.
-
-    Raises:
-        SystemExit: It has left something.
-    """
+def leftovers(folder: Path) -> list[str]:
+    """Return what an attempt has left behind: unfinished files, shared memory, processes."""
     time.sleep(1)
-    found = [*folder.glob(".*.writing"), *Path("/dev/shm").glob("stageplan*")]  # noqa: S108 - where it would be
+    left = [*map(str, folder.glob(".*.writing")), *map(str, Path("/dev/shm").glob("stageplan*"))]  # noqa: S108
     for one in psutil.process_iter(["cmdline"]):
         words = " ".join(one.info["cmdline"] or ())
         if str(folder) in words and one.pid != psutil.Process().pid:
-            found.append(Path(words[:80]))
-    if found:
-        raise SystemExit(f"left behind: {', '.join(map(str, found))}")
+            left.append(words[:80])
+    return left
 
 
 def report(attempts: list[Attempt]) -> None:

@@ -63,7 +63,7 @@ KINDS = {
 """The kinds of files, by the name of their class."""
 
 
-def write_whole(path: Path, content: bytes | Callable[[BinaryIO], None]) -> None:
+def write_whole(path: Path, content: bytes | Callable[[BinaryIO], None], option: str = "-o or --out") -> None:
     """Write ``content`` so that ``path`` holds either all of it or what it held before.
 
     A pipe or a device is written to as it is; a link stays one, and what it points to is written.
@@ -71,6 +71,7 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], None]) -> None
     Args:
         path: Where.
         content: What; or what writes it to the open file.
+        option: The option that names the place, for the remedy.
 
     Raises:
         FileError: The folder or the file cannot be written.
@@ -95,7 +96,7 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], None]) -> None
                 raise
         _keep_names(path.parent)
     except OSError as error:
-        raise unwritable(path, error.strerror or str(error)) from error
+        raise unwritable(path, error.strerror or str(error), f"give another place with {option}") from error
 
 
 def _temporary(path: Path) -> Path:

@@ -24,6 +24,7 @@ _ARGUMENTS = {
 """The argument that stands for an option."""
 _PHRASES = {
     "give another place with -o or --out": "give another path",
+    "give another place with --checkpoint": "give another path",
     "give --sample-shape and --vocabulary": "give a sample of torch.int64",
     "another --batch-size or --image-size": "another sample",
     "smaller --batch-size or --image-size": "smaller sample",

@@ -253,7 +253,7 @@ def _write(plan: Plan, forms: "Forms", schemes: Schemes, options: PlanOptions) -
             write_whole(options.output, to_json(plan))
         note(f"{plan.model}: plan written to {options.output}")
     if options.plot:
-        write_whole(options.plot, drawn)
+        write_whole(options.plot, drawn, "--plot")
         note(f"{plan.model}: drawing written to {options.plot}")
 
 

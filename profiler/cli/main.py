@@ -123,7 +123,7 @@ def _write_views(profile: Profile, place: "_Place") -> None:
         )
         note(f"{profile.model}: table written to {place.table}")
     if place.plot:
-        write_whole(place.plot, profiler.report.roofline_svg(profile))
+        write_whole(place.plot, profiler.report.roofline_svg(profile), "--plot")
         note(f"{profile.model}: roofline written to {place.plot}")
 
 

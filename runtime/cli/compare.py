@@ -102,7 +102,7 @@ def _train(job: "Job") -> list[str]:
     if best is None:
         return []
     path = job.path.with_name(PLAN)
-    write_whole(path, to_json(best.plan))
+    write_whole(path, to_json(best.plan), "--out")
     typed = job.comparison.typed
     config = typed[typed.index("--config") + 1] if "--config" in typed else None
     data = None if config and job.config.data else job.config.data or "YOUR.MODULE:LOADER"

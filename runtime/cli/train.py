@@ -154,7 +154,7 @@ def _trained(options: TrainOptions, config: Config, plan: "Plan", session: "Sess
         with redirect_stdout(sys.stderr), _warnings_as_notes():  # what user code prints is no result
             state = _course(options, config, plan, session, course)
             if session.leads and options.save:
-                write = partial(runtime.training.write_tensors, content=state)
+                write = partial(runtime.training.write_tensors, content=state, option="--save")
                 place = runtime.training.written_anywhere(options.save, write)
                 note(f"the trained weights are in {place}")
                 elsewhere = place != options.save
@@ -189,7 +189,7 @@ def _show(options: TrainOptions, model: str, course: "_Course", plain: "Sequence
             if options.against
             else runtime.training.learning_curve(model, course.losses, course.first, course.epochs, course.ends)
         )
-        write_whole(options.plot, curve)
+        write_whole(options.plot, curve, "--plot")
         note(f"the learning curve is in {options.plot}")
     both = runtime.training.beside(course.epochs, plain)
     if options.json:

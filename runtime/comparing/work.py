@@ -128,7 +128,7 @@ def _carry_out(job: Job, pool: WorkerPool, keep: Callable[[Comparison], None], p
                 f"the old results in {job.path} are renamed to {free.name}: {in_the_way}",
             )
             in_the_way = ""
-        write_whole(job.path, to_json(latest))
+        write_whole(job.path, to_json(latest), "--out")
         keep(latest)
 
     def one_core() -> tuple[float, float]:

@@ -71,16 +71,17 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         FileError: It cannot be written.
     """
-    write_tensors(path, {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)})
+    content = {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)}
+    write_tensors(path, content, "--checkpoint")
 
 
-def write_tensors(path: Path, content: Any) -> None:
-    """Write tensors for ``torch.load``, whole or not at all.
+def write_tensors(path: Path, content: Any, option: str) -> None:
+    """Write tensors for ``torch.load``, whole or not at all; ``option`` names the place.
 
     Raises:
         FileError: They cannot be written.
     """
-    write_whole(path, lambda file: _save_to(file, content))
+    write_whole(path, lambda file: _save_to(file, content), option)
 
 
 class _Sink:

@@ -40,8 +40,8 @@ def written(tmp_path: Path) -> dict[str, Path]:
         files[kind] = tmp_path / str(number)
         files[kind].write_text(text)
     files["weights"], files["checkpoint"] = tmp_path / "model.pt", tmp_path / "run.ckpt"
-    write_tensors(files["weights"], {"weight": torch.zeros(3)})
-    write_tensors(files["checkpoint"], {"format_version": 1, "model": {"weight": torch.zeros(3)}})
+    write_tensors(files["weights"], {"weight": torch.zeros(3)}, "--save")
+    write_tensors(files["checkpoint"], {"format_version": 1, "model": {"weight": torch.zeros(3)}}, "--checkpoint")
     return files
 
 

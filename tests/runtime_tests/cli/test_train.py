@@ -333,7 +333,7 @@ def test_weights_that_cannot_be_written_are_kept_elsewhere_and_that_is_said(
     (tmp_path / "model.pt").symlink_to("/dev/full")
     assert cli.main([*TRAIN, "--save", "model.pt"]) == 1
     said = capsys.readouterr().err
-    assert "cannot write /dev/full: No space left on device" in said
+    assert "cannot write /dev/full: No space left on device; give another place with --save" in said
     (kept,) = tmp_path.glob("stageplan-*/model.pt")
     assert f"it is in {kept}" in said
     build(small_models.Residual).load_state_dict(state(kept), strict=True)
