@@ -40,7 +40,7 @@ def taking(taker: Taker) -> Iterator[None]:
     try:
         yield
     finally:
-        if ours:
+        if ours and signal.getsignal(signal.SIGINT) is _take:
             signal.signal(signal.SIGINT, before)
         _takers.remove(taker)
 
@@ -55,15 +55,15 @@ def pass_on(taker: Taker, number: int) -> None:
 def ending_in_order() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM alike raise ``KeyboardInterrupt``, with the signal's number, the first time.
 
-    While what was started is ended, and after that, another one has nothing to do. SIGTERM comes also to a job in the
-    background, whose Ctrl-C is ignored.
+    While what was started is ended, and after that, they are ignored. SIGTERM comes also to a job in the background,
+    whose Ctrl-C is ignored.
     """
-    raised: list[int] = []
 
     def once(number: int) -> None:
-        if not raised:
-            raised.append(number)
-            _interrupt(number)
+        for other in SIGNALS:
+            if signal.getsignal(other) is _take:
+                signal.signal(other, signal.SIG_IGN)
+        _interrupt(number)
 
     before = signal.getsignal(signal.SIGTERM)
     takes = threading.current_thread() is threading.main_thread() and before is signal.SIG_DFL
@@ -73,7 +73,7 @@ def ending_in_order() -> Iterator[None]:
         try:
             yield
         finally:
-            if takes:
+            if takes and signal.getsignal(signal.SIGTERM) is _take:
                 signal.signal(signal.SIGTERM, before)
 
 

@@ -35,16 +35,18 @@ def pin(*cores: int) -> None:
 
 
 _IN_CHARGE = threading.RLock()
+PATIENCE_S = 10.0
+"""How long a thread waits for another that measures or captures: longer than most captures take."""
 
 
 @contextmanager
 def only_thread() -> Iterator[None]:
-    """Refuse another thread that measures or captures meanwhile: each changes settings that all threads share.
+    """Wait for another thread that measures or captures: each changes settings that all threads share.
 
     Raises:
-        ProcessError: Another thread does.
+        ProcessError: It is not done in time.
     """
-    if not _IN_CHARGE.acquire(blocking=False):
+    if not _IN_CHARGE.acquire(timeout=PATIENCE_S):
         raise ProcessError(
             "another thread of this process measures or captures a model, which changes settings of all threads; do "
             "one after the other, or each in a process of its own"

@@ -70,7 +70,10 @@ def test_cores_threads_and_denormals_are_as_before(flushed: bool, usable: tuple[
         torch.set_flush_denormal(False)
 
 
-def test_a_second_thread_that_measures_or_captures_meanwhile_is_refused(usable: tuple[int, ...]) -> None:
+def test_a_second_thread_that_measures_or_captures_waits_and_is_refused_if_that_takes_long(
+    usable: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("profiler.machine.pinning.PATIENCE_S", 0.1)
     said: list[str] = []
 
     def second() -> None:
@@ -94,3 +97,12 @@ def test_a_second_thread_that_measures_or_captures_meanwhile_is_refused(usable: 
             assert len(refused) == 2
             assert all(one.startswith("another thread of this process measures or captures a model") for one in refused)
     assert in_another_thread() == ["", ""]
+    monkeypatch.setattr("profiler.machine.pinning.PATIENCE_S", 60.0)
+    waiting = threading.Thread(target=second)
+    with pinned(usable[0]):
+        said.clear()
+        waiting.start()
+        waiting.join(0.2)
+        assert not said
+    waiting.join()
+    assert said == ["", ""]

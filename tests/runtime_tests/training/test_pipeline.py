@@ -302,8 +302,9 @@ def every_third(update: int) -> float:
 @pytest.mark.slow
 def test_a_pipeline_says_in_one_line_what_it_is_how_far_and_whether_it_runs() -> None:
     kind = small_models.Residual
-    trained = pipeline(kind, plan_for(kind, 2), schedule="1f1b-flush", update_every=2)
-    head = "<Pipeline of model: 2 stages, 1f1b-flush every 2; "
+    plan = plan_for(kind, 2)
+    trained = pipeline(kind, plan, schedule="1f1b-flush", update_every=2)
+    head = f"<Pipeline of {plan.model}: 2 stages, 1f1b-flush every 2; "
     assert repr(trained) == f"{head}0 minibatches and 0 updates trained; processes not started>"
     with trained:
         trained.train(pairs(3))
