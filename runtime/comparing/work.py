@@ -47,9 +47,10 @@ def carry_out(jobs: list[Job], reports: list[Path], stall_timeout_s: float | Non
     if first:
         about += f", a first answer after {duration(sum(left(job.comparison, 1) for job in jobs))}"
     most = "" if jobs[0].comparison.request.full else "at most "
+    updates = "; ".join(dict.fromkeys(job.settings.pace.update_words(job.config.batch_size) for job in jobs))
     note(
         f"{most}{counted(missing, 'run')} ({_composition(jobs)}) on cores {','.join(map(str, cores))}, {about}; "
-        f"Ctrl-C pauses; to resume, repeat the command{' without --fresh' if fresh else ''}",
+        f"{updates}; Ctrl-C pauses; to resume, repeat the command{' without --fresh' if fresh else ''}",
     )
 
     def keep(at: int, latest: Comparison) -> None:

@@ -70,6 +70,18 @@ class Wanted:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What is left of a loader from minibatch ``first`` on; messages count as the loader does."""
+
+    minibatches: Iterator[Any]
+    first: int
+
+    def __iter__(self) -> Iterator[Any]:
+        """Return the minibatches."""
+        return self.minibatches
+
+
 class Reader:
     """Reads minibatches from an iterable, checked as they come, in a thread of its own.
 
@@ -92,6 +104,7 @@ class Reader:
         """
         self._wanted, self.name, self._compared = wanted, name, compared
         self.count = 0
+        self._first = iterable.first if isinstance(iterable, Rest) else 0
         self._checksums: dict[int, int] = {}
         self._later, self._doubled = 0, 2 * MOST_LISTED
         self._peeked: list[tuple[Tensor, Tensor] | None] = []
@@ -139,8 +152,9 @@ class Reader:
         """
         asked_s = self.thread.asked_s
         if asked_s is not None and time.perf_counter() - asked_s >= longest_s:
+            number = self._first + self.count
             raise InputError(
-                f"{self.name} gave no minibatch {self.count} within {longest_s:.0f} s: the loader hangs, or is slow; "
+                f"{self.name} gave no minibatch {number} within {longest_s:.0f} s: the loader hangs, or is slow; "
                 "end what it waits for, or allow more with --stall-timeout"
             )
 
@@ -158,8 +172,9 @@ class Reader:
     def _next(self) -> tuple[Tensor, Tensor] | None:
         if self._iterator is None:
             self._iterator = self._begun()
+        number = self._first + self.count
         try:
-            inputs, targets = self._checked(next(self._iterator), f"{self.name} at minibatch {self.count}")
+            inputs, targets = self._checked(next(self._iterator), f"{self.name} at minibatch {number}")
             if self._compared:
                 self._add_to_checksums(inputs, targets)
         except StopIteration:
@@ -168,7 +183,7 @@ class Reader:
             raise
         except Exception as error:
             raise InputError(
-                f"{self.name} raised {type(error).__name__} at minibatch {self.count}: {one_line(error)}"
+                f"{self.name} raised {type(error).__name__} at minibatch {number}: {one_line(error)}"
             ) from error
         self.count += 1
         return inputs, targets

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from profiler.errors import FileError
 from runtime.errors import DivergedError, Drained, InputError, NoMinibatchError, RunError, TrainingWarning
+from runtime.pipeline import Rest
 from runtime.results import TrainingResult
 from runtime.training.checkpoint import generators, written_anywhere
 from runtime.training.pipeline import Minibatches
@@ -235,7 +236,7 @@ def _epoch(
         count = every if end is None else min(every or end, end - pipeline.position)
         first = pipeline.position
         try:
-            results.append(pipeline.train(left, minibatches=count))
+            results.append(pipeline.train(Rest(left, first), minibatches=count))
         except NoMinibatchError:  # whatever length the loader says that it has
             break
         finally:

@@ -144,6 +144,19 @@ def test_an_epoch_ends_with_the_data_whatever_length_the_loader_says(every: int 
             assert (trained.epoch, trained.position, trained.minibatches) == (epochs, 0, 6 * epochs)
 
 
+def test_a_loader_that_fails_in_a_later_part_of_an_epoch_is_told_with_its_own_number(tmp_path: Path) -> None:
+    def failing() -> Iterator[tuple[Tensor, Tensor]]:
+        yield from pairs(5)
+        raise OSError("the disk is gone")
+
+    loaders = Loaders(training=failing())
+    with (
+        pipeline(KIND, plan_for(KIND, 2)) as trained,
+        pytest.raises(InputError, match="raised OSError at minibatch 5: the disk is gone"),
+    ):
+        train_epochs(trained, loaders, 1, limit=None, checkpoint=tmp_path / "run.ckpt", every=2, report=nothing)
+
+
 def test_a_checkpoint_is_written_where_a_loss_is_no_number_and_a_resumed_run_goes_on_from_it(tmp_path: Path) -> None:
     plan, part, kept = plan_for(KIND, 3), pairs(6), tmp_path / "run.ckpt"
     with pipeline(KIND, plan) as trained, pytest.raises(RunError, match="minibatch 4 is no number"):
