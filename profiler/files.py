@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import hashlib
 import json
@@ -111,10 +112,19 @@ def _alone(path: Path) -> Iterator[BinaryIO]:
     """Open ``path`` for writing, and let nobody else do so meanwhile."""
     while True:
         with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            _lock(file)
             if _is_at(path, file.fileno()):
                 yield file
                 return
+
+
+def _lock(file: BinaryIO) -> None:
+    """Wait for the lock of a file, on a file system that has such."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}:
+            raise
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
@@ -126,12 +136,13 @@ def _is_at(path: Path, descriptor: int) -> bool:
 
 
 def _keep_names(folder: Path) -> None:
-    """Let the names in a folder outlast a crash of the machine."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Let the names in a folder outlast a crash of the machine, where it may be read and its file system does that."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _fill(file: BinaryIO, content: bytes | Callable[[BinaryIO], None]) -> None:

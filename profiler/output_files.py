@@ -1,8 +1,8 @@
 """Refuse before the work what could not be written after it, or would replace a file of another kind."""
 
 import os
+import re
 import tempfile
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -12,12 +12,10 @@ from profiler.files import KINDS, is_file, json_keys, unwritable
 
 OutputKind = Literal[
     "profile", "plan", "run's result", "comparison", "network profile", "weights", "checkpoint", "log", "trace",
-    "drawing", "page", "text",
+    "drawing", "page", "report", "table", "script", "list of cuts",
 ]  # fmt: skip
 """What a file of ours holds."""
 _BEGINNING_BYTES = 4096
-_PICKLED = "data.pkl"
-"""What torch calls the part of its files that has the names."""
 
 
 def refuse_unwritable(path: Path, kind: OutputKind | None, option: str) -> None:
@@ -94,22 +92,34 @@ def kind_of(path: Path) -> str:
         keys = json_keys(path.read_bytes())
         ours = next((kind.name for kind in KINDS.values() if kind.key in keys), "")
         return ours or ("trace" if "traceEvents" in keys else "JSON of another kind")
-    return "something else" if b"\0" in beginning else "text"
+    return next((kind for kind, sign in _TEXTS if sign.match(beginning)), "something else")
+
+
+_TEXTS: tuple[tuple[OutputKind, re.Pattern[bytes]], ...] = (
+    ("report", re.compile(rb"# stageplan ")),
+    ("table", re.compile(rb"(# [^\n]*\n\n\| )?layer[ ,|]")),
+    ("script", re.compile(rb'""".* with torch\.distributed\.pipelining, split into ')),
+    ("list of cuts", re.compile(rb"([^\s,]+(,[^\s,]+)*\n)+\Z")),
+)
+"""How texts of ours begin, or what all of one looks like."""
 
 
 def _torch_kind(path: Path) -> str:
     """Return what a file holds that torch, or something else, has written as a zip archive."""
+    import torch
+
     try:
-        with zipfile.ZipFile(path) as archive:
-            (name,) = (name for name in archive.namelist() if name.rpartition("/")[2] == _PICKLED)
-            return "checkpoint" if b"format_version" in archive.read(name) else "weights"
-    except (zipfile.BadZipFile, ValueError):
-        return "an archive"
+        content = torch.load(path, map_location="meta", weights_only=True, mmap=True)
+    except Exception:  # noqa: BLE001 - whatever it is, it is none of ours
+        return "something else"
+    if isinstance(content, dict) and "format_version" in content:
+        return "checkpoint"
+    flat = isinstance(content, dict) and all(isinstance(value, torch.Tensor) for value in content.values())
+    return "weights" if flat else "something else"
 
 
 def _named(kind: str | None) -> str:
-    plain = kind in {"weights", "text", "something else", "an archive", "JSON of another kind"}
-    return str(kind) if plain else f"a {kind}"
+    return str(kind) if kind in {"weights", "something else", "JSON of another kind"} else f"a {kind}"
 
 
 def _existing_folder(path: Path) -> Path:

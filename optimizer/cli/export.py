@@ -67,7 +67,7 @@ def export_plan(options: ExportOptions) -> int:
         raise ConfigError("the script trains for cross-entropy and clips no gradients; leave loss, clip and clip_norm "
                           "out of the configuration")  # fmt: skip
     if options.output:
-        refuse_unwritable(options.output, "text", "-o")
+        refuse_unwritable(options.output, "script", "-o")
     name = options.output.name if options.output else SCRIPT
     script = optimizer.export.pipelining_script(
         plan, config, name, seed=profiler.capture.SEED, auxiliary_weight=profiler.execution.AUXILIARY_WEIGHT

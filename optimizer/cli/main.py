@@ -133,7 +133,7 @@ def plan_all(options: PlanOptions) -> int:
     partition = partition_of(options.method, schemes)
     _refuse_contradictions(options)
     if options.output:
-        refuse_unwritable(options.output, "text" if options.output.suffix == LIST else "plan", "-o")
+        refuse_unwritable(options.output, "list of cuts" if options.output.suffix == LIST else "plan", "-o")
     if options.plot:
         refuse_unwritable(options.plot, "page" if options.plot.suffix == PAGE else "drawing", "--plot")
     if options.plot and options.plot.suffix not in (DRAWING, PAGE):

@@ -16,7 +16,7 @@ from profiler.errors import StageplanError, one_line, printable
 from profiler.machine import ending_in_order
 
 SIGNALLED = 128
-"""What a command exits with that a signal has ended, less the number of the signal: 130 after Ctrl-C."""
+"""What is added to the number of the signal that has ended a command, for its exit code: 130 after Ctrl-C."""
 
 
 def _plainer(error: UnicodeError) -> tuple[str, int]:

@@ -79,7 +79,7 @@ def profile_all(options: ProfileOptions) -> int:
     places, profiles = _places(wanted, options), []
     for place in places:
         outputs: list[tuple[Path | None, OutputKind, str]] = [
-            (place.profile, "profile", "-o"), (place.table, "text", "-o"), (place.plot, "drawing", "--plot"),
+            (place.profile, "profile", "-o"), (place.table, "table", "-o"), (place.plot, "drawing", "--plot"),
         ]  # fmt: skip
         for path, kind, flag in outputs:
             if path:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 RESULTS = Path("results")
 FILE, PLAN = "comparison.json", "fastest-plan.json"
 QUICK_BATCHES = 6
-REPORT_KINDS: tuple[OutputKind, ...] = ("page", "text")
+REPORT_KINDS: tuple[OutputKind, ...] = ("page", "report")
 """Of ``report.html`` and ``report.md``."""
 FAILED = 1
 

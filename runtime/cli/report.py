@@ -43,7 +43,7 @@ def report_all(options: ReportOptions) -> int:
     for path in targets:
         if path.suffix not in runtime.report.KINDS:
             raise ConfigError(f"the report {path} ends in neither .html nor .md; name it report.html, say")
-        refuse_unwritable(path, "page" if path.suffix == ".html" else "text", "-o")
+        refuse_unwritable(path, "page" if path.suffix == ".html" else "report", "-o")
     runtime.report.write_reports(
         [read_json(path, runtime.compare.Comparison) for path in dict.fromkeys(sources)], targets
     )

@@ -16,7 +16,7 @@ import runtime.training
 from profiler.cli import configs, emit_json, note, note_anyway, option, positive, screen, stdout
 from profiler.errors import ConfigError, FileError
 from profiler.files import is_file, write_whole
-from profiler.machine import draining
+from profiler.machine import pass_on, taking
 from profiler.output_files import OutputKind, refuse_no_room, refuse_unwritable
 from profiler.profile import FP32
 from profiler.report import counted
@@ -176,7 +176,7 @@ def _pause_words(pause: "Paused", checkpoint: Path | None) -> str:
     """Say how far training came, and how it goes on."""
     where = f"interrupted in epoch {pause.epoch + FIRST_EPOCH} after {counted(pause.position, 'minibatch')}"
     if checkpoint is None:
-        return f"{where}; nothing of it is kept: name a --checkpoint to go on from"
+        return f"{where}; nothing of it is kept, for no checkpoint was written: --checkpoint names where"
     kept = f"{checkpoint} has all of it" if pause.whole else f"what came since {checkpoint} was written is lost"
     return f"{where}; {kept}: to go on, repeat the command with --resume {checkpoint}"
 
@@ -312,7 +312,7 @@ def _course(
         note(f"{plan.model}: {settings.pace.update_words(plan.batch_size)}")
         course.drawn = runtime.training.generators()
         try:
-            with draining(session.stop) if session.distributed else nullcontext():  # between calls of train, too
+            with _stopping_together(session):
                 runtime.training.train_epochs(
                     pipeline, loaders, options.epochs, limit=limit, checkpoint=options.checkpoint, every=options.every,
                     report=report,
@@ -320,6 +320,19 @@ def _course(
         except FileError as error:  # after which there is still --save
             course.unwritten = error
         return pipeline.state_dict() if options.save else None
+
+
+@contextmanager
+def _stopping_together(session: "Session") -> Iterator[None]:
+    """Let the first signal that a rank among others gets stop all of them, also between two calls of ``train``."""
+
+    def stop(number: int) -> None:
+        if session.stopping:
+            pass_on(stop, number)
+        session.stop()
+
+    with taking(stop) if session.distributed else nullcontext():
+        yield
 
 
 def _refuse_no_room(options: TrainOptions, pipeline: "Pipeline") -> None:

@@ -104,10 +104,8 @@ class RankSession(Session):
         return self._stopping
 
     def stop(self) -> None:
-        """Ask all ranks to train what has been read, and no more."""
-        self._say(stopping=True)
+        """Ask all ranks to train what has been read, and no more; takes no lock, for a signal's handler calls it."""
         self._stopping = True
-        self._wake.set()
 
     def exchange(self, topic: str, value: T, kind: Any) -> list[T]:
         """Contribute to a topic, wait for all ranks to do so, and return what each has contributed."""
@@ -277,7 +275,7 @@ class RankSession(Session):
             self._root_cause = RootCause(f"{self.here}: {type(error).__name__}: {one_line(error)}")
 
     def _beat(self, **news: Any) -> None:
-        self._say(number=self._own.number + 1, **news)
+        self._say(number=self._own.number + 1, stopping=self._stopping, **news)
         self._store.set(HEARTBEAT.format(self.rank), encoded(self._own))
 
     def _listen(self) -> None:

@@ -31,7 +31,8 @@ from runtime.pipeline.load_messages import loads
 from runtime.pipeline.model_keys import without_tensors
 from runtime.pipeline.outcome import Outcome, outcome_of, training_result
 from runtime.pipeline.plan_fit import refuse_other_layout, refuse_too_little_memory
-from runtime.pipeline.read_minibatches import PATIENCE_S, Reader, Wanted, refuse_other_data
+from runtime.pipeline.read_minibatches import Reader, Wanted, refuse_other_data
+from runtime.pipeline.reader_thread import PATIENCE_S, ReaderThread
 from runtime.pipeline.shared_state import SharedState, momenta_specs
 from runtime.pipeline.stage_segments import slices
 from runtime.results import RunResult, TrainingResult
@@ -102,6 +103,7 @@ class Execution:
         self._model = tuple(spec_of(path, tensor) for path, tensor in state.items())
         self._start = SharedState.of(state if start is None else start)
         self._loaded: Loaded | None = None
+        self._reading = ReaderThread()
 
     def __enter__(self) -> Self:
         """Return the execution."""
@@ -111,6 +113,7 @@ class Execution:
         """Let go of the state; the stages keep what they have until their processes end."""
         self._let_go()
         self._start.close()
+        self._reading.close()
 
     @property
     def phase(self) -> Phase:
@@ -260,7 +263,7 @@ class Execution:
             reports = self._carry_out(loaded, Go(None if told else limit, first, unread=feed.take_unread()))
             failure: InputError | RunError | Drained | None = feed.failure
             if stopped := reports[-1].stopped:
-                failure = DivergedError(stopped.reason)
+                failure = (InputError if stopped.by_input else DivergedError)(stopped.reason)
             elif any(report.stopping for report in reports):
                 failure = Drained(signal.SIGTERM)
             return training_result(loaded.plan.layout, reports, feed), failure
@@ -268,11 +271,7 @@ class Execution:
             feed.begin(None)  # which lets go of the loader and its processes
 
     def stop(self) -> None:
-        """Read no more minibatches, on any rank: what has been read is the last that is trained on.
-
-        Raises:
-            KeyboardInterrupt: The stages have been told how many there are.
-        """
+        """Read no more minibatches, on any rank: what has been read is the last that is trained on."""
         self._now().feed.stop()
         self.session.stop()
 
@@ -367,9 +366,12 @@ class Execution:
             name: What to call it in messages.
             compared: Whether they are to be compared with those of another reading.
         """
+        if self._reading.asked_s is not None:  # it hangs in the loader of a run before
+            self._reading.close()
+            self._reading = ReaderThread()
         return Reader(
             iterable, Wanted.of(self.captured), name, compared=compared or self.session.distributed,
-            patience_s=self.pool.stall_timeout_s or PATIENCE_S,
+            patience_s=self.pool.stall_timeout_s or PATIENCE_S, thread=self._reading,
         )  # fmt: skip
 
     def share(self, value: float) -> float:

@@ -26,7 +26,7 @@ from runtime.worker import Checksums, CutEnd
 AHEAD = 2
 """Slots beside those of the minibatches in flight, so that a stage need not wait for this process."""
 STOPPING_S = 2.0
-"""How long a minibatch may take that completes an update, once reading is to stop."""
+"""How long a minibatch may take from when it was asked for, once reading is to stop; else its update is left out."""
 
 
 @dataclass(slots=True)
@@ -123,13 +123,7 @@ class Feed:
         self.active_s = -math.inf
 
     def stop(self) -> None:
-        """Read no more than the update takes that has been begun; what has been read is still handed out.
-
-        Raises:
-            KeyboardInterrupt: Nobody would tell the stages.
-        """
-        if not self._announced:
-            raise KeyboardInterrupt
+        """Read no more than the update takes that has been begun; what has been read for it is still handed out."""
         self._stopping = self._leads
 
     def take_unread(self) -> tuple[int, ...]:
@@ -173,7 +167,7 @@ class Feed:
         return False
 
     def _supply(self) -> bool:
-        if self._take_releases() and self._announced:  # of a void minibatch, as all are that follow
+        if self._take_releases() and self._announced and self._leads:  # of a void minibatch, as all are that follow
             self._exhausted = True
             self._ahead.clear()
         own = [end for end in self._ends if self.fed % end.replicas == end.replica]
@@ -225,7 +219,11 @@ class Feed:
                     return False
                 pair = self._reader.read()
             except InputError as error:
-                self.failure, pair = None if self._stopping else error, None
+                pair = None
+                if self._stopping:  # with whole updates
+                    self._ahead.clear()
+                else:
+                    self.failure = error
             if pair is None:
                 self._exhausted = True
                 if self.failure is None and self._exact and self._limit is not None:

@@ -1,7 +1,6 @@
 """Read minibatches from any iterable of pairs (inputs, targets), and refuse what the model cannot be trained on."""
 
 import math
-import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,14 +27,12 @@ from profiler.execution import (
 from profiler.profile import INPUT
 from profiler.report import counted
 from runtime.errors import InputError, NoMinibatchError
-from runtime.pipeline.reader_thread import ReaderThread
+from runtime.pipeline.reader_thread import PATIENCE_S, ReaderThread
 from runtime.worker import Checksums
 
 _OWN_LOSS = (
     "loss=torch.nn.functional.cross_entropy, say, or loss: torch.nn.functional:cross_entropy in a configuration file"
 )
-PATIENCE_S = 300.0
-"""How long a loader may take for a minibatch where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +88,9 @@ class Reader:
     """
 
     def __init__(
-        self, iterable: Any, wanted: Wanted, name: str, *, compared: bool = True, patience_s: float = PATIENCE_S
-    ) -> None:
+        self, iterable: Any, wanted: Wanted, name: str, *, compared: bool = True, patience_s: float = PATIENCE_S,
+        thread: ReaderThread | None = None,
+    ) -> None:  # fmt: skip
         """Prepare to iterate, which begins with the first minibatch that is wanted.
 
         Args:
@@ -101,6 +99,7 @@ class Reader:
             name: What to call it.
             compared: Whether to keep checksums.
             patience_s: How long a minibatch may take.
+            thread: What calls it; None: one of its own.
         """
         self._wanted, self.name, self._compared = wanted, name, compared
         self.count = 0
@@ -111,7 +110,7 @@ class Reader:
         self._target: TensorSpec | None = None
         self._iterable, self._patience_s = iterable, patience_s
         self._iterator: Iterator[Any] | None = None
-        self.thread = ReaderThread(self._next)
+        self.thread = thread or ReaderThread()
 
     def ready(self, longest_s: float = math.inf) -> bool:
         """Say whether the next pair can be read without waiting; it is asked for, if it has not been.
@@ -121,10 +120,10 @@ class Reader:
         """
         if self._peeked:
             return True
-        self.thread.ask()
+        self.thread.ask(self._next)
         if self.thread.answered():
             return True
-        self._refuse_to_wait(min(longest_s, self._patience_s))
+        self.thread.refuse_to_wait(min(longest_s, self._patience_s), self._awaited)
         return False
 
     def read(self) -> tuple[Tensor, Tensor] | None:
@@ -135,28 +134,19 @@ class Reader:
         """
         if self._peeked:
             return self._peeked.pop()
-        self.thread.ask()
+        self.thread.ask(self._next)
         while not self.thread.answered(self._patience_s):
-            self._refuse_to_wait(self._patience_s)
-        return self.thread.take()
+            self.thread.refuse_to_wait(self._patience_s, self._awaited)
+        pair: tuple[Tensor, Tensor] | None = self.thread.take()
+        return pair
 
     def close(self) -> None:
-        """Let go of the iterable, and end the thread."""
-        self.thread.close()
+        """Let go of the iterable, and with it of a loader's processes."""
+        self._iterator = self._iterable = None
 
-    def _refuse_to_wait(self, longest_s: float) -> None:
-        """Refuse to wait for a minibatch that was asked for ``longest_s`` ago, or before.
-
-        Raises:
-            InputError: That is so.
-        """
-        asked_s = self.thread.asked_s
-        if asked_s is not None and time.perf_counter() - asked_s >= longest_s:
-            number = self._first + self.count
-            raise InputError(
-                f"{self.name} gave no minibatch {number} within {longest_s:.0f} s: the loader hangs, or is slow; "
-                "end what it waits for, or allow more with --stall-timeout"
-            )
+    @property
+    def _awaited(self) -> str:
+        return f"minibatch {self._first + self.count} of {self.name}"
 
     def _begun(self) -> Iterator[Any]:
         try:

@@ -2,28 +2,30 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import wait
 from queue import SimpleQueue
-from typing import Generic, TypeVar
+from typing import Any
 
+from profiler.errors import StageplanError, one_line
 from runtime.cluster import Errand
+from runtime.errors import InputError
 
-T = TypeVar("T")
+PATIENCE_S = 300.0
+"""How long a loader may take for a minibatch where nothing else is said."""
 
 
-class ReaderThread(Generic[T]):
+class ReaderThread:
     """One call at a time: ``ask``, wait until it is ``answered``, ``take``. All calls are made in the same thread.
 
     Attributes:
         asked_s: Since when the call is under way, on the machine's monotonic clock; None where none is.
     """
 
-    def __init__(self, call: Callable[[], T]) -> None:
-        """Make ``call`` each time that it is asked for; the thread begins with the first."""
-        self._call = call
-        self._calls, self._answers = SimpleQueue[Callable[[], T] | None](), SimpleQueue[T | BaseException]()
+    def __init__(self) -> None:
+        """Prepare; the thread begins with the first call."""
+        self._calls, self._answers = SimpleQueue[Callable[[], Any] | None](), SimpleQueue[Any]()
         self._errand: Errand[None] | None = None
         self._signal = -1
         self.asked_s: float | None = None
@@ -32,27 +34,39 @@ class ReaderThread(Generic[T]):
         """Return the descriptor that can be read once the call is answered."""
         return self._signal
 
-    def ask(self) -> None:
-        """Begin the call, unless it is under way."""
+    def ask(self, call: Callable[[], Any]) -> None:
+        """Begin a call, unless one is under way."""
         if self.asked_s is not None:
             return
         if self._errand is None:
             self._signal = os.eventfd(0)
             self._errand = Errand(self._serve)
         self.asked_s = time.perf_counter()
-        self._calls.put(self._call)
+        self._calls.put(call)
 
     def answered(self, patience_s: float = 0.0) -> bool:
         """Say whether the call is answered, after ``patience_s`` at the latest."""
         return self.asked_s is not None and bool(wait([self._signal], patience_s))
 
-    def take(self) -> T:
+    def take(self) -> Any:
         """Return what the call that is ``answered`` returned, or raise what it raised."""
         os.eventfd_read(self._signal)
         self.asked_s, answer = None, self._answers.get()
         if isinstance(answer, BaseException):
             raise answer
         return answer
+
+    def refuse_to_wait(self, longest_s: float, what: str) -> None:
+        """Refuse to wait for what was asked for ``longest_s`` ago, or before.
+
+        Raises:
+            InputError: That is so.
+        """
+        if self.asked_s is not None and time.perf_counter() - self.asked_s >= longest_s:
+            raise InputError(
+                f"{what} did not come within {longest_s:.0f} s: the loader hangs, or is slow; end what it waits for, "
+                "or allow more with --stall-timeout"
+            )
 
     def close(self) -> None:
         """Make no more calls; one that hangs is left behind, and ends with this process at the latest."""
@@ -66,12 +80,51 @@ class ReaderThread(Generic[T]):
         try:
             while call := self._calls.get():
                 try:
-                    answer: T | BaseException = call()
+                    answer = call()
                 except BaseException as error:  # noqa: BLE001 - it is raised where the answer is taken
                     answer = error
                 self._answers.put(answer)
                 os.eventfd_write(signal, 1)
-                del answer
+                del answer, call
         finally:
             with suppress(OSError):
                 os.close(signal)
+
+
+def one_by_one(loader: Iterable[Any], name: str, patience_s: float) -> Iterator[Any]:
+    """Yield what a loader does, each read in a thread of its own.
+
+    Args:
+        loader: Iterated in that thread.
+        name: What to call it.
+        patience_s: How long each may take.
+
+    Raises:
+        InputError: One takes longer.
+    """
+    thread, end = ReaderThread(), object()
+    begun: list[Iterator[Any]] = []
+
+    def following() -> Any:
+        if not begun:
+            begun.append(iter(loader))
+        return next(begun[0], end)
+
+    number = 0
+    try:
+        while True:
+            thread.ask(following)
+            while not thread.answered(patience_s):
+                thread.refuse_to_wait(patience_s, f"minibatch {number} of {name}")
+            minibatch = thread.take()
+            if minibatch is end:
+                return
+            yield minibatch
+            number += 1
+    except StageplanError:
+        raise
+    except Exception as error:
+        raise InputError(f"{name} raised {type(error).__name__} at minibatch {number}: {one_line(error)}") from error
+    finally:
+        thread.close()
+        begun.clear()

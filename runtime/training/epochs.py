@@ -11,7 +11,7 @@ from profiler.errors import FileError
 from runtime.errors import DivergedError, Drained, InputError, NoMinibatchError, RunError, TrainingWarning
 from runtime.pipeline import Rest
 from runtime.results import TrainingResult
-from runtime.training.checkpoint import generators, written_anywhere
+from runtime.training.checkpoint import generators
 from runtime.training.pipeline import Minibatches
 
 
@@ -43,6 +43,9 @@ class Trainer(Protocol):
 
     def save(self, path: Path, states: dict[str, Any] | None = None) -> None:
         """Write a checkpoint."""
+
+    def save_anywhere(self, path: Path, states: dict[str, Any] | None) -> Path:
+        """Write a checkpoint, to another folder where need be, and return where."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +167,7 @@ class _Checkpoints:
         if not (self._path and self._pipeline.alive and together and self._pipeline.minibatches):
             return False
         try:
-            self.last = written_anywhere(self._path, lambda path: self._pipeline.save(path, states))
+            self.last = self._pipeline.save_anywhere(self._path, states)
         except FileError as unwritten:
             warnings.warn(str(unwritten), TrainingWarning, stacklevel=2)
             return False
@@ -232,8 +235,9 @@ def _epoch(
     epoch, before = pipeline.epoch, pipeline.position
     left, length = _from(loaders.training, before), loaders.length
     end = limit if length is None else min(length, limit or length)
+    begun = False
     while end is None or pipeline.position < end:
-        count = every if end is None else min(every or end, end - pipeline.position)
+        begun, count = True, every if end is None else min(every or end, end - pipeline.position)
         first = pipeline.position
         try:
             results.append(pipeline.train(Rest(left, first), minibatches=count))
@@ -247,7 +251,7 @@ def _epoch(
             checkpoints.write(began)
         if count is None or trained < count:
             break
-    if before and not results:
+    if before and not begun:
         _begun(loaders.training, before)  # for what that draws, the next epoch has to draw after
     if not before and not any(result.minibatches for result in results):
         raise InputError("the data hold no minibatch, or can be gone through only once; give a loader, such as a "

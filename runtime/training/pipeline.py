@@ -30,12 +30,8 @@ from profiler.python_arguments import AboveZero, Cores, Count, Hint, python_face
 from profiler.report import counted
 from profiler.settings import DEFAULT_RULE, Update
 from runtime.cluster import Session
-from runtime.errors import InputError, RunError, TrainingWarning
-from runtime.pipeline import (
-    Execution,
-    cores_for,
-    without_tensors,
-)
+from runtime.errors import Drained, InputError, RunError, TrainingWarning
+from runtime.pipeline import PATIENCE_S, Execution, cores_for, one_by_one, without_tensors
 from runtime.results import ChannelName, TrainingResult
 from runtime.supervisor import Watch, WorkerPool, expect_stages
 from runtime.training.checkpoint import (
@@ -45,6 +41,7 @@ from runtime.training.checkpoint import (
     read_checkpoint,
     restore,
     write_checkpoint,
+    written_anywhere,
 )
 from runtime.training.evaluate import evaluated, metric_of
 from runtime.training.learning_rates import Rates, learning_rate_of
@@ -157,6 +154,7 @@ class Pipeline:
         self._execution: Execution | None = None
         self.minibatches = self.updates = self.epoch = self.position = 0
         self.last: TrainingResult | None = None
+        self._counted = True
         self._losses = LossWatch()
 
     def __repr__(self) -> str:
@@ -238,12 +236,16 @@ class Pipeline:
             try:
                 self._load(execution, reader.target_spec())
                 with draining(execution.stop) as pressed:
+                    self._counted = False
                     self.last, failure = execution.train(reader, minibatches, self.minibatches)
                     result = self.last
                     self.minibatches += result.minibatches
                     self.position += result.minibatches
                     self.updates += math.ceil(result.minibatches / self._settings.pace.update_every)
+                    self._counted = True
                     self._warn_of_losses(result)
+                    if isinstance(failure, Drained) and pressed:
+                        failure = Drained(pressed[0])
                     # Ctrl-C ends the processes of a DataLoader, too, which then raises.
                     if failure and not (pressed and isinstance(failure, InputError)):
                         raise failure
@@ -283,7 +285,8 @@ class Pipeline:
         with self._alone("evaluate"):
             tensors, value = self._weights(), 0.0
             if self._session.leads:
-                value = evaluated(self._model.plain_model(tensors), loader, metric or metric_of(self._captured.loss)[1])
+                measure = metric or metric_of(self._captured.loss)[1]
+                value = evaluated(self._model.plain_model(tensors), self._patiently(loader), measure)
             return value if self._execution is None else self._execution.share(value)
 
     @python_face
@@ -316,13 +319,31 @@ class Pipeline:
             FileError: It cannot be written; what was there before still is.
         """
         with self._alone("save"):
-            tensors = self._state()
-            if self._session.leads:
-                checkpoint = self._model.checkpoint(
-                    tensors, minibatches=self.minibatches, updates=self.updates, epoch=self.epoch,
-                    position=self.position, generators=states or generators(),
-                )  # fmt: skip
+            if checkpoint := self._checkpoint(states):
                 write_checkpoint(Path(path), checkpoint)
+
+    def save_anywhere(self, path: Path, states: dict[str, Any] | None) -> Path:
+        """Write a checkpoint that must not be lost: as ``save``, or with a warning to a folder of temporary files.
+
+        Returns:
+            Where it is.
+
+        Raises:
+            FileError: It cannot be written anywhere.
+        """
+        with self._alone("save"):
+            checkpoint = self._checkpoint(states)
+            return written_anywhere(path, lambda place: write_checkpoint(place, checkpoint)) if checkpoint else path
+
+    def _checkpoint(self, states: dict[str, Any] | None) -> Checkpoint | None:
+        """Return a checkpoint as of now; None where another rank writes it."""
+        tensors = self._state()
+        if not self._session.leads:
+            return None
+        return self._model.checkpoint(
+            tensors, minibatches=self.minibatches, updates=self.updates, epoch=self.epoch, position=self.position,
+            generators=states or generators(),
+        )  # fmt: skip
 
     @python_face
     def resume(self, path: str | Path) -> None:
@@ -396,6 +417,10 @@ class Pipeline:
             enough = max(CLEARANCE * self._plan.layout.size, 3 * self._settings.pace.update_every)
             execution.load(self._plan, enough, target=target)
 
+    def _patiently(self, loader: Minibatches) -> Iterator[Any]:
+        """Yield what a loader does, and refuse to wait for it for ever."""
+        yield from one_by_one(loader, "the data to evaluate on", self._stall_timeout_s or PATIENCE_S)
+
     @property
     def weight_bytes(self) -> int:
         """How large a file of its ``state_dict`` is, about."""
@@ -413,8 +438,8 @@ class Pipeline:
 
     @property
     def alive(self) -> bool:
-        """Whether the stage processes are there."""
-        return self._execution is not None and self._execution.phase != "ended"
+        """Whether the stage processes are there, and hold what was counted: a second Ctrl-C may come in between."""
+        return self._execution is not None and self._execution.phase != "ended" and self._counted
 
     def _entered(self, what: str) -> Execution:
         if self._execution is None:

@@ -199,10 +199,12 @@ class Stopped:
     Attributes:
         trained: On how many minibatches of the run it trained: those of the updates before.
         reason: Why, in a sentence; nothing in a stage that only heard of it.
+        by_input: Whether it is the user's input that cannot be used, and no loss.
     """
 
     trained: int
     reason: str = ""
+    by_input: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

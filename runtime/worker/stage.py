@@ -15,6 +15,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 import runtime.channels
 from optimizer.schedule import Action
+from profiler.errors import ConfigError
 from profiler.execution import TensorSpec, WeightVersions, slot_tensors
 from runtime.channels import Channel, SharedMemory
 from runtime.errors import InputError, RunError
@@ -174,15 +175,23 @@ class Stage:
             own = self.versions.gradients(self.used) if minibatch < self.minibatches else {}
             present = len(load.common.layout.round_of(load.stage, minibatch, self.minibatches))
             self.versions.give_gradients(self.used, self.averaging.average(own, present))
+        try:
+            version = self.versions.update(self.used, self._scale)
+        except ConfigError as error:  # of a learning rate, before anything is written, and in all stages alike
+            if not self._undoes:
+                raise
+            self.stop(minibatch, str(error), by_input=True)
+            return self.versions.newest
         if self._undoes:
             self._kept.forget(self._update_of(minibatch))
-        return self.versions.update(self.used, self._scale)
+        return version
 
-    def stop(self, minibatch: int, reason: str = "") -> None:
+    def stop(self, minibatch: int, reason: str = "", *, by_input: bool = False) -> None:
         """Train on no minibatch of the update of this one, nor on any after; what they have left is undone."""
         if self.stopped is None:
             first = self._update_of(minibatch)
-            self.stopped = Stopped(first, reason)
+            self.stopped = Stopped(first, reason, by_input)
+            self._watch = LossWatch()
             self._kept.take_back(first)
             self.versions.drop_gradients()
 
@@ -200,8 +209,8 @@ class Stage:
 
     @property
     def _undoes(self) -> bool:
-        """Whether the stage trains, and stops at a loss that is no number; replicas, which update together, cannot."""
-        return self._recorded is None and self.load.common.settings.on_nan == "stop" and not self._replicated
+        """Whether the stage trains, so that what it holds is wanted, whatever befalls a minibatch; replicas cannot."""
+        return self._recorded is None and not self._replicated
 
     def take_norms(self) -> None:
         """Work out the norms of the gradients that the next update is made of."""

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -29,11 +30,14 @@ def test_what_cannot_be_written_is_known_before_the_work_and_nothing_is_left(tmp
 def written(tmp_path: Path) -> dict[str, Path]:
     """A file of each kind."""
     texts = {
-        "drawing": '<?xml version="1.0"?>\n<svg></svg>', "page": "<!doctype html>\n<p>", "text": "# Results\n",
+        "drawing": '<?xml version="1.0"?>\n<svg></svg>', "page": "<!doctype html>\n<p>",
+        "report": "# stageplan 1.0: x\n",
+        "table": "# alexnet, batch 4\n\n| layer | kind |\n", "list of cuts": "a.b,c\nd\n",
+        "script": '"""Train x with torch.distributed.pipelining, split into 2 stages',
         "log": '{"epoch": 0, "minibatch": 0, "loss": 1.0}\n{"epoch": 0, "minibatch": 1, "loss": null}\n',
         "plan": '{"model": "x", "profile_digest": ""}', "profile": '{"whole_step_s": 1}',
         "run's result": '{"losses": []}', "trace": '{"traceEvents": []}', "JSON of another kind": '{"scripts": {}}',
-        "something else": "\0\1", "": "",
+        "something else": "# My own notes\n", "": "",
     }  # fmt: skip
     files = {}
     for number, (kind, text) in enumerate(texts.items()):
@@ -46,17 +50,7 @@ def written(tmp_path: Path) -> dict[str, Path]:
 
 
 def test_a_file_of_another_kind_is_not_replaced_and_one_of_the_same_kind_is(written: dict[str, Path]) -> None:
-    kinds: tuple[OutputKind, ...] = (
-        "drawing",
-        "page",
-        "text",
-        "log",
-        "plan",
-        "profile",
-        "trace",
-        "weights",
-        "checkpoint",
-    )
+    kinds: tuple[OutputKind, ...] = get_args(OutputKind)
     for kind, path in written.items():
         assert kind_of(path) == kind
         before = path.read_bytes()
@@ -77,6 +71,9 @@ def test_a_file_of_another_kind_is_not_replaced_and_one_of_the_same_kind_is(writ
 def test_weights_that_torch_saves_by_path_are_known_too(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(3)}, tmp_path / "model.pt")
     assert kind_of(tmp_path / "model.pt") == "weights"
+    optimizer = torch.optim.SGD(torch.nn.Linear(2, 2).parameters(), momentum=0.9)
+    torch.save(optimizer.state_dict(), tmp_path / "optimizer.pt")
+    assert kind_of(tmp_path / "optimizer.pt") == "something else"
 
 
 def test_a_disk_without_room_is_refused_and_files_on_one_disk_add_up(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """What befalls a training while it runs ends it with a sentence, and what was trained before is there."""
 
+import gc
 import os
 import resource
 import signal
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -79,14 +81,14 @@ def test_a_loader_that_hangs_is_named_and_what_came_before_is_trained(schedule: 
     with pipeline(KIND, plan, schedule=schedule, update_every=every, stall_timeout_s=1.0) as trained:
         begun_s = time.monotonic()
         with pytest.raises(
-            InputError, match=r"the data of the loader gave no minibatch 4 within 1 s: the loader hangs"
+            InputError, match=r"minibatch 4 of the data of the loader did not come within 1 s: the loader hangs"
         ):
             trained.train(hanging(part, 4))
         assert time.monotonic() - begun_s < 20
         assert trained.minibatches == trained_on
         replay.part(as_fed(part[:4]))
         assert_same(trained.state_dict(), replay)
-        with pytest.raises(InputError, match="gave no minibatch 0 within 1 s"):
+        with pytest.raises(InputError, match="minibatch 0 of the data of the loader did not come within 1 s"):
             trained.train(hanging(part, 0))
 
 
@@ -229,20 +231,122 @@ def test_what_cannot_be_kept_where_it_should_be_is_kept_elsewhere_when_training_
     assert any(f"it is in {paused.value.checkpoint} for now" in str(each.message) for each in said)
 
 
-def test_a_run_that_ended_with_the_last_minibatch_of_an_epoch_goes_on_as_the_whole_run_does(tmp_path: Path) -> None:
+class Sized(torch.utils.data.DataLoader[Any]):
+    """Says that it has so many minibatches; nothing where that is 0."""
+
+    said = 0
+
+    def __len__(self) -> int:
+        if not self.said:
+            raise TypeError("no length")
+        return self.said
+
+
+@pytest.mark.parametrize("said", [3, 5, 0])
+def test_a_run_that_ended_with_the_last_minibatch_of_an_epoch_goes_on_as_the_whole_run_does(
+    tmp_path: Path, said: int
+) -> None:
     inputs, targets = (torch.cat(parts) for parts in zip(*pairs(3), strict=True))
-    data = torch.utils.data.TensorDataset(inputs, targets)
     kept, states = tmp_path / "run.ckpt", []
     for ended_at in (None, 3):
         with pipeline(KIND, plan_for(KIND, 2), schedule="sequential") as trained:
             torch.manual_seed(7)
-            loaders = Loaders(training=torch.utils.data.DataLoader(data, batch_size=4, shuffle=True))
+            loader = Sized(torch.utils.data.TensorDataset(inputs, targets), batch_size=4, shuffle=True)
+            loader.said = said
             if ended_at:
-                trained.train(loaders.training)
+                trained.train(loader)
                 torch.manual_seed(7)
                 trained.save(kept)  # as where a signal comes before the epoch is counted
                 trained.resume(kept)
                 assert (trained.epoch, trained.position) == (0, 3)
+            loaders = Loaders(training=loader)
             train_epochs(trained, loaders, 2, limit=None, checkpoint=None, every=None, report=nothing)
             states.append(trained.state_dict())
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def rate_until_the_fourth(update: int) -> float:
+    return 0.05 if update < 4 else -1.0
+
+
+@pytest.mark.parametrize(("schedule", "every", "before"), [("1f1b", None, 4), ("2bw", 3, 12), ("1f1b-flush", 2, 8)])
+def test_a_learning_rate_that_is_none_later_stops_before_its_update_and_the_pipeline_goes_on(
+    schedule: ScheduleName, every: int | None, before: int
+) -> None:
+    plan, part = plan_for(KIND, 3), pairs(18)
+    states = []
+    for minibatches in (18, before):
+        with pipeline(
+            KIND, plan, schedule=schedule, update_every=every, learning_rate=rate_until_the_fourth
+        ) as trained:
+            if minibatches > before:
+                words = r"^rate_until_the_fourth\(4\), the learning rate of update 4, .*-1"
+                with pytest.raises(InputError, match=words):
+                    trained.train(part)
+                with pytest.raises(InputError, match=words):
+                    trained.train(part)
+            else:
+                trained.train(part, minibatches=minibatches)
+            assert (trained.minibatches, trained.updates) == (before, 4)
+            states.append(trained.state_dict())
+    if schedule != "1f1b":  # which drains at the one, and has others in flight at the other
+        assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    assert all(torch.isfinite(tensor).all() for tensor in states[0].values())
+
+
+def test_evaluation_on_a_loader_that_hangs_or_raises_ends_and_the_pipeline_goes_on() -> None:
+    with pipeline(KIND, plan_for(KIND, 2), stall_timeout_s=1.0) as trained:
+        with pytest.raises(InputError, match="minibatch 2 of the data to evaluate on did not come within 1 s"):
+            trained.evaluate(hanging(pairs(6), 2))
+        with pytest.raises(InputError, match="the data to evaluate on raised TypeError at minibatch 0"):
+            trained.evaluate(3)  # type: ignore[arg-type]
+        trained.train(pairs(2))
+        assert 0 <= trained.evaluate(pairs(2)) <= 1
+
+
+def test_an_update_that_a_slow_loader_leaves_incomplete_is_left_out_when_training_is_told_to_stop() -> None:
+    plan, part = plan_for(KIND, 2), pairs(12)
+    replay = replay_of(KIND, plan, pace_of("1f1b-flush", 2, 4))
+
+    def pressed() -> Iterator[tuple[Tensor, Tensor]]:
+        yield from part[:6]
+        os.kill(os.getpid(), signal.SIGINT)
+        threading.Event().wait()
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pipeline(KIND, plan, schedule="1f1b-flush", update_every=4) as trained:
+            with pytest.raises(KeyboardInterrupt):
+                trained.train(pressed())
+            assert trained.minibatches == 4
+            replay.part(as_fed(part[:4]))
+            assert_same(trained.state_dict(), replay)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_loader_and_what_it_holds_are_let_go_when_a_call_ends_and_all_calls_are_made_in_one_thread() -> None:
+    held: list[weakref.ref[Any]] = []
+    threads: set[int] = set()
+
+    class Loader:
+        def __iter__(self) -> "Loader":
+            held.append(weakref.ref(self))
+            self.left = pairs(2)
+            return self
+
+        def __next__(self) -> tuple[Tensor, Tensor]:
+            threads.add(threading.get_ident())
+            if not self.left:
+                raise StopIteration
+            return self.left.pop()
+
+    gc.disable()
+    try:
+        with pipeline(KIND, plan_for(KIND, 2)) as trained:
+            for _ in range(3):
+                trained.train(Loader())
+    finally:
+        gc.enable()
+    assert [ref() for ref in held] == [None] * 3
+    assert len(threads) == 1
