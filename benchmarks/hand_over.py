@@ -101,7 +101,7 @@ def serve(control: Connection, place: tuple[int, int], rendezvous: Rendezvous, s
         memory, notifications = SharedMemory(recv_handle(control)), socket.socket(fileno=recv_handle(control))
         ends: dict[str, Channel] = {
             "shm": shared_memory_channel(memory, cut, notifications),
-            "gloo": gloo_channel(cut, [1 - rank], 0, 1, behind=rank == 0),
+            "gloo": gloo_channel(cut, 1 - rank, behind=rank == 0),
         }
         memory.close()
         for channel in ends.values():

@@ -83,7 +83,7 @@ def two_tiers(profile: Profile, ranks: int) -> NetworkProfile:
     return NetworkProfile(
         model=profile.model, model_digest=profile.model_digest, batch_size=profile.batch_size,
         input_shape=profile.input_shape, ranks=tuple(map(rank, range(ranks))), links=tuple(map(link, range(ranks - 1))),
-        all_reduces=(), measured_at="",
+        measured_at="",
     )  # fmt: skip
 
 

@@ -57,9 +57,7 @@ KINDS = {
     "RunResult": Kind("run's result", "losses", "run", "run.json", "runtime.run_contradictions:odd_values"),
     "Comparison": Kind("comparison", "left_out", "compare", "", "runtime.compare.contradictions:odd_values"),
     "Verification": Kind("verification", "seed", "verify"),
-    "NetworkProfile": Kind(
-        "network profile", "all_reduces", "links", "", "optimizer.plan.network:odd_network", "--links"
-    ),
+    "NetworkProfile": Kind("network profile", "links", "links", "", "optimizer.plan.network:odd_network", "--links"),
 }
 """The kinds of files, by the name of their class."""
 

@@ -13,6 +13,6 @@
 #   pipeline/    the parent's side of a run: slices, memory guard, execution, result
 #   supervisor/  start, watch and end stage processes;  cluster/  several hosts under torchrun as one run
 #   worker/      what runs inside a stage's process
-#   channels/    move tensors between stages: shared-memory rings, gloo, all-reduce
+#   channels/    move tensors between stages: shared-memory rings, gloo
 #   results.py   the files of runs and verifications, and run_contradictions.py, what in a run cannot be so
 #   fault.py     whose fault a failure is;  errors.py  what users are told

@@ -23,7 +23,7 @@ CLOCKS: tuple[Clock, ...] = ("wall", "virtual")
 Bar = tuple[Kind, int, float, float]
 """An action in a timeline: its kind, its minibatch, and when it started and ended, in seconds from the first start."""
 
-RUN_FORMAT_VERSION: Literal[10] = 10
+RUN_FORMAT_VERSION: Literal[11] = 11
 VERIFICATION_FORMAT_VERSION: Literal[9] = 9
 
 
@@ -65,7 +65,7 @@ class RunResult:
     last_loss: float | None
     stages: tuple[StageRun, ...]
     machine: Machine
-    format_version: Literal[10] = RUN_FORMAT_VERSION
+    format_version: Literal[11] = RUN_FORMAT_VERSION
 
     def as_file(self) -> dict[str, Any]:
         """Return what is kept: itself, and beside what each stage did, its figures."""
@@ -84,12 +84,8 @@ class RunResult:
         )
 
     def planned(self, run: StageRun) -> Stage:
-        """Return the stage that a rank ran."""
+        """Return the stage as it was planned."""
         return self.plan.stages[run.stage]
-
-    def name_of(self, run: StageRun) -> str:
-        """Return what to call a rank: its stage, and where that has several replicas, which one: ``1.0``."""
-        return f"{run.stage}.{run.replica}" if self.planned(run).replicas > 1 else str(run.stage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

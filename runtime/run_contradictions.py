@@ -12,10 +12,10 @@ _JITTER_S, _MOST_S = 1e-6, 1e9
 def odd_values(run: RunResult) -> Iterator[str]:
     """Yield, each in words, what of the values of a run's result cannot all be so."""
     yield from contradictions.odd_values(run.plan, as_run=True)
-    layout, plan = run.plan.layout, run.plan
+    plan = run.plan
     if (run.batch_size, run.minibatches) != (plan.batch_size, plan.predicted.minibatches):
         yield "batch size or number of minibatches are not those of its plan"
-    if run.recorded_minibatches != plan.pace.listed(layout, run.minibatches):
+    if run.recorded_minibatches != plan.pace.listed(len(plan.stages), run.minibatches):
         yield f"of {run.minibatches} minibatches, {run.recorded_minibatches} are not those that are recorded"
     if run.comparable != is_comparable(run.clock, run.core_count, len(run.stages)):
         yield "whether it is comparable is not what its clock and its cores say"
@@ -23,16 +23,15 @@ def odd_values(run: RunResult) -> Iterator[str]:
         yield f"{run.recorded_minibatches} minibatches are recorded, and it has {len(run.losses)} losses"
     if run.recorded_minibatches == run.minibatches and run.losses[-1] != run.last_loss:
         yield f"its last loss is {run.last_loss}, and that of its last minibatch is {run.losses[-1]}"
-    ranks = [(layout.stage_of(rank), layout.replica_of(rank)) for rank in range(layout.size)]
-    if [(own.stage, own.replica) for own in run.stages] != ranks:
-        yield f"its plan has {len(ranks)} ranks, and other ones ran"
+    if [own.stage for own in run.stages] != list(range(len(plan.stages))):
+        yield f"its plan has {len(plan.stages)} stages, and other ones ran"
     yield from _odd_actions(run)
 
 
 def _odd_actions(run: RunResult) -> Iterator[str]:
     """Yield what is not as its schedule says, or not in its order."""
-    replicas, plan = run.plan.layout.replicas, run.plan
-    schedule = schedule_of(plan.schedule, replicas, run.minibatches, plan.update_every)
+    plan = run.plan
+    schedule = schedule_of(plan.schedule, len(plan.stages), run.minibatches, plan.update_every)
     for own, row in zip(run.stages, schedule.rows, strict=True):
         did = [(record.kind, record.minibatch) for record in own.actions]
         if not row or did != [(record.kind, record.minibatch) for record in row]:

@@ -110,7 +110,7 @@ class StageMeasurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRun:
-    """What one rank did in one run: a stage, or one replica of it.
+    """What one stage did in one run.
 
     Attributes:
         host: The name of the host that it ran on; ``core``, on which core there.
@@ -120,7 +120,6 @@ class StageRun:
     """
 
     stage: int
-    replica: int
     host: str
     core: int
     clock_error_s: float = 0.0

@@ -25,7 +25,7 @@ from commands import OPTIMIZE, RUN, Command
 from comparisons import comparison
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from networks import network_for, with_all_reduces
+from networks import network_for
 from paces import drawn_pace
 from pipelines import SETTINGS, build, captured_of, plan_of
 from places import TESTS
@@ -183,7 +183,6 @@ def odd_network(value: Value) -> bool:
         len(value["links"]) != len(value["ranks"]) - 1
         or any(one != sizes[0] or one != sorted(set(one)) for one in sizes)
         or any(len(link["down_s"]) != len(link["sizes_bytes"]) for link in value["links"])
-        or any(own["first"] + own["ranks"] > len(value["ranks"]) for own in value["all_reduces"])
     )
 
 
@@ -202,7 +201,7 @@ PLAN_IT = ("--profile", "FILE", "--stages", "2", "--any-machine", "--quiet")
 def kinds() -> dict[str, FileKind]:
     alone = replace(profile(), lowered=None)
     residual = captured_of(small_models.Residual)
-    network = with_all_reduces(network_for(alone, [1, 2], [(1000, 1, 1)]), 1000, 1)  # type: ignore[list-item]
+    network = network_for(alone, [1, 2], [(1000, 1, 1)])  # type: ignore[list-item]
     made = comparison({"optimized": (20.0, 40.0), "end-load": (10.0, None)}, baselines={"one process": (5.0, 6.0)})
     json_ = mutations.mutated_json
     lines = mutations.mutated_lines
@@ -232,9 +231,7 @@ def kinds() -> dict[str, FileKind]:
         "run": FileKind(to_json(run_of("1f1b", 3, [1.0, 2.0])), json_, [shown], odd_run, 0.5),
         "links": FileKind(
             to_json(network), json_,
-            [ran(OPTIMIZE, "--profile", "FOLDER/profile.json", "--any-machine", "--quiet", "--links", "FILE"),
-             ran(OPTIMIZE, "--profile", "FOLDER/profile.json", "--any-machine", "--quiet", "--links", "FILE",
-                 "--replicate")],
+            [ran(OPTIMIZE, "--profile", "FOLDER/profile.json", "--any-machine", "--quiet", "--links", "FILE")],
             odd_network,
         ),
         "graph": FileKind(GRAPH.encode(), lines, [ran(OPTIMIZE, *PLAN_IT, "--explain")]),
@@ -387,7 +384,11 @@ CONTRADICTIONS: list[tuple[str, Callable[[Value], object], str]] = [
     ("plan", lambda v: v["planned_for"].update(update_every=-8), "is not a plan"),
     (
         "plan",
-        lambda v: (v["stages"][0].update(replicas=1024), v["predicted"].update(minibatches=2000)),
+        lambda v: (
+            v.update(schedule="gpipe", update_every=100_000),
+            v["predicted"].update(minibatches=1_000_000),
+            v["planned_for"].update(name="gpipe", update_every=100_000),
+        ),
         "too many to work out",
     ),
     ("plan", lambda v: v.update(schedule="2bw"), "too often for 2bw"),
@@ -418,7 +419,6 @@ CONTRADICTIONS: list[tuple[str, Callable[[Value], object], str]] = [
     ("links", lambda v: v["links"].pop(), "length >= 1"),
     ("links", lambda v: doubled(v["ranks"]), "3 ranks and 1 links"),
     ("links", lambda v: v["links"][0]["down_s"].pop(), "a time for each of ascending sizes"),
-    ("links", lambda v: v["all_reduces"][0].update(ranks=3), "ranks that are not there"),
     ("links", lambda v: v["ranks"][0]["step"].update(low_s=9.0), "its own median"),
 ]
 

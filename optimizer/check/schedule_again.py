@@ -19,7 +19,7 @@ Action = tuple[str, int, int]
 def predictions(plan: Plan) -> dict[str, float]:
     """Return throughput in samples/s, makespan in seconds and bubble share of a plan under its schedule."""
     stages, every = len(plan.stages), plan.update_every
-    minibatches = plan.pace.listed(plan.layout, plan.predicted.minibatches)
+    minibatches = plan.pace.listed(stages, plan.predicted.minibatches)
     if minibatches < plan.predicted.minibatches:
         minibatches += plan.predicted.minibatches % every
     further = plan.predicted.minibatches - minibatches

@@ -14,6 +14,7 @@ from optimizer.plan import Plan
 from optimizer.schedule import PLAIN_1F1B
 from profiler.cli import Options, Parser, add_options, argument, execute, switch
 from profiler.commands import command
+from profiler.files import read_json
 from profiler.profile import AUTO, FP32
 
 SIGNS = {True: "ok", False: "WRONG", None: "unknown"}
@@ -40,7 +41,7 @@ def main(argv: list[str]) -> int:
 
 def check_plan(options: CheckOptions) -> int:
     """Check the plan and print what was found."""
-    plan = optimizer.plan.unreplicated_plan(options.plan, "check")
+    plan = read_json(options.plan, Plan)
     if plan.network:
         raise OptimizerError(f"{options.plan} is for measured links, which check does not know; plan without --links")
     model = profiler.profile.read_profile(options.profile).costs(plan.form)

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 import optimizer.export
-import optimizer.plan
 import profiler.capture
 import profiler.execution
+from optimizer.plan import Plan
 from profiler.cli import Options, Parser, add_options, argument, emit_json, execute, note, option, switch
 from profiler.commands import command
 from profiler.errors import ConfigError
-from profiler.files import write_whole
+from profiler.files import read_json, write_whole
 from profiler.output_files import refuse_unwritable
 from profiler.profile import FP32
 from profiler.report import counted
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
 
 def export_plan(options: ExportOptions) -> int:
     """Write the plan as a program for the other engine."""
-    plan = optimizer.plan.unreplicated_plan(options.plan, "torch.distributed.pipelining")
+    plan = read_json(options.plan, Plan)
     if plan.slicing:
         raise ConfigError(
             f"{options.plan} cuts layers inside ({plan.slicing}), which torch.distributed.pipelining cannot; plan with "

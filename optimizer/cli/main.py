@@ -19,8 +19,8 @@ from optimizer.cli import check as check_command
 from optimizer.cli import export as export_command
 from optimizer.cli.measure_blocks import measuring_blocks
 from optimizer.cli.planning_options import PlanningOptions
-from optimizer.errors import OptimizerError, PartitionError
-from optimizer.plan import EXACT, REPLICATED, NetworkProfile, Plan
+from optimizer.errors import OptimizerError
+from optimizer.plan import EXACT, NetworkProfile, Plan
 from optimizer.planning import (
     LOWERED,
     OPTIMIZED,
@@ -98,7 +98,6 @@ class PlanOptions(PlanningOptions):
         Path | None,
         option("plan for the ranks that links measured", under="more", type=Path, metavar="FILE"),
     ] = None
-    replicate: Annotated[bool, switch("several ranks of --links a stage, where that pays", under="more")] = False
     batches: Annotated[int | None, option("minibatches that predictions are for", type=positive, metavar="N")] = None
     any_machine: Annotated[bool, switch("take --profile wherever it was measured", under="more")] = False
     all: Annotated[bool, switch("each scheme and planner beside it", under="output")] = False
@@ -158,27 +157,8 @@ def _refuse_contradictions(options: PlanOptions) -> None:
     refuse_limits(options.method, limits)
     if options.links and options.explain:
         raise OptimizerError("--explain knows equal cores only, and --links has others; leave one out")
-    if options.replicate:
-        _refuse_beside_replicate(limits, options)
     if options.output and options.plot and options.output.resolve() == options.plot.resolve():
         raise OptimizerError(f"{options.plot} is one file for the plan and the drawing; name two")
-
-
-def _refuse_beside_replicate(limits: Mapping[str, object], options: PlanOptions) -> None:
-    if not options.links:
-        raise OptimizerError(
-            "--replicate needs to know what an all-reduce between ranks takes; measure that with "
-            f"{command('links')} under torchrun, and name the file with --links"
-        )
-    for flag in ("--cut-after", "--memory-limit"):
-        if limits[flag]:
-            raise OptimizerError(f"{flag} is kept by plans without replicas only; leave out it or --replicate")
-    if options.method != EXACT:
-        raise OptimizerError(
-            f"--replicate is of the best split and --method {options.method} of another; leave one out"
-        )
-    if options.output and options.output.suffix == LIST:
-        raise OptimizerError(f"a list of cuts says nothing of replicas; write {options.output} as .json")
 
 
 def _carry_out(forms: "Forms", name: str, schemes: Schemes, options: PlanOptions) -> object:
@@ -189,12 +169,7 @@ def _carry_out(forms: "Forms", name: str, schemes: Schemes, options: PlanOptions
     if forms.lowered:
         plans = {LOWERED: forms.lowered_plan()} | plans
     name = name if best is forms.whole else forms.best_name
-    if options.replicate:
-        plan = plans[REPLICATED] = best.replicated()
-        if name in plans:
-            plan = _better(plan, plans[name])
-    else:
-        plan = plans.get(name) or optimizer.planning.plan_for(name, forms, schemes)  # which says why there is none
+    plan = plans.get(name) or optimizer.planning.plan_for(name, forms, schemes)  # which says why there is none
     others = {other: other_plan for other, other_plan in plans.items() if other_plan != plan}
     explanation = optimizer.explain.explain(best, plan, others) if options.explain else None
     _write(plan, forms, schemes, options)
@@ -221,27 +196,9 @@ def _show(plan: Plan, plans: Mapping[str, Plan], forms: "Forms", schemes: Scheme
 
 
 def _plans(forms: "Forms", schemes: Schemes, options: PlanOptions) -> dict[str, Plan]:
-    """Return the plans in float32 with whole layers and a rank for each stage; where replicas may do, perhaps none."""
-    try:
-        plans = optimizer.planning.plans_for((OPTIMIZED, *schemes, *OTHER_PLANNERS), forms, schemes, note)
-    except PartitionError as error:
-        if not options.replicate:
-            raise
-        note(f"{forms.whole.profile.model}: there is no plan without replicas: {str(error).partition(';')[0]}")
-        return {}
+    """Return the plans in float32 with whole layers."""
+    plans = optimizer.planning.plans_for((OPTIMIZED, *schemes, *OTHER_PLANNERS), forms, schemes, note)
     return plans | {LINK_BLIND: forms.whole.link_blind()} if options.links else plans
-
-
-def _better(replicated: Plan, straight: Plan) -> Plan:
-    """Return the plan that is predicted to be faster, and say which that is."""
-    speeds = [optimizer.plan.long_run_throughput(plan) for plan in (replicated, straight)]
-    pays = speeds[0] > speeds[1]
-    layout = " + ".join(f"{stage.replicas}" for stage in replicated.stages)
-    speeds_text = f"{speeds[0]:.1f} samples/s predicted in the long run with stages on {layout} ranks"
-    speeds_text += f", {speeds[1]:.1f} with a rank each"
-    verdict = "replicated stages pay" if pays else "replicated stages do not pay, and the plan has none"
-    note(f"{replicated.model}: {verdict}: {speeds_text}")
-    return replicated if pays else straight
 
 
 def _write(plan: Plan, forms: "Forms", schemes: Schemes, options: PlanOptions) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from optimizer.costs.costs import Costs
 from optimizer.costs.ideals import members_of
-from optimizer.schedule import Pace, RankLayout
+from optimizer.schedule import Pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +44,14 @@ class Factors:
 
 def factors(pace: Pace, stage: int, stages: int, minibatches: int, momenta: int) -> Factors:
     """Return the factors of ``stage``; ``momenta`` is how many tensors the update rule keeps for a parameter."""
-    layout = RankLayout((1,) * stages)
-    ahead = pace.in_flight(layout, stage, minibatches)
+    ahead = pace.in_flight(stages, stage, minibatches)
     versions = pace.versions(ahead, minibatches)
     return Factors(
         learning=versions + 1 + momenta,
         saved=ahead,
         casts=versions,
         behind=ahead if stage < stages - 1 else 0,
-        before=pace.in_flight(layout, stage - 1, minibatches) if stage else 0,
+        before=pace.in_flight(stages, stage - 1, minibatches) if stage else 0,
     )
 
 

@@ -14,15 +14,14 @@ flight can hide it.
 Source: Baccelli et al., "Synchronization and Linearity", 1992, section 2.5 (the period is the largest mean of a cycle).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 
 from optimizer.costs.costs import Costs, nanoseconds
 from optimizer.errors import OptimizerError
-from optimizer.plan import AllReduce, Link, NetworkProfile, odd_network
-from optimizer.schedule import RankLayout
+from optimizer.plan import Link, NetworkProfile, odd_network
 from profiler.commands import command
 from profiler.profile import BF16, FP32, ModelCosts, Precision, Profile, Timing
 
@@ -72,33 +71,16 @@ class Network:
     Attributes:
         factors: What each rank takes for what takes the profile's core 1.
         down: Of each link, towards the next rank; likewise ``up``.
-        all_reduces: What averaging gradients takes, by the first rank and the number of ranks.
     """
 
     factors: tuple[Fraction, ...]
     down: tuple[Direction, ...]
     up: tuple[Direction, ...]
-    all_reduces: Mapping[tuple[int, int], Direction] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
         """The number of ranks."""
         return len(self.factors)
-
-    def merged(self, replicas: Sequence[int]) -> "Network":
-        """Return the network of stages on several ranks each, as seen from one stage to the next.
-
-        A stage is as slow as its slowest rank. What lies between two stages is as slow as the slowest link between any
-        neighbours among their ranks, for only these were measured.
-        """
-        layout = RankLayout(tuple(replicas))
-        ranks = [layout.ranks(stage) for stage in range(layout.stages)]
-        between = [slice(before[0], behind[-1]) for before, behind in pairwise(ranks)]
-        return Network(
-            factors=tuple(max(self.factors[rank] for rank in own) for own in ranks),
-            down=tuple(_slowest(self.down[links]) for links in between),
-            up=tuple(_slowest(self.up[links]) for links in between),
-        )
 
     def costs_at(self, rank: int, costs: Costs) -> Costs:
         """Return what layers cost on a rank."""
@@ -147,10 +129,6 @@ def network_of(measured: NetworkProfile, model: ModelCosts) -> Network:
         factors=tuple(factors),
         down=tuple(_direction(link, link.down_s) for link in measured.links),
         up=tuple(_direction(link, link.up_s) for link in measured.links),
-        all_reduces={
-            (all_reduce.first, all_reduce.ranks): _direction(all_reduce, all_reduce.times_s)
-            for all_reduce in measured.all_reduces
-        },
     )
 
 
@@ -182,12 +160,7 @@ def _refuse_others(measured: NetworkProfile, profile: Profile) -> None:
             )
 
 
-def _slowest(ways: Sequence[Direction]) -> Direction:
-    """Return what is never faster than any of some ways, which were measured at the same sizes."""
-    return Direction(ways[0].sizes, tuple(map(max, zip(*(way.times_ns for way in ways), strict=True))))
-
-
-def _direction(link: Link | AllReduce, times_s: Sequence[float]) -> Direction:
+def _direction(link: Link, times_s: Sequence[float]) -> Direction:
     """Return what messages take one way, given times by the link's sizes; a larger one never takes less."""
     rising = [nanoseconds(time_s) for time_s in times_s]
     return Direction(link.sizes_bytes, tuple(max(rising[: at + 1]) for at in range(len(rising))))

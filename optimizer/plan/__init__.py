@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from optimizer.plan.forecast import long_run_throughput, scheduled, timeline
-    from optimizer.plan.network import AllReduce, Link, NetworkProfile, RankFacts, odd_network
+    from optimizer.plan.forecast import scheduled, timeline
+    from optimizer.plan.network import Link, NetworkProfile, RankFacts, odd_network
     from optimizer.plan.noise import most_drawn
     from optimizer.plan.plan import (
         BOUNDED,
         EXACT,
-        REPLICATED,
         STEADIEST,
         Expected,
         Plan,
@@ -21,6 +20,5 @@ if TYPE_CHECKING:
         StageBytes,
         distinct,
     )
-    from optimizer.plan.read import unreplicated_plan
 else:
     __getattr__ = on_demand(__name__)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from optimizer.plan.network import odd_network
 from optimizer.plan.plan import Plan
-from optimizer.schedule import ASYNCHRONOUS, pace_of, schedule_of
+from optimizer.schedule import pace_of, schedule_of
 from profiler.errors import ConfigError
 from profiler.profile import part_names
 
@@ -49,8 +49,8 @@ def _odd_promises(plan: Plan) -> Iterator[str]:
     for number, stage in enumerate(plan.stages):
         if limit is not None and stage.memory_bytes > limit:
             yield f"stage {number} takes {stage.memory_bytes} bytes and the limit is {limit}"
-    slowest_s = max(stage.stage_time_s for stage in plan.stages)
-    if not plan.network and not plan.layout.replicated and not _near(plan.bottleneck_s, slowest_s, _rounding_s(plan)):
+    slowest_s = max(stage.total_s for stage in plan.stages)
+    if not plan.network and not _near(plan.bottleneck_s, slowest_s, _rounding_s(plan)):
         yield f"bottleneck_s is {plan.bottleneck_s}, and the slowest stage takes {slowest_s}"
 
 
@@ -66,10 +66,8 @@ def _odd_schedules(plan: Plan) -> Iterator[str]:
                 yield f"an update takes {pace.update_every} minibatches, and {pace.name} has one for each"
         except ConfigError as error:
             yield str(error)
-        if plan.layout.replicated and pace.name != ASYNCHRONOUS:
-            yield f"stages have several ranks, and {pace.name} knows none such"
     try:
-        schedule_of(plan.schedule, plan.layout.replicas, plan.predicted.minibatches, plan.update_every)
+        schedule_of(plan.schedule, len(plan.stages), plan.predicted.minibatches, plan.update_every)
     except ConfigError as error:
         yield str(error)
 
@@ -103,8 +101,8 @@ def _odd_network(plan: Plan) -> Iterator[str]:
     measured = plan.network
     assert measured
     yield from (f"in its network, {odd}" for odd in odd_network(measured))
-    if len(measured.ranks) != plan.layout.size:
-        yield f"its network has {len(measured.ranks)} ranks, and its stages want {plan.layout.size}"
+    if len(measured.ranks) != len(plan.stages):
+        yield f"its network has {len(measured.ranks)} ranks, and it has {len(plan.stages)} stages"
     for name in ("model", "model_digest", "batch_size", "input_shape"):
         if getattr(measured, name) != getattr(plan, name):
             yield f"its network was measured for another {name.replace('_', ' ')}"

@@ -6,7 +6,6 @@ from dataclasses import replace
 from optimizer.plan.noise import relative_throughput, scaled
 from optimizer.plan.plan import Plan, Prediction, Stage, StageBytes
 from optimizer.schedule import (
-    ASYNCHRONOUS,
     Duration,
     Message,
     Pace,
@@ -18,7 +17,6 @@ from optimizer.schedule import (
     in_short,
     makespan_s,
     requirements_of,
-    schedule_of,
     simulate,
     throughput,
     unlisted_s,
@@ -49,10 +47,6 @@ def memory_bytes_of(
     )
 
 
-LONG_RUN = 50
-"""How many times over what is in flight in the first stage is exchanged."""
-
-
 def scheduled(plan: Plan, schedule: Schedule) -> Plan:
     """Return the same split under another schedule or number of minibatches: what that gives, and what it holds."""
     requirements = requirements_of(schedule)
@@ -66,8 +60,7 @@ def scheduled(plan: Plan, schedule: Schedule) -> Plan:
     stages = tuple(
         replace(
             paced(stage, schedule.pace, in_place=requirement.versions == 1),
-            memory_bytes=memory_bytes_of(stage.sizes, plan.momenta, requirement, before, behind)
-            + averaging_bytes(stage),
+            memory_bytes=memory_bytes_of(stage.sizes, plan.momenta, requirement, before, behind),
         )
         for stage, requirement, before, behind in zip(plan.stages, requirements, [(0, 0), *slots], slots, strict=False)
     )
@@ -87,20 +80,6 @@ def paced(stage: Stage, pace: Pace, *, in_place: bool) -> Stage:
     return replace(stage, accumulate_s=stage.adding_s * (every - 1) / every, update_s=update_s / every)
 
 
-def long_run_throughput(plan: Plan) -> float:
-    """Return the samples per second predicted for 1F1B over so many minibatches that the warm-up no longer counts."""
-    layout = plan.layout
-    in_flight = layout.depth(0, LONG_RUN) * layout.replicas[0]
-    return scheduled(
-        plan, schedule_of(ASYNCHRONOUS, layout.replicas, LONG_RUN * in_flight)
-    ).predicted.promised_samples_per_s
-
-
-def averaging_bytes(stage: Stage) -> int:
-    """Return what averaging gradients over replicas takes: two buffers with room for all of them."""
-    return 2 * stage.sizes.learning_bytes if stage.replicas > 1 else 0
-
-
 def predict(stages: Sequence[Stage], batch_size: int, schedule: Schedule) -> Prediction:
     """Simulate a schedule; of a long run, what stands for it."""
     short = in_short(schedule)
@@ -118,7 +97,7 @@ def predict(stages: Sequence[Stage], batch_size: int, schedule: Schedule) -> Pre
 
 
 def timeline(stages: Sequence[Stage], schedule: Schedule) -> list[list[Span]]:
-    """Return when each rank does what, in stages that are priced for the schedule; all backwards of one take alike."""
+    """Return when each stage does what, in stages that are priced for the schedule; all backwards of one take alike."""
     return simulate(schedule, durations_by_kind(schedule, _durations(stages, schedule)), *_messages(stages))
 
 
@@ -127,7 +106,7 @@ def _durations(stages: Sequence[Stage], schedule: Schedule) -> list[Duration]:
         Duration(
             (stage.forward_s + stage.send_forward_s) * stage.ease,
             (stage.backward_s + stage.accumulate_s + stage.send_backward_s) * stage.ease,
-            stage.all_reduce_s + stage.update_s * schedule.pace.update_every * stage.ease,
+            stage.update_s * schedule.pace.update_every * stage.ease,
         )
         for stage in stages
     ]

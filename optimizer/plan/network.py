@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from profiler.profile import Bytes, Count, Machine, Seconds, Shape, Timing
 
-FORMAT_VERSION: Literal[3] = 3
+FORMAT_VERSION: Literal[4] = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,23 +59,8 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AllReduce:
-    """Measured times of averaging gradients over neighbouring ranks, by size.
-
-    Attributes:
-        first: The first of the ranks; ``ranks``, how many.
-        sizes_bytes: Ascending.
-    """
-
-    first: Count
-    ranks: Annotated[int, Meta(ge=2)]
-    sizes_bytes: Annotated[tuple[Bytes, ...], Meta(min_length=2)]
-    times_s: Annotated[tuple[Seconds, ...], Meta(min_length=2)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkProfile:
-    """Ranks, the links between neighbours, and all-reduces, measured for one model and batch size."""
+    """Ranks and the links between neighbours, measured for one model and batch size."""
 
     model: str
     model_digest: str
@@ -83,9 +68,8 @@ class NetworkProfile:
     input_shape: Shape
     ranks: Annotated[tuple[RankFacts, ...], Meta(min_length=2)]
     links: Annotated[tuple[Link, ...], Meta(min_length=1)]
-    all_reduces: tuple[AllReduce, ...]
     measured_at: str
-    format_version: Literal[3] = FORMAT_VERSION
+    format_version: Literal[4] = FORMAT_VERSION
 
 
 def odd_network(network: NetworkProfile) -> Iterator[str]:
@@ -97,13 +81,9 @@ def odd_network(network: NetworkProfile) -> Iterator[str]:
     timed = [(link.sizes_bytes, {len(link.down_s), len(link.up_s)}) for link in network.links]
     if len({sizes for sizes, _ in timed}) > 1:
         yield "its links were measured at different sizes"
-    timed += [(own.sizes_bytes, {len(own.times_s)}) for own in network.all_reduces]
     for sizes, counts in timed:
         if counts != {len(sizes)} or any(size >= other for size, other in pairwise(sizes)):
             yield "a link does not have a time for each of ascending sizes"
-    groups = [(own.first, own.ranks) for own in network.all_reduces]
-    if len(set(groups)) < len(groups) or any(first + ranks > len(network.ranks) for first, ranks in groups):
-        yield "an all-reduce is over ranks that are not there, or stands in it twice"
     for own in network.ranks:
         steps = [step for step in (own.step, own.lower_step) if step]
         if not all(0 < step.low_s <= step.median_s <= step.high_s for step in steps):

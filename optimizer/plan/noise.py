@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from optimizer.plan.plan import Expected, Stage
-from optimizer.schedule import Message, Pace, RankLayout, Schedule, Span, in_full, simulate, steady_minibatches
+from optimizer.schedule import Message, Pace, Schedule, Span, in_full, simulate, steady_minibatches
 
 DRAWS, FEWEST = 100, 10
 MOST_DRAWN = 500_000
@@ -50,8 +50,8 @@ def relative_throughput(
     rounds = {len(stage.noise) for stage in stages}
     if rounds == {0} or len(rounds) > 1:
         return None
-    most = most_drawn(schedule.pace, schedule.layout)
-    short = in_full(schedule.pace, schedule.layout, min(schedule.minibatches, most))
+    most = most_drawn(schedule.pace, len(stages))
+    short = in_full(schedule.pace, len(stages), min(schedule.minibatches, most))
     factors = _factors(stages, short, rounds.pop())
     kinds = {kind: at for at, kind in enumerate("FBU")}
     steady = [[durations_s[action.stage][kinds[action.kind]] for action in row] for row in short.rows]
@@ -82,41 +82,37 @@ def _latest(times_s: Sequence[Any]) -> Any:
     return reduce(np.maximum, times_s)
 
 
-def most_drawn(pace: Pace, layout: RankLayout) -> int:
+def most_drawn(pace: Pace, stages: int) -> int:
     """Return how many minibatches are simulated at most: whole rounds of updates, three times what is in flight."""
-    whole = pace.round_of(layout)
-    enough = max(MOST, 3 * whole, 3 * layout.size)
+    whole = pace.update_every
+    enough = max(MOST, 3 * whole, 3 * stages)
     return -(-enough // whole) * whole
 
 
 def _factors(stages: Sequence[Stage], schedule: Schedule, rounds: int) -> list[np.ndarray]:
-    """Return by what factor each minibatch takes longer on each rank, ``[draw, minibatch]``.
+    """Return by what factor each minibatch takes longer in each stage, ``[draw, minibatch]``.
 
     The numbers are the same for all splits, which makes them comparable.
     """
     drawing = random.Random(0)  # noqa: S311 - no secret; its numbers are the same in every version of Python
-    layout = schedule.layout
-    noise = [np.array(stages[layout.stage_of(rank)].noise) for rank in range(layout.size)]
-    draws = min(DRAWS, max(FEWEST, MOST_DRAWN // (layout.size * schedule.minibatches)))
-    chosen = np.empty((draws, layout.size, schedule.minibatches), dtype=np.int64)
+    size = len(stages)
+    draws = min(DRAWS, max(FEWEST, MOST_DRAWN // (size * schedule.minibatches)))
+    chosen = np.empty((draws, size, schedule.minibatches), dtype=np.int64)
     for draw in range(draws):
         resampled = [int(drawing.random() * rounds) for _ in range(rounds)]
-        for rank in range(layout.size):
-            chosen[draw, rank] = [resampled[int(drawing.random() * rounds)] for _ in range(schedule.minibatches)]
+        for stage in range(size):
+            chosen[draw, stage] = [resampled[int(drawing.random() * rounds)] for _ in range(schedule.minibatches)]
     doubting = random.Random(1)  # noqa: S311 - likewise
-    off = np.array([[2 * doubting.random() - 1 for _ in range(layout.size)] for _ in range(draws)])
-    own_stages = [stages[layout.stage_of(rank)] for rank in range(layout.size)]
+    off = np.array([[2 * doubting.random() - 1 for _ in range(size)] for _ in range(draws)])
     return [
-        own[chosen[:, rank]] * np.maximum(0.0, 1 + off[:, rank, None] * stage.doubt / stage.ease)
-        for rank, (own, stage) in enumerate(zip(noise, own_stages, strict=True))
+        np.array(stage.noise)[chosen[:, at]] * np.maximum(0.0, 1 + off[:, at, None] * stage.doubt / stage.ease)
+        for at, stage in enumerate(stages)
     ]
 
 
 def _period(schedule: Schedule, spans: Sequence[Sequence[Span]]) -> np.ndarray:
     """Return what the minibatches take that throughput counts, in each draw."""
-    last = schedule.layout.stages - 1
-    backwards = [span.end_s for row in spans for span in row if span.action.kind == "B" and span.action.stage == last]
-    ends_s = np.sort(np.array(backwards), axis=0)
+    ends_s = np.array([span.end_s for span in spans[-1] if span.action.kind == "B"])
     begun, until = steady_minibatches(schedule, len(ends_s))
     if begun:
         return np.asarray(ends_s[until - 1] - ends_s[begun - 1])

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from optimizer.plan.network import NetworkProfile
-from optimizer.schedule import Pace, RankLayout, Schedule, ScheduleName, schedule_of
+from optimizer.schedule import Pace, Schedule, ScheduleName, schedule_of
 from profiler.profile import MOST_ROUNDS, PLAIN_FORM, Bytes, Count, Form, Name, Precision, Seconds, Shape, Slicing, Tie
 from profiler.shown import Shown
 
@@ -21,9 +21,7 @@ EXACT, BOUNDED = "exact", "bounded"
 """Methods of the best split: proven, or not."""
 STEADIEST = "steadiest"
 """The method of a split that is nearly the best, and promises more where stages are unsteady."""
-REPLICATED = "replicated"
-"""The method of the best split over stages that may have several ranks."""
-FORMAT_VERSION: Literal[12] = 12
+FORMAT_VERSION: Literal[13] = 13
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +62,6 @@ class Stage:
         message_down_s: What activations take over the link to the next stage; nothing in shared memory. Likewise
             ``message_up_s`` for the gradients that come back.
         latency_down_s: What of it the next message need not wait for; likewise ``latency_up_s``.
-        replicas: How many ranks have the stage, each every ``replicas``-th minibatch.
-        all_reduce_s: What averaging the gradients over the replicas adds to an update; nothing for one.
         send_bytes: Activations and gradients sent.
         boundary: The values that cross the cut behind this stage, relayed ones included.
         memory_bytes: Predicted peak above an empty process.
@@ -101,24 +97,16 @@ class Stage:
     ease: Annotated[float, Meta(ge=1e-6, le=1e6)] = 1.0
     doubt: Annotated[float, Meta(ge=0, le=1)] = 0.0
     noise: Annotated[tuple[Annotated[float, Meta(ge=0, le=1e6)], ...], Meta(max_length=MOST_ROUNDS)] = ()
-    replicas: Annotated[int, Meta(ge=1, le=1024)] = 1
-    all_reduce_s: Seconds = 0.0
 
     @property
     def total_s(self) -> float:
-        """Time that one replica is busy with a minibatch in the steady state."""
-        own_s = self.compute_s + self.accumulate_s + self.update_s
-        return own_s + self.all_reduce_s + self.send_s + self.receive_s
+        """Time that the stage is busy with a minibatch in the steady state."""
+        return self.compute_s + self.accumulate_s + self.update_s + self.send_s + self.receive_s
 
     @property
     def expected_s(self) -> float:
-        """Time that one replica is expected to be busy with a minibatch, as unsteady as it is."""
+        """Time that the stage is expected to be busy with a minibatch, as unsteady as it is."""
         return self.total_s * self.ease * (sum(self.noise) / len(self.noise) if self.noise else 1.0)
-
-    @property
-    def stage_time_s(self) -> float:
-        """Time of a minibatch in the stage, whose replicas work side by side."""
-        return self.total_s / self.replicas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,16 +164,14 @@ class Plan(Shown):
 
     Attributes:
         slicing: Which layers are cut inside; ``precision``, which run in bfloat16.
-        method: How it was found: ``exact``, ``bounded`` (not proven), ``steadiest``, ``replicated``, a scheme's or a
-            peer's name.
+        method: How it was found: ``exact``, ``bounded`` (not proven), ``steadiest``, a scheme's or a peer's name.
         schedule: What is predicted; ``update_every``, how many minibatches an update takes under it.
         planned_for: The schedule that the split was searched for, and that bottleneck and bound are about.
         classes: How many the model tells apart.
         momenta: How many tensors the update rule keeps for a parameter.
-        bottleneck_s: The largest stage's ``stage_time_s``; over a network messages can make it longer
-            (``optimizer.costs.network``, and with replicated stages ``optimizer.search.replicated``).
-        optimal: Whether no legal split has a smaller bottleneck, proven by a search over all of them; of those with
-            several ranks in some stage where this one has.
+        bottleneck_s: The largest stage's ``total_s``; over a network messages can make it longer
+            (``optimizer.costs.network``).
+        optimal: Whether no legal split has a smaller bottleneck, proven by a search over all of them.
         lower_bound_s: No legal split has a smaller bottleneck than this.
         memory_limit_bytes: What each stage may take; legal splits are those that keep it.
         cut_after: The cuts that were forced, each by the layers it stands directly behind; legal splits have them.
@@ -220,18 +206,13 @@ class Plan(Shown):
     network: NetworkProfile | None = None
     ties: tuple[Tie, ...] = ()
     crowding: Annotated[tuple[Annotated[float, Meta(gt=0, le=1e6)], ...], Meta(min_length=1)] = (1.0,)
-    format_version: Literal[12] = FORMAT_VERSION
+    format_version: Literal[13] = FORMAT_VERSION
     table: ClassVar[str] = "optimizer.report.plan_table:show_plan"
 
     @property
     def cuts(self) -> tuple[str, ...]:
         """The last layer, in captured order, before each cut."""
         return tuple(stage.layers[-1] for stage in self.stages[:-1])
-
-    @property
-    def layout(self) -> RankLayout:
-        """Which rank runs what."""
-        return RankLayout(tuple(stage.replicas for stage in self.stages))
 
     @property
     def form(self) -> Form:
@@ -251,7 +232,7 @@ class Plan(Shown):
     @property
     def actions(self) -> Schedule:
         """All actions of the minibatches that are predicted."""
-        return schedule_of(self.schedule, self.layout.replicas, self.predicted.minibatches, self.update_every)
+        return schedule_of(self.schedule, len(self.stages), self.predicted.minibatches, self.update_every)
 
     @property
     def limits(self) -> str:
@@ -288,7 +269,7 @@ class Plan(Shown):
     @property
     def imbalance(self) -> float:
         """Largest stage over mean stage."""
-        totals = [stage.stage_time_s for stage in self.stages]
+        totals = [stage.total_s for stage in self.stages]
         return max(totals) * len(totals) / sum(totals) if sum(totals) else 1.0
 
 

@@ -6,9 +6,9 @@ from itertools import pairwise
 
 from optimizer.costs import NANOSECONDS, NOTHING, Crowding, Problem, Rounds, members_of, names_of
 from optimizer.plan import NetworkProfile, Plan, Search, Stage, StageBytes
-from optimizer.plan.forecast import paced, predict, scheduled
-from optimizer.schedule import ASYNCHRONOUS, schedule_of
-from optimizer.search import Replicated, Solution
+from optimizer.plan.forecast import paced, predict
+from optimizer.schedule import schedule_of
+from optimizer.search import Solution
 from profiler.profile import ModelCosts
 
 
@@ -86,27 +86,6 @@ def _eases(
     if network:
         return [(1.0, 0.0)] * len(stages)
     return crowding.eases([stage.layers for stage in stages], [stage.total_s for stage in stages])
-
-
-def replicated_plan(plan: Plan, split: Replicated, all_reduces_ns: Sequence[int], lower_bound_ns: int | None) -> Plan:
-    """Return a plan whose stages have replicas.
-
-    Args:
-        plan: Of the same split, with one rank a stage, at the speed of the slowest of its ranks.
-        split: The split and its replicas.
-        all_reduces_ns: What averaging gradients takes in each stage.
-        lower_bound_ns: What no other split's slowest stage falls below; None: this one's, which is proven the best.
-    """
-    stages = tuple(
-        replace(stage, replicas=own, all_reduce_s=time_ns / NANOSECONDS)
-        for stage, own, time_ns in zip(plan.stages, split.replicas, all_reduces_ns, strict=True)
-    )
-    bottleneck_s = float(split.bottleneck_ns / NANOSECONDS)
-    least_s = bottleneck_s if lower_bound_ns is None else lower_bound_ns / NANOSECONDS
-    changed = replace(
-        plan, stages=stages, bottleneck_s=bottleneck_s, optimal=lower_bound_ns is None, lower_bound_s=least_s
-    )
-    return scheduled(changed, schedule_of(ASYNCHRONOUS, split.replicas, plan.predicted.minibatches))
 
 
 def _stage(problem: Problem, index: int, ends: tuple[int, int], memory_bytes: int) -> Stage:

@@ -17,24 +17,18 @@ from optimizer.costs import (
     prefixes,
 )
 from optimizer.errors import OptimizerError, PartitionError, ProfileError
-from optimizer.plan import BOUNDED, EXACT, REPLICATED, STEADIEST, NetworkProfile, Plan
-from optimizer.planning.assemble_plan import plan_of, replicated_plan
+from optimizer.plan import BOUNDED, EXACT, STEADIEST, NetworkProfile, Plan
+from optimizer.planning.assemble_plan import plan_of
 from optimizer.planning.schemes import scheme_cuts
 from optimizer.schedule import ASYNCHRONOUS, PLAIN_1F1B, Pace
 from optimizer.search import (
-    MOST,
     Solution,
     Space,
-    all_reduce_ns,
-    along_captured_order,
-    best_replicated,
-    even_share_ns,
     near_best,
     solve,
     space_of,
     why_nothing_fits,
 )
-from profiler.commands import command
 from profiler.files import digest, to_json
 from profiler.profile import ModelCosts, Profile, odd_costs
 from profiler.report import counted
@@ -87,8 +81,7 @@ class Planner:
 
         Raises:
             ProfileError: The profile contradicts itself.
-            PartitionError: There are more stages than parts that a cut may separate, and no links between ranks of
-                which several could have one; or a forced cut is not legal.
+            PartitionError: There are more stages than parts that a cut may separate; or a forced cut is not legal.
             OptimizerError: The links were measured for something else, or the schedule knows none.
         """
         if network and pace != PLAIN_1F1B:
@@ -98,7 +91,7 @@ class Planner:
         refuse_contradictions(profile, odd_costs(model))
         self.costs: Costs = costs_of(model, pace)
         most = len(self.costs.parts)
-        if stages > most and not network:  # over links, replicas may take the ranks that no part is left for
+        if stages > most:
             why = f" ({'; '.join(tie.words for tie in profile.ties)})" if profile.ties else ""
             fewer = " or fewer" if most > 1 else ""
             raise PartitionError(
@@ -153,7 +146,7 @@ class Planner:
             plan = self.optimized()
         except PartitionError:
             return None
-        slowest_s = max(stage.stage_time_s * stage.ease for stage in plan.stages)
+        slowest_s = max(stage.total_s * stage.ease for stage in plan.stages)
         slowest_s = plan.bottleneck_s if plan.network else slowest_s  # which knows of messages
         promised = plan.predicted.promised_samples_per_s
         return slowest_s * plan.predicted.throughput_samples_per_s / promised if promised else slowest_s
@@ -195,45 +188,6 @@ class Planner:
     def unlimited(self, method: str, bounds: Sequence[int]) -> Plan:
         """Return the plan of a split, as if no limits were set."""
         return self._plan(method, self.free, bounds, self._best_of_all)
-
-    def replicated(self) -> Plan:
-        """Return the split of the smallest bottleneck where some stage has several of the ranks.
-
-        Where the graph has too many ideals only cuts in captured order are searched, and the plan is not proven.
-
-        Raises:
-            OptimizerError: No links say what an all-reduce takes.
-        """
-        network = self.free.network
-        if self.problem.memory_limit_bytes is not None:
-            raise OptimizerError("a limit on memory is kept by plans without replicas only; leave one of the two out")
-        if network is None or not self._network_profile:
-            raise OptimizerError("replicated stages need to know what an all-reduce takes; name links with --links")
-        wanted = {(first, ranks) for ranks in range(2, network.size + 1) for first in range(network.size - ranks + 1)}
-        if set(network.all_reduces) != wanted:
-            raise OptimizerError(
-                "the links do not have an all-reduce for each group of neighbouring ranks; measure them again with "
-                f"{command('links', *self.profile.typed)}"
-            )
-        space = space_of(self.free)
-        complete = space.complete and len(space.lattice) <= MOST
-        searched = space.lattice if complete else along_captured_order(self.free)
-        best = best_replicated(self.free, network, searched)
-        problem = replace(self.free, stages=len(best.replicas), network=network.merged(best.replicas))
-        least_ns = None if complete else even_share_ns(self.free, network)
-        solution = Solution(
-            bounds=best.bounds,
-            lower_bound_ns=0,
-            proven=complete,
-            settled=False,
-            ideals=len(searched),
-            states=len(searched) * self.stages * (self.stages + 1) // 2,
-        )
-        plan = self._plan(REPLICATED, problem, best.bounds, solution)
-        times_ns = [
-            all_reduce_ns(self.free, network, best.bounds, best.replicas, stage) for stage in range(len(best.replicas))
-        ]
-        return replicated_plan(plan, best, times_ns, least_ns)
 
     def link_blind(self) -> Plan:
         """Return the split that would be the best on equal cores that share memory, as it is over the links."""

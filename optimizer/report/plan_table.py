@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.explain import ceiling_of, times_one_core
-from optimizer.plan import BOUNDED, EXACT, REPLICATED, STEADIEST, Plan, distinct
+from optimizer.plan import BOUNDED, EXACT, STEADIEST, Plan, distinct
 from optimizer.planning import OPTIMIZED, OTHER_PLANNERS
 from profiler.profile import Profile
 from profiler.report import ResultTable, counted, mib, ms
@@ -36,37 +36,32 @@ def show_plan(plan: Plan, console: "Console", profile: Profile | None = None) ->
     from rich.text import Text
 
     stages = counted(plan.num_stages, "stage")
-    stages += "" if not plan.layout.replicated else f" on {plan.layout.size} ranks"
     precision = f"{plan.precision.words}, " if plan.precision.lowered else ""
-    stages += "" if plan.method in (EXACT, BOUNDED, STEADIEST, REPLICATED) else f" by {plan.method}"
+    stages += "" if plan.method in (EXACT, BOUNDED, STEADIEST) else f" by {plan.method}"
     what = f"{plan.model}, batch {plan.batch_size}, {precision}{stages}, {plan.planned_for.words}"
     console.print(f"{what}: {_claim(plan, profile)}.")
     links = ("link ms",) if plan.network else ()
-    replicated = ("all-reduce ms ÷ ranks",) if plan.layout.replicated else ()
     summed = ("add up ms",) if plan.update_every > 1 else ()
     table = ResultTable(
         "",
-        ("stage", "layers", *_SHARES, "compute ms", *summed, "update ms", "send ms", *links, *replicated, *_TOTALS),
+        ("stage", "layers", *_SHARES, "compute ms", *summed, "update ms", "send ms", *links, *_TOTALS),
         words=("stage", "layers") if links else ("layers",),
-        first_out=(
-            "of FLOPs", "send ms", "add up ms", "of layers", "compute ms", "update ms", "sent MiB", *links, *replicated
-        ),
+        first_out=("of FLOPs", "send ms", "add up ms", "of layers", "compute ms", "update ms", "sent MiB", *links),
         compact=True,
     )  # fmt: skip
     layers = sum(len(stage.layers) for stage in plan.stages)
     flops = sum(stage.flops for stage in plan.stages) or 1
-    total_s = sum(stage.stage_time_s for stage in plan.stages) or 1.0
+    total_s = sum(stage.total_s for stage in plan.stages) or 1.0
     for index, stage in enumerate(plan.stages):
-        slowest = stage.stage_time_s == max(other.stage_time_s for other in plan.stages)
+        slowest = stage.total_s == max(other.total_s for other in plan.stages)
         table.add_row(
             _place(plan, index),
             f"{stage.layers[0]} … {stage.layers[-1]}",
             f"{len(stage.layers) / layers:.0%}", f"{stage.flops / flops:.0%}",
-            f"{stage.stage_time_s / total_s:.0%}", ms(stage.compute_s),
+            f"{stage.total_s / total_s:.0%}", ms(stage.compute_s),
             *((ms(stage.accumulate_s),) if summed else ()), ms(stage.update_s), ms(stage.send_s),
             *((f"{ms(stage.message_down_s)} ↓ {ms(stage.message_up_s)} ↑",) if links else ()),
-            *((f"{ms(stage.all_reduce_s)} ÷ {stage.replicas}",) if replicated else ()),
-            Text(ms(stage.stage_time_s), style="bold" if slowest else ""),
+            Text(ms(stage.total_s), style="bold" if slowest else ""),
             mib(stage.memory_bytes, 1), mib(stage.send_bytes, 1),
         )  # fmt: skip
     console.print("", table, "", sep="\n")
@@ -122,7 +117,7 @@ def show_gain(
 
 def _tied(plan: Plan) -> Iterator[str]:
     """Yield what keeps layers of the slowest stage together, if they share parameters."""
-    largest = max(plan.stages, key=lambda stage: stage.stage_time_s)
+    largest = max(plan.stages, key=lambda stage: stage.total_s)
     for tie in plan.ties:
         if set(tie.layers) <= set(largest.layers):
             where = f"stage {plan.stages.index(largest)} has all that lies there."
@@ -130,11 +125,8 @@ def _tied(plan: Plan) -> Iterator[str]:
 
 
 def _place(plan: Plan, index: int) -> str:
-    """Return a stage's number, and over links its hosts."""
-    if not plan.network:
-        return str(index)
-    hosts = dict.fromkeys(plan.network.ranks[rank].host for rank in plan.layout.ranks(index))
-    return f"{index} on {', '.join(hosts)}"
+    """Return a stage's number, and over links its host."""
+    return f"{index} on {plan.network.ranks[index].host}" if plan.network else str(index)
 
 
 def show_partitions(plans: Mapping[str, Plan], console: "Console") -> None:
@@ -164,7 +156,7 @@ def show_partitions(plans: Mapping[str, Plan], console: "Console") -> None:
             textwrap.fill(" = ".join(names), _NAMES_WIDTH),
             _shares([len(stage.layers) for stage in plan.stages]),
             _shares([stage.flops for stage in plan.stages]),
-            _shares([stage.stage_time_s for stage in plan.stages]),
+            _shares([stage.total_s for stage in plan.stages]),
             " ".join(_memory(stage.memory_bytes, limit) for stage in plan.stages),
             " ".join(mib(stage.send_bytes, 1) for stage in plan.stages),
             ms(plan.bottleneck_s),

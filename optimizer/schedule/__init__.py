@@ -13,7 +13,6 @@ if TYPE_CHECKING:
         throughput,
         unlisted_s,
     )
-    from optimizer.schedule.layout import RankLayout
     from optimizer.schedule.schedule import (
         ASYNCHRONOUS,
         FLUSH_EVERY,
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
         in_short,
         pace_of,
         schedule_of,
-        semantics,
     )
     from optimizer.schedule.simulator import (
         Duration,

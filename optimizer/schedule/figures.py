@@ -6,7 +6,7 @@ Where every action of a kind takes the same, a schedule settles into a rhythm: s
 so many before them, for good. They are k rounds where k stages wait for each other's messages in a ring. So each
 minibatch that is not listed takes the mean of those at the end of the list: of half of it, or of a little less, so that
 they are whole rhythms whatever k is, where so many are no more than half of the list; else the mean may be off by some
-thousandths. Or what it takes the busiest rank, if that is more: where another is nearly as slow, the list may end
+thousandths. Or what it takes the busiest stage, if that is more: where another is nearly as slow, the list may end
 before what is in flight between them has run dry. So times are off by what is in flight, at the most.
 
 Source: Baccelli et al., "Synchronization and linearity", 1992, chapter 3 (max-plus linear systems).
@@ -30,16 +30,16 @@ def unlisted_s(schedule: Schedule, spans: Spans) -> float:
     """Return what the minibatches take that a schedule does not list, at the pace that its whole rounds come to.
 
     Args:
-        schedule: What every rank does.
+        schedule: What every stage does.
         spans: When it does what is listed.
     """
     unlisted = schedule.minibatches - schedule.listed
     if not unlisted:
         return 0.0
-    whole = schedule.pace.round_of(schedule.layout)
+    whole = schedule.pace.update_every
     ends_s = _ends_s(spans)[: schedule.listed // whole * whole]
     half = len(ends_s) // 2
-    rhythm = math.lcm(whole, *range(1, len(schedule.replicas) + 1))
+    rhythm = math.lcm(whole, *range(1, len(schedule.rows) + 1))
     counted = half // rhythm * rhythm or half // whole * whole
     return unlisted * max((ends_s[-1] - ends_s[-1 - counted]) / counted, _busiest_s(spans, len(ends_s)))
 
@@ -48,7 +48,7 @@ def bubble_share(schedule: Schedule, spans: Spans, further_s: float) -> float:
     """Return the share of all stages' time, from the first start to the last end, in which they wait.
 
     Args:
-        schedule: What every rank does.
+        schedule: What every stage does.
         spans: When it does what is listed.
         further_s: What the minibatches take that are not listed; nothing where there are none.
     """
@@ -58,21 +58,21 @@ def bubble_share(schedule: Schedule, spans: Spans, further_s: float) -> float:
     return min(1.0, max(0.0, 1 - busy_s / whole_s)) if whole_s else 0.0
 
 
-def has_steady_state(ranks: int, minibatches: int, update_every: int = 1) -> bool:
+def has_steady_state(stages: int, minibatches: int, update_every: int = 1) -> bool:
     """Say whether so many minibatches outlast the warm-up and, where they share updates, the first of these."""
-    return minibatches > _begun(ranks, update_every)
+    return minibatches > _begun(stages, update_every)
 
 
 def steady_minibatches(schedule: Schedule, listed: int) -> tuple[int, int]:
     """Return between the ends of which backwards of the last stage throughput counts; from 0 on without a steady state.
 
     Args:
-        schedule: What every rank does.
+        schedule: What every stage does.
         listed: How many minibatches are simulated.
     """
-    ranks, update_every = len(schedule.rows), schedule.pace.update_every
-    begun = _begun(ranks, update_every)
-    if not has_steady_state(ranks, listed, update_every):
+    stages, update_every = len(schedule.rows), schedule.pace.update_every
+    begun = _begun(stages, update_every)
+    if not has_steady_state(stages, listed, update_every):
         return 0, listed
     *_, last = groups(listed, update_every)
     # An incomplete last round is all warm-up and drain.
@@ -84,13 +84,12 @@ def throughput(schedule: Schedule, spans: Spans, batch_size: int, further_s: flo
 
     The last stage neither warms up nor drains: it alternates forward and backward from first to last. Its first S
     backwards still ride on the warm-up of the others, so the clock runs from the end of the S-th to the end of the
-    last; of a replicated stage the replicas' backwards count together, and S is the number of ranks. Where minibatches
-    share updates it runs from the end of the last backward before the first update, so that it sees whole rounds. With
-    S minibatches or fewer, or a single round, there is no steady state and the whole makespan counts. Where no time
-    passes at all, the throughput is 0.
+    last. Where minibatches share updates it runs from the end of the last backward before the first update, so that it
+    sees whole rounds. With S minibatches or fewer, or a single round, there is no steady state and the whole makespan
+    counts. Where no time passes at all, the throughput is 0.
 
     Args:
-        schedule: What every rank does.
+        schedule: What every stage does.
         spans: When it does what is listed.
         batch_size: Samples in a minibatch.
         further_s: What the minibatches take that are not listed; nothing where there are none.
@@ -105,18 +104,16 @@ def throughput(schedule: Schedule, spans: Spans, batch_size: int, further_s: flo
 
 
 def _ends_s(spans: Spans) -> list[float]:
-    """Return when the last stage's backwards end, those of its replicas together."""
-    last_stage = spans[-1][0].action.stage
-    backwards = (span for row in spans for span in row if span.action.kind == "B")
-    return sorted(span.end_s for span in backwards if span.action.stage == last_stage)
+    """Return when the last stage's backwards end."""
+    return [span.end_s for span in spans[-1] if span.action.kind == "B"]
 
 
 def _busiest_s(spans: Spans, minibatches: int) -> float:
-    """Return what each of the first minibatches takes the busiest rank, of a replicated stage its share."""
+    """Return what each of the first minibatches takes the busiest stage."""
     rows = ([span for span in row if span.action.minibatch < minibatches] for row in spans)
     return max(sum(span.end_s - span.start_s for span in row) for row in rows) / minibatches
 
 
-def _begun(ranks: int, update_every: int) -> int:
+def _begun(stages: int, update_every: int) -> int:
     """Return how many minibatches belong to the warm-up."""
-    return update_every if update_every > 1 else ranks
+    return update_every if update_every > 1 else stages

@@ -28,7 +28,6 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from optimizer.schedule.layout import RankLayout
 from profiler.errors import ConfigError
 
 Kind = Literal["F", "B", "U"]
@@ -37,8 +36,8 @@ FLUSH_EVERY = 8
 """Minibatches an update where a schedule flushes and nothing else is said."""
 MOST_LISTED = 1_000
 """Minibatches up to which a schedule lists the actions of all."""
-MOST_OF_ALL_RANKS = 250_000
-"""Listed minibatches times ranks; a run with more would have no file that is read again."""
+MOST_OF_ALL_STAGES = 250_000
+"""Listed minibatches times stages; a run with more would have no file that is read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class ScheduleRule:
         flushes: Whether a minibatch waits for the update of all before it that share none with it.
         usual: Returns how many minibatches an update takes where nothing is said, given the number of stages; None
             where each has one of its own.
-        depth: Returns how many minibatches a replica has in flight, given the layout, the stage and how many
+        depth: Returns how many minibatches a stage has in flight, given how many stages follow it and how many
             minibatches go between two flushes.
         delayed: Whether a minibatch uses the weights before last, which its group's predecessor has not changed; else
             the newest that its forward finds.
@@ -78,7 +77,7 @@ class ScheduleRule:
     semantics: str
     flushes: bool
     usual: Callable[[int], int] | None = None
-    depth: Callable[[RankLayout, int, int], int] = RankLayout.depth
+    depth: Callable[[int, int], int] = lambda following, width: min(following + 1, width)
     delayed: bool = False
 
 
@@ -91,7 +90,7 @@ SCHEDULES: dict[ScheduleName, ScheduleRule] = {
     "1f1b-flush": ScheduleRule("synchronous, one update a flush", flushes=True, usual=lambda _stages: FLUSH_EVERY),
     "gpipe": ScheduleRule(
         "synchronous, one update a flush", flushes=True, usual=lambda _stages: FLUSH_EVERY,
-        depth=lambda _layout, _stage, width: width,
+        depth=lambda _following, width: width,
     ),
     "sequential": ScheduleRule("synchronous, one update a minibatch", flushes=True),
 }  # fmt: skip
@@ -99,7 +98,7 @@ SCHEDULES: dict[ScheduleName, ScheduleRule] = {
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """A schedule and how many minibatches an update takes; of a replicated stage, one for each replica."""
+    """A schedule and how many minibatches an update takes."""
 
     name: ScheduleName
     update_every: Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -117,10 +116,10 @@ class Pace:
         """Return the weight version that a minibatch uses, counted from the run's first, and the newest there is."""
         return max(0, minibatch // self.update_every - 1) if SCHEDULES[self.name].delayed else newest
 
-    def in_flight(self, layout: RankLayout, stage: int, minibatches: int) -> int:
-        """Return how many minibatches a replica has between forward and backward, of so many in all."""
+    def in_flight(self, stages: int, stage: int, minibatches: int) -> int:
+        """Return how many minibatches a stage has between forward and backward, of so many in all."""
         width = min(self.flush_every or minibatches, minibatches)
-        return SCHEDULES[self.name].depth(layout, stage, width)
+        return SCHEDULES[self.name].depth(stages - 1 - stage, width)
 
     def versions(self, in_flight: int, minibatches: int) -> int:
         """Return how many weight versions a stage holds that has so many minibatches in flight, of so many in all."""
@@ -128,19 +127,13 @@ class Pace:
             return 1 + (minibatches > self.update_every)
         return 1 if self.flush_every else in_flight
 
-    def listed(self, layout: RankLayout, minibatches: int) -> int:
+    def listed(self, stages: int, minibatches: int) -> int:
         """Return of how many leading minibatches, of so many in all, a schedule lists the actions.
 
         Of all up to ``MOST_LISTED``; of more where three rounds of updates, or four times what is in flight, are more.
         """
-        whole = self.round_of(layout)
-        in_flight = layout.depth(0, sys.maxsize) * layout.replicas[0]
-        enough = max(MOST_LISTED, 3 * whole, 4 * in_flight)
-        return min(minibatches, math.ceil(enough / whole) * whole)
-
-    def round_of(self, layout: RankLayout) -> int:
-        """Return after how many minibatches every rank does the same again."""
-        return math.lcm(self.update_every, *layout.replicas)
+        enough = max(MOST_LISTED, 3 * self.update_every, 4 * stages)
+        return min(minibatches, math.ceil(enough / self.update_every) * self.update_every)
 
     def changed(self, name: ScheduleName | None, stages: int, update_every: int | None) -> "Pace":
         """Return the pace that is asked for; this one, as far as nothing is.
@@ -176,51 +169,40 @@ class Schedule:
 
     Attributes:
         pace: Which schedule it is.
-        rows: The actions of each rank, which is a stage where none is replicated.
-        replicas: How many ranks each stage has.
+        rows: The actions of each stage.
         minibatches: How many go through in all.
     """
 
     pace: Pace
     rows: Rows
-    replicas: tuple[int, ...]
     minibatches: int
-
-    @property
-    def layout(self) -> RankLayout:
-        """Which rank runs what."""
-        return RankLayout(self.replicas)
 
     @property
     def listed(self) -> int:
         """Of how many minibatches the actions are listed."""
-        return sum(action.kind == "F" for row in self.rows for action in row if action.stage == 0)
+        return sum(action.kind == "F" for action in self.rows[0])
 
 
-def schedule_of(
-    name: ScheduleName, stages: int | Sequence[int], minibatches: int, update_every: int | None = None
-) -> Schedule:
+def schedule_of(name: ScheduleName, stages: int, minibatches: int, update_every: int | None = None) -> Schedule:
     """Return a schedule by name.
 
     Args:
         name: Which one.
-        stages: How many stages there are, or how many ranks each stage has; several under 1F1B only.
+        stages: How many stages there are.
         minibatches: How many go through.
         update_every: How many of them an update takes; None: as many as usual.
 
     Raises:
         ConfigError: The schedule cannot run with so few minibatches an update, or is too long a list with so many.
     """
-    layout = RankLayout((1,) * stages if isinstance(stages, int) else tuple(stages))
-    assert name == ASYNCHRONOUS or not layout.replicated
-    pace = pace_of(name, layout.stages, update_every)
-    listed = pace.listed(layout, minibatches)
-    if layout.size * listed > MOST_OF_ALL_RANKS:
+    pace = pace_of(name, stages, update_every)
+    listed = pace.listed(stages, minibatches)
+    if stages * listed > MOST_OF_ALL_STAGES:
         raise ConfigError(
-            f"{listed:,} minibatches on each of {layout.size} ranks are too many to work out what {pace.words} needs; "
+            f"{listed:,} minibatches in each of {stages} stages are too many to work out what {pace.words} needs; "
             "use fewer minibatches an update, or fewer in all"
         )
-    return replace(in_full(pace, layout, listed), minibatches=minibatches)
+    return replace(in_full(pace, stages, listed), minibatches=minibatches)
 
 
 def in_short(schedule: Schedule) -> Schedule:
@@ -230,16 +212,17 @@ def in_short(schedule: Schedule) -> Schedule:
     """
     if schedule.listed == schedule.minibatches:
         return schedule
-    left = schedule.minibatches % schedule.pace.round_of(schedule.layout)
-    return replace(in_full(schedule.pace, schedule.layout, schedule.listed + left), minibatches=schedule.minibatches)
+    left = schedule.minibatches % schedule.pace.update_every
+    whole = in_full(schedule.pace, len(schedule.rows), schedule.listed + left)
+    return replace(whole, minibatches=schedule.minibatches)
 
 
-def in_full(pace: Pace, layout: RankLayout, minibatches: int) -> Schedule:
+def in_full(pace: Pace, stages: int, minibatches: int) -> Schedule:
     """Return a schedule that lists the actions of all its minibatches, however many those are."""
     rows = tuple(
-        tuple(actions_of(pace, layout, rank, lambda minibatch: minibatch < minibatches)) for rank in range(layout.size)
+        tuple(actions_of(pace, stages, stage, lambda minibatch: minibatch < minibatches)) for stage in range(stages)
     )
-    return Schedule(pace, rows, layout.replicas, minibatches)
+    return Schedule(pace, rows, minibatches)
 
 
 def pace_of(name: ScheduleName, stages: int, update_every: int | None = None) -> Pace:
@@ -258,45 +241,34 @@ def pace_of(name: ScheduleName, stages: int, update_every: int | None = None) ->
     return pace
 
 
-def semantics(name: ScheduleName, layout: RankLayout) -> str:
-    """Return in words what a schedule trains."""
-    if layout.replicated:
-        return "asynchronous, replicas in turn, one update a round of theirs, weights stashed"
-    return SCHEDULES[name].semantics
-
-
-def actions_of(pace: Pace, layout: RankLayout, rank: int, exists: Callable[[int], bool]) -> Iterator[Action]:
-    """Yield the actions of a rank one by one, for as many minibatches as turn out to exist.
+def actions_of(pace: Pace, stages: int, stage: int, exists: Callable[[int], bool]) -> Iterator[Action]:
+    """Yield the actions of a stage one by one, for as many minibatches as turn out to exist.
 
     Args:
         pace: The schedule.
-        layout: Which rank runs what.
-        rank: Whose actions.
+        stages: How many stages there are.
+        stage: Whose actions.
         exists: Says whether there is a minibatch of that number. It is asked as late as can be, and about no minibatch
             before those with smaller numbers, so it may wait for an answer.
     """
-    stage, replica = layout.stage_of(rank), layout.replica_of(rank)
-    replicas, rule = layout.replicas[stage], SCHEDULES[pace.name]
-    width, every = pace.flush_every or sys.maxsize, max(pace.update_every, replicas)
-    depth = rule.depth(layout, stage, width)
+    width, every = pace.flush_every or sys.maxsize, pace.update_every
+    depth = SCHEDULES[pace.name].depth(stages - 1 - stage, width)
     first = 0
     while exists(first):
         end = first + width
-        for minibatch in range(first + replica, min(end, first + replica + depth * replicas), replicas):
+        for minibatch in range(first, min(end, first + depth)):
             if not exists(minibatch):
                 break
             yield Action(stage, "F", minibatch)
-        round_ = first
-        while round_ < end and exists(round_):
-            own, following = round_ + replica, round_ + replicas
-            if own < end and exists(own):
-                yield Action(stage, "B", own)
-            if following % every == 0 or not exists(following):
-                yield Action(stage, "U", own)  # a replica without a minibatch in the last round updates all the same
-            ahead = own + depth * replicas
+        own = first
+        while own < end and exists(own):
+            yield Action(stage, "B", own)
+            if (own + 1) % every == 0 or not exists(own + 1):
+                yield Action(stage, "U", own)
+            ahead = own + depth
             if ahead < end and exists(ahead):
                 yield Action(stage, "F", ahead)
-            round_ = following
+            own += 1
         first = end
 
 
@@ -306,20 +278,13 @@ def groups(minibatches: int, update_every: int) -> Iterator[range]:
         yield range(first, min(first + update_every, minibatches))
 
 
-def needed_by(action: Action, layout: RankLayout, minibatches: int) -> list[Action]:
-    """Return the actions of other ranks that have to end before ``action`` may start.
-
-    A forward or backward needs that of a neighbouring stage; the update of a replicated stage, all backwards of its
-    round.
-    """
+def needed_by(action: Action, stages: int) -> Action | None:
+    """Return the action of a neighbouring stage that has to end before ``action`` may start, if there is one."""
     if action.kind == "F" and action.stage > 0:
-        return [Action(action.stage - 1, "F", action.minibatch)]
-    if action.kind == "B" and action.stage < layout.stages - 1:
-        return [Action(action.stage + 1, "B", action.minibatch)]
-    if action.kind == "U" and layout.replicas[action.stage] > 1:
-        round_ = layout.round_of(action.stage, action.minibatch, minibatches)
-        return [Action(action.stage, "B", other) for other in round_ if other != action.minibatch]
-    return []
+        return Action(action.stage - 1, "F", action.minibatch)
+    if action.kind == "B" and action.stage < stages - 1:
+        return Action(action.stage + 1, "B", action.minibatch)
+    return None
 
 
 def versions_used(pace: Pace, row: Sequence[Action]) -> dict[int, int]:

@@ -3,16 +3,15 @@
 Let ``a → b`` mean that action a surely ends before b starts, whatever the speeds: the transitive closure of each
 stage's own order and of what ``needed_by`` says. The schedule ends if and only if this is acyclic.
 
-For each action a and rank t, reached(a)[t] = how many of t's first actions surely ended before a starts. It is a
-vector clock (Mattern, "Virtual time and global states of distributed systems", 1989), worked out in O(actions · ranks).
+For each action a and stage t, reached(a)[t] = how many of t's first actions surely ended before a starts. It is a
+vector clock (Mattern, "Virtual time and global states of distributed systems", 1989), worked out in O(actions · S).
 
 Slots. Minibatch b and b − k may share a slot behind stage s if what overwrites it comes after all that read it:
 
     activations:  B_{s+1}(b − k) → F_s(b)          gradients:  B_s(b − k) → B_{s+1}(b)
 
 so k = max over b of b + 1 − n_b, where n_b is the number of leading minibatches whose backward (at s + 1, at s) surely
-ended before; of a replicated stage, counted among the minibatches of one replica. No message has to say that a slot is
-free: the order proves it.
+ended before. No message has to say that a slot is free: the order proves it.
 
 Versions. When version v is written, minibatches that are not done use versions from some u < v on; the ring needs
 v − u + 1 slots, or one if none does, for then the update may write in place.
@@ -42,20 +41,14 @@ class StageRequirements:
 
 
 def requirements_of(schedule: Schedule) -> list[StageRequirements]:
-    """Return what each stage needs; of a replicated one, each replica.
-
-    Of a long run, by what stands for it (``in_short``).
+    """Return what each stage needs; of a long run, by what stands for it (``in_short``).
 
     Raises:
         ValueError: The schedule cannot end: some actions wait for each other.
     """
     schedule = in_short(schedule)
     reached = _reached(schedule)
-    layout = schedule.layout
-    rows = [
-        schedule.rows[layout.ranks(stage)[0]] for stage in range(layout.stages)
-    ]  # of replica 0, which has most to do
-    last = layout.stages - 1
+    last = len(schedule.rows) - 1
     return [
         StageRequirements(
             versions=_versions(schedule.pace, row),
@@ -63,45 +56,45 @@ def requirements_of(schedule: Schedule) -> list[StageRequirements]:
             activation_slots=_slots(schedule, reached, stage, "F") if stage < last else 0,
             gradient_slots=_slots(schedule, reached, stage, "B") if stage < last else 0,
         )
-        for stage, row in enumerate(rows)
+        for stage, row in enumerate(schedule.rows)
     ]
 
 
 @dataclass(frozen=True, slots=True)
 class _Reached:
-    """For every action, its rank and place there, and how many actions of each rank surely ended before it starts."""
+    """For every action, its stage and place there, and how many actions of each stage surely ended before it starts."""
 
     places: dict[Action, tuple[int, int]]
     clocks: dict[Action, tuple[int, ...]]
 
     def surely(self, action: Action, *, before: Action) -> bool:
         """Say whether an action surely ended before another starts."""
-        rank, place = self.places[action]
-        return self.clocks[before][rank] > place
+        stage, place = self.places[action]
+        return self.clocks[before][stage] > place
 
 
 def _reached(schedule: Schedule) -> _Reached:
-    rows, layout, minibatches = schedule.rows, schedule.layout, schedule.listed
+    rows = schedule.rows
     reached: dict[Action, tuple[int, ...]] = {}
-    places = {action: (rank, index) for rank, row in enumerate(rows) for index, action in enumerate(row)}
+    places = {action: (stage, index) for stage, row in enumerate(rows) for index, action in enumerate(row)}
     done = [0] * len(rows)
     moved = True
     while moved:
         moved = False
-        for rank, row in enumerate(rows):
-            while done[rank] < len(row):
-                action = row[done[rank]]
-                needs = needed_by(action, layout, minibatches)
-                if not all(need in reached for need in needs):
+        for stage, row in enumerate(rows):
+            while done[stage] < len(row):
+                action = row[done[stage]]
+                need = needed_by(action, len(rows))
+                if need and need not in reached:
                     break
-                clock = list(reached[row[done[rank] - 1]]) if done[rank] else [0] * len(rows)
-                clock[rank] = done[rank]
-                for need in needs:
+                clock = list(reached[row[done[stage] - 1]]) if done[stage] else [0] * len(rows)
+                clock[stage] = done[stage]
+                if need:
                     other, index = places[need]
                     clock = [max(pair) for pair in zip(clock, reached[need], strict=True)]
                     clock[other] = max(clock[other], index + 1)
                 reached[action] = tuple(clock)
-                done[rank] += 1
+                done[stage] += 1
                 moved = True
     stuck = [str(row[count]) for row, count in zip(rows, done, strict=True) if count < len(row)]
     if stuck:
@@ -110,20 +103,15 @@ def _reached(schedule: Schedule) -> _Reached:
 
 
 def _slots(schedule: Schedule, reached: "_Reached", stage: int, kind: Kind) -> int:
-    """Return how many slots the ring behind ``stage`` needs: filled by its F, or by the next stage's B.
-
-    Of replicas, each has a ring of its own, filled by its own minibatches.
-    """
+    """Return how many slots the ring behind ``stage`` needs: filled by its F, or by the next stage's B."""
     writer, reader = (stage, stage + 1) if kind == "F" else (stage + 1, stage)
-    most = 0
-    for rank in schedule.layout.ranks(writer):
-        own = [action.minibatch for action in schedule.rows[rank] if action.kind == kind]
-        ended = 0
-        for written, minibatch in enumerate(own, start=1):
-            action = Action(writer, kind, minibatch)
-            while ended < written and reached.surely(Action(reader, "B", own[ended]), before=action):
-                ended += 1
-            most = max(most, written - ended)
+    own = [action.minibatch for action in schedule.rows[writer] if action.kind == kind]
+    ended = most = 0
+    for written, minibatch in enumerate(own, start=1):
+        action = Action(writer, kind, minibatch)
+        while ended < written and reached.surely(Action(reader, "B", own[ended]), before=action):
+            ended += 1
+        most = max(most, written - ended)
     return most
 
 

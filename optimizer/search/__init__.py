@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from optimizer.search.lattice import Integers, Lattice, Positions, along_captured_order, sums
     from optimizer.search.over_links import MOST
     from optimizer.search.power_sums import NEAR, near_best
-    from optimizer.search.replicated import Replicated, all_reduce_ns, best_replicated, even_share_ns
     from optimizer.search.solver import FEW, Solution, Space, all_stage_costs, solve, space_of
     from optimizer.search.stage_costs import NEVER, StageCosts
     from optimizer.search.why_infeasible import why_nothing_fits

@@ -5,7 +5,7 @@
 
 where best(J, s) is the smallest bottleneck of what lies behind ideal J when J stands at cut s − 1. Exact over the given
 candidates; where these are all ideals, or all that ``bisection`` leaves over, over all downsets of the layer graph.
-Replication is not modelled.
+Stages on several cores are not modelled.
 
 Among the splits of smallest bottleneck B, those that send the fewest bytes; among these the smallest second-worst
 stage; among these the earliest cuts in rank order. A lexicographic (maximum, sum) has no optimal substructure, so the

@@ -20,7 +20,7 @@ def why_nothing_fits(problem: Problem, model: str) -> PartitionError:
     needed = None if limit is None else smallest_limit(problem)
     if limit is None or needed is None:
         forced = " with these cuts forced" if problem.forced else ""
-        remedy = "add --replicate, or measure links between fewer ranks" if problem.network else "use fewer --stages"
+        remedy = "measure links between fewer ranks" if problem.network else "use fewer --stages"
         return PartitionError(f"{model} cannot be cut into {stages} stages{forced}; {remedy}")
     layer, alone = tightest(problem)
     return InfeasibleError(

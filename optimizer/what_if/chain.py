@@ -13,7 +13,7 @@ from optimizer.costs import Costs, Crowding, Problem, Rounds, factors, members_o
 from optimizer.errors import PartitionError
 from optimizer.plan import Plan, most_drawn
 from optimizer.planning import Planner, Schemes, scheme_cuts
-from optimizer.schedule import SCHEDULES, RankLayout, in_full, steady_minibatches
+from optimizer.schedule import SCHEDULES, in_full, steady_minibatches
 from optimizer.search import Space, along_captured_order, solve
 from profiler.profile import PLAIN_FORM
 from profiler.report import counted, groups
@@ -155,7 +155,7 @@ def chain_of(planner: Planner, schemes: Schemes, minibatches: int | None = None)
     return Chain(
         model=model.profile.model,
         batch_size=model.profile.batch_size,
-        minibatches=pace.listed(RankLayout((1,) * planner.stages), wanted),
+        minibatches=pace.listed(planner.stages, wanted),
         schedule=pace.words,
         update_every=pace.update_every,
         flush_every=pace.flush_every,
@@ -216,8 +216,7 @@ def _cut(costs: Costs, ideal: int) -> Cut:
 
 def _pipeline(planner: Planner, stages: int, minibatches: int, bounds: Sequence[int], schemes: Schemes) -> Pipeline:
     costs, pace = planner.costs, planner.costs.pace
-    layout = RankLayout((1,) * stages)
-    listed, drawn = pace.listed(layout, minibatches), min(minibatches, most_drawn(pace, layout))
+    listed, drawn = pace.listed(stages, minibatches), min(minibatches, most_drawn(pace, stages))
     rule, width = SCHEDULES[pace.name], pace.flush_every or sys.maxsize
     problem = Problem(costs, stages, minibatches)
     place_of = {ideal.bit_count(): at for at, ideal in enumerate(bounds)}
@@ -232,10 +231,10 @@ def _pipeline(planner: Planner, stages: int, minibatches: int, bounds: Sequence[
         splits[name] = tuple(place_of[cut] for cut in cuts)
     every = [factors(costs.pace, stage, stages, minibatches, costs.momenta) for stage in range(stages)]
     return Pipeline(
-        depths=tuple(rule.depth(layout, stage, width) for stage in range(stages)),
-        steady=steady_minibatches(in_full(pace, layout, listed), listed),
+        depths=tuple(rule.depth(stages - 1 - stage, width) for stage in range(stages)),
+        steady=steady_minibatches(in_full(pace, stages, listed), listed),
         drawn=drawn,
-        drawn_steady=steady_minibatches(in_full(pace, layout, drawn), drawn),
+        drawn_steady=steady_minibatches(in_full(pace, stages, drawn), drawn),
         held=tuple((own.learning, own.saved, own.casts, own.behind, own.before) for own in every),
         splits=splits,
     )

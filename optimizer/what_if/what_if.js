@@ -93,7 +93,7 @@ const whatIf = (() => {
     for (const own of stages) own.doubt = own.slower / (1 + own.slower) / 2;
   }
 
-  // The actions of each stage (optimizer/schedule/schedule.py, actions_of, of stages without replicas).
+  // The actions of each stage (optimizer/schedule/schedule.py, actions_of).
   function rowsOf(chain, depths, minibatches) {
     const width = chain.flush_every || minibatches;
     return depths.map(depth => {

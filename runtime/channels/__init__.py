@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from runtime.channels.all_reduce import Averaging
     from runtime.channels.channel import Channel, Cut, Direction
     from runtime.channels.common_norm import CommonNorm
     from runtime.channels.gloo import (
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
         listening_store,
         open_store,
         rendezvous_of,
-        replicas_of,
     )
     from runtime.channels.memory_segment import SharedMemory
     from runtime.channels.rendezvous import Rendezvous

@@ -1,11 +1,10 @@
-"""The channel over torch.distributed with gloo: point-to-point messages between ranks, one or several for each stage.
+"""The channel over torch.distributed with gloo: point-to-point messages between ranks, one for each stage.
 
 A message is a whole slot, header included, so it always has the same size. A receive is posted one minibatch ahead,
 into a slot whose minibatch is done with; a send waits for an earlier one only when it needs that one's slot again.
 """
 
 import contextlib
-import functools
 import os
 import socket
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,6 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import PrefixStore, TCPStore
 
-from optimizer.schedule import RankLayout
 from profiler.errors import one_line
 from runtime.channels.channel import Channel, Cut
 from runtime.channels.rendezvous import Rendezvous
@@ -27,8 +25,6 @@ HOST, LOOPBACK = "127.0.0.1", "lo"
 FOR_EVER = timedelta(days=7)
 """Gloo's own patience; a neighbour that hangs is noticed by the supervising parent long before."""
 OPENING_S = 30.0
-_ENDLESS = 1 << 62
-"""More minibatches than there ever are, where nobody knows yet how many."""
 
 
 def open_store() -> TCPStore:
@@ -87,122 +83,95 @@ def join(rendezvous: Rendezvous, rank: int, world_size: int) -> None:
         raise _unopened(error) from error
 
 
-@functools.cache
-def replicas_of(layout: RankLayout, rank: int) -> "dist.ProcessGroup | None":
-    """Return the group of all replicas of this rank's stage; None where it is alone. Every rank has to ask for it.
-
-    The group lasts as long as the process, and so does what is known of it.
-    """
-    own_group = None
-    for stage in range(layout.stages):
-        ranks = layout.ranks(stage)
-        group = dist.new_group(list(ranks), timeout=FOR_EVER) if len(ranks) > 1 else None
-        if rank in ranks and isinstance(group, dist.ProcessGroup):
-            own_group = group
-    return own_group
-
-
-def gloo_channel(cut: Cut, peers: Sequence[int], replica: int, replicas: int, *, behind: bool) -> Channel:
+def gloo_channel(cut: Cut, peer: int, *, behind: bool) -> Channel:
     """Return one rank's end of a cut, with room for what is sent and received.
 
     Args:
         cut: What crosses.
-        peers: The ranks of the neighbouring stage, of which the one for a minibatch follows from its number.
-        replica: Which of ``replicas`` of its stage this rank is: it has every ``replicas``-th minibatch.
-        replicas: How many there are.
+        peer: The rank of the neighbouring stage.
         behind: Whether the cut lies behind this rank's stage.
     """
     # The receiver posts one ahead: in front of its forward, slots of what is in flight and one more; in front of a
     # backward, of that minibatch and the next.
     activation_slots = cut.activation_slots if behind else cut.in_flight + 1
     gradient_slots = 2 if behind else cut.gradient_slots
-    activations = _Messages(cut.values, activation_slots, peers, 0)
-    gradients = _Messages(cut.gradients, gradient_slots, peers, 1)
+    activations = _Messages(cut.values, activation_slots, peer, 0)
+    gradients = _Messages(cut.gradients, gradient_slots, peer, 1)
 
     def finish() -> None:
         activations.finish()
         gradients.finish()
 
     def begin(minibatches: int | None) -> None:
-        assert minibatches is not None or replicas == len(peers) == 1
         finish()
-        own = range(replica, _ENDLESS if minibatches is None else minibatches, replicas)
-        activations.begin(own)
-        gradients.begin(own)
+        activations.begin(minibatches)
+        gradients.begin(minibatches)
 
     return Channel(activations, gradients, begin, finish)
 
 
 class _Messages:
-    """One direction: a ring, and the messages under way in its slots; a minibatch's slot follows from its place."""
+    """One direction: a ring, and the messages under way in its slots."""
 
-    def __init__(self, specs: Sequence, slots: int, peers: Sequence[int], direction: int) -> None:  # type: ignore[type-arg]
+    def __init__(self, specs: Sequence, slots: int, peer: int, direction: int) -> None:  # type: ignore[type-arg]
         size = ring_bytes(specs, slots)
         self._ring = Ring(torch.zeros(size, dtype=torch.uint8).numpy(), 0, specs, slots)
-        self._peers, self._direction, self.own = peers, direction, range(0)
+        self._peer, self._direction = peer, direction
+        self._count: int | None = None
         self._next = 0
         self._under_way: dict[int, dist.Work] = {}
-        self.blank = self._ring.blank
+        self.blank, self.is_void = self._ring.blank, self._ring.is_void
 
-    def begin(self, own: range) -> None:
-        """Get ready for a run of the minibatches ``own``, of which there may turn out to be fewer."""
-        self.own, self._next = own, 0
-
-    def is_void(self, minibatch: int) -> bool:
-        return self._ring.is_void(self.own.index(minibatch))
+    def begin(self, minibatches: int | None) -> None:
+        """Get ready for a run of so many minibatches; None where nobody knows how many."""
+        self._count, self._next = minibatches, 0
 
     def put(self, minibatch: int, tensors: Sequence[Tensor] | None) -> None:
-        place = self.own.index(minibatch)
         with blaming_the_neighbour():
-            self._finish(place - self._ring.slots)
-        self._ring.put(place, tensors)
+            self._finish(minibatch - self._ring.slots)
+        self._ring.put(minibatch, tensors)
 
     def announce(self, minibatch: int) -> None:
-        place = self.own.index(minibatch)
-        self._next = place + 1
+        self._next = minibatch + 1
         with blaming_the_neighbour():
-            self._start(dist.isend, place)
+            self._start(dist.isend, minibatch)
 
     def receive(self, minibatch: int) -> list[Tensor] | None:
-        place = self.own.index(minibatch)
         with blaming_the_neighbour():
-            self._post(place)
-            if len(self.own) < _ENDLESS:
-                self._post(place + 1)
-            self._finish(place)
-            if self._ring.is_end(place):
+            self._post(minibatch)
+            if self._count is not None:
+                self._post(minibatch + 1)
+            self._finish(minibatch)
+            if self._ring.is_end(minibatch):
                 return None
             if self._direction == 0:  # of gradients, it may be that none follows
-                self._post(place + 1)
-        return self._ring.get(place)
+                self._post(minibatch + 1)
+        return self._ring.get(minibatch)
 
     def end(self) -> None:
         """Send that none follows in the place of the next minibatch."""
-        place = self._next
         with blaming_the_neighbour():
-            self._finish(place - self._ring.slots)
-            self._ring.put_end(place)
-            self._start(dist.isend, place)
+            self._finish(self._next - self._ring.slots)
+            self._ring.put_end(self._next)
+            self._start(dist.isend, self._next)
 
-    def _post(self, place: int) -> None:
-        if place not in self._under_way and place < len(self.own):
-            self._start(dist.irecv, place)
+    def _post(self, minibatch: int) -> None:
+        if minibatch not in self._under_way and (self._count is None or minibatch < self._count):
+            self._start(dist.irecv, minibatch)
 
     def finish(self) -> None:
         """Wait until what was sent has been taken."""
         with blaming_the_neighbour():
-            for place in list(self._under_way):
-                self._finish(place)
+            for minibatch in list(self._under_way):
+                self._finish(minibatch)
 
-    def _start(self, verb, place: int) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
-        minibatch = self.own[place]
-        peer = self._peers[minibatch % len(self._peers)]
-        work = verb(self._ring.message(place), peer, tag=2 * minibatch + self._direction)
+    def _start(self, verb, minibatch: int) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+        work = verb(self._ring.message(minibatch), self._peer, tag=2 * minibatch + self._direction)
         assert work is not None
-        self._under_way[place] = work
+        self._under_way[minibatch] = work
 
-    def _finish(self, place: int) -> None:
-        work = self._under_way.pop(place, None)
+    def _finish(self, minibatch: int) -> None:
+        work = self._under_way.pop(minibatch, None)
         if work is not None:
             work.wait()
 

@@ -68,24 +68,17 @@ def _megabits(bytes_per_s: float) -> str:
     return f"{speed:,.0f}" if speed < _BEYOND_MEASURE else "–"
 
 
-def _pair(network: NetworkProfile, first: int) -> str:
-    """Return what averaging gradients over two neighbours takes, and how large they are."""
-    both = next(all_reduce for all_reduce in network.all_reduces if (all_reduce.first, all_reduce.ranks) == (first, 2))
-    return f"{ms(both.times_s[-1])} for {mib(both.sizes_bytes[-1], 1)} MiB"
-
-
 def show_links(network: NetworkProfile, console: "Console") -> None:
     """Print the ranks and the links between neighbours."""
-    figures = ("step ms", "latency ms", "bandwidth Mbit/s", "largest MiB", "takes ms", "all-reduce ms")
+    figures = ("step ms", "latency ms", "bandwidth Mbit/s", "largest MiB", "takes ms")
     table = ResultTable(
         f"{network.model}, batch {network.batch_size}: ranks, and the links between neighbours",
         ("rank", "host", "address", *figures),
         words=("rank", "host", "address"),
-        first_out=("address", "largest MiB", "all-reduce ms", "takes ms"),
+        first_out=("address", "largest MiB", "takes ms"),
         explained={
             "step ms": "Step: a whole training step of the model on the rank's core.",
             "latency ms": "Latency, bandwidth and the largest message: to the next rank ↓ and back ↑.",
-            "all-reduce ms": "All-reduce: averaging the largest gradients with the next rank.",
         },
     )
     for number, rank in enumerate(network.ranks):
@@ -98,7 +91,6 @@ def show_links(network: NetworkProfile, console: "Console") -> None:
                 f"{speed[0]} ↓ {speed[1]} ↑",
                 mib(link.sizes_bytes[-1], 2),
                 f"{ms(link.down_s[-1])} ↓ {ms(link.up_s[-1])} ↑",
-                _pair(network, number),
             ]
         table.add_row(*row)
     console.print(table)

@@ -49,7 +49,7 @@ def run(options: RunOptions) -> int:
         if session.leads:
             _refuse_files(options)
         config, plan = one_plan(options)
-        cores = runtime.pipeline.cores_of(config, plan.layout.size)
+        cores = runtime.pipeline.cores_of(config, len(plan.stages))
         settings = settings_of(options, config, plan.pace, clock=clock_of(options.clock, options, cores))
         agree_on_plan(session, plan, config, settings)
         members = ", ".join(map(str, session.members))

@@ -98,11 +98,6 @@ def train(options: TrainOptions) -> int:
         if options.resume and session.leads:
             runtime.training.read_checkpoint(options.resume)
         config, plan = one_plan(options)
-        if options.against and plan.layout.replicated:
-            raise ConfigError(
-                "replicated stages update from the mean of several minibatches, as no one process does; leave "
-                "--against plain out, or plan without replicas"
-            )
         settings = settings_of(options, config, plan.pace)
         if options.every and options.every % settings.pace.update_every:
             raise ConfigError(
@@ -287,7 +282,7 @@ def _course(
             loss="model" if modelled else profiler.capture.find(config.loss) if config.loss else None,
             schedule=settings.pace.name,
             update_every=settings.pace.update_every, channel=settings.channel,
-            cores=runtime.pipeline.cores_of(config, plan.layout.size), seed=profiler.capture.SEED,
+            cores=runtime.pipeline.cores_of(config, len(plan.stages)), seed=profiler.capture.SEED,
             on_nan=options.on_nan, stall_timeout_s=options.stall_timeout_s, watch=progress, session=session,
         ) as pipeline,
     ):  # fmt: skip

@@ -47,7 +47,7 @@ def verify_all(options: VerifyOptions) -> int:
             refuse_without_plan(options)
         wanted = _wanted(options)
         config, plans = wanted[0]
-        cores = runtime.pipeline.cores_of(config, next(iter(plans.values())).layout.size)
+        cores = runtime.pipeline.cores_of(config, len(next(iter(plans.values())).stages))
         verifications = [_verified(options, config, plans, cores, session) for config, plans in wanted]
         if options.json and session.leads:
             emit_json(verifications)
@@ -73,7 +73,7 @@ def _verified(
     settings = settings_of(options, config, next(iter(plans.values())).pace, record_digests=True)
     every = settings.pace.update_every
     minibatches = options.batches or max(MINIBATCHES, 2 * every + 1)
-    kept = settings.pace.listed(next(iter(plans.values())).layout, minibatches)
+    kept = settings.pace.listed(len(next(iter(plans.values())).stages), minibatches)
     if minibatches > kept:
         raise ConfigError(f"verify keeps what each minibatch leaves, and {minibatches} are too many for that; give "
                           f"--batches {kept} or fewer")  # fmt: skip

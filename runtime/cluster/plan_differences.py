@@ -27,10 +27,9 @@ def agree_on_plan(session: Session, plan: Plan, config: Config, settings: Settin
     if not session.distributed:
         return
     ranks = len(session.members)
-    if plan.layout.size != ranks:
-        on_ranks = "" if not plan.layout.replicated else f" on {plan.layout.size} ranks"
+    if len(plan.stages) != ranks:
         raise InputError(
-            f"the plan has {len(plan.stages)} stages{on_ranks} and there are {ranks} ranks; start as many with "
+            f"the plan has {len(plan.stages)} stages and there are {ranks} ranks; start as many with "
             f"--nnodes and --nproc-per-node, or plan for {ranks}"
         )
     _refuse_other_hosts(session, plan)

@@ -12,7 +12,7 @@ import profiler.measure
 import profiler.profile
 import runtime.channels
 import runtime.cluster
-from optimizer.plan import AllReduce, Link, NetworkProfile, RankFacts
+from optimizer.plan import Link, NetworkProfile, RankFacts
 from profiler.files import to_json
 from profiler.profile import BF16_FORM, FP32
 from profiler.settings import Config
@@ -26,7 +26,7 @@ STEP_BUDGET_S = 3.0
 
 
 def measure_links(session: "Session", config: Config, core: int, timeout_s: float) -> NetworkProfile:
-    """Measure every rank's speed, the messages between neighbours, and all-reduces over neighbouring ranks.
+    """Measure every rank's speed, and the messages between neighbours.
 
     Args:
         session: The ranks.
@@ -47,7 +47,6 @@ def measure_links(session: "Session", config: Config, core: int, timeout_s: floa
     ranks = _ranks(session, config, captured, core)
     with profiler.machine.pinned(core), _joined(session):
         links = _links(session, captured, timeout_s)
-        all_reduces = _all_reduces(session, captured, timeout_s)
     from datetime import UTC, datetime
 
     return NetworkProfile(
@@ -57,7 +56,6 @@ def measure_links(session: "Session", config: Config, core: int, timeout_s: floa
         input_shape=captured.specs[profiler.profile.INPUT].shape,
         ranks=ranks,
         links=links,
-        all_reduces=all_reduces,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -90,28 +88,6 @@ def _joined(session: "Session") -> Iterator[None]:
     runtime.channels.join(session.rendezvous, session.rank, len(session.members))
     yield
     dist.destroy_process_group()
-
-
-def _all_reduces(session: "Session", captured: "Captured", timeout_s: float) -> tuple[AllReduce, ...]:
-    """Time the averaging of gradients over any neighbouring ranks, one group after the other."""
-    from datetime import timedelta
-
-    import torch.distributed as dist
-
-    from runtime.links.all_reduce_times import gradient_sizes, time_all_reduces
-
-    sizes = gradient_sizes(captured)
-    all_reduces = []
-    for ranks in range(2, len(session.members) + 1):
-        for first in range(len(session.members) - ranks + 1):
-            group = dist.new_group(list(range(first, first + ranks)), timeout=timedelta(seconds=timeout_s))
-            times_s: tuple[float, ...] = ()
-            if isinstance(group, dist.ProcessGroup) and first <= session.rank < first + ranks:
-                times_s = time_all_reduces(group, first, ranks, sizes, session.look)
-                dist.destroy_process_group(group)
-            times_s = session.exchange(f"all-reduce {first} {ranks}", times_s, tuple[float, ...])[first]
-            all_reduces.append(AllReduce(first=first, ranks=ranks, sizes_bytes=sizes[: len(times_s)], times_s=times_s))
-    return tuple(all_reduces)
 
 
 def _links(session: "Session", captured: "Captured", timeout_s: float) -> tuple[Link, ...]:

@@ -30,7 +30,7 @@ from runtime.pipeline.feed import Feed
 from runtime.pipeline.load_messages import loads
 from runtime.pipeline.model_keys import without_tensors
 from runtime.pipeline.outcome import Outcome, outcome_of, training_result
-from runtime.pipeline.plan_fit import refuse_other_layout, refuse_too_little_memory
+from runtime.pipeline.plan_fit import refuse_other_count, refuse_too_little_memory
 from runtime.pipeline.read_minibatches import Reader, Wanted, refuse_other_data
 from runtime.pipeline.reader_thread import PATIENCE_S, ReaderThread
 from runtime.pipeline.shared_state import SharedState, momenta_specs
@@ -149,24 +149,25 @@ class Execution:
                 user's data cannot be used.
             RunError: A stage failed.
         """
-        layout, settings = plan.layout, self.settings
+        settings = self.settings
         assert self._loaded is None, "what is loaded is unloaded first"
         processes = len(self.session.members) if self.session.distributed else len(self.pool)
-        refuse_other_layout(layout, minibatches, settings, processes)
+        refuse_other_count(plan, processes)
         segments = slices(self.captured, plan)
         reader = self.reader() if settings.data and target is None else None
         if reader:
             with redirect_stdout(sys.stderr):
                 target = reader.target_spec()
         pace = settings.pace
-        chosen = schedule_of(pace.name, layout.replicas, minibatches, pace.update_every)
+        chosen = schedule_of(pace.name, len(plan.stages), minibatches, pace.update_every)
         planned, requirements = scheduled(plan, chosen), requirements_of(chosen)
-        here = [layout.stage_of(rank) for rank in range(layout.size) if self._on_this_host(rank)]
+        here = [stage for stage in range(len(plan.stages)) if self._on_this_host(stage)]
         refuse_too_little_memory(planned, requirements, settings.channel, *available_bytes(), stages=here)
-        self.pool.describe_with(lambda rank: _described(plan, rank))
+        self.pool.describe_with(lambda stage: _described(plan, stage))
         self.session.exchange(self.topic("ready"), None, type(None))  # so that none waits long for another's process
         common = Common(
-            layout=layout, pace=chosen.pace, weights=self._start.memory, state=self._start.specs, updates=self._updates,
+            stages=len(plan.stages), pace=chosen.pace, weights=self._start.memory, state=self._start.specs,
+            updates=self._updates,
             rendezvous=self._rendezvous(), settings=settings, data=self.data_spec(minibatches),
         )  # fmt: skip
         turns = [physical_core(core) for core in self.pool.cores if settings.clock == "virtual"]
@@ -178,7 +179,7 @@ class Execution:
                 self.pool.tell(at, all_loads[rank])
         feed = Feed(ends, chosen.pace.update_every, lambda: self.session.stopping)
         self._loaded = Loaded(planned, chosen, segments, target, feed, reader)
-        own = [(plan.stages[stage], requirements[stage]) for stage in map(layout.stage_of, self.pool.ranks)]
+        own = [(plan.stages[stage], requirements[stage]) for stage in self.pool.ranks]
         try:
             self.pool.collect([stage.compute_s * (requirement.in_flight + 1) for stage, requirement in own])
         except BaseException:
@@ -247,26 +248,23 @@ class Execution:
 
         Args:
             reader: What reads them.
-            limit: How many at most; None: all there are. With replicas it has to be said, and to be right.
+            limit: How many at most; None: all there are.
             first: How many have been trained on before.
 
         Raises:
             RunError: A stage failed.
-            InputError: With replicas, the data cannot be used.
         """
         loaded = self._now()
-        told = not loaded.plan.layout.replicated
-        assert told or limit is not None
         feed = loaded.feed
-        feed.begin(reader, limit, announced=told, exact=not told)
+        feed.begin(reader, limit, announced=True)
         try:
-            reports = self._carry_out(loaded, Go(None if told else limit, first, unread=feed.take_unread()))
+            reports = self._carry_out(loaded, Go(None, first, unread=feed.take_unread()))
             failure: InputError | RunError | Drained | None = feed.failure
             if stopped := reports[-1].stopped:
                 failure = (InputError if stopped.by_input else DivergedError)(stopped.reason)
             elif any(report.stopping for report in reports):
                 failure = Drained(signal.SIGTERM)
-            return training_result(loaded.plan.layout, reports, feed), failure
+            return training_result(reports, feed), failure
         finally:
             feed.begin(None)  # which lets go of the loader and its processes
 
@@ -296,10 +294,10 @@ class Execution:
     def _export(self, specs: Sequence[TensorSpec]) -> dict[str, Tensor]:
         """Return these tensors of the whole model as the stages have them."""
         loaded, target, start = self._now(), SharedState(specs), self._start.tensors()
-        tensors, layout = target.tensors(), loaded.schedule.layout
+        tensors = target.tensors()
         for name in tensors.keys() & start.keys():
             tensors[name].copy_(start[name])  # which no layer uses stays as it was
-        here = [loaded.segments[layout.stage_of(rank)] for rank in self.pool.ranks if layout.replica_of(rank) == 0]
+        here = [loaded.segments[stage] for stage in self.pool.ranks]
         own = {path for segment in here for path in (*segment.parameters, *segment.constants)}
         try:
             with uninterrupted():
@@ -319,8 +317,8 @@ class Execution:
         """
         before, plan, feed = reading(self.session), loaded.plan, loaded.feed
         self.pool.tell_all(go)
-        own = [plan.stages[plan.layout.stage_of(rank)] for rank in self.pool.ranks]
-        longest = [max(stage.forward_s, stage.backward_s, stage.update_s + stage.all_reduce_s) for stage in own]
+        own = [plan.stages[stage] for stage in self.pool.ranks]
+        longest = [max(stage.forward_s, stage.backward_s, stage.update_s) for stage in own]
         here = [answer.report for answer in self.pool.follow(longest, self._watch, feed) if answer.report]
         stopping = self.session.stopping
         here = [replace(report, checksums=feed.checksums, stopping=stopping) for report in here]
@@ -415,8 +413,7 @@ class Execution:
         return not self.session.distributed or members[rank].boot == members[self.session.rank].boot
 
 
-def _described(plan: Plan, rank: int) -> str:
-    """Return what a rank runs, in words."""
-    stage = plan.stages[plan.layout.stage_of(rank)]
-    replica = f", replica {plan.layout.replica_of(rank)}" if stage.replicas > 1 else ""
-    return f"stage {plan.layout.stage_of(rank)}{replica} ({stage.layers[0]} … {stage.layers[-1]})"
+def _described(plan: Plan, number: int) -> str:
+    """Return what a stage runs, in words."""
+    stage = plan.stages[number]
+    return f"stage {number} ({stage.layers[0]} … {stage.layers[-1]})"

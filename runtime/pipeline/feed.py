@@ -35,7 +35,6 @@ class FeedEnd:
 
     Attributes:
         targets: Whether it holds targets, each with the number of minibatches that share its update; else inputs.
-        replica: Which of ``replicas`` of the stage it belongs to, which has every ``replicas``-th minibatch.
         ended: Whether it was told that there are no more minibatches.
     """
 
@@ -43,8 +42,6 @@ class FeedEnd:
     notifications: socket.socket
     slots: int
     targets: bool
-    replica: int
-    replicas: int
     held: deque[int] = field(default_factory=deque)
     ended: bool = False
 
@@ -67,12 +64,12 @@ def target_specs(target: TensorSpec) -> tuple[TensorSpec, TensorSpec]:
     return target, TensorSpec(name="sharing", shape=(), stride=(), dtype=torch.int64, gradient=False)
 
 
-def feed_end(end: CutEnd, *, targets: bool, replica: int, replicas: int) -> FeedEnd:
+def feed_end(end: CutEnd, *, targets: bool) -> FeedEnd:
     """Return this process's end of a ring in shared memory, of which it keeps mapping and socket."""
     assert end.memory is not None
     assert end.notifications is not None
     channel = shared_memory_channel(end.memory, end.cut, end.notifications)
-    return FeedEnd(channel, end.notifications, end.cut.activation_slots, targets, replica, replicas)
+    return FeedEnd(channel, end.notifications, end.cut.activation_slots, targets)
 
 
 class Feed:
@@ -170,8 +167,7 @@ class Feed:
         if self._take_releases() and self._announced and self._leads:  # of a void minibatch, as all are that follow
             self._exhausted = True
             self._ahead.clear()
-        own = [end for end in self._ends if self.fed % end.replicas == end.replica]
-        if any(len(end.held) >= end.slots for end in own):
+        if any(len(end.held) >= end.slots for end in self._ends):
             return False
         if not self._read_ahead():
             return False
@@ -180,7 +176,7 @@ class Feed:
             return False
         inputs, targets = self._ahead.popleft()
         sharing = torch.tensor(self._sharing())
-        for end in own:
+        for end in self._ends:
             end.channel.activations.put(self.fed, [targets, sharing] if end.targets else [inputs])
             end.held.append(self.fed)
             end.channel.activations.announce(self.fed)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 
-from optimizer.schedule import RankLayout, StageRequirements
+from optimizer.schedule import StageRequirements
 from profiler.execution import Segment, TensorSpec
 from runtime.channels import Cut, SharedMemory, channel_bytes, notification_sockets
 from runtime.pipeline.feed import FeedEnd, feed_cut, feed_end, target_specs
@@ -21,7 +21,7 @@ def loads(
     here: Sequence[int],
     taking_turns: Sequence[Hashable],
 ) -> Iterator[tuple[list[Load], list[FeedEnd]]]:
-    """Yield what to tell each rank, and our ends of the rings of minibatches.
+    """Yield what to tell each stage, and our ends of the rings of minibatches.
 
     Our own ends of all else are closed at the end of the context: so a stage that dies is noticed by its neighbours.
 
@@ -30,45 +30,38 @@ def loads(
         segments: Of each stage.
         requirements: What the schedule asks of each stage.
         target: What targets look like where minibatches come from this process; None where stages make them.
-        here: The ranks of this process.
-        taking_turns: For each rank, on which core; those that name the same take turns. Nothing where none does.
+        here: The stages of this process.
+        taking_turns: For each stage, on which core; those that name the same take turns. Nothing where none does.
     """
-    layout = common.layout
+    last = len(segments) - 1
     cuts = [
         Cut(segment.sends, own.activation_slots, own.gradient_slots, following.in_flight)
         for segment, own, following in zip(segments, requirements, requirements[1:], strict=False)
     ]
     ends = [_ends(cut, shared=common.settings.channel == "shm") for cut in cuts]
-    inputs, targets = _feeds(layout, segments[0].receives, target, here, requirements[0].in_flight)
-    shared = [core for core, ranks in Counter(taking_turns).items() if ranks > 1]
+    inputs, targets = _feeds(last, segments[0].receives, target, here, requirements[0].in_flight)
+    shared = [core for core, stages in Counter(taking_turns).items() if stages > 1]
     turns: dict[Hashable, SharedMemory] = {}
     try:
         turns |= {core: SharedMemory.create(0) for core in shared}
         seats = [
             Seat(
-                rank=rank,
-                segment=segments[stage],
+                stage=stage,
+                segment=segment,
                 versions=requirements[stage].versions,
                 in_flight=requirements[stage].in_flight,
                 before=ends[stage - 1][1] if stage else None,
                 behind=ends[stage][0] if stage < len(ends) else None,
-                inputs=inputs[rank][1] if rank in inputs else None,
-                targets=targets[rank][1] if rank in targets else None,
-                turn=turns.get(taking_turns[rank]) if taking_turns else None,
+                inputs=inputs[1] if inputs and not stage else None,
+                targets=targets[1] if targets and stage == last else None,
+                turn=turns.get(taking_turns[stage]) if taking_turns else None,
             )
-            for rank in range(layout.size)
-            for stage in [layout.stage_of(rank)]
+            for stage, segment in enumerate(segments)
         ]
-        yield (
-            [Load(common, seat) for seat in seats],
-            [
-                feed_end(own, targets=ends is targets, replica=layout.replica_of(rank), replicas=layout.replicas[stage])
-                for ends, stage in ((inputs, 0), (targets, layout.stages - 1))
-                for rank, (own, _) in ends.items()
-            ],
-        )
+        feeds = [feed_end(pair[0], targets=pair is targets) for pair in (inputs, targets) if pair]
+        yield [Load(common, seat) for seat in seats], feeds
     finally:
-        theirs = [other for pairs in (inputs, targets) for _, other in pairs.values()]
+        theirs = [pair[1] for pair in (inputs, targets) if pair]
         for end in (*(end for pair in ends for end in pair), *theirs):
             for held in (end.memory, end.notifications):
                 if held is not None:
@@ -78,18 +71,15 @@ def loads(
 
 
 def _feeds(
-    layout: RankLayout, inputs: Sequence[TensorSpec], target: TensorSpec | None, here: Sequence[int], in_flight: int
-) -> tuple[dict[int, tuple[CutEnd, CutEnd]], dict[int, tuple[CutEnd, CutEnd]]]:
-    """Return the rings of inputs and of targets, by the rank that needs one: our end, and that rank's."""
+    last: int, inputs: Sequence[TensorSpec], target: TensorSpec | None, here: Sequence[int], in_flight: int
+) -> tuple[tuple[CutEnd, CutEnd] | None, tuple[CutEnd, CutEnd] | None]:
+    """Return the rings of inputs and of targets, if the stages that need them are here: our end, and the stage's."""
     if target is None:
-        return {}, {}
-    specs = {0: tuple(inputs), 1: target_specs(target)}
-    wanted = (layout.ranks(0), layout.ranks(layout.stages - 1))
-    first, last = (
-        {rank: _ends(feed_cut(specs[what], in_flight), shared=True) for rank in here if rank in ranks}
-        for what, ranks in enumerate(wanted)
+        return None, None
+    return (
+        _ends(feed_cut(inputs, in_flight), shared=True) if 0 in here else None,
+        _ends(feed_cut(target_specs(target), in_flight), shared=True) if last in here else None,
     )
-    return first, last
 
 
 def _ends(cut: Cut, *, shared: bool) -> tuple[CutEnd, CutEnd]:

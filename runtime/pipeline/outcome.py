@@ -3,18 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from optimizer.plan import Plan
-from optimizer.schedule import RankLayout, Schedule, Span, makespan_s, throughput
+from optimizer.schedule import Schedule, Span, makespan_s, throughput
 from profiler.machine import this_machine
 from runtime.pipeline.feed import Feed
 from runtime.pipeline.virtual_clock import on_virtual_clock, unrecorded_s
 from runtime.results import RunResult, TrainingResult, is_comparable
 from runtime.stage_run import ActionRecord
 from runtime.worker import Checksums, MinibatchDigests, Report, Settings
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +37,15 @@ def outcome_of(plan: Plan, schedule: Schedule, reports: Sequence[Report], settin
     Args:
         plan: Under the schedule that ran.
         schedule: What ran.
-        reports: Those of the ranks.
+        reports: Those of the stages.
         settings: How it ran.
     """
     runs = [report.run for report in reports]
     measured = [run.actions for run in runs]
     virtual = settings.clock == "virtual"
     records = on_virtual_clock(schedule, measured) if virtual else measured
-    layout = schedule.layout
-    last = [reports[rank] for rank in layout.ranks(layout.stages - 1)]
-    recorded_s = max(report.run.actions[-1].end_s for report in last)
-    further_s = unrecorded_s(schedule, runs) if virtual else _ended_s(last) - recorded_s
+    last = reports[-1]
+    further_s = unrecorded_s(schedule, runs) if virtual else _ended_s([last]) - last.run.actions[-1].end_s
     cores = len({report.physical_core for report in reports})
     spans = _spans(schedule, records)
     result = RunResult(
@@ -65,24 +60,20 @@ def outcome_of(plan: Plan, schedule: Schedule, reports: Sequence[Report], settin
         comparable=is_comparable(settings.clock, cores, len(reports)),
         throughput_samples_per_s=throughput(schedule, spans, plan.batch_size, further_s),
         makespan_s=makespan_s(spans) + further_s if virtual else _seconds(reports),
-        losses=_finite(_in_turn([report.losses for report in last])),
-        last_loss=_finite([last[(schedule.minibatches - 1) % len(last)].last_loss])[0],
+        losses=_finite(last.losses),
+        last_loss=_finite([last.last_loss])[0],
         stages=tuple(replace(run, actions=actions) for run, actions in zip(runs, records, strict=True)),
         machine=this_machine(),
     )
-    digests = [
-        tuple(_in_turn([reports[rank].minibatch_digests for rank in layout.ranks(stage)]))
-        for stage in range(layout.stages)
-    ]
+    digests = [report.minibatch_digests for report in reports]
     checksums = max((report.checksums for report in reports), key=lambda own: own[-1][0] if own else 0)
     return Outcome(result, digests, checksums, any(report.diverged for report in reports))
 
 
-def training_result(layout: RankLayout, reports: Sequence[Report], feed: Feed) -> TrainingResult:
+def training_result(reports: Sequence[Report], feed: Feed) -> TrainingResult:
     """Return what training on what ``feed`` handed out gave, as far as it was trained on."""
-    losses = _in_turn([reports[rank].losses for rank in layout.ranks(layout.stages - 1)])
-    if stopped := reports[-1].stopped:
-        losses = losses[: stopped.trained]
+    stopped = reports[-1].stopped
+    losses = reports[-1].losses[: stopped.trained if stopped else None]
     return TrainingResult(
         minibatches=len(losses),
         samples=feed.samples_in(len(losses)),
@@ -109,11 +100,4 @@ def _spans(schedule: Schedule, records: Sequence[Sequence[ActionRecord]]) -> lis
     return [
         [Span(action, record.start_s, record.end_s) for action, record in zip(row, actions, strict=True)]
         for row, actions in zip(schedule.rows, records, strict=True)
-    ]
-
-
-def _in_turn(by_replica: Sequence[Sequence[T]]) -> list[T]:
-    """Return what a stage's replicas have, in the order of the minibatches, which they have in turn."""
-    return [
-        by_replica[number % len(by_replica)][number // len(by_replica)] for number in range(sum(map(len, by_replica)))
     ]

@@ -3,40 +3,21 @@
 from collections.abc import Sequence
 
 from optimizer.plan import Plan
-from optimizer.schedule import ASYNCHRONOUS, RankLayout, StageRequirements
+from optimizer.schedule import StageRequirements
 from profiler.commands import smaller_minibatch, typed_form
 from profiler.report import mib
 from runtime.errors import InputError, TooLargeError
 from runtime.results import ChannelName
-from runtime.worker import Settings
 
 
-def refuse_other_layout(layout: RankLayout, minibatches: int, settings: Settings, processes: int) -> None:
-    """Refuse a plan for another number of processes, and replicated stages where they cannot run.
-
-    Args:
-        layout: Of the plan's ranks.
-        minibatches: How many are going to run.
-        settings: How.
-        processes: How many there are for it.
+def refuse_other_count(plan: Plan, processes: int) -> None:
+    """Refuse a plan for another number of processes.
 
     Raises:
         InputError: It is one.
     """
-    if layout.size != processes:
-        on_ranks = f" on {layout.size} ranks" if layout.replicated else ""
-        raise InputError(
-            f"the plan has {layout.stages} stages{on_ranks} for {processes} processes; set --stages to match"
-        )
-    if not layout.replicated:
-        return
-    most, schedule = max(layout.replicas), settings.pace.name
-    if schedule != ASYNCHRONOUS:
-        raise InputError(f"the plan has replicated stages, which --schedule {schedule} does not know; leave it out")
-    if settings.channel != "gloo":
-        raise InputError("the plan has replicated stages, which need messages between ranks; add --channel gloo")
-    if minibatches < most:
-        raise InputError(f"the plan has a stage on {most} ranks and there are {minibatches} minibatches; add some")
+    if len(plan.stages) != processes:
+        raise InputError(f"the plan has {len(plan.stages)} stages for {processes} processes; set --stages to match")
 
 
 def refuse_too_little_memory(
@@ -67,9 +48,7 @@ def refuse_too_little_memory(
         return
     listed = " + ".join(mib(size) for size in needed)
     flushing = "--schedule 1f1b-flush" if typed_form() else 'schedule="1f1b-flush"'
-    flush = (
-        "" if plan.pace.flush_every or plan.layout.replicated else f", or {flushing}, which keeps one weight version"
-    )
+    flush = "" if plan.pace.flush_every else f", or {flushing}, which keeps one weight version"
     raise TooLargeError(
         f"the {len(needed)} stages of {plan.model} need {mib(sum(needed) - shared)} MiB of memory ({listed}, what two "
         f"share counted once) and {whose} has {mib(free_bytes)} MiB free; {smaller_minibatch()}{flush}"

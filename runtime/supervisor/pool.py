@@ -62,7 +62,7 @@ class WorkerPool:
 
     Attributes:
         cores: The core of each stage that is here.
-        ranks: Which ranks are here, ascending; a rank is a stage where none is replicated.
+        ranks: Which ranks are here, ascending: of the stages with these numbers.
         stall_timeout_s: How long a stage may be at one action, or a loader at one minibatch; None: as usual.
     """
 

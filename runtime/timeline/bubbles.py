@@ -3,7 +3,7 @@
 busy        it runs an action
 warm-up     it waits before the gradient of its first minibatch (of a round, where the schedule flushes) is there
 starved     it waits for activations
-blocked     it waits for gradients, or for other replicas' backwards
+blocked     it waits for gradients
 drain       it waits after its last forward (of a round, where the schedule flushes)
 
 Of a long run, it is the time of the minibatches that are recorded.
@@ -68,7 +68,7 @@ def _of_stage(
 
 def _placed(actions: Sequence[ActionRecord], minibatches: int, flush_every: int) -> Iterator[tuple[ActionRecord, str]]:
     """Yield each action with the name of what a wait before it is."""
-    own = {record.minibatch for record in actions if record.kind == "F"}  # a replica has not all of them
+    own = {record.minibatch for record in actions if record.kind == "F"}
     rounds = [[minibatch for minibatch in group if minibatch in own] for group in groups(minibatches, flush_every)]
     first, last = {group[0] for group in rounds}, {group[-1] for group in rounds}
     warm, over = True, False

@@ -1,6 +1,6 @@
 """A run as a trace in Chrome's format, which Perfetto (ui.perfetto.dev) and chrome://tracing open.
 
-A process for each stage, or each replica of one. On its first track the actions, each with the copy into the channel
+A process for each stage. On its first track the actions, each with the copy into the channel
 nested in it; on its second the waits. An arrow leads from each send to the action that read it. Times are microseconds
 from the run's start.
 
@@ -34,7 +34,7 @@ def _events(result: RunResult) -> Iterator[dict[str, Any]]:
     for number, stage in enumerate(result.stages):
         planned = result.planned(stage)
         layers = f"{planned.layers[0]} … {planned.layers[-1]}"
-        title = f"stage {result.name_of(stage)} on {stage.host}, core {stage.core}: {layers}"
+        title = f"stage {stage.stage} on {stage.host}, core {stage.core}: {layers}"
         yield {"ph": "M", "pid": number, "name": "process_name", "args": {"name": title}}
         yield {"ph": "M", "pid": number, "name": "process_sort_index", "args": {"sort_index": number}}
         for thread, name in ((_WORK, "actions"), (_WAIT, "waits")):

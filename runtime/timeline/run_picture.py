@@ -14,7 +14,7 @@ def picture_of(result: RunResult) -> bytes:
     labelled = sum(map(len, rows)) <= _MOST_LABELS
     with drawing(plan.model, 12, 0.8 + 0.55 * len(rows)) as drawn:
         axes = drawn.axes[0]
-        draw_bars(axes, rows, [f"stage {result.name_of(stage)}" for stage in result.stages])
+        draw_bars(axes, rows, [f"stage {stage.stage}" for stage in result.stages])
         for number, row in enumerate(rows if labelled else ()):
             for kind, minibatch, start_s, end_s in row:
                 if kind != "U" and end_s - start_s > makespan_s / 80:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from optimizer.plan import Plan
-from optimizer.schedule import has_steady_state, semantics
+from optimizer.schedule import SCHEDULES, has_steady_state
 from profiler.report import ResultTable, counted, mib, ms
 from runtime.pipeline import LEAST, noisy, sharing, taking_turns
 from runtime.results import RunResult
@@ -32,7 +32,7 @@ def show_run(result: RunResult, console: "Console") -> None:
     columns = ("core", "predicted ms", "busy ms", "waits ms", "sends ms", "faults", "predicted MiB", "peak MiB")
     table = ResultTable(
         f"{plan.model}, {plan.method}, {counted(result.minibatches, 'minibatch')}, {precision}{plan.pace.words} "
-        f"({semantics(plan.schedule, plan.layout)}), {result.channel}, {result.rule.kind}, lr {result.rule.lr:g}",
+        f"({SCHEDULES[plan.schedule].semantics}), {result.channel}, {result.rule.kind}, lr {result.rule.lr:g}",
         ("stage", "layers", *columns),
         words=("layers",),
         first_out=("faults", "sends ms", "predicted MiB", "core", "peak MiB"),
@@ -43,7 +43,7 @@ def show_run(result: RunResult, console: "Console") -> None:
     for stage in result.stages:
         planned = result.planned(stage)
         table.add_row(
-            result.name_of(stage), f"{planned.layers[0]} … {planned.layers[-1]}",
+            str(stage.stage), f"{planned.layers[0]} … {planned.layers[-1]}",
             f"{stage.host}: {stage.core}" if several else str(stage.core),
             ms(planned.total_s * planned.ease), ms(stage.busy_s), ms(stage.measured.wait_s), ms(stage.measured.send_s),
             f"{stage.page_faults:.0f}", mib(planned.memory_bytes), mib(stage.measured.peak_rss_bytes),
@@ -114,9 +114,7 @@ def _bubble_table(result: RunResult) -> ResultTable:
             bubbles.drain_s,
             bubbles.imbalance_s,
         )
-        table.add_row(
-            result.name_of(run), *(f"{part / bubbles.total_s:.1%}" if bubbles.total_s else "–" for part in parts)
-        )
+        table.add_row(str(run.stage), *(f"{part / bubbles.total_s:.1%}" if bubbles.total_s else "–" for part in parts))
     return table
 
 

@@ -120,7 +120,7 @@ class Pipeline:
 
         Raises:
             ModelError, CaptureError: The model cannot be captured, or sent to other processes.
-            InputError: Learning rates are given for replicated stages, or ``update_every`` to a schedule without.
+            InputError: ``update_every`` is given to a schedule without.
             ConfigError: An argument cannot be what it is, or the schedule cannot run with so few minibatches an update.
             ProcessError: This process may not use one of the cores.
         """
@@ -134,9 +134,6 @@ class Pipeline:
             raise InputError(f"the sample is of another size than the plan is for ({live.called.words(live.inputs)}); "
                              "give a minibatch like the one that was profiled")  # fmt: skip
         bare = without_tensors(live.model, [*live.model.parameters(), *live.model.buffers()])
-        if rate and plan.layout.replicated:
-            raise InputError("replicas count updates of their own, so they take no learning rate that changes; leave "
-                             "learning_rate, warmup and decay out")  # fmt: skip
         whole = captured_live(live)
         refuse_unfaithful_briefly(whole, live.inputs)
         self._captured = whole if plan.form == PLAIN_FORM else captured_live(live, plan.form)
@@ -175,7 +172,7 @@ class Pipeline:
         if self._phase != "new":
             raise RunError("a pipeline is entered once; make another one, and give it the weights or a checkpoint")
         self._phase, start, self._tensors = "entered", self._tensors, None
-        cores = cores_for(self._plan.layout.size, usable_cores(self._cores))
+        cores = cores_for(len(self._plan.stages), usable_cores(self._cores))
         distributed = self._session if self.distributed else None
         with ExitStack() as stack:
             pool = stack.enter_context(
@@ -217,7 +214,7 @@ class Pipeline:
         Args:
             loader: Yields pairs (inputs, targets), or inputs alone where the model returns its loss; any minibatch may
                 have fewer samples than planned, but not a single one where a batch norm needs more.
-            minibatches: How many at most; None: all there are. With replicas, a loader without a length needs it.
+            minibatches: How many at most; None: all there are.
 
         Returns:
             Losses, throughput and times of the stages.
@@ -230,8 +227,6 @@ class Pipeline:
         with self._alone("train"):
             self.last = None
             execution = self._entered("train")
-            if self._plan.layout.replicated and minibatches is None:
-                minibatches = _length(loader)
             reader = execution.read(loader, "the data of the loader")
             try:
                 self._load(execution, reader.target_spec())
@@ -414,7 +409,7 @@ class Pipeline:
         if execution.target != target:
             if execution.phase == "loaded":
                 execution.start_from(execution.training_state(), self.updates)
-            enough = max(CLEARANCE * self._plan.layout.size, 3 * self._settings.pace.update_every)
+            enough = max(CLEARANCE * len(self._plan.stages), 3 * self._settings.pace.update_every)
             execution.load(self._plan, enough, target=target)
 
     def _patiently(self, loader: Minibatches) -> Iterator[Any]:
@@ -468,13 +463,3 @@ def _pace(plan: Plan, schedule: ScheduleName | None, update_every: int | None) -
     if update_every not in {None, pace.update_every}:
         raise InputError(f"update_every={update_every} says nothing to {pace.name}, which updates after each minibatch")
     return pace
-
-
-def _length(loader: Minibatches) -> int:
-    try:
-        return len(loader)  # type: ignore[arg-type]
-    except TypeError as error:
-        raise InputError(
-            "with replicas every rank has to know how many minibatches there are, and the loader has no length; say it "
-            "with minibatches=…"
-        ) from error

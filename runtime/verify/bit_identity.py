@@ -77,11 +77,7 @@ def replayed(
 ) -> Trained:
     """Replay a plan as ``execution`` would run it, on minibatches with these checksums."""
     settings = execution.settings
-    recurrence = Recurrence(
-        pace=settings.pace,
-        replicas=tuple(stage.replicas for stage in plan.stages),
-        minibatches=minibatches,
-    )
+    recurrence = Recurrence(pace=settings.pace, stages=len(plan.stages), minibatches=minibatches)
     stage_of = {layer: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
     replay = Replay(execution.captured, stage_of, execution.initial_state(), settings.rule, recurrence)
     feed = feed_again(execution, minibatches)

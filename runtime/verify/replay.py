@@ -4,9 +4,6 @@ Minibatch b runs stage s, forward and backward, on weight version v(s, b), and i
 an update, the mean of theirs) make the next version from the newest one:
 
     1f1b                       v(s, b) = max(0, b − d_s + 1),  d_s = min(S − s, B)       an update a minibatch
-    1f1b, r_s replicas         v(s, b) = max(0, ⌊b ÷ r_s⌋ − d_s + 1), d_s = min(⌈n_s ÷ r_s⌉, ⌈B ÷ r_s⌉), where
-                               n_s = r_s in the last stage, else r_{s+1}⌈n_{s+1} ÷ r_{s+1}⌉ + 2 r_s + r_{s+1} − 2
-                                                                                      an update r_s minibatches
     2bw                        v(s, b) = max(0, ⌊b ÷ m⌋ − 1)                          an update m minibatches
     flushed every M            v(s, b) = ⌊b ÷ M⌋                                          an update a round
 
@@ -19,7 +16,6 @@ stale (``profiler.execution.stale_update``), by as many updates as a stage's min
     1f1b  τ_s = d_s − 1        2bw  τ_s = 1 if B > m, else 0        flushed  τ_s = 0
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -74,13 +70,8 @@ class Recurrence:
     """The recurrence that a schedule trains: each minibatch's weight version, and the minibatches of each update."""
 
     pace: Pace
-    replicas: tuple[int, ...]
+    stages: int
     minibatches: int
-
-    @property
-    def stages(self) -> int:
-        """The number of stages."""
-        return len(self.replicas)
 
     def version(self, stage: int, minibatch: int) -> int:
         """Return v(s, b)."""
@@ -89,7 +80,7 @@ class Recurrence:
             return group
         if self.pace.name == "2bw":
             return max(0, group - 1)
-        return max(0, minibatch // self.replicas[stage] - self._depth(stage) + 1)
+        return max(0, minibatch - self._depth(stage) + 1)
 
     def staleness(self, stage: int) -> int:
         """Return τ_s."""
@@ -100,22 +91,12 @@ class Recurrence:
         return self._depth(stage) - 1
 
     def _depth(self, stage: int) -> int:
-        """Return d_s, in rounds of its replicas."""
-        own = self.replicas[stage]
-        return min(math.ceil(self._in_flight(stage) / own), math.ceil(self.minibatches / own))
+        """Return d_s."""
+        return min(self.stages - stage, self.minibatches)
 
-    def _in_flight(self, stage: int) -> int:
-        """Return n_s."""
-        if stage == self.stages - 1:
-            return self.replicas[stage]
-        own, following = self.replicas[stage : stage + 2]
-        return math.ceil(self._in_flight(stage + 1) / following) * following + 2 * own + following - 2
-
-    def round_of(self, stage: int, minibatch: int) -> range:
-        """Return the minibatches whose gradients one update of a stage averages."""
-        width = max(self.pace.update_every, self.replicas[stage])
-        first = minibatch // width * width
-        return range(first, min(first + width, self.minibatches))
+    def ends_update(self, minibatch: int) -> bool:
+        """Say whether a minibatch is the last that shares its update."""
+        return (minibatch + 1) % self.pace.update_every == 0 or minibatch + 1 == self.minibatches
 
     @property
     def fused(self) -> bool:
@@ -123,7 +104,7 @@ class Recurrence:
         return self.pace.flush_every is None and self.pace.update_every > 1
 
     def share(self, minibatch: int) -> float:
-        """Return what the loss counts where minibatches share an update; over replicas, sums are divided."""
+        """Return what the loss counts where minibatches share an update."""
         first = minibatch // self.pace.update_every * self.pace.update_every
         return 1 / min(self.pace.update_every, self.minibatches - first)
 
@@ -153,12 +134,7 @@ class Replay:
         learning = [path for path in self._home if path in captured.learning]
         self._versions: dict[str, dict[int, Tensor]] = {path: {0: state[path]} for path in learning}
         self._moments = {path: Moments.before_any(rule, state[path]) for path in learning}
-        constants = {path: state[path] for path in self._home if path not in captured.learning}
-        copies = max(recurrence.replicas) - 1  # each replica has buffers of its own
-        self._buffers = [
-            constants,
-            *({path: buffer.clone() for path, buffer in constants.items()} for _ in range(copies)),
-        ]
+        self._constants = {path: state[path] for path in self._home if path not in captured.learning}
         self._unused = {path: tensor for path, tensor in state.items() if path not in self._home}
         self._modules = {id(module): f"{path}." if path else "" for path, module in captured.model.named_modules()}
         fused = self._in_float32(whole(captured).placeable) if recurrence.fused else ()
@@ -177,7 +153,6 @@ class Replay:
     def run(self, feed: Minibatches, seed: int, advance: Callable[[], None]) -> Trained:
         """Train for the recurrence's minibatches; ``advance`` is called after each."""
         losses, minibatch_digests = [], []
-        replicated = max(self.recurrence.replicas) > 1
         sums: dict[str, Tensor] = {}
         for minibatch in range(self.recurrence.minibatches):
             record, loss_value, buffers = self._step(minibatch, feed, seed, self.recurrence.share(minibatch))
@@ -187,15 +162,15 @@ class Replay:
                 sums[path] = torch.addmm(sums[path], back.t(), inputs) if path in sums else back.t() @ inputs
             self._products.clear()
             losses.append(loss_value)
-            minibatch_digests.append(self._minibatch_digests(record if replicated else sums, buffers))
-            if self.rule.clip_norm and minibatch == self.recurrence.round_of(0, minibatch)[-1]:
-                self._bound_norm(sums)
-            for stage in range(self.recurrence.stages):
-                if minibatch == self.recurrence.round_of(stage, minibatch)[-1]:
+            minibatch_digests.append(self._minibatch_digests(sums, buffers))
+            if self.recurrence.ends_update(minibatch):
+                if self.rule.clip_norm:
+                    self._bound_norm(sums)
+                for stage in range(self.recurrence.stages):
                     self._update(stage, sums, minibatch)
             advance()
         newest = {path: versions[max(versions)] for path, versions in self._versions.items()}
-        state = newest | self._buffers[0] | self._unused
+        state = newest | self._constants | self._unused
         weights = {path: state[path] for path, _ in self.captured.model.named_parameters()}
         rest = {path: state[path] for path, _ in self.captured.model.named_buffers()}
         return Trained(losses=losses, weights=weights, buffers=rest, minibatch_digests=minibatch_digests)
@@ -221,7 +196,7 @@ class Replay:
             sent.append(values)
             if stage < stages - 1:
                 received[stage + 1] = {name: self._copied(values[name], name) for name in self._crossing(stage)}
-        buffers = digests({path: self._constant(path, minibatch) for path in self._buffers[0]})
+        buffers = digests(self._constants)
         outputs = [sent[-1][name] for name in self.captured.outputs]
         result = self.captured.loss(outputs, feed.targets(minibatch))
         torch.autograd.backward(result, torch.full_like(result, share))
@@ -257,23 +232,21 @@ class Replay:
                 return value.clone() if foreign else value
             if isinstance(leaf, Size):
                 return leaf.of(values[leaf.layer])
-            return self._bound(leaf.path, leaves, minibatch) if isinstance(leaf, Attribute) else leaf
+            return self._bound(leaf.path, leaves) if isinstance(leaf, Attribute) else leaf
 
         seed, minibatch = place
         torch.manual_seed(layer_seed(seed, operation.index, minibatch))
         args: Any = map_aggregate(operation.args, fetch)
         kwargs: Any = map_aggregate(dict(operation.kwargs), fetch)
         with torch.autocast("cpu", torch.bfloat16, enabled=operation.autocast == "on"):
-            values[operation.name] = self._output(operation, args, kwargs, leaves, minibatch)
+            values[operation.name] = self._output(operation, args, kwargs, leaves)
 
-    def _output(
-        self, operation: Operation, args: Any, kwargs: Any, leaves: Mapping[str, Tensor], minibatch: int
-    ) -> Any:
+    def _output(self, operation: Operation, args: Any, kwargs: Any, leaves: Mapping[str, Tensor]) -> Any:
         """Return what a layer makes of its arguments with the weights of a minibatch."""
         target = operation.target
         if isinstance(target, nn.Module):
             own = {
-                local: self._bound(self._modules[id(target)] + local, leaves, minibatch)
+                local: self._bound(self._modules[id(target)] + local, leaves)
                 for local, _ in [
                     *target.named_parameters(remove_duplicate=False), *target.named_buffers(remove_duplicate=False),
                 ]
@@ -295,13 +268,9 @@ class Replay:
         output.register_hook(lambda back: self._products.update({path: (back, kept)}))  # type: ignore[no-untyped-call]
         return output
 
-    def _bound(self, path: str, leaves: Mapping[str, Tensor], minibatch: int) -> Tensor:
+    def _bound(self, path: str, leaves: Mapping[str, Tensor]) -> Tensor:
         canonical = self.captured.canonical[path]
-        return leaves[canonical] if canonical in leaves else self._constant(canonical, minibatch)
-
-    def _constant(self, path: str, minibatch: int) -> Tensor:
-        """Return a buffer, or a parameter that does not learn, as the replica has it that runs a minibatch."""
-        return self._buffers[minibatch % self.recurrence.replicas[self._home[path]]][path]
+        return leaves[canonical] if canonical in leaves else self._constants[canonical]
 
     def _copied(self, tensor: Tensor, name: str) -> Tensor:
         """Return a fresh leaf with what ``tensor`` holds."""
@@ -325,11 +294,8 @@ class Replay:
 
     def _update(self, stage: int, sums: dict[str, Tensor], minibatch: int) -> None:
         """Make a stage's next version, and begin new sums for it."""
-        averaged = len(self.recurrence.round_of(stage, minibatch)) if self.recurrence.replicas[stage] > 1 else 1
         own = [path for path in self._versions if self._home[path] == stage]
         gradients = {path: sums.pop(path) for path in own if path in sums}
-        if averaged > 1:
-            gradients = {path: gradient * (1 / averaged) for path, gradient in gradients.items()}
         correct = correction(self.rule, self.recurrence.staleness(stage))
         for path in own:
             versions, gradient = self._versions[path], gradients.get(path)

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any
 
-from optimizer.schedule import Pace, RankLayout
+from optimizer.schedule import Pace
 from profiler.execution import Segment, TensorSpec
 from runtime.channels import Cut, SharedMemory
 from runtime.channels.rendezvous import Rendezvous
@@ -45,7 +45,7 @@ class Common:
     """What all stages of a run are told alike.
 
     Attributes:
-        layout: Which rank runs what.
+        stages: How many stages there are.
         pace: The schedule.
         weights: What training starts from, for the whole model, as ``state`` says it lies there: parameters, buffers,
             and where training goes on, momenta and counts.
@@ -54,7 +54,7 @@ class Common:
         data: Of minibatches that the stages make themselves.
     """
 
-    layout: RankLayout
+    stages: int
     pace: Pace
     weights: SharedMemory
     state: tuple[TensorSpec, ...]
@@ -69,7 +69,7 @@ class Seat:
     """What one stage is told of its own.
 
     Attributes:
-        rank: Which of the ranks this is.
+        stage: Which stage this is.
         segment: What to run; its parameters and buffers are on the meta device.
         versions: Weight versions to hold.
         in_flight: Minibatches between forward and backward.
@@ -79,7 +79,7 @@ class Seat:
         turn: What stages on the same core take turns by; None where each runs when it can.
     """
 
-    rank: int
+    stage: int
     segment: Segment
     versions: int
     in_flight: int
@@ -100,17 +100,7 @@ class Load:
     @property
     def stage(self) -> int:
         """Which stage to become."""
-        return self.common.layout.stage_of(self.seat.rank)
-
-    @property
-    def replica(self) -> int:
-        """The number of this replica of the stage."""
-        return self.common.layout.replica_of(self.seat.rank)
-
-    @property
-    def replicas(self) -> int:
-        """The number of replicas of the stage."""
-        return self.common.layout.replicas[self.stage]
+        return self.seat.stage
 
 
 @dataclass(frozen=True, slots=True)

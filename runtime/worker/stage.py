@@ -26,9 +26,7 @@ from runtime.worker.loss_watch import LossWatch
 from runtime.worker.messages import Go, Load, MinibatchDigests, Stopped
 
 if TYPE_CHECKING:
-    from torch.distributed import ProcessGroup
-
-    from runtime.channels import Averaging, CommonNorm
+    from runtime.channels import CommonNorm
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +68,16 @@ class Stage:
         diverged: Whether any loss was no finite number.
         used: The weight version that the last backward ran on.
         stopped: From which minibatch on nothing is trained, and why; None while all are.
-        averaging: What averages the gradients of its replicas; None where it has but one.
         common_norm: What tells the norm of all stages' gradients; None where the update rule does not bound it.
     """
 
-    def __init__(
-        self, load: Load, channels: Channels, synthetic: Synthetic, replicas: "ProcessGroup | None" = None
-    ) -> None:
+    def __init__(self, load: Load, channels: Channels, synthetic: Synthetic) -> None:
         """Copy this stage's slice out of all weights.
 
         Args:
             load: What the stage is told.
             channels: To its neighbours, and to where minibatches come from.
             synthetic: The minibatches that the first stage and the last one make themselves, if they do.
-            replicas: All replicas of the stage, if there are several.
         """
         self.load, self.channels = load, channels
         self.before, self.behind = channels.before, channels.behind
@@ -112,9 +106,6 @@ class Stage:
         self.used = 0
         self._buffers: dict[int, dict[str, str]] = {}
         self._synthetic = synthetic
-        self.averaging: Averaging | None = None
-        self._replicas = replicas
-        self._replicated = load.common.layout.replicated
         self.common_norm = _common_norm(load) if settings.rule.clip_norm else None
         self._watch = LossWatch()
         self.stopped: Stopped | None = None
@@ -165,16 +156,7 @@ class Stage:
         return [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in learning]
 
     def update(self, minibatch: int) -> int:
-        """Write the next weight version from the gradients of the last backward, and return its number.
-
-        Of a replicated stage, from the mean over the replicas, of which this one has none if it had no ``minibatch``.
-        """
-        if self.averaging:
-            load = self.load
-            assert self.minibatches is not None
-            own = self.versions.gradients(self.used) if minibatch < self.minibatches else {}
-            present = len(load.common.layout.round_of(load.stage, minibatch, self.minibatches))
-            self.versions.give_gradients(self.used, self.averaging.average(own, present))
+        """Write the next weight version from the gradients of the last backward, and return its number."""
         try:
             version = self.versions.update(self.used, self._scale)
         except ConfigError as error:  # of a learning rate, before anything is written, and in all stages alike
@@ -209,8 +191,8 @@ class Stage:
 
     @property
     def _undoes(self) -> bool:
-        """Whether the stage trains, so that what it holds is wanted, whatever befalls a minibatch; replicas cannot."""
-        return self._recorded is None and not self._replicated
+        """Whether the stage trains, so that what it holds is wanted, whatever befalls a minibatch."""
+        return self._recorded is None
 
     def take_norms(self) -> None:
         """Work out the norms of the gradients that the next update is made of."""
@@ -296,10 +278,6 @@ class Stage:
                 self.versions.drop_gradients()  # as the update does that is left out here
             self._in_flight[0] = flight
             self.backward(0, back)
-        if self._replicas:
-            left = self.versions.gradients(self.versions.newest)
-            self.averaging = runtime.channels.Averaging(self._replicas, self.load.replicas, left)
-            self.averaging.wait()
         self.versions.drop_gradients()
         self._blank = None
         for path, tensor in self.constants.items():

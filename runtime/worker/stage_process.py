@@ -93,8 +93,7 @@ class _Worker:
             case Export():
                 self.status.note(Phase.WORKING, "export")
                 assert self._stage is not None
-                if self._stage.load.replica == 0:
-                    self._stage.export(message.target, message.state)
+                self._stage.export(message.target, message.state)
                 message.target.unmap()
                 send(self.control, Ready())
             case Unload():
@@ -108,10 +107,8 @@ class _Worker:
             inputs=load.seat.before is load.seat.inputs is None, targets=load.seat.behind is load.seat.targets is None
         )
         self._memory = PeakMemory()
-        replicas = None
         if load.common.rendezvous:
-            runtime.channels.join(load.common.rendezvous, load.seat.rank, load.common.layout.size)
-            replicas = runtime.channels.replicas_of(load.common.layout, load.seat.rank)
+            runtime.channels.join(load.common.rendezvous, load.stage, load.common.stages)
         self._channels = Channels(
             before=self._channel(load, load.seat.before, behind=False),
             behind=self._channel(load, load.seat.behind, behind=True),
@@ -119,7 +116,7 @@ class _Worker:
             targets=self._channel(load, load.seat.targets, behind=False),
         )
         self._turn = Turn(load.seat.turn) if load.seat.turn else None
-        self._stage = Stage(load, self._channels, synthetic, replicas)
+        self._stage = Stage(load, self._channels, synthetic)
         load.common.weights.unmap()
         self._memory.forget_peak()
         self._stage.warm_up()
@@ -129,9 +126,7 @@ class _Worker:
         if end is None:
             return None
         if end.memory is None or end.notifications is None:
-            peers = load.common.layout.ranks(load.stage + (1 if behind else -1))
-            return runtime.channels.gloo_channel(end.cut, peers, load.replica, load.replicas, behind=behind)
-
+            return runtime.channels.gloo_channel(end.cut, load.stage + (1 if behind else -1), behind=behind)
         channel = runtime.channels.shared_memory_channel(end.memory, end.cut, end.notifications)
         end.memory.close()
         return channel
@@ -152,14 +147,13 @@ class _Worker:
         run = _Run(self._stage, self.status, self._turn)
         load = self._stage.load
         records: list[ActionRecord] = []
-        for action in actions_of(load.common.pace, load.common.layout, load.seat.rank, run.exists):
+        for action in actions_of(load.common.pace, load.common.stages, load.stage, run.exists):
             record = run.carry_out(action)
-            if action.minibatch // load.replicas * load.replicas < (go.recorded or 0):
+            if action.minibatch < (go.recorded or 0):
                 records.append(record)
         return Report(
             run=StageRun(
                 stage=load.stage,
-                replica=load.replica,
                 host=socket.gethostname(),
                 core=self.core,
                 whole=run.times(self._memory.growth_bytes()),
@@ -270,8 +264,6 @@ class _Run:
             results = stage.backward(minibatch, received)
             version = stage.used
         else:
-            if stage.averaging:  # the network's time, in which another may be at fault
-                self._note(Phase.WAITING, f"the averaging of gradients in update {minibatch}")
             version = stage.update(minibatch)
         computed = time.perf_counter()
         direction = self._way_out(action)
@@ -306,14 +298,7 @@ class _Run:
         if action.kind == "U":
             if stage.stopped:
                 return [], 0.0
-            if stage.common_norm:
-                return [], self._norm_shared(action)
-            if not stage.averaging:
-                return [], 0.0
-            self._note(Phase.WAITING, f"the wait for the other replicas' backward before update {action.minibatch}")
-            asked = time.perf_counter()
-            stage.averaging.wait()
-            return [], time.perf_counter() - asked
+            return [], self._norm_shared(action) if stage.common_norm else 0.0
         taken = self._taken if action.kind == "F" else None
         self._taken = None if taken else self._taken
         received = taken or self._awaited(action.kind, action.minibatch)
@@ -354,8 +339,7 @@ class _Run:
     def _total(self) -> int:
         """Return how many actions there are; 0 where that is not known yet."""
         load, minibatches = self._stage.load, self._stage.minibatches or 0
-        own = len(range(load.replica, minibatches, load.replicas))
-        return 2 * own + math.ceil(minibatches / max(load.common.pace.update_every, load.replicas))
+        return 2 * minibatches + math.ceil(minibatches / load.common.pace.update_every)
 
     def _digest(self, action: Action) -> None:
         if action.kind == "F":

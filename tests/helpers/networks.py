@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from strategies import chain
 
-from optimizer.plan import AllReduce, Link, NetworkProfile, RankFacts
+from optimizer.plan import Link, NetworkProfile, RankFacts
 from profiler.profile import Profile, Timing
 
 SIZES = (0, 1 << 10, 1 << 20)
@@ -34,22 +34,8 @@ def network_for(profile: Profile, factors: list[Fraction], links: list[tuple[int
     ]
     return NetworkProfile(
         model=profile.model, model_digest=profile.model_digest, batch_size=profile.batch_size,
-        input_shape=profile.input_shape, ranks=tuple(ranks), links=tuple(found), measured_at="", all_reduces=(),
+        input_shape=profile.input_shape, ranks=tuple(ranks), links=tuple(found), measured_at="",
     )  # fmt: skip
-
-
-def with_all_reduces(network: NetworkProfile, latency_ns: int, slope_ns: int) -> NetworkProfile:
-    """An all-reduce over r ranks takes a latency, and some ns a byte for each rank but one."""
-    ranks = len(network.ranks)
-    found = tuple(
-        AllReduce(
-            first=first, ranks=own, sizes_bytes=SIZES,
-            times_s=tuple((latency_ns + slope_ns * (own - 1) * size) / 1e9 for size in SIZES),
-        )
-        for own in range(2, ranks + 1)
-        for first in range(ranks - own + 1)
-    )  # fmt: skip
-    return replace(network, all_reduces=found)
 
 
 def weighted(times_ms: Sequence[float], learning: list[int]) -> Profile:

@@ -45,7 +45,6 @@ def run_of(name: ScheduleName, minibatches: int, work: list[float], every: int =
     runs = tuple(
         StageRun(
             stage=stage,
-            replica=0,
             host="here",
             core=0,
             whole=StageTimes(

@@ -13,7 +13,7 @@ if __name__ == "__main__":
 
 from comparisons import comparison
 from comparisons import plans as made_up
-from networks import network_for, with_all_reduces
+from networks import network_for
 from places import TESTS
 from rich.console import Console
 from runs import run_of
@@ -104,7 +104,7 @@ def compare(console: Console) -> None:
 
 
 def network() -> NetworkProfile:
-    return with_all_reduces(network_for(profile(), [Fraction(1)] * 4, [(90_000, 8, 8)] * 3), 1000, 1)
+    return network_for(profile(), [Fraction(1)] * 4, [(90_000, 8, 8)] * 3)
 
 
 def links(console: Console) -> None:
@@ -114,7 +114,6 @@ def links(console: Console) -> None:
 def over_links(console: Console) -> None:
     planner = Planner(profile().costs(), 4, 12, network=network())
     show_plan(planner.optimized(), console)
-    show_plan(planner.replicated(), console)
 
 
 def long_run(console: Console) -> None:

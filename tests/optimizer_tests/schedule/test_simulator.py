@@ -73,7 +73,7 @@ def test_nothing_starts_before_what_it_needs(rows: list[Duration], minibatches: 
 
 
 def test_a_schedule_that_cannot_go_on_is_refused() -> None:
-    stuck = Schedule(PLAIN_1F1B, ((Action(0, "B", 0),), (Action(1, "F", 0), Action(1, "B", 0))), (1, 1), 0)
+    stuck = Schedule(PLAIN_1F1B, ((Action(0, "B", 0),), (Action(1, "F", 0), Action(1, "B", 0))), 0)
     with pytest.raises(ValueError, match="0B0, 1F0 wait for each other"):
         simulated(stuck, [Duration(1, 1, 1)] * 2)
 

@@ -85,6 +85,6 @@ def test_gpipe_holds_a_whole_round_and_sequential_one_minibatch() -> None:
 
 
 def test_a_schedule_that_cannot_end_is_refused() -> None:
-    stuck = Schedule(PLAIN_1F1B, ((Action(0, "B", 0),), (Action(1, "F", 0), Action(1, "B", 0))), (1, 1), 0)
+    stuck = Schedule(PLAIN_1F1B, ((Action(0, "B", 0),), (Action(1, "F", 0), Action(1, "B", 0))), 0)
     with pytest.raises(ValueError, match="0B0, 1F0 wait for each other"):
         requirements_of(stuck)

@@ -96,7 +96,7 @@ MANY, CYCLES = 120, 48
 
 def period_s(plan: Plan, minibatches: int) -> float:
     """What a minibatch takes in the second half of a simulated run."""
-    spans = timeline(plan.stages, in_full(PLAIN_1F1B, plan.layout, minibatches))
+    spans = timeline(plan.stages, in_full(PLAIN_1F1B, len(plan.stages), minibatches))
     ends = [span.end_s for span in spans[-1] if span.action.kind == "B"]
     return (ends[minibatches // 2 + CYCLES] - ends[minibatches // 2]) / CYCLES
 

@@ -19,7 +19,7 @@ import small_models
 import torch
 from commands import MODEL, OPTIMIZE, PROFILE, RUN, SMALL, Command, refusal
 from core_claims import another_process
-from networks import network_for, weighted, with_all_reduces
+from networks import network_for, weighted
 from precisions import with_lower
 from strategies import chain
 
@@ -38,7 +38,6 @@ from runtime.compare.rounds import _attempt
 from runtime.results import CLOCKS, Clock, RunResult
 
 pytestmark = pytest.mark.usefixtures("kept_workers")
-REPLICATE = [*SMALL, "--links", "text.json", "--replicate"]
 
 
 @pytest.fixture(scope="module")
@@ -242,10 +241,6 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (OPTIMIZE, [*MODEL, "--slice", "fcc=2"], "there is no layer 'fcc' to slice (did you mean 'fc'?)"),
         (OPTIMIZE, [*MODEL, "--slice", "relu=2"], "relu cannot be sliced: only linear layers and convolutions"),
         (OPTIMIZE, [*SMALL, "--links", "text.json", "--explain"], "--explain knows equal cores only"),
-        (OPTIMIZE, [*SMALL, "--replicate"], "name the file with --links"),
-        (OPTIMIZE, [*REPLICATE, "--cut-after", "fc"], "--cut-after is kept by plans without replicas only"),
-        (OPTIMIZE, [*REPLICATE, "--method", "uniform"], "--replicate is of the best split and --method uniform of"),
-        (OPTIMIZE, [*REPLICATE, "-o", "cuts.txt"], "a list of cuts says nothing of replicas"),
         (RUN, ["run", *SMALL, "--trace", "run.png"], "ends in neither .json (for Perfetto) nor .svg"),
         (RUN, ["run", *SMALL, "--trace", "text.json/run.svg"], "cannot write"),
         (RUN, ["run", *SMALL, "--stall-timeout", "soon"], "'soon' is not a time above 0"),
@@ -288,49 +283,14 @@ def test_a_profile_from_another_machine_is_planned_for_when_told_so(
     assert "measured elsewhere: cpu test there, " in capsys.readouterr().err
 
 
-def test_replicated_stages_are_planned_where_they_pay_and_refused_where_they_are_not_known(
-    in_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name, times_ms in (("pays", [12, 1, 1, 1]), ("even", [4, 4, 4, 4])):
-        profile = weighted(times_ms, [100, 1 << 20, 1 << 20, 1 << 20])
-        links = network_for(profile, [Fraction(1)] * 4, [(0, 0, 0)] * 3)
-        write_whole(in_folder / f"{name}.json", to_json(profile))
-        write_whole(in_folder / f"{name}-links.json", to_json(with_all_reduces(links, 0, 100)))
-    sure = ["--any-machine", "--batches", "100", "--replicate"]
-    assert OPTIMIZE(["--profile", "pays.json", "--links", "pays-links.json", *sure, "-o", "plan.json"]) == 0
-    printed = capsys.readouterr()
-    assert "replicated stages pay: " in printed.err
-    assert "samples/s predicted in the long run with stages on 3 + 1 ranks" in printed.err
-    assert "0 on h0, h1, h2" in printed.out
-    assert [stage.replicas for stage in read_json(in_folder / "plan.json", Plan).stages] == [3, 1]
-    for arguments in (["check", "plan.json", "pays.json"], ["export", "plan.json", "--to", "torch-pipelining"]):
-        code, line = refusal(OPTIMIZE, arguments, capsys)
-        assert code == 2
-        assert "plan.json has replicated stages" in line
-        assert "plan without --replicate" in line
-    assert OPTIMIZE(["--profile", "even.json", "--links", "even-links.json", *sure, "-o", "plan.json"]) == 0
-    assert "replicated stages do not pay, and the plan has none" in capsys.readouterr().err
-    assert not read_json(in_folder / "plan.json", Plan).layout.replicated
-
-
-def test_replicas_take_the_ranks_that_a_model_has_no_parts_for(
-    in_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_plan_over_links_has_a_part_for_each_rank(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     profile = weighted([12, 1], [100, 1 << 20])
     write_whole(in_folder / "p.json", to_json(profile))
-    links = with_all_reduces(network_for(profile, [Fraction(1)] * 4, [(0, 0, 0)] * 3), 0, 10)
-    write_whole(in_folder / "links.json", to_json(links))
+    write_whole(in_folder / "links.json", to_json(network_for(profile, [Fraction(1)] * 4, [(0, 0, 0)] * 3)))
     given = ["--profile", "p.json", "--links", "links.json", "--any-machine", "--batches", "100"]
     code, line = refusal(OPTIMIZE, given, capsys)
     assert code == 2
-    assert "cannot be cut into 4 stages; add --replicate, or measure links between fewer ranks" in line
-    assert OPTIMIZE([*given, "--replicate", "-o", "plan.json"]) == 0
-    assert "there is no plan without replicas: " in capsys.readouterr().err
-    plan = read_json(in_folder / "plan.json", Plan)
-    assert [stage.replicas for stage in plan.stages] == [3, 1]
-    code, line = refusal(OPTIMIZE, [*given, "--replicate", "--memory-limit", "1MiB"], capsys)
-    assert code == 2
-    assert "--memory-limit is kept by plans without replicas only; leave out it or --replicate" in line
+    assert "cannot be cut into 4 stages: it has 2 parts that a cut may separate; use --stages 2" in line
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ TIMES = StageTimes(
     minibatches=1, began_s=7.0, ended_s=9.0, forward_s=1.0, backward_s=0.0, update_s=0.0, cpu_s=1.0, wait_s=0.25,
     peak_rss_bytes=1,
 )  # fmt: skip
-RUN = StageRun(stage=1, replica=0, host="there", core=0, whole=TIMES, actions=())
+RUN = StageRun(stage=1, host="there", core=0, whole=TIMES, actions=())
 
 
 def record(start_s: float) -> ActionRecord:

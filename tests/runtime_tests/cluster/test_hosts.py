@@ -50,35 +50,28 @@ def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
         assert found.left() == []
 
 
-STRAIGHT = (1,) * COUNT
-
-
-def plan_file(folder: Path, model: str, seed: int = 5, replicas: tuple[int, ...] = STRAIGHT, **sizes: object) -> Path:
+def plan_file(folder: Path, model: str, seed: int = 5, **sizes: object) -> Path:
     """Write a plan for four ranks and made-up times."""
     config = configuration.override(configuration.for_model(model), {"batch_size": 2, **sizes})
     captured = captured_model(config)
     profile = profile_of(captured, seed)
     shape = (config.batch_size, *config.sample_shape) if config.sample_shape else (2, 3, *[config.image_size] * 2)
-    found = Planner(profile.costs(), len(replicas), 8).optimized()
-    stages = tuple(replace(stage, replicas=own) for stage, own in zip(found.stages, replicas, strict=True))
+    found = Planner(profile.costs(), COUNT, 8).optimized()
     plan = replace(found, model=model, model_digest=captured.digest, batch_size=shape[0], input_shape=shape)
-    plan = scheduled(replace(plan, stages=stages), schedule_of("1f1b", replicas, 8))
+    plan = scheduled(plan, schedule_of("1f1b", COUNT, 8))
     path = folder / f"{model.rpartition(':')[2]}-{seed}.json"
     path.write_bytes(to_json(plan))
     return path
 
 
-@pytest.mark.parametrize(
-    ("replicas", "schedule"),
-    [(STRAIGHT, "1f1b"), ((2, 1, 1), "1f1b"), (STRAIGHT, "2bw")],
-)
+@pytest.mark.parametrize("schedule", ["1f1b", "2bw"])
 def test_four_hosts_train_bit_for_bit_what_one_machine_trains(
-    hosts: Hosts, capsys: pytest.CaptureFixture[str], replicas: tuple[int, ...], schedule: str
+    hosts: Hosts, capsys: pytest.CaptureFixture[str], schedule: str
 ) -> None:
-    plan = plan_file(hosts.folder, "resnet18", replicas=replicas, image_size=32)
+    plan = plan_file(hosts.folder, "resnet18", image_size=32)
     given = ["verify", "--plan", str(plan), "--batches", "6", "--schedule", schedule, "--json", "--quiet"]
     for host in range(COUNT):
-        start = hosts.start_torchrun if (replicas, schedule) == (STRAIGHT, "1f1b") else hosts.start_rank
+        start = hosts.start_torchrun if schedule == "1f1b" else hosts.start_rank
         start(host, *given)
     (code, out, err), *others = hosts.ended(150)
     assert code == 0, err
@@ -87,21 +80,20 @@ def test_four_hosts_train_bit_for_bit_what_one_machine_trains(
     (part,) = there["partitions"]
     assert part["identical"]
     assert part["digests"] == part["replay_digests"]
-    if (replicas, schedule) == (STRAIGHT, "1f1b"):
+    if schedule == "1f1b":
         assert cli.main([*given, "--channel", "shm"]) == 0
         here = json.loads(capsys.readouterr().out)
         assert here["partitions"] == there["partitions"]
 
 
-KILLED = {"rank 0 killed": 0, "launcher killed": 2, "replica killed": 2}
+KILLED = {"rank 0 killed": 0, "launcher killed": 2}
 
 
-@pytest.mark.parametrize("fate", [*KILLED, "stage killed", "cut off", "cut off in an averaging"])
+@pytest.mark.parametrize("fate", [*KILLED, "stage killed", "cut off"])
 def test_a_host_or_rank_that_is_lost_in_mid_run_is_named_everywhere(hosts: Hosts, fate: str) -> None:
     mark = hosts.folder / "struck"
-    replicas = (1, 2, 1) if fate in {"replica killed", "cut off in an averaging"} else STRAIGHT
     lost = KILLED.get(fate, 2)
-    plan = plan_file(hosts.folder, "small_models:slow_for_ever", replicas=replicas, image_size=SHAPE[-1])
+    plan = plan_file(hosts.folder, "small_models:slow_for_ever", image_size=SHAPE[-1])
     given = ["run", "--plan", str(plan), "--batches", "500", "--rank-timeout", f"{TIMEOUT_S}s"]
     for rank in range(COUNT):
         if fate == "launcher killed":
@@ -109,9 +101,6 @@ def test_a_host_or_rank_that_is_lost_in_mid_run_is_named_everywhere(hosts: Hosts
         else:
             hosts.start_rank(rank, *given, STRUCK_AT=str(mark))
     wait_for_training(mark, hosts)
-    if fate == "cut off in an averaging":
-        hosts.limit("100kbit")  # between the replicas, whose gradients take many seconds from here on
-        time.sleep(2)
     struck_s = time.monotonic()
     if fate.startswith("cut off"):
         hosts.cut_off(2)
@@ -334,7 +323,7 @@ def test_a_plan_for_other_hosts_is_refused_by_name_on_every_rank(hosts: Hosts) -
     network = NetworkProfile(
         model=found.model, model_digest=found.model_digest, batch_size=found.batch_size,
         input_shape=found.input_shape, ranks=tuple(replace(facts, host=host) for host in ("h0", "h1", "h3", "h2")),
-        links=(link,) * 3, all_reduces=(), measured_at="",
+        links=(link,) * 3, measured_at="",
     )  # fmt: skip
     plan.write_bytes(to_json(replace(found, network=network)))
     for rank in range(COUNT):

@@ -32,7 +32,7 @@ def action(kind: Any, minibatch: int, start_s: float) -> ActionRecord:
 
 def result(plan: Plan, throughput: float) -> RunResult:
     stage = StageRun(
-        stage=0, replica=0, host="here", core=0,
+        stage=0, host="here", core=0,
         whole=StageTimes(
             minibatches=20, began_s=10.0, ended_s=72.0, forward_s=20.0, backward_s=20.0, update_s=20.0, cpu_s=60.0,
             wait_s=0.0, peak_rss_bytes=5,

@@ -71,7 +71,7 @@ def test_a_long_run_equals_the_replay_and_keeps_what_it_lists(
     monkeypatch.setattr("optimizer.schedule.schedule.MOST_LISTED", 6)
     captured = captured_of(small_models.Residual)
     plan, minibatches = plan_of(captured, None), 40
-    listed = plan.pace.listed(plan.layout, minibatches)
+    listed = plan.pace.listed(len(plan.stages), minibatches)
     assert listed == 16
     assert_equals_replay(small_models.Residual, plan, four_workers, minibatches)
     with Execution(captured, four_workers, SETTINGS) as execution:

@@ -125,7 +125,7 @@ def test_what_is_not_recorded_takes_what_its_durations_give(chosen: Plan, name: 
     updates = ceil(whole.minibatches / pace.update_every) - whole.listed // pace.update_every
     runs = [
         StageRun(
-            stage=stage, replica=0, host="here", core=0, actions=tuple(row),
+            stage=stage, host="here", core=0, actions=tuple(row),
             whole=StageTimes(
                 minibatches=whole.minibatches, began_s=0.0, ended_s=1.0,
                 forward_s=spent_s(row, "F") + further * own["F"],

@@ -48,15 +48,6 @@ def test_large_linear_layers_are_replayed_bit_for_bit(
         assert verify("optimized", plan_of(captured, None), execution, 11, lambda: None).first_difference is None
 
 
-@pytest.mark.usefixtures("pinned_process")
-def test_replicas_average_gradients_of_products_in_bfloat16(four_workers: WorkerPool) -> None:
-    captured = captured_of(wide, "bf16")
-    plan = plan_of(captured, None, 2)
-    plan = replace(plan, stages=tuple(replace(stage, replicas=2) for stage in plan.stages))
-    with Execution(captured, four_workers, replace(SETTINGS, channel="gloo", record_digests=True)) as execution:
-        assert verify("optimized", plan, execution, 9, lambda: None).first_difference is None
-
-
 def test_half_the_bytes_cross_a_cut() -> None:
     whole, lower = (captured_of(small_models.Plain, precision) for precision in ("fp32", "bf16"))
     segments = [slices(captured, plan_of(captured, [0, 3, 15, 63], 3)) for captured in (whole, lower)]
