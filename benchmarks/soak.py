@@ -111,6 +111,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--between", type=float, default=120.0, metavar="S", help="from one fault to the next")
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job of the background ignores
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
         folder = Path(name)
         planned(folder)
