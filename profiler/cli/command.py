@@ -3,6 +3,7 @@
 import argparse
 import codecs
 import io
+import os
 import signal
 import sys
 import traceback
@@ -35,6 +36,7 @@ def execute(namespace: argparse.Namespace, kind: type[OptionsT], run: Callable[[
 
     An expected error is printed as one sentence.
     """
+    _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_PLAINER)  # a table has signs that not every encoding knows
@@ -62,6 +64,19 @@ def execute(namespace: argparse.Namespace, kind: type[OptionsT], run: Callable[[
     except (_UnwrittenError, OSError) as error:
         return _ended(error, debug=options.debug)
     return code
+
+
+def _open_standard_streams() -> None:
+    """Give standard streams that are closed a place to go, before a file or a socket takes their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            lowest = os.open(os.devnull, os.O_RDWR)  # which is this number
+            os.set_inheritable(lowest, True)  # noqa: FBT003
+        if getattr(sys, name) is None:
+            stream = open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
 
 
 def _ended(error: "_UnwrittenError | OSError", *, debug: bool) -> int:

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from profiler.machine import uninterrupted
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -43,9 +45,10 @@ def drawing(
         style: Settings of matplotlib, beside those that all drawings have; with any, the background is transparent.
         share_x: Whether the panels have one x axis.
     """
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
+    with uninterrupted():  # what is imported in part is of no use to what is drawn at the end
+        import matplotlib as mpl
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+        from matplotlib.figure import Figure
 
     settings: dict[Any, Any] = {"svg.fonttype": "none", "text.parse_math": False, "font.size": 10, **(style or {})}
     with mpl.rc_context({**settings, "svg.hashsalt": title}):

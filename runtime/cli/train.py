@@ -169,7 +169,9 @@ def _trained(options: TrainOptions, config: Config, plan: "Plan", session: "Sess
 
 def _pause_words(pause: "Paused", checkpoint: Path | None) -> str:
     """Say how far training came, and how it goes on."""
-    where = f"interrupted in epoch {pause.epoch + FIRST_EPOCH} after {counted(pause.position, 'minibatch')}"
+    where = f"interrupted in epoch {pause.epoch + FIRST_EPOCH}"
+    if pause.whole:
+        where += f" after {counted(pause.position, 'minibatch')}"
     if checkpoint is None:
         return f"{where}; nothing of it is kept, for no checkpoint was written: --checkpoint names where"
     kept = f"{checkpoint} has all of it" if pause.whole else f"what came since {checkpoint} was written is lost"
@@ -282,7 +284,7 @@ def _course(
             loss="model" if modelled else profiler.capture.find(config.loss) if config.loss else None,
             schedule=settings.pace.name,
             update_every=settings.pace.update_every, channel=settings.channel,
-            cores=runtime.pipeline.cores_of(config, len(plan.stages)), seed=profiler.capture.SEED,
+            cores=tuple(dict.fromkeys(runtime.pipeline.cores_of(config, len(plan.stages)))), seed=profiler.capture.SEED,
             on_nan=options.on_nan, stall_timeout_s=options.stall_timeout_s, watch=progress, session=session,
         ) as pipeline,
     ):  # fmt: skip

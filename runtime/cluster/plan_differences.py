@@ -26,13 +26,6 @@ def agree_on_plan(session: Session, plan: Plan, config: Config, settings: Settin
     """
     if not session.distributed:
         return
-    ranks = len(session.members)
-    if len(plan.stages) != ranks:
-        raise InputError(
-            f"the plan has {len(plan.stages)} stages and there are {ranks} ranks; start as many with "
-            f"--nnodes and --nproc-per-node, or plan for {ranks}"
-        )
-    _refuse_other_hosts(session, plan)
     facts = {"plan": digest(to_json(plan))}
     facts |= {name: importlib.metadata.version(name) for name in ("stageplan", "torch", "torchvision")}
     facts |= {
@@ -48,6 +41,14 @@ def agree_on_plan(session: Session, plan: Plan, config: Config, settings: Settin
     if plan.precision.lowered:
         facts |= {"set of instructions for bfloat16": bfloat16_instructions() or "none"}
     agree(session, "what was given", facts)
+    # what is wrong with it is wrong on all ranks, and now known to all at once
+    ranks = len(session.members)
+    if len(plan.stages) != ranks:
+        raise InputError(
+            f"the plan has {len(plan.stages)} stages and there are {ranks} ranks; start as many with "
+            f"--nnodes and --nproc-per-node, or plan for {ranks}"
+        )
+    _refuse_other_hosts(session, plan)
 
 
 def _refuse_other_hosts(session: Session, plan: Plan) -> None:

@@ -153,7 +153,7 @@ class Reader:
             return iter(self._iterable)
         except StageplanError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
             raise InputError(
                 f"{self.name} are a {type(self._iterable).__name__}, which cannot be iterated ({type(error).__name__}: "
                 f"{one_line(error)}); pairs (inputs, targets) are wanted, as a DataLoader yields them"
@@ -171,7 +171,7 @@ class Reader:
             return None
         except StageplanError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
             raise InputError(
                 f"{self.name} raised {type(error).__name__} at minibatch {number}: {one_line(error)}"
             ) from error

@@ -106,9 +106,15 @@ def one_by_one(loader: Iterable[Any], name: str, patience_s: float) -> Iterator[
     begun: list[Iterator[Any]] = []
 
     def following() -> Any:
-        if not begun:
-            begun.append(iter(loader))
-        return next(begun[0], end)
+        try:
+            if not begun:
+                begun.append(iter(loader))
+            return next(begun[0], end)
+        except StageplanError:
+            raise
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            said = f"{name} raised {type(error).__name__} at minibatch {number}: {one_line(error)}"
+            raise InputError(said) from error
 
     number = 0
     try:
@@ -121,10 +127,6 @@ def one_by_one(loader: Iterable[Any], name: str, patience_s: float) -> Iterator[
                 return
             yield minibatch
             number += 1
-    except StageplanError:
-        raise
-    except Exception as error:
-        raise InputError(f"{name} raised {type(error).__name__} at minibatch {number}: {one_line(error)}") from error
     finally:
         thread.close()
         begun.clear()

@@ -62,6 +62,8 @@ class Loaders:
             return len(self.training)  # type: ignore[arg-type]
         except TypeError:
             return None
+        except Exception as error:
+            raise InputError(f"the loader raised {type(error).__name__} when asked for its length: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +214,7 @@ def train_epochs(
             if isinstance(error, Drained) or (isinstance(error, KeyboardInterrupt) and not pipeline.distributed):
                 raise Paused(error, pipeline, checkpoints.last, whole=whole) from None
             if checkpoints.last:
-                much = "all" if whole else "a part of what"
+                much = "all" if whole else "a part of all"
                 error.add_note(f"{checkpoints.last} has {much} that was trained before; resume it to go on")
             raise
         records.append(record)
