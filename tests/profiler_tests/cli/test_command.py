@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import subprocess
 import sys
 from collections.abc import Callable
 
@@ -81,3 +82,21 @@ def test_output_that_cannot_be_written_is_told_unless_its_reader_has_gone(
     monkeypatch.setattr(sys, "stdout", Full(number))
     assert execute(argparse.Namespace(), Options, run) == 1
     assert capsys.readouterr().err == said
+
+
+PRINTS = """
+import argparse, os, sys
+from profiler.cli.command import execute
+from profiler.cli.declare import Options
+def run(options):
+    print("told"); sys.stderr.write("warned\\n")
+    taken = os.open(os.devnull, os.O_RDONLY)
+    return 40 + taken
+sys.exit(execute(argparse.Namespace(), Options, run))
+"""
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "1>&- 2>&-"])
+def test_closed_standard_streams_are_opened_before_a_file_takes_their_numbers(closed: str) -> None:
+    ran = subprocess.run(["/bin/sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, PRINTS], check=False)
+    assert ran.returncode == 43

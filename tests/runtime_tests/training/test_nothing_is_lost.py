@@ -350,3 +350,30 @@ def test_a_loader_and_what_it_holds_are_let_go_when_a_call_ends_and_all_calls_ar
         gc.enable()
     assert [ref() for ref in held] == [None] * 3
     assert len(threads) == 1
+
+
+@pytest.mark.parametrize("ending", [SystemExit(0), KeyboardInterrupt()])
+def test_a_loader_that_ends_its_program_is_named_and_what_came_before_is_trained(ending: BaseException) -> None:
+    def ends() -> Iterator[tuple[Tensor, Tensor]]:
+        yield from pairs(3)
+        raise ending
+
+    with pipeline(KIND, plan_for(KIND, 2)) as trained:
+        kind = type(ending).__name__
+        with pytest.raises(InputError, match=f"raised {kind} at minibatch 3"):
+            trained.train(ends())
+        assert trained.minibatches == 3
+        with pytest.raises(InputError, match=f"the data to evaluate on raised {kind} at minibatch 3"):
+            trained.evaluate(ends())
+
+
+class Unmeasured(list[Any]):
+    """Data that cannot say how many they are."""
+
+    def __len__(self) -> int:
+        raise OSError("no such table")
+
+
+def test_a_loader_whose_length_raises_is_refused() -> None:
+    with pytest.raises(InputError, match="the loader raised OSError when asked for its length: no such table"):
+        _ = Loaders(training=Unmeasured()).length
