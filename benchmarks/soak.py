@@ -120,11 +120,13 @@ def main() -> None:
         try:
             with small_disk(folder / "disturbed"):
                 attempts = list(disturbed(folder / "disturbed", options.between, until_s))
-                compared(folder / "undisturbed", folder / "disturbed", alone)
+                same = compared(folder / "undisturbed", folder / "disturbed", alone)
         finally:
             if alone.poll() is None:
                 press_ctrl_c(alone)
         report(attempts)
+        if not same:
+            raise SystemExit(1)
 
 
 def command(folder: Path, *, resume: bool, stall_s: float) -> list[str]:
@@ -340,15 +342,16 @@ def report(attempts: list[Attempt]) -> None:
         print(f"| {name}, {longest.seconds / 60:.0f} minutes | {early:.1f} | {late:.1f} | {late / early - 1:+.2%} |")
 
 
-def compared(alone: Path, struck: Path, process: "subprocess.Popen[bytes]") -> None:
+def compared(alone: Path, struck: Path, process: "subprocess.Popen[bytes]") -> bool:
     """End the undisturbed training; say whether both have the same losses, bit for bit, as far as both have come."""
     press_ctrl_c(process)
     both = [losses_of(folder / "run.jsonl") for folder in (alone, struck)]
     common = both[0].keys() & both[1].keys()
-    same = bool(common) and all(both[0][key] == both[1][key] for key in common)
-    print(f"\n{len(common)} minibatches in both; their losses are {'bit-identical' if same else 'NOT THE SAME'}")
-    if not same:
-        raise SystemExit(1)
+    others = sorted(key for key in common if both[0][key] != both[1][key])
+    where = f"NOT THE SAME in {len(others)} of them, the first in epoch {{}} at minibatch {{}}"
+    said = where.format(*others[0]) if others else "bit-identical"
+    print(f"\n{len(common)} minibatches in both; their losses are {said}")
+    return bool(common) and not others
 
 
 def losses_of(log: Path) -> dict[tuple[int, int], float]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from profiler.machine import uninterrupted
+from profiler.machine.interrupts import uninterrupted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
