@@ -24,6 +24,19 @@ def _interrupt(number: int) -> NoReturn:
 
 
 @contextmanager
+def _handled(number: int, *, wanted: bool) -> Iterator[None]:
+    """Let the takers have a signal that is ``wanted``; after that it has the handler that it had before."""
+    before = signal.getsignal(number)
+    if wanted:
+        signal.signal(number, _take)
+    try:
+        yield
+    finally:
+        if wanted and signal.getsignal(number) is _take:
+            signal.signal(number, before)
+
+
+@contextmanager
 def taking(taker: Taker) -> Iterator[None]:
     """Let ``taker`` have Ctrl-C, and SIGTERM where that is taken, for as long as the context lasts.
 
@@ -33,15 +46,11 @@ def taking(taker: Taker) -> Iterator[None]:
         yield
         return
     before = signal.getsignal(signal.SIGINT)
-    ours = callable(before) and before is not _take
     _takers.append(taker)
-    if ours:
-        signal.signal(signal.SIGINT, _take)
     try:
-        yield
+        with _handled(signal.SIGINT, wanted=callable(before) and before is not _take):
+            yield
     finally:
-        if ours and signal.getsignal(signal.SIGINT) is _take:
-            signal.signal(signal.SIGINT, before)
         _takers.remove(taker)
 
 
@@ -65,16 +74,10 @@ def ending_in_order() -> Iterator[None]:
                 signal.signal(other, signal.SIG_IGN)
         _interrupt(number)
 
-    before = signal.getsignal(signal.SIGTERM)
-    takes = threading.current_thread() is threading.main_thread() and before is signal.SIG_DFL
-    with taking(once):
-        if takes:
-            signal.signal(signal.SIGTERM, _take)
-        try:
-            yield
-        finally:
-            if takes and signal.getsignal(signal.SIGTERM) is _take:
-                signal.signal(signal.SIGTERM, before)
+    main = threading.current_thread() is threading.main_thread()
+    takes = main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    with taking(once), _handled(signal.SIGTERM, wanted=takes):
+        yield
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from profiler.execution import (
 from profiler.profile import INPUT
 from profiler.report import counted
 from runtime.errors import InputError, NoMinibatchError
-from runtime.pipeline.reader_thread import PATIENCE_S, ReaderThread
+from runtime.pipeline.reader_thread import NO_MORE, PATIENCE_S, ReaderThread, blaming_loader
 from runtime.worker import Checksums
 
 _OWN_LOSS = (
@@ -134,10 +134,7 @@ class Reader:
         """
         if self._peeked:
             return self._peeked.pop()
-        self.thread.ask(self._next)
-        while not self.thread.answered(self._patience_s):
-            self.thread.refuse_to_wait(self._patience_s, self._awaited)
-        pair: tuple[Tensor, Tensor] | None = self.thread.take()
+        pair: tuple[Tensor, Tensor] | None = self.thread.call(self._next, self._patience_s, self._awaited)
         return pair
 
     def close(self) -> None:
@@ -163,18 +160,13 @@ class Reader:
         if self._iterator is None:
             self._iterator = self._begun()
         number = self._first + self.count
-        try:
-            inputs, targets = self._checked(next(self._iterator), f"{self.name} at minibatch {number}")
+        with blaming_loader(self.name, number):
+            minibatch = next(self._iterator, NO_MORE)
+            if minibatch is NO_MORE:
+                return None
+            inputs, targets = self._checked(minibatch, f"{self.name} at minibatch {number}")
             if self._compared:
                 self._add_to_checksums(inputs, targets)
-        except StopIteration:
-            return None
-        except StageplanError:
-            raise
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
-            raise InputError(
-                f"{self.name} raised {type(error).__name__} at minibatch {number}: {one_line(error)}"
-            ) from error
         self.count += 1
         return inputs, targets
 

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from queue import SimpleQueue
 from typing import Any
@@ -14,6 +14,8 @@ from runtime.errors import InputError
 
 PATIENCE_S = 300.0
 """How long a loader may take for a minibatch where nothing else is said."""
+NO_MORE = object()
+"""What stands for a minibatch at the end of a loader."""
 
 
 class ReaderThread:
@@ -56,6 +58,17 @@ class ReaderThread:
             raise answer
         return answer
 
+    def call(self, call: Callable[[], Any], longest_s: float, what: str) -> Any:
+        """Make a call, wait for ``what`` it reads, and return that.
+
+        Raises:
+            InputError: It takes longer than ``longest_s``.
+        """
+        self.ask(call)
+        while not self.answered(longest_s):
+            self.refuse_to_wait(longest_s, what)
+        return self.take()
+
     def refuse_to_wait(self, longest_s: float, what: str) -> None:
         """Refuse to wait for what was asked for ``longest_s`` ago, or before.
 
@@ -91,6 +104,21 @@ class ReaderThread:
                 os.close(signal)
 
 
+@contextmanager
+def blaming_loader(name: str, number: int) -> Iterator[None]:
+    """Say that the loader raised what is raised here, be it to end the program, at which minibatch.
+
+    Raises:
+        InputError: It was something else than one of our own sentences.
+    """
+    try:
+        yield
+    except StageplanError:
+        raise
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        raise InputError(f"{name} raised {type(error).__name__} at minibatch {number}: {one_line(error)}") from error
+
+
 def one_by_one(loader: Iterable[Any], name: str, patience_s: float) -> Iterator[Any]:
     """Yield what a loader does, each read in a thread of its own.
 
@@ -102,29 +130,18 @@ def one_by_one(loader: Iterable[Any], name: str, patience_s: float) -> Iterator[
     Raises:
         InputError: One takes longer.
     """
-    thread, end = ReaderThread(), object()
+    thread = ReaderThread()
     begun: list[Iterator[Any]] = []
 
     def following() -> Any:
-        try:
+        with blaming_loader(name, number):
             if not begun:
                 begun.append(iter(loader))
-            return next(begun[0], end)
-        except StageplanError:
-            raise
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
-            said = f"{name} raised {type(error).__name__} at minibatch {number}: {one_line(error)}"
-            raise InputError(said) from error
+            return next(begun[0], NO_MORE)
 
     number = 0
     try:
-        while True:
-            thread.ask(following)
-            while not thread.answered(patience_s):
-                thread.refuse_to_wait(patience_s, f"minibatch {number} of {name}")
-            minibatch = thread.take()
-            if minibatch is end:
-                return
+        while (minibatch := thread.call(following, patience_s, f"minibatch {number} of {name}")) is not NO_MORE:
             yield minibatch
             number += 1
     finally:

@@ -122,6 +122,14 @@ def test_data_that_set_variables_leave_the_profile_as_good_as_it_was(tmp_path: P
         said_by("optimizer", "--profile", "profiles/small_models-Residual-b4-3x16x16.json", "--stages", "2")
 
 
+def wait_for_two_epochs(process: "subprocess.Popen[str]", log: Path) -> None:
+    until = time.monotonic() + 90
+    while not (log.exists() and log.read_text().count("mean_loss") >= 2):
+        assert time.monotonic() < until
+        assert process.poll() is None
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130), (signal.SIGTERM, 143)]
 )
@@ -135,11 +143,7 @@ def test_a_run_that_is_ended_goes_on_from_its_checkpoint(tmp_path: Path, number:
         env=os.environ | {"PYTHONPATH": f"{CHECKOUT}:{HELPERS}"}, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
-    log, until = tmp_path / "run.jsonl", time.monotonic() + 90
-    while not (log.exists() and log.read_text().count("mean_loss") >= 2):
-        assert time.monotonic() < until
-        assert process.poll() is None
-        time.sleep(0.05)
+    wait_for_two_epochs(process, tmp_path / "run.jsonl")
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == code, said
@@ -288,11 +292,7 @@ def test_sigterm_to_all_processes_of_a_job_in_the_background_drains_and_keeps(tm
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": f"{CHECKOUT}:{HELPERS}"}, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
-    log, until = tmp_path / "run.jsonl", time.monotonic() + 90
-    while not (log.exists() and log.read_text().count("mean_loss") >= 2):
-        assert time.monotonic() < until
-        assert process.poll() is None
-        time.sleep(0.05)
+    wait_for_two_epochs(process, tmp_path / "run.jsonl")
     os.killpg(process.pid, signal.SIGINT)
     time.sleep(0.5)
     assert process.poll() is None
@@ -300,7 +300,7 @@ def test_sigterm_to_all_processes_of_a_job_in_the_background_drains_and_keeps(tm
     _, said = process.communicate(timeout=60)
     assert process.returncode == 143, said
     assert "run.ckpt has all of it" in said
-    logged = sum("loss" in json.loads(line) for line in log.read_text().splitlines())
+    logged = sum("loss" in json.loads(line) for line in (tmp_path / "run.jsonl").read_text().splitlines())
     assert torch.load(tmp_path / "run.ckpt", weights_only=True)["minibatches"] == logged
 
 
