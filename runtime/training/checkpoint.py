@@ -17,6 +17,7 @@ from torch import Tensor
 from profiler.commands import command
 from profiler.errors import FileError
 from profiler.files import write_whole
+from profiler.machine import uninterrupted
 from profiler.settings import CORRECTED
 from runtime.errors import TrainingWarning
 
@@ -81,7 +82,8 @@ def write_tensors(path: Path, content: Any, option: str) -> None:
     Raises:
         FileError: They cannot be written.
     """
-    write_whole(path, lambda file: _save_to(file, content), option)
+    with uninterrupted():  # which torch's writer would make an error of its own, or lose
+        write_whole(path, lambda file: _save_to(file, content), option)
 
 
 class _Sink:

@@ -21,7 +21,7 @@ from trained import Pairs, as_fed, assert_same, pairs, pipeline, plan_for, repla
 from optimizer.schedule import ScheduleName, pace_of
 from profiler.errors import FileError
 from runtime.errors import InputError, RunError, TrainingWarning
-from runtime.training import EpochRecord, Loaders, Part, Paused, train_epochs
+from runtime.training import EpochRecord, Loaders, Part, Paused, checkpoint, train_epochs
 
 pytestmark = pytest.mark.usefixtures("pinned_process", "kept_workers")
 KIND = small_models.Residual
@@ -377,3 +377,27 @@ class Unmeasured(list[Any]):
 def test_a_loader_whose_length_raises_is_refused() -> None:
     with pytest.raises(InputError, match="the loader raised OSError when asked for its length: no such table"):
         _ = Loaders(training=Unmeasured()).length
+
+
+@pytest.mark.parametrize("at", [1, 2, 8, 14])
+def test_ctrl_c_while_a_checkpoint_is_written_comes_after_it(
+    at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, write = [0], checkpoint._Sink.write
+
+    def pressed(self: checkpoint._Sink, data: bytes) -> int:
+        calls[0] += 1
+        if calls[0] == at:
+            signal.raise_signal(signal.SIGINT)
+        return write(self, data)
+
+    monkeypatch.setattr(checkpoint._Sink, "write", pressed)
+    content = {"a": torch.arange(1000), "b": torch.zeros(3)}
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint.write_tensors(tmp_path / "kept.pt", content, "--save")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert calls[0] > at
+    assert torch.equal(torch.load(tmp_path / "kept.pt", weights_only=True)["a"], content["a"])
