@@ -5,6 +5,7 @@ what Ctrl-C does from ``ending_in_order`` on; a program of the user's, which cal
 """
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from typing import NoReturn
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 Taker = Callable[[int], None]
 _takers: list[Taker] = []
+_raised: list[KeyboardInterrupt] = []
+"""What ``ending_in_order`` has raised."""
 
 
 def _take(number: int, _frame: object) -> None:
@@ -60,24 +63,42 @@ def pass_on(taker: Taker, number: int) -> None:
     (_takers[at - 1] if at else _interrupt)(number)
 
 
+def _end(number: int) -> NoReturn:
+    _raised.append(KeyboardInterrupt(number))
+    raise _raised[-1]
+
+
 @contextmanager
 def ending_in_order() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM alike raise ``KeyboardInterrupt``, with the signal's number, the first time.
+    """Let Ctrl-C and SIGTERM alike raise ``KeyboardInterrupt``, with the signal's number.
 
-    While what was started is ended, and after that, they are ignored. SIGTERM comes also to a job in the background,
-    whose Ctrl-C is ignored.
+    While what was started is ended by it, and after that, they are ignored. SIGTERM comes also to a job in the
+    background, whose Ctrl-C is ignored. Python swallows what is raised in a finalizer: ``draining`` raises it again,
+    and so does another signal.
     """
 
-    def once(number: int) -> None:
-        for other in SIGNALS:
-            if signal.getsignal(other) is _take:
-                signal.signal(other, signal.SIG_IGN)
-        _interrupt(number)
+    def end(number: int) -> None:
+        if not _under_way():
+            _end(number)
 
     main = threading.current_thread() is threading.main_thread()
     takes = main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    with taking(once), _handled(signal.SIGTERM, wanted=takes):
-        yield
+    with taking(end), _handled(signal.SIGTERM, wanted=takes):
+        try:
+            yield
+        finally:
+            for number in SIGNALS if _raised else ():
+                if signal.getsignal(number) is _take:
+                    signal.signal(number, signal.SIG_IGN)
+            _raised.clear()  # and what its traceback holds
+
+
+def _under_way() -> bool:
+    """Whether something is being ended by an interrupt that was raised."""
+    error = sys.exc_info()[1]
+    while error and error not in _raised:
+        error = error.__context__
+    return error is not None
 
 
 @contextmanager
@@ -85,7 +106,12 @@ def draining(stop: Callable[[], None]) -> Iterator[list[int]]:
     """Let the first Ctrl-C or SIGTERM ``stop`` what runs, and be raised again when it has ended; a second ends at once.
 
     Yields the numbers of the signals that have come.
+
+    Raises:
+        KeyboardInterrupt: One came before, and was lost.
     """
+    if _raised and not _under_way():
+        _end(_raised[-1].args[0])
     pressed: list[int] = []
 
     def first(number: int) -> None:

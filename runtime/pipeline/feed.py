@@ -77,7 +77,7 @@ class Feed:
 
     Attributes:
         fed: How many it has handed out in this run.
-        failure: What reading raised; there are no more minibatches after it.
+        failure: What reading raised; there are no more minibatches after it, nor those read for the same update.
     """
 
     def __init__(self, ends: Sequence[FeedEnd], update_every: int, asked_to_stop: Callable[[], bool]) -> None:
@@ -216,9 +216,8 @@ class Feed:
                 pair = self._reader.read()
             except InputError as error:
                 pair = None
-                if self._stopping:  # with whole updates
-                    self._ahead.clear()
-                else:
+                self._ahead.clear()  # only whole updates are trained: what resumes shares them out as this run would
+                if not self._stopping:
                     self.failure = error
             if pair is None:
                 self._exhausted = True

@@ -73,7 +73,7 @@ def hanging(part: Pairs, at: int) -> Iterator[tuple[Tensor, Tensor]]:
     threading.Event().wait()
 
 
-@pytest.mark.parametrize(("schedule", "trained_on"), [("1f1b", 4), ("2bw", 4), ("1f1b-flush", 4)])
+@pytest.mark.parametrize(("schedule", "trained_on"), [("1f1b", 4), ("2bw", 3), ("1f1b-flush", 3)])
 def test_a_loader_that_hangs_is_named_and_what_came_before_is_trained(schedule: ScheduleName, trained_on: int) -> None:
     plan, part = plan_for(KIND, 2), pairs(6)
     every = None if schedule == "1f1b" else 3
@@ -86,10 +86,33 @@ def test_a_loader_that_hangs_is_named_and_what_came_before_is_trained(schedule: 
             trained.train(hanging(part, 4))
         assert time.monotonic() - begun_s < 20
         assert trained.minibatches == trained_on
-        replay.part(as_fed(part[:4]))
+        replay.part(as_fed(part[:trained_on]))
         assert_same(trained.state_dict(), replay)
         with pytest.raises(InputError, match="minibatch 0 of the data of the loader did not come within 1 s"):
             trained.train(hanging(part, 0))
+
+
+def raising(part: Pairs, at: int) -> Iterator[tuple[Tensor, Tensor]]:
+    yield from part[:at]
+    raise OSError("the disk has gone")
+
+
+@pytest.mark.parametrize("failing", [hanging, raising])
+@pytest.mark.parametrize("at", [3, 4, 5])
+def test_a_training_that_a_loader_cut_in_the_middle_of_an_update_resumes_to_what_it_would_have_been(
+    failing: Callable[[Pairs, int], Iterator[tuple[Tensor, Tensor]]], at: int, tmp_path: Path
+) -> None:
+    plan, part, kept = plan_for(KIND, 2), pairs(9), tmp_path / "run.ckpt"
+    replay = replay_of(KIND, plan, pace_of("1f1b-flush", 2, 3))
+    with pipeline(KIND, plan, schedule="1f1b-flush", update_every=3, stall_timeout_s=1.0) as trained:
+        with pytest.raises(InputError):
+            trained.train(failing(part, at))
+        trained.save(kept)
+    with pipeline(KIND, plan, schedule="1f1b-flush", update_every=3) as trained:
+        trained.resume(kept)
+        trained.train(part[trained.position :])
+        replay.part(as_fed(part))
+        assert_same(trained.state_dict(), replay)
 
 
 def test_ctrl_c_ends_a_loader_that_hangs_and_keeps_what_came_before() -> None:
