@@ -9,7 +9,8 @@ import argparse
 from pathlib import Path
 
 from optimizer.planning import OPTIMIZED, OTHER_PLANNERS, Forms, Planner, load_schemes, plans_for
-from profiler.profile import read_profile
+from profiler.files import read_json
+from profiler.profile import Profile
 
 
 def main() -> None:
@@ -20,7 +21,7 @@ def main() -> None:
     options = parser.parse_args()
     schemes = load_schemes()
     names = (OPTIMIZED, *OTHER_PLANNERS, *schemes)
-    profiles = [read_profile(path) for path in options.profile]
+    profiles = [read_json(path, Profile) for path in options.profile]
     columns = [
         plans_for(
             names, Forms(Planner(profile.costs(), options.stages, 16)), schemes, lambda sentence: print(f"({sentence})")

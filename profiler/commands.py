@@ -6,13 +6,8 @@ from contextlib import contextmanager
 
 MODULES, ONE_NAME = "python -m", "stageplan"
 """The forms in which commands are typed: ``python -m profiler`` and ``stageplan profile``."""
-PACKAGES = {
-    "profile": ("profiler", ()),
-    "plan": ("optimizer", ()),
-    "check": ("optimizer", ("check",)),
-    "export": ("optimizer", ("export",)),
-}
-"""The package of a command that is not one of ``python -m runtime``, and what comes first in its arguments."""
+PACKAGES = {"profile": "profiler", "plan": "optimizer"}
+"""The package whose own command it is; all others are commands of ``python -m runtime``."""
 FUNCTIONS = {
     "profile": "stageplan.profile",
     "plan": "stageplan.plan",
@@ -46,8 +41,8 @@ def command(name: str = "", *words: str, **options: object) -> str:
         words: Its first arguments.
         options: Further ones by name, as ``option_words`` takes them.
     """
-    package, first = PACKAGES.get(name, ("runtime", (name,)))
-    start = ("python", "-m", package, *first) if typed_form() == MODULES else ("stageplan", name)
+    modules = ("python", "-m", PACKAGES[name]) if name in PACKAGES else ("python", "-m", "runtime", name)
+    start = modules if typed_form() == MODULES else ("stageplan", name)
     return shlex.join([word for word in start if word] + [*words, *option_words(**options)])
 
 

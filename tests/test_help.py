@@ -6,8 +6,6 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from optimizer.cli.check import CheckOptions
-from optimizer.cli.export import ExportOptions
 from optimizer.cli.main import PlanOptions
 from profiler.cli.declare import Declared
 from profiler.cli.main import ProfileOptions
@@ -16,7 +14,7 @@ from runtime.cli.stageplan import HELP, main
 
 MOST_LINES, WIDTH = 45, 80
 OPTIONS: dict[str, type[Any]] = {
-    "profile": ProfileOptions, "plan": PlanOptions, "check": CheckOptions, "export": ExportOptions,
+    "profile": ProfileOptions, "plan": PlanOptions,
     **{name: own.options for name, own in COMMANDS.items()},
 }  # fmt: skip
 
@@ -66,7 +64,7 @@ def test_examples_can_be_typed(name: str, capsys: pytest.CaptureFixture[str]) ->
 
 def test_the_learning_rate_is_found_by_who_looks_for_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.search(r"in a --config FILE only: .*\blr\b", help_of("train", "--help", capsys), re.DOTALL)
-    assert "--config FILE only" not in help_of("check", "--help", capsys), "which reads none"
+    assert "--config FILE only" not in help_of("report", "--help", capsys), "which reads none"
 
 
 @pytest.mark.parametrize("name", ["profile", "run", "compare", "train"])

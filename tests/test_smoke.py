@@ -62,8 +62,6 @@ def test_every_step_of_the_main_job_follows_from_the_one_before(folder: Path) ->
         "1f1b: (the best split for this profile|of the splits whose slowest stage is within )",
         " ".join(planned.split()),
     )
-    found = done(folder, "-m", "optimizer", "check", "plan.json", *map(str, folder.glob("profiles/*.json")))
-    assert "so the plan is the best" in found
     result = json.loads(done(folder, "-m", "runtime", "run", "--plan", "plan.json", "--json"))
     assert len(result["losses"]) == result["minibatches"] == 12
     verified = json.loads(done(folder, "-m", "runtime", "verify", "--plan", "plan.json", "--json"))

@@ -1,7 +1,6 @@
 """``python -m optimizer``: the best split of a model into stages, beside the schemes."""
 
 import argparse
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,9 +13,6 @@ import optimizer.plan
 import optimizer.planning
 import optimizer.report
 import optimizer.what_if
-import profiler.profile
-from optimizer.cli import check as check_command
-from optimizer.cli import export as export_command
 from optimizer.cli.measure_blocks import measuring_blocks
 from optimizer.cli.planning_options import PlanningOptions
 from optimizer.errors import OptimizerError
@@ -114,10 +110,6 @@ class PlanOptions(PlanningOptions):
 @typed_as(MODULES)
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    arguments = sys.argv[1:] if argv is None else argv
-    other = {"check": check_command.main, "export": export_command.main}.get(arguments[0] if arguments else "")
-    if other:
-        return other(arguments[1:])
     parser = Parser(
         prog=command("plan"), description="Find the best split of a model into pipeline stages.",
         examples=("--model resnet50", "--model alexnet --stages 2 --explain -o plan.json"),
@@ -266,7 +258,7 @@ def _forms(options: PlanOptions) -> "Iterator[Forms]":
 
 def _profiles(options: PlanOptions) -> list[tuple[Profile, Config]]:
     if options.profile:
-        profile = profiler.profile.read_profile(options.profile)
+        profile = read_json(options.profile, Profile)
         changes = {key: getattr(options, key) for key in ("batches", "slice", "cores", "precision")}
         config = configuration.override(configuration.for_model(profile.model), changes)
         slicing_named(config.slice)
@@ -286,7 +278,7 @@ def _profiles(options: PlanOptions) -> list[tuple[Profile, Config]]:
 
 def _refuse_elsewhere(profile: Profile, options: PlanOptions) -> None:
     """Refuse a profile whose times are not those of this machine unless told otherwise, and say what differs."""
-    differing = differences(profile.machine, this_machine()) if profile.machine.cpu != profiler.profile.UNKNOWN else []
+    differing = differences(profile.machine, this_machine())
     said = f"{options.profile} was measured elsewhere: {'; '.join(differing)}"
     if differing and not options.any_machine:
         kept = str(options.profile) if str(options.profile).endswith(".json") else None

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
+from optimizer.errors import OptimizerError
 from optimizer.plan.network import NetworkProfile
 from optimizer.schedule import Pace, Schedule, ScheduleName, schedule_of
 from profiler.profile import MOST_ROUNDS, PLAIN_FORM, Bytes, Count, Form, Name, Precision, Seconds, Shape, Slicing, Tie
@@ -225,6 +226,31 @@ class Plan(Shown):
         return tuple(stage.layers for stage in self.stages)
 
     @property
+    def modules(self) -> tuple[tuple[str, ...], ...]:
+        """The names of each stage's modules, a container's in the place of all that is in it where it is not cut.
+
+        As ``torch.distributed.pipelining`` and torchtitan take them; functions stand among them by the names of their
+        layers, such as ``flatten``.
+
+        Raises:
+            OptimizerError: Layers are cut inside, into what is no module.
+        """
+        if self.slicing:
+            raise OptimizerError(
+                f"the plan cuts layers inside ({self.slicing}), and a part of a layer is no module; plan with --slice "
+                "none"
+            )
+        home = {layer: number for number, layers in enumerate(self.split) for layer in layers}
+        stages_of: dict[str, set[int]] = {}
+        for layer, number in home.items():
+            for path in _around(layer):
+                stages_of.setdefault(path, set()).add(number)
+        return tuple(
+            tuple(dict.fromkeys(next(path for path in _around(layer) if len(stages_of[path]) == 1) for layer in layers))
+            for layers in self.split
+        )
+
+    @property
     def pace(self) -> Pace:
         """The schedule that is predicted."""
         return Pace(self.schedule, self.update_every)
@@ -271,6 +297,12 @@ class Plan(Shown):
         """Largest stage over mean stage."""
         totals = [stage.total_s for stage in self.stages]
         return max(totals) * len(totals) / sum(totals) if sum(totals) else 1.0
+
+
+def _around(layer: str) -> list[str]:
+    """Return the paths of what holds a layer, the outermost first, and its own last."""
+    parts = layer.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
 
 
 def distinct(plans: Sequence[Plan]) -> list[int]:

@@ -38,9 +38,7 @@ if TYPE_CHECKING:
         Timing,
         parts_s,
     )
-    from profiler.profile.pipedream_graph import UNKNOWN
     from profiler.profile.profile import ModelCosts, Profile, cast_bytes
-    from profiler.profile.read import read_profile
     from profiler.profile.roofline import bound, compute_s, intensity, of_roof, operations, ridge, touched_bytes
     from profiler.profile.sliced_graph import cut_edges, part_names
     from profiler.profile.warnings import MOST_ROUNDS, UNCERTAINTY_LIMIT, more_or_less, profile_warnings

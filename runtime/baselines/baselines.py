@@ -18,7 +18,6 @@ from typing import IO, Literal
 import msgspec
 
 import runtime.channels
-from optimizer.export import MICRO_BATCHES
 from optimizer.plan import Plan
 from profiler.capture import SEED
 from profiler.machine import uninterrupted
@@ -34,6 +33,8 @@ Precision = Literal["fp32", "bf16"]
 START_S = 120.0
 """How long starting and warming up may take where nothing is known."""
 GENEROSITY = 20.0
+MICRO_BATCHES = 8
+"""So many the other engine averages in an update, where the schedule says nothing; no fewer than it asks for."""
 TICK_S = 0.1
 
 

@@ -14,8 +14,6 @@ usage: stageplan COMMAND [options]
 
   profile   measure what each layer of a model costs on one core
   plan      find the best split into stages, one core each
-  check     verify a plan without the search that found it
-  export    write a plan as a program for another engine
   compare   run the best split and others, and compare them
   run       run one plan
   train     train with a plan, and keep the weights
@@ -34,7 +32,7 @@ def program() -> NoReturn:
 
 @typed_as(ONE_NAME)
 def main(argv: list[str] | None = None) -> int:
-    """Run ``stageplan profile``, ``plan``, ``check``, ``export`` or a command of ``python -m runtime``."""
+    """Run ``stageplan profile``, ``plan`` or a command of ``python -m runtime``."""
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("-h", "--help"):
         sys.stdout.write(HELP)
@@ -47,8 +45,8 @@ def main(argv: list[str] | None = None) -> int:
     if name not in names:
         sys.stderr.write(f"error: there is no command '{name}'{suggest(name, names)}; see stageplan --help\n")
         return 2
-    package, first = PACKAGES.get(name, ("runtime", (name,)))
-    code: int = import_module(f"{package}.cli.main").main([*first, *rest])
+    package = PACKAGES.get(name)
+    code: int = import_module(f"{package or 'runtime'}.cli.main").main(rest if package else [name, *rest])
     return code
 
 

@@ -220,7 +220,7 @@ class Pipeline:
             Losses, throughput and times of the stages.
 
         Raises:
-            InputError: The data cannot be used, or do not come; what came before is trained.
+            InputError: The data cannot be used, or do not come; the whole updates before are trained.
             RunError: A loss is no number, and nothing is trained on it; or a stage failed, and what was trained since
                 the last checkpoint is lost.
         """

@@ -61,7 +61,7 @@ def test_what_a_file_holds_does_not_reach_the_terminal_raw(
     path = tmp_path / "plan.json"
     text = json.dumps({"profile_digest": "a"} | value)
     path.write_text(text[:-1] + ", " + text[1:])  # each key twice
-    assert OPTIMIZE(["check", str(path), str(path)]) == 2
+    assert OPTIMIZE(["--profile", str(path)]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert "\x1b" not in said

@@ -18,7 +18,7 @@ from profiler.profile import Form, Profile, Slicing
 def test_a_command_is_named_in_the_form_that_was_typed_first() -> None:
     with typed_as(MODULES):
         assert command("plan", o="plan.json") == "python -m optimizer -o plan.json"
-        assert command("check", "a.json", "b.json") == "python -m optimizer check a.json b.json"
+        assert command("report", "a.json", o="b.html") == "python -m runtime report a.json -o b.html"
         assert command("compare", "--fresh") == "python -m runtime compare --fresh"
         assert command() == "python -m runtime"
     with typed_as(ONE_NAME), typed_as(MODULES):  # as one command starts another's main

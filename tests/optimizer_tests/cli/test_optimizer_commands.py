@@ -1,4 +1,4 @@
-"""``python -m optimizer`` as a user types it: limits, explanations, lists, drawings, checks and refusals."""
+"""``python -m optimizer`` as a user types it: limits, explanations, lists, drawings and refusals."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 
 import pytest
-from commands import OPTIMIZE, refusal
+from commands import OPTIMIZE, RUN, refusal
 from places import TESTS
 from strategies import MACHINE, chain, layer, profile
 
@@ -39,7 +39,7 @@ def kept(in_folder: Path) -> Profile:
 
 
 @pytest.mark.usefixtures("kept")
-def test_a_plan_is_written_explained_drawn_and_checked(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_is_written_explained_and_drawn(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--profile", "p.json", "--stages", "3", "--explain", "--plot", "plan.svg", "-o", "plan.json"]
     assert OPTIMIZE([*arguments, "--all"]) == 0
     printed = capsys.readouterr().out
@@ -53,10 +53,6 @@ def test_a_plan_is_written_explained_drawn_and_checked(in_folder: Path, capsys: 
     assert OPTIMIZE(["--profile", "p.json", "--stages", "3", "--plot", "what-if.html", "--quiet"]) == 0
     page = (in_folder / "what-if.html").read_text()
     assert f'"cuts":{list(cuts_of_plan(in_folder))}'.replace(" ", "") in page
-    assert OPTIMIZE(["check", "plan.json", "p.json"]) == 0
-    assert capsys.readouterr().out.count("ok ") == 4
-    assert OPTIMIZE(["check", "plan.json", "p.json", "--json"]) == 0
-    assert all(finding["holds"] for finding in json.loads(capsys.readouterr().out))
 
 
 def cuts_of_plan(folder: Path) -> list[int]:
@@ -102,33 +98,23 @@ def test_too_little_memory_ends_with_3_and_says_what_would_do(
     assert OPTIMIZE(arguments) == 0
     plan = read_json(in_folder / "plan.json", Plan)
     assert max(stage.memory_bytes for stage in plan.stages) <= 5 << 20
-    assert OPTIMIZE(["check", "plan.json", "p.json"]) == 0
 
 
 @pytest.mark.usefixtures("kept")
 @pytest.mark.parametrize("method", ["pipedream", "pipedream-code", "torchgpipe", "uniform", "parameters", "flops"])
-def test_other_planners_are_methods(in_folder: Path, method: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_planners_are_methods(in_folder: Path, method: str) -> None:
     assert OPTIMIZE(["--profile", "p.json", "--stages", "3", "--method", method, "-o", "plan.json", "--quiet"]) == 0
     assert read_json(in_folder / "plan.json", Plan).method == method
-    assert OPTIMIZE(["check", "plan.json", "p.json"]) == 0
-    assert capsys.readouterr().out.count("ok ") == 4
 
 
-def test_a_plan_that_lies_is_found_out(in_folder: Path, kept: Profile, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("kept")
+def test_a_plan_that_lies_is_found_out(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert OPTIMIZE(["--profile", "p.json", "--stages", "3", "-o", "plan.json", "--quiet"]) == 0
     plan = read_json(in_folder / "plan.json", Plan)
     write_whole(in_folder / "lie.json", to_json(replace(plan, bottleneck_s=plan.bottleneck_s * 2, optimal=False)))
-    code, line = refusal(OPTIMIZE, ["check", "lie.json", "p.json"], capsys)
+    code, line = refusal(RUN, ["run", "--plan", "lie.json"], capsys)
     assert code == 2
     assert "lie.json contradicts itself: bottleneck_s is" in line
-    stages = (replace(plan.stages[0], flops=plan.stages[0].flops + 1), *plan.stages[1:])
-    write_whole(in_folder / "lie.json", to_json(replace(plan, stages=stages)))
-    assert OPTIMIZE(["check", "lie.json", "p.json"]) == 1
-    assert "WRONG" in capsys.readouterr().out
-    write_whole(in_folder / "other.json", to_json(replace(kept, rounds=4)))
-    code, line = refusal(OPTIMIZE, ["check", "plan.json", "other.json"], capsys)
-    assert code == 2
-    assert "another profile" in line
 
 
 def changed(text: str, old: str, new: str) -> str:
@@ -198,28 +184,25 @@ def test_options_that_cannot_be_had_are_refused(
     assert words in line
 
 
-def test_a_graph_of_a_hundred_thousand_nodes_is_refused(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    costs = "forward_compute_time=1.0, backward_compute_time=1.0, activation_size=1.0, parameter_size=1.0"
-    nodes = [f"node{number} -- ReLU() -- {costs}\n" for number in range(100_000)]
-    edges = [f"\tnode{number} -- node{number + 1}\n" for number in range(99_999)]
-    (in_folder / "long.txt").write_text("".join([*nodes, *edges]))
-    code, line = refusal(OPTIMIZE, ["--profile", "long.txt"], capsys)
+def test_a_graph_of_a_hundred_thousand_layers_is_refused(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = chain([1])
+    layers = tuple(replace(found.layers[0], name=f"l{number}") for number in range(100_000))
+    write_whole(in_folder / "long.json", to_json(replace(found, layers=layers)))
+    code, line = refusal(OPTIMIZE, ["--profile", "long.json", "--any-machine"], capsys)
     assert code == 2
     assert "100000 layers, and at most 10000 can be planned for" in line
 
 
-def test_a_graph_in_several_pieces_is_planned(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_graph_in_several_pieces_is_planned(in_folder: Path) -> None:
     pieces = profile([layer(name) for name in "abcd"], [(INPUT, "a"), ("a", "b"), ("c", "d")])
     write_whole(in_folder / "p.json", to_json(replace(pieces, machine=MACHINE)))
     arguments = ["--profile", "p.json", "--any-machine", "--stages", "2", "-o", "plan.json", "--quiet"]
     assert OPTIMIZE(arguments) == 0
     assert read_json(in_folder / "plan.json", Plan).optimal
-    assert OPTIMIZE(["check", "plan.json", "p.json"]) == 0
-    assert "none of 9 ideals" in capsys.readouterr().out
 
 
 def test_everything_but_the_command_line_works_without_torch() -> None:
-    """Plan, explain, draw and check a fixture in a process that cannot import torch."""
+    """Plan, explain and draw a fixture in a process that cannot import torch."""
     code = """
 import importlib, pkgutil, sys
 from pathlib import Path
@@ -234,7 +217,6 @@ import optimizer
 for module in pkgutil.walk_packages(optimizer.__path__, "optimizer."):
     if not module.name.endswith("__main__") and ".cli" not in module.name:
         importlib.import_module(module.name)
-from optimizer.check import check, holds
 from optimizer.report import plan_svg
 from optimizer.explain import explain
 from optimizer.planning import Planner
@@ -245,7 +227,6 @@ planner = Planner(profile.costs(), 4, 16)
 plan = planner.optimized()
 explain(planner, plan, {})
 assert plan_svg(plan, profile.costs())
-assert holds(check(plan, profile.costs()))
 assert "torch" not in sys.modules
 print(round(plan.bottleneck_s * 1e3, 3))
 """
@@ -311,7 +292,6 @@ def test_unusual_profiles_are_planned_explained_and_drawn(
     write_whole(in_folder / "p.json", to_json(odd(change)))
     arguments = ["--profile", "p.json", "--any-machine", "--stages", "2", "--explain"]
     assert OPTIMIZE([*arguments, "--plot", "p.svg", "-o", "plan.json"]) == 0
-    assert OPTIMIZE(["check", "plan.json", "p.json"]) == 0
     assert "Traceback" not in capsys.readouterr().err
 
 
@@ -333,9 +313,7 @@ def test_profiles_that_contradict_themselves_are_refused(
 
 
 @pytest.mark.parametrize("shape", ["apart", "fan"])
-def test_a_wide_graph_is_planned_and_says_what_is_not_proven(
-    in_folder: Path, capsys: pytest.CaptureFixture[str], shape: str
-) -> None:
+def test_a_wide_graph_is_planned_and_says_what_is_not_proven(in_folder: Path, shape: str) -> None:
     layers = [layer(f"l{number}", (1 + number % 5, 1, 0)) for number in range(1500)]
     edges = [("l0", f"l{number}") for number in range(1, 1500)] if shape == "fan" else []
     write_whole(in_folder / "p.json", to_json(profile(layers, edges)))
@@ -344,5 +322,3 @@ def test_a_wide_graph_is_planned_and_says_what_is_not_proven(
     plan = read_json(in_folder / "plan.json", Plan)
     assert plan.method == "bounded"
     assert plan.lower_bound_s < plan.bottleneck_s
-    assert OPTIMIZE(["check", "plan.json", "p.json"]) == 0
-    assert "WRONG" not in capsys.readouterr().out

@@ -5,12 +5,9 @@ from dataclasses import replace
 from statistics import mean
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from rounds import with_rounds
-from strategies import chain, random_profiles
+from strategies import chain
 
-from optimizer.check import check, holds
 from optimizer.costs import Crowding
 from optimizer.planning import Planner
 from profiler.profile import Loss, Profile
@@ -78,22 +75,6 @@ def test_what_takes_turns_has_always_something_beside_it() -> None:
 def test_a_profile_that_does_not_tell_eases_nothing(change: dict[str, object]) -> None:
     found = replace(beside([10, 1], [1.2, 1.2]), **change)  # type: ignore[arg-type]
     assert eases(found, [["l0"], ["l1"]]) == (1.0, 1.0)
-
-
-@settings(deadline=None, max_examples=60)
-@given(found=random_profiles(), stages=st.integers(1, 4), neighbours=st.integers(1, 3), data=st.data())
-def test_the_check_works_the_ease_out_for_itself(
-    found: Profile, stages: int, neighbours: int, data: st.DataObject
-) -> None:
-    factors = st.floats(0.8, 2.0)
-    layers = tuple(replace(layer, alone_s=layer.step_s / data.draw(factors)) for layer in found.layers)
-    loss = replace(found.loss, alone_s=found.loss.step_s / data.draw(factors))
-    known = replace(found, layers=layers, loss=loss, neighbours=neighbours, beside_s=(1.0,) * neighbours)
-    model = known.costs()
-    plan = Planner(model, min(stages, len(Planner(model, 1, 8).costs.parts)), 8).optimized()
-    assert [finding.text for finding in check(plan, model) if finding.holds is False] == []
-    wrong = (replace(plan.stages[0], ease=plan.stages[0].ease * 1.1), *plan.stages[1:])
-    assert not holds(check(replace(plan, stages=wrong), model))
 
 
 def test_a_lighter_neighbour_makes_a_promise_larger() -> None:

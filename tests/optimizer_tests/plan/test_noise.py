@@ -15,7 +15,6 @@ from rounds import with_rounds
 from strategies import chain, layer, random_profiles
 from strategies import profile as made_up
 
-from optimizer.check import check, holds
 from optimizer.costs import Rounds
 from optimizer.plan import Plan, scheduled
 from optimizer.planning import Planner
@@ -134,15 +133,11 @@ def test_what_comes_and_goes_within_a_round_is_noise_of_the_stage_that_has_it() 
 
 @settings(deadline=None, max_examples=30)
 @given(found=random_profiles(), data=st.data())
-def test_what_a_plan_expects_is_checked_by_the_check(found: Profile, data: st.DataObject) -> None:
+def test_a_plan_keeps_what_it_expects_in_its_file(found: Profile, data: st.DataObject) -> None:
     model = with_rounds(found, noisy(len(found.layers), 0.3))
     plan = Planner(model.costs(), 1, 12, pace=drawn_pace(data, 1)).optimized()
     assert all(len(stage.noise) == ROUNDS for stage in plan.stages)
-    assert [finding.text for finding in check(plan, model.costs()) if finding.holds is False] == []
     assert from_json(to_json(plan), Plan, "here") == plan
-    other = (plan.stages[0].noise[0] + 0.5, *plan.stages[0].noise[1:])
-    lying = replace(plan, stages=(replace(plan.stages[0], noise=other), *plan.stages[1:]))
-    assert not holds(check(lying, model.costs()))
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

@@ -6,14 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import chain, layer, profile, random_profiles
 
-from optimizer.check import check, holds
-from optimizer.errors import PartitionError
+from optimizer.errors import OptimizerError, PartitionError
 from optimizer.plan import Plan, distinct
 from optimizer.plan.forecast import predict
 from optimizer.planning import Forms, Planner, load_schemes, partition_names, plan_for
 from optimizer.schedule import schedule_of
 from profiler.files import from_json, to_json
-from profiler.profile import INPUT, Edge, Profile, Tie
+from profiler.profile import INPUT, Edge, Profile, Slicing, Tie
 
 
 @settings(deadline=None, max_examples=60)
@@ -68,14 +67,6 @@ def test_what_more_busy_cores_cost_goes_on_as_measured(
     assert found == (None if factor is None else pytest.approx(factor))
 
 
-def test_a_plan_that_tells_of_other_busy_cores_than_its_profile_does_not_hold() -> None:
-    found = replace(chain([1, 2, 3, 4]), neighbours=1, beside_s=(1.25,), whole_step_s=1.0)
-    plan = Planner(found.costs(), 2, 8).optimized()
-    assert plan.crowding == (1.0, 1.25)
-    assert holds(check(plan, found.costs()))
-    assert not holds(check(replace(plan, crowding=(1.0, 1.1)), found.costs()))
-
-
 def test_what_ties_layers_together_is_said_where_it_keeps_a_model_from_being_cut() -> None:
     names = ("embedding", "block", "head")
     tied = replace(
@@ -99,6 +90,23 @@ def test_what_ties_layers_together_is_said_where_it_keeps_a_model_from_being_cut
 def test_a_plan_survives_its_file() -> None:
     plan = Planner(chain([1, 2, 3, 4]).costs(), 2, 8).optimized()
     assert from_json(to_json(plan), Plan, "plan.json") == plan
+
+
+def test_a_plan_names_the_modules_of_each_stage_and_containers_that_are_whole() -> None:
+    split = (
+        ("conv", "block.0.conv", "block.0.relu", "block.0.relu_1", "block.1.conv"),
+        ("block.1.relu", "add", "head.0", "head.1"),
+    )
+    names = [name for layers in split for name in layers]
+    found = profile([layer(name) for name in names], pairwise((INPUT, *names)))  # type: ignore[arg-type]
+    plan = Planner(found.costs(), 2, 8).in_captured_order("as written", [5])
+    assert plan.split == split
+    assert plan.modules == (("conv", "block.0", "block.1.conv"), ("block.1.relu", "add", "head"))
+    for layers, modules in zip(split, plan.modules, strict=True):
+        for each in layers:
+            assert sum(each == name or each.startswith(f"{name}.") for name in modules) == 1
+    with pytest.raises(OptimizerError, match=r"cuts layers inside \(conv=2\), and a part of a layer is no module"):
+        _ = replace(plan, slicing=Slicing("conv=2")).modules
 
 
 def test_the_prediction_is_that_of_the_simulated_schedule() -> None:

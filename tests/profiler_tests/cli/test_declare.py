@@ -8,8 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.cli.check import CheckOptions
-from optimizer.cli.export import ExportOptions
 from optimizer.cli.main import PlanOptions
 from profiler.cli.declare import Declared, Options, add_options, argument, option, parsed, switch
 from profiler.cli.main import ProfileOptions
@@ -83,9 +81,7 @@ def test_what_is_declared_anew_stands_once_and_under_its_own_heading() -> None:
     assert "  --quiet                  no progress, notes or tables\n" in every
 
 
-@pytest.mark.parametrize(
-    "kind", [ProfileOptions, PlanOptions, CheckOptions, ExportOptions, *(own.options for own in COMMANDS.values())]
-)
+@pytest.mark.parametrize("kind", [ProfileOptions, PlanOptions, *(own.options for own in COMMANDS.values())])
 def test_no_field_hides_the_function_that_parses_it(kind: type[Options]) -> None:
     hints = get_type_hints(kind, include_extras=True)
     declared = [each for hint in hints.values() for each in getattr(hint, "__metadata__", ())]

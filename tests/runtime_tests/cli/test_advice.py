@@ -42,8 +42,8 @@ def types(form: str, name: str, *arguments: str) -> tuple[Command, list[str]]:
     """Return the main and the arguments of a command that is typed in a form."""
     if form == ONE_NAME:
         return stageplan.main, [name, *arguments]
-    return {"profile": PROFILE, "plan": OPTIMIZE, "run": RUN}.get(name, OPTIMIZE), [
-        *([name] if name in ("check", "run") else []),
+    return {"profile": PROFILE, "plan": OPTIMIZE, "run": RUN}[name], [
+        *([name] if name == "run" else []),
         *arguments,
     ]
 
@@ -102,9 +102,6 @@ def test_every_advice_can_be_typed_as_it_stands(typed: tuple[str, list[str]], ad
     main, arguments = types(form, *planned, "--quiet")
     assert main(arguments) == 0
 
-    carry_out(advice("check", "plan.json", KEPT, between=("plan anew with ", "")), form)
-    main, arguments = types(form, "check", "plan.json", KEPT, "--quiet")
-    assert main(arguments) == 0
     assert len(read_json(Path("plan.json"), Plan).stages) == 2
 
     sliced = ("plan", "--profile", KEPT, "--stages", "2", "--slice", "2=2", "--quiet")

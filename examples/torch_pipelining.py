@@ -1,80 +1,60 @@
-"""Train {{ plan.model }} with torch.distributed.pipelining, split into {{ plan.num_stages }} stages where the plan splits it.
+"""Train a model of torchvision with torch.distributed.pipelining, cut where a plan cuts it.
 
-Run it:  torchrun --nproc-per-node {{ plan.num_stages }} {{ name }}
+python -m optimizer --model resnet18 --stages 2 --slice none -o plan.json
+torchrun --nproc-per-node 2 examples/torch_pipelining.py plan.json
+
+The plan's cuts may lie behind functions, inside a block, or behind one of several calls of a module, so the model's own
+torch.fx graph is cut; a stage hands on what later ones read, for ``PipelineStage`` talks to its neighbours only.
 """
 
 import inspect
 import os
-{% if own %}
 import sys
-{% endif %}
 import time
 
 import torch
 import torch.distributed as dist
-{% if not own %}
 import torchvision
-{% endif %}
 from torch import Tensor, fx, nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B
 
-# The modules of each stage, containers standing for all that is in them, and the functions by their names in torch.fx.
-STAGES = (
-{% for modules in stages %}
-    (
-{% for line in modules | lines %}
-        {{ line }}
-{% endfor %}
-    ),
-{% endfor %}
-)
-HOME = {name: stage for stage, names in enumerate(STAGES) for name in names}
-LAST = len(STAGES) - 1
-BATCH_SIZE = {{ plan.batch_size }}  # of a micro-batch, which is the plan's minibatch
-MICRO_BATCHES = {{ micro_batches }}  # averaged in an update, for this schedule is synchronous
-STEPS = {{ steps }}
+import stageplan
+
+PLAN = stageplan.load(sys.argv[1])
+HOME = {name: stage for stage, names in enumerate(PLAN.modules) for name in names}
+LAST = PLAN.num_stages - 1
+MICRO_BATCHES = max(8, PLAN.num_stages)
+"""Of the plan's minibatch each, averaged in an update, for this schedule is synchronous."""
+STEPS, SEED, AUXILIARY = 3, 0, 0.3
 
 
 def model() -> nn.Module:
     """Return the model with the same weights on every rank, of which each keeps its own."""
-{% if own %}
-    sys.path.insert(0, os.getcwd())
-    from {{ own[0] }} import {{ own[1] }}
-
-    torch.manual_seed({{ seed }})
-    return {{ own[1] }}().train()
-{% else %}
-    torch.manual_seed({{ seed }})
-    return torchvision.models.get_model("{{ plan.model }}", weights=None, num_classes={{ classes }}).train()
-{% endif %}
+    torch.manual_seed(SEED)
+    return torchvision.models.get_model(PLAN.model, weights=None, num_classes=PLAN.classes).train()
 
 
 def batch(step: int) -> tuple[Tensor, Tensor]:
     """Return inputs and labels of one update, the same on every rank: put your own data here."""
-    size, numbers = BATCH_SIZE * MICRO_BATCHES, torch.Generator().manual_seed(step)
-{% if plan.vocabulary %}
-    inputs = torch.randint({{ plan.vocabulary }}, (size, {{ sample }}), generator=numbers)
-{% else %}
-    inputs = torch.randn(size, {{ sample }}, generator=numbers)
-{% endif %}
-    return inputs, torch.randint({{ classes }}, (size,), generator=numbers)
+    size, numbers = PLAN.batch_size * MICRO_BATCHES, torch.Generator().manual_seed(step)
+    inputs = torch.randn(size, *PLAN.input_shape[1:], generator=numbers)
+    return inputs, torch.randint(PLAN.classes, (size,), generator=numbers)
 
 
 def loss(output: Tensor | tuple[Tensor, ...], labels: Tensor) -> Tensor:
-    """Return the mean cross-entropy; auxiliary heads count {{ auxiliary }} each."""
+    """Return the mean cross-entropy, an auxiliary head's counted less."""
     main, *auxiliary = [output] if isinstance(output, Tensor) else output
     entropy = nn.functional.cross_entropy
-    return entropy(main, labels) + sum({{ auxiliary }} * entropy(head, labels) for head in auxiliary)
+    return entropy(main, labels) + sum(AUXILIARY * entropy(head, labels) for head in auxiliary)
 
 
 class _Received(torch.autograd.Function):
-
     @staticmethod
-    def forward(_, value: Tensor) -> Tensor:
+    def forward(_: object, value: Tensor) -> Tensor:
         return value.view_as(value)
 
     @staticmethod
-    def backward(_, gradient: Tensor) -> Tensor:
+    def backward(_: object, gradient: Tensor) -> Tensor:
         return gradient.contiguous()
 
 
@@ -84,11 +64,11 @@ def received(value: Tensor) -> Tensor:
 
 
 def home_of(name: str) -> int:
-    """Return the stage of a layer: of the innermost module around it that STAGES names."""
+    """Return the stage of a layer: of the innermost module around it that the plan names."""
     while name not in HOME:
         name, dot, _ = name.rpartition(".")
         if not dot:
-            raise SystemExit("this is not the model that the plan was made for; export it again")
+            raise SystemExit("this is not the model that the plan was made for; plan again")
     return HOME[name]
 
 
@@ -118,12 +98,15 @@ class AsCalled(fx.Tracer):
     proxy_buffer_attributes = True
 
     def create_args_for_root(self, *_signature: object, **_named: object) -> tuple[object, list[fx.Proxy]]:
+        """Return the function that is traced, and its one argument."""
         name = next(iter(inspect.signature(self.root.forward).parameters))
-        return self.root._call_impl, [self.create_proxy("placeholder", name, (), {})]
+        return self.root._call_impl, [  # noqa: SLF001 - so that forward hooks are traced
+            self.create_proxy("placeholder", name, (), {})
+        ]
 
 
 def part(whole: nn.Module, stage: int) -> fx.GraphModule:
-    """Return one stage: it takes the values that cross the cut before it and returns those that cross the one behind."""
+    """Return one stage: it takes what crosses the cut before it, and returns what crosses the one behind."""
     nodes = list(AsCalled().trace(whole).nodes)
     home = homes(nodes[0].graph)
 
@@ -156,18 +139,19 @@ def part(whole: nn.Module, stage: int) -> fx.GraphModule:
 
 
 def main() -> None:
+    """Train a few steps, and print losses and speed."""
     rank, local = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
-    if int(os.environ["WORLD_SIZE"]) != len(STAGES):
-        raise SystemExit(f"there are {len(STAGES)} stages; start it with as many processes")
+    if int(os.environ["WORLD_SIZE"]) != PLAN.num_stages:
+        raise SystemExit(f"there are {PLAN.num_stages} stages; start it with as many processes")
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[local % len(cores)]})
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     own = part(model(), rank)
-    stage = PipelineStage(own, rank, len(STAGES), torch.device("cpu"))
+    stage = PipelineStage(own, rank, PLAN.num_stages, torch.device("cpu"))
     schedule = Schedule1F1B(stage, MICRO_BATCHES, loss_fn=loss)
     learning = [parameter for parameter in own.parameters() if parameter.requires_grad]
-    rule = {{ rule }} if learning else None
+    rule = torch.optim.SGD(learning, lr=0.01, momentum=0.9) if learning else None
     for step in range(STEPS):
         inputs, labels = batch(step)
         losses: list[Tensor] = []
@@ -177,7 +161,7 @@ def main() -> None:
             rule.step()
             rule.zero_grad()
         if rank == LAST:
-            speed = BATCH_SIZE * MICRO_BATCHES / (time.perf_counter() - begun_s)
+            speed = PLAN.batch_size * MICRO_BATCHES / (time.perf_counter() - begun_s)
             print(f"step {step}: loss {torch.stack(losses).mean().item():.6f}, {speed:.1f} samples/s", flush=True)
     dist.destroy_process_group()
 

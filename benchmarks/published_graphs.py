@@ -1,21 +1,27 @@
-"""Read PipeDream's ``graph.txt`` as a profile: compute times and sizes, without update, link or machine.
+"""Plan for the graphs that PipeDream published: model, bottleneck, and the layers of each stage.
 
-A line a node, ``node4 -- Conv2d(…) -- forward_compute_time=ms, backward_compute_time=ms, activation_size=bytes,
-parameter_size=bytes``, and a line an edge, indented by a tab, ``node3 -- node4``. The ``Input`` node's forward time is
-the data loader's and does not count. The layers' order is a topological one, by the nodes' numbers among equals.
+    python benchmarks/published_graphs.py FOLDER --stages 4
+
+Of each ``*.txt`` in the folder, and each profile ``*.json``. A line of a graph is a node, ``node4 -- Conv2d(…) --
+forward_compute_time=ms, backward_compute_time=ms, activation_size=bytes, parameter_size=bytes``, or an edge, indented
+by a tab, ``node3 -- node4``. The ``Input`` node's forward time is the data loader's and does not count. The layers'
+order is a topological one, by the nodes' numbers among equals.
 
 Source: github.com/msr-fiddle/pipedream, ``graph/graph.py`` for what is written.
 """
 
+import argparse
 import re
 from pathlib import Path
 
 import networkx as nx
 
+from optimizer.planning import Planner
 from profiler.errors import FileError
-from profiler.profile.layers import INPUT, CopyCost, Edge, Layer, Loss, Machine, Timing, parts_s
-from profiler.profile.profile import Profile
+from profiler.files import read_json
+from profiler.profile import INPUT, CopyCost, Edge, Layer, Loss, Machine, Profile, Timing, parts_s
 
+MINIBATCHES = 16
 UNKNOWN = "an unknown machine"
 MACHINE = Machine(
     cpu=UNKNOWN, physical_cores=0, logical_cores=0, instructions="", caches=(), memory_bytes=0, python="", torch="",
@@ -28,19 +34,13 @@ _Node = tuple[str, dict[str, float]]
 _COSTS = ("forward_compute_time", "backward_compute_time", "activation_size", "parameter_size")
 
 
-def looks_like_graph(text: str) -> bool:
-    """Say whether a text is such a file, by its first line."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    return bool(_NODE.fullmatch(first.strip()) or _EDGE.fullmatch(first))
-
-
-def read_graph(text: str, path: Path) -> Profile:
-    """Return the profile that ``text`` describes.
+def read_graph(path: Path) -> Profile:
+    """Return the profile that a ``graph.txt`` describes: compute times and sizes, without update, link or machine.
 
     Raises:
         FileError: A line is neither node nor edge, a cost is no number from 0 up, or the graph has a cycle.
     """
-    graph, nodes = _parse(text, path)
+    graph, nodes = _parse(path.read_text(), path)
     try:
         order = list(nx.lexicographical_topological_sort(graph, key=_number))
     except nx.NetworkXUnfeasible as error:
@@ -141,3 +141,21 @@ def _layer(name: str, kind: str, costs: dict[str, float]) -> Layer:
 def _number(name: str) -> tuple[int, str]:
     digits = re.sub(r"\D", "", name)[:18]
     return int(digits) if digits else 0, name
+
+
+def main() -> None:
+    """Print a line for each graph."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--stages", type=int, default=4)
+    options = parser.parse_args()
+    print("| model | bottleneck, ms | layers of each stage |\n|---|---:|---|")
+    for path in sorted([*options.folder.glob("*.txt"), *options.folder.glob("*.json")]):
+        profile = read_json(path, Profile) if path.suffix == ".json" else read_graph(path)
+        plan = Planner(profile.costs(), options.stages, MINIBATCHES).optimized()
+        counts = " + ".join(str(len(stage.layers)) for stage in plan.stages)
+        print(f"| {profile.model} | {plan.bottleneck_s * 1e3:.3f} | {counts} |")
+
+
+if __name__ == "__main__":
+    main()
