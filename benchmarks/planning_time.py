@@ -46,8 +46,8 @@ def main() -> None:
         profile = read_json(options.profile[0], Profile)
         sys.stdout.write(line_of(chain_like(profile, options.chain[0]) if options.chain else profile, options.stages))
         return
-    print("| graph | layers | stages | legal cuts | bottleneck | ties | median ms | lowest | highest | MiB more |")
-    print("|---|---:|---:|---:|---|---|---:|---:|---:|---:|")
+    print("| graph | layers | stages | legal cuts | bottleneck | median ms | lowest | highest | MiB more |")
+    print("|---|---:|---:|---:|---|---:|---:|---:|---:|")
     jobs = [[str(path), "--stages", str(options.stages)] for path in options.profile]
     if options.chain:
         layers, stages = map(str, options.chain)
@@ -65,9 +65,8 @@ def line_of(profile: Profile, stages: int) -> str:
     plan, times_ms = timed(profile, stages, REPEATS)
     more_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     proof = "proven" if plan.optimal else f"gap at most {plan.gap:.2%}"
-    ties = "settled" if plan.search.ties_settled else "let go"
     return (
-        f"| {profile.model} | {len(profile.layers)} | {stages} | {plan.search.ideals:,} | {proof} | {ties} | "
+        f"| {profile.model} | {len(profile.layers)} | {stages} | {plan.search.candidates:,} | {proof} | "
         f"{statistics.median(times_ms):.1f} | {min(times_ms):.1f} | {max(times_ms):.1f} | {more_mib:.0f} |\n"
     )
 

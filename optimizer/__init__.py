@@ -6,7 +6,7 @@
 #   report/      a plan as tables, a drawing, a Gantt chart;  what_if/  a page in which cuts are moved by hand
 #   explain/     why a plan is what it is, what else there is, how sure it is
 #   planning/    the forms to plan for, and plans by name: optimized, the six schemes, other planners
-#   search/      the exact search: lattice of legal cuts, bisection, dynamic program
+#   search/      the best split: candidates for cuts, what stages between them cost, one recurrence
 #   costs/       a profile as integers, cuts and limits: the problem to solve
 #   check/       verify a plan without the search;  export/  a plan as a script for another engine
 #   plan/        the plan as data (a JSON file), the network it may be for

@@ -2,7 +2,7 @@
 
 A set of layers is a Python integer whose bit i stands for layer i in captured order. Layers that no cut may separate
 are contracted, together with everything on a path between them (a strongly connected component once each group is made
-a cycle). All ideals together are ``lattice``'s affair.
+a cycle). Listing ideals is ``search``'s affair.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,17 +1,6 @@
-"""A network of ranks in whole numbers, and the period of 1F1B on it.
+"""A network of ranks in whole numbers: how fast each is, and what a message over each link takes.
 
-In the steady state stage s runs a forward F, a backward B and an update U for every minibatch; let v_s = F + B with the
-copies into slots, u_s = U, and c_s what both messages over the link between s and s + 1 take, one way each. From a
-forward at stage s down to stage t ≥ s and back up, the minibatch number advances by t − s + 1, for d_i minibatches are
-in flight at stage i and d_s − d_t = t − s. These are all elementary cycles of what waits for what, but for each
-direction of a link, which takes one message after the other. So, exactly,
-
-    period = max over s ≤ t of ( u_s + Σ_{i=s..t} v_i + Σ_{i=s..t−1} c_i ) ÷ (t − s + 1),  and of busy(link).
-
-With s = t this is the slowest stage: what a link takes is hidden behind work, but only as far as so few minibatches in
-flight can hide it.
-
-Source: Baccelli et al., "Synchronization and Linearity", 1992, section 2.5 (the period is the largest mean of a cycle).
+A stage sends its activations down and its gradients up: what a message takes is a term of the cut that it crosses.
 """
 
 from collections.abc import Iterator, Sequence
@@ -90,25 +79,6 @@ class Network:
     def messages(self, cut: int, down_bytes: int, up_bytes: int) -> tuple[Message, Message]:
         """Return the messages of a minibatch over a cut, down and up."""
         return self.down[cut].message(down_bytes), self.up[cut].message(up_bytes)
-
-
-def period_ns(works_ns: Sequence[int], updates_ns: Sequence[int], messages: Sequence[tuple[Message, Message]]) -> int:
-    """Return the period, rounded up.
-
-    Args:
-        works_ns: v of each stage.
-        updates_ns: u of each stage.
-        messages: Of each cut, down and up.
-    """
-    longest = max(0, *(direction.busy_ns for both in messages for direction in both)) if messages else 0
-    for first, update_ns in enumerate(updates_ns):
-        cycle_ns = update_ns
-        for last in range(first, len(works_ns)):
-            cycle_ns += works_ns[last]
-            longest = max(longest, -(-cycle_ns // (last - first + 1)))
-            if last < len(messages):
-                cycle_ns += sum(direction.whole_ns for direction in messages[last])
-    return longest
 
 
 def network_of(measured: NetworkProfile, model: ModelCosts) -> Network:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from optimizer.costs.costs import Costs
 from optimizer.costs.ideals import members_of
 from optimizer.costs.memory import Factors, factors, stage_bytes
-from optimizer.costs.network import NOTHING, Message, Network, period_ns
+from optimizer.costs.network import NOTHING, Message, Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,27 +61,23 @@ class Problem:
         return max(-(-(sum(parts_ns) + self.costs.loss_ns) // self.stages), *parts_ns)
 
     def bottleneck_ns(self, bounds: Sequence[int]) -> int:
-        """Return what the slowest stage of a split costs; over a network, the period, which messages may lengthen."""
-        if self.network is None:
-            return max(map(self.costs.stage_ns, bounds, bounds[1:]))
-        totals = [self.costs_at(stage).stage_ns(*pair) for stage, pair in enumerate(pairwise(bounds))]
-        updates = [self.update_ns(stage, *pair) for stage, pair in enumerate(pairwise(bounds))]
-        works = [total - update for total, update in zip(totals, updates, strict=True)]
-        return period_ns(works, updates, [self.messages(cut, ideal) for cut, ideal in enumerate(bounds[1:-1])])
+        """Return what the slowest stage of a split costs, over a network with the messages that it sends."""
+        return max(self.stage_ns(stage, *ends) for stage, ends in enumerate(pairwise(bounds)))
+
+    def stage_ns(self, stage: int, before: int, through: int) -> int:
+        """Return what a stage between two ideals costs."""
+        down, up = self.messages(stage, through)[0], self.messages(stage - 1, before)[1]
+        return self.costs_at(stage).stage_ns(before, through) + down.whole_ns + up.whole_ns
 
     def costs_at(self, stage: int) -> Costs:
         """Return what layers cost where a stage runs."""
         return self.network.costs_at(stage, self.costs) if self.network else self.costs
 
-    def update_ns(self, stage: int, before: int, through: int) -> int:
-        """Return what the update of the stage between two ideals takes; the last stage updates in place."""
-        costs, members = self.costs_at(stage), members_of(through & ~before)
-        in_place = through == costs.everything
-        return sum(costs.update_ns[at] - (costs.saving_ns[at] if in_place else 0) for at in members)
-
     def messages(self, cut: int, ideal: int) -> tuple[Message, Message]:
         """Return the messages of a minibatch over a cut behind an ideal, down and up; nothing in shared memory."""
-        return self.network.messages(cut, *self.crossing_bytes(ideal)) if self.network else (NOTHING, NOTHING)
+        if self.network is None or ideal in (0, self.costs.everything):
+            return NOTHING, NOTHING
+        return self.network.messages(cut, *self.crossing_bytes(ideal))
 
     def crossing_bytes(self, ideal: int) -> tuple[int, int]:
         """Return the bytes that cross behind an ideal, down and up."""

@@ -6,7 +6,6 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from optimizer.explain.ceiling import ceiling_of, times_one_core
-    from optimizer.explain.explanation import Alternative, Explanation, explain
-    from optimizer.explain.stage_counts import fewer_stages
+    from optimizer.explain.explanation import Explanation, explain
 else:
     __getattr__ = on_demand(__name__)

@@ -1,25 +1,16 @@
-"""Explain a plan: what fills its slowest stage, what bounds any plan, and what other cuts would cost.
-
-Where ideals are few, all of them stand behind the runners-up and the front; else those in captured order do.
-"""
+"""Explain a plan: what fills its slowest stage, what bounds any plan, and what other cuts would cost."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from optimizer.costs import NANOSECONDS, Costs, Problem, layer_s, members_of, names_of
-from optimizer.explain.alternatives import Ranked, best_splits, front
+from optimizer.costs import NANOSECONDS, Costs, Problem, layer_s, members_of
 from optimizer.explain.ceiling import ceiling_of, times_one_core
-from optimizer.explain.uncertainty import Confidence, confidence
 from optimizer.plan import Plan
 from optimizer.planning import Planner
-from optimizer.search import FEW, Lattice, all_stage_costs, along_captured_order
 from profiler.profile import ModelCosts
 
 FILLERS = 3
-WEIGHTY = 0.05
-"""From this share of a step on, it is said why a layer cannot be cut inside."""
-RUNNERS_UP = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,15 +23,6 @@ class Filler:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Whole:
-    """A costly layer that cannot be cut inside, the share of a step that it takes, and why."""
-
-    layer: str
-    share: float
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
     """One cut moved by one legal place: which layers change stage, and what that does to the plan."""
 
@@ -49,15 +31,6 @@ class Move:
     layers: tuple[str, ...]
     bottleneck_change_s: float
     sent_change_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alternative:
-    """Another split: the layers directly before each cut, and its objectives."""
-
-    cuts: tuple[tuple[str, ...], ...]
-    bottleneck_s: float
-    sent_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,14 +53,8 @@ class Explanation:
         ceiling_layers: What sets it: the costliest layers that no cut may separate.
         ceiling_reason: Why it cannot be cut inside, if it is one layer; nothing where it can.
         whole_ceiling: What the ceiling was with all layers whole; None where they are.
-        whole: The layers of weight that cannot be cut inside.
-        whole_gain: By which share of its time the slowest stage would be shorter, at most, could these be cut anywhere.
         moves: Each cut moved by one legal place, towards either end.
-        runners_up: The next best splits.
-        front: The splits that no other one beats in both bottleneck and bytes sent, the quickest first.
-        every_cut: Whether runners-up and front are over all legal cuts, or over those in captured order.
         losses: Those of the schemes and of other planners.
-        confidence: How sure the plan is; None where that cannot be told.
     """
 
     bottleneck_stage: int
@@ -97,34 +64,19 @@ class Explanation:
     ceiling_layers: tuple[str, ...]
     ceiling_reason: str
     whole_ceiling: float | None
-    whole: tuple[Whole, ...]
-    whole_gain: float
     moves: tuple[Move, ...]
-    runners_up: tuple[Alternative, ...]
-    front: tuple[Alternative, ...]
-    every_cut: bool
     losses: tuple[Loss, ...]
-    confidence: Confidence | None
 
 
 def explain(planner: Planner, plan: Plan, others: Mapping[str, Plan]) -> Explanation:
     """Explain the planner's best plan; ``others`` are the plans of schemes and of other planners."""
-    problem, bounds = planner.problem, planner.bounds
+    problem, bounds = planner.problem, planner.best.bounds
     slowest = max(range(len(plan.stages)), key=lambda number: plan.stages[number].total_s)
-    one_core_s = planner.model.one_core_s
     ceiling = ceiling_of(planner)
     reasons = {
         layer.name: layer.uncuttable or ("" if layer.features else "its profile does not tell of features")
         for layer in planner.model.layers
     }
-    every = planner.space.complete and len(planner.space.lattice) <= FEW
-    lattice = planner.space.lattice if every else along_captured_order(problem)
-    ranked, points = _others(problem, lattice)
-    whole = tuple(
-        Whole(layer=layer.name, share=layer.step_s / one_core_s, reason=layer.uncuttable)
-        for layer in planner.model.layers
-        if layer.uncuttable and not layer.part_of and layer.step_s > WEIGHTY * one_core_s
-    )
     return Explanation(
         bottleneck_stage=slowest,
         fillers=tuple(_fillers(plan, slowest, planner.model)),
@@ -133,23 +85,9 @@ def explain(planner: Planner, plan: Plan, others: Mapping[str, Plan]) -> Explana
         ceiling_layers=ceiling.layers,
         ceiling_reason=reasons[ceiling.layers[0]] if len(ceiling.layers) == 1 else "they have to stay together",
         whole_ceiling=_whole_ceiling(planner.model, ceiling.times),
-        whole=whole,
-        whole_gain=_gain(problem, bounds, {own.layer for own in whole}),
         moves=tuple(_moves(problem, bounds)),
-        runners_up=tuple(_alternative(problem.costs, split) for split in ranked if split.bounds != bounds)[:RUNNERS_UP],
-        front=tuple(_alternative(problem.costs, point) for point in points),
-        every_cut=every,
         losses=tuple(_loss(name, plan, other, planner.model) for name, other in others.items()),
-        confidence=confidence(problem, planner.space.lattice, bounds, planner.model),
     )
-
-
-def _others(problem: Problem, lattice: Lattice) -> tuple[list[Ranked], list[Ranked]]:
-    """Return the best splits, and those that none beats in both speed and bytes; neither of a graph with too many."""
-    if len(lattice) > FEW:
-        return [], []
-    stage_costs = all_stage_costs(problem, lattice)
-    return best_splits(stage_costs, RUNNERS_UP + 1), front(stage_costs)
 
 
 def _fillers(plan: Plan, stage: int, model: ModelCosts) -> Iterator[Filler]:
@@ -159,22 +97,6 @@ def _fillers(plan: Plan, stage: int, model: ModelCosts) -> Iterator[Filler]:
     whole_s = plan.stages[stage].total_s or 1.0
     for name in sorted(costs_s, key=lambda name: -costs_s[name])[:FILLERS]:
         yield Filler(layer=name, step_s=costs_s[name], share=costs_s[name] / whole_s)
-
-
-def _gain(problem: Problem, bounds: Sequence[int], whole: set[str]) -> float:
-    """Return how much shorter the slowest stage could be, as a share, were the layers ``whole`` cut anywhere, at most.
-
-    It has to be an even share of all at least, and as long as the largest block that has none of them.
-    """
-    costs, bottleneck_ns = problem.costs, problem.bottleneck_ns(bounds)
-    cheapest_ns = [work - max(0, saving) for work, saving in zip(costs.weight_ns, costs.saving_ns, strict=True)]
-    rest_ns = [
-        sum(cheapest_ns[at] for at in members_of(members))
-        for members, _ in costs.parts
-        if whole.isdisjoint(costs.layers[at].name for at in members_of(members))
-    ]
-    least_ns = max([*rest_ns, sum(cheapest_ns) / (len(bounds) - 1)])
-    return max(0.0, 1 - least_ns / bottleneck_ns) if whole and bottleneck_ns else 0.0
 
 
 def _whole_ceiling(model: ModelCosts, ceiling: float) -> float | None:
@@ -226,14 +148,6 @@ def _larger(problem: Problem, ideal: int, most: int) -> list[int]:
 
 def _sent(costs: Costs, bounds: Sequence[int]) -> int:
     return sum(map(costs.cut_bytes, bounds[1:-1]))
-
-
-def _alternative(costs: Costs, ranked: Ranked) -> Alternative:
-    return Alternative(
-        cuts=tuple(tuple(names_of(costs, ideal)) for ideal in ranked.bounds[1:-1]),
-        bottleneck_s=ranked.bottleneck_ns / NANOSECONDS,
-        sent_bytes=ranked.sent_bytes,
-    )
 
 
 def _loss(method: str, plan: Plan, other: Plan, model: ModelCosts) -> Loss:

@@ -20,9 +20,7 @@ Difference = Annotated[float, Meta(ge=-1e6, le=1e6)]
 """Seconds, below 0 where something takes less."""
 EXACT, BOUNDED = "exact", "bounded"
 """Methods of the best split: proven, or not."""
-STEADIEST = "steadiest"
-"""The method of a split that is nearly the best, and promises more where stages are unsteady."""
-FORMAT_VERSION: Literal[13] = 13
+FORMAT_VERSION: Literal[14] = 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,18 +143,10 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """How much was searched for a plan.
+    """How much was searched for a plan: among how many legal cuts, and whether these are all there are."""
 
-    Attributes:
-        ideals: How many ideals (legal cuts) were searched.
-        states: How many pairs of an ideal and a number of stages before it.
-        ties_settled: Whether, among the splits of the smallest bottleneck, the best by bytes sent, second-worst stage
-            and earliest cuts was found, too.
-    """
-
-    ideals: Count
-    states: Count
-    ties_settled: bool
+    candidates: Count
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,13 +155,12 @@ class Plan(Shown):
 
     Attributes:
         slicing: Which layers are cut inside; ``precision``, which run in bfloat16.
-        method: How it was found: ``exact``, ``bounded`` (not proven), ``steadiest``, a scheme's or a peer's name.
+        method: How it was found: ``exact``, ``bounded`` (not proven), a scheme's or a peer's name.
         schedule: What is predicted; ``update_every``, how many minibatches an update takes under it.
         planned_for: The schedule that the split was searched for, and that bottleneck and bound are about.
         classes: How many the model tells apart.
         momenta: How many tensors the update rule keeps for a parameter.
-        bottleneck_s: The largest stage's ``total_s``; over a network messages can make it longer
-            (``optimizer.costs.network``).
+        bottleneck_s: The largest stage's ``total_s``, over a network with the messages that it sends.
         optimal: Whether no legal split has a smaller bottleneck, proven by a search over all of them.
         lower_bound_s: No legal split has a smaller bottleneck than this.
         memory_limit_bytes: What each stage may take; legal splits are those that keep it.
@@ -207,7 +196,7 @@ class Plan(Shown):
     network: NetworkProfile | None = None
     ties: tuple[Tie, ...] = ()
     crowding: Annotated[tuple[Annotated[float, Meta(gt=0, le=1e6)], ...], Meta(min_length=1)] = (1.0,)
-    format_version: Literal[13] = FORMAT_VERSION
+    format_version: Literal[14] = FORMAT_VERSION
     table: ClassVar[str] = "optimizer.report.plan_table:show_plan"
 
     @property
@@ -267,6 +256,12 @@ class Plan(Shown):
         if self.memory_limit_bytes is not None:
             sentences.append(f"at most {self.memory_limit_bytes / 2**20:.0f} MiB a stage")
         return f" with {' and '.join(sentences)}" if sentences else ""
+
+    @property
+    def searched(self) -> str:
+        """Of how many cuts the best split is the best, in words."""
+        kind = "legal cuts, all there are," if self.search.complete else "cuts, for all legal ones are too many,"
+        return f"{self.search.candidates:,} {kind} were compared"
 
     @property
     def gap(self) -> float:

@@ -70,7 +70,7 @@ def plan_of(
         ),
         optimal=bottleneck_ns == best.lower_bound_ns,
         lower_bound_s=best.lower_bound_ns / NANOSECONDS,
-        search=Search(ideals=best.ideals, states=best.states, ties_settled=best.settled),
+        search=Search(candidates=best.candidates, complete=best.complete),
         memory_limit_bytes=problem.memory_limit_bytes,
         cut_after=tuple(tuple(names_of(problem.costs, ideal)) for ideal in problem.forced),
         network=network,

@@ -25,10 +25,7 @@ from optimizer.errors import PartitionError
 from optimizer.plan import Plan
 from optimizer.planning.planner import Planner
 from optimizer.planning.schemes import nearest_legal, scheme_cuts
-from optimizer.search import Integers, StageCosts, all_stage_costs, along_captured_order, first_smallest_maximum, sums
-
-MOST_IDEALS = 1_500
-"""All pairs of so many ideals are compared; where there are more, those in captured order are."""
+from optimizer.search import StageTable, captured_order, first_smallest
 
 
 def other_plan(name: str, planner: Planner) -> Plan:
@@ -52,31 +49,26 @@ def _torchgpipe(name: str, planner: Planner) -> Plan:
 
 
 def _parameters(name: str, planner: Planner) -> Plan:
-    stage_costs = _stage_costs_in_captured_order(planner)
-    return _balanced(name, planner, stage_costs, [layer.parameter_bytes for layer in planner.costs.layers])
+    return _balanced(name, planner, _in_captured_order(planner), [own.parameter_bytes for own in planner.costs.layers])
 
 
 def _flops(name: str, planner: Planner) -> Plan:
     operations = [layer.flops + layer.backward_flops for layer in planner.costs.layers]
     if not any(operations):
         raise PartitionError("its profile says nothing about operations")
-    return _balanced(name, planner, _stage_costs_in_captured_order(planner), operations)
+    return _balanced(name, planner, _in_captured_order(planner), operations)
 
 
 def _pipedream(name: str, planner: Planner) -> Plan:
-    stage_costs = _stage_costs_in_captured_order(planner)
-    transfer_ns = stage_costs.lattice.down_ns + stage_costs.lattice.up_ns
-    return _balanced(name, planner, stage_costs, _compute_ns(planner), transfer_ns)
+    table = _in_captured_order(planner)
+    crossing = [planner.costs.crossing(ideal) for ideal in table.ideals]
+    transfer_ns = [sum(value.copy_output_ns + value.copy_gradient_ns for value in values) for values in crossing]
+    return _balanced(name, planner, table, _compute_ns(planner), transfer_ns)
 
 
 def _pipedream_code(name: str, planner: Planner) -> Plan:
-    lattice = planner.free_space.lattice
-    stage_costs = (
-        all_stage_costs(planner.free, lattice)
-        if len(lattice) <= MOST_IDEALS
-        else _stage_costs_in_captured_order(planner)
-    )
-    return _balanced(name, planner, stage_costs, _compute_ns(planner))
+    table = StageTable(planner.free, planner.free_candidates.ideals)
+    return _balanced(name, planner, table, _compute_ns(planner))
 
 
 PLANNERS: Mapping[str, Callable[[str, Planner], Plan]] = {
@@ -97,27 +89,22 @@ def _compute_ns(planner: Planner) -> list[int]:
     return compute_ns
 
 
-def _stage_costs_in_captured_order(planner: Planner) -> StageCosts:
-    legal = len(planner.legal_cuts)
-    if legal > MOST_IDEALS:
-        raise PartitionError(f"it compares all pairs of cuts, and {legal} cuts are too many for that")
-    return all_stage_costs(planner.free, along_captured_order(planner.free))
+def _in_captured_order(planner: Planner) -> StageTable:
+    return StageTable(planner.free, captured_order(planner.free).ideals)
 
 
 def _balanced(
-    name: str, planner: Planner, stage_costs: StageCosts, weights: list[int], beside: Integers | None = None
+    name: str, planner: Planner, table: StageTable, weights: Sequence[int], beside: Sequence[int] = ()
 ) -> Plan:
     """Return the split whose largest stage by ``weights``, or cut by ``beside``, is smallest."""
-    total = sums(stage_costs.lattice, np.array(weights, dtype=np.int64)[:, None])[:, 0]
-    stages = stage_costs.problem.stages
-    costs_ns = stage_costs.differences([total] * stages, [total] * stages)
-    if beside is not None:
-        for matrix, before in zip(costs_ns, stage_costs.bounds, strict=False):
-            np.maximum(matrix, beside[before][:, None], out=matrix)
-    places = first_smallest_maximum(costs_ns)
+    total = table.sums(weights)
+    matrix = table.differences(total, total)
+    if beside:
+        matrix = np.maximum(matrix, np.array(beside)[:, None])
+    places = first_smallest(lambda _stage: matrix, planner.stages)
     if places is None:
         raise PartitionError(f"{planner.stages} stages need more legal cuts than there are; use fewer --stages")
-    return planner.unlimited(name, stage_costs.bounds_at(places))
+    return planner.unlimited(name, [table.ideals[at] for at in (0, *places, -1)])
 
 
 def block_partition(weights: Sequence[int], blocks: int) -> list[int]:

@@ -17,18 +17,11 @@ from optimizer.costs import (
     prefixes,
 )
 from optimizer.errors import OptimizerError, PartitionError, ProfileError
-from optimizer.plan import BOUNDED, EXACT, STEADIEST, NetworkProfile, Plan
+from optimizer.plan import BOUNDED, EXACT, NetworkProfile, Plan
 from optimizer.planning.assemble_plan import plan_of
 from optimizer.planning.schemes import scheme_cuts
 from optimizer.schedule import ASYNCHRONOUS, PLAIN_1F1B, Pace
-from optimizer.search import (
-    Solution,
-    Space,
-    near_best,
-    solve,
-    space_of,
-    why_nothing_fits,
-)
+from optimizer.search import Candidates, Solution, candidates_of, solve, why_none
 from profiler.files import digest, to_json
 from profiler.profile import ModelCosts, Profile, odd_costs
 from profiler.report import counted
@@ -48,10 +41,6 @@ def refuse_contradictions(profile: Profile, contradictions: Iterator[str]) -> No
     """
     for contradiction in contradictions:
         raise ProfileError(f"the profile of {profile.model} contradicts itself: {contradiction}; profile it again")
-
-
-TELLING = 0.01
-"""From which share on the promise of a split that is nearly the best has to be above the best one's to be taken."""
 
 
 class Planner:
@@ -104,7 +93,7 @@ class Planner:
                 f"{len(forced)} forced cuts need {len(forced) + 1} stages; use --stages {len(forced) + 1} or more, or "
                 "fewer --cut-after"
             )
-        self._network_profile, self._cut_after = network, cut_after
+        self._network_profile = network
         if network and len(network.ranks) != stages:
             raise OptimizerError(
                 f"the network profile is of {len(network.ranks)} ranks and {stages} stages are wanted; use --stages "
@@ -115,9 +104,9 @@ class Planner:
         self.problem = replace(self.free, memory_limit_bytes=memory_limit_bytes, forced=forced)
 
     @cached_property
-    def space(self) -> Space:
-        """The ideals that are searched for the best split."""
-        return space_of(self.problem)
+    def candidates(self) -> Candidates:
+        """What the best split may be cut at."""
+        return candidates_of(self.problem)
 
     @cached_property
     def best(self) -> Solution:
@@ -126,7 +115,7 @@ class Planner:
         Raises:
             PartitionError: There is none.
         """
-        return self._solved(self.problem, self.space)
+        return self._solved(self.problem, self.candidates)
 
     @property
     def bottleneck_s(self) -> float | None:
@@ -152,20 +141,15 @@ class Planner:
         return slowest_s * plan.predicted.throughput_samples_per_s / promised if promised else slowest_s
 
     def optimized(self) -> Plan:
-        """Return the best split over all legal cuts, or one that is nearly as good and promises more.
+        """Return the best split over all legal cuts.
 
-        Where the graph has too many ideals, the plan says that it is not proven optimal, and gives a lower bound.
+        Where the graph has too many of them, the plan says among how many it is the best, and gives a lower bound.
 
         Raises:
             PartitionError: There are not as many legal cuts as the stages need.
             InfeasibleError: None of the splits keeps the limit on memory.
         """
-        return self._optimized[0]
-
-    @property
-    def bounds(self) -> tuple[int, ...]:
-        """The split of ``optimized``, both ends included."""
-        return self._optimized[1]
+        return self._optimized
 
     def scheme(self, name: str, shares: Sequence[int]) -> Plan:
         """Return the split of a scheme, which knows nothing of limits.
@@ -192,7 +176,7 @@ class Planner:
     def link_blind(self) -> Plan:
         """Return the split that would be the best on equal cores that share memory, as it is over the links."""
         equal = replace(self.problem, network=None)
-        return self.unlimited("link-blind", self._solved(equal, space_of(equal)).bounds)
+        return self.unlimited("link-blind", self._solved(equal, candidates_of(equal)).bounds)
 
     def cut_list(self, plan: Plan) -> str:
         """Return a plan's cuts as text: a line a cut with the layers it stands directly behind, as ``cut_after``."""
@@ -203,45 +187,20 @@ class Planner:
             lines.append(",".join(names_of(self.costs, ideal)))
         return "".join(f"{line}\n" for line in lines)
 
-    def with_stages(self, stages: int) -> "Planner":
-        """Return what plans for another number of stages, with the same limits.
-
-        Raises:
-            PartitionError: The model cannot be cut into so many.
-        """
-        limit = self.problem.memory_limit_bytes
-        return Planner(
-            self.model,
-            stages,
-            self.minibatches,
-            pace=self.costs.pace,
-            memory_limit_bytes=limit,
-            cut_after=self._cut_after,
-        )
+    @cached_property
+    def free_candidates(self) -> Candidates:
+        """What a split may be cut at where nothing is forced."""
+        return candidates_of(self.free) if self.problem.forced else self.candidates
 
     @cached_property
-    def free_space(self) -> Space:
-        """The ideals that are searched where nothing is forced."""
-        return space_of(self.free) if self.problem.forced else self.space
-
-    @cached_property
-    def _optimized(self) -> tuple[Plan, tuple[int, ...]]:
-        """The split that is planned, as a plan and as bounds: the best one unless stages are unsteady."""
+    def _optimized(self) -> Plan:
         bounds = self.best.bounds
-        plan = self._plan(EXACT if self.best.proven else BOUNDED, self.problem, bounds, self.best)
-        if self.problem.network or self.profile.loud or not plan.predicted.expected:
-            return plan, bounds
-        others = [
-            (self._plan(STEADIEST, self.problem, other, self.best), other)
-            for other in near_best(self.problem, self.space, bounds)
-        ]
-        steadiest = max(others, key=lambda own: own[0].predicted.promised_samples_per_s, default=(plan, bounds))
-        enough = (1 + TELLING) * plan.predicted.promised_samples_per_s
-        return steadiest if steadiest[0].predicted.promised_samples_per_s >= enough else (plan, bounds)
+        proven = self.problem.bottleneck_ns(bounds) == self.best.lower_bound_ns
+        return self._plan(EXACT if proven else BOUNDED, self.problem, bounds, self.best)
 
     @cached_property
     def _best_of_all(self) -> Solution:
-        return self.best if self.problem == self.free else self._solved(self.free, self.free_space)
+        return self.best if self.problem == self.free else self._solved(self.free, self.free_candidates)
 
     @cached_property
     def _digest(self) -> str:
@@ -268,8 +227,8 @@ class Planner:
             network=self._network_profile,
         )
 
-    def _solved(self, problem: Problem, space: Space) -> Solution:
-        solution = solve(problem, space)
+    def _solved(self, problem: Problem, candidates: Candidates) -> Solution:
+        solution = solve(problem, candidates)
         if solution is None:
-            raise why_nothing_fits(problem, self.profile.model)
+            raise why_none(problem, candidates, self.profile.model)
         return solution

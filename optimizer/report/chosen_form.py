@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from optimizer.explain import fewer_stages
 from optimizer.planning import (
     LOWERED,
     SLICED,
@@ -16,7 +15,7 @@ from profiler.profile import BF16, FP32, Form, Precision
 
 
 def form_sentences(forms: Forms, names: Iterable[str] = (LOWERED,)) -> tuple[list[str], list[str]]:
-    """Return what was chosen of precision and slices, or pays of fewer stages, and why nothing was chosen.
+    """Return what was chosen of precision and slices, and why nothing was chosen.
 
     These are sentences without a full stop.
 
@@ -36,10 +35,6 @@ def form_sentences(forms: Forms, names: Iterable[str] = (LOWERED,)) -> tuple[lis
     if forms.slicing and (not forms.lowered or SLICED in names):
         words = slicing_words(forms.slicing, forms.whole.model.form.precision)
         (gains if forms.slicing.slicing else reasons).append(words)
-    fewer = fewer_stages(forms.best)
-    if fewer:
-        less = "one core without a pipeline promises" if fewer.stages == 1 else f"{fewer.stages} stages promise"
-        gains.append(f"{less} {fewer.gain:.0%} more than {forms.best.stages} stages; use --stages {fewer.stages}")
     return gains, reasons
 
 

@@ -1,14 +1,14 @@
 """Print the explanation of a plan."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from optimizer.explain import Alternative, Explanation
-from optimizer.plan import STEADIEST, Plan, timeline
+from optimizer.explain import Explanation
+from optimizer.plan import Plan, timeline
 from optimizer.report.gantt import gantt_rows
 from optimizer.schedule import makespan_s, schedule_of
 from profiler.profile import INPUT, ModelCosts
-from profiler.report import ResultTable, counted, mib
+from profiler.report import ResultTable, mib
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,12 +20,7 @@ MINIBATCHES_SHOWN = 8
 COLUMNS_SHOWN = 140
 _STAGE_WIDTH = 12
 """Of what stands before a stage's row, and behind it."""
-DOUBTFUL_SHOWN = 5
-POINTS_SHOWN = 12
-LEAST_REGRET = 0.0001
-TIED = 0.00005
-"""By which share a split may be slower and still show as 1.0000 times the plan."""
-WORDS = ("cut", "moved", "layers that change stage", "cuts behind", "method", "reason")
+WORDS = ("cut", "moved", "layers that change stage", "method", "reason")
 
 
 def show_explanation(plan: Plan, model: ModelCosts, explanation: Explanation, console: "Console") -> None:
@@ -37,17 +32,9 @@ def show_explanation(plan: Plan, model: ModelCosts, explanation: Explanation, co
     )
     _show_boundaries(plan, label, console)
     _show_moves(explanation, label, console)
-    _show_alternatives("The next best splits", explanation.runners_up, plan, console)
-    more = len(explanation.front) - POINTS_SHOWN
-    title = "Trade-off: send less, run slower" + (f" ({more} more with --json)" if more > 0 else "")
-    _show_alternatives(title, explanation.front[:POINTS_SHOWN], plan, console)
     _show_losses(
         "What other methods lose, and why" + (", which keep to no limit" if plan.limits else ""), explanation, console
     )
-    if not explanation.every_cut:
-        console.print(
-            "Next best splits and the trade-off are of cuts in captured order; all legal cuts are too many to rank."
-        )
     _show_timeline(plan, console)
 
 
@@ -85,65 +72,15 @@ def paragraphs(plan: Plan, explanation: Explanation, label: Labels) -> list[str]
             f"The plan is {explanation.speed_up:.2f} times as fast as one core{often}. No split, into however many "
             f"stages, is more than {explanation.ceiling:.2f} times as fast{before}, for {listed} {whole}."
         ),
-        *_whole(explanation, label),
         _proof(plan),
-        *_confidence(plan, explanation, label),
     ]
-
-
-def _whole(explanation: Explanation, label: Labels) -> list[str]:
-    listed = [f"{label[own.layer]} ({own.share:.0%}: {own.reason})" for own in explanation.whole]
-    gain = f"{explanation.whole_gain:.0%}"
-    gain = "" if gain == "0%" else f"; could they be, the slowest stage would be at most {gain} shorter"
-    return [f"Cannot be cut inside: {', '.join(listed)}{gain}."] if listed else []
 
 
 def _proof(plan: Plan) -> str:
-    searched = f"{plan.search.ideals:,} legal cuts ({plan.search.states:,} states) were searched"
     bound = f"no split{plan.limits} is below {plan.lower_bound_s * 1e3:.3f} ms"
-    if plan.method == STEADIEST:
-        above = f"this one's is {plan.gap:.1%} above that, and its other stages hold up less, so it is expected to"
-        return f"{searched}: {bound}; {above} give more."
-    if not plan.optimal:
-        return f"{searched}, and that proves no more than that {bound}: a better one is at most {plan.gap:.1%} faster."
-    ties = "" if plan.search.ties_settled else " Of the splits as quick, there may be one that sends less."
-    return f"{searched}: {bound}, the plan's own bottleneck.{ties}"
-
-
-def _confidence(plan: Plan, explanation: Explanation, label: Labels) -> list[str]:
-    sure = explanation.confidence
-    if sure is None:
-        return [
-            "How sure the plan is cannot be told: the profile has no samples, or legal cuts are too many to redraw."
-        ]
-    text = (
-        f"Re-planned with {sure.draws} resampled measurements: still best{_or_tied(plan, explanation)} in "
-        f"{sure.stays_best:.0%}; otherwise at most {sure.regret_95:.2%} slower in 95% of draws."
-    )
-    matter = [layer for layer in sure.layers if layer.regret >= LEAST_REGRET]
-    if not matter:
-        first = sure.layers[0]
-        return [
-            text,
-            (
-                f"Measurement error in any single layer could make this plan at most {LEAST_REGRET:.2%} slower than "
-                f"the best; the least certain is {label[first.layer]} (±{first.half_width_s * 1e3:.2f} ms)."
-            ),
-        ]
-    layers = ", ".join(
-        f"{label[layer.layer]} (±{layer.half_width_s * 1e3:.2f} ms, {layer.regret:.2%})"
-        for layer in matter[:DOUBTFUL_SHOWN]
-    )
-    return [
-        text,
-        f"Measurement errors that matter most, and how much slower than the best each could make the plan: {layers}.",
-    ]
-
-
-def _or_tied(plan: Plan, explanation: Explanation) -> str:
-    """Say so if other splits are as fast as the plan, to what the table below shows."""
-    ties = sum(split.bottleneck_s < plan.bottleneck_s * (1 + TIED) for split in explanation.runners_up)
-    return f", or tied with the {counted(ties, 'next split')} below," if ties else ""
+    if plan.optimal:
+        return f"{plan.searched}: {bound}, the plan's own bottleneck."
+    return f"{plan.searched}, and {bound}: a better one is at most {plan.gap:.1%} faster."
 
 
 def _show_boundaries(plan: Plan, label: Labels, console: "Console") -> None:
@@ -173,18 +110,6 @@ def _show_moves(explanation: Explanation, label: Labels, console: "Console") -> 
         table.add_row(
             str(move.cut), move.direction, ", ".join(label[name] for name in move.layers),
             f"{move.bottleneck_change_s * 1e3:+.3f}", f"{move.sent_change_bytes / 2**20:+.3f}",
-        )  # fmt: skip
-    console.print(table)
-
-
-def _show_alternatives(title: str, alternatives: Sequence[Alternative], plan: Plan, console: "Console") -> None:
-    if not alternatives:
-        return
-    table = ResultTable(title, ("cuts behind", "bottleneck ms", "÷ plan", "sent MiB"), words=WORDS)
-    for alternative in alternatives:
-        table.add_row(
-            " | ".join(", ".join(names) for names in alternative.cuts), f"{alternative.bottleneck_s * 1e3:.3f}",
-            f"{alternative.bottleneck_s / plan.bottleneck_s:.4f}", f"{alternative.sent_bytes / 2**20:.2f}",
         )  # fmt: skip
     console.print(table)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.explain import ceiling_of, times_one_core
-from optimizer.plan import BOUNDED, EXACT, STEADIEST, Plan, distinct
+from optimizer.plan import BOUNDED, EXACT, Plan, distinct
 from optimizer.planning import OPTIMIZED, OTHER_PLANNERS
 from profiler.profile import Profile
 from profiler.report import ResultTable, counted, mib, ms
@@ -37,7 +37,7 @@ def show_plan(plan: Plan, console: "Console", profile: Profile | None = None) ->
 
     stages = counted(plan.num_stages, "stage")
     precision = f"{plan.precision.words}, " if plan.precision.lowered else ""
-    stages += "" if plan.method in (EXACT, BOUNDED, STEADIEST) else f" by {plan.method}"
+    stages += "" if plan.method in (EXACT, BOUNDED) else f" by {plan.method}"
     what = f"{plan.model}, batch {plan.batch_size}, {precision}{stages}, {plan.planned_for.words}"
     console.print(f"{what}: {_claim(plan, profile)}.")
     links = ("link ms",) if plan.network else ()
@@ -74,11 +74,6 @@ def show_plan(plan: Plan, console: "Console", profile: Profile | None = None) ->
 def _claim(plan: Plan, profile: Profile | None) -> str:
     """Say how good the split is, for the profile that it was made for, and how well that one is known."""
     known = f" (known to ±{profile.uncertainty:.0%})" if profile and profile.uncertainty else ""
-    if plan.method == STEADIEST:
-        return (
-            f"of the splits{plan.limits} whose slowest stage is within {plan.gap:.1%} of the best for this "
-            f"profile{known}, the one that should give most"
-        )
     if plan.optimal:
         return f"the best split{plan.limits} for this profile{known}"
     return f"at most {plan.gap:.1%} slower than the best split{plan.limits} for this profile{known}"

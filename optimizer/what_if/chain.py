@@ -14,7 +14,7 @@ from optimizer.errors import PartitionError
 from optimizer.plan import Plan, most_drawn
 from optimizer.planning import Planner, Schemes, scheme_cuts
 from optimizer.schedule import SCHEDULES, in_full, steady_minibatches
-from optimizer.search import Space, along_captured_order, solve
+from optimizer.search import captured_order, solve
 from profiler.profile import PLAIN_FORM
 from profiler.report import counted, groups
 
@@ -220,7 +220,7 @@ def _pipeline(planner: Planner, stages: int, minibatches: int, bounds: Sequence[
     rule, width = SCHEDULES[pace.name], pace.flush_every or sys.maxsize
     problem = Problem(costs, stages, minibatches)
     place_of = {ideal.bit_count(): at for at, ideal in enumerate(bounds)}
-    best = solve(problem, Space(along_captured_order(problem), complete=False))
+    best = solve(problem, captured_order(problem))
     splits = {BEST: tuple(place_of[ideal.bit_count()] for ideal in best.bounds[1:-1])} if best else {}
     legal = [ideal.bit_count() for ideal in bounds[1:-1]]
     for name, shares in schemes.items():

@@ -6,7 +6,7 @@ from profiler.profile.form import BF16_FORM, PLAIN_FORM
 from profiler.profile.layers import INPUT, CopyCost, Layer, Timing, parts_s
 from profiler.profile.profile import ModelCosts, Profile
 
-MOST_LAYERS = 10_000
+MOST_LAYERS = 4_000
 MOST_SECONDS = 1e8
 MOST_CROWDED = 1_000
 MOST_BYTES, MOST_OPERATIONS = 1 << 45, 1 << 60

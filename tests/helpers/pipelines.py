@@ -9,7 +9,6 @@ import torch
 from strategies import profile_of
 from torch import nn
 
-from optimizer.costs import rank
 from optimizer.plan import Plan, scheduled
 from optimizer.planning import Planner
 from optimizer.schedule import schedule_of
@@ -55,7 +54,7 @@ def random_bounds(captured: Captured, seed: int) -> list[int]:
     """Four stages cut at random ideals, most of them inside the residual block and out of captured order."""
     planner = Planner(profile_of(captured, seed=5).costs(), 4, MINIBATCHES)
     costs = planner.costs
-    ideals = sorted(planner.space.lattice.ideals, key=rank)
+    ideals = planner.candidates.ideals
     drawn = random.Random(seed)  # noqa: S311 - any chain will do
     bounds = [0]
     for left in (3, 2, 1):

@@ -120,29 +120,6 @@ def random_profiles(draw: st.DrawFn, most: int = 7, copy_cost: CopyCost = COPY_C
     return replace(found, outputs=tuple(heads))
 
 
-def wide_profile(seed: int, count: int = 14) -> Profile:
-    """A random DAG with some hundreds of ideals; times and bytes are spread as real ones are."""
-    drawn = random.Random(seed)  # noqa: S311 - made-up graphs
-    names = [f"l{index}" for index in range(count)]
-    layers = [
-        replace(
-            layer(name, [drawn.lognormvariate(0, 1) for _ in range(3)], (drawn.randrange(9000), drawn.randrange(9000))),
-            parameter_bytes=5000,
-            learning_bytes=drawn.randrange(5000),
-            saved_bytes=10_000 + drawn.randrange(20_000),
-            cast_bytes=drawn.randrange(10_000),
-            transient_bytes=drawn.choice([0, 0, drawn.randrange(30_000)]),
-            in_place_share=drawn.uniform(0.5, 1.1),
-            accumulate_s=drawn.uniform(-1e-4, 1e-3),
-        )
-        for name in names
-    ]
-    edges = {(INPUT, names[0])}
-    for index in range(1, count):
-        edges |= {(names[before], names[index]) for before in drawn.sample(range(max(0, index - 5), index), k=1)}
-    return profile(layers, sorted(edges))
-
-
 def profile_of(captured: Captured, seed: int) -> Profile:
     """The real graph and sizes of a captured model, with times drawn from ``seed``, spread as real ones are."""
     drawn = random.Random(seed)  # noqa: S311 - made-up times

@@ -41,9 +41,6 @@ def test_the_bottleneck_the_ceiling_and_the_moves_of_a_chain() -> None:
     assert found.ceiling_layers == ("l1",)
     assert [(one.direction, one.layers) for one in found.moves] == [("earlier", ("l1",)), ("later", ("l2",))]
     assert [one.bottleneck_change_s for one in found.moves] == pytest.approx([3.2e-3, 2e-3])
-    assert [one.cuts for one in found.runners_up] == [(("l2",),), (("l0",),)]
-    assert [one.cuts for one in found.front] == [(("l1",),)], "every cut sends the same"
-    assert found.every_cut
 
 
 def test_the_reason_of_a_loss_names_the_stage_and_its_layers() -> None:
@@ -52,17 +49,6 @@ def test_the_reason_of_a_loss_names_the_stage_and_its_layers() -> None:
     assert "stage 1" in losses["end-heavy"].reason
     assert "l3" in losses["end-heavy"].reason
     assert "l4" in losses["end-heavy"].reason
-
-
-def test_what_a_layer_that_cannot_be_cut_costs_in_balance_is_said() -> None:
-    plain = chain([1, 10, 1], copy_cost=FREE)
-    layers = tuple(replace(own, uncuttable="values decide") if own.name == "l1" else own for own in plain.layers)
-    planner, found = explained(replace(plain, layers=layers), 2)
-    assert [own.layer for own in found.whole] == ["l1"]
-    assert found.whole_gain == pytest.approx(1 - 12 / 2 / 11), "an even share of 12 ms for the 11 of the slowest"
-    said = paragraphs(planner.optimized(), found, {own.name: own.label for own in layers})
-    assert "could they be, the slowest stage would be at most 45% shorter" in " ".join(said)
-    assert explained(plain, 2)[1].whole_gain == 0
 
 
 def test_a_scheme_over_the_limit_is_called_that() -> None:
@@ -87,9 +73,6 @@ def test_moves_are_legal_and_never_pay(found: Profile, stages: int) -> None:
         assert (move.bottleneck_change_s, move.sent_change_bytes) >= (0.0, 0) or move.bottleneck_change_s >= 0
         leaving = {home[name] for name in move.layers}
         assert leaving == {move.cut - 1 if move.direction == "earlier" else move.cut}
-    for other in (*explanation.runners_up, *explanation.front):
-        assert other.bottleneck_s >= plan.bottleneck_s
-        assert len(other.cuts) == stages - 1
     assert explanation.ceiling >= 1
     assert all(loss.loss >= 0 for loss in explanation.losses)
 
@@ -130,11 +113,10 @@ def test_the_ceiling_is_of_layers_beside_no_busy_core() -> None:
     assert found.ceiling_layers == ("l3",)
 
 
-def test_sentences_say_what_was_searched_and_what_is_not_known() -> None:
+def test_sentences_say_what_was_searched() -> None:
     planner, found = explained(chain([3, 5, 2, 4]), 2)
     said = "\n".join(paragraphs(planner.optimized(), found, {name: name for name in ["l0", "l1", "l2", "l3"]}))
-    assert "5 legal cuts (10 states) were searched: no split is below" in said
-    assert "How sure the plan is cannot be told" in said
+    assert "5 legal cuts, all there are, were compared: no split is below" in said
 
 
 def test_a_staircase_is_a_row_for_each_stage() -> None:

@@ -4,19 +4,18 @@ from dataclasses import replace
 
 import pytest
 from brute_force import Objective, befores, legal_assignments, memory, needed, objective, stage_map
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from paces import drawn_pace
-from strategies import chain, layer, profile, random_profiles, wide_profile
+from strategies import chain, layer, profile, random_profiles
 
 from optimizer.costs import Problem, costs_of, names_of
 from optimizer.costs.cuts import cut_behind
 from optimizer.errors import InfeasibleError, PartitionError
 from optimizer.planning import Planner
 from optimizer.schedule import PLAIN_1F1B, Pace
-from optimizer.search import Solution, solve, space_of
-from optimizer.search.lattice import lattice
-from optimizer.search.why_infeasible import smallest_limit, tightest
+from optimizer.search import candidates_of
+from optimizer.search.best_split import smallest_limit, tightest
 from profiler.profile import INPUT, Profile
 
 MINIBATCHES = 8
@@ -74,76 +73,6 @@ def test_the_plan_is_the_best_of_all_that_keep_the_limits_under_any_schedule(
     ]
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(found=random_profiles(), stages=st.integers(2, 4), data=st.data())
-def test_searching_few_candidates_finds_the_same_under_limits(
-    monkeypatch: pytest.MonkeyPatch, found: Profile, stages: int, data: st.DataObject
-) -> None:
-    every = [memory(found, stage_of, stages, MINIBATCHES) for stage_of in legal_assignments(found, stages)]
-    assume(every)
-    limit = data.draw(st.sampled_from([None, *sorted({max(sizes) for sizes in every})]))
-    problem = Problem(costs_of(found.costs()), stages, MINIBATCHES, memory_limit_bytes=limit)
-    if data.draw(st.booleans()):
-        free = lattice(problem)
-        assert free is not None
-        inner = list(free.ideals[1:-1])
-        problem = replace(problem, forced=(data.draw(st.sampled_from(inner)),) if inner else ())
-    space = space_of(problem)
-    with monkeypatch.context() as patch:
-        whole = solve(problem, space)
-        patch.setattr("optimizer.search.solver.FEW", 0)
-        patch.setattr("optimizer.search.solver.STEPS", data.draw(st.sampled_from([1, 64, 10**9])))
-        assert solve(problem, space) == whole
-        patch.setattr("optimizer.search.solver.MOST_PAIRS", data.draw(st.sampled_from([0, 4, 12, 24])))
-        bounded = solve(problem, space)
-    assert_no_lie(problem, whole, bounded)
-
-
-@pytest.mark.parametrize("seed", [20, 36, 76, 176, 202])
-@pytest.mark.parametrize("forced", [False, True])
-def test_graphs_with_hundreds_of_ideals_agree_with_all_pairs(
-    monkeypatch: pytest.MonkeyPatch, seed: int, *, forced: bool
-) -> None:
-    """Graphs in which the bottleneck has to be raised, and in which raising it wrongly would be seen."""
-    problem = Problem(costs_of(wide_profile(seed).costs()), 4, MINIBATCHES)
-    if forced:
-        every = space_of(problem).lattice.ideals
-        problem = replace(problem, forced=(every[len(every) // 2],))
-    monkeypatch.setattr("optimizer.search.solver.FEW", 1 << 20)
-    monkeypatch.setattr("optimizer.search.why_infeasible.FEW", 1 << 20)
-    free, least = solve(problem, space_of(problem)), smallest_limit(problem)
-    assert free is not None
-    assert least is not None
-    wanted = max(problem.memory_bytes(free.bounds))
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        limited = replace(problem, memory_limit_bytes=int(least + (wanted - least) * share))
-        space = space_of(limited)
-        whole = solve(limited, space)
-        assert whole is not None
-        assert whole.proven
-        for steps in (64, 1 << 40):
-            with monkeypatch.context() as patch:
-                patch.setattr("optimizer.search.solver.FEW", 0)
-                patch.setattr("optimizer.search.solver.STEPS", steps)
-                assert solve(limited, space) == whole
-                for pairs in (60, 400, 2_000):
-                    patch.setattr("optimizer.search.solver.MOST_PAIRS", pairs)
-                    assert_no_lie(limited, whole, solve(limited, space))
-
-
-def assert_no_lie(problem: Problem, whole: Solution | None, bounded: Solution | None) -> None:
-    """A bounded search may find less; what it states has to hold."""
-    if bounded is None:
-        return
-    assert whole is not None
-    smallest_ns = problem.bottleneck_ns(whole.bounds)
-    assert bounded.lower_bound_ns <= smallest_ns <= problem.bottleneck_ns(bounded.bounds)
-    assert bounded.proven == (bounded.lower_bound_ns == problem.bottleneck_ns(bounded.bounds))
-    if problem.memory_limit_bytes is not None:
-        assert max(problem.memory_bytes(bounded.bounds)) <= problem.memory_limit_bytes
-    assert set(problem.forced) <= set(bounded.bounds)
-
-
 @settings(deadline=None, max_examples=80)
 @given(found=random_profiles(), stages=st.integers(1, 4))
 def test_the_smallest_limit_is_that_of_brute_force(found: Profile, stages: int) -> None:
@@ -151,7 +80,7 @@ def test_the_smallest_limit_is_that_of_brute_force(found: Profile, stages: int) 
     assume(every)
     smallest = min(max(sizes) for sizes in every)
     problem = Problem(costs_of(found.costs()), stages, MINIBATCHES)
-    assert smallest_limit(problem) == smallest
+    assert smallest_limit(problem, candidates_of(problem)) == smallest
     if smallest > 1:
         planner = Planner(found.costs(), stages, MINIBATCHES, memory_limit_bytes=smallest - 1)
         with pytest.raises(InfeasibleError, match="--memory-limit") as refused:

@@ -96,7 +96,7 @@ def test_a_plan_that_cannot_be_shown_is_said_and_not_taken_for_another() -> None
     ideal = sum(1 << names.index(name) for name in ("stem", "a0", "b0"))
     beside = planner.unlimited("by hand", (0, ideal, (1 << len(names)) - 1))
     assert shown_first(chain, beside) == (None, "The plan's cuts do not lie along the captured order, and here all do.")
-    whole = planner.with_stages(1).optimized()
+    whole = Planner(planner.model, 1, MINIBATCHES).optimized()
     assert shown_first(chain, whole) == (None, "The plan has 1 stage, and here are 2 or 3 or 4 or 5 or 6.")
     sliced = replace(beside, slicing=Slicing("stem=2"))
     assert shown_first(chain, sliced)[1].startswith("The plan cuts layers inside")
