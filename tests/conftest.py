@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -15,6 +16,7 @@ import __main__
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
 from profiler.machine import pinned
+from profiler.machine.interrupts import SIGNALS
 from profiler.machine.template import close_templates
 from runtime.supervisor import WorkerPool
 
@@ -44,6 +46,18 @@ def _own_claims() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("profiler.machine.cores.CLAIM", f"\0stageplan-test-{os.getpid()}-{{}}")
         yield
+
+
+@pytest.fixture(autouse=True)
+def _signals_of_before() -> Iterator[None]:
+    """A command that was told to end ignores signals from then on, and its process would: here it goes on.
+
+    What a later test starts would inherit it.
+    """
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

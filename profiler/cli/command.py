@@ -34,7 +34,7 @@ codecs.register_error(_PLAINER, _plainer)
 def execute(namespace: argparse.Namespace, kind: type[OptionsT], run: Callable[[OptionsT], int]) -> int:
     """Call ``run`` with what was parsed, as options of type ``kind``, and return the exit code.
 
-    An expected error is printed as one sentence.
+    An expected error is printed as one sentence. A process that was told to end ignores further signals, for good.
     """
     _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
