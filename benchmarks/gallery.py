@@ -64,10 +64,6 @@ PICTURES = (
         "others wait for it. (`--trace run.json` is the same for ui.perfetto.dev.)",
     ),
     Picture(
-        "roofline.svg", "A roofline", "python -m profiler --model resnet50 --view intensity --plot docs/roofline.svg",
-        "What each layer achieves, under what the core could do.",
-    ),
-    Picture(
         "learning-curve.svg", "A learning curve",
         "python -m runtime train --model digits:network --data digits:loaders --sample-shape 1,8,8 --batch-size 16 "
         "--stages 2 --epochs 8 --plot ../docs/learning-curve.svg",

@@ -69,7 +69,6 @@ def read_graph(path: Path) -> Profile:
         inseparable=(),
         loss=loss,
         copy_cost=CopyCost(sizes_bytes=(), copy_s=()),
-        peaks=None,
         input_bytes=0,
         peak_memory_bytes=None,
         whole_step_s=total_s,
@@ -133,8 +132,6 @@ def _layer(name: str, kind: str, costs: dict[str, float]) -> Layer:
         transient_bytes=0,
         flops=0,
         backward_flops=0,
-        touched_bytes=0,
-        backward_touched_bytes=0,
     )
 
 

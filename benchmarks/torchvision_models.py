@@ -89,8 +89,7 @@ def row(profile: Profile, size: int) -> str:
 
 def without_time(layer: Layer) -> bool:
     """Say whether a layer computes something and was given no time for it."""
-    forward = layer.touched_bytes > 0 and layer.forward_s <= 0
-    return forward or (layer.backward_touched_bytes > 0 and layer.backward_s <= 0)
+    return (layer.flops > 0 and layer.forward_s <= 0) or (layer.backward_flops > 0 and layer.backward_s <= 0)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@
 #   cli/         python -m profiler: options, what is printed
 #   measure/     time and count a training step layer by layer → Profile
 #   rounds/      what rounds of steps say: shares, how sure they are, when there have been enough
-#   report/      tables and the roofline of a profile; text, tables and figures that all packages share
+#   report/      tables of a profile; text, tables and figures that all packages share
 #   capture/     nn.Module → the layer graph (torch.fx), with what no cut may separate
 #   execution/   the one way to run layers, weight versions, slots and update rules
 #   machine/     this machine, cores, memory, helper processes
-#   profile/     the profile as data (a JSON file), what it costs in a form, and what follows: warnings, roofline
+#   profile/     the profile as data (a JSON file), what it costs in a form, and what follows: warnings
 #   settings/    configuration files and update rules
 #   files.py     read and write JSON files whole;  errors.py  what users are told, and
 #   commands.py  what our commands are called there

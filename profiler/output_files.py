@@ -12,7 +12,7 @@ from profiler.files import KINDS, is_file, json_keys, unwritable
 
 OutputKind = Literal[
     "profile", "plan", "run's result", "comparison", "network profile", "weights", "checkpoint", "log", "trace",
-    "drawing", "page", "report", "table", "script", "list of cuts",
+    "drawing", "page", "report", "list of cuts",
 ]  # fmt: skip
 """What a file of ours holds."""
 _BEGINNING_BYTES = 4096
@@ -97,8 +97,6 @@ def kind_of(path: Path) -> str:
 
 _TEXTS: tuple[tuple[OutputKind, re.Pattern[bytes]], ...] = (
     ("report", re.compile(rb"# stageplan ")),
-    ("table", re.compile(rb"(# [^\n]*\n\n\| )?layer[ ,|]")),
-    ("script", re.compile(rb'""".* with torch\.distributed\.pipelining, split into ')),
     ("list of cuts", re.compile(rb"([^\s,]+(,[^\s,]+)*\n)+\Z")),
 )
 """How texts of ours begin, or what all of one looks like."""

@@ -32,15 +32,6 @@ if hasattr(__main__, "__file__"):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _short_peaks() -> Iterator[None]:
-    """What the core does at best interests no test, and takes a second for every profile."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("profiler.measure.hardware.PRODUCTS", (128,))
-        patch.setattr("profiler.measure.hardware.STREAM_BYTES", 1 << 20)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
 def _own_claims() -> Iterator[None]:
     """Tests that run beside others claim the same cores, and that interests none of them."""
     with pytest.MonkeyPatch.context() as patch:

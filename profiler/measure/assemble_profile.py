@@ -12,7 +12,7 @@ from profiler.machine import this_machine
 from profiler.measure.count_work import Counts
 from profiler.measure.memory import Memory
 from profiler.measure.neighbours import REST_EVERY
-from profiler.profile import INPUT, CopyCost, Layer, Loss, Lowered, Peaks, Profile
+from profiler.profile import INPUT, CopyCost, Layer, Loss, Lowered, Profile
 from profiler.rounds import (
     LOSS,
     Samples,
@@ -76,7 +76,6 @@ class Measured:
     core: int
     affinity: tuple[int, ...]
     copy_cost: CopyCost
-    peaks: Peaks
     memory: Memory | None
     layers: LayerMeasurements
     plain: PlainSteps
@@ -122,7 +121,6 @@ def profile_of(measured: Measured) -> Profile:
         outputs=captured.outputs,
         loss=loss,
         copy_cost=measured.copy_cost,
-        peaks=measured.peaks,
         input_bytes=captured.specs[INPUT].bytes,
         peak_memory_bytes=measured.memory.peak_bytes if measured.memory else None,
         whole_step_s=whole_step.median_s,
@@ -179,8 +177,6 @@ def _shares(
             counts.saved_bytes[position],
             counts.flops[position],
             counts.backward_flops[position],
-            counts.touched_bytes[position],
-            counts.backward_touched_bytes[position],
         )
         for position, operation in enumerate(operations)
     ]
@@ -221,8 +217,6 @@ def _layers(
                 transient_bytes=transient[position] if transient else 0,
                 flops=counts.flops[position],
                 backward_flops=counts.backward_flops[position],
-                touched_bytes=counts.touched_bytes[position],
-                backward_touched_bytes=counts.backward_touched_bytes[position],
                 in_place_share=measured.in_place_shares[position],
                 accumulate_s=measured.accumulation_s[position] - measured.casting_s[position],
                 autocast=operation.autocast == "on",

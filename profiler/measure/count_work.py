@@ -1,4 +1,4 @@
-"""Count the operations and bytes of a training step, layer by layer; nothing here depends on the time."""
+"""Count the operations of a training step, layer by layer; nothing here depends on the time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,29 +14,24 @@ WORK_TOLERANCE = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Operations and bytes of each layer, forward and backward, in captured order."""
+    """Operations of each layer, forward and backward, and the bytes that it keeps, in captured order."""
 
     flops: Sequence[int]
     backward_flops: Sequence[int]
-    touched_bytes: Sequence[int]
-    backward_touched_bytes: Sequence[int]
     saved_bytes: Sequence[int]
     cast_bytes: Sequence[int]
 
 
 def count_work(stepper: Stepper) -> Counts:
-    """Return each layer's floating-point operations and bytes touched, counted while two training steps run."""
+    """Return each layer's floating-point operations, counted while a training step runs, and what it keeps."""
     work = Work()
     layers = range(len(stepper.segment.operations))
     with work.counting():
         flops = stepper.instrumented_step(work.flops)
-        touched = stepper.instrumented_step(work.touched_bytes)
     saved = saved_bytes(stepper.segment, stepper.versions, stepper.received())
     return Counts(
         flops=[int(flops[0][at]) for at in layers],
         backward_flops=[int(flops[1][at]) for at in layers],
-        touched_bytes=[int(touched[0][at]) for at in layers],
-        backward_touched_bytes=[int(touched[1][at]) for at in layers],
         saved_bytes=saved,
         cast_bytes=[min(own) for own in zip(stepper.cast_bytes(), saved, strict=True)],  # a bias is cast, and not kept
     )

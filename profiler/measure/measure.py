@@ -11,8 +11,8 @@ from profiler.errors import CaptureError
 from profiler.execution import Captured
 from profiler.machine import blaming, claimed, expect_processes, pinned
 from profiler.measure.assemble_profile import LayerMeasurements, Measured, MeasuredLower, PlainSteps, profile_of
+from profiler.measure.copy_cost import measure_cast_cost, measure_copy_cost
 from profiler.measure.count_work import count_work, refuse_other_work
-from profiler.measure.hardware import measure_cast_cost, measure_copy_cost, measure_peaks
 from profiler.measure.memory import Memory, measure_memory
 from profiler.measure.neighbours import REST_EVERY, Neighbours, busy_neighbours
 from profiler.measure.stepper import Clocks, Stepper, stepper_for
@@ -56,7 +56,6 @@ def measure_profile(
     lower_memory = _memory(config, captured, core, BF16_FORM) if config.precision != FP32 else None
     beside_us = busy_neighbours(config, others) if others else nullcontext()
     with claimed(cores), pinned(core), beside_us as beside, blaming(config.name), redirect_stdout(sys.stderr):
-        peaks = measure_peaks(clocks.wall)
         if beside:
             beside.run(len(beside))
         copy_cost, full = measure_copy_cost(clocks.wall), _Subject(config, captured, clocks)
@@ -72,7 +71,6 @@ def measure_profile(
         core=core,
         affinity=affinity,
         copy_cost=copy_cost,
-        peaks=peaks,
         memory=memory,
         layers=full.measurements(memory, rounds.alone),
         plain=rounds.plain,

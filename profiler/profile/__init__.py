@@ -30,7 +30,6 @@ if TYPE_CHECKING:
         Lowered,
         Machine,
         Name,
-        Peaks,
         Seconds,
         Shape,
         SlicedLayer,
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
         parts_s,
     )
     from profiler.profile.profile import ModelCosts, Profile, cast_bytes
-    from profiler.profile.roofline import bound, compute_s, intensity, of_roof, operations, ridge, touched_bytes
     from profiler.profile.sliced_graph import cut_edges, part_names
     from profiler.profile.warnings import MOST_ROUNDS, UNCERTAINTY_LIMIT, more_or_less, profile_warnings
 else:

@@ -53,9 +53,8 @@ class Layer:
         learning_bytes: Size of those that learn, hence of their gradients, and of each tensor that the rule keeps.
         saved_bytes: What its forward keeps for the backward, parameters excluded.
         transient_bytes: What it needs for a moment beyond parameters, gradients, momentum and all that is saved.
-        flops: Floating-point operations of the forward as ``work`` counts them (a multiply-add is two); likewise
+        flops: Floating-point operations of the forward's products and convolutions, a multiply-add as two; likewise
             ``backward_flops``.
-        touched_bytes: What the forward reads and writes; likewise ``backward_touched_bytes``.
         module: The path of the module whose forward calls it, where it is a function.
         features: How many output features it has, of a kind of layer that can be cut into blocks of them.
         uncuttable: Why it cannot be cut into blocks of them; nothing where it can.
@@ -83,8 +82,6 @@ class Layer:
     transient_bytes: Bytes
     flops: Count
     backward_flops: Count
-    touched_bytes: Bytes
-    backward_touched_bytes: Bytes
     in_place_share: Annotated[float, Meta(ge=0, le=1000)] = 1.0
     accumulate_s: Annotated[float, Meta(ge=-1e6, le=1e6)] = 0.0
     features: Count = 0
@@ -224,14 +221,6 @@ class Lowered:
     whole_step: Timing
     closure_error: float
     peak_memory_bytes: Bytes | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peaks:
-    """The most operations and bytes per second of a core, in matrix products and in passes over large memory."""
-
-    flops_per_s: Annotated[float, Meta(gt=0)]
-    bytes_per_s: Annotated[float, Meta(gt=0)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

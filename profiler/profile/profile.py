@@ -23,7 +23,6 @@ from profiler.profile.layers import (
     Lowered,
     Machine,
     Name,
-    Peaks,
     Seconds,
     Shape,
     SlicedLayer,
@@ -34,7 +33,7 @@ from profiler.profile.layers import (
 from profiler.profile.sliced_graph import cut_edges, part_names
 from profiler.shown import Shown
 
-FORMAT_VERSION: Literal[12] = 12
+FORMAT_VERSION: Literal[13] = 13
 LOUD = 0.2
 """From which uncertainty on nothing can be said."""
 
@@ -89,7 +88,6 @@ class Profile(Shown):
     lowered: Lowered | None = None
     loss: Loss
     copy_cost: CopyCost
-    peaks: Peaks | None
     input_bytes: Bytes
     peak_memory_bytes: Bytes | None
     whole_step_s: Seconds
@@ -103,7 +101,7 @@ class Profile(Shown):
     foreign_load: float
     measured_at: str
     typed: tuple[str, ...] = ()
-    format_version: Literal[12] = FORMAT_VERSION
+    format_version: Literal[13] = FORMAT_VERSION
     table: ClassVar[str] = "profiler.report.table:show_profile"
 
     @property

@@ -5,13 +5,11 @@ Each says first what it means for whoever plans with the profile, then the cause
 
 from profiler.commands import maker, typed_form
 from profiler.profile.profile import ModelCosts, Profile
-from profiler.profile.roofline import bound, compute_s, of_roof
 
 CLOSURE_LIMIT = 0.05
 OTHER_WORK_LIMIT = 0.3
 FOREIGN_LOAD_LIMIT = 0.03
 UNCERTAINTY_LIMIT = 0.04
-ROOF_LIMIT = 1.15
 MOST_ROUNDS = 100
 """More rounds only average over the machine's drift."""
 
@@ -44,18 +42,6 @@ def profile_warnings(profile: Profile, model: ModelCosts | None = None) -> list[
             means = "Splits cannot be told apart on so loud a machine, and layers stay whole and in float32 unless told"
         known = f"the costliest layers are known to ±{profile.uncertainty:.0%} only, after {profile.rounds} rounds"
         warnings.append(f"{means}: {known}; {more}.")
-    above = [
-        layer.name
-        for layer in costs.layers
-        if of_roof(layer, profile.peaks) > ROOF_LIMIT
-        and bound(layer, profile.peaks) == "compute"  # a cache may well beat the memory
-        and compute_s(layer) > costs.whole_step_s / 100
-    ]
-    if above:
-        warnings.append(
-            "Shares of the roof are too high: the core's peak was measured while it was busy, for "
-            f"{above[0]} exceeded it; profile again on an idle core."
-        )
     return warnings
 
 

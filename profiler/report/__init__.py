@@ -1,4 +1,4 @@
-"""Views of a profile: tables and the roofline."""
+"""Tables of a profile, and text, tables and figures that all packages share."""
 
 from typing import TYPE_CHECKING
 
@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from profiler.report.figure import Drawing, drawing
     from profiler.report.fold import folded, groups
     from profiler.report.rich_table import ResultTable
-    from profiler.report.roofline_plot import roofline_svg
-    from profiler.report.table import costliest, rows, show, to_csv, to_markdown
+    from profiler.report.table import costliest, rows, show
     from profiler.report.text import MEBIBYTE, counted, mib, ms
 else:
     __getattr__ = on_demand(__name__)

@@ -2,25 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
-from profiler.profile import (
-    Layer,
-    Profile,
-    Timing,
-    bound,
-    compute_s,
-    intensity,
-    of_roof,
-    operations,
-    parts_s,
-    touched_bytes,
-)
+from profiler.profile import Layer, Profile, Timing, parts_s
 from profiler.report.text import mib
 
-View = Literal["time", "memory", "intensity"]
-VIEWS: tuple[View, ...] = ("time", "memory", "intensity")
+View = Literal["time", "memory"]
+VIEWS: tuple[View, ...] = ("time", "memory")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +49,8 @@ def _bytes(name: str, size: Callable[[Profile, Layer], int], explanation: str = 
     )
 
 
-def _giga(name: str, amount: Callable[[Layer], int], explanation: str = "") -> Column:
-    return Column(
-        "intensity",
-        name,
-        lambda _profile, layer: f"{amount(layer) / 1e9:.3f}",
-        lambda profile: f"{sum(map(amount, profile.layers)) / 1e9:.3f}",
-        explanation,
-    )
-
-
-def _rate(amount: Callable[[Layer], int], _profile: Profile, layer: Layer) -> str:
-    return f"{amount(layer) / compute_s(layer) / 1e9:.1f}" if amount(layer) and compute_s(layer) else ""
-
-
-def _total_rate(amount: Callable[[Layer], int], profile: Profile) -> str:
-    return f"{sum(map(amount, profile.layers)) / sum(map(compute_s, profile.layers)) / 1e9:.1f}"
+def _operations(layer: Layer) -> int:
+    return layer.flops + layer.backward_flops
 
 
 def _momenta(profile: Profile, layer: Layer) -> int:
@@ -131,6 +105,13 @@ COLUMNS = (
         lambda profile: precise_ms(sum(layer.step_s for layer in _lower(profile).values())),
         "bf16: forward, backward and update under autocast, casts of weights included.",
     ),
+    Column(
+        "time",
+        "GFLOP",
+        lambda _profile, layer: f"{_operations(layer) / 1e9:.3f}",
+        lambda profile: f"{sum(map(_operations, profile.layers)) / 1e9:.3f}",
+        "GFLOP: 10⁹ operations of products and convolutions, forward and backward; a multiply-add is two.",
+    ),
     _bytes("output MiB", lambda _profile, layer: layer.output_bytes),
     _bytes("params MiB", lambda _profile, layer: layer.parameter_bytes),
     _bytes("gradients MiB", lambda _profile, layer: layer.learning_bytes),
@@ -147,35 +128,6 @@ COLUMNS = (
         lambda profile: f"max {mib(max(layer.transient_bytes for layer in profile.layers), 2)}",
         "Transient: needed for a moment beyond all the other columns but output.",
     ),
-    _giga("forward GFLOP", lambda layer: layer.flops),
-    _giga(
-        "backward GFLOP",
-        lambda layer: layer.backward_flops,
-        "GFLOP: 10⁹ operations; a multiply-add is two, any other operator one per element.",
-    ),
-    _giga("GB touched", touched_bytes, "GB touched: read and written, as if nothing were cached."),
-    Column(
-        "intensity",
-        "FLOP/byte",
-        lambda _profile, layer: f"{intensity(layer):.1f}" if touched_bytes(layer) else "",
-        lambda profile: f"{sum(map(operations, profile.layers)) / max(1, sum(map(touched_bytes, profile.layers))):.1f}",
-    ),
-    Column("intensity", "GFLOP/s", partial(_rate, operations), partial(_total_rate, operations)),
-    Column(
-        "intensity",
-        "GB/s",
-        partial(_rate, touched_bytes),
-        partial(_total_rate, touched_bytes),
-        "All from GB touched on: forward and backward together.",
-    ),
-    Column(
-        "intensity",
-        "of roof",
-        lambda profile, layer: f"{of_roof(layer, profile.peaks):.0%}" if of_roof(layer, profile.peaks) else "",
-        explanation="Of roof: what is achieved of what arithmetic and memory would allow; a low share says that "
-        "something else holds the layer up.",
-    ),
-    Column("intensity", "bound", lambda profile, layer: bound(layer, profile.peaks)),
 )
 
 

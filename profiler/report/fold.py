@@ -14,7 +14,7 @@ MOST = 40
 """So many rows are shown as they are."""
 _SUMMED = (
     "forward_s", "backward_s", "update_s", "parameter_bytes", "learning_bytes", "saved_bytes", "flops",
-    "backward_flops", "touched_bytes", "backward_touched_bytes",
+    "backward_flops",
 )  # fmt: skip
 
 

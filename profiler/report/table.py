@@ -1,12 +1,10 @@
-"""Views of a profile: one set of rows, shown in the terminal or written as CSV or Markdown."""
+"""Views of a profile as tables."""
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from profiler.profile import Layer, Profile, more_or_less, parts_s, profile_warnings, ridge
+from profiler.profile import Layer, Profile, more_or_less, parts_s, profile_warnings
 from profiler.report.columns import VIEWS, Column, View, columns, half_width, precise_ms
 from profiler.report.fold import folded
 from profiler.report.rich_table import ResultTable
@@ -16,8 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _FIRST_OUT = (
-    "forward ±", "backward ±", "send ms", "forward GFLOP", "backward GFLOP", "momentum MiB", "gradients MiB", "GB/s",
-    "kind", "bf16 ms", "GFLOP/s", "GB touched", "params MiB", "output MiB", "update ms",
+    "GFLOP", "forward ±", "backward ±", "send ms", "momentum MiB", "gradients MiB", "kind", "bf16 ms", "params MiB",
+    "output MiB", "update ms",
 )  # fmt: skip
 
 
@@ -109,26 +107,6 @@ def show(table_rows: Rows, console: "Console") -> None:
         console.print(warning)
 
 
-def to_csv(table_rows: Rows) -> bytes:
-    """Return the rows as CSV with a header."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([table_rows.names, *table_rows.layers])
-    return text.getvalue().encode()
-
-
-def to_markdown(table_rows: Rows) -> bytes:
-    """Return the rows as a Markdown table with title and notes."""
-    lines = [
-        f"# {table_rows.title}",
-        "",
-        _line(table_rows.names),
-        _line(["---", "---", *["---:"] * (len(table_rows.names) - 2)]),
-    ]
-    lines += [_line(row) for row in (*table_rows.layers, table_rows.total)]
-    notes = [" ".join([table_rows.facts, *table_rows.explained.values()]), *table_rows.warnings]
-    return "\n".join([*lines, "", *notes, ""]).encode()
-
-
 def _loss(profile: Profile, chosen: Sequence[Column]) -> list[str]:
     loss = profile.loss
     cells = {
@@ -165,23 +143,7 @@ def _memory_facts(profile: Profile) -> str:
     )
 
 
-def _intensity_facts(profile: Profile) -> str:
-    if profile.peaks is None:
-        return "What the core does at best is not known."
-    flops, moved = profile.peaks.flops_per_s / 1e9, profile.peaks.bytes_per_s / 1e9
-    return (
-        f"At best this core does {flops:.0f} GFLOP/s and moves {moved:.1f} GB/s: layers of "
-        f"{ridge(profile.peaks):.1f} FLOP/byte and more are compute-bound, the others memory-bound."
-    )
-
-
 _FACTS: dict[View, Callable[[Profile], str]] = {
     "time": _time_facts,
     "memory": _memory_facts,
-    "intensity": _intensity_facts,
 }
-
-
-def _line(cells: Sequence[str]) -> str:
-    escaped = [cell.replace("|", "\\|") for cell in cells]
-    return f"| {' | '.join(escaped)} |"

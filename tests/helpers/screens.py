@@ -25,7 +25,7 @@ from optimizer.planning import OPTIMIZED, Forms, Planner, load_schemes, plans_fo
 from optimizer.report import show_explanation, show_gain, show_partitions, show_plan
 from optimizer.schedule import MOST_LISTED, schedule_of
 from profiler.files import contradictions, read_json
-from profiler.profile import CopyCost, Peaks, Profile
+from profiler.profile import CopyCost, Profile
 from profiler.report import VIEWS, View, costliest, show
 from runtime.cli.links import show_links
 from runtime.report import show_comparison
@@ -42,7 +42,7 @@ def profile() -> Profile:
     """PipeDream's VGG16 on a made-up core."""
     found = read_json(TESTS / "data" / "pipedream-vgg16.json", Profile)
     layers = tuple(
-        replace(layer, name=f"features.{at}", flops=10**9 * at, backward_flops=2 * 10**9 * at, touched_bytes=10**8)
+        replace(layer, name=f"features.{at}", flops=10**9 * at, backward_flops=2 * 10**9 * at)
         for at, layer in enumerate(found.layers)
     )
     names = dict(zip((layer.name for layer in found.layers), (layer.name for layer in layers), strict=True))
@@ -50,7 +50,7 @@ def profile() -> Profile:
         replace(edge, source=names.get(edge.source, edge.source), target=names[edge.target]) for edge in found.edges
     )
     return replace(
-        found, layers=layers, edges=edges, machine=MACHINE, peaks=Peaks(flops_per_s=1e11, bytes_per_s=2e10),
+        found, layers=layers, edges=edges, machine=MACHINE,
         copy_cost=CopyCost(sizes_bytes=(1000, 100_000), copy_s=(1e-6, 1e-5)),
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import strategies as st
 
 from profiler.execution import Captured
-from profiler.profile import INPUT, CopyCost, Edge, Layer, Loss, Machine, Peaks, Profile, Timing
+from profiler.profile import INPUT, CopyCost, Edge, Layer, Loss, Machine, Profile, Timing
 
 MACHINE = Machine(
     cpu="test", physical_cores=4, logical_cores=4, instructions="avx2", caches=("L2 1024K",), memory_bytes=1 << 34,
@@ -33,8 +33,6 @@ def layer(name: str, times_ms: Sequence[float] = (1, 2, 0), sizes: tuple[int, in
         transient_bytes=0,
         flops=10,
         backward_flops=20,
-        touched_bytes=40,
-        backward_touched_bytes=60,
     )
 
 
@@ -64,7 +62,6 @@ def profile(
         inseparable=tuple(together),
         loss=Loss(forward_s=1e-4, backward_s=1e-4),
         copy_cost=copy_cost,
-        peaks=Peaks(flops_per_s=1e9, bytes_per_s=1e9),
         input_bytes=384,
         peak_memory_bytes=None,
         whole_step_s=1.0,

@@ -39,9 +39,9 @@ def test_unknown_fields_are_passed_over() -> None:
         (b'"forward_s": 0.001', b'"forward_s": 1e999', "forward_s"),
         (b'"model": "test"', b'"model": 3', "model"),
         (
-            b'"format_version": 12',
+            b'"format_version": 13',
             b'"format_version": 4',
-            "of format 4, and this version reads format 12; make it anew",
+            "of format 4, and this version reads format 13; make it anew",
         ),
         (b'"batch_size": 2', b'"batch_size": 0', "batch_size"),
         (b"}\n", b"", "no JSON"),
