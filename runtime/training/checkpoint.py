@@ -87,10 +87,10 @@ def write_tensors(path: Path, content: Any, option: str) -> None:
 
 
 class _Sink:
-    """A file that torch writes to, which tells of a full disk in words of its own.
+    """A file that torch writes to, which keeps to itself what goes wrong: torch would make another error of it.
 
     Attributes:
-        error: What the file raised first.
+        error: What the file raised first; nothing is written after it.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -99,21 +99,21 @@ class _Sink:
 
     def write(self, data: bytes) -> int:
         try:
-            return self._file.write(data)
+            return len(data) if self.error else self._file.write(data)
         except OSError as error:
-            self.error = self.error or error
-            raise
+            self.error = error
+            return len(data)
 
     def flush(self) -> None:
-        self._file.flush()
+        """Leave that to who has opened the file."""
 
 
 def _save_to(file: BinaryIO, content: Any) -> None:
     sink = _Sink(file)
-    try:
-        torch.save(content, cast("BinaryIO", sink))  # which needs nothing else of a file
-    except RuntimeError as error:
-        raise sink.error or error from error
+    torch.save(content, cast("BinaryIO", sink))  # which needs nothing else of a file
+    error, sink.error = sink.error, None  # else each keeps the other, and the weights
+    if error:
+        raise error
 
 
 def written_anywhere(path: Path, write: Callable[[Path], None]) -> Path:

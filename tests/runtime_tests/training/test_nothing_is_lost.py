@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import small_models
 import torch
+from descriptors import open_descriptors
 from torch import Tensor
 from trained import Pairs, as_fed, assert_same, pairs, pipeline, plan_for, replay_of
 
@@ -224,6 +225,21 @@ def test_a_checkpoint_that_cannot_be_written_does_not_end_training_and_leaves_th
         assert (trained.epoch, trained.minibatches) == (3, 9)
         assert kept.read_bytes() == content
         assert os.listdir(tmp_path) == ["run.ckpt"]  # noqa: PTH208
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_no_memory_behind(
+    tmp_path: Path, full_disk: Callable[[], Any]
+) -> None:
+    with pipeline(KIND, plan_for(KIND, 2)) as trained:
+        trained.train(pairs(2))
+        full_disk()
+        counts = []
+        for _ in range(4):
+            with pytest.raises(FileError, match=r"cannot write .*run.ckpt: File too large"):
+                trained.save(tmp_path / "run.ckpt")
+            gc.collect()
+            counts.append(sum("memfd" in link for link in open_descriptors().values()))
+    assert len(set(counts)) == 1
 
 
 def test_what_cannot_be_kept_where_it_should_be_is_kept_elsewhere_when_training_ends(
