@@ -15,6 +15,7 @@ checkpoint.
 
 import argparse
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -163,12 +164,15 @@ def training_line(name: str, strike: Callable[["subprocess.Popen[bytes]"], None]
             time.sleep(1.0)
             before = time.perf_counter()
             strike(process)
-            seconds, said = time.perf_counter() - before, soak.complaint(process)
+            seconds, lines = time.perf_counter() - before, soak.lines_of(process)
             trained = len(soak.losses_of(folder / "run.jsonl"))
-            elsewhere = [Path(word) for word in said.replace(";", " ").split() if word.endswith("/run.ckpt")]
-            kept = max(torch.load(path, weights_only=True)["minibatches"] for path in (folder / "run.ckpt", *elsewhere))
+            words = " ".join(lines).replace(";", " ").split()
+            files = {folder / "run.ckpt", *(Path(word) for word in words if word.endswith("/run.ckpt"))}
+            kept = max(torch.load(path, weights_only=True)["minibatches"] for path in files)
+            for elsewhere in (path for path in files if path.parent != folder):
+                shutil.rmtree(elsewhere.parent)
             left = soak.leftovers(folder)
-        said = said.replace(str(folder), "…")
+        said = soak.complaint(lines).replace(str(folder), "…")
     return (
         f"| {name} | {seconds:.1f} | {process.returncode} | {kept} | {max(0, trained - kept)} | "
         f"{', '.join(left) or 'nothing'} | {said[:160]} |"

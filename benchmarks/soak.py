@@ -148,10 +148,14 @@ def started(folder: Path, *, resume: bool, stall_s: float = STALL_S) -> "subproc
     return subprocess.Popen(words, cwd=folder, env=environment(), stderr=subprocess.PIPE)
 
 
-def complaint(process: "subprocess.Popen[bytes]") -> str:
-    """Return what a command that is over said went wrong, without the remedy."""
+def lines_of(process: "subprocess.Popen[bytes]") -> list[str]:
+    """Return what a command that is over said."""
     assert process.stderr
-    lines = process.stderr.read().decode().splitlines()
+    return process.stderr.read().decode().splitlines()
+
+
+def complaint(lines: list[str]) -> str:
+    """Return what a command said went wrong, without the remedy."""
     told = [line for line in lines if line.startswith("error: ")] or lines[-1:] or [""]
     warned = next((f"{line.partition(';')[0]}; then: " for line in lines if "training goes on" in line), "")
     return warned + told[0].removeprefix("error: ").partition(";")[0]
@@ -181,7 +185,7 @@ def disturbed(folder: Path, between_s: float, until_s: float) -> Iterator[Attemp
         attempt = Attempt()
         number = watched(process, attempt, number, between_s, until_s)
         attempt.code = process.returncode
-        attempt.said = complaint(process)
+        attempt.said = complaint(lines_of(process))
         if left := leftovers(folder):
             raise SystemExit(f"left behind: {', '.join(left)}")
         print(f"# attempt: {attempt.fault or 'time is over'}, exit {attempt.code}, {attempt.seconds:.0f} s", flush=True)
