@@ -10,7 +10,7 @@ class OptimizerError(StageplanError):
 
 
 class ProfileError(OptimizerError):
-    """A profile contradicts itself."""
+    """A profile cannot be planned for."""
 
 
 class PartitionError(OptimizerError):

@@ -9,7 +9,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -21,6 +20,7 @@ from profiler.errors import FileError, StageplanError
 MOST_BYTES = 256 << 20
 """So large a file that is text may be."""
 _LONGEST_NAME_BYTES = 255
+_CHECKSUM = "sha256"
 _CONTROL_SIGN = re.compile(
     rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\xc2[\x80-\x9f]"
     rb"|(?<!\\)(?:\\\\)*\\(?:[bfr]|u00(?:0[0-8b-fB-F]|1[0-9a-fA-F]|7[fF]|[89][0-9a-fA-F]))"
@@ -36,8 +36,6 @@ class Kind:
         name: What it is called.
         key: A key that it alone has.
         maker: The command that makes one; ``usual_name``, where it puts it, if that is not the user's choice.
-        odd_values: What yields, each in words, which of its values cannot all be so: ``package.module:function``.
-            Nothing after the first need make sense.
         option: What names it to the commands that read one.
     """
 
@@ -45,19 +43,16 @@ class Kind:
     key: str
     maker: str
     usual_name: str = ""
-    odd_values: str = ""
     option: str = ""
 
 
 KINDS = {
-    "Profile": Kind(
-        "profile", "whole_step_s", "profile", "", "profiler.profile.contradictions:odd_values", "--profile"
-    ),
-    "Plan": Kind("plan", "profile_digest", "plan", "plan.json", "optimizer.plan.contradictions:odd_values", "--plan"),
-    "RunResult": Kind("run's result", "losses", "run", "run.json", "runtime.run_contradictions:odd_values"),
-    "Comparison": Kind("comparison", "left_out", "compare", "", "runtime.compare.contradictions:odd_values"),
+    "Profile": Kind("profile", "whole_step_s", "profile", option="--profile"),
+    "Plan": Kind("plan", "profile_digest", "plan", "plan.json", "--plan"),
+    "RunResult": Kind("run's result", "losses", "run", "run.json"),
+    "Comparison": Kind("comparison", "left_out", "compare"),
     "Verification": Kind("verification", "seed", "verify"),
-    "NetworkProfile": Kind("network profile", "links", "links", "", "optimizer.plan.network:odd_network", "--links"),
+    "NetworkProfile": Kind("network profile", "links", "links", option="--links"),
 }
 """The kinds of files, by the name of their class."""
 
@@ -190,11 +185,20 @@ def refuse_control_signs(content: bytes, origin: str, remedy: str) -> None:
 
 
 def to_json(value: Any) -> bytes:
-    """Encode a frozen dataclass as indented JSON with a last newline; one that works figures out, with these."""
-    if isinstance(value, list):
-        value = [_with_figures(each) for each in value]
-    value = _with_figures(value)
-    return msgspec.json.format(msgspec.json.encode(value, enc_hook=_written), indent=1) + b"\n"
+    """Encode a frozen dataclass as indented JSON with a last newline; one that works figures out, with these.
+
+    What is a file of its own says the checksum of the rest of it.
+    """
+    every = [_with_figures(each) for each in value] if isinstance(value, list) else _with_figures(value)
+    content = msgspec.json.encode(every, enc_hook=_written)
+    if type(value).__name__ in KINDS:
+        content = content[:-1] + f',"{_CHECKSUM}":"{_checksum(json_keys(content))}"}}'.encode()
+    return msgspec.json.format(content, indent=1) + b"\n"
+
+
+def _checksum(keys: dict[str, Any]) -> str:
+    """Return the checksum of what a file of ours holds, however it is spaced."""
+    return digest(msgspec.json.encode({name: held for name, held in keys.items() if name != _CHECKSUM}))
 
 
 def values_of(record: Any, but: str = "") -> dict[str, Any]:
@@ -223,22 +227,12 @@ def _as_text(kind: type[Any], value: object) -> Any:
         raise ValueError(str(error)) from error
 
 
-def contradictions(value: Any) -> Iterator[str]:
-    """Yield, each in words, what cannot all be so in ``value``, which is of a type in ``KINDS``, such as ``Plan``.
-
-    What follows the first may follow from it.
-    """
-    module, _, function = KINDS[type(value).__name__].odd_values.partition(":")
-    if module:
-        yield from getattr(import_module(module), function)(value)
-
-
 def from_json(content: bytes, kind: type[T], origin: str) -> T:
     """Decode ``content`` as ``kind``; fields that ``kind`` does not know are passed over.
 
     Raises:
-        FileError: It is no JSON, another kind of file, of another format, does not fit, steers a terminal, or
-            contradicts itself; the message says which.
+        FileError: It is no JSON, another kind of file, of another format, does not fit, steers a terminal, or was
+            changed after it was written; the message says which.
     """
     about = KINDS[kind.__name__]
     name, command = about.name, maker(about.maker, o=about.usual_name)
@@ -262,8 +256,9 @@ def from_json(content: bytes, kind: type[T], origin: str) -> T:
     except _StandsTwiceError as error:
         raise FileError(f"{origin} has the key '{error}' twice in one place; make it anew with {command}") from error
     refuse_control_signs(content, origin, f"make it anew with {command}")
-    for contradiction in contradictions(value):
-        raise FileError(f"{origin} contradicts itself: {contradiction}; make it anew with {command}")
+    keys = json_keys(content)
+    if keys.get(_CHECKSUM) != _checksum(keys):
+        raise FileError(f"{origin} was changed after it was written; make it anew with {command}")
     return value
 
 

@@ -14,5 +14,5 @@
 #   supervisor/  start, watch and end stage processes;  cluster/  several hosts under torchrun as one run
 #   worker/      what runs inside a stage's process
 #   channels/    move tensors between stages: shared-memory rings, gloo
-#   results.py   the files of runs and verifications, and run_contradictions.py, what in a run cannot be so
+#   results.py   the files of runs and verifications
 #   fault.py     whose fault a failure is;  errors.py  what users are told

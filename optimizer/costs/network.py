@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from optimizer.costs.costs import Costs, nanoseconds
 from optimizer.errors import OptimizerError
-from optimizer.plan import Link, NetworkProfile, odd_network
+from optimizer.plan import Link, NetworkProfile
 from profiler.commands import command
 from profiler.profile import BF16, FP32, ModelCosts, Precision, Profile, Timing
 
@@ -87,7 +87,7 @@ def network_of(measured: NetworkProfile, model: ModelCosts) -> Network:
     A core whose step lies within what is known of the profile's counts as equally fast.
 
     Raises:
-        OptimizerError: The links were measured for something else, or contradict themselves.
+        OptimizerError: The links were measured for something else.
     """
     _refuse_others(measured, model.profile)
     alone = model.whole_step
@@ -117,10 +117,6 @@ def _steps(measured: NetworkProfile, precision: Precision) -> Iterator[Timing]:
 
 def _refuse_others(measured: NetworkProfile, profile: Profile) -> None:
     """Refuse links that were measured for another model or other sizes than the profile has."""
-    for contradiction in odd_network(measured):
-        raise OptimizerError(
-            f"the network profile contradicts itself: {contradiction}; measure it again with {command('links')}"
-        )
     for name in ("model", "model_digest", "batch_size", "input_shape"):
         theirs, ours = getattr(measured, name), getattr(profile, name)
         if theirs != ours:

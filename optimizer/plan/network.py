@@ -3,9 +3,7 @@
 Seconds and bytes throughout. Ranks are in the order of the stages that are going to run on them.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -70,21 +68,3 @@ class NetworkProfile:
     links: Annotated[tuple[Link, ...], Meta(min_length=1)]
     measured_at: str
     format_version: Literal[4] = FORMAT_VERSION
-
-
-def odd_network(network: NetworkProfile) -> Iterator[str]:
-    """Yield, each in words, what of the values of a network profile cannot all be so."""
-    if len(network.links) != len(network.ranks) - 1:
-        yield f"it has {len(network.ranks)} ranks and {len(network.links)} links, and one links each two neighbours"
-    if network.batch_size != network.input_shape[0]:
-        yield f"its batch size is {network.batch_size}, and its input has {network.input_shape[0]} samples"
-    timed = [(link.sizes_bytes, {len(link.down_s), len(link.up_s)}) for link in network.links]
-    if len({sizes for sizes, _ in timed}) > 1:
-        yield "its links were measured at different sizes"
-    for sizes, counts in timed:
-        if counts != {len(sizes)} or any(size >= other for size, other in pairwise(sizes)):
-            yield "a link does not have a time for each of ascending sizes"
-    for own in network.ranks:
-        steps = [step for step in (own.step, own.lower_step) if step]
-        if not all(0 < step.low_s <= step.median_s <= step.high_s for step in steps):
-            yield f"an interval of {own.host} does not hold its own median, or takes no time"

@@ -13,7 +13,7 @@ from typing import Protocol
 from optimizer.errors import PartitionError
 from optimizer.plan import Plan
 from optimizer.planning.naming import LOWERED, OPTIMIZED, SLICED
-from optimizer.planning.planner import Planner, refuse_contradictions
+from optimizer.planning.planner import Planner
 from optimizer.planning.precision_choice import PrecisionChoice, choose_precision, faster, why_full
 from optimizer.planning.slicing_choice import SlicingChoice, choose_slicing, even_share_s, gains, measured, why_whole
 from optimizer.planning.wanted_form import FormRequest
@@ -31,7 +31,6 @@ from profiler.profile import (
     Profile,
     SlicedLayer,
     Slicing,
-    odd_values,
 )
 
 Blocks = Sequence[SlicedLayer]
@@ -115,10 +114,8 @@ def forms_of(
         measure: Measures blocks that the profile does not know; None: what it does not know stays whole.
 
     Raises:
-        ProfileError: The profile contradicts itself.
         ConfigError: The form cannot be had, or was not measured and cannot be.
     """
-    refuse_contradictions(profile, odd_values(profile))
     decision = _Decision(planner_for, request, stages, pace, measure)
     full = (BF16_FORM if request.precision == BF16 else PLAIN_FORM).precision
     tried = choose_precision(profile, decision.reachable_s, pace) if request.precision == AUTO else None

@@ -1,6 +1,6 @@
 """From a profile to plans: the best split, the splits of the schemes, each with what it is predicted to give."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -23,7 +23,7 @@ from optimizer.planning.schemes import scheme_cuts
 from optimizer.schedule import ASYNCHRONOUS, PLAIN_1F1B, Pace
 from optimizer.search import Candidates, Solution, candidates_of, solve, why_none
 from profiler.files import digest, to_json
-from profiler.profile import ModelCosts, Profile, odd_costs
+from profiler.profile import ModelCosts
 from profiler.report import counted
 
 
@@ -33,14 +33,8 @@ def digest_of(model: ModelCosts) -> str:
     return digest(to_json([measured, model.form, model.layers, model.loss, model.whole_step]))
 
 
-def refuse_contradictions(profile: Profile, contradictions: Iterator[str]) -> None:
-    """Refuse a profile whose values do not go together.
-
-    Raises:
-        ProfileError: There are contradictions in it.
-    """
-    for contradiction in contradictions:
-        raise ProfileError(f"the profile of {profile.model} contradicts itself: {contradiction}; profile it again")
+MOST_LAYERS = 4_000
+"""What stages cost is a matrix with a row and a column for each candidate."""
 
 
 class Planner:
@@ -69,7 +63,7 @@ class Planner:
             network: The ranks that the stages are going to run on, and the links between them.
 
         Raises:
-            ProfileError: The profile contradicts itself.
+            ProfileError: It has too many layers.
             PartitionError: There are more stages than parts that a cut may separate; or a forced cut is not legal.
             OptimizerError: The links were measured for something else, or the schedule knows none.
         """
@@ -77,7 +71,11 @@ class Planner:
             raise OptimizerError(f"plans over links are for {ASYNCHRONOUS} only, not for {pace.words}; leave one out")
         profile = model.profile
         self.model, self.profile, self.stages, self.minibatches = model, profile, stages, minibatches
-        refuse_contradictions(profile, odd_costs(model))
+        if len(model.layers) > MOST_LAYERS:
+            raise ProfileError(
+                f"{profile.model} has {len(model.layers)} layers, and at most {MOST_LAYERS} can be planned for; build "
+                "it of larger ones"
+            )
         self.costs: Costs = costs_of(model, pace)
         most = len(self.costs.parts)
         if stages > most:

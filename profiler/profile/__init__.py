@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from profiler.profile.contradictions import odd_costs, odd_values
     from profiler.profile.form import (
         AUTO,
         BF16,

@@ -26,11 +26,6 @@ def test_a_profile_survives_its_file(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "deep") == ["p.json"]  # noqa: PTH208
 
 
-def test_unknown_fields_are_passed_over() -> None:
-    content = to_json(chain([1])).replace(b'"model": "test"', b'"model": "test", "new": 1')
-    assert from_json(content, Profile, "p.json") == chain([1])
-
-
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [

@@ -1,13 +1,10 @@
 from dataclasses import replace
 
-import pytest
 from strategies import COPY_COST, chain, layer, profile
 
 from optimizer.costs import costs_of
 from optimizer.costs.costs import copy_ns
-from optimizer.errors import ProfileError
-from optimizer.planning import Planner
-from profiler.profile import INPUT, CopyCost, Loss
+from profiler.profile import INPUT, CopyCost
 
 
 def test_a_stage_pays_its_layers_its_copies_and_at_the_end_the_loss() -> None:
@@ -50,39 +47,3 @@ def test_copying_is_interpolated_between_and_beyond_the_measured_sizes() -> None
     assert copy_ns(link, 2000) == 3000
     assert copy_ns(link, 6000) == 10_000
     assert copy_ns(CopyCost(sizes_bytes=(), copy_s=()), 6000) == 0
-
-
-@pytest.mark.parametrize(
-    ("layers", "edges", "words"),
-    [
-        (["a", "a"], [], "two of one name"),
-        ([], [], "no layers"),
-        (["a", "b"], [("a", "c")], "unknown layer 'c'"),
-        (["a", "b"], [("b", "a")], "against the order"),
-        (["a", "b"], [("a", "b"), ("b", "a")], "against the order"),
-        (["a", "b"], [("a", "a")], "against the order"),
-        (["a", "b"], [("z", "b")], "unknown layer 'z'"),
-    ],
-)
-def test_a_profile_that_contradicts_itself_is_refused(
-    layers: list[str], edges: list[tuple[str, str]], words: str
-) -> None:
-    with pytest.raises(ProfileError, match=words):
-        Planner(profile([layer(name) for name in layers], edges).costs(), 1, 1)
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"copy_cost": CopyCost(sizes_bytes=(1, 2), copy_s=(1.0,))}, "ascending sizes"),
-        ({"copy_cost": CopyCost(sizes_bytes=(2, 1), copy_s=(1.0, 1.0))}, "ascending sizes"),
-        ({"copy_cost": CopyCost(sizes_bytes=(0,), copy_s=(1.0,))}, "ascending sizes"),
-        (
-            {"layers": (layer("l0", (0, 0, 0)),), "edges": (), "loss": Loss(forward_s=0, backward_s=0)},
-            "takes a nanosecond",
-        ),
-    ],
-)
-def test_a_profile_with_odd_costs_is_refused(change: dict[str, object], words: str) -> None:
-    with pytest.raises(ProfileError, match=words):
-        Planner(replace(chain([1]), **change).costs(), 1, 1)  # type: ignore[arg-type]

@@ -9,7 +9,6 @@ from precisions import with_lower
 from strategies import chain
 
 from profiler.errors import ConfigError
-from profiler.files import contradictions
 from profiler.profile import Form, ModelCosts, Precision, Profile, SlicedLayer, Slicing
 
 NAMES = ("a", "b.0", "c_1", "d")
@@ -64,19 +63,6 @@ def test_every_block_casts_what_the_whole_layer_cast() -> None:
     others = SlicedLayer(layer="l1", parts=tuple(replace(own, autocast=True) for own in parts))
     lower = replace(profile, blocks=(others,))
     assert not in_precision(lower, "bf16 except l1").blocks, "blocks that were measured under autocast are others"
-
-
-@pytest.mark.parametrize("odd", ["names", "autocast", "costs"])
-def test_a_profile_that_contradicts_itself_is_refused(odd: str) -> None:
-    profile = with_lower(chain([1, 2]), [1.0, 1.0])
-    assert profile.lowered is not None
-    layers, cost = profile.lowered.layers, profile.lowered.cast_cost
-    lowered = {
-        "names": replace(profile.lowered, layers=layers[:1]),
-        "autocast": replace(profile.lowered, layers=(layers[0], replace(layers[1], autocast=False))),
-        "costs": replace(profile.lowered, cast_cost=replace(cost, sizes_bytes=(2, 1))),
-    }[odd]
-    assert next(contradictions(replace(profile, lowered=lowered)))
 
 
 def test_a_profile_without_bfloat16_and_one_without_the_layer_say_so() -> None:

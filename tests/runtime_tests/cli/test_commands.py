@@ -30,7 +30,7 @@ from profiler.capture import SEED
 from profiler.commands import PACKAGES
 from profiler.errors import ConfigError
 from profiler.files import read_json, to_json, write_whole
-from profiler.profile import Precision, Profile
+from profiler.profile import Precision, Profile, Slicing
 from runtime.cli import stageplan
 from runtime.cli.main import COMMANDS
 from runtime.compare import Comparison, RunRecord, Step
@@ -322,8 +322,7 @@ def test_layers_are_cut_inside_as_asked_and_the_plan_says_so(
         code, line = refusal(command, arguments, capsys)
         assert code == 2
         assert words in line
-    text = (profiled / "plan.json").read_text()
-    (profiled / "plan.json").write_text(text.replace('"fc=2,conv1=4"', '"fc=2"'))
+    write_whole(profiled / "plan.json", to_json(replace(plan, slicing=Slicing("fc=2"))))
     code, line = refusal(RUN, ["run", "--plan", "plan.json", "--batches", "4"], capsys)
     assert code == 2
     assert "does not place every layer" in line
@@ -509,7 +508,7 @@ def test_a_plan_for_another_model_is_refused(profiled: Path, capsys: pytest.Capt
     code, line = refusal(RUN, ["run", "--plan", "plan.json", "--stages", "3"], capsys)
     assert code == 2
     assert "plan.json has 2 stages" in line
-    path.write_text(path.read_text().replace('"small_models:Residual"', '"small_models:Plain"'))
+    write_whole(path, to_json(replace(read_json(path, Plan), model="small_models:Plain")))
     code, line = refusal(RUN, ["run", "--plan", "plan.json"], capsys)
     assert code == 2
     assert "plan again" in line
