@@ -20,7 +20,16 @@ from torch.distributed.pipelining import PipelineStage, Schedule1F1B
 
 import stageplan
 
-PLAN = stageplan.load(sys.argv[1])
+
+def planned() -> stageplan.Plan:
+    """Return the plan that is named."""
+    plan = stageplan.load(sys.argv[1])
+    if not isinstance(plan, stageplan.Plan):
+        raise SystemExit(f"{sys.argv[1]} is no plan")
+    return plan
+
+
+PLAN = planned()
 HOME = {name: stage for stage, names in enumerate(PLAN.modules) for name in names}
 LAST = PLAN.num_stages - 1
 MICRO_BATCHES = max(8, PLAN.num_stages)
@@ -31,7 +40,8 @@ STEPS, SEED, AUXILIARY = 3, 0, 0.3
 def model() -> nn.Module:
     """Return the model with the same weights on every rank, of which each keeps its own."""
     torch.manual_seed(SEED)
-    return torchvision.models.get_model(PLAN.model, weights=None, num_classes=PLAN.classes).train()
+    made: nn.Module = torchvision.models.get_model(PLAN.model, weights=None, num_classes=PLAN.classes)
+    return made.train()
 
 
 def batch(step: int) -> tuple[Tensor, Tensor]:
@@ -60,7 +70,8 @@ class _Received(torch.autograd.Function):
 
 def received(value: Tensor) -> Tensor:
     """Take a value from the stage before; its gradient goes back in one piece, as gloo sends it."""
-    return _Received.apply(value)
+    taken: Tensor = _Received.apply(value)
+    return taken
 
 
 def home_of(name: str) -> int:
@@ -126,8 +137,8 @@ def part(whole: nn.Module, stage: int) -> fx.GraphModule:
         if set(given) & set(node.all_input_nodes):  # which are leaves of autograd, not to be overwritten
             if node.kwargs.get("inplace"):
                 new[node].kwargs = {**node.kwargs, "inplace": False}
-            if node.op == "call_module" and getattr(whole.get_submodule(str(node.target)), "inplace", False):
-                whole.get_submodule(str(node.target)).inplace = False
+            if node.op == "call_module" and hasattr(module := whole.get_submodule(str(node.target)), "inplace"):
+                setattr(module, "inplace", False)  # noqa: B010 - whatever kind of layer it is
     out = crossing(stage)
     if stage == LAST:
         heads = nodes[-1].args[0]
