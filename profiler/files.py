@@ -66,9 +66,6 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], None], option:
         path: Where.
         content: What; or what writes it to the open file.
         option: The option that names the place, for the remedy.
-
-    Raises:
-        FileError: The folder or the file cannot be written.
     """
     try:
         path = path.resolve()
@@ -159,11 +156,7 @@ def unwritable(path: Path, reason: str, remedy: str = "give another place with -
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return what ``path`` holds.
-
-    Raises:
-        FileError: There is no such file, it cannot be read, or it is larger than any that is ours.
-    """
+    """Return what ``path`` holds."""
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
@@ -175,11 +168,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def refuse_control_signs(content: bytes, origin: str, remedy: str) -> None:
-    """Refuse text with signs that steer a terminal, plain or escaped, for names are printed as they are.
-
-    Raises:
-        FileError: It has some.
-    """
+    """Refuse text with signs that steer a terminal, plain or escaped, for names are printed as they are."""
     if _CONTROL_SIGN.search(content):
         raise FileError(f"{origin} holds a sign that steers a terminal, which no name has; {remedy}")
 
@@ -228,12 +217,7 @@ def _as_text(kind: type[Any], value: object) -> Any:
 
 
 def from_json(content: bytes, kind: type[T], origin: str) -> T:
-    """Decode ``content`` as ``kind``; fields that ``kind`` does not know are passed over.
-
-    Raises:
-        FileError: It is no JSON, another kind of file, of another format, does not fit, steers a terminal, or was
-            changed after it was written; the message says which.
-    """
+    """Decode ``content`` as ``kind``; fields that ``kind`` does not know are passed over."""
     about = KINDS[kind.__name__]
     name, command = about.name, maker(about.maker, o=about.usual_name)
     try:
@@ -283,20 +267,12 @@ def json_keys(content: bytes) -> dict[str, Any]:
 
 
 def read_json(path: Path, kind: type[T]) -> T:
-    """Read ``path`` as ``kind``.
-
-    Raises:
-        FileError: It cannot be read or does not fit.
-    """
+    """Read ``path`` as ``kind``."""
     return from_json(read_bytes(path), kind, str(path))
 
 
 def read_kind(path: Path, kinds: Sequence[type[Any]]) -> Any:
-    """Read ``path`` as that one of ``kinds`` which it is.
-
-    Raises:
-        FileError: It cannot be read, or is none of them.
-    """
+    """Read ``path`` as that one of ``kinds`` which it is."""
     content = read_bytes(path)
     keys = json_keys(content)
     for kind in kinds:
@@ -307,11 +283,7 @@ def read_kind(path: Path, kinds: Sequence[type[Any]]) -> Any:
 
 
 def refuse_other_kind(keys: Collection[str], path: Path, wanted: str) -> None:
-    """Refuse the keys of one of our own files where something else is ``wanted``.
-
-    Raises:
-        FileError: They are such.
-    """
+    """Refuse the keys of one of our own files where something else is ``wanted``."""
     for kind in KINDS.values():
         if kind.key in keys and "format_version" in keys:
             remedy = f"use {kind.option}" if kind.option else "name another file"

@@ -25,9 +25,6 @@ def refuse_unwritable(path: Path, kind: OutputKind | None, option: str) -> None:
         path: Where something is going to be written.
         kind: What; None where whatever is there may be replaced.
         option: The option that names it, for the remedy.
-
-    Raises:
-        FileError: It cannot, or does.
     """
     remedy = f"give another place with {option}"
     try:
@@ -52,9 +49,6 @@ def refuse_no_room(files: Sequence[tuple[str, Path, int]]) -> None:
 
     Args:
         files: The option that names each file, its path, and how many bytes it takes.
-
-    Raises:
-        FileError: There is none.
     """
     taken: dict[int, int] = {}
     for option, path, size in files:
@@ -72,11 +66,7 @@ def refuse_no_room(files: Sequence[tuple[str, Path, int]]) -> None:
 
 
 def kind_of(path: Path) -> str:
-    """Return the kind of a file, as ``OutputKind`` calls those of ours; nothing of an empty one.
-
-    Raises:
-        OSError: It cannot be read.
-    """
+    """Return the kind of a file, as ``OutputKind`` calls those of ours; nothing of an empty one."""
     with path.open("rb") as file:
         beginning = file.read(_BEGINNING_BYTES)
     start = beginning.lstrip().lower()

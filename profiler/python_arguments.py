@@ -87,11 +87,7 @@ class _PlainName(str):
 
 
 def refuse_odd_fields(record: Any) -> None:
-    """Refuse a dataclass with a value that its field's annotation does not allow.
-
-    Raises:
-        ConfigError: It has one.
-    """
+    """Refuse a dataclass with a value that its field's annotation does not allow."""
     kinds = _kinds(record.__class__)
     for field in fields(record):
         default = inspect.Parameter.empty if field.default is MISSING else field.default
@@ -99,11 +95,7 @@ def refuse_odd_fields(record: Any) -> None:
 
 
 def fitting(name: str, value: Any, kind: Any, default: Any = inspect.Parameter.empty) -> Any:
-    """Return the value of the argument ``name`` as its annotation ``kind`` has it.
-
-    Raises:
-        ConfigError: It does not fit; or the error of the annotation's ``Hint``.
-    """
+    """Return the value of the argument ``name`` as its annotation ``kind`` has it."""
     try:
         return _converted(value, kind)
     except ValueError:

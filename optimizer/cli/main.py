@@ -207,11 +207,7 @@ def _write(plan: Plan, forms: "Forms", schemes: Schemes, options: PlanOptions) -
 
 
 def _drawn(plan: Plan, forms: "Forms", schemes: Schemes, path: Path) -> bytes:
-    """Return a plan's drawing, or the page in which its cuts can be moved.
-
-    Raises:
-        OptimizerError: There is nothing to move.
-    """
+    """Return a plan's drawing, or the page in which its cuts can be moved."""
     if path.suffix == DRAWING:
         return optimizer.report.plan_svg(plan, forms.best.model)
     costs = optimizer.what_if.chain_of(forms.whole, schemes)

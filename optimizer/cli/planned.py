@@ -55,9 +55,6 @@ def planned_forms(
         report: Told what was chosen of precision, and what was cut inside, if anything.
         budget_s: How long to measure a profile, where none is kept that fits; None: for the usual time.
         quick: Whether a profile of few rounds will do.
-
-    Raises:
-        ModelError: There is no such model, or no such data.
     """
     if config.data:
         profiler.capture.find(config.data)  # before anything is measured
@@ -86,12 +83,7 @@ def planned_forms(
 
 
 def wanted_names(partitions: Sequence[str], config: Config, schemes: Schemes) -> list[str]:
-    """Return the partitions that are named; of ``all``, ``sliced`` only where layers may be cut inside.
-
-    Raises:
-        ConfigError: ``sliced`` is named and ``--slice none``, or ``--slice`` says what it cannot, or nobody listens.
-        PartitionError: There is no such partition.
-    """
+    """Return the partitions that are named; of ``all``, ``sliced`` only where layers may be cut inside."""
     slicing_named(config.slice)
     names = partition_names(partitions, schemes)
     if config.precision != AUTO:
@@ -112,11 +104,7 @@ def wanted_names(partitions: Sequence[str], config: Config, schemes: Schemes) ->
 
 
 def plans_of(forms: "Forms", names: list[str], schemes: Schemes, report: Callable[[str], None]) -> dict[str, Plan]:
-    """Return the plans of some partitions; what the model does not allow is told to ``report``.
-
-    Raises:
-        ConfigError: The model allows none of them.
-    """
+    """Return the plans of some partitions; what the model does not allow is told to ``report``."""
     model = forms.whole.profile.model
     if names == [SLICED] and forms.sliced is None:
         assert forms.slicing

@@ -33,11 +33,7 @@ class PlanningOptions(CommonOptions):
     ] = None
 
     def pace(self, stages: int, planned: Pace = PLAIN_1F1B) -> Pace:
-        """Return the pace of a pipeline of so many stages; where nothing is said, the one that was ``planned``.
-
-        Raises:
-            ConfigError: The schedule does not take the option, or not so few minibatches an update.
-        """
+        """Return the pace of a pipeline of so many stages; where nothing is said, the one that was ``planned``."""
         name = self.schedule or planned.name
         said = (("--accumulate", self.accumulate, False), ("--flush-every", self.flush_every, True))
         for flag, value, flushes in said:

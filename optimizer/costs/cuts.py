@@ -15,11 +15,7 @@ from profiler.errors import suggest
 
 
 def forced_cuts(costs: Costs, cuts: Sequence[Sequence[str]]) -> tuple[int, ...]:
-    """Return the ideals behind which the user wants cuts, ascending.
-
-    Raises:
-        PartitionError: A name is unknown, such a cut is not legal, or two of them cannot both be had.
-    """
+    """Return the ideals behind which the user wants cuts, ascending."""
     ideals = sorted({cut_behind(costs, names) for names in cuts}, key=int.bit_count)
     for inner, outer in pairwise(ideals):
         if inner & ~outer:
@@ -32,11 +28,7 @@ def forced_cuts(costs: Costs, cuts: Sequence[Sequence[str]]) -> tuple[int, ...]:
 
 
 def cut_behind(costs: Costs, names: Sequence[str]) -> int:
-    """Return the smallest ideal that holds the layers called ``names``.
-
-    Raises:
-        PartitionError: There is no such layer, or a cut behind it would separate what has to stay together.
-    """
+    """Return the smallest ideal that holds the layers called ``names``."""
     position_of = {layer.name: at for at, layer in enumerate(costs.layers)}
     ideal = 0
     for name in names:

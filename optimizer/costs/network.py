@@ -85,9 +85,6 @@ def network_of(measured: NetworkProfile, model: ModelCosts) -> Network:
     """Return the network, its cores set against that of the profile by steps in the precision of its layers.
 
     A core whose step lies within what is known of the profile's counts as equally fast.
-
-    Raises:
-        OptimizerError: The links were measured for something else.
     """
     _refuse_others(measured, model.profile)
     alone = model.whole_step

@@ -74,21 +74,13 @@ class Forms:
         return LOWERED if self.lowered else SLICED if self.sliced else OPTIMIZED
 
     def sliced_plan(self) -> Plan:
-        """Return the best split of the model with layers cut inside.
-
-        Raises:
-            PartitionError: None is.
-        """
+        """Return the best split of the model with layers cut inside."""
         if self.sliced is None:
             raise PartitionError(why_whole(self.slicing) if self.slicing else "no layer is cut inside")
         return self.sliced.optimized()
 
     def lowered_plan(self) -> Plan:
-        """Return the best split in a precision that is faster, with layers cut inside where that pays.
-
-        Raises:
-            PartitionError: None is.
-        """
+        """Return the best split in a precision that is faster, with layers cut inside where that pays."""
         if self.lowered is None:
             raise PartitionError(why_full(self.precision) if self.precision else "no other precision was measured")
         return self.lowered.optimized()
@@ -112,9 +104,6 @@ def forms_of(
         stages: How many stages there are to be.
         pace: The schedule that is planned for.
         measure: Measures blocks that the profile does not know; None: what it does not know stays whole.
-
-    Raises:
-        ConfigError: The form cannot be had, or was not measured and cannot be.
     """
     decision = _Decision(planner_for, request, stages, pace, measure)
     full = (BF16_FORM if request.precision == BF16 else PLAIN_FORM).precision

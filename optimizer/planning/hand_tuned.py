@@ -11,11 +11,7 @@ if TYPE_CHECKING:
 
 
 def hand_tuned_cuts(planner: "Planner") -> list[int]:
-    """Return the model's cuts in ``configs/hand-tuned.yaml``, as counts of layers before them.
-
-    Raises:
-        PartitionError: There are none for this model and number of stages, or one is not legal.
-    """
+    """Return the model's cuts in ``configs/hand-tuned.yaml``, as counts of layers before them."""
     path = configs_folder() / "hand-tuned.yaml"
     model, entries = planner.profile.model, read_mapping(path)
     if model not in entries:

@@ -20,11 +20,7 @@ OTHER_PLANNERS = ("pipedream", "pipedream-code", "torchgpipe", "uniform", "param
 
 
 def partition_of(method: str, schemes: Schemes) -> str:
-    """Return the partition that a method of planning makes.
-
-    Raises:
-        OptimizerError: There is no such method.
-    """
+    """Return the partition that a method of planning makes."""
     methods = {EXACT: OPTIMIZED} | {name: name for name in (*schemes, *OTHER_PLANNERS)}
     if method not in methods:
         raise OptimizerError(f"there is no method '{method}'{suggest(method, methods)}; known: {', '.join(methods)}")
@@ -32,21 +28,13 @@ def partition_of(method: str, schemes: Schemes) -> str:
 
 
 def refuse_limits(method: str, limits: Mapping[str, object]) -> None:
-    """Refuse what only the best split can have, by the flags that say it, together with another method.
-
-    Raises:
-        OptimizerError: It is given.
-    """
+    """Refuse what only the best split can have, by the flags that say it, together with another method."""
     for flag in (flag for flag, value in limits.items() if value and method != EXACT):
         raise OptimizerError(f"{flag} is of the best split and --method {method} of another; leave one out")
 
 
 def partition_names(wanted: Iterable[str], schemes: Schemes) -> list[str]:
-    """Return the names with ``all`` spelled out, each once.
-
-    Raises:
-        PartitionError: There is no such partition.
-    """
+    """Return the names with ``all`` spelled out, each once."""
     single = [OPTIMIZED, SLICED, LOWERED, *schemes]
     names: dict[str, None] = {}
     for name in wanted:

@@ -29,11 +29,7 @@ from optimizer.search import StageTable, captured_order, first_smallest
 
 
 def other_plan(name: str, planner: Planner) -> Plan:
-    """Return the plan that the planner called ``name`` would choose.
-
-    Raises:
-        PartitionError: The model has too few legal cuts for it, or too many to compare.
-    """
+    """Return the plan that the planner called ``name`` would choose."""
     return PLANNERS[name](name, planner)
 
 

@@ -11,11 +11,7 @@ from optimizer.planning.schemes import Schemes, shares_of
 
 
 def plan_for(name: str, forms: Forms, schemes: Schemes) -> Plan:
-    """Return the plan of partition ``name``, or of another planner of that name.
-
-    Raises:
-        PartitionError: There is no such partition, or the model has too few legal cuts.
-    """
+    """Return the plan of partition ``name``, or of another planner of that name."""
     planner = forms.whole
     if name in OTHER_PLANNERS:
         from optimizer.planning.other_planners import other_plan
@@ -31,11 +27,7 @@ def plan_for(name: str, forms: Forms, schemes: Schemes) -> Plan:
 
 
 def plans_for(names: Iterable[str], forms: Forms, schemes: Schemes, report: Callable[[str], None]) -> dict[str, Plan]:
-    """Return the plans of all partitions that the model's cuts allow; a scheme that they do not allow is reported.
-
-    Raises:
-        PartitionError: Even the best split cannot be had.
-    """
+    """Return the plans of all partitions that the model's cuts allow; a scheme that they do not allow is reported."""
     plans = {}
     for name in names:
         try:

@@ -61,11 +61,6 @@ class Planner:
             memory_limit_bytes: What each stage of the best split may take.
             cut_after: The layers directly behind which the best split has to have a cut, a group for each cut.
             network: The ranks that the stages are going to run on, and the links between them.
-
-        Raises:
-            ProfileError: It has too many layers.
-            PartitionError: There are more stages than parts that a cut may separate; or a forced cut is not legal.
-            OptimizerError: The links were measured for something else, or the schedule knows none.
         """
         if network and pace != PLAIN_1F1B:
             raise OptimizerError(f"plans over links are for {ASYNCHRONOUS} only, not for {pace.words}; leave one out")
@@ -108,11 +103,7 @@ class Planner:
 
     @cached_property
     def best(self) -> Solution:
-        """The best split that keeps to the limits.
-
-        Raises:
-            PartitionError: There is none.
-        """
+        """The best split that keeps to the limits."""
         return self._solved(self.problem, self.candidates)
 
     @property
@@ -142,19 +133,11 @@ class Planner:
         """Return the best split over all legal cuts.
 
         Where the graph has too many of them, the plan says among how many it is the best, and gives a lower bound.
-
-        Raises:
-            PartitionError: There are not as many legal cuts as the stages need.
-            InfeasibleError: None of the splits keeps the limit on memory.
         """
         return self._optimized
 
     def scheme(self, name: str, shares: Sequence[int]) -> Plan:
-        """Return the split of a scheme, which knows nothing of limits.
-
-        Raises:
-            PartitionError: There are not as many legal cuts as the stages need.
-        """
+        """Return the split of a scheme, which knows nothing of limits."""
         count = len(self.costs.layers)
         return self.in_captured_order(name, scheme_cuts(shares, count, self.legal_cuts, self.stages))
 

@@ -25,12 +25,7 @@ Schemes = Mapping[str, tuple[int, ...]]
 
 
 def load_schemes(path: Path | None = None) -> Schemes:
-    """Read the schemes: a name and its shares in per cent, front to back.
-
-    Raises:
-        FileError: The file cannot be read.
-        ConfigError: A scheme's shares are no whole numbers or do not add up to 100.
-    """
+    """Read the schemes: a name and its shares in per cent, front to back."""
     entries = read_mapping(path or configs_folder() / "schemes.yaml")
     schemes = {}
     for name, entry in entries.items():
@@ -42,11 +37,7 @@ def load_schemes(path: Path | None = None) -> Schemes:
 
 
 def shares_of(name: str, schemes: Schemes) -> tuple[int, ...]:
-    """Return the shares of scheme ``name``.
-
-    Raises:
-        PartitionError: There is no such scheme.
-    """
+    """Return the shares of scheme ``name``."""
     if name not in schemes:
         raise PartitionError(f"there is no scheme '{name}'{suggest(name, schemes)}; known: {', '.join(schemes)}")
     return schemes[name]
@@ -60,20 +51,13 @@ def scheme_cuts(shares: Sequence[int], layers: int, legal: Sequence[int], stages
         layers: Number of layers.
         legal: Where a cut may stand, ascending, 0 and ``layers`` left out.
         stages: Number of stages.
-
-    Raises:
-        PartitionError: There are fewer legal cuts than the stages need.
     """
     targets = [round(layers * _cumulative(shares, Fraction(cut, stages))) for cut in range(1, stages)]
     return nearest_legal(targets, legal, stages)
 
 
 def nearest_legal(targets: Sequence[int], legal: Sequence[int], stages: int) -> list[int]:
-    """Return the legal cuts nearest to ``targets``, from the first on, the earlier of two equally near.
-
-    Raises:
-        PartitionError: There are fewer legal cuts than the stages need.
-    """
+    """Return the legal cuts nearest to ``targets``, from the first on, the earlier of two equally near."""
     if len(legal) < stages - 1:
         raise PartitionError(
             f"{stages} stages need {stages - 1} cuts and the captured order has {len(legal)} legal ones; "

@@ -73,11 +73,7 @@ class SlicingChoice:
 def measured(
     profile: Profile, cut: Mapping[str, Pieces], measure: Measure, precision: Precision = PLAIN_FORM.precision
 ) -> Profile:
-    """Return the profile with these layers measured in blocks; what it knows already is not measured again.
-
-    Raises:
-        ConfigError: A layer is not there, or cannot be cut like that.
-    """
+    """Return the profile with these layers measured in blocks; what it knows already is not measured again."""
     model = profile.costs(Form(precision=precision))
     layers = {layer.name: layer for layer in model.layers}
     can = {layer.name: (layer.features, layer.uncuttable) for layer in model.layers}

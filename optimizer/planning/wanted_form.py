@@ -26,11 +26,7 @@ class FormRequest:
 
 
 def slicing_named(text: str) -> Slicing | Literal["auto"]:
-    """Return the slicing that a text asks for: ``auto``, ``none``, or layers with their blocks.
-
-    Raises:
-        ConfigError: It is none of these.
-    """
+    """Return the slicing that a text asks for: ``auto``, ``none``, or layers with their blocks."""
     if text == AUTO:
         return AUTO
     if not text:
@@ -39,11 +35,7 @@ def slicing_named(text: str) -> Slicing | Literal["auto"]:
 
 
 def cut_named(text: str) -> tuple[str, ...]:
-    """Return the layers directly behind which a cut is forced: ``layer2.0.add``, or ``a,b`` behind several branches.
-
-    Raises:
-        ConfigError: It is no list of layers.
-    """
+    """Return the layers directly behind which a cut is forced: ``layer2.0.add``, or ``a,b`` behind several branches."""
     layers = tuple(part.strip() for part in text.split(","))
     if not all(layers):
         raise ConfigError(f"'{text}' is not a list of layers such as layer1.2.relu,layer2.0.conv1")
@@ -65,9 +57,6 @@ def form_request(
         precision: As it is asked for.
         cut_after: Forced cuts; they name whole layers, unless the slicing names layers, too.
         plain_only: What knows whole layers in float32 only, such as ``--method uniform``; nothing where all else does.
-
-    Raises:
-        ConfigError: The slicing says what it cannot, or cuts layers inside where only whole ones are known.
     """
     wanted = slicing_named(slicing)
     if plain_only and names_layers(slicing):

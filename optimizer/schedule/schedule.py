@@ -136,11 +136,7 @@ class Pace:
         return min(minibatches, math.ceil(enough / self.update_every) * self.update_every)
 
     def changed(self, name: ScheduleName | None, stages: int, update_every: int | None) -> "Pace":
-        """Return the pace that is asked for; this one, as far as nothing is.
-
-        Raises:
-            ConfigError: The schedule cannot run with so few minibatches an update.
-        """
+        """Return the pace that is asked for; this one, as far as nothing is."""
         if update_every is None and name in {None, self.name}:
             return self
         return pace_of(name or self.name, stages, update_every)
@@ -191,9 +187,6 @@ def schedule_of(name: ScheduleName, stages: int, minibatches: int, update_every:
         stages: How many stages there are.
         minibatches: How many go through.
         update_every: How many of them an update takes; None: as many as usual.
-
-    Raises:
-        ConfigError: The schedule cannot run with so few minibatches an update, or is too long a list with so many.
     """
     pace = pace_of(name, stages, update_every)
     listed = pace.listed(stages, minibatches)
@@ -226,11 +219,7 @@ def in_full(pace: Pace, stages: int, minibatches: int) -> Schedule:
 
 
 def pace_of(name: ScheduleName, stages: int, update_every: int | None = None) -> Pace:
-    """Return the pace of a schedule, given how many minibatches an update is to take; None: as many as usual.
-
-    Raises:
-        ConfigError: The schedule cannot run with so few.
-    """
+    """Return the pace of a schedule, given how many minibatches an update is to take; None: as many as usual."""
     rule = SCHEDULES[name]
     pace = Pace(name, 1 if rule.usual is None else update_every or rule.usual(stages))
     if rule.delayed and pace.update_every < stages:

@@ -56,9 +56,6 @@ def simulate(
         down: For each stage, what its activations take to the next one; nothing where stages share memory.
         up: For each stage, what gradients take to it from the next one.
         latest: Of some times, the latest; of arrays, the latest in each draw.
-
-    Raises:
-        ValueError: The schedule cannot make progress: an action waits for one that never comes.
     """
     arrived: dict[Action, float] = {}
     ways = {"F": _Ways(down, 0, latest), "B": _Ways(up, 1, latest)}

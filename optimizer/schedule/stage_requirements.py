@@ -41,11 +41,7 @@ class StageRequirements:
 
 
 def requirements_of(schedule: Schedule) -> list[StageRequirements]:
-    """Return what each stage needs; of a long run, by what stands for it (``in_short``).
-
-    Raises:
-        ValueError: The schedule cannot end: some actions wait for each other.
-    """
+    """Return what each stage needs; of a long run, by what stands for it (``in_short``)."""
     schedule = in_short(schedule)
     reached = _reached(schedule)
     last = len(schedule.rows) - 1

@@ -86,9 +86,6 @@ def refuse_unfaithful(captured: Captured, inputs: Tensor, targets: Tensor | None
         captured: In float32, with no layer cut.
         inputs: The sample, ``(N, …)``.
         targets: Its targets; None: gradients are those of a sum over the heads where the loss is the user's own.
-
-    Raises:
-        CaptureError: They do not; the message names the first layer or tensor that differs, and the usual cause.
     """
     sample = _Batch(inputs, targets)
     with untouched(captured.model), _one_thread(), blaming(captured.name):
@@ -101,9 +98,6 @@ def refuse_unfaithful_briefly(captured: Captured, inputs: Tensor, targets: Tenso
     """Refuse, by a small minibatch that runs twice, captured layers that do not compute what their model does.
 
     For a model whose layers were held against it when it was profiled, perhaps in another version of its code.
-
-    Raises:
-        CaptureError: They do not.
     """
     with untouched(captured.model), _one_thread(), blaming(captured.name):
         for backward in (False, True):  # for what a first forward keeps may decide the second

@@ -53,11 +53,6 @@ def capture(
         targets: The sample's, which a loss of one's own is tried on, if they are given.
         precision: Which layers run in bfloat16.
         inputs: How the model is called with a minibatch.
-
-    Raises:
-        CaptureError: It can neither be traced nor followed, it rejects ``sample``, or the loss cannot be worked out of
-            its heads, which for cross-entropy are tensors ``(N, …, classes)``.
-        ConfigError: A layer that the precision names is not there.
     """
     lazy = [path for path, parameter in model.named_parameters() if is_lazy(parameter)]
     if lazy:
@@ -124,9 +119,6 @@ def layers_of(model: nn.Module, name: str, inputs: Inputs, sample: Tensor) -> tu
 
     A symbolic trace holds for minibatches of any size and needs no run, so it comes first; what it cannot trace, with
     several inputs, or with an ``if`` that depends on a shape, is followed as it runs.
-
-    Raises:
-        CaptureError: It can neither be traced nor followed.
     """
     symbolic: CaptureError | None = None
     if not inputs.packed:

@@ -21,11 +21,7 @@ FEW = 3
 
 
 def refuse_more_than_free(what: str, least_bytes: int) -> None:
-    """Refuse what takes more memory than this process may still have.
-
-    Raises:
-        ModelError: It does.
-    """
+    """Refuse what takes more memory than this process may still have."""
     free, whose = free_to_this_process()
     if least_bytes > free:
         raise ModelError(
@@ -42,9 +38,6 @@ def refuse_too_large(model: nn.Module, few: Tensor, config: Config, called: Inpu
         few: ``FEW`` of its samples.
         config: The model's name, batch size and update rule.
         called: How it is called with them.
-
-    Raises:
-        ModelError: They take more, for all that two small forwards tell.
     """
     learning = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
     least = learning * (config.rule.momenta + 2) + _least_of_samples(model, few, config.batch_size, called)

@@ -83,9 +83,6 @@ def live_model(model: nn.Module, sample: Any, loss: Any = None, name: str | None
             tensor, or several by name or in order.
         loss: ``function(output, targets)``; None for cross-entropy; ``model`` for what the model returns as its loss.
         name: What to call the model; None: as its class.
-
-    Raises:
-        ModelError: It is elsewhere than on the CPU, or cannot be copied or sent to another process.
     """
     given, targets = pair_of(sample)
     if not any(isinstance(leaf, Tensor) for _, leaf in tree_leaves(given)):
@@ -116,11 +113,7 @@ def live_model(model: nn.Module, sample: Any, loss: Any = None, name: str | None
 
 
 def _refuse_other_sample(inputs: Tensor, called: Inputs) -> None:
-    """Refuse a minibatch that nothing is measured on.
-
-    Raises:
-        ModelError: It has no samples, or is of another type or elsewhere than on the CPU.
-    """
+    """Refuse a minibatch that nothing is measured on."""
     if inputs.dim() < 2 or not len(inputs):
         raise ModelError(f"the sample is a tensor of shape {tuple(inputs.shape)}; a minibatch of inputs (N, …) is "
                          "wanted, as the model is called with")  # fmt: skip
@@ -132,11 +125,7 @@ def _refuse_other_sample(inputs: Tensor, called: Inputs) -> None:
 
 
 def _refuse_other_model(model: nn.Module) -> None:
-    """Refuse a model that is not on the CPU, in float32 and by itself.
-
-    Raises:
-        ModelError: It is not.
-    """
+    """Refuse a model that is not on the CPU, in float32 and by itself."""
     for tensor_name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if tensor.device.type != "cpu":
             raise ModelError(f"{tensor_name} is on {tensor.device}; stages run on the CPU: use model.cpu()")
@@ -154,11 +143,7 @@ def _refuse_other_model(model: nn.Module) -> None:
 
 
 def pair_of(batch: Any) -> tuple[Any, Tensor | None]:
-    """Return the inputs and the targets of a minibatch; what has names, as a dict, is inputs, its labels among them.
-
-    Raises:
-        ModelError: It is several tensors in a row, of which nothing says what is what.
-    """
+    """Return the inputs and the targets of a minibatch; what has names, as a dict, is inputs, its labels among them."""
     if not isinstance(batch, (tuple, list)) or hasattr(batch, "_fields"):
         return batch, None
     if len(batch) == 2 and (isinstance(batch[1], Tensor) or batch[1] is None):
@@ -182,11 +167,7 @@ def _loss_of(loss: Any) -> Loss:
 
 
 def _refuse_other_copy(model: nn.Module, copied: nn.Module) -> None:
-    """Refuse a copy that is not like its model, whose classes may say themselves how they are copied.
-
-    Raises:
-        ModelError: It is not.
-    """
+    """Refuse a copy that is not like its model, whose classes may say themselves how they are copied."""
     values, theirs = plain_values(model), plain_values(copied)
     differing = [name for name in {**values, **theirs} if values.get(name) != theirs.get(name)]
     tensors, others = ({**dict(own.named_parameters()), **dict(own.named_buffers())} for own in (model, copied))
@@ -203,12 +184,7 @@ def _hooks(module: nn.Module) -> list[int]:
 
 
 def captured_live(live: LiveModel, form: Form = PLAIN_FORM) -> Captured:
-    """Capture a live model in a form, its weights laid out as stages run fastest on them.
-
-    Raises:
-        CaptureError: It cannot be captured, or its loss be worked out.
-        ConfigError: It cannot be cut like that.
-    """
+    """Capture a live model in a form, its weights laid out as stages run fastest on them."""
     model = live.model.to(memory_format=torch.channels_last)
     captured = capture(
         model, live.name, live.inputs, live.loss, live.targets, precision=form.precision, inputs=live.called

@@ -28,9 +28,6 @@ def build(name: str, classes: int, seed: int) -> nn.Module:
             factory is called without arguments.
         classes: Number of classes; the user's own factory sets its own.
         seed: Seed of the initial weights.
-
-    Raises:
-        ModelError: There is no such model, or it cannot be built.
     """
     torch.manual_seed(seed)
     try:
@@ -54,11 +51,7 @@ def _torchvision(name: str, classes: int) -> nn.Module:
 
 
 def refuse_unknown(names: Iterable[str]) -> None:
-    """Refuse a name that no model goes by, without building any.
-
-    Raises:
-        ModelError: There is no such model, module or factory.
-    """
+    """Refuse a name that no model goes by, without building any."""
     for name in names:
         if ":" in name:
             find(name)
@@ -101,9 +94,6 @@ def made(name: str, seed: int) -> Any:
     """Return what the user's own factory ``package.module:factory`` makes when it is called without arguments.
 
     Torch's, Python's and numpy's generators are seeded between the import, which may draw the first time, and the call.
-
-    Raises:
-        ModelError: It cannot be found, or raises.
     """
     made_by = find(name)
     torch.manual_seed(seed)
@@ -119,11 +109,7 @@ def made(name: str, seed: int) -> Any:
 
 
 def find(name: str) -> Callable[..., Any]:
-    """Return the user's own factory ``package.module:factory``, which is not called.
-
-    Raises:
-        ModelError: There is none.
-    """
+    """Return the user's own factory ``package.module:factory``, which is not called."""
     module_name, _, factory_name = name.partition(":")
     if not factory_name:
         raise ModelError(f"'{name}' names no factory; write package.module:factory")

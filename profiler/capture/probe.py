@@ -41,11 +41,7 @@ class Probe:
         self.inseparable: list[tuple[str, ...]] = []
 
     def run(self) -> None:
-        """Run all layers.
-
-        Raises:
-            CaptureError: A layer rejects its input, or overwrites the model's input.
-        """
+        """Run all layers."""
         attributes = {path: fetch_attribute(self.model, path) for op in self.operations for path in op.attributes()}
         generator_state = torch.get_rng_state()
         try:

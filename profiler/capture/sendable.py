@@ -91,11 +91,7 @@ def _parametrized(kind: type[nn.Module]) -> nn.Module:
 
 
 def refuse_unfit_parameters(model: nn.Module) -> None:
-    """Refuse parameters without values, and hooks of parameters, which a copy of the model silently lacks.
-
-    Raises:
-        CaptureError: There is such a parameter.
-    """
+    """Refuse parameters without values, and hooks of parameters, which a copy of the model silently lacks."""
     for path, parameter in model.named_parameters():
         if nn.parameter.is_lazy(parameter):
             raise CaptureError(f"the parameter '{path}' has no values yet; call the model on one minibatch first")
@@ -107,11 +103,7 @@ def refuse_unfit_parameters(model: nn.Module) -> None:
 
 
 def refuse_unsendable(thing: Any, what: str) -> None:
-    """Refuse what cannot be sent to the process of a stage.
-
-    Raises:
-        CaptureError: It cannot.
-    """
+    """Refuse what cannot be sent to the process of a stage."""
     try:
         _Sender(io.BytesIO()).dump(thing)
     except Exception as error:

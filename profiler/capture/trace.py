@@ -18,11 +18,7 @@ from profiler.profile import INPUT
 
 
 def trace(model: nn.Module, name: str) -> tuple[tuple[Operation, ...], Any]:
-    """Return the model's operations in captured order, and what it returns with a ``Ref`` for each tensor.
-
-    Raises:
-        CaptureError: torch.fx cannot trace the model, or it has several inputs.
-    """
+    """Return the model's operations in captured order, and what it returns with a ``Ref`` for each tensor."""
     try:
         with _functions_as_layers():
             tracer = _Tracer()
@@ -147,11 +143,7 @@ def _attribute(model: nn.Module, path: str, state: Collection[str]) -> Any:
 
 
 def _input_name(model: nn.Module) -> str:
-    """Return what a model calls the one input that it takes.
-
-    Raises:
-        CaptureError: It takes none, or another one that has no default.
-    """
+    """Return what a model calls the one input that it takes."""
     parameters = list(inspect.signature(model.forward).parameters.values())
     passed = [own for own in parameters if own.kind not in {own.KEYWORD_ONLY, own.VAR_KEYWORD}]
     if not passed:

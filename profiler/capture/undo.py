@@ -39,11 +39,7 @@ def own_buffers(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """Undo what happens to a model's tensors and its modules' plain attributes, and what generators have drawn.
-
-    Raises:
-        ProcessError: Another thread measures or captures a model.
-    """
+    """Undo what happens to a model's tensors and its modules' plain attributes, and what generators have drawn."""
     with only_thread(), _undone(model), own_buffers(model):
         yield
 

@@ -53,11 +53,6 @@ def captured_model(
         config: The model and its minibatch.
         form: Which layers are cut inside, and which run in bfloat16.
         trained: Whether the whole model is then trained in this process, whose memory has to hold a step.
-
-    Raises:
-        ModelError: It cannot be built, or memory does not hold it with its minibatch.
-        ConfigError: It cannot be cut like that.
-        CaptureError: It cannot be captured.
     """
     if live := from_file(config.model):
         if trained:
@@ -79,22 +74,14 @@ def captured_model(
 
 
 def loss_of(config: Config) -> Loss:
-    """Return what a configuration's model is trained for.
-
-    Raises:
-        ModelError: Its loss cannot be found.
-    """
+    """Return what a configuration's model is trained for."""
     if config.loss == MODEL_LOSS:
         return OwnLoss(model_loss)
     return OwnLoss(models.find(config.loss)) if config.loss else cross_entropy
 
 
 def as_fed(config: Config) -> Config:
-    """Return a configuration with the samples that its data have, where its model takes several inputs.
-
-    Raises:
-        ModelError: The model cannot be built, or the data hold no minibatch for it.
-    """
+    """Return a configuration with the samples that its data have, where its model takes several inputs."""
     if not config.data or ":" not in config.model:
         return config
     with contextlib.redirect_stdout(sys.stderr):
@@ -103,11 +90,7 @@ def as_fed(config: Config) -> Config:
 
 
 def _first_batch(config: Config) -> Any:
-    """Return the first minibatch of the user's data.
-
-    Raises:
-        ModelError: There is none.
-    """
+    """Return the first minibatch of the user's data."""
     source = models.made(config.data, SEED)
     try:
         return next(iter(source[0] if isinstance(source, tuple) else source))
@@ -119,11 +102,7 @@ def _first_batch(config: Config) -> Any:
 
 
 def several_inputs(config: Config, model: nn.Module) -> FirstBatch | None:
-    """Return the first minibatch of the user's data where the model takes several inputs; None with one tensor.
-
-    Raises:
-        ModelError: The minibatch is not one that the model takes, or of another size.
-    """
+    """Return the first minibatch of the user's data where the model takes several inputs; None with one tensor."""
     takes = inspect.signature(model.forward).parameters
     if not config.data or (len(takes) == 1 and config.loss != MODEL_LOSS):
         return None
@@ -160,11 +139,7 @@ def minibatch(config: Config, captured: Captured) -> tuple[Tensor, Tensor]:
 
 
 def _first_pair(config: Config) -> tuple[Tensor, Tensor]:
-    """Return the first minibatch of the user's data, for a loss of one's own need not know what labels are.
-
-    Raises:
-        ModelError: There is none of the size that is to be measured.
-    """
+    """Return the first minibatch of the user's data, for a loss of one's own need not know what labels are."""
     batch = _first_batch(config)
     try:
         inputs, targets = batch

@@ -64,12 +64,7 @@ class CommonOptions(ResultOptions):
 
 
 def configs(options: CommonOptions, default: tuple[str, ...] = ()) -> list[Config]:
-    """Return a configuration for each model (and batch size) asked for, with the command line's values in place.
-
-    Raises:
-        ConfigError: Neither or both of ``--model`` and ``--config`` are given, or the file is wrong, or this machine
-            cannot run the precision.
-    """
+    """Return a configuration for each model (and batch size) asked for, with the command line's values in place."""
     names = options.model or (() if options.config else default)
     if options.config and names:
         raise ConfigError("--model and --config cannot stand together; the file names its model")
@@ -93,9 +88,6 @@ def fresh_profile(config: Config, *, budget_s: float | None = None) -> Profile:
     """Return the kept profile that still fits, or measure one and keep it, with a progress bar.
 
     It is measured beside as many busy cores as will run the other stages.
-
-    Raises:
-        ProfilerError: The model cannot be built or captured.
     """
 
     @contextmanager

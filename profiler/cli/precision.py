@@ -13,11 +13,7 @@ NO_INSTRUCTIONS = "this core has neither AMX nor AVX-512-BF16, so bfloat16 takes
 
 
 def settled_precision(config: Config) -> Config:
-    """Return ``config`` in float32 where ``auto`` could find nothing faster.
-
-    Raises:
-        ConfigError: It asks for bfloat16, which neither this core nor this torch multiplies.
-    """
+    """Return ``config`` in float32 where ``auto`` could find nothing faster."""
     missing = "" if config.precision == FP32 else _missing()
     if missing and config.precision == BF16:
         raise ConfigError(f"{config.name} cannot run in {BF16} here: {missing}; use --precision {FP32}")

@@ -114,9 +114,6 @@ class Inputs:
 
         Args:
             batch: What the model is called with, in the shape of the sample.
-
-        Raises:
-            ModelError: It is of another shape.
         """
         if not self.packed:
             assert isinstance(batch, Tensor)
@@ -155,9 +152,6 @@ def inputs_like(model: nn.Module, sample: Any) -> Inputs:
     Args:
         model: What is called.
         sample: What it is called with: one tensor; a mapping or a dataclass, by name; or a tuple or list, in order.
-
-    Raises:
-        ModelError: The first dimension of a tensor in it is not that of samples, or the model does not take it.
     """
     if isinstance(sample, Tensor):
         return ONE_TENSOR
@@ -211,11 +205,7 @@ def _as_arguments(sample: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def _rows(parts: list[tuple[Taken, Tensor]]) -> Tensor:
-    """Return packed inputs.
-
-    Raises:
-        ModelError: One is of another shape or type than it has to be.
-    """
+    """Return packed inputs."""
     count = len(parts[0][1]) if parts[0][1].dim() else 0
     end = max(own.offset + -(-own.bytes // ALIGNED) * ALIGNED for own, _ in parts)
     packed = torch.zeros(count, end, dtype=torch.uint8)

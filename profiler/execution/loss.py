@@ -94,11 +94,7 @@ class OwnLoss:
     tree: Any = field(default_factory=Leaf)
 
     def __post_init__(self) -> None:
-        """Refuse a loss that learns itself: no stage would update it.
-
-        Raises:
-            CaptureError: It does.
-        """
+        """Refuse a loss that learns itself: no stage would update it."""
         if isinstance(self.function, nn.Module) and any(each.requires_grad for each in self.function.parameters()):
             raise CaptureError(
                 f"the loss {self.name} has parameters of its own that learn, and stages train the model's only; put "
@@ -111,11 +107,7 @@ class OwnLoss:
         return str(getattr(self.function, "__qualname__", type(self.function).__name__))
 
     def __call__(self, outputs: Sequence[Tensor], targets: Tensor) -> Tensor:
-        """Return the loss of all heads.
-
-        Raises:
-            CaptureError: The function raises, or returns no number that a gradient flows back from.
-        """
+        """Return the loss of all heads."""
         return self.of(self.returned(outputs), targets)
 
     def of_model(self, returned: Any) -> "OwnLoss":
@@ -128,11 +120,7 @@ class OwnLoss:
         return map_tree(lambda leaf: next(left) if isinstance(leaf, Leaf) else leaf, self.tree)
 
     def heads(self, returned: Any) -> list[Any]:
-        """Return what enters the loss: all that the model returns but None, or the loss that it returns.
-
-        Raises:
-            CaptureError: It returns no loss.
-        """
+        """Return what enters the loss: all that the model returns but None, or the loss that it returns."""
         if self.function is not model_loss:
             return [leaf for _, leaf in tree_leaves(returned) if leaf is not None]
         loss = _named(returned, LOSS)
@@ -150,11 +138,7 @@ class OwnLoss:
         return [loss]
 
     def of(self, output: Any, targets: Tensor) -> Tensor:
-        """Return the loss of what the model itself returns.
-
-        Raises:
-            CaptureError: The function raises, or returns no number that a gradient flows back from.
-        """
+        """Return the loss of what the model itself returns."""
         try:
             result = self.function(output, targets)
         except Exception as error:

@@ -14,12 +14,7 @@ _WANTED = re.compile(r"tried to allocate (\d+) bytes")
 
 @contextmanager
 def blaming(model: str) -> Iterator[None]:
-    """Tell whatever a training step of ``model`` raises as an error of that model.
-
-    Raises:
-        ModelError: Memory ran out.
-        CaptureError: Something else was raised that is not an error of ours.
-    """
+    """Tell whatever a training step of ``model`` raises as an error of that model."""
     try:
         yield
     except StageplanError:

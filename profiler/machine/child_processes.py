@@ -60,11 +60,7 @@ def expect_processes(*modules: str) -> None:
 
 
 def await_template(*modules: str) -> None:
-    """Wait until the template has imported modules of ours, so that ``start`` takes no time in which Ctrl-C is put off.
-
-    Raises:
-        ProcessError: It does not answer, or has ended.
-    """
+    """Wait until the template has imported our modules, so that ``start`` takes no time in which Ctrl-C is put off."""
     with contextlib.suppress(CannotFork, OSError):
         with uninterrupted():
             source = current_template()
@@ -77,10 +73,6 @@ def start(target: Callable[..., None], *arguments: Any, name: str) -> tuple[Base
 
     It ends with this thread, leaves Ctrl-C to us, and what it prints goes to stderr. It is forked from the template;
     where that cannot be, it is spawned, and the reason is said once. To be called ``uninterrupted``.
-
-    Raises:
-        OSError: The system has no room for one more.
-        ProcessError: The template does not answer, or has ended.
     """
     ours, theirs = multiprocessing.Pipe()
     with ExitStack() as until_started, theirs, _ONE_AT_A_TIME, _without_a_script_that_defines_nothing():
@@ -149,10 +141,6 @@ class Helper:
 
         Args:
             patience_s: How long to wait for it; None: for ever.
-
-        Raises:
-            ProcessError: The process ended before, or is not done in that time.
-            StageplanError: The function raised it.
         """
         if not self._connection.poll(patience_s):
             raise ProcessError(f"a process that helps to measure was not done after {patience_s:.0f} s; try again")

@@ -17,11 +17,7 @@ _claimed: set[int] = set()
 
 
 def usable_cores(wanted: Sequence[int] = ()) -> tuple[int, ...]:
-    """Return the cores to use: ``wanted``, or all that this process may use, one thread of each physical core first.
-
-    Raises:
-        ProcessError: A wanted core may not be used, or is named twice.
-    """
+    """Return the cores to use: ``wanted``, or all that this process may use, one thread of each physical core first."""
     allowed = sorted(os.sched_getaffinity(0))
     if not wanted:
         first = {physical_core(core): core for core in reversed(allowed)}
@@ -45,9 +41,6 @@ def neighbouring_cores(usable: Sequence[int], stages: int, neighbours: int | Non
         usable: The cores that may be used.
         stages: How many stages are planned for.
         neighbours: How many neighbours are wanted, if it is not one for each other stage that has a physical core.
-
-    Raises:
-        ProcessError: There are not so many cores.
     """
     if neighbours is None:
         first = {physical_core(core): core for core in reversed(usable)}

@@ -106,9 +106,6 @@ def draining(stop: Callable[[], None]) -> Iterator[list[int]]:
     """Let the first Ctrl-C or SIGTERM ``stop`` what runs, and be raised again when it has ended; a second ends at once.
 
     Yields the numbers of the signals that have come.
-
-    Raises:
-        KeyboardInterrupt: One came before, and was lost.
     """
     if _raised and not _under_way():
         _end(_raised[-1].args[0])

@@ -55,20 +55,12 @@ class PeakMemory:
 
 
 def return_memory_at_once() -> None:
-    """Let malloc give all but small pieces back to the kernel as soon as they are freed; for a process that is young.
-
-    Raises:
-        ProcessError: As ``set_malloc``.
-    """
+    """Let malloc give all but small pieces back to the kernel when they are freed; for a process that is young."""
     set_malloc(SMALL_BYTES)
 
 
 def set_malloc(threshold_bytes: int) -> int:
-    """Let malloc keep freed memory up to a threshold; return the one before.
-
-    Raises:
-        ProcessError: The C library has no such settings.
-    """
+    """Let malloc keep freed memory up to a threshold; return the one before."""
     global _kept_bytes
     libc = ctypes.CDLL(None)
     try:

@@ -20,9 +20,6 @@ def pin(*cores: int) -> None:
 
     With glibc's own thresholds every gradient goes back to the kernel each step and comes back page by page: 55,000
     page faults a step on AlexNet.
-
-    Raises:
-        ProcessError: A core cannot be used, or the C library has no such settings.
     """
     try:
         os.sched_setaffinity(0, cores)
@@ -41,11 +38,7 @@ PATIENCE_S = 10.0
 
 @contextmanager
 def only_thread() -> Iterator[None]:
-    """Wait for another thread that measures or captures: each changes settings that all threads share.
-
-    Raises:
-        ProcessError: It is not done in time.
-    """
+    """Wait for another thread that measures or captures: each changes settings that all threads share."""
     if not _IN_CHARGE.acquire(timeout=PATIENCE_S):
         raise ProcessError(
             "another thread of this process measures or captures a model, which changes settings of all threads; do "
@@ -63,9 +56,6 @@ def pinned(core: int) -> Iterator[None]:
 
     malloc's thresholds go to where glibc raises its own. It does not tell them, so any that were set otherwise are
     lost; and it no longer raises them by itself.
-
-    Raises:
-        ProcessError: As ``pin``; or another thread measures or captures a model.
     """
     with only_thread():
         allowed, threads, flushed = os.sched_getaffinity(0), torch.get_num_threads(), _flushes_denormals()

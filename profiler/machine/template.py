@@ -56,12 +56,7 @@ class Template:
     """A process that is forked from; it ends with the thread that starts it."""
 
     def __init__(self) -> None:
-        """Start it.
-
-        Raises:
-            CannotFork: The kernel has no descriptors of processes.
-            OSError: The system has no room for one more process.
-        """
+        """Start it."""
         try:
             os.close(os.pidfd_open(os.getpid()))
         except OSError as error:
@@ -101,11 +96,7 @@ class Template:
             self._asked.update(wanted)
 
     def settle(self) -> None:
-        """Wait until it has done what it was asked for.
-
-        Raises:
-            ProcessError: It does not answer.
-        """
+        """Wait until it has done what it was asked for."""
         while self._owed:
             self._answer()
 
@@ -114,11 +105,6 @@ class Template:
 
         Args:
             descriptors: Where that reads what it is to do, where its end is told, where it complains, and its own.
-
-        Raises:
-            CannotFork: It has more than one thread.
-            OSError: The system has no room for one more process or descriptor.
-            ProcessError: It does not answer.
         """
         self.settle()
         self._ask(Request((), dict(os.environb), frozenset(os.sched_getaffinity(0))), descriptors)
@@ -207,11 +193,7 @@ _LOCK = threading.Lock()
 
 
 def current_template() -> Template:
-    """Return the template of this thread, which is started if there is none that can be used.
-
-    Raises:
-        OSError: The system has no room for one more process.
-    """
+    """Return the template of this thread, which is started if there is none that can be used."""
     here = os.getpid(), threading.get_native_id()
     with _LOCK:
         kept = _templates.get(here)

@@ -54,10 +54,6 @@ def measure_blocks(
         until_s: When, by ``time.monotonic``, it is to be over: what would most likely take longer is not begun.
         advance: Called with shares of the work done, for a progress bar.
         precision: In which the model runs.
-
-    Raises:
-        ConfigError: A layer cannot be cut like that.
-        ProcessError: The process ended, most likely for want of memory.
     """
     sliced: list[SlicedLayer] = []
     with helper(_measure, config, tuple(wanted), core, (until_s, precision)) as process:

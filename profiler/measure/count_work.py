@@ -38,11 +38,7 @@ def count_work(stepper: Stepper) -> Counts:
 
 
 def refuse_other_work(stepper: Stepper) -> None:
-    """Refuse a model of which the trace has lost or added work: then no layer's time could be believed.
-
-    Raises:
-        CaptureError: The captured layers do other work than the plain step.
-    """
+    """Refuse a model of which the trace has lost or added work: then no layer's time could be believed."""
     work = Work()
     with work.counting():
         for _ in range(2):  # for a branch may be taken by chance

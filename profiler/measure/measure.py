@@ -43,10 +43,6 @@ def measure_profile(
         advance: Called with shares of the work done that add up to 1, for a progress bar.
         budget_s: How long to run rounds; None: for the usual time, and until there are enough of them.
         clocks: Where times are read.
-
-    Raises:
-        CaptureError: A layer raises in its backward, or the layers do not compute what their model does.
-        ProcessError: A helping process ended, most likely for want of memory.
     """
     core, *others = cores
     expect_processes(measure_memory.__module__)
@@ -184,9 +180,6 @@ def measure_step(
         core: The core to measure on.
         budget_s: For how long to repeat the step, which is done seven times at least.
         clocks: Where times are read.
-
-    Raises:
-        CaptureError: A layer raises in its backward.
     """
     with pinned(core), blaming(config.name), redirect_stdout(sys.stderr):
         stepper = stepper_for(captured, minibatch(config, captured), replace(config.rule, lr=0.0), 2, clocks)

@@ -54,11 +54,7 @@ class Memory:
 
 
 def measure_memory(config: Config, core: int, form: Form = PLAIN_FORM) -> Memory | None:
-    """Measure a model in a form, in processes of their own on ``core``; None where the kernel keeps no peaks.
-
-    Raises:
-        ProcessError: A process was ended, most likely for want of memory.
-    """
+    """Measure a model in a form, in processes of their own on ``core``; None where the kernel keeps no peaks."""
     transient = _measured(_transients, config, core, form)
     if transient is None:
         return None

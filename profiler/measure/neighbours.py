@@ -44,11 +44,7 @@ class Neighbours:
 
 @contextmanager
 def busy_neighbours(config: Config, cores: Sequence[int]) -> Iterator[Neighbours]:
-    """Let a process on each of ``cores`` train the model whenever it is told to; they end with the context.
-
-    Raises:
-        ProcessError: One ended, most likely for want of memory.
-    """
+    """Let a process on each of ``cores`` train the model whenever it is told to; they end with the context."""
     with ExitStack() as stack:
         try:
             beside = Neighbours([stack.enter_context(helper(_train, config, core)) for core in cores])

@@ -38,9 +38,6 @@ def profile_for(
         progress: Gives, while measuring, what is called with shares of the work done that add up to 1.
         report: Called with sentences on what is used and what casts doubt on it.
         budget_s: How long to measure, if it has to be; None for the usual time.
-
-    Raises:
-        ProfilerError: The model cannot be built or captured, or a file cannot be read or written.
     """
     from profiler.measure.measure import measure_profile
 

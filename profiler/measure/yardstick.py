@@ -52,12 +52,7 @@ class Yardstick:
         self._stack.close()
 
     def time(self, patience_s: float) -> StepTime:
-        """Run the plain training step several times; return the median, and how busy others kept the core.
-
-        Raises:
-            StageplanError: The process ended, most likely for want of memory, a layer failed, or it took longer than
-                ``patience_s``.
-        """
+        """Run the plain training step several times; return the median, and how busy others kept the core."""
         try:
             process = self._process = self._process or self._stack.enter_context(helper(_time, *self._subject))
             process.send("time")

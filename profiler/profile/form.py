@@ -58,11 +58,7 @@ class Slicing(str):
     __slots__ = ()
 
     def __new__(cls, text: str = "") -> Self:
-        """Take a slicing as it is written: ``classifier.1=1024+3072,classifier.4=512+512``; empty where none is cut.
-
-        Raises:
-            ConfigError: It is not written as one, names a layer twice, or wants fewer than two blocks, or empty ones.
-        """
+        """Take a slicing as it is written: ``classifier.1=1024+3072,classifier.4=512+512``; empty where none is cut."""
         _pieces(text)
         return super().__new__(cls, text)
 
@@ -83,11 +79,7 @@ class Precision(str):
     __slots__ = ()
 
     def __new__(cls, text: str = FP32) -> Self:
-        """Take a precision as it is written.
-
-        Raises:
-            ConfigError: It is not written as one.
-        """
+        """Take a precision as it is written."""
         if text not in {FP32, BF16} and not (text.startswith(_EXCEPT) and all(_exceptions(text))):
             raise ConfigError(f"'{text}' is no precision; write {FP32}, {BF16}, or {_EXCEPT}classifier.1, say")
         return super().__new__(cls, text)
@@ -139,9 +131,6 @@ def lengths_of(layer: str, pieces: Pieces, layers: Mapping[str, tuple[int, str]]
         layer: Its name.
         pieces: How it is to be cut.
         layers: For each layer its output features, and why it cannot be cut; nothing where it can.
-
-    Raises:
-        ConfigError: The layer is not there, cannot be cut, or has other features than the blocks want.
     """
     if layer not in layers:
         can = [name for name, (_, reason) in layers.items() if not reason]

@@ -135,11 +135,7 @@ class Profile(Shown):
         return (1.0, *(time_s / self.whole_step_s for time_s in self.beside_s))
 
     def costs(self, form: Form = PLAIN_FORM) -> "ModelCosts":
-        """Return what the model costs in a form; without one, with its layers whole and in float32.
-
-        Raises:
-            ConfigError: The form cannot be had, or what it costs was not measured.
-        """
+        """Return what the model costs in a form; without one, with its layers whole and in float32."""
         costs = _in_precision(self, form.precision)
         for layer, pieces in form.slicing.pieces.items():
             costs = _with_cut(costs, layer, pieces)

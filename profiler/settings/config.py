@@ -122,21 +122,12 @@ def for_model(name: str) -> Config:
 
 
 def load(path: Path) -> Config:
-    """Read a configuration file.
-
-    Raises:
-        FileError: It cannot be read.
-        ConfigError: A key or value is wrong; the message says where and what would do.
-    """
+    """Read a configuration file."""
     return from_entries(read_mapping(path), path)
 
 
 def from_entries(entries: Mapping[str, Entry], path: Path) -> Config:
-    """Return the configuration that the entries of a file give.
-
-    Raises:
-        ConfigError: A key or value is wrong; the message says where and what would do.
-    """
+    """Return the configuration that the entries of a file give."""
     hints = get_type_hints(Config, include_extras=True)
     keys = [field.name for field in dataclasses.fields(Config) if field.compare]
     values = {}

@@ -24,12 +24,7 @@ class Entry:
 
 
 def read_mapping(path: Path) -> dict[str, Entry]:
-    """Read a YAML file whose top is a mapping with text keys.
-
-    Raises:
-        FileError: It cannot be read.
-        ConfigError: It is no YAML, no mapping, or has a key twice.
-    """
+    """Read a YAML file whose top is a mapping with text keys."""
     text = _text(path)
     try:
         loader = yaml.SafeLoader(text)
@@ -68,11 +63,7 @@ def _refuse_double_keys(node: yaml.Node, path: Path) -> None:
 
 
 def convert(entry: Entry, kind: Any, key: str) -> Any:
-    """Return the entry's value as ``kind``.
-
-    Raises:
-        ConfigError: It does not fit.
-    """
+    """Return the entry's value as ``kind``."""
     choices = get_args(kind) if get_origin(kind) is Literal else ()
     if choices and entry.value not in choices:
         near = suggest(str(entry.value), choices)

@@ -17,12 +17,7 @@ _REPLACED = {"model": "models", "batches": "models", "batch_size": "batch_sizes"
 
 
 def load_all(path: Path) -> list[Config]:
-    """Return what the file stands for: model after model, each at every batch size, smallest first.
-
-    Raises:
-        FileError: It cannot be read.
-        ConfigError: A key or value is wrong.
-    """
+    """Return what the file stands for: model after model, each at every batch size, smallest first."""
     entries = read_mapping(path)
     if "models" not in entries:
         return [from_entries(entries, path)]

@@ -126,11 +126,7 @@ class Baselines:
         self._config, self._plan, self._cores, self._precision = config, plan, tuple(cores), precision
 
     def run(self, baseline: Baseline) -> tuple[float, float]:
-        """Train as one baseline does, and return its samples per second, and 0 for the load that is not known.
-
-        Raises:
-            RunError: It failed, or took far too long.
-        """
+        """Train as one baseline does, and return its samples per second, and 0 for the load that is not known."""
         kind, threads, _ = _kinds(len(self._cores), baseline.update_every)[baseline.name]
         world = 1 if kind == "process" else len(self._cores)
         store = runtime.channels.open_store() if world > 1 else None  # which lasts as long as they run
@@ -174,11 +170,7 @@ def _speed(row: str, spec: Spec, patience_s: float) -> float:
 
 
 def _wait(row: str, processes: Sequence[subprocess.Popen[bytes]], errors: Sequence[IO[str]], until_s: float) -> None:
-    """Wait until all processes have ended well.
-
-    Raises:
-        RunError: One ended otherwise, or they take too long.
-    """
+    """Wait until all processes have ended well."""
     while None in (codes := [process.poll() for process in processes]) or any(codes):
         failed = next((rank for rank, code in enumerate(codes) if code), None)
         if failed is not None:

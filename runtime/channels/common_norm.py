@@ -23,9 +23,6 @@ class CommonNorm:
 
         Args:
             norms: Of this stage's gradients, by path; a parameter without one counts for none.
-
-        Raises:
-            NeighbourGone: A stage is no longer there.
         """
         told = torch.zeros(2, len(self._place))  # the norms, and whether there are any: zeros add nothing to a bit
         for path, norm in norms.items():

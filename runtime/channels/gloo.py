@@ -31,9 +31,6 @@ def open_store() -> TCPStore:
     """Return the store where the ranks of this machine meet, which no other one reaches.
 
     It ends with the last reference to it.
-
-    Raises:
-        InputError: No port can be opened.
     """
     try:
         return listening_store(HOST, 0, OPENING_S)
@@ -48,9 +45,6 @@ def listening_store(host: str, port: int, timeout_s: float) -> TCPStore:
         host: The address, or a name of it.
         port: Which port; 0 for any that is free.
         timeout_s: How long what is asked of it may take.
-
-    Raises:
-        OSError: The address is not this machine's, or the port is another program's.
     """
     family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     server = socket.create_server(address, family=family)
@@ -66,11 +60,7 @@ def rendezvous_of(store: TCPStore) -> Rendezvous:
 
 
 def join(rendezvous: Rendezvous, rank: int, world_size: int) -> None:
-    """Make this process rank ``rank`` of those that meet; does nothing if it has joined.
-
-    Raises:
-        InputError: The others cannot be reached.
-    """
+    """Make this process rank ``rank`` of those that meet; does nothing if it has joined."""
     if dist.is_initialized():
         return
     if rendezvous.interface:

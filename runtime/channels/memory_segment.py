@@ -21,11 +21,7 @@ class SharedMemory:
 
     @classmethod
     def create(cls, size: int) -> "SharedMemory":
-        """Return a new memory of ``size`` bytes, all zero.
-
-        Raises:
-            RunError: The kernel has none.
-        """
+        """Return a new memory of ``size`` bytes, all zero."""
         descriptor = os.memfd_create("stageplan", os.MFD_CLOEXEC)
         try:
             os.ftruncate(descriptor, size)

@@ -43,11 +43,7 @@ class Ring:
         self._tensors = [slot_tensors(buffer, first, specs) for first in self._first]
 
     def put(self, minibatch: int, tensors: Sequence[Tensor] | None) -> None:
-        """Copy a minibatch's tensors into its slot; None where it is void.
-
-        Raises:
-            RunError: A tensor is larger than, or of another type than, the captured one.
-        """
+        """Copy a minibatch's tensors into its slot; None where it is void."""
         slot = minibatch % self.slots
         if tensors is None:
             self._flags[slot][0] = _VOID

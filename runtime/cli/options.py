@@ -108,11 +108,7 @@ def clock_of(asked: Clock | None, options: RunningOptions, cores: Sequence[int])
 
 
 def refuse_clock(asked: Clock | None, options: RunningOptions) -> None:
-    """Refuse the virtual clock where it cannot be had.
-
-    Raises:
-        ConfigError: It is asked for there.
-    """
+    """Refuse the virtual clock where it cannot be had."""
     if asked == "virtual" and placement():
         raise ConfigError("--clock virtual is for stages of one machine that take turns on its cores; leave it out "
                           "under torchrun")  # fmt: skip
@@ -133,11 +129,7 @@ def settings_of(
     clock: Clock = "wall",
     record_digests: bool = False,
 ) -> Settings:
-    """Return how plans of ``config`` are to be run, under the schedule that they were ``planned`` for if none is named.
-
-    Raises:
-        ConfigError: The schedule does not take so many minibatches an update.
-    """
+    """Return how plans of ``config`` are to be run, under the schedule they were ``planned`` for if none is named."""
     return Settings(
         rule=config.rule,
         seed=profiler.capture.SEED,

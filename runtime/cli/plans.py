@@ -24,11 +24,7 @@ from runtime.cli.options import RankOptions, RunningOptions, settings_of
 
 
 def named_plans(options: RunningOptions, config: Config, partitions: list[str]) -> dict[str, Plan]:
-    """Return the plans of the partitions that are named, such as ``all``; what the model does not allow is said.
-
-    Raises:
-        ConfigError: The model allows none of them.
-    """
+    """Return the plans of the partitions that are named, such as ``all``; what the model does not allow is said."""
     schemes = load_schemes()
     names = wanted_names(partitions, config, schemes)
     pace = options.pace(config.stages)
@@ -37,11 +33,7 @@ def named_plans(options: RunningOptions, config: Config, partitions: list[str]) 
 
 
 def one_plan(options: RankOptions) -> tuple[Config, Plan]:
-    """Return the plan to run and the configuration that goes with it.
-
-    Raises:
-        ConfigError: Not exactly one plan is named.
-    """
+    """Return the plan to run and the configuration that goes with it."""
     if options.plan:
         return _read(options, options.plan)
     if not options.model and not options.config:
@@ -59,11 +51,7 @@ def one_plan(options: RankOptions) -> tuple[Config, Plan]:
 
 
 def refuse_without_plan(options: RankOptions) -> None:
-    """Refuse to let ranks of torchrun plan for themselves, or share memory.
-
-    Raises:
-        ConfigError: They would.
-    """
+    """Refuse to let ranks of torchrun plan for themselves, or share memory."""
     if options.channel == "shm":
         raise ConfigError("ranks of torchrun cannot meet in shared memory; leave out --channel shm")
     if not options.plan:

@@ -333,11 +333,7 @@ def _stopping_together(session: "Session") -> Iterator[None]:
 
 
 def _refuse_no_room(options: TrainOptions, pipeline: "Pipeline") -> None:
-    """Refuse to train what there is no room to keep; a checkpoint is written beside the one before.
-
-    Raises:
-        FileError: There is none.
-    """
+    """Refuse to train what there is no room to keep; a checkpoint is written beside the one before."""
     files = [] if options.save is None else [("--save", options.save, pipeline.weight_bytes)]
     if options.checkpoint:
         once = pipeline.checkpoint_bytes
@@ -358,12 +354,7 @@ def _facts(options: TrainOptions, loaders: "Loaders") -> dict[str, str]:
 
 
 def loaders_of(name: str) -> "Loaders":
-    """Return what the factory ``package.module:factory`` makes: a loader, or a pair of one for training and validation.
-
-    Raises:
-        ModelError: It cannot be found or raises.
-        ConfigError: It returns something else.
-    """
+    """Return what the factory ``package.module:factory`` makes: a loader, or two, to train on and to validate on."""
     made: Any = profiler.capture.made(name, profiler.capture.SEED)
     pair = made if isinstance(made, tuple) else (made, None)
     if len(pair) != 2 or not isinstance(pair[0], Iterable):

@@ -33,10 +33,6 @@ def joined(rank_timeout_s: float | None, stall_timeout_s: float | None) -> Itera
     Args:
         rank_timeout_s: How long a rank may be late or silent; None for ``RANK_TIMEOUT_S``.
         stall_timeout_s: How long all may wait for each other; None for the same.
-
-    Raises:
-        InputError: Not all ranks have come in time, or one was given something that cannot be used.
-        RunError: A rank has failed.
     """
     place = placement()
     if place:
@@ -57,11 +53,7 @@ def joined(rank_timeout_s: float | None, stall_timeout_s: float | None) -> Itera
 
 
 def refuse_ranks(command: str) -> None:
-    """Refuse a command that starts all processes itself where torchrun has started several of it.
-
-    Raises:
-        ConfigError: It has.
-    """
+    """Refuse a command that starts all processes itself where torchrun has started several of it."""
     if placement() is not None:
         raise ConfigError(f"{command} starts its own processes; call it without torchrun, or use run or verify")
 

@@ -55,9 +55,6 @@ def meet(place: Placement, timeout_s: float, stall_s: float) -> RankSession:
         place: This rank's place.
         timeout_s: How long a rank may be late, and silent later on.
         stall_s: How long all may wait for each other.
-
-    Raises:
-        InputError: Not all ranks have come in time, or rank 0 cannot be reached.
     """
     importlib.import_module("torch.distributed")  # which takes seconds, before they count
     deadline = time.monotonic() + timeout_s

@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 
 
 def agree_on_plan(session: Session, plan: Plan, config: Config, settings: Settings) -> None:
-    """Refuse to go on unless every rank of a distributed session has been given the same, on the same software.
-
-    Raises:
-        InputError: One has not; the same sentence on every rank. Or there are not as many ranks as stages.
-    """
+    """Refuse to go on unless every rank of a distributed session has been given the same, on the same software."""
     if not session.distributed:
         return
     facts = {"plan": digest(to_json(plan))}
@@ -63,11 +59,7 @@ def _refuse_other_hosts(session: Session, plan: Plan) -> None:
 
 
 def agree_on_weights(session: Session, model_digest: str, initial: "Mapping[str, Tensor]") -> None:
-    """Refuse to go on unless every rank has built the same model with the same ``initial`` weights.
-
-    Raises:
-        InputError: One has not; the same sentence on every rank.
-    """
+    """Refuse to go on unless every rank has built the same model with the same ``initial`` weights."""
     if not session.distributed:
         return
     weights = runtime.worker.digest_of_state(initial)

@@ -17,20 +17,12 @@ def agree(session: Session, topic: str, facts: Mapping[str, str]) -> None:
         session: All ranks.
         topic: A name for this comparison.
         facts: Name and value; a long value, such as a digest, is told by its beginning.
-
-    Raises:
-        InputError: A rank differs; the same sentence on every rank.
-        RunError: A rank has failed meanwhile.
     """
     refuse_difference(session.members, session.exchange(topic, dict(facts), dict[str, str]))
 
 
 def refuse_difference(members: Sequence[Member], facts: Sequence[Mapping[str, str]]) -> None:
-    """Name the first rank whose facts are not those of most.
-
-    Raises:
-        InputError: There is one.
-    """
+    """Name the first rank whose facts are not those of most."""
     for name in facts[0]:
         values = [fact.get(name, "nothing") for fact in facts]
         usual = Counter(values).most_common(1)[0][0]  # of equals, that of the lowest rank

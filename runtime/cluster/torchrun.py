@@ -36,11 +36,7 @@ class Placement:
 
 
 def placement(environment: Mapping[str, str] = os.environ) -> Placement | None:
-    """Return this process's place, or None if no launcher has started it.
-
-    Raises:
-        InputError: The launcher's variables contradict each other, or are no numbers.
-    """
+    """Return this process's place, or None if no launcher has started it."""
     if _ELASTIC not in environment and not all(name in environment for name in _NAMES):
         return None
     place = Placement(

@@ -62,11 +62,7 @@ def _difference(comparison: Comparison, request: Request, clock: Clock) -> str:
 
 
 def set_aside(path: Path) -> Path:
-    """Move what lies in ``path`` to a name beside it that nothing has yet, and return that.
-
-    Raises:
-        FileError: It cannot be moved.
-    """
+    """Move what lies in ``path`` to a name beside it that nothing has yet, and return that."""
     names = (path.with_suffix(f".previous{'' if number == 1 else f'-{number}'}.json") for number in count(1))
     free = next(name for name in names if not name.exists())
     try:

@@ -51,9 +51,6 @@ def compare(
         watch: Called before each run with what is known and what comes, and at the end.
         rounds: Up to which; None: all that were asked for.
         since: How many runs there were when this command began; None: as many as now.
-
-    Raises:
-        InputError: The model or the user's data cannot be run at all.
     """
     before = len(comparison.runs) if since is None else since
     while step := next(steps(comparison, rounds), None):

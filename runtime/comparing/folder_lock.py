@@ -15,10 +15,6 @@ def locked(folders: Iterable[Path]) -> Iterator[None]:
     """Hold folders for this process; those that had to be made and stay empty are taken away again.
 
     The lock is the kernel's, on the folder itself: it leaves no file, and ends with the process.
-
-    Raises:
-        ConfigError: A comparison is being made in one of them.
-        FileError: One cannot be made.
     """
     with ExitStack() as held:
         for folder in dict.fromkeys(folder.resolve() for folder in folders):

@@ -45,12 +45,7 @@ class Job:
 
 
 def job_of(wish: Wish, request: Request, schemes: Schemes) -> Job:
-    """Take up the comparison that is kept, or begin one.
-
-    Raises:
-        ModelError: There is no such model, or no such data.
-        ConfigError: The model allows none of the partitions.
-    """
+    """Take up the comparison that is kept, or begin one."""
     config, path = wish.config, wish.path
     clock = wish.clock or default_clock(request.cores, request.channel)
     settings = replace(wish.settings, clock=clock)

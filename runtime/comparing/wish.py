@@ -45,11 +45,7 @@ class Wish:
 
 
 def request_of(wish: Wish, schemes: Schemes) -> Request:
-    """Return what is asked for.
-
-    Raises:
-        ConfigError: It cannot be had together, or there is no such partition.
-    """
+    """Return what is asked for."""
     config, settings = wish.config, wish.settings
     if wish.baselines != "none" and settings.data:
         raise ConfigError("--baselines train on synthetic data; leave --data out")

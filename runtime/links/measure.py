@@ -33,10 +33,6 @@ def measure_links(session: "Session", config: Config, core: int, timeout_s: floa
         config: The model whose step is timed, and whose cuts say how large messages are.
         core: This rank's.
         timeout_s: How long a message may take.
-
-    Raises:
-        InputError: Ranks were given different models or have different versions.
-        RunError: A rank has failed meanwhile.
     """
     captured = profiler.capture.captured_model(config)
     versions = {name: importlib.metadata.version(name) for name in ("stageplan", "torch")}

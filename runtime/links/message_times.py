@@ -41,11 +41,7 @@ def sizes_of(captured: Captured, count: int = 5) -> tuple[int, ...]:
 
 
 def time_messages(peer: int, sizes: Sequence[int], timeout_s: float, look: Callable[[], None]) -> tuple[float, ...]:
-    """Return what a message of each size takes to ``peer``, which answers at the same time; the first is short.
-
-    Raises:
-        NeighbourGone: It does not.
-    """
+    """Return what a message of each size takes to ``peer``, which answers at the same time; the first is short."""
     medians_s = []
     for size in sizes:
         message, answer = torch.zeros(size, dtype=torch.uint8), torch.zeros(SHORT_BYTES, dtype=torch.uint8)
@@ -65,11 +61,7 @@ def time_messages(peer: int, sizes: Sequence[int], timeout_s: float, look: Calla
 
 
 def answer_messages(peer: int, sizes: Sequence[int], timeout_s: float, look: Callable[[], None]) -> None:
-    """Answer what ``peer`` sends to find out how long that takes.
-
-    Raises:
-        NeighbourGone: It sends nothing.
-    """
+    """Answer what ``peer`` sends to find out how long that takes."""
     for size in sizes:
         message, answer = torch.zeros(size, dtype=torch.uint8), torch.zeros(SHORT_BYTES, dtype=torch.uint8)
         while message[0] != _LAST:

@@ -143,11 +143,6 @@ class Execution:
             plan: What to run.
             minibatches: How many.
             target: What targets look like, if this process is going to read minibatches; None: as the settings' data.
-
-        Raises:
-            InputError: The plan is of another model, input or number of stages, or does not fit into memory; or the
-                user's data cannot be used.
-            RunError: A stage failed.
         """
         settings = self.settings
         assert self._loaded is None, "what is loaded is unloaded first"
@@ -187,11 +182,7 @@ class Execution:
             raise
 
     def unload(self) -> None:
-        """Give the stages' memory back, if they have a plan; what they hold is lost.
-
-        Raises:
-            RunError: A stage failed.
-        """
+        """Give the stages' memory back, if they have a plan; what they hold is lost."""
         try:
             if self.phase == "loaded":
                 self.pool.tell_all(Unload())
@@ -210,21 +201,12 @@ class Execution:
             self._let_go()
 
     def run(self, plan: Plan, minibatches: int) -> RunResult:
-        """Train for ``minibatches`` minibatches from the initial weights, and give the stages' memory back.
-
-        Raises:
-            InputError, RunError: As ``load``.
-        """
+        """Train for ``minibatches`` minibatches from the initial weights, and give the stages' memory back."""
         with self.loaded(plan, minibatches):
             return self.run_loaded().result
 
     def run_loaded(self) -> Outcome:
-        """Train the plan that is loaded from the initial weights, and return what happened.
-
-        Raises:
-            RunError: A stage failed.
-            InputError: The user's data cannot be used.
-        """
+        """Train the plan that is loaded from the initial weights, and return what happened."""
         loaded = self._now()
         minibatches, feed = loaded.schedule.minibatches, loaded.feed
         told = loaded.reader is not None and self.settings.channel == "shm"
@@ -250,9 +232,6 @@ class Execution:
             reader: What reads them.
             limit: How many at most; None: all there are.
             first: How many have been trained on before.
-
-        Raises:
-            RunError: A stage failed.
         """
         loaded = self._now()
         feed = loaded.feed
@@ -309,12 +288,7 @@ class Execution:
         return tensors
 
     def _carry_out(self, loaded: Loaded, go: Go) -> list[Report]:
-        """Run the plan that is loaded, feeding it meanwhile, and return what all stages report.
-
-        Raises:
-            RunError: A stage failed.
-            InputError: The user's data cannot be used.
-        """
+        """Run the plan that is loaded, feeding it meanwhile, and return what all stages report."""
         before, plan, feed = reading(self.session), loaded.plan, loaded.feed
         self.pool.tell_all(go)
         own = [plan.stages[stage] for stage in self.pool.ranks]
@@ -348,11 +322,7 @@ class Execution:
         return f"the data of '{self.settings.data}'"
 
     def reader(self) -> Reader:
-        """Return what reads the data that the settings name, from the beginning.
-
-        Raises:
-            ModelError: The factory cannot be found or raises.
-        """
+        """Return what reads the data that the settings name, from the beginning."""
         with redirect_stdout(sys.stderr):
             return self.read(made(self.settings.data, self.settings.seed), self.data_name, compared=True)
 
@@ -377,11 +347,7 @@ class Execution:
         return self.session.exchange(self.topic("value"), value, float)[0]
 
     def agree_on_weights(self) -> None:
-        """Refuse to go on unless every rank has built the same model with the same initial weights.
-
-        Raises:
-            InputError: One has not; the same sentence on every rank.
-        """
+        """Refuse to go on unless every rank has built the same model with the same initial weights."""
         agree_on_weights(self.session, self.captured.digest, self.initial_state())
 
     def renew(self) -> None:

@@ -151,11 +151,7 @@ class Feed:
         return [end.notifications for end in self._ends if end.held] + awaited
 
     def supply(self) -> bool:
-        """Read and hand out one minibatch if there is room; say whether there may be room for another at once.
-
-        Raises:
-            InputError: Reading failed, and the stages wait for more.
-        """
+        """Read and hand out one minibatch if there is room; say whether there may be room for another at once."""
         if self._ended:
             return False
         with contextlib.suppress(NeighbourGone):  # what befell the stage is found by who supervises it

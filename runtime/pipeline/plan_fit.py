@@ -11,11 +11,7 @@ from runtime.results import ChannelName
 
 
 def refuse_other_count(plan: Plan, processes: int) -> None:
-    """Refuse a plan for another number of processes.
-
-    Raises:
-        InputError: It is one.
-    """
+    """Refuse a plan for another number of processes."""
     if len(plan.stages) != processes:
         raise InputError(f"the plan has {len(plan.stages)} stages for {processes} processes; set --stages to match")
 
@@ -38,9 +34,6 @@ def refuse_too_little_memory(
         free_bytes: How much is free.
         whose: And whose limit that is.
         stages: Which stages are on this host.
-
-    Raises:
-        TooLargeError: They do.
     """
     needed = [plan.stages[stage].memory_bytes for stage in stages]
     shared = _slot_bytes(plan, requirements) if channel == "shm" else 0

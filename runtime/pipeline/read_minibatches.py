@@ -113,11 +113,7 @@ class Reader:
         self.thread = thread or ReaderThread()
 
     def ready(self, longest_s: float = math.inf) -> bool:
-        """Say whether the next pair can be read without waiting; it is asked for, if it has not been.
-
-        Raises:
-            InputError: It takes longer than it may, or than ``longest_s``.
-        """
+        """Say whether the next pair can be read without waiting; it is asked for, if it has not been."""
         if self._peeked:
             return True
         self.thread.ask(self._next)
@@ -127,11 +123,7 @@ class Reader:
         return False
 
     def read(self) -> tuple[Tensor, Tensor] | None:
-        """Return the next pair, the inputs laid out as layers run fastest on them; None at the end.
-
-        Raises:
-            InputError: The iterable cannot be iterated, raises, takes too long, or yields what cannot be trained on.
-        """
+        """Return the next pair, the inputs laid out as layers run fastest on them; None at the end."""
         if self._peeked:
             return self._peeked.pop()
         pair: tuple[Tensor, Tensor] | None = self.thread.call(self._next, self._patience_s, self._awaited)
@@ -191,11 +183,7 @@ class Reader:
             self._doubled *= 2
 
     def target_spec(self) -> TensorSpec:
-        """Return what the targets of a whole minibatch look like, by the first minibatch, which is read for it.
-
-        Raises:
-            InputError: As ``read``; or there is none.
-        """
+        """Return what the targets of a whole minibatch look like, by the first minibatch, which is read for it."""
         pair = self.read()
         if pair is None:
             raise NoMinibatchError(f"{self.name} hold no minibatch; nothing can be trained on them")
@@ -210,11 +198,7 @@ class Reader:
         )
 
     def _pair(self, batch: Any, where: str) -> tuple[Tensor, Tensor]:
-        """Return a minibatch's inputs as they travel, and its targets.
-
-        Raises:
-            InputError: It is something else than the model is trained on.
-        """
+        """Return a minibatch's inputs as they travel, and its targets."""
         wanted = self._wanted
         if not wanted.called.packed:
             if not (isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(x, Tensor) for x in batch)):
@@ -255,11 +239,7 @@ class Reader:
         return laid_out(inputs.detach()), targets.detach()
 
     def _refuse_inputs(self, inputs: Tensor, where: str) -> None:
-        """Refuse inputs that are not those of the plan, or too few.
-
-        Raises:
-            InputError: They are.
-        """
+        """Refuse inputs that are not those of the plan, or too few."""
         spec = self._wanted.inputs
         if inputs.dim() and not len(inputs):
             raise InputError(f"{where} have no sample; leave empty minibatches out")
@@ -321,11 +301,7 @@ def _checksum(inputs: Tensor, targets: Tensor, before: int) -> int:
 
 
 def refuse_other_data(name: str, ours: Checksums, theirs: Checksums) -> None:
-    """Refuse data of which two readings were different, as far as both have come.
-
-    Raises:
-        InputError: They were; the message names the first minibatch.
-    """
+    """Refuse data of which two readings were different, as far as both have come."""
     others = dict(theirs)
     for number, checksum in ours:
         if others.get(number, checksum) != checksum:

@@ -59,22 +59,14 @@ class ReaderThread:
         return answer
 
     def call(self, call: Callable[[], Any], longest_s: float, what: str) -> Any:
-        """Make a call, wait for ``what`` it reads, and return that.
-
-        Raises:
-            InputError: It takes longer than ``longest_s``.
-        """
+        """Make a call, wait for ``what`` it reads, and return that."""
         self.ask(call)
         while not self.answered(longest_s):
             self.refuse_to_wait(longest_s, what)
         return self.take()
 
     def refuse_to_wait(self, longest_s: float, what: str) -> None:
-        """Refuse to wait for what was asked for ``longest_s`` ago, or before.
-
-        Raises:
-            InputError: That is so.
-        """
+        """Refuse to wait for what was asked for ``longest_s`` ago, or before."""
         if self.asked_s is not None and time.perf_counter() - self.asked_s >= longest_s:
             raise InputError(
                 f"{what} did not come within {longest_s:.0f} s: the loader hangs, or is slow; end what it waits for, "
@@ -106,11 +98,7 @@ class ReaderThread:
 
 @contextmanager
 def blaming_loader(name: str, number: int) -> Iterator[None]:
-    """Say that the loader raised what is raised here, be it to end the program, at which minibatch.
-
-    Raises:
-        InputError: It was something else than one of our own sentences.
-    """
+    """Say that the loader raised what is raised here, be it to end the program, at which minibatch."""
     try:
         yield
     except StageplanError:
@@ -126,9 +114,6 @@ def one_by_one(loader: Iterable[Any], name: str, patience_s: float) -> Iterator[
         loader: Iterated in that thread.
         name: What to call it.
         patience_s: How long each may take.
-
-    Raises:
-        InputError: One takes longer.
     """
     thread = ReaderThread()
     begun: list[Iterator[Any]] = []

@@ -14,11 +14,7 @@ from runtime.errors import InputError
 
 
 def slices(captured: Captured, plan: Plan) -> list[Segment]:
-    """Return the segment of each stage.
-
-    Raises:
-        InputError: The plan is for another model or input, or its split is not legal.
-    """
+    """Return the segment of each stage."""
     _refuse_others(captured, plan)
     stage_of = _stage_of(captured, plan)
     _refuse_illegal(captured, stage_of)

@@ -41,12 +41,7 @@ def executions_of(
     *,
     session: Session | None = None,
 ) -> Iterator[dict[Form, Execution]]:
-    """Build the model that ``config`` names and yield what runs ``plans`` of it, by their forms; say if a run diverged.
-
-    Raises:
-        CaptureError: The captured layers do not compute what the model does.
-        InputError: Other ranks have built something else.
-    """
+    """Build the model that ``config`` names and yield what runs ``plans`` of it, by form; say if a run diverged."""
     whole = captured_model(config)
     with redirect_stdout(sys.stderr):
         refuse_unfaithful_briefly(whole, *minibatch(config, whole))

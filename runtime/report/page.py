@@ -42,11 +42,7 @@ _MOST_DETAILED = 4
 
 
 def write_reports(comparisons: Sequence[Comparison], paths: Sequence[Path]) -> None:
-    """Write a report on the comparisons to each path, in the form that its suffix names.
-
-    Raises:
-        FileError: One cannot be written.
-    """
+    """Write a report on the comparisons to each path, in the form that its suffix names."""
     for path, content in [(path, rendered(comparisons, path.suffix)) for path in paths]:
         write_whole(path, content.encode())
 

@@ -84,9 +84,6 @@ class WorkerPool:
             ranks: Which ranks are here, where others run elsewhere; None: as many as cores, and no others.
             look: Called now and then, whatever is waited for, with what the stages that are here are doing; what it
                 raises ends the wait.
-
-        Raises:
-            RunError: A process did not start.
         """
         self._describe: Callable[[int], str] = lambda rank: f"stage {rank}"
         self.stall_timeout_s, self._look = stall_timeout_s, look
@@ -131,11 +128,7 @@ class WorkerPool:
         return tuple(worker.pid for worker in self._workers)
 
     def rendezvous(self) -> Rendezvous:
-        """Return where the processes meet for gloo, which stays open for as long as they live.
-
-        Raises:
-            InputError: No port can be opened.
-        """
+        """Return where the processes meet for gloo, which stays open for as long as they live."""
         self._store = self._store or runtime.channels.open_store()
         return runtime.channels.rendezvous_of(self._store)
 
@@ -144,11 +137,7 @@ class WorkerPool:
         self._describe = describe
 
     def tell(self, stage: int, message: Any) -> None:
-        """Send a message to one stage.
-
-        Raises:
-            RunError: The process has gone, or cannot be reached.
-        """
+        """Send a message to one stage."""
         worker, self._told = self._workers[stage], True
         try:
             send(worker.control, message, worker.pid)
@@ -172,10 +161,6 @@ class WorkerPool:
 
         Args:
             expected_s: How long that is predicted to take each stage.
-
-        Raises:
-            RunError: A stage raised, died or hangs; the message names the first at fault and the pool is closed.
-            InputError: A stage refused what the user gave.
         """
         least_s = self.stall_timeout_s or 0.0  # which is about actions, and must not cut short what is none
         wanted_s = expected_s or [0.0] * len(self)
@@ -188,10 +173,6 @@ class WorkerPool:
             expected_s: How long the longest action of each stage is predicted to take.
             watch: Called now and then with what every stage is doing.
             supplier: Asked to hand out minibatches whenever there may be room.
-
-        Raises:
-            RunError: A stage raised, died or hangs, as above.
-            InputError: A stage refused what the user gave.
         """
         return self._collect([patience_s(self.stall_timeout_s, work_s) for work_s in expected_s], watch, supplier)
 
@@ -240,9 +221,6 @@ class WorkerPool:
         """End all processes and start them anew, unless none has been told anything yet.
 
         A process keeps the shape of what it ran before in its heap.
-
-        Raises:
-            RunError: A process did not start.
         """
         if self._told:
             self.close()

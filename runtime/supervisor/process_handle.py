@@ -44,11 +44,7 @@ class StageProcess:
 
 
 def started(stage: int, core: int, patience_s: float) -> StageProcess:
-    """Start a stage's process, which is given up when a message to or from it is stuck for ``patience_s``.
-
-    Raises:
-        RunError: The system has no room for one more.
-    """
+    """Start a stage's process, which is given up when a message to or from it is stuck for ``patience_s``."""
     try:
         status = StageStatus.create()
         try:

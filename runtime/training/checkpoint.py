@@ -67,21 +67,13 @@ def _remedy() -> str:
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write ``checkpoint`` so that ``path`` holds either all of it or what it held before.
-
-    Raises:
-        FileError: It cannot be written.
-    """
+    """Write ``checkpoint`` so that ``path`` holds either all of it or what it held before."""
     content = {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)}
     write_tensors(path, content, "--checkpoint")
 
 
 def write_tensors(path: Path, content: Any, option: str) -> None:
-    """Write tensors for ``torch.load``, whole or not at all; ``option`` names the place.
-
-    Raises:
-        FileError: They cannot be written.
-    """
+    """Write tensors for ``torch.load``, whole or not at all; ``option`` names the place."""
     with uninterrupted():  # which torch's writer would make an error of its own, or lose
         write_whole(path, lambda file: _save_to(file, content), option)
 
@@ -117,11 +109,7 @@ def _save_to(file: BinaryIO, content: Any) -> None:
 
 
 def written_anywhere(path: Path, write: Callable[[Path], None]) -> Path:
-    """Write what must not be lost to ``path`` or, with a warning, to a new folder of temporary files; return where.
-
-    Raises:
-        FileError: It cannot be written anywhere.
-    """
+    """Write what must not be lost to ``path`` or, with a warning, to a new folder of temporary files; return where."""
     try:
         write(path)
     except FileError as error:
@@ -137,11 +125,7 @@ def written_anywhere(path: Path, write: Callable[[Path], None]) -> Path:
 
 
 def read_checkpoint(path: Path, content: bytes | None = None) -> Checkpoint:
-    """Read a checkpoint, from ``content`` where that is what the file holds on another host.
-
-    Raises:
-        FileError: There is none, it is torn, or of another format.
-    """
+    """Read a checkpoint, from ``content`` where that is what the file holds on another host."""
     whole = checkpoint_bytes(path) if content is None else content
     try:
         values = torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)
@@ -194,11 +178,7 @@ def _is_tensors(value: object) -> bool:
 
 
 def checkpoint_bytes(path: Path) -> bytes:
-    """Return what a checkpoint's file holds.
-
-    Raises:
-        FileError: It cannot be read.
-    """
+    """Return what a checkpoint's file holds."""
     try:
         return path.read_bytes()
     except OSError as error:

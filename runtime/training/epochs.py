@@ -196,11 +196,6 @@ def train_epochs(
         checkpoint: Where to write one at the end of every epoch, and where data cannot be used; None: nowhere.
         every: Write one after every so many minibatches, too.
         report: Called with each part and each epoch.
-
-    Raises:
-        Paused: Ctrl-C came.
-        InputError, RunError: As ``Pipeline.train``.
-        FileError: All is trained, and the last checkpoint could not be written.
     """
     records, checkpoints = [], _Checkpoints(pipeline, checkpoint)
     while pipeline.epoch < epochs:
@@ -281,11 +276,7 @@ def _from(loader: Minibatches, position: int) -> Iterator[Any]:
 
 
 def _begun(loader: Minibatches, position: int) -> Iterator[Any]:
-    """Return an iterator over a loader that has come to minibatch ``position``.
-
-    Raises:
-        InputError: There are fewer.
-    """
+    """Return an iterator over a loader that has come to minibatch ``position``."""
     minibatches = iter(loader)
     skipped = sum(1 for _ in itertools.islice(minibatches, position))
     if skipped < position:

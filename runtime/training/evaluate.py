@@ -26,9 +26,6 @@ def evaluated(model: nn.Module, loader: Iterable[Any], metric: Metric) -> float:
         model: It is brought into eval mode.
         loader: As for training.
         metric: Given what the model returns, and the targets. A single number weighs as many as there are samples.
-
-    Raises:
-        InputError: The loader holds nothing that counts, or the model cannot be run on it.
     """
     states = generators()
     model.eval()

@@ -24,11 +24,7 @@ class Constant:
     warmup: Annotated[int, Meta(ge=0)] = 0
 
     def __post_init__(self) -> None:
-        """Refuse numbers that are out of bounds.
-
-        Raises:
-            ConfigError: One is.
-        """
+        """Refuse numbers that are out of bounds."""
         refuse_odd_fields(self)
 
     def __call__(self, updates: int) -> float:
@@ -74,11 +70,7 @@ class Checked:
     rates: Callable[[int], Any]
 
     def __call__(self, updates: int) -> float:
-        """Return the learning rate of the update after so many.
-
-        Raises:
-            ConfigError: The function raises, or returns no number from 0 up.
-        """
+        """Return the learning rate of the update after so many."""
         called = f"{getattr(self.rates, '__name__', type(self.rates).__name__)}({updates})"
         name = f"{called}, the learning rate of update {updates},"
         try:
@@ -90,12 +82,7 @@ class Checked:
 
 
 def learning_rate_of(rates: Callable[[int], float] | float | None) -> LearningRate | None:
-    """Return learning rates as a function of how many updates there have been: a number is the same for all.
-
-    Raises:
-        ConfigError: The first one is no number from 0 up.
-        CaptureError: They cannot be sent to other processes.
-    """
+    """Return learning rates as a function of how many updates there have been: a number is the same for all."""
     if rates is None:
         return None
     checked = Checked(rates if callable(rates) else Constant(rates))

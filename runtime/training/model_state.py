@@ -57,11 +57,7 @@ class ModelState:
         return model
 
     def tensors_of(self, state: Mapping[str, Tensor], name: str) -> Tensors:
-        """Return what a ``state_dict``, which is called ``name``, holds as stages have it.
-
-        Raises:
-            InputError: It is not of this model.
-        """
+        """Return what a ``state_dict``, which is called ``name``, holds as stages have it."""
         model = copy.deepcopy(self._plain).to_empty(device="cpu")
         try:
             model.load_state_dict(dict(state))
@@ -89,11 +85,7 @@ class ModelState:
         )
 
     def resumed(self, checkpoint: Checkpoint, path: Path) -> Tensors:
-        """Return what a checkpoint, which was read from ``path``, holds as stages have it.
-
-        Raises:
-            InputError: It is of another model, or was trained with another update rule or seed.
-        """
+        """Return what a checkpoint, which was read from ``path``, holds as stages have it."""
         rule, seed = self._settings.rule, self._settings.seed
         if checkpoint.digest != self._captured.digest:
             raise InputError(f"{path} is a checkpoint of another model than this {self._captured.name}; name one of it")
@@ -116,11 +108,7 @@ class ModelState:
         return tensors
 
     def _refuse_missing(self, checkpoint: Checkpoint, tensors: Tensors, path: Path) -> None:
-        """Refuse a checkpoint that lacks a tensor, or has one of another shape.
-
-        Raises:
-            InputError: It does.
-        """
+        """Refuse a checkpoint that lacks a tensor, or has one of another shape."""
         own, learning = self._captured.model, self._captured.learning
         untrained = not checkpoint.counts and not checkpoint.momenta
         momenta = 0 if untrained or not learning else self._settings.rule.momenta

@@ -322,9 +322,6 @@ class Pipeline:
 
         Returns:
             Where it is.
-
-        Raises:
-            FileError: It cannot be written anywhere.
         """
         with self._alone("save"):
             checkpoint = self._checkpoint(states)
@@ -384,11 +381,7 @@ class Pipeline:
         return self._execution.state_dict() if self._execution and self.alive else self._state()
 
     def _state(self) -> dict[str, Tensor]:
-        """Return all that training goes on from, as it is now.
-
-        Raises:
-            RunError: A stage has failed, and the weights are lost.
-        """
+        """Return all that training goes on from, as it is now."""
         if self._execution and self.alive:
             return self._execution.training_state()
         if self._tensors is None:

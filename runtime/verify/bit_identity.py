@@ -42,10 +42,6 @@ def verify(
         minibatches: How many.
         advance: Called ``minibatches + 1`` times in all.
         uncut: What the uncut model trains, to be held against that, too.
-
-    Raises:
-        RunError: A stage failed.
-        InputError: The user's data cannot be used.
     """
     with execution.loaded(plan, minibatches) as loaded:
         outcome = loaded.run_loaded()

@@ -17,11 +17,7 @@ class ReadAgain:
     """Minibatches of a loader, all read before the first is trained on: layers draw from the same generators."""
 
     def __init__(self, reader: Reader, minibatches: int) -> None:
-        """Read so many.
-
-        Raises:
-            InputError: They cannot be used, or are fewer.
-        """
+        """Read so many."""
         self.reader = reader
         pairs = [pair for pair in (reader.read() for _ in range(minibatches)) if pair]
         if len(pairs) < minibatches:

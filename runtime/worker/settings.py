@@ -36,11 +36,7 @@ class Settings:
     record_digests: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse to bound a norm that no moment has.
-
-        Raises:
-            ConfigError: It is to be, under an asynchronous schedule.
-        """
+        """Refuse to bound a norm that no moment has."""
         if self.rule.clip_norm and self.pace.flush_every is None:
             synchronous = " or ".join(name for name, rule in SCHEDULES.items() if rule.flushes)
             raise ConfigError(

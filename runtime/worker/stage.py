@@ -204,11 +204,7 @@ class Stage:
         self._scale = self.common_norm.scale(self._norms)
 
     def stop_at_divergence(self, minibatch: int) -> None:
-        """Stop where the loss of a minibatch is no finite number, or leaves, if that is wanted.
-
-        Raises:
-            RunError: It is not, or does, and nothing can be undone.
-        """
+        """Stop where the loss of a minibatch is no finite number, or leaves, if that is wanted."""
         if self.load.common.settings.on_nan == "warn" or not (self._watch.left or self.diverged):
             return
         reason = (

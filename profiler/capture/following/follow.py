@@ -35,9 +35,6 @@ def follow(model: nn.Module, name: str, inputs: Inputs, sample: Tensor) -> tuple
         name: What to call it in messages.
         inputs: How it is called with a minibatch; where values decide in its forward, it is told that it is traced.
         sample: A minibatch, of which a few samples are run.
-
-    Raises:
-        CaptureError: It cannot be followed.
     """
     opaque: dict[str, str] = {}
     warm, sizes = False, {path: buffer.shape for path, buffer in model.named_buffers()}

@@ -31,9 +31,6 @@ def with_sizes(first: Sequence[Call], second: Sequence[Call], batches: tuple[int
         first: The record; its calls are changed.
         second: Another one, of a minibatch of other values and another size.
         batches: The sizes of the two.
-
-    Raises:
-        PartingError: They part otherwise; the message says where.
     """
     for own, other in zip(first, second, strict=False):
         if (own.name, own.kind) != (other.name, other.kind):

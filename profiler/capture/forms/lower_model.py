@@ -17,10 +17,6 @@ def lowered_model(captured: Captured, precision: Precision, sample: Tensor) -> C
         captured: As its model says, with no layer cut.
         precision: Which layers run in bfloat16.
         sample: One minibatch, ``(N, …)``.
-
-    Raises:
-        ConfigError: A layer is not there.
-        CaptureError: A layer cannot run in that precision.
     """
     if not precision.lowered:
         return captured

@@ -75,9 +75,6 @@ def sliced_model(captured: Captured, slicing: Slicing) -> Captured:
 
     Parameters of a block are named below its layer, ``classifier.1.block0.weight``; ``state_dict`` of the model has the
     layer's own keys. Seeds of random layers and the digest are those of the model whose layers are whole.
-
-    Raises:
-        ConfigError: A layer is not there, or cannot be cut like that.
     """
     for layer, pieces in slicing.pieces.items():
         captured = _cut(captured, layer, lengths_of(layer, pieces, sliceable(captured)))
