@@ -1,27 +1,17 @@
 """Pictures of the documentation: the page is what its script writes, and what can be made again is as it was kept."""
 
-import importlib.util
 import shlex
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from commands import OPTIMIZE
 from places import CHECKOUT
+from scripts import script
 
 DOCS = CHECKOUT / "docs"
 
 
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gallery", CHECKOUT / "benchmarks" / "gallery.py")
-    assert spec
-    assert spec.loader
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
-
-
-GALLERY = script()
+GALLERY = script("gallery")
 
 
 def test_the_page_is_what_the_script_writes() -> None:

@@ -50,14 +50,14 @@ class Stage:
     """One stage: its layers in captured order and what a minibatch costs there.
 
     Attributes:
-        compute_s: ``forward_s + backward_s``, the loss included in the last stage.
+        forward_s: The loss included in the last stage; likewise ``backward_s``.
         accumulate_s: What adding up gradients comes to a minibatch under the plan's schedule, where several share an
             update: all of them but the first add ``adding_s``.
         update_s: A minibatch's share of an update under the plan's schedule. An update takes ``update_beside_s``, which
             writes the next weight version beside the current one, or ``update_in_place_s`` where the stage holds one
             version only.
-        send_s: Copying activations to the next stage and gradients to the previous one.
-        receive_s: Taking them in: nothing, for they are computed on where they arrive.
+        send_forward_s: Copying activations to the next stage; likewise ``send_backward_s``, gradients to the one
+            before. What comes in is computed on where it arrives.
         message_down_s: What activations take over the link to the next stage; nothing in shared memory. Likewise
             ``message_up_s`` for the gradients that come back.
         latency_down_s: What of it the next message need not wait for; likewise ``latency_up_s``.
@@ -72,7 +72,6 @@ class Stage:
     """
 
     layers: Annotated[tuple[Name, ...], Meta(min_length=1)]
-    compute_s: Seconds
     forward_s: Seconds
     backward_s: Seconds
     accumulate_s: Difference
@@ -80,10 +79,8 @@ class Stage:
     update_s: Seconds
     update_beside_s: Seconds
     update_in_place_s: Seconds
-    send_s: Seconds
     send_forward_s: Seconds
     send_backward_s: Seconds
-    receive_s: Seconds
     message_down_s: Seconds
     message_up_s: Seconds
     latency_down_s: Seconds
@@ -98,9 +95,19 @@ class Stage:
     noise: Annotated[tuple[Annotated[float, Meta(ge=0, le=1e6)], ...], Meta(max_length=MOST_ROUNDS)] = ()
 
     @property
+    def compute_s(self) -> float:
+        """Forward and backward."""
+        return self.forward_s + self.backward_s
+
+    @property
+    def send_s(self) -> float:
+        """Copying activations to the next stage and gradients to the one before."""
+        return self.send_forward_s + self.send_backward_s
+
+    @property
     def total_s(self) -> float:
         """Time that the stage is busy with a minibatch in the steady state."""
-        return self.compute_s + self.accumulate_s + self.update_s + self.send_s + self.receive_s
+        return self.compute_s + self.accumulate_s + self.update_s + self.send_s
 
     @property
     def expected_s(self) -> float:
@@ -161,7 +168,6 @@ class Plan(Shown):
         classes: How many the model tells apart.
         momenta: How many tensors the update rule keeps for a parameter.
         bottleneck_s: The largest stage's ``total_s``, over a network with the messages that it sends.
-        optimal: Whether no legal split has a smaller bottleneck, proven by a search over all of them.
         lower_bound_s: No legal split has a smaller bottleneck than this.
         memory_limit_bytes: What each stage may take; legal splits are those that keep it.
         cut_after: The cuts that were forced, each by the layers it stands directly behind; legal splits have them.
@@ -179,7 +185,6 @@ class Plan(Shown):
     slicing: Slicing = PLAIN_FORM.slicing
     precision: Precision = PLAIN_FORM.precision
     profile_digest: str
-    num_stages: Annotated[int, Meta(ge=1, le=10_000)]
     method: Name
     schedule: ScheduleName
     update_every: Annotated[int, Meta(ge=1, le=100_000)] = 1
@@ -188,7 +193,6 @@ class Plan(Shown):
     stages: Annotated[tuple[Stage, ...], Meta(min_length=1)]
     bottleneck_s: Seconds
     predicted: Prediction
-    optimal: bool
     lower_bound_s: Seconds
     search: Search
     memory_limit_bytes: Bytes | None = None
@@ -198,6 +202,16 @@ class Plan(Shown):
     crowding: Annotated[tuple[Annotated[float, Meta(gt=0, le=1e6)], ...], Meta(min_length=1)] = (1.0,)
     format_version: Literal[14] = FORMAT_VERSION
     table: ClassVar[str] = "optimizer.report.plan_table:show_plan"
+
+    @property
+    def num_stages(self) -> int:
+        """The number of stages."""
+        return len(self.stages)
+
+    @property
+    def optimal(self) -> bool:
+        """Whether no legal split has a smaller bottleneck."""
+        return self.bottleneck_s <= self.lower_bound_s
 
     @property
     def cuts(self) -> tuple[str, ...]:

@@ -1,28 +1,16 @@
 """PipeDream's graph files, and the optima of its published profiles, as the script that compares planners has them."""
 
-import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
-from places import CHECKOUT, TESTS
+from places import TESTS
+from scripts import script
 
 from profiler.errors import FileError
 from profiler.profile import INPUT, Profile
 
-
-def script() -> ModuleType:
-    path = CHECKOUT / "benchmarks" / "published_graphs.py"
-    spec = importlib.util.spec_from_file_location("published_graphs", path)
-    assert spec
-    assert spec.loader
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
-
-
-SCRIPT = script()
+SCRIPT = script("published_graphs")
 
 COSTS = "forward_compute_time=1.500, backward_compute_time=2.000, activation_size=4096.000, parameter_size=0.000"
 GRAPH = f"""node10 -- ReLU(inplace) -- {COSTS}

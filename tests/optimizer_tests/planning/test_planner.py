@@ -30,7 +30,6 @@ def test_the_stages_add_up(found: Profile, stages: int) -> None:
     for stage in plan.stages:
         assert stage.compute_s == pytest.approx(stage.forward_s + stage.backward_s)
         assert stage.send_s == pytest.approx(stage.send_forward_s + stage.send_backward_s)
-        assert stage.receive_s == 0
     assert plan.bottleneck_s == pytest.approx(max(stage.total_s for stage in plan.stages))
     assert plan.stages[-1].boundary == ()
 

@@ -193,7 +193,7 @@ def test_a_plan_for_something_else_is_refused(four_workers: WorkerPool, change: 
         with pytest.raises(InputError, match=words):
             execution.run(replace(plan, **change), MINIBATCHES)  # type: ignore[arg-type]
         with pytest.raises(InputError, match="3 stages for 4 processes"):
-            execution.run(replace(plan, stages=plan.stages[:3], num_stages=3), MINIBATCHES)
+            execution.run(replace(plan, stages=plan.stages[:3]), MINIBATCHES)
         doubled = (plan.stages[0], plan.stages[0], *plan.stages[2:])
         with pytest.raises(InputError, match="exactly once"):
             execution.run(replace(plan, stages=doubled), MINIBATCHES)
