@@ -157,7 +157,7 @@ class Planner:
     def link_blind(self) -> Plan:
         """Return the split that would be the best on equal cores that share memory, as it is over the links."""
         equal = replace(self.problem, network=None)
-        return self.unlimited("link-blind", self._solved(equal, candidates_of(equal)).bounds)
+        return self.unlimited("link-blind", self._solved(equal, self.candidates).bounds)
 
     def cut_list(self, plan: Plan) -> str:
         """Return a plan's cuts as text: a line a cut with the layers it stands directly behind, as ``cut_after``."""

@@ -65,13 +65,15 @@ def _all_ideals(blocks: Sequence[tuple[int, int]], followers: Sequence[Sequence[
     while level:
         larger: dict[int, frozenset[int]] = {}
         for ideal, free in level.items():
+            if len(free) >= MOST_IDEALS:
+                return None
             for at in free:
                 grown = ideal | blocks[at][0]
                 if grown not in larger:
                     added = [after for after in followers[at] if not blocks[after][1] & ~grown]
                     larger[grown] = (free - {at}).union(added)
-            if len(ideals) + len(larger) > MOST_IDEALS:
-                return None
+                if len(ideals) + len(larger) > MOST_IDEALS:
+                    return None
         ideals.update(larger)
         level = larger
     return ideals

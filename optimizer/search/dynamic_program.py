@@ -2,13 +2,17 @@
 
 Among the splits of smallest bottleneck B, those that send the fewest bytes; among these the smallest second-worst
 stage; among these the earliest cuts in rank order. A lexicographic (maximum, sum) has no optimal substructure, so the
-objectives are met one after the other: bytes over the stages that cost at most B; then, by bisection over their costs,
-the smallest T such that a split of B and these bytes has at most one stage above T; then cuts from the front. Only the
-candidates are looked at that a split of B can be cut at. Everything is an integer, so ties are ties.
+objectives are met one after the other, each by a recurrence over what the one before has left:
+
+1. B; then only stages of at most B count.
+2. The fewest bytes, from the front and from the back; then only stages count that lie on a split of just as many.
+3. The smallest maximum of all stages but one, T, which is every split's second-worst stage at best.
+4. From the front, the first candidate from which the rest can keep T but for one stage, if that is still to spare.
+
+Everything is an integer, so ties are ties.
 """
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable
 
 import numpy as np
 
@@ -25,30 +29,28 @@ def best_chain(costs: Matrices, stages: int, cut_bytes: Integers) -> list[int] |
     Args:
         costs: What each stage costs, in nanoseconds.
         stages: How many there are.
-        cut_bytes: The bytes that cross behind each candidate.
+        cut_bytes: The bytes that cross behind each candidate; nothing behind the last.
     """
-    behind = smallest_behind(costs, stages)
-    bottleneck = behind[0][0]
+    bottleneck = smallest_behind(costs, stages)[0][0]
     if bottleneck >= NEVER:
         return None
-    before, places = np.full(len(cut_bytes), NEVER), [np.array([0])]
-    before[0] = 0
-    for stage in range(stages - 1):
-        before = np.maximum(costs(stage), before[:, None]).min(axis=0)
-        places.append(np.flatnonzero((before <= bottleneck) & (behind[stage + 1] <= bottleneck)))
-    places.append(np.array([len(cut_bytes) - 1]))
-    kept = [costs(stage)[np.ix_(*ends)] for stage, ends in enumerate(pairwise(places))]
-    chosen = _settled(
-        [np.where(own > bottleneck, NEVER, own) for own in kept], [cut_bytes[own] for own in places[1:-1]]
-    )
-    return [int(own[place]) for own, place in zip(places[1:-1], chosen, strict=True)]
+    before = _bytes_before(costs, stages, cut_bytes, bottleneck)
+    behind = _bytes_behind(costs, stages, cut_bytes, bottleneck)
+    fewest = behind[0][0]
+
+    def tied(stage: int) -> Integers:
+        own = costs(stage)
+        sent = before[stage][:, None] + (cut_bytes + behind[stage + 1])[None, :]
+        return np.where((own <= bottleneck) & (sent == fewest), own, NEVER)
+
+    return _first_of_smallest_second(tied, stages)
 
 
 def smallest_behind(costs: Matrices, stages: int) -> list[Integers]:
     """Return for each stage, front first, the smallest dearest stage from it on, by where it begins."""
     behind = [costs(stages - 1)[:, -1]]
     for stage in range(stages - 2, -1, -1):
-        behind.append(np.maximum(costs(stage), behind[-1][None, :]).min(axis=1))
+        behind.append(_least(costs(stage), behind[-1]))
     return behind[::-1]
 
 
@@ -65,63 +67,48 @@ def first_smallest(costs: Matrices, stages: int) -> list[int] | None:
     return chain
 
 
-def _settled(costs_ns: Sequence[Integers], cut_bytes: Sequence[Integers]) -> list[int]:
-    """Return the place of each cut in the split that ties leave.
-
-    Args:
-        costs_ns: For each stage ``[J, I]``, over the candidates of its own two cuts.
-        cut_bytes: For each cut the bytes that cross it, by candidate.
-    """
-    steps = np.unique(np.concatenate([costs[costs < NEVER] for costs in costs_ns]))
-    sent = _fewest_bytes(costs_ns, cut_bytes, steps[-1])[0][1][0]
-    low, high = 0, len(steps) - 1
-    while low < high:
-        middle = (low + high) // 2
-        if _fewest_bytes(costs_ns, cut_bytes, steps[middle])[0][1][0] == sent:
-            high = middle
-        else:
-            low = middle + 1
-    return _first_chain(costs_ns, cut_bytes, steps[low], _fewest_bytes(costs_ns, cut_bytes, steps[low]))
+def _least(costs: Integers, rest: Integers) -> Integers:
+    """Return for each J the smallest maximum of a stage and what lies behind it."""
+    return np.asarray(np.maximum(costs, rest[None, :]).min(axis=1))
 
 
-Fewest = tuple[Integers, Integers]
-"""For each candidate, the fewest bytes sent behind it with no stage above the threshold, and with at most one."""
+def _bytes_before(costs: Matrices, stages: int, cut_bytes: Integers, bottleneck: np.int64) -> list[Integers]:
+    """Return for each cut, both ends included, the fewest bytes sent up to it, its own included, by candidate."""
+    before = [np.where(np.arange(len(cut_bytes)) == 0, np.int64(0), NEVER)]
+    for stage in range(stages):
+        sent = np.where(costs(stage) <= bottleneck, before[-1][:, None], NEVER).min(axis=0)
+        before.append(np.minimum(sent + cut_bytes, NEVER))
+    return before
 
 
-def _fewest_bytes(costs_ns: Sequence[Integers], cut_bytes: Sequence[Integers], threshold: np.int64) -> list[Fewest]:
-    """Return for each cut, front first, the fewest bytes that the stages behind it send; ``NEVER`` if they cannot.
-
-    Args:
-        costs_ns: As ``best_chain`` takes them.
-        cut_bytes: Likewise.
-        threshold: What no stage, or at most one, may exceed.
-    """
-    none = np.where(costs_ns[-1][:, 0] <= threshold, np.int64(0), NEVER)
-    at_most_one = np.where(costs_ns[-1][:, 0] < NEVER, np.int64(0), NEVER)
-    table = [(none, at_most_one)]
-    for costs, weights in zip(costs_ns[-2::-1], cut_bytes[::-1], strict=True):
-        small, any_size = costs <= threshold, costs < NEVER
-        none_behind, one_behind = np.minimum(weights + none, NEVER), np.minimum(weights + at_most_one, NEVER)
-        over = np.where(any_size, none_behind[None, :], NEVER).min(axis=1, initial=NEVER)
-        at_most_one = np.minimum(over, np.where(small, one_behind[None, :], NEVER).min(axis=1, initial=NEVER))
-        none = np.where(small, none_behind[None, :], NEVER).min(axis=1, initial=NEVER)
-        table.append((none, at_most_one))
-    return table[::-1]
+def _bytes_behind(costs: Matrices, stages: int, cut_bytes: Integers, bottleneck: np.int64) -> list[Integers]:
+    """Return for each cut, both ends included, the fewest bytes sent behind it, by candidate."""
+    last = len(cut_bytes) - 1
+    behind = [np.where(np.arange(len(cut_bytes)) == last, np.int64(0), NEVER)]
+    for stage in range(stages - 1, -1, -1):
+        sent = np.minimum(cut_bytes + behind[-1], NEVER)
+        behind.append(np.where(costs(stage) <= bottleneck, sent[None, :], NEVER).min(axis=1))
+    return behind[::-1]
 
 
-def _first_chain(
-    costs_ns: Sequence[Integers], cut_bytes: Sequence[Integers], threshold: np.int64, fewest: Sequence[Fewest]
-) -> list[int]:
-    """Return the first chain that sends the fewest bytes with at most one stage above ``threshold``."""
-    chain: list[int] = []
-    here, spare = 0, 1
-    for stage, (costs, weights) in enumerate(zip(costs_ns[:-1], cut_bytes, strict=True)):
-        budget = fewest[stage][spare][here]
-        over = costs[here] > threshold
-        none, at_most_one = fewest[stage + 1]
-        rest = np.where(over, none, at_most_one if spare else none)
-        fits = (costs[here] < NEVER) & (rest < NEVER) & (weights + rest == budget) & (~over | (spare > 0))
-        here = int(np.flatnonzero(fits)[0])
-        spare -= int(over[here])
+def _first_of_smallest_second(costs: Matrices, stages: int) -> list[int]:
+    """Return the first split of the smallest second-worst stage."""
+    every = but_one = np.full(len(costs(0)), NEVER)
+    every[-1] = 0
+    behind = [(every, but_one)]
+    for stage in range(stages - 1, -1, -1):
+        own = costs(stage)
+        spared = np.where(own < NEVER, every[None, :], NEVER).min(axis=1)
+        but_one = np.minimum(_least(own, but_one), spared)
+        every = _least(own, every)
+        behind.append((every, but_one))
+    behind.reverse()
+    second, chain, here, spare = but_one[0], list[int](), 0, True
+    for stage in range(stages - 1):
+        own, (every, but_one) = costs(stage)[here], behind[stage + 1]
+        over = own > second
+        rest = np.where(over | (not spare), every, but_one)
+        here = int(np.flatnonzero((own < NEVER) & (rest <= second) & (~over | spare))[0])
+        spare = spare and not over[here]
         chain.append(here)
     return chain

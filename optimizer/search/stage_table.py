@@ -32,46 +32,59 @@ class StageTable:
         self._problem, self.ideals = problem, ideals
         self._members = _members(ideals, len(problem.costs.layers))
         self._crossing = _crossing(problem.costs, self._members)
-        self._kept: dict[tuple[int, bool], Integers] = {}
+        self._kept: dict[tuple[str, int], tuple[Integers, Integers]] = {}
 
     def time_ns(self, stage: int) -> Integers:
         """Return what a stage costs, in nanoseconds."""
         last = stage == self._problem.stages - 1
-        key = stage if self._problem.network else 0, last
+        key = "time", stage if self._problem.network or last else 0
         if key not in self._kept:
-            self._kept[key] = self._time_ns(stage, last=last)
-        return self._kept[key]
+            self._kept[key] = self._time_keys(stage, last=last)
+        return self.differences(*self._kept[key])
 
-    def _time_ns(self, stage: int, *, last: bool) -> Integers:
-        costs, problem = self._problem.costs_at(stage), self._problem
-        weights = np.array(costs.weight_ns) - (np.array(costs.saving_ns) if last else 0)
-        work = self.sums(weights)
+    def _time_keys(self, stage: int, *, last: bool) -> tuple[Integers, Integers]:
+        costs, network = self._problem.costs_at(stage), self._problem.network
+        work = self.sums(np.array(costs.weight_ns) - (np.array(costs.saving_ns) if last else 0))
         work[-1] += costs.loss_ns
-        copies = [(value.copy_output_ns, value.copy_gradient_ns) for value in costs.values]
-        down, up = (self._crossing @ np.array(copies, dtype=np.int64)).T
-        if problem.network:
-            sent = [problem.messages(stage, ideal)[0].whole_ns for ideal in self.ideals] if not last else [0]
-            returned = [problem.messages(stage - 1, ideal)[1].whole_ns for ideal in self.ideals] if stage else [0]
-            down, up = down + np.array(sent), up + np.array(returned)
-        return self.differences(work + down, work - up)
+        down, up = self._crossing_sums([(value.copy_output_ns, value.copy_gradient_ns) for value in costs.values])
+        down_bytes, up_bytes = self._bytes
+        if network and not last:
+            down = down + np.array([network.down[stage].message(int(size)).whole_ns for size in down_bytes])
+        if network and stage:
+            up = up + np.array([network.up[stage - 1].message(int(size)).whole_ns for size in up_bytes])
+        return work + down, work - up
 
     def memory_bytes(self, stage: int) -> Integers:
         """Return what a stage needs, in bytes."""
-        costs, factor = self._problem.costs, self._problem.factors[stage]
-        weights = [
-            layer.parameter_bytes - layer.learning_bytes + layer.learning_bytes * factor.learning
-            + (layer.saved_bytes - layer.cast_bytes) * factor.saved + layer.cast_bytes * factor.casts
-            for layer in costs.layers
-        ]  # fmt: skip
-        held, cut = self.sums(weights), self.cut_bytes
-        needed = self.differences(held + cut * factor.behind, held - cut * factor.before)
-        return np.where(needed < NEVER, needed + self._transients + costs.heap_bytes, NEVER)
+        if ("memory", stage) not in self._kept:
+            costs, factor = self._problem.costs, self._problem.factors[stage]
+            weights = [
+                layer.parameter_bytes - layer.learning_bytes + layer.learning_bytes * factor.learning
+                + (layer.saved_bytes - layer.cast_bytes) * factor.saved + layer.cast_bytes * factor.casts
+                for layer in costs.layers
+            ]  # fmt: skip
+            held, cut = self.sums(weights) + costs.heap_bytes, self.cut_bytes
+            self._kept["memory", stage] = (
+                held + cut * factor.behind, held - costs.heap_bytes - cut * factor.before,
+            )  # fmt: skip
+        needed = self.differences(*self._kept["memory", stage])
+        return np.where(needed < NEVER, needed + self._transients, NEVER)
 
     @cached_property
     def cut_bytes(self) -> Integers:
-        """What crosses behind each candidate, activations and gradients."""
-        sizes = [value.output_bytes + value.gradient_bytes for value in self._problem.costs.values]
-        return self._crossing @ np.array(sizes, dtype=np.int64)
+        """The bytes that cross behind each candidate, activations and gradients."""
+        down, up = self._bytes
+        return down + up
+
+    @cached_property
+    def _bytes(self) -> tuple[Integers, Integers]:
+        """What crosses behind each candidate, down and up."""
+        return self._crossing_sums([(value.output_bytes, value.gradient_bytes) for value in self._problem.costs.values])
+
+    def _crossing_sums(self, amounts: Sequence[tuple[int, int]]) -> tuple[Integers, Integers]:
+        """Return for each candidate the sums over the values that cross behind it, down and up."""
+        down, up = (self._crossing @ np.array(amounts, dtype=np.int64)).T
+        return down, up
 
     def sums(self, weights: Sequence[int] | Integers) -> Integers:
         """Return for each candidate the sum of its layers' weights."""

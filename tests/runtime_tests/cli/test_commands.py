@@ -415,7 +415,7 @@ def test_layers_run_in_bfloat16_as_asked_from_the_profile_to_the_comparison(
 
     for arguments, words in (
         (["run", "--plan", "plan.json", "--precision", "fp32"], "leave out --model, --partition, --slice, --precision"),
-        (["run", "--plan", "odd.json"], "'fcc' is in its slicing or precision and in no stage"),
+        (["run", "--plan", "odd.json"], "there is no layer 'fcc'"),
         (["run", "--plan", "none.json"], "'int8' is no precision; write fp32, bf16, or bf16 except"),
     ):
         write_whole(in_folder / "odd.json", to_json(replace(plan, precision=Precision("bf16 except fcc"))))
