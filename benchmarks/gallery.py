@@ -84,7 +84,8 @@ Each schedule beside one plain process, five seeds ([table](results/2026-11-26-s
 python benchmarks/planning_time.py
 python benchmarks/planning_for_many_ranks.py
 ```
-How long the exact search takes ([tables](results/2026-11-24-planner.md)).
+How long the search took before [decision 52](decisions/0052-one-recurrence-over-candidates.md)
+([tables](results/2026-11-24-planner.md)).
 
 ![Planning time against the number of layers](results/planning-time.svg)
 ![Planning time for many ranks](results/many-ranks.svg)

@@ -48,7 +48,7 @@ class Kind:
 
 KINDS = {
     "Profile": Kind("profile", "whole_step_s", "profile", option="--profile"),
-    "Plan": Kind("plan", "profile_digest", "plan", "plan.json", "--plan"),
+    "Plan": Kind("plan", "lower_bound_s", "plan", "plan.json", "--plan"),
     "RunResult": Kind("run's result", "losses", "run", "run.json"),
     "Comparison": Kind("comparison", "left_out", "compare"),
     "Verification": Kind("verification", "seed", "verify"),
@@ -174,15 +174,23 @@ def refuse_control_signs(content: bytes, origin: str, remedy: str) -> None:
 
 
 def to_json(value: Any) -> bytes:
-    """Encode a frozen dataclass as indented JSON with a last newline; one that works figures out, with these.
+    """Encode frozen dataclasses as indented JSON with a last newline; those that work figures out, with these.
 
-    What is a file of its own says the checksum of the rest of it.
+    What could be a file of its own says the checksum of the rest of it.
     """
-    every = [_with_figures(each) for each in value] if isinstance(value, list) else _with_figures(value)
-    content = msgspec.json.encode(every, enc_hook=_written)
-    if type(value).__name__ in KINDS:
-        content = content[:-1] + f',"{_CHECKSUM}":"{_checksum(json_keys(content))}"}}'.encode()
-    return msgspec.json.format(content, indent=1) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(_summed(value), enc_hook=_written), indent=1) + b"\n"
+
+
+def _summed(value: Any) -> Any:
+    """Return what is to be encoded, with checksums."""
+    if isinstance(value, list):
+        return [_summed(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _summed(held) for name, held in value.items()}
+    if type(value).__name__ not in KINDS:
+        return value
+    keys = json_keys(msgspec.json.encode(_with_figures(value), enc_hook=_written))
+    return keys | {_CHECKSUM: _checksum(keys)}
 
 
 def _checksum(keys: dict[str, Any]) -> str:
@@ -242,7 +250,8 @@ def from_json(content: bytes, kind: type[T], origin: str) -> T:
     refuse_control_signs(content, origin, f"make it anew with {command}")
     keys = json_keys(content)
     if keys.get(_CHECKSUM) != _checksum(keys):
-        raise FileError(f"{origin} was changed after it was written; make it anew with {command}")
+        why = "was changed after it was written" if _CHECKSUM in keys else f"lacks the {_CHECKSUM} of its content"
+        raise FileError(f"{origin} {why}; make it anew with {command}")
     return value
 
 

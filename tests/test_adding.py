@@ -57,5 +57,5 @@ def test_a_planner_is_a_function_and_its_name(
 def test_a_column_is_a_row_of_the_list_of_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     toy = columns.Column("time", "letters", lambda _profile, layer: str(len(layer.name)), lambda _profile: "all")
     monkeypatch.setattr(columns, "COLUMNS", (*columns.COLUMNS, toy))
-    table = rows(chain([1, 2]), ("time",))
+    table = rows(chain([1, 2]), "time")
     assert "letters" in str(table)

@@ -84,12 +84,6 @@ class Costs:
         return [sum(times) for times in zip(*kinds, strict=True)]
 
     @property
-    def parts_ns(self) -> list[int]:
-        """Each block's share of ``weight_ns``."""
-        weight_ns = self.weight_ns
-        return [sum(weight_ns[at] for at in members_of(members)) for members, _ in self.parts]
-
-    @property
     def loss_ns(self) -> int:
         """The loss's forward + backward."""
         return self.loss_forward_ns + self.loss_backward_ns

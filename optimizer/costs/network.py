@@ -22,11 +22,6 @@ class Message:
     whole_ns: int
     latency_ns: int
 
-    @property
-    def busy_ns(self) -> int:
-        """For how long the next one has to wait."""
-        return self.whole_ns - self.latency_ns
-
 
 NOTHING = Message(0, 0)
 
@@ -65,11 +60,6 @@ class Network:
     factors: tuple[Fraction, ...]
     down: tuple[Direction, ...]
     up: tuple[Direction, ...]
-
-    @property
-    def size(self) -> int:
-        """The number of ranks."""
-        return len(self.factors)
 
     def costs_at(self, rank: int, costs: Costs) -> Costs:
         """Return what layers cost on a rank."""

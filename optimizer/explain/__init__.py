@@ -1,4 +1,4 @@
-"""Why a plan is what it is, what else there is, and how sure it is."""
+"""Why a plan is what it is, and what other cuts would cost."""
 
 from typing import TYPE_CHECKING
 

@@ -42,5 +42,5 @@ def ceiling_of(planner: "Planner") -> Ceiling:
 def times_one_core(planner: "Planner", plan: Plan) -> float:
     """Return how many times as fast as one core, while no other is busy, a plan is promised to be."""
     times = plan.predicted.promised_samples_per_s * planner.model.lone_core_s / plan.batch_size
-    bounded = not plan.network  # whose ranks may be quicker than the profile's core, or share a stage
+    bounded = not plan.network  # whose ranks may be quicker than the profile's core
     return min(times, ceiling_of(planner).times) if bounded else times

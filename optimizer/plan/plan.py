@@ -20,7 +20,7 @@ Difference = Annotated[float, Meta(ge=-1e6, le=1e6)]
 """Seconds, below 0 where something takes less."""
 EXACT, BOUNDED = "exact", "bounded"
 """Methods of the best split: proven, or not."""
-FORMAT_VERSION: Literal[14] = 14
+FORMAT_VERSION: Literal[15] = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +162,7 @@ class Plan(Shown):
 
     Attributes:
         slicing: Which layers are cut inside; ``precision``, which run in bfloat16.
-        method: How it was found: ``exact``, ``bounded`` (not proven), a scheme's or a peer's name.
+        method: How it was found: ``exact``, ``bounded`` (not proven), a scheme's or another planner's name.
         schedule: What is predicted; ``update_every``, how many minibatches an update takes under it.
         planned_for: The schedule that the split was searched for, and that bottleneck and bound are about.
         classes: How many the model tells apart.
@@ -184,7 +184,6 @@ class Plan(Shown):
     vocabulary: Count = 0
     slicing: Slicing = PLAIN_FORM.slicing
     precision: Precision = PLAIN_FORM.precision
-    profile_digest: str
     method: Name
     schedule: ScheduleName
     update_every: Annotated[int, Meta(ge=1, le=100_000)] = 1
@@ -200,7 +199,7 @@ class Plan(Shown):
     network: NetworkProfile | None = None
     ties: tuple[Tie, ...] = ()
     crowding: Annotated[tuple[Annotated[float, Meta(gt=0, le=1e6)], ...], Meta(min_length=1)] = (1.0,)
-    format_version: Literal[14] = FORMAT_VERSION
+    format_version: Literal[15] = FORMAT_VERSION
     table: ClassVar[str] = "optimizer.report.plan_table:show_plan"
 
     @property

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         refuse_limits,
     )
     from optimizer.planning.partitions import plan_for, plans_for
-    from optimizer.planning.planner import Planner, digest_of
+    from optimizer.planning.planner import Planner
     from optimizer.planning.precision_choice import PrecisionChoice, choose_precision, why_full
     from optimizer.planning.schemes import Schemes, load_schemes, scheme_cuts
     from optimizer.planning.slicing_choice import (

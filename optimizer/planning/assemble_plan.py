@@ -19,7 +19,6 @@ def plan_of(
     best: Solution,
     *,
     method: str,
-    profile_digest: str,
     rounds: Rounds,
     crowding: Crowding,
     network: NetworkProfile | None = None,
@@ -32,7 +31,6 @@ def plan_of(
         bounds: The split, both ends included.
         best: The best split of the same problem, which says how good this one is.
         method: How the split was found.
-        profile_digest: That of the profile's file.
         rounds: How unsteady the model's layers were.
         crowding: What they take beside busy cores, and beside none.
         network: What the problem's network comes from.
@@ -54,7 +52,6 @@ def plan_of(
         vocabulary=profile.vocabulary,
         slicing=model.form.slicing,
         precision=model.form.precision,
-        profile_digest=profile_digest,
         method=method,
         schedule=pace.name,
         update_every=pace.update_every,

@@ -16,7 +16,7 @@ STUDY = "study"
 """The cuts that were tuned by hand, as ``configs/hand-tuned.yaml`` has them."""
 ALL = "all"
 OTHER_PLANNERS = ("pipedream", "pipedream-code", "torchgpipe", "uniform", "parameters", "flops")
-"""Other planners, as ``peers`` has them."""
+"""Other planners, as ``other_planners`` has them."""
 
 
 def partition_of(method: str, schemes: Schemes) -> str:

@@ -22,16 +22,8 @@ from optimizer.planning.assemble_plan import plan_of
 from optimizer.planning.schemes import scheme_cuts
 from optimizer.schedule import ASYNCHRONOUS, PLAIN_1F1B, Pace
 from optimizer.search import Candidates, Solution, candidates_of, solve, why_none
-from profiler.files import digest, to_json
 from profiler.profile import ModelCosts
 from profiler.report import counted
-
-
-def digest_of(model: ModelCosts) -> str:
-    """Return the digest of what a plan comes from, whatever else the profile tells of blocks, or of what was typed."""
-    measured = replace(model.profile, blocks=(), typed=(), lowered=None)
-    return digest(to_json([measured, model.form, model.layers, model.loss, model.whole_step]))
-
 
 MOST_LAYERS = 4_000
 """What stages cost is a matrix with a row and a column for each candidate."""
@@ -184,10 +176,6 @@ class Planner:
         return self.best if self.problem == self.free else self._solved(self.free, self.free_candidates)
 
     @cached_property
-    def _digest(self) -> str:
-        return digest_of(self.model)
-
-    @cached_property
     def _crowding(self) -> Crowding:
         return Crowding(self.model)
 
@@ -202,7 +190,6 @@ class Planner:
             bounds,
             best,
             method=method,
-            profile_digest=self._digest,
             rounds=self._rounds,
             crowding=self._crowding,
             network=self._network_profile,

@@ -93,7 +93,7 @@ def profile_all(options: ProfileOptions) -> int:
             for warning in profile_warnings(profile) if options.json or screen().quiet else []:  # else below the table
                 note_anyway(f"{config.name}: {warning}")
             if not options.json and not screen().quiet:
-                every = profiler.report.rows(profile, (options.view,)) if options.all else None
+                every = profiler.report.rows(profile, options.view) if options.all else None
                 profiler.report.show(every or profiler.report.costliest(profile, options.view, options.top), stdout())
                 stdout().print(f"Next: {again('plan', profile.typed)}", soft_wrap=True)
             note(f"{config.name}: kept in {place}")

@@ -131,7 +131,7 @@ COLUMNS = (
 )
 
 
-def columns(profile: Profile, views: tuple[View, ...]) -> list[Column]:
-    """Return the columns of ``views`` that this profile can fill."""
+def columns(profile: Profile, view: View) -> list[Column]:
+    """Return the columns of a view that this profile can fill."""
     empty = set() if profile.lowered else {"bf16 ms"}
-    return [column for column in COLUMNS if column.view in views and column.name not in empty]
+    return [column for column in COLUMNS if column.view == view and column.name not in empty]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from profiler.profile import Layer, Profile, more_or_less, parts_s, profile_warnings
-from profiler.report.columns import VIEWS, Column, View, columns, half_width, precise_ms
+from profiler.report.columns import Column, View, columns, half_width, precise_ms
 from profiler.report.fold import folded
 from profiler.report.rich_table import ResultTable
 from profiler.report.text import counted, mib
@@ -36,18 +36,18 @@ class Rows:
     warnings: tuple[str, ...]
 
 
-def rows(profile: Profile, views: tuple[View, ...] = VIEWS) -> Rows:
-    """Return a row for each layer, as captured, with all columns of some ``views``, the loss, and the totals."""
-    chosen = columns(profile, views)
+def rows(profile: Profile, view: View = "time") -> Rows:
+    """Return a row for each layer, as captured, with all columns of a view, the loss, and the totals."""
+    chosen = columns(profile, view)
     body = _rows_of(profile.layers, profile, chosen)
-    if "time" in views:
+    if view == "time":
         body.append(("loss", profile.loss_name or "cross-entropy", *_loss(profile, chosen)))
     return Rows(
         title=_title(profile),
         names=("layer", "kind", *(column.name for column in chosen)),
         layers=tuple(body),
         total=("total", f"{len(profile.layers)} layers", *(column.total(profile) for column in chosen)),
-        facts=" ".join(_FACTS[view](profile) for view in views),
+        facts=_FACTS[view](profile),
         explained={column.name: column.explanation for column in chosen if column.explanation},
         warnings=tuple(profile_warnings(profile)),
     )
@@ -55,7 +55,7 @@ def rows(profile: Profile, views: tuple[View, ...] = VIEWS) -> Rows:
 
 def costliest(profile: Profile, view: View = "time", top: int = SHOWN) -> Rows:
     """Return rows of the costliest layers only, or modules where layers are many: what one screen has room for."""
-    chosen = columns(profile, (view,))
+    chosen = columns(profile, view)
     modules = folded(profile.layers)
     shown = sorted(modules, key=lambda layer: layer.step_s, reverse=True)[:top]
     share = sum(layer.step_s for layer in shown) / (sum(layer.step_s for layer in modules) or 1.0)

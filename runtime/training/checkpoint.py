@@ -82,18 +82,19 @@ class _Sink:
     """A file that torch writes to, which keeps to itself what goes wrong: torch would make another error of it.
 
     Attributes:
-        error: What the file raised first; nothing is written after it.
+        error: What the error said that the file raised first, without a traceback, which would hold the weights;
+            nothing is written after it.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self.error: OSError | None = None
+        self.error: tuple[Any, ...] = ()
 
     def write(self, data: bytes) -> int:
         try:
             return len(data) if self.error else self._file.write(data)
         except OSError as error:
-            self.error = error
+            self.error = error.args
             return len(data)
 
     def flush(self) -> None:
@@ -103,9 +104,8 @@ class _Sink:
 def _save_to(file: BinaryIO, content: Any) -> None:
     sink = _Sink(file)
     torch.save(content, cast("BinaryIO", sink))  # which needs nothing else of a file
-    error, sink.error = sink.error, None  # else each keeps the other, and the weights
-    if error:
-        raise error
+    if sink.error:
+        raise OSError(*sink.error)
 
 
 def written_anywhere(path: Path, write: Callable[[Path], None]) -> Path:

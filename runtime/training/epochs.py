@@ -160,7 +160,7 @@ class _Checkpoints:
                 self._pipeline.save(self._path, states)
                 self.last, self.failure = self._path, None
             except FileError as error:
-                self.failure = error
+                self.failure = FileError(str(error))  # without what the traceback holds
                 warnings.warn(f"{error}; training goes on", TrainingWarning, stacklevel=2)
 
     def write_anywhere(self, states: dict[str, Any] | None, error: BaseException) -> bool:

@@ -59,7 +59,7 @@ def test_what_a_file_holds_does_not_reach_the_terminal_raw(
     value: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "plan.json"
-    text = json.dumps({"profile_digest": "a"} | value)
+    text = json.dumps({"lower_bound_s": "a"} | value)
     path.write_text(text[:-1] + ", " + text[1:])  # each key twice
     assert OPTIMIZE(["--profile", str(path)]) == 2
     said = capsys.readouterr().err
