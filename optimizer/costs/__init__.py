@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from optimizer.costs.crowding import Crowding
     from optimizer.costs.cuts import forced_cuts, names_of
     from optimizer.costs.ideals import last_of, members_of, prefixes, rank
-    from optimizer.costs.memory import factors, stage_bytes
     from optimizer.costs.network import NOTHING, Direction, Network, network_of
     from optimizer.costs.problem import Problem
     from optimizer.costs.rounds import Rounds

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 from optimizer.costs.costs import Costs
 from optimizer.costs.ideals import members_of
-from optimizer.costs.memory import Factors, factors, stage_bytes
 from optimizer.costs.network import NOTHING, Message, Network
+from optimizer.schedule import Factors, factors
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,19 @@ class Problem:
     def memory_bytes(self, bounds: Sequence[int]) -> list[int]:
         """Return what each stage of a split needs."""
         return [
-            stage_bytes(self.costs, factor, before, through)
+            self.stage_bytes(factor, before, through)
             for factor, (before, through) in zip(self.factors, pairwise(bounds), strict=True)
         ]
+
+    def stage_bytes(self, factor: Factors, before: int, through: int) -> int:
+        """Return memory(J, I, s) for J = ``before`` and I = ``through``."""
+        costs = self.costs
+        layers = [costs.layers[at] for at in members_of(through & ~before)]
+        held = factor.held_bytes(
+            sum(layer.parameter_bytes - layer.learning_bytes for layer in layers),
+            sum(layer.learning_bytes for layer in layers),
+            sum(layer.saved_bytes for layer in layers),
+            sum(layer.cast_bytes for layer in layers),
+        )
+        slots = factor.slot_bytes(costs.cut_bytes(before), costs.cut_bytes(through))
+        return held + slots + max(layer.transient_bytes for layer in layers) + costs.heap_bytes

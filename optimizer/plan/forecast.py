@@ -4,71 +4,40 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from optimizer.plan.noise import relative_throughput, scaled
-from optimizer.plan.plan import Plan, Prediction, Stage, StageBytes
+from optimizer.plan.plan import Plan, Prediction, Stage
 from optimizer.schedule import (
     Duration,
     Message,
     Pace,
     Schedule,
     Span,
-    StageRequirements,
     bubble_share,
     durations_by_kind,
+    factors,
     in_short,
     makespan_s,
-    requirements_of,
     simulate,
     throughput,
     unlisted_s,
 )
 
 
-def memory_bytes_of(
-    sizes: StageBytes, momenta: int, requirements: StageRequirements, before: tuple[int, int], behind: tuple[int, int]
-) -> int:
-    """Return memory(J, I, s) under any schedule, from what its stage holds.
-
-    Args:
-        sizes: The stage's bytes.
-        momenta: How many tensors the update rule keeps for a parameter.
-        requirements: What the schedule asks of the stage.
-        before: Bytes of the slots between the stage and the one before, activations' and gradients'.
-        behind: Likewise for the one behind.
-    """
-    learning = sizes.learning_bytes * (requirements.versions + 1 + momenta)
-    return (
-        sizes.frozen_bytes
-        + learning
-        + (sizes.saved_bytes - sizes.cast_bytes) * requirements.in_flight
-        + sizes.cast_bytes * requirements.versions
-        + sizes.transient_bytes
-        + sum(before)
-        + sum(behind)
-    )
-
-
 def scheduled(plan: Plan, schedule: Schedule) -> Plan:
     """Return the same split under another schedule or number of minibatches: what that gives, and what it holds."""
-    requirements = requirements_of(schedule)
-    slots = [
-        (
-            stage.sizes.activation_bytes * requirement.activation_slots,
-            stage.sizes.gradient_bytes * requirement.gradient_slots,
-        )
-        for stage, requirement in zip(plan.stages, requirements, strict=True)
-    ]
-    stages = tuple(
-        replace(
-            paced(stage, schedule.pace, in_place=requirement.versions == 1),
-            memory_bytes=memory_bytes_of(stage.sizes, plan.momenta, requirement, before, behind),
-        )
-        for stage, requirement, before, behind in zip(plan.stages, requirements, [(0, 0), *slots], slots, strict=False)
-    )
+    pace, count = schedule.pace, len(plan.stages)
+    crossing = [0, *(stage.sizes.activation_bytes + stage.sizes.gradient_bytes for stage in plan.stages)]
+    stages = []
+    for number, stage in enumerate(plan.stages):
+        factor, sizes = factors(pace, number, count, schedule.minibatches, plan.momenta), stage.sizes
+        held = factor.held_bytes(sizes.frozen_bytes, sizes.learning_bytes, sizes.saved_bytes, sizes.cast_bytes)
+        slots = factor.slot_bytes(crossing[number], crossing[number + 1])
+        priced = paced(stage, pace, in_place=factor.casts == 1)
+        stages.append(replace(priced, memory_bytes=held + slots + sizes.transient_bytes))
     return replace(
         plan,
         schedule=schedule.pace.name,
         update_every=schedule.pace.update_every,
-        stages=stages,
+        stages=tuple(stages),
         predicted=predict(stages, plan.batch_size, schedule),
     )
 

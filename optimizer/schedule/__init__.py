@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         durations_by_kind,
         simulate,
     )
+    from optimizer.schedule.stage_memory import Factors, factors
     from optimizer.schedule.stage_requirements import StageRequirements, requirements_of
 else:
     __getattr__ = on_demand(__name__)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from optimizer.costs import Problem, stage_bytes
+from optimizer.costs import Problem
 from optimizer.errors import InfeasibleError, PartitionError
 from optimizer.search.candidates import Candidates
 from optimizer.search.dynamic_program import best_chain, smallest_behind
@@ -83,7 +83,7 @@ def smallest_limit(problem: Problem, candidates: Candidates) -> int | None:
 def tightest(problem: Problem) -> tuple[str, int]:
     """Return the layer that takes the most memory in a last stage of its own, where a layer takes the least."""
     last = replace(problem.factors[-1], before=0, behind=0)
-    alone = [stage_bytes(problem.costs, last, 0, 1 << at) for at in range(len(problem.costs.layers))]
+    alone = [problem.stage_bytes(last, 0, 1 << at) for at in range(len(problem.costs.layers))]
     most = max(range(len(alone)), key=alone.__getitem__)
     return problem.costs.layers[most].name, alone[most]
 

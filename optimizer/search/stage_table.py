@@ -56,19 +56,19 @@ class StageTable:
 
     def memory_bytes(self, stage: int) -> Integers:
         """Return what a stage needs, in bytes."""
+        factor, layers = self._problem.factors[stage], self._problem.costs.layers
         if ("memory", stage) not in self._kept:
-            costs, factor = self._problem.costs, self._problem.factors[stage]
-            weights = [
-                layer.parameter_bytes - layer.learning_bytes + layer.learning_bytes * factor.learning
-                + (layer.saved_bytes - layer.cast_bytes) * factor.saved + layer.cast_bytes * factor.casts
-                for layer in costs.layers
-            ]  # fmt: skip
-            held, cut = self.sums(weights) + costs.heap_bytes, self.cut_bytes
+            frozen = self.sums([layer.parameter_bytes - layer.learning_bytes for layer in layers])
+            learning = self.sums([layer.learning_bytes for layer in layers])
+            saved, casts = (
+                self.sums([getattr(layer, kind) for layer in layers]) for kind in ("saved_bytes", "cast_bytes")
+            )
+            held, none = factor.held_bytes(frozen, learning, saved, casts), np.zeros_like(frozen)
             self._kept["memory", stage] = (
-                held + cut * factor.behind, held - costs.heap_bytes - cut * factor.before,
+                held + factor.slot_bytes(none, self.cut_bytes), held - factor.slot_bytes(self.cut_bytes, none)
             )  # fmt: skip
         needed = self.differences(*self._kept["memory", stage])
-        return np.where(needed < NEVER, needed + self._transients, NEVER)
+        return np.where(needed < NEVER, needed + self._transients + self._problem.costs.heap_bytes, NEVER)
 
     @cached_property
     def cut_bytes(self) -> Integers:

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from optimizer.costs import Costs, Crowding, Problem, Rounds, factors, members_of, nanoseconds, prefixes
+from optimizer.costs import Costs, Crowding, Problem, Rounds, members_of, nanoseconds, prefixes
 from optimizer.errors import PartitionError
 from optimizer.plan import Plan, most_drawn
 from optimizer.planning import Planner, Schemes, scheme_cuts
-from optimizer.schedule import SCHEDULES, in_full, steady_minibatches
+from optimizer.schedule import SCHEDULES, factors, in_full, steady_minibatches
 from optimizer.search import captured_order, solve
 from profiler.profile import PLAIN_FORM
 from profiler.report import counted, groups

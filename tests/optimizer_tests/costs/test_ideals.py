@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import layer, profile, profile_of, random_profiles
 
-from optimizer.costs import Problem, costs_of, members_of, prefixes, rank, stage_bytes
+from optimizer.costs import Problem, costs_of, members_of, prefixes, rank
 from optimizer.costs.ideals import blocks
 from optimizer.search import StageTable, candidates_of, captured_order
 from optimizer.search.stage_table import NEVER
@@ -101,7 +101,7 @@ def test_the_table_prices_every_pair(profile: Profile, data: st.DataObject) -> N
                 assert own_ns == own_bytes == NEVER
             else:
                 assert own_ns == costs.stage_ns(before, through)
-                assert own_bytes == stage_bytes(costs, problem.factors[stage], before, through)
+                assert own_bytes == problem.stage_bytes(problem.factors[stage], before, through)
 
 
 def test_a_group_takes_along_what_lies_between_its_members() -> None:

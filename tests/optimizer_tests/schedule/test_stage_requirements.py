@@ -6,7 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from paces import some_schedule
 
-from optimizer.schedule import PLAIN_1F1B, SCHEDULES, Action, Schedule, ScheduleName, requirements_of, schedule_of
+from optimizer.schedule import (
+    PLAIN_1F1B,
+    SCHEDULES,
+    Action,
+    Schedule,
+    ScheduleName,
+    factors,
+    requirements_of,
+    schedule_of,
+)
 
 names = st.sampled_from(list(SCHEDULES))
 schedules = st.builds(some_schedule, names, st.integers(1, 4), st.integers(1, 9), st.integers(1, 5))
@@ -29,6 +38,22 @@ def happens_before(schedule: Schedule) -> dict[Action, set[Action]]:
 def safe(slots: int, pairs: list[tuple[Action, Action]], before: dict[Action, set[Action]]) -> bool:
     """Whether what overwrites a slot comes after its last reader; pairs of reader and writer."""
     return all(reader in before[writer] for (reader, _), (_, writer) in zip(pairs, pairs[slots:], strict=False))
+
+
+@settings(deadline=None, max_examples=200)
+@given(schedule=schedules, momenta=st.integers(0, 2))
+def test_how_often_a_stage_holds_what_is_what_the_proof_finds(schedule: Schedule, momenta: int) -> None:
+    """The memory model counts in closed form, and the proof on the actions."""
+    stages, proven = len(schedule.rows), requirements_of(schedule)
+    for stage, needs in enumerate(proven):
+        held = factors(schedule.pace, stage, stages, schedule.minibatches, momenta)
+        assert (held.learning, held.saved, held.casts) == (
+            needs.versions + 1 + momenta,
+            needs.in_flight,
+            needs.versions,
+        )
+        assert held.behind == needs.activation_slots == needs.gradient_slots
+        assert held.before == (proven[stage - 1].activation_slots if stage else 0)
 
 
 @settings(deadline=None, max_examples=80)

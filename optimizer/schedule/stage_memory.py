@@ -1,6 +1,6 @@
 """Memory of a stage in bytes, by its place in the pipeline.
 
-For ideals J ⊂ I and stage s with d_s minibatches in flight and w_s weight versions, as the schedule has them (1f1b:
+For a stage s of the layers I∖J with d_s minibatches in flight and w_s weight versions, as the schedule has them (1f1b:
 d_s = min(S − s, minibatches), w_s = d_s; 2bw: w_s = 2; with a flush: w_s = 1),
 
     memory(J, I, s) = Σ_{v ∈ I∖J} [frozen + learning · (w_s versions + gradient + momentum)
@@ -17,10 +17,14 @@ Source: weight versions and minibatches in flight of PipeDream's 1F1B (SOSP 2019
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
-from optimizer.costs.costs import Costs
-from optimizer.costs.ideals import members_of
-from optimizer.schedule import Pace
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.schedule.schedule import Pace
+
+Amount = TypeVar("Amount", int, NDArray[np.int64])
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class Factors:
     Attributes:
         learning: Of parameters that learn: versions, gradient and momentum.
         saved: Of what is kept for the backward, casts of weights left out.
-        casts: Of these.
+        casts: Of these, which is once a version.
         behind: Of what crosses the cut behind the stage.
         before: Of what crosses the cut before it.
     """
@@ -40,6 +44,14 @@ class Factors:
     casts: int
     behind: int
     before: int
+
+    def held_bytes(self, frozen: Amount, learning: Amount, saved: Amount, casts: Amount) -> Amount:
+        """Return what is held of layers, given their bytes of each kind; ``casts`` are among ``saved``."""
+        return frozen + learning * self.learning + (saved - casts) * self.saved + casts * self.casts
+
+    def slot_bytes(self, before: Amount, behind: Amount) -> Amount:
+        """Return what the slots on either side take, given the bytes that cross the cuts there."""
+        return before * self.before + behind * self.behind
 
 
 def factors(pace: Pace, stage: int, stages: int, minibatches: int, momenta: int) -> Factors:
@@ -53,17 +65,3 @@ def factors(pace: Pace, stage: int, stages: int, minibatches: int, momenta: int)
         behind=ahead if stage < stages - 1 else 0,
         before=pace.in_flight(stages, stage - 1, minibatches) if stage else 0,
     )
-
-
-def stage_bytes(costs: Costs, factor: Factors, before: int, through: int) -> int:
-    """Return memory(J, I, s) for J = ``before`` and I = ``through``."""
-    layers = [costs.layers[position] for position in members_of(through & ~before)]
-    held = sum(
-        layer.parameter_bytes - layer.learning_bytes
-        + layer.learning_bytes * factor.learning
-        + (layer.saved_bytes - layer.cast_bytes) * factor.saved
-        + layer.cast_bytes * factor.casts
-        for layer in layers
-    )  # fmt: skip
-    slots = costs.cut_bytes(through) * factor.behind + costs.cut_bytes(before) * factor.before
-    return held + slots + max(layer.transient_bytes for layer in layers) + costs.heap_bytes
