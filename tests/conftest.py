@@ -25,6 +25,9 @@ os.environ["COLUMNS"] = "240"
 settings.register_profile("fuzz", max_examples=2500, print_blob=True)
 """Of ``make fuzz``, for each kind of file."""
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a job of the background; what tests start would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # Processes that tests start would import pytest again, as the main module of their parent, and need nothing of it.
 __main__.__spec__ = None
 if hasattr(__main__, "__file__"):
