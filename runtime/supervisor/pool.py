@@ -201,7 +201,7 @@ class WorkerPool:
                     failures[stage] = message
                     deadline = deadline or time.monotonic() + GRACE_S
                 else:
-                    answers[stage] = message
+                    answers[stage], begun_s = message, time.perf_counter()  # who waited for it has time to go on
             if not failures:
                 progress = [worker.status.read() for worker in self._workers]
                 for seen_by in (self._look, watch):
