@@ -1,11 +1,15 @@
+from collections.abc import Sequence
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import InputError, RunError
 from runtime.fault import Cause
+from runtime.supervisor import WorkerPool
 from runtime.supervisor.failures import Suspect, death, error_of, hung, patience_s
-from runtime.worker import Failed, Phase, Progress, StageStatus
+from runtime.worker import Failed, Phase, Progress, Ready, StageStatus
 
 NOW = 1000.0
 
@@ -130,3 +134,27 @@ def test_the_black_box_says_what_was_last_noted() -> None:
     assert found.since_s > 0
     assert status.stacks() == ""
     status.close()
+
+
+class Scripted(WorkerPool):
+    """A pool without processes, whose stages answer in turn, each ten seconds after the one before."""
+
+    def __init__(self, clock: list[float], states: Sequence[Progress]) -> None:
+        self._clock, self._turn, self._look, self._alone = clock, iter(range(len(states) - 1, -1, -1)), None, True
+        self._workers = [SimpleNamespace(pid=1, status=SimpleNamespace(read=lambda own=own: own)) for own in states]  # type: ignore[misc]
+
+    def _ready(self, *_given: object) -> list[int]:
+        self._clock[0] += 10.0
+        return [next(self._turn)]
+
+    def _answer(self, stage: int) -> Ready:
+        assert stage in range(len(self))
+        return Ready()
+
+
+def test_a_stage_that_waited_for_one_that_has_just_answered_has_not_hung(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it waited for is there, and it may not have seen that yet."""
+    clock = [NOW]
+    monkeypatch.setattr("runtime.supervisor.pool.time.perf_counter", lambda: clock[0])
+    pool = Scripted(clock, [progress(Phase.WAITING, 90), progress(Phase.WORKING, 1)])
+    assert len(pool._heard([5.0, 60.0], None, None)) == 2
