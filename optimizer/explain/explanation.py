@@ -52,7 +52,6 @@ class Explanation:
         ceiling: The speed-up over one core that no split exceeds, whatever the number of stages.
         ceiling_layers: What sets it: the costliest layers that no cut may separate.
         ceiling_reason: Why it cannot be cut inside, if it is one layer; nothing where it can.
-        whole_ceiling: What the ceiling was with all layers whole; None where they are.
         moves: Each cut moved by one legal place, towards either end.
         losses: Those of the schemes and of other planners.
     """
@@ -63,7 +62,6 @@ class Explanation:
     ceiling: float
     ceiling_layers: tuple[str, ...]
     ceiling_reason: str
-    whole_ceiling: float | None
     moves: tuple[Move, ...]
     losses: tuple[Loss, ...]
 
@@ -84,7 +82,6 @@ def explain(planner: Planner, plan: Plan, others: Mapping[str, Plan]) -> Explana
         ceiling=ceiling.times,
         ceiling_layers=ceiling.layers,
         ceiling_reason=reasons[ceiling.layers[0]] if len(ceiling.layers) == 1 else "they have to stay together",
-        whole_ceiling=_whole_ceiling(planner.model, ceiling.times),
         moves=tuple(_moves(problem, bounds)),
         losses=tuple(_loss(name, plan, other, planner.model) for name, other in others.items()),
     )
@@ -97,12 +94,6 @@ def _fillers(plan: Plan, stage: int, model: ModelCosts) -> Iterator[Filler]:
     whole_s = plan.stages[stage].total_s or 1.0
     for name in sorted(costs_s, key=lambda name: -costs_s[name])[:FILLERS]:
         yield Filler(layer=name, step_s=costs_s[name], share=costs_s[name] / whole_s)
-
-
-def _whole_ceiling(model: ModelCosts, ceiling: float) -> float | None:
-    """Return the ceiling with the layers whole that are cut, or None where none is."""
-    whole_s = max((layer.alone_s or layer.step_s for layer in model.uncut), default=0.0)
-    return min(ceiling, model.lone_core_s / whole_s) if whole_s else None
 
 
 def _moves(problem: Problem, bounds: Sequence[int]) -> Iterator[Move]:

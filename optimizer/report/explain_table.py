@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from optimizer.explain import Explanation
-from optimizer.plan import Plan, timeline
-from optimizer.report.gantt import gantt_rows
-from optimizer.schedule import makespan_s, schedule_of
+from optimizer.plan import Plan
 from profiler.profile import INPUT, ModelCosts
 from profiler.report import ResultTable, mib
 
@@ -16,10 +14,6 @@ if TYPE_CHECKING:
 Labels = Mapping[str, str]
 """What to call a layer, by its name."""
 
-MINIBATCHES_SHOWN = 8
-COLUMNS_SHOWN = 140
-_STAGE_WIDTH = 12
-"""Of what stands before a stage's row, and behind it."""
 WORDS = ("cut", "moved", "layers that change stage", "method", "reason")
 
 
@@ -35,24 +29,6 @@ def show_explanation(plan: Plan, model: ModelCosts, explanation: Explanation, co
     _show_losses(
         "What other methods lose, and why" + (", which keep to no limit" if plan.limits else ""), explanation, console
     )
-    _show_timeline(plan, console)
-
-
-def _show_timeline(plan: Plan, console: "Console") -> None:
-    spans = timeline(plan.stages, schedule_of(plan.schedule, len(plan.stages), MINIBATCHES_SHOWN, plan.update_every))
-    column_s = makespan_s(spans) / min(COLUMNS_SHOWN, max(1, console.width - _STAGE_WIDTH))
-    if not column_s:
-        return
-    console.print(
-        f"The first {MINIBATCHES_SHOWN} minibatches, a column for every {column_s * 1e3:.1f} ms: digits run forward, "
-        "letters backward (a is minibatch 0), u updates, · waits."
-    )
-    for row in gantt_rows(spans, column_s):
-        console.print(row, soft_wrap=True)
-    console.print(
-        f"Over {plan.predicted.minibatches} minibatches stages wait {plan.predicted.bubble_share:.0%} of the time, "
-        "warm-up and drain included."
-    )
 
 
 def paragraphs(plan: Plan, explanation: Explanation, label: Labels) -> list[str]:
@@ -65,12 +41,11 @@ def paragraphs(plan: Plan, explanation: Explanation, label: Labels) -> list[str]
     reason = explanation.ceiling_reason
     whole = f"cannot be cut: {reason}" if reason else "is whole, and --slice could cut it inside"
     often = " that updates after each minibatch" if plan.update_every > 1 else ""
-    before = "" if explanation.whole_ceiling is None else f"; with all layers whole, {explanation.whole_ceiling:.2f}"
     return [
         f"Stage {explanation.bottleneck_stage} is the slowest: {stage.total_s * 1e3:.1f} ms a minibatch, {filled}.",
         (
             f"The plan is {explanation.speed_up:.2f} times as fast as one core{often}. No split, into however many "
-            f"stages, is more than {explanation.ceiling:.2f} times as fast{before}, for {listed} {whole}."
+            f"stages, is more than {explanation.ceiling:.2f} times as fast, for {listed} {whole}."
         ),
         _proof(plan),
     ]

@@ -13,12 +13,9 @@ from strategies import COPY_COST, chain, layer, profile, random_profiles
 
 from optimizer.errors import PartitionError
 from optimizer.explain import Explanation, explain
-from optimizer.plan import timeline
 from optimizer.planning import Forms, Planner, load_schemes, plans_for
 from optimizer.report import plan_svg, show_explanation, show_gain
 from optimizer.report.explain_table import paragraphs
-from optimizer.report.gantt import gantt_rows
-from optimizer.schedule import Action, Span, schedule_of
 from profiler.profile import INPUT, CopyCost, Profile
 
 FREE = CopyCost(sizes_bytes=(), copy_s=())
@@ -117,16 +114,6 @@ def test_sentences_say_what_was_searched() -> None:
     planner, found = explained(chain([3, 5, 2, 4]), 2)
     said = "\n".join(paragraphs(planner.optimized(), found, {name: name for name in ["l0", "l1", "l2", "l3"]}))
     assert "5 legal cuts, all there are, were compared: no split is below" in said
-
-
-def test_a_staircase_is_a_row_for_each_stage() -> None:
-    rows = gantt_rows(
-        timeline(Planner(chain([2, 2], copy_cost=FREE).costs(), 2, 2).optimized().stages, schedule_of("1f1b", 2, 2)),
-        1e-3,
-    )
-    assert len(rows) == 2
-    spans = [[Span(Action(0, "F", 0), 0, 2), Span(Action(0, "B", 0), 5, 6), Span(Action(0, "U", 0), 6, 7)]]
-    assert gantt_rows(spans, 1) == ["stage 0 00···au"]
 
 
 def test_the_drawing_has_every_stage_and_names_the_costliest_layers() -> None:
