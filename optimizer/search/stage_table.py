@@ -112,7 +112,7 @@ class StageTable:
         transients = np.array([layer.transient_bytes for layer in self._problem.costs.layers])
         largest = np.zeros((len(self.ideals), len(self.ideals)), dtype=np.int64)
         for level in np.unique(transients):
-            count = self._members @ (transients >= level).astype(np.float32)
+            count = _product(self._members, (transients >= level).astype(np.float32))
             largest[count[None, :] > count[:, None]] = level
         return largest
 
