@@ -225,7 +225,7 @@ def _as_text(kind: type[Any], value: object) -> Any:
 
 
 def from_json(content: bytes, kind: type[T], origin: str) -> T:
-    """Decode ``content`` as ``kind``; fields that ``kind`` does not know are passed over."""
+    """Decode ``content`` as ``kind``; figures that were worked out for readers are passed over."""
     about = KINDS[kind.__name__]
     name, command = about.name, maker(about.maker, o=about.usual_name)
     try:

@@ -13,7 +13,7 @@ Source: Tarnawski et al., "Efficient Algorithms for Device Placement of DNN Grap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from optimizer.costs import Problem, prefixes, rank
+from optimizer.costs import Problem, members_of, prefixes, rank
 
 MOST_IDEALS = 2_000
 """So many are compared in pairs at most."""
@@ -55,7 +55,12 @@ def _ranked(ideals: set[int]) -> tuple[int, ...]:
 
 def _followers(blocks: Sequence[tuple[int, int]]) -> list[list[int]]:
     """Return for each block those that need it."""
-    return [[at for at, (_, needs) in enumerate(blocks) if needs & members] for members, _ in blocks]
+    home = {at: block for block, (members, _) in enumerate(blocks) for at in members_of(members)}
+    followers: list[list[int]] = [[] for _ in blocks]
+    for block, (_, needs) in enumerate(blocks):
+        for before in {home[at] for at in members_of(needs)}:
+            followers[before].append(block)
+    return followers
 
 
 def _all_ideals(blocks: Sequence[tuple[int, int]], followers: Sequence[Sequence[int]]) -> set[int] | None:

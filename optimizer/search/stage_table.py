@@ -60,9 +60,8 @@ class StageTable:
         if ("memory", stage) not in self._kept:
             frozen = self.sums([layer.parameter_bytes - layer.learning_bytes for layer in layers])
             learning = self.sums([layer.learning_bytes for layer in layers])
-            saved, casts = (
-                self.sums([getattr(layer, kind) for layer in layers]) for kind in ("saved_bytes", "cast_bytes")
-            )
+            saved = self.sums([layer.saved_bytes for layer in layers])
+            casts = self.sums([layer.cast_bytes for layer in layers])
             held, none = factor.held_bytes(frozen, learning, saved, casts), np.zeros_like(frozen)
             self._kept["memory", stage] = (
                 held + factor.slot_bytes(none, self.cut_bytes), held - factor.slot_bytes(self.cut_bytes, none)
