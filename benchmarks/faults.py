@@ -185,9 +185,7 @@ def network_of(fault: str) -> tuple[Captured, Plan]:
         captured = captured_of(lambda: small_models.Failing(fault, AFTER))
         return captured, plan_of(captured, BOUNDS, stages=3)
     captured = capture(small_models.SparseGradient().train(), "sparse", torch.zeros(4, 4, dtype=torch.int64))
-    plan = Planner(profile_of(captured, seed=5).costs(), 3, MINIBATCHES).unlimited(
-        "chosen", (0, 0b0011, 0b0111, 0b1111)
-    )
+    plan = Planner(profile_of(captured, seed=5), 3, MINIBATCHES).unlimited("chosen", (0, 0b0011, 0b0111, 0b1111))
     return captured, replace(plan, model_digest=captured.digest, input_shape=(4, 4), batch_size=4, vocabulary=10)
 
 

@@ -31,7 +31,7 @@ def main() -> None:
     options = parser.parse_args()
     config = configuration.override(configuration.for_model(options.model), {"batch_size": options.batch_size})
     profile = fresh_profile(config)
-    plan = Planner(profile.costs(), options.stages, options.batches).optimized()
+    plan = Planner(profile, options.stages, options.batches).optimized()
     shape = config.input_shape
     pool = [
         (inputs(SEED, at, shape), targets(SEED, at, (config.batch_size,), config.classes)) for at in range(POOL)

@@ -57,8 +57,8 @@ def main() -> None:
 def compare(config: Config, cores: tuple[int, ...], repeats: int) -> str:
     """Return the line of one model."""
     profile = measure_profile(config, captured_model(config), cores[:1], lambda _share: None)
-    single = Planner(profile.costs(), 1, config.minibatches).optimized()
-    split = Planner(profile.costs(), len(cores), config.minibatches).optimized()
+    single = Planner(profile, 1, config.minibatches).optimized()
+    split = Planner(profile, len(cores), config.minibatches).optimized()
     settings = Settings(rule=config.rule, seed=SEED)
     alone: list[RunResult] = []
     piped: list[RunResult] = []

@@ -42,7 +42,7 @@ def main() -> None:
             network, times_s = two_tiers(profile, ranks), []
             for _ in range(REPEATS):
                 start = time.perf_counter()
-                plan = Planner(profile.costs(), ranks, 4 * ranks, network=network).optimized()
+                plan = Planner(profile, ranks, 4 * ranks, network=network).optimized()
                 times_s.append(time.perf_counter() - start)
             medians.setdefault(layers, []).append((ranks, statistics.median(times_s)))
             print(line_of(plan, layers, times_s), flush=True)

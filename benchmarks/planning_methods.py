@@ -8,7 +8,7 @@ Each cell is the bottleneck of the method's split over that of the best one, and
 import argparse
 from pathlib import Path
 
-from optimizer.planning import OPTIMIZED, OTHER_PLANNERS, Forms, Planner, load_schemes, plans_for
+from optimizer.planning import OPTIMIZED, OTHER_PLANNERS, Models, Planner, load_schemes, plans_for
 from profiler.files import read_json
 from profiler.profile import Profile
 
@@ -23,9 +23,7 @@ def main() -> None:
     names = (OPTIMIZED, *OTHER_PLANNERS, *schemes)
     profiles = [read_json(path, Profile) for path in options.profile]
     columns = [
-        plans_for(
-            names, Forms(Planner(profile.costs(), options.stages, 16)), schemes, lambda sentence: print(f"({sentence})")
-        )
+        plans_for(names, Models(Planner(profile, options.stages, 16)), schemes, lambda sentence: print(f"({sentence})"))
         for profile in profiles
     ]
     heads = [f"{profile.model} b{profile.batch_size}" for profile in profiles]

@@ -76,7 +76,7 @@ def timed(profile: Profile, stages: int, repeats: int) -> tuple[Plan, list[float
     times_ms: list[float] = []
     while not times_ms or (len(times_ms) < repeats and sum(times_ms) < MOST_S * 1e3):
         start = time.perf_counter()
-        plan = Planner(profile.costs(), stages, 16).optimized()
+        plan = Planner(profile, stages, 16).optimized()
         times_ms.append((time.perf_counter() - start) * 1e3)
     return plan, times_ms
 

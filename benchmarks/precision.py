@@ -15,7 +15,7 @@ import argparse
 from contextlib import ExitStack
 from statistics import median
 
-from optimizer.cli import planned_forms
+from optimizer.cli import planned_models
 from optimizer.plan import Plan
 from optimizer.planning import LOWERED, OPTIMIZED, SLICED, why_full
 from optimizer.schedule import PLAIN_1F1B
@@ -37,11 +37,11 @@ PATIENCE_S = 600.0
 
 def plans_of(config: Config) -> tuple[list[Plan], float]:
     """Return the best plan in float32 and the one in whatever is faster, and what the profile says of a plain step."""
-    forms = planned_forms(config, PLAIN_1F1B, (OPTIMIZED, SLICED, LOWERED), lambda sentence: print(f"({sentence})"))
-    full = (forms.sliced or forms.whole).optimized()
-    if forms.precision and not forms.lowered:
-        print(f"({why_full(forms.precision)})")
-    return [full, forms.best.optimized()], forms.whole.profile.whole_step_s
+    models = planned_models(config, PLAIN_1F1B, (OPTIMIZED, SLICED, LOWERED), lambda sentence: print(f"({sentence})"))
+    full = (models.sliced or models.whole).optimized()
+    if not models.lowered:
+        print(f"({why_full(models.why_full)})")
+    return [full, models.best.optimized()], models.whole.profile.whole_step_s
 
 
 def measure(config: Config, rounds: int) -> None:
@@ -89,7 +89,7 @@ def report(plan: Plan, own: list[RunResult], drifts: list[float]) -> None:
     peaks = [max(result.stages[at].measured.peak_rss_bytes or 0 for result in own) for at in range(len(plan.stages))]
     at = max(range(len(peaks)), key=peaks.__getitem__)
     print(
-        f"  {plan.precision.words} ({plan.slicing or 'layers whole'}): {median(speeds):.1f} samples/s, "
+        f"  {plan.precision} ({plan.slicing or 'layers whole'}): {median(speeds):.1f} samples/s, "
         f"predicted {promised:.1f}, error without drift {median(errors):+.1%}; stage {at} peaked at "
         f"{peaks[at] / 2**20:.0f} MiB, predicted {plan.stages[at].memory_bytes / 2**20:.0f}"
     )

@@ -97,7 +97,7 @@ def ratios(name: str, options: argparse.Namespace) -> str:
     cores = cores_for(options.stages, usable_cores())
     captured = captured_model(config)
     profile = measure_profile(config, captured, cores[:1], lambda _share: None, budget_s=10.0)
-    plan = Planner(profile.costs(), options.stages, config.minibatches).optimized()
+    plan = Planner(profile, options.stages, config.minibatches).optimized()
     pairs: list[float] = []
     for number in range(options.pairs):
         speeds: dict[str, float] = {}

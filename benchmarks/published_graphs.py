@@ -149,7 +149,7 @@ def main() -> None:
     print("| model | bottleneck, ms | layers of each stage |\n|---|---:|---|")
     for path in sorted([*options.folder.glob("*.txt"), *options.folder.glob("*.json")]):
         profile = read_json(path, Profile) if path.suffix == ".json" else read_graph(path)
-        plan = Planner(profile.costs(), options.stages, MINIBATCHES).optimized()
+        plan = Planner(profile, options.stages, MINIBATCHES).optimized()
         counts = " + ".join(str(len(stage.layers)) for stage in plan.stages)
         print(f"| {profile.model} | {plan.bottleneck_s * 1e3:.3f} | {counts} |")
 

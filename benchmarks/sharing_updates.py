@@ -14,7 +14,7 @@ import argparse
 from contextlib import ExitStack
 from statistics import median
 
-from optimizer.cli import planned_forms
+from optimizer.cli import planned_models
 from optimizer.plan import Plan
 from optimizer.planning import OPTIMIZED, SLICED
 from optimizer.schedule import ASYNCHRONOUS, ScheduleName, pace_of
@@ -34,7 +34,7 @@ WAYS: tuple[ScheduleName, ...] = (ASYNCHRONOUS, "2bw")
 
 def plan_of(config: Config, schedule: ScheduleName) -> tuple[Plan, float]:
     """Return the best plan for a schedule, and what the profile says of the plain step."""
-    forms = planned_forms(
+    forms = planned_models(
         config, pace_of(schedule, config.stages), (OPTIMIZED, SLICED), lambda sentence: print(f"({sentence})")
     )
     return forms.best.optimized(), forms.whole.profile.whole_step_s

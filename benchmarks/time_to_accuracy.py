@@ -282,7 +282,7 @@ def plan_for(way: Way, network: Network, lr: float, sample: tuple[Tensor, ...]) 
     profile = stageplan.profile(
         network.build(), tuple(tensor[:size] for tensor in sample), budget_s=5, precision=way.precision
     )
-    plan, cores = stageplan.plan(profile, stages=way.stages, precision=way.precision, **pace), usable_cores()
+    plan, cores = stageplan.plan(profile, stages=way.stages, **pace), usable_cores()
     if way.stages <= len(cores):
         return Planned(plan, None)
     whole = captured_live(live_model(network.build(), tuple(tensor[:size] for tensor in sample), None), plan.form)

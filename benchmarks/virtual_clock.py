@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from statistics import mean, median
 
 from optimizer.plan import Plan, distinct
-from optimizer.planning import ALL, Forms, Planner, load_schemes, partition_names, plans_for, spaced_splits
+from optimizer.planning import ALL, Models, Planner, load_schemes, partition_names, plans_for, spaced_splits
 from profiler.capture import SEED, captured_model
 from profiler.execution import Captured
 from profiler.machine import this_machine, usable_cores
@@ -67,7 +67,7 @@ def main() -> None:
                 (2, Place((one,) * 2, "virtual"), Place((one, other), "wall")),
                 (4, Place((one,) * 4, "virtual"), Place((one, other) * 2, "virtual")),
             ):
-                planner = Planner(profile.costs(), stages, minibatches)
+                planner = Planner(profile, stages, minibatches)
                 print(f"\n{name}, batch {batch_size}: {stages} on 1 | 2, {minibatches} minibatches", flush=True)
                 chosen = list(splits(planner, options.splits))
                 compare(config, captured, chosen, (few, many), minibatches=minibatches, rounds=options.rounds)
@@ -76,7 +76,7 @@ def main() -> None:
 def splits(planner: Planner, wanted: int) -> Iterator[tuple[str, Plan]]:
     """Yield distinct splits: the optimized one, the schemes, and evenly spaced ones."""
     schemes = load_schemes()
-    plans = plans_for(partition_names([ALL], schemes), Forms(planner), schemes, lambda _sentence: None)
+    plans = plans_for(partition_names([ALL], schemes), Models(planner), schemes, lambda _sentence: None)
     names = list(plans)
     chosen = {names[at]: plans[names[at]] for at in dict.fromkeys(distinct(list(plans.values())))}
     chosen |= spaced_splits(planner, wanted, {plan.split for plan in chosen.values()})

@@ -27,7 +27,6 @@ from hypothesis import strategies as st
 from networks import network_for
 from pipelines import SETTINGS, build, captured_of, plan_of
 from places import TESTS
-from precisions import with_lower
 from runs import run_of
 from strategies import MACHINE, chain
 
@@ -37,7 +36,7 @@ from profiler.errors import FileError, StageplanError
 from profiler.execution import count_name, moment_name
 from profiler.files import MOST_BYTES as LARGEST
 from profiler.files import from_json, read_json, to_json
-from profiler.profile import Edge, Profile, SlicedLayer
+from profiler.profile import Edge, Profile
 from profiler.settings import config, study
 from runtime.compare import Comparison
 from runtime.pipeline.stage_segments import slices
@@ -53,18 +52,12 @@ Value = Any
 
 
 def profile() -> Profile:
-    """A profile with a branch, a group, blocks of a layer, and times in bfloat16."""
+    """A profile with a branch, a group, and a layer that can be cut."""
     made = chain([1, 2, 3, 9, 1])
     layers = [replace(layer, features=4 if layer.name == "l3" else 0) for layer in made.layers]
-    names = [f"l3.block{number}" for number in range(2)]
-    parts = (*(replace(layers[3], name=name, features=2, part_of="l3") for name in names),
-             replace(layers[3], name="l3.concat", part_of="l3"))  # fmt: skip
-    whole = with_lower(
-        replace(
-            made, layers=tuple(layers), edges=(*made.edges, Edge(source="l0", target="l2")), machine=MACHINE,
-            inseparable=(("l0", "l1"),), outputs=("l4",), blocks=(SlicedLayer(layer="l3", parts=parts),),
-        ),
-        [1, 1, 2, 5, 1],
+    whole = replace(
+        made, layers=tuple(layers), edges=(*made.edges, Edge(source="l0", target="l2")), machine=MACHINE,
+        inseparable=(("l0", "l1"),), outputs=("l4",), precision="bf16",
     )  # fmt: skip
     return from_json(to_json(whole), Profile, "profile.json")
 
@@ -119,7 +112,7 @@ PLAN_IT = ("--profile", "FILE", "--stages", "2", "--any-machine", "--quiet")
 
 @cache
 def kinds() -> dict[str, FileKind]:
-    alone = replace(profile(), lowered=None)
+    alone = profile()
     residual = captured_of(small_models.Residual)
     network = network_for(alone, [1, 2], [(1000, 1, 1)])  # type: ignore[list-item]
     made = comparison({"optimized": (20.0, 40.0), "end-load": (10.0, None)}, baselines={"one process": (5.0, 6.0)})
@@ -130,11 +123,11 @@ def kinds() -> dict[str, FileKind]:
             to_json(profile()), json_,
             [ran(OPTIMIZE, *PLAN_IT, "--explain", "--slice", "auto"),
              ran(OPTIMIZE, *PLAN_IT, "--precision", "auto", "-o", "FOLDER/plan.json"),
-             ran(OPTIMIZE, *PLAN_IT, "--slice", "l3=2", "--plot", "FOLDER/plan.svg"), shown],
+             ran(OPTIMIZE, *PLAN_IT, "--plot", "FOLDER/plan.svg"), shown],
             0.4,
         ),
         "plan": FileKind(
-            to_json(Planner(profile().costs(), 2, 8).optimized()), json_,
+            to_json(Planner(profile(), 2, 8).optimized()), json_,
             [shown, lambda path, _folder: read_json(path, Plan).modules],
         ),
         "plan to run": FileKind(

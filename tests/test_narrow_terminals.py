@@ -44,7 +44,7 @@ def test_names_of_200_characters_fold() -> None:
     long = [replace(stage, layers=tuple(f"{'block.' * 33}{name}" for name in stage.layers)) for stage in best.stages]
     console = Console(file=None, width=WIDTH, record=True, highlight=False, markup=False)
     with console.capture() as printed:
-        show_plan(replace(best, stages=tuple(long)), console, planner.model.profile)
+        show_plan(replace(best, stages=tuple(long)), console, planner.profile)
     assert max(map(cell_len, printed.get().splitlines())) <= WIDTH
     assert f"{best.stages[0].total_s * 1e3:.1f}" in printed.get()
 

@@ -13,8 +13,8 @@ import optimizer.plan
 import optimizer.planning
 import optimizer.report
 import optimizer.what_if
-from optimizer.cli.measure_blocks import measuring_blocks
 from optimizer.cli.planning_options import PlanningOptions
+from optimizer.cli.profiles_of_forms import named_base, profiles_of_forms
 from optimizer.errors import OptimizerError
 from optimizer.plan import EXACT, NetworkProfile, Plan
 from optimizer.planning import (
@@ -24,11 +24,10 @@ from optimizer.planning import (
     SLICED,
     Schemes,
     cut_named,
-    form_request,
     load_schemes,
+    model_request,
     partition_of,
     refuse_limits,
-    slicing_named,
 )
 from optimizer.schedule import PLAIN_1F1B
 from profiler.cli import (
@@ -49,15 +48,14 @@ from profiler.cli import (
 from profiler.commands import MODULES, again, command, typed_as
 from profiler.errors import ConfigError
 from profiler.files import read_json, to_json, write_whole
-from profiler.machine import differences, this_machine, usable_cores
-from profiler.measure import path_for
+from profiler.machine import differences, this_machine
 from profiler.output_files import refuse_unwritable
-from profiler.profile import Profile, profile_warnings
+from profiler.profile import AUTO, Profile, form_named, profile_warnings
 from profiler.settings import Config
 from profiler.settings import config as configuration
 
 if TYPE_CHECKING:
-    from optimizer.planning import Forms
+    from optimizer.planning import Models, ProfileOf
 
 LIST, DRAWING, PAGE = ".txt", ".svg", ".html"
 LINK_BLIND = "link-blind"
@@ -134,7 +132,7 @@ def plan_all(options: PlanOptions) -> int:
         )
     if options.plot and options.plot.suffix == PAGE and options.links:
         raise OptimizerError(f"the page {options.plot} knows equal cores only, and --links has others; leave one out")
-    printed = [_carry_out(forms, partition, schemes, options) for forms in list(_forms(options))]
+    printed = [_carry_out(models, partition, schemes, options) for models in list(_models(options))]
     emit_json([result for result in printed if result is not None])
     return 0
 
@@ -153,51 +151,53 @@ def _refuse_contradictions(options: PlanOptions) -> None:
         raise OptimizerError(f"{options.plot} is one file for the plan and the drawing; name two")
 
 
-def _carry_out(forms: "Forms", name: str, schemes: Schemes, options: PlanOptions) -> object:
+def _carry_out(models: "Models", name: str, schemes: Schemes, options: PlanOptions) -> object:
     """Plan for one profile and show it; returns what ``--json`` prints."""
-    plans, best = _plans(forms, schemes, options), forms.best
-    if forms.sliced:
-        plans = {SLICED: forms.sliced_plan()} | plans
-    if forms.lowered:
-        plans = {LOWERED: forms.lowered_plan()} | plans
-    name = name if best is forms.whole else forms.best_name
-    plan = plans.get(name) or optimizer.planning.plan_for(name, forms, schemes)  # which says why there is none
+    plans, best = _plans(models, schemes, options), models.best
+    if models.sliced:
+        plans = {SLICED: models.sliced_plan()} | plans
+    if models.lowered:
+        plans = {LOWERED: models.lowered_plan()} | plans
+    name = name if best is models.whole else models.best_name
+    plan = plans.get(name) or optimizer.planning.plan_for(name, models, schemes)  # which says why there is none
     others = {other: other_plan for other, other_plan in plans.items() if other_plan != plan}
-    explanation = optimizer.explain.explain(best, plan, others) if options.explain else None
-    _write(plan, forms, schemes, options)
+    explanation = (
+        optimizer.explain.explain(best, plan, others, models.whole.profile.layers) if options.explain else None
+    )
+    _write(plan, models, schemes, options)
     if options.json:
         return {"plan": plan, "explanation": explanation} if explanation else plan
     if not screen().quiet:
-        _show(plan, plans, forms, schemes)
+        _show(plan, plans, models, schemes)
         if explanation:
-            optimizer.report.show_explanation(plan, best.model, explanation, stdout())
+            optimizer.report.show_explanation(plan, best.profile, explanation, stdout())
         if options.all:
             optimizer.report.show_partitions(plans, stdout())
         if not options.links:
-            stdout().print(f"Next: {_next(plan, options, best.model.profile.typed)}", soft_wrap=True)
+            stdout().print(f"Next: {_next(plan, options, best.profile.typed)}", soft_wrap=True)
     return None
 
 
-def _show(plan: Plan, plans: Mapping[str, Plan], forms: "Forms", schemes: Schemes) -> None:
+def _show(plan: Plan, plans: Mapping[str, Plan], models: "Models", schemes: Schemes) -> None:
     """Print a plan, what it gives, and what was chosen."""
-    console, planner = stdout(), forms.best
-    optimizer.report.show_plan(plan, console, planner.model.profile)
+    console, planner = stdout(), models.best
+    optimizer.report.show_plan(plan, console, planner.profile)
     optimizer.report.show_gain(plan, plans, schemes, planner, console)
-    for sentence in chain.from_iterable(optimizer.report.form_sentences(forms)):
+    for sentence in chain.from_iterable(optimizer.report.model_sentences(models)):
         console.print(f"{sentence[0].upper()}{sentence[1:]}.")
 
 
-def _plans(forms: "Forms", schemes: Schemes, options: PlanOptions) -> dict[str, Plan]:
+def _plans(models: "Models", schemes: Schemes, options: PlanOptions) -> dict[str, Plan]:
     """Return the plans in float32 with whole layers."""
-    plans = optimizer.planning.plans_for((OPTIMIZED, *schemes, *OTHER_PLANNERS), forms, schemes, note)
-    return plans | {LINK_BLIND: forms.whole.link_blind()} if options.links else plans
+    plans = optimizer.planning.plans_for((OPTIMIZED, *schemes, *OTHER_PLANNERS), models, schemes, note)
+    return plans | {LINK_BLIND: models.whole.link_blind()} if options.links else plans
 
 
-def _write(plan: Plan, forms: "Forms", schemes: Schemes, options: PlanOptions) -> None:
-    drawn = _drawn(plan, forms, schemes, options.plot) if options.plot else b""
+def _write(plan: Plan, models: "Models", schemes: Schemes, options: PlanOptions) -> None:
+    drawn = _drawn(plan, models, schemes, options.plot) if options.plot else b""
     if options.output:
         if options.output.suffix == LIST:
-            write_whole(options.output, forms.best.cut_list(plan).encode())
+            write_whole(options.output, models.best.cut_list(plan).encode())
         else:
             write_whole(options.output, to_json(plan))
         note(f"{plan.model}: plan written to {options.output}")
@@ -206,11 +206,11 @@ def _write(plan: Plan, forms: "Forms", schemes: Schemes, options: PlanOptions) -
         note(f"{plan.model}: drawing written to {options.plot}")
 
 
-def _drawn(plan: Plan, forms: "Forms", schemes: Schemes, path: Path) -> bytes:
+def _drawn(plan: Plan, models: "Models", schemes: Schemes, path: Path) -> bytes:
     """Return a plan's drawing, or the page in which its cuts can be moved."""
     if path.suffix == DRAWING:
-        return optimizer.report.plan_svg(plan, forms.best.model)
-    costs = optimizer.what_if.chain_of(forms.whole, schemes)
+        return optimizer.report.plan_svg(plan, models.best.profile)
+    costs = optimizer.what_if.chain_of(models.whole, schemes)
     if not costs.pipelines:
         raise OptimizerError(
             f"{plan.model} has no split of two to eight stages under {plan.planned_for.words} with cuts in captured "
@@ -224,52 +224,47 @@ def _next(plan: Plan, options: PlanOptions, typed: Sequence[str]) -> str:
     if options.output and options.output.suffix != LIST:
         return command("run", plan=options.output, config=options.config)
     schedule = plan.planned_for.name if plan.planned_for.name != PLAIN_1F1B.name else None
-    return again("compare", typed, schedule=schedule, slice=options.slice)
+    return again("compare", typed, schedule=schedule)
 
 
-def _forms(options: PlanOptions) -> "Iterator[Forms]":
-    """Yield what plans for each model in the forms that are asked for."""
+def _models(options: PlanOptions) -> "Iterator[Models]":
+    """Yield what plans for each model in the models that are asked for."""
     network = read_json(options.links, NetworkProfile) if options.links else None
     plain_only = "" if options.method == EXACT else f"--method {options.method}"
     if options.output and options.output.suffix == LIST:
         plain_only = plain_only or f"-o {options.output}, a list of layers,"
-    for profile, config in _profiles(options):
+    for profile, config, profile_of in _profiles(options):
         stages = options.stages or (len(network.ranks) if network else config.stages)
-        request = form_request(config.slice, config.precision, cut_after=options.cut_after, plain_only=plain_only)
-        core, pace = usable_cores(config.cores)[0], options.pace(stages)
+        request = model_request(config.slice, config.precision, cut_after=options.cut_after, plain_only=plain_only)
         planner = partial(
             optimizer.planning.Planner,
             stages=stages,
             minibatches=config.minibatches,
-            pace=pace,
+            pace=options.pace(stages),
             memory_limit_bytes=options.memory_limit_bytes,
             network=network,
         )
-        if options.profile:
-            yield optimizer.planning.forms_of(profile, planner, request, stages=stages, pace=pace)
-            continue
-        measure = measuring_blocks(config, profile, path_for(config), core)
-        yield optimizer.planning.forms_of(profile, planner, request, stages=stages, pace=pace, measure=measure)
+        yield optimizer.planning.models_of(profile, planner, request, profile_of)
 
 
-def _profiles(options: PlanOptions) -> list[tuple[Profile, Config]]:
+def _profiles(options: PlanOptions) -> "list[tuple[Profile, Config, ProfileOf]]":
+    """Return each profile to plan for, with what gives those of other models: nothing does for one that is named."""
     if options.profile:
         profile = read_json(options.profile, Profile)
-        changes = {key: getattr(options, key) for key in ("batches", "slice", "cores", "precision")}
+        changes = {key: getattr(options, key) for key in ("batches", "cores", "precision", "slice")}
         config = configuration.override(configuration.for_model(profile.model), changes)
-        slicing_named(config.slice)
+        form_named(config.slice, config.precision)
         _refuse_others(profile, options)
         for warning in profile_warnings(profile):
             note(f"{options.profile}: {warning}")
         _refuse_elsewhere(profile, options)
-        return [(profile, config)]
+        return [(profile, config, lambda _form: None)]
     wanted = configs(options)
-    for config in wanted:
-        slicing_named(config.slice)
     for flag, path in (("-o", options.output), ("--plot", options.plot)):
         if path and len(wanted) > 1:
             raise ConfigError(f"{path} is one file for {len(wanted)} plans; name one model, or give no {flag}")
-    return [(fresh_profile(config), config) for config in wanted]
+    others = profiles_of_forms if not options.links else lambda _config: lambda _form: None
+    return [(fresh_profile(config, named_base(config)), config, others(config)) for config in wanted]
 
 
 def _refuse_elsewhere(profile: Profile, options: PlanOptions) -> None:
@@ -295,6 +290,8 @@ def _refuse_others(profile: Profile, options: PlanOptions) -> None:
         ("--image-size", options.image_size, profile.input_shape[-1]),
         ("--sample-shape", options.sample_shape, profile.input_shape[1:]),
         ("--vocabulary", options.vocabulary, profile.vocabulary),
+        ("--slice", options.slice if profile.slicing else None, profile.slicing),
+        ("--precision", None if options.precision == AUTO else options.precision, profile.precision),
     )
     for flag, wanted, own in sizes:
         if wanted is not None and wanted != own:

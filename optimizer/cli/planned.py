@@ -9,35 +9,31 @@ from typing import TYPE_CHECKING
 import optimizer.planning
 import optimizer.report
 import profiler.capture
-import profiler.machine
-import profiler.measure
-from optimizer.cli.measure_blocks import measuring_blocks
+from optimizer.cli.profiles_of_forms import named_base, profiles_of_forms
 from optimizer.plan import Plan
 from optimizer.planning import (
     LOWERED,
-    NONE,
     OPTIMIZED,
     SLICED,
     Schemes,
-    form_request,
+    model_request,
     names_layers,
     partition_names,
-    slicing_named,
 )
 from optimizer.schedule import Pace
 from profiler.cli import fresh_profile
 from profiler.errors import ConfigError
-from profiler.profile import AUTO, FP32
+from profiler.profile import AUTO, FP32, NONE
 from profiler.settings import Config
 
 if TYPE_CHECKING:
-    from optimizer.planning import Forms
+    from optimizer.planning import Models
 
 QUICK_BUDGET_S = 3.0
 """How long a quick profile measures."""
 
 
-def planned_forms(
+def planned_models(
     config: Config,
     pace: Pace,
     names: Sequence[str],
@@ -45,7 +41,7 @@ def planned_forms(
     *,
     budget_s: float | None = None,
     quick: bool = False,
-) -> "Forms":
+) -> "Models":
     """Return what plans ``config``, from the kept profile or one that is measured now, in short if ``quick``.
 
     Args:
@@ -58,33 +54,29 @@ def planned_forms(
     """
     if config.data:
         profiler.capture.find(config.data)  # before anything is measured
-    core = profiler.machine.usable_cores(config.cores)[0]
     if quick:
         folder = str(Path(config.profiles) / "quick")
         config = replace(config, profiles=folder, typed=(*config.typed, "--profiles", folder))
-    profile = fresh_profile(config, budget_s=budget_s or (QUICK_BUDGET_S if quick else None))
+    budget_s = budget_s or (QUICK_BUDGET_S if quick else None)
     slicing = config.slice if {SLICED, LOWERED} & set(names) else NONE
     precision = config.precision
     if precision == AUTO and LOWERED not in names:
         precision = FP32
         report(f"{config.name}: layers run in {FP32}: of --precision {AUTO}, only the partition {LOWERED} chooses, "
                f"which is not among {', '.join(names)}; name it, too.")  # fmt: skip
-    forms = optimizer.planning.forms_of(
-        profile,
+    models = optimizer.planning.models_of(
+        fresh_profile(config, named_base(config), budget_s=budget_s),
         partial(optimizer.planning.Planner, stages=config.stages, minibatches=config.minibatches, pace=pace),
-        form_request(slicing, precision),
-        stages=config.stages,
-        pace=pace,
-        measure=measuring_blocks(config, profile, profiler.measure.path_for(config), core),
+        model_request(slicing, precision),
+        profiles_of_forms(config, budget_s),
     )
-    for sentence in optimizer.report.form_sentences(forms, names)[0]:
+    for sentence in optimizer.report.model_sentences(models, names)[0]:
         report(f"{config.name}: {sentence}.")
-    return forms
+    return models
 
 
 def wanted_names(partitions: Sequence[str], config: Config, schemes: Schemes) -> list[str]:
     """Return the partitions that are named; of ``all``, ``sliced`` only where layers may be cut inside."""
-    slicing_named(config.slice)
     names = partition_names(partitions, schemes)
     if config.precision != AUTO:
         if LOWERED in partitions:
@@ -103,17 +95,15 @@ def wanted_names(partitions: Sequence[str], config: Config, schemes: Schemes) ->
     return [name for name in names if name != SLICED]
 
 
-def plans_of(forms: "Forms", names: list[str], schemes: Schemes, report: Callable[[str], None]) -> dict[str, Plan]:
+def plans_of(models: "Models", names: list[str], schemes: Schemes, report: Callable[[str], None]) -> dict[str, Plan]:
     """Return the plans of some partitions; what the model does not allow is told to ``report``."""
-    model = forms.whole.profile.model
-    if names == [SLICED] and forms.sliced is None:
-        assert forms.slicing
-        raise ConfigError(f"{model}: {optimizer.planning.why_whole(forms.slicing)}; run the partition {OPTIMIZED}")
-    if names == [LOWERED] and forms.lowered is None:
-        assert forms.precision
-        report(f"{model}: {optimizer.planning.why_full(forms.precision)}")
-        names = [SLICED if forms.sliced else OPTIMIZED]
-    plans = optimizer.planning.plans_for(names, forms, schemes, report)
+    model = models.whole.profile.model
+    if names == [SLICED] and models.sliced is None:
+        raise ConfigError(f"{model}: {optimizer.planning.why_whole(models.why_whole)}; run the partition {OPTIMIZED}")
+    if names == [LOWERED] and models.lowered is None:
+        report(f"{model}: {optimizer.planning.why_full(models.why_full)}")
+        names = [SLICED if models.sliced else OPTIMIZED]
+    plans = optimizer.planning.plans_for(names, models, schemes, report)
     if not plans:
         raise ConfigError(f"{model} allows none of {', '.join(names)}; use fewer --stages")
     return plans

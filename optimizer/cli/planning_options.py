@@ -27,10 +27,6 @@ class PlanningOptions(CommonOptions):
         int | None,
         option(f"minibatches an update in a flush ({FLUSH_EVERY})", under="more", type=positive, metavar="M"),
     ] = None
-    slice: Annotated[
-        str | None,
-        option("cut single layers: none, LAYER=PARTS, auto (auto)", under="split", metavar="HOW"),
-    ] = None
 
     def pace(self, stages: int, planned: Pace = PLAIN_1F1B) -> Pace:
         """Return the pace of a pipeline of so many stages; where nothing is said, the one that was ``planned``."""

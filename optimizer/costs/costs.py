@@ -28,7 +28,7 @@ from dataclasses import dataclass
 
 from optimizer.costs.ideals import blocks, members_of
 from optimizer.schedule import ASYNCHRONOUS, PLAIN_1F1B, Pace
-from profiler.profile import INPUT, CopyCost, Layer, ModelCosts
+from profiler.profile import INPUT, CopyCost, Layer, Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """A model's layers in its form as integers, in captured order; sets of layers are integers with a bit for each.
+    """A model's layers as integers, in captured order; sets of layers are integers with a bit for each.
 
     Attributes:
         parts: The blocks of layers that a cut may separate, as ``ideals.blocks`` gives them.
@@ -113,22 +113,22 @@ class Costs:
         return sum(value.output_bytes + value.gradient_bytes for value in self.crossing(ideal))
 
 
-def costs_of(model: ModelCosts, pace: Pace = PLAIN_1F1B) -> Costs:
-    """Convert what a model costs in its form to integers, as the schedule pays it."""
-    position = {layer.name: index for index, layer in enumerate(model.layers)}
-    edges = [(position[edge.source], position[edge.target]) for edge in model.edges if edge.source != INPUT]
-    inseparable = [[position[name] for name in group] for group in model.inseparable]
+def costs_of(profile: Profile, pace: Pace = PLAIN_1F1B) -> Costs:
+    """Convert what a model costs to integers, as the schedule pays it."""
+    position = {layer.name: index for index, layer in enumerate(profile.layers)}
+    edges = [(position[edge.source], position[edge.target]) for edge in profile.edges if edge.source != INPUT]
+    inseparable = [[position[name] for name in group] for group in profile.inseparable]
     every = pace.update_every
-    forward_ns = tuple(nanoseconds(layer.forward_s) for layer in model.layers)
-    backward_ns = tuple(nanoseconds(layer.backward_s) for layer in model.layers)
-    beside_ns = tuple(nanoseconds(layer.update_s) for layer in model.layers)
-    in_place_ns = tuple(nanoseconds(layer.update_in_place_s) for layer in model.layers)
+    forward_ns = tuple(nanoseconds(layer.forward_s) for layer in profile.layers)
+    backward_ns = tuple(nanoseconds(layer.backward_s) for layer in profile.layers)
+    beside_ns = tuple(nanoseconds(layer.update_s) for layer in profile.layers)
+    in_place_ns = tuple(nanoseconds(layer.update_in_place_s) for layer in profile.layers)
     adding_ns = tuple(
-        max(-own_ns, nanoseconds(layer.accumulate_s)) for own_ns, layer in zip(backward_ns, model.layers, strict=True)
+        max(-own_ns, nanoseconds(layer.accumulate_s)) for own_ns, layer in zip(backward_ns, profile.layers, strict=True)
     )
     stashed = pace.name == ASYNCHRONOUS
     return Costs(
-        layers=model.layers,
+        layers=profile.layers,
         parts=tuple(blocks(len(position), edges, inseparable)),
         pace=pace,
         forward_ns=forward_ns,
@@ -141,11 +141,11 @@ def costs_of(model: ModelCosts, pace: Pace = PLAIN_1F1B) -> Costs:
         adding_ns=adding_ns,
         beside_ns=beside_ns,
         in_place_ns=in_place_ns,
-        loss_forward_ns=nanoseconds(model.loss.forward_s),
-        loss_backward_ns=nanoseconds(model.loss.backward_s),
-        values=_values(model, position),
-        momenta=model.profile.momenta,
-        heap_bytes=model.profile.heap_bytes,
+        loss_forward_ns=nanoseconds(profile.loss.forward_s),
+        loss_backward_ns=nanoseconds(profile.loss.backward_s),
+        values=_values(profile, position),
+        momenta=profile.momenta,
+        heap_bytes=profile.heap_bytes,
     )
 
 
@@ -156,23 +156,23 @@ def layer_s(layer: Layer, pace: Pace) -> float:
     return layer.forward_s + layer.backward_s + (layer.accumulate_s * (every - 1) + update_s) / every
 
 
-def _values(model: ModelCosts, position: Mapping[str, int]) -> tuple[Value, ...]:
+def _values(profile: Profile, position: Mapping[str, int]) -> tuple[Value, ...]:
     readers = dict.fromkeys([INPUT, *position], 0)
-    for edge in model.edges:
+    for edge in profile.edges:
         if edge.kind == "data":
             readers[edge.source] |= 1 << position[edge.target]
-    for name in model.outputs:
+    for name in profile.outputs:
         readers[name] |= 1 << len(position)  # the loss, in no ideal
-    sizes = {layer.name: (layer.output_bytes, layer.gradient_bytes) for layer in model.layers}
-    sizes[INPUT] = (model.profile.input_bytes, 0)
+    sizes = {layer.name: (layer.output_bytes, layer.gradient_bytes) for layer in profile.layers}
+    sizes[INPUT] = (profile.input_bytes, 0)
     return tuple(
         Value(
             name=name,
             readers=readers[name],
             output_bytes=output,
             gradient_bytes=gradient,
-            copy_output_ns=copy_ns(model.profile.copy_cost, output),
-            copy_gradient_ns=copy_ns(model.profile.copy_cost, gradient),
+            copy_output_ns=copy_ns(profile.copy_cost, output),
+            copy_gradient_ns=copy_ns(profile.copy_cost, gradient),
             maker=0 if name == INPUT else 1 << position[name],
         )
         for name in [INPUT, *position]

@@ -20,31 +20,30 @@ stage has a doubt, half of its excess either way:
 
 from collections.abc import Sequence
 
-from profiler.profile import Layer, Loss, ModelCosts
+from profiler.profile import Layer, Loss, Profile
 
 TURNS = 20
 
 
 class Crowding:
-    """What each layer of a model takes beside busy neighbours and beside none, in one form.
+    """What each layer of a model takes beside busy neighbours and beside none.
 
     Attributes:
         known: Whether the profile tells.
         loss_alone_s: What the loss takes beside none.
     """
 
-    def __init__(self, model: ModelCosts) -> None:
-        """Take the times from a model's costs; where some are not known, nothing is eased."""
-        whole = {layer.name: layer for layer in model.whole}
-        self._neighbours = model.profile.neighbours
-        parts: list[Layer | Loss] = [*whole.values(), model.loss]
+    def __init__(self, profile: Profile) -> None:
+        """Take the times from a profile; where some are not known, nothing is eased."""
+        self._neighbours = profile.neighbours
+        parts: list[Layer | Loss] = [*profile.layers, profile.loss]
         self.known = bool(self._neighbours) and all(part.alone_s is not None for part in parts)
-        self._beside_s = {layer.name: layer.step_s for layer in model.layers}
+        self._beside_s = {layer.name: layer.step_s for layer in profile.layers}
         self._alone_s = {
-            layer.name: layer.step_s * _share(whole.get(layer.part_of or layer.name)) for layer in model.layers
+            layer.name: layer.step_s if layer.alone_s is None else layer.alone_s for layer in profile.layers
         }
-        self.loss_alone_s = model.loss.alone_s or 0.0
-        self._loss_s = (model.loss.step_s, self.loss_alone_s)
+        self.loss_alone_s = profile.loss.alone_s or 0.0
+        self._loss_s = (profile.loss.step_s, self.loss_alone_s)
 
     def alone_s(self, layer: str) -> float:
         """Return what a layer takes beside no busy core."""
@@ -84,8 +83,3 @@ class Crowding:
 def _slower(beside_s: float, alone_s: float) -> float:
     """Return by what share something is slower beside neighbours; nothing where it is not."""
     return max(0.0, beside_s / alone_s - 1) if alone_s else 0.0
-
-
-def _share(layer: Layer | None) -> float:
-    """Return what of a layer's time it takes beside no busy core."""
-    return layer.alone_s / layer.step_s if layer and layer.alone_s is not None and layer.step_s else 1.0

@@ -3,7 +3,7 @@
 A stage sends its activations down and its gradients up: what a message takes is a term of the cut that it crosses.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -12,7 +12,7 @@ from optimizer.costs.costs import Costs, nanoseconds
 from optimizer.errors import OptimizerError
 from optimizer.plan import Link, NetworkProfile
 from profiler.commands import command
-from profiler.profile import BF16, FP32, ModelCosts, Precision, Profile, Timing
+from profiler.profile import Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +71,15 @@ class Network:
         return self.down[cut].message(down_bytes), self.up[cut].message(up_bytes)
 
 
-def network_of(measured: NetworkProfile, model: ModelCosts) -> Network:
-    """Return the network, its cores set against that of the profile by steps in the precision of its layers.
+def network_of(measured: NetworkProfile, profile: Profile) -> Network:
+    """Return the network, its cores set against that of the profile by the steps of the same model.
 
     A core whose step lies within what is known of the profile's counts as equally fast.
     """
-    _refuse_others(measured, model.profile)
-    alone = model.whole_step
+    _refuse_others(measured, profile)
+    alone = profile.whole_step
     factors = []
-    for step in _steps(measured, model.form.precision):
+    for step in (rank.step for rank in measured.ranks):
         alike = step.low_s <= alone.high_s and alone.low_s <= step.high_s
         factors.append(Fraction(1) if alike else Fraction(nanoseconds(step.median_s), nanoseconds(alone.median_s)))
     return Network(
@@ -89,27 +89,15 @@ def network_of(measured: NetworkProfile, model: ModelCosts) -> Network:
     )
 
 
-def _steps(measured: NetworkProfile, precision: Precision) -> Iterator[Timing]:
-    """Yield the step of each rank in a precision."""
-    for rank in measured.ranks:
-        step = rank.lower_step if precision.lowered else rank.step
-        if step is None:
-            raise OptimizerError(
-                f"the links say how fast cores are in {FP32} only, and layers are to run in "
-                f"{precision.words}; measure them again with "
-                f"{command('links', precision=BF16)}, or plan with --precision {FP32}"
-            )
-        yield step
-
-
 def _refuse_others(measured: NetworkProfile, profile: Profile) -> None:
     """Refuse links that were measured for another model or other sizes than the profile has."""
-    for name in ("model", "model_digest", "batch_size", "input_shape"):
+    for name in ("model", "model_digest", "batch_size", "input_shape", "precision", "slicing"):
         theirs, ours = getattr(measured, name), getattr(profile, name)
         if theirs != ours:
             raise OptimizerError(
-                f"the links were measured for {name.replace('_', ' ')} {theirs} and the profile is of {ours}; measure "
-                f"them again with {command('links', *profile.typed)}, for the same model and sizes"
+                f"the links were measured for {name.replace('_', ' ')} {theirs or 'none'} and the profile is of "
+                f"{ours or 'none'}; measure them again with {command('links', *profile.typed)}, for the same model and "
+                "sizes"
             )
 
 

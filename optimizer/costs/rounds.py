@@ -6,7 +6,7 @@ cost, T(r) = Σ t_l(r) over all layers, and T̃(r) the median of T over the roun
     factor(stage, r) = Σ_{l in stage} t_l(r) ÷ (Σ_{l in stage} c_l · T̃(r) ÷ Σ_l c_l)
 
 so a drift of the machine, which every stage would share, is taken out, and what comes and goes within a few rounds is
-kept. A block of a layer that is cut inside is as unsteady as the layer was whole.
+kept.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from profiler.profile import Layer, Loss, ModelCosts
+from profiler.profile import Layer, Loss, Profile
 
 Floats = NDArray[np.float64]
 AROUND = 3
@@ -23,39 +23,34 @@ DIGITS = 4
 
 
 class Rounds:
-    """What each layer of a model took in each round of its profile, in one form.
+    """What each layer of a model took in each round of its profile.
 
     Attributes:
         count: How many rounds there are; 0 where they are not kept.
         loss_s: What the loss took in each of them; ``pace``, T̃ over what a step is taken to cost.
     """
 
-    def __init__(self, model: ModelCosts) -> None:
-        """Take the rounds from a model's costs; a profile that keeps none has no factors."""
+    def __init__(self, profile: Profile) -> None:
+        """Take the rounds from a profile; one that keeps none has no factors."""
         self.loss_s = self.pace = np.zeros(0)
-        self._costs_s = {layer.name: layer.step_s for layer in model.layers}
-        self._loss_cost_s = model.loss.step_s
-        whole = {layer.name: layer for layer in model.whole}
-        parts: list[Layer | Loss] = [*whole.values(), model.loss]
+        self._costs_s = {layer.name: layer.step_s for layer in profile.layers}
+        self._loss_cost_s = profile.loss.step_s
+        parts: list[Layer | Loss] = [*profile.layers, profile.loss]
         counts = set(map(_rounds, parts))
         self.count = counts.pop() if len(counts) == 1 else 0
         if self.count < 2:
             self.count = 0
             return
-        rows = {name: _samples(layer, self.count) for name, layer in whole.items()}
-        loss_s = _samples(model.loss, self.count)
+        rows = {layer.name: _samples(layer, self.count) for layer in profile.layers}
+        loss_s = _samples(profile.loss, self.count)
         total = np.sum([*rows.values(), loss_s], axis=0)
         around = [total[max(0, at - AROUND) : at + AROUND + 1] for at in range(self.count)]
-        pace = np.array([np.median(near) for near in around]) / (model.one_core_s or 1.0)
+        pace = np.array([np.median(near) for near in around]) / (profile.one_core_s or 1.0)
         if not pace.all():
             self.count = 0
             return
         self.loss_s, self.pace = loss_s, pace
-        self._rows: Mapping[str, Floats] = rows | {
-            layer.name: rows[layer.part_of] * (layer.step_s / whole[layer.part_of].step_s)
-            for layer in model.layers
-            if layer.part_of and whole[layer.part_of].step_s
-        }
+        self._rows: Mapping[str, Floats] = rows
 
     def factors(self, layers: Sequence[str], *, last: bool) -> tuple[float, ...]:
         """Return by what factor a stage took longer than it is taken to, round by round; nothing without rounds.

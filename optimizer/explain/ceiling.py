@@ -27,7 +27,7 @@ class Ceiling:
 
 def ceiling_of(planner: "Planner") -> Ceiling:
     """Return what bounds any split, into however many stages."""
-    costs, crowding = planner.problem.costs, Crowding(planner.model)
+    costs, crowding = planner.problem.costs, Crowding(planner.profile)
     least_s = []
     for layer, weight_ns, saving_ns in zip(costs.layers, costs.weight_ns, costs.saving_ns, strict=True):
         alone = min(1.0, crowding.alone_s(layer.name) / layer.step_s) if layer.step_s else 1.0
@@ -35,12 +35,12 @@ def ceiling_of(planner: "Planner") -> Ceiling:
     parts = [members_of(members) for members, _ in costs.parts]
     sizes_s = [sum(least_s[at] for at in members) for members in parts]
     largest = max(range(len(parts)), key=sizes_s.__getitem__)
-    times = planner.model.lone_core_s / max(sizes_s[largest], 1 / NANOSECONDS)
+    times = planner.profile.lone_core_s / max(sizes_s[largest], 1 / NANOSECONDS)
     return Ceiling(times, tuple(costs.layers[at].name for at in parts[largest]))
 
 
 def times_one_core(planner: "Planner", plan: Plan) -> float:
     """Return how many times as fast as one core, while no other is busy, a plan is promised to be."""
-    times = plan.predicted.promised_samples_per_s * planner.model.lone_core_s / plan.batch_size
+    times = plan.predicted.promised_samples_per_s * planner.profile.lone_core_s / plan.batch_size
     bounded = not plan.network  # whose ranks may be quicker than the profile's core
     return min(times, ceiling_of(planner).times) if bounded else times

@@ -1,6 +1,6 @@
 """Explain a plan: what fills its slowest stage, what bounds any plan, and what other cuts would cost."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,7 +8,7 @@ from optimizer.costs import NANOSECONDS, Costs, Problem, layer_s, members_of
 from optimizer.explain.ceiling import ceiling_of, times_one_core
 from optimizer.plan import Plan
 from optimizer.planning import Planner
-from profiler.profile import ModelCosts
+from profiler.profile import Layer
 
 FILLERS = 3
 
@@ -66,31 +66,38 @@ class Explanation:
     losses: tuple[Loss, ...]
 
 
-def explain(planner: Planner, plan: Plan, others: Mapping[str, Plan]) -> Explanation:
-    """Explain the planner's best plan; ``others`` are the plans of schemes and of other planners."""
+def explain(planner: Planner, plan: Plan, others: Mapping[str, Plan], whole: Sequence[Layer] = ()) -> Explanation:
+    """Explain the planner's best plan.
+
+    Args:
+        planner: What made it.
+        plan: The plan.
+        others: The plans of schemes and of other planners, by name.
+        whole: The layers that these are about, where the plan's are another form's.
+    """
+    layers = (*planner.profile.layers, *whole)
     problem, bounds = planner.problem, planner.best.bounds
     slowest = max(range(len(plan.stages)), key=lambda number: plan.stages[number].total_s)
     ceiling = ceiling_of(planner)
     reasons = {
         layer.name: layer.uncuttable or ("" if layer.features else "its profile does not tell of features")
-        for layer in planner.model.layers
+        for layer in planner.profile.layers
     }
     return Explanation(
         bottleneck_stage=slowest,
-        fillers=tuple(_fillers(plan, slowest, planner.model)),
+        fillers=tuple(_fillers(plan, slowest, layers)),
         speed_up=times_one_core(planner, plan),
         ceiling=ceiling.times,
         ceiling_layers=ceiling.layers,
         ceiling_reason=reasons[ceiling.layers[0]] if len(ceiling.layers) == 1 else "they have to stay together",
         moves=tuple(_moves(problem, bounds)),
-        losses=tuple(_loss(name, plan, other, planner.model) for name, other in others.items()),
+        losses=tuple(_loss(name, plan, other, layers) for name, other in others.items()),
     )
 
 
-def _fillers(plan: Plan, stage: int, model: ModelCosts) -> Iterator[Filler]:
+def _fillers(plan: Plan, stage: int, layers: Iterable[Layer]) -> Iterator[Filler]:
     inside = set(plan.stages[stage].layers)
-    every = (*model.layers, *model.uncut)  # other plans may have layers whole that this one cuts
-    costs_s = {layer.name: layer_s(layer, plan.pace) for layer in every if layer.name in inside}
+    costs_s = {layer.name: layer_s(layer, plan.pace) for layer in layers if layer.name in inside}
     whole_s = plan.stages[stage].total_s or 1.0
     for name in sorted(costs_s, key=lambda name: -costs_s[name])[:FILLERS]:
         yield Filler(layer=name, step_s=costs_s[name], share=costs_s[name] / whole_s)
@@ -141,13 +148,13 @@ def _sent(costs: Costs, bounds: Sequence[int]) -> int:
     return sum(map(costs.cut_bytes, bounds[1:-1]))
 
 
-def _loss(method: str, plan: Plan, other: Plan, model: ModelCosts) -> Loss:
+def _loss(method: str, plan: Plan, other: Plan, layers: Sequence[Layer]) -> Loss:
     """Return by how much another split is slower, and the reason in words."""
     loss = other.bottleneck_s / plan.bottleneck_s - 1 if plan.bottleneck_s else 0.0
     slowest = max(range(len(other.stages)), key=lambda number: other.stages[number].total_s)
     whole_s = sum(stage.total_s for stage in other.stages) or 1.0
     share = other.stages[slowest].total_s / whole_s
-    fillers = list(_fillers(other, slowest, model))[:2]
+    fillers = list(_fillers(other, slowest, layers))[:2]
     listed = " and ".join(f"{filler.layer} ({filler.share:.0%})" for filler in fillers)
     reason = (
         f"stage {slowest} has {len(other.stages[slowest].layers)} of {sum(map(len, other.split))} layers and "

@@ -8,26 +8,20 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from profiler.profile import Bytes, Count, Machine, Seconds, Shape, Timing
+from profiler.profile import FP32, PLAIN_FORM, Bytes, Count, Machine, Precision, Seconds, Shape, Slicing, Timing
 
-FORMAT_VERSION: Literal[4] = 4
+FORMAT_VERSION: Literal[5] = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankFacts:
-    """One rank: where it is, and what a whole training step of the model takes on its core.
-
-    Attributes:
-        step: In float32.
-        lower_step: In bfloat16; None where that was not measured.
-    """
+    """One rank: where it is, and what a whole training step of the model takes on its core."""
 
     host: str
     address: str
     core: Count
     machine: Machine
     step: Timing
-    lower_step: Timing | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +52,15 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkProfile:
-    """Ranks and the links between neighbours, measured for one model and batch size."""
+    """Ranks and the links between neighbours, measured for one runnable model and batch size."""
 
     model: str
     model_digest: str
+    slicing: Slicing = PLAIN_FORM.slicing
+    precision: Precision = FP32
     batch_size: Annotated[int, Meta(ge=1)]
     input_shape: Shape
     ranks: Annotated[tuple[RankFacts, ...], Meta(min_length=2)]
     links: Annotated[tuple[Link, ...], Meta(min_length=1)]
     measured_at: str
-    format_version: Literal[4] = FORMAT_VERSION
+    format_version: Literal[5] = FORMAT_VERSION

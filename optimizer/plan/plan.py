@@ -12,7 +12,20 @@ from msgspec import Meta
 from optimizer.errors import OptimizerError
 from optimizer.plan.network import NetworkProfile
 from optimizer.schedule import Pace, Schedule, ScheduleName, schedule_of
-from profiler.profile import MOST_ROUNDS, PLAIN_FORM, Bytes, Count, Form, Name, Precision, Seconds, Shape, Slicing, Tie
+from profiler.profile import (
+    FP32,
+    MOST_ROUNDS,
+    PLAIN_FORM,
+    Bytes,
+    Count,
+    Form,
+    Name,
+    Precision,
+    Seconds,
+    Shape,
+    Slicing,
+    Tie,
+)
 from profiler.shown import Shown
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -161,7 +174,7 @@ class Plan(Shown):
     """A split of a model into stages.
 
     Attributes:
-        slicing: Which layers are cut inside; ``precision``, which run in bfloat16.
+        slicing: Which layers are cut inside; ``precision``, in which all run.
         method: How it was found: ``exact``, ``bounded`` (not proven), a scheme's or another planner's name.
         schedule: What is predicted; ``update_every``, how many minibatches an update takes under it.
         planned_for: The schedule that the split was searched for, and that bottleneck and bound are about.
@@ -183,7 +196,7 @@ class Plan(Shown):
     classes: Count
     vocabulary: Count = 0
     slicing: Slicing = PLAIN_FORM.slicing
-    precision: Precision = PLAIN_FORM.precision
+    precision: Precision = FP32
     method: Name
     schedule: ScheduleName
     update_every: Annotated[int, Meta(ge=1, le=100_000)] = 1

@@ -5,8 +5,20 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
+    from optimizer.planning.even_cuts import even_places, even_share_s, even_slicing
     from optimizer.planning.evenly_spaced import spaced_splits
-    from optimizer.planning.forms import Blocks, Forms, MeasureBlocks, forms_of
+    from optimizer.planning.models import (
+        LEAST_GAIN,
+        ModelRequest,
+        Models,
+        ProfileOf,
+        cut_named,
+        model_request,
+        models_of,
+        names_layers,
+        why_full,
+        why_whole,
+    )
     from optimizer.planning.naming import (
         ALL,
         LOWERED,
@@ -19,16 +31,6 @@ if TYPE_CHECKING:
     )
     from optimizer.planning.partitions import plan_for, plans_for
     from optimizer.planning.planner import Planner
-    from optimizer.planning.precision_choice import PrecisionChoice, choose_precision, why_full
     from optimizer.planning.schemes import Schemes, load_schemes, scheme_cuts
-    from optimizer.planning.slicing_choice import (
-        LEAST_GAIN,
-        SlicingChoice,
-        choose_slicing,
-        even_share_s,
-        measured,
-        why_whole,
-    )
-    from optimizer.planning.wanted_form import NONE, FormRequest, cut_named, form_request, names_layers, slicing_named
 else:
     __getattr__ = on_demand(__name__)

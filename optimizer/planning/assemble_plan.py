@@ -9,11 +9,11 @@ from optimizer.plan import NetworkProfile, Plan, Search, Stage, StageBytes
 from optimizer.plan.forecast import paced, predict
 from optimizer.schedule import schedule_of
 from optimizer.search import Solution
-from profiler.profile import ModelCosts
+from profiler.profile import Profile
 
 
 def plan_of(
-    model: ModelCosts,
+    profile: Profile,
     problem: Problem,
     bounds: Sequence[int],
     best: Solution,
@@ -26,7 +26,7 @@ def plan_of(
     """Return the plan of a split.
 
     Args:
-        model: What the problem's costs come from.
+        profile: What the problem's costs come from.
         problem: What had to be kept to.
         bounds: The split, both ends included.
         best: The best split of the same problem, which says how good this one is.
@@ -35,7 +35,6 @@ def plan_of(
         crowding: What they take beside busy cores, and beside none.
         network: What the problem's network comes from.
     """
-    profile = model.profile
     needed, pace = problem.memory_bytes(bounds), problem.costs.pace
     stages = tuple(_stage(problem, index, ends, needed[index]) for index, ends in enumerate(pairwise(bounds)))
     stages = tuple(
@@ -50,8 +49,8 @@ def plan_of(
         input_shape=profile.input_shape,
         classes=profile.classes,
         vocabulary=profile.vocabulary,
-        slicing=model.form.slicing,
-        precision=model.form.precision,
+        slicing=profile.slicing,
+        precision=profile.precision,
         method=method,
         schedule=pace.name,
         update_every=pace.update_every,

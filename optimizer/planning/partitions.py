@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterable
 
 from optimizer.errors import PartitionError
 from optimizer.plan import Plan
-from optimizer.planning.forms import Forms
 from optimizer.planning.hand_tuned import hand_tuned_cuts
+from optimizer.planning.models import Models
 from optimizer.planning.naming import LOWERED, OPTIMIZED, OTHER_PLANNERS, SLICED, STUDY
 from optimizer.planning.schemes import Schemes, shares_of
 
 
-def plan_for(name: str, forms: Forms, schemes: Schemes) -> Plan:
+def plan_for(name: str, models: Models, schemes: Schemes) -> Plan:
     """Return the plan of partition ``name``, or of another planner of that name."""
-    planner = forms.whole
+    planner = models.whole
     if name in OTHER_PLANNERS:
         from optimizer.planning.other_planners import other_plan
 
@@ -20,20 +20,20 @@ def plan_for(name: str, forms: Forms, schemes: Schemes) -> Plan:
     if name == STUDY:
         return planner.in_captured_order(STUDY, hand_tuned_cuts(planner))
     if name == SLICED:
-        return forms.sliced_plan()
+        return models.sliced_plan()
     if name == LOWERED:
-        return forms.lowered_plan()
+        return models.lowered_plan()
     return planner.optimized() if name == OPTIMIZED else planner.scheme(name, shares_of(name, schemes))
 
 
-def plans_for(names: Iterable[str], forms: Forms, schemes: Schemes, report: Callable[[str], None]) -> dict[str, Plan]:
+def plans_for(names: Iterable[str], models: Models, schemes: Schemes, report: Callable[[str], None]) -> dict[str, Plan]:
     """Return the plans of all partitions that the model's cuts allow; a scheme that they do not allow is reported."""
     plans = {}
     for name in names:
         try:
-            plans[name] = plan_for(name, forms, schemes)
+            plans[name] = plan_for(name, models, schemes)
         except PartitionError as error:
-            if name == OPTIMIZED and forms.sliced is None:
+            if name == OPTIMIZED and models.sliced is None:
                 raise
-            report(f"{forms.whole.profile.model}: {name} is left out: {error}")
+            report(f"{models.whole.profile.model}: {name} is left out: {error}")
     return plans

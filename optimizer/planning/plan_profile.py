@@ -1,18 +1,16 @@
 """Plan for a profile that is in memory."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Annotated
 
 from optimizer.plan import EXACT, NetworkProfile, Plan
-from optimizer.planning.forms import forms_of
+from optimizer.planning.models import Models, cut_named
 from optimizer.planning.naming import partition_of, refuse_limits
 from optimizer.planning.partitions import plan_for
 from optimizer.planning.planner import Planner
 from optimizer.planning.schemes import load_schemes
-from optimizer.planning.wanted_form import cut_named, form_request
 from optimizer.schedule import ASYNCHRONOUS, ScheduleName, pace_of
-from profiler.profile import FP32, PrecisionName, Profile
+from profiler.profile import Profile
 from profiler.python_arguments import Count, Hint, python_face
 
 
@@ -28,8 +26,6 @@ def plan(
     minibatches: Count = 12,
     schedule: ScheduleName = ASYNCHRONOUS,
     update_every: Count | None = None,
-    precision: PrecisionName = FP32,
-    slice: str = "auto",  # noqa: A002 - as the command calls it
 ) -> Plan:
     """Return the best split of a model into ``stages`` stages, as ``python -m optimizer --profile`` does.
 
@@ -45,15 +41,10 @@ def plan(
         minibatches: How many the predictions are for.
         schedule: The order of the actions that is planned for.
         update_every: How many minibatches an update takes, where several share one; None: as many as usual.
-        precision: ``fp32``, ``bf16``, or ``auto``: by layer, whatever the profile measured to be faster; without
-            bfloat16 in it, float32.
-        slice: Which layers to cut inside, as far as the profile says what they cost in blocks: ``auto``, ``none``, or
-            such as ``classifier.1=4``.
 
     Raises:
         PartitionError: The model cannot be cut into so many stages.
-        ConfigError: An argument cannot be what it is, the schedule cannot run with so few minibatches an update, or the
-            profile says nothing of ``bf16``, or of blocks that are named.
+        ConfigError: An argument cannot be what it is, or the schedule cannot run with so few minibatches an update.
         OptimizerError: There is no such method, it does not know the limits, or the links are of something else.
         InfeasibleError: No split keeps the limit on memory.
     """
@@ -62,18 +53,13 @@ def plan(
     partition = partition_of(method, schemes)
     groups = [cut_named(names) for names in cut_after]
     refuse_limits(method, {"--cut-after": groups, "--memory-limit": memory_limit_bytes})
-    forms = forms_of(
+    planner = Planner(
         profile,
-        partial(
-            Planner,
-            stages=count,
-            minibatches=minibatches,
-            pace=pace,
-            memory_limit_bytes=memory_limit_bytes,
-            network=links,
-        ),
-        form_request(slice, precision, cut_after=groups, plain_only="" if method == EXACT else f"--method {method}"),
         stages=count,
+        minibatches=minibatches,
         pace=pace,
+        memory_limit_bytes=memory_limit_bytes,
+        cut_after=groups,
+        network=links,
     )
-    return forms.best.optimized() if method == EXACT else plan_for(partition, forms, schemes)
+    return plan_for(partition, Models(planner), schemes)

@@ -22,7 +22,7 @@ from optimizer.planning.assemble_plan import plan_of
 from optimizer.planning.schemes import scheme_cuts
 from optimizer.schedule import ASYNCHRONOUS, PLAIN_1F1B, Pace
 from optimizer.search import Candidates, Solution, candidates_of, solve, why_none
-from profiler.profile import ModelCosts
+from profiler.profile import Profile
 from profiler.report import counted
 
 MOST_LAYERS = 4_000
@@ -30,11 +30,11 @@ MOST_LAYERS = 4_000
 
 
 class Planner:
-    """Plans for a model in one form and a number of stages; what the plans share is worked out once."""
+    """Plans for a runnable model and a number of stages; what the plans share is worked out once."""
 
     def __init__(
         self,
-        model: ModelCosts,
+        profile: Profile,
         stages: int,
         minibatches: int,
         *,
@@ -43,10 +43,10 @@ class Planner:
         cut_after: Sequence[Sequence[str]] = (),
         network: NetworkProfile | None = None,
     ) -> None:
-        """Check the model's costs, and fix what all its plans have in common.
+        """Check the profile, and fix what all its plans have in common.
 
         Args:
-            model: What it costs in its form.
+            profile: What its layers cost.
             stages: Number of stages.
             minibatches: How many the predictions are for.
             pace: The schedule that they are for, and that the best split is searched for.
@@ -56,14 +56,13 @@ class Planner:
         """
         if network and pace != PLAIN_1F1B:
             raise OptimizerError(f"plans over links are for {ASYNCHRONOUS} only, not for {pace.words}; leave one out")
-        profile = model.profile
-        self.model, self.profile, self.stages, self.minibatches = model, profile, stages, minibatches
-        if len(model.layers) > MOST_LAYERS:
+        self.profile, self.stages, self.minibatches = profile, stages, minibatches
+        if len(profile.layers) > MOST_LAYERS:
             raise ProfileError(
-                f"{profile.model} has {len(model.layers)} layers, and at most {MOST_LAYERS} can be planned for; build "
-                "it of larger ones"
+                f"{profile.model} has {len(profile.layers)} layers, and at most {MOST_LAYERS} can be planned for; "
+                "build it of larger ones"
             )
-        self.costs: Costs = costs_of(model, pace)
+        self.costs: Costs = costs_of(profile, pace)
         most = len(self.costs.parts)
         if stages > most:
             why = f" ({'; '.join(tie.words for tie in profile.ties)})" if profile.ties else ""
@@ -84,7 +83,7 @@ class Planner:
                 f"the network profile is of {len(network.ranks)} ranks and {stages} stages are wanted; use --stages "
                 f"{len(network.ranks)}, or measure one of {stages} ranks"
             )
-        integers = network_of(network, model) if network else None
+        integers = network_of(network, profile) if network else None
         self.free = Problem(self.costs, stages, minibatches, network=integers)
         self.problem = replace(self.free, memory_limit_bytes=memory_limit_bytes, forced=forced)
 
@@ -130,6 +129,8 @@ class Planner:
 
     def scheme(self, name: str, shares: Sequence[int]) -> Plan:
         """Return the split of a scheme, which knows nothing of limits."""
+        if self.profile.slicing:
+            raise PartitionError("its layers are cut inside, and schemes count layers that are whole")
         count = len(self.costs.layers)
         return self.in_captured_order(name, scheme_cuts(shares, count, self.legal_cuts, self.stages))
 
@@ -177,15 +178,15 @@ class Planner:
 
     @cached_property
     def _crowding(self) -> Crowding:
-        return Crowding(self.model)
+        return Crowding(self.profile)
 
     @cached_property
     def _rounds(self) -> Rounds:
-        return Rounds(self.model)
+        return Rounds(self.profile)
 
     def _plan(self, method: str, problem: Problem, bounds: Sequence[int], best: Solution) -> Plan:
         return plan_of(
-            self.model,
+            self.profile,
             problem,
             bounds,
             best,

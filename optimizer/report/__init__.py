@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from optimizer.report.chosen_form import form_sentences
+    from optimizer.report.chosen_models import model_sentences
     from optimizer.report.drawing import plan_svg
     from optimizer.report.explain_table import show_explanation
     from optimizer.report.plan_table import show_gain, show_partitions, show_plan

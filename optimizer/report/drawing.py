@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import networkx as nx
 
 from optimizer.plan import Plan
-from profiler.profile import INPUT, Layer, ModelCosts
+from profiler.profile import INPUT, Layer, Profile
 from profiler.report import drawing
 
 if TYPE_CHECKING:
@@ -23,19 +23,19 @@ LINE = 42
 Places = dict[str, tuple[float, float]]
 
 
-def plan_svg(plan: Plan, model: ModelCosts) -> bytes:
+def plan_svg(plan: Plan, profile: Profile) -> bytes:
     """Return the drawing.
 
     Layers stand from left to right by the length of the longest path before them, in as many lines as that takes, as
     text does; branches stand above each other.
     """
-    places = _places(model)
+    places = _places(profile)
     height = 1 + max(y for _, y in places.values()) - min(y for _, y in places.values())
     with drawing(plan.model, 0.26 * LINE, 1.6 + 0.42 * height) as drawn:
         axes = drawn.axes[0]
-        _edges(axes, model, places)
-        _layers(axes, plan, model, places)
-        _names(axes, model, places)
+        _edges(axes, profile, places)
+        _layers(axes, plan, profile, places)
+        _names(axes, profile, places)
         axes.set_title(
             f"{plan.model}, batch {plan.batch_size}, {plan.method}: slowest stage {plan.bottleneck_s * 1e3:.1f} ms\n"
             "from left to right and line by line; a disc's area is the time of its layer, forward, backward and update",
@@ -47,10 +47,10 @@ def plan_svg(plan: Plan, model: ModelCosts) -> bytes:
     return drawn.svg
 
 
-def _places(model: ModelCosts) -> Places:
+def _places(profile: Profile) -> Places:
     graph: nx.DiGraph[str] = nx.DiGraph()
-    graph.add_nodes_from(layer.name for layer in model.layers)
-    graph.add_edges_from((edge.source, edge.target) for edge in model.edges if edge.source != INPUT)
+    graph.add_nodes_from(layer.name for layer in profile.layers)
+    graph.add_edges_from((edge.source, edge.target) for edge in profile.edges if edge.source != INPUT)
     generations = list(nx.topological_generations(graph))
     distance = 2.5 + max(map(len, generations))
     places: Places = {}
@@ -60,8 +60,8 @@ def _places(model: ModelCosts) -> Places:
     return places
 
 
-def _edges(axes: "Axes", model: ModelCosts, places: Places) -> None:
-    for edge in model.edges:
+def _edges(axes: "Axes", profile: Profile, places: Places) -> None:
+    for edge in profile.edges:
         if edge.source != INPUT and edge.kind == "data":
             start, end = places[edge.source], places[edge.target]
             bend = 0.25 if end[0] - start[0] > 1.0 and start[1] == end[1] else 0.0
@@ -74,9 +74,9 @@ def _area(layer: Layer, largest_s: float) -> float:
     return max(SMALLEST_AREA, LARGEST_AREA * layer.step_s / largest_s)
 
 
-def _layers(axes: "Axes", plan: Plan, model: ModelCosts, places: Places) -> None:
-    largest_s = max(layer.step_s for layer in model.layers) or 1.0
-    area = {layer.name: _area(layer, largest_s) for layer in model.layers}
+def _layers(axes: "Axes", plan: Plan, profile: Profile, places: Places) -> None:
+    largest_s = max(layer.step_s for layer in profile.layers) or 1.0
+    area = {layer.name: _area(layer, largest_s) for layer in profile.layers}
     for number, stage in enumerate(plan.stages):
         colour = COLOURS[number % len(COLOURS)]
         axes.scatter(
@@ -92,8 +92,8 @@ def _layers(axes: "Axes", plan: Plan, model: ModelCosts, places: Places) -> None
         axes.scatter([], [], s=40, color=colour, label=label)
 
 
-def _names(axes: "Axes", model: ModelCosts, places: Places) -> None:
-    costliest = sorted(model.layers, key=lambda layer: -layer.step_s)[:NAMED]
+def _names(axes: "Axes", profile: Profile, places: Places) -> None:
+    costliest = sorted(profile.layers, key=lambda layer: -layer.step_s)[:NAMED]
     for layer in costliest:
         radius = math.sqrt(_area(layer, costliest[0].step_s or 1.0) / math.pi)
         axes.annotate(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.explain import Explanation
 from optimizer.plan import Plan
-from profiler.profile import INPUT, ModelCosts
+from profiler.profile import INPUT, Profile
 from profiler.report import ResultTable, mib
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ Labels = Mapping[str, str]
 WORDS = ("cut", "moved", "layers that change stage", "method", "reason")
 
 
-def show_explanation(plan: Plan, model: ModelCosts, explanation: Explanation, console: "Console") -> None:
+def show_explanation(plan: Plan, profile: Profile, explanation: Explanation, console: "Console") -> None:
     """Print the explanation below the plan."""
-    label = {INPUT: "the input"} | {layer.name: layer.label for layer in model.layers}
+    label = {INPUT: "the input"} | {layer.name: layer.label for layer in profile.layers}
     console.print(
         "\n".join(["Why this plan:", *(f"- {sentence}" for sentence in paragraphs(plan, explanation, label))]),
         end="\n\n",

@@ -36,7 +36,7 @@ def show_plan(plan: Plan, console: "Console", profile: Profile | None = None) ->
     from rich.text import Text
 
     stages = counted(plan.num_stages, "stage")
-    precision = f"{plan.precision.words}, " if plan.precision.lowered else ""
+    precision = f"{plan.precision}, " if plan.form.lowered else ""
     stages += "" if plan.method in (EXACT, BOUNDED) else f" by {plan.method}"
     what = f"{plan.model}, batch {plan.batch_size}, {precision}{stages}, {plan.planned_for.words}"
     console.print(f"{what}: {_claim(plan, profile)}.")

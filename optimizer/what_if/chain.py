@@ -145,16 +145,16 @@ def chain_of(planner: Planner, schemes: Schemes, minibatches: int | None = None)
         schemes: By name.
         minibatches: Of a run; None: as the planner's.
     """
-    costs, model = planner.costs, planner.model
+    costs, profile = planner.costs, planner.profile
     bounds = prefixes(costs.parts, len(costs.layers))
     stretches = [members_of(after & ~before) for before, after in pairwise(bounds)]
-    rounds, crowding = Rounds(model), Crowding(model)
+    rounds, crowding = Rounds(profile), Crowding(profile)
     pace, wanted = costs.pace, minibatches or planner.minibatches
     in_place = "all" if pace.updates_in_place(last=False) else "last" if pace.updates_in_place(last=True) else ""
     borders = {group[-1].name for group in groups(costs.layers)}
     return Chain(
-        model=model.profile.model,
-        batch_size=model.profile.batch_size,
+        model=profile.model,
+        batch_size=profile.batch_size,
         minibatches=pace.listed(planner.stages, wanted),
         schedule=pace.words,
         update_every=pace.update_every,
@@ -164,13 +164,13 @@ def chain_of(planner: Planner, schemes: Schemes, minibatches: int | None = None)
         cuts=tuple(_cut(costs, ideal) for ideal in bounds[1:-1]),
         loss_forward_ns=costs.loss_forward_ns,
         loss_backward_ns=costs.loss_backward_ns,
-        loss_step_ns=nanoseconds(model.loss.step_s),
+        loss_step_ns=nanoseconds(profile.loss.step_s),
         loss_alone_ns=nanoseconds(crowding.loss_alone_s),
         loss_rounds_ns=tuple(map(nanoseconds, rounds.loss_s)),
         pace=tuple(map(float, rounds.pace)),
         heap_bytes=costs.heap_bytes,
-        neighbours=model.profile.neighbours if crowding.known else 0,
-        one_core_s=model.lone_core_s,
+        neighbours=profile.neighbours if crowding.known else 0,
+        one_core_s=profile.lone_core_s,
         pipelines={
             str(stages): _pipeline(planner, stages, wanted, bounds, schemes)
             for stages in range(FEWEST, min(MOST, len(bounds) - 1) + 1)

@@ -30,7 +30,7 @@ from profiler.execution import (
     tree_leaves,
 )
 from profiler.files import digest
-from profiler.profile import INPUT, PLAIN_FORM, Edge, Precision
+from profiler.profile import BF16, FP32, INPUT, Edge, Precision
 
 
 def capture(
@@ -40,7 +40,7 @@ def capture(
     loss: Loss = cross_entropy,
     targets: Tensor | None = None,
     *,
-    precision: Precision = PLAIN_FORM.precision,
+    precision: Precision = FP32,
     inputs: Inputs = ONE_TENSOR,
 ) -> Captured:
     """Return ``model`` as layers, each a graph node with torch.nn modules as leaves.
@@ -51,7 +51,7 @@ def capture(
         sample: One minibatch, ``(N, …)``.
         loss: What to train it for.
         targets: The sample's, which a loss of one's own is tried on, if they are given.
-        precision: Which layers run in bfloat16.
+        precision: In which all layers run.
         inputs: How the model is called with a minibatch.
     """
     lazy = [path for path, parameter in model.named_parameters() if is_lazy(parameter)]
@@ -110,8 +110,10 @@ def capture(
         inputs=inputs,
         sample=sample if inputs.packed else None,
     )
+    if precision != BF16:
+        return captured
     with untouched(model):
-        return lowered_model(captured, precision, sample)
+        return lowered_model(captured, sample)
 
 
 def layers_of(model: nn.Module, name: str, inputs: Inputs, sample: Tensor) -> tuple[tuple[Operation, ...], Any, Inputs]:

@@ -18,7 +18,7 @@ from profiler.commands import MODULES, again, command, typed_as
 from profiler.errors import ConfigError
 from profiler.files import to_json, write_whole
 from profiler.output_files import refuse_unwritable
-from profiler.profile import profile_warnings
+from profiler.profile import form_named, profile_warnings
 from profiler.report import VIEWS, View
 from profiler.rounds import BUDGET_S
 from profiler.settings import Config
@@ -81,9 +81,10 @@ def profile_all(options: ProfileOptions) -> int:
             about_s = (options.budget_s or BUDGET_S) + PREPARATION_S
             which = f"model {number} of {len(wanted)}"
             note(f"{config.name}: measuring, {which}: about {about_s:.0f} s, or longer where a step takes long")
+            form = form_named(config.slice, config.precision)
             profile = profiler.measure.measure_profile(
                 config,
-                profiler.capture.captured_model(config, trained=True),
+                profiler.capture.captured_model(config, form, trained=True),
                 cores,
                 lambda share, what=config.name: advance(share, what),  # type: ignore[misc]
                 budget_s=options.budget_s,
@@ -105,7 +106,10 @@ def _places(wanted: list[Config], output: Path | None) -> list[Path]:
     """Return where each model's profile goes."""
     if output is None or output.is_dir() or not output.suffix:
         return [
-            profiler.measure.path_for(replace(config, profiles=str(output or config.profiles))) for config in wanted
+            profiler.measure.path_for(
+                replace(config, profiles=str(output or config.profiles)), form_named(config.slice, config.precision)
+            )
+            for config in wanted
         ]
     if output.suffix != ".json":
         raise ConfigError(f"{output} does not end in .json; name such a file, or a folder, with -o")

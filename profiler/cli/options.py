@@ -14,7 +14,7 @@ from profiler.cli.declare import Options, option, switch
 from profiler.cli.precision import settled_precision
 from profiler.commands import option_words
 from profiler.errors import ConfigError
-from profiler.profile import Profile
+from profiler.profile import PLAIN_FORM, Form, Profile, form_named
 from profiler.settings import Config, config, load_all
 
 
@@ -46,7 +46,11 @@ class CommonOptions(ResultOptions):
     ] = None
     vocabulary: Annotated[int | None, option("token ids as input, below N", type=positive, metavar="N")] = None
     precision: Annotated[
-        str | None, option("fp32, bf16, or auto: by layer (fp32)", under="how to run", metavar="P")
+        str | None, option("fp32, bf16, or auto: what is faster (fp32)", under="how to run", metavar="P")
+    ] = None
+    slice: Annotated[
+        str | None,
+        option("cut single layers: none, LAYER=PARTS, auto (auto)", under="split", metavar="HOW"),
     ] = None
     stages: Annotated[int | None, option("pipeline stages (4)", under="split", type=positive, metavar="N")] = None
     cores: Annotated[
@@ -58,7 +62,7 @@ class CommonOptions(ResultOptions):
     @classmethod
     def settings(cls) -> list[str]:
         """Return the keys of a configuration file that no option stands for."""
-        elsewhere = {"typed", "own_rule", "data", "batches", "repeats", "partitions", "full", "slice"}
+        elsewhere = {"typed", "own_rule", "data", "batches", "repeats", "partitions", "full"}
         ours = {field.name for field in fields(cls)} | elsewhere  # or options of other commands
         return [field.name for field in fields(Config) if field.name not in ours]
 
@@ -74,18 +78,30 @@ def configs(options: CommonOptions, default: tuple[str, ...] = ()) -> list[Confi
     keys = {field.name for field in fields(options)} & {field.name for field in fields(Config)} - {"model"}
     changes = {key: getattr(options, key) for key in keys}
     overridden = dict.fromkeys(config.override(own, changes) for own in named)
+    for own in overridden:
+        form_named(own.slice, own.precision)  # or it is refused, before anything is built
     return [settled_precision(profiler.capture.as_fed(_as_typed(own, options))) for own in overridden]
 
 
 def _as_typed(own: Config, options: CommonOptions) -> Config:
     """Return a configuration with the options that stand for it on the command line of any of our commands."""
-    keys = ("batch_size", "image_size", "sample_shape", "vocabulary", "precision", "stages", "cores", "profiles")
+    keys = (
+        "batch_size",
+        "image_size",
+        "sample_shape",
+        "vocabulary",
+        "precision",
+        "slice",
+        "stages",
+        "cores",
+        "profiles",
+    )
     named = {"config": options.config} if options.config else {"model": own.model}
     return replace(own, typed=option_words(**named, **{key: getattr(options, key) for key in keys}))
 
 
-def fresh_profile(config: Config, *, budget_s: float | None = None) -> Profile:
-    """Return the kept profile that still fits, or measure one and keep it, with a progress bar.
+def fresh_profile(config: Config, form: Form = PLAIN_FORM, *, budget_s: float | None = None) -> Profile:
+    """Return the kept profile of a form that still fits, or measure one and keep it, with a progress bar.
 
     It is measured beside as many busy cores as will run the other stages.
     """
@@ -96,4 +112,4 @@ def fresh_profile(config: Config, *, budget_s: float | None = None) -> Profile:
             yield lambda share: advance(share, config.name)
 
     cores = profiler.machine.neighbouring_cores(profiler.machine.usable_cores(config.cores), config.stages)
-    return profiler.measure.profile_for(config, cores, bar, note, budget_s=budget_s)
+    return profiler.measure.profile_for(config, form, cores, bar, note, budget_s=budget_s)

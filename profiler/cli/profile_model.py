@@ -7,7 +7,7 @@ from profiler.capture import LossFunction, Model, Sample, as_file, captured_mode
 from profiler.cli.precision import settled_precision
 from profiler.machine import neighbouring_cores, refuse_reimport, usable_cores
 from profiler.measure import measure_profile
-from profiler.profile import PrecisionName, Profile
+from profiler.profile import NONE, PrecisionName, Profile, form_named
 from profiler.python_arguments import AboveZero, Cores, python_face
 from profiler.settings import DEFAULT_RULE, Update
 
@@ -20,6 +20,7 @@ def profile(
     update: Update = DEFAULT_RULE,
     loss: LossFunction | None = None,
     precision: PrecisionName = "fp32",
+    slice: str = NONE,  # noqa: A002 - as the command calls it
     budget_s: AboveZero | None = None,
     cores: Cores = (),
     advance: Callable[[float], None] = lambda _share: None,
@@ -34,7 +35,8 @@ def profile(
         update: The update rule that is timed.
         loss: ``loss(output, targets)``, one number; None for cross-entropy; ``model`` for the loss that the model
             returns, whose labels are among its inputs.
-        precision: Layers are measured in bfloat16, too, where this is not ``fp32`` and the core multiplies it.
+        precision: ``bf16`` for the model as it runs under torch's autocast.
+        slice: Layers to cut inside, such as ``classifier.1=4``.
         budget_s: For how many seconds to run rounds, of which five are run in any case; None: 30 s, and as long as 15
             rounds take. Capture, checks, memory and warm-up come on top: a few steps, and a few seconds.
         cores: The first is measured on, while up to three others train the model, too, as stages would; those that
@@ -49,6 +51,7 @@ def profile(
     refuse_reimport()
     live = live_model(model, sample, loss)
     with as_file(live, update) as named:
-        config = settled_precision(replace(named, precision=precision))
+        config = settled_precision(replace(named, precision=precision, slice=slice))
+        form = form_named(slice, config.precision)
         beside = neighbouring_cores(usable_cores(cores), config.stages)
-        return measure_profile(config, captured_model(config, trained=True), beside, advance, budget_s=budget_s)
+        return measure_profile(config, captured_model(config, form, trained=True), beside, advance, budget_s=budget_s)

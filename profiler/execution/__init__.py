@@ -6,7 +6,7 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from profiler.execution.autocast import LOWER, autocasting, forget_casts, in_float32, keeping_casts
-    from profiler.execution.blocks import Blocks, feature_dim
+    from profiler.execution.blocks import Blocks, feature_dim, part_names
     from profiler.execution.graph import (
         LENT,
         Applied,

@@ -16,7 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from profiler.profile.sliced_graph import BLOCK, CONCAT
+BLOCK, CONCAT = "block", "concat"
+
+
+def part_names(layer: str, count: int) -> list[str]:
+    """Return what the blocks of a layer are called, in order, and then its concat."""
+    return [*(f"{layer}.{BLOCK}{number}" for number in range(count)), f"{layer}.{CONCAT}"]
 
 
 class Concat(nn.Module):

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from profiler.measure.blocks import measure_blocks
-    from profiler.measure.measure import measure_profile, measure_step
-    from profiler.measure.profile_cache import path_for, profile_for
+    from profiler.measure.measure import measure_profile, measure_step, times_as_fast
+    from profiler.measure.profile_cache import kept_profile, path_for, profile_for
     from profiler.measure.stepper import Clocks, stepper_for
     from profiler.measure.yardstick import StepTime, Yardstick
 else:

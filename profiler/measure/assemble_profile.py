@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 import numpy as np
 
 from profiler.capture import sliceable
-from profiler.execution import Captured, Operation, OwnLoss
+from profiler.execution import Captured, OwnLoss
 from profiler.machine import this_machine
 from profiler.measure.count_work import Counts
 from profiler.measure.memory import Memory
 from profiler.measure.neighbours import REST_EVERY
-from profiler.profile import INPUT, CopyCost, Layer, Loss, Lowered, Profile
+from profiler.profile import INPUT, CopyCost, Layer, Loss, Profile
 from profiler.rounds import (
     LOSS,
     Samples,
@@ -27,19 +27,6 @@ from profiler.rounds import (
 from profiler.settings import Config
 
 KINDS = ("forward", "backward", "update")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerMeasurements:
-    """What was measured of some layers, in order; ``alone``, in rounds beside no busy core, if others were."""
-
-    samples: Samples
-    alone: Samples
-    counts: Counts
-    in_place_shares: Sequence[float]
-    accumulation_s: Sequence[float]
-    casting_s: Sequence[float]
-    transient_bytes: Sequence[int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +56,12 @@ class PlainSteps:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """All that was measured of one model; ``check_s`` is how long its layers were held against the model before."""
+    """All that was measured of one model, of its layers in order.
+
+    Attributes:
+        samples: Rounds beside busy cores; ``alone``, in rounds beside none, if there were others.
+        check_s: How long it was held against the model itself before.
+    """
 
     config: Config
     captured: Captured
@@ -77,32 +69,27 @@ class Measured:
     affinity: tuple[int, ...]
     copy_cost: CopyCost
     memory: Memory | None
-    layers: LayerMeasurements
+    samples: Samples
+    alone: Samples
+    counts: Counts
+    in_place_shares: Sequence[float]
+    accumulation_s: Sequence[float]
+    casting_s: Sequence[float]
     plain: PlainSteps
     check_s: float
-    lower: "MeasuredLower | None"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredLower:
-    """What was measured of the same model under autocast."""
-
-    captured: Captured
-    memory: Memory | None
-    layers: LayerMeasurements
-    plain_s: Sequence[float]
-    cast_cost: CopyCost
 
 
 def profile_of(measured: Measured) -> Profile:
     """Return the profile of a model: each layer's times with their spread, bytes, operations and memory."""
     config, captured = measured.config, measured.captured
-    samples = measured.layers.samples
-    layers, loss = _records(captured, measured.layers)
+    samples = measured.samples
+    shares, alone = _shares(measured)
     whole_step = timing(measured.plain.alone_s)
     return Profile(
         model=config.name,
         model_digest=captured.digest,
+        slicing=captured.form.slicing,
+        precision=captured.form.precision,
         batch_size=config.batch_size,
         input_shape=config.input_shape,
         classes=captured.classes,
@@ -113,13 +100,12 @@ def profile_of(measured: Measured) -> Profile:
         machine=this_machine(),
         core=measured.core,
         affinity=measured.affinity,
-        layers=layers,
-        lowered=_lowered(measured.lower) if measured.lower else None,
+        layers=_layers(measured, shares, alone),
         edges=captured.edges,
         inseparable=captured.inseparable,
         ties=captured.ties,
         outputs=captured.outputs,
-        loss=loss,
+        loss=_loss(shares, alone),
         copy_cost=measured.copy_cost,
         input_bytes=captured.specs[INPUT].bytes,
         peak_memory_bytes=measured.memory.peak_bytes if measured.memory else None,
@@ -137,38 +123,9 @@ def profile_of(measured: Measured) -> Profile:
     )
 
 
-def _lowered(measured: MeasuredLower) -> Lowered:
-    layers, loss = _records(measured.captured, measured.layers)
-    whole_step = timing(measured.plain_s)
-    return Lowered(
-        layers=layers,
-        loss=loss,
-        cast_cost=measured.cast_cost,
-        whole_step_s=whole_step.median_s,
-        whole_step=whole_step,
-        closure_error=closure_error(measured.layers.samples),
-        peak_memory_bytes=measured.memory.peak_bytes if measured.memory else None,
-    )
-
-
-def _records(captured: Captured, measured: LayerMeasurements) -> tuple[tuple[Layer, ...], Loss]:
-    """Return what was measured of all layers of a model, and of its loss."""
-    shares = _shares(captured, captured.operations, measured)
-    return _layers(captured, captured.operations, measured, shares), _loss(shares)
-
-
-def layer_records(
-    captured: Captured, operations: Sequence[Operation], measured: LayerMeasurements
-) -> tuple[Layer, ...]:
-    """Return what was measured of some layers, in the order of ``operations``."""
-    return _layers(captured, operations, measured, _shares(captured, operations, measured))
-
-
-def _shares(
-    captured: Captured, operations: Sequence[Operation], measured: LayerMeasurements
-) -> tuple[StepShares, StepShares | None]:
+def _shares(measured: Measured) -> tuple[StepShares, StepShares | None]:
     """Return what each part of a step takes, and what it takes beside no busy core where that is something else."""
-    counts = measured.counts
+    captured, counts = measured.captured, measured.counts
     alike = [
         (
             operation.kind,
@@ -178,7 +135,7 @@ def _shares(
             counts.flops[position],
             counts.backward_flops[position],
         )
-        for position, operation in enumerate(operations)
+        for position, operation in enumerate(captured.operations)
     ]
     shares = step_shares(measured.samples, alike)
     if not measured.alone.forward:
@@ -188,16 +145,11 @@ def _shares(
     return shares, step_shares(measured.alone, alike, scale_s=faster * sum(shares.costs_s.values()))
 
 
-def _layers(
-    captured: Captured,
-    operations: Sequence[Operation],
-    measured: LayerMeasurements,
-    found: tuple[StepShares, StepShares | None],
-) -> tuple[Layer, ...]:
-    can, counts, transient = sliceable(captured), measured.counts, measured.transient_bytes
-    shares, alone = found
+def _layers(measured: Measured, shares: StepShares, alone: StepShares | None) -> tuple[Layer, ...]:
+    captured, counts = measured.captured, measured.counts
+    can, transient = sliceable(captured), measured.memory.transient_bytes if measured.memory else None
     records = []
-    for position, operation in enumerate(operations):
+    for position, operation in enumerate(captured.operations):
         spec = captured.specs.get(operation.name)
         forward_s, backward_s, update_s = (shares.costs_s[kind, position] for kind in KINDS)
         owner = operation.name.rpartition(".")[0]
@@ -219,8 +171,6 @@ def _layers(
                 backward_flops=counts.backward_flops[position],
                 in_place_share=measured.in_place_shares[position],
                 accumulate_s=measured.accumulation_s[position] - measured.casting_s[position],
-                autocast=operation.autocast == "on",
-                cast_s=measured.casting_s[position],
                 cast_bytes=counts.cast_bytes[position],
                 features=can[operation.name][0],
                 uncuttable=can[operation.name][1],
@@ -234,8 +184,7 @@ def _layers(
     return tuple(records)
 
 
-def _loss(found: tuple[StepShares, StepShares | None]) -> Loss:
-    shares, alone = found
+def _loss(shares: StepShares, alone: StepShares | None) -> Loss:
     return Loss(
         alone_s=alone.layer_s(LOSS) if alone else None,
         forward_s=shares.costs_s["forward", LOSS],

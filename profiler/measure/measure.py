@@ -5,23 +5,24 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
+from statistics import median
 
 from profiler.capture import captured_model, minibatch, refuse_unfaithful
 from profiler.errors import CaptureError
 from profiler.execution import Captured
 from profiler.machine import blaming, claimed, expect_processes, pinned
-from profiler.measure.assemble_profile import LayerMeasurements, Measured, MeasuredLower, PlainSteps, profile_of
-from profiler.measure.copy_cost import measure_cast_cost, measure_copy_cost
+from profiler.measure.assemble_profile import Measured, PlainSteps, profile_of
+from profiler.measure.copy_cost import measure_copy_cost
 from profiler.measure.count_work import count_work, refuse_other_work
 from profiler.measure.memory import Memory, measure_memory
 from profiler.measure.neighbours import REST_EVERY, Neighbours, busy_neighbours
 from profiler.measure.stepper import Clocks, Stepper, stepper_for
 from profiler.measure.yardstick import plain_steps
-from profiler.profile import BF16_FORM, FP32, PLAIN_FORM, Form, Profile, Timing
+from profiler.profile import PLAIN_FORM, Profile, Timing
 from profiler.rounds import Samples, spend, timing
 from profiler.settings import Config
 
-LEAST_STEPS = 7
+LEAST_STEPS, LEAST_PAIRS = 7, 3
 
 
 def measure_profile(
@@ -36,9 +37,8 @@ def measure_profile(
     """Profile a captured model.
 
     Args:
-        config: Model, batch size, input and update rule; the precision, for layers are measured in bfloat16, too, where
-            that is not ``fp32``.
-        captured: The model in float32, as ``captured_model`` gives it.
+        config: Model, batch size, input and update rule.
+        captured: The model, in the form that is to be profiled.
         cores: The core to measure on, and those on which neighbours train meanwhile.
         advance: Called with shares of the work done that add up to 1, for a progress bar.
         budget_s: How long to run rounds; None: for the usual time, and until there are enough of them.
@@ -48,52 +48,56 @@ def measure_profile(
     expect_processes(measure_memory.__module__)
     check_s = _check(config, captured, core, clocks)
     affinity = tuple(sorted(os.sched_getaffinity(0)))
-    memory = _memory(config, captured, core, PLAIN_FORM)
-    lower_memory = _memory(config, captured, core, BF16_FORM) if config.precision != FP32 else None
-    beside_us = busy_neighbours(config, others) if others else nullcontext()
+    memory = _memory(config, captured, core)
+    beside_us = busy_neighbours(config, captured.form, others) if others else nullcontext()
     with claimed(cores), pinned(core), beside_us as beside, blaming(config.name), redirect_stdout(sys.stderr):
         if beside:
             beside.run(len(beside))
-        copy_cost, full = measure_copy_cost(clocks.wall), _Subject(config, captured, clocks)
-        lower, cast_cost = None, None
-        if config.precision != FP32:
-            lower = _Subject(config, captured_model(config, BF16_FORM), clocks)
-            cast_cost = measure_cast_cost(clocks.wall)
-        rounds = _Rounds(full.stepper, lower.stepper if lower else None, beside)
-        spend(rounds.take, full.stepper.samples, budget_s, clocks.wall, advance, stages=config.stages)
-    measured = Measured(
-        config=config,
-        captured=captured,
-        core=core,
-        affinity=affinity,
-        copy_cost=copy_cost,
-        memory=memory,
-        layers=full.measurements(memory, rounds.alone),
-        plain=rounds.plain,
-        check_s=check_s,
-        lower=MeasuredLower(
-            captured=lower.stepper.captured,
-            memory=lower_memory,
-            layers=lower.measurements(lower_memory, rounds.lower_alone),
-            plain_s=rounds.lower_plain_s,
-            cast_cost=cast_cost,
+        copy_cost = measure_copy_cost(clocks.wall)
+        # With a learning rate of 0 the update does all its work and the weights stay: they would soon fit the one
+        # minibatch by heart, and layers whose time depends on the data, such as max pooling, would drift.
+        stepper = stepper_for(
+            captured, minibatch(config, captured), replace(config.rule, lr=0.0), slots=2, clocks=clocks
         )
-        if lower and cast_cost
-        else None,
+        stepper.versions.place_gradients(stepper.segment.placeable, fused=True)  # as a stage does
+        refuse_other_work(stepper)
+        counts = count_work(stepper)
+        stepper.warm_up()
+        in_place_shares, accumulation_s = stepper.in_place_shares(), stepper.accumulation_s()
+        casting_s = stepper.casting_s()
+        rounds = _Rounds(stepper, beside)
+        spend(rounds.take, stepper.samples, budget_s, clocks.wall, advance, stages=config.stages)
+    return profile_of(
+        Measured(
+            config=config,
+            captured=captured,
+            core=core,
+            affinity=affinity,
+            copy_cost=copy_cost,
+            memory=memory,
+            samples=stepper.samples,
+            alone=rounds.alone,
+            counts=counts,
+            in_place_shares=in_place_shares,
+            accumulation_s=accumulation_s,
+            casting_s=casting_s,
+            plain=rounds.plain,
+            check_s=check_s,
+        )
     )
-    return profile_of(measured)
 
 
 def _check(config: Config, captured: Captured, core: int, clocks: Clocks) -> float:
-    """Hold the captured layers against their model, and return how long that took."""
+    """Hold the layers, as they are without slices and in float32, against their model; return how long that took."""
     begun_s = clocks.wall()
     with pinned(core), blaming(config.name), redirect_stdout(sys.stderr):
-        refuse_unfaithful(captured, *minibatch(config, captured))
+        plain = captured if captured.form == PLAIN_FORM else captured_model(config)
+        refuse_unfaithful(plain, *minibatch(config, plain))
     return clocks.wall() - begun_s
 
 
-def _memory(config: Config, captured: Captured, core: int, form: Form) -> Memory | None:
-    memory = measure_memory(config, core, form)
+def _memory(config: Config, captured: Captured, core: int) -> Memory | None:
+    memory = measure_memory(config, core, captured.form)
     if memory and memory.digest != captured.digest:
         raise CaptureError(
             f"model '{config.name}' has other layers when it is built again in another process "
@@ -103,65 +107,29 @@ def _memory(config: Config, captured: Captured, core: int, form: Form) -> Memory
     return memory
 
 
-class _Subject:
-    """A model in one precision, with all that is measured of it once; its rounds are taken elsewhere."""
-
-    def __init__(self, config: Config, captured: Captured, clocks: Clocks) -> None:
-        # With a learning rate of 0 the update does all its work and the weights stay: they would soon fit the one
-        # minibatch by heart, and layers whose time depends on the data, such as max pooling, would drift.
-        self.stepper = stepper_for(
-            captured, minibatch(config, captured), replace(config.rule, lr=0.0), slots=2, clocks=clocks
-        )
-        self.stepper.versions.place_gradients(self.stepper.segment.placeable, fused=True)  # as a stage does
-        refuse_other_work(self.stepper)
-        self._counts = count_work(self.stepper)
-        self.stepper.warm_up()
-        self._in_place_shares, self._accumulation_s = self.stepper.in_place_shares(), self.stepper.accumulation_s()
-        self._casting_s = self.stepper.casting_s()
-
-    def measurements(self, memory: Memory | None, alone: Samples) -> LayerMeasurements:
-        return LayerMeasurements(
-            samples=self.stepper.samples,
-            alone=alone,
-            counts=self._counts,
-            in_place_shares=self._in_place_shares,
-            accumulation_s=self._accumulation_s,
-            casting_s=self._casting_s,
-            transient_bytes=memory.transient_bytes if memory else None,
-        )
-
-
 class _Rounds:
-    """Rounds of a model in float32 and, if it is there, in bfloat16 in turn, so that a drift meets both.
+    """Rounds beside all neighbours; before some, these rest for a round beside none, and for plain steps beside one.
 
-    They are taken beside all neighbours; before some, these rest for a round beside none, and for plain steps beside
-    one of them, beside two, and so on.
+    And beside two, and so on.
     """
 
-    def __init__(self, full: Stepper, lower: Stepper | None, beside: Neighbours | None) -> None:
-        self._full, self._lower, self._beside = full, lower, beside
-        self.alone, self.lower_alone = Samples(), Samples()
-        self.plain = PlainSteps([[] for _ in range(len(beside))] if beside else [], full.samples.whole_step)
-        self.lower_plain_s: list[float] = [] if beside or not lower else lower.samples.whole_step
+    def __init__(self, stepper: Stepper, beside: Neighbours | None) -> None:
+        self._stepper, self._beside, self.alone = stepper, beside, Samples()
+        self.plain = PlainSteps([[] for _ in range(len(beside))] if beside else [], stepper.samples.whole_step)
 
     def take(self) -> None:
-        if self._beside and len(self._full.samples.whole_step) % REST_EVERY == 0:
+        if self._beside and len(self._stepper.samples.whole_step) % REST_EVERY == 0:
             self._rest(self._beside)
-        self._full.round()
-        if self._lower:
-            self._lower.round()
+        self._stepper.round()
 
     def _rest(self, beside: Neighbours) -> None:
         for count, times_s in enumerate(self.plain.fewer_s):
             beside.run(count)
             if count:
-                times_s.append(self._full.plain_step())
+                times_s.append(self._stepper.plain_step())
                 continue
-            self._full.take(self.alone)
+            self._stepper.take(self.alone)
             times_s.append(self.alone.whole_step[-1])
-            if self._lower:
-                self._lower.take(self.lower_alone)
-                self.lower_plain_s.append(self.lower_alone.whole_step[-1])
         beside.run(len(beside))
 
 
@@ -185,3 +153,31 @@ def measure_step(
         stepper = stepper_for(captured, minibatch(config, captured), replace(config.rule, lr=0.0), 2, clocks)
         stepper.warm_up()
         return timing(plain_steps(stepper, LEAST_STEPS, budget_s))
+
+
+def times_as_fast(
+    config: Config,
+    captured: Captured,
+    core: int,
+    budget_s: float,
+    clocks: Clocks = Clocks(),  # noqa: B008 - it is frozen
+) -> float:
+    """Return how many times as fast as the plain model another form of it takes a step: the median of pairs in turn.
+
+    Args:
+        config: Model, batch size, input and update rule.
+        captured: The other form.
+        core: The core to measure on.
+        budget_s: For how long to repeat the steps, which are done three times at least.
+        clocks: Where times are read.
+    """
+    with pinned(core), blaming(config.name), redirect_stdout(sys.stderr):
+        plain, other = (
+            stepper_for(own, minibatch(config, own), replace(config.rule, lr=0.0), 2, clocks)
+            for own in (captured_model(config), captured)
+        )
+        ratios: list[float] = []
+        until_s = clocks.wall() + budget_s
+        while len(ratios) <= LEAST_PAIRS or clocks.wall() < until_s:
+            ratios.append(plain.plain_step() / other.plain_step())
+    return median(ratios[1:])  # the first pair warms up

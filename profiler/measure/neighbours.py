@@ -13,6 +13,7 @@ from profiler.commands import typed_form
 from profiler.errors import ProcessError
 from profiler.machine import Helper, helper, pin
 from profiler.measure.stepper import Clocks, stepper_for
+from profiler.profile import Form
 from profiler.settings import Config
 
 REST_EVERY = 2
@@ -43,20 +44,20 @@ class Neighbours:
 
 
 @contextmanager
-def busy_neighbours(config: Config, cores: Sequence[int]) -> Iterator[Neighbours]:
+def busy_neighbours(config: Config, form: Form, cores: Sequence[int]) -> Iterator[Neighbours]:
     """Let a process on each of ``cores`` train the model whenever it is told to; they end with the context."""
     with ExitStack() as stack:
         try:
-            beside = Neighbours([stack.enter_context(helper(_train, config, core)) for core in cores])
+            beside = Neighbours([stack.enter_context(helper(_train, config, form, core)) for core in cores])
         except ProcessError as error:
             fewer = "--neighbours 0 of python -m profiler" if typed_form() else "cores=(0,)"
             raise ProcessError(f"{error} Or profile beside no busy core, with {fewer}.") from error
         yield beside
 
 
-def _train(connection: Connection, config: Config, core: int) -> None:
+def _train(connection: Connection, config: Config, form: Form, core: int) -> None:
     pin(core)
-    captured = captured_model(config)
+    captured = captured_model(config, form)
     stepper = stepper_for(captured, minibatch(config, captured), config.rule, slots=2, clocks=Clocks())
     stepper.plain_step()
     connection.send("ready")

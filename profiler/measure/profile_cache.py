@@ -10,30 +10,34 @@ import profiler.execution
 import profiler.machine
 from profiler.commands import again
 from profiler.errors import FileError
-from profiler.files import is_file, read_json, to_json, write_whole
+from profiler.files import digest, is_file, read_json, to_json, write_whole
 from profiler.output_files import refuse_unwritable
-from profiler.profile import BF16, FP32, Profile, profile_warnings
+from profiler.profile import BF16, PLAIN_FORM, Form, Profile, profile_warnings
 from profiler.settings import Config
 
 
-def path_for(config: Config) -> Path:
-    """Return where the profile of ``config`` is kept: ``<model>-b<N>-<size>.json`` in its folder."""
+def path_for(config: Config, form: Form = PLAIN_FORM) -> Path:
+    """Return where a profile is kept: ``<model>-b<N>-<size>.json`` in its folder, with what tells the form behind."""
     model = config.name.replace(":", "-").replace("/", "-")
-    return Path(config.profiles) / f"{model}-b{config.batch_size}-{config.size_name}.json"
+    slicing = f"-sliced-{digest(form.slicing.encode())[:8]}" if form.slicing else ""
+    precision = f"-{BF16}" if form.lowered else ""
+    return Path(config.profiles) / f"{model}-b{config.batch_size}-{config.size_name}{precision}{slicing}.json"
 
 
 def profile_for(
     config: Config,
+    form: Form,
     cores: Sequence[int],
     progress: Callable[[], AbstractContextManager[Callable[[float], None]]],
     report: Callable[[str], None],
     *,
     budget_s: float | None = None,
 ) -> Profile:
-    """Return the kept profile that fits ``config`` on this machine, or measure one on ``cores`` and keep it.
+    """Return the kept profile that fits ``config`` and a form on this machine, or measure one on ``cores`` and keep it.
 
     Args:
         config: Model, batch size and image size.
+        form: What of the model is to run.
         cores: The core to measure on, and those that are busy meanwhile.
         progress: Gives, while measuring, what is called with shares of the work done that add up to 1.
         report: Called with sentences on what is used and what casts doubt on it.
@@ -41,14 +45,14 @@ def profile_for(
     """
     from profiler.measure.measure import measure_profile
 
-    path = path_for(config)
+    path = path_for(config, form)
     kept, difference = _kept(path)
     if kept:
-        difference = misfit(kept, config) or _elsewhere(kept)
-    captured = profiler.capture.captured_model(config, trained=bool(difference))
+        difference = misfit(kept, config, form) or _elsewhere(kept)
+    captured = profiler.capture.captured_model(config, form, trained=bool(difference))
     if kept and not difference and captured.digest != kept.model_digest:
         difference = "the model has changed since"
-        captured = profiler.capture.captured_model(config, trained=True)
+        captured = profiler.capture.captured_model(config, form, trained=True)
     if kept and not difference:
         beside = ""
         if kept.neighbours != len(cores) - 1:
@@ -59,11 +63,11 @@ def profile_for(
         report(f"{config.name}: using the profile {path} of {kept.measured_at}{beside}")
         return replace(kept, typed=config.typed)
     refuse_unwritable(path, None, "profile -o and plan with --profile, or work in a folder that you may write to")
-    report(f"{config.name}: measuring a profile for {path}: {difference}")
+    report(f"{config.name}: measuring a profile{_of(form)} for {path}: {difference}")
     with progress() as advance:
         profile = measure_profile(config, captured, cores, advance, budget_s=budget_s)
     write_whole(path, to_json(profile))
-    for warning in profile_warnings(profile):
+    for warning in [] if form.slicing else profile_warnings(profile):  # which the whole model's has said
         report(f"{config.name}: {warning}")
     return profile
 
@@ -84,8 +88,18 @@ def _elsewhere(profile: Profile) -> str:
     return f"that one was measured elsewhere: {'; '.join(others)}" if others else ""
 
 
-def misfit(profile: Profile, config: Config) -> str:
-    """Say in words why ``profile`` is not one of ``config``, or nothing."""
+def kept_profile(config: Config, form: Form) -> bool:
+    """Say whether a profile is kept that fits, as far as can be told without building the model."""
+    kept, _ = _kept(path_for(config, form))
+    return kept is not None and not misfit(kept, config, form) and not _elsewhere(kept)
+
+
+def _of(form: Form) -> str:
+    return f" in {form.words}" if form.words else ""
+
+
+def misfit(profile: Profile, config: Config, form: Form) -> str:
+    """Say in words why ``profile`` is not one of ``config`` in a form, or nothing."""
     loss = profiler.capture.loss_of(config).name if config.loss else ""
     pairs = [
         ("model", profile.model, config.name),
@@ -93,9 +107,8 @@ def misfit(profile: Profile, config: Config) -> str:
         ("vocabulary", profile.vocabulary, config.vocabulary),
         ("loss", profile.loss_name, loss),
         ("update rule", profile.update_rule, config.rule.words),
+        ("form", profile.form.words or "as it is", form.words or "as it is"),
     ]
-    if config.precision != FP32 and profile.lowered is None:
-        return f"that one says nothing of {BF16}"
     if ":" not in profile.model:
         pairs.append(("classes", profile.classes, config.classes))
     return next((f"that one has {word} {own}, not {wanted}" for word, own, wanted in pairs if own != wanted), "")

@@ -270,7 +270,7 @@ class Stepper:
 
     def _plain_loss(self) -> Tensor:
         """Return the loss of the model as it stands; in another precision, of its layers as a stage runs them."""
-        if not self.captured.form.precision.lowered:
+        if not self.captured.form.lowered:
             return self.captured.loss.of(self.captured.run(self.inputs), self.labels)
         values = self.received()
         self.segment.forward(values, self.versions.attributes, 0, self.minibatch)

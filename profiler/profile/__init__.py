@@ -10,13 +10,15 @@ if TYPE_CHECKING:
         BF16,
         BF16_FORM,
         FP32,
+        NONE,
         PLAIN_FORM,
         Form,
         Pieces,
         Precision,
         PrecisionName,
         Slicing,
-        lengths_of,
+        form_named,
+        slicing_named,
     )
     from profiler.profile.layers import (
         INPUT,
@@ -26,18 +28,15 @@ if TYPE_CHECKING:
         Edge,
         Layer,
         Loss,
-        Lowered,
         Machine,
         Name,
         Seconds,
         Shape,
-        SlicedLayer,
         Tie,
         Timing,
         parts_s,
     )
-    from profiler.profile.profile import ModelCosts, Profile, cast_bytes
-    from profiler.profile.sliced_graph import cut_edges, part_names
+    from profiler.profile.profile import Profile
     from profiler.profile.warnings import MOST_ROUNDS, UNCERTAINTY_LIMIT, more_or_less, profile_warnings
 else:
     __getattr__ = on_demand(__name__)

@@ -4,7 +4,7 @@ Seconds and bytes throughout.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -59,12 +59,8 @@ class Layer:
         features: How many output features it has, of a kind of layer that can be cut into blocks of them.
         uncuttable: Why it cannot be cut into blocks of them; nothing where it can.
         part_of: The model's own layer that it is a block or the concat of; nothing where it is one itself.
-        autocast: Whether it ran under autocast.
         alone_s: What all of it takes beside no busy core; None where no core was busy anyhow.
-        cast_s: What of its forward casts its weights to bfloat16, once for each weight version; ``cast_bytes``, what
-            these casts take, which is in ``saved_bytes``.
-        input_cast_s: What of its times casts inputs that come in the other type, half of it in the backward for their
-            gradients; ``input_cast_bytes``, what of ``saved_bytes`` that is.
+        cast_bytes: What of ``saved_bytes`` are casts of its weights to bfloat16, made once for each weight version.
         forward: Samples and interval behind ``forward_s``; likewise ``backward`` and ``update``.
     """
 
@@ -87,11 +83,7 @@ class Layer:
     features: Count = 0
     uncuttable: str = ""
     part_of: str = ""
-    autocast: bool = False
-    cast_s: Seconds = 0.0
     cast_bytes: Bytes = 0
-    input_cast_s: Seconds = 0.0
-    input_cast_bytes: Bytes = 0
     alone_s: Seconds | None = None
     forward: Timing | None = None
     backward: Timing | None = None
@@ -106,19 +98,6 @@ class Layer:
     def label(self) -> str:
         """The layer's name, after the module whose forward calls it if it is a function: ``layer1.0 › add``."""
         return f"{self.module} › {self.name}" if self.module else self.name
-
-    def casting_inputs(self, time_s: float, size: int) -> "Layer":
-        """Return the layer as it is where it casts inputs; of a layer that does, with nothing, as it is where not."""
-        change_s, change = (time_s - self.input_cast_s) / 2, size - self.input_cast_bytes
-        return replace(
-            self,
-            forward_s=self.forward_s + change_s,
-            backward_s=self.backward_s + change_s,
-            saved_bytes=self.saved_bytes + change,
-            input_cast_s=time_s,
-            input_cast_bytes=size,
-            alone_s=None if self.alone_s is None else max(0.0, self.alone_s + 2 * change_s),
-        )
 
     @property
     def update_in_place_s(self) -> float:
@@ -166,23 +145,6 @@ class Tie:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SlicedLayer:
-    """What a layer costs cut into blocks of its output features.
-
-    Attributes:
-        parts: The blocks in order, and then the concat that puts their outputs together.
-    """
-
-    layer: str
-    parts: Annotated[tuple[Layer, ...], Meta(min_length=3)]
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        """How many features each block has."""
-        return tuple(part.features for part in self.parts[:-1])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CopyCost:
     """The time that copying bytes into a neighbouring stage's slot costs the sender, as measured."""
 
@@ -201,26 +163,6 @@ class CopyCost:
         if size_bytes > self.sizes_bytes[-1]:
             return self.copy_s[-1] * size_bytes / self.sizes_bytes[-1]
         return float(np.interp(size_bytes, np.array(self.sizes_bytes, dtype=float), np.array(self.copy_s)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lowered:
-    """What the same layers cost under autocast in bfloat16; rounds in either precision were taken in turn.
-
-    Attributes:
-        layers: In the order of the profile's.
-        whole_step_s: The plain step under autocast of the whole model, while no other core is busy.
-        cast_cost: What a layer pays for an input of so many bytes of float32 that another layer left in the other type:
-            a cast there, and one of its gradient back.
-    """
-
-    layers: tuple[Layer, ...]
-    loss: Loss
-    cast_cost: CopyCost
-    whole_step_s: Seconds
-    whole_step: Timing
-    closure_error: float
-    peak_memory_bytes: Bytes | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

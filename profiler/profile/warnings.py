@@ -4,7 +4,7 @@ Each says first what it means for whoever plans with the profile, then the cause
 """
 
 from profiler.commands import maker, typed_form
-from profiler.profile.profile import ModelCosts, Profile
+from profiler.profile.profile import Profile
 
 CLOSURE_LIMIT = 0.05
 OTHER_WORK_LIMIT = 0.3
@@ -14,18 +14,13 @@ MOST_ROUNDS = 100
 """More rounds only average over the machine's drift."""
 
 
-def profile_warnings(profile: Profile, model: ModelCosts | None = None) -> list[str]:
-    """Return the warnings that a profile deserves, as sentences; none for a good one.
-
-    Args:
-        profile: The measurement.
-        model: What of it is planned with, in its form; None: layers whole and in float32.
-    """
-    warnings, costs = [], model or profile
-    if abs(costs.closure_error) > CLOSURE_LIMIT:
+def profile_warnings(profile: Profile) -> list[str]:
+    """Return the warnings that a profile deserves, as sentences; none for a good one."""
+    warnings = []
+    if abs(profile.closure_error) > CLOSURE_LIMIT:
         warnings.append(
-            f"Predictions may be off by {abs(costs.closure_error):.0%}: the parts add up to "
-            f"{more_or_less(costs.closure_error)} than the whole step, most likely because {_cause(profile, costs)}."
+            f"Predictions may be off by {abs(profile.closure_error):.0%}: the parts add up to "
+            f"{more_or_less(profile.closure_error)} than the whole step, most likely because {_cause(profile)}."
         )
     if profile.foreign_load > FOREIGN_LOAD_LIMIT:
         warnings.append(
@@ -45,11 +40,11 @@ def profile_warnings(profile: Profile, model: ModelCosts | None = None) -> list[
     return warnings
 
 
-def _cause(profile: Profile, costs: Profile | ModelCosts) -> str:
+def _cause(profile: Profile) -> str:
     """Return what most likely keeps the parts from adding up, and what to do about it."""
     if profile.foreign_load > FOREIGN_LOAD_LIMIT:
         return "this core worked for others in between; profile again on an idle core"
-    if abs(costs.closure_error) > OTHER_WORK_LIMIT:
+    if abs(profile.closure_error) > OTHER_WORK_LIMIT:
         return (
             "the model's forward does something beside its layers, such as checkpointing, a branch taken by chance or "
             "work in plain Python; leave that out"

@@ -75,10 +75,6 @@ def _interval(part: str, explanation: str = "") -> Column:
     )
 
 
-def _lower(profile: Profile) -> dict[str, Layer]:
-    return {layer.name: layer for layer in profile.lowered.layers} if profile.lowered else {}
-
-
 COLUMNS = (
     _time("forward"),
     _interval("forward"),
@@ -97,13 +93,6 @@ COLUMNS = (
         lambda profile, layer: f"{layer.step_s / parts_s(profile.layers, profile.loss):.1%}",
         lambda _profile: "100.0%",
         "Share: of forward, backward and update.",
-    ),
-    Column(
-        "time",
-        "bf16 ms",
-        lambda profile, layer: precise_ms(_lower(profile)[layer.name].step_s),
-        lambda profile: precise_ms(sum(layer.step_s for layer in _lower(profile).values())),
-        "bf16: forward, backward and update under autocast, casts of weights included.",
     ),
     Column(
         "time",
@@ -131,7 +120,6 @@ COLUMNS = (
 )
 
 
-def columns(profile: Profile, view: View) -> list[Column]:
-    """Return the columns of a view that this profile can fill."""
-    empty = set() if profile.lowered else {"bf16 ms"}
-    return [column for column in COLUMNS if column.view == view and column.name not in empty]
+def columns(view: View) -> list[Column]:
+    """Return the columns of a view."""
+    return [column for column in COLUMNS if column.view == view]

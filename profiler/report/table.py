@@ -38,7 +38,7 @@ class Rows:
 
 def rows(profile: Profile, view: View = "time") -> Rows:
     """Return a row for each layer, as captured, with all columns of a view, the loss, and the totals."""
-    chosen = columns(profile, view)
+    chosen = columns(view)
     body = _rows_of(profile.layers, profile, chosen)
     if view == "time":
         body.append(("loss", profile.loss_name or "cross-entropy", *_loss(profile, chosen)))
@@ -55,7 +55,7 @@ def rows(profile: Profile, view: View = "time") -> Rows:
 
 def costliest(profile: Profile, view: View = "time", top: int = SHOWN) -> Rows:
     """Return rows of the costliest layers only, or modules where layers are many: what one screen has room for."""
-    chosen = columns(profile, view)
+    chosen = columns(view)
     modules = folded(profile.layers)
     shown = sorted(modules, key=lambda layer: layer.step_s, reverse=True)[:top]
     share = sum(layer.step_s for layer in shown) / (sum(layer.step_s for layer in modules) or 1.0)
@@ -78,7 +78,8 @@ def _rows_of(layers: Sequence[Layer], profile: Profile, chosen: Sequence[Column]
 
 def _title(profile: Profile) -> str:
     batch, *sample = profile.input_shape
-    return f"{profile.model}, batch {batch} of {'×'.join(map(str, sample))}, one core of {profile.machine.cpu}"
+    form = f", {profile.form.words}" if profile.form.words else ""
+    return f"{profile.model}, batch {batch} of {'×'.join(map(str, sample))}{form}, one core of {profile.machine.cpu}"
 
 
 def show_profile(profile: Profile, console: "Console") -> None:
@@ -121,14 +122,13 @@ def _loss(profile: Profile, chosen: Sequence[Column]) -> list[str]:
 
 def _time_facts(profile: Profile) -> str:
     step_s = profile.whole_step_s
-    lower = f", in bf16 {precise_ms(profile.lowered.whole_step_s)} ms" if profile.lowered else ""
     busy = ""
     if profile.neighbours:
         times = profile.crowding[-1]
         cores = counted(profile.neighbours, "other core")
         busy = f" ({precise_ms(step_s * times)} ms with {cores} busy, as timed here)"
     known = f", the costliest layers known to ±{profile.uncertainty:.0%}" if profile.uncertainty else ""
-    return f"One training step: {precise_ms(step_s)} ms{busy}{lower}. {counted(profile.rounds, 'round')}{known}."
+    return f"One training step: {precise_ms(step_s)} ms{busy}. {counted(profile.rounds, 'round')}{known}."
 
 
 def _memory_facts(profile: Profile) -> str:

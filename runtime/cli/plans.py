@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from optimizer.cli import planned_forms, plans_of, wanted_names
+from optimizer.cli import planned_models, plans_of, wanted_names
 from optimizer.plan import Plan
 from optimizer.planning import (
     LOWERED,
-    NONE,
     OPTIMIZED,
     SLICED,
     load_schemes,
@@ -16,7 +15,7 @@ from profiler.cli import configs, note, settled_precision
 from profiler.commands import command
 from profiler.errors import ConfigError
 from profiler.files import read_json
-from profiler.profile import AUTO, BF16, FP32
+from profiler.profile import AUTO, NONE
 from profiler.report import counted
 from profiler.settings import Config
 from profiler.settings import config as configuration
@@ -28,8 +27,8 @@ def named_plans(options: RunningOptions, config: Config, partitions: list[str]) 
     schemes = load_schemes()
     names = wanted_names(partitions, config, schemes)
     pace = options.pace(config.stages)
-    forms = planned_forms(config, pace, names, note, budget_s=options.budget_s)
-    return plans_of(forms, names, schemes, note)
+    models = planned_models(config, pace, names, note, budget_s=options.budget_s)
+    return plans_of(models, names, schemes, note)
 
 
 def one_plan(options: RankOptions) -> tuple[Config, Plan]:
@@ -78,7 +77,7 @@ def _read(options: RankOptions, path: Path) -> tuple[Config, Plan]:
         "sample_shape": plan.input_shape[1:],
         "vocabulary": plan.vocabulary or None,
         "slice": str(plan.slicing) or NONE,
-        "precision": BF16 if plan.precision.lowered else FP32,
+        "precision": plan.precision,
         "stages": len(plan.stages),
         "batches": options.batches,
         "cores": options.cores,

@@ -34,7 +34,7 @@ def agree_on_plan(session: Session, plan: Plan, config: Config, settings: Settin
         "answer to a loss that is no number": settings.on_nan,
         "seed": str(settings.seed),
     }
-    if plan.precision.lowered:
+    if plan.form.lowered:
         facts |= {"set of instructions for bfloat16": bfloat16_instructions() or "none"}
     agree(session, "what was given", facts)
     # what is wrong with it is wrong on all ranks, and now known to all at once

@@ -12,7 +12,7 @@ from optimizer.planning import LOWERED, OPTIMIZED, SLICED
 from optimizer.what_if import Chain
 from profiler.commands import command
 from profiler.machine import this_machine
-from profiler.profile import ModelCosts, profile_warnings
+from profiler.profile import Profile, profile_warnings
 from runtime.baselines import Baseline
 from runtime.compare.comparison import Comparison
 from runtime.compare.records import OneCore, Partition, Request
@@ -24,7 +24,7 @@ def new_comparison(
     request: Request,
     clock: Clock,
     plans: Mapping[str, Plan],
-    model: ModelCosts,
+    profile: Profile,
     *,
     baselines: Sequence[Baseline],
     left_out: Sequence[str],
@@ -38,7 +38,7 @@ def new_comparison(
         request: What is asked for.
         clock: The clock of the partitions' runs.
         plans: The partitions by name, each under the schedule that is to run.
-        model: What they were planned with, all layers whole.
+        profile: What they were planned with, all layers whole.
         baselines: What runs beside them.
         left_out: Why partitions and baselines that were asked for are not among them.
         forms: What was chosen of precision and slices, in sentences.
@@ -53,7 +53,7 @@ def new_comparison(
     )
     return Comparison(
         request=request,
-        model_digest=model.profile.model_digest,
+        model_digest=profile.model_digest,
         clock=clock,
         core_count=core_count(request.cores),
         left_out=tuple(left_out),
@@ -62,9 +62,9 @@ def new_comparison(
         machine=this_machine(),
         began_at=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command_line(),
-        typed=model.profile.typed,
-        profile_warnings=tuple(profile_warnings(model.profile, model)),
-        layers=tuple(replace(layer, forward=None, backward=None, update=None) for layer in model.layers),
+        typed=profile.typed,
+        profile_warnings=tuple(profile_warnings(profile)),
+        layers=tuple(replace(layer, forward=None, backward=None, update=None) for layer in profile.layers),
         chain=chain,
         partitions=partitions,
         one_core=one_core,

@@ -3,14 +3,13 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from optimizer.cli import planned_forms, plans_of
+from optimizer.cli import planned_models, plans_of
 from optimizer.plan import Plan, scheduled
-from optimizer.planning import Forms, Schemes, spaced_splits
+from optimizer.planning import Models, Schemes, spaced_splits
 from optimizer.schedule import schedule_of
 from optimizer.what_if import chain_of
 from profiler.capture import captured_model
 from profiler.cli import note
-from profiler.profile import BF16, FP32
 from profiler.settings import Config
 from runtime.baselines import baseline_rows
 from runtime.compare import (
@@ -70,14 +69,14 @@ def _begun(wish: Wish, request: Request, clock: Clock, schemes: Schemes) -> Comp
         note(sentence)
 
     told: list[str] = []
-    forms = planned_forms(
+    models = planned_models(
         wish.config, wish.settings.pace, request.asked, told.append, budget_s=wish.budget_s, quick=wish.quick
     )
     for sentence in told:
         note(sentence)
-    plans = plans_of(forms, list(request.asked), schemes, report)
+    plans = plans_of(models, list(request.asked), schemes, report)
     splits = {plan.split for plan in plans.values()}
-    plans |= spaced_splits(forms.whole, request.distinct_splits, splits)
+    plans |= spaced_splits(models.whole, request.distinct_splits, splits)
     plans = {name: _scheduled(plan, request, clock) for name, plan in plans.items()}
     minibatches = plans[reference_of(plans)].predicted.minibatches
     baselines, without = baseline_rows(request.baselines, request.cores, request.update_every)
@@ -87,12 +86,12 @@ def _begun(wish: Wish, request: Request, clock: Clock, schemes: Schemes) -> Comp
         request,
         clock,
         plans,
-        forms.whole.model,
+        models.whole.profile,
         baselines=baselines,
         left_out=left_out,
         forms=" ".join(told),
-        one_core=_one_core(forms),
-        chain=chain_of(forms.whole, schemes, minibatches) if request.num_stages > 1 else None,
+        one_core=_one_core(models),
+        chain=chain_of(models.whole, schemes, minibatches) if request.num_stages > 1 else None,
     )
 
 
@@ -103,8 +102,8 @@ def _scheduled(plan: Plan, request: Request, clock: Clock) -> Plan:
     return scheduled(plan, schedule_of(request.schedule, request.num_stages, minibatches, every))
 
 
-def _one_core(forms: Forms) -> OneCore:
+def _one_core(models: Models) -> OneCore:
     """Return the whole model on one core, as yet only profiled, in the faster precision of those that are known."""
-    models = [planner.model for planner in (forms.whole, forms.lowered) if planner]
-    fastest = min(models, key=lambda model: model.whole_step_s)
-    return OneCore(profiled_s=fastest.whole_step_s, precision=BF16 if fastest.form.precision.lowered else FP32)
+    profiles = [planner.profile for planner in (models.whole, models.lowered) if planner]
+    fastest = min(profiles, key=lambda profile: profile.whole_step_s)
+    return OneCore(profiled_s=fastest.whole_step_s, precision=fastest.precision)

@@ -14,7 +14,6 @@ import runtime.channels
 import runtime.cluster
 from optimizer.plan import Link, NetworkProfile, RankFacts
 from profiler.files import to_json
-from profiler.profile import BF16_FORM, FP32
 from profiler.settings import Config
 
 if TYPE_CHECKING:
@@ -30,11 +29,11 @@ def measure_links(session: "Session", config: Config, core: int, timeout_s: floa
 
     Args:
         session: The ranks.
-        config: The model whose step is timed, and whose cuts say how large messages are.
+        config: The model, in the form that is named, whose step is timed, and whose cuts say how large messages are.
         core: This rank's.
         timeout_s: How long a message may take.
     """
-    captured = profiler.capture.captured_model(config)
+    captured = profiler.capture.captured_model(config, profiler.profile.form_named(config.slice, config.precision))
     versions = {name: importlib.metadata.version(name) for name in ("stageplan", "torch")}
     alike = replace(config, cores=(), typed=(), profiles="")  # which are each host's own
     runtime.cluster.agree(
@@ -48,6 +47,8 @@ def measure_links(session: "Session", config: Config, core: int, timeout_s: floa
     return NetworkProfile(
         model=config.name,
         model_digest=captured.digest,
+        slicing=captured.form.slicing,
+        precision=captured.form.precision,
         batch_size=config.batch_size,
         input_shape=captured.specs[profiler.profile.INPUT].shape,
         ranks=ranks,
@@ -62,14 +63,12 @@ def _ranks(session: "Session", config: Config, captured: "Captured", core: int) 
     for rank, member in enumerate(session.members):
         facts: RankFacts | None = None
         if rank == session.rank:
-            lower = profiler.capture.captured_model(config, BF16_FORM) if config.precision != FP32 else None
             facts = RankFacts(
                 host=member.host,
                 address=member.address,
                 core=core,
                 machine=profiler.machine.this_machine(),
                 step=profiler.measure.measure_step(config, captured, core, STEP_BUDGET_S),
-                lower_step=profiler.measure.measure_step(config, lower, core, STEP_BUDGET_S) if lower else None,
             )
         every_rank.append(session.exchange(f"step of {rank}", facts, RankFacts | None)[rank])
     return tuple(facts for facts in every_rank if facts)

@@ -51,8 +51,8 @@ def _refuse_others(captured: Captured, plan: Plan) -> None:
         )
     if plan.precision != captured.form.precision:
         raise InputError(
-            f"the plan is for {plan.precision.words} and {captured.name} was captured in "
-            f"{captured.form.precision.words}; plan again with {maker('plan')}"
+            f"the plan is for {plan.precision} and {captured.name} was captured in "
+            f"{captured.form.precision}; plan again with {maker('plan')}"
         )
     if plan.model_digest != captured.digest:
         raise InputError(

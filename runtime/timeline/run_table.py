@@ -28,7 +28,7 @@ def show_run(result: RunResult, console: "Console") -> None:
     console.print(f"{_gave(result)}; loss {_loss(result.losses[0])} at first, {_loss(result.last_loss)} at last.")
     for line in _doubts(result):
         console.print(line)
-    precision = f"{plan.precision.words}, " if plan.precision.lowered else ""
+    precision = f"{plan.precision}, " if plan.form.lowered else ""
     columns = ("core", "predicted ms", "busy ms", "waits ms", "sends ms", "faults", "predicted MiB", "peak MiB")
     table = ResultTable(
         f"{plan.model}, {plan.method}, {counted(result.minibatches, 'minibatch')}, {precision}{plan.pace.words} "

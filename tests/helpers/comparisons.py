@@ -7,7 +7,7 @@ from unittest.mock import patch
 from strategies import MACHINE, chain
 
 from optimizer.plan import Plan
-from optimizer.planning import Forms, Planner, load_schemes, plan_for
+from optimizer.planning import Models, Planner, load_schemes, plan_for
 from profiler.profile import Profile
 from profiler.settings import UpdateRule
 from runtime.baselines import Baseline
@@ -20,11 +20,11 @@ BASELINE = Baseline(name="one process, 2 threads", tuned=True, update_every=1)
 
 
 def planner(profile: Profile | None = None, stages: int = 2) -> Planner:
-    return Planner((profile or chain([1, 1, 1, 9])).costs(), stages, MINIBATCHES)
+    return Planner((profile or chain([1, 1, 1, 9])), stages, MINIBATCHES)
 
 
 def plans(*names: str, profile: Profile | None = None, stages: int = 2) -> dict[str, Plan]:
-    found = Forms(planner(profile, stages))
+    found = Models(planner(profile, stages))
     return {name: plan_for(name, found, load_schemes()) for name in names}
 
 
@@ -54,7 +54,7 @@ def empty(
             wanted,
             clock,
             named,
-            own.costs(),
+            own,
             baselines=baselines,
             left_out=[],
             forms="",

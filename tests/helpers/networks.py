@@ -34,7 +34,8 @@ def network_for(profile: Profile, factors: list[Fraction], links: list[tuple[int
     ]
     return NetworkProfile(
         model=profile.model, model_digest=profile.model_digest, batch_size=profile.batch_size,
-        input_shape=profile.input_shape, ranks=tuple(ranks), links=tuple(found), measured_at="",
+        input_shape=profile.input_shape, slicing=profile.slicing,
+        precision=profile.precision, ranks=tuple(ranks), links=tuple(found), measured_at="",
     )  # fmt: skip
 
 

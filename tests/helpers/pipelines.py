@@ -31,13 +31,13 @@ def build(kind: Callable[[], nn.Module]) -> nn.Module:
     return kind().train()
 
 
-def captured_of(kind: Callable[[], nn.Module], precision: str = "fp32") -> Captured:
-    return capture(build(kind), "model", laid_out(torch.zeros(SHAPE)), precision=Precision(precision))
+def captured_of(kind: Callable[[], nn.Module], precision: Precision = "fp32") -> Captured:
+    return capture(build(kind), "model", laid_out(torch.zeros(SHAPE)), precision=precision)
 
 
 def plan_of(captured: Captured, bounds: Sequence[int] | None, stages: int = 4) -> Plan:
     """A plan with the given ideals as cuts, or the best one for made-up times; made to fit the captured model."""
-    planner = Planner(profile_of(captured, seed=5).costs(), stages, MINIBATCHES)
+    planner = Planner(profile_of(captured, seed=5), stages, MINIBATCHES)
     plan = planner.optimized() if bounds is None else planner.unlimited("chosen", bounds)
     made = replace(
         plan,
@@ -52,7 +52,7 @@ def plan_of(captured: Captured, bounds: Sequence[int] | None, stages: int = 4) -
 
 def random_bounds(captured: Captured, seed: int) -> list[int]:
     """Four stages cut at random ideals, most of them inside the residual block and out of captured order."""
-    planner = Planner(profile_of(captured, seed=5).costs(), 4, MINIBATCHES)
+    planner = Planner(profile_of(captured, seed=5), 4, MINIBATCHES)
     costs = planner.costs
     ideals = planner.candidates.ideals
     drawn = random.Random(seed)  # noqa: S311 - any chain will do

@@ -14,7 +14,7 @@ from runtime.stage_run import ActionRecord, StageRun, StageTimes
 def run_of(name: ScheduleName, minibatches: int, work: list[float], every: int = 3) -> RunResult:
     """A run whose actions take what ``work`` says for each stage, each as early as what it needs is there."""
     stages = len(work)
-    plan = Planner(chain([1] * 4).costs(), stages, minibatches).optimized()
+    plan = Planner(chain([1] * 4), stages, minibatches).optimized()
     schedule = some_schedule(name, stages, minibatches, every)
     plan = scheduled(plan, schedule)
     ends: dict[tuple[int, str, int], float] = {}

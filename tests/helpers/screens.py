@@ -21,7 +21,7 @@ from strategies import MACHINE, chain
 
 from optimizer.explain import explain
 from optimizer.plan import NetworkProfile, Plan, scheduled
-from optimizer.planning import OPTIMIZED, Forms, Planner, load_schemes, plans_for
+from optimizer.planning import OPTIMIZED, Models, Planner, load_schemes, plans_for
 from optimizer.report import show_explanation, show_gain, show_partitions, show_plan
 from optimizer.schedule import MOST_LISTED, schedule_of
 from profiler.files import read_json
@@ -56,10 +56,10 @@ def profile() -> Profile:
 
 
 def plans() -> tuple[Planner, dict[str, Plan]]:
-    planner = Planner(profile().costs(), 4, 12)
+    planner = Planner(profile(), 4, 12)
     schemes = load_schemes()
     return planner, plans_for(
-        (OPTIMIZED, *schemes, "uniform", "pipedream"), Forms(planner), schemes, lambda _said: None
+        (OPTIMIZED, *schemes, "uniform", "pipedream"), Models(planner), schemes, lambda _said: None
     )
 
 
@@ -69,7 +69,7 @@ def one_view(view: View, console: Console) -> None:
 
 def optimizer(console: Console) -> None:
     planner, found = plans()
-    show_plan(found[OPTIMIZED], console, planner.model.profile)
+    show_plan(found[OPTIMIZED], console, planner.profile)
     show_gain(found[OPTIMIZED], found, load_schemes(), planner, console)
 
 
@@ -80,7 +80,7 @@ def every_planner(console: Console) -> None:
 def explanation(console: Console) -> None:
     planner, found = plans()
     best = found.pop(OPTIMIZED)
-    show_explanation(best, planner.model, explain(planner, best, found), console)
+    show_explanation(best, planner.profile, explain(planner, best, found), console)
 
 
 def compare(console: Console) -> None:
@@ -112,7 +112,7 @@ def links(console: Console) -> None:
 
 
 def over_links(console: Console) -> None:
-    planner = Planner(profile().costs(), 4, 12, network=network())
+    planner = Planner(profile(), 4, 12, network=network())
     show_plan(planner.optimized(), console)
 
 

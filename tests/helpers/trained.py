@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from optimizer.plan import Plan
 from optimizer.schedule import PLAIN_1F1B, Pace
 from profiler.capture import laid_out
+from profiler.profile import Precision
 from runtime.training import Pipeline
 
 Pairs = list[tuple[Tensor, Tensor]]
@@ -28,7 +29,7 @@ def pairs(count: int, seed: int = 1, last: int = SHAPE[0]) -> Pairs:
 
 
 def plan_for(
-    kind: Callable[[], nn.Module], stages: int, bounds: Sequence[int] | None = None, precision: str = "fp32"
+    kind: Callable[[], nn.Module], stages: int, bounds: Sequence[int] | None = None, precision: Precision = "fp32"
 ) -> Plan:
     return plan_of(captured_of(kind, precision), bounds, stages)
 

@@ -34,9 +34,9 @@ def test_a_profile_survives_its_file(tmp_path: Path) -> None:
         (b'"forward_s": 0.001', b'"forward_s": 1e999', "forward_s"),
         (b'"model": "test"', b'"model": 3', "model"),
         (
-            b'"format_version": 13',
+            b'"format_version": 14',
             b'"format_version": 4',
-            "of format 4, and this version reads format 13; make it anew",
+            "of format 4, and this version reads format 14; make it anew",
         ),
         (b'"batch_size": 2', b'"batch_size": 0', "batch_size"),
         (b"}\n", b"", "no JSON"),
@@ -54,7 +54,7 @@ def test_a_wrong_file_is_refused_in_one_sentence(old: bytes, new: bytes, words: 
 
 
 def test_another_kind_of_file_is_called_what_it_is() -> None:
-    plan = to_json(Planner(chain([1, 2, 3]).costs(), 2, 8).optimized())
+    plan = to_json(Planner(chain([1, 2, 3]), 2, 8).optimized())
     with (
         typed_as(MODULES),
         pytest.raises(

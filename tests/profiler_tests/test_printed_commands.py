@@ -1,18 +1,16 @@
 """Commands in messages bear the names that their reader typed, and are quoted for a shell."""
 
 import shlex
-from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
-from strategies import chain
 
 from profiler.commands import MODULES, ONE_NAME, again, command, maker, typed_as
-from profiler.errors import ConfigError, FileError
+from profiler.errors import FileError
 from profiler.files import from_json
 from profiler.machine import helper
-from profiler.profile import Form, Profile, Slicing
+from profiler.profile import Profile
 
 
 def test_a_command_is_named_in_the_form_that_was_typed_first() -> None:
@@ -45,13 +43,6 @@ def test_from_python_functions_are_named_instead_of_commands() -> None:
         assert again("profile", ("--model", "a:b")) == "python -m profiler --model a:b"
         with pytest.raises(FileError, match=r"make it anew with python -m profiler$"):
             from_json(b"{", Profile, "p.json")
-
-
-def test_blocks_of_a_model_that_was_in_memory_are_measured_from_python() -> None:
-    profile = chain([1, 1])
-    profile = replace(profile, layers=tuple(replace(layer, features=4) for layer in profile.layers))
-    with typed_as(MODULES), pytest.raises(ConfigError, match=r"stageplan\.compare\(…, slice='l1=2\+2'\)"):
-        profile.costs(Form(Slicing("l1=2")))
 
 
 def _said(_connection: Connection) -> str:

@@ -1,14 +1,21 @@
-"""Cut layers of a captured model into blocks of their output features, or say why one cannot be cut."""
+"""Cut layers of a captured model into blocks of their output features, or say why one cannot be cut.
+
+Blocks are chained by order edges, for they are interchangeable and would only multiply the cuts. What else reads the
+layer's input keeps its place beside the blocks, so that the input's gradient is summed up in the same order wherever
+the cuts fall.
+"""
 
 import copy
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.fx.node import map_aggregate
 
+from profiler.errors import ConfigError, suggest
 from profiler.execution import (
     Blocks,
     Captured,
@@ -19,9 +26,10 @@ from profiler.execution import (
     TensorSpec,
     feature_dim,
     is_plain,
+    part_names,
     spec_of,
 )
-from profiler.profile import Pieces, Slicing, cut_edges, lengths_of, part_names
+from profiler.profile import INPUT, Edge, Pieces, Slicing
 
 OTHER_KIND = "only linear layers and convolutions have output features of their own"
 
@@ -77,8 +85,26 @@ def sliced_model(captured: Captured, slicing: Slicing) -> Captured:
     layer's own keys. Seeds of random layers and the digest are those of the model whose layers are whole.
     """
     for layer, pieces in slicing.pieces.items():
-        captured = _cut(captured, layer, lengths_of(layer, pieces, sliceable(captured)))
+        captured = _cut(captured, layer, _lengths(layer, pieces, sliceable(captured)))
     return replace(captured, form=replace(captured.form, slicing=slicing))
+
+
+def _lengths(layer: str, pieces: Pieces, layers: Mapping[str, tuple[int, str]]) -> Pieces:
+    """Return how many features each block has; of even ones, the first have one more where it does not go up."""
+    if layer not in layers:
+        can = [name for name, (_, reason) in layers.items() if not reason]
+        raise ConfigError(f"there is no layer '{layer}' to slice{suggest(layer, can or layers)}")
+    features, reason = layers[layer]
+    if reason:
+        raise ConfigError(f"{layer} cannot be sliced: {reason}; leave it out of --slice")
+    if len(pieces) > 1:
+        if sum(pieces) != features:
+            raise ConfigError(f"{layer} has {features} output features, and its blocks {sum(pieces)}; make them equal")
+        return pieces
+    (count,) = pieces
+    if count > features:
+        raise ConfigError(f"{layer} has {features} output features and cannot be cut into {count} blocks; name fewer")
+    return tuple(features // count + (number < features % count) for number in range(count))
 
 
 def _cut(captured: Captured, layer: str, lengths: Pieces) -> Captured:
@@ -104,7 +130,7 @@ def _cut(captured: Captured, layer: str, lengths: Pieces) -> Captured:
             *(_reading(other, renamed) for other in captured.operations[at + 1 :]),
         ),
         specs=_specs(captured.specs, layer, names, lengths, feature_dim(target)),
-        edges=cut_edges(captured.edges, captured.layer_names, layer, len(lengths)),
+        edges=_cut_edges(captured.edges, captured.layer_names, layer, len(lengths)),
         inseparable=tuple(tuple(renamed.get(name, name) for name in group) for group in captured.inseparable),
         outputs=tuple(renamed.get(name, name) for name in captured.outputs),
         roots={renamed.get(name, name): renamed.get(root, root) for name, root in captured.roots.items()}
@@ -117,6 +143,31 @@ def _cut(captured: Captured, layer: str, lengths: Pieces) -> Captured:
         | {name: tuple(row for row in rows if row.startswith(f"{path}.{name.rpartition('.')[2]}.")) for name in names},
         sliced=captured.sliced | {layer},
     )
+
+
+def _cut_edges(edges: Sequence[Edge], order: Sequence[str], layer: str, count: int) -> tuple[Edge, ...]:
+    """Return the edges of a graph in which ``layer`` is cut; ``order`` are its layers, that one whole."""
+    *blocks, concat = part_names(layer, count)
+    place = {name: at for at, name in enumerate(order)}
+    result: list[Edge] = []
+    for edge in edges:
+        if edge.target == layer:
+            result += [replace(edge, target=block) for block in blocks]
+        elif edge.source == layer and edge.kind == "data":
+            result.append(replace(edge, source=concat))
+        elif edge.source == layer:  # what overwrites the input waits for all who read it
+            result += [replace(edge, source=block) for block in blocks]
+        else:
+            result.append(edge)
+    result += [Edge(source=block, target=concat) for block in blocks]
+    result += [Edge(source=a, target=b, kind="order") for a, b in pairwise(blocks)]
+    read = {edge.source for edge in edges if edge.target == layer and edge.kind == "data"} - {INPUT}
+    beside = {edge.target for edge in edges if edge.source in read and edge.kind == "data"} - {layer}
+    for name in sorted(beside, key=place.__getitem__):
+        before = place[name] < place[layer]
+        ends = (name, blocks[0]) if before else (blocks[-1], name)
+        result.append(Edge(source=ends[0], target=ends[1], kind="order"))
+    return tuple(dict.fromkeys(result))
 
 
 def _operations(operation: Operation, names: Sequence[str], blocks: Blocks) -> Iterator[Operation]:

@@ -209,10 +209,10 @@ from optimizer.planning import Planner
 from profiler.files import read_json
 from profiler.profile import Profile
 profile = read_json(Path(sys.argv[1]), Profile)
-planner = Planner(profile.costs(), 4, 16)
+planner = Planner(profile, 4, 16)
 plan = planner.optimized()
 explain(planner, plan, {})
-assert plan_svg(plan, profile.costs())
+assert plan_svg(plan, profile)
 assert "torch" not in sys.modules
 print(round(plan.bottleneck_s * 1e3, 3))
 """

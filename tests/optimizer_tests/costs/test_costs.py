@@ -8,7 +8,7 @@ from profiler.profile import INPUT, CopyCost
 
 
 def test_a_stage_pays_its_layers_its_copies_and_at_the_end_the_loss() -> None:
-    found = costs_of(chain([1, 2, 4]).costs())
+    found = costs_of(chain([1, 2, 4]))
     copy = copy_ns(COPY_COST, 1000)
     assert copy == 2000
     assert found.stage_ns(0b000, 0b001) == 1_000_000 + copy
@@ -19,7 +19,7 @@ def test_a_stage_pays_its_layers_its_copies_and_at_the_end_the_loss() -> None:
 
 def test_the_last_stage_updates_in_place_and_no_other() -> None:
     layers = [replace(layer(name, (1, 1, 2)), in_place_share=0.75) for name in ("a", "b")]
-    found = costs_of(profile(layers, [(INPUT, "a"), ("a", "b")]).costs())
+    found = costs_of(profile(layers, [(INPUT, "a"), ("a", "b")]))
     copy = copy_ns(COPY_COST, 1000)
     assert found.stage_ns(0b00, 0b01) == 4_000_000 + copy
     assert found.stage_ns(0b01, 0b11) == 3_500_000 + copy + 200_000
@@ -30,9 +30,7 @@ def test_a_value_that_is_read_far_downstream_crosses_every_cut_between() -> None
     layers = [
         layer(name, sizes=size) for name, size in [("a", (10, 1)), ("b", (20, 2)), ("c", (40, 4)), ("d", (80, 8))]
     ]
-    found = costs_of(
-        profile(layers, [(INPUT, "a"), ("a", "b"), ("b", "c"), ("c", "d"), ("a", "d"), (INPUT, "c")]).costs()
-    )
+    found = costs_of(profile(layers, [(INPUT, "a"), ("a", "b"), ("b", "c"), ("c", "d"), ("a", "d"), (INPUT, "c")]))
     assert [value.name for value in found.crossing(0b0001)] == [INPUT, "a"]
     assert [value.name for value in found.crossing(0b0011)] == [INPUT, "a", "b"]
     assert [value.name for value in found.crossing(0b0111)] == ["a", "c"]

@@ -25,7 +25,7 @@ def beside(times_ms: Sequence[float], slower: Sequence[float], neighbours: int =
 
 def eases(found: Profile, stages: Sequence[Sequence[str]]) -> tuple[float, ...]:
     costs_s = {layer.name: layer.step_s for layer in found.layers}
-    both = Crowding(found.costs()).eases(stages, [sum(costs_s[name] for name in names) for names in stages])
+    both = Crowding(found).eases(stages, [sum(costs_s[name] for name in names) for names in stages])
     return tuple(ease for ease, _ in both)
 
 
@@ -80,7 +80,7 @@ def test_a_profile_that_does_not_tell_eases_nothing(change: dict[str, object]) -
 def test_a_lighter_neighbour_makes_a_promise_larger() -> None:
     crowded = beside([10, 1], [1.5, 1.5])
     eased, full = (
-        Planner(found.costs(), 2, 12).optimized().predicted.throughput_samples_per_s
+        Planner(found, 2, 12).optimized().predicted.throughput_samples_per_s
         for found in (crowded, replace(crowded, neighbours=0, beside_s=()))
     )
     assert eased > 1.2 * full
@@ -89,7 +89,7 @@ def test_a_lighter_neighbour_makes_a_promise_larger() -> None:
 
 def test_the_doubt_is_half_of_what_neighbours_cost_and_widens_the_interval() -> None:
     found = with_rounds(beside([10, 10], [1.5, 1.5]), [[1.0] * 20] * 2)
-    plan = Planner(found.costs(), 2, 24).optimized()
+    plan = Planner(found, 2, 24).optimized()
     assert [stage.doubt for stage in plan.stages] == pytest.approx([0.5 / 1.5 / 2] * 2)
     assert plan.predicted.expected
     slowest = 1 + 0.95 * plan.stages[0].doubt

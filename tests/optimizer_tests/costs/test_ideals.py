@@ -18,7 +18,7 @@ from profiler.profile import INPUT, Profile
 
 
 def problem_of(profile: Profile) -> Problem:
-    return Problem(costs_of(profile.costs()), 1, 8)
+    return Problem(costs_of(profile), 1, 8)
 
 
 def ideals_by_definition(profile: Profile) -> set[int]:
@@ -62,7 +62,7 @@ def test_the_prefixes_are_the_ideals_that_are_prefixes(profile: Profile) -> None
     count = len(profile.layers)
     by_definition = ideals_by_definition(profile)
     expected = [(1 << length) - 1 for length in range(count + 1) if (1 << length) - 1 in by_definition]
-    assert prefixes(costs_of(profile.costs()).parts, count) == expected
+    assert prefixes(costs_of(profile).parts, count) == expected
 
 
 @pytest.mark.parametrize(("name", "count"), [("alexnet", 23), ("vgg16", 41), ("resnet50", 240), ("densenet121", 432)])

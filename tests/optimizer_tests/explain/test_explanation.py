@@ -13,7 +13,7 @@ from strategies import COPY_COST, chain, layer, profile, random_profiles
 
 from optimizer.errors import PartitionError
 from optimizer.explain import Explanation, explain
-from optimizer.planning import Forms, Planner, load_schemes, plans_for
+from optimizer.planning import Models, Planner, load_schemes, plans_for
 from optimizer.report import plan_svg, show_explanation, show_gain
 from optimizer.report.explain_table import paragraphs
 from profiler.profile import INPUT, CopyCost, Profile
@@ -22,9 +22,9 @@ FREE = CopyCost(sizes_bytes=(), copy_s=())
 
 
 def explained(found: Profile, stages: int, **limits: int) -> tuple[Planner, Explanation]:
-    planner = Planner(found.costs(), stages, 8, **limits)  # type: ignore[arg-type]
+    planner = Planner(found, stages, 8, **limits)  # type: ignore[arg-type]
     schemes = load_schemes()
-    others = plans_for(schemes, Forms(planner), schemes, lambda _sentence: None)
+    others = plans_for(schemes, Models(planner), schemes, lambda _sentence: None)
     return planner, explain(planner, planner.optimized(), others)
 
 
@@ -83,7 +83,7 @@ def test_no_screen_promises_more_than_any_split_can_give(
     layers = tuple(replace(own, alone_s=own.step_s * data.draw(shares)) for own in found.layers)
     loss = replace(found.loss, alone_s=found.loss.step_s)
     try:
-        planner = Planner(replace(found, layers=layers, loss=loss, neighbours=3).costs(), stages, minibatches)
+        planner = Planner(replace(found, layers=layers, loss=loss, neighbours=3), stages, minibatches)
         plan = planner.optimized()
     except PartitionError:
         return
@@ -91,7 +91,7 @@ def test_no_screen_promises_more_than_any_split_can_give(
     console = Console(file=screen, width=300)
     show_gain(plan, {}, [], planner, console)
     explanation = explain(planner, plan, {})
-    show_explanation(plan, planner.model, explanation, console)
+    show_explanation(plan, planner.profile, explanation, console)
     said = screen.getvalue()
     promises = [float(number) for number in re.findall(r"(?:That|The plan) is ([\d.]+) times", said)]
     ceilings = [float(number) for number in re.findall(r"is more than ([\d.]+) times", said)]
@@ -122,9 +122,9 @@ def test_the_drawing_has_every_stage_and_names_the_costliest_layers() -> None:
         [(INPUT, "a"), ("a", "b"), ("a", "c"), ("b", "d"), ("c", "d"), ("a", "d")],
         copy_cost=COPY_COST,
     )
-    plan = Planner(found.costs(), 2, 8).optimized()
-    text = plan_svg(plan, found.costs()).decode()
+    plan = Planner(found, 2, 8).optimized()
+    text = plan_svg(plan, found).decode()
     assert text.startswith("<?xml")
     assert all(f"stage {number}:" in text for number in range(2))
     assert "b, 27.0 ms" in text
-    assert plan_svg(plan, found.costs()).decode() == text, "the same plan gives the same drawing"
+    assert plan_svg(plan, found).decode() == text, "the same plan gives the same drawing"

@@ -33,7 +33,7 @@ def noisy(count: int, spread: float, seed: int = 1) -> list[list[float]]:
 
 
 def planned(found: Profile, stages: int, minibatches: int = 40) -> Plan:
-    return Planner(found.costs(), stages, minibatches).optimized()
+    return Planner(found, stages, minibatches).optimized()
 
 
 def even(count: int) -> Profile:
@@ -114,7 +114,7 @@ def test_a_profile_without_rounds_promises_without_an_interval() -> None:
 def test_a_drift_that_all_layers_share_is_no_noise() -> None:
     drift = [1 + 0.5 * at / ROUNDS for at in range(ROUNDS)]
     model = with_rounds(even(4), [drift] * 4)
-    rounds = Rounds(replace(model, loss=replace(model.loss, forward=model.layers[0].update)).costs())
+    rounds = Rounds(replace(model, loss=replace(model.loss, forward=model.layers[0].update)))
     assert rounds.count == ROUNDS
     usual = drift[ROUNDS // 2]
     inside = [factor * usual / drift[ROUNDS // 2] for factor in rounds.factors(["l0", "l1"], last=False)[4:-4]]
@@ -124,7 +124,7 @@ def test_a_drift_that_all_layers_share_is_no_noise() -> None:
 def test_what_comes_and_goes_within_a_round_is_noise_of_the_stage_that_has_it() -> None:
     factors = [[1.0] * ROUNDS for _ in range(4)]
     factors[2][9] = 3.0
-    rounds = Rounds(with_rounds(even(4), factors).costs())
+    rounds = Rounds(with_rounds(even(4), factors))
     first, second = rounds.factors(["l0", "l1"], last=False), rounds.factors(["l2", "l3"], last=False)
     assert set(first) == {1.0}
     assert second[9] == 2.0, "one of its two layers took three times as long"
@@ -135,7 +135,7 @@ def test_what_comes_and_goes_within_a_round_is_noise_of_the_stage_that_has_it() 
 @given(found=random_profiles(), data=st.data())
 def test_a_plan_keeps_what_it_expects_in_its_file(found: Profile, data: st.DataObject) -> None:
     model = with_rounds(found, noisy(len(found.layers), 0.3))
-    plan = Planner(model.costs(), 1, 12, pace=drawn_pace(data, 1)).optimized()
+    plan = Planner(model, 1, 12, pace=drawn_pace(data, 1)).optimized()
     assert all(len(stage.noise) == ROUNDS for stage in plan.stages)
     assert from_json(to_json(plan), Plan, "here") == plan
 
@@ -163,7 +163,7 @@ def test_another_schedule_expects_anew_from_the_same_noise(name: ScheduleName) -
 
 def test_layers_of_no_time_are_steady() -> None:
     found = made_up([layer("l0", (0, 0, 0)), layer("l1", (5, 0, 0))], [(INPUT, "l0"), ("l0", "l1")])
-    rounds = Rounds(with_rounds(found, noisy(2, 0.3)).costs())
+    rounds = Rounds(with_rounds(found, noisy(2, 0.3)))
     assert set(rounds.factors(["l0"], last=False)) == {1.0}
 
 

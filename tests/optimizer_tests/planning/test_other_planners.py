@@ -24,7 +24,7 @@ def test_every_peer_has_a_name_and_every_name_a_peer() -> None:
 @given(found=random_profiles(), stages=st.integers(1, 4), name=st.sampled_from(OTHER_PLANNERS))
 def test_no_peer_beats_the_plan(found: Profile, stages: int, name: str) -> None:
     try:
-        planner = Planner(found.costs(), stages, 8)
+        planner = Planner(found, stages, 8)
         plan = other_plan(name, planner)
     except PartitionError:
         return
@@ -42,7 +42,7 @@ def compute(found: Profile, names: tuple[str, ...]) -> int:
 @given(found=random_profiles(), stages=st.integers(1, 4))
 def test_pipedreams_code_finds_the_smallest_slowest_compute_over_all_legal_splits(found: Profile, stages: int) -> None:
     try:
-        plan = other_plan("pipedream-code", Planner(found.costs(), stages, 8))
+        plan = other_plan("pipedream-code", Planner(found, stages, 8))
     except PartitionError:
         return
     slowest = []
@@ -59,7 +59,7 @@ def test_pipedream_weighs_transfers_beside_the_stages(times: list[int], sizes: s
     output = [sizes.draw(st.sampled_from([0, 50_000, 300_000_000])) for _ in times]
     layers = [layer(name, (time, 0, 5), (size, 0)) for name, time, size in zip(names, times, output, strict=True)]
     found = profile(layers, [(INPUT, names[0]), *pairwise(names)])
-    plan = other_plan("pipedream", Planner(found.costs(), stages, 8))
+    plan = other_plan("pipedream", Planner(found, stages, 8))
     splits = []
     for cuts in combinations(range(1, len(names)), stages - 1):
         ends = [0, *cuts, len(names)]
@@ -77,7 +77,7 @@ def test_balancing_minimises_the_largest_sum(name: str, weights: list[int], stag
         replace(one, parameter_bytes=weight, learning_bytes=0, flops=weight, backward_flops=0)
         for one, weight in zip(found.layers, weights, strict=True)
     ]
-    plan = other_plan(name, Planner(replace(found, layers=tuple(layers)).costs(), stages, 8))
+    plan = other_plan(name, Planner(replace(found, layers=tuple(layers)), stages, 8))
     at = {one.name: weight for one, weight in zip(layers, weights, strict=True)}
     best = min(
         max(sum(weights[a:b]) for a, b in zip([0, *cuts], [*cuts, len(weights)], strict=True))

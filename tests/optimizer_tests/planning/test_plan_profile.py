@@ -1,58 +1,51 @@
 """``stageplan.plan`` and the command plan alike: for the same profile and the same wishes, the same file."""
 
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 from networks import network_for
-from precisions import with_lower
-from strategies import chain, layer
+from other_forms import cuttable, lowered, sliced
+from strategies import chain
 
 import stageplan
-from optimizer.cli import planned_forms
+from optimizer.cli import planned_models
 from optimizer.cli.main import main
-from optimizer.errors import OptimizerError
+from optimizer.errors import OptimizerError, PartitionError
 from optimizer.planning import LOWERED, OPTIMIZED
 from optimizer.schedule import PLAIN_1F1B
 from profiler.errors import ConfigError
 from profiler.files import from_json, to_json, write_whole
-from profiler.profile import Profile, SlicedLayer
+from profiler.profile import BF16, FP32, Precision, Profile, Slicing
 from profiler.settings import Config
 
 
-def profile() -> Profile:
-    """Five layers, one of which is most of the step, known in two blocks and in bfloat16."""
-    made = chain([2, 2, 2, 12, 6])
-    layers = tuple(replace(own, features=4 if own.name == "l3" else 0) for own in made.layers)
-    third = layers[3].step_s * 1e3 / 6
-    blocks = (replace(layer(f"l3.block{at}", (third, third, third)), part_of="l3", features=2) for at in range(2))
-    parts = (*blocks, replace(layer("l3.concat", (0.01, 0.0, 0.0)), part_of="l3", kind="Concat"))
-    whole = with_lower(replace(made, layers=layers, blocks=(SlicedLayer(layer="l3", parts=parts),)), [1, 1, 1, 5, 3])
-    return from_json(to_json(whole), Profile, "p.json")
+def profile(precision: Precision = FP32) -> Profile:
+    """Five layers, one of which is most of the step."""
+    made = lowered(chain([2, 2, 2, 12, 6]), [1, 1, 1, 5, 3]) if precision == BF16 else chain([2, 2, 2, 12, 6])
+    return from_json(to_json(cuttable(made, ["l3"], 4)), Profile, "p.json")
 
 
 WISHES: list[tuple[dict[str, Any], list[str]]] = [
     ({}, []),
-    ({"precision": "fp32"}, ["--precision", "fp32"]),
-    ({"precision": "auto"}, ["--precision", "auto"]),
-    ({"precision": "bf16", "slice": "none"}, ["--precision", "bf16", "--slice", "none"]),
-    ({"precision": "fp32", "slice": "l3=2"}, ["--precision", "fp32", "--slice", "l3=2"]),
-    ({"precision": "fp32", "cut_after": ["l0"]}, ["--precision", "fp32", "--cut-after", "l0"]),
+    ({"cut_after": ["l0"]}, ["--cut-after", "l0"]),
     ({"method": "uniform"}, ["--method", "uniform"]),
     ({"method": "end-load", "schedule": "2bw"}, ["--method", "end-load", "--schedule", "2bw"]),
     ({"memory_limit_bytes": 64 << 20, "minibatches": 20}, ["--memory-limit", "64MiB", "--batches", "20"]),
 ]
+FORMS = [profile(), profile(BF16), sliced(profile(), Slicing("l3=2+2"))]
 
 
 @pytest.mark.usefixtures("in_folder")
 @pytest.mark.parametrize(("wishes", "flags"), WISHES)
-def test_python_and_the_command_write_the_same_plan(wishes: dict[str, Any], flags: list[str]) -> None:
-    write_whole(Path("p.json"), to_json(profile()))
+@pytest.mark.parametrize("found", FORMS[:2], ids=["fp32", "bf16"])
+def test_python_and_the_command_write_the_same_plan(wishes: dict[str, Any], flags: list[str], found: Profile) -> None:
+    write_whole(Path("p.json"), to_json(found))
     given = ["--profile", "p.json", "--stages", "2", "--any-machine", "--quiet", "-o", "plan.json"]
     assert main([*given, *flags]) == 0
-    plan = stageplan.plan(profile(), stages=2, **wishes)
+    plan = stageplan.plan(found, stages=2, **wishes)
+    assert plan.form == found.form
     assert to_json(plan) == Path("plan.json").read_bytes()
 
 
@@ -61,26 +54,26 @@ def test_it_is_said_where_no_partition_chooses_bfloat16(
     names: list[str], said: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("optimizer.cli.planned.fresh_profile", lambda *_asked, **_options: profile())
+    monkeypatch.setattr("optimizer.cli.planned.profiles_of_forms", lambda *_asked: lambda _form: profile(BF16))
     told: list[str] = []
     config = Config(model="test", stages=2, precision="auto", slice="none")
-    assert bool(planned_forms(config, PLAIN_1F1B, names, told.append).lowered) != bool(said)
+    assert bool(planned_models(config, PLAIN_1F1B, names, told.append).lowered) != bool(said)
     left_out = [sentence for sentence in told if "is not among optimized, uniform; name it, too" in sentence]
     assert len(left_out) == said
 
 
-def test_a_layer_that_is_too_large_is_cut_inside_from_python_too() -> None:
-    found = stageplan.plan(profile(), stages=2, precision="fp32")
+def test_a_profile_whose_layers_are_cut_inside_is_planned_for_from_python_too() -> None:
+    found = stageplan.plan(FORMS[2], stages=2)
     assert found.slicing == "l3=2+2"
-    whole = stageplan.plan(profile(), stages=2, precision="fp32", slice="none")
-    assert found.bottleneck_s < 0.98 * whole.bottleneck_s
-    unknown = stageplan.plan(replace(profile(), blocks=()), stages=2, precision="fp32")
-    assert (unknown.slicing, unknown.split) == ("", whole.split), "what is not known in blocks stays whole"
+    assert found.bottleneck_s < 0.98 * stageplan.plan(profile(), stages=2).bottleneck_s
+    with pytest.raises(PartitionError, match="its layers are cut inside, and schemes count layers that are whole"):
+        stageplan.plan(FORMS[2], stages=2, method="end-load")
 
 
 def test_links_are_planned_for_from_python_too() -> None:
-    own = replace(profile(), lowered=None)
+    own = profile()
     links = network_for(own, [Fraction(1), Fraction(3)], [(0, 0, 0)])
-    plan = stageplan.plan(own, links=links, slice="none")
+    plan = stageplan.plan(own, links=links)
     assert plan.network == links
     assert len(plan.stages[0].layers) > len(plan.stages[1].layers), "the slower rank has less"
 
@@ -90,10 +83,6 @@ def test_links_are_planned_for_from_python_too() -> None:
     [
         ({"method": "best"}, "there is no method 'best'"),
         ({"method": "uniform", "cut_after": ["l0"]}, "cut_after is of the best split and"),
-        ({"slice": ""}, "the slicing is empty"),
-        ({"slice": "l3"}, "is no layer with its blocks"),
-        ({"method": "uniform", "slice": "l3=2"}, "knows whole layers only"),
-        ({"slice": "l3=4", "precision": "fp32"}, "does not say what l3 costs in blocks"),
         ({"cut_after": "l0"}, "cut_after has to be a list"),
         ({"cut_after": ["l0,"]}, "'l0,' is not a list of layers"),
     ],

@@ -9,7 +9,7 @@ from strategies import chain, layer, profile, random_profiles
 from optimizer.errors import OptimizerError, PartitionError
 from optimizer.plan import Plan, distinct
 from optimizer.plan.forecast import predict
-from optimizer.planning import Forms, Planner, load_schemes, partition_names, plan_for
+from optimizer.planning import Models, Planner, load_schemes, partition_names, plan_for
 from optimizer.schedule import schedule_of
 from profiler.files import from_json, to_json
 from profiler.profile import INPUT, Edge, Profile, Slicing, Tie
@@ -19,7 +19,7 @@ from profiler.profile import INPUT, Edge, Profile, Slicing, Tie
 @given(found=random_profiles(), stages=st.integers(1, 3))
 def test_the_stages_add_up(found: Profile, stages: int) -> None:
     try:
-        plan = Planner(found.costs(), stages, 8).optimized()
+        plan = Planner(found, stages, 8).optimized()
     except PartitionError:
         return
     assert sorted(name for stage in plan.stages for name in stage.layers) == sorted(one.name for one in found.layers)
@@ -39,7 +39,7 @@ def test_memory_is_versions_gradients_momentum_activations_and_slots() -> None:
         [layer("a", sizes=(1000, 600)), layer("b", sizes=(500, 500)), layer("c")],
         [(INPUT, "a"), ("a", "b"), ("b", "c")],
     )
-    plan = Planner(found.costs(), 3, 8).scheme("one each", (34, 33, 33))
+    plan = Planner(found, 3, 8).scheme("one each", (34, 33, 33))
     # 100 bytes of parameters and 200 saved a layer; depths 3, 2, 1; the slots behind stage s are d_s of each kind.
     assert [stage.memory_bytes for stage in plan.stages] == [
         100 * (3 + 2) + 200 * 3 + 3 * 1600,
@@ -61,7 +61,7 @@ def test_memory_is_versions_gradients_momentum_activations_and_slots() -> None:
 def test_what_more_busy_cores_cost_goes_on_as_measured(
     crowding: tuple[float, ...], cores: int, factor: float | None
 ) -> None:
-    plan = replace(Planner(chain([1, 2, 3, 4]).costs(), 4, 8).optimized(), crowding=crowding)
+    plan = replace(Planner(chain([1, 2, 3, 4]), 4, 8).optimized(), crowding=crowding)
     found = plan.crowded(cores)
     assert found == (None if factor is None else pytest.approx(factor))
 
@@ -74,20 +74,20 @@ def test_what_ties_layers_together_is_said_where_it_keeps_a_model_from_being_cut
     )
     words = r"it has 1 part that a cut may separate \(embedding and head share 'embedding.weight'\); use --stages 1$"
     with pytest.raises(PartitionError, match=words):
-        Planner(tied.costs(), 2, 8)
+        Planner(tied, 2, 8)
     before = replace(
         tied,
         layers=(layer("start", (0, 0, 0)), *tied.layers),
         edges=(*tied.edges, Edge(source="start", target="embedding")),
     )
-    shown = " ".join(str(Planner(before.costs(), 2, 8).optimized()).split())
+    shown = " ".join(str(Planner(before, 2, 8).optimized()).split())
     assert "embedding and head share 'embedding.weight', so no cut may come between them, and stage 1 has all" in shown
-    even = Planner(replace(before, layers=(layer("start", (3, 3, 3)), *tied.layers)).costs(), 2, 8).optimized()
+    even = Planner(replace(before, layers=(layer("start", (3, 3, 3)), *tied.layers)), 2, 8).optimized()
     assert "share" not in str(even).replace("Share", "")
 
 
 def test_a_plan_survives_its_file() -> None:
-    plan = Planner(chain([1, 2, 3, 4]).costs(), 2, 8).optimized()
+    plan = Planner(chain([1, 2, 3, 4]), 2, 8).optimized()
     assert from_json(to_json(plan), Plan, "plan.json") == plan
 
 
@@ -98,7 +98,7 @@ def test_a_plan_names_the_modules_of_each_stage_and_containers_that_are_whole() 
     )
     names = [name for layers in split for name in layers]
     found = profile([layer(name) for name in names], pairwise((INPUT, *names)))  # type: ignore[arg-type]
-    plan = Planner(found.costs(), 2, 8).in_captured_order("as written", [5])
+    plan = Planner(found, 2, 8).in_captured_order("as written", [5])
     assert plan.split == split
     assert plan.modules == (("conv", "block.0", "block.1.conv"), ("block.1.relu", "add", "head"))
     for layers, modules in zip(split, plan.modules, strict=True):
@@ -109,7 +109,7 @@ def test_a_plan_names_the_modules_of_each_stage_and_containers_that_are_whole() 
 
 
 def test_the_prediction_is_that_of_the_simulated_schedule() -> None:
-    plan = Planner(chain([2, 2]).costs(), 2, 100).optimized()
+    plan = Planner(chain([2, 2]), 2, 100).optimized()
     assert plan.predicted == predict(plan.stages, plan.batch_size, schedule_of("1f1b", len(plan.stages), 100))
     assert plan.predicted.throughput_samples_per_s == pytest.approx(plan.batch_size / plan.bottleneck_s, rel=0.02)
 
@@ -124,11 +124,11 @@ def test_names_of_partitions_are_spelled_out_once() -> None:
 
 
 def test_equal_splits_are_found() -> None:
-    planner = Planner(chain([1, 1, 1, 1]).costs(), 4, 8)
+    planner = Planner(chain([1, 1, 1, 1]), 4, 8)
     schemes = load_schemes()
-    plans = [plan_for(name, Forms(planner), schemes) for name in ("optimized", "equal-load", "front-heavy")]
+    plans = [plan_for(name, Models(planner), schemes) for name in ("optimized", "equal-load", "front-heavy")]
     assert distinct(plans) == [0, 0, 0]
-    planner = Planner(chain([1, 1, 1, 9]).costs(), 2, 8)
-    plans = [plan_for(name, Forms(planner), schemes) for name in ("equal-load", "optimized", "end-load")]
+    planner = Planner(chain([1, 1, 1, 9]), 2, 8)
+    plans = [plan_for(name, Models(planner), schemes) for name in ("equal-load", "optimized", "end-load")]
     assert distinct(plans) == [0, 1, 2]
     assert [len(plan.stages[0].layers) for plan in plans] == [2, 3, 1]

@@ -31,9 +31,9 @@ def test_the_plan_is_the_best_of_all_legal_assignments_under_any_schedule(
     every = [objective(profile, stage_of, stages, pace) for stage_of in legal_assignments(profile, stages)]
     if not every:
         with pytest.raises(PartitionError, match="cannot be cut"):
-            Planner(profile.costs(), stages, 8, pace=pace).optimized()
+            Planner(profile, stages, 8, pace=pace).optimized()
         return
-    plan = Planner(profile.costs(), stages, 8, pace=pace).optimized()
+    plan = Planner(profile, stages, 8, pace=pace).optimized()
     assert plan.planned_for == plan.pace == pace
     assert objective(profile, stage_map(plan), stages, pace) == min(every)
     assert plan.optimal
@@ -45,7 +45,7 @@ def test_the_plan_is_the_best_of_all_legal_assignments_under_any_schedule(
 def test_prefixes_of_a_few_orders_give_a_legal_split_and_a_bound_that_holds(
     monkeypatch: pytest.MonkeyPatch, profile: Profile, stages: int, limit: int | None
 ) -> None:
-    problem = Problem(costs_of(profile.costs()), stages, 8, memory_limit_bytes=limit)
+    problem = Problem(costs_of(profile), stages, 8, memory_limit_bytes=limit)
     whole = solve(problem, candidates_of(problem))
     with monkeypatch.context() as patch:
         patch.setattr("optimizer.search.candidates.MOST_IDEALS", 0)
@@ -74,7 +74,7 @@ def test_real_chains_agree_with_brute_force(name: str, seed: int) -> None:
         if best is None or found < best[0]:
             best = (found, cuts)
     assert best is not None
-    plan = Planner(profile.costs(), 4, 8).optimized()
+    plan = Planner(profile, 4, 8).optimized()
     assert tuple(len(stage.layers) for stage in plan.stages[:-1]) == (
         best[1][0],
         best[1][1] - best[1][0],
@@ -92,7 +92,7 @@ def objective_of_chain(profile: Profile, stage_of: dict[str, int]) -> tuple[int,
 def test_no_scheme_beats_the_plan(profile: Profile, stages: int) -> None:
     for name, shares in load_schemes().items():
         try:
-            planner = Planner(profile.costs(), stages, 8)
+            planner = Planner(profile, stages, 8)
             scheme = planner.scheme(name, shares)
         except PartitionError:
             continue
@@ -105,7 +105,7 @@ def test_no_scheme_beats_the_plan(profile: Profile, stages: int) -> None:
 def test_no_scheme_beats_the_plan_on_real_graphs(name: str) -> None:
     profile = profile_of(capture(build(name, 10, 0), name, torch.zeros(2, 3, 64, 64)), seed=3)
     for stages in (1, 2, 3, 4, 7):
-        planner = Planner(profile.costs(), stages, 8)
+        planner = Planner(profile, stages, 8)
         plan = planner.optimized()
         assert all(plan.bottleneck_s <= planner.scheme(*item).bottleneck_s for item in load_schemes().items())
 
@@ -124,10 +124,10 @@ def test_scaling_all_times_leaves_the_split_alone(profile: Profile, factor: int)
         }
     )
     try:
-        plan = Planner(profile.costs(), 3, 8).optimized()
+        plan = Planner(profile, 3, 8).optimized()
     except PartitionError:
         return
-    assert stage_map(Planner(scaled.costs(), 3, 8).optimized()) == stage_map(plan)
+    assert stage_map(Planner(scaled, 3, 8).optimized()) == stage_map(plan)
 
 
 def scale_layer(layer: object, factor: int) -> object:
@@ -138,14 +138,14 @@ def scale_layer(layer: object, factor: int) -> object:
 
 def test_more_stages_than_layers_are_refused_with_the_most_that_would_do() -> None:
     with pytest.raises(PartitionError, match="use --stages 3 or fewer"):
-        Planner(chain([1, 2, 3]).costs(), 4, 8).optimized()
+        Planner(chain([1, 2, 3]), 4, 8).optimized()
 
 
 def test_a_graph_with_too_many_ideals_is_planned_along_a_few_orders(monkeypatch: pytest.MonkeyPatch) -> None:
     profile = chain([5, 1, 1, 5])
-    exact = Planner(profile.costs(), 2, 8).optimized()
+    exact = Planner(profile, 2, 8).optimized()
     monkeypatch.setattr("optimizer.search.candidates.MOST_IDEALS", 0)
-    plan = Planner(profile.costs(), 2, 8).optimized()
+    plan = Planner(profile, 2, 8).optimized()
     assert plan.method == "bounded"
     assert not plan.optimal
     assert plan.searched == "5 cuts, for all legal ones are too many, were compared"
@@ -158,6 +158,6 @@ def test_a_graph_with_too_many_ideals_is_planned_along_a_few_orders(monkeypatch:
 def test_more_stages_never_raise_the_bottleneck_where_links_are_free(profile: Profile) -> None:
     # A last stage that updates in place for less can lose its gain to one stage more: only the last stage has it.
     profile = replace(profile, layers=tuple(replace(one, in_place_share=1.0) for one in profile.layers))
-    most = len(costs_of(profile.costs()).parts)
-    bottlenecks = [Planner(profile.costs(), stages, 8).optimized().bottleneck_s for stages in range(1, most + 1)]
+    most = len(costs_of(profile).parts)
+    bottlenecks = [Planner(profile, stages, 8).optimized().bottleneck_s for stages in range(1, most + 1)]
     assert bottlenecks == sorted(bottlenecks, reverse=True)

@@ -36,7 +36,7 @@ def best(
 
 def forced_names(profile: Profile, name: str) -> list[str]:
     """The maximal layers of the ideal that ``name`` needs, or nothing where that is no legal cut."""
-    costs = costs_of(profile.costs())
+    costs = costs_of(profile)
     try:
         return names_of(costs, cut_behind(costs, [name]))
     except PartitionError:
@@ -58,7 +58,7 @@ def test_the_plan_is_the_best_of_all_that_keep_the_limits_under_any_schedule(
     wanted = best(found, stages, limit, [needed(found, names)] if names else [], pace)
     try:
         planner = Planner(
-            found.costs(), stages, MINIBATCHES, pace=pace, memory_limit_bytes=limit, cut_after=[names] if names else []
+            found, stages, MINIBATCHES, pace=pace, memory_limit_bytes=limit, cut_after=[names] if names else []
         )
         plan = planner.optimized()
     except PartitionError:
@@ -79,10 +79,10 @@ def test_the_smallest_limit_is_that_of_brute_force(found: Profile, stages: int) 
     every = [memory(found, stage_of, stages, MINIBATCHES) for stage_of in legal_assignments(found, stages)]
     assume(every)
     smallest = min(max(sizes) for sizes in every)
-    problem = Problem(costs_of(found.costs()), stages, MINIBATCHES)
+    problem = Problem(costs_of(found), stages, MINIBATCHES)
     assert smallest_limit(problem, candidates_of(problem)) == smallest
     if smallest > 1:
-        planner = Planner(found.costs(), stages, MINIBATCHES, memory_limit_bytes=smallest - 1)
+        planner = Planner(found, stages, MINIBATCHES, memory_limit_bytes=smallest - 1)
         with pytest.raises(InfeasibleError, match="--memory-limit") as refused:
             planner.optimized()
         assert refused.value.exit_code == 3
@@ -92,16 +92,14 @@ def test_the_smallest_limit_is_that_of_brute_force(found: Profile, stages: int) 
 @given(found=random_profiles(), stages=st.integers(1, 4), data=st.data())
 def test_more_memory_never_makes_it_worse(found: Profile, stages: int, data: st.DataObject) -> None:
     try:
-        free = Planner(found.costs(), stages, MINIBATCHES).optimized()
+        free = Planner(found, stages, MINIBATCHES).optimized()
     except PartitionError:
         return
     limits = sorted(data.draw(st.lists(st.integers(1, 30_000), min_size=2, max_size=4)))
     bottlenecks = []
     for limit in limits:
         try:
-            bottlenecks.append(
-                Planner(found.costs(), stages, MINIBATCHES, memory_limit_bytes=limit).optimized().bottleneck_s
-            )
+            bottlenecks.append(Planner(found, stages, MINIBATCHES, memory_limit_bytes=limit).optimized().bottleneck_s)
         except InfeasibleError:
             bottlenecks.append(float("inf"))
     assert [*bottlenecks, free.bottleneck_s] == sorted([*bottlenecks, free.bottleneck_s], reverse=True)
@@ -114,21 +112,19 @@ def test_the_smallest_limit_that_is_named_would_do() -> None:
         batch_size=16,
         input_shape=(16, 3, 4, 4),
     )
-    planner = Planner(found.costs(), 3, MINIBATCHES, memory_limit_bytes=20 << 20)
+    planner = Planner(found, 3, MINIBATCHES, memory_limit_bytes=20 << 20)
     with pytest.raises(InfeasibleError) as refused:
         planner.optimized()
     # Layer b is in stage 1 at the best, where two minibatches are in flight, so 16 samples save 128 MiB.
     said = "the tightest layer, b, takes 65MiB alone; use --memory-limit 129MiB or more, or a smaller --batch-size"
     assert said in str(refused.value)
     assert tightest(planner.problem)[0] == "b"
-    assert max(
-        stage.memory_bytes for stage in Planner(found.costs(), 3, 8, memory_limit_bytes=129 << 20).optimized().stages
-    )
+    assert max(stage.memory_bytes for stage in Planner(found, 3, 8, memory_limit_bytes=129 << 20).optimized().stages)
 
 
 def test_forced_cuts_are_kept_and_the_rest_is_optimised_around_them() -> None:
     found = chain([1, 1, 1, 1, 1, 9])
-    plan = Planner(found.costs(), 3, MINIBATCHES, cut_after=[["l0"]]).optimized()
+    plan = Planner(found, 3, MINIBATCHES, cut_after=[["l0"]]).optimized()
     assert [stage.layers for stage in plan.stages] == [("l0",), ("l1", "l2", "l3", "l4"), ("l5",)]
     assert plan.optimal
     assert plan.cut_after == (("l0",),)
@@ -146,13 +142,13 @@ def test_forced_cuts_are_kept_and_the_rest_is_optimised_around_them() -> None:
 def test_forced_cuts_that_cannot_be_had_are_refused(cuts: list[list[str]], words: str) -> None:
     found = replace(chain([1, 1, 1, 1, 1, 9]), inseparable=(("l2", "l3"),))
     with pytest.raises(PartitionError) as refused:
-        Planner(found.costs(), 3, MINIBATCHES, cut_after=cuts).optimized()
+        Planner(found, 3, MINIBATCHES, cut_after=cuts).optimized()
     assert words in str(refused.value)
 
 
 def test_forced_cuts_that_exclude_each_other_are_refused() -> None:
     branches = profile([layer(name) for name in "abcd"], [("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")])
     with pytest.raises(PartitionError, match="exclude each other"):
-        Planner(branches.costs(), 3, MINIBATCHES, cut_after=[["b"], ["c"]])
-    both = Planner(branches.costs(), 2, MINIBATCHES, cut_after=[["b", "c"]]).optimized()
+        Planner(branches, 3, MINIBATCHES, cut_after=[["b"], ["c"]])
+    both = Planner(branches, 2, MINIBATCHES, cut_after=[["b", "c"]]).optimized()
     assert both.stages[1].layers == ("d",)

@@ -28,7 +28,7 @@ def test_the_search_and_the_mixed_integer_programme_agree(found: Profile, stages
     wanted = optimum(found, stages, 8, limit, forced, pace)
     try:
         plan = Planner(
-            found.costs(), stages, 8, pace=pace, memory_limit_bytes=limit, cut_after=[forced] if forced else []
+            found, stages, 8, pace=pace, memory_limit_bytes=limit, cut_after=[forced] if forced else []
         ).optimized()
     except PartitionError:
         assert wanted is None
@@ -38,7 +38,7 @@ def test_the_search_and_the_mixed_integer_programme_agree(found: Profile, stages
 
 
 def _behind(found: Profile, name: str) -> list[str]:
-    costs = costs_of(found.costs())
+    costs = costs_of(found)
     try:
         return names_of(costs, cut_behind(costs, [name]))
     except PartitionError:

@@ -9,15 +9,13 @@ from brute_force import legal_assignments, stage_map
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import network_for
-from precisions import with_lower
 from strategies import chain, random_profiles
 
-from optimizer.costs import network_of
 from optimizer.costs.costs import copy_ns
 from optimizer.errors import OptimizerError, PartitionError
 from optimizer.plan import NetworkProfile
 from optimizer.planning import Planner
-from profiler.profile import BF16_FORM, INPUT, Profile, Timing
+from profiler.profile import INPUT, Profile, Slicing, Timing
 
 
 @st.composite
@@ -76,9 +74,9 @@ def test_the_plan_over_links_is_the_best_of_all_legal_assignments(given_: tuple[
     every = [brute_bottleneck_ns(profile, network, one) for one in legal_assignments(profile, len(network.ranks))]
     if not every:
         with pytest.raises(PartitionError):
-            Planner(profile.costs(), len(network.ranks), 8, network=network).optimized()
+            Planner(profile, len(network.ranks), 8, network=network).optimized()
         return
-    plan = Planner(profile.costs(), len(network.ranks), 8, network=network).optimized()
+    plan = Planner(profile, len(network.ranks), 8, network=network).optimized()
     assert plan.optimal
     assert round(plan.bottleneck_s * 1e9) == min(every)
     assert brute_bottleneck_ns(profile, network, stage_map(plan)) == min(every)
@@ -88,8 +86,8 @@ def test_without_wires_and_slow_cores_it_is_the_same_plan_as_without_a_network()
     profile = chain([5, 1, 3, 2, 4, 1])
     equal = network_for(profile, [Fraction(1)] * 3, [(0, 0, 0)] * 2)
     assert (
-        Planner(profile.costs(), 3, 8, network=equal).optimized().bottleneck_s
-        == Planner(profile.costs(), 3, 8).optimized().bottleneck_s
+        Planner(profile, 3, 8, network=equal).optimized().bottleneck_s
+        == Planner(profile, 3, 8).optimized().bottleneck_s
     )
 
 
@@ -102,8 +100,8 @@ def test_a_slow_wire_moves_the_cut_to_a_narrow_place() -> None:
     for at in (0, 2, 3, 4):
         layers[at] = replace(layers[at], output_bytes=1_000_000, gradient_bytes=1_000_000)
     found = replace(FOUND, layers=tuple(layers))
-    assert Planner(found.costs(), 2, 8).optimized().cuts == ("l2",)
-    planner = Planner(found.costs(), 2, 8, network=network_for(found, [Fraction(1)] * 2, [(0, 80, 80)]))
+    assert Planner(found, 2, 8).optimized().cuts == ("l2",)
+    planner = Planner(found, 2, 8, network=network_for(found, [Fraction(1)] * 2, [(0, 80, 80)]))
     plan = planner.optimized()
     assert plan.cuts == ("l1",)
     assert planner.link_blind().cuts == ("l2",)
@@ -113,19 +111,19 @@ def test_a_slow_wire_moves_the_cut_to_a_narrow_place() -> None:
 def test_a_slow_core_gets_less() -> None:
     slow_first = network_for(FOUND, [Fraction(2), Fraction(1)], [(0, 0, 0)])
     slow_last = network_for(FOUND, [Fraction(1), Fraction(2)], [(0, 0, 0)])
-    assert [len(stage.layers) for stage in Planner(FOUND.costs(), 2, 8, network=slow_first).optimized().stages] == [
+    assert [len(stage.layers) for stage in Planner(FOUND, 2, 8, network=slow_first).optimized().stages] == [
         2,
         4,
     ]
-    assert [len(stage.layers) for stage in Planner(FOUND.costs(), 2, 8, network=slow_last).optimized().stages] == [4, 2]
+    assert [len(stage.layers) for stage in Planner(FOUND, 2, 8, network=slow_last).optimized().stages] == [4, 2]
 
 
 def test_a_core_that_cannot_be_told_from_the_profile_s_counts_as_equal() -> None:
     wide = replace(FOUND, whole_step=Timing(median_s=1.0, low_s=0.9, high_s=1.1))
     network = network_for(wide, [Fraction(21, 20), Fraction(1)], [(0, 0, 0)])
-    assert Planner(wide.costs(), 2, 8, network=network).problem.network is not None
-    assert Planner(wide.costs(), 2, 8, network=network).optimized().stages[0].compute_s == pytest.approx(
-        Planner(wide.costs(), 2, 8).optimized().stages[0].compute_s
+    assert Planner(wide, 2, 8, network=network).problem.network is not None
+    assert Planner(wide, 2, 8, network=network).optimized().stages[0].compute_s == pytest.approx(
+        Planner(wide, 2, 8).optimized().stages[0].compute_s
     )
 
 
@@ -140,25 +138,17 @@ def test_a_core_that_cannot_be_told_from_the_profile_s_counts_as_equal() -> None
 def test_links_of_something_else_are_refused(change: dict[str, Any], words: str) -> None:
     network = replace(network_for(FOUND, [Fraction(1)] * 2, [(0, 1, 1)]), **change)
     with pytest.raises(OptimizerError, match=words):
-        Planner(FOUND.costs(), 2, 8, network=network)
+        Planner(FOUND, 2, 8, network=network)
 
 
 def test_links_of_another_number_of_ranks_are_refused() -> None:
     network = network_for(FOUND, [Fraction(1)] * 2, [(0, 1, 1)])
     with pytest.raises(OptimizerError, match="of 2 ranks and 3 stages are wanted; use --stages 2"):
-        Planner(FOUND.costs(), 3, 8, network=network)
+        Planner(FOUND, 3, 8, network=network)
 
 
-def test_a_core_is_as_fast_as_it_is_in_the_precision_that_runs() -> None:
-    """The second core is as fast as the first in float32, and half as fast in bfloat16."""
-    profile = with_lower(FOUND, [1.0] * len(FOUND.layers))
-    equal = network_for(FOUND, [Fraction(1)] * 2, [(0, 0, 0)])
-    lower = profile.costs(BF16_FORM)
-    with pytest.raises(OptimizerError, match=r"in fp32 only, and layers are to run in bf16; .* links --precision bf16"):
-        Planner(lower, 2, 8, network=equal)
-    step_s = lower.whole_step.median_s
-    steps = [Timing(median_s=step_s * factor, low_s=step_s * factor, high_s=step_s * factor) for factor in (1, 2)]
-    ranks = tuple(replace(own, lower_step=step) for own, step in zip(equal.ranks, steps, strict=True))
-    both = replace(equal, ranks=ranks)
-    assert network_of(both, lower).factors == (Fraction(1), Fraction(2))
-    assert network_of(both, profile.costs()).factors == (Fraction(1), Fraction(1))
+def test_links_of_another_form_are_refused() -> None:
+    links = network_for(FOUND, [Fraction(1)] * 2, [(0, 0, 0)])
+    for change, words in (({"precision": "bf16"}, "precision bf16"), ({"slicing": Slicing("l1=2")}, "slicing l1=2")):
+        with pytest.raises(OptimizerError, match=rf"measured for {words} and the profile is of .* links"):
+            Planner(FOUND, 2, 8, network=replace(links, **change))

@@ -50,13 +50,13 @@ def unsteady(seed: int, model: str = "vgg16") -> Profile:
 @settings(deadline=None, max_examples=60)
 @given(random_profiles(), st.sampled_from(PACES), st.data())
 def test_stretches_and_cuts_add_up_to_what_the_planner_has(found: Profile, pace: Pace, data: st.DataObject) -> None:
-    chain = chain_of(Planner(found.costs(), 1, MINIBATCHES, pace=pace), load_schemes())
+    chain = chain_of(Planner(found, 1, MINIBATCHES, pace=pace), load_schemes())
     legal = range(1, len(chain.stretches))
     if not legal:
         assert chain.pipelines == {}
         return
     cut = data.draw(st.sampled_from(legal))
-    plan = plan_at(Planner(found.costs(), 2, MINIBATCHES, pace=pace), chain, (cut,))
+    plan = plan_at(Planner(found, 2, MINIBATCHES, pace=pace), chain, (cut,))
     assert shown_first(chain, plan) == ((cut,), "")
     pipeline = chain.pipelines["2"]
     for stage, own in enumerate(plan.stages):
@@ -78,7 +78,7 @@ def test_stretches_and_cuts_add_up_to_what_the_planner_has(found: Profile, pace:
 
 
 def test_the_best_split_and_the_schemes_are_those_of_the_planner() -> None:
-    planner = Planner(read_json(TESTS / "data" / "pipedream-vgg16.json", Profile).costs(), 4, MINIBATCHES)
+    planner = Planner(read_json(TESTS / "data" / "pipedream-vgg16.json", Profile), 4, MINIBATCHES)
     chain, schemes = chain_of(planner, load_schemes()), load_schemes()
     assert set(chain.pipelines) == {str(stages) for stages in range(2, 9)}
     best = plan_at(planner, chain, chain.pipelines["4"].splits["best"])
@@ -91,12 +91,12 @@ def test_a_plan_that_cannot_be_shown_is_said_and_not_taken_for_another() -> None
     """Of two branches side by side, a cut behind one of them has as many layers before it as one in captured order."""
     names = ["stem", "a0", "a1", "b0", "b1", "sum"]
     edges = [(INPUT, "stem"), ("stem", "a0"), ("a0", "a1"), ("stem", "b0"), ("b0", "b1"), ("a1", "sum"), ("b1", "sum")]
-    planner = Planner(profile([layer(name) for name in names], edges).costs(), 2, MINIBATCHES)
+    planner = Planner(profile([layer(name) for name in names], edges), 2, MINIBATCHES)
     chain = chain_of(planner, load_schemes())
     ideal = sum(1 << names.index(name) for name in ("stem", "a0", "b0"))
     beside = planner.unlimited("by hand", (0, ideal, (1 << len(names)) - 1))
     assert shown_first(chain, beside) == (None, "The plan's cuts do not lie along the captured order, and here all do.")
-    whole = Planner(planner.model, 1, MINIBATCHES).optimized()
+    whole = Planner(planner.profile, 1, MINIBATCHES).optimized()
     assert shown_first(chain, whole) == (None, "The plan has 1 stage, and here are 2 or 3 or 4 or 5 or 6.")
     sliced = replace(beside, slicing=Slicing("stem=2"))
     assert shown_first(chain, sliced)[1].startswith("The plan cuts layers inside")
@@ -104,15 +104,13 @@ def test_a_plan_that_cannot_be_shown_is_said_and_not_taken_for_another() -> None
 
 
 def test_two_weight_buffers_need_as_many_minibatches_an_update_as_stages() -> None:
-    planner = Planner(
-        read_json(TESTS / "data" / "pipedream-vgg16.json", Profile).costs(), 4, 12, pace=pace_of("2bw", 4)
-    )
+    planner = Planner(read_json(TESTS / "data" / "pipedream-vgg16.json", Profile), 4, 12, pace=pace_of("2bw", 4))
     assert set(chain_of(planner, load_schemes()).pipelines) == {"2", "3", "4"}
 
 
 def test_the_page_needs_nothing_else_and_has_no_markup_of_the_models() -> None:
     found = replace(read_json(TESTS / "data" / "pipedream-alexnet.json", Profile), model="</script><b>")
-    page = what_if_page(chain_of(Planner(found.costs(), 4, MINIBATCHES), load_schemes())).decode()
+    page = what_if_page(chain_of(Planner(found, 4, MINIBATCHES), load_schemes())).decode()
     assert not re.search(r"(src|href)=\"(?!data:)|url\(|@import|fetch\(|import\(", page)
     assert "<b>" not in page
     assert page.count("</script>") == 2
@@ -193,7 +191,7 @@ def test_a_browser_works_out_what_the_planner_does_for_a_hundred_splits(
     model: str, pace: Pace, minibatches: int, tmp_path: Path
 ) -> None:
     numbers = random.Random(7)  # noqa: S311 - no secret
-    planner = Planner(unsteady(3, model).costs(), 4, 12, pace=pace)
+    planner = Planner(unsteady(3, model), 4, 12, pace=pace)
     chain = chain_of(planner, load_schemes(), minibatches)
     splits = []
     for _ in range(100):
@@ -205,7 +203,7 @@ def test_a_browser_works_out_what_the_planner_does_for_a_hundred_splits(
     found = in_browser(what_if_page(chain).decode().replace("</body>", f"{probe}</body>"), tmp_path)
     assert len(found) == 100
     for cuts, (speed, low, high, stages) in zip(splits, found, strict=True):
-        other = Planner(planner.model, len(cuts) + 1, minibatches, pace=pace)
+        other = Planner(planner.profile, len(cuts) + 1, minibatches, pace=pace)
         plan = plan_at(other, chain, tuple(cuts))
         assert [tuple(own) for own in stages] == [
             (pytest.approx(own.total_s, rel=1e-9), own.memory_bytes, sent) for own, sent in
@@ -219,7 +217,7 @@ def test_a_browser_works_out_what_the_planner_does_for_a_hundred_splits(
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed; apt-get install chromium")
 def test_cuts_move_by_keys_and_by_dragging_and_stay_in_order(tmp_path: Path) -> None:
-    planner = Planner(unsteady(3).costs(), 4, MINIBATCHES)
+    planner = Planner(unsteady(3), 4, MINIBATCHES)
     chain = chain_of(planner, load_schemes())
     page = what_if_page(chain).decode().replace("</body>", f"{DRIVE}</body>")
     start, right, back, end, home, stuck, dragged, two, scheme = in_browser(page, tmp_path)

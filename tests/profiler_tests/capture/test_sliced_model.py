@@ -1,6 +1,5 @@
 """Layers in blocks against the layers whole: what they compute, what depends on what, and what is refused."""
 
-from dataclasses import replace
 from itertools import pairwise
 
 import networkx as nx
@@ -10,14 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipelines import SHAPE, build, captured_of
-from strategies import profile_of
 from torch import nn
 
 from profiler.capture import laid_out, sliceable, sliced_model
 from profiler.capture.layer_graph import capture
 from profiler.errors import ConfigError
-from profiler.execution import Captured
-from profiler.profile import INPUT, Form, Layer, Pieces, SlicedLayer, Slicing, part_names
+from profiler.execution import Captured, part_names
+from profiler.profile import INPUT, Pieces, Slicing
 
 KINDS = [small_models.Residual, small_models.Plain, small_models.Tied, small_models.Heads, small_models.LastInPlace]
 
@@ -91,33 +89,6 @@ def _graph(captured: Captured) -> "nx.DiGraph[str]":
     graph.add_nodes_from(captured.layer_names)
     graph.add_edges_from((edge.source, edge.target) for edge in captured.edges if edge.source != INPUT)
     return graph
-
-
-@settings(deadline=None, max_examples=20)
-@given(slicings())
-def test_a_sliced_profile_has_the_graph_of_the_sliced_model(chosen: tuple[Captured, dict[str, Pieces]]) -> None:
-    captured, counts = chosen
-    sliced = sliced_model(captured, Slicing.of(counts))
-    can, made = sliceable(captured), {layer.name: layer for layer in profile_of(sliced, seed=3).layers}
-    profile = profile_of(captured, seed=3)
-    profile = replace(
-        profile,
-        layers=tuple(replace(one, features=can[one.name][0], uncuttable=can[one.name][1]) for one in profile.layers),
-        blocks=tuple(SlicedLayer(layer=layer, parts=_parts(layer, pieces, made)) for layer, pieces in counts.items()),
-    )
-    found = profile.costs(Form(Slicing.of(counts)))
-    assert tuple(layer.name for layer in found.layers) == sliced.layer_names
-    assert set(found.edges) == set(sliced.edges)
-    assert found.inseparable == sliced.inseparable
-    assert found.outputs == sliced.outputs
-    assert [layer.name for layer in found.uncut] == list(counts)
-    with pytest.raises(ConfigError, match="does not say what"):
-        replace(profile, blocks=()).costs(Form(Slicing.of(counts)))
-
-
-def _parts(layer: str, pieces: Pieces, made: dict[str, Layer]) -> tuple[Layer, ...]:
-    names = part_names(layer, len(pieces))
-    return tuple(replace(made[name], features=length) for name, length in zip(names, (*pieces, 0), strict=True))
 
 
 class Odd(nn.Module):

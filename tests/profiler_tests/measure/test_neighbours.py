@@ -13,6 +13,7 @@ from profiler.machine import neighbouring_cores
 from profiler.measure import measure_profile
 from profiler.measure.assemble_profile import PlainSteps
 from profiler.measure.neighbours import REST_EVERY, busy_neighbours
+from profiler.profile import PLAIN_FORM
 from profiler.rounds.time_budget import LEAST_ROUNDS
 from profiler.settings import Config
 
@@ -27,7 +28,7 @@ def children() -> set[psutil.Process]:
 
 def test_neighbours_work_when_told_and_rest_when_told(usable: tuple[int, ...]) -> None:
     others = children()
-    with busy_neighbours(CONFIG, usable[-1:]) as beside:
+    with busy_neighbours(CONFIG, PLAIN_FORM, usable[-1:]) as beside:
         (neighbour,) = children() - others
 
         def worked_s() -> float:
@@ -46,7 +47,7 @@ def test_neighbours_work_when_told_and_rest_when_told(usable: tuple[int, ...]) -
 
 def test_a_neighbour_that_dies_is_told_and_nothing_is_left(usable: tuple[int, ...]) -> None:
     others = children()
-    with busy_neighbours(CONFIG, usable[-1:]) as beside:
+    with busy_neighbours(CONFIG, PLAIN_FORM, usable[-1:]) as beside:
         beside.run(1)
         (neighbour,) = children() - others
         neighbour.kill()

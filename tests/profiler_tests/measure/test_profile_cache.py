@@ -9,7 +9,7 @@ from profiler.errors import ModelError
 from profiler.files import read_json, to_json, write_whole
 from profiler.measure import measure_profile
 from profiler.measure import profile_cache as store
-from profiler.profile import Profile
+from profiler.profile import BF16_FORM, PLAIN_FORM, Form, Profile, Slicing
 from profiler.settings import Config
 
 CONFIG = Config(model="small_models:Plain", batch_size=2, image_size=16)
@@ -20,8 +20,8 @@ def said(in_folder: Path) -> list[str]:  # noqa: ARG001 - to be in an empty fold
     return []
 
 
-def ask(said: list[str], config: Config, core: int) -> Profile:
-    return store.profile_for(config, [core], lambda: nullcontext(lambda _share: None), said.append)
+def ask(said: list[str], config: Config, core: int, form: Form = PLAIN_FORM) -> Profile:
+    return store.profile_for(config, form, [core], lambda: nullcontext(lambda _share: None), said.append)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,16 @@ def test_a_profile_is_measured_once_and_then_kept(said: list[str], usable: tuple
     assert ask(said, CONFIG, usable[0]) == first
     assert "there is none yet" in said[0]
     assert said[-1] == f"small_models:Plain: using the profile {path} of {first.measured_at}"
+
+
+def test_each_form_has_a_profile_of_its_own(said: list[str], usable: tuple[int, ...]) -> None:
+    forms = [PLAIN_FORM, Form(Slicing("layers.1=2"))]
+    first = [ask(said, CONFIG, usable[0], form) for form in forms]
+    assert [found.form for found in first] == forms
+    assert first[0].model_digest == first[1].model_digest
+    assert [ask(said, CONFIG, usable[0], form) for form in forms] == first
+    assert len(list(Path("profiles").iterdir())) == len(forms)
+    assert [store.kept_profile(CONFIG, form) for form in (*forms, BF16_FORM)] == [True, True, False]
 
 
 def test_a_module_of_the_users_that_sets_variables_wears_no_profile_out(

@@ -7,7 +7,7 @@ import pytest
 from strategies import profile_of
 
 from optimizer.errors import PartitionError
-from optimizer.planning import Forms, Planner, load_schemes, partition_names, plan_for, plans_for
+from optimizer.planning import Models, Planner, load_schemes, partition_names, plan_for, plans_for
 from optimizer.planning.hand_tuned import hand_tuned_cuts
 from optimizer.planning.naming import LOWERED, OPTIMIZED, SLICED, STUDY
 from profiler.capture import captured_model
@@ -75,8 +75,8 @@ def test_a_wrong_study_is_refused_with_its_place(tmp_path: Path, text: str, reas
 )
 def test_the_hand_tuned_cuts_are_legal_and_where_the_study_has_them(model: str, cuts: tuple[str, ...]) -> None:
     captured = captured_model(Config(model=model, batch_size=1, image_size=64))
-    planner = Planner(replace(profile_of(captured, 0), model=model).costs(), 4, 8)
-    plan = plan_for(STUDY, Forms(planner), load_schemes())
+    planner = Planner(replace(profile_of(captured, 0), model=model), 4, 8)
+    plan = plan_for(STUDY, Models(planner), load_schemes())
     assert plan.cuts == cuts
     if model == "resnet50":
         ahead = [plan.stages[number + 1].layers[0] for number in range(3)]
@@ -87,11 +87,11 @@ def test_a_model_or_number_of_stages_without_hand_tuned_cuts_leaves_them_out() -
     captured = captured_model(Config(model="alexnet", batch_size=1, image_size=64))
     known = replace(profile_of(captured, 0), model="alexnet")
     with pytest.raises(PartitionError, match="use --stages 4"):
-        hand_tuned_cuts(Planner(known.costs(), 2, 8))
+        hand_tuned_cuts(Planner(known, 2, 8))
     with pytest.raises(PartitionError, match="has no cuts for it"):
-        hand_tuned_cuts(Planner(replace(known, model="other").costs(), 4, 8))
+        hand_tuned_cuts(Planner(replace(known, model="other"), 4, 8))
     said: list[str] = []
-    assert list(plans_for(["optimized", STUDY], Forms(Planner(known.costs(), 2, 8)), load_schemes(), said.append)) == [
+    assert list(plans_for(["optimized", STUDY], Models(Planner(known, 2, 8)), load_schemes(), said.append)) == [
         "optimized"
     ]
     assert "study is left out" in said[0]

@@ -43,7 +43,7 @@ def left_behind() -> list[psutil.Process]:
 
 
 def plan(stages: int = 2) -> Plan:
-    return Planner(profile_of(captured_model(CONFIG), 0).costs(), stages, CONFIG.minibatches).optimized()
+    return Planner(profile_of(captured_model(CONFIG), 0), stages, CONFIG.minibatches).optimized()
 
 
 @pytest.fixture

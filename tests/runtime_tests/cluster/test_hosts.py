@@ -55,7 +55,7 @@ def plan_file(folder: Path, model: str, seed: int = 5, **sizes: object) -> Path:
     captured = captured_model(config)
     profile = profile_of(captured, seed)
     shape = (config.batch_size, *config.sample_shape) if config.sample_shape else (2, 3, *[config.image_size] * 2)
-    found = Planner(profile.costs(), COUNT, 8).optimized()
+    found = Planner(profile, COUNT, 8).optimized()
     plan = replace(found, model=model, model_digest=captured.digest, batch_size=shape[0], input_shape=shape)
     plan = scheduled(plan, schedule_of("1f1b", COUNT, 8))
     path = folder / f"{model.rpartition(':')[2]}-{seed}.json"

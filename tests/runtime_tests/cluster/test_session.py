@@ -91,11 +91,11 @@ def test_memory_of_all_ranks_is_put_together_in_the_first() -> None:
 
 @pytest.mark.parametrize(("precision", "refused"), [("bf16", True), ("fp32", False)])
 def test_ranks_that_multiply_bfloat16_with_other_instructions_are_refused_by_name(
-    monkeypatch: pytest.MonkeyPatch, precision: str, refused: bool  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch, precision: Precision, refused: bool  # noqa: FBT001
 ) -> None:  # fmt: skip
     here = threading.local()
     monkeypatch.setattr("runtime.cluster.plan_differences.bfloat16_instructions", lambda: here.instructions)
-    plan = replace(Planner(chain([1, 2, 3]).costs(), 3, 4).optimized(), precision=Precision(precision))
+    plan = replace(Planner(chain([1, 2, 3]), 3, 4).optimized(), precision=precision)
     rule = UpdateRule(lr=0.1)
 
     def deed(session: RankSession) -> None:

@@ -8,12 +8,10 @@ import pytest
 from comparisons import MINIBATCHES, comparison, empty, measured, plans, record, request, with_runs
 from hypothesis import given
 from hypothesis import strategies as st
-from precisions import with_lower
 from strategies import MACHINE, chain
 
 from optimizer.planning import Planner
 from profiler.files import from_json, to_json
-from profiler.profile import BF16_FORM
 from runtime.compare import Comparison, OneCore, coverage, new_comparison, tied
 from runtime.compare.ranking import ratio_of, spread_of
 
@@ -118,16 +116,13 @@ def test_few_runs_cannot_carry_95_per_cent() -> None:
     assert spread_of([]) is None
 
 
-def test_a_comparison_tells_of_the_layers_and_doubts_of_the_precision_that_runs() -> None:
-    profile = with_lower(chain([1, 1, 1, 9]), [1.0, 1.0, 1.0, 2.0])
-    assert profile.lowered is not None
-    profile = replace(profile, lowered=replace(profile.lowered, closure_error=0.3))
-    lower = profile.costs(BF16_FORM)
-    named = {"optimized": Planner(lower, 2, MINIBATCHES).optimized()}
+def test_a_comparison_tells_of_the_layers_and_doubts_of_the_profile_that_it_was_planned_with() -> None:
+    profile = replace(chain([1, 1, 1, 9]), closure_error=0.3)
+    named = {"optimized": Planner(profile, 2, MINIBATCHES).optimized()}
     with patch("runtime.compare.begin.this_machine", lambda: MACHINE):
         found = new_comparison(
-            request(asked=("optimized",)), "wall", named, lower, baselines=[], left_out=[], forms="",
+            request(asked=("optimized",)), "wall", named, profile, baselines=[], left_out=[], forms="",
             one_core=OneCore(profiled_s=1.0, precision="bf16"),
         )  # fmt: skip
-    assert [layer.step_s for layer in found.layers] == [layer.step_s for layer in lower.layers]
+    assert [layer.step_s for layer in found.layers] == [layer.step_s for layer in profile.layers]
     assert any("off by 30%" in warning for warning in found.profile_warnings)

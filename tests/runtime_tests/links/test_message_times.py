@@ -23,7 +23,7 @@ SIZES = (SHORT_BYTES, 5_000, 400_000)
 @pytest.mark.parametrize("kind", [small_models.Residual, small_models.Heads])
 def test_the_sizes_are_those_that_cuts_in_captured_order_produce(kind: type) -> None:
     captured = captured_of(kind)
-    planner = Planner(profile_of(captured, 0).costs(), 2, 8)
+    planner = Planner(profile_of(captured, 0), 2, 8)
     count = len(captured.layer_names)
     crossing = [planner.problem.crossing_bytes((1 << cut) - 1) for cut in range(1, count)]
     wanted = {size for pair in crossing for size in pair if size > SHORT_BYTES}

@@ -17,7 +17,7 @@ STAGES = range(2)
 
 @pytest.fixture
 def plan() -> Plan:
-    found = Planner(chain([1, 1, 1, 1]).costs(), 2, 8).optimized()
+    found = Planner(chain([1, 1, 1, 1]), 2, 8).optimized()
     return replace(found, stages=tuple(replace(stage, memory_bytes=300 * MIB) for stage in found.stages))
 
 

@@ -18,7 +18,7 @@ SHAPE = (2, 3, small_models.IMAGE_SIZE, small_models.IMAGE_SIZE)
 
 def planned(model: torch.nn.Module, stages: int = 3) -> tuple[Captured, Plan]:
     captured = capture(model.train(), "model", torch.zeros(SHAPE))
-    plan = Planner(profile_of(captured, seed=5).costs(), stages, 4).optimized()
+    plan = Planner(profile_of(captured, seed=5), stages, 4).optimized()
     return captured, replace(plan, model_digest=captured.digest, input_shape=SHAPE)
 
 

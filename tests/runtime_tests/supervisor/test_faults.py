@@ -159,7 +159,7 @@ def test_a_control_group_that_runs_out_of_memory_ends_its_stage_and_that_is_said
 def test_an_update_that_raises_is_named(struck_at: Path, usable: tuple[int, ...]) -> None:
     tokens = torch.zeros(4, 4, dtype=torch.int64)
     captured = capture(small_models.SparseGradient().train(), "sparse", tokens)
-    planner = Planner(profile_of(captured, seed=5).costs(), 3, MINIBATCHES)
+    planner = Planner(profile_of(captured, seed=5), 3, MINIBATCHES)
     plan = planner.unlimited("chosen", (0, 0b0011, 0b0111, 0b1111))
     cores = [usable[0]] * 3
     settings = Settings(rule=RULE, seed=SEED, vocabulary=10)

@@ -36,7 +36,7 @@ def minibatches() -> list[tuple[Tensor, Tensor]]:
 def plan_of(model: nn.Module) -> Plan:
     """Two stages, whatever the model's layers compute: the plan of somebody who did not hold them against it."""
     captured = captured_live(live_model(model, torch.randn(SAMPLES, odd_forwards.WIDTH)))
-    plan = Planner(profile_of(captured, seed=5).costs(), 2, MINIBATCHES).optimized()
+    plan = Planner(profile_of(captured, seed=5), 2, MINIBATCHES).optimized()
     plan = replace(plan, model_digest=captured.digest, input_shape=(SAMPLES, odd_forwards.WIDTH), batch_size=SAMPLES)
     return scheduled(plan, schedule_of("sequential", 2, MINIBATCHES))
 

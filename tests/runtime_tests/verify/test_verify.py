@@ -196,7 +196,7 @@ def test_a_gradient_that_is_a_view_of_what_was_received_outlives_its_slot(
 ) -> None:
     captured = capture(build(small_models.ClassToken), "token", laid_out(torch.zeros(1, *SHAPE[1:])))
     assert captured.layer_names[:3] in (("flatten", "expand", "cat"), ("expand", "flatten", "cat"))
-    planner = Planner(profile_of(captured, seed=5).costs(), 4, MINIBATCHES)
+    planner = Planner(profile_of(captured, seed=5), 4, MINIBATCHES)
     plan = planner.unlimited("chosen", (0, 0b000111, 0b001111, 0b011111, 0b111111))
     plan = replace(plan, model_digest=captured.digest, input_shape=(1, *SHAPE[1:]), batch_size=1)
     setting = replace(WITNESSED, pace=some_pace(schedule, 4, 4), channel=channel)

@@ -1,0 +1,87 @@
+"""Where a perfectly even split would cut: which layers to cut inside, and into what.
+
+An even split of S stages cuts at the i/S-th part of the work, i = 1 … S − 1; under 1F1B the last stage updates in
+place, which counts. A place inside a layer that can be cut becomes a cut between two of its features, unless it is as
+near to an end of that layer as no stage would notice. What the blocks then cost is measured, never divided, for a
+narrower product has an efficiency of its own and putting the parts together costs, too: so the even split of the model
+that is cut may lie elsewhere, and a second slicing follows it.
+"""
+
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from itertools import accumulate, pairwise
+
+from optimizer.costs import NANOSECONDS, Costs, costs_of
+from optimizer.schedule import PLAIN_1F1B, Pace
+from profiler.profile import Layer, Profile, Slicing
+
+NEAR = 0.02
+"""Of an even share: how near to a layer's end a place counts as there."""
+GRAIN = 16
+"""Blocks have multiples of so many features, where a layer has many: kernels work on as many at a time."""
+
+
+def even_share_s(profile: Profile, stages: int, pace: Pace = PLAIN_1F1B) -> float:
+    """Return what each stage would take if a split could cut anywhere."""
+    return _even(costs_of(profile, pace), stages)[0]
+
+
+def even_places(profile: Profile, stages: int, pace: Pace = PLAIN_1F1B) -> list[tuple[Layer, float]]:
+    """Return the layer in which each cut of a perfectly even split lies, and which share of it stands before."""
+    costs = costs_of(profile, pace)
+    (share_s, ends), weight_ns = _even(costs, stages), costs.weight_ns
+    places = []
+    for cut in range(1, stages):
+        at = min(bisect_left(ends, cut * share_s), len(ends) - 1)
+        own_s = weight_ns[at] / NANOSECONDS
+        places.append((profile.layers[at], 1 - (ends[at] - cut * share_s) / own_s if own_s else 1.0))
+    return places
+
+
+def even_slicing(profile: Profile, stages: int, pace: Pace = PLAIN_1F1B) -> Slicing:
+    """Return the cuts inside layers at the even split's places; none where no layer that can be cut is in the way.
+
+    Args:
+        profile: Of the model, with some layers cut inside already or with all whole.
+        stages: The number of stages.
+        pace: The schedule that is planned for.
+    """
+    features, took_s, starts = Counter[str](), defaultdict[str, float](float), dict[str, int]()
+    for layer in profile.layers:
+        own = layer.part_of or layer.name
+        starts[layer.name] = features[own]
+        features[own] += layer.features
+        took_s[own] += layer.step_s
+    near_s, places = NEAR * even_share_s(profile, stages, pace), dict[str, set[int]]()
+    for layer, share in even_places(profile, stages, pace):
+        own = layer.part_of or layer.name
+        if not layer.features or (layer.uncuttable and not layer.part_of):
+            continue
+        grain = GRAIN if features[own] >= 4 * GRAIN else 1
+        place = grain * round((starts[layer.name] + share * layer.features) / grain)
+        least = features[own] * near_s / took_s[own]
+        if max(least, 0.5) < place < features[own] - max(least, 0.5):
+            places.setdefault(own, set()).add(place)
+    return Slicing.of(
+        {own: tuple(b - a for a, b in pairwise([0, *sorted(cuts), features[own]])) for own, cuts in places.items()}
+    )
+
+
+def _even(costs: Costs, stages: int) -> tuple[float, list[float]]:
+    """Return the even share T, and the time up to each layer's end.
+
+    S − 1 stages take T of the time; what is left over takes T less what it saves as the last. The more the first stages
+    take the less is left, so T is found by bisection.
+    """
+    times = [weight_ns / NANOSECONDS for weight_ns in costs.weight_ns]
+    in_place = [time_s - saving_ns / NANOSECONDS for time_s, saving_ns in zip(times, costs.saving_ns, strict=True)]
+    loss_s = costs.loss_ns / NANOSECONDS
+    ends, low_s, high_s = list(accumulate(times)), 0.0, sum(times) + loss_s
+    for _ in range(50):
+        middle_s = (low_s + high_s) / 2
+        before_s = min((stages - 1) * middle_s, ends[-1])
+        at = bisect_left(ends, before_s)
+        rest = (ends[at] - before_s) / times[at] if times[at] else 0.0
+        left_s = rest * in_place[at] + sum(in_place[at + 1 :]) + loss_s
+        low_s, high_s = (middle_s, high_s) if left_s > middle_s else (low_s, middle_s)
+    return high_s, ends

@@ -1,0 +1,254 @@
+"""Decide which models to plan for: the model as it is, with layers cut inside, in bfloat16.
+
+Each is a runnable model with a profile of its own. What is asked for by name is taken. Of ``auto``: where the best
+split is not even, the layers in its way are cut where an even split would cut them, and that model is profiled; and
+where bfloat16 is worth a profile, the model is planned for in that precision, too, with the cuts inside layers that
+serve it. Another model is taken if its promise is better by ``LEAST_GAIN`` and by more than the profiles leave open.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Literal, Protocol
+
+from optimizer.errors import PartitionError
+from optimizer.plan import Plan
+from optimizer.planning.even_cuts import even_share_s, even_slicing
+from optimizer.planning.naming import LOWERED, OPTIMIZED, SLICED
+from optimizer.planning.planner import Planner
+from profiler.errors import ConfigError
+from profiler.profile import (
+    AUTO,
+    BF16,
+    BF16_FORM,
+    FP32,
+    NONE,
+    Form,
+    PrecisionName,
+    Profile,
+    Slicing,
+    slicing_named,
+)
+
+LEAST_GAIN, NEAR = 0.02, 0.01
+"""By which share of a promise another model has to pay; how near to an even share is even, once layers are cut."""
+TRIALS = 2
+"""How many slicings are profiled."""
+WhyNot = Literal["even already", "none in the way", "not profiled", "no gain", "too loud"]
+ProfileOf = Callable[[Form], Profile | None]
+"""Returns the profile of the model in a form, which may take its time; None where that is not worth it."""
+
+
+class PlannerFor(Protocol):
+    """Makes what plans for a profile, under all limits; with forced cuts, if any."""
+
+    def __call__(self, profile: Profile, /, *, cut_after: Sequence[Sequence[str]] = ()) -> Planner:
+        """Return what plans for the profile, with a cut directly behind each group of layers in ``cut_after``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """The models that are wanted.
+
+    Attributes:
+        slicing: Which layers to cut inside; ``auto``: those that serve.
+        precision: In which precision; ``auto``: float32, and bfloat16 where that is faster.
+        cut_after: Forced cuts of the plan, which are cuts of the model that it comes to be for.
+    """
+
+    slicing: Slicing | Literal["auto"] = AUTO
+    precision: PrecisionName = AUTO
+    cut_after: Sequence[Sequence[str]] = ()
+
+
+def model_request(
+    slicing: str, precision: PrecisionName, *, cut_after: Sequence[Sequence[str]] = (), plain_only: str = ""
+) -> ModelRequest:
+    """Return the models that are asked for, as far as they can be had.
+
+    Args:
+        slicing: ``auto``, ``none``, or layers with their blocks.
+        precision: As it is asked for.
+        cut_after: Forced cuts; they name whole layers, unless the slicing names layers, too.
+        plain_only: What knows whole layers in float32 only, such as ``--method uniform``; nothing where all else does.
+    """
+    wanted = slicing_named(slicing)
+    if plain_only and names_layers(slicing):
+        raise ConfigError(
+            f"{plain_only} knows whole layers only, and --slice {slicing} cuts some inside; leave one out"
+        )
+    if plain_only or (cut_after and wanted == AUTO):
+        wanted = Slicing()
+    if plain_only and precision == AUTO:
+        precision = FP32
+    return ModelRequest(slicing=wanted, precision=precision, cut_after=cut_after)
+
+
+def names_layers(slicing: str) -> bool:
+    """Say whether a text that asks for a slicing names layers."""
+    return slicing not in {AUTO, NONE}
+
+
+def cut_named(text: str) -> tuple[str, ...]:
+    """Return the layers directly behind which a cut is forced: ``layer2.0.add``, or ``a,b`` behind several branches."""
+    layers = tuple(part.strip() for part in text.split(","))
+    if not all(layers):
+        raise ConfigError(f"'{text}' is not a list of layers such as layer1.2.relu,layer2.0.conv1")
+    return layers
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """What plans for each model that is worth it, and why not for others.
+
+    Attributes:
+        whole: All layers whole, in float32 or the precision that is asked for; ``sliced``, with layers cut inside.
+        lowered: In bfloat16 where that is faster, with layers cut inside where that pays.
+        why_whole: Why no layer is cut inside; None where one is, or where nobody asked.
+        why_full: Likewise, why not in bfloat16.
+    """
+
+    whole: Planner
+    sliced: Planner | None = None
+    lowered: Planner | None = None
+    why_whole: WhyNot | None = None
+    why_full: WhyNot | None = None
+
+    @property
+    def best(self) -> Planner:
+        """What plans for the best model."""
+        return self.lowered or self.sliced or self.whole
+
+    @property
+    def best_name(self) -> str:
+        """The partition that is the best model's best split."""
+        return LOWERED if self.lowered else SLICED if self.sliced else OPTIMIZED
+
+    def sliced_plan(self) -> Plan:
+        """Return the best split of the model with layers cut inside."""
+        if self.sliced is None:
+            raise PartitionError(why_whole(self.why_whole))
+        return self.sliced.optimized()
+
+    def lowered_plan(self) -> Plan:
+        """Return the best split in bfloat16, with layers cut inside where that pays."""
+        if self.lowered is None:
+            raise PartitionError(why_full(self.why_full))
+        return self.lowered.optimized()
+
+
+def models_of(
+    profile: Profile,
+    planner_for: PlannerFor,
+    request: ModelRequest,
+    profile_of: ProfileOf = lambda _form: None,
+) -> Models:
+    """Return what plans for the models that are asked for, and those that are found to be faster.
+
+    Args:
+        profile: Of the model as it is, or in bfloat16 where that is asked for.
+        planner_for: Makes planners, under all limits that the plan is to keep.
+        request: What is asked for.
+        profile_of: Gives profiles of other forms; without, there are none.
+    """
+    choice = _Choice(planner_for, request, profile_of)
+    whole, sliced, why = choice.settled(profile)
+    if request.precision != AUTO:
+        return Models(whole, sliced, why_whole=why)
+    full, lower = sliced or whole, None if profile.loud else profile_of(BF16_FORM)
+    if lower is None:
+        return Models(whole, sliced, why_whole=why, why_full="too loud" if profile.loud else "not profiled")
+    lower_whole, lower_sliced, _ = choice.settled(lower)
+    best = lower_sliced or lower_whole
+    if not gains(full, best):
+        return Models(whole, sliced, why_whole=why, why_full="no gain")
+    return Models(whole, sliced, best, why_whole=why)
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What is decided with, as the arguments of ``models_of``."""
+
+    planner_for: PlannerFor
+    request: ModelRequest
+    profile_of: ProfileOf
+
+    def forced(self, profile: Profile) -> Planner:
+        """Return what plans for a profile with the forced cuts, if there are any."""
+        return self.planner_for(profile, cut_after=self.request.cut_after)
+
+    def settled(self, profile: Profile) -> tuple[Planner, Planner | None, WhyNot | None]:
+        """Return what plans for the model with layers whole, and with layers cut inside, or why not.
+
+        Forced cuts bind the latter, or else the former.
+        """
+        wanted = self.request.slicing
+        if not wanted or profile.slicing:
+            return self.forced(profile), None, None
+        if wanted == AUTO:
+            whole = self.forced(profile)
+            return whole, *self.sliced(whole)
+        named = self.profile_of(Form(Slicing(wanted), profile.precision))
+        if named is None:
+            raise ConfigError(
+                f"the profile is of {profile.model} with its layers whole, and --slice {wanted} cuts some inside; "
+                "profile it with that --slice, and plan for that profile"
+            )
+        return self.planner_for(profile), self.forced(named), None
+
+    def sliced(self, whole: Planner) -> tuple[Planner | None, WhyNot | None]:
+        """Return what plans for the model with layers cut where an even split would cut them, or why none is."""
+        if whole.stages == 1:
+            return None, None
+        if whole.profile.loud:
+            return None, "too loud"
+        latest, best, near = whole, whole, LEAST_GAIN
+        why: WhyNot = "even already"
+        for _ in range(TRIALS):
+            share_s = even_share_s(latest.profile, whole.stages, whole.costs.pace)
+            if _bottleneck_s(latest) <= (1 + near) * share_s:
+                break
+            slicing = even_slicing(latest.profile, whole.stages, whole.costs.pace)
+            if slicing == latest.profile.slicing:
+                why = why if slicing else "none in the way"
+                break
+            cut = self.profile_of(Form(slicing, whole.profile.precision)) if slicing else None
+            if cut is None:
+                why = "not profiled"
+                break
+            latest, why, near = self.planner_for(cut), "no gain", NEAR
+            best = min(best, latest, key=_bottleneck_s)
+        return (best, None) if best is not whole and gains(whole, best) else (None, why)
+
+
+def _bottleneck_s(planner: Planner) -> float:
+    return inf if planner.bottleneck_s is None else planner.bottleneck_s
+
+
+def gains(slow: Planner, fast: Planner) -> bool:
+    """Say whether another model is worth it, by what is promised; of one that keeps no limits, nothing is."""
+    if fast.expected_s is None or slow.expected_s is None:
+        return fast.expected_s is not None
+    open_ = max(LEAST_GAIN, slow.profile.uncertainty, fast.profile.uncertainty)
+    return slow.expected_s >= (1 + open_) * fast.expected_s
+
+
+def why_whole(why: WhyNot | None) -> str:
+    """Return the reason why no layer is cut inside."""
+    reasons = {
+        "even already": "the split is even already",
+        "none in the way": "no layer that can be cut is in the way of an even split",
+        "not profiled": "what that would give was not profiled",
+        "no gain": "that gains less than the profiles leave open",
+        "too loud": "the machine was too loud to tell whether that pays",
+    }
+    return f"no layer is cut inside, for {reasons[why or 'not profiled']}"
+
+
+def why_full(why: WhyNot | None) -> str:
+    """Return the reason why layers run in float32."""
+    reasons = {
+        "too loud": "the machine was too loud to tell whether another pays",
+        "no gain": f"the best split in {BF16} gains less than the profiles leave open",
+    }
+    return f"layers run in {FP32}, for {reasons.get(why or '', f'a step in {BF16} is not faster, or was not profiled')}"
