@@ -45,11 +45,11 @@ MOST_PARAMETERS, STAGES, MINIBATCHES, LIMIT_S = 120e6, 4, 6, 900
 HEAD = """# Models of timm and transformers
 
 `python benchmarks/zoo.py -o docs/results/model-zoo.md{options}`: timm {timm}, transformers {transformers},
-torch {torch}, on {cpu}. {count} models, {captured} captured. "Followed": a symbolic trace cannot capture it, so it is
-followed as it runs. Capture: what it takes on one core; held: against the model itself, bit for bit.
+torch {torch}, on {cpu}. {count} models, {captured} captured.
+Capture: what it takes on one core; held: against the model itself, bit for bit.
 
-| model | parameters M | layers | by | capture s | held s | planned and verified |
-|---|---:|---:|---|---:|---:|---|
+| model | parameters M | layers | capture s | held s | planned and verified |
+|---|---:|---:|---:|---:|---|
 """
 IDS = torch.arange(36).view(3, 12) % 90 + 5
 LABELS = torch.tensor([0, 1, 1])
@@ -174,10 +174,10 @@ def tried(name: str, flags: Sequence[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, check=False, timeout=LIMIT_S, text=True)
     except subprocess.TimeoutExpired:
-        return f"| {name} | refused: it takes longer than {LIMIT_S} s |" + " |" * 5
+        return f"| {name} | refused: it takes longer than {LIMIT_S} s |" + " |" * 4
     found = [line for line in done.stdout.splitlines() if line.startswith(f"| {name} | ")]
     last = (done.stderr.strip().splitlines() or [""])[-1]
-    return found[-1] if found else f"| {name} | refused: the process ended with {done.returncode}: {last} |" + " |" * 5
+    return found[-1] if found else f"| {name} | refused: the process ended with {done.returncode}: {last} |" + " |" * 4
 
 
 def line_of(name: str, *, capture_only: bool) -> str:
@@ -187,12 +187,11 @@ def line_of(name: str, *, capture_only: bool) -> str:
     try:
         captured, times_s, after = captured_and_held(*made, name)
     except StageplanError as error:
-        return f"refused: {error} |" + " |" * 4
+        return f"refused: {error} |" + " |" * 3
     model, sample, loss = made
     parameters = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-    followed = any("." in own.name and not isinstance(own.target, nn.Module) for own in captured.operations)
     cells = [
-        f"{parameters:.1f}", str(len(captured.operations)), ("followed" if followed else "traced") + after,
+        f"{parameters:.1f}", str(len(captured.operations)) + after,
         *(f"{time_s:.1f}" for time_s in times_s),
     ]  # fmt: skip
     if capture_only:

@@ -84,7 +84,10 @@ def home_of(name: str) -> int:
 
 
 def homes(graph: fx.Graph) -> dict[fx.Node, int]:
-    """Return the stage of every value; a layer's name is its module's path, numbered where that is called again."""
+    """Return the stage of every value; a layer's name is its module's path, or says whose forward calls it.
+
+    It is numbered where that is called again.
+    """
     found: dict[fx.Node, int] = {}
     taken = {"input"}
     for node in graph.nodes:
@@ -93,11 +96,13 @@ def homes(graph: fx.Graph) -> dict[fx.Node, int]:
         elif node.op == "output" or isinstance(node.target, type):  # a named tuple, which puts the heads together
             found[node] = LAST
         elif node.op != "get_attr":
-            module = node.op == "call_module"
-            name = path = str(node.target) if module else node.name
-            repeat = 1
+            name = str(node.target)
+            if node.op != "call_module":
+                around = next(reversed(node.meta.get("nn_module_stack", {"": ""})), "").partition("@")[0]
+                name = f"{around}.{getattr(node.target, '__name__', name).strip('_')}".lstrip(".")
+            path, repeat = name, 1
             while name in taken:
-                name, repeat = f"{path}_{repeat}" if module else f"{path}_fn", repeat + 1
+                name, repeat = f"{path}_{repeat}", repeat + 1
             taken.add(name)
             found[node] = home_of(name)
     return found

@@ -6,7 +6,7 @@
 #   measure/     time and count a training step layer by layer → Profile
 #   rounds/      what rounds of steps say: shares, how sure they are, when there have been enough
 #   report/      tables of a profile; text, tables and figures that all packages share
-#   capture/     nn.Module → the layer graph (torch.fx), with what no cut may separate
+#   capture/     nn.Module → the layer graph, with what no cut may separate
 #   execution/   the one way to run layers, weight versions, slots and update rules
 #   machine/     this machine, cores, memory, helper processes
 #   profile/     the profile as data (a JSON file), what it costs in a form, and what follows: warnings

@@ -50,7 +50,7 @@ def test_an_example_of_another_package_runs_where_that_is_installed(name: str, p
 def test_a_plan_is_carried_out_by_another_engine_as_the_uncut_model_trains(tmp_path: Path) -> None:
     captured = captured_model(Config(model="resnet18", batch_size=2, image_size=64))
     found = replace(profile_of(captured, 0), batch_size=2, input_shape=(2, 3, 64, 64), classes=captured.classes)
-    cuts = [("layer1.1.conv1", "add"), ("layer2.0.conv1", "layer1.1.relu_1")]  # one value crosses both
+    cuts = [("layer1.1.conv1", "layer1.0.add"), ("layer2.0.conv1", "layer1.1.relu_1")]  # one value crosses both
     plan = Planner(replace(found, model="resnet18"), 3, 4, cut_after=cuts).optimized()
     write_whole(tmp_path / "plan.json", to_json(plan))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3"]

@@ -170,7 +170,7 @@ def _carry_out(models: "Models", name: str, schemes: Schemes, options: PlanOptio
     if not screen().quiet:
         _show(plan, plans, models, schemes)
         if explanation:
-            optimizer.report.show_explanation(plan, best.profile, explanation, stdout())
+            optimizer.report.show_explanation(plan, explanation, stdout())
         if options.all:
             optimizer.report.show_partitions(plans, stdout())
         if not options.links:

@@ -1,43 +1,40 @@
 """Print the explanation of a plan."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from optimizer.explain import Explanation
 from optimizer.plan import Plan
-from profiler.profile import INPUT, Profile
+from profiler.profile import INPUT
 from profiler.report import ResultTable, mib
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Labels = Mapping[str, str]
 """What to call a layer, by its name."""
 
 WORDS = ("cut", "moved", "layers that change stage", "method", "reason")
 
 
-def show_explanation(plan: Plan, profile: Profile, explanation: Explanation, console: "Console") -> None:
+def show_explanation(plan: Plan, explanation: Explanation, console: "Console") -> None:
     """Print the explanation below the plan."""
-    label = {INPUT: "the input"} | {layer.name: layer.label for layer in profile.layers}
     console.print(
-        "\n".join(["Why this plan:", *(f"- {sentence}" for sentence in paragraphs(plan, explanation, label))]),
+        "\n".join(["Why this plan:", *(f"- {sentence}" for sentence in paragraphs(plan, explanation))]),
         end="\n\n",
     )
-    _show_boundaries(plan, label, console)
-    _show_moves(explanation, label, console)
+    _show_boundaries(plan, console)
+    _show_moves(explanation, console)
     _show_losses(
         "What other methods lose, and why" + (", which keep to no limit" if plan.limits else ""), explanation, console
     )
 
 
-def paragraphs(plan: Plan, explanation: Explanation, label: Labels) -> list[str]:
+def paragraphs(plan: Plan, explanation: Explanation) -> list[str]:
     """Return what can be said in sentences."""
     stage = plan.stages[explanation.bottleneck_stage]
     filled = ", ".join(
-        f"{label[filler.layer]} {filler.step_s * 1e3:.1f} ms ({filler.share:.0%})" for filler in explanation.fillers
+        f"{filler.layer} {filler.step_s * 1e3:.1f} ms ({filler.share:.0%})" for filler in explanation.fillers
     )
-    listed = " with ".join(label[name] for name in explanation.ceiling_layers[:2])
+    listed = " with ".join(explanation.ceiling_layers[:2])
     reason = explanation.ceiling_reason
     whole = f"cannot be cut: {reason}" if reason else "is whole, and --slice could cut it inside"
     often = " that updates after each minibatch" if plan.update_every > 1 else ""
@@ -58,7 +55,7 @@ def _proof(plan: Plan) -> str:
     return f"{plan.searched}, and {bound}: a better one is at most {plan.gap:.1%} faster."
 
 
-def _show_boundaries(plan: Plan, label: Labels, console: "Console") -> None:
+def _show_boundaries(plan: Plan, console: "Console") -> None:
     table = ResultTable(
         "What crosses each cut",
         ("cut", "tensors", "activations MiB", "gradients MiB"),
@@ -68,14 +65,14 @@ def _show_boundaries(plan: Plan, label: Labels, console: "Console") -> None:
         sizes = stage.sizes
         table.add_row(
             str(cut),
-            ", ".join(label[name] for name in stage.boundary),
+            ", ".join("the input" if name == INPUT else name for name in stage.boundary),
             mib(sizes.activation_bytes, 2),
             mib(sizes.gradient_bytes, 2),
         )
     console.print(table)
 
 
-def _show_moves(explanation: Explanation, label: Labels, console: "Console") -> None:
+def _show_moves(explanation: Explanation, console: "Console") -> None:
     table = ResultTable(
         "Each cut moved by one legal place",
         ("cut", "moved", "layers that change stage", "bottleneck ms", "sent MiB"),
@@ -83,7 +80,7 @@ def _show_moves(explanation: Explanation, label: Labels, console: "Console") -> 
     )
     for move in explanation.moves:
         table.add_row(
-            str(move.cut), move.direction, ", ".join(label[name] for name in move.layers),
+            str(move.cut), move.direction, ", ".join(move.layers),
             f"{move.bottleneck_change_s * 1e3:+.3f}", f"{move.sent_change_bytes / 2**20:+.3f}",
         )  # fmt: skip
     console.print(table)

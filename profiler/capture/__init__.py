@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     )
     from profiler.capture.models import build, find, made, refuse_unknown
     from profiler.capture.sendable import refuse_unsendable
-    from profiler.capture.trace import AsCalled, layer_name
     from profiler.capture.undo import untouched
     from profiler.capture.workload import (
         SEED,

@@ -1,7 +1,7 @@
 """Hold a captured model against the model itself: both run on the same minibatches, and have to agree bit for bit.
 
-A trace sees what is called, and neither types nor values nor what Python keeps between two calls: so it may take
-another branch than the model does, and nothing that runs the captured layers alone can tell. Here the model's own
+A record has what one forward called, and not what Python keeps between two: so another forward may take another branch,
+and nothing that runs the captured layers alone can tell. Here the model's own
 forward and its captured layers start from the same buffers and generators, in the layout that stages use:
 
     the sample              outputs, and buffers afterwards
@@ -23,9 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from profiler.capture.following import follow
 from profiler.capture.inputs import laid_out
-from profiler.capture.layer_graph import layers_of
-from profiler.capture.trace import settings_text
 from profiler.capture.undo import own_buffers, plain_values, untouched
 from profiler.errors import CaptureError, one_line
 from profiler.execution import Captured, Ref, fetch_attribute, run_layer, whole
@@ -39,8 +38,8 @@ _SHRUNK = 0.75
 _FEW = 2
 """Samples of the other minibatch; one more than the sample has, where that has no more."""
 _CAUSE = (
-    "a trace sees no types, values, random numbers or counters, so leave out of forward what depends on them, such as "
-    "isinstance, try, or a number that is kept"
+    "a record sees no random numbers of its own, values or counters, so leave out of forward what depends on them, "
+    "such as try, or a number that is kept"
 )
 
 
@@ -294,11 +293,11 @@ def _refuse_other_eval(captured: Captured, batch: _Batch) -> None:
     captured.model.eval()
     try:
         try:
-            operations, returned, _ = layers_of(captured.model, captured.name, captured.inputs, batch.inputs)
+            operations, returned, _ = follow(captured.model, captured.name, captured.inputs, batch.inputs)
             outputs = [head for head in captured.loss.heads(returned) if isinstance(head, Ref)]
         except CaptureError:  # as of what only training never does
             return
-        here, there = ([(own.name, own.kind, settings_text(own)) for own in side]
+        here, there = ([(own.name, own.kind, own.settings) for own in side]
                        for side in (operations, captured.operations))  # fmt: skip
         if here == there and len(outputs) == len(captured.outputs):
             _refuse_difference(captured, batch, backward=False)

@@ -1,4 +1,4 @@
-"""Capture a model as a graph of layers: trace it, run it once, and put together what every split has to respect."""
+"""Capture a model as a graph of layers: follow a run, run that, and put together what every split has to respect."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,6 @@ from profiler.capture.following import follow
 from profiler.capture.forms import lowered_model, with_lent_weights
 from profiler.capture.probe import Probe
 from profiler.capture.sendable import make_sendable, refuse_unsendable
-from profiler.capture.trace import settings_text, trace
 from profiler.capture.undo import untouched
 from profiler.errors import CaptureError
 from profiler.execution import (
@@ -60,7 +59,7 @@ def capture(
             f"model '{name}' has not been run yet: parameter '{lazy[0]}' has no shape; run it once in its factory"
         )
     with untouched(model):
-        operations, returned, inputs = layers_of(model, name, inputs, sample)
+        operations, returned, inputs = follow(model, name, inputs, sample)
     loss, outputs = _losing(name, loss, returned)
     if not operations:
         raise CaptureError(f"model '{name}' has no layers; name a model that computes something")
@@ -114,24 +113,6 @@ def capture(
         return captured
     with untouched(model):
         return lowered_model(captured, sample)
-
-
-def layers_of(model: nn.Module, name: str, inputs: Inputs, sample: Tensor) -> tuple[tuple[Operation, ...], Any, Inputs]:
-    """Return a model's operations in captured order, what it returns with a ``Ref`` for each tensor, and its inputs.
-
-    A symbolic trace holds for minibatches of any size and needs no run, so it comes first; what it cannot trace, with
-    several inputs, or with an ``if`` that depends on a shape, is followed as it runs.
-    """
-    symbolic: CaptureError | None = None
-    if not inputs.packed:
-        try:
-            return *trace(model, name), inputs
-        except CaptureError as error:
-            symbolic = error
-    try:
-        return follow(model, name, inputs, sample)
-    except CaptureError as error:
-        raise error from symbolic
 
 
 def _losing(name: str, loss: Loss, returned: Any) -> tuple[Loss, tuple[str, ...]]:
@@ -250,7 +231,7 @@ def _digest(
     inseparable: Iterable[tuple[str, ...]],
     model: nn.Module,
 ) -> str:
-    lines = [f"{op.name} {op.kind} {op.reads()} {settings_text(op)} {_type(specs.get(op.name))}" for op in operations]
+    lines = [f"{op.name} {op.kind} {op.reads()} {op.settings} {_type(specs.get(op.name))}" for op in operations]
     lines += [f"{edge.source}>{edge.target}:{edge.kind}" for edge in edges]
     lines += [" ".join(group) for group in inseparable]
     lines += [f"{path} {tuple(parameter.shape)} {parameter.dtype}" for path, parameter in model.named_parameters()]

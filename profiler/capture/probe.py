@@ -1,4 +1,4 @@
-"""Run a traced model once and note what the trace cannot say.
+"""Run a captured model once and note what its calls do not say.
 
 The shape of each value; which layers take random numbers (the generator moved); which overwrite an input (its version
 counter moved); and which values share a storage. Ideals reorder layers, so an in-place layer is made to depend on all
@@ -15,7 +15,7 @@ from torch.fx.node import map_aggregate
 
 from profiler.errors import CaptureError, one_line
 from profiler.execution import Operation, Ref, fetch_attribute, run_layer, spec_of
-from profiler.execution.graph import can_run_out_of_place
+from profiler.execution.graph import out_of_place
 from profiler.machine import shortage
 from profiler.profile import INPUT, Edge
 
@@ -50,21 +50,6 @@ class Probe:
         finally:
             torch.set_rng_state(generator_state)
 
-    def _remedy(self, operation: Operation) -> str:
-        """Return what to do about a layer that rejects its input."""
-        if operation.kind == "Embedding" and self.sample.is_floating_point():
-            return "its samples are token ids: give --sample-shape and --vocabulary"
-        channels = getattr(operation.target, "in_channels", None)
-        if channels and self.sample.dim() == 4 and INPUT in operation.reads() and channels != self.sample.shape[1]:
-            rest = ",".join(map(str, self.sample.shape[2:]))
-            return f"its samples have another number of channels: give --sample-shape {channels},{rest}"
-        other = {parameter.dtype for parameter in self.model.parameters() if parameter.is_floating_point()} - {
-            torch.float32
-        }
-        if other:
-            return f"samples are float32 and some of its parameters are {other.pop()}; build it in float32"
-        return "try another --batch-size or --image-size"
-
     def _step(self, position: int, attributes: dict[str, Tensor]) -> None:
         operation = self.operations[position]
         read = {name: value for name in operation.reads() if isinstance(value := self.values[name], Tensor)}
@@ -74,10 +59,9 @@ class Probe:
         try:
             run_layer(operation, self.values, attributes, PROBE_SEED, 0)
         except Exception as error:
-            remedy = self._remedy(operation)
             raise shortage(error, f"layer '{operation.name}' of model '{self.name}'") or CaptureError(
                 f"model '{self.name}' rejects input of shape {tuple(self.sample.shape)}: layer '{operation.name}' "
-                f"({operation.kind}): {one_line(error)}; {remedy}"
+                f"({operation.kind}): {one_line(error)}"
             ) from error
         if not torch.equal(drawn, torch.get_rng_state()):
             self.uses_rng.add(operation.name)
@@ -99,7 +83,7 @@ class Probe:
         aliases = {name for name, of in self.roots.items() if of == root and name != operation.name}
         self.overwrites[operation.name] = written
         for earlier in self.operations[:position]:
-            if aliases & set(earlier.reads()):
+            if aliases & set(earlier.reads()) and earlier.name not in operation.reads():
                 self.order.append(Edge(source=earlier.name, target=operation.name, kind="order"))
         in_place_of = self.values[operation.name] is self.values[written]
         for head in aliases & set(self.outputs):
@@ -115,7 +99,7 @@ class Probe:
                     self.operations[later_position] = later
                 else:
                     self.inseparable.append((operation.name, later.name, *(a for a in aliases if a != INPUT)))
-        if not can_run_out_of_place(operation):
+        if out_of_place(operation) is None:
             if root == INPUT:
                 raise CaptureError(
                     f"model '{self.name}': layer '{operation.name}' overwrites the model's input, which the next "

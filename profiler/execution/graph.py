@@ -1,7 +1,8 @@
 """A captured model as data: its layers in order, what each reads, and what its values look like."""
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -81,7 +82,6 @@ class Operation:
     Attributes:
         index: Its place in captured order, which seeds its randomness whatever the split.
         target: The module, the function, or the name of the tensor method to call.
-        module: The path of the module whose forward calls it, where it is a function.
         uses_rng: Whether it takes random numbers.
         autocast: In which precision it runs.
         opaque: Why nobody looks inside of it, where it is a module of others that a run could not be followed in.
@@ -93,7 +93,6 @@ class Operation:
     target: nn.Module | Callable[..., Any] | str
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
-    module: str = ""
     uses_rng: bool = False
     autocast: Autocast = ""
     opaque: str = ""
@@ -102,6 +101,14 @@ class Operation:
         """Return the values it reads, each once, in argument order."""
         names = dict.fromkeys(leaf.layer for leaf in leaves((self.args, self.kwargs)) if isinstance(leaf, (Ref, Size)))
         return list(names)
+
+    @property
+    def settings(self) -> str:
+        """What it is set to, in words that are the same in every process."""
+        plain = (bool, int, float, str, torch.dtype, type(None))
+        constants = [leaf for leaf in leaves((self.args, self.kwargs)) if isinstance(leaf, plain)]
+        own = self.target.extra_repr() if isinstance(self.target, nn.Module) else ""
+        return f"{own} {constants}"
 
     def attributes(self) -> list[str]:
         """Return the paths of the parameters and buffers that it reads directly."""
@@ -244,6 +251,16 @@ def spec_of(name: str, tensor: torch.Tensor) -> TensorSpec:
     )
 
 
-def can_run_out_of_place(operation: Operation) -> bool:
-    """Say whether an in-place layer has a switch that makes it write to a new tensor."""
-    return getattr(operation.target, "inplace", False) is True or operation.kwargs.get("inplace") is True
+def out_of_place(operation: Operation) -> Operation | None:
+    """Return an in-place layer so that it writes to a new tensor; None where it cannot."""
+    target = operation.target
+    if operation.kwargs.get("inplace") is True:
+        return replace(operation, kwargs={**operation.kwargs, "inplace": False})
+    if getattr(target, "inplace", False) is True:
+        target = copy.copy(target)
+        target.inplace = False  # type: ignore[union-attr]
+        return replace(operation, target=target)
+    if isinstance(target, str) and isinstance(operation.args[0], Ref):
+        method = target.removesuffix("_")
+        return replace(operation, target=method) if hasattr(torch.Tensor, method) else None
+    return None

@@ -4,8 +4,6 @@ The profiler times the segment of all layers; a stage runs the segment of its ow
 with its modules, hence the places where parameters and buffers are bound are part of it.
 """
 
-import copy
-import dataclasses
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from profiler.execution.autocast import keeping_casts
-from profiler.execution.graph import Captured, Operation, TensorSpec, can_run_out_of_place
+from profiler.execution.graph import Captured, Operation, TensorSpec, out_of_place
 from profiler.execution.layer import Values, run_layer
 from profiler.execution.linear import is_plain
 from profiler.execution.loss import Loss
@@ -111,15 +109,9 @@ def _local(captured: Captured, operation: Operation, layers: Collection[str]) ->
     written = captured.overwrites.get(operation.name)
     if written is None or captured.roots[written] in layers:
         return operation
-    assert can_run_out_of_place(operation)
-    kwargs = dict(operation.kwargs)
-    target = operation.target
-    if kwargs.get("inplace") is True:
-        kwargs["inplace"] = False
-    elif isinstance(target, nn.Module):
-        target = copy.copy(target)
-        target.inplace = False  # type: ignore[assignment]
-    return dataclasses.replace(operation, target=target, kwargs=kwargs)
+    apart = out_of_place(operation)
+    assert apart is not None
+    return apart
 
 
 def _drops(operations: Sequence[Operation], keep: Collection[str]) -> tuple[tuple[str, ...], ...]:

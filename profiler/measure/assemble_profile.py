@@ -157,7 +157,6 @@ def _layers(measured: Measured, shares: StepShares, alone: StepShares | None) ->
             Layer(
                 name=operation.name,
                 kind=operation.kind,
-                module=operation.module,
                 forward_s=forward_s,
                 backward_s=backward_s,
                 update_s=update_s,

@@ -38,7 +38,7 @@ def count_work(stepper: Stepper) -> Counts:
 
 
 def refuse_other_work(stepper: Stepper) -> None:
-    """Refuse a model of which the trace has lost or added work: then no layer's time could be believed."""
+    """Refuse a model of which the record has lost or added work: then no layer's time could be believed."""
     work = Work()
     with work.counting():
         for _ in range(2):  # for a branch may be taken by chance
@@ -53,5 +53,5 @@ def _refuse_difference(model: str, plain: int, captured: int) -> None:
     if abs(captured - plain) > WORK_TOLERANCE * plain:
         raise CaptureError(
             f"model '{model}' does {plain / 1e9:.3g} GFLOP in a step and its captured layers do {captured / 1e9:.3g}: "
-            "its forward does something that a trace loses, such as checkpointing or a random branch; leave that out"
+            "its forward does something that a record loses, such as checkpointing or a random branch; leave that out"
         )

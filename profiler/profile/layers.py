@@ -55,7 +55,6 @@ class Layer:
         transient_bytes: What it needs for a moment beyond parameters, gradients, momentum and all that is saved.
         flops: Floating-point operations of the forward's products and convolutions, a multiply-add as two; likewise
             ``backward_flops``.
-        module: The path of the module whose forward calls it, where it is a function.
         features: How many output features it has, of a kind of layer that can be cut into blocks of them.
         uncuttable: Why it cannot be cut into blocks of them; nothing where it can.
         part_of: The model's own layer that it is a block or the concat of; nothing where it is one itself.
@@ -66,7 +65,6 @@ class Layer:
 
     name: Name
     kind: Name
-    module: Name = ""
     forward_s: Seconds
     backward_s: Seconds
     update_s: Seconds
@@ -93,11 +91,6 @@ class Layer:
     def step_s(self) -> float:
         """Time of one minibatch in this layer: forward, backward and update."""
         return self.forward_s + self.backward_s + self.update_s
-
-    @property
-    def label(self) -> str:
-        """The layer's name, after the module whose forward calls it if it is a function: ``layer1.0 › add``."""
-        return f"{self.module} › {self.name}" if self.module else self.name
 
     @property
     def update_in_place_s(self) -> float:

@@ -42,7 +42,7 @@ def _depth(layers: Sequence[Layer], most: int) -> int:
 
 def _home(layer: Layer) -> str:
     """Return the path of the module that a layer is, or whose forward calls it."""
-    return layer.module or (layer.name if layer.kind[:1].isupper() else "")
+    return layer.name if layer.kind[:1].isupper() else layer.name.rpartition(".")[0]
 
 
 def _module(layer: Layer, depth: int) -> str:
@@ -58,7 +58,6 @@ def _together(name: str, layers: Sequence[Layer]) -> Layer:
         layers[-1],
         name=name or f"{layers[0].name} … {layers[-1].name}",
         kind=f"{len(layers)} layers",
-        module="",
         transient_bytes=max(layer.transient_bytes for layer in layers),
         forward=None,
         backward=None,

@@ -20,7 +20,7 @@ from torch import Tensor, fx, nn
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
 
-from profiler.capture import AsCalled, from_file, inputs_of, layer_name, models
+from profiler.capture import from_file, inputs_of, models
 from profiler.execution import ONE_TENSOR, CrossEntropy, Inputs, Loss, autocasting, cross_entropy, heads
 from profiler.machine import pin, tie_to
 from profiler.profile import FP32
@@ -143,7 +143,7 @@ def _pipeline(spec: Spec) -> Update:
 
     work = _built(spec)
     model, made, labels = work.model, work.made, work.labels
-    whole = fx.GraphModule(model, AsCalled().trace(model))
+    whole = fx.GraphModule(model, fx.Tracer().trace(model))
     home = {layer: number for number, layers in enumerate(spec.stages) for layer in layers}
     names = _layer_names(whole)
     split = split_module(whole, model, lambda node: home[names[node]])
@@ -234,11 +234,19 @@ class _Contiguous(torch.autograd.Function):
 
 
 def _layer_names(whole: fx.GraphModule) -> Mapping[fx.Node, str]:
-    """Return what the plan calls each node."""
+    """Return what the plan calls each node: by its module, or the one whose forward calls it, numbered."""
     taken: dict[str, fx.Node] = {}
     for node in whole.graph.nodes:
-        if node.op in ("call_module", "call_function", "call_method"):
-            taken[layer_name(node, taken)] = node
+        if node.op not in ("call_module", "call_function", "call_method"):
+            continue
+        name = str(node.target)
+        if node.op != "call_module":
+            around = next(reversed(node.meta.get("nn_module_stack", {"": ""})), "").partition("@")[0]
+            name = f"{around}.{getattr(node.target, '__name__', name).strip('_')}".lstrip(".")
+        path, repeat = name, 1
+        while name in taken:
+            name, repeat = f"{path}_{repeat}", repeat + 1
+        taken[name] = node
     return {node: name for name, node in taken.items()}
 
 

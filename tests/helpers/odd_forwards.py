@@ -1,4 +1,4 @@
-"""Forwards that a trace can get wrong: each computes something that depends on more than the calls it makes."""
+"""Forwards that a record can get wrong: each computes something that depends on more than the calls it makes."""
 
 import copy
 import functools

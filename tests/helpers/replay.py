@@ -43,7 +43,11 @@ def stages_of_calls(captured: Captured, plan: Plan, model: nn.Module) -> dict[st
     """The stage of each fx node; a layer that only lends a weight is none."""
     homes = {layer: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
     layers = [operation.name for operation in captured.operations if operation.kind != LENT]
-    return {node.name: homes[name] for node, name in zip(calls_of(graph_of(model)), layers, strict=True)}
+    calls = calls_of(graph_of(model))
+    dead = [node for node in calls if node.op == "call_module" and not node.users and node.target not in layers]
+    home = zip([node for node in calls if node not in dead], layers, strict=True)
+    stages = {node.name: homes[name] for node, name in home}
+    return stages | {node.name: stages[str(node.args[0])] for node in dead}
 
 
 def some_of(tensor: Tensor, update: int) -> Tensor:

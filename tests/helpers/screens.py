@@ -80,7 +80,7 @@ def every_planner(console: Console) -> None:
 def explanation(console: Console) -> None:
     planner, found = plans()
     best = found.pop(OPTIMIZED)
-    show_explanation(best, planner.profile, explain(planner, best, found), console)
+    show_explanation(best, explain(planner, best, found), console)
 
 
 def compare(console: Console) -> None:

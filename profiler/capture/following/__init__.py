@@ -1,4 +1,4 @@
-"""Capture a model by following a run of it, where a symbolic trace cannot."""
+"""Learn what a model calls by following runs of it."""
 
 from typing import TYPE_CHECKING
 

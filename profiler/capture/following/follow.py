@@ -5,15 +5,16 @@ cannot promise is refused with the line that does it, unless a submodule can be 
 inside. Calls whose result depends on nothing but constants are worked out once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.fx.node import map_aggregate
 
-from profiler.capture.following.recorder import Call, Recorder, UnfollowableError
+from profiler.capture.following.recorder import Call, Failed, Recorder, UnfollowableError
 from profiler.capture.following.sizes import PartingError, with_sizes
 from profiler.capture.inputs import laid_out
 from profiler.errors import CaptureError, one_line
@@ -38,16 +39,21 @@ def follow(model: nn.Module, name: str, inputs: Inputs, sample: Tensor) -> tuple
     """
     opaque: dict[str, str] = {}
     warm, sizes = False, {path: buffer.shape for path, buffer in model.named_buffers()}
-    few, other = laid_out(_rows(sample, 2)), laid_out(_rows(inputs.mirrored(sample), 1))
+    few: Tensor = laid_out(_rows(sample, 2))
+    others: tuple[int, ...] = (1, 3)  # a batch norm does not train on a single sample
     while True:
         try:
-            calls, returned = _recorded(model, name, inputs, few, opaque)
             try:
-                again, _ = _recorded(model, name, inputs, other, opaque)
-            except CaptureError:  # as of a batch norm, which a single sample does not train
-                other = laid_out(_rows(inputs.mirrored(sample), 3))
-                again, _ = _recorded(model, name, inputs, other, opaque)
+                calls, returned = _recorded(model, name, inputs, few, opaque)
+            except CaptureError:
+                if len(sample) == len(few):
+                    raise
+                few, others = laid_out(sample), (len(sample),)  # a forward may take minibatches of one size only
+                calls, returned = _recorded(model, name, inputs, few, opaque)
+            record = partial(_recorded, model, name, inputs, opaque=opaque)
+            other, again, returned_again = _first_taken(record, inputs.mirrored(sample), others)
             sized = with_sizes(calls, again, (len(few), len(other)))
+            _refuse_numbers(name, returned, returned_again)
             _refuse_made_anew(model, name, sizes)
             return *_operations(sized, returned), inputs
         except UnfollowableError as error:
@@ -67,6 +73,30 @@ def follow(model: nn.Module, name: str, inputs: Inputs, sample: Tensor) -> tuple
                     "minibatch"
                 ) from error
             warm = True  # by the run so far: what a first forward makes and keeps, the next ones read
+
+
+def _first_taken(
+    record: Callable[[Tensor], tuple[list[Call], Any]], sample: Tensor, counts: Sequence[int]
+) -> tuple[Tensor, list[Call], Any]:
+    """Record a forward on the first number of samples that the model takes; return these, too."""
+    first, *rest = counts
+    some = laid_out(_rows(sample, first))
+    try:
+        return some, *record(some)
+    except CaptureError:
+        if not rest:
+            raise
+        return _first_taken(record, sample, rest)
+
+
+def _refuse_numbers(name: str, first: Any, second: Any) -> None:
+    """Refuse a model that returns what follows the minibatch and is no tensor."""
+    for (_, own), (_, other) in zip(tree_leaves(first), tree_leaves(second), strict=False):
+        if not isinstance(own, (Ref, Tensor)) and own != other:
+            raise CaptureError(
+                f"model '{name}' returns a {type(own).__name__} that follows the minibatch, {own} and {other}; wrap it "
+                "in a module that returns only what the loss needs"
+            )
 
 
 def _rows(sample: Tensor, count: int) -> Tensor:
@@ -101,10 +131,27 @@ def _recorded(
     except UnfollowableError:
         raise
     except Exception as error:
+        failed, remedy = recorder.failed, _remedy(model, recorder.failed, sample)
+        where = f"layer '{failed.name}' ({failed.kind}): " if failed else f"{type(error).__name__}: "
         raise shortage(error, f"model '{name}'") or CaptureError(
-            f"model '{name}' rejects {inputs.words(sample)}: {type(error).__name__}: {one_line(error)}"
-            + ("" if inputs.packed else _SEVERAL)
+            f"model '{name}' rejects {inputs.words(sample)}: {where}{one_line(error)}"
+            + (f"; {remedy}" if failed or inputs.packed else _SEVERAL)
         ) from error
+
+
+def _remedy(model: nn.Module, failed: Failed | None, sample: Tensor) -> str:
+    """Return what to do about a layer that rejects its input."""
+    target = failed.target if failed else None
+    if isinstance(target, nn.Embedding) and sample.is_floating_point():
+        return "its samples are token ids: give --sample-shape and --vocabulary"
+    channels = getattr(target, "in_channels", None)
+    if channels and sample.dim() == 4 and channels != sample.shape[1] and failed and failed.first:
+        rest = ",".join(map(str, sample.shape[2:]))
+        return f"its samples have another number of channels: give --sample-shape {channels},{rest}"
+    other = {own.dtype for own in model.parameters() if own.is_floating_point()} - {torch.float32}
+    if other:
+        return f"samples are float32 and some of its parameters are {other.pop()}; build it in float32"
+    return "try another --batch-size or --image-size"
 
 
 def _operations(calls: Sequence[Call], returned: Any) -> tuple[tuple[Operation, ...], Any]:
@@ -135,7 +182,6 @@ def _operations(calls: Sequence[Call], returned: Any) -> tuple[tuple[Operation, 
             target=call.target,
             args=map_aggregate(call.args, stand),
             kwargs=map_aggregate(call.kwargs, stand),
-            module=call.module,
             opaque=call.reason,
             autocast="off" if call.in_float32 else "",
         )

@@ -2,8 +2,8 @@
 
 The model runs as it is, on real tensors, so its own Python decides what is called. Calls of torch functions come by
 torch's own override mechanism (``TorchFunctionMode``), calls of modules by way of ``nn.Module.__call__``; modules of
-torch.nn are leaves, and what happens inside a leaf or a function is not looked at. Each tensor that a call makes is
-known by its identity, so what reads what is known, too.
+torch.nn are leaves, and so are functions that ``torch.fx.wrap`` names; what happens inside a leaf or a function is not
+looked at. Each tensor that a call makes is known by its identity, so what reads what is known, too.
 
 What a record would lose is refused where it happens: a value that Python reads from a tensor (``bool``, ``item``,
 ``numpy``), a tensor that depends on weights and that no recorded call made, gradients that are switched off.
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.fx._symbolic_trace import _wrapped_fns_to_patch  # what ``torch.fx.wrap`` was called for
 from torch.fx.node import map_aggregate
 from torch.overrides import TorchFunctionMode
 
@@ -82,7 +83,7 @@ class Call:
 
     Attributes:
         name: Distinct, by the module that makes it: ``encoder.layers.3.add``.
-        target: As ``Operation`` has it; ``module`` likewise.
+        target: As ``Operation`` has it.
         args: With ``Ref`` and ``Attribute`` in the place of tensors; other tensors are constants. Likewise ``kwargs``.
         value: What it made; of a constant, as it was then.
         constant: Whether that depends on constants only.
@@ -97,7 +98,6 @@ class Call:
     target: Any
     args: Any
     kwargs: Any
-    module: str
     value: Any
     constant: bool = False
     effects: bool = False
@@ -111,6 +111,16 @@ class Call:
         return tuple(self.value.shape) if isinstance(self.value, Tensor) else ()
 
 
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The call that raised: its layer, and whether that read the model's input."""
+
+    name: str
+    kind: str
+    target: Any
+    first: bool
+
+
 @dataclass
 class Recorder(TorchFunctionMode):
     """Records the calls of one forward, while it is entered.
@@ -118,11 +128,13 @@ class Recorder(TorchFunctionMode):
     Attributes:
         model: Whose forward runs.
         opaque: Paths of modules that are leaves, each with the reason.
+        failed: What raised, if anything did.
     """
 
     model: nn.Module
     opaque: dict[str, str]
     calls: list[Call] = field(default_factory=list)
+    failed: Failed | None = None
 
     def __post_init__(self) -> None:
         """Know the model's modules and tensors by identity."""
@@ -147,6 +159,7 @@ class Recorder(TorchFunctionMode):
     def recording(self) -> Iterator[None]:
         """Record what runs within."""
         module_call, apply = nn.Module.__call__, vars(torch.autograd.Function)["apply"]
+        whole = {(id(names), name): (names, names[name]) for (_, name), names in _wrapped_fns_to_patch.items()}
 
         def called(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             return self._module(module_call, module, args, kwargs)
@@ -157,12 +170,24 @@ class Recorder(TorchFunctionMode):
                 return own(*args, **kwargs)
             return self._carried_out(function.__name__, Applied(function), own, args, kwargs)
 
+        def kept_whole(function: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*args: Any, **kwargs: Any) -> Any:
+                if self._quiet:
+                    return function(*args, **kwargs)
+                return self._carried_out(function.__name__, function, function, args, kwargs)
+
+            return call
+
         nn.Module.__call__ = called  # type: ignore[method-assign]
         torch.autograd.Function.apply = classmethod(applied)
+        for (_, name), (names, function) in whole.items():
+            names[name] = kept_whole(function)
         try:
             with self:
                 yield
         finally:
+            for (_, name), (names, function) in whole.items():
+                names[name] = function
             nn.Module.__call__ = module_call  # type: ignore[method-assign]
             torch.autograd.Function.apply = apply
 
@@ -176,7 +201,7 @@ class Recorder(TorchFunctionMode):
         """Take one of several inputs out of the model's input, and record that."""
         value = own(received)
         self._depending.add(_storage(value))
-        self._add(Call(self._name(own.name), "Input", own, (Ref(INPUT),), {}, "", value))
+        self._add(Call(self._name(own.name), "Input", own, (Ref(INPUT),), {}, value))
         return value
 
     def settle(self) -> None:
@@ -203,8 +228,7 @@ class Recorder(TorchFunctionMode):
                 whole = next(call.value for call in reversed(self.calls) if call.name == name)
                 part = whole[key]
                 self._add(
-                    Call(self._name(f"{name}.getitem"), "getitem", operator.getitem, (Ref(name), key), {},
-                         self._module_path, part),
+                    Call(self._name(f"{name}.getitem"), "getitem", operator.getitem, (Ref(name), key), {}, part),
                     path=path[place + 1 :],
                 )  # fmt: skip
                 name = self.calls[-1].name
@@ -269,7 +293,13 @@ class Recorder(TorchFunctionMode):
         versions = [tensor._version for tensor in read]  # noqa: SLF001 - the only way to see a write
         given = map_aggregate((args, kwargs), self._given)
         drawn = torch.get_rng_state()
-        value = function(*args, **kwargs)
+        kind = type(target).__name__ if is_module else name.strip("_")
+        full = name if is_module else f"{self._module_path}.{kind}".lstrip(".")
+        try:
+            value = function(*args, **kwargs)
+        except Exception:
+            self.failed = Failed(full, kind, target, any(self._made.get(id(one), ("",))[0] == INPUT for one in read))
+            raise
         written = [
             tensor
             for tensor, version in zip(read, versions, strict=True)
@@ -285,8 +315,6 @@ class Recorder(TorchFunctionMode):
             if tensor.device.type != "cpu":
                 raise self._unfollowable(f"it makes a tensor on {tensor.device}; stages run on the CPU")
         given_args, given_kwargs = given
-        kind = type(target).__name__ if is_module else name.strip("_")
-        full = name if is_module else f"{self._module_path}.{kind}".lstrip(".")
         effects = bool(written) or not torch.equal(drawn, torch.get_rng_state())
         places = {_storage(tensor) for tensor in (*written, *made)}
         if depends or effects:
@@ -294,8 +322,8 @@ class Recorder(TorchFunctionMode):
         constant = not depends and not effects and isinstance(value, Tensor)
         self._add(
             Call(
-                self._name(full), kind, target, given_args, given_kwargs, "" if is_module else self._module_path,
-                value, constant, effects, reason, in_float32=_contexts_of_autocast() > self._autocasts, lost=lost,
+                self._name(full), kind, target, given_args, given_kwargs, value, constant, effects, reason,
+                in_float32=_contexts_of_autocast() > self._autocasts, lost=lost,
             )
         )  # fmt: skip
         return value

@@ -72,7 +72,7 @@ class _Sizes:
                     f"'{self._call.name}' reads a tensor that no call of torch made, and that depends on the minibatch"
                 )
             return own
-        if type(own) is type(other) and (own == other or own is other):
+        if type(own) is type(other) and (own == other or own is other or repr(own) == repr(other) == "nan"):
             return own
         if type(own) is type(other) is int:
             return self._size(own, other)

@@ -91,7 +91,7 @@ def test_no_screen_promises_more_than_any_split_can_give(
     console = Console(file=screen, width=300)
     show_gain(plan, {}, [], planner, console)
     explanation = explain(planner, plan, {})
-    show_explanation(plan, planner.profile, explanation, console)
+    show_explanation(plan, explanation, console)
     said = screen.getvalue()
     promises = [float(number) for number in re.findall(r"(?:That|The plan) is ([\d.]+) times", said)]
     ceilings = [float(number) for number in re.findall(r"is more than ([\d.]+) times", said)]
@@ -112,7 +112,7 @@ def test_the_ceiling_is_of_layers_beside_no_busy_core() -> None:
 
 def test_sentences_say_what_was_searched() -> None:
     planner, found = explained(chain([3, 5, 2, 4]), 2)
-    said = "\n".join(paragraphs(planner.optimized(), found, {name: name for name in ["l0", "l1", "l2", "l3"]}))
+    said = "\n".join(paragraphs(planner.optimized(), found))
     assert "5 legal cuts, all there are, were compared: no split is below" in said
 
 

@@ -9,6 +9,7 @@ from profiler.capture.layer_graph import capture
 from profiler.capture.models import build
 from profiler.errors import CaptureError
 from profiler.execution import Captured
+from profiler.execution.graph import out_of_place
 
 SIZE = small_models.IMAGE_SIZE
 
@@ -68,16 +69,27 @@ def test_an_in_place_layer_runs_after_earlier_readers_of_what_it_overwrites() ->
     assert add.reads() == ["relu", "early"], "a later reader of an overwritten value reads the layer that overwrote it"
 
 
-def test_an_in_place_method_stays_with_the_layer_that_made_its_input() -> None:
-    class Adding(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv, self.flatten = nn.Conv2d(3, 3, 1), nn.Flatten()
+class Adding(nn.Module):
+    """Overwrites what a convolution made, by a method that has a twin which does not, and by index, which has none."""
 
-        def forward(self, x: Tensor) -> Tensor:
-            return self.flatten(self.conv(x).add_(1.0))
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.flatten = nn.Conv2d(3, 3, 1), nn.Flatten()
 
-    assert captured(Adding()).inseparable == (("add_", "conv"),)
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x).add_(1.0)
+        x += 1.0
+        x[:, 0] = 0.0
+        y: Tensor = self.flatten(x)
+        return y
+
+
+def test_what_can_write_to_a_new_tensor_instead_may_come_first_and_what_cannot_stays_with_what_it_overwrites() -> None:
+    found = captured(Adding())
+    assert found.layer_names == ("conv", "add", "add_1", "setitem", "flatten")
+    assert found.inseparable == (("add", "add_1", "conv", "setitem"),)
+    first, second, last, _ = found.operations[1:]
+    assert [apart and apart.target for apart in map(out_of_place, (first, second, last))] == ["add", "add", None]
 
 
 class SharedConvolution(small_models.Plain):
@@ -144,8 +156,7 @@ def test_outputs_for_every_position_have_a_label_each() -> None:
 
 def test_a_number_never_crosses_a_cut() -> None:
     found = captured(small_models.Sizes())
-    assert found.inseparable == (("reshape", "size"),)
-    assert "size" not in found.specs
+    assert found.layer_names == ("conv", "reshape", "fc"), "the size is read where it is needed"
 
 
 def test_no_gradient_flows_where_nothing_upstream_learns() -> None:
@@ -197,15 +208,12 @@ def test_what_a_model_does_to_its_own_buffer_is_a_layer_and_leaves_the_model_alo
     model = small_models.Stateful()
     found = captured(model)
     assert model.seen.item() == 0
-    assert "add_" in found.layer_names
+    assert found.layer_names[0] == "add"
     assert found.canonical["seen"] == "seen"
 
 
-def test_a_head_that_is_thrown_away_stays_with_what_it_reads() -> None:
-    found = captured(small_models.Stateful())
-    assert [group for group in found.inseparable if "aux" in group] == [("add", "add_", "aux")], (
-        "add_ writes what add reads"
-    )
+def test_a_head_that_is_thrown_away_is_no_layer() -> None:
+    assert "aux" not in captured(small_models.Stateful()).layer_names
 
 
 def test_the_layer_that_overwrote_the_result_made_it() -> None:
@@ -243,7 +251,8 @@ def test_an_in_place_layer_with_a_switch_may_come_first() -> None:
 def test_overwriting_the_input_without_a_switch_is_refused() -> None:
     class Overwriting(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return x.add_(1.0).flatten(1)
+            x[:, 0] = 0.0
+            return x.flatten(1)
 
     with pytest.raises(CaptureError, match="overwrites the model's input"):
         captured(Overwriting())

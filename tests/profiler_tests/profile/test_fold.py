@@ -15,9 +15,9 @@ def deep(blocks: int) -> Profile:
     for number in range(blocks):
         made += [
             replace(layer(f"h.{number}.attention.qkv", (1, 2, 1)), kind="Linear"),
-            replace(layer(f"h.{number}.attention.view", (0, 0, 0)), kind="view", module=f"h.{number}.attention"),
+            replace(layer(f"h.{number}.attention.view", (0, 0, 0)), kind="view"),
             replace(layer(f"h.{number}.mlp", (3, 4, 1)), kind="Linear", transient_bytes=number),
-            replace(layer(f"add_{number}", (1, 0, 0)), kind="add", module=f"h.{number}"),
+            replace(layer(f"h.{number}.add", (1, 0, 0)), kind="add"),
         ]
     made.append(replace(layer("head"), kind="Linear"))
     return profile(made, [(INPUT, "tokens")])
@@ -34,7 +34,7 @@ def test_many_layers_are_shown_by_the_deepest_modules_that_are_few_enough(blocks
     shown = folded(found.layers)
     assert len(shown) == names
     if blocks == 12:
-        assert [own.name for own in shown][:4] == ["tokens", "h.0.attention", "h.0.mlp", "add_0"]
+        assert [own.name for own in shown][:4] == ["tokens", "h.0.attention", "h.0.mlp", "h.0.add"]
         assert shown[1].kind == "2 layers"
     elif blocks == 30:
         assert [own.name for own in shown][:3] == ["tokens", "h.0", "h.1"]

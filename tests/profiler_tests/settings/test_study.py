@@ -70,7 +70,7 @@ def test_a_wrong_study_is_refused_with_its_place(tmp_path: Path, text: str, reas
     [
         ("alexnet", ("features.6", "flatten", "classifier.3")),
         ("vgg16", ("features.4", "features.19", "classifier.1")),
-        ("resnet50", ("add_3", "add_8", "add_12")),
+        ("resnet50", ("layer2.0.add", "layer3.1.add", "layer3.5.add")),
     ],
 )
 def test_the_hand_tuned_cuts_are_legal_and_where_the_study_has_them(model: str, cuts: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Forwards that a trace can get wrong: each is trained as plain PyTorch trains it, to the bit, or refused."""
+"""Forwards that a record can get wrong: each is trained as plain PyTorch trains it, to the bit, or refused."""
 
 import copy
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from profiler.settings import SGD
 from runtime.training import Pipeline
 
 SAMPLES, MINIBATCHES, LR = 4, 3, 0.1
-DRAWS = (odd_forwards.NoiseLikeInput,)
+DRAWS = (odd_forwards.NoiseLikeInput, odd_forwards.OwnNoise)
 """Plain PyTorch draws from one generator, stages from one for each layer: held in ``verify``'s tests."""
 
 
