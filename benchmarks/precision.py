@@ -41,7 +41,7 @@ def plans_of(config: Config) -> tuple[list[Plan], float]:
     full = (models.sliced or models.whole).optimized()
     if not models.lowered:
         print(f"({why_full(models.why_full)})")
-    return [full, models.best.optimized()], models.whole.profile.whole_step_s
+    return [full, models.best.optimized()], models.whole.profile.lone_core_s
 
 
 def measure(config: Config, rounds: int) -> None:

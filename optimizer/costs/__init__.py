@@ -6,7 +6,6 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from optimizer.costs.costs import NANOSECONDS, Costs, copy_ns, costs_of, layer_s, nanoseconds
-    from optimizer.costs.crowding import Crowding
     from optimizer.costs.cuts import forced_cuts, names_of
     from optimizer.costs.ideals import last_of, members_of, prefixes, rank
     from optimizer.costs.network import NOTHING, Direction, Network, network_of

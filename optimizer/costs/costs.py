@@ -19,7 +19,7 @@ update beside the current version and in place, and a is what adding to a gradie
 
 each rounded to whole nanoseconds. With a flush the bottleneck is what a minibatch takes between warm-up and drain.
 
-Not modelled here: what cores do to each other (``crowding``), and the few layers whose backward is cheaper at a cut.
+Not modelled here: what cores do to each other (``plan.noise``), and the few layers whose backward is cheaper at a cut.
 Source: the cost model of PipeDream (SOSP 2019, section 3.1) with the update and multi-tensor cuts added.
 """
 

@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 AROUND = 3
 """So many rounds before and after one tell how fast the machine was in it."""
 DIGITS = 4
+LOSS = "\0loss"
+"""What no layer is called."""
 
 
 class Rounds:
@@ -33,10 +35,11 @@ class Rounds:
     def __init__(self, profile: Profile) -> None:
         """Take the rounds from a profile; one that keeps none has no factors."""
         self.loss_s = self.pace = np.zeros(0)
-        self._costs_s = {layer.name: layer.step_s for layer in profile.layers}
-        self._loss_cost_s = profile.loss.step_s
-        parts: list[Layer | Loss] = [*profile.layers, profile.loss]
-        counts = set(map(_rounds, parts))
+        parts: dict[str, Layer | Loss] = {layer.name: layer for layer in profile.layers} | {LOSS: profile.loss}
+        self._costs_s = {name: part.step_s for name, part in parts.items()}
+        known = all(part.alone_s is not None for part in parts.values())
+        self._alone_s = {name: part.alone_s or 0.0 for name, part in parts.items()} if known else self._costs_s
+        counts = set(map(_rounds, parts.values()))
         self.count = counts.pop() if len(counts) == 1 else 0
         if self.count < 2:
             self.count = 0
@@ -59,12 +62,19 @@ class Rounds:
             layers: The stage's.
             last: Whether the loss is in it.
         """
-        cost_s = sum(self._costs_s[name] for name in layers) + (self._loss_cost_s if last else 0.0)
+        cost_s = self._sum_s(self._costs_s, layers, last)
         if not self.count or not cost_s:
             return (1.0,) * self.count
         took_s = self.took_s(layers)
         took_s = took_s + self.loss_s if last else took_s
         return tuple(round(float(factor), DIGITS) for factor in took_s / (cost_s * self.pace))
+
+    def alone(self, layers: Sequence[str], *, last: bool) -> float:
+        """Return what a stage takes beside no busy core, of what it takes as profiled; 1 where that is not known."""
+        return min(1.0, self._sum_s(self._alone_s, layers, last) / (self._sum_s(self._costs_s, layers, last) or 1.0))
+
+    def _sum_s(self, times_s: Mapping[str, float], layers: Sequence[str], last: bool) -> float:  # noqa: FBT001
+        return sum(times_s[name] for name in layers) + (times_s[LOSS] if last else 0.0)
 
     def took_s(self, layers: Sequence[str]) -> Floats:
         """Return what some layers took together, round by round; nothing without rounds."""

@@ -10,11 +10,15 @@ ceiling: a short run can seem quicker than its slowest stage, for that one's fir
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from optimizer.costs import NANOSECONDS, Crowding, members_of
+from optimizer.costs import NANOSECONDS, members_of
 from optimizer.plan import Plan
+from profiler.profile import Profile
 
 if TYPE_CHECKING:
     from optimizer.planning import Planner
+
+MOST_TIMES = 1.05
+"""So many times one core is a stage worth at most: a little more, for costs are known so well only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +31,24 @@ class Ceiling:
 
 def ceiling_of(planner: "Planner") -> Ceiling:
     """Return what bounds any split, into however many stages."""
-    costs, crowding = planner.problem.costs, Crowding(planner.profile)
+    costs = planner.problem.costs
     least_s = []
     for layer, weight_ns, saving_ns in zip(costs.layers, costs.weight_ns, costs.saving_ns, strict=True):
-        alone = min(1.0, crowding.alone_s(layer.name) / layer.step_s) if layer.step_s else 1.0
+        known = layer.alone_s is not None and layer.step_s
+        alone = min(1.0, (layer.alone_s or 0.0) / layer.step_s) if known else 1.0
         least_s.append((weight_ns - max(0, saving_ns)) * alone / NANOSECONDS)
     parts = [members_of(members) for members, _ in costs.parts]
     sizes_s = [sum(least_s[at] for at in members) for members in parts]
     largest = max(range(len(parts)), key=sizes_s.__getitem__)
     times = planner.profile.lone_core_s / max(sizes_s[largest], 1 / NANOSECONDS)
     return Ceiling(times, tuple(costs.layers[at].name for at in parts[largest]))
+
+
+def cannot_be(plan: Plan, profile: Profile) -> bool:
+    """Say whether a plan promises more than so many cores could give, for then its profile was too loud to tell."""
+    times = plan.predicted.promised_samples_per_s * profile.lone_core_s / plan.batch_size
+    comparable = not plan.network and plan.update_every == 1  # for one core updates after each minibatch
+    return comparable and times > MOST_TIMES * plan.num_stages
 
 
 def times_one_core(planner: "Planner", plan: Plan) -> float:

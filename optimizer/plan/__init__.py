@@ -7,7 +7,7 @@ from profiler.public import on_demand
 if TYPE_CHECKING:
     from optimizer.plan.forecast import scheduled, timeline
     from optimizer.plan.network import Link, NetworkProfile, RankFacts
-    from optimizer.plan.noise import most_drawn
+    from optimizer.plan.noise import most_simulated
     from optimizer.plan.plan import (
         BOUNDED,
         EXACT,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from optimizer.plan.noise import relative_throughput, scaled
+from optimizer.plan.noise import eased, relative_throughput, scaled
 from optimizer.plan.plan import Plan, Prediction, Stage
 from optimizer.schedule import (
     Duration,
@@ -33,6 +33,7 @@ def scheduled(plan: Plan, schedule: Schedule) -> Plan:
         slots = factor.slot_bytes(crossing[number], crossing[number + 1])
         priced = paced(stage, pace, in_place=factor.casts == 1)
         stages.append(replace(priced, memory_bytes=held + slots + sizes.transient_bytes))
+    stages = eased(stages, plan.neighbours)
     return replace(
         plan,
         schedule=schedule.pace.name,
@@ -55,7 +56,8 @@ def predict(stages: Sequence[Stage], batch_size: int, schedule: Schedule) -> Pre
     spans = timeline(stages, short)
     further_s = unlisted_s(short, spans)
     steady = throughput(short, spans, batch_size, further_s)
-    durations = [(own.forward_s, own.backward_s, own.update_s) for own in _durations(stages, schedule)]
+    costs = _durations([replace(stage, ease=1.0) for stage in stages], schedule)
+    durations = [(own.forward_s, own.backward_s, own.update_s) for own in costs]
     return Prediction(
         minibatches=schedule.minibatches,
         throughput_samples_per_s=steady,

@@ -1,21 +1,22 @@
 """What a pipeline gives whose stages are unsteady: a prediction as an expectation with an interval.
 
 Even stages wait for whichever happens to be slow: the period of a pipeline is the mean of a maximum, and that is more
-than the maximum of means. So a prediction draws: each minibatch takes each stage as much longer or shorter as it did in
-some round of the profile (``Stage.noise``). In each of ``DRAWS`` draws
+than the maximum of means. So the profile's rounds are simulated as they were: with R of them, minibatch b of stage s
+takes as much longer or shorter as that stage did in round
 
-    the profile's rounds are resampled, the same rounds for all stages: what is not known for lack of rounds
-    every rank draws by how much its ease is off: what is not known of its neighbours (``Stage.doubt``)
-    every minibatch of every rank draws one of these: what comes and goes while the pipeline runs
+    (t + b + ⌊s·R ÷ S⌋) mod R                       at turn t = 0, 1, … R − 1
 
-and the schedule is simulated. Of the throughputs that this gives, relative to that of steady stages, the mean is what
-is to be expected, and between the quantiles lie 90% of runs. A long run is taken to be as unsteady as its first
-``MOST`` minibatches.
+each stage beginning elsewhere, for what comes between on one core does not on another.
 
-Source: Efron and Tibshirani, "An introduction to the bootstrap", 1993, chapters 6 and 13.
+A profile is taken beside N cores that are always busy; a stage's neighbours are busy for a share of the time. With a_s
+what stage s takes beside none, of what it takes as profiled (``Stage.alone``), T_t what a minibatch costs stage t,
+
+    ease_s = a_s + (1 − a_s) · min(1, Σ over t ≠ s of T_t ÷ max T ÷ N)
+
+What is expected is the mean over all turns at that ease; the interval lies between the two regimes that were measured:
+from the 5% quantile of turns where neighbours are always busy to the 95% quantile of turns where there are none.
 """
 
-import random
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
@@ -26,11 +27,21 @@ import numpy as np
 from optimizer.plan.plan import Expected, Stage
 from optimizer.schedule import Message, Pace, Schedule, Span, in_full, simulate, steady_minibatches
 
-DRAWS, FEWEST = 100, 10
-MOST_DRAWN = 500_000
-"""Minibatches of all ranks in all draws at most, but for the fewest draws."""
+FEWEST, MOST_SIMULATED = 10, 500_000
+"""Turns at least, and minibatches of all ranks in all turns at most."""
 MOST = 48
 TAILS = 0.05, 0.95
+
+
+def eased(stages: Sequence[Stage], neighbours: int) -> list[Stage]:
+    """Return stages with their ease, having been profiled beside so many busy cores."""
+    totals_s = [stage.total_s for stage in stages]
+    if not neighbours or not max(totals_s):
+        return [replace(stage, ease=1.0) for stage in stages]
+    busy = [min(1.0, (sum(totals_s) - own_s) / max(totals_s) / neighbours) for own_s in totals_s]
+    return [
+        replace(stage, ease=stage.alone + (1 - stage.alone) * share) for stage, share in zip(stages, busy, strict=True)
+    ]
 
 
 def relative_throughput(
@@ -42,31 +53,37 @@ def relative_throughput(
     """Return the throughput of unsteady stages over that of steady ones; None where nothing says how unsteady they are.
 
     Args:
-        stages: With their noise.
+        stages: With their noise and ease.
         schedule: What runs.
-        durations_s: What each kind of action takes in each stage: forward, backward, update.
+        durations_s: What each kind of action takes in each stage as profiled: forward, backward, update.
         ways: What messages take, down and up.
     """
     rounds = {len(stage.noise) for stage in stages}
     if rounds == {0} or len(rounds) > 1:
         return None
-    most = most_drawn(schedule.pace, len(stages))
-    short = in_full(schedule.pace, len(stages), min(schedule.minibatches, most))
-    factors = _factors(stages, short, rounds.pop())
+    short = in_full(schedule.pace, len(stages), min(schedule.minibatches, most_simulated(schedule.pace, len(stages))))
+    factors = _factors(stages, short.minibatches, rounds.pop())
     kinds = {kind: at for at, kind in enumerate("FBU")}
-    steady = [[durations_s[action.stage][kinds[action.kind]] for action in row] for row in short.rows]
-    drawn = [
-        [time_s * own[:, action.minibatch] for time_s, action in zip(row, actions, strict=True)]
-        for row, actions, own in zip(steady, short.rows, factors, strict=True)
-    ]
-    down, up = ways
-    usual_s = _period(short, simulate(short, steady, down, up))
-    drawn_s = _period(short, simulate(short, drawn, down, up, latest=_latest))
-    if not usual_s or not drawn_s.all():
+
+    def period(shares: Sequence[float], factors: Sequence[np.ndarray] | None = None) -> np.ndarray:
+        times_s: list[list[Any]] = [
+            [durations_s[stage][kinds[action.kind]] * share for action in row]
+            for stage, (row, share) in enumerate(zip(short.rows, shares, strict=True))
+        ]
+        if factors is not None:
+            for own_s, row, factor in zip(times_s, short.rows, factors, strict=True):
+                own_s[:] = [time_s * factor[:, own.minibatch] for time_s, own in zip(own_s, row, strict=True)]
+        return _period(short, simulate(short, times_s, *ways, latest=_latest))
+
+    ease, alone = [stage.ease for stage in stages], [stage.alone for stage in stages]
+    usual_s = period(ease)
+    turns_s = [period(shares, factors) for shares in ([1.0] * len(stages), ease, alone)]
+    if not usual_s or not all(own_s.all() for own_s in turns_s):
         return None
-    speeds = usual_s / drawn_s
-    low, high = np.quantile(speeds, TAILS)
-    return Expected(samples_per_s=float(np.mean(speeds)), low=float(low), high=float(high))
+    beside, expected, beside_none = (usual_s / own_s for own_s in turns_s)
+    mean = float(np.mean(expected))
+    low, high = float(np.quantile(beside, TAILS[0])), float(np.quantile(beside_none, TAILS[1]))
+    return Expected(samples_per_s=mean, low=min(low, mean), high=max(high, mean))
 
 
 def scaled(expected: Expected | None, throughput_samples_per_s: float) -> Expected | None:
@@ -78,40 +95,28 @@ def scaled(expected: Expected | None, throughput_samples_per_s: float) -> Expect
 
 
 def _latest(times_s: Sequence[Any]) -> Any:
-    """Return the latest of some times in each draw; some are the same in all."""
+    """Return the latest of some times in each turn; some are the same in all."""
     return reduce(np.maximum, times_s)
 
 
-def most_drawn(pace: Pace, stages: int) -> int:
+def most_simulated(pace: Pace, stages: int) -> int:
     """Return how many minibatches are simulated at most: whole rounds of updates, three times what is in flight."""
     whole = pace.update_every
     enough = max(MOST, 3 * whole, 3 * stages)
     return -(-enough // whole) * whole
 
 
-def _factors(stages: Sequence[Stage], schedule: Schedule, rounds: int) -> list[np.ndarray]:
-    """Return by what factor each minibatch takes longer in each stage, ``[draw, minibatch]``.
-
-    The numbers are the same for all splits, which makes them comparable.
-    """
-    drawing = random.Random(0)  # noqa: S311 - no secret; its numbers are the same in every version of Python
+def _factors(stages: Sequence[Stage], minibatches: int, rounds: int) -> list[np.ndarray]:
+    """Return by what factor each minibatch takes longer in each stage, ``[turn, minibatch]``; of many turns, some."""
     size = len(stages)
-    draws = min(DRAWS, max(FEWEST, MOST_DRAWN // (size * schedule.minibatches)))
-    chosen = np.empty((draws, size, schedule.minibatches), dtype=np.int64)
-    for draw in range(draws):
-        resampled = [int(drawing.random() * rounds) for _ in range(rounds)]
-        for stage in range(size):
-            chosen[draw, stage] = [resampled[int(drawing.random() * rounds)] for _ in range(schedule.minibatches)]
-    doubting = random.Random(1)  # noqa: S311 - likewise
-    off = np.array([[2 * doubting.random() - 1 for _ in range(size)] for _ in range(draws)])
-    return [
-        np.array(stage.noise)[chosen[:, at]] * np.maximum(0.0, 1 + off[:, at, None] * stage.doubt / stage.ease)
-        for at, stage in enumerate(stages)
-    ]
+    count = min(rounds, max(FEWEST, MOST_SIMULATED // (size * minibatches)))
+    turns = np.arange(count) * rounds // count
+    places = turns[:, None] + np.arange(minibatches)[None, :]
+    return [np.array(stage.noise)[(places + at * rounds // size) % rounds] for at, stage in enumerate(stages)]
 
 
 def _period(schedule: Schedule, spans: Sequence[Sequence[Span]]) -> np.ndarray:
-    """Return what the minibatches take that throughput counts, in each draw."""
+    """Return what the minibatches take that throughput counts, in each turn."""
     ends_s = np.array([span.end_s for span in spans[-1] if span.action.kind == "B"])
     begun, until = steady_minibatches(schedule, len(ends_s))
     if begun:

@@ -33,7 +33,7 @@ Difference = Annotated[float, Meta(ge=-1e6, le=1e6)]
 """Seconds, below 0 where something takes less."""
 EXACT, BOUNDED = "exact", "bounded"
 """Methods of the best split: proven, or not."""
-FORMAT_VERSION: Literal[15] = 15
+FORMAT_VERSION: Literal[16] = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +78,8 @@ class Stage:
         boundary: The values that cross the cut behind this stage, relayed ones included.
         memory_bytes: Predicted peak above an empty process.
         sizes: The bytes of what is in it, counted once.
-        ease: What it takes over what it costs, for other stages are not always busy, nor with the whole model.
-        doubt: By how much that may be off either way: what neighbours do to it is not known well.
+        alone: What it takes beside no busy core, of what it costs; ``ease``, beside the other stages, which are busy
+            for a share of the time.
         noise: By what factor its layers took longer than they are taken to in each round of the profile, a drift of the
             machine aside; nothing where the profile keeps no rounds.
     """
@@ -103,8 +103,8 @@ class Stage:
     memory_bytes: Bytes
     sizes: StageBytes
     flops: Count
-    ease: Annotated[float, Meta(ge=1e-6, le=1e6)] = 1.0
-    doubt: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    alone: Share = 1.0
+    ease: Share = 1.0
     noise: Annotated[tuple[Annotated[float, Meta(ge=0, le=1e6)], ...], Meta(max_length=MOST_ROUNDS)] = ()
 
     @property
@@ -212,7 +212,7 @@ class Plan(Shown):
     network: NetworkProfile | None = None
     ties: tuple[Tie, ...] = ()
     crowding: Annotated[tuple[Annotated[float, Meta(gt=0, le=1e6)], ...], Meta(min_length=1)] = (1.0,)
-    format_version: Literal[15] = FORMAT_VERSION
+    format_version: Literal[16] = FORMAT_VERSION
     table: ClassVar[str] = "optimizer.report.plan_table:show_plan"
 
     @property
@@ -312,6 +312,11 @@ class Plan(Shown):
         known = min(self.num_stages, len(self.crowding))
         most = self.crowding[known - 1] + each * (self.num_stages - known)
         return max(1.0, most / self.crowding[min(cores, len(self.crowding)) - 1])
+
+    @property
+    def neighbours(self) -> int:
+        """Beside how many busy cores its costs were taken; over a network, each rank has a machine of its own."""
+        return 0 if self.network else len(self.crowding) - 1
 
     @property
     def imbalance(self) -> float:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from optimizer.costs import NANOSECONDS, NOTHING, Crowding, Problem, Rounds, members_of, names_of
+from optimizer.costs import NANOSECONDS, NOTHING, Problem, Rounds, members_of, names_of
 from optimizer.plan import NetworkProfile, Plan, Search, Stage, StageBytes
 from optimizer.plan.forecast import paced, predict
+from optimizer.plan.noise import eased
 from optimizer.schedule import schedule_of
 from optimizer.search import Solution
 from profiler.profile import Profile
@@ -20,7 +21,6 @@ def plan_of(
     *,
     method: str,
     rounds: Rounds,
-    crowding: Crowding,
     network: NetworkProfile | None = None,
 ) -> Plan:
     """Return the plan of a split.
@@ -31,16 +31,20 @@ def plan_of(
         bounds: The split, both ends included.
         best: The best split of the same problem, which says how good this one is.
         method: How the split was found.
-        rounds: How unsteady the model's layers were.
-        crowding: What they take beside busy cores, and beside none.
+        rounds: How unsteady the model's layers were, and what they take beside none.
         network: What the problem's network comes from.
     """
     needed, pace = problem.memory_bytes(bounds), problem.costs.pace
     stages = tuple(_stage(problem, index, ends, needed[index]) for index, ends in enumerate(pairwise(bounds)))
     stages = tuple(
-        replace(stage, ease=ease, doubt=doubt, noise=rounds.factors(stage.layers, last=index == problem.stages - 1))
-        for index, (stage, (ease, doubt)) in enumerate(zip(stages, _eases(crowding, stages, network), strict=True))
+        replace(
+            stage,
+            alone=1.0 if network else rounds.alone(stage.layers, last=index == problem.stages - 1),
+            noise=rounds.factors(stage.layers, last=index == problem.stages - 1),
+        )
+        for index, stage in enumerate(stages)
     )
+    stages = tuple(eased(stages, 0 if network else profile.neighbours))
     bottleneck_ns = problem.bottleneck_ns(bounds)
     return Plan(
         model=profile.model,
@@ -71,15 +75,6 @@ def plan_of(
         ties=profile.ties,
         crowding=profile.crowding,
     )
-
-
-def _eases(
-    crowding: Crowding, stages: Sequence[Stage], network: NetworkProfile | None
-) -> Sequence[tuple[float, float]]:
-    """Return the ease of each stage, and its doubt; over links, where ranks have machines of their own, none."""
-    if network:
-        return [(1.0, 0.0)] * len(stages)
-    return crowding.eases([stage.layers for stage in stages], [stage.total_s for stage in stages])
 
 
 def _stage(problem: Problem, index: int, ends: tuple[int, int], memory_bytes: int) -> Stage:

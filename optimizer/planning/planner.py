@@ -7,7 +7,6 @@ from functools import cached_property
 from optimizer.costs import (
     NANOSECONDS,
     Costs,
-    Crowding,
     Problem,
     Rounds,
     costs_of,
@@ -177,10 +176,6 @@ class Planner:
         return self.best if self.problem == self.free else self._solved(self.free, self.free_candidates)
 
     @cached_property
-    def _crowding(self) -> Crowding:
-        return Crowding(self.profile)
-
-    @cached_property
     def _rounds(self) -> Rounds:
         return Rounds(self.profile)
 
@@ -192,7 +187,6 @@ class Planner:
             best,
             method=method,
             rounds=self._rounds,
-            crowding=self._crowding,
             network=self._network_profile,
         )
 

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from optimizer.explain import ceiling_of, times_one_core
+from optimizer.explain import cannot_be, ceiling_of, times_one_core
 from optimizer.plan import BOUNDED, EXACT, Plan, distinct
 from optimizer.planning import OPTIMIZED, OTHER_PLANNERS
 from profiler.profile import Profile
@@ -21,6 +21,10 @@ _SHARES = ("of layers", "of FLOPs", "of time")
 _TOTALS = ("total ms", "RAM MiB", "sent MiB")
 UNEVEN = 1.5
 """Largest stage over mean stage, from which on it is said what keeps a plan from being even."""
+TOO_LOUD = (
+    "Nothing is promised: by the profile so many stages would be faster than so many cores can be, so the machine was "
+    "too loud to tell; profile again when less else runs."
+)
 _NAMES_WIDTH = 24
 """Partitions of one split are listed beside each other up to there."""
 
@@ -65,7 +69,8 @@ def show_plan(plan: Plan, console: "Console", profile: Profile | None = None) ->
             mib(stage.memory_bytes, 1), mib(stage.send_bytes, 1),
         )  # fmt: skip
     console.print("", table, "", sep="\n")
-    console.print(expectation(plan))
+    loud = profile is not None and cannot_be(plan, profile)
+    console.print(TOO_LOUD if loud else expectation(plan))
     if plan.imbalance > UNEVEN:
         for sentence in _tied(plan):
             console.print(sentence)
@@ -94,7 +99,7 @@ def show_gain(
     plan: Plan, plans: Mapping[str, Plan], schemes: Iterable[str], planner: "Planner", console: "Console"
 ) -> None:
     """Print how a plan compares with one core and with the best of the schemes, and what bounds any split."""
-    if plan.num_stages == 1:
+    if plan.num_stages == 1 or cannot_be(plan, planner.profile):
         return
     promised = plan.predicted.promised_samples_per_s
     times = times_one_core(planner, plan)

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from optimizer.costs import Costs, Crowding, Problem, Rounds, members_of, nanoseconds, prefixes
+from optimizer.costs import Costs, Problem, Rounds, members_of, nanoseconds, prefixes
 from optimizer.errors import PartitionError
-from optimizer.plan import Plan, most_drawn
+from optimizer.plan import Plan, most_simulated
 from optimizer.planning import Planner, Schemes, scheme_cuts
 from optimizer.schedule import SCHEDULES, factors, in_full, steady_minibatches
 from optimizer.search import captured_order, solve
@@ -73,15 +73,15 @@ class Pipeline:
         depths: How many minibatches each stage runs forward before its first backward.
         steady: Between the ends of which backwards of the last stage throughput counts; from 0 on where nothing is
             steady.
-        drawn: How many minibatches of unsteady stages are simulated; ``drawn_steady``, as ``steady``, of these.
+        simulated: How many minibatches of unsteady stages are simulated; ``simulated_steady``, as ``steady``, of these.
         held: How often each stage holds learning bytes, saved ones, casts, and what crosses behind and before it.
         splits: By name, the stretches before each cut.
     """
 
     depths: tuple[int, ...]
     steady: tuple[int, int]
-    drawn: int
-    drawn_steady: tuple[int, int]
+    simulated: int
+    simulated_steady: tuple[int, int]
     held: tuple[tuple[int, int, int, int, int], ...]
     splits: Mapping[str, tuple[int, ...]]
 
@@ -148,7 +148,7 @@ def chain_of(planner: Planner, schemes: Schemes, minibatches: int | None = None)
     costs, profile = planner.costs, planner.profile
     bounds = prefixes(costs.parts, len(costs.layers))
     stretches = [members_of(after & ~before) for before, after in pairwise(bounds)]
-    rounds, crowding = Rounds(profile), Crowding(profile)
+    rounds = Rounds(profile)
     pace, wanted = costs.pace, minibatches or planner.minibatches
     in_place = "all" if pace.updates_in_place(last=False) else "last" if pace.updates_in_place(last=True) else ""
     borders = {group[-1].name for group in groups(costs.layers)}
@@ -160,16 +160,16 @@ def chain_of(planner: Planner, schemes: Schemes, minibatches: int | None = None)
         update_every=pace.update_every,
         flush_every=pace.flush_every,
         in_place=in_place,
-        stretches=tuple(_stretch(costs, members, borders, rounds, crowding) for members in stretches),
+        stretches=tuple(_stretch(costs, members, borders, rounds) for members in stretches),
         cuts=tuple(_cut(costs, ideal) for ideal in bounds[1:-1]),
         loss_forward_ns=costs.loss_forward_ns,
         loss_backward_ns=costs.loss_backward_ns,
         loss_step_ns=nanoseconds(profile.loss.step_s),
-        loss_alone_ns=nanoseconds(crowding.loss_alone_s),
+        loss_alone_ns=nanoseconds(profile.loss.alone_s or profile.loss.step_s),
         loss_rounds_ns=tuple(map(nanoseconds, rounds.loss_s)),
         pace=tuple(map(float, rounds.pace)),
         heap_bytes=costs.heap_bytes,
-        neighbours=profile.neighbours if crowding.known else 0,
+        neighbours=profile.neighbours,
         one_core_s=profile.lone_core_s,
         pipelines={
             str(stages): _pipeline(planner, stages, wanted, bounds, schemes)
@@ -179,7 +179,7 @@ def chain_of(planner: Planner, schemes: Schemes, minibatches: int | None = None)
     )
 
 
-def _stretch(costs: Costs, members: Sequence[int], borders: set[str], rounds: Rounds, crowding: Crowding) -> Stretch:
+def _stretch(costs: Costs, members: Sequence[int], borders: set[str], rounds: Rounds) -> Stretch:
     layers = [costs.layers[at] for at in members]
 
     def summed(times: Sequence[int]) -> int:
@@ -189,7 +189,7 @@ def _stretch(costs: Costs, members: Sequence[int], borders: set[str], rounds: Ro
         layers=tuple(layer.name for layer in layers),
         border=layers[-1].name in borders,
         step_ns=sum(nanoseconds(layer.step_s) for layer in layers),
-        alone_ns=sum(nanoseconds(crowding.alone_s(layer.name)) for layer in layers),
+        alone_ns=sum(nanoseconds(layer.step_s if layer.alone_s is None else layer.alone_s) for layer in layers),
         forward_ns=summed(costs.forward_ns),
         backward_ns=summed(costs.backward_ns),
         adding_ns=summed(costs.adding_ns),
@@ -216,7 +216,7 @@ def _cut(costs: Costs, ideal: int) -> Cut:
 
 def _pipeline(planner: Planner, stages: int, minibatches: int, bounds: Sequence[int], schemes: Schemes) -> Pipeline:
     costs, pace = planner.costs, planner.costs.pace
-    listed, drawn = pace.listed(stages, minibatches), min(minibatches, most_drawn(pace, stages))
+    listed, simulated = pace.listed(stages, minibatches), min(minibatches, most_simulated(pace, stages))
     rule, width = SCHEDULES[pace.name], pace.flush_every or sys.maxsize
     problem = Problem(costs, stages, minibatches)
     place_of = {ideal.bit_count(): at for at, ideal in enumerate(bounds)}
@@ -233,8 +233,8 @@ def _pipeline(planner: Planner, stages: int, minibatches: int, bounds: Sequence[
     return Pipeline(
         depths=tuple(rule.depth(stages - 1 - stage, width) for stage in range(stages)),
         steady=steady_minibatches(in_full(pace, stages, listed), listed),
-        drawn=drawn,
-        drawn_steady=steady_minibatches(in_full(pace, stages, drawn), drawn),
+        simulated=simulated,
+        simulated_steady=steady_minibatches(in_full(pace, stages, simulated), simulated),
         held=tuple((own.learning, own.saved, own.casts, own.behind, own.before) for own in every),
         splits=splits,
     )

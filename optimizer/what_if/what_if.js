@@ -1,41 +1,9 @@
 // The arithmetic of the planner on a chain of costs (optimizer/what_if/chain.py), and a picture to move cuts in.
-// Formulas: optimizer/costs/costs.py and memory.py (what a stage costs and holds), crowding.py (ease and doubt),
-// rounds.py (noise), optimizer/schedule/simulator.py and optimizer/plan/noise.py (throughput and its range).
+// Formulas: optimizer/costs/costs.py (what a stage costs), optimizer/schedule/stage_memory.py (what it holds), rounds.py
+// (noise), optimizer/schedule/simulator.py and optimizer/plan/noise.py (throughput and its range).
 "use strict";
 const whatIf = (() => {
-  const NS = 1e9, TURNS = 20, DRAWS = 100, FEWEST = 10, MOST_DRAWN = 500000, TAILS = [0.05, 0.95];
-
-  // The Mersenne Twister of Python's random.Random(seed) (Matsumoto and Nishimura, 1998), for a seed of one word.
-  function twister(seed) {
-    const state = new Uint32Array(624);
-    let at = 624;
-    state[0] = 19650218;
-    for (let i = 1; i < 624; i++) {
-      state[i] = Math.imul(1812433253, state[i - 1] ^ (state[i - 1] >>> 30)) + i;
-    }
-    let i = 1;
-    const turn = () => { if (++i >= 624) { state[0] = state[623]; i = 1; } };
-    for (let k = 0; k < 624; k++, turn()) {
-      state[i] = (state[i] ^ Math.imul(state[i - 1] ^ (state[i - 1] >>> 30), 1664525)) + seed;
-    }
-    for (let k = 0; k < 623; k++, turn()) {
-      state[i] = (state[i] ^ Math.imul(state[i - 1] ^ (state[i - 1] >>> 30), 1566083941)) - i;
-    }
-    state[0] = 0x80000000;
-    function word() {
-      if (at >= 624) {
-        for (let k = 0; k < 624; k++) {
-          const y = (state[k] & 0x80000000) | (state[(k + 1) % 624] & 0x7fffffff);
-          state[k] = state[(k + 397) % 624] ^ (y >>> 1) ^ (y & 1 ? 0x9908b0df : 0);
-        }
-        at = 0;
-      }
-      let y = state[at++];
-      y ^= y >>> 11; y ^= (y << 7) & 0x9d2c5680; y ^= (y << 15) & 0xefc60000; y ^= y >>> 18;
-      return y >>> 0;
-    }
-    return () => ((word() >>> 5) * 67108864 + (word() >>> 6)) / 9007199254740992;
-  }
+  const NS = 1e9, FEWEST = 10, MOST_SIMULATED = 500000, TAILS = [0.05, 0.95];
 
   const lastOf = stretch => stretch.layers[stretch.layers.length - 1];
   const sum = (items, of) => items.reduce((total, item) => total + of(item), 0);
@@ -68,29 +36,20 @@ const whatIf = (() => {
             + (each.saved_bytes - each.cast_bytes) * held[1] + each.cast_bytes * held[2])
           + (behind.down_bytes + behind.up_bytes) * held[3] + (before.down_bytes + before.up_bytes) * held[4]
           + Math.max(...own.map(each => each.transient_bytes)) + chain.heap_bytes,
-        slower: alone ? Math.max(0, step / alone - 1) : 0,
+        alone: step ? Math.min(1, alone / step) : 1,
         noise: chain.pace.map((pace, round) => step ? Math.round(
           (sum(own, each => each.rounds_ns[round]) + last * chain.loss_rounds_ns[round]) / (step * pace) * 1e4) / 1e4 : 1),
       };
     });
   }
 
-  // By how much less than beside busy cores a stage takes, for its neighbours are other stages; and the doubt about it.
+  // What a stage takes, of what it costs beside busy cores, for its neighbours are other stages.
   function ease(chain, stages) {
-    for (const own of stages) { own.ease = 1; own.doubt = 0; }
-    if (!chain.neighbours || !Math.max(...stages.map(own => own.total_s))) return;
-    for (let turn = 0; turn < TURNS; turn++) {
-      const took = stages.map(own => own.total_s * own.ease), whole = sum(took, time => time);
-      const excess = stages.map((own, at) => took[at] * own.slower), all = sum(excess, time => time);
-      const usual = all / whole, slowest = Math.max(...took);
-      stages.forEach((own, at) => {
-        const others = whole - took[at], theirs = all - excess[at];
-        const busy = stages.length - 1 > chain.neighbours ? (others ? theirs / others : 0)
-          : theirs / slowest / chain.neighbours;
-        own.ease = (1 + own.slower * (usual ? busy / usual : 0)) / (1 + own.slower);
-      });
+    const slowest = Math.max(...stages.map(own => own.total_s)), whole = sum(stages, own => own.total_s);
+    for (const own of stages) {
+      const busy = chain.neighbours && slowest ? Math.min(1, (whole - own.total_s) / slowest / chain.neighbours) : 1;
+      own.ease = own.alone + (1 - own.alone) * busy;
     }
-    for (const own of stages) own.doubt = own.slower / (1 + own.slower) / 2;
   }
 
   // The actions of each stage (optimizer/schedule/schedule.py, actions_of).
@@ -151,33 +110,30 @@ const whatIf = (() => {
   function evaluate(chain, cuts) {
     const stages = stagesOf(chain, cuts), count = stages.length, pipeline = chain.pipelines[count];
     ease(chain, stages);
-    const usual = stages.map(own => ({
-      F: own.forward_s * own.ease, B: own.backward_s * own.ease, U: own.update_s * chain.update_every * own.ease,
-    }));
+    const costs = stages.map(own => ({F: own.forward_s, B: own.backward_s, U: own.update_s * chain.update_every}));
     const period = (rows, [begun, until], duration) => {
       const [ended, latest] = ends(rows, duration);
       return begun ? ended[until - 1] - ended[begun - 1] : latest;
     };
-    const plain = (stage, kind) => usual[stage][kind], [begun, until] = pipeline.steady;
+    const plain = (stage, kind) => costs[stage][kind] * stages[stage].ease, [begun, until] = pipeline.steady;
     const whole = period(rowsOf(chain, pipeline.depths, chain.minibatches), pipeline.steady, plain);
     const speed = whole ? chain.batch_size * (until - begun) / whole : 0;
     const found = {stages, samples_per_s: speed, low: null, high: null};
-    const rounds = chain.pace.length;
-    const rows = rowsOf(chain, pipeline.depths, pipeline.drawn), steady = period(rows, pipeline.drawn_steady, plain);
+    const rounds = chain.pace.length, many = pipeline.simulated;
+    const rows = rowsOf(chain, pipeline.depths, many), steady = period(rows, pipeline.simulated_steady, plain);
     if (!rounds || !whole || !steady) return found;
-    const drawing = twister(0), doubting = twister(1), speeds = [];
-    const draws = Math.min(DRAWS, Math.max(FEWEST, Math.floor(MOST_DRAWN / (count * pipeline.drawn))));
-    for (let draw = 0; draw < draws; draw++) {
-      const resampled = Array.from({length: rounds}, () => Math.floor(drawing() * rounds));
-      const factor = stages.map(own => Array.from(
-        {length: pipeline.drawn}, () => own.noise[resampled[Math.floor(drawing() * rounds)]]));
-      const off = stages.map(own => Math.max(0, 1 + (2 * doubting() - 1) * own.doubt / own.ease));
-      speeds.push(steady / period(rows, pipeline.drawn_steady,
-        (stage, kind, minibatch) => usual[stage][kind] * (factor[stage][minibatch] * off[stage])));
-    }
-    found.samples_per_s = speed * sum(speeds, each => each) / draws;
-    found.low = speed * quantile(speeds, TAILS[0]);
-    found.high = speed * quantile(speeds, TAILS[1]);
+    const turns = Math.min(rounds, Math.max(FEWEST, Math.floor(MOST_SIMULATED / (count * many))));
+    const speeds = share => Array.from({length: turns}, (_, turn) => {
+      const first = Math.floor(turn * rounds / turns);
+      return steady / period(rows, pipeline.simulated_steady, (stage, kind, minibatch) => {
+        const round = (first + minibatch + Math.floor(stage * rounds / count)) % rounds;
+        return costs[stage][kind] * share(stages[stage]) * stages[stage].noise[round];
+      });
+    });
+    const expected = speeds(own => own.ease), mean = sum(expected, each => each) / turns;
+    found.samples_per_s = speed * mean;
+    found.low = speed * Math.min(mean, quantile(speeds(() => 1), TAILS[0]));
+    found.high = speed * Math.max(mean, quantile(speeds(own => own.alone), TAILS[1]));
     return found;
   }
 

@@ -139,7 +139,8 @@ class Profile(Shown):
 
     @property
     def lone_core_s(self) -> float:
-        """The same while no other core is busy, as far as that is known."""
+        """The same with updates in place, as one core makes them, while no other core is busy, if that is known."""
         alone_s = [*(layer.alone_s for layer in self.layers), self.loss.alone_s]
         known = [time_s for time_s in alone_s if time_s is not None]
-        return sum(known) if len(known) == len(alone_s) else self.one_core_s
+        times = sum(known) / (self.one_core_s or 1.0) if len(known) == len(alone_s) else 1.0
+        return times * (self.one_core_s - sum(layer.update_s - layer.update_in_place_s for layer in self.layers))

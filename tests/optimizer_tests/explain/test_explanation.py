@@ -12,9 +12,9 @@ from rich.console import Console
 from strategies import COPY_COST, chain, layer, profile, random_profiles
 
 from optimizer.errors import PartitionError
-from optimizer.explain import Explanation, explain
+from optimizer.explain import Explanation, cannot_be, explain
 from optimizer.planning import Models, Planner, load_schemes, plans_for
-from optimizer.report import plan_svg, show_explanation, show_gain
+from optimizer.report import plan_svg, show_explanation, show_gain, show_plan
 from optimizer.report.explain_table import paragraphs
 from profiler.profile import INPUT, CopyCost, Profile
 
@@ -128,3 +128,19 @@ def test_the_drawing_has_every_stage_and_names_the_costliest_layers() -> None:
     assert all(f"stage {number}:" in text for number in range(2))
     assert "b, 27.0 ms" in text
     assert plan_svg(plan, found).decode() == text, "the same plan gives the same drawing"
+
+
+def test_a_promise_that_cannot_be_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    """By a profile that took longer beside no busy core than beside some, two stages are three times one core."""
+    found = chain([10, 10])
+    times = {1.0: False, 1.5: True}
+    for factor, expected in times.items():
+        layers = tuple(replace(own, alone_s=own.step_s * factor) for own in found.layers)
+        loud = replace(found, layers=layers, loss=replace(found.loss, alone_s=found.loss.step_s * factor), neighbours=1)
+        planner = Planner(loud, 2, 12)
+        plan = planner.optimized()
+        assert cannot_be(plan, loud) == expected
+        show_plan(plan, Console(width=400), loud)
+        show_gain(plan, {}, {}, planner, Console(width=400))
+        said = capsys.readouterr().out
+        assert ("Nothing is promised" in said, "times one core" in said) == (expected, not expected)
