@@ -14,7 +14,8 @@ what stage s takes beside none, of what it takes as profiled (``Stage.alone``), 
     ease_s = a_s + (1 − a_s) · min(1, Σ over t ≠ s of T_t ÷ max T ÷ N)
 
 What is expected is the mean over all turns at that ease; the interval lies between the two regimes that were measured:
-from the 5% quantile of turns where neighbours are always busy to the 95% quantile of turns where there are none.
+from the 5% quantile of turns where neighbours are always busy to the 95% quantile of turns where there are none. Either
+is widened by 1.64 standard errors of the mean factor of the slowest stage: what is not known for lack of rounds.
 """
 
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ from optimizer.schedule import Message, Pace, Schedule, Span, in_full, simulate,
 FEWEST, MOST_SIMULATED = 10, 500_000
 """Turns at least, and minibatches of all ranks in all turns at most."""
 MOST = 48
-TAILS = 0.05, 0.95
+TAILS, Z = (0.05, 0.95), 1.64
 
 
 def eased(stages: Sequence[Stage], neighbours: int) -> list[Stage]:
@@ -82,8 +83,14 @@ def relative_throughput(
         return None
     beside, expected, beside_none = (usual_s / own_s for own_s in turns_s)
     mean = float(np.mean(expected))
+    unknown = Z * _standard_error(max(stages, key=lambda stage: stage.total_s * stage.ease).noise)
     low, high = float(np.quantile(beside, TAILS[0])), float(np.quantile(beside_none, TAILS[1]))
-    return Expected(samples_per_s=mean, low=min(low, mean), high=max(high, mean))
+    return Expected(samples_per_s=mean, low=min(low, mean) / (1 + unknown), high=max(high, mean) * (1 + unknown))
+
+
+def _standard_error(factors: Sequence[float]) -> float:
+    """Return the standard error of a mean; nothing of one factor."""
+    return float(np.std(factors, ddof=1)) / len(factors) ** 0.5 if len(factors) > 1 else 0.0
 
 
 def scaled(expected: Expected | None, throughput_samples_per_s: float) -> Expected | None:

@@ -3,7 +3,7 @@
 // (noise), optimizer/schedule/simulator.py and optimizer/plan/noise.py (throughput and its range).
 "use strict";
 const whatIf = (() => {
-  const NS = 1e9, FEWEST = 10, MOST_SIMULATED = 500000, TAILS = [0.05, 0.95];
+  const NS = 1e9, FEWEST = 10, MOST_SIMULATED = 500000, TAILS = [0.05, 0.95], Z = 1.64;
 
   const lastOf = stretch => stretch.layers[stretch.layers.length - 1];
   const sum = (items, of) => items.reduce((total, item) => total + of(item), 0);
@@ -132,8 +132,11 @@ const whatIf = (() => {
     });
     const expected = speeds(own => own.ease), mean = sum(expected, each => each) / turns;
     found.samples_per_s = speed * mean;
-    found.low = speed * Math.min(mean, quantile(speeds(() => 1), TAILS[0]));
-    found.high = speed * Math.max(mean, quantile(speeds(own => own.alone), TAILS[1]));
+    const {noise} = stages.reduce((most, own) => own.total_s * own.ease > most.total_s * most.ease ? own : most);
+    const middle = sum(noise, each => each) / rounds;
+    const error = rounds > 1 ? Math.sqrt(sum(noise, each => (each - middle) ** 2) / (rounds - 1) / rounds) : 0;
+    found.low = speed * Math.min(mean, quantile(speeds(() => 1), TAILS[0])) / (1 + Z * error);
+    found.high = speed * Math.max(mean, quantile(speeds(own => own.alone), TAILS[1])) * (1 + Z * error);
     return found;
   }
 
