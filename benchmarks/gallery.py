@@ -1,7 +1,7 @@
 """Make every picture of the documentation anew, and the page that shows each beside its command.
 
     python benchmarks/gallery.py            # all of them: a few minutes, on an idle machine
-    python benchmarks/gallery.py plan.svg   # some of them
+    python benchmarks/gallery.py timeline.svg   # some of them
 
 The report is that of ``results/``, as ``make compare`` leaves it; pictures of pages need chromium.
 """
@@ -28,7 +28,6 @@ class Picture:
         file: In ``docs/``.
         command: What writes it, or the page that is photographed for it.
         text: What it shows.
-        same: Whether the command writes the same bytes each time.
         page: The page that the command writes, where the picture is of one; ``size``, how much of it.
         folder: Where the command runs.
     """
@@ -37,7 +36,6 @@ class Picture:
     title: str
     command: str
     text: str
-    same: bool = False
     page: str = ""
     size: tuple[int, int] = (1100, 1000)
     folder: str = "."
@@ -52,10 +50,6 @@ PICTURES = (
         "what-if.png", "What if I cut here?", f"python -m optimizer {PROFILE} --plot build/what-if.html",
         "The layer graph that PipeDream published of ResNet50. Cuts are dragged, and the numbers follow.",
         page="build/what-if.html", size=(960, 1000),
-    ),
-    Picture(
-        "plan.svg", "A plan", f"python -m optimizer {PROFILE} --plot docs/plan.svg",
-        "The same graph, a colour for each of four stages, area by time.", same=True,
     ),
     Picture(
         "timeline.svg", "A run",

@@ -34,10 +34,10 @@ WAYS: tuple[ScheduleName, ...] = (ASYNCHRONOUS, "2bw")
 
 def plan_of(config: Config, schedule: ScheduleName) -> tuple[Plan, float]:
     """Return the best plan for a schedule, and what the profile says of the plain step."""
-    forms = planned_models(
+    models = planned_models(
         config, pace_of(schedule, config.stages), (OPTIMIZED, SLICED), lambda sentence: print(f"({sentence})")
     )
-    return forms.best.optimized(), forms.whole.profile.whole_step_s
+    return models.best.optimized(), models.whole.profile.whole_step_s
 
 
 def measure(config: Config, rounds: int) -> None:

@@ -33,7 +33,7 @@ import stageplan
 from optimizer.schedule import ScheduleName
 from profiler.capture import captured_live, live_model
 from profiler.machine import pin, this_machine, usable_cores
-from profiler.profile import PrecisionName
+from profiler.profile import Precision
 from profiler.settings import UpdateRule
 from runtime.pipeline import Execution, cores_for
 from runtime.supervisor import WorkerPool
@@ -85,7 +85,7 @@ class Way:
     threads: int = 1
     stages: int = 2
     correct: bool = True
-    precision: PrecisionName = "fp32"
+    precision: Precision = "fp32"
 
     def pace(self, samples: int) -> tuple[int, int]:
         """Return the samples of a minibatch, and how many minibatches share an update."""
@@ -93,7 +93,7 @@ class Way:
         return samples // shared, shared
 
     @property
-    def form(self) -> tuple[int, bool, PrecisionName]:
+    def form(self) -> tuple[int, bool, Precision]:
         """What ways have in common that run the same plan."""
         return self.stages, self.schedule == "1f1b", self.precision
 
@@ -326,7 +326,7 @@ def ways_for(threads: int, *, bf16: bool, plainly: bool) -> list[Way]:
     """Return the ways to train."""
     if bf16:
         kinds: list[ScheduleName | None] = [None, "1f1b", "2bw"]
-        precisions: list[PrecisionName] = ["fp32", "bf16"]
+        precisions: list[Precision] = ["fp32", "bf16"]
         return [
             Way(f"{kind or 'one process, 1 thread'}, {each}", kind, precision=each)
             for kind in kinds

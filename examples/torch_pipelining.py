@@ -74,20 +74,24 @@ def received(value: Tensor) -> Tensor:
     return taken
 
 
-def home_of(name: str) -> int:
-    """Return the stage of a layer: of the innermost module around it that the plan names."""
-    while name not in HOME:
-        name, dot, _ = name.rpartition(".")
-        if not dot:
-            raise SystemExit("this is not the model that the plan was made for; plan again")
-    return HOME[name]
+def home_of(name: str) -> int | None:
+    """Return the stage of a layer: of the innermost module around it that the plan names; None of what is no layer."""
+    while name and name not in HOME:
+        name = name.rpartition(".")[0]
+    return HOME.get(name)
 
 
-def homes(graph: fx.Graph) -> dict[fx.Node, int]:
-    """Return the stage of every value; a layer's name is its module's path, or says whose forward calls it.
+def layer_of(node: fx.Node) -> str:
+    """Return a layer's name but for its number: its module's path, or that of the one whose forward calls it."""
+    name = str(node.target)
+    if node.op == "call_module":
+        return name
+    around = next(reversed(node.meta.get("nn_module_stack", {"": ""})), "").partition("@")[0]
+    return f"{around}.{getattr(node.target, '__name__', name).strip('_')}".lstrip(".")
 
-    It is numbered where that is called again.
-    """
+
+def known(graph: fx.Graph) -> dict[fx.Node, int]:
+    """Return the stage of the values that the plan names."""
     found: dict[fx.Node, int] = {}
     taken = {"input"}
     for node in graph.nodes:
@@ -96,15 +100,28 @@ def homes(graph: fx.Graph) -> dict[fx.Node, int]:
         elif node.op == "output" or isinstance(node.target, type):  # a named tuple, which puts the heads together
             found[node] = LAST
         elif node.op != "get_attr":
-            name = str(node.target)
-            if node.op != "call_module":
-                around = next(reversed(node.meta.get("nn_module_stack", {"": ""})), "").partition("@")[0]
-                name = f"{around}.{getattr(node.target, '__name__', name).strip('_')}".lstrip(".")
-            path, repeat = name, 1
+            name = path = layer_of(node)
+            repeat = 1
             while name in taken:
                 name, repeat = f"{path}_{repeat}", repeat + 1
-            taken.add(name)
-            found[node] = home_of(name)
+            if (home := home_of(name)) is not None:
+                taken.add(name)
+                found[node] = home
+    if len(set(found.values())) < PLAN.num_stages:
+        raise SystemExit("this is not the model that the plan was made for; plan again")
+    return found
+
+
+def homes(graph: fx.Graph) -> dict[fx.Node, int]:
+    """Return the stage of every value; what is no layer, such as a size, is where it is read."""
+    wanted = known(graph)
+    for node in reversed(graph.nodes):
+        if node.op != "get_attr" and node not in wanted:
+            wanted[node] = min((wanted[user] for user in node.users if user in wanted), default=LAST)
+    found: dict[fx.Node, int] = {}
+    for node in graph.nodes:
+        if node in wanted:
+            found[node] = max([wanted[node], *(found[own] for own in node.all_input_nodes if own in found)])
     return found
 
 

@@ -3,9 +3,9 @@
 # General layout. A folder imports only from those below it; only the command line needs torch, to profile.
 #
 #   cli/         python -m optimizer
-#   report/      a plan as tables, a drawing;  what_if/  a page in which cuts are moved by hand
+#   report/      a plan as tables;  what_if/  a page in which cuts are moved by hand
 #   explain/     why a plan is what it is, and what other cuts would cost
-#   planning/    the forms to plan for, and plans by name: optimized, the six schemes, other planners
+#   planning/    the models to plan for, and plans by name: optimized, the six schemes, other planners
 #   search/      the best split: candidates for cuts, what stages between them cost, one recurrence
 #   costs/       a profile as integers, cuts and limits: the problem to solve
 #   plan/        the plan as data (a JSON file), the network it may be for

@@ -9,7 +9,7 @@
 #   capture/     nn.Module → the layer graph, with what no cut may separate
 #   execution/   the one way to run layers, weight versions, slots and update rules
 #   machine/     this machine, cores, memory, helper processes
-#   profile/     the profile as data (a JSON file), what it costs in a form, and what follows: warnings
+#   profile/     the profile as data (a JSON file), and what follows: warnings
 #   settings/    configuration files and update rules
 #   files.py     read and write JSON files whole;  errors.py  what users are told, and
 #   commands.py  what our commands are called there

@@ -1,7 +1,6 @@
 """Refuse before the work what could not be written after it, or would replace a file of another kind."""
 
 import os
-import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from profiler.files import KINDS, is_file, json_keys, unwritable
 
 OutputKind = Literal[
     "profile", "plan", "run's result", "comparison", "network profile", "weights", "checkpoint", "log", "trace",
-    "drawing", "page", "report", "list of cuts",
+    "drawing", "page", "report",
 ]  # fmt: skip
 """What a file of ours holds."""
 _BEGINNING_BYTES = 4096
@@ -82,14 +81,7 @@ def kind_of(path: Path) -> str:
         keys = json_keys(path.read_bytes())
         ours = next((kind.name for kind in KINDS.values() if kind.key in keys), "")
         return ours or ("trace" if "traceEvents" in keys else "JSON of another kind")
-    return next((kind for kind, sign in _TEXTS if sign.match(beginning)), "something else")
-
-
-_TEXTS: tuple[tuple[OutputKind, re.Pattern[bytes]], ...] = (
-    ("report", re.compile(rb"# stageplan ")),
-    ("list of cuts", re.compile(rb"([^\s,]+(,[^\s,]+)*\n)+\Z")),
-)
-"""How texts of ours begin, or what all of one looks like."""
+    return "report" if beginning.startswith(b"# stageplan ") else "something else"
 
 
 def _torch_kind(path: Path) -> str:

@@ -23,7 +23,7 @@ CLOCKS: tuple[Clock, ...] = ("wall", "virtual")
 Bar = tuple[Kind, int, float, float]
 """An action in a timeline: its kind, its minibatch, and when it started and ended, in seconds from the first start."""
 
-RUN_FORMAT_VERSION: Literal[11] = 11
+RUN_FORMAT_VERSION: Literal[12] = 12
 VERIFICATION_FORMAT_VERSION: Literal[9] = 9
 
 
@@ -65,7 +65,7 @@ class RunResult:
     last_loss: float | None
     stages: tuple[StageRun, ...]
     machine: Machine
-    format_version: Literal[11] = RUN_FORMAT_VERSION
+    format_version: Literal[12] = RUN_FORMAT_VERSION
 
     def as_file(self) -> dict[str, Any]:
         """Return what is kept: itself, and beside what each stage did, its figures."""

@@ -64,10 +64,11 @@ def planned_models(
         precision = FP32
         report(f"{config.name}: layers run in {FP32}: of --precision {AUTO}, only the partition {LOWERED} chooses, "
                f"which is not among {', '.join(names)}; name it, too.")  # fmt: skip
+    request = model_request(slicing, precision)  # or it is refused, before anything is measured
     models = optimizer.planning.models_of(
         fresh_profile(config, named_base(config), budget_s=budget_s),
         partial(optimizer.planning.Planner, stages=config.stages, minibatches=config.minibatches, pace=pace),
-        model_request(slicing, precision),
+        request,
         profiles_of_forms(config, budget_s),
     )
     for sentence in optimizer.report.model_sentences(models, names)[0]:
@@ -80,7 +81,7 @@ def wanted_names(partitions: Sequence[str], config: Config, schemes: Schemes) ->
     names = partition_names(partitions, schemes)
     if config.precision != AUTO:
         if LOWERED in partitions:
-            raise ConfigError(f"the partition {LOWERED} is the best split in whatever precision is the fastest, which "
+            raise ConfigError(f"the partition {LOWERED} is the best split in bfloat16 where that is faster, which "
                               "--precision auto looks for where a core multiplies bfloat16; add that, or leave the "
                               "partition out")  # fmt: skip
         names = [name for name in names if name != LOWERED]

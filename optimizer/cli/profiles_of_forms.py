@@ -38,7 +38,7 @@ def profiles_of_forms(config: Config, budget_s: float | None = None) -> "Profile
                 return None
             return fresh_profile(config, form, budget_s=budget_s)
         except ProfilerError as error:
-            if config.slice != AUTO and form.slicing:
+            if config.slice != AUTO and form.slicing and form.precision == named_base(config).precision:
                 raise
             note_anyway(f"{config.name}: it cannot be profiled in {form.words}, and is planned for without: {error}")
             return None

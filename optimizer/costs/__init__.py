@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from optimizer.costs.costs import NANOSECONDS, Costs, copy_ns, costs_of, layer_s, nanoseconds
+    from optimizer.costs.costs import NANOSECONDS, Costs, copy_ns, costs_of, nanoseconds
     from optimizer.costs.cuts import forced_cuts, names_of
-    from optimizer.costs.ideals import last_of, members_of, prefixes, rank
-    from optimizer.costs.network import NOTHING, Direction, Network, network_of
+    from optimizer.costs.ideals import members_of, prefixes, rank
+    from optimizer.costs.network import Direction, Network, network_of
     from optimizer.costs.problem import Problem
     from optimizer.costs.rounds import Rounds
 else:

@@ -10,14 +10,11 @@ loss is in the last stage: a value that is read far downstream crosses every cut
 (relayed). Copying is the sender's cost; receiving in shared memory costs nothing. So a cost is a difference of two
 prefix sums, others for the last stage, plus one term for either cut.
 
-What updates cost a minibatch depends on the schedule. With an update every m minibatches, where b and p are a layer's
-update beside the current version and in place, and a is what adding to a gradient takes more than writing it anew:
-
-    1f1b                    update = b              saving = b − p, for the last stage holds one version
-    2bw                     update = b ÷ m          saving = 0                  accumulate = a·(m − 1) ÷ m
-    with a flush            update = p ÷ m          saving = 0                  accumulate = a·(m − 1) ÷ m
-
-each rounded to whole nanoseconds. With a flush the bottleneck is what a minibatch takes between warm-up and drain.
+What updates cost a minibatch depends on the schedule (``Pace.price``): with an update every m minibatches an m-th of
+one, beside the current version or in place, and of m minibatches, for m − 1, what adding to a gradient takes more than
+writing it anew, each rounded to whole nanoseconds. Under ``1f1b`` the last stage holds one version, and updates in
+place: that is saving(v), which else is 0. With a flush the bottleneck is what a minibatch takes between warm-up and
+drain.
 
 Not modelled here: what cores do to each other (``plan.noise``), and the few layers whose backward is cheaper at a cut.
 Source: the cost model of PipeDream (SOSP 2019, section 3.1) with the update and multi-tensor cuts added.
@@ -27,7 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from optimizer.costs.ideals import blocks, members_of
-from optimizer.schedule import ASYNCHRONOUS, PLAIN_1F1B, Pace
+from optimizer.schedule import PLAIN_1F1B, Pace
 from profiler.profile import INPUT, CopyCost, Layer, Profile
 
 
@@ -50,13 +47,10 @@ class Costs:
 
     Attributes:
         parts: The blocks of layers that a cut may separate, as ``ideals.blocks`` gives them.
-        pace: The schedule.
-        forward_ns: Each layer's forward; likewise ``backward_ns``, and ``accumulate_ns`` and ``update_ns`` as above.
-        saving_ns: As above; below 0 where an update in place takes longer.
-        adding_ns: a of each layer, not below −``backward_ns``; likewise ``beside_ns``, b, and ``in_place_ns``, p.
-        loss_forward_ns: The loss's forward; likewise ``loss_backward_ns``.
+        forward_ns: Each layer's forward; likewise ``backward_ns``.
+        adding_ns: What adding to its gradient takes more than writing it anew, not below −``backward_ns``.
+        beside_ns: Its update beside the current version; ``in_place_ns``, in place.
         values: What cuts can carry, the model's input first.
-        momenta: How many tensors the update rule keeps for each parameter that learns.
         heap_bytes: What a stage's heap holds beyond what its layers need.
     """
 
@@ -65,9 +59,6 @@ class Costs:
     pace: Pace
     forward_ns: tuple[int, ...]
     backward_ns: tuple[int, ...]
-    accumulate_ns: tuple[int, ...]
-    update_ns: tuple[int, ...]
-    saving_ns: tuple[int, ...]
     adding_ns: tuple[int, ...]
     beside_ns: tuple[int, ...]
     in_place_ns: tuple[int, ...]
@@ -77,11 +68,17 @@ class Costs:
     momenta: int
     heap_bytes: int
 
+    def weights_ns(self, *, last: bool = False) -> list[int]:
+        """Return each layer's forward + backward + accumulate + update, in the last stage or in another one."""
+        updates_ns = self.in_place_ns if self.pace.updates_in_place(last=last) else self.beside_ns
+        prices = [self.pace.price(*row) for row in zip(self.adding_ns, updates_ns, strict=True)]
+        extra_ns = [round(accumulate_ns) + round(update_ns) for accumulate_ns, update_ns in prices]
+        return [sum(times) for times in zip(self.forward_ns, self.backward_ns, extra_ns, strict=True)]
+
     @property
-    def weight_ns(self) -> list[int]:
-        """Each layer's forward + backward + accumulate + update."""
-        kinds = (self.forward_ns, self.backward_ns, self.accumulate_ns, self.update_ns)
-        return [sum(times) for times in zip(*kinds, strict=True)]
+    def least_ns(self) -> list[int]:
+        """Each layer's weight in whichever stage it is the smallest."""
+        return list(map(min, self.weights_ns(), self.weights_ns(last=True)))
 
     @property
     def loss_ns(self) -> int:
@@ -101,10 +98,9 @@ class Costs:
 
     def stage_ns(self, before: int, through: int) -> int:
         """Return cost(J, I) for J = ``before`` and I = ``through``."""
-        weight_ns = self.weight_ns
-        total = sum(weight_ns[position] for position in members_of(through & ~before))
-        if through == self.everything:
-            total += self.loss_ns - sum(self.saving_ns[position] for position in members_of(through & ~before))
+        last = through == self.everything
+        weights_ns = self.weights_ns(last=last)
+        total = sum(weights_ns[position] for position in members_of(through & ~before)) + last * self.loss_ns
         total += sum(value.copy_output_ns for value in self.crossing(through))
         return total + sum(value.copy_gradient_ns for value in self.crossing(before))
 
@@ -118,42 +114,26 @@ def costs_of(profile: Profile, pace: Pace = PLAIN_1F1B) -> Costs:
     position = {layer.name: index for index, layer in enumerate(profile.layers)}
     edges = [(position[edge.source], position[edge.target]) for edge in profile.edges if edge.source != INPUT]
     inseparable = [[position[name] for name in group] for group in profile.inseparable]
-    every = pace.update_every
     forward_ns = tuple(nanoseconds(layer.forward_s) for layer in profile.layers)
     backward_ns = tuple(nanoseconds(layer.backward_s) for layer in profile.layers)
-    beside_ns = tuple(nanoseconds(layer.update_s) for layer in profile.layers)
-    in_place_ns = tuple(nanoseconds(layer.update_in_place_s) for layer in profile.layers)
-    adding_ns = tuple(
-        max(-own_ns, nanoseconds(layer.accumulate_s)) for own_ns, layer in zip(backward_ns, profile.layers, strict=True)
-    )
-    stashed = pace.name == ASYNCHRONOUS
     return Costs(
         layers=profile.layers,
         parts=tuple(blocks(len(position), edges, inseparable)),
         pace=pace,
         forward_ns=forward_ns,
         backward_ns=backward_ns,
-        accumulate_ns=tuple(round(time_ns * (every - 1) / every) for time_ns in adding_ns),
-        update_ns=tuple(round(time_ns / every) for time_ns in (in_place_ns if pace.flush_every else beside_ns)),
-        saving_ns=tuple(
-            beside - in_place if stashed else 0 for beside, in_place in zip(beside_ns, in_place_ns, strict=True)
+        adding_ns=tuple(
+            max(-own_ns, nanoseconds(layer.accumulate_s))
+            for own_ns, layer in zip(backward_ns, profile.layers, strict=True)
         ),
-        adding_ns=adding_ns,
-        beside_ns=beside_ns,
-        in_place_ns=in_place_ns,
+        beside_ns=tuple(nanoseconds(layer.update_s) for layer in profile.layers),
+        in_place_ns=tuple(nanoseconds(layer.update_in_place_s) for layer in profile.layers),
         loss_forward_ns=nanoseconds(profile.loss.forward_s),
         loss_backward_ns=nanoseconds(profile.loss.backward_s),
         values=_values(profile, position),
         momenta=profile.momenta,
         heap_bytes=profile.heap_bytes,
     )
-
-
-def layer_s(layer: Layer, pace: Pace) -> float:
-    """Return what a layer costs a minibatch under a schedule, where it is not in the last stage."""
-    every = pace.update_every
-    update_s = layer.update_in_place_s if pace.flush_every else layer.update_s
-    return layer.forward_s + layer.backward_s + (layer.accumulate_s * (every - 1) + update_s) / every
 
 
 def _values(profile: Profile, position: Mapping[str, int]) -> tuple[Value, ...]:

@@ -16,17 +16,6 @@ from profiler.profile import Profile
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """The time of a message in nanoseconds; the next one on the same way need not wait for the latency."""
-
-    whole_ns: int
-    latency_ns: int
-
-
-NOTHING = Message(0, 0)
-
-
-@dataclass(frozen=True, slots=True)
 class Direction:
     """One direction of a link: straight lines between the measured sizes, and on as the last one goes.
 
@@ -38,14 +27,13 @@ class Direction:
     sizes: tuple[int, ...]
     times_ns: tuple[int, ...]
 
-    def message(self, size: int) -> Message:
+    def message_ns(self, size: int) -> int:
         """Return what a message of ``size`` bytes takes; one without bytes is not sent."""
         if not size:
-            return NOTHING
+            return 0
         lines = list(zip(pairwise(self.sizes), pairwise(self.times_ns), strict=True))
         (start, end), (least_ns, most_ns) = next((line for line in lines if size <= line[0][1]), lines[-1])
-        whole_ns = least_ns + (most_ns - least_ns) * max(0, size - start) // (end - start)
-        return Message(whole_ns, self.times_ns[0])
+        return least_ns + (most_ns - least_ns) * max(0, size - start) // (end - start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +54,9 @@ class Network:
         factor = self.factors[rank]
         return costs if factor == 1 else _scaled(costs, factor)
 
-    def messages(self, cut: int, down_bytes: int, up_bytes: int) -> tuple[Message, Message]:
-        """Return the messages of a minibatch over a cut, down and up."""
-        return self.down[cut].message(down_bytes), self.up[cut].message(up_bytes)
+    def messages_ns(self, cut: int, down_bytes: int, up_bytes: int) -> tuple[int, int]:
+        """Return what the messages of a minibatch over a cut take, down and up."""
+        return self.down[cut].message_ns(down_bytes), self.up[cut].message_ns(up_bytes)
 
 
 def network_of(measured: NetworkProfile, profile: Profile) -> Network:
@@ -115,9 +103,6 @@ def _scaled(costs: Costs, factor: Fraction) -> Costs:
         costs,
         forward_ns=scale(costs.forward_ns),
         backward_ns=scale(costs.backward_ns),
-        accumulate_ns=scale(costs.accumulate_ns),
-        update_ns=scale(costs.update_ns),
-        saving_ns=scale(costs.saving_ns),
         adding_ns=scale(costs.adding_ns),
         beside_ns=scale(costs.beside_ns),
         in_place_ns=scale(costs.in_place_ns),

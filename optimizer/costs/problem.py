@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from optimizer.costs.costs import Costs
 from optimizer.costs.ideals import members_of
-from optimizer.costs.network import NOTHING, Message, Network
+from optimizer.costs.network import Network
 from optimizer.schedule import Factors, factors
 
 
@@ -16,9 +16,7 @@ class Problem:
 
     Attributes:
         minibatches: Of a run; with fewer than stages, fewer are in flight.
-        memory_limit_bytes: What each stage may take, or None.
         forced: Ideals that have to be among the cuts, ascending.
-        network: The ranks that the stages run on; None for equal cores that share memory.
     """
 
     costs: Costs
@@ -52,7 +50,7 @@ class Problem:
         Ranks count as so many cores of the profile's kind as their speeds add up to, less what rounding may have taken.
         """
         costs = self.costs
-        least_ns = [work - max(0, saving) for work, saving in zip(costs.weight_ns, costs.saving_ns, strict=True)]
+        least_ns = costs.least_ns
         parts_ns = [sum(least_ns[at] for at in members_of(members)) for members, _ in costs.parts]
         if self.network:
             factors = self.network.factors
@@ -66,18 +64,18 @@ class Problem:
 
     def stage_ns(self, stage: int, before: int, through: int) -> int:
         """Return what a stage between two ideals costs."""
-        down, up = self.messages(stage, through)[0], self.messages(stage - 1, before)[1]
-        return self.costs_at(stage).stage_ns(before, through) + down.whole_ns + up.whole_ns
+        down_ns, up_ns = self.messages_ns(stage, through)[0], self.messages_ns(stage - 1, before)[1]
+        return self.costs_at(stage).stage_ns(before, through) + down_ns + up_ns
 
     def costs_at(self, stage: int) -> Costs:
         """Return what layers cost where a stage runs."""
         return self.network.costs_at(stage, self.costs) if self.network else self.costs
 
-    def messages(self, cut: int, ideal: int) -> tuple[Message, Message]:
-        """Return the messages of a minibatch over a cut behind an ideal, down and up; nothing in shared memory."""
+    def messages_ns(self, cut: int, ideal: int) -> tuple[int, int]:
+        """Return what the messages of a minibatch behind an ideal take, down and up; nothing in shared memory."""
         if self.network is None or ideal in (0, self.costs.everything):
-            return NOTHING, NOTHING
-        return self.network.messages(cut, *self.crossing_bytes(ideal))
+            return 0, 0
+        return self.network.messages_ns(cut, *self.crossing_bytes(ideal))
 
     def crossing_bytes(self, ideal: int) -> tuple[int, int]:
         """Return the bytes that cross behind an ideal, down and up."""

@@ -29,18 +29,18 @@ class Ceiling:
     layers: tuple[str, ...]
 
 
-def ceiling_of(planner: "Planner") -> Ceiling:
-    """Return what bounds any split, into however many stages."""
+def ceiling_of(planner: "Planner", alone: Profile) -> Ceiling:
+    """Return what bounds any split, into however many stages, over what one core runs."""
     costs = planner.problem.costs
     least_s = []
-    for layer, weight_ns, saving_ns in zip(costs.layers, costs.weight_ns, costs.saving_ns, strict=True):
+    for layer, own_ns in zip(costs.layers, costs.least_ns, strict=True):
         known = layer.alone_s is not None and layer.step_s
-        alone = min(1.0, (layer.alone_s or 0.0) / layer.step_s) if known else 1.0
-        least_s.append((weight_ns - max(0, saving_ns)) * alone / NANOSECONDS)
+        beside_none = min(1.0, (layer.alone_s or 0.0) / layer.step_s) if known else 1.0
+        least_s.append(own_ns * beside_none / NANOSECONDS)
     parts = [members_of(members) for members, _ in costs.parts]
     sizes_s = [sum(least_s[at] for at in members) for members in parts]
     largest = max(range(len(parts)), key=sizes_s.__getitem__)
-    times = planner.profile.lone_core_s / max(sizes_s[largest], 1 / NANOSECONDS)
+    times = alone.lone_core_s / max(sizes_s[largest], 1 / NANOSECONDS)
     return Ceiling(times, tuple(costs.layers[at].name for at in parts[largest]))
 
 
@@ -51,8 +51,14 @@ def cannot_be(plan: Plan, profile: Profile) -> bool:
     return comparable and times > MOST_TIMES * plan.num_stages
 
 
-def times_one_core(planner: "Planner", plan: Plan) -> float:
-    """Return how many times as fast as one core, while no other is busy, a plan is promised to be."""
-    times = plan.predicted.promised_samples_per_s * planner.profile.lone_core_s / plan.batch_size
+def times_one_core(planner: "Planner", plan: Plan, alone: Profile) -> float:
+    """Return how many times as fast as one core, while no other is busy, a plan is promised to be.
+
+    Args:
+        planner: What made it.
+        plan: The plan.
+        alone: Of what one core runs.
+    """
+    times = plan.predicted.promised_samples_per_s * alone.lone_core_s / plan.batch_size
     bounded = not plan.network  # whose ranks may be quicker than the profile's core
-    return min(times, ceiling_of(planner).times) if bounded else times
+    return min(times, ceiling_of(planner, alone).times) if bounded else times

@@ -1,14 +1,14 @@
 """Explain a plan: what fills its slowest stage, what bounds any plan, and what other cuts would cost."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from optimizer.costs import NANOSECONDS, Costs, Problem, layer_s, members_of
+from optimizer.costs import NANOSECONDS, Costs, Problem, members_of
 from optimizer.explain.ceiling import ceiling_of, times_one_core
 from optimizer.plan import Plan
 from optimizer.planning import Planner
-from profiler.profile import Layer
+from profiler.profile import Profile
 
 FILLERS = 3
 
@@ -48,12 +48,9 @@ class Explanation:
 
     Attributes:
         bottleneck_stage: The slowest stage, and its costliest layers.
-        speed_up: How many times as fast as one core the plan is.
         ceiling: The speed-up over one core that no split exceeds, whatever the number of stages.
         ceiling_layers: What sets it: the costliest layers that no cut may separate.
         ceiling_reason: Why it cannot be cut inside, if it is one layer; nothing where it can.
-        moves: Each cut moved by one legal place, towards either end.
-        losses: Those of the schemes and of other planners.
     """
 
     bottleneck_stage: int
@@ -66,38 +63,48 @@ class Explanation:
     losses: tuple[Loss, ...]
 
 
-def explain(planner: Planner, plan: Plan, others: Mapping[str, Plan], whole: Sequence[Layer] = ()) -> Explanation:
+def explain(
+    planner: Planner,
+    plan: Plan,
+    others: Mapping[str, Plan],
+    planner_of: Callable[[str], Planner] | None = None,
+    alone: Profile | None = None,
+) -> Explanation:
     """Explain the planner's best plan.
 
     Args:
         planner: What made it.
         plan: The plan.
         others: The plans of schemes and of other planners, by name.
-        whole: The layers that these are about, where the plan's are another form's.
+        planner_of: Returns what made one of these; None: the same planner.
+        alone: Of what one core runs; None: of the same model.
     """
-    layers = (*planner.profile.layers, *whole)
+    alone = alone or planner.profile
     problem, bounds = planner.problem, planner.best.bounds
     slowest = max(range(len(plan.stages)), key=lambda number: plan.stages[number].total_s)
-    ceiling = ceiling_of(planner)
+    ceiling = ceiling_of(planner, alone)
     reasons = {
         layer.name: layer.uncuttable or ("" if layer.features else "its profile does not tell of features")
         for layer in planner.profile.layers
     }
     return Explanation(
         bottleneck_stage=slowest,
-        fillers=tuple(_fillers(plan, slowest, layers)),
-        speed_up=times_one_core(planner, plan),
+        fillers=tuple(_fillers(plan, slowest, planner)),
+        speed_up=times_one_core(planner, plan, alone),
         ceiling=ceiling.times,
         ceiling_layers=ceiling.layers,
         ceiling_reason=reasons[ceiling.layers[0]] if len(ceiling.layers) == 1 else "they have to stay together",
         moves=tuple(_moves(problem, bounds)),
-        losses=tuple(_loss(name, plan, other, layers) for name, other in others.items()),
+        losses=tuple(
+            _loss(name, plan, other, planner_of(name) if planner_of else planner) for name, other in others.items()
+        ),
     )
 
 
-def _fillers(plan: Plan, stage: int, layers: Iterable[Layer]) -> Iterator[Filler]:
+def _fillers(plan: Plan, stage: int, planner: Planner) -> Iterator[Filler]:
     inside = set(plan.stages[stage].layers)
-    costs_s = {layer.name: layer_s(layer, plan.pace) for layer in layers if layer.name in inside}
+    pairs = zip(planner.costs.layers, planner.costs.weights_ns(), strict=True)
+    costs_s = {layer.name: own_ns / NANOSECONDS for layer, own_ns in pairs if layer.name in inside}
     whole_s = plan.stages[stage].total_s or 1.0
     for name in sorted(costs_s, key=lambda name: -costs_s[name])[:FILLERS]:
         yield Filler(layer=name, step_s=costs_s[name], share=costs_s[name] / whole_s)
@@ -148,13 +155,13 @@ def _sent(costs: Costs, bounds: Sequence[int]) -> int:
     return sum(map(costs.cut_bytes, bounds[1:-1]))
 
 
-def _loss(method: str, plan: Plan, other: Plan, layers: Sequence[Layer]) -> Loss:
+def _loss(method: str, plan: Plan, other: Plan, planner: Planner) -> Loss:
     """Return by how much another split is slower, and the reason in words."""
     loss = other.bottleneck_s / plan.bottleneck_s - 1 if plan.bottleneck_s else 0.0
     slowest = max(range(len(other.stages)), key=lambda number: other.stages[number].total_s)
     whole_s = sum(stage.total_s for stage in other.stages) or 1.0
     share = other.stages[slowest].total_s / whole_s
-    fillers = list(_fillers(other, slowest, layers))[:2]
+    fillers = list(_fillers(other, slowest, planner))[:2]
     listed = " and ".join(f"{filler.layer} ({filler.share:.0%})" for filler in fillers)
     reason = (
         f"stage {slowest} has {len(other.stages[slowest].layers)} of {sum(map(len, other.split))} layers and "

@@ -7,7 +7,6 @@ from optimizer.plan.noise import eased, relative_throughput, scaled
 from optimizer.plan.plan import Plan, Prediction, Stage
 from optimizer.schedule import (
     Duration,
-    Message,
     Pace,
     Schedule,
     Span,
@@ -45,9 +44,9 @@ def scheduled(plan: Plan, schedule: Schedule) -> Plan:
 
 def paced(stage: Stage, pace: Pace, *, in_place: bool) -> Stage:
     """Return a stage with what adding up gradients and updating come to a minibatch under a schedule."""
-    every = pace.update_every
     update_s = stage.update_in_place_s if in_place else stage.update_beside_s
-    return replace(stage, accumulate_s=stage.adding_s * (every - 1) / every, update_s=update_s / every)
+    accumulate_s, update_s = pace.price(stage.adding_s, update_s)
+    return replace(stage, accumulate_s=accumulate_s, update_s=update_s)
 
 
 def predict(stages: Sequence[Stage], batch_size: int, schedule: Schedule) -> Prediction:
@@ -83,9 +82,6 @@ def _durations(stages: Sequence[Stage], schedule: Schedule) -> list[Duration]:
     ]
 
 
-def _messages(stages: Sequence[Stage]) -> tuple[list[Message], list[Message]]:
+def _messages(stages: Sequence[Stage]) -> tuple[list[float], list[float]]:
     """Return what messages take down to the next stage, and up from it."""
-    return (
-        [Message(stage.message_down_s, stage.latency_down_s) for stage in stages],
-        [Message(stage.message_up_s, stage.latency_up_s) for stage in stages],
-    )
+    return [stage.message_down_s for stage in stages], [stage.message_up_s for stage in stages]

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from optimizer.plan.plan import Expected, Stage
-from optimizer.schedule import Message, Pace, Schedule, Span, in_full, simulate, steady_minibatches
+from optimizer.schedule import Pace, Schedule, Span, in_full, simulate, steady_minibatches
 
 FEWEST, MOST_SIMULATED = 10, 500_000
 """Turns at least, and minibatches of all ranks in all turns at most."""
@@ -49,7 +49,7 @@ def relative_throughput(
     stages: Sequence[Stage],
     schedule: Schedule,
     durations_s: Sequence[Sequence[float]],
-    ways: tuple[Sequence[Message], Sequence[Message]],
+    ways: tuple[Sequence[float], Sequence[float]],
 ) -> Expected | None:
     """Return the throughput of unsteady stages over that of steady ones; None where nothing says how unsteady they are.
 

@@ -43,7 +43,6 @@ class StageBytes:
     Attributes:
         frozen_bytes: Of parameters that do not learn.
         learning_bytes: Of those that do.
-        saved_bytes: What one minibatch keeps for its backward.
         cast_bytes: What of that are casts of weights, which minibatches on the same version share.
         transient_bytes: The largest that a layer needs for a moment, and what the heap holds beyond all this.
         activation_bytes: What crosses the cut behind the stage for one minibatch; likewise ``gradient_bytes`` back.
@@ -73,11 +72,8 @@ class Stage:
             before. What comes in is computed on where it arrives.
         message_down_s: What activations take over the link to the next stage; nothing in shared memory. Likewise
             ``message_up_s`` for the gradients that come back.
-        latency_down_s: What of it the next message need not wait for; likewise ``latency_up_s``.
-        send_bytes: Activations and gradients sent.
         boundary: The values that cross the cut behind this stage, relayed ones included.
         memory_bytes: Predicted peak above an empty process.
-        sizes: The bytes of what is in it, counted once.
         alone: What it takes beside no busy core, of what it costs; ``ease``, beside the other stages, which are busy
             for a share of the time.
         noise: By what factor its layers took longer than they are taken to in each round of the profile, a drift of the
@@ -96,8 +92,6 @@ class Stage:
     send_backward_s: Seconds
     message_down_s: Seconds
     message_up_s: Seconds
-    latency_down_s: Seconds
-    latency_up_s: Seconds
     send_bytes: Bytes
     boundary: tuple[Name, ...]
     memory_bytes: Bytes
@@ -178,14 +172,9 @@ class Plan(Shown):
         method: How it was found: ``exact``, ``bounded`` (not proven), a scheme's or another planner's name.
         schedule: What is predicted; ``update_every``, how many minibatches an update takes under it.
         planned_for: The schedule that the split was searched for, and that bottleneck and bound are about.
-        classes: How many the model tells apart.
-        momenta: How many tensors the update rule keeps for a parameter.
         bottleneck_s: The largest stage's ``total_s``, over a network with the messages that it sends.
         lower_bound_s: No legal split has a smaller bottleneck than this.
-        memory_limit_bytes: What each stage may take; legal splits are those that keep it.
         cut_after: The cuts that were forced, each by the layers it stands directly behind; legal splits have them.
-        network: The ranks and links that the plan is for; None for equal cores that share memory.
-        ties: Which layers share parameters or buffers, so no cut may separate them.
         crowding: As the profile has it: how many times as long a step takes beside no busy core, beside one, and so on.
     """
 

@@ -8,8 +8,6 @@ if TYPE_CHECKING:
     from optimizer.planning.even_cuts import even_places, even_share_s, even_slicing
     from optimizer.planning.evenly_spaced import spaced_splits
     from optimizer.planning.models import (
-        LEAST_GAIN,
-        ModelRequest,
         Models,
         ProfileOf,
         cut_named,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from optimizer.costs import NANOSECONDS, NOTHING, Problem, Rounds, members_of, names_of
+from optimizer.costs import NANOSECONDS, Problem, Rounds, members_of, names_of
 from optimizer.plan import NetworkProfile, Plan, Search, Stage, StageBytes
 from optimizer.plan.forecast import paced, predict
 from optimizer.plan.noise import eased
@@ -87,7 +87,7 @@ def _stage(problem: Problem, index: int, ends: tuple[int, int], memory_bytes: in
     send_forward_ns = sum(value.copy_output_ns for value in down)
     send_backward_ns = sum(value.copy_gradient_ns for value in up)
     beside_ns, in_place_ns = (sum(times[at] for at in members) for times in (costs.beside_ns, costs.in_place_ns))
-    message_down, message_up = (NOTHING, NOTHING) if last else problem.messages(index, through)
+    message_down_ns, message_up_ns = (0, 0) if last else problem.messages_ns(index, through)
     stage = Stage(
         layers=tuple(costs.layers[at].name for at in members),
         forward_s=forward_ns / NANOSECONDS,
@@ -99,10 +99,8 @@ def _stage(problem: Problem, index: int, ends: tuple[int, int], memory_bytes: in
         update_in_place_s=in_place_ns / NANOSECONDS,
         send_forward_s=send_forward_ns / NANOSECONDS,
         send_backward_s=send_backward_ns / NANOSECONDS,
-        message_down_s=message_down.whole_ns / NANOSECONDS,
-        message_up_s=message_up.whole_ns / NANOSECONDS,
-        latency_down_s=message_down.latency_ns / NANOSECONDS,
-        latency_up_s=message_up.latency_ns / NANOSECONDS,
+        message_down_s=message_down_ns / NANOSECONDS,
+        message_up_s=message_up_ns / NANOSECONDS,
         send_bytes=sum(value.output_bytes for value in down) + sum(value.gradient_bytes for value in up),
         boundary=tuple(value.name for value in down),
         memory_bytes=memory_bytes,

@@ -29,11 +29,11 @@ def even_share_s(profile: Profile, stages: int, pace: Pace = PLAIN_1F1B) -> floa
 def even_places(profile: Profile, stages: int, pace: Pace = PLAIN_1F1B) -> list[tuple[Layer, float]]:
     """Return the layer in which each cut of a perfectly even split lies, and which share of it stands before."""
     costs = costs_of(profile, pace)
-    (share_s, ends), weight_ns = _even(costs, stages), costs.weight_ns
+    (share_s, ends), weights_ns = _even(costs, stages), costs.weights_ns()
     places = []
     for cut in range(1, stages):
         at = min(bisect_left(ends, cut * share_s), len(ends) - 1)
-        own_s = weight_ns[at] / NANOSECONDS
+        own_s = weights_ns[at] / NANOSECONDS
         places.append((profile.layers[at], 1 - (ends[at] - cut * share_s) / own_s if own_s else 1.0))
     return places
 
@@ -73,8 +73,7 @@ def _even(costs: Costs, stages: int) -> tuple[float, list[float]]:
     S − 1 stages take T of the time; what is left over takes T less what it saves as the last. The more the first stages
     take the less is left, so T is found by bisection.
     """
-    times = [weight_ns / NANOSECONDS for weight_ns in costs.weight_ns]
-    in_place = [time_s - saving_ns / NANOSECONDS for time_s, saving_ns in zip(times, costs.saving_ns, strict=True)]
+    times, in_place = ([own_ns / NANOSECONDS for own_ns in costs.weights_ns(last=last)] for last in (False, True))
     loss_s = costs.loss_ns / NANOSECONDS
     ends, low_s, high_s = list(accumulate(times)), 0.0, sum(times) + loss_s
     for _ in range(50):

@@ -51,8 +51,6 @@ class ModelRequest:
     """The models that are wanted.
 
     Attributes:
-        slicing: Which layers to cut inside; ``auto``: those that serve.
-        precision: In which precision; ``auto``: float32, and bfloat16 where that is faster.
         cut_after: Forced cuts of the plan, which are cuts of the model that it comes to be for.
     """
 
@@ -103,7 +101,7 @@ class Models:
 
     Attributes:
         whole: All layers whole, in float32 or the precision that is asked for; ``sliced``, with layers cut inside.
-        lowered: In bfloat16 where that is faster, with layers cut inside where that pays.
+        lowered: In bfloat16 where that is faster, with layers cut inside where that pays; ``lowered_whole``, without.
         why_whole: Why no layer is cut inside; None where one is, or where nobody asked.
         why_full: Likewise, why not in bfloat16.
     """
@@ -111,6 +109,7 @@ class Models:
     whole: Planner
     sliced: Planner | None = None
     lowered: Planner | None = None
+    lowered_whole: Planner | None = None
     why_whole: WhyNot | None = None
     why_full: WhyNot | None = None
 
@@ -118,6 +117,15 @@ class Models:
     def best(self) -> Planner:
         """What plans for the best model."""
         return self.lowered or self.sliced or self.whole
+
+    @property
+    def alone(self) -> Profile:
+        """What one core runs: all layers whole, in the faster precision."""
+        return (self.lowered_whole if self.lowered and self.lowered_whole else self.whole).profile
+
+    def planner_of(self, name: str) -> Planner:
+        """Return what plans for the model that a partition is of."""
+        return {LOWERED: self.lowered, SLICED: self.sliced}.get(name) or self.whole
 
     @property
     def best_name(self) -> str:
@@ -153,7 +161,7 @@ def models_of(
     """
     choice = _Choice(planner_for, request, profile_of)
     whole, sliced, why = choice.settled(profile)
-    if request.precision != AUTO:
+    if request.precision != AUTO or profile.form.lowered:
         return Models(whole, sliced, why_whole=why)
     full, lower = sliced or whole, None if profile.loud else profile_of(BF16_FORM)
     if lower is None:
@@ -162,7 +170,7 @@ def models_of(
     best = lower_sliced or lower_whole
     if not gains(full, best):
         return Models(whole, sliced, why_whole=why, why_full="no gain")
-    return Models(whole, sliced, best, why_whole=why)
+    return Models(whole, sliced, best, lower_whole, why_whole=why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +197,8 @@ class _Choice:
             whole = self.forced(profile)
             return whole, *self.sliced(whole)
         named = self.profile_of(Form(Slicing(wanted), profile.precision))
+        if named is None and self.request.precision == AUTO and profile.form.lowered:
+            return self.planner_for(profile), None, "not profiled"
         if named is None:
             raise ConfigError(
                 f"the profile is of {profile.model} with its layers whole, and --slice {wanted} cuts some inside; "
@@ -209,10 +219,10 @@ class _Choice:
             if _bottleneck_s(latest) <= (1 + near) * share_s:
                 break
             slicing = even_slicing(latest.profile, whole.stages, whole.costs.pace)
-            if slicing == latest.profile.slicing:
-                why = why if slicing else "none in the way"
+            if slicing in {"", latest.profile.slicing}:
+                why = "none in the way" if latest is whole else why
                 break
-            cut = self.profile_of(Form(slicing, whole.profile.precision)) if slicing else None
+            cut = self.profile_of(Form(slicing, whole.profile.precision))
             if cut is None:
                 why = "not profiled"
                 break

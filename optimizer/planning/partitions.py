@@ -13,6 +13,8 @@ from optimizer.planning.schemes import Schemes, shares_of
 def plan_for(name: str, models: Models, schemes: Schemes) -> Plan:
     """Return the plan of partition ``name``, or of another planner of that name."""
     planner = models.whole
+    if planner.profile.slicing and name != OPTIMIZED:
+        raise PartitionError("its layers are cut inside, and all but the best split count layers that are whole")
     if name in OTHER_PLANNERS:
         from optimizer.planning.other_planners import other_plan
 
@@ -33,7 +35,7 @@ def plans_for(names: Iterable[str], models: Models, schemes: Schemes, report: Ca
         try:
             plans[name] = plan_for(name, models, schemes)
         except PartitionError as error:
-            if name == OPTIMIZED and models.sliced is None:
+            if name == OPTIMIZED and models.best is models.whole:
                 raise
             report(f"{models.whole.profile.model}: {name} is left out: {error}")
     return plans

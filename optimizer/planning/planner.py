@@ -11,7 +11,6 @@ from optimizer.costs import (
     Rounds,
     costs_of,
     forced_cuts,
-    names_of,
     network_of,
     prefixes,
 )
@@ -128,8 +127,6 @@ class Planner:
 
     def scheme(self, name: str, shares: Sequence[int]) -> Plan:
         """Return the split of a scheme, which knows nothing of limits."""
-        if self.profile.slicing:
-            raise PartitionError("its layers are cut inside, and schemes count layers that are whole")
         count = len(self.costs.layers)
         return self.in_captured_order(name, scheme_cuts(shares, count, self.legal_cuts, self.stages))
 
@@ -150,15 +147,6 @@ class Planner:
         """Return the split that would be the best on equal cores that share memory, as it is over the links."""
         equal = replace(self.problem, network=None)
         return self.unlimited("link-blind", self._solved(equal, self.candidates).bounds)
-
-    def cut_list(self, plan: Plan) -> str:
-        """Return a plan's cuts as text: a line a cut with the layers it stands directly behind, as ``cut_after``."""
-        at = {layer.name: 1 << number for number, layer in enumerate(self.costs.layers)}
-        lines, ideal = [], 0
-        for stage in plan.stages[:-1]:
-            ideal |= sum(at[name] for name in stage.layers)
-            lines.append(",".join(names_of(self.costs, ideal)))
-        return "".join(f"{line}\n" for line in lines)
 
     @cached_property
     def free_candidates(self) -> Candidates:

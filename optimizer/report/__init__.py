@@ -1,4 +1,4 @@
-"""Views of a plan: tables, drawings, a Gantt chart as text."""
+"""Views of a plan: tables."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,6 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from optimizer.report.chosen_models import model_sentences
-    from optimizer.report.drawing import plan_svg
     from optimizer.report.explain_table import show_explanation
     from optimizer.report.plan_table import show_gain, show_partitions, show_plan
 else:

@@ -10,8 +10,6 @@ from profiler.report import ResultTable, mib
 if TYPE_CHECKING:
     from rich.console import Console
 
-"""What to call a layer, by its name."""
-
 WORDS = ("cut", "moved", "layers that change stage", "method", "reason")
 
 

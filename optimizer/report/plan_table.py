@@ -29,13 +29,14 @@ _NAMES_WIDTH = 24
 """Partitions of one split are listed beside each other up to there."""
 
 
-def show_plan(plan: Plan, console: "Console", profile: Profile | None = None) -> None:
+def show_plan(plan: Plan, console: "Console", profile: Profile | None = None, alone: Profile | None = None) -> None:
     """Print the stages of a plan, and what it is expected to give.
 
     Args:
         plan: The plan.
         console: Where to.
         profile: The profile that it was made for, if that is at hand: says how well costs are known.
+        alone: Of what one core runs; None: of the same model.
     """
     from rich.text import Text
 
@@ -69,7 +70,7 @@ def show_plan(plan: Plan, console: "Console", profile: Profile | None = None) ->
             mib(stage.memory_bytes, 1), mib(stage.send_bytes, 1),
         )  # fmt: skip
     console.print("", table, "", sep="\n")
-    loud = profile is not None and cannot_be(plan, profile)
+    loud = profile is not None and cannot_be(plan, alone or profile)
     console.print(TOO_LOUD if loud else expectation(plan))
     if plan.imbalance > UNEVEN:
         for sentence in _tied(plan):
@@ -96,13 +97,20 @@ def expectation(plan: Plan) -> str:
 
 
 def show_gain(
-    plan: Plan, plans: Mapping[str, Plan], schemes: Iterable[str], planner: "Planner", console: "Console"
+    plan: Plan,
+    plans: Mapping[str, Plan],
+    schemes: Iterable[str],
+    planner: "Planner",
+    console: "Console",
+    *,
+    alone: Profile | None = None,
 ) -> None:
     """Print how a plan compares with one core and with the best of the schemes, and what bounds any split."""
-    if plan.num_stages == 1 or cannot_be(plan, planner.profile):
+    alone = alone or planner.profile  # what one core runs
+    if plan.num_stages == 1 or cannot_be(plan, alone):
         return
     promised = plan.predicted.promised_samples_per_s
-    times = times_one_core(planner, plan)
+    times = times_one_core(planner, plan, alone)
     said = [f"{times:.2f} times one core"] if times else []
     rivals = {name: plans[name].predicted.promised_samples_per_s for name in schemes if name in plans}
     if rivals:
@@ -112,7 +120,7 @@ def show_gain(
     if said:
         console.print(f"That is {' and '.join(said)}; --all lists each.")
     if not plan.network:
-        console.print(_ceiling(ceiling_of(planner), plan.num_stages))
+        console.print(_ceiling(ceiling_of(planner, alone), plan.num_stages))
 
 
 def _tied(plan: Plan) -> Iterator[str]:

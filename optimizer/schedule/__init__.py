@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     )
     from optimizer.schedule.simulator import (
         Duration,
-        Message,
         Span,
         durations_by_kind,
         simulate,

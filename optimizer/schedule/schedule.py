@@ -64,7 +64,6 @@ class ScheduleRule:
     """The rule that a schedule's lists of actions are made by.
 
     Attributes:
-        semantics: What it trains, in words.
         flushes: Whether a minibatch waits for the update of all before it that share none with it.
         usual: Returns how many minibatches an update takes where nothing is said, given the number of stages; None
             where each has one of its own.
@@ -102,6 +101,16 @@ class Pace:
 
     name: ScheduleName
     update_every: Annotated[int, Meta(ge=1, le=1_000_000)]
+
+    def price(self, adding: float, update: float) -> tuple[float, float]:
+        """Return what adding up gradients, and updating, come to a minibatch.
+
+        Args:
+            adding: What adding to a gradient takes more than writing it anew, which all minibatches of an update but
+                the first do.
+            update: What an update takes.
+        """
+        return adding * (self.update_every - 1) / self.update_every, update / self.update_every
 
     @property
     def flush_every(self) -> int | None:
@@ -161,13 +170,7 @@ PLAIN_1F1B = Pace(ASYNCHRONOUS, 1)
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Every stage's actions in order; of a long run, those of its first minibatches.
-
-    Attributes:
-        pace: Which schedule it is.
-        rows: The actions of each stage.
-        minibatches: How many go through in all.
-    """
+    """Every stage's actions in order; of a long run, those of its first minibatches."""
 
     pace: Pace
     rows: Rows

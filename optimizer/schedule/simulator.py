@@ -31,19 +31,11 @@ class Span:
     end_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """The time of an action's message to its reader; the next one on the same way need not wait for the latency."""
-
-    whole_s: float
-    latency_s: float
-
-
 def simulate(
     schedule: Schedule,
     durations_s: Sequence[Sequence[Any]],
-    down: Sequence[Message] = (),
-    up: Sequence[Message] = (),
+    down_s: Sequence[float] = (),
+    up_s: Sequence[float] = (),
     *,
     latest: Callable[[Sequence[Any]], Any] = max,
 ) -> list[list[Span]]:
@@ -52,13 +44,13 @@ def simulate(
     Args:
         schedule: What every stage does.
         durations_s: What each of these actions takes, stage by stage; ``durations_by_kind`` where all of a kind take
-            the same in a stage. Each a number; or an array, of what it takes in each of many draws.
-        down: For each stage, what its activations take to the next one; nothing where stages share memory.
-        up: For each stage, what gradients take to it from the next one.
-        latest: Of some times, the latest; of arrays, the latest in each draw.
+            the same in a stage. Each a number; or an array, of what it takes in each of many turns.
+        down_s: For each stage, what its activations take to the next one; nothing where stages share memory.
+        up_s: For each stage, what gradients take to it from the next one.
+        latest: Of some times, the latest; of arrays, the latest in each turn.
     """
     arrived: dict[Action, float] = {}
-    ways = {"F": _Ways(down, 0, latest), "B": _Ways(up, 1, latest)}
+    ways = {"F": _Ways(down_s, 0, latest), "B": _Ways(up_s, 1, latest)}
     spans: list[list[Span]] = [[] for _ in schedule.rows]
     moved = True
     while moved:
@@ -90,16 +82,15 @@ def durations_by_kind(schedule: Schedule, stages: Sequence[Duration]) -> list[li
 class _Ways:
     """The ways that messages of one kind go, one over each cut; each carries one message after the other."""
 
-    def __init__(self, messages: Sequence[Message], back: int, latest: Callable[[Sequence[Any]], Any]) -> None:
-        self._messages, self._back, self._latest = messages, back, latest
-        self._free_s: list[Any] = [0.0] * len(messages)
+    def __init__(self, messages_s: Sequence[float], back: int, latest: Callable[[Sequence[Any]], Any]) -> None:
+        self._messages_s, self._back, self._latest = messages_s, back, latest
+        self._free_s: list[Any] = [0.0] * len(messages_s)
 
     def arrival_s(self, action: Action, sent_s: float) -> float:
         """Return when what an action sends at ``sent_s`` arrives."""
         cut = action.stage - self._back
-        if not 0 <= cut < len(self._messages):
+        if not 0 <= cut < len(self._messages_s):
             return sent_s
-        message = self._messages[cut]
-        start_s: float = self._latest([sent_s, self._free_s[cut]])
-        self._free_s[cut] = start_s + message.whole_s - message.latency_s
-        return start_s + message.whole_s
+        arrival_s: float = self._latest([sent_s, self._free_s[cut]]) + self._messages_s[cut]
+        self._free_s[cut] = arrival_s
+        return arrival_s

@@ -28,10 +28,7 @@ class StageRequirements:
     """Weight versions, minibatches and slots that a stage needs room for.
 
     Attributes:
-        versions: Weight versions, the newest included.
-        in_flight: Minibatches between forward and backward.
         activation_slots: Slots for activations behind the stage; 0 in the last.
-        gradient_slots: Slots for gradients behind the stage; 0 in the last.
     """
 
     versions: int

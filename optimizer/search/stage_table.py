@@ -3,9 +3,10 @@
 Row j, column i: the stage of the layers I∖J. What stands before each candidate is a row of sums over its layers, and
 what crosses behind it two terms, down and up. So a stage's time is a difference of rows and two terms of cuts,
 
-    cost[j, i] = work(I) − work(J) + down(I) + up(J)            less saving(I) − saving(J) in the last stage
+    cost[j, i] = work(I) − work(J) + down(I) + up(J)
 
-where over links down and up hold the messages, too; and its memory likewise, but for the largest transient. Where there
+with the layers' weights in that stage (in the last one updates are in place under ``1f1b``); over links down and up
+hold the messages, too; and its memory likewise, but for the largest transient. Where there
 may be no such stage, the entry is ``NEVER``: J ⊄ I, or a forced cut lies in between.
 """
 
@@ -44,14 +45,14 @@ class StageTable:
 
     def _time_keys(self, stage: int, *, last: bool) -> tuple[Integers, Integers]:
         costs, network = self._problem.costs_at(stage), self._problem.network
-        work = self.sums(np.array(costs.weight_ns) - (np.array(costs.saving_ns) if last else 0))
+        work = self.sums(costs.weights_ns(last=last))
         work[-1] += costs.loss_ns
         down, up = self._crossing_sums([(value.copy_output_ns, value.copy_gradient_ns) for value in costs.values])
         down_bytes, up_bytes = self._bytes
         if network and not last:
-            down = down + np.array([network.down[stage].message(int(size)).whole_ns for size in down_bytes])
+            down = down + np.array([network.down[stage].message_ns(int(size)) for size in down_bytes])
         if network and stage:
-            up = up + np.array([network.up[stage - 1].message(int(size)).whole_ns for size in up_bytes])
+            up = up + np.array([network.up[stage - 1].message_ns(int(size)) for size in up_bytes])
         return work + down, work - up
 
     def memory_bytes(self, stage: int) -> Integers:

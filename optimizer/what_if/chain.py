@@ -15,7 +15,6 @@ from optimizer.plan import Plan, most_simulated
 from optimizer.planning import Planner, Schemes, scheme_cuts
 from optimizer.schedule import SCHEDULES, factors, in_full, steady_minibatches
 from optimizer.search import captured_order, solve
-from profiler.profile import PLAIN_FORM
 from profiler.report import counted, groups
 
 FEWEST, MOST = 2, 8
@@ -28,11 +27,9 @@ class Stretch:
     """The layers between two neighbouring legal cuts.
 
     Attributes:
-        layers: Their names; the cut stands behind the last.
-        border: Whether a module ends there.
         step_ns: Forward, backward and update, beside busy cores as profiled; ``alone_ns``, beside none.
-        adding_ns: What adding to a gradient takes more than writing it.
-        beside_ns: The update beside the current version; ``in_place_ns``, in place.
+        accumulate_ns: What adding up gradients comes to a minibatch; ``update_ns``, updating, and ``update_last_ns`` in
+            the last stage.
         frozen_bytes: Parameters that do not learn; ``learning_bytes``, those that do.
         saved_bytes: Kept for the backward, ``cast_bytes`` of it once a weight version.
         rounds_ns: A step of them in each round of the profile.
@@ -44,9 +41,9 @@ class Stretch:
     alone_ns: int
     forward_ns: int
     backward_ns: int
-    adding_ns: int
-    beside_ns: int
-    in_place_ns: int
+    accumulate_ns: float
+    update_ns: float
+    update_last_ns: float
     frozen_bytes: int
     learning_bytes: int
     saved_bytes: int
@@ -75,7 +72,6 @@ class Pipeline:
             steady.
         simulated: How many minibatches of unsteady stages are simulated; ``simulated_steady``, as ``steady``, of these.
         held: How often each stage holds learning bytes, saved ones, casts, and what crosses behind and before it.
-        splits: By name, the stretches before each cut.
     """
 
     depths: tuple[int, ...]
@@ -91,22 +87,22 @@ class Chain:
     """A model along its captured order, and pipelines of two to eight stages for it.
 
     Attributes:
+        form: In words; nothing where layers are whole, in float32.
         minibatches: Of a run, as far as its schedule is listed.
         schedule: In words; ``update_every``, minibatches an update; ``flush_every``, between two
-            flushes, if there are any; ``in_place``, which stages update in place: ``all``, ``last`` or none.
+            flushes, if there are any.
         stretches: One more than ``cuts``.
         pace: How slow the machine was in each round, over the rounds around it, as a share of the usual.
         neighbours: Beside how many busy cores it was profiled; 0 where nothing tells how much less others disturb.
-        pipelines: By number of stages.
     """
 
     model: str
+    form: str
     batch_size: int
     minibatches: int
     schedule: str
     update_every: int
     flush_every: int | None
-    in_place: str
     stretches: tuple[Stretch, ...]
     cuts: tuple[Cut, ...]
     loss_forward_ns: int
@@ -123,8 +119,8 @@ class Chain:
 
 def shown_first(chain: Chain, plan: Plan) -> tuple[tuple[int, ...] | None, str]:
     """Return a plan's split as counts of stretches before each cut, or None, and why it cannot be shown."""
-    if plan.form != PLAIN_FORM:
-        return None, "The plan cuts layers inside, or runs some in bfloat16, and here layers are whole and in float32."
+    if plan.form.words != chain.form:
+        return None, f"The plan is of the model {_as(plan.form.words)}, and here it is {_as(chain.form)}."
     if str(plan.num_stages) not in chain.pipelines:
         return None, f"The plan has {counted(plan.num_stages, 'stage')}, and here are {' or '.join(chain.pipelines)}."
     inside, seen = frozenset[str](), frozenset[str]()
@@ -135,6 +131,10 @@ def shown_first(chain: Chain, plan: Plan) -> tuple[tuple[int, ...] | None, str]:
     if None in cuts:
         return None, "The plan's cuts do not lie along the captured order, and here all do."
     return tuple(cut for cut in cuts if cut is not None), ""
+
+
+def _as(form: str) -> str:
+    return f"in {form}" if form else "with its layers whole, in float32"
 
 
 def chain_of(planner: Planner, schemes: Schemes, minibatches: int | None = None) -> Chain:
@@ -150,16 +150,15 @@ def chain_of(planner: Planner, schemes: Schemes, minibatches: int | None = None)
     stretches = [members_of(after & ~before) for before, after in pairwise(bounds)]
     rounds = Rounds(profile)
     pace, wanted = costs.pace, minibatches or planner.minibatches
-    in_place = "all" if pace.updates_in_place(last=False) else "last" if pace.updates_in_place(last=True) else ""
     borders = {group[-1].name for group in groups(costs.layers)}
     return Chain(
         model=profile.model,
+        form=profile.form.words,
         batch_size=profile.batch_size,
         minibatches=pace.listed(planner.stages, wanted),
         schedule=pace.words,
         update_every=pace.update_every,
         flush_every=pace.flush_every,
-        in_place=in_place,
         stretches=tuple(_stretch(costs, members, borders, rounds) for members in stretches),
         cuts=tuple(_cut(costs, ideal) for ideal in bounds[1:-1]),
         loss_forward_ns=costs.loss_forward_ns,
@@ -172,7 +171,7 @@ def chain_of(planner: Planner, schemes: Schemes, minibatches: int | None = None)
         neighbours=profile.neighbours,
         one_core_s=profile.lone_core_s,
         pipelines={
-            str(stages): _pipeline(planner, stages, wanted, bounds, schemes)
+            str(stages): _pipeline(planner, stages, wanted, bounds, {} if profile.slicing else schemes)
             for stages in range(FEWEST, min(MOST, len(bounds) - 1) + 1)
             if not SCHEDULES[pace.name].delayed or pace.update_every >= stages
         },
@@ -185,6 +184,12 @@ def _stretch(costs: Costs, members: Sequence[int], borders: set[str], rounds: Ro
     def summed(times: Sequence[int]) -> int:
         return sum(times[at] for at in members)
 
+    updates_ns = [
+        summed(costs.in_place_ns if costs.pace.updates_in_place(last=last) else costs.beside_ns)
+        for last in (False, True)
+    ]
+    adding_ns = summed(costs.adding_ns)
+    (accumulate_ns, update_ns), (_, update_last_ns) = (costs.pace.price(adding_ns, own_ns) for own_ns in updates_ns)
     return Stretch(
         layers=tuple(layer.name for layer in layers),
         border=layers[-1].name in borders,
@@ -192,9 +197,9 @@ def _stretch(costs: Costs, members: Sequence[int], borders: set[str], rounds: Ro
         alone_ns=sum(nanoseconds(layer.step_s if layer.alone_s is None else layer.alone_s) for layer in layers),
         forward_ns=summed(costs.forward_ns),
         backward_ns=summed(costs.backward_ns),
-        adding_ns=summed(costs.adding_ns),
-        beside_ns=summed(costs.beside_ns),
-        in_place_ns=summed(costs.in_place_ns),
+        accumulate_ns=accumulate_ns,
+        update_ns=update_ns,
+        update_last_ns=update_last_ns,
         frozen_bytes=sum(layer.parameter_bytes - layer.learning_bytes for layer in layers),
         learning_bytes=sum(layer.learning_bytes for layer in layers),
         saved_bytes=sum(layer.saved_bytes for layer in layers),

@@ -10,18 +10,17 @@ const whatIf = (() => {
 
   // What each stage costs and holds; cuts are counts of stretches before them.
   function stagesOf(chain, cuts) {
-    const bounds = [0, ...cuts, chain.stretches.length], count = bounds.length - 1, every = chain.update_every;
+    const bounds = [0, ...cuts, chain.stretches.length], count = bounds.length - 1;
     const none = {down_ns: 0, up_ns: 0, down_bytes: 0, up_bytes: 0};
     const cutAt = place => chain.cuts[place - 1] || none;
     return Array.from({length: count}, (_, stage) => {
       const own = chain.stretches.slice(bounds[stage], bounds[stage + 1]), last = stage === count - 1;
       const behind = last ? none : cutAt(bounds[stage + 1]), before = stage ? cutAt(bounds[stage]) : none;
-      const inPlace = chain.in_place === "all" || (chain.in_place === "last" && last);
       const held = chain.pipelines[count].held[stage];
       const forward = sum(own, each => each.forward_ns) + last * chain.loss_forward_ns;
       const backward = sum(own, each => each.backward_ns) + last * chain.loss_backward_ns;
-      const update = sum(own, each => inPlace ? each.in_place_ns : each.beside_ns) / NS / every;
-      const accumulate = sum(own, each => each.adding_ns) / NS * (every - 1) / every;
+      const update = sum(own, each => last ? each.update_last_ns : each.update_ns) / NS;
+      const accumulate = sum(own, each => each.accumulate_ns) / NS;
       const step = sum(own, each => each.step_ns) + last * chain.loss_step_ns;
       const alone = sum(own, each => each.alone_ns) + last * chain.loss_alone_ns;
       return {

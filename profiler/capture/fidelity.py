@@ -38,8 +38,8 @@ _SHRUNK = 0.75
 _FEW = 2
 """Samples of the other minibatch; one more than the sample has, where that has no more."""
 _CAUSE = (
-    "a record sees no random numbers of its own, values or counters, so leave out of forward what depends on them, "
-    "such as try, or a number that is kept"
+    "a record has one forward only, so leave out what depends on values, on numbers drawn in Python, or on a number "
+    "that is kept"
 )
 
 
@@ -56,7 +56,6 @@ class _Run:
     """What a forward left, and a backward if there was one.
 
     Attributes:
-        outputs: One for each head.
         state: Buffers by path, in words: ``buffer norm.running_mean``; then gradients.
         drawn: Where the generators of torch, Python and numpy stand.
     """

@@ -61,9 +61,7 @@ class LiveModel:
     """A model with the minibatch that it is measured on.
 
     Attributes:
-        model: A copy of the user's, in training mode.
         inputs: ``(N, …)``, packed where there are several; ``targets``, those of these samples.
-        called: How the model is called with them.
     """
 
     name: str

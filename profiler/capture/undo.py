@@ -1,13 +1,11 @@
 """Leave a model as it was: undo what a forward does to its buffers and to what its modules keep in plain Python."""
 
-import inspect
 import itertools
 import random
-import sys
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from types import FunctionType, SimpleNamespace
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,7 @@ from profiler.machine import only_thread
 
 _OWN = frozenset(vars(nn.Module()))
 """Names that every module has, such as ``training``."""
-_PLAIN_DICTS = (dict, OrderedDict, defaultdict, Counter)
+_CONTAINERS = (dict, OrderedDict, defaultdict, Counter, list, tuple, set, frozenset, deque)
 _MOST_ITEMS, _MOST_ELEMENTS, _DEEPEST = 1_000, 8, 4
 
 
@@ -90,84 +88,26 @@ def _within(values: Iterable[Any]) -> Iterator[Any]:
 
 
 def plain_values(model: nn.Module) -> dict[str, str]:
-    """Return the numbers, texts and containers of such that the model's code keeps between two forwards, as text.
-
-    They are kept in attributes of its modules and their classes, in global names of the files that define these, and in
-    defaults and closures of ``forward``; their names say where. Objects of the user's own classes count with what they
-    hold, small tensors with their elements.
-    """
-    values: dict[str, str] = {}
-    classes = (kind for module in model.modules() for kind in type(module).__mro__)
-    kinds = list(dict.fromkeys(kind for kind in classes if not _of_torch(kind.__module__)))
-    text = _Text({kind.__module__.partition(".")[0] for kind in kinds} - {"torchvision", "timm", "transformers"})
-    for path, module in model.named_modules():
-        own = {name: value for name, value in vars(module).items() if name not in _OWN}
-        values |= text.of_names(own, f"the attribute '{path}{'.' if path else ''}", "'")
-    for kind in kinds:
-        values |= text.of_names(vars(kind), f"the attribute '{kind.__name__}.", "'")
-        if isinstance(forward := vars(kind).get("forward"), FunctionType):
-            named = {name: own.default for name, own in inspect.signature(forward).parameters.items()}
-            values |= text.of_names(named, f"the default of '{kind.__name__}.forward(", "=…)'")
-            values |= text.of_names(_around(forward), "the name '", f"' around '{kind.__name__}.forward'")
-    for name in dict.fromkeys(kind.__module__ for kind in kinds):
-        values |= text.of_names(
-            vars(sys.modules[name]) if name in sys.modules else {}, f"the global name '{name}.", "'"
-        )
-    return values
+    """Return the numbers, texts, small tensors and containers of such that modules keep in attributes, as text."""
+    return {
+        f"the attribute '{path}{'.' if path else ''}{name}'": _text(value)
+        for path, module in model.named_modules()
+        for name, value in vars(module).items()
+        if name not in _OWN
+    }
 
 
-def _around(function: FunctionType) -> dict[str, Any]:
-    """Return what a function reads of the functions that it is defined in."""
-    values = {}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        with suppress(ValueError):  # of a name that has no value yet
-            values[name] = cell.cell_contents
-    return values
-
-
-def _of_torch(module: str) -> bool:
-    return module.partition(".")[0] in {"torch", "builtins"}
-
-
-class _Text:
-    """Puts plain values into text; of anything else its type, unless its class is one of the user's own."""
-
-    def __init__(self, packages: Collection[str]) -> None:
-        """Look into objects of classes in ``packages``."""
-        self._packages = packages
-
-    def of_names(self, names: Mapping[str, Any], before: str, behind: str) -> dict[str, str]:
-        return {f"{before}{name}{behind}": self.of(value) for name, value in names.items() if not name.startswith("__")}
-
-    def of(self, value: Any, depth: int = 0) -> str:  # noqa: PLR0911 - one for each kind of value
-        if isinstance(value, (bool, int, float, complex, str, bytes, type(None), np.generic, itertools.count)):
-            return repr(value)
-        if isinstance(value, (Tensor, np.ndarray)):
-            small = value.ndim <= 1 and len(value.reshape(-1)) <= _MOST_ELEMENTS
-            return repr(value.tolist()) if small and not getattr(value, "is_meta", False) else self._kind(value)
-        if depth == _DEEPEST:
-            return self._kind(value)
-        if (
-            type(value) in _PLAIN_DICTS and len(value) <= _MOST_ITEMS
-        ):  # a class of its own may load much when it is read
-            items = (f"{self.of(key, depth + 1)}: {self.of(item, depth + 1)}" for key, item in value.items())
-            return f"{{{', '.join(items)}}}"
-        if isinstance(value, (list, tuple, set, frozenset, deque)) and len(value) <= _MOST_ITEMS:
-            texts = [self.of(item, depth + 1) for item in value]
-            return f"[{', '.join(sorted(texts) if isinstance(value, (set, frozenset)) else texts)}]"
-        if self._is_the_users(value):
-            held = vars(value) | (_around(value) if isinstance(value, FunctionType) else {})
-            named = {name: item for name, item in held.items() if not name.startswith("__")}
-            return f"{self._kind(value)} {self.of(named, depth + 1)}" if named else self._kind(value)
-        return self._kind(value)
-
-    def _is_the_users(self, value: Any) -> bool:
-        if isinstance(value, SimpleNamespace):
-            return True
-        home = value if isinstance(value, (type, FunctionType)) else type(value)
-        own = str(getattr(home, "__module__", "")).partition(".")[0] in self._packages
-        return own and hasattr(value, "__dict__") and not isinstance(value, nn.Module)
-
-    @staticmethod
-    def _kind(value: Any) -> str:
-        return f"a {type(value).__name__}"
+def _text(value: Any, depth: int = 0) -> str:
+    """Return a plain value as text; of anything else its type."""
+    if isinstance(value, (bool, int, float, complex, str, bytes, type(None), np.generic, itertools.count)):
+        return repr(value)
+    if isinstance(value, (Tensor, np.ndarray)):
+        small = value.ndim <= 1 and len(value.reshape(-1)) <= _MOST_ELEMENTS and not getattr(value, "is_meta", False)
+        return repr(value.tolist()) if small else type(value).__name__
+    value = vars(value) if isinstance(value, SimpleNamespace) else value
+    plain = type(value) in _CONTAINERS and depth < _DEEPEST  # a class of its own may load much when it is read
+    if not plain or len(value) > _MOST_ITEMS:
+        return type(value).__name__
+    items = value.items() if isinstance(value, dict) else value
+    texts = [_text(item, depth + 1) for item in items]
+    return f"[{', '.join(sorted(texts) if isinstance(value, (set, frozenset)) else texts)}]"

@@ -29,10 +29,8 @@ class FirstBatch:
     """The first minibatch of data for a model of several inputs.
 
     Attributes:
-        called: How the model is called with it.
         sample: Its inputs, packed, ``(N, bytes)``.
         targets: None where they are among the inputs.
-        given: As the data have it.
     """
 
     called: Inputs
@@ -51,7 +49,7 @@ def captured_model(
 
     Args:
         config: The model and its minibatch.
-        form: Which layers are cut inside, and which run in bfloat16.
+        form: Which layers are cut inside, and in which precision all run.
         trained: Whether the whole model is then trained in this process, whose memory has to hold a step.
     """
     if live := from_file(config.model):

@@ -6,7 +6,7 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from profiler.cli.arguments import duration, positive, size
-    from profiler.cli.command import SIGNALLED, execute
+    from profiler.cli.command import execute
     from profiler.cli.console import (
         Screen,
         emit_json,

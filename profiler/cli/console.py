@@ -19,12 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """What is to be seen.
-
-    Attributes:
-        quiet: No progress, no notes and no tables.
-        wide: All columns of a table, whatever the terminal's width.
-    """
+    """What is to be seen."""
 
     quiet: bool = False
     wide: bool = False

@@ -50,7 +50,7 @@ class CommonOptions(ResultOptions):
     ] = None
     slice: Annotated[
         str | None,
-        option("cut single layers: none, LAYER=PARTS, auto (auto)", under="split", metavar="HOW"),
+        option("cut single layers: none, LAYER=PARTS, or auto, where it plans (auto)", under="split", metavar="HOW"),
     ] = None
     stages: Annotated[int | None, option("pipeline stages (4)", under="split", type=positive, metavar="N")] = None
     cores: Annotated[

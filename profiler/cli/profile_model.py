@@ -5,9 +5,10 @@ from dataclasses import replace
 
 from profiler.capture import LossFunction, Model, Sample, as_file, captured_model, live_model
 from profiler.cli.precision import settled_precision
+from profiler.errors import ConfigError
 from profiler.machine import neighbouring_cores, refuse_reimport, usable_cores
 from profiler.measure import measure_profile
-from profiler.profile import NONE, PrecisionName, Profile, form_named
+from profiler.profile import AUTO, FP32, NONE, Precision, Profile, form_named
 from profiler.python_arguments import AboveZero, Cores, python_face
 from profiler.settings import DEFAULT_RULE, Update
 
@@ -19,7 +20,7 @@ def profile(
     *,
     update: Update = DEFAULT_RULE,
     loss: LossFunction | None = None,
-    precision: PrecisionName = "fp32",
+    precision: Precision = FP32,
     slice: str = NONE,  # noqa: A002 - as the command calls it
     budget_s: AboveZero | None = None,
     cores: Cores = (),
@@ -49,6 +50,8 @@ def profile(
         ProcessError: A helping process ended, most likely for want of memory.
     """
     refuse_reimport()
+    if slice == AUTO:
+        raise ConfigError("a profile is of one form of the model; name layers to --slice, such as classifier.1=4")
     live = live_model(model, sample, loss)
     with as_file(live, update) as named:
         config = settled_precision(replace(named, precision=precision, slice=slice))

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from profiler.execution.layer import layer_seed, run_layer
     from profiler.execution.linear import LARGE_BYTES, has_place, is_plain, onednn_lowers
     from profiler.execution.loss import (
-        AUXILIARY_WEIGHT,
         IGNORED,
         CrossEntropy,
         Loss,
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from profiler.execution.segment import Segment, segment_of, whole
     from profiler.execution.slots import ALIGNMENT_BYTES, fill, slot_bytes, slot_offsets, slot_tensors
     from profiler.execution.stale_update import correction, write_version
-    from profiler.execution.trees import map_named, map_tree, tree_leaves
+    from profiler.execution.trees import map_tree, tree_leaves
     from profiler.execution.weight_update import Moments, norm_scale, write_next
     from profiler.execution.weight_versions import WeightVersions, count_name, moment_name
 else:

@@ -66,7 +66,7 @@ class Functional:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A torch.autograd.Function, whose own backward a trace through its forward would lose."""
+    """A torch.autograd.Function, whose own backward a record of its forward would lose."""
 
     function: type[torch.autograd.Function]
 
@@ -82,8 +82,6 @@ class Operation:
     Attributes:
         index: Its place in captured order, which seeds its randomness whatever the split.
         target: The module, the function, or the name of the tensor method to call.
-        uses_rng: Whether it takes random numbers.
-        autocast: In which precision it runs.
         opaque: Why nobody looks inside of it, where it is a module of others that a run could not be followed in.
     """
 
@@ -121,7 +119,6 @@ class TensorSpec:
 
     Attributes:
         stride: In elements; non-overlapping and dense, so ``bytes`` is what it takes.
-        gradient: Whether a gradient flows back to it.
     """
 
     name: str
@@ -146,8 +143,6 @@ class Captured:
     Attributes:
         specs: The tensors between layers by the layer that makes them, the model's input among them; a value that is
             no tensor has none and never crosses a cut.
-        edges: Which layer has to run after which.
-        inseparable: Groups of layers that no cut may separate.
         outputs: The layers whose outputs enter the loss, the main head first.
         roots: For each value, the value that its storage came from; itself unless it is a view or overwrote its input.
         overwrites: For each in-place layer, the value that it overwrites.
@@ -156,9 +151,7 @@ class Captured:
         canonical: For each path of a parameter or buffer, its first path: tied ones have several.
         learning: First paths of the parameters that the update changes.
         parameters: First paths of the parameters of each layer; a shared one counts at the first layer that uses it.
-        form: Which layers are cut inside, and which run in bfloat16; ``sliced`` are the former.
-        loss: What the outputs are trained for.
-        inputs: How the model is called with a minibatch.
+        form: Which layers are cut inside, which are ``sliced``, and in which precision all run.
         sample: The minibatch that it was captured on, where it has several inputs, from which synthetic ones are made;
             else None.
     """
@@ -251,6 +244,22 @@ def spec_of(name: str, tensor: torch.Tensor) -> TensorSpec:
     )
 
 
+ARITHMETIC = ("add_", "sub_", "mul_", "div_")
+"""Methods that overwrite a tensor, such as ``x += y``, of which it is known that they can do without."""
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """Calls a method that writes to a new tensor, of the type of the one that would be overwritten."""
+
+    method: str
+
+    def __call__(self, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Call the method."""
+        made: torch.Tensor = getattr(tensor, self.method)(*args, **kwargs)
+        return made.to(tensor.dtype)
+
+
 def out_of_place(operation: Operation) -> Operation | None:
     """Return an in-place layer so that it writes to a new tensor; None where it cannot."""
     target = operation.target
@@ -260,7 +269,6 @@ def out_of_place(operation: Operation) -> Operation | None:
         target = copy.copy(target)
         target.inplace = False  # type: ignore[union-attr]
         return replace(operation, target=target)
-    if isinstance(target, str) and isinstance(operation.args[0], Ref):
-        method = target.removesuffix("_")
-        return replace(operation, target=method) if hasattr(torch.Tensor, method) else None
+    if target in ARITHMETIC and isinstance(operation.args[0], Ref):
+        return replace(operation, target=Apart(str(target).removesuffix("_")))
     return None

@@ -29,8 +29,6 @@ class Taken(Leaf):
     Attributes:
         name: Where it stands in the tree: ``attention_mask``.
         offset: Of its bytes in each row.
-        shape: Of a sample of it.
-        dtype: Its type.
     """
 
     name: str

@@ -30,7 +30,6 @@ class GradientPlace:
         fused: Whether a further gradient is added to it within its product: in one pass over memory instead of four,
             and rounded once, where torch rounds the product and then the sum. Not so under autocast.
         lower: The gradient of a single minibatch in bfloat16, which nobody has asked for in float32 yet.
-        autocast: Whether the layer has run under autocast.
     """
 
     def __init__(self, weight: Tensor, *, fused: bool) -> None:

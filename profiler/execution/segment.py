@@ -37,7 +37,6 @@ class Segment:
         parameters: Paths of the parameters that learn, in captured order.
         constants: Paths of buffers and of parameters that do not learn.
         outputs: The values that enter the loss where this is the last segment, else none.
-        loss: What they are trained for.
     """
 
     operations: tuple[Operation, ...]

@@ -41,7 +41,6 @@ class Request:
     Attributes:
         modules: To be imported, if they are not yet.
         environment: Of the process that is to be forked; None where none is.
-        cores: On which it may run.
     """
 
     modules: tuple[str, ...]

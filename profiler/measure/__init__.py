@@ -8,6 +8,6 @@ if TYPE_CHECKING:
     from profiler.measure.measure import measure_profile, measure_step, times_as_fast
     from profiler.measure.profile_cache import kept_profile, path_for, profile_for
     from profiler.measure.stepper import Clocks, stepper_for
-    from profiler.measure.yardstick import StepTime, Yardstick
+    from profiler.measure.yardstick import Yardstick
 else:
     __getattr__ = on_demand(__name__)

@@ -12,7 +12,7 @@ from profiler.machine import this_machine
 from profiler.measure.count_work import Counts
 from profiler.measure.memory import Memory
 from profiler.measure.neighbours import REST_EVERY
-from profiler.profile import INPUT, CopyCost, Layer, Loss, Profile
+from profiler.profile import INPUT, CopyCost, Layer, Loss, Profile, typed_for
 from profiler.rounds import (
     LOSS,
     Samples,
@@ -119,7 +119,7 @@ def profile_of(measured: Measured) -> Profile:
         uncertainty=uncertainty(samples),
         foreign_load=foreign_load(samples.whole_step, samples.whole_step_cpu),
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        typed=config.typed,
+        typed=typed_for(config.typed, captured.form),
     )
 
 

@@ -45,7 +45,6 @@ class Memory:
     Attributes:
         transient_bytes: Per layer, in captured order.
         peak_bytes: Of whole steps, above an empty process.
-        digest: Of the model, which that process has built anew.
     """
 
     transient_bytes: tuple[int, ...]

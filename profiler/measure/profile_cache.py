@@ -12,7 +12,7 @@ from profiler.commands import again
 from profiler.errors import FileError
 from profiler.files import digest, is_file, read_json, to_json, write_whole
 from profiler.output_files import refuse_unwritable
-from profiler.profile import BF16, PLAIN_FORM, Form, Profile, profile_warnings
+from profiler.profile import BF16, PLAIN_FORM, Form, Profile, profile_warnings, typed_for
 from profiler.settings import Config
 
 
@@ -45,7 +45,7 @@ def profile_for(
     """
     from profiler.measure.measure import measure_profile
 
-    path = path_for(config, form)
+    path, typed = path_for(config, form), typed_for(config.typed, form)
     kept, difference = _kept(path)
     if kept:
         difference = misfit(kept, config, form) or _elsewhere(kept)
@@ -58,10 +58,10 @@ def profile_for(
         if kept.neighbours != len(cores) - 1:
             beside = (
                 f", which was measured beside {kept.neighbours} busy cores where {len(cores) - 1} will be; "
-                f"{again('profile', config.typed)} measures it anew"
+                f"{again('profile', typed)} measures it anew"
             )
         report(f"{config.name}: using the profile {path} of {kept.measured_at}{beside}")
-        return replace(kept, typed=config.typed)
+        return replace(kept, typed=typed)
     refuse_unwritable(path, None, "profile -o and plan with --profile, or work in a folder that you may write to")
     report(f"{config.name}: measuring a profile{_of(form)} for {path}: {difference}")
     with progress() as advance:

@@ -247,19 +247,15 @@ class Stepper:
                 _watch(output, position, events, clock, hooked)
                 del output
         start = clock()
-        root, gradient = self._root(values)
+        loss = self.captured.loss([values[name] for name in self.captured.outputs], self.labels)
         values.clear()
         forward[LOSS] = clock() - start
-        backward = self._backward(root, gradient, events, clock)
+        backward = self._backward(loss, events, clock)
         return forward, backward, self._update(used, clock)
 
     def received(self) -> Values:
         """Return what the segment receives."""
         return {INPUT: self.inputs}
-
-    def _root(self, values: Values) -> tuple[Tensor, Tensor | None]:
-        """Return where the backward begins, and from which gradient."""
-        return self.captured.loss([values[name] for name in self.captured.outputs], self.labels), None
 
     def _plain_backward(self) -> int:
         """Run model, loss and backward on the newest version, and return its number."""
@@ -284,12 +280,10 @@ class Stepper:
             owner, _, local = path.rpartition(".")
             setattr(self.captured.model.get_submodule(owner), local, bound[canonical[path]])
 
-    def _backward(
-        self, root: Tensor, gradient: Tensor | None, events: list[tuple[float, int]], clock: Clock
-    ) -> dict[int, float]:
+    def _backward(self, loss: Tensor, events: list[tuple[float, int]], clock: Clock) -> dict[int, float]:
         times = dict.fromkeys(range(len(self.segment.operations)), 0.0)
         start = clock()
-        torch.autograd.backward(root, gradient)
+        torch.autograd.backward(loss)
         end = clock()
         marks = [(start, LOSS), *events, (end, LOSS)]
         for (begin, position), (following, _) in pairwise(marks):

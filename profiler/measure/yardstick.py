@@ -1,4 +1,4 @@
-"""A yardstick: the plain step of a model on one core while no other is busy, as a profile's ``whole_step_s``.
+"""A yardstick: the plain step of a model on one core while no other is busy, with updates in place.
 
 It is timed in a process of its own, which stays between two timings, so that the model is built once.
 """

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Slicing,
         form_named,
         slicing_named,
+        typed_for,
     )
     from profiler.profile.layers import (
         INPUT,

@@ -104,3 +104,16 @@ def form_named(slicing: str, precision: PrecisionName) -> Form:
     """Return the form that is asked for by name; of what is ``auto``, layers whole, in float32."""
     named = slicing_named(slicing)
     return Form(_WHOLE if named == AUTO else Slicing(named), BF16 if precision == BF16 else FP32)
+
+
+def typed_for(typed: tuple[str, ...], form: Form) -> tuple[str, ...]:
+    """Return options of a command line that name a model, so that they name a form of it; none of no command line."""
+    words = list(typed)
+    for flag in ("--slice", "--precision"):
+        if flag in words:
+            at = words.index(flag)
+            del words[at : at + 2]
+    if not words:
+        return ()
+    words += ["--precision", BF16] if form.lowered else []
+    return tuple(words + (["--slice", str(form.slicing)] if form.slicing else []))

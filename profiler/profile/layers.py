@@ -39,9 +39,6 @@ class Layer:
     """One captured graph node and what it costs per minibatch.
 
     Attributes:
-        name: Module path, or the graph node's name for functions and methods.
-        kind: What it is: ``Conv2d``, ``add``, ``flatten``.
-        forward_s: Time of the forward.
         backward_s: Time of the backward; includes the gradient of its input where anything upstream learns.
         update_s: Time of updating its parameters and writing their next version beside the current one.
         in_place_share: What an update in place takes of that, which is how a stage with one weight version updates.
@@ -49,7 +46,6 @@ class Layer:
             gradients instead of writing them anew, and its weights are cast already; below 0 where that is less.
         output_bytes: Size of its output, hence what crosses a cut behind it.
         gradient_bytes: Size of the gradient that comes back over such a cut; 0 where none flows.
-        parameter_bytes: Size of its parameters.
         learning_bytes: Size of those that learn, hence of their gradients, and of each tensor that the rule keeps.
         saved_bytes: What its forward keeps for the backward, parameters excluded.
         transient_bytes: What it needs for a moment beyond parameters, gradients, momentum and all that is saved.

@@ -40,13 +40,9 @@ class Profile(Shown):
         slicing: Which layers are cut inside; ``precision``, in which all run.
         vocabulary: Samples are whole numbers below it; 0 for floats.
         loss_name: The user's own loss; nothing for cross-entropy.
-        layers: In captured order, which is a topological order of ``edges``.
         inseparable: Groups of layers that no cut may separate (they share a parameter, or hand over what is no tensor).
-        ties: Which layers share parameters or buffers.
         outputs: The layers whose outputs enter the loss, the main head first; the last stage needs them all.
         whole_step_s: The plain step, beside no busy core: model, loss, backward, update.
-        update_rule: The rule that was timed, in the words of ``UpdateRule.words``.
-        momenta: How many tensors it keeps for each parameter.
         core: Where it was measured, of the cores in ``affinity``.
         peak_memory_bytes: Largest resident size of a process in whole steps, above an empty one; None where the kernel
             keeps no peak.
@@ -54,9 +50,7 @@ class Profile(Shown):
         beside_s: What the plain step takes beside one busy core, beside two, and so on to ``neighbours``.
         check_s: How long its layers were held against the model itself, before all else; 0 where nobody did.
         closure_error: By how much the parts of a step are more than the plain steps before and after it, as a share.
-        rounds: How many samples stand behind each time.
         uncertainty: The largest half-width of an interval among the ten costliest layers, as a share of its cost.
-        foreign_load: Share of the time in which the core worked for others.
         typed: The options that name the model and its minibatch on a command line; none for one that was in memory.
     """
 

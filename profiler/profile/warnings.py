@@ -34,7 +34,7 @@ def profile_warnings(profile: Profile) -> list[str]:
             more = "end what else runs on this machine"
         means = f"Splits that differ by less than {profile.uncertainty:.0%} cannot be told apart"
         if profile.loud:
-            means = "Splits cannot be told apart on so loud a machine, and layers stay whole and in float32 unless told"
+            means = "Splits cannot be told apart on so loud a machine, and no other form of the model is tried"
         known = f"the costliest layers are known to ±{profile.uncertainty:.0%} only, after {profile.rounds} rounds"
         warnings.append(f"{means}: {known}; {more}.")
     return warnings

@@ -17,8 +17,6 @@ class Column:
 
     Attributes:
         name: Its heading, unique; with ``±`` the half-width of the column before.
-        cell: What it says of a layer.
-        total: What it says of all layers, if that makes sense.
         explanation: What it means, where the heading does not say.
     """
 

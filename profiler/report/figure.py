@@ -17,7 +17,6 @@ class Drawing:
 
     Attributes:
         figure: The whole; ``axes``, its panels from top to bottom.
-        svg: The file, once the drawing is done.
     """
 
     def __init__(self, figure: "Figure", axes: "list[Axes]") -> None:

@@ -25,7 +25,6 @@ def spend(
     advance: Callable[[float], None],
     *,
     stages: int,
-    least: int | None = None,
 ) -> None:
     """Run rounds until a plan from them stands to within ``KNOWN``, or the budget is spent.
 
@@ -42,10 +41,9 @@ def spend(
         clock: Seconds.
         advance: Called with the share of the work that was done since the last call; the shares add up to 1.
         stages: How many stages are planned for.
-        least: How many rounds are run at least, if not as many as above.
     """
     start, told, check = clock(), 0.0, ENOUGH_ROUNDS
-    least = least or (LEAST_ROUNDS if budget_s else ENOUGH_ROUNDS)
+    least = LEAST_ROUNDS if budget_s else ENOUGH_ROUNDS
     for count in range(1, MOST_ROUNDS + 1):
         take_round()
         spent = (clock() - start) / (budget_s or BUDGET_S)

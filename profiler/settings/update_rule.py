@@ -19,14 +19,10 @@ class UpdateRule:
     """SGD with momentum (Nesterov's if wanted), Adam, or AdamW, with the meanings of torch.optim.
 
     Attributes:
-        lr: Learning rate η.
         momentum: μ of SGD; Adam has ``betas`` instead.
         weight_decay: λ; a penalty in the gradient for SGD and Adam, decoupled for AdamW.
-        nesterov: Whether SGD looks ahead along its momentum.
         clip_norm: All gradients together are scaled down to this norm where theirs is larger; 0: as they are.
         clip: Every element of a gradient is brought into [−clip, clip] after that; 0: as it is.
-        betas: Decay of Adam's two moments.
-        eps: Added to Adam's denominator.
         correct_staleness: Whether the rule is corrected where gradients are of older weights (docs/learning.md).
     """
 

@@ -5,6 +5,7 @@ ddp          DistributedDataParallel over gloo, a minibatch in each process
 pipelining   torch.distributed.pipelining's Schedule1F1B with our split, a micro-batch for each minibatch of an update
 """
 
+import inspect
 import os
 import sys
 import time
@@ -143,10 +144,9 @@ def _pipeline(spec: Spec) -> Update:
 
     work = _built(spec)
     model, made, labels = work.model, work.made, work.labels
-    whole = fx.GraphModule(model, fx.Tracer().trace(model))
-    home = {layer: number for number, layers in enumerate(spec.stages) for layer in layers}
-    names = _layer_names(whole)
-    split = split_module(whole, model, lambda node: home[names[node]])
+    whole = fx.GraphModule(model, _AsCalled().trace(model))
+    stages = _stages(whole, {layer: number for number, layers in enumerate(spec.stages) for layer in layers})
+    split = split_module(whole, model, stages.__getitem__)
     name = f"submod_{spec.rank}"
     own = getattr(split, name)
     _out_of_place(own)
@@ -233,21 +233,50 @@ class _Contiguous(torch.autograd.Function):
         return gradient.contiguous()
 
 
-def _layer_names(whole: fx.GraphModule) -> Mapping[fx.Node, str]:
-    """Return what the plan calls each node: by its module, or the one whose forward calls it, numbered."""
-    taken: dict[str, fx.Node] = {}
-    for node in whole.graph.nodes:
-        if node.op not in ("call_module", "call_function", "call_method"):
-            continue
-        name = str(node.target)
-        if node.op != "call_module":
-            around = next(reversed(node.meta.get("nn_module_stack", {"": ""})), "").partition("@")[0]
-            name = f"{around}.{getattr(node.target, '__name__', name).strip('_')}".lstrip(".")
-        path, repeat = name, 1
+class _AsCalled(fx.Tracer):
+    """Traces a model as it is called, with its input alone: so Python binds every default."""
+
+    def create_args_for_root(self, *_signature: Any, **_named: Any) -> tuple[Callable[..., Any], list[Any]]:
+        name = next(iter(inspect.signature(self.root.forward).parameters))
+        return self.root._call_impl, [self.create_proxy("placeholder", name, (), {})]  # noqa: SLF001 - with its hooks
+
+
+def _stages(whole: fx.GraphModule, home: Mapping[str, int]) -> dict[fx.Node, int]:
+    """Return the stage of each call: of the layer that it is, by name, or of who reads it where it is no layer.
+
+    No call is in an earlier stage than what it reads.
+    """
+    calls = [node for node in whole.graph.nodes if node.op in ("call_module", "call_function", "call_method")]
+    known: dict[fx.Node, int] = {}
+    taken: set[str] = set()
+    for node in calls:
+        name = path = _path_of(node)
+        repeat = 1
         while name in taken:
             name, repeat = f"{path}_{repeat}", repeat + 1
-        taken[name] = node
-    return {node: name for name, node in taken.items()}
+        if name in home:
+            taken.add(name)
+            known[node] = home[name]
+    for node in reversed(calls):
+        if node not in known:
+            known[node] = min((known[user] for user in node.users if user in known), default=0)
+    stages: dict[fx.Node, int] = {}
+    for node in calls:
+        stages[node] = max([known[node], *(stages[own] for own in node.all_input_nodes if own in stages)])
+    return stages
+
+
+def _path_of(node: fx.Node) -> str:
+    """Return what a plan calls a node, but for its number: its module, or the one whose forward calls it."""
+    if node.op == "call_module":
+        return str(node.target)
+    around = next(reversed(node.meta.get("nn_module_stack", {"": ""})), "").partition("@")[0]
+    name = getattr(node.target, "__name__", str(node.target)).strip("_")
+    return f"{around}.{_CALLED.get(name, name)}".lstrip(".")
+
+
+_CALLED = {"truediv": "div", "floordiv": "floor_divide", "mod": "remainder"}
+"""What torch calls operators of Python."""
 
 
 def _out_of_place(own: fx.GraphModule) -> None:

@@ -23,7 +23,7 @@ from runtime.compare.records import ONE_CORE, OneCore, Partition, Request, RunRe
 from runtime.compare.summary import summary_of
 from runtime.results import Clock, is_comparable
 
-FORMAT_VERSION: Literal[13] = 13
+FORMAT_VERSION: Literal[14] = 14
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class Comparison(Shown):
     one_core: OneCore
     baselines: tuple[Baseline, ...]
     runs: tuple[RunRecord, ...]
-    format_version: Literal[13] = FORMAT_VERSION
+    format_version: Literal[14] = FORMAT_VERSION
     table: ClassVar[str] = "runtime.report.comparison_table:show_comparison"
 
     @cached_property

@@ -104,6 +104,6 @@ def _scheduled(plan: Plan, request: Request, clock: Clock) -> Plan:
 
 def _one_core(models: Models) -> OneCore:
     """Return the whole model on one core, as yet only profiled, in the faster precision of those that are known."""
-    profiles = [planner.profile for planner in (models.whole, models.lowered) if planner]
-    fastest = min(profiles, key=lambda profile: profile.whole_step_s)
+    wholes = [planner.profile for planner in (models.whole, models.lowered_whole) if planner]
+    fastest = min(wholes, key=lambda profile: profile.whole_step_s)
     return OneCore(profiled_s=fastest.whole_step_s, precision=fastest.precision)

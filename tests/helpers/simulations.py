@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from optimizer.schedule import Duration, Message, Schedule, Span, durations_by_kind, simulate
+from optimizer.schedule import Duration, Schedule, Span, durations_by_kind, simulate
 
 
-def simulated(schedule: Schedule, stages: Sequence[Duration], *ways: Sequence[Message]) -> list[list[Span]]:
+def simulated(schedule: Schedule, stages: Sequence[Duration], *ways: Sequence[float]) -> list[list[Span]]:
     return simulate(schedule, durations_by_kind(schedule, stages), *ways)

@@ -1,6 +1,7 @@
 """Follow a run of a model: learn what it calls from real forwards, and return that as operations.
 
-Two forwards are recorded, on two samples, and on one of other values, or three where one does not do. What a record
+Two forwards are recorded, on two samples, and on one of other values, or some more where one does not do; or, of a
+model that takes minibatches of one size only, both on the whole sample. What a record
 cannot promise is refused with the line that does it, unless a submodule can be one layer instead: then nobody looks
 inside. Calls whose result depends on nothing but constants are worked out once.
 """
@@ -40,7 +41,7 @@ def follow(model: nn.Module, name: str, inputs: Inputs, sample: Tensor) -> tuple
     opaque: dict[str, str] = {}
     warm, sizes = False, {path: buffer.shape for path, buffer in model.named_buffers()}
     few: Tensor = laid_out(_rows(sample, 2))
-    others: tuple[int, ...] = (1, 3)  # a batch norm does not train on a single sample
+    others: tuple[int, ...] = (1, 3, 4, len(sample))  # a batch norm does not train on a single sample
     while True:
         try:
             try:

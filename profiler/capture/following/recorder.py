@@ -83,7 +83,6 @@ class Call:
 
     Attributes:
         name: Distinct, by the module that makes it: ``encoder.layers.3.add``.
-        target: As ``Operation`` has it.
         args: With ``Ref`` and ``Attribute`` in the place of tensors; other tensors are constants. Likewise ``kwargs``.
         value: What it made; of a constant, as it was then.
         constant: Whether that depends on constants only.
@@ -126,9 +125,7 @@ class Recorder(TorchFunctionMode):
     """Records the calls of one forward, while it is entered.
 
     Attributes:
-        model: Whose forward runs.
         opaque: Paths of modules that are leaves, each with the reason.
-        failed: What raised, if anything did.
     """
 
     model: nn.Module
@@ -159,7 +156,8 @@ class Recorder(TorchFunctionMode):
     def recording(self) -> Iterator[None]:
         """Record what runs within."""
         module_call, apply = nn.Module.__call__, vars(torch.autograd.Function)["apply"]
-        whole = {(id(names), name): (names, names[name]) for (_, name), names in _wrapped_fns_to_patch.items()}
+        wrapped = [(names, name) for (_, name), names in _wrapped_fns_to_patch.items() if name in names]
+        whole = [(names, name, names[name]) for names, name in wrapped]  # without builtins, which make no tensors
 
         def called(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             return self._module(module_call, module, args, kwargs)
@@ -170,23 +168,23 @@ class Recorder(TorchFunctionMode):
                 return own(*args, **kwargs)
             return self._carried_out(function.__name__, Applied(function), own, args, kwargs)
 
-        def kept_whole(function: Callable[..., Any]) -> Callable[..., Any]:
+        def kept_whole(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
             def call(*args: Any, **kwargs: Any) -> Any:
                 if self._quiet:
                     return function(*args, **kwargs)
-                return self._carried_out(function.__name__, function, function, args, kwargs)
+                return self._carried_out(name, function, function, args, kwargs)
 
             return call
 
         nn.Module.__call__ = called  # type: ignore[method-assign]
         torch.autograd.Function.apply = classmethod(applied)
-        for (_, name), (names, function) in whole.items():
-            names[name] = kept_whole(function)
+        for names, name, function in whole:
+            names[name] = kept_whole(name, function)
         try:
             with self:
                 yield
         finally:
-            for (_, name), (names, function) in whole.items():
+            for names, name, function in whole:
                 names[name] = function
             nn.Module.__call__ = module_call  # type: ignore[method-assign]
             torch.autograd.Function.apply = apply

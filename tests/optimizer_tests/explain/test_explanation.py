@@ -9,14 +9,14 @@ from brute_force import stage_map
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
-from strategies import COPY_COST, chain, layer, profile, random_profiles
+from strategies import chain, random_profiles
 
 from optimizer.errors import PartitionError
 from optimizer.explain import Explanation, cannot_be, explain
 from optimizer.planning import Models, Planner, load_schemes, plans_for
-from optimizer.report import plan_svg, show_explanation, show_gain, show_plan
+from optimizer.report import show_explanation, show_gain, show_plan
 from optimizer.report.explain_table import paragraphs
-from profiler.profile import INPUT, CopyCost, Profile
+from profiler.profile import CopyCost, Profile
 
 FREE = CopyCost(sizes_bytes=(), copy_s=())
 
@@ -114,20 +114,6 @@ def test_sentences_say_what_was_searched() -> None:
     planner, found = explained(chain([3, 5, 2, 4]), 2)
     said = "\n".join(paragraphs(planner.optimized(), found))
     assert "5 legal cuts, all there are, were compared: no split is below" in said
-
-
-def test_the_drawing_has_every_stage_and_names_the_costliest_layers() -> None:
-    found = profile(
-        [layer("a"), layer("b", (9, 9, 9)), layer("c"), layer("d")],
-        [(INPUT, "a"), ("a", "b"), ("a", "c"), ("b", "d"), ("c", "d"), ("a", "d")],
-        copy_cost=COPY_COST,
-    )
-    plan = Planner(found, 2, 8).optimized()
-    text = plan_svg(plan, found).decode()
-    assert text.startswith("<?xml")
-    assert all(f"stage {number}:" in text for number in range(2))
-    assert "b, 27.0 ms" in text
-    assert plan_svg(plan, found).decode() == text, "the same plan gives the same drawing"
 
 
 def test_a_promise_that_cannot_be_is_none(capsys: pytest.CaptureFixture[str]) -> None:

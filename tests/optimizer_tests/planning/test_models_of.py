@@ -8,11 +8,20 @@ from functools import partial
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from other_forms import cuttable, giving, sliced
+from other_forms import cuttable, giving, lowered, sliced
 from rounds import with_rounds
 from strategies import chain
 
-from optimizer.planning import Models, Planner, model_request, models_of, why_full, why_whole
+from optimizer.planning import (
+    Models,
+    Planner,
+    load_schemes,
+    model_request,
+    models_of,
+    plans_for,
+    why_full,
+    why_whole,
+)
 from profiler.errors import ConfigError
 from profiler.profile import BF16_FORM, PLAIN_FORM, CopyCost, Form, Profile, Slicing
 
@@ -153,3 +162,32 @@ def test_a_machine_too_loud_to_tell_keeps_layers_whole_and_in_float32_unless_tol
 def test_a_named_slicing_that_was_not_profiled_is_refused() -> None:
     with pytest.raises(ConfigError, match="with its layers whole, and --slice l2=2 cuts some inside"):
         models_of(lopsided(), PLANNER, model_request("l2=2", "fp32"))
+
+
+def test_a_profile_in_bfloat16_is_no_reason_to_speak_of_float32() -> None:
+    lower = lowered(lopsided(), LOWER_MS)
+    models = models_of(lower, PLANNER, model_request("none", "auto"))
+    assert (models.best.profile.precision, models.why_full) == ("bf16", None)
+
+
+def test_one_core_runs_whole_layers_in_the_faster_precision() -> None:
+    profile_of, _ = giving(lopsided(), LOWER_MS)
+    models = models_of(lopsided(), PLANNER, model_request("auto", "auto"), profile_of)
+    assert models.best.profile.slicing
+    assert models.alone == profile_of(BF16_FORM)
+    assert models.planner_of("sliced") is models.sliced
+    assert models.planner_of("end-load") is models.whole
+
+
+def test_a_limit_that_only_bfloat16_keeps_is_no_error() -> None:
+    profile = chain([5, 5], copy_cost=FREE)
+    layers = tuple(replace(own, saved_bytes=10_000) for own in profile.layers)
+    lower = tuple(replace(own, saved_bytes=5_000) for own in layers)
+    full = replace(profile, layers=layers)
+    planner = partial(Planner, stages=2, minibatches=8, memory_limit_bytes=15_000)
+    models = models_of(
+        full, planner, model_request("none", "auto"), lambda _form: lowered(replace(profile, layers=lower), [4.0, 4.0])
+    )
+    assert models.whole.bottleneck_s is None
+    assert models.lowered
+    assert plans_for(["optimized"], models, load_schemes(), lambda _said: None) == {}

@@ -13,7 +13,6 @@ from optimizer.schedule import (
     SCHEDULES,
     Action,
     Duration,
-    Message,
     Pace,
     bubble_share,
     durations_by_kind,
@@ -83,10 +82,9 @@ def assert_goes_on(data: st.DataObject, pace: Pace, stages: int, minibatches: in
     times = st.floats(0.1, 10)
     durations = [Duration(data.draw(times), data.draw(times), data.draw(times)) for _ in range(stages)]
     rows = data.draw(st.lists(st.lists(times, min_size=stages, max_size=stages), max_size=2))
-    messages = [[Message(time, time * data.draw(st.floats(0, 1))) for time in row] for row in rows]
     short = in_short(schedule_of(pace.name, stages, minibatches, pace.update_every))
     whole = in_full(pace, stages, minibatches)
-    short_spans, spans = (simulate(own, durations_by_kind(own, durations), *messages) for own in (short, whole))
+    short_spans, spans = (simulate(own, durations_by_kind(own, durations), *rows) for own in (short, whole))
     further_s = unlisted_s(short, short_spans)
     assert (short.minibatches, further_s > 0, unlisted_s(whole, spans)) == (minibatches, True, 0)
     assert makespan_s(short_spans) + further_s == pytest.approx(makespan_s(spans), rel=rel)

@@ -62,12 +62,10 @@ def test_stretches_and_cuts_add_up_to_what_the_planner_has(found: Profile, pace:
     for stage, own in enumerate(plan.stages):
         members = chain.stretches[cut:] if stage else chain.stretches[:cut]
         down, up = (0, chain.cuts[cut - 1].up_ns) if stage else (chain.cuts[cut - 1].down_ns, 0)
-        every = chain.update_every
-        in_place = chain.in_place == "all" or (chain.in_place == "last" and stage == 1)
         time_ns = sum(each.forward_ns + each.backward_ns for each in members) + down + up
         time_ns += (chain.loss_forward_ns + chain.loss_backward_ns) * stage
-        update_ns = sum(each.in_place_ns if in_place else each.beside_ns for each in members) / every
-        adding_ns = sum(each.adding_ns for each in members) * (every - 1) / every
+        update_ns = sum(each.update_last_ns if stage else each.update_ns for each in members)
+        adding_ns = sum(each.accumulate_ns for each in members)
         assert own.total_s == pytest.approx((time_ns + update_ns + adding_ns) / 1e9)
         learning, saved, casts, behind, before = pipeline.held[stage]
         crossing = chain.cuts[cut - 1].down_bytes + chain.cuts[cut - 1].up_bytes
@@ -99,7 +97,9 @@ def test_a_plan_that_cannot_be_shown_is_said_and_not_taken_for_another() -> None
     whole = Planner(planner.profile, 1, MINIBATCHES).optimized()
     assert shown_first(chain, whole) == (None, "The plan has 1 stage, and here are 2 or 3 or 4 or 5 or 6.")
     sliced = replace(beside, slicing=Slicing("stem=2"))
-    assert shown_first(chain, sliced)[1].startswith("The plan cuts layers inside")
+    assert shown_first(chain, sliced)[1].startswith(
+        "The plan is of the model in stem=2, and here it is with its layers whole"
+    )
     assert '"note":"The plan has 1 stage' in what_if_page(chain, *shown_first(chain, whole)).decode()
 
 

@@ -1,4 +1,4 @@
-"""Models that are followed as they run: what a symbolic trace cannot see, several inputs, outputs of any shape."""
+"""Models that are followed as they run: what depends on shapes, several inputs, outputs of any shape."""
 
 import copy
 import dataclasses
@@ -471,3 +471,25 @@ def test_a_copy_of_a_module_with_parametrizations_leaves_the_class_of_the_users_
     nn.utils.parametrize.remove_parametrizations(captured, "weight")
     assert type(captured) is nn.Linear
     assert torch.equal(captured(inputs), layer(inputs))
+
+
+class EvenOnly(nn.Module):
+    """Takes even numbers of samples, and calls a builtin that somebody wrapped for torch.fx."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pairs = x.view(2, len(x) // 2, 6)
+        y: Tensor = self.fc(pairs.reshape(len(x), 6))
+        return y
+
+
+torch.fx.wrap("len")
+
+
+def test_a_model_of_even_minibatches_is_followed_and_wrapped_builtins_are_no_obstacle() -> None:
+    captured = capture(EvenOnly().train(), "even", torch.randn(4, 6))
+    assert captured.layer_names[-1] == "fc"
+    refuse_unfaithful(captured, torch.randn(4, 6), torch.tensor([0, 1, 2, 0]))

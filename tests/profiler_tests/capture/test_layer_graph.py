@@ -9,7 +9,7 @@ from profiler.capture.layer_graph import capture
 from profiler.capture.models import build
 from profiler.errors import CaptureError
 from profiler.execution import Captured
-from profiler.execution.graph import out_of_place
+from profiler.execution.graph import Apart, out_of_place
 
 SIZE = small_models.IMAGE_SIZE
 
@@ -89,7 +89,11 @@ def test_what_can_write_to_a_new_tensor_instead_may_come_first_and_what_cannot_s
     assert found.layer_names == ("conv", "add", "add_1", "setitem", "flatten")
     assert found.inseparable == (("add", "add_1", "conv", "setitem"),)
     first, second, last, _ = found.operations[1:]
-    assert [apart and apart.target for apart in map(out_of_place, (first, second, last))] == ["add", "add", None]
+    assert [apart and apart.target for apart in map(out_of_place, (first, second, last))] == [
+        Apart("add"), Apart("add"), None,
+    ]  # fmt: skip
+    lower = torch.ones(2, dtype=torch.bfloat16)
+    assert torch.equal(Apart("add")(lower, torch.full((2,), 1e-3)), lower.clone().add_(torch.full((2,), 1e-3)))
 
 
 class SharedConvolution(small_models.Plain):

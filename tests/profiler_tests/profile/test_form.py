@@ -3,7 +3,7 @@
 import pytest
 
 from profiler.errors import ConfigError
-from profiler.profile import BF16_FORM, PLAIN_FORM, Form, Slicing, form_named
+from profiler.profile import BF16_FORM, PLAIN_FORM, Form, Slicing, form_named, typed_for
 
 
 def test_what_is_named_is_the_form_and_what_is_not_is_as_the_model_is() -> None:
@@ -17,3 +17,10 @@ def test_what_is_named_is_the_form_and_what_is_not_is_as_the_model_is() -> None:
 def test_what_is_no_slicing_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         form_named(text, "fp32")
+
+
+def test_options_that_name_a_model_name_its_form() -> None:
+    typed = ("--model", "a:b", "--slice", "c=2", "--precision", "auto", "--stages", "2")
+    assert typed_for(typed, PLAIN_FORM) == ("--model", "a:b", "--stages", "2")
+    assert typed_for(typed, form_named("d=2", "bf16"))[4:] == ("--precision", "bf16", "--slice", "d=2")
+    assert typed_for((), BF16_FORM) == (), "no command names a model that was in memory"

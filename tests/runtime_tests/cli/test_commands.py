@@ -236,7 +236,6 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (OPTIMIZE, [*MODEL, "--slice", "fc=1"], "fc cannot be cut into 1 blocks"),
         (OPTIMIZE, [*MODEL, "--slice", ""], "the slicing is empty; write auto, none, or"),
         (OPTIMIZE, [*MODEL, "--slice", "fc=2", "--method", "uniform"], "--method uniform knows whole layers only"),
-        (OPTIMIZE, [*MODEL, "--slice", "fc=2", "-o", "cuts.txt"], "a list of layers, knows whole layers only"),
         (RUN, ["verify", *MODEL, "--slice", "fc=2", "--partition", "end-load"], "name it, too, or leave --slice out"),
         (RUN, ["compare", *MODEL, "--partitions", "sliced", "--baselines"], "add optimized to --partitions"),
         (OPTIMIZE, [*MODEL, "--slice", "fc=6"], "fc has 5 output features and cannot be cut into 6 blocks"),
