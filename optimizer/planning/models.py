@@ -16,6 +16,7 @@ from optimizer.plan import Plan
 from optimizer.planning.even_cuts import even_share_s, even_slicing
 from optimizer.planning.naming import LOWERED, OPTIMIZED, SLICED
 from optimizer.planning.planner import Planner
+from profiler.commands import again
 from profiler.errors import ConfigError
 from profiler.profile import (
     AUTO,
@@ -28,6 +29,7 @@ from profiler.profile import (
     Profile,
     Slicing,
     slicing_named,
+    typed_for,
 )
 
 LEAST_GAIN, NEAR = 0.02, 0.01
@@ -200,9 +202,10 @@ class _Choice:
         if named is None and self.request.precision == AUTO and profile.form.lowered:
             return self.planner_for(profile), None, "not profiled"
         if named is None:
+            cut = typed_for(profile.typed, Form(Slicing(wanted), profile.precision))
             raise ConfigError(
-                f"the profile is of {profile.model} with its layers whole, and --slice {wanted} cuts some inside; "
-                "profile it with that --slice, and plan for that profile"
+                f"the profile is of {profile.model} with its layers whole, and --slice {wanted} cuts some inside; plan "
+                f"for the profile that comes of {again('profile', cut)}"
             )
         return self.planner_for(profile), self.forced(named), None
 

@@ -105,8 +105,9 @@ def test_every_advice_can_be_typed_as_it_stands(typed: tuple[str, list[str]], ad
     assert len(read_json(Path("plan.json"), Plan).stages) == 2
 
     sliced = ("plan", "--profile", KEPT, "--stages", "2", "--slice", "2=2", "--quiet")
-    carry_out(advice(*sliced, between=("measure that with ", "")), form)
-    main, arguments = types(form, *sliced)
+    carry_out(advice(*sliced, between=("the profile that comes of ", "")), form)
+    (cut,) = Path("profiles").glob("*-sliced-*.json")
+    main, arguments = types(form, "plan", "--profile", str(cut), "--stages", "2", "--slice", "2=2", "--quiet")
     assert main(arguments) == 0
 
     links = network_for(replace(profile, model_digest="0"), [Fraction(1)] * 2, [(0, 0, 0)])

@@ -497,7 +497,7 @@ def test_a_profile_of_another_form_makes_no_such_plan(capsys: pytest.CaptureFixt
     assert line.endswith("was measured with --precision fp32; leave out --precision bf16")
     code, line = refusal(OPTIMIZE, ["--profile", path, "--slice", "fc=2", "--stages", "2"], capsys)
     assert code == 2
-    assert "with its layers whole, and --slice fc=2 cuts some inside; profile it with that --slice" in line
+    assert "with its layers whole, and --slice fc=2 cuts some inside; plan for the profile" in line
 
 
 def test_the_view_of_memory_is_a_table_of_its_own(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
