@@ -38,12 +38,10 @@ def models_to_plan(options: PlanOptions) -> "Iterator[Models]":
             memory_limit_bytes=options.memory_limit_bytes,
             network=network,
         )
-        if profile or network:  # which are of one form of the model
-            own = profile or fresh_profile(config, named_base(config))
-            yield optimizer.planning.models_of(own, planner, request)
-            continue
-        whole = fresh_profile(config, named_base(config))
-        yield optimizer.planning.models_of(whole, planner, request, profiles_of_forms(config))
+        base = form_named(config.slice, config.precision) if network else named_base(config)
+        own = profile or fresh_profile(config, base)
+        one_form = profile or network  # for either is of one form of the model
+        yield optimizer.planning.models_of(own, planner, request, *([] if one_form else [profiles_of_forms(config)]))
 
 
 def _wanted(options: PlanOptions) -> list[tuple[Config, Profile | None]]:
