@@ -134,7 +134,7 @@ def command(folder: Path, *, resume: bool, stall_s: float) -> list[str]:
     place = folder / "run.ckpt"
     return [
         *RUNTIME, "train", "--plan", str(folder.parent / "plan.json"), "--data", "soak:samples",
-        "--schedule", "1f1b-flush", "--flush-every", str(FLUSH_EVERY), "--epochs", str(EPOCHS),
+        "--schedule", "1f1b-flush", "--update-every", str(FLUSH_EVERY), "--epochs", str(EPOCHS),
         "--checkpoint", str(place), "--every", str(EVERY), "--log", str(folder / "run.jsonl"),
         "--stall-timeout", f"{stall_s}s", "--quiet",
         *(["--resume", str(place)] if resume else []),

@@ -11,7 +11,7 @@ from profiler.commands import typed_form
 from profiler.errors import StageplanError
 
 _ARGUMENTS = {
-    "--accumulate": "update_every", "--flush-every": "update_every", "--batches": "minibatches", "--budget": "budget_s",
+    "--update-every": "update_every", "--batches": "minibatches", "--budget": "budget_s",
     "--cut-after": "cut_after", "--memory-limit": "memory_limit_bytes", "--on-nan": "on_nan",
     "--stall-timeout": "stall_timeout_s",
 } | {
@@ -34,7 +34,7 @@ _PHRASES = {
     "loss, clip and clip_norm out of the configuration": "loss, clip and clip_norm out",
     "python -m profiler": "stageplan.profile",
 }
-_NAMES = "1f1b-flush|1f1b|2bw|gpipe|sequential|shm|gloo|fp32|bf16|auto|none|warn|stop"
+_NAMES = "1f1b-flush|1f1b|zero-bubble|gpipe|shm|gloo|fp32|bf16|auto|none|warn|stop"
 _VALUE = rf"{_NAMES}|\S+=\d[\d+]*|[\d,]*\d(?:[KMG]iB|B)?"
 _OPTION = re.compile(rf"({'|'.join(_ARGUMENTS)})\b(?: ({_VALUE})(?![\w.]\w))?")
 _SHAPE = re.compile(r"--sample-shape (\d+(?:,\d+)*)")

@@ -53,7 +53,7 @@ class StageTimes:
     Attributes:
         minibatches: How many it had.
         began_s: When its first action had all it needed, and ``ended_s``, when its last was done.
-        forward_s: Time in forwards, copies included; likewise ``backward_s`` and ``update_s``.
+        forward_s: Time in forwards, copies included; likewise ``backward_s``, ``weights_s`` and ``update_s``.
         cpu_s: Processor time in all of these.
         wait_s: Time spent waiting for neighbours and minibatches.
         peak_rss_bytes: Peak resident size above the process before the stage came; None where the kernel keeps no peak.
@@ -64,6 +64,7 @@ class StageTimes:
     ended_s: float
     forward_s: Seconds
     backward_s: Seconds
+    weights_s: Seconds
     update_s: Seconds
     cpu_s: Seconds
     wait_s: float
@@ -71,8 +72,8 @@ class StageTimes:
 
     @property
     def work_s(self) -> float:
-        """Time in forwards, backwards and updates."""
-        return self.forward_s + self.backward_s + self.update_s
+        """Time in all of its actions."""
+        return self.forward_s + self.backward_s + self.weights_s + self.update_s
 
     @property
     def foreign_load(self) -> float:
@@ -85,7 +86,7 @@ class StageMeasurement:
     """One stage's times per minibatch, foreign load and peak memory in a run.
 
     Attributes:
-        forward_s: Processor time, copies excluded; likewise ``backward_s`` and ``update_s``.
+        forward_s: Processor time, copies excluded; likewise ``backward_s``, ``weights_s`` and ``update_s``.
         send_s: Time spent copying into slots.
         took_s: Time in all of these as a clock on the wall has it, the mean over the whole of the run.
         wait_s: Time spent waiting for neighbours.
@@ -95,6 +96,7 @@ class StageMeasurement:
 
     forward_s: Seconds
     backward_s: Seconds
+    weights_s: Seconds
     update_s: Seconds
     send_s: Seconds
     took_s: Seconds
@@ -105,7 +107,7 @@ class StageMeasurement:
     @property
     def work_s(self) -> float:
         """Forward, backward and update."""
-        return self.forward_s + self.backward_s + self.update_s
+        return self.forward_s + self.backward_s + self.weights_s + self.update_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +137,9 @@ class StageRun:
     def busy_s(self) -> float:
         """Processor time per minibatch that it had, waits excluded."""
         return sum(
-            self._often(records) * median([record.cpu_s for record in records]) for records in self._by_kind().values()
+            self._often(records) * median([record.cpu_s for record in records])
+            for records in self._by_kind().values()
+            if records
         )
 
     @property
@@ -153,13 +157,17 @@ class StageRun:
         work_s = {
             kind: self._often(records) * median([max(0.0, record.cpu_s - record.copy_s) for record in records])
             for kind, records in by_kind.items()
+            if records
         }
         return StageMeasurement(
             forward_s=work_s["F"],
             backward_s=work_s["B"],
+            weights_s=work_s.get("W", 0.0),
             update_s=work_s["U"],
             send_s=sum(
-                self._often(records) * median([record.copy_s for record in records]) for records in by_kind.values()
+                self._often(records) * median([record.copy_s for record in records])
+                for records in by_kind.values()
+                if records
             ),
             took_s=self.whole.work_s / self.whole.minibatches,
             wait_s=sum(record.wait_s for record in self.actions) / self.minibatches,

@@ -19,21 +19,20 @@ class PlanningOptions(CommonOptions):
         ScheduleName | None,
         option(f"{', '.join(SCHEDULES)} ({PLAIN_1F1B.name})", choices=SCHEDULES, metavar="NAME"),
     ] = None
-    accumulate: Annotated[
+    update_every: Annotated[
         int | None,
-        option("minibatches an update of 2bw (one a stage)", under="more", type=positive, metavar="M"),
-    ] = None
-    flush_every: Annotated[
-        int | None,
-        option(f"minibatches an update in a flush ({FLUSH_EVERY})", under="more", type=positive, metavar="M"),
+        option(
+            f"minibatches an update of all but {PLAIN_1F1B.name} ({FLUSH_EVERY})",
+            under="more",
+            type=positive,
+            metavar="M",
+        ),
     ] = None
 
     def pace(self, stages: int, planned: Pace = PLAIN_1F1B) -> Pace:
         """Return the pace of a pipeline of so many stages; where nothing is said, the one that was ``planned``."""
         name = self.schedule or planned.name
-        said = (("--accumulate", self.accumulate, False), ("--flush-every", self.flush_every, True))
-        for flag, value, flushes in said:
-            takes = [other for other, rule in SCHEDULES.items() if rule.usual and rule.flushes == flushes]
-            if value and name not in takes:
-                raise ConfigError(f"{flag} says nothing to --schedule {name}; use {' or '.join(takes)}")
-        return planned.changed(self.schedule, stages, self.accumulate or self.flush_every)
+        takes = [other for other, rule in SCHEDULES.items() if rule.usual]
+        if self.update_every and name not in takes:
+            raise ConfigError(f"--update-every says nothing to --schedule {name}; use {' or '.join(takes)}")
+        return planned.changed(self.schedule, stages, self.update_every)

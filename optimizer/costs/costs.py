@@ -13,8 +13,7 @@ prefix sums, others for the last stage, plus one term for either cut.
 What updates cost a minibatch depends on the schedule (``Pace.price``): with an update every m minibatches an m-th of
 one, beside the current version or in place, and of m minibatches, for m − 1, what adding to a gradient takes more than
 writing it anew, each rounded to whole nanoseconds. Under ``1f1b`` the last stage holds one version, and updates in
-place: that is saving(v), which else is 0. With a flush the bottleneck is what a minibatch takes between warm-up and
-drain.
+place: that is saving(v), which else is 0. A backward that is split takes as long as one that is not.
 
 Not modelled here: what cores do to each other (``plan.noise``), and the few layers whose backward is cheaper at a cut.
 Source: the cost model of PipeDream (SOSP 2019, section 3.1) with the update and multi-tensor cuts added.
@@ -47,7 +46,7 @@ class Costs:
 
     Attributes:
         parts: The blocks of layers that a cut may separate, as ``ideals.blocks`` gives them.
-        forward_ns: Each layer's forward; likewise ``backward_ns``.
+        forward_ns: Each layer's forward; likewise ``backward_ns``, of which ``weight_gradients_ns`` may come later.
         adding_ns: What adding to its gradient takes more than writing it anew, not below −``backward_ns``.
         beside_ns: Its update beside the current version; ``in_place_ns``, in place.
         values: What cuts can carry, the model's input first.
@@ -59,6 +58,7 @@ class Costs:
     pace: Pace
     forward_ns: tuple[int, ...]
     backward_ns: tuple[int, ...]
+    weight_gradients_ns: tuple[int, ...]
     adding_ns: tuple[int, ...]
     beside_ns: tuple[int, ...]
     in_place_ns: tuple[int, ...]
@@ -104,10 +104,6 @@ class Costs:
         total += sum(value.copy_output_ns for value in self.crossing(through))
         return total + sum(value.copy_gradient_ns for value in self.crossing(before))
 
-    def cut_bytes(self, ideal: int) -> int:
-        """Return the bytes that cross the cut behind ``ideal`` in both directions."""
-        return sum(value.output_bytes + value.gradient_bytes for value in self.crossing(ideal))
-
 
 def costs_of(profile: Profile, pace: Pace = PLAIN_1F1B) -> Costs:
     """Convert what a model costs to integers, as the schedule pays it."""
@@ -122,6 +118,7 @@ def costs_of(profile: Profile, pace: Pace = PLAIN_1F1B) -> Costs:
         pace=pace,
         forward_ns=forward_ns,
         backward_ns=backward_ns,
+        weight_gradients_ns=tuple(nanoseconds(layer.weight_gradients_s) for layer in profile.layers),
         adding_ns=tuple(
             max(-own_ns, nanoseconds(layer.accumulate_s))
             for own_ns, layer in zip(backward_ns, profile.layers, strict=True)

@@ -103,6 +103,7 @@ def _scaled(costs: Costs, factor: Fraction) -> Costs:
         costs,
         forward_ns=scale(costs.forward_ns),
         backward_ns=scale(costs.backward_ns),
+        weight_gradients_ns=scale(costs.weight_gradients_ns),
         adding_ns=scale(costs.adding_ns),
         beside_ns=scale(costs.beside_ns),
         in_place_ns=scale(costs.in_place_ns),

@@ -7,7 +7,7 @@ from itertools import pairwise
 from optimizer.costs.costs import Costs
 from optimizer.costs.ideals import members_of
 from optimizer.costs.network import Network
-from optimizer.schedule import Factors, factors
+from optimizer.schedule import Factors, Schedule, factors
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ class Problem:
     @property
     def factors(self) -> list[Factors]:
         """How often each stage holds each kind of bytes."""
-        costs, stages = self.costs, self.stages
-        return [factors(costs.pace, stage, stages, self.minibatches, costs.momenta) for stage in range(stages)]
+        schedule = Schedule(self.costs.pace, self.stages, self.minibatches)
+        return [factors(schedule, stage, self.costs.momenta) for stage in range(self.stages)]
 
     @property
     def parts(self) -> list[tuple[int, int]]:
@@ -97,7 +97,8 @@ class Problem:
             sum(layer.parameter_bytes - layer.learning_bytes for layer in layers),
             sum(layer.learning_bytes for layer in layers),
             sum(layer.saved_bytes for layer in layers),
+            sum(layer.left_bytes for layer in layers),
             sum(layer.cast_bytes for layer in layers),
         )
-        slots = factor.slot_bytes(costs.cut_bytes(before), costs.cut_bytes(through))
+        slots = factor.before_bytes(*self.crossing_bytes(before)) + factor.behind_bytes(*self.crossing_bytes(through))
         return held + slots + max(layer.transient_bytes for layer in layers) + costs.heap_bytes

@@ -152,7 +152,7 @@ def _larger(problem: Problem, ideal: int, most: int) -> list[int]:
 
 
 def _sent(costs: Costs, bounds: Sequence[int]) -> int:
-    return sum(map(costs.cut_bytes, bounds[1:-1]))
+    return sum(value.output_bytes + value.gradient_bytes for ideal in bounds[1:-1] for value in costs.crossing(ideal))
 
 
 def _loss(method: str, plan: Plan, other: Plan, planner: Planner) -> Loss:

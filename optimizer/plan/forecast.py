@@ -11,9 +11,8 @@ from optimizer.schedule import (
     Schedule,
     Span,
     bubble_share,
-    durations_by_kind,
+    by_kind,
     factors,
-    in_short,
     makespan_s,
     simulate,
     throughput,
@@ -23,20 +22,22 @@ from optimizer.schedule import (
 
 def scheduled(plan: Plan, schedule: Schedule) -> Plan:
     """Return the same split under another schedule or number of minibatches: what that gives, and what it holds."""
-    pace, count = schedule.pace, len(plan.stages)
-    crossing = [0, *(stage.sizes.activation_bytes + stage.sizes.gradient_bytes for stage in plan.stages)]
+    crossing = [(0, 0), *((stage.sizes.activation_bytes, stage.sizes.gradient_bytes) for stage in plan.stages)]
     stages = []
     for number, stage in enumerate(plan.stages):
-        factor, sizes = factors(pace, number, count, schedule.minibatches, plan.momenta), stage.sizes
-        held = factor.held_bytes(sizes.frozen_bytes, sizes.learning_bytes, sizes.saved_bytes, sizes.cast_bytes)
-        slots = factor.slot_bytes(crossing[number], crossing[number + 1])
-        priced = paced(stage, pace, in_place=factor.casts == 1)
+        factor, sizes = factors(schedule, number, plan.momenta), stage.sizes
+        held = factor.held_bytes(
+            sizes.frozen_bytes, sizes.learning_bytes, sizes.saved_bytes, sizes.left_bytes, sizes.cast_bytes
+        )
+        slots = factor.before_bytes(*crossing[number]) + factor.behind_bytes(*crossing[number + 1])
+        priced = paced(stage, schedule.pace, in_place=factor.casts == 1)
         stages.append(replace(priced, memory_bytes=held + slots + sizes.transient_bytes))
     stages = eased(stages, plan.neighbours)
     return replace(
         plan,
         schedule=schedule.pace.name,
         update_every=schedule.pace.update_every,
+        held=schedule.pace.held,
         stages=tuple(stages),
         predicted=predict(stages, plan.batch_size, schedule),
     )
@@ -51,34 +52,35 @@ def paced(stage: Stage, pace: Pace, *, in_place: bool) -> Stage:
 
 def predict(stages: Sequence[Stage], batch_size: int, schedule: Schedule) -> Prediction:
     """Simulate a schedule; of a long run, what stands for it."""
-    short = in_short(schedule)
-    spans = timeline(stages, short)
-    further_s = unlisted_s(short, spans)
-    steady = throughput(short, spans, batch_size, further_s)
-    costs = _durations([replace(stage, ease=1.0) for stage in stages], schedule)
-    durations = [(own.forward_s, own.backward_s, own.update_s) for own in costs]
+    spans = timeline(stages, schedule)
+    further_s = unlisted_s(schedule, spans)
+    steady = throughput(schedule, spans, batch_size, further_s)
+    costs = by_kind(_durations([replace(stage, ease=1.0) for stage in stages], schedule))
     return Prediction(
         minibatches=schedule.minibatches,
         throughput_samples_per_s=steady,
         makespan_s=makespan_s(spans) + further_s,
-        bubble_share=bubble_share(short, spans, further_s),
-        expected=scaled(relative_throughput(stages, schedule, durations, _messages(stages)), steady),
+        bubble_share=bubble_share(schedule, spans, further_s),
+        expected=scaled(relative_throughput(stages, schedule, costs, _messages(stages)), steady),
     )
 
 
 def timeline(stages: Sequence[Stage], schedule: Schedule) -> list[list[Span]]:
-    """Return when each stage does what, in stages that are priced for the schedule; all backwards of one take alike."""
-    return simulate(schedule, durations_by_kind(schedule, _durations(stages, schedule)), *_messages(stages))
+    """Return when each stage does what, if it is priced for the schedule; of a long run, what stands for it."""
+    durations = by_kind(_durations(stages, schedule))
+    return simulate(schedule.pace, len(stages), schedule.in_short, durations, *_messages(stages))
 
 
 def _durations(stages: Sequence[Stage], schedule: Schedule) -> list[Duration]:
+    later = [stage.weight_gradients_s + stage.accumulate_s if schedule.pace.rule.splits else 0.0 for stage in stages]
     return [
         Duration(
             (stage.forward_s + stage.send_forward_s) * stage.ease,
-            (stage.backward_s + stage.accumulate_s + stage.send_backward_s) * stage.ease,
+            (stage.backward_s + stage.accumulate_s - later_s + stage.send_backward_s) * stage.ease,
             stage.update_s * schedule.pace.update_every * stage.ease,
+            later_s * stage.ease,
         )
-        for stage in stages
+        for stage, later_s in zip(stages, later, strict=True)
     ]
 
 

@@ -20,15 +20,14 @@ is widened by 1.64 standard errors of the mean factor of the slowest stage: what
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import reduce
-from typing import Any
 
 import numpy as np
 
 from optimizer.plan.plan import Expected, Stage
-from optimizer.schedule import Pace, Schedule, Span, in_full, simulate, steady_minibatches
+from optimizer.schedule import Durations, Pace, Schedule, Span, simulate, steady_minibatches
 
-FEWEST, MOST_SIMULATED = 10, 500_000
+Factors = Sequence[Sequence[float]]
+FEWEST, MOST_SIMULATED = 10, 5_000
 """Turns at least, and minibatches of all ranks in all turns at most."""
 MOST = 48
 TAILS, Z = (0.05, 0.95), 1.64
@@ -48,7 +47,7 @@ def eased(stages: Sequence[Stage], neighbours: int) -> list[Stage]:
 def relative_throughput(
     stages: Sequence[Stage],
     schedule: Schedule,
-    durations_s: Sequence[Sequence[float]],
+    durations_s: Durations,
     ways: tuple[Sequence[float], Sequence[float]],
 ) -> Expected | None:
     """Return the throughput of unsteady stages over that of steady ones; None where nothing says how unsteady they are.
@@ -56,29 +55,24 @@ def relative_throughput(
     Args:
         stages: With their noise and ease.
         schedule: What runs.
-        durations_s: What each kind of action takes in each stage as profiled: forward, backward, update.
+        durations_s: What each action takes as profiled.
         ways: What messages take, down and up.
     """
     rounds = {len(stage.noise) for stage in stages}
     if rounds == {0} or len(rounds) > 1:
         return None
-    short = in_full(schedule.pace, len(stages), min(schedule.minibatches, most_simulated(schedule.pace, len(stages))))
-    factors = _factors(stages, short.minibatches, rounds.pop())
-    kinds = {kind: at for at, kind in enumerate("FBU")}
+    short = replace(schedule, minibatches=min(schedule.minibatches, most_simulated(schedule.pace, len(stages))))
 
-    def period(shares: Sequence[float], factors: Sequence[np.ndarray] | None = None) -> np.ndarray:
-        times_s: list[list[Any]] = [
-            [durations_s[stage][kinds[action.kind]] * share for action in row]
-            for stage, (row, share) in enumerate(zip(short.rows, shares, strict=True))
-        ]
-        if factors is not None:
-            for own_s, row, factor in zip(times_s, short.rows, factors, strict=True):
-                own_s[:] = [time_s * factor[:, own.minibatch] for time_s, own in zip(own_s, row, strict=True)]
-        return _period(short, simulate(short, times_s, *ways, latest=_latest))
+    def period(duration_s: Durations) -> float:
+        return _period(short, simulate(short.pace, len(stages), short.minibatches, duration_s, *ways))
 
     ease, alone = [stage.ease for stage in stages], [stage.alone for stage in stages]
-    usual_s = period(ease)
-    turns_s = [period(shares, factors) for shares in ([1.0] * len(stages), ease, alone)]
+    usual_s = period(_times(durations_s, ease))
+    factors = _factors(stages, short.minibatches, rounds.pop())
+    turns_s = [
+        np.array([period(_times(durations_s, shares, turn)) for turn in factors])
+        for shares in ([1.0] * len(stages), ease, alone)
+    ]
     if not usual_s or not all(own_s.all() for own_s in turns_s):
         return None
     beside, expected, beside_none = (usual_s / own_s for own_s in turns_s)
@@ -86,6 +80,15 @@ def relative_throughput(
     unknown = Z * _standard_error(max(stages, key=lambda stage: stage.total_s * stage.ease).noise)
     low, high = float(np.quantile(beside, TAILS[0])), float(np.quantile(beside_none, TAILS[1]))
     return Expected(samples_per_s=mean, low=min(low, mean) / (1 + unknown), high=max(high, mean) * (1 + unknown))
+
+
+def _times(durations_s: Durations, shares: Sequence[float], factors: Factors | None = None) -> Durations:
+    """Return durations times a share for each stage, and a factor for each minibatch of each."""
+    if factors is None:
+        return lambda stage, kind, minibatch: durations_s(stage, kind, minibatch) * shares[stage]
+    return lambda stage, kind, minibatch: (
+        durations_s(stage, kind, minibatch) * shares[stage] * factors[stage][minibatch]
+    )
 
 
 def _standard_error(factors: Sequence[float]) -> float:
@@ -101,11 +104,6 @@ def scaled(expected: Expected | None, throughput_samples_per_s: float) -> Expect
     return replace(expected, **values)
 
 
-def _latest(times_s: Sequence[Any]) -> Any:
-    """Return the latest of some times in each turn; some are the same in all."""
-    return reduce(np.maximum, times_s)
-
-
 def most_simulated(pace: Pace, stages: int) -> int:
     """Return how many minibatches are simulated at most: whole rounds of updates, three times what is in flight."""
     whole = pace.update_every
@@ -113,19 +111,20 @@ def most_simulated(pace: Pace, stages: int) -> int:
     return -(-enough // whole) * whole
 
 
-def _factors(stages: Sequence[Stage], minibatches: int, rounds: int) -> list[np.ndarray]:
-    """Return by what factor each minibatch takes longer in each stage, ``[turn, minibatch]``; of many turns, some."""
+def _factors(stages: Sequence[Stage], minibatches: int, rounds: int) -> list[Factors]:
+    """Return by what factor each minibatch takes longer, turn by turn, ``[stage][minibatch]``; of many turns, some."""
     size = len(stages)
     count = min(rounds, max(FEWEST, MOST_SIMULATED // (size * minibatches)))
-    turns = np.arange(count) * rounds // count
-    places = turns[:, None] + np.arange(minibatches)[None, :]
-    return [np.array(stage.noise)[(places + at * rounds // size) % rounds] for at, stage in enumerate(stages)]
+    noise = [np.array(stage.noise) for stage in stages]
+    along = np.arange(minibatches)
+    return [
+        [own[(turn * rounds // count + along + at * rounds // size) % rounds].tolist() for at, own in enumerate(noise)]
+        for turn in range(count)
+    ]
 
 
-def _period(schedule: Schedule, spans: Sequence[Sequence[Span]]) -> np.ndarray:
-    """Return what the minibatches take that throughput counts, in each turn."""
-    ends_s = np.array([span.end_s for span in spans[-1] if span.action.kind == "B"])
+def _period(schedule: Schedule, spans: Sequence[Sequence[Span]]) -> float:
+    """Return what the minibatches take that throughput counts."""
+    ends_s = [span.end_s for span in spans[-1] if span.action.kind == "B"]
     begun, until = steady_minibatches(schedule, len(ends_s))
-    if begun:
-        return np.asarray(ends_s[until - 1] - ends_s[begun - 1])
-    return np.asarray(np.max([np.max(np.array([span.end_s for span in row]), axis=0) for row in spans], axis=0))
+    return ends_s[until - 1] - ends_s[begun - 1] if begun else max(row[-1].end_s for row in spans)

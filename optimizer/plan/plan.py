@@ -33,7 +33,7 @@ Difference = Annotated[float, Meta(ge=-1e6, le=1e6)]
 """Seconds, below 0 where something takes less."""
 EXACT, BOUNDED = "exact", "bounded"
 """Methods of the best split: proven, or not."""
-FORMAT_VERSION: Literal[16] = 16
+FORMAT_VERSION: Literal[17] = 17
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,8 @@ class StageBytes:
     Attributes:
         frozen_bytes: Of parameters that do not learn.
         learning_bytes: Of those that do.
-        cast_bytes: What of that are casts of weights, which minibatches on the same version share.
+        saved_bytes: Kept for the backward; ``left_bytes``, for its second part, where it is split.
+        cast_bytes: What of these are casts of weights, which minibatches on the same version share.
         transient_bytes: The largest that a layer needs for a moment, and what the heap holds beyond all this.
         activation_bytes: What crosses the cut behind the stage for one minibatch; likewise ``gradient_bytes`` back.
     """
@@ -51,6 +52,7 @@ class StageBytes:
     frozen_bytes: Bytes
     learning_bytes: Bytes
     saved_bytes: Bytes
+    left_bytes: Bytes = 0
     cast_bytes: Bytes = 0
     transient_bytes: Bytes
     activation_bytes: Bytes
@@ -62,7 +64,8 @@ class Stage:
     """One stage: its layers in captured order and what a minibatch costs there.
 
     Attributes:
-        forward_s: The loss included in the last stage; likewise ``backward_s``.
+        forward_s: The loss included in the last stage; likewise ``backward_s``, of which ``weight_gradients_s`` is what
+            a backward leaves for later that is split.
         accumulate_s: What adding up gradients comes to a minibatch under the plan's schedule, where several share an
             update: all of them but the first add ``adding_s``.
         update_s: A minibatch's share of an update under the plan's schedule. An update takes ``update_beside_s``, which
@@ -83,6 +86,7 @@ class Stage:
     layers: Annotated[tuple[Name, ...], Meta(min_length=1)]
     forward_s: Seconds
     backward_s: Seconds
+    weight_gradients_s: Seconds
     accumulate_s: Difference
     adding_s: Difference
     update_s: Seconds
@@ -170,7 +174,8 @@ class Plan(Shown):
     Attributes:
         slicing: Which layers are cut inside; ``precision``, in which all run.
         method: How it was found: ``exact``, ``bounded`` (not proven), a scheme's or another planner's name.
-        schedule: What is predicted; ``update_every``, how many minibatches an update takes under it.
+        schedule: What is predicted; ``update_every``, how many minibatches an update takes under it; ``held``, how
+            many a stage may hold between its two parts of a backward, where that is split.
         planned_for: The schedule that the split was searched for, and that bottleneck and bound are about.
         bottleneck_s: The largest stage's ``total_s``, over a network with the messages that it sends.
         lower_bound_s: No legal split has a smaller bottleneck than this.
@@ -189,6 +194,7 @@ class Plan(Shown):
     method: Name
     schedule: ScheduleName
     update_every: Annotated[int, Meta(ge=1, le=100_000)] = 1
+    held: Annotated[int, Meta(ge=0, le=100_000)] = 0
     planned_for: Pace
     momenta: Count
     stages: Annotated[tuple[Stage, ...], Meta(min_length=1)]
@@ -201,7 +207,7 @@ class Plan(Shown):
     network: NetworkProfile | None = None
     ties: tuple[Tie, ...] = ()
     crowding: Annotated[tuple[Annotated[float, Meta(gt=0, le=1e6)], ...], Meta(min_length=1)] = (1.0,)
-    format_version: Literal[16] = FORMAT_VERSION
+    format_version: Literal[17] = FORMAT_VERSION
     table: ClassVar[str] = "optimizer.report.plan_table:show_plan"
 
     @property
@@ -257,12 +263,12 @@ class Plan(Shown):
     @property
     def pace(self) -> Pace:
         """The schedule that is predicted."""
-        return Pace(self.schedule, self.update_every)
+        return Pace(self.schedule, self.update_every, self.held)
 
     @property
     def actions(self) -> Schedule:
-        """All actions of the minibatches that are predicted."""
-        return schedule_of(self.schedule, len(self.stages), self.predicted.minibatches, self.update_every)
+        """The run that is predicted."""
+        return schedule_of(self.pace, len(self.stages), self.predicted.minibatches)
 
     @property
     def limits(self) -> str:

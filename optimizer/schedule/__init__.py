@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from optimizer.schedule.figures import (
         bubble_share,
         has_steady_state,
+        listed_in,
         makespan_s,
         steady_minibatches,
         throughput,
@@ -23,19 +24,18 @@ if TYPE_CHECKING:
         Action,
         Kind,
         Pace,
+        Progress,
         Schedule,
         ScheduleName,
-        actions_of,
         groups,
-        in_full,
-        in_short,
         pace_of,
         schedule_of,
     )
     from optimizer.schedule.simulator import (
         Duration,
+        Durations,
         Span,
-        durations_by_kind,
+        by_kind,
         simulate,
     )
     from optimizer.schedule.stage_memory import Factors, factors

@@ -30,16 +30,17 @@ def unlisted_s(schedule: Schedule, spans: Spans) -> float:
     """Return what the minibatches take that a schedule does not list, at the pace that its whole rounds come to.
 
     Args:
-        schedule: What every stage does.
-        spans: When it does what is listed.
+        schedule: What runs.
+        spans: When each stage does what, of the minibatches that are listed.
     """
-    unlisted = schedule.minibatches - schedule.listed
+    unlisted = schedule.minibatches - listed_in(spans)
     if not unlisted:
         return 0.0
     whole = schedule.pace.update_every
-    ends_s = _ends_s(spans)[: schedule.listed // whole * whole]
+    ends_s = _ends_s(spans)
+    ends_s = ends_s[: len(ends_s) // whole * whole]
     half = len(ends_s) // 2
-    rhythm = math.lcm(whole, *range(1, len(schedule.rows) + 1))
+    rhythm = math.lcm(whole, *range(1, schedule.stages + 1))
     counted = half // rhythm * rhythm or half // whole * whole
     return unlisted * max((ends_s[-1] - ends_s[-1 - counted]) / counted, _busiest_s(spans, len(ends_s)))
 
@@ -48,13 +49,13 @@ def bubble_share(schedule: Schedule, spans: Spans, further_s: float) -> float:
     """Return the share of all stages' time, from the first start to the last end, in which they wait.
 
     Args:
-        schedule: What every stage does.
-        spans: When it does what is listed.
+        schedule: What runs.
+        spans: When each stage does what, of the minibatches that are listed.
         further_s: What the minibatches take that are not listed; nothing where there are none.
     """
     whole_s = (makespan_s(spans) + further_s) * len(spans)
     busy_s = sum(span.end_s - span.start_s for row in spans for span in row)
-    busy_s *= schedule.minibatches / schedule.listed
+    busy_s *= schedule.minibatches / listed_in(spans)
     return min(1.0, max(0.0, 1 - busy_s / whole_s)) if whole_s else 0.0
 
 
@@ -67,10 +68,10 @@ def steady_minibatches(schedule: Schedule, listed: int) -> tuple[int, int]:
     """Return between the ends of which backwards of the last stage throughput counts; from 0 on without a steady state.
 
     Args:
-        schedule: What every stage does.
+        schedule: What runs.
         listed: How many minibatches are simulated.
     """
-    stages, update_every = len(schedule.rows), schedule.pace.update_every
+    stages, update_every = schedule.stages, schedule.pace.update_every
     begun = _begun(stages, update_every)
     if not has_steady_state(stages, listed, update_every):
         return 0, listed
@@ -89,8 +90,8 @@ def throughput(schedule: Schedule, spans: Spans, batch_size: int, further_s: flo
     counts. Where no time passes at all, the throughput is 0.
 
     Args:
-        schedule: What every stage does.
-        spans: When it does what is listed.
+        schedule: What runs.
+        spans: When each stage does what, of the minibatches that are listed.
         batch_size: Samples in a minibatch.
         further_s: What the minibatches take that are not listed; nothing where there are none.
     """
@@ -98,9 +99,14 @@ def throughput(schedule: Schedule, spans: Spans, batch_size: int, further_s: flo
     begun, until = steady_minibatches(schedule, len(ends_s))
     minibatches = until - begun
     time_s = ends_s[until - 1] - ends_s[begun - 1] if begun else makespan_s(spans)
-    samples = batch_size * (minibatches + schedule.minibatches - schedule.listed)
+    samples = batch_size * (minibatches + schedule.minibatches - listed_in(spans))
     whole_s = time_s + further_s
     return samples / whole_s if whole_s else 0.0
+
+
+def listed_in(spans: Spans) -> int:
+    """Return how many minibatches the spans are of."""
+    return sum(span.action.kind == "F" for span in spans[0])
 
 
 def _ends_s(spans: Spans) -> list[float]:

@@ -1,48 +1,52 @@
-"""Schedules as data: for each stage the list of its actions, which the simulator times and the runtime executes.
+"""Schedules: a rule of what a stage does next, which the simulator times and every stage follows.
 
-An action prints as ``2F5``: stage 2, forward, minibatch 5; ``B`` is a backward, ``U`` a weight update, which applies
-the gradients of its minibatch and of all before it that no update has applied.
+An action prints as ``2F5``: stage 2, forward, minibatch 5. ``B`` is a backward, ``U`` a weight update, which applies
+the gradients of its minibatch and of all before it that no update has applied. Where backwards are split, ``B`` is the
+gradient of what the stage received, for which the stage before waits, and ``W`` the gradients of its own weights, for
+which nobody waits.
 
-1f1b        A stage of depth d runs d forwards (warm-up), then one backward with its update, one forward, … (steady
-            state) and the last backwards (drain). The depth of stage s of S is min(S − s, minibatches), which keeps the
-            last stage's alternation fed. Asynchronous: weights move on while minibatches are in flight (PipeDream).
-2bw         The same order with one update after each m ≥ S minibatches, and no flush: minibatch b uses the weights
-            before last, max(0, ⌊b ÷ m⌋ − 1), in every stage, so two versions do whatever the depth (PipeDream-2BW).
-1f1b-flush  The same over M minibatches at a time, with one update after the last of them: synchronous SGD.
-gpipe       All M forwards, then all M backwards, then one update: synchronous SGD.
-sequential  One minibatch at a time through all stages, forth and back.
+1f1b         A stage of depth d = S − s runs d forwards (warm-up), then one backward with its update, one forward, …
+             (steady state) and the last backwards (drain). Weights move on while minibatches are in flight: each uses
+             the newest that its forward finds (PipeDream).
+zero-bubble  An update after each M minibatches, all on the same weights: plain SGD. A stage runs a B as soon as its
+             gradient is there; else an F, while fewer than 2(S − s) − 1 minibatches are between their F and B, fewer
+             than H are held between F and W, and the update that it needs is done; else a W, oldest first. It updates
+             when its M Ws are done, and goes on: no stage waits for another's update.
+1f1b-flush   The same rule with the backward in one and at most S − s between F and B.
+gpipe        The same with the backward in one and all M between F and B; in the last stage one, for its B waits for
+             nothing.
 
-The lists of a long run are those of its first minibatches, ``MOST_LISTED`` or a few more: what it needs does not change
-any more after that, and each further round of updates takes what those before it took. How many slots and weight
-versions a schedule needs is worked out from its lists in ``optimizer.schedule.stage_requirements``.
+No order of these can stop: of the minibatches that are not done everywhere take the first, b. All before it, and their
+updates, are done. The first stage that has not run F(b) has what it needs, and b is all that it holds; else the last
+that has not run B(b) has its gradient; else some W(b) waits for nothing.
 
 Sources: Narayanan et al., "PipeDream", SOSP 2019, section 3.2; Narayanan et al., "Memory-efficient pipeline-parallel
-DNN training", ICML 2021 (PipeDream-2BW, PipeDream-Flush); Huang et al., "GPipe", NeurIPS 2019.
+DNN training", ICML 2021 (PipeDream-Flush); Huang et al., "GPipe", NeurIPS 2019; Qi et al., "Zero bubble
+pipeline parallelism", ICLR 2024, arXiv 2401.10241 (the split, and 2(S − s) − 1).
 """
 
 import math
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from profiler.errors import ConfigError
 
-Kind = Literal["F", "B", "U"]
-KIND_NAMES: dict[Kind, str] = {"F": "forward", "B": "backward", "U": "update"}
+Kind = Literal["F", "B", "W", "U"]
+KIND_NAMES: dict[Kind, str] = {"F": "forward", "B": "backward", "W": "weight gradients", "U": "update"}
 FLUSH_EVERY = 8
-"""Minibatches an update where a schedule flushes and nothing else is said."""
+"""Minibatches an update where all use the same weights and nothing else is said; as many as two a stage at least."""
 MOST_LISTED = 1_000
-"""Minibatches up to which a schedule lists the actions of all."""
+"""Minibatches up to which all actions of a run are simulated and recorded."""
 MOST_OF_ALL_STAGES = 250_000
 """Listed minibatches times stages; a run with more would have no file that is read again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One forward, backward or update of one minibatch in one stage."""
+    """One forward, backward, computation of weight gradients, or update, of one minibatch in one stage."""
 
     stage: int
     kind: Kind
@@ -52,55 +56,58 @@ class Action:
         return f"{self.stage}{self.kind}{self.minibatch}"
 
 
-Rows = tuple[tuple[Action, ...], ...]
-
-
-ScheduleName = Literal["1f1b", "2bw", "1f1b-flush", "gpipe", "sequential"]
+ScheduleName = Literal["1f1b", "zero-bubble", "1f1b-flush", "gpipe"]
 ASYNCHRONOUS: ScheduleName = "1f1b"
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduleRule:
-    """The rule that a schedule's lists of actions are made by.
+    """A row of the table of schedules.
 
     Attributes:
-        flushes: Whether a minibatch waits for the update of all before it that share none with it.
-        usual: Returns how many minibatches an update takes where nothing is said, given the number of stages; None
-            where each has one of its own.
-        depth: Returns how many minibatches a stage has in flight, given how many stages follow it and how many
-            minibatches go between two flushes.
-        delayed: Whether a minibatch uses the weights before last, which its group's predecessor has not changed; else
-            the newest that its forward finds.
+        ahead: Returns how many minibatches a stage has between F and B at most, given how many stages follow it and
+            how many minibatches an update takes.
+        usual: Returns how many that is where nothing is said, given the number of stages; None: always one.
+        synchronous: Whether all minibatches of an update use the same weights.
+        splits: Whether backwards are split into B and W.
     """
 
     semantics: str
-    flushes: bool
+    ahead: Callable[[int, int], int] = lambda following, _every: following + 1
     usual: Callable[[int], int] | None = None
-    depth: Callable[[int, int], int] = lambda following, width: min(following + 1, width)
-    delayed: bool = False
+    synchronous: bool = False
+    splits: bool = False
+
+
+def _flush_every(_stages: int) -> int:
+    return FLUSH_EVERY
 
 
 SCHEDULES: dict[ScheduleName, ScheduleRule] = {
-    "1f1b": ScheduleRule("asynchronous, one update a minibatch, weights stashed", flushes=False),
-    "2bw": ScheduleRule(
-        "asynchronous, one update for several minibatches, weights one update old", flushes=False,
-        usual=lambda stages: stages, delayed=True,
+    "1f1b": ScheduleRule("asynchronous, one update a minibatch, weights stashed"),
+    "zero-bubble": ScheduleRule(
+        "synchronous, one update for several minibatches", ahead=lambda following, _every: 2 * following + 1,
+        usual=lambda stages: max(FLUSH_EVERY, 2 * stages), synchronous=True, splits=True,
     ),
-    "1f1b-flush": ScheduleRule("synchronous, one update a flush", flushes=True, usual=lambda _stages: FLUSH_EVERY),
+    "1f1b-flush": ScheduleRule("synchronous, one update a flush", usual=_flush_every, synchronous=True),
     "gpipe": ScheduleRule(
-        "synchronous, one update a flush", flushes=True, usual=lambda _stages: FLUSH_EVERY,
-        depth=lambda _following, width: width,
+        "synchronous, one update a flush", ahead=lambda following, every: every if following else 1,
+        usual=_flush_every, synchronous=True,
     ),
-    "sequential": ScheduleRule("synchronous, one update a minibatch", flushes=True),
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """A schedule and how many minibatches an update takes."""
+    """A schedule, how many minibatches an update takes, and how many a stage may hold between F and W.
+
+    Attributes:
+        held: H where backwards are split; 0 where they are not, for then no minibatch is held after its backward.
+    """
 
     name: ScheduleName
     update_every: Annotated[int, Meta(ge=1, le=1_000_000)]
+    held: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
 
     def price(self, adding: float, update: float) -> tuple[float, float]:
         """Return what adding up gradients, and updating, come to a minibatch.
@@ -113,31 +120,29 @@ class Pace:
         return adding * (self.update_every - 1) / self.update_every, update / self.update_every
 
     @property
-    def flush_every(self) -> int | None:
-        """How many minibatches go between two flushes; None where there is none."""
-        return self.update_every if SCHEDULES[self.name].flushes else None
+    def rule(self) -> ScheduleRule:
+        """The schedule's row of the table."""
+        return SCHEDULES[self.name]
 
     def updates_in_place(self, *, last: bool) -> bool:
         """Say whether a stage, the ``last`` or another, updates the one version of its weights that it holds."""
-        return self.flush_every is not None or (self.name == ASYNCHRONOUS and last)
+        return self.rule.synchronous or (self.name == ASYNCHRONOUS and last)
 
-    def version(self, minibatch: int, newest: int) -> int:
-        """Return the weight version that a minibatch uses, counted from the run's first, and the newest there is."""
-        return max(0, minibatch // self.update_every - 1) if SCHEDULES[self.name].delayed else newest
+    def ahead(self, stages: int, stage: int) -> int:
+        """Return how many minibatches a stage has between F and B at most."""
+        return self.rule.ahead(stages - 1 - stage, self.update_every)
 
     def in_flight(self, stages: int, stage: int, minibatches: int) -> int:
-        """Return how many minibatches a stage has between forward and backward, of so many in all."""
-        width = min(self.flush_every or minibatches, minibatches)
-        return SCHEDULES[self.name].depth(stages - 1 - stage, width)
+        """Return how many minibatches a stage holds at once, of so many in all: between F and W, or F and B."""
+        most = min(self.held if self.rule.splits else self.ahead(stages, stage), minibatches)
+        return min(most, self.update_every) if self.rule.synchronous else most
 
-    def versions(self, in_flight: int, minibatches: int) -> int:
-        """Return how many weight versions a stage holds that has so many minibatches in flight, of so many in all."""
-        if SCHEDULES[self.name].delayed:
-            return 1 + (minibatches > self.update_every)
-        return 1 if self.flush_every else in_flight
+    def versions(self, in_flight: int) -> int:
+        """Return how many weight versions a stage holds that has so many minibatches in flight."""
+        return 1 if self.rule.synchronous else in_flight
 
     def listed(self, stages: int, minibatches: int) -> int:
-        """Return of how many leading minibatches, of so many in all, a schedule lists the actions.
+        """Return of how many leading minibatches, of so many in all, the actions are simulated and recorded.
 
         Of all up to ``MOST_LISTED``; of more where three rounds of updates, or four times what is in flight, are more.
         """
@@ -170,98 +175,50 @@ PLAIN_1F1B = Pace(ASYNCHRONOUS, 1)
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Every stage's actions in order; of a long run, those of its first minibatches."""
+    """A run: its pace, the number of stages, and how many minibatches go through."""
 
     pace: Pace
-    rows: Rows
+    stages: int
     minibatches: int
 
     @property
     def listed(self) -> int:
-        """Of how many minibatches the actions are listed."""
-        return sum(action.kind == "F" for action in self.rows[0])
+        """Of how many minibatches the actions are simulated and recorded."""
+        return self.pace.listed(self.stages, self.minibatches)
+
+    @property
+    def in_short(self) -> int:
+        """How many minibatches stand for the run in predictions.
+
+        As many whole rounds as are listed, and a last one that may not be full, with which the run ends.
+        """
+        listed = self.listed
+        return listed if listed == self.minibatches else listed + self.minibatches % self.pace.update_every
 
 
-def schedule_of(name: ScheduleName, stages: int, minibatches: int, update_every: int | None = None) -> Schedule:
-    """Return a schedule by name.
+def schedule_of(pace: Pace, stages: int, minibatches: int) -> Schedule:
+    """Return a run, unless it would be too long to work out."""
+    schedule = Schedule(pace, stages, minibatches)
+    if stages * schedule.listed > MOST_OF_ALL_STAGES:
+        raise ConfigError(
+            f"{schedule.listed:,} minibatches in each of {stages} stages are too many to work out what {pace.words} "
+            "needs; use fewer minibatches an update, or fewer in all"
+        )
+    return schedule
+
+
+def pace_of(name: ScheduleName, stages: int, update_every: int | None = None, held: int | None = None) -> Pace:
+    """Return the pace of a schedule; as usual, as far as nothing is said.
 
     Args:
         name: Which one.
         stages: How many stages there are.
-        minibatches: How many go through.
-        update_every: How many of them an update takes; None: as many as usual.
+        update_every: How many minibatches an update takes.
+        held: How many a stage may hold between F and W, if backwards are split; None: 2S − 1, with which none waits.
     """
-    pace = pace_of(name, stages, update_every)
-    listed = pace.listed(stages, minibatches)
-    if stages * listed > MOST_OF_ALL_STAGES:
-        raise ConfigError(
-            f"{listed:,} minibatches in each of {stages} stages are too many to work out what {pace.words} needs; "
-            "use fewer minibatches an update, or fewer in all"
-        )
-    return replace(in_full(pace, stages, listed), minibatches=minibatches)
-
-
-def in_short(schedule: Schedule) -> Schedule:
-    """Return what stands for a schedule in proofs and predictions.
-
-    It has as many whole rounds as are listed, and ends as the schedule does, with a last round that may not be full.
-    """
-    if schedule.listed == schedule.minibatches:
-        return schedule
-    left = schedule.minibatches % schedule.pace.update_every
-    whole = in_full(schedule.pace, len(schedule.rows), schedule.listed + left)
-    return replace(whole, minibatches=schedule.minibatches)
-
-
-def in_full(pace: Pace, stages: int, minibatches: int) -> Schedule:
-    """Return a schedule that lists the actions of all its minibatches, however many those are."""
-    rows = tuple(
-        tuple(actions_of(pace, stages, stage, lambda minibatch: minibatch < minibatches)) for stage in range(stages)
-    )
-    return Schedule(pace, rows, minibatches)
-
-
-def pace_of(name: ScheduleName, stages: int, update_every: int | None = None) -> Pace:
-    """Return the pace of a schedule, given how many minibatches an update is to take; None: as many as usual."""
     rule = SCHEDULES[name]
-    pace = Pace(name, 1 if rule.usual is None else update_every or rule.usual(stages))
-    if rule.delayed and pace.update_every < stages:
-        raise ConfigError(
-            f"an update every {pace.update_every} minibatches is too often for {name} with {stages} stages: as many "
-            f"are in flight, and some would use weights that are two updates old; use --accumulate {stages} or more"
-        )
-    return pace
-
-
-def actions_of(pace: Pace, stages: int, stage: int, exists: Callable[[int], bool]) -> Iterator[Action]:
-    """Yield the actions of a stage one by one, for as many minibatches as turn out to exist.
-
-    Args:
-        pace: The schedule.
-        stages: How many stages there are.
-        stage: Whose actions.
-        exists: Says whether there is a minibatch of that number. It is asked as late as can be, and about no minibatch
-            before those with smaller numbers, so it may wait for an answer.
-    """
-    width, every = pace.flush_every or sys.maxsize, pace.update_every
-    depth = SCHEDULES[pace.name].depth(stages - 1 - stage, width)
-    first = 0
-    while exists(first):
-        end = first + width
-        for minibatch in range(first, min(end, first + depth)):
-            if not exists(minibatch):
-                break
-            yield Action(stage, "F", minibatch)
-        own = first
-        while own < end and exists(own):
-            yield Action(stage, "B", own)
-            if (own + 1) % every == 0 or not exists(own + 1):
-                yield Action(stage, "U", own)
-            ahead = own + depth
-            if ahead < end and exists(ahead):
-                yield Action(stage, "F", ahead)
-            own += 1
-        first = end
+    every = 1 if rule.usual is None else update_every or rule.usual(stages)
+    return Pace(name, every, (held or 2 * stages - 1) if rule.splits else 0)
 
 
 def groups(minibatches: int, update_every: int) -> Iterator[range]:
@@ -270,22 +227,70 @@ def groups(minibatches: int, update_every: int) -> Iterator[range]:
         yield range(first, min(first + update_every, minibatches))
 
 
-def needed_by(action: Action, stages: int) -> Action | None:
-    """Return the action of a neighbouring stage that has to end before ``action`` may start, if there is one."""
-    if action.kind == "F" and action.stage > 0:
-        return Action(action.stage - 1, "F", action.minibatch)
-    if action.kind == "B" and action.stage < stages - 1:
-        return Action(action.stage + 1, "B", action.minibatch)
-    return None
+class Progress:
+    """How far one stage has come in its run, and what it may do next.
 
+    Attributes:
+        minibatches: How many go through; None while nobody knows.
+        forwards: How many forwards are done; likewise ``backwards``, of B, and ``weights``, of W.
+        updated: Of how many minibatches the gradients are applied.
+    """
 
-def versions_used(pace: Pace, row: Sequence[Action]) -> dict[int, int]:
-    """Return for each minibatch of one stage the weight version that it uses."""
-    newest, used = 0, {}
-    for action in row:
-        if action.kind == "U":
-            newest += 1
-        elif action.kind == "F":
-            used[action.minibatch] = pace.version(action.minibatch, newest)
-            assert used[action.minibatch] <= newest
-    return used
+    __slots__ = ("_ahead", "_ends", "_every", "_held", "_rule", "backwards", "forwards", "minibatches", "stage",
+                 "updated", "weights")  # fmt: skip
+
+    def __init__(self, pace: Pace, stages: int, stage: int, minibatches: int | None) -> None:
+        """Begin a run."""
+        self.stage, self.minibatches = stage, minibatches
+        self._rule, self._every = pace.rule, pace.update_every
+        self._ahead = pace.ahead(stages, stage)
+        self._held = pace.held if pace.rule.splits else self._ahead
+        self._ends: set[int] = set()
+        self.forwards = self.backwards = self.weights = self.updated = 0
+
+    def ends_update(self, minibatch: int) -> bool:
+        """Say whether a minibatch is the last that an update takes."""
+        return (minibatch + 1) % self._every == 0 or minibatch + 1 == self.minibatches or minibatch in self._ends
+
+    def end_update(self, minibatch: int) -> None:
+        """Let a minibatch be the last that an update takes."""
+        self._ends.add(minibatch)
+
+    @property
+    def finished(self) -> int:
+        """How many minibatches have left their gradients."""
+        return self.weights if self._rule.splits else self.backwards
+
+    def choices(self) -> Iterator[tuple[Kind, int]]:
+        """Yield what the stage may do next, each with its minibatch: it does the first for which all it needs is there.
+
+        Nothing once all is done.
+        """
+        finished, forwards, backwards = self.finished, self.forwards, self.backwards
+        if self.updated < finished and self.ends_update(finished - 1):
+            yield "U", finished - 1
+            return
+        fits = forwards - backwards < self._ahead and forwards - finished < self._held and forwards != self.minibatches
+        if not self._rule.synchronous:
+            if fits:
+                yield "F", forwards
+            elif backwards < forwards:
+                yield "B", backwards
+            return
+        if backwards < forwards:
+            yield "B", backwards
+        if fits and not (self.updated < forwards and self.ends_update(forwards - 1)):
+            yield "F", forwards
+        if self._rule.splits and finished < backwards:
+            yield "W", finished
+
+    def take(self, kind: Kind) -> None:
+        """Note that an action of a kind is done, that of the next minibatch."""
+        if kind == "F":
+            self.forwards += 1
+        elif kind == "B":
+            self.backwards += 1
+        elif kind == "W":
+            self.weights += 1
+        else:
+            self.updated = self.finished

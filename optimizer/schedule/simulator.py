@@ -1,25 +1,29 @@
 """Simulate a schedule: when each action starts and ends if every stage has a core of its own.
 
-A stage runs its actions in order, each as soon as the stage is free and what it needs has arrived: a forward needs the
-previous stage's forward of that minibatch, a backward the next stage's backward. An action's duration includes copying
-its results to the neighbour. All predictions that are printed anywhere come from here, with a duration for each kind of
-action, and so does the virtual clock of runs whose stages share cores, with the measured duration of each.
+A stage that is free does the first of what its rule lets it do next (``schedule.Progress``) for which all it needs has
+arrived: a forward needs the previous stage's forward of that minibatch, a backward the next stage's backward. An
+action's duration includes copying its results to the neighbour. All predictions that are printed anywhere come from
+here, and so does the virtual clock of runs whose stages share cores, with the measured duration of each action.
 """
 
+import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from optimizer.schedule.schedule import Action, Schedule, needed_by
+from optimizer.schedule.schedule import Action, Kind, Pace, Progress
+
+Durations = Callable[[int, Kind, int], float]
+"""Returns what an action takes, given its stage, kind and minibatch; seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """Durations of a stage's forward, backward and update, in seconds."""
+    """Durations of a stage's forward, backward, weight gradients and update, in seconds."""
 
     forward_s: float
     backward_s: float
     update_s: float
+    weights_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,66 +35,77 @@ class Span:
     end_s: float
 
 
-def simulate(
-    schedule: Schedule,
-    durations_s: Sequence[Sequence[Any]],
+def by_kind(stages: Sequence[Duration]) -> Durations:
+    """Return durations where all actions of a kind take the same in a stage."""
+    times_s = [{"F": own.forward_s, "B": own.backward_s, "W": own.weights_s, "U": own.update_s} for own in stages]
+    return lambda stage, kind, _minibatch: times_s[stage][kind]
+
+
+def simulate(  # noqa: PLR0917 - who runs, how long it takes, and the ways between
+    pace: Pace,
+    stages: int,
+    minibatches: int,
+    duration_s: Durations,
     down_s: Sequence[float] = (),
     up_s: Sequence[float] = (),
-    *,
-    latest: Callable[[Sequence[Any]], Any] = max,
 ) -> list[list[Span]]:
-    """Return each stage's spans; time starts at 0.
+    """Return each stage's spans, in the order in which it ran; time starts at 0.
 
     Args:
-        schedule: What every stage does.
-        durations_s: What each of these actions takes, stage by stage; ``durations_by_kind`` where all of a kind take
-            the same in a stage. Each a number; or an array, of what it takes in each of many turns.
+        pace: The schedule.
+        stages: How many stages there are.
+        minibatches: How many go through.
+        duration_s: What each action takes.
         down_s: For each stage, what its activations take to the next one; nothing where stages share memory.
         up_s: For each stage, what gradients take to it from the next one.
-        latest: Of some times, the latest; of arrays, the latest in each turn.
     """
-    arrived: dict[Action, float] = {}
-    ways = {"F": _Ways(down_s, 0, latest), "B": _Ways(up_s, 1, latest)}
-    spans: list[list[Span]] = [[] for _ in schedule.rows]
-    moved = True
-    while moved:
-        moved = False
-        for done, actions, own_s in zip(spans, schedule.rows, durations_s, strict=True):
-            while len(done) < len(actions):
-                action = actions[len(done)]
-                need = needed_by(action, len(spans))
-                if need and need not in arrived:
-                    break
-                start = latest([done[-1].end_s if done else 0.0, *([arrived[need]] if need else [])])
-                span = Span(action, start, start + own_s[len(done)])
-                if action.kind != "U":
-                    arrived[action] = ways[action.kind].arrival_s(action, span.end_s)
-                done.append(span)
-                moved = True
-    stuck = [str(row[len(done)]) for row, done in zip(schedule.rows, spans, strict=True) if len(done) < len(row)]
-    if stuck:
-        raise ValueError(f"the schedule cannot go on: {', '.join(stuck)} wait for each other")
+    last = stages - 1
+    progress = [Progress(pace, stages, stage, minibatches) for stage in range(stages)]
+    arrived: list[dict[tuple[Kind, int], float]] = [{} for _ in range(stages)]
+    ways = {"F": _Ways(down_s, stages), "B": _Ways(up_s, stages)}
+    free_s = [0.0] * stages
+    spans: list[list[Span]] = [[] for _ in range(stages)]
+    wakes = [(0.0, stage) for stage in range(stages)]
+    while wakes:
+        now_s, stage = heapq.heappop(wakes)
+        if now_s < free_s[stage]:
+            continue  # it is busy, and wakes when it is free
+        soonest_s = None
+        for kind, minibatch in progress[stage].choices():
+            waits = (kind == "F" and stage) or (kind == "B" and stage != last)
+            at_s = arrived[stage].get((kind, minibatch)) if waits else now_s
+            if at_s is not None and at_s <= now_s:
+                break
+            if at_s is not None and (soonest_s is None or at_s < soonest_s):
+                soonest_s = at_s
+        else:
+            if soonest_s is not None:
+                heapq.heappush(wakes, (soonest_s, stage))
+            continue
+        progress[stage].take(kind)
+        end_s = now_s + duration_s(stage, kind, minibatch)
+        spans[stage].append(Span(Action(stage, kind, minibatch), now_s, end_s))
+        free_s[stage] = end_s
+        heapq.heappush(wakes, (end_s, stage))
+        other = stage + 1 if kind == "F" else stage - 1
+        if kind in ways and 0 <= other < stages:
+            at_s = ways[kind].arrival_s(min(stage, other), end_s)
+            arrived[other][kind, minibatch] = at_s
+            heapq.heappush(wakes, (at_s, other))
+    assert all(own.updated == minibatches for own in progress), "no order of these can stop"
     return spans
-
-
-def durations_by_kind(schedule: Schedule, stages: Sequence[Duration]) -> list[list[float]]:
-    """Return what each action of each stage takes where all of a kind take the same there."""
-    by_kind = [{"F": own.forward_s, "B": own.backward_s, "U": own.update_s} for own in stages]
-    return [[by_kind[action.stage][action.kind] for action in row] for row in schedule.rows]
 
 
 class _Ways:
     """The ways that messages of one kind go, one over each cut; each carries one message after the other."""
 
-    def __init__(self, messages_s: Sequence[float], back: int, latest: Callable[[Sequence[Any]], Any]) -> None:
-        self._messages_s, self._back, self._latest = messages_s, back, latest
-        self._free_s: list[Any] = [0.0] * len(messages_s)
+    def __init__(self, messages_s: Sequence[float], stages: int) -> None:
+        self._messages_s = messages_s or [0.0] * stages
+        self._free_s = [0.0] * stages
 
-    def arrival_s(self, action: Action, sent_s: float) -> float:
-        """Return when what an action sends at ``sent_s`` arrives."""
-        cut = action.stage - self._back
-        if not 0 <= cut < len(self._messages_s):
+    def arrival_s(self, cut: int, sent_s: float) -> float:
+        """Return when what is sent at ``sent_s`` over a cut arrives."""
+        if not self._messages_s[cut]:
             return sent_s
-        arrival_s: float = self._latest([sent_s, self._free_s[cut]]) + self._messages_s[cut]
-        self._free_s[cut] = arrival_s
-        return arrival_s
+        self._free_s[cut] = max(sent_s, self._free_s[cut]) + self._messages_s[cut]
+        return self._free_s[cut]

@@ -1,17 +1,18 @@
 """Memory of a stage in bytes, by its place in the pipeline.
 
-For a stage s of the layers I∖J with d_s minibatches in flight and w_s weight versions, as the schedule has them (1f1b:
-d_s = min(S − s, minibatches), w_s = d_s; 2bw: w_s = 2; with a flush: w_s = 1),
+For a stage s of the layers I∖J with H_s minibatches in flight, at most A_s of them before their backward, w_s weight
+versions, and a_s slots for activations and g_s for gradients behind it, as the schedule has them
+(``stage_requirements``),
 
     memory(J, I, s) = Σ_{v ∈ I∖J} [frozen + learning · (w_s versions + gradient + momentum)
-                                   + (saved − casts) · d_s + casts · w_s](v)
-                      + max_{v ∈ I∖J} transient(v) + heap + slots(I) · d_s + slots(J) · d_{s−1}
+                                   + (saved − casts) · A_s + left · (H_s − A_s) + casts · w_s](v)
+                      + max_{v ∈ I∖J} transient(v) + heap
+                      + down(I) · a_s + up(I) · g_s + down(J) · a_{s−1} + up(J) · g_{s−1}
 
 where heap is what a whole step was measured to take beyond its parts, for a heap has holes and kernels keep memory of
-their own, and slots(I) are the values that cross the cut behind I, down and up: the ring between two stages holds one
-slot for each minibatch that the upper one has in flight, and both map it. Casts are weights in bfloat16, which
-minibatches on the same version share. The last stage counts as any other. All but the transient and the heap is a
-difference of two prefix sums and one term for either cut, as the time of a stage is.
+their own, and down(I) and up(I) are the bytes that cross the cut behind I: both neighbours map the rings. Casts are
+weights in bfloat16, which minibatches on the same version share. The last stage counts as any other. All but the
+transient and the heap is a difference of two prefix sums and one term for either cut, as the time of a stage is.
 
 Source: weight versions and minibatches in flight of PipeDream's 1F1B (SOSP 2019, section 3.3).
 """
@@ -22,7 +23,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.schedule.schedule import Pace
+from optimizer.schedule.schedule import Schedule
+from optimizer.schedule.stage_requirements import stage_requirements
 
 Amount = TypeVar("Amount", int, NDArray[np.int64])
 
@@ -33,35 +35,43 @@ class Factors:
 
     Attributes:
         learning: Of parameters that learn: versions, gradient and momentum.
-        saved: Of what is kept for the backward, casts of weights left out.
+        saved: Of what is kept for the backward, casts of weights left out; ``left``, of what is kept between its two
+            parts, where it is split.
         casts: Of these, which is once a version.
-        behind: Of what crosses the cut behind the stage.
-        before: Of what crosses the cut before it.
+        behind: Of the activations, and of the gradients, that cross the cut behind the stage; likewise ``before``.
     """
 
     learning: int
     saved: int
+    left: int
     casts: int
-    behind: int
-    before: int
+    behind: tuple[int, int]
+    before: tuple[int, int]
 
-    def held_bytes(self, frozen: Amount, learning: Amount, saved: Amount, casts: Amount) -> Amount:
+    def held_bytes(self, frozen: Amount, learning: Amount, saved: Amount, left: Amount, casts: Amount) -> Amount:
         """Return what is held of layers, given their bytes of each kind; ``casts`` are among ``saved``."""
-        return frozen + learning * self.learning + (saved - casts) * self.saved + casts * self.casts
+        held = frozen + learning * self.learning + (saved - casts) * self.saved + casts * self.casts
+        return held + left * self.left
 
-    def slot_bytes(self, before: Amount, behind: Amount) -> Amount:
-        """Return what the slots on either side take, given the bytes that cross the cuts there."""
-        return before * self.before + behind * self.behind
+    def behind_bytes(self, activations: Amount, gradients: Amount) -> Amount:
+        """Return what the slots behind the stage take, given the bytes that cross the cut there, down and up."""
+        return activations * self.behind[0] + gradients * self.behind[1]
+
+    def before_bytes(self, activations: Amount, gradients: Amount) -> Amount:
+        """Return likewise what the slots before the stage take."""
+        return activations * self.before[0] + gradients * self.before[1]
 
 
-def factors(pace: Pace, stage: int, stages: int, minibatches: int, momenta: int) -> Factors:
+def factors(schedule: Schedule, stage: int, momenta: int) -> Factors:
     """Return the factors of ``stage``; ``momenta`` is how many tensors the update rule keeps for a parameter."""
-    ahead = pace.in_flight(stages, stage, minibatches)
-    versions = pace.versions(ahead, minibatches)
+    own = stage_requirements(schedule, stage)
+    saved = min(own.in_flight, schedule.pace.ahead(schedule.stages, stage))
+    upper = stage_requirements(schedule, stage - 1) if stage else None
     return Factors(
-        learning=versions + 1 + momenta,
-        saved=ahead,
-        casts=versions,
-        behind=ahead if stage < stages - 1 else 0,
-        before=pace.in_flight(stages, stage - 1, minibatches) if stage else 0,
+        learning=own.versions + 1 + momenta,
+        saved=saved,
+        left=own.in_flight - saved,
+        casts=own.versions,
+        behind=(own.activation_slots, own.gradient_slots),
+        before=(upper.activation_slots, upper.gradient_slots) if upper else (0, 0),
     )

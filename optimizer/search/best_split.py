@@ -82,7 +82,7 @@ def smallest_limit(problem: Problem, candidates: Candidates) -> int | None:
 
 def tightest(problem: Problem) -> tuple[str, int]:
     """Return the layer that takes the most memory in a last stage of its own, where a layer takes the least."""
-    last = replace(problem.factors[-1], before=0, behind=0)
+    last = replace(problem.factors[-1], before=(0, 0), behind=(0, 0))
     alone = [problem.stage_bytes(last, 0, 1 << at) for at in range(len(problem.costs.layers))]
     most = max(range(len(alone)), key=alone.__getitem__)
     return problem.costs.layers[most].name, alone[most]

@@ -62,11 +62,13 @@ class StageTable:
             frozen = self.sums([layer.parameter_bytes - layer.learning_bytes for layer in layers])
             learning = self.sums([layer.learning_bytes for layer in layers])
             saved = self.sums([layer.saved_bytes for layer in layers])
+            left = self.sums([layer.left_bytes for layer in layers])
             casts = self.sums([layer.cast_bytes for layer in layers])
-            held, none = factor.held_bytes(frozen, learning, saved, casts), np.zeros_like(frozen)
+            held = factor.held_bytes(frozen, learning, saved, left, casts)
             self._kept["memory", stage] = (
-                held + factor.slot_bytes(none, self.cut_bytes), held - factor.slot_bytes(self.cut_bytes, none)
-            )  # fmt: skip
+                held + factor.behind_bytes(*self._bytes),
+                held - factor.before_bytes(*self._bytes),
+            )
         needed = self.differences(*self._kept["memory", stage])
         return np.where(needed < NEVER, needed + self._transients + self._problem.costs.heap_bytes, NEVER)
 

@@ -4,16 +4,15 @@ Costs are whole nanoseconds and bytes, as ``optimizer.costs`` has them, with lay
 whoever adds them up, and simulates the schedule, gets what the planner does. A page does that in a browser.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from optimizer.costs import Costs, Problem, Rounds, members_of, nanoseconds, prefixes
 from optimizer.errors import PartitionError
 from optimizer.plan import Plan, most_simulated
 from optimizer.planning import Planner, Schemes, scheme_cuts
-from optimizer.schedule import SCHEDULES, factors, in_full, steady_minibatches
+from optimizer.schedule import Schedule, factors, pace_of, steady_minibatches
 from optimizer.search import captured_order, solve
 from profiler.report import counted, groups
 
@@ -31,6 +30,7 @@ class Stretch:
         accumulate_ns: What adding up gradients comes to a minibatch; ``update_ns``, updating, and ``update_last_ns`` in
             the last stage.
         frozen_bytes: Parameters that do not learn; ``learning_bytes``, those that do.
+        backward_ns: All of it; ``weight_gradients_ns``, what it leaves for later, if it is split.
         saved_bytes: Kept for the backward, ``cast_bytes`` of it once a weight version.
         rounds_ns: A step of them in each round of the profile.
     """
@@ -41,12 +41,14 @@ class Stretch:
     alone_ns: int
     forward_ns: int
     backward_ns: int
+    weight_gradients_ns: int
     accumulate_ns: float
     update_ns: float
     update_last_ns: float
     frozen_bytes: int
     learning_bytes: int
     saved_bytes: int
+    left_bytes: int
     cast_bytes: int
     transient_bytes: int
     rounds_ns: tuple[int, ...]
@@ -67,18 +69,23 @@ class Pipeline:
     """A number of stages.
 
     Attributes:
-        depths: How many minibatches each stage runs forward before its first backward.
+        ahead: How many minibatches each stage has between forward and backward at most; ``between``, how many it holds
+            at once, where backwards are split.
+        listed: How many minibatches of a run are simulated.
         steady: Between the ends of which backwards of the last stage throughput counts; from 0 on where nothing is
             steady.
         simulated: How many minibatches of unsteady stages are simulated; ``simulated_steady``, as ``steady``, of these.
-        held: How often each stage holds learning bytes, saved ones, casts, and what crosses behind and before it.
+        held: How often each stage holds learning bytes, saved and left ones, casts, and the activations and the
+            gradients that cross behind and before it.
     """
 
-    depths: tuple[int, ...]
+    ahead: tuple[int, ...]
+    between: int
+    listed: int
     steady: tuple[int, int]
     simulated: int
     simulated_steady: tuple[int, int]
-    held: tuple[tuple[int, int, int, int, int], ...]
+    held: tuple[tuple[int, ...], ...]
     splits: Mapping[str, tuple[int, ...]]
 
 
@@ -88,9 +95,9 @@ class Chain:
 
     Attributes:
         form: In words; nothing where layers are whole, in float32.
-        minibatches: Of a run, as far as its schedule is listed.
-        schedule: In words; ``update_every``, minibatches an update; ``flush_every``, between two
-            flushes, if there are any.
+        minibatches: Of a run.
+        schedule: In words; ``update_every``, minibatches an update; ``synchronous``, whether all of an update use the
+            same weights; ``splits``, whether backwards are split.
         stretches: One more than ``cuts``.
         pace: How slow the machine was in each round, over the rounds around it, as a share of the usual.
         neighbours: Beside how many busy cores it was profiled; 0 where nothing tells how much less others disturb.
@@ -102,7 +109,8 @@ class Chain:
     minibatches: int
     schedule: str
     update_every: int
-    flush_every: int | None
+    synchronous: bool
+    splits: bool
     stretches: tuple[Stretch, ...]
     cuts: tuple[Cut, ...]
     loss_forward_ns: int
@@ -155,10 +163,11 @@ def chain_of(planner: Planner, schemes: Schemes, minibatches: int | None = None)
         model=profile.model,
         form=profile.form.words,
         batch_size=profile.batch_size,
-        minibatches=pace.listed(planner.stages, wanted),
+        minibatches=wanted,
         schedule=pace.words,
         update_every=pace.update_every,
-        flush_every=pace.flush_every,
+        synchronous=pace.rule.synchronous,
+        splits=pace.rule.splits,
         stretches=tuple(_stretch(costs, members, borders, rounds) for members in stretches),
         cuts=tuple(_cut(costs, ideal) for ideal in bounds[1:-1]),
         loss_forward_ns=costs.loss_forward_ns,
@@ -173,7 +182,6 @@ def chain_of(planner: Planner, schemes: Schemes, minibatches: int | None = None)
         pipelines={
             str(stages): _pipeline(planner, stages, wanted, bounds, {} if profile.slicing else schemes)
             for stages in range(FEWEST, min(MOST, len(bounds) - 1) + 1)
-            if not SCHEDULES[pace.name].delayed or pace.update_every >= stages
         },
     )
 
@@ -197,12 +205,14 @@ def _stretch(costs: Costs, members: Sequence[int], borders: set[str], rounds: Ro
         alone_ns=sum(nanoseconds(layer.step_s if layer.alone_s is None else layer.alone_s) for layer in layers),
         forward_ns=summed(costs.forward_ns),
         backward_ns=summed(costs.backward_ns),
+        weight_gradients_ns=summed(costs.weight_gradients_ns) if costs.pace.rule.splits else 0,
         accumulate_ns=accumulate_ns,
         update_ns=update_ns,
         update_last_ns=update_last_ns,
         frozen_bytes=sum(layer.parameter_bytes - layer.learning_bytes for layer in layers),
         learning_bytes=sum(layer.learning_bytes for layer in layers),
         saved_bytes=sum(layer.saved_bytes for layer in layers),
+        left_bytes=sum(layer.left_bytes for layer in layers),
         cast_bytes=sum(layer.cast_bytes for layer in layers),
         transient_bytes=max(layer.transient_bytes for layer in layers),
         rounds_ns=tuple(map(nanoseconds, rounds.took_s([layer.name for layer in layers]))),
@@ -220,9 +230,9 @@ def _cut(costs: Costs, ideal: int) -> Cut:
 
 
 def _pipeline(planner: Planner, stages: int, minibatches: int, bounds: Sequence[int], schemes: Schemes) -> Pipeline:
-    costs, pace = planner.costs, planner.costs.pace
-    listed, simulated = pace.listed(stages, minibatches), min(minibatches, most_simulated(pace, stages))
-    rule, width = SCHEDULES[pace.name], pace.flush_every or sys.maxsize
+    pace = pace_of(planner.costs.pace.name, stages, planner.costs.pace.update_every)
+    schedule, simulated = Schedule(pace, stages, minibatches), min(minibatches, most_simulated(pace, stages))
+    costs = replace(planner.costs, pace=pace)
     problem = Problem(costs, stages, minibatches)
     place_of = {ideal.bit_count(): at for at, ideal in enumerate(bounds)}
     best = solve(problem, captured_order(problem))
@@ -234,12 +244,14 @@ def _pipeline(planner: Planner, stages: int, minibatches: int, bounds: Sequence[
         except PartitionError:
             continue
         splits[name] = tuple(place_of[cut] for cut in cuts)
-    every = [factors(costs.pace, stage, stages, minibatches, costs.momenta) for stage in range(stages)]
+    every = [factors(schedule, stage, costs.momenta) for stage in range(stages)]
     return Pipeline(
-        depths=tuple(rule.depth(stages - 1 - stage, width) for stage in range(stages)),
-        steady=steady_minibatches(in_full(pace, stages, listed), listed),
+        ahead=tuple(pace.ahead(stages, stage) for stage in range(stages)),
+        between=pace.held,
+        listed=schedule.in_short,
+        steady=steady_minibatches(schedule, schedule.in_short),
         simulated=simulated,
-        simulated_steady=steady_minibatches(in_full(pace, stages, simulated), simulated),
-        held=tuple((own.learning, own.saved, own.casts, own.behind, own.before) for own in every),
+        simulated_steady=steady_minibatches(replace(schedule, minibatches=simulated), simulated),
+        held=tuple((own.learning, own.saved, own.left, own.casts, *own.behind, *own.before) for own in every),
         splits=splits,
     )

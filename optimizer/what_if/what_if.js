@@ -3,7 +3,7 @@
 // (noise), optimizer/schedule/simulator.py and optimizer/plan/noise.py (throughput and its range).
 "use strict";
 const whatIf = (() => {
-  const NS = 1e9, FEWEST = 10, MOST_SIMULATED = 500000, TAILS = [0.05, 0.95], Z = 1.64;
+  const NS = 1e9, FEWEST = 10, MOST_SIMULATED = 5000, TAILS = [0.05, 0.95], Z = 1.64;
 
   const lastOf = stretch => stretch.layers[stretch.layers.length - 1];
   const sum = (items, of) => items.reduce((total, item) => total + of(item), 0);
@@ -19,6 +19,7 @@ const whatIf = (() => {
       const held = chain.pipelines[count].held[stage];
       const forward = sum(own, each => each.forward_ns) + last * chain.loss_forward_ns;
       const backward = sum(own, each => each.backward_ns) + last * chain.loss_backward_ns;
+      const later = chain.splits ? sum(own, each => each.weight_gradients_ns + each.accumulate_ns) / NS : 0;
       const update = sum(own, each => last ? each.update_last_ns : each.update_ns) / NS;
       const accumulate = sum(own, each => each.accumulate_ns) / NS;
       const step = sum(own, each => each.step_ns) + last * chain.loss_step_ns;
@@ -27,13 +28,15 @@ const whatIf = (() => {
         layers: sum(own, each => each.layers.length),
         last: lastOf(own[own.length - 1]),
         forward_s: (forward + behind.down_ns) / NS,
-        backward_s: (backward + before.up_ns) / NS + accumulate,
+        backward_s: (backward + before.up_ns) / NS + accumulate - later,
+        later_s: later,
         update_s: update,
         total_s: (forward + backward + behind.down_ns + before.up_ns) / NS + accumulate + update,
         sent_bytes: behind.down_bytes + before.up_bytes,
         memory_bytes: sum(own, each => each.frozen_bytes + each.learning_bytes * held[0]
-            + (each.saved_bytes - each.cast_bytes) * held[1] + each.cast_bytes * held[2])
-          + (behind.down_bytes + behind.up_bytes) * held[3] + (before.down_bytes + before.up_bytes) * held[4]
+            + (each.saved_bytes - each.cast_bytes) * held[1] + each.left_bytes * held[2] + each.cast_bytes * held[3])
+          + behind.down_bytes * held[4] + behind.up_bytes * held[5]
+          + before.down_bytes * held[6] + before.up_bytes * held[7]
           + Math.max(...own.map(each => each.transient_bytes)) + chain.heap_bytes,
         alone: step ? Math.min(1, alone / step) : 1,
         noise: chain.pace.map((pace, round) => step ? Math.round(
@@ -51,53 +54,53 @@ const whatIf = (() => {
     }
   }
 
-  // The actions of each stage (optimizer/schedule/schedule.py, actions_of).
-  function rowsOf(chain, depths, minibatches) {
-    const width = chain.flush_every || minibatches;
-    return depths.map(depth => {
-      const row = [];
-      for (let first = 0; first < minibatches; first += width) {
-        const end = Math.min(first + width, minibatches);
-        for (let own = first; own < Math.min(end, first + depth); own++) row.push(["F", own]);
-        for (let own = first; own < end; own++) {
-          row.push(["B", own]);
-          if ((own + 1) % chain.update_every === 0 || own + 1 === minibatches) row.push(["U", own]);
-          if (own + depth < end) row.push(["F", own + depth]);
-        }
-      }
-      return row;
-    });
+  // What a stage may do next, first choice first (optimizer/schedule/schedule.py, Progress.choices).
+  function choices(chain, pipeline, own, minibatches) {
+    const [F, B, W, updated] = own.done, finished = chain.splits ? W : B;
+    const ends = minibatch => (minibatch + 1) % chain.update_every === 0 || minibatch + 1 === minibatches;
+    if (updated < finished && ends(finished - 1)) return ["U"];
+    const fits = F - B < own.ahead && (!chain.splits || F - W < pipeline.between) && F < minibatches;
+    if (!chain.synchronous) return fits ? ["F"] : B < F ? ["B"] : [];
+    return [...(B < F ? ["B"] : []), ...(fits && !(updated < F && ends(F - 1)) ? ["F"] : []),
+            ...(chain.splits && finished < B ? ["W"] : [])];
   }
 
-  // When the last stage's backwards end; an action waits for its stage, and for its neighbour's.
-  function ends(rows, duration) {
-    const done = rows.map(() => 0), free = rows.map(() => 0), last = rows.length - 1, ended = [];
-    const arrived = rows.map(() => ({F: [], B: []}));
-    let latest = 0;
-    for (let moved = true; moved;) {
-      moved = false;
-      rows.forEach((row, stage) => {
-        for (; done[stage] < row.length; done[stage]++) {
-          const [kind, minibatch] = row[done[stage]];
-          let start = free[stage];
-          if (kind === "F" && stage) {
-            const need = arrived[stage - 1].F[minibatch];
-            if (need === undefined) return;
-            start = Math.max(start, need);
-          } else if (kind === "B" && stage < last) {
-            const need = arrived[stage + 1].B[minibatch];
-            if (need === undefined) return;
-            start = Math.max(start, need);
-          }
-          free[stage] = start + duration(stage, kind, minibatch);
-          if (kind !== "U") arrived[stage][kind][minibatch] = free[stage];
-          if (kind === "B" && stage === last) ended.push(free[stage]);
-          latest = Math.max(latest, free[stage]);
-          moved = true;
-        }
+  // When the last stage's backwards end: each stage does the first choice that all is there for, as soon as it is free.
+  function ends(chain, pipeline, minibatches, duration) {
+    const last = pipeline.ahead.length - 1, ended = [];
+    const stages = pipeline.ahead.map(ahead => ({ahead, done: [0, 0, 0, 0], free: 0, F: [], B: []}));
+    let wakes = stages.map((_, stage) => [0, stage]), latest = 0;
+    while (wakes.length) {
+      let first = 0;
+      wakes.forEach(([at, stage], place) => {
+        const [best, other] = wakes[first];
+        if (at < best || (at === best && stage < other)) first = place;
       });
+      const [[now, stage]] = wakes.splice(first, 1), own = stages[stage];
+      if (now < own.free) continue;
+      const known = choices(chain, pipeline, own, minibatches).map(kind => {
+        const waits = (kind === "F" && stage) || (kind === "B" && stage < last);
+        return [kind, waits ? own[kind][own.done["FB".indexOf(kind)]] : now];
+      }).filter(([, at]) => at !== undefined);
+      const [kind] = known.find(([, at]) => at <= now) ?? [];
+      if (!kind) {
+        if (known.length) wakes.push([Math.min(...known.map(([, at]) => at)), stage]);
+        continue;
+      }
+      const minibatch = kind === "U" ? (chain.splits ? own.done[2] : own.done[1]) - 1 : own.done["FBW".indexOf(kind)];
+      if (kind === "U") own.done[3] = minibatch + 1;
+      else own.done["FBW".indexOf(kind)]++;
+      own.free = now + duration(stage, kind, minibatch);
+      wakes.push([own.free, stage]);
+      latest = Math.max(latest, own.free);
+      if (kind === "B" && stage === last) ended.push(own.free);
+      const other = kind === "F" ? stage + 1 : kind === "B" ? stage - 1 : -1;
+      if (stages[other]) {
+        stages[other][kind][minibatch] = own.free;
+        wakes.push([own.free, other]);
+      }
     }
-    return [ended.sort((one, other) => one - other), latest];
+    return [ended, latest];
   }
 
   function quantile(values, share) {
@@ -109,22 +112,23 @@ const whatIf = (() => {
   function evaluate(chain, cuts) {
     const stages = stagesOf(chain, cuts), count = stages.length, pipeline = chain.pipelines[count];
     ease(chain, stages);
-    const costs = stages.map(own => ({F: own.forward_s, B: own.backward_s, U: own.update_s * chain.update_every}));
-    const period = (rows, [begun, until], duration) => {
-      const [ended, latest] = ends(rows, duration);
+    const costs = stages.map(own => ({
+      F: own.forward_s, B: own.backward_s, W: own.later_s, U: own.update_s * chain.update_every}));
+    const period = (many, [begun, until], duration) => {
+      const [ended, latest] = ends(chain, pipeline, many, duration);
       return begun ? ended[until - 1] - ended[begun - 1] : latest;
     };
     const plain = (stage, kind) => costs[stage][kind] * stages[stage].ease, [begun, until] = pipeline.steady;
-    const whole = period(rowsOf(chain, pipeline.depths, chain.minibatches), pipeline.steady, plain);
+    const whole = period(pipeline.listed, pipeline.steady, plain);
     const speed = whole ? chain.batch_size * (until - begun) / whole : 0;
     const found = {stages, samples_per_s: speed, low: null, high: null};
     const rounds = chain.pace.length, many = pipeline.simulated;
-    const rows = rowsOf(chain, pipeline.depths, many), steady = period(rows, pipeline.simulated_steady, plain);
+    const steady = period(many, pipeline.simulated_steady, plain);
     if (!rounds || !whole || !steady) return found;
     const turns = Math.min(rounds, Math.max(FEWEST, Math.floor(MOST_SIMULATED / (count * many))));
     const speeds = share => Array.from({length: turns}, (_, turn) => {
       const first = Math.floor(turn * rounds / turns);
-      return steady / period(rows, pipeline.simulated_steady, (stage, kind, minibatch) => {
+      return steady / period(many, pipeline.simulated_steady, (stage, kind, minibatch) => {
         const round = (first + minibatch + Math.floor(stage * rounds / count)) % rounds;
         return costs[stage][kind] * share(stages[stage]) * stages[stage].noise[round];
       });

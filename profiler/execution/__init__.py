@@ -7,6 +7,7 @@ from profiler.public import on_demand
 if TYPE_CHECKING:
     from profiler.execution.autocast import LOWER, autocasting, forget_casts, in_float32, keeping_casts
     from profiler.execution.blocks import Blocks, feature_dim, part_names
+    from profiler.execution.gradient_place import LARGE_BYTES, has_place, onednn_lowers
     from profiler.execution.graph import (
         LENT,
         Applied,
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     )
     from profiler.execution.inputs import ONE_TENSOR, Inputs, Taken, called_with, inputs_like, samples_in
     from profiler.execution.layer import layer_seed, run_layer
-    from profiler.execution.linear import LARGE_BYTES, has_place, is_plain, onednn_lowers
     from profiler.execution.loss import (
         IGNORED,
         CrossEntropy,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     )
     from profiler.execution.segment import Segment, segment_of, whole
     from profiler.execution.slots import ALIGNMENT_BYTES, fill, slot_bytes, slot_offsets, slot_tensors
-    from profiler.execution.stale_update import correction, write_version
+    from profiler.execution.split_backward import Left, is_plain
     from profiler.execution.trees import map_tree, tree_leaves
     from profiler.execution.weight_update import Moments, norm_scale, write_next
     from profiler.execution.weight_versions import WeightVersions, count_name, moment_name

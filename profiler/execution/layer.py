@@ -14,7 +14,7 @@ from torch.fx.node import map_aggregate
 
 from profiler.execution.autocast import autocasting, in_float32
 from profiler.execution.graph import Attribute, Operation, Ref, Size
-from profiler.execution.linear import has_place, linear
+from profiler.execution.split_backward import has_own_backward, output_of
 
 Values = dict[str, Any]
 
@@ -47,8 +47,8 @@ def _output(target: Any, args: Any, kwargs: Any) -> Any:
     """Return what a layer makes of its arguments."""
     if isinstance(target, str):
         return getattr(args[0], target)(*args[1:], **kwargs)
-    if has_place(target, args[0] if args else None):
-        return linear(target, *args)
+    if has_own_backward(target, args[0] if args else None):
+        return output_of(target, *args)
     return target(*args, **kwargs)
 
 

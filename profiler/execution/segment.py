@@ -14,8 +14,8 @@ from torch import nn
 from profiler.execution.autocast import keeping_casts
 from profiler.execution.graph import Captured, Operation, TensorSpec, out_of_place
 from profiler.execution.layer import Values, run_layer
-from profiler.execution.linear import is_plain
 from profiler.execution.loss import Loss
+from profiler.execution.split_backward import is_separable
 from profiler.profile import INPUT
 
 
@@ -50,22 +50,27 @@ class Segment:
     loss: Loss
 
     @property
-    def placeable(self) -> tuple[str, ...]:
-        """Paths of the weights of plain linear layers that are run once, and that nothing else reads."""
+    def separable(self) -> tuple[str, ...]:
+        """Paths of the weights of layers whose backward can be in two: run once, and nothing else reads a parameter."""
         readers = Counter(place.path for place in self.places)
         calls = Counter(id(operation.target) for operation in self.operations)
-        plain = {
+        single = {
             id(operation.target)
             for operation in self.operations
-            if is_plain(operation.target, nn.Linear) and len(operation.args) == 1 and not operation.kwargs
+            if is_separable(operation.target) and len(operation.args) == 1 and not operation.kwargs
         }
+        shared = {id(place.module) for place in self.places if readers[place.path] > 1}
         return tuple(
             place.path
             for place in self.places
-            if place.local == "weight"
-            and id(place.module) in plain
-            and readers[place.path] == calls[id(place.module)] == 1
+            if place.local == "weight" and id(place.module) in single - shared and calls[id(place.module)] == 1
         )
+
+    @property
+    def placeable(self) -> tuple[str, ...]:
+        """Those of linear layers, whose gradient may have a place."""
+        linear = {place.path for place in self.places if type(place.module) is nn.Linear}
+        return tuple(path for path in self.separable if path in linear)
 
     def forward(self, values: Values, attributes: dict[str, Any], run_seed: int, minibatch: int) -> None:
         """Run all layers; ``values`` holds what is received before and what is sent (or enters the loss) after."""

@@ -39,25 +39,15 @@ class Moments:
     Attributes:
         tensors: As many as the rule has momenta, like the weight.
         count: How many updates the weight has had.
-        unit: What the momentum of SGD is to be multiplied by: 1, but from one corrected update to the next.
     """
 
     tensors: tuple[Tensor, ...]
     count: int = 0
-    unit: float = 1.0
 
     @classmethod
     def before_any(cls, rule: UpdateRule, weight: Tensor) -> "Moments":
         """Return those of a weight that has had no update."""
         return cls(tuple(torch.zeros_like(weight) for _ in range(rule.momenta)))
-
-    @torch.no_grad()
-    def use_plain_unit(self) -> None:
-        """Be what the plain rule goes on from."""
-        if self.unit != 1:
-            for tensor in self.tensors:
-                tensor.mul_(self.unit)
-            self.unit = 1.0
 
 
 def norm_scale(norms: Sequence[Tensor], bound: float) -> Tensor:

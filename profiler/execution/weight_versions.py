@@ -4,24 +4,23 @@ Forward binds the version that the schedule says; backward uses the tensors that
 the version that its forward ran on. An update reads the newest version and the gradients of its minibatches and writes
 the next version into the next slot of the ring. How large the ring has to be follows from the schedule alone
 (``optimizer.schedule.stage_requirements``): a slot may be written again when no minibatch in flight holds what is in
-it. With one slot the update writes in place. In a ring of several, gradients are as many updates stale as there are
-slots beside the newest, and the rule is corrected for that.
+it. With one slot the update writes in place.
 
 Source: weight stashing after Narayanan et al., "PipeDream", SOSP 2019, section 3.3.
 """
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from profiler.execution.autocast import forget_casts, in_float32
-from profiler.execution.linear import LARGE_BYTES, GradientPlace, cast_place, give_place, keep_cast
+from profiler.execution.gradient_place import LARGE_BYTES, GradientPlace, cast_place, give_place, keep_cast
 from profiler.execution.segment import Place
-from profiler.execution.stale_update import Correction, correction, write_version
-from profiler.execution.weight_update import Moments, norm_scale
+from profiler.execution.split_backward import Later, Left, let_leave
+from profiler.execution.weight_update import Moments, norm_scale, write_next
 from profiler.settings import LearningRate, UpdateRule
 
 
@@ -67,7 +66,6 @@ class WeightVersions:
         self._bound: int | None = None
         self._gradient_places: dict[str, GradientPlace] = {}
         self._learning_rate = learning_rate
-        self._correction = correction(rule, slots - 1)
         self.attributes: dict[str, Tensor] = {}
         self._places = [place for place in places if place.path in set(learning)]
         self._tensors = [
@@ -81,19 +79,38 @@ class WeightVersions:
             if place.path in self.constants:
                 self._attach(place, initial[place.path])
 
-    def place_gradients(self, paths: Iterable[str], *, fused: bool) -> None:
+    def place_gradients(self, paths: Iterable[str]) -> None:
         """Give the large of these weights one place for their gradient in all versions; an update drops it at once.
 
         Args:
             paths: ``Segment.placeable``; those that do not learn are left out.
-            fused: Whether further gradients are added within their product, as ``give_place`` says.
         """
         for path in paths:
             weight = self._tensors[0].get(path)
             if weight is not None and weight.nbytes >= LARGE_BYTES and weight.dtype == torch.float32:
-                self._gradient_places[path] = GradientPlace(weight, fused=fused)
+                self._gradient_places[path] = GradientPlace(weight)
                 for parameters in self._ring:
                     give_place(parameters[path], self._gradient_places[path])
+
+    def leave_gradients(self, paths: Iterable[str]) -> Later:
+        """Let layers leave the gradients of their parameters for later; ``paths`` are ``Segment.separable``."""
+        later = Later()
+        self._let_leave(paths, later)
+        return later
+
+    @contextmanager
+    def leaving(self, paths: Iterable[str]) -> Iterator[list[Left]]:
+        """Let backwards leave the gradients of these layers in the list that is yielded."""
+        with self.leave_gradients(paths).leaving() as left:
+            try:
+                yield left
+            finally:
+                self._let_leave(paths, None)
+
+    def _let_leave(self, paths: Iterable[str], later: Later | None) -> None:
+        for path in paths:
+            for parameters in self._ring if path in self._tensors[0] else ():
+                let_leave(parameters[path], later)
 
     def bind(self, version: int | None = None) -> int:
         """Let the modules compute with a version, the newest if none is named, and return its number."""
@@ -128,42 +145,28 @@ class WeightVersions:
     @torch.no_grad()
     def write(self, used: int, paths: Iterable[str], scale: Tensor | None = None) -> None:
         """Do the part of an update that belongs to the parameters ``paths``; ``advance`` follows the last part."""
-        self._write(used, paths, (self.newest + 1) % self.slots, self._correction, scale)
+        self._write(used, paths, (self.newest + 1) % self.slots, scale)
 
     @torch.no_grad()
     def overwrite(self, used: int, paths: Iterable[str]) -> None:
         """Do the part of an update that belongs to ``paths`` as a ring of one version does: in place."""
-        self._write(used, paths, self.newest % self.slots, None)
+        self._write(used, paths, self.newest % self.slots)
 
-    def _write(
-        self, used: int, paths: Iterable[str], slot: int, correct: Correction | None, scale: Tensor | None = None
-    ) -> None:
+    def _write(self, used: int, paths: Iterable[str], slot: int, scale: Tensor | None = None) -> None:
         if self.rule.clip_norm and scale is None:
             scale = norm_scale(list(self.norms(used, paths).values()), self.rule.clip_norm)
         held, following = self._ring[used % self.slots], self._tensors[slot]
         current = self._tensors[self.newest % self.slots]
-        rule, rise = self._rule_now()
+        rule = self.rule if self._learning_rate is None else replace(self.rule, lr=self._learning_rate(self.newest))
         for path in paths:
             given, place = self._gradient(path, held[path]), self._gradient_places.get(path)
             gradient = given if given is None or scale is None else in_float32(given) * scale
             out, moments, parameter = following[path], self._moments[path], self._ring[slot][path]
             cast = cast_place(parameter) if place and place.autocast and out.is_contiguous() else None
-            write_version(rule, correct, current[path], gradient, moments, out=out, cast=cast, rise=rise)
+            write_next(rule, current[path], gradient, moments, out=out, cast=cast)
             if cast is not None and gradient is not None:
                 keep_cast(parameter, cast)
             self._drop(path, held[path])
-
-    def _rule_now(self) -> tuple[UpdateRule, float]:
-        """Return the rule of the next update, and how many times its learning rate is the last one's, if it rises."""
-        if self._learning_rate is None:
-            return self.rule, 1.0
-        before, now = self._learning_rate(max(0, self.newest - 1)), self._learning_rate(self.newest)
-        return replace(self.rule, lr=now), max(1.0, now / before if before else math.inf)
-
-    def use_plain_units(self) -> None:
-        """Keep momenta as the plain rule does, until the next corrected update."""
-        for moments in self._moments.values():
-            moments.use_plain_unit()
 
     def _gradient(self, path: str, parameter: nn.Parameter) -> Tensor | None:
         place = self._gradient_places.get(path)
@@ -210,7 +213,6 @@ class WeightVersions:
 
     def state(self) -> dict[str, Tensor]:
         """Return all that training goes on from: parameters of the newest version, buffers, moments and counts."""
-        self.use_plain_units()
         moments = {
             moment_name(path, number): moment
             for path, own in self._moments.items()

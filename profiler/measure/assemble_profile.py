@@ -12,6 +12,7 @@ from profiler.machine import this_machine
 from profiler.measure.count_work import Counts
 from profiler.measure.memory import Memory
 from profiler.measure.neighbours import REST_EVERY
+from profiler.measure.split_steps import SplitSteps
 from profiler.profile import INPUT, CopyCost, Layer, Loss, Profile, typed_for
 from profiler.rounds import (
     LOSS,
@@ -60,6 +61,7 @@ class Measured:
 
     Attributes:
         samples: Rounds beside busy cores; ``alone``, in rounds beside none, if there were others.
+        split: Steps whose backward was split.
         check_s: How long it was held against the model itself before.
     """
 
@@ -76,6 +78,7 @@ class Measured:
     accumulation_s: Sequence[float]
     casting_s: Sequence[float]
     plain: PlainSteps
+    split: SplitSteps
     check_s: float
 
 
@@ -95,7 +98,7 @@ def profile_of(measured: Measured) -> Profile:
         classes=captured.classes,
         vocabulary=config.vocabulary,
         loss_name=captured.loss.name if isinstance(captured.loss, OwnLoss) else "",
-        update_rule=config.rule.words,
+        update_rule=config.rule.kind,
         momenta=config.rule.momenta,
         machine=this_machine(),
         core=measured.core,
@@ -170,6 +173,8 @@ def _layers(measured: Measured, shares: StepShares, alone: StepShares | None) ->
                 backward_flops=counts.backward_flops[position],
                 in_place_share=measured.in_place_shares[position],
                 accumulate_s=measured.accumulation_s[position] - measured.casting_s[position],
+                weight_gradients_s=backward_s * measured.split.share(position),
+                left_bytes=measured.split.held_bytes.get(position, 0),
                 cast_bytes=counts.cast_bytes[position],
                 features=can[operation.name][0],
                 uncuttable=can[operation.name][1],

@@ -16,6 +16,7 @@ from profiler.measure.copy_cost import measure_copy_cost
 from profiler.measure.count_work import count_work, refuse_other_work
 from profiler.measure.memory import Memory, measure_memory
 from profiler.measure.neighbours import REST_EVERY, Neighbours, busy_neighbours
+from profiler.measure.split_steps import SplitSteps
 from profiler.measure.stepper import Clocks, Stepper, stepper_for
 from profiler.measure.yardstick import plain_steps
 from profiler.profile import PLAIN_FORM, Profile, Timing
@@ -59,7 +60,8 @@ def measure_profile(
         stepper = stepper_for(
             captured, minibatch(config, captured), replace(config.rule, lr=0.0), slots=2, clocks=clocks
         )
-        stepper.versions.place_gradients(stepper.segment.placeable, fused=True)  # as a stage does
+        stepper.versions.place_gradients(stepper.segment.placeable)  # as a stage does
+        stepper.instrumented_step(stepper.clock)  # what is tried once is no work of a step
         refuse_other_work(stepper)
         counts = count_work(stepper)
         stepper.warm_up()
@@ -82,6 +84,7 @@ def measure_profile(
             accumulation_s=accumulation_s,
             casting_s=casting_s,
             plain=rounds.plain,
+            split=rounds.split,
             check_s=check_s,
         )
     )
@@ -114,13 +117,14 @@ class _Rounds:
     """
 
     def __init__(self, stepper: Stepper, beside: Neighbours | None) -> None:
-        self._stepper, self._beside, self.alone = stepper, beside, Samples()
+        self._stepper, self._beside, self.alone, self.split = stepper, beside, Samples(), SplitSteps(stepper)
         self.plain = PlainSteps([[] for _ in range(len(beside))] if beside else [], stepper.samples.whole_step)
 
     def take(self) -> None:
         if self._beside and len(self._stepper.samples.whole_step) % REST_EVERY == 0:
             self._rest(self._beside)
         self._stepper.round()
+        self.split.after_round()
 
     def _rest(self, beside: Neighbours) -> None:
         for count, times_s in enumerate(self.plain.fewer_s):

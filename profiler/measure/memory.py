@@ -98,7 +98,7 @@ def _transients(stepper: Stepper, memory: PeakMemory, _empty: int) -> tuple[int,
 
 def _peak(stepper: Stepper, memory: PeakMemory, empty: int) -> int:
     """Return the peak of whole steps above a process without the model, its heap as a stage's is."""
-    stepper.versions.place_gradients(stepper.segment.placeable, fused=True)  # as a stage does
+    stepper.versions.place_gradients(stepper.segment.placeable)  # as a stage does
     memory.forget_peak()
     for _ in range(STEPS):
         stepper.instrumented_step(stepper.clock)

@@ -106,7 +106,7 @@ def misfit(profile: Profile, config: Config, form: Form) -> str:
         ("input", profile.input_shape, config.input_shape),
         ("vocabulary", profile.vocabulary, config.vocabulary),
         ("loss", profile.loss_name, loss),
-        ("update rule", profile.update_rule, config.rule.words),
+        ("update rule", profile.update_rule, config.rule.kind),
         ("form", profile.form.words or "as it is", form.words or "as it is"),
     ]
     if ":" not in profile.model:

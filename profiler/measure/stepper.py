@@ -29,6 +29,7 @@ from profiler.execution import (
     run_layer,
     whole,
 )
+from profiler.execution.gradient_place import GradientPlace, place_of
 from profiler.execution.layer import Values
 from profiler.measure.counters import casts
 from profiler.profile import INPUT
@@ -123,8 +124,8 @@ class Stepper:
     def accumulation_s(self) -> list[float]:
         """Return for each layer what adding its gradients to earlier ones takes more than writing them anew.
 
-        Both are timed in turn on the gradients of one step, pass by pass over all layers. Where the gradient is added
-        within its product that is a difference of two products, of values that are drawn.
+        Both are timed in turn on the gradients of one step, pass by pass over all layers. Where the gradient has a
+        place that is a difference of two products, of values that are drawn.
         """
         used = self._plain_backward()
         gradients = self.versions.gradients(used)
@@ -181,8 +182,13 @@ class Stepper:
                 inputs, outputs = (
                     torch.randn(self.captured.specs[name].shape) for name in (operation.reads()[0], operation.name)
                 )
-                anew.append(partial(torch.mm, outputs.t(), inputs, out=gradient))
-                added.append(partial(gradient.addmm_, outputs.t(), inputs))
+                assert isinstance(operation.target, nn.Linear)
+                weight = operation.target.weight
+                place = place_of(weight)
+                assert isinstance(weight, nn.Parameter)
+                assert place is not None
+                anew.append(partial(_write_anew, place, weight, outputs.t(), inputs))
+                added.append(partial(place.add, weight, outputs.t(), inputs))
             else:
                 added.append(partial(gradient.add_, like[path]))
         return anew, added
@@ -232,6 +238,45 @@ class Stepper:
             What the forward, the backward and the update took, by the layer's position.
         """
         used = self.versions.bind()
+        forward, events, loss = self._instrumented_forward(clock)
+        backward = self._backward(loss, events, clock)
+        return forward, backward, self._update(used, clock)
+
+    def split_step(self) -> tuple[dict[int, float], dict[int, float], dict[int, int]]:
+        """Run a step whose backward is in two, as a stage does that splits it.
+
+        Returns:
+            By layer: what the backward took but for what it left, and what that took; and the bytes that it held until
+            then, of inputs and gradients that no layer behind it holds.
+        """
+        used = self.versions.bind()
+        with self.versions.leaving(self.segment.separable) as left:
+            _, events, loss = self._instrumented_forward(self.clock)
+            backward = self._backward(loss, events, self.clock)
+            del loss
+            weights: dict[int, float] = {}
+            held: dict[int, int] = {}
+            seen: set[int] = set()
+            for own in left:
+                position = self._position_of(own.weight)
+                storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage() for tensor in own.holds}
+                held[position] = sum(storage.nbytes() for key, storage in storages.items() if key not in seen)
+                seen |= storages.keys()
+            while left:
+                own = left.pop(0)
+                start = self.clock()
+                own.add()
+                weights[self._position_of(own.weight)] = self.clock() - start
+        self._update(used, self.clock)
+        return backward, weights, held
+
+    def _position_of(self, weight: nn.Parameter) -> int:
+        """Return the place of the layer that reads a weight."""
+        operations = enumerate(self.segment.operations)
+        return next(at for at, own in operations if getattr(own.target, "weight", None) is weight)
+
+    def _instrumented_forward(self, clock: Clock) -> tuple[dict[int, float], list[tuple[float, int]], Tensor]:
+        """Run the forward; return what each layer took, where the backward notes how far it is, and the loss."""
         events: list[tuple[float, int]] = []
         values = self.received()
         forward: dict[int, float] = {}
@@ -250,8 +295,7 @@ class Stepper:
         loss = self.captured.loss([values[name] for name in self.captured.outputs], self.labels)
         values.clear()
         forward[LOSS] = clock() - start
-        backward = self._backward(loss, events, clock)
-        return forward, backward, self._update(used, clock)
+        return forward, events, loss
 
     def received(self) -> Values:
         """Return what the segment receives."""
@@ -306,6 +350,12 @@ class Stepper:
                 write(used, paths)
             times[position] = clock() - start if paths else 0.0
         return times
+
+
+def _write_anew(place: GradientPlace, weight: nn.Parameter, left: Tensor, right: Tensor) -> None:
+    """Let a product be a weight's gradient."""
+    weight.grad = None
+    place.add(weight, left, right)
 
 
 def _watch(output: Any, position: int, events: list[tuple[float, int]], clock: Clock, hooked: set[Node]) -> None:

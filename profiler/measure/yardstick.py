@@ -77,9 +77,9 @@ def _time(connection: Connection, config: Config, core: int, form: Form) -> None
     pin(core)
     captured: Captured = captured_model(config, form)
     with blaming(config.name):
-        rule = replace(config.rule, lr=0.0, correct_staleness=False)  # for one process is never late
+        rule = replace(config.rule, lr=0.0)
         stepper = stepper_for(captured, minibatch(config, captured), rule, 1, Clocks())  # one core updates in place
-        stepper.versions.place_gradients(stepper.segment.placeable, fused=True)  # as the profile's step has it
+        stepper.versions.place_gradients(stepper.segment.placeable)  # as the profile's step has it
         while _asked(connection):
             plain_steps(stepper, WARM_UP_STEPS, 0.0)
             cpu_s = stepper.cpu_clock()

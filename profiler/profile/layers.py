@@ -40,6 +40,8 @@ class Layer:
 
     Attributes:
         backward_s: Time of the backward; includes the gradient of its input where anything upstream learns.
+        weight_gradients_s: What of ``backward_s`` is the gradients of its own parameters, which a backward that is
+            split leaves for later; 0 where it stays in one.
         update_s: Time of updating its parameters and writing their next version beside the current one.
         in_place_share: What an update in place takes of that, which is how a stage with one weight version updates.
         accumulate_s: What a minibatch takes more that shares its update with earlier ones: its backward adds to their
@@ -51,6 +53,7 @@ class Layer:
         transient_bytes: What it needs for a moment beyond parameters, gradients, momentum and all that is saved.
         flops: Floating-point operations of the forward's products and convolutions, a multiply-add as two; likewise
             ``backward_flops``.
+        left_bytes: What is held for those gradients once the rest of the backward is done.
         features: How many output features it has, of a kind of layer that can be cut into blocks of them.
         uncuttable: Why it cannot be cut into blocks of them; nothing where it can.
         part_of: The model's own layer that it is a block or the concat of; nothing where it is one itself.
@@ -74,6 +77,8 @@ class Layer:
     backward_flops: Count
     in_place_share: Annotated[float, Meta(ge=0, le=1000)] = 1.0
     accumulate_s: Annotated[float, Meta(ge=-1e6, le=1e6)] = 0.0
+    weight_gradients_s: Seconds = 0.0
+    left_bytes: Bytes = 0
     features: Count = 0
     uncuttable: str = ""
     part_of: str = ""

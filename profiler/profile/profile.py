@@ -27,7 +27,7 @@ from profiler.profile.layers import (
 )
 from profiler.shown import Shown
 
-FORMAT_VERSION: Literal[14] = 14
+FORMAT_VERSION: Literal[15] = 15
 LOUD = 0.2
 """From which uncertainty on nothing can be said."""
 
@@ -88,7 +88,7 @@ class Profile(Shown):
     foreign_load: float
     measured_at: str
     typed: tuple[str, ...] = ()
-    format_version: Literal[14] = FORMAT_VERSION
+    format_version: Literal[15] = FORMAT_VERSION
     table: ClassVar[str] = "profiler.report.table:show_profile"
 
     @property

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from profiler.settings.strict_yaml import configs_folder, convert, read_mapping
     from profiler.settings.study import load_all
     from profiler.settings.update_rule import (
-        CORRECTED,
         DEFAULT_RULE,
         SGD,
         Adam,

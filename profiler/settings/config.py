@@ -33,11 +33,11 @@ class Config:
     output and the targets, as ``package.module:function`` (cross-entropy without), or ``model``: what it returns.
     ``update_rule``, ``lr``, ``momentum``, ``nesterov`` and ``weight_decay`` set the update rule, with the meanings of
     torch.optim (``momentum`` is SGD's alone); ``clip`` bounds every element of a gradient, ``clip_norm`` the norm of
-    all of them; ``correct_staleness`` says whether the rule is corrected where gradients are of older weights. In
-    training, ``lr`` is reached over ``warmup`` updates, and then decays: in ``steps``, by ``decay_factor`` every
-    ``decay_updates``, or by a ``cosine`` to 0 over ``decay_updates`` in all. ``batches`` counts the minibatches of a
-    run (without, 12, and in ``compare`` as many as a few seconds take), ``repeats`` the rounds of ``compare``,
-    ``stages`` the stages of a pipeline; ``partitions`` are those that ``compare`` runs, in every round if ``full``.
+    all of them. In training, ``lr`` is reached over ``warmup`` updates, and then decays: in ``steps``, by
+    ``decay_factor`` every ``decay_updates``, or by a ``cosine`` to 0 over ``decay_updates`` in all. ``batches`` counts
+    the minibatches of a run (without, 12, and in ``compare`` as many as a few seconds take), ``repeats`` the rounds of
+    ``compare``, ``stages`` the stages of a pipeline;
+    ``partitions`` are those that ``compare`` runs, in every round if ``full``.
     ``slice`` says which layers may be cut inside: ``auto``, ``none``, or layers with their blocks, such as
     ``classifier.1=4``. ``precision`` is ``fp32``, ``bf16`` (layers run under torch's autocast) or ``auto``: whatever is
     measured to be the fastest. ``cores`` are those to use (all without), ``profiles`` is the folder where profiles are
@@ -59,7 +59,6 @@ class Config:
     weight_decay: Annotated[float, Meta(ge=0, le=1)] = 0.0
     clip: Annotated[float, Meta(ge=0)] = 0.0
     clip_norm: Annotated[float, Meta(ge=0)] = 0.0
-    correct_staleness: bool = True
     update_rule: RuleName = "sgd"
     warmup: Annotated[int, Meta(ge=0)] = 0
     decay: Literal["none", "steps", "cosine"] = "none"
@@ -105,7 +104,6 @@ class Config:
             nesterov=self.nesterov,
             clip=self.clip,
             clip_norm=self.clip_norm,
-            correct_staleness=self.correct_staleness,
         )
 
     @property

@@ -10,8 +10,6 @@ from profiler.python_arguments import BelowOne, Hint, NotNegative, python_face
 LearningRate = Callable[[int], float]
 """Returns the learning rate of an update, given how many there have been before it; on nothing else may it depend."""
 RuleName = Literal["sgd", "adam", "adamw"]
-CORRECTED = ", corrected for staleness"
-"""What the words of a rule end with that is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +21,6 @@ class UpdateRule:
         weight_decay: λ; a penalty in the gradient for SGD and Adam, decoupled for AdamW.
         clip_norm: All gradients together are scaled down to this norm where theirs is larger; 0: as they are.
         clip: Every element of a gradient is brought into [−clip, clip] after that; 0: as it is.
-        correct_staleness: Whether the rule is corrected where gradients are of older weights (docs/learning.md).
     """
 
     name: RuleName = "sgd"
@@ -35,7 +32,6 @@ class UpdateRule:
     clip_norm: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
-    correct_staleness: bool = True
 
     @property
     def momenta(self) -> int:
@@ -65,11 +61,6 @@ class UpdateRule:
         chosen = [word for word, present in parts.items() if present]
         return f"{self.name} with {' and '.join(chosen)}" if chosen else self.name
 
-    @property
-    def words(self) -> str:
-        """Its kind and its correction, which costs time and keeps nothing for a parameter."""
-        return self.kind + CORRECTED if self.correct_staleness else self.kind
-
 
 Update = Annotated[UpdateRule, Hint("write update=stageplan.SGD(lr=0.01, momentum=0.9), or stageplan's Adam or AdamW")]
 """The annotation of an argument that takes an update rule."""
@@ -80,13 +71,12 @@ DEFAULT_RULE = UpdateRule(lr=0.01, momentum=0.9)
 @python_face
 def SGD(  # noqa: N802 - as torch.optim calls it
     lr: NotNegative = 0.01, *, momentum: BelowOne = 0.0, weight_decay: NotNegative = 0.0, nesterov: bool = False,
-    clip: NotNegative = 0.0, clip_norm: NotNegative = 0.0, correct_staleness: bool = True,
+    clip: NotNegative = 0.0, clip_norm: NotNegative = 0.0,
 ) -> UpdateRule:  # fmt: skip
     """Return SGD, with the meanings of torch.optim.SGD.
 
     ``clip`` bounds every element of a gradient, as clip_grad_value_ does; ``clip_norm`` the norm of all gradients, as
-    clip_grad_norm_, under synchronous schedules. Where a schedule computes gradients on older weights, the rule is
-    corrected for that, unless ``correct_staleness`` is False (docs/learning.md).
+    clip_grad_norm_, under synchronous schedules.
 
     Raises:
         ConfigError: A number is out of bounds.
@@ -95,7 +85,6 @@ def SGD(  # noqa: N802 - as torch.optim calls it
         raise ConfigError("nesterov=True looks along SGD's momentum and there is none; add momentum=0.9, say")
     return UpdateRule(
         lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov, clip=clip, clip_norm=clip_norm,
-        correct_staleness=correct_staleness,
     )  # fmt: skip
 
 
@@ -103,12 +92,10 @@ def SGD(  # noqa: N802 - as torch.optim calls it
 def Adam(  # noqa: N802
     lr: NotNegative = 0.001, *, betas: tuple[BelowOne, BelowOne] = (0.9, 0.999), eps: NotNegative = 1e-8,
     weight_decay: NotNegative = 0.0, clip: NotNegative = 0.0, clip_norm: NotNegative = 0.0,
-    correct_staleness: bool = True,
 ) -> UpdateRule:  # fmt: skip
-    """Return Adam, with the meanings of torch.optim.Adam; the last three as for SGD."""
+    """Return Adam, with the meanings of torch.optim.Adam; the last two as for SGD."""
     return UpdateRule(
         name="adam", lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, clip=clip, clip_norm=clip_norm,
-        correct_staleness=correct_staleness,
     )  # fmt: skip
 
 
@@ -116,10 +103,8 @@ def Adam(  # noqa: N802
 def AdamW(  # noqa: N802
     lr: NotNegative = 0.001, *, betas: tuple[BelowOne, BelowOne] = (0.9, 0.999), eps: NotNegative = 1e-8,
     weight_decay: NotNegative = 0.01, clip: NotNegative = 0.0, clip_norm: NotNegative = 0.0,
-    correct_staleness: bool = True,
 ) -> UpdateRule:  # fmt: skip
-    """Return AdamW, with the meanings of torch.optim.AdamW; the last three as for SGD."""
+    """Return AdamW, with the meanings of torch.optim.AdamW; the last two as for SGD."""
     return UpdateRule(
         name="adamw", lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, clip=clip, clip_norm=clip_norm,
-        correct_staleness=correct_staleness,
     )  # fmt: skip

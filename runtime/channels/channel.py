@@ -21,7 +21,7 @@ class Cut:
         values: Every value that crosses; gradients flow back to those that have any.
         activation_slots: Slots for activations.
         gradient_slots: Slots for gradients.
-        in_flight: Minibatches between forward and backward in the stage behind the cut.
+        in_flight: Minibatches that the stage behind the cut holds at once.
     """
 
     values: tuple[TensorSpec, ...]
@@ -38,14 +38,23 @@ class Cut:
 class Direction(Protocol):
     """One direction over a cut, activations down or gradients up: one stage sends, the other receives."""
 
-    def put(self, minibatch: int, tensors: Sequence[Tensor] | None) -> None:
+    def put(self, minibatch: int, tensors: Sequence[Tensor] | None, *, ends_update: bool = False) -> None:
         """Copy a minibatch's tensors to where they are handed over; None where it is void: trained on no more."""
 
     def announce(self, minibatch: int) -> None:
         """Hand over what was put there; waits only for a neighbour that is hundreds of minibatches behind."""
 
+    def fileno(self) -> int:
+        """Return the descriptor that can be read from once the next minibatch is there, if it is being awaited."""
+
+    def await_next(self, minibatch: int) -> None:
+        """Be ready to take the next minibatch; ``fileno`` says when it is there."""
+
     def receive(self, minibatch: int) -> list[Tensor] | None:
         """Wait until the neighbour has sent a minibatch's tensors, and return them; None if it says there are none."""
+
+    def ends_update(self, minibatch: int) -> bool:
+        """Say whether a minibatch that was received is the last that an update takes."""
 
     def is_void(self, minibatch: int) -> bool:
         """Say whether the minibatch that was received last is void."""

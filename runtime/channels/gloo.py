@@ -1,12 +1,15 @@
 """The channel over torch.distributed with gloo: point-to-point messages between ranks, one for each stage.
 
 A message is a whole slot, header included, so it always has the same size. A receive is posted one minibatch ahead,
-into a slot whose minibatch is done with; a send waits for an earlier one only when it needs that one's slot again.
+into a slot whose minibatch is done with; a thread waits for it, for gloo tells nobody who does not wait. A send waits
+for an earlier one only when it needs that one's slot again.
 """
 
 import contextlib
 import os
+import queue
 import socket
+import threading
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
@@ -25,6 +28,8 @@ HOST, LOOPBACK = "127.0.0.1", "lo"
 FOR_EVER = timedelta(days=7)
 """Gloo's own patience; a neighbour that hangs is noticed by the supervising parent long before."""
 OPENING_S = 30.0
+_THERE = b"."
+_GONE = "a neighbouring stage has gone"
 
 
 def open_store() -> TCPStore:
@@ -81,10 +86,9 @@ def gloo_channel(cut: Cut, peer: int, *, behind: bool) -> Channel:
         peer: The rank of the neighbouring stage.
         behind: Whether the cut lies behind this rank's stage.
     """
-    # The receiver posts one ahead: in front of its forward, slots of what is in flight and one more; in front of a
-    # backward, of that minibatch and the next.
+    # The receiver posts one ahead: it has slots for what it holds, and one more.
     activation_slots = cut.activation_slots if behind else cut.in_flight + 1
-    gradient_slots = 2 if behind else cut.gradient_slots
+    gradient_slots = cut.gradient_slots + 1 if behind else cut.gradient_slots
     activations = _Messages(cut.values, activation_slots, peer, 0)
     gradients = _Messages(cut.gradients, gradient_slots, peer, 1)
 
@@ -92,12 +96,17 @@ def gloo_channel(cut: Cut, peer: int, *, behind: bool) -> Channel:
         activations.finish()
         gradients.finish()
 
+    def close() -> None:
+        finish()
+        activations.close()
+        gradients.close()
+
     def begin(minibatches: int | None) -> None:
         finish()
         activations.begin(minibatches)
         gradients.begin(minibatches)
 
-    return Channel(activations, gradients, begin, finish)
+    return Channel(activations, gradients, begin, close)
 
 
 class _Messages:
@@ -109,33 +118,39 @@ class _Messages:
         self._peer, self._direction = peer, direction
         self._count: int | None = None
         self._next = 0
-        self._under_way: dict[int, dist.Work] = {}
-        self.blank, self.is_void = self._ring.blank, self._ring.is_void
+        self._sends: dict[int, dist.Work] = {}
+        self._awaited = -1
+        self._arrivals = _Arrivals()
+        self.blank, self.is_void, self.ends_update = self._ring.blank, self._ring.is_void, self._ring.ends_update
+        self.fileno = self._arrivals.fileno
 
     def begin(self, minibatches: int | None) -> None:
         """Get ready for a run of so many minibatches; None where nobody knows how many."""
-        self._count, self._next = minibatches, 0
+        self._count, self._next, self._awaited = minibatches, 0, -1
 
-    def put(self, minibatch: int, tensors: Sequence[Tensor] | None) -> None:
+    def put(self, minibatch: int, tensors: Sequence[Tensor] | None, *, ends_update: bool = False) -> None:
         with blaming_the_neighbour():
             self._finish(minibatch - self._ring.slots)
-        self._ring.put(minibatch, tensors)
+        self._ring.put(minibatch, tensors, ends_update=ends_update)
 
     def announce(self, minibatch: int) -> None:
         self._next = minibatch + 1
         with blaming_the_neighbour():
-            self._start(dist.isend, minibatch)
+            self._send(minibatch)
+
+    def await_next(self, minibatch: int) -> None:
+        if minibatch > self._awaited and (self._count is None or minibatch < self._count):
+            self._awaited = minibatch
+            with blaming_the_neighbour():
+                self._arrivals.expect(self._work(dist.irecv, minibatch))
 
     def receive(self, minibatch: int) -> list[Tensor] | None:
-        with blaming_the_neighbour():
-            self._post(minibatch)
-            if self._count is not None:
-                self._post(minibatch + 1)
-            self._finish(minibatch)
-            if self._ring.is_end(minibatch):
-                return None
-            if self._direction == 0:  # of gradients, it may be that none follows
-                self._post(minibatch + 1)
+        self.await_next(minibatch)
+        self._arrivals.take()
+        if self._ring.is_end(minibatch):
+            return None
+        if self._direction == 0 or self._count is not None:  # else it may be that no gradient follows
+            self.await_next(minibatch + 1)
         return self._ring.get(minibatch)
 
     def end(self) -> None:
@@ -143,27 +158,69 @@ class _Messages:
         with blaming_the_neighbour():
             self._finish(self._next - self._ring.slots)
             self._ring.put_end(self._next)
-            self._start(dist.isend, self._next)
-
-    def _post(self, minibatch: int) -> None:
-        if minibatch not in self._under_way and (self._count is None or minibatch < self._count):
-            self._start(dist.irecv, minibatch)
+            self._send(self._next)
 
     def finish(self) -> None:
         """Wait until what was sent has been taken."""
         with blaming_the_neighbour():
-            for minibatch in list(self._under_way):
+            for minibatch in list(self._sends):
                 self._finish(minibatch)
 
-    def _start(self, verb, minibatch: int) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
-        work = verb(self._ring.message(minibatch), self._peer, tag=2 * minibatch + self._direction)
+    def close(self) -> None:
+        """Let the thread end that waits for what arrives."""
+        self._arrivals.close()
+
+    def _send(self, minibatch: int) -> None:
+        self._sends[minibatch] = self._work(dist.isend, minibatch)
+
+    def _work(self, verb, minibatch: int) -> dist.Work:  # type: ignore[no-untyped-def]  # noqa: ANN001
+        work: dist.Work | None = verb(self._ring.message(minibatch), self._peer, tag=2 * minibatch + self._direction)
         assert work is not None
-        self._under_way[minibatch] = work
+        return work
 
     def _finish(self, minibatch: int) -> None:
-        work = self._under_way.pop(minibatch, None)
+        work = self._sends.pop(minibatch, None)
         if work is not None:
             work.wait()
+
+
+class _Arrivals:
+    """Waits for messages in a thread, one after the other, and says when one is there."""
+
+    def __init__(self) -> None:
+        self._expected: queue.SimpleQueue[dist.Work | None] = queue.SimpleQueue()
+        self._here, self._there = socket.socketpair()
+        self._thread: threading.Thread | None = None
+
+    def fileno(self) -> int:
+        """Return the descriptor that can be read from once the next expected message is there."""
+        return self._here.fileno()
+
+    def expect(self, work: dist.Work) -> None:
+        """Wait for a message after those before."""
+        self._expected.put(work)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._wait, daemon=True)
+            self._thread.start()
+
+    def take(self) -> None:
+        """Wait until the next expected message is there."""
+        if self._here.recv(1) != _THERE:
+            raise NeighbourGone(_GONE)
+
+    def close(self) -> None:
+        """Let the thread end; nothing is expected any more."""
+        self._expected.put(None)
+        self._here.close()
+
+    def _wait(self) -> None:
+        with self._there:
+            while (work := self._expected.get()) is not None:
+                try:
+                    work.wait()
+                except RuntimeError:  # the neighbour has gone
+                    return
+                self._there.send(_THERE)
 
 
 @contextlib.contextmanager
@@ -172,7 +229,7 @@ def blaming_the_neighbour() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise NeighbourGone("a neighbouring stage has gone") from error
+        raise NeighbourGone(_GONE) from error
 
 
 def _unopened(error: Exception) -> InputError:

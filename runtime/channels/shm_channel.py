@@ -43,7 +43,8 @@ class _Notified:
 
     def __init__(self, ring: Ring, notifications: socket.socket) -> None:
         self._ring, self._notifications = ring, notifications
-        self.put, self.blank, self.is_void = ring.put, ring.blank, ring.is_void
+        self.put, self.blank, self.is_void, self.ends_update = ring.put, ring.blank, ring.is_void, ring.ends_update
+        self.fileno = notifications.fileno
 
     def announce(self, minibatch: int) -> None:
         try:
@@ -53,6 +54,9 @@ class _Notified:
 
     def end(self) -> None:
         self.announce(_NO_MORE)
+
+    def await_next(self, minibatch: int) -> None:
+        """Nothing has to be asked for."""
 
     def receive(self, minibatch: int) -> list[Tensor] | None:
         try:

@@ -3,7 +3,8 @@
 A slot begins with a header and holds one tensor for each value that crosses. Nearly always the tensors look as they did
 when the model was captured, and the header is one zero. An uneven last minibatch has other shapes; then the header says
 which, and the tensors take less of the slot. Type and memory format are kept in either case. A minibatch that is not
-trained on any more, for its loss or that of one before it is no number, is void: its slot has nothing but a header.
+trained on any more, for its loss or that of one before it is no number, is void: its slot has nothing but a header. A
+second number says whether the minibatch is the last that an update takes.
 """
 
 import math
@@ -18,6 +19,7 @@ from runtime.errors import RunError
 
 _AS_CAPTURED, _OTHERWISE, _VOID, _END = 0, 1, 2, 3
 _WORD_BYTES = 8
+_FIRST_SHAPE = 2
 
 
 def ring_bytes(specs: Sequence[TensorSpec], slots: int) -> int:
@@ -42,9 +44,10 @@ class Ring:
         self._flags = [header.numpy() for header in self._headers]
         self._tensors = [slot_tensors(buffer, first, specs) for first in self._first]
 
-    def put(self, minibatch: int, tensors: Sequence[Tensor] | None) -> None:
+    def put(self, minibatch: int, tensors: Sequence[Tensor] | None, *, ends_update: bool = False) -> None:
         """Copy a minibatch's tensors into its slot; None where it is void."""
         slot = minibatch % self.slots
+        self._flags[slot][1] = ends_update
         if tensors is None:
             self._flags[slot][0] = _VOID
             return
@@ -56,10 +59,11 @@ class Ring:
             self._flags[slot][0] = _AS_CAPTURED
             fill(self._tensors[slot], tensors)
             return
-        words = [_OTHERWISE]
+        words: list[int] = []
         for tensor, spec in zip(tensors, self.specs, strict=True):
             words += [*tensor.shape, *_dense_strides(tensor, spec)]
-        self._flags[slot][: len(words)] = words
+        self._flags[slot][0] = _OTHERWISE
+        self._flags[slot][_FIRST_SHAPE : _FIRST_SHAPE + len(words)] = words
         fill(self._shaped(slot), tensors)
 
     def get(self, minibatch: int) -> list[Tensor]:
@@ -70,6 +74,10 @@ class Ring:
     def is_void(self, minibatch: int) -> bool:
         """Say whether the minibatch in the slot is void."""
         return bool(self._flags[minibatch % self.slots][0] == _VOID)
+
+    def ends_update(self, minibatch: int) -> bool:
+        """Say whether the minibatch in the slot is the last that an update takes."""
+        return bool(self._flags[minibatch % self.slots][1])
 
     def put_end(self, minibatch: int) -> None:
         """Say in a minibatch's slot that there is none, nor any after."""
@@ -94,7 +102,7 @@ class Ring:
 
     def _shaped(self, slot: int) -> list[Tensor]:
         """Return the slot's tensors as its header describes them."""
-        words = self._flags[slot][1:].tolist()
+        words = self._flags[slot][_FIRST_SHAPE:].tolist()
         tensors = []
         for spec, offset in zip(self.specs, slot_offsets(self._first[slot], self.specs), strict=True):
             dimensions = len(spec.shape)
@@ -119,7 +127,7 @@ def _dense_strides(tensor: Tensor, spec: TensorSpec) -> tuple[int, ...]:
 
 
 def _header_bytes(specs: Sequence[TensorSpec]) -> int:
-    words = 1 + sum(2 * len(spec.shape) for spec in specs)
+    words = _FIRST_SHAPE + sum(2 * len(spec.shape) for spec in specs)
     return -(-words * _WORD_BYTES // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
 
 

@@ -2,12 +2,12 @@
 
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import profiler.capture
 import runtime.cluster
@@ -18,7 +18,6 @@ from profiler.errors import ConfigError, FileError
 from profiler.files import is_file, write_whole
 from profiler.machine import pass_on, taking
 from profiler.output_files import OutputKind, refuse_no_room, refuse_unwritable
-from profiler.profile import FP32
 from profiler.report import counted
 from profiler.settings import Config
 from runtime.cli.options import RankOptions, settings_of
@@ -64,10 +63,6 @@ class TrainOptions(RankOptions):
     log: Annotated[
         Path | None, option("write a line a minibatch and epoch", under="output", type=Path, metavar="FILE.jsonl")
     ] = None
-    against: Annotated[
-        Literal["plain"] | None,
-        option("train the same in one process, too: plain", choices=("plain",)),
-    ] = None
     plot: Annotated[Path | None, option("draw the learning curve", under="output", type=Path, metavar="FILE.svg")] = (
         None
     )
@@ -86,10 +81,6 @@ def train(options: TrainOptions) -> int:
     with joined(options.rank_timeout_s, options.stall_timeout_s) as session:
         if session.distributed:
             refuse_without_plan(options)
-            if options.against:
-                raise ConfigError(
-                    "--against plain trains in one process, too, and here several ranks run; leave it out"
-                )
         if session.leads:
             for flag, path in options.written.items():
                 refuse_unwritable(path, WRITTEN[flag], flag)
@@ -130,9 +121,6 @@ def _refuse_odd(options: TrainOptions) -> None:
     files = {flag: path.resolve() for flag, path in options.written.items()}
     read = {"--plan": options.plan, "--resume": options.resume}
     files |= {flag: path.resolve() for flag, path in read.items() if path}
-    if options.against and (options.resume or options.checkpoint):
-        raise ConfigError("--against plain trains both from the start, and keeps no checkpoint of one process; leave "
-                          "--resume and --checkpoint out")  # fmt: skip
     for flag, path in files.items():
         for other, same in files.items():
             if flag < other and path == same and (flag, other) != ("--checkpoint", "--resume"):
@@ -143,7 +131,6 @@ def _trained(options: TrainOptions, config: Config, plan: "Plan", session: "Sess
     course = _Course(
         options, runtime.training.LogFile(options.log if session.leads else None, resumed=options.resume is not None)
     )
-    plain: list[Part | EpochRecord] = []
     elsewhere = False
     try:
         with redirect_stdout(sys.stderr), _warnings_as_notes():  # what user code prints is no result
@@ -153,15 +140,11 @@ def _trained(options: TrainOptions, config: Config, plan: "Plan", session: "Sess
                 place = runtime.training.written_anywhere(options.save, write)
                 note(f"the trained weights are in {place}")
                 elsewhere = place != options.save
-            if options.against:
-                lower = "" if plan.precision == FP32 else ", all of it in float32"
-                note(f"now the same in one process{lower}")
-                _plainly(options, config, plan, course.drawn, plain)
     except runtime.training.Paused as pause:
         pause.add_note(_pause_words(pause, pause.checkpoint or options.resume))
         raise
     if session.leads:
-        _show(options, plan.model, course, plain)
+        _show(options, plan.model, course)
     if course.unwritten:
         raise course.unwritten
     return FAILED if elsewhere else 0
@@ -178,28 +161,16 @@ def _pause_words(pause: "Paused", checkpoint: Path | None) -> str:
     return f"{where}; {kept}: to go on, repeat the command with --resume {checkpoint}"
 
 
-def _show(options: TrainOptions, model: str, course: "_Course", plain: "Sequence[Part | EpochRecord]") -> None:
+def _show(options: TrainOptions, model: str, course: "_Course") -> None:
     """Draw and print what training came to."""
     if options.plot:
-        curve = (
-            runtime.training.learning_curves(model, course.losses, _losses(plain))
-            if options.against
-            else runtime.training.learning_curve(model, course.losses, course.first, course.epochs, course.ends)
-        )
+        curve = runtime.training.learning_curve(model, course.losses, course.first, course.epochs, course.ends)
         write_whole(options.plot, curve, "--plot")
         note(f"the learning curve is in {options.plot}")
-    both = runtime.training.beside(course.epochs, plain)
     if options.json:
-        emit_json(both if options.against else course.epochs)
-    elif options.against:
-        runtime.training.show_against(model, both, stdout())
+        emit_json(course.epochs)
     elif not screen().quiet:
         runtime.training.show_epochs(model, course.epochs, stdout())
-
-
-def _losses(records: "Sequence[Part | EpochRecord]") -> "list[float | None]":
-    parts = [record for record in records if isinstance(record, runtime.training.Part)]
-    return [loss for part in parts for loss in part.losses]
 
 
 @contextmanager
@@ -219,28 +190,6 @@ def _warnings_as_notes() -> Iterator[None]:
         yield
 
 
-def _plainly(
-    options: TrainOptions, config: Config, plan: "Plan", drawn: dict[str, Any], records: "list[Part | EpochRecord]"
-) -> None:
-    """Train the same model in this process, on the same data in the same order: ``drawn`` is where loaders draw on."""
-    settings, rate = settings_of(options, config, plan.pace), learning_rate(config)
-    model = profiler.capture.build(config.model, config.classes, profiler.capture.SEED)
-    loss = profiler.capture.loss_of(config)
-    training = runtime.training.PlainTraining(model, loss, config.rule, settings.pace.update_every, rate)
-    loaders = loaders_of(config.data)
-    runtime.training.restore(drawn)
-
-    def report(record: "Part | EpochRecord") -> None:
-        records.append(record)
-        if isinstance(record, runtime.training.EpochRecord):
-            note(_line(record, options.epochs))
-
-    runtime.training.train_epochs(
-        training, loaders, options.epochs, limit=options.batches, checkpoint=None, every=None,
-        report=report,
-    )  # fmt: skip
-
-
 @dataclass(slots=True)
 class _Course:
     """What training has come to so far.
@@ -248,7 +197,6 @@ class _Course:
     Attributes:
         first: How many minibatches had been trained on before.
         ends: After how many each of ``epochs`` ended.
-        drawn: The state of the generators that loaders draw from, when training begins.
         unwritten: Why the last checkpoint could not be written; None where it was.
     """
 
@@ -258,7 +206,6 @@ class _Course:
     losses: "list[float | None]" = field(default_factory=list)
     epochs: "list[EpochRecord]" = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
-    drawn: dict[str, Any] = field(default_factory=dict)
     unwritten: FileError | None = None
 
 
@@ -307,7 +254,6 @@ def _course(
         if session.leads:
             _refuse_no_room(options, pipeline)
         note(f"{plan.model}: {settings.pace.update_words(plan.batch_size)}")
-        course.drawn = runtime.training.generators()
         try:
             with _stopping_together(session):
                 runtime.training.train_epochs(

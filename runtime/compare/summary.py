@@ -83,6 +83,7 @@ def _stage(plan: Plan, index: int, measurements: Sequence[StageMeasurement]) -> 
         measured=StageMeasurement(
             forward_s=median(own.forward_s for own in measurements),
             backward_s=median(own.backward_s for own in measurements),
+            weights_s=median(own.weights_s for own in measurements),
             update_s=median(own.update_s for own in measurements),
             send_s=median(own.send_s for own in measurements),
             took_s=median(own.took_s for own in measurements),

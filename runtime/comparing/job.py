@@ -99,7 +99,7 @@ def _scheduled(plan: Plan, request: Request, clock: Clock) -> Plan:
     """Return a plan under the schedule of its runs, which last for as long as was asked for."""
     every = request.update_every
     minibatches = request.minibatches or run_length(plan, every, clock, core_count(request.cores))
-    return scheduled(plan, schedule_of(request.schedule, request.num_stages, minibatches, every))
+    return scheduled(plan, schedule_of(plan.pace, request.num_stages, minibatches))
 
 
 def _one_core(models: Models) -> OneCore:

@@ -154,7 +154,7 @@ class Execution:
             with redirect_stdout(sys.stderr):
                 target = reader.target_spec()
         pace = settings.pace
-        chosen = schedule_of(pace.name, len(plan.stages), minibatches, pace.update_every)
+        chosen = schedule_of(pace, len(plan.stages), minibatches)
         planned, requirements = scheduled(plan, chosen), requirements_of(chosen)
         here = [stage for stage in range(len(plan.stages)) if self._on_this_host(stage)]
         refuse_too_little_memory(planned, requirements, settings.channel, *available_bytes(), stages=here)

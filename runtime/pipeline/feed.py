@@ -171,9 +171,11 @@ class Feed:
             self._end()
             return False
         inputs, targets = self._ahead.popleft()
-        sharing = torch.tensor(self._sharing())
+        sharing = self._sharing()
+        last = self.fed % self._update_every + 1 == sharing
         for end in self._ends:
-            end.channel.activations.put(self.fed, [targets, sharing] if end.targets else [inputs])
+            held = [targets, torch.tensor(sharing)] if end.targets else [inputs]
+            end.channel.activations.put(self.fed, held, ends_update=last)
             end.held.append(self.fed)
             end.channel.activations.announce(self.fed)
         self.fed += 1

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from optimizer.plan import Plan
-from optimizer.schedule import Schedule, Span, makespan_s, throughput
+from optimizer.schedule import Action, Schedule, Span, makespan_s, throughput
 from profiler.machine import this_machine
 from runtime.pipeline.feed import Feed
 from runtime.pipeline.virtual_clock import on_virtual_clock, unrecorded_s
@@ -47,7 +47,7 @@ def outcome_of(plan: Plan, schedule: Schedule, reports: Sequence[Report], settin
     last = reports[-1]
     further_s = unrecorded_s(schedule, runs) if virtual else _ended_s([last]) - last.run.actions[-1].end_s
     cores = len({report.physical_core for report in reports})
-    spans = _spans(schedule, records)
+    spans = _spans(records)
     result = RunResult(
         plan=plan,
         batch_size=plan.batch_size,
@@ -96,8 +96,8 @@ def _finite(losses: Sequence[float]) -> tuple[float | None, ...]:
     return tuple(loss if math.isfinite(loss) else None for loss in losses)
 
 
-def _spans(schedule: Schedule, records: Sequence[Sequence[ActionRecord]]) -> list[list[Span]]:
+def _spans(records: Sequence[Sequence[ActionRecord]]) -> list[list[Span]]:
     return [
-        [Span(action, record.start_s, record.end_s) for action, record in zip(row, actions, strict=True)]
-        for row, actions in zip(schedule.rows, records, strict=True)
+        [Span(Action(stage, record.kind, record.minibatch), record.start_s, record.end_s) for record in actions]
+        for stage, actions in enumerate(records)
     ]

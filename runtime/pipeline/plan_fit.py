@@ -41,7 +41,7 @@ def refuse_too_little_memory(
         return
     listed = " + ".join(mib(size) for size in needed)
     flushing = "--schedule 1f1b-flush" if typed_form() else 'schedule="1f1b-flush"'
-    flush = "" if plan.pace.flush_every else f", or {flushing}, which keeps one weight version"
+    flush = "" if plan.pace.rule.synchronous else f", or {flushing}, which keeps one weight version"
     raise TooLargeError(
         f"the {len(needed)} stages of {plan.model} need {mib(sum(needed) - shared)} MiB of memory ({listed}, what two "
         f"share counted once) and {whose} has {mib(free_bytes)} MiB free; {smaller_minibatch()}{flush}"

@@ -1,7 +1,8 @@
 """Put a run whose stages took turns on shared cores on the clock of a machine with a core for every stage.
 
 What an action took while it had a core to itself is real. When it would have run is worked out: the simulator is given
-the measured duration of every action, and starts each as soon as its stage is free and what it needs is there.
+the measured duration of every action, and lets each stage do what the rule of its schedule says, as soon as it is free
+and what that needs is there.
 
 Of a long run the first minibatches are recorded; the others go on as the simulator ends with their mean durations.
 
@@ -14,7 +15,7 @@ Source: online simulation after Clauss et al., "Single node on-line simulation o
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from optimizer.schedule import Kind, Schedule, Span, simulate, unlisted_s
@@ -28,9 +29,14 @@ def on_virtual_clock(schedule: Schedule, stages: Sequence[Sequence[ActionRecord]
         schedule: What ran.
         stages: The actions of each stage as measured, each alone on its core.
     """
-    durations_s = [[record.end_s - record.start_s for record in records] for records in stages]
-    spans = simulate(schedule, durations_s)
-    return [tuple(_moved(records, row)) for records, row in zip(stages, spans, strict=True)]
+    by_action = [{(record.kind, record.minibatch): record for record in records} for records in stages]
+
+    def took_s(stage: int, kind: Kind, minibatch: int) -> float:
+        record = by_action[stage][kind, minibatch]
+        return record.end_s - record.start_s
+
+    spans = simulate(schedule.pace, schedule.stages, schedule.listed, took_s)
+    return [tuple(_moved(records, row)) for records, row in zip(by_action, spans, strict=True)]
 
 
 def unrecorded_s(schedule: Schedule, runs: Sequence[StageRun]) -> float:
@@ -44,28 +50,33 @@ def unrecorded_s(schedule: Schedule, runs: Sequence[StageRun]) -> float:
     """
     if schedule.listed == schedule.minibatches:
         return 0.0
-    durations_s = [
-        [mean_s[action.kind] for action in row]
-        for row, run in zip(schedule.rows, runs, strict=True)
-        for mean_s in [_mean_durations_s(schedule, run)]
-    ]
-    return unlisted_s(schedule, simulate(schedule, durations_s))
+    means_s = [_mean_durations_s(schedule, run) for run in runs]
+    spans = simulate(
+        schedule.pace, schedule.stages, schedule.listed, lambda stage, kind, _minibatch: means_s[stage][kind]
+    )
+    return unlisted_s(schedule, spans)
 
 
 def _mean_durations_s(schedule: Schedule, run: StageRun) -> dict[Kind, float]:
     """Return what an action of each kind took in the minibatches that are not recorded."""
     times, minibatches, every = run.whole, schedule.minibatches, schedule.pace.update_every
-    whole_s: dict[Kind, float] = {"F": times.forward_s, "B": times.backward_s, "U": times.update_s}
-    done: dict[Kind, int] = {"F": minibatches, "B": minibatches, "U": math.ceil(minibatches / every)}
+    whole_s: dict[Kind, float] = {
+        "F": times.forward_s,
+        "B": times.backward_s,
+        "W": times.weights_s,
+        "U": times.update_s,
+    }
+    done: dict[Kind, int] = {"F": minibatches, "B": minibatches, "W": minibatches, "U": math.ceil(minibatches / every)}
     recorded = Counter(record.kind for record in run.actions)
     for record in run.actions:
         whole_s[record.kind] -= record.end_s - record.start_s
     return {kind: max(0.0, whole_s[kind]) / (done[kind] - recorded[kind]) for kind in whole_s}
 
 
-def _moved(records: Sequence[ActionRecord], row: Sequence[Span]) -> Iterator[ActionRecord]:
+def _moved(records: Mapping[tuple[Kind, int], ActionRecord], row: Sequence[Span]) -> Iterator[ActionRecord]:
     free_s = 0.0
-    for record, span in zip(records, row, strict=True):
+    for span in row:
+        record = records[span.action.kind, span.action.minibatch]
         copying_s = record.end_s - record.computed_s
         yield replace(
             record,

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.plan import timeline
-from optimizer.schedule import KIND_NAMES
 from profiler.report import MEBIBYTE
 from runtime.compare import (
     ONE_CORE,
@@ -17,7 +16,7 @@ from runtime.compare import (
 from runtime.report.findings import SPACED, called, own_splits
 from runtime.report.svg import ACCENT, INK, MUTED, picture
 from runtime.results import Bar
-from runtime.timeline import COLOURS, colour_key, draw_bars
+from runtime.timeline import COLOURS, colour_key, draw_bars, kinds_in
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -126,7 +125,8 @@ def stages(comparison: Comparison) -> str:
             axes.set_xlim(left=0)
             axes.set_xlabel(f"{unit}; | predicted")
             axes.grid(visible=False, axis="y")
-        _legend(drawn.figure, COLOURS)
+        splits = any(stage.measured.weights_s for part in parts for stage in part.stages)
+        _legend(drawn.figure, [kind for kind in COLOURS if kind != "W" or splits])
     return drawn.svg.decode()
 
 
@@ -134,7 +134,9 @@ def _busy(axes: "Axes", part: PartitionComparison, base: float) -> None:
     slowest = max(part.stages, key=lambda stage: stage.busy_s)
     for at, stage in enumerate(part.stages):
         own = stage.measured
-        pieces = {"F": own.forward_s, "B": own.backward_s, "U": own.update_s, "send": own.send_s}
+        pieces = {
+            "F": own.forward_s, "B": own.backward_s, "W": own.weights_s, "U": own.update_s, "send": own.send_s,
+        }  # fmt: skip
         start_s = 0.0
         for kind, piece_s in pieces.items():
             axes.barh(base + at, piece_s * 1e3, 0.85, left=start_s * 1e3, color=COLOURS[kind])
@@ -184,7 +186,7 @@ def timelines(comparison: Comparison, part: PartitionComparison, longest_s: floa
         _bars(measured, run.timeline, "measured")
         measured.set_xlabel("seconds from the first action")
         measured.set_xlim(0, longest_s)
-        _legend(drawn.figure, KIND_NAMES)
+        _legend(drawn.figure, kinds_in(run.timeline))
     return drawn.svg.decode()
 
 

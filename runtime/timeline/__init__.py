@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from runtime.timeline.bars import COLOURS, colour_key, draw_bars
+    from runtime.timeline.bars import COLOURS, colour_key, draw_bars, kinds_in
     from runtime.timeline.bubbles import bubbles_of
     from runtime.timeline.chrome_trace import trace_of
     from runtime.timeline.live_run import live_view

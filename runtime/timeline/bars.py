@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.patches import Patch
 
-COLOURS = {"F": "#4c78a8", "B": "#54a24b", "U": "#f58518", "send": "#b279a2"}
+COLOURS = {"F": "#4c78a8", "B": "#54a24b", "W": "#a5d29a", "U": "#f58518", "send": "#b279a2"}
 """Of each kind of action, and of sending to a neighbour."""
 _NAMES = {str(kind): name for kind, name in KIND_NAMES.items()} | {"send": "send"}
 
@@ -25,7 +25,13 @@ def draw_bars(axes: "Axes", rows: Sequence[Sequence[Bar]], names: Sequence[str])
     axes.invert_yaxis()
 
 
-def colour_key(kinds: Iterable[str] = KIND_NAMES) -> "list[Patch]":
+def kinds_in(rows: Iterable[Iterable[Bar]]) -> list[str]:
+    """Return the kinds of actions in a timeline."""
+    there = {kind for row in rows for kind, *_ in row}
+    return [kind for kind in KIND_NAMES if kind in there]
+
+
+def colour_key(kinds: Iterable[str]) -> "list[Patch]":
     """Return what a legend says of kinds of actions."""
     from matplotlib.patches import Patch
 

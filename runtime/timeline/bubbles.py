@@ -41,7 +41,7 @@ def bubbles_of(result: RunResult) -> list[Bubbles]:
     start_s = min(stage.actions[0].start_s for stage in result.stages)
     end_s = max(stage.actions[-1].end_s for stage in result.stages)
     plan, minibatches = result.plan, result.recorded_minibatches
-    flush_every = plan.pace.flush_every or minibatches
+    flush_every = plan.update_every if plan.pace.rule.synchronous else minibatches
     every_stage = [_of_stage(stage.actions, start_s, end_s, minibatches, flush_every) for stage in result.stages]
     most_s = max(bubbles.busy_s for bubbles in every_stage)
     for bubbles in every_stage:

@@ -2,7 +2,7 @@
 
 from profiler.report import drawing
 from runtime.results import RunResult
-from runtime.timeline.bars import colour_key, draw_bars
+from runtime.timeline.bars import colour_key, draw_bars, kinds_in
 
 _MOST_LABELS = 400
 
@@ -25,5 +25,5 @@ def picture_of(result: RunResult) -> bytes:
             f"{plan.model}, {plan.schedule}, batch {result.batch_size}, {result.clock} clock: "
             "each bar is one minibatch in one stage"
         )
-        axes.legend(handles=colour_key(), loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+        axes.legend(handles=colour_key(kinds_in(rows)), loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     return drawn.svg

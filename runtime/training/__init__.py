@@ -14,17 +14,14 @@ if TYPE_CHECKING:
     )
     from runtime.training.epoch_views import (
         learning_curve,
-        learning_curves,
-        show_against,
         show_epochs,
         validation_words,
     )
-    from runtime.training.epochs import EpochRecord, Loaders, Part, Paused, beside, train_epochs
+    from runtime.training.epochs import EpochRecord, Loaders, Part, Paused, train_epochs
     from runtime.training.learning_rates import Constant, Cosine, Steps
     from runtime.training.log_file import LogFile
     from runtime.training.metrics import accuracy
     from runtime.training.pipeline import Pipeline
-    from runtime.training.plain_training import PlainTraining
     from runtime.training.progress_bar import training_progress
 else:
     __getattr__ = on_demand(__name__)

@@ -18,7 +18,6 @@ from profiler.commands import command
 from profiler.errors import FileError
 from profiler.files import write_whole
 from profiler.machine import uninterrupted
-from profiler.settings import CORRECTED
 from runtime.errors import TrainingWarning
 
 FORMAT_VERSION = 1
@@ -35,7 +34,7 @@ class Checkpoint:
         buffers: Buffers that are not in it, by path.
         momenta: The tensors that the update rule keeps, each set by the keys of the parameters.
         counts: How many updates each parameter has had.
-        rule: The update rule, in the words of ``UpdateRule.words``.
+        rule: The update rule, in words.
         seed: What is random in layers is drawn from.
         minibatches: How many have been trained on; ``updates``, how many updates that were.
         epoch: How many epochs are complete, and ``position``, how many minibatches of the next one are trained.
@@ -55,11 +54,6 @@ class Checkpoint:
     position: int
     generators: dict[str, Any]
     format_version: int = FORMAT_VERSION
-
-    @property
-    def kind(self) -> str:
-        """The kind of the update rule, however it was corrected."""
-        return self.rule.removesuffix(CORRECTED)
 
 
 def _remedy() -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from profiler.report import ResultTable, drawing
-from runtime.training.epochs import Beside, EpochRecord
+from runtime.training.epochs import EpochRecord
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,53 +30,11 @@ def show_epochs(model: str, records: Sequence[EpochRecord], console: "Console") 
     console.print(table)
 
 
-def show_against(model: str, epochs: Sequence[Beside], console: "Console") -> None:
-    """Print a table of the epochs of a pipeline and of one process side by side, and what it came to."""
-    metric = epochs[-1].pipeline.metric
-    table = ResultTable(
-        f"{model}: a pipeline against one process",
-        ("epoch", "mean loss", "in one process", metric, f"{metric} in one"),
-    )
-    for each in epochs[-SHOWN:]:
-        losses = ("–" if own.loss is None else f"{own.loss:.4f}" for own in (each.pipeline, each.plain))
-        table.add_row(str(each.pipeline.epoch + 1), *losses, *map(validation_words, (each.pipeline, each.plain)))
-    console.print(table)
-    console.print(against_words(epochs[-1].pipeline, epochs[-1].plain))
-
-
-def against_words(own: EpochRecord, other: EpochRecord) -> str:
-    """Return in a sentence what the last epochs of a pipeline and of one process came to."""
-    if own.validation is not None and other.validation is not None:
-        kinds = f"validation {own.metric}", f"{validation_words(own)} in the pipeline, {validation_words(other)} in one"
-    elif own.loss is not None and other.loss is not None:
-        kinds = "mean loss", f"{own.loss:.4f} in the pipeline, {other.loss:.4f} in one"
-    else:
-        kinds = "mean loss", "no finite number in one of the two"
-    return f"After the last epoch, {kinds[0]}: {kinds[1]} process. Seeds may differ by as much: try several."
-
-
 def validation_words(record: EpochRecord) -> str:
     """Return the validation of an epoch: an accuracy in per cent, a loss as it is; nothing where there is none."""
     if record.validation is None:
         return ""
     return f"{record.validation:.2%}" if record.metric == "accuracy" else f"{record.validation:.4f}"
-
-
-def learning_curves(model: str, own: Sequence[float | None], other: Sequence[float | None]) -> bytes:
-    """Return as an SVG the running mean loss of a pipeline and of one process, minibatch by minibatch."""
-    with drawing(f"{model}, a pipeline against one process", 8.0, 3.5, panels=1) as drawn:
-        for losses, name in ((own, "pipeline"), (other, "one process")):
-            numbers, mean = [], float("nan")
-            for number, loss in enumerate(losses):
-                value = float("nan") if loss is None else loss
-                mean = value if not number else 0.95 * mean + 0.05 * value
-                numbers.append(mean)
-            drawn.axes[0].plot(range(1, 1 + len(numbers)), numbers, linewidth=0.9, label=name)
-        drawn.axes[0].set_ylabel("loss, running mean")
-        drawn.axes[0].set_xlabel("minibatches trained")
-        drawn.axes[0].set_title(model)
-        drawn.axes[0].legend()
-    return drawn.svg
 
 
 def learning_curve(

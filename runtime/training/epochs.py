@@ -2,50 +2,17 @@
 
 import itertools
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from profiler.errors import FileError
 from runtime.errors import DivergedError, Drained, InputError, NoMinibatchError, RunError, TrainingWarning
 from runtime.pipeline import Rest
 from runtime.results import TrainingResult
 from runtime.training.checkpoint import generators
-from runtime.training.pipeline import Minibatches
-
-
-class Trainer(Protocol):
-    """What trains: a ``Pipeline``, or one process without any."""
-
-    minibatches: int
-    epoch: int
-    position: int
-    last: TrainingResult | None
-
-    @property
-    def alive(self) -> bool:
-        """Whether it can go on."""
-
-    @property
-    def distributed(self) -> bool:
-        """Whether several processes were started to share the work."""
-
-    @property
-    def metric_name(self) -> str:
-        """What ``evaluate`` returns."""
-
-    def train(self, loader: Minibatches, *, minibatches: int | None = None) -> TrainingResult:
-        """Train over a loader once."""
-
-    def evaluate(self, loader: Minibatches) -> float:
-        """Return the mean of its metric over a loader's samples."""
-
-    def save(self, path: Path, states: dict[str, Any] | None = None) -> None:
-        """Write a checkpoint."""
-
-    def save_anywhere(self, path: Path, states: dict[str, Any] | None) -> Path:
-        """Write a checkpoint, to another folder where need be, and return where."""
+from runtime.training.pipeline import Minibatches, Pipeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,20 +72,6 @@ class EpochRecord:
         return self.samples / self.seconds if self.seconds else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """An epoch in a pipeline, and in one process."""
-
-    pipeline: EpochRecord
-    plain: EpochRecord
-
-
-def beside(pipeline: Sequence[EpochRecord], plain: Sequence["Part | EpochRecord"]) -> list[Beside]:
-    """Return the epochs of both, as far as there are."""
-    others = [record for record in plain if isinstance(record, EpochRecord)]
-    return [Beside(own, other) for own, other in zip(pipeline, others, strict=False)]
-
-
 Report = Callable[[Part | EpochRecord], None]
 
 
@@ -131,7 +84,7 @@ class Paused(Drained):
     """
 
     def __init__(
-        self, interrupt: KeyboardInterrupt, pipeline: Trainer, checkpoint: Path | None, *, whole: bool
+        self, interrupt: KeyboardInterrupt, pipeline: Pipeline, checkpoint: Path | None, *, whole: bool
     ) -> None:
         """Remember how far it came; its arguments are those of the interrupt."""
         super().__init__(*interrupt.args)
@@ -147,7 +100,7 @@ class _Checkpoints:
         failure: Why the last was not written; None where it was.
     """
 
-    def __init__(self, pipeline: Trainer, path: Path | None) -> None:
+    def __init__(self, pipeline: Pipeline, path: Path | None) -> None:
         """Write them to ``path``; nowhere where that is None."""
         self._pipeline, self._path = pipeline, path
         self.last: Path | None = None
@@ -177,7 +130,7 @@ class _Checkpoints:
 
 
 def train_epochs(
-    pipeline: Trainer,
+    pipeline: Pipeline,
     loaders: Loaders,
     epochs: int,
     *,
@@ -219,7 +172,7 @@ def train_epochs(
 
 
 def _epoch(
-    pipeline: Trainer,
+    pipeline: Pipeline,
     loaders: Loaders,
     *,
     limit: int | None,

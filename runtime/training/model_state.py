@@ -79,7 +79,7 @@ class ModelState:
                 for number in range(self._settings.rule.momenta if learning else 0)
             ],
             counts={own_key(captured, path): int(tensors[count_name(path)]) for path in learning},
-            rule=self._settings.rule.words,
+            rule=self._settings.rule.kind,
             seed=self._settings.seed,
             **progress,
         )
@@ -89,8 +89,8 @@ class ModelState:
         rule, seed = self._settings.rule, self._settings.seed
         if checkpoint.digest != self._captured.digest:
             raise InputError(f"{path} is a checkpoint of another model than this {self._captured.name}; name one of it")
-        if checkpoint.kind != rule.kind:
-            raise InputError(f"{path} was trained with {checkpoint.kind} and this is {rule.kind}; go on with "
+        if checkpoint.rule != rule.kind:
+            raise InputError(f"{path} was trained with {checkpoint.rule} and this is {rule.kind}; go on with "
                              "the same kind of rule, whose numbers may be others")  # fmt: skip
         if checkpoint.seed != seed:
             raise InputError(f"{path} was trained with seed {checkpoint.seed} and this has {seed}; use the same")

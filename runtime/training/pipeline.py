@@ -2,7 +2,6 @@
 
 import math
 import threading
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -30,7 +29,7 @@ from profiler.python_arguments import AboveZero, Cores, Count, Hint, python_face
 from profiler.report import counted
 from profiler.settings import DEFAULT_RULE, Update
 from runtime.cluster import Session
-from runtime.errors import Drained, InputError, RunError, TrainingWarning
+from runtime.errors import Drained, InputError, RunError
 from runtime.pipeline import PATIENCE_S, Execution, cores_for, one_by_one, without_tensors
 from runtime.results import ChannelName, TrainingResult
 from runtime.supervisor import Watch, WorkerPool, expect_stages
@@ -47,7 +46,7 @@ from runtime.training.evaluate import evaluated, metric_of
 from runtime.training.learning_rates import Rates, learning_rate_of
 from runtime.training.metrics import Metric
 from runtime.training.model_state import ModelState
-from runtime.worker import LossWatch, OnNan, Settings
+from runtime.worker import OnNan, Settings
 
 Minibatches = Iterable[Any]
 """Pairs (inputs, targets), or, where the model returns its loss, inputs by name."""
@@ -112,7 +111,7 @@ class Pipeline:
             channel: How stages hand tensors on.
             cores: Which cores to use; None: those that this process may use.
             seed: What is random in layers, such as dropout, is drawn from.
-            on_nan: What to do about a loss that is no number, or rises out of its spread: ``stop`` or ``warn``.
+            on_nan: What to do about a loss that is no number: ``stop`` or ``warn``.
             stall_timeout_s: How long one action may take before its stage counts as hung, and the loader for a
                 minibatch; None: by its prediction, and five minutes.
             watch: Called now and then during training with what every stage is doing; the last one has the last loss.
@@ -152,7 +151,6 @@ class Pipeline:
         self.minibatches = self.updates = self.epoch = self.position = 0
         self.last: TrainingResult | None = None
         self._counted = True
-        self._losses = LossWatch()
 
     def __repr__(self) -> str:
         """Return in one line what is trained, how far, and whether its processes run."""
@@ -238,7 +236,6 @@ class Pipeline:
                     self.position += result.minibatches
                     self.updates += math.ceil(result.minibatches / self._settings.pace.update_every)
                     self._counted = True
-                    self._warn_of_losses(result)
                     if isinstance(failure, Drained) and pressed:
                         failure = Drained(pressed[0])
                     # Ctrl-C ends the processes of a DataLoader, too, which then raises.
@@ -247,14 +244,6 @@ class Pipeline:
             finally:
                 reader.close()
             return result
-
-    def _warn_of_losses(self, result: TrainingResult) -> None:
-        """Warn, once, where a loss leaves its spread; where that stops training, it has."""
-        known = self._losses.left
-        for number, loss in enumerate(result.losses, self.minibatches - result.minibatches):
-            self._losses.take(number, math.nan if loss is None else loss)
-        if self._losses.left and not known:
-            warnings.warn(self._losses.left.words, TrainingWarning, stacklevel=4)
 
     @property
     def metric_name(self) -> str:
@@ -358,17 +347,6 @@ class Pipeline:
             if self._execution:
                 self._execution.agree_on_weights()
             restore(checkpoint.generators)
-            self._say_what_changes(checkpoint, path)
-
-    def _say_what_changes(self, checkpoint: Checkpoint, path: str | Path) -> None:
-        """Warn where updates will be corrected for staleness, and were not to be before, or the other way round."""
-        correct, stale = self._settings.rule.correct_staleness, self._settings.pace.flush_every is None
-        if checkpoint.updates and len(self._plan.stages) > 1 and stale and checkpoint.rule != self._settings.rule.words:
-            without, are = ("without", "are") if correct else ("with", "are not")
-            warnings.warn(
-                f"{path} was trained {without} the correction for staleness, and from here on updates {are} corrected; "
-                f"go on as before with correct_staleness={not correct}", TrainingWarning, stacklevel=4,
-            )  # fmt: skip
 
     def _read(self, path: Path) -> Checkpoint:
         if self._execution is None:
@@ -391,7 +369,6 @@ class Pipeline:
 
     def _go_on_from(self, tensors: dict[str, Tensor]) -> None:
         """Let training go on from ``tensors``."""
-        self._losses = LossWatch()
         if self._execution:
             self._entered("this").start_from(tensors, self.updates)
         else:

@@ -3,17 +3,13 @@
 Minibatch b runs stage s, forward and backward, on weight version v(s, b), and its gradients (where several share
 an update, the mean of theirs) make the next version from the newest one:
 
-    1f1b                       v(s, b) = max(0, b − d_s + 1),  d_s = min(S − s, B)       an update a minibatch
-    2bw                        v(s, b) = max(0, ⌊b ÷ m⌋ − 1)                          an update m minibatches
-    flushed every M            v(s, b) = ⌊b ÷ M⌋                                          an update a round
+    1f1b           v(s, b) = max(0, b − d_s + 1),  d_s = min(S − s, B)       an update a minibatch
+    synchronous    v(s, b) = ⌊b ÷ M⌋                                         an update M minibatches
 
 Every version is a tensor of its own that is never written again; a layer is called through ``torch.func`` on fresh
 leaves; what crosses a cut is copied into fresh memory. The formulas stand here on their own: the pipeline finds its
 versions by walking its schedule. Layer execution with its seeds, the update rule's arithmetic, the loss and the data
-are shared with the pipeline, for they define what is trained: so is the correction of an update whose gradients are
-stale (``profiler.execution.stale_update``), by as many updates as a stage's minibatches are behind once all are full,
-
-    1f1b  τ_s = d_s − 1        2bw  τ_s = 1 if B > m, else 0        flushed  τ_s = 0
+are shared with the pipeline, for they define what is trained.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,17 +22,14 @@ from torch.fx.node import map_aggregate
 
 from optimizer.schedule import Pace
 from profiler.execution import (
-    LARGE_BYTES,
     Attribute,
     Captured,
     Moments,
     Operation,
     Ref,
     Size,
-    correction,
     layer_seed,
-    whole,
-    write_version,
+    write_next,
 )
 from profiler.profile import INPUT
 from profiler.settings import UpdateRule
@@ -76,19 +69,9 @@ class Recurrence:
     def version(self, stage: int, minibatch: int) -> int:
         """Return v(s, b)."""
         group = minibatch // self.pace.update_every
-        if self.pace.flush_every:
+        if self.pace.rule.synchronous:
             return group
-        if self.pace.name == "2bw":
-            return max(0, group - 1)
         return max(0, minibatch - self._depth(stage) + 1)
-
-    def staleness(self, stage: int) -> int:
-        """Return τ_s."""
-        if self.pace.flush_every:
-            return 0
-        if self.pace.name == "2bw":
-            return int(self.minibatches > self.pace.update_every)
-        return self._depth(stage) - 1
 
     def _depth(self, stage: int) -> int:
         """Return d_s."""
@@ -97,11 +80,6 @@ class Recurrence:
     def ends_update(self, minibatch: int) -> bool:
         """Say whether a minibatch is the last that shares its update."""
         return (minibatch + 1) % self.pace.update_every == 0 or minibatch + 1 == self.minibatches
-
-    @property
-    def fused(self) -> bool:
-        """Whether a large linear layer's gradients are added up within their products."""
-        return self.pace.flush_every is None and self.pace.update_every > 1
 
     def share(self, minibatch: int) -> float:
         """Return what the loss counts where minibatches share an update."""
@@ -137,18 +115,6 @@ class Replay:
         self._constants = {path: state[path] for path in self._home if path not in captured.learning}
         self._unused = {path: tensor for path, tensor in state.items() if path not in self._home}
         self._modules = {id(module): f"{path}." if path else "" for path, module in captured.model.named_modules()}
-        fused = self._in_float32(whole(captured).placeable) if recurrence.fused else ()
-        self._fused = {path for path in fused if path in self._versions and state[path].nbytes >= LARGE_BYTES}
-        self._products: dict[str, tuple[Tensor, Tensor]] = {}
-
-    def _in_float32(self, weights: Sequence[str]) -> list[str]:
-        """Return those of some linear layers' weights whose layers do not run under autocast."""
-        under = {
-            self._modules[id(operation.target)] + "weight"
-            for operation in self.captured.operations
-            if operation.autocast == "on" and isinstance(operation.target, nn.Module)
-        }
-        return [path for path in weights if path not in under]
 
     def run(self, feed: Minibatches, seed: int, advance: Callable[[], None]) -> Trained:
         """Train for the recurrence's minibatches; ``advance`` is called after each."""
@@ -158,12 +124,12 @@ class Replay:
             record, loss_value, buffers = self._step(minibatch, feed, seed, self.recurrence.share(minibatch))
             for path, gradient in record.items():
                 sums[path] = sums[path] + gradient if path in sums else gradient
-            for path, (back, inputs) in self._products.items():
-                sums[path] = torch.addmm(sums[path], back.t(), inputs) if path in sums else back.t() @ inputs
-            self._products.clear()
             losses.append(loss_value)
-            minibatch_digests.append(self._minibatch_digests(sums, buffers))
-            if self.recurrence.ends_update(minibatch):
+            ends = self.recurrence.ends_update(minibatch)
+            # Where backwards are split, gradients are those of whole minibatches only before an update.
+            known = sums if ends or not self.recurrence.pace.rule.splits else {}
+            minibatch_digests.append(self._minibatch_digests(known, buffers))
+            if ends:
                 if self.rule.clip_norm:
                     self._bound_norm(sums)
                 for stage in range(self.recurrence.stages):
@@ -251,22 +217,10 @@ class Replay:
                     *target.named_parameters(remove_duplicate=False), *target.named_buffers(remove_duplicate=False),
                 ]
             }  # fmt: skip
-            weight = self._modules[id(target)] + "weight"
-            if weight in self._fused and args[0].dim() == 2:
-                return self._linear(weight, args[0], own)
             return torch.func.functional_call(target, own, args, kwargs, tie_weights=False)
         if isinstance(target, str):
             return getattr(args[0], target)(*args[1:], **kwargs)
         return target(*args, **kwargs)
-
-    def _linear(self, path: str, inputs: Tensor, own: Mapping[str, Tensor]) -> Tensor:
-        """Run a linear layer whose weight's gradient is a product that is made later, of what its backward receives."""
-        output = nn.functional.linear(inputs, own["weight"].detach(), own.get("bias"))
-        if not output.requires_grad:
-            output.requires_grad_()
-        kept = inputs.detach()
-        output.register_hook(lambda back: self._products.update({path: (back, kept)}))  # type: ignore[no-untyped-call]
-        return output
 
     def _bound(self, path: str, leaves: Mapping[str, Tensor]) -> Tensor:
         canonical = self.captured.canonical[path]
@@ -296,12 +250,11 @@ class Replay:
         """Make a stage's next version, and begin new sums for it."""
         own = [path for path in self._versions if self._home[path] == stage]
         gradients = {path: sums.pop(path) for path in own if path in sums}
-        correct = correction(self.rule, self.recurrence.staleness(stage))
         for path in own:
             versions, gradient = self._versions[path], gradients.get(path)
             newest = max(versions)
             weight, moments, following = versions[newest], self._moments[path], torch.empty_like(versions[newest])
-            write_version(self.rule, correct, weight, gradient, moments, out=following)
+            write_next(self.rule, weight, gradient, moments, out=following)
             versions[newest + 1] = following
             needed = self.recurrence.version(self._home[path], minibatch + 1)
             for old in [version for version in versions if version < needed]:

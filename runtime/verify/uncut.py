@@ -38,7 +38,7 @@ class Uncut:
     def comparable(self) -> bool:
         """Whether pipelines train what it does: under synchronous schedules, in float32, with no layer cut inside."""
         captured = self._execution.captured
-        flushes = self._execution.settings.pace.flush_every is not None
+        flushes = self._execution.settings.pace.rule.synchronous
         return flushes and captured.form == PLAIN_FORM
 
     @cached_property

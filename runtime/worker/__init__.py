@@ -7,7 +7,6 @@ from profiler.public import on_demand
 if TYPE_CHECKING:
     from runtime.worker.data import POOL, DataSpec, Synthetic
     from runtime.worker.digest import digest_of_all, digest_of_state, digests
-    from runtime.worker.loss_watch import LossWatch
     from runtime.worker.messages import (
         Checksums,
         Common,

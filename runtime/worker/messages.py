@@ -72,7 +72,7 @@ class Seat:
         stage: Which stage this is.
         segment: What to run; its parameters and buffers are on the meta device.
         versions: Weight versions to hold.
-        in_flight: Minibatches between forward and backward.
+        in_flight: Minibatches that it holds at once, between forward and backward, or its second part.
         before: The cut before the stage, None in the first; likewise ``behind``, None in the last.
         inputs: Where the first stage gets minibatches from the parent process; None where it makes its own.
         targets: Likewise, their targets in the last stage.

@@ -37,8 +37,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuse to bound a norm that no moment has."""
-        if self.rule.clip_norm and self.pace.flush_every is None:
-            synchronous = " or ".join(name for name, rule in SCHEDULES.items() if rule.flushes)
+        if self.rule.clip_norm and not self.pace.rule.synchronous:
+            synchronous = " or ".join(name for name, rule in SCHEDULES.items() if rule.synchronous)
             raise ConfigError(
                 f"clip_norm bounds the norm of all gradients, and under {self.pace.name} stages are at different "
                 f"minibatches, so they have none in common; use clip, or the schedule {synchronous}"

@@ -1,12 +1,15 @@
 """One stage: it runs forwards, backwards and updates of its layers on the weight versions that the schedule implies.
 
+Where backwards are split, a backward leaves the gradients of weights as jobs, which are done minibatch by minibatch.
+
 A received tensor is computed on where it lies, in its slot, as a leaf of autograd. Of what is sent only the place in
 the autograd graph is kept, so an output that no layer saves is freed at once.
 """
 
 import math
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,15 +17,14 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 import runtime.channels
-from optimizer.schedule import Action
+from optimizer.schedule import Kind
 from profiler.errors import ConfigError
-from profiler.execution import TensorSpec, WeightVersions, slot_tensors
+from profiler.execution import Left, TensorSpec, WeightVersions, slot_tensors
 from runtime.channels import Channel, SharedMemory
 from runtime.errors import InputError, RunError
 from runtime.worker.data import Synthetic
 from runtime.worker.digest import digests
 from runtime.worker.kept_buffers import KeptBuffers
-from runtime.worker.loss_watch import LossWatch
 from runtime.worker.messages import Go, Load, MinibatchDigests, Stopped
 
 if TYPE_CHECKING:
@@ -99,26 +101,34 @@ class Stage:
             segment.places, segment.parameters, state, load.seat.versions, settings.rule,
             newest=load.common.updates, learning_rate=settings.learning_rate,
         )  # fmt: skip
-        self._begun = self.versions.newest
-        # A flush adds gradients up as torch does, bit for bit.
-        self.versions.place_gradients(segment.placeable, fused=load.common.pace.flush_every is None)
+        rule = load.common.pace.rule
+        self.versions.place_gradients(segment.placeable)
+        self._later = self.versions.leave_gradients(segment.separable if rule.splits else ())
+        self._left: dict[int, list[Left]] = {}
         self._in_flight: dict[int, InFlight] = {}
+        self._first_of: dict[int, int] = {}
         self.used = 0
         self._buffers: dict[int, dict[str, str]] = {}
         self._synthetic = synthetic
         self.common_norm = _common_norm(load) if settings.rule.clip_norm else None
-        self._watch = LossWatch()
         self.stopped: Stopped | None = None
         self._kept = KeptBuffers(segment.places, self.constants)
         self._norms: dict[str, Tensor] = {}
         self._scale: Tensor | None = None
 
-    def forward(self, minibatch: int, received: list[Tensor]) -> list[Tensor]:
-        """Run the forward and return what has to be sent; nothing in the last stage."""
+    def forward(self, minibatch: int, received: list[Tensor], first: int) -> list[Tensor]:
+        """Run the forward and return what has to be sent; nothing in the last stage.
+
+        Args:
+            minibatch: Its number.
+            received: What came from the stage before.
+            first: The first of the minibatches that share its update.
+        """
         segment = self.load.seat.segment
-        if self._undoes and self._blank is None and self._update_of(minibatch) == minibatch:
+        self._first_of[minibatch] = first
+        if self._undoes and self._blank is None and first == minibatch:
             self._kept.keep(minibatch)
-        version = self.versions.bind(self.version(minibatch))
+        version = self.versions.bind()
         if self.before is self.inputs is None:
             received = [self._synthetic.inputs(minibatch)]
         leaves = [
@@ -140,20 +150,25 @@ class Stage:
         self._in_flight[minibatch] = InFlight(leaves, roots, version, seed)
         return [output.detach() for output in outputs]
 
-    def version(self, minibatch: int) -> int:
-        """Return the weight version that a minibatch uses whose forward is next."""
-        return self._begun + self.load.common.pace.version(minibatch, self.versions.newest - self._begun)
-
     def backward(self, minibatch: int, received: list[Tensor]) -> list[Tensor]:
         """Run the backward from the gradients ``received`` and return those that have to be sent."""
         flight = self._in_flight.pop(minibatch)
-        if flight.roots:
-            torch.autograd.backward(flight.roots, received if flight.seed is None else [flight.seed])
+        with self._later.leaving() as left:
+            if flight.roots:
+                torch.autograd.backward(flight.roots, received if flight.seed is None else [flight.seed])
+        if left:
+            self._left[minibatch] = left
         self.used = flight.version
         if self.load.common.pace.update_every > 1:  # a gradient may be a view of what was received
             self.versions.keep_gradients(self.used, received)
         learning = [leaf for leaf in flight.leaves if leaf.requires_grad]
         return [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in learning]
+
+    def add_weight_gradients(self, minibatch: int) -> None:
+        """Compute the gradients of weights that a backward has left, and add them to those of minibatches before."""
+        left = self._left.pop(minibatch, [])
+        while left:
+            left.pop(0).add()  # and let go of what that kept alive
 
     def update(self, minibatch: int) -> int:
         """Write the next weight version from the gradients of the last backward, and return its number."""
@@ -165,29 +180,29 @@ class Stage:
             self.stop(minibatch, str(error), by_input=True)
             return self.versions.newest
         if self._undoes:
-            self._kept.forget(self._update_of(minibatch))
+            self._kept.forget(self._first_of[minibatch])
+        self._forget_before(minibatch + 1)
         return version
+
+    def _forget_before(self, minibatch: int) -> None:
+        for done in [own for own in self._first_of if own < minibatch]:
+            del self._first_of[done]
 
     def stop(self, minibatch: int, reason: str = "", *, by_input: bool = False) -> None:
         """Train on no minibatch of the update of this one, nor on any after; what they have left is undone."""
         if self.stopped is None:
-            first = self._update_of(minibatch)
+            first = self._first_of[minibatch]
             self.stopped = Stopped(first, reason, by_input)
-            self._watch = LossWatch()
             self._kept.take_back(first)
+            self._left.clear()
             self.versions.drop_gradients()
 
-    def pass_over(self, action: Action) -> None:
+    def pass_over(self, kind: Kind, minibatch: int) -> None:
         """Do of an action what is left of it in a stage that has stopped."""
-        if action.kind == "F" and self.targets:
-            self.targets.activations.receive(action.minibatch)
-        elif action.kind == "B":
-            self._in_flight.pop(action.minibatch, None)
-
-    def _update_of(self, minibatch: int) -> int:
-        """Return the first of the minibatches that share this one's update."""
-        every = self.load.common.pace.update_every
-        return minibatch // every * every
+        if kind == "F" and self.targets:
+            self.targets.activations.receive(minibatch)
+        elif kind == "B":
+            self._in_flight.pop(minibatch, None)
 
     @property
     def _undoes(self) -> bool:
@@ -204,15 +219,13 @@ class Stage:
         self._scale = self.common_norm.scale(self._norms)
 
     def stop_at_divergence(self, minibatch: int) -> None:
-        """Stop where the loss of a minibatch is no finite number, or leaves, if that is wanted."""
-        if self.load.common.settings.on_nan == "warn" or not (self._watch.left or self.diverged):
+        """Stop where the loss of a minibatch is no finite number, if that is wanted."""
+        if self.load.common.settings.on_nan == "warn" or not self.diverged:
             return
         reason = (
-            f"{self._watch.left.words}; or go on with --on-nan warn"
-            if self._watch.left
-            else f"the loss of minibatch {self.first + minibatch} is no number ({self.last_loss}): training diverged, "
-            "or data or weights were not finite to begin with; lower lr in a configuration file, or go on with "
-            "--on-nan warn"
+            f"the loss of minibatch {self.first + minibatch} is no number ({self.last_loss}): training diverged, or "
+            "data or weights were not finite to begin with; lower lr in a configuration file, or go on with --on-nan "
+            "warn"
         )
         if not self._undoes:
             raise RunError(reason)
@@ -220,13 +233,14 @@ class Stage:
 
     def begin(self, go: Go) -> None:
         """Get ready for a run."""
-        self.minibatches, self.first, self._begun = go.minibatches, go.first, self.versions.newest
+        self.minibatches, self.first = go.minibatches, go.first
         if self.targets:
             for minibatch in go.unread:
                 self.targets.activations.receive(minibatch)
-        self.versions.use_plain_units()
         self.losses.clear()
         self.stopped = None
+        self._first_of.clear()
+        self._left.clear()
         self.last_loss, self.diverged, self._recorded = math.nan, False, go.recorded
         self.minibatch_digests.clear()
         for channel in (self.before, self.behind):
@@ -236,8 +250,6 @@ class Stage:
     def _keep_loss(self, minibatch: int, loss: float) -> None:
         self.last_loss = loss
         self.diverged |= not math.isfinite(loss)
-        if self.targets and self._blank is None:  # which come from data, and not from nowhere
-            self._watch.take(self.first + minibatch, loss)
         if self._recorded is None or minibatch < self._recorded:
             self.losses.append(loss)
 
@@ -253,9 +265,17 @@ class Stage:
         self._buffers[minibatch] = digests(self.constants)
 
     def digest_gradients(self, minibatch: int) -> None:
-        """Keep the digests of the gradients as the backward of ``minibatch`` left them."""
-        gradients = digests(self.versions.gradients(self.used))
+        """Keep the digests of the gradients as ``minibatch`` left them; of backwards that are split, before an update.
+
+        Before that they may hold a part of later minibatches.
+        """
+        gradients = {} if self.load.common.pace.rule.splits else digests(self.versions.gradients(self.used))
         self.minibatch_digests.append(MinibatchDigests(gradients=gradients, buffers=self._buffers.pop(minibatch)))
+
+    def digest_sums(self) -> None:
+        """Keep the digests of the gradients that the next update is made of."""
+        latest = self.minibatch_digests[-1]
+        self.minibatch_digests[-1] = replace(latest, gradients=digests(self.versions.gradients(self.used)))
 
     def warm_up(self) -> None:
         """Run every shape once, as deep as the stage goes, without a trace in weights, buffers or losses."""
@@ -268,12 +288,19 @@ class Stage:
             self.before.gradients.blank()
         if self.behind:
             self.behind.activations.blank()
-        flights = [self._warm_forward(received) for _ in range(self.load.seat.in_flight)]
-        for flight in flights:
-            if self.load.common.pace.update_every == 1:
-                self.versions.drop_gradients()  # as the update does that is left out here
-            self._in_flight[0] = flight
-            self.backward(0, back)
+        held, common = self.load.seat.in_flight, self.load.common
+        ahead = min(held, common.pace.ahead(common.stages, self.load.stage))
+        flights: deque[InFlight] = deque()
+        left: list[list[Left]] = []
+        for number in range(held + ahead):
+            if number >= ahead:
+                left.append(self._warm_backward(flights.popleft(), back))
+            if number < held:
+                flights.append(self._warm_forward(received))
+        for own in left:
+            self._left[0] = own
+            self.add_weight_gradients(0)
+        self._first_of.clear()
         self.versions.drop_gradients()
         self._blank = None
         for path, tensor in self.constants.items():
@@ -287,8 +314,15 @@ class Stage:
                 tensor.copy_(own[spec.name].detach())
 
     def _warm_forward(self, received: list[Tensor]) -> InFlight:
-        self.forward(0, received)
+        self.forward(0, received, 0)
         return self._in_flight.pop(0)
+
+    def _warm_backward(self, flight: InFlight, received: list[Tensor]) -> list[Left]:
+        if self.load.common.pace.update_every == 1:
+            self.versions.drop_gradients()  # as the update does that is left out here
+        self._in_flight[0] = flight
+        self.backward(0, received)
+        return self._left.pop(0, [])
 
     def _targets(self, minibatch: int) -> tuple[Tensor, int]:
         """Return a minibatch's targets, and how many minibatches share its update."""

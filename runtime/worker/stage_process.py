@@ -5,15 +5,18 @@ import gc
 import math
 import os
 import resource
+import select
 import socket
 import time
 import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from torch import Tensor
 
 import runtime.channels
-from optimizer.schedule import KIND_NAMES, Action, Kind, actions_of
+from optimizer.schedule import KIND_NAMES, Kind, Progress
 from profiler.errors import StageplanError, one_line
 from profiler.execution import forget_casts, keeping_casts
 from profiler.machine import PeakMemory, affinity_variables, pin, release_memory, use_torch_once
@@ -37,8 +40,6 @@ from runtime.worker.messages import (
 from runtime.worker.stage import Channels, Stage
 from runtime.worker.status import Phase, StageStatus
 from runtime.worker.turn import Turn
-
-_AWAITED: dict[Kind, str] = {"F": "activations", "B": "gradients"}
 
 
 def serve(control: Connection, core: int, status: StageStatus) -> None:
@@ -144,13 +145,10 @@ class _Worker:
         assert self._stage is not None
         assert self._memory is not None
         self._stage.begin(go)
-        run = _Run(self._stage, self.status, self._turn)
         load = self._stage.load
-        records: list[ActionRecord] = []
-        for action in actions_of(load.common.pace, load.common.stages, load.stage, run.exists):
-            record = run.carry_out(action)
-            if action.minibatch < (go.recorded or 0):
-                records.append(record)
+        progress = Progress(load.common.pace, load.common.stages, load.stage, go.minibatches)
+        run = _Run(self._stage, self.status, self._turn, progress)
+        records = [record for record in run.records() if record.minibatch < (go.recorded or 0)]
         return Report(
             run=StageRun(
                 stage=load.stage,
@@ -176,33 +174,94 @@ class _Worker:
         release_memory()
 
 
-class _Run:
-    """One run of one stage's actions; the status always says which is under way."""
+@dataclass(frozen=True, slots=True)
+class _Next:
+    """What a stage does next, what it received for that, and for how long it waited."""
 
-    def __init__(self, stage: Stage, status: StageStatus, turn: Turn | None) -> None:
-        self._stage, self._status, self._turn = stage, status, turn
+    kind: Kind
+    minibatch: int
+    received: list[Tensor]
+    wait_s: float
+
+
+class _Run:
+    """One run of one stage, by the rule of its schedule; the status always says what is under way."""
+
+    def __init__(self, stage: Stage, status: StageStatus, turn: Turn | None, progress: Progress) -> None:
+        self._stage, self._status, self._turn, self._progress = stage, status, turn, progress
+        self._splits = stage.load.common.pace.rule.splits
+        self._first = 0
         self._done, self._busy_s = 0, 0.0
-        self._taken: tuple[list[Tensor], float] | None = None
-        self._next = 0
         self._spent_s: dict[Kind, float] = dict.fromkeys(KIND_NAMES, 0.0)
         self._cpu_s = self._norms_s = 0.0
         self._wait_s, self._began_s, self._ended_s, self._minibatches = 0.0, 0.0, 0.0, 0
 
-    def exists(self, minibatch: int) -> bool:
-        """Say whether there is a minibatch of that number, for which the one before this stage may have to be heard."""
+    def records(self) -> Iterator[ActionRecord]:
+        """Run to the end, and yield what was done when it is done."""
+        while choices := list(self._progress.choices()):
+            chosen = self._next(choices)
+            if chosen is None:
+                continue
+            yield self._carry_out(chosen)
+            self._progress.take(chosen.kind)
+
+    def _next(self, choices: Sequence[tuple[Kind, int]]) -> _Next | None:
+        """Wait for what a choice needs, and return the first that has all of it; None where no minibatch follows."""
+        asked = time.perf_counter()
+        kind, minibatch = self._first_ready(choices)
+        if kind == "U":
+            waited_s = self._norm_shared(minibatch) if self._stage.common_norm and not self._stage.stopped else 0.0
+            return _Next(kind, minibatch, [], waited_s)
+        source = self._way_in(kind)
+        if source is None:
+            return _Next(kind, minibatch, [], 0.0)
+        received = source.receive(minibatch)
+        wait_s = time.perf_counter() - asked
+        if received is None:
+            self._progress.minibatches = minibatch
+            self._end_at(minibatch)
+            return None
+        if kind == "F" and source.ends_update(minibatch):
+            self._progress.end_update(minibatch)
+        return _Next(kind, minibatch, received, wait_s)
+
+    def _first_ready(self, choices: Sequence[tuple[Kind, int]]) -> tuple[Kind, int]:
+        """Return the first choice that waits for nothing, or whose message is there; of one alone, that one."""
+        ways = [(kind, minibatch, self._way_in(kind)) for kind, minibatch in choices]
+        if len(ways) > 1:
+            for _, minibatch, way in ways:
+                if way is not None:
+                    way.await_next(minibatch)
+        awaited = [way for _, _, way in ways if way is not None]
+        there = awaited
+        if len(ways) > 1:
+            there = select.select(awaited, [], [], 0.0)[0]
+            if not there and len(awaited) == len(ways):
+                self._note_wait(choices)
+                there = select.select(awaited, [], [])[0]
+        elif awaited:
+            self._note_wait(choices)
+        return next((kind, minibatch) for kind, minibatch, way in ways if way is None or way in there)
+
+    def _note_wait(self, choices: Sequence[tuple[Kind, int]]) -> None:
+        source = self._stage.before or self._stage.inputs
+        names = {"F": "inputs" if source is self._stage.inputs else "activations", "B": "gradients"}
+        what = " or ".join(f"{names[kind]} of minibatch {minibatch}" for kind, minibatch in choices)
+        self._note(Phase.WAITING, f"the wait for {what}")
+
+    def _way_in(self, kind: Kind) -> Direction | None:
+        """Return what brings what an action needs; None where it needs nothing."""
         stage = self._stage
-        if stage.minibatches is not None:
-            return minibatch < stage.minibatches
-        if minibatch < self._next:
-            return True
-        self._taken = self._awaited("F", minibatch)
-        if self._taken is None:
-            stage.minibatches = minibatch
-            if stage.behind:
-                stage.behind.activations.end()
-            return False
-        self._next = minibatch + 1
-        return True
+        if kind == "F":
+            source = stage.before or stage.inputs
+            return source.activations if source else None
+        return stage.behind.gradients if stage.behind and kind == "B" else None
+
+    def _end_at(self, minibatches: int) -> None:
+        """Note that there are so many minibatches."""
+        self._stage.minibatches = minibatches
+        if self._stage.behind:
+            self._stage.behind.activations.end()
 
     def times(self, peak_rss_bytes: int | None) -> StageTimes:
         """Return what the run took so far, in time and memory."""
@@ -212,26 +271,29 @@ class _Run:
             ended_s=self._ended_s,
             forward_s=self._spent_s["F"],
             backward_s=self._spent_s["B"],
+            weights_s=self._spent_s["W"],
             update_s=self._spent_s["U"],
             cpu_s=self._cpu_s,
             wait_s=self._wait_s,
             peak_rss_bytes=peak_rss_bytes,
         )
 
-    def carry_out(self, action: Action) -> ActionRecord:
+    def _carry_out(self, chosen: _Next) -> ActionRecord:
         """Run one action, alone on the core where stages take turns, and record when it waited, computed and sent."""
-        received, wait_s = self._received(action)
+        stage, kind, minibatch = self._stage, chosen.kind, chosen.minibatch
+        if kind == "F" and (not minibatch or self._progress.ends_update(minibatch - 1)):
+            self._first = minibatch
         if self._turn:
-            self._note(Phase.WAITING, f"the wait for its turn on the core, for {_words(action)}")
+            self._note(Phase.WAITING, f"the wait for its turn on the core, for {_words(kind, minibatch)}")
         with self._turn or contextlib.nullcontext():
-            record = self._work(action, received, wait_s)
-            if self._stage.load.common.settings.record_digests:
-                self._digest(action)
-        if direction := self._way_out(action):
-            self._note(Phase.WAITING, f"the wait to hand over the result of {_words(action)}")
-            direction.announce(action.minibatch)  # which may wait for the neighbour, so it takes no turn
-        if action.kind == "B":
-            self._stage.release(action.minibatch)
+            record = self._work(chosen)
+            if stage.load.common.settings.record_digests:
+                self._digest(kind, minibatch)
+        if direction := self._way_out(kind):
+            self._note(Phase.WAITING, f"the wait to hand over the result of {_words(kind, minibatch)}")
+            direction.announce(minibatch)  # which may wait for the neighbour, so it takes no turn
+        if kind == ("W" if self._splits else "B"):
+            stage.release(minibatch)
         self._count(record)
         return record
 
@@ -243,40 +305,43 @@ class _Run:
         self._spent_s[record.kind] += record.end_s - record.start_s
         self._minibatches += record.kind == "F"
 
-    def _work(self, action: Action, received: list[Tensor], wait_s: float) -> ActionRecord:
-        stage, minibatch = self._stage, action.minibatch
-        self._note(Phase.WORKING, _words(action))
+    def _work(self, chosen: _Next) -> ActionRecord:
+        stage, kind, minibatch = self._stage, chosen.kind, chosen.minibatch
+        self._note(Phase.WORKING, _words(kind, minibatch))
         faults = _page_faults()
         start, cpu = time.perf_counter() - self._norms_s, time.thread_time() - self._norms_s  # which were work, too
         self._norms_s = 0.0
         results: list[Tensor] | None = []
-        if action.kind == "B" and stage.behind and stage.behind.gradients.is_void(minibatch):
+        if kind == "B" and stage.behind and stage.behind.gradients.is_void(minibatch):
             stage.stop(minibatch)
+        version = stage.used
         if stage.stopped:
-            stage.pass_over(action)
-            results, version = None, stage.used
-        elif action.kind == "F":
-            version = stage.version(minibatch)
-            results = stage.forward(minibatch, received)
+            stage.pass_over(kind, minibatch)
+            results = None
+        elif kind == "F":
+            version = stage.versions.newest
+            results = stage.forward(minibatch, chosen.received, self._first)
             if stage.behind is None:
                 stage.stop_at_divergence(minibatch)
-        elif action.kind == "B":
-            results = stage.backward(minibatch, received)
+        elif kind == "B":
+            results = stage.backward(minibatch, chosen.received)
             version = stage.used
+        elif kind == "W":
+            stage.add_weight_gradients(minibatch)
         else:
             version = stage.update(minibatch)
         computed = time.perf_counter()
-        direction = self._way_out(action)
+        direction = self._way_out(kind)
         if direction:
-            direction.put(minibatch, results)
+            direction.put(minibatch, results, ends_update=self._progress.ends_update(minibatch))
         end = time.perf_counter()
         self._done += 1
         self._busy_s += end - start
         return ActionRecord(
-            kind=action.kind,
+            kind=kind,
             minibatch=minibatch,
             version=version,
-            wait_s=wait_s,
+            wait_s=chosen.wait_s,
             start_s=start,
             computed_s=computed,
             end_s=end,
@@ -285,52 +350,26 @@ class _Run:
             page_faults=_page_faults() - faults,
         )
 
-    def _way_out(self, action: Action) -> Direction | None:
+    def _way_out(self, kind: Kind) -> Direction | None:
         """Return what hands an action's results over to a neighbour; None where none is there to read them."""
         stage = self._stage
-        if action.kind == "F":
+        if kind == "F":
             return stage.behind.activations if stage.behind else None
-        return stage.before.gradients if stage.before and action.kind == "B" else None
+        return stage.before.gradients if stage.before and kind == "B" else None
 
-    def _received(self, action: Action) -> tuple[list[Tensor], float]:
-        """Return what the action needs from a neighbour, and for how long it waited."""
-        stage = self._stage
-        if action.kind == "U":
-            if stage.stopped:
-                return [], 0.0
-            return [], self._norm_shared(action) if stage.common_norm else 0.0
-        taken = self._taken if action.kind == "F" else None
-        self._taken = None if taken else self._taken
-        received = taken or self._awaited(action.kind, action.minibatch)
-        assert received is not None
-        return received
-
-    def _norm_shared(self, action: Action) -> float:
+    def _norm_shared(self, minibatch: int) -> float:
         """Work out this stage's part of the norm of all gradients, and return how long it waited for the others'."""
         stage = self._stage
-        self._note(Phase.WORKING, f"the norms of gradients before update {action.minibatch}")
+        self._note(Phase.WORKING, f"the norms of gradients before update {minibatch}")
         with self._turn or contextlib.nullcontext():
             begun = time.perf_counter()
             stage.take_norms()
             asked = time.perf_counter()
         self._norms_s = asked - begun
-        self._note(Phase.WAITING, f"the wait for the other stages' backward before update {action.minibatch}")
+        self._note(Phase.WAITING, f"the wait for the other stages' backward before update {minibatch}")
         asked = time.perf_counter()
         stage.share_norms()
         return time.perf_counter() - asked
-
-    def _awaited(self, kind: Kind, minibatch: int) -> tuple[list[Tensor], float] | None:
-        """Wait for what a forward or backward needs; return it, and for how long; None where nothing more comes."""
-        stage = self._stage
-        source = (stage.before or stage.inputs) if kind == "F" else stage.behind
-        if source is None:
-            return [], 0.0
-        what = "inputs" if source is stage.inputs else _AWAITED[kind]
-        self._note(Phase.WAITING, f"the wait for {what} of minibatch {minibatch}")
-        direction = source.activations if kind == "F" else source.gradients
-        asked = time.perf_counter()
-        received = direction.receive(minibatch)
-        return None if received is None else (received, time.perf_counter() - asked)
 
     def _note(self, phase: Phase, doing: str) -> None:
         loss, total = self._stage.last_loss, self._total()
@@ -339,17 +378,19 @@ class _Run:
     def _total(self) -> int:
         """Return how many actions there are; 0 where that is not known yet."""
         load, minibatches = self._stage.load, self._stage.minibatches or 0
-        return 2 * minibatches + math.ceil(minibatches / load.common.pace.update_every)
+        return (2 + self._splits) * minibatches + math.ceil(minibatches / load.common.pace.update_every)
 
-    def _digest(self, action: Action) -> None:
-        if action.kind == "F":
-            self._stage.digest_buffers(action.minibatch)
-        elif action.kind == "B":
-            self._stage.digest_gradients(action.minibatch)
+    def _digest(self, kind: Kind, minibatch: int) -> None:
+        if kind == "F":
+            self._stage.digest_buffers(minibatch)
+        elif kind == "B":
+            self._stage.digest_gradients(minibatch)
+        elif kind == "W" and self._progress.ends_update(minibatch):
+            self._stage.digest_sums()
 
 
-def _words(action: Action) -> str:
-    return f"{KIND_NAMES[action.kind]} of minibatch {action.minibatch}"
+def _words(kind: Kind, minibatch: int) -> str:
+    return f"{KIND_NAMES[kind]} of minibatch {minibatch}"
 
 
 def _page_faults() -> int:

@@ -20,7 +20,7 @@ def work_ns(layer: Layer, pace: Pace, *, last: bool) -> int:
         for time in (layer.forward_s, layer.backward_s, layer.update_s, layer.update_in_place_s, layer.accumulate_s)
     )
     every = pace.update_every
-    update = {"1f1b": in_place if last else beside, "2bw": beside}.get(pace.name, in_place)
+    update = beside if pace.name == "1f1b" and not last else in_place
     return forward + backward + round(max(adding, -backward) * (every - 1) / every) + round(update / every)
 
 
@@ -89,19 +89,37 @@ def befores(stage_of: dict[str, int], stages: int) -> list[frozenset[str]]:
     return [frozenset(name for name, stage in stage_of.items() if stage <= cut) for cut in range(stages - 1)]
 
 
-def in_flight(stages: int, minibatches: int, pace: Pace) -> list[int]:
+def ahead(stages: int, minibatches: int, pace: Pace) -> list[int]:
     """How many minibatches each stage has between forward and backward."""
-    together = minibatches if pace.name in {"1f1b", "2bw"} else min(minibatches, pace.update_every)
-    return [together if pace.name == "gpipe" else min(stages - stage, together) for stage in range(stages)]
+    most = minibatches if pace.name == "1f1b" else min(minibatches, pace.update_every)
+    most = min(most, pace.held) if pace.name == "zero-bubble" else most
+    before = {
+        "zero-bubble": [2 * (stages - stage) - 1 for stage in range(stages)],
+        "gpipe": [most] * (stages - 1) + [1],
+    }.get(pace.name, [stages - stage for stage in range(stages)])
+    return [min(most, own) for own in before]
+
+
+def in_flight(stages: int, minibatches: int, pace: Pace) -> list[int]:
+    """How many minibatches each stage has between forward and the gradients of its weights."""
+    if pace.name != "zero-bubble":
+        return ahead(stages, minibatches, pace)
+    return [min(pace.held, minibatches, pace.update_every)] * stages
+
+
+def slots(stages: int, minibatches: int, pace: Pace) -> list[tuple[int, int]]:
+    """How many activations, and how many gradients, there is room for behind each stage but the last."""
+    before, held = ahead(stages, minibatches, pace), in_flight(stages, minibatches, pace)
+    left = held if pace.name == "zero-bubble" else [0] * stages
+    return [(min(before[s] + left[s + 1], minibatches), held[s]) for s in range(stages - 1)]
 
 
 def memory(
     profile: Profile, stage_of: dict[str, int], stages: int, minibatches: int, pace: Pace = PLAIN_1F1B
 ) -> list[int]:
     """What each stage holds, straight from the words of the memory model."""
-    ahead = in_flight(stages, minibatches, pace)
-    two = 2 if minibatches > pace.update_every else 1
-    versions = {"1f1b": ahead, "2bw": [two] * stages}.get(pace.name, [1] * stages)
+    before, held = ahead(stages, minibatches, pace), in_flight(stages, minibatches, pace)
+    versions = held if pace.name == "1f1b" else [1] * stages
     momentum = profile.momenta
     found = []
     for stage in range(stages):
@@ -110,17 +128,19 @@ def memory(
             if stage_of[layer.name] == stage:
                 total += layer.parameter_bytes - layer.learning_bytes
                 total += layer.learning_bytes * (versions[stage] + 1 + momentum)
-                total += (layer.saved_bytes - layer.cast_bytes) * ahead[stage]
+                total += (layer.saved_bytes - layer.cast_bytes) * before[stage]
+                total += layer.left_bytes * (held[stage] - before[stage])
                 total += layer.cast_bytes * versions[stage]
                 transient = max(transient, layer.transient_bytes)
         found.append(total + transient + profile.heap_bytes)
-    sizes = {layer.name: layer.output_bytes + layer.gradient_bytes for layer in profile.layers}
-    sizes[INPUT] = profile.input_bytes
-    for name, size in sizes.items():
+    room = slots(stages, minibatches, pace)
+    sizes = {layer.name: (layer.output_bytes, layer.gradient_bytes) for layer in profile.layers}
+    sizes[INPUT] = (profile.input_bytes, 0)
+    for name, (down, up) in sizes.items():
         readers = [stage_of[e.target] for e in profile.edges if e.source == name and e.kind == "data"]
         readers += [stages - 1] if name in profile.outputs else []
         home = 0 if name == INPUT else stage_of[name]
         for stage in range(home, max(readers, default=home)):
-            found[stage] += size * ahead[stage]
-            found[stage + 1] += size * ahead[stage]
+            found[stage] += down * room[stage][0] + up * room[stage][1]
+            found[stage + 1] += down * room[stage][0] + up * room[stage][1]
     return found

@@ -79,6 +79,7 @@ def measured(plan: Plan, slower: float = 1.0, load: float = 0.0, peak: int | Non
         StageMeasurement(
             forward_s=stage.forward_s * slower,
             backward_s=stage.backward_s * slower,
+            weights_s=0.0,
             update_s=stage.update_s * slower,
             send_s=stage.send_s,
             took_s=(stage.compute_s + stage.accumulate_s + stage.update_s) * slower + stage.send_s,

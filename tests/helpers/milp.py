@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import networkx as nx
 import numpy as np
-from brute_force import in_flight, work_ns
+from brute_force import ahead, in_flight, slots, work_ns
 from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csr_array
 
 from optimizer.costs import copy_ns
 from optimizer.schedule import PLAIN_1F1B, Pace
@@ -46,14 +46,23 @@ class Programme:
         weights = np.zeros(len(self.upper))
         for variable, weight in objective.items():
             weights[variable] = weight
+        found = [self._solved(weights, matrix.tocsr(), presolve=presolve) for presolve in (True, False)]
+        return min((value for value in found if value is not None), default=None)
+
+    def _solved(
+        self,
+        weights: "np.ndarray[tuple[int], np.dtype[np.float64]]",
+        matrix: "csr_array[np.float64]",
+        *,
+        presolve: bool,
+    ) -> float | None:
+        """What HiGHS finds, with presolve or without: either way it has lost an optimum (13040 for 12990)."""
         result = milp(
             weights,
             integrality=np.array(self.whole),
             bounds=Bounds(0, self.upper),
-            constraints=LinearConstraint(
-                matrix.tocsr(), [low for _, low, _ in self.rows], [high for _, _, high in self.rows]
-            ),
-            options={"mip_rel_gap": 0.0, "presolve": False},  # presolve of HiGHS has lost an optimum: 13040 for 12990
+            constraints=LinearConstraint(matrix, [low for _, low, _ in self.rows], [high for _, _, high in self.rows]),
+            options={"mip_rel_gap": 0.0, "presolve": presolve},
         )
         assert result.status in {0, 2}, result.message
         return float(result.fun) if result.status == 0 else None
@@ -142,22 +151,23 @@ class Formulation:
 
     def limit_memory(self, minibatches: int, limit: int) -> None:
         """No stage holds more than ``limit`` bytes."""
-        ahead, momentum = in_flight(self.stages, minibatches, self.pace), self.profile.momenta
-        two = 2 if minibatches > self.pace.update_every else 1
+        before, held = (count(self.stages, minibatches, self.pace) for count in (ahead, in_flight))
+        room, momentum = slots(self.stages, minibatches, self.pace), self.profile.momenta
         for stage in range(self.stages):
             transient = self.programme.variable(whole=False)
             terms = [(transient, 1.0)]
             for layer in self.profile.layers:
-                versions = {"1f1b": ahead[stage], "2bw": two}.get(self.pace.name, 1)
-                held = layer.parameter_bytes + layer.learning_bytes * (versions + momentum)
-                held += (layer.saved_bytes - layer.cast_bytes) * ahead[stage] + layer.cast_bytes * versions
-                terms += self._in_stage(layer.name, stage, held)
+                versions = held[stage] if self.pace.name == "1f1b" else 1
+                own = layer.parameter_bytes + layer.learning_bytes * (versions + momentum)
+                own += (layer.saved_bytes - layer.cast_bytes) * before[stage] + layer.cast_bytes * versions
+                own += layer.left_bytes * (held[stage] - before[stage])
+                terms += self._in_stage(layer.name, stage, own)
                 most = self._in_stage(layer.name, stage, -float(layer.transient_bytes))
                 self.programme.row([(transient, 1.0), *most], 0)
             for value, row in self.crossing.items():
-                size = float(sum(self.sizes[value]))
-                terms += [(row[stage], size * ahead[stage])] if stage < self.stages - 1 else []
-                terms += [(row[stage - 1], size * ahead[stage - 1])] if stage else []
+                for cut in {stage - 1, stage} & set(range(self.stages - 1)):
+                    down, up = (size * slot for size, slot in zip(self.sizes[value], room[cut], strict=True))
+                    terms += [(row[cut], float(down + up))]
             self.programme.row(terms, 0, limit)
 
     def force(self, names: tuple[str, ...]) -> None:

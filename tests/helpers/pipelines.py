@@ -47,7 +47,7 @@ def plan_of(captured: Captured, bounds: Sequence[int] | None, stages: int = 4) -
         input_shape=SHAPE,
         batch_size=SHAPE[0],
     )
-    return scheduled(made, schedule_of(plan.schedule, stages, MINIBATCHES))
+    return scheduled(made, schedule_of(plan.pace, stages, MINIBATCHES))
 
 
 def random_bounds(captured: Captured, seed: int) -> list[int]:

@@ -1,19 +1,13 @@
 """A second implementation of the recurrences: one process, no rings, no slots, every version kept for ever.
 
 Minibatch b runs stage s, forward and backward, on that stage's version max(0, b − d_s + 1), d_s = min(S − s, M); its
-gradients make version b + 1 from version b. With a flush every m minibatches, b runs on version ⌊b ÷ m⌋ everywhere, and
-the mean of their gradients makes the next one; under 2BW on max(0, ⌊b ÷ m⌋ − 1). It walks the torch.fx graph itself and
-calls modules through torch.func.functional_call, so it shares with the runtime only the seeds and the data.
-
-A stage that is t updates behind remembers momentum 1 + t times as long, does t ÷ (1 + t) of a gradient at once, and
-lets none move its weight by more than 15% of its norm, divided by t. Norms of more than 2¹³ elements are of some, with
-each update of others. Momentum is kept in the unit of the newest gradient.
+gradients make version b + 1 from version b. With an update every m minibatches, b runs on version ⌊b ÷ m⌋ everywhere,
+and the mean of their gradients makes the next one. It walks the torch.fx graph itself and calls modules through
+torch.func.functional_call, so it shares with the runtime only the seeds and the data.
 """
 
 import copy
-import math
 import operator
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,21 +44,6 @@ def stages_of_calls(captured: Captured, plan: Plan, model: nn.Module) -> dict[st
     return stages | {node.name: stages[str(node.args[0])] for node in dead}
 
 
-def some_of(tensor: Tensor, update: int) -> Tensor:
-    """What the norm of a large weight is of: every so manieth row, and of long rows, what lies together."""
-    most = 1 << 13
-    if tensor.numel() > most:
-        rows = len(tensor)
-        apart = math.ceil(rows / max(1 << 7, most // (tensor.numel() // rows)))
-        tensor = tensor[[row for row in range(rows) if row % apart == update % apart]]
-    if tensor.numel() > most:
-        columns = tensor.shape[1]
-        wide = most * columns // tensor.numel()
-        first = update * wide % (columns - wide + 1)
-        tensor = tensor[:, list(range(first, first + wide))]
-    return tensor
-
-
 class Replay:
     def __init__(
         self,
@@ -76,13 +55,9 @@ class Replay:
         momentum: float,
         pace: Pace,
         precision: str = "fp32",
-        correct: bool = True,
     ) -> None:
         """``stage_of`` maps the fx node's name to its stage; under ``bf16`` the whole forward runs under autocast."""
-        self.precision, self.correct = precision, correct
-        self.units: dict[str, float] = {}
-        self.updates: Counter[str] = Counter()
-        self.endless = False
+        self.precision = precision
         self.model, self.stage_of, self.seed = copy.deepcopy(model), stage_of, seed
         self.lr, self.momentum = lr, momentum
         self.pace = pace
@@ -101,8 +76,7 @@ class Replay:
 
     def part(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
         """Train on these minibatches, after which the pipeline drains."""
-        self.base, self.endless = len(self.versions) - 1, True
-        self.moments = {name: moment * self.units.pop(name, 1.0) for name, moment in self.moments.items()}
+        self.base = len(self.versions) - 1
         for minibatch, (images, labels) in enumerate(pairs):
             self.step(minibatch, len(pairs), images, labels)
         self.before += len(pairs)
@@ -110,7 +84,7 @@ class Replay:
     def go_on_from(self, other: "Replay") -> None:
         """Go on, under this split, from what another has trained."""
         self.versions, self.losses = [other.versions[-1]], list(other.losses)
-        self.moments, self.units, self.updates = other.moments, dict(other.units), Counter(other.updates)
+        self.moments = other.moments
         self.before = other.before
         with torch.no_grad():
             for own, held in zip(self.model.buffers(), other.model.buffers(), strict=True):
@@ -156,41 +130,9 @@ class Replay:
             if name not in found:  # nothing depends on it
                 following[name] = weight
                 continue
-            late = self._late(self._stage(name), minibatches)
-            self.updates[name] += 1
-            if late:
-                scale = self._scale(weight, found[name], late, self.updates[name])
-                longer = 1 - (1 - self.momentum) / (1 + late)
-                share = min(1.0, late * (1 - longer))
-                grown = scale * (1 - longer) / (1 - self.momentum)
-                direct = self.lr * scale * share / (1 - self.momentum)
-                if self.momentum:
-                    kept = longer * self.units.get(name, 1.0) / grown
-                    self.moments[name], self.units[name] = torch.add(found[name], self.moments[name], alpha=kept), grown
-                    part = self.lr * (1 - share) * grown
-                    weight = torch.add(weight, self.moments[name], alpha=-part)  # noqa: PLW2901
-                following[name] = torch.add(weight, found[name], alpha=-direct)
-                continue
             self.moments[name] = torch.add(found[name], self.moments[name], alpha=self.momentum)
             following[name] = torch.add(weight, self.moments[name], alpha=-self.lr)
         self.versions.append(following)
-
-    def _late(self, stage: int, minibatches: int) -> int:
-        """By how many updates the gradients of a stage are behind, once the pipeline is full."""
-        if not self.correct or self.pace.name not in {"1f1b", "2bw"}:
-            return 0
-        if self.pace.name == "2bw":
-            return int(self.endless or minibatches > self.pace.update_every)
-        return (self.stages - stage if self.endless else min(self.stages - stage, minibatches)) - 1
-
-    def _scale(self, weight: Tensor, gradient: Tensor, late: int, update: int) -> float:
-        """What bounds how far a gradient moves its weight."""
-        measured = [some_of(tensor, update).contiguous() for tensor in (gradient, weight)]
-        slope, length = (float(torch.linalg.vector_norm(tensor)) for tensor in measured)
-        if not (self.lr and slope):
-            return 1.0
-        step = self.lr / (1 - self.momentum) * slope
-        return min(1.0, 0.15 / late * max(length, 0.01 * math.sqrt(measured[1].numel())) / step)
 
     def _at_the_end(self, head: fx.Node, received: list[dict[fx.Node, Tensor]], made: dict[fx.Node, Any]) -> Tensor:
         """The head as the last stage has it."""
@@ -213,7 +155,7 @@ class Replay:
         stage = self._stage(name)
         depth = min(self.stages - stage, minibatches)
         group = minibatch // self.pace.update_every
-        due = {"1f1b": max(0, minibatch - depth + 1), "2bw": max(0, group - 1)}.get(self.pace.name, group)
+        due = max(0, minibatch - depth + 1) if self.pace.name == "1f1b" else group
         return self.versions[self.base + due][name].clone().requires_grad_()
 
     def _forward(  # noqa: C901, PLR0917 - one walk over the graph

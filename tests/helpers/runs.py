@@ -1,11 +1,12 @@
 """Made-up results of runs."""
 
 from paces import some_schedule
+from simulations import simulated
 from strategies import MACHINE, chain
 
 from optimizer.plan import scheduled
 from optimizer.planning import Planner
-from optimizer.schedule import ScheduleName
+from optimizer.schedule import Duration, ScheduleName
 from profiler.settings import UpdateRule
 from runtime.results import RunResult
 from runtime.stage_run import ActionRecord, StageRun, StageTimes
@@ -17,38 +18,27 @@ def run_of(name: ScheduleName, minibatches: int, work: list[float], every: int =
     plan = Planner(chain([1] * 4), stages, minibatches).optimized()
     schedule = some_schedule(name, stages, minibatches, every)
     plan = scheduled(plan, schedule)
-    ends: dict[tuple[int, str, int], float] = {}
-    clocks = [100.0] * stages
-    rows: list[list[ActionRecord]] = [[] for _ in range(stages)]
-    queues = [list(row) for row in schedule.rows]
-    while any(queues):
-        for stage, queue in enumerate(queues):
-            while queue:
-                action = queue[0]
-                source = {"F": stage - 1, "B": stage + 1}.get(action.kind, -1)
-                key = (source, action.kind, action.minibatch)
-                if 0 <= source < stages and key not in ends:
-                    break
-                queue.pop(0)
-                start = max(clocks[stage], ends.get(key, 0.0)) if 0 <= source < stages else clocks[stage]
-                send = 0.1 * work[stage] if action.kind != "U" else 0.0
-                computed = start + work[stage]
-                rows[stage].append(
-                    ActionRecord(
-                        kind=action.kind, minibatch=action.minibatch, version=0, wait_s=start - clocks[stage],
-                        start_s=start, computed_s=computed, end_s=computed + send, cpu_s=work[stage], sent_bytes=8,
-                        page_faults=0,
-                    )
-                )  # fmt: skip
-                clocks[stage] = computed + send
-                ends[stage, action.kind, action.minibatch] = clocks[stage]
+    spans = simulated(schedule, [Duration(1.1 * own, 1.1 * own, own, 1.1 * own) for own in work])
+    rows: list[list[ActionRecord]] = []
+    for row, own in zip(spans, work, strict=True):
+        ends_s = [0.0, *(span.end_s for span in row)]
+        rows.append([
+            ActionRecord(
+                kind=span.action.kind, minibatch=span.action.minibatch, version=0, wait_s=span.start_s - free_s,
+                start_s=100.0 + span.start_s, computed_s=100.0 + span.start_s + own, end_s=100.0 + span.end_s,
+                cpu_s=own, sent_bytes=8, page_faults=0,
+            )
+            for span, free_s in zip(row, ends_s, strict=False)
+        ])  # fmt: skip
+    clocks = [row[-1].end_s for row in rows]
     runs = tuple(
         StageRun(
             stage=stage,
             host="here",
             core=0,
             whole=StageTimes(
-                minibatches=minibatches, began_s=100.0, ended_s=clocks[stage], forward_s=1, backward_s=1, update_s=1,
+                minibatches=minibatches, began_s=100.0, ended_s=clocks[stage], forward_s=1, backward_s=1, weights_s=0,
+                update_s=1,
                 cpu_s=3, wait_s=0, peak_rss_bytes=None,
             ),
             actions=tuple(row),

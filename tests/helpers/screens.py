@@ -14,6 +14,7 @@ if __name__ == "__main__":
 from comparisons import comparison
 from comparisons import plans as made_up
 from networks import network_for
+from paces import plain
 from places import TESTS
 from rich.console import Console
 from runs import run_of
@@ -23,7 +24,7 @@ from optimizer.explain import explain
 from optimizer.plan import NetworkProfile, Plan, scheduled
 from optimizer.planning import OPTIMIZED, Models, Planner, load_schemes, plans_for
 from optimizer.report import show_explanation, show_gain, show_partitions, show_plan
-from optimizer.schedule import MOST_LISTED, schedule_of
+from optimizer.schedule import MOST_LISTED
 from profiler.files import read_json
 from profiler.profile import CopyCost, Profile
 from profiler.report import VIEWS, View, costliest, show
@@ -119,7 +120,7 @@ def over_links(console: Console) -> None:
 def long_run(console: Console) -> None:
     found, minibatches = run_of("1f1b", MOST_LISTED, [1.0, 1.2, 1.0, 1.0]), 1_000_000
     whole = replace(
-        found, plan=scheduled(found.plan, schedule_of("1f1b", 4, minibatches)), minibatches=minibatches, last_loss=0.25,
+        found, plan=scheduled(found.plan, plain(4, minibatches)), minibatches=minibatches, last_loss=0.25,
         makespan_s=3e6,
     )  # fmt: skip
     show_run(whole, console)

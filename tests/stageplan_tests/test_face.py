@@ -28,7 +28,7 @@ loader = validation_loader * 6
 import stageplan
 profile = stageplan.profile(model, sample, budget_s=0.2)              # Profile; .save(path), stageplan.load(path)
 plan = stageplan.plan(profile, stages=2)                # Plan
-assert stageplan.plan(profile, stages=2, schedule="2bw").update_every == 2
+assert stageplan.plan(profile, stages=2, schedule="zero-bubble").update_every == 8
 with stageplan.Pipeline(model, plan, update=stageplan.SGD(lr=0.01, momentum=0.9)) as pipeline:
     for epoch in range(3):
         result = pipeline.train(loader)                 # losses, samples/s, stages

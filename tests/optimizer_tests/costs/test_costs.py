@@ -4,6 +4,7 @@ from strategies import COPY_COST, chain, layer, profile
 
 from optimizer.costs import costs_of
 from optimizer.costs.costs import copy_ns
+from optimizer.costs.problem import Problem
 from profiler.profile import INPUT, CopyCost
 
 
@@ -34,7 +35,8 @@ def test_a_value_that_is_read_far_downstream_crosses_every_cut_between() -> None
     assert [value.name for value in found.crossing(0b0001)] == [INPUT, "a"]
     assert [value.name for value in found.crossing(0b0011)] == [INPUT, "a", "b"]
     assert [value.name for value in found.crossing(0b0111)] == ["a", "c"]
-    assert found.cut_bytes(0b0011) == 384 + 11 + 22, "the input has no gradient; a is relayed"
+    problem = Problem(found, stages=2, minibatches=4)
+    assert problem.crossing_bytes(0b0011) == (384 + 10 + 20, 1 + 2), "the input has no gradient; a is relayed"
     assert found.crossing(0b0000) == found.crossing(0b1111) == []
 
 

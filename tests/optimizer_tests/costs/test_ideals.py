@@ -90,7 +90,7 @@ def test_the_table_prices_every_pair(profile: Profile, data: st.DataObject) -> N
     problem = replace(problem, forced=forced)
     found = candidates_of(problem)
     table = StageTable(problem, found.ideals)
-    assert list(table.cut_bytes) == [costs.cut_bytes(ideal) for ideal in found.ideals]
+    assert list(table.cut_bytes) == [sum(problem.crossing_bytes(ideal)) for ideal in found.ideals]
     for row, before in enumerate(found.ideals):
         for column, through in enumerate(found.ideals):
             legal = before & ~through == 0 and before != through

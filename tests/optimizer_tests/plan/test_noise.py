@@ -3,10 +3,8 @@
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial, reduce
 from statistics import mean
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +16,7 @@ from strategies import profile as made_up
 from optimizer.costs import Rounds
 from optimizer.plan import Plan, scheduled
 from optimizer.planning import Planner
-from optimizer.schedule import SCHEDULES, ScheduleName, simulate
+from optimizer.schedule import SCHEDULES, ScheduleName
 from profiler.files import from_json, to_json
 from profiler.profile import INPUT, Loss, Profile
 
@@ -140,18 +138,6 @@ def test_a_plan_keeps_what_it_expects_in_its_file(found: Profile, data: st.DataO
     plan = Planner(model, 1, 12, pace=drawn_pace(data, 1)).optimized()
     assert all(len(stage.noise) == ROUNDS for stage in plan.stages)
     assert from_json(to_json(plan), Plan, "here") == plan
-
-
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_many_turns_at_once_are_each_what_the_simulator_gives_alone(name: ScheduleName) -> None:
-    schedule = some_schedule(name, 3, 8, 4)
-    drawing = np.random.default_rng(5)
-    drawn = [[drawing.random(7) for _ in row] for row in schedule.rows]
-    together = simulate(schedule, drawn, latest=partial(reduce, np.maximum))
-    for draw in range(7):
-        alone = simulate(schedule, [[float(own[draw]) for own in row] for row in drawn])
-        for one, other in zip(together, alone, strict=True):
-            assert [float(span.end_s[draw]) for span in one] == [span.end_s for span in other]  # type: ignore[index]
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

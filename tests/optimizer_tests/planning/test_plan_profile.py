@@ -31,7 +31,7 @@ WISHES: list[tuple[dict[str, Any], list[str]]] = [
     ({}, []),
     ({"cut_after": ["l0"]}, ["--cut-after", "l0"]),
     ({"method": "uniform"}, ["--method", "uniform"]),
-    ({"method": "end-load", "schedule": "2bw"}, ["--method", "end-load", "--schedule", "2bw"]),
+    ({"method": "end-load", "schedule": "zero-bubble"}, ["--method", "end-load", "--schedule", "zero-bubble"]),
     ({"memory_limit_bytes": 64 << 20, "minibatches": 20}, ["--memory-limit", "64MiB", "--batches", "20"]),
 ]
 FORMS = [profile(), profile(BF16), sliced(profile(), Slicing("l3=2+2"))]

@@ -4,13 +4,13 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paces import plain
 from strategies import chain, layer, profile, random_profiles
 
 from optimizer.errors import OptimizerError, PartitionError
 from optimizer.plan import Plan, distinct
 from optimizer.plan.forecast import predict
 from optimizer.planning import Models, Planner, load_schemes, partition_names, plan_for
-from optimizer.schedule import schedule_of
 from profiler.files import from_json, to_json
 from profiler.profile import INPUT, Edge, Profile, Slicing, Tie
 
@@ -110,7 +110,7 @@ def test_a_plan_names_the_modules_of_each_stage_and_containers_that_are_whole() 
 
 def test_the_prediction_is_that_of_the_simulated_schedule() -> None:
     plan = Planner(chain([2, 2]), 2, 100).optimized()
-    assert plan.predicted == predict(plan.stages, plan.batch_size, schedule_of("1f1b", len(plan.stages), 100))
+    assert plan.predicted == predict(plan.stages, plan.batch_size, plain(len(plan.stages), 100))
     assert plan.predicted.throughput_samples_per_s == pytest.approx(plan.batch_size / plan.bottleneck_s, rel=0.02)
 
 

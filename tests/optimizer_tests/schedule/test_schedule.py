@@ -1,13 +1,27 @@
-"""Schedules against their own promises: order, depth and updates."""
+"""Schedules, against the papers' orders and against the rule written once more, as a clock that ticks."""
+
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from paces import some_schedule
+from paces import drawn_pace, plain, some_schedule
+from simulations import orders, simulated
 
-from optimizer.schedule import PLAIN_1F1B, SCHEDULES, Pace, ScheduleName, groups, pace_of, schedule_of
-from optimizer.schedule.schedule import versions_used
-from profiler.errors import ConfigError
+from optimizer.schedule import (
+    SCHEDULES,
+    Action,
+    Duration,
+    Kind,
+    Pace,
+    Progress,
+    Schedule,
+    ScheduleName,
+    groups,
+    pace_of,
+    schedule_of,
+    simulate,
+)
 
 names = st.sampled_from(list(SCHEDULES))
 
@@ -15,15 +29,10 @@ names = st.sampled_from(list(SCHEDULES))
 @pytest.mark.parametrize(
     ("name", "every", "rows"),
     [
-        ("1f1b", 8, [
+        ("1f1b", 1, [
             "0F0 0F1 0F2 0B0 0U0 0F3 0B1 0U1 0B2 0U2 0B3 0U3",
             "1F0 1F1 1B0 1U0 1F2 1B1 1U1 1F3 1B2 1U2 1B3 1U3",
             "2F0 2B0 2U0 2F1 2B1 2U1 2F2 2B2 2U2 2F3 2B3 2U3",
-        ]),
-        ("2bw", 3, [
-            "0F0 0F1 0F2 0B0 0F3 0B1 0B2 0U2 0B3 0U3",
-            "1F0 1F1 1B0 1F2 1B1 1F3 1B2 1U2 1B3 1U3",
-            "2F0 2B0 2F1 2B1 2F2 2B2 2U2 2F3 2B3 2U3",
         ]),
         ("1f1b-flush", 3, [
             "0F0 0F1 0F2 0B0 0B1 0B2 0U2 0F3 0B3 0U3",
@@ -33,56 +42,167 @@ names = st.sampled_from(list(SCHEDULES))
         ("gpipe", 2, [
             "0F0 0F1 0B0 0B1 0U1 0F2 0F3 0B2 0B3 0U3",
             "1F0 1F1 1B0 1B1 1U1 1F2 1F3 1B2 1B3 1U3",
-            "2F0 2F1 2B0 2B1 2U1 2F2 2F3 2B2 2B3 2U3",
-        ]),
-        ("sequential", 8, [
-            "0F0 0B0 0U0 0F1 0B1 0U1 0F2 0B2 0U2 0F3 0B3 0U3",
-            "1F0 1B0 1U0 1F1 1B1 1U1 1F2 1B2 1U2 1F3 1B3 1U3",
-            "2F0 2B0 2U0 2F1 2B1 2U1 2F2 2B2 2U2 2F3 2B3 2U3",
+            "2F0 2B0 2F1 2B1 2U1 2F2 2B2 2F3 2B3 2U3",
         ]),
     ],
 )  # fmt: skip
-def test_the_schedules_print_as_in_the_papers(name: ScheduleName, every: int, rows: list[str]) -> None:
-    assert [" ".join(map(str, row)) for row in schedule_of(name, 3, 4, every).rows] == rows
+def test_schedules_run_as_in_the_papers_where_all_takes_the_same(
+    name: ScheduleName, every: int, rows: list[str]
+) -> None:
+    spans = simulated(some_schedule(name, 3, 4, every), [Duration(1, 1, 0)] * 3)
+    assert [" ".join(map(str, row)) for row in orders(spans)] == rows
+
+
+def test_zero_bubble_has_none_where_all_takes_the_same() -> None:
+    """Figure 3 of the paper: with 2(S − s) − 1 in flight every stage is busy from its first action on."""
+    stages, every = 4, 12
+    spans = simulated(plain_zero_bubble(stages, 3 * every, every), [Duration(1, 1, 0, 1)] * stages)
+    for row in spans:
+        waits = [two.start_s - one.end_s for one, two in pairwise(row)]
+        warm = next(at for at, span in enumerate(row) if span.action.kind == "B")
+        last = max(at for at, span in enumerate(row) if span.action.kind == "F")
+        assert not any(waits[warm:last])
+
+
+def plain_zero_bubble(stages: int, minibatches: int, every: int, held: int | None = None) -> Schedule:
+    return schedule_of(pace_of("zero-bubble", stages, every, held), stages, minibatches)
 
 
 @settings(deadline=None)
-@given(name=names, stages=st.integers(1, 5), minibatches=st.integers(1, 9), every=st.integers(1, 5))
-def test_every_minibatch_passes_every_stage_once_and_in_order(
-    name: ScheduleName, stages: int, minibatches: int, every: int
+@given(data=st.data(), stages=st.integers(1, 16), minibatches=st.integers(1, 40))
+def test_every_minibatch_passes_every_stage_once_and_in_order_whatever_takes_long(
+    data: st.DataObject, stages: int, minibatches: int
 ) -> None:
-    schedule = some_schedule(name, stages, minibatches, every)
-    assert schedule.minibatches == minibatches
-    for row in schedule.rows:
-        for kind in ("F", "B"):
-            assert [a.minibatch for a in row if a.kind == kind] == list(range(minibatches))
-        updates = [a.minibatch for a in row if a.kind == "U"]
-        assert updates == [group[-1] for group in groups(minibatches, schedule.pace.update_every)]
+    pace = drawn_pace(data, stages, (1, 2, 5, 16, 31))
+    draw = data.draw(st.randoms(use_true_random=False))
+    spans = simulate(pace, stages, minibatches, lambda *_: draw.choice([0.0, 0.1, 1.0, 9.0]))
+    for row in orders(spans):
+        for kind in ("F", "B", "W") if pace.rule.splits else ("F", "B"):
+            assert [action.minibatch for action in row if action.kind == kind] == list(range(minibatches))
+        updates = [action.minibatch for action in row if action.kind == "U"]
+        assert updates == [group[-1] for group in groups(minibatches, pace.update_every)]
         assert updates[-1] == minibatches - 1, "no gradient is left over"
+
+
+@settings(deadline=None)
+@given(data=st.data(), stages=st.integers(1, 16), minibatches=st.integers(1, 30))
+def test_all_minibatches_of_an_update_use_the_same_weights(data: st.DataObject, stages: int, minibatches: int) -> None:
+    """From its forward to its last gradient no stage updates under a minibatch: plain SGD's gradients."""
+    name = data.draw(st.sampled_from([name for name, rule in SCHEDULES.items() if rule.synchronous]))
+    every = data.draw(st.integers(1, 12))
+    pace = pace_of(name, stages, every)
+    draw = data.draw(st.randoms(use_true_random=False))
+    for row in orders(simulate(pace, stages, minibatches, lambda *_: draw.uniform(0, 1))):
+        newest = 0
+        for action in row:
+            assert action.kind == "U" or newest == action.minibatch // every
+            newest += action.kind == "U"
+
+
+@settings(deadline=None)
+@given(
+    data=st.data(),
+    name=st.sampled_from(["zero-bubble", "1f1b-flush", "gpipe"]),
+    stages=st.integers(1, 5),
+    minibatches=st.integers(1, 14),
+    every=st.integers(1, 7),
+)
+def test_a_clock_that_ticks_finds_the_same_times(
+    data: st.DataObject, name: ScheduleName, stages: int, minibatches: int, every: int
+) -> None:
+    held = data.draw(st.integers(1, 2 * stages)) if name == "zero-bubble" else None
+    pace = pace_of(name, stages, every, held)
+    draw = data.draw(st.randoms(use_true_random=False))
+    kinds: tuple[Kind, ...] = ("F", "B", "W", "U")
+    took = {
+        (stage, kind, minibatch): draw.randint(1, 5)
+        for stage in range(stages) for kind in kinds for minibatch in range(minibatches)
+    }  # fmt: skip
+    spans = simulate(pace, stages, minibatches, lambda *key: took[key])
+    starts = {span.action: span.start_s for row in spans for span in row}
+    assert starts == ticked(pace, stages, minibatches, took)
+
+
+def ticked(pace: Pace, stages: int, minibatches: int, took: dict[tuple[int, Kind, int], int]) -> dict[Action, int]:
+    """When each action starts: at every tick each free stage does the first thing that the rule lets it do.
+
+    "B as soon as its gradient is there; else F, while fewer than so many are between F and B, fewer than H between F
+    and W, and the update that it needs is done; else W, oldest first; the update when M W are done."
+    """
+    every, split = pace.update_every, pace.name == "zero-bubble"
+    begun: dict[Action, int] = {}
+    free = [0] * stages
+    now = 0
+
+    def done(stage: int, kind: Kind, minibatch: int) -> bool:
+        action = Action(stage, kind, minibatch)
+        return action in begun and begun[action] + took[stage, kind, minibatch] <= now
+
+    def count(stage: int, kind: Kind) -> int:
+        return sum(done(stage, kind, b) for b in range(minibatches))
+
+    def what(stage: int) -> Action | None:
+        ahead = {"zero-bubble": 2 * (stages - stage) - 1, "1f1b-flush": stages - stage, "gpipe": every}[pace.name]
+        f, b = count(stage, "F"), count(stage, "B")
+        w = count(stage, "W") if split else b
+        updates = count(stage, "U")
+        due = min((updates + 1) * every, minibatches)
+        if w == due and not done(stage, "U", due - 1):
+            return Action(stage, "U", due - 1)
+        if b < f and (stage == stages - 1 or done(stage + 1, "B", b)):
+            return Action(stage, "B", b)
+        arrived = f < minibatches and (stage == 0 or done(stage - 1, "F", f))
+        if arrived and f - b < ahead and (not split or f - w < pace.held) and f // every == updates:
+            return Action(stage, "F", f)
+        return Action(stage, "W", w) if split and w < b else None
+
+    while sum(done(stage, "U", minibatches - 1) for stage in range(stages)) < stages:
+        chosen = [what(stage) if free[stage] <= now else None for stage in range(stages)]
+        for stage, action in enumerate(chosen):
+            if action is not None:
+                begun[action] = now
+                free[stage] = now + took[stage, action.kind, action.minibatch]
+        now += 1
+    return begun
+
+
+@pytest.mark.parametrize(
+    ("stages", "every", "held", "least", "most"),
+    [
+        (4, 8, 7, 0.995, 1.0),
+        (8, 16, 15, 0.995, 1.0),
+        (2, 8, 2, 0.95, 0.97),
+        (4, 8, 4, 0.82, 0.92),
+        (8, 16, 8, 0.83, 0.85),
+        (4, 4, 7, 0.79, 0.82),
+    ],
+)
+def test_what_zero_bubble_keeps_of_the_pace(stages: int, every: int, held: int, least: float, most: float) -> None:
+    """The share of what the slowest stage allows, F, B and W taking 1, in a long run."""
+    minibatches = 40 * every
+    schedule = plain_zero_bubble(stages, minibatches, every, held)
+    spans = simulated(schedule, [Duration(1, 1, 0, 1)] * stages)
+    ends = [span.end_s for span in spans[-1] if span.action.kind == "U"]
+    assert least <= 3 * every * 30 / (ends[35] - ends[5]) <= most
+
+
+def test_an_update_may_end_early_where_it_is_told_so() -> None:
+    """A loader's minibatch that is smaller than the others is one update, too."""
+    progress = Progress(pace_of("1f1b-flush", 1, 4), 1, 0, None)
+    done: list[str] = []
+    progress.end_update(1)
+    while len(done) < 7:
+        kind, minibatch = next(iter(progress.choices()))
+        progress.take(kind)
+        done.append(f"{kind}{minibatch}")
+    assert done == ["F0", "B0", "F1", "B1", "U1", "F2", "B2"]
 
 
 @given(stages=st.integers(1, 5), minibatches=st.integers(1, 9))
 def test_1f1b_uses_the_version_that_weight_stashing_prescribes(stages: int, minibatches: int) -> None:
-    for stage, row in enumerate(schedule_of("1f1b", stages, minibatches).rows):
-        ahead = min(stages - stage, minibatches)
-        assert versions_used(PLAIN_1F1B, row) == {b: max(0, b - ahead + 1) for b in range(minibatches)}
-
-
-@given(stages=st.integers(1, 6), minibatches=st.integers(1, 20), more=st.integers(0, 3))
-def test_2bw_uses_the_weights_before_last_and_they_are_there_when_needed(
-    stages: int, minibatches: int, more: int
-) -> None:
-    every = stages + more
-    for row in schedule_of("2bw", stages, minibatches, every).rows:
-        newest = 0
+    for stage, row in enumerate(orders(simulated(plain(stages, minibatches), [Duration(1, 1, 1)] * stages))):
+        ahead, newest = min(stages - stage, minibatches), 0
         for action in row:
             newest += action.kind == "U"
-            if action.kind != "U":
-                assert newest - 1 <= max(0, action.minibatch // every - 1) <= newest, "one of the last two versions"
-        assert versions_used(Pace("2bw", every), row) == {b: max(0, b // every - 1) for b in range(minibatches)}
-
-
-def test_fewer_minibatches_an_update_than_stages_are_refused_with_the_reason() -> None:
-    assert pace_of("2bw", 4) == Pace("2bw", 4)
-    with pytest.raises(ConfigError, match="some would use weights that are two updates old; use --accumulate 4 or mor"):
-        pace_of("2bw", 4, 3)
+            if action.kind == "F":
+                assert newest == max(0, action.minibatch - ahead + 1)

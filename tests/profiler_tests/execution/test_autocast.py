@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import small_models
@@ -105,10 +104,8 @@ class Layered:
         self.captured, self.segment = captured, whole(captured)
         tensors = [*captured.model.named_parameters(), *captured.model.named_buffers()]
         state = {path: tensor.detach().clone() for path, tensor in tensors}
-        self.versions = WeightVersions(
-            self.segment.places, self.segment.parameters, state, slots, replace(RULE, correct_staleness=False)
-        )
-        self.versions.place_gradients(self.segment.placeable, fused=True)
+        self.versions = WeightVersions(self.segment.places, self.segment.parameters, state, slots, RULE)
+        self.versions.place_gradients(self.segment.placeable)
         self.used = 0
 
     def backward(self, inputs: Tensor, targets: Tensor) -> float:

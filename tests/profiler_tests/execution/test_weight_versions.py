@@ -1,6 +1,5 @@
 """Update rules against torch.optim, and the ring of weight versions against the rule that names each version."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,9 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paces import some_schedule
+from simulations import orders, simulated
 from torch import nn
 
-from optimizer.schedule import SCHEDULES, ScheduleName, requirements_of
+from optimizer.schedule import SCHEDULES, Duration, ScheduleName, requirements_of
 from profiler.execution import WeightVersions
 from profiler.execution.segment import Place
 from profiler.settings import UpdateRule
@@ -37,7 +37,7 @@ RULES: list[tuple[UpdateRule, Any, dict[str, Any]]] = [
 def versions_of(layer: nn.Linear, slots: int, rule: UpdateRule) -> WeightVersions:
     places = [Place(layer, "weight", "weight"), Place(layer, "bias", "bias")]
     state = {k: v.clone() for k, v in layer.state_dict().items()}
-    return WeightVersions(places, ["weight", "bias"], state, slots, replace(rule, correct_staleness=False))
+    return WeightVersions(places, ["weight", "bias"], state, slots, rule)
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3])
@@ -74,9 +74,7 @@ def test_gradients_that_share_storage_are_not_changed_for_each_other() -> None:
     holder.register_parameter("a", nn.Parameter(a.clone()))
     holder.register_parameter("b", nn.Parameter(b.clone()))
     places = [Place(holder, "a", "a"), Place(holder, "b", "b")]
-    versions = WeightVersions(
-        places, ["a", "b"], {"a": a, "b": b}, 2, UpdateRule(lr=1.0, weight_decay=0.5, correct_staleness=False)
-    )
+    versions = WeightVersions(places, ["a", "b"], {"a": a, "b": b}, 2, UpdateRule(lr=1.0, weight_decay=0.5))
     used = versions.bind()
     torch.autograd.backward((holder.get_parameter("a").view(2, 2) + holder.get_parameter("b").view(2, 2)).sum())
     versions.update(used)
@@ -96,24 +94,22 @@ def test_every_minibatch_computes_with_the_version_that_it_is_due(
 ) -> None:
     """With gradient 1, learning rate 1 and no momentum, a weight that starts at 0 is minus the gradients applied."""
     schedule = some_schedule(name, stages, minibatches, every)
-    for stage, (row, needs) in enumerate(zip(schedule.rows, requirements_of(schedule), strict=True)):
+    rows = orders(simulated(schedule, [Duration(1, 1, 1, 1)] * stages))
+    for stage, (row, needs) in enumerate(zip(rows, requirements_of(schedule), strict=True)):
         layer = nn.Linear(1, 1, bias=False)
         nn.init.zeros_(layer.weight)
         initial = {"weight": layer.weight.detach().clone()}
-        rule = UpdateRule(lr=1.0, correct_staleness=False)
+        rule = UpdateRule(lr=1.0)
         versions = WeightVersions([Place(layer, "weight", "weight")], ["weight"], initial, needs.versions, rule)
         x = torch.ones(1, 1, requires_grad=True)
         outputs: dict[int, tuple[int, torch.Tensor]] = {}
         for action in row:
             minibatch = action.minibatch
-            shared = schedule.pace.update_every
-            due = minibatch // shared * shared
+            due = minibatch // schedule.pace.update_every * schedule.pace.update_every
             if name == "1f1b":
                 due = max(0, minibatch - min(stages - stage, minibatches) + 1)
-            elif name == "2bw":
-                due = max(0, due - shared)
             if action.kind == "F":
-                used = versions.bind(schedule.pace.version(minibatch, versions.newest))
+                used = versions.bind()
                 outputs[minibatch] = used, layer(x)
             elif action.kind == "B":
                 used, output = outputs[minibatch]
@@ -121,7 +117,7 @@ def test_every_minibatch_computes_with_the_version_that_it_is_due(
                 torch.autograd.backward(output)
                 assert output.item() == -due, "the forward used the version that was due"
                 assert gradient.item() == -due, "so did the backward, though newer versions were written since"
-            else:
+            elif action.kind == "U":
                 versions.update(outputs[minibatch][0])
         assert versions.tensors()["weight"].item() == -minibatches
 

@@ -49,7 +49,7 @@ def test_a_step_layer_by_layer_counts_forward_and_backward() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 5)).train()
     captured = capture(model, "model", torch.zeros(4, 3, 2, 2))
     batch = (torch.randn(4, 3, 2, 2), torch.tensor([0, 1, 2, 3]))
-    stepper = stepper_for(captured, batch, UpdateRule(lr=0.1, momentum=0.9, correct_staleness=False), 2, Clocks())
+    stepper = stepper_for(captured, batch, UpdateRule(lr=0.1, momentum=0.9), 2, Clocks())
     work = Work()
     with work.counting():
         forward, backward, update = stepper.instrumented_step(work.flops)

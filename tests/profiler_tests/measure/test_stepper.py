@@ -23,10 +23,10 @@ class Clock:
         return float(next(self.readings))
 
 
-def stepper(model: torch.nn.Module, *, correct_staleness: bool = True) -> Stepper:
+def stepper(model: torch.nn.Module) -> Stepper:
     captured = capture(model.train(), "model", torch.zeros(SHAPE))
     batch = (torch.randn(SHAPE), torch.tensor([0, 1]))
-    rule = UpdateRule(lr=0.01, momentum=0.9, correct_staleness=correct_staleness)
+    rule = UpdateRule(lr=0.01, momentum=0.9)
     return stepper_for(captured, batch, rule, 2, Clocks(Clock(), Clock()))
 
 
@@ -65,7 +65,7 @@ def test_the_instrumented_step_trains_as_the_plain_step_does() -> None:
     steppers = []
     for _ in range(2):
         torch.manual_seed(4)
-        steppers.append(stepper(small_models.Tied(), correct_staleness=False))  # which looks at all layers at once
+        steppers.append(stepper(small_models.Tied()))  # which looks at all layers at once
     for _ in range(3):
         steppers[0].plain_step()
         steppers[1].instrumented_step(Clock())
@@ -119,7 +119,27 @@ def test_adding_up_is_timed_beside_writing_anew_and_leaves_no_trace() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in found.versions.tensors().items())
 
 
-def test_where_the_sum_is_fused_only_the_difference_of_two_products_counts() -> None:
+def test_where_gradients_have_a_place_only_the_difference_of_two_products_counts() -> None:
     found = stepper(nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 400)))
-    found.versions.place_gradients(found.segment.placeable, fused=True)
+    found.versions.place_gradients(found.segment.placeable)
     assert found.accumulation_s() == [0.0, 0.0], "either product takes one reading of the clock"
+
+
+def test_a_split_step_tells_what_each_layer_leaves_and_trains_the_same() -> None:
+    steppers = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        steppers.append(stepper(small_models.Residual()))
+    ours, theirs = steppers
+    for _ in range(2):
+        backward, weights, held = ours.split_step()
+        theirs.instrumented_step(theirs.clock)
+    names = [operation.name for operation in ours.segment.operations]
+    split = {names[at] for at in weights}
+    assert split == {"stem", "conv1", "conv2", "shortcut", "fc"}
+    assert set(held) == set(weights)
+    assert all(weights[at] == 1.0 for at in weights), "a clock that goes on by 1 s whenever it is read"
+    assert set(backward) >= set(weights)
+    assert all(held.values())
+    for path, tensor in ours.versions.tensors().items():
+        assert torch.equal(tensor, theirs.versions.tensors()[path]), path

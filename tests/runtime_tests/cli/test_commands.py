@@ -217,11 +217,8 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (RUN, ["run", "--model", "alexnet", "vgg16"], "run takes one model"),
         (RUN, ["run", *SMALL, "--cores", "4711"], "may not use core 4711"),
         (RUN, ["verify", *SMALL, "--cores", "4711"], "may not use core 4711"),
-        (RUN, ["run", *SMALL, "--flush-every", "4"], "--flush-every says nothing to --schedule 1f1b"),
-        (RUN, ["run", *SMALL, "--accumulate", "4"], "--accumulate says nothing to --schedule 1f1b; use 2bw"),
+        (RUN, ["run", *SMALL, "--update-every", "4"], "--update-every says nothing to --schedule 1f1b"),
         (RUN, ["verify", *SMALL, "--batches", "1001"], "1001 are too many for that; give --batches 1000 or fewer"),
-        (RUN, ["verify", *SMALL, "--schedule", "2bw", "--stages", "3", "--accumulate", "2"], "use --accumulate 3 or"),
-        (RUN, ["compare", *SMALL, "--schedule", "gpipe", "--accumulate", "4"], "says nothing to --schedule gpipe"),
         (RUN, ["run", *SMALL, "--clock", "virtual", "--channel", "gloo"], "leave out --channel gloo"),
         (RUN, ["run", *SMALL, "--clock", "cpu"], "invalid choice: 'cpu'"),
         (RUN, ["run", *SMALL, "--schedule", "1f2b"], "invalid choice: '1f2b'"),
@@ -337,7 +334,7 @@ def test_the_trained_model_is_kept_in_its_own_keys(kind: str, slices: str) -> No
     chosen = ["--partition", "optimized" if slices == "none" else "sliced"]
     trained = {}
     for name, more in (("cut", ["--slice", slices, *chosen]), ("whole", ["--slice", "none"])):
-        schedule = ["--schedule", "sequential", "--data", "loaders:dataset", "--quiet"]
+        schedule = ["--schedule", "1f1b-flush", "--update-every", "1", "--data", "loaders:dataset", "--quiet"]
         assert RUN(["train", *model, *schedule, *more, "--save", f"{name}.pt"]) == 0
         trained[name] = torch.load(f"{name}.pt", weights_only=True)
     fresh = getattr(small_models, kind)()
@@ -558,24 +555,24 @@ def test_a_loss_that_is_no_number_stops_a_run_or_is_said(profiled: Path, capsys:
 
 
 def test_a_plan_runs_under_the_schedule_that_it_is_for(profiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = [*SMALL, "--stages", "2", "--schedule", "2bw", "--accumulate", "3", "-o", "plan.json"]
+    arguments = [*SMALL, "--stages", "2", "--schedule", "zero-bubble", "--update-every", "3", "-o", "plan.json"]
     assert OPTIMIZE(arguments) == 0
     plan = read_json(profiled / "plan.json", Plan)
-    assert plan.planned_for == plan.pace == Pace("2bw", 3)
+    assert plan.planned_for == plan.pace == Pace("zero-bubble", 3, 3)
     capsys.readouterr()
     assert RUN(["run", "--plan", "plan.json", "--batches", "7", "-o", "run.json"]) == 0
     said = capsys.readouterr()
-    assert "2bw every 3 (asynchronous, one update for several minibatches" in " ".join(said.out.split())
+    assert "zero-bubble every 3 (synchronous, one update for several minibatches" in " ".join(said.out.split())
     assert "not found for" not in said.err
-    assert read_json(profiled / "run.json", RunResult).plan.pace == Pace("2bw", 3)
+    assert read_json(profiled / "run.json", RunResult).plan.pace == Pace("zero-bubble", 3, 3)
     assert RUN(["run", "--plan", "plan.json", "--batches", "4", "--schedule", "1f1b"]) == 0
-    assert "1f1b, which the split was not found for: that was 2bw every 3" in capsys.readouterr().err
+    assert "1f1b, which the split was not found for: that was zero-bubble every 3" in capsys.readouterr().err
     assert RUN(["verify", "--plan", "plan.json", "--channel", "gloo"]) == 0
 
 
 @pytest.mark.slow
 def test_a_run_is_traced_drawn_and_told(profiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["run", *SMALL, "--stages", "3", "--batches", "6", "--schedule", "1f1b-flush", "--flush-every", "3"]
+    arguments = ["run", *SMALL, "--stages", "3", "--batches", "6", "--schedule", "1f1b-flush", "--update-every", "3"]
     assert RUN([*arguments, "--channel", "gloo", "--trace", "run.json", "--trace", "run.svg"]) == 0
     printed = capsys.readouterr().out
     assert "1f1b-flush every 3 (synchronous" in printed

@@ -82,7 +82,7 @@ def plain(loader: list[dict[str, Any]], lr: float) -> tuple[list[float], dict[st
 def test_without_pipelining_it_learns_what_plain_torch_does() -> None:
     loader = two_inputs()
     profile = stageplan.profile(build(small_models.TwoInputs), loader[0], loss="model", budget_s=0.2)
-    plan = stageplan.plan(profile, stages=2, schedule="sequential")
+    plan = stageplan.plan(profile, stages=2, schedule="1f1b-flush", update_every=1)
     pipeline = stageplan.Pipeline(
         build(small_models.TwoInputs), plan, sample=loader[0], loss="model", update=stageplan.SGD(lr=0.1, momentum=0.0)
     )

@@ -218,7 +218,7 @@ def test_learning_rates_of_a_configuration_are_used(tmp_path: Path) -> None:
     [
         ([*TRAIN, "--every", "2"], "say where with --checkpoint"),
         (
-            [*TRAIN, "--checkpoint", "c", "--every", "3", "--schedule", "2bw", "--accumulate", "4"],
+            [*TRAIN, "--checkpoint", "c", "--every", "3", "--schedule", "zero-bubble", "--update-every", "4"],
             "--every 3 would stop in the middle of an update of 4 minibatches",
         ),
         ([*TRAIN, "--plot", "curve.png"], "curve.png does not end in .svg"),

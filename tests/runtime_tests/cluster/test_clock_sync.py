@@ -8,8 +8,8 @@ from runtime.cluster.clock_sync import Reading, shifted
 from runtime.stage_run import ActionRecord, StageRun, StageTimes
 
 TIMES = StageTimes(
-    minibatches=1, began_s=7.0, ended_s=9.0, forward_s=1.0, backward_s=0.0, update_s=0.0, cpu_s=1.0, wait_s=0.25,
-    peak_rss_bytes=1,
+    minibatches=1, began_s=7.0, ended_s=9.0, forward_s=1.0, backward_s=0.0, weights_s=0.0, update_s=0.0, cpu_s=1.0,
+    wait_s=0.25, peak_rss_bytes=1,
 )  # fmt: skip
 RUN = StageRun(stage=1, host="there", core=0, whole=TIMES, actions=())
 

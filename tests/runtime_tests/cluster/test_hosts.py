@@ -17,6 +17,7 @@ import psutil
 import pytest
 import torch
 from hosts import COUNT, PORT, Hosts, address, four_hosts
+from paces import plain
 from pipelines import SHAPE
 from places import HELPERS
 from processes import forked
@@ -25,7 +26,6 @@ from strategies import profile_of
 from optimizer.cli import main as optimizer_cli
 from optimizer.plan import Link, NetworkProfile, Plan, RankFacts, scheduled
 from optimizer.planning import Planner
-from optimizer.schedule import schedule_of
 from profiler.capture import captured_model
 from profiler.cli import main as profiler_cli
 from profiler.files import from_json, read_json, to_json
@@ -57,13 +57,13 @@ def plan_file(folder: Path, model: str, seed: int = 5, **sizes: object) -> Path:
     shape = (config.batch_size, *config.sample_shape) if config.sample_shape else (2, 3, *[config.image_size] * 2)
     found = Planner(profile, COUNT, 8).optimized()
     plan = replace(found, model=model, model_digest=captured.digest, batch_size=shape[0], input_shape=shape)
-    plan = scheduled(plan, schedule_of("1f1b", COUNT, 8))
+    plan = scheduled(plan, plain(COUNT, 8))
     path = folder / f"{model.rpartition(':')[2]}-{seed}.json"
     path.write_bytes(to_json(plan))
     return path
 
 
-@pytest.mark.parametrize("schedule", ["1f1b", "2bw"])
+@pytest.mark.parametrize("schedule", ["1f1b", "zero-bubble"])
 def test_four_hosts_train_bit_for_bit_what_one_machine_trains(
     hosts: Hosts, capsys: pytest.CaptureFixture[str], schedule: str
 ) -> None:
@@ -198,7 +198,7 @@ def test_sigterm_to_one_rank_drains_all_and_a_resumed_run_goes_on(hosts: Hosts, 
         "loaders:in_pairs",
         "--schedule",
         "1f1b-flush",
-        "--flush-every",
+        "--update-every",
         "1",
     ]
     for host in range(COUNT):

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from comparisons import asked, comparison, empty, plans
+from paces import plain
 from strategies import MACHINE
 
 from optimizer.plan import Plan, scheduled
-from optimizer.schedule import schedule_of
 from profiler.files import from_json, to_json
 from profiler.profile import Form
 from profiler.settings import UpdateRule
@@ -34,8 +34,8 @@ def result(plan: Plan, throughput: float) -> RunResult:
     stage = StageRun(
         stage=0, host="here", core=0,
         whole=StageTimes(
-            minibatches=20, began_s=10.0, ended_s=72.0, forward_s=20.0, backward_s=20.0, update_s=20.0, cpu_s=60.0,
-            wait_s=0.0, peak_rss_bytes=5,
+            minibatches=20, began_s=10.0, ended_s=72.0, forward_s=20.0, backward_s=20.0, weights_s=0.0, update_s=20.0,
+            cpu_s=60.0, wait_s=0.0, peak_rss_bytes=5,
         ),
         actions=tuple(
             action(kind, number, 10.0 + 3 * number + place) for number in range(20) for place, kind in enumerate("FBU")
@@ -68,7 +68,7 @@ class Fake:
         if self._fails and self._fails(len(self.order), plan):
             raise self._error
         speed = self._speed(len(self.order), plan) if self._speed else float(len(self.order))
-        return result(scheduled(plan, schedule_of("1f1b", 2, minibatches)), speed)
+        return result(scheduled(plan, plain(2, minibatches)), speed)
 
     def renew(self) -> None:
         self.renewals += 1

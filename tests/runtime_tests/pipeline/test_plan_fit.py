@@ -1,17 +1,18 @@
 from dataclasses import replace
 
 import pytest
+from paces import plain
 from strategies import chain
 
 from optimizer.plan import Plan
 from optimizer.planning import Planner
-from optimizer.schedule import requirements_of, schedule_of
+from optimizer.schedule import requirements_of
 from profiler.commands import MODULES, typed_as
 from runtime.errors import InputError
 from runtime.pipeline.plan_fit import refuse_too_little_memory
 
 MIB = 1 << 20
-NEEDS = requirements_of(schedule_of("1f1b", 2, 8))
+NEEDS = requirements_of(plain(2, 8))
 STAGES = range(2)
 
 

@@ -23,7 +23,7 @@ from runtime.training import Pipeline, Steps
 
 pytestmark = pytest.mark.usefixtures("pinned_process", "kept_workers")
 
-SHARING: dict[ScheduleName, int | None] = {"1f1b": None, "2bw": 4, "1f1b-flush": 2, "gpipe": 3, "sequential": None}
+SHARING: dict[ScheduleName, int | None] = {"1f1b": None, "zero-bubble": 4, "1f1b-flush": 2, "gpipe": 3}
 
 
 @pytest.mark.slow
@@ -95,7 +95,7 @@ def test_a_sliced_model_goes_on_whole_and_the_other_way_round(tmp_path: Path) ->
     for plans in ((inside, plan_for(kind, 2), inside), (plan_for(kind, 2),) * 3):
         path.unlink(missing_ok=True)
         for number, plan in enumerate(plans):
-            with pipeline(kind, plan, schedule="sequential", update=AdamW(lr=0.01)) as trained:
+            with pipeline(kind, plan, schedule="1f1b-flush", update_every=1, update=AdamW(lr=0.01)) as trained:
                 if number:
                     trained.resume(path)
                 trained.train(pairs(3, seed=number))

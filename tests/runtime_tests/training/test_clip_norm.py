@@ -6,12 +6,11 @@ from dataclasses import replace
 import pytest
 import small_models
 import torch
-from paces import some_pace
 from pipelines import SETTINGS, build, captured_of, plan_of, random_bounds
 from torch import nn
 from trained import pairs, pipeline, plan_for
 
-from optimizer.schedule import SCHEDULES, ScheduleName
+from optimizer.schedule import SCHEDULES, ScheduleName, pace_of
 from profiler.errors import ConfigError
 from profiler.execution import norm_scale
 from profiler.settings import SGD, AdamW, UpdateRule
@@ -20,7 +19,7 @@ from runtime.results import CHANNELS, ChannelName
 from runtime.supervisor import WorkerPool
 from runtime.verify import Uncut, verify
 
-SYNCHRONOUS = [name for name, rule in SCHEDULES.items() if rule.flushes]
+SYNCHRONOUS = [name for name, rule in SCHEDULES.items() if rule.synchronous]
 BOUND = 0.3
 """Less than the norms of the small models' gradients."""
 
@@ -48,7 +47,7 @@ def test_stages_scale_their_gradients_by_the_norm_of_all(
 ) -> None:
     rule = UpdateRule(lr=0.05, momentum=0.9, clip_norm=BOUND)
     setting = replace(
-        SETTINGS, rule=rule, record_digests=True, pace=some_pace(schedule, 4, 3), channel=channel
+        SETTINGS, rule=rule, record_digests=True, pace=pace_of(schedule, 4, 3), channel=channel
     )  # the last round is not full
     captured = captured_of(kind)
     with Execution(captured, four_workers, setting) as execution:
@@ -64,15 +63,13 @@ def test_stages_scale_their_gradients_by_the_norm_of_all(
 
 
 @pytest.mark.usefixtures("kept_workers", "pinned_process")
-@pytest.mark.parametrize("schedule", ["sequential", "1f1b-flush"])
+@pytest.mark.parametrize("schedule", ["zero-bubble", "1f1b-flush"])
 def test_a_chain_trains_as_the_loop_that_anyone_would_write(schedule: ScheduleName) -> None:
     """With whole rounds, and a last one that is not; a loader's length is not known to the stages."""
-    part, every = pairs(7), 1 if schedule == "sequential" else 3
-    options = {} if schedule == "sequential" else {"update_every": every}
+    part, every = pairs(7), 3
     rule = SGD(lr=0.1, clip_norm=BOUND)
-    with pipeline(
-        small_models.Plain, plan_for(small_models.Plain, 2), update=rule, schedule=schedule, **options
-    ) as own:
+    plan = plan_for(small_models.Plain, 2)
+    with pipeline(small_models.Plain, plan, update=rule, schedule=schedule, update_every=every) as own:
         losses = own.train(iter(part)).losses
         state = own.state_dict()
     model = build(small_models.Plain)

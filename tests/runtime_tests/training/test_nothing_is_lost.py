@@ -38,8 +38,9 @@ def spoilt(part: Pairs, at: int) -> Pairs:
 @pytest.mark.parametrize(
     ("schedule", "every", "stages", "before", "channel"),
     [
-        ("1f1b", None, 4, 5, "shm"), ("1f1b-flush", 3, 2, 3, "shm"), ("gpipe", 3, 3, 3, "shm"), ("2bw", 3, 3, 3, "shm"),
-        ("sequential", None, 2, 5, "shm"), ("1f1b", None, 3, 5, "gloo"),
+        ("1f1b", None, 4, 5, "shm"), ("1f1b-flush", 3, 2, 3, "shm"), ("gpipe", 3, 3, 3, "shm"),
+        ("zero-bubble", 3, 3, 3, "shm"), ("1f1b-flush", 1, 2, 5, "shm"), ("zero-bubble", 3, 3, 3, "gloo"),
+        ("1f1b", None, 3, 5, "gloo"),
     ],
 )  # fmt: skip
 def test_a_loss_that_is_no_number_stops_before_its_update_and_the_pipeline_goes_on(
@@ -74,7 +75,7 @@ def hanging(part: Pairs, at: int) -> Iterator[tuple[Tensor, Tensor]]:
     threading.Event().wait()
 
 
-@pytest.mark.parametrize(("schedule", "trained_on"), [("1f1b", 4), ("2bw", 3), ("1f1b-flush", 3)])
+@pytest.mark.parametrize(("schedule", "trained_on"), [("1f1b", 4), ("zero-bubble", 3), ("1f1b-flush", 3)])
 def test_a_loader_that_hangs_is_named_and_what_came_before_is_trained(schedule: ScheduleName, trained_on: int) -> None:
     plan, part = plan_for(KIND, 2), pairs(6)
     every = None if schedule == "1f1b" else 3
@@ -288,7 +289,7 @@ def test_a_run_that_ended_with_the_last_minibatch_of_an_epoch_goes_on_as_the_who
     inputs, targets = (torch.cat(parts) for parts in zip(*pairs(3), strict=True))
     kept, states = tmp_path / "run.ckpt", []
     for ended_at in (None, 3):
-        with pipeline(KIND, plan_for(KIND, 2), schedule="sequential") as trained:
+        with pipeline(KIND, plan_for(KIND, 2), schedule="1f1b-flush", update_every=1) as trained:
             torch.manual_seed(7)
             loader = Sized(torch.utils.data.TensorDataset(inputs, targets), batch_size=4, shuffle=True)
             loader.said = said
@@ -308,7 +309,9 @@ def rate_until_the_fourth(update: int) -> float:
     return 0.05 if update < 4 else -1.0
 
 
-@pytest.mark.parametrize(("schedule", "every", "before"), [("1f1b", None, 4), ("2bw", 3, 12), ("1f1b-flush", 2, 8)])
+@pytest.mark.parametrize(
+    ("schedule", "every", "before"), [("1f1b", None, 4), ("zero-bubble", 3, 12), ("1f1b-flush", 2, 8)]
+)
 def test_a_learning_rate_that_is_none_later_stops_before_its_update_and_the_pipeline_goes_on(
     schedule: ScheduleName, every: int | None, before: int
 ) -> None:

@@ -7,12 +7,12 @@ from dataclasses import replace
 import odd_forwards
 import pytest
 import torch
+from paces import some_schedule
 from strategies import profile_of
 from torch import Tensor, nn
 
 from optimizer.plan import Plan, scheduled
 from optimizer.planning import Planner
-from optimizer.schedule import schedule_of
 from profiler.capture import live_model
 from profiler.capture.live import captured_live
 from profiler.errors import CaptureError, ModelError
@@ -38,7 +38,7 @@ def plan_of(model: nn.Module) -> Plan:
     captured = captured_live(live_model(model, torch.randn(SAMPLES, odd_forwards.WIDTH)))
     plan = Planner(profile_of(captured, seed=5), 2, MINIBATCHES).optimized()
     plan = replace(plan, model_digest=captured.digest, input_shape=(SAMPLES, odd_forwards.WIDTH), batch_size=SAMPLES)
-    return scheduled(plan, schedule_of("sequential", 2, MINIBATCHES))
+    return scheduled(plan, some_schedule("1f1b-flush", 2, MINIBATCHES, 1))
 
 
 def trained_plainly(model: nn.Module) -> tuple[list[float], dict[str, Tensor]]:
@@ -65,7 +65,7 @@ def test_a_forward_is_trained_as_plain_pytorch_trains_it_or_refused(kind: Callab
     torch.manual_seed(2)
     model = kind()
     try:
-        pipeline = Pipeline(model, plan_of(model), update=SGD(lr=LR), schedule="sequential")
+        pipeline = Pipeline(model, plan_of(model), update=SGD(lr=LR), schedule="1f1b-flush", update_every=1)
     except (CaptureError, ModelError):
         return  # in which words is tested where models are held against their layers
     with pipeline:

@@ -19,7 +19,7 @@ from torchvision.models import get_model
 from trained import Pairs, as_fed, assert_same, pairs, pipeline, plan_for, replay_of
 
 from optimizer.schedule import Pace, ScheduleName, pace_of
-from profiler.errors import CaptureError, ConfigError, ModelError
+from profiler.errors import CaptureError, ModelError
 from profiler.settings import SGD, AdamW
 from runtime.errors import InputError, RunError
 from runtime.training import Constant, Cosine, Pipeline, Steps
@@ -35,8 +35,8 @@ pytestmark = pytest.mark.usefixtures("pinned_process", "kept_workers")
         (small_models.Heads, 3, "1f1b", None),
         (small_models.Residual, 2, "gpipe", 3),
         (small_models.Tied, 2, "1f1b", None),
-        (small_models.Residual, 3, "2bw", 3),
-        (small_models.Tied, 2, "2bw", 3),
+        (small_models.Residual, 3, "zero-bubble", 3),
+        (small_models.Tied, 2, "zero-bubble", 3),
     ],
 )
 def test_what_is_trained_part_by_part_equals_the_replay_and_evaluating_changes_nothing(
@@ -175,22 +175,20 @@ def test_a_loader_that_raises_loses_nothing_and_the_pipeline_goes_on() -> None:
 
 def test_a_pipeline_runs_the_schedule_of_its_plan_unless_told_otherwise() -> None:
     kind = small_models.Plain
-    plan = replace(plan_for(kind, 2), schedule="2bw", update_every=3)
-    assert pipeline(kind, plan)._settings.pace == Pace("2bw", 3)
-    assert pipeline(kind, plan, update_every=4)._settings.pace == Pace("2bw", 4)
+    plan = replace(plan_for(kind, 2), schedule="gpipe", update_every=3)
+    assert pipeline(kind, plan)._settings.pace == Pace("gpipe", 3)
+    assert pipeline(kind, plan, update_every=4)._settings.pace == Pace("gpipe", 4)
     assert pipeline(kind, plan, schedule="1f1b")._settings.pace == Pace("1f1b", 1)
-    with pytest.raises(InputError, match="update_every=3 says nothing to sequential, which updates after each minib"):
-        pipeline(kind, plan, schedule="sequential", update_every=3)
-    with pytest.raises(ConfigError, match="use update_every=2 or more"):
-        pipeline(kind, plan, update_every=1)
+    with pytest.raises(InputError, match="update_every=3 says nothing to 1f1b, which updates after each minib"):
+        pipeline(kind, plan, schedule="1f1b", update_every=3)
 
 
 @pytest.mark.parametrize(
     ("schedule", "pressed_at", "trained_on"),
     [
         ("1f1b", 5, 6),  # the one that was being read is the last
-        ("2bw", 4, 8),  # the update that was being read for is complete
-        ("2bw", 6, 8),
+        ("zero-bubble", 4, 8),  # the update that was being read for is complete
+        ("zero-bubble", 6, 8),
     ],
 )
 def test_ctrl_c_ends_with_an_update_and_loses_nothing(schedule: ScheduleName, pressed_at: int, trained_on: int) -> None:
@@ -250,7 +248,7 @@ def first_label_ignored(count: int) -> Pairs:
 )
 def test_a_loss_of_ones_own_trains_as_plain_torch_does(own: Callable[[Tensor, Tensor], Tensor], part: Pairs) -> None:
     kind = small_models.Plain
-    with pipeline(kind, plan_for(kind, 2), loss=own, schedule="sequential") as trained:
+    with pipeline(kind, plan_for(kind, 2), loss=own, schedule="1f1b-flush", update_every=1) as trained:
         losses = trained.train(part).losses
     model = build(kind)
     sgd = torch.optim.SGD(model.parameters(), lr=RULE.lr, momentum=RULE.momentum)
@@ -361,7 +359,9 @@ def test_learning_rates_and_clipping_train_as_plain_torch_does() -> None:
     """Over two parts, so that the count of updates goes on."""
     kind, part = small_models.Plain, pairs(7)
     rule = AdamW(lr=0.5, weight_decay=0.1, clip=1e-3)
-    with pipeline(kind, plan_for(kind, 2), update=rule, learning_rate=every_third, schedule="sequential") as trained:
+    with pipeline(
+        kind, plan_for(kind, 2), update=rule, learning_rate=every_third, schedule="1f1b-flush", update_every=1
+    ) as trained:
         trained.train(part[:4])
         trained.train(part[4:])
         assert trained.updates == 7

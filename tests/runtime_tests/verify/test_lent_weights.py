@@ -6,12 +6,11 @@ from dataclasses import replace
 import pytest
 import small_models
 import torch
-from paces import some_pace
 from pipelines import MINIBATCHES, RULE, SEED, SETTINGS, SHAPE, build, captured_of, plan_of
 from torch import Tensor, nn
 
 from optimizer.plan import Plan
-from optimizer.schedule import SCHEDULES, ScheduleName
+from optimizer.schedule import SCHEDULES, ScheduleName, pace_of
 from profiler.execution import Captured
 from runtime.pipeline import Execution
 from runtime.results import CHANNELS, ChannelName
@@ -39,7 +38,7 @@ def test_every_schedule_trains_what_its_replay_does_bit_for_bit(
     plan = apart(captured, (LENT, "middle", "second"))
     homes = {name: number for number, stage in enumerate(plan.stages) for name in stage.layers}
     assert (homes["first"], homes[LENT], homes["second"]) == (0, 0, 2), "the stage between relays it"
-    setting = replace(SETTINGS, record_digests=True, pace=some_pace(schedule, 4, 3), channel=channel)
+    setting = replace(SETTINGS, record_digests=True, pace=pace_of(schedule, 4, 3), channel=channel)
     with Execution(captured, four_workers, setting) as execution:
         found = verify("chosen", plan, execution, MINIBATCHES, lambda: None)
     assert found.first_difference is None
@@ -51,7 +50,7 @@ def test_both_stages_use_the_owners_version_and_their_gradients_add_up(workers: 
     """1F1B with two stages, written from the recurrence: the first is one update behind, the last is not."""
     captured = captured_of(small_models.Tied)
     plan = apart(captured, ("middle",))
-    setting = replace(SETTINGS, rule=replace(RULE, correct_staleness=False))
+    setting = SETTINGS
     with Execution(captured, workers(2), setting) as execution, execution.loaded(plan, MINIBATCHES) as loaded:
         losses, state = loaded.run_loaded().result.losses, loaded.state_dict()
     model = build(small_models.Tied)

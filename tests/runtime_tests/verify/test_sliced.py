@@ -9,11 +9,10 @@ import torch
 import torchvision
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from paces import some_pace
 from pipelines import MINIBATCHES, RULE, SEED, SETTINGS, captured_of, plan_of, random_bounds
 from torch import Tensor, nn
 
-from optimizer.schedule import SCHEDULES, Pace, ScheduleName
+from optimizer.schedule import SCHEDULES, Pace, ScheduleName, pace_of
 from profiler.capture import laid_out, sliceable, sliced_model
 from profiler.capture.layer_graph import capture
 from profiler.execution import Captured
@@ -58,7 +57,7 @@ def test_any_slicing_trains_what_its_replay_does_wherever_the_cuts_fall(  # noqa
     draw: st.DataObject,
 ) -> None:
     sliced = sliced_of(kind, draw)
-    setting = replace(SETTINGS, record_digests=True, pace=some_pace(schedule, 4, 2), channel=channel, rule=rule)
+    setting = replace(SETTINGS, record_digests=True, pace=pace_of(schedule, 4, 2), channel=channel, rule=rule)
     with Execution(sliced, four_workers, setting) as execution:
         found = verify("sliced", plan_of(sliced, random_bounds(sliced, seed)), execution, MINIBATCHES, lambda: None)
     assert found.first_difference is None

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 import small_models
 import torch
-from paces import some_pace
 from pipelines import SETTINGS, captured_of, plan_of, random_bounds
 from torch import Tensor, nn
 
-from optimizer.schedule import SCHEDULES, ScheduleName
+from optimizer.schedule import SCHEDULES, ScheduleName, pace_of
 from profiler.execution import Captured
 from runtime.cli import main as cli
 from runtime.pipeline import Execution
@@ -20,7 +19,7 @@ from runtime.results import ROUNDING, PartitionVerification
 from runtime.supervisor import WorkerPool
 from runtime.verify import Uncut, verify
 
-SYNCHRONOUS = [name for name, rule in SCHEDULES.items() if rule.flushes]
+SYNCHRONOUS = [name for name, rule in SCHEDULES.items() if rule.synchronous]
 MINIBATCHES = 5
 
 
@@ -38,7 +37,7 @@ class Noisy(small_models.Plain):
 
 
 def verified(captured: Captured, pool: WorkerPool, schedule: ScheduleName) -> PartitionVerification:
-    setting = replace(SETTINGS, record_digests=True, pace=some_pace(schedule, 4, 3))
+    setting = replace(SETTINGS, record_digests=True, pace=pace_of(schedule, 4, 3))
     with Execution(captured, pool, setting) as execution:
         plan = plan_of(captured, random_bounds(captured, 4))
         uncut = Uncut(execution, MINIBATCHES)
@@ -72,7 +71,7 @@ def test_layers_that_are_not_the_models_are_found_though_the_replay_agrees(four_
     total = next(operation for operation in captured.operations if operation.name == "add")
     other = replace(total, target=operator.sub)
     captured = replace(captured, operations=tuple(other if own is total else own for own in captured.operations))
-    found = verified(captured, four_workers, "sequential")
+    found = verified(captured, four_workers, "1f1b-flush")
     assert found.identical
     assert found.uncut_error is not None
     assert found.uncut_error > ROUNDING
@@ -84,7 +83,8 @@ def test_the_command_fails_where_the_uncut_model_trains_something_else(
     in_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ["verify", "--model", "small_models:Plain", "--batch-size", "4", "--image-size", "16", "--stages", "2"]
-    command += ["--schedule", "sequential", "--slice", "none", "--partition", "equal-load", "--batches", "3"]
+    command += ["--schedule", "1f1b-flush", "--update-every", "1", "--slice", "none"]
+    command += ["--partition", "equal-load", "--batches", "3"]
     assert cli.main(command) == 0
     assert "; so is the uncut model" in capsys.readouterr().out
     monkeypatch.setattr(Uncut, "error", lambda *_: 0.5)

@@ -15,14 +15,13 @@ import torch
 import torchvision
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from paces import some_pace
 from pipelines import MINIBATCHES, RULE, SEED, SETTINGS, SHAPE, build, captured_of, plan_of, random_bounds
 from replay import Replay, stages_of_calls
 from strategies import profile_of
 from torch import Tensor, nn
 
 from optimizer.planning import Planner
-from optimizer.schedule import SCHEDULES, ScheduleName
+from optimizer.schedule import SCHEDULES, ScheduleName, pace_of
 from profiler.capture import laid_out
 from profiler.capture.layer_graph import capture
 from profiler.execution import Captured, layer_seed
@@ -71,7 +70,7 @@ def test_random_sleeps_in_stages_never_change_a_bit(  # noqa: PLR0917
     seed: int,
     rule: UpdateRule,
 ) -> None:
-    setting = replace(WITNESSED, pace=some_pace(schedule, 4, every), channel=channel, rule=rule)
+    setting = replace(WITNESSED, pace=pace_of(schedule, 4, every), channel=channel, rule=rule)
     found = verified(captured_of(small_models.Delayed), four_workers, setting, seed, minibatches)
     assert found.first_difference is None
     assert found.identical
@@ -86,7 +85,7 @@ def test_a_second_replay_agrees_in_every_digest(
 ) -> None:
     captured = captured_of(small_models.Residual)
     plan = plan_of(captured, random_bounds(captured, 4))
-    setting = replace(WITNESSED, pace=some_pace(schedule, 4, 3), channel=channel)
+    setting = replace(WITNESSED, pace=pace_of(schedule, 4, 3), channel=channel)
     with Execution(captured, four_workers, setting) as execution:
         found = verify("chosen", plan, execution, MINIBATCHES, nothing)
     model = build(small_models.Residual)
@@ -164,7 +163,7 @@ def uncut(model: nn.Module, captured: Captured, shape: tuple[int, ...], minibatc
 @pytest.mark.usefixtures("pinned_process")
 @pytest.mark.parametrize(
     ("name", "schedule"),
-    [*product(["alexnet", "resnet50"], ["1f1b-flush", "gpipe", "sequential"]), ("vgg16", "1f1b-flush")],
+    [*product(["alexnet", "resnet50"], ["1f1b-flush", "gpipe", "zero-bubble"]), ("vgg16", "1f1b-flush")],
 )
 def test_a_flush_trains_what_the_uncut_model_trains_bit_for_bit(
     four_workers: WorkerPool, name: str, schedule: ScheduleName
@@ -177,7 +176,7 @@ def test_a_flush_trains_what_the_uncut_model_trains_bit_for_bit(
         return model.train().to(memory_format=torch.channels_last)
 
     captured = capture(made(), name, laid_out(torch.zeros(shape)))
-    setting = Settings(rule=UpdateRule(lr=RULE.lr), seed=SEED, pace=some_pace(schedule, 4, 2))
+    setting = Settings(rule=UpdateRule(lr=RULE.lr), seed=SEED, pace=pace_of(schedule, 4, 2))
     plan = replace(plan_of(captured, None), input_shape=shape, batch_size=2)
     with Execution(captured, four_workers, setting) as execution, execution.loaded(plan, 3) as loaded:
         losses = loaded.run_loaded().result.losses
@@ -199,7 +198,7 @@ def test_a_gradient_that_is_a_view_of_what_was_received_outlives_its_slot(
     planner = Planner(profile_of(captured, seed=5), 4, MINIBATCHES)
     plan = planner.unlimited("chosen", (0, 0b000111, 0b001111, 0b011111, 0b111111))
     plan = replace(plan, model_digest=captured.digest, input_shape=(1, *SHAPE[1:]), batch_size=1)
-    setting = replace(WITNESSED, pace=some_pace(schedule, 4, 4), channel=channel)
+    setting = replace(WITNESSED, pace=pace_of(schedule, 4, 4), channel=channel)
     with Execution(captured, four_workers, setting) as execution:
         assert verify("chosen", plan, execution, 9, nothing).first_difference is None
 
@@ -210,7 +209,7 @@ def test_a_gradient_that_is_a_view_of_what_was_received_outlives_its_slot(
 def test_a_smaller_last_minibatch_of_a_loader_trains_as_its_replay_does(
     four_workers: WorkerPool, schedule: ScheduleName, channel: ChannelName
 ) -> None:
-    setting = replace(WITNESSED, data="loaders:dataset", pace=some_pace(schedule, 4, 2), channel=channel)
+    setting = replace(WITNESSED, data="loaders:dataset", pace=pace_of(schedule, 4, 2), channel=channel)
     found = verified(captured_of(small_models.Residual), four_workers, setting, seed=3, minibatches=3)
     assert found.first_difference is None
 

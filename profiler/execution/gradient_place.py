@@ -1,15 +1,20 @@
-"""A linear layer whose weight's gradient has one place, in which each backward writes it anew.
+"""The place of a linear layer's weight gradient, in which each backward writes it anew.
 
 Otherwise every backward asks the heap for room, and a heap rarely gives the same room twice: to align it, glibc before
 2.38 wants 96 bytes more than what was freed has. A stage with AlexNet's largest layer then holds one or two copies of a
-144 MiB gradient that nobody reads. Forward and backward compute what torch's own do, bit for bit, where the layer is
-run once in a minibatch and nothing else reads its weight: of several uses, autograd first makes one sum.
+144 MiB gradient that nobody reads. What is computed is what torch computes, bit for bit, where the layer is run once in
+a minibatch and nothing else reads its weight: of several uses, autograd first makes one sum.
+
+A further minibatch's gradient is added row by row, in pieces that stay in the cache: a product in memory of its own
+would be written, read, and take as much room as the weight. Each piece is rounded as the whole product is, which is
+tried on drawn numbers before the first sum; where it is not so, the whole product is added.
 
 Under autocast the product is bfloat16, and stays it until the update, which reads it, and casts the weight that it
 writes while both are in the cache. That is what autocast computes, without gradients in float32 and casts in the
 forward.
 """
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, TypeGuard
 
@@ -20,6 +25,8 @@ from profiler.execution.autocast import LOWER
 
 LARGE_BYTES = 1 << 20
 """From this size on, a weight's gradient has a place."""
+PIECE_BYTES, LEAST_ROWS, FEW = 4 << 20, 16, 32
+"""How large a piece of a product is, how many rows it has at least, and of how many samples such products are."""
 _PLACE, _CAST = "gradient_place", "weight_cast"
 
 
@@ -27,18 +34,17 @@ class GradientPlace:
     """Where the gradient of a weight goes, whichever version it is of.
 
     Attributes:
-        fused: Whether a further gradient is added to it within its product: in one pass over memory instead of four,
-            and rounded once, where torch rounds the product and then the sum. Not so under autocast.
         lower: The gradient of a single minibatch in bfloat16, which nobody has asked for in float32 yet.
     """
 
-    def __init__(self, weight: Tensor, *, fused: bool) -> None:
+    def __init__(self, weight: Tensor) -> None:
         """Make a place for gradients of ``weight``; it takes memory when it is used first."""
-        self.fused, self.autocast = fused, False
+        self.autocast = False
         self.lower: Tensor | None = None
         self._like = weight
         self._whole: Tensor | None = None
         self._product: Tensor | None = None
+        self._in_pieces: dict[int, bool] = {}
 
     @property
     def whole(self) -> Tensor:
@@ -66,12 +72,32 @@ class GradientPlace:
 
     def add(self, weight: nn.Parameter, left: Tensor, right: Tensor) -> None:
         """Add a product in float32 to the gradient of ``weight``."""
+        samples = len(right)
         if weight.grad is None:
+            if samples not in self._in_pieces:
+                self._in_pieces[samples] = samples <= FEW and self._agrees(samples)
             weight.grad = torch.mm(left, right, out=self.whole)
-        elif self.fused:
-            weight.grad.addmm_(left, right)
+        elif self._in_pieces.get(samples, False):
+            for rows, piece in _products(left, right):
+                weight.grad[rows] += piece
         else:
             weight.grad += left @ right
+
+    def _agrees(self, samples: int) -> bool:
+        """Say whether the pieces of a product of so many samples have the bits of the whole, on drawn numbers."""
+        draw = torch.Generator().manual_seed(samples)
+        left, right = (torch.randn(samples, size, generator=draw) for size in self._like.shape)
+        whole = torch.mm(left.t(), right, out=self.whole)
+        return all(torch.equal(piece, whole[rows]) for rows, piece in _products(left.t(), right))
+
+
+def _products(left: Tensor, right: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Yield the product of two matrices some rows at a time, all in the same room."""
+    height = max(LEAST_ROWS, PIECE_BYTES // (right.shape[1] * right.itemsize) // LEAST_ROWS * LEAST_ROWS)
+    room = torch.empty(height, right.shape[1])
+    for start in range(0, len(left), height):
+        rows = slice(start, min(start + height, len(left)))
+        yield rows, torch.mm(left[rows], right, out=room[: rows.stop - start])
 
 
 def give_place(weight: nn.Parameter, place: GradientPlace) -> None:
@@ -79,62 +105,15 @@ def give_place(weight: nn.Parameter, place: GradientPlace) -> None:
     setattr(weight, _PLACE, place)
 
 
-def is_plain(module: object, *kinds: type[nn.Module]) -> bool:
-    """Say whether ``module`` is a layer of torch's own of one of these kinds, and calling it does nothing else."""
-    if not isinstance(module, nn.Module) or type(module) not in kinds or "forward" in vars(module):
-        return False
-    hooks = (
-        module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks,  # noqa: SLF001
-    )  # fmt: skip
-    return not any(hooks)
+def place_of(weight: Tensor) -> GradientPlace | None:
+    """Return where linear layers write the gradient of ``weight``; None where it has no place."""
+    place: GradientPlace | None = getattr(weight, _PLACE, None)
+    return place
 
 
 def has_place(module: object, inputs: Any) -> TypeGuard[nn.Linear]:
     """Say whether ``module`` is a linear layer whose weight's gradient has a place, and ``inputs`` are a matrix."""
     return type(module) is nn.Linear and hasattr(module.weight, _PLACE) and inputs.dim() == 2
-
-
-def linear(module: nn.Linear, inputs: Tensor) -> Tensor:
-    """Return the layer's output ``(N, out)`` for ``(N, in)``."""
-    outputs: Tensor
-    if torch.is_autocast_enabled("cpu"):
-        outputs = _LowerLinear.apply(inputs.to(LOWER), module.weight, module.bias)
-    else:
-        outputs = _Linear.apply(inputs, module.weight, module.bias)
-    return outputs
-
-
-class _Linear(torch.autograd.Function):
-    @staticmethod
-    def forward(context: Any, inputs: Tensor, weight: nn.Parameter, bias: Tensor | None) -> Tensor:
-        context.save_for_backward(inputs, weight)
-        context.weight = weight
-        return nn.functional.linear(inputs, weight, bias)
-
-    @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
-        inputs, values = context.saved_tensors
-        getattr(context.weight, _PLACE).add(context.weight, gradient.t(), inputs)
-        for_inputs, _, for_bias = context.needs_input_grad
-        return gradient @ values if for_inputs else None, None, gradient.sum(0) if for_bias else None
-
-
-class _LowerLinear(torch.autograd.Function):
-    @staticmethod
-    def forward(context: Any, inputs: Tensor, weight: nn.Parameter, bias: Tensor | None) -> Tensor:
-        getattr(weight, _PLACE).autocast = True
-        cast = _newest_cast(weight)
-        context.save_for_backward(inputs, cast)
-        context.weight = weight
-        return nn.functional.linear(inputs, cast, None if bias is None else bias.to(LOWER))
-
-    @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
-        inputs, cast = context.saved_tensors
-        left = gradient.t().contiguous() if onednn_lowers() else gradient.t()  # half the time, and the same bits
-        getattr(context.weight, _PLACE).add_lower(context.weight, left, inputs)
-        for_inputs, _, for_bias = context.needs_input_grad
-        return gradient @ cast if for_inputs else None, None, gradient.sum(0).float() if for_bias else None
 
 
 @cache
@@ -155,7 +134,7 @@ def keep_cast(weight: nn.Parameter, cast: Tensor) -> None:
     setattr(weight, _CAST, (weight._version, cast))  # noqa: SLF001 - the only way to see a write
 
 
-def _newest_cast(weight: nn.Parameter) -> Tensor:
+def newest_cast(weight: nn.Parameter) -> Tensor:
     """Return a weight in bfloat16, cast where it was written to since."""
     cast: Tensor
     made, cast = getattr(weight, _CAST, (None, weight))

@@ -1,6 +1,7 @@
 """A large linear layer whose gradient has a place trains as torch's own does, bit for bit."""
 
 import copy
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ from torch import nn
 
 from profiler.capture.layer_graph import capture
 from profiler.execution import whole
-from profiler.execution.linear import GradientPlace, give_place, has_place, linear
+from profiler.execution.gradient_place import GradientPlace, give_place, has_place
+from profiler.execution.split_backward import output_of
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def layers() -> tuple[nn.Linear, nn.Linear, GradientPlace]:
     torch.manual_seed(1)
     own = nn.Linear(700, 500)
     theirs = copy.deepcopy(own)
-    place = GradientPlace(own.weight, fused=False)
+    place = GradientPlace(own.weight)
     assert isinstance(own.weight, nn.Parameter)
     give_place(own.weight, place)
     return own, theirs, place
@@ -41,7 +43,7 @@ def test_outputs_and_gradients_are_torchs_own_and_are_written_to_the_place(
         ours = torch.randn(rows, 700).requires_grad_()
         inputs = ours.detach().clone().requires_grad_()
         assert has_place(own, ours)
-        outputs, expected = linear(own, ours), theirs(inputs)
+        outputs, expected = output_of(own, ours), theirs(inputs)
         assert torch.equal(outputs, expected)
         gradient = torch.randn(rows, 500)
         torch.autograd.backward([outputs, expected], [gradient, gradient])
@@ -52,19 +54,39 @@ def test_outputs_and_gradients_are_torchs_own_and_are_written_to_the_place(
         assert not bias or same(own.bias.grad, theirs.bias.grad)
 
 
-def test_a_fused_sum_is_one_product_of_all_rows_as_far_as_rounding_goes(
-    layers: tuple[nn.Linear, nn.Linear, GradientPlace],
-) -> None:
-    own, theirs, place = layers
-    place.fused = True
-    inputs, gradient = torch.randn(12, 700), torch.randn(12, 500)
-    for rows in (slice(0, 4), slice(4, 5), slice(5, 12)):
-        torch.autograd.backward(linear(own, inputs[rows]), gradient[rows])
-    torch.autograd.backward(theirs(inputs), gradient)
-    assert own.weight.grad is not None
-    assert own.weight.grad.data_ptr() == place.whole.data_ptr()
-    torch.testing.assert_close(own.weight.grad, theirs.weight.grad)
-    torch.testing.assert_close(own.bias.grad, theirs.bias.grad)
+@pytest.mark.usefixtures("pinned_process")
+@pytest.mark.parametrize("rows", [1, 4, 16, 40])
+def test_a_further_gradient_that_is_added_in_pieces_has_the_bits_of_the_whole(rows: int) -> None:
+    """A weight of several pieces, the last of them smaller."""
+    torch.manual_seed(2)
+    own = nn.Linear(3000, 1001, bias=False)
+    theirs, place = copy.deepcopy(own), GradientPlace(own.weight)
+    assert isinstance(own.weight, nn.Parameter)
+    give_place(own.weight, place)
+    for _ in range(3):
+        inputs, gradient = torch.randn(rows, 3000), torch.randn(rows, 1001)
+        torch.autograd.backward([output_of(own, inputs), theirs(inputs)], [gradient, gradient])
+        assert same(own.weight.grad, theirs.weight.grad)
+
+
+def test_where_pieces_round_otherwise_the_whole_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = nn.Linear(700, 500, bias=False)
+    place, asked = GradientPlace(own.weight), []
+
+    def products(*given: torch.Tensor) -> Iterator[object]:
+        asked.append(given)
+        return iter(())
+
+    monkeypatch.setattr("profiler.execution.gradient_place._products", products)
+    monkeypatch.setattr(GradientPlace, "_agrees", lambda *_given: False)
+    weight = own.weight
+    assert isinstance(weight, nn.Parameter)
+    left, right = torch.randn(500, 4), torch.randn(4, 700)
+    place.add(weight, left, right)
+    place.add(weight, left, right)
+    assert weight.grad is not None
+    torch.testing.assert_close(weight.grad, 2 * (left @ right), rtol=0, atol=0)
+    assert not asked
 
 
 def placeable(model: nn.Module, inputs: torch.Tensor) -> tuple[str, ...]:
